@@ -1,0 +1,239 @@
+"""The store that lives and dies with its process."""
+
+from __future__ import annotations
+
+import time
+from bisect import bisect_left, bisect_right
+from collections.abc import Callable, Sequence
+
+import msgspec
+
+from ..errors import Fenced, IdempotencyConflict, NotFound, PositionLost
+from ..protocol.codec import Record, extend
+from ..protocol.messages import Metadata
+from ..protocol.position import GENESIS, Position
+from ..store import PAGE, Appended, Head, Key, Lease, SessionInfo, Store
+
+
+class _Log:
+    """One session: what is known of it, its events, and who may run it."""
+
+    __slots__ = (
+        "fence",
+        "head",
+        "info",
+        "keys",
+        "lease_until",
+        "owner",
+        "records",
+        "settled",
+        "trimmed",
+    )
+
+    def __init__(self, info: SessionInfo, epoch: str) -> None:
+        self.info = info
+        self.head = Position(epoch, 0, GENESIS)
+        self.records: list[Record] = []
+        self.keys: dict[str, tuple[str, Position]] | None = None
+        self.settled = 0
+        self.trimmed = 0
+        self.fence = 0
+        self.owner: str | None = None
+        self.lease_until = 0.0
+
+    def index_after(self, seq: int) -> int:
+        return bisect_right(self.records, seq, key=_seq)
+
+
+def _seq(record: Record) -> int:
+    return record.seq
+
+
+class MemoryStore(Store):
+    """Keeps everything in dictionaries: for tests, demos and sessions that may vanish.
+
+    ``clock`` gives seconds since the epoch, ``monotonic`` those by which leases expire.
+    """
+
+    scope = "process"
+    durability = "process"
+
+    def __init__(
+        self,
+        *,
+        clock: Callable[[], float] = time.time,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._clock = clock
+        self._monotonic = monotonic
+        self._logs: dict[str, _Log] = {}
+        self._deleted: set[str] = set()
+
+    def __repr__(self) -> str:
+        return f"<MemoryStore sessions={len(self._logs)}>"
+
+    def _log(self, session: str) -> _Log:
+        try:
+            return self._logs[session]
+        except KeyError:
+            raise NotFound("There is no such session.") from None
+
+    # Sessions
+
+    async def create(self, info: SessionInfo, *, epoch: str) -> tuple[SessionInfo, bool]:
+        if info.id in self._deleted:
+            raise NotFound("This session was deleted.")
+        known = self._logs.get(info.id)
+        if known is not None:
+            return known.info, False
+        self._logs[info.id] = _Log(info, epoch)
+        return info, True
+
+    async def info(self, session: str) -> SessionInfo:
+        return self._log(session).info
+
+    async def update(
+        self, session: str, *, title: str | None = None, metadata: Metadata | None = None
+    ) -> SessionInfo:
+        log = self._log(session)
+        changes = {"title": title, "metadata": metadata}
+        given = {name: value for name, value in changes.items() if value is not None}
+        log.info = msgspec.structs.replace(log.info, updated=self._clock(), **given)
+        return log.info
+
+    async def sessions(
+        self, *, owner: str, before: float | None = None, limit: int = 50
+    ) -> Sequence[SessionInfo]:
+        owned = [log.info for log in self._logs.values() if log.info.owner == owner]
+        found = [info for info in owned if before is None or info.updated < before]
+        return sorted(found, key=lambda info: info.updated, reverse=True)[:limit]
+
+    async def delete(self, session: str) -> None:
+        if self._logs.pop(session, None) is not None:
+            self._deleted.add(session)
+
+    async def stale(self, *, updated_before: float, limit: int = 100) -> Sequence[str]:
+        logs = self._logs.items()
+        return [id for id, log in logs if log.info.updated < updated_before][:limit]
+
+    # The log
+
+    async def append(
+        self,
+        session: str,
+        events: Sequence[bytes],
+        *,
+        key: Key | None = None,
+        fence: str | None = None,
+        settled: int | None = None,
+    ) -> Appended:
+        log = self._log(session)
+        if fence is not None and fence != f"{log.head.epoch}:{log.fence}":
+            raise Fenced()
+        if key is not None and log.keys is not None and key.id in log.keys:
+            return self._duplicate(log, key)
+        records = extend(log.head, events)
+        if records:
+            log.records += records
+            log.head = Position(log.head.epoch, records[-1].seq, records[-1].tag)
+            log.info = msgspec.structs.replace(log.info, updated=self._clock())
+        if key is not None:
+            log.keys = log.keys or {}
+            log.keys[key.id] = (key.digest, log.head)
+        if settled is not None:
+            log.settled = max(log.settled, settled)
+        return Appended(records, log.head)
+
+    def _duplicate(self, log: _Log, key: Key) -> Appended:
+        assert log.keys is not None
+        digest, position = log.keys[key.id]
+        if digest != key.digest:
+            raise IdempotencyConflict()
+        return Appended((), position, duplicate=True)
+
+    async def head(self, session: str) -> Head:
+        log = self._log(session)
+        return Head(log.head, log.settled, log.trimmed)
+
+    async def heads(self, sessions: Sequence[str]) -> Sequence[int | None]:
+        logs = (self._logs.get(session) for session in sessions)
+        return [None if log is None else log.head.seq for log in logs]
+
+    async def read(
+        self, session: str, *, after: Position | None = None, limit: int = PAGE
+    ) -> Sequence[Record]:
+        log = self._log(session)
+        start = 0 if after is None else _continue_after(log, after)
+        return log.records[start : start + limit]
+
+    async def read_back(self, session: str, *, before: int, limit: int = PAGE) -> Sequence[Record]:
+        log = self._log(session)
+        end = log.index_after(before - 1)
+        return log.records[max(0, end - limit) : end]
+
+    async def compact(
+        self, session: str, *, first: int, last: int, records: Sequence[Record]
+    ) -> None:
+        log = self._log(session)
+        start = bisect_left(log.records, first, key=_seq)
+        log.records[start : log.index_after(last)] = records
+
+    async def trim(self, session: str, *, through: int) -> None:
+        log = self._log(session)
+        log.trimmed = max(log.trimmed, min(through, log.head.seq))
+        del log.records[: log.index_after(log.trimmed)]
+
+    # Leases
+
+    async def lease(self, session: str, *, owner: str, ttl: float) -> Lease | None:
+        log, now = self._log(session), self._monotonic()
+        held = log.owner is not None and log.lease_until > now
+        if held and log.owner != owner:
+            return None
+        if not held:
+            log.fence += 1
+        log.owner, log.lease_until = owner, now + ttl
+        return Lease(session, owner, f"{log.head.epoch}:{log.fence}", ttl)
+
+    async def renew(self, owner: str, sessions: Sequence[str], *, ttl: float) -> Sequence[str]:
+        now = self._monotonic()
+        held = []
+        for session in sessions:
+            log = self._logs.get(session)
+            if log is not None and log.owner == owner and log.lease_until > now:
+                log.lease_until = now + ttl
+                held.append(session)
+        return held
+
+    async def release(self, lease: Lease) -> None:
+        log = self._logs.get(lease.session)
+        if log is not None and log.owner == lease.owner:
+            log.owner = None
+
+    async def unsettled(self, *, limit: int = 100) -> Sequence[str]:
+        now = self._monotonic()
+        return [
+            id
+            for id, log in self._logs.items()
+            if log.head.seq > log.settled and (log.owner is None or log.lease_until <= now)
+        ][:limit]
+
+
+def _continue_after(log: _Log, after: Position) -> int:
+    """The index of the first record after that position, or why there is none."""
+    if after.epoch != log.head.epoch:
+        raise PositionLost("epoch")
+    if after.seq > log.head.seq:
+        raise PositionLost("future")
+    if after.seq == 0:
+        if log.trimmed:
+            raise PositionLost("trimmed")
+        return 0
+    if after.seq <= log.trimmed:
+        raise PositionLost("trimmed")
+    index = log.index_after(after.seq)
+    if index == 0 or log.records[index - 1].seq != after.seq:
+        raise PositionLost("compacted")
+    if log.records[index - 1].tag != after.tag:
+        raise PositionLost("diverged")
+    return index

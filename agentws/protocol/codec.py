@@ -1,0 +1,83 @@
+"""Encode once: an event becomes bytes when it is appended, and every wire moves those bytes.
+
+A log keeps ``{"run":"run_1","event":{...}}``. The native wire puts ``{"id":"<position>",`` where
+the opening brace was; nothing is encoded again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Final, NamedTuple
+
+import msgspec
+
+from .events import AgentEvent, AnyEvent, Event
+from .position import Position, chain
+
+
+class Record(NamedTuple):
+    """One stored event: its number, the tag that names its whole past, and its bytes."""
+
+    seq: int
+    tag: str
+    data: bytes
+
+
+class Body(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
+    """What the bytes of a record say."""
+
+    run: str | None = None
+    event: AnyEvent
+
+
+_encoder: Final = msgspec.json.Encoder()
+_bodies: Final = msgspec.json.Decoder(Body)
+_events: Final[msgspec.json.Decoder[AnyEvent]] = msgspec.json.Decoder(AnyEvent)
+
+
+def encode_event(event: Event, *, run: str | None = None) -> bytes:
+    """The bytes of a record. Run ids are minted by the server, so they need no escapes."""
+    body = _encoder.encode(event)
+    if run is None:
+        return b'{"event":%b}' % body
+    return b'{"run":"%b","event":%b}' % (run.encode(), body)
+
+
+def decode_record(data: bytes) -> Body:
+    return _bodies.decode(data)
+
+
+def decode_event(data: bytes | msgspec.Raw) -> AnyEvent:
+    return _events.decode(data)
+
+
+def event_type(data: bytes) -> str:
+    """The ``type`` of a record's event, without decoding it."""
+    start = data.index(b'"event":{"type":"') + 17
+    return data[start : data.index(b'"', start)].decode()
+
+
+def is_agent_event(event: Event) -> bool:
+    return isinstance(event, AgentEvent)
+
+
+def event_frame(epoch: str, record: Record) -> bytes:
+    """The event frame of the native wire."""
+    seq, tag, data = record
+    return b'{"id":"%b.%d.%b",%b' % (epoch.encode(), seq, tag.encode(), data[1:])
+
+
+def join_frames(frames: list[bytes]) -> bytes:
+    """One WebSocket message of several frames that were ready together."""
+    return frames[0] if len(frames) == 1 else b"[%b]" % b",".join(frames)
+
+
+def extend(head: Position, datas: Iterable[bytes]) -> list[Record]:
+    """``datas`` as the records that follow ``head``."""
+    records: list[Record] = []
+    _, seq, tag = head
+    for data in datas:
+        seq += 1
+        tag = chain(tag, seq, data)
+        records.append(Record(seq, tag, data))
+    return records

@@ -1,0 +1,349 @@
+"""The events of a log: AG-UI 1.0's 31, and the gateway's own.
+
+An AG-UI event has an upper-case ``type`` and belongs to a run; a gateway event has a lower-case
+one in the past tense. ``delta`` is declared last where it is text, so that two encoded deltas of
+one message differ only in their tails (see :mod:`agentws.protocol.merge`).
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final, Literal
+
+from .messages import (
+    Content,
+    Interrupt,
+    Message,
+    Metadata,
+    RunAgentInput,
+    RunOutcome,
+    SubagentOutcome,
+    TokenUsage,
+    UserMessage,
+    Wire,
+)
+
+AGUI_VERSION: Final = "1.0"
+
+Role = Literal["developer", "system", "assistant", "user"]
+JsonPatch = list[dict[str, Any]]
+"""RFC 6902 operations."""
+
+
+class Event(Wire, tag_field="type", kw_only=True, frozen=True):
+    """The root of every event. ``timestamp`` is in milliseconds since the epoch."""
+
+    timestamp: int | None = None
+    metadata: Metadata | None = None
+
+
+class AgentEvent(Event, kw_only=True, frozen=True):
+    """An AG-UI event: what an agent may yield."""
+
+    raw_event: Any = None
+
+
+class Attributed(AgentEvent, kw_only=True, frozen=True):
+    """An event that may belong to a subagent's part of the run."""
+
+    subagent_run_id: str | None = None
+
+
+# Text
+
+
+class TextMessageStart(Attributed, tag="TEXT_MESSAGE_START", frozen=True):
+    message_id: str
+    role: Role | None = None
+    name: str | None = None
+
+
+class TextMessageContent(Attributed, tag="TEXT_MESSAGE_CONTENT", kw_only=True, frozen=True):
+    message_id: str
+    delta: str
+
+
+class TextMessageEnd(Attributed, tag="TEXT_MESSAGE_END", frozen=True):
+    message_id: str
+
+
+class TextMessageChunk(Attributed, tag="TEXT_MESSAGE_CHUNK", frozen=True):
+    message_id: str | None = None
+    role: Role | None = None
+    name: str | None = None
+    delta: str | None = None
+
+
+# Tools
+
+
+class ToolCallStart(Attributed, tag="TOOL_CALL_START", frozen=True):
+    tool_call_id: str
+    tool_call_name: str
+    parent_message_id: str | None = None
+
+
+class ToolCallArgs(Attributed, tag="TOOL_CALL_ARGS", kw_only=True, frozen=True):
+    tool_call_id: str
+    delta: str
+
+
+class ToolCallEnd(Attributed, tag="TOOL_CALL_END", frozen=True):
+    tool_call_id: str
+
+
+class ToolCallChunk(Attributed, tag="TOOL_CALL_CHUNK", frozen=True):
+    tool_call_id: str | None = None
+    tool_call_name: str | None = None
+    parent_message_id: str | None = None
+    delta: str | None = None
+
+
+class ToolCallResult(Attributed, tag="TOOL_CALL_RESULT", frozen=True):
+    message_id: str
+    tool_call_id: str
+    content: Content
+    role: Literal["tool"] | None = None
+
+
+# State, snapshots, activities, custom
+
+
+class StateSnapshot(Attributed, tag="STATE_SNAPSHOT", frozen=True):
+    snapshot: Any
+
+
+class StateDelta(Attributed, tag="STATE_DELTA", frozen=True):
+    delta: JsonPatch
+
+
+class MessagesSnapshot(AgentEvent, tag="MESSAGES_SNAPSHOT", frozen=True):
+    messages: list[Message]
+
+
+class ActivitySnapshot(Attributed, tag="ACTIVITY_SNAPSHOT", frozen=True):
+    message_id: str
+    activity_type: str
+    content: dict[str, Any]
+    replace: bool | None = None
+
+
+class ActivityDelta(Attributed, tag="ACTIVITY_DELTA", frozen=True):
+    message_id: str
+    activity_type: str
+    patch: JsonPatch
+
+
+class Raw(Attributed, tag="RAW", frozen=True):
+    event: Any
+    source: str | None = None
+
+
+class Custom(Attributed, tag="CUSTOM", frozen=True):
+    name: str
+    value: Any
+
+
+# Runs and steps
+
+
+class RunStarted(AgentEvent, tag="RUN_STARTED", frozen=True):
+    thread_id: str
+    run_id: str
+    protocol_version: str | None = None
+    parent_run_id: str | None = None
+    input: RunAgentInput | None = None
+
+
+class RunFinished(AgentEvent, tag="RUN_FINISHED", frozen=True):
+    thread_id: str
+    run_id: str
+    result: Any = None
+    outcome: RunOutcome | None = None
+    usage: list[TokenUsage] | None = None
+
+
+class RunError(AgentEvent, tag="RUN_ERROR", frozen=True):
+    message: str
+    code: str | None = None
+    usage: list[TokenUsage] | None = None
+
+
+class StepStarted(Attributed, tag="STEP_STARTED", frozen=True):
+    step_name: str
+
+
+class StepFinished(Attributed, tag="STEP_FINISHED", frozen=True):
+    step_name: str
+
+
+# Reasoning
+
+
+class ReasoningStart(Attributed, tag="REASONING_START", frozen=True):
+    message_id: str
+
+
+class ReasoningMessageStart(Attributed, tag="REASONING_MESSAGE_START", frozen=True):
+    message_id: str
+    role: Literal["reasoning"]
+
+
+class ReasoningMessageContent(
+    Attributed, tag="REASONING_MESSAGE_CONTENT", kw_only=True, frozen=True
+):
+    message_id: str
+    delta: str
+
+
+class ReasoningMessageEnd(Attributed, tag="REASONING_MESSAGE_END", frozen=True):
+    message_id: str
+
+
+class ReasoningMessageChunk(Attributed, tag="REASONING_MESSAGE_CHUNK", frozen=True):
+    message_id: str | None = None
+    delta: str | None = None
+
+
+class ReasoningEnd(Attributed, tag="REASONING_END", frozen=True):
+    message_id: str
+
+
+class ReasoningEncryptedValue(Attributed, tag="REASONING_ENCRYPTED_VALUE", frozen=True):
+    subtype: Literal["tool-call", "message"]
+    entity_id: str
+    encrypted_value: str
+
+
+# Subagents: the id is the subagent's own, so it is required here
+
+
+class SubagentStarted(AgentEvent, tag="SUBAGENT_STARTED", frozen=True):
+    subagent_run_id: str
+    name: str
+    description: str | None = None
+    parent_subagent_run_id: str | None = None
+    parent_tool_call_id: str | None = None
+    parent_message_id: str | None = None
+
+
+class SubagentFinished(AgentEvent, tag="SUBAGENT_FINISHED", frozen=True):
+    subagent_run_id: str
+    result: Any = None
+    outcome: SubagentOutcome | None = None
+
+
+class SubagentError(AgentEvent, tag="SUBAGENT_ERROR", frozen=True):
+    subagent_run_id: str
+    message: str
+    code: str | None = None
+
+
+# The gateway's own
+
+Overlap = Literal["queue", "steer", "interrupt", "reject"]
+Level = Literal["info", "warning", "error"]
+
+
+class MessageAccepted(Event, tag="message.accepted", frozen=True):
+    """A user message is in the log; it will run, or is waiting in the queue."""
+
+    message: UserMessage
+    overlap: Overlap
+    agent: str | None = None
+
+
+class MessageWithdrawn(Event, tag="message.withdrawn", frozen=True):
+    """A queued message was taken back, or dropped by policy."""
+
+    message_id: str
+    reason: str
+
+
+class MessageSteered(Event, tag="message.steered", frozen=True):
+    """What became of a steering message."""
+
+    message_id: str
+    outcome: Literal["delivered", "undelivered"]
+    reason: str | None = None
+
+
+class RunCancelling(Event, tag="run.cancelling", frozen=True):
+    """A stop was asked for; the terminal event follows."""
+
+    by: str | None = None
+
+
+class InterruptAnswered(Event, tag="interrupt.answered", frozen=True):
+    """The first answer wins."""
+
+    interrupt_id: str
+    status: Literal["resolved", "cancelled"]
+    payload: Any = None
+    by: str | None = None
+
+
+class NoticePosted(Event, tag="notice.posted", frozen=True):
+    """A durable notification from the server."""
+
+    content: str
+    level: Level
+
+
+class HistoryCleared(Event, tag="history.cleared", frozen=True):
+    """Everything before is gone from history and from the model's context."""
+
+
+class SessionUpdated(Event, tag="session.updated", frozen=True):
+    title: str | None = None
+    agent: str | None = None
+
+
+GatewayEvent = (
+    MessageAccepted
+    | MessageWithdrawn
+    | MessageSteered
+    | RunCancelling
+    | InterruptAnswered
+    | NoticePosted
+    | HistoryCleared
+    | SessionUpdated
+)
+
+AguiEvent = (
+    TextMessageStart
+    | TextMessageContent
+    | TextMessageEnd
+    | TextMessageChunk
+    | ToolCallStart
+    | ToolCallArgs
+    | ToolCallEnd
+    | ToolCallChunk
+    | ToolCallResult
+    | StateSnapshot
+    | StateDelta
+    | MessagesSnapshot
+    | ActivitySnapshot
+    | ActivityDelta
+    | Raw
+    | Custom
+    | RunStarted
+    | RunFinished
+    | RunError
+    | StepStarted
+    | StepFinished
+    | ReasoningStart
+    | ReasoningMessageStart
+    | ReasoningMessageContent
+    | ReasoningMessageEnd
+    | ReasoningMessageChunk
+    | ReasoningEnd
+    | ReasoningEncryptedValue
+    | SubagentStarted
+    | SubagentFinished
+    | SubagentError
+)
+
+AnyEvent = AguiEvent | GatewayEvent
+
+__all__ = ["AGUI_VERSION", "AgentEvent", "AguiEvent", "AnyEvent", "Event", "GatewayEvent"]
+__all__ += ["Interrupt", "JsonPatch", "Level", "Overlap", "Role", "UserMessage"]

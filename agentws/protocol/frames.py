@@ -1,0 +1,276 @@
+"""The frames of the native wire, ``agentws.v1``, in both directions.
+
+A client sends one JSON object per WebSocket message; the server sends one, or an array of them.
+Event frames (the only ones with a position) are made of stored bytes by
+:mod:`agentws.protocol.codec`; everything else the server says is a control frame of this module.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final, Literal
+
+import msgspec
+
+from ..errors import AgentwsError, BadRequest
+from .events import JsonPatch, Level, Overlap
+from .messages import Content, Metadata, Wire
+from .strict import check_value, decode_strictly
+
+NATIVE: Final = "agentws.v1"
+"""The subprotocol that chooses the native wire."""
+BEARER: Final = "agentws.bearer."
+"""Prefix of the subprotocol entry that carries a token, base64url without padding."""
+MAX_ID: Final = 128
+
+Durability = Literal["process", "disk", "replicated"]
+Resume = Literal["new", "replay", "snapshot"]
+
+
+# From the client
+
+
+class ClientFrame(Wire, tag_field="type", kw_only=True, frozen=True):
+    """The root of what a client may send. ``id`` is echoed as ``reply``."""
+
+    id: str | None = None
+
+
+class Send(ClientFrame, tag="send", kw_only=True, frozen=True):
+    """A user message. ``id`` is required: it becomes the message's id and makes it idempotent."""
+
+    id: str
+    content: Content
+    attachments: list[str] | None = None
+    agent: str | None = None
+    overlap: Overlap | None = None
+    metadata: Metadata | None = None
+
+
+class Cancel(ClientFrame, tag="cancel", kw_only=True, frozen=True):
+    run: str | None = None
+    message: str | None = None
+
+
+class Withdraw(ClientFrame, tag="withdraw", kw_only=True, frozen=True):
+    message: str
+
+
+class Answer(ClientFrame, tag="answer", kw_only=True, frozen=True):
+    interrupt: str
+    status: Literal["resolved", "cancelled"] = "resolved"
+    payload: Any = None
+
+
+class ToolResult(ClientFrame, tag="tool_result", kw_only=True, frozen=True):
+    tool_call_id: str
+    content: Content | None = None
+    error: str | None = None
+
+
+class State(ClientFrame, tag="state", kw_only=True, frozen=True):
+    patch: JsonPatch
+
+
+class Command(ClientFrame, tag="command", kw_only=True, frozen=True):
+    name: str
+    args: str | None = None
+
+
+class Subscribe(ClientFrame, tag="subscribe", kw_only=True, frozen=True):
+    topic: str
+    after: str | None = None
+
+
+class Unsubscribe(ClientFrame, tag="unsubscribe", kw_only=True, frozen=True):
+    topic: str
+
+
+class Auth(ClientFrame, tag="auth", kw_only=True, frozen=True):
+    token: str
+
+
+class Ping(ClientFrame, tag="ping", kw_only=True, frozen=True):
+    pass
+
+
+AnyClientFrame = (
+    Send
+    | Cancel
+    | Withdraw
+    | Answer
+    | ToolResult
+    | State
+    | Command
+    | Subscribe
+    | Unsubscribe
+    | Auth
+    | Ping
+)
+
+_client_frames: Final[msgspec.json.Decoder[AnyClientFrame]] = msgspec.json.Decoder(AnyClientFrame)
+_CLIENT_TYPES: Final = "send, cancel, withdraw, answer, command or ping"
+
+
+def decode_client_frame(data: bytes | str) -> AnyClientFrame:
+    """The frame in ``data``; raises BadRequest naming what does not fit."""
+    try:
+        frame = decode_strictly(_client_frames, data, "frame")
+    except BadRequest as error:
+        error.expected = error.expected or f"an object whose type is {_CLIENT_TYPES}"
+        raise
+    check_id(frame.id)
+    for part in _open_parts(frame):
+        if part is not None:
+            check_value(msgspec.to_builtins(part), "frame")
+    return frame
+
+
+def _open_parts(frame: AnyClientFrame) -> tuple[Any, ...]:
+    """The members whose shape the client chooses."""
+    match frame:
+        case Send():
+            return (frame.metadata, None if isinstance(frame.content, str) else frame.content)
+        case Answer():
+            return (frame.payload,)
+        case State():
+            return (frame.patch,)
+        case _:
+            return ()
+
+
+def check_id(value: str | None) -> None:
+    """Raises BadRequest unless ``value`` is absent or 1 to 128 characters."""
+    if value is not None and not 0 < len(value) <= MAX_ID:
+        raise BadRequest("This id does not fit.", expected=f"1 to {MAX_ID} characters")
+
+
+class _Identified(msgspec.Struct):
+    id: str
+
+
+_identified: Final = msgspec.json.Decoder(_Identified)
+
+
+def frame_id(data: bytes | str) -> str | None:
+    """The ``id`` of a frame that may be broken otherwise, so that its error can name it."""
+    try:
+        found = _identified.decode(data).id
+    except (msgspec.MsgspecError, UnicodeError, RecursionError):
+        return None
+    return found if len(found) <= MAX_ID else None
+
+
+# From the server
+
+
+class ServerFrame(Wire, tag_field="type", kw_only=True, frozen=True):
+    """The root of control frames: no position, never replayed."""
+
+
+class FrameLimits(Wire, frozen=True):
+    """What a client must keep to: sizes in bytes, counts, ``message_rate`` per second."""
+
+    max_message_size: int
+    max_queued: int
+    message_rate: float
+
+
+class Welcome(ServerFrame, tag="welcome", kw_only=True, frozen=True):
+    protocol: str
+    connection: str
+    session: str
+    head: str
+    resume: Resume
+    reason: str | None = None
+    agent: str
+    agents: list[str]
+    identity: str | None = None
+    heartbeat: float
+    limits: FrameLimits
+
+
+class Accepted(ServerFrame, tag="accepted", kw_only=True, frozen=True):
+    reply: str | None = None
+    position: str
+    durability: Durability
+    duplicate: bool = False
+
+
+class Error(ServerFrame, tag="error", kw_only=True, frozen=True):
+    code: str
+    message: str
+    retryable: bool
+    reply: str | None = None
+    retry_after: float | None = None
+    expected: str | None = None
+
+
+class Notice(ServerFrame, tag="notice", kw_only=True, frozen=True):
+    """Ephemeral. ``reply`` names the command frame that it answers."""
+
+    content: str
+    level: Level
+    metadata: Metadata | None = None
+    topic: str | None = None
+    reply: str | None = None
+
+
+class Pong(ServerFrame, tag="pong", kw_only=True, frozen=True):
+    reply: str | None = None
+
+
+class Bye(ServerFrame, tag="bye", kw_only=True, frozen=True):
+    code: int
+    reason: str
+    retryable: bool
+    retry_after: float | None = None
+
+
+ControlFrame = Welcome | Accepted | Error | Notice | Pong | Bye
+
+_encoder: Final = msgspec.json.Encoder()
+
+
+def encode_frame(frame: ControlFrame | AnyClientFrame) -> bytes:
+    return _encoder.encode(frame)
+
+
+def error_frame(error: AgentwsError, *, reply: str | None = None) -> Error:
+    """What a peer may see of ``error``: the same members as the body of an HTTP refusal."""
+    return Error(
+        code=error.code,
+        message=error.message,
+        retryable=error.retryable,
+        reply=reply,
+        retry_after=error.retry_after,
+        expected=error.expected,
+    )
+
+
+class EventFrame(msgspec.Struct, frozen=True):
+    """An event frame as a reader sees it; ``event`` stays encoded until someone wants it."""
+
+    id: str
+    event: msgspec.Raw
+    run: str | None = None
+
+
+_control_frames: Final[msgspec.json.Decoder[ControlFrame]] = msgspec.json.Decoder(ControlFrame)
+_event_frame: Final = msgspec.json.Decoder(EventFrame)
+_raw_frames: Final = msgspec.json.Decoder(list[msgspec.Raw])
+
+
+def decode_server_message(data: bytes | str) -> list[EventFrame | ControlFrame | None]:
+    """The frames of one server message, in order; ``None`` for a type not known here."""
+    text = data.encode() if isinstance(data, str) else data
+    parts = _raw_frames.decode(text) if text.startswith(b"[") else [msgspec.Raw(text)]
+    return [_server_frame(bytes(part)) for part in parts]
+
+
+def _server_frame(data: bytes) -> EventFrame | ControlFrame | None:
+    if data.startswith(b'{"id":'):
+        return _event_frame.decode(data)
+    try:
+        return _control_frames.decode(data)
+    except msgspec.ValidationError:
+        return None

@@ -1,0 +1,62 @@
+"""Merging of adjacent text deltas: a reader that is late reads less, and loses nothing.
+
+Works on encoded records. ``delta`` is the last member of a delta's event, so two of the same run,
+message and kind share everything up to its opening quote. Inside a JSON string a quote is always
+escaped, hence the marker can't occur earlier than where the member begins.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+from .codec import Record
+
+_MARKER: Final = b',"delta":"'
+_END: Final = b'"}}'
+
+
+def merge(records: Sequence[Record]) -> list[Record]:
+    """``records`` with each stretch of adjacent deltas of one message as one record.
+
+    The merged record stands at the last position of its stretch: who has applied it has applied
+    them all.
+    """
+    merged: list[Record] = []
+    open_head: bytes | None = None
+    texts: list[bytes] = []
+    last: Record | None = None
+    for record in records:
+        head, text = split_delta(record.data)
+        if last is not None and head is not None and head == open_head:
+            texts.append(text)
+        else:
+            _close(merged, open_head, texts, last)
+            open_head, texts = head, [text]
+        last = record
+    _close(merged, open_head, texts, last)
+    return merged
+
+
+def split_delta(data: bytes) -> tuple[bytes | None, bytes]:
+    """What a text delta shares with its neighbours, and its text; ``None`` for any other event."""
+    at = data.find(_MARKER)
+    if at < 0 or not data.endswith(_END):
+        return None, b""
+    at += len(_MARKER)
+    return data[:at], data[at : -len(_END)]
+
+
+def join_delta(head: bytes, texts: Sequence[bytes]) -> bytes:
+    return head + b"".join(texts) + _END
+
+
+def _close(
+    merged: list[Record], head: bytes | None, texts: list[bytes], last: Record | None
+) -> None:
+    if last is None:
+        return
+    if head is None or len(texts) == 1:
+        merged.append(last)
+    else:
+        merged.append(Record(last.seq, last.tag, join_delta(head, texts)))

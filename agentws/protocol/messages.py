@@ -1,0 +1,264 @@
+"""AG-UI 1.0 messages, content parts, interrupts and usage.
+
+Wire names are camelCase; an optional field that is ``None`` is absent on the wire, never ``null``.
+Source: the AG-UI 1.0 specification, "Messages" and "Interrupts".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+import msgspec
+
+Metadata = Mapping[str, Any]
+
+
+class Wire(msgspec.Struct, frozen=True, omit_defaults=True, rename="camel"):
+    """What every type of the wire shares: frozen, camelCase, absent instead of null."""
+
+
+# Content parts
+
+
+class DataSource(Wire, tag_field="type", tag="data", frozen=True):
+    """Base64 content carried in place."""
+
+    value: str
+    mime_type: str
+
+
+class UrlSource(Wire, tag_field="type", tag="url", frozen=True):
+    """Content by address. The gateway never fetches it."""
+
+    value: str
+    mime_type: str | None = None
+
+
+class FileSource(Wire, tag_field="type", tag="file", frozen=True):
+    """Content by the opaque handle of whoever keeps it."""
+
+    value: str
+    provider: str | None = None
+    mime_type: str | None = None
+
+
+Source = DataSource | UrlSource | FileSource
+
+
+class TextPart(Wire, tag_field="type", tag="text", frozen=True):
+    text: str
+    id: str | None = None
+    metadata: Any = None
+
+
+class ImagePart(Wire, tag_field="type", tag="image", frozen=True):
+    source: Source
+    id: str | None = None
+    metadata: Any = None
+
+
+class AudioPart(Wire, tag_field="type", tag="audio", frozen=True):
+    source: Source
+    id: str | None = None
+    metadata: Any = None
+
+
+class VideoPart(Wire, tag_field="type", tag="video", frozen=True):
+    source: Source
+    id: str | None = None
+    metadata: Any = None
+
+
+class DocumentPart(Wire, tag_field="type", tag="document", frozen=True):
+    source: Source
+    id: str | None = None
+    metadata: Any = None
+
+
+ContentPart = TextPart | ImagePart | AudioPart | VideoPart | DocumentPart
+Content = str | list[ContentPart]
+
+
+def text_of(content: Content | None) -> str:
+    """What a person may read of ``content``: its text parts, in order."""
+    if content is None or isinstance(content, str):
+        return content or ""
+    return "".join(part.text for part in content if isinstance(part, TextPart))
+
+
+# Messages
+
+
+class FunctionCall(Wire, frozen=True):
+    name: str
+    arguments: str
+    """JSON, as a string."""
+
+
+class ToolCall(Wire, tag_field="type", tag="function", frozen=True):
+    id: str
+    function: FunctionCall
+    encrypted_value: str | None = None
+    metadata: Metadata | None = None
+
+
+class DeveloperMessage(Wire, tag_field="role", tag="developer", frozen=True):
+    id: str
+    content: str
+    name: str | None = None
+    subagent_run_id: str | None = None
+    encrypted_value: str | None = None
+    metadata: Metadata | None = None
+
+
+class SystemMessage(Wire, tag_field="role", tag="system", frozen=True):
+    id: str
+    content: str
+    name: str | None = None
+    subagent_run_id: str | None = None
+    encrypted_value: str | None = None
+    metadata: Metadata | None = None
+
+
+class AssistantMessage(Wire, tag_field="role", tag="assistant", frozen=True):
+    id: str
+    content: str | None = None
+    tool_calls: list[ToolCall] | None = None
+    name: str | None = None
+    subagent_run_id: str | None = None
+    encrypted_value: str | None = None
+    metadata: Metadata | None = None
+
+
+class UserMessage(Wire, tag_field="role", tag="user", frozen=True):
+    id: str
+    content: Content
+    name: str | None = None
+    subagent_run_id: str | None = None
+    encrypted_value: str | None = None
+    metadata: Metadata | None = None
+
+
+class ToolMessage(Wire, tag_field="role", tag="tool", frozen=True):
+    id: str
+    content: Content
+    tool_call_id: str
+    error: str | None = None
+    subagent_run_id: str | None = None
+    encrypted_value: str | None = None
+    metadata: Metadata | None = None
+
+
+class ActivityMessage(Wire, tag_field="role", tag="activity", frozen=True):
+    id: str
+    activity_type: str
+    content: dict[str, Any]
+    subagent_run_id: str | None = None
+    metadata: Metadata | None = None
+
+
+class ReasoningMessage(Wire, tag_field="role", tag="reasoning", frozen=True):
+    id: str
+    content: str
+    subagent_run_id: str | None = None
+    encrypted_value: str | None = None
+    metadata: Metadata | None = None
+
+
+Message = (
+    DeveloperMessage
+    | SystemMessage
+    | AssistantMessage
+    | UserMessage
+    | ToolMessage
+    | ActivityMessage
+    | ReasoningMessage
+)
+
+
+# Runs: their input, their interrupts, what they cost
+
+
+class Tool(Wire, frozen=True):
+    name: str
+    description: str
+    parameters: Any = None
+    metadata: Metadata | None = None
+
+
+class Context(Wire, frozen=True):
+    description: str
+    value: str
+
+
+class ResumeEntry(Wire, frozen=True):
+    interrupt_id: str
+    status: Literal["resolved", "cancelled"]
+    payload: Any = None
+    metadata: Metadata | None = None
+
+
+class Interrupt(Wire, frozen=True):
+    id: str
+    reason: str
+    message: str | None = None
+    tool_call_id: str | None = None
+    response_schema: dict[str, Any] | None = None
+    expires_at: str | None = None
+    subagent_run_id: str | None = None
+    metadata: Metadata | None = None
+
+
+class RunAgentInput(Wire, omit_defaults=False, frozen=True):
+    """``tools`` and ``context`` are always written: AG-UI clients before 1.0 require them."""
+
+    thread_id: str
+    run_id: str
+    messages: list[Message]
+    tools: list[Tool] = []
+    context: list[Context] = []
+    protocol_version: str | msgspec.UnsetType = msgspec.UNSET
+    parent_run_id: str | msgspec.UnsetType = msgspec.UNSET
+    state: Any = msgspec.UNSET
+    forwarded_props: Any = msgspec.UNSET
+    resume: list[ResumeEntry] | msgspec.UnsetType = msgspec.UNSET
+
+
+class TokenUsage(Wire, frozen=True):
+    """One entry per provider and model."""
+
+    provider: str | None = None
+    model: str | None = None
+    input_tokens: int | None = None
+    output_tokens: int | None = None
+    total_tokens: int | None = None
+    reasoning_tokens: int | None = None
+    cached_input_tokens: int | None = None
+    cache_write_input_tokens: int | None = None
+
+
+class SuccessOutcome(Wire, tag_field="type", tag="success", frozen=True):
+    pending_tool_call_ids: list[str] | None = None
+
+
+class InterruptOutcome(Wire, tag_field="type", tag="interrupt", frozen=True):
+    interrupts: list[Interrupt]
+
+
+class CancelledOutcome(Wire, tag_field="type", tag="cancelled", frozen=True):
+    pass
+
+
+RunOutcome = SuccessOutcome | InterruptOutcome | CancelledOutcome
+
+
+class SubagentSuccess(Wire, tag_field="type", tag="success", frozen=True):
+    pass
+
+
+class SubagentSuspended(Wire, tag_field="type", tag="suspended", frozen=True):
+    interrupt_ids: list[str] | None = None
+
+
+SubagentOutcome = SubagentSuccess | SubagentSuspended

@@ -1,0 +1,286 @@
+"""What may follow what inside one run, and what closes whatever is still open.
+
+The rules are AG-UI 1.0's (its verifier rejects what breaks them). They are one table: an event
+opens, continues or closes one thing of one kind, or stands alone. An agent that yields text or
+chunks gets the START and END written for it, so a log only holds explicit, verifiable sequences.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from enum import Enum
+from typing import Final, NamedTuple
+
+from ..errors import InvalidEvent
+from . import events as e
+from .events import Attributed, Event
+
+
+class Kind(Enum):
+    """What can be open in a run."""
+
+    TEXT = "text message"
+    TOOL = "tool call"
+    REASONING = "reasoning message"
+    SPAN = "reasoning span"
+    STEP = "step"
+    SUBAGENT = "subagent"
+
+
+class Verb(Enum):
+    OPEN = "open"
+    CONTINUE = "continue"
+    CLOSE = "close"
+
+
+class Rule(NamedTuple):
+    kind: Kind
+    verb: Verb
+    id: str
+    """The attribute that says which one."""
+
+
+RULES: Final[dict[type[Event], Rule]] = {
+    e.TextMessageStart: Rule(Kind.TEXT, Verb.OPEN, "message_id"),
+    e.TextMessageContent: Rule(Kind.TEXT, Verb.CONTINUE, "message_id"),
+    e.TextMessageEnd: Rule(Kind.TEXT, Verb.CLOSE, "message_id"),
+    e.ToolCallStart: Rule(Kind.TOOL, Verb.OPEN, "tool_call_id"),
+    e.ToolCallArgs: Rule(Kind.TOOL, Verb.CONTINUE, "tool_call_id"),
+    e.ToolCallEnd: Rule(Kind.TOOL, Verb.CLOSE, "tool_call_id"),
+    e.ReasoningMessageStart: Rule(Kind.REASONING, Verb.OPEN, "message_id"),
+    e.ReasoningMessageContent: Rule(Kind.REASONING, Verb.CONTINUE, "message_id"),
+    e.ReasoningMessageEnd: Rule(Kind.REASONING, Verb.CLOSE, "message_id"),
+    e.ReasoningStart: Rule(Kind.SPAN, Verb.OPEN, "message_id"),
+    e.ReasoningEnd: Rule(Kind.SPAN, Verb.CLOSE, "message_id"),
+    e.StepStarted: Rule(Kind.STEP, Verb.OPEN, "step_name"),
+    e.StepFinished: Rule(Kind.STEP, Verb.CLOSE, "step_name"),
+    e.SubagentStarted: Rule(Kind.SUBAGENT, Verb.OPEN, "subagent_run_id"),
+    e.SubagentFinished: Rule(Kind.SUBAGENT, Verb.CLOSE, "subagent_run_id"),
+    e.SubagentError: Rule(Kind.SUBAGENT, Verb.CLOSE, "subagent_run_id"),
+}
+
+ALONE: Final[frozenset[type[Event]]] = frozenset(
+    {
+        e.ToolCallResult,
+        e.StateSnapshot,
+        e.StateDelta,
+        e.MessagesSnapshot,
+        e.ActivitySnapshot,
+        e.ActivityDelta,
+        e.Raw,
+        e.Custom,
+        e.ReasoningEncryptedValue,
+        e.NoticePosted,
+        e.SessionUpdated,
+    }
+)
+"""Legal at any place in a run, and changing nothing of what is open."""
+
+TERMINAL: Final = (e.RunFinished, e.RunError)
+
+_CLOSING_ORDER: Final = (
+    Kind.TEXT,
+    Kind.TOOL,
+    Kind.REASONING,
+    Kind.SPAN,
+    Kind.STEP,
+    Kind.SUBAGENT,
+)
+
+
+class Lane(NamedTuple):
+    """The message or call that text and chunks without an id go on with."""
+
+    kind: Kind
+    id: str
+
+
+class RunSequence:
+    """The state of one run's events. ``new_id`` mints ids for messages the agent did not name."""
+
+    __slots__ = ("_finished", "_lane", "_new_id", "_open")
+
+    def __init__(self, new_id: Callable[[], str]) -> None:
+        self._new_id = new_id
+        self._open: dict[tuple[Kind, str], Event] = {}
+        self._finished: set[str] = set()
+        self._lane: Lane | None = None
+
+    def __repr__(self) -> str:
+        return f"<RunSequence open={[f'{kind.value} {id}' for kind, id in self._open]}>"
+
+    # What the agent yields
+
+    def text(self, delta: str) -> list[Event]:
+        """A stretch of the answer's text; opens a message for it when none is open."""
+        return self._chunk(Kind.TEXT, None, delta, e.TextMessageStart)
+
+    def admit(self, event: Event) -> list[Event]:
+        """``event`` as explicit events in a legal order; raises InvalidEvent if it has no place."""
+        match event:
+            case e.TextMessageChunk():
+                return self._text_chunk(event)
+            case e.ToolCallChunk():
+                return self._tool_chunk(event)
+            case e.ReasoningMessageChunk():
+                return self._reasoning_chunk(event)
+        rule = RULES.get(type(event))
+        if rule is None:
+            if type(event) not in ALONE:
+                raise InvalidEvent(f"An agent may not yield {_name(event)}.")
+            return [event]
+        before = self._leave_lane() if self._ends_lane(rule, event) else []
+        self._apply(rule, event)
+        return [*before, event]
+
+    def close(self) -> list[Event]:
+        """What ends everything that is open, innermost kinds first; nothing is open afterwards."""
+        closing = self._leave_lane()
+        for kind in _CLOSING_ORDER:
+            of_kind = [opener for (k, _), opener in self._open.items() if k is kind]
+            closing += [_closer(kind, opener) for opener in reversed(of_kind)]
+        self._open.clear()
+        return closing
+
+    # Rules
+
+    def _apply(self, rule: Rule, event: Event) -> None:
+        key = (rule.kind, getattr(event, rule.id))
+        opener = self._open.get(key)
+        if rule.verb is Verb.OPEN:
+            self._open_new(key, opener, event)
+            return
+        if opener is None:
+            raise InvalidEvent(f"{_name(event)} for a {rule.kind.value} that is not open.")
+        _same_owner(opener, event)
+        if rule.verb is Verb.CLOSE:
+            del self._open[key]
+
+    def _open_new(self, key: tuple[Kind, str], opener: Event | None, event: Event) -> None:
+        kind, id = key
+        if opener is not None:
+            raise InvalidEvent(f"{_name(event)} for a {kind.value} that is already open.")
+        if kind is Kind.SUBAGENT:
+            if id in self._finished:
+                raise InvalidEvent("SUBAGENT_STARTED for a subagent that has finished.")
+            self._finished.add(id)
+        self._open[key] = event
+
+    # Lanes: text and chunks
+
+    def _ends_lane(self, rule: Rule, event: Event) -> bool:
+        """A lane ends where something else begins to speak, or a step around it ends."""
+        if self._lane is None:
+            return False
+        if (rule.kind, getattr(event, rule.id)) == self._lane:
+            return False
+        return rule.verb is Verb.OPEN or rule.kind in (Kind.STEP, Kind.SUBAGENT)
+
+    def _leave_lane(self) -> list[Event]:
+        lane, self._lane = self._lane, None
+        opener = None if lane is None else self._open.pop((lane.kind, lane.id), None)
+        return [] if lane is None or opener is None else [_closer(lane.kind, opener)]
+
+    def _chunk(
+        self,
+        kind: Kind,
+        id: str | None,
+        delta: str | None,
+        opener: Callable[[str], Event],
+    ) -> list[Event]:
+        out: list[Event] = []
+        lane = self._lane
+        if lane is None or lane.kind is not kind or id not in (None, lane.id):
+            out = self._leave_lane()
+            start = opener(id or self._new_id())
+            rule = RULES[type(start)]
+            lane = self._lane = Lane(kind, getattr(start, rule.id))
+            self._apply(rule, start)
+            out.append(start)
+        elif (lane.kind, lane.id) not in self._open:
+            self._lane = None
+            return self._chunk(kind, id, delta, opener)
+        if delta:
+            out.append(_CONTENT[kind](lane.id, delta))
+        return out
+
+    def _text_chunk(self, chunk: e.TextMessageChunk) -> list[Event]:
+        def opener(id: str) -> Event:
+            return e.TextMessageStart(
+                id, role=chunk.role, name=chunk.name, subagent_run_id=chunk.subagent_run_id
+            )
+
+        return self._chunk(Kind.TEXT, chunk.message_id, chunk.delta, opener)
+
+    def _tool_chunk(self, chunk: e.ToolCallChunk) -> list[Event]:
+        def opener(id: str) -> Event:
+            if chunk.tool_call_id is None or chunk.tool_call_name is None:
+                raise InvalidEvent(
+                    "The first TOOL_CALL_CHUNK of a call lacks its id or name.",
+                    expected="toolCallId and toolCallName",
+                )
+            return e.ToolCallStart(
+                id,
+                chunk.tool_call_name,
+                chunk.parent_message_id,
+                subagent_run_id=chunk.subagent_run_id,
+            )
+
+        return self._chunk(Kind.TOOL, chunk.tool_call_id, chunk.delta, opener)
+
+    def _reasoning_chunk(self, chunk: e.ReasoningMessageChunk) -> list[Event]:
+        def opener(id: str) -> Event:
+            return e.ReasoningMessageStart(id, "reasoning", subagent_run_id=chunk.subagent_run_id)
+
+        return self._chunk(Kind.REASONING, chunk.message_id, chunk.delta, opener)
+
+
+def _text_content(id: str, delta: str) -> Event:
+    return e.TextMessageContent(message_id=id, delta=delta)
+
+
+def _tool_args(id: str, delta: str) -> Event:
+    return e.ToolCallArgs(tool_call_id=id, delta=delta)
+
+
+def _reasoning_content(id: str, delta: str) -> Event:
+    return e.ReasoningMessageContent(message_id=id, delta=delta)
+
+
+_CONTENT: Final[dict[Kind, Callable[[str, str], Event]]] = {
+    Kind.TEXT: _text_content,
+    Kind.TOOL: _tool_args,
+    Kind.REASONING: _reasoning_content,
+}
+
+
+def _closer(kind: Kind, opener: Event) -> Event:
+    """The event that ends what ``opener`` opened."""
+    owner = opener.subagent_run_id if isinstance(opener, Attributed) else None
+    match opener:
+        case e.TextMessageStart():
+            return e.TextMessageEnd(opener.message_id, subagent_run_id=owner)
+        case e.ToolCallStart():
+            return e.ToolCallEnd(opener.tool_call_id, subagent_run_id=owner)
+        case e.ReasoningMessageStart():
+            return e.ReasoningMessageEnd(opener.message_id, subagent_run_id=owner)
+        case e.ReasoningStart():
+            return e.ReasoningEnd(opener.message_id, subagent_run_id=owner)
+        case e.StepStarted():
+            return e.StepFinished(opener.step_name, subagent_run_id=owner)
+        case e.SubagentStarted():
+            return e.SubagentError(opener.subagent_run_id, "The run ended.", "interrupted")
+        case _:
+            raise AssertionError(f"{kind} is not opened by {opener!r}")
+
+
+def _same_owner(opener: Event, event: Event) -> None:
+    """An event that names a subagent must name its opener's; naming none never disagrees."""
+    if not (isinstance(opener, Attributed) and isinstance(event, Attributed)):
+        return
+    if event.subagent_run_id not in (None, opener.subagent_run_id):
+        raise InvalidEvent(f"{_name(event)} belongs to another subagent than its start.")
+
+
+def _name(event: Event) -> str:
+    return str(event.__struct_config__.tag)

@@ -1,0 +1,217 @@
+"""The store port: where logs live. The store is the truth.
+
+Cut at the domain's verbs, so that a backend is one file over one technology. What a backend must
+keep is written in the docstrings below and checked by ``agentws.testing.StoreContract``; subclass
+that to test your own.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import ClassVar, Final, Literal, NamedTuple
+
+import msgspec
+
+from .protocol.codec import Record
+from .protocol.frames import Durability
+from .protocol.messages import Metadata
+from .protocol.position import Position
+
+Scope = Literal["process", "host", "cluster"]
+"""Who shares a store, or is reached by a bus."""
+
+PAGE: Final = 500
+"""Records in one read, unless the caller asks for another number."""
+
+
+class SessionInfo(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, rename="camel"):
+    """What is known of a session besides its log. Times are seconds since the epoch."""
+
+    id: str
+    owner: str | None = None
+    """The identity it belongs to; ``None``: whoever holds its unguessable id."""
+    agent: str
+    created: float
+    updated: float
+    title: str | None = None
+    metadata: Metadata | None = None
+
+
+class Head(NamedTuple):
+    """The end of a log."""
+
+    position: Position
+    settled: int
+    """Nothing at or before this seq is still open: no run, no queued message. Only grows."""
+    trimmed: int = 0
+    """Events up to this seq are no longer kept."""
+
+
+class Appended(NamedTuple):
+    """What an append did."""
+
+    records: Sequence[Record]
+    """The events as they now stand in the log; for a duplicate, the first append's where kept."""
+    position: Position
+    """The position of the last of them."""
+    duplicate: bool = False
+
+
+class Key(NamedTuple):
+    """Makes an append idempotent: ``id`` names it for the life of the log, ``digest`` its body."""
+
+    id: str
+    digest: str
+
+
+class Lease(NamedTuple):
+    """The right to run a session's agent. ``fence`` is ``"<epoch>:<counter>"`` and only grows."""
+
+    session: str
+    owner: str
+    fence: str
+    ttl: float
+
+
+class Store(ABC):
+    """Keeps sessions and their logs.
+
+    Every method is safe to call from one event loop concurrently, and to call again after it
+    failed: an append under a :class:`Key` happens once, everything else is idempotent by nature.
+    A call that is cancelled leaves the store whole (all of an append, or nothing).
+    When the technology fails, methods raise ``Unavailable`` (or ``StorageFull``), nothing else.
+    """
+
+    scope: ClassVar[Scope]
+    """Who may share this store: one process, one host, or many."""
+    durability: ClassVar[Durability]
+    """What an append has met when it returns."""
+
+    async def open(self) -> None:  # noqa: B027 - a backend without connections has nothing to do
+        """Connects, creates the schema. Raises ``Unavailable`` with one clear line if it can't."""
+
+    async def close(self) -> None:  # noqa: B027 - a backend without connections has nothing to do
+        """Finishes what is under way and lets go. Closing twice does nothing."""
+
+    async def ping(self) -> None:  # noqa: B027 - a backend without connections has nothing to do
+        """Returns when the store answers; raises ``Unavailable`` when it does not."""
+
+    # Sessions
+
+    @abstractmethod
+    async def create(self, info: SessionInfo, *, epoch: str) -> tuple[SessionInfo, bool]:
+        """Begins a session with an empty log, or finds the one that has this id.
+
+        Returns the session that is there now, and whether it was made by this call. Of concurrent
+        calls exactly one makes it. Raises NotFound for an id that was deleted: it is never reused.
+        """
+
+    @abstractmethod
+    async def info(self, session: str) -> SessionInfo:
+        """Raises NotFound when there is no such session."""
+
+    @abstractmethod
+    async def update(
+        self, session: str, *, title: str | None = None, metadata: Metadata | None = None
+    ) -> SessionInfo:
+        """Changes what is given, and ``updated`` by the store's clock. Raises NotFound."""
+
+    @abstractmethod
+    async def sessions(
+        self, *, owner: str, before: float | None = None, limit: int = 50
+    ) -> Sequence[SessionInfo]:
+        """The sessions of ``owner``, last updated first, those updated before ``before``."""
+
+    @abstractmethod
+    async def delete(self, session: str) -> None:
+        """Removes the session, its log and its keys, and remembers that the id is used up.
+
+        Deleting what is not there does nothing.
+        """
+
+    @abstractmethod
+    async def stale(self, *, updated_before: float, limit: int = 100) -> Sequence[str]:
+        """Ids of sessions last updated before that time (seconds since the epoch)."""
+
+    # The log
+
+    @abstractmethod
+    async def append(
+        self,
+        session: str,
+        events: Sequence[bytes],
+        *,
+        key: Key | None = None,
+        fence: str | None = None,
+        settled: int | None = None,
+    ) -> Appended:
+        """Appends ``events`` (records' bytes), all or none, with consecutive seqs and chained tags.
+
+        Atomic and totally ordered per session: readers see all of them, in order, or none yet.
+        ``key``: a second append under the same id changes nothing and returns the first one's
+        position, ``duplicate`` true; raises IdempotencyConflict when its digest differs.
+        ``fence``: checked in the same atomic step; raises Fenced when it is not the newest lease's.
+        ``settled``: raises the log's ``settled`` to this seq in the same step (never lowers it).
+        ``events`` may be empty, to set ``settled`` alone. Raises NotFound.
+        """
+
+    @abstractmethod
+    async def head(self, session: str) -> Head:
+        """The end of the log. Raises NotFound."""
+
+    @abstractmethod
+    async def heads(self, sessions: Sequence[str]) -> Sequence[int | None]:
+        """The last seq of each, ``None`` where there is no such session: one cheap look at many."""
+
+    @abstractmethod
+    async def read(
+        self, session: str, *, after: Position | None = None, limit: int = PAGE
+    ) -> Sequence[Record]:
+        """At most ``limit`` events after that position (exclusive), or from the oldest kept.
+
+        Never returns an event whose predecessors are not readable. Raises PositionLost with
+        ``epoch``, ``future``, ``trimmed``, ``compacted`` (no event at that seq any more) or
+        ``diverged`` (another tag there). Raises NotFound.
+        """
+
+    @abstractmethod
+    async def read_back(self, session: str, *, before: int, limit: int = PAGE) -> Sequence[Record]:
+        """At most ``limit`` events with a seq below ``before``, the nearest, in log order."""
+
+    @abstractmethod
+    async def compact(
+        self, session: str, *, first: int, last: int, records: Sequence[Record]
+    ) -> None:
+        """Makes the events with seqs ``first`` to ``last`` exactly ``records``, atomically.
+
+        ``records`` keep seqs and tags that are there; what is left out is gone. The head, its
+        tag, keys and later events stay. Doing it twice changes nothing more.
+        """
+
+    @abstractmethod
+    async def trim(self, session: str, *, through: int) -> None:
+        """Drops the events up to ``through``; later reads from there raise PositionLost."""
+
+    # Leases
+
+    @abstractmethod
+    async def lease(self, session: str, *, owner: str, ttl: float) -> Lease | None:
+        """Takes the session's lease for ``ttl`` seconds by the store's clock.
+
+        ``None`` while another owner's has not expired. The holder gets its own again, renewed,
+        with the same fence; a new holder gets a greater one, and every append under an older
+        fence is refused from then on. Raises NotFound.
+        """
+
+    @abstractmethod
+    async def renew(self, owner: str, sessions: Sequence[str], *, ttl: float) -> Sequence[str]:
+        """Renews those of ``owner``'s leases; returns the sessions still held."""
+
+    @abstractmethod
+    async def release(self, lease: Lease) -> None:
+        """Gives the lease up at once, if it is still held; its fence stays used."""
+
+    @abstractmethod
+    async def unsettled(self, *, limit: int = 100) -> Sequence[str]:
+        """Sessions whose log goes beyond ``settled`` and that nobody holds a lease of."""
