@@ -29,6 +29,8 @@ WINDOWS = os.name == "nt"
 PYTHON = ENVIRONMENT / ("Scripts/python.exe" if WINDOWS else "bin/python")
 NODE_MINIMUM = 22
 CHROMIUM_NAMES = ("chromium", "chromium-browser", "google-chrome-stable", "google-chrome")
+INCLUDED_IN = {"": ("", "fast", "test"), "fast": ("fast", "test"), "test": ("test",)}
+SYSTEM_CERTIFICATES = Path("/etc/ssl/certs/ca-certificates.crt")
 CHROMIUM_PACKAGE = "@sparticuz/chromium@147"
 CHROMIUM_PATH_SCRIPT = (
     "import('@sparticuz/chromium').then(async m => console.log(await m.default.executablePath()))"
@@ -102,11 +104,13 @@ def create_with_venv() -> bool:
 
 def create_with_virtualenv() -> bool:
     """Debian splits the standard environment module off; pip --target is open even so."""
-    install = [sys.executable, "-m", "pip", "install", "-q", "--disable-pip-version-check"]
+    install = [sys.executable, "-m", "pip", "install", "-qq", "--disable-pip-version-check"]
     if output([*install, "--upgrade", "--target", BOOT, "virtualenv"]) is None:
         return False
     env = {**os.environ, "PYTHONPATH": str(BOOT)}
-    return call([sys.executable, "-m", "virtualenv", "-q", ENVIRONMENT], env=env) == 0
+    made = call([sys.executable, "-m", "virtualenv", "-q", ENVIRONMENT], env=env) == 0
+    shutil.rmtree(BOOT, ignore_errors=True)
+    return made
 
 
 def environment_works() -> bool:
@@ -129,7 +133,7 @@ def install(*requirements: str) -> None:
     if tool:
         command = [tool, "pip", "install", "-q", "-p", str(PYTHON)]
     else:
-        command = [str(PYTHON), "-m", "pip", "install", "-q", "--disable-pip-version-check"]
+        command = [str(PYTHON), "-m", "pip", "install", "-qq", "--disable-pip-version-check"]
     if call([*command, "-c", str(CONSTRAINTS), *requirements]) != 0:
         raise Unavailable(f"could not install {' '.join(requirements)}")
 
@@ -141,11 +145,18 @@ def fingerprint() -> str:
     return digest.hexdigest()
 
 
+def stamp(extra: str) -> Path:
+    return ENVIRONMENT / f"installed-{extra or 'core'}"
+
+
+def installed(extra: str, wanted: str) -> bool:
+    return stamp(extra).exists() and stamp(extra).read_text() == wanted
+
+
 def ensure_environment(extra: str = "") -> None:
     """Make .venv hold the package, editable, with the extra, unless it does already."""
-    stamp = ENVIRONMENT / f"installed-{extra or 'core'}"
     wanted = fingerprint()
-    if stamp.exists() and stamp.read_text() == wanted and PYTHON.exists():
+    if PYTHON.exists() and any(installed(name, wanted) for name in INCLUDED_IN[extra]):
         return
     if not environment_works():
         create_environment()
@@ -153,7 +164,7 @@ def ensure_environment(extra: str = "") -> None:
     # The build backend first, so that it is the pinned one and is fetched once.
     install("hatchling", "editables")
     install("--no-build-isolation", "-e", f".[{extra}]" if extra else ".")
-    stamp.write_text(wanted)
+    stamp(extra).write_text(wanted)
 
 
 # Services of the tests
@@ -216,6 +227,9 @@ def chromium_from_npm(node: Path | None) -> Path | None:
     folder.mkdir(exist_ok=True)
     # Its unpacker writes to the temporary directory; in .venv the browser outlives a reboot.
     env = {**os.environ, "TMPDIR": str(folder)}
+    # Node trusts its own list alone, and a machine behind a proxy has one more authority.
+    if SYSTEM_CERTIFICATES.exists():
+        env.setdefault("NODE_EXTRA_CA_CERTS", str(SYSTEM_CERTIFICATES))
     if not (folder / "node_modules").exists():
         say("no Chromium on PATH: installing one with npm into .venv")
         call([*npm, "install", "--silent", "--prefix", folder, CHROMIUM_PACKAGE], env=env)

@@ -1,0 +1,129 @@
+"""What a user installs: the wheel has every file, and the core needs no extra."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+import tomllib
+import zipfile
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+PACKAGE = ROOT / "agentws"
+PROJECT: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+EXTRAS: dict[str, list[str]] = PROJECT["optional-dependencies"]
+
+
+def canonical(requirement: str) -> str:
+    found = re.match(r"[A-Za-z0-9._-]+", requirement)
+    assert found, requirement
+    return re.sub(r"[-_.]+", "-", found[0]).lower()
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> zipfile.ZipFile:
+    folder = tmp_path_factory.mktemp("wheel")
+    command = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(folder)]
+    subprocess.run(command, cwd=ROOT, check=True, capture_output=True, timeout=50)
+    (built,) = folder.glob("*.whl")
+    return zipfile.ZipFile(built)
+
+
+def test_the_wheel_has_every_file_of_the_package(wheel: zipfile.ZipFile) -> None:
+    files = {path.relative_to(ROOT) for path in PACKAGE.rglob("*") if path.is_file()}
+    sources = {path.as_posix() for path in files if "__pycache__" not in path.parts}
+    assert sources <= set(wheel.namelist())
+
+
+def test_the_wheel_has_the_browser_files_and_the_type_marker(wheel: zipfile.ZipFile) -> None:
+    names = wheel.namelist()
+    assert "agentws/py.typed" in names
+    suffixes = {Path(name).suffix for name in names if name.startswith("agentws/web/")}
+    assert {".js", ".css", ".html"} <= suffixes
+
+
+def test_the_wheel_has_the_command_and_nothing_beside_the_package(wheel: zipfile.ZipFile) -> None:
+    assert {name.split("/")[0].split("-")[0] for name in wheel.namelist()} == {"agentws"}
+    (points,) = [name for name in wheel.namelist() if name.endswith("entry_points.txt")]
+    assert "agentws = agentws.cli:main" in wheel.read(points).decode()
+
+
+def test_the_version_is_said_once() -> None:
+    assert metadata.version("agentws") == PROJECT["version"]
+
+
+def test_every_extra_that_is_named_exists() -> None:
+    pages = [*PACKAGE.rglob("*.py"), *ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")]
+    named = {
+        (extra, str(page.relative_to(ROOT)))
+        for page in pages
+        for group in re.findall(r"agentws\[([a-z0-9,_-]+)\]", page.read_text())
+        for extra in group.split(",")
+    }
+    assert [(extra, page) for extra, page in sorted(named) if extra not in EXTRAS] == []
+
+
+def test_every_dependency_of_the_suite_is_pinned() -> None:
+    pins = {
+        canonical(line)
+        for line in (ROOT / "tests/constraints.txt").read_text().splitlines()
+        if "==" in line
+    }
+    wanted = {canonical(line) for group in EXTRAS.values() for line in group}
+    wanted |= {canonical(line) for line in PROJECT["dependencies"]}
+    assert wanted - pins == {"agentws"}
+
+
+IMPORT_ALL = """
+import importlib, importlib.abc, pkgutil, sys
+allowed = set(sys.argv[1].split(",")) | set(sys.stdlib_module_names)
+
+class OnlyTheCore(importlib.abc.MetaPathFinder):
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] not in allowed:
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+
+sys.meta_path.insert(0, OnlyTheCore())
+import agentws
+for module in pkgutil.walk_packages(agentws.__path__, "agentws."):
+    try:
+        if not module.name.endswith("__main__"):
+            importlib.import_module(module.name)
+    except ImportError as error:
+        if 'pip install "agentws[' not in str(error):
+            raise
+"""
+
+
+def requirements(name: str) -> list[str]:
+    """Without extras, and none for a package that another platform needs and this one lacks."""
+    try:
+        lines = metadata.requires(name) or []
+    except metadata.PackageNotFoundError:
+        return []
+    return [canonical(line) for line in lines if "extra ==" not in line]
+
+
+def core_modules() -> set[str]:
+    """The top-level modules of the core's dependencies, and of theirs."""
+    names, todo = set[str](), [canonical(line) for line in PROJECT["dependencies"]]
+    while todo:
+        name = todo.pop()
+        if name not in names:
+            names.add(name)
+            todo += requirements(name)
+    owners = metadata.packages_distributions()
+    return {module for module, by in owners.items() if names & set(map(canonical, by))}
+
+
+def test_every_module_imports_with_the_core_alone_or_names_its_extra() -> None:
+    allowed = ",".join({"agentws", *core_modules()})
+    done = subprocess.run(
+        [sys.executable, "-c", IMPORT_ALL, allowed], capture_output=True, text=True, timeout=50
+    )
+    assert done.returncode == 0, done.stderr
