@@ -84,9 +84,10 @@ def pip_is_configured() -> bool:
         return True
     home = Path(os.path.expanduser("~"))
     base = Path(os.environ.get("XDG_CONFIG_HOME") or home / ".config")
-    places = (Path("/etc/pip.conf"), home / ".pip/pip.conf", base / "pip/pip.conf")
+    machine = (Path("/etc/pip.conf"), Path("/etc/xdg/pip/pip.conf"), Path(sys.prefix, "pip.conf"))
+    user = (home / ".pip/pip.conf", base / "pip/pip.conf")
     windows = (Path(os.environ.get("APPDATA", home)) / "pip/pip.ini", home / "pip/pip.ini")
-    return any(place.exists() for place in (*places, *windows))
+    return any(place.exists() for place in (*machine, *user, *windows))
 
 
 def uv() -> str | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 import sys
@@ -53,8 +54,11 @@ def test_the_wheel_has_the_command_and_nothing_beside_the_package(wheel: zipfile
     assert "agentws = agentws.cli:main" in wheel.read(points).decode()
 
 
-def test_the_version_is_said_once() -> None:
-    assert metadata.version("agentws") == PROJECT["version"]
+def test_the_browser_package_has_its_files_and_the_same_version() -> None:
+    browser = json.loads((PACKAGE / "web" / "package.json").read_text())
+    assert browser["version"] == PROJECT["version"] == metadata.version("agentws")
+    missing = [name for name in browser["files"] if not (PACKAGE / "web" / name).exists()]
+    assert missing == []
 
 
 def test_every_extra_that_is_named_exists() -> None:
