@@ -1,0 +1,92 @@
+"""The writing half of a connection: one write per loop pass, pausing, ends that can't hang."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import cast
+
+from .shared import ServerShared
+
+FLUSH_TIMEOUT = 5.0  # for what is unsent when the connection ends
+# Corked bytes worth a write of their own, so that the transport's own limits count them too.
+CORK_LIMIT = 65_536
+
+
+class CorkedProtocol(asyncio.Protocol):
+    """A protocol that gathers what it writes until the end of the loop's pass."""
+
+    __slots__ = (
+        "_out",
+        "_out_size",
+        "_read_paused",
+        "_shared",
+        "_timer",
+        "_transport",
+        "_write_paused",
+    )
+
+    def __init__(self, shared: ServerShared) -> None:
+        self._shared = shared
+        self._transport: asyncio.Transport = cast(asyncio.Transport, None)
+        self._out: bytes | list[bytes] | None = None
+        self._out_size = 0
+        self._read_paused = False
+        self._write_paused = False
+        self._timer: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(asyncio.Transport, transport)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        self._out = None
+
+    def pause_writing(self) -> None:
+        self._write_paused = True
+
+    def resume_writing(self) -> None:
+        self._write_paused = False
+
+    def _hang_up(self) -> None:
+        self.flush()
+        if self._transport.is_closing():
+            return
+        if self._transport.get_write_buffer_size():
+            self._abort_after(FLUSH_TIMEOUT)
+        self._transport.close()
+
+    def _abort_after(self, seconds: float) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = self._shared.loop.call_later(seconds, self._transport.abort)
+
+    def _put(self, data: bytes) -> None:
+        out = self._out
+        if out is None:
+            self._out = data
+            self._shared.cork(self)
+        elif isinstance(out, list):
+            out.append(data)
+        else:
+            self._out = [out, data]
+        self._out_size += len(data)
+        if self._out_size > CORK_LIMIT:
+            self.flush()
+
+    def flush(self) -> None:
+        """Write what is corked."""
+        out, self._out, self._out_size = self._out, None, 0
+        if out is not None and not self._transport.is_closing():
+            self._transport.write(b"".join(out) if isinstance(out, list) else out)
+
+    def _pause_reading(self) -> None:
+        if not self._read_paused and not self._transport.is_closing():
+            self._read_paused = True
+            self._transport.pause_reading()
+
+    def _resume_reading(self) -> None:
+        if self._read_paused and not self._transport.is_closing():
+            self._read_paused = False
+            self._transport.resume_reading()

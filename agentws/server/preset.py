@@ -1,0 +1,51 @@
+"""The uvicorn preset: what `agentws run` serves with, public for hosts that start their own."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+import uvicorn
+
+from .websocket import AgentwsWebSocketProtocol
+
+if TYPE_CHECKING:
+    from uvicorn._types import ASGIApplication
+
+# A message larger than this is a file, and files have a route of their own.
+MAX_MESSAGE_SIZE = 256 * 1024
+SHUTDOWN_SECONDS = 15
+
+
+def server_config(
+    app: ASGIApplication | str, host: str = "127.0.0.1", port: int = 8000, **options: Any
+) -> uvicorn.Config:
+    """A `uvicorn.Config` for a gateway; `options` are uvicorn's own and win over the preset.
+
+    WebSockets are served by `AgentwsWebSocketProtocol`: no permessage-deflate, messages of at most
+    256 KiB, peers that stop answering pings are dropped. A shutdown takes at most 15 seconds.
+    """
+    settings: dict[str, Any] = {
+        "ws": AgentwsWebSocketProtocol,
+        "ws_max_size": MAX_MESSAGE_SIZE,
+        "ws_per_message_deflate": False,
+        "timeout_graceful_shutdown": SHUTDOWN_SECONDS,
+        "http": http_protocol(),
+    }
+    return uvicorn.Config(app, host=host, port=port, **(settings | options))
+
+
+def serve(
+    app: ASGIApplication | str, host: str = "127.0.0.1", port: int = 8000, **options: Any
+) -> None:
+    """Serve until a signal ends it; arguments as for `server_config`."""
+    uvicorn.Server(server_config(app, host, port, **options)).run()
+
+
+def http_protocol() -> type[asyncio.Protocol] | str:
+    """httptools' protocol, freed once a connection is upgraded; uvicorn's choice without it."""
+    try:
+        from .upgrading import UpgradingHttpProtocol
+    except ImportError:
+        return "auto"
+    return UpgradingHttpProtocol
