@@ -26,8 +26,9 @@
         └── Draining            503 / 4503   draining                retryable
 
 A class says what is true of every such error (``code``, ``status``, ``close_code``, ``retryable``);
-an instance adds the sentence, what was ``expected``, and ``retry_after`` in seconds. The sentence is written
-for the peer and never holds internals. The cause is the ``__cause__``: it is logged and not sent.
+an instance adds the sentence, what was ``expected``, and ``retry_after`` in seconds. The sentence
+is written for the peer and never holds internals; those are in the ``__cause__``, which is logged
+and not sent.
 """
 
 from __future__ import annotations

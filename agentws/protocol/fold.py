@@ -16,6 +16,7 @@ from .codec import Record, decode_record
 from .events import Event
 from .jsonpatch import apply_patch
 from .message_builders import ActivityBuilder, AssistantBuilder, Builder, Fixed, ReasoningBuilder
+from .outline import Outline
 
 STATUS_KEY: Final = "agentws"
 """Where a message's metadata says how its run ended, when it did not end well."""
@@ -24,33 +25,18 @@ STATUS_KEY: Final = "agentws"
 class Fold:
     """A log, folded. Feed it records in order with :meth:`apply`."""
 
-    __slots__ = (
-        "_builders",
-        "_calls",
-        "_run_messages",
-        "cancelling",
-        "interrupts",
-        "queue",
-        "run",
-        "state",
-        "title",
-    )
+    __slots__ = ("_builders", "_calls", "_run_messages", "outline", "state", "title")
 
     def __init__(self) -> None:
         self._builders: dict[str, Builder] = {}
         self._calls: dict[str, AssistantBuilder] = {}
         self._run_messages: list[str] = []
-        self.queue: dict[str, e.MessageAccepted] = {}
-        """Accepted messages that no run has taken up, in the order in which they will run."""
-        self.run: str | None = None
-        self.cancelling = False
+        self.outline = Outline()
         self.state: Any = None
         self.title: str | None = None
-        self.interrupts: dict[str, m.Interrupt] = {}
-        """Open interrupts by id, of runs that ended waiting for answers."""
 
     def __repr__(self) -> str:
-        return f"<Fold messages={len(self._builders)} queue={len(self.queue)} run={self.run}>"
+        return f"<Fold messages={len(self._builders)} {self.outline!r}>"
 
     @property
     def messages(self) -> list[m.Message]:
@@ -65,25 +51,19 @@ class Fold:
 
     def apply(self, event: Event, run: str | None = None) -> None:
         """Takes the next event of the log. Never raises for an event that a log may hold."""
+        self.outline.apply(event, run)
         match event:
-            case e.MessageAccepted():
-                self._accept(event)
-            case e.MessageWithdrawn():
-                self.queue.pop(event.message_id, None)
             case e.RunStarted():
                 self._start(event)
-            case e.RunCancelling():
-                self.cancelling = self.cancelling or run == self.run
             case e.RunFinished():
-                self._finish(event)
+                cancelled = isinstance(event.outcome, m.CancelledOutcome)
+                self._end({"status": "cancelled"} if cancelled else None)
             case e.RunError():
                 self._end({"status": "error", "code": event.code, "message": event.message})
             case e.HistoryCleared():
                 self._clear()
             case e.SessionUpdated():
                 self.title = event.title or self.title
-            case e.InterruptAnswered():
-                self.interrupts.pop(event.interrupt_id, None)
             case e.StateSnapshot():
                 self.state = event.snapshot
             case e.StateDelta():
@@ -93,32 +73,14 @@ class Fold:
             case _:
                 self._speak(event)
 
-    # Runs and the queue
-
-    def _accept(self, event: e.MessageAccepted) -> None:
-        id = event.message.id
-        if event.overlap == "interrupt":
-            self.queue = {id: event, **self.queue}
-        else:
-            self.queue[id] = event
+    # Runs
 
     def _start(self, event: e.RunStarted) -> None:
-        self.run, self.cancelling, self._run_messages = event.run_id, False, []
+        self._run_messages = []
         for message in event.input.messages if event.input else ():
-            self.queue.pop(message.id, None)
             self._run_messages.append(message.id)
             if message.id not in self._builders:
                 self._builders[message.id] = Fixed(message)
-
-    def _finish(self, event: e.RunFinished) -> None:
-        match event.outcome:
-            case m.CancelledOutcome():
-                self._end({"status": "cancelled"})
-            case m.InterruptOutcome(interrupts=interrupts):
-                self.interrupts |= {interrupt.id: interrupt for interrupt in interrupts}
-                self._end(None)
-            case _:
-                self._end(None)
 
     def _end(self, status: dict[str, Any] | None) -> None:
         spoken = [id for id in self._run_messages if id in self._builders]
@@ -126,13 +88,12 @@ class Fold:
             kept = {name: value for name, value in status.items() if value is not None}
             assistants = [id for id in spoken if isinstance(self._builders[id], AssistantBuilder)]
             self._builders[(assistants or spoken)[-1]].mark(STATUS_KEY, kept)
-        self.run, self.cancelling, self._run_messages = None, False, []
+        self._run_messages = []
 
     def _clear(self) -> None:
         """A message that began before this is gone whole: what still comes of it finds no place."""
         self._builders.clear()
         self._calls.clear()
-        self.interrupts.clear()
         self._run_messages = []
 
     # State and snapshots

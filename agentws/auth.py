@@ -1,0 +1,112 @@
+"""Who is on the connection, and what they may touch."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hmac
+import inspect
+from collections.abc import Awaitable, Callable, Mapping
+from typing import TYPE_CHECKING, Final
+
+from .errors import Forbidden, Unauthenticated
+from .identity import Identity
+from .protocol.frames import BEARER
+from .store import SessionInfo
+
+if TYPE_CHECKING:
+    from starlette.requests import HTTPConnection
+
+
+Authenticate = Callable[
+    ["HTTPConnection"], "Identity | str | None | Awaitable[Identity | str | None]"
+]
+"""Says who is on a connection, or ``None`` for nobody known, which is refused."""
+
+Authorize = Callable[["Identity | None", SessionInfo, str], "bool | Awaitable[bool]"]
+"""Whether an identity may do an action (``read``, ``write``, ``delete``) with a session."""
+
+
+async def identify(
+    authenticate: Authenticate | None, connection: HTTPConnection
+) -> Identity | None:
+    """The identity on ``connection``; ``None`` only where no authentication is configured.
+
+    Raises Unauthenticated. Any other exception of the host's callable is its own and passes.
+    """
+    if authenticate is None:
+        return None
+    found = authenticate(connection)
+    if inspect.isawaitable(found):
+        found = await found
+    if isinstance(found, str):
+        return Identity(found)
+    if not isinstance(found, Identity):
+        raise Unauthenticated()
+    return found
+
+
+def owner_of(identity: Identity | None) -> str | None:
+    return None if identity is None else identity.id
+
+
+def check_owner(identity: Identity | None, info: SessionInfo) -> None:
+    """Raises Forbidden unless the session is the identity's own (or anonymous, and so is it)."""
+    if info.owner != owner_of(identity):
+        raise Forbidden("This session is not yours.")
+
+
+def bearer_token(connection: HTTPConnection) -> str | None:
+    """The token a peer presents: an ``Authorization`` header, or a subprotocol entry.
+
+    Browsers can't set headers on a WebSocket, so the token may come base64url-encoded in a
+    subprotocol, which unlike the query string is written to no access log.
+    """
+    scheme, _, token = connection.headers.get("authorization", "").partition(" ")
+    if scheme.lower() == "bearer" and token:
+        return token.strip()
+    for entry in connection.scope.get("subprotocols", ()):
+        if entry.startswith(BEARER):
+            return _unbase64(entry.removeprefix(BEARER))
+    return None
+
+
+def _unbase64(text: str) -> str | None:
+    try:
+        return base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)).decode()
+    except (binascii.Error, ValueError):
+        return None
+
+
+class BearerKeys:
+    """Authenticates by fixed keys: ``BearerKeys({"key": "who"})``.
+
+    Every key is compared in constant time, so timing tells nothing about any of them.
+    """
+
+    def __init__(self, keys: Mapping[str, str | Identity]) -> None:
+        self._keys: Final = [
+            (key.encode(), who if isinstance(who, Identity) else Identity(who))
+            for key, who in keys.items()
+        ]
+
+    def __repr__(self) -> str:
+        return f"<BearerKeys keys={len(self._keys)}>"
+
+    def __call__(self, connection: HTTPConnection) -> Identity | None:
+        token = bearer_token(connection)
+        if token is None:
+            return None
+        found: Identity | None = None
+        for key, identity in self._keys:
+            if hmac.compare_digest(key, token.encode()):
+                found = identity
+        return found
+
+
+def is_admin(admin_key: str | None, connection: HTTPConnection) -> bool:
+    """Whether the peer presents the admin key, as a bearer token or in ``X-API-Key``."""
+    if admin_key is None:
+        return False
+    presented = connection.headers.get("x-api-key") or bearer_token(connection) or ""
+    return hmac.compare_digest(admin_key.encode(), presented.encode())

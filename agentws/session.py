@@ -1,0 +1,365 @@
+"""A session is a log.
+
+This is the log as one node sees it: append, follow, and what is going on in it. The events are in
+the store; a session in use keeps its newest ones, encoded, so that who was away for a moment reads
+no store. A connection is a cursor: whatever follows holds a position and is told to look again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Sequence
+from typing import Final, NamedTuple, Protocol
+
+from .errors import LostReason, PositionLost
+from .protocol import events as e
+from .protocol.codec import Record, decode_record, encode_event, event_type
+from .protocol.compact import compact
+from .protocol.events import Event
+from .protocol.fold import Fold
+from .protocol.messages import Message
+from .protocol.outline import OUTLINE_TYPES, Outline
+from .protocol.position import GENESIS, Position
+from .store import PAGE, Appended, Key, SessionInfo, Store
+
+logger: Final = logging.getLogger("agentws")
+
+
+class Follower(Protocol):
+    """Whoever reads a session's log as it grows."""
+
+    def ring(self) -> None:
+        """There may be more to read. Called on the event loop; must not block or raise."""
+
+    def lost(self) -> None:
+        """The log is not what it was: every position in it is void."""
+
+
+class Snapshot(NamedTuple):
+    """A session as of ``position``, where no run was active."""
+
+    position: Position
+    messages: list[Message]
+    state: object
+    queued: list[e.MessageAccepted]
+    before: int | None
+    """Older messages end before this seq; ``None`` when these are all."""
+
+
+class Session:
+    """One log, as long as somebody here follows it or runs its agent."""
+
+    __slots__ = (
+        "_catching_up",
+        "_look_again",
+        "_store",
+        "_tail",
+        "_tail_bytes",
+        "_tail_limit",
+        "followers",
+        "head",
+        "id",
+        "info",
+        "outline",
+        "outlook",
+        "run_base",
+        "used",
+    )
+
+    def __init__(self, info: SessionInfo, store: Store, head: Position, *, tail_size: int) -> None:
+        self.id = info.id
+        self.info = info
+        self.head = head
+        self.outline = Outline()
+        self.run_base = head
+        """The position just before the run going on began; the head when none is."""
+        self.followers: set[Follower] = set()
+        self.outlook: Follower | None = None
+        """Told, before the followers, when the outline has changed."""
+        self.used = 0.0
+        """When it was last followed, run or written, by the loop's clock."""
+        self._store = store
+        self._tail: list[Record] = []
+        self._tail_bytes = 0
+        self._tail_limit = tail_size
+        self._catching_up = False
+        self._look_again = False
+
+    def __repr__(self) -> str:
+        return f"<Session {self.id} head={self.head.seq} followers={len(self.followers)}>"
+
+    @classmethod
+    async def load(cls, info: SessionInfo, store: Store, *, tail_size: int) -> Session:
+        """The session as the store has it. Reads what is open, not the whole log."""
+        head = await store.head(info.id)
+        session = cls(info, store, head.position, tail_size=tail_size)
+        if head.settled < head.position.seq:
+            session.head = await _position_at(store, info.id, head.position, head.settled)
+            session.run_base = session.head
+            await session._read_on()
+        return session
+
+    # Appending
+
+    async def append(
+        self,
+        events: Sequence[Event],
+        *,
+        run: str | None = None,
+        key: Key | None = None,
+        fence: str | None = None,
+        settled: int | None = None,
+    ) -> Appended:
+        """Appends ``events``, all or none; when this returns, the store has them.
+
+        Raises what :meth:`Store.append` raises. Followers are told before it returns.
+        """
+        datas = [encode_event(event, run=run) for event in events]
+        done = await self._store.append(self.id, datas, key=key, fence=fence, settled=settled)
+        if not done.records:
+            return done
+        if done.records[0].seq == self.head.seq + 1:
+            for record, event in zip(done.records, events, strict=True):
+                self._take(record, event, run)
+            self._tell()
+        elif done.records[-1].seq > self.head.seq:
+            await self.catch_up()
+        return done
+
+    async def catch_up(self) -> None:
+        """Reads what the store has beyond what is known here. One reader at a time."""
+        if self._catching_up:
+            self._look_again = True
+            return
+        self._catching_up = True
+        try:
+            self._look_again = True
+            while self._look_again:
+                self._look_again = False
+                await self._read_on()
+        except PositionLost as lost:
+            logger.warning("session %s is not what it was: %s", self.id, lost.reason)
+            for follower in tuple(self.followers):
+                follower.lost()
+            raise
+        finally:
+            self._catching_up = False
+
+    async def _read_on(self) -> None:
+        while True:
+            after = self.head if self.head.seq else None
+            records = await self._store.read(self.id, after=after)
+            fresh = [record for record in records if record.seq > self.head.seq]
+            for record in fresh:
+                if event_type(record.data) in OUTLINE_TYPES:
+                    body = decode_record(record.data)
+                    self._take(record, body.event, body.run)
+                else:
+                    self._take(record, None, None)
+            if fresh:
+                self._tell()
+            if len(records) < PAGE:
+                return
+
+    def _take(self, record: Record, event: Event | None, run: str | None) -> None:
+        if event is not None and event.__struct_config__.tag in OUTLINE_TYPES:
+            outline = self.outline
+            if isinstance(event, e.RunStarted):
+                self.run_base = self.head
+            outline.apply(event, run)
+            if self.outlook is not None:
+                self.outlook.ring()
+        self.head = Position(self.head.epoch, record.seq, record.tag)
+        self._tail.append(record)
+        self._tail_bytes += len(record.data)
+        if self._tail_bytes > 2 * self._tail_limit:
+            self._shorten()
+
+    def _shorten(self) -> None:
+        """Forgets the older half, so that shortening costs little per event."""
+        drop = 0
+        while self._tail_bytes > self._tail_limit and drop < len(self._tail) - 1:
+            self._tail_bytes -= len(self._tail[drop].data)
+            drop += 1
+        del self._tail[:drop]
+
+    def _tell(self) -> None:
+        for follower in tuple(self.followers):
+            follower.ring()
+
+    def forget_tail(self) -> None:
+        """Lets go of the encoded events; readers go to the store instead."""
+        self._tail, self._tail_bytes = [], 0
+
+    # Following
+
+    def tail_after(self, position: Position) -> Sequence[Record] | None:
+        """The events after ``position``, if they are all in memory; ``position`` must be good."""
+        if position.seq == self.head.seq:
+            return ()
+        tail = self._tail
+        if not tail or position.seq < tail[0].seq - 1:
+            return None
+        return tail[position.seq - tail[0].seq + 1 :]
+
+    async def read(self, after: Position, *, limit: int = PAGE) -> Sequence[Record]:
+        """At most ``limit`` events after ``after``. Raises PositionLost."""
+        tail = self.tail_after(after)
+        if tail is not None:
+            return tail[:limit]
+        return await self._store.read(self.id, after=after if after.seq else None, limit=limit)
+
+    async def check(self, position: Position) -> LostReason | None:
+        """Why ``position`` can't be continued from, or ``None`` when it can."""
+        if position == self.head:
+            return None
+        tail = self._tail
+        if tail and tail[0].seq <= position.seq <= self.head.seq:
+            if position.epoch != self.head.epoch:
+                return "epoch"
+            good = tail[position.seq - tail[0].seq].tag == position.tag
+            return None if good else "diverged"
+        try:
+            await self._store.read(self.id, after=position, limit=1)
+        except PositionLost as lost:
+            return lost.reason
+        return None
+
+    async def follow(self, after: Position | None = None) -> AsyncIterator[Record]:
+        """Every event after ``after``, in order, then every later one, forever.
+
+        Follows before it reads, so an event appended between the two rings the bell instead of
+        being missed. Raises PositionLost.
+        """
+        bell = Bell()
+        self.followers.add(bell)
+        position = after or Position(self.head.epoch, 0, GENESIS)
+        try:
+            while True:
+                bell.clear()
+                while records := await self.read(position):
+                    for record in records:
+                        yield record
+                    position = Position(position.epoch, records[-1].seq, records[-1].tag)
+                await bell.wait()
+        finally:
+            self.followers.discard(bell)
+
+    # The fold
+
+    async def snapshot(self, *, messages: int) -> Snapshot:
+        """The newest ``messages`` (or a few more: whole runs) as of where no run was active."""
+        base, queued = self.run_base, list(self.outline.queue.values())
+        page = await self.page_before(base.seq + 1, messages=messages)
+        known = [one for one in queued if one.message.id not in self._accepted_after(base)]
+        return page._replace(position=base, queued=known)
+
+    def _accepted_after(self, base: Position) -> set[str]:
+        """Ids of messages whose acceptance a reader that starts at ``base`` will still read."""
+        after = self.tail_after(base) or ()
+        accepted = (r for r in after if event_type(r.data) == "message.accepted")
+        bodies = (decode_record(record.data).event for record in accepted)
+        return {body.message.id for body in bodies if isinstance(body, e.MessageAccepted)}
+
+    async def page_before(self, before: int, *, messages: int) -> Snapshot:
+        """The ``messages`` that end before that seq (or a few more: runs are kept whole).
+
+        Reads backwards page by page: what it costs follows from what it returns, not from how
+        long the log is.
+        """
+        records: list[Record] = []
+        cut: int | None = before
+        enough = False
+        while not enough and cut is not None:
+            page = await self._store.read_back(self.id, before=cut)
+            records[:0] = page
+            cut = page[0].seq if len(page) == PAGE else None
+            enough = _count_messages(records) >= messages
+        if enough:
+            start = _start_of(records, messages)
+            cut = records[start].seq if start or cut is not None else None
+            records = records[start:]
+        fold = Fold().apply_all(records)
+        position = Position(self.head.epoch, before - 1, GENESIS)
+        return Snapshot(position, fold.messages, fold.state, [], cut)
+
+    async def messages(self) -> list[Message]:
+        """The whole conversation so far."""
+        fold = Fold()
+        position = Position(self.head.epoch, 0, GENESIS)
+        while records := await self._store.read(self.id, after=position if position.seq else None):
+            fold.apply_all(records)
+            position = Position(position.epoch, records[-1].seq, records[-1].tag)
+        return fold.messages
+
+    async def compact(self, first: int, last: int) -> None:
+        """Folds the deltas of a finished run, whose events are ``first`` to ``last``."""
+        records: list[Record] = []
+        before = last + 1
+        while before > first:
+            page = await self._store.read_back(self.id, before=before)
+            records[:0] = [record for record in page if record.seq >= first]
+            if len(page) < PAGE:
+                break
+            before = page[0].seq
+        kept = compact(records)
+        if len(kept) < len(records):
+            await self._store.compact(self.id, first=first, last=last, records=kept)
+
+
+class Bell:
+    """A follower that waits: rung any number of times, it wakes once."""
+
+    __slots__ = ("_event", "_lost")
+
+    def __init__(self) -> None:
+        self._event = asyncio.Event()
+        self._lost = False
+
+    def ring(self) -> None:
+        self._event.set()
+
+    def lost(self) -> None:
+        self._lost = True
+        self._event.set()
+
+    def clear(self) -> None:
+        self._event.clear()
+
+    async def wait(self) -> None:
+        """Raises PositionLost when the log is not what it was."""
+        await self._event.wait()
+        if self._lost:
+            raise PositionLost("lost")
+
+
+async def _position_at(store: Store, session: str, head: Position, seq: int) -> Position:
+    """The position of the event at ``seq``, or of the nearest before it that is still there."""
+    if seq == 0:
+        return Position(head.epoch, 0, GENESIS)
+    found = await store.read_back(session, before=seq + 1, limit=1)
+    if not found:
+        return Position(head.epoch, 0, GENESIS)
+    return Position(head.epoch, found[-1].seq, found[-1].tag)
+
+
+def _count_messages(records: Sequence[Record]) -> int:
+    return sum(event_type(record.data) in _MESSAGE_STARTS for record in records)
+
+
+_MESSAGE_STARTS: Final = frozenset(
+    {"RUN_STARTED", "TEXT_MESSAGE_START", "TOOL_CALL_RESULT", "REASONING_MESSAGE_START"}
+)
+"""Events that begin a message of the conversation; ``RUN_STARTED`` brings the user's."""
+
+
+def _start_of(records: Sequence[Record], messages: int) -> int:
+    """The index of the run that holds the ``messages``-th message from the end."""
+    seen = 0
+    for index in range(len(records) - 1, -1, -1):
+        kind = event_type(records[index].data)
+        seen += kind in _MESSAGE_STARTS
+        if kind == "RUN_STARTED" and seen >= messages:
+            return index
+    return 0

@@ -1,0 +1,81 @@
+"""Tasks with an owner: who starts one ends it, and knows how it ended."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import types
+from collections.abc import Coroutine, Generator
+from typing import Any, Final
+
+logger: Final = logging.getLogger("agentws")
+
+
+class Tasks:
+    """Owns every task of one object with a lifespan.
+
+    Not an ``asyncio.TaskGroup``: one failing task must not end the others, and a task that ignores
+    its cancellation must not keep the owner from closing.
+    """
+
+    __slots__ = ("_tasks",)
+
+    def __init__(self) -> None:
+        self._tasks: set[asyncio.Task[Any]] = set()
+
+    def __len__(self) -> int:
+        return len(self._tasks)
+
+    def spawn(self, work: Coroutine[Any, Any, Any], *, name: str) -> asyncio.Task[Any]:
+        task = asyncio.get_running_loop().create_task(work, name=name)
+        self._tasks.add(task)
+        task.add_done_callback(self._ended)
+        return task
+
+    def start(self, work: Coroutine[Any, Any, Any], *, name: str) -> asyncio.Task[Any] | None:
+        """Runs ``work`` at once until it first has to wait; only then does it cost a task.
+
+        ``None`` when it finished. An exception of the part that ran here is raised here.
+        """
+        try:
+            waiting = work.send(None)
+        except StopIteration:
+            return None
+        return self.spawn(_resume(work, waiting), name=name)
+
+    def _ended(self, task: asyncio.Task[Any]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            logger.error("%s failed", task.get_name(), exc_info=error)
+
+    async def aclose(self, *, grace: float) -> int:
+        """Cancels what still runs and waits for it at most ``grace`` seconds.
+
+        Returns how many tasks ignored that.
+        """
+        current = asyncio.current_task()
+        tasks = {task for task in self._tasks if task is not current}
+        for task in tasks:
+            task.cancel()
+        if not tasks:
+            return 0
+        _, ignoring = await asyncio.wait(tasks, timeout=grace)
+        return len(ignoring)
+
+
+@types.coroutine
+def _resume(work: Coroutine[Any, Any, Any], waiting: Any) -> Generator[Any, Any, Any]:
+    """The rest of ``work``, which has already asked its loop to wait for ``waiting``."""
+    try:
+        while True:
+            try:
+                value = yield waiting
+            except GeneratorExit:
+                work.close()
+                raise
+            except BaseException as error:
+                waiting = work.throw(error)
+            else:
+                waiting = work.send(value)
+    except StopIteration as done:
+        return done.value
