@@ -37,8 +37,8 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> zipfile.ZipFile:
 
 def test_the_wheel_has_every_file_of_the_package(wheel: zipfile.ZipFile) -> None:
     files = {path.relative_to(ROOT) for path in PACKAGE.rglob("*") if path.is_file()}
-    sources = {path.as_posix() for path in files if "__pycache__" not in path.parts}
-    assert sources <= set(wheel.namelist())
+    caches = {path for path in files if any(part[0] in "._" for part in path.parts[:-1])}
+    assert {path.as_posix() for path in files - caches} <= set(wheel.namelist())
 
 
 def test_the_wheel_has_the_browser_files_and_the_type_marker(wheel: zipfile.ZipFile) -> None:
