@@ -37,7 +37,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> zipfile.ZipFile:
 
 def test_the_wheel_has_every_file_of_the_package(wheel: zipfile.ZipFile) -> None:
     files = {path.relative_to(ROOT) for path in PACKAGE.rglob("*") if path.is_file()}
-    caches = {path for path in files if any(part[0] in "._" for part in path.parts[:-1])}
+    caches = {path for path in files if {"__pycache__", ".mypy_cache"} & {*path.parts}}
     assert {path.as_posix() for path in files - caches} <= set(wheel.namelist())
 
 
