@@ -1,0 +1,156 @@
+"""The port between an agent and a language model, and what can go wrong behind it.
+
+    LLMError                      llm_error          the request can't be answered
+    ├── LLMUnavailable            llm_unavailable    retryable: down, slow, or broke off
+    │   └── LLMRateLimited        llm_rate_limited   retryable: too many requests
+    ├── LLMCutOff                 llm_cut_off        the answer reached the model's length limit
+    └── LLMRefused                llm_refused        the model declined, or a filter stopped it
+
+Their sentences are written for the user of the agent. What a provider said goes into
+``__cause__``, except where the provider complains about credentials and might quote them.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import AsyncGenerator, Sequence
+from types import TracebackType
+from typing import Self
+
+from ..errors import AgentError
+from ..protocol.messages import Content, Message, TextPart, TokenUsage
+
+
+class LLM(ABC):
+    """Turns a conversation into streamed text.
+
+    One instance serves many conversations at once; it belongs to the event loop that uses it.
+    """
+
+    @abstractmethod
+    def stream(
+        self, messages: Sequence[Message], *, instructions: str | None = None
+    ) -> AsyncGenerator[str | TokenUsage, None]:
+        """Ask the model for the next message of the conversation.
+
+        Takes the conversation in order, ending with what is to be answered. Every tool call in it
+        is directly followed by its result (:func:`agentws.agents.prompt.well_formed` sees to
+        that). Only the text of user, assistant, system, developer and tool messages need be
+        understood; other roles are skipped.
+
+        Yields text deltas (never empty) as they arrive, and at most one ``TokenUsage``, after the
+        text. A normal end means that the answer is whole.
+
+        Closing the generator, or cancelling the task that reads it, closes the request to the
+        provider before it returns, so nothing more is generated or paid for.
+
+        Raises:
+            LLMError: whatever goes wrong, before or in the middle of the text.
+        """
+
+    async def aclose(self) -> None:
+        """Release the connections that this object opened itself. Safe to call twice."""
+        return
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self.aclose()
+
+
+class LLMError(AgentError):
+    code = "llm_error"
+    summary = "The model could not answer."
+
+
+class LLMUnavailable(LLMError):
+    code = "llm_unavailable"
+    retryable = True
+    summary = "The model is not available right now."
+
+
+class LLMRateLimited(LLMUnavailable):
+    code = "llm_rate_limited"
+    summary = "The model is receiving too many requests."
+
+
+class LLMCutOff(LLMError):
+    code = "llm_cut_off"
+    summary = "The answer was cut off: it reached the model's length limit."
+
+
+class LLMRefused(LLMError):
+    code = "llm_refused"
+    summary = "The model declined to answer."
+
+
+TIMED_OUT = "The model did not answer in time."
+UNREACHABLE = "The model could not be reached."
+BROKE_OFF = "The model's answer broke off."
+
+_BY_STATUS: dict[int, tuple[type[LLMError], str | None]] = {
+    400: (LLMError, "The model did not accept the request."),
+    401: (LLMError, "The model's provider did not accept the credentials it was given."),
+    402: (LLMError, "The account with the model's provider has no credit."),
+    403: (LLMError, "The model's provider did not allow the request."),
+    404: (LLMError, "The model does not exist, or is not available to this account."),
+    408: (LLMUnavailable, TIMED_OUT),
+    409: (LLMUnavailable, None),
+    413: (LLMError, "The conversation is too long for the model."),
+    422: (LLMError, "The model did not accept the request."),
+    429: (LLMRateLimited, None),
+    504: (LLMUnavailable, TIMED_OUT),
+}
+
+
+def status_error(status: int, *, retry_after: str | None = None) -> LLMError:
+    """What an HTTP ``status`` of a provider means to the user.
+
+    ``retry_after`` is the header of that name; only its form in seconds is understood.
+    """
+    unlisted: tuple[type[LLMError], str | None]
+    unlisted = (LLMUnavailable if status >= 500 else LLMError), None
+    error, message = _BY_STATUS.get(status, unlisted)
+    return error(message, retry_after=_seconds(retry_after))
+
+
+def speaks_of_credentials(status: int) -> bool:
+    """Whether a provider's words for ``status`` may quote a key, and so must not be logged."""
+    return status in (401, 403)
+
+
+def _seconds(header: str | None) -> float | None:
+    text = (header or "").strip()
+    return float(text) if text.replace(".", "", 1).isdecimal() else None
+
+
+def readable(content: Content | None) -> str:
+    """``content`` as text for a model that can only read: what it can't see is named.
+
+    A model that is told of an unreadable attachment can say so instead of guessing.
+    """
+    if content is None or isinstance(content, str):
+        return content or ""
+    return "\n".join(
+        part.text if isinstance(part, TextPart) else f"[{part.__struct_config__.tag} attached]"
+        for part in content
+    )
+
+
+__all__ = [
+    "LLM",
+    "LLMCutOff",
+    "LLMError",
+    "LLMRateLimited",
+    "LLMRefused",
+    "LLMUnavailable",
+    "readable",
+    "speaks_of_credentials",
+    "status_error",
+]

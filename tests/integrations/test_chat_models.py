@@ -1,0 +1,333 @@
+"""Both adapters, on the real SDKs, against the fake server: one body of tests for the port."""
+
+from __future__ import annotations
+
+import asyncio
+import traceback
+from collections.abc import Callable
+from contextlib import aclosing
+from typing import Any
+
+import anyio
+import pytest
+
+from agentws.agents.llm import (
+    LLM,
+    LLMCutOff,
+    LLMError,
+    LLMRateLimited,
+    LLMRefused,
+    LLMUnavailable,
+)
+from agentws.integrations.anthropic import AnthropicMessages
+from agentws.integrations.openai import OpenAIChat
+from agentws.protocol.messages import (
+    AssistantMessage,
+    FunctionCall,
+    ImagePart,
+    Message,
+    ReasoningMessage,
+    SystemMessage,
+    TextPart,
+    TokenUsage,
+    ToolCall,
+    ToolMessage,
+    UrlSource,
+    UserMessage,
+)
+from agentws.testing.fakellm import FakeLLM, Fault, Reply
+
+KEY = "sk-secret-of-the-host"
+HELLO: list[Message] = [UserMessage(id="1", content="Hello there")]
+
+Connect = Callable[..., LLM]
+
+
+def openai_chat(fake: FakeLLM, **options: Any) -> LLM:
+    return OpenAIChat("fake", base_url=fake.openai_url, api_key=KEY, **{"max_retries": 0} | options)
+
+
+def anthropic_messages(fake: FakeLLM, **options: Any) -> LLM:
+    return AnthropicMessages(
+        "fake", base_url=fake.anthropic_url, api_key=KEY, **{"max_retries": 0} | options
+    )
+
+
+@pytest.fixture(params=[openai_chat, anthropic_messages])
+def connect(request: pytest.FixtureRequest) -> Connect:
+    return request.param  # type: ignore[no-any-return]
+
+
+async def answer(llm: LLM, messages: list[Message] = HELLO) -> list[str | TokenUsage]:
+    async with aclosing(llm.stream(messages)) as pieces:
+        return [piece async for piece in pieces]
+
+
+async def failure(llm: LLM) -> tuple[list[str], LLMError]:
+    texts: list[str] = []
+    with pytest.raises(LLMError) as raised:
+        async with aclosing(llm.stream(HELLO)) as pieces:
+            async for piece in pieces:
+                texts += [piece] if isinstance(piece, str) else []
+    return texts, raised.value
+
+
+async def test_text_streams_in_deltas_and_usage_comes_last(connect: Connect) -> None:
+    async with FakeLLM(["Good to see you."]) as fake, connect(fake) as llm:
+        *texts, usage = await answer(llm)
+        await fake.settled()
+    assert texts == ["Good ", "to ", "see ", "you."]
+    assert isinstance(usage, TokenUsage)
+    assert (usage.model, usage.input_tokens, usage.output_tokens, usage.total_tokens) == (
+        "fake",
+        2,
+        4,
+        6,
+    )
+    assert (len(fake.requests), fake.completed, fake.disconnects) == (1, 1, 0)
+
+
+async def test_deltas_arrive_while_the_provider_is_still_writing(connect: Connect) -> None:
+    async with FakeLLM([Reply("one two", fault="stall")]) as fake, connect(fake) as llm:
+        async with aclosing(llm.stream(HELLO)) as pieces:
+            assert await anext(pieces) == "one "
+
+
+async def test_closing_the_stream_closes_the_request(connect: Connect) -> None:
+    async with FakeLLM([Reply("one two three", fault="stall")]) as fake, connect(fake) as llm:
+        async with aclosing(llm.stream(HELLO)) as pieces:
+            await anext(pieces)
+        await fake.settled()
+        assert (fake.completed, fake.disconnects) == (0, 1)
+
+
+async def test_cancelling_the_reader_closes_the_request(connect: Connect) -> None:
+    async with FakeLLM([Reply("one two three", fault="stall")]) as fake, connect(fake) as llm:
+        reader = asyncio.create_task(answer(llm))
+        await fake.asked()
+        reader.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await reader
+        await fake.settled()
+        assert (fake.completed, fake.disconnects) == (0, 1)
+
+
+async def test_leaving_a_cancel_scope_closes_the_request(connect: Connect) -> None:
+    async with FakeLLM([Reply("one two", fault="stall")]) as fake, connect(fake) as llm:
+        with anyio.CancelScope() as scope:
+            async with aclosing(llm.stream(HELLO)) as pieces:
+                async for _ in pieces:
+                    scope.cancel()
+        await fake.settled()
+        assert (fake.completed, fake.disconnects) == (0, 1)
+
+
+async def test_a_request_that_has_not_begun_to_answer_is_cancelled_too(connect: Connect) -> None:
+    async with FakeLLM([Reply("", fault="stall")]) as fake, connect(fake) as llm:
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(answer, llm)
+            await fake.asked()
+            tasks.cancel_scope.cancel()
+        await fake.settled()
+        assert (fake.completed, fake.disconnects) == (0, 1)
+
+
+@pytest.mark.parametrize(
+    ("status", "error", "retryable"),
+    [
+        (400, LLMError, False),
+        (401, LLMError, False),
+        (403, LLMError, False),
+        (404, LLMError, False),
+        (413, LLMError, False),
+        (418, LLMError, False),
+        (429, LLMRateLimited, True),
+        (500, LLMUnavailable, True),
+        (503, LLMUnavailable, True),
+        (529, LLMUnavailable, True),
+    ],
+)
+async def test_a_refused_request_is_translated(
+    connect: Connect, status: int, error: type[LLMError], retryable: bool
+) -> None:
+    said = f"Your key {KEY} is not welcome at 10.0.0.7"
+    async with FakeLLM([Reply(said, status=status)]) as fake, connect(fake) as llm:
+        texts, raised = await failure(llm)
+    assert (texts, type(raised), raised.retryable) == ([], error, retryable)
+    assert KEY not in str(raised) and "10.0.0.7" not in str(raised)
+
+
+@pytest.mark.parametrize("status", [401, 403])
+async def test_words_about_credentials_reach_no_log(connect: Connect, status: int) -> None:
+    said = f"Incorrect API key provided: {KEY}"
+    async with FakeLLM([Reply(said, status=status)]) as fake, connect(fake) as llm:
+        _, raised = await failure(llm)
+    assert KEY not in "".join(traceback.format_exception(raised))
+
+
+async def test_a_rate_limit_says_when_to_come_back(connect: Connect) -> None:
+    limited = Reply(status=429, headers={"retry-after": "7"})
+    async with FakeLLM([limited]) as fake, connect(fake) as llm:
+        _, raised = await failure(llm)
+    assert raised.retry_after == 7
+
+
+async def test_a_refusal_is_tried_again_before_the_user_hears_of_it(connect: Connect) -> None:
+    busy = Reply(status=429, headers={"retry-after-ms": "1"})
+    async with FakeLLM([busy, "Fine."]) as fake, connect(fake, max_retries=1) as llm:
+        assert (await answer(llm))[0] == "Fine."
+        assert len(fake.requests) == 2
+
+
+@pytest.mark.parametrize("fault", ["drop", "truncate", "malformed", "error"])
+async def test_an_answer_that_breaks_keeps_its_text_and_ends_in_an_error(
+    connect: Connect, fault: Fault
+) -> None:
+    async with FakeLLM([Reply("one two three", fault=fault)]) as fake, connect(fake) as llm:
+        texts, raised = await failure(llm)
+        await fake.settled()
+    assert texts == ["one "]
+    assert isinstance(raised, LLMUnavailable)
+    assert raised.retryable
+    assert len(fake.requests) == 1
+
+
+async def test_a_silent_provider_is_given_up(connect: Connect) -> None:
+    async with (
+        FakeLLM([Reply("one two", fault="stall")]) as fake,
+        connect(fake, timeout=0.2) as llm,
+    ):
+        texts, raised = await failure(llm)
+        await fake.settled()
+        assert fake.disconnects == 1
+    assert texts == ["one "]
+    assert isinstance(raised, LLMUnavailable)
+
+
+async def test_a_provider_that_is_not_there_is_unavailable(connect: Connect) -> None:
+    async with FakeLLM() as fake:
+        pass
+    async with connect(fake) as llm:
+        texts, raised = await failure(llm)
+    assert (texts, str(raised)) == ([], "The model could not be reached.")
+    assert raised.retryable
+
+
+async def test_an_answer_at_the_length_limit_is_not_passed_off_as_whole(connect: Connect) -> None:
+    async with FakeLLM([Reply("one two", finish="length")]) as fake, connect(fake) as llm:
+        texts, raised = await failure(llm)
+    assert texts == ["one ", "two"]
+    assert isinstance(raised, LLMCutOff)
+
+
+async def test_a_filtered_answer_is_not_passed_off_as_whole(connect: Connect) -> None:
+    async with FakeLLM([Reply("one two", finish="refused")]) as fake, connect(fake) as llm:
+        _, raised = await failure(llm)
+    assert isinstance(raised, LLMRefused)
+
+
+async def test_a_client_of_the_caller_stays_open() -> None:
+    import openai
+
+    async with FakeLLM() as fake:
+        async with openai.AsyncOpenAI(base_url=fake.openai_url, api_key=KEY) as client:
+            async with OpenAIChat("fake", client=client) as llm:
+                await answer(llm)
+            assert not client.is_closed()
+
+
+CALL = ToolCall(id="c1", function=FunctionCall(name="add", arguments='{"a":1}'))
+BROKEN = ToolCall(id="c2", function=FunctionCall(name="add", arguments='{"a":'))
+PICTURE = ImagePart(source=UrlSource(value="https://example.com/cat.png"))
+STORY: list[Message] = [
+    AssistantMessage(id="0", content="Welcome!"),
+    SystemMessage(id="1", content="Be brief."),
+    UserMessage(id="2", content=[TextPart(text="Look:"), PICTURE]),
+    ReasoningMessage(id="3", content="Hm."),
+    AssistantMessage(id="4", content="Adding.", tool_calls=[CALL, BROKEN]),
+    ToolMessage(id="5", content="1", tool_call_id="c1"),
+    ToolMessage(id="6", content="", tool_call_id="c2", error="stopped"),
+    AssistantMessage(id="7", content=None),
+    UserMessage(id="8", content="Thanks"),
+    UserMessage(id="9", content=" "),
+]
+
+
+async def sent(connect: Connect) -> dict[str, Any]:
+    async with FakeLLM() as fake, connect(fake) as llm:
+        async with aclosing(llm.stream(STORY, instructions="You add.")) as pieces:
+            async for _ in pieces:
+                pass
+    return fake.requests[0]
+
+
+async def test_openai_is_sent_the_conversation() -> None:
+    assert (await sent(openai_chat))["messages"] == [
+        {"role": "system", "content": "You add."},
+        {"role": "assistant", "content": "Welcome!"},
+        {"role": "system", "content": "Be brief."},
+        {"role": "user", "content": "Look:\n[image attached]"},
+        {
+            "role": "assistant",
+            "content": "Adding.",
+            "tool_calls": [
+                {
+                    "id": call.id,
+                    "type": "function",
+                    "function": {"name": "add", "arguments": call.function.arguments},
+                }
+                for call in (CALL, BROKEN)
+            ],
+        },
+        {"role": "tool", "tool_call_id": "c1", "content": "1"},
+        {"role": "tool", "tool_call_id": "c2", "content": "stopped"},
+        {"role": "user", "content": "Thanks"},
+        {"role": "user", "content": " "},
+    ]
+
+
+async def test_anthropic_is_sent_the_conversation() -> None:
+    body = await sent(anthropic_messages)
+    assert body["system"] == "You add.\n\nBe brief."
+    assert body["messages"] == [
+        {"role": "user", "content": [text("[The conversation begins.]")]},
+        {"role": "assistant", "content": [text("Welcome!")]},
+        {"role": "user", "content": [text("Look:\n[image attached]")]},
+        {
+            "role": "assistant",
+            "content": [
+                text("Adding."),
+                {"type": "tool_use", "id": "c1", "name": "add", "input": {"a": 1}},
+                {"type": "tool_use", "id": "c2", "name": "add", "input": {}},
+            ],
+        },
+        {
+            "role": "user",
+            "content": [
+                tool_result("c1", "1", False),
+                tool_result("c2", "stopped", True),
+                text("Thanks"),
+                text("[An empty message.]"),
+            ],
+        },
+    ]
+
+
+def text(content: str) -> dict[str, Any]:
+    return {"type": "text", "text": content}
+
+
+def tool_result(call: str, content: str, failed: bool) -> dict[str, Any]:
+    return {"type": "tool_result", "tool_use_id": call, "content": content, "is_error": failed}
+
+
+async def test_parameters_are_added_to_the_request(connect: Connect) -> None:
+    async with FakeLLM() as fake, connect(fake, parameters={"temperature": 0.25}) as llm:
+        await answer(llm)
+    assert fake.requests[0]["temperature"] == 0.25
+
+
+async def test_usage_can_be_left_out_for_servers_that_do_not_know_it() -> None:
+    async with FakeLLM(["Hi"]) as fake, openai_chat(fake, include_usage=False) as llm:
+        assert await answer(llm) == ["Hi"]
+    assert "stream_options" not in fake.requests[0]
