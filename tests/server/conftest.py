@@ -1,0 +1,225 @@
+"""Real uvicorn in a thread, on both loops and both HTTP parsers, with an obedient application."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import os
+import queue
+import socket
+import threading
+from collections.abc import Callable, Iterator, MutableMapping
+from typing import Any
+
+import pytest
+import uvicorn
+
+from agentws.server import server_config
+
+Message = MutableMapping[str, Any]
+
+
+class Application:
+    """An ASGI application whose path says what it does; `seen` is what it received."""
+
+    def __init__(self) -> None:
+        self.seen: queue.Queue[Message] = queue.Queue()
+        self.sent = 0
+        self.go = threading.Event()
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] == "lifespan":
+            await self._lifespan(receive, send)
+            return
+        assert (await receive())["type"] == "websocket.connect"
+        await getattr(self, scope["path"].strip("/"))(scope, receive, send)
+
+    async def _lifespan(self, receive: Any, send: Any) -> None:
+        for _ in range(2):
+            message = await receive()
+            await send({"type": message["type"] + ".complete"})
+
+    async def echo(self, scope: Message, receive: Any, send: Any) -> None:
+        await send({"type": "websocket.accept"})
+        while (message := await receive())["type"] == "websocket.receive":
+            await send(message | {"type": "websocket.send"})
+        self.seen.put(message)
+
+    async def scope(self, scope: Message, receive: Any, send: Any) -> None:
+        chosen = scope["subprotocols"][-1] if scope["subprotocols"] else None
+        accept = {"subprotocol": chosen, "headers": [(b"X-Extra", b"yes")]}
+        await send({"type": "websocket.accept", **accept})
+        self.seen.put(scope)
+        await receive()
+
+    async def deny(self, scope: Message, receive: Any, send: Any) -> None:
+        head = {"status": 429, "headers": [(b"retry-after", b"3")]}
+        await send({"type": "websocket.http.response.start", **head})
+        await send({"type": "websocket.http.response.body", "body": b"too ", "more_body": True})
+        await send({"type": "websocket.http.response.body", "body": b"many"})
+        self.seen.put(await receive())
+
+    async def refuse(self, scope: Message, receive: Any, send: Any) -> None:
+        await send({"type": "websocket.close"})
+
+    async def crash(self, scope: Message, receive: Any, send: Any) -> None:
+        await send({"type": "websocket.accept"})
+        raise RuntimeError("as ordered")
+
+    async def crash_early(self, scope: Message, receive: Any, send: Any) -> None:
+        raise RuntimeError("as ordered")
+
+    async def close(self, scope: Message, receive: Any, send: Any) -> None:
+        await send({"type": "websocket.accept"})
+        await send({"type": "websocket.close", "code": 4401, "reason": "who?"})
+        self.seen.put(await receive())
+
+    async def framed(self, scope: Message, receive: Any, send: Any) -> None:
+        """Frames of its own, past send()."""
+        await send({"type": "websocket.accept"})
+        extension = scope["extensions"]["agentws.write"]
+        assert extension["write"](b"\x81\x01a") is True
+        assert extension["write"](b"\x81\x01b\x81\x01c") is True
+        await extension["drain"]()
+        self.seen.put(await receive())
+        assert extension["write"](b"\x81\x01d") is False
+        try:
+            await extension["drain"]()
+        except OSError:
+            self.seen.put({"type": "drain refused"})
+
+    async def flood(self, scope: Message, receive: Any, send: Any) -> None:
+        """Sends until the peer is gone, counting; stops at each full buffer through drain()."""
+        await send({"type": "websocket.accept"})
+        extension = scope["extensions"]["agentws.write"]
+        frame = b"\x82\x7e\x10\x00" + bytes(4096)
+        try:
+            while True:
+                self.sent += len(frame)
+                if not extension["write"](frame):
+                    await extension["drain"]()
+        except OSError:
+            self.seen.put({"type": "gone"})
+
+    async def slow(self, scope: Message, receive: Any, send: Any) -> None:
+        """Takes nothing until told to, then everything; answers with the count."""
+        await send({"type": "websocket.accept"})
+        await asyncio.get_running_loop().run_in_executor(None, self.go.wait)
+        while (await receive())["type"] == "websocket.receive":
+            self.sent += 1
+        self.seen.put({"type": "count", "count": self.sent})
+
+
+class Server:
+    """A running uvicorn; `url` and `connect` reach it."""
+
+    def __init__(self, loop: str, options: dict[str, Any]) -> None:
+        self.app = Application()
+        config = server_config(self.app, port=0, loop=loop, log_config=None, **options)
+        self.uvicorn = uvicorn.Server(config)
+        self._thread = threading.Thread(target=self.uvicorn.run, daemon=True)
+        self._started = threading.Event()
+        self._report_start()
+        self._thread.start()
+        assert self._started.wait(10)
+        self.port: int = self.uvicorn.servers[0].sockets[0].getsockname()[1]
+
+    def _report_start(self) -> None:
+        startup = self.uvicorn.startup
+
+        async def reporting(sockets: list[socket.socket] | None = None) -> None:
+            await startup(sockets=sockets)
+            self._started.set()
+
+        self.uvicorn.startup = reporting  # type: ignore[method-assign]
+
+    def url(self, path: str) -> str:
+        return f"ws://127.0.0.1:{self.port}/{path}"
+
+    def stop(self) -> None:
+        self.uvicorn.should_exit = True
+        self._thread.join(20)
+        assert not self._thread.is_alive()
+
+    def seen(self) -> Message:
+        return self.app.seen.get(timeout=10)
+
+    def raw(self, path: str) -> RawClient:
+        """An upgraded connection whose frames the test writes byte by byte."""
+        return RawClient(self.port, path)
+
+
+class RawClient:
+    def __init__(self, port: int, path: str) -> None:
+        self.socket = socket.create_connection(("127.0.0.1", port), timeout=10)
+        key = base64.b64encode(os.urandom(16)).decode()
+        self.socket.sendall(
+            f"GET /{path} HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+            f"Sec-WebSocket-Key: {key}\r\nSec-WebSocket-Version: 13\r\n\r\n".encode()
+        )
+        head = b""
+        while not head.endswith(b"\r\n\r\n"):
+            head += self.socket.recv(1)
+        self.head = head
+
+    def send(self, opcode: int, payload: bytes, *, fin: bool = True) -> None:
+        assert len(payload) < 126
+        head = bytes([(0x80 if fin else 0) | opcode, 0x80 | len(payload)])
+        self.socket.sendall(head + bytes(4) + payload)
+
+    def read(self, size: int) -> bytes:
+        data = b""
+        while len(data) < size and (chunk := self.socket.recv(size - len(data))):
+            data += chunk
+        return data
+
+    def frame(self) -> tuple[int, bytes]:
+        """The next frame: its first byte and payload. `(0, b"")` at the end of the stream."""
+        head = self.read(2)
+        if len(head) < 2:
+            return 0, b""
+        size = head[1]
+        if size > 125:
+            size = int.from_bytes(self.read(2 if size == 126 else 8), "big")
+        return head[0], self.read(size)
+
+    def close(self) -> None:
+        self.socket.close()
+
+    def reset(self) -> None:
+        """Go as a killed process with unread data goes: with a reset."""
+        linger = (1).to_bytes(4, "little") + bytes(4)
+        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+        self.socket.close()
+
+
+@pytest.fixture(params=["uvloop", "asyncio"])
+def loop_name(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture
+def start(loop_name: str) -> Iterator[Callable[..., Server]]:
+    """Starts servers with uvicorn options, and stops them."""
+    servers: list[Server] = []
+
+    def starting(**options: Any) -> Server:
+        servers.append(Server(loop_name, options))
+        return servers[-1]
+
+    yield starting
+    for server in servers:
+        server.app.go.set()
+        server.stop()
+
+
+@pytest.fixture(params=["httptools", "h11"])
+def server(request: pytest.FixtureRequest, start: Callable[..., Server]) -> Server:
+    """A server with the preset's settings, under either HTTP parser: they hand over differently."""
+    return start() if request.param == "httptools" else start(http="h11")
+
+
+@pytest.fixture
+def plain(start: Callable[..., Server]) -> Server:
+    """A server with the preset's settings, where the HTTP parser makes no difference."""
+    return start()

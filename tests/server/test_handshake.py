@@ -1,0 +1,76 @@
+from __future__ import annotations
+
+import pytest
+
+from agentws.server.handshake import BadHandshake, accept_response, http_response, parse_upgrade
+
+# The example of RFC 6455, section 1.3.
+KEY, ACCEPT = b"dGhlIHNhbXBsZSBub25jZQ==", b"s3pPLMBiTxaQ9kYGzzhZRbK+xOo="
+
+
+def request(
+    *extra: bytes, method: bytes = b"GET", key: bytes = KEY, version: bytes = b"13"
+) -> bytes:
+    lines = [
+        method + b" /ws/chat?session=a HTTP/1.1",
+        b"Host: example.org",
+        b"Upgrade: websocket",
+        b"Connection: Upgrade",
+        b"Sec-WebSocket-Key: " + key,
+        b"Sec-WebSocket-Version: " + version,
+        *extra,
+    ]
+    return b"\r\n".join(lines) + b"\r\n\r\n"
+
+
+def test_the_example_of_the_rfc() -> None:
+    parsed = parse_upgrade(request())
+    assert parsed.accept == ACCEPT
+    assert parsed.target == b"/ws/chat?session=a"
+    assert parsed.headers[0] == (b"host", b"example.org")
+    assert parsed.subprotocols == []
+
+
+def test_subprotocols_of_several_headers() -> None:
+    parsed = parse_upgrade(request(b"Sec-WebSocket-Protocol: a, b", b"sec-websocket-protocol:c,"))
+    assert parsed.subprotocols == ["a", "b", "c"]
+
+
+@pytest.mark.parametrize(
+    ("data", "status"),
+    [
+        (request(method=b"POST"), 405),
+        (request(version=b"8"), 426),
+        (request(key=b"short"), 400),
+        (request(key=b"!" * 24), 400),
+        (request(b"Sec-WebSocket-Key: " + KEY), 400),
+    ],
+)
+def test_refusals(data: bytes, status: int) -> None:
+    with pytest.raises(BadHandshake) as caught:
+        parse_upgrade(data)
+    assert caught.value.status == status
+
+
+def test_accept_has_the_headers_of_the_application_but_not_the_servers_own() -> None:
+    response = accept_response(ACCEPT, "agentws.v1", [(b"X-Extra", b"1"), (b"Upgrade", b"no")])
+    assert response.startswith(b"HTTP/1.1 101 ")
+    assert b"\r\nx-extra: 1\r\n" in response
+    assert b"\r\nsec-websocket-protocol: agentws.v1\r\n" in response
+    assert response.lower().count(b"upgrade: ") == 1
+
+
+def test_a_refusal_is_a_whole_response() -> None:
+    response = http_response(429, [(b"Content-Type", b"application/json")], b"{}")
+    head, _, body = response.partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 429 Too Many Requests\r\nContent-Type: application/json")
+    assert b"content-length: 2" in head and b"connection: close" in head
+    assert body == b"{}"
+
+
+@pytest.mark.parametrize("value", [b"a\r\nset-cookie: x", b"a\nb", b"\0"])
+def test_a_header_can_not_write_another(value: bytes) -> None:
+    with pytest.raises(ValueError, match="CR, LF or NUL"):
+        accept_response(ACCEPT, None, [(b"x", value)])
+    with pytest.raises(ValueError, match="CR, LF or NUL"):
+        http_response(400, [(b"x", value)], b"")
