@@ -1,0 +1,14 @@
+/**
+ * The browser client of agentws: plain ES modules, no dependency, no build step.
+ *
+ *     import { connect } from './client.js';
+ *     const chat = connect('/ws/chat');
+ *     chat.subscribe(() => render(chat.getSnapshot()));
+ *     chat.send('Hello');
+ *
+ * @module
+ */
+export { AgentSocket, RequestError, connect, idleSnapshot } from './socket.js';
+export { emptyLog, reduce } from './reducer.js';
+export { applyPatch } from './patch.js';
+export { retryDelay } from './backoff.js';

@@ -1,0 +1,315 @@
+/**
+ * The meaning of a log: `reduce(log, frame) -> log`, pure, so folding in pieces is folding the whole,
+ * and a replay after a drop ends where an unbroken connection would have.
+ *
+ * An event type that isn't known here only advances the position: old clients survive new servers.
+ *
+ * @module
+ */
+import {
+  appendText, callResult, changeCall, closeMessage, defined, endMessages, findCall, findMessage, fromSnapshot,
+  fromWire, join, openCall, openMessage, restate, textOf,
+} from './messages.js';
+import { applyPatch } from './patch.js';
+
+/**
+ * @typedef {import('./client.js').Log} Log
+ * @typedef {import('./client.js').EventFrame} EventFrame
+ * @typedef {import('./client.js').Run} Run
+ * @typedef {(log: Log, event: any, frame: EventFrame) => Log} Fold
+ */
+
+/** @type {Log} A log of which nothing is known yet. */
+export const emptyLog = Object.freeze({
+  position: null,
+  messages: [],
+  queue: [],
+  runs: {},
+  run: null,
+  interrupts: [],
+  shared: undefined,
+  title: null,
+  agent: null,
+  lane: {},
+});
+
+/**
+ * `log` after `frame`. A frame at or before the position that `log` stands at changes nothing, so
+ * a frame may come twice.
+ *
+ * @param {Log} log
+ * @param {EventFrame} frame
+ * @returns {Log}
+ */
+export function reduce(log, frame) {
+  if (!isNext(log, frame)) return log;
+  const fold = Object.hasOwn(folds, frame.event.type) ? folds[frame.event.type] : undefined;
+  const next = fold ? fold(log, frame.event, frame) : log;
+  return { ...next, position: frame.id };
+}
+
+/** @param {Log} log @param {EventFrame} frame */
+function isNext(log, frame) {
+  if (log.position === null) return true;
+  const here = parsePosition(log.position);
+  const there = parsePosition(frame.id);
+  // The frames of a snapshot share the one position they stand for.
+  const snapshot = frame.run === undefined && frame.event.type.endsWith('_SNAPSHOT');
+  return there.seq > here.seq || (snapshot && there.seq === here.seq);
+}
+
+/** @param {string} position @returns {{epoch: string, seq: number}} */
+export function parsePosition(position) {
+  const [epoch, seq] = position.split('.');
+  return { epoch, seq: Number(seq) };
+}
+
+/** @type {Record<string, Fold>} */
+const folds = {
+  TEXT_MESSAGE_START: (log, event, frame) => ({
+    ...log,
+    messages: openMessage(log.messages, event.messageId, authorship(event, frame)),
+  }),
+  TEXT_MESSAGE_CONTENT: (log, event) => ({
+    ...log,
+    messages: appendText(log.messages, event.messageId, event.delta),
+  }),
+  TEXT_MESSAGE_END: (log, event) => ({ ...log, messages: closeMessage(log.messages, event.messageId) }),
+  TEXT_MESSAGE_CHUNK: (log, event, frame) => chunk(log, event, 'text', authorship(event, frame)),
+
+  REASONING_MESSAGE_START: (log, event, frame) => ({
+    ...log,
+    messages: openMessage(log.messages, event.messageId, thought(event, frame)),
+  }),
+  REASONING_MESSAGE_CONTENT: (log, event) => ({
+    ...log,
+    messages: appendText(log.messages, event.messageId, event.delta),
+  }),
+  REASONING_MESSAGE_END: (log, event) => ({ ...log, messages: closeMessage(log.messages, event.messageId) }),
+  REASONING_MESSAGE_CHUNK: (log, event, frame) => chunk(log, event, 'reasoning', thought(event, frame)),
+
+  TOOL_CALL_START: (log, event, frame) => ({
+    ...log,
+    messages: openCall(log.messages, event.toolCallId, event.toolCallName, event.parentMessageId, frame.run),
+  }),
+  TOOL_CALL_ARGS: (log, event) => appendArgs(log, event.toolCallId, event.delta),
+  TOOL_CALL_END: (log, event) => ({
+    ...log,
+    messages: changeCall(log.messages, event.toolCallId, ({ status }) => ({
+      status: status === 'streaming' ? 'called' : status,
+    })),
+  }),
+  TOOL_CALL_CHUNK: toolChunk,
+  TOOL_CALL_RESULT: (log, event, frame) => ({
+    ...log,
+    messages: findCall(log.messages, event.toolCallId)
+      ? changeCall(log.messages, event.toolCallId, () => callResult(event))
+      : join(log.messages, { ...fromWire({ ...event, id: event.messageId, role: 'tool' }), ...defined({ run: frame.run }) }),
+  }),
+
+  MESSAGES_SNAPSHOT: (log, event, frame) => ({
+    ...log,
+    messages: frame.run === undefined ? fromSnapshot(event.messages) : restate(log.messages, event.messages),
+  }),
+  STATE_SNAPSHOT: (log, event) => ({ ...log, shared: event.snapshot }),
+  STATE_DELTA: (log, event) => ({ ...log, shared: patched(log.shared ?? {}, event.delta) }),
+  ACTIVITY_SNAPSHOT: activitySnapshot,
+  ACTIVITY_DELTA: (log, event) => changeActivity(log, event.messageId, (content) => patched(content, event.patch)),
+
+  RUN_STARTED: runStarted,
+  RUN_FINISHED: runFinished,
+  RUN_ERROR: (log, event, frame) =>
+    endRun(log, frame.run, 'error', {
+      status: 'failed',
+      error: defined({ code: event.code, message: event.message, metadata: event.metadata }),
+      ...defined({ usage: event.usage }),
+    }),
+  STEP_STARTED: (log, event, frame) => changeRun(log, frame.run, { step: event.stepName }),
+  STEP_FINISHED: (log, _event, frame) => changeRun(log, frame.run, { step: undefined }),
+
+  'message.accepted': accepted,
+  'message.withdrawn': (log, event) => ({ ...log, queue: log.queue.filter(({ id }) => id !== event.messageId) }),
+  'message.steered': (log, event, frame) =>
+    event.outcome === 'delivered' ? dequeue(log, event.messageId, frame.run) : log,
+  'run.cancelling': (log, _event, frame) => changeRun(log, frame.run ?? log.run ?? undefined, { status: 'cancelling' }),
+  'interrupt.answered': (log, event) => ({
+    ...log,
+    interrupts: log.interrupts.filter(({ id }) => id !== event.interruptId),
+  }),
+  'notice.posted': (log, event, frame) => ({
+    ...log,
+    messages: join(log.messages, {
+      id: frame.id,
+      role: 'notice',
+      text: event.content,
+      level: event.level,
+      status: 'done',
+      ...defined({ metadata: event.metadata }),
+    }),
+  }),
+  'history.cleared': (log) => ({
+    ...log,
+    messages: [],
+    interrupts: [],
+    runs: log.run === null ? {} : { [log.run]: log.runs[log.run] },
+  }),
+  'session.updated': (log, event) => ({
+    ...log,
+    ...defined({ title: event.title, agent: event.agent }),
+  }),
+};
+
+/** @param {any} event @param {EventFrame} frame */
+function authorship(event, frame) {
+  return { role: event.role ?? 'assistant', name: event.name, run: frame.run, subagent: event.subagentRunId };
+}
+
+/** @param {any} event @param {EventFrame} frame */
+function thought(event, frame) {
+  return { role: /** @type {const} */ ('reasoning'), run: frame.run, subagent: event.subagentRunId };
+}
+
+/** @param {Log} log @param {string} id @param {string} delta @returns {Log} */
+function appendArgs(log, id, delta) {
+  return { ...log, messages: changeCall(log.messages, id, ({ args }) => ({ args: args + delta })) };
+}
+
+/**
+ * A chunk opens a message by naming it, and continues the last one by not naming any.
+ *
+ * @param {Log} log @param {any} event @param {'text' | 'reasoning'} lane @param {any} fields @returns {Log}
+ */
+function chunk(log, event, lane, fields) {
+  const id = event.messageId ?? log.lane[lane];
+  if (id === undefined) return log;
+  const messages = event.messageId === undefined ? log.messages : openMessage(log.messages, id, fields);
+  return { ...log, lane: { ...log.lane, [lane]: id }, messages: appendText(messages, id, event.delta ?? '') };
+}
+
+/** @type {Fold} */
+function toolChunk(log, event, frame) {
+  const id = event.toolCallId ?? log.lane.tool;
+  if (id === undefined) return log;
+  const messages =
+    event.toolCallName === undefined
+      ? log.messages
+      : openCall(log.messages, id, event.toolCallName, event.parentMessageId, frame.run);
+  return appendArgs({ ...log, lane: { ...log.lane, tool: id }, messages }, id, event.delta ?? '');
+}
+
+/** A patch that doesn't fit leaves the value as it is: a wrong guess would be worse than an old one.
+ * @param {unknown} value @param {any} patch */
+function patched(value, patch) {
+  try {
+    return applyPatch(value, patch);
+  } catch {
+    return value;
+  }
+}
+
+/** @type {Fold} */
+function activitySnapshot(log, event, frame) {
+  const known = findMessage(log.messages, event.messageId);
+  if (known && event.replace === false) return log;
+  if (known) return changeActivity(log, event.messageId, () => event.content, event.activityType);
+  const message = fromWire({ ...event, id: event.messageId, role: 'activity' });
+  return { ...log, messages: join(log.messages, { ...message, ...defined({ run: frame.run }) }) };
+}
+
+/** @param {Log} log @param {string} id @param {(content: unknown) => any} change @param {string} [activityType] @returns {Log} */
+function changeActivity(log, id, change, activityType) {
+  const messages = log.messages.map((message) =>
+    message.id === id ? { ...message, ...defined({ activityType }), content: change(message.content) } : message,
+  );
+  return { ...log, messages };
+}
+
+/** @type {Fold} */
+function accepted(log, event) {
+  const { message } = event;
+  if (findMessage(log.messages, message.id) || findMessage(log.queue, message.id)) return log;
+  const queued = { ...fromWire(message), status: /** @type {const} */ ('queued'), overlap: event.overlap };
+  const queue = event.overlap === 'interrupt' ? [queued, ...log.queue] : [...log.queue, queued];
+  return { ...log, queue };
+}
+
+/** A message that waited joins the conversation here. @param {Log} log @param {string} id @param {string | undefined} run @returns {Log} */
+function dequeue(log, id, run) {
+  const waiting = findMessage(log.queue, id);
+  if (!waiting) return log;
+  const { overlap, ...message } = waiting;
+  return {
+    ...log,
+    queue: log.queue.filter((one) => one !== waiting),
+    messages: join(log.messages, { ...message, status: 'done', ...defined({ run }) }),
+  };
+}
+
+/** @type {Fold} */
+function runStarted(log, event, frame) {
+  const id = frame.run ?? event.runId;
+  const asked = event.input?.messages ?? [];
+  const joined = asked.reduce(
+    (/** @type {Log} */ before, /** @type {any} */ message) => {
+      const { messages, ...rest } = dequeue(before, message.id, id);
+      return { ...rest, messages: join(messages, { ...fromWire(message), run: id }) };
+    },
+    log,
+  );
+  const answered = new Set((event.input?.resume ?? []).map((/** @type {any} */ entry) => entry.interruptId));
+  /** @type {Run} */
+  const run = { id, status: 'running', ...defined({ message: asked.at(-1)?.id }) };
+  return {
+    ...joined,
+    lane: {},
+    run: id,
+    runs: { ...joined.runs, [id]: run },
+    interrupts: joined.interrupts.filter((/** @type {import('./client.js').Interrupt} */ interrupt) => !answered.has(interrupt.id)),
+  };
+}
+
+/** @type {Fold} */
+function runFinished(log, event, frame) {
+  const usage = defined({ usage: event.usage });
+  const outcome = event.outcome?.type ?? 'success';
+  if (outcome === 'cancelled') return endRun(log, frame.run, 'cancelled', { status: 'cancelled', ...usage });
+  if (outcome !== 'interrupt') return endRun(log, frame.run, 'done', { status: 'finished', ...usage });
+  const ended = endRun(log, frame.run, 'done', { status: 'interrupted', ...usage });
+  const open = event.outcome.interrupts.map((/** @type {any} */ interrupt) => ({ ...interrupt, run: frame.run }));
+  return { ...ended, interrupts: [...ended.interrupts, ...open] };
+}
+
+/** @param {Log} log @param {string | undefined} id @param {'done' | 'cancelled' | 'error'} status @param {Partial<Run>} end @returns {Log} */
+function endRun(log, id, status, end) {
+  const run = id ?? log.run ?? undefined;
+  if (run === undefined) return log;
+  const ended = changeRun({ ...log, runs: { [run]: { id: run, status: 'running' }, ...log.runs } }, run, {
+    step: undefined,
+    ...end,
+  });
+  return {
+    ...ended,
+    lane: {},
+    run: log.run === run ? null : log.run,
+    messages: endMessages(log.messages, run, status, end.error),
+  };
+}
+
+/** @param {Log} log @param {string | undefined} id @param {Partial<Run>} change @returns {Log} */
+function changeRun(log, id, change) {
+  if (id === undefined || !Object.hasOwn(log.runs, id)) return log;
+  return { ...log, runs: { ...log.runs, [id]: defined({ ...log.runs[id], ...change }) } };
+}
+
+/**
+ * What of `log` a person sees as one conversation: what was said, then what waits its turn.
+ *
+ * @param {Log} log
+ * @param {readonly import('./client.js').ChatMessage[]} unsent
+ */
+export function conversation(log, unsent) {
+  const known = new Set([...log.messages, ...log.queue].map(({ id }) => id));
+  return [...log.messages, ...log.queue, ...unsent.filter(({ id }) => !known.has(id))];
+}
+
+export { textOf };

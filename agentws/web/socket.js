@@ -1,0 +1,395 @@
+/**
+ * `AgentSocket`: one session, followed. It puts together the connection, the fold of the log and the
+ * outbox, and shows them as one immutable snapshot.
+ *
+ * @module
+ */
+import { retryDelay } from './backoff.js';
+import { Connection } from './connection.js';
+import { environment } from './environment.js';
+import { defined } from './messages.js';
+import { Outbox } from './outbox.js';
+import { conversation, emptyLog, parsePosition, reduce } from './reducer.js';
+
+/**
+ * @typedef {import('./client.js').ChatError} ChatError
+ * @typedef {import('./client.js').ChatSnapshot} ChatSnapshot
+ * @typedef {import('./client.js').ConnectOptions} ConnectOptions
+ * @typedef {{frame: any, resolve: (accepted: any) => void, reject: (error: Error) => void, sent: boolean, repeatable: boolean}} Request
+ */
+
+const NOTICES = 100;
+const TRIES = 8;
+
+/** @type {ChatSnapshot} What there is to show before anything happened, on a server too. */
+export const idleSnapshot = Object.freeze({
+  connection: 'closed', attempt: 0, retryAt: null, error: null, status: 'ready', session: null,
+  messages: [], queue: [], runs: {}, run: null, interrupts: [], notices: [], shared: undefined,
+  title: null, agent: null, agents: [], identity: null, limits: null, position: null,
+});
+
+/** A refusal by the server. */
+export class RequestError extends Error {
+  /** @param {ChatError} error */
+  constructor({ code, message, retryable }) {
+    super(message);
+    this.name = 'RequestError';
+    this.code = code;
+    this.retryable = retryable;
+  }
+}
+
+export class AgentSocket {
+  #options;
+  /** @type {Connection} */
+  #connection;
+  /** @type {Outbox} */
+  #outbox;
+  #log = emptyLog;
+  /** @type {Record<string, any>} what the last welcome said */
+  #welcome = {};
+  /** @type {string | null} */
+  #session;
+  /** @type {readonly import('./client.js').Notice[]} */
+  #notices = [];
+  #noticeCount = 0;
+  /** @type {Map<string, Request>} */
+  #requests = new Map();
+  /** A snapshot is on its way: what is shown is dropped when it arrives, not before, so nothing flickers. */
+  #stale = false;
+  /** @type {Set<() => void>} */
+  #listeners = new Set();
+  #snapshot = idleSnapshot;
+
+  /** @param {string | (() => string | Promise<string>)} url @param {ConnectOptions} [options] */
+  constructor(url, options = {}) {
+    this.#options = { ...environment(), ...defined(options) };
+    this.#session = options.session ?? null;
+    this.#outbox = new Outbox(options.storage ?? null);
+    if (this.#session) this.#outbox.attach(this.#session);
+    this.#connection = new Connection({
+      ...this.#options,
+      url: () => this.#address(url),
+      getToken: options.getToken,
+      receive: (frames) => this.#receive(frames),
+      dropped: (code) => this.#dropped(code),
+      change: () => this.#changed(),
+    });
+    this.#publish();
+  }
+
+  /** Opens the connection; without effect while it is open. */
+  open() {
+    this.#connection.start();
+    return this;
+  }
+
+  /** Ends the connection until `open`. What is unsent is kept. */
+  close() {
+    this.#connection.close();
+  }
+
+  /** Tries again now, also after a refusal that ended the trying. */
+  reconnect() {
+    this.#connection.restart();
+  }
+
+  get session() {
+    return this.#session;
+  }
+
+  /** @returns {ChatSnapshot} the same object until something changes */
+  getSnapshot = () => this.#snapshot;
+
+  /** @param {() => void} listener called after every change @returns {() => void} */
+  subscribe = (listener) => {
+    this.#listeners.add(listener);
+    return () => this.#listeners.delete(listener);
+  };
+
+  /**
+   * Sends a user message, now or as soon as there is a connection; it is shown at once. Throws RangeError
+   * when too many wait already.
+   *
+   * @param {import('./client.js').Content} content
+   * @param {import('./client.js').SendOptions} [options]
+   * @returns {string} the message's id
+   */
+  send(content, { id = this.#options.newId(), ...options } = {}) {
+    const frame = { type: /** @type {const} */ ('send'), id, content, ...defined(options) };
+    this.#outbox.add(frame);
+    this.#transmit(frame);
+    this.#publish();
+    return id;
+  }
+
+  /** Sends a message again that was refused. @param {string} id */
+  retry(id) {
+    const frame = this.#outbox.retry(id);
+    if (frame) this.#transmit(frame);
+    this.#publish();
+  }
+
+  /** Forgets a message that was not accepted. @param {string} id */
+  discard(id) {
+    this.#outbox.discard(id);
+    this.#publish();
+  }
+
+  /** Stops the current run, or the message that is about to make one. */
+  stop() {
+    const { run, queue } = this.#log;
+    const message = this.#outbox.unsent.at(-1)?.id ?? queue.at(-1)?.id;
+    // Named, so that a stop that comes late never hits the next run.
+    return this.#request({ type: 'cancel', ...(run !== null ? { run } : defined({ message })) }, true);
+  }
+
+  /** Takes back a message that waits, here or on the server. @param {string} id */
+  withdraw(id) {
+    this.discard(id);
+    return this.#request({ type: 'withdraw', message: id }, true);
+  }
+
+  /** The same as sending `/name args`. @param {string} name @param {string} [args] */
+  command(name, args) {
+    return this.#request({ type: 'command', name, ...defined({ args }) }, false);
+  }
+
+  /** Answers an interrupt. @param {string} interrupt @param {unknown} [payload] @param {'resolved' | 'cancelled'} [status] */
+  answer(interrupt, payload, status = 'resolved') {
+    return this.#request({ type: 'answer', interrupt, status, ...defined({ payload }) }, true);
+  }
+
+  /** The result of a tool that runs here. @param {string} toolCallId @param {{content?: unknown, error?: string}} result */
+  toolResult(toolCallId, result) {
+    return this.#request({ type: 'tool_result', toolCallId, ...defined(result) }, true);
+  }
+
+  /** Changes the shared state. @param {import('./client.js').Operation[]} patch */
+  patchState(patch) {
+    return this.#request({ type: 'state', patch }, false);
+  }
+
+  /** Renews the credentials of the open connection. @param {string} token */
+  authenticate(token) {
+    return this.#request({ type: 'auth', token }, true);
+  }
+
+  /** @param {any} frame @param {boolean} repeatable whether it does no harm to send it twice @returns {Promise<any>} */
+  #request(frame, repeatable) {
+    const named = { id: this.#options.newId(), ...frame };
+    const reply = new Promise((resolve, reject) => {
+      const sent = this.#connection.send(named);
+      this.#requests.set(named.id, { frame: named, resolve, reject, sent, repeatable });
+    });
+    // A caller that doesn't wait for the answer is no error.
+    reply.catch(() => {});
+    return reply;
+  }
+
+  /** @param {string | (() => string | Promise<string>)} url */
+  async #address(url) {
+    const base = globalThis.location?.href;
+    const address = new URL(typeof url === 'function' ? await url() : url, base);
+    address.protocol = address.protocol.replace(/^http/, 'ws');
+    const { agent } = this.#options;
+    const follow = { session: this.#session, after: this.#stale ? null : this.#log.position, agent };
+    for (const [name, value] of Object.entries(follow)) {
+      if (value) address.searchParams.set(name, value);
+    }
+    return address.href;
+  }
+
+  /** @param {any[]} frames */
+  #receive(frames) {
+    for (const frame of frames) {
+      if (frame.event) this.#follow(frame);
+      else this.#control(frame);
+    }
+    this.#settle();
+    this.#publish();
+  }
+
+  /** @param {import('./client.js').EventFrame} frame */
+  #follow(frame) {
+    if (this.#stale) this.#log = emptyLog;
+    else if (this.#isOtherLog(frame)) return this.#startOver();
+    this.#stale = false;
+    this.#log = reduce(this.#log, frame);
+  }
+
+  /** @param {import('./client.js').EventFrame} frame a position of another log, unannounced */
+  #isOtherLog({ id }) {
+    const { position } = this.#log;
+    return position !== null && parsePosition(position).epoch !== parsePosition(id).epoch;
+  }
+
+  #startOver() {
+    this.#stale = true;
+    this.#connection.restart();
+  }
+
+  /** @param {any} frame */
+  #control(frame) {
+    switch (frame.type) {
+      case 'welcome':
+        return this.#welcomed(frame);
+      case 'accepted':
+        return this.#accepted(frame);
+      case 'error':
+        return this.#refused(frame);
+      case 'notice':
+        return this.#noticed(frame);
+    }
+  }
+
+  /** @param {any} welcome */
+  #welcomed(welcome) {
+    this.#welcome = welcome;
+    this.#session = welcome.session;
+    this.#outbox.attach(welcome.session);
+    this.#stale = welcome.resume === 'snapshot';
+    if (welcome.resume === 'new') this.#log = { ...emptyLog, position: welcome.head };
+    for (const frame of this.#outbox.unsent) this.#transmit(frame);
+    for (const [id, request] of this.#requests) this.#repeat(id, request);
+  }
+
+  /** @param {import('./client.js').SendFrame} frame */
+  #transmit(frame) {
+    const limit = this.#welcome.limits?.maxMessageSize ?? Infinity;
+    // Three bytes at most for a UTF-16 unit: only a text near the limit is worth measuring.
+    const size = JSON.stringify(frame).length;
+    if (size * 3 > limit && new TextEncoder().encode(JSON.stringify(frame)).length > limit) {
+      this.#outbox.fail(frame.id, tooLarge(`This message is too long: ${limit} bytes are the most.`));
+    } else {
+      this.#connection.send(frame);
+    }
+  }
+
+  /** @param {string} id @param {Request} request one that the last connection left unanswered */
+  #repeat(id, request) {
+    if (request.repeatable || !request.sent) {
+      request.sent = this.#connection.send(request.frame);
+      return;
+    }
+    this.#requests.delete(id);
+    const message = 'The connection was lost before this was answered.';
+    request.reject(new RequestError({ code: 'connection_lost', message, retryable: true }));
+  }
+
+  /** @param {any} frame */
+  #accepted(frame) {
+    this.#outbox.accept(frame.reply, frame.position);
+    this.#requests.get(frame.reply)?.resolve(frame);
+    this.#requests.delete(frame.reply);
+  }
+
+  /** @param {any} frame */
+  #refused(frame) {
+    const request = this.#requests.get(frame.reply);
+    if (request) {
+      this.#requests.delete(frame.reply);
+      request.reject(new RequestError(frame));
+    } else if (this.#outbox.find(frame.reply)) {
+      this.#unsent(frame);
+    } else {
+      this.#noticed({ content: frame.message, level: 'error', metadata: { code: frame.code } });
+    }
+  }
+
+  /** @param {any} frame a send that was refused, for now or for good */
+  #unsent({ reply, code, message, retryable, retryAfter = 0 }) {
+    const tries = this.#outbox.countTry(reply);
+    // "Not while the agent answers" is what the sender asked to be told.
+    if (!retryable || code === 'run_active' || tries >= TRIES) {
+      this.#outbox.fail(reply, { code, message, retryable });
+      return;
+    }
+    const { clock, random } = this.#options;
+    const delay = retryDelay(tries, random, { base: 1000, atLeast: retryAfter * 1000 });
+    clock.setTimeout(() => {
+      const entry = this.#outbox.find(reply);
+      if (entry?.status === 'sending') this.#connection.send(entry.frame);
+    }, delay);
+  }
+
+  /** @param {any} frame */
+  #noticed({ content, level = 'info', metadata, topic, reply }) {
+    const after = this.#log.messages.at(-1)?.id ?? null;
+    const notice = { key: `notice-${++this.#noticeCount}`, content, level, after, ...defined({ metadata, topic, reply }) };
+    this.#notices = [...this.#notices, notice].slice(-NOTICES);
+  }
+
+  #changed() {
+    if (this.#connection.state.connection === 'closed') this.#rejectAll();
+    this.#publish();
+  }
+
+  #rejectAll() {
+    const error = { code: 'closed', message: 'The connection is closed.', retryable: true };
+    for (const { reject } of this.#requests.values()) reject(new RequestError(error));
+    this.#requests.clear();
+  }
+
+  /** @param {number} code */
+  #dropped(code) {
+    // Whatever was too big would be too big again.
+    if (code === 1009) this.#outbox.failUnaccepted(tooLarge('The server found this message too big.'));
+  }
+
+  /** An entry is known once the log that is shown has it, or has passed the place where it was accepted. */
+  #settle() {
+    const { position, messages, queue } = this.#log;
+    if (position === null || this.#stale) return;
+    const here = parsePosition(position);
+    const shown = new Set([...messages, ...queue].map(({ id }) => id));
+    this.#outbox.settle(({ frame, status, position: at }) => {
+      if (shown.has(frame.id)) return true;
+      return status === 'accepted' && at !== undefined && parsePosition(at).seq <= here.seq;
+    });
+  }
+
+  #publish() {
+    const { lane, ...log } = this.#log;
+    const { agent, agents = [], identity = null, limits = null } = this.#welcome;
+    const unsent = this.#outbox.messages;
+    this.#snapshot = Object.freeze({
+      ...log,
+      ...this.#connection.state,
+      status: statusOf(this.#log, unsent),
+      session: this.#session,
+      messages: conversation(this.#log, unsent),
+      notices: this.#notices,
+      agent: log.agent ?? agent ?? null,
+      agents,
+      identity,
+      limits,
+    });
+    for (const listener of [...this.#listeners]) listener();
+  }
+}
+
+/** @param {string} message @returns {ChatError} */
+function tooLarge(message) {
+  return { code: 'too_large', message, retryable: false };
+}
+
+/** @param {import('./client.js').Log} log @param {import('./client.js').ChatMessage[]} unsent @returns {ChatSnapshot['status']} */
+function statusOf({ run, messages, queue }, unsent) {
+  if (run !== null) {
+    return messages.some((message) => message.run === run && message.role !== 'user') ? 'streaming' : 'submitted';
+  }
+  if (queue.length > 0 || unsent.some(({ status }) => status === 'sending')) return 'submitted';
+  return (unsent.at(-1) ?? messages.at(-1))?.status === 'error' ? 'error' : 'ready';
+}
+
+/**
+ * Follows a session at `url`, and keeps following it until `close()`.
+ *
+ * @param {string | (() => string | Promise<string>)} url
+ * @param {ConnectOptions} [options]
+ * @returns {AgentSocket}
+ */
+export function connect(url, options) {
+  return new AgentSocket(url, options).open();
+}
