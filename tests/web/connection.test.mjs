@@ -1,0 +1,284 @@
+import assert from 'node:assert/strict';
+import test from 'node:test';
+import { connect } from '../../agentws/web/client.js';
+import { FakeClock, FakeDocument, fakeNetwork, settled } from './fakes.mjs';
+
+/** A connection attempt in a world of its own. */
+async function begin(options = {}) {
+  const clock = new FakeClock();
+  const network = fakeNetwork();
+  const signals = { window: new EventTarget(), document: new FakeDocument() };
+  const chat = connect('wss://example.test/ws/chat', {
+    clock, signals, WebSocket: network.WebSocket, random: () => 0.5, ...options,
+  });
+  await settled();
+  return { chat, clock, network, signals, signal: (name) => signals.window.dispatchEvent(new Event(name)) };
+}
+
+/** The same, after the first welcome. */
+async function opened(options) {
+  const world = await begin(options);
+  world.network.last().welcome();
+  return world;
+}
+
+const event = (seq, fields, run) => ({ id: `ep.${seq}.t`, ...(run && { run }), event: fields });
+const connection = ({ chat }) => chat.getSnapshot().connection;
+
+test('it asks for the native wire, and is open once welcomed', async () => {
+  const world = await begin();
+  const socket = world.network.last();
+  assert.deepEqual(socket.protocols, ['agentws.v1']);
+  assert.equal(socket.url.href, 'wss://example.test/ws/chat');
+  assert.equal(connection(world), 'connecting');
+  socket.welcome();
+  assert.equal(connection(world), 'open');
+  assert.equal(world.chat.session, 'ses_1');
+});
+
+test('an http address becomes a WebSocket address', async () => {
+  const { network } = await begin({ session: 'ses_mine', agent: 'helper' });
+  assert.equal(network.last().url.searchParams.get('session'), 'ses_mine');
+  assert.equal(network.last().url.searchParams.get('agent'), 'helper');
+});
+
+test('the token is asked for at every attempt and travels as a subprotocol', async () => {
+  const tokens = ['first?>', 'second'];
+  const { network, clock } = await opened({ getToken: async () => tokens.shift() });
+  assert.deepEqual(network.last().protocols, ['agentws.v1', 'agentws.bearer.Zmlyc3Q_Pg']);
+  network.last().drop();
+  await clock.advance(0);
+  assert.equal(network.last().protocols[1], 'agentws.bearer.c2Vjb25k');
+});
+
+test('a token that can not be had now is tried for again', async () => {
+  let fails = 1;
+  const getToken = () => (fails-- > 0 ? Promise.reject(new Error('no network')) : 'token');
+  const { network, clock } = await begin({ getToken });
+  assert.equal(network.sockets.length, 0);
+  await clock.advance(0);
+  assert.equal(network.sockets.length, 1);
+});
+
+test('after a drop it comes back at once, with the session and the last position', async () => {
+  const world = await opened();
+  world.network.last().say(event(7, { type: 'notice.posted', content: 'x', level: 'info' }));
+  world.network.last().drop();
+  assert.equal(connection(world), 'reconnecting');
+  await world.clock.advance(0);
+  const { searchParams } = world.network.last().url;
+  assert.deepEqual([searchParams.get('session'), searchParams.get('after')], ['ses_1', 'ep.7.t']);
+});
+
+test('it backs off while it fails', async () => {
+  const { network, clock } = await opened();
+  const waits = [];
+  for (let attempt = 0; attempt < 6; attempt++) {
+    const before = clock.now();
+    const count = network.sockets.length;
+    network.last().drop();
+    while (network.sockets.length === count) await clock.advance(50);
+    waits.push(clock.now() - before);
+  }
+  assert.deepEqual(waits, [50, 150, 300, 600, 1200, 2400]);
+});
+
+for (const [seconds, retry] of [[9.9, 'late'], [10, 'at once']]) {
+  test(`after failures and ${seconds} seconds of connection it comes back ${retry}`, async () => {
+    const { network, clock } = await opened();
+    network.last().drop();
+    await clock.advance(0);
+    network.last().welcome({ resume: 'replay' });
+    await clock.advance(seconds * 1000);
+    network.last().drop();
+    await clock.advance(0);
+    assert.equal(network.sockets.length, retry === 'late' ? 2 : 3);
+  });
+}
+
+test('a handshake that never ends is given up', async () => {
+  const { network, clock } = await begin();
+  await clock.advance(10_000);
+  assert.equal(network.sockets[0].closedWith, 1000);
+  await clock.advance(0);
+  assert.equal(network.sockets.length, 2);
+});
+
+for (const code of [1008, 4400, 4401, 4403, 4404, 4409, 4413]) {
+  test(`${code} ends the trying`, async () => {
+    const world = await begin();
+    world.network.last().drop(code, 'no');
+    await world.clock.advance(60_000);
+    assert.equal(world.network.sockets.length, 1);
+    assert.equal(connection(world), 'closed');
+    assert.deepEqual(world.chat.getSnapshot().error, { code: `close_${code}`, message: 'no', retryable: false });
+    assert.equal(world.clock.pending, 0);
+  });
+}
+
+for (const code of [1000, 1001, 1005, 1006, 1011, 1012, 1013, 4408, 4429, 4500, 4503]) {
+  test(`${code} is tried again`, async () => {
+    const world = await opened();
+    world.network.last().drop(code);
+    await world.clock.advance(20_000);
+    assert.equal(world.network.sockets.length > 1, true);
+  });
+}
+
+test('a busy server is not asked again at once', async () => {
+  const { network, clock } = await opened();
+  network.last().drop(4503);
+  await clock.advance(100);
+  assert.equal(network.sockets.length, 1);
+  await clock.advance(100);
+  assert.equal(network.sockets.length, 2);
+});
+
+test('what a goodbye says decides, in both directions', async () => {
+  const end = await opened();
+  end.network.last().say({ type: 'bye', code: 1012, reason: 'moved', retryable: false });
+  end.network.last().drop(1012);
+  assert.equal(connection(end), 'closed');
+  assert.equal(end.chat.getSnapshot().error.message, 'moved');
+
+  const back = await opened();
+  back.network.last().say({ type: 'error', code: 'forbidden', message: 'not yet', retryable: true, retryAfter: 5 });
+  back.network.last().drop(4403);
+  await back.clock.advance(4_900);
+  assert.equal(back.network.sockets.length, 1);
+  await back.clock.advance(300);
+  assert.equal(back.network.sockets.length, 2);
+});
+
+test('an old complaint does not decide about a later drop', async () => {
+  const { network, clock } = await opened();
+  network.last().say({ type: 'error', code: 'bad_request', message: 'what?', retryable: false });
+  network.last().say({ type: 'pong' });
+  network.last().drop(1006);
+  await clock.advance(0);
+  assert.equal(network.sockets.length, 2);
+});
+
+test('credentials that ran out are renewed', async () => {
+  const { network, clock } = await opened({ getToken: () => 'token' });
+  network.last().drop(4401, 'expired');
+  await clock.advance(0);
+  assert.equal(network.sockets.length, 2);
+  network.last().drop(4401, 'expired');
+  await clock.advance(20_000);
+  assert.equal(network.sockets.length, 2, 'fresh ones that are refused are refused');
+});
+
+test('a refusal can be tried again by hand', async () => {
+  const world = await begin();
+  world.network.last().drop(4403);
+  world.chat.reconnect();
+  await settled();
+  world.network.last().welcome();
+  assert.equal(connection(world), 'open');
+  assert.equal(world.chat.getSnapshot().error, null);
+});
+
+test('a silent connection is asked, and replaced when it does not answer', async () => {
+  const { network, clock } = await opened();
+  await clock.advance(19_999);
+  assert.equal(network.last().sentOf('ping').length, 0);
+  await clock.advance(1);
+  assert.equal(network.last().sentOf('ping').length, 1);
+  network.last().say({ type: 'pong' });
+  await clock.advance(19_999);
+  assert.equal(network.sockets.length, 1);
+  await clock.advance(1);
+  assert.equal(network.last().sentOf('ping').length, 2);
+  await clock.advance(3_000);
+  assert.equal(network.sockets[0].closedWith, 1000);
+  await clock.advance(0);
+  assert.equal(network.sockets.length, 2);
+});
+
+test('a busy connection is not asked', async () => {
+  const { network, clock } = await opened();
+  for (let second = 0; second < 60; second++) {
+    await clock.advance(1_000);
+    network.last().say(event(second + 1, { type: 'history.cleared' }));
+  }
+  assert.equal(network.last().sentOf('ping').length, 0);
+});
+
+test('a replaced socket is not listened to', async () => {
+  const world = await opened();
+  const [old] = world.network.sockets;
+  world.chat.reconnect();
+  await settled();
+  world.network.last().welcome();
+  old.say(event(1, { type: 'notice.posted', content: 'late', level: 'info' }));
+  old.drop(4403);
+  assert.deepEqual(world.chat.getSnapshot().messages, []);
+  assert.equal(connection(world), 'open');
+});
+
+test('offline is shown at once; a connection that answers nevertheless is open', async () => {
+  const world = await opened();
+  world.signal('offline');
+  assert.equal(connection(world), 'offline');
+  assert.equal(world.network.last().sentOf('ping').length, 1);
+  world.network.last().say({ type: 'pong' });
+  assert.equal(connection(world), 'open');
+});
+
+test('offline that is true waits, and goes on at once when the network is back', async () => {
+  const world = await opened();
+  world.signal('offline');
+  await world.clock.advance(3_000);
+  assert.equal(connection(world), 'offline');
+  assert.equal(world.network.sockets.length, 1);
+  world.signal('online');
+  await settled();
+  assert.equal(world.network.sockets.length, 2);
+  assert.equal(connection(world), 'reconnecting');
+  world.network.last().welcome({ resume: 'replay' });
+  assert.equal(connection(world), 'open');
+});
+
+test('a page that is looked at again asks, or tries at once', async () => {
+  const { network, clock, signals } = await opened();
+  signals.document.dispatchEvent(new Event('visibilitychange'));
+  assert.equal(network.last().sentOf('ping').length, 1);
+  await clock.advance(3_000);
+  await clock.advance(0);
+  network.last().drop();
+  assert.equal(network.sockets.length, 2);
+  signals.document.dispatchEvent(new Event('visibilitychange'));
+  await settled();
+  assert.equal(network.sockets.length, 3);
+});
+
+test('a page that is put away lets go, and takes up again', async () => {
+  const world = await opened();
+  world.signal('pagehide');
+  assert.equal(world.network.last().closedWith, 1000);
+  assert.equal(world.clock.pending, 0);
+  world.signal('pageshow');
+  await settled();
+  assert.equal(world.network.sockets.length, 2);
+});
+
+test('closed is closed', async () => {
+  const world = await opened();
+  world.chat.close();
+  world.signal('online');
+  world.signal('pageshow');
+  await world.clock.advance(60_000);
+  assert.equal(world.network.sockets.length, 1);
+  assert.equal(world.clock.pending, 0);
+  world.chat.open();
+  await settled();
+  assert.equal(world.network.sockets.length, 2);
+});
+
+test('what is no JSON is ignored', async () => {
+  const world = await opened();
+  world.network.last().onmessage({ data: 'nonsense' });
+  world.network.last().onmessage({ data: new ArrayBuffer(1) });
+  assert.equal(connection(world), 'open');
+});

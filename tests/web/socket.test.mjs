@@ -1,0 +1,284 @@
+import assert from 'node:assert/strict';
+import test from 'node:test';
+import { AgentSocket, RequestError, connect } from '../../agentws/web/client.js';
+import { FakeClock, FakeStorage, fakeNetwork, settled } from './fakes.mjs';
+
+async function opened({ welcome, ...options } = {}) {
+  const clock = new FakeClock();
+  const network = fakeNetwork();
+  let ids = 0;
+  const chat = connect('wss://example.test/ws/chat', {
+    clock, WebSocket: network.WebSocket, random: () => 0.5, signals: {}, newId: () => `id${++ids}`, ...options,
+  });
+  await settled();
+  network.last().welcome(welcome);
+  return { chat, clock, network, socket: network.last() };
+}
+
+async function again({ network, clock }, fields) {
+  network.last().drop();
+  await clock.advance(1_000);
+  network.last().welcome({ resume: 'replay', ...fields });
+  return network.last();
+}
+
+const event = (seq, fields, run) => ({ id: `ep.${seq}.t`, ...(run && { run }), event: fields });
+const acceptedEvent = (seq, id, content) => event(seq, { type: 'message.accepted', message: { id, role: 'user', content }, overlap: 'queue' });
+const started = (seq, run, id, content) =>
+  event(seq, { type: 'RUN_STARTED', threadId: 'ses_1', runId: run, input: { messages: [{ id, role: 'user', content }] } }, run);
+const text = (seq, run, ...deltas) => [
+  event(seq, { type: 'TEXT_MESSAGE_START', messageId: `${run}-a` }, run),
+  ...deltas.map((delta, n) => event(seq + 1 + n, { type: 'TEXT_MESSAGE_CONTENT', messageId: `${run}-a`, delta }, run)),
+];
+const shown = (chat) => chat.getSnapshot().messages.map(({ text: said, status }) => [said, status]);
+
+test('a message is shown at once, and once, from sending to said', async () => {
+  const { chat, socket } = await opened();
+  const id = chat.send('Hi', { overlap: 'queue', metadata: { a: 1 } });
+  assert.deepEqual(socket.sent.at(-1), { type: 'send', id, content: 'Hi', overlap: 'queue', metadata: { a: 1 } });
+  assert.deepEqual(shown(chat), [['Hi', 'sending']]);
+  assert.equal(chat.getSnapshot().status, 'submitted');
+  socket.say({ type: 'accepted', reply: id, position: 'ep.1.t', durability: 'disk' });
+  assert.deepEqual(shown(chat), [['Hi', 'sending']], 'the log has not shown it yet');
+  socket.say(acceptedEvent(1, id, 'Hi'));
+  assert.deepEqual(shown(chat), [['Hi', 'queued']]);
+  socket.say(started(2, 'r1', id, 'Hi'));
+  assert.deepEqual(shown(chat), [['Hi', 'done']]);
+  socket.say(...text(3, 'r1', 'Hel'));
+  assert.equal(chat.getSnapshot().status, 'streaming');
+});
+
+test('what was not accepted is sent again, with its id, on every new connection', async () => {
+  const world = await opened();
+  const id = world.chat.send('Hi');
+  const second = await again(world);
+  assert.deepEqual(second.sentOf('send'), [{ type: 'send', id, content: 'Hi' }]);
+  second.say(acceptedEvent(1, id, 'Hi'));
+  const third = await again(world);
+  assert.deepEqual(third.sentOf('send'), [], 'the log shows it, although the answer was lost');
+});
+
+test('what was accepted but is not in the log that came back is sent again', async () => {
+  const world = await opened();
+  const id = world.chat.send('Hi');
+  world.socket.say({ type: 'accepted', reply: id, position: 'ep.5.t', durability: 'process' });
+  const second = await again(world);
+  assert.equal(second.sentOf('send').length, 1);
+});
+
+test('messages written while there is no connection go out in order', async () => {
+  const world = await opened();
+  world.network.last().drop();
+  world.chat.send('one');
+  world.chat.send('two');
+  await world.clock.advance(0);
+  world.network.last().welcome({ resume: 'replay' });
+  assert.deepEqual(world.network.last().sentOf('send').map(({ content }) => content), ['one', 'two']);
+});
+
+test('the unsent survives a reload', async () => {
+  const storage = new FakeStorage();
+  const first = await opened({ storage, session: 'ses_1' });
+  const id = first.chat.send('Hi');
+  first.chat.close();
+  const second = await opened({ storage, session: 'ses_1', welcome: { resume: 'snapshot' } });
+  assert.deepEqual(second.socket.sentOf('send').map((frame) => frame.id), [id]);
+  second.socket.say(event(1, { type: 'MESSAGES_SNAPSHOT', messages: [{ id, role: 'user', content: 'Hi' }] }));
+  assert.equal(storage.items.size, 0);
+});
+
+test('a storage that refuses is done without', async () => {
+  const storage = { getItem: () => 'nonsense', setItem: () => { throw new Error('full'); }, removeItem: () => {} };
+  const { chat } = await opened({ storage, session: 'ses_1' });
+  chat.send('Hi');
+  assert.deepEqual(shown(chat), [['Hi', 'sending']]);
+});
+
+test('a command leaves nothing but its answer', async () => {
+  const { chat, socket } = await opened();
+  const id = chat.send('/help');
+  socket.say(
+    { type: 'notice', reply: id, content: 'Commands: ...', level: 'info', metadata: { command: 'help' } },
+    { type: 'accepted', reply: id, position: 'ep.0.', durability: 'process' },
+  );
+  const { messages, notices, status } = chat.getSnapshot();
+  assert.deepEqual(messages, []);
+  assert.equal(status, 'ready');
+  assert.deepEqual(notices, [
+    { key: 'notice-1', content: 'Commands: ...', level: 'info', after: null, metadata: { command: 'help' }, reply: id },
+  ]);
+});
+
+test('a refusal for good stays with the message, until it is sent again or given up', async () => {
+  const { chat, socket } = await opened();
+  const id = chat.send('Hi');
+  socket.say({ type: 'error', reply: id, code: 'run_active', message: 'Still answering.', retryable: true });
+  assert.deepEqual(chat.getSnapshot().messages[0].error, { code: 'run_active', message: 'Still answering.', retryable: true });
+  assert.equal(chat.getSnapshot().status, 'error');
+  chat.retry(id);
+  assert.equal(socket.sentOf('send').length, 2);
+  assert.deepEqual(shown(chat), [['Hi', 'sending']]);
+  socket.say({ type: 'error', reply: id, code: 'forbidden', message: 'No.', retryable: false });
+  chat.discard(id);
+  assert.deepEqual(shown(chat), []);
+});
+
+test('a refusal for now is tried again when the server said', async () => {
+  const { chat, socket, clock } = await opened();
+  const id = chat.send('Hi');
+  socket.say({ type: 'error', reply: id, code: 'too_many', message: 'Slowly.', retryable: true, retryAfter: 2 });
+  await clock.advance(1_999);
+  assert.equal(socket.sentOf('send').length, 1);
+  await clock.advance(1_000);
+  assert.equal(socket.sentOf('send').length, 2);
+});
+
+test('what is too long is said without trying', async () => {
+  const { chat, socket } = await opened({ welcome: { limits: { maxMessageSize: 100 } } });
+  chat.send('ä'.repeat(60));
+  assert.equal(socket.sentOf('send').length, 0);
+  assert.equal(chat.getSnapshot().messages[0].error.code, 'too_large');
+});
+
+test('what the server found too big is not sent for ever', async () => {
+  const world = await opened();
+  world.chat.send('big');
+  world.network.last().drop(1009);
+  await world.clock.advance(0);
+  world.network.last().welcome({ resume: 'replay' });
+  assert.deepEqual(world.network.last().sentOf('send'), []);
+  assert.deepEqual(shown(world.chat), [['big', 'error']]);
+});
+
+test('the outbox has an end', async () => {
+  const { chat } = await opened();
+  for (let count = 0; count < 100; count++) chat.send('Hi');
+  assert.throws(() => chat.send('Hi'), RangeError);
+});
+
+test('a replay goes on where the reader stood, and says nothing twice', async () => {
+  const world = await opened();
+  world.socket.say(started(1, 'r1', 'u1', 'Hi'), ...text(2, 'r1', 'Hel'));
+  const second = await again(world);
+  second.say(...text(2, 'r1', 'Hel'), event(9, { type: 'TEXT_MESSAGE_CONTENT', messageId: 'r1-a', delta: 'lo wor' }, 'r1'));
+  assert.deepEqual(shown(world.chat), [['Hi', 'done'], ['Hello wor', 'streaming']]);
+});
+
+test('a snapshot replaces everything, and until it comes the old is shown', async () => {
+  const world = await opened();
+  world.socket.say(started(50, 'r1', 'u1', 'Hi'), ...text(51, 'r1', 'Hel'));
+  const second = await again(world, { resume: 'snapshot', reason: 'epoch' });
+  assert.equal(shown(world.chat).length, 2);
+  second.say(
+    { id: 'other.3.t', event: { type: 'MESSAGES_SNAPSHOT', messages: [{ id: 'u9', role: 'user', content: 'Else' }] } },
+    { id: 'other.3.t', event: { type: 'STATE_SNAPSHOT', snapshot: { a: 1 } } },
+  );
+  assert.deepEqual(shown(world.chat), [['Else', 'done']]);
+  assert.deepEqual(world.chat.getSnapshot().shared, { a: 1 });
+  assert.equal(world.chat.getSnapshot().position, 'other.3.t');
+  assert.equal(world.chat.getSnapshot().run, null);
+});
+
+test('a snapshot that was cut off before it began is asked for again', async () => {
+  const world = await opened();
+  world.socket.say(started(5, 'r1', 'u1', 'Hi'));
+  await again(world, { resume: 'snapshot' });
+  world.network.last().drop();
+  await world.clock.advance(1_000);
+  assert.equal(world.network.last().url.searchParams.get('after'), null);
+});
+
+test('a position of another log, unannounced, is never folded into this one', async () => {
+  const world = await opened();
+  world.socket.say(started(5, 'r1', 'u1', 'Hi'));
+  world.socket.say({ id: 'other.6.t', event: { type: 'history.cleared' } });
+  await settled();
+  assert.equal(world.network.sockets.length, 2);
+  assert.equal(world.network.last().url.searchParams.get('after'), null);
+  assert.equal(shown(world.chat).length, 1);
+});
+
+test('stop names the run, and is repeated until it is answered', async () => {
+  const world = await opened();
+  world.socket.say(started(1, 'r1', 'u1', 'Hi'));
+  const reply = world.chat.stop();
+  const [frame] = world.socket.sentOf('cancel');
+  assert.equal(frame.run, 'r1');
+  const second = await again(world);
+  assert.deepEqual(second.sentOf('cancel'), [frame]);
+  second.say({ type: 'accepted', reply: frame.id, position: 'ep.2.t', durability: 'disk' });
+  assert.equal((await reply).position, 'ep.2.t');
+});
+
+test('stop before the run has begun names the message', async () => {
+  const { chat, socket } = await opened();
+  const id = chat.send('Hi');
+  chat.stop();
+  assert.equal(socket.sentOf('cancel')[0].message, id);
+});
+
+test('withdraw takes a message back here and there', async () => {
+  const { chat, socket } = await opened();
+  const id = chat.send('Hi');
+  chat.withdraw(id);
+  assert.deepEqual(shown(chat), []);
+  assert.equal(socket.sentOf('withdraw')[0].message, id);
+});
+
+test('an answer, a tool result and a command are frames, and refusals are errors', async () => {
+  const { chat, socket } = await opened();
+  const answer = chat.answer('i1', { ok: true });
+  chat.toolResult('c1', { content: 'found' });
+  chat.command('clear');
+  assert.deepEqual(socket.sent.map(({ id, ...frame }) => frame), [
+    { type: 'answer', interrupt: 'i1', status: 'resolved', payload: { ok: true } },
+    { type: 'tool_result', toolCallId: 'c1', content: 'found' },
+    { type: 'command', name: 'clear' },
+  ]);
+  socket.say({ type: 'error', reply: socket.sent[0].id, code: 'already_answered', message: 'Too late.', retryable: false });
+  await assert.rejects(answer, (error) => error instanceof RequestError && error.code === 'already_answered');
+});
+
+test('a command that may have been carried out is not repeated', async () => {
+  const world = await opened();
+  const reply = world.chat.command('clear');
+  const second = await again(world);
+  assert.deepEqual(second.sentOf('command'), []);
+  await assert.rejects(reply, { code: 'connection_lost' });
+});
+
+test('a closed socket refuses what is still unanswered', async () => {
+  const { chat } = await opened();
+  const reply = chat.stop();
+  chat.close();
+  await assert.rejects(reply, { code: 'closed' });
+});
+
+test('a refusal that concerns nothing in particular is shown as a notice', async () => {
+  const { chat, socket } = await opened();
+  socket.say({ type: 'error', code: 'bad_request', message: 'What?', retryable: false });
+  assert.deepEqual(chat.getSnapshot().notices.map(({ content, level }) => [content, level]), [['What?', 'error']]);
+});
+
+test('a snapshot of the state stays the same object until something changes', async () => {
+  const { chat, socket } = await opened();
+  let calls = 0;
+  const unsubscribe = chat.subscribe(() => calls++);
+  const before = chat.getSnapshot();
+  assert.equal(chat.getSnapshot(), before);
+  assert.equal(Object.isFrozen(before), true);
+  socket.say(started(1, 'r1', 'u1', 'Hi'), ...text(2, 'r1', 'Hel', 'lo'));
+  assert.equal(calls, 1, 'one message of the server is one change');
+  assert.notEqual(chat.getSnapshot(), before);
+  unsubscribe();
+  socket.say({ type: 'notice', content: 'x', level: 'info' });
+  assert.equal(calls, 1);
+});
+
+test('making one opens nothing', async () => {
+  const network = fakeNetwork();
+  const chat = new AgentSocket('wss://example.test/ws/chat', { WebSocket: network.WebSocket, signals: {} });
+  await settled();
+  assert.equal(network.sockets.length, 0);
+  assert.equal(chat.getSnapshot().connection, 'closed');
+});
