@@ -7,7 +7,7 @@ import binascii
 import hmac
 import inspect
 from collections.abc import Awaitable, Callable, Mapping
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Literal
 
 from .errors import Forbidden, Unauthenticated
 from .identity import Identity
@@ -23,8 +23,9 @@ Authenticate = Callable[
 ]
 """Says who is on a connection, or ``None`` for nobody known, which is refused."""
 
-Authorize = Callable[["Identity | None", SessionInfo, str], "bool | Awaitable[bool]"]
-"""Whether an identity may do an action (``read``, ``write``, ``delete``) with a session."""
+Action = Literal["read", "write", "delete"]
+Authorize = Callable[[Identity | None, SessionInfo, Action], bool | Awaitable[bool]]
+"""Whether an identity may do an action with a session; only ``True`` allows it."""
 
 
 async def identify(
@@ -46,14 +47,21 @@ async def identify(
     return found
 
 
-def owner_of(identity: Identity | None) -> str | None:
-    return None if identity is None else identity.id
+class Access:
+    """Decides who may do what with which session: its owner everything, unless the host decides."""
 
+    def __init__(self, authorize: Authorize | None) -> None:
+        self._authorize = authorize
 
-def check_owner(identity: Identity | None, info: SessionInfo) -> None:
-    """Raises Forbidden unless the session is the identity's own (or anonymous, and so is it)."""
-    if info.owner != owner_of(identity):
-        raise Forbidden("This session is not yours.")
+    async def check(self, identity: Identity | None, info: SessionInfo, action: Action) -> None:
+        """Raises Forbidden, which tells nothing of whether the session exists."""
+        if self._authorize is None:
+            allowed = info.owner == (None if identity is None else identity.id)
+        else:
+            answer = self._authorize(identity, info, action)
+            allowed = await answer if inspect.isawaitable(answer) else answer
+        if allowed is not True:
+            raise Forbidden("This session is not yours.")
 
 
 def bearer_token(connection: HTTPConnection) -> str | None:

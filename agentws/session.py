@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Final, NamedTuple, Protocol
 
-from .errors import LostReason, PositionLost
+from .errors import Conflict, IdempotencyConflict, LostReason, PositionLost
 from .protocol import events as e
-from .protocol.codec import Record, decode_record, encode_event, event_type
+from .protocol.codec import Entry, Record, decode_record, entry, event_type
 from .protocol.compact import compact
 from .protocol.events import Event
 from .protocol.fold import Fold
@@ -51,12 +51,15 @@ class Session:
     """One log, as long as somebody here follows it or runs its agent."""
 
     __slots__ = (
+        "_accepted_at",
         "_catching_up",
         "_look_again",
+        "_outline_changed",
         "_store",
         "_tail",
         "_tail_bytes",
         "_tail_limit",
+        "appended",
         "followers",
         "head",
         "id",
@@ -75,8 +78,10 @@ class Session:
         self.run_base = head
         """The position just before the run going on began; the head when none is."""
         self.followers: set[Follower] = set()
-        self.outlook: Follower | None = None
-        """Told, before the followers, when the outline has changed."""
+        self.outlook: Callable[[Session], None] | None = None
+        """Told when the outline has changed; decides what runs next."""
+        self.appended: Callable[[Session], None] | None = None
+        """Told after an append from here, to ring the bell for other nodes."""
         self.used = 0.0
         """When it was last followed, run or written, by the loop's clock."""
         self._store = store
@@ -85,6 +90,8 @@ class Session:
         self._tail_limit = tail_size
         self._catching_up = False
         self._look_again = False
+        self._outline_changed = False
+        self._accepted_at: dict[str, int] = {}
 
     def __repr__(self) -> str:
         return f"<Session {self.id} head={self.head.seq} followers={len(self.followers)}>"
@@ -108,21 +115,52 @@ class Session:
         *,
         run: str | None = None,
         key: Key | None = None,
+        conflict: type[Conflict] = IdempotencyConflict,
         fence: str | None = None,
         settled: int | None = None,
     ) -> Appended:
         """Appends ``events``, all or none; when this returns, the store has them.
 
-        Raises what :meth:`Store.append` raises. Followers are told before it returns.
+        Raises what :meth:`Store.append` raises; ``conflict`` where another body has the key.
+        Followers are told before it returns.
         """
-        datas = [encode_event(event, run=run) for event in events]
+        entries = [entry(event, run=run) for event in events]
+        try:
+            return await self.append_entries(
+                entries, run=run, key=key, fence=fence, settled=settled
+            )
+        except IdempotencyConflict as error:
+            raise conflict() from error
+
+    async def find(
+        self, key: Key, *, conflict: type[Conflict] = IdempotencyConflict
+    ) -> Appended | None:
+        """What was appended under ``key`` before; raises ``conflict`` for another body."""
+        try:
+            return await self._store.find(self.id, key)
+        except IdempotencyConflict as error:
+            raise conflict() from error
+
+    async def append_entries(
+        self,
+        entries: Sequence[Entry],
+        *,
+        run: str | None = None,
+        key: Key | None = None,
+        fence: str | None = None,
+        settled: int | None = None,
+    ) -> Appended:
+        """:meth:`append` for events that are encoded already."""
+        datas = [one.data for one in entries]
         done = await self._store.append(self.id, datas, key=key, fence=fence, settled=settled)
-        if not done.records:
+        if not done.records or done.duplicate:
             return done
         if done.records[0].seq == self.head.seq + 1:
-            for record, event in zip(done.records, events, strict=True):
-                self._take(record, event, run)
+            for record, one in zip(done.records, entries, strict=True):
+                self._take(record, one.event, run)
             self._tell()
+            if self.appended is not None:
+                self.appended(self)
         elif done.records[-1].seq > self.head.seq:
             await self.catch_up()
         return done
@@ -140,8 +178,7 @@ class Session:
                 await self._read_on()
         except PositionLost as lost:
             logger.warning("session %s is not what it was: %s", self.id, lost.reason)
-            for follower in tuple(self.followers):
-                follower.lost()
+            self.void()
             raise
         finally:
             self._catching_up = False
@@ -163,18 +200,31 @@ class Session:
                 return
 
     def _take(self, record: Record, event: Event | None, run: str | None) -> None:
+        before = self.head
+        self.head = Position(before.epoch, record.seq, record.tag)
         if event is not None and event.__struct_config__.tag in OUTLINE_TYPES:
-            outline = self.outline
-            if isinstance(event, e.RunStarted):
-                self.run_base = self.head
-            outline.apply(event, run)
-            if self.outlook is not None:
-                self.outlook.ring()
-        self.head = Position(self.head.epoch, record.seq, record.tag)
+            self._outline(event, run, before)
+        elif self.outline.run is None:
+            self.run_base = self.head
         self._tail.append(record)
         self._tail_bytes += len(record.data)
         if self._tail_bytes > 2 * self._tail_limit:
             self._shorten()
+
+    def _outline(self, event: Event, run: str | None, before: Position) -> None:
+        outline = self.outline
+        outline.apply(event, run)
+        match event:
+            case e.MessageAccepted():
+                self._accepted_at[event.message.id] = self.head.seq
+            case e.RunStarted():
+                self.run_base = before
+                self._accepted_at = {id: self._accepted_at[id] for id in outline.queue}
+            case _:
+                pass
+        if outline.run is None:
+            self.run_base = self.head
+        self._outline_changed = True
 
     def _shorten(self) -> None:
         """Forgets the older half, so that shortening costs little per event."""
@@ -187,10 +237,19 @@ class Session:
     def _tell(self) -> None:
         for follower in tuple(self.followers):
             follower.ring()
+        if self._outline_changed:
+            self._outline_changed = False
+            if self.outlook is not None:
+                self.outlook(self)
 
     def forget_tail(self) -> None:
         """Lets go of the encoded events; readers go to the store instead."""
         self._tail, self._tail_bytes = [], 0
+
+    def void(self) -> None:
+        """The log is gone, or not what it was: tells whoever follows it."""
+        for follower in tuple(self.followers):
+            follower.lost()
 
     # Following
 
@@ -209,6 +268,11 @@ class Session:
         if tail is not None:
             return tail[:limit]
         return await self._store.read(self.id, after=after if after.seq else None, limit=limit)
+
+    async def read_from(self, seq: int) -> Sequence[Record]:
+        """The events that are known here with a seq above ``seq``."""
+        found = await self._store.read_back(self.id, before=self.head.seq + 1)
+        return [record for record in found if record.seq > seq]
 
     async def check(self, position: Position) -> LostReason | None:
         """Why ``position`` can't be continued from, or ``None`` when it can."""
@@ -252,15 +316,8 @@ class Session:
         """The newest ``messages`` (or a few more: whole runs) as of where no run was active."""
         base, queued = self.run_base, list(self.outline.queue.values())
         page = await self.page_before(base.seq + 1, messages=messages)
-        known = [one for one in queued if one.message.id not in self._accepted_after(base)]
-        return page._replace(position=base, queued=known)
-
-    def _accepted_after(self, base: Position) -> set[str]:
-        """Ids of messages whose acceptance a reader that starts at ``base`` will still read."""
-        after = self.tail_after(base) or ()
-        accepted = (r for r in after if event_type(r.data) == "message.accepted")
-        bodies = (decode_record(record.data).event for record in accepted)
-        return {body.message.id for body in bodies if isinstance(body, e.MessageAccepted)}
+        unread = [one for one in queued if self._accepted_at[one.message.id] <= base.seq]
+        return page._replace(position=base, queued=unread)
 
     async def page_before(self, before: int, *, messages: int) -> Snapshot:
         """The ``messages`` that end before that seq (or a few more: runs are kept whole).
@@ -284,12 +341,17 @@ class Session:
         position = Position(self.head.epoch, before - 1, GENESIS)
         return Snapshot(position, fold.messages, fold.state, [], cut)
 
-    async def messages(self) -> list[Message]:
-        """The whole conversation so far."""
+    async def messages(self, *, through: int | None = None) -> list[Message]:
+        """The whole conversation, up to that seq."""
         fold = Fold()
         position = Position(self.head.epoch, 0, GENESIS)
-        while records := await self._store.read(self.id, after=position if position.seq else None):
-            fold.apply_all(records)
+        end = self.head.seq if through is None else through
+        while position.seq < end:
+            after = position if position.seq else None
+            records = await self._store.read(self.id, after=after)
+            fold.apply_all(record for record in records if record.seq <= end)
+            if len(records) < PAGE:
+                break
             position = Position(position.epoch, records[-1].seq, records[-1].tag)
         return fold.messages
 

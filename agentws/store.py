@@ -157,6 +157,13 @@ class Store(ABC):
         """
 
     @abstractmethod
+    async def find(self, session: str, key: Key) -> Appended | None:
+        """What an append under ``key`` would return as its duplicate; ``None`` if there was none.
+
+        Raises IdempotencyConflict when the key has another digest, NotFound without a session.
+        """
+
+    @abstractmethod
     async def head(self, session: str) -> Head:
         """The end of the log. Raises NotFound."""
 

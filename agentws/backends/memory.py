@@ -41,6 +41,10 @@ class _Log:
         self.owner: str | None = None
         self.lease_until = 0.0
 
+    @property
+    def current_fence(self) -> str:
+        return f"{self.head.epoch}:{self.fence}"
+
     def index_after(self, seq: int) -> int:
         return bisect_right(self.records, seq, key=_seq)
 
@@ -128,7 +132,7 @@ class MemoryStore(Store):
         settled: int | None = None,
     ) -> Appended:
         log = self._log(session)
-        if fence is not None and fence != f"{log.head.epoch}:{log.fence}":
+        if fence is not None and fence != log.current_fence:
             raise Fenced()
         if key is not None and log.keys is not None and key.id in log.keys:
             return self._duplicate(log, key)
@@ -143,6 +147,10 @@ class MemoryStore(Store):
         if settled is not None:
             log.settled = max(log.settled, settled)
         return Appended(records, log.head)
+
+    async def find(self, session: str, key: Key) -> Appended | None:
+        log = self._log(session)
+        return self._duplicate(log, key) if log.keys is not None and key.id in log.keys else None
 
     def _duplicate(self, log: _Log, key: Key) -> Appended:
         assert log.keys is not None
@@ -176,7 +184,9 @@ class MemoryStore(Store):
     ) -> None:
         log = self._log(session)
         start = bisect_left(log.records, first, key=_seq)
-        log.records[start : log.index_after(last)] = records
+        # What was trimmed meanwhile stays gone.
+        kept = [record for record in records if record.seq > log.trimmed]
+        log.records[start : log.index_after(last)] = kept
 
     async def trim(self, session: str, *, through: int) -> None:
         log = self._log(session)
@@ -193,7 +203,7 @@ class MemoryStore(Store):
         if not held:
             log.fence += 1
         log.owner, log.lease_until = owner, now + ttl
-        return Lease(session, owner, f"{log.head.epoch}:{log.fence}", ttl)
+        return Lease(session, owner, log.current_fence, ttl)
 
     async def renew(self, owner: str, sessions: Sequence[str], *, ttl: float) -> Sequence[str]:
         now = self._monotonic()
@@ -207,7 +217,7 @@ class MemoryStore(Store):
 
     async def release(self, lease: Lease) -> None:
         log = self._logs.get(lease.session)
-        if log is not None and log.owner == lease.owner:
+        if log is not None and log.owner == lease.owner and lease.fence == log.current_fence:
             log.owner = None
 
     async def unsettled(self, *, limit: int = 100) -> Sequence[str]:

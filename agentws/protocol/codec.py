@@ -11,7 +11,7 @@ from typing import Final, NamedTuple
 
 import msgspec
 
-from .events import AgentEvent, AnyEvent, Event
+from .events import AnyEvent, Event
 from .position import Position, chain
 
 
@@ -20,6 +20,13 @@ class Record(NamedTuple):
 
     seq: int
     tag: str
+    data: bytes
+
+
+class Entry(NamedTuple):
+    """An event on its way into a log, encoded when it was made: later changes don't reach it."""
+
+    event: Event
     data: bytes
 
 
@@ -43,6 +50,10 @@ def encode_event(event: Event, *, run: str | None = None) -> bytes:
     return b'{"run":"%b","event":%b}' % (run.encode(), body)
 
 
+def entry(event: Event, *, run: str | None = None) -> Entry:
+    return Entry(event, encode_event(event, run=run))
+
+
 def decode_record(data: bytes) -> Body:
     return _bodies.decode(data)
 
@@ -55,10 +66,6 @@ def event_type(data: bytes) -> str:
     """The ``type`` of a record's event, without decoding it."""
     start = data.index(b'"event":{"type":"') + 17
     return data[start : data.index(b'"', start)].decode()
-
-
-def is_agent_event(event: Event) -> bool:
-    return isinstance(event, AgentEvent)
 
 
 def event_frame(epoch: str, record: Record) -> bytes:

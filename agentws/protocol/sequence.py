@@ -109,6 +109,14 @@ class RunSequence:
     def __repr__(self) -> str:
         return f"<RunSequence open={[f'{kind.value} {id}' for kind, id in self._open]}>"
 
+    @property
+    def open_text(self) -> str | None:
+        """The id of the message that text goes on with, if one is open."""
+        lane = self._lane
+        if lane is None or lane.kind is not Kind.TEXT or lane not in self._open:
+            return None
+        return lane.id
+
     # What the agent yields
 
     def text(self, delta: str) -> list[Event]:

@@ -1,0 +1,326 @@
+"""The gateway: everything above, put together, with one lifespan."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import secrets
+import time
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
+
+from .agents.agent import CommandContext
+from .agents.commands import Typed
+from .agents.factory import AgentFactory, Agents
+from .auth import Access, Action, Authenticate, Authorize, identify, is_admin
+from .backends.local import LocalBus
+from .backends.memory import MemoryStore
+from .builtin import answer_command
+from .bus import Bus
+from .errors import AgentwsError, Draining, Forbidden, NotFound
+from .identity import Identity
+from .limits import Limits
+from .protocol import events as e
+from .protocol import frames as f
+from .protocol.messages import Message, Metadata
+from .runs.engine import Runs, now_ms
+from .runs.inbox import Inbox
+from .session import Session
+from .sessions import Sessions
+from .store import Appended, SessionInfo, Store
+from .tasks import Tasks
+from .transports.connections import Connections
+
+if TYPE_CHECKING:
+    from starlette.requests import HTTPConnection
+
+logger: Final = logging.getLogger("agentws")
+
+BROADCAST: Final = "broadcast"
+"""The bus channel of notices to every connected client."""
+HOUSEKEEPING: Final = 1.0
+"""Seconds between looks at what is idle, lost or waiting."""
+
+
+class AgentGateway:
+    """Puts agents behind WebSockets and HTTP. Made by :func:`agentws.mount_agent_gateway`.
+
+    The server speaks through it: ``await gateway.session(id).push("...")``,
+    ``await gateway.broadcast("...")``. It starts with the host's lifespan, or with the first
+    request where the host has none.
+    """
+
+    def __init__(
+        self,
+        agent_factory: AgentFactory,
+        *,
+        store: Store | None = None,
+        bus: Bus | None = None,
+        authenticate: Authenticate | None = None,
+        authorize: Authorize | None = None,
+        admin_key: str | None = None,
+        limits: Limits | None = None,
+    ) -> None:
+        self.limits: Final = limits or Limits()
+        self.store: Final = store or MemoryStore()
+        self.bus: Final = bus or LocalBus()
+        self.agents: Final = Agents(agent_factory)
+        self.node: Final = secrets.token_urlsafe(9)
+        self.connections: Final = Connections(self.limits)
+        self._authenticate = authenticate
+        self._access = Access(authorize)
+        self._admin_key = admin_key
+        self.sessions: Final = Sessions(
+            store=self.store, bus=self.bus, limits=self.limits, clock=time.time
+        )
+        self.runs: Final = Runs(
+            store=self.store,
+            agents=self.agents,
+            limits=self.limits,
+            node=self.node,
+            open_session=self.sessions.find,
+            finished=self._run_finished,
+        )
+        self.inbox: Final = Inbox(runs=self.runs, limits=self.limits)
+        self.sessions.opened = self._session_opened
+        self.tasks: Final = Tasks()
+        self._compactions: list[tuple[float, str, int, int]] = []
+        self._starting: asyncio.Lock | None = None
+        self.started = False
+        self.draining = False
+
+    def __repr__(self) -> str:
+        return f"<AgentGateway agents={self.agents.names} store={self.store!r}>"
+
+    # Lifespan
+
+    async def start(self) -> None:
+        """Opens the store and the bus and takes up what was left open. Starting twice is once."""
+        self._starting = self._starting or asyncio.Lock()
+        async with self._starting:
+            if self.started:
+                return
+            await self.store.open()
+            await self.bus.open()
+            self.bus.subscribe(BROADCAST, self._broadcast_came)
+            self.started = True
+            self.tasks.spawn(self._keep_house(), name="housekeeping")
+
+    async def drain(self) -> None:
+        """Takes no more connections, gives runs their time, and tells clients to come back."""
+        if self.draining:
+            return
+        self.draining = True
+        await self.runs.drain(grace=self.limits.drain_timeout)
+        await self.connections.say_goodbye()
+
+    async def stop(self) -> None:
+        """Drains and closes everything. Stopping twice, or before a start, does nothing."""
+        if not self.started:
+            return
+        await self.drain()
+        self.started = False
+        await self.tasks.aclose(grace=1.0)
+        await self.runs.aclose()
+        await self.connections.aclose()
+        await self.sessions.aclose()
+        await self.bus.close()
+        await self.store.close()
+
+    async def _keep_house(self) -> None:
+        lease_round = max(1, int(self.limits.lease_ttl / 5 / HOUSEKEEPING))
+        turn = 0
+        while True:
+            try:
+                await self._keep_house_once(renew=turn % lease_round == 0)
+            except AgentwsError as error:
+                logger.warning("housekeeping: %s", error)
+            except Exception:
+                logger.exception("housekeeping failed")
+            turn += 1
+            await asyncio.sleep(min(HOUSEKEEPING, self.limits.poll_interval))
+
+    async def _keep_house_once(self, *, renew: bool) -> None:
+        if renew:
+            await self.runs.renew()
+            await self.runs.recover()
+        await self.sessions.poll()
+        await self.runs.sweep()
+        self.sessions.sweep(busy=self.runs.holds)
+        await self._compact()
+        await self._retain()
+
+    def _session_opened(self, session: Session) -> None:
+        session.outlook = self.runs.look
+        self.runs.look(session)
+
+    def _run_finished(self, session: Session, first: int, last: int) -> None:
+        due = time.monotonic() + self.limits.replay_window
+        self._compactions.append((due, session.id, first, last))
+
+    async def _compact(self) -> None:
+        now = time.monotonic()
+        while self._compactions and self._compactions[0][0] <= now:
+            _, id, first, last = self._compactions.pop(0)
+            try:
+                await (await self.sessions.find(id)).compact(first, last)
+            except NotFound:
+                continue
+
+    async def _retain(self) -> None:
+        if self.limits.session_retention is None:
+            return
+        before = time.time() - self.limits.session_retention
+        for id in await self.store.stale(updated_before=before):
+            await self._delete(id)
+
+    async def _delete(self, id: str) -> None:
+        await self.store.delete(id)
+        self.sessions.forget(id)
+
+    # Who, and what they may touch
+
+    async def identify(self, connection: HTTPConnection) -> Identity | None:
+        """Who is on the connection; raises Unauthenticated."""
+        return await identify(self._authenticate, connection)
+
+    @property
+    def has_admin(self) -> bool:
+        return self._admin_key is not None
+
+    def is_admin(self, connection: HTTPConnection) -> bool:
+        return is_admin(self._admin_key, connection)
+
+    async def enter(
+        self, id: str | None, *, identity: Identity | None, agent: str | None
+    ) -> tuple[Session, bool]:
+        """The session to follow, made if it is new; raises Forbidden, Draining, BadRequest."""
+        if self.draining:
+            raise Draining(retry_after=1.0)
+        owner = None if identity is None else identity.id
+        name = self.agents.check(agent)
+        try:
+            session, made = await self.sessions.enter(id, owner=owner, agent=name)
+        except NotFound as error:
+            raise Forbidden("This session is not yours.") from error
+        await self._access.check(identity, session.info, "read")
+        return session, made
+
+    async def open(self, id: str, *, identity: Identity | None, action: Action = "read") -> Session:
+        """An existing session; raises Forbidden for a foreign and for an unknown one alike."""
+        try:
+            session = await self.sessions.find(id)
+        except NotFound as error:
+            raise Forbidden("This session is not yours.") from error
+        await self._access.check(identity, session.info, action)
+        return session
+
+    # What clients ask
+
+    async def send(self, session: Session, frame: f.Send, *, identity: Identity | None) -> Appended:
+        """Accepts a message for the session's agent; see :meth:`agentws.runs.inbox.Inbox.send`."""
+        if self.draining:
+            raise Draining(retry_after=1.0)
+        await self._access.check(identity, session.info, "write")
+        agent = None if frame.agent is None else self.agents.check(frame.agent)
+        return await self.inbox.send(session, frame, agent=agent, identity=identity)
+
+    async def command(
+        self, session: Session, typed: Typed, *, identity: Identity | None
+    ) -> f.Notice:
+        """Answers a command; raises UnknownCommand, Forbidden."""
+        await self._access.check(identity, session.info, "write")
+        agent = await self.agents.make(session.info.agent, session.info)
+
+        async def history(limit: int | None) -> list[Message]:
+            snapshot = await session.page_before(
+                session.head.seq + 1, messages=limit or self.limits.snapshot_messages
+            )
+            return snapshot.messages
+
+        context = CommandContext(session=session.info, identity=identity, history=history)
+        return await answer_command(
+            typed, commands=agent.commands(), context=context, session=session, inbox=self.inbox
+        )
+
+    async def owned(
+        self, identity: Identity | None, *, before: float | None, limit: int
+    ) -> Sequence[SessionInfo]:
+        """The identity's own sessions, last updated first. Anonymous ones can't be listed."""
+        if identity is None:
+            return ()
+        return await self.store.sessions(owner=identity.id, before=before, limit=limit)
+
+    async def rename(
+        self, session: Session, *, title: str | None, metadata: Metadata | None
+    ) -> None:
+        session.info = await self.store.update(session.id, title=title, metadata=metadata)
+        await session.append([e.SessionUpdated(title, None, timestamp=now_ms(), metadata=metadata)])
+
+    async def delete(self, session: Session) -> None:
+        """Deletes the session and its log; its id is used up."""
+        await self._delete(session.id)
+
+    # What the server says
+
+    def session(self, id: str) -> SessionHandle:
+        """The session of that id, to speak to it from the server."""
+        return SessionHandle(self, id)
+
+    async def broadcast(
+        self, content: str, *, level: e.Level = "info", metadata: Metadata | None = None
+    ) -> int:
+        """Shows a notice to every connected client, on every node; who is away misses it.
+
+        Returns how many connections of this node were reached.
+        """
+        await self.start()
+        notice = f.encode_frame(f.Notice(content=content, level=level, metadata=metadata))
+        before = self.connections.notified
+        self.bus.publish(BROADCAST, notice)
+        await self.connections.spread()
+        return self.connections.notified - before
+
+    def _broadcast_came(self, channel: str, payload: bytes) -> None:
+        self.connections.announce(msgspec.json.decode(payload, type=f.Notice))
+
+    def stats(self) -> dict[str, Any]:
+        """Counts of this node, no ids."""
+        return {
+            "active_sessions": self.sessions.followed,
+            "total_connections": len(self.connections),
+            "sessions_in_memory": len(self.sessions),
+            "active_runs": self.runs.running,
+            "zombie_agents": self.runs.zombies,
+            "draining": self.draining,
+        }
+
+
+class SessionHandle:
+    """A session as the server speaks to it, from any node."""
+
+    def __init__(self, gateway: AgentGateway, id: str) -> None:
+        self._gateway = gateway
+        self.id = id
+
+    def __repr__(self) -> str:
+        return f"<SessionHandle {self.id}>"
+
+    async def push(
+        self, content: str, *, level: e.Level = "info", metadata: Metadata | None = None
+    ) -> str:
+        """Posts a durable notice: who is away sees it on return. Returns its position.
+
+        Raises NotFound when there is no such session.
+        """
+        await self._gateway.start()
+        session = await self._gateway.sessions.find(self.id)
+        notice = e.NoticePosted(content, level, timestamp=now_ms(), metadata=metadata)
+        return str((await session.append([notice])).position)
+
+    async def messages(self) -> list[Message]:
+        """The conversation so far. Raises NotFound."""
+        await self._gateway.start()
+        return await (await self._gateway.sessions.find(self.id)).messages()

@@ -1,0 +1,398 @@
+"""Which session runs what, and when.
+
+The log is the queue: a message is accepted by whichever node received it, a stop likewise, and the
+node that holds the session's lease reads both from the log. Whoever gets a lease first ends what
+its former holder left open.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import secrets
+import time
+from collections.abc import Awaitable, Callable
+from typing import Final
+
+import msgspec
+
+from ..agents.agent import Agent, RunContext
+from ..agents.factory import Agents
+from ..errors import AgentwsError, Fenced
+from ..identity import Identity
+from ..limits import Limits
+from ..protocol import events as e
+from ..protocol import messages as m
+from ..protocol.codec import decode_record
+from ..protocol.position import Position
+from ..protocol.sequence import RULES, RunSequence
+from ..session import Session
+from ..store import Lease, Store
+from ..tasks import Tasks
+from .run import STOP_ERRORS, Run, Stop, run_error
+from .writer import RunWriter
+
+logger: Final = logging.getLogger("agentws.run")
+
+LINGER: Final = 2.0
+"""Seconds for which an idle session's lease is kept: the next message mostly comes soon."""
+
+
+def new_id(prefix: str) -> str:
+    return f"{prefix}_{secrets.token_urlsafe(12)}"
+
+
+def now_ms() -> int:
+    return time.time_ns() // 1_000_000
+
+
+class _Work:
+    """A session that this node runs: its lease, the run going on, the task that drives it."""
+
+    __slots__ = ("idle_since", "lease", "leaving", "run", "session", "task")
+
+    def __init__(self, session: Session) -> None:
+        self.session = session
+        self.lease: Lease | None = None
+        self.run: Run | None = None
+        self.task: asyncio.Task[None] | None = None
+        self.idle_since = 0.0
+        self.leaving = False
+
+
+class Runs:
+    """Runs the agents of one node's sessions."""
+
+    def __init__(
+        self,
+        *,
+        store: Store,
+        agents: Agents,
+        limits: Limits,
+        node: str,
+        open_session: Callable[[str], Awaitable[Session]],
+        finished: Callable[[Session, int, int], None],
+    ) -> None:
+        self._store = store
+        self._agents = agents
+        self._limits = limits
+        self._node = node
+        self._open_session = open_session
+        self._finished = finished
+        self._tasks = Tasks()
+        self._slots = asyncio.Semaphore(limits.max_runs)
+        self._works: dict[str, _Work] = {}
+        self._waiting: dict[str, Session] = {}
+        self._senders: dict[tuple[str, str], Identity] = {}
+        self._draining = False
+        self.zombies = 0
+        """Agents that ignored their cancellation; their output is dropped, they still run."""
+
+    def __repr__(self) -> str:
+        return f"<Runs running={self.running} waiting={len(self._waiting)}>"
+
+    @property
+    def running(self) -> int:
+        return sum(work.run is not None for work in self._works.values())
+
+    def running_of(self, owner: str) -> int:
+        """How many of an identity's sessions have a run going on here."""
+        works = self._works.values()
+        return sum(work.run is not None and work.session.info.owner == owner for work in works)
+
+    def holds(self, session: Session) -> bool:
+        """Whether this node has anything to do with running the session."""
+        return session.id in self._works or session.id in self._waiting
+
+    def sent_by(self, session: Session, message: str, identity: Identity | None) -> None:
+        """Remembers who sent a message, for the run that will answer it on this node."""
+        if identity is not None and identity.claims:
+            self._senders[session.id, message] = identity
+
+    # Deciding
+
+    def look(self, session: Session) -> None:
+        """Starts, or stops, what the session's outline asks for."""
+        work = self._works.get(session.id)
+        if work is not None and work.task is not None:
+            if work.run is not None:
+                self._obey(work, work.run)
+            return
+        if session.outline.settled or self._draining or (work is not None and work.leaving):
+            return
+        if work is None:
+            work = self._works[session.id] = _Work(session)
+        work.task = self._tasks.spawn(self._work(work), name=f"session {session.id}")
+
+    def _obey(self, work: _Work, run: Run) -> None:
+        outline = work.session.outline
+        if outline.run == run.id and (outline.cancelling or outline.unasked):
+            self._stop(work, run, "cancelled")
+
+    def _stop(self, work: _Work, run: Run, why: Stop) -> None:
+        if work.run is run and run.stop(why):
+            loop = asyncio.get_running_loop()
+            loop.call_later(self._limits.cancel_grace, self._abandon, work, run)
+
+    def _abandon(self, work: _Work, run: Run) -> None:
+        """The agent ignores its cancellation: the session goes on without it."""
+        if work.run is not run:
+            return
+        run.abandoned = True
+        self.zombies += 1
+        logger.error("run %s: the agent ignores its cancellation", run.id)
+        work.task = self._tasks.spawn(self._take_over(work, run), name=f"end of {run.id}")
+
+    async def _take_over(self, work: _Work, run: Run) -> None:
+        first = work.session.run_base.seq + 1
+        try:
+            await run.end(run.stopped())
+            run.writer.close()
+            work.run = None
+            self._ended(work, first)
+        except Exception as error:
+            self._falter(work, error)
+            return
+        await self._work(work)
+
+    # Working
+
+    async def _work(self, work: _Work) -> None:
+        """Runs whatever is open in the session, one after the other, until nothing is."""
+        try:
+            if work.lease is None and not await self._take_lease(work):
+                return
+            while await self._next(work):
+                pass
+        except Exception as error:
+            self._falter(work, error)
+            return
+        if work.task is asyncio.current_task():
+            work.task = None
+            work.idle_since = asyncio.get_running_loop().time()
+
+    async def _take_lease(self, work: _Work) -> bool:
+        session = work.session
+        ttl = self._limits.lease_ttl
+        work.lease = await self._store.lease(session.id, owner=self._node, ttl=ttl)
+        if work.lease is None:
+            self._leave(work, wait=True)
+            return False
+        await session.catch_up()
+        return True
+
+    async def _next(self, work: _Work) -> bool:
+        """Does the next thing. False when there is none, or when another task does it."""
+        outline = work.session.outline
+        if outline.run is not None:
+            await self._end_orphan(work, outline.run)
+            return True
+        if self._draining or outline.settled:
+            return False
+        async with self._slots:
+            run = self._begin(work)
+            return run is None or await self._drive(work, run)
+
+    def _falter(self, work: _Work, error: Exception) -> None:
+        """The store refused or is away: what is open stays so, until somebody can go on."""
+        expected = isinstance(error, AgentwsError)
+        logger.warning("session %s: %s", work.session.id, error, exc_info=not expected)
+        if work.run is not None:
+            work.run.writer.close()
+            work.run = None
+        self._leave(work, wait=True)
+
+    def _leave(self, work: _Work, *, wait: bool) -> None:
+        if self._works.get(work.session.id) is work:
+            del self._works[work.session.id]
+        if wait:
+            self._waiting[work.session.id] = work.session
+
+    # One run
+
+    def _begin(self, work: _Work) -> Run | None:
+        """The run that answers what comes first; ``None`` if that was withdrawn just now."""
+        session = work.session
+        outline = session.outline
+        if outline.settled or work.lease is None:
+            return None
+        if outline.resumable:
+            message, name, resume = _continuation(), session.info.agent, _entries(outline.answers)
+        else:
+            accepted = next(iter(outline.queue.values()))
+            message, name, resume = accepted.message, accepted.agent or session.info.agent, None
+        context = self._context(session, message, name)
+        context.answers = tuple(outline.answers.values()) if resume else ()
+        writer = RunWriter(
+            session,
+            run=context.run_id,
+            fence=work.lease.fence,
+            tasks=self._tasks,
+            gather=self._limits.gather,
+            max_size=self._limits.max_run_size,
+        )
+        run = Run(id=context.run_id, context=context, writer=writer, new_id=lambda: new_id("msg"))
+        work.run = run
+        asked: list[m.Message] = [] if resume else [message]
+        given = m.RunAgentInput(session.id, run.id, asked, resume=resume or msgspec.UNSET)
+        start = e.RunStarted(session.id, run.id, e.AGUI_VERSION, None, given, timestamp=now_ms())
+        writer.put(start)
+        return run
+
+    def _context(self, session: Session, message: m.UserMessage, name: str) -> RunContext:
+        base = session.head
+        owner = session.info.owner
+        sender = self._senders.pop((session.id, message.id), None)
+
+        async def history(limit: int | None) -> list[m.Message]:
+            if limit is None:
+                before = await session.messages(through=base.seq)
+            else:
+                page = await session.page_before(base.seq + 1, messages=limit)
+                before = page.messages
+            return [*before, message]
+
+        return RunContext(
+            message=message,
+            session=session.info,
+            run_id=new_id("run"),
+            agent=name,
+            identity=sender or (None if owner is None else Identity(owner)),
+            history=history,
+        )
+
+    async def _drive(self, work: _Work, run: Run) -> bool:
+        """Drives the run to its end. False when it was abandoned, and another task goes on."""
+        first = work.session.head.seq + 1
+        context = run.context
+
+        async def make() -> Agent:
+            return await self._agents.make(context.agent, context.session)
+
+        loop = asyncio.get_running_loop()
+        timer = loop.call_later(self._limits.run_timeout, self._stop, work, run, "timed_out")
+        try:
+            await run.drive(make)
+        except Fenced:
+            if run.abandoned:
+                self.zombies -= 1
+                return False
+            raise
+        finally:
+            timer.cancel()
+        work.run = None
+        self._ended(work, first)
+        return True
+
+    def _ended(self, work: _Work, first: int) -> None:
+        self._finished(work.session, first, work.session.head.seq)
+
+    async def _end_orphan(self, work: _Work, run: str) -> None:
+        """Ends a run whose node died: closes what it left open and calls it interrupted."""
+        session, lease = work.session, work.lease
+        if lease is None:
+            raise Fenced()
+        sequence = RunSequence(lambda: new_id("msg"))
+        position = session.run_base
+        first = position.seq + 1
+        while records := await session.read(position):
+            for record in records:
+                body = decode_record(record.data)
+                if body.run == run and type(body.event) in RULES:
+                    sequence.admit(body.event)
+            position = Position(position.epoch, records[-1].seq, records[-1].tag)
+        terminal = run_error("interrupted", STOP_ERRORS["interrupted"], retryable=True)
+        await session.append([*sequence.close(), terminal], run=run, fence=lease.fence)
+        logger.warning("run %s of a lost node was ended", run)
+        self._ended(work, first)
+
+    # Housekeeping
+
+    async def sweep(self) -> None:
+        """Gives up leases of idle sessions and retries what had to wait. Called now and then."""
+        now = asyncio.get_running_loop().time()
+        for work in [one for one in self._works.values() if one.task is None]:
+            if now - work.idle_since >= LINGER and not work.leaving:
+                await self._settle(work)
+        waiting, self._waiting = self._waiting, {}
+        for session in waiting.values():
+            try:
+                await session.catch_up()
+            except AgentwsError:
+                self._waiting[session.id] = session
+                continue
+            self.look(session)
+
+    async def _settle(self, work: _Work) -> None:
+        """Writes down that nothing is open, and lets the lease go."""
+        session, lease = work.session, work.lease
+        work.leaving = True
+        try:
+            if lease is not None and session.outline.settled:
+                await session.append([], fence=lease.fence, settled=session.head.seq)
+            if lease is not None:
+                await self._store.release(lease)
+        except AgentwsError as error:
+            logger.info("session %s was not settled: %s", session.id, error)
+        self._leave(work, wait=False)
+        self.look(session)
+
+    async def renew(self) -> None:
+        """Renews the leases held here; stops the runs of those that were lost."""
+        held = {id: work for id, work in self._works.items() if work.lease is not None}
+        if not held:
+            return
+        ttl = self._limits.lease_ttl
+        kept = set(await self._store.renew(self._node, list(held), ttl=ttl))
+        for id in held.keys() - kept:
+            work = held[id]
+            logger.warning("session %s: the lease was lost", id)
+            work.lease = None
+            if work.run is not None:
+                self._stop(work, work.run, "fenced")
+
+    async def recover(self) -> None:
+        """Takes up sessions that some node left with something open."""
+        for id in await self._store.unsettled():
+            if id in self._works:
+                continue
+            try:
+                session = await self._open_session(id)
+                await session.catch_up()
+            except AgentwsError as error:
+                logger.warning("session %s was not recovered: %s", id, error)
+                continue
+            self.look(session)
+
+    async def drain(self, *, grace: float) -> None:
+        """Begins no more runs, waits for those going on, then ends what is left, retryable."""
+        self._draining = True
+        await self._wait_for_runs(grace)
+        for work in list(self._works.values()):
+            if work.run is not None:
+                self._stop(work, work.run, "interrupted")
+        await self._wait_for_runs(self._limits.cancel_grace + 1.0)
+        for work in list(self._works.values()):
+            await self._settle(work)
+
+    async def _wait_for_runs(self, at_most: float) -> None:
+        tasks = {work.task for work in self._works.values() if work.task is not None}
+        if tasks:
+            await asyncio.wait(tasks, timeout=at_most)
+
+    async def aclose(self) -> None:
+        ignoring = await self._tasks.aclose(grace=1.0)
+        if ignoring:
+            logger.error("%d agents ignore their cancellation and are left behind", ignoring)
+
+
+def _continuation() -> m.UserMessage:
+    """What a run answers that goes on after questions: nothing new was said."""
+    return m.UserMessage(new_id("msg"), "")
+
+
+def _entries(answers: dict[str, e.InterruptAnswered]) -> list[m.ResumeEntry]:
+    return [
+        m.ResumeEntry(answer.interrupt_id, answer.status, answer.payload)
+        for answer in answers.values()
+    ]

@@ -1,0 +1,159 @@
+"""What clients ask of a session, as events of its log.
+
+Every request is decided against the session's outline and appended; nothing else happens here.
+Whoever holds the lease reads it from the log.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Final
+
+import msgspec
+
+from ..agents.commands import unescape
+from ..errors import (
+    AlreadyAnswered,
+    BadRequest,
+    NotFound,
+    NotSupported,
+    QueueFull,
+    RunActive,
+    TooMany,
+)
+from ..identity import Identity
+from ..limits import Limits
+from ..protocol import events as e
+from ..protocol import frames as f
+from ..protocol import messages as m
+from ..protocol.events import Event
+from ..session import Session
+from ..store import Appended, Key
+from .engine import Runs, now_ms
+
+_encoder: Final = msgspec.json.Encoder(order="deterministic")
+
+
+class Inbox:
+    """Takes what the clients of one node ask."""
+
+    def __init__(self, *, runs: Runs, limits: Limits) -> None:
+        self._runs = runs
+        self._limits = limits
+
+    async def send(
+        self, session: Session, frame: f.Send, *, agent: str | None, identity: Identity | None
+    ) -> Appended:
+        """Accepts a user message, once for its id.
+
+        Raises IdempotencyConflict, QueueFull, RunActive (overlap ``reject``), TooMany, NotSupported.
+        """
+        key = Key(frame.id, digest(frame))
+        events = self._accepting(session, frame, agent)
+        try:
+            self._check_room(session, frame)
+        except (QueueFull, RunActive, TooMany):
+            # A resend of what was accepted before must not be refused for being late.
+            known = await session.find(key)
+            if known is not None:
+                return known
+            raise
+        self._runs.sent_by(session, frame.id, identity)
+        run = session.outline.run
+        accepted = await session.append(events[:1], key=key)
+        if len(events) > 1 and not accepted.duplicate and session.outline.run == run:
+            await session.append(events[1:], run=run)
+        return accepted
+
+    def _accepting(self, session: Session, frame: f.Send, agent: str | None) -> list[Event]:
+        overlap = frame.overlap or "queue"
+        if overlap == "steer":
+            raise NotSupported("Steering is not offered.", expected="queue, interrupt or reject")
+        content = unescape(frame.content) if isinstance(frame.content, str) else frame.content
+        metadata = dict(frame.metadata or {})
+        if frame.attachments:
+            metadata["attachments"] = frame.attachments
+        message = m.UserMessage(frame.id, content, metadata=metadata or None)
+        events: list[Event] = [e.MessageAccepted(message, overlap, agent, timestamp=now_ms())]
+        if overlap == "interrupt" and session.outline.run is not None:
+            events.append(e.RunCancelling(timestamp=now_ms()))
+        return events
+
+    def _check_room(self, session: Session, frame: f.Send) -> None:
+        outline = session.outline
+        if frame.overlap == "reject" and not outline.settled:
+            raise RunActive(retry_after=1.0)
+        if len(outline.queue) >= self._limits.max_queued:
+            raise QueueFull(retry_after=1.0)
+        owner = session.info.owner
+        if owner is not None and outline.settled:
+            if self._runs.running_of(owner) >= self._limits.max_runs_per_identity:
+                raise TooMany("Too many answers are being written for you.", retry_after=1.0)
+
+    async def cancel(
+        self, session: Session, frame: f.Cancel, *, by: str | None = None
+    ) -> Appended | None:
+        """Asks a run to stop, or takes its message back before it began.
+
+        ``None`` when there is nothing to stop: a stop that comes late, or twice, changes nothing.
+        """
+        outline = session.outline
+        target = frame.run or frame.message
+        if frame.message in outline.queue and frame.message is not None:
+            return await self._withdraw(session, frame.message, "cancelled")
+        if target is None and outline.run is None and outline.queue:
+            return await self._withdraw(session, next(iter(outline.queue)), "cancelled")
+        hit = target is None or target in (outline.run, outline.message)
+        if outline.run is None or outline.cancelling or not hit:
+            return None
+        return await session.append([e.RunCancelling(by, timestamp=now_ms())], run=outline.run)
+
+    async def withdraw(self, session: Session, frame: f.Withdraw) -> Appended:
+        """Takes a queued message back; raises NotFound when it is not waiting any more."""
+        if frame.message not in session.outline.queue:
+            raise NotFound("This message is not waiting.", expected="the id of a queued message")
+        return await self._withdraw(session, frame.message, "withdrawn")
+
+    async def _withdraw(self, session: Session, message: str, reason: str) -> Appended:
+        event = e.MessageWithdrawn(message, reason, timestamp=now_ms())
+        return await session.append([event])
+
+    async def answer(self, session: Session, frame: f.Answer, *, by: str | None = None) -> Appended:
+        """Answers an open question; the first answer wins.
+
+        The same answer again is a duplicate; another one raises AlreadyAnswered. Raises NotFound
+        for a question that was never asked, or whose history was cleared.
+        """
+        key = Key(f"answer:{frame.interrupt}", digest(frame))
+        outline = session.outline
+        if frame.interrupt not in outline.interrupts:
+            known = await session.find(key, conflict=AlreadyAnswered)
+            if known is not None:
+                return known
+            raise NotFound("There is no such open question.")
+        answered = e.InterruptAnswered(
+            frame.interrupt, frame.status, frame.payload, by, timestamp=now_ms()
+        )
+        return await session.append([answered], key=key, conflict=AlreadyAnswered)
+
+    async def clear(self, session: Session) -> Appended:
+        """Forgets the conversation. Raises RunActive while an answer is being written."""
+        if session.outline.run is not None or session.outline.queue:
+            raise RunActive("Stop the answer first, then clear.", retry_after=1.0)
+        return await session.append([e.HistoryCleared(timestamp=now_ms())])
+
+
+def digest(frame: f.Send | f.Answer) -> str:
+    """Names the body of a frame: the same id must come with the same one."""
+    body = msgspec.structs.replace(frame, id="")
+    return hashlib.sha1(_encoder.encode(body), usedforsecurity=False).hexdigest()
+
+
+def check_content(content: m.Content) -> None:
+    """Raises BadRequest for a message that says nothing."""
+    if isinstance(content, str):
+        empty = not content.strip()
+    else:
+        empty = not content
+    if empty:
+        raise BadRequest("This message is empty.", expected="some text")

@@ -1,0 +1,270 @@
+"""One run: an agent driven to exactly one terminal event.
+
+    queued ─► running ─► finished | failed | cancelled
+
+Whatever an agent does (return, raise, hang, ignore its cancellation, yield nonsense), its run ends
+once, with everything open closed before.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import aclosing
+from typing import Any, Final, Literal
+
+import msgspec
+
+from ..agents.agent import Agent, RunContext
+from ..errors import AgentError, AgentwsError, BadRequest, Fenced, InvalidEvent
+from ..protocol import events as e
+from ..protocol import messages as m
+from ..protocol.events import Event
+from ..protocol.sequence import TERMINAL, RunSequence
+from ..protocol.strict import check_value
+from .writer import RunWriter
+
+logger: Final = logging.getLogger("agentws.run")
+
+Stop = Literal["cancelled", "timed_out", "interrupted", "fenced"]
+"""Why a run is stopped from outside."""
+
+TURN: Final = 64
+"""Items after which an agent that never waits lets others run."""
+
+STOP_ERRORS: Final[dict[Stop, str]] = {
+    "timed_out": "The answer took too long.",
+    "interrupted": "The answer was interrupted. Please try again.",
+}
+"""What a stop that is an error says; ``cancelled`` is an outcome, ``fenced`` says nothing here."""
+
+_WHOLE: Final = (
+    e.TextMessageContent,
+    e.ToolCallArgs,
+    e.ReasoningMessageContent,
+    e.TextMessageEnd,
+    e.ToolCallEnd,
+)
+"""Events without members of open shape: msgspec's own checks are enough."""
+
+
+class Run:
+    """Drives one agent once. ``task`` is whoever awaits :meth:`drive`."""
+
+    __slots__ = (
+        "_ending",
+        "_sequence",
+        "_task",
+        "abandoned",
+        "context",
+        "id",
+        "stopping",
+        "writer",
+    )
+
+    def __init__(
+        self, *, id: str, context: RunContext, writer: RunWriter, new_id: Callable[[], str]
+    ) -> None:
+        self.id = id
+        self.context = context
+        self.writer = writer
+        self.stopping: Stop | None = None
+        self.abandoned = False
+        self._sequence = RunSequence(new_id)
+        self._task: asyncio.Task[Any] | None = None
+        self._ending = False
+
+    def __repr__(self) -> str:
+        return f"<Run {self.id} stopping={self.stopping}>"
+
+    def stop(self, why: Stop) -> bool:
+        """Asks the agent to end. False, changing nothing, when it was asked before or has ended."""
+        if self.stopping is not None or self._ending:
+            return False
+        self.stopping = why
+        if self._task is not None:
+            self._task.cancel()
+        return True
+
+    async def drive(self, make: Callable[[], Awaitable[Agent]]) -> None:
+        """Runs the agent to its end. Raises Fenced, or what kept the end from the store."""
+        self._task = asyncio.current_task()
+        try:
+            terminal = await self._outcome(make)
+        finally:
+            self._task = None
+        if self.abandoned or self.stopping == "fenced":
+            raise Fenced()
+        await self.end(terminal)
+
+    async def end(self, terminal: Event) -> None:
+        """Closes what is open and appends ``terminal``; returns when the store has it."""
+        self._ending = True
+        for event in self._sequence.close():
+            self.writer.put(event)
+        self.writer.put(terminal)
+        await self.writer.drain()
+
+    # The agent
+
+    async def _outcome(self, make: Callable[[], Awaitable[Agent]]) -> Event:
+        """How the agent ended, as the terminal event to write."""
+        try:
+            if self.stopping is not None:
+                return self.stopped()
+            agent = await make()
+            return await self._listen(agent.run(self.context))
+        except asyncio.CancelledError:
+            return self._cancelled()
+        except (InvalidEvent, AgentError) as error:
+            logger.warning("run %s: %s", self.id, error, exc_info=True)
+            return self._failed(error)
+        except AgentwsError as error:
+            if self.stopping is None:
+                logger.warning("run %s: %s", self.id, error, exc_info=True)
+            return self._failed(error) if self.stopping is None else self.stopped()
+        except (Exception, SystemExit, KeyboardInterrupt):
+            # An agent's exit must not be the server's, so those two are contained as well.
+            logger.exception("run %s: the agent raised", self.id)
+            return self._failed(AgentError())
+
+    def _cancelled(self) -> Event:
+        """A cancellation is a stop asked for, the server's shutdown, or the agent's own doing."""
+        task = asyncio.current_task()
+        while task is not None and task.cancelling():
+            task.uncancel()
+            self.stopping = self.stopping or "interrupted"
+        if self.stopping is None:
+            logger.warning("run %s: the agent cancelled itself", self.id)
+            return self._failed(AgentError())
+        return self.stopped()
+
+    async def _listen(self, output: AsyncIterator[Any]) -> Event:
+        if not hasattr(output, "__aiter__"):
+            _close_coroutine(output)
+            raise InvalidEvent(
+                "The agent's run gave no events.", expected="an async generator (use `yield`)"
+            )
+        async with _closing(output):
+            turn = 0
+            async for item in output:
+                if self.stopping is not None:
+                    break
+                if isinstance(item, TERMINAL):
+                    return self._own_terminal(item)
+                self._write(item)
+                if self.writer.full:
+                    await self.writer.room()
+                turn += 1
+                if turn == TURN:
+                    turn = 0
+                    await asyncio.sleep(0)
+        return self._finished(None) if self.stopping is None else self.stopped()
+
+    def _write(self, item: Any) -> None:
+        if isinstance(item, str):
+            self._say(item)
+            return
+        if not isinstance(item, Event):
+            raise InvalidEvent(
+                f"The agent yielded {type(item).__name__}.", expected="text or an AG-UI event"
+            )
+        for event in self._sequence.admit(item):
+            if not isinstance(event, _WHOLE):
+                _check(event)
+            self._put(event)
+
+    def _say(self, delta: str) -> None:
+        if not delta.isascii() or "\x00" in delta:
+            _check_text(delta)
+        open_text = self._sequence.open_text
+        if open_text is not None:
+            self.writer.say(open_text, delta)
+        elif delta:
+            for event in self._sequence.text(delta):
+                self.writer.put(event)
+
+    def _put(self, event: Event) -> None:
+        try:
+            self.writer.put(event)
+        except (TypeError, UnicodeEncodeError, RecursionError, ValueError) as error:
+            raise InvalidEvent("The agent yielded an event that is not JSON.") from error
+
+    # Terminal events
+
+    def _own_terminal(self, event: e.RunFinished | e.RunError) -> Event:
+        """The agent's own end, under this run's ids whatever it wrote."""
+        if isinstance(event, e.RunError):
+            return event
+        _check(event)
+        return self._finished(event)
+
+    def _finished(self, own: e.RunFinished | None) -> Event:
+        usage = [*((own.usage if own else None) or ()), *self.context.usage]
+        return e.RunFinished(
+            self.context.session.id,
+            self.id,
+            own.result if own else None,
+            (own.outcome if own else None) or m.SuccessOutcome(),
+            usage or None,
+        )
+
+    def _failed(self, error: AgentwsError) -> Event:
+        return run_error(error.code, error.message, retryable=error.retryable)
+
+    def stopped(self) -> Event:
+        """The terminal event of a run that was stopped from outside."""
+        if self.stopping is None or self.stopping not in STOP_ERRORS:
+            return e.RunFinished(self.context.session.id, self.id, None, m.CancelledOutcome())
+        return run_error(self.stopping, STOP_ERRORS[self.stopping], retryable=True)
+
+
+def run_error(code: str, message: str, *, retryable: bool) -> Event:
+    return e.RunError(message, code, metadata={"agentws": {"retryable": retryable}})
+
+
+def _closing(output: AsyncIterator[Any]) -> Any:
+    """Generators are closed in every case; a plain async iterator has nothing to close."""
+    return _Quiet(output) if hasattr(output, "aclose") else _Open()
+
+
+class _Quiet(aclosing[Any]):
+    """Closes the agent's generator; one that resists is logged, and the run ends all the same."""
+
+    async def __aexit__(self, *exc_info: Any) -> None:
+        try:
+            await super().__aexit__(*exc_info)
+        except Exception:
+            logger.exception("an agent's generator did not close")
+
+
+class _Open:
+    async def __aenter__(self) -> None:
+        return None
+
+    async def __aexit__(self, *exc_info: Any) -> None:
+        return None
+
+
+def _close_coroutine(output: Any) -> None:
+    if hasattr(output, "close"):
+        output.close()
+
+
+def _check_text(text: str) -> None:
+    try:
+        text.encode()
+        check_value(text, "text")
+    except (UnicodeEncodeError, BadRequest) as error:
+        raise InvalidEvent(
+            "The agent yielded text that is not Unicode.",
+            expected="text without lone surrogates and U+0000",
+        ) from error
+
+
+def _check(event: Event) -> None:
+    try:
+        check_value(msgspec.to_builtins(event), "event")
+    except (BadRequest, TypeError, RecursionError) as error:
+        raise InvalidEvent("The agent yielded an event that is not JSON.") from error

@@ -1,0 +1,221 @@
+"""How a run's output gets into the log: the first event at once, what follows gathered.
+
+While an append is in flight, and for a moment after it, events wait; adjacent deltas of one
+message become one event. A burst is one append; a trickle stays a trickle.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from typing import Final
+
+from ..errors import AgentwsError, Fenced, Internal, TooLarge, Unavailable
+from ..protocol.codec import Entry, entry
+from ..protocol.events import Event, TextMessageContent
+from ..session import Session
+from ..tasks import Tasks
+
+logger: Final = logging.getLogger("agentws.run")
+
+ROOM: Final = 256 * 1024
+"""Characters that may wait for the store before the agent has to."""
+PATIENCE: Final = 30.0
+"""Seconds for which an append is tried again while the store does not answer."""
+
+
+class RunWriter:
+    """Appends one run's events in order, under its lease's fence."""
+
+    __slots__ = (
+        "_batch",
+        "_closed",
+        "_error",
+        "_fence",
+        "_flushed_at",
+        "_gather",
+        "_in_flight",
+        "_loop",
+        "_pieces",
+        "_room_for",
+        "_run",
+        "_scheduled",
+        "_session",
+        "_tasks",
+        "_text_id",
+        "_waiters",
+        "_waiting_size",
+    )
+
+    def __init__(
+        self,
+        session: Session,
+        *,
+        run: str,
+        fence: str,
+        tasks: Tasks,
+        gather: float,
+        max_size: int,
+    ) -> None:
+        self._session = session
+        self._run = run
+        self._fence = fence
+        self._tasks = tasks
+        self._gather = gather
+        self._room_for = max_size
+        self._loop = asyncio.get_running_loop()
+        self._batch: list[Entry] = []
+        self._pieces: list[str] = []
+        self._text_id = ""
+        self._waiting_size = 0
+        self._flushed_at = 0.0
+        self._scheduled = False
+        self._in_flight = False
+        self._closed = False
+        self._error: AgentwsError | None = None
+        self._waiters: list[asyncio.Future[None]] = []
+
+    # What the run says
+
+    def say(self, message_id: str, delta: str) -> None:
+        """The next stretch of an open message's text."""
+        if message_id != self._text_id:
+            self._seal()
+            self._text_id = message_id
+        self._pieces.append(delta)
+        self._grow(len(delta))
+
+    def put(self, event: Event) -> None:
+        """The next event. It is encoded now, so that changing it later changes nothing."""
+        self._seal()
+        made = entry(event, run=self._run)
+        self._batch.append(made)
+        self._grow(len(made.data))
+
+    def _seal(self) -> None:
+        """Makes one event of the text gathered so far."""
+        if self._pieces:
+            delta = "".join(self._pieces)
+            self._pieces = []
+            event = TextMessageContent(message_id=self._text_id, delta=delta)
+            self._batch.append(entry(event, run=self._run))
+
+    def _grow(self, size: int) -> None:
+        self._waiting_size += size
+        self._room_for -= size
+        if self._room_for < 0:
+            raise TooLarge("The answer is too long.")
+        if not (self._scheduled or self._in_flight):
+            self._schedule()
+
+    @property
+    def full(self) -> bool:
+        """Whether the agent has to wait for the store; also once writing has failed."""
+        return self._waiting_size > ROOM or self._error is not None
+
+    # Into the store
+
+    def _schedule(self) -> None:
+        self._scheduled = True
+        due = self._flushed_at + self._gather
+        if self._loop.time() >= due:
+            self._loop.call_soon(self._flush)
+        else:
+            self._loop.call_at(due, self._flush)
+
+    def _flush(self) -> None:
+        self._scheduled = False
+        if self._in_flight or self._closed or self._error is not None:
+            return
+        self._seal()
+        if self._batch:
+            batch, self._batch = self._batch, []
+            self._waiting_size = 0
+            self._in_flight = True
+            self._tasks.start(self._write(batch), name=f"append of {self._run}")
+
+    async def _write(self, batch: list[Entry]) -> None:
+        try:
+            await self._append(batch)
+        except AgentwsError as error:
+            self._error = error
+        except Exception as error:
+            logger.exception("append of run %s failed", self._run)
+            self._error = Internal()
+            self._error.__cause__ = error
+        finally:
+            self._in_flight = False
+            self._flushed_at = self._loop.time()
+            self._wake()
+            if self._pieces or self._batch:
+                self._schedule()
+
+    async def _append(self, batch: list[Entry]) -> None:
+        """Appends once, however often tried: a lost acknowledgement is looked up, not redone."""
+        deadline = self._loop.time() + PATIENCE
+        pause = 0.05
+        while True:
+            before = self._session.head
+            try:
+                await self._session.append_entries(batch, run=self._run, fence=self._fence)
+                return
+            except Unavailable:
+                if self._loop.time() > deadline:
+                    raise
+            await asyncio.sleep(random.uniform(pause / 2, pause))
+            pause = min(2 * pause, 1.0)
+            if await self._landed(batch, before.seq):
+                return
+
+    async def _landed(self, batch: list[Entry], after: int) -> bool:
+        """Whether an append that seemed to fail did reach the log."""
+        try:
+            await self._session.catch_up()
+            records = await self._session.read_from(after)
+        except Unavailable:
+            return False
+        datas = [record.data for record in records]
+        return batch[0].data in datas and batch[-1].data in datas
+
+    # Waiting
+
+    async def room(self) -> None:
+        """Returns when the agent may go on; raises what made writing fail."""
+        while self.full:
+            self._raise()
+            await self._next_write()
+
+    async def drain(self) -> None:
+        """Returns when the store has everything; raises what made writing fail."""
+        while True:
+            self._raise()
+            if not self._in_flight:
+                self._flush()
+                self._raise()
+            if not self._in_flight:
+                return
+            await self._next_write()
+
+    def _raise(self) -> None:
+        if self._error is not None:
+            raise self._error
+        if self._closed:
+            raise Fenced()
+
+    async def _next_write(self) -> None:
+        waiter = self._loop.create_future()
+        self._waiters.append(waiter)
+        await waiter
+
+    def _wake(self) -> None:
+        waiters, self._waiters = self._waiters, []
+        for waiter in waiters:
+            if not waiter.done():
+                waiter.set_result(None)
+
+    def close(self) -> None:
+        """Nothing more is written: the run goes on without a voice."""
+        self._closed = True
+        self._batch, self._pieces = [], []
+        self._wake()

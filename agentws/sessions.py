@@ -1,0 +1,191 @@
+"""The sessions that are in memory here, and how they come and go."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import secrets
+from collections.abc import Callable, Iterator
+from typing import Final
+
+from .bus import Bus
+from .errors import AgentwsError, NotFound, PositionLost
+from .limits import Limits
+from .session import Session
+from .store import Scope, SessionInfo, Store
+from .tasks import Tasks
+
+logger: Final = logging.getLogger("agentws")
+
+_REACH: Final[dict[Scope, int]] = {"process": 0, "host": 1, "cluster": 2}
+_BELL: Final = "s:"
+"""Prefix of the bus channel of a session."""
+
+
+class Sessions:
+    """Opens sessions, keeps those in use, and lets go of the others."""
+
+    def __init__(
+        self, *, store: Store, bus: Bus, limits: Limits, clock: Callable[[], float]
+    ) -> None:
+        self._store = store
+        self._bus = bus
+        self._limits = limits
+        self._clock = clock
+        self._open: dict[str, Session] = {}
+        self._loading: dict[str, asyncio.Future[Session]] = {}
+        self._unsubscribe: dict[str, Callable[[], None]] = {}
+        self._tasks = Tasks()
+        self._idle_poll_at = 0.0
+        self.opened: Callable[[Session], None] = lambda session: None
+        """Called with every session that comes into memory."""
+
+    def __repr__(self) -> str:
+        return f"<Sessions open={len(self._open)}>"
+
+    def __len__(self) -> int:
+        return len(self._open)
+
+    def __iter__(self) -> Iterator[Session]:
+        return iter(tuple(self._open.values()))
+
+    @property
+    def followed(self) -> int:
+        """How many sessions somebody follows here."""
+        return sum(bool(session.followers) for session in self._open.values())
+
+    # Opening
+
+    async def enter(self, id: str | None, *, owner: str | None, agent: str) -> tuple[Session, bool]:
+        """The session of that id, made now if there is none; and whether it was made.
+
+        Says nothing of whether ``owner`` may see a session that was there before.
+        """
+        if id is not None and id in self._open:
+            return self._open[id], False
+        now = self._clock()
+        wanted = SessionInfo(
+            id=id or new_session_id(), owner=owner, agent=agent, created=now, updated=now
+        )
+        info, made = await self._store.create(wanted, epoch=secrets.token_hex(4))
+        return await self._load(info), made
+
+    async def find(self, id: str) -> Session:
+        """An existing session, whoever owns it: for the server itself. Raises NotFound."""
+        known = self._open.get(id)
+        return known if known is not None else await self._load(await self._store.info(id))
+
+    async def _load(self, info: SessionInfo) -> Session:
+        """Loads a session once, however many ask for it at the same time."""
+        if info.id in self._open:
+            return self._open[info.id]
+        if info.id in self._loading:
+            return await asyncio.shield(self._loading[info.id])
+        loading = self._loading[info.id] = asyncio.get_running_loop().create_future()
+        try:
+            session = await self._load_now(info)
+        except BaseException as error:
+            loading.set_exception(error if isinstance(error, Exception) else NotFound())
+            loading.exception()
+            raise
+        finally:
+            del self._loading[info.id]
+        loading.set_result(session)
+        return session
+
+    async def _load_now(self, info: SessionInfo) -> Session:
+        # The bell is subscribed to before the first read, so that no append falls between them.
+        rung = False
+
+        def listen(channel: str, payload: bytes) -> None:
+            nonlocal rung
+            rung = True
+            session = self._open.get(info.id)
+            if session is not None and int(payload) > session.head.seq:
+                self._ring(session)
+
+        unsubscribe = self._bus.subscribe(_BELL + info.id, listen)
+        try:
+            session = await Session.load(info, self._store, tail_size=self._limits.tail_size)
+        except BaseException:
+            unsubscribe()
+            raise
+        self._unsubscribe[info.id] = unsubscribe
+        session.appended = self._appended
+        session.used = asyncio.get_running_loop().time()
+        self._open[info.id] = session
+        self.opened(session)
+        if rung:
+            self._ring(session)
+        return session
+
+    # The bell
+
+    def _appended(self, session: Session) -> None:
+        self._bus.publish(_BELL + session.id, b"%d" % session.head.seq)
+
+    def _ring(self, session: Session) -> None:
+        self._tasks.start(self._catch_up(session), name=f"reading on in {session.id}")
+
+    async def _catch_up(self, session: Session) -> None:
+        try:
+            await session.catch_up()
+        except PositionLost:
+            self._drop(session)
+        except AgentwsError as error:
+            logger.warning("session %s can't be read: %s", session.id, error)
+
+    @property
+    def needs_polling(self) -> bool:
+        """Whether an append elsewhere may go unheard: the bus loses rings, or reaches too few."""
+        return not self._bus.lossless or _REACH[self._bus.scope] < _REACH[self._store.scope]
+
+    async def poll(self) -> None:
+        """Looks whether logs grew unheard: those with a run each time, the others less often."""
+        if not self.needs_polling:
+            return
+        now = asyncio.get_running_loop().time()
+        everything = now >= self._idle_poll_at
+        if everything:
+            self._idle_poll_at = now + self._limits.idle_poll_interval
+        looked_at = [one for one in self if everything or not one.outline.settled]
+        heads = await self._store.heads([session.id for session in looked_at])
+        for session, head in zip(looked_at, heads, strict=True):
+            if head is None or head < session.head.seq:
+                session.void()
+                self._drop(session)
+            elif head > session.head.seq:
+                self._ring(session)
+
+    # Going
+
+    def sweep(self, *, busy: Callable[[Session], bool]) -> None:
+        """Lets go of sessions that nobody has followed, and nothing has run, for their idle time."""
+        now = asyncio.get_running_loop().time()
+        for session in self:
+            if session.followers or busy(session):
+                session.used = now
+            elif now - session.used >= self._limits.session_idle:
+                self._drop(session)
+
+    def forget(self, id: str) -> None:
+        """The session was deleted: whoever follows it is told."""
+        session = self._open.get(id)
+        if session is not None:
+            session.void()
+            self._drop(session)
+
+    def _drop(self, session: Session) -> None:
+        if self._open.get(session.id) is session:
+            del self._open[session.id]
+            self._unsubscribe.pop(session.id)()
+
+    async def aclose(self) -> None:
+        await self._tasks.aclose(grace=1.0)
+        for session in self:
+            self._drop(session)
+
+
+def new_session_id() -> str:
+    """192 random bits: an anonymous session belongs to whoever holds its id."""
+    return f"ses_{secrets.token_urlsafe(24)}"
