@@ -1,0 +1,75 @@
+"""A server of the benchmark as a child process."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from types import TracebackType
+from typing import Any
+
+import msgspec
+
+from . import measure
+from .words import ADMIN_KEY, Variant
+
+START_SECONDS = 30.0
+
+
+class ServerProcess:
+    """A running server: `async with ServerProcess(variant, options) as server`."""
+
+    def __init__(self, variant: Variant, options: dict[str, Any], *, core: int) -> None:
+        self.variant = variant
+        self.port = 0
+        self.pid = 0
+        self._options = options
+        self._core = core
+        self._process: asyncio.subprocess.Process | None = None
+
+    async def __aenter__(self) -> ServerProcess:
+        encoded = msgspec.json.encode(self._options).decode()
+        self._process = process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "agentws.bench.servers"),
+            *(self.variant.app, self.variant.server, encoded),
+            stdout=asyncio.subprocess.PIPE,
+        )
+        self.pid = process.pid
+        measure.pin(self.pid, self._core)
+        assert process.stdout is not None
+        line = await asyncio.wait_for(process.stdout.readline(), START_SECONDS)
+        if not line:
+            raise RuntimeError(f"the {self.variant.name} server did not start")
+        self.port = int(line)
+        # It listens before it serves: the answer says that start-up is over.
+        await asyncio.wait_for(self.request("GET", "/health"), START_SECONDS)
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        assert self._process is not None
+        # Killed: a graceful end of ten thousand connections would only take time.
+        self._process.kill()
+        await self._process.wait()
+
+    async def request(self, method: str, path: str, body: bytes = b"") -> bytes:
+        """One HTTP request with the admin key; the answer's body."""
+        reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
+        lines = [
+            f"{method} {path} HTTP/1.1",
+            "Host: 127.0.0.1",
+            "Connection: close",
+            "Content-Type: application/json",
+            f"Content-Length: {len(body)}",
+            f"X-API-Key: {ADMIN_KEY}",
+        ]
+        writer.write(("\r\n".join(lines) + "\r\n\r\n").encode() + body)
+        head, _, answer = (await reader.read()).partition(b"\r\n\r\n")
+        writer.close()
+        await writer.wait_closed()
+        if b" 200 " not in head.split(b"\r\n")[0]:
+            raise RuntimeError(f"{method} {path}: {head.decode('latin-1')}")
+        return answer

@@ -1,0 +1,131 @@
+"""The servers that are measured, each in a process of its own: the gateway, and bare Starlette.
+
+    python -m agentws.bench.servers gateway preset '{"limits": {...}, "store": "sqlite"}'
+
+binds a free port, says which on its standard output, and serves until it is terminated.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import sys
+import tempfile
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import uvicorn
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response
+from starlette.routing import Route, WebSocketRoute
+from starlette.websockets import WebSocket, WebSocketDisconnect
+
+from .measure import allow_open_files
+from .words import ADMIN_KEY, DELTA, PACE, RAW_EVENT
+
+# One load generator is many clients: what protects a public service would refuse it.
+GENEROUS = {
+    "message_rate": 1e9,
+    "message_burst": 1_000_000_000,
+    "byte_rate": 1e12,
+    "max_connections_per_identity": 100_000,
+    "max_connections_per_address": 100_000,
+    "max_runs": 100_000,
+    "max_runs_per_identity": 100_000,
+}
+
+
+def raw_app() -> Any:
+    """A WebSocket endpoint with no log, no session and no resume: the unit of every ratio."""
+    followers: set[WebSocket] = set()
+
+    async def deltas(websocket: WebSocket, count: int, pause: float | None) -> None:
+        for _ in range(count):
+            await websocket.send_json(RAW_EVENT)
+            if pause is not None:
+                await asyncio.sleep(pause)
+
+    async def endpoint(websocket: WebSocket) -> None:
+        await websocket.accept()
+        followers.add(websocket)
+        try:
+            await deltas(websocket, int(websocket.query_params.get("owed", 0)), None)
+            while True:
+                work, _, count = (await websocket.receive_text()).partition(":")
+                await deltas(websocket, int(count or 1), PACE if work == "paced" else None)
+        except WebSocketDisconnect:
+            followers.discard(websocket)
+
+    async def broadcast(request: Request) -> Response:
+        for websocket in tuple(followers):
+            await websocket.send_json(RAW_EVENT)
+        return PlainTextResponse("")
+
+    return Starlette(
+        routes=[
+            WebSocketRoute("/ws", endpoint),
+            Route("/broadcast", broadcast, methods=["POST"]),
+            Route("/health", lambda request: PlainTextResponse("")),
+        ]
+    )
+
+
+def gateway_app(options: dict[str, Any], directory: str) -> Any:
+    """The gateway, with an agent that answers what it is told to."""
+    from agentws import Agent, Limits, RunContext, mount_agent_gateway
+
+    class Worker(Agent):
+        async def run(self, ctx: RunContext) -> AsyncIterator[str]:
+            work, _, count = ctx.text.partition(":")
+            for _ in range(int(count or 1)):
+                yield DELTA
+                if work == "paced":
+                    await asyncio.sleep(PACE)
+                elif work == "apart":
+                    await asyncio.sleep(0)
+
+    app = Starlette()
+    mount_agent_gateway(
+        app,
+        Worker,
+        admin_key=ADMIN_KEY,
+        limits=msgspec.convert(GENEROUS | options.get("limits", {}), Limits),
+        store=_store(options.get("store", "memory"), directory),
+    )
+    return app
+
+
+def _store(kind: str, directory: str) -> Any:
+    if kind == "memory":
+        return None
+    from agentws.backends.sqlite import SQLiteStore
+
+    return SQLiteStore(Path(directory) / "bench.sqlite3")
+
+
+def config(app: Any, server: str) -> uvicorn.Config:
+    """Both servers with the same settings, but for what the preset is."""
+    settings: dict[str, Any] = {"log_level": "warning", "access_log": False, "backlog": 4096}
+    if server == "preset":
+        from agentws.server import server_config
+
+        return server_config(app, **settings)
+    return uvicorn.Config(app, ws="websockets-sansio", ws_per_message_deflate=False, **settings)
+
+
+def main(arguments: list[str]) -> None:
+    kind, server, encoded = arguments
+    allow_open_files(1 << 20)
+    listener = socket.create_server(("127.0.0.1", 0), backlog=4096)
+    with tempfile.TemporaryDirectory(prefix="agentws-bench-") as directory:
+        options = msgspec.json.decode(encoded, type=dict[str, Any])
+        app = raw_app() if kind == "raw" else gateway_app(options, directory)
+        print(listener.getsockname()[1], flush=True)
+        uvicorn.Server(config(app, server)).run(sockets=[listener])
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,256 @@
+"""What is measured: one function per row of the table, each a figure from one fresh server."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any, NamedTuple
+
+import msgspec
+
+from . import measure
+from .load import Client, GatewayClient, client, connect
+from .measure import Meter
+from .process import ServerProcess
+from .words import DELTA
+
+# For what the server does after the last answer, and for its allocator.
+SETTLE = 1.0
+
+
+class Scale(NamedTuple):
+    """How much of everything."""
+
+    idle: int
+    turns: int
+    runs: int
+    seconds: int
+    burst: int
+    followers: int
+    broadcasts: int
+    returning: int
+    messages: int
+    sessions: int
+
+
+FULL = Scale(
+    idle=2_000,
+    turns=10_000,
+    runs=100,
+    seconds=5,
+    burst=1_000,
+    followers=10_000,
+    broadcasts=10,
+    returning=2_000,
+    messages=10_000,
+    sessions=2_000,
+)
+QUICK = Scale(
+    idle=500,
+    turns=2_000,
+    runs=100,
+    seconds=2,
+    burst=200,
+    followers=1_000,
+    broadcasts=10,
+    returning=200,
+    messages=1_000,
+    sessions=300,
+)
+
+
+class Workload(NamedTuple):
+    """One row: how it is measured, and what is promised on stock uvicorn and on the preset."""
+
+    name: str
+    title: str
+    unit: str
+    run: Callable[[ServerProcess, Scale], Awaitable[float]]
+    stock: float
+    preset: float
+    against_raw: bool = True
+    options: dict[str, Any] = {}
+
+
+async def idle(server: ServerProcess, scale: Scale) -> float:
+    # The first ones also pay for what is loaded and pooled once.
+    first = await connect(server.variant, server.port, scale.idle // 4)
+    await asyncio.sleep(SETTLE)
+    before = measure.unique_bytes(server.pid)
+    rest = await connect(server.variant, server.port, scale.idle)
+    await asyncio.sleep(SETTLE)
+    cost = (measure.unique_bytes(server.pid) - before) / scale.idle
+    await _drop(first + rest)
+    return cost / 1024
+
+
+async def _turns(clients: list[Client], count: int) -> None:
+    async def several(each: Client, turns: int) -> None:
+        for _ in range(turns):
+            each.ask("echo", 1)
+            await each.answer()
+
+    await asyncio.gather(*(several(each, count // len(clients)) for each in clients))
+
+
+async def echo(server: ServerProcess, scale: Scale) -> float:
+    clients = await connect(server.variant, server.port, 50)
+    await _turns(clients, 500)
+    meter = Meter(server.pid)
+    await _turns(clients, scale.turns)
+    cost = meter.microseconds(scale.turns)
+    await _drop(clients)
+    return cost
+
+
+async def _runs(server: ServerProcess, runs: int, work: str, deltas: int) -> float:
+    clients = await connect(server.variant, server.port, runs)
+    await _turns(clients, runs)
+    meter = Meter(server.pid)
+    for each in clients:
+        each.ask(f"{work}:{deltas}", deltas)
+    await asyncio.gather(*(each.answer() for each in clients))
+    cost = meter.microseconds(runs * deltas)
+    await _drop(clients)
+    return cost
+
+
+async def paced(server: ServerProcess, scale: Scale) -> float:
+    return await _runs(server, scale.runs, "paced", scale.seconds * 50)
+
+
+async def burst(server: ServerProcess, scale: Scale) -> float:
+    return await _runs(server, scale.runs, "burst", scale.burst)
+
+
+async def broadcast(server: ServerProcess, scale: Scale) -> float:
+    clients = await connect(server.variant, server.port, scale.followers)
+    body = msgspec.json.encode({"content": DELTA})
+
+    async def once() -> None:
+        for each in clients:
+            each.expect(1)
+        await server.request("POST", "/broadcast", body)
+        await asyncio.gather(*(each.answer() for each in clients))
+
+    await once()
+    meter = Meter(server.pid)
+    for _ in range(scale.broadcasts):
+        await once()
+    cost = meter.microseconds(scale.broadcasts * scale.followers)
+    await _drop(clients)
+    return cost
+
+
+OWED = 100
+
+
+async def storm(server: ServerProcess, scale: Scale) -> float:
+    dropping = await connect(server.variant, server.port, scale.returning)
+    if server.variant.app == "gateway":
+        for start in range(0, len(dropping), 200):
+            some = dropping[start : start + 200]
+            for each in some:
+                each.ask(f"apart:{OWED}", OWED)
+            await asyncio.gather(*(each.answer() for each in some))
+    returning = [client(server.variant) for _ in dropping]
+    meter = Meter(server.pid)
+    await asyncio.gather(*(each.drop() for each in dropping))
+    await asyncio.gather(
+        *(_return(server, old, new) for old, new in zip(dropping, returning, strict=True))
+    )
+    cost = meter.microseconds(scale.returning)
+    await _drop(returning)
+    return cost
+
+
+async def _return(server: ServerProcess, old: Client, new: Client) -> None:
+    new.expect(OWED)
+    query = f"?owed={OWED}"
+    if isinstance(old, GatewayClient):
+        query = f"?session={old.session}&after={old.position}"
+    await new.open(server.port, query)
+    await new.answer()
+    if isinstance(new, GatewayClient) and new.resume != "replay":
+        raise RuntimeError(f"expected a replay, got {new.resume}")
+
+
+OPENINGS = 100
+
+
+async def opening(server: ServerProcess, scale: Scale) -> float:
+    """How much more it costs to open a long session than a short one."""
+    costs = []
+    for messages in (10, scale.messages):
+        (writer,) = await connect(server.variant, server.port, 1)
+        assert isinstance(writer, GatewayClient)
+        await _turns([writer], messages // 2)
+        await _open_and_drop(server, writer.session, 10)
+        meter = Meter(server.pid)
+        await _open_and_drop(server, writer.session, OPENINGS)
+        costs.append(meter.microseconds(OPENINGS))
+        await writer.drop()
+    return costs[1] / costs[0]
+
+
+async def _open_and_drop(server: ServerProcess, session: str, times: int) -> None:
+    for _ in range(times):
+        reader = client(server.variant)
+        await reader.open(server.port, f"?session={session}")
+        await reader.drop()
+
+
+IDLE_SECONDS = 1.0
+
+
+async def forgotten(server: ServerProcess, scale: Scale) -> float:
+    """What a session costs that was used once and that nobody is connected to any more."""
+
+    async def use(count: int) -> None:
+        for start in range(0, count, 100):
+            clients = await connect(server.variant, server.port, min(100, count - start))
+            await _turns(clients, len(clients))
+            await _drop(clients)
+        await asyncio.sleep(IDLE_SECONDS * 3 + SETTLE)
+
+    # The first round fills caches and pools of a bounded size.
+    await use(scale.sessions)
+    before = measure.unique_bytes(server.pid)
+    await use(scale.sessions)
+    return (measure.unique_bytes(server.pid) - before) / scale.sessions
+
+
+async def _drop(clients: list[Client]) -> None:
+    await asyncio.gather(*(each.drop() for each in clients))
+
+
+WORKLOADS = (
+    Workload("idle", "an idle connection", "KiB", idle, 1.0, 0.6),
+    Workload("echo", "a turn of an echo agent, against a bare echo", "µs", echo, 4.0, 3.0),
+    Workload("paced", "a delta, 100 runs with one each 20 ms", "µs", paced, 0.85, 0.58),
+    Workload("burst", "a delta, 100 runs as fast as they yield", "µs", burst, 0.1, 0.1),
+    Workload("broadcast", "a delivery of a broadcast", "µs", broadcast, 0.85, 0.6),
+    Workload(
+        "storm",
+        "a return of one of many, owed 100 deltas",
+        "µs",
+        storm,
+        0.5,
+        0.4,
+        # Each delta an event of its own in the log, or the clients would be owed less.
+        options={"limits": {"gather": 0.0}},
+    ),
+    Workload(
+        "opening", "opening a long session, against a short one", "×", opening, 1.5, 1.5, False
+    ),
+    Workload(
+        "forgotten",
+        "a session that nobody is connected to",
+        "bytes",
+        forgotten,
+        256.0,
+        256.0,
+        False,
+        options={"limits": {"session_idle": IDLE_SECONDS}, "store": "sqlite"},
+    ),
+)
