@@ -1,0 +1,285 @@
+"""The store in one SQLite file: durable, for one host, with nothing to run beside it."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from functools import partial
+from itertools import groupby
+from typing import Any, Literal, TypeVar, cast
+
+from ..errors import AgentwsError, StorageFull, Unavailable
+from ..protocol.codec import Record
+from ..protocol.messages import Metadata
+from ..protocol.position import Position
+from ..store import PAGE, Appended, Head, Key, Lease, SessionInfo, Store
+from . import sqlite_log as log
+from . import sqlite_sessions as table
+from .sqlite_log import Append, append_all
+from .sqlite_schema import connect_reader, connect_writer
+from .sqlite_thread import DatabaseThread, FileIdentity, translated
+
+Result = TypeVar("Result")
+Read = Callable[[sqlite3.Connection], Any]
+Write = Append | Read
+
+
+class SQLiteStore(Store):
+    """Keeps sessions in the SQLite database at ``path``, which is created when it is not there.
+
+    Several processes of one host may share the file; not several hosts over a network file system.
+    What waits to be written is committed together: a busy store costs one sync per group.
+
+    ``synchronous`` is SQLite's: with ``FULL`` an append that returned survives a power cut; with
+    ``NORMAL`` it survives the process, while a power cut may cost the newest appends.
+    ``busy_timeout``: seconds to wait for another process's lock before a call is Unavailable.
+    ``clock`` gives seconds since the epoch; leases expire by it.
+    """
+
+    scope = "host"
+    durability = "disk"
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        synchronous: Literal["NORMAL", "FULL", "EXTRA"] = "FULL",
+        busy_timeout: float = 5.0,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        if synchronous not in ("NORMAL", "FULL", "EXTRA"):
+            raise ValueError("synchronous is NORMAL, FULL or EXTRA")
+        self._path = os.path.abspath(path)
+        self._synchronous = synchronous
+        self._busy_timeout = busy_timeout
+        self._clock = clock
+        self._writer: DatabaseThread[Write] | None = None
+        self._reader: DatabaseThread[Read] | None = None
+        self._identity: FileIdentity | None = None
+
+    def __repr__(self) -> str:
+        return f"<SQLiteStore {os.path.basename(self._path)!r}>"
+
+    async def open(self) -> None:
+        if self._writer is not None:
+            return
+        writer = DatabaseThread[Write]("agentws-sqlite-writer", self._connect_writer, self._commit)
+        reader = DatabaseThread[Read]("agentws-sqlite-reader", self._connect_reader, self._look)
+        try:
+            await writer.open()
+            await reader.open()
+        except BaseException:
+            await _close(reader, writer)
+            raise
+        self._writer, self._reader = writer, reader
+
+    async def close(self) -> None:
+        writer, reader = self._writer, self._reader
+        self._writer = self._reader = None
+        if reader is not None and writer is not None:
+            await _close(reader, writer)
+
+    async def ping(self) -> None:
+        await self._read(_answer)
+
+    def _connect_writer(self) -> sqlite3.Connection:
+        connection = connect_writer(
+            self._path, synchronous=self._synchronous, busy_timeout=self._busy_timeout
+        )
+        try:
+            self._identity = FileIdentity(self._path)
+        except Unavailable:
+            connection.close()
+            raise
+        return connection
+
+    def _connect_reader(self) -> sqlite3.Connection:
+        return connect_reader(self._path, busy_timeout=self._busy_timeout)
+
+    # Groups, on the threads
+
+    def _look(self, connection: sqlite3.Connection, reads: Sequence[Read]) -> list[Any]:
+        """One snapshot for all: they were asked for after what they must see was committed."""
+        with translated():
+            connection.execute("BEGIN")
+        try:
+            outcomes = [_attempt(read, connection) for read in reads]
+        finally:
+            with suppress(sqlite3.Error):
+                connection.execute("ROLLBACK")
+        self._check_file()
+        return outcomes
+
+    def _commit(self, connection: sqlite3.Connection, writes: Sequence[Write]) -> Sequence[Any]:
+        """One transaction for all. If it fails as a whole, each gets one of its own.
+
+        A refused operation has written nothing, so it needs no savepoint. When the disk is full,
+        or an operation is broken, trying each alone finds those that can be done.
+        """
+        try:
+            return self._transaction(connection, writes)
+        except Exception as error:
+            hopeless = isinstance(error, Unavailable) and not isinstance(error, StorageFull)
+            if len(writes) == 1 or hopeless:
+                return [error] * len(writes)
+        return [outcome for write in writes for outcome in self._commit(connection, [write])]
+
+    def _transaction(self, connection: sqlite3.Connection, writes: Sequence[Write]) -> list[Any]:
+        with translated():
+            connection.execute("BEGIN IMMEDIATE")
+            try:
+                outcomes = self._run_all(connection, writes)
+                connection.execute("COMMIT")
+            except BaseException:
+                # SQLite has undone it by itself after some failures.
+                with suppress(sqlite3.Error):
+                    connection.execute("ROLLBACK")
+                raise
+        self._check_file()
+        return outcomes
+
+    def _run_all(self, connection: sqlite3.Connection, writes: Sequence[Write]) -> list[Any]:
+        """In the order they came; appends that follow each other share their statements."""
+        outcomes: list[Any] = []
+        for appending, run in groupby(writes, key=lambda write: isinstance(write, Append)):
+            if appending:
+                appends = cast("list[Append]", list(run))
+                outcomes += append_all(connection, appends, now=self._clock())
+            else:
+                outcomes += [_refusable(cast("Read", write), connection) for write in run]
+        return outcomes
+
+    def _check_file(self) -> None:
+        assert self._identity is not None
+        self._identity.check()
+
+    async def _read(self, read: Callable[[sqlite3.Connection], Result]) -> Result:
+        if self._reader is None:
+            raise Unavailable("The store is not open.")
+        return cast("Result", await self._reader.submit(read))
+
+    async def _write(self, write: Callable[[sqlite3.Connection], Result]) -> Result:
+        if self._writer is None:
+            raise Unavailable("The store is not open.")
+        return cast("Result", await self._writer.submit(write))
+
+    # Sessions
+
+    async def create(self, info: SessionInfo, *, epoch: str) -> tuple[SessionInfo, bool]:
+        return await self._write(partial(table.create, wanted=info, epoch=epoch))
+
+    async def info(self, session: str) -> SessionInfo:
+        return await self._read(partial(table.info, session=session))
+
+    async def update(
+        self, session: str, *, title: str | None = None, metadata: Metadata | None = None
+    ) -> SessionInfo:
+        return await self._write(
+            partial(
+                table.update, session=session, title=title, metadata=metadata, clock=self._clock
+            )
+        )
+
+    async def sessions(
+        self, *, owner: str, before: float | None = None, limit: int = 50
+    ) -> Sequence[SessionInfo]:
+        return await self._read(partial(table.sessions, owner=owner, before=before, limit=limit))
+
+    async def delete(self, session: str) -> None:
+        await self._write(partial(table.delete, session=session))
+
+    async def stale(self, *, updated_before: float, limit: int = 100) -> Sequence[str]:
+        return await self._read(partial(table.stale, updated_before=updated_before, limit=limit))
+
+    # The log
+
+    async def append(
+        self,
+        session: str,
+        events: Sequence[bytes],
+        *,
+        key: Key | None = None,
+        fence: str | None = None,
+        settled: int | None = None,
+    ) -> Appended:
+        if self._writer is None:
+            raise Unavailable("The store is not open.")
+        append = Append(session, events, key, fence, settled)
+        return cast("Appended", await self._writer.submit(append))
+
+    async def find(self, session: str, key: Key) -> Appended | None:
+        return await self._read(partial(log.find, session=session, key=key))
+
+    async def head(self, session: str) -> Head:
+        return await self._read(partial(log.head, session=session))
+
+    async def heads(self, sessions: Sequence[str]) -> Sequence[int | None]:
+        return await self._read(partial(log.heads, sessions=sessions))
+
+    async def read(
+        self, session: str, *, after: Position | None = None, limit: int = PAGE
+    ) -> Sequence[Record]:
+        return await self._read(partial(log.read, session=session, after=after, limit=limit))
+
+    async def read_back(self, session: str, *, before: int, limit: int = PAGE) -> Sequence[Record]:
+        return await self._read(partial(log.read_back, session=session, before=before, limit=limit))
+
+    async def compact(
+        self, session: str, *, first: int, last: int, records: Sequence[Record]
+    ) -> None:
+        await self._write(
+            partial(log.compact, session=session, first=first, last=last, records=records)
+        )
+
+    async def trim(self, session: str, *, through: int) -> None:
+        await self._write(partial(log.trim, session=session, through=through))
+
+    # Leases
+
+    async def lease(self, session: str, *, owner: str, ttl: float) -> Lease | None:
+        return await self._write(
+            partial(table.lease, session=session, owner=owner, ttl=ttl, clock=self._clock)
+        )
+
+    async def renew(self, owner: str, sessions: Sequence[str], *, ttl: float) -> Sequence[str]:
+        return await self._write(
+            partial(table.renew, owner=owner, wanted=sessions, ttl=ttl, clock=self._clock)
+        )
+
+    async def release(self, lease: Lease) -> None:
+        await self._write(partial(table.release, lease=lease))
+
+    async def unsettled(self, *, limit: int = 100) -> Sequence[str]:
+        return await self._read(partial(table.unsettled, clock=self._clock, limit=limit))
+
+
+async def _close(reader: DatabaseThread[Read], writer: DatabaseThread[Write]) -> None:
+    """The reader first: the last connection to close folds the write-ahead log into the file."""
+    try:
+        await reader.close()
+    finally:
+        await writer.close()
+
+
+def _attempt(read: Read, connection: sqlite3.Connection) -> Any:
+    """What a read returns, or raises: a failed one leaves the others of its group alone."""
+    try:
+        with translated():
+            return read(connection)
+    except Exception as error:
+        return error
+
+
+def _refusable(write: Read, connection: sqlite3.Connection) -> Any:
+    """What a write returns, or its refusal. Failures go up, for they undo the whole group."""
+    try:
+        return write(connection)
+    except AgentwsError as error:
+        return error
+
+
+def _answer(connection: sqlite3.Connection) -> None:
+    connection.execute("SELECT count(*) FROM sqlite_master").fetchone()

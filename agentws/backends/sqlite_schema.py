@@ -1,0 +1,137 @@
+"""The SQLite database: its tables, and how a connection to it is made.
+
+``session`` holds one row per log with the log's head and lease in it, so that an append checks and
+moves everything in one row. ``event`` is clustered by log and seq: a page of a log lies together.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import time
+from typing import Final
+
+from ..errors import Unavailable
+from .sqlite_thread import translated
+
+OLDEST_SQLITE: Final = (3, 33, 0)
+APPLICATION_ID: Final = 0x61677773
+"""Marks the file as ours ("agws"), so that another program's database is never written to."""
+
+MIGRATIONS: Final[tuple[tuple[str, ...], ...]] = (
+    (
+        """
+        CREATE TABLE session (
+            log INTEGER PRIMARY KEY,
+            id TEXT NOT NULL UNIQUE,
+            owner TEXT,
+            agent TEXT NOT NULL,
+            created REAL NOT NULL,
+            updated REAL NOT NULL,
+            title TEXT,
+            metadata TEXT,
+            epoch TEXT NOT NULL,
+            seq INTEGER NOT NULL DEFAULT 0,
+            tag TEXT NOT NULL DEFAULT '',
+            settled INTEGER NOT NULL DEFAULT 0,
+            trimmed INTEGER NOT NULL DEFAULT 0,
+            fence INTEGER NOT NULL DEFAULT 0,
+            holder TEXT,
+            expires REAL NOT NULL DEFAULT 0
+        )
+        """,
+        "CREATE INDEX session_owner ON session (owner, updated)",
+        "CREATE INDEX session_unsettled ON session (log) WHERE seq > settled",
+        """
+        CREATE TABLE event (
+            log INTEGER NOT NULL,
+            seq INTEGER NOT NULL,
+            tag TEXT NOT NULL,
+            data BLOB NOT NULL,
+            PRIMARY KEY (log, seq)
+        ) WITHOUT ROWID
+        """,
+        """
+        CREATE TABLE key (
+            log INTEGER NOT NULL,
+            id TEXT NOT NULL,
+            digest TEXT NOT NULL,
+            seq INTEGER NOT NULL,
+            tag TEXT NOT NULL,
+            PRIMARY KEY (log, id)
+        ) WITHOUT ROWID
+        """,
+        "CREATE TABLE deleted (id TEXT PRIMARY KEY) WITHOUT ROWID",
+    ),
+)
+"""What makes version n of the schema out of version n - 1."""
+
+
+def connect_writer(path: str, *, synchronous: str, busy_timeout: float) -> sqlite3.Connection:
+    """The connection that writes; creates the database and brings its schema up to date."""
+    if sqlite3.sqlite_version_info < OLDEST_SQLITE:
+        raise Unavailable("This SQLite is too old: 3.33 or newer is needed.")
+    with translated():
+        connection = sqlite3.connect(path, timeout=busy_timeout, isolation_level=None)
+        try:
+            _refuse_foreign(connection)
+            _enter_wal(connection, busy_timeout)
+            connection.execute(f"PRAGMA synchronous = {synchronous}")
+            # Without it the log of one very large transaction would keep its size for ever.
+            connection.execute("PRAGMA journal_size_limit = 67108864")
+            _migrate(connection)
+        except BaseException:
+            connection.close()
+            raise
+    return connection
+
+
+def connect_reader(path: str, *, busy_timeout: float) -> sqlite3.Connection:
+    """A connection that can't write. The writer's has made sure that the schema is there."""
+    with translated():
+        connection = sqlite3.connect(path, timeout=busy_timeout, isolation_level=None)
+        connection.execute("PRAGMA query_only = ON")
+    return connection
+
+
+def _pragma(connection: sqlite3.Connection, name: str) -> int:
+    return int(connection.execute(f"PRAGMA {name}").fetchone()[0])
+
+
+def _refuse_foreign(connection: sqlite3.Connection) -> None:
+    """Before anything is written, even the journal mode."""
+    tables = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
+    if tables and _pragma(connection, "application_id") != APPLICATION_ID:
+        raise Unavailable("The file is another program's database.")
+    version = _pragma(connection, "user_version")
+    if version > len(MIGRATIONS):
+        raise Unavailable(
+            f"The database has schema {version}, newer than the {len(MIGRATIONS)} known here: "
+            "a newer agentws wrote it."
+        )
+
+
+def _enter_wal(connection: sqlite3.Connection, busy_timeout: float) -> None:
+    """SQLite does not wait for locks when the journal mode changes; two first starts can meet."""
+    deadline = time.monotonic() + busy_timeout
+    while True:
+        try:
+            mode = connection.execute("PRAGMA journal_mode = WAL").fetchone()[0]
+            break
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
+                raise
+            time.sleep(0.01)
+    if mode != "wal":
+        raise Unavailable("The file system of the database can't keep a write-ahead log.")
+
+
+def _migrate(connection: sqlite3.Connection) -> None:
+    connection.execute("BEGIN IMMEDIATE")
+    # Looked at again under the lock: another process may have been first.
+    _refuse_foreign(connection)
+    for statements in MIGRATIONS[_pragma(connection, "user_version") :]:
+        for statement in statements:
+            connection.execute(statement)
+    connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+    connection.execute(f"PRAGMA user_version = {len(MIGRATIONS)}")
+    connection.execute("COMMIT")

@@ -1,0 +1,171 @@
+"""What is done to the session table: sessions, their listing, and leases."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable, Sequence
+from typing import Any, Final
+
+import msgspec
+
+from ..errors import NotFound
+from ..protocol.messages import Metadata
+from ..store import Lease, SessionInfo
+from .sqlite_log import as_json, decode_strings, log_row
+
+Clock = Callable[[], float]
+
+_COLUMNS: Final = "id, owner, agent, created, updated, title, metadata"
+
+
+def _info(row: tuple[Any, ...]) -> SessionInfo:
+    id, owner, agent, created, updated, title, metadata = row
+    return SessionInfo(
+        id=id,
+        owner=owner,
+        agent=agent,
+        created=created,
+        updated=updated,
+        title=title,
+        metadata=None if metadata is None else msgspec.json.decode(metadata),
+    )
+
+
+def _find(connection: sqlite3.Connection, session: str) -> SessionInfo | None:
+    query = f"SELECT {_COLUMNS} FROM session WHERE id = ?"
+    row = connection.execute(query, (session,)).fetchone()
+    return None if row is None else _info(row)
+
+
+def create(
+    connection: sqlite3.Connection, wanted: SessionInfo, epoch: str
+) -> tuple[SessionInfo, bool]:
+    known = _find(connection, wanted.id)
+    if known is not None:
+        return known, False
+    used = connection.execute("SELECT 1 FROM deleted WHERE id = ?", (wanted.id,)).fetchone()
+    if used is not None:
+        raise NotFound("This session was deleted.")
+    metadata = None if wanted.metadata is None else as_json(wanted.metadata)
+    connection.execute(
+        f"INSERT INTO session ({_COLUMNS}, epoch) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+        (
+            wanted.id,
+            wanted.owner,
+            wanted.agent,
+            wanted.created,
+            wanted.updated,
+            wanted.title,
+            metadata,
+            epoch,
+        ),
+    )
+    return wanted, True
+
+
+def info(connection: sqlite3.Connection, session: str) -> SessionInfo:
+    known = _find(connection, session)
+    if known is None:
+        raise NotFound("There is no such session.")
+    return known
+
+
+def update(
+    connection: sqlite3.Connection,
+    session: str,
+    title: str | None,
+    metadata: Metadata | None,
+    clock: Clock,
+) -> SessionInfo:
+    info(connection, session)
+    connection.execute(
+        "UPDATE session SET title = coalesce(?, title), metadata = coalesce(?, metadata), "
+        "updated = ? WHERE id = ?",
+        (title, None if metadata is None else as_json(metadata), clock(), session),
+    )
+    return info(connection, session)
+
+
+def sessions(
+    connection: sqlite3.Connection, owner: str, before: float | None, limit: int
+) -> list[SessionInfo]:
+    rows = connection.execute(
+        f"SELECT {_COLUMNS} FROM session WHERE owner = ? AND updated < ? "
+        "ORDER BY updated DESC LIMIT ?",
+        (owner, float("inf") if before is None else before, limit),
+    )
+    return [_info(row) for row in rows.fetchall()]
+
+
+def delete(connection: sqlite3.Connection, session: str) -> None:
+    row = connection.execute("SELECT log FROM session WHERE id = ?", (session,)).fetchone()
+    if row is None:
+        return
+    for table in ("event", "key", "session"):
+        connection.execute(f"DELETE FROM {table} WHERE log = ?", row)
+    connection.execute("INSERT INTO deleted (id) VALUES (?)", (session,))
+
+
+def stale(connection: sqlite3.Connection, updated_before: float, limit: int) -> list[str]:
+    return _ids(
+        connection, "SELECT id FROM session WHERE updated < ? LIMIT ?", updated_before, limit
+    )
+
+
+def unsettled(connection: sqlite3.Connection, clock: Clock, limit: int) -> list[str]:
+    return _ids(
+        connection,
+        "SELECT id FROM session WHERE seq > settled AND (holder IS NULL OR expires <= ?) LIMIT ?",
+        clock(),
+        limit,
+    )
+
+
+def _ids(connection: sqlite3.Connection, query: str, *values: Any) -> list[str]:
+    row = connection.execute(f"SELECT json_group_array(id) FROM ({query})", values).fetchone()
+    return decode_strings(row[0])
+
+
+# Leases
+
+
+def lease(
+    connection: sqlite3.Connection, session: str, owner: str, ttl: float, clock: Clock
+) -> Lease | None:
+    now, log = clock(), log_row(connection, session)
+    held = log.holder is not None and log.expires > now
+    if held and log.holder != owner:
+        return None
+    log = log._replace(fence=log.fence + (not held))
+    connection.execute(
+        "UPDATE session SET holder = ?, expires = ?, fence = ? WHERE log = ?",
+        (owner, now + ttl, log.fence, log.log),
+    )
+    return Lease(session, owner, log.current_fence, ttl)
+
+
+def renew(
+    connection: sqlite3.Connection, owner: str, wanted: Sequence[str], ttl: float, clock: Clock
+) -> list[str]:
+    now = clock()
+    held = _ids(
+        connection,
+        "SELECT id FROM session WHERE holder = ? AND expires > ? "
+        "AND id IN (SELECT value FROM json_each(?))",
+        owner,
+        now,
+        as_json(list(wanted)),
+    )
+    connection.execute(
+        "UPDATE session SET expires = ? WHERE id IN (SELECT value FROM json_each(?))",
+        (now + ttl, as_json(held)),
+    )
+    return held
+
+
+def release(connection: sqlite3.Connection, lease: Lease) -> None:
+    connection.execute(
+        "UPDATE session SET holder = NULL "
+        "WHERE id = ? AND holder = ? AND epoch || ':' || fence = ?",
+        (lease.session, lease.owner, lease.fence),
+    )

@@ -1,0 +1,95 @@
+"""What the parts of the store contract share: its fixtures, and words for its tests."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from typing import TypeVar
+
+import pytest
+
+from ..protocol.codec import Record
+from ..protocol.position import GENESIS, chain
+from ..store import SessionInfo, Store
+
+T = TypeVar("T")
+
+EPOCH = "e1"
+
+
+class StoreFixtures:
+    """The fixtures of a store's contract. Override ``store``; ``peer`` where it can be shared."""
+
+    @pytest.fixture
+    def anyio_backend(self) -> str:
+        return "asyncio"
+
+    @pytest.fixture
+    async def store(self) -> Store:
+        """An open store. Override it, as an async fixture that yields and then closes."""
+        raise NotImplementedError("override the fixture `store`")
+
+    @pytest.fixture
+    async def peer(self, store: Store) -> Store:
+        """A second open store over the same data, where two nodes can share it."""
+        return store
+
+
+def a_session(*, owner: str | None = None, updated: float = 1000.0) -> SessionInfo:
+    """A session nobody else uses, so that a suite can run against a store that is not empty."""
+    id = f"s_{secrets.token_urlsafe(12)}"
+    return SessionInfo(id=id, owner=owner, agent="default", created=1000.0, updated=updated)
+
+
+async def begin(store: Store, *, epoch: str = EPOCH) -> str:
+    """The id of a new session."""
+    info, made = await store.create(a_session(), epoch=epoch)
+    assert made
+    return info.id
+
+
+def event(name: object) -> bytes:
+    return b'{"event":{"type":"CUSTOM","name":"%b","value":1}}' % str(name).encode()
+
+
+def events(*names: object) -> list[bytes]:
+    return [event(name) for name in names]
+
+
+async def filled(store: Store, count: int) -> tuple[str, list[Record]]:
+    """A new session of that many events, with their records."""
+    session = await begin(store)
+    done = await store.append(session, events(*range(1, count + 1)))
+    return session, list(done.records)
+
+
+def assert_whole(records: Sequence[Record]) -> None:
+    """From the first event on: no gap, no duplicate, no reordering, and every tag as chained."""
+    tag = GENESIS
+    for seq, record in enumerate(records, start=1):
+        assert record.seq == seq, f"event {seq} has seq {record.seq}"
+        tag = chain(tag, seq, record.data)
+        assert record.tag == tag, f"event {seq} has another tag than its past makes"
+
+
+async def everything(store: Store, session: str) -> list[Record]:
+    """The whole log, page by page."""
+    head = (await store.head(session)).position
+    records: list[Record] = []
+    page = await store.read(session, limit=7)
+    while page:
+        records += page
+        after = head._replace(seq=page[-1].seq, tag=page[-1].tag)
+        page = await store.read(session, after=after, limit=7)
+    return records
+
+
+async def eventually(look: Callable[[], Awaitable[T]], *, within: float = 10.0) -> T:
+    """What ``look`` returns once that is true; fails when it never is."""
+    deadline = time.monotonic() + within
+    while not (found := await look()):
+        assert time.monotonic() < deadline, f"not within {within} seconds"
+        await asyncio.sleep(0.01)
+    return found

@@ -1,0 +1,170 @@
+"""The store contract: who may run a session."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from ..errors import Fenced
+from ..store import Lease, Store
+from .contract_base import EPOCH, StoreFixtures, begin, event, eventually, filled
+
+
+def counter(lease: Lease) -> int:
+    epoch, _, number = lease.fence.rpartition(":")
+    assert epoch == EPOCH
+    return int(number)
+
+
+async def held(store: Store, session: str, owner: str, *, ttl: float = 60.0) -> Lease:
+    lease = await store.lease(session, owner=owner, ttl=ttl)
+    assert lease is not None
+    return lease
+
+
+class LeaseRules(StoreFixtures):
+    """At most one holder at a time, and a former one can't write, however late it wakes up."""
+
+    async def test_a_lease_names_its_holder(self, store: Store) -> None:
+        session = await begin(store)
+        lease = await held(store, session, "a", ttl=30)
+        assert (lease.session, lease.owner, lease.ttl) == (session, "a", 30)
+        assert counter(lease) > 0
+
+    async def test_another_owner_waits(self, store: Store, peer: Store) -> None:
+        session = await begin(store)
+        await held(store, session, "a")
+        assert await peer.lease(session, owner="b", ttl=60) is None
+        assert await peer.lease(await begin(store), owner="b", ttl=60) is not None
+
+    async def test_of_concurrent_claims_one_wins(self, store: Store, peer: Store) -> None:
+        session = await begin(store)
+        claims = await asyncio.gather(
+            *((store if n % 2 else peer).lease(session, owner=f"node{n}", ttl=60) for n in range(8))
+        )
+        assert len([claim for claim in claims if claim is not None]) == 1
+
+    async def test_the_holder_keeps_its_fence(self, store: Store) -> None:
+        session = await begin(store)
+        first = await held(store, session, "a")
+        assert (await held(store, session, "a")).fence == first.fence
+
+    async def test_an_expired_lease_goes_to_the_next_with_a_greater_fence(
+        self, store: Store, peer: Store
+    ) -> None:
+        session = await begin(store)
+        first = await held(store, session, "a", ttl=0.05)
+        second = await eventually(lambda: peer.lease(session, owner="b", ttl=60))
+        assert second.owner == "b"
+        assert counter(second) > counter(first)
+        assert await store.lease(session, owner="a", ttl=60) is None
+
+    async def test_a_former_holder_is_fenced(self, store: Store, peer: Store) -> None:
+        session = await begin(store)
+        first = await held(store, session, "a", ttl=0.05)
+        await store.append(session, [event("first")], fence=first.fence)
+        second = await eventually(lambda: peer.lease(session, owner="b", ttl=60))
+        with pytest.raises(Fenced):
+            await store.append(session, [event("late")], fence=first.fence)
+        await peer.append(session, [event("second")], fence=second.fence)
+        await store.append(session, [event("a command, by any node")])
+        records = await store.read(session)
+        assert [record.data for record in records] == [
+            event("first"),
+            event("second"),
+            event("a command, by any node"),
+        ]
+
+    async def test_a_refused_append_changes_nothing(self, store: Store) -> None:
+        session, _ = await filled(store, 2)
+        await held(store, session, "a")
+        before = await store.head(session)
+        for fence in (f"{EPOCH}:0", f"{EPOCH}:99", "e0:1", "", "1"):
+            with pytest.raises(Fenced):
+                await store.append(session, [event("late")], fence=fence, settled=2)
+        assert await store.head(session) == before
+
+    async def test_one_refusal_leaves_concurrent_appends_alone(self, store: Store) -> None:
+        session = await begin(store)
+        fence = (await held(store, session, "a")).fence
+        done = await asyncio.gather(
+            *(
+                store.append(session, [event(n)], fence=fence if n % 2 else "stale:1")
+                for n in range(10)
+            ),
+            return_exceptions=True,
+        )
+        assert [isinstance(outcome, Fenced) for outcome in done] == [True, False] * 5
+        records = await store.read(session)
+        assert [record.data for record in records] == [event(n) for n in (1, 3, 5, 7, 9)]
+
+    async def test_a_released_lease_is_free_at_once(self, store: Store, peer: Store) -> None:
+        session = await begin(store)
+        first = await held(store, session, "a")
+        await store.release(first)
+        second = await held(peer, session, "b")
+        assert counter(second) > counter(first)
+
+    async def test_a_fence_is_used_once(self, store: Store) -> None:
+        session = await begin(store)
+        fences = []
+        for owner in ("a", "b", "a", "a"):
+            lease = await held(store, session, owner)
+            fences.append(counter(lease))
+            await store.release(lease)
+        assert fences == sorted(set(fences))
+
+    async def test_releasing_what_is_lost_does_nothing(self, store: Store) -> None:
+        session = await begin(store)
+        first = await held(store, session, "a")
+        await store.release(first)
+        await store.release(first)
+        second = await held(store, session, "a")
+        await store.release(first)
+        await store.release(second._replace(owner="b"))
+        assert await store.lease(session, owner="b", ttl=60) is None
+        await store.delete(session)
+        await store.release(second)
+
+    async def test_renewing_keeps_what_is_still_held(self, store: Store) -> None:
+        mine, brief, theirs, free = [await begin(store) for _ in range(4)]
+        await held(store, mine, "a")
+        await held(store, brief, "a", ttl=0.05)
+        await held(store, theirs, "b")
+        await eventually(lambda: store.lease(brief, owner="b", ttl=60))
+        wanted = [mine, brief, theirs, free, "nothing"]
+        assert list(await store.renew("a", wanted, ttl=60)) == [mine]
+        assert list(await store.renew("a", [], ttl=60)) == []
+
+    async def test_renewing_extends(self, store: Store) -> None:
+        session, other = await begin(store), await begin(store)
+        await held(store, session, "a", ttl=0.5)
+        await held(store, other, "a", ttl=0.5)
+        assert list(await store.renew("a", [session], ttl=60)) == [session]
+        await eventually(lambda: store.lease(other, owner="b", ttl=60))
+        assert await store.lease(session, owner="b", ttl=60) is None
+
+    async def test_an_expired_lease_is_not_renewed(self, store: Store) -> None:
+        session = await begin(store)
+        await held(store, session, "a", ttl=0.05)
+        await store.append(session, [event(1)])
+
+        async def expired() -> bool:
+            return session in await store.unsettled(limit=100_000)
+
+        await eventually(expired)
+        assert list(await store.renew("a", [session], ttl=60)) == []
+
+    async def test_unsettled_are_those_open_that_nobody_holds(self, store: Store) -> None:
+        empty = await begin(store)
+        (settled, _), (free, _), (taken, _) = [await filled(store, 2) for _ in range(3)]
+        await store.append(settled, [], settled=2)
+        await store.append(free, [], settled=1)
+        lease = await held(store, taken, "a")
+        found = await store.unsettled(limit=100_000)
+        assert free in found
+        assert not {empty, settled, taken} & set(found)
+        await store.release(lease)
+        assert taken in await store.unsettled(limit=100_000)
+        assert len(await store.unsettled(limit=1)) == 1

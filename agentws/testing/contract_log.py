@@ -1,0 +1,309 @@
+"""The store contract: appending to a log and reading it."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import suppress
+
+import pytest
+
+from ..errors import Fenced, IdempotencyConflict, PositionLost
+from ..protocol.codec import Record
+from ..protocol.position import GENESIS, Position
+from ..store import Key, Store
+from .contract_base import (
+    EPOCH,
+    StoreFixtures,
+    assert_whole,
+    begin,
+    event,
+    events,
+    everything,
+    filled,
+)
+
+
+def position(record: Record, *, epoch: str = EPOCH) -> Position:
+    return Position(epoch, record.seq, record.tag)
+
+
+class AppendRules(StoreFixtures):
+    """Appends are atomic, ordered, chained, and idempotent under a key."""
+
+    async def test_appends_consecutively_with_chained_tags(self, store: Store) -> None:
+        session = await begin(store)
+        first = await store.append(session, events("a", "b", "c"))
+        second = await store.append(session, events("d"))
+        records = [*first.records, *second.records]
+        assert [record.data for record in records] == events("a", "b", "c", "d")
+        assert_whole(records)
+        assert (first.position, second.position) == (position(records[2]), position(records[3]))
+        assert (first.duplicate, second.duplicate) == (False, False)
+        assert list(await store.read(session)) == records
+        assert (await store.head(session)).position == second.position
+
+    async def test_keeps_bytes_as_they_are(self, store: Store) -> None:
+        session = await begin(store)
+        texts = ["Grüße, 世界 🙂", r"\u0000 \" \\ ' %s ?1 :a $b", "x" * 100_000, "a\x7fb\u2028"]
+        wanted = [b'{"event":{"type":"RAW","event":"%b"}}' % text.encode() for text in texts]
+        await store.append(session, wanted)
+        records = await store.read(session)
+        assert [record.data for record in records] == wanted
+        assert_whole(records)
+
+    async def test_appends_nothing_to_settle_alone(self, store: Store) -> None:
+        session, records = await filled(store, 3)
+        done = await store.append(session, [], settled=2)
+        assert (list(done.records), done.position) == ([], position(records[-1]))
+        head = await store.head(session)
+        assert (head.position, head.settled) == (position(records[-1]), 2)
+
+    async def test_settled_only_grows(self, store: Store) -> None:
+        session, _ = await filled(store, 5)
+        for asked, settled in ((3, 3), (1, 3), (None, 3), (4, 4)):
+            await store.append(session, [event("more")], settled=asked)
+            assert (await store.head(session)).settled == settled
+
+    async def test_concurrent_appends_are_whole_and_in_one_order(
+        self, store: Store, peer: Store
+    ) -> None:
+        session = await begin(store)
+
+        async def write(writer: int) -> list[int]:
+            through = store if writer % 2 else peer
+            seen = []
+            for turn in range(4):
+                batch = events(*(f"{writer}.{turn}.{n}" for n in range(3)))
+                done = await through.append(session, batch)
+                assert [record.data for record in done.records] == batch
+                seen.append(done.position.seq)
+            return seen
+
+        ends = await asyncio.gather(*(write(writer) for writer in range(8)))
+        records = await everything(peer, session)
+        assert len(records) == 8 * 4 * 3
+        assert_whole(records)
+        assert all(seen == sorted(seen) for seen in ends)
+        for start in range(0, len(records), 3):
+            names = [record.data.rpartition(b'",')[0][:-1] for record in records[start : start + 3]]
+            assert len(set(names)) == 1, "the events of one append stand together"
+
+    async def test_readers_see_all_of_an_append_or_none(self, store: Store, peer: Store) -> None:
+        session = await begin(store)
+
+        async def write() -> None:
+            for turn in range(20):
+                await store.append(session, events(*(f"{turn}.{n}" for n in range(5))))
+
+        writing = asyncio.ensure_future(write())
+        while not writing.done():
+            await asyncio.sleep(0)
+            records = await peer.read(session)
+            assert len(records) % 5 == 0
+            assert_whole(records)
+            assert (await peer.head(session)).position.seq >= len(records)
+        await writing
+
+    async def test_what_was_appended_is_readable_at_once(self, store: Store, peer: Store) -> None:
+        session = await begin(store)
+        for turn in range(10):
+            done = await store.append(session, events(turn))
+            assert (await peer.head(session)).position == done.position
+            assert (await peer.read(session))[-1] == done.records[-1]
+
+    async def test_a_cancelled_append_is_whole_or_nothing(self, store: Store) -> None:
+        session = await begin(store)
+        for turn in range(10):
+            append = asyncio.ensure_future(store.append(session, events("a", "b", "c")))
+            for _ in range(turn % 4):
+                await asyncio.sleep(0)
+            append.cancel()
+            with suppress(asyncio.CancelledError):
+                await append
+        done = await store.append(session, events("last"))
+        assert done.position.seq % 3 == 1
+        records = await everything(store, session)
+        assert records[-1].data == event("last")
+        assert_whole(records)
+
+    # Keys
+
+    async def test_a_key_appends_once(self, store: Store) -> None:
+        session = await begin(store)
+        first = await store.append(session, events(1, 2), key=Key("m1", "d1"))
+        await store.append(session, events(3))
+        again = await store.append(session, events("other"), key=Key("m1", "d1"), settled=3)
+        assert again.duplicate
+        assert again.position == first.position
+        assert list(again.records) in ([], list(first.records))
+        head = await store.head(session)
+        assert (head.position.seq, head.settled) == (3, 0)
+
+    async def test_another_body_under_a_key_is_refused(self, store: Store) -> None:
+        session = await begin(store)
+        await store.append(session, events(1), key=Key("m1", "d1"))
+        with pytest.raises(IdempotencyConflict):
+            await store.append(session, events(2), key=Key("m1", "d2"))
+        assert (await store.head(session)).position.seq == 1
+
+    async def test_finds_what_a_key_has_done(self, store: Store) -> None:
+        session = await begin(store)
+        assert await store.find(session, Key("m1", "d1")) is None
+        first = await store.append(session, events(1, 2), key=Key("m1", "d1"))
+        await store.append(session, events(3))
+        found = await store.find(session, Key("m1", "d1"))
+        assert found is not None
+        assert (found.position, found.duplicate) == (first.position, True)
+        assert await store.find(session, Key("m2", "d1")) is None
+        assert await store.find(await begin(store), Key("m1", "d1")) is None
+        with pytest.raises(IdempotencyConflict):
+            await store.find(session, Key("m1", "d2"))
+        assert (await store.head(session)).position.seq == 3
+
+    async def test_keys_belong_to_their_session(self, store: Store) -> None:
+        one, two = await begin(store), await begin(store)
+        for session in (one, two):
+            done = await store.append(session, events(1), key=Key("m1", session))
+            assert not done.duplicate
+        done = await store.append(one, events(2), key=Key("m2", "d1"))
+        assert (done.duplicate, done.position.seq) == (False, 2)
+
+    async def test_of_concurrent_duplicates_one_appends(self, store: Store, peer: Store) -> None:
+        session = await begin(store)
+        done = await asyncio.gather(
+            *(
+                (store if n % 2 else peer).append(session, events(n), key=Key("m1", "d1"))
+                for n in range(10)
+            )
+        )
+        assert [appended.duplicate for appended in done].count(False) == 1
+        assert len({appended.position for appended in done}) == 1
+        assert (await store.head(session)).position.seq == 1
+
+    async def test_a_refused_append_uses_no_key(self, store: Store) -> None:
+        session = await begin(store)
+        with pytest.raises(Fenced):
+            await store.append(session, events(1), key=Key("m1", "d1"), fence=f"{EPOCH}:99")
+        done = await store.append(session, events(2), key=Key("m1", "d2"))
+        assert (done.duplicate, done.position.seq) == (False, 1)
+
+
+class ReadRules(StoreFixtures):
+    """Reads continue exactly where a position stands, or say why they can't."""
+
+    async def test_reads_after_a_position_exclusively(self, store: Store) -> None:
+        session, records = await filled(store, 5)
+        for at, record in enumerate(records):
+            assert list(await store.read(session, after=position(record))) == records[at + 1 :]
+        start = Position(EPOCH, 0, GENESIS)
+        assert list(await store.read(session, after=start)) == records
+
+    async def test_reads_in_pages(self, store: Store) -> None:
+        session, records = await filled(store, 10)
+        assert list(await store.read(session, limit=4)) == records[:4]
+        assert list(await store.read(session, after=position(records[3]), limit=4)) == records[4:8]
+        assert list(await store.read(session, after=position(records[7]), limit=4)) == records[8:]
+        assert await everything(store, session) == records
+
+    async def test_another_epoch_is_lost(self, store: Store) -> None:
+        session, records = await filled(store, 3)
+        for foreign in (position(records[1], epoch="e0"), Position("e0", 0, GENESIS)):
+            await self._lost(store, session, foreign, "epoch")
+
+    async def test_the_future_is_lost(self, store: Store) -> None:
+        session, records = await filled(store, 3)
+        await self._lost(store, session, Position(EPOCH, 4, records[-1].tag), "future")
+        empty = await begin(store)
+        await self._lost(store, empty, Position(EPOCH, 1, records[0].tag), "future")
+
+    async def test_another_history_is_lost(self, store: Store) -> None:
+        session, records = await filled(store, 3)
+        for at in range(3):
+            other = Position(EPOCH, at + 1, "0123456789abcdef")
+            await self._lost(store, session, other, "diverged")
+        await self._lost(store, session, Position(EPOCH, 2, records[2].tag), "diverged")
+
+    async def test_reads_back_the_nearest_in_log_order(self, store: Store) -> None:
+        session, records = await filled(store, 10)
+        assert list(await store.read_back(session, before=8, limit=3)) == records[4:7]
+        assert list(await store.read_back(session, before=3, limit=5)) == records[:2]
+        assert list(await store.read_back(session, before=11, limit=2)) == records[8:]
+        assert list(await store.read_back(session, before=1_000_000)) == records
+        assert list(await store.read_back(session, before=1)) == []
+
+    # Compaction
+
+    async def test_compacting_replaces_a_range(self, store: Store) -> None:
+        session, records = await filled(store, 8)
+        folded = records[4]._replace(data=event("folded"))
+        left = [*records[:2], folded, *records[6:]]
+        for _ in range(2):
+            await store.compact(session, first=3, last=6, records=[folded])
+            assert list(await store.read(session)) == left
+            assert list(await store.read_back(session, before=9)) == left
+
+    async def test_positions_after_compaction_survive_or_are_lost(self, store: Store) -> None:
+        session, records = await filled(store, 8)
+        folded = records[4]._replace(data=event("folded"))
+        await store.compact(session, first=3, last=6, records=[folded])
+        left = [*records[:2], folded, *records[6:]]
+        for at, record in enumerate(left):
+            assert list(await store.read(session, after=position(record))) == left[at + 1 :]
+        assert list(await store.read(session, after=Position(EPOCH, 0, GENESIS))) == left
+        for gone in (records[2], records[3], records[5]):
+            await self._lost(store, session, position(gone), "compacted")
+
+    async def test_the_log_goes_on_after_compaction(self, store: Store) -> None:
+        session, records = await filled(store, 4)
+        await store.append(session, events(5), key=Key("m1", "d1"), settled=4)
+        head = await store.head(session)
+        await store.compact(session, first=1, last=4, records=[records[3]])
+        assert await store.head(session) == head
+        again = await store.append(session, events(5), key=Key("m1", "d1"))
+        assert (again.duplicate, again.position) == (True, head.position)
+        untouched = await begin(store)
+        await store.append(untouched, events(1, 2, 3, 4, 5, 6))
+        done = await store.append(session, events(6))
+        assert done.position == (await store.head(untouched)).position
+
+    async def test_compacting_all_away_keeps_the_head(self, store: Store) -> None:
+        session, _ = await filled(store, 4)
+        head = await store.head(session)
+        await store.compact(session, first=1, last=3, records=[])
+        assert await store.head(session) == head
+        assert [record.seq for record in await store.read(session)] == [4]
+
+    # Trimming
+
+    async def test_trimming_drops_the_oldest(self, store: Store) -> None:
+        session, records = await filled(store, 6)
+        head = await store.head(session)
+        await store.trim(session, through=3)
+        assert list(await store.read(session)) == records[3:]
+        assert list(await store.read_back(session, before=6)) == records[3:5]
+        assert await store.head(session) == head._replace(trimmed=3)
+        assert list(await store.read(session, after=position(records[3]))) == records[4:]
+        for gone in (Position(EPOCH, 0, GENESIS), position(records[0]), position(records[1])):
+            await self._lost(store, session, gone, "trimmed")
+
+    async def test_what_is_trimmed_stays_gone(self, store: Store) -> None:
+        session, records = await filled(store, 6)
+        await store.trim(session, through=4)
+        await store.trim(session, through=2)
+        assert (await store.head(session)).trimmed == 4
+        await store.compact(session, first=1, last=5, records=[records[1], records[4]])
+        assert list(await store.read(session)) == records[4:]
+
+    async def test_trimming_ends_at_the_head(self, store: Store) -> None:
+        session, records = await filled(store, 3)
+        await store.trim(session, through=1_000_000)
+        head = await store.head(session)
+        assert (head.position, head.trimmed) == (position(records[-1]), 3)
+        done = await store.append(session, events("next"))
+        assert done.position.seq == 4
+        assert list(await store.read(session)) == list(done.records)
+
+    async def _lost(self, store: Store, session: str, after: Position, reason: str) -> None:
+        with pytest.raises(PositionLost) as lost:
+            await store.read(session, after=after)
+        assert lost.value.reason == reason

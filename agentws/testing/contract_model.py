@@ -1,0 +1,206 @@
+"""The store contract: after any steps in any order, the store is what a simple model is."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from ..errors import AgentwsError, Fenced, IdempotencyConflict, PositionLost
+from ..protocol.codec import Record
+from ..protocol.position import GENESIS, Position, chain
+from ..store import Key, Store
+from .contract_base import EPOCH, StoreFixtures, begin, event
+
+Outcome = object
+
+
+@dataclass
+class LogModel:
+    """A log without anything clever: what a store is compared with."""
+
+    kept: list[Record] = field(default_factory=list)
+    history: list[Position] = field(default_factory=lambda: [Position(EPOCH, 0, GENESIS)])
+    keys: dict[str, tuple[str, Position]] = field(default_factory=dict)
+    settled: int = 0
+    trimmed: int = 0
+    fence: int = 0
+    holder: str | None = None
+
+    def append(
+        self, datas: list[bytes], key: Key | None, fence: str | None, settled: int
+    ) -> Outcome:
+        if fence is not None and fence != f"{EPOCH}:{self.fence}":
+            return Fenced
+        if key is not None and key.id in self.keys:
+            digest, position = self.keys[key.id]
+            return position if digest == key.digest else IdempotencyConflict
+        for data in datas:
+            _, seq, tag = self.history[-1]
+            record = Record(seq + 1, chain(tag, seq + 1, data), data)
+            self.kept.append(record)
+            self.history.append(Position(EPOCH, record.seq, record.tag))
+        if key is not None:
+            self.keys[key.id] = (key.digest, self.history[-1])
+        self.settled = max(self.settled, settled)
+        return self.history[-1]
+
+    def read(self, after: Position, limit: int) -> Outcome:
+        reason = self._lost(after)
+        if reason is not None:
+            return reason
+        return [record for record in self.kept if record.seq > after.seq][:limit]
+
+    def _lost(self, after: Position) -> str | None:
+        if after.epoch != EPOCH:
+            return "epoch"
+        if after.seq > self.history[-1].seq:
+            return "future"
+        if self.trimmed and after.seq <= self.trimmed:
+            return "trimmed"
+        if after.seq == 0:
+            return None
+        there = [record for record in self.kept if record.seq == after.seq]
+        if not there:
+            return "compacted"
+        return None if there[0].tag == after.tag else "diverged"
+
+    def compact(self, first: int, last: int, records: Sequence[Record]) -> None:
+        others = [record for record in self.kept if not first <= record.seq <= last]
+        self.kept = sorted([*others, *records])
+
+    def trim(self, through: int) -> None:
+        self.trimmed = max(self.trimmed, min(through, self.history[-1].seq))
+        self.kept = [record for record in self.kept if record.seq > self.trimmed]
+
+    def lease(self, owner: str) -> Outcome:
+        if self.holder not in (None, owner):
+            return None
+        if self.holder is None:
+            self.fence += 1
+        self.holder = owner
+        return f"{EPOCH}:{self.fence}"
+
+
+_seqs = st.integers(0, 12)
+_keys = st.none() | st.builds(Key, st.sampled_from("kl"), st.sampled_from("de"))
+STEPS = st.lists(
+    st.one_of(
+        st.tuples(
+            st.just("append"),
+            st.integers(0, 4),
+            _keys,
+            st.none() | st.integers(0, 1),
+            st.integers(0, 8),
+        ),
+        st.tuples(
+            st.just("read"),
+            _seqs,
+            st.sampled_from([EPOCH, EPOCH, EPOCH, "e0"]),
+            st.booleans(),
+            st.integers(1, 5),
+        ),
+        st.tuples(st.just("read_back"), _seqs, st.integers(1, 5)),
+        st.tuples(st.just("compact"), _seqs, _seqs, st.sets(_seqs)),
+        st.tuples(st.just("trim"), _seqs),
+        st.tuples(st.just("lease"), st.sampled_from("ab")),
+        st.tuples(st.just("release"), st.sampled_from("ab")),
+    ),
+    max_size=25,
+)
+
+
+class ModelRules(StoreFixtures):
+    """Random steps, each compared with the model's."""
+
+    @settings(
+        max_examples=60,
+        deadline=None,
+        database=None,
+        # One store serves all examples: each makes its own session. The suite is inherited.
+        suppress_health_check=[
+            HealthCheck.function_scoped_fixture,
+            HealthCheck.differing_executors,
+            HealthCheck.too_slow,
+        ],
+    )
+    @given(steps=STEPS)
+    async def test_does_what_the_model_does(
+        self, store: Store, steps: list[tuple[object, ...]]
+    ) -> None:
+        session, model = await begin(store), LogModel()
+        comparison = _Comparison(store, session, model)
+        for name, *arguments in steps:
+            await getattr(comparison, str(name))(*arguments)
+            head = await store.head(session)
+            assert head == (model.history[-1], model.settled, model.trimmed)
+            assert list(await store.read(session)) == model.kept
+
+
+@dataclass
+class _Comparison:
+    """Takes one step in the store and in the model."""
+
+    store: Store
+    session: str
+    model: LogModel
+    written: int = 0
+
+    async def append(self, count: int, key: Key | None, back: int | None, settled: int) -> None:
+        datas = [event(self.written + n) for n in range(count)]
+        self.written += count
+        settled = min(settled, self.model.history[-1].seq)
+        fence = None if back is None else f"{EPOCH}:{self.model.fence - back}"
+        wanted = self.model.append(datas, key, fence, settled)
+        found: Outcome
+        try:
+            done = await self.store.append(
+                self.session, datas, key=key, fence=fence, settled=settled
+            )
+            found = done.position
+        except AgentwsError as error:
+            found = type(error)
+        assert found == wanted
+
+    async def read(self, seq: int, epoch: str, honest: bool, limit: int) -> None:
+        known = self.model.history[min(seq, len(self.model.history) - 1)]
+        after = known._replace(seq=seq, epoch=epoch)
+        if not honest and seq:
+            after = after._replace(tag="0123456789abcdef")
+        found: Outcome
+        try:
+            found = list(await self.store.read(self.session, after=after, limit=limit))
+        except PositionLost as lost:
+            found = lost.reason
+        assert found == self.model.read(after, limit)
+
+    async def read_back(self, before: int, limit: int) -> None:
+        found = await self.store.read_back(self.session, before=before, limit=limit)
+        below = [record for record in self.model.kept if record.seq < before]
+        assert list(found) == below[-limit:]
+
+    async def compact(self, first: int, last: int, seqs: set[int]) -> None:
+        records = [
+            record._replace(data=event(f"folded {record.seq}"))
+            for record in self.model.kept
+            if first <= record.seq <= last and record.seq in seqs
+        ]
+        self.model.compact(first, last, records)
+        await self.store.compact(self.session, first=first, last=last, records=records)
+
+    async def trim(self, through: int) -> None:
+        self.model.trim(through)
+        await self.store.trim(self.session, through=through)
+
+    async def lease(self, owner: str) -> None:
+        lease = await self.store.lease(self.session, owner=owner, ttl=600)
+        assert (lease and lease.fence) == self.model.lease(owner)
+
+    async def release(self, owner: str) -> None:
+        lease = await self.store.lease(self.session, owner=owner, ttl=600)
+        assert (lease and lease.fence) == self.model.lease(owner)
+        if lease is not None:
+            await self.store.release(lease)
+            self.model.holder = None

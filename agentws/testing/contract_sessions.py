@@ -1,0 +1,171 @@
+"""The store contract: sessions."""
+
+from __future__ import annotations
+
+import asyncio
+from secrets import token_hex
+
+import msgspec
+import pytest
+
+from ..errors import NotFound
+from ..protocol.position import GENESIS, Position
+from ..store import Head, Key, Store
+from .contract_base import StoreFixtures, a_session, begin, event, events, filled
+
+
+class SessionRules(StoreFixtures):
+    """Sessions are made once, found, listed, changed and deleted for ever."""
+
+    async def test_answers_a_ping(self, store: Store) -> None:
+        await store.ping()
+
+    async def test_closes_twice(self, store: Store) -> None:
+        await store.close()
+        await store.close()
+
+    async def test_a_new_session_is_there_with_an_empty_log(self, store: Store) -> None:
+        info = a_session(owner="ada")
+        assert await store.create(info, epoch="e7") == (info, True)
+        assert await store.info(info.id) == info
+        assert await store.head(info.id) == Head(Position("e7", 0, GENESIS), settled=0, trimmed=0)
+        assert list(await store.read(info.id)) == []
+
+    async def test_keeps_every_field(self, store: Store) -> None:
+        info = msgspec.structs.replace(
+            a_session(owner="ada"),
+            agent="support",
+            created=1234.5,
+            updated=2345.25,
+            title="Grüße, 世界 'quoted' \"twice\" 🙂",
+            metadata={"plan": "pro", "nested": {"list": [1, 2.5, None, True]}},
+        )
+        await store.create(info, epoch="e1")
+        assert await store.info(info.id) == info
+
+    async def test_of_concurrent_creates_exactly_one_makes_it(
+        self, store: Store, peer: Store
+    ) -> None:
+        wanted = a_session()
+        claims = [msgspec.structs.replace(wanted, owner=f"owner{n}") for n in range(12)]
+        made = await asyncio.gather(
+            *(
+                (store if n % 2 else peer).create(claim, epoch=f"e{n}")
+                for n, claim in enumerate(claims)
+            )
+        )
+        winners = [n for n, (_, first) in enumerate(made) if first]
+        assert len(winners) == 1
+        assert all(info == claims[winners[0]] for info, _ in made)
+        assert (await store.head(wanted.id)).position.epoch == f"e{winners[0]}"
+
+    async def test_creating_again_changes_nothing(self, store: Store) -> None:
+        session, records = await filled(store, 2)
+        before = await store.info(session)
+        again = msgspec.structs.replace(before, owner="mallory", title="Mine now")
+        assert await store.create(again, epoch="e9") == (before, False)
+        assert list(await store.read(session)) == records
+
+    @pytest.mark.parametrize("verb", ["info", "head", "read", "append", "update", "lease", "find"])
+    async def test_what_is_not_there_is_not_found(self, store: Store, verb: str) -> None:
+        session = a_session().id
+        calls = {
+            "info": lambda: store.info(session),
+            "head": lambda: store.head(session),
+            "read": lambda: store.read(session),
+            "append": lambda: store.append(session, [event(1)]),
+            "update": lambda: store.update(session, title="x"),
+            "find": lambda: store.find(session, Key("k", "d")),
+            "lease": lambda: store.lease(session, owner="a", ttl=60),
+        }
+        with pytest.raises(NotFound):
+            await calls[verb]()
+
+    async def test_update_changes_what_is_given(self, store: Store) -> None:
+        info = msgspec.structs.replace(a_session(owner="ada"), title="Old", metadata={"a": 1})
+        await store.create(info, epoch="e1")
+        titled = await store.update(info.id, title="New")
+        assert (titled.title, titled.metadata, titled.owner) == ("New", {"a": 1}, "ada")
+        assert titled.updated > info.updated
+        marked = await store.update(info.id, metadata={"b": 2})
+        assert (marked.title, marked.metadata) == ("New", {"b": 2})
+        assert marked.updated >= titled.updated
+        assert await store.info(info.id) == marked
+
+    async def test_an_append_counts_as_an_update(self, store: Store) -> None:
+        session = await begin(store)
+        before = await store.info(session)
+        await store.append(session, [event(1)])
+        after = await store.info(session)
+        assert after.updated > before.updated
+        assert after == msgspec.structs.replace(before, updated=after.updated)
+
+    async def test_lists_an_owners_sessions_last_updated_first(self, store: Store) -> None:
+        owner, other = token_hex(8), token_hex(8)
+        for updated in (3.0, 1.0, 5.0, 2.0, 4.0):
+            await store.create(a_session(owner=owner, updated=updated), epoch="e1")
+            await store.create(a_session(owner=other, updated=updated), epoch="e1")
+        await store.create(a_session(), epoch="e1")
+        listed = await store.sessions(owner=owner)
+        assert [info.updated for info in listed] == [5.0, 4.0, 3.0, 2.0, 1.0]
+        assert {info.owner for info in listed} == {owner}
+
+    async def test_lists_in_pages(self, store: Store) -> None:
+        owner = token_hex(8)
+        for updated in range(1, 6):
+            await store.create(a_session(owner=owner, updated=float(updated)), epoch="e1")
+        first = await store.sessions(owner=owner, limit=2)
+        second = await store.sessions(owner=owner, limit=2, before=first[-1].updated)
+        third = await store.sessions(owner=owner, limit=2, before=second[-1].updated)
+        assert [info.updated for info in [*first, *second, *third]] == [5.0, 4.0, 3.0, 2.0, 1.0]
+        assert list(await store.sessions(owner=owner, before=1.0)) == []
+        assert list(await store.sessions(owner=token_hex(8))) == []
+
+    async def test_a_deleted_session_is_gone_and_its_id_used_up(self, store: Store) -> None:
+        owner = token_hex(8)
+        info = a_session(owner=owner)
+        await store.create(info, epoch="e1")
+        await store.append(info.id, events(1, 2), key=Key("k", "d"))
+        await store.lease(info.id, owner="a", ttl=60)
+        await store.delete(info.id)
+        for gone in (store.info, store.head, store.read):
+            with pytest.raises(NotFound):
+                await gone(info.id)
+        with pytest.raises(NotFound):
+            await store.append(info.id, [event(3)])
+        assert list(await store.heads([info.id])) == [None]
+        assert list(await store.sessions(owner=owner)) == []
+        assert info.id not in await store.unsettled(limit=100_000)
+        with pytest.raises(NotFound):
+            await store.create(info, epoch="e2")
+
+    async def test_deleting_what_is_not_there_does_nothing(self, store: Store) -> None:
+        info = a_session()
+        await store.delete(info.id)
+        assert await store.create(info, epoch="e1") == (info, True)
+        await store.delete(info.id)
+        await store.delete(info.id)
+
+    async def test_deleting_one_leaves_the_others(self, store: Store) -> None:
+        (one, _), (two, records) = await filled(store, 3), await filled(store, 3)
+        await store.delete(one)
+        three = await begin(store)
+        assert list(await store.read(two)) == records
+        assert list(await store.read(three)) == []
+
+    async def test_finds_stale_sessions(self, store: Store) -> None:
+        old, new = a_session(updated=10.0), a_session(updated=20.0)
+        for info in (old, new):
+            await store.create(info, epoch="e1")
+        found = await store.stale(updated_before=20.0, limit=100_000)
+        assert old.id in found
+        assert new.id not in found
+        assert len(await store.stale(updated_before=30.0, limit=1)) == 1
+
+    async def test_heads_answer_in_the_order_of_the_question(self, store: Store) -> None:
+        empty = await begin(store)
+        (three, _), (two, _) = await filled(store, 3), await filled(store, 2)
+        missing = a_session().id
+        asked = [two, missing, empty, three, two]
+        assert list(await store.heads(asked)) == [2, None, 0, 3, 2]
+        assert list(await store.heads([])) == []

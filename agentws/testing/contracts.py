@@ -1,0 +1,143 @@
+"""The contracts of the ports, as suites to subclass.
+
+::
+
+    from agentws.testing.contracts import StoreContract
+
+    class TestMyStore(StoreContract):
+        @pytest.fixture
+        async def store(self):
+            store = MyStore(...)
+            await store.open()
+            yield store
+            await store.close()
+
+The tests are ``async def`` and run under anyio's pytest plugin on asyncio. They need ``pytest`` and
+``hypothesis``. Every test uses sessions and channels of its own, so a shared server will do.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from secrets import token_hex
+
+import pytest
+
+from ..bus import Bus
+from .contract_base import eventually
+from .contract_leases import LeaseRules
+from .contract_log import AppendRules, ReadRules
+from .contract_model import ModelRules
+from .contract_sessions import SessionRules
+
+
+@pytest.mark.anyio
+class StoreContract(SessionRules, AppendRules, ReadRules, LeaseRules, ModelRules):
+    """Every sentence of :class:`agentws.store.Store`.
+
+    Override the fixture ``store``, and ``peer`` (a second store over the same data) where the
+    technology can be shared: races are then run between the two.
+    """
+
+
+@pytest.mark.anyio
+class BusContract:
+    """Every sentence of :class:`agentws.bus.Bus`.
+
+    Override the fixture ``bus``, and ``peer`` (another node's) where the bus reaches further than
+    its process.
+    """
+
+    @pytest.fixture
+    def anyio_backend(self) -> str:
+        return "asyncio"
+
+    @pytest.fixture
+    async def bus(self) -> Bus:
+        """An open bus. Override it, as an async fixture that yields and then closes."""
+        raise NotImplementedError("override the fixture `bus`")
+
+    @pytest.fixture
+    async def peer(self, bus: Bus) -> Bus:
+        """A second open bus that reaches the first."""
+        return bus
+
+    async def test_reaches_every_subscriber(self, bus: Bus, peer: Bus) -> None:
+        channel = token_hex(8)
+        heard: list[tuple[str, str, bytes]] = []
+        bus.subscribe(channel, lambda name, payload: heard.append(("one", name, payload)))
+        peer.subscribe(channel, lambda name, payload: heard.append(("two", name, payload)))
+        await self._ring(peer, channel, b"ding \x00\xff", lambda: len(heard) >= 2)
+        assert {("one", channel, b"ding \x00\xff"), ("two", channel, b"ding \x00\xff")} == set(
+            heard
+        )
+
+    async def test_channels_are_apart(self, bus: Bus, peer: Bus) -> None:
+        mine, other = token_hex(8), token_hex(8)
+        heard: list[bytes] = []
+        overheard: list[bytes] = []
+        bus.subscribe(mine, lambda _, payload: heard.append(payload))
+        bus.subscribe(other, lambda _, payload: overheard.append(payload))
+        await self._ring(peer, mine, b"for me", lambda: bool(heard))
+        assert overheard == []
+
+    async def test_one_publishers_messages_keep_their_order(self, bus: Bus, peer: Bus) -> None:
+        channel = token_hex(8)
+        heard: list[int] = []
+        bus.subscribe(channel, lambda _, payload: heard.append(int(payload)))
+        await self._ring(peer, channel, b"-1", lambda: bool(heard))
+        for number in range(200):
+            peer.publish(channel, b"%d" % number)
+        await self._ring(peer, channel, b"1000", lambda: heard[-1] == 1000)
+        numbers = [number for number in heard if 0 <= number < 1000]
+        assert numbers == sorted(set(numbers))
+        if bus.lossless:
+            assert numbers == list(range(200))
+
+    async def test_unsubscribing_ends_one_subscription(self, bus: Bus, peer: Bus) -> None:
+        channel = token_hex(8)
+        heard: list[str] = []
+        stays: list[bytes] = []
+
+        def listen(_: str, payload: bytes) -> None:
+            heard.append(payload.decode())
+
+        ends = bus.subscribe(channel, listen)
+        also = bus.subscribe(channel, listen)
+        bus.subscribe(channel, lambda _, payload: stays.append(payload))
+        ends()
+        ends()
+        await self._ring(peer, channel, b"once", lambda: bool(heard and stays))
+        also()
+        stays.clear()
+        count = len(heard)
+        await self._ring(peer, channel, b"never", lambda: bool(stays))
+        assert len(heard) == count
+
+    async def test_nothing_from_before_subscribing_is_needed(self, bus: Bus, peer: Bus) -> None:
+        channel = token_hex(8)
+        peer.publish(channel, b"nobody listens")
+        heard: list[bytes] = []
+        bus.subscribe(channel, lambda _, payload: heard.append(payload))
+        await self._ring(peer, channel, b"now", lambda: b"now" in heard)
+
+    async def test_closes_twice(self, bus: Bus) -> None:
+        bus.subscribe(token_hex(8), lambda *_: None)
+        await bus.close()
+        await bus.close()
+        bus.publish(token_hex(8), b"never raises")
+
+    async def _ring(
+        self, bus: Bus, channel: str, payload: bytes, heard: Callable[[], bool]
+    ) -> None:
+        """Rings until it is heard: once where nothing is lost, else again and again."""
+        bus.publish(channel, payload)
+
+        async def look() -> bool:
+            if not heard() and not bus.lossless:
+                bus.publish(channel, payload)
+            await asyncio.sleep(0)
+            return heard()
+
+        await eventually(look)
