@@ -15,6 +15,7 @@ from __future__ import annotations
 import asyncio
 import re
 import socket
+from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, nullcontext
 from dataclasses import dataclass, field
@@ -40,6 +41,11 @@ early; nothing comes any more; a chunk is not JSON; the provider reports an erro
 Finish = Literal["stop", "length", "refused"]
 
 
+def words(text: str) -> list[str]:
+    """``text`` in word-sized pieces, none of them empty, that make it up when joined."""
+    return re.findall(r"\s*\S+\s*", text) or [text] * bool(text)
+
+
 @dataclass(frozen=True)
 class Reply:
     """One scripted answer: ``text`` in word-sized chunks, ``delay`` seconds before each.
@@ -59,7 +65,12 @@ class Reply:
 
     @property
     def chunks(self) -> list[str]:
-        return re.findall(r"\s*\S+\s*", self.text) or [self.text] * bool(self.text)
+        return words(self.text)
+
+    @property
+    def sent(self) -> list[str]:
+        """The chunks that go out before the fault, or all."""
+        return self.chunks[: self.after] if self.fault else self.chunks
 
 
 @dataclass(frozen=True)
@@ -101,12 +112,13 @@ def _tokens(turns: Sequence[Turn]) -> int:
 class ScriptedLLM(LLM):
     """A script as an :class:`LLM`, with no server and no SDK between.
 
-    Counts like :class:`FakeLLM`; every fault but ``stall`` is an ``LLMUnavailable``.
+    Counts like :class:`FakeLLM`, but ``requests`` holds the newest hundred, as turns. Every fault
+    but ``stall`` is an ``LLMUnavailable``.
     """
 
     def __init__(self, script: Script = echo, *, model: str = "scripted") -> None:
         self.model = model
-        self.requests: list[Sequence[Turn]] = []
+        self.requests: deque[Sequence[Turn]] = deque(maxlen=100)
         self.completed = 0
         self.disconnects = 0
         self._player = _Player(script)
@@ -121,11 +133,11 @@ class ScriptedLLM(LLM):
         if reply.status != 200:
             raise status_error(reply.status, retry_after=reply.headers.get("retry-after"))
         try:
-            for index, chunk in enumerate(reply.chunks):
-                if reply.fault and index >= reply.after:
-                    await _strike(reply.fault)
+            for chunk in reply.sent:
                 await anyio.sleep(reply.delay)
                 yield chunk
+            if reply.fault:
+                await _strike(reply.fault)
         except (GeneratorExit, anyio.get_cancelled_exc_class()):
             self.disconnects += 1
             raise
@@ -166,7 +178,7 @@ class FakeLLM:
         self.disconnects = 0
         self.url = ""
         self._player = _Player(script)
-        self._active = 0
+        self._answers: set[anyio.CancelScope] = set()
         self._changed = anyio.Event()
         self._stack = AsyncExitStack()
 
@@ -182,7 +194,7 @@ class FakeLLM:
 
     async def settled(self) -> None:
         """Return when no answer is under way."""
-        while self._active:
+        while self._answers:
             await self._changed.wait()
 
     async def asked(self, count: int = 1) -> None:
@@ -201,6 +213,8 @@ class FakeLLM:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
+        for answer in self._answers:
+            answer.cancel()
         await self._stack.__aexit__(kind, error, traceback)
 
     def _endpoint(self, wire: Wire) -> _Endpoint:
@@ -210,13 +224,14 @@ class FakeLLM:
         body = await Request(scope, receive).json()
         reply = self._player.next([Turn(*turn) for turn in wire.turns(body)])
         self.requests.append(body)
-        self._active += 1
-        self._ring()
-        try:
-            await self._respond(wire, body, reply, scope, receive, send)
-        finally:
-            self._active -= 1
+        with anyio.CancelScope() as answer:
+            self._answers.add(answer)
             self._ring()
+            try:
+                await self._respond(wire, body, reply, scope, receive, send)
+            finally:
+                self._answers.discard(answer)
+                self._ring()
 
     async def _respond(
         self,
@@ -263,9 +278,7 @@ class FakeLLM:
     async def _events(self, wire: Wire, body: dict[str, Any], reply: Reply) -> AsyncIterator[bytes]:
         for event in wire.begin(body):
             yield event
-        for index, chunk in enumerate(reply.chunks):
-            if reply.fault and index >= reply.after:
-                break
+        for chunk in reply.sent:
             await anyio.sleep(reply.delay)
             yield wire.delta(chunk)
         match reply.fault:
@@ -332,4 +345,4 @@ async def _serving(app: Starlette) -> AsyncIterator[str]:
         await running
 
 
-__all__ = ["FakeLLM", "Fault", "Finish", "Reply", "Script", "ScriptedLLM", "Turn", "echo"]
+__all__ = ["FakeLLM", "Fault", "Finish", "Reply", "Script", "ScriptedLLM", "Turn", "echo", "words"]

@@ -95,7 +95,7 @@ class Messages(Wire):
 
     def begin(self, body: Body) -> Iterator[bytes]:
         given = sum(len(text.split()) for _, text in self.turns(body))
-        message = {
+        message: Body = {
             "id": "msg_fake",
             "type": "message",
             "role": "assistant",

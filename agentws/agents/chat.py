@@ -1,0 +1,38 @@
+"""An agent that is a language model and nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+
+from ..protocol.messages import TokenUsage
+from .agent import Agent, Output, RunContext
+from .llm import LLM
+from .prompt import most_messages, prompt
+
+
+class ChatAgent(Agent):
+    """Answers every message with what ``llm`` says to the conversation so far.
+
+    The model is shown the newest whole turns that fit ``history_budget`` (approximate tokens, a
+    quarter of the bytes), and always the message it answers. Stopping the run closes the request
+    to the provider. ``llm`` may be shared by any number of agents; who made it closes it.
+    """
+
+    def __init__(
+        self, llm: LLM, *, instructions: str | None = None, history_budget: int = 32_000
+    ) -> None:
+        self.llm = llm
+        self.instructions = instructions
+        self.history_budget = history_budget
+
+    async def run(self, ctx: RunContext) -> AsyncGenerator[Output, None]:
+        budget = self.history_budget
+        newest = await ctx.history(limit=most_messages(budget))
+        messages = prompt(newest, budget=budget)
+        async with aclosing(self.llm.stream(messages, instructions=self.instructions)) as answer:
+            async for piece in answer:
+                if isinstance(piece, TokenUsage):
+                    ctx.report_usage(piece)
+                else:
+                    yield piece

@@ -1,0 +1,149 @@
+"""What a model is shown of a conversation: the newest whole turns, made fit to be answered.
+
+A *turn* is a user message with all that came of it. What precedes the first user message is a
+turn of its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import msgspec
+
+from ..protocol.fold import STATUS_KEY
+from ..protocol.messages import (
+    AssistantMessage,
+    Content,
+    Message,
+    TextPart,
+    ToolMessage,
+    UserMessage,
+)
+from .llm import readable
+
+STOPPED = {
+    "cancelled": "[The user stopped this answer here. Don't continue it unless asked to.]",
+    "error": "[This answer broke off here because of an error. Don't continue it unless asked to.]",
+}
+UNANSWERED = {
+    "cancelled": "[The user stopped the answer to this before it began.]",
+    "error": "[The answer to this failed before it began.]",
+}
+NO_RESULT = "There is no result: the run ended before the tool did."
+
+_TOKENS_PER_MESSAGE = 4
+
+
+def prompt(messages: Sequence[Message], *, budget: int) -> list[Message]:
+    """``messages`` within ``budget`` (approximate tokens), well formed, stopped runs marked.
+
+    The last message is the one to be answered, so it is never marked.
+    """
+    shown = well_formed(newest_turns(messages, budget=budget))
+    return [*map(_marked, shown[:-1]), *shown[-1:]]
+
+
+def newest_turns(messages: Sequence[Message], *, budget: int) -> list[Message]:
+    """The newest turns that fit ``budget`` together, whole and in order.
+
+    The last turn is the one to be answered: it is kept whatever it costs.
+    """
+    kept: list[list[Message]] = []
+    left = budget
+    for turn in reversed(list(_turns(messages))):
+        left -= sum(map(approximate_tokens, turn))
+        if kept and left < 0:
+            break
+        kept.append(turn)
+    return [message for turn in reversed(kept) for message in turn]
+
+
+def well_formed(messages: Sequence[Message]) -> list[Message]:
+    """``messages`` as providers demand: every tool call directly followed by its one result.
+
+    A call whose run ended before its result gets one that says so; a result that nobody in its
+    turn called for is left out.
+    """
+    return [message for turn in _turns(messages) for message in _paired(turn)]
+
+
+def approximate_tokens(message: Message) -> int:
+    """A fair guess that needs no tokenizer: four bytes of UTF-8 make a token.
+
+    Bytes and not characters, because scripts with long encodings also cost more tokens.
+    """
+    return len(_text(message).encode("utf-8", "surrogatepass")) // 4 + _TOKENS_PER_MESSAGE
+
+
+def most_messages(budget: int) -> int:
+    """How many messages it takes, at most, to fill ``budget``: a longer history need not be read.
+
+    One more than can fit, so the turn that such a reading cuts in half is one that is left out.
+    """
+    return max(budget, 0) // _TOKENS_PER_MESSAGE + 1
+
+
+def _text(message: Message) -> str:
+    match message:
+        case AssistantMessage(content=content, tool_calls=calls):
+            called = (call.function.name + call.function.arguments for call in calls or ())
+            return (content or "") + "".join(called)
+        case UserMessage(content=content) | ToolMessage(content=content):
+            return readable(content)
+        case _:
+            return str(message.content)
+
+
+def _turns(messages: Sequence[Message]) -> Iterator[list[Message]]:
+    turn: list[Message] = []
+    for message in messages:
+        if isinstance(message, UserMessage) and turn:
+            yield turn
+            turn = []
+        turn.append(message)
+    if turn:
+        yield turn
+
+
+def _paired(turn: list[Message]) -> Iterator[Message]:
+    results: dict[str, ToolMessage] = {}
+    for message in turn:
+        if isinstance(message, ToolMessage):
+            results.setdefault(message.tool_call_id, message)
+    for message in turn:
+        if isinstance(message, ToolMessage):
+            continue
+        yield message
+        if isinstance(message, AssistantMessage):
+            for call in message.tool_calls or ():
+                yield results.get(call.id) or _no_result(call.id)
+
+
+def _no_result(call: str) -> ToolMessage:
+    return ToolMessage(id=f"{call}-none", content=NO_RESULT, tool_call_id=call, error=NO_RESULT)
+
+
+def _marked(message: Message) -> Message:
+    """``message`` with a note where its run did not end well, or the model would go on with it."""
+    notes = _NOTES.get(type(message), {})
+    note = notes.get(_status(message))
+    if note is None or not isinstance(message, AssistantMessage | UserMessage):
+        return message
+    return msgspec.structs.replace(message, content=_with_note(message.content, note))
+
+
+_NOTES: dict[type[Message], dict[str, str]] = {
+    AssistantMessage: STOPPED,
+    UserMessage: UNANSWERED,
+}
+
+
+def _with_note(content: Content | None, note: str) -> Content:
+    if isinstance(content, list):
+        return [*content, TextPart(text=note)]
+    return f"{content}\n\n{note}" if content else note
+
+
+def _status(message: Message) -> str:
+    ours = (message.metadata or {}).get(STATUS_KEY)
+    return str(ours.get("status")) if isinstance(ours, dict) else ""

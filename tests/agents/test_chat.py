@@ -1,0 +1,116 @@
+"""ChatAgent: what it asks the model, what it says, and what a stop does."""
+
+from __future__ import annotations
+
+from contextlib import aclosing
+
+import anyio
+import pytest
+
+from agentws.agents.agent import RunContext
+from agentws.agents.chat import ChatAgent
+from agentws.agents.llm import LLM, LLMUnavailable
+from agentws.agents.prompt import STOPPED
+from agentws.integrations.anthropic import AnthropicMessages
+from agentws.integrations.openai import OpenAIChat
+from agentws.protocol.messages import AssistantMessage, Message, TokenUsage, UserMessage
+from agentws.store import SessionInfo
+from agentws.testing.fakellm import FakeLLM, Reply, ScriptedLLM, Turn
+
+SESSION = SessionInfo(id="ses_0123456789abcdef", agent="agent", created=0.0, updated=0.0)
+
+
+def context(*messages: Message | str) -> RunContext:
+    """A run that answers the last of ``messages``; a string is a user message."""
+    history = [
+        UserMessage(id=f"m{index}", content=message) if isinstance(message, str) else message
+        for index, message in enumerate(messages)
+    ]
+    asked = history[-1]
+    assert isinstance(asked, UserMessage)
+
+    async def read(limit: int | None) -> list[Message]:
+        return history[-limit:] if limit else history
+
+    return RunContext(
+        message=asked,
+        session=SESSION,
+        run_id="run_1",
+        agent="agent",
+        identity=None,
+        history=read,
+    )
+
+
+async def said(agent: ChatAgent, ctx: RunContext) -> list[object]:
+    async with aclosing(agent.run(ctx)) as answer:
+        return [piece async for piece in answer]
+
+
+async def test_it_says_what_the_model_says_and_reports_what_it_cost() -> None:
+    ctx = context("Hello there")
+    assert await said(ChatAgent(ScriptedLLM(["Good day."])), ctx) == ["Good ", "day."]
+    assert ctx.usage == [TokenUsage("scripted", "scripted", 2, 2, 4)]
+
+
+async def test_the_model_is_given_instructions_and_the_conversation() -> None:
+    llm = ScriptedLLM()
+    earlier = AssistantMessage(id="a", content="Hi!")
+    await said(ChatAgent(llm, instructions="Be brief."), context("Hello", earlier, "Bye"))
+    assert llm.requests[0] == [
+        Turn("system", "Be brief."),
+        Turn("user", "Hello"),
+        Turn("assistant", "Hi!"),
+        Turn("user", "Bye"),
+    ]
+
+
+async def test_the_oldest_turns_leave_first() -> None:
+    llm = ScriptedLLM()
+    agent = ChatAgent(llm, history_budget=30)
+    await said(agent, context("old " * 40, "recent", "newest"))
+    assert [turn.text for turn in llm.requests[0]] == ["recent", "newest"]
+
+
+async def test_the_model_is_told_that_an_answer_was_stopped() -> None:
+    llm = ScriptedLLM()
+    stopped = AssistantMessage(
+        id="a", content="Once upon", metadata={"agentws": {"status": "cancelled"}}
+    )
+    await said(ChatAgent(llm), context("A story!", stopped, "Never mind."))
+    assert llm.requests[0][1] == Turn("assistant", f"Once upon\n\n{STOPPED['cancelled']}")
+
+
+async def test_what_was_said_before_a_failure_is_kept() -> None:
+    pieces = []
+    with pytest.raises(LLMUnavailable):
+        agent = ChatAgent(ScriptedLLM([Reply("one two", fault="drop")]))
+        async with aclosing(agent.run(context("Go"))) as answer:
+            async for piece in answer:
+                pieces.append(piece)
+    assert pieces == ["one "]
+
+
+@pytest.mark.parametrize("wire", ["openai", "anthropic"])
+async def test_stopping_a_run_closes_the_request_to_the_provider(wire: str) -> None:
+    async with FakeLLM([Reply("one two three", fault="stall")]) as fake:
+        async with adapter(wire, fake) as llm:
+            begun = anyio.Event()
+
+            async def run() -> None:
+                async with aclosing(ChatAgent(llm).run(context("Go"))) as answer:
+                    async for _ in answer:
+                        begun.set()
+
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(run)
+                await begun.wait()
+                tasks.cancel_scope.cancel()
+            await fake.settled()
+            assert (len(fake.requests), fake.completed, fake.disconnects) == (1, 0, 1)
+
+
+def adapter(wire: str, fake: FakeLLM) -> LLM:
+    if wire == "openai":
+        return OpenAIChat("fake", base_url=fake.openai_url, api_key="x")
+    return AnthropicMessages("fake", base_url=fake.anthropic_url, api_key="x")

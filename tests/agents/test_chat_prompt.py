@@ -1,0 +1,185 @@
+"""The laws of what a model is shown of a conversation."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from agentws.agents.prompt import (
+    NO_RESULT,
+    STOPPED,
+    UNANSWERED,
+    approximate_tokens,
+    most_messages,
+    newest_turns,
+    prompt,
+    well_formed,
+)
+from agentws.protocol.messages import (
+    AssistantMessage,
+    ContentPart,
+    FunctionCall,
+    Message,
+    SystemMessage,
+    TextPart,
+    ToolCall,
+    ToolMessage,
+    UserMessage,
+)
+
+texts = st.text(max_size=60)
+calls = st.sampled_from("abcd")
+
+
+def assistant(text: str, called: list[str]) -> Message:
+    function = FunctionCall(name="f", arguments="{}")
+    tool_calls = [ToolCall(id=call, function=function) for call in called]
+    return AssistantMessage(id="a", content=text or None, tool_calls=tool_calls or None)
+
+
+messages = st.one_of(
+    st.builds(lambda text: UserMessage(id="u", content=text), texts),
+    st.builds(assistant, texts, st.lists(calls, max_size=3, unique=True)),
+    st.builds(
+        lambda text, call: ToolMessage(id="t", content=text, tool_call_id=call), texts, calls
+    ),
+    st.builds(lambda text: SystemMessage(id="s", content=text), texts),
+)
+conversations = st.lists(messages, max_size=30)
+budgets = st.integers(min_value=0, max_value=300)
+
+
+def cost(conversation: list[Message]) -> int:
+    return sum(map(approximate_tokens, conversation))
+
+
+@given(conversations, budgets)
+def test_what_is_kept_is_the_end_of_the_conversation(
+    conversation: list[Message], budget: int
+) -> None:
+    kept = newest_turns(conversation, budget=budget)
+    assert kept == conversation[len(conversation) - len(kept) :]
+
+
+@given(conversations, budgets)
+def test_only_whole_turns_are_kept(conversation: list[Message], budget: int) -> None:
+    kept = newest_turns(conversation, budget=budget)
+    assert len(kept) == len(conversation) or isinstance(kept[0], UserMessage)
+
+
+@given(conversations, budgets)
+def test_the_budget_holds_except_for_the_turn_to_be_answered(
+    conversation: list[Message], budget: int
+) -> None:
+    kept = newest_turns(conversation, budget=budget)
+    turns = sum(isinstance(message, UserMessage) for message in kept[1:]) + bool(kept)
+    assert cost(kept) <= budget or turns <= 1
+
+
+@given(conversations, budgets)
+def test_nothing_that_fits_is_left_out(conversation: list[Message], budget: int) -> None:
+    kept = newest_turns(conversation, budget=budget)
+    rest = conversation[: len(conversation) - len(kept)]
+    starts = [i for i, message in enumerate(rest) if isinstance(message, UserMessage)]
+    turn = rest[starts[-1] :] if starts else rest
+    assert not rest or cost(turn + kept) > budget
+
+
+@given(conversations)
+def test_the_message_to_be_answered_is_always_shown(conversation: list[Message]) -> None:
+    asked = UserMessage(id="last", content="x" * 1000)
+    assert newest_turns([*conversation, asked], budget=0) == [asked]
+
+
+@given(conversations)
+def test_every_call_is_directly_followed_by_its_one_result(conversation: list[Message]) -> None:
+    owed: list[str] = []
+    for message in well_formed(conversation):
+        if isinstance(message, ToolMessage):
+            assert owed and owed.pop(0) == message.tool_call_id
+            continue
+        assert not owed
+        if isinstance(message, AssistantMessage):
+            owed = [call.id for call in message.tool_calls or ()]
+    assert not owed
+
+
+@given(conversations)
+def test_being_well_formed_changes_tool_results_only(conversation: list[Message]) -> None:
+    def others(of: list[Message]) -> list[Message]:
+        return [message for message in of if not isinstance(message, ToolMessage)]
+
+    assert others(well_formed(conversation)) == others(conversation)
+
+
+@given(conversations)
+def test_what_is_well_formed_stays_as_it_is(conversation: list[Message]) -> None:
+    once = well_formed(conversation)
+    assert well_formed(once) == once
+
+
+@given(conversations, budgets)
+def test_reading_no_more_than_the_most_messages_changes_nothing(
+    conversation: list[Message], budget: int
+) -> None:
+    asked = [*conversation, UserMessage(id="last", content="Well?")]
+    newest = asked[-most_messages(budget) :]
+    assert prompt(newest, budget=budget) == prompt(asked, budget=budget)
+
+
+def test_a_call_whose_run_was_stopped_gets_a_result_that_says_so() -> None:
+    last = UserMessage(id="u", content="and now?")
+    shown = well_formed([UserMessage(id="u", content="go"), assistant("", ["a"]), last])
+    assert isinstance(shown[2], ToolMessage)
+    assert (shown[2].tool_call_id, shown[2].content, shown[3]) == ("a", NO_RESULT, last)
+
+
+ASKED = UserMessage(id="u", content="Well?")
+
+
+def said(text: str | None, status: str) -> Message:
+    return AssistantMessage(id="a", content=text, metadata={"agentws": {"status": status}})
+
+
+def test_a_stopped_answer_is_marked_for_the_model() -> None:
+    told = [said("Once upon", "cancelled"), said(None, "error")]
+    assert [message.content for message in prompt([*told, ASKED], budget=1000)] == [
+        f"Once upon\n\n{STOPPED['cancelled']}",
+        STOPPED["error"],
+        "Well?",
+    ]
+
+
+def test_a_message_that_got_no_answer_is_marked_for_the_model() -> None:
+    metadata = {"agentws": {"status": "cancelled"}}
+    parts: list[ContentPart] = [TextPart(text="Hi")]
+    asked: list[Message] = [
+        UserMessage(id="1", content="Hello", metadata=metadata),
+        UserMessage(id="2", content=parts, metadata=metadata),
+        UserMessage(id="3", content="Hello?", metadata=metadata),
+    ]
+    note = UNANSWERED["cancelled"]
+    assert [message.content for message in prompt(asked, budget=1000)] == [
+        f"Hello\n\n{note}",
+        [*parts, TextPart(text=note)],
+        "Hello?",
+    ]
+
+
+def test_a_whole_answer_is_not_marked() -> None:
+    whole: list[Message] = [
+        said("The end.", "complete"),
+        AssistantMessage(id="a", content="Hi", metadata={"agentws": "of another kind"}),
+        AssistantMessage(id="a", content="Hi"),
+        ASKED,
+    ]
+    assert prompt(whole, budget=1000) == whole
+
+
+@given(conversations, budgets)
+def test_a_prompt_is_well_formed_and_ends_with_the_question(
+    conversation: list[Message], budget: int
+) -> None:
+    shown = prompt([*conversation, ASKED], budget=budget)
+    assert shown[-1] == ASKED
+    assert well_formed(shown) == shown
