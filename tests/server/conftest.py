@@ -69,6 +69,10 @@ class Application:
     async def crash_early(self, scope: Message, receive: Any, send: Any) -> None:
         raise RuntimeError("as ordered")
 
+    async def undecided(self, scope: Message, receive: Any, send: Any) -> None:
+        self.seen.put({"type": "undecided"})
+        self.seen.put(await receive())
+
     async def close(self, scope: Message, receive: Any, send: Any) -> None:
         await send({"type": "websocket.accept"})
         await send({"type": "websocket.close", "code": 4401, "reason": "who?"})
@@ -144,19 +148,33 @@ class Server:
     def seen(self) -> Message:
         return self.app.seen.get(timeout=10)
 
+    def connections(self) -> list[Any]:
+        return list(self.uvicorn.server_state.connections)
+
+    def waiting(self) -> socket.socket:
+        """A connection whose upgrade the application has received and not answered."""
+        client = socket.create_connection(("127.0.0.1", self.port), timeout=10)
+        client.sendall(upgrade_request("undecided"))
+        assert self.seen()["type"] == "undecided"
+        return client
+
     def raw(self, path: str) -> RawClient:
         """An upgraded connection whose frames the test writes byte by byte."""
         return RawClient(self.port, path)
 
 
+def upgrade_request(path: str) -> bytes:
+    key = base64.b64encode(os.urandom(16)).decode()
+    return (
+        f"GET /{path} HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+        f"Sec-WebSocket-Key: {key}\r\nSec-WebSocket-Version: 13\r\n\r\n"
+    ).encode()
+
+
 class RawClient:
     def __init__(self, port: int, path: str) -> None:
         self.socket = socket.create_connection(("127.0.0.1", port), timeout=10)
-        key = base64.b64encode(os.urandom(16)).decode()
-        self.socket.sendall(
-            f"GET /{path} HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-            f"Sec-WebSocket-Key: {key}\r\nSec-WebSocket-Version: 13\r\n\r\n".encode()
-        )
+        self.socket.sendall(upgrade_request(path))
         head = b""
         while not head.endswith(b"\r\n\r\n"):
             head += self.socket.recv(1)

@@ -1,0 +1,76 @@
+"""Ends that depend on a peer that does nothing: each has a deadline. And what the preset sets."""
+
+from __future__ import annotations
+
+import struct
+import sys
+from typing import Any
+
+import pytest
+
+from agentws.server import AgentwsWebSocketProtocol, corked, server_config, websocket
+
+CLOSE = 0x88
+
+
+async def nothing(scope: Any, receive: Any, send: Any) -> None:
+    """An application."""
+
+
+def test_the_preset() -> None:
+    config = server_config(nothing)
+    assert config.ws is AgentwsWebSocketProtocol and not config.ws_per_message_deflate
+    assert config.ws_max_size == 256 * 1024
+    assert config.timeout_graceful_shutdown == 15
+
+
+def test_options_win_over_the_preset() -> None:
+    config = server_config(nothing, "0.0.0.0", 80, ws_max_size=1, ws="none")
+    assert (config.host, config.port, config.ws_max_size, config.ws) == ("0.0.0.0", 80, 1, "none")
+
+
+def test_the_preset_without_httptools(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delitem(sys.modules, "agentws.server.upgrading", raising=False)
+    monkeypatch.setitem(sys.modules, "httptools", None)
+    assert server_config(nothing).http == "auto"
+
+
+def test_a_peer_that_does_not_answer_a_close(start: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(websocket, "CLOSE_TIMEOUT", 0.1)
+    server = start()
+    client = server.raw("close")
+    assert client.frame() == (CLOSE, struct.pack("!H", 4401) + b"who?")
+    assert client.frame() == (0, b"")
+    client.close()
+
+
+def test_a_late_message_does_not_end_the_wait_for_a_close(start: Any) -> None:
+    server = start()
+    client = server.raw("close")
+    assert client.frame()[0] == CLOSE
+    client.send(0x1, b"too late")
+    client.send(0x8, struct.pack("!H", 4401))
+    assert client.frame() == (0, b"")
+    client.close()
+
+
+def test_a_shutdown_does_not_wait_for_a_peer_that_never_reads(
+    start: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(corked, "FLUSH_TIMEOUT", 0.2)
+    # Without keepalive, so that only the shutdown can end it.
+    server = start(ws_ping_interval=None, timeout_graceful_shutdown=None)
+    client = server.raw("flood")
+    while not any(each._write_paused for each in server.connections()):
+        assert server.app.seen.empty()
+    server.stop()
+    assert server.seen()["type"] == "gone"
+    client.close()
+
+
+def test_a_shutdown_during_a_handshake(start: Any) -> None:
+    server = start()
+    with server.waiting() as client:
+        server.stop()
+        assert client.recv(12) == b"HTTP/1.1 503"
+    assert server.seen() == {"type": "websocket.disconnect", "code": 1006, "reason": ""}
