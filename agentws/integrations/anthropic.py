@@ -216,8 +216,11 @@ def _translated() -> Iterator[None]:
 def _status(error: Exception) -> int:
     if not isinstance(error, anthropic.APIStatusError):
         return 0
-    # An error in the middle of a stream comes on a response that began well.
-    return _BY_EVENT.get(error.type or "", 500) if error.status_code < 400 else error.status_code
+    if error.status_code >= 400:
+        return error.status_code
+    # An error in the middle of a stream comes on a response that began well, and only its type
+    # says more; older SDKs don't have it.
+    return _BY_EVENT.get(getattr(error, "type", None) or "", 500)
 
 
 def _meaning(error: Exception) -> LLMError:

@@ -31,7 +31,15 @@ from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
 from ..agents.llm import LLM, LLMUnavailable, readable, status_error
-from ..protocol.messages import AssistantMessage, Message, TokenUsage, ToolMessage, UserMessage
+from ..protocol.messages import (
+    AssistantMessage,
+    DeveloperMessage,
+    Message,
+    SystemMessage,
+    TokenUsage,
+    ToolMessage,
+    UserMessage,
+)
 from .fakewire import WIRES, Wire
 
 Fault = Literal["drop", "truncate", "stall", "malformed", "error"]
@@ -160,6 +168,8 @@ def _turn(message: Message) -> Turn | None:
             return Turn("tool", readable(content))
         case AssistantMessage(content=text):
             return Turn("assistant", text or "")
+        case SystemMessage(content=text) | DeveloperMessage(content=text):
+            return Turn("system", text)
         case _:
             return None
 
