@@ -1,15 +1,31 @@
-"""A connection before it is open: the scope its application gets, and what its answer needs."""
+"""A connection until it is open: the upgrade read, the application asked, its answer written."""
 
 from __future__ import annotations
 
-import asyncio
+from collections.abc import Mapping
+from enum import Enum, auto
+from http import HTTPStatus
 from typing import Any
-from urllib.parse import quote, unquote
+from urllib.parse import quote
 
-from uvicorn.protocols.utils import get_local_addr, get_remote_addr, is_ssl
-
-from .handshake import Headers, UpgradeRequest
+from .corked import CorkedProtocol
+from .framing import CloseCode
+from .handshake import BadHandshake, Headers, accept_response, http_response, parse_upgrade
+from .scope import websocket_scope
 from .shared import ServerShared
+
+Message = Mapping[str, Any]
+
+
+class Phase(Enum):
+    CONNECTING = auto()  # the application has not answered the upgrade
+    DENYING = auto()  # it is writing an HTTP response instead
+    OPEN = auto()
+    CLOSING = auto()  # it has closed, the peer has not answered yet
+    GONE = auto()  # the peer has closed or is lost, or we gave up on it
+
+
+CONNECTING, DENYING, OPEN, CLOSING, GONE = Phase
 
 
 class Opening:
@@ -27,25 +43,80 @@ class Opening:
         self.body = b""
 
 
-def websocket_scope(
-    request: UpgradeRequest, shared: ServerShared, transport: asyncio.Transport
-) -> dict[str, Any]:
-    """The ASGI scope, as uvicorn's own classes build it."""
-    root_path = shared.config.root_path
-    raw_path, _, query = request.target.partition(b"?")
-    return {
-        "type": "websocket",
-        "asgi": shared.asgi,
-        "http_version": "1.1",
-        "scheme": "wss" if is_ssl(transport) else "ws",
-        "server": shared.local_address(get_local_addr(transport)),
-        "client": get_remote_addr(transport),
-        "root_path": root_path,
-        "path": root_path + unquote(raw_path.decode("latin-1")),
-        "raw_path": root_path.encode("ascii") + raw_path,
-        "query_string": query,
-        "headers": request.headers,
-        "subprotocols": request.subprotocols,
-        "state": shared.app_state.copy(),
-        "extensions": {"websocket.http.response": {}},
-    }
+class OpeningProtocol(CorkedProtocol):
+    """The handshake half; what follows it is a subclass's."""
+
+    __slots__ = ("_opening", "_phase")
+
+    def __init__(self, shared: ServerShared) -> None:
+        super().__init__(shared)
+        self._phase = CONNECTING
+        self._opening: Opening | None = None
+
+    def _start(self, scope: dict[str, Any]) -> None:
+        """Run the application over this scope."""
+        raise NotImplementedError
+
+    def _opened(self) -> None:
+        """The upgrade was accepted."""
+        raise NotImplementedError
+
+    def _gone(self, code: int, reason: str) -> None:
+        """Nothing more will come or go."""
+        raise NotImplementedError
+
+    def _begin(self, data: bytes) -> None:
+        try:
+            request = parse_upgrade(data)
+        except BadHandshake as bad:
+            self._refuse(bad.status, bad.reason.encode())
+            return
+        scope = websocket_scope(request, self._shared, self._transport)
+        self._opening = Opening(request.accept, scope["client"], scope["path"])
+        self._start(scope)
+
+    def _answer(self, opening: Opening, message: Message) -> None:
+        match message["type"]:
+            case "websocket.accept":
+                self._accept(opening, message)
+            case "websocket.close":
+                self._log_answer(opening, "403")
+                self._refuse(HTTPStatus.FORBIDDEN, b"")
+            case "websocket.http.response.start":
+                status = message["status"]
+                if not 200 <= status < 600:
+                    raise RuntimeError(f"invalid HTTP status {status} in a response")
+                self._log_answer(opening, str(status))
+                opening.status, opening.headers = status, list(message.get("headers", []))
+                self._phase = DENYING
+            case other:
+                raise RuntimeError(
+                    "expected 'websocket.accept', 'websocket.close' or "
+                    f"'websocket.http.response.start', got {other!r}"
+                )
+
+    def _accept(self, opening: Opening, message: Message) -> None:
+        headers = [*self._shared.state.default_headers, *message.get("headers", [])]
+        response = accept_response(opening.accept, message.get("subprotocol"), headers)
+        self._log_answer(opening, "[accepted]")
+        self._opening = None
+        self._phase = OPEN
+        self._put(response)
+        self._opened()
+
+    def _deny(self, opening: Opening, message: Message) -> None:
+        if message["type"] != "websocket.http.response.body":
+            raise RuntimeError(f"expected 'websocket.http.response.body', got {message['type']!r}")
+        opening.body += message.get("body", b"")
+        if not message.get("more_body", False):
+            self._refuse(opening.status, opening.body, opening.headers)
+
+    def _refuse(self, status: int, body: bytes, headers: Headers | None = None) -> None:
+        self._opening = None
+        self._gone(CloseCode.ABNORMAL, "")
+        self._put(http_response(status, headers or [], body))
+        self._hang_up()
+
+    def _log_answer(self, opening: Opening, outcome: str) -> None:
+        # The path alone: a query may carry a token.
+        self._shared.logger.info('%s - "WebSocket %s" %s', opening.client, opening.path, outcome)

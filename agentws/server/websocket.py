@@ -7,9 +7,10 @@ one system call.
 The ASGI extension `agentws.write` in `scope["extensions"]` goes past `send` for applications that
 frame their messages themselves, once for many connections:
 
-* `write(frame: bytes) -> bool` takes one or more whole server frames (`framing.frame_text`). It
+* `write(frame: bytes) -> bool` takes one or more whole server frames. It
   returns `False` when the peer is behind (the frame is queued all the same), or when the connection
   is not open (it is not); either way `await drain()` comes next.
+* `frame(payload: bytes) -> bytes` makes such a frame of a text message's UTF-8.
 * `drain()` returns once the peer has caught up, and raises `OSError` when it is gone.
 """
 
@@ -17,25 +18,19 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Mapping
-from enum import Enum, auto
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, cast
 
 from uvicorn.protocols.utils import ClientDisconnected
 
 from . import framing
-from .corked import CorkedProtocol
 from .framing import Close, CloseCode, FramingError, MessageParser
-from .handshake import BadHandshake, Headers, accept_response, http_response, parse_upgrade
-from .opening import Opening, websocket_scope
+from .opening import CLOSING, CONNECTING, DENYING, GONE, OPEN, Message, OpeningProtocol, Phase
 from .shared import ServerShared
 
 if TYPE_CHECKING:
     from uvicorn import Config
     from uvicorn.server import ServerState
-
-Message = Mapping[str, Any]
 
 CLOSE_TIMEOUT = 10.0  # for the peer's answer to our close frame
 LINGER_TIMEOUT = 2.0  # for a peer that broke the protocol to read why
@@ -45,18 +40,7 @@ FRAMES_PER_PASS = 256
 LARGE_MESSAGE = 16_384
 
 
-class Phase(Enum):
-    CONNECTING = auto()  # the application has not answered the upgrade
-    DENYING = auto()  # it is writing an HTTP response instead
-    OPEN = auto()
-    CLOSING = auto()  # it has closed, the peer has not answered yet
-    GONE = auto()  # the peer has closed or is lost, or we gave up on it
-
-
-_CONNECTING, _DENYING, _OPEN, _CLOSING, _GONE = Phase
-
-
-class AgentwsWebSocketProtocol(CorkedProtocol):
+class AgentwsWebSocketProtocol(OpeningProtocol):
     """One WebSocket connection, from the upgrade request to its end."""
 
     __slots__ = (
@@ -65,9 +49,7 @@ class AgentwsWebSocketProtocol(CorkedProtocol):
         "_inbox",
         "_inbox_full",
         "_late_pong",
-        "_opening",
         "_parser",
-        "_phase",
         "_ping",
         "_ping_time",
         "_receiver",
@@ -82,8 +64,6 @@ class AgentwsWebSocketProtocol(CorkedProtocol):
     ) -> None:
         super().__init__(ServerShared.of(config, server_state, app_state, _loop))
         self._parser = MessageParser(self._shared.max_size)
-        self._phase = _CONNECTING
-        self._opening: Opening | None = None
         self._inbox: deque[Message] | None = None
         self._inbox_full = False
         self._receiver: asyncio.Future[None] | None = None
@@ -101,13 +81,13 @@ class AgentwsWebSocketProtocol(CorkedProtocol):
 
     def data_received(self, data: bytes) -> None:
         phase = self._phase
-        if phase is _GONE:
+        if phase is GONE:
             return
-        if phase is _CONNECTING and self._opening is None:
+        if phase is CONNECTING and self._opening is None:
             self._begin(data)
             return
         self._parser.feed(data)
-        if phase is _OPEN or phase is _CLOSING:
+        if phase is OPEN or phase is CLOSING:
             self._parse()
         else:
             # No client may speak before the handshake is answered; one that does waits.
@@ -130,76 +110,27 @@ class AgentwsWebSocketProtocol(CorkedProtocol):
 
     def shutdown(self) -> None:
         """The server is stopping: tell both sides, and end soon whatever the peer does."""
-        if self._phase is _CONNECTING or self._phase is _DENYING:
+        if self._phase is CONNECTING or self._phase is DENYING:
             self._refuse(HTTPStatus.SERVICE_UNAVAILABLE, b"the server is stopping")
         else:
             self._end(CloseCode.SERVICE_RESTART, "")
 
-    # The handshake.
+    # The application's side.
 
-    def _begin(self, data: bytes) -> None:
-        try:
-            request = parse_upgrade(data)
-        except BadHandshake as bad:
-            self._refuse(bad.status, bad.reason.encode())
-            return
-        scope = websocket_scope(request, self._shared, self._transport)
-        scope["extensions"]["agentws.write"] = {"write": self._write, "drain": self._drain}
-        self._opening = Opening(request.accept, scope["client"], scope["path"])
+    def _start(self, scope: dict[str, Any]) -> None:
+        scope["extensions"]["agentws.write"] = {
+            "write": self._write,
+            "drain": self._drain,
+            "frame": framing.frame_text,
+        }
         self._inbox = deque([{"type": "websocket.connect"}])
         task = self._shared.start_app(scope, self._receive, self._send)
         task.add_done_callback(self._app_done)
 
-    def _answer(self, opening: Opening, message: Message) -> None:
-        match message["type"]:
-            case "websocket.accept":
-                self._accept(opening, message)
-            case "websocket.close":
-                self._log_answer(opening, "403")
-                self._refuse(HTTPStatus.FORBIDDEN, b"")
-            case "websocket.http.response.start":
-                status = message["status"]
-                if not 200 <= status < 600:
-                    raise RuntimeError(f"invalid HTTP status {status} in a response")
-                self._log_answer(opening, str(status))
-                opening.status, opening.headers = status, list(message.get("headers", []))
-                self._phase = _DENYING
-            case other:
-                raise RuntimeError(
-                    "expected 'websocket.accept', 'websocket.close' or "
-                    f"'websocket.http.response.start', got {other!r}"
-                )
-
-    def _accept(self, opening: Opening, message: Message) -> None:
-        shared = self._shared
-        headers = [*shared.state.default_headers, *message.get("headers", [])]
-        response = accept_response(opening.accept, message.get("subprotocol"), headers)
-        self._log_answer(opening, "[accepted]")
-        self._opening = None
-        self._phase = _OPEN
-        self._ping_time = shared.loop.time()
-        shared.opened(self)
-        self._put(response)
+    def _opened(self) -> None:
+        self._ping_time = self._shared.loop.time()
+        self._shared.opened(self)
         self._parse()
-
-    def _deny(self, opening: Opening, message: Message) -> None:
-        if message["type"] != "websocket.http.response.body":
-            raise RuntimeError(f"expected 'websocket.http.response.body', got {message['type']!r}")
-        opening.body += message.get("body", b"")
-        if not message.get("more_body", False):
-            self._refuse(opening.status, opening.body, opening.headers)
-
-    def _refuse(self, status: int, body: bytes, headers: Headers | None = None) -> None:
-        self._opening = None
-        self._gone(CloseCode.ABNORMAL, "")
-        self._put(http_response(status, headers or [], body))
-        self._hang_up()
-
-    def _log_answer(self, opening: Opening, outcome: str) -> None:
-        # The path alone: a query may carry a token.
-        self._shared.logger.info('%s - "WebSocket %s" %s', opening.client, opening.path, outcome)
-
-    # The application's side.
 
     async def _receive(self) -> Message:
         while not self._inbox:
@@ -216,7 +147,7 @@ class AgentwsWebSocketProtocol(CorkedProtocol):
         if not self._inbox:
             self._inbox = None
             self._inbox_full = False
-            if self._read_paused and self._phase is _OPEN:
+            if self._read_paused and self._phase is OPEN:
                 self._parse()
         return message
 
@@ -225,36 +156,36 @@ class AgentwsWebSocketProtocol(CorkedProtocol):
         if self._write_paused and kind == "websocket.send":
             await self._drain()
         phase = self._phase
-        if phase is _OPEN and kind == "websocket.send":
+        if phase is OPEN and kind == "websocket.send":
             data = message.get("bytes")
             if data is None:
                 self._put(framing.frame_text(message["text"].encode()))
             else:
                 self._put(framing.frame_binary(data))
-        elif phase is _OPEN and kind == "websocket.close":
+        elif phase is OPEN and kind == "websocket.close":
             self._close(message.get("code", 1000), message.get("reason") or "")
         elif self._opening is not None:
-            (self._answer if phase is _CONNECTING else self._deny)(self._opening, message)
-        elif phase is _GONE and kind != "websocket.close":
+            (self._answer if phase is CONNECTING else self._deny)(self._opening, message)
+        elif phase is GONE and kind != "websocket.close":
             raise ClientDisconnected
-        elif phase is not _GONE:
+        elif phase is not GONE:
             raise RuntimeError(f"unexpected {kind!r} while the connection is {phase.name.lower()}")
 
     def _write(self, frame: bytes) -> bool:
-        if self._phase is not _OPEN:
+        if self._phase is not OPEN:
             return False
         self._put(frame)
         return not self._write_paused
 
     async def _drain(self) -> None:
-        while self._write_paused and self._phase is _OPEN:
+        while self._write_paused and self._phase is OPEN:
             # Each waiter its own future: cancelling one must not wake or cancel another.
             waiter = self._shared.loop.create_future()
             if self._drainers is None:
                 self._drainers = []
             self._drainers.append(waiter)
             await waiter
-        if self._phase is not _OPEN:
+        if self._phase is not OPEN:
             raise ClientDisconnected
 
     def _app_done(self, task: asyncio.Task[None]) -> None:
@@ -266,7 +197,7 @@ class AgentwsWebSocketProtocol(CorkedProtocol):
             if failure is None:
                 self._shared.logger.error("ASGI callable returned without completing handshake.")
             self._refuse(HTTPStatus.INTERNAL_SERVER_ERROR, b"Internal Server Error")
-        elif self._phase is _OPEN:
+        elif self._phase is OPEN:
             self._close(CloseCode.NORMAL if failure is None else CloseCode.INTERNAL_ERROR, "")
 
     # What the peer says.
@@ -276,7 +207,7 @@ class AgentwsWebSocketProtocol(CorkedProtocol):
         parser = self._parser
         try:
             for _ in range(FRAMES_PER_PASS):
-                if self._phase is _GONE:
+                if self._phase is GONE:
                     return
                 if self._inbox_full:
                     self._pause_reading()
@@ -305,11 +236,11 @@ class AgentwsWebSocketProtocol(CorkedProtocol):
         elif self._write_paused:
             # Only the last ping needs an answer; a peer that never reads costs one.
             self._late_pong = cast(bytes, payload)
-        elif self._phase is _OPEN:
+        elif self._phase is OPEN:
             self._put(framing.frame_pong(cast(bytes, payload)))
 
     def _deliver(self, message: Message, size: int) -> None:
-        if self._phase is not _OPEN:
+        if self._phase is not OPEN:
             return
         if self._inbox is None:
             self._inbox = deque()
@@ -339,7 +270,7 @@ class AgentwsWebSocketProtocol(CorkedProtocol):
     def _close(self, code: int, reason: str) -> None:
         """The application has closed: wait a while for the peer's close frame."""
         self._put(framing.frame_close(code, reason))
-        self._leave_open(_CLOSING, code, reason)
+        self._leave_open(CLOSING, code, reason)
         self._inbox, self._inbox_full = None, False
         self._abort_after(CLOSE_TIMEOUT)
         if self._read_paused:
@@ -347,7 +278,7 @@ class AgentwsWebSocketProtocol(CorkedProtocol):
 
     def _end(self, code: int, reason: str) -> None:
         """The peer has closed, or the server is stopping."""
-        if self._phase is _OPEN:
+        if self._phase is OPEN:
             self._put(framing.frame_close(code))
         self._gone(code, reason)
         self._hang_up()
@@ -357,7 +288,7 @@ class AgentwsWebSocketProtocol(CorkedProtocol):
 
         Closing with bytes unread would reset the connection, and the peer would never see the code.
         """
-        if self._phase is _OPEN:
+        if self._phase is OPEN:
             self._put(framing.frame_close(code, reason))
         self._gone(code, reason)
         if not self._transport.can_write_eof():
@@ -369,8 +300,8 @@ class AgentwsWebSocketProtocol(CorkedProtocol):
         self._abort_after(LINGER_TIMEOUT)
 
     def _gone(self, code: int, reason: str) -> None:
-        if self._phase is not _GONE:
-            self._leave_open(_GONE, code, reason)
+        if self._phase is not GONE:
+            self._leave_open(GONE, code, reason)
 
     def _leave_open(self, phase: Phase, code: int, reason: str) -> None:
         self._phase = phase

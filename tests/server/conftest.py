@@ -82,6 +82,7 @@ class Application:
         """Frames of its own, past send()."""
         await send({"type": "websocket.accept"})
         extension = scope["extensions"]["agentws.write"]
+        assert extension["frame"](b"a") == b"\x81\x01a"
         assert extension["write"](b"\x81\x01a") is True
         assert extension["write"](b"\x81\x01b\x81\x01c") is True
         await extension["drain"]()
