@@ -1,0 +1,61 @@
+"""Put an AI agent in front of people: behind a WebSocket, in the ASGI service you already have.
+
+from starlette.applications import Starlette
+from agentws import Agent, RunContext, mount_agent_gateway
+
+class Echo(Agent):
+    async def run(self, ctx: RunContext):
+        for word in ctx.text.split():
+            yield word + " "
+
+app = Starlette()
+gateway = mount_agent_gateway(app, Echo)
+"""
+
+from __future__ import annotations
+
+from .agents.agent import Agent, CommandContext, RunContext
+from .agents.chat import ChatAgent
+from .agents.commands import Command
+from .agents.factory import AgentFactory
+from .agents.llm import LLM
+from .auth import BearerKeys
+from .backends.local import LocalBus
+from .backends.memory import MemoryStore
+from .backends.sqlite import SQLiteStore
+from .bus import Bus
+from .errors import AgentError, AgentwsError, Forbidden, NotFound, Unauthenticated
+from .gateway import AgentGateway, SessionHandle
+from .identity import Identity
+from .limits import Limits
+from .mount import mount_agent_gateway
+from .session import Session
+from .store import SessionInfo, Store
+
+__all__ = [
+    "LLM",
+    "Agent",
+    "AgentError",
+    "AgentFactory",
+    "AgentGateway",
+    "AgentwsError",
+    "BearerKeys",
+    "Bus",
+    "ChatAgent",
+    "Command",
+    "CommandContext",
+    "Forbidden",
+    "Identity",
+    "Limits",
+    "LocalBus",
+    "MemoryStore",
+    "NotFound",
+    "RunContext",
+    "SQLiteStore",
+    "Session",
+    "SessionHandle",
+    "SessionInfo",
+    "Store",
+    "Unauthenticated",
+    "mount_agent_gateway",
+]

@@ -35,6 +35,7 @@ from .transports.connections import Connections
 
 if TYPE_CHECKING:
     from starlette.requests import HTTPConnection
+    from starlette.types import ASGIApp
 
 logger: Final = logging.getLogger("agentws")
 
@@ -90,6 +91,16 @@ class AgentGateway:
         self._starting: asyncio.Lock | None = None
         self.started = False
         self.draining = False
+        self.app: ASGIApp | None = None
+        """What serves this gateway and its host; set by ``mount_agent_gateway``."""
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        """The gateway is an ASGI app: it serves its routes, and everything else is the host's."""
+        if self.app is None:
+            raise RuntimeError(
+                "this gateway is not mounted; expected mount_agent_gateway(app, ...)"
+            )
+        await self.app(scope, receive, send)
 
     def __repr__(self) -> str:
         return f"<AgentGateway agents={self.agents.names} store={self.store!r}>"
@@ -217,13 +228,17 @@ class AgentGateway:
         await self._access.check(identity, session.info, action)
         return session
 
+    async def check_write(self, session: Session, identity: Identity | None) -> None:
+        """Raises Forbidden unless the identity may act in the session; asked on every action."""
+        await self._access.check(identity, session.info, "write")
+
     # What clients ask
 
     async def send(self, session: Session, frame: f.Send, *, identity: Identity | None) -> Appended:
         """Accepts a message for the session's agent; see :meth:`agentws.runs.inbox.Inbox.send`."""
         if self.draining:
             raise Draining(retry_after=1.0)
-        await self._access.check(identity, session.info, "write")
+        await self.check_write(session, identity)
         agent = None if frame.agent is None else self.agents.check(frame.agent)
         return await self.inbox.send(session, frame, agent=agent, identity=identity)
 
@@ -231,7 +246,7 @@ class AgentGateway:
         self, session: Session, typed: Typed, *, identity: Identity | None
     ) -> f.Notice:
         """Answers a command; raises UnknownCommand, Forbidden."""
-        await self._access.check(identity, session.info, "write")
+        await self.check_write(session, identity)
         agent = await self.agents.make(session.info.agent, session.info)
 
         async def history(limit: int | None) -> list[Message]:

@@ -274,6 +274,26 @@ class Session:
         found = await self._store.read_back(self.id, before=self.head.seq + 1)
         return [record for record in found if record.seq > seq]
 
+    async def run_so_far(self, position: Position) -> Sequence[Record]:
+        """The events from the start of the run that ``position`` is in the middle of, up to it.
+
+        Empty when it is in the middle of none.
+        """
+        records: list[Record] = []
+        before = position.seq + 1
+        while True:
+            page = await self._store.read_back(self.id, before=before)
+            for record in reversed(page):
+                kind = event_type(record.data)
+                if kind in ("RUN_FINISHED", "RUN_ERROR"):
+                    return ()
+                records.append(record)
+                if kind == "RUN_STARTED":
+                    return records[::-1]
+            if len(page) < PAGE:
+                return ()
+            before = page[0].seq
+
     async def check(self, position: Position) -> LostReason | None:
         """Why ``position`` can't be continued from, or ``None`` when it can."""
         if position == self.head:

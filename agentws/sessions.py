@@ -160,7 +160,7 @@ class Sessions:
     # Going
 
     def sweep(self, *, busy: Callable[[Session], bool]) -> None:
-        """Lets go of sessions that nobody has followed, and nothing has run, for their idle time."""
+        """Lets go of sessions that nobody followed, and nothing ran, for their idle time."""
         now = asyncio.get_running_loop().time()
         for session in self:
             if session.followers or busy(session):

@@ -46,7 +46,8 @@ class Inbox:
     ) -> Appended:
         """Accepts a user message, once for its id.
 
-        Raises IdempotencyConflict, QueueFull, RunActive (overlap ``reject``), TooMany, NotSupported.
+        Raises IdempotencyConflict, QueueFull, RunActive (overlap ``reject``), TooMany and
+        NotSupported.
         """
         key = Key(frame.id, digest(frame))
         events = self._accepting(session, frame, agent)

@@ -1,0 +1,51 @@
+"""The native wire as a writer: event frames with positions, several of them in one message."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from . import events as e
+from . import frames as f
+from .codec import Record, encode_event, event_frame, join_frames
+from .merge import merge
+from .messages import Message
+from .position import Position
+
+
+class NativeWire:
+    """``agentws.v1``: a stateless encoder, one for all connections."""
+
+    __slots__ = ()
+
+    def events(self, epoch: str, records: Sequence[Record]) -> list[bytes]:
+        """The frames of these events; adjacent deltas of one message become one."""
+        merged = merge(records) if len(records) > 1 else records
+        return [event_frame(epoch, record) for record in merged]
+
+    def control(self, frame: f.ControlFrame) -> bytes | None:
+        return f.encode_frame(frame)
+
+    def messages(self, parts: list[bytes]) -> list[bytes]:
+        """The WebSocket messages that carry ``parts``: one."""
+        return [join_frames(parts)]
+
+
+def snapshot_frames(
+    position: Position,
+    *,
+    messages: list[Message],
+    state: object,
+    queued: Sequence[e.MessageAccepted],
+    before: int | None,
+) -> list[bytes]:
+    """A session as of ``position``, in event frames outside any run that all stand there.
+
+    ``before`` (the seq that older messages end at) rides in the snapshot's metadata.
+    """
+    older = None if before is None else {"agentws": {"before": before}}
+    events: list[e.Event] = [e.MessagesSnapshot(messages, metadata=older)]
+    if state is not None:
+        events.append(e.StateSnapshot(state))
+    events += queued
+    records = [Record(position.seq, position.tag, encode_event(event)) for event in events]
+    return [event_frame(position.epoch, record) for record in records]

@@ -1,0 +1,230 @@
+"""A connection is a cursor.
+
+It owns a position in its session's log and nothing else: no queue, no task. When the log grows it
+is rung, reads what follows its position and writes that as one message. A peer that is slow is
+read for later, when it can take more; what it then reads is merged.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final, Protocol
+
+from ..errors import AgentwsError, Draining, PositionLost, Unavailable
+from ..identity import Identity
+from ..protocol import frames as f
+from ..protocol.codec import Record
+from ..protocol.position import Position
+from ..session import Session
+from ..tasks import Tasks
+from .outlet import Outlet
+
+BATCH: Final = 64 * 1024
+"""Bytes of events in one message, so that one slow peer holds no more than that."""
+MAX_CONTROLS: Final = 256
+"""Control frames that may wait for a peer before it is closed as one that never reads."""
+
+
+class Wire(Protocol):
+    """How a connection says things; see ``agentws.protocol.native`` and ``.simple``."""
+
+    def events(self, epoch: str, records: Sequence[Record]) -> list[bytes]: ...
+
+    def control(self, frame: f.ControlFrame) -> bytes | None: ...
+
+    def messages(self, parts: list[bytes]) -> list[bytes]: ...
+
+
+class Connection:
+    """One peer following one session."""
+
+    __slots__ = (
+        "_closing",
+        "_controls",
+        "_corked",
+        "_outgoing",
+        "_outlet",
+        "_reading",
+        "_tasks",
+        "address",
+        "id",
+        "identity",
+        "position",
+        "session",
+        "wire",
+    )
+
+    def __init__(
+        self,
+        *,
+        id: str,
+        session: Session,
+        identity: Identity | None,
+        address: str,
+        wire: Wire,
+        outlet: Outlet,
+        tasks: Tasks,
+    ) -> None:
+        self.id = id
+        self.session = session
+        self.identity = identity
+        self.address = address
+        self.wire = wire
+        self.position: Position = session.head
+        self._outlet = outlet
+        self._tasks = tasks
+        self._controls: list[bytes] | None = None
+        self._outgoing: list[bytes] | None = None
+        self._corked = True
+        self._reading = False
+        self._closing: tuple[int, str] | None = None
+        outlet.on_writable = self.ring
+
+    def __repr__(self) -> str:
+        return f"<Connection {self.id} at {self.position.seq}>"
+
+    @property
+    def owner(self) -> str | None:
+        return None if self.identity is None else self.identity.id
+
+    # Saying things
+
+    def say(self, frame: f.ControlFrame) -> None:
+        """Writes a control frame, after what was said before."""
+        said = self.wire.control(frame)
+        if said is not None:
+            self.put([said])
+
+    def put(self, parts: Sequence[bytes]) -> None:
+        """Writes encoded frames, before any event that is still to be read."""
+        if self._controls is None:
+            self._controls = []
+        self._controls += parts
+        if len(self._controls) > MAX_CONTROLS:
+            self.close(4429, "too many unread messages")
+        self.ring()
+
+    def fail(self, error: AgentwsError, *, reply: str | None = None) -> None:
+        """Tells the peer of an error; the connection lives on."""
+        self.say(f.error_frame(error, reply=reply))
+
+    def cork(self) -> None:
+        """Holds writing back, so that what happens until :meth:`uncork` leaves as one message."""
+        self._corked = True
+
+    def uncork(self) -> None:
+        self._corked = False
+        self.ring()
+
+    # Following (session.Follower)
+
+    def ring(self) -> None:
+        """Writes what there is, as far as the peer takes it."""
+        if self._corked or self._reading:
+            return
+        outlet = self._outlet
+        while not (outlet.blocked or outlet.broken):
+            if not self._outgoing:
+                parts = self._next_parts()
+                if not parts:
+                    break
+                self._outgoing = self.wire.messages(parts)
+            outlet.write(self._outgoing.pop(0))
+        if self._closing is not None and not self._outgoing and not outlet.blocked:
+            self._close_now(*self._closing)
+
+    def lost(self) -> None:
+        """The log is not what it was: the peer comes back and is told so."""
+        self.fail(Unavailable("This session is not what it was."))
+        self.close(4503, "position lost")
+
+    def _next_parts(self) -> list[bytes]:
+        """The next frames to write, and the position that is reached with them."""
+        parts, self._controls = self._controls or [], None
+        if self.position.seq != self.session.head.seq:
+            records = self.session.tail_after(self.position)
+            if records is None:
+                self._read_store()
+            else:
+                parts += self._advance(_within(records))
+                if not parts:
+                    return self._next_parts()
+        return parts
+
+    def _advance(self, records: Sequence[Record]) -> list[bytes]:
+        epoch, last = self.position.epoch, records[-1]
+        self.position = Position(epoch, last.seq, last.tag)
+        return self.wire.events(epoch, records)
+
+    def _read_store(self) -> None:
+        """The position is older than what is in memory: a task reads pages until it is not."""
+        self._reading = True
+        self._tasks.start(self._read_pages(), name=f"reading for {self.id}")
+
+    async def _read_pages(self) -> None:
+        try:
+            while not self._outlet.broken and self.session.tail_after(self.position) is None:
+                records = await self.session.read(self.position)
+                for start in range(0, len(records), 100):
+                    await self._write_slowly(self._advance(records[start : start + 100]))
+        except PositionLost:
+            self._reading = False
+            self.lost()
+        except AgentwsError as error:
+            self._reading = False
+            self.fail(error)
+            self.close(4503, "store unavailable")
+        finally:
+            self._reading = False
+            self.ring()
+
+    async def _write_slowly(self, parts: list[bytes]) -> None:
+        for message in self.wire.messages(parts) if parts else ():
+            await self._outlet.writable()
+            self._outlet.write(message)
+        await self._outlet.writable()
+
+    # Closing
+
+    def close(self, code: int, reason: str) -> None:
+        """Closes once everything said before has been written."""
+        if self._closing is None:
+            self._closing = (code, reason)
+        self.ring()
+
+    def refuse(self, error: AgentwsError) -> None:
+        """Says why, then closes with the code of ``error``."""
+        self.say(bye(error))
+        if self.wire.control(bye(error)) is None:
+            self.fail(error)
+        self.close(error.close_code, error.code)
+
+    def close_for_restart(self) -> None:
+        """The node goes away; the peer is told to come back, and finds another or the next one."""
+        error = Draining(retry_after=1.0)
+        self.say(bye(error, code=1012))
+        self.close(1012, "service restart")
+
+    def _close_now(self, code: int, reason: str) -> None:
+        self._corked = True
+        self._outlet.send({"type": "websocket.close", "code": code, "reason": reason})
+        self._outlet.broken = True
+
+
+def bye(error: AgentwsError, *, code: int | None = None) -> f.Bye:
+    return f.Bye(
+        code=code or error.close_code,
+        reason=error.code,
+        retryable=error.retryable,
+        retry_after=error.retry_after,
+    )
+
+
+def _within(records: Sequence[Record]) -> Sequence[Record]:
+    """As many of ``records`` as make one message."""
+    size = 0
+    for index, record in enumerate(records):
+        size += len(record.data)
+        if size > BATCH:
+            return records[: index + 1]
+    return records

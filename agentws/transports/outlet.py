@@ -1,0 +1,94 @@
+"""Writing to a peer without waiting for it.
+
+An ASGI ``send`` is a coroutine that mostly finishes at once and waits only while the peer's buffer
+is full. So it is run up to that point right where the data is, and a task exists only for peers
+that are slow. A server that offers ``agentws.write`` is handed finished frames instead.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any, Final
+
+from ..tasks import Tasks
+
+Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+EXTENSION: Final = "agentws.write"
+
+
+class Outlet:
+    """One peer's end. Write only while it is not :attr:`blocked`."""
+
+    __slots__ = (
+        "_extension",
+        "_send",
+        "_tasks",
+        "_waiter",
+        "blocked",
+        "broken",
+        "on_writable",
+    )
+
+    def __init__(
+        self, send: Send, tasks: Tasks, *, extension: MutableMapping[str, Any] | None
+    ) -> None:
+        self._send = send
+        self._tasks = tasks
+        self._extension = extension
+        self._waiter: asyncio.Future[None] | None = None
+        self.blocked = False
+        """The peer is slow: it must take what it was sent before it gets more."""
+        self.broken = False
+        """The peer is gone."""
+        self.on_writable: Callable[[], None] = lambda: None
+        """Called when the peer may be written to again."""
+
+    def write(self, payload: bytes) -> None:
+        """Sends one text message; afterwards the outlet may be blocked. Never raises."""
+        if self.broken:
+            return
+        extension = self._extension
+        if extension is None:
+            self._begin(self._send_text(payload))
+        elif not extension["write"](extension["frame"](payload)):
+            self._begin(self._drained(extension["drain"]))
+
+    def send(self, message: MutableMapping[str, Any]) -> None:
+        """Sends any other ASGI message, a close for one."""
+        if not self.broken:
+            self._begin(self._send_message(message))
+
+    def _begin(self, work: Any) -> None:
+        task = self._tasks.start(work, name="a slow peer")
+        if task is not None:
+            self.blocked = True
+            task.add_done_callback(self._unblock)
+
+    def _unblock(self, task: asyncio.Task[None]) -> None:
+        self.blocked = False
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+        self.on_writable()
+
+    async def writable(self) -> None:
+        """Returns when the peer may be written to. For one waiter at a time."""
+        while self.blocked:
+            self._waiter = asyncio.get_running_loop().create_future()
+            await self._waiter
+
+    async def _send_text(self, payload: bytes) -> None:
+        await self._send_message({"type": "websocket.send", "text": payload.decode()})
+
+    async def _send_message(self, message: MutableMapping[str, Any]) -> None:
+        try:
+            await self._send(message)
+        except (OSError, RuntimeError):
+            # The peer has gone: servers say so with OSError, or by refusing a send after a close.
+            self.broken = True
+
+    async def _drained(self, drain: Callable[[], Awaitable[None]]) -> None:
+        try:
+            await drain()
+        except OSError:
+            self.broken = True

@@ -1,0 +1,299 @@
+"""``/ws/chat``: the handshake, and the frames in. What goes out is the connection's own doing."""
+
+from __future__ import annotations
+
+import asyncio
+import datetime
+import logging
+import re
+from collections.abc import Awaitable, Callable, MutableMapping, Sequence
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
+from urllib.parse import parse_qsl
+
+from starlette.requests import HTTPConnection
+
+from ..errors import AgentwsError, BadRequest, Internal, TooLarge, TooMany
+from ..identity import Identity
+from ..protocol.frames import BEARER, NATIVE, error_frame
+from ..protocol.native import NativeWire
+from ..protocol.position import parse_position
+from ..protocol.simple import SimpleWire
+from ..runs.engine import new_id
+from .connection import Connection, bye
+from .guard import Guard
+from .native import NativePeer
+from .outlet import EXTENSION, Outlet, Send
+from .rates import TokenBucket
+from .simple import SimplePeer
+
+if TYPE_CHECKING:
+    from ..gateway import AgentGateway
+
+logger: Final = logging.getLogger("agentws")
+
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+_SESSION_ID: Final = re.compile(r"[A-Za-z0-9_.~-]{16,128}")
+_NATIVE: Final = NativeWire()
+
+
+class Peer(Protocol):
+    """Reads what a client sends, on one of the wires."""
+
+    async def open(self, opening: Opening) -> None:
+        """Says what the client has to know first, and places its cursor."""
+
+    async def text(self, text: str) -> None:
+        """One message of the client; raises AgentwsError to answer it with an error frame."""
+
+    def reply_to(self, text: str) -> str | None:
+        """The id that an error about this message should name."""
+
+
+class Opening(NamedTuple):
+    """What a handshake asks for."""
+
+    session: str | None
+    after: str | None
+    agent: str | None
+    stream: bool
+    native: bool
+    made: bool = False
+
+
+class WebSocketTransport:
+    """The ASGI app of the WebSocket endpoint."""
+
+    def __init__(self, gateway: AgentGateway, guard: Guard) -> None:
+        self._gateway = gateway
+        self._guard = guard
+
+    async def __call__(self, scope: Any, receive: Receive, send: Send) -> None:
+        message = await receive()
+        if message["type"] != "websocket.connect":
+            return
+        try:
+            self._guard.check(scope)
+            opening = parse_opening(scope)
+        except AgentwsError as error:
+            await _deny(scope, send, error)
+            return
+        outlet = Outlet(
+            send, self._gateway.tasks, extension=scope.get("extensions", {}).get(EXTENSION)
+        )
+        connection = await self._open(scope, send, outlet, opening)
+        if connection is not None:
+            await self._serve(connection, opening, receive)
+
+    # Opening
+
+    async def _open(
+        self, scope: Any, send: Send, outlet: Outlet, opening: Opening
+    ) -> tuple[Connection, Peer] | None:
+        """The connection, accepted and at its place; ``None`` when it was refused."""
+        gateway = self._gateway
+        try:
+            check_opening(opening)
+            await gateway.start()
+            identity = await gateway.identify(HTTPConnection(scope))
+            address = scope["client"][0] if scope.get("client") else "unix"
+            owner = None if identity is None else identity.id
+            gateway.connections.admit(owner=owner, address=address)
+            async with gateway.connections.opening:
+                return await self._follow(send, outlet, opening, identity, address)
+        except AgentwsError as error:
+            await self._refuse(send, opening, error)
+        except (OSError, asyncio.CancelledError):
+            raise
+        except Exception:
+            logger.exception("a handshake failed")
+            await self._refuse(send, opening, Internal())
+        return None
+
+    async def _follow(
+        self,
+        send: Send,
+        outlet: Outlet,
+        opening: Opening,
+        identity: Identity | None,
+        address: str,
+    ) -> tuple[Connection, Peer]:
+        gateway = self._gateway
+        session, made = await gateway.enter(opening.session, identity=identity, agent=opening.agent)
+        await _accept(send, opening)
+        simple = SimpleWire(session=session.id, stream=opening.stream, now=iso_time)
+        connection = Connection(
+            id=new_id("con"),
+            session=session,
+            identity=identity,
+            address=address,
+            wire=_NATIVE if opening.native else simple,
+            outlet=outlet,
+            tasks=gateway.tasks,
+        )
+        peer: Peer
+        if opening.native:
+            peer = NativePeer(gateway, connection)
+        else:
+            peer = SimplePeer(gateway, connection, simple)
+        session.followers.add(connection)
+        gateway.connections.add(connection)
+        try:
+            await peer.open(opening._replace(made=made))
+        except AgentwsError as error:
+            connection.refuse(error)
+        except BaseException:
+            self._leave(connection)
+            raise
+        connection.uncork()
+        return connection, peer
+
+    async def _refuse(self, send: Send, opening: Opening, error: AgentwsError) -> None:
+        """Accepts and closes at once: a browser tells its page nothing of a refused handshake."""
+        await _accept(send, opening)
+        if opening.native:
+            said = _NATIVE.control(bye(error))
+        else:
+            wire = SimpleWire(session=opening.session or "", stream=False, now=iso_time)
+            said = wire.control(error_frame(error))
+        if said is not None:
+            await send({"type": "websocket.send", "text": said.decode()})
+        await send({"type": "websocket.close", "code": error.close_code, "reason": error.code})
+
+    def _leave(self, connection: Connection) -> None:
+        connection.session.followers.discard(connection)
+        connection.session.used = asyncio.get_running_loop().time()
+        self._gateway.connections.discard(connection)
+
+    # Serving
+
+    async def _serve(
+        self, pair: tuple[Connection, Peer], opening: Opening, receive: Receive
+    ) -> None:
+        connection, peer = pair
+        reader = _Reader(self._gateway, connection, peer)
+        try:
+            while True:
+                message = await receive()
+                if message["type"] != "websocket.receive":
+                    return
+                text = message.get("text")
+                if text is None:
+                    code = 4400 if opening.native else 1003
+                    connection.close(code, "text frames only")
+                else:
+                    await reader.take(text)
+        finally:
+            self._leave(connection)
+
+
+class _Reader:
+    """Takes a client's messages one by one, at the pace its limits allow."""
+
+    __slots__ = ("_bytes", "_connection", "_errors", "_gateway", "_messages", "_peer")
+
+    def __init__(self, gateway: AgentGateway, connection: Connection, peer: Peer) -> None:
+        limits = gateway.limits
+        self._gateway = gateway
+        self._connection = connection
+        self._peer = peer
+        self._errors = 0
+        self._messages = TokenBucket(rate=limits.message_rate, burst=limits.message_burst)
+        burst = max(limits.byte_rate, float(limits.max_message_size))
+        self._bytes = TokenBucket(rate=limits.byte_rate, burst=burst)
+
+    async def take(self, text: str) -> None:
+        """Handles one message. An error is answered; too many in a row close the connection."""
+        connection = self._connection
+        connection.cork()
+        try:
+            self._check(text)
+            await self._peer.text(text)
+            self._errors = 0
+        except AgentwsError as error:
+            self._answer(error, text)
+        except (OSError, asyncio.CancelledError):
+            raise
+        except Exception:
+            logger.exception("a message could not be handled")
+            self._answer(Internal(), text)
+        finally:
+            connection.uncork()
+
+    def _answer(self, error: AgentwsError, text: str) -> None:
+        self._errors += 1
+        reply = None if isinstance(error, TooLarge) else self._peer.reply_to(text)
+        self._connection.fail(error, reply=reply)
+        if isinstance(error, TooLarge):
+            self._connection.close(error.close_code, error.code)
+        elif self._errors >= self._gateway.limits.max_errors:
+            self._connection.refuse(TooMany("Too many errors in a row.", retry_after=5.0))
+
+    def _check(self, text: str) -> None:
+        limits = self._gateway.limits
+        # Characters are at least as many bytes, so most messages are not encoded to be measured.
+        size = len(text) if len(text) * 4 <= limits.max_message_size else len(text.encode())
+        if size > limits.max_message_size:
+            raise TooLarge(
+                "This message is too large.", expected=f"at most {limits.max_message_size} bytes"
+            )
+        now = asyncio.get_running_loop().time()
+        wait = self._messages.take(1.0, now) or self._bytes.take(float(size), now)
+        if wait:
+            raise TooMany("You are sending too fast.", retry_after=round(wait, 2))
+
+
+def parse_opening(scope: Any) -> Opening:
+    """What the handshake asks for; raises BadRequest when no wire can be agreed on."""
+    query = dict(
+        parse_qsl(scope.get("query_string", b"").decode("latin-1"), keep_blank_values=True)
+    )
+    offered = scope.get("subprotocols", ())
+    wires = [one for one in offered if not one.startswith(BEARER)]
+    if wires and NATIVE not in wires:
+        raise BadRequest("None of these subprotocols is served.", expected=NATIVE)
+    return Opening(
+        session=query.get("session") or None,
+        after=query.get("after") or None,
+        agent=query.get("agent") or None,
+        stream=query.get("stream") == "1",
+        native=bool(wires),
+    )
+
+
+def check_opening(opening: Opening) -> None:
+    """Raises BadRequest, naming what was expected, for a session id or position of another form."""
+    if opening.session is not None and not _SESSION_ID.fullmatch(opening.session):
+        raise BadRequest(
+            "This session id does not fit.", expected="16 to 128 of A-Z a-z 0-9 _ . ~ -"
+        )
+    if opening.after is not None:
+        parse_position(opening.after)
+
+
+async def _accept(send: Send, opening: Opening) -> None:
+    await send({"type": "websocket.accept", "subprotocol": NATIVE if opening.native else None})
+
+
+async def _deny(scope: Any, send: Send, error: AgentwsError) -> None:
+    """Refuses before accepting: with the error as an HTTP response where the server can."""
+    if "websocket.http.response" not in scope.get("extensions", {}):
+        await send({"type": "websocket.close", "code": 1008, "reason": error.code})
+        return
+    body = _NATIVE.control(error_frame(error)) or b""
+    headers: Sequence[tuple[bytes, bytes]] = [
+        (b"content-type", b"application/json"),
+        (b"content-length", str(len(body)).encode()),
+    ]
+    await send(
+        {"type": "websocket.http.response.start", "status": error.status, "headers": headers}
+    )
+    await send({"type": "websocket.http.response.body", "body": body})
+
+
+def iso_time(timestamp: int | None) -> str:
+    """Milliseconds since the epoch, or now, as ISO 8601 in UTC."""
+    if timestamp is None:
+        moment = datetime.datetime.now(datetime.UTC)
+    else:
+        moment = datetime.datetime.fromtimestamp(timestamp / 1000, datetime.UTC)
+    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
