@@ -202,7 +202,7 @@ export class AgentSocket {
   discard(id: string): void;
   stop(): Promise<Accepted>;
   withdraw(id: string): Promise<Accepted>;
-  command(name: string, args?: string): Promise<Accepted>;
+  command(name: string, args?: string, options?: { id?: string }): Promise<Accepted>;
   answer(interrupt: string, payload?: unknown, status?: 'resolved' | 'cancelled'): Promise<Accepted>;
   toolResult(toolCallId: string, result: { content?: Content; error?: string }): Promise<Accepted>;
   patchState(patch: Operation[]): Promise<Accepted>;

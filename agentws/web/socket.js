@@ -150,9 +150,9 @@ export class AgentSocket {
     return this.#request({ type: 'withdraw', message: id }, true);
   }
 
-  /** The same as sending `/name args`. @param {string} name @param {string} [args] */
-  command(name, args) {
-    return this.#request({ type: 'command', name, ...defined({ args }) }, false);
+  /** The same as sending `/name args`. @param {string} name @param {string} [args] @param {{id?: string}} [options] what its answer names as `reply` */
+  command(name, args, { id } = {}) {
+    return this.#request({ type: 'command', name, ...defined({ id, args }) }, false);
   }
 
   /** Answers an interrupt. @param {string} interrupt @param {unknown} [payload] @param {'resolved' | 'cancelled'} [status] */

@@ -1,0 +1,278 @@
+/**
+ * The built-in chat page. It uses the published client and nothing else, so it is also its trial.
+ *
+ * @module
+ */
+import { connect } from './client.js';
+import { forgetChat, listedChats, mergeChats, newChatId, rememberChat, rememberedChats, titleOf } from './page/chats.js';
+import { Composer } from './page/composer.js';
+import { byId, el, icon, setText } from './page/dom.js';
+import { Transcript } from './page/transcript.js';
+
+/** @typedef {import('./client.js').ChatSnapshot} ChatSnapshot */
+
+const CONNECTION = {
+  connecting: 'Connecting', open: 'Connected', reconnecting: 'Reconnecting', offline: 'Offline', closed: 'Disconnected',
+};
+
+const BUTTONS = {
+  'sidebar-close': 'close', 'sidebar-open': 'menu', 'new-chat-small': 'plus', stop: 'stop', send: 'up', jump: 'down',
+};
+
+class Page {
+  /** @type {import('./client.js').AgentSocket} */
+  #chat;
+  /** @type {readonly {name: string, summary: string}[]} */
+  #commands = [];
+  /** @type {Set<string>} replies that fill the list of commands and are not shown */
+  #hidden = new Set();
+  #asked = false;
+  #frame = 0;
+  /** @type {import('./page/chats.js').Chat[]} */
+  #listed = [];
+  #empty = emptyView();
+  #transcript;
+  #composer;
+
+  constructor() {
+    for (const [id, name] of Object.entries(BUTTONS)) byId(id).append(icon(/** @type {any} */ (name)));
+    byId('new-chat').prepend(icon('plus'));
+    this.#transcript = new Transcript(
+      { list: byId('transcript'), scroller: byId('scroller'), jump: byId('jump'), announcer: byId('announcer') },
+      {
+        again: (message) => this.#again(message),
+        discard: (id) => this.#chat.discard(id),
+        takeBack: (message) => this.#takeBack(message),
+        answer: (interrupt, payload, status) => void this.#chat.answer(interrupt.id, payload, status),
+      },
+    );
+    this.#composer = new Composer(
+      { form: byId('composer'), input: byId('composer-input'), send: byId('send'), stop: byId('stop'), palette: byId('palette') },
+      {
+        send: (text) => this.#send(text),
+        stop: () => void this.#chat.stop(),
+        commands: () => this.#knownCommands(),
+        lastMessage: () => this.#chat.getSnapshot().messages.findLast(({ role }) => role === 'user')?.text,
+      },
+    );
+    this.#listen();
+    this.#chat = this.#follow(sessionOfAddress() ?? rememberedChats()[0]?.id ?? newChatId(), 'replace');
+    void this.#list();
+  }
+
+  #listen() {
+    for (const id of ['new-chat', 'new-chat-small']) byId(id).addEventListener('click', () => this.#open(newChatId()));
+    for (const id of ['sidebar-close', 'scrim']) byId(id).addEventListener('click', () => showSidebar(false));
+    byId('sidebar-open').addEventListener('click', () => showSidebar(!sidebarShown()));
+    byId('connection').addEventListener('click', () => this.#chat.reconnect());
+    byId('composer').addEventListener('changed', () => this.#draw());
+    document.addEventListener('keydown', (event) => this.#key(event));
+    window.addEventListener('popstate', () => this.#open(sessionOfAddress() ?? newChatId(), 'none'));
+  }
+
+  /** @param {KeyboardEvent} event */
+  #key(event) {
+    if (event.key === 'Escape' && !event.isComposing) {
+      if (document.body.classList.contains('sidebar-shown') && isNarrow()) return showSidebar(false);
+      if (this.#chat.getSnapshot().run !== null) void this.#chat.stop();
+    }
+    // Typing anywhere is typing a message.
+    const plain = event.key.length === 1 && !event.ctrlKey && !event.metaKey && !event.altKey && event.key !== ' ';
+    if (plain && event.target === document.body) byId('composer-input').focus();
+  }
+
+  /** @param {string} session @param {'push' | 'replace' | 'none'} [history] */
+  #open(session, history = 'push') {
+    showSidebar(!isNarrow() && sidebarShown());
+    byId('composer-input').focus();
+    if (session === this.#chat.session) return;
+    this.#chat.close();
+    this.#transcript.clear();
+    this.#hidden.clear();
+    this.#commands = [];
+    this.#asked = false;
+    this.#chat = this.#follow(session, history);
+  }
+
+  /** @param {string} session @param {'push' | 'replace' | 'none'} history */
+  #follow(session, history) {
+    const address = new URL(location.href);
+    address.searchParams.set('session', session);
+    if (history === 'push') window.history.pushState(null, '', address);
+    if (history === 'replace') window.history.replaceState(null, '', address);
+    const chat = connect('ws/chat', { session, storage: storage() });
+    chat.subscribe(() => this.#schedule());
+    this.#schedule();
+    return chat;
+  }
+
+  /** Once a frame is often enough, however fast words arrive; a hidden page has no frames and needs none. */
+  #schedule() {
+    if (this.#frame !== 0) return;
+    this.#frame = requestAnimationFrame(() => {
+      this.#frame = 0;
+      this.#draw();
+    });
+  }
+
+  #draw() {
+    const snapshot = this.#chat.getSnapshot();
+    this.#transcript.update(snapshot, this.#hidden, this.#empty);
+    this.#composer.update({
+      running: snapshot.run !== null,
+      stopping: snapshot.run !== null && snapshot.runs[snapshot.run]?.status === 'cancelling',
+    });
+    this.#noteCommands(snapshot);
+    drawConnection(snapshot);
+    drawBanner(snapshot, { retry: () => this.#chat.reconnect(), fresh: () => this.#leave() });
+    this.#drawTitle(snapshot);
+  }
+
+  /** @param {ChatSnapshot} snapshot */
+  #drawTitle({ title, messages, session }) {
+    const first = messages.find(({ role }) => role === 'user')?.text;
+    const known = title ?? (first && titleOf(first)) ?? rememberedChats().find(({ id }) => id === session)?.title;
+    setText(byId('title'), known ?? 'New chat');
+    document.title = known ?? 'Chat';
+    if (session && known && first && rememberChat({ id: session, title: known, at: Date.now() })) this.#drawChats();
+    else if (byId('sessions').dataset.session !== session) this.#drawChats();
+  }
+
+  async #list() {
+    this.#listed = await listedChats();
+    this.#drawChats();
+  }
+
+  #drawChats() {
+    const current = this.#chat.session;
+    const links = mergeChats(rememberedChats(), this.#listed).map(({ id, title }) => {
+      const open = (/** @type {MouseEvent} */ event) => {
+        if (event.ctrlKey || event.metaKey || event.shiftKey) return;
+        event.preventDefault();
+        this.#open(id);
+      };
+      return el('a', { href: `?session=${encodeURIComponent(id)}`, 'aria-current': id === current && 'page', click: open }, title || 'Untitled chat');
+    });
+    byId('sessions').dataset.session = current ?? '';
+    byId('sessions').replaceChildren(...links);
+  }
+
+  /** Gives up a chat that can't be opened. */
+  #leave() {
+    forgetChat(this.#chat.session ?? '');
+    this.#open(newChatId());
+  }
+
+  /** @param {string} text */
+  #send(text) {
+    try {
+      this.#chat.send(text);
+    } catch {
+      // Too much waits already; the text stays in the box.
+      return this.#composer.restore(text);
+    }
+    this.#draw();
+    this.#transcript.toEnd();
+  }
+
+  /** @param {any} message the last words of a run that failed, or a message that was refused */
+  #again(message) {
+    if (message.role === 'user' && message.run === undefined) return this.#chat.retry(message.id);
+    const { messages } = this.#chat.getSnapshot();
+    const at = messages.findIndex(({ id }) => id === message.id);
+    const asked = messages.slice(0, at + 1).findLast(({ role }) => role === 'user');
+    if (asked) this.#send(asked.text);
+  }
+
+  /** @param {any} message */
+  #takeBack(message) {
+    this.#chat.withdraw(message.id).then(
+      () => this.#composer.restore(message.text),
+      // It has begun already: there is nothing to take back.
+      () => {},
+    );
+  }
+
+  /** Asked for when the first slash is typed: most conversations never need it. */
+  #knownCommands() {
+    if (!this.#asked && this.#chat.getSnapshot().connection === 'open') {
+      this.#asked = true;
+      const id = `commands-${newChatId()}`;
+      this.#hidden.add(id);
+      this.#chat.command('help', undefined, { id }).catch(() => (this.#asked = false));
+    }
+    return this.#commands;
+  }
+
+  /** @param {ChatSnapshot} snapshot */
+  #noteCommands({ notices }) {
+    const commands = notices.findLast(({ metadata }) => Array.isArray(metadata?.commands))?.metadata?.commands;
+    if (!commands || commands === this.#commands) return;
+    this.#commands = /** @type {any} */ (commands);
+    this.#composer.refresh();
+  }
+}
+
+/** @param {ChatSnapshot} snapshot */
+function drawConnection({ connection }) {
+  const pill = byId('connection');
+  pill.dataset.state = connection;
+  pill.disabled = connection === 'open' || connection === 'connecting';
+  pill.title = pill.disabled ? '' : 'Try now';
+  setText(byId('connection-text'), CONNECTION[connection]);
+}
+
+/** @param {ChatSnapshot} snapshot @param {{retry: () => void, fresh: () => void}} actions */
+function drawBanner({ connection, error }, { retry, fresh }) {
+  const banner = byId('banner');
+  const text = connection === 'closed' && error ? error.message : '';
+  if (banner.dataset.text === text) return;
+  banner.dataset.text = text;
+  banner.hidden = text === '';
+  banner.replaceChildren(
+    icon('warning'), el('span', {}, text),
+    el(
+      'span', { class: 'actions' },
+      el('button', { type: 'button', class: 'button', click: retry }, 'Try again'),
+      el('button', { type: 'button', class: 'button quiet', click: fresh }, 'New chat'),
+    ),
+  );
+}
+
+function emptyView() {
+  return el('div', { class: 'empty' }, el('h2', {}, 'What can I do for you?'), el('p', {}, 'Write a message, or / for commands.'));
+}
+
+function sessionOfAddress() {
+  return new URLSearchParams(location.search).get('session');
+}
+
+/** @returns {Storage | undefined} */
+function storage() {
+  try {
+    return sessionStorage;
+  } catch {
+    return undefined;
+  }
+}
+
+function isNarrow() {
+  return matchMedia('(max-width: 860px)').matches;
+}
+
+function sidebarShown() {
+  return document.body.classList.contains(isNarrow() ? 'sidebar-shown' : 'sidebar-wide');
+}
+
+/** @param {boolean} shown */
+function showSidebar(shown) {
+  const narrow = isNarrow();
+  document.body.classList.toggle('sidebar-shown', narrow && shown);
+  if (!narrow) document.body.classList.toggle('sidebar-wide', shown);
+  byId('sidebar-open').setAttribute('aria-expanded', String(shown));
+  byId('sidebar').inert = !shown;
+  if (narrow && shown) byId('sidebar-close').focus();
+}
+
+showSidebar(!isNarrow() && rememberedChats().length > 1);
+new Page();

@@ -1,0 +1,83 @@
+/**
+ * Which chats there are: what the server lists for this person, and what this browser remembers of
+ * chats that belong to nobody in particular.
+ *
+ * @module
+ */
+
+/** @typedef {{id: string, title: string, at: number}} Chat */
+
+const KEY = `agentws:chats:${location.pathname}`;
+const REMEMBERED = 50;
+const TITLE = 60;
+
+/** @returns {Chat[]} the newest first */
+export function rememberedChats() {
+  try {
+    const chats = JSON.parse(localStorage.getItem(KEY) ?? '[]');
+    return chats.filter((/** @type {any} */ chat) => typeof chat?.id === 'string');
+  } catch {
+    return [];
+  }
+}
+
+/** @param {Chat} chat @returns {boolean} whether that was news */
+export function rememberChat(chat) {
+  const chats = rememberedChats();
+  const known = chats.find(({ id }) => id === chat.id);
+  if (known?.title === chat.title && known === chats[0]) return false;
+  return store([{ ...chat, at: known?.at ?? chat.at }, ...chats.filter((one) => one !== known)]);
+}
+
+/** @param {string} id */
+export function forgetChat(id) {
+  return store(rememberedChats().filter((chat) => chat.id !== id));
+}
+
+/** @param {Chat[]} chats */
+function store(chats) {
+  try {
+    localStorage.setItem(KEY, JSON.stringify(chats.slice(0, REMEMBERED)));
+  } catch {
+    // Forbidden here: then chats are remembered by their address alone.
+  }
+  return true;
+}
+
+/** @returns {Promise<Chat[]>} what the server lists; nothing where it lists nothing */
+export async function listedChats() {
+  try {
+    const response = await fetch('sessions', { headers: { accept: 'application/json' } });
+    if (!response.ok) return [];
+    const { sessions } = await response.json();
+    return sessions.map(({ id, title, updatedAt, createdAt }) => ({ id, title: title ?? '', at: time(updatedAt ?? createdAt) }));
+  } catch {
+    return [];
+  }
+}
+
+/** @param {unknown} value seconds, milliseconds or an ISO date */
+function time(value) {
+  if (typeof value === 'number') return value < 1e12 ? value * 1000 : value;
+  return typeof value === 'string' ? Date.parse(value) : 0;
+}
+
+/** Both, each once. @param {Chat[]} remembered @param {Chat[]} listed @returns {Chat[]} */
+export function mergeChats(remembered, listed) {
+  const titles = new Map(remembered.map(({ id, title }) => [id, title]));
+  const named = listed.map((chat) => ({ ...chat, title: chat.title || (titles.get(chat.id) ?? '') }));
+  const ids = new Set(listed.map(({ id }) => id));
+  return [...named, ...remembered.filter(({ id }) => !ids.has(id))].sort((a, b) => b.at - a.at);
+}
+
+/** @param {string} text @returns {string} what a chat is called after its first message */
+export function titleOf(text) {
+  const line = text.trim().split('\n')[0];
+  return line.length > TITLE ? `${line.slice(0, TITLE - 1)}…` : line;
+}
+
+/** An id that nobody guesses. */
+export function newChatId() {
+  const bytes = crypto.getRandomValues(new Uint8Array(16));
+  return `ses_${Array.from(bytes, (byte) => byte.toString(16).padStart(2, '0')).join('')}`;
+}

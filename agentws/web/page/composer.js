@@ -1,0 +1,175 @@
+/**
+ * The box a message is written in, and the list of commands above it.
+ *
+ * @module
+ */
+import { el } from './dom.js';
+
+/** @typedef {{name: string, summary: string}} Command */
+
+export class Composer {
+  #elements;
+  #actions;
+  /** @type {readonly Command[]} */
+  #choices = [];
+  #chosen = 0;
+  /** The text for which the list was put away. */
+  #dismissed = '';
+
+  /**
+   * @param {{form: HTMLFormElement, input: HTMLTextAreaElement, send: HTMLButtonElement, stop: HTMLButtonElement, palette: HTMLElement}} elements
+   * @param {{send: (text: string) => void, stop: () => void, commands: () => readonly Command[], lastMessage: () => string | undefined}} actions
+   */
+  constructor(elements, actions) {
+    this.#elements = elements;
+    this.#actions = actions;
+    const { form, input, stop } = elements;
+    form.addEventListener('submit', (event) => {
+      event.preventDefault();
+      this.#submit();
+    });
+    form.addEventListener('click', (event) => {
+      if (event.target === form) input.focus();
+    });
+    input.addEventListener('input', () => this.#changed());
+    input.addEventListener('keydown', (event) => this.#key(event));
+    input.addEventListener('blur', () => this.#offer([]));
+    input.addEventListener('focus', () => this.refresh());
+    stop.addEventListener('click', () => {
+      actions.stop();
+      input.focus();
+    });
+  }
+
+  /** @param {{running: boolean, stopping: boolean}} state */
+  update({ running, stopping }) {
+    const { send, stop, input } = this.#elements;
+    const empty = input.value.trim() === '';
+    if (stop.hidden === running) stop.hidden = !running;
+    stop.disabled = stopping;
+    send.disabled = empty;
+    send.hidden = running && empty;
+    send.setAttribute('aria-label', running ? 'Send when the answer is finished' : 'Send');
+    input.placeholder = running ? 'Write the next message' : 'Write a message';
+  }
+
+  /** Offers commands that fit what is written, after they have become known too. */
+  refresh() {
+    const { input } = this.#elements;
+    const typed = /^\/([^\s/]*)$/.exec(input.value)?.[1];
+    if (typed === undefined || input.value === this.#dismissed || document.activeElement !== input) return this.#offer([]);
+    this.#offer(this.#actions.commands().filter(({ name }) => name.startsWith(typed.toLowerCase())));
+  }
+
+  /** @param {string} text puts a text back that was taken, unless something else is being written */
+  restore(text) {
+    const { input } = this.#elements;
+    if (input.value === '') this.write(text);
+  }
+
+  /** @param {string} text */
+  write(text) {
+    const { input } = this.#elements;
+    input.value = text;
+    input.focus();
+    input.setSelectionRange(text.length, text.length);
+    this.#changed();
+  }
+
+  #changed() {
+    const { input } = this.#elements;
+    this.#dismissed = '';
+    if (!CSS.supports('field-sizing', 'content')) {
+      input.style.height = 'auto';
+      input.style.height = `${input.scrollHeight}px`;
+    }
+    this.refresh();
+    input.dispatchEvent(new CustomEvent('changed', { bubbles: true }));
+  }
+
+  #submit() {
+    const { input } = this.#elements;
+    const text = input.value.trim();
+    if (text === '') return;
+    this.write('');
+    this.#actions.send(text);
+  }
+
+  /** @param {KeyboardEvent} event */
+  #key(event) {
+    // While an input method composes, Enter chooses a word.
+    if (event.isComposing || event.keyCode === 229) return;
+    if (this.#choices.length > 0 && this.#paletteKey(event)) return event.preventDefault();
+    if (event.key === 'Enter' && !event.shiftKey) {
+      event.preventDefault();
+      this.#submit();
+    } else if (event.key === 'ArrowUp' && this.#elements.input.value === '') {
+      const last = this.#actions.lastMessage();
+      if (last === undefined) return;
+      event.preventDefault();
+      this.write(last);
+    }
+  }
+
+  /** @param {KeyboardEvent} event @returns {boolean} whether the list took the key */
+  #paletteKey(event) {
+    const { key, shiftKey } = event;
+    const step = { ArrowDown: 1, ArrowUp: -1 }[key];
+    if (step !== undefined) {
+      this.#chosen = (this.#chosen + step + this.#choices.length) % this.#choices.length;
+      this.#draw();
+    } else if (key === 'Escape') {
+      event.stopPropagation();
+      this.#dismissed = this.#elements.input.value;
+      this.#offer([]);
+    } else if (key === 'Tab' && !shiftKey) {
+      this.#dismissed = this.#complete();
+      this.#offer([]);
+    } else if (key === 'Enter' && !shiftKey) {
+      this.#complete();
+      this.#offer([]);
+      return false;
+    } else return false;
+    return true;
+  }
+
+  #complete() {
+    const text = `/${this.#choices[this.#chosen].name}`;
+    this.write(text);
+    return text;
+  }
+
+  /** @param {readonly Command[]} choices */
+  #offer(choices) {
+    if (choices.length === 0 && this.#choices.length === 0) return;
+    this.#choices = choices;
+    this.#chosen = Math.min(this.#chosen, Math.max(choices.length - 1, 0));
+    this.#draw();
+  }
+
+  #draw() {
+    const { palette, input } = this.#elements;
+    const options = this.#choices.map(({ name, summary }, index) =>
+      el(
+        'li',
+        {
+          id: `command-${index}`, role: 'option', 'aria-selected': String(index === this.#chosen),
+          // Before the box loses the focus, which puts the list away.
+          mousedown: (/** @type {Event} */ event) => {
+            event.preventDefault();
+            this.#chosen = index;
+            this.#complete();
+            this.#submit();
+          },
+        },
+        el('span', { class: 'command-name' }, `/${name}`), el('span', { class: 'command-summary' }, summary),
+      ),
+    );
+    palette.replaceChildren(...options);
+    palette.hidden = options.length === 0;
+    if (options.length > 0) {
+      input.setAttribute('aria-activedescendant', `command-${this.#chosen}`);
+      options[this.#chosen].scrollIntoView({ block: 'nearest' });
+    } else input.removeAttribute('aria-activedescendant');
+  }
+}

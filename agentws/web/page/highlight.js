@@ -1,0 +1,50 @@
+/**
+ * A little colour in code: comments, strings, numbers and common keywords, whatever the language. It
+ * marks ranges and leaves the elements alone, so a selection survives it.
+ *
+ * @module
+ */
+
+const WORDS =
+  'as async await break case catch class const continue def default del do elif else enum except export extends finally fn for from ' +
+  'func function global if impl import in interface is lambda let loop match mod mut new nonlocal not null None or and pass pub raise return ' +
+  'select self static struct super switch this throw trait true True false False try type typeof use var void where while with yield';
+
+/** Languages in which a hash begins a comment; elsewhere it may be a colour or a heading. */
+const HASHES = /^(py|python|rb|ruby|sh|bash|zsh|shell|console|ya?ml|toml|r|perl|makefile|dockerfile|conf|ini)?$/i;
+const PROSE = /^(text|txt|plain|markdown|md|log|output)$/i;
+
+const SHARED = String.raw`(?<comment>\/\/[^\n]*|\/\*[\s\S]*?\*\/|<!--[\s\S]*?-->@)|(?<string>"""[\s\S]*?"""|"(?:\\.|[^"\\\n])*"|'(?:\\.|[^'\\\n])*'|${'`'}(?:\\.|[^${'`'}\\])*${'`'})|(?<number>\b(?:0x[\da-fA-F]+|\d[\d_]*(?:\.\d+)?)\b)|(?<keyword>\b(?:${WORDS.replaceAll(' ', '|')})\b)`;
+const PLAIN = new RegExp(SHARED.replace('@', ''), 'g');
+const HASHED = new RegExp(SHARED.replace('@', '|(?<=^|\\s)#[^\\n]*'), 'g');
+
+const LONGEST = 50_000;
+
+/** @param {HTMLElement} code a finished block */
+export function highlight(code) {
+  const language = code.dataset.language ?? '';
+  const [text] = code.childNodes;
+  if (!('highlights' in CSS) || !(text instanceof Text) || text.length > LONGEST || PROSE.test(language)) return;
+  for (const match of text.data.matchAll(HASHES.test(language) ? HASHED : PLAIN)) {
+    const kind = Object.entries(match.groups ?? {}).find(([, found]) => found !== undefined)?.[0];
+    if (!kind) continue;
+    // Static ranges would not keep a removed block alive, but aren't painted by every browser.
+    const range = new Range();
+    range.setStart(text, match.index);
+    range.setEnd(text, match.index + match[0].length);
+    registry(kind).add(range);
+  }
+}
+
+/** @param {string} kind @returns {any} */
+function registry(kind) {
+  const name = `code-${kind}`;
+  const highlights = /** @type {any} */ (CSS).highlights;
+  if (!highlights.has(name)) highlights.set(name, new /** @type {any} */ (globalThis).Highlight());
+  return highlights.get(name);
+}
+
+/** Forgets every mark: the conversation is another one. */
+export function clearHighlights() {
+  /** @type {any} */ (CSS).highlights?.clear();
+}

@@ -1,0 +1,130 @@
+/**
+ * The conversation on the page: a keyed list, changed where it differs, that keeps to its end unless
+ * the reader has scrolled away.
+ *
+ * @module
+ */
+import { setText } from './dom.js';
+import { clearHighlights } from './highlight.js';
+import { itemsOf } from './items.js';
+import { views } from './views.js';
+
+/** How near to the end counts as at the end, in pixels. */
+const NEAR = 80;
+
+export class Transcript {
+  #elements;
+  #actions;
+  /** @type {Map<string, {view: import('./views.js').View, kind: string, item: any}>} */
+  #shown = new Map();
+  /** @type {string | null} the answer that was announced last, or was there when the page came */
+  #announced = null;
+  #fresh = true;
+  #stuck = true;
+
+  /**
+   * @param {{list: HTMLElement, scroller: HTMLElement, jump: HTMLElement, announcer: HTMLElement}} elements
+   * @param {import('./views.js').Actions} actions
+   */
+  constructor(elements, actions) {
+    this.#elements = elements;
+    this.#actions = actions;
+    const { scroller, jump, list } = elements;
+    scroller.addEventListener('scroll', () => this.#noteScroll(), { passive: true });
+    jump.addEventListener('click', () => this.toEnd(true));
+    // Fonts, folds and the keyboard change heights without any change of the conversation.
+    new ResizeObserver(() => this.#keepEnd()).observe(list);
+    new ResizeObserver(() => this.#keepEnd()).observe(scroller);
+  }
+
+  /** @param {import('../client.js').ChatSnapshot} snapshot @param {Set<string>} hidden @param {Node} empty shown when there is nothing */
+  update(snapshot, hidden, empty) {
+    const items = itemsOf(snapshot, hidden);
+    const { list } = this.#elements;
+    const nodes = items.map((item) => this.#show(item));
+    if (nodes.length === 0) nodes.push(/** @type {any} */ (empty));
+    this.#forget(new Set(items.map(({ key }) => key)));
+    place(list, nodes);
+    list.setAttribute('aria-busy', String(snapshot.run !== null));
+    this.#announce(snapshot);
+    this.#keepEnd();
+  }
+
+  /** Another conversation begins. */
+  clear() {
+    this.#shown.clear();
+    this.#elements.list.replaceChildren();
+    clearHighlights();
+    this.#announced = null;
+    this.#fresh = true;
+    this.#stuck = true;
+  }
+
+  /** @param {boolean} [smoothly] */
+  toEnd(smoothly = false) {
+    const { scroller } = this.#elements;
+    this.#stuck = true;
+    const calm = matchMedia('(prefers-reduced-motion: reduce)').matches;
+    scroller.scrollTo({ top: scroller.scrollHeight, behavior: smoothly && !calm ? 'smooth' : 'instant' });
+  }
+
+  /** @param {import('./items.js').Item} item @returns {HTMLElement} */
+  #show(item) {
+    let known = this.#shown.get(item.key);
+    if (known?.kind !== item.kind) {
+      known = { view: views[item.kind](item, this.#actions), kind: item.kind, item: null };
+      known.view.element.dataset.key = item.key;
+      this.#shown.set(item.key, known);
+    }
+    if (!known.item || !same(known.item, item)) known.view.update(item);
+    known.item = item;
+    return known.view.element;
+  }
+
+  /** @param {Set<string>} kept */
+  #forget(kept) {
+    for (const key of this.#shown.keys()) {
+      if (!kept.has(key)) this.#shown.delete(key);
+    }
+  }
+
+  /** Finished answers only: a screen reader that is told every word says none. @param {import('../client.js').ChatSnapshot} snapshot */
+  #announce({ messages, position }) {
+    const last = messages.findLast(({ role, status, text }) => role === 'assistant' && status !== 'streaming' && text !== '');
+    const news = last && last.id !== this.#announced;
+    if (news && !this.#fresh) setText(this.#elements.announcer, last.text);
+    this.#announced = last?.id ?? this.#announced;
+    if (position !== null) this.#fresh = false;
+  }
+
+  #noteScroll() {
+    const { scroller, jump } = this.#elements;
+    const left = scroller.scrollHeight - scroller.clientHeight - scroller.scrollTop;
+    this.#stuck = left < NEAR;
+    jump.hidden = this.#stuck;
+  }
+
+  #keepEnd() {
+    const { scroller, jump } = this.#elements;
+    if (this.#stuck) scroller.scrollTop = scroller.scrollHeight;
+    jump.hidden = this.#stuck;
+  }
+}
+
+/** @param {any} left @param {any} right items, whose parts are immutable */
+function same(left, right) {
+  return Object.keys(right).every((name) => left[name] === right[name]);
+}
+
+/** Puts `nodes` into `list` and moves none that is in its place already. @param {HTMLElement} list @param {Node[]} nodes */
+function place(list, nodes) {
+  const wanted = new Set(nodes);
+  for (const child of [...list.childNodes]) {
+    if (!wanted.has(child)) child.remove();
+  }
+  let next = list.firstChild;
+  for (const node of nodes) {
+    if (node === next) next = next?.nextSibling ?? null;
+    else list.insertBefore(node, next);
+  }
+}
