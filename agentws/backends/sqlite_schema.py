@@ -90,6 +90,8 @@ def connect_reader(path: str, *, busy_timeout: float) -> sqlite3.Connection:
     with translated():
         connection = sqlite3.connect(path, timeout=busy_timeout, isolation_level=None)
         connection.execute("PRAGMA query_only = ON")
+        # Files are opened at the first look: now, while they are those the writer has.
+        connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
     return connection
 
 

@@ -108,7 +108,8 @@ STEPS = st.lists(
         st.tuples(st.just("lease"), st.sampled_from("ab")),
         st.tuples(st.just("release"), st.sampled_from("ab")),
     ),
-    max_size=25,
+    min_size=8,
+    max_size=40,
 )
 
 
@@ -116,7 +117,7 @@ class ModelRules(StoreFixtures):
     """Random steps, each compared with the model's."""
 
     @settings(
-        max_examples=60,
+        max_examples=100,
         deadline=None,
         database=None,
         # One store serves all examples: each makes its own session. The suite is inherited.
@@ -132,6 +133,7 @@ class ModelRules(StoreFixtures):
     ) -> None:
         session, model = await begin(store), LogModel()
         comparison = _Comparison(store, session, model)
+        await comparison.append(6, None, None, 0)
         for name, *arguments in steps:
             await getattr(comparison, str(name))(*arguments)
             head = await store.head(session)

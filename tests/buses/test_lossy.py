@@ -1,0 +1,38 @@
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+import pytest
+
+from agentws.backends.local import LocalBus
+from agentws.testing.contracts import BusContract
+from agentws.testing.faults import LossyBus
+
+
+class TestLossyBus(BusContract):
+    @pytest.fixture
+    async def bus(self) -> AsyncIterator[LossyBus]:
+        bus = LossyBus(LocalBus(), drop=0.5, seed=1)
+        await bus.open()
+        yield bus
+        await bus.close()
+
+
+def heard_through(bus: LossyBus) -> list[bytes]:
+    heard: list[bytes] = []
+    bus.subscribe("c", lambda _, payload: heard.append(payload))
+    for number in range(100):
+        bus.publish("c", b"%d" % number)
+    assert bus.lost == bus.published - len(heard)
+    return heard
+
+
+def test_a_seed_names_what_is_lost() -> None:
+    heard = heard_through(LossyBus(LocalBus(), drop=0.5, seed=3))
+    assert heard == heard_through(LossyBus(LocalBus(), drop=0.5, seed=3))
+    assert heard != heard_through(LossyBus(LocalBus(), drop=0.5, seed=4))
+
+
+def test_it_loses_all_or_nothing_when_asked() -> None:
+    assert heard_through(LossyBus(LocalBus())) == []
+    assert len(heard_through(LossyBus(LocalBus(), drop=0))) == 100

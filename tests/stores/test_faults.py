@@ -1,0 +1,80 @@
+"""The faulty backends: transparent while nothing fails, and exact when something does."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import pytest
+
+from agentws.backends.memory import MemoryStore
+from agentws.errors import StorageFull, Unavailable
+from agentws.store import Key
+from agentws.testing.contract_base import begin, event, events, eventually
+from agentws.testing.contracts import StoreContract
+from agentws.testing.faults import FaultyStore, SlowStore
+
+
+class TestFaultyStoreWithoutFaults(StoreContract):
+    @pytest.fixture
+    async def store(self) -> AsyncIterator[FaultyStore]:
+        yield FaultyStore(MemoryStore())
+
+
+class TestSlowStore(StoreContract):
+    @pytest.fixture
+    async def store(self) -> AsyncIterator[SlowStore]:
+        yield SlowStore(MemoryStore())
+
+
+async def test_fails_as_often_as_asked() -> None:
+    store = FaultyStore(MemoryStore(), fail_on="append", times=2, error=StorageFull)
+    session = await begin(store)
+    for _ in range(2):
+        with pytest.raises(StorageFull):
+            await store.append(session, [event(1)])
+    assert (await store.append(session, [event(1)])).position.seq == 1
+    assert store.calls["append"] == 3
+
+
+async def test_fails_until_healed() -> None:
+    store = FaultyStore(MemoryStore())
+    session = await begin(store)
+    store.fail({"read", "head"})
+    for _ in range(3):
+        with pytest.raises(Unavailable):
+            await store.read(session)
+        with pytest.raises(Unavailable):
+            await store.head(session)
+    store.heal()
+    assert list(await store.read(session)) == []
+
+
+async def test_an_acknowledgement_can_be_lost() -> None:
+    store = FaultyStore(MemoryStore(), fail_on="append", after=True)
+    session = await begin(store)
+    with pytest.raises(Unavailable):
+        await store.append(session, events(1, 2), key=Key("m1", "d1"))
+    again = await store.append(session, events(1, 2), key=Key("m1", "d1"))
+    assert (again.duplicate, again.position.seq) == (True, 2)
+
+
+async def test_a_slow_store_can_be_held() -> None:
+    store = SlowStore(MemoryStore(), slow_on="append")
+    session = await begin(store)
+    store.pause()
+    append = asyncio.ensure_future(store.append(session, [event(1)]))
+
+    async def held() -> bool:
+        return store.waiting == 1
+
+    await eventually(held)
+    assert list(await store.read(session)) == []
+    store.resume()
+    await append
+    assert len(await store.read(session)) == 1
+
+
+def test_it_says_what_the_wrapped_store_promises() -> None:
+    store = FaultyStore(MemoryStore())
+    assert (store.scope, store.durability) == ("process", "process")
