@@ -119,9 +119,11 @@ class RunSequence:
 
     # What the agent yields
 
-    def text(self, delta: str) -> list[Event]:
-        """A stretch of the answer's text; opens a message for it when none is open."""
-        return self._chunk(Kind.TEXT, None, delta, e.TextMessageStart)
+    def begin_text(self) -> tuple[list[Event], str]:
+        """Opens a message for text; returns the events that does, and the message's id."""
+        opening = self._chunk(Kind.TEXT, None, None, e.TextMessageStart)
+        assert self._lane is not None
+        return opening, self._lane.id
 
     def admit(self, event: Event) -> list[Event]:
         """``event`` as explicit events in a legal order; raises InvalidEvent if it has no place."""

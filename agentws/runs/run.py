@@ -182,8 +182,10 @@ class Run:
         if open_text is not None:
             self.writer.say(open_text, delta)
         elif delta:
-            for event in self._sequence.text(delta):
+            opening, message = self._sequence.begin_text()
+            for event in opening:
                 self.writer.put(event)
+            self.writer.say(message, delta)
 
     def _put(self, event: Event) -> None:
         try:
