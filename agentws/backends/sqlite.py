@@ -9,10 +9,11 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import partial
 from itertools import groupby
-from typing import Any, Literal, TypeVar, cast
+from typing import Any, ClassVar, Literal, TypeVar, cast
 
 from ..errors import AgentwsError, StorageFull, Unavailable
 from ..protocol.codec import Record
+from ..protocol.frames import Durability
 from ..protocol.messages import Metadata
 from ..protocol.position import Position
 from ..store import PAGE, Appended, Head, Key, Lease, SessionInfo, Store
@@ -34,13 +35,14 @@ class SQLiteStore(Store):
     What waits to be written is committed together: a busy store costs one sync per group.
 
     ``synchronous`` is SQLite's: with ``FULL`` an append that returned survives a power cut; with
-    ``NORMAL`` it survives the process, while a power cut may cost the newest appends.
+    ``NORMAL`` it survives a killed process, while a power cut may cost the newest appends: so the
+    durability is then called ``process``.
     ``busy_timeout``: seconds to wait for another process's lock before a call is Unavailable.
     ``clock`` gives seconds since the epoch; leases expire by it.
     """
 
     scope = "host"
-    durability = "disk"
+    durability: ClassVar[Durability] = "disk"
 
     def __init__(
         self,
@@ -52,6 +54,8 @@ class SQLiteStore(Store):
     ) -> None:
         if synchronous not in ("NORMAL", "FULL", "EXTRA"):
             raise ValueError("synchronous is NORMAL, FULL or EXTRA")
+        if synchronous == "NORMAL":
+            self.durability = "process"  # type: ignore[misc]
         self._path = os.path.abspath(path)
         self._synchronous = synchronous
         self._busy_timeout = busy_timeout

@@ -40,6 +40,7 @@ MIGRATIONS: Final[tuple[tuple[str, ...], ...]] = (
         )
         """,
         "CREATE INDEX session_owner ON session (owner, updated)",
+        "CREATE INDEX session_updated ON session (updated)",
         "CREATE INDEX session_unsettled ON session (log) WHERE seq > settled",
         """
         CREATE TABLE event (

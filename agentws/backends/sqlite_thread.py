@@ -40,7 +40,11 @@ def translated() -> Iterator[None]:
     try:
         yield
     except sqlite3.Error as error:
-        code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+        code = getattr(error, "sqlite_errorcode", None)
+        if code is None:
+            # Not SQLite's word but the module's, about how it was called.
+            raise
+        code &= 0xFF
         if code == sqlite3.SQLITE_FULL:
             raise StorageFull() from error
         raise Unavailable(_SENTENCES.get(code, "The database failed.")) from error

@@ -36,7 +36,7 @@ def path(tmp_path: Path) -> Path:
 
 @pytest.fixture
 async def store(path: Path) -> AsyncIterator[SQLiteStore]:
-    store = SQLiteStore(path, busy_timeout=0.3)
+    store = SQLiteStore(path)
     await store.open()
     yield store
     await store.close()
@@ -166,7 +166,9 @@ async def test_what_is_not_a_database_is_refused(path: Path, tmp_path: Path) -> 
     assert "can't be opened" in await refusal(tmp_path / "nowhere" / "sessions.db")
 
 
-def test_synchronous_is_one_of_sqlites(path: Path) -> None:
+def test_durability_is_what_synchronous_makes_it(path: Path) -> None:
+    assert SQLiteStore(path).durability == "disk"
+    assert SQLiteStore(path, synchronous="NORMAL").durability == "process"
     with pytest.raises(ValueError, match="synchronous"):
         SQLiteStore(path, synchronous="OFF; DROP")  # type: ignore[arg-type]
 
@@ -273,8 +275,10 @@ async def test_the_reading_connection_cannot_write(store: SQLiteStore) -> None:
 
 
 async def test_a_lock_is_waited_for_within_bounds_off_the_loop(
-    path: Path, store: SQLiteStore
+    path: Path,
 ) -> None:
+    store = SQLiteStore(path, busy_timeout=1.0)
+    await store.open()
     session, records = await filled(store, 2)
     gaps = []
     with locked(path):
@@ -287,9 +291,10 @@ async def test_a_lock_is_waited_for_within_bounds_off_the_loop(
                 assert list(await store.read(session)) == records
         with pytest.raises(Unavailable, match="locked"):
             await append
-    assert sum(gaps) > 0.2
-    assert max(gaps) < 0.2
+    assert sum(gaps) > 0.8
+    assert max(gaps) < 0.5
     assert (await store.append(session, [event(3)])).position.seq == 3
+    await store.close()
 
 
 async def test_a_full_disk_refuses_writes_and_recovers(store: SQLiteStore) -> None:
