@@ -1,0 +1,64 @@
+"""The Python client.
+
+    from agentws.client import connect
+
+    async with connect("ws://localhost:8000/ws/chat") as chat:
+        async for event in chat.send("hi"):
+            ...
+
+The same guarantees as the browser client: it reconnects, resumes where it was, sends again what was
+not accepted, and neither loses nor doubles anything.
+"""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Awaitable, Mapping
+
+from .chat import Chat, Token
+from .connection import Timing
+from .errors import ChatClosed, Disconnected, MessageWithdrawn, Refused, RunCancelled, RunFailed
+from .transport import Opening, OpenTransport, Transport, TransportClosed
+from .turn import Turn
+from .updates import ConnectionChange, LogEvent, LogReset, Update
+from .websocket import open_websocket
+
+
+def connect(
+    url: str,
+    *,
+    session: str | None = None,
+    after: str | None = None,
+    agent: str | None = None,
+    token: Token | None = None,
+    headers: Mapping[str, str] | None = None,
+    ssl_context: ssl.SSLContext | None = None,
+    connect_timeout: float = 10.0,
+) -> Chat:
+    """A chat with the agent at ``url``, to be used as ``async with``.
+
+    ``session`` is the session to follow (absent: a new one) and ``after`` a position to go on from
+    (absent: from the beginning). ``token`` is a bearer token, or a callable, sync or async, that is
+    asked for one before every connection. ``connect_timeout``, in seconds, bounds entering; once
+    connected, the chat tries for ever.
+
+    Entering raises Disconnected when there is no server within that time, BadRequest for what is
+    not an address, and what the server refuses with (Unauthenticated, Forbidden, NotFound, ...).
+    """
+
+    def open_transport(opening: Opening) -> Awaitable[Transport]:
+        return open_websocket(url, opening, headers=headers, ssl_context=ssl_context)
+
+    return Chat(
+        open_transport,
+        session=session,
+        after=after,
+        agent=agent,
+        token=token,
+        connect_timeout=connect_timeout,
+    )
+
+
+__all__ = ["Chat", "ChatClosed", "ConnectionChange", "Disconnected", "LogEvent", "LogReset"]
+__all__ += ["MessageWithdrawn", "OpenTransport", "Opening", "Refused", "RunCancelled", "RunFailed"]
+__all__ += ["Timing", "Token", "Transport", "TransportClosed", "Turn", "Update", "connect"]

@@ -1,0 +1,125 @@
+"""The part of a session's log that has been applied here, and where to go on."""
+
+from __future__ import annotations
+
+import msgspec
+
+from ..protocol.codec import decode_event
+from ..protocol.events import AnyEvent
+from ..protocol.fold import Fold
+from ..protocol.frames import EventFrame, Welcome
+from ..protocol.position import Position, parse_position
+from .updates import LogEvent, LogReset
+
+
+class AnotherLog(Exception):
+    """Events of another log came unannounced: what is known can't be continued."""
+
+
+class Log:
+    """A cursor and the fold of what it has passed: every event once, however often it comes.
+
+    ``after`` resumes at a position of an earlier life; the fold then knows only what came later.
+    """
+
+    def __init__(self, after: str | None = None) -> None:
+        self.fold = Fold()
+        self.position = None if after is None else parse_position(after)
+        self._whole = after is None
+        self._head: Position | None = None
+        self._snapshot_due = False
+        self._snapshot_seq: int | None = None
+        self._reason: str | None = None
+
+    def __repr__(self) -> str:
+        return f"<Log {self.position or 'nowhere'}>"
+
+    @property
+    def after(self) -> str | None:
+        """Where to resume. Nowhere while a snapshot is owed: half of one must not pass as whole."""
+        return None if self.position is None or self._snapshot_due else str(self.position)
+
+    @property
+    def caught_up(self) -> bool:
+        """Everything that was there when the connection opened has been applied."""
+        here, head = self.position, self._head
+        return (
+            here is not None
+            and head is not None
+            and not self._snapshot_due
+            and here.epoch == head.epoch
+            and here.seq >= head.seq
+        )
+
+    def knows(self, position: Position) -> bool:
+        """Whether the fold has taken in what the log has at ``position``."""
+        here = self.position
+        return (
+            self._whole
+            and here is not None
+            and not self._snapshot_due
+            and here.epoch == position.epoch
+            and here.seq >= position.seq
+        )
+
+    def welcome(self, frame: Welcome) -> LogReset | None:
+        """Takes note of how the log goes on; says so where it begins anew at once."""
+        self._head = parse_position(frame.head)
+        self._snapshot_seq = None
+        self._snapshot_due = frame.resume == "snapshot"
+        self._reason = frame.reason
+        if frame.resume != "new":
+            return None
+        known = self.position is not None
+        self._restart(self._head)
+        return LogReset(frame.reason) if known else None
+
+    def take(self, frame: EventFrame) -> tuple[LogEvent | None, LogReset | None]:
+        """Applies one event frame; also says whether the log began anew with it.
+
+        No event when it was here before or its type is not known. Raises AnotherLog; the next
+        connection then begins with a snapshot.
+        """
+        position = parse_position(frame.id)
+        reset: LogReset | None = None
+        if self._snapshot_due:
+            reset = LogReset(self._reason) if self.position is not None else None
+            self._restart(position)
+            self._snapshot_seq = position.seq
+        elif not self._is_next(position, frame):
+            return None, None
+        else:
+            self._advance(position)
+        event = _known(frame)
+        if event is None:
+            return None, reset
+        self.fold.apply(event, frame.run)
+        return LogEvent(frame.id, frame.run, event), reset
+
+    def _is_next(self, position: Position, frame: EventFrame) -> bool:
+        here = self.position
+        if here is None:
+            return True
+        if position.epoch != here.epoch:
+            self._snapshot_due = True
+            raise AnotherLog
+        # What a snapshot consists of shares the position that it stands for.
+        part = frame.run is None and self._snapshot_seq == here.seq
+        return position.seq > here.seq or part
+
+    def _advance(self, position: Position) -> None:
+        if self.position is None or position.seq > self.position.seq:
+            self.position = position
+
+    def _restart(self, position: Position) -> None:
+        self.fold = Fold()
+        self.position = position
+        self._whole = True
+        self._snapshot_due = False
+
+
+def _known(frame: EventFrame) -> AnyEvent | None:
+    try:
+        return decode_event(frame.event)
+    except msgspec.ValidationError:
+        return None

@@ -1,0 +1,134 @@
+"""The transport over a real network, by the ``websockets`` library."""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Final
+from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
+
+from websockets.asyncio.client import ClientConnection
+from websockets.asyncio.client import connect as open_connection
+from websockets.exceptions import (
+    ConnectionClosed,
+    InvalidHandshake,
+    InvalidMessage,
+    InvalidStatus,
+    InvalidURI,
+)
+from websockets.typing import Subprotocol
+
+from ..errors import BadRequest
+from ..protocol.frames import NATIVE
+from .transport import Opening, TransportClosed
+
+# A snapshot or a long replay comes as one message; the server bounds what a run may append.
+MAX_MESSAGE_SIZE: Final = 64 * 1024 * 1024
+# A peer that does not answer a close is not worth more waiting.
+CLOSE_TIMEOUT: Final = 2.0
+_SCHEMES: Final = {"http": "ws", "https": "wss", "ws": "ws", "wss": "wss"}
+
+
+class WebSocketTransport:
+    """An open WebSocket."""
+
+    def __init__(self, connection: ClientConnection) -> None:
+        self._connection = connection
+
+    async def send(self, text: str, /) -> None:
+        with _closing():
+            await self._connection.send(text)
+
+    async def recv(self) -> str | bytes:
+        with _closing():
+            return await self._connection.recv()
+
+    async def close(self) -> None:
+        await self._connection.close()
+
+
+async def open_websocket(
+    url: str,
+    opening: Opening,
+    *,
+    headers: Mapping[str, str] | None = None,
+    ssl_context: ssl.SSLContext | None = None,
+) -> WebSocketTransport:
+    """Opens ``url``. Raises TransportClosed, or BadRequest for what is not an address."""
+    # Keepalive and the deadline for opening are the chat's, which can tell a slow server from a
+    # dead one; compression costs both sides more than it saves on small frames.
+    with _opening():
+        connection = await open_connection(
+            address(url, opening),
+            subprotocols=[Subprotocol(one) for one in opening.subprotocols],
+            additional_headers=headers,
+            ssl=ssl_context,
+            compression=None,
+            open_timeout=None,
+            ping_interval=None,
+            close_timeout=CLOSE_TIMEOUT,
+            max_size=MAX_MESSAGE_SIZE,
+        )
+    if connection.subprotocol != NATIVE:
+        await connection.close()
+        raise TransportClosed(
+            4400, f"This server does not speak {NATIVE} at {url}.", retryable=False
+        )
+    return WebSocketTransport(connection)
+
+
+def address(url: str, opening: Opening) -> str:
+    """``url`` as a WebSocket address that asks for ``opening``; raises BadRequest."""
+    try:
+        parts = urlsplit(url)
+        scheme = _SCHEMES[parts.scheme]
+        if not parts.hostname or (parts.port or 0) < 0:
+            raise ValueError(url)
+    except (KeyError, ValueError) as error:
+        raise BadRequest(
+            f"This is not an address to chat with: {url}",
+            expected="ws://, wss://, http:// or https:// and a host",
+        ) from error
+    query = urlencode([*parse_qsl(parts.query, keep_blank_values=True), *opening.query.items()])
+    return urlunsplit((scheme, parts.netloc, parts.path, query, ""))
+
+
+@contextmanager
+def _closing() -> Iterator[None]:
+    try:
+        yield
+    except ConnectionClosed as closed:
+        received = closed.rcvd
+        code, reason = (received.code, received.reason) if received else (1006, "")
+        raise TransportClosed(code, reason) from closed
+
+
+@contextmanager
+def _opening() -> Iterator[None]:
+    """Tells what may pass (a server that restarts) from what will not (a wrong address)."""
+    try:
+        yield
+    except InvalidURI as error:
+        raise BadRequest(f"This is not an address to chat with: {error.uri}") from error
+    except InvalidStatus as error:
+        raise _refused(error) from error
+    except InvalidMessage as error:
+        raise TransportClosed(1006, "The server hung up during the handshake.") from error
+    except InvalidHandshake as error:
+        raise TransportClosed(4400, f"No WebSocket there: {error}", retryable=False) from error
+    except ssl.SSLCertVerificationError as error:
+        raise TransportClosed(1015, str(error), retryable=False) from error
+    except OSError as error:
+        raise TransportClosed(1006, str(error) or "The server can't be reached.") from error
+
+
+def _refused(error: InvalidStatus) -> TransportClosed:
+    status = error.response.status_code
+    header = error.response.headers.get("Retry-After", "")
+    return TransportClosed(
+        4000 + status,
+        f"The server answered {status} to the handshake.",
+        retryable=status in (408, 425, 429) or status >= 500,
+        retry_after=float(header) if header.isdecimal() else None,
+    )

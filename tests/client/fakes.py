@@ -1,0 +1,264 @@
+"""A server without a network: a log, the opening rules of the wire, and faults on demand."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+from agentws.client import Chat, Opening, Timing, TransportClosed
+from agentws.protocol import events as e
+from agentws.protocol import frames as f
+from agentws.protocol import messages as m
+from agentws.protocol.codec import Record, encode_event, event_frame, extend
+from agentws.protocol.fold import Fold
+from agentws.protocol.position import GENESIS, Position, parse_position
+
+FAST = Timing(opening=5.0, answer=0.05, stable=10.0, base=0.001, cap=0.002)
+LIMITS = f.FrameLimits(max_message_size=65536, max_queued=10, message_rate=20.0)
+
+
+class FakeTransport:
+    """One connection. ``inbox`` is what the client will receive, a close among it."""
+
+    def __init__(self, server: FakeServer, opening: Opening) -> None:
+        self.server = server
+        self.opening = opening
+        self.inbox: asyncio.Queue[str | bytes | TransportClosed] = asyncio.Queue()
+        self.sent: list[dict[str, Any]] = []
+        self.closed = False
+        self.silent = False
+        self.delivered = 0
+        self.drop_at: int | None = None
+
+    async def send(self, text: str) -> None:
+        if self.silent:
+            return
+        if self.closed:
+            raise TransportClosed()
+        frame = json.loads(text)
+        self.sent.append(frame)
+        self.server.receive(self, frame)
+
+    async def recv(self) -> str | bytes:
+        if self.silent:
+            await asyncio.Event().wait()
+        message = await self.inbox.get()
+        if isinstance(message, TransportClosed):
+            self.closed = True
+            raise message
+        return message
+
+    async def close(self) -> None:
+        self.closed = True
+        self.server.connections.discard(self)
+
+    # What the server does with it
+
+    def push(self, *frames: bytes | f.ControlFrame) -> None:
+        for frame in frames:
+            if self.closed:
+                return
+            data = frame if isinstance(frame, bytes) else f.encode_frame(frame)
+            self.inbox.put_nowait(data.decode())
+            if self.server.duplicates and data.startswith(b'{"id"'):
+                self.inbox.put_nowait(data.decode())
+            self.delivered += 1
+            if self.drop_at is not None and self.delivered >= self.drop_at:
+                self.drop()
+
+    def drop(self, code: int = 1006, reason: str = "") -> None:
+        self.server.connections.discard(self)
+        self.inbox.put_nowait(TransportClosed(code, reason))
+        self.closed = True
+
+
+Script = Callable[[str], Sequence[e.AnyEvent]]
+
+
+def echo(text: str) -> Sequence[e.AnyEvent]:
+    words: list[e.AnyEvent] = [e.TextMessageStart("msg_of_" + text, role="assistant")]
+    words += [
+        e.TextMessageContent(message_id="msg_of_" + text, delta=word + " ") for word in text.split()
+    ]
+    return [*words, e.TextMessageEnd("msg_of_" + text)]
+
+
+class FakeServer:
+    """One session. Answers every message by ``script`` as soon as it arrives."""
+
+    def __init__(self, script: Script = echo) -> None:
+        self.script = script
+        self.epoch = "ep1"
+        self.records: list[Record] = []
+        self.head = Position(self.epoch, 0, GENESIS)
+        self.known: dict[str, Position] = {}
+        self.session = "ses_fake"
+        self.made = False
+        self.heartbeat = 30.0
+        self.connections: set[FakeTransport] = set()
+        self.openings: list[Opening] = []
+        self.transports: list[FakeTransport] = []
+        self.frames: list[dict[str, Any]] = []
+        self.drops: list[int] = []
+        self.duplicates = False
+        self.answering = True
+        self.trimmed = 0
+        self.welcome_patch: dict[str, Any] = {}
+        self.refuse: Callable[[int], TransportClosed | None] = lambda attempt: None
+        self.reply: Callable[[dict[str, Any]], list[f.ControlFrame] | None] = lambda frame: None
+
+    async def open(self, opening: Opening) -> FakeTransport:
+        self.openings.append(opening)
+        if (closed := self.refuse(len(self.openings))) is not None:
+            raise closed
+        transport = FakeTransport(self, opening)
+        self.transports.append(transport)
+        self.connections.add(transport)
+        if self.drops:
+            transport.drop_at = self.drops.pop(0)
+        self.welcome(transport)
+        return transport
+
+    def chat(self, **options: Any) -> Chat:
+        options.setdefault("timing", FAST)
+        return Chat(self.open, **options)
+
+    # The opening
+
+    def welcome(self, transport: FakeTransport) -> None:
+        after = transport.opening.after
+        resume, reason = self.judge(after)
+        self.made = True
+        frame = {
+            "type": "welcome",
+            "protocol": "agentws.v1",
+            "connection": f"con_{len(self.openings)}",
+            "session": self.session,
+            "head": str(self.head),
+            "resume": resume,
+            "reason": reason,
+            "agent": "agent",
+            "agents": ["agent"],
+            "heartbeat": self.heartbeat,
+            "limits": json.loads(f.encode_frame(LIMITS)),  # type: ignore[arg-type]
+            **self.welcome_patch,
+        }
+        kept = {name: value for name, value in frame.items() if value is not None}
+        transport.push(json.dumps(kept).encode())
+        match resume:
+            case "replay":
+                assert after is not None
+                self.replay(transport, parse_position(after).seq)
+            case "snapshot":
+                self.snapshot(transport)
+
+    def judge(self, after: str | None) -> tuple[f.Resume, str | None]:
+        if not self.made:
+            return "new", None
+        if after is None:
+            return "snapshot", "no_position"
+        position = parse_position(after)
+        if position.epoch != self.epoch:
+            return "snapshot", "epoch"
+        if position.seq < self.trimmed:
+            return "snapshot", "trimmed"
+        return "replay", None
+
+    def replay(self, transport: FakeTransport, seq: int) -> None:
+        for record in self.records:
+            if record.seq > seq:
+                transport.push(event_frame(self.epoch, record))
+
+    def snapshot(self, transport: FakeTransport) -> None:
+        """As of before the run going on, in one message; then that run."""
+        base = self.base()
+        before = [record for record in self.records if record.seq <= base]
+        fold = Fold().apply_all(before)
+        record = before[-1] if before else Record(0, GENESIS, b"")
+        parts: list[e.AnyEvent] = [e.MessagesSnapshot(fold.messages)]
+        if fold.state is not None:
+            parts.append(e.StateSnapshot(fold.state))
+        parts += fold.outline.queue.values()
+        framed = [
+            event_frame(self.epoch, record._replace(data=encode_event(part))) for part in parts
+        ]
+        transport.push(b"[%b]" % b",".join(framed))
+        self.replay(transport, base)
+
+    def base(self) -> int:
+        fold, base = Fold(), 0
+        for record in self.records:
+            fold.apply_all([record])
+            base = record.seq if fold.outline.run is None else base
+        return base
+
+    # The log
+
+    def append(self, *events: e.AnyEvent, run: str | None = None) -> Position:
+        records = extend(self.head, [encode_event(event, run=run) for event in events])
+        self.records += records
+        self.head = Position(self.epoch, records[-1].seq, records[-1].tag)
+        for record in records:
+            for transport in tuple(self.connections):
+                transport.push(event_frame(self.epoch, record))
+        return self.head
+
+    def lose_everything(self, epoch: str = "ep2") -> None:
+        self.epoch = epoch
+        self.records, self.known = [], {}
+        self.head = Position(epoch, 0, GENESIS)
+
+    def start(self, id: str, text: str) -> str:
+        run = f"run_of_{id}"
+        message = m.UserMessage(id, text)
+        given = m.RunAgentInput(self.session, run, [message])
+        self.append(e.RunStarted(self.session, run, input=given), run=run)
+        return run
+
+    def finish(self, run: str, outcome: m.RunOutcome | None = None) -> None:
+        self.append(e.RunFinished(self.session, run, outcome=outcome), run=run)
+
+    def answer(self, id: str, text: str) -> None:
+        run = self.start(id, text)
+        for event in self.script(text):
+            self.append(event, run=run)
+        self.finish(run)
+
+    # Frames of the client
+
+    def receive(self, transport: FakeTransport, frame: dict[str, Any]) -> None:
+        self.frames.append(frame)
+        if (replies := self.reply(frame)) is not None:
+            transport.push(*replies)
+            return
+        match frame:
+            case {"type": "ping"}:
+                transport.push(f.Pong())
+            case {"type": "send", "id": str(id)}:
+                self.accept(transport, id, frame["content"])
+            case {"type": "command", "id": str(id), "name": name}:
+                transport.push(f.Notice(content=f"did {name}", level="info", reply=id))
+            case {"id": str(id)}:
+                transport.push(f.Accepted(reply=id, position=str(self.head), durability="disk"))
+
+    def accept(self, transport: FakeTransport, id: str, text: str) -> None:
+        known = self.known.get(id)
+        if known is not None:
+            transport.push(
+                f.Accepted(reply=id, position=str(known), durability="disk", duplicate=True)
+            )
+            return
+        at = self.append(e.MessageAccepted(m.UserMessage(id, text), "queue"))
+        self.known[id] = at
+        transport.push(f.Accepted(reply=id, position=str(at), durability="disk"))
+        if self.answering:
+            self.answer(id, text)
+
+    def sent(self, kind: str) -> list[dict[str, Any]]:
+        return [frame for frame in self.frames if frame["type"] == kind]
+
+
+def types(events: Iterable[e.Event]) -> list[str]:
+    return [str(event.__struct_config__.tag) for event in events]
