@@ -129,13 +129,17 @@ export interface Log {
   shared: any;
   title: string | null;
   agent: string | null;
+  /** Where older messages end that a snapshot left out. */
+  earlier: number | null;
+  /** A snapshot was the last that came: more of it may stand at the same position. */
+  restated: boolean;
   /** Messages that AG-UI chunks continue without naming them. */
   lane: { text?: string; reasoning?: string; tool?: string };
 }
 
 export type ConnectionState = 'connecting' | 'open' | 'reconnecting' | 'offline' | 'closed';
 
-export interface ChatSnapshot extends Omit<Log, 'lane'> {
+export interface ChatSnapshot extends Omit<Log, 'lane' | 'restated'> {
   connection: ConnectionState;
   /** How many attempts have failed since the connection was last stable. */
   attempt: number;

@@ -30,6 +30,8 @@ class Page {
   #frame = 0;
   /** @type {import('./page/chats.js').Chat[]} */
   #listed = [];
+  /** @type {string | null} */
+  #listedFor = null;
   #empty = emptyView();
   #transcript;
   #composer;
@@ -57,7 +59,6 @@ class Page {
     );
     this.#listen();
     this.#chat = this.#follow(sessionOfAddress() ?? rememberedChats()[0]?.id ?? newChatId(), 'replace');
-    void this.#list();
   }
 
   #listen() {
@@ -126,6 +127,7 @@ class Page {
     drawConnection(snapshot);
     drawBanner(snapshot, { retry: () => this.#chat.reconnect(), fresh: () => this.#leave() });
     this.#drawTitle(snapshot);
+    void this.#list(snapshot);
   }
 
   /** @param {ChatSnapshot} snapshot */
@@ -138,7 +140,10 @@ class Page {
     else if (byId('sessions').dataset.session !== session) this.#drawChats();
   }
 
-  async #list() {
+  /** Only a person who is known has chats on the server. @param {ChatSnapshot} snapshot */
+  async #list({ identity }) {
+    if (identity === this.#listedFor) return;
+    this.#listedFor = identity;
     this.#listed = await listedChats();
     this.#drawChats();
   }

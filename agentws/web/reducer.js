@@ -30,7 +30,9 @@ export const emptyLog = Object.freeze({
   shared: undefined,
   title: null,
   agent: null,
+  earlier: null,
   lane: {},
+  restated: false,
 });
 
 /**
@@ -42,20 +44,15 @@ export const emptyLog = Object.freeze({
  * @returns {Log}
  */
 export function reduce(log, frame) {
-  if (!isNext(log, frame)) return log;
+  const here = log.position === null ? -1 : parsePosition(log.position).seq;
+  const there = parsePosition(frame.id).seq;
+  // What a snapshot consists of shares the one position that it stands for.
+  const part = log.restated && frame.run === undefined && there === here;
+  if (there <= here && !part) return log;
   const fold = Object.hasOwn(folds, frame.event.type) ? folds[frame.event.type] : undefined;
-  const next = fold ? fold(log, frame.event, frame) : log;
+  const before = part ? log : { ...log, restated: false };
+  const next = fold ? fold(before, frame.event, frame) : before;
   return { ...next, position: frame.id };
-}
-
-/** @param {Log} log @param {EventFrame} frame */
-function isNext(log, frame) {
-  if (log.position === null) return true;
-  const here = parsePosition(log.position);
-  const there = parsePosition(frame.id);
-  // The frames of a snapshot share the one position they stand for.
-  const snapshot = frame.run === undefined && frame.event.type.endsWith('_SNAPSHOT');
-  return there.seq > here.seq || (snapshot && there.seq === here.seq);
 }
 
 /** @param {string} position @returns {{epoch: string, seq: number}} */
@@ -107,10 +104,10 @@ const folds = {
       : join(log.messages, { ...fromWire({ ...event, id: event.messageId, role: 'tool' }), ...defined({ run: frame.run }) }),
   }),
 
-  MESSAGES_SNAPSHOT: (log, event, frame) => ({
-    ...log,
-    messages: frame.run === undefined ? fromSnapshot(event.messages) : restate(log.messages, event.messages),
-  }),
+  MESSAGES_SNAPSHOT: (log, event, frame) =>
+    frame.run === undefined
+      ? { ...log, ...openings(event.metadata?.agentws), messages: fromSnapshot(event.messages), restated: true }
+      : { ...log, messages: restate(log.messages, event.messages) },
   STATE_SNAPSHOT: (log, event) => ({ ...log, shared: event.snapshot }),
   STATE_DELTA: (log, event) => ({ ...log, shared: patched(log.shared ?? {}, event.delta) }),
   ACTIVITY_SNAPSHOT: activitySnapshot,
@@ -222,6 +219,11 @@ function changeActivity(log, id, change, activityType) {
     message.id === id ? { ...message, ...defined({ activityType }), content: change(message.content) } : message,
   );
   return { ...log, messages };
+}
+
+/** What the snapshot of a session says besides its messages. @param {any} [metadata] */
+function openings({ before = null, interrupts = [] } = {}) {
+  return { earlier: before, interrupts };
 }
 
 /** @type {Fold} */

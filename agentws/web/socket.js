@@ -25,7 +25,7 @@ const TRIES = 8;
 export const idleSnapshot = Object.freeze({
   connection: 'closed', attempt: 0, retryAt: null, error: null, status: 'ready', session: null,
   messages: [], queue: [], runs: {}, run: null, interrupts: [], notices: [], shared: undefined,
-  title: null, agent: null, agents: [], identity: null, limits: null, position: null,
+  title: null, agent: null, earlier: null, agents: [], identity: null, limits: null, position: null,
 });
 
 /** A refusal by the server. */
@@ -350,7 +350,7 @@ export class AgentSocket {
   }
 
   #publish() {
-    const { lane, ...log } = this.#log;
+    const { lane, restated, ...log } = this.#log;
     const { agent, agents = [], identity = null, limits = null } = this.#welcome;
     const unsent = this.#outbox.messages;
     this.#snapshot = Object.freeze({

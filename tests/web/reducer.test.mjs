@@ -173,12 +173,16 @@ test('a snapshot on connecting is everything', () => {
   assert.deepEqual(log.messages[2].error, { code: 'interrupted', message: 'The server went away.' });
 });
 
-test('both snapshots of a connection share a position, and neither is lost', () => {
+test('the parts of a snapshot share a position, and none is lost', () => {
+  const at = (seq, event) => ({ id: `ep.${seq}.`, event });
+  const metadata = { agentws: { before: 3, interrupts: [{ id: 'i1', reason: 'confirmation' }] } };
   const log = [
-    { id: 'ep.7.t', event: { type: 'MESSAGES_SNAPSHOT', messages: [user('u1')] } },
-    { id: 'ep.7.t', event: { type: 'STATE_SNAPSHOT', snapshot: { a: 1 } } },
+    at(7, { type: 'MESSAGES_SNAPSHOT', messages: [user('u1')], metadata }), at(7, { type: 'STATE_SNAPSHOT', snapshot: { a: 1 } }),
+    at(7, accepted('u2')), at(8, accepted('u3')), at(8, accepted('u4')), at(7, accepted('u5')),
   ].reduce(reduce, emptyLog);
-  assert.deepEqual([log.messages.length, log.shared], [1, { a: 1 }]);
+  assert.deepEqual([log.messages.length, log.shared, log.earlier], [1, { a: 1 }, 3]);
+  assert.deepEqual(log.interrupts.map(({ id }) => id), ['i1']);
+  assert.deepEqual(log.queue.map(({ id }) => id), ['u2', 'u3'], 'after it a position holds one event');
 });
 
 test('a snapshot inside a run drops what it omits, but not reasoning', () => {

@@ -147,6 +147,15 @@ export class Composer {
     this.#draw();
   }
 
+  /** @param {number} index */
+  #choose(index) {
+    if (index === this.#chosen) return;
+    this.#chosen = index;
+    const { palette, input } = this.#elements;
+    for (const [at, option] of [...palette.children].entries()) option.setAttribute('aria-selected', String(at === index));
+    input.setAttribute('aria-activedescendant', `command-${index}`);
+  }
+
   #draw() {
     const { palette, input } = this.#elements;
     const options = this.#choices.map(({ name, summary }, index) =>
@@ -154,6 +163,7 @@ export class Composer {
         'li',
         {
           id: `command-${index}`, role: 'option', 'aria-selected': String(index === this.#chosen),
+          mousemove: () => this.#choose(index),
           // Before the box loses the focus, which puts the list away.
           mousedown: (/** @type {Event} */ event) => {
             event.preventDefault();
