@@ -1,0 +1,49 @@
+/** As much of React as the hooks use: memory between renders, and a store that is subscribed to. */
+
+let current = null;
+
+export class Mounted {
+  memory = [];
+  renders = 0;
+  #cell = 0;
+  #component;
+  #subscription = null;
+
+  constructor(component) {
+    this.#component = component;
+    this.render();
+  }
+
+  render() {
+    current = this;
+    this.#cell = 0;
+    this.value = this.#component();
+    current = null;
+    this.renders += 1;
+  }
+
+  /** What effects do after a render; StrictMode does it, undoes it and does it again. */
+  mount() {
+    this.#subscription = this.store.subscribe(() => this.render());
+  }
+
+  unmount() {
+    this.#subscription?.();
+    this.#subscription = null;
+  }
+
+  remember(make, dependencies) {
+    const cell = this.#cell++;
+    const known = this.memory[cell];
+    const same = known?.dependencies.every((one, index) => Object.is(one, dependencies[index]));
+    if (!same) this.memory[cell] = { value: make(), dependencies };
+    return this.memory[cell].value;
+  }
+}
+
+export const useMemo = (make, dependencies) => current.remember(make, dependencies);
+export const useCallback = (callback, dependencies) => current.remember(() => callback, dependencies);
+export function useSyncExternalStore(subscribe, getSnapshot, getServerSnapshot) {
+  current.store = { subscribe, getServerSnapshot };
+  return getSnapshot();
+}

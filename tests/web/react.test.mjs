@@ -1,0 +1,84 @@
+import assert from 'node:assert/strict';
+import { register } from 'node:module';
+import test from 'node:test';
+import { idleSnapshot } from '../../agentws/web/client.js';
+import { Mounted } from './fake-react.mjs';
+import { FakeClock, fakeNetwork, settled } from './fakes.mjs';
+
+const FAKE = new URL('./fake-react.mjs', import.meta.url).href;
+const RESOLVE = `export const resolve = (name, context, next) =>
+  name === 'react' ? { url: ${JSON.stringify(FAKE)}, shortCircuit: true } : next(name, context);`;
+register(`data:text/javascript,${encodeURIComponent(RESOLVE)}`);
+globalThis.window ??= new EventTarget();
+const { useAgentChat, useWebSocket } = await import('../../agentws/web/react.js');
+
+let sessions = 0;
+
+function world() {
+  const network = fakeNetwork();
+  const session = `ses_${++sessions}`;
+  const options = { session, clock: new FakeClock(), WebSocket: network.WebSocket, signals: {}, random: () => 0 };
+  return { network, options, url: 'wss://example.test/ws/chat' };
+}
+
+test('mounted twice, as StrictMode does, it opens one connection', async () => {
+  const { network, options, url } = world();
+  const chat = new Mounted(() => useAgentChat(url, options));
+  chat.mount();
+  chat.unmount();
+  chat.mount();
+  await settled();
+  assert.equal(network.sockets.length, 1);
+  network.last().welcome();
+  assert.equal(chat.value.connection, 'open');
+  assert.equal(network.last().closedWith, null);
+});
+
+test('two components follow one session on one connection, until both are gone', async () => {
+  const { network, options, url } = world();
+  const first = new Mounted(() => useAgentChat(url, options));
+  const second = new Mounted(() => useWebSocket(url, options));
+  first.mount();
+  second.mount();
+  await settled();
+  network.last().welcome();
+  first.value.send('Hi');
+  assert.equal(network.sockets.length, 1);
+  assert.deepEqual(second.value.messages.map(({ content }) => content), ['Hi']);
+  assert.equal(second.value.connected, true);
+  first.unmount();
+  await settled();
+  assert.equal(network.last().closedWith, null);
+  second.unmount();
+  await settled();
+  assert.equal(network.last().closedWith, 1000);
+});
+
+test('mounted again later it opens again', async () => {
+  const { network, options, url } = world();
+  const chat = new Mounted(() => useAgentChat(url, options));
+  chat.mount();
+  await settled();
+  chat.unmount();
+  await settled();
+  chat.mount();
+  await settled();
+  assert.equal(network.sockets.length, 2);
+});
+
+test('options written in place make no new connection, and the verbs stay the same', async () => {
+  const { network, options, url } = world();
+  const chat = new Mounted(() => useAgentChat(url, { ...options }));
+  chat.mount();
+  const { send } = chat.value;
+  await settled();
+  network.last().welcome();
+  assert.equal(chat.value.send, send);
+  assert.equal(network.sockets.length, 1);
+});
+
+test('a server renders the idle state', () => {
+  const { options, url } = world();
+  const chat = new Mounted(() => useAgentChat(url, options));
+  assert.equal(chat.store.getServerSnapshot(), idleSnapshot);
+});
