@@ -283,7 +283,7 @@ class ReadRules(StoreFixtures):
         assert list(await store.read_back(session, before=6)) == records[3:5]
         assert await store.head(session) == head._replace(trimmed=3)
         assert list(await store.read(session, after=position(records[3]))) == records[4:]
-        for gone in (Position(EPOCH, 0, GENESIS), position(records[0]), position(records[1])):
+        for gone in (Position(EPOCH, 0, GENESIS), *map(position, records[:3])):
             await self._lost(store, session, gone, "trimmed")
 
     async def test_what_is_trimmed_stays_gone(self, store: Store) -> None:

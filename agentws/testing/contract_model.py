@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from ..errors import AgentwsError, Fenced, IdempotencyConflict, PositionLost
@@ -109,7 +109,7 @@ STEPS = st.lists(
         st.tuples(st.just("release"), st.sampled_from("ab")),
     ),
     min_size=8,
-    max_size=40,
+    max_size=30,
 )
 
 
@@ -120,6 +120,7 @@ class ModelRules(StoreFixtures):
         max_examples=100,
         deadline=None,
         database=None,
+        phases=[Phase.generate, Phase.shrink],
         # One store serves all examples: each makes its own session. The suite is inherited.
         suppress_health_check=[
             HealthCheck.function_scoped_fixture,

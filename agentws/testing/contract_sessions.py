@@ -147,11 +147,14 @@ class SessionRules(StoreFixtures):
         await store.delete(info.id)
 
     async def test_deleting_one_leaves_the_others(self, store: Store) -> None:
-        (one, _), (two, records) = await filled(store, 3), await filled(store, 3)
-        await store.delete(one)
+        (one, records), two = await filled(store, 3), await begin(store)
+        await store.append(two, events(1), key=Key("k", "d"))
+        await store.delete(two)
         three = await begin(store)
-        assert list(await store.read(two)) == records
+        assert list(await store.read(one)) == records
         assert list(await store.read(three)) == []
+        done = await store.append(three, events(2), key=Key("k", "other"))
+        assert (done.duplicate, done.position.seq) == (False, 1)
 
     async def test_finds_stale_sessions(self, store: Store) -> None:
         old, new = a_session(updated=10.0), a_session(updated=20.0)
