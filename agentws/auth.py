@@ -9,7 +9,7 @@ import inspect
 from collections.abc import Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING, Final, Literal
 
-from .errors import Forbidden, Unauthenticated
+from .errors import AgentwsError, Forbidden, Unauthenticated
 from .identity import Identity
 from .protocol.frames import BEARER
 from .store import SessionInfo
@@ -33,18 +33,29 @@ async def identify(
 ) -> Identity | None:
     """The identity on ``connection``; ``None`` only where no authentication is configured.
 
-    Raises Unauthenticated. Any other exception of the host's callable is its own and passes.
+    Raises Unauthenticated; Forbidden where the host's callable raises its framework's HTTP 403.
+    Any other exception of the callable is its own and passes.
     """
     if authenticate is None:
         return None
-    found = authenticate(connection)
-    if inspect.isawaitable(found):
-        found = await found
+    try:
+        found = authenticate(connection)
+        if inspect.isawaitable(found):
+            found = await found
+    except Exception as error:
+        refusal = _REFUSALS.get(getattr(error, "status_code", None))
+        if refusal is None:
+            raise
+        raise refusal() from error
     if isinstance(found, str):
         return Identity(found)
     if not isinstance(found, Identity):
         raise Unauthenticated()
     return found
+
+
+_REFUSALS: Final[Mapping[object, type[AgentwsError]]] = {401: Unauthenticated, 403: Forbidden}
+"""What the HTTP exceptions of web frameworks mean, which a shared callable may well raise."""
 
 
 class Access:
@@ -114,7 +125,8 @@ class BearerKeys:
 
 def is_admin(admin_key: str | None, connection: HTTPConnection) -> bool:
     """Whether the peer presents the admin key, as a bearer token or in ``X-API-Key``."""
-    if admin_key is None:
+    if not admin_key:
+        # An empty key is a forgotten setting; it must not match a peer that presents nothing.
         return False
     presented = connection.headers.get("x-api-key") or bearer_token(connection) or ""
     return hmac.compare_digest(admin_key.encode(), presented.encode())

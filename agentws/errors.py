@@ -7,6 +7,7 @@
     ├── Unauthenticated         401 / 4401   unauthenticated
     ├── Forbidden               403 / 4403   forbidden
     ├── NotFound                404 / 4404   not_found
+    ├── MethodNotAllowed        405 / 4405   method_not_allowed
     ├── TimedOut                408 / 4408   timed_out               retryable
     ├── Conflict                409 / 4409   conflict
     │   ├── IdempotencyConflict 409 / 4409   idempotency_conflict
@@ -15,6 +16,7 @@
     │   └── Fenced              409 / 4409   fenced
     ├── PositionLost            410 / 4410   position_lost
     ├── TooLarge                413 / 4413   too_large
+    ├── UnsupportedMedia        415 / 4415   unsupported_media
     ├── Misdirected             421 / 4421   misdirected
     ├── TooMany                 429 / 4429   too_many                retryable
     │   └── QueueFull           429 / 4429   queue_full              retryable
@@ -104,6 +106,12 @@ class NotFound(AgentwsError):
     summary = "There is no such thing."
 
 
+class MethodNotAllowed(AgentwsError):
+    code = "method_not_allowed"
+    status = 405
+    summary = "This route does not do that."
+
+
 class TimedOut(AgentwsError):
     code = "timed_out"
     status = 408
@@ -162,6 +170,14 @@ class TooLarge(AgentwsError):
     code = "too_large"
     status = 413
     summary = "This is too large."
+
+
+class UnsupportedMedia(AgentwsError):
+    """A body whose ``Content-Type`` is not what the route reads."""
+
+    code = "unsupported_media"
+    status = 415
+    summary = "This kind of body is not understood."
 
 
 class Misdirected(AgentwsError):

@@ -199,7 +199,7 @@ class AgentGateway:
 
     @property
     def has_admin(self) -> bool:
-        return self._admin_key is not None
+        return bool(self._admin_key)
 
     def is_admin(self, connection: HTTPConnection) -> bool:
         return is_admin(self._admin_key, connection)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
 import secrets
 from collections.abc import Callable, Iterator
 from typing import Final
 
 from .bus import Bus
-from .errors import AgentwsError, NotFound, PositionLost
+from .errors import AgentwsError, BadRequest, NotFound, PositionLost
 from .limits import Limits
 from .session import Session
 from .store import Scope, SessionInfo, Store
@@ -18,6 +19,7 @@ from .tasks import Tasks
 logger: Final = logging.getLogger("agentws")
 
 _REACH: Final[dict[Scope, int]] = {"process": 0, "host": 1, "cluster": 2}
+_SESSION_ID: Final = re.compile(r"[A-Za-z0-9_.~-]{16,128}")
 _BELL: Final = "s:"
 """Prefix of the bus channel of a session."""
 
@@ -184,6 +186,14 @@ class Sessions:
         await self._tasks.aclose(grace=1.0)
         for session in self:
             self._drop(session)
+
+
+def check_session_id(id: str) -> None:
+    """Raises BadRequest for an id of another form than a client may choose."""
+    if not _SESSION_ID.fullmatch(id):
+        raise BadRequest(
+            "This session id does not fit.", expected="16 to 128 of A-Z a-z 0-9 _ . ~ -"
+        )
 
 
 def new_session_id() -> str:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import datetime
 import logging
-import re
 from collections.abc import Awaitable, Callable, MutableMapping, Sequence
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
 from urllib.parse import parse_qsl
@@ -19,6 +18,7 @@ from ..protocol.native import NativeWire
 from ..protocol.position import parse_position
 from ..protocol.simple import SimpleWire
 from ..runs.engine import new_id
+from ..sessions import check_session_id
 from .connection import Connection, bye
 from .guard import Guard
 from .native import NativePeer
@@ -32,7 +32,6 @@ if TYPE_CHECKING:
 logger: Final = logging.getLogger("agentws")
 
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
-_SESSION_ID: Final = re.compile(r"[A-Za-z0-9_.~-]{16,128}")
 _NATIVE: Final = NativeWire()
 
 
@@ -262,10 +261,8 @@ def parse_opening(scope: Any) -> Opening:
 
 def check_opening(opening: Opening) -> None:
     """Raises BadRequest, naming what was expected, for a session id or position of another form."""
-    if opening.session is not None and not _SESSION_ID.fullmatch(opening.session):
-        raise BadRequest(
-            "This session id does not fit.", expected="16 to 128 of A-Z a-z 0-9 _ . ~ -"
-        )
+    if opening.session is not None:
+        check_session_id(opening.session)
     if opening.after is not None:
         parse_position(opening.after)
 
