@@ -19,7 +19,7 @@ from .protocol.compact import compact
 from .protocol.events import Event
 from .protocol.fold import Fold
 from .protocol.messages import Message
-from .protocol.outline import OUTLINE_TYPES, Outline
+from .protocol.outline import OUTLINE_EVENTS, OUTLINE_TYPES, Outline
 from .protocol.position import GENESIS, Position
 from .store import PAGE, Appended, Key, SessionInfo, Store
 
@@ -52,9 +52,10 @@ class Session:
 
     __slots__ = (
         "_accepted_at",
-        "_catching_up",
         "_look_again",
         "_outline_changed",
+        "_reading",
+        "_run_base",
         "_store",
         "_tail",
         "_tail_bytes",
@@ -66,7 +67,6 @@ class Session:
         "info",
         "outline",
         "outlook",
-        "run_base",
         "used",
     )
 
@@ -75,8 +75,7 @@ class Session:
         self.info = info
         self.head = head
         self.outline = Outline()
-        self.run_base = head
-        """The position just before the run going on began; the head when none is."""
+        self._run_base: Position | None = None
         self.followers: set[Follower] = set()
         self.outlook: Callable[[Session], None] | None = None
         """Told when the outline has changed; decides what runs next."""
@@ -88,7 +87,7 @@ class Session:
         self._tail: list[Record] = []
         self._tail_bytes = 0
         self._tail_limit = tail_size
-        self._catching_up = False
+        self._reading: asyncio.Future[None] | None = None
         self._look_again = False
         self._outline_changed = False
         self._accepted_at: dict[str, int] = {}
@@ -103,7 +102,6 @@ class Session:
         session = cls(info, store, head.position, tail_size=tail_size)
         if head.settled < head.position.seq:
             session.head = await _position_at(store, info.id, head.position, head.settled)
-            session.run_base = session.head
             await session._read_on()
         return session
 
@@ -126,9 +124,7 @@ class Session:
         """
         entries = [entry(event, run=run) for event in events]
         try:
-            return await self.append_entries(
-                entries, run=run, key=key, fence=fence, settled=settled
-            )
+            return await self.append_entries(entries, key=key, fence=fence, settled=settled)
         except IdempotencyConflict as error:
             raise conflict() from error
 
@@ -145,7 +141,6 @@ class Session:
         self,
         entries: Sequence[Entry],
         *,
-        run: str | None = None,
         key: Key | None = None,
         fence: str | None = None,
         settled: int | None = None,
@@ -156,8 +151,7 @@ class Session:
         if not done.records or done.duplicate:
             return done
         if done.records[0].seq == self.head.seq + 1:
-            for record, one in zip(done.records, entries, strict=True):
-                self._take(record, one.event, run)
+            self._take(done.records, entries)
             self._tell()
             if self.appended is not None:
                 self.appended(self)
@@ -166,11 +160,15 @@ class Session:
         return done
 
     async def catch_up(self) -> None:
-        """Reads what the store has beyond what is known here. One reader at a time."""
-        if self._catching_up:
+        """Reads what the store has beyond what is known here.
+
+        When this returns, everything that was in the store when it was called is known.
+        """
+        if self._reading is not None:
             self._look_again = True
+            await asyncio.shield(self._reading)
             return
-        self._catching_up = True
+        reading = self._reading = asyncio.get_running_loop().create_future()
         try:
             self._look_again = True
             while self._look_again:
@@ -181,50 +179,57 @@ class Session:
             self.void()
             raise
         finally:
-            self._catching_up = False
+            self._reading = None
+            _settle(reading)
 
     async def _read_on(self) -> None:
         while True:
             after = self.head if self.head.seq else None
             records = await self._store.read(self.id, after=after)
             fresh = [record for record in records if record.seq > self.head.seq]
-            for record in fresh:
-                if event_type(record.data) in OUTLINE_TYPES:
-                    body = decode_record(record.data)
-                    self._take(record, body.event, body.run)
-                else:
-                    self._take(record, None, None)
             if fresh:
+                self._take(fresh, [_decoded(record.data) for record in fresh])
                 self._tell()
             if len(records) < PAGE:
                 return
 
-    def _take(self, record: Record, event: Event | None, run: str | None) -> None:
-        before = self.head
-        self.head = Position(before.epoch, record.seq, record.tag)
-        if event is not None and event.__struct_config__.tag in OUTLINE_TYPES:
-            self._outline(event, run, before)
-        elif self.outline.run is None:
-            self.run_base = self.head
-        self._tail.append(record)
-        self._tail_bytes += len(record.data)
+    def _take(self, records: Sequence[Record], entries: Sequence[Entry]) -> None:
+        """Goes on with ``records``, which follow the head."""
+        last: Record | None = None
+        for record, one in zip(records, entries, strict=True):
+            if type(one.event) in OUTLINE_EVENTS:
+                self._outline(one, record, last)
+            self._tail_bytes += len(one.data)
+            last = record
+        assert last is not None
+        self.head = Position(self.head.epoch, last.seq, last.tag)
+        self._tail += records
         if self._tail_bytes > 2 * self._tail_limit:
             self._shorten()
 
-    def _outline(self, event: Event, run: str | None, before: Position) -> None:
-        outline = self.outline
-        outline.apply(event, run)
+    def _outline(self, one: Entry, record: Record, before: Record | None) -> None:
+        event, outline = one.event, self.outline
+        assert event is not None
+        outline.apply(event, one.run)
+        self._outline_changed = True
         match event:
             case e.MessageAccepted():
-                self._accepted_at[event.message.id] = self.head.seq
+                self._accepted_at[event.message.id] = record.seq
             case e.RunStarted():
-                self.run_base = before
+                head = self.head
+                self._run_base = (
+                    head if before is None else Position(head.epoch, before.seq, before.tag)
+                )
                 self._accepted_at = {id: self._accepted_at[id] for id in outline.queue}
+            case e.RunFinished() | e.RunError():
+                self._run_base = None
             case _:
                 pass
-        if outline.run is None:
-            self.run_base = self.head
-        self._outline_changed = True
+
+    @property
+    def run_base(self) -> Position:
+        """The position just before the run going on began; the head when none is."""
+        return self._run_base or self.head
 
     def _shorten(self) -> None:
         """Forgets the older half, so that shortening costs little per event."""
@@ -414,6 +419,20 @@ class Bell:
         await self._event.wait()
         if self._lost:
             raise PositionLost("lost")
+
+
+def _settle(future: asyncio.Future[None]) -> None:
+    """Tells who waits that reading ended; whether it failed is for the one who read."""
+    if not future.done():
+        future.set_result(None)
+
+
+def _decoded(data: bytes) -> Entry:
+    """A record's entry, decoded only where an outline follows its type."""
+    if event_type(data) not in OUTLINE_TYPES:
+        return Entry(data, None, None)
+    body = decode_record(data)
+    return Entry(data, body.event, body.run)
 
 
 async def _position_at(store: Store, session: str, head: Position, seq: int) -> Position:

@@ -40,7 +40,7 @@ def context(text: str) -> RunContext:
 async def events(text: str) -> list[Event]:
     """The run as a log would hold it; raises InvalidEvent where it may not."""
     numbers = itertools.count()
-    sequence = RunSequence(lambda: f"msg_{next(numbers)}")
+    sequence = RunSequence("run_1")
     log: list[Event] = []
     async with aclosing(demo().run(context(text))) as answer:
         async for piece in answer:

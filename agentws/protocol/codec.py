@@ -23,11 +23,15 @@ class Record(NamedTuple):
     data: bytes
 
 
-class Entry(NamedTuple):
-    """An event on its way into a log, encoded when it was made: later changes don't reach it."""
+class Entry(msgspec.Struct, frozen=True, gc=False):
+    """An event on its way into a log, encoded when it was made: later changes don't reach it.
 
-    event: Event
+    ``event`` is ``None`` where nobody here needs it decoded.
+    """
+
     data: bytes
+    event: Event | None
+    run: str | None
 
 
 class Body(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
@@ -51,7 +55,7 @@ def encode_event(event: Event, *, run: str | None = None) -> bytes:
 
 
 def entry(event: Event, *, run: str | None = None) -> Entry:
-    return Entry(event, encode_event(event, run=run))
+    return Entry(encode_event(event, run=run), event, run)
 
 
 def decode_record(data: bytes) -> Body:
@@ -86,5 +90,9 @@ def extend(head: Position, datas: Iterable[bytes]) -> list[Record]:
     for data in datas:
         seq += 1
         tag = chain(tag, seq, data)
-        records.append(Record(seq, tag, data))
+        # What the class does when called, without its Python-level wrapper: this is every event.
+        records.append(_new(Record, (seq, tag, data)))
     return records
+
+
+_new: Final = tuple.__new__

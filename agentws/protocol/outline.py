@@ -24,7 +24,21 @@ OUTLINE_TYPES: Final = frozenset(
         "RUN_ERROR",
     }
 )
-"""The events that an outline follows; all others may be skipped undecoded."""
+"""The types that an outline follows; all others may be skipped undecoded."""
+
+OUTLINE_EVENTS: Final[frozenset[type[Event]]] = frozenset(
+    {
+        e.MessageAccepted,
+        e.MessageWithdrawn,
+        e.RunCancelling,
+        e.InterruptAnswered,
+        e.HistoryCleared,
+        e.RunStarted,
+        e.RunFinished,
+        e.RunError,
+    }
+)
+"""The same, as classes."""
 
 
 class Outline:

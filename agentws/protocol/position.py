@@ -47,5 +47,4 @@ def chain(tag: str, seq: int, data: bytes) -> str:
     64 bits of SHA-1 over ``tag|seq|data``: every store can compute it, Redis scripts included.
     It guards against accident (a lost tail, a restored backup), not against forgery.
     """
-    digest = hashlib.sha1(b"%b|%d|%b" % (tag.encode(), seq, data), usedforsecurity=False)
-    return digest.hexdigest()[:16]
+    return hashlib.sha1(b"%b|%d|%b" % (tag.encode(), seq, data)).hexdigest()[:16]

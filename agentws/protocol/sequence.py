@@ -8,29 +8,18 @@ chunks gets the START and END written for it, so a log only holds explicit, veri
 from __future__ import annotations
 
 from collections.abc import Callable
-from enum import Enum
-from typing import Final, NamedTuple
+from typing import Final, Literal, NamedTuple
 
 from ..errors import InvalidEvent
 from . import events as e
 from .events import Attributed, Event
 
+Kind = Literal[
+    "text message", "tool call", "reasoning message", "reasoning span", "step", "subagent"
+]
+"""What can be open in a run."""
 
-class Kind(Enum):
-    """What can be open in a run."""
-
-    TEXT = "text message"
-    TOOL = "tool call"
-    REASONING = "reasoning message"
-    SPAN = "reasoning span"
-    STEP = "step"
-    SUBAGENT = "subagent"
-
-
-class Verb(Enum):
-    OPEN = "open"
-    CONTINUE = "continue"
-    CLOSE = "close"
+Verb = Literal["open", "continue", "close"]
 
 
 class Rule(NamedTuple):
@@ -41,22 +30,22 @@ class Rule(NamedTuple):
 
 
 RULES: Final[dict[type[Event], Rule]] = {
-    e.TextMessageStart: Rule(Kind.TEXT, Verb.OPEN, "message_id"),
-    e.TextMessageContent: Rule(Kind.TEXT, Verb.CONTINUE, "message_id"),
-    e.TextMessageEnd: Rule(Kind.TEXT, Verb.CLOSE, "message_id"),
-    e.ToolCallStart: Rule(Kind.TOOL, Verb.OPEN, "tool_call_id"),
-    e.ToolCallArgs: Rule(Kind.TOOL, Verb.CONTINUE, "tool_call_id"),
-    e.ToolCallEnd: Rule(Kind.TOOL, Verb.CLOSE, "tool_call_id"),
-    e.ReasoningMessageStart: Rule(Kind.REASONING, Verb.OPEN, "message_id"),
-    e.ReasoningMessageContent: Rule(Kind.REASONING, Verb.CONTINUE, "message_id"),
-    e.ReasoningMessageEnd: Rule(Kind.REASONING, Verb.CLOSE, "message_id"),
-    e.ReasoningStart: Rule(Kind.SPAN, Verb.OPEN, "message_id"),
-    e.ReasoningEnd: Rule(Kind.SPAN, Verb.CLOSE, "message_id"),
-    e.StepStarted: Rule(Kind.STEP, Verb.OPEN, "step_name"),
-    e.StepFinished: Rule(Kind.STEP, Verb.CLOSE, "step_name"),
-    e.SubagentStarted: Rule(Kind.SUBAGENT, Verb.OPEN, "subagent_run_id"),
-    e.SubagentFinished: Rule(Kind.SUBAGENT, Verb.CLOSE, "subagent_run_id"),
-    e.SubagentError: Rule(Kind.SUBAGENT, Verb.CLOSE, "subagent_run_id"),
+    e.TextMessageStart: Rule("text message", "open", "message_id"),
+    e.TextMessageContent: Rule("text message", "continue", "message_id"),
+    e.TextMessageEnd: Rule("text message", "close", "message_id"),
+    e.ToolCallStart: Rule("tool call", "open", "tool_call_id"),
+    e.ToolCallArgs: Rule("tool call", "continue", "tool_call_id"),
+    e.ToolCallEnd: Rule("tool call", "close", "tool_call_id"),
+    e.ReasoningMessageStart: Rule("reasoning message", "open", "message_id"),
+    e.ReasoningMessageContent: Rule("reasoning message", "continue", "message_id"),
+    e.ReasoningMessageEnd: Rule("reasoning message", "close", "message_id"),
+    e.ReasoningStart: Rule("reasoning span", "open", "message_id"),
+    e.ReasoningEnd: Rule("reasoning span", "close", "message_id"),
+    e.StepStarted: Rule("step", "open", "step_name"),
+    e.StepFinished: Rule("step", "close", "step_name"),
+    e.SubagentStarted: Rule("subagent", "open", "subagent_run_id"),
+    e.SubagentFinished: Rule("subagent", "close", "subagent_run_id"),
+    e.SubagentError: Rule("subagent", "close", "subagent_run_id"),
 }
 
 ALONE: Final[frozenset[type[Event]]] = frozenset(
@@ -79,12 +68,12 @@ ALONE: Final[frozenset[type[Event]]] = frozenset(
 TERMINAL: Final = (e.RunFinished, e.RunError)
 
 _CLOSING_ORDER: Final = (
-    Kind.TEXT,
-    Kind.TOOL,
-    Kind.REASONING,
-    Kind.SPAN,
-    Kind.STEP,
-    Kind.SUBAGENT,
+    "text message",
+    "tool call",
+    "reasoning message",
+    "reasoning span",
+    "step",
+    "subagent",
 )
 
 
@@ -96,32 +85,25 @@ class Lane(NamedTuple):
 
 
 class RunSequence:
-    """The state of one run's events. ``new_id`` mints ids for messages the agent did not name."""
+    """The state of one run's events. Messages that the agent did not name get ids of the run's."""
 
-    __slots__ = ("_finished", "_lane", "_new_id", "_open")
+    __slots__ = ("_finished", "_lane", "_named", "_open", "_run")
 
-    def __init__(self, new_id: Callable[[], str]) -> None:
-        self._new_id = new_id
+    def __init__(self, run: str) -> None:
+        self._run = run
+        self._named = 0
         self._open: dict[tuple[Kind, str], Event] = {}
         self._finished: set[str] = set()
         self._lane: Lane | None = None
 
     def __repr__(self) -> str:
-        return f"<RunSequence open={[f'{kind.value} {id}' for kind, id in self._open]}>"
-
-    @property
-    def open_text(self) -> str | None:
-        """The id of the message that text goes on with, if one is open."""
-        lane = self._lane
-        if lane is None or lane.kind is not Kind.TEXT or lane not in self._open:
-            return None
-        return lane.id
+        return f"<RunSequence open={[f'{kind} {id}' for kind, id in self._open]}>"
 
     # What the agent yields
 
     def begin_text(self) -> tuple[list[Event], str]:
         """Opens a message for text; returns the events that does, and the message's id."""
-        opening = self._chunk(Kind.TEXT, None, None, e.TextMessageStart)
+        opening = self._chunk("text message", None, None, e.TextMessageStart)
         assert self._lane is not None
         return opening, self._lane.id
 
@@ -146,8 +128,10 @@ class RunSequence:
     def close(self) -> list[Event]:
         """What ends everything that is open, innermost kinds first; nothing is open afterwards."""
         closing = self._leave_lane()
+        if not self._open:
+            return closing
         for kind in _CLOSING_ORDER:
-            of_kind = [opener for (k, _), opener in self._open.items() if k is kind]
+            of_kind = [opener for (k, _), opener in self._open.items() if k == kind]
             closing += [_closer(kind, opener) for opener in reversed(of_kind)]
         self._open.clear()
         return closing
@@ -157,20 +141,20 @@ class RunSequence:
     def _apply(self, rule: Rule, event: Event) -> None:
         key = (rule.kind, getattr(event, rule.id))
         opener = self._open.get(key)
-        if rule.verb is Verb.OPEN:
+        if rule.verb == "open":
             self._open_new(key, opener, event)
             return
         if opener is None:
-            raise InvalidEvent(f"{_name(event)} for a {rule.kind.value} that is not open.")
+            raise InvalidEvent(f"{_name(event)} for a {rule.kind} that is not open.")
         _same_owner(opener, event)
-        if rule.verb is Verb.CLOSE:
+        if rule.verb == "close":
             del self._open[key]
 
     def _open_new(self, key: tuple[Kind, str], opener: Event | None, event: Event) -> None:
         kind, id = key
         if opener is not None:
-            raise InvalidEvent(f"{_name(event)} for a {kind.value} that is already open.")
-        if kind is Kind.SUBAGENT:
+            raise InvalidEvent(f"{_name(event)} for a {kind} that is already open.")
+        if kind == "subagent":
             if id in self._finished:
                 raise InvalidEvent("SUBAGENT_STARTED for a subagent that has finished.")
             self._finished.add(id)
@@ -184,12 +168,17 @@ class RunSequence:
             return False
         if (rule.kind, getattr(event, rule.id)) == self._lane:
             return False
-        return rule.verb is Verb.OPEN or rule.kind in (Kind.STEP, Kind.SUBAGENT)
+        return rule.verb == "open" or rule.kind in ("step", "subagent")
 
     def _leave_lane(self) -> list[Event]:
         lane, self._lane = self._lane, None
         opener = None if lane is None else self._open.pop((lane.kind, lane.id), None)
         return [] if lane is None or opener is None else [_closer(lane.kind, opener)]
+
+    def _new_id(self) -> str:
+        """Run ids are unique, so a count within the run is enough."""
+        self._named += 1
+        return f"msg_{self._run.removeprefix('run_')}_{self._named}"
 
     def _chunk(
         self,
@@ -200,7 +189,7 @@ class RunSequence:
     ) -> list[Event]:
         out: list[Event] = []
         lane = self._lane
-        if lane is None or lane.kind is not kind or id not in (None, lane.id):
+        if lane is None or lane.kind != kind or id not in (None, lane.id):
             out = self._leave_lane()
             start = opener(id or self._new_id())
             rule = RULES[type(start)]
@@ -220,7 +209,7 @@ class RunSequence:
                 id, role=chunk.role, name=chunk.name, subagent_run_id=chunk.subagent_run_id
             )
 
-        return self._chunk(Kind.TEXT, chunk.message_id, chunk.delta, opener)
+        return self._chunk("text message", chunk.message_id, chunk.delta, opener)
 
     def _tool_chunk(self, chunk: e.ToolCallChunk) -> list[Event]:
         def opener(id: str) -> Event:
@@ -236,13 +225,13 @@ class RunSequence:
                 subagent_run_id=chunk.subagent_run_id,
             )
 
-        return self._chunk(Kind.TOOL, chunk.tool_call_id, chunk.delta, opener)
+        return self._chunk("tool call", chunk.tool_call_id, chunk.delta, opener)
 
     def _reasoning_chunk(self, chunk: e.ReasoningMessageChunk) -> list[Event]:
         def opener(id: str) -> Event:
             return e.ReasoningMessageStart(id, "reasoning", subagent_run_id=chunk.subagent_run_id)
 
-        return self._chunk(Kind.REASONING, chunk.message_id, chunk.delta, opener)
+        return self._chunk("reasoning message", chunk.message_id, chunk.delta, opener)
 
 
 def _text_content(id: str, delta: str) -> Event:
@@ -258,9 +247,9 @@ def _reasoning_content(id: str, delta: str) -> Event:
 
 
 _CONTENT: Final[dict[Kind, Callable[[str, str], Event]]] = {
-    Kind.TEXT: _text_content,
-    Kind.TOOL: _tool_args,
-    Kind.REASONING: _reasoning_content,
+    "text message": _text_content,
+    "tool call": _tool_args,
+    "reasoning message": _reasoning_content,
 }
 
 

@@ -231,7 +231,7 @@ class Runs:
             gather=self._limits.gather,
             max_size=self._limits.max_run_size,
         )
-        run = Run(id=context.run_id, context=context, writer=writer, new_id=lambda: new_id("msg"))
+        run = Run(id=context.run_id, context=context, writer=writer)
         work.run = run
         asked: list[m.Message] = [] if resume else [message]
         given = m.RunAgentInput(session.id, run.id, asked, resume=resume or msgspec.UNSET)
@@ -292,7 +292,7 @@ class Runs:
         session, lease = work.session, work.lease
         if lease is None:
             raise Fenced()
-        sequence = RunSequence(lambda: new_id("msg"))
+        sequence = RunSequence(run)
         position = session.run_base
         first = position.seq + 1
         while records := await session.read(position):

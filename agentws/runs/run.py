@@ -56,6 +56,7 @@ class Run:
         "_ending",
         "_sequence",
         "_task",
+        "_text",
         "abandoned",
         "context",
         "id",
@@ -63,17 +64,16 @@ class Run:
         "writer",
     )
 
-    def __init__(
-        self, *, id: str, context: RunContext, writer: RunWriter, new_id: Callable[[], str]
-    ) -> None:
+    def __init__(self, *, id: str, context: RunContext, writer: RunWriter) -> None:
         self.id = id
         self.context = context
         self.writer = writer
         self.stopping: Stop | None = None
         self.abandoned = False
-        self._sequence = RunSequence(new_id)
+        self._sequence = RunSequence(id)
         self._task: asyncio.Task[Any] | None = None
         self._ending = False
+        self._text: str | None = None
 
     def __repr__(self) -> str:
         return f"<Run {self.id} stopping={self.stopping}>"
@@ -147,45 +147,45 @@ class Run:
                 "The agent's run gave no events.", expected="an async generator (use `yield`)"
             )
         async with _closing(output):
-            turn = 0
+            writer, turn = self.writer, 0
             async for item in output:
                 if self.stopping is not None:
                     break
-                if isinstance(item, TERMINAL):
+                if isinstance(item, str):
+                    self._say(item)
+                elif isinstance(item, TERMINAL):
                     return self._own_terminal(item)
-                self._write(item)
-                if self.writer.full:
-                    await self.writer.room()
+                else:
+                    self._write(item)
+                if writer.pressing:
+                    await writer.room()
                 turn += 1
                 if turn == TURN:
                     turn = 0
                     await asyncio.sleep(0)
         return self._finished(None) if self.stopping is None else self.stopped()
 
+    def _say(self, delta: str) -> None:
+        if not delta.isascii() or "\x00" in delta:
+            _check_text(delta)
+        if self._text is None:
+            if not delta:
+                return
+            opening, self._text = self._sequence.begin_text()
+            for event in opening:
+                self.writer.put(event)
+        self.writer.say(self._text, delta)
+
     def _write(self, item: Any) -> None:
-        if isinstance(item, str):
-            self._say(item)
-            return
         if not isinstance(item, Event):
             raise InvalidEvent(
                 f"The agent yielded {type(item).__name__}.", expected="text or an AG-UI event"
             )
+        self._text = None
         for event in self._sequence.admit(item):
             if not isinstance(event, _WHOLE):
                 _check(event)
             self._put(event)
-
-    def _say(self, delta: str) -> None:
-        if not delta.isascii() or "\x00" in delta:
-            _check_text(delta)
-        open_text = self._sequence.open_text
-        if open_text is not None:
-            self.writer.say(open_text, delta)
-        elif delta:
-            opening, message = self._sequence.begin_text()
-            for event in opening:
-                self.writer.put(event)
-            self.writer.say(message, delta)
 
     def _put(self, event: Event) -> None:
         try:

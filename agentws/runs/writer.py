@@ -36,9 +36,9 @@ class RunWriter:
         "_flushed_at",
         "_gather",
         "_in_flight",
+        "_left",
         "_loop",
         "_pieces",
-        "_room_for",
         "_run",
         "_scheduled",
         "_session",
@@ -46,6 +46,7 @@ class RunWriter:
         "_text_id",
         "_waiters",
         "_waiting_size",
+        "pressing",
     )
 
     def __init__(
@@ -63,7 +64,9 @@ class RunWriter:
         self._fence = fence
         self._tasks = tasks
         self._gather = gather
-        self._room_for = max_size
+        self._left = max_size
+        self.pressing = False
+        """Whether the agent has to see :meth:`room` before it says more."""
         self._loop = asyncio.get_running_loop()
         self._batch: list[Entry] = []
         self._pieces: list[str] = []
@@ -84,14 +87,23 @@ class RunWriter:
             self._seal()
             self._text_id = message_id
         self._pieces.append(delta)
-        self._grow(len(delta))
+        self._waiting_size += len(delta)
+        if not self._scheduled:
+            self._schedule()
+        elif self._waiting_size > ROOM:
+            self.pressing = True
 
     def put(self, event: Event) -> None:
         """The next event. It is encoded now, so that changing it later changes nothing."""
-        self._seal()
+        if self._pieces:
+            self._seal()
         made = entry(event, run=self._run)
         self._batch.append(made)
-        self._grow(len(made.data))
+        self._waiting_size += len(made.data)
+        if not self._scheduled:
+            self._schedule()
+        elif self._waiting_size > ROOM:
+            self.pressing = True
 
     def _seal(self) -> None:
         """Makes one event of the text gathered so far."""
@@ -101,22 +113,10 @@ class RunWriter:
             event = TextMessageContent(message_id=self._text_id, delta=delta)
             self._batch.append(entry(event, run=self._run))
 
-    def _grow(self, size: int) -> None:
-        self._waiting_size += size
-        self._room_for -= size
-        if self._room_for < 0:
-            raise TooLarge("The answer is too long.")
-        if not (self._scheduled or self._in_flight):
-            self._schedule()
-
-    @property
-    def full(self) -> bool:
-        """Whether the agent has to wait for the store; also once writing has failed."""
-        return self._waiting_size > ROOM or self._error is not None
-
     # Into the store
 
     def _schedule(self) -> None:
+        """Arranges the next flush; ``_scheduled`` holds until the append it begins is over."""
         self._scheduled = True
         due = self._flushed_at + self._gather
         if self._loop.time() >= due:
@@ -125,15 +125,16 @@ class RunWriter:
             self._loop.call_at(due, self._flush)
 
     def _flush(self) -> None:
-        self._scheduled = False
         if self._in_flight or self._closed or self._error is not None:
             return
         self._seal()
-        if self._batch:
-            batch, self._batch = self._batch, []
-            self._waiting_size = 0
-            self._in_flight = True
-            self._tasks.start(self._write(batch), name=f"append of {self._run}")
+        batch, self._batch = self._batch, []
+        self._left -= self._waiting_size
+        self._waiting_size = 0
+        self.pressing = self._left < 0
+        if batch:
+            self._in_flight = self._scheduled = True
+            self._tasks.start(self._write(batch), name="append")
 
     async def _write(self, batch: list[Entry]) -> None:
         try:
@@ -145,9 +146,11 @@ class RunWriter:
             self._error = Internal()
             self._error.__cause__ = error
         finally:
-            self._in_flight = False
+            self.pressing = self.pressing or self._error is not None
+            self._in_flight = self._scheduled = False
             self._flushed_at = self._loop.time()
-            self._wake()
+            if self._waiters:
+                self._wake()
             if self._pieces or self._batch:
                 self._schedule()
 
@@ -158,7 +161,7 @@ class RunWriter:
         while True:
             before = self._session.head
             try:
-                await self._session.append_entries(batch, run=self._run, fence=self._fence)
+                await self._session.append_entries(batch, fence=self._fence)
                 return
             except Unavailable:
                 if self._loop.time() > deadline:
@@ -181,9 +184,13 @@ class RunWriter:
     # Waiting
 
     async def room(self) -> None:
-        """Returns when the agent may go on; raises what made writing fail."""
-        while self.full:
+        """Returns when the agent may go on; raises TooLarge, and what made writing fail."""
+        while True:
             self._raise()
+            if self._left < 0:
+                raise TooLarge("The answer is too long.")
+            if not self.pressing:
+                return
             await self._next_write()
 
     async def drain(self) -> None:

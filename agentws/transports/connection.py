@@ -102,7 +102,8 @@ class Connection:
         self._controls += parts
         if len(self._controls) > MAX_CONTROLS:
             self.close(4429, "too many unread messages")
-        self.ring()
+        if not self._corked:
+            self.ring()
 
     def fail(self, error: AgentwsError, *, reply: str | None = None) -> None:
         """Tells the peer of an error; the connection lives on."""

@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from typing import TYPE_CHECKING, Final
+from typing import Final, Protocol
 
 from ..errors import TooMany, Unavailable
 from ..limits import Limits
 from ..protocol.frames import Notice
-
-if TYPE_CHECKING:
-    from .connection import Connection
 
 SLICE: Final = 128
 """Connections written to before others get their turn: a broadcast must not stall answers."""
@@ -19,12 +16,26 @@ OPENING: Final = 64
 """Connections that may open at once; the others wait: a reconnect storm must starve nobody."""
 
 
+class Peer(Protocol):
+    """Whoever holds a connection open, on whatever transport."""
+
+    @property
+    def address(self) -> str: ...
+
+    @property
+    def owner(self) -> str | None: ...
+
+    def say(self, frame: Notice, /) -> None: ...
+
+    def close_for_restart(self) -> None: ...
+
+
 class Connections:
     """Every connection of this node."""
 
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
-        self._connections: dict[Connection, None] = {}
+        self._connections: dict[Peer, None] = {}
         self._per_identity: Counter[str] = Counter()
         self._per_address: Counter[str] = Counter()
         self._announcing: list[Notice] = []
@@ -49,13 +60,13 @@ class Connections:
         if self._per_address[address] >= limits.max_connections_per_address:
             raise TooMany("There are too many connections from your address.", retry_after=5.0)
 
-    def add(self, connection: Connection) -> None:
+    def add(self, connection: Peer) -> None:
         self._connections[connection] = None
         self._per_address[connection.address] += 1
         if connection.owner is not None:
             self._per_identity[connection.owner] += 1
 
-    def discard(self, connection: Connection) -> None:
+    def discard(self, connection: Peer) -> None:
         if connection not in self._connections:
             return
         del self._connections[connection]

@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from ..agents.commands import Typed, parse_command
-from ..errors import BadRequest, LostReason, NotSupported
+from ..errors import BadRequest, NotSupported
 from ..protocol import frames as f
-from ..protocol.native import snapshot_frames
-from ..protocol.position import Position, parse_position
 from ..runs.inbox import check_content
 from ..store import Appended
 from .connection import Connection
+from .opening import begin, welcome
 
 if TYPE_CHECKING:
     from ..gateway import AgentGateway
     from .websocket import Opening
-
-_WITHOUT_POSITION: Final = "no_position"
 
 
 class NativePeer:
@@ -33,51 +30,25 @@ class NativePeer:
 
     async def open(self, opening: Opening) -> None:
         """``welcome``, then a replay from the client's position, or a snapshot and why."""
-        connection, session = self._connection, self._connection.session
-        if opening.made:
-            connection.position = Position(session.head.epoch, 0, "")
-            self._welcome(resume="new", reason=None)
-            return
-        after = None if opening.after is None else parse_position(opening.after)
-        reason = _WITHOUT_POSITION if after is None else await session.check(after)
-        if after is not None and reason is None:
-            connection.position = after
-            self._welcome(resume="replay", reason=None)
-            return
-        limit = self._gateway.limits.snapshot_messages
-        snapshot = await session.snapshot(messages=limit)
-        connection.position = snapshot.position
-        self._welcome(resume="snapshot", reason=reason)
-        connection.put(
-            snapshot_frames(
-                snapshot.position,
-                messages=snapshot.messages,
-                state=snapshot.state,
-                queued=snapshot.queued,
-                before=snapshot.before,
-            )
-        )
-
-    def _welcome(self, *, resume: f.Resume, reason: LostReason | str | None) -> None:
         connection, gateway = self._connection, self._gateway
-        session, limits = connection.session, gateway.limits
+        beginning = await begin(
+            connection.session,
+            after=opening.after,
+            made=opening.made,
+            messages=gateway.limits.snapshot_messages,
+        )
+        connection.position = beginning.position
         connection.say(
-            f.Welcome(
-                protocol=f.NATIVE,
+            welcome(
+                gateway,
+                connection.session,
+                beginning,
                 connection=connection.id,
-                session=session.id,
-                head=str(session.head),
-                resume=resume,
-                reason=reason,
-                agent=session.info.agent,
-                agents=gateway.agents.names,
                 identity=connection.owner,
-                heartbeat=limits.heartbeat,
-                limits=f.FrameLimits(
-                    limits.max_message_size, limits.max_queued, limits.message_rate
-                ),
             )
         )
+        if beginning.frames:
+            connection.put(beginning.frames)
 
     # Frames
 
@@ -89,10 +60,10 @@ class NativePeer:
         session, gateway = self._connection.session, self._gateway
         by = self._connection.owner
         match frame:
-            case f.Ping():
-                self._connection.say(f.Pong(reply=frame.id))
             case f.Send():
                 await self._send(frame)
+            case f.Ping():
+                self._connection.say(f.Pong(reply=frame.id))
             case f.Command():
                 await self._command(frame.id, Typed(frame.name.lstrip("/"), frame.args or ""))
             case f.Cancel():

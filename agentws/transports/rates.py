@@ -2,6 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections import OrderedDict
+from typing import Final
+
+from ..errors import TooMany
+from ..limits import Limits
+
+REMEMBERED: Final = 10_000
+"""Callers whose pace is remembered; whoever called longest ago is forgotten first."""
+
 
 class TokenBucket:
     """Allows ``burst`` at once and ``rate`` per second on average. Times come from the caller."""
@@ -23,3 +33,36 @@ class TokenBucket:
             return (amount - tokens) / self._rate
         self._tokens = tokens - amount
         return 0.0
+
+
+class Paces:
+    """How fast callers without a connection may go on, each by its name."""
+
+    def __init__(self, limits: Limits) -> None:
+        self._limits = limits
+        self._paces: OrderedDict[str, tuple[TokenBucket, TokenBucket]] = OrderedDict()
+
+    def __repr__(self) -> str:
+        return f"<Paces callers={len(self._paces)}>"
+
+    def count(self, caller: str, *, size: int | None = None) -> None:
+        """Counts a message, or the ``size`` of its body; raises TooMany."""
+        messages, size_of_all = self._pace_of(caller)
+        now = asyncio.get_running_loop().time()
+        wait = messages.take(1.0, now) if size is None else size_of_all.take(float(size), now)
+        if wait:
+            raise TooMany("You are sending too fast.", retry_after=round(wait, 2))
+
+    def _pace_of(self, caller: str) -> tuple[TokenBucket, TokenBucket]:
+        pace = self._paces.get(caller)
+        if pace is None:
+            limits = self._limits
+            burst = max(limits.byte_rate, float(limits.max_message_size))
+            pace = self._paces[caller] = (
+                TokenBucket(rate=limits.message_rate, burst=limits.message_burst),
+                TokenBucket(rate=limits.byte_rate, burst=burst),
+            )
+            if len(self._paces) > REMEMBERED:
+                self._paces.popitem(last=False)
+        self._paces.move_to_end(caller)
+        return pace
