@@ -24,9 +24,9 @@ class Page {
   #chat;
   /** @type {readonly {name: string, summary: string}[]} */
   #commands = [];
-  /** @type {Set<string>} replies that fill the list of commands and are not shown */
-  #hidden = new Set();
-  #asked = false;
+  /** @type {Map<string, string | null>} what was typed, by its id; null for what fills the list of commands */
+  #asked = new Map();
+  #knowsCommands = false;
   #frame = 0;
   /** @type {import('./page/chats.js').Chat[]} */
   #listed = [];
@@ -89,9 +89,9 @@ class Page {
     if (session === this.#chat.session) return;
     this.#chat.close();
     this.#transcript.clear();
-    this.#hidden.clear();
+    this.#asked.clear();
     this.#commands = [];
-    this.#asked = false;
+    this.#knowsCommands = false;
     this.#chat = this.#follow(session, history);
   }
 
@@ -118,7 +118,7 @@ class Page {
 
   #draw() {
     const snapshot = this.#chat.getSnapshot();
-    this.#transcript.update(snapshot, this.#hidden, this.#empty);
+    this.#transcript.update(snapshot, this.#asked, this.#empty);
     this.#composer.update({
       running: snapshot.run !== null,
       stopping: snapshot.run !== null && snapshot.runs[snapshot.run]?.status === 'cancelling',
@@ -171,7 +171,7 @@ class Page {
   /** @param {string} text */
   #send(text) {
     try {
-      this.#chat.send(text);
+      this.#asked.set(this.#chat.send(text), text);
     } catch {
       // Too much waits already; the text stays in the box.
       return this.#composer.restore(text);
@@ -200,11 +200,11 @@ class Page {
 
   /** Asked for when the first slash is typed: most conversations never need it. */
   #knownCommands() {
-    if (!this.#asked && this.#chat.getSnapshot().connection === 'open') {
-      this.#asked = true;
+    if (!this.#knowsCommands && this.#chat.getSnapshot().connection === 'open') {
+      this.#knowsCommands = true;
       const id = `commands-${newChatId()}`;
-      this.#hidden.add(id);
-      this.#chat.command('help', undefined, { id }).catch(() => (this.#asked = false));
+      this.#asked.set(id, null);
+      this.#chat.command('help', undefined, { id }).catch(() => (this.#knowsCommands = false));
     }
     return this.#commands;
   }

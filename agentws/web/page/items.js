@@ -15,14 +15,22 @@ const KINDS = {
   user: 'user', assistant: 'assistant', reasoning: 'reasoning', activity: 'activity', notice: 'notice', tool: 'orphan',
 };
 
-/** @param {ChatSnapshot} snapshot @param {Set<string>} hidden replies that nobody asked to see @returns {Item[]} */
-export function itemsOf(snapshot, hidden) {
-  const notices = byPlace(snapshot.notices.filter(({ reply }) => !reply || !hidden.has(reply)));
-  const items = noticeItems(notices.get(null));
+/**
+ * @param {ChatSnapshot} snapshot
+ * @param {Map<string, string | null>} asked what was typed, by the reply to it; null for what nobody needs to see
+ * @returns {Item[]}
+ */
+export function itemsOf(snapshot, asked) {
+  const notices = byPlace(snapshot.notices.filter(({ reply }) => !reply || asked.get(reply) !== null));
+  const told = (/** @type {string | null} */ place) => (notices.get(place) ?? []).map((notice) => noticeItem(notice, asked));
+  const items = told(null);
+  const lastAsked = snapshot.messages.findLast(({ role }) => role === 'user');
+  let past = true;
   for (const message of snapshot.messages) {
-    items.push(...messageItems(message, snapshot), ...noticeItems(notices.get(message.id)));
+    past &&= message !== lastAsked;
+    items.push(...messageItems(message, snapshot, past), ...told(message.id));
   }
-  return [...orderUnsent(items), ...tail(snapshot)];
+  return ordered(items, snapshot);
 }
 
 /** @param {readonly import('../client.js').Notice[]} notices */
@@ -32,35 +40,41 @@ function byPlace(notices) {
   return groups;
 }
 
-/** What is not said yet stands under what was, notices included. @param {Item[]} items */
-function orderUnsent(items) {
-  const waiting = (/** @type {Item} */ item) => item.kind === 'user' && item.waiting;
-  return [...items.filter((item) => !waiting(item)), ...items.filter(waiting)];
+/** What waits its turn stands under what goes on now. @param {Item[]} items @param {ChatSnapshot} snapshot */
+function ordered(items, snapshot) {
+  const said = items.filter((item) => !item.waiting);
+  const waiting = items.filter((item) => item.waiting);
+  const questions = snapshot.interrupts.map((interrupt) => ({ key: interrupt.id, kind: 'question', interrupt }));
+  const working = workingItem(snapshot);
+  const next = snapshot.run === null ? waiting : [];
+  return [...said, ...questions, ...next, ...working, ...waiting.filter((item) => !next.includes(item))];
 }
 
-/** @param {ChatMessage} message @param {ChatSnapshot} snapshot @returns {Item[]} */
-function messageItems(message, { run }) {
+/** @param {ChatMessage} message @param {ChatSnapshot} snapshot @param {boolean} past a later message was asked since @returns {Item[]} */
+function messageItems(message, { run, connection }, past) {
   const kind = KINDS[message.role];
   if (!kind) return [];
   const waiting = message.status === 'queued' || message.status === 'sending';
+  const unsent = message.status === 'sending' && connection !== 'open';
   /** @type {Item[]} */
-  const items = [{ key: message.id, kind, message, waiting, queued: waiting && run !== null }];
-  if (message.error) items.push({ key: `${message.id}:error`, kind: 'error', message });
+  const items = [{ key: message.id, kind, message, waiting, unsent, queued: waiting && run !== null }];
+  if (message.error) items.push({ key: `${message.id}:error`, kind: 'error', message, past });
   else if (message.status === 'cancelled') items.push({ key: `${message.id}:stopped`, kind: 'stopped' });
   return items;
 }
 
-/** @param {readonly import('../client.js').Notice[] | undefined} notices @returns {Item[]} */
-function noticeItems(notices = []) {
-  return notices.map((notice) => ({ key: notice.key, kind: notice.metadata?.command ? 'command' : 'notice', message: { ...notice, text: notice.content }, notice }));
+/** @param {import('../client.js').Notice} notice @param {Map<string, string | null>} asked @returns {Item} */
+function noticeItem(notice, asked) {
+  const command = notice.metadata?.command;
+  if (!command) return { key: notice.key, kind: 'notice', message: { ...notice, text: notice.content } };
+  return { key: notice.key, kind: 'command', notice, typed: asked.get(notice.reply ?? '') ?? `/${command}` };
 }
 
-/** @param {ChatSnapshot} snapshot @returns {Item[]} */
-function tail({ interrupts, run, runs, messages }) {
-  const questions = interrupts.map((interrupt) => ({ key: interrupt.id, kind: 'question', interrupt }));
-  const active = run === null ? undefined : runs[run];
-  const writing = messages.some(({ run: of, status, role }) => of === run && status === 'streaming' && role !== 'user');
-  if (!active || (writing && active.status === 'running')) return questions;
-  const label = active.status === 'cancelling' ? 'Stopping' : (active.step ?? 'Thinking');
-  return [...questions, { key: 'working', kind: 'working', label }];
+/** @param {ChatSnapshot} snapshot @returns {Item[]} what shows that something goes on while nothing is written */
+function workingItem({ run, runs, messages, queue }) {
+  if (run === null) return queue.length > 0 ? [{ key: 'working', kind: 'working', label: 'Thinking' }] : [];
+  const { status, step = 'Thinking' } = runs[run];
+  const writing = messages.some((message) => message.run === run && message.status === 'streaming');
+  if (writing && status === 'running') return [];
+  return [{ key: 'working', kind: 'working', label: status === 'cancelling' ? 'Stopping' : step }];
 }

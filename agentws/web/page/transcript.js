@@ -37,9 +37,9 @@ export class Transcript {
     new ResizeObserver(() => this.#keepEnd()).observe(scroller);
   }
 
-  /** @param {import('../client.js').ChatSnapshot} snapshot @param {Set<string>} hidden @param {Node} empty shown when there is nothing */
-  update(snapshot, hidden, empty) {
-    const items = itemsOf(snapshot, hidden);
+  /** @param {import('../client.js').ChatSnapshot} snapshot @param {Map<string, string | null>} asked see `itemsOf` @param {Node} empty shown when there is nothing */
+  update(snapshot, asked, empty) {
+    const items = itemsOf(snapshot, asked);
     const { list } = this.#elements;
     const nodes = items.map((item) => this.#show(item));
     if (nodes.length === 0) nodes.push(/** @type {any} */ (empty));

@@ -46,14 +46,14 @@ function userView(_item, actions) {
   button.addEventListener('click', () => actions.takeBack(shown));
   return {
     element,
-    update({ message, waiting, queued }) {
+    update({ message, waiting, queued, unsent }) {
       shown = message;
       setText(text, message.text || attachmentNames(message.content));
       element.dataset.status = message.status;
       element.classList.toggle('is-queued', queued);
-      setText(note, queued ? 'Queued' : message.status === 'sending' ? 'Sending' : '');
-      button.hidden = !queued;
-      foot.hidden = !waiting;
+      setText(note, unsent ? 'Not sent yet' : 'Queued');
+      button.hidden = !waiting;
+      foot.hidden = !queued && !unsent;
     },
   };
 }
@@ -177,10 +177,10 @@ function noticeView({ message }) {
 }
 
 /** @param {Item} item @returns {View} */
-function commandView({ notice }) {
-  const { command, commands } = notice.metadata;
+function commandView({ notice, typed }) {
+  const { commands } = notice.metadata;
   const body = Array.isArray(commands) ? commandTable(commands) : el('div', { class: 'command-text' }, notice.content);
-  return still(el('div', { class: 'command' }, el('div', { class: 'command-name' }, `/${command}`), body));
+  return still(el('div', { class: 'command' }, el('div', { class: 'command-name' }, typed), body));
 }
 
 /** @param {{name: string, summary: string}[]} commands */
@@ -202,6 +202,7 @@ function errorView(item, actions) {
       message = next.message;
       setText(text, message.error.message || 'Something went wrong.');
       // Only what never reached the log can be thrown away.
+      again.hidden = next.past;
       discard.hidden = message.role !== 'user' || message.run !== undefined;
     },
   };
