@@ -1,0 +1,158 @@
+"""Agents that do what a test tells them, well or badly.
+
+::
+
+    gate = Gate()
+    script = Script("Hello ", gate, "world")
+    gateway = mount_agent_gateway(app, script)
+    ...
+    await gate.reached()      # the agent stands there
+    gate.open()               # and goes on
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from typing import Any
+
+from ..agents.agent import Agent, Output, RunContext
+from ..protocol.events import Event
+from .line import WITHIN
+
+
+class Gate:
+    """Where an agent stops until the test lets it go on. Once open it stays open."""
+
+    def __init__(self) -> None:
+        self._reached = asyncio.Event()
+        self._open = asyncio.Event()
+
+    async def reached(self, *, within: float = WITHIN) -> None:
+        """Returns when an agent stands at the gate."""
+        async with asyncio.timeout(within):
+            await self._reached.wait()
+
+    def open(self) -> None:
+        self._open.set()
+
+    async def wait(self) -> None:
+        self._reached.set()
+        await self._open.wait()
+
+
+class Sleep:
+    """Waits that many seconds."""
+
+    def __init__(self, seconds: float) -> None:
+        self.seconds = seconds
+
+
+class Raise:
+    """Raises, in the middle of the run."""
+
+    def __init__(self, error: BaseException | type[BaseException]) -> None:
+        self.error = error
+
+
+class IgnoreCancel:
+    """Waits at ``gate`` and swallows every cancellation until that is opened."""
+
+    def __init__(self, gate: Gate) -> None:
+        self.gate = gate
+        self.swallowed = 0
+
+    async def wait(self) -> None:
+        while True:
+            try:
+                return await self.gate.wait()
+            except asyncio.CancelledError:
+                self.swallowed += 1
+
+
+class Yield:
+    """Yields anything at all, checked by nobody."""
+
+    def __init__(self, *items: Any) -> None:
+        self.items = items
+
+
+class Hang:
+    """Waits for ever."""
+
+
+class Call:
+    """Awaits a function of the run's context; what it returns, if anything, is yielded."""
+
+    def __init__(self, function: Callable[[RunContext], Awaitable[Any]]) -> None:
+        self.function = function
+
+
+Step = str | Event | Gate | Sleep | Raise | IgnoreCancel | Yield | Hang | Call
+
+
+class ScriptedAgent(Agent):
+    """Follows its steps in every run."""
+
+    def __init__(self, steps: Sequence[Step]) -> None:
+        self._steps = steps
+
+    async def run(self, ctx: RunContext) -> AsyncIterator[Output]:
+        for step in self._steps:
+            async for item in _follow(step, ctx):
+                yield item
+
+
+async def _follow(step: Step, ctx: RunContext) -> AsyncIterator[Any]:
+    match step:
+        case str() | Event():
+            yield step
+        case Gate() | IgnoreCancel():
+            await step.wait()
+        case Sleep(seconds=seconds):
+            await asyncio.sleep(seconds)
+        case Raise(error=error):
+            raise error
+        case Yield(items=items):
+            for item in items:
+                yield item
+        case Hang():
+            await asyncio.get_running_loop().create_future()
+        case Call(function=function):
+            result = await function(ctx)
+            if result is not None:
+                yield result
+
+
+class Script:
+    """An agent factory: each run follows ``steps``, or those of ``named[text]`` if there are any.
+
+    ``runs`` are the contexts of all runs so far, in order.
+    """
+
+    def __init__(self, *steps: Step, named: Mapping[str, Sequence[Step]] | None = None) -> None:
+        self._steps = steps
+        self._named = named or {}
+        self.runs: list[RunContext] = []
+
+    def __call__(self) -> Agent:
+        return _Recording(self)
+
+    def steps_for(self, ctx: RunContext) -> Sequence[Step]:
+        self.runs.append(ctx)
+        return self._named.get(ctx.text, self._steps)
+
+    @property
+    def texts(self) -> list[str]:
+        """What the runs were asked."""
+        return [ctx.text for ctx in self.runs]
+
+
+class _Recording(Agent):
+    def __init__(self, script: Script) -> None:
+        self._script = script
+
+    async def run(self, ctx: RunContext) -> AsyncIterator[Output]:
+        for step in self._script.steps_for(ctx):
+            async for item in _follow(step, ctx):
+                yield item

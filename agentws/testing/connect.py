@@ -1,0 +1,342 @@
+"""Clients in process: an ASGI app talked to directly, so that a test needs no port and no thread.
+
+::
+
+    async with running(app), connect(app, "/ws/chat") as client:
+        await client.send({"type": "send", "id": "m1", "content": "Hello"})
+        await client.until(lambda frame: kind(frame) == "RUN_FINISHED")
+        client.drop()                     # the cable is pulled
+        await client.reconnect()          # the same session, from the last position
+
+Everything that waits has a deadline and fails with what did come instead.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from typing import Any, Final, Self
+from urllib.parse import parse_qsl, urlencode, urlsplit
+
+import msgspec
+
+from ..client.transport import Opening, OpenTransport, TransportClosed
+from ..protocol.frames import BEARER, NATIVE
+from .line import WITHIN, Closed, Line, Message, Refused
+
+__all__ = ["Client", "Closed", "Frame", "Refused", "connect", "kind", "open_transport", "running"]
+
+Frame = dict[str, Any]
+"""One decoded frame, of either wire."""
+
+TERMINAL: Final = frozenset({"RUN_FINISHED", "RUN_ERROR"})
+
+
+def kind(frame: Frame) -> str:
+    """The ``type`` of what a frame says: of the event in an event frame, else its own."""
+    event = frame.get("event")
+    return str(event["type"] if isinstance(event, dict) else frame["type"])
+
+
+class Client:
+    """One client of one session, over connections that come and go.
+
+    ``frames`` is everything it has read, over all of them; ``position`` the last one it has read,
+    which is where :meth:`reconnect` resumes. ``lines`` are the connections, the last one current.
+    """
+
+    def __init__(
+        self,
+        app: Any,
+        url: str = "/ws/chat",
+        *,
+        native: bool = True,
+        headers: Mapping[str, str] | None = None,
+        token: str | None = None,
+        subprotocols: Sequence[str] | None = None,
+        address: str = "127.0.0.1",
+        host: str | None = "testserver",
+        extensions: Mapping[str, Any] | None = None,
+    ) -> None:
+        parts = urlsplit(url)
+        self.app = app
+        self.query = dict(parse_qsl(parts.query, keep_blank_values=True))
+        self.native = native
+        self.frames: list[Frame] = []
+        self.lines: list[Line] = []
+        self.position: str | None = self.query.pop("after", None)
+        self.session: str | None = self.query.pop("session", None)
+        self._path = parts.path
+        self._token = token
+        self._subprotocols = subprotocols
+        self._address = address
+        self._headers = {**({} if host is None else {"host": host}), **(headers or {})}
+        self._extensions = extensions or {}
+        self._unread: deque[Frame] = deque()
+
+    def __repr__(self) -> str:
+        return f"<Client {self.session} at {self.position} frames={len(self.frames)}>"
+
+    @property
+    def line(self) -> Line:
+        return self.lines[-1]
+
+    @property
+    def closed(self) -> Closed | None:
+        """How the server ended the current connection, once it has."""
+        return self.line.closed
+
+    # Connecting
+
+    async def open(self) -> Self:
+        """Opens a connection; raises Refused."""
+        line = Line(self.app, self._scope())
+        self.lines.append(line)
+        self._unread.clear()
+        await line.open()
+        return self
+
+    async def reconnect(self, app: Any = None) -> Self:
+        """A new connection to the same session, after the last position; to ``app`` if given."""
+        if self.lines:
+            self.drop()
+        self.app = app or self.app
+        return await self.open()
+
+    def _scope(self) -> Message:
+        query = dict(self.query)
+        if self.session is not None:
+            query["session"] = self.session
+        if self.position is not None:
+            query["after"] = self.position
+        return {
+            "type": "websocket",
+            "asgi": {"version": "3.0", "spec_version": "2.4"},
+            "http_version": "1.1",
+            "scheme": "ws",
+            "path": self._path,
+            "raw_path": self._path.encode(),
+            "root_path": "",
+            "query_string": urlencode(query).encode(),
+            "headers": [
+                (name.lower().encode(), value.encode("latin-1"))
+                for name, value in self._headers.items()
+            ],
+            "client": (self._address, 50_000),
+            "server": ("testserver", 80),
+            "subprotocols": self._offered(),
+            "extensions": {"websocket.http.response": {}, **self._extensions},
+            "state": {},
+        }
+
+    def _offered(self) -> list[str]:
+        if self._subprotocols is not None:
+            return list(self._subprotocols)
+        offered = [NATIVE] if self.native else []
+        if self._token is not None:
+            offered.append(BEARER + base64.urlsafe_b64encode(self._token.encode()).decode())
+        return offered
+
+    # Saying
+
+    async def send(self, frame: str | Mapping[str, Any] | bytes) -> None:
+        """Sends a frame: text as it is, a mapping as JSON, bytes as a binary message.
+
+        Raises Closed.
+        """
+        match frame:
+            case str():
+                self.line.send({"type": "websocket.receive", "text": frame})
+            case bytes():
+                self.line.send({"type": "websocket.receive", "bytes": frame})
+            case _:
+                text = msgspec.json.encode(frame).decode()
+                self.line.send({"type": "websocket.receive", "text": text})
+
+    async def say(self, content: str, id: str, **members: Any) -> Frame:
+        """Sends a user message and returns what it is answered with: ``accepted`` or ``error``."""
+        return await self.ask({"type": "send", "id": id, "content": content, **members})
+
+    async def ask(self, frame: Mapping[str, Any]) -> Frame:
+        """Sends a frame that has an ``id`` and returns the reply."""
+        await self.send(frame)
+        return await self.until(lambda one: one.get("reply") == frame["id"])
+
+    # Listening
+
+    async def receive(self, *, within: float = WITHIN) -> Frame:
+        """The next frame. Raises Closed."""
+        while not self._unread:
+            text = await self.line.receive(within=within)
+            self._unread += _frames(text)
+        return self._take(self._unread.popleft())
+
+    def _take(self, frame: Frame) -> Frame:
+        self.frames.append(frame)
+        if "event" in frame:
+            self.position = frame["id"]
+        elif frame["type"] == "welcome":
+            self.session = frame["session"]
+        elif "metadata" in frame and not self.native:
+            self.session = frame["metadata"].get("session_id", self.session)
+            self.position = frame["metadata"].get("position", self.position)
+        return frame
+
+    async def until(
+        self, wanted: Callable[[Frame], bool] | str, *, within: float = WITHIN
+    ) -> Frame:
+        """Reads frames until one is ``wanted`` (a predicate, or a kind) and returns that one."""
+        start = len(self.frames)
+        fits = wanted if callable(wanted) else lambda frame: kind(frame) == wanted
+        try:
+            async with asyncio.timeout(within):
+                while not fits(frame := await self.receive(within=within)):
+                    pass
+        except TimeoutError:
+            raise AssertionError(f"not within {within} s; came: {self.frames[start:]}") from None
+        return frame
+
+    async def answer(self, *, within: float = WITHIN) -> str:
+        """Reads until a run ends and returns the text that was said until then."""
+        start = len(self.frames)
+        await self.until(lambda frame: kind(frame) in TERMINAL, within=within)
+        deltas = (frame["event"] for frame in self.frames[start:] if "event" in frame)
+        return "".join(one["delta"] for one in deltas if one["type"] == "TEXT_MESSAGE_CONTENT")
+
+    async def settle(self) -> list[Frame]:
+        """What comes without waiting for anything but the app's own turns."""
+        start = len(self.frames)
+        for _ in range(50):
+            await asyncio.sleep(0)
+        for text in self.line.waiting():
+            self._unread += _frames(text)
+        while self._unread:
+            self._take(self._unread.popleft())
+        return self.frames[start:]
+
+    def events(self) -> list[dict[str, Any]]:
+        """The events of every event frame read so far."""
+        return [frame["event"] for frame in self.frames if "event" in frame]
+
+    # Failing
+
+    def pause(self) -> None:
+        """Stops reading: the app's next sends wait."""
+        self.line.read(False)
+
+    def resume(self) -> None:
+        self.line.read(True)
+
+    def drop(self) -> None:
+        """Pulls the cable: what was not read is lost, and the server finds the peer gone."""
+        self.line.waiting()
+        self._unread.clear()
+        self.line.leave(1006)
+
+    async def wait_closed(self, *, within: float = WITHIN) -> Closed:
+        """Reads until the server closes and returns how it did."""
+        async with asyncio.timeout(within):
+            while True:
+                try:
+                    await self.receive(within=within)
+                except Closed as closed:
+                    return closed
+
+    async def aclose(self) -> None:
+        """Leaves politely and waits until the app is done. Raises what the app raised."""
+        if self.lines:
+            self.line.leave(1000)
+        for line in self.lines:
+            await line.wait_closed()
+
+
+def _frames(text: str) -> list[Frame]:
+    message = msgspec.json.decode(text)
+    return message if isinstance(message, list) else [message]
+
+
+@asynccontextmanager
+async def connect(app: Any, url: str = "/ws/chat", **options: Any) -> AsyncIterator[Client]:
+    """A connected client; ``options`` are those of :class:`Client`. Raises Refused."""
+    client = Client(app, url, **options)
+    await client.open()
+    try:
+        yield client
+    finally:
+        await client.aclose()
+
+
+@asynccontextmanager
+async def running(app: Any, *, within: float = WITHIN) -> AsyncIterator[dict[str, Any]]:
+    """``app`` between its startup and its shutdown; gives the lifespan's state."""
+    to_app: asyncio.Queue[Message] = asyncio.Queue()
+    from_app: asyncio.Queue[Message] = asyncio.Queue()
+    state: dict[str, Any] = {}
+    scope = {"type": "lifespan", "asgi": {"version": "3.0"}, "state": state}
+    task = asyncio.get_running_loop().create_task(app(scope, to_app.get, from_app.put))
+
+    async def step(name: str) -> None:
+        to_app.put_nowait({"type": f"lifespan.{name}"})
+        answer = asyncio.ensure_future(from_app.get())
+        await asyncio.wait([task, answer], timeout=within, return_when=asyncio.FIRST_COMPLETED)
+        if not answer.done():
+            answer.cancel()
+            assert task.done(), f"the app's {name} took more than {within} seconds"
+            task.result()
+            raise AssertionError(f"the app returned instead of answering its {name}")
+        said = answer.result()
+        assert said["type"] == f"lifespan.{name}.complete", said.get("message", said["type"])
+
+    try:
+        await step("startup")
+        yield state
+        await step("shutdown")
+        await asyncio.wait_for(task, within)
+    finally:
+        task.cancel()
+
+
+class _LineTransport:
+    """A line as the Python client's port to a network."""
+
+    def __init__(self, line: Line) -> None:
+        self._line = line
+
+    async def send(self, text: str, /) -> None:
+        try:
+            self._line.send({"type": "websocket.receive", "text": text})
+        except Closed as closed:
+            raise TransportClosed(closed.code, closed.reason) from closed
+
+    async def recv(self) -> str | bytes:
+        try:
+            return await self._line.receive(within=3600.0)
+        except Closed as closed:
+            raise TransportClosed(closed.code, closed.reason) from closed
+
+    async def close(self) -> None:
+        self._line.leave(1000)
+        await self._line.wait_closed()
+
+    def drop(self) -> None:
+        """Pulls the cable."""
+        self._line.waiting()
+        self._line.leave(1006)
+
+
+def open_transport(app: Any, url: str = "/ws/chat", **options: Any) -> OpenTransport:
+    """What ``agentws.client.Chat`` opens its connections with, here to ``app`` in process."""
+
+    async def open(opening: Opening) -> _LineTransport:
+        client = Client(app, url, subprotocols=opening.subprotocols, **options)
+        client.query |= opening.query
+        try:
+            await client.open()
+        except Refused as refused:
+            raise TransportClosed(4000 + refused.status, retryable=False) from refused
+        return _LineTransport(client.line)
+
+    return open

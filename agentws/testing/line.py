@@ -1,0 +1,191 @@
+"""One ASGI WebSocket connection, spoken to directly: no sockets, no threads."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Mapping, MutableMapping
+from typing import Any, Final
+
+Message = MutableMapping[str, Any]
+
+WITHIN: Final = 10.0
+"""Seconds that anything in a test may take, unless it says otherwise."""
+
+
+class Refused(Exception):
+    """The handshake was refused; ``status`` is the HTTP status (403 for a bare close)."""
+
+    def __init__(self, status: int, body: bytes = b"") -> None:
+        super().__init__(status, body)
+        self.status = status
+        self.body = body
+
+
+class Closed(Exception):
+    """The connection has ended; 1006 when nobody said why."""
+
+    def __init__(self, code: int, reason: str = "") -> None:
+        super().__init__(code, reason)
+        self.code = code
+        self.reason = reason
+
+
+class Line:
+    """The peer's end of one connection to ``app``.
+
+    The server in between behaves as real ones do: what the app sends waits in a buffer without end
+    unless the peer was told not to read, a send to a peer that is gone raises ``OSError``, and the
+    app learns of the end by one ``websocket.disconnect``.
+    """
+
+    def __init__(self, app: Any, scope: Mapping[str, Any]) -> None:
+        self._app = app
+        self._scope = scope
+        self._for_app: deque[Message] = deque([{"type": "websocket.connect"}])
+        self._messages: deque[str] = deque()
+        self._changed = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+        self._refusal: Refused | None = None
+        self.accepted = False
+        self.subprotocol: str | None = None
+        self.gone = False
+        """The peer has left."""
+        self.reading = True
+        self.closed: Closed | None = None
+        """How the app ended the connection."""
+        self.blocked = 0
+        """Sends of the app that wait for the peer to read."""
+
+    # The peer
+
+    async def open(self, *, within: float = WITHIN) -> None:
+        """Returns when the app has accepted. Raises Refused."""
+        self._task = asyncio.get_running_loop().create_task(self._run(), name="an ASGI app")
+        await self._until(lambda: self.accepted or self._refusal is not None, within)
+        if self._refusal is not None:
+            raise self._refusal
+
+    def send(self, message: Message) -> None:
+        """Gives the app a message. Raises Closed."""
+        self._check_open()
+        self._for_app.append(message)
+        self._changed.set()
+
+    async def receive(self, *, within: float = WITHIN) -> str:
+        """The next text message. Raises Closed, after everything that was said before."""
+        await self._until(lambda: bool(self._messages) or self._over, within)
+        if self._messages:
+            return self._messages.popleft()
+        self._check_open()
+        raise Closed(1006)
+
+    def waiting(self) -> list[str]:
+        """Takes what has come and was not read."""
+        messages = list(self._messages)
+        self._messages.clear()
+        return messages
+
+    def leave(self, code: int) -> None:
+        """The peer is gone; with 1006 it is as if the cable had been pulled."""
+        if self.gone:
+            return
+        self.gone = True
+        if self.closed is None:
+            self._for_app.append({"type": "websocket.disconnect", "code": code, "reason": ""})
+        self._changed.set()
+
+    def read(self, reading: bool) -> None:
+        """Whether the peer takes what it is sent; while it does not, the app's sends wait."""
+        self.reading = reading
+        self._changed.set()
+
+    async def wait_closed(self, *, within: float = WITHIN) -> None:
+        """Returns when the app is done with this connection. Raises what the app raised."""
+        if self._task is None:
+            return
+        done, _ = await asyncio.wait([self._task], timeout=within)
+        if not done:
+            self._task.cancel()
+            raise AssertionError(f"the app did not end within {within} seconds of the connection")
+        self._task.result()
+
+    @property
+    def _over(self) -> bool:
+        ended = self._task is not None and self._task.done()
+        return self.gone or self.closed is not None or ended
+
+    def _check_open(self) -> None:
+        if self.gone:
+            raise Closed(1006)
+        if self.closed is not None:
+            raise self.closed
+        if self._task is not None and self._task.done():
+            self._task.result()
+            raise Closed(1006)
+
+    async def _until(self, true: Callable[[], bool], within: float) -> None:
+        async with asyncio.timeout(within):
+            while not (true() or (self._task is not None and self._task.done())):
+                self._changed.clear()
+                await self._changed.wait()
+        if not true() and self._task is not None:
+            self._task.result()
+            raise Closed(1006, "the app returned")
+
+    # The server
+
+    async def _run(self) -> None:
+        try:
+            await self._app(self._scope, self._receive, self._send)
+        except OSError:
+            # What a send to a peer that has left raises; servers expect it.
+            if not self.gone:
+                raise
+        finally:
+            self._changed.set()
+
+    async def _receive(self) -> Message:
+        while not self._for_app:
+            self._changed.clear()
+            await self._changed.wait()
+        return self._for_app.popleft()
+
+    async def _send(self, message: Message) -> None:
+        self.blocked += 1
+        try:
+            while not (self.reading or self.gone):
+                self._changed.clear()
+                await self._changed.wait()
+        finally:
+            self.blocked -= 1
+        if self.gone:
+            raise BrokenPipeError("the peer is gone")
+        if self.closed is not None or self._refusal is not None:
+            raise RuntimeError(f"{message['type']} after the connection was closed")
+        self._take(message)
+        self._changed.set()
+
+    def _take(self, message: Message) -> None:
+        match message["type"]:
+            case "websocket.accept" if not self.accepted:
+                self.subprotocol = message.get("subprotocol")
+                self.accepted = True
+            case "websocket.send" if self.accepted:
+                assert message.get("bytes") is None, "the app sent a binary message"
+                self._messages.append(message["text"])
+            case "websocket.close":
+                self._close(message.get("code", 1000), message.get("reason") or "")
+            case "websocket.http.response.start" if not self.accepted:
+                self._started = message["status"]
+            case "websocket.http.response.body" if not self.accepted:
+                self._refusal = Refused(self._started, message.get("body", b""))
+            case other:
+                raise AssertionError(f"the app sent {other} where it may not")
+
+    def _close(self, code: int, reason: str) -> None:
+        if self.accepted:
+            self.closed = Closed(code, reason)
+        else:
+            self._refusal = Refused(403)
+        self._for_app.append({"type": "websocket.disconnect", "code": code, "reason": reason})
