@@ -7,6 +7,7 @@ read for later, when it can take more; what it then reads is merged.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from typing import Final, Protocol
 
@@ -19,8 +20,8 @@ from ..session import Session
 from ..tasks import Tasks
 from .outlet import Outlet
 
-BATCH: Final = 64 * 1024
-"""Bytes of events in one message, so that one slow peer holds no more than that."""
+PIECE: Final = 100
+"""Events of one message read from the store: a slow peer holds no more than that."""
 MAX_CONTROLS: Final = 256
 """Control frames that may wait for a peer before it is closed as one that never reads."""
 
@@ -46,6 +47,7 @@ class Connection:
         "_outlet",
         "_reading",
         "_tasks",
+        "_uncorking",
         "address",
         "id",
         "identity",
@@ -76,6 +78,7 @@ class Connection:
         self._controls: list[bytes] | None = None
         self._outgoing: list[bytes] | None = None
         self._corked = True
+        self._uncorking = False
         self._reading = False
         self._closing: tuple[int, str] | None = None
         outlet.on_writable = self.ring
@@ -114,7 +117,16 @@ class Connection:
         self._corked = True
 
     def uncork(self) -> None:
-        self._corked = False
+        """Writes what was held back, once what it has set off has had its turn on the loop.
+
+        An agent that answers at once thereby answers in the same message that accepts the question.
+        """
+        if not self._uncorking:
+            self._uncorking = True
+            asyncio.get_running_loop().call_soon(self._uncork)
+
+    def _uncork(self) -> None:
+        self._corked = self._uncorking = False
         self.ring()
 
     # Following (session.Follower)
@@ -147,7 +159,7 @@ class Connection:
             if records is None:
                 self._read_store()
             else:
-                parts += self._advance(_within(records))
+                parts += self._advance(records)
                 if not parts:
                     return self._next_parts()
         return parts
@@ -166,8 +178,8 @@ class Connection:
         try:
             while not self._outlet.broken and self.session.tail_after(self.position) is None:
                 records = await self.session.read(self.position)
-                for start in range(0, len(records), 100):
-                    await self._write_slowly(self._advance(records[start : start + 100]))
+                for start in range(0, len(records), PIECE):
+                    await self._write_slowly(self._advance(records[start : start + PIECE]))
         except PositionLost:
             self._reading = False
             self.lost()
@@ -219,13 +231,3 @@ def bye(error: AgentwsError, *, code: int | None = None) -> f.Bye:
         retryable=error.retryable,
         retry_after=error.retry_after,
     )
-
-
-def _within(records: Sequence[Record]) -> Sequence[Record]:
-    """As many of ``records`` as make one message."""
-    size = 0
-    for index, record in enumerate(records):
-        size += len(record.data)
-        if size > BATCH:
-            return records[: index + 1]
-    return records
