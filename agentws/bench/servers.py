@@ -24,7 +24,7 @@ from starlette.routing import Route, WebSocketRoute
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from .measure import allow_open_files
-from .words import ADMIN_KEY, DELTA, PACE, RAW_EVENT
+from .words import DELTA, PACE, RAW_EVENT
 
 # One load generator is many clients: what protects a public service would refuse it.
 GENEROUS = {
@@ -87,11 +87,15 @@ def gateway_app(options: dict[str, Any], directory: str) -> Any:
                 elif work == "apart":
                     await asyncio.sleep(0)
 
-    app = Starlette()
-    mount_agent_gateway(
+    async def broadcast(request: Request) -> Response:
+        await gateway.broadcast(DELTA)
+        return PlainTextResponse("")
+
+    # The same route on both servers, so that only what it does is compared.
+    app = Starlette(routes=[Route("/broadcast", broadcast, methods=["POST"])])
+    gateway = mount_agent_gateway(
         app,
         Worker,
-        admin_key=ADMIN_KEY,
         limits=msgspec.convert(GENEROUS | options.get("limits", {}), Limits),
         store=_store(options.get("store", "memory"), directory),
     )

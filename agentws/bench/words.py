@@ -12,7 +12,6 @@ RAW_EVENT = {
     "delta": DELTA,
 }
 PACE = 0.02  # seconds between two deltas of a paced answer
-ADMIN_KEY = "bench"
 
 
 class Variant(NamedTuple):

@@ -6,13 +6,10 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any, NamedTuple
 
-import msgspec
-
 from . import measure
 from .load import Client, GatewayClient, client, connect
 from .measure import Meter
 from .process import ServerProcess
-from .words import DELTA
 
 # For what the server does after the last answer, and for its allocator.
 SETTLE = 1.0
@@ -125,12 +122,11 @@ async def burst(server: ServerProcess, scale: Scale) -> float:
 
 async def broadcast(server: ServerProcess, scale: Scale) -> float:
     clients = await connect(server.variant, server.port, scale.followers)
-    body = msgspec.json.encode({"content": DELTA})
 
     async def once() -> None:
         for each in clients:
             each.expect(1)
-        await server.request("POST", "/broadcast", body)
+        await server.request("POST", "/broadcast")
         await asyncio.gather(*(each.answer() for each in clients))
 
     await once()
