@@ -5,14 +5,16 @@ from __future__ import annotations
 import time
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Sequence
+from typing import ClassVar
 
 import msgspec
 
 from ..errors import Fenced, IdempotencyConflict, NotFound, PositionLost
 from ..protocol.codec import Record, extend
+from ..protocol.frames import Durability
 from ..protocol.messages import Metadata
 from ..protocol.position import GENESIS, Position
-from ..store import PAGE, Appended, Head, Key, Lease, SessionInfo, Store
+from ..store import PAGE, Appended, Head, Key, Lease, Scope, SessionInfo, Store
 
 
 class _Log:
@@ -59,8 +61,8 @@ class MemoryStore(Store):
     ``clock`` gives seconds since the epoch, ``monotonic`` those by which leases expire.
     """
 
-    scope = "process"
-    durability = "process"
+    scope: ClassVar[Scope] = "process"
+    durability: ClassVar[Durability] = "process"
 
     def __init__(
         self,
