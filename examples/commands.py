@@ -1,0 +1,40 @@
+"""Commands: what a user types after a slash, answered without the model. `uvicorn commands:app`."""
+
+from collections.abc import AsyncIterator, Sequence
+
+from starlette.applications import Starlette
+
+from agentws import Agent, AgentError, Command, CommandContext, RunContext, mount_agent_gateway
+from agentws.protocol.messages import UserMessage
+
+
+async def count(ctx: CommandContext, args: str) -> str:
+    history = await ctx.history()
+    yours = sum(isinstance(message, UserMessage) for message in history)
+    return f"You have said {yours} things."
+
+
+class Clerk(Agent):
+    """Offers ``/count`` and ``/forms`` besides ``/help``, ``/history``, ``/clear``, ``/whoami``."""
+
+    forms = {"A1": "change of address", "B2": "parking permit"}
+
+    async def run(self, ctx: RunContext) -> AsyncIterator[str]:
+        form = self.forms.get(ctx.text.strip().upper())
+        if form is None:
+            # The sentence of an AgentError is shown to the user; any other exception's is not.
+            raise AgentError("I only know forms by their number. Type /forms for a list.")
+        yield f"Form {ctx.text.strip().upper()} is the {form}."
+
+    def commands(self) -> Sequence[Command]:
+        async def forms(ctx: CommandContext, args: str) -> str:
+            return "\n".join(f"{number}: {title}" for number, title in self.forms.items())
+
+        return [
+            Command("count", "Counts what you have said", count),
+            Command("forms", "Lists the forms", forms),
+        ]
+
+
+app = Starlette()
+gateway = mount_agent_gateway(app, Clerk)

@@ -1,0 +1,25 @@
+import { useState } from 'react';
+import { usePlainSocket } from './usePlainSocket.js';
+
+/** The least there is: it shows the content of whatever comes. */
+export function PlainChat({ url }) {
+  const { messages, connected, sendMessage } = usePlainSocket(url);
+  const [text, setText] = useState('');
+
+  const submit = (event) => {
+    event.preventDefault();
+    sendMessage(text);
+    setText('');
+  };
+
+  return (
+    <section id="plain">
+      <p className="state">{connected ? 'connected' : 'disconnected'}</p>
+      {messages.map((message, index) => <div key={index}>{message.content}</div>)}
+      <form onSubmit={submit}>
+        <input aria-label="Plain message" value={text} onChange={(event) => setText(event.target.value)} />
+        <button>Send</button>
+      </form>
+    </section>
+  );
+}

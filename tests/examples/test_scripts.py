@@ -1,0 +1,74 @@
+"""The examples that are run and end: clients, the worker, the cable that is pulled."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from agentws.client import LogEvent, connect
+from agentws.protocol.events import NoticePosted
+
+from . import serving
+
+
+def run(script: str, *arguments: str, env: dict[str, str] | None = None) -> str:
+    done = subprocess.run(
+        [sys.executable, serving.EXAMPLES / script, *arguments],
+        env=serving.environment(**(env or {})),
+        capture_output=True,
+        text=True,
+        timeout=40,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_python_client() -> None:
+    with serving.uvicorn("echo") as service:
+        shown = run("python_client.py", service.chat).splitlines()
+    assert shown[:3] == ["Hello in one piece ", "Hello piece by piece ", "[RunFinished]"]
+    assert re.fullmatch(r"You are anonymous, in session \S+, with agent\.", shown[3])
+    assert re.fullmatch(r"Go on later with session='\S+', after='\S+'", shown[4])
+
+
+def test_plain_client() -> None:
+    with serving.uvicorn("echo") as service:
+        shown = run("plain_client.py", service.chat).splitlines()
+    assert shown[:3] == [
+        "text: Hello from a script ",
+        "system: pong",
+        "system: /ping — Tests the connection",
+    ]
+
+
+async def test_push_from_worker(tmp_path: Path) -> None:
+    env = {"CHAT_DATABASE": str(tmp_path / "chat.sqlite3")}
+    with serving.uvicorn("push_from_worker", env=env) as service:
+        async with connect(service.chat) as chat:
+            await chat.ask("Hello")
+            updates = chat.watch()
+            assert chat.session is not None
+            position = run("push_from_worker.py", chat.session, "It is ready.", env=env).strip()
+            async for update in updates:
+                if isinstance(update, LogEvent):
+                    assert isinstance(update.event, NoticePosted)
+                    assert (update.position, update.event.content) == (position, "It is ready.")
+                    break
+            session = chat.session
+        # Who comes back later is told too: the notice is in the log.
+        async with connect(service.chat, session=session) as chat:
+            assert chat.position == position
+
+
+@pytest.mark.parametrize("attempt", range(2))
+def test_resume_shows_what_the_readme_says(attempt: int) -> None:
+    shown = run("resume.py")
+    assert "resume: replay" in shown
+    assert "".join(re.findall(r"<- delta +(.*)", shown)) == "one two three four five six "
+    transcript = [line.rstrip() for line in shown.splitlines()]
+    readme = (serving.ROOT / "README.md").read_text()
+    assert "\n".join(transcript) in readme
