@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Sequence
-from typing import ClassVar
 
 import msgspec
 
@@ -61,8 +60,8 @@ class MemoryStore(Store):
     ``clock`` gives seconds since the epoch, ``monotonic`` those by which leases expire.
     """
 
-    scope: ClassVar[Scope] = "process"
-    durability: ClassVar[Durability] = "process"
+    scope: Scope = "process"
+    durability: Durability = "process"
 
     def __init__(
         self,
