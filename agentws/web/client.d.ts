@@ -17,7 +17,11 @@ export type Metadata = Record<string, unknown>;
 /** AG-UI content parts; other members than these are passed on. */
 export type ContentPart =
   | { type: 'text'; text: string; metadata?: unknown }
-  | { type: 'image' | 'audio' | 'video' | 'document'; source: Record<string, unknown>; metadata?: unknown };
+  | {
+      type: 'image' | 'audio' | 'video' | 'document';
+      source: Record<string, unknown>;
+      metadata?: unknown;
+    };
 
 export type Content = string | ContentPart[];
 
@@ -48,7 +52,8 @@ export interface ToolCall {
 
 export interface ChatMessage {
   id: string;
-  role: 'user' | 'assistant' | 'system' | 'developer' | 'reasoning' | 'activity' | 'tool' | 'notice';
+  role:
+    'user' | 'assistant' | 'system' | 'developer' | 'reasoning' | 'activity' | 'tool' | 'notice';
   /** What a person may read of it. */
   text: string;
   /**
@@ -207,7 +212,11 @@ export class AgentSocket {
   stop(): Promise<Accepted>;
   withdraw(id: string): Promise<Accepted>;
   command(name: string, args?: string, options?: { id?: string }): Promise<Accepted>;
-  answer(interrupt: string, payload?: unknown, status?: 'resolved' | 'cancelled'): Promise<Accepted>;
+  answer(
+    interrupt: string,
+    payload?: unknown,
+    status?: 'resolved' | 'cancelled',
+  ): Promise<Accepted>;
   toolResult(toolCallId: string, result: { content?: Content; error?: string }): Promise<Accepted>;
   patchState(patch: Operation[]): Promise<Accepted>;
   authenticate(token: string): Promise<Accepted>;
@@ -216,7 +225,10 @@ export class AgentSocket {
 export const idleSnapshot: ChatSnapshot;
 export const emptyLog: Log;
 
-export function connect(url: string | (() => string | Promise<string>), options?: ConnectOptions): AgentSocket;
+export function connect(
+  url: string | (() => string | Promise<string>),
+  options?: ConnectOptions,
+): AgentSocket;
 export function reduce(log: Log, frame: EventFrame): Log;
 export function applyPatch(document: unknown, operations: readonly Operation[]): unknown;
 export function retryDelay(

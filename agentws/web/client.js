@@ -8,7 +8,8 @@
  *
  * @module
  */
-export { AgentSocket, RequestError, connect, idleSnapshot } from './socket.js';
+export { AgentSocket, connect, idleSnapshot } from './socket.js';
+export { RequestError } from './requests.js';
 export { emptyLog, reduce } from './reducer.js';
 export { applyPatch } from './patch.js';
 export { retryDelay } from './backoff.js';

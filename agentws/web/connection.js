@@ -30,13 +30,19 @@ const HEARTBEAT = 25;
  * @property {import('./client.js').Signals} signals
  */
 
-/** Codes that are no quarrel: 4408 timed out, 4429 too many, and every 45xx. @param {number} code */
+/**
+ * Codes that are no quarrel: 4408 timed out, 4429 too many, and every 45xx.
+ * @param {number} code
+ */
 function isFatal(code) {
   if (code === 1008) return true;
   return code >= 4400 && code < 4500 && code !== 4408 && code !== 4429;
 }
 
-/** The server is there and says "not now", so asking again at once would only make it worse. @param {number} code */
+/**
+ * The server is there and says "not now", so asking again at once would only make it worse.
+ * @param {number} code
+ */
 function isBusy(code) {
   return code === 1013 || code === 4429 || code === 4503;
 }
@@ -46,7 +52,9 @@ export class Connection {
   #phase = 'idle';
   /** @type {Settings} */
   #settings;
-  /** @type {WebSocket | null} The only socket that is listened to: a replaced one may still deliver. */
+  /**
+   * @type {WebSocket | null} The only socket that is listened to: a replaced one may still deliver.
+   */
   #socket = null;
   #turn = 0;
   #attempt = 0;
@@ -59,7 +67,9 @@ export class Connection {
   #retryAt = null;
   /** @type {ChatError | null} */
   #error = null;
-  /** @type {{retryable: boolean, retryAfter?: number, error: ChatError} | null} what the server said of the coming close */
+  /**
+   * @type {{retryable: boolean, retryAfter?: number, error: ChatError} | null} what the server said of the coming close
+   */
   #verdict = null;
   /** @type {Map<string, unknown>} */
   #timers = new Map();
@@ -71,9 +81,16 @@ export class Connection {
     this.#settings = settings;
   }
 
-  /** @returns {{connection: import('./client.js').ConnectionState, attempt: number, retryAt: number | null, error: ChatError | null}} */
+  /**
+   * @returns {{connection: import('./client.js').ConnectionState, attempt: number, retryAt: number | null, error: ChatError | null}}
+   */
   get state() {
-    return { connection: this.#label(), attempt: this.#attempt, retryAt: this.#retryAt, error: this.#error };
+    return {
+      connection: this.#label(),
+      attempt: this.#attempt,
+      retryAt: this.#retryAt,
+      error: this.#error,
+    };
   }
 
   get isOpen() {
@@ -131,7 +148,8 @@ export class Connection {
     } catch (error) {
       if (turn !== this.#turn) return;
       // An address that no browser accepts stays wrong; a token that can't be had now may come later.
-      if (/** @type {Error} */ (error)?.name === 'SyntaxError') this.close(failure('bad_url', String(error)));
+      if (/** @type {Error} */ (error)?.name === 'SyntaxError')
+        this.close(failure('bad_url', String(error)));
       else this.#lost();
     }
   }
@@ -189,7 +207,9 @@ export class Connection {
     });
   }
 
-  /** Asks for a sign of life. A socket that gives none in time is dead, whatever its `readyState` says. */
+  /**
+   * Asks for a sign of life. A socket that gives none in time is dead, whatever its `readyState` says.
+   */
   probe() {
     if (this.#timers.has('answer') || !this.send({ type: 'ping' })) return;
     this.#after('answer', ANSWER, () => this.#lost());
@@ -198,10 +218,15 @@ export class Connection {
   /** @param {number} code @param {string} reason */
   #closed(code, reason) {
     const said = this.#verdict;
-    const expired = code === 4401 && this.#phase === 'open' && this.#settings.getToken !== undefined;
+    const expired =
+      code === 4401 && this.#phase === 'open' && this.#settings.getToken !== undefined;
     // Credentials that were good a moment ago have run out: the next attempt asks for fresh ones.
     const retry = expired || (said ? said.retryable : !isFatal(code));
-    if (!retry) return this.close(said?.error ?? failure(`close_${code}`, reason || `The server closed the connection (${code}).`));
+    if (!retry)
+      return this.close(
+        said?.error ??
+          failure(`close_${code}`, reason || `The server closed the connection (${code}).`),
+      );
     if (said?.error) this.#error = said.error;
     this.#settings.dropped(code);
     this.#lost(isBusy(code), said?.retryAfter);
@@ -220,7 +245,10 @@ export class Connection {
     this.#enter('waiting');
   }
 
-  /** Lets go of the socket and of every timer; what the socket still delivers is not listened to. @param {number} code */
+  /**
+   * Lets go of the socket and of every timer; what the socket still delivers is not listened to.
+   * @param {number} code
+   */
   #drop(code) {
     const socket = this.#socket;
     this.#socket = null;
@@ -283,7 +311,9 @@ export class Connection {
     this.#unlisten.push(() => target.removeEventListener(type, act));
   }
 
-  /** The browser may be wrong (a server on this very machine), so the socket is asked, not dropped. */
+  /**
+   * The browser may be wrong (a server on this very machine), so the socket is asked, not dropped.
+   */
   #wentOffline() {
     this.#setOffline(true);
     this.probe();
@@ -333,10 +363,19 @@ function parse(data) {
 /** @param {any} frame a `bye`, or an `error` about the connection */
 function verdict(frame) {
   const { retryable, retryAfter } = frame;
-  return { retryable, retryAfter, error: failure(String(frame.code), frame.reason ?? frame.message, retryable) };
+  return {
+    retryable,
+    retryAfter,
+    error: failure(String(frame.code), frame.reason ?? frame.message, retryable),
+  };
 }
 
-/** @param {string} code @param {string} message @param {boolean} [retryable] @returns {ChatError} */
+/**
+ * @param {string} code
+ * @param {string} message
+ * @param {boolean} [retryable]
+ * @returns {ChatError}
+ */
 function failure(code, message, retryable = false) {
   return { code, message, retryable };
 }

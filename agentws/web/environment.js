@@ -5,7 +5,9 @@
  * @module
  */
 
-/** @returns {Required<Pick<import('./client.js').ConnectOptions, 'WebSocket' | 'clock' | 'random' | 'signals' | 'newId'>>} */
+/**
+ * @returns {Required<Pick<import('./client.js').ConnectOptions, 'WebSocket' | 'clock' | 'random' | 'signals' | 'newId'>>}
+ */
 export function environment() {
   return {
     WebSocket: globalThis.WebSocket,

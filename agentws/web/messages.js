@@ -13,7 +13,11 @@
  * @typedef {readonly ChatMessage[]} Messages
  */
 
-/** @param {Messages} messages @param {string} id @returns {number} the newest first: that is where deltas go */
+/**
+ * @param {Messages} messages
+ * @param {string} id
+ * @returns {number} the newest first: that is where deltas go
+ */
 function indexOf(messages, id) {
   for (let index = messages.length - 1; index >= 0; index--) {
     if (messages[index].id === id) return index;
@@ -26,14 +30,24 @@ export function findMessage(messages, id) {
   return messages[indexOf(messages, id)];
 }
 
-/** @param {Messages} messages @param {number} index @param {Partial<ChatMessage>} change @returns {Messages} */
+/**
+ * @param {Messages} messages
+ * @param {number} index
+ * @param {Partial<ChatMessage>} change
+ * @returns {Messages}
+ */
 function changeAt(messages, index, change) {
   const copy = messages.slice();
   copy[index] = { ...messages[index], ...change };
   return copy;
 }
 
-/** @param {Messages} messages @param {string} id @param {(message: ChatMessage) => Partial<ChatMessage>} change @returns {Messages} */
+/**
+ * @param {Messages} messages
+ * @param {string} id
+ * @param {(message: ChatMessage) => Partial<ChatMessage>} change
+ * @returns {Messages}
+ */
 function changeMessage(messages, id, change) {
   const index = indexOf(messages, id);
   return index < 0 ? messages : changeAt(messages, index, change(messages[index]));
@@ -42,11 +56,18 @@ function changeMessage(messages, id, change) {
 /**
  * Opens the message `id`, or opens it again: a known id is continued, never doubled.
  *
- * @param {Messages} messages @param {string} id @param {Partial<ChatMessage>} fields @returns {Messages}
+ * @param {Messages} messages
+ * @param {string} id
+ * @param {Partial<ChatMessage>} fields
+ * @returns {Messages}
  */
 export function openMessage(messages, id, fields) {
-  if (indexOf(messages, id) >= 0) return changeMessage(messages, id, () => ({ status: 'streaming' }));
-  return [...messages, { id, role: 'assistant', text: '', ...defined(fields), status: 'streaming' }];
+  if (indexOf(messages, id) >= 0)
+    return changeMessage(messages, id, () => ({ status: 'streaming' }));
+  return [
+    ...messages,
+    { id, role: 'assistant', text: '', ...defined(fields), status: 'streaming' },
+  ];
 }
 
 /**
@@ -60,10 +81,16 @@ export function appendText(messages, id, delta) {
 
 /** @param {Messages} messages @param {string} id @returns {Messages} */
 export function closeMessage(messages, id) {
-  return changeMessage(messages, id, ({ status }) => ({ status: status === 'streaming' ? 'done' : status }));
+  return changeMessage(messages, id, ({ status }) => ({
+    status: status === 'streaming' ? 'done' : status,
+  }));
 }
 
-/** @param {Messages} messages @param {ChatMessage} message @returns {Messages} `message` joins unless it is there */
+/**
+ * @param {Messages} messages
+ * @param {ChatMessage} message
+ * @returns {Messages} `message` joins unless it is there
+ */
 export function join(messages, message) {
   return indexOf(messages, message.id) >= 0 ? messages : [...messages, message];
 }
@@ -71,7 +98,11 @@ export function join(messages, message) {
 /**
  * A call belongs to the assistant message `parent`; without one it gets a message of its own.
  *
- * @param {Messages} messages @param {string} id @param {string} name @param {string | undefined} parent @param {string | undefined} run
+ * @param {Messages} messages
+ * @param {string} id
+ * @param {string} name
+ * @param {string | undefined} parent
+ * @param {string | undefined} run
  * @returns {Messages}
  */
 export function openCall(messages, id, name, parent, run) {
@@ -81,7 +112,9 @@ export function openCall(messages, id, name, parent, run) {
   const hosted = known ? messages : [...messages, bareMessage(host, run)];
   /** @type {ToolCall} */
   const call = { id, name, args: '', status: 'streaming' };
-  return changeMessage(hosted, host, (message) => ({ toolCalls: [...(message.toolCalls ?? []), call] }));
+  return changeMessage(hosted, host, (message) => ({
+    toolCalls: [...(message.toolCalls ?? []), call],
+  }));
 }
 
 /** @param {string} id @param {string | undefined} run @returns {ChatMessage} */
@@ -98,7 +131,12 @@ export function findCall(messages, id) {
   return undefined;
 }
 
-/** @param {Messages} messages @param {string} id @param {(call: ToolCall) => Partial<ToolCall>} change @returns {Messages} */
+/**
+ * @param {Messages} messages
+ * @param {string} id
+ * @param {(call: ToolCall) => Partial<ToolCall>} change
+ * @returns {Messages}
+ */
 export function changeCall(messages, id, change) {
   for (let index = messages.length - 1; index >= 0; index--) {
     const calls = messages[index].toolCalls;
@@ -142,15 +180,25 @@ export function endMessages(messages, run, status, error) {
   });
 }
 
-/** @param {Messages} messages @param {string} run what the assistant said last, or what it was asked */
+/**
+ * @param {Messages} messages
+ * @param {string} run what the assistant said last, or what it was asked
+ */
 function lastWords(messages, run) {
   const spoken = messages.filter((message) => message.run === run);
   return spoken.findLast(({ role }) => role === 'assistant') ?? spoken.at(-1);
 }
 
-/** @param {ToolCall} call @param {string} status a call whose run ended well may still be answered by a client */
+/**
+ * @param {ToolCall} call
+ * @param {string} status a call whose run ended well may still be answered by a client
+ */
 function isOver(call, status) {
-  return call.status === 'done' || call.status === 'error' || (status === 'done' && call.status === 'called');
+  return (
+    call.status === 'done' ||
+    call.status === 'error' ||
+    (status === 'done' && call.status === 'called')
+  );
 }
 
 /** @param {ToolCall} call @param {'done' | 'cancelled' | 'error'} status @returns {ToolCall} */
@@ -224,7 +272,10 @@ function staysUnnamed(role, brought) {
   return role === 'notice' || ((role === 'activity' || role === 'reasoning') && !brought.has(role));
 }
 
-/** @param {unknown} content a string or AG-UI content parts @returns {string} what a person may read of it */
+/**
+ * @param {unknown} content a string or AG-UI content parts
+ * @returns {string} what a person may read of it
+ */
 export function textOf(content) {
   if (typeof content === 'string') return content;
   if (!Array.isArray(content)) return '';
@@ -237,5 +288,7 @@ export function textOf(content) {
  * @returns {T} without those that are undefined
  */
 export function defined(fields) {
-  return /** @type {T} */ (Object.fromEntries(Object.entries(fields).filter(([, value]) => value !== undefined)));
+  return /** @type {T} */ (
+    Object.fromEntries(Object.entries(fields).filter(([, value]) => value !== undefined))
+  );
 }

@@ -28,13 +28,19 @@ export class Outbox {
     this.#storage = storage;
   }
 
-  /** Takes up what an earlier page left unsent in `session`; from now on entries are kept under it. @param {string} session */
+  /**
+   * Takes up what an earlier page left unsent in `session`; from now on entries are kept under it.
+   * @param {string} session
+   */
   attach(session) {
     const key = `agentws:outbox:${session}`;
     if (!this.#storage || key === this.#key) return;
     this.#key = key;
     const known = new Set(this.#entries.map(({ frame }) => frame.id));
-    this.#change([...this.#load(key).filter(({ frame }) => !known.has(frame.id)), ...this.#entries]);
+    this.#change([
+      ...this.#load(key).filter(({ frame }) => !known.has(frame.id)),
+      ...this.#entries,
+    ]);
   }
 
   /** @returns {SendFrame[]} what to send on a new connection, in order */
@@ -107,7 +113,9 @@ export class Outbox {
 
   /** @param {string} id @param {Partial<Entry>} change */
   #update(id, change) {
-    this.#change(this.#entries.map((entry) => (entry.frame.id === id ? { ...entry, ...change } : entry)));
+    this.#change(
+      this.#entries.map((entry) => (entry.frame.id === id ? { ...entry, ...change } : entry)),
+    );
   }
 
   /** @param {readonly Entry[]} entries */

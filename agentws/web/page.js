@@ -4,7 +4,15 @@
  * @module
  */
 import { connect } from './client.js';
-import { forgetChat, listedChats, mergeChats, newChatId, rememberChat, rememberedChats, titleOf } from './page/chats.js';
+import {
+  forgetChat,
+  listedChats,
+  mergeChats,
+  newChatId,
+  rememberChat,
+  rememberedChats,
+  titleOf,
+} from './page/chats.js';
 import { Composer } from './page/composer.js';
 import { byId, el, icon, setText } from './page/dom.js';
 import { Transcript } from './page/transcript.js';
@@ -12,11 +20,20 @@ import { Transcript } from './page/transcript.js';
 /** @typedef {import('./client.js').ChatSnapshot} ChatSnapshot */
 
 const CONNECTION = {
-  connecting: 'Connecting', open: 'Connected', reconnecting: 'Reconnecting', offline: 'Offline', closed: 'Disconnected',
+  connecting: 'Connecting',
+  open: 'Connected',
+  reconnecting: 'Reconnecting',
+  offline: 'Offline',
+  closed: 'Disconnected',
 };
 
 const BUTTONS = {
-  'sidebar-close': 'close', 'sidebar-open': 'menu', 'new-chat-small': 'plus', stop: 'stop', send: 'up', jump: 'down',
+  'sidebar-close': 'close',
+  'sidebar-open': 'menu',
+  'new-chat-small': 'plus',
+  stop: 'stop',
+  send: 'up',
+  jump: 'down',
 };
 
 class Page {
@@ -24,7 +41,9 @@ class Page {
   #chat;
   /** @type {readonly {name: string, summary: string}[]} */
   #commands = [];
-  /** @type {Map<string, string | null>} what was typed, by its id; null for what fills the list of commands */
+  /**
+   * @type {Map<string, string | null>} what was typed, by its id; null for what fills the list of commands
+   */
   #asked = new Map();
   #knowsCommands = false;
   #frame = 0;
@@ -37,48 +56,75 @@ class Page {
   #composer;
 
   constructor() {
-    for (const [id, name] of Object.entries(BUTTONS)) byId(id).append(icon(/** @type {any} */ (name)));
+    for (const [id, name] of Object.entries(BUTTONS))
+      byId(id).append(icon(/** @type {any} */ (name)));
     byId('new-chat').prepend(icon('plus'));
     this.#transcript = new Transcript(
-      { list: byId('transcript'), scroller: byId('scroller'), jump: byId('jump'), announcer: byId('announcer') },
+      {
+        list: byId('transcript'),
+        scroller: byId('scroller'),
+        jump: byId('jump'),
+        announcer: byId('announcer'),
+      },
       {
         again: (message) => this.#again(message),
         discard: (id) => this.#chat.discard(id),
         takeBack: (message) => this.#takeBack(message),
-        answer: (interrupt, payload, status) => void this.#chat.answer(interrupt.id, payload, status),
+        answer: (interrupt, payload, status) =>
+          void this.#chat.answer(interrupt.id, payload, status),
       },
     );
     this.#composer = new Composer(
-      { form: byId('composer'), input: byId('composer-input'), send: byId('send'), stop: byId('stop'), palette: byId('palette') },
+      {
+        form: byId('composer'),
+        input: byId('composer-input'),
+        send: byId('send'),
+        stop: byId('stop'),
+        palette: byId('palette'),
+      },
       {
         send: (text) => this.#send(text),
         stop: () => void this.#chat.stop(),
         commands: () => this.#knownCommands(),
-        lastMessage: () => this.#chat.getSnapshot().messages.findLast(({ role }) => role === 'user')?.text,
+        lastMessage: () =>
+          this.#chat.getSnapshot().messages.findLast(({ role }) => role === 'user')?.text,
       },
     );
     this.#listen();
-    this.#chat = this.#follow(sessionOfAddress() ?? rememberedChats()[0]?.id ?? newChatId(), 'replace');
+    this.#chat = this.#follow(
+      sessionOfAddress() ?? rememberedChats()[0]?.id ?? newChatId(),
+      'replace',
+    );
   }
 
   #listen() {
-    for (const id of ['new-chat', 'new-chat-small']) byId(id).addEventListener('click', () => this.#open(newChatId()));
-    for (const id of ['sidebar-close', 'scrim']) byId(id).addEventListener('click', () => showSidebar(false));
+    for (const id of ['new-chat', 'new-chat-small'])
+      byId(id).addEventListener('click', () => this.#open(newChatId()));
+    for (const id of ['sidebar-close', 'scrim'])
+      byId(id).addEventListener('click', () => showSidebar(false));
     byId('sidebar-open').addEventListener('click', () => showSidebar(!sidebarShown()));
     byId('connection').addEventListener('click', () => this.#chat.reconnect());
     byId('composer').addEventListener('changed', () => this.#draw());
     document.addEventListener('keydown', (event) => this.#key(event));
-    window.addEventListener('popstate', () => this.#open(sessionOfAddress() ?? newChatId(), 'none'));
+    window.addEventListener('popstate', () =>
+      this.#open(sessionOfAddress() ?? newChatId(), 'none'),
+    );
   }
 
   /** @param {KeyboardEvent} event */
   #key(event) {
     if (event.key === 'Escape' && !event.isComposing) {
-      if (document.body.classList.contains('sidebar-shown') && isNarrow()) return showSidebar(false);
+      if (document.body.classList.contains('sidebar-shown') && isNarrow())
+        return showSidebar(false);
       if (this.#chat.getSnapshot().run !== null) void this.#chat.stop();
     }
     // Typing anywhere is typing a message.
-    const plain = event.key.length === 1 && !event.ctrlKey && !event.metaKey && !event.altKey && event.key !== ' ';
+    const plain =
+      event.key.length === 1 &&
+      !event.ctrlKey &&
+      !event.metaKey &&
+      !event.altKey &&
+      event.key !== ' ';
     if (plain && event.target === document.body) byId('composer-input').focus();
   }
 
@@ -107,7 +153,9 @@ class Page {
     return chat;
   }
 
-  /** Once a frame is often enough, however fast words arrive; a hidden page has no frames and needs none. */
+  /**
+   * Once a frame is often enough, however fast words arrive; a hidden page has no frames and needs none.
+   */
   #schedule() {
     if (this.#frame !== 0) return;
     this.#frame = requestAnimationFrame(() => {
@@ -133,10 +181,14 @@ class Page {
   /** @param {ChatSnapshot} snapshot */
   #drawTitle({ title, messages, session }) {
     const first = messages.find(({ role }) => role === 'user')?.text;
-    const known = title ?? (first && titleOf(first)) ?? rememberedChats().find(({ id }) => id === session)?.title;
+    const known =
+      title ??
+      (first && titleOf(first)) ??
+      rememberedChats().find(({ id }) => id === session)?.title;
     setText(byId('title'), known ?? 'New chat');
     document.title = known ?? 'Chat';
-    if (session && known && first && rememberChat({ id: session, title: known, at: Date.now() })) this.#drawChats();
+    if (session && known && first && rememberChat({ id: session, title: known, at: Date.now() }))
+      this.#drawChats();
     else if (byId('sessions').dataset.session !== session) this.#drawChats();
   }
 
@@ -156,7 +208,15 @@ class Page {
         event.preventDefault();
         this.#open(id);
       };
-      return el('a', { href: `?session=${encodeURIComponent(id)}`, 'aria-current': id === current && 'page', click: open }, title || 'Untitled chat');
+      return el(
+        'a',
+        {
+          href: `?session=${encodeURIComponent(id)}`,
+          'aria-current': id === current && 'page',
+          click: open,
+        },
+        title || 'Untitled chat',
+      );
     });
     byId('sessions').dataset.session = current ?? '';
     byId('sessions').replaceChildren(...links);
@@ -211,7 +271,8 @@ class Page {
 
   /** @param {ChatSnapshot} snapshot */
   #noteCommands({ notices }) {
-    const commands = notices.findLast(({ metadata }) => Array.isArray(metadata?.commands))?.metadata?.commands;
+    const commands = notices.findLast(({ metadata }) => Array.isArray(metadata?.commands))?.metadata
+      ?.commands;
     if (!commands || commands === this.#commands) return;
     this.#commands = /** @type {any} */ (commands);
     this.#composer.refresh();
@@ -235,9 +296,11 @@ function drawBanner({ connection, error }, { retry, fresh }) {
   banner.dataset.text = text;
   banner.hidden = text === '';
   banner.replaceChildren(
-    icon('warning'), el('span', {}, text),
+    icon('warning'),
+    el('span', {}, text),
     el(
-      'span', { class: 'actions' },
+      'span',
+      { class: 'actions' },
       el('button', { type: 'button', class: 'button', click: retry }, 'Try again'),
       el('button', { type: 'button', class: 'button quiet', click: fresh }, 'New chat'),
     ),
@@ -245,7 +308,12 @@ function drawBanner({ connection, error }, { retry, fresh }) {
 }
 
 function emptyView() {
-  return el('div', { class: 'empty' }, el('h2', {}, 'What can I do for you?'), el('p', {}, 'Write a message, or / for commands.'));
+  return el(
+    'div',
+    { class: 'empty' },
+    el('h2', {}, 'What can I do for you?'),
+    el('p', {}, 'Write a message, or / for commands.'),
+  );
 }
 
 function sessionOfAddress() {

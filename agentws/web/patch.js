@@ -68,7 +68,13 @@ function has(value, key) {
   return isObject(value) && Object.hasOwn(value, key);
 }
 
-/** @param {any} target @param {string[]} path @param {unknown} value @param {boolean} insert @returns {unknown} */
+/**
+ * @param {any} target
+ * @param {string[]} path
+ * @param {unknown} value
+ * @param {boolean} insert
+ * @returns {unknown}
+ */
 function put(target, path, value, insert) {
   if (path.length === 0) return value;
   const [key, ...rest] = path;

@@ -2,7 +2,15 @@ import type { AgentSocket, ChatMessage, ChatSnapshot, ConnectOptions } from './c
 
 type Verbs = Pick<
   AgentSocket,
-  'send' | 'retry' | 'discard' | 'stop' | 'withdraw' | 'command' | 'answer' | 'toolResult' | 'reconnect'
+  | 'send'
+  | 'retry'
+  | 'discard'
+  | 'stop'
+  | 'withdraw'
+  | 'command'
+  | 'answer'
+  | 'toolResult'
+  | 'reconnect'
 >;
 
 /** Follows a session; the connection is shared by all that name the same url, session and agent. */

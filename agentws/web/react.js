@@ -103,6 +103,9 @@ function bind(socket) {
 export function useWebSocket(url, options) {
   const chat = useAgentChat(url, options);
   const { messages: said, connection, send } = chat;
-  const messages = useMemo(() => said.map((message) => ({ ...message, content: message.text })), [said]);
+  const messages = useMemo(
+    () => said.map((message) => ({ ...message, content: message.text })),
+    [said],
+  );
   return { messages, connected: connection === 'open', sendMessage: send };
 }

@@ -7,8 +7,21 @@
  * @module
  */
 import {
-  appendText, callResult, changeCall, closeMessage, defined, endMessages, findCall, findMessage, fromSnapshot,
-  fromWire, join, openCall, openMessage, restate, textOf,
+  appendText,
+  callResult,
+  changeCall,
+  closeMessage,
+  defined,
+  endMessages,
+  findCall,
+  findMessage,
+  fromSnapshot,
+  fromWire,
+  join,
+  openCall,
+  openMessage,
+  restate,
+  textOf,
 } from './messages.js';
 import { applyPatch } from './patch.js';
 
@@ -71,7 +84,10 @@ const folds = {
     ...log,
     messages: appendText(log.messages, event.messageId, event.delta),
   }),
-  TEXT_MESSAGE_END: (log, event) => ({ ...log, messages: closeMessage(log.messages, event.messageId) }),
+  TEXT_MESSAGE_END: (log, event) => ({
+    ...log,
+    messages: closeMessage(log.messages, event.messageId),
+  }),
   TEXT_MESSAGE_CHUNK: (log, event, frame) => chunk(log, event, 'text', authorship(event, frame)),
 
   REASONING_MESSAGE_START: (log, event, frame) => ({
@@ -82,12 +98,22 @@ const folds = {
     ...log,
     messages: appendText(log.messages, event.messageId, event.delta),
   }),
-  REASONING_MESSAGE_END: (log, event) => ({ ...log, messages: closeMessage(log.messages, event.messageId) }),
-  REASONING_MESSAGE_CHUNK: (log, event, frame) => chunk(log, event, 'reasoning', thought(event, frame)),
+  REASONING_MESSAGE_END: (log, event) => ({
+    ...log,
+    messages: closeMessage(log.messages, event.messageId),
+  }),
+  REASONING_MESSAGE_CHUNK: (log, event, frame) =>
+    chunk(log, event, 'reasoning', thought(event, frame)),
 
   TOOL_CALL_START: (log, event, frame) => ({
     ...log,
-    messages: openCall(log.messages, event.toolCallId, event.toolCallName, event.parentMessageId, frame.run),
+    messages: openCall(
+      log.messages,
+      event.toolCallId,
+      event.toolCallName,
+      event.parentMessageId,
+      frame.run,
+    ),
   }),
   TOOL_CALL_ARGS: (log, event) => appendArgs(log, event.toolCallId, event.delta),
   TOOL_CALL_END: (log, event) => ({
@@ -101,17 +127,26 @@ const folds = {
     ...log,
     messages: findCall(log.messages, event.toolCallId)
       ? changeCall(log.messages, event.toolCallId, () => callResult(event))
-      : join(log.messages, { ...fromWire({ ...event, id: event.messageId, role: 'tool' }), ...defined({ run: frame.run }) }),
+      : join(log.messages, {
+          ...fromWire({ ...event, id: event.messageId, role: 'tool' }),
+          ...defined({ run: frame.run }),
+        }),
   }),
 
   MESSAGES_SNAPSHOT: (log, event, frame) =>
     frame.run === undefined
-      ? { ...log, ...openings(event.metadata?.agentws), messages: fromSnapshot(event.messages), restated: true }
+      ? {
+          ...log,
+          ...openings(event.metadata?.agentws),
+          messages: fromSnapshot(event.messages),
+          restated: true,
+        }
       : { ...log, messages: restate(log.messages, event.messages) },
   STATE_SNAPSHOT: (log, event) => ({ ...log, shared: event.snapshot }),
   STATE_DELTA: (log, event) => ({ ...log, shared: patched(log.shared ?? {}, event.delta) }),
   ACTIVITY_SNAPSHOT: activitySnapshot,
-  ACTIVITY_DELTA: (log, event) => changeActivity(log, event.messageId, (content) => patched(content, event.patch)),
+  ACTIVITY_DELTA: (log, event) =>
+    changeActivity(log, event.messageId, (content) => patched(content, event.patch)),
 
   RUN_STARTED: runStarted,
   RUN_FINISHED: runFinished,
@@ -125,10 +160,14 @@ const folds = {
   STEP_FINISHED: (log, _event, frame) => changeRun(log, frame.run, { step: undefined }),
 
   'message.accepted': accepted,
-  'message.withdrawn': (log, event) => ({ ...log, queue: log.queue.filter(({ id }) => id !== event.messageId) }),
+  'message.withdrawn': (log, event) => ({
+    ...log,
+    queue: log.queue.filter(({ id }) => id !== event.messageId),
+  }),
   'message.steered': (log, event, frame) =>
     event.outcome === 'delivered' ? dequeue(log, event.messageId, frame.run) : log,
-  'run.cancelling': (log, _event, frame) => changeRun(log, frame.run ?? log.run ?? undefined, { status: 'cancelling' }),
+  'run.cancelling': (log, _event, frame) =>
+    changeRun(log, frame.run ?? log.run ?? undefined, { status: 'cancelling' }),
   'interrupt.answered': (log, event) => ({
     ...log,
     interrupts: log.interrupts.filter(({ id }) => id !== event.interruptId),
@@ -158,12 +197,21 @@ const folds = {
 
 /** @param {any} event @param {EventFrame} frame */
 function authorship(event, frame) {
-  return { role: event.role ?? 'assistant', name: event.name, run: frame.run, subagent: event.subagentRunId };
+  return {
+    role: event.role ?? 'assistant',
+    name: event.name,
+    run: frame.run,
+    subagent: event.subagentRunId,
+  };
 }
 
 /** @param {any} event @param {EventFrame} frame */
 function thought(event, frame) {
-  return { role: /** @type {const} */ ('reasoning'), run: frame.run, subagent: event.subagentRunId };
+  return {
+    role: /** @type {const} */ ('reasoning'),
+    run: frame.run,
+    subagent: event.subagentRunId,
+  };
 }
 
 /** @param {Log} log @param {string} id @param {string} delta @returns {Log} */
@@ -174,13 +222,22 @@ function appendArgs(log, id, delta) {
 /**
  * A chunk opens a message by naming it, and continues the last one by not naming any.
  *
- * @param {Log} log @param {any} event @param {'text' | 'reasoning'} lane @param {any} fields @returns {Log}
+ * @param {Log} log
+ * @param {any} event
+ * @param {'text' | 'reasoning'} lane
+ * @param {any} fields
+ * @returns {Log}
  */
 function chunk(log, event, lane, fields) {
   const id = event.messageId ?? log.lane[lane];
   if (id === undefined) return log;
-  const messages = event.messageId === undefined ? log.messages : openMessage(log.messages, id, fields);
-  return { ...log, lane: { ...log.lane, [lane]: id }, messages: appendText(messages, id, event.delta ?? '') };
+  const messages =
+    event.messageId === undefined ? log.messages : openMessage(log.messages, id, fields);
+  return {
+    ...log,
+    lane: { ...log.lane, [lane]: id },
+    messages: appendText(messages, id, event.delta ?? ''),
+  };
 }
 
 /** @type {Fold} */
@@ -213,10 +270,18 @@ function activitySnapshot(log, event, frame) {
   return { ...log, messages: join(log.messages, { ...message, ...defined({ run: frame.run }) }) };
 }
 
-/** @param {Log} log @param {string} id @param {(content: unknown) => any} change @param {string} [activityType] @returns {Log} */
+/**
+ * @param {Log} log
+ * @param {string} id
+ * @param {(content: unknown) => any} change
+ * @param {string} [activityType]
+ * @returns {Log}
+ */
 function changeActivity(log, id, change, activityType) {
   const messages = log.messages.map((message) =>
-    message.id === id ? { ...message, ...defined({ activityType }), content: change(message.content) } : message,
+    message.id === id
+      ? { ...message, ...defined({ activityType }), content: change(message.content) }
+      : message,
   );
   return { ...log, messages };
 }
@@ -230,12 +295,22 @@ function openings({ before = null, interrupts = [] } = {}) {
 function accepted(log, event) {
   const { message } = event;
   if (findMessage(log.messages, message.id) || findMessage(log.queue, message.id)) return log;
-  const queued = { ...fromWire(message), status: /** @type {const} */ ('queued'), overlap: event.overlap };
+  const queued = {
+    ...fromWire(message),
+    status: /** @type {const} */ ('queued'),
+    overlap: event.overlap,
+  };
   const queue = event.overlap === 'interrupt' ? [queued, ...log.queue] : [...log.queue, queued];
   return { ...log, queue };
 }
 
-/** A message that waited joins the conversation here. @param {Log} log @param {string} id @param {string | undefined} run @returns {Log} */
+/**
+ * A message that waited joins the conversation here.
+ * @param {Log} log
+ * @param {string} id
+ * @param {string | undefined} run
+ * @returns {Log}
+ */
 function dequeue(log, id, run) {
   const waiting = findMessage(log.queue, id);
   if (!waiting) return log;
@@ -251,14 +326,13 @@ function dequeue(log, id, run) {
 function runStarted(log, event, frame) {
   const id = frame.run ?? event.runId;
   const asked = event.input?.messages ?? [];
-  const joined = asked.reduce(
-    (/** @type {Log} */ before, /** @type {any} */ message) => {
-      const { messages, ...rest } = dequeue(before, message.id, id);
-      return { ...rest, messages: join(messages, { ...fromWire(message), run: id }) };
-    },
-    log,
+  const joined = asked.reduce((/** @type {Log} */ before, /** @type {any} */ message) => {
+    const { messages, ...rest } = dequeue(before, message.id, id);
+    return { ...rest, messages: join(messages, { ...fromWire(message), run: id }) };
+  }, log);
+  const answered = new Set(
+    (event.input?.resume ?? []).map((/** @type {any} */ entry) => entry.interruptId),
   );
-  const answered = new Set((event.input?.resume ?? []).map((/** @type {any} */ entry) => entry.interruptId));
   /** @type {Run} */
   const run = { id, status: 'running', ...defined({ message: asked.at(-1)?.id }) };
   return {
@@ -266,7 +340,9 @@ function runStarted(log, event, frame) {
     lane: {},
     run: id,
     runs: { ...joined.runs, [id]: run },
-    interrupts: joined.interrupts.filter((/** @type {import('./client.js').Interrupt} */ interrupt) => !answered.has(interrupt.id)),
+    interrupts: joined.interrupts.filter(
+      (/** @type {import('./client.js').Interrupt} */ interrupt) => !answered.has(interrupt.id),
+    ),
   };
 }
 
@@ -274,21 +350,36 @@ function runStarted(log, event, frame) {
 function runFinished(log, event, frame) {
   const usage = defined({ usage: event.usage });
   const outcome = event.outcome?.type ?? 'success';
-  if (outcome === 'cancelled') return endRun(log, frame.run, 'cancelled', { status: 'cancelled', ...usage });
-  if (outcome !== 'interrupt') return endRun(log, frame.run, 'done', { status: 'finished', ...usage });
+  if (outcome === 'cancelled')
+    return endRun(log, frame.run, 'cancelled', { status: 'cancelled', ...usage });
+  if (outcome !== 'interrupt')
+    return endRun(log, frame.run, 'done', { status: 'finished', ...usage });
   const ended = endRun(log, frame.run, 'done', { status: 'interrupted', ...usage });
-  const open = event.outcome.interrupts.map((/** @type {any} */ interrupt) => ({ ...interrupt, run: frame.run }));
+  const open = event.outcome.interrupts.map((/** @type {any} */ interrupt) => ({
+    ...interrupt,
+    run: frame.run,
+  }));
   return { ...ended, interrupts: [...ended.interrupts, ...open] };
 }
 
-/** @param {Log} log @param {string | undefined} id @param {'done' | 'cancelled' | 'error'} status @param {Partial<Run>} end @returns {Log} */
+/**
+ * @param {Log} log
+ * @param {string | undefined} id
+ * @param {'done' | 'cancelled' | 'error'} status
+ * @param {Partial<Run>} end
+ * @returns {Log}
+ */
 function endRun(log, id, status, end) {
   const run = id ?? log.run ?? undefined;
   if (run === undefined) return log;
-  const ended = changeRun({ ...log, runs: { [run]: { id: run, status: 'running' }, ...log.runs } }, run, {
-    step: undefined,
-    ...end,
-  });
+  const ended = changeRun(
+    { ...log, runs: { [run]: { id: run, status: 'running' }, ...log.runs } },
+    run,
+    {
+      step: undefined,
+      ...end,
+    },
+  );
   return {
     ...ended,
     lane: {},

@@ -9,35 +9,42 @@ import { Connection } from './connection.js';
 import { environment } from './environment.js';
 import { defined } from './messages.js';
 import { Outbox } from './outbox.js';
+import { Requests } from './requests.js';
 import { conversation, emptyLog, parsePosition, reduce } from './reducer.js';
 
 /**
  * @typedef {import('./client.js').ChatError} ChatError
  * @typedef {import('./client.js').ChatSnapshot} ChatSnapshot
  * @typedef {import('./client.js').ConnectOptions} ConnectOptions
- * @typedef {{frame: any, resolve: (accepted: any) => void, reject: (error: Error) => void, sent: boolean, repeatable: boolean}} Request
  */
 
 const NOTICES = 100;
 const TRIES = 8;
+const CLOSED = { code: 'closed', message: 'The connection is closed.', retryable: true };
 
 /** @type {ChatSnapshot} What there is to show before anything happened, on a server too. */
 export const idleSnapshot = Object.freeze({
-  connection: 'closed', attempt: 0, retryAt: null, error: null, status: 'ready', session: null,
-  messages: [], queue: [], runs: {}, run: null, interrupts: [], notices: [], shared: undefined,
-  title: null, agent: null, earlier: null, agents: [], identity: null, limits: null, position: null,
+  connection: 'closed',
+  attempt: 0,
+  retryAt: null,
+  error: null,
+  status: 'ready',
+  session: null,
+  messages: [],
+  queue: [],
+  runs: {},
+  run: null,
+  interrupts: [],
+  notices: [],
+  shared: undefined,
+  title: null,
+  agent: null,
+  earlier: null,
+  agents: [],
+  identity: null,
+  limits: null,
+  position: null,
 });
-
-/** A refusal by the server. */
-export class RequestError extends Error {
-  /** @param {ChatError} error */
-  constructor({ code, message, retryable }) {
-    super(message);
-    this.name = 'RequestError';
-    this.code = code;
-    this.retryable = retryable;
-  }
-}
 
 export class AgentSocket {
   #options;
@@ -53,9 +60,10 @@ export class AgentSocket {
   /** @type {readonly import('./client.js').Notice[]} */
   #notices = [];
   #noticeCount = 0;
-  /** @type {Map<string, Request>} */
-  #requests = new Map();
-  /** A snapshot is on its way: what is shown is dropped when it arrives, not before, so nothing flickers. */
+  #requests = new Requests((frame) => this.#connection.send(frame));
+  /**
+   * A snapshot is on its way: what is shown is dropped when it arrives, not before, so nothing flickers.
+   */
   #stale = false;
   /** @type {Set<() => void>} */
   #listeners = new Set();
@@ -141,7 +149,10 @@ export class AgentSocket {
     const { run, queue } = this.#log;
     const message = this.#outbox.unsent.at(-1)?.id ?? queue.at(-1)?.id;
     // Named, so that a stop that comes late never hits the next run.
-    return this.#request({ type: 'cancel', ...(run !== null ? { run } : defined({ message })) }, true);
+    return this.#request(
+      { type: 'cancel', ...(run !== null ? { run } : defined({ message })) },
+      true,
+    );
   }
 
   /** Takes back a message that waits, here or on the server. @param {string} id */
@@ -150,17 +161,31 @@ export class AgentSocket {
     return this.#request({ type: 'withdraw', message: id }, true);
   }
 
-  /** The same as sending `/name args`. @param {string} name @param {string} [args] @param {{id?: string}} [options] what its answer names as `reply` */
+  /**
+   * The same as sending `/name args`.
+   * @param {string} name
+   * @param {string} [args]
+   * @param {{id?: string}} [options] what its answer names as `reply`
+   */
   command(name, args, { id } = {}) {
     return this.#request({ type: 'command', name, ...defined({ id, args }) }, false);
   }
 
-  /** Answers an interrupt. @param {string} interrupt @param {unknown} [payload] @param {'resolved' | 'cancelled'} [status] */
+  /**
+   * Answers an interrupt.
+   * @param {string} interrupt
+   * @param {unknown} [payload]
+   * @param {'resolved' | 'cancelled'} [status]
+   */
   answer(interrupt, payload, status = 'resolved') {
     return this.#request({ type: 'answer', interrupt, status, ...defined({ payload }) }, true);
   }
 
-  /** The result of a tool that runs here. @param {string} toolCallId @param {{content?: unknown, error?: string}} result */
+  /**
+   * The result of a tool that runs here.
+   * @param {string} toolCallId
+   * @param {{content?: unknown, error?: string}} result
+   */
   toolResult(toolCallId, result) {
     return this.#request({ type: 'tool_result', toolCallId, ...defined(result) }, true);
   }
@@ -175,16 +200,13 @@ export class AgentSocket {
     return this.#request({ type: 'auth', token }, true);
   }
 
-  /** @param {any} frame @param {boolean} repeatable whether it does no harm to send it twice @returns {Promise<any>} */
+  /**
+   * @param {any} frame
+   * @param {boolean} repeatable whether it does no harm to send it twice
+   * @returns {Promise<any>}
+   */
   #request(frame, repeatable) {
-    const named = { id: this.#options.newId(), ...frame };
-    const reply = new Promise((resolve, reject) => {
-      const sent = this.#connection.send(named);
-      this.#requests.set(named.id, { frame: named, resolve, reject, sent, repeatable });
-    });
-    // A caller that doesn't wait for the answer is no error.
-    reply.catch(() => {});
-    return reply;
+    return this.#requests.begin({ id: this.#options.newId(), ...frame }, repeatable);
   }
 
   /** @param {string | (() => string | Promise<string>)} url */
@@ -193,7 +215,11 @@ export class AgentSocket {
     const address = new URL(typeof url === 'function' ? await url() : url, base);
     address.protocol = address.protocol.replace(/^http/, 'ws');
     const { agent } = this.#options;
-    const follow = { session: this.#session, after: this.#stale ? null : this.#log.position, agent };
+    const follow = {
+      session: this.#session,
+      after: this.#stale ? null : this.#log.position,
+      agent,
+    };
     for (const [name, value] of Object.entries(follow)) {
       if (value) address.searchParams.set(name, value);
     }
@@ -251,7 +277,7 @@ export class AgentSocket {
     this.#stale = welcome.resume === 'snapshot';
     if (welcome.resume === 'new') this.#log = { ...emptyLog, position: welcome.head };
     for (const frame of this.#outbox.unsent) this.#transmit(frame);
-    for (const [id, request] of this.#requests) this.#repeat(id, request);
+    this.#requests.repeat();
   }
 
   /** @param {import('./client.js').SendFrame} frame */
@@ -260,41 +286,26 @@ export class AgentSocket {
     // Three bytes at most for a UTF-16 unit: only a text near the limit is worth measuring.
     const size = JSON.stringify(frame).length;
     if (size * 3 > limit && new TextEncoder().encode(JSON.stringify(frame)).length > limit) {
-      this.#outbox.fail(frame.id, tooLarge(`This message is too long: ${limit} bytes are the most.`));
+      this.#outbox.fail(
+        frame.id,
+        tooLarge(`This message is too long: ${limit} bytes are the most.`),
+      );
     } else {
       this.#connection.send(frame);
     }
   }
 
-  /** @param {string} id @param {Request} request one that the last connection left unanswered */
-  #repeat(id, request) {
-    if (request.repeatable || !request.sent) {
-      request.sent = this.#connection.send(request.frame);
-      return;
-    }
-    this.#requests.delete(id);
-    const message = 'The connection was lost before this was answered.';
-    request.reject(new RequestError({ code: 'connection_lost', message, retryable: true }));
-  }
-
   /** @param {any} frame */
   #accepted(frame) {
     this.#outbox.accept(frame.reply, frame.position);
-    this.#requests.get(frame.reply)?.resolve(frame);
-    this.#requests.delete(frame.reply);
+    this.#requests.accept(frame);
   }
 
   /** @param {any} frame */
   #refused(frame) {
-    const request = this.#requests.get(frame.reply);
-    if (request) {
-      this.#requests.delete(frame.reply);
-      request.reject(new RequestError(frame));
-    } else if (this.#outbox.find(frame.reply)) {
-      this.#unsent(frame);
-    } else {
-      this.#noticed({ content: frame.message, level: 'error', metadata: { code: frame.code } });
-    }
+    if (this.#requests.refuse(frame)) return;
+    if (this.#outbox.find(frame.reply)) this.#unsent(frame);
+    else this.#noticed({ content: frame.message, level: 'error', metadata: { code: frame.code } });
   }
 
   /** @param {any} frame a send that was refused, for now or for good */
@@ -316,28 +327,31 @@ export class AgentSocket {
   /** @param {any} frame */
   #noticed({ content, level = 'info', metadata, topic, reply }) {
     const after = this.#log.messages.at(-1)?.id ?? null;
-    const notice = { key: `notice-${++this.#noticeCount}`, content, level, after, ...defined({ metadata, topic, reply }) };
+    const notice = {
+      key: `notice-${++this.#noticeCount}`,
+      content,
+      level,
+      after,
+      ...defined({ metadata, topic, reply }),
+    };
     this.#notices = [...this.#notices, notice].slice(-NOTICES);
   }
 
   #changed() {
-    if (this.#connection.state.connection === 'closed') this.#rejectAll();
+    if (this.#connection.state.connection === 'closed') this.#requests.refuseAll(CLOSED);
     this.#publish();
-  }
-
-  #rejectAll() {
-    const error = { code: 'closed', message: 'The connection is closed.', retryable: true };
-    for (const { reject } of this.#requests.values()) reject(new RequestError(error));
-    this.#requests.clear();
   }
 
   /** @param {number} code */
   #dropped(code) {
     // Whatever was too big would be too big again.
-    if (code === 1009) this.#outbox.failUnaccepted(tooLarge('The server found this message too big.'));
+    if (code === 1009)
+      this.#outbox.failUnaccepted(tooLarge('The server found this message too big.'));
   }
 
-  /** An entry is known once the log that is shown has it, or has passed the place where it was accepted. */
+  /**
+   * An entry is known once the log that is shown has it, or has passed the place where it was accepted.
+   */
   #settle() {
     const { position, messages, queue } = this.#log;
     if (position === null || this.#stale) return;
@@ -374,10 +388,16 @@ function tooLarge(message) {
   return { code: 'too_large', message, retryable: false };
 }
 
-/** @param {import('./client.js').Log} log @param {import('./client.js').ChatMessage[]} unsent @returns {ChatSnapshot['status']} */
+/**
+ * @param {import('./client.js').Log} log
+ * @param {import('./client.js').ChatMessage[]} unsent
+ * @returns {ChatSnapshot['status']}
+ */
 function statusOf({ run, messages, queue }, unsent) {
   if (run !== null) {
-    return messages.some((message) => message.run === run && message.role !== 'user') ? 'streaming' : 'submitted';
+    return messages.some((message) => message.run === run && message.role !== 'user')
+      ? 'streaming'
+      : 'submitted';
   }
   if (queue.length > 0 || unsent.some(({ status }) => status === 'sending')) return 'submitted';
   return (unsent.at(-1) ?? messages.at(-1))?.status === 'error' ? 'error' : 'ready';

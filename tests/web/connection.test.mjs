@@ -9,10 +9,20 @@ async function begin(options = {}) {
   const network = fakeNetwork();
   const signals = { window: new EventTarget(), document: new FakeDocument() };
   const chat = connect('wss://example.test/ws/chat', {
-    clock, signals, WebSocket: network.WebSocket, random: () => 0.5, ...options,
+    clock,
+    signals,
+    WebSocket: network.WebSocket,
+    random: () => 0.5,
+    ...options,
   });
   await settled();
-  return { chat, clock, network, signals, signal: (name) => signals.window.dispatchEvent(new Event(name)) };
+  return {
+    chat,
+    clock,
+    network,
+    signals,
+    signal: (name) => signals.window.dispatchEvent(new Event(name)),
+  };
 }
 
 /** The same, after the first welcome. */
@@ -83,7 +93,10 @@ test('it backs off while it fails', async () => {
   assert.deepEqual(waits, [50, 150, 300, 600, 1200, 2400]);
 });
 
-for (const [seconds, retry] of [[9.9, 'late'], [10, 'at once']]) {
+for (const [seconds, retry] of [
+  [9.9, 'late'],
+  [10, 'at once'],
+]) {
   test(`after failures and ${seconds} seconds of connection it comes back ${retry}`, async () => {
     const { network, clock } = await opened();
     network.last().drop();
@@ -111,7 +124,11 @@ for (const code of [1008, 4400, 4401, 4403, 4404, 4409, 4413]) {
     await world.clock.advance(60_000);
     assert.equal(world.network.sockets.length, 1);
     assert.equal(connection(world), 'closed');
-    assert.deepEqual(world.chat.getSnapshot().error, { code: `close_${code}`, message: 'no', retryable: false });
+    assert.deepEqual(world.chat.getSnapshot().error, {
+      code: `close_${code}`,
+      message: 'no',
+      retryable: false,
+    });
     assert.equal(world.clock.pending, 0);
   });
 }
@@ -142,7 +159,9 @@ test('what a goodbye says decides, in both directions', async () => {
   assert.equal(end.chat.getSnapshot().error.message, 'moved');
 
   const back = await opened();
-  back.network.last().say({ type: 'error', code: 'forbidden', message: 'not yet', retryable: true, retryAfter: 5 });
+  back.network
+    .last()
+    .say({ type: 'error', code: 'forbidden', message: 'not yet', retryable: true, retryAfter: 5 });
   back.network.last().drop(4403);
   await back.clock.advance(4_900);
   assert.equal(back.network.sockets.length, 1);

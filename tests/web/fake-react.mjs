@@ -42,7 +42,8 @@ export class Mounted {
 }
 
 export const useMemo = (make, dependencies) => current.remember(make, dependencies);
-export const useCallback = (callback, dependencies) => current.remember(() => callback, dependencies);
+export const useCallback = (callback, dependencies) =>
+  current.remember(() => callback, dependencies);
 export function useSyncExternalStore(subscribe, getSnapshot, getServerSnapshot) {
   current.store = { subscribe, getServerSnapshot };
   return getSnapshot();

@@ -21,12 +21,16 @@ export class FakeClock {
     return this.#due.length;
   }
 
-  /** Lets time pass; every timer runs at its own time, and what it awaits settles before the next. */
+  /**
+   * Lets time pass; every timer runs at its own time, and what it awaits settles before the next.
+   */
   async advance(milliseconds) {
     const end = this.#now + milliseconds;
     await settled();
     for (;;) {
-      const [timer] = this.#due.filter(({ at }) => at <= end).sort((a, b) => a.at - b.at || a.id - b.id);
+      const [timer] = this.#due
+        .filter(({ at }) => at <= end)
+        .sort((a, b) => a.at - b.at || a.id - b.id);
       if (!timer) break;
       this.clearTimeout(timer);
       this.#now = Math.max(this.#now, timer.at);
@@ -73,8 +77,17 @@ export function fakeNetwork() {
 
     welcome(fields = {}) {
       this.say({
-        type: 'welcome', protocol: 'agentws.v1', connection: 'con_1', session: 'ses_1', head: 'ep.0.', resume: 'new',
-        agent: 'default', agents: ['default'], heartbeat: 20, limits: { maxMessageSize: 1000 }, ...fields,
+        type: 'welcome',
+        protocol: 'agentws.v1',
+        connection: 'con_1',
+        session: 'ses_1',
+        head: 'ep.0.',
+        resume: 'new',
+        agent: 'default',
+        agents: ['default'],
+        heartbeat: 20,
+        limits: { maxMessageSize: 1000 },
+        ...fields,
       });
     }
 

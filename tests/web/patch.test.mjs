@@ -7,12 +7,30 @@ const cases = [
   ['inserts into a list', [1, 3], [{ op: 'add', path: '/1', value: 2 }], [1, 2, 3]],
   ['appends to a list', [1], [{ op: 'add', path: '/-', value: 2 }], [1, 2]],
   ['replaces the whole', { a: 1 }, [{ op: 'replace', path: '', value: [1] }], [1]],
-  ['replaces deep inside', { a: [{ b: 1 }] }, [{ op: 'replace', path: '/a/0/b', value: 2 }], { a: [{ b: 2 }] }],
+  [
+    'replaces deep inside',
+    { a: [{ b: 1 }] },
+    [{ op: 'replace', path: '/a/0/b', value: 2 }],
+    { a: [{ b: 2 }] },
+  ],
   ['removes', { a: 1, b: [1, 2] }, [{ op: 'remove', path: '/b/0' }], { a: 1, b: [2] }],
   ['moves', { a: 1 }, [{ op: 'move', from: '/a', path: '/b' }], { b: 1 }],
   ['copies', { a: [1] }, [{ op: 'copy', from: '/a', path: '/b' }], { a: [1], b: [1] }],
-  ['tests', { a: { x: 1, y: [2] } }, [{ op: 'test', path: '/a', value: { y: [2], x: 1 } }], { a: { x: 1, y: [2] } }],
-  ['unescapes keys', { 'a/b': 1, '~': 2 }, [{ op: 'replace', path: '/a~1b', value: 3 }, { op: 'remove', path: '/~0' }], { 'a/b': 3 }],
+  [
+    'tests',
+    { a: { x: 1, y: [2] } },
+    [{ op: 'test', path: '/a', value: { y: [2], x: 1 } }],
+    { a: { x: 1, y: [2] } },
+  ],
+  [
+    'unescapes keys',
+    { 'a/b': 1, '~': 2 },
+    [
+      { op: 'replace', path: '/a~1b', value: 3 },
+      { op: 'remove', path: '/~0' },
+    ],
+    { 'a/b': 3 },
+  ],
 ];
 
 for (const [name, document, patch, expected] of cases) {

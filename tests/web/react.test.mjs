@@ -17,7 +17,13 @@ let sessions = 0;
 function world() {
   const network = fakeNetwork();
   const session = `ses_${++sessions}`;
-  const options = { session, clock: new FakeClock(), WebSocket: network.WebSocket, signals: {}, random: () => 0 };
+  const options = {
+    session,
+    clock: new FakeClock(),
+    WebSocket: network.WebSocket,
+    signals: {},
+    random: () => 0,
+  };
   return { network, options, url: 'wss://example.test/ws/chat' };
 }
 
@@ -44,7 +50,10 @@ test('two components follow one session on one connection, until both are gone',
   network.last().welcome();
   first.value.send('Hi');
   assert.equal(network.sockets.length, 1);
-  assert.deepEqual(second.value.messages.map(({ content }) => content), ['Hi']);
+  assert.deepEqual(
+    second.value.messages.map(({ content }) => content),
+    ['Hi'],
+  );
   assert.equal(second.value.connected, true);
   first.unmount();
   await settled();

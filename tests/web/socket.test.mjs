@@ -8,7 +8,12 @@ async function opened({ welcome, ...options } = {}) {
   const network = fakeNetwork();
   let ids = 0;
   const chat = connect('wss://example.test/ws/chat', {
-    clock, WebSocket: network.WebSocket, random: () => 0.5, signals: {}, newId: () => `id${++ids}`, ...options,
+    clock,
+    WebSocket: network.WebSocket,
+    random: () => 0.5,
+    signals: {},
+    newId: () => `id${++ids}`,
+    ...options,
   });
   await settled();
   network.last().welcome(welcome);
@@ -23,19 +28,41 @@ async function again({ network, clock }, fields) {
 }
 
 const event = (seq, fields, run) => ({ id: `ep.${seq}.t`, ...(run && { run }), event: fields });
-const acceptedEvent = (seq, id, content) => event(seq, { type: 'message.accepted', message: { id, role: 'user', content }, overlap: 'queue' });
+const acceptedEvent = (seq, id, content) =>
+  event(seq, {
+    type: 'message.accepted',
+    message: { id, role: 'user', content },
+    overlap: 'queue',
+  });
 const started = (seq, run, id, content) =>
-  event(seq, { type: 'RUN_STARTED', threadId: 'ses_1', runId: run, input: { messages: [{ id, role: 'user', content }] } }, run);
+  event(
+    seq,
+    {
+      type: 'RUN_STARTED',
+      threadId: 'ses_1',
+      runId: run,
+      input: { messages: [{ id, role: 'user', content }] },
+    },
+    run,
+  );
 const text = (seq, run, ...deltas) => [
   event(seq, { type: 'TEXT_MESSAGE_START', messageId: `${run}-a` }, run),
-  ...deltas.map((delta, n) => event(seq + 1 + n, { type: 'TEXT_MESSAGE_CONTENT', messageId: `${run}-a`, delta }, run)),
+  ...deltas.map((delta, n) =>
+    event(seq + 1 + n, { type: 'TEXT_MESSAGE_CONTENT', messageId: `${run}-a`, delta }, run),
+  ),
 ];
 const shown = (chat) => chat.getSnapshot().messages.map(({ text: said, status }) => [said, status]);
 
 test('a message is shown at once, and once, from sending to said', async () => {
   const { chat, socket } = await opened();
   const id = chat.send('Hi', { overlap: 'queue', metadata: { a: 1 } });
-  assert.deepEqual(socket.sent.at(-1), { type: 'send', id, content: 'Hi', overlap: 'queue', metadata: { a: 1 } });
+  assert.deepEqual(socket.sent.at(-1), {
+    type: 'send',
+    id,
+    content: 'Hi',
+    overlap: 'queue',
+    metadata: { a: 1 },
+  });
   assert.deepEqual(shown(chat), [['Hi', 'sending']]);
   assert.equal(chat.getSnapshot().status, 'submitted');
   socket.say({ type: 'accepted', reply: id, position: 'ep.1.t', durability: 'disk' });
@@ -73,7 +100,13 @@ test('messages written while there is no connection go out in order', async () =
   world.chat.send('two');
   await world.clock.advance(0);
   world.network.last().welcome({ resume: 'replay' });
-  assert.deepEqual(world.network.last().sentOf('send').map(({ content }) => content), ['one', 'two']);
+  assert.deepEqual(
+    world.network
+      .last()
+      .sentOf('send')
+      .map(({ content }) => content),
+    ['one', 'two'],
+  );
 });
 
 test('the unsent survives a reload', async () => {
@@ -82,13 +115,24 @@ test('the unsent survives a reload', async () => {
   const id = first.chat.send('Hi');
   first.chat.close();
   const second = await opened({ storage, session: 'ses_1', welcome: { resume: 'snapshot' } });
-  assert.deepEqual(second.socket.sentOf('send').map((frame) => frame.id), [id]);
-  second.socket.say(event(1, { type: 'MESSAGES_SNAPSHOT', messages: [{ id, role: 'user', content: 'Hi' }] }));
+  assert.deepEqual(
+    second.socket.sentOf('send').map((frame) => frame.id),
+    [id],
+  );
+  second.socket.say(
+    event(1, { type: 'MESSAGES_SNAPSHOT', messages: [{ id, role: 'user', content: 'Hi' }] }),
+  );
   assert.equal(storage.items.size, 0);
 });
 
 test('a storage that refuses is done without', async () => {
-  const storage = { getItem: () => 'nonsense', setItem: () => { throw new Error('full'); }, removeItem: () => {} };
+  const storage = {
+    getItem: () => 'nonsense',
+    setItem: () => {
+      throw new Error('full');
+    },
+    removeItem: () => {},
+  };
   const { chat } = await opened({ storage, session: 'ses_1' });
   chat.send('Hi');
   assert.deepEqual(shown(chat), [['Hi', 'sending']]);
@@ -98,22 +142,45 @@ test('a command leaves nothing but its answer', async () => {
   const { chat, socket } = await opened();
   const id = chat.send('/help');
   socket.say(
-    { type: 'notice', reply: id, content: 'Commands: ...', level: 'info', metadata: { command: 'help' } },
+    {
+      type: 'notice',
+      reply: id,
+      content: 'Commands: ...',
+      level: 'info',
+      metadata: { command: 'help' },
+    },
     { type: 'accepted', reply: id, position: 'ep.0.', durability: 'process' },
   );
   const { messages, notices, status } = chat.getSnapshot();
   assert.deepEqual(messages, []);
   assert.equal(status, 'ready');
   assert.deepEqual(notices, [
-    { key: 'notice-1', content: 'Commands: ...', level: 'info', after: null, metadata: { command: 'help' }, reply: id },
+    {
+      key: 'notice-1',
+      content: 'Commands: ...',
+      level: 'info',
+      after: null,
+      metadata: { command: 'help' },
+      reply: id,
+    },
   ]);
 });
 
 test('a refusal for good stays with the message, until it is sent again or given up', async () => {
   const { chat, socket } = await opened();
   const id = chat.send('Hi');
-  socket.say({ type: 'error', reply: id, code: 'run_active', message: 'Still answering.', retryable: true });
-  assert.deepEqual(chat.getSnapshot().messages[0].error, { code: 'run_active', message: 'Still answering.', retryable: true });
+  socket.say({
+    type: 'error',
+    reply: id,
+    code: 'run_active',
+    message: 'Still answering.',
+    retryable: true,
+  });
+  assert.deepEqual(chat.getSnapshot().messages[0].error, {
+    code: 'run_active',
+    message: 'Still answering.',
+    retryable: true,
+  });
   assert.equal(chat.getSnapshot().status, 'error');
   chat.retry(id);
   assert.equal(socket.sentOf('send').length, 2);
@@ -126,7 +193,14 @@ test('a refusal for good stays with the message, until it is sent again or given
 test('a refusal for now is tried again when the server said', async () => {
   const { chat, socket, clock } = await opened();
   const id = chat.send('Hi');
-  socket.say({ type: 'error', reply: id, code: 'too_many', message: 'Slowly.', retryable: true, retryAfter: 2 });
+  socket.say({
+    type: 'error',
+    reply: id,
+    code: 'too_many',
+    message: 'Slowly.',
+    retryable: true,
+    retryAfter: 2,
+  });
   await clock.advance(1_999);
   assert.equal(socket.sentOf('send').length, 1);
   await clock.advance(1_000);
@@ -160,8 +234,14 @@ test('a replay goes on where the reader stood, and says nothing twice', async ()
   const world = await opened();
   world.socket.say(started(1, 'r1', 'u1', 'Hi'), ...text(2, 'r1', 'Hel'));
   const second = await again(world);
-  second.say(...text(2, 'r1', 'Hel'), event(9, { type: 'TEXT_MESSAGE_CONTENT', messageId: 'r1-a', delta: 'lo wor' }, 'r1'));
-  assert.deepEqual(shown(world.chat), [['Hi', 'done'], ['Hello wor', 'streaming']]);
+  second.say(
+    ...text(2, 'r1', 'Hel'),
+    event(9, { type: 'TEXT_MESSAGE_CONTENT', messageId: 'r1-a', delta: 'lo wor' }, 'r1'),
+  );
+  assert.deepEqual(shown(world.chat), [
+    ['Hi', 'done'],
+    ['Hello wor', 'streaming'],
+  ]);
 });
 
 test('a snapshot replaces everything, and until it comes the old is shown', async () => {
@@ -170,7 +250,10 @@ test('a snapshot replaces everything, and until it comes the old is shown', asyn
   const second = await again(world, { resume: 'snapshot', reason: 'epoch' });
   assert.equal(shown(world.chat).length, 2);
   second.say(
-    { id: 'other.3.t', event: { type: 'MESSAGES_SNAPSHOT', messages: [{ id: 'u9', role: 'user', content: 'Else' }] } },
+    {
+      id: 'other.3.t',
+      event: { type: 'MESSAGES_SNAPSHOT', messages: [{ id: 'u9', role: 'user', content: 'Else' }] },
+    },
     { id: 'other.3.t', event: { type: 'STATE_SNAPSHOT', snapshot: { a: 1 } } },
   );
   assert.deepEqual(shown(world.chat), [['Else', 'done']]);
@@ -230,13 +313,25 @@ test('an answer, a tool result and a command are frames, and refusals are errors
   const answer = chat.answer('i1', { ok: true });
   chat.toolResult('c1', { content: 'found' });
   chat.command('clear');
-  assert.deepEqual(socket.sent.map(({ id, ...frame }) => frame), [
-    { type: 'answer', interrupt: 'i1', status: 'resolved', payload: { ok: true } },
-    { type: 'tool_result', toolCallId: 'c1', content: 'found' },
-    { type: 'command', name: 'clear' },
-  ]);
-  socket.say({ type: 'error', reply: socket.sent[0].id, code: 'already_answered', message: 'Too late.', retryable: false });
-  await assert.rejects(answer, (error) => error instanceof RequestError && error.code === 'already_answered');
+  assert.deepEqual(
+    socket.sent.map(({ id, ...frame }) => frame),
+    [
+      { type: 'answer', interrupt: 'i1', status: 'resolved', payload: { ok: true } },
+      { type: 'tool_result', toolCallId: 'c1', content: 'found' },
+      { type: 'command', name: 'clear' },
+    ],
+  );
+  socket.say({
+    type: 'error',
+    reply: socket.sent[0].id,
+    code: 'already_answered',
+    message: 'Too late.',
+    retryable: false,
+  });
+  await assert.rejects(
+    answer,
+    (error) => error instanceof RequestError && error.code === 'already_answered',
+  );
 });
 
 test('a command that may have been carried out is not repeated', async () => {
@@ -257,7 +352,10 @@ test('a closed socket refuses what is still unanswered', async () => {
 test('a refusal that concerns nothing in particular is shown as a notice', async () => {
   const { chat, socket } = await opened();
   socket.say({ type: 'error', code: 'bad_request', message: 'What?', retryable: false });
-  assert.deepEqual(chat.getSnapshot().notices.map(({ content, level }) => [content, level]), [['What?', 'error']]);
+  assert.deepEqual(
+    chat.getSnapshot().notices.map(({ content, level }) => [content, level]),
+    [['What?', 'error']],
+  );
 });
 
 test('a snapshot of the state stays the same object until something changes', async () => {
@@ -277,7 +375,10 @@ test('a snapshot of the state stays the same object until something changes', as
 
 test('making one opens nothing', async () => {
   const network = fakeNetwork();
-  const chat = new AgentSocket('wss://example.test/ws/chat', { WebSocket: network.WebSocket, signals: {} });
+  const chat = new AgentSocket('wss://example.test/ws/chat', {
+    WebSocket: network.WebSocket,
+    signals: {},
+  });
   await settled();
   assert.equal(network.sockets.length, 0);
   assert.equal(chat.getSnapshot().connection, 'closed');

@@ -7,11 +7,18 @@ const FOLDER = new URL('../../agentws/web/vendor/', import.meta.url);
 const read = (name) => readFileSync(new URL(name, FOLDER));
 
 test('every vendored file is the one that is written down', () => {
-  const rows = [...read('README.md').toString().matchAll(/^\| `([^`]+)`.*`([0-9a-f]{64})` \|$/gm)];
+  const rows = [
+    ...read('README.md')
+      .toString()
+      .matchAll(/^\| `([^`]+)`.*`([0-9a-f]{64})` \|$/gm),
+  ];
   const recorded = Object.fromEntries(rows.map(([, name, hash]) => [name, hash]));
-  const present = readdirSync(FOLDER).filter((name) => name !== 'README.md').sort();
+  const present = readdirSync(FOLDER)
+    .filter((name) => name !== 'README.md')
+    .sort();
   assert.deepEqual(Object.keys(recorded).sort(), present);
-  for (const name of present) assert.equal(createHash('sha256').update(read(name)).digest('hex'), recorded[name]);
+  for (const name of present)
+    assert.equal(createHash('sha256').update(read(name)).digest('hex'), recorded[name]);
 });
 
 test('the package of the client names every file that the client imports', () => {

@@ -50,22 +50,27 @@ export async function listedChats() {
     const response = await fetch('sessions', { headers: { accept: 'application/json' } });
     if (!response.ok) return [];
     const { sessions } = await response.json();
-    return sessions.map(({ id, title, updatedAt, createdAt }) => ({ id, title: title ?? '', at: time(updatedAt ?? createdAt) }));
+    return sessions.map(asChat);
   } catch {
     return [];
   }
 }
 
-/** @param {unknown} value seconds, milliseconds or an ISO date */
-function time(value) {
-  if (typeof value === 'number') return value < 1e12 ? value * 1000 : value;
-  return typeof value === 'string' ? Date.parse(value) : 0;
+/**
+ * @param {{id: string, title?: string, updated: number}} session as the server tells of it; times are in seconds
+ * @returns {Chat}
+ */
+function asChat({ id, title = '', updated }) {
+  return { id, title, at: updated * 1000 };
 }
 
 /** Both, each once. @param {Chat[]} remembered @param {Chat[]} listed @returns {Chat[]} */
 export function mergeChats(remembered, listed) {
   const titles = new Map(remembered.map(({ id, title }) => [id, title]));
-  const named = listed.map((chat) => ({ ...chat, title: chat.title || (titles.get(chat.id) ?? '') }));
+  const named = listed.map((chat) => ({
+    ...chat,
+    title: chat.title || (titles.get(chat.id) ?? ''),
+  }));
   const ids = new Set(listed.map(({ id }) => id));
   return [...named, ...remembered.filter(({ id }) => !ids.has(id))].sort((a, b) => b.at - a.at);
 }

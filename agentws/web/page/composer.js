@@ -57,11 +57,16 @@ export class Composer {
   refresh() {
     const { input } = this.#elements;
     const typed = /^\/([^\s/]*)$/.exec(input.value)?.[1];
-    if (typed === undefined || input.value === this.#dismissed || document.activeElement !== input) return this.#offer([]);
-    this.#offer(this.#actions.commands().filter(({ name }) => name.startsWith(typed.toLowerCase())));
+    if (typed === undefined || input.value === this.#dismissed || document.activeElement !== input)
+      return this.#offer([]);
+    this.#offer(
+      this.#actions.commands().filter(({ name }) => name.startsWith(typed.toLowerCase())),
+    );
   }
 
-  /** @param {string} text puts a text back that was taken, unless something else is being written */
+  /**
+   * @param {string} text puts a text back that was taken, unless something else is being written
+   */
   restore(text) {
     const { input } = this.#elements;
     if (input.value === '') this.write(text);
@@ -152,7 +157,8 @@ export class Composer {
     if (index === this.#chosen) return;
     this.#chosen = index;
     const { palette, input } = this.#elements;
-    for (const [at, option] of [...palette.children].entries()) option.setAttribute('aria-selected', String(at === index));
+    for (const [at, option] of [...palette.children].entries())
+      option.setAttribute('aria-selected', String(at === index));
     input.setAttribute('aria-activedescendant', `command-${index}`);
   }
 
@@ -162,7 +168,9 @@ export class Composer {
       el(
         'li',
         {
-          id: `command-${index}`, role: 'option', 'aria-selected': String(index === this.#chosen),
+          id: `command-${index}`,
+          role: 'option',
+          'aria-selected': String(index === this.#chosen),
           mousemove: () => this.#choose(index),
           // Before the box loses the focus, which puts the list away.
           mousedown: (/** @type {Event} */ event) => {
@@ -172,7 +180,8 @@ export class Composer {
             this.#submit();
           },
         },
-        el('span', { class: 'command-name' }, `/${name}`), el('span', { class: 'command-summary' }, summary),
+        el('span', { class: 'command-name' }, `/${name}`),
+        el('span', { class: 'command-summary' }, summary),
       ),
     );
     palette.replaceChildren(...options);

@@ -16,7 +16,8 @@ export function el(tag, properties = {}, ...children) {
   for (const [name, value] of Object.entries(properties)) {
     if (value === undefined || value === false) continue;
     if (typeof value === 'function') element.addEventListener(name, value);
-    else if (/^(class|role|for|aria-.*|data-.*)$/.test(name)) element.setAttribute(name, String(value));
+    else if (/^(class|role|for|aria-.*|data-.*)$/.test(name))
+      element.setAttribute(name, String(value));
     else Reflect.set(element, name, value);
   }
   element.append(...children.filter((child) => child instanceof Node || typeof child === 'string'));
@@ -38,7 +39,8 @@ const ICONS = {
   warning: 'M12 8v5M12 16.5v.1M12 3.5l9.5 16.5h-19z',
   info: 'M12 11v6M12 7.5v.1M12 3a9 9 0 1 0 0 18 9 9 0 0 0 0-18z',
   retry: 'M19 12a7 7 0 1 1-2.1-5M19 3.5V8h-4.5',
-  question: 'M9.3 9.2a2.8 2.8 0 1 1 4 2.6c-.9.5-1.3 1-1.3 2M12 17.2v.1M12 3a9 9 0 1 0 0 18 9 9 0 0 0 0-18z',
+  question:
+    'M9.3 9.2a2.8 2.8 0 1 1 4 2.6c-.9.5-1.3 1-1.3 2M12 17.2v.1M12 3a9 9 0 1 0 0 18 9 9 0 0 0 0-18z',
 };
 
 /** @param {keyof typeof ICONS} name @returns {SVGElement} */
@@ -58,9 +60,17 @@ export function byId(id) {
   return document.getElementById(id);
 }
 
-/** A button that copies what `text()` gives and says so. @param {() => string} text @param {string} label */
+/**
+ * A button that copies what `text()` gives and says so.
+ * @param {() => string} text
+ * @param {string} label
+ */
 export function copyButton(text, label = 'Copy') {
-  const button = el('button', { type: 'button', class: 'copy', 'aria-label': label, title: label }, icon('copy'));
+  const button = el(
+    'button',
+    { type: 'button', class: 'copy', 'aria-label': label, title: label },
+    icon('copy'),
+  );
   button.addEventListener('click', async () => {
     await copy(text());
     button.replaceChildren(icon('check'));
@@ -80,7 +90,11 @@ async function copy(text) {
   field.remove();
 }
 
-/** Sets a text only when it differs: a live region says again what is set again. @param {Node} node @param {string} text */
+/**
+ * Sets a text only when it differs: a live region says again what is set again.
+ * @param {Node} node
+ * @param {string} text
+ */
 export function setText(node, text) {
   if (node.textContent !== text) node.textContent = text;
 }

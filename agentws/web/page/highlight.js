@@ -5,18 +5,40 @@
  * @module
  */
 
-const WORDS =
-  'as async await break case catch class const continue def default del do elif else enum except export extends finally fn for from ' +
-  'func function global if impl import in interface is lambda let loop match mod mut new nonlocal not null None or and pass pub raise return ' +
-  'select self static struct super switch this throw trait true True false False try type typeof use var void where while with yield';
+const WORDS = [
+  'as async await break case catch class const continue def default del do elif else enum except',
+  'export extends finally fn for from func function global if impl import in interface is lambda let',
+  'loop match mod mut new nonlocal not null None or and pass pub raise return select self static',
+  'struct super switch this throw trait true True false False try type typeof use var void where',
+  'while with yield',
+]
+  .join(' ')
+  .replaceAll(' ', '|');
 
 /** Languages in which a hash begins a comment; elsewhere it may be a colour or a heading. */
-const HASHES = /^(py|python|rb|ruby|sh|bash|zsh|shell|console|ya?ml|toml|r|perl|makefile|dockerfile|conf|ini)?$/i;
+const HASHES =
+  /^(py|python|rb|ruby|sh|bash|zsh|shell|console|ya?ml|toml|r|perl|makefile|dockerfile|conf|ini)?$/i;
 const PROSE = /^(text|txt|plain|markdown|md|log|output)$/i;
 
-const SHARED = String.raw`(?<comment>\/\/[^\n]*|\/\*[\s\S]*?\*\/|<!--[\s\S]*?-->@)|(?<string>"""[\s\S]*?"""|"(?:\\.|[^"\\\n])*"|'(?:\\.|[^'\\\n])*'|${'`'}(?:\\.|[^${'`'}\\])*${'`'})|(?<number>\b(?:0x[\da-fA-F]+|\d[\d_]*(?:\.\d+)?)\b)|(?<keyword>\b(?:${WORDS.replaceAll(' ', '|')})\b)`;
-const PLAIN = new RegExp(SHARED.replace('@', ''), 'g');
-const HASHED = new RegExp(SHARED.replace('@', '|(?<=^|\\s)#[^\\n]*'), 'g');
+const COMMENT = String.raw`\/\/[^\n]*|\/\*[\s\S]*?\*\/|<!--[\s\S]*?-->`;
+const HASH = String.raw`(?<=^|\s)#[^\n]*`;
+const STRING = [
+  String.raw`"""[\s\S]*?"""`,
+  String.raw`"(?:\\.|[^"\\\n])*"`,
+  String.raw`'(?:\\.|[^'\\\n])*'`,
+  '`(?:\\\\.|[^`\\\\])*`',
+].join('|');
+const NUMBER = String.raw`\b(?:0x[\da-fA-F]+|\d[\d_]*(?:\.\d+)?)\b`;
+
+const PLAIN = pattern(COMMENT);
+const HASHED = pattern(`${COMMENT}|${HASH}`);
+
+/** @param {string} comment */
+function pattern(comment) {
+  const kinds = { comment, string: STRING, number: NUMBER, keyword: `\\b(?:${WORDS})\\b` };
+  const groups = Object.entries(kinds).map(([kind, source]) => `(?<${kind}>${source})`);
+  return new RegExp(groups.join('|'), 'g');
+}
 
 const LONGEST = 50_000;
 
@@ -24,7 +46,13 @@ const LONGEST = 50_000;
 export function highlight(code) {
   const language = code.dataset.language ?? '';
   const [text] = code.childNodes;
-  if (!('highlights' in CSS) || !(text instanceof Text) || text.length > LONGEST || PROSE.test(language)) return;
+  if (
+    !('highlights' in CSS) ||
+    !(text instanceof Text) ||
+    text.length > LONGEST ||
+    PROSE.test(language)
+  )
+    return;
   for (const match of text.data.matchAll(HASHES.test(language) ? HASHED : PLAIN)) {
     const kind = Object.entries(match.groups ?? {}).find(([, found]) => found !== undefined)?.[0];
     if (!kind) continue;

@@ -12,7 +12,12 @@
 
 /** @type {Record<string, string>} which view shows a message of a role */
 const KINDS = {
-  user: 'user', assistant: 'assistant', reasoning: 'reasoning', activity: 'activity', notice: 'notice', tool: 'orphan',
+  user: 'user',
+  assistant: 'assistant',
+  reasoning: 'reasoning',
+  activity: 'activity',
+  notice: 'notice',
+  tool: 'orphan',
 };
 
 /**
@@ -21,8 +26,11 @@ const KINDS = {
  * @returns {Item[]}
  */
 export function itemsOf(snapshot, asked) {
-  const notices = byPlace(snapshot.notices.filter(({ reply }) => !reply || asked.get(reply) !== null));
-  const told = (/** @type {string | null} */ place) => (notices.get(place) ?? []).map((notice) => noticeItem(notice, asked));
+  const notices = byPlace(
+    snapshot.notices.filter(({ reply }) => !reply || asked.get(reply) !== null),
+  );
+  const told = (/** @type {string | null} */ place) =>
+    (notices.get(place) ?? []).map((/** @type {any} */ notice) => noticeItem(notice, asked));
   const items = told(null);
   const lastAsked = snapshot.messages.findLast(({ role }) => role === 'user');
   let past = true;
@@ -36,43 +44,80 @@ export function itemsOf(snapshot, asked) {
 /** @param {readonly import('../client.js').Notice[]} notices */
 function byPlace(notices) {
   const groups = new Map();
-  for (const notice of notices) groups.set(notice.after, [...(groups.get(notice.after) ?? []), notice]);
+  for (const notice of notices)
+    groups.set(notice.after, [...(groups.get(notice.after) ?? []), notice]);
   return groups;
 }
 
-/** What waits its turn stands under what goes on now. @param {Item[]} items @param {ChatSnapshot} snapshot */
+/**
+ * What waits its turn stands under what goes on now.
+ * @param {Item[]} items
+ * @param {ChatSnapshot} snapshot
+ */
 function ordered(items, snapshot) {
   const said = items.filter((item) => !item.waiting);
   const waiting = items.filter((item) => item.waiting);
-  const questions = snapshot.interrupts.map((interrupt) => ({ key: interrupt.id, kind: 'question', interrupt }));
+  const questions = snapshot.interrupts.map((interrupt) => ({
+    key: interrupt.id,
+    kind: 'question',
+    interrupt,
+  }));
   const working = workingItem(snapshot);
   const next = snapshot.run === null ? waiting : [];
-  return [...said, ...questions, ...next, ...working, ...waiting.filter((item) => !next.includes(item))];
+  return [
+    ...said,
+    ...questions,
+    ...next,
+    ...working,
+    ...waiting.filter((item) => !next.includes(item)),
+  ];
 }
 
-/** @param {ChatMessage} message @param {ChatSnapshot} snapshot @param {boolean} past a later message was asked since @returns {Item[]} */
+/**
+ * @param {ChatMessage} message
+ * @param {ChatSnapshot} snapshot
+ * @param {boolean} past a later message was asked since
+ * @returns {Item[]}
+ */
 function messageItems(message, { run, connection }, past) {
   const kind = KINDS[message.role];
   if (!kind) return [];
   const waiting = message.status === 'queued' || message.status === 'sending';
   const unsent = message.status === 'sending' && connection !== 'open';
   /** @type {Item[]} */
-  const items = [{ key: message.id, kind, message, waiting, unsent, queued: waiting && run !== null }];
+  const items = [
+    { key: message.id, kind, message, waiting, unsent, queued: waiting && run !== null },
+  ];
   if (message.error) items.push({ key: `${message.id}:error`, kind: 'error', message, past });
-  else if (message.status === 'cancelled') items.push({ key: `${message.id}:stopped`, kind: 'stopped' });
+  else if (message.status === 'cancelled')
+    items.push({ key: `${message.id}:stopped`, kind: 'stopped' });
   return items;
 }
 
-/** @param {import('../client.js').Notice} notice @param {Map<string, string | null>} asked @returns {Item} */
+/**
+ * @param {import('../client.js').Notice} notice
+ * @param {Map<string, string | null>} asked
+ * @returns {Item}
+ */
 function noticeItem(notice, asked) {
   const command = notice.metadata?.command;
-  if (!command) return { key: notice.key, kind: 'notice', message: { ...notice, text: notice.content } };
-  return { key: notice.key, kind: 'command', notice, typed: asked.get(notice.reply ?? '') ?? `/${command}` };
+  if (!command)
+    return { key: notice.key, kind: 'notice', message: { ...notice, text: notice.content } };
+  return {
+    key: notice.key,
+    kind: 'command',
+    notice,
+    typed: asked.get(notice.reply ?? '') ?? `/${command}`,
+  };
 }
 
-/** @param {ChatSnapshot} snapshot @returns {Item[]} what shows that something goes on while nothing is written */
+/**
+ * @param {ChatSnapshot} snapshot
+ * @returns {Item[]} what shows that something goes on while nothing is written
+ */
 function workingItem({ run, runs, messages, queue }) {
-  if (run === null) return queue.length > 0 ? [{ key: 'working', kind: 'working', label: 'Thinking' }] : [];
+  if (run === null)
+    return queue.length > 0 ? [{ key: 'working', kind: 'working', label: 'Thinking' }] : [];
   const { status, step = 'Thinking' } = runs[run];
   const writing = messages.some((message) => message.run === run && message.status === 'streaming');
   if (writing && status === 'running') return [];

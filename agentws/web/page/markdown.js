@@ -5,8 +5,22 @@
  * @module
  */
 import {
-  CHECKBOX, CODE_BLOCK, CODE_FENCE, EQUATION_BLOCK, EQUATION_INLINE, HREF, IMAGE, LANG, LINK, RAW_URL, SRC,
-  TABLE, default_renderer, parser, parser_end, parser_write,
+  CHECKBOX,
+  CODE_BLOCK,
+  CODE_FENCE,
+  EQUATION_BLOCK,
+  EQUATION_INLINE,
+  HREF,
+  IMAGE,
+  LANG,
+  LINK,
+  RAW_URL,
+  SRC,
+  TABLE,
+  default_renderer,
+  parser,
+  parser_end,
+  parser_write,
 } from '../vendor/streaming-markdown.js';
 import { copyButton, el } from './dom.js';
 import { highlight } from './highlight.js';
@@ -24,7 +38,8 @@ export class MarkdownView {
   /** @param {string} text all of it so far @param {boolean} done */
   update(text, done) {
     // A snapshot may tell another text than the one that was being written.
-    if (!text.startsWith(this.#written) || (this.#ended && text.length > this.#written.length)) this.#reset();
+    if (!text.startsWith(this.#written) || (this.#ended && text.length > this.#written.length))
+      this.#reset();
     if (text.length > this.#written.length) {
       parser_write(this.#parser, text.slice(this.#written.length));
       this.#written = text;
@@ -46,7 +61,11 @@ export class MarkdownView {
 /** @param {HTMLElement} root */
 function renderer(root) {
   const base = default_renderer(root);
-  /** @param {any} data @param {Element} element @param {Element} [slot] what comes next goes into `slot` */
+  /**
+   * @param {any} data
+   * @param {Element} element
+   * @param {Element} [slot] what comes next goes into `slot`
+   */
   const push = (data, element, slot = element) => {
     data.nodes[data.index].append(element);
     data.nodes[++data.index] = slot;
@@ -60,11 +79,16 @@ function renderer(root) {
         push(data, codeBlock(code), code);
       } else if (type === LINK || type === RAW_URL) push(data, el('a'));
       else if (type === IMAGE) push(data, el('a', { class: 'image-link' }));
-      else if (type === EQUATION_BLOCK || type === EQUATION_INLINE) push(data, el('code', { class: 'equation' }));
+      else if (type === EQUATION_BLOCK || type === EQUATION_INLINE)
+        push(data, el('code', { class: 'equation' }));
       else if (type === CHECKBOX) push(data, el('input', { type: 'checkbox', disabled: true }));
       else if (type === TABLE) {
         const table = el('table');
-        push(data, el('div', { class: 'table', tabIndex: 0, role: 'region', 'aria-label': 'Table' }, table), table);
+        push(
+          data,
+          el('div', { class: 'table', tabIndex: 0, role: 'region', 'aria-label': 'Table' }, table),
+          table,
+        );
       } else base.add_token(data, type);
     },
     /** @param {any} data */
@@ -92,8 +116,14 @@ function renderer(root) {
 /** @param {HTMLElement} code */
 function codeBlock(code) {
   return el(
-    'div', { class: 'code' },
-    el('div', { class: 'code-head' }, el('span', { class: 'code-language' }), copyButton(() => code.textContent ?? '', 'Copy the code')),
+    'div',
+    { class: 'code' },
+    el(
+      'div',
+      { class: 'code-head' },
+      el('span', { class: 'code-language' }),
+      copyButton(() => code.textContent ?? '', 'Copy the code'),
+    ),
     el('pre', { tabIndex: 0 }, code),
   );
 }

@@ -37,7 +37,11 @@ export class Transcript {
     new ResizeObserver(() => this.#keepEnd()).observe(scroller);
   }
 
-  /** @param {import('../client.js').ChatSnapshot} snapshot @param {Map<string, string | null>} asked see `itemsOf` @param {Node} empty shown when there is nothing */
+  /**
+   * @param {import('../client.js').ChatSnapshot} snapshot
+   * @param {Map<string, string | null>} asked see `itemsOf`
+   * @param {Node} empty shown when there is nothing
+   */
   update(snapshot, asked, empty) {
     const items = itemsOf(snapshot, asked);
     const { list } = this.#elements;
@@ -65,7 +69,10 @@ export class Transcript {
     const { scroller } = this.#elements;
     this.#stuck = true;
     const calm = matchMedia('(prefers-reduced-motion: reduce)').matches;
-    scroller.scrollTo({ top: scroller.scrollHeight, behavior: smoothly && !calm ? 'smooth' : 'instant' });
+    scroller.scrollTo({
+      top: scroller.scrollHeight,
+      behavior: smoothly && !calm ? 'smooth' : 'instant',
+    });
   }
 
   /** @param {import('./items.js').Item} item @returns {HTMLElement} */
@@ -88,9 +95,14 @@ export class Transcript {
     }
   }
 
-  /** Finished answers only: a screen reader that is told every word says none. @param {import('../client.js').ChatSnapshot} snapshot */
+  /**
+   * Finished answers only: a screen reader that is told every word says none.
+   * @param {import('../client.js').ChatSnapshot} snapshot
+   */
   #announce({ messages, position }) {
-    const last = messages.findLast(({ role, status, text }) => role === 'assistant' && status !== 'streaming' && text !== '');
+    const last = messages.findLast(
+      ({ role, status, text }) => role === 'assistant' && status !== 'streaming' && text !== '',
+    );
     const news = last && last.id !== this.#announced;
     if (news && !this.#fresh) setText(this.#elements.announcer, last.text);
     this.#announced = last?.id ?? this.#announced;
@@ -116,7 +128,11 @@ function same(left, right) {
   return Object.keys(right).every((name) => left[name] === right[name]);
 }
 
-/** Puts `nodes` into `list` and moves none that is in its place already. @param {HTMLElement} list @param {Node[]} nodes */
+/**
+ * Puts `nodes` into `list` and moves none that is in its place already.
+ * @param {HTMLElement} list
+ * @param {Node[]} nodes
+ */
 function place(list, nodes) {
   const wanted = new Set(nodes);
   for (const child of [...list.childNodes]) {

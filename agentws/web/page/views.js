@@ -69,8 +69,18 @@ function assistantView() {
   const markdown = new MarkdownView();
   const tools = el('div', { class: 'tools' });
   let text = '';
-  const foot = el('div', { class: 'foot' }, copyButton(() => text, 'Copy the answer'));
-  const element = el('article', { class: 'item assistant', 'aria-label': 'Assistant' }, markdown.element, tools, foot);
+  const foot = el(
+    'div',
+    { class: 'foot' },
+    copyButton(() => text, 'Copy the answer'),
+  );
+  const element = el(
+    'article',
+    { class: 'item assistant', 'aria-label': 'Assistant' },
+    markdown.element,
+    tools,
+    foot,
+  );
   /** @type {Map<string, View>} */
   const cards = new Map();
   return {
@@ -92,7 +102,13 @@ function assistantView() {
   };
 }
 
-const CALL_STATES = { streaming: 'Preparing', called: 'Running', done: 'Done', cancelled: 'Stopped', error: 'Failed' };
+const CALL_STATES = {
+  streaming: 'Preparing',
+  called: 'Running',
+  done: 'Done',
+  cancelled: 'Stopped',
+  error: 'Failed',
+};
 
 /** @returns {View} */
 function toolCard() {
@@ -102,7 +118,13 @@ function toolCard() {
   const result = el('pre', { tabIndex: 0 });
   const resultPart = el('div', { class: 'card-part' }, el('h3', {}, 'Result'), result);
   const argsPart = el('div', { class: 'card-part' }, el('h3', {}, 'Arguments'), args);
-  const element = el('details', { class: 'card tool' }, el('summary', {}, icon('tool'), name, state), argsPart, resultPart);
+  const element = el(
+    'details',
+    { class: 'card tool' },
+    el('summary', {}, icon('tool'), name, state),
+    argsPart,
+    resultPart,
+  );
   return {
     element,
     update(call) {
@@ -123,7 +145,10 @@ function readable(content) {
   return content.map((/** @type {any} */ part) => part.text ?? `[${part.type}]`).join('\n');
 }
 
-/** JSON spread over lines; anything else, and JSON that is still being written, as it is. @param {string} text */
+/**
+ * JSON spread over lines; anything else, and JSON that is still being written, as it is.
+ * @param {string} text
+ */
 function pretty(text) {
   try {
     return JSON.stringify(JSON.parse(text), null, 2);
@@ -136,7 +161,12 @@ function pretty(text) {
 function reasoningView() {
   const markdown = new MarkdownView();
   const label = el('span', { class: 'card-title' });
-  const element = el('details', { class: 'thought' }, el('summary', {}, icon('thought'), label), markdown.element);
+  const element = el(
+    'details',
+    { class: 'thought' },
+    el('summary', {}, icon('thought'), label),
+    markdown.element,
+  );
   return {
     element,
     update({ message }) {
@@ -152,7 +182,12 @@ function reasoningView() {
 function activityView() {
   const title = el('span', { class: 'card-title' });
   const content = el('pre', { tabIndex: 0 });
-  const element = el('details', { class: 'card' }, el('summary', {}, icon('info'), title), el('div', { class: 'card-part' }, content));
+  const element = el(
+    'details',
+    { class: 'card' },
+    el('summary', {}, icon('info'), title),
+    el('div', { class: 'card-part' }, content),
+  );
   return {
     element,
     update({ message }) {
@@ -165,27 +200,41 @@ function activityView() {
 /** @returns {View} */
 function orphanView() {
   const content = el('pre', { tabIndex: 0 });
-  const element = el('details', { class: 'card' }, el('summary', {}, icon('tool'), el('span', { class: 'card-title' }, 'Result')), el('div', { class: 'card-part' }, content));
+  const element = el(
+    'details',
+    { class: 'card' },
+    el('summary', {}, icon('tool'), el('span', { class: 'card-title' }, 'Result')),
+    el('div', { class: 'card-part' }, content),
+  );
   return { element, update: ({ message }) => setText(content, pretty(message.text)) };
 }
 
 /** @param {Item} item @returns {View} */
 function noticeView({ message }) {
   const { level, text } = message;
-  const element = el('div', { class: 'notice', 'data-level': level, role: 'note' }, icon(level === 'info' ? 'info' : 'warning'), el('span', {}, text));
+  const element = el(
+    'div',
+    { class: 'notice', 'data-level': level, role: 'note' },
+    icon(level === 'info' ? 'info' : 'warning'),
+    el('span', {}, text),
+  );
   return still(element);
 }
 
 /** @param {Item} item @returns {View} */
 function commandView({ notice, typed }) {
   const { commands } = notice.metadata;
-  const body = Array.isArray(commands) ? commandTable(commands) : el('div', { class: 'command-text' }, notice.content);
+  const body = Array.isArray(commands)
+    ? commandTable(commands)
+    : el('div', { class: 'command-text' }, notice.content);
   return still(el('div', { class: 'command' }, el('div', { class: 'command-name' }, typed), body));
 }
 
 /** @param {{name: string, summary: string}[]} commands */
 function commandTable(commands) {
-  const rows = commands.map(({ name, summary }) => [el('dt', {}, `/${name}`), el('dd', {}, summary)]).flat();
+  const rows = commands
+    .map(({ name, summary }) => [el('dt', {}, `/${name}`), el('dd', {}, summary)])
+    .flat();
   return el('dl', { class: 'command-list' }, ...rows);
 }
 
@@ -193,9 +242,24 @@ function commandTable(commands) {
 function errorView(item, actions) {
   let { message } = item;
   const text = el('span', { class: 'error-text' });
-  const again = el('button', { type: 'button', class: 'button', click: () => actions.again(message) }, icon('retry'), 'Try again');
-  const discard = el('button', { type: 'button', class: 'button quiet', click: () => actions.discard(message.id) }, 'Discard');
-  const element = el('div', { class: 'error', role: 'note' }, icon('warning'), text, el('span', { class: 'actions' }, again, discard));
+  const again = el(
+    'button',
+    { type: 'button', class: 'button', click: () => actions.again(message) },
+    icon('retry'),
+    'Try again',
+  );
+  const discard = el(
+    'button',
+    { type: 'button', class: 'button quiet', click: () => actions.discard(message.id) },
+    'Discard',
+  );
+  const element = el(
+    'div',
+    { class: 'error', role: 'note' },
+    icon('warning'),
+    text,
+    el('span', { class: 'actions' }, again, discard),
+  );
   return {
     element,
     update(next) {
@@ -211,12 +275,22 @@ function errorView(item, actions) {
 /** @param {Item} item @param {Actions} actions @returns {View} */
 function questionView({ interrupt }, actions) {
   const wantsText = interrupt.reason === 'input_required';
-  const input = el('input', { type: 'text', 'aria-label': 'Your answer', placeholder: 'Your answer' });
-  const yes = el('button', { type: 'submit', class: 'button primary' }, wantsText ? 'Answer' : 'Approve');
+  const input = el('input', {
+    type: 'text',
+    'aria-label': 'Your answer',
+    placeholder: 'Your answer',
+  });
+  const yes = el(
+    'button',
+    { type: 'submit', class: 'button primary' },
+    wantsText ? 'Answer' : 'Approve',
+  );
   const no = el('button', { type: 'button', class: 'button' }, wantsText ? 'Cancel' : 'Deny');
   const form = el(
-    'form', { class: 'question' },
-    icon('question'), el('p', {}, interrupt.message ?? 'The agent waits for your answer.'),
+    'form',
+    { class: 'question' },
+    icon('question'),
+    el('p', {}, interrupt.message ?? 'The agent waits for your answer.'),
     el('div', { class: 'actions' }, wantsText && input, yes, no),
   );
   form.addEventListener('submit', (/** @type {Event} */ event) => {
@@ -233,6 +307,11 @@ function questionView({ interrupt }, actions) {
 /** @returns {View} */
 function workingView() {
   const label = el('span');
-  const element = el('div', { class: 'working' }, el('span', { class: 'pulse', 'aria-hidden': 'true' }), label);
+  const element = el(
+    'div',
+    { class: 'working' },
+    el('span', { class: 'pulse', 'aria-hidden': 'true' }),
+    label,
+  );
   return { element, update: (item) => setText(label, item.label) };
 }
