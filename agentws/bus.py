@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from typing import ClassVar
 
 from .store import Scope
 
@@ -24,9 +23,9 @@ class Bus(ABC):
     listeners, and one slow listener never delays another.
     """
 
-    scope: ClassVar[Scope]
+    scope: Scope
     """How far a message reaches."""
-    lossless: ClassVar[bool] = False
+    lossless: bool = False
     """True only where a message can't be lost within ``scope``: then followers need not poll."""
 
     async def open(self) -> None:  # noqa: B027 - a backend without connections has nothing to do

@@ -37,10 +37,10 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     """How long one run may take before it ends as ``timed_out``."""
     cancel_grace: float = 5.0
     """How long a cancelled agent may clean up before its run ends without it."""
-    gather: float = 0.040
+    gather: float = 0.050
     """Deltas within this time of an append are written together; the first goes at once.
 
-    25 updates a second read as a stream, and an agent that yields each word costs half as much.
+    20 updates a second read as a stream, and an agent that yields each word costs half as much.
     """
     max_run_size: int = 16 * 1024 * 1024
     """Bytes that one run may append."""

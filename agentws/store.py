@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import ClassVar, Final, Literal, NamedTuple
+from typing import Final, Literal, NamedTuple
 
 import msgspec
 
@@ -83,9 +83,9 @@ class Store(ABC):
     When the technology fails, methods raise ``Unavailable`` (or ``StorageFull``), nothing else.
     """
 
-    scope: ClassVar[Scope]
+    scope: Scope
     """Who may share this store: one process, one host, or many."""
-    durability: ClassVar[Durability]
+    durability: Durability
     """What an append has met when it returns."""
 
     async def open(self) -> None:  # noqa: B027 - a backend without connections has nothing to do

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import sys
 from contextlib import aclosing
 
@@ -12,7 +11,8 @@ from agentws.agents.agent import CommandContext, RunContext
 from agentws.agents.commands import find_command
 from agentws.demo import INTRO, SHOWS, Demo, demo_agent, llm_from, offline_llm
 from agentws.errors import AgentError, BadRequest
-from agentws.protocol.events import Event, TextMessageContent, ToolCallResult, ToolCallStart
+from agentws.protocol.events import Event, TextMessageChunk,
+    TextMessageContent, ToolCallResult, ToolCallStart
 from agentws.protocol.messages import AssistantMessage, Message, TokenUsage, UserMessage
 from agentws.protocol.sequence import RunSequence
 from agentws.store import SessionInfo
@@ -39,12 +39,12 @@ def context(text: str) -> RunContext:
 
 async def events(text: str) -> list[Event]:
     """The run as a log would hold it; raises InvalidEvent where it may not."""
-    numbers = itertools.count()
     sequence = RunSequence("run_1")
     log: list[Event] = []
     async with aclosing(demo().run(context(text))) as answer:
         async for piece in answer:
-            log += sequence.text(piece) if isinstance(piece, str) else sequence.admit(piece)
+            chunk = TextMessageChunk(delta=piece) if isinstance(piece, str) else piece
+            log += sequence.admit(chunk)
     return log + sequence.close()
 
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import partial
 from itertools import groupby
-from typing import Any, ClassVar, Literal, TypeVar, cast
+from typing import Any, Literal, TypeVar, cast
 
 from ..errors import AgentwsError, StorageFull, Unavailable
 from ..protocol.codec import Record
@@ -42,7 +42,7 @@ class SQLiteStore(Store):
     """
 
     scope = "host"
-    durability: ClassVar[Durability] = "disk"
+    durability: Durability = "disk"
 
     def __init__(
         self,
@@ -55,7 +55,7 @@ class SQLiteStore(Store):
         if synchronous not in ("NORMAL", "FULL", "EXTRA"):
             raise ValueError("synchronous is NORMAL, FULL or EXTRA")
         if synchronous == "NORMAL":
-            self.durability = "process"  # type: ignore[misc]
+            self.durability = "process"
         self._path = os.path.abspath(path)
         self._synchronous = synchronous
         self._busy_timeout = busy_timeout

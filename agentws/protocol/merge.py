@@ -25,16 +25,16 @@ def merge(records: Sequence[Record]) -> list[Record]:
     merged: list[Record] = []
     open_head: bytes | None = None
     texts: list[bytes] = []
-    last: Record | None = None
     for record in records:
         head, text = split_delta(record.data)
-        if last is not None and head is not None and head == open_head:
-            texts.append(text)
+        if head is None or head != open_head:
+            _close(merged, texts, open_head)
+            texts, open_head = [text], head
+            merged.append(record)
         else:
-            _close(merged, open_head, texts, last)
-            open_head, texts = head, [text]
-        last = record
-    _close(merged, open_head, texts, last)
+            texts.append(text)
+            merged[-1] = record
+    _close(merged, texts, open_head)
     return merged
 
 
@@ -51,12 +51,8 @@ def join_delta(head: bytes, texts: Sequence[bytes]) -> bytes:
     return head + b"".join(texts) + _END
 
 
-def _close(
-    merged: list[Record], head: bytes | None, texts: list[bytes], last: Record | None
-) -> None:
-    if last is None:
-        return
-    if head is None or len(texts) == 1:
-        merged.append(last)
-    else:
-        merged.append(Record(last.seq, last.tag, join_delta(head, texts)))
+def _close(merged: list[Record], texts: list[bytes], head: bytes | None) -> None:
+    """Makes the last record say all of its stretch."""
+    if head is not None and len(texts) > 1:
+        last = merged[-1]
+        merged[-1] = Record(last.seq, last.tag, join_delta(head, texts))

@@ -31,8 +31,8 @@ class WrappedStore(Store):
 
     def __init__(self, store: Store) -> None:
         self.store = store
-        self.scope = store.scope  # type: ignore[misc]
-        self.durability = store.durability  # type: ignore[misc]
+        self.scope = store.scope
+        self.durability = store.durability
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.store!r}>"
@@ -232,7 +232,7 @@ class LossyBus(Bus):
         self.drop = drop
         self.published = 0
         self.lost = 0
-        self.scope = bus.scope  # type: ignore[misc]
+        self.scope = bus.scope
         self._random = random.Random(seed)
 
     def __repr__(self) -> str:
