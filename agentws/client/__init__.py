@@ -15,9 +15,10 @@ from __future__ import annotations
 import ssl
 from collections.abc import Awaitable, Mapping
 
-from .chat import Chat, Token
+from .chat import Chat
 from .connection import Timing
 from .errors import ChatClosed, Disconnected, MessageWithdrawn, Refused, RunCancelled, RunFailed
+from .follower import Token
 from .transport import Opening, OpenTransport, Transport, TransportClosed
 from .turn import Turn
 from .updates import ConnectionChange, LogEvent, LogReset, Update

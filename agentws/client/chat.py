@@ -3,24 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-import inspect
 import random
 import uuid
-import weakref
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from types import TracebackType
 from typing import Any, Final, Literal, Self
 
-from ..errors import AgentwsError, Internal, TooLarge
+from ..errors import AgentwsError, Internal
 from ..protocol.events import JsonPatch, Overlap
 from ..protocol.frames import (
-    Accepted,
     Answer,
     AnyClientFrame,
     Cancel,
     Command,
-    Error,
-    EventFrame,
     Notice,
     Send,
     State,
@@ -28,17 +23,14 @@ from ..protocol.frames import (
     Withdraw,
 )
 from ..protocol.messages import Content, Message, Metadata
-from .connection import Connection, Frame, Timing
+from .connection import Connection, Timing
 from .errors import ChatClosed, Disconnected
-from .log import Log
-from .mailbox import Mailbox
-from .outbox import Outbox, Reply
-from .transport import Opening, OpenTransport
+from .follower import Follower, Token
+from .outbox import Reply
+from .transport import OpenTransport
 from .turn import Turn
-from .turns import Turns
 from .updates import ConnectionChange, ConnectionState, LogEvent, Update
 
-Token = str | Callable[[], str | None | Awaitable[str | None]]
 CLOSING: Final = 5.0
 """How long leaving waits for the server to accept what was sent last, in seconds."""
 
@@ -65,24 +57,14 @@ class Chat:
         timing: Timing | None = None,
     ) -> None:
         """``open_transport`` opens one connection; the rest is as for :func:`connect`."""
-        self.session = session
-        """The id of the session; the server makes one when none was given."""
-        self.welcome: Welcome | None = None
-        """What the server said last when a connection opened: agents, limits, identity."""
-        self.connection: ConnectionState = "closed"
+        self._follower = Follower(
+            session=session, after=after, agent=agent, token=token, ring=self._ring
+        )
         self._open_transport = open_transport
-        self._agent = agent
-        self._token = token
         self._connect_timeout = connect_timeout
         self._timing = timing or Timing()
-        self._log = Log(after)
-        self._turns = Turns()
-        self._watchers: weakref.WeakSet[Mailbox[Update]] = weakref.WeakSet()
-        self._outbox = Outbox(random=random.random, ring=self._ring)
         self._connection: Connection | None = None
         self._task: asyncio.Task[None] | None = None
-        self._opened = asyncio.Event()
-        self._why = ""
         self._failure: Exception | None = None
         self._failure_seen = False
 
@@ -95,15 +77,15 @@ class Chat:
         if self._task is not None:
             raise ChatClosed("A chat can be entered once; connect again for another.")
         self._connection = Connection(
-            self._open_transport, self, timing=self._timing, random=random.random
+            self._open_transport, self._follower, timing=self._timing, random=random.random
         )
-        self.changed(ConnectionChange("connecting"))
+        self._follower.changed(ConnectionChange("connecting"))
         self._task = asyncio.create_task(self._run(self._connection), name="agentws chat")
         try:
             async with asyncio.timeout(self._connect_timeout):
-                await self._opened.wait()
+                await self._follower.caught_up.wait()
         except TimeoutError:
-            why = self._why or "The server can't be reached."
+            why = self._follower.why or "The server can't be reached."
             await self._stop()
             raise Disconnected(why) from None
         except BaseException:
@@ -121,8 +103,8 @@ class Chat:
         traceback: TracebackType | None,
     ) -> None:
         try:
-            if error is None and self._outbox.open:
-                await asyncio.wait(self._outbox.open, timeout=CLOSING)
+            if error is None and self._follower.outbox.open:
+                await asyncio.wait(self._follower.outbox.open, timeout=CLOSING)
         finally:
             await self._stop()
         if error is None and self._failure is not None and not self._failure_seen:
@@ -132,52 +114,59 @@ class Chat:
         try:
             await connection.run()
         except asyncio.CancelledError:
-            self._end(ChatClosed())
+            self._follower.end(ChatClosed())
             raise
         except AgentwsError as error:
             self._failure = error
-            self._end(error)
+            self._failure_seen = self._follower.end(error)
         except Exception as error:
             self._failure = error
-            self._end(Internal(f"The chat failed: {type(error).__name__}."))
+            self._failure_seen = self._follower.end(
+                Internal(f"The chat failed: {type(error).__name__}.")
+            )
         finally:
-            self._opened.set()
+            self._follower.caught_up.set()
 
     async def _stop(self) -> None:
         if self._task is not None:
             self._task.cancel()
             await asyncio.wait({self._task})
 
-    def _end(self, error: AgentwsError) -> None:
-        self._failure_seen = bool(self._turns.open() or self._watchers or len(self._outbox))
-        self._outbox.close(error)
-        self.changed(ConnectionChange("closed", why=str(error)))
-        self._turns.end(error)
-        left = isinstance(error, ChatClosed)
-        for watcher in tuple(self._watchers):
-            watcher.end(None if left else error)
-
     # What there is to read
+
+    @property
+    def session(self) -> str | None:
+        """The id of the session; the server makes one when none was given."""
+        return self._follower.session
+
+    @property
+    def welcome(self) -> Welcome | None:
+        """What the server said last when a connection opened: agents, limits, identity."""
+        return self._follower.welcome
+
+    @property
+    def connection(self) -> ConnectionState:
+        return self._follower.connection
 
     @property
     def messages(self) -> list[Message]:
         """The conversation, as far as it was received; a growing answer has the text so far."""
-        return self._log.fold.messages
+        return self._follower.log.fold.messages
 
     @property
     def state(self) -> Any:
         """The state that the agent shares, or ``None``."""
-        return self._log.fold.state
+        return self._follower.log.fold.state
 
     @property
     def position(self) -> str | None:
         """The last position applied: pass it as ``after`` to go on later where this left off."""
-        return self._log.after
+        return self._follower.log.after
 
     @property
     def run(self) -> str | None:
         """The id of the run that is going on."""
-        return self._log.fold.outline.run
+        return self._follower.log.fold.outline.run
 
     def watch(self) -> AsyncIterator[Update]:
         """Everything from now on: events, resets, changes of the connection, notices and errors.
@@ -185,11 +174,10 @@ class Chat:
         May be called before entering, to miss nothing. Ends when the chat is left; raises what
         ended it otherwise.
         """
-        mailbox: Mailbox[Update] = Mailbox()
-        self._watchers.add(mailbox)
+        updates = self._follower.watch()
         if self._task is not None and self._task.done():
-            mailbox.end(self._failure if isinstance(self._failure, AgentwsError) else None)
-        return mailbox
+            updates.end(self._failure if isinstance(self._failure, AgentwsError) else None)
+        return updates
 
     def events(self) -> AsyncIterator[LogEvent]:
         """Every event of the log from now on, whichever run or client it belongs to, once each."""
@@ -221,12 +209,12 @@ class Chat:
             attachments=list(attachments) if attachments else None,
             metadata=metadata,
         )
-        if (known := self._turns.find(frame.id)) is not None:
+        if (known := self._follower.turns.find(frame.id)) is not None:
             return known
         self._check_open()
-        turn = Turn(frame, self._outbox.add(frame.id, frame), self._cancel_turn)
-        self._turns.add(turn)
-        self._watch_refusal(turn)
+        request = self._follower.outbox.add(frame.id, frame)
+        turn = Turn(frame, request, self._cancel_turn)
+        self._follower.follow_up(turn, request)
         return turn
 
     async def ask(self, content: Content, **options: Any) -> str:
@@ -238,8 +226,8 @@ class Chat:
 
     async def cancel(self) -> None:
         """Stops the run that is going on, or else the message that is about to make one."""
-        outline = self._log.fold.outline
-        message = next(reversed(outline.queue), None) or self._turns.newest
+        outline = self._follower.log.fold.outline
+        message = next(reversed(outline.queue), None) or self._follower.turns.newest
         if outline.run is None and message is None:
             return
         # Named, so that a stop that comes late never hits the next run.
@@ -273,7 +261,8 @@ class Chat:
         """
         frame = Command(id=_new_id("req"), name=name.removeprefix("/"), args=args)
         reply = await self._request(frame, repeatable=False)
-        return reply.content if isinstance(reply, Notice) else ""
+        assert isinstance(reply, Notice)
+        return reply.content
 
     async def patch_state(self, patch: JsonPatch) -> None:
         """Changes the shared state (RFC 6902), where the agent allows it. Raises as ``command``."""
@@ -282,7 +271,7 @@ class Chat:
     async def _request(self, frame: AnyClientFrame, *, repeatable: bool = True) -> Reply:
         self._check_open()
         assert frame.id is not None
-        request = self._outbox.add(frame.id, frame, repeatable=repeatable)
+        request = self._follower.outbox.add(frame.id, frame, repeatable=repeatable)
         return await asyncio.shield(request.replied)
 
     async def _cancel_turn(self, turn: Turn) -> None:
@@ -295,98 +284,9 @@ class Chat:
         if self._task is None or self._task.done():
             raise ChatClosed()
 
-    def _watch_refusal(self, turn: Turn) -> None:
-        """A message that was refused has no answer. Holds the turn no longer than that."""
-        reference = weakref.ref(turn)
-
-        def settled(done: asyncio.Future[Reply]) -> None:
-            turn = reference()
-            error = None if done.cancelled() else done.exception()
-            if turn is not None and isinstance(error, AgentwsError):
-                self._turns.remove(turn)
-                turn.end(error)
-
-        turn.request.replied.add_done_callback(settled)
-
     def _ring(self) -> None:
         if self._connection is not None:
             self._connection.ring()
-
-    # What the connection asks and tells (see connection.Owner)
-
-    async def opening(self) -> Opening:
-        token = self._token() if callable(self._token) else self._token
-        if inspect.isawaitable(token):
-            token = await token
-        return Opening(self.session, self._log.after, self._agent, token)
-
-    def can_renew(self) -> bool:
-        return callable(self._token)
-
-    def outgoing(self) -> Iterable[str]:
-        return self._outbox.to_send()
-
-    def dropped(self, code: int) -> None:
-        if code == 1009:
-            # Whatever was too big would be too big again.
-            self._outbox.fail_sent(TooLarge("The server found this message too big."))
-        self._outbox.connection_lost()
-
-    def changed(self, change: ConnectionChange) -> None:
-        self._why = change.why or self._why
-        if self.connection == "connecting" and change.state == "reconnecting":
-            change = change._replace(state="connecting")
-        self.connection = change.state
-        self._tell(change)
-
-    def received(self, frames: Sequence[Frame]) -> None:
-        for frame in frames:
-            match frame:
-                case EventFrame():
-                    self._event(frame)
-                case Welcome():
-                    self._welcomed(frame)
-                case Accepted():
-                    self._outbox.answered(frame.reply, frame)
-                case Error():
-                    if not self._outbox.refused(frame):
-                        self._tell(frame)
-                case Notice():
-                    self._outbox.answered(frame.reply, frame)
-                    self._turns.noticed(frame)
-                    self._tell(frame)
-                case _:
-                    pass
-        if self._log.caught_up:
-            self._turns.settle(self._log)
-            self._opened.set()
-
-    def _welcomed(self, frame: Welcome) -> None:
-        self.welcome = frame
-        self.session = frame.session
-        self._outbox.max_message_size = frame.limits.max_message_size
-        if (reset := self._log.welcome(frame)) is not None:
-            self._begin_anew(reset)
-
-    def _event(self, frame: EventFrame) -> None:
-        entry, reset = self._log.take(frame)
-        if reset is not None:
-            self._begin_anew(reset)
-        if entry is not None:
-            self._turns.apply(entry)
-            self._tell(entry)
-
-    def _begin_anew(self, reset: Update) -> None:
-        self._tell(reset)
-        # The new log may lack what the old one had accepted; what it has, it takes only once.
-        for turn in self._turns.open():
-            if turn.id not in self._outbox:
-                turn.sent_again(self._outbox.add(turn.id, turn.frame))
-                self._watch_refusal(turn)
-
-    def _tell(self, update: Update) -> None:
-        for watcher in tuple(self._watchers):
-            watcher.put(update)
 
 
 async def _log_events(updates: AsyncIterator[Update]) -> AsyncIterator[LogEvent]:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from typing import Final
 
 from ..errors import AgentwsError, TooLarge, TooMany
-from ..protocol.frames import Accepted, AnyClientFrame, Error, Notice, encode_frame
+from ..protocol.frames import Accepted, AnyClientFrame, Command, Error, Notice, encode_frame
 from .backoff import retry_delay
 from .errors import Disconnected, refusal
 
@@ -28,10 +28,12 @@ Reply = Accepted | Notice
 class Request:
     """One frame on its way. ``replied`` ends with the server's word, or with why there is none."""
 
-    __slots__ = ("id", "repeatable", "replied", "sent", "text", "tries")
+    __slots__ = ("id", "repeatable", "replied", "sent", "text", "tries", "wants_notice")
 
     def __init__(self, id: str, frame: AnyClientFrame, *, repeatable: bool) -> None:
         self.id = id
+        # What a command says comes as a notice; "accepted" alone is only half of its answer.
+        self.wants_notice = isinstance(frame, Command)
         self.text: Final = encode_frame(frame).decode()
         self.repeatable = repeatable
         self.sent = False
@@ -95,8 +97,11 @@ class Outbox:
     # What becomes of a request
 
     def answered(self, id: str | None, reply: Reply) -> None:
-        request = self._requests.pop(id, None) if id is not None else None
-        if request is not None and not request.replied.done():
+        request = self._requests.get(id) if id is not None else None
+        if request is None or (request.wants_notice and not isinstance(reply, Notice)):
+            return
+        del self._requests[request.id]
+        if not request.replied.done():
             request.replied.set_result(reply)
 
     def refused(self, error: Error) -> bool:

@@ -105,16 +105,16 @@ class Turn:
     # What the chat tells a turn
 
     @property
-    def accepted_at(self) -> Position | None:
+    def accepted_before(self) -> Position | None:
+        """Where an earlier send of the message was accepted, when the last one was a duplicate."""
         done = self.request.replied
         if not done.done() or done.cancelled() or done.exception() is not None:
             return None
-        reply = done.result()
-        return parse_position(reply.position) if isinstance(reply, Accepted) else None
-
-    def sent_again(self, request: Request) -> None:
-        """Its log was replaced by another that may not have the message."""
-        self.request = request
+        match done.result():
+            case Accepted(position=position, duplicate=True):
+                return parse_position(position)
+            case _:
+                return None
 
     def begin(self, event: e.RunStarted) -> None:
         self.run = event.run_id

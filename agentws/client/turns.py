@@ -70,10 +70,14 @@ class Turns:
             turn.end_with_notice(notice)
 
     def settle(self, log: Log) -> None:
-        """Ends the turns whose run is over in ``log`` though its end was never seen here."""
+        """Ends the turns whose run is over in ``log`` though its end was never seen here.
+
+        Only a message that was accepted before can have such a run. What is accepted just now will
+        be seen from its beginning.
+        """
         outline = log.fold.outline
         for turn in self.open():
-            accepted = turn.accepted_at
+            accepted = turn.accepted_before
             waiting = turn.id in outline.queue or turn.id == outline.message
             if waiting or accepted is None or not log.knows(accepted):
                 continue

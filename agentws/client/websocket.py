@@ -126,9 +126,11 @@ def _opening() -> Iterator[None]:
 def _refused(error: InvalidStatus) -> TransportClosed:
     status = error.response.status_code
     header = error.response.headers.get("Retry-After", "")
+    # Many servers answer 403 for a WebSocket at a path that they do not know.
+    hint = " Is the path right?" if status in (403, 404) else ""
     return TransportClosed(
         4000 + status,
-        f"The server answered {status} to the handshake.",
+        f"The server answered {status} to the handshake.{hint}",
         retryable=status in (408, 425, 429) or status >= 500,
         retry_after=float(header) if header.isdecimal() else None,
     )

@@ -196,10 +196,17 @@ class FakeServer:
 
     # The log
 
-    def append(self, *events: e.AnyEvent, run: str | None = None) -> Position:
+    def append(
+        self,
+        *events: e.AnyEvent,
+        run: str | None = None,
+        reply: Callable[[Position], None] = lambda position: None,
+    ) -> Position:
+        """``reply`` goes out before the events."""
         records = extend(self.head, [encode_event(event, run=run) for event in events])
         self.records += records
         self.head = Position(self.epoch, records[-1].seq, records[-1].tag)
+        reply(self.head)
         for record in records:
             for transport in tuple(self.connections):
                 transport.push(event_frame(self.epoch, record))
@@ -239,6 +246,7 @@ class FakeServer:
             case {"type": "send", "id": str(id)}:
                 self.accept(transport, id, frame["content"])
             case {"type": "command", "id": str(id), "name": name}:
+                transport.push(f.Accepted(reply=id, position=str(self.head), durability="disk"))
                 transport.push(f.Notice(content=f"did {name}", level="info", reply=id))
             case {"id": str(id)}:
                 transport.push(f.Accepted(reply=id, position=str(self.head), durability="disk"))
@@ -250,9 +258,12 @@ class FakeServer:
                 f.Accepted(reply=id, position=str(known), durability="disk", duplicate=True)
             )
             return
-        at = self.append(e.MessageAccepted(m.UserMessage(id, text), "queue"))
-        self.known[id] = at
-        transport.push(f.Accepted(reply=id, position=str(at), durability="disk"))
+
+        def reply(at: Position) -> None:
+            self.known[id] = at
+            transport.push(f.Accepted(reply=id, position=str(at), durability="disk"))
+
+        self.append(e.MessageAccepted(m.UserMessage(id, text), "queue"), reply=reply)
         if self.answering:
             self.answer(id, text)
 

@@ -216,7 +216,7 @@ async def test_a_queued_message_waits_through_a_snapshot() -> None:
         await go_away(server, chat)
         server.trimmed = server.head.seq + 1
         come_back(server)
-        await until(lambda: chat.connection == "open" and not chat._outbox)
+        await until(lambda: chat.connection == "open" and not chat._follower.outbox)
         server.answer(turn.id, "x")
         assert await turn.text() == "x "
 
@@ -389,11 +389,13 @@ async def test_commands_are_answered_and_not_repeated() -> None:
 
 async def test_a_message_that_is_a_command_is_answered_by_its_notice() -> None:
     server = FakeServer()
-    server.reply = lambda frame: [f.Notice(content="pong", level="info", reply=frame["id"])]
+    server.reply = lambda frame: [
+        f.Accepted(reply=frame["id"], position=str(server.head), durability="disk"),
+        f.Notice(content="pong", level="info", reply=frame["id"]),
+    ]
     async with server.chat() as chat:
         turn = chat.send("ping")
         assert await turn.text() == "pong"
-        assert await turn.accepted() is None
         assert [event async for event in turn] == []
 
 
@@ -666,7 +668,7 @@ async def test_a_turn_that_was_let_go_holds_nothing() -> None:
     async with server.chat() as chat:
         await chat.send("hi").accepted()
         gc.collect()
-        assert chat._turns.open() == []
+        assert chat._follower.turns.open() == []
 
 
 async def go_away(server: FakeServer, chat: Any) -> None:

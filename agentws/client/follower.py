@@ -1,0 +1,176 @@
+"""One session as it is known here: its log, its open turns, its unanswered requests.
+
+It is what a connection reports to (see :class:`agentws.client.connection.Owner`); the chat is its
+public face.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import random
+import weakref
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+
+from ..errors import AgentwsError, TooLarge
+from ..protocol import events as e
+from ..protocol.frames import Accepted, Error, EventFrame, Notice, Welcome
+from .connection import Frame
+from .errors import ChatClosed
+from .log import Log
+from .mailbox import Mailbox
+from .outbox import Outbox, Reply, Request
+from .transport import Opening
+from .turn import Turn
+from .turns import Turns
+from .updates import ConnectionChange, ConnectionState, Update
+
+Token = str | Callable[[], str | None | Awaitable[str | None]]
+
+
+class Follower:
+    """Takes in what a server sends and keeps what is to be sent. ``ring``: there is something."""
+
+    def __init__(
+        self,
+        *,
+        session: str | None,
+        after: str | None,
+        agent: str | None,
+        token: Token | None,
+        ring: Callable[[], None],
+    ) -> None:
+        self.session = session
+        self.welcome: Welcome | None = None
+        self.connection: ConnectionState = "closed"
+        self.why = ""
+        """What ended the last connection."""
+        self.log = Log(after)
+        self.turns = Turns()
+        self.outbox = Outbox(random=random.random, ring=ring)
+        self.caught_up = asyncio.Event()
+        self._agent = agent
+        self._token = token
+        self._watchers: weakref.WeakSet[Mailbox[Update]] = weakref.WeakSet()
+
+    def __repr__(self) -> str:
+        return f"<Follower of {self.session} {self.connection}>"
+
+    def watch(self) -> Mailbox[Update]:
+        mailbox: Mailbox[Update] = Mailbox()
+        self._watchers.add(mailbox)
+        return mailbox
+
+    def follow_up(self, turn: Turn, request: Request) -> None:
+        """Lets ``turn`` wait for ``request``: a message that was refused has no answer."""
+        turn.request = request
+        self.turns.add(turn)
+        # The reply must not keep alive a turn that nobody holds any more.
+        reference = weakref.ref(turn)
+
+        def settled(done: asyncio.Future[Reply]) -> None:
+            turn = reference()
+            error = None if done.cancelled() else done.exception()
+            if turn is not None and isinstance(error, AgentwsError):
+                self.turns.remove(turn)
+                turn.end(error)
+
+        request.replied.add_done_callback(settled)
+
+    def end(self, error: AgentwsError) -> bool:
+        """Tells everything that waits; returns whether anything did."""
+        waited = bool(self.turns.open() or self._watchers or len(self.outbox))
+        self.outbox.close(error)
+        self.changed(ConnectionChange("closed", why=str(error)))
+        self.turns.end(error)
+        left = isinstance(error, ChatClosed)
+        for watcher in tuple(self._watchers):
+            watcher.end(None if left else error)
+        return waited
+
+    # What the connection asks and tells
+
+    async def opening(self) -> Opening:
+        token = self._token() if callable(self._token) else self._token
+        if inspect.isawaitable(token):
+            token = await token
+        return Opening(self.session, self.log.after, self._agent, token)
+
+    def can_renew(self) -> bool:
+        return callable(self._token)
+
+    def outgoing(self) -> Iterable[str]:
+        return self.outbox.to_send()
+
+    def dropped(self, code: int) -> None:
+        if code == 1009:
+            # Whatever was too big would be too big again.
+            self.outbox.fail_sent(TooLarge("The server found this message too big."))
+        self.outbox.connection_lost()
+
+    def changed(self, change: ConnectionChange) -> None:
+        self.why = change.why or self.why
+        if self.connection == "connecting" and change.state == "reconnecting":
+            change = change._replace(state="connecting")
+        self.connection = change.state
+        self._tell(change)
+
+    def received(self, frames: Sequence[Frame]) -> None:
+        for frame in frames:
+            match frame:
+                case EventFrame():
+                    self._event(frame)
+                case Welcome():
+                    self._welcomed(frame)
+                case Accepted():
+                    self.outbox.answered(frame.reply, frame)
+                case Error():
+                    if not self.outbox.refused(frame):
+                        self._tell(frame)
+                case Notice():
+                    self.outbox.answered(frame.reply, frame)
+                    self.turns.noticed(frame)
+                    self._tell(frame)
+                case _:
+                    pass
+        if self.log.caught_up:
+            self.turns.settle(self.log)
+            self.caught_up.set()
+
+    def _welcomed(self, frame: Welcome) -> None:
+        self.welcome = frame
+        self.session = frame.session
+        self.outbox.max_message_size = frame.limits.max_message_size
+        if (reset := self.log.welcome(frame)) is not None:
+            self._begin_anew(reset)
+
+    def _event(self, frame: EventFrame) -> None:
+        entry, reset = self.log.take(frame)
+        if reset is not None:
+            self._begin_anew(reset)
+        if entry is None:
+            return
+        if isinstance(entry.event, e.MessageAccepted):
+            self._seen_in_log(entry.event.message.id, entry.position)
+        self.turns.apply(entry)
+        self._tell(entry)
+
+    def _seen_in_log(self, message: str, position: str) -> None:
+        """What is in the log was accepted, though the reply that says so may never come.
+
+        How durably is not known then, so the least is assumed.
+        """
+        self.outbox.answered(
+            message, Accepted(reply=message, position=position, durability="process")
+        )
+
+    def _begin_anew(self, reset: Update) -> None:
+        self._tell(reset)
+        # The new log may lack what the old one had accepted; what it has, it takes only once.
+        for turn in self.turns.open():
+            if turn.id not in self.outbox:
+                self.follow_up(turn, self.outbox.add(turn.id, turn.frame))
+
+    def _tell(self, update: Update) -> None:
+        for watcher in tuple(self._watchers):
+            watcher.put(update)

@@ -1,0 +1,227 @@
+"""The client against a real gateway on a real socket."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+import uvicorn
+from starlette.applications import Starlette
+
+from agentws import AgentError, BearerKeys, Limits, MemoryStore, RunContext, mount_agent_gateway
+from agentws.client import (
+    Chat,
+    Disconnected,
+    LogEvent,
+    Opening,
+    RunCancelled,
+    RunFailed,
+    Transport,
+    connect,
+)
+from agentws.client.websocket import open_websocket
+from agentws.errors import BadRequest, Forbidden, Unauthenticated, UnknownCommand
+from agentws.protocol import events as e
+from agentws.protocol import messages as m
+
+from .fakes import FAST, types
+
+
+async def agent(ctx: RunContext) -> AsyncIterator[str]:
+    match ctx.text.split():
+        case ["fail"]:
+            yield "half of it"
+            raise AgentError("No more.")
+        case ["forever"]:
+            while True:
+                yield "and "
+                await asyncio.sleep(0.001)
+        case words:
+            for word in words:
+                yield word + " "
+                await asyncio.sleep(0.001)
+
+
+@asynccontextmanager
+async def serving(**options: Any) -> AsyncIterator[str]:
+    """The address of a gateway that runs in this loop."""
+    app = Starlette()
+    mount_agent_gateway(app, agent, **options)
+    config = uvicorn.Config(
+        app, log_config=None, ws="websockets-sansio", timeout_graceful_shutdown=1
+    )
+    server = uvicorn.Server(config)
+    listener = socket.create_server(("127.0.0.1", 0))
+    # Not serve(): that one takes over the signals of the whole test process.
+    task = asyncio.create_task(server._serve([listener]))
+    try:
+        yield f"ws://127.0.0.1:{listener.getsockname()[1]}/ws/chat"
+    finally:
+        server.should_exit = True
+        await task
+
+
+async def test_a_conversation() -> None:
+    async with serving() as url, connect(url) as chat:
+        events = [event async for event in chat.send("one two three")]
+        assert types(events)[0] == "RUN_STARTED" and types(events)[-1] == "RUN_FINISHED"
+        said = [event.delta for event in events if isinstance(event, e.TextMessageContent)]
+        assert "".join(said) == "one two three "
+        assert await chat.ask("four") == "four "
+        assert [m.text_of(message.content) for message in chat.messages] == [  # type: ignore[arg-type]
+            "one two three",
+            "one two three ",
+            "four",
+            "four ",
+        ]
+
+
+async def test_a_session_goes_on_in_another_chat() -> None:
+    async with serving() as url:
+        async with connect(url) as chat:
+            await chat.ask("hi", id="a-message-of-mine")
+            session, position = chat.session, chat.position
+        async with connect(url, session=session) as again:
+            assert len(again.messages) == 2
+            assert await again.ask("hi", id="a-message-of-mine") == "hi "
+        async with connect(url, session=session, after=position) as later:
+            assert later.messages == [] and later.position == position
+
+
+async def test_two_chats_see_the_same() -> None:
+    async with serving() as url, connect(url) as one:
+        async with connect(url, session=one.session) as two:
+            first, second = one.watch(), two.watch()
+            await one.ask("a b c")
+            await two.ask("d e f")
+            assert one.position is not None
+            seen = [await log_of(updates, one.position) for updates in (first, second)]
+            assert seen[0] == seen[1] != ""
+
+
+async def log_of(updates: Any, until: str) -> str:
+    """The text of the log up to a position; how it was cut into deltas is not told."""
+    text = ""
+    async for update in updates:
+        if isinstance(update, LogEvent):
+            event = update.event
+            text += event.delta if isinstance(event, e.TextMessageContent) else types([event])[0]
+            if update.position == until:
+                break
+    return text
+
+
+async def test_stop_commands_and_failures() -> None:
+    async with serving() as url, connect(url) as chat:
+        turn = chat.send("forever")
+        async for event in turn:
+            if isinstance(event, e.TextMessageContent):
+                break
+        await turn.cancel()
+        with pytest.raises(RunCancelled) as stopped:
+            await turn.text()
+        assert stopped.value.text.startswith("and ")
+        with pytest.raises(RunFailed, match="No more") as failed:
+            await chat.ask("fail")
+        assert (failed.value.text, failed.value.server_code) == ("half of it", "agent_error")
+        assert "/clear" in await chat.command("help")
+        assert await chat.ask("ping") == "pong"
+        assert "cleared" in await chat.ask("/clear")
+        with pytest.raises(UnknownCommand, match="/help"):
+            await chat.command("hlep")
+        assert await chat.ask("//not a command") == "/not a command "
+
+
+async def test_a_queued_message_can_be_taken_back() -> None:
+    async with serving() as url, connect(url) as chat:
+        running, queued = chat.send("forever"), chat.send("later")
+        await queued.accepted()
+        await queued.cancel()
+        await chat.cancel()
+        with pytest.raises(RunCancelled):
+            await running.text()
+        assert queued.over
+
+
+async def test_who_may_not_come_in_is_told_why() -> None:
+    keys = BearerKeys({"right": "ann", "other": "bob"})
+    async with serving(authenticate=keys) as url:
+        for token in (None, "wrong"):
+            with pytest.raises(Unauthenticated):
+                await enter(connect(url, token=token))
+        async with connect(url, token="right") as chat:
+            assert chat.welcome is not None and chat.welcome.identity == "ann"
+            await chat.ask("hi")
+            with pytest.raises(Forbidden):
+                await enter(connect(url, token="other", session=chat.session))
+        with pytest.raises(Forbidden, match="path"):
+            await enter(connect(url.replace("/ws/chat", "/nowhere"), token="right"))
+        with pytest.raises(BadRequest):
+            await enter(connect(url, token="right", session="short"))
+
+
+async def enter(chat: Chat) -> None:
+    async with chat:
+        raise AssertionError("came in")
+
+
+@pytest.mark.parametrize(
+    "url", ["nonsense", "ftp://host/", "ws://", "ws://host:port/", "ws://h:0x/"]
+)
+async def test_what_is_no_address_is_refused(url: str) -> None:
+    with pytest.raises(BadRequest, match="address"):
+        await enter(connect(url))
+
+
+async def test_nobody_there() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+    with pytest.raises(Disconnected):
+        await enter(connect(f"http://127.0.0.1:{port}/ws/chat", connect_timeout=0.3))
+
+
+class Fragile:
+    """A transport that breaks after so many messages."""
+
+    def __init__(self, inner: Transport, left: int) -> None:
+        self._inner, self._left = inner, left
+
+    async def send(self, text: str) -> None:
+        await self._inner.send(text)
+        await self._spend()
+
+    async def recv(self) -> str | bytes:
+        message = await self._inner.recv()
+        await self._spend()
+        return message
+
+    async def close(self) -> None:
+        await self._inner.close()
+
+    async def _spend(self) -> None:
+        self._left -= 1
+        if self._left == 0:
+            await self._inner.close()
+
+
+@pytest.mark.parametrize("window", [600.0, 0.0])
+@pytest.mark.parametrize("life", [2, 3, 4, 5, 7])
+async def test_a_network_that_never_holds(life: int, window: float) -> None:
+    """With a replay window of zero a run is compacted as soon as it ends."""
+    limits = Limits(replay_window=window, message_rate=1e6, message_burst=10**6)
+    async with serving(limits=limits, store=MemoryStore()) as url:
+
+        async def open_fragile(opening: Opening) -> Transport:
+            return Fragile(await open_websocket(url, opening), life)
+
+        async with Chat(open_fragile, timing=FAST) as chat, asyncio.timeout(30):
+            texts = [f"message {number} of ten" for number in range(10)]
+            turns = [chat.send(text) for text in texts]
+            assert [await turn.text() for turn in turns] == [text + " " for text in texts]
+        async with connect(url, session=chat.session) as after:
+            said = [message.content for message in after.messages]
+            assert said == [part for text in texts for part in (text, text + " ")]
