@@ -11,8 +11,13 @@ from agentws.agents.agent import CommandContext, RunContext
 from agentws.agents.commands import find_command
 from agentws.demo import INTRO, SHOWS, Demo, demo_agent, llm_from, offline_llm
 from agentws.errors import AgentError, BadRequest
-from agentws.protocol.events import Event, TextMessageChunk,
-    TextMessageContent, ToolCallResult, ToolCallStart
+from agentws.protocol.events import (
+    Event,
+    TextMessageChunk,
+    TextMessageContent,
+    ToolCallResult,
+    ToolCallStart,
+)
 from agentws.protocol.messages import AssistantMessage, Message, TokenUsage, UserMessage
 from agentws.protocol.sequence import RunSequence
 from agentws.store import SessionInfo
