@@ -140,3 +140,8 @@ export class Outbox {
     }
   }
 }
+
+/** @param {string} message @returns {ChatError} */
+export function tooLarge(message) {
+  return { code: 'too_large', message, retryable: false };
+}

@@ -21,7 +21,6 @@ import {
   openCall,
   openMessage,
   restate,
-  textOf,
 } from './messages.js';
 import { applyPatch } from './patch.js';
 
@@ -393,16 +392,3 @@ function changeRun(log, id, change) {
   if (id === undefined || !Object.hasOwn(log.runs, id)) return log;
   return { ...log, runs: { ...log.runs, [id]: defined({ ...log.runs[id], ...change }) } };
 }
-
-/**
- * What of `log` a person sees as one conversation: what was said, then what waits its turn.
- *
- * @param {Log} log
- * @param {readonly import('./client.js').ChatMessage[]} unsent
- */
-export function conversation(log, unsent) {
-  const known = new Set([...log.messages, ...log.queue].map(({ id }) => id));
-  return [...log.messages, ...log.queue, ...unsent.filter(({ id }) => !known.has(id))];
-}
-
-export { textOf };

@@ -8,9 +8,10 @@ import { retryDelay } from './backoff.js';
 import { Connection } from './connection.js';
 import { environment } from './environment.js';
 import { defined } from './messages.js';
-import { Outbox } from './outbox.js';
+import { Outbox, tooLarge } from './outbox.js';
 import { Requests } from './requests.js';
-import { conversation, emptyLog, parsePosition, reduce } from './reducer.js';
+import { emptyLog, parsePosition, reduce } from './reducer.js';
+import { conversation, statusOf } from './view.js';
 
 /**
  * @typedef {import('./client.js').ChatError} ChatError
@@ -381,26 +382,6 @@ export class AgentSocket {
     });
     for (const listener of [...this.#listeners]) listener();
   }
-}
-
-/** @param {string} message @returns {ChatError} */
-function tooLarge(message) {
-  return { code: 'too_large', message, retryable: false };
-}
-
-/**
- * @param {import('./client.js').Log} log
- * @param {import('./client.js').ChatMessage[]} unsent
- * @returns {ChatSnapshot['status']}
- */
-function statusOf({ run, messages, queue }, unsent) {
-  if (run !== null) {
-    return messages.some((message) => message.run === run && message.role !== 'user')
-      ? 'streaming'
-      : 'submitted';
-  }
-  if (queue.length > 0 || unsent.some(({ status }) => status === 'sending')) return 'submitted';
-  return (unsent.at(-1) ?? messages.at(-1))?.status === 'error' ? 'error' : 'ready';
 }
 
 /**
