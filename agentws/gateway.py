@@ -69,7 +69,8 @@ class AgentGateway:
         self.bus: Final = bus or LocalBus()
         self.agents: Final = Agents(agent_factory)
         self.node: Final = secrets.token_urlsafe(9)
-        self.connections: Final = Connections(self.limits)
+        self.tasks: Final = Tasks()
+        self.connections: Final = Connections(self.limits, self.tasks)
         self._authenticate = authenticate
         self._access = Access(authorize)
         self._admin_key = admin_key
@@ -86,7 +87,6 @@ class AgentGateway:
         )
         self.inbox: Final = Inbox(runs=self.runs, limits=self.limits)
         self.sessions.opened = self._session_opened
-        self.tasks: Final = Tasks()
         self._compactions: list[tuple[float, str, int, int]] = []
         self._starting: asyncio.Lock | None = None
         self.started = False
@@ -135,7 +135,6 @@ class AgentGateway:
         self.started = False
         await self.tasks.aclose(grace=1.0)
         await self.runs.aclose()
-        await self.connections.aclose()
         await self.sessions.aclose()
         await self.bus.close()
         await self.store.close()

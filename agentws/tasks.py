@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import types
-from collections.abc import Coroutine, Generator
+from collections.abc import Callable, Coroutine, Generator
+from functools import partial
 from typing import Any, Final
 
 logger: Final = logging.getLogger("agentws")
@@ -27,25 +28,43 @@ class Tasks:
         return len(self._tasks)
 
     def spawn(self, work: Coroutine[Any, Any, Any], *, name: str) -> asyncio.Task[Any]:
-        task = asyncio.get_running_loop().create_task(work, name=name)
-        self._tasks.add(task)
-        task.add_done_callback(self._ended)
-        return task
+        """Runs ``work`` in a task of its own; that it failed is logged."""
+        return self._own(work, name, self._ended)
 
-    def start(self, work: Coroutine[Any, Any, Any], *, name: str) -> asyncio.Task[Any] | None:
+    def start(
+        self,
+        work: Coroutine[Any, Any, Any],
+        *,
+        name: str,
+        quiet: tuple[type[Exception], ...] = (),
+    ) -> asyncio.Task[Any] | None:
         """Runs ``work`` at once until it first has to wait; only then does it cost a task.
 
-        ``None`` when it finished. An exception of the part that ran here is raised here.
+        ``None`` when it finished. An exception of the part that ran here is raised here; one of
+        the rest is logged, unless it is ``quiet``.
         """
         try:
             waiting = work.send(None)
         except StopIteration:
             return None
-        return self.spawn(_resume(work, waiting), name=name)
+        ended = partial(self._ended, quiet=quiet) if quiet else self._ended
+        return self._own(_resume(work, waiting), name, ended)
 
-    def _ended(self, task: asyncio.Task[Any]) -> None:
+    def _own(
+        self,
+        work: Coroutine[Any, Any, Any],
+        name: str,
+        ended: Callable[[asyncio.Task[Any]], None],
+    ) -> asyncio.Task[Any]:
+        task = asyncio.get_running_loop().create_task(work, name=name)
+        self._tasks.add(task)
+        task.add_done_callback(ended)
+        return task
+
+    def _ended(self, task: asyncio.Task[Any], quiet: tuple[type[Exception], ...] = ()) -> None:
         self._tasks.discard(task)
-        if not task.cancelled() and (error := task.exception()) is not None:
+        error = None if task.cancelled() else task.exception()
+        if error is not None and not isinstance(error, quiet):
             logger.error("%s failed", task.get_name(), exc_info=error)
 
     async def aclose(self, *, grace: float) -> int:

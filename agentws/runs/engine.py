@@ -23,13 +23,11 @@ from ..identity import Identity
 from ..limits import Limits
 from ..protocol import events as e
 from ..protocol import messages as m
-from ..protocol.codec import decode_record
-from ..protocol.position import Position
-from ..protocol.sequence import RULES, RunSequence
 from ..session import Session
 from ..store import Lease, Store
 from ..tasks import Tasks
-from .run import STOP_ERRORS, Run, Stop, run_error
+from .orphan import end_orphan
+from .run import Run, Stop
 from .writer import RunWriter
 
 logger: Final = logging.getLogger("agentws.run")
@@ -117,8 +115,12 @@ class Runs:
         if work is not None and work.task is not None:
             if work.run is not None:
                 self._obey(work, work.run)
-            return
-        if session.outline.settled or self._draining or (work is not None and work.leaving):
+        elif not session.outline.settled:
+            self._start(session)
+
+    def _start(self, session: Session) -> None:
+        work = self._works.get(session.id)
+        if self._draining or (work is not None and work.leaving):
             return
         if work is None:
             work = self._works[session.id] = _Work(session)
@@ -288,21 +290,10 @@ class Runs:
         self._finished(work.session, first, work.session.head.seq)
 
     async def _end_orphan(self, work: _Work, run: str) -> None:
-        """Ends a run whose node died: closes what it left open and calls it interrupted."""
-        session, lease = work.session, work.lease
-        if lease is None:
+        if work.lease is None:
             raise Fenced()
-        sequence = RunSequence(run)
-        position = session.run_base
-        first = position.seq + 1
-        while records := await session.read(position):
-            for record in records:
-                body = decode_record(record.data)
-                if body.run == run and type(body.event) in RULES:
-                    sequence.admit(body.event)
-            position = Position(position.epoch, records[-1].seq, records[-1].tag)
-        terminal = run_error("interrupted", STOP_ERRORS["interrupted"], retryable=True)
-        await session.append([*sequence.close(), terminal], run=run, fence=lease.fence)
+        first = work.session.run_base.seq + 1
+        await end_orphan(work.session, run, fence=work.lease.fence)
         logger.warning("run %s of a lost node was ended", run)
         self._ended(work, first)
 
@@ -362,7 +353,8 @@ class Runs:
             except AgentwsError as error:
                 logger.warning("session %s was not recovered: %s", id, error)
                 continue
-            self.look(session)
+            if id not in self._works:
+                self._start(session)
 
     async def drain(self, *, grace: float) -> None:
         """Begins no more runs, waits for those going on, then ends what is left, retryable."""

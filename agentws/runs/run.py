@@ -14,15 +14,13 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import aclosing
 from typing import Any, Final, Literal
 
-import msgspec
-
 from ..agents.agent import Agent, RunContext
-from ..errors import AgentError, AgentwsError, BadRequest, Fenced, InvalidEvent
+from ..errors import AgentError, AgentwsError, Fenced, InvalidEvent
 from ..protocol import events as e
 from ..protocol import messages as m
 from ..protocol.events import Event
 from ..protocol.sequence import TERMINAL, RunSequence
-from ..protocol.strict import check_value
+from .checking import check_event, check_text
 from .writer import RunWriter
 
 logger: Final = logging.getLogger("agentws.run")
@@ -38,15 +36,6 @@ STOP_ERRORS: Final[dict[Stop, str]] = {
     "interrupted": "The answer was interrupted. Please try again.",
 }
 """What a stop that is an error says; ``cancelled`` is an outcome, ``fenced`` says nothing here."""
-
-_WHOLE: Final = (
-    e.TextMessageContent,
-    e.ToolCallArgs,
-    e.ReasoningMessageContent,
-    e.TextMessageEnd,
-    e.ToolCallEnd,
-)
-"""Events without members of open shape: msgspec's own checks are enough."""
 
 
 class Run:
@@ -92,6 +81,7 @@ class Run:
         self._task = asyncio.current_task()
         try:
             terminal = await self._outcome(make)
+            await _forget_cancellations()
         finally:
             self._task = None
         if self.abandoned or self.stopping == "fenced":
@@ -124,8 +114,10 @@ class Run:
             if self.stopping is None:
                 logger.warning("run %s: %s", self.id, error, exc_info=True)
             return self._failed(error) if self.stopping is None else self.stopped()
-        except (Exception, SystemExit, KeyboardInterrupt):
-            # An agent's exit must not be the server's, so those two are contained as well.
+        except GeneratorExit:
+            raise
+        except BaseException:
+            # An agent's exit must not be the server's, whatever it raises to get there.
             logger.exception("run %s: the agent raised", self.id)
             return self._failed(AgentError())
 
@@ -166,8 +158,7 @@ class Run:
         return self._finished(None) if self.stopping is None else self.stopped()
 
     def _say(self, delta: str) -> None:
-        if not delta.isascii() or "\x00" in delta:
-            _check_text(delta)
+        check_text(delta)
         if self._text is None:
             if not delta:
                 return
@@ -182,35 +173,28 @@ class Run:
                 f"The agent yielded {type(item).__name__}.", expected="text or an AG-UI event"
             )
         self._text = None
+        check_event(item)
         for event in self._sequence.admit(item):
-            if not isinstance(event, _WHOLE):
-                _check(event)
-            self._put(event)
-
-    def _put(self, event: Event) -> None:
-        try:
             self.writer.put(event)
-        except (TypeError, UnicodeEncodeError, RecursionError, ValueError) as error:
-            raise InvalidEvent("The agent yielded an event that is not JSON.") from error
 
     # Terminal events
 
     def _own_terminal(self, event: e.RunFinished | e.RunError) -> Event:
         """The agent's own end, under this run's ids whatever it wrote."""
-        if isinstance(event, e.RunError):
-            return event
-        _check(event)
-        return self._finished(event)
+        check_event(event)
+        return event if isinstance(event, e.RunError) else self._finished(event)
 
     def _finished(self, own: e.RunFinished | None) -> Event:
         usage = [*((own.usage if own else None) or ()), *self.context.usage]
-        return e.RunFinished(
+        finished = e.RunFinished(
             self.context.session.id,
             self.id,
             own.result if own else None,
             (own.outcome if own else None) or m.SuccessOutcome(),
             usage or None,
         )
+        check_event(finished)
+        return finished
 
     def _failed(self, error: AgentwsError) -> Event:
         return run_error(error.code, error.message, retryable=error.retryable)
@@ -220,6 +204,19 @@ class Run:
         if self.stopping is None or self.stopping not in STOP_ERRORS:
             return e.RunFinished(self.context.session.id, self.id, None, m.CancelledOutcome())
         return run_error(self.stopping, STOP_ERRORS[self.stopping], retryable=True)
+
+
+async def _forget_cancellations() -> None:
+    """A cancellation that the agent swallowed, or did not live to see, must not hit what follows."""
+    task = asyncio.current_task()
+    if task is None or not task.cancelling():
+        return
+    try:
+        await asyncio.sleep(0)
+    except asyncio.CancelledError:
+        pass
+    while task.cancelling():
+        task.uncancel()
 
 
 def run_error(code: str, message: str, *, retryable: bool) -> Event:
@@ -237,7 +234,9 @@ class _Quiet(aclosing[Any]):
     async def __aexit__(self, *exc_info: Any) -> None:
         try:
             await super().__aexit__(*exc_info)
-        except Exception:
+        except (asyncio.CancelledError, GeneratorExit):
+            raise
+        except BaseException:
             logger.exception("an agent's generator did not close")
 
 
@@ -252,21 +251,3 @@ class _Open:
 def _close_coroutine(output: Any) -> None:
     if hasattr(output, "close"):
         output.close()
-
-
-def _check_text(text: str) -> None:
-    try:
-        text.encode()
-        check_value(text, "text")
-    except (UnicodeEncodeError, BadRequest) as error:
-        raise InvalidEvent(
-            "The agent yielded text that is not Unicode.",
-            expected="text without lone surrogates and U+0000",
-        ) from error
-
-
-def _check(event: Event) -> None:
-    try:
-        check_value(msgspec.to_builtins(event), "event")
-    except (BadRequest, TypeError, RecursionError) as error:
-        raise InvalidEvent("The agent yielded an event that is not JSON.") from error

@@ -156,28 +156,30 @@ class RunWriter:
 
     async def _append(self, batch: list[Entry]) -> None:
         """Appends once, however often tried: a lost acknowledgement is looked up, not redone."""
+        before = self._session.head
+        try:
+            await self._session.append_entries(batch, fence=self._fence)
+        except Unavailable as error:
+            await self._append_again(batch, before.seq, error)
+
+    async def _append_again(self, batch: list[Entry], before: int, error: Unavailable) -> None:
         deadline = self._loop.time() + PATIENCE
         pause = 0.05
-        while True:
-            before = self._session.head
-            try:
-                await self._session.append_entries(batch, fence=self._fence)
-                return
-            except Unavailable:
-                if self._loop.time() > deadline:
-                    raise
+        while self._loop.time() < deadline:
             await asyncio.sleep(random.uniform(pause / 2, pause))
             pause = min(2 * pause, 1.0)
-            if await self._landed(batch, before.seq):
+            try:
+                if not await self._landed(batch, before):
+                    await self._session.append_entries(batch, fence=self._fence)
                 return
+            except Unavailable as again:
+                error = again
+        raise error
 
     async def _landed(self, batch: list[Entry], after: int) -> bool:
         """Whether an append that seemed to fail did reach the log."""
-        try:
-            await self._session.catch_up()
-            records = await self._session.read_from(after)
-        except Unavailable:
-            return False
+        await self._session.catch_up()
+        records = await self._session.read_from(after)
         datas = [record.data for record in records]
         return batch[0].data in datas and batch[-1].data in datas
 

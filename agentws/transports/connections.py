@@ -9,6 +9,7 @@ from typing import Final, Protocol
 from ..errors import TooMany, Unavailable
 from ..limits import Limits
 from ..protocol.frames import Notice
+from ..tasks import Tasks
 
 SLICE: Final = 128
 """Connections written to before others get their turn: a broadcast must not stall answers."""
@@ -33,8 +34,9 @@ class Peer(Protocol):
 class Connections:
     """Every connection of this node."""
 
-    def __init__(self, limits: Limits) -> None:
+    def __init__(self, limits: Limits, tasks: Tasks) -> None:
         self._limits = limits
+        self._tasks = tasks
         self._connections: dict[Peer, None] = {}
         self._per_identity: Counter[str] = Counter()
         self._per_address: Counter[str] = Counter()
@@ -80,7 +82,7 @@ class Connections:
         """Shows ``notice`` to every connection, in turns."""
         self._announcing.append(notice)
         if self._spreading is None or self._spreading.done():
-            self._spreading = asyncio.get_running_loop().create_task(self._spread())
+            self._spreading = self._tasks.spawn(self._spread(), name="broadcast")
 
     async def spread(self) -> None:
         """Returns when what was announced has been written."""
@@ -102,11 +104,6 @@ class Connections:
             connection.close_for_restart()
             if turn % SLICE == 0:
                 await asyncio.sleep(0)
-
-    async def aclose(self) -> None:
-        if self._spreading is not None:
-            self._spreading.cancel()
-            await asyncio.wait([self._spreading])
 
 
 def _decrease(counter: Counter[str], key: str) -> None:

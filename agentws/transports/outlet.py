@@ -15,6 +15,8 @@ from ..tasks import Tasks
 
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 EXTENSION: Final = "agentws.write"
+GONE: Final = (OSError, RuntimeError)
+"""How servers say that the peer has gone: with OSError, or by refusing a send after a close."""
 
 
 class Outlet:
@@ -46,27 +48,31 @@ class Outlet:
 
     def write(self, payload: bytes) -> None:
         """Sends one text message; afterwards the outlet may be blocked. Never raises."""
-        if self.broken:
-            return
         extension = self._extension
         if extension is None:
-            self._begin(self._send_text(payload))
-        elif not extension["write"](extension["frame"](payload)):
-            self._begin(self._drained(extension["drain"]))
+            self.send({"type": "websocket.send", "text": payload.decode()})
+        elif not self.broken and not extension["write"](extension["frame"](payload)):
+            self._begin(extension["drain"]())
 
     def send(self, message: MutableMapping[str, Any]) -> None:
         """Sends any other ASGI message, a close for one."""
         if not self.broken:
-            self._begin(self._send_message(message))
+            self._begin(self._send(message))
 
     def _begin(self, work: Any) -> None:
-        task = self._tasks.start(work, name="a slow peer")
+        try:
+            task = self._tasks.start(work, name="a slow peer", quiet=GONE)
+        except GONE:
+            self.broken = True
+            return
         if task is not None:
             self.blocked = True
             task.add_done_callback(self._unblock)
 
     def _unblock(self, task: asyncio.Task[None]) -> None:
         self.blocked = False
+        if task.cancelled() or task.exception() is not None:
+            self.broken = True
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(None)
         self.on_writable()
@@ -76,19 +82,3 @@ class Outlet:
         while self.blocked:
             self._waiter = asyncio.get_running_loop().create_future()
             await self._waiter
-
-    async def _send_text(self, payload: bytes) -> None:
-        await self._send_message({"type": "websocket.send", "text": payload.decode()})
-
-    async def _send_message(self, message: MutableMapping[str, Any]) -> None:
-        try:
-            await self._send(message)
-        except (OSError, RuntimeError):
-            # The peer has gone: servers say so with OSError, or by refusing a send after a close.
-            self.broken = True
-
-    async def _drained(self, drain: Callable[[], Awaitable[None]]) -> None:
-        try:
-            await drain()
-        except OSError:
-            self.broken = True

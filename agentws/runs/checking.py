@@ -1,0 +1,58 @@
+"""What an agent yields, checked: whatever passes can be written, read back and shown.
+
+Nothing checks the members of an event where it is made, and one record that can't be read would
+make its whole log unreadable.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import msgspec
+
+from ..errors import BadRequest, InvalidEvent
+from ..protocol import events as e
+from ..protocol.codec import decode_event
+from ..protocol.events import Event
+from ..protocol.strict import check_value
+
+_encoder: Final = msgspec.json.Encoder()
+
+
+def check_text(text: str) -> None:
+    """Raises InvalidEvent for text that JSON, or a store, can't hold."""
+    if text.isascii() and "\x00" not in text:
+        return
+    try:
+        text.encode()
+        check_value(text, "text")
+    except (UnicodeEncodeError, BadRequest) as error:
+        raise InvalidEvent(
+            "The agent yielded text that is not Unicode.",
+            expected="text without lone surrogates and U+0000",
+        ) from error
+
+
+def check_event(event: Event) -> None:
+    """Raises InvalidEvent unless ``event`` reads back from its bytes, with nothing odd in it."""
+    delta = _plain_delta(event)
+    if delta is not None:
+        check_text(delta)
+        return
+    try:
+        check_value(msgspec.to_builtins(event), "event")
+        decode_event(_encoder.encode(event))
+    except (BadRequest, TypeError, ValueError, OverflowError, RecursionError) as error:
+        raise InvalidEvent(
+            f"The agent yielded a {event.__struct_config__.tag} that does not fit."
+        ) from error
+
+
+def _plain_delta(event: Event) -> str | None:
+    """The text of a delta that has no other members of open shape: most events, checked fast."""
+    if not isinstance(event, e.TextMessageContent | e.ToolCallArgs | e.ReasoningMessageContent):
+        return None
+    if type(event.delta) is not str or event.subagent_run_id is not None:
+        return None
+    plain = event.metadata is None and event.raw_event is None and event.timestamp is None
+    return event.delta if plain else None
