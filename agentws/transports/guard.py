@@ -26,7 +26,7 @@ class Guard:
         self, *, allowed_origins: Sequence[str] | None, allowed_hosts: Sequence[str] | None
     ) -> None:
         self.origins: Final = frozenset(map(_origin, allowed_origins or ()))
-        self._any_origin = "*" in (allowed_origins or ())
+        self.any_origin: Final = "*" in (allowed_origins or ())
         self._hosts = None if allowed_hosts is None else frozenset(map(str.lower, allowed_hosts))
 
     def check(self, scope: Scope) -> None:
@@ -37,8 +37,12 @@ class Guard:
         if origin is not None and not self.allows(origin, host):
             raise Forbidden("This origin is not allowed.", expected="the host's own origin")
 
+    def names(self, origin: str) -> bool:
+        """Whether ``origin`` is allowed by name, not by ``"*"`` alone."""
+        return _origin(origin) in self.origins
+
     def allows(self, origin: str, host: str | None) -> bool:
-        if self._any_origin or _origin(origin) in self.origins:
+        if self.any_origin or self.names(origin):
             return True
         return host is not None and _same_origin(origin, host)
 

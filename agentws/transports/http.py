@@ -1,24 +1,306 @@
-"""The HTTP routes."""
+"""What every HTTP route shares: who may call it, what may come in, and how it is refused.
+
+A route is data: an :class:`Operation`. The endpoint of a path checks Host, Origin, credentials,
+pace and body for all of them, so that no handler can forget to.
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import asyncio
+import logging
+import math
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
 
-from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+import msgspec
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
+from starlette.types import ASGIApp, Receive, Scope, Send
 
+from ..errors import (
+    AgentwsError,
+    BadRequest,
+    Draining,
+    Internal,
+    MethodNotAllowed,
+    NotFound,
+    TimedOut,
+    TooLarge,
+    Unauthenticated,
+    UnsupportedMedia,
+)
+from ..identity import Identity
+from ..protocol.bodies import Failure
+from ..protocol.frames import ClientFrame, check_id
+from ..protocol.strict import check_value, decode_strictly
+from .cors import cors_headers, preflight
 from .guard import Guard
+from .rates import Paces
 
 if TYPE_CHECKING:
     from ..gateway import AgentGateway
 
+logger: Final = logging.getLogger("agentws")
 
-def http_routes(gateway: AgentGateway, guard: Guard, *, prefix: str, page: bool) -> list[BaseRoute]:
-    async def stats(request: Request) -> Response:
-        return JSONResponse(gateway.stats())
+BODY_TIMEOUT: Final = 30.0
+"""Seconds that a body may take to arrive."""
+JSON: Final = "application/json"
+SERVER: Final = "agentws.server"
+"""ASGI extension by which the preset of :mod:`agentws.server` makes itself known."""
 
-    async def health(request: Request) -> Response:
-        return JSONResponse({"status": "ok"})
+Audience = Literal["anyone", "caller", "caller or admin", "admin"]
+"""Who may call a route; ``caller`` is whom the host's ``authenticate`` knows, or anybody without
+one."""
 
-    return [Route(f"{prefix}/stats", stats), Route(f"{prefix}/health", health)]
+
+class Call(NamedTuple):
+    """One request, let in: who asks, and what."""
+
+    request: Request
+    identity: Identity | None = None
+    body: Any = None
+    """As the operation's ``body`` says; ``None`` without one."""
+
+    @property
+    def owner(self) -> str | None:
+        return None if self.identity is None else self.identity.id
+
+    @property
+    def address(self) -> str:
+        return _address(self.request)
+
+
+Handler = Callable[[Call], Awaitable[ASGIApp]]
+
+
+class Operation(NamedTuple):
+    """One method of one path below the gateway's prefix."""
+
+    method: Literal["GET", "POST", "PATCH", "DELETE"]
+    path: str
+    handler: Handler
+    audience: Audience
+    summary: str
+    body: type | None = None
+    """What the body is decoded to; ``None``: the route reads it itself, or has none."""
+    answer: type | None = None
+    """What the JSON that it answers is; ``None`` for something else, or nothing."""
+    status: int = 200
+
+
+def http_routes(
+    gateway: AgentGateway, guard: Guard, operations: Iterable[Operation], *, prefix: str
+) -> list[BaseRoute]:
+    """One route for each path, whatever methods it has."""
+    paths: dict[str, list[Operation]] = {}
+    for operation in operations:
+        paths.setdefault(operation.path, []).append(operation)
+    door = Door(gateway, guard)
+    return [
+        Route(prefix + path, Endpoint(door, found), name="agentws", include_in_schema=False)
+        for path, found in paths.items()
+    ]
+
+
+class Endpoint:
+    """The ASGI app of one path."""
+
+    def __init__(self, door: Door, operations: Iterable[Operation]) -> None:
+        self._door = door
+        self._operations: Final[dict[str, Operation]] = {one.method: one for one in operations}
+        self._decoders: Final[dict[str, msgspec.json.Decoder[Any]]] = {
+            method: msgspec.json.Decoder(one.body)
+            for method, one in self._operations.items()
+            if one.body is not None
+        }
+        self._methods: Final = ", ".join([*self._operations, "OPTIONS"])
+
+    def __repr__(self) -> str:
+        return f"<Endpoint {self._methods}>"
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        extra = [(b"vary", b"Origin"), (b"x-content-type-options", b"nosniff")]
+
+        async def send_with_headers(message: Any) -> None:
+            if message["type"] == "http.response.start":
+                message = {**message, "headers": [*message.get("headers", ()), *extra]}
+            await send(message)
+
+        request = Request(scope, receive)
+        try:
+            self._door.guard.check(scope)
+            extra += cors_headers(self._door.guard, scope)
+            response = await self._answer(request)
+        except AgentwsError as error:
+            response = refusal(error, allow=self._methods)
+        except ClientDisconnect:
+            return
+        except Exception:
+            logger.exception("a request could not be handled")
+            response = refusal(Internal())
+        await response(scope, receive, send_with_headers)
+
+    async def _answer(self, request: Request) -> ASGIApp:
+        if request.method == "OPTIONS":
+            return preflight(request, self._methods)
+        operation = self._operation(request.method)
+        call = await self._door.let_in(request, operation)
+        if operation.body is not None:
+            decoder = self._decoders[operation.method]
+            call = call._replace(body=await self._door.read_body(call, decoder))
+        return await operation.handler(call)
+
+    def _operation(self, method: str) -> Operation:
+        operation = self._operations.get("GET" if method == "HEAD" else method)
+        if operation is None:
+            raise MethodNotAllowed(expected=self._methods)
+        return operation
+
+
+class Door:
+    """Lets requests in, or says why not."""
+
+    def __init__(self, gateway: AgentGateway, guard: Guard) -> None:
+        self._gateway = gateway
+        self.guard: Final = guard
+        self._paces = Paces(gateway.limits)
+
+    async def let_in(self, request: Request, operation: Operation) -> Call:
+        """Raises what tells a caller why it may not."""
+        gateway = self._gateway
+        match operation.audience:
+            case "anyone":
+                return Call(request)
+            case "admin":
+                self._check_admin(request)
+                await self._start()
+                return Call(request)
+            case "caller or admin" if gateway.is_admin(request):
+                await self._start()
+                return Call(request)
+            case _:
+                await self._start()
+                call = Call(request, await gateway.identify(request))
+                if operation.method != "GET":
+                    self._paces.count(_caller(call))
+                return call
+
+    def _check_admin(self, request: Request) -> None:
+        if not self._gateway.has_admin:
+            raise NotFound(
+                "This route is off: the gateway has no admin key.",
+                expected="an admin_key where the gateway is mounted",
+            )
+        # Counted before the key is looked at, so that keys can't be tried out at any speed.
+        self._paces.count(f"admin {_address(request)}")
+        if not self._gateway.is_admin(request):
+            raise Unauthenticated(expected="the admin key, as a bearer token or in X-API-Key")
+
+    async def _start(self) -> None:
+        if self._gateway.draining and not self._gateway.started:
+            raise Draining(retry_after=1.0)
+        await self._gateway.start()
+
+    async def read_body(self, call: Call, decoder: msgspec.json.Decoder[Any]) -> Any:
+        """The body as ``decoder`` reads it; nothing at all stands for an empty object.
+
+        Only JSON by name is read: a page of another site can send a form, or plain text, without
+        asking first, but not this.
+        """
+        kind = call.request.headers.get("content-type", "").partition(";")[0].strip().lower()
+        if kind != JSON:
+            raise UnsupportedMedia(expected=f"Content-Type: {JSON}")
+        data = await read_limited(call.request, self._gateway.limits.max_message_size)
+        self._paces.count(_caller(call), size=len(data))
+        body = decode_strictly(decoder, data or b"{}", "body")
+        check_value(msgspec.to_builtins(body), "body")
+        if isinstance(body, ClientFrame):
+            check_id(body.id)
+        return body
+
+
+async def read_limited(request: Request, limit: int) -> bytes:
+    """The whole body; raises TooLarge as soon as it is beyond ``limit`` bytes, and TimedOut."""
+    parts, size = [], 0
+    try:
+        async with asyncio.timeout(BODY_TIMEOUT):
+            async for part in request.stream():
+                size += len(part)
+                if size > limit:
+                    raise TooLarge("This body is too large.", expected=f"at most {limit} bytes")
+                parts.append(part)
+    except TimeoutError as error:
+        raise TimedOut("The body took too long to arrive.") from error
+    return b"".join(parts)
+
+
+# Answers
+
+
+def answer(
+    body: msgspec.Struct | Mapping[str, Any] | bytes,
+    *,
+    status: int = 200,
+    headers: Mapping[str, str] | None = None,
+) -> Response:
+    """JSON that no cache may keep; ``bytes`` are JSON already."""
+    content = body if isinstance(body, bytes) else msgspec.json.encode(body)
+    fresh = {"cache-control": "no-store", **(headers or {})}
+    return Response(content, status_code=status, media_type=JSON, headers=fresh)
+
+
+def refusal(error: AgentwsError, *, allow: str | None = None) -> Response:
+    """What a peer may know of ``error``."""
+    headers: dict[str, str] = {}
+    if error.retry_after is not None:
+        headers["retry-after"] = str(max(1, math.ceil(error.retry_after)))
+    if isinstance(error, Unauthenticated):
+        headers["www-authenticate"] = "Bearer"
+    if isinstance(error, MethodNotAllowed) and allow is not None:
+        headers["allow"] = allow
+    failure = Failure(
+        code=error.code,
+        message=error.message,
+        retryable=error.retryable,
+        retry_after=error.retry_after,
+        expected=error.expected,
+    )
+    return answer(failure, status=error.status, headers=headers)
+
+
+# Questions
+
+
+def query_number(request: Request, name: str, *, default: int, largest: int) -> int:
+    """A whole number from 1 to ``largest``, larger ones cut to it; raises BadRequest."""
+    text = request.query_params.get(name)
+    if text is None:
+        return default
+    if not (text.isascii() and text.isdigit() and len(text) <= 16) or int(text) < 1:
+        raise BadRequest(f"The parameter {name} does not fit.", expected="a whole number from 1")
+    return min(int(text), largest)
+
+
+def query_float(request: Request, name: str) -> float | None:
+    """A number of at least 0, ``None`` where it is not given; raises BadRequest."""
+    text = request.query_params.get(name)
+    if text is None:
+        return None
+    try:
+        number = float(text)
+    except ValueError:
+        number = math.nan
+    if not math.isfinite(number) or number < 0:
+        raise BadRequest(f"The parameter {name} does not fit.", expected="a number from 0")
+    return number
+
+
+def _address(request: Request) -> str:
+    return request.client.host if request.client else "unix"
+
+
+def _caller(call: Call) -> str:
+    if call.identity is not None:
+        return f"identity {call.identity.id}"
+    return f"address {call.address}"

@@ -7,7 +7,11 @@ from typing import TYPE_CHECKING
 from starlette.routing import BaseRoute, WebSocketRoute
 
 from .guard import Guard
-from .http import http_routes
+from .http import Operation, http_routes
+from .page import PageRoutes
+from .server_routes import ServerRoutes
+from .session_routes import SessionRoutes
+from .sse import EventRoutes
 from .websocket import WebSocketTransport
 
 if TYPE_CHECKING:
@@ -18,8 +22,17 @@ def gateway_routes(
     gateway: AgentGateway, guard: Guard, *, prefix: str, page: bool
 ) -> list[BaseRoute]:
     """Every route of the gateway under ``prefix``, the page only where it is wanted."""
-    websocket = WebSocketTransport(gateway, guard)
     return [
-        WebSocketRoute(f"{prefix}/ws/chat", websocket),
-        *http_routes(gateway, guard, prefix=prefix, page=page),
+        WebSocketRoute(f"{prefix}/ws/chat", WebSocketTransport(gateway, guard)),
+        *http_routes(gateway, guard, operations(gateway, prefix=prefix, page=page), prefix=prefix),
+    ]
+
+
+def operations(gateway: AgentGateway, *, prefix: str, page: bool) -> list[Operation]:
+    """What can be asked over HTTP."""
+    return [
+        *ServerRoutes(gateway).operations(),
+        *SessionRoutes(gateway).operations(),
+        *EventRoutes(gateway).operations(),
+        *(PageRoutes(prefix).operations() if page else ()),
     ]

@@ -1,0 +1,131 @@
+"""What the HTTP routes read and answer. The frames of the wire serve where they say the same."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+import msgspec
+
+from .events import Level
+from .frames import Durability, Resume
+from .messages import Message, Metadata, UserMessage, Wire
+
+MAX_TITLE = 200
+Title = Annotated[str, msgspec.Meta(max_length=MAX_TITLE)]
+
+
+class Body(Wire, kw_only=True, frozen=True):
+    """The root of what stands in a body."""
+
+
+class Failure(Body, kw_only=True, frozen=True):
+    """Why a request was refused: the same members as an ``error`` frame."""
+
+    code: str
+    message: str
+    retryable: bool
+    retry_after: float | None = None
+    expected: str | None = None
+
+
+# What clients ask
+
+
+class SessionChange(Body, kw_only=True, frozen=True):
+    """What is absent stays as it is."""
+
+    title: Title | msgspec.UnsetType = msgspec.UNSET
+    metadata: Metadata | msgspec.UnsetType = msgspec.UNSET
+
+
+class Push(Body, kw_only=True, frozen=True):
+    """A durable notice to one session."""
+
+    content: str
+    level: Level = "info"
+    metadata: Metadata | None = None
+
+
+class Broadcast(Body, kw_only=True, frozen=True):
+    """A notice to everybody who is connected."""
+
+    content: str
+    level: Level = "info"
+    metadata: Metadata | None = None
+    topic: str | None = None
+    durable: bool = False
+
+
+# What they are answered
+
+
+class SessionView(Body, kw_only=True, frozen=True):
+    """A session as its owner sees it. Times are ISO 8601 in UTC."""
+
+    id: str
+    agent: str
+    created_at: str
+    updated_at: str
+    title: str | None = None
+    metadata: Metadata | None = None
+    position: str | None = None
+    """The end of its log; only where one session was asked for, like ``running``."""
+    running: bool | None = None
+
+
+class SessionList(Body, kw_only=True, frozen=True, omit_defaults=False):
+    """``before`` asks for the next page; absent on the last one."""
+
+    sessions: list[SessionView]
+    before: float | msgspec.UnsetType = msgspec.UNSET
+
+
+class MessageList(Body, kw_only=True, frozen=True, omit_defaults=False):
+    """The conversation as of ``position``, where no answer was being written.
+
+    ``queued`` were accepted and wait for their turn. ``before`` asks for older messages; absent
+    where there are none. ``position`` and ``queued`` come with the newest page only.
+    """
+
+    messages: list[Message]
+    queued: list[UserMessage] | msgspec.UnsetType = msgspec.UNSET
+    position: str | msgspec.UnsetType = msgspec.UNSET
+    before: int | msgspec.UnsetType = msgspec.UNSET
+
+
+class Poll(Body, kw_only=True, frozen=True):
+    """Events after a position, as event frames. Ask again with ``after`` set to ``position``."""
+
+    events: list[msgspec.Raw]
+    position: str
+    resume: Resume
+    reason: str | None = None
+    more: bool = False
+    """There is more to read right now."""
+
+
+class Reached(Body, kw_only=True, frozen=True, omit_defaults=False):
+    """How many connections of this node were shown a broadcast."""
+
+    reached: int
+
+
+class Pushed(Body, kw_only=True, frozen=True):
+    position: str
+
+
+class Health(Body, kw_only=True, frozen=True, omit_defaults=False):
+    status: Literal["ok"] = "ok"
+
+
+class Readiness(Body, kw_only=True, frozen=True, omit_defaults=False):
+    """Whether this node should be sent work. ``hardening``: whether the preset serves it."""
+
+    status: Literal["ready", "unavailable", "draining"]
+    store: Literal["ok", "unreachable"]
+    durability: Durability
+    draining: bool
+    hardening: Literal["partial", "full"]
+
+
+Stats = dict[str, Any]

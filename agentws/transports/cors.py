@@ -1,0 +1,52 @@
+"""CORS: what pages of allowed origins may read. Whether they are allowed is the guard's to say."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from .guard import Guard, Scope, header
+
+Header = tuple[bytes, bytes]
+
+EXPOSED: Final = b"ETag, Retry-After, WWW-Authenticate"
+MAX_AGE: Final = "600"
+"""Seconds for which a browser need not ask again; Chromium keeps it no longer than two hours."""
+_ASKED_HEADERS: Final = "access-control-request-headers"
+
+
+def cors_headers(guard: Guard, scope: Scope) -> list[Header]:
+    """The headers of an answer to a request that the guard let in.
+
+    Only an origin allowed by name may send credentials: with ``"*"`` any page could act as
+    whoever looks at it.
+    """
+    origin = header(scope, b"origin")
+    if origin is None:
+        return []
+    exposed = (b"access-control-expose-headers", EXPOSED)
+    if not guard.names(origin):
+        return [(b"access-control-allow-origin", b"*"), exposed] if guard.any_origin else []
+    return [
+        (b"access-control-allow-origin", origin.encode("latin-1")),
+        (b"access-control-allow-credentials", b"true"),
+        exposed,
+    ]
+
+
+def preflight(request: Request, methods: str) -> Response:
+    """What may be asked of a path. The headers a page names are allowed as they are.
+
+    They say nothing by themselves, and which ones ``authenticate`` reads only the host knows.
+    """
+    headers = {"allow": methods}
+    if "access-control-request-method" in request.headers:
+        headers["access-control-allow-methods"] = methods
+        headers["access-control-max-age"] = MAX_AGE
+        headers["vary"] = "Access-Control-Request-Headers"
+        asked = request.headers.get(_ASKED_HEADERS)
+        if asked:
+            headers["access-control-allow-headers"] = asked
+    return Response(status_code=204, headers=headers)

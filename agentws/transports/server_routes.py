@@ -1,0 +1,128 @@
+"""The HTTP routes of the node itself: is it well, how much is going on, tell everybody."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import TYPE_CHECKING, Final
+
+from starlette.types import ASGIApp
+
+from ..errors import AgentwsError, NotSupported
+from ..protocol import bodies as b
+from ..runs.inbox import check_content
+from ..sessions import check_session_id
+from .http import SERVER, Call, Operation, answer
+from .outlet import EXTENSION
+
+if TYPE_CHECKING:
+    from ..gateway import AgentGateway
+
+logger: Final = logging.getLogger("agentws")
+
+PING_TIMEOUT: Final = 2.0
+"""Seconds after which a store that says nothing counts as unreachable."""
+
+
+class ServerRoutes:
+    """Answers what is asked of the node."""
+
+    def __init__(self, gateway: AgentGateway) -> None:
+        self._gateway = gateway
+
+    def operations(self) -> list[Operation]:
+        return [
+            Operation(
+                "GET", "/health", self.alive, "anyone", "The process is alive", answer=b.Health
+            ),
+            Operation(
+                "GET", "/livez", self.alive, "anyone", "The process is alive", answer=b.Health
+            ),
+            Operation(
+                "GET",
+                "/readyz",
+                self.ready,
+                "anyone",
+                "Whether to send work here: 503 while the store is unreachable or the node drains",
+                answer=b.Readiness,
+            ),
+            Operation("GET", "/stats", self.stats, "caller or admin", "Counts", answer=b.Stats),
+            Operation(
+                "POST",
+                "/broadcast",
+                self.broadcast,
+                "admin",
+                "Shows a notice to every connected client",
+                body=b.Broadcast,
+                answer=b.Reached,
+            ),
+            Operation(
+                "POST",
+                "/sessions/{id}/push",
+                self.push,
+                "admin",
+                "Posts a durable notice to a session",
+                body=b.Push,
+                answer=b.Pushed,
+            ),
+        ]
+
+    async def alive(self, call: Call) -> ASGIApp:
+        """Touches no store: a restart would not mend one."""
+        return answer(b.Health())
+
+    async def ready(self, call: Call) -> ASGIApp:
+        gateway = self._gateway
+        reachable = await self._reaches_store()
+        status = b.Readiness(
+            status="draining" if gateway.draining else "ready" if reachable else "unavailable",
+            store="ok" if reachable else "unreachable",
+            durability=gateway.store.durability,
+            draining=gateway.draining,
+            hardening="full" if is_hardened(call) else "partial",
+        )
+        return answer(status, status=200 if status.status == "ready" else 503)
+
+    async def _reaches_store(self) -> bool:
+        gateway = self._gateway
+        if gateway.draining and not gateway.started:
+            return False
+        try:
+            async with asyncio.timeout(PING_TIMEOUT):
+                await gateway.start()
+                await gateway.store.ping()
+        except (AgentwsError, TimeoutError):
+            return False
+        except Exception:
+            logger.exception("the store's ping failed")
+            return False
+        return True
+
+    async def stats(self, call: Call) -> ASGIApp:
+        return answer(self._gateway.stats())
+
+    async def broadcast(self, call: Call) -> ASGIApp:
+        body: b.Broadcast = call.body
+        check_content(body.content)
+        if body.topic is not None or body.durable:
+            raise NotSupported("Topics are not offered.", expected="no topic, and not durable")
+        reached = await self._gateway.broadcast(
+            body.content, level=body.level, metadata=body.metadata
+        )
+        return answer(b.Reached(reached=reached))
+
+    async def push(self, call: Call) -> ASGIApp:
+        body: b.Push = call.body
+        check_content(body.content)
+        id = call.request.path_params["id"]
+        check_session_id(id)
+        position = await self._gateway.session(id).push(
+            body.content, level=body.level, metadata=body.metadata
+        )
+        return answer(b.Pushed(position=position))
+
+
+def is_hardened(call: Call) -> bool:
+    """Whether the server is the preset, which drops peers that an ASGI app can't."""
+    extensions = call.request.scope.get("extensions") or {}
+    return SERVER in extensions or EXTENSION in extensions

@@ -1,0 +1,221 @@
+"""The HTTP routes of sessions: list, look, change, and what a client says over HTTP."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from msgspec import UNSET
+from starlette.responses import Response
+from starlette.types import ASGIApp
+
+from ..agents.commands import parse_command
+from ..errors import BadRequest, Draining, Forbidden
+from ..protocol import bodies as b
+from ..protocol import frames as f
+from ..runs.inbox import check_content
+from ..session import Session
+from ..sessions import check_session_id
+from ..store import Appended, SessionInfo
+from .http import Call, Operation, answer, query_float, query_number
+from .websocket import iso_time
+
+if TYPE_CHECKING:
+    from ..auth import Action
+    from ..gateway import AgentGateway
+
+PAGE_OF_SESSIONS: Final = 50
+MOST: Final = 200
+"""Sessions or messages in one page, whatever is asked for."""
+ACCEPTED: Final = 202
+
+
+class SessionRoutes:
+    """Answers what is asked of sessions; a foreign one and an unknown one look the same."""
+
+    def __init__(self, gateway: AgentGateway) -> None:
+        self._gateway = gateway
+
+    def operations(self) -> list[Operation]:
+        one, messages = "/sessions/{id}", "/sessions/{id}/messages"
+        cancel, answers = "/sessions/{id}/cancel", "/sessions/{id}/answers"
+        return [
+            Operation(
+                "GET",
+                "/sessions",
+                self.owned,
+                "caller",
+                "The caller's own sessions, last used first",
+                answer=b.SessionList,
+            ),
+            Operation("GET", one, self.look, "caller", "One session", answer=b.SessionView),
+            Operation(
+                "PATCH",
+                one,
+                self.change,
+                "caller",
+                "Changes title or metadata",
+                body=b.SessionChange,
+                answer=b.SessionView,
+            ),
+            Operation("DELETE", one, self.delete, "caller", "Deletes a session", status=204),
+            Operation(
+                "GET",
+                messages,
+                self.messages,
+                "caller",
+                "The conversation, newest page first",
+                answer=b.MessageList,
+            ),
+            Operation(
+                "POST",
+                messages,
+                self.send,
+                "caller",
+                "Sends a message, or a command, which is answered at once",
+                body=f.Send,
+                answer=f.Accepted,
+                status=ACCEPTED,
+            ),
+            Operation(
+                "POST",
+                cancel,
+                self.cancel,
+                "caller",
+                "Stops a run, or takes back its message",
+                body=f.Cancel,
+                answer=f.Accepted,
+                status=ACCEPTED,
+            ),
+            Operation(
+                "POST",
+                answers,
+                self.answer,
+                "caller",
+                "Answers a question of the agent",
+                body=f.Answer,
+                answer=f.Accepted,
+                status=ACCEPTED,
+            ),
+        ]
+
+    # Looking
+
+    async def owned(self, call: Call) -> ASGIApp:
+        limit = query_number(call.request, "limit", default=PAGE_OF_SESSIONS, largest=MOST)
+        before = query_float(call.request, "before")
+        found = await self._gateway.owned(call.identity, before=before, limit=limit)
+        more = found[-1].updated if len(found) == limit else UNSET
+        return answer(b.SessionList(sessions=[view(info) for info in found], before=more))
+
+    async def look(self, call: Call) -> ASGIApp:
+        return answer(await self._view(await open_session(self._gateway, call)))
+
+    async def messages(self, call: Call) -> ASGIApp:
+        session = await open_session(self._gateway, call)
+        default = self._gateway.limits.snapshot_messages
+        limit = query_number(call.request, "limit", default=default, largest=MOST)
+        if "before" in call.request.query_params:
+            before = query_number(call.request, "before", default=1, largest=session.head.seq + 1)
+            page = await session.page_before(before, messages=limit)
+            return answer(b.MessageList(messages=page.messages, before=page.before or UNSET))
+        page = await session.snapshot(messages=limit)
+        return answer(
+            b.MessageList(
+                messages=page.messages,
+                queued=[one.message for one in page.queued],
+                position=str(page.position),
+                before=page.before or UNSET,
+            )
+        )
+
+    async def _view(self, session: Session) -> b.SessionView:
+        # The store's: another node may have renamed it, or used it since.
+        info = await self._gateway.store.info(session.id)
+        running = session.outline.run is not None
+        return view(info, position=str(session.head), running=running)
+
+    # Changing
+
+    async def change(self, call: Call) -> ASGIApp:
+        change: b.SessionChange = call.body
+        title = None if change.title is UNSET else change.title
+        metadata = None if change.metadata is UNSET else change.metadata
+        if title is None and metadata is None:
+            raise BadRequest("Nothing is to be changed.", expected="title or metadata")
+        session = await open_session(self._gateway, call, action="write")
+        await self._gateway.rename(session, title=title, metadata=metadata)
+        return answer(await self._view(session))
+
+    async def delete(self, call: Call) -> ASGIApp:
+        session = await open_session(self._gateway, call, action="delete")
+        await self._gateway.delete(session)
+        return Response(status_code=204)
+
+    # Saying
+
+    async def send(self, call: Call) -> ASGIApp:
+        frame: f.Send = call.body
+        id = call.request.path_params["id"]
+        check_session_id(id)
+        check_content(frame.content)
+        typed = parse_command(frame.content) if isinstance(frame.content, str) else None
+        if typed is not None and not typed.name:
+            raise BadRequest("There is no command name.", expected="/help for a list")
+        session, _ = await self._gateway.enter(id, identity=call.identity, agent=frame.agent)
+        if typed is None:
+            done = await self._gateway.send(session, frame, identity=call.identity)
+            return self._accepted(session, frame.id, done)
+        said = await self._gateway.command(session, typed, identity=call.identity)
+        notice = f.Notice(
+            content=said.content, level=said.level, metadata=said.metadata, reply=frame.id
+        )
+        return answer(f.encode_frame(notice))
+
+    async def cancel(self, call: Call) -> ASGIApp:
+        frame: f.Cancel = call.body
+        session = await open_session(self._gateway, call, action="write")
+        done = await self._gateway.inbox.cancel(session, frame, by=call.owner)
+        return self._accepted(session, frame.id, done)
+
+    async def answer(self, call: Call) -> ASGIApp:
+        frame: f.Answer = call.body
+        if self._gateway.draining:
+            raise Draining(retry_after=1.0)
+        session = await open_session(self._gateway, call, action="write")
+        done = await self._gateway.inbox.answer(session, frame, by=call.owner)
+        return self._accepted(session, frame.id, done)
+
+    def _accepted(self, session: Session, reply: str | None, done: Appended | None) -> Response:
+        position = session.head if done is None else done.position
+        accepted = f.Accepted(
+            reply=reply,
+            position=str(position),
+            durability=self._gateway.store.durability,
+            duplicate=done is not None and done.duplicate,
+        )
+        return answer(f.encode_frame(accepted), status=ACCEPTED)
+
+
+async def open_session(gateway: AgentGateway, call: Call, *, action: Action = "read") -> Session:
+    """The session of the path; raises Forbidden for a foreign, an unknown and an impossible id."""
+    id = call.request.path_params["id"]
+    try:
+        check_session_id(id)
+    except BadRequest as error:
+        raise Forbidden("This session is not yours.") from error
+    return await gateway.open(id, identity=call.identity, action=action)
+
+
+def view(
+    info: SessionInfo, *, position: str | None = None, running: bool | None = None
+) -> b.SessionView:
+    return b.SessionView(
+        id=info.id,
+        agent=info.agent,
+        created_at=iso_time(round(info.created * 1000)),
+        updated_at=iso_time(round(info.updated * 1000)),
+        title=info.title,
+        metadata=info.metadata,
+        position=position,
+        running=running,
+    )

@@ -1,0 +1,293 @@
+"""``/sessions/{id}/events``: the log over plain HTTP, as a stream of events or by polling.
+
+The frames are those of the native wire. A stream is a cursor like any connection: rung when the
+log grows, it reads what follows its position; it holds no queue.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from ..errors import AgentwsError, Draining, MethodNotAllowed, PositionLost, Unavailable
+from ..identity import Identity
+from ..protocol import bodies as b
+from ..protocol import frames as f
+from ..protocol.codec import Record
+from ..protocol.native import NativeWire
+from ..protocol.position import Position
+from ..runs.engine import new_id
+from ..session import Bell, Session
+from ..store import PAGE
+from .connection import MAX_CONTROLS, bye
+from .http import SERVER, Call, Operation, answer, query_float
+from .opening import Beginning, begin, welcome
+from .session_routes import open_session
+
+if TYPE_CHECKING:
+    from ..gateway import AgentGateway
+
+logger: Final = logging.getLogger("agentws")
+
+KEEPALIVE: Final = 15.0
+"""Seconds of silence after which a comment is sent: proxies drop connections that say nothing."""
+RETRY: Final = b"retry: 1000\n\n"
+LONGEST_WAIT: Final = 30.0
+"""Seconds that a poll may wait for something new; proxies mostly give up after 60."""
+BATCH: Final = 100
+"""Events read at once for a stream, so that a slow one holds no more."""
+
+_WIRE: Final = NativeWire()
+_HEADERS: Final = [
+    (b"content-type", b"text/event-stream; charset=utf-8"),
+    (b"cache-control", b"no-cache"),
+    (b"x-accel-buffering", b"no"),
+]
+
+
+class EventRoutes:
+    """Answers who follows a session over HTTP."""
+
+    def __init__(self, gateway: AgentGateway) -> None:
+        self._gateway = gateway
+
+    def operations(self) -> list[Operation]:
+        return [
+            Operation(
+                "GET",
+                "/sessions/{id}/events",
+                self.events,
+                "caller",
+                "The session's events, as a stream, or by polling with Accept: application/json",
+            )
+        ]
+
+    async def events(self, call: Call) -> ASGIApp:
+        if call.request.method == "HEAD":
+            raise MethodNotAllowed(expected="GET")
+        gateway = self._gateway
+        if gateway.draining:
+            raise Draining(retry_after=1.0)
+        # A browser that comes back asks the old address, and says in the header where it stands.
+        after = call.request.headers.get("last-event-id") or call.request.query_params.get("after")
+        session = await open_session(gateway, call)
+        messages = gateway.limits.snapshot_messages
+        if _polls(call):
+            wait = query_float(call.request, "wait") or 0.0
+            beginning = await begin(session, after=after, made=False, messages=messages)
+            return answer(await poll(session, beginning, wait=min(wait, LONGEST_WAIT)))
+        gateway.connections.admit(owner=call.owner, address=call.address)
+        async with gateway.connections.opening:
+            beginning = await begin(session, after=after, made=False, messages=messages)
+        return EventStream(
+            gateway, session, beginning, identity=call.identity, address=call.address
+        )
+
+
+def _polls(call: Call) -> bool:
+    accept = call.request.headers.get("accept", "")
+    return "application/json" in accept and "text/event-stream" not in accept
+
+
+async def poll(session: Session, beginning: Beginning, *, wait: float) -> b.Poll:
+    """What there is after ``beginning``; waits up to ``wait`` seconds for the first of it."""
+    bell = Bell()
+    session.followers.add(bell)
+    try:
+        records = await _read_after(session, beginning.position)
+        if not records and not beginning.frames and wait:
+            try:
+                async with asyncio.timeout(wait):
+                    while not records:
+                        bell.clear()
+                        await bell.wait()
+                        records = await _read_after(session, beginning.position)
+            except TimeoutError:
+                records = ()
+    except PositionLost as lost:
+        raise Unavailable("This session is not what it was.") from lost
+    finally:
+        session.followers.discard(bell)
+    epoch, position = beginning.position.epoch, beginning.position
+    if records:
+        position = Position(epoch, records[-1].seq, records[-1].tag)
+    frames = [*beginning.frames, *_WIRE.events(epoch, records)]
+    return b.Poll(
+        events=[msgspec.Raw(frame) for frame in frames],
+        position=str(position),
+        resume=beginning.resume,
+        reason=beginning.reason,
+        more=len(records) == PAGE,
+    )
+
+
+async def _read_after(session: Session, position: Position) -> Sequence[Record]:
+    return await session.read(position, limit=PAGE)
+
+
+class EventStream:
+    """One peer following one session; the response is its loop."""
+
+    def __init__(
+        self,
+        gateway: AgentGateway,
+        session: Session,
+        beginning: Beginning,
+        *,
+        identity: Identity | None,
+        address: str,
+    ) -> None:
+        self.id: Final = new_id("con")
+        self.session: Final = session
+        self.owner: Final = None if identity is None else identity.id
+        self.address: Final = address
+        self._gateway = gateway
+        self._beginning = beginning
+        self._position = beginning.position
+        self._controls: list[bytes] = []
+        self._farewell: bytes | None = None
+        self._gone = False
+        self._rung = asyncio.Event()
+
+    def __repr__(self) -> str:
+        return f"<EventStream {self.id} at {self._position.seq}>"
+
+    # Following (session.Follower)
+
+    def ring(self) -> None:
+        self._rung.set()
+
+    def lost(self) -> None:
+        self._end(Unavailable("This session is not what it was."))
+
+    # To everybody (connections.Peer)
+
+    def say(self, frame: f.ControlFrame) -> None:
+        """Shows a control frame; a peer that leaves too many unread misses the newest."""
+        if len(self._controls) < MAX_CONTROLS:
+            self._controls.append(control_event(frame))
+        self.ring()
+
+    def close_for_restart(self) -> None:
+        self._end(Draining(retry_after=1.0), code=1012)
+
+    def _end(self, error: AgentwsError, *, code: int | None = None) -> None:
+        if self._farewell is None:
+            self._farewell = control_event(bye(error, code=code))
+        self.ring()
+
+    # The response
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        gateway = self._gateway
+        _mark_endless(scope)
+        gateway.connections.add(self)
+        self.session.followers.add(self)
+        watching = gateway.tasks.spawn(self._watch(receive), name=f"watching {self.id}")
+        try:
+            await send({"type": "http.response.start", "status": 200, "headers": _HEADERS})
+            await self._write(send, self._prelude())
+            await self._follow(send)
+            await send({"type": "http.response.body", "body": b"", "more_body": False})
+        except OSError:
+            # The peer has gone: servers may say so when they are asked to send.
+            return
+        finally:
+            watching.cancel()
+            self.session.followers.discard(self)
+            self.session.used = asyncio.get_running_loop().time()
+            gateway.connections.discard(self)
+
+    async def _watch(self, receive: Receive) -> None:
+        while (await receive())["type"] != "http.disconnect":
+            pass
+        self._gone = True
+        self.ring()
+
+    def _prelude(self) -> bytes:
+        beginning = self._beginning
+        said = welcome(
+            self._gateway, self.session, beginning, connection=self.id, identity=self.owner
+        )
+        # Only the last frame of a snapshot names its position: who loses the connection among
+        # them comes back with the position it had, and gets the snapshot whole.
+        frames = [b"data: %b\n\n" % frame for frame in beginning.frames[:-1]]
+        frames += [_event(str(beginning.position), frame) for frame in beginning.frames[-1:]]
+        return b"".join([RETRY, control_event(said), *frames])
+
+    async def _follow(self, send: Send) -> None:
+        """Writes what there is and waits for more, until the peer has gone or must go."""
+        while not self._gone:
+            self._rung.clear()
+            controls, self._controls = self._controls, []
+            await self._write(send, b"".join(controls))
+            try:
+                await self._write_events(send)
+            except PositionLost:
+                self.lost()
+            except AgentwsError as error:
+                self._end(error)
+            if self._farewell is not None:
+                await self._write(send, self._farewell)
+                return
+            if not await self._heard():
+                await self._write(send, b": ping\n\n")
+
+    async def _write_events(self, send: Send) -> None:
+        while not self._gone and self._position.seq != self.session.head.seq:
+            records = await self.session.read(self._position, limit=BATCH)
+            if not records:
+                return
+            epoch, last = self._position.epoch, records[-1]
+            await self._write(send, events(epoch, records))
+            self._position = Position(epoch, last.seq, last.tag)
+
+    async def _heard(self) -> bool:
+        """Whether something happened before the silence became too long."""
+        try:
+            async with asyncio.timeout(KEEPALIVE):
+                await self._rung.wait()
+        except TimeoutError:
+            return False
+        return True
+
+    async def _write(self, send: Send, chunk: bytes) -> None:
+        if chunk and not self._gone:
+            await send({"type": "http.response.body", "body": chunk, "more_body": True})
+
+
+def events(epoch: str, records: Sequence[Record]) -> bytes:
+    """Event frames, each with its position as the id that a browser comes back with."""
+    return b"".join(_event(_position_of(frame), frame) for frame in _WIRE.events(epoch, records))
+
+
+def control_event(frame: f.ControlFrame) -> bytes:
+    """A control frame, under its own event name: only those of the log are plain messages."""
+    return b"event: %b\ndata: %b\n\n" % (_name(frame).encode(), f.encode_frame(frame))
+
+
+def _name(frame: f.ControlFrame) -> str:
+    return str(frame.__struct_config__.tag)
+
+
+def _event(position: str, frame: bytes) -> bytes:
+    # JSON has no raw line breaks, so a frame is one data line.
+    return b"id: %b\ndata: %b\n\n" % (position.encode(), frame)
+
+
+def _position_of(frame: bytes) -> str:
+    """The position that an event frame begins with; positions need no escapes."""
+    start = len(b'{"id":"')
+    return frame[start : frame.index(b'"', start)].decode()
+
+
+def _mark_endless(scope: dict[str, Any] | Any) -> None:
+    """Tells the preset's server that this response ends only when somebody goes."""
+    extension = (scope.get("extensions") or {}).get(SERVER)
+    if extension is not None:
+        extension["endless"] = True
