@@ -193,6 +193,12 @@ export interface Accepted {
   duplicate?: boolean;
 }
 
+/** AG-UI messages, and where still older ones end. */
+export interface OlderMessages {
+  messages: readonly any[];
+  before?: number;
+}
+
 export class RequestError extends Error {
   code?: string;
   retryable?: boolean;
@@ -209,6 +215,7 @@ export class AgentSocket {
   send(content: Content, options?: SendOptions): string;
   retry(id: string): void;
   discard(id: string): void;
+  showEarlier(page: OlderMessages): void;
   stop(): Promise<Accepted>;
   withdraw(id: string): Promise<Accepted>;
   command(name: string, args?: string, options?: { id?: string }): Promise<Accepted>;

@@ -9,6 +9,7 @@ import {
   listedChats,
   mergeChats,
   newChatId,
+  olderMessages,
   rememberChat,
   rememberedChats,
   titleOf,
@@ -103,6 +104,7 @@ class Page {
     for (const id of ['sidebar-close', 'scrim'])
       byId(id).addEventListener('click', () => showSidebar(false));
     byId('sidebar-open').addEventListener('click', () => showSidebar(!sidebarShown()));
+    byId('earlier').addEventListener('click', () => void this.#showEarlier());
     byId('connection').addEventListener('click', () => this.#chat.reconnect());
     byId('composer').addEventListener('changed', () => this.#draw());
     document.addEventListener('keydown', (event) => this.#key(event));
@@ -171,6 +173,7 @@ class Page {
       running: snapshot.run !== null,
       stopping: snapshot.run !== null && snapshot.runs[snapshot.run]?.status === 'cancelling',
     });
+    byId('earlier').hidden = snapshot.earlier === null;
     this.#noteCommands(snapshot);
     drawConnection(snapshot);
     drawBanner(snapshot, { retry: () => this.#chat.reconnect(), fresh: () => this.#leave() });
@@ -220,6 +223,23 @@ class Page {
     });
     byId('sessions').dataset.session = current ?? '';
     byId('sessions').replaceChildren(...links);
+  }
+
+  async #showEarlier() {
+    const chat = this.#chat;
+    const { session, earlier } = chat.getSnapshot();
+    const button = byId('earlier');
+    if (session === null || earlier === null || button.disabled) return;
+    button.disabled = true;
+    try {
+      const page = await olderMessages(session, earlier);
+      // Another chat, or another snapshot, may have come meanwhile.
+      if (chat.getSnapshot().earlier === earlier) chat.showEarlier(page);
+    } catch {
+      // The button stays, to be pressed again.
+    } finally {
+      button.disabled = false;
+    }
   }
 
   /** Gives up a chat that can't be opened. */

@@ -12,7 +12,6 @@ import {
   changeCall,
   closeMessage,
   defined,
-  endMessages,
   findCall,
   findMessage,
   fromSnapshot,
@@ -23,11 +22,12 @@ import {
   restate,
 } from './messages.js';
 import { applyPatch } from './patch.js';
+import { parsePosition } from './position.js';
+import { accepted, dequeue, runStarted, runFinished, endRun, changeRun } from './runs.js';
 
 /**
  * @typedef {import('./client.js').Log} Log
  * @typedef {import('./client.js').EventFrame} EventFrame
- * @typedef {import('./client.js').Run} Run
  * @typedef {(log: Log, event: any, frame: EventFrame) => Log} Fold
  */
 
@@ -67,10 +67,16 @@ export function reduce(log, frame) {
   return { ...next, position: frame.id };
 }
 
-/** @param {string} position @returns {{epoch: string, seq: number}} */
-export function parsePosition(position) {
-  const [epoch, seq] = position.split('.');
-  return { epoch, seq: Number(seq) };
+/**
+ * `log` with older messages in front, which a snapshot had left out.
+ *
+ * @param {Log} log
+ * @param {{messages: readonly any[], before?: number}} page AG-UI messages, and where older ones end
+ * @returns {Log}
+ */
+export function prepend(log, { messages: wire, before }) {
+  const older = fromSnapshot(wire).filter(({ id }) => !findMessage(log.messages, id));
+  return { ...log, messages: [...older, ...log.messages], earlier: before ?? null };
 }
 
 /** @type {Record<string, Fold>} */
@@ -250,7 +256,7 @@ function toolChunk(log, event, frame) {
   return appendArgs({ ...log, lane: { ...log.lane, tool: id }, messages }, id, event.delta ?? '');
 }
 
-/** A patch that doesn't fit leaves the value as it is: a wrong guess would be worse than an old one.
+/** A patch that doesn't fit leaves the value as it is: an old one is better than a wrong guess.
  * @param {unknown} value @param {any} patch */
 function patched(value, patch) {
   try {
@@ -288,107 +294,4 @@ function changeActivity(log, id, change, activityType) {
 /** What the snapshot of a session says besides its messages. @param {any} [metadata] */
 function openings({ before = null, interrupts = [] } = {}) {
   return { earlier: before, interrupts };
-}
-
-/** @type {Fold} */
-function accepted(log, event) {
-  const { message } = event;
-  if (findMessage(log.messages, message.id) || findMessage(log.queue, message.id)) return log;
-  const queued = {
-    ...fromWire(message),
-    status: /** @type {const} */ ('queued'),
-    overlap: event.overlap,
-  };
-  const queue = event.overlap === 'interrupt' ? [queued, ...log.queue] : [...log.queue, queued];
-  return { ...log, queue };
-}
-
-/**
- * A message that waited joins the conversation here.
- * @param {Log} log
- * @param {string} id
- * @param {string | undefined} run
- * @returns {Log}
- */
-function dequeue(log, id, run) {
-  const waiting = findMessage(log.queue, id);
-  if (!waiting) return log;
-  const { overlap, ...message } = waiting;
-  return {
-    ...log,
-    queue: log.queue.filter((one) => one !== waiting),
-    messages: join(log.messages, { ...message, status: 'done', ...defined({ run }) }),
-  };
-}
-
-/** @type {Fold} */
-function runStarted(log, event, frame) {
-  const id = frame.run ?? event.runId;
-  const asked = event.input?.messages ?? [];
-  const joined = asked.reduce((/** @type {Log} */ before, /** @type {any} */ message) => {
-    const { messages, ...rest } = dequeue(before, message.id, id);
-    return { ...rest, messages: join(messages, { ...fromWire(message), run: id }) };
-  }, log);
-  const answered = new Set(
-    (event.input?.resume ?? []).map((/** @type {any} */ entry) => entry.interruptId),
-  );
-  /** @type {Run} */
-  const run = { id, status: 'running', ...defined({ message: asked.at(-1)?.id }) };
-  return {
-    ...joined,
-    lane: {},
-    run: id,
-    runs: { ...joined.runs, [id]: run },
-    interrupts: joined.interrupts.filter(
-      (/** @type {import('./client.js').Interrupt} */ interrupt) => !answered.has(interrupt.id),
-    ),
-  };
-}
-
-/** @type {Fold} */
-function runFinished(log, event, frame) {
-  const usage = defined({ usage: event.usage });
-  const outcome = event.outcome?.type ?? 'success';
-  if (outcome === 'cancelled')
-    return endRun(log, frame.run, 'cancelled', { status: 'cancelled', ...usage });
-  if (outcome !== 'interrupt')
-    return endRun(log, frame.run, 'done', { status: 'finished', ...usage });
-  const ended = endRun(log, frame.run, 'done', { status: 'interrupted', ...usage });
-  const open = event.outcome.interrupts.map((/** @type {any} */ interrupt) => ({
-    ...interrupt,
-    run: frame.run,
-  }));
-  return { ...ended, interrupts: [...ended.interrupts, ...open] };
-}
-
-/**
- * @param {Log} log
- * @param {string | undefined} id
- * @param {'done' | 'cancelled' | 'error'} status
- * @param {Partial<Run>} end
- * @returns {Log}
- */
-function endRun(log, id, status, end) {
-  const run = id ?? log.run ?? undefined;
-  if (run === undefined) return log;
-  const ended = changeRun(
-    { ...log, runs: { [run]: { id: run, status: 'running' }, ...log.runs } },
-    run,
-    {
-      step: undefined,
-      ...end,
-    },
-  );
-  return {
-    ...ended,
-    lane: {},
-    run: log.run === run ? null : log.run,
-    messages: endMessages(log.messages, run, status, end.error),
-  };
-}
-
-/** @param {Log} log @param {string | undefined} id @param {Partial<Run>} change @returns {Log} */
-function changeRun(log, id, change) {
-  if (id === undefined || !Object.hasOwn(log.runs, id)) return log;
-  return { ...log, runs: { ...log.runs, [id]: defined({ ...log.runs[id], ...change }) } };
 }

@@ -8,9 +8,11 @@ import { retryDelay } from './backoff.js';
 import { Connection } from './connection.js';
 import { environment } from './environment.js';
 import { defined } from './messages.js';
+import { Notices } from './notices.js';
 import { Outbox, tooLarge } from './outbox.js';
 import { Requests } from './requests.js';
-import { emptyLog, parsePosition, reduce } from './reducer.js';
+import { ofOneLog, parsePosition } from './position.js';
+import { emptyLog, prepend, reduce } from './reducer.js';
 import { conversation, statusOf } from './view.js';
 
 /**
@@ -19,7 +21,6 @@ import { conversation, statusOf } from './view.js';
  * @typedef {import('./client.js').ConnectOptions} ConnectOptions
  */
 
-const NOTICES = 100;
 const TRIES = 8;
 const CLOSED = { code: 'closed', message: 'The connection is closed.', retryable: true };
 
@@ -58,9 +59,7 @@ export class AgentSocket {
   #welcome = {};
   /** @type {string | null} */
   #session;
-  /** @type {readonly import('./client.js').Notice[]} */
-  #notices = [];
-  #noticeCount = 0;
+  #notices = new Notices();
   #requests = new Requests((frame) => this.#connection.send(frame));
   /**
    * A snapshot is on its way: what is shown is dropped when it arrives, not before, so nothing flickers.
@@ -142,6 +141,17 @@ export class AgentSocket {
   /** Forgets a message that was not accepted. @param {string} id */
   discard(id) {
     this.#outbox.discard(id);
+    this.#publish();
+  }
+
+  /**
+   * Shows older messages in front: the answer of `GET sessions/{id}/messages?before=`, asked with the
+   * snapshot's `earlier`.
+   *
+   * @param {import('./client.js').OlderMessages} page
+   */
+  showEarlier(page) {
+    this.#log = prepend(this.#log, page);
     this.#publish();
   }
 
@@ -230,30 +240,28 @@ export class AgentSocket {
   /** @param {any[]} frames */
   #receive(frames) {
     for (const frame of frames) {
-      if (frame.event) this.#follow(frame);
-      else this.#control(frame);
+      if (!frame.event) this.#control(frame);
+      else if (this.#isForeign(frame)) {
+        // Unannounced, and so is what follows it: begin again with a snapshot.
+        this.#stale = true;
+        return this.#connection.restart();
+      } else this.#follow(frame);
     }
     this.#settle();
     this.#publish();
   }
 
+  /** @param {import('./client.js').EventFrame} frame @returns {boolean} whether it is of another log */
+  #isForeign({ id }) {
+    const { position } = this.#log;
+    return !this.#stale && position !== null && !ofOneLog(position, id);
+  }
+
   /** @param {import('./client.js').EventFrame} frame */
   #follow(frame) {
     if (this.#stale) this.#log = emptyLog;
-    else if (this.#isOtherLog(frame)) return this.#startOver();
     this.#stale = false;
     this.#log = reduce(this.#log, frame);
-  }
-
-  /** @param {import('./client.js').EventFrame} frame a position of another log, unannounced */
-  #isOtherLog({ id }) {
-    const { position } = this.#log;
-    return position !== null && parsePosition(position).epoch !== parsePosition(id).epoch;
-  }
-
-  #startOver() {
-    this.#stale = true;
-    this.#connection.restart();
   }
 
   /** @param {any} frame */
@@ -326,16 +334,8 @@ export class AgentSocket {
   }
 
   /** @param {any} frame */
-  #noticed({ content, level = 'info', metadata, topic, reply }) {
-    const after = this.#log.messages.at(-1)?.id ?? null;
-    const notice = {
-      key: `notice-${++this.#noticeCount}`,
-      content,
-      level,
-      after,
-      ...defined({ metadata, topic, reply }),
-    };
-    this.#notices = [...this.#notices, notice].slice(-NOTICES);
+  #noticed(frame) {
+    this.#notices.add(frame, this.#log.messages.at(-1)?.id ?? null);
   }
 
   #changed() {
@@ -374,7 +374,7 @@ export class AgentSocket {
       status: statusOf(this.#log, unsent),
       session: this.#session,
       messages: conversation(this.#log, unsent),
-      notices: this.#notices,
+      notices: this.#notices.list,
       agent: log.agent ?? agent ?? null,
       agents,
       identity,

@@ -274,7 +274,10 @@ test('a snapshot that was cut off before it began is asked for again', async () 
 test('a position of another log, unannounced, is never folded into this one', async () => {
   const world = await opened();
   world.socket.say(started(5, 'r1', 'u1', 'Hi'));
-  world.socket.say({ id: 'other.6.t', event: { type: 'history.cleared' } });
+  world.socket.say(
+    { id: 'other.6.t', event: { type: 'history.cleared' } },
+    { id: 'other.7.t', event: { type: 'history.cleared' } },
+  );
   await settled();
   assert.equal(world.network.sockets.length, 2);
   assert.equal(world.network.last().url.searchParams.get('after'), null);
@@ -382,4 +385,23 @@ test('making one opens nothing', async () => {
   await settled();
   assert.equal(network.sockets.length, 0);
   assert.equal(chat.getSnapshot().connection, 'closed');
+});
+
+test('older messages stand in front, each once', async () => {
+  const { chat, socket } = await opened({ welcome: { resume: 'snapshot' } });
+  const user = (id) => ({ id, role: 'user', content: id });
+  const metadata = { agentws: { before: 40 } };
+  socket.say({
+    id: 'ep.50.',
+    event: { type: 'MESSAGES_SNAPSHOT', messages: [user('c')], metadata },
+  });
+  assert.equal(chat.getSnapshot().earlier, 40);
+  chat.showEarlier({ messages: [user('a'), user('b'), user('c')], before: 20 });
+  assert.deepEqual(
+    chat.getSnapshot().messages.map(({ id }) => id),
+    ['a', 'b', 'c'],
+  );
+  assert.equal(chat.getSnapshot().earlier, 20);
+  chat.showEarlier({ messages: [] });
+  assert.equal(chat.getSnapshot().earlier, null);
 });

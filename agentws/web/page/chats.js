@@ -57,11 +57,24 @@ export async function listedChats() {
 }
 
 /**
- * @param {{id: string, title?: string, updated: number}} session as the server tells of it; times are in seconds
+ * @param {{id: string, title?: string, updatedAt: string}} session as the server tells of it
  * @returns {Chat}
  */
-function asChat({ id, title = '', updated }) {
-  return { id, title, at: updated * 1000 };
+function asChat({ id, title = '', updatedAt }) {
+  return { id, title, at: Date.parse(updatedAt) };
+}
+
+/**
+ * Older messages of a chat than a snapshot brings.
+ *
+ * @param {string} id
+ * @param {number} before
+ * @returns {Promise<{messages: any[], before?: number}>}
+ */
+export async function olderMessages(id, before) {
+  const response = await fetch(`sessions/${encodeURIComponent(id)}/messages?before=${before}`);
+  if (!response.ok) throw new Error(`older messages: ${response.status}`);
+  return response.json();
 }
 
 /** Both, each once. @param {Chat[]} remembered @param {Chat[]} listed @returns {Chat[]} */

@@ -44,12 +44,18 @@ export class Transcript {
    */
   update(snapshot, asked, empty) {
     const items = itemsOf(snapshot, asked);
-    const { list } = this.#elements;
+    const { list, scroller } = this.#elements;
+    const [first] = list.childNodes;
+    const height = scroller.scrollHeight;
     const nodes = items.map((item) => this.#show(item));
     if (nodes.length === 0) nodes.push(/** @type {any} */ (empty));
     this.#forget(new Set(items.map(({ key }) => key)));
     place(list, nodes);
     list.setAttribute('aria-busy', String(snapshot.run !== null));
+    // What came in front must not push away what is being read.
+    if (first?.parentNode === list && first !== list.firstChild) {
+      scroller.scrollTop += scroller.scrollHeight - height;
+    }
     this.#announce(snapshot);
     this.#keepEnd();
   }

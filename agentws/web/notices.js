@@ -1,0 +1,24 @@
+/**
+ * What was told in passing: broadcasts, and answers to commands. None of it is in the log.
+ *
+ * @module
+ */
+import { defined } from './messages.js';
+
+const KEPT = 100;
+
+export class Notices {
+  /** @type {readonly import('./client.js').Notice[]} */
+  list = [];
+  #count = 0;
+
+  /**
+   * @param {any} frame
+   * @param {string | null} after the id of the message after which it came
+   */
+  add({ content, level = 'info', metadata, topic, reply }, after) {
+    const key = `notice-${++this.#count}`;
+    const notice = { key, content, level, after, ...defined({ metadata, topic, reply }) };
+    this.list = [...this.list, notice].slice(-KEPT);
+  }
+}

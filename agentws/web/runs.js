@@ -1,0 +1,116 @@
+/**
+ * The part of the fold that is about runs: what waits for one, how it begins, how it ends.
+ *
+ * @module
+ */
+import { defined, endMessages, findMessage, fromWire, join } from './messages.js';
+
+/**
+ * @typedef {import('./client.js').Log} Log
+ * @typedef {import('./client.js').Run} Run
+ * @typedef {import('./client.js').EventFrame} EventFrame
+ * @typedef {(log: Log, event: any, frame: EventFrame) => Log} Fold
+ */
+
+/** @type {Fold} */
+export function accepted(log, event) {
+  const { message } = event;
+  if (findMessage(log.messages, message.id) || findMessage(log.queue, message.id)) return log;
+  const queued = {
+    ...fromWire(message),
+    status: /** @type {const} */ ('queued'),
+    overlap: event.overlap,
+  };
+  const queue = event.overlap === 'interrupt' ? [queued, ...log.queue] : [...log.queue, queued];
+  return { ...log, queue };
+}
+
+/**
+ * A message that waited joins the conversation here.
+ * @param {Log} log
+ * @param {string} id
+ * @param {string | undefined} run
+ * @returns {Log}
+ */
+export function dequeue(log, id, run) {
+  const waiting = findMessage(log.queue, id);
+  if (!waiting) return log;
+  const { overlap, ...message } = waiting;
+  return {
+    ...log,
+    queue: log.queue.filter((one) => one !== waiting),
+    messages: join(log.messages, { ...message, status: 'done', ...defined({ run }) }),
+  };
+}
+
+/** @type {Fold} */
+export function runStarted(log, event, frame) {
+  const id = frame.run ?? event.runId;
+  const asked = event.input?.messages ?? [];
+  const joined = asked.reduce((/** @type {Log} */ before, /** @type {any} */ message) => {
+    const { messages, ...rest } = dequeue(before, message.id, id);
+    return { ...rest, messages: join(messages, { ...fromWire(message), run: id }) };
+  }, log);
+  const answered = new Set(
+    (event.input?.resume ?? []).map((/** @type {any} */ entry) => entry.interruptId),
+  );
+  /** @type {Run} */
+  const run = { id, status: 'running', ...defined({ message: asked.at(-1)?.id }) };
+  return {
+    ...joined,
+    lane: {},
+    run: id,
+    runs: { ...joined.runs, [id]: run },
+    interrupts: joined.interrupts.filter(
+      (/** @type {import('./client.js').Interrupt} */ interrupt) => !answered.has(interrupt.id),
+    ),
+  };
+}
+
+/** @type {Fold} */
+export function runFinished(log, event, frame) {
+  const usage = defined({ usage: event.usage });
+  const outcome = event.outcome?.type ?? 'success';
+  if (outcome === 'cancelled')
+    return endRun(log, frame.run, 'cancelled', { status: 'cancelled', ...usage });
+  if (outcome !== 'interrupt')
+    return endRun(log, frame.run, 'done', { status: 'finished', ...usage });
+  const ended = endRun(log, frame.run, 'done', { status: 'interrupted', ...usage });
+  const open = event.outcome.interrupts.map((/** @type {any} */ interrupt) => ({
+    ...interrupt,
+    run: frame.run,
+  }));
+  return { ...ended, interrupts: [...ended.interrupts, ...open] };
+}
+
+/**
+ * @param {Log} log
+ * @param {string | undefined} id
+ * @param {'done' | 'cancelled' | 'error'} status
+ * @param {Partial<Run>} end
+ * @returns {Log}
+ */
+export function endRun(log, id, status, end) {
+  const run = id ?? log.run ?? undefined;
+  if (run === undefined) return log;
+  const ended = changeRun(
+    { ...log, runs: { [run]: { id: run, status: 'running' }, ...log.runs } },
+    run,
+    {
+      step: undefined,
+      ...end,
+    },
+  );
+  return {
+    ...ended,
+    lane: {},
+    run: log.run === run ? null : log.run,
+    messages: endMessages(log.messages, run, status, end.error),
+  };
+}
+
+/** @param {Log} log @param {string | undefined} id @param {Partial<Run>} change @returns {Log} */
+export function changeRun(log, id, change) {
+  if (id === undefined || !Object.hasOwn(log.runs, id)) return log;
+  return { ...log, runs: { ...log.runs, [id]: defined({ ...log.runs[id], ...change }) } };
+}

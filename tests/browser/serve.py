@@ -1,0 +1,44 @@
+"""The server that the browser tests look at: an agent that writes slowly, on a store that lasts.
+
+python serve.py PORT DATABASE
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import AsyncGenerator
+
+import anyio
+import uvicorn
+from starlette.applications import Starlette
+
+from agentws import Agent, AgentError, Limits, RunContext, SQLiteStore, mount_agent_gateway
+
+PACE = 0.05
+LIMITS = Limits(lease_ttl=2.0, drain_timeout=1.0, heartbeat=5.0, snapshot_messages=10)
+
+
+class Scribe(Agent):
+    """``count N`` writes the numbers up to N; ``fail`` fails; anything else is said back."""
+
+    async def run(self, ctx: RunContext) -> AsyncGenerator[str, None]:
+        verb, _, rest = ctx.text.partition(" ")
+        if verb == "count":
+            for number in range(1, int(rest) + 1):
+                yield f"n{number} "
+                await anyio.sleep(PACE)
+        elif verb == "fail":
+            yield "So far so good."
+            raise AgentError("This was meant to fail.")
+        else:
+            yield f"You said **{ctx.text}**."
+
+
+def main(port: int, database: str) -> None:
+    app = Starlette()
+    mount_agent_gateway(app, Scribe, store=SQLiteStore(database), limits=LIMITS)
+    uvicorn.run(app, host="127.0.0.1", port=port, log_level="warning", ws="websockets-sansio")
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]), sys.argv[2])

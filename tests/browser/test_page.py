@@ -1,0 +1,276 @@
+"""The chat page in a real browser: what it shows is true, whatever happens to the network."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import pytest
+from playwright.sync_api import BrowserContext, Page, expect
+
+if TYPE_CHECKING:
+    from .conftest import Server
+
+pytestmark = pytest.mark.timeout(120)
+
+OpenPage = Callable[..., Page]
+COUNT = 60
+WHOLE = " ".join(f"n{number}" for number in range(1, COUNT + 1))
+
+
+def say(page: Page, text: str) -> None:
+    page.fill("#composer-input", text)
+    page.keyboard.press("Enter")
+
+
+def answer(page: Page) -> str:
+    """What the last answer says so far."""
+    return page.locator(".assistant .prose").last.inner_text().strip()
+
+
+def wait_for_words(page: Page, word: str) -> None:
+    expect(page.locator(".assistant .prose").last).to_contain_text(word, timeout=20_000)
+
+
+def wait_until_idle(page: Page) -> None:
+    expect(page.locator("#transcript")).to_have_attribute("aria-busy", "false", timeout=20_000)
+    expect(page.locator("#stop")).to_be_hidden()
+
+
+def wait_for_connection(page: Page, state: str) -> None:
+    expect(page.locator("#connection")).to_have_attribute("data-state", state, timeout=20_000)
+
+
+def test_an_answer_streams_in_as_markdown(open_page: OpenPage) -> None:
+    page = open_page()
+    say(page, f"count {COUNT}")
+    wait_for_words(page, "n3 ")
+    assert f"n{COUNT}" not in answer(page), "words are shown as they come"
+    expect(page.locator("#stop")).to_be_visible()
+    wait_until_idle(page)
+    assert answer(page) == WHOLE
+    expect(page.locator("#announcer")).to_contain_text(f"n{COUNT}")
+
+    say(page, "hello")
+    expect(page.locator(".assistant strong")).to_have_text("hello")
+    expect(page.locator(".user .bubble")).to_have_text([f"count {COUNT}", "hello"])
+
+
+def test_words_are_added_and_nothing_is_drawn_again(open_page: OpenPage) -> None:
+    page = open_page()
+    say(page, "count 20")
+    wait_for_words(page, "n2 ")
+    page.evaluate(
+        """() => {
+          window.removed = 0;
+          new MutationObserver((records) => {
+            for (const { removedNodes } of records) window.removed += removedNodes.length;
+          }).observe(document.querySelector('.assistant .prose'), { childList: true, subtree: true });
+        }"""
+    )
+    wait_until_idle(page)
+    assert page.evaluate("window.removed") == 0
+
+
+def test_a_reload_in_the_middle_goes_on(open_page: OpenPage) -> None:
+    page = open_page()
+    say(page, f"count {COUNT}")
+    wait_for_words(page, "n5 ")
+    page.reload()
+    wait_for_words(page, "n5 ")
+    wait_until_idle(page)
+    assert answer(page) == WHOLE
+    expect(page.locator(".user .bubble")).to_have_text(f"count {COUNT}")
+
+
+@pytest.mark.parametrize("how", ["button", "key"])
+def test_stop_keeps_what_was_said(open_page: OpenPage, how: str) -> None:
+    page = open_page()
+    say(page, "count 400")
+    wait_for_words(page, "n3 ")
+    if how == "button":
+        page.click("#stop")
+    else:
+        page.keyboard.press("Escape")
+    expect(page.locator(".aside")).to_have_text("Stopped")
+    wait_until_idle(page)
+    said = answer(page)
+    assert said.startswith("n1 n2 n3") and "n400" not in said
+    page.reload()
+    expect(page.locator(".aside")).to_have_text("Stopped")
+    assert answer(page) == said
+
+
+def test_offline_and_back(open_page: OpenPage, context: BrowserContext) -> None:
+    page = open_page()
+    say(page, f"count {COUNT}")
+    wait_for_words(page, "n3 ")
+    context.set_offline(True)
+    wait_for_connection(page, "offline")
+    say(page, "written without a network")
+    expect(page.locator(".user").last).to_have_attribute("data-status", "sending")
+    context.set_offline(False)
+    wait_for_connection(page, "open")
+    expect(page.locator(".assistant strong")).to_have_text("written without a network")
+    wait_until_idle(page)
+    assert page.locator(".assistant .prose").first.inner_text().strip() == WHOLE
+    expect(page.locator(".user .bubble")).to_have_text(
+        [f"count {COUNT}", "written without a network"]
+    )
+
+
+def test_two_tabs_show_the_same(open_page: OpenPage) -> None:
+    first = open_page()
+    second = open_page(first.url)
+    say(first, "count 20")
+    wait_for_words(second, "n3 ")
+    say(second, "and from here")
+    for page in (first, second):
+        expect(page.locator(".assistant strong")).to_have_text("and from here")
+        wait_until_idle(page)
+    assert first.inner_text("#transcript") == second.inner_text("#transcript")
+
+
+def test_a_queued_message_is_shown_and_can_be_taken_back(open_page: OpenPage) -> None:
+    page = open_page()
+    say(page, "count 400")
+    wait_for_words(page, "n2 ")
+    say(page, "one")
+    say(page, "two")
+    expect(page.locator(".is-queued .bubble")).to_have_text(["one", "two"])
+    page.locator(".is-queued .link").last.click()
+    expect(page.locator(".is-queued .bubble")).to_have_text(["one"])
+    expect(page.locator("#composer-input")).to_have_value("two")
+    page.fill("#composer-input", "")
+    page.keyboard.press("Escape")
+    expect(page.locator(".assistant strong")).to_have_text("one")
+
+
+def test_the_server_dies_in_the_middle_and_the_page_ends_in_the_truth(
+    open_page: OpenPage, server: Server
+) -> None:
+    page = open_page()
+    say(page, "count 400")
+    wait_for_words(page, "n5 ")
+    server.kill()
+    wait_for_connection(page, "reconnecting")
+    shown = answer(page)
+    server.start()
+    wait_for_connection(page, "open")
+    expect(page.locator(".error")).to_be_visible(timeout=30_000)
+    wait_until_idle(page)
+    assert answer(page).startswith(shown), "nothing that was shown has vanished"
+    say(page, "still there?")
+    expect(page.locator(".assistant strong")).to_have_text("still there?")
+
+
+def test_a_restart_is_a_short_reconnect(open_page: OpenPage, server: Server) -> None:
+    page = open_page()
+    say(page, "hello")
+    expect(page.locator(".assistant strong")).to_have_text("hello")
+    server.stop()
+    wait_for_connection(page, "reconnecting")
+    say(page, "sent to nobody yet")
+    server.start()
+    expect(page.locator(".assistant strong")).to_have_text(["hello", "sent to nobody yet"])
+    expect(page.locator(".user .bubble")).to_have_text(["hello", "sent to nobody yet"])
+
+
+def test_an_error_is_shown_and_can_be_tried_again(open_page: OpenPage) -> None:
+    page = open_page()
+    say(page, "fail")
+    expect(page.locator(".error-text")).to_have_text("This was meant to fail.")
+    assert answer(page) == "So far so good."
+    page.click(".error .button")
+    expect(page.locator(".error-text")).to_have_text(["This was meant to fail."] * 2)
+    page.reload()
+    expect(page.locator(".error-text")).to_have_text(["This was meant to fail."] * 2)
+
+
+def test_a_slash_lists_the_commands(open_page: OpenPage) -> None:
+    page = open_page()
+    page.focus("#composer-input")
+    page.keyboard.type("/")
+    options = page.locator("#palette [role=option]")
+    expect(options.filter(has_text="/help")).to_be_visible()
+    expect(page.locator(".command")).to_have_count(0)
+    page.keyboard.type("who")
+    expect(options).to_have_count(1)
+    page.keyboard.press("Enter")
+    expect(page.locator(".command .command-name")).to_have_text("/whoami")
+    expect(page.locator("#palette")).to_be_hidden()
+    expect(page.locator(".user")).to_have_count(0)
+
+
+def test_chats_are_kept_apart_and_found_again(open_page: OpenPage) -> None:
+    page = open_page()
+    say(page, "first chat")
+    expect(page.locator(".assistant strong")).to_have_text("first chat")
+    page.click("#new-chat-small")
+    expect(page.locator(".empty")).to_be_visible()
+    wait_for_connection(page, "open")
+    say(page, "second chat")
+    expect(page.locator(".assistant strong")).to_have_text("second chat")
+    page.click("#sidebar-open")
+    expect(page.locator("#sessions a")).to_have_text(["second chat", "first chat"])
+    page.click("#sessions a >> nth=1")
+    expect(page.locator(".assistant strong")).to_have_text("first chat")
+    page.go_back()
+    expect(page.locator(".assistant strong")).to_have_text("second chat")
+
+
+def test_earlier_messages_are_fetched_when_asked_for(open_page: OpenPage) -> None:
+    page = open_page()
+    for number in range(12):
+        say(page, f"message {number}")
+        expect(page.locator(".assistant strong").last).to_have_text(f"message {number}")
+        wait_until_idle(page)
+    page.reload()
+    wait_for_connection(page, "open")
+    bubbles = page.locator(".user .bubble")
+    expect(bubbles.last).to_have_text("message 11")
+    assert bubbles.count() < 12
+    while page.locator("#earlier").is_visible():
+        shown = bubbles.count()
+        page.click("#earlier")
+        expect(bubbles).not_to_have_count(shown)
+        expect(page.locator("#earlier")).to_be_enabled()
+    expect(bubbles).to_have_text([f"message {number}" for number in range(12)])
+
+
+def test_an_address_in_an_answer_is_harmless(open_page: OpenPage) -> None:
+    page = open_page()
+    say(page, "[a](javascript:alert(1)) [b](https://example.com/) ![c](https://example.com/c.png)")
+    links = page.locator(".assistant .prose a")
+    expect(links).to_have_count(3)
+    assert links.nth(0).get_attribute("href") is None
+    assert links.nth(1).get_attribute("href") == "https://example.com/"
+    assert links.nth(1).get_attribute("rel") == "noopener noreferrer"
+    expect(page.locator(".assistant img")).to_have_count(0)
+
+
+def test_the_keyboard_reaches_everything(open_page: OpenPage) -> None:
+    page = open_page()
+    page.keyboard.type("h")
+    expect(page.locator("#composer-input")).to_be_focused()
+    page.keyboard.type("i")
+    page.keyboard.press("Shift+Enter")
+    page.keyboard.type("there")
+    expect(page.locator("#composer-input")).to_have_value(re.compile("hi\nthere"))
+    page.keyboard.press("Enter")
+    expect(page.locator("#composer-input")).to_have_value("")
+    expect(page.locator(".assistant strong")).to_be_visible()
+    page.keyboard.press("ArrowUp")
+    expect(page.locator("#composer-input")).to_have_value("hi\nthere")
+
+
+def test_a_phone_has_no_sideways_scroll(open_page: OpenPage) -> None:
+    page = open_page()
+    page.set_viewport_size({"width": 360, "height": 640})
+    say(page, "x" * 300)
+    expect(page.locator(".assistant strong")).to_be_visible()
+    assert page.evaluate("document.documentElement.scrollWidth") <= 360
+    assert page.evaluate("document.querySelector('#scroller').scrollWidth") <= 360
+    box = page.locator("#composer").bounding_box()
+    assert box is not None and box["y"] + box["height"] <= 640
