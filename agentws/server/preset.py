@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import uvicorn
 
+from .endless import EndingHttpProtocol
 from .websocket import AgentwsWebSocketProtocol
 
 if TYPE_CHECKING:
@@ -42,10 +43,10 @@ def serve(
     uvicorn.Server(server_config(app, host, port, **options)).run()
 
 
-def http_protocol() -> type[asyncio.Protocol] | str:
-    """httptools' protocol, freed once a connection is upgraded; uvicorn's choice without it."""
+def http_protocol() -> type[asyncio.Protocol]:
+    """httptools' protocol, freed once a connection is upgraded; h11's without it."""
     try:
         from .upgrading import UpgradingHttpProtocol
     except ImportError:
-        return "auto"
+        return EndingHttpProtocol
     return UpgradingHttpProtocol

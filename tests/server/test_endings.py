@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from agentws.server import AgentwsWebSocketProtocol, corked, server_config, websocket
+from agentws.server.endless import EndingHttpProtocol
 
 CLOSE = 0x88
 
@@ -32,7 +33,7 @@ def test_options_win_over_the_preset() -> None:
 def test_the_preset_without_httptools(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delitem(sys.modules, "agentws.server.upgrading", raising=False)
     monkeypatch.setitem(sys.modules, "httptools", None)
-    assert server_config(nothing).http == "auto"
+    assert server_config(nothing).http is EndingHttpProtocol
 
 
 def test_a_peer_that_does_not_answer_a_close(start: Any, monkeypatch: pytest.MonkeyPatch) -> None:
