@@ -33,15 +33,20 @@ def check_text(text: str) -> None:
         ) from error
 
 
-def check_event(event: Event) -> None:
-    """Raises InvalidEvent unless ``event`` reads back from its bytes, with nothing odd in it."""
+def check_event(event: Event) -> int:
+    """About how large ``event`` is.
+
+    Raises InvalidEvent unless it reads back from its bytes, with nothing odd in it.
+    """
     delta = _plain_delta(event)
     if delta is not None:
         check_text(delta)
-        return
+        return len(delta)
     try:
         check_value(msgspec.to_builtins(event), "event")
-        decode_event(_encoder.encode(event))
+        data = _encoder.encode(event)
+        decode_event(data)
+        return len(data)
     except (BadRequest, TypeError, ValueError, OverflowError, RecursionError) as error:
         raise InvalidEvent(
             f"The agent yielded a {event.__struct_config__.tag} that does not fit."

@@ -138,9 +138,11 @@ class Runs:
 
     def _abandon(self, work: _Work, run: Run) -> None:
         """The agent ignores its cancellation: the session goes on without it."""
-        if work.run is not run:
+        if work.run is not run or run.ending:
+            # An end that waits for a slow store is no agent that resists.
             return
         run.abandoned = True
+        self._slots.release()
         self.zombies += 1
         logger.error("run %s: the agent ignores its cancellation", run.id)
         work.task = self._tasks.spawn(self._take_over(work, run), name=f"end of {run.id}")
@@ -162,12 +164,14 @@ class Runs:
     async def _work(self, work: _Work) -> None:
         """Runs whatever is open in the session, one after the other, until nothing is."""
         try:
-            if work.lease is None and not await self._take_lease(work):
-                return
             while await self._next(work):
                 pass
-        except Exception as error:
+        except asyncio.CancelledError:
+            raise
+        except BaseException as error:
             self._falter(work, error)
+            if not isinstance(error, Exception):
+                raise
             return
         if work.task is asyncio.current_task():
             work.task = None
@@ -185,17 +189,24 @@ class Runs:
 
     async def _next(self, work: _Work) -> bool:
         """Does the next thing. False when there is none, or when another task does it."""
+        if work.lease is None and not await self._take_lease(work):
+            return False
         outline = work.session.outline
         if outline.run is not None:
             await self._end_orphan(work, outline.run)
             return True
         if self._draining or outline.settled:
             return False
-        async with self._slots:
+        await self._slots.acquire()
+        run = None
+        try:
             run = self._begin(work)
             return run is None or await self._drive(work, run)
+        finally:
+            if run is None or not run.abandoned:
+                self._slots.release()
 
-    def _falter(self, work: _Work, error: Exception) -> None:
+    def _falter(self, work: _Work, error: BaseException) -> None:
         """The store refused or is away: what is open stays so, until somebody can go on."""
         expected = isinstance(error, AgentwsError)
         logger.warning("session %s: %s", work.session.id, error, exc_info=not expected)

@@ -28,6 +28,8 @@ logger: Final = logging.getLogger("agentws.run")
 Stop = Literal["cancelled", "timed_out", "interrupted", "fenced"]
 """Why a run is stopped from outside."""
 
+LARGE: Final = 64 * 1024
+"""From this size on, one item is held against the room left before it is taken."""
 TURN: Final = 64
 """Items after which an agent that never waits lets others run."""
 
@@ -42,12 +44,12 @@ class Run:
     """Drives one agent once. ``task`` is whoever awaits :meth:`drive`."""
 
     __slots__ = (
-        "_ending",
         "_sequence",
         "_task",
         "_text",
         "abandoned",
         "context",
+        "ending",
         "id",
         "stopping",
         "writer",
@@ -61,7 +63,7 @@ class Run:
         self.abandoned = False
         self._sequence = RunSequence(id)
         self._task: asyncio.Task[Any] | None = None
-        self._ending = False
+        self.ending = False
         self._text: str | None = None
 
     def __repr__(self) -> str:
@@ -69,7 +71,7 @@ class Run:
 
     def stop(self, why: Stop) -> bool:
         """Asks the agent to end. False, changing nothing, when it was asked before or has ended."""
-        if self.stopping is not None or self._ending:
+        if self.stopping is not None or self.ending:
             return False
         self.stopping = why
         if self._task is not None:
@@ -90,7 +92,7 @@ class Run:
 
     async def end(self, terminal: Event) -> None:
         """Closes what is open and appends ``terminal``; returns when the store has it."""
-        self._ending = True
+        self.ending = True
         for event in self._sequence.close():
             self.writer.put(event)
         self.writer.put(terminal)
@@ -159,6 +161,8 @@ class Run:
 
     def _say(self, delta: str) -> None:
         check_text(delta)
+        if len(delta) > LARGE:
+            self.writer.check_room(len(delta))
         if self._text is None:
             if not delta:
                 return
@@ -173,7 +177,9 @@ class Run:
                 f"The agent yielded {type(item).__name__}.", expected="text or an AG-UI event"
             )
         self._text = None
-        check_event(item)
+        size = check_event(item)
+        if size > LARGE:
+            self.writer.check_room(size)
         for event in self._sequence.admit(item):
             self.writer.put(event)
 
@@ -207,7 +213,7 @@ class Run:
 
 
 async def _forget_cancellations() -> None:
-    """A cancellation that the agent swallowed, or did not live to see, must not hit what follows."""
+    """A cancellation that the agent swallowed, or did not live to see, must not hit its end."""
     task = asyncio.current_task()
     if task is None or not task.cancelling():
         return

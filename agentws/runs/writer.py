@@ -180,10 +180,15 @@ class RunWriter:
         """Whether an append that seemed to fail did reach the log."""
         await self._session.catch_up()
         records = await self._session.read_from(after)
-        datas = [record.data for record in records]
-        return batch[0].data in datas and batch[-1].data in datas
+        # All of it or nothing is there, and the last one is the nearest to be read.
+        return any(record.data == batch[-1].data for record in records)
 
     # Waiting
+
+    def check_room(self, size: int) -> None:
+        """Raises TooLarge when there is no room for so much at once."""
+        if self._waiting_size + size > self._left:
+            raise TooLarge("The answer is too long.")
 
     async def room(self) -> None:
         """Returns when the agent may go on; raises TooLarge, and what made writing fail."""

@@ -1,0 +1,209 @@
+"""The oracle: did every client see the log, all of it, once and in order?
+
+The log in the store is the truth. :func:`check_log` says whether that is a log that may be, and
+:func:`check_client` whether the frames that a client read, over all its connections, are what it
+says. Both raise AssertionError with the first thing that is wrong.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection, Iterable, Sequence
+from typing import Any, Final
+
+import msgspec
+
+from ..protocol.codec import Record, decode_record
+from ..protocol.fold import Fold
+from ..protocol.merge import merge
+from ..protocol.position import GENESIS, Position, chain, parse_position
+from ..store import PAGE, Store
+from .agui import runs_of, verify
+from .connect import Frame
+
+TERMINAL: Final = ("RUN_FINISHED", "RUN_ERROR")
+
+
+async def read_log(store: Store, session: str) -> tuple[str, list[Record]]:
+    """The epoch of a session's log, and all its events."""
+    head = (await store.head(session)).position
+    records: list[Record] = []
+    page = await store.read(session)
+    while page:
+        records += page
+        if len(page) < PAGE:
+            break
+        after = Position(head.epoch, page[-1].seq, page[-1].tag)
+        page = await store.read(session, after=after)
+    return head.epoch, records
+
+
+# The log
+
+
+def check_log(
+    records: Sequence[Record], *, accepted: Collection[str] = (), settled: bool = True
+) -> None:
+    """Checks a log that was not compacted: its tags, its runs and its messages.
+
+    ``accepted`` are the ids of messages that some client was told are accepted. ``settled``:
+    whether every run must have ended by now, and every message have been answered or withdrawn.
+    """
+    check_tags(records)
+    bodies = [decode_record(record.data) for record in records]
+    for run, events in runs_of(records).items():
+        _check_run(run, events, settled=settled)
+    events = [msgspec.to_builtins(body.event) for body in bodies]
+    taken = Counter(one["message"]["id"] for one in events if one["type"] == "message.accepted")
+    asked = Counter(id for one in events for id in _asked(one))
+    withdrawn = {one["messageId"] for one in events if one["type"] == "message.withdrawn"}
+    assert all(count == 1 for count in taken.values()), f"accepted twice: {taken}"
+    assert all(count == 1 for count in asked.values()), f"answered twice: {asked}"
+    assert asked.keys() <= taken.keys(), f"answered, never asked: {asked.keys() - taken.keys()}"
+    lost = set(accepted) - taken.keys()
+    assert not lost, f"acknowledged and not in the log: {lost}"
+    if settled:
+        unanswered = taken.keys() - asked.keys() - withdrawn
+        assert not unanswered, f"never answered: {unanswered}"
+
+
+def check_tags(records: Sequence[Record]) -> None:
+    """Every event's tag is that of its whole past, from the log's beginning on."""
+    tag = GENESIS
+    for seq, record in enumerate(records, start=1):
+        assert record.seq == seq, f"event {seq} has seq {record.seq}"
+        tag = chain(tag, seq, record.data)
+        assert record.tag == tag, f"the tag of event {seq} is not that of its past"
+
+
+def _check_run(run: str, events: list[dict[str, Any]], *, settled: bool) -> None:
+    verifier = verify(events)
+    assert verifier.terminals <= 1, f"{run} ended {verifier.terminals} times"
+    assert verifier.terminals or not settled, f"{run} never ended"
+    named = {event["runId"] for event in events if "runId" in event}
+    assert named <= {run}, f"{run} holds events of {named}"
+
+
+def _asked(event: dict[str, Any]) -> list[str]:
+    if event["type"] != "RUN_STARTED":
+        return []
+    return [message["id"] for message in event.get("input", {}).get("messages", ())]
+
+
+# A client
+
+
+class Reader:
+    """What one client saw, against the log."""
+
+    def __init__(self, epoch: str, records: Sequence[Record]) -> None:
+        self._epoch = epoch
+        self._records = records
+        self._at = {record.seq: index for index, record in enumerate(records)}
+        self.seq = 0
+        """Up to where the client has seen the log."""
+        self._snapshot: Position | None = None
+        self._welcomed = False
+        self.events: list[tuple[str | None, dict[str, Any]]] = []
+        """What the client has now: run and event, from the last snapshot or beginning on."""
+
+    def read(self, frame: Frame) -> None:
+        """Takes the next frame the client read; raises AssertionError."""
+        if "event" in frame:
+            assert self._welcomed, "an event before the welcome"
+            self._event(frame)
+        elif frame["type"] == "welcome":
+            self._welcome(frame)
+
+    def _welcome(self, frame: Frame) -> None:
+        head = parse_position(frame["head"])
+        assert head.epoch == self._epoch, "the welcome is of another log"
+        self._index(head)
+        self._welcomed = True
+        match frame["resume"]:
+            case "new":
+                assert self.seq == 0, "a session that was known is new"
+                self._snapshot = None
+            case "replay":
+                assert "reason" not in frame
+                self._snapshot = None
+            case "snapshot":
+                assert frame["reason"], "a snapshot without a reason"
+                self._snapshot = Position(self._epoch, -1, "")
+                self.events = []
+            case other:
+                raise AssertionError(f"resume is {other!r}")
+
+    def _event(self, frame: Frame) -> None:
+        position, event, run = parse_position(frame["id"]), frame["event"], frame.get("run")
+        assert position.epoch == self._epoch, f"{frame} is of another log"
+        if self._snapshot is not None and self._snapshot.seq == -1:
+            assert event["type"] == "MESSAGES_SNAPSHOT", f"a snapshot began with {event['type']}"
+            self._index(position)
+            self._snapshot = position
+            self.seq = position.seq
+            self._check_snapshot(event)
+        elif self._snapshot == position and run is None:
+            # The rest of the snapshot: state and queue, all standing at one position.
+            assert event["type"] in ("STATE_SNAPSHOT", "message.accepted"), event["type"]
+        else:
+            self._snapshot = None
+            self._go_on(position, event, run)
+        self.events.append((run, event))
+
+    def _go_on(self, position: Position, event: dict[str, Any], run: str | None) -> None:
+        assert position.seq > self.seq, f"{position} again, after {self.seq}"
+        first = self._at[self.seq] + 1 if self.seq else 0
+        since = self._records[first : self._index(position) + 1]
+        merged = merge(since)
+        assert len(merged) == 1, f"a gap: {len(merged)} events from {self.seq} to {position.seq}"
+        body = msgspec.json.decode(merged[0].data)
+        assert body == _body(event, run), f"{position} is {body}, and was shown as {event}"
+        self.seq = position.seq
+
+    def _index(self, position: Position) -> int:
+        """Where ``position`` is in the log; it must be there, with that tag."""
+        if position.seq == 0:
+            return -1
+        index = self._at.get(position.seq)
+        assert index is not None, f"there is no event at {position}"
+        assert self._records[index].tag == position.tag, f"another event is at {position}"
+        return index
+
+    def _check_snapshot(self, event: dict[str, Any]) -> None:
+        end = 0 if self.seq == 0 else self._at[self.seq] + 1
+        fold = Fold().apply_all(self._records[:end])
+        assert fold.outline.run is None, "a snapshot in the middle of a run"
+        whole = msgspec.to_builtins(fold.messages)
+        shown = event["messages"]
+        assert shown == whole[len(whole) - len(shown) :], "a snapshot of other messages"
+        cut = len(shown) < len(whole)
+        before = (event.get("metadata") or {}).get("agentws", {}).get("before")
+        assert not cut or before is not None, "a snapshot that is cut and does not say so"
+
+    def check_runs(self) -> None:
+        """What the client has is legal for AG-UI, run by run."""
+        runs: dict[str, list[dict[str, Any]]] = {}
+        for run, event in self.events:
+            if run is not None and event["type"].isupper():
+                runs.setdefault(run, []).append(event)
+        for events in runs.values():
+            verify(events)
+
+
+def _body(event: dict[str, Any], run: str | None) -> dict[str, Any]:
+    return {"event": event} if run is None else {"run": run, "event": event}
+
+
+def check_client(
+    epoch: str, records: Sequence[Record], frames: Iterable[Frame], *, complete: bool = False
+) -> Reader:
+    """Checks the frames that one client of the native wire read; ``complete``: up to the head."""
+    reader = Reader(epoch, records)
+    for frame in frames:
+        reader.read(frame)
+    reader.check_runs()
+    if complete:
+        head = records[-1].seq if records else 0
+        assert reader.seq == head, f"the client saw the log to {reader.seq} of {head}"
+    return reader

@@ -1,0 +1,90 @@
+"""A gateway to test with: small limits, and words for what tests do with it."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import msgspec
+from starlette.applications import Starlette
+
+from agentws import AgentGateway, mount_agent_gateway
+from agentws.backends.memory import MemoryStore
+from agentws.limits import Limits
+from agentws.protocol import messages as m
+from agentws.protocol.codec import Record
+from agentws.protocol.fold import Fold
+from agentws.store import Store
+from agentws.testing.connect import Client, Frame, connect, kind, running
+from agentws.testing.oracle import check_client, check_log, read_log
+
+LIMITS = Limits(
+    gather=0.001,
+    cancel_grace=0.05,
+    lease_ttl=5.0,
+    poll_interval=0.05,
+    idle_poll_interval=0.05,
+    drain_timeout=0.5,
+    message_rate=1e6,
+    message_burst=10**6,
+    byte_rate=1e12,
+)
+
+
+def limits(**changes: Any) -> Limits:
+    return msgspec.structs.replace(LIMITS, **changes)
+
+
+class Talk:
+    """A gateway, one client of it, and its log."""
+
+    def __init__(self, gateway: AgentGateway, client: Client, store: Store) -> None:
+        self.gateway = gateway
+        self.client = client
+        self.store = store
+
+    @property
+    def session(self) -> str:
+        assert self.client.session is not None
+        return self.client.session
+
+    async def log(self) -> list[Record]:
+        return (await read_log(self.store, self.session))[1]
+
+    async def kinds(self) -> list[str]:
+        return [kind(msgspec.json.decode(record.data)) for record in await self.log()]
+
+    async def terminal(self) -> Frame:
+        return await self.client.until(lambda one: kind(one) in ("RUN_FINISHED", "RUN_ERROR"))
+
+    async def check(self, *, complete: bool = True) -> Fold:
+        """Asks the oracle; returns the fold of the log."""
+        epoch, records = await read_log(self.store, self.session)
+        check_log(records, accepted=accepted(self.client.frames))
+        check_client(epoch, records, self.client.frames, complete=complete)
+        return Fold().apply_all(records)
+
+    async def texts(self) -> list[str | None]:
+        """What the assistant said, message by message."""
+        fold = Fold().apply_all(await self.log())
+        return [one.content for one in fold.messages if isinstance(one, m.AssistantMessage)]
+
+
+def accepted(frames: list[Frame]) -> set[str]:
+    """The messages whose acceptance a client was told of, by reply ids that begin with an m."""
+    replies = (frame.get("reply") for frame in frames if frame.get("type") == "accepted")
+    return {reply for reply in replies if reply is not None and reply.startswith("m")}
+
+
+@asynccontextmanager
+async def talk(
+    agent: Any, *, store: Store | None = None, url: str = "/ws/chat", **changes: Any
+) -> AsyncIterator[Talk]:
+    """A running gateway for ``agent`` and a client that was welcomed."""
+    app, store = Starlette(), store or MemoryStore()
+    bus = changes.pop("bus", None)
+    gateway = mount_agent_gateway(app, agent, store=store, bus=bus, limits=limits(**changes))
+    async with running(app), connect(app, url) as client:
+        await client.until("welcome")
+        yield Talk(gateway, client, store)
