@@ -220,7 +220,8 @@ class Session:
                 self._run_base = (
                     head if before is None else Position(head.epoch, before.seq, before.tag)
                 )
-                self._accepted_at = {id: self._accepted_at[id] for id in outline.queue}
+                if self._accepted_at:
+                    self._accepted_at = {id: self._accepted_at[id] for id in outline.queue}
             case e.RunFinished() | e.RunError():
                 self._run_base = None
             case _:

@@ -39,6 +39,8 @@ class Sessions:
         self._unsubscribe: dict[str, Callable[[], None]] = {}
         self._tasks = Tasks()
         self._idle_poll_at = 0.0
+        self._ringing: str | None = None
+        self._rung_early: set[str] = set()
         self.opened: Callable[[Session], None] = lambda session: None
         """Called with every session that comes into memory."""
 
@@ -97,34 +99,40 @@ class Sessions:
 
     async def _load_now(self, info: SessionInfo) -> Session:
         # The bell is subscribed to before the first read, so that no append falls between them.
-        rung = False
-
-        def listen(channel: str, payload: bytes) -> None:
-            nonlocal rung
-            rung = True
-            session = self._open.get(info.id)
-            if session is not None and int(payload) > session.head.seq:
-                self._ring(session)
-
-        unsubscribe = self._bus.subscribe(_BELL + info.id, listen)
+        unsubscribe = self._bus.subscribe(_BELL + info.id, self._rung)
         try:
             session = await Session.load(info, self._store, tail_size=self._limits.tail_size)
         except BaseException:
             unsubscribe()
+            self._rung_early.discard(info.id)
             raise
         self._unsubscribe[info.id] = unsubscribe
         session.appended = self._appended
         session.used = asyncio.get_running_loop().time()
         self._open[info.id] = session
         self.opened(session)
-        if rung:
+        if info.id in self._rung_early:
+            self._rung_early.discard(info.id)
             self._ring(session)
         return session
 
     # The bell
 
     def _appended(self, session: Session) -> None:
+        # A bus within the process rings back at once: what was just written here is known here.
+        self._ringing = session.id
         self._bus.publish(_BELL + session.id, b"%d" % session.head.seq)
+        self._ringing = None
+
+    def _rung(self, channel: str, payload: bytes) -> None:
+        id = channel.removeprefix(_BELL)
+        if id == self._ringing:
+            return
+        session = self._open.get(id)
+        if session is None:
+            self._rung_early.add(id)
+        elif not payload.isdigit() or int(payload) > session.head.seq:
+            self._ring(session)
 
     def _ring(self, session: Session) -> None:
         self._tasks.start(self._catch_up(session), name=f"reading on in {session.id}")

@@ -6,39 +6,12 @@ costs nothing per delta; :class:`agentws.protocol.fold.Fold` adds the conversati
 
 from __future__ import annotations
 
-from typing import Final
+from collections.abc import Callable
+from typing import Any, Final
 
 from . import events as e
 from . import messages as m
 from .events import Event
-
-OUTLINE_TYPES: Final = frozenset(
-    {
-        "message.accepted",
-        "message.withdrawn",
-        "run.cancelling",
-        "interrupt.answered",
-        "history.cleared",
-        "RUN_STARTED",
-        "RUN_FINISHED",
-        "RUN_ERROR",
-    }
-)
-"""The types that an outline follows; all others may be skipped undecoded."""
-
-OUTLINE_EVENTS: Final[frozenset[type[Event]]] = frozenset(
-    {
-        e.MessageAccepted,
-        e.MessageWithdrawn,
-        e.RunCancelling,
-        e.InterruptAnswered,
-        e.HistoryCleared,
-        e.RunStarted,
-        e.RunFinished,
-        e.RunError,
-    }
-)
-"""The same, as classes."""
 
 
 class Outline:
@@ -84,37 +57,21 @@ class Outline:
         return bool(self.answers) and not self.interrupts
 
     def apply(self, event: Event, run: str | None) -> None:
-        match event:
-            case e.MessageAccepted():
-                self._accept(event)
-            case e.MessageWithdrawn():
-                self.queue.pop(event.message_id, None)
-            case e.RunStarted():
-                self._start(event)
-            case e.RunCancelling() if run == self.run:
-                self.cancelling = True
-            case e.RunFinished():
-                self._end()
-                if isinstance(event.outcome, m.InterruptOutcome):
-                    self.interrupts |= {one.id: one for one in event.outcome.interrupts}
-            case e.RunError():
-                self._end()
-            case e.InterruptAnswered():
-                if self.interrupts.pop(event.interrupt_id, None) is not None:
-                    self.answers[event.interrupt_id] = event
-            case e.HistoryCleared():
-                self.interrupts, self.answers = {}, {}
-            case _:
-                pass
+        handle = _HANDLERS.get(type(event))
+        if handle is not None:
+            handle(self, event, run)
 
-    def _accept(self, event: e.MessageAccepted) -> None:
+    def _accept(self, event: e.MessageAccepted, run: str | None) -> None:
         id = event.message.id
         if event.overlap == "interrupt":
             self.queue = {id: event, **self.queue}
         else:
             self.queue[id] = event
 
-    def _start(self, event: e.RunStarted) -> None:
+    def _withdraw(self, event: e.MessageWithdrawn, run: str | None) -> None:
+        self.queue.pop(event.message_id, None)
+
+    def _start(self, event: e.RunStarted, run: str | None) -> None:
         asked = [message.id for message in event.input.messages] if event.input else []
         self.run, self.cancelling = event.run_id, False
         self.message = asked[0] if asked else None
@@ -124,5 +81,38 @@ class Outline:
         if not asked:
             self.answers = {}
 
-    def _end(self) -> None:
+    def _cancel(self, event: e.RunCancelling, run: str | None) -> None:
+        self.cancelling = self.cancelling or (run is not None and run == self.run)
+
+    def _finish(self, event: e.RunFinished, run: str | None) -> None:
+        self._end(event, run)
+        if isinstance(event.outcome, m.InterruptOutcome):
+            self.interrupts |= {one.id: one for one in event.outcome.interrupts}
+
+    def _end(self, event: Event, run: str | None) -> None:
         self.run, self.message, self.cancelling, self.unasked = None, None, False, False
+
+    def _answer(self, event: e.InterruptAnswered, run: str | None) -> None:
+        if self.interrupts.pop(event.interrupt_id, None) is not None:
+            self.answers[event.interrupt_id] = event
+
+    def _clear(self, event: e.HistoryCleared, run: str | None) -> None:
+        self.interrupts, self.answers = {}, {}
+
+
+_HANDLERS: Final[dict[type[Event], Callable[[Outline, Any, str | None], None]]] = {
+    e.MessageAccepted: Outline._accept,
+    e.MessageWithdrawn: Outline._withdraw,
+    e.RunStarted: Outline._start,
+    e.RunCancelling: Outline._cancel,
+    e.RunFinished: Outline._finish,
+    e.RunError: Outline._end,
+    e.InterruptAnswered: Outline._answer,
+    e.HistoryCleared: Outline._clear,
+}
+
+OUTLINE_EVENTS: Final = frozenset(_HANDLERS)
+"""The events that an outline follows."""
+
+OUTLINE_TYPES: Final = frozenset(str(event.__struct_config__.tag) for event in _HANDLERS)
+"""Their names on the wire; records of any other type may be skipped undecoded."""
