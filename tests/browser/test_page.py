@@ -66,7 +66,9 @@ def test_words_are_added_and_nothing_is_drawn_again(open_page: OpenPage) -> None
           window.removed = 0;
           new MutationObserver((records) => {
             for (const { removedNodes } of records) window.removed += removedNodes.length;
-          }).observe(document.querySelector('.assistant .prose'), { childList: true, subtree: true });
+          }).observe(document.querySelector('.assistant .prose'), {
+            childList: true, subtree: true,
+          });
         }"""
     )
     wait_until_idle(page)
