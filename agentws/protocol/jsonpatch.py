@@ -16,7 +16,7 @@ def apply_patch(document: Any, patch: list[dict[str, Any]]) -> Any:
     for operation in patch:
         try:
             result = _apply(result, operation)
-        except (KeyError, IndexError, TypeError, ValueError) as error:
+        except (KeyError, IndexError, TypeError, ValueError, AttributeError) as error:
             raise BadRequest(f"This patch does not apply: {operation.get('op')!r}.") from error
     return result
 
@@ -37,11 +37,22 @@ def _apply(document: Any, operation: dict[str, Any]) -> Any:
         case "copy":
             return _add(document, path, copy.deepcopy(_get(document, _tokens(operation["from"]))))
         case "test":
-            if _get(document, path) != operation["value"]:
+            if not _same(_get(document, path), operation["value"]):
                 raise ValueError("test failed")
             return document
         case other:
             raise BadRequest(f"There is no patch operation {other!r}.", expected=_OPERATIONS)
+
+
+def _same(one: Any, other: Any) -> bool:
+    """JSON's equality: unlike Python's, ``true`` is not 1."""
+    if isinstance(one, bool) or isinstance(other, bool):
+        return one is other
+    if isinstance(one, dict) and isinstance(other, dict):
+        return one.keys() == other.keys() and all(_same(one[key], other[key]) for key in one)
+    if isinstance(one, list) and isinstance(other, list):
+        return len(one) == len(other) and all(map(_same, one, other))
+    return bool(one == other)
 
 
 def _tokens(pointer: str) -> list[str]:

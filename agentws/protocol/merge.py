@@ -2,7 +2,8 @@
 
 Works on encoded records. ``delta`` is the last member of a delta's event, so two of the same run,
 message and kind share everything up to its opening quote. Inside a JSON string a quote is always
-escaped, hence the marker can't occur earlier than where the member begins.
+escaped, hence the marker can't occur later than where the member begins; in other members of open
+shape it may occur earlier.
 """
 
 from __future__ import annotations
@@ -14,6 +15,9 @@ from .codec import Record
 
 _MARKER: Final = b',"delta":"'
 _END: Final = b'"}}'
+_TYPE: Final = b'"event":{"type":"'
+_DELTAS: Final = (b'TEXT_MESSAGE_CONTENT"', b'TOOL_CALL_ARGS"', b'REASONING_MESSAGE_CONTENT"')
+"""The events whose last member is ``delta``, and that a string."""
 
 
 def merge(records: Sequence[Record]) -> list[Record]:
@@ -40,10 +44,9 @@ def merge(records: Sequence[Record]) -> list[Record]:
 
 def split_delta(data: bytes) -> tuple[bytes | None, bytes]:
     """What a text delta shares with its neighbours, and its text; ``None`` for any other event."""
-    at = data.find(_MARKER)
-    if at < 0 or not data.endswith(_END):
+    if not data.startswith(_DELTAS, data.find(_TYPE) + len(_TYPE)):
         return None, b""
-    at += len(_MARKER)
+    at = data.rindex(_MARKER) + len(_MARKER)
     return data[:at], data[at : -len(_END)]
 
 

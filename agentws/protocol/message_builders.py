@@ -7,6 +7,7 @@ from typing import Any, Final
 
 import msgspec
 
+from ..errors import BadRequest
 from . import events as e
 from . import messages as m
 from .jsonpatch import apply_patch
@@ -153,7 +154,13 @@ class ActivityBuilder(Builder):
         )
 
     def patch(self, patch: e.JsonPatch) -> None:
-        content = apply_patch(self._message.content, patch)
+        """AG-UI: a patch that does not apply leaves the content as it was."""
+        try:
+            content = apply_patch(self._message.content, patch)
+        except BadRequest:
+            return
+        if not isinstance(content, dict):
+            return
         self._message = msgspec.structs.replace(self._message, content=content)
 
     def _build(self) -> m.Message:

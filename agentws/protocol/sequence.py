@@ -121,8 +121,8 @@ class RunSequence:
             if type(event) not in ALONE:
                 raise InvalidEvent(f"An agent may not yield {_name(event)}.")
             return [event]
-        before = self._leave_lane() if self._ends_lane(rule, event) else []
         self._apply(rule, event)
+        before = self._leave_lane() if self._ends_lane(rule, event) else []
         return [*before, event]
 
     def close(self) -> list[Event]:
@@ -190,12 +190,12 @@ class RunSequence:
         out: list[Event] = []
         lane = self._lane
         if lane is None or lane.kind != kind or id not in (None, lane.id):
-            out = self._leave_lane()
             start = opener(id or self._new_id())
             rule = RULES[type(start)]
-            lane = self._lane = Lane(kind, getattr(start, rule.id))
             self._apply(rule, start)
-            out.append(start)
+            # Only now, so that what is refused changes nothing.
+            out = [*self._leave_lane(), start]
+            lane = self._lane = Lane(kind, getattr(start, rule.id))
         elif (lane.kind, lane.id) not in self._open:
             self._lane = None
             return self._chunk(kind, id, delta, opener)
