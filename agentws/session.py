@@ -361,7 +361,8 @@ class Session:
             enough = _count_messages(records) >= messages
         if enough:
             start = _start_of(records, messages)
-            cut = records[start].seq if start or cut is not None else None
+            older = cut is not None or _count_messages(records[:start])
+            cut = records[start].seq if older else None
             records = records[start:]
         fold = Fold().apply_all(records)
         position = Position(self.head.epoch, before - 1, GENESIS)
