@@ -25,8 +25,9 @@ from .limits import Limits
 from .protocol import events as e
 from .protocol import frames as f
 from .protocol.messages import Message, Metadata
-from .runs.engine import Runs, now_ms
+from .runs.engine import Runs
 from .runs.inbox import Inbox
+from .runs.work import now_ms
 from .session import Session
 from .sessions import Sessions
 from .store import Appended, SessionInfo, Store

@@ -37,11 +37,14 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     """How long one run may take before it ends as ``timed_out``."""
     cancel_grace: float = 5.0
     """How long a cancelled agent may clean up before its run ends without it."""
-    gather: float = 0.050
+    gather: float = 0.025
     """Deltas within this time of an append are written together; the first goes at once.
 
-    20 updates a second read as a stream, and an agent that yields each word costs half as much.
+    40 updates a second read as a stream. The busier the node, the longer it gathers, up to
+    ``max_gather``: a hundred answers at once cost less than each of them alone.
     """
+    max_gather: float = 0.100
+    """The longest gathering, on a node with a hundred or more runs going on."""
     max_run_size: int = 16 * 1024 * 1024
     """Bytes that one run may append."""
 

@@ -71,6 +71,7 @@ class SessionView(Body, kw_only=True, frozen=True):
     position: str | None = None
     """The end of its log; only where one session was asked for, like ``running``."""
     running: bool | None = None
+    """Whether an answer is being written, or a message waits for one."""
 
 
 class SessionList(Body, kw_only=True, frozen=True, omit_defaults=False):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Final
 
 from . import events as e
 from . import frames as f
@@ -11,6 +12,9 @@ from .merge import merge
 from .messages import Message
 from .position import Position
 
+LATE: Final = 8
+"""Events at once that only a reader who was away or is slow gets: writers gather their own."""
+
 
 class NativeWire:
     """``agentws.v1``: a stateless encoder, one for all connections."""
@@ -18,8 +22,8 @@ class NativeWire:
     __slots__ = ()
 
     def events(self, epoch: str, records: Sequence[Record]) -> list[bytes]:
-        """The frames of these events; adjacent deltas of one message become one."""
-        merged = merge(records) if len(records) > 1 else records
+        """The frames of these events; who is late gets adjacent deltas of one message as one."""
+        merged = merge(records) if len(records) > LATE else records
         return [event_frame(epoch, record) for record in merged]
 
     def control(self, frame: f.ControlFrame) -> bytes | None:

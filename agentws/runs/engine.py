@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import secrets
-import time
 from collections.abc import Awaitable, Callable
 from typing import Final
 
@@ -24,10 +22,11 @@ from ..limits import Limits
 from ..protocol import events as e
 from ..protocol import messages as m
 from ..session import Session
-from ..store import Lease, Store
+from ..store import Store
 from ..tasks import Tasks
 from .orphan import end_orphan
 from .run import Run, Stop
+from .work import Work, continuation, entries, new_id, now_ms
 from .writer import RunWriter
 
 logger: Final = logging.getLogger("agentws.run")
@@ -35,27 +34,8 @@ logger: Final = logging.getLogger("agentws.run")
 LINGER: Final = 2.0
 """Seconds for which an idle session's lease is kept: the next message mostly comes soon."""
 
-
-def new_id(prefix: str) -> str:
-    return f"{prefix}_{secrets.token_urlsafe(12)}"
-
-
-def now_ms() -> int:
-    return time.time_ns() // 1_000_000
-
-
-class _Work:
-    """A session that this node runs: its lease, the run going on, the task that drives it."""
-
-    __slots__ = ("idle_since", "lease", "leaving", "run", "session", "task")
-
-    def __init__(self, session: Session) -> None:
-        self.session = session
-        self.lease: Lease | None = None
-        self.run: Run | None = None
-        self.task: asyncio.Task[None] | None = None
-        self.idle_since = 0.0
-        self.leaving = False
+BUSY: Final = 33
+"""Runs going on with which deltas gather twice as long."""
 
 
 class Runs:
@@ -79,24 +59,27 @@ class Runs:
         self._finished = finished
         self._tasks = Tasks()
         self._slots = asyncio.Semaphore(limits.max_runs)
-        self._works: dict[str, _Work] = {}
+        self._works: dict[str, Work] = {}
         self._waiting: dict[str, Session] = {}
         self._senders: dict[tuple[str, str], Identity] = {}
         self._draining = False
+        self.running = 0
+        """Runs going on here."""
         self.zombies = 0
         """Agents that ignored their cancellation; their output is dropped, they still run."""
 
     def __repr__(self) -> str:
         return f"<Runs running={self.running} waiting={len(self._waiting)}>"
 
-    @property
-    def running(self) -> int:
-        return sum(work.run is not None for work in self._works.values())
-
     def running_of(self, owner: str) -> int:
         """How many of an identity's sessions have a run going on here."""
         works = self._works.values()
         return sum(work.run is not None and work.session.info.owner == owner for work in works)
+
+    def _pace(self) -> float:
+        """How long a run's deltas gather: the longer, the more runs this node has."""
+        gather = self._limits.gather * (1 + self.running / BUSY)
+        return min(gather, self._limits.max_gather)
 
     def holds(self, session: Session) -> bool:
         """Whether this node has anything to do with running the session."""
@@ -123,31 +106,31 @@ class Runs:
         if self._draining or (work is not None and work.leaving):
             return
         if work is None:
-            work = self._works[session.id] = _Work(session)
+            work = self._works[session.id] = Work(session)
         work.task = self._tasks.spawn(self._work(work), name=f"session {session.id}")
 
-    def _obey(self, work: _Work, run: Run) -> None:
+    def _obey(self, work: Work, run: Run) -> None:
         outline = work.session.outline
         if outline.run == run.id and (outline.cancelling or outline.unasked):
             self._stop(work, run, "cancelled")
 
-    def _stop(self, work: _Work, run: Run, why: Stop) -> None:
+    def _stop(self, work: Work, run: Run, why: Stop) -> None:
         if work.run is run and run.stop(why):
             loop = asyncio.get_running_loop()
             loop.call_later(self._limits.cancel_grace, self._abandon, work, run)
 
-    def _abandon(self, work: _Work, run: Run) -> None:
+    def _abandon(self, work: Work, run: Run) -> None:
         """The agent ignores its cancellation: the session goes on without it."""
         if work.run is not run or run.ending:
             # An end that waits for a slow store is no agent that resists.
             return
         run.abandoned = True
-        self._slots.release()
+        self._give_back()
         self.zombies += 1
         logger.error("run %s: the agent ignores its cancellation", run.id)
         work.task = self._tasks.spawn(self._take_over(work, run), name=f"end of {run.id}")
 
-    async def _take_over(self, work: _Work, run: Run) -> None:
+    async def _take_over(self, work: Work, run: Run) -> None:
         first = work.session.run_base.seq + 1
         try:
             await run.end(run.stopped())
@@ -161,7 +144,7 @@ class Runs:
 
     # Working
 
-    async def _work(self, work: _Work) -> None:
+    async def _work(self, work: Work) -> None:
         """Runs whatever is open in the session, one after the other, until nothing is."""
         try:
             while await self._next(work):
@@ -177,7 +160,7 @@ class Runs:
             work.task = None
             work.idle_since = asyncio.get_running_loop().time()
 
-    async def _take_lease(self, work: _Work) -> bool:
+    async def _take_lease(self, work: Work) -> bool:
         session = work.session
         ttl = self._limits.lease_ttl
         work.lease = await self._store.lease(session.id, owner=self._node, ttl=ttl)
@@ -187,7 +170,7 @@ class Runs:
         await session.catch_up()
         return True
 
-    async def _next(self, work: _Work) -> bool:
+    async def _next(self, work: Work) -> bool:
         """Does the next thing. False when there is none, or when another task does it."""
         if work.lease is None and not await self._take_lease(work):
             return False
@@ -198,15 +181,20 @@ class Runs:
         if self._draining or outline.settled:
             return False
         await self._slots.acquire()
+        self.running += 1
         run = None
         try:
             run = self._begin(work)
             return run is None or await self._drive(work, run)
         finally:
             if run is None or not run.abandoned:
-                self._slots.release()
+                self._give_back()
 
-    def _falter(self, work: _Work, error: BaseException) -> None:
+    def _give_back(self) -> None:
+        self.running -= 1
+        self._slots.release()
+
+    def _falter(self, work: Work, error: BaseException) -> None:
         """The store refused or is away: what is open stays so, until somebody can go on."""
         expected = isinstance(error, AgentwsError)
         logger.warning("session %s: %s", work.session.id, error, exc_info=not expected)
@@ -215,7 +203,7 @@ class Runs:
             work.run = None
         self._leave(work, wait=True)
 
-    def _leave(self, work: _Work, *, wait: bool) -> None:
+    def _leave(self, work: Work, *, wait: bool) -> None:
         if self._works.get(work.session.id) is work:
             del self._works[work.session.id]
         if wait:
@@ -223,14 +211,14 @@ class Runs:
 
     # One run
 
-    def _begin(self, work: _Work) -> Run | None:
+    def _begin(self, work: Work) -> Run | None:
         """The run that answers what comes first; ``None`` if that was withdrawn just now."""
         session = work.session
         outline = session.outline
         if outline.settled or work.lease is None:
             return None
         if outline.resumable:
-            message, name, resume = _continuation(), session.info.agent, _entries(outline.answers)
+            message, name, resume = continuation(), session.info.agent, entries(outline.answers)
         else:
             accepted = next(iter(outline.queue.values()))
             message, name, resume = accepted.message, accepted.agent or session.info.agent, None
@@ -241,7 +229,7 @@ class Runs:
             run=context.run_id,
             fence=work.lease.fence,
             tasks=self._tasks,
-            gather=self._limits.gather,
+            pace=self._pace,
             max_size=self._limits.max_run_size,
         )
         run = Run(id=context.run_id, context=context, writer=writer)
@@ -274,7 +262,7 @@ class Runs:
             history=history,
         )
 
-    async def _drive(self, work: _Work, run: Run) -> bool:
+    async def _drive(self, work: Work, run: Run) -> bool:
         """Drives the run to its end. False when it was abandoned, and another task goes on."""
         first = work.session.head.seq + 1
         context = run.context
@@ -297,10 +285,10 @@ class Runs:
         self._ended(work, first)
         return True
 
-    def _ended(self, work: _Work, first: int) -> None:
+    def _ended(self, work: Work, first: int) -> None:
         self._finished(work.session, first, work.session.head.seq)
 
-    async def _end_orphan(self, work: _Work, run: str) -> None:
+    async def _end_orphan(self, work: Work, run: str) -> None:
         if work.lease is None:
             raise Fenced()
         first = work.session.run_base.seq + 1
@@ -325,7 +313,7 @@ class Runs:
                 continue
             self.look(session)
 
-    async def _settle(self, work: _Work) -> None:
+    async def _settle(self, work: Work) -> None:
         """Writes down that nothing is open, and lets the lease go."""
         session, lease = work.session, work.lease
         work.leaving = True
@@ -387,15 +375,3 @@ class Runs:
         ignoring = await self._tasks.aclose(grace=1.0)
         if ignoring:
             logger.error("%d agents ignore their cancellation and are left behind", ignoring)
-
-
-def _continuation() -> m.UserMessage:
-    """What a run answers that goes on after questions: nothing new was said."""
-    return m.UserMessage(new_id("msg"), "")
-
-
-def _entries(answers: dict[str, e.InterruptAnswered]) -> list[m.ResumeEntry]:
-    return [
-        m.ResumeEntry(answer.interrupt_id, answer.status, answer.payload)
-        for answer in answers.values()
-    ]

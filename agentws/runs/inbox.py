@@ -29,7 +29,8 @@ from ..protocol import messages as m
 from ..protocol.events import Event
 from ..session import Session
 from ..store import Appended, Key
-from .engine import Runs, now_ms
+from .engine import Runs
+from .work import now_ms
 
 _encoder: Final = msgspec.json.Encoder(order="deterministic")
 

@@ -199,7 +199,8 @@ class Run:
             (own.outcome if own else None) or m.SuccessOutcome(),
             usage or None,
         )
-        check_event(finished)
+        if own or usage:
+            check_event(finished)
         return finished
 
     def _failed(self, error: AgentwsError) -> Event:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
+from collections.abc import Callable
 from typing import Final
 
 from ..errors import AgentwsError, Fenced, Internal, TooLarge, Unavailable
@@ -26,7 +27,10 @@ PATIENCE: Final = 30.0
 
 
 class RunWriter:
-    """Appends one run's events in order, under its lease's fence."""
+    """Appends one run's events in order, under its lease's fence.
+
+    ``pace`` says for how many seconds after an append the next events gather.
+    """
 
     __slots__ = (
         "_batch",
@@ -34,10 +38,10 @@ class RunWriter:
         "_error",
         "_fence",
         "_flushed_at",
-        "_gather",
         "_in_flight",
         "_left",
         "_loop",
+        "_pace",
         "_pieces",
         "_run",
         "_scheduled",
@@ -56,14 +60,14 @@ class RunWriter:
         run: str,
         fence: str,
         tasks: Tasks,
-        gather: float,
+        pace: Callable[[], float],
         max_size: int,
     ) -> None:
         self._session = session
         self._run = run
         self._fence = fence
         self._tasks = tasks
-        self._gather = gather
+        self._pace = pace
         self._left = max_size
         self.pressing = False
         """Whether the agent has to see :meth:`room` before it says more."""
@@ -118,7 +122,7 @@ class RunWriter:
     def _schedule(self) -> None:
         """Arranges the next flush; ``_scheduled`` holds until the append it begins is over."""
         self._scheduled = True
-        due = self._flushed_at + self._gather
+        due = self._flushed_at + self._pace()
         if self._loop.time() >= due:
             self._loop.call_soon(self._flush)
         else:

@@ -8,8 +8,8 @@ from ..agents.commands import parse_command
 from ..protocol import frames as f
 from ..protocol.position import parse_position
 from ..protocol.simple import SimpleWire, parse_simple
-from ..runs.engine import new_id
 from ..runs.inbox import check_content
+from ..runs.work import new_id
 from .connection import Connection
 
 if TYPE_CHECKING:

@@ -21,7 +21,7 @@ from ..protocol import frames as f
 from ..protocol.codec import Record
 from ..protocol.native import NativeWire
 from ..protocol.position import Position
-from ..runs.engine import new_id
+from ..runs.work import new_id
 from ..session import Bell, Session
 from ..store import PAGE
 from .connection import MAX_CONTROLS, bye
@@ -74,7 +74,8 @@ class EventRoutes:
         if gateway.draining:
             raise Draining(retry_after=1.0)
         # A browser that comes back asks the old address, and says in the header where it stands.
-        after = call.request.headers.get("last-event-id") or call.request.query_params.get("after")
+        query, headers = call.request.query_params, call.request.headers
+        after = headers.get("last-event-id") or query.get("after") or None
         session = await open_session(gateway, call)
         messages = gateway.limits.snapshot_messages
         if _polls(call):

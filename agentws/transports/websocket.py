@@ -17,7 +17,7 @@ from ..protocol.frames import BEARER, NATIVE, error_frame
 from ..protocol.native import NativeWire
 from ..protocol.position import parse_position
 from ..protocol.simple import SimpleWire
-from ..runs.engine import new_id
+from ..runs.work import new_id
 from ..sessions import check_session_id
 from .connection import Connection, bye
 from .guard import Guard
