@@ -8,6 +8,9 @@ binds a free port, says which on its standard output, and serves until it is ter
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import ctypes
+import gc
 import socket
 import sys
 import tempfile
@@ -92,7 +95,11 @@ def gateway_app(options: dict[str, Any], directory: str) -> Any:
         return PlainTextResponse("")
 
     # The same route on both servers, so that only what it does is compared.
-    app = Starlette(routes=[Route("/broadcast", broadcast, methods=["POST"])])
+    routes = [
+        Route("/broadcast", broadcast, methods=["POST"]),
+        Route("/settle", settle, methods=["POST"]),
+    ]
+    app = Starlette(routes=routes)
     gateway = mount_agent_gateway(
         app,
         Worker,
@@ -100,6 +107,14 @@ def gateway_app(options: dict[str, Any], directory: str) -> Any:
         store=_store(options.get("store", "memory"), directory),
     )
     return app
+
+
+async def settle(request: Request) -> Response:
+    """Hands freed memory back to the system, so that only what is still held is measured."""
+    gc.collect()
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL(None).malloc_trim(0)
+    return PlainTextResponse("")
 
 
 def _store(kind: str, directory: str) -> Any:

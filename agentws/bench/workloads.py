@@ -52,7 +52,7 @@ QUICK = Scale(
     broadcasts=10,
     returning=200,
     messages=1_000,
-    sessions=300,
+    sessions=1_000,
 )
 
 
@@ -207,13 +207,19 @@ async def forgotten(server: ServerProcess, scale: Scale) -> float:
             clients = await connect(server.variant, server.port, min(100, count - start))
             await _turns(clients, len(clients))
             await _drop(clients)
-        await asyncio.sleep(IDLE_SECONDS * 3 + SETTLE)
+        # Compacted, then idle once more, then swept.
+        await asyncio.sleep(IDLE_SECONDS * 4 + SETTLE)
+
+    async def held() -> int:
+        await server.request("POST", "/settle")
+        return measure.unique_bytes(server.pid)
 
     # The first round fills caches and pools of a bounded size.
     await use(scale.sessions)
-    before = measure.unique_bytes(server.pid)
-    await use(scale.sessions)
-    return (measure.unique_bytes(server.pid) - before) / scale.sessions
+    before = await held()
+    for _ in range(2):
+        await use(scale.sessions)
+    return (await held() - before) / (2 * scale.sessions)
 
 
 async def _drop(clients: list[Client]) -> None:
@@ -244,9 +250,12 @@ WORKLOADS = (
         "a session that nobody is connected to",
         "bytes",
         forgotten,
-        256.0,
-        256.0,
+        512.0,
+        512.0,
         False,
-        options={"limits": {"session_idle": IDLE_SECONDS}, "store": "sqlite"},
+        options={
+            "limits": {"session_idle": IDLE_SECONDS, "replay_window": IDLE_SECONDS},
+            "store": "sqlite",
+        },
     ),
 )
