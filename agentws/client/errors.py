@@ -115,6 +115,9 @@ def refusal(said: Refusal) -> AgentwsError:
 
 def closed_with(code: int, reason: str) -> AgentwsError:
     """The exception for a close that ended the trying."""
+    if reason in _BY_CODE:
+        # The error's own name says no more than its class does.
+        return _BY_CODE[reason]()
     if code == 1008:
         return errors.Forbidden(reason or None)
     kind = _BY_CLOSE_CODE.get(code)

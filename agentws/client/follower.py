@@ -128,9 +128,9 @@ class Follower:
                     if not self.outbox.refused(frame):
                         self._tell(frame)
                 case Notice():
+                    self._tell(frame)
                     self.outbox.answered(frame.reply, frame)
                     self.turns.noticed(frame)
-                    self._tell(frame)
                 case _:
                     pass
         if self.log.caught_up:
@@ -152,8 +152,9 @@ class Follower:
             return
         if isinstance(entry.event, e.MessageAccepted):
             self._seen_in_log(entry.event.message.id, entry.position)
-        self.turns.apply(entry)
+        # Watchers first: who waits for a turn may count on what a watcher has done with its end.
         self._tell(entry)
+        self.turns.apply(entry)
 
     def _seen_in_log(self, message: str, position: str) -> None:
         """What is in the log was accepted, though the reply that says so may never come.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import socket
 import ssl
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -58,7 +60,7 @@ async def open_websocket(
     """Opens ``url``. Raises TransportClosed, or BadRequest for what is not an address."""
     # Keepalive and the deadline for opening are the chat's, which can tell a slow server from a
     # dead one; compression costs both sides more than it saves on small frames.
-    with _opening():
+    with _opening(url):
         connection = await open_connection(
             address(url, opening),
             subprotocols=[Subprotocol(one) for one in opening.subprotocols],
@@ -105,7 +107,7 @@ def _closing() -> Iterator[None]:
 
 
 @contextmanager
-def _opening() -> Iterator[None]:
+def _opening(url: str) -> Iterator[None]:
     """Tells what may pass (a server that restarts) from what will not (a wrong address)."""
     try:
         yield
@@ -120,7 +122,7 @@ def _opening() -> Iterator[None]:
     except ssl.SSLCertVerificationError as error:
         raise TransportClosed(1015, str(error), retryable=False) from error
     except OSError as error:
-        raise TransportClosed(1006, str(error) or "The server can't be reached.") from error
+        raise TransportClosed(1006, f"{url} can't be reached: {_plain(error)}.") from error
 
 
 def _refused(error: InvalidStatus) -> TransportClosed:
@@ -134,3 +136,10 @@ def _refused(error: InvalidStatus) -> TransportClosed:
         retryable=status in (408, 425, 429) or status >= 500,
         retry_after=float(header) if header.isdecimal() else None,
     )
+
+
+def _plain(error: OSError) -> str:
+    """What the operating system says, without the numbers and addresses that asyncio adds."""
+    if isinstance(error, socket.gaierror) or not error.errno:
+        return error.strerror or str(error) or type(error).__name__
+    return os.strerror(error.errno)

@@ -1,0 +1,246 @@
+"""``chat``: an agent in a terminal, or in a pipe."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import sys
+from argparse import Namespace
+from asyncio import FIRST_COMPLETED
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import contextmanager
+from typing import Final
+from urllib.parse import urlsplit, urlunsplit
+
+import msgspec
+
+from ..client import (
+    Chat,
+    ConnectionChange,
+    LogEvent,
+    LogReset,
+    Opening,
+    RunCancelled,
+    RunFailed,
+    Turn,
+    Update,
+    connect,
+)
+from ..client.websocket import address
+from ..errors import AgentwsError
+from ..protocol.frames import Error, Notice, encode_frame, error_frame
+from .lines import read_all, read_lines, write
+from .problem import FAILED, INTERRUPTED, USAGE, Problem
+from .screen import Screen
+
+CONNECT_TIMEOUT: Final = 3.0
+ENDPOINT: Final = "ws/chat"
+
+
+def endpoint(url: str) -> str:
+    """``url`` as a WebSocket address: a bare host or the address of the page will do.
+
+    Raises BadRequest.
+    """
+    if "://" not in url:
+        url = f"ws://{url}"
+    parts = urlsplit(url)
+    path = parts.path or "/"
+    if path.endswith("/"):
+        path += ENDPOINT
+    return address(urlunsplit(parts._replace(path=path)), Opening())
+
+
+def chat(options: Namespace) -> int:
+    """Chats until the input ends. Raises AgentwsError and Problem; returns the exit code."""
+    conversation = connect(
+        endpoint(options.url),
+        session=options.session,
+        agent=options.agent,
+        token=options.token,
+        connect_timeout=CONNECT_TIMEOUT,
+    )
+    descriptor = sys.stdin.fileno()
+    if options.json:
+        return asyncio.run(as_json(conversation, read_lines(descriptor)))
+    if sys.stdin.isatty():
+        return asyncio.run(Terminal(conversation, read_lines(descriptor)).run())
+    text = read_all(descriptor).strip()
+    if not text:
+        raise Problem("there is nothing on standard input to send", status=USAGE)
+    return asyncio.run(Terminal(conversation, _just(text), interactive=False).run())
+
+
+async def _just(text: str) -> AsyncIterator[str]:
+    yield text
+
+
+class Terminal:
+    """One message after another, each when the one before is answered."""
+
+    def __init__(self, chat: Chat, lines: AsyncIterator[str], *, interactive: bool = True) -> None:
+        self._chat = chat
+        self._lines = lines
+        self._interactive = interactive
+        self._screen = Screen(interactive=interactive)
+        self._turn: Turn | None = None
+        self._talking: asyncio.Task[int] | None = None
+        self._stopping: asyncio.Task[None] | None = None
+        self._interrupted_before = False
+        self._left = False
+
+    async def run(self) -> int:
+        updates = self._chat.watch()
+        async with self._chat:
+            if self._interactive:
+                self._greet()
+            # First what there is to see, then the prompt under it.
+            showing = asyncio.create_task(self._show(updates))
+            self._talking = asyncio.create_task(self._talk())
+            with _on_interrupt(self._interrupt):
+                try:
+                    await asyncio.wait({self._talking, showing}, return_when=FIRST_COMPLETED)
+                finally:
+                    status = await self._wind_up(self._talking, showing)
+        if self._interactive:
+            self._screen.note(f"go on later with --session {self._chat.session}")
+        return status
+
+    async def _wind_up(self, talking: asyncio.Task[int], showing: asyncio.Task[None]) -> int:
+        """Ends what still runs; raises what ended the chat."""
+        tasks = {talking, showing} | ({self._stopping} if self._stopping else set())
+        for task in tasks:
+            task.cancel()
+        await asyncio.wait(tasks)
+        if not showing.cancelled():
+            showing.result()
+        return INTERRUPTED if self._left or talking.cancelled() else talking.result()
+
+    def _greet(self) -> None:
+        welcome = self._chat.welcome
+        agent = welcome.agent if welcome else "the agent"
+        self._screen.note(f"connected to {agent}; Ctrl-C stops the answer, Ctrl-D quits")
+
+    async def _show(self, updates: AsyncIterator[Update]) -> None:
+        async for update in updates:
+            # In a pipe only the answer counts, not what else goes on in the session.
+            theirs = isinstance(update, LogEvent) and not self._is_mine(update)
+            if self._interactive or not theirs:
+                self._screen.show(update)
+
+    def _is_mine(self, entry: LogEvent) -> bool:
+        return self._turn is not None and entry.run is not None and entry.run == self._turn.run
+
+    async def _talk(self) -> int:
+        status = 0
+        self._screen.prompt()
+        async for line in self._lines:
+            self._screen.typed()
+            if line.strip():
+                status = await self._say(line)
+            self._screen.prompt()
+        return 0 if self._interactive else status
+
+    async def _say(self, text: str) -> int:
+        self._interrupted_before = False
+        try:
+            turn = self._turn = self._chat.send(text)
+            self._screen.mine.add(turn.id)
+            await turn.text()
+        except (RunFailed, RunCancelled):
+            return FAILED  # the screen has shown it
+        except AgentwsError as error:
+            if self._chat.connection == "closed":
+                raise
+            self._screen.note(f"error: {error}")
+            return FAILED
+        return 0
+
+    def _interrupt(self) -> None:
+        """Ctrl-C: stops the answer; where there is none, or a second time, leaves."""
+        again, self._interrupted_before = self._interrupted_before, True
+        if again and self._talking is not None:
+            self._left = True
+            self._talking.cancel()
+        elif self._turn is not None and not self._turn.over:
+            self._stopping = asyncio.create_task(self._stop(self._turn))
+        else:
+            self._screen.note("Ctrl-C again or Ctrl-D quits")
+
+    async def _stop(self, turn: Turn) -> None:
+        try:
+            await turn.cancel()
+        except AgentwsError as error:
+            self._screen.note(f"error: {error}")
+
+
+@contextmanager
+def _on_interrupt(act: Callable[[], None]) -> Iterator[None]:
+    """SIGINT does ``act``; where loops take no signal handlers, it ends the program as usual."""
+    loop = asyncio.get_running_loop()
+    try:
+        loop.add_signal_handler(signal.SIGINT, act)
+    except (NotImplementedError, RuntimeError):
+        yield
+        return
+    try:
+        yield
+    finally:
+        loop.remove_signal_handler(signal.SIGINT)
+
+
+# For programs
+
+
+async def as_json(chat: Chat, lines: AsyncIterator[str]) -> int:
+    """Every update is one JSON line on standard output, every line of input one message."""
+    updates = chat.watch()
+    async with chat:
+        _put({"type": "session", "session": chat.session})
+        showing = asyncio.create_task(_print(updates))
+        talking = asyncio.create_task(_send_each(chat, lines))
+        try:
+            await asyncio.wait({showing, talking}, return_when=FIRST_COMPLETED)
+        finally:
+            showing.cancel()
+            talking.cancel()
+            await asyncio.wait({showing, talking})
+        if not showing.cancelled():
+            showing.result()
+        return talking.result()
+
+
+async def _send_each(chat: Chat, lines: AsyncIterator[str]) -> int:
+    status = 0
+    async for line in lines:
+        if not line.strip():
+            continue
+        try:
+            turn = chat.send(line)
+            await turn.text()
+        except (RunFailed, RunCancelled):
+            status = FAILED
+        except AgentwsError as error:
+            if chat.connection == "closed":
+                raise
+            write(encode_frame(error_frame(error, reply=turn.id)).decode() + "\n")
+            status = FAILED
+    return status
+
+
+async def _print(updates: AsyncIterator[Update]) -> None:
+    async for update in updates:
+        match update:
+            case LogEvent(position, run, event):
+                framed = {"id": position, "run": run, "event": event}
+                _put({name: value for name, value in framed.items() if value is not None})
+            case ConnectionChange(state, delay, why):
+                _put({"type": "connection", "state": state, "delay": delay, "why": why})
+            case LogReset(reason):
+                _put({"type": "reset", "reason": reason})
+            case Notice() | Error():
+                write(encode_frame(update).decode() + "\n")
+
+
+def _put(line: object) -> None:
+    write(msgspec.json.encode(line).decode() + "\n")

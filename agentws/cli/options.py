@@ -1,0 +1,157 @@
+"""The options of the commands, each of which an environment variable can set as well.
+
+This is the one place where agentws reads the environment, and a name that is not known here is
+refused: a misspelled ``AGENTWS_ADMIN_KEY`` must not start a server without one.
+"""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, Final, NamedTuple
+
+from .problem import USAGE, Problem
+
+PREFIX: Final = "AGENTWS_"
+RELOAD: Final = "AGENTWS_RELOAD_SETTINGS"
+"""How a reloading server hands its settings to the process that serves."""
+# Set by the project's own commands for its tests.
+DEVELOPMENT: Final = frozenset({"AGENTWS_CHROMIUM", "AGENTWS_NODE", "AGENTWS_PYTHON"})
+
+
+class Option(NamedTuple):
+    """``--flag``, which ``AGENTWS_NAME`` sets too. ``read`` makes a value of its text."""
+
+    flag: str
+    name: str
+    help: str
+    metavar: str | None = None
+    default: str | None = None
+    read: Callable[[str], Any] = str
+    many: bool = False
+    """May be given several times; the variable then parts its values by commas."""
+
+    @property
+    def variable(self) -> str:
+        return PREFIX + self.name
+
+    @property
+    def dest(self) -> str:
+        return self.name.lower()
+
+
+def port(text: str) -> int:
+    if not text.isdecimal() or not 0 <= int(text) <= 65535:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a port; expected 0 to 65535")
+    return int(text)
+
+
+def path_prefix(text: str) -> str:
+    if text and (not text.startswith("/") or text.endswith("/")):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a prefix; expected /path")
+    return text
+
+
+def store(text: str) -> str:
+    kind, _, path = text.partition(":")
+    if text != "memory" and not (kind == "sqlite" and path):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a store; expected memory or sqlite:PATH")
+    return text
+
+
+def origin(text: str) -> str:
+    scheme, _, host = text.partition("://")
+    if text != "*" and not (scheme in ("http", "https") and host and not set(host) & set("/ ")):
+        raise argparse.ArgumentTypeError(f"{text!r} is not an origin; expected https://host or *")
+    return text
+
+
+def api_key(text: str) -> tuple[str, str]:
+    key, _, identity = text.rpartition("=")
+    if not key or not identity:
+        # The text itself is a secret and is not repeated.
+        raise argparse.ArgumentTypeError("that is not KEY=IDENTITY")
+    return key, identity
+
+
+SERVING: Final = (
+    Option("--host", "HOST", "where to listen", "HOST", "127.0.0.1"),
+    Option("--port", "PORT", "0 takes a free one", "PORT", "8000", port),
+    Option("--prefix", "PREFIX", "path before every route", "/PATH", "", path_prefix),
+    Option(
+        "--store",
+        "STORE",
+        "where sessions are kept: memory or sqlite:PATH",
+        "STORE",
+        "memory",
+        store,
+    ),
+    Option("--admin-key", "ADMIN_KEY", "opens the admin routes, such as /broadcast", "KEY"),
+    Option(
+        "--api-key",
+        "API_KEY",
+        "who presents KEY is IDENTITY; without any, everyone is anonymous",
+        "KEY=IDENTITY",
+        read=api_key,
+        many=True,
+    ),
+    Option(
+        "--allowed-origin",
+        "ALLOWED_ORIGIN",
+        "a browser origin to admit besides the server's own",
+        "ORIGIN",
+        read=origin,
+        many=True,
+    ),
+    Option("--agent-name", "AGENT_NAME", "what clients call the agent", "NAME"),
+)
+CHATTING: Final = (
+    Option("--session", "SESSION", "the session to go on with", "ID"),
+    Option("--agent", "AGENT", "which agent a new session talks to", "NAME"),
+    Option("--token", "TOKEN", "a bearer token", "TOKEN"),
+)
+KNOWN: Final = frozenset(
+    {option.variable for option in (*SERVING, *CHATTING)} | {RELOAD} | DEVELOPMENT
+)
+
+
+def check_environment(environment: Iterable[str]) -> None:
+    """Raises Problem for a variable that looks like ours and is not."""
+    for name in sorted(environment):
+        if name.startswith(PREFIX) and name not in KNOWN:
+            near = difflib.get_close_matches(name, sorted(KNOWN - {RELOAD} - DEVELOPMENT), n=1)
+            hint = f" Did you mean {near[0]}?" if near else ""
+            raise Problem(f"there is no environment variable {name}.{hint}", status=USAGE)
+
+
+def add_options(
+    parser: argparse.ArgumentParser, options: Iterable[Option], environment: Mapping[str, str]
+) -> None:
+    """Puts ``options`` on ``parser``; what the environment says is their default."""
+    for option in options:
+        given = environment.get(option.variable)
+        parser.add_argument(
+            option.flag,
+            dest=option.dest,
+            metavar=option.metavar,
+            type=option.read,
+            action="append" if option.many else "store",
+            default=_many(parser, option, given) if option.many else given or option.default,
+            help=f"{option.help} ({_described(option)})",
+        )
+
+
+def _described(option: Option) -> str:
+    default = f"default {option.default}, " if option.default else ""
+    return f"{default}or {option.variable}"
+
+
+def _many(parser: argparse.ArgumentParser, option: Option, given: str | None) -> list[Any] | None:
+    """argparse reads a default that is text, but not the parts of a list."""
+    if not given:
+        return None
+    try:
+        return [option.read(part.strip()) for part in given.split(",") if part.strip()]
+    except argparse.ArgumentTypeError as error:
+        parser.error(f"{option.variable}: {error}")

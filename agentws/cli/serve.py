@@ -1,0 +1,249 @@
+"""``run`` and ``demo``: from settings to a server."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import errno
+import ipaddress
+import os
+import socket
+import sys
+from argparse import Namespace
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+import msgspec
+import uvicorn
+from starlette.applications import Starlette
+
+from ..auth import BearerKeys
+from ..backends.memory import MemoryStore
+from ..backends.sqlite import SQLiteStore
+from ..errors import Unavailable
+from ..mount import mount_agent_gateway
+from ..server import server_config
+from ..store import Store
+from .options import RELOAD
+from .problem import USAGE, Problem
+from .target import is_asgi_app, load_target
+
+BACKLOG: Final = 2048
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Settings:
+    """What to serve and how. ``target`` is ``module:Agent``; ``None`` is the demo agent."""
+
+    target: str | None
+    host: str
+    port: int
+    prefix: str
+    store: str
+    admin_key: str | None
+    api_key: list[tuple[str, str]]
+    allowed_origin: list[str]
+    agent_name: str | None
+
+    def __repr__(self) -> str:
+        return f"Settings({self.target}, {self.host}:{self.port}, {self.store})"
+
+    @classmethod
+    def of(cls, options: Namespace) -> Settings:
+        names = [field.name for field in dataclasses.fields(cls)]
+        given: dict[str, Any] = {name: getattr(options, name) for name in names}
+        given["api_key"] = given["api_key"] or []
+        given["allowed_origin"] = given["allowed_origin"] or []
+        return cls(**given)
+
+    @property
+    def is_open(self) -> bool:
+        """Whether strangers can reach it and nobody asks who they are."""
+        return not self.api_key and not _is_loopback(self.host)
+
+
+class Served(NamedTuple):
+    """An app, and what to tell whoever starts it."""
+
+    app: Any
+    notes: list[str]
+
+
+def serve(settings: Settings, environment: Mapping[str, str], *, reload: bool = False) -> int:
+    """Serves until a signal ends it. Raises Problem when it can't begin."""
+    served = make(settings, environment)
+    check_store(settings.store)
+    listener = listen(settings.host, settings.port)
+    with listener:
+        say_hello(settings, served.notes, listener.getsockname()[1])
+        if reload:
+            serve_reloading(settings, listener)
+            return 0
+        server = uvicorn.Server(config_of(served.app, settings))
+        try:
+            server.run(sockets=[listener])
+        except KeyboardInterrupt:
+            # Ctrl-C is how a server is stopped; uvicorn raises it again when it is done.
+            pass
+        return 0 if server.started else 3
+
+
+def serve_reloading(settings: Settings, listener: socket.socket) -> None:
+    """Serves in a child process that is replaced whenever a file changes."""
+    from uvicorn.supervisors import ChangeReload
+
+    os.environ[RELOAD] = msgspec.json.encode(settings).decode()
+    config = config_of("agentws.cli.serve:create", settings, factory=True, reload=True)
+    ChangeReload(config, target=uvicorn.Server(config).run, sockets=[listener]).run()
+
+
+def create() -> Any:
+    """The app, in the child process of a reloading server."""
+    settings = msgspec.json.decode(os.environ[RELOAD], type=Settings)
+    try:
+        return make(settings, os.environ).app
+    except Problem as problem:
+        print(f"agentws: {problem}", file=sys.stderr)
+        # Without the traceback; the supervisor waits for the next change.
+        raise SystemExit(problem.status) from None
+
+
+def config_of(app: Any, settings: Settings, **options: Any) -> uvicorn.Config:
+    # Paths and queries hold session ids, and who knows an anonymous one owns it: no access log.
+    return server_config(
+        app, settings.host, settings.port, access_log=False, log_level="warning", **options
+    )
+
+
+def make(settings: Settings, environment: Mapping[str, str]) -> Served:
+    """The app of ``settings``. Raises Problem."""
+    if settings.target is None:
+        from ..demo import demo_agent, llm_from
+
+        llm, note = llm_from(environment)
+        return Served(_mounted(demo_agent(llm), settings), [note, *_store_notes(settings.store)])
+    target = load_target(settings.target)
+    if is_asgi_app(target):
+        _refuse_gateway_options(settings)
+        return Served(target, [])
+    return Served(_mounted(target, settings), _store_notes(settings.store))
+
+
+def _mounted(factory: Any, settings: Settings) -> Starlette:
+    app = Starlette()
+    if settings.agent_name is not None:
+        factory = {settings.agent_name: factory}
+    try:
+        mount_agent_gateway(
+            app,
+            factory,
+            prefix=settings.prefix,
+            store=store_of(settings.store),
+            authenticate=BearerKeys(dict(settings.api_key)) if settings.api_key else None,
+            admin_key=settings.admin_key,
+            allowed_origins=settings.allowed_origin or None,
+        )
+    except (TypeError, ValueError) as error:
+        raise Problem(f"{settings.target}: {error}", status=USAGE) from error
+    return app
+
+
+def _refuse_gateway_options(settings: Settings) -> None:
+    """An app has mounted its own gateway: options that would be ignored are mistakes."""
+    given = {
+        "--store": settings.store != "memory",
+        "--prefix": bool(settings.prefix),
+        "--admin-key": settings.admin_key is not None,
+        "--api-key": bool(settings.api_key),
+        "--allowed-origin": bool(settings.allowed_origin),
+        "--agent-name": settings.agent_name is not None,
+    }
+    wrong = [flag for flag, is_given in given.items() if is_given]
+    if wrong:
+        raise Problem(
+            f"{settings.target} is an app with a gateway of its own: {', '.join(wrong)} would have "
+            "no effect; say it in mount_agent_gateway(...)",
+            status=USAGE,
+        )
+
+
+# Stores
+
+
+def store_of(text: str) -> Store:
+    return MemoryStore() if text == "memory" else SQLiteStore(text.removeprefix("sqlite:"))
+
+
+def check_store(text: str) -> None:
+    """Opens and closes the store: one that can't be had is one line before anything else."""
+    if text == "memory":
+        return
+    parent = Path(text.removeprefix("sqlite:")).absolute().parent
+    if not parent.is_dir():
+        raise Problem(f"there is no directory {parent} for the store")
+
+    async def try_out() -> None:
+        store = store_of(text)
+        await store.open()
+        await store.close()
+
+    try:
+        asyncio.run(try_out())
+    except Unavailable as error:
+        raise Problem(f"the store {text} can't be opened: {error}") from error
+
+
+def _store_notes(text: str) -> list[str]:
+    if text == "memory":
+        return [
+            "Sessions are kept in memory and end with this process; --store sqlite:PATH keeps them."
+        ]
+    return [f"Sessions are kept in {text.removeprefix('sqlite:')}."]
+
+
+# Listening
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """A listening socket; raises Problem. Bound here, so that its failure is one line."""
+    try:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    except socket.gaierror as error:
+        raise Problem(f"{host} is no address of this machine: {error.strerror}") from error
+    family, _, _, _, address = found[0]
+    try:
+        listener = socket.create_server(address, family=family, backlog=BACKLOG)
+    except OSError as error:
+        why = os.strerror(error.errno) if error.errno else str(error)
+        hint = f"; try --port {port + 1}" if error.errno == errno.EADDRINUSE else ""
+        raise Problem(f"can't listen on {host}:{port}: {why}{hint}") from error
+    listener.set_inheritable(True)
+    return listener
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def say_hello(settings: Settings, notes: list[str], port: int) -> None:
+    """What is served where, on standard error: standard output is for data."""
+    host = {"0.0.0.0": "localhost", "::": "localhost"}.get(settings.host, settings.host)
+    shown = f"[{host}]" if ":" in host else host
+    url = f"http://{shown}:{port}{settings.prefix}/"
+    lines = [
+        f"agentws serves {settings.target or 'the demo agent'}",
+        f"  page       {url}",
+        f"  websocket  ws{url.removeprefix('http')}ws/chat",
+        "  stop       Ctrl-C",
+        *notes,
+    ]
+    if settings.is_open:
+        lines.append(
+            f"WARNING: {settings.host} is reachable from other machines, and anyone there can use "
+            "this agent. --api-key KEY=IDENTITY asks who they are."
+        )
+    print("\n".join(lines), file=sys.stderr, flush=True)

@@ -1,0 +1,162 @@
+"""``agentws run`` and ``demo`` as processes."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import urllib.error
+import urllib.request
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from agentws.client import ConnectionChange, RunFailed, connect
+from agentws.errors import Unauthenticated
+from agentws.protocol import events as e
+
+from .conftest import Server, wait_for
+
+Serve = Callable[..., Server]
+
+
+def chat_url(server: Server) -> str:
+    return f"{server.url}ws/chat"
+
+
+async def test_an_agent_is_served_and_the_banner_says_where(serve: Serve) -> None:
+    server = serve("run", "agents:Echo")
+    assert server.url in server.output and chat_url(server).replace("http", "ws") in server.output
+    assert "WARNING" not in server.output
+    async with connect(chat_url(server)) as chat:
+        assert await chat.ask("hello there") == "hello there "
+    assert server.stop() == 0
+    assert "Traceback" not in server.output
+
+
+async def test_every_option_and_its_variable(serve: Serve) -> None:
+    by_flag = [
+        "--prefix", "/api", "--admin-key", "admin", "--api-key", "k1=ann", "--api-key", "k=2=bob",
+        "--agent-name", "helper", "--allowed-origin", "https://example.com", "--host", "0.0.0.0",
+    ]  # fmt: skip
+    by_variable = {
+        "AGENTWS_PREFIX": "/api",
+        "AGENTWS_ADMIN_KEY": "admin",
+        "AGENTWS_API_KEY": "k1=ann, k=2=bob",
+        "AGENTWS_AGENT_NAME": "helper",
+        "AGENTWS_ALLOWED_ORIGIN": "https://example.com",
+        "AGENTWS_HOST": "0.0.0.0",
+    }
+    for server in (Prefixed(serve, *by_flag), Prefixed(serve, **by_variable)):
+        async with connect(server.chat, token="k=2") as chat:
+            assert chat.welcome is not None
+            assert (chat.welcome.identity, chat.welcome.agent) == ("bob", "helper")
+            assert await asyncio.to_thread(server.broadcast, "admin") == 1
+        with pytest.raises(Unauthenticated):
+            async with connect(server.chat):
+                raise AssertionError("came in")
+        with pytest.raises(urllib.error.HTTPError):
+            server.broadcast("wrong")
+        assert "WARNING" not in server.output
+
+
+class Prefixed:
+    """A server under ``/api``, whose health is there as well."""
+
+    def __init__(self, serve: Serve, *arguments: str, **env: str) -> None:
+        class Under(Server):
+            url = property(lambda self: f"http://127.0.0.1:{self.port}/api/")
+
+        self._server = serve("run", "agents:Echo", *arguments, kind=Under, **env)
+        self.chat = f"{self._server.url}ws/chat"
+
+    @property
+    def output(self) -> str:
+        return self._server.output
+
+    def broadcast(self, key: str) -> int:
+        request = urllib.request.Request(
+            f"{self._server.url}broadcast",
+            data=json.dumps({"content": "hello"}).encode(),
+            headers={"Content-Type": "application/json", "X-API-Key": key},
+        )
+        with urllib.request.urlopen(request, timeout=10) as response:
+            answer: dict[str, Any] = json.load(response)
+            return int(next(value for value in answer.values() if isinstance(value, int)))
+
+
+def test_an_open_host_without_keys_is_warned_of(serve: Serve) -> None:
+    server = serve("run", "agents:Echo", "--host", "0.0.0.0")
+    assert "WARNING" in server.output and "--api-key" in server.output
+
+
+async def test_an_app_is_served_as_it_is(serve: Serve, folder: Path) -> None:
+    (folder / "main.py").write_text(
+        "from agents import Echo\n"
+        "from starlette.applications import Starlette\n"
+        "from agentws import mount_agent_gateway\n"
+        "app = Starlette()\n"
+        "gateway = mount_agent_gateway(app, Echo)\n"
+    )
+    for name in ("app", "gateway"):
+        server = serve("run", f"main:{name}")
+        async with connect(chat_url(server)) as chat:
+            assert await chat.ask("hi") == "hi "
+
+
+async def test_the_demo_needs_nothing(serve: Serve) -> None:
+    server = serve("demo")
+    assert "offline" in server.output
+    async with connect(chat_url(server)) as chat:
+        assert "demo agent" in await chat.ask("demo")
+        with pytest.raises(RunFailed):
+            await chat.ask("error")
+
+
+async def test_a_file_that_changes_is_served_anew(serve: Serve, folder: Path) -> None:
+    server = serve("run", "agents:Echo", "--reload")
+    async with connect(chat_url(server)) as chat:
+        assert await chat.ask("hi") == "hi "
+    agents = folder / "agents.py"
+    agents.write_text(agents.read_text().replace('yield word + " "', "yield word.upper()"))
+    async with asyncio.timeout(30):
+        while await answer(server) != "HI":  # noqa: ASYNC110 - another process changes it
+            await asyncio.sleep(0.1)
+    assert server.stop() == 0
+
+
+async def answer(server: Server) -> str:
+    async with connect(chat_url(server), connect_timeout=20) as chat:
+        return await chat.ask("hi")
+
+
+async def test_a_server_that_is_killed_in_the_middle_of_an_answer(serve: Serve) -> None:
+    """The chat ends in a true state by itself: the answer is marked as interrupted, and what was
+    shown is what the store has."""
+    server = serve("run", "agents:Echo", "--store", "sqlite:sessions.db")
+    chat = connect(chat_url(server))
+    watched = chat.watch()
+    async with chat:
+        assert await chat.ask("before") == "before "
+        turn = chat.send("slow")
+        shown = 0
+        async for event in turn:
+            shown += isinstance(event, e.TextMessageContent)
+            if shown == 20:
+                break
+        server.kill()
+        wait_for(lambda: server.process.poll() is not None, lambda: server.output)
+        later = chat.send("after")
+        await asyncio.to_thread(server.start)
+        with pytest.raises(RunFailed) as interrupted:
+            await turn.text()
+        assert interrupted.value.server_code == "interrupted"
+        assert interrupted.value.text.startswith("".join(f"{number} " for number in range(20)))
+        assert await later.text() == "after "
+        said = chat.messages
+        session = chat.session
+    states = [update.state async for update in watched if isinstance(update, ConnectionChange)]
+    assert "reconnecting" in states
+    async with connect(chat_url(server), session=session) as again:
+        assert again.messages == said

@@ -1,0 +1,111 @@
+"""What a user can get wrong is one line on standard error and an exit code, never a traceback."""
+
+from __future__ import annotations
+
+import socket
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from agentws.cli import main
+from agentws.cli.options import KNOWN, SERVING, check_environment
+from agentws.cli.problem import Problem
+from agentws.cli.target import is_asgi_app
+
+Command = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "said"),
+    [
+        ([], 2, "command"),
+        (["rnu"], 2, "invalid choice"),
+        (["run", "nowhere:Agent"], 2, "there is no module nowhere"),
+        (["run", "agents.py:Echo"], 2, "expected agents:Echo"),
+        (["run", "./agents.py"], 2, "expected agents:Agent"),
+        (["run", "agents"], 2, "expected agents:Echo"),
+        (["run", "agents:Ehco"], 2, "did you mean Echo?"),
+        (["run", "not a module"], 2, "module:Agent"),
+        (["run", "broken:Agent"], 1, "broken.py, line 2"),
+        (["run", "unparsable:Agent"], 1, "unparsable.py, line 1"),
+        (["run", "lacking:Agent"], 1, "No module named 'not_installed'"),
+        (["run", "agents:AGENTS"], 2, "agents has no AGENTS"),
+        (["run", "values:NUMBER"], 2, "expected an Agent subclass"),
+        (["run", "values:app", "--store", "sqlite:x.db"], 2, "--store would have no effect"),
+        (["demo", "--port", "x"], 2, "not a port"),
+        (["demo", "--port", "70000"], 2, "not a port"),
+        (["demo", "--prefix", "api/"], 2, "not a prefix"),
+        (["demo", "--store", "redis"], 2, "expected memory or sqlite:PATH"),
+        (["demo", "--store", "sqlite:nowhere/x.db"], 1, "there is no directory"),
+        (["demo", "--store", "sqlite:agents.py"], 1, "can't be opened"),
+        (["demo", "--api-key", "a-secret"], 2, "KEY=IDENTITY"),
+        (["demo", "--host", "no.such.host.invalid"], 1, "no address of this machine"),
+        (["demo", "--allowed-origin", "example.com"], 2, "expected https://host"),
+        (["chat", "ftp://host/"], 1, "not an address"),
+        (["chat", "127.0.0.1:1"], 1, "Connection refused"),
+    ],
+)
+def test_wrong_usage(
+    command: Command, folder: Path, arguments: list[str], status: int, said: str
+) -> None:
+    (folder / "broken.py").write_text("\nvalue = undefined\n")
+    (folder / "unparsable.py").write_text("class\n")
+    (folder / "lacking.py").write_text("import not_installed\n")
+    (folder / "values.py").write_text("NUMBER = 1\nasync def app(scope, receive, send): ...\n")
+    done = command(*arguments, input="hi")
+    assert done.returncode == status, done.stderr
+    assert said in done.stderr
+    assert "Traceback" not in done.stderr and "a-secret" not in done.stderr
+    assert done.stdout == ""
+
+
+def test_a_port_that_is_taken(command: Command) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+        done = command("demo", "--port", str(port))
+    assert done.returncode == 1
+    assert f"try --port {port + 1}" in done.stderr and "Traceback" not in done.stderr
+
+
+def test_a_misspelled_variable_is_refused(command: Command) -> None:
+    done = command("demo", AGENTWS_ADMIN_KYE="secret")
+    assert done.returncode == 2
+    assert "Did you mean AGENTWS_ADMIN_KEY?" in done.stderr and "secret" not in done.stderr
+    with pytest.raises(Problem):
+        check_environment(["AGENTWS_ENTIRELY_ELSE"])
+    check_environment([*KNOWN, "PATH", "AGENTWSX"])
+
+
+def test_a_variable_that_does_not_fit_is_refused(command: Command) -> None:
+    for name, value in {"PORT": "x", "STORE": "x", "API_KEY": "a=b,secret"}.items():
+        done = command("demo", **{f"AGENTWS_{name}": value})
+        assert done.returncode == 2 and "secret" not in done.stderr
+
+
+def test_help_names_every_option_and_variable(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as left:
+        main(["run", "--help"])
+    assert left.value.code == 0
+    shown = " ".join(capsys.readouterr().out.split())
+    for option in SERVING:
+        assert option.flag in shown and option.variable in shown
+
+
+def test_the_version(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["--version"])
+    assert capsys.readouterr().out.startswith("agentws ")
+
+
+def test_what_is_an_app_and_what_makes_agents() -> None:
+    async def app(scope: object, receive: object, send: object) -> None: ...
+
+    class App:
+        async def __call__(self, scope: object, receive: object, send: object) -> None: ...
+
+    async def agent(ctx: object) -> None: ...
+
+    assert is_asgi_app(app) and is_asgi_app(App())
+    assert not any(map(is_asgi_app, (agent, App, 1, {}, int)))
