@@ -122,7 +122,7 @@ class SessionRoutes:
         return answer(
             b.MessageList(
                 messages=page.messages,
-                queued=[one.message for one in page.queued],
+                queued=[one.message for one in session.outline.queue.values()],
                 position=str(page.position),
                 before=page.before or UNSET,
             )
@@ -131,7 +131,7 @@ class SessionRoutes:
     async def _view(self, session: Session) -> b.SessionView:
         # The store's: another node may have renamed it, or used it since.
         info = await self._gateway.store.info(session.id)
-        running = session.outline.run is not None
+        running = not session.outline.settled
         return view(info, position=str(session.head), running=running)
 
     # Changing
