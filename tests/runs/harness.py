@@ -17,7 +17,7 @@ from agentws.protocol.codec import Record
 from agentws.protocol.fold import Fold
 from agentws.store import Store
 from agentws.testing.connect import Client, Frame, connect, kind, running
-from agentws.testing.oracle import check_client, check_log, read_log
+from agentws.testing.oracle import TERMINAL, check_client, check_log, read_log
 
 LIMITS = Limits(
     gather=0.001,
@@ -56,7 +56,15 @@ class Talk:
         return [kind(msgspec.json.decode(record.data)) for record in await self.log()]
 
     async def terminal(self) -> Frame:
-        return await self.client.until(lambda one: kind(one) in ("RUN_FINISHED", "RUN_ERROR"))
+        return await self.client.until(lambda one: kind(one) in TERMINAL)
+
+    async def ended(self, count: int) -> list[dict[str, Any]]:
+        """Reads until ``count`` runs have ended, ever; returns how they did."""
+        while True:
+            terminals = [one for one in self.client.events() if one["type"] in TERMINAL]
+            if len(terminals) >= count:
+                return terminals
+            await self.client.until(lambda frame: kind(frame) in TERMINAL)
 
     async def check(self, *, complete: bool = True) -> Fold:
         """Asks the oracle; returns the fold of the log."""
