@@ -74,10 +74,11 @@ class MessageParser:
     or a close frame the parser must not be used again.
     """
 
-    __slots__ = ("_at", "_data", "_fragments", "_kind", "_max_size")
+    __slots__ = ("_at", "_data", "_fragments", "_kind", "_max_size", "_room")
 
     def __init__(self, max_size: int) -> None:
         self._max_size = max_size
+        self._room = max_size
         self._data: bytes | bytearray = b""
         self._at = 0
         self._fragments: bytearray | None = None
@@ -133,7 +134,7 @@ class MessageParser:
             length = extended.unpack_from(data, at + 2)[0]
             start += extended.size
         # Judged from the header alone, so that an oversize frame is refused before its bytes come.
-        if length + self._gathered(head) > self._max_size:
+        if length > self._room and not head & _CONTROL_BIT:
             raise FramingError(CloseCode.TOO_BIG, "message too big")
         end = start + length
         if len(data) < end:
@@ -146,11 +147,6 @@ class MessageParser:
             self._at = end
         return head, payload
 
-    def _gathered(self, head: int) -> int:
-        if self._fragments is None or head & _CONTROL_BIT:
-            return 0
-        return len(self._fragments)
-
     def _gather(self, opcode: int, payload: bytes, *, last: bool) -> bytes | None:
         fragments = self._fragments
         if opcode:
@@ -158,14 +154,17 @@ class MessageParser:
                 raise FramingError(CloseCode.PROTOCOL_ERROR, "message inside a fragmented message")
             self._kind = opcode
             self._fragments = bytearray(payload)
+            self._room -= len(payload)
             return None
         if fragments is None:
             raise FramingError(CloseCode.PROTOCOL_ERROR, "continuation of nothing")
         # One growing buffer: a list of one-byte fragments would cost sixty times their size.
         fragments += payload
+        self._room -= len(payload)
         if not last:
             return None
         self._fragments = None
+        self._room = self._max_size
         return bytes(fragments)
 
 
