@@ -5,6 +5,7 @@
  * @module
  */
 import { retryDelay } from './backoff.js';
+import { isBusy, isFatal, nameOf } from './closing.js';
 
 const PROTOCOL = 'agentws.v1';
 const OPENING = 10_000;
@@ -29,23 +30,6 @@ const HEARTBEAT = 25;
  * @property {() => number} random
  * @property {import('./client.js').Signals} signals
  */
-
-/**
- * Codes that are no quarrel: 4408 timed out, 4429 too many, and every 45xx.
- * @param {number} code
- */
-function isFatal(code) {
-  if (code === 1008) return true;
-  return code >= 4400 && code < 4500 && code !== 4408 && code !== 4429;
-}
-
-/**
- * The server is there and says "not now", so asking again at once would only make it worse.
- * @param {number} code
- */
-function isBusy(code) {
-  return code === 1013 || code === 4429 || code === 4503;
-}
 
 export class Connection {
   /** @type {Phase} */
@@ -225,7 +209,7 @@ export class Connection {
     if (!retry)
       return this.close(
         said?.error ??
-          failure(`close_${code}`, reason || `The server closed the connection (${code}).`),
+          failure(nameOf(code), reason || `The server closed the connection (${code}).`),
       );
     if (said?.error) this.#error = said.error;
     this.#settings.dropped(code);
@@ -366,7 +350,7 @@ function verdict(frame) {
   return {
     retryable,
     retryAfter,
-    error: failure(String(frame.code), frame.reason ?? frame.message, retryable),
+    error: failure(nameOf(frame.code), frame.reason ?? frame.message, retryable),
   };
 }
 

@@ -4,10 +4,12 @@
  * @module
  */
 import { connect } from './client.js';
+import { drawBanner } from './page/banner.js';
 import {
   forgetChat,
   listedChats,
   mergeChats,
+  nameChat,
   newChatId,
   olderMessages,
   rememberChat,
@@ -15,6 +17,7 @@ import {
   titleOf,
 } from './page/chats.js';
 import { Composer } from './page/composer.js';
+import { accessKey, keepAccessKey } from './page/credentials.js';
 import { byId, el, icon, setText } from './page/dom.js';
 import { Transcript } from './page/transcript.js';
 
@@ -149,7 +152,7 @@ class Page {
     address.searchParams.set('session', session);
     if (history === 'push') window.history.pushState(null, '', address);
     if (history === 'replace') window.history.replaceState(null, '', address);
-    const chat = connect('ws/chat', { session, storage: storage() });
+    const chat = connect('ws/chat', { session, storage: storage(), getToken: accessKey });
     chat.subscribe(() => this.#schedule());
     this.#schedule();
     return chat;
@@ -176,7 +179,11 @@ class Page {
     byId('earlier').hidden = snapshot.earlier === null;
     this.#noteCommands(snapshot);
     drawConnection(snapshot);
-    drawBanner(snapshot, { retry: () => this.#chat.reconnect(), fresh: () => this.#leave() });
+    drawBanner(byId('banner'), snapshot, {
+      retry: () => this.#chat.reconnect(),
+      fresh: () => this.#leave(),
+      signIn: (key) => this.#signIn(key),
+    });
     this.#drawTitle(snapshot);
     void this.#list(snapshot);
   }
@@ -242,6 +249,13 @@ class Page {
     }
   }
 
+  /** @param {string} key */
+  #signIn(key) {
+    keepAccessKey(key);
+    this.#chat.reconnect();
+    byId('composer-input').focus();
+  }
+
   /** Gives up a chat that can't be opened. */
   #leave() {
     forgetChat(this.#chat.session ?? '');
@@ -250,6 +264,7 @@ class Page {
 
   /** @param {string} text */
   #send(text) {
+    this.#name(text);
     try {
       this.#asked.set(this.#chat.send(text), text);
     } catch {
@@ -258,6 +273,15 @@ class Page {
     }
     this.#draw();
     this.#transcript.toEnd();
+  }
+
+  /** A chat is called after its first message, where nobody has named it. @param {string} text */
+  #name(text) {
+    const { identity, title, session, messages } = this.#chat.getSnapshot();
+    const first = !messages.some(({ role }) => role === 'user');
+    if (identity && session && title === null && first && !text.startsWith('/')) {
+      void nameChat(session, titleOf(text));
+    }
   }
 
   /** @param {any} message the last words of a run that failed, or a message that was refused */
@@ -306,25 +330,6 @@ function drawConnection({ connection }) {
   pill.disabled = connection === 'open' || connection === 'connecting';
   pill.title = pill.disabled ? '' : 'Try now';
   setText(byId('connection-text'), CONNECTION[connection]);
-}
-
-/** @param {ChatSnapshot} snapshot @param {{retry: () => void, fresh: () => void}} actions */
-function drawBanner({ connection, error }, { retry, fresh }) {
-  const banner = byId('banner');
-  const text = connection === 'closed' && error ? error.message : '';
-  if (banner.dataset.text === text) return;
-  banner.dataset.text = text;
-  banner.hidden = text === '';
-  banner.replaceChildren(
-    icon('warning'),
-    el('span', {}, text),
-    el(
-      'span',
-      { class: 'actions' },
-      el('button', { type: 'button', class: 'button', click: retry }, 'Try again'),
-      el('button', { type: 'button', class: 'button quiet', click: fresh }, 'New chat'),
-    ),
-  );
 }
 
 function emptyView() {

@@ -37,9 +37,9 @@ def free_port() -> int:
 class Server:
     """Always on the same port and the same database, so that a client finds it again."""
 
-    def __init__(self, database: Path) -> None:
+    def __init__(self, database: Path, *options: str) -> None:
         self.port = free_port()
-        self._database = database
+        self._arguments = [str(SERVE), str(self.port), str(database), *options]
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -48,8 +48,7 @@ class Server:
 
     def start(self) -> None:
         environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-        command = [sys.executable, str(SERVE), str(self.port), str(self._database)]
-        self._process = subprocess.Popen(command, env=environment)
+        self._process = subprocess.Popen([sys.executable, *self._arguments], env=environment)
         deadline = time.monotonic() + START
         while not self._answers():
             assert self._process.poll() is None, "the server ended at once"
@@ -88,6 +87,15 @@ class Server:
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[Server]:
     one = Server(tmp_path / "sessions.sqlite3")
+    one.start()
+    yield one
+    one.stop()
+
+
+@pytest.fixture
+def locked_server(tmp_path: Path) -> Iterator[Server]:
+    """One that asks for the key ``sesame``."""
+    one = Server(tmp_path / "locked.sqlite3", "sesame")
     one.start()
     yield one
     one.stop()

@@ -12,7 +12,15 @@ import anyio
 import uvicorn
 from starlette.applications import Starlette
 
-from agentws import Agent, AgentError, Limits, RunContext, SQLiteStore, mount_agent_gateway
+from agentws import (
+    Agent,
+    AgentError,
+    BearerKeys,
+    Limits,
+    RunContext,
+    SQLiteStore,
+    mount_agent_gateway,
+)
 
 PACE = 0.05
 LIMITS = Limits(lease_ttl=2.0, drain_timeout=1.0, heartbeat=5.0, snapshot_messages=10)
@@ -34,11 +42,13 @@ class Scribe(Agent):
             yield f"You said **{ctx.text}**."
 
 
-def main(port: int, database: str) -> None:
+def main(port: int, database: str, key: str | None = None) -> None:
     app = Starlette()
-    mount_agent_gateway(app, Scribe, store=SQLiteStore(database), limits=LIMITS)
+    keys = None if key is None else BearerKeys({key: "ann"})
+    store = SQLiteStore(database)
+    mount_agent_gateway(app, Scribe, store=store, authenticate=keys, limits=LIMITS)
     uvicorn.run(app, host="127.0.0.1", port=port, log_level="warning", ws="websockets-sansio")
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]), sys.argv[2])
+    main(int(sys.argv[1]), *sys.argv[2:])

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from contextlib import closing
 from typing import TYPE_CHECKING
 
 import pytest
-from playwright.sync_api import BrowserContext, Page, expect
+from playwright.sync_api import Browser, BrowserContext, Page, expect
 
 if TYPE_CHECKING:
     from .conftest import Server
@@ -276,3 +277,28 @@ def test_a_phone_has_no_sideways_scroll(open_page: OpenPage) -> None:
     assert page.evaluate("document.querySelector('#scroller').scrollWidth") <= 360
     box = page.locator("#composer").bounding_box()
     assert box is not None and box["y"] + box["height"] <= 640
+
+
+def test_a_locked_server_asks_for_a_key_and_knows_the_chats(
+    browser: Browser, locked_server: Server
+) -> None:
+    with closing(browser.new_context()) as first:
+        page = first.new_page()
+        page.goto(locked_server.url)
+        for key in ("wrong", "sesame"):
+            page.fill("#banner input", key)
+            page.keyboard.press("Enter")
+            wait_for_connection(page, "open" if key == "sesame" else "closed")
+        expect(page.locator("#banner")).to_be_hidden()
+        say(page, "remember me")
+        expect(page.locator(".assistant strong")).to_have_text("remember me")
+        wait_until_idle(page)
+    with closing(browser.new_context()) as second:
+        page = second.new_page()
+        page.goto(locked_server.url)
+        page.fill("#banner input", "sesame")
+        page.keyboard.press("Enter")
+        wait_for_connection(page, "open")
+        page.click("#sidebar-open")
+        page.click("#sessions a >> text=remember me")
+        expect(page.locator(".assistant strong")).to_have_text("remember me")

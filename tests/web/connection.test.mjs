@@ -117,7 +117,16 @@ test('a handshake that never ends is given up', async () => {
   assert.equal(network.sockets.length, 2);
 });
 
-for (const code of [1008, 4400, 4401, 4403, 4404, 4409, 4413]) {
+for (const [code, name] of [
+  [1008, 'forbidden'],
+  [4400, 'bad_request'],
+  [4401, 'unauthenticated'],
+  [4403, 'forbidden'],
+  [4404, 'not_found'],
+  [4409, 'conflict'],
+  [4413, 'too_large'],
+  [4499, 'close_4499'],
+]) {
   test(`${code} ends the trying`, async () => {
     const world = await begin();
     world.network.last().drop(code, 'no');
@@ -125,7 +134,7 @@ for (const code of [1008, 4400, 4401, 4403, 4404, 4409, 4413]) {
     assert.equal(world.network.sockets.length, 1);
     assert.equal(connection(world), 'closed');
     assert.deepEqual(world.chat.getSnapshot().error, {
-      code: `close_${code}`,
+      code: name,
       message: 'no',
       retryable: false,
     });

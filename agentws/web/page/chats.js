@@ -5,6 +5,8 @@
  * @module
  */
 
+import { credentials } from './credentials.js';
+
 /** @typedef {{id: string, title: string, at: number}} Chat */
 
 const KEY = `agentws:chats:${location.pathname}`;
@@ -47,13 +49,22 @@ function store(chats) {
 /** @returns {Promise<Chat[]>} what the server lists; nothing where it lists nothing */
 export async function listedChats() {
   try {
-    const response = await fetch('sessions', { headers: { accept: 'application/json' } });
+    const response = await fetch('sessions', { headers: credentials() });
     if (!response.ok) return [];
     const { sessions } = await response.json();
-    return sessions.map(asChat);
+    return sessions.filter(wasUsed).map(asChat);
   } catch {
     return [];
   }
+}
+
+/**
+ * Every visit to the page makes a session; one in which nothing was said is nobody's chat.
+ *
+ * @param {{createdAt: string, updatedAt: string}} session
+ */
+function wasUsed({ createdAt, updatedAt }) {
+  return createdAt !== updatedAt;
 }
 
 /**
@@ -65,6 +76,22 @@ function asChat({ id, title = '', updatedAt }) {
 }
 
 /**
+ * Gives a chat its name, for every device of this person.
+ *
+ * @param {string} id
+ * @param {string} title
+ */
+export async function nameChat(id, title) {
+  const headers = { ...credentials(), 'content-type': 'application/json' };
+  const body = JSON.stringify({ title });
+  try {
+    await fetch(`sessions/${encodeURIComponent(id)}`, { method: 'PATCH', headers, body });
+  } catch {
+    // It then has its name in this browser only.
+  }
+}
+
+/**
  * Older messages of a chat than a snapshot brings.
  *
  * @param {string} id
@@ -72,7 +99,9 @@ function asChat({ id, title = '', updatedAt }) {
  * @returns {Promise<{messages: any[], before?: number}>}
  */
 export async function olderMessages(id, before) {
-  const response = await fetch(`sessions/${encodeURIComponent(id)}/messages?before=${before}`);
+  const response = await fetch(`sessions/${encodeURIComponent(id)}/messages?before=${before}`, {
+    headers: credentials(),
+  });
   if (!response.ok) throw new Error(`older messages: ${response.status}`);
   return response.json();
 }

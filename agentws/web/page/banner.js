@@ -1,0 +1,73 @@
+/**
+ * What stands above the message box when the connection was refused, and what can be done about it.
+ *
+ * @module
+ */
+import { el, icon } from './dom.js';
+
+/** @type {Record<string, string>} */
+const SENTENCES = {
+  unauthenticated: 'This server asks for an access key.',
+  forbidden: 'This chat can\u2019t be opened here: it belongs to someone else.',
+  not_found: 'There is no such chat.',
+  misdirected: 'This address is not served here.',
+};
+
+/**
+ * @param {HTMLElement} banner
+ * @param {import('../client.js').ChatSnapshot} snapshot
+ * @param {{retry: () => void, fresh: () => void, signIn: (key: string) => void}} actions
+ */
+export function drawBanner(banner, { connection, error }, actions) {
+  const shown = connection === 'closed' ? error : null;
+  const text = shown ? (SENTENCES[shown.code ?? ''] ?? shown.message) : '';
+  if (banner.dataset.text === text) return;
+  banner.dataset.text = text;
+  banner.hidden = shown === null;
+  if (shown?.code === 'unauthenticated') banner.replaceChildren(...signIn(text, actions));
+  else banner.replaceChildren(...refused(text, actions));
+}
+
+/**
+ * @param {string} text
+ * @param {{retry: () => void, fresh: () => void}} actions
+ */
+function refused(text, { retry, fresh }) {
+  return [
+    icon('warning'),
+    el('span', { class: 'banner-text' }, text),
+    el(
+      'span',
+      { class: 'actions' },
+      el('button', { type: 'button', class: 'button', click: retry }, 'Try again'),
+      el('button', { type: 'button', class: 'button quiet', click: fresh }, 'New chat'),
+    ),
+  ];
+}
+
+/**
+ * @param {string} text
+ * @param {{signIn: (key: string) => void}} actions
+ */
+function signIn(text, { signIn: submit }) {
+  const input = el('input', {
+    type: 'password',
+    autocomplete: 'current-password',
+    required: true,
+    placeholder: 'Access key',
+    'aria-label': 'Access key',
+  });
+  const form = el(
+    'form',
+    { class: 'actions' },
+    input,
+    el('button', { type: 'submit', class: 'button primary' }, 'Sign in'),
+  );
+  form.addEventListener('submit', (/** @type {Event} */ event) => {
+    event.preventDefault();
+    submit(input.value);
+    input.value = '';
+  });
+  queueMicrotask(() => input.focus());
+  return [icon('key'), el('span', { class: 'banner-text' }, text), form];
+}
