@@ -154,6 +154,15 @@ def test_size_counts_all_fragments() -> None:
     assert refusal(first + client_frame(framing.CONTINUATION, b"y" * 41), max_size=100)[0] == 1009
 
 
+def test_after_a_fragmented_message_there_is_room_again() -> None:
+    fragmented = client_frame(framing.BINARY, b"x" * 60, fin=False)
+    fragmented += client_frame(framing.CONTINUATION, b"y" * 40)
+    whole = client_frame(framing.BINARY, b"z" * 100)
+    assert [len(payload) for _, payload in parse([fragmented + whole] * 2, max_size=100)] == [
+        100
+    ] * 4
+
+
 def test_a_control_frame_does_not_count_toward_the_size() -> None:
     sent = client_frame(framing.BINARY, b"x" * 100, fin=False) + client_frame(
         framing.PING, b"p" * 99
