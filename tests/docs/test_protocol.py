@@ -1,0 +1,208 @@
+"""The protocol's page is complete, and its samples are what the code says."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from typing import Any, get_args
+
+import msgspec
+import pytest
+from starlette.applications import Starlette
+
+from agentws import Limits, errors, mount_agent_gateway
+from agentws.agents import llm
+from agentws.errors import AgentwsError, LostReason
+from agentws.protocol import bodies, events, frames
+from agentws.protocol.codec import decode_event
+from agentws.protocol.position import parse_position
+from agentws.protocol.simple import OutType, SimpleFrame
+from agentws.runs.run import STOP_ERRORS
+from agentws.testing import Script
+from agentws.transports.routes import operations
+
+from .pages import DOCS, blocks, codes, page, rows, section
+
+PAGE = page("reference/protocol.md")
+FRAMES = {one.__struct_config__.tag: one for one in get_args(frames.AnyClientFrame)}
+CONTROLS = {one.__struct_config__.tag: one for one in get_args(frames.ControlFrame)}
+EVENTS = {one.__struct_config__.tag: one for one in get_args(events.AnyEvent)}
+FAILURE_FIELDS = {"code", "message", "retryable", "retryAfter", "expected"}
+
+
+def samples() -> Iterator[tuple[str, str, str]]:
+    """Every line of JSON on the page, with where it is and what is said of it."""
+    for block in blocks(DOCS / "reference/protocol.md"):
+        if block.language == "json":
+            for number, line in enumerate(block.text.splitlines(), block.line + 1):
+                yield f"line {number}", block.note, line
+
+
+SAMPLES = list(samples())
+
+
+def decode(note: str, line: str) -> Any:
+    """The sample as the code reads it; raises when it does not fit."""
+    value = json.loads(line)
+    kind = value.get("type")
+    if note.startswith("body "):
+        return msgspec.json.decode(line, type=getattr(bodies, note.removeprefix("body ")))
+    if "event" in value and "id" in value:
+        parse_position(value["id"])
+        return frames.decode_server_message(line)[0], decode_event(
+            json.dumps(value["event"]).encode()
+        )
+    if "timestamp" in value and isinstance(value["timestamp"], str):
+        return msgspec.json.decode(line, type=SimpleFrame)
+    if kind in FRAMES:
+        return frames.decode_client_frame(line)
+    if kind in CONTROLS:
+        return frames.decode_server_message(line)[0]
+    return decode_event(line.encode())
+
+
+@pytest.mark.parametrize(("where", "note", "line"), SAMPLES, ids=[one[0] for one in SAMPLES])
+def test_a_sample_is_what_the_code_reads_and_writes(where: str, note: str, line: str) -> None:
+    decoded = decode(note, line)
+    assert decoded is not None, "the code knows no such type"
+    if isinstance(decoded, tuple):
+        decoded = decoded[1]
+        line = json.dumps(json.loads(line)["event"])
+    assert dropping_defaults(json.loads(msgspec.json.encode(decoded))) == dropping_defaults(
+        json.loads(line)
+    )
+
+
+def dropping_defaults(value: dict[str, Any]) -> dict[str, Any]:
+    """``answer.status`` may be written although it is what it would be anyway."""
+    return {k: v for k, v in value.items() if (k, v) != ("status", "resolved")}
+
+
+def shown(kind: str) -> set[str]:
+    """The members that the samples of a type have."""
+    found: set[str] = set()
+    for _, _, line in SAMPLES:
+        value = json.loads(line)
+        value = value.get("event", value) if "id" in value else value
+        if value.get("type") == kind:
+            found |= value.keys()
+    return found
+
+
+def members(kind: type[msgspec.Struct]) -> set[str]:
+    return {field.encode_name for field in msgspec.structs.fields(kind)} | {"type"}
+
+
+@pytest.mark.parametrize("kind", [*FRAMES, *CONTROLS])
+def test_every_member_of_a_frame_is_shown(kind: str) -> None:
+    structs = [table[kind] for table in (FRAMES, CONTROLS) if kind in table]
+    wanted = set[str]().union(*map(members, structs))
+    if kind in ("send", "answer", "cancel"):
+        assert shown(kind) == wanted
+    else:
+        assert wanted - shown(kind) <= codes(PAGE), wanted - shown(kind)
+    assert shown(kind), f"there is no sample of {kind}"
+
+
+@pytest.mark.parametrize("kind", EVENTS)
+def test_every_event_is_shown(kind: str) -> None:
+    assert shown(kind), f"there is no sample of {kind}"
+    required = {
+        field.encode_name for field in msgspec.structs.fields(EVENTS[kind]) if field.required
+    }
+    assert required <= shown(kind)
+
+
+@pytest.mark.parametrize("kind", [kind for kind in EVENTS if kind == kind.lower()])
+def test_every_member_of_the_gateways_events_is_listed(kind: str) -> None:
+    table = {row[0].strip("`"): row[1] for row in rows(section(PAGE, "### The gateway's events"))}
+    listed = {name.rstrip("?") for name in codes(table[kind])}
+    assert listed == members(EVENTS[kind]) - {"type", "timestamp", "metadata"}
+    optional = {
+        field.encode_name for field in msgspec.structs.fields(EVENTS[kind]) if not field.required
+    } - {"timestamp", "metadata"}
+    assert {name[:-1] for name in codes(table[kind]) if name.endswith("?")} == optional
+
+
+def every_error() -> set[type[AgentwsError]]:
+    found: set[type[AgentwsError]] = set()
+    todo: list[type[AgentwsError]] = [AgentwsError]
+    while todo:
+        for one in todo.pop().__subclasses__():
+            if one.__module__ == errors.__name__:
+                found.add(one)
+                todo.append(one)
+    return found
+
+
+def test_every_error_is_listed_with_its_numbers() -> None:
+    listed = {
+        row[0].strip("`"): row[1:4]
+        for row in rows(section(PAGE, "## Errors and close codes"))
+        if len(row) == 5
+    }
+    wanted = {
+        one.code: [str(one.status), str(one().close_code), "yes" if one.retryable else "no"]
+        for one in every_error() - {errors.PositionLost}
+    }
+    lost = errors.PositionLost("lost")
+    wanted[lost.code] = [str(lost.status), str(lost.close_code), "no"]
+    assert listed == wanted
+
+
+def test_every_way_a_run_fails_is_listed() -> None:
+    listed = codes(section(PAGE, "## Errors and close codes"))
+    kinds = {
+        one.code
+        for one in vars(llm).values()
+        if isinstance(one, type) and issubclass(one, AgentwsError)
+    }
+    assert kinds | set(STOP_ERRORS) <= listed | {"fenced"}
+
+
+def test_every_close_code_of_the_source_is_listed() -> None:
+    text = section(PAGE, "## Errors and close codes")
+    listed = set(map(int, re.findall(r"\b(1\d{3}|4[45]\d\d)\b", text)))
+    assert {4000 + one.status for one in every_error()} <= listed
+    assert {1001, 1003, 1006, 1008, 1009, 1011, 1012, 1013} <= listed
+
+
+def test_every_reason_and_type_is_listed() -> None:
+    reasons = {row[0].strip("`") for row in rows(section(PAGE, "### How a connection begins"))}
+    assert reasons == {*get_args(LostReason), "no_position"}
+    kinds = {row[0].strip("`") for row in rows(section(PAGE, "## The simple wire"))}
+    assert kinds == set(get_args(OutType))
+    overlaps = {
+        row[0].strip("`") for row in rows(section(PAGE, "## The native wire: client to server"))
+    }
+    assert overlaps == set(get_args(events.Overlap))
+
+
+def test_every_built_in_command_is_listed() -> None:
+    listed = {row[0].strip("`/") for row in rows(section(PAGE, "## Commands"))}
+    assert listed == {"ping", "help", "history", "clear", "whoami"}
+
+
+def test_every_route_is_listed_with_who_may_call_it() -> None:
+    listed = {
+        (route.replace("{prefix}", "").replace("{path}", "{path:path}"), audience)
+        for named, audience, _ in rows(section(PAGE, "## HTTP"))
+        for route in codes(named)
+    }
+    gateway = mount_agent_gateway(Starlette(), Script())
+    served = {
+        (f"{one.method} {one.path}", one.audience)
+        for one in operations(gateway, prefix="", page=True)
+    }
+    assert listed == served
+
+
+def test_every_limit_that_is_in_welcome_is_one() -> None:
+    assert set(frames.FrameLimits.__struct_fields__) <= set(Limits.__struct_fields__)
+
+
+def test_every_limit_is_documented_with_its_default() -> None:
+    table = {row[0].strip("`"): row[1] for row in rows(page("reference/settings.md"))}
+    defaults = {name: str(getattr(Limits(), name)) for name in Limits.__struct_fields__}
+    assert table == defaults
