@@ -48,14 +48,16 @@ async def show(url: str) -> None:
     print("   the cable is pulled; the agent goes on")
     await asyncio.sleep(1.0)
     url = f"{url}?session={session}&after={after}"
+    said = ""
     async with websockets.connect(url, subprotocols=protocols) as connection:
         async for frame in frames(connection):
             match frame:
                 case {"type": "welcome", "resume": resume}:
                     print(f"<- welcome  resume: {resume}")
                 case {"event": {"delta": delta}}:
-                    print(f"<- delta    {delta}")
+                    said += delta
                 case {"event": {"type": "RUN_FINISHED"}}:
+                    print(f"<- delta    {said}")
                     print("<- RUN_FINISHED")
                     return
 
