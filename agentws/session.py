@@ -12,7 +12,7 @@ import logging
 from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Final, NamedTuple, Protocol
 
-from .errors import Conflict, IdempotencyConflict, LostReason, PositionLost
+from .errors import Conflict, IdempotencyConflict, LostReason, PositionLost, Unavailable
 from .protocol import events as e
 from .protocol.codec import Entry, Record, decode_record, entry, event_type
 from .protocol.compact import compact
@@ -148,15 +148,20 @@ class Session:
         """:meth:`append` for events that are encoded already."""
         datas = [one.data for one in entries]
         done = await self._store.append(self.id, datas, key=key, fence=fence, settled=settled)
-        if not done.records or done.duplicate:
+        if done.duplicate:
+            # The first append may have seemed to fail: then nobody here knows of it yet.
+            if done.position.seq > self.head.seq:
+                await self.catch_up()
+            return done
+        if not done.records:
             return done
         if done.records[0].seq == self.head.seq + 1:
             self._take(done.records, entries)
             self._tell()
-            if self.appended is not None:
-                self.appended(self)
         elif done.records[-1].seq > self.head.seq:
             await self.catch_up()
+        if self.appended is not None:
+            self.appended(self)
         return done
 
     async def catch_up(self) -> None:
@@ -174,13 +179,16 @@ class Session:
             while self._look_again:
                 self._look_again = False
                 await self._read_on()
-        except PositionLost as lost:
-            logger.warning("session %s is not what it was: %s", self.id, lost.reason)
-            self.void()
-            raise
-        finally:
+        except BaseException as error:
+            # Who waits for this reader knows no more than before, and must be told so.
             self._reading = None
-            _settle(reading)
+            _fail(reading, error)
+            if isinstance(error, PositionLost):
+                logger.warning("session %s is not what it was: %s", self.id, error.reason)
+                self.void()
+            raise
+        self._reading = None
+        reading.set_result(None)
 
     async def _read_on(self) -> None:
         while True:
@@ -204,6 +212,9 @@ class Session:
         assert last is not None
         self.head = Position(self.head.epoch, last.seq, last.tag)
         self._tail += records
+        if self._tail[-1].seq - self._tail[0].seq >= len(self._tail):
+            self._tail = _unbroken(self._tail)
+            self._tail_bytes = sum(len(record.data) for record in self._tail)
         if self._tail_bytes > 2 * self._tail_limit:
             self._shorten()
 
@@ -340,9 +351,9 @@ class Session:
 
     async def snapshot(self, *, messages: int) -> Snapshot:
         """The newest ``messages`` (or a few more: whole runs) as of where no run was active."""
-        base, queued = self.run_base, list(self.outline.queue.values())
+        base, queue = self.run_base, self.outline.queue.values()
+        unread = [one for one in queue if self._accepted_at[one.message.id] <= base.seq]
         page = await self.page_before(base.seq + 1, messages=messages)
-        unread = [one for one in queued if self._accepted_at[one.message.id] <= base.seq]
         return page._replace(position=base, queued=unread)
 
     async def page_before(self, before: int, *, messages: int) -> Snapshot:
@@ -423,10 +434,18 @@ class Bell:
             raise PositionLost("lost")
 
 
-def _settle(future: asyncio.Future[None]) -> None:
-    """Tells who waits that reading ended; whether it failed is for the one who read."""
-    if not future.done():
-        future.set_result(None)
+def _fail(future: asyncio.Future[None], error: BaseException) -> None:
+    """Tells who waits, if anybody does, that reading failed; a cancellation is the reader's own."""
+    future.set_exception(error if isinstance(error, Exception) else Unavailable())
+    future.exception()
+
+
+def _unbroken(records: list[Record]) -> list[Record]:
+    """The end of ``records`` from which on no seq is missing: compaction leaves gaps before it."""
+    start = len(records) - 1
+    while start and records[start - 1].seq == records[start].seq - 1:
+        start -= 1
+    return records[start:]
 
 
 def _decoded(data: bytes) -> Entry:

@@ -140,9 +140,13 @@ class WebSocketTransport:
             await peer.open(opening._replace(made=made))
         except AgentwsError as error:
             connection.refuse(error)
-        except BaseException:
+        except (OSError, asyncio.CancelledError):
             self._leave(connection)
             raise
+        except Exception:
+            # It was accepted already, so it is this connection that has to be closed.
+            logger.exception("a connection could not be opened")
+            connection.refuse(Internal())
         connection.uncork()
         return connection, peer
 

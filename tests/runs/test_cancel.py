@@ -10,7 +10,7 @@ import pytest
 from agentws.agents.agent import RunContext
 from agentws.protocol import events as e
 from agentws.protocol.frames import Cancel
-from agentws.testing.agents import Gate, Hang, Script
+from agentws.testing.agents import Gate, Hang, Script, Step
 from agentws.testing.connect import connect, kind
 
 from .harness import talk
@@ -107,7 +107,7 @@ async def test_any_tab_may_stop_it() -> None:
 
 
 async def test_everything_open_is_closed_before_the_end() -> None:
-    steps = [e.StepStarted("s"), e.ToolCallStart("c", "look"), "text", Hang()]
+    steps: list[Step] = [e.StepStarted("s"), e.ToolCallStart("c", "look"), "text", Hang()]
     async with talk(Script(*steps)) as one:
         await one.client.say("go", "m1")
         await one.client.until("TEXT_MESSAGE_CONTENT")

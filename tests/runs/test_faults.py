@@ -1,0 +1,236 @@
+"""A store that fails, before or after it did what was asked, and one that takes its time."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from agentws.backends.memory import MemoryStore
+from agentws.errors import StorageFull
+from agentws.protocol import events as e
+from agentws.testing.agents import Gate, Hang, Script, Sleep, Step, Yield
+from agentws.testing.connect import connect, kind
+from agentws.testing.faults import FaultyStore, SlowStore
+
+from .harness import talk
+
+AFTER = pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
+
+
+def words(count: int) -> list[Step]:
+    steps: list[Step] = []
+    for number in range(count):
+        steps += [f"{number} ", Sleep(0.02)]
+    return steps
+
+
+@AFTER
+@pytest.mark.parametrize("nth", range(1, 8))
+async def test_one_failing_append_is_not_seen(after: bool, nth: int) -> None:
+    """Whichever append fails, done or not: the log is whole, nothing is there twice."""
+    store = FaultyStore(MemoryStore())
+    async with talk(Script(*words(5)), store=store) as one:
+
+        async def fail_later() -> None:
+            base = store.calls["append"]
+            while store.calls["append"] < base + nth - 1:
+                await asyncio.sleep(0.001)
+            store.fail("append", times=1, after=after)
+
+        failing = asyncio.create_task(fail_later())
+        answer = await one.client.say("go", "m1")
+        while kind(answer) == "error":
+            assert (answer["code"], answer["retryable"]) == ("unavailable", True)
+            answer = await one.client.say("go", "m1")
+        await one.ended(1)
+        failing.cancel()
+        await one.check()
+        assert await one.texts() == ["0 1 2 3 4 "]
+
+
+@AFTER
+@pytest.mark.parametrize("reading", ["read", "read_back"])
+async def test_an_append_fails_and_so_does_looking_what_became_of_it(
+    after: bool, reading: str
+) -> None:
+    store = FaultyStore(MemoryStore())
+    gate = Gate()
+    async with talk(Script("one ", gate, "two ", Sleep(1), "three"), store=store) as one:
+        await one.client.say("go", "m1")
+        await gate.reached()
+        await one.client.until("TEXT_MESSAGE_CONTENT")
+        store.fail("append", times=1, after=after)
+        gate.open()
+        await asyncio.sleep(0.01)
+        store.fail({"append", reading}, times=5, after=after)
+        await one.ended(1)
+        await one.check()
+        assert await one.texts() == ["one two three"]
+
+
+@AFTER
+async def test_a_large_batch_is_looked_up_as_a_whole(after: bool) -> None:
+    """More events at once than one page of the log."""
+    store = FaultyStore(MemoryStore())
+    gate = Gate()
+    many = [e.Custom("n", number) for number in range(1200)]
+    async with talk(Script("one", gate, Yield(*many)), store=store) as one:
+        await one.client.say("go", "m1")
+        await gate.reached()
+        await one.client.until("TEXT_MESSAGE_CONTENT")
+        store.fail("append", times=1, after=after)
+        gate.open()
+        await one.ended(1)
+        await one.check()
+        assert (await one.kinds()).count("CUSTOM") == 1200
+
+
+async def test_the_same_words_again_are_not_taken_for_a_lost_append() -> None:
+    store = FaultyStore(MemoryStore())
+    gates = [Gate(), Gate()]
+    async with talk(Script("ha", gates[0], "ha", gates[1], "ha"), store=store) as one:
+        await one.client.say("go", "m1")
+        for gate in gates:
+            await gate.reached()
+            await asyncio.sleep(0.1)
+            store.fail("append", times=1)
+            gate.open()
+            await asyncio.sleep(1)
+        await one.ended(1)
+        await one.check()
+        assert await one.texts() == ["hahaha"]
+
+
+async def test_a_message_is_run_though_its_acceptance_was_never_told() -> None:
+    """The append landed, the client heard of a failure and is gone."""
+    store = FaultyStore(MemoryStore())
+    async with talk(Script("fine"), store=store) as one:
+        store.fail("append", times=1, after=True)
+        answer = await one.client.say("go", "m1")
+        assert (answer["code"], answer["retryable"]) == ("unavailable", True)
+        await one.ended(1)
+        await one.check()
+
+
+async def test_a_resend_wakes_what_its_first_append_did_not() -> None:
+    store = FaultyStore(MemoryStore())
+    async with talk(Script("fine"), store=store) as one:
+        store.fail("append", times=1, after=True)
+        await one.client.say("go", "m1")
+        again = await one.client.say("go", "m1")
+        assert again["duplicate"] is True
+        await one.client.until("RUN_FINISHED", within=0.02)
+        await one.check()
+
+
+async def test_a_store_that_is_away_for_long() -> None:
+    """The run gives up; it ends interrupted once the store is back, and so does nothing else."""
+    store = FaultyStore(MemoryStore())
+    gate = Gate()
+    script = Script(named={"go": ["one ", gate, "two"], "next": ["fine"]})
+    async with talk(script, store=store) as one:
+        await one.client.say("go", "m1")
+        await gate.reached()
+        await one.client.until("TEXT_MESSAGE_CONTENT")
+        store.fail({"append", "read", "read_back", "head", "heads", "lease", "renew"})
+        gate.open()
+        await asyncio.sleep(60)
+        refused = await one.client.say("next", "m2")
+        assert (refused["code"], refused["retryable"]) == ("unavailable", True)
+        store.heal()
+        assert (await one.ended(1))[0]["code"] == "interrupted"
+        await one.client.say("next", "m2")
+        assert (await one.ended(2))[1]["type"] == "RUN_FINISHED"
+        await one.check()
+
+
+async def test_a_full_store_fails_the_run_and_heals() -> None:
+    store = FaultyStore(MemoryStore())
+    gate = Gate()
+    async with talk(Script(named={"go": [gate, "text"], "next": ["fine"]}), store=store) as one:
+        await one.client.say("go", "m1")
+        await gate.reached()
+        store.fail("append", error=StorageFull)
+        gate.open()
+        await asyncio.sleep(1)
+        refused = await one.client.say("next", "m2")
+        assert (refused["code"], refused["retryable"]) == ("storage_full", True)
+        store.heal()
+        await one.client.say("next", "m2")
+        await one.ended(2)
+        await one.check()
+
+
+@pytest.mark.parametrize("operation", ["lease", "renew", "release", "unsettled", "heads"])
+@AFTER
+async def test_any_other_call_that_fails_once(operation: str, after: bool) -> None:
+    store = FaultyStore(MemoryStore())
+    async with talk(Script(*words(3)), store=store, lease_ttl=0.5) as one:
+        store.fail(operation, times=2, after=after)
+        for number in range(3):
+            await one.client.say("go", f"m{number}")
+            await one.ended(number + 1)
+            await asyncio.sleep(3)
+        await one.check()
+
+
+async def test_a_stop_while_the_store_is_slow_is_one_end() -> None:
+    """The end waits for the store for longer than an agent may take to clean up."""
+    store = SlowStore(MemoryStore(), slow_on="append")
+    async with talk(Script("partial", Hang()), store=store) as one:
+        await one.client.say("go", "m1")
+        await one.client.until("TEXT_MESSAGE_CONTENT")
+        await one.client.ask({"type": "cancel", "id": "c1"})
+        store.pause()
+        await asyncio.sleep(1)
+        store.resume()
+        await one.ended(1)
+        await asyncio.sleep(1)
+        assert one.gateway.stats()["zombie_agents"] == 0
+        await one.check()
+
+
+@pytest.mark.parametrize("delay", [0.001, 0.03, 0.2])
+async def test_a_slow_store(delay: float) -> None:
+    store = SlowStore(MemoryStore(), delay=delay)
+    async with talk(Script(*words(10)), store=store, cancel_grace=0.05) as one:
+        for number in range(3):
+            await one.client.say("go", f"m{number}")
+        await one.client.until("TEXT_MESSAGE_CONTENT")
+        await one.client.ask({"type": "cancel", "id": "c1"})
+        async with connect(one.client.app, f"/ws/chat?session={one.session}") as other:
+            while sum(kind(frame) == "RUN_FINISHED" for frame in other.frames) < 2:
+                await other.receive(within=30)
+        await one.ended(3)
+        await one.check()
+
+
+async def test_entering_while_the_next_run_begins() -> None:
+    """A snapshot is read while the queue it shows moves on."""
+    store = SlowStore(MemoryStore(), slow_on="read_back")
+    gate = Gate()
+    async with talk(Script(gate, "fine"), store=store) as one:
+        for number in range(3):
+            await one.client.say("go", f"m{number}")
+        await gate.reached()
+        store.pause()
+        entering = asyncio.create_task(_enter(one.client.app, one.session))
+        await asyncio.sleep(0.1)
+        gate.open()
+        await one.ended(2)
+        store.resume()
+        other = await entering
+        while sum(kind(frame) == "RUN_FINISHED" for frame in other.frames) < 3:
+            await other.receive()
+        await one.check(complete=False)
+        one.client.frames[:] = other.frames
+        await one.check()
+        await other.aclose()
+
+
+async def _enter(app: Any, session: str) -> Any:
+    from agentws.testing.connect import Client
+
+    return await Client(app, f"/ws/chat?session={session}").open()
