@@ -69,6 +69,15 @@ def uvicorn(
 
 
 @contextmanager
+def agentws(target: str, *options: str) -> Iterator[Service]:
+    """``agentws run TARGET OPTIONS``, in the folder of the examples."""
+    port = free_port()
+    command = [sys.executable, "-m", "agentws.cli", "run", target, "--port", str(port), *options]
+    with _running(command, EXAMPLES, port, {}) as service:
+        yield service
+
+
+@contextmanager
 def _running(
     command: Sequence[str], cwd: Path, port: int, env: Mapping[str, str]
 ) -> Iterator[Service]:

@@ -36,6 +36,15 @@ async def test_echo() -> None:
             assert await chat.ask("Hello again") == "Hello again "
 
 
+async def test_echo_without_a_service_of_its_own(tmp_path: Path) -> None:
+    with serving.agentws("echo:Echo", "--store", f"sqlite:{tmp_path / 'chat.db'}") as service:
+        async with connect(service.chat) as chat:
+            assert await chat.ask("Hello") == "Hello "
+            assert chat.welcome is not None
+        async with httpx2.AsyncClient(base_url=service.http) as http:
+            assert (await http.get("/readyz")).json()["hardening"] == "full"
+
+
 async def test_standalone_as_a_script_keeps_conversations_over_a_restart(tmp_path: Path) -> None:
     env = {"CHAT_DATABASE": str(tmp_path / "chat.sqlite3")}
     with serving.script("standalone/main.py", env=env) as service:
@@ -82,7 +91,7 @@ async def notice_reaches(service: serving.Service, session: str) -> None:
         assert (await http.post("/broadcast", json=body, headers=admin)).is_success
         notice = json.loads(await socket.recv())
         assert (notice["type"], notice["content"]) == ("notice", "Maintenance at 22:00")
-        assert (await http.get("/stats")).json()["total_connections"] == 2
+        assert (await http.get("/stats", headers=admin)).json()["total_connections"] == 2
 
 
 def test_standalone_listens_on_port_8000(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
