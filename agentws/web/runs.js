@@ -80,7 +80,10 @@ export function runFinished(log, event, frame) {
     ...interrupt,
     run: frame.run,
   }));
-  return { ...ended, interrupts: [...ended.interrupts, ...open] };
+  // A snapshot may have told of a question whose run is replayed after it.
+  const known = new Set(open.map((/** @type {any} */ { id }) => id));
+  const others = ended.interrupts.filter(({ id }) => !known.has(id));
+  return { ...ended, interrupts: [...others, ...open] };
 }
 
 /**

@@ -21,17 +21,23 @@ from agentws import (
     SQLiteStore,
     mount_agent_gateway,
 )
+from agentws.protocol.events import RunFinished
+from agentws.protocol.messages import Interrupt, InterruptOutcome
 
 PACE = 0.05
 LIMITS = Limits(lease_ttl=2.0, drain_timeout=1.0, heartbeat=5.0, snapshot_messages=10)
 
 
 class Scribe(Agent):
-    """``count N`` writes the numbers up to N; ``fail`` fails; anything else is said back."""
+    """``count N`` writes the numbers up to N; ``fail`` fails; ``ask`` asks; else: said back."""
 
-    async def run(self, ctx: RunContext) -> AsyncGenerator[str, None]:
+    async def run(self, ctx: RunContext) -> AsyncGenerator[str | RunFinished, None]:
         verb, _, rest = ctx.text.partition(" ")
-        if verb == "count":
+        if ctx.answers:
+            yield f"You answered **{ctx.answers[0].payload['approved']}**."
+        elif verb == "ask":
+            yield question(ctx)
+        elif verb == "count":
             for number in range(1, int(rest) + 1):
                 yield f"n{number} "
                 await anyio.sleep(PACE)
@@ -40,6 +46,11 @@ class Scribe(Agent):
             raise AgentError("This was meant to fail.")
         else:
             yield f"You said **{ctx.text}**."
+
+
+def question(ctx: RunContext) -> RunFinished:
+    interrupt = Interrupt(f"int_{ctx.run_id}", "confirmation", "Delete everything?")
+    return RunFinished(ctx.session.id, ctx.run_id, outcome=InterruptOutcome([interrupt]))
 
 
 def main(port: int, database: str, key: str | None = None) -> None:

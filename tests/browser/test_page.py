@@ -191,6 +191,19 @@ def test_an_error_is_shown_and_can_be_tried_again(open_page: OpenPage) -> None:
     expect(page.locator(".error-text")).to_have_text(["This was meant to fail."] * 2)
 
 
+def test_a_question_is_answered_once_and_for_all_tabs(open_page: OpenPage) -> None:
+    first = open_page()
+    second = open_page(first.url)
+    say(first, "ask")
+    for page in (first, second):
+        expect(page.locator(".question p")).to_have_text("Delete everything?")
+    second.click(".question >> text=Approve")
+    for page in (first, second):
+        expect(page.locator(".assistant strong")).to_have_text("True")
+        expect(page.locator(".question")).to_have_count(0)
+        expect(page.locator(".user .bubble")).to_have_text(["ask"])
+
+
 def test_a_slash_lists_the_commands(open_page: OpenPage) -> None:
     page = open_page()
     page.focus("#composer-input")

@@ -141,6 +141,20 @@ test('an interrupt is open until it is answered', () => {
   assert.deepEqual(answered.interrupts, []);
 });
 
+test('a question that a snapshot told of is asked once', () => {
+  const interrupts = [{ id: 'i1', reason: 'confirmation' }];
+  const snapshot = {
+    type: 'MESSAGES_SNAPSHOT',
+    messages: [],
+    metadata: { agentws: { interrupts } },
+  };
+  const log = play(snapshot, started('r1'), finished('r1', { type: 'interrupt', interrupts }));
+  assert.deepEqual(
+    log.interrupts.map(({ id }) => id),
+    ['i1'],
+  );
+});
+
 test('a tool call is followed from its first argument to its result', () => {
   const call = [
     { type: 'TOOL_CALL_START', toolCallId: 'c1', toolCallName: 'look', parentMessageId: 'a1' },
