@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 from collections.abc import Iterator
@@ -15,8 +16,8 @@ from agentws import Limits, errors, mount_agent_gateway
 from agentws.agents import llm
 from agentws.errors import AgentwsError, LostReason
 from agentws.protocol import bodies, events, frames
-from agentws.protocol.codec import decode_event
-from agentws.protocol.position import parse_position
+from agentws.protocol.codec import Record, decode_event, event_frame
+from agentws.protocol.position import chain, parse_position
 from agentws.protocol.simple import OutType, SimpleFrame
 from agentws.runs.run import STOP_ERRORS
 from agentws.testing import Script
@@ -77,6 +78,14 @@ def test_a_sample_is_what_the_code_reads_and_writes(where: str, note: str, line:
 def dropping_defaults(value: dict[str, Any]) -> dict[str, Any]:
     """``answer.status`` may be written although it is what it would be anyway."""
     return {k: v for k, v in value.items() if (k, v) != ("status", "resolved")}
+
+
+def test_a_tag_is_computed_as_the_page_says() -> None:
+    record = Record(1, chain("", 1, b'{"run":"r","event":{}}'), b'{"run":"r","event":{}}')
+    frame = event_frame("7ac9c5c5", record)
+    payload = b"{" + frame.partition(b",")[2]
+    assert record.tag == hashlib.sha1(b"|1|" + payload).hexdigest()[:16]
+    assert json.loads(frame)["id"] == f"7ac9c5c5.1.{record.tag}"
 
 
 def shown(kind: str) -> set[str]:
