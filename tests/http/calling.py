@@ -1,0 +1,194 @@
+"""An app called in process: plain requests, and streams that are read as they come and dropped."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from typing import Any, NamedTuple
+from urllib.parse import urlsplit
+
+import httpx2
+import msgspec
+from starlette.applications import Starlette
+
+from agentws import Agent, AgentGateway, RunContext, mount_agent_gateway
+from agentws.testing.connect import running
+
+SESSION = "ses_0123456789abcdef"
+POLL = {"accept": "application/json"}
+WITHIN = 10.0
+KEY = "the-admin-key"
+
+
+class Echo(Agent):
+    async def run(self, ctx: RunContext) -> AsyncIterator[str]:
+        for word in ctx.text.split():
+            yield word + " "
+
+
+def client(app: Any, **headers: str) -> httpx2.AsyncClient:
+    transport = httpx2.ASGITransport(app=app)
+    return httpx2.AsyncClient(transport=transport, base_url="http://testserver", headers=headers)
+
+
+@asynccontextmanager
+async def served(
+    agent: Any = Echo, *, headers: Mapping[str, str] | None = None, **options: Any
+) -> AsyncIterator[tuple[AgentGateway, httpx2.AsyncClient]]:
+    """A running gateway and a client of it."""
+    gateway = mount_agent_gateway(Starlette(), agent, **options)
+    async with running(gateway), client(gateway, **(headers or {})) as http:
+        yield gateway, http
+
+
+async def say(
+    http: httpx2.AsyncClient, content: str, id: str = "m1", *, session: str = SESSION
+) -> httpx2.Response:
+    body = {"id": id, "content": content}
+    return await http.post(f"/sessions/{session}/messages", json=body)
+
+
+async def answered(http: httpx2.AsyncClient, *, session: str = SESSION) -> list[dict[str, Any]]:
+    """The conversation, once the session is at rest."""
+    async with asyncio.timeout(WITHIN):
+        while (state := (await http.get(f"/sessions/{session}")).json())["running"]:
+            query = {"after": state["position"], "wait": WITHIN}
+            await http.get(f"/sessions/{session}/events", params=query, headers=POLL)
+    page = await http.get(f"/sessions/{session}/messages")
+    messages: list[dict[str, Any]] = page.json()["messages"]
+    return messages
+
+
+class Sent(NamedTuple):
+    """One event of a stream: its name, the ``id:`` line if any, the data decoded."""
+
+    name: str
+    id: str | None
+    data: Any
+
+    @property
+    def type(self) -> str:
+        """The type of what a frame says."""
+        return str(self.data.get("event", self.data)["type"])
+
+
+class Stream:
+    """A stream of events, read as it comes; ``raw`` is every byte of it."""
+
+    def __init__(self, app: Any, url: str, **headers: str) -> None:
+        parts = urlsplit(url)
+        given = {"host": "testserver", "accept": "text/event-stream", **headers}
+        self.scope = {
+            "type": "http",
+            "asgi": {"version": "3.0"},
+            "http_version": "1.1",
+            "method": "GET",
+            "scheme": "http",
+            "path": parts.path,
+            "raw_path": parts.path.encode(),
+            "root_path": "",
+            "query_string": parts.query.encode(),
+            "headers": [
+                (name.replace("_", "-").encode(), value.encode()) for name, value in given.items()
+            ],
+            "client": ("127.0.0.1", 50_000),
+            "server": ("testserver", 80),
+            "extensions": {},
+        }
+        self.raw = b""
+        self.status = 0
+        self.headers: dict[str, str] = {}
+        self.last_id: str | None = None
+        self.sent: list[Sent] = []
+        self._app = app
+        self._chunks: asyncio.Queue[bytes | None] = asyncio.Queue()
+        self._gone = asyncio.Event()
+        self._asked = False
+        self._begun = asyncio.Event()
+        self._text = b""
+        self._reading = asyncio.Event()
+        self._reading.set()
+        self.task: asyncio.Task[None]
+
+    async def __aenter__(self) -> Stream:
+        self.task = asyncio.get_running_loop().create_task(self._run())
+        self.task.add_done_callback(lambda task: self._begun.set())
+        await self._begun.wait()
+        return self
+
+    async def __aexit__(self, *error: object) -> None:
+        self.drop()
+        async with asyncio.timeout(WITHIN):
+            await self.task
+
+    async def _run(self) -> None:
+        await self._app(self.scope, self._receive, self._send)
+
+    async def _receive(self) -> dict[str, Any]:
+        if not self._asked:
+            self._asked = True
+            return {"type": "http.request", "body": b"", "more_body": False}
+        await self._gone.wait()
+        return {"type": "http.disconnect"}
+
+    async def _send(self, message: Any) -> None:
+        if message["type"] == "http.response.start":
+            self._begun.set()
+            self.status = message["status"]
+            self.headers = {name.decode(): value.decode() for name, value in message["headers"]}
+            return
+        if not self._gone.is_set():
+            await self._reading.wait()
+            self._chunks.put_nowait(message.get("body", b""))
+            if not message.get("more_body"):
+                self._chunks.put_nowait(None)
+
+    def pause(self) -> None:
+        """Stops reading: the app's next send waits."""
+        self._reading.clear()
+
+    def resume(self) -> None:
+        self._reading.set()
+
+    def drop(self) -> None:
+        """The connection is lost, with what was not read of it."""
+        self._gone.set()
+        self._reading.set()
+
+    async def block(self) -> bytes | None:
+        """The next block of lines, ``None`` at the end of the stream."""
+        async with asyncio.timeout(WITHIN):
+            while b"\n\n" not in self._text:
+                chunk = await self._chunks.get()
+                if chunk is None:
+                    return None
+                self.raw += chunk
+                self._text += chunk
+        block, _, self._text = self._text.partition(b"\n\n")
+        return block
+
+    async def next(self) -> Sent:
+        """The next event, as a browser would dispatch it."""
+        while (block := await self.block()) is not None:
+            fields = dict(line.split(b": ", 1) for line in block.split(b"\n") if line[:1] != b":")
+            if b"data" in fields:
+                return self._dispatch(fields)
+        raise AssertionError("the stream has ended")
+
+    def _dispatch(self, fields: dict[bytes, bytes]) -> Sent:
+        id = fields[b"id"].decode() if b"id" in fields else None
+        self.last_id = id or self.last_id
+        data = msgspec.json.decode(fields[b"data"])
+        self.sent.append(Sent(fields.get(b"event", b"message").decode(), id, data))
+        return self.sent[-1]
+
+    async def until(self, type: str) -> list[Sent]:
+        """Reads until an event of that type, and returns what came."""
+        start = len(self.sent)
+        while (await self.next()).type != type:
+            pass
+        return self.sent[start:]
+
+    async def ended(self) -> bool:
+        return await self.block() is None

@@ -1,0 +1,190 @@
+"""Who may call what: every route there is, with no credentials, wrong ones and foreign pages."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import HTTPConnection
+from starlette.routing import Route
+
+from agentws import BearerKeys, Limits, mount_agent_gateway
+from agentws.transports.http import Operation
+from agentws.transports.routes import operations
+
+from .calling import KEY, SESSION, Echo, client, say, served
+
+OPEN = {"/", "/health", "/livez", "/readyz", "/web/{path:path}", "/client.js"}
+"""What anybody may ask; everything else wants credentials where there are any."""
+ADMIN = {"/broadcast", "/sessions/{id}/push"}
+
+
+def every_operation() -> list[Operation]:
+    app = Starlette()
+    return operations(mount_agent_gateway(app, Echo), prefix="", page=True)
+
+
+EVERY = [pytest.param(one, id=f"{one.method} {one.path}") for one in every_operation()]
+GUARDED = [param for param in EVERY if param.values[0].path not in OPEN]  # type: ignore[union-attr]
+ADMINS = [param for param in EVERY if param.values[0].path in ADMIN]  # type: ignore[union-attr]
+
+
+def address(operation: Operation) -> str:
+    path = operation.path.replace("{id}", SESSION).replace("{path:path}", "client.js")
+    return re.sub(r"\{\w+(:\w+)?\}", "anything", path)
+
+
+def test_every_route_is_an_operation() -> None:
+    app = Starlette()
+    mount_agent_gateway(app, Echo)
+    paths = {route.path for route in app.routes if isinstance(route, Route)}
+    assert paths == {one.path for one in every_operation()}
+
+
+@pytest.mark.parametrize("operation", GUARDED)
+async def test_without_credentials_nothing_is_answered(operation: Operation) -> None:
+    async with served(authenticate=BearerKeys({"k": "ann"}), admin_key=KEY) as (_, http):
+        for headers in ({}, {"authorization": "Bearer wrong"}, {"authorization": "Basic azo="}):
+            response = await http.request(operation.method, address(operation), headers=headers)
+            assert response.status_code == 401
+            assert response.headers["www-authenticate"] == "Bearer"
+            assert response.json()["code"] == "unauthenticated"
+
+
+@pytest.mark.parametrize("operation", ADMINS)
+@pytest.mark.parametrize("presented", [None, "", "wrong", KEY[:-1], KEY + "x", "ann-key", "ÿ"])
+async def test_admin_routes_want_the_key(operation: Operation, presented: str | None) -> None:
+    keys = BearerKeys({"ann-key": "ann"})
+    async with served(authenticate=keys, admin_key=KEY) as (gateway, http):
+        await say(client(gateway, authorization="Bearer ann-key"), "hello")
+        body = {"content": "x"}
+        for name, scheme in (("authorization", "Bearer "), ("x-api-key", "")):
+            value = f"{scheme}{presented}".encode("latin-1")
+            headers = [] if presented is None else [(name.encode(), value)]
+            response = await http.post(address(operation), json=body, headers=headers)
+            assert response.status_code == 401
+        for name in ("key", "admin_key", "api_key", "token", "x-api-key", "authorization"):
+            response = await http.post(address(operation), json=body, params={name: KEY})
+            assert response.status_code == 401
+
+
+@pytest.mark.parametrize("operation", ADMINS)
+@pytest.mark.parametrize("admin_key", [None, ""])
+async def test_admin_routes_are_off_without_a_key(
+    operation: Operation, admin_key: str | None
+) -> None:
+    async with served(admin_key=admin_key) as (_, http):
+        for headers in ({}, {"x-api-key": ""}, {"authorization": "Bearer x"}):
+            response = await http.post(address(operation), json={"content": "x"}, headers=headers)
+            assert response.status_code == 404
+            assert "admin_key" in response.json()["expected"]
+
+
+@pytest.mark.parametrize("operation", ADMINS)
+async def test_either_header_carries_the_key(operation: Operation) -> None:
+    async with served(admin_key=KEY) as (_, http):
+        await say(http, "hello")
+        for headers in ({"authorization": f"Bearer {KEY}"}, {"x-api-key": KEY}):
+            response = await http.post(address(operation), json={"content": "x"}, headers=headers)
+            assert response.status_code == 200
+
+
+async def test_keys_can_not_be_tried_out_at_any_speed() -> None:
+    limits = Limits(message_rate=0.001, message_burst=5)
+    async with served(admin_key=KEY, limits=limits) as (_, http):
+        codes = [
+            (await http.post("/broadcast", headers={"x-api-key": f"{n}"})).status_code
+            for n in range(7)
+        ]
+        assert codes == [401] * 5 + [429] * 2
+        right = await http.post("/broadcast", headers={"x-api-key": KEY}, json={"content": "x"})
+        assert right.status_code == 429
+
+
+async def test_the_admin_may_read_stats_where_callers_must_be_known() -> None:
+    keys = BearerKeys({"ann-key": "ann"})
+    async with served(authenticate=keys, admin_key=KEY) as (_, http):
+        for headers in ({"x-api-key": KEY}, {"authorization": "Bearer ann-key"}):
+            assert (await http.get("/stats", headers=headers)).status_code == 200
+
+
+@pytest.mark.parametrize("operation", EVERY)
+async def test_a_foreign_page_gets_nothing(operation: Operation) -> None:
+    async with served(admin_key=KEY) as (_, http):
+        headers = {"origin": "https://evil.example", "x-api-key": KEY}
+        for method in (operation.method, "OPTIONS"):
+            response = await http.request(method, address(operation), headers=headers)
+            assert response.status_code == 403
+            assert "access-control-allow-origin" not in response.headers
+
+
+@pytest.mark.parametrize("operation", EVERY)
+async def test_a_foreign_host_gets_nothing(operation: Operation) -> None:
+    async with served(admin_key=KEY, allowed_hosts=["good.example"]) as (_, http):
+        for host in ("evil.example", "good.example.evil.example", ""):
+            response = await http.request(
+                operation.method, address(operation), headers={"host": host}
+            )
+            assert response.status_code == 421
+        good = await http.get("/health", headers={"host": "good.example:8000"})
+        assert good.status_code == 200
+
+
+# The host's callable
+
+
+def refusing(status: int) -> object:
+    def authenticate(connection: HTTPConnection) -> str:
+        raise HTTPException(status)
+
+    return authenticate
+
+
+@pytest.mark.parametrize(("raised", "answered"), [(401, 401), (403, 403), (418, 500)])
+async def test_what_a_callable_of_the_framework_raises(raised: int, answered: int) -> None:
+    async with served(authenticate=refusing(raised)) as (_, http):
+        response = await http.get("/sessions")
+        assert response.status_code == answered
+        assert response.json()["code"] in ("unauthenticated", "forbidden", "internal")
+
+
+async def test_a_broken_callable_tells_nothing(caplog: pytest.LogCaptureFixture) -> None:
+    def authenticate(connection: HTTPConnection) -> str:
+        raise ValueError("the password is 1234")
+
+    async with served(authenticate=authenticate) as (_, http):
+        response = await http.get("/sessions")
+        assert response.status_code == 500
+        assert response.json() == {
+            "code": "internal",
+            "message": "Something went wrong.",
+            "retryable": True,
+        }
+    assert "the password is 1234" in caplog.text
+
+
+@pytest.mark.parametrize("answer", [None, "", 0, False, object()])
+async def test_whoever_is_not_known_is_refused(answer: object) -> None:
+    async with served(authenticate=lambda connection: answer) as (_, http):
+        expected = 200 if answer == "" and isinstance(answer, str) else 401
+        assert (await http.get("/sessions")).status_code == expected
+
+
+async def test_authorize_decides() -> None:
+    asked: list[tuple[str, str]] = []
+
+    async def authorize(identity: object, info: object, action: str) -> bool:
+        asked.append((info.id, action))  # type: ignore[attr-defined]
+        return action == "read"
+
+    async with served(authorize=authorize) as (gateway, http):
+        await gateway.enter(SESSION, identity=None, agent=None)
+        url = f"/sessions/{SESSION}"
+        assert (await http.get(url)).status_code == 200
+        assert (await say(http, "hello")).status_code == 403
+        assert (await http.patch(url, json={"title": "x"})).status_code == 403
+        assert (await http.post(f"{url}/cancel", json={})).status_code == 403
+        assert (await http.delete(url)).status_code == 403
+        assert (SESSION, "delete") in asked and (SESSION, "write") in asked

@@ -1,0 +1,377 @@
+"""The log over plain HTTP: streams that are dropped and resumed, and polling."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterable
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from agentws import AgentGateway, BearerKeys, Limits, MemoryStore
+from agentws.protocol.events import Custom, StateSnapshot
+from agentws.testing.agents import Gate, Script, Sleep
+from agentws.testing.faults import FaultyStore
+from agentws.testing.oracle import check_client, check_log, read_log
+from agentws.testing.virtual import virtual_run
+from agentws.transports.sse import KEEPALIVE
+
+from .calling import POLL, SESSION, Sent, Stream, answered, client, say, served
+
+URL = f"/sessions/{SESSION}/events"
+
+
+def frames(sent: Iterable[Sent]) -> list[dict[str, Any]]:
+    return [one.data for one in sent]
+
+
+async def test_a_stream_begins_with_welcome_and_a_snapshot() -> None:
+    async with served() as (gateway, http):
+        await say(http, "hello")
+        await answered(http)
+        async with Stream(gateway, URL) as stream:
+            assert stream.status == 200
+            assert stream.headers["content-type"] == "text/event-stream; charset=utf-8"
+            assert stream.headers["cache-control"] == "no-cache"
+            assert stream.headers["x-accel-buffering"] == "no"
+            welcome = await stream.next()
+            assert welcome.name == "welcome" and welcome.id is None
+            assert welcome.data["resume"] == "snapshot"
+            assert welcome.data["reason"] == "no_position"
+            snapshot = await stream.next()
+            assert snapshot.name == "message" and snapshot.type == "MESSAGES_SNAPSHOT"
+            assert snapshot.id == snapshot.data["id"] == welcome.data["head"]
+            assert stream.raw.startswith(b"retry: ")
+            assert b"\r" not in stream.raw
+
+
+async def test_a_stream_goes_on_live_and_is_the_log() -> None:
+    async with served() as (gateway, http):
+        await say(http, "/help")
+        async with Stream(gateway, URL) as stream:
+            for number in range(3):
+                await say(http, f"question {number}", f"m{number}")
+                await stream.until("RUN_FINISHED")
+        epoch, records = await read_log(gateway.store, SESSION)
+        check_log(records)
+        check_client(epoch, records, frames(stream.sent), complete=True)
+        ids = [one.id for one in stream.sent if one.name == "message"]
+        assert ids == [one.data["id"] for one in stream.sent if one.name == "message"]
+
+
+async def test_a_stream_in_the_middle_of_a_run_gets_all_of_the_run() -> None:
+    gate = Gate()
+    async with served(Script("one ", gate, "two")) as (gateway, http):
+        await say(http, "go")
+        await gate.reached()
+        async with Stream(gateway, URL) as stream:
+            await stream.until("TEXT_MESSAGE_CONTENT")
+            gate.open()
+            await stream.until("RUN_FINISHED")
+        epoch, records = await read_log(gateway.store, SESSION)
+        check_client(epoch, records, frames(stream.sent), complete=True)
+
+
+@settings(max_examples=30, deadline=None)
+@given(drops=st.lists(st.integers(1, 9), max_size=12), after_header=st.booleans())
+def test_a_stream_that_drops_anywhere_is_resumed_without_loss(
+    drops: list[int], after_header: bool
+) -> None:
+    steps = [step for number in range(20) for step in (f"word{number} ", Sleep(1))]
+
+    async def work() -> None:
+        async with served(Script(*steps)) as (gateway, http):
+            await say(http, "go")
+            told: list[Sent] = []
+            last = None
+            for length in [*drops, 1000]:
+                async with _resumed(gateway, last, after_header) as stream:
+                    while len(stream.sent) < length and _goes_on(stream):
+                        await stream.next()
+                last = stream.last_id or last
+                told += _applied(stream.sent)
+                if not _goes_on(stream):
+                    break
+            epoch, records = await read_log(gateway.store, SESSION)
+            check_client(epoch, records, frames(told), complete=True)
+
+    virtual_run(work())
+
+
+def _goes_on(stream: Stream) -> bool:
+    return not stream.sent or stream.sent[-1].type != "RUN_FINISHED"
+
+
+def _resumed(gateway: AgentGateway, last: str | None, header: bool) -> Stream:
+    if last is None:
+        return Stream(gateway, URL)
+    if header:
+        return Stream(gateway, f"{URL}?after=the.0.", last_event_id=last)
+    return Stream(gateway, f"{URL}?after={last}")
+
+
+def _applied(sent: list[Sent]) -> list[Sent]:
+    """What a browser's position covers: nothing that came after the last id."""
+    numbers = [index for index, one in enumerate(sent) if one.id is not None]
+    return sent[: numbers[-1] + 1] if numbers else []
+
+
+async def test_only_the_last_frame_of_a_snapshot_has_an_id() -> None:
+    async with served(Script(StateSnapshot({"n": 1}))) as (gateway, http):
+        await say(http, "go")
+        await answered(http)
+        async with Stream(gateway, URL) as stream:
+            welcome, messages, state = [await stream.next() for _ in range(3)]
+            assert (messages.type, state.type) == ("MESSAGES_SNAPSHOT", "STATE_SNAPSHOT")
+            assert messages.id is None and state.id == welcome.data["head"]
+
+
+@pytest.mark.parametrize(
+    ("position", "reason"),
+    [("other.1.0123456789abcdef", "epoch"), ("{epoch}.99.0123456789abcdef", "future")],
+)
+async def test_a_position_that_is_lost_gets_a_snapshot(position: str, reason: str) -> None:
+    async with served() as (gateway, http):
+        head = (await say(http, "hello")).json()["position"]
+        await answered(http)
+        position = position.format(epoch=head.split(".")[0])
+        async with Stream(gateway, URL, last_event_id=position) as stream:
+            welcome = (await stream.next()).data
+            assert (welcome["resume"], welcome["reason"]) == ("snapshot", reason)
+
+
+async def test_nonsense_for_a_position_is_refused() -> None:
+    async with served() as (_, http):
+        await say(http, "hello")
+        for query, headers in (("?after=x", {}), ("", {"last-event-id": "x"})):
+            response = await http.get(URL + query, headers=headers)
+            assert response.status_code == 400 and response.json()["expected"]
+
+
+def test_a_silent_stream_is_kept_alive() -> None:
+    async def work() -> None:
+        async with served() as (gateway, http):
+            await say(http, "/help")
+            async with Stream(gateway, URL) as stream:
+                await stream.until("MESSAGES_SNAPSHOT")
+                loop = asyncio.get_running_loop()
+                began = loop.time()
+                for _ in range(3):
+                    async with asyncio.timeout(2 * KEEPALIVE):
+                        chunk = await stream._chunks.get()
+                    assert chunk == b": ping\n\n"
+                assert loop.time() - began == pytest.approx(3 * KEEPALIVE)
+
+    virtual_run(work())
+
+
+async def test_a_stream_is_a_connection_like_any_other() -> None:
+    async with served(admin_key="key") as (gateway, http):
+        await say(http, "/help")
+        async with Stream(gateway, URL) as stream:
+            await stream.until("MESSAGES_SNAPSHOT")
+            stats = (await http.get("/stats")).json()
+            assert (stats["total_connections"], stats["active_sessions"]) == (1, 1)
+            reached = await http.post(
+                "/broadcast", json={"content": "Hear!"}, headers={"x-api-key": "key"}
+            )
+            assert reached.json() == {"reached": 1}
+            notice = await stream.next()
+            assert (notice.name, notice.id) == ("notice", None)
+            assert notice.data["content"] == "Hear!"
+        stats = (await http.get("/stats")).json()
+        assert (stats["total_connections"], stats["active_sessions"]) == (0, 0)
+
+
+async def test_there_is_a_limit_to_streams() -> None:
+    async with served(limits=Limits(max_connections_per_address=1)) as (gateway, http):
+        await say(http, "/help")
+        async with Stream(gateway, URL), Stream(gateway, URL) as refused:
+            assert refused.status == 429 and "retry-after" in refused.headers
+        async with Stream(gateway, URL) as stream:
+            assert stream.status == 200
+
+
+async def test_a_stream_ends_with_a_goodbye_when_the_node_drains() -> None:
+    async with served() as (gateway, http):
+        await say(http, "/help")
+        async with Stream(gateway, URL) as stream:
+            await stream.until("MESSAGES_SNAPSHOT")
+            await gateway.drain()
+            bye = await stream.next()
+            assert bye.name == "bye" and bye.data["retryable"] is True
+            assert await stream.ended()
+
+
+async def test_a_stream_ends_when_its_session_is_deleted() -> None:
+    async with served() as (gateway, http):
+        await say(http, "/help")
+        async with Stream(gateway, URL) as stream:
+            await stream.until("MESSAGES_SNAPSHOT")
+            await http.delete(f"/sessions/{SESSION}")
+            assert (await stream.next()).name == "bye"
+            assert await stream.ended()
+        assert (await http.get(URL)).status_code == 403
+
+
+async def test_a_slow_reader_reads_later_what_was_merged() -> None:
+    words = [f"w{number} " for number in range(300)]
+    gate = Gate()
+    steps = [step for word in words for step in (word, Sleep(0))]
+    async with served(Script(gate, *steps)) as (gateway, http):
+        await say(http, "go")
+        await gate.reached()
+        async with Stream(gateway, URL) as stream:
+            await stream.until("RUN_STARTED")
+            stream.pause()
+            gate.open()
+            await answered(http)
+            stream.resume()
+            await stream.until("RUN_FINISHED")
+        epoch, records = await read_log(gateway.store, SESSION)
+        check_client(epoch, records, frames(stream.sent), complete=True)
+
+
+async def test_a_store_that_fails_ends_the_stream_retryably() -> None:
+    store = FaultyStore(MemoryStore())
+    limits = Limits(tail_size=1, snapshot_messages=1)
+    gate = Gate()
+    async with served(Script(gate, "x" * 2000), store=store, limits=limits) as (gateway, http):
+        first = (await say(http, "one")).json()["position"]
+        gate.open()
+        await answered(http)
+        session = await gateway.sessions.find(SESSION)
+        async with Stream(gateway, f"{URL}?after={first}") as stream:
+            await stream.until("RUN_FINISHED")
+        session.forget_tail()
+        store.fail("read", times=1)
+        refused = await http.get(f"{URL}?after={first}")
+        assert refused.status_code == 503 and refused.json()["code"] == "unavailable"
+        stream = Stream(gateway, URL)
+        async with stream:
+            await stream.until("MESSAGES_SNAPSHOT")
+            store.fail("read", times=1)
+            stream.pause()
+            session.forget_tail()
+            await say(http, "two", "m2")
+            session.forget_tail()
+            stream.resume()
+            while (sent := await stream.next()).name == "message":
+                session.forget_tail()
+            assert sent.name == "bye" and sent.data["retryable"] is True
+            assert await stream.ended()
+
+
+async def test_a_foreign_stream_is_refused() -> None:
+    keys = BearerKeys({"ann": "ann", "bob": "bob"})
+    async with served(authenticate=keys) as (gateway, http):
+        await say(client(gateway, authorization="Bearer ann"), "hello")
+        async with Stream(gateway, URL, authorization="Bearer bob") as stream:
+            assert stream.status == 403
+        async with Stream(gateway, URL) as stream:
+            assert stream.status == 401
+
+
+# Polling
+
+
+async def test_polling_reads_the_whole_log() -> None:
+    async with served() as (gateway, http):
+        await say(http, "/help")
+        told: list[dict[str, Any]] = []
+        poll = await _poll(http)
+        assert poll["resume"] == "snapshot" and poll["reason"] == "no_position"
+        welcome = {"type": "welcome", "head": poll["position"]}
+        told.append(welcome | {key: poll[key] for key in ("resume", "reason")})
+        told += poll["events"]
+        for number in range(3):
+            await say(http, f"question {number}", f"m{number}")
+            await answered(http)
+            poll = await _poll(http, after=poll["position"])
+            assert poll["resume"] == "replay" and "more" not in poll
+            told += poll["events"]
+        epoch, records = await read_log(gateway.store, SESSION)
+        check_client(epoch, records, told, complete=True)
+
+
+async def _poll(http: Any, **query: Any) -> dict[str, Any]:
+    response = await http.get(URL, params=query, headers=POLL)
+    assert response.status_code == 200
+    assert response.headers["content-type"] == "application/json"
+    found: dict[str, Any] = response.json()
+    return found
+
+
+async def test_a_poll_waits_for_something_new() -> None:
+    async with served() as (gateway, http):
+        await say(http, "/help")
+        position = (await _poll(http))["position"]
+        waiting = asyncio.ensure_future(_poll(http, after=position, wait=30))
+        session = await gateway.sessions.find(SESSION)
+        async with asyncio.timeout(10):
+            while not session.followers:  # noqa: ASYNC110 - it is another task that follows
+                await asyncio.sleep(0)
+        await say(http, "hello")
+        poll = await waiting
+        assert poll["events"][0]["event"]["type"] == "message.accepted"
+        assert not session.followers
+
+
+def test_a_poll_gives_up_after_its_time() -> None:
+    async def work() -> None:
+        async with served() as (_, http):
+            await say(http, "/help")
+            position = (await _poll(http))["position"]
+            loop = asyncio.get_running_loop()
+            for asked, waited in ((2, 2), (3600, 30)):
+                began = loop.time()
+                poll = await _poll(http, after=position, wait=asked)
+                assert loop.time() - began == pytest.approx(waited)
+                assert poll == {"events": [], "position": position, "resume": "replay"}
+
+    virtual_run(work())
+
+
+async def test_a_long_log_is_polled_in_parts() -> None:
+    async def agent(ctx: Any) -> AsyncIterator[Any]:
+        for number in range(1200):
+            yield Custom("n", number)
+
+    async with served(agent) as (gateway, http):
+        first = (await say(http, "go")).json()["position"]
+        await answered(http)
+        parts, position = [], first
+        while True:
+            poll = await _poll(http, after=position)
+            parts.append(len(poll["events"]))
+            position = poll["position"]
+            if "more" not in poll:
+                break
+        assert len(parts) == 3
+        epoch, records = await read_log(gateway.store, SESSION)
+        assert sum(parts) == len(records) - 1
+
+
+async def test_a_poll_of_a_deleted_session_ends() -> None:
+    async with served() as (gateway, http):
+        await say(http, "/help")
+        position = (await _poll(http))["position"]
+        waiting = asyncio.ensure_future(
+            http.get(URL, params={"after": position, "wait": 30}, headers=POLL)
+        )
+        session = await gateway.sessions.find(SESSION)
+        async with asyncio.timeout(10):
+            while not session.followers:  # noqa: ASYNC110 - it is another task that follows
+                await asyncio.sleep(0)
+        await http.delete(f"/sessions/{SESSION}")
+        assert (await waiting).status_code == 503
+
+
+async def test_what_can_not_be_streamed() -> None:
+    async with served() as (_, http):
+        await say(http, "hello")
+        assert (await http.head(URL)).status_code == 405
+        response = await http.get(URL, params={"wait": "long"}, headers=POLL)
+        assert response.status_code == 400

@@ -1,0 +1,88 @@
+"""The routes in Starlette, in FastAPI, under a prefix, in a sub-app, and around any ASGI app."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from fastapi import FastAPI
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse
+from starlette.routing import Mount, Route
+
+from agentws import mount_agent_gateway
+from agentws.testing.connect import running
+
+from .calling import SESSION, Echo, Stream, answered, client, say
+
+
+async def own(request: Request) -> PlainTextResponse:
+    return PlainTextResponse("the host's own")
+
+
+async def foreign(scope: Any, receive: Any, send: Any) -> None:
+    """An ASGI app of no framework."""
+    if scope["type"] == "lifespan":
+        for _ in range(2):
+            message = await receive()
+            await send({"type": f"{message['type']}.complete"})
+        return
+    await PlainTextResponse("the host's own")(scope, receive, send)
+
+
+def host_app(name: str) -> Any:
+    match name:
+        case "starlette":
+            return Starlette(routes=[Route("/own", own)])
+        case "fastapi":
+            app = FastAPI()
+            app.add_api_route("/own", own, response_class=PlainTextResponse)
+            return app
+        case _:
+            return foreign
+
+
+@pytest.mark.parametrize("host", ["starlette", "fastapi", "foreign"])
+@pytest.mark.parametrize("prefix", ["", "/agent"])
+async def test_every_host(host: str, prefix: str) -> None:
+    app = mount_agent_gateway(host_app(host), Echo, prefix=prefix)
+    async with running(app), client(app) as http:
+        http.base_url = http.base_url.join(f"{prefix}/")
+        assert (await http.get("/health")).json() == {"status": "ok"}
+        assert (await say(http, "hello there")).status_code == 202
+        assert (await answered(http))[-1]["content"] == "hello there "
+        assert (await http.get("/")).status_code == 200
+        assert (await http.get("/nowhere")).status_code == (200 if host == "foreign" else 404)
+        async with Stream(app, f"{prefix}/sessions/{SESSION}/events") as stream:
+            await stream.until("MESSAGES_SNAPSHOT")
+        assert (await client(app).get("/own")).text.strip('"') == "the host's own"
+
+
+async def test_the_hosts_own_routes_come_first() -> None:
+    app = mount_agent_gateway(Starlette(routes=[Route("/", own), Route("/health", own)]), Echo)
+    async with client(app) as http:
+        assert (await http.get("/")).text == (await http.get("/health")).text == "the host's own"
+    await app.stop()
+
+
+async def test_a_sub_app_has_its_own_gateway() -> None:
+    inner = Starlette()
+    gateway = mount_agent_gateway(inner, Echo, prefix="/agent")
+    outer = Starlette(routes=[Mount("/sub", inner)])
+    async with client(outer) as http:
+        http.base_url = http.base_url.join("/sub/agent/")
+        assert (await say(http, "hello")).status_code == 202
+        assert (await answered(http))[-1]["content"] == "hello "
+        response = await client(outer).get("/sub/agent", follow_redirects=True)
+        assert response.status_code == 200 and response.url.path == "/sub/agent/"
+    await gateway.stop()
+
+
+async def test_a_host_without_a_lifespan_starts_with_the_first_request() -> None:
+    gateway = mount_agent_gateway(Starlette(), Echo)
+    async with client(gateway) as http:
+        assert not gateway.started
+        assert (await http.get("/sessions")).json() == {"sessions": []}
+        assert gateway.started
+    await gateway.stop()

@@ -1,0 +1,307 @@
+"""What every route shares: methods, bodies, CORS, pace, errors."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from starlette.applications import Starlette
+
+from agentws import BearerKeys, Limits, MemoryStore, mount_agent_gateway
+from agentws.errors import StorageFull, Unavailable
+from agentws.testing.faults import FaultyStore
+from agentws.testing.virtual import virtual_run
+from agentws.transports import http as plumbing
+from agentws.transports.rates import REMEMBERED, Paces
+
+from .calling import KEY, SESSION, Echo, client, say, served
+
+URL = f"/sessions/{SESSION}/messages"
+MESSAGE = b'{"id":"m1","content":"hello"}'
+
+
+@pytest.mark.parametrize(
+    ("method", "url", "allowed"),
+    [
+        ("PUT", URL, "GET, POST, OPTIONS"),
+        ("DELETE", URL, "GET, POST, OPTIONS"),
+        ("GET", "/broadcast", "POST, OPTIONS"),
+        ("POST", "/health", "GET, OPTIONS"),
+        ("POST", "/", "GET, OPTIONS"),
+        ("TRACE", f"/sessions/{SESSION}", "GET, PATCH, DELETE, OPTIONS"),
+    ],
+)
+async def test_another_method_is_refused(method: str, url: str, allowed: str) -> None:
+    async with served(admin_key=KEY) as (_, http):
+        response = await http.request(method, url)
+        assert response.status_code == 405
+        assert response.headers["allow"] == response.json()["expected"] == allowed
+
+
+async def test_head_is_answered_like_get() -> None:
+    async with served() as (_, http):
+        for url in ("/", "/health", "/stats"):
+            assert (await http.head(url)).status_code == 200
+
+
+@pytest.mark.parametrize(
+    "kind", ["", "text/plain", "application/x-www-form-urlencoded", "multipart/form-data", "json"]
+)
+async def test_only_json_by_name_is_read(kind: str) -> None:
+    async with served(admin_key=KEY) as (_, http):
+        headers = {"content-type": kind, "x-api-key": KEY} if kind else {"x-api-key": KEY}
+        for method, url in (
+            ("POST", URL),
+            ("POST", f"/sessions/{SESSION}/cancel"),
+            ("POST", f"/sessions/{SESSION}/answers"),
+            ("POST", f"/sessions/{SESSION}/push"),
+            ("POST", "/broadcast"),
+            ("PATCH", f"/sessions/{SESSION}"),
+        ):
+            response = await http.request(method, url, content=MESSAGE, headers=headers)
+            assert response.status_code == 415
+            assert response.json()["expected"] == "Content-Type: application/json"
+
+
+async def test_json_by_any_spelling_is_read() -> None:
+    async with served() as (_, http):
+        for number, kind in enumerate(("Application/JSON", "application/json; charset=utf-8")):
+            body = MESSAGE.replace(b"m1", b"m%d" % number)
+            response = await http.post(URL, content=body, headers={"content-type": kind})
+            assert response.status_code == 202
+
+
+async def test_a_body_that_is_too_large_is_not_read_to_its_end() -> None:
+    read = 0
+
+    async def endless() -> AsyncIterator[bytes]:
+        nonlocal read
+        while True:
+            read += 1
+            yield b"x" * 1000
+
+    app = Starlette()
+    gateway = mount_agent_gateway(app, Echo, limits=Limits(max_message_size=10_000))
+    chunks = endless()
+
+    async def receive() -> dict[str, Any]:
+        return {"type": "http.request", "body": await anext(chunks), "more_body": True}
+
+    status = await _call(gateway, receive, {"content-type": "application/json"})
+    assert status == 413 and read == 11
+    await gateway.stop()
+
+
+async def test_a_body_of_just_the_right_size_is_read() -> None:
+    async with served(limits=Limits(max_message_size=200)) as (_, http):
+        for size, status in ((200, 202), (201, 413)):
+            body = b'{"id":"m1","content":"%b"}' % (b"x" * (size - 24))
+            assert len(body) == size
+            response = await http.post(
+                URL, content=body, headers={"content-type": "application/json"}
+            )
+            assert response.status_code == status
+
+
+async def test_a_peer_that_leaves_in_the_middle_of_a_body() -> None:
+    gateway = mount_agent_gateway(Starlette(), Echo)
+    messages: Iterator[dict[str, Any]] = iter(
+        [{"type": "http.request", "body": b"{", "more_body": True}, {"type": "http.disconnect"}]
+    )
+
+    async def receive() -> dict[str, Any]:
+        return next(messages)
+
+    assert await _call(gateway, receive, {"content-type": "application/json"}) is None
+    await gateway.stop()
+
+
+def test_a_body_that_never_ends_times_out() -> None:
+    async def work() -> None:
+        gateway = mount_agent_gateway(Starlette(), Echo)
+
+        async def receive() -> dict[str, Any]:
+            await asyncio.sleep(10)
+            return {"type": "http.request", "body": b"", "more_body": True}
+
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        assert await _call(gateway, receive, {"content-type": "application/json"}) == 408
+        assert loop.time() - began == pytest.approx(plumbing.BODY_TIMEOUT)
+        await gateway.stop()
+
+    virtual_run(work())
+
+
+async def _call(app: Any, receive: Any, headers: dict[str, str]) -> int | None:
+    """The status that a POST of a message gets, ``None`` for no answer at all."""
+    statuses: list[int] = []
+
+    async def send(message: Any) -> None:
+        if message["type"] == "http.response.start":
+            statuses.append(message["status"])
+
+    scope = {
+        "type": "http",
+        "method": "POST",
+        "path": URL,
+        "query_string": b"",
+        "headers": [(name.encode(), value.encode()) for name, value in headers.items()],
+        "client": None,
+    }
+    await app(scope, receive, send)
+    return statuses[0] if statuses else None
+
+
+@settings(max_examples=200, deadline=None)
+@given(body=st.binary(max_size=200) | st.text(max_size=100).map(str.encode))
+def test_no_body_whatever_is_more_than_a_bad_request(body: bytes) -> None:
+    async def work() -> None:
+        async with served(admin_key=KEY) as (_, http):
+            headers = {"content-type": "application/json", "x-api-key": KEY}
+            for url in (URL, f"/sessions/{SESSION}/answers", "/broadcast"):
+                response = await http.post(url, content=body, headers=headers)
+                assert response.status_code in (400, 403)
+                assert response.json().keys() >= {"code", "message", "retryable"}
+
+    virtual_run(work())
+
+
+# Pace
+
+
+async def test_a_caller_who_is_too_fast_is_told_when_to_come_back() -> None:
+    limits = Limits(message_rate=0.5, message_burst=3)
+    async with served(limits=limits) as (_, http):
+        statuses = [(await say(http, "/help", f"m{number}")).status_code for number in range(4)]
+        assert statuses == [200, 200, 200, 429]
+        response = await say(http, "/help")
+        assert 1 <= int(response.headers["retry-after"]) <= 2
+        assert response.json()["retryAfter"] > 0
+        assert (await http.get("/stats")).status_code == 200
+
+
+async def test_callers_have_a_pace_each() -> None:
+    keys = BearerKeys({"ann": "ann", "bob": "bob"})
+    limits = Limits(message_rate=0.001, message_burst=1)
+    async with served(authenticate=keys, limits=limits) as (gateway, _):
+        for key in ("ann", "bob"):
+            http = client(gateway, authorization=f"Bearer {key}")
+            url = f"ses_of_{key}_0123456789"
+            assert (await say(http, "/help", session=url)).status_code == 200
+            assert (await say(http, "/help", session=url)).status_code == 429
+
+
+async def test_large_bodies_have_a_pace_too() -> None:
+    limits = Limits(byte_rate=1.0, max_message_size=1000)
+    async with served(limits=limits) as (_, http):
+        assert (await say(http, "/help " + "x" * 800, "m1")).status_code == 200
+        assert (await say(http, "/help " + "x" * 800, "m2")).status_code == 429
+
+
+async def test_no_more_callers_are_remembered_than_there_is_room_for() -> None:
+    paces = Paces(Limits())
+    for number in range(REMEMBERED + 10):
+        paces.count(f"address {number}")
+    assert repr(paces) == f"<Paces callers={REMEMBERED}>"
+
+
+# CORS
+
+GOOD = "https://app.example"
+
+
+async def test_a_preflight_of_an_allowed_origin() -> None:
+    async with served(allowed_origins=[GOOD]) as (_, http):
+        headers = {
+            "origin": GOOD,
+            "access-control-request-method": "POST",
+            "access-control-request-headers": "content-type, x-tenant",
+        }
+        response = await http.options(URL, headers=headers)
+        assert response.status_code == 204 and response.content == b""
+        given = response.headers
+        assert given["access-control-allow-origin"] == GOOD
+        assert given["access-control-allow-credentials"] == "true"
+        assert given["access-control-allow-methods"] == "GET, POST, OPTIONS"
+        assert given["access-control-allow-headers"] == "content-type, x-tenant"
+        assert int(given["access-control-max-age"]) > 0
+        assert {"Origin", "Access-Control-Request-Headers"} <= set(given.get_list("vary"))
+
+
+async def test_an_allowed_origin_may_read_answers_and_errors() -> None:
+    async with served(allowed_origins=[GOOD]) as (_, http):
+        for url in ("/stats", "/sessions/ses_nobody_has_it", "/nowhere", "/"):
+            response = await http.get(url, headers={"origin": GOOD})
+            if url != "/nowhere":
+                assert response.headers["access-control-allow-origin"] == GOOD
+                assert "Retry-After" in response.headers["access-control-expose-headers"]
+                assert response.headers["vary"] == "Origin"
+
+
+async def test_credentials_are_for_origins_with_a_name() -> None:
+    async with served(allowed_origins=["*", GOOD]) as (_, http):
+        for origin, allowed, credentials in (
+            ("https://any.example", "*", None),
+            ("null", "*", None),
+            (GOOD, GOOD, "true"),
+        ):
+            response = await http.get("/stats", headers={"origin": origin})
+            assert response.headers["access-control-allow-origin"] == allowed
+            assert response.headers.get("access-control-allow-credentials") == credentials
+
+
+async def test_the_own_origin_needs_no_cors() -> None:
+    async with served() as (_, http):
+        response = await http.get("/stats", headers={"origin": "http://testserver"})
+        assert response.status_code == 200
+        assert "access-control-allow-origin" not in response.headers
+        assert response.headers["vary"] == "Origin"
+
+
+async def test_options_alone_says_what_a_path_can() -> None:
+    async with served(authenticate=BearerKeys({})) as (_, http):
+        response = await http.options(URL)
+        assert response.status_code == 204
+        assert response.headers["allow"] == "GET, POST, OPTIONS"
+
+
+# Errors
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "status"),
+    [(Unavailable, "unavailable", 503), (StorageFull, "storage_full", 503)],
+)
+async def test_a_store_that_fails(error: type[Exception], code: str, status: int) -> None:
+    store = FaultyStore(MemoryStore())
+    async with served(store=store) as (_, http):
+        store.fail("create", times=1, error=error)
+        response = await say(http, "hello")
+        assert response.status_code == status
+        assert response.json()["code"] == code and response.json()["retryable"] is True
+        assert (await say(http, "hello")).status_code == 202
+
+
+async def test_what_nobody_expected_is_logged_and_not_told(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    store = FaultyStore(MemoryStore())
+    async with served(store=store) as (_, http):
+        store.fail("create", times=1, error=lambda: ValueError("secret dsn"))
+        response = await say(http, "hello")
+        assert response.status_code == 500
+        assert response.json()["code"] == "internal" and "secret" not in response.text
+    assert "secret dsn" in caplog.text
+
+
+async def test_answers_are_not_kept_and_not_sniffed() -> None:
+    async with served() as (_, http):
+        for response in (await http.get("/stats"), await http.get("/sessions/unknown")):
+            assert response.headers["cache-control"] == "no-store"
+            assert response.headers["x-content-type-options"] == "nosniff"
+            assert response.headers["content-type"] == "application/json"

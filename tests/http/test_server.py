@@ -1,0 +1,163 @@
+"""The node itself: health, counts, broadcast, push."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+from starlette.applications import Starlette
+
+from agentws import MemoryStore, mount_agent_gateway
+from agentws.errors import Unavailable
+from agentws.testing.connect import connect
+from agentws.testing.faults import FaultyStore, SlowStore
+from agentws.testing.virtual import virtual_run
+
+from .calling import KEY, SESSION, Echo, answered, client, say, served
+
+ADMIN = {"x-api-key": KEY}
+
+
+async def test_being_alive_touches_no_store() -> None:
+    store = FaultyStore(MemoryStore())
+    store.fail({"open", "ping"})
+    gateway = mount_agent_gateway(Starlette(), Echo, store=store)
+    http = client(gateway)
+    for url in ("/health", "/livez"):
+        response = await http.get(url)
+        assert (response.status_code, response.json()) == (200, {"status": "ok"})
+    assert not store.calls
+    assert not gateway.started
+
+
+async def test_readiness_follows_the_store() -> None:
+    store = FaultyStore(MemoryStore())
+    async with served(store=store) as (_, http):
+        ready = {
+            "status": "ready",
+            "store": "ok",
+            "durability": "process",
+            "draining": False,
+            "hardening": "partial",
+        }
+        assert (await http.get("/readyz")).json() == ready
+        for error in (Unavailable, RuntimeError):
+            store.fail("ping", error=error)
+            response = await http.get("/readyz")
+            assert response.status_code == 503
+            assert response.json() == {**ready, "status": "unavailable", "store": "unreachable"}
+        store.heal()
+        assert (await http.get("/readyz")).status_code == 200
+
+
+async def test_a_store_that_does_not_open_is_not_ready() -> None:
+    store = FaultyStore(MemoryStore())
+    store.fail("open", times=1)
+    gateway = mount_agent_gateway(Starlette(), Echo, store=store)
+    http = client(gateway)
+    assert (await http.get("/readyz")).status_code == 503
+    assert (await http.get("/readyz")).status_code == 200
+    await gateway.stop()
+
+
+def test_a_store_that_says_nothing_is_not_ready() -> None:
+    async def work() -> None:
+        store = SlowStore(MemoryStore(), slow_on="ping")
+        async with served(store=store) as (_, http):
+            store.pause()
+            assert (await http.get("/readyz")).status_code == 503
+
+    virtual_run(work())
+
+
+async def test_a_node_that_drains_is_not_ready() -> None:
+    async with served() as (gateway, http):
+        await gateway.drain()
+        response = await http.get("/readyz")
+        assert response.status_code == 503
+        assert response.json()["status"] == "draining" and response.json()["draining"] is True
+        assert (await http.get("/livez")).status_code == 200
+    assert (await client(gateway).get("/readyz")).status_code == 503
+
+
+@pytest.mark.parametrize("extension", ["agentws.server", "agentws.write"])
+async def test_the_preset_makes_itself_known(extension: str) -> None:
+    gateway = mount_agent_gateway(Starlette(), Echo)
+
+    async def hardened(scope: Any, receive: Any, send: Any) -> None:
+        await gateway({**scope, "extensions": {extension: {}}}, receive, send)
+
+    assert (await client(hardened).get("/readyz")).json()["hardening"] == "full"
+    await gateway.stop()
+
+
+async def test_stats_count_and_name_nobody() -> None:
+    async with served() as (gateway, http):
+        assert (await http.get("/stats")).json()["total_connections"] == 0
+        async with connect(gateway, f"/ws/chat?session={SESSION}"):
+            response = await http.get("/stats")
+            assert response.json()["active_sessions"] == 1
+            assert response.json()["total_connections"] == 1
+            assert SESSION not in response.text
+
+
+async def test_a_broadcast_reaches_everybody() -> None:
+    async with served(admin_key=KEY) as (gateway, http):
+        async with (
+            connect(gateway, "/ws/chat") as native,
+            connect(gateway, "/ws/chat", native=False) as simple,
+        ):
+            await native.until("welcome")
+            body = {"content": "Back at ten", "level": "warning", "metadata": {"n": 1}}
+            response = await http.post("/broadcast", json=body, headers=ADMIN)
+            assert (response.status_code, response.json()) == (200, {"reached": 2})
+            notice = await native.until("notice")
+            assert {key: notice[key] for key in body} == body
+            assert (await simple.receive())["content"] == "Back at ten"
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "code"),
+    [
+        ({}, 400, "bad_request"),
+        ({"content": ""}, 400, "bad_request"),
+        ({"content": "x", "level": "loud"}, 400, "bad_request"),
+        ({"content": "x", "topic": "news"}, 501, "not_supported"),
+        ({"content": "x", "durable": True}, 501, "not_supported"),
+    ],
+)
+async def test_a_broadcast_that_is_refused(body: Any, status: int, code: str) -> None:
+    async with served(admin_key=KEY) as (_, http):
+        response = await http.post("/broadcast", json=body, headers=ADMIN)
+        assert (response.status_code, response.json()["code"]) == (status, code)
+
+
+async def test_a_push_is_seen_by_who_was_away() -> None:
+    async with served(admin_key=KEY) as (gateway, http):
+        accepted = (await say(http, "hello")).json()["position"]
+        await answered(http)
+        url = f"/sessions/{SESSION}/push"
+        response = await http.post(url, json={"content": "Your export is ready"}, headers=ADMIN)
+        assert response.status_code == 200
+        async with connect(gateway, f"/ws/chat?session={SESSION}&after={accepted}") as ws:
+            posted = await ws.until("notice.posted")
+            assert posted["event"]["content"] == "Your export is ready"
+            assert posted["id"] == response.json()["position"]
+
+
+async def test_a_push_to_nobody() -> None:
+    async with served(admin_key=KEY) as (_, http):
+        for id, status in (("ses_nobody_has_it", 404), ("short", 400)):
+            response = await http.post(f"/sessions/{id}/push", json={"content": "x"}, headers=ADMIN)
+            assert response.status_code == status
+
+
+async def test_many_broadcasts_at_once() -> None:
+    async with served(admin_key=KEY) as (gateway, http), connect(gateway, "/ws/chat") as ws:
+        responses = await asyncio.gather(
+            *(http.post("/broadcast", json={"content": f"{n}"}, headers=ADMIN) for n in range(10))
+        )
+        assert all(one.status_code == 200 for one in responses)
+        heard = {(await ws.until("notice"))["content"] for _ in range(10)}
+        assert heard == {str(n) for n in range(10)}

@@ -1,0 +1,302 @@
+"""Sessions over HTTP: send, read, page, change, delete, and whose they are."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from agentws import BearerKeys, Limits
+from agentws.protocol.events import RunFinished
+from agentws.protocol.messages import Interrupt, InterruptOutcome
+from agentws.protocol.position import parse_position
+from agentws.testing.agents import Gate, Script
+from agentws.testing.connect import connect
+
+from .calling import POLL, SESSION, answered, client, say, served
+
+KEYS = BearerKeys({"ann-key": "ann", "bob-key": "bob"})
+ANN = {"authorization": "Bearer ann-key"}
+BOB = {"authorization": "Bearer bob-key"}
+
+
+async def test_a_message_is_accepted_and_answered() -> None:
+    async with served() as (gateway, http):
+        response = await say(http, "hello big world")
+        accepted = response.json()
+        assert response.status_code == 202
+        assert accepted["type"] == "accepted" and accepted["reply"] == "m1"
+        assert accepted["durability"] == "process" and "duplicate" not in accepted
+        assert parse_position(accepted["position"]).seq == 1
+        messages = await answered(http)
+        assert [(one["role"], one["content"]) for one in messages] == [
+            ("user", "hello big world"),
+            ("assistant", "hello big world "),
+        ]
+
+
+async def test_the_same_message_again_is_the_same_message() -> None:
+    script = Script("once")
+    async with served(script) as (_, http):
+        first = (await say(http, "hello")).json()
+        responses = await asyncio.gather(*(say(http, "hello") for _ in range(10)))
+        assert {one.status_code for one in responses} == {202}
+        assert all(one.json() == {**first, "duplicate": True} for one in responses)
+        await answered(http)
+        assert script.texts == ["hello"]
+
+
+async def test_the_same_id_with_another_body_is_refused() -> None:
+    async with served() as (_, http):
+        await say(http, "hello")
+        response = await say(http, "goodbye")
+        assert response.status_code == 409
+        assert response.json()["code"] == "idempotency_conflict"
+
+
+async def test_a_message_may_be_sent_again_over_the_other_transport() -> None:
+    async with served() as (gateway, http), connect(gateway, f"/ws/chat?session={SESSION}") as ws:
+        over_http = (await say(http, "hello")).json()
+        over_socket = await ws.say("hello", "m1")
+        assert over_socket == {**over_http, "duplicate": True}
+
+
+@pytest.mark.parametrize("content", ["/help", "ping", "/whoami", "/history"])
+async def test_a_command_is_answered_at_once(content: str) -> None:
+    async with served() as (gateway, http):
+        response = await say(http, content)
+        assert response.status_code == 200
+        notice = response.json()
+        assert notice["type"] == "notice" and notice["reply"] == "m1" and notice["content"]
+        session = await gateway.sessions.find(SESSION)
+        assert session.head.seq == 0
+
+
+async def test_an_unknown_command_is_refused() -> None:
+    async with served() as (_, http):
+        response = await say(http, "/hepl")
+        assert response.status_code == 400
+        assert response.json()["code"] == "unknown_command"
+        assert "/help" in response.json()["expected"]
+
+
+@pytest.mark.parametrize(
+    ("body", "hint"),
+    [
+        (b"", "id"),
+        (b"{}", "id"),
+        (b"[]", "object"),
+        (b"nonsense", "JSON"),
+        (b"\xff\xfe", "JSON"),
+        (b'{"id":"m1"}', "content"),
+        (b'{"id":"m1","content":7}', "content"),
+        (b'{"id":"","content":"x"}', "characters"),
+        (b'{"id":"%b","content":"x"}' % (b"m" * 129), "characters"),
+        (b'{"id":"m1","content":"  "}', "text"),
+        (b'{"id":"m1","content":[]}', "text"),
+        (b'{"id":"m1","content":"/"}', "/help"),
+        (b'{"id":"m1","content":"\\u0000"}', "U+0000"),
+        (b'{"id":"m1","content":"x","overlap":"never"}', "overlap"),
+        (b'{"type":"cancel","id":"m1","content":"x"}', "type"),
+        (b'{"id":"m1","content":"x","metadata":%b1%b}' % (b'{"a":' * 40, b"}" * 40), "deep"),
+        (b'{"id":"m1","content":"x"} {}', "JSON"),
+    ],
+)
+async def test_a_bad_message_is_refused_with_what_was_expected(body: bytes, hint: str) -> None:
+    async with served() as (gateway, http):
+        headers = {"content-type": "application/json"}
+        url = f"/sessions/{SESSION}/messages"
+        response = await http.post(url, content=body, headers=headers)
+        error = response.json()
+        assert response.status_code == 400 and error["code"] == "bad_request"
+        assert error["retryable"] is False
+        assert hint in error["message"] + error.get("expected", "")
+        assert (await http.get(f"/sessions/{SESSION}")).status_code == 403
+
+
+@pytest.mark.parametrize("id", ["short", "x" * 129, "with space in it....", "%00" * 16])
+async def test_a_session_id_of_another_form_is_refused(id: str) -> None:
+    async with served() as (_, http):
+        assert (await say(http, "hello", session=id)).status_code == 400
+        for suffix in ("", "/messages", "/events"):
+            response = await http.get(f"/sessions/{id}{suffix}")
+            assert response.status_code == 403
+
+
+async def test_a_full_queue_says_when_to_come_back() -> None:
+    gate = Gate()
+    async with served(Script(gate), limits=Limits(max_queued=1)) as (_, http):
+        await say(http, "one", "m1")
+        await gate.reached()
+        assert (await say(http, "two", "m2")).status_code == 202
+        response = await say(http, "three", "m3")
+        assert response.status_code == 429 and response.headers["retry-after"] == "1"
+        assert response.json()["retryAfter"] == 1.0 and response.json()["retryable"] is True
+        again = await say(http, "two", "m2")
+        assert again.status_code == 202 and again.json()["duplicate"] is True
+        page = (await http.get(f"/sessions/{SESSION}/messages")).json()
+        assert [one["content"] for one in page["queued"]] == ["two"]
+        gate.open()
+
+
+async def test_a_run_is_stopped() -> None:
+    gate = Gate()
+    async with served(Script("partial ", gate)) as (_, http):
+        await say(http, "go")
+        await gate.reached()
+        url = f"/sessions/{SESSION}/cancel"
+        assert (await http.get(f"/sessions/{SESSION}")).json()["running"] is True
+        response = await http.post(url, json={"message": "m1", "id": "c1"})
+        assert response.status_code == 202 and response.json()["reply"] == "c1"
+        messages = await answered(http)
+        assert messages[-1]["content"] == "partial "
+        assert messages[-1]["metadata"]["agentws"]["status"] == "cancelled"
+        late = await http.post(url, headers={"content-type": "application/json"})
+        assert late.status_code == 202
+
+
+async def test_a_question_is_answered_once() -> None:
+    question = Interrupt(id="int_1", reason="approval")
+    finished = RunFinished("", "", outcome=InterruptOutcome([question]))
+    async with served(Script(finished)) as (_, http):
+        await say(http, "go")
+        await answered(http)
+        url = f"/sessions/{SESSION}/answers"
+        body = {"interrupt": "int_1", "payload": {"ok": True}}
+        first = await http.post(url, json=body)
+        assert first.status_code == 202
+        again = await http.post(url, json=body)
+        assert again.json() == {**first.json(), "duplicate": True}
+        other = await http.post(url, json={"interrupt": "int_1", "status": "cancelled"})
+        assert other.status_code == 409 and other.json()["code"] == "already_answered"
+        unknown = await http.post(url, json={"interrupt": "int_2"})
+        assert unknown.status_code == 404
+
+
+async def test_the_conversation_is_paged() -> None:
+    async with served() as (_, http):
+        for number in range(5):
+            await say(http, f"n{number}", f"m{number}")
+            await answered(http)
+        url = f"/sessions/{SESSION}/messages"
+        pages: list[list[str]] = []
+        before = None
+        while True:
+            query = {"limit": 2} | ({} if before is None else {"before": before})
+            page = (await http.get(url, params=query)).json()
+            assert ("position" in page) == (before is None)
+            pages.insert(0, [one["content"] for one in page["messages"]])
+            before = page.get("before")
+            if before is None:
+                break
+        everything = (await http.get(url)).json()
+        assert [one for page in pages for one in page] == [
+            one["content"] for one in everything["messages"]
+        ]
+        assert len(pages) == 5 and "before" not in everything
+
+
+@pytest.mark.parametrize("query", ["limit=0", "limit=-1", "limit=x", "before=0", "before=1e3"])
+async def test_a_bad_page_is_refused(query: str) -> None:
+    async with served() as (_, http):
+        await say(http, "hello")
+        response = await http.get(f"/sessions/{SESSION}/messages?{query}")
+        assert response.status_code == 400 and response.json()["expected"]
+
+
+async def test_own_sessions_are_listed_newest_first_and_paged() -> None:
+    async with served(authenticate=KEYS) as (gateway, _):
+        ann, bob = client(gateway, **ANN), client(gateway, **BOB)
+        ids = [f"ses_000000000000000{number}" for number in range(5)]
+        for id in ids:
+            await say(ann, "hello", session=id)
+            await answered(ann, session=id)
+        await say(bob, "hello", session="ses_of_bob_0123456789")
+        seen: list[str] = []
+        query: dict[str, float] = {"limit": 2}
+        while True:
+            page = (await ann.get("/sessions", params=query)).json()
+            seen += [one["id"] for one in page["sessions"]]
+            if "before" not in page:
+                break
+            query["before"] = page["before"]
+        assert seen == ids[::-1]
+        one = (await bob.get("/sessions")).json()["sessions"][0]
+        assert one["createdAt"].endswith("Z") and one["agent"] == "agent"
+        assert "owner" not in one
+
+
+async def test_anonymous_sessions_are_not_listed() -> None:
+    async with served() as (_, http):
+        await say(http, "hello")
+        assert (await http.get("/sessions")).json() == {"sessions": []}
+
+
+async def test_a_session_is_renamed() -> None:
+    async with served() as (gateway, http):
+        await say(http, "hello")
+        await answered(http)
+        url = f"/sessions/{SESSION}"
+        before = (await http.get(url)).json()["position"]
+        response = await http.patch(url, json={"title": "Trip", "metadata": {"pinned": True}})
+        assert response.status_code == 200
+        assert response.json()["title"] == "Trip"
+        assert (await http.patch(url, json={"metadata": {}})).json()["title"] == "Trip"
+        poll = await http.get(f"{url}/events?after={before}", headers=POLL)
+        updates = [frame["event"] for frame in poll.json()["events"]]
+        assert [one["type"] for one in updates] == ["session.updated"] * 2
+        assert updates[0]["title"] == "Trip"
+        changes: list[object] = [{}, {"title": 7}, {"title": None}, {"title": "x" * 201}]
+        for bad in [*changes, {"metadata": []}]:
+            assert (await http.patch(url, json=bad)).status_code == 400
+
+
+async def test_a_deleted_session_is_gone_for_good() -> None:
+    async with served() as (_, http):
+        await say(http, "hello")
+        await answered(http)
+        url = f"/sessions/{SESSION}"
+        response = await http.delete(url)
+        assert response.status_code == 204 and response.content == b""
+        for response in (await http.get(url), await http.delete(url), await say(http, "again")):
+            assert response.status_code == 403
+
+
+async def test_a_foreign_session_looks_like_one_that_is_not_there() -> None:
+    async with served(authenticate=KEYS) as (gateway, _):
+        ann, bob = client(gateway, **ANN), client(gateway, **BOB)
+        await say(ann, "hello")
+        await answered(ann)
+        for method, suffix, body in (
+            ("GET", "", None),
+            ("PATCH", "", {"title": "mine"}),
+            ("DELETE", "", None),
+            ("GET", "/messages", None),
+            ("GET", "/events", None),
+            ("POST", "/cancel", {}),
+            ("POST", "/answers", {"interrupt": "int_1"}),
+        ):
+            foreign = await bob.request(method, f"/sessions/{SESSION}{suffix}", json=body)
+            unknown = await bob.request(method, f"/sessions/ses_nobody_has_it{suffix}", json=body)
+            assert foreign.status_code == unknown.status_code == 403
+            assert foreign.json() == unknown.json()
+        assert (await say(bob, "hello")).status_code == 403
+        assert (await ann.get(f"/sessions/{SESSION}")).status_code == 200
+
+
+async def test_a_node_that_drains_takes_no_new_work() -> None:
+    async with served() as (gateway, http):
+        await say(http, "hello")
+        await answered(http)
+        await gateway.drain()
+        for response in (
+            await say(http, "more", "m2"),
+            await say(http, "/help", "m3"),
+            await http.get(f"/sessions/{SESSION}/events"),
+            await http.post(f"/sessions/{SESSION}/answers", json={"interrupt": "int_1"}),
+        ):
+            assert response.status_code == 503 and response.json()["code"] == "draining"
+            assert response.headers["retry-after"] == "1"
+        assert (await http.get(f"/sessions/{SESSION}/messages")).status_code == 200
+        await gateway.stop()
+        assert (await http.get(f"/sessions/{SESSION}/messages")).status_code == 503
