@@ -154,10 +154,12 @@ class Connection:
     def _next_parts(self) -> list[bytes]:
         """The next frames to write, and the position that is reached with them."""
         parts, self._controls = self._controls or [], None
-        if self.position.seq != self.session.head.seq:
+        if self.position.seq < self.session.head.seq:
             records = self.session.tail_after(self.position)
             if records is None:
-                self._read_store()
+                # What was said goes first, a welcome above all; the next turn reads.
+                if not parts:
+                    self._read_store()
             else:
                 parts += self._advance(records)
                 if not parts:

@@ -36,6 +36,9 @@ async def begin(session: Session, *, after: str | None, made: bool, messages: in
     if made:
         return Beginning(Position(session.head.epoch, 0, GENESIS), "new")
     position = None if after is None else parse_position(after)
+    if position is not None and position.seq > session.head.seq:
+        # The reader comes from another node, whose ring has not reached this one.
+        await session.catch_up()
     reason = _WITHOUT_POSITION if position is None else await session.check(position)
     if position is not None and reason is None:
         return Beginning(position, "replay")

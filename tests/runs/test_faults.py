@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any
+from collections.abc import Awaitable, Callable
+from typing import Any, TypeVar
 
 import pytest
 
@@ -16,6 +17,8 @@ from agentws.testing.faults import FaultyStore, SlowStore
 
 from .harness import talk
 
+T = TypeVar("T")
+
 AFTER = pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
 
 
@@ -26,26 +29,29 @@ def words(count: int) -> list[Step]:
     return steps
 
 
+class FailsNth(FaultyStore):
+    def __init__(self, nth: int, *, after: bool) -> None:
+        super().__init__(MemoryStore())
+        self._nth = nth
+        self._fails_after = after
+
+    async def around(self, operation: str, call: Callable[[], Awaitable[T]]) -> T:
+        if operation == "append" and self.calls["append"] == self._nth - 1:
+            self.fail("append", times=1, after=self._fails_after)
+        return await super().around(operation, call)
+
+
 @AFTER
 @pytest.mark.parametrize("nth", range(1, 8))
 async def test_one_failing_append_is_not_seen(after: bool, nth: int) -> None:
     """Whichever append fails, done or not: the log is whole, nothing is there twice."""
-    store = FaultyStore(MemoryStore())
+    store = FailsNth(nth, after=after)
     async with talk(Script(*words(5)), store=store) as one:
-
-        async def fail_later() -> None:
-            base = store.calls["append"]
-            while store.calls["append"] < base + nth - 1:
-                await asyncio.sleep(0.001)
-            store.fail("append", times=1, after=after)
-
-        failing = asyncio.create_task(fail_later())
         answer = await one.client.say("go", "m1")
         while kind(answer) == "error":
             assert (answer["code"], answer["retryable"]) == ("unavailable", True)
             answer = await one.client.say("go", "m1")
         await one.ended(1)
-        failing.cancel()
         await one.check()
         assert await one.texts() == ["0 1 2 3 4 "]
 

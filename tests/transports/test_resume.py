@@ -1,0 +1,254 @@
+"""Coming back: every event once and in order, or a snapshot and the reason why."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from agentws.protocol.position import parse_position
+from agentws.testing.agents import Gate, Script, Sleep, Step
+from agentws.testing.connect import Client, Closed, kind
+
+from .conftest import Make
+
+
+def words(count: int) -> list[Step]:
+    steps: list[Step] = []
+    for number in range(count):
+        steps += [f"{number} ", Sleep(0.01)]
+    return steps
+
+
+async def talked(client: Client, times: int = 1) -> Client:
+    """The client after a few exchanges."""
+    for number in range(times):
+        await client.say(f"question {number}", f"m{len(client.frames)}-{number}")
+        await client.until("RUN_FINISHED")
+    return client
+
+
+async def test_a_new_session(make: Make) -> None:
+    async with make(Script("fine")) as world:
+        client = await world.client()
+        welcome = await client.receive()
+        assert welcome["resume"] == "new"
+        assert welcome["protocol"] == "agentws.v1"
+        assert "reason" not in welcome
+        assert parse_position(welcome["head"]).seq == 0
+        assert len(welcome["session"]) >= 26 and welcome["session"].startswith("ses_")
+        await talked(client)
+        await world.check(client)
+
+
+async def test_an_id_of_the_clients_own(make: Make) -> None:
+    async with make(Script("fine")) as world:
+        client = await world.client("session=my-own-session-id.~_1")
+        welcome = await client.receive()
+        assert (welcome["session"], welcome["resume"]) == ("my-own-session-id.~_1", "new")
+        other = await world.join(client)
+        assert (await other.receive())["resume"] == "snapshot"
+
+
+async def test_a_replay_from_every_position(make: Make) -> None:
+    async with make(Script(*words(8))) as world:
+        first = await talked(await world.client(), 2)
+        epoch, records = await world.records(first)
+        for record in records:
+            client = await world.join(first, f"after={epoch}.{record.seq}.{record.tag}")
+            welcome = await client.receive()
+            assert (welcome["resume"], welcome["head"]) == ("replay", first.position)
+            client.frames.clear()
+            if record.seq < records[-1].seq:
+                await client.until(lambda frame: frame.get("id") == first.position)
+            await client.settle()
+            positions = [parse_position(frame["id"]).seq for frame in client.frames]
+            assert positions == sorted(set(positions))
+            assert all(seq > record.seq for seq in positions)
+
+
+async def test_dropping_at_every_frame(make: Make) -> None:
+    """The cable is pulled after each frame in turn, until there is nothing new."""
+    async with make(Script(*words(10))) as world:
+        client = await world.client()
+        await client.say("go", "m1")
+        while kind(client.frames[-1]) != "RUN_FINISHED":
+            resume = "replay" if client.position else "snapshot"
+            await world.back(client)
+            assert (await client.receive())["resume"] == resume
+            await client.receive()
+        await world.check(client)
+
+
+async def test_resuming_at_the_head_is_silent_then_live(make: Make) -> None:
+    async with make(Script("fine")) as world:
+        client = await talked(await world.client())
+        await world.back(client)
+        assert (await client.receive())["resume"] == "replay"
+        assert await client.settle() == []
+        await talked(client)
+        await world.check(client)
+
+
+async def test_joining_in_the_middle_of_a_run(make: Make) -> None:
+    gate = Gate()
+    script = Script("before", named={"go": ["one ", Sleep(0.1), "two ", gate, "three"]})
+    async with make(script) as world:
+        first = await talked(await world.client())
+        await first.say("go", "m9")
+        await gate.reached()
+        other = await world.join(first)
+        welcome = await other.receive()
+        assert (welcome["resume"], welcome["reason"]) == ("snapshot", "no_position")
+        gate.open()
+        assert await other.answer() == "one two three"
+        await first.until("RUN_FINISHED")
+        await world.check(first, other)
+
+
+async def test_a_snapshot_shows_the_queue(make: Make) -> None:
+    gate = Gate()
+    async with make(Script(gate)) as world:
+        first = await world.client()
+        for number in range(3):
+            await first.say(f"text {number}", f"m{number}")
+        await gate.reached()
+        other = await world.join(first)
+        gate.open()
+        while sum(kind(frame) == "RUN_FINISHED" for frame in other.frames) < 3:
+            await other.receive()
+        events = [event for event in other.events() if event["type"] == "message.accepted"]
+        assert [event["message"]["content"] for event in events][-2:] == ["text 1", "text 2"]
+        await world.check(other)
+
+
+BAD_POSITIONS = {
+    "epoch": lambda epoch, seq, tag: f"other.{seq}.{tag}",
+    "future": lambda epoch, seq, tag: f"{epoch}.{seq + 100}.{tag}",
+    "diverged": lambda epoch, seq, tag: f"{epoch}.{seq}.0000000000000000",
+}
+
+
+@pytest.mark.parametrize("reason", BAD_POSITIONS)
+async def test_a_position_that_is_not_good(make: Make, reason: str) -> None:
+    async with make(Script(*words(5))) as world:
+        first = await talked(await world.client())
+        epoch, seq, tag = parse_position(str(first.position))
+        client = await world.join(first, f"after={BAD_POSITIONS[reason](epoch, seq, tag)}")
+        welcome = await client.receive()
+        assert (welcome["resume"], welcome["reason"]) == ("snapshot", reason)
+        assert (await client.receive())["event"]["type"] == "MESSAGES_SNAPSHOT"
+        await talked(client)
+        await world.check(client)
+
+
+async def test_a_position_that_was_trimmed(make: Make) -> None:
+    async with make(Script(*words(5)), tail_size=1) as world:
+        first = await talked(await world.client(), 2)
+        position = next(frame["id"] for frame in first.frames if "event" in frame)
+        assert first.session is not None
+        await world.store.trim(first.session, through=parse_position(position).seq + 2)
+        client = await world.join(first, f"after={position}")
+        welcome = await client.receive()
+        assert (welcome["resume"], welcome["reason"]) == ("snapshot", "trimmed")
+        assert (await client.receive())["event"]["type"] == "MESSAGES_SNAPSHOT"
+
+
+async def test_a_position_that_was_compacted(make: Make) -> None:
+    """Within the replay window deltas are replayed; after it the client is given a snapshot."""
+    async with make(Script(*words(5)), replay_window=30.0, tail_size=1) as world:
+        first = await talked(await world.client())
+        epoch, records = await world.records(first)
+        deltas = [one for one in records if b"TEXT_MESSAGE_CONTENT" in one.data]
+        middle = f"after={epoch}.{deltas[2].seq}.{deltas[2].tag}"
+        client = await world.join(first, middle)
+        assert (await client.receive())["resume"] == "replay"
+        await _compact(world.gateways[0], first)
+        client = await world.join(first, middle)
+        welcome = await client.receive()
+        assert (welcome["resume"], welcome["reason"]) == ("snapshot", "compacted")
+        snapshot = await client.receive()
+        assert snapshot["event"]["messages"][-1]["content"] == "0 1 2 3 4 "
+        last = f"after={epoch}.{deltas[-1].seq}.{deltas[-1].tag}"
+        client = await world.join(first, last)
+        assert (await client.receive())["resume"] == "replay"
+
+
+async def _compact(gateway: object, client: Client) -> None:
+    sessions = gateway.sessions  # type: ignore[attr-defined]
+    session = await sessions.find(client.session)
+    await session.compact(1, session.head.seq)
+    session.forget_tail()
+
+
+@pytest.mark.parametrize(
+    "after", ["x", "a.b.c", "e.-1.0000000000000000", "e.1.xyz", "9" * 1000, "e.1e3.", "\u0000"]
+)
+async def test_what_is_no_position_at_all(make: Make, after: str) -> None:
+    async with make(Script("fine")) as world:
+        client = await world.client()
+        client.position = after
+        await client.reconnect()
+        bye = await client.receive()
+        assert (bye["type"], bye["code"], bye["retryable"]) == ("bye", 4400, False)
+        assert (await client.wait_closed()).code == 4400
+
+
+async def test_two_tabs_see_the_same(make: Make) -> None:
+    async with make(Script(*words(5))) as world:
+        first = await world.client()
+        await first.receive()
+        second = await world.join(first)
+        await second.receive()
+        await asyncio.gather(first.say("from one", "m1"), second.say("from two", "m2"))
+        for client in (first, second):
+            while sum(kind(frame) == "RUN_FINISHED" for frame in client.frames) < 2:
+                await client.receive()
+        await world.check(first, second)
+
+
+async def test_a_position_from_before_the_store_lost_everything(make: Make) -> None:
+    """The session is made anew under its id: another epoch, and the client is told."""
+    async with make(Script("fine")) as world:
+        client = await talked(await world.client("session=my-own-session-id"))
+        lost = client.position
+    async with make(Script("fine")) as world:
+        client = await world.client(f"session=my-own-session-id&after={lost}")
+        welcome = await client.receive()
+        assert welcome["resume"] in ("new", "snapshot")
+        await talked(client)
+        await world.check(client)
+
+
+async def test_a_long_absence_reads_pages(make: Make) -> None:
+    steps: list[Step] = []
+    for number in range(1500):
+        steps += [f"{number} ", Sleep(0.05)]
+    async with make(Script(*steps), tail_size=2000, run_timeout=1000.0) as world:
+        client = await world.client()
+        await client.say("go", "m1")
+        await client.until("TEXT_MESSAGE_CONTENT")
+        client.drop()
+        await asyncio.sleep(100)
+        await world.back(client)
+        await client.until("RUN_FINISHED")
+        await world.check(client)
+
+
+async def test_a_session_that_is_deleted_ends_its_connections(make: Make) -> None:
+    async with make(Script("fine")) as world:
+        client = await talked(await world.client())
+        session = await world.gateways[0].sessions.find(str(client.session))
+        await world.gateways[0].delete(session)
+        closed = await client.wait_closed()
+        assert closed.code == 4503
+        again = await world.join(client)
+        assert (await again.wait_closed()).code == 4403
+
+
+async def test_nothing_can_be_sent_once_it_is_closed(make: Make) -> None:
+    async with make(Script("fine")) as world:
+        client = await world.client("session=short")
+        assert (await client.wait_closed()).code == 4400
+        with pytest.raises(Closed):
+            await client.send("more")

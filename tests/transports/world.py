@@ -1,0 +1,106 @@
+"""What the transport tests run in: one gateway, or two on one store whose bus loses every ring.
+
+"The bus is a bell" is proved by this: every test passes in both, clients going from node to node.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Any
+
+import msgspec
+from starlette.applications import Starlette
+
+from agentws import AgentGateway, mount_agent_gateway
+from agentws.backends.local import LocalBus
+from agentws.backends.memory import MemoryStore
+from agentws.bus import Bus
+from agentws.limits import Limits
+from agentws.protocol.codec import Record
+from agentws.store import Store
+from agentws.testing.connect import Client, running
+from agentws.testing.faults import LossyBus
+from agentws.testing.oracle import check_client, check_log, read_log
+
+LIMITS = Limits(
+    gather=0.001,
+    cancel_grace=0.05,
+    lease_ttl=5.0,
+    poll_interval=0.05,
+    idle_poll_interval=0.05,
+    drain_timeout=0.5,
+    message_rate=1e6,
+    message_burst=10**6,
+    byte_rate=1e12,
+)
+
+
+class World:
+    """The gateways, their store, and the clients that a test has opened."""
+
+    def __init__(self, apps: list[Any], gateways: list[AgentGateway], store: Store) -> None:
+        self.apps = apps
+        self.gateways = gateways
+        self.store = store
+        self.clients: list[Client] = []
+        self._next = itertools.cycle(apps)
+
+    @property
+    def gateway(self) -> AgentGateway:
+        return self.gateways[0]
+
+    async def client(self, query: str = "", **options: Any) -> Client:
+        """A connected client, of the next node."""
+        client = Client(next(self._next), f"/ws/chat{'?' if query else ''}{query}", **options)
+        self.clients.append(client)
+        return await client.open()
+
+    async def join(self, other: Client, query: str = "", **options: Any) -> Client:
+        """A client of the session of another, at the next node."""
+        parts = [f"session={other.session}", *([query] if query else [])]
+        return await self.client("&".join(parts), **options)
+
+    async def back(self, client: Client) -> Client:
+        """Reconnects a client, to the next node."""
+        return await client.reconnect(next(self._next))
+
+    async def records(self, client: Client) -> tuple[str, list[Record]]:
+        assert client.session is not None
+        return await read_log(self.store, client.session)
+
+    async def check(self, *clients: Client, complete: bool = True) -> None:
+        """Asks the oracle about the log of these clients' session, and what they saw of it."""
+        epoch, records = await self.records(clients[0])
+        check_log(records)
+        for client in clients:
+            check_client(epoch, records, client.frames, complete=complete)
+
+
+@asynccontextmanager
+async def world(agent: Any, *, count: int, **options: Any) -> AsyncIterator[World]:
+    """``options`` are those of the mount, and limits."""
+    changes = {
+        name: options.pop(name) for name in tuple(options) if name in Limits.__struct_fields__
+    }
+    limits = msgspec.structs.replace(LIMITS, **changes)
+    store = options.pop("store", None) or MemoryStore(
+        monotonic=lambda: asyncio.get_running_loop().time()
+    )
+    bus: Bus = LocalBus() if count == 1 else LossyBus(LocalBus(), drop=1.0)
+    apps: list[Any] = [Starlette() for _ in range(count)]
+    gateways = [
+        mount_agent_gateway(app, agent, store=store, bus=bus, limits=limits, **options)
+        for app in apps
+    ]
+    async with AsyncExitStack() as stack:
+        for app in apps:
+            await stack.enter_async_context(running(app, within=200.0))
+        made = World(apps, gateways, store)
+        try:
+            yield made
+        finally:
+            for client in made.clients:
+                await client.aclose()
