@@ -240,7 +240,7 @@ class EventStream:
                 await self._write(send, b": ping\n\n")
 
     async def _write_events(self, send: Send) -> None:
-        while not self._gone and self._position.seq != self.session.head.seq:
+        while not self._gone and self._position.seq < self.session.head.seq:
             records = await self.session.read(self._position, limit=BATCH)
             if not records:
                 return
