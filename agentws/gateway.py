@@ -292,14 +292,22 @@ class AgentGateway:
         Returns how many connections of this node were reached.
         """
         await self.start()
-        notice = f.encode_frame(f.Notice(content=content, level=level, metadata=metadata))
+        notice = f.Notice(content=content, level=level, metadata=metadata)
         before = self.connections.notified
-        self.bus.publish(BROADCAST, notice)
+        # Said here first: those connected to this node are reached whatever becomes of the bus.
+        self.connections.announce(notice)
+        self.bus.publish(BROADCAST, b"%b %b" % (self.node.encode(), f.encode_frame(notice)))
         await self.connections.spread()
         return self.connections.notified - before
 
     def _broadcast_came(self, channel: str, payload: bytes) -> None:
-        self.connections.announce(msgspec.json.decode(payload, type=f.Notice))
+        node, _, data = payload.partition(b" ")
+        if node == self.node.encode():
+            return
+        try:
+            self.connections.announce(msgspec.json.decode(data, type=f.Notice))
+        except msgspec.MsgspecError as error:
+            logger.warning("a broadcast could not be read: %s", error)
 
     def stats(self) -> dict[str, Any]:
         """Counts of this node, no ids."""

@@ -1,0 +1,256 @@
+"""The simple wire: one object per message, only what a person may read, nothing on connect."""
+
+from __future__ import annotations
+
+import asyncio
+import datetime
+from typing import Any
+
+import pytest
+
+from agentws.protocol import events as e
+from agentws.testing.agents import Gate, Hang, Raise, Script, Sleep
+from agentws.testing.connect import Client, Frame
+
+from .conftest import Make
+from .world import World
+
+TYPES = {"text", "delta", "system", "notice", "error"}
+
+
+async def simple(world: World, query: str = "", **options: Any) -> Client:
+    return await world.client(query, native=False, **options)
+
+
+async def ask(client: Client, text: str) -> Frame:
+    await client.send(text)
+    return await client.receive()
+
+
+def check_frame(frame: Frame) -> None:
+    assert set(frame) == {"type", "content", "metadata", "timestamp"}
+    assert frame["type"] in TYPES
+    assert isinstance(frame["content"], str) and frame["content"]
+    assert isinstance(frame["metadata"], dict)
+    moment = datetime.datetime.fromisoformat(frame["timestamp"])
+    assert moment.tzinfo is not None and frame["timestamp"].endswith("Z")
+
+
+async def test_nothing_on_connect_then_one_answer(make: Make) -> None:
+    async with make(Script("Hello ", "there")) as world:
+        client = await simple(world)
+        assert client.line.subprotocol is None
+        await asyncio.sleep(60)
+        assert await client.settle() == []
+        answer = await ask(client, "Hello from client")
+        assert (answer["type"], answer["content"]) == ("text", "Hello there")
+        assert {"session_id", "message_id", "run_id", "position"} <= answer["metadata"].keys()
+        await asyncio.sleep(60)
+        assert await client.settle() == []
+        for frame in client.frames:
+            check_frame(frame)
+
+
+SENT: dict[str, tuple[str, str]] = {
+    "plain text": ("Hello", "Hello"),
+    "JSON with a type": ('{"type": "text", "content": "Hello"}', "Hello"),
+    "JSON without one": ('{"content": "Hello"}', "Hello"),
+    "all its members": (
+        '{"type":"text","content":"Hello","metadata":{},"timestamp":"2025-11-02T10:30:00"}',
+        "Hello",
+    ),
+    "members nobody knows": ('{"content": "Hello", "colour": "red"}', "Hello"),
+    "code": ("{'a': 1}", "{'a': 1}"),
+    "JSON that is not for us": ('{"a": 1}', '{"a": 1}'),
+    "an unfinished object": ('{"type": "text", ', '{"type": "text", '),
+    "a list": ("[1, 2]", "[1, 2]"),
+    "a number": ("42", "42"),
+    "a quoted string": ('"Hello"', '"Hello"'),
+    "leading space": (' {"content": "x"}', ' {"content": "x"}'),
+    "an escaped command": ("//help me", "/help me"),
+    "emoji": ("👩‍👩‍👧‍👦 مرحبا", "👩‍👩‍👧‍👦 مرحبا"),
+    "terminal escapes": ("\x1b[31mred\u202e", "\x1b[31mred\u202e"),
+}
+
+
+@pytest.mark.parametrize(("sent", "asked"), SENT.values(), ids=SENT.keys())
+async def test_what_is_a_message(make: Make, sent: str, asked: str) -> None:
+    script = Script("fine")
+    async with make(script) as world:
+        client = await simple(world)
+        assert (await ask(client, sent))["content"] == "fine"
+        assert script.texts == [asked]
+
+
+REFUSED: dict[str, str] = {
+    "an unknown type": '{"type": "image", "content": "x"}',
+    "a type without content": '{"type": "text"}',
+    "content that is no string": '{"content": 5}',
+    "content that is null": '{"type": "text", "content": null}',
+    "metadata that is no object": '{"content": "x", "metadata": []}',
+    "an empty message": "",
+    "white space": " \n\t ",
+    "empty content": '{"content": ""}',
+    "U+0000": "a\x00b",
+    "U+0000 escaped": '{"content": "\\u0000"}',
+    "a deep value": '{"content": "x", "metadata": {"a":' + "[" * 50 + "]" * 50 + "}}",
+    "an unknown command": "/nothing",
+}
+
+
+@pytest.mark.parametrize("sent", REFUSED.values(), ids=REFUSED.keys())
+async def test_what_is_refused(make: Make, sent: str) -> None:
+    async with make(Script("fine")) as world:
+        client = await simple(world)
+        error = await ask(client, sent)
+        check_frame(error)
+        assert error["type"] == "error"
+        assert error["metadata"]["code"] in ("bad_request", "unknown_command")
+        assert (await ask(client, "Hello"))["content"] == "fine"
+
+
+async def test_commands(make: Make) -> None:
+    async with make(Script("fine")) as world:
+        client = await simple(world)
+        assert (await ask(client, "ping"))["content"] == "pong"
+        assert (await ask(client, '{"type": "ping"}'))["content"] == "pong"
+        assert "/history" in (await ask(client, "/help"))["content"]
+        assert str(client.session) in (await ask(client, "/whoami"))["content"]
+        await ask(client, "Hello")
+        history = await ask(client, "/history")
+        assert history["type"] == "system"
+        assert history["content"] == "You: Hello\nAgent: fine"
+        await ask(client, "/clear")
+        assert (await ask(client, "/history"))["content"] == "There is no conversation yet."
+        unknown = await ask(client, "/hlep")
+        assert "/help" in unknown["content"]
+        for frame in client.frames:
+            check_frame(frame)
+
+
+async def test_several_messages_of_one_run(make: Make) -> None:
+    steps = [
+        e.TextMessageStart("a"),
+        e.TextMessageContent(message_id="a", delta="first"),
+        e.TextMessageEnd("a"),
+        e.ToolCallStart("c", "look"),
+        e.ToolCallArgs(tool_call_id="c", delta="{}"),
+        e.ToolCallEnd("c"),
+        e.TextMessageStart("empty"),
+        e.TextMessageEnd("empty"),
+        "second",
+    ]
+    async with make(Script(*steps)) as world:
+        client = await simple(world)
+        assert (await ask(client, "go"))["content"] == "first"
+        assert (await client.receive())["content"] == "second"
+        assert await client.settle() == []
+
+
+async def test_deltas_where_they_are_asked_for(make: Make) -> None:
+    async with make(Script("one ", Sleep(0.1), "two ", Sleep(0.1), "three")) as world:
+        client = await simple(world, "stream=1")
+        await client.send("go")
+        while not client.frames or client.frames[-1]["type"] != "text":
+            check_frame(await client.receive())
+        deltas = [frame["content"] for frame in client.frames if frame["type"] == "delta"]
+        assert deltas == ["one ", "two ", "three"]
+        assert client.frames[-1]["content"] == "one two three"
+
+
+async def test_failures_and_stops_are_said(make: Make) -> None:
+    script = Script(named={"fail": ["partial", Raise(ValueError("secret"))], "hang": [Hang()]})
+    async with make(script, run_timeout=3.0) as world:
+        client = await simple(world)
+        assert (await ask(client, "fail"))["content"] == "partial"
+        error = await client.receive()
+        assert (error["type"], error["metadata"]["code"]) == ("error", "agent_error")
+        assert "secret" not in str(error)
+        error = await ask(client, "hang")
+        assert error["metadata"]["code"] == "timed_out"
+        for frame in client.frames:
+            check_frame(frame)
+
+
+async def test_coming_back_in_the_middle_of_a_run(make: Make) -> None:
+    """The whole message is said, with what was written while nobody listened."""
+    gates = [Gate(), Gate()]
+    async with make(Script("one ", gates[0], "two ", gates[1], "three")) as world:
+        client = await simple(world)
+        await client.send("go")
+        await gates[0].reached()
+        session = world.gateways[0].sessions
+        client.session = next(iter(session)).id
+        client.drop()
+        gates[0].open()
+        await gates[1].reached()
+        await asyncio.sleep(0.5)
+        await world.back(client)
+        assert await client.settle() == []
+        gates[1].open()
+        assert (await client.receive())["content"] == "one two three"
+
+
+async def test_coming_back_with_a_position(make: Make) -> None:
+    async with make(Script("fine")) as world:
+        client = await simple(world)
+        await ask(client, "one")
+        native = await world.join(client)
+        client.drop()
+        await native.say("two", "m2")
+        await native.until("RUN_FINISHED")
+        await world.back(client)
+        assert (await client.receive())["content"] == "fine"
+        assert await client.settle() == []
+
+
+async def test_coming_back_without_one_says_nothing_old(make: Make) -> None:
+    async with make(Script("fine")) as world:
+        client = await simple(world)
+        await ask(client, "one")
+        client.position = None
+        await world.back(client)
+        await asyncio.sleep(1)
+        assert await client.settle() == []
+        assert (await ask(client, "two"))["content"] == "fine"
+
+
+async def test_a_native_client_goes_on_with_it(make: Make) -> None:
+    async with make(Script("fine")) as world:
+        client = await simple(world)
+        await ask(client, "one")
+        native = await world.join(client)
+        assert (await native.receive())["resume"] == "snapshot"
+        messages = (await native.receive())["event"]["messages"]
+        assert [message["content"] for message in messages] == ["one", "fine"]
+        await ask(client, "two")
+        assert await native.answer() == "fine"
+        await world.check(native)
+
+
+async def test_pushes_and_broadcasts_are_notices(make: Make) -> None:
+    async with make(Script("fine")) as world:
+        client = await simple(world)
+        await ask(client, "one")
+        await world.gateways[-1].session(str(client.session)).push("Your export is ready")
+        notice = await client.receive()
+        assert (notice["type"], notice["content"]) == ("notice", "Your export is ready")
+        for frame in client.frames:
+            check_frame(frame)
+
+
+async def test_a_broadcast_reaches_every_connection_of_its_node(make: Make) -> None:
+    async with make(Script("fine")) as world:
+        clients = [await simple(world) for _ in range(4)]
+        for gateway in world.gateways:
+            await gateway.broadcast("Maintenance at 22:00", level="warning")
+        for client in clients:
+            notice = await client.receive()
+            assert (notice["type"], notice["content"]) == ("notice", "Maintenance at 22:00")
+
+
+async def test_a_binary_message_closes(make: Make) -> None:
+    async with make(Script("fine")) as world:
+        client = await simple(world)
+        await client.send(b"Hello")
+        assert (await client.wait_closed()).code == 1003
