@@ -24,6 +24,7 @@ from agentws.client import (
     Turn,
 )
 from agentws.errors import AgentwsError
+from agentws.protocol.codec import Record
 from agentws.protocol.fold import Fold
 from agentws.testing import open_transport, running
 from agentws.testing.oracle import check_log, read_log
@@ -135,10 +136,8 @@ async def scenario(store: Store, weathers: list[list[Weather]], acts: list[Act])
             turns = [(one, two)[act.by].send(act.text) for act in acts]
             stops = [turn.cancel() for turn, act in zip(turns, acts, strict=True) if act.stop]
             ends = await asyncio.gather(*map(end_of, turns), *stops)
-            epoch, records = await read_log(store, session)
-            end = f"{epoch}.{records[-1].seq}.{records[-1].tag}"
-            while not one.position == two.position == end:  # noqa: ASYNC110 - sets no event
-                await asyncio.sleep(0.001)
+            # A message taken back just as its run begins: that run ends after the turn has.
+            records = await settled_log(store, session, one, two)
             check_log(records, accepted=[turn.id for turn in turns])
             truth = Fold().apply_all(records).messages
             assert one.messages == truth and two.messages == truth
@@ -146,6 +145,17 @@ async def scenario(store: Store, weathers: list[list[Weather]], acts: list[Act])
                 assert said == act.text + " " or act.stop, (said, act)
         for updates in watched:
             check_positions([update async for update in updates if isinstance(update, LogEvent)])
+
+
+async def settled_log(store: Store, session: str, *chats: Chat) -> list[Record]:
+    """The log once nothing is open in it and the chats have it all."""
+    while True:
+        epoch, records = await read_log(store, session)
+        end = f"{epoch}.{records[-1].seq}.{records[-1].tag}"
+        done = Fold().apply_all(records).outline.settled
+        if done and all(chat.position == end for chat in chats):
+            return records
+        await asyncio.sleep(0.001)
 
 
 async def end_of(turn: Turn) -> str | type[AgentwsError]:
