@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from agentws.protocol import events as e
-from agentws.testing.agents import Gate, Hang, Raise, Script, Sleep
+from agentws.testing.agents import Gate, Hang, Raise, Script, Sleep, Step
 from agentws.testing.connect import Client, Frame
 
 from .conftest import Make
@@ -129,7 +129,7 @@ async def test_commands(make: Make) -> None:
 
 
 async def test_several_messages_of_one_run(make: Make) -> None:
-    steps = [
+    steps: list[Step] = [
         e.TextMessageStart("a"),
         e.TextMessageContent(message_id="a", delta="first"),
         e.TextMessageEnd("a"),
