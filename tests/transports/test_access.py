@@ -1,0 +1,325 @@
+"""Who may knock, who may come in, and what each is told."""
+
+from __future__ import annotations
+
+import base64
+from typing import Any
+
+import pytest
+from starlette.requests import HTTPConnection
+
+from agentws import BearerKeys, Identity
+from agentws.auth import bearer_token
+from agentws.testing.agents import Call, Script
+from agentws.testing.connect import Client, Closed, Refused, kind
+
+from .conftest import Make
+from .world import World
+
+KEYS = BearerKeys({"key-a": "ann", "key-b": Identity("bob", {"role": "admin"}), "schlüssel": "é"})
+
+
+async def mine(world: World, **options: Any) -> Client:
+    """Ann's client, after an exchange."""
+    client = await world.client(token="key-a", **options)
+    await client.until("welcome")
+    await client.say("private", "m1")
+    await client.until("RUN_FINISHED")
+    return client
+
+
+async def end_of(client: Client) -> Closed:
+    closed = await client.wait_closed()
+    assert not client.events(), "a foreigner was shown an event"
+    return closed
+
+
+async def test_the_owner_may(make: Make) -> None:
+    async with make(Script("fine"), authenticate=KEYS) as world:
+        client = await mine(world)
+        assert client.frames[0]["identity"] == "ann"
+        other = await world.join(client, token="key-a")
+        assert (await other.receive())["resume"] == "snapshot"
+
+
+async def test_no_wire_echoes_the_token(make: Make) -> None:
+    async with make(Script("fine"), authenticate=KEYS) as world:
+        for native, subprotocol in ((True, "agentws.v1"), (False, None)):
+            client = await world.client(token="key-a", native=native)
+            assert client.line.subprotocol == subprotocol
+
+
+@pytest.mark.parametrize("native", [True, False], ids=["native", "simple"])
+@pytest.mark.parametrize("token", [None, "wrong", "", "key-a ", "schlussel"])
+async def test_nobody_known_is_refused(make: Make, native: bool, token: str | None) -> None:
+    script = Script("fine")
+    async with make(script, authenticate=KEYS) as world:
+        client = await world.client(token=token, native=native)
+        assert (await end_of(client)).code == 4401
+        assert "unauthenticated" in str(client.frames)
+        assert client.frames[-1].get("retryable") in (False, None)
+        assert script.runs == []
+        for gateway in world.gateways:
+            assert len(gateway.sessions) == 0
+
+
+async def test_an_authorization_header_will_do(make: Make) -> None:
+    async with make(Script("fine"), authenticate=KEYS) as world:
+        client = await world.client(headers={"authorization": "Bearer key-a"})
+        assert (await client.receive())["identity"] == "ann"
+        client = await world.client(token="schlüssel")
+        assert (await client.receive())["identity"] == "é"
+
+
+@pytest.mark.parametrize("entry", ["!!!", "a", "////", "_w"])
+async def test_a_token_that_is_no_base64(make: Make, entry: str) -> None:
+    async with make(Script("fine"), authenticate=KEYS) as world:
+        client = await world.client(subprotocols=["agentws.v1", f"agentws.bearer.{entry}"])
+        assert (await end_of(client)).code == 4401
+
+
+async def test_another_may_not_and_learns_nothing(make: Make) -> None:
+    """Refused before anything is replayed; a deleted session answers in the same words."""
+    async with make(Script("fine"), authenticate=KEYS) as world:
+        client = await mine(world)
+        deleted = await mine(world)
+        gateway = world.gateways[0]
+        await gateway.delete(await gateway.sessions.find(str(deleted.session)))
+        said = []
+        for query in (
+            f"session={client.session}",
+            f"session={client.session}&after={client.position}",
+            f"session={client.session}&after=other.1.0000000000000000",
+            f"session={deleted.session}",
+        ):
+            foreign = await world.client(query, token="key-b")
+            closed = await end_of(foreign)
+            said.append((closed.code, closed.reason, foreign.frames))
+        assert all(one == said[0] for one in said)
+        assert said[0][0] == 4403
+        assert "private" not in str(said)
+
+
+async def test_an_anonymous_session_is_whose_holds_its_id(make: Make) -> None:
+    async with make(Script("fine")) as world:
+        client = await world.client()
+        await client.until("welcome")
+        other = await world.join(client)
+        assert (await other.receive())["type"] == "welcome"
+
+
+async def test_a_frame_says_nothing_of_who_one_is(make: Make) -> None:
+    seen = []
+
+    async def look(ctx: Any) -> None:
+        seen.append(ctx.identity)
+
+    async with make(Script(Call(look)), authenticate=KEYS) as world:
+        client = await world.client(token="key-b")
+        frame = {"identity": "root", "owner": "root", "role": "admin", "metadata": {"user": "root"}}
+        await client.ask({"type": "send", "id": "m1", "content": "x", **frame})
+        await client.until("RUN_FINISHED")
+        assert [one.id for one in seen] == ["bob"]
+
+
+async def test_authorize_decides_each_action(make: Make) -> None:
+    def readers(identity: Identity | None, info: Any, action: str) -> bool:
+        return identity is not None and (identity.id == info.owner or action == "read")
+
+    script = Script("fine")
+    async with make(script, authenticate=KEYS, authorize=readers) as world:
+        client = await mine(world)
+        reader = await world.join(client, token="key-b")
+        assert (await reader.receive())["resume"] == "snapshot"
+        for frame in (
+            {"type": "send", "id": "1", "content": "x"},
+            {"type": "cancel", "id": "2"},
+            {"type": "withdraw", "id": "3", "message": "m1"},
+            {"type": "answer", "id": "4", "interrupt": "i"},
+            {"type": "command", "id": "5", "name": "clear"},
+            {"type": "send", "id": "6", "content": "/clear"},
+        ):
+            assert (await reader.ask(frame))["code"] == "forbidden"
+        assert len(script.runs) == 1
+
+
+@pytest.mark.parametrize("answer", [None, 1, "yes", {"ok": True}])
+async def test_only_true_allows(make: Make, answer: Any) -> None:
+    async with make(Script("fine"), authorize=lambda *_: answer) as world:
+        client = await world.client()
+        assert (await end_of(client)).code == 4403
+
+
+def raising(connection: HTTPConnection) -> str:
+    raise RuntimeError("the user database is at 10.0.0.7")
+
+
+@pytest.mark.parametrize("native", [True, False], ids=["native", "simple"])
+async def test_authentication_that_fails_tells_nothing(make: Make, native: bool) -> None:
+    async with make(Script("fine"), authenticate=raising) as world:
+        client = await world.client(native=native)
+        assert (await end_of(client)).code == 4500
+        assert "10.0.0.7" not in str(client.frames)
+
+
+async def test_tokens_in_the_query_are_not_looked_at(make: Make) -> None:
+    async with make(Script("fine"), authenticate=KEYS) as world:
+        for name in ("token", "access_token", "key", "api_key", "authorization"):
+            client = await world.client(f"{name}=key-a")
+            assert (await end_of(client)).code == 4401
+
+
+# Origin and Host
+
+ORIGINS: dict[str, bool] = {
+    "http://testserver": True,
+    "https://testserver": True,
+    "http://TESTSERVER": True,
+    "http://testserver:80": True,
+    "https://app.example": True,
+    "https://app.example/": True,
+    "https://APP.example": True,
+    "http://app.example": False,
+    "https://app.example:8443": False,
+    "https://app.example.evil.tld": False,
+    "https://evilapp.example": False,
+    "https://sub.app.example": False,
+    "null": False,
+    "": False,
+    "file://": False,
+    "http://testserver@evil.tld": False,
+    "http://evil.tld#testserver": False,
+    "http://testserver:99999": False,
+    "http://testserver:x": False,
+    "javascript:alert(1)": False,
+}
+
+
+@pytest.mark.parametrize(("origin", "allowed"), ORIGINS.items(), ids=list(ORIGINS))
+async def test_origins(make: Make, origin: str, allowed: bool) -> None:
+    async with make(Script("fine"), allowed_origins=["https://app.example"]) as world:
+        if allowed:
+            client = await world.client(headers={"origin": origin})
+            assert (await client.receive())["type"] == "welcome"
+        else:
+            with pytest.raises(Refused) as refused:
+                await world.client(headers={"origin": origin})
+            assert refused.value.status == 403
+
+
+async def test_a_forbidden_origin_learns_nothing_of_sessions(make: Make) -> None:
+    async with make(Script("fine")) as world:
+        client = await world.client()
+        await client.until("welcome")
+        evil = {"origin": "https://evil.example"}
+        bodies = []
+        for session in (client.session, "unknown-session-id"):
+            with pytest.raises(Refused) as refused:
+                await world.client(f"session={session}", headers=evil)
+            bodies.append(refused.value.body)
+        assert bodies[0] == bodies[1]
+
+
+async def test_every_origin_where_that_is_said(make: Make) -> None:
+    async with make(Script("fine"), allowed_origins=["*"]) as world:
+        client = await world.client(headers={"origin": "https://anywhere.example"})
+        assert (await client.receive())["type"] == "welcome"
+
+
+@pytest.mark.parametrize(
+    ("host", "allowed"),
+    [("chat.example", True), ("CHAT.example:8000", True), ("evil.example", False), (None, False)],
+)
+async def test_hosts(make: Make, host: str | None, allowed: bool) -> None:
+    async with make(Script("fine"), allowed_hosts=["chat.example"]) as world:
+        if allowed:
+            assert (await (await world.client(host=host)).receive())["type"] == "welcome"
+        else:
+            with pytest.raises(Refused) as refused:
+                await world.client(host=host)
+            assert refused.value.status == 421
+
+
+async def test_a_subprotocol_nobody_speaks(make: Make) -> None:
+    async with make(Script("fine")) as world:
+        with pytest.raises(Refused) as refused:
+            await world.client(subprotocols=["graphql-ws", "mqtt"])
+        assert refused.value.status == 400
+        assert b"agentws.v1" in refused.value.body
+        client = await world.client(subprotocols=["graphql-ws", "agentws.v1"])
+        assert client.line.subprotocol == "agentws.v1"
+
+
+@pytest.mark.parametrize(
+    "session",
+    [
+        "short",
+        "x" * 129,
+        "spaces are no good id",
+        "ses_/../../etc/passwd",
+        "ses_0123456789abcde\u00e9",
+    ],
+)
+async def test_session_ids_of_another_form(make: Make, session: str) -> None:
+    async with make(Script("fine")) as world:
+        client = Client(world.apps[0])
+        client.session = session
+        await client.open()
+        world.clients.append(client)
+        closed = await end_of(client)
+        assert closed.code == 4400
+        assert "16 to 128" in str(client.frames) or client.frames[-1]["type"] == "bye"
+
+
+async def test_an_unknown_agent(make: Make) -> None:
+    async with make({"one": Script("fine")}) as world:
+        client = await world.client("agent=two")
+        assert (await end_of(client)).code == 4400
+
+
+# How many
+
+LIMITS = [
+    ("max_connections", 4503, {}),
+    ("max_connections_per_address", 4429, {}),
+    ("max_connections_per_identity", 4429, {"authenticate": KEYS}),
+]
+
+
+@pytest.mark.parametrize(("limit", "code", "options"), LIMITS, ids=[one[0] for one in LIMITS])
+async def test_no_more_connections_than_allowed(
+    make: Make, limit: str, code: int, options: dict[str, Any]
+) -> None:
+    async with make(Script("fine"), **{limit: 3}, **options) as world:
+        app = world.apps[0]
+
+        async def enter() -> Client:
+            client = await Client(app, token="key-a").open()
+            world.clients.append(client)
+            return client
+
+        clients = [await enter() for _ in range(3)]
+        for client in clients:
+            assert (await client.receive())["type"] == "welcome"
+        for _ in range(3):
+            refused = await enter()
+            assert (await refused.wait_closed()).code == code
+            assert (refused.frames[-1]["type"], refused.frames[-1]["retryable"]) == ("bye", True)
+        clients[0].drop()
+        await clients[0].line.wait_closed()
+        assert kind(await (await enter()).receive()) == "welcome"
+
+
+def test_where_a_token_comes_from() -> None:
+    encoded = base64.urlsafe_b64encode(b"key").decode().rstrip("=")
+    for headers, subprotocols, token in (
+        ([], [], None),
+        ([(b"authorization", b"Bearer key")], [], "key"),
+        ([(b"authorization", b"bearer  key ")], [], "key"),
+        ([(b"authorization", b"Basic key")], [], None),
+        ([(b"authorization", b"Bearer ")], [], None),
+        ([], ["agentws.v1", f"agentws.bearer.{encoded}"], "key"),
+        ([], ["agentws.v1", "agentws.bearer."], ""),
+    ):
+        scope = {"type": "websocket", "headers": headers, "subprotocols": subprotocols}
+        assert bearer_token(HTTPConnection(scope)) == token
