@@ -100,6 +100,8 @@ class Connection:
 
     def put(self, parts: Sequence[bytes]) -> None:
         """Writes encoded frames, before any event that is still to be read."""
+        if self._closing is not None:
+            return
         if self._controls is None:
             self._controls = []
         self._controls += parts
@@ -201,6 +203,11 @@ class Connection:
 
     # Closing
 
+    @property
+    def closing(self) -> bool:
+        """Whether it is to be closed: nothing that the peer still sends counts."""
+        return self._closing is not None
+
     def close(self, code: int, reason: str) -> None:
         """Closes once everything said before has been written."""
         if self._closing is None:
@@ -230,6 +237,7 @@ def bye(error: AgentwsError, *, code: int | None = None) -> f.Bye:
     return f.Bye(
         code=code or error.close_code,
         reason=error.code,
+        message=str(error),
         retryable=error.retryable,
         retry_after=error.retry_after,
     )
