@@ -12,16 +12,17 @@ import logging
 from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Final, NamedTuple, Protocol
 
+from . import conversation
+from .conversation import Page
 from .errors import Conflict, IdempotencyConflict, LostReason, PositionLost, Unavailable
 from .protocol import events as e
 from .protocol.codec import Entry, Record, decode_record, entry, event_type
-from .protocol.compact import compact
 from .protocol.events import Event
-from .protocol.fold import Fold
-from .protocol.messages import Message
+from .protocol.messages import Interrupt, Message
 from .protocol.outline import OUTLINE_EVENTS, OUTLINE_TYPES, Outline
 from .protocol.position import GENESIS, Position
 from .store import PAGE, Appended, Key, SessionInfo, Store
+from .tail import Tail
 
 logger: Final = logging.getLogger("agentws")
 
@@ -40,11 +41,12 @@ class Snapshot(NamedTuple):
     """A session as of ``position``, where no run was active."""
 
     position: Position
-    messages: list[Message]
-    state: object
-    queued: list[e.MessageAccepted]
-    before: int | None
-    """Older messages end before this seq; ``None`` when these are all."""
+    page: Page
+    """Its newest messages."""
+    queued: Sequence[e.MessageAccepted]
+    interrupts: Sequence[Interrupt]
+    """Questions that wait for an answer."""
+    title: str | None
 
 
 class Session:
@@ -58,8 +60,6 @@ class Session:
         "_run_base",
         "_store",
         "_tail",
-        "_tail_bytes",
-        "_tail_limit",
         "appended",
         "followers",
         "head",
@@ -84,9 +84,7 @@ class Session:
         self.used = 0.0
         """When it was last followed, run or written, by the loop's clock."""
         self._store = store
-        self._tail: list[Record] = []
-        self._tail_bytes = 0
-        self._tail_limit = tail_size
+        self._tail = Tail(tail_size)
         self._reading: asyncio.Future[None] | None = None
         self._look_again = False
         self._outline_changed = False
@@ -204,19 +202,15 @@ class Session:
     def _take(self, records: Sequence[Record], entries: Sequence[Entry]) -> None:
         """Goes on with ``records``, which follow the head."""
         last: Record | None = None
+        size = 0
         for record, one in zip(records, entries, strict=True):
             if type(one.event) in OUTLINE_EVENTS:
                 self._outline(one, record, last)
-            self._tail_bytes += len(one.data)
+            size += len(one.data)
             last = record
         assert last is not None
         self.head = Position(self.head.epoch, last.seq, last.tag)
-        self._tail += records
-        if self._tail[-1].seq - self._tail[0].seq >= len(self._tail):
-            self._tail = _unbroken(self._tail)
-            self._tail_bytes = sum(len(record.data) for record in self._tail)
-        if self._tail_bytes > 2 * self._tail_limit:
-            self._shorten()
+        self._tail.add(records, size)
 
     def _outline(self, one: Entry, record: Record, before: Record | None) -> None:
         event, outline = one.event, self.outline
@@ -243,14 +237,6 @@ class Session:
         """The position just before the run going on began; the head when none is."""
         return self._run_base or self.head
 
-    def _shorten(self) -> None:
-        """Forgets the older half, so that shortening costs little per event."""
-        drop = 0
-        while self._tail_bytes > self._tail_limit and drop < len(self._tail) - 1:
-            self._tail_bytes -= len(self._tail[drop].data)
-            drop += 1
-        del self._tail[:drop]
-
     def _tell(self) -> None:
         for follower in tuple(self.followers):
             follower.ring()
@@ -261,7 +247,7 @@ class Session:
 
     def forget_tail(self) -> None:
         """Lets go of the encoded events; readers go to the store instead."""
-        self._tail, self._tail_bytes = [], 0
+        self._tail.forget()
 
     def void(self) -> None:
         """The log is gone, or not what it was: tells whoever follows it."""
@@ -274,10 +260,7 @@ class Session:
         """The events after ``position``, if they are all in memory; ``position`` must be good."""
         if position.seq == self.head.seq:
             return ()
-        tail = self._tail
-        if not tail or position.seq < tail[0].seq - 1:
-            return None
-        return tail[position.seq - tail[0].seq + 1 :]
+        return self._tail.after(position.seq)
 
     async def read(self, after: Position, *, limit: int = PAGE) -> Sequence[Record]:
         """At most ``limit`` events after ``after``. Raises PositionLost."""
@@ -291,36 +274,15 @@ class Session:
         found = await self._store.read_back(self.id, before=self.head.seq + 1)
         return [record for record in found if record.seq > seq]
 
-    async def run_so_far(self, position: Position) -> Sequence[Record]:
-        """The events from the start of the run that ``position`` is in the middle of, up to it.
-
-        Empty when it is in the middle of none.
-        """
-        records: list[Record] = []
-        before = position.seq + 1
-        while True:
-            page = await self._store.read_back(self.id, before=before)
-            for record in reversed(page):
-                kind = event_type(record.data)
-                if kind in ("RUN_FINISHED", "RUN_ERROR"):
-                    return ()
-                records.append(record)
-                if kind == "RUN_STARTED":
-                    return records[::-1]
-            if len(page) < PAGE:
-                return ()
-            before = page[0].seq
-
     async def check(self, position: Position) -> LostReason | None:
         """Why ``position`` can't be continued from, or ``None`` when it can."""
         if position == self.head:
             return None
-        tail = self._tail
-        if tail and tail[0].seq <= position.seq <= self.head.seq:
+        tag = self._tail.tag_at(position.seq)
+        if tag is not None:
             if position.epoch != self.head.epoch:
                 return "epoch"
-            good = tail[position.seq - tail[0].seq].tag == position.tag
-            return None if good else "diverged"
+            return None if tag == position.tag else "diverged"
         try:
             await self._store.read(self.id, after=position, limit=1)
         except PositionLost as lost:
@@ -351,61 +313,32 @@ class Session:
 
     async def snapshot(self, *, messages: int) -> Snapshot:
         """The newest ``messages`` (or a few more: whole runs) as of where no run was active."""
-        base, queue = self.run_base, self.outline.queue.values()
+        base, outline = self.run_base, self.outline
+        queue = outline.queue.values()
         unread = [one for one in queue if self._accepted_at[one.message.id] <= base.seq]
+        interrupts = list(outline.interrupts.values())
         page = await self.page_before(base.seq + 1, messages=messages)
-        return page._replace(position=base, queued=unread)
+        return Snapshot(base, page, unread, interrupts, self.info.title)
 
-    async def page_before(self, before: int, *, messages: int) -> Snapshot:
-        """The ``messages`` that end before that seq (or a few more: runs are kept whole).
-
-        Reads backwards page by page: what it costs follows from what it returns, not from how
-        long the log is.
-        """
-        records: list[Record] = []
-        cut: int | None = before
-        enough = False
-        while not enough and cut is not None:
-            page = await self._store.read_back(self.id, before=cut)
-            records[:0] = page
-            cut = page[0].seq if len(page) == PAGE else None
-            enough = _count_messages(records) >= messages
-        if enough:
-            start = _start_of(records, messages)
-            older = cut is not None or _count_messages(records[:start])
-            cut = records[start].seq if older else None
-            records = records[start:]
-        fold = Fold().apply_all(records)
-        position = Position(self.head.epoch, before - 1, GENESIS)
-        return Snapshot(position, fold.messages, fold.state, [], cut)
+    async def page_before(self, before: int, *, messages: int) -> Page:
+        """The ``messages`` that end before that seq (or a few more: runs are kept whole)."""
+        return await conversation.page_before(self._store, self.id, before, messages=messages)
 
     async def messages(self, *, through: int | None = None) -> list[Message]:
         """The whole conversation, up to that seq."""
-        fold = Fold()
-        position = Position(self.head.epoch, 0, GENESIS)
         end = self.head.seq if through is None else through
-        while position.seq < end:
-            after = position if position.seq else None
-            records = await self._store.read(self.id, after=after)
-            fold.apply_all(record for record in records if record.seq <= end)
-            if len(records) < PAGE:
-                break
-            position = Position(position.epoch, records[-1].seq, records[-1].tag)
-        return fold.messages
+        return await conversation.whole(self._store, self.id, self.head.epoch, through=end)
+
+    async def run_so_far(self, position: Position) -> Sequence[Record]:
+        """The events from the start of the run that ``position`` is in the middle of, up to it.
+
+        Empty when it is in the middle of none.
+        """
+        return await conversation.run_so_far(self._store, self.id, position.seq)
 
     async def compact(self, first: int, last: int) -> None:
         """Folds the deltas of a finished run, whose events are ``first`` to ``last``."""
-        records: list[Record] = []
-        before = last + 1
-        while before > first:
-            page = await self._store.read_back(self.id, before=before)
-            records[:0] = [record for record in page if record.seq >= first]
-            if len(page) < PAGE:
-                break
-            before = page[0].seq
-        kept = compact(records)
-        if len(kept) < len(records):
-            await self._store.compact(self.id, first=first, last=last, records=kept)
+        await conversation.compact_run(self._store, self.id, first=first, last=last)
 
 
 class Bell:
@@ -438,14 +371,6 @@ def _fail(future: asyncio.Future[None], error: BaseException) -> None:
     """Tells who waits, if anybody does, that reading failed; a cancellation is the reader's own."""
     future.set_exception(error if isinstance(error, Exception) else Unavailable())
     future.exception()
-
-
-def _unbroken(records: list[Record]) -> list[Record]:
-    """The end of ``records`` from which on no seq is missing: compaction leaves gaps before it."""
-    start = len(records) - 1
-    while start and records[start - 1].seq == records[start].seq - 1:
-        start -= 1
-    return records[start:]
 
 
 def _decoded(data: bytes) -> Entry:

@@ -23,6 +23,7 @@ LAYERS: list[set[str]] = [
     {"protocol"},
     {"identity", "store"},
     {"bus"},
+    {"conversation", "tail"},
     {"session"},
     {"agents"},
     {"limits", "tasks"},

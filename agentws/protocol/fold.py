@@ -12,7 +12,7 @@ from typing import Any, Final
 from ..errors import BadRequest
 from . import events as e
 from . import messages as m
-from .codec import Record, decode_record
+from .codec import Record, decode_record, event_type
 from .events import Event
 from .jsonpatch import apply_patch
 from .message_builders import ActivityBuilder, AssistantBuilder, Builder, Fixed, ReasoningBuilder
@@ -20,6 +20,22 @@ from .outline import Outline
 
 STATUS_KEY: Final = "agentws"
 """Where a message's metadata says how its run ended, when it did not end well."""
+
+_SILENT: Final = frozenset(
+    {
+        "TEXT_MESSAGE_END",
+        "TOOL_CALL_END",
+        "REASONING_START",
+        "REASONING_MESSAGE_END",
+        "REASONING_END",
+        "STEP_STARTED",
+        "STEP_FINISHED",
+        "RAW",
+        "CUSTOM",
+        "notice.posted",
+    }
+)
+"""Events that change nothing of a conversation: they need not be decoded for one."""
 
 
 class Fold:
@@ -45,8 +61,9 @@ class Fold:
 
     def apply_all(self, records: Iterable[Record]) -> Fold:
         for record in records:
-            body = decode_record(record.data)
-            self.apply(body.event, body.run)
+            if event_type(record.data) not in _SILENT:
+                body = decode_record(record.data)
+                self.apply(body.event, body.run)
         return self
 
     def apply(self, event: Event, run: str | None = None) -> None:

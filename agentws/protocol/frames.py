@@ -220,8 +220,11 @@ class Pong(ServerFrame, tag="pong", kw_only=True, frozen=True):
 
 
 class Bye(ServerFrame, tag="bye", kw_only=True, frozen=True):
+    """``reason`` is an error's code, ``message`` its sentence; the close follows."""
+
     code: int
     reason: str
+    message: str | None = None
     retryable: bool
     retry_after: float | None = None
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Final
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
 
 from . import events as e
 from . import frames as f
@@ -40,14 +40,15 @@ def snapshot_frames(
     messages: list[Message],
     state: object,
     queued: Sequence[e.MessageAccepted],
-    before: int | None,
+    extras: Mapping[str, Any],
 ) -> list[bytes]:
     """A session as of ``position``, in event frames outside any run that all stand there.
 
-    ``before`` (the seq that older messages end at) rides in the snapshot's metadata.
+    ``extras`` are what AG-UI has no place for: they ride in the snapshot's metadata.
     """
-    older = None if before is None else {"agentws": {"before": before}}
-    events: list[e.Event] = [e.MessagesSnapshot(messages, metadata=older)]
+    known = {name: value for name, value in extras.items() if value}
+    metadata = {"agentws": known} if known else None
+    events: list[e.Event] = [e.MessagesSnapshot(messages, metadata=metadata)]
     if state is not None:
         events.append(e.StateSnapshot(state))
     events += queued

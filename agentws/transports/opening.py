@@ -45,10 +45,14 @@ async def begin(session: Session, *, after: str | None, made: bool, messages: in
     snapshot = await session.snapshot(messages=messages)
     frames = snapshot_frames(
         snapshot.position,
-        messages=snapshot.messages,
-        state=snapshot.state,
+        messages=snapshot.page.messages,
+        state=snapshot.page.state,
         queued=snapshot.queued,
-        before=snapshot.before,
+        extras={
+            "before": snapshot.page.before,
+            "interrupts": snapshot.interrupts,
+            "title": snapshot.title,
+        },
     )
     return Beginning(snapshot.position, "snapshot", reason, frames)
 

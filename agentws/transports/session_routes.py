@@ -118,13 +118,13 @@ class SessionRoutes:
             before = query_number(call.request, "before", default=1, largest=session.head.seq + 1)
             page = await session.page_before(before, messages=limit)
             return answer(b.MessageList(messages=page.messages, before=page.before or UNSET))
-        page = await session.snapshot(messages=limit)
+        snapshot = await session.snapshot(messages=limit)
         return answer(
             b.MessageList(
-                messages=page.messages,
+                messages=snapshot.page.messages,
                 queued=[one.message for one in session.outline.queue.values()],
-                position=str(page.position),
-                before=page.before or UNSET,
+                position=str(snapshot.position),
+                before=snapshot.page.before or UNSET,
             )
         )
 

@@ -13,7 +13,7 @@ from starlette.requests import HTTPConnection
 
 from ..errors import AgentwsError, BadRequest, Internal, TooLarge, TooMany
 from ..identity import Identity
-from ..protocol.frames import BEARER, NATIVE, error_frame
+from ..protocol.frames import BEARER, NATIVE, encode_frame, error_frame
 from ..protocol.native import NativeWire
 from ..protocol.position import parse_position
 from ..protocol.simple import SimpleWire
@@ -154,12 +154,11 @@ class WebSocketTransport:
         """Accepts and closes at once: a browser tells its page nothing of a refused handshake."""
         await _accept(send, opening)
         if opening.native:
-            said = _NATIVE.control(bye(error))
+            said = encode_frame(bye(error))
         else:
             wire = SimpleWire(session=opening.session or "", stream=False, now=iso_time)
-            said = wire.control(error_frame(error))
-        if said is not None:
-            await send({"type": "websocket.send", "text": said.decode()})
+            said = wire.control(error_frame(error)) or b""
+        await send({"type": "websocket.send", "text": said.decode()})
         await send({"type": "websocket.close", "code": error.close_code, "reason": error.code})
 
     def _leave(self, connection: Connection) -> None:
@@ -180,6 +179,8 @@ class WebSocketTransport:
                 if message["type"] != "websocket.receive":
                     return
                 text = message.get("text")
+                if connection.closing:
+                    continue
                 if text is None:
                     code = 4400 if opening.native else 1003
                     connection.close(code, "text frames only")

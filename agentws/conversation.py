@@ -1,0 +1,113 @@
+"""A session's log, read as a conversation: snapshots, pages, history, compaction.
+
+Everything here reads backwards from where it is asked, or folds what it is given: what it costs
+follows from what it returns, not from how long the log is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final, NamedTuple
+
+from .protocol.codec import Record, event_type
+from .protocol.compact import compact
+from .protocol.fold import Fold
+from .protocol.messages import Message
+from .protocol.position import GENESIS, Position
+from .store import PAGE, Store
+
+_STARTS: Final = frozenset(
+    {"RUN_STARTED", "TEXT_MESSAGE_START", "TOOL_CALL_RESULT", "REASONING_MESSAGE_START"}
+)
+"""Events that begin a message of the conversation; ``RUN_STARTED`` brings the user's."""
+_ENDS: Final = frozenset({"RUN_FINISHED", "RUN_ERROR"})
+_PER_MESSAGE: Final = 4
+"""Events that one message mostly has once its run is compacted: how far back to read at a time."""
+
+
+class Page(NamedTuple):
+    """A part of the conversation that begins and ends where no run is active."""
+
+    messages: list[Message]
+    state: object
+    before: int | None
+    """Older messages end before this seq; ``None`` when there are none."""
+
+
+async def page_before(store: Store, session: str, before: int, *, messages: int) -> Page:
+    """The ``messages`` that end before that seq, or a few more: runs are kept whole."""
+    size = min(PAGE, max(32, _PER_MESSAGE * messages))
+    newest_first: list[Record] = []
+    seen, cut = 0, before
+    while True:
+        page = await store.read_back(session, before=cut, limit=size)
+        for record in reversed(page):
+            kind = event_type(record.data)
+            newest_first.append(record)
+            seen += kind in _STARTS
+            if seen >= messages and kind == "RUN_STARTED":
+                older = await _begins_before(store, session, record.seq)
+                return _fold(newest_first, record.seq if older else None)
+        if len(page) < size:
+            return _fold(newest_first, None)
+        cut = page[0].seq
+
+
+async def _begins_before(store: Store, session: str, seq: int) -> bool:
+    """Whether any message of the conversation is older than ``seq``."""
+    page = await store.read_back(session, before=seq, limit=32)
+    return len(page) == 32 or any(event_type(record.data) in _STARTS for record in page)
+
+
+def _fold(newest_first: list[Record], before: int | None) -> Page:
+    fold = Fold().apply_all(reversed(newest_first))
+    return Page(fold.messages, fold.state, before)
+
+
+async def whole(store: Store, session: str, epoch: str, *, through: int) -> list[Message]:
+    """The conversation from its beginning up to that seq."""
+    fold = Fold()
+    position = Position(epoch, 0, GENESIS)
+    while position.seq < through:
+        records = await store.read(session, after=position if position.seq else None)
+        fold.apply_all(record for record in records if record.seq <= through)
+        if len(records) < PAGE:
+            break
+        position = Position(epoch, records[-1].seq, records[-1].tag)
+    return fold.messages
+
+
+async def run_so_far(store: Store, session: str, through: int) -> Sequence[Record]:
+    """The events from the start of the run that the event at ``through`` is in the middle of.
+
+    Up to and including that event; empty when it is in the middle of none.
+    """
+    newest_first: list[Record] = []
+    before = through + 1
+    while True:
+        page = await store.read_back(session, before=before)
+        for record in reversed(page):
+            kind = event_type(record.data)
+            if kind in _ENDS:
+                return ()
+            newest_first.append(record)
+            if kind == "RUN_STARTED":
+                return newest_first[::-1]
+        if len(page) < PAGE:
+            return ()
+        before = page[0].seq
+
+
+async def compact_run(store: Store, session: str, *, first: int, last: int) -> None:
+    """Folds the deltas of a finished run, whose events are ``first`` to ``last``."""
+    records: list[Record] = []
+    before = last + 1
+    while before > first:
+        page = await store.read_back(session, before=before)
+        records[:0] = [record for record in page if record.seq >= first]
+        if len(page) < PAGE:
+            break
+        before = page[0].seq
+    kept = compact(records)
+    if len(kept) < len(records):
+        await store.compact(session, first=first, last=last, records=kept)

@@ -1,0 +1,65 @@
+"""The newest events of a log, encoded, as long as somebody follows it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from .protocol.codec import Record
+
+
+class Tail:
+    """Records without a missing seq, the newest last; between ``limit`` and twice that in bytes."""
+
+    __slots__ = ("_limit", "_records", "_size")
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._records: list[Record] = []
+        self._size = 0
+
+    def __repr__(self) -> str:
+        return f"<Tail records={len(self._records)} bytes={self._size}>"
+
+    def add(self, records: Sequence[Record], size: int) -> None:
+        """Goes on with ``records``, which are that many bytes."""
+        kept = self._records
+        kept += records
+        self._size += size
+        if kept[-1].seq - kept[0].seq >= len(kept):
+            kept = self._records = _unbroken(kept)
+            self._size = sum(len(record.data) for record in kept)
+        if self._size > 2 * self._limit:
+            self._shorten()
+
+    def _shorten(self) -> None:
+        """Forgets the older half, so that shortening costs little per event."""
+        drop = 0
+        while self._size > self._limit and drop < len(self._records) - 1:
+            self._size -= len(self._records[drop].data)
+            drop += 1
+        del self._records[:drop]
+
+    def after(self, seq: int) -> Sequence[Record] | None:
+        """The records after ``seq``; ``None`` when the first of those is not here any more."""
+        records = self._records
+        if not records or seq < records[0].seq - 1:
+            return None
+        return records[seq - records[0].seq + 1 :]
+
+    def tag_at(self, seq: int) -> str | None:
+        """The tag of the event at ``seq``, if it is here."""
+        records = self._records
+        if not records or not records[0].seq <= seq <= records[-1].seq:
+            return None
+        return records[seq - records[0].seq].tag
+
+    def forget(self) -> None:
+        self._records, self._size = [], 0
+
+
+def _unbroken(records: list[Record]) -> list[Record]:
+    """The end of ``records`` from which on no seq is missing: compaction leaves gaps before it."""
+    start = len(records) - 1
+    while start and records[start - 1].seq == records[start].seq - 1:
+        start -= 1
+    return records[start:]
