@@ -8,11 +8,10 @@ import time
 from collections.abc import Awaitable, Callable, Sequence
 from typing import TypeVar
 
-import pytest
-
 from ..protocol.codec import Record
 from ..protocol.position import GENESIS, chain
 from ..store import SessionInfo, Store
+from .needs import pytest
 
 T = TypeVar("T")
 
@@ -86,7 +85,7 @@ async def everything(store: Store, session: str) -> list[Record]:
     return records
 
 
-async def eventually(look: Callable[[], Awaitable[T]], *, within: float = 10.0) -> T:
+async def eventually(look: Callable[[], Awaitable[T | None]], *, within: float = 10.0) -> T:
     """What ``look`` returns once that is true; fails when it never is."""
     deadline = time.monotonic() + within
     while not (found := await look()):

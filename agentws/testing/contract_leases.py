@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import asyncio
 
-import pytest
-
 from ..errors import Fenced
 from ..store import Lease, Store
 from .contract_base import EPOCH, StoreFixtures, begin, event, eventually, filled
+from .needs import pytest
 
 
 def counter(lease: Lease) -> int:

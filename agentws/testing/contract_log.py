@@ -5,8 +5,6 @@ from __future__ import annotations
 import asyncio
 from contextlib import suppress
 
-import pytest
-
 from ..errors import Fenced, IdempotencyConflict, PositionLost
 from ..protocol.codec import Record
 from ..protocol.position import GENESIS, Position
@@ -21,6 +19,7 @@ from .contract_base import (
     everything,
     filled,
 )
+from .needs import pytest
 
 
 def position(record: Record, *, epoch: str = EPOCH) -> Position:

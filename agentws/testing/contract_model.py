@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from hypothesis import HealthCheck, Phase, given, settings
-from hypothesis import strategies as st
-
 from ..errors import AgentwsError, Fenced, IdempotencyConflict, PositionLost
 from ..protocol.codec import Record
 from ..protocol.position import GENESIS, Position, chain
 from ..store import Key, Store
 from .contract_base import EPOCH, StoreFixtures, begin, event
+from .needs import hypothesis
+
+st = hypothesis.strategies
 
 Outcome = object
 
@@ -116,19 +116,19 @@ STEPS = st.lists(
 class ModelRules(StoreFixtures):
     """Random steps, each compared with the model's."""
 
-    @settings(
+    @hypothesis.settings(
         max_examples=100,
         deadline=None,
         database=None,
-        phases=[Phase.generate, Phase.shrink],
+        phases=[hypothesis.Phase.generate, hypothesis.Phase.shrink],
         # One store serves all examples: each makes its own session. The suite is inherited.
         suppress_health_check=[
-            HealthCheck.function_scoped_fixture,
-            HealthCheck.differing_executors,
-            HealthCheck.too_slow,
+            hypothesis.HealthCheck.function_scoped_fixture,
+            hypothesis.HealthCheck.differing_executors,
+            hypothesis.HealthCheck.too_slow,
         ],
     )
-    @given(steps=STEPS)
+    @hypothesis.given(steps=STEPS)
     async def test_does_what_the_model_does(
         self, store: Store, steps: list[tuple[object, ...]]
     ) -> None:

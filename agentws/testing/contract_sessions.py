@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from secrets import token_hex
 
 import msgspec
-import pytest
 
 from ..errors import NotFound
 from ..protocol.position import GENESIS, Position
 from ..store import Head, Key, Store
 from .contract_base import StoreFixtures, a_session, begin, event, events, filled
+from .needs import pytest
 
 
 class SessionRules(StoreFixtures):
@@ -69,7 +70,7 @@ class SessionRules(StoreFixtures):
     @pytest.mark.parametrize("verb", ["info", "head", "read", "append", "update", "lease", "find"])
     async def test_what_is_not_there_is_not_found(self, store: Store, verb: str) -> None:
         session = a_session().id
-        calls = {
+        calls: dict[str, Callable[[], Awaitable[object]]] = {
             "info": lambda: store.info(session),
             "head": lambda: store.head(session),
             "read": lambda: store.read(session),

@@ -22,14 +22,13 @@ import asyncio
 from collections.abc import Callable
 from secrets import token_hex
 
-import pytest
-
 from ..bus import Bus
 from .contract_base import eventually
 from .contract_leases import LeaseRules
 from .contract_log import AppendRules, ReadRules
 from .contract_model import ModelRules
 from .contract_sessions import SessionRules
+from .needs import pytest
 
 
 @pytest.mark.anyio

@@ -1,0 +1,11 @@
+"""The third parties that the contracts stand on."""
+
+from __future__ import annotations
+
+try:
+    import hypothesis
+    import pytest
+except ImportError as error:
+    raise ImportError('the contracts need pytest: pip install "agentws[testing]"') from error
+
+__all__ = ["hypothesis", "pytest"]
