@@ -211,11 +211,15 @@ class Client:
         start = len(self.frames)
         for _ in range(50):
             await asyncio.sleep(0)
+        self.take_waiting()
+        return self.frames[start:]
+
+    def take_waiting(self) -> None:
+        """Reads what has come, without waiting for anything."""
         for text in self.line.waiting():
             self._unread += _frames(text)
         while self._unread:
             self._take(self._unread.popleft())
-        return self.frames[start:]
 
     def events(self) -> list[dict[str, Any]]:
         """The events of every event frame read so far."""

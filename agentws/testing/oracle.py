@@ -130,7 +130,6 @@ class Reader:
             case "snapshot":
                 assert frame["reason"], "a snapshot without a reason"
                 self._snapshot = Position(self._epoch, -1, "")
-                self.events = []
             case other:
                 raise AssertionError(f"resume is {other!r}")
 
@@ -142,6 +141,7 @@ class Reader:
             self._index(position)
             self._snapshot = position
             self.seq = position.seq
+            self.events = []
             self._check_snapshot(event)
         elif self._snapshot == position and run is None:
             # The rest of the snapshot: state and queue, all standing at one position.

@@ -1,0 +1,188 @@
+"""A stage for random schedules: nodes, clients and a store, and all that may happen to them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+from typing import Any
+
+from starlette.applications import Starlette
+
+from agentws import mount_agent_gateway
+from agentws.agents.agent import Output, RunContext
+from agentws.backends.local import LocalBus
+from agentws.bus import Bus
+from agentws.limits import Limits
+from agentws.protocol import events as e
+from agentws.protocol.codec import Record
+from agentws.protocol.fold import Fold
+from agentws.store import Store
+from agentws.testing.connect import Client, Closed, Frame, kind, running
+from agentws.testing.faults import FaultyStore, LossyBus
+from agentws.testing.oracle import check_client, check_log, read_log
+from tests.runs.nodes import NodeStore
+
+LIMITS = Limits(
+    gather=0.01,
+    cancel_grace=0.2,
+    lease_ttl=2.0,
+    poll_interval=0.2,
+    idle_poll_interval=0.4,
+    drain_timeout=0.3,
+    run_timeout=3.0,
+    max_queued=4,
+    tail_size=1500,
+    session_idle=1.0,
+    snapshot_messages=4,
+    message_rate=1e6,
+    message_burst=10**6,
+    byte_rate=1e12,
+)
+
+SESSION = "a-session-of-many-schedules"
+
+SAYS = ("words", "burst", "tools", "fail", "hang", "stubborn", "quiet")
+"""What an agent may be asked to do; see :func:`agent`."""
+
+
+async def agent(ctx: RunContext) -> AsyncIterator[Output]:
+    match ctx.text.split()[0]:
+        case "words":
+            for number in range(6):
+                yield f"{number} "
+                await asyncio.sleep(0.03)
+        case "burst":
+            for number in range(40):
+                yield f"{number}, "
+        case "tools":
+            yield "look: "
+            yield e.ToolCallStart(f"call_{ctx.run_id}", "look")
+            for piece in ("{", '"a"', ":1}"):
+                yield e.ToolCallArgs(tool_call_id=f"call_{ctx.run_id}", delta=piece)
+                await asyncio.sleep(0.02)
+            yield e.ToolCallEnd(f"call_{ctx.run_id}")
+            yield e.ToolCallResult(f"res_{ctx.run_id}", f"call_{ctx.run_id}", "found")
+            yield e.StateDelta([{"op": "add", "path": "/last", "value": ctx.run_id}])
+            yield "done"
+        case "fail":
+            yield "partial"
+            raise ValueError("as asked")
+        case "hang":
+            yield "waiting"
+            await asyncio.sleep(1000)
+        case "stubborn":
+            yield "no "
+            try:
+                await asyncio.sleep(0.5)
+            except asyncio.CancelledError:
+                await asyncio.sleep(0.5)
+            yield "really"
+        case _:
+            return
+
+
+class Stage:
+    """Nodes on one store, and three clients of one session."""
+
+    def __init__(self, store: Store, *, loss: float, seed: int, limits: Limits = LIMITS) -> None:
+        self.faults = FaultyStore(store)
+        self._limits = limits
+        local = LocalBus()
+        self._bus: Bus = LossyBus(local, drop=loss, seed=seed) if loss else local
+        self._stack = AsyncExitStack()
+        self.stores: list[NodeStore] = []
+        self.apps: list[Any] = []
+        self.clients: list[Client] = []
+
+    async def open(self) -> None:
+        for _ in range(2):
+            await self.add_node()
+        for number in range(3):
+            self.clients.append(Client(self.apps[number % 2], f"/ws/chat?session={SESSION}"))
+
+    async def add_node(self) -> None:
+        app, store = Starlette(), NodeStore(self.faults)
+        mount_agent_gateway(app, agent, store=store, bus=self._bus, limits=self._limits)
+        await self._stack.enter_async_context(running(app, within=500.0))
+        self.apps.append(app)
+        self.stores.append(store)
+
+    async def close(self) -> None:
+        for store in self.stores:
+            if store.state != "up":
+                store.set("down")
+        for client in self.clients:
+            if client.lines:
+                client.drop()
+                await client.line.wait_closed(within=500.0)
+        await self._stack.aclose()
+
+    # What clients do
+
+    async def connect(self, who: int, node: int) -> None:
+        """To a node that is up; a frozen one would only keep the client waiting."""
+        up = [app for app, store in zip(self.apps, self.stores, strict=True) if store.state == "up"]
+        client = self.clients[who]
+        self.read(who)
+        await client.reconnect(up[node % len(up)])
+
+    async def say(self, who: int, frame: Frame) -> None:
+        try:
+            await self.clients[who].send(frame)
+        except (Closed, IndexError):
+            return
+
+    def read(self, who: int) -> None:
+        """Takes whole messages, as they came."""
+        client = self.clients[who]
+        if client.lines:
+            client.take_waiting()
+
+    def drop(self, who: int) -> None:
+        if self.clients[who].lines:
+            self.clients[who].drop()
+
+    # How it ends
+
+    async def finish(self, *, step: float) -> None:
+        """Everything heals; when nothing is open any more, every client reads to the end."""
+        self.faults.heal()
+        for store in self.stores:
+            store.set("up")
+        for who in range(len(self.clients)):
+            await self.connect(who, who)
+        for _ in range(400):
+            await asyncio.sleep(step)
+            records = (await read_log(self.faults.store, SESSION))[1]
+            for who, client in enumerate(self.clients):
+                client.resume()
+                self.read(who)
+                if client.closed is not None:
+                    await self.connect(who, who)
+            last = records[-1].seq if records else 0
+            if _settled(records) and all(_seen(client, last) for client in self.clients):
+                return
+        raise AssertionError(f"this never ends: {self.clients}, log to {last}")
+
+    async def check(self) -> None:
+        epoch, records = await read_log(self.faults.store, SESSION)
+        accepted = {
+            frame["reply"]
+            for client in self.clients
+            for frame in client.frames
+            if frame.get("type") == "accepted" and frame.get("reply", "").startswith("m")
+        }
+        check_log(records, accepted=accepted)
+        for client in self.clients:
+            check_client(epoch, records, client.frames, complete=True)
+            kinds = {kind(frame) for frame in client.frames}
+            assert "welcome" in kinds
+
+
+def _seen(client: Client, last: int) -> bool:
+    return not last or (client.position or "").split(".")[1:2] == [str(last)]
+
+
+def _settled(records: list[Record]) -> bool:
+    return Fold().apply_all(records).outline.settled

@@ -1,0 +1,192 @@
+"""Whatever happens, in whatever order: the log is one that may be, and every client saw it whole.
+
+Clients send, resend, stop, take back, drop, come back elsewhere, and stop reading; nodes freeze,
+wake up late, and are added; the store fails before and after it did what was asked; the bus loses
+rings. At the end everything heals, and the oracle is asked.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from agentws.backends.memory import MemoryStore
+from agentws.backends.sqlite import SQLiteStore
+from agentws.testing.virtual import virtual_run
+
+from .stage import LIMITS, SAYS, Stage
+
+WHO = st.integers(0, 2)
+NODE = st.integers(0, 5)
+MESSAGE = st.integers(0, 7)
+
+SENDS = st.tuples(
+    st.just("send"),
+    WHO,
+    MESSAGE,
+    st.sampled_from(SAYS),
+    st.sampled_from([None, None, "queue", "interrupt", "reject"]),
+)
+ACTIONS = st.one_of(
+    SENDS,
+    SENDS,
+    st.tuples(st.just("cancel"), WHO, st.none() | MESSAGE),
+    st.tuples(st.just("withdraw"), WHO, MESSAGE),
+    st.tuples(st.just("clear"), WHO),
+    st.tuples(st.just("drop"), WHO),
+    st.tuples(st.just("connect"), WHO, NODE),
+    st.tuples(st.just("pause"), WHO),
+    st.tuples(st.just("resume"), WHO),
+    st.tuples(st.just("read"), WHO),
+    st.tuples(st.just("wait"), st.sampled_from([0.0, 0.01, 0.05, 0.3, 1.0, 4.0])),
+)
+CALLS = ("append", "read", "read_back", "lease", "renew", "release", "head", "heads", "find")
+DISASTERS = st.one_of(
+    st.tuples(st.just("freeze"), NODE),
+    st.tuples(st.just("thaw"), NODE),
+    st.tuples(st.just("add node")),
+    st.tuples(st.just("fail"), st.sampled_from(CALLS), st.integers(1, 3), st.booleans()),
+)
+Action = tuple[Any, ...]
+
+
+async def act(stage: Stage, action: Action, number: int, *, pace: float) -> None:
+    match action:
+        case ("send", who, message, text, overlap):
+            frame = {"type": "send", "id": f"m{message}", "content": f"{text} {message}"}
+            await stage.say(who, frame | ({"overlap": overlap} if overlap else {}))
+        case ("cancel" | "withdraw" as what, who, message):
+            target = {} if message is None else {"message": f"m{message}"}
+            await stage.say(who, {"type": what, "id": f"x{number}", **target})
+        case ("clear", who):
+            await stage.say(who, {"type": "command", "id": f"x{number}", "name": "clear"})
+        case ("drop", who):
+            stage.drop(who)
+        case ("connect", who, node):
+            await stage.connect(who, node)
+        case ("pause" | "resume" as what, who):
+            if stage.clients[who].lines:
+                getattr(stage.clients[who], what)()
+        case ("read", who):
+            stage.read(who)
+        case ("wait", seconds):
+            await asyncio.sleep(seconds * pace)
+        case _:
+            await strike(stage, action)
+
+
+async def strike(stage: Stage, action: Action) -> None:
+    match action:
+        case ("freeze", node):
+            up = [store for store in stage.stores if store.state == "up"]
+            if len(up) > 1:
+                up[node % len(up)].set("hung")
+        case ("thaw", node):
+            stage.stores[node % len(stage.stores)].set("up")
+        case ("add node",):
+            if len(stage.stores) < 4:
+                await stage.add_node()
+        case ("fail", call, times, after):
+            stage.faults.fail(call, times=times, after=after)
+
+
+async def play(stage: Stage, actions: list[Action], *, pace: float) -> None:
+    await stage.open()
+    try:
+        for who in range(3):
+            await stage.connect(who, who)
+        for number, action in enumerate(actions):
+            await act(stage, action, number, pace=pace)
+            await asyncio.sleep(0)
+        await stage.finish(step=0.5 * pace)
+        await stage.check()
+    finally:
+        await stage.close()
+
+
+def often(soak: float, examples: int) -> Callable[[Any], Any]:
+    """So many schedules, always the same ones unless more are asked for."""
+    return settings(
+        max_examples=max(1, int(examples * soak)),
+        deadline=None,
+        derandomize=soak == 1.0,
+        database=None,
+        suppress_health_check=list(HealthCheck),
+    )
+
+
+def explore(
+    soak: float,
+    examples: int,
+    actions: st.SearchStrategy[Action],
+    run: Callable[[list[Action], float, int], None],
+) -> None:
+    schedules = st.lists(actions, min_size=1, max_size=30)
+
+    @often(soak, examples)
+    @given(schedules, st.sampled_from([0.0, 0.0, 0.5, 1.0]), st.integers(0, 1000))
+    def schedule(actions: list[Action], loss: float, number: int) -> None:
+        run(actions, loss, number)
+
+    schedule()
+
+
+def in_memory(actions: list[Action], loss: float, number: int) -> None:
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+        store = MemoryStore(monotonic=loop.time)
+        await play(Stage(store, loss=loss, seed=number), actions, pace=1.0)
+
+    virtual_run(main())
+
+
+@pytest.mark.timeout(600)
+def test_any_schedule_of_clients(soak: float) -> None:
+    explore(soak, 600, ACTIONS, in_memory)
+
+
+@pytest.mark.timeout(600)
+def test_any_schedule_with_disasters(soak: float) -> None:
+    explore(soak, 600, st.one_of(ACTIONS, ACTIONS, DISASTERS), in_memory)
+
+
+@pytest.mark.timeout(600)
+def test_any_schedule_on_sqlite(soak: float, tmp_path: Path) -> None:
+    """In real time, since its thread takes some."""
+    pace = 0.05
+    quick = msgspec.structs.replace(
+        LIMITS,
+        gather=0.001,
+        cancel_grace=0.02,
+        lease_ttl=0.3,
+        poll_interval=0.02,
+        idle_poll_interval=0.02,
+        run_timeout=0.3,
+        session_idle=0.2,
+    )
+    count = 0
+
+    def on_sqlite(actions: list[Action], loss: float, number: int) -> None:
+        nonlocal count
+        count += 1
+        path = tmp_path / f"{count}.db"
+
+        async def main() -> None:
+            store = SQLiteStore(path)
+            await store.open()
+            try:
+                stage = Stage(store, loss=loss, seed=number, limits=quick)
+                await play(stage, actions, pace=pace)
+            finally:
+                await store.close()
+
+        asyncio.run(main())
+
+    explore(soak, 15, ACTIONS, on_sqlite)
