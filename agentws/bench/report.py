@@ -41,17 +41,29 @@ class Row(NamedTuple):
         return own / unit if unit else None
 
 
-def _cell(row: Row, variant: str, target: float) -> str:
+def _cell(row: Row, variant: str, target: float | None) -> str:
     ratio = row.ratio(variant)
     if ratio is None:
         return "-"
-    figure = f"{ratio:.2f}" if ratio < 100 else f"{ratio:.0f}"
-    verdict = "ok" if ratio <= target else "OVER"
-    return f"{figure} (<= {target:g}) ±{row.spread(variant):.0%} {verdict}"
+    return f"{ratio:.2f}{_verdict(ratio, target)} {_spread(row, variant)}"
+
+
+def _verdict(ratio: float, target: float | None) -> str:
+    if target is None:
+        return ""
+    return f" (<= {target:g} {'ok' if ratio <= target else 'OVER'})"
+
+
+def _spread(row: Row, variant: str) -> str:
+    """A share says nothing of figures that may be about zero: those show their range."""
+    if row.workload.against_raw:
+        return f"±{row.spread(variant):.0%}"
+    values = row.figures[variant]
+    return f"{min(values):.2f}..{max(values):.2f}"
 
 
 def table(rows: Iterable[Row]) -> str:
-    """The targets stand beside the figures; `±` is half the range of the repeats."""
+    """Ratios to raw with their targets; `±` is half the range of the repeats."""
     lines = [("cost of", "raw Starlette", "gateway, stock uvicorn", "gateway, server preset")]
     for row in rows:
         raw = row.median(RAW.name)

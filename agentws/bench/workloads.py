@@ -57,14 +57,14 @@ QUICK = Scale(
 
 
 class Workload(NamedTuple):
-    """One row: how it is measured, and what is promised on stock uvicorn and on the preset."""
+    """One row: how it is measured, and what is promised on stock uvicorn and on the preset, if."""
 
     name: str
     title: str
     unit: str
     run: Callable[[ServerProcess, Scale], Awaitable[float]]
-    stock: float
-    preset: float
+    stock: float | None
+    preset: float | None
     against_raw: bool = True
     options: dict[str, Any] = {}
 
@@ -90,14 +90,24 @@ async def _turns(clients: list[Client], count: int) -> None:
     await asyncio.gather(*(several(each, count // len(clients)) for each in clients))
 
 
-async def echo(server: ServerProcess, scale: Scale) -> float:
-    clients = await connect(server.variant, server.port, 50)
+async def _echo(server: ServerProcess, count: int, turns: int) -> float:
+    clients = await connect(server.variant, server.port, count)
     await _turns(clients, 500)
     meter = Meter(server.pid)
-    await _turns(clients, scale.turns)
-    cost = meter.microseconds(scale.turns)
+    await _turns(clients, turns)
+    cost = meter.microseconds(turns)
     await _drop(clients)
     return cost
+
+
+async def echo(server: ServerProcess, scale: Scale) -> float:
+    """One turn after another: each wakes the server, as messages of people do."""
+    return await _echo(server, 1, scale.turns)
+
+
+async def busy(server: ServerProcess, scale: Scale) -> float:
+    """A saturated server: it is never woken, and takes what waits in batches."""
+    return await _echo(server, 50, scale.turns)
 
 
 async def _runs(server: ServerProcess, runs: int, work: str, deltas: int) -> float:
@@ -229,6 +239,7 @@ async def _drop(clients: list[Client]) -> None:
 WORKLOADS = (
     Workload("idle", "an idle connection", "KiB", idle, 1.0, 0.6),
     Workload("echo", "a turn of an echo agent, against a bare echo", "µs", echo, 4.0, 3.0),
+    Workload("busy", "the same, 50 clients that never pause", "µs", busy, None, None),
     Workload("paced", "a delta, 100 runs with one each 20 ms", "µs", paced, 0.85, 0.58),
     Workload("burst", "a delta, 100 runs as fast as they yield", "µs", burst, 0.1, 0.1),
     Workload("broadcast", "a delivery of a broadcast", "µs", broadcast, 0.85, 0.6),
