@@ -88,6 +88,8 @@ class AgentGateway:
         )
         self.inbox: Final = Inbox(runs=self.runs, limits=self.limits)
         self.sessions.opened = self._session_opened
+        # Bound once: every session in memory holds it.
+        self._look: Final = self.runs.look
         self._compactions: list[tuple[float, str, int, int]] = []
         self._starting: asyncio.Lock | None = None
         self.started = False
@@ -164,7 +166,7 @@ class AgentGateway:
         await self._retain()
 
     def _session_opened(self, session: Session) -> None:
-        session.outlook = self.runs.look
+        session.outlook = self._look
         self.runs.look(session)
 
     def _run_finished(self, session: Session, first: int, last: int) -> None:

@@ -40,6 +40,9 @@ class Sessions:
         self._tasks = Tasks()
         self._idle_poll_at = 0.0
         self._ringing: str | None = None
+        # Bound once: every session in memory holds them.
+        self._tell: Final = self._appended
+        self._listen: Final = self._rung
         self._rung_early: set[str] = set()
         self.opened: Callable[[Session], None] = lambda session: None
         """Called with every session that comes into memory."""
@@ -99,7 +102,7 @@ class Sessions:
 
     async def _load_now(self, info: SessionInfo) -> Session:
         # The bell is subscribed to before the first read, so that no append falls between them.
-        unsubscribe = self._bus.subscribe(_BELL + info.id, self._rung)
+        unsubscribe = self._bus.subscribe(_BELL + info.id, self._listen)
         try:
             session = await Session.load(info, self._store, tail_size=self._limits.tail_size)
         except BaseException:
@@ -107,7 +110,7 @@ class Sessions:
             self._rung_early.discard(info.id)
             raise
         self._unsubscribe[info.id] = unsubscribe
-        session.appended = self._appended
+        session.appended = self._tell
         session.used = asyncio.get_running_loop().time()
         self._open[info.id] = session
         self.opened(session)

@@ -14,24 +14,37 @@ class LocalBus(Bus):
     lossless = True
 
     def __init__(self) -> None:
-        self._listeners: dict[str, dict[object, Listener]] = {}
+        self._subscriptions: dict[str, tuple[_Subscription, ...]] = {}
 
     def __repr__(self) -> str:
-        return f"<LocalBus channels={len(self._listeners)}>"
+        return f"<LocalBus channels={len(self._subscriptions)}>"
 
     def publish(self, channel: str, payload: bytes) -> None:
-        for listener in tuple(self._listeners.get(channel, {}).values()):
-            listener(channel, payload)
+        for subscription in self._subscriptions.get(channel, ()):
+            subscription.listener(channel, payload)
 
     def subscribe(self, channel: str, listener: Listener) -> Callable[[], None]:
-        # One listener may subscribe twice, and each subscription ends by itself.
-        subscription = object()
-        self._listeners.setdefault(channel, {})[subscription] = listener
+        subscription = _Subscription(self, channel, listener)
+        self._subscriptions[channel] = (*self._subscriptions.get(channel, ()), subscription)
+        return subscription
 
-        def unsubscribe() -> None:
-            listeners = self._listeners.get(channel, {})
-            listeners.pop(subscription, None)
-            if not listeners:
-                self._listeners.pop(channel, None)
+    def end(self, subscription: _Subscription) -> None:
+        channel = subscription.channel
+        subscriptions = self._subscriptions.pop(channel, ())
+        left = tuple(one for one in subscriptions if one is not subscription)
+        if left:
+            self._subscriptions[channel] = left
 
-        return unsubscribe
+
+class _Subscription:
+    """Ends when called. A session in memory holds one, so it is small."""
+
+    __slots__ = ("_bus", "channel", "listener")
+
+    def __init__(self, bus: LocalBus, channel: str, listener: Listener) -> None:
+        self._bus = bus
+        self.channel = channel
+        self.listener = listener
+
+    def __call__(self) -> None:
+        self._bus.end(self)

@@ -30,14 +30,15 @@ def merge(records: Sequence[Record]) -> list[Record]:
     open_head: bytes | None = None
     texts: list[bytes] = []
     for record in records:
-        head, text = split_delta(record.data)
-        if head is None or head != open_head:
-            _close(merged, texts, open_head)
-            texts, open_head = [text], head
-            merged.append(record)
-        else:
-            texts.append(text)
+        data = record.data
+        if open_head is not None and data.startswith(open_head):
+            texts.append(data[len(open_head) : -len(_END)])
             merged[-1] = record
+            continue
+        _close(merged, texts, open_head)
+        open_head, text = split_delta(data)
+        texts = [text]
+        merged.append(record)
     _close(merged, texts, open_head)
     return merged
 

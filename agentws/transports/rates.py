@@ -35,33 +35,46 @@ class TokenBucket:
         return 0.0
 
 
+class Pace:
+    """One caller's: how many messages, and how many bytes."""
+
+    __slots__ = ("_messages", "_sizes")
+
+    def __init__(self, limits: Limits) -> None:
+        burst = max(limits.byte_rate, float(limits.max_message_size))
+        self._messages = TokenBucket(rate=limits.message_rate, burst=limits.message_burst)
+        self._sizes = TokenBucket(rate=limits.byte_rate, burst=burst)
+
+    def count(self, *, messages: int = 0, size: int = 0) -> None:
+        """Counts what came; raises TooMany, saying when to come again."""
+        now = asyncio.get_running_loop().time()
+        wait = self._messages.take(messages, now) or self._sizes.take(size, now)
+        if wait:
+            raise TooMany("You are sending too fast.", retry_after=round(wait, 2))
+
+
 class Paces:
     """How fast callers without a connection may go on, each by its name."""
 
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
-        self._paces: OrderedDict[str, tuple[TokenBucket, TokenBucket]] = OrderedDict()
+        self._paces: OrderedDict[str, Pace] = OrderedDict()
 
     def __repr__(self) -> str:
         return f"<Paces callers={len(self._paces)}>"
 
     def count(self, caller: str, *, size: int | None = None) -> None:
         """Counts a message, or the ``size`` of its body; raises TooMany."""
-        messages, size_of_all = self._pace_of(caller)
-        now = asyncio.get_running_loop().time()
-        wait = messages.take(1.0, now) if size is None else size_of_all.take(float(size), now)
-        if wait:
-            raise TooMany("You are sending too fast.", retry_after=round(wait, 2))
+        pace = self._pace_of(caller)
+        if size is None:
+            pace.count(messages=1)
+        else:
+            pace.count(size=size)
 
-    def _pace_of(self, caller: str) -> tuple[TokenBucket, TokenBucket]:
+    def _pace_of(self, caller: str) -> Pace:
         pace = self._paces.get(caller)
         if pace is None:
-            limits = self._limits
-            burst = max(limits.byte_rate, float(limits.max_message_size))
-            pace = self._paces[caller] = (
-                TokenBucket(rate=limits.message_rate, burst=limits.message_burst),
-                TokenBucket(rate=limits.byte_rate, burst=burst),
-            )
+            pace = self._paces[caller] = Pace(self._limits)
             if len(self._paces) > REMEMBERED:
                 self._paces.popitem(last=False)
         self._paces.move_to_end(caller)

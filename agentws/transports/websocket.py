@@ -23,7 +23,7 @@ from .connection import Connection, bye
 from .guard import Guard
 from .native import NativePeer
 from .outlet import EXTENSION, Outlet, Send
-from .rates import TokenBucket
+from .rates import Pace
 from .simple import SimplePeer
 
 if TYPE_CHECKING:
@@ -119,18 +119,20 @@ class WebSocketTransport:
         gateway = self._gateway
         session, made = await gateway.enter(opening.session, identity=identity, agent=opening.agent)
         await _accept(send, opening)
-        simple = SimpleWire(session=session.id, stream=opening.stream, now=iso_time)
+        simple = None
+        if not opening.native:
+            simple = SimpleWire(session=session.id, stream=opening.stream, now=iso_time)
         connection = Connection(
             id=new_id("con"),
             session=session,
             identity=identity,
             address=address,
-            wire=_NATIVE if opening.native else simple,
+            wire=simple or _NATIVE,
             outlet=outlet,
             tasks=gateway.tasks,
         )
         peer: Peer
-        if opening.native:
+        if simple is None:
             peer = NativePeer(gateway, connection)
         else:
             peer = SimplePeer(gateway, connection, simple)
@@ -193,17 +195,14 @@ class WebSocketTransport:
 class _Reader:
     """Takes a client's messages one by one, at the pace its limits allow."""
 
-    __slots__ = ("_bytes", "_connection", "_errors", "_gateway", "_messages", "_peer")
+    __slots__ = ("_connection", "_errors", "_gateway", "_pace", "_peer")
 
     def __init__(self, gateway: AgentGateway, connection: Connection, peer: Peer) -> None:
-        limits = gateway.limits
         self._gateway = gateway
         self._connection = connection
         self._peer = peer
         self._errors = 0
-        self._messages = TokenBucket(rate=limits.message_rate, burst=limits.message_burst)
-        burst = max(limits.byte_rate, float(limits.max_message_size))
-        self._bytes = TokenBucket(rate=limits.byte_rate, burst=burst)
+        self._pace: Pace | None = None
 
     async def take(self, text: str) -> None:
         """Handles one message. An error is answered; too many in a row close the connection."""
@@ -240,10 +239,9 @@ class _Reader:
             raise TooLarge(
                 "This message is too large.", expected=f"at most {limits.max_message_size} bytes"
             )
-        now = asyncio.get_running_loop().time()
-        wait = self._messages.take(1.0, now) or self._bytes.take(float(size), now)
-        if wait:
-            raise TooMany("You are sending too fast.", retry_after=round(wait, 2))
+        if self._pace is None:
+            self._pace = Pace(limits)
+        self._pace.count(messages=1, size=size)
 
 
 def parse_opening(scope: Any) -> Opening:
