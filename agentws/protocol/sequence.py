@@ -87,13 +87,14 @@ class Lane(NamedTuple):
 class RunSequence:
     """The state of one run's events. Messages that the agent did not name get ids of the run's."""
 
-    __slots__ = ("_finished", "_lane", "_named", "_open", "_run")
+    __slots__ = ("_lane", "_named", "_open", "_owners", "_run", "_subagents")
 
     def __init__(self, run: str) -> None:
         self._run = run
         self._named = 0
         self._open: dict[tuple[Kind, str], Event] = {}
-        self._finished: set[str] = set()
+        self._subagents: set[str] = set()
+        self._owners: dict[str, str | None] = {}
         self._lane: Lane | None = None
 
     def __repr__(self) -> str:
@@ -154,11 +155,26 @@ class RunSequence:
         kind, id = key
         if opener is not None:
             raise InvalidEvent(f"{_name(event)} for a {kind} that is already open.")
-        if kind == "subagent":
-            if id in self._finished:
-                raise InvalidEvent("SUBAGENT_STARTED for a subagent that has finished.")
-            self._finished.add(id)
+        match event:
+            case e.SubagentStarted():
+                self._begin_subagent(event)
+            case e.ToolCallStart():
+                self._check_caller(event)
+            case e.TextMessageStart() | e.ReasoningMessageStart():
+                self._owners.setdefault(id, event.subagent_run_id)
         self._open[key] = event
+
+    def _begin_subagent(self, event: e.SubagentStarted) -> None:
+        if event.subagent_run_id in self._subagents:
+            raise InvalidEvent("SUBAGENT_STARTED for a subagent that was started before.")
+        if event.parent_subagent_run_id not in (None, *self._subagents):
+            raise InvalidEvent("SUBAGENT_STARTED below a subagent that was never started.")
+        self._subagents.add(event.subagent_run_id)
+
+    def _check_caller(self, event: e.ToolCallStart) -> None:
+        owner, parent = event.subagent_run_id, event.parent_message_id
+        if owner is not None and parent in self._owners and self._owners[parent] != owner:
+            raise InvalidEvent("TOOL_CALL_START belongs to another subagent than its message.")
 
     # Lanes: text and chunks
 

@@ -8,6 +8,7 @@ rings. At the end everything heals, and the oracle is asked.
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -145,6 +146,12 @@ def in_memory(actions: list[Action], loss: float, number: int) -> None:
         await play(Stage(store, loss=loss, seed=number), actions, pace=1.0)
 
     virtual_run(main())
+
+
+@pytest.fixture(autouse=True)
+def quiet(caplog: pytest.LogCaptureFixture) -> None:
+    """What goes wrong here is meant to."""
+    caplog.set_level(logging.CRITICAL + 1, logger="agentws")
 
 
 @pytest.mark.timeout(600)

@@ -1,0 +1,147 @@
+"""Random logs: what agents may yield, made legal by the product, with what clients do between."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from hypothesis import strategies as st
+
+from agentws.errors import InvalidEvent
+from agentws.protocol import events as e
+from agentws.protocol import messages as m
+from agentws.protocol.codec import Record, encode_event, extend
+from agentws.protocol.events import Event
+from agentws.protocol.position import GENESIS, Position
+from agentws.protocol.sequence import RunSequence
+
+ids = st.sampled_from(["a", "b", "c"])
+owners = st.sampled_from([None, None, None, "s1", "s2"])
+texts = st.text(st.characters(codec="utf-8", exclude_characters="\x00"), max_size=6)
+tricky = st.sampled_from(['"', "\\", '","delta":"', '"}}', "\u2028", "é", "", "{}"]) | texts
+metadata = st.sampled_from([None, None, {"k": 1}, {"a": 1, "delta": "x"}, {"delta": 'y"}}'}])
+patches = st.lists(
+    st.fixed_dictionaries(
+        {
+            "op": st.sampled_from(["add", "remove", "replace", "move", "copy", "test", "none"]),
+            "path": st.sampled_from(["", "/x", "/x/0", "/x/-", "/nowhere/y", "x", 5]),
+        },
+        optional={
+            "value": st.sampled_from([1, "v", [], {"y": 1}, None]),
+            "from": st.sampled_from(["", "/x", "/x/0"]),
+        },
+    ),
+    max_size=3,
+)
+
+
+def _restated() -> st.SearchStrategy[list[m.Message]]:
+    user = st.builds(m.UserMessage, ids, texts)
+    assistant = st.builds(m.AssistantMessage, ids, st.none() | texts)
+    return st.lists(user | assistant, max_size=3, unique_by=lambda one: one.id)
+
+
+EVENTS: list[st.SearchStrategy[Event]] = [
+    st.builds(
+        e.TextMessageStart,
+        ids,
+        st.sampled_from([None, "assistant", "user", "system"]),
+        subagent_run_id=owners,
+    ),
+    st.builds(
+        e.TextMessageContent,
+        message_id=ids,
+        delta=tricky,
+        subagent_run_id=owners,
+        metadata=metadata,
+    ),
+    st.builds(e.TextMessageEnd, ids, subagent_run_id=owners),
+    st.builds(
+        e.TextMessageChunk, st.none() | ids, delta=st.none() | tricky, subagent_run_id=owners
+    ),
+    st.builds(e.ToolCallStart, ids, st.just("look"), st.none() | ids, subagent_run_id=owners),
+    st.builds(e.ToolCallArgs, tool_call_id=ids, delta=tricky, subagent_run_id=owners),
+    st.builds(e.ToolCallEnd, ids, subagent_run_id=owners),
+    st.builds(
+        e.ToolCallChunk, st.none() | ids, st.none() | st.just("look"), st.none() | ids, tricky
+    ),
+    st.builds(e.ToolCallResult, st.sampled_from(["r1", "r2"]), ids, texts),
+    st.builds(e.ReasoningStart, ids, subagent_run_id=owners),
+    st.builds(e.ReasoningMessageStart, ids, st.just("reasoning"), subagent_run_id=owners),
+    st.builds(e.ReasoningMessageContent, message_id=ids, delta=tricky),
+    st.builds(e.ReasoningMessageEnd, ids, subagent_run_id=owners),
+    st.builds(e.ReasoningMessageChunk, st.none() | ids, tricky),
+    st.builds(e.ReasoningEnd, ids, subagent_run_id=owners),
+    st.builds(e.StepStarted, ids, subagent_run_id=owners),
+    st.builds(e.StepFinished, ids, subagent_run_id=owners),
+    st.builds(
+        e.SubagentStarted,
+        st.sampled_from(["s1", "s2"]),
+        st.just("helper"),
+        parent_subagent_run_id=owners,
+    ),
+    st.builds(e.SubagentFinished, st.sampled_from(["s1", "s2"])),
+    st.builds(e.SubagentError, st.sampled_from(["s1", "s2"]), st.just("failed")),
+    st.builds(e.StateSnapshot, st.sampled_from([None, {}, {"x": [1]}, [1], 5])),
+    st.builds(e.StateDelta, patches),
+    st.builds(e.MessagesSnapshot, _restated()),
+    st.builds(
+        e.ActivitySnapshot, ids, st.just("plan"), st.just({"x": [1]}), st.none() | st.booleans()
+    ),
+    st.builds(e.ActivityDelta, ids, st.just("plan"), patches),
+    st.builds(e.Raw, st.just({"delta": "x"})),
+    st.builds(e.Custom, tricky, tricky, metadata=metadata),
+    st.builds(e.ReasoningEncryptedValue, st.just("message"), ids, st.just("x")),
+]
+event = st.one_of(EVENTS)
+yielded = st.lists(st.one_of(event, tricky), max_size=25)
+"""What one agent yields."""
+
+TERMINALS: list[Event] = [
+    e.RunFinished("t", "r"),
+    e.RunFinished("t", "r", None, m.CancelledOutcome()),
+    e.RunError("The agent failed.", "agent_error"),
+]
+BETWEEN: list[Event] = [
+    e.NoticePosted("notice", "info"),
+    e.HistoryCleared(),
+    e.SessionUpdated("title", None),
+    e.RunCancelling(),
+    e.MessageWithdrawn("x", "why"),
+]
+
+
+def admit(sequence: RunSequence, items: list[Any]) -> list[Event]:
+    """What a run writes for what its agent yields: up to what is refused, and what closes it."""
+    out: list[Event] = []
+    for item in items:
+        try:
+            if isinstance(item, str):
+                opening, id = sequence.begin_text()
+                out += [*opening, e.TextMessageContent(message_id=id, delta=item)]
+            else:
+                out += sequence.admit(item)
+        except InvalidEvent:
+            break
+    return out + sequence.close()
+
+
+@st.composite
+def logs(draw: st.DrawFn) -> list[Record]:
+    """A log of up to three runs, the last perhaps going on, with other events between."""
+    datas: list[bytes] = []
+    for number in range(draw(st.integers(1, 3))):
+        run, message = f"run_{number}", m.UserMessage(f"m{number}", draw(texts))
+        accepted = e.MessageAccepted(message, "queue")
+        given = m.RunAgentInput("t", run, [message])
+        start = e.RunStarted("t", run, e.AGUI_VERSION, None, given)
+        datas += [encode_event(accepted), encode_event(start, run=run)]
+        for one in admit(RunSequence(run), draw(yielded)):
+            datas.append(encode_event(one, run=run))
+            if draw(st.integers(0, 9)) == 0:
+                datas.append(encode_event(draw(st.sampled_from(BETWEEN[2:]))))
+        datas.append(encode_event(draw(st.sampled_from(TERMINALS)), run=run))
+        if draw(st.booleans()):
+            datas.append(encode_event(draw(st.sampled_from(BETWEEN))))
+    if draw(st.booleans()):
+        del datas[draw(st.integers(1, len(datas))) :]
+    return extend(Position("e", 0, GENESIS), datas)
