@@ -10,11 +10,12 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable, Sequence
-from typing import Final, NamedTuple, Protocol
+from typing import Final, NamedTuple
 
 from . import conversation
 from .conversation import Page
 from .errors import Conflict, IdempotencyConflict, LostReason, PositionLost, Unavailable
+from .follower import Bell, Follower
 from .protocol import events as e
 from .protocol.codec import Entry, Record, decode_record, entry, event_type
 from .protocol.events import Event
@@ -25,16 +26,6 @@ from .store import PAGE, Appended, Key, SessionInfo, Store
 from .tail import Tail
 
 logger: Final = logging.getLogger("agentws")
-
-
-class Follower(Protocol):
-    """Whoever reads a session's log as it grows."""
-
-    def ring(self) -> None:
-        """There may be more to read. Called on the event loop; must not block or raise."""
-
-    def lost(self) -> None:
-        """The log is not what it was: every position in it is void."""
 
 
 class Snapshot(NamedTuple):
@@ -339,32 +330,6 @@ class Session:
     async def compact(self, first: int, last: int) -> None:
         """Folds the deltas of a finished run, whose events are ``first`` to ``last``."""
         await conversation.compact_run(self._store, self.id, first=first, last=last)
-
-
-class Bell:
-    """A follower that waits: rung any number of times, it wakes once."""
-
-    __slots__ = ("_event", "_lost")
-
-    def __init__(self) -> None:
-        self._event = asyncio.Event()
-        self._lost = False
-
-    def ring(self) -> None:
-        self._event.set()
-
-    def lost(self) -> None:
-        self._lost = True
-        self._event.set()
-
-    def clear(self) -> None:
-        self._event.clear()
-
-    async def wait(self) -> None:
-        """Raises PositionLost when the log is not what it was."""
-        await self._event.wait()
-        if self._lost:
-            raise PositionLost("lost")
 
 
 def _fail(future: asyncio.Future[None], error: BaseException) -> None:

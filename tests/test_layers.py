@@ -23,7 +23,7 @@ LAYERS: list[set[str]] = [
     {"protocol"},
     {"identity", "store"},
     {"bus"},
-    {"conversation", "tail"},
+    {"conversation", "follower", "tail"},
     {"session"},
     {"agents"},
     {"limits", "tasks"},

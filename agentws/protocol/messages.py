@@ -52,28 +52,28 @@ class TextPart(Wire, tag_field="type", tag="text", frozen=True):
     metadata: Any = None
 
 
-class ImagePart(Wire, tag_field="type", tag="image", frozen=True):
+class Media(Wire, tag_field="type", frozen=True):
+    """The root of parts that are not text."""
+
     source: Source
     id: str | None = None
     metadata: Any = None
 
 
-class AudioPart(Wire, tag_field="type", tag="audio", frozen=True):
-    source: Source
-    id: str | None = None
-    metadata: Any = None
+class ImagePart(Media, tag="image", frozen=True):
+    pass
 
 
-class VideoPart(Wire, tag_field="type", tag="video", frozen=True):
-    source: Source
-    id: str | None = None
-    metadata: Any = None
+class AudioPart(Media, tag="audio", frozen=True):
+    pass
 
 
-class DocumentPart(Wire, tag_field="type", tag="document", frozen=True):
-    source: Source
-    id: str | None = None
-    metadata: Any = None
+class VideoPart(Media, tag="video", frozen=True):
+    pass
+
+
+class DocumentPart(Media, tag="document", frozen=True):
+    pass
 
 
 ContentPart = TextPart | ImagePart | AudioPart | VideoPart | DocumentPart
@@ -103,67 +103,62 @@ class ToolCall(Wire, tag_field="type", tag="function", frozen=True):
     metadata: Metadata | None = None
 
 
-class DeveloperMessage(Wire, tag_field="role", tag="developer", frozen=True):
-    id: str
-    content: str
-    name: str | None = None
+class Attributed(Wire, tag_field="role", kw_only=True, frozen=True):
+    """The root of messages: each may belong to a subagent's part of the run."""
+
     subagent_run_id: str | None = None
-    encrypted_value: str | None = None
     metadata: Metadata | None = None
 
 
-class SystemMessage(Wire, tag_field="role", tag="system", frozen=True):
+class Sealed(Attributed, kw_only=True, frozen=True):
+    """A message that may carry something only its provider can read."""
+
+    encrypted_value: str | None = None
+
+
+class Named(Sealed, kw_only=True, frozen=True):
+    """A message whose speaker may have a name."""
+
+    name: str | None = None
+
+
+class DeveloperMessage(Named, tag="developer", frozen=True):
     id: str
     content: str
-    name: str | None = None
-    subagent_run_id: str | None = None
-    encrypted_value: str | None = None
-    metadata: Metadata | None = None
 
 
-class AssistantMessage(Wire, tag_field="role", tag="assistant", frozen=True):
+class SystemMessage(Named, tag="system", frozen=True):
+    id: str
+    content: str
+
+
+class AssistantMessage(Named, tag="assistant", frozen=True):
     id: str
     content: str | None = None
     tool_calls: list[ToolCall] | None = None
-    name: str | None = None
-    subagent_run_id: str | None = None
-    encrypted_value: str | None = None
-    metadata: Metadata | None = None
 
 
-class UserMessage(Wire, tag_field="role", tag="user", frozen=True):
+class UserMessage(Named, tag="user", frozen=True):
     id: str
     content: Content
-    name: str | None = None
-    subagent_run_id: str | None = None
-    encrypted_value: str | None = None
-    metadata: Metadata | None = None
 
 
-class ToolMessage(Wire, tag_field="role", tag="tool", frozen=True):
+class ToolMessage(Sealed, tag="tool", frozen=True):
     id: str
     content: Content
     tool_call_id: str
     error: str | None = None
-    subagent_run_id: str | None = None
-    encrypted_value: str | None = None
-    metadata: Metadata | None = None
 
 
-class ActivityMessage(Wire, tag_field="role", tag="activity", frozen=True):
+class ActivityMessage(Attributed, tag="activity", frozen=True):
     id: str
     activity_type: str
     content: dict[str, Any]
-    subagent_run_id: str | None = None
-    metadata: Metadata | None = None
 
 
-class ReasoningMessage(Wire, tag_field="role", tag="reasoning", frozen=True):
+class ReasoningMessage(Sealed, tag="reasoning", frozen=True):
     id: str
     content: str
-    subagent_run_id: str | None = None
-    encrypted_value: str | None = None
-    metadata: Metadata | None = None
 
 
 Message = (

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from msgspec import UNSET
 from starlette.responses import Response
@@ -16,7 +16,7 @@ from ..runs.inbox import check_content
 from ..session import Session
 from ..sessions import check_session_id
 from ..store import Appended, SessionInfo
-from .http import Call, Operation, answer, query_float, query_number
+from .http import Call, Handler, Operation, answer, query_float, query_number
 from .websocket import iso_time
 
 if TYPE_CHECKING:
@@ -36,8 +36,11 @@ class SessionRoutes:
         self._gateway = gateway
 
     def operations(self) -> list[Operation]:
-        one, messages = "/sessions/{id}", "/sessions/{id}/messages"
-        cancel, answers = "/sessions/{id}/cancel", "/sessions/{id}/answers"
+        return [*self._kept(), *self._talk()]
+
+    def _kept(self) -> list[Operation]:
+        """The sessions themselves."""
+        one = "/sessions/{id}"
         return [
             Operation(
                 "GET",
@@ -58,6 +61,27 @@ class SessionRoutes:
                 answer=b.SessionView,
             ),
             Operation("DELETE", one, self.delete, "caller", "Deletes a session", status=204),
+        ]
+
+    def _talk(self) -> list[Operation]:
+        """What is said in one."""
+        messages, cancel = "/sessions/{id}/messages", "/sessions/{id}/cancel"
+        says: list[tuple[str, Handler, str, type[Any]]] = [
+            (
+                messages,
+                self.send,
+                "Sends a message, or a command, which is answered at once",
+                f.Send,
+            ),
+            (
+                "/sessions/{id}/cancel",
+                self.cancel,
+                "Stops a run, or takes back its message",
+                f.Cancel,
+            ),
+            ("/sessions/{id}/answers", self.answer, "Answers a question of the agent", f.Answer),
+        ]
+        return [
             Operation(
                 "GET",
                 messages,
@@ -66,35 +90,18 @@ class SessionRoutes:
                 "The conversation, newest page first",
                 answer=b.MessageList,
             ),
-            Operation(
-                "POST",
-                messages,
-                self.send,
-                "caller",
-                "Sends a message, or a command, which is answered at once",
-                body=f.Send,
-                answer=f.Accepted,
-                status=ACCEPTED,
-            ),
-            Operation(
-                "POST",
-                cancel,
-                self.cancel,
-                "caller",
-                "Stops a run, or takes back its message",
-                body=f.Cancel,
-                answer=f.Accepted,
-                status=ACCEPTED,
-            ),
-            Operation(
-                "POST",
-                answers,
-                self.answer,
-                "caller",
-                "Answers a question of the agent",
-                body=f.Answer,
-                answer=f.Accepted,
-                status=ACCEPTED,
+            *(
+                Operation(
+                    "POST",
+                    path,
+                    handler,
+                    "caller",
+                    summary,
+                    body=body,
+                    answer=f.Accepted,
+                    status=ACCEPTED,
+                )
+                for path, handler, summary, body in says
             ),
         ]
 

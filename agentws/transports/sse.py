@@ -15,6 +15,7 @@ import msgspec
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from ..errors import AgentwsError, Draining, MethodNotAllowed, PositionLost, Unavailable
+from ..follower import Bell
 from ..identity import Identity
 from ..protocol import bodies as b
 from ..protocol import frames as f
@@ -22,7 +23,7 @@ from ..protocol.codec import Record
 from ..protocol.native import NativeWire
 from ..protocol.position import Position
 from ..runs.work import new_id
-from ..session import Bell, Session
+from ..session import Session
 from ..store import PAGE
 from .connection import MAX_CONTROLS, bye
 from .http import SERVER, Call, Operation, answer, query_float
