@@ -1,0 +1,166 @@
+"""Garbage in is only ever a BadRequest."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from agentws.agents.commands import parse_command, unescape
+from agentws.errors import BadRequest
+from agentws.protocol.frames import AnyClientFrame, decode_client_frame, encode_frame, frame_id
+from agentws.protocol.jsonpatch import apply_patch
+from agentws.protocol.position import Position, parse_position
+from agentws.protocol.simple import SimpleMessage, parse_simple
+from agentws.protocol.strict import MAX_DEPTH, MAX_NODES, check_value
+
+garbage = settings(max_examples=200, deadline=None, derandomize=True)
+
+scalars = (
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats()
+    | st.text(st.characters(codec="utf-8"), max_size=5)
+)
+values = st.recursive(
+    scalars,
+    lambda inner: (
+        st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=4), inner, max_size=4)
+    ),
+    max_leaves=8,
+)
+names = st.sampled_from(
+    ["type", "id", "content", "metadata", "overlap", "agent", "run", "message", "patch", "payload"]
+)
+types = st.sampled_from(
+    ["send", "cancel", "withdraw", "answer", "tool_result", "state", "command", "ping", "auth", "x"]
+)
+objects = st.dictionaries(names, values, max_size=6)
+nearly = st.builds(lambda kind, rest: {**rest, "type": kind}, types, objects)
+
+
+def dumped(value: Any) -> str:
+    return json.dumps(value)
+
+
+messages = st.one_of(
+    st.text(max_size=30),
+    st.binary(max_size=30).map(lambda data: data.decode("latin-1")),
+    nearly.map(dumped),
+    st.tuples(nearly.map(dumped), st.integers(0, 60)).map(lambda one: one[0][: one[1]]),
+    st.tuples(nearly.map(dumped), st.integers(0, 60), st.text(max_size=2)).map(
+        lambda one: one[0][: one[1]] + one[2] + one[0][one[1] :]
+    ),
+)
+
+
+@garbage
+@given(messages)
+def test_native_frames(text: str) -> None:
+    try:
+        frame = decode_client_frame(text)
+    except BadRequest as error:
+        assert error.message and error.expected
+        found = frame_id(text)
+        assert found is None or len(found) <= 128
+    else:
+        again: AnyClientFrame = decode_client_frame(encode_frame(frame))
+        assert again == frame
+
+
+@garbage
+@given(messages)
+def test_simple_messages(text: str) -> None:
+    try:
+        message = parse_simple(text)
+    except BadRequest as error:
+        assert error.message and error.expected
+    else:
+        assert isinstance(message, SimpleMessage)
+        assert "\x00" not in message.content
+        json.dumps(message.metadata)
+
+
+@garbage
+@given(st.text(max_size=40))
+def test_positions(text: str) -> None:
+    try:
+        position = parse_position(text)
+    except BadRequest as error:
+        assert error.expected
+    else:
+        assert str(position) == text
+
+
+@garbage
+@given(
+    st.from_regex(r"[A-Za-z0-9_-]{1,32}", fullmatch=True),
+    st.integers(0, 10**16 - 1),
+    st.from_regex(r"[0-9a-f]{16}|", fullmatch=True),
+)
+def test_positions_round_trip(epoch: str, seq: int, tag: str) -> None:
+    position = Position(epoch, seq, tag)
+    assert parse_position(str(position)) == position
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "e", "e.1", "e.1.", "e.01.", "e.-1.", "e.1.ABCDEF0123456789", "e.1.0123456789abcde"]
+    + ["e.1.0123456789abcdef0", "é.1.", "e.1\n.", "e.1.\n", " e.1.", "e.1e3.", "e.١.", "a.b.c.d"]
+    + [f"{'e' * 33}.1.", f"e.{10**16}.", "e.1.0123456789abcdef\x00"],
+)
+def test_what_is_no_position(text: str) -> None:
+    if text == "e.1.":
+        assert parse_position(text).tag == ""
+        return
+    with pytest.raises(BadRequest):
+        parse_position(text)
+
+
+operations = st.fixed_dictionaries(
+    {},
+    optional={
+        "op": st.sampled_from(["add", "remove", "replace", "move", "copy", "test"]) | values,
+        "path": st.sampled_from(["", "/", "/a", "/a/0", "/a/-", "/~0~1", "a", "/a/01"]) | values,
+        "from": st.sampled_from(["", "/a", "/b"]) | values,
+        "value": values,
+    },
+)
+
+
+@garbage
+@given(values, st.lists(operations, max_size=4))
+def test_patches(document: Any, patch: list[dict[str, Any]]) -> None:
+    before = repr(document)
+    try:
+        apply_patch(document, patch)
+    except BadRequest as error:
+        assert error.message
+    assert repr(document) == before
+
+
+@garbage
+@given(st.text(max_size=20))
+def test_commands(text: str) -> None:
+    typed = parse_command(text)
+    if typed is not None:
+        assert text.strip() == "ping" or text.startswith("/")
+        assert not unescape(text).startswith("//") or text.startswith("///")
+
+
+def nested(levels: int) -> Any:
+    value: Any = "x"
+    for level in range(levels):
+        value = [value] if level % 2 else {"k": value}
+    return value
+
+
+def test_how_deep_and_how_many() -> None:
+    check_value(nested(MAX_DEPTH), "value")
+    for bad in (nested(MAX_DEPTH + 1), nested(100_000), [0] * MAX_NODES, float("nan"), ["\x00"]):
+        with pytest.raises(BadRequest):
+            check_value(bad, "value")

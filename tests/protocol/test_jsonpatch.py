@@ -1,0 +1,128 @@
+"""RFC 6902, the examples of its appendix A."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from agentws.errors import BadRequest
+from agentws.protocol.jsonpatch import apply_patch
+
+Patch = list[dict[str, Any]]
+
+
+def op(name: str, path: str, **members: Any) -> dict[str, Any]:
+    return {"op": name, "path": path, **members}
+
+
+APPLIES: dict[str, tuple[Any, Patch, Any]] = {
+    "A.1 add a member": (
+        {"foo": "bar"},
+        [op("add", "/baz", value="qux")],
+        {"baz": "qux", "foo": "bar"},
+    ),
+    "A.2 add an element": (
+        {"foo": ["bar", "baz"]},
+        [op("add", "/foo/1", value="qux")],
+        {"foo": ["bar", "qux", "baz"]},
+    ),
+    "A.3 remove a member": (
+        {"baz": "qux", "foo": "bar"},
+        [op("remove", "/baz")],
+        {"foo": "bar"},
+    ),
+    "A.4 remove an element": (
+        {"foo": ["bar", "qux", "baz"]},
+        [op("remove", "/foo/1")],
+        {"foo": ["bar", "baz"]},
+    ),
+    "A.5 replace": (
+        {"baz": "qux", "foo": "bar"},
+        [op("replace", "/baz", value="boo")],
+        {"baz": "boo", "foo": "bar"},
+    ),
+    "A.6 move a value": (
+        {"foo": {"bar": "baz", "waldo": "fred"}, "qux": {"corge": "grault"}},
+        [{"op": "move", "from": "/foo/waldo", "path": "/qux/thud"}],
+        {"foo": {"bar": "baz"}, "qux": {"corge": "grault", "thud": "fred"}},
+    ),
+    "A.7 move an element": (
+        {"foo": ["all", "grass", "cows", "eat"]},
+        [{"op": "move", "from": "/foo/1", "path": "/foo/3"}],
+        {"foo": ["all", "cows", "eat", "grass"]},
+    ),
+    "A.8 test": (
+        {"baz": "qux", "foo": ["a", 2, "c"]},
+        [op("test", "/baz", value="qux"), op("test", "/foo/1", value=2)],
+        {"baz": "qux", "foo": ["a", 2, "c"]},
+    ),
+    "A.10 add a nested member": (
+        {"foo": "bar"},
+        [op("add", "/child", value={"grandchild": {}})],
+        {"foo": "bar", "child": {"grandchild": {}}},
+    ),
+    "A.11 unknown members are ignored": (
+        {"foo": "bar"},
+        [op("add", "/baz", value="qux", xyz=123)],
+        {"foo": "bar", "baz": "qux"},
+    ),
+    "A.14 escapes": ({"/": 9, "~1": 10}, [op("test", "/~01", value=10)], {"/": 9, "~1": 10}),
+    "A.16 add at the end": (
+        {"foo": ["bar"]},
+        [op("add", "/foo/-", value=["abc", "def"])],
+        {"foo": ["bar", ["abc", "def"]]},
+    ),
+    "copy": ({"a": [1]}, [{"op": "copy", "from": "/a", "path": "/b"}], {"a": [1], "b": [1]}),
+    "the whole document": ({"a": 1}, [op("replace", "", value=[1])], [1]),
+    "an empty name": ({}, [op("add", "/", value=1)], {"": 1}),
+    "test of equal objects": (
+        {"a": {"x": 1, "y": [True, None]}},
+        [op("test", "/a", value={"y": [True, None], "x": 1})],
+        {"a": {"x": 1, "y": [True, None]}},
+    ),
+    "nothing": ({"a": 1}, [], {"a": 1}),
+}
+
+FAILS: dict[str, tuple[Any, Patch]] = {
+    "A.9 test": ({"baz": "qux"}, [op("test", "/baz", value="bar")]),
+    "A.12 no parent": ({"foo": "bar"}, [op("add", "/baz/bat", value="qux")]),
+    "A.15 text is no number": ({"/": 9, "~1": 10}, [op("test", "/~01", value="10")]),
+    "true is not 1": ({"a": 1}, [op("test", "/a", value=True)]),
+    "nor within": ({"a": [1]}, [op("test", "/a", value=[True])]),
+    "beyond the end": ({"a": [1]}, [op("add", "/a/2", value=1)]),
+    "a leading zero": ({"a": [1, 2]}, [op("remove", "/a/01")]),
+    "a negative index": ({"a": [1]}, [op("remove", "/a/-1")]),
+    "the end is no element": ({"a": [1]}, [op("remove", "/a/-")]),
+    "replace what is not there": ({}, [op("replace", "/a", value=1)]),
+    "remove what is not there": ({}, [op("remove", "/a")]),
+    "into itself": ({"a": {}}, [{"op": "move", "from": "/a", "path": "/a/b"}]),
+    "no value": ({}, [op("add", "/a")]),
+    "no from": ({}, [op("copy", "/a")]),
+    "no operation": ({}, [{"path": "/a"}]),
+    "an unknown one": ({}, [op("increment", "/a")]),
+    "a path without a slash": ({}, [op("add", "a", value=1)]),
+    "all or nothing": ({}, [op("add", "/a", value=1), op("remove", "/b")]),
+}
+
+
+@pytest.mark.parametrize(("document", "patch", "result"), APPLIES.values(), ids=APPLIES.keys())
+def test_applies(document: Any, patch: Patch, result: Any) -> None:
+    before = repr(document)
+    assert apply_patch(document, patch) == result
+    assert repr(document) == before
+
+
+@pytest.mark.parametrize(("document", "patch"), FAILS.values(), ids=FAILS.keys())
+def test_fails(document: Any, patch: Patch) -> None:
+    before = repr(document)
+    with pytest.raises(BadRequest):
+        apply_patch(document, patch)
+    assert repr(document) == before
+
+
+def test_a_value_that_was_added_is_not_shared() -> None:
+    value: dict[str, Any] = {"x": 1}
+    result = apply_patch({}, [op("add", "/a", value=value), op("add", "/b", value=value)])
+    result["a"]["x"] = 2
+    assert (value, result["b"]) == ({"x": 1}, {"x": 1})
