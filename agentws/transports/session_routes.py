@@ -66,20 +66,11 @@ class SessionRoutes:
     def _talk(self) -> list[Operation]:
         """What is said in one."""
         messages, cancel = "/sessions/{id}/messages", "/sessions/{id}/cancel"
+        answers = "/sessions/{id}/answers"
         says: list[tuple[str, Handler, str, type[Any]]] = [
-            (
-                messages,
-                self.send,
-                "Sends a message, or a command, which is answered at once",
-                f.Send,
-            ),
-            (
-                "/sessions/{id}/cancel",
-                self.cancel,
-                "Stops a run, or takes back its message",
-                f.Cancel,
-            ),
-            ("/sessions/{id}/answers", self.answer, "Answers a question of the agent", f.Answer),
+            (messages, self.send, "Sends a message; a command is answered at once", f.Send),
+            (cancel, self.cancel, "Stops a run, or takes back its message", f.Cancel),
+            (answers, self.answer, "Answers a question of the agent", f.Answer),
         ]
         return [
             Operation(
