@@ -1,0 +1,155 @@
+"""The clients that people already have, as they are, against a real server."""
+
+from __future__ import annotations
+
+import asyncio
+import http.client
+import json
+from typing import Any
+
+import pytest
+from websockets.asyncio.client import ClientConnection, connect
+
+ADMIN = {"Authorization": "Bearer the-admin-key"}
+
+
+async def ask(websocket: ClientConnection, text: str) -> dict[str, Any]:
+    await websocket.send(text)
+    return await hear(websocket)
+
+
+async def hear(websocket: ClientConnection) -> dict[str, Any]:
+    async with asyncio.timeout(10):
+        frame: dict[str, Any] = json.loads(await websocket.recv())
+    assert isinstance(frame["content"], str) and frame["content"]
+    return frame
+
+
+def call(
+    base: str, method: str, path: str, *, headers: dict[str, str] | None = None, body: Any = None
+) -> tuple[int, Any]:
+    """One request, as curl would make it; the answer's status, and its JSON or text."""
+    connection = http.client.HTTPConnection(base, timeout=10)
+    try:
+        data = None if body is None else json.dumps(body)
+        sent = {**({} if body is None else {"Content-Type": "application/json"}), **(headers or {})}
+        connection.request(method, path, body=data, headers=sent)
+        response = connection.getresponse()
+        text = response.read().decode()
+        is_json = (response.getheader("content-type") or "").startswith("application/json")
+        return response.status, json.loads(text) if is_json else text
+    finally:
+        connection.close()
+
+
+async def test_a_script(base: str) -> None:
+    async with connect(f"ws://{base}/ws/chat") as websocket:
+        await websocket.send("Hello from Python")
+        data = json.loads(await websocket.recv())
+        assert (data["type"], data["content"]) == ("text", "Hello from Python ")
+
+
+async def test_a_component_that_renders_every_message(base: str) -> None:
+    """It shows the content of whatever it receives, in a place of its own."""
+    async with connect(f"ws://{base}/ws/chat") as websocket:
+        shown = [(await ask(websocket, f"message {number}"))["content"] for number in range(5)]
+        assert shown == [f"message {number} " for number in range(5)]
+
+
+async def test_both_message_formats(base: str) -> None:
+    sent = {"type": "text", "content": "Hello, how are you?", "metadata": {}}
+    async with connect(f"ws://{base}/ws/chat") as websocket:
+        plain = await ask(websocket, "Hello, how are you?")
+        as_json = await ask(websocket, json.dumps(sent | {"timestamp": "2025-11-02T10:30:00"}))
+        assert plain["content"] == as_json["content"] == "Hello, how are you? "
+        assert {"type", "content", "metadata", "timestamp"} <= plain.keys()
+
+
+async def test_the_commands(base: str) -> None:
+    async with connect(f"ws://{base}/ws/chat") as websocket:
+        assert (await ask(websocket, "ping"))["content"] == "pong"
+        await ask(websocket, "Hello")
+        for name in ("history", "clear", "whoami"):
+            assert f"/{name}" in (await ask(websocket, "/help"))["content"]
+        assert "Hello" in (await ask(websocket, "/history"))["content"]
+        who = await ask(websocket, "/whoami")
+        assert who["metadata"]["session_id"] in who["content"]
+        await ask(websocket, "/clear")
+        assert "Hello" not in (await ask(websocket, "/history"))["content"]
+
+
+async def test_coming_back_to_a_session(base: str) -> None:
+    async with connect(f"ws://{base}/ws/chat") as websocket:
+        first = await ask(websocket, "one")
+    where = first["metadata"]
+    url = f"ws://{base}/ws/chat?session={where['session_id']}&after={where['position']}"
+    async with connect(url) as websocket:
+        assert (await ask(websocket, "two"))["content"] == "two "
+        history = (await ask(websocket, "/history"))["content"]
+        assert "one" in history and "two" in history
+
+
+async def test_a_browser_page_of_the_same_host(base: str) -> None:
+    async with connect(f"ws://{base}/ws/chat", origin=f"http://{base}") as websocket:  # type: ignore[arg-type]
+        assert (await ask(websocket, "Hello"))["content"] == "Hello "
+
+
+def test_health_and_stats(base: str) -> None:
+    assert call(base, "GET", "/health")[0] == 200
+    status, stats = call(base, "GET", "/stats")
+    assert status == 200
+    assert {"active_sessions", "total_connections"} <= stats.keys()
+    assert all(isinstance(stats[name], int) for name in ("active_sessions", "total_connections"))
+
+
+async def test_stats_count_connections(base: str) -> None:
+    before = call(base, "GET", "/stats")[1]
+    async with connect(f"ws://{base}/ws/chat") as one, connect(f"ws://{base}/ws/chat") as two:
+        await ask(one, "ping")
+        await ask(two, "ping")
+        stats = (await asyncio.to_thread(call, base, "GET", "/stats"))[1]
+        for name in ("active_sessions", "total_connections"):
+            assert stats[name] >= before[name] + 1
+
+
+def test_the_page(base: str) -> None:
+    status, text = call(base, "GET", "/")
+    assert status == 200
+    assert "<html" in text
+
+
+async def test_a_broadcast_reaches_everybody(base: str) -> None:
+    async with connect(f"ws://{base}/ws/chat") as one, connect(f"ws://{base}/ws/chat") as two:
+        for websocket in (one, two):
+            await ask(websocket, "ping")
+        content = {"content": "Maintenance at 22:00"}
+        status, _ = await asyncio.to_thread(
+            call, base, "POST", "/broadcast", headers=ADMIN, body=content
+        )
+        assert status == 200
+        for websocket in (one, two):
+            notice = await hear(websocket)
+            assert (notice["type"], notice["content"]) == ("notice", "Maintenance at 22:00")
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [{}, {"Authorization": "Bearer wrong"}, {"X-API-Key": ""}, {"X-API-Key": "the-admin-keyx"}],
+    ids=["none", "wrong", "empty", "longer"],
+)
+def test_a_broadcast_needs_the_key(base: str, headers: dict[str, str]) -> None:
+    status, error = call(base, "POST", "/broadcast", headers=headers, body={"content": "x"})
+    assert status in (401, 403)
+    assert error["code"] in ("unauthenticated", "forbidden")
+
+
+def test_the_key_may_come_in_its_own_header(base: str) -> None:
+    key = {"X-API-Key": "the-admin-key"}
+    assert call(base, "POST", "/broadcast", headers=key, body={"content": "x"})[0] == 200
+
+
+def test_a_broadcast_of_nothing(base: str) -> None:
+    bodies: list[Any] = [{}, {"content": 5}, [], "x"]
+    for body in bodies:
+        status, error = call(base, "POST", "/broadcast", headers=ADMIN, body=body)
+        assert (status, error["code"]) == (400, "bad_request")
