@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import Any
 
 import uvicorn
 
 from .endless import EndingHttpProtocol
 from .websocket import AgentwsWebSocketProtocol
-
-if TYPE_CHECKING:
-    from uvicorn._types import ASGIApplication
 
 # A message larger than this is a file, and files have a route of their own.
 MAX_MESSAGE_SIZE = 256 * 1024
@@ -19,7 +17,7 @@ SHUTDOWN_SECONDS = 15
 
 
 def server_config(
-    app: ASGIApplication | str, host: str = "127.0.0.1", port: int = 8000, **options: Any
+    app: Callable[..., Any] | str, host: str = "127.0.0.1", port: int = 8000, **options: Any
 ) -> uvicorn.Config:
     """A `uvicorn.Config` for a gateway; `options` are uvicorn's own and win over the preset.
 
@@ -37,7 +35,7 @@ def server_config(
 
 
 def serve(
-    app: ASGIApplication | str, host: str = "127.0.0.1", port: int = 8000, **options: Any
+    app: Callable[..., Any] | str, host: str = "127.0.0.1", port: int = 8000, **options: Any
 ) -> None:
     """Serve until a signal ends it; arguments as for `server_config`."""
     uvicorn.Server(server_config(app, host, port, **options)).run()

@@ -7,7 +7,6 @@ import base64
 import os
 import socket
 import statistics
-import subprocess
 import sys
 import time
 from collections.abc import AsyncIterator
@@ -30,8 +29,8 @@ async def server(folder: Path, kind: str) -> AsyncIterator[tuple[int, int]]:
         port: int = listener.getsockname()[1]
     arguments = [str(port), str(folder / "log.sqlite3"), kind]
     with (folder / "said.txt").open("wb") as said:
-        process = subprocess.Popen(
-            [sys.executable, str(HERE / "flooding.py"), *arguments],
+        process = await asyncio.create_subprocess_exec(
+            *[sys.executable, str(HERE / "flooding.py"), *arguments],
             env={**os.environ, "PYTHONPATH": str(ROOT)},
             stdout=said,
             stderr=said,
@@ -41,12 +40,12 @@ async def server(folder: Path, kind: str) -> AsyncIterator[tuple[int, int]]:
         yield port, process.pid
     finally:
         process.kill()
-        process.wait()
+        await process.wait()
 
 
-async def _listening(port: int, process: subprocess.Popen[bytes]) -> None:
+async def _listening(port: int, process: asyncio.subprocess.Process) -> None:
     deadline = time.monotonic() + 30
-    while process.poll() is None and time.monotonic() < deadline:
+    while process.returncode is None and time.monotonic() < deadline:
         try:
             _, writer = await asyncio.open_connection("127.0.0.1", port)
         except OSError:
