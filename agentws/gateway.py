@@ -51,12 +51,13 @@ class AgentGateway:
 
     The server speaks through it: ``await gateway.session(id).push("...")``,
     ``await gateway.broadcast("...")``. It starts with the host's lifespan, or with the first
-    request where the host has none.
+    request where the host has none. One made with ``None`` for agents only speaks: a worker
+    process pushes through it, and it takes up no session's work.
     """
 
     def __init__(
         self,
-        agent_factory: AgentFactory,
+        agent_factory: AgentFactory | None,
         *,
         store: Store | None = None,
         bus: Bus | None = None,
@@ -191,6 +192,7 @@ class AgentGateway:
 
     async def _delete(self, id: str) -> None:
         await self.store.delete(id)
+        self.runs.forget(id)
         self.sessions.forget(id)
 
     # Who, and what they may touch

@@ -65,7 +65,7 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     """After how long without a word a client asks whether the server is there."""
     poll_interval: float = 1.0
     """How late an event can be when the bus lost its ring, while a session has a run going on."""
-    idle_poll_interval: float = 10.0
+    idle_poll_interval: float = 2.0
     """The same for sessions without one."""
     lease_ttl: float = 10.0
     """How long a dead node's sessions wait for another."""

@@ -27,10 +27,9 @@ async def echo(ctx: RunContext) -> AsyncIterator[str]:
 async def push(session: str, content: str) -> str:
     """The position of the notice. Raises NotFound when there is no such session.
 
-    A gateway that nothing is mounted on is a node all the same, and takes up work that a lost
-    node left. So it is given the same agents.
+    A gateway without agents only speaks: it runs nothing.
     """
-    worker = AgentGateway(echo, store=SQLiteStore(DATABASE), limits=LIMITS)
+    worker = AgentGateway(None, store=SQLiteStore(DATABASE))
     try:
         return await worker.session(session).push(content)
     finally:

@@ -6,7 +6,7 @@ import inspect
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from typing import Any, Final
 
-from ..errors import BadRequest
+from ..errors import BadRequest, NotSupported
 from ..store import SessionInfo
 from .agent import Agent, Output, RunContext
 
@@ -39,21 +39,25 @@ class FunctionAgent(Agent):
 
 
 class Agents:
-    """The agents of one gateway by name; the first is the default."""
+    """The agents of one gateway by name; the first is the default. ``None``: there are none."""
 
-    def __init__(self, factory: AgentFactory) -> None:
+    def __init__(self, factory: AgentFactory | None) -> None:
         named = factory if isinstance(factory, Mapping) else {DEFAULT_NAME: factory}
-        if not named:
+        if factory is None:
+            named = {}
+        elif not named:
             raise TypeError(f"agent_factory is an empty mapping; expected {_EXPECTED}")
         self._makers = {name: _maker(name, one) for name, one in named.items()}
         self.names: Final = list(self._makers)
-        self.default: Final = self.names[0]
+        self.default: Final = self.names[0] if self.names else DEFAULT_NAME
 
     def __repr__(self) -> str:
         return f"<Agents {', '.join(self.names)}>"
 
     def check(self, name: str | None) -> str:
         """``name``, or the default for ``None``; raises BadRequest for one that is not here."""
+        if not self.names:
+            raise NotSupported("There is no agent here.")
         if name is None:
             return self.default
         if name not in self._makers:

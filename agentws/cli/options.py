@@ -104,6 +104,13 @@ SERVING: Final = (
         read=origin,
         many=True,
     ),
+    Option(
+        "--allowed-host",
+        "ALLOWED_HOST",
+        "a Host to answer to, behind a proxy; without any, see --allowed-origin",
+        "HOST",
+        many=True,
+    ),
     Option("--agent-name", "AGENT_NAME", "what clients call the agent", "NAME"),
 )
 CHATTING: Final = (

@@ -44,6 +44,7 @@ class Settings:
     admin_key: str | None
     api_key: list[tuple[str, str]]
     allowed_origin: list[str]
+    allowed_host: list[str]
     agent_name: str | None
 
     def __repr__(self) -> str:
@@ -55,6 +56,7 @@ class Settings:
         given: dict[str, Any] = {name: getattr(options, name) for name in names}
         given["api_key"] = given["api_key"] or []
         given["allowed_origin"] = given["allowed_origin"] or []
+        given["allowed_host"] = given["allowed_host"] or []
         return cls(**given)
 
     @property
@@ -143,6 +145,7 @@ def _mounted(factory: Any, settings: Settings) -> Starlette:
             authenticate=BearerKeys(dict(settings.api_key)) if settings.api_key else None,
             admin_key=settings.admin_key,
             allowed_origins=settings.allowed_origin or None,
+            allowed_hosts=settings.allowed_host or None,
         )
     except (TypeError, ValueError) as error:
         raise Problem(f"{settings.target}: {error}", status=USAGE) from error
@@ -157,6 +160,7 @@ def _refuse_gateway_options(settings: Settings) -> None:
         "--admin-key": settings.admin_key is not None,
         "--api-key": bool(settings.api_key),
         "--allowed-origin": bool(settings.allowed_origin),
+        "--allowed-host": bool(settings.allowed_host),
         "--agent-name": settings.agent_name is not None,
     }
     wrong = [flag for flag, is_given in given.items() if is_given]

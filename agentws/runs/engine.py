@@ -62,7 +62,8 @@ class Runs:
         self._works: dict[str, Work] = {}
         self._waiting: dict[str, Session] = {}
         self._senders: dict[tuple[str, str], Identity] = {}
-        self._draining = False
+        # Without agents there is nothing to run: what is open is for another node.
+        self._draining = not agents.names
         self.running = 0
         """Runs going on here."""
         self.zombies = 0
@@ -343,6 +344,8 @@ class Runs:
 
     async def recover(self) -> None:
         """Takes up sessions that some node left with something open."""
+        if self._draining:
+            return
         for id in await self._store.unsettled():
             if id in self._works:
                 continue
@@ -354,6 +357,12 @@ class Runs:
                 continue
             if id not in self._works:
                 self._start(session)
+
+    def forget(self, session: str) -> None:
+        """The session is gone: a run that goes on in it has nobody to talk to."""
+        work = self._works.get(session)
+        if work is not None and work.run is not None:
+            self._stop(work, work.run, "fenced")
 
     async def drain(self, *, grace: float) -> None:
         """Begins no more runs, waits for those going on, then ends what is left, retryable."""

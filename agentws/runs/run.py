@@ -110,7 +110,8 @@ class Run:
         except asyncio.CancelledError:
             return self._cancelled()
         except (InvalidEvent, AgentError) as error:
-            logger.warning("run %s: %s", self.id, error, exc_info=True)
+            # What an agent raises on purpose needs no traceback; what made it do so does.
+            logger.warning("run %s: %s", self.id, error, exc_info=error.__cause__)
             return self._failed(error)
         except AgentwsError as error:
             if self.stopping is None:

@@ -1,0 +1,66 @@
+"""The gateway as the server's own code uses it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import pytest
+from starlette.applications import Starlette
+
+from agentws import AgentGateway, Limits, MemoryStore, NotFound, RunContext, mount_agent_gateway
+from agentws.testing.connect import Client, running
+
+LIMITS = Limits(cancel_grace=0.2, poll_interval=0.02, idle_poll_interval=0.02, lease_ttl=0.5)
+
+
+async def test_a_gateway_without_agents_only_speaks() -> None:
+    store = MemoryStore()
+    app = Starlette()
+    mount_agent_gateway(app, _echo, store=store, limits=LIMITS)
+    async with running(app):
+        client = await Client(app).open()
+        await client.say("hello", "m1")
+        await client.until("RUN_FINISHED")
+        assert client.session is not None
+        # A message that nobody has taken up: it is not the speaker's to answer.
+        worker = AgentGateway(None, store=store, limits=LIMITS)
+        position = await worker.session(client.session).push("ready")
+        assert worker.stats()["active_runs"] == 0
+        await worker.stop()
+        frame = await client.until("notice.posted")
+        assert (frame["id"], frame["event"]["content"]) == (position, "ready")
+        client.drop()
+
+
+async def test_pushing_to_no_session() -> None:
+    worker = AgentGateway(None, limits=LIMITS)
+    with pytest.raises(NotFound):
+        await worker.session("a-session-that-is-not-there").push("ready")
+    await worker.stop()
+
+
+async def test_deleting_a_session_stops_its_run() -> None:
+    stopped = asyncio.Event()
+
+    async def waiting(ctx: RunContext) -> AsyncIterator[str]:
+        try:
+            yield "one"
+            await asyncio.Event().wait()
+        finally:
+            stopped.set()
+
+    app = Starlette()
+    gateway = mount_agent_gateway(app, waiting, limits=LIMITS)
+    async with running(app):
+        client = await Client(app).open()
+        await client.say("go", "m1")
+        await client.until("TEXT_MESSAGE_CONTENT")
+        assert client.session is not None
+        await gateway.delete(await gateway.sessions.find(client.session))
+        await asyncio.wait_for(stopped.wait(), 5)
+        await client.line.wait_closed()
+
+
+async def _echo(ctx: RunContext) -> AsyncIterator[str]:
+    yield ctx.text
