@@ -19,7 +19,7 @@ from agentws.protocol.codec import Record
 from agentws.protocol.fold import Fold
 from agentws.store import Store
 from agentws.testing.connect import Client, Closed, Frame, kind, running
-from agentws.testing.faults import FaultyStore, LossyBus
+from agentws.testing.faults import FaultyStore, LossyBus, SlowStore
 from agentws.testing.oracle import check_client, check_log, read_log
 from tests.runs.nodes import NodeStore
 
@@ -86,7 +86,8 @@ class Stage:
     """Nodes on one store, and three clients of one session."""
 
     def __init__(self, store: Store, *, loss: float, seed: int, limits: Limits = LIMITS) -> None:
-        self.faults = FaultyStore(store)
+        self.slow = SlowStore(store)
+        self.faults = FaultyStore(self.slow)
         self._limits = limits
         local = LocalBus()
         self._bus: Bus = LossyBus(local, drop=loss, seed=seed) if loss else local
@@ -148,6 +149,7 @@ class Stage:
     async def finish(self, *, step: float) -> None:
         """Everything heals; when nothing is open any more, every client reads to the end."""
         self.faults.heal()
+        self.slow.delay = 0.0
         for store in self.stores:
             store.set("up")
         for who in range(len(self.clients)):

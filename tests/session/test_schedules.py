@@ -52,8 +52,12 @@ CALLS = ("append", "read", "read_back", "lease", "renew", "release", "head", "he
 DISASTERS = st.one_of(
     st.tuples(st.just("freeze"), NODE),
     st.tuples(st.just("thaw"), NODE),
+    # Long enough for another node to take over, and back in the middle of what that one does.
+    st.tuples(st.just("blackout"), st.sampled_from([1.0, 2.5, 4.0])),
     st.tuples(st.just("add node")),
+    st.tuples(st.just("slow"), st.sampled_from([0.0, 0.02, 0.3])),
     st.tuples(st.just("fail"), st.sampled_from(CALLS), st.integers(1, 3), st.booleans()),
+    st.tuples(st.just("fail"), st.just("append"), st.integers(1, 3), st.just(True)),
 )
 Action = tuple[Any, ...]
 
@@ -89,6 +93,10 @@ async def strike(stage: Stage, action: Action) -> None:
             up = [store for store in stage.stores if store.state == "up"]
             if len(up) > 1:
                 up[node % len(up)].set("hung")
+        case ("blackout", seconds):
+            await blackout(stage, seconds)
+        case ("slow", seconds):
+            stage.slow.delay = seconds
         case ("thaw", node):
             stage.stores[node % len(stage.stores)].set("up")
         case ("add node",):
@@ -96,6 +104,16 @@ async def strike(stage: Stage, action: Action) -> None:
                 await stage.add_node()
         case ("fail", call, times, after):
             stage.faults.fail(call, times=times, after=after)
+
+
+async def blackout(stage: Stage, seconds: float) -> None:
+    """Every node in turn is away, while the others go on, and then all are back."""
+    for store in list(stage.stores):
+        up = [one for one in stage.stores if one.state == "up"]
+        if len(up) > 1 and store in up:
+            store.set("hung")
+            await asyncio.sleep(seconds)
+            store.set("up")
 
 
 async def play(stage: Stage, actions: list[Action], *, pace: float) -> None:
