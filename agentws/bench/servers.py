@@ -125,14 +125,16 @@ def _store(kind: str, directory: str) -> Any:
     return SQLiteStore(Path(directory) / "bench.sqlite3")
 
 
-def config(app: Any, server: str) -> uvicorn.Config:
-    """Both servers with the same settings, but for what the preset is."""
+def run(app: Any, server: str, listener: socket.socket) -> None:
+    """Serve, with the same settings but for what the preset is."""
     settings: dict[str, Any] = {"log_level": "warning", "access_log": False, "backlog": 4096}
     if server == "preset":
-        from agentws.server import server_config
+        from agentws.server import serve
 
-        return server_config(app, **settings)
-    return uvicorn.Config(app, ws="websockets-sansio", ws_per_message_deflate=False, **settings)
+        serve(app, sockets=[listener], **settings)
+        return
+    stock: dict[str, Any] = {"ws": "websockets-sansio", "ws_per_message_deflate": False}
+    uvicorn.Server(uvicorn.Config(app, **stock, **settings)).run(sockets=[listener])
 
 
 def main(arguments: list[str]) -> None:
@@ -143,7 +145,7 @@ def main(arguments: list[str]) -> None:
         options = msgspec.json.decode(encoded, type=dict[str, Any])
         app = raw_app() if kind == "raw" else gateway_app(options, directory)
         print(listener.getsockname()[1], flush=True)
-        uvicorn.Server(config(app, server)).run(sockets=[listener])
+        run(app, server, listener)
 
 
 if __name__ == "__main__":

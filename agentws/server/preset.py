@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+import socket
 from collections.abc import Callable
 from typing import Any
 
@@ -14,6 +16,8 @@ from .websocket import AgentwsWebSocketProtocol
 # A message larger than this is a file, and files have a route of their own.
 MAX_MESSAGE_SIZE = 256 * 1024
 SHUTDOWN_SECONDS = 15
+# Python's own first is 700 objects: two connections' worth.
+COLLECTOR_THRESHOLDS = (10_000, 20, 10)
 
 
 def server_config(
@@ -35,10 +39,35 @@ def server_config(
 
 
 def serve(
-    app: Callable[..., Any] | str, host: str = "127.0.0.1", port: int = 8000, **options: Any
-) -> None:
-    """Serve until a signal ends it; arguments as for `server_config`."""
-    uvicorn.Server(server_config(app, host, port, **options)).run()
+    app: Callable[..., Any] | str,
+    host: str = "127.0.0.1",
+    port: int = 8000,
+    *,
+    sockets: list[socket.socket] | None = None,
+    **options: Any,
+) -> bool:
+    """Serve until a signal ends it; arguments as for `server_config`. `False`: it did not start.
+
+    `sockets` are listening sockets to serve instead of `host` and `port`. The process is taken to
+    be the server's own: its garbage collector is tuned for it.
+    """
+    config = server_config(app, host, port, **options)
+    config.load()
+    collect_less_often()
+    server = uvicorn.Server(config)
+    server.run(sockets=sockets)
+    return server.started
+
+
+def collect_less_often() -> None:
+    """Have the garbage collector look seldom at what a server holds; `serve` calls it.
+
+    Connections and logs are many and live long, and looking at them is most of a collection: a
+    quarter of what a storm of reconnects costs.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(*COLLECTOR_THRESHOLDS)
 
 
 def http_protocol() -> type[asyncio.Protocol]:

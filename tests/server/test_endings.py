@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import socket
 import struct
 import sys
 from typing import Any
 
 import pytest
 
-from agentws.server import AgentwsWebSocketProtocol, corked, server_config, websocket
+from agentws.server import (
+    AgentwsWebSocketProtocol,
+    corked,
+    preset,
+    serve,
+    server_config,
+    websocket,
+)
 from agentws.server.endless import EndingHttpProtocol
 
 CLOSE = 0x88
@@ -28,6 +36,18 @@ def test_the_preset() -> None:
 def test_options_win_over_the_preset() -> None:
     config = server_config(nothing, "0.0.0.0", 80, ws_max_size=1, ws="none")
     assert (config.host, config.port, config.ws_max_size, config.ws) == ("0.0.0.0", 80, 1, "none")
+
+
+def test_serve_tunes_the_collector_and_takes_sockets(monkeypatch: pytest.MonkeyPatch) -> None:
+    served: list[Any] = []
+    monkeypatch.setattr("uvicorn.Server.run", lambda self, sockets: served.append((self, sockets)))
+    monkeypatch.setattr("gc.freeze", lambda: served.append("frozen"))
+    monkeypatch.setattr("gc.set_threshold", lambda *levels: served.append(levels))
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        serve(nothing, sockets=[listener], ws_max_size=1, log_config=None)
+    assert served[:2] == ["frozen", preset.COLLECTOR_THRESHOLDS]
+    server, sockets = served[2]
+    assert server.config.ws_max_size == 1 and sockets == [listener]
 
 
 def test_the_preset_without_httptools(monkeypatch: pytest.MonkeyPatch) -> None:
