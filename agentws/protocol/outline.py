@@ -6,12 +6,16 @@ costs nothing per delta; :class:`agentws.protocol.fold.Fold` adds the conversati
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Any, Final
 
 from . import events as e
 from . import messages as m
 from .events import Event
+
+_NONE: Final[Mapping[str, Any]] = MappingProxyType({})
+"""What a session without questions has, shared: most never have one."""
 
 
 class Outline:
@@ -38,9 +42,9 @@ class Outline:
         """Whether it was asked to stop."""
         self.unasked = False
         """Whether its message had been withdrawn before it began."""
-        self.interrupts: dict[str, m.Interrupt] = {}
+        self.interrupts: Mapping[str, m.Interrupt] = _NONE
         """Questions of runs that ended waiting for answers, by id."""
-        self.answers: dict[str, e.InterruptAnswered] = {}
+        self.answers: Mapping[str, e.InterruptAnswered] = _NONE
         """Answers that no run has taken up."""
 
     def __repr__(self) -> str:
@@ -79,7 +83,7 @@ class Outline:
         for id in asked:
             self.queue.pop(id, None)
         if not asked:
-            self.answers = {}
+            self.answers = _NONE
 
     def _cancel(self, event: e.RunCancelling, run: str | None) -> None:
         self.cancelling = self.cancelling or (run is not None and run == self.run)
@@ -87,17 +91,20 @@ class Outline:
     def _finish(self, event: e.RunFinished, run: str | None) -> None:
         self._end(event, run)
         if isinstance(event.outcome, m.InterruptOutcome):
-            self.interrupts |= {one.id: one for one in event.outcome.interrupts}
+            asked = {one.id: one for one in event.outcome.interrupts}
+            self.interrupts = {**self.interrupts, **asked}
 
     def _end(self, event: Event, run: str | None) -> None:
         self.run, self.message, self.cancelling, self.unasked = None, None, False, False
 
     def _answer(self, event: e.InterruptAnswered, run: str | None) -> None:
-        if self.interrupts.pop(event.interrupt_id, None) is not None:
-            self.answers[event.interrupt_id] = event
+        id = event.interrupt_id
+        if id in self.interrupts:
+            self.interrupts = {one: left for one, left in self.interrupts.items() if one != id}
+            self.answers = {**self.answers, id: event}
 
     def _clear(self, event: e.HistoryCleared, run: str | None) -> None:
-        self.interrupts, self.answers = {}, {}
+        self.interrupts, self.answers = _NONE, _NONE
 
 
 _HANDLERS: Final[dict[type[Event], Callable[[Outline, Any, str | None], None]]] = {

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 import time
+from collections.abc import Mapping
 
 from ..protocol import events as e
 from ..protocol import messages as m
@@ -40,7 +41,7 @@ def continuation() -> m.UserMessage:
     return m.UserMessage(new_id("msg"), "")
 
 
-def entries(answers: dict[str, e.InterruptAnswered]) -> list[m.ResumeEntry]:
+def entries(answers: Mapping[str, e.InterruptAnswered]) -> list[m.ResumeEntry]:
     return [
         m.ResumeEntry(answer.interrupt_id, answer.status, answer.payload)
         for answer in answers.values()

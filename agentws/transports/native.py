@@ -22,6 +22,8 @@ class NativePeer:
 
     __slots__ = ("_connection", "_gateway")
 
+    refuses_binary = 4400
+
     def __init__(self, gateway: AgentGateway, connection: Connection) -> None:
         self._gateway = gateway
         self._connection = connection

@@ -22,6 +22,8 @@ class SimplePeer:
 
     __slots__ = ("_connection", "_gateway", "_wire")
 
+    refuses_binary = 1003
+
     def __init__(self, gateway: AgentGateway, connection: Connection, wire: SimpleWire) -> None:
         self._gateway = gateway
         self._connection = connection

@@ -38,6 +38,9 @@ _NATIVE: Final = NativeWire()
 class Peer(Protocol):
     """Reads what a client sends, on one of the wires."""
 
+    refuses_binary: int
+    """The code that closes the connection of a peer that sends binary messages."""
+
     async def open(self, opening: Opening) -> None:
         """Says what the client has to know first, and places its cursor."""
 
@@ -67,23 +70,28 @@ class WebSocketTransport:
         self._guard = guard
 
     async def __call__(self, scope: Any, receive: Receive, send: Send) -> None:
+        # An idle connection holds this frame: what opening it needed is gone by then.
+        opened = await self._knock(scope, receive, send)
+        if opened is not None:
+            await self._serve(*opened, receive)
+
+    # Opening
+
+    async def _knock(
+        self, scope: Any, receive: Receive, send: Send
+    ) -> tuple[Connection, Peer] | None:
         message = await receive()
         if message["type"] != "websocket.connect":
-            return
+            return None
         try:
             self._guard.check(scope)
             opening = parse_opening(scope)
         except AgentwsError as error:
             await _deny(scope, send, error)
-            return
-        outlet = Outlet(
-            send, self._gateway.tasks, extension=scope.get("extensions", {}).get(EXTENSION)
-        )
-        connection = await self._open(scope, send, outlet, opening)
-        if connection is not None:
-            await self._serve(connection, opening, receive)
-
-    # Opening
+            return None
+        extension = scope.get("extensions", {}).get(EXTENSION)
+        outlet = Outlet(send, self._gateway.tasks, extension=extension)
+        return await self._open(scope, send, outlet, opening)
 
     async def _open(
         self, scope: Any, send: Send, outlet: Outlet, opening: Opening
@@ -170,10 +178,7 @@ class WebSocketTransport:
 
     # Serving
 
-    async def _serve(
-        self, pair: tuple[Connection, Peer], opening: Opening, receive: Receive
-    ) -> None:
-        connection, peer = pair
+    async def _serve(self, connection: Connection, peer: Peer, receive: Receive) -> None:
         reader = _Reader(self._gateway, connection, peer)
         try:
             while True:
@@ -184,8 +189,7 @@ class WebSocketTransport:
                 if connection.closing:
                     continue
                 if text is None:
-                    code = 4400 if opening.native else 1003
-                    connection.close(code, "text frames only")
+                    connection.close(peer.refuses_binary, "text frames only")
                 else:
                     await reader.take(text)
         finally:
