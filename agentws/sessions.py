@@ -162,9 +162,11 @@ class Sessions:
         if everything:
             self._idle_poll_at = now + self._limits.idle_poll_interval
         looked_at = [one for one in self if everything or not one.outline.settled]
+        # As of before the question: what is appended while it is answered may not be in the answer.
+        known = [session.head.seq for session in looked_at]
         heads = await self._store.heads([session.id for session in looked_at])
-        for session, head in zip(looked_at, heads, strict=True):
-            if head is None or head < session.head.seq:
+        for session, before, head in zip(looked_at, known, heads, strict=True):
+            if head is None or head < before:
                 session.void()
                 self._drop(session)
             elif head > session.head.seq:

@@ -1,0 +1,50 @@
+"""Polling while the log grows: an old answer about a log is no proof that the log was lost."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+
+from agentws import Limits
+from agentws.backends.local import LocalBus
+from agentws.backends.memory import MemoryStore
+from agentws.protocol import events as e
+from agentws.session import Session
+from agentws.sessions import Sessions
+
+
+class SharedStore(MemoryStore):
+    """As if other processes wrote to it too; an append comes between a question and its answer."""
+
+    scope = "host"
+    session: Session
+
+    async def heads(self, sessions: Sequence[str]) -> Sequence[int | None]:
+        answer = await super().heads(sessions)
+        await self.session.append([e.NoticePosted("meanwhile", "info")])
+        return answer
+
+
+class Follower:
+    def __init__(self) -> None:
+        self.rung = 0
+        self.was_lost = False
+
+    def ring(self) -> None:
+        self.rung += 1
+
+    def lost(self) -> None:
+        self.was_lost = True
+
+
+async def test_an_append_during_a_poll_does_not_void_the_session() -> None:
+    store = SharedStore()
+    sessions = Sessions(store=store, bus=LocalBus(), limits=Limits(), clock=time.time)
+    sessions.opened = lambda session: None
+    store.session, _ = await sessions.enter(None, owner=None, agent="default")
+    follower = Follower()
+    store.session.followers.add(follower)
+    await sessions.poll()
+    assert follower.rung == 1 and not follower.was_lost
+    assert sessions.needs_polling
+    await sessions.aclose()
