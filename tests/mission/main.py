@@ -21,4 +21,4 @@ app = Starlette()
 gateway = mount_agent_gateway(app, Echo, admin_key="the-admin-key")
 
 if __name__ == "__main__":
-    serve(app, port=int(sys.argv[1]))  # type: ignore[arg-type]
+    serve(app, port=int(sys.argv[1]))
