@@ -149,9 +149,13 @@ class Session:
             self._tell()
         elif done.records[-1].seq > self.head.seq:
             await self.catch_up()
+        self.announce()
+        return done
+
+    def announce(self) -> None:
+        """Rings for other nodes: the log has grown, perhaps by what was told as failed."""
         if self.appended is not None:
             self.appended(self)
-        return done
 
     async def catch_up(self) -> None:
         """Reads what the store has beyond what is known here.
@@ -354,24 +358,3 @@ async def _position_at(store: Store, session: str, head: Position, seq: int) -> 
     if not found:
         return Position(head.epoch, 0, GENESIS)
     return Position(head.epoch, found[-1].seq, found[-1].tag)
-
-
-def _count_messages(records: Sequence[Record]) -> int:
-    return sum(event_type(record.data) in _MESSAGE_STARTS for record in records)
-
-
-_MESSAGE_STARTS: Final = frozenset(
-    {"RUN_STARTED", "TEXT_MESSAGE_START", "TOOL_CALL_RESULT", "REASONING_MESSAGE_START"}
-)
-"""Events that begin a message of the conversation; ``RUN_STARTED`` brings the user's."""
-
-
-def _start_of(records: Sequence[Record], messages: int) -> int:
-    """The index of the run that holds the ``messages``-th message from the end."""
-    seen = 0
-    for index in range(len(records) - 1, -1, -1):
-        kind = event_type(records[index].data)
-        seen += kind in _MESSAGE_STARTS
-        if kind == "RUN_STARTED" and seen >= messages:
-            return index
-    return 0

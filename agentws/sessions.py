@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from typing import Final
 
 from .bus import Bus
-from .errors import AgentwsError, BadRequest, NotFound, PositionLost
+from .errors import AgentwsError, BadRequest, PositionLost, Unavailable
 from .limits import Limits
 from .session import Session
 from .store import Scope, SessionInfo, Store
@@ -69,7 +69,7 @@ class Sessions:
         Says nothing of whether ``owner`` may see a session that was there before.
         """
         if id is not None and id in self._open:
-            return self._open[id], False
+            return self._in_use(self._open[id]), False
         now = self._clock()
         wanted = SessionInfo(
             id=id or new_session_id(), owner=owner, agent=agent, created=now, updated=now
@@ -80,19 +80,27 @@ class Sessions:
     async def find(self, id: str) -> Session:
         """An existing session, whoever owns it: for the server itself. Raises NotFound."""
         known = self._open.get(id)
-        return known if known is not None else await self._load(await self._store.info(id))
+        if known is not None:
+            return self._in_use(known)
+        return await self._load(await self._store.info(id))
+
+    def _in_use(self, session: Session) -> Session:
+        """Keeps the session from being let go before whoever asked for it follows it."""
+        session.used = asyncio.get_running_loop().time()
+        return session
 
     async def _load(self, info: SessionInfo) -> Session:
         """Loads a session once, however many ask for it at the same time."""
         if info.id in self._open:
-            return self._open[info.id]
+            return self._in_use(self._open[info.id])
         if info.id in self._loading:
             return await asyncio.shield(self._loading[info.id])
         loading = self._loading[info.id] = asyncio.get_running_loop().create_future()
         try:
             session = await self._load_now(info)
         except BaseException as error:
-            loading.set_exception(error if isinstance(error, Exception) else NotFound())
+            # A loader that was cancelled says nothing of whether the session is there.
+            loading.set_exception(error if isinstance(error, Exception) else Unavailable())
             loading.exception()
             raise
         finally:

@@ -355,9 +355,8 @@ class Runs:
             except AgentwsError as error:
                 logger.warning("session %s was not recovered: %s", id, error)
                 continue
-            if session.appended is not None:
-                # Who appended it may not have known that it did, and rung for nobody.
-                session.appended(session)
+            # Who appended it may not have known that it did, and rung for nobody.
+            session.announce()
             if id not in self._works:
                 self._start(session)
 

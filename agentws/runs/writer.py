@@ -185,7 +185,10 @@ class RunWriter:
         await self._session.catch_up()
         records = await self._session.read_from(after)
         # All of it or nothing is there, and the last one is the nearest to be read.
-        return any(record.data == batch[-1].data for record in records)
+        landed = any(record.data == batch[-1].data for record in records)
+        if landed:
+            self._session.announce()
+        return landed
 
     # Waiting
 
