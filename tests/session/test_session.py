@@ -1,0 +1,296 @@
+"""A session by itself: what it reads, keeps, forgets, and tells whoever follows it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import aclosing
+from typing import Any
+
+import pytest
+
+from agentws.backends.local import LocalBus
+from agentws.backends.memory import MemoryStore
+from agentws.errors import NotFound, PositionLost, Unavailable
+from agentws.protocol import events as e
+from agentws.protocol import messages as m
+from agentws.protocol.position import GENESIS, Position
+from agentws.session import Session
+from agentws.sessions import Sessions
+from agentws.store import PAGE, SessionInfo, Store
+from agentws.testing.faults import FaultyStore, SlowStore
+from tests.runs.harness import limits
+
+INFO = SessionInfo(id="a-session-of-this-test", agent="agent", created=0.0, updated=0.0)
+
+
+def note(number: int) -> e.NoticePosted:
+    return e.NoticePosted(str(number), "info")
+
+
+async def session_of(store: Store, *, tail_size: int = 10_000) -> Session:
+    info, _ = await store.create(INFO, epoch="e1")
+    return await Session.load(info, store, tail_size=tail_size)
+
+
+async def a_run(session: Session, number: int, *words: str) -> None:
+    """Appends a question and its answer, event by event."""
+    run, question = f"run_{number}", m.UserMessage(f"m{number}", f"question {number}")
+    given = m.RunAgentInput(session.id, run, [question])
+    await session.append([e.MessageAccepted(question, "queue")])
+    events: list[e.Event] = [
+        e.RunStarted(session.id, run, e.AGUI_VERSION, None, given),
+        e.TextMessageStart(f"a{number}"),
+        *(e.TextMessageContent(message_id=f"a{number}", delta=word) for word in words),
+        e.TextMessageEnd(f"a{number}"),
+        e.RunFinished(session.id, run),
+    ]
+    for event in events:
+        await session.append([event], run=run)
+
+
+async def read(session: Session, after: Position | None, count: int) -> list[int]:
+    seqs: list[int] = []
+    following: Any = session.follow(after)
+    async with asyncio.timeout(5), aclosing(following):
+        async for record in following:
+            seqs.append(record.seq)
+            if len(seqs) == count:
+                break
+    return seqs
+
+
+async def test_following_misses_nothing() -> None:
+    """An event that comes between reading and waiting rings the bell."""
+    session = await session_of(MemoryStore())
+    await session.append([note(1)])
+    reading = asyncio.create_task(read(session, None, 50))
+    for number in range(2, 51):
+        await session.append([note(number)])
+        await asyncio.sleep(0)
+    assert await reading == list(range(1, 51))
+    assert session.followers == set()
+
+
+async def test_following_from_far_behind_reads_the_store() -> None:
+    session = await session_of(MemoryStore(), tail_size=100)
+    for number in range(2 * PAGE):
+        await session.append([note(number)])
+    assert session.tail_after(Position("e1", 1, "")) is None
+    assert await read(session, None, 2 * PAGE) == list(range(1, 2 * PAGE + 1))
+
+
+async def test_following_what_is_lost() -> None:
+    session = await session_of(MemoryStore())
+    await session.append([note(1)])
+    reading = asyncio.create_task(read(session, session.head, 1))
+    await asyncio.sleep(0)
+    session.void()
+    with pytest.raises(PositionLost):
+        await reading
+
+
+async def test_two_views_of_one_log_agree() -> None:
+    store = MemoryStore()
+    one, two = await session_of(store), await session_of(store)
+    await one.append([note(1)])
+    await two.append([note(2)])
+    assert two.head.seq == 2, "an append that finds the log grown reads what came before it"
+    await one.catch_up()
+    assert one.head == two.head
+    tails = [view.tail_after(Position("e1", 0, GENESIS)) for view in (one, two)]
+    assert tails[0] is not None and tails[1] is not None
+    assert list(tails[0]) == list(tails[1])
+
+
+async def test_whoever_catches_up_knows_all_that_was_there() -> None:
+    """Also when somebody else is reading already, and has read too early."""
+    inner = MemoryStore()
+    store = SlowStore(inner, slow_on="read")
+    view, other = await session_of(store), await session_of(inner)
+    await other.append([note(1)])
+    store.pause()
+    first = asyncio.create_task(view.catch_up())
+    await asyncio.sleep(0)
+    await other.append([note(2)])
+    second = asyncio.create_task(view.catch_up())
+    await asyncio.sleep(0)
+    assert not second.done()
+    store.resume()
+    await second
+    assert view.head.seq == 2
+    await first
+
+
+async def test_a_reader_that_fails_fails_for_all_who_wait() -> None:
+    inner = MemoryStore()
+    slow = SlowStore(inner, slow_on="read")
+    store = FaultyStore(slow)
+    view, other = await session_of(store), await session_of(inner)
+    await other.append([note(1)])
+    slow.pause()
+    store.fail("read", times=1, after=True)
+    waiting = [asyncio.create_task(view.catch_up()) for _ in range(3)]
+    await asyncio.sleep(0)
+    slow.resume()
+    results = await asyncio.gather(*waiting, return_exceptions=True)
+    assert all(isinstance(result, Unavailable) for result in results)
+    await view.catch_up()
+    assert view.head.seq == 1
+
+
+async def test_a_cancelled_reader_leaves_no_doubt() -> None:
+    inner = MemoryStore()
+    store = SlowStore(inner, slow_on="read")
+    view, other = await session_of(store), await session_of(inner)
+    await other.append([note(1)])
+    store.pause()
+    first = asyncio.create_task(view.catch_up())
+    await asyncio.sleep(0)
+    second = asyncio.create_task(view.catch_up())
+    await asyncio.sleep(0)
+    first.cancel()
+    with pytest.raises(Unavailable):
+        await second
+    store.resume()
+    await view.catch_up()
+    assert view.head.seq == 1
+
+
+async def test_a_compacted_log_is_read_on_without_a_slip() -> None:
+    """What compaction left out leaves gaps in the seqs; nothing may count on there being none."""
+    store = MemoryStore()
+    session = await session_of(store)
+    await a_run(session, 1, "a", "b", "c", "d")
+    await session.compact(1, session.head.seq)
+    await a_run(session, 2, "e", "f")
+    fresh = await session_of(store)
+    assert fresh.head == session.head
+    stored = [record.seq for record in await store.read(INFO.id)]
+    assert await read(fresh, None, len(stored)) == stored
+    for record in await store.read(INFO.id):
+        position = Position("e1", record.seq, record.tag)
+        assert await fresh.check(position) is None
+        tail = fresh.tail_after(position)
+        if tail is not None:
+            assert [one.seq for one in tail] == [seq for seq in stored if seq > record.seq]
+    assert await fresh.check(Position("e1", 4, "0123456789abcdef")) in ("compacted", "diverged")
+
+
+async def test_compacting_while_somebody_reads() -> None:
+    """A reader in the middle of what is folded is told, not shown half of it."""
+    session = await session_of(MemoryStore(), tail_size=1)
+    await a_run(session, 1, *"abcdefgh")
+    following = session.follow(None)
+    seen = [await anext(following) for _ in range(6)]
+    await session.compact(1, session.head.seq)
+    session.forget_tail()
+    middle = Position("e1", seen[-1].seq, seen[-1].tag)
+    assert await session.check(middle) == "compacted"
+    await following.aclose()  # type: ignore[attr-defined]
+
+
+async def test_a_snapshot_is_the_end_of_the_conversation() -> None:
+    session = await session_of(MemoryStore())
+    for number in range(40):
+        await a_run(session, number, "answer")
+    whole = await session.messages()
+    assert len(whole) == 80
+    snapshot = await session.snapshot(messages=10)
+    assert snapshot.position == session.head
+    assert snapshot.page.messages == whole[-len(snapshot.page.messages) :]
+    assert 10 <= len(snapshot.page.messages) <= 12
+    assert snapshot.page.before is not None
+
+
+async def test_pages_backwards_are_the_whole_conversation() -> None:
+    session = await session_of(MemoryStore())
+    for number in range(25):
+        await a_run(session, number, "answer")
+        if number % 7 == 0:
+            await session.append([note(number)])
+    pages: list[m.Message] = []
+    before: int | None = session.head.seq + 1
+    while before is not None:
+        page = await session.page_before(before, messages=6)
+        assert page.messages
+        pages[:0] = page.messages
+        before = page.before
+    assert pages == await session.messages()
+
+
+async def test_a_snapshot_in_the_middle_of_a_run_stands_before_it() -> None:
+    session = await session_of(MemoryStore())
+    await a_run(session, 1, "answer")
+    before = session.head
+    question = m.UserMessage("m2", "question")
+    given = m.RunAgentInput(session.id, "run_2", [question])
+    await session.append([e.RunStarted(session.id, "run_2", None, None, given)], run="run_2")
+    await session.append([e.TextMessageStart("a2")], run="run_2")
+    snapshot = await session.snapshot(messages=10)
+    assert snapshot.position == before
+    assert [message.id for message in snapshot.page.messages] == ["m1", "a1"]
+
+
+# Sessions in memory
+
+
+@pytest.fixture
+async def sessions() -> AsyncIterator[Sessions]:
+    made = Sessions(
+        store=MemoryStore(), bus=LocalBus(), limits=limits(session_idle=10.0), clock=lambda: 0.0
+    )
+    yield made
+    await made.aclose()
+
+
+async def test_many_ask_for_one_session_and_get_one() -> None:
+    store = SlowStore(MemoryStore(), delay=0.1)
+    made = Sessions(store=store, bus=LocalBus(), limits=limits(), clock=lambda: 0.0)
+    entering = [made.enter(INFO.id, owner=None, agent="agent") for _ in range(20)]
+    results = await asyncio.gather(*entering)
+    assert len({id(session) for session, _ in results}) == 1
+    assert sum(new for _, new in results) == 1
+    await made.aclose()
+
+
+async def test_a_loader_that_goes_away_does_not_lose_the_session() -> None:
+    store = SlowStore(MemoryStore(), slow_on="head")
+    made = Sessions(store=store, bus=LocalBus(), limits=limits(), clock=lambda: 0.0)
+    store.pause()
+    entering = [
+        asyncio.create_task(made.enter(INFO.id, owner=None, agent="agent")) for _ in range(2)
+    ]
+    await asyncio.sleep(0)
+    entering[0].cancel()
+    with pytest.raises(Unavailable):
+        await entering[1]
+    store.resume()
+    session, _ = await made.enter(INFO.id, owner=None, agent="agent")
+    assert session.id == INFO.id
+    await made.aclose()
+
+
+async def test_idle_sessions_are_let_go(sessions: Sessions) -> None:
+    session, made = await sessions.enter(INFO.id, owner=None, agent="agent")
+    assert made
+    await asyncio.sleep(9)
+    sessions.sweep(busy=lambda one: False)
+    assert len(sessions) == 1
+    assert await sessions.find(INFO.id) is session
+    await asyncio.sleep(9)
+    sessions.sweep(busy=lambda one: False)
+    assert len(sessions) == 1, "it was asked for meanwhile"
+    await asyncio.sleep(10)
+    sessions.sweep(busy=lambda one: True)
+    assert len(sessions) == 1, "a run holds it"
+    await asyncio.sleep(10)
+    sessions.sweep(busy=lambda one: False)
+    assert len(sessions) == 0
+    again, made = await sessions.enter(INFO.id, owner=None, agent="agent")
+    assert again is not session and not made
+
+
+async def test_a_session_that_does_not_exist(sessions: Sessions) -> None:
+    with pytest.raises(NotFound):
+        await sessions.find("no-session-of-this-name")
