@@ -191,6 +191,45 @@ class Reader:
             verify(events)
 
 
+def check_simple(records: Sequence[Record], frames: Iterable[Frame]) -> None:
+    """Checks what one client of the simple wire read, over all its connections.
+
+    Whole messages, in order, none twice; and none left out once it had a position to come back to.
+    """
+    said = _said(records)
+    seen: list[int] = []
+    first: int | None = None
+    for frame in frames:
+        if "position" not in frame["metadata"]:
+            continue
+        seq = parse_position(frame["metadata"]["position"]).seq
+        first = seq if first is None else first
+        if frame["type"] == "text":
+            assert said.get(seq) == frame["content"], f"{said.get(seq)!r} was shown as {frame}"
+            seen.append(seq)
+    assert seen == sorted(set(seen)), f"messages out of order or twice: {seen}"
+    missed = [seq for seq in said if first is not None and seq > first and seq not in seen]
+    assert not missed, f"messages that ended at {missed} were never shown"
+
+
+def _said(records: Sequence[Record]) -> dict[int, str]:
+    """What assistants said, by the seq at which each message ended."""
+    texts: dict[str, str] = {}
+    said: dict[int, str] = {}
+    for record in records:
+        event = msgspec.json.decode(record.data)["event"]
+        match event["type"]:
+            case "TEXT_MESSAGE_START" if event.get("role", "assistant") == "assistant":
+                texts[event["messageId"]] = ""
+            case "TEXT_MESSAGE_CONTENT" if event["messageId"] in texts:
+                texts[event["messageId"]] += event["delta"]
+            case "TEXT_MESSAGE_END" if texts.get(event["messageId"]):
+                said[record.seq] = texts.pop(event["messageId"])
+            case _:
+                pass
+    return said
+
+
 def _body(event: dict[str, Any], run: str | None) -> dict[str, Any]:
     return {"event": event} if run is None else {"run": run, "event": event}
 

@@ -20,7 +20,7 @@ from agentws.protocol.fold import Fold
 from agentws.store import Store
 from agentws.testing.connect import Client, Closed, Frame, kind, running
 from agentws.testing.faults import FaultyStore, LossyBus, SlowStore
-from agentws.testing.oracle import check_client, check_log, read_log
+from agentws.testing.oracle import check_client, check_log, check_simple, read_log
 from tests.runs.nodes import NodeStore
 
 LIMITS = Limits(
@@ -83,7 +83,7 @@ async def agent(ctx: RunContext) -> AsyncIterator[Output]:
 
 
 class Stage:
-    """Nodes on one store, and three clients of one session."""
+    """Nodes on one store, and four clients of one session; the last speaks the simple wire."""
 
     def __init__(self, store: Store, *, loss: float, seed: int, limits: Limits = LIMITS) -> None:
         self.slow = SlowStore(store)
@@ -99,8 +99,9 @@ class Stage:
     async def open(self) -> None:
         for _ in range(2):
             await self.add_node()
-        for number in range(3):
-            self.clients.append(Client(self.apps[number % 2], f"/ws/chat?session={SESSION}"))
+        for number in range(4):
+            url = f"/ws/chat?session={SESSION}"
+            self.clients.append(Client(self.apps[number % 2], url, native=number < 3))
 
     async def add_node(self) -> None:
         app, store = Starlette(), NodeStore(self.faults)
@@ -129,8 +130,11 @@ class Stage:
         await client.reconnect(up[node % len(up)])
 
     async def say(self, who: int, frame: Frame) -> None:
+        client = self.clients[who]
+        said: Frame | str | None = frame if client.native else _in_words(frame)
         try:
-            await self.clients[who].send(frame)
+            if said is not None:
+                await client.send(said)
         except (Closed, IndexError):
             return
 
@@ -163,23 +167,39 @@ class Stage:
                 if client.closed is not None:
                     await self.connect(who, who)
             last = records[-1].seq if records else 0
-            if _settled(records) and all(_seen(client, last) for client in self.clients):
-                return
-        raise AssertionError(f"this never ends: {self.clients}, log to {last}")
+            if _settled(records) and all(_seen(client, last) for client in self.clients[:3]):
+                break
+        else:
+            raise AssertionError(f"this never ends: {self.clients}, log to {last}")
+        for _ in range(3):
+            await asyncio.sleep(step)
+            self.read(3)
 
     async def check(self) -> None:
         epoch, records = await read_log(self.faults.store, SESSION)
         accepted = {
             frame["reply"]
-            for client in self.clients
+            for client in self.clients[:3]
             for frame in client.frames
             if frame.get("type") == "accepted" and frame.get("reply", "").startswith("m")
         }
         check_log(records, accepted=accepted)
-        for client in self.clients:
+        check_simple(records, self.clients[3].frames)
+        for client in self.clients[:3]:
             check_client(epoch, records, client.frames, complete=True)
             kinds = {kind(frame) for frame in client.frames}
             assert "welcome" in kinds
+
+
+def _in_words(frame: Frame) -> str | None:
+    """What of ``frame`` can be said on the simple wire."""
+    match frame["type"]:
+        case "send":
+            return str(frame["content"])
+        case "command":
+            return f"/{frame['name']}"
+        case _:
+            return None
 
 
 def _seen(client: Client, last: int) -> bool:

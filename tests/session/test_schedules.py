@@ -24,7 +24,7 @@ from agentws.testing.virtual import virtual_run
 
 from .stage import LIMITS, SAYS, Stage
 
-WHO = st.integers(0, 2)
+WHO = st.integers(0, 3)
 NODE = st.integers(0, 5)
 MESSAGE = st.integers(0, 7)
 
@@ -119,7 +119,7 @@ async def blackout(stage: Stage, seconds: float) -> None:
 async def play(stage: Stage, actions: list[Action], *, pace: float) -> None:
     await stage.open()
     try:
-        for who in range(3):
+        for who in range(4):
             await stage.connect(who, who)
         for number, action in enumerate(actions):
             await act(stage, action, number, pace=pace)
