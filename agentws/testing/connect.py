@@ -59,7 +59,7 @@ class Client:
         subprotocols: Sequence[str] | None = None,
         address: str = "127.0.0.1",
         host: str | None = "testserver",
-        extensions: Mapping[str, Any] | None = None,
+        direct: bool = False,
     ) -> None:
         parts = urlsplit(url)
         self.app = app
@@ -74,7 +74,7 @@ class Client:
         self._subprotocols = subprotocols
         self._address = address
         self._headers = {**({} if host is None else {"host": host}), **(headers or {})}
-        self._extensions = extensions or {}
+        self._direct = direct
         self._unread: deque[Frame] = deque()
 
     def __repr__(self) -> str:
@@ -93,7 +93,7 @@ class Client:
 
     async def open(self) -> Self:
         """Opens a connection; raises Refused."""
-        line = Line(self.app, self._scope())
+        line = Line(self.app, self._scope(), direct=self._direct)
         self.lines.append(line)
         self._unread.clear()
         await line.open()
@@ -128,7 +128,7 @@ class Client:
             "client": (self._address, 50_000),
             "server": ("testserver", 80),
             "subprotocols": self._offered(),
-            "extensions": {"websocket.http.response": {}, **self._extensions},
+            "extensions": {"websocket.http.response": {}},
             "state": {},
         }
 

@@ -36,12 +36,17 @@ class Line:
 
     The server in between behaves as real ones do: what the app sends waits in a buffer without end
     unless the peer was told not to read, a send to a peer that is gone raises ``OSError``, and the
-    app learns of the end by one ``websocket.disconnect``.
+    app learns of the end by one ``websocket.disconnect``. ``direct``: it offers ``agentws.write``,
+    as the preset of :mod:`agentws.server` does.
     """
 
-    def __init__(self, app: Any, scope: Mapping[str, Any]) -> None:
+    def __init__(self, app: Any, scope: Mapping[str, Any], *, direct: bool = False) -> None:
         self._app = app
-        self._scope = scope
+        self._scope = {**scope, "extensions": {**scope["extensions"]}}
+        if direct:
+            offered = {"write": self._write, "drain": self._drain, "frame": bytes}
+            self._scope["extensions"]["agentws.write"] = offered
+        self._held: list[str] = []
         self._for_app: deque[Message] = deque([{"type": "websocket.connect"}])
         self._messages: deque[str] = deque()
         self._changed = asyncio.Event()
@@ -98,6 +103,9 @@ class Line:
     def read(self, reading: bool) -> None:
         """Whether the peer takes what it is sent; while it does not, the app's sends wait."""
         self.reading = reading
+        if reading:
+            self._messages += self._held
+            self._held.clear()
         self._changed.set()
 
     async def wait_closed(self, *, within: float = WITHIN) -> None:
@@ -152,6 +160,15 @@ class Line:
         return self._for_app.popleft()
 
     async def _send(self, message: Message) -> None:
+        await self._until_read()
+        if self.gone:
+            raise BrokenPipeError("the peer is gone")
+        if self.closed is not None or self._refusal is not None:
+            raise RuntimeError(f"{message['type']} after the connection was closed")
+        self._take(message)
+        self._changed.set()
+
+    async def _until_read(self) -> None:
         self.blocked += 1
         try:
             while not (self.reading or self.gone):
@@ -159,12 +176,21 @@ class Line:
                 await self._changed.wait()
         finally:
             self.blocked -= 1
-        if self.gone:
+
+    def _write(self, frame: bytes) -> bool:
+        if self.gone or self.closed is not None or not self.accepted:
+            return False
+        if self.reading:
+            self._messages.append(frame.decode())
+            self._changed.set()
+        else:
+            self._held.append(frame.decode())
+        return self.reading
+
+    async def _drain(self) -> None:
+        await self._until_read()
+        if self.gone or self.closed is not None:
             raise BrokenPipeError("the peer is gone")
-        if self.closed is not None or self._refusal is not None:
-            raise RuntimeError(f"{message['type']} after the connection was closed")
-        self._take(message)
-        self._changed.set()
 
     def _take(self, message: Message) -> None:
         match message["type"]:

@@ -3,6 +3,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from functools import partial
+from typing import Any
 
 import pytest
 
@@ -18,7 +19,14 @@ def anyio_backend() -> tuple[str, dict[str, object]]:
     return "asyncio", {"loop_factory": VirtualLoop}
 
 
-@pytest.fixture(params=[1, 2], ids=["one node", "two nodes, no bus"])
+WORLDS: dict[str, dict[str, Any]] = {
+    "one node": {"count": 1},
+    "frames": {"count": 1, "direct": True},
+    "two nodes, no bus": {"count": 2},
+}
+
+
+@pytest.fixture(params=list(WORLDS.values()), ids=list(WORLDS))
 def make(request: pytest.FixtureRequest) -> Make:
     """Makes the world that a test runs in."""
-    return partial(world, count=request.param)
+    return partial(world, **request.param)

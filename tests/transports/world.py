@@ -1,4 +1,5 @@
-"""What the transport tests run in: one gateway, or two on one store whose bus loses every ring.
+"""What the transport tests run in: one gateway, or two on one store whose bus loses every ring;
+a server that knows nothing but ASGI, or one that takes finished frames.
 
 "The bus is a bell" is proved by this: every test passes in both, clients going from node to node.
 """
@@ -41,11 +42,14 @@ LIMITS = Limits(
 class World:
     """The gateways, their store, and the clients that a test has opened."""
 
-    def __init__(self, apps: list[Any], gateways: list[AgentGateway], store: Store) -> None:
+    def __init__(
+        self, apps: list[Any], gateways: list[AgentGateway], store: Store, *, direct: bool
+    ) -> None:
         self.apps = apps
         self.gateways = gateways
         self.store = store
         self.clients: list[Client] = []
+        self._direct = direct
         self._next = itertools.cycle(apps)
 
     @property
@@ -54,7 +58,8 @@ class World:
 
     async def client(self, query: str = "", **options: Any) -> Client:
         """A connected client, of the next node."""
-        client = Client(next(self._next), f"/ws/chat{'?' if query else ''}{query}", **options)
+        url = f"/ws/chat{'?' if query else ''}{query}"
+        client = Client(next(self._next), url, direct=self._direct, **options)
         self.clients.append(client)
         return await client.open()
 
@@ -80,7 +85,9 @@ class World:
 
 
 @asynccontextmanager
-async def world(agent: Any, *, count: int, **options: Any) -> AsyncIterator[World]:
+async def world(
+    agent: Any, *, count: int, direct: bool = False, **options: Any
+) -> AsyncIterator[World]:
     """``options`` are those of the mount, and limits."""
     changes = {
         name: options.pop(name) for name in tuple(options) if name in Limits.__struct_fields__
@@ -98,7 +105,7 @@ async def world(agent: Any, *, count: int, **options: Any) -> AsyncIterator[Worl
     async with AsyncExitStack() as stack:
         for app in apps:
             await stack.enter_async_context(running(app, within=200.0))
-        made = World(apps, gateways, store)
+        made = World(apps, gateways, store, direct=direct)
         try:
             yield made
         finally:
