@@ -51,7 +51,8 @@ def _cell(row: Row, variant: str, target: float | None) -> str:
 def _verdict(ratio: float, target: float | None) -> str:
     if target is None:
         return ""
-    return f" (<= {target:g} {'ok' if ratio <= target else 'OVER'})"
+    # As exact as it is shown; the figures are not more exact than that.
+    return f" (<= {target:g} {'ok' if round(ratio, 2) <= target else 'OVER'})"
 
 
 def _spread(row: Row, variant: str) -> str:
