@@ -156,7 +156,8 @@ class Connection:
     def _next_parts(self) -> list[bytes]:
         """The next frames to write, and the position that is reached with them."""
         parts, self._controls = self._controls or [], None
-        if self.position.seq < self.session.head.seq:
+        # One that is being closed may never have been welcomed; the log waits for its return.
+        if self._closing is None and self.position.seq < self.session.head.seq:
             records = self.session.tail_after(self.position)
             if records is None:
                 # What was said goes first, a welcome above all; the next turn reads.

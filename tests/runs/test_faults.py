@@ -240,3 +240,24 @@ async def _enter(app: Any, session: str) -> Any:
     from agentws.testing.connect import Client
 
     return await Client(app, f"/ws/chat?session={session}").open()
+
+
+@pytest.mark.parametrize("operation", ["read_back", "head", "create"])
+async def test_entering_while_the_store_fails(operation: str) -> None:
+    """Refused and told to come back; the log that grows meanwhile is not shown unwelcomed."""
+    store = FaultyStore(MemoryStore())
+    async with talk(Script(*words(20)), store=store) as one:
+        await one.client.say("go", "m1")
+        await one.client.until("TEXT_MESSAGE_CONTENT")
+        store.fail(operation, times=1)
+        known = (
+            f"session={one.session}" if operation == "read_back" else "session=a-session-of-another"
+        )
+        async with connect(one.client.app, f"/ws/chat?{known}") as other:
+            assert (await other.wait_closed()).code == 4503
+            assert [kind(frame) for frame in other.frames] == ["bye"]
+            assert other.frames[0]["retryable"] is True
+            await other.reconnect()
+            assert kind(await other.receive()) == "welcome"
+        await one.ended(1)
+        await one.check()
