@@ -1,0 +1,31 @@
+"""A service whose sessions are in a file: `python durable.py path port`."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import AsyncIterator
+
+from starlette.applications import Starlette
+
+from agentws import Agent, Limits, RunContext, SQLiteStore, mount_agent_gateway
+from agentws.server import serve
+
+
+class Slow(Agent):
+    async def run(self, ctx: RunContext) -> AsyncIterator[str]:
+        for number in range(40 if ctx.text == "slow" else 1):
+            yield f"{number} "
+            await asyncio.sleep(0.05)
+
+
+app = Starlette()
+gateway = mount_agent_gateway(
+    app,
+    Slow,
+    store=SQLiteStore(sys.argv[1]),
+    limits=Limits(lease_ttl=1.0, poll_interval=0.05, idle_poll_interval=0.1, drain_timeout=0.5),
+)
+
+if __name__ == "__main__":
+    serve(app, port=int(sys.argv[2]))

@@ -1,0 +1,154 @@
+"""Processes that are killed: nothing acknowledged is lost, and every run ends once."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import signal
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from websockets.asyncio.client import ClientConnection, connect
+from websockets.exceptions import ConnectionClosed
+from websockets.typing import Subprotocol
+
+from agentws import SQLiteStore
+from agentws.testing.connect import Frame, kind
+from agentws.testing.oracle import check_client, check_log, read_log
+
+from .conftest import Service, service
+
+SESSION = "a-session-that-survives"
+NATIVE = Subprotocol("agentws.v1")
+
+
+class Native:
+    """A native client over a real socket; keeps what it read for the oracle."""
+
+    def __init__(self) -> None:
+        self.frames: list[Frame] = []
+        self.position: str | None = None
+        self._unread: list[Frame] = []
+        self._websocket: ClientConnection | None = None
+
+    @asynccontextmanager
+    async def at(self, running: Service) -> AsyncIterator[Native]:
+        after = "" if self.position is None else f"&after={self.position}"
+        url = f"ws://{running.base}/ws/chat?session={SESSION}{after}"
+        self._unread.clear()
+        async with connect(url, subprotocols=[NATIVE], close_timeout=0.5) as self._websocket:
+            yield self
+
+    async def send(self, **frame: Any) -> None:
+        assert self._websocket is not None
+        await self._websocket.send(json.dumps(frame))
+
+    async def receive(self) -> Frame:
+        assert self._websocket is not None
+        if not self._unread:
+            message = json.loads(await self._websocket.recv())
+            self._unread += message if isinstance(message, list) else [message]
+        frame = self._unread.pop(0)
+        self.frames.append(frame)
+        if "event" in frame:
+            self.position = frame["id"]
+        return frame
+
+    async def until(self, wanted: str) -> Frame:
+        async with asyncio.timeout(20):
+            while kind(frame := await self.receive()) != wanted:
+                pass
+        return frame
+
+    async def until_gone(self) -> int:
+        """The close code, 1006 where none came."""
+        with pytest.raises(ConnectionClosed) as closed:
+            await self.until("nothing that ever comes")
+        return 1006 if closed.value.rcvd is None else closed.value.rcvd.code
+
+
+def durable(path: Path) -> list[str]:
+    return ["durable.py", str(path), "0"]
+
+
+async def check(path: Path, client: Native, *, accepted: set[str]) -> list[str]:
+    """Asks the oracle; returns the kinds of the log's events."""
+    store = SQLiteStore(path)
+    await store.open()
+    try:
+        epoch, records = await read_log(store, SESSION)
+    finally:
+        await store.close()
+    check_log(records, accepted=accepted)
+    check_client(epoch, records, client.frames, complete=True)
+    return [kind(json.loads(record.data)) for record in records]
+
+
+async def test_killed_in_the_middle_of_an_answer_and_started_again(tmp_path: Path) -> None:
+    path, client = tmp_path / "log.db", Native()
+    with service(durable(path)) as first:
+        async with client.at(first):
+            await client.send(type="send", id="m1", content="slow")
+            await client.until("TEXT_MESSAGE_CONTENT")
+            first.kill()
+            await client.until_gone()
+    with service(durable(path)) as second:
+        async with client.at(second):
+            assert (await client.until("welcome"))["resume"] == "replay"
+            assert (await client.until("RUN_ERROR"))["event"]["code"] == "interrupted"
+            await client.send(type="send", id="m1", content="slow")
+            assert (await client.until("accepted"))["duplicate"] is True
+            await client.send(type="send", id="m2", content="quick")
+            await client.until("RUN_FINISHED")
+        kinds = await check(path, client, accepted={"m1", "m2"})
+    assert kinds.count("RUN_STARTED") == 2
+
+
+async def test_killed_and_taken_over_by_another_node(tmp_path: Path) -> None:
+    path, client = tmp_path / "log.db", Native()
+    with service(durable(path)) as first, service(durable(path)) as second:
+        async with client.at(first):
+            await client.send(type="send", id="m1", content="slow")
+            await client.until("TEXT_MESSAGE_CONTENT")
+            await client.send(type="send", id="m2", content="quick")
+            await client.until("accepted")
+            first.kill()
+            await client.until_gone()
+        async with client.at(second):
+            assert (await client.until("RUN_ERROR"))["event"]["code"] == "interrupted"
+            await client.until("RUN_FINISHED")
+        await check(path, client, accepted={"m1", "m2"})
+
+
+async def test_a_node_that_stood_still_writes_nothing_when_it_goes_on(tmp_path: Path) -> None:
+    path, client = tmp_path / "log.db", Native()
+    with service(durable(path)) as first, service(durable(path)) as second:
+        async with client.at(first):
+            await client.send(type="send", id="m1", content="slow")
+            await client.until("TEXT_MESSAGE_CONTENT")
+            first.process.send_signal(signal.SIGSTOP)
+        async with client.at(second):
+            assert (await client.until("RUN_ERROR"))["event"]["code"] == "interrupted"
+            first.process.send_signal(signal.SIGCONT)
+            await client.send(type="send", id="m2", content="slow")
+            await client.until("RUN_FINISHED")
+        kinds = await check(path, client, accepted={"m1", "m2"})
+    assert kinds.count("RUN_STARTED") == 2
+
+
+async def test_a_deploy_is_a_short_reconnect(tmp_path: Path) -> None:
+    path, client = tmp_path / "log.db", Native()
+    with service(durable(path)) as first, service(durable(path)) as second:
+        async with client.at(first):
+            await client.send(type="send", id="m1", content="slow")
+            await client.until("TEXT_MESSAGE_CONTENT")
+            first.process.terminate()
+            assert await client.until_gone() == 1012
+        async with client.at(second):
+            assert (await client.until("welcome"))["resume"] == "replay"
+            await client.send(type="send", id="m2", content="quick")
+            await client.until("RUN_FINISHED")
+        await check(path, client, accepted={"m1", "m2"})
