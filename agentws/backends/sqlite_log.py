@@ -168,9 +168,9 @@ class _Group:
     def _extend(self, log: _Log, events: Sequence[bytes]) -> list[Record]:
         records = extend(Position(log.epoch, log.seq, log.tag), events)
         if records:
-            log.seq, log.tag, _ = records[-1]
+            log.seq, log.tag = records[-1].seq, records[-1].tag
             log.grown = log.changed = True
-            self._events += chain.from_iterable((log.log, *record) for record in records)
+            self._events += chain.from_iterable(_row(log.log, record) for record in records)
         return records
 
     def write(self, connection: sqlite3.Connection, now: float) -> None:
@@ -193,7 +193,11 @@ def _repeated(key: Key, digest: str, position: Position) -> Appended | AgentwsEr
 
 
 def insert_records(connection: sqlite3.Connection, log: int, records: Iterable[Record]) -> None:
-    _insert_rows(connection, list(chain.from_iterable((log, *record) for record in records)))
+    _insert_rows(connection, list(chain.from_iterable(_row(log, record) for record in records)))
+
+
+def _row(log: int, record: Record) -> tuple[int, int, str, bytes]:
+    return log, record.seq, record.tag, record.data
 
 
 def _insert_rows(connection: sqlite3.Connection, values: Sequence[Any]) -> None:

@@ -23,7 +23,7 @@ from ..backends.memory import MemoryStore
 from ..backends.sqlite import SQLiteStore
 from ..errors import Unavailable
 from ..mount import mount_agent_gateway
-from ..server import server_config
+from ..server.preset import collect_less_often, server_config
 from ..store import Store
 from .options import RELOAD
 from .problem import USAGE, Problem
@@ -83,6 +83,7 @@ def serve(settings: Settings, environment: Mapping[str, str], *, reload: bool = 
             serve_reloading(settings, listener)
             return 0
         server = uvicorn.Server(config_of(served.app, settings))
+        collect_less_often()
         try:
             server.run(sockets=[listener])
         except KeyboardInterrupt:

@@ -7,7 +7,7 @@ the opening brace was; nothing is encoded again.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Final, NamedTuple
+from typing import Final
 
 import msgspec
 
@@ -15,8 +15,11 @@ from .events import AnyEvent, Event
 from .position import Position, chain
 
 
-class Record(NamedTuple):
-    """One stored event: its number, the tag that names its whole past, and its bytes."""
+class Record(msgspec.Struct, frozen=True, gc=False, order=True):
+    """One stored event: its number, the tag that names its whole past, and its bytes.
+
+    The garbage collector need not look at it: it refers to nothing that could refer back.
+    """
 
     seq: int
     tag: str
@@ -74,8 +77,8 @@ def event_type(data: bytes) -> str:
 
 def event_frame(epoch: str, record: Record) -> bytes:
     """The event frame of the native wire."""
-    seq, tag, data = record
-    return b'{"id":"%b.%d.%b",%b' % (epoch.encode(), seq, tag.encode(), data[1:])
+    position = (epoch.encode(), record.seq, record.tag.encode())
+    return b'{"id":"%b.%d.%b",%b' % (*position, record.data[1:])
 
 
 def join_frames(frames: list[bytes]) -> bytes:
@@ -90,9 +93,5 @@ def extend(head: Position, datas: Iterable[bytes]) -> list[Record]:
     for data in datas:
         seq += 1
         tag = chain(tag, seq, data)
-        # What the class does when called, without its Python-level wrapper: this is every event.
-        records.append(_new(Record, (seq, tag, data)))
+        records.append(Record(seq, tag, data))
     return records
-
-
-_new: Final = tuple.__new__

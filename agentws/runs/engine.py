@@ -321,6 +321,8 @@ class Runs:
         try:
             if lease is not None and session.outline.settled:
                 await session.append([], fence=lease.fence, settled=session.head.seq)
+                # Some of it may have been told as failed to who appended it, and rung for nobody.
+                session.announce()
             if lease is not None:
                 await self._store.release(lease)
         except AgentwsError as error:
@@ -355,8 +357,6 @@ class Runs:
             except AgentwsError as error:
                 logger.warning("session %s was not recovered: %s", id, error)
                 continue
-            # Who appended it may not have known that it did, and rung for nobody.
-            session.announce()
             if id not in self._works:
                 self._start(session)
 

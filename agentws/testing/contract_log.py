@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 from contextlib import suppress
 
+import msgspec
+
 from ..errors import Fenced, IdempotencyConflict, PositionLost
 from ..protocol.codec import Record
 from ..protocol.position import GENESIS, Position
@@ -234,7 +236,7 @@ class ReadRules(StoreFixtures):
 
     async def test_compacting_replaces_a_range(self, store: Store) -> None:
         session, records = await filled(store, 8)
-        folded = records[4]._replace(data=event("folded"))
+        folded = msgspec.structs.replace(records[4], data=event("folded"))
         left = [*records[:2], folded, *records[6:]]
         for _ in range(2):
             await store.compact(session, first=3, last=6, records=[folded])
@@ -243,7 +245,7 @@ class ReadRules(StoreFixtures):
 
     async def test_positions_after_compaction_survive_or_are_lost(self, store: Store) -> None:
         session, records = await filled(store, 8)
-        folded = records[4]._replace(data=event("folded"))
+        folded = msgspec.structs.replace(records[4], data=event("folded"))
         await store.compact(session, first=3, last=6, records=[folded])
         left = [*records[:2], folded, *records[6:]]
         for at, record in enumerate(left):

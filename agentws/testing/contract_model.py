@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+import msgspec
+
 from ..errors import AgentwsError, Fenced, IdempotencyConflict, PositionLost
 from ..protocol.codec import Record
 from ..protocol.position import GENESIS, Position, chain
@@ -186,7 +188,7 @@ class _Comparison:
 
     async def compact(self, first: int, last: int, seqs: set[int]) -> None:
         records = [
-            record._replace(data=event(f"folded {record.seq}"))
+            msgspec.structs.replace(record, data=event(f"folded {record.seq}"))
             for record in self.model.kept
             if first <= record.seq <= last and record.seq in seqs
         ]

@@ -7,6 +7,8 @@ import json
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
+import msgspec
+
 from agentws.client import Chat, Opening, Timing, TransportClosed
 from agentws.protocol import events as e
 from agentws.protocol import frames as f
@@ -182,7 +184,8 @@ class FakeServer:
             parts.append(e.StateSnapshot(fold.state))
         parts += fold.outline.queue.values()
         framed = [
-            event_frame(self.epoch, record._replace(data=encode_event(part))) for part in parts
+            event_frame(self.epoch, msgspec.structs.replace(record, data=encode_event(part)))
+            for part in parts
         ]
         transport.push(b"[%b]" % b",".join(framed))
         self.replay(transport, base)
