@@ -320,9 +320,9 @@ class Runs:
         work.leaving = True
         try:
             if lease is not None and session.outline.settled:
-                await session.append([], fence=lease.fence, settled=session.head.seq)
                 # Some of it may have been told as failed to who appended it, and rung for nobody.
                 session.announce()
+                await session.append([], fence=lease.fence, settled=session.head.seq)
             if lease is not None:
                 await self._store.release(lease)
         except AgentwsError as error:
