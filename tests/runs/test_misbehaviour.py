@@ -14,7 +14,6 @@ from agentws.protocol import events as e
 from agentws.protocol import messages as m
 from agentws.runs.writer import ROOM
 from agentws.testing.agents import Gate, Hang, IgnoreCancel, Raise, Script, Sleep, Step, Yield
-from agentws.testing.connect import Frame
 from agentws.testing.oracle import check_log
 
 from .harness import talk
@@ -252,65 +251,6 @@ async def test_an_end_names_this_run_whatever_the_agent_wrote() -> None:
         assert terminal["event"]["runId"] == terminal["run"]
         assert terminal["event"]["threadId"] == one.session
         assert terminal["event"]["result"] == {"a": 1}
-
-
-def failing(error: BaseException) -> Callable[[], Any]:
-    def factory() -> Any:
-        raise error
-
-    return factory
-
-
-FACTORIES: dict[str, Any] = {
-    "raises": failing(ValueError("secret-key-123")),
-    "exits": failing(SystemExit(1)),
-    "is interrupted": failing(KeyboardInterrupt()),
-    "makes nothing": lambda: None,
-    "makes text": lambda: "agent",
-}
-
-
-@pytest.mark.parametrize("factory", FACTORIES.values(), ids=FACTORIES.keys())
-async def test_a_factory_that_makes_no_agent(factory: Any) -> None:
-    async with talk(factory) as one:
-        for number in range(3):
-            await one.client.say("go", f"m{number}")
-            event = (await one.terminal())["event"]
-            assert (event["type"], event["code"]) == ("RUN_ERROR", "agent_error")
-            assert "secret" not in str(event)
-        await one.check()
-
-
-async def test_a_factory_that_is_slow_can_be_stopped() -> None:
-    async def factory() -> Any:
-        await asyncio.sleep(1000)
-
-    async with talk(factory) as one:
-        await one.client.say("go", "m1")
-        await one.client.until("message.accepted")
-        await one.client.ask({"type": "cancel", "id": "c1"})
-        await one.client.until(lambda frame: "RUN_FINISHED" in str(frame) or _withdrawn(frame))
-        await one.check()
-
-
-def _withdrawn(frame: Frame) -> bool:
-    return bool("event" in frame and frame["event"]["type"] == "message.withdrawn")
-
-
-async def test_a_run_that_is_no_generator() -> None:
-    class Plain(Script):
-        def __call__(self) -> Any:
-            agent = super().__call__()
-
-            async def run(ctx: RunContext) -> str:
-                return "text"
-
-            agent.run = run  # type: ignore[method-assign,assignment]
-            return agent
-
-    async with talk(Plain()) as one:
-        await one.client.say("go", "m1")
-        assert (await one.terminal())["event"]["code"] == "invalid_event"
 
 
 async def test_changing_an_event_after_yielding_it_changes_nothing() -> None:
