@@ -55,7 +55,7 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     """A session that nobody follows and that runs nothing leaves memory after this."""
     session_retention: float | None = None
     """Sessions untouched for this long are deleted; ``None`` keeps them."""
-    snapshot_messages: int = 30
+    snapshot_messages: int = 20
     """How far back a snapshot goes; older messages are paged over HTTP."""
     tail_size: int = 64 * 1024
     """Encoded events that a session in use keeps in memory: a short absence reads no store."""
