@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from enum import Enum, auto
 from http import HTTPStatus
@@ -43,7 +44,7 @@ class Opening:
         self.body = b""
 
 
-class OpeningProtocol(CorkedProtocol):
+class OpeningProtocol(CorkedProtocol, ABC):
     """The handshake half; what follows it is a subclass's."""
 
     __slots__ = ("_opening", "_phase")
@@ -53,17 +54,17 @@ class OpeningProtocol(CorkedProtocol):
         self._phase = CONNECTING
         self._opening: Opening | None = None
 
+    @abstractmethod
     def _start(self, scope: dict[str, Any]) -> None:
         """Run the application over this scope."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _opened(self) -> None:
         """The upgrade was accepted."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _gone(self, code: int, reason: str) -> None:
         """Nothing more will come or go."""
-        raise NotImplementedError
 
     def _begin(self, data: bytes) -> None:
         try:
