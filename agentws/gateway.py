@@ -242,7 +242,7 @@ class AgentGateway:
         """Accepts a message for the session's agent; see :meth:`agentws.runs.inbox.Inbox.send`."""
         if self.draining:
             raise Draining(retry_after=1.0)
-        await self.check_write(session, identity)
+        await self._access.check(identity, session.info, "write")
         agent = None if frame.agent is None else self.agents.check(frame.agent)
         return await self.inbox.send(session, frame, agent=agent, identity=identity)
 

@@ -196,16 +196,12 @@ class Session:
 
     def _take(self, records: Sequence[Record], entries: Sequence[Entry]) -> None:
         """Goes on with ``records``, which follow the head."""
-        last: Record | None = None
-        size = 0
-        for record, one in zip(records, entries, strict=True):
+        for at, one in enumerate(entries):
             if type(one.event) in OUTLINE_EVENTS:
-                self._outline(one, record, last)
-            size += len(one.data)
-            last = record
-        assert last is not None
+                self._outline(one, records[at], records[at - 1] if at else None)
+        last = records[-1]
         self.head = Position(self.head.epoch, last.seq, last.tag)
-        self._tail.add(records, size)
+        self._tail.add(records)
 
     def _outline(self, one: Entry, record: Record, before: Record | None) -> None:
         event, outline = one.event, self.outline

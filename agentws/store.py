@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import Final, Literal, NamedTuple
+from typing import Final, Literal
 
 import msgspec
 
@@ -38,7 +38,7 @@ class SessionInfo(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True,
     metadata: Metadata | None = None
 
 
-class Head(NamedTuple):
+class Head(msgspec.Struct, frozen=True, gc=False):
     """The end of a log."""
 
     position: Position
@@ -48,7 +48,7 @@ class Head(NamedTuple):
     """Events up to this seq are no longer kept."""
 
 
-class Appended(NamedTuple):
+class Appended(msgspec.Struct, frozen=True, gc=False):
     """What an append did."""
 
     records: Sequence[Record]
@@ -58,14 +58,14 @@ class Appended(NamedTuple):
     duplicate: bool = False
 
 
-class Key(NamedTuple):
+class Key(msgspec.Struct, frozen=True, gc=False):
     """Makes an append idempotent: ``id`` names it for the life of the log, ``digest`` its body."""
 
     id: str
     digest: str
 
 
-class Lease(NamedTuple):
+class Lease(msgspec.Struct, frozen=True, gc=False):
     """The right to run a session's agent. ``fence`` is ``"<epoch>:<counter>"`` and only grows."""
 
     session: str

@@ -20,14 +20,14 @@ class Tail:
     def __repr__(self) -> str:
         return f"<Tail records={len(self._records)} bytes={self._size}>"
 
-    def add(self, records: Sequence[Record], size: int) -> None:
-        """Goes on with ``records``, which are that many bytes."""
+    def add(self, records: Sequence[Record]) -> None:
+        """Goes on with ``records``."""
         kept = self._records
         kept += records
-        self._size += size
+        self._size += _size(records)
         if kept[-1].seq - kept[0].seq >= len(kept):
             kept = self._records = _unbroken(kept)
-            self._size = sum(len(record.data) for record in kept)
+            self._size = _size(kept)
         if self._size > 2 * self._limit:
             self._shorten()
 
@@ -55,6 +55,10 @@ class Tail:
 
     def forget(self) -> None:
         self._records, self._size = [], 0
+
+
+def _size(records: Sequence[Record]) -> int:
+    return sum([len(record.data) for record in records])
 
 
 def _unbroken(records: list[Record]) -> list[Record]:

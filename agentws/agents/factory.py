@@ -70,10 +70,11 @@ class Agents:
         """A new agent. Raises what the factory raises, TypeError if it makes something else."""
         maker = self._makers.get(name) or self._makers[self.default]
         made = maker(session)
-        agent = await made if inspect.isawaitable(made) else made
-        if not isinstance(agent, Agent):
-            raise TypeError(f"agent factory {name!r} made {agent!r}; expected an Agent")
-        return agent
+        if not isinstance(made, Agent) and inspect.isawaitable(made):
+            made = await made
+        if not isinstance(made, Agent):
+            raise TypeError(f"agent factory {name!r} made {made!r}; expected an Agent")
+        return made
 
 
 def _maker(name: str, factory: Any) -> Callable[[SessionInfo], Any]:

@@ -50,15 +50,16 @@ _events: Final[msgspec.json.Decoder[AnyEvent]] = msgspec.json.Decoder(AnyEvent)
 
 
 def encode_event(event: Event, *, run: str | None = None) -> bytes:
-    """The bytes of a record. Run ids are minted by the server, so they need no escapes."""
-    body = _encoder.encode(event)
-    if run is None:
-        return b'{"event":%b}' % body
-    return b'{"run":"%b","event":%b}' % (run.encode(), body)
+    """The bytes of a record."""
+    return entry(event, run=run).data
 
 
 def entry(event: Event, *, run: str | None = None) -> Entry:
-    return Entry(encode_event(event, run=run), event, run)
+    """``event``, encoded. Run ids are minted by the server, so they need no escapes."""
+    body = _encoder.encode(event)
+    if run is None:
+        return Entry(b'{"event":%b}' % body, event, None)
+    return Entry(b'{"run":"%b","event":%b}' % (run.encode(), body), event, run)
 
 
 def decode_record(data: bytes) -> Body:
@@ -75,10 +76,13 @@ def event_type(data: bytes) -> str:
     return data[start : data.index(b'"', start)].decode()
 
 
-def event_frame(epoch: str, record: Record) -> bytes:
-    """The event frame of the native wire."""
-    position = (epoch.encode(), record.seq, record.tag.encode())
-    return b'{"id":"%b.%d.%b",%b' % (*position, record.data[1:])
+def event_frames(epoch: str, records: Iterable[Record]) -> list[bytes]:
+    """The event frames of the native wire."""
+    opening = b'{"id":"%b.' % epoch.encode()
+    return [
+        b'%b%d.%b",%b' % (opening, record.seq, record.tag.encode(), record.data[1:])
+        for record in records
+    ]
 
 
 def join_frames(frames: list[bytes]) -> bytes:
@@ -89,7 +93,7 @@ def join_frames(frames: list[bytes]) -> bytes:
 def extend(head: Position, datas: Iterable[bytes]) -> list[Record]:
     """``datas`` as the records that follow ``head``."""
     records: list[Record] = []
-    _, seq, tag = head
+    seq, tag = head.seq, head.tag
     for data in datas:
         seq += 1
         tag = chain(tag, seq, data)

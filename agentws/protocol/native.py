@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from . import events as e
 from . import frames as f
-from .codec import Record, encode_event, event_frame, join_frames
+from .codec import Record, encode_event, event_frames, join_frames
 from .merge import merge
 from .messages import Message
 from .position import Position
@@ -23,8 +23,7 @@ class NativeWire:
 
     def events(self, epoch: str, records: Sequence[Record]) -> list[bytes]:
         """The frames of these events; who is late gets adjacent deltas of one message as one."""
-        merged = merge(records) if len(records) > LATE else records
-        return [event_frame(epoch, record) for record in merged]
+        return event_frames(epoch, merge(records) if len(records) > LATE else records)
 
     def control(self, frame: f.ControlFrame) -> bytes | None:
         return f.encode_frame(frame)
@@ -53,4 +52,4 @@ def snapshot_frames(
         events.append(e.StateSnapshot(state))
     events += queued
     records = [Record(position.seq, position.tag, encode_event(event)) for event in events]
-    return [event_frame(position.epoch, record) for record in records]
+    return event_frames(position.epoch, records)

@@ -53,7 +53,7 @@ class Outline:
     @property
     def settled(self) -> bool:
         """Nothing is open: no run, no queued message, no answer that waits for a run."""
-        return self.run is None and not self.queue and not self.resumable
+        return not (self.queue or self.run is not None or (self.answers and not self.interrupts))
 
     @property
     def resumable(self) -> bool:

@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import hashlib
 import re
-from typing import Final, NamedTuple
+from typing import Final
+
+import msgspec
 
 from ..errors import BadRequest
 
@@ -19,7 +21,7 @@ GENESIS: Final = ""
 _FORM = re.compile(r"([A-Za-z0-9_-]{1,32})\.(0|[1-9][0-9]{0,15})\.([0-9a-f]{16}|)")
 
 
-class Position(NamedTuple):
+class Position(msgspec.Struct, frozen=True, gc=False):
     """A place in one log; ``str()`` gives its wire form. ``seq`` 0 is before the first event."""
 
     epoch: str

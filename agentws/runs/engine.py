@@ -147,6 +147,7 @@ class Runs:
 
     async def _work(self, work: Work) -> None:
         """Runs whatever is open in the session, one after the other, until nothing is."""
+        task = work.task
         try:
             while await self._next(work):
                 pass
@@ -157,7 +158,7 @@ class Runs:
             if not isinstance(error, Exception):
                 raise
             return
-        if work.task is asyncio.current_task():
+        if work.task is task:
             work.task = None
             work.idle_since = asyncio.get_running_loop().time()
 

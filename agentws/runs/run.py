@@ -11,7 +11,6 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import aclosing
 from typing import Any, Final, Literal
 
 from ..agents.agent import Agent, RunContext
@@ -83,7 +82,8 @@ class Run:
         self._task = asyncio.current_task()
         try:
             terminal = await self._outcome(make)
-            await _forget_cancellations()
+            if self._task is not None and self._task.cancelling():
+                await _forget_cancellations(self._task)
         finally:
             self._task = None
         if self.abandoned or self.stopping == "fenced":
@@ -141,8 +141,8 @@ class Run:
             raise InvalidEvent(
                 "The agent's run gave no events.", expected="an async generator (use `yield`)"
             )
-        async with _closing(output):
-            writer, turn = self.writer, 0
+        writer, turn = self.writer, 0
+        try:
             async for item in output:
                 if self.stopping is not None:
                     break
@@ -158,6 +158,8 @@ class Run:
                 if turn == TURN:
                     turn = 0
                     await asyncio.sleep(0)
+        finally:
+            await _close(output)
         return self._finished(None) if self.stopping is None else self.stopped()
 
     def _say(self, delta: str) -> None:
@@ -214,11 +216,8 @@ class Run:
         return run_error(self.stopping, STOP_ERRORS[self.stopping], retryable=True)
 
 
-async def _forget_cancellations() -> None:
+async def _forget_cancellations(task: asyncio.Task[Any]) -> None:
     """A cancellation that the agent swallowed, or did not live to see, must not hit its end."""
-    task = asyncio.current_task()
-    if task is None or not task.cancelling():
-        return
     try:
         await asyncio.sleep(0)
     except asyncio.CancelledError:
@@ -231,29 +230,16 @@ def run_error(code: str, message: str, *, retryable: bool) -> Event:
     return e.RunError(message, code, metadata={"agentws": {"retryable": retryable}})
 
 
-def _closing(output: AsyncIterator[Any]) -> Any:
-    """Generators are closed in every case; a plain async iterator has nothing to close."""
-    return _Quiet(output) if hasattr(output, "aclose") else _Open()
-
-
-class _Quiet(aclosing[Any]):
+async def _close(output: Any) -> None:
     """Closes the agent's generator; one that resists is logged, and the run ends all the same."""
-
-    async def __aexit__(self, *exc_info: Any) -> None:
-        try:
-            await super().__aexit__(*exc_info)
-        except (asyncio.CancelledError, GeneratorExit):
-            raise
-        except BaseException:
-            logger.exception("an agent's generator did not close")
-
-
-class _Open:
-    async def __aenter__(self) -> None:
-        return None
-
-    async def __aexit__(self, *exc_info: Any) -> None:
-        return None
+    if not hasattr(output, "aclose"):
+        return  # a plain async iterator has nothing to close
+    try:
+        await output.aclose()
+    except (asyncio.CancelledError, GeneratorExit):
+        raise
+    except BaseException:
+        logger.exception("an agent's generator did not close")
 
 
 def _close_coroutine(output: Any) -> None:

@@ -141,8 +141,12 @@ class RunWriter:
             self._tasks.start(self._write(batch), name="append")
 
     async def _write(self, batch: list[Entry]) -> None:
+        before = self._session.head.seq
         try:
-            await self._append(batch)
+            try:
+                await self._session.append_entries(batch, fence=self._fence)
+            except Unavailable as error:
+                await self._append_again(batch, before, error)
         except AgentwsError as error:
             self._error = error
         except Exception as error:
@@ -158,15 +162,8 @@ class RunWriter:
             if self._pieces or self._batch:
                 self._schedule()
 
-    async def _append(self, batch: list[Entry]) -> None:
-        """Appends once, however often tried: a lost acknowledgement is looked up, not redone."""
-        before = self._session.head
-        try:
-            await self._session.append_entries(batch, fence=self._fence)
-        except Unavailable as error:
-            await self._append_again(batch, before.seq, error)
-
     async def _append_again(self, batch: list[Entry], before: int, error: Unavailable) -> None:
+        """Appends once, however often tried: a lost acknowledgement is looked up, not redone."""
         deadline = self._loop.time() + PATIENCE
         pause = 0.05
         while self._loop.time() < deadline:

@@ -8,6 +8,8 @@ import time
 from collections.abc import Awaitable, Callable, Sequence
 from typing import TypeVar
 
+import msgspec
+
 from ..protocol.codec import Record
 from ..protocol.position import GENESIS, chain
 from ..store import SessionInfo, Store
@@ -80,7 +82,7 @@ async def everything(store: Store, session: str) -> list[Record]:
     page = await store.read(session, limit=7)
     while page:
         records += page
-        after = head._replace(seq=page[-1].seq, tag=page[-1].tag)
+        after = msgspec.structs.replace(head, seq=page[-1].seq, tag=page[-1].tag)
         page = await store.read(session, after=after, limit=7)
     return records
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 
+import msgspec
+
 from ..errors import Fenced
 from ..store import Lease, Store
 from .contract_base import EPOCH, StoreFixtures, begin, event, eventually, filled
@@ -121,7 +123,7 @@ class LeaseRules(StoreFixtures):
         await store.release(first)
         second = await held(store, session, "a")
         await store.release(first)
-        await store.release(second._replace(owner="b"))
+        await store.release(msgspec.structs.replace(second, owner="b"))
         assert await store.lease(session, owner="b", ttl=60) is None
         await store.delete(session)
         await store.release(second)

@@ -10,7 +10,7 @@ import msgspec
 from ..errors import AgentwsError, Fenced, IdempotencyConflict, PositionLost
 from ..protocol.codec import Record
 from ..protocol.position import GENESIS, Position, chain
-from ..store import Key, Store
+from ..store import Head, Key, Store
 from .contract_base import EPOCH, StoreFixtures, begin, event
 from .needs import hypothesis
 
@@ -40,8 +40,9 @@ class LogModel:
             digest, position = self.keys[key.id]
             return position if digest == key.digest else IdempotencyConflict
         for data in datas:
-            _, seq, tag = self.history[-1]
-            record = Record(seq + 1, chain(tag, seq + 1, data), data)
+            last = self.history[-1]
+            seq = last.seq + 1
+            record = Record(seq, chain(last.tag, seq, data), data)
             self.kept.append(record)
             self.history.append(Position(EPOCH, record.seq, record.tag))
         if key is not None:
@@ -140,7 +141,7 @@ class ModelRules(StoreFixtures):
         for name, *arguments in steps:
             await getattr(comparison, str(name))(*arguments)
             head = await store.head(session)
-            assert head == (model.history[-1], model.settled, model.trimmed)
+            assert head == Head(model.history[-1], model.settled, model.trimmed)
             assert list(await store.read(session)) == model.kept
 
 
@@ -171,9 +172,9 @@ class _Comparison:
 
     async def read(self, seq: int, epoch: str, honest: bool, limit: int) -> None:
         known = self.model.history[min(seq, len(self.model.history) - 1)]
-        after = known._replace(seq=seq, epoch=epoch)
+        after = msgspec.structs.replace(known, seq=seq, epoch=epoch)
         if not honest and seq:
-            after = after._replace(tag="0123456789abcdef")
+            after = msgspec.structs.replace(after, tag="0123456789abcdef")
         found: Outcome
         try:
             found = list(await self.store.read(self.session, after=after, limit=limit))

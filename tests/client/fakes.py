@@ -13,7 +13,7 @@ from agentws.client import Chat, Opening, Timing, TransportClosed
 from agentws.protocol import events as e
 from agentws.protocol import frames as f
 from agentws.protocol import messages as m
-from agentws.protocol.codec import Record, encode_event, event_frame, extend
+from agentws.protocol.codec import Record, encode_event, event_frames, extend
 from agentws.protocol.fold import Fold
 from agentws.protocol.position import GENESIS, Position, parse_position
 
@@ -171,7 +171,7 @@ class FakeServer:
     def replay(self, transport: FakeTransport, seq: int) -> None:
         for record in self.records:
             if record.seq > seq:
-                transport.push(event_frame(self.epoch, record))
+                transport.push(event_frames(self.epoch, [record])[0])
 
     def snapshot(self, transport: FakeTransport) -> None:
         """As of before the run going on, in one message; then that run."""
@@ -184,7 +184,7 @@ class FakeServer:
             parts.append(e.StateSnapshot(fold.state))
         parts += fold.outline.queue.values()
         framed = [
-            event_frame(self.epoch, msgspec.structs.replace(record, data=encode_event(part)))
+            event_frames(self.epoch, [msgspec.structs.replace(record, data=encode_event(part))])[0]
             for part in parts
         ]
         transport.push(b"[%b]" % b",".join(framed))
@@ -212,7 +212,7 @@ class FakeServer:
         reply(self.head)
         for record in records:
             for transport in tuple(self.connections):
-                transport.push(event_frame(self.epoch, record))
+                transport.push(event_frames(self.epoch, [record])[0])
         return self.head
 
     def lose_everything(self, epoch: str = "ep2") -> None:

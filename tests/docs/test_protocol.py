@@ -16,7 +16,7 @@ from agentws import Limits, errors, mount_agent_gateway
 from agentws.agents import llm
 from agentws.errors import AgentwsError, LostReason
 from agentws.protocol import bodies, events, frames
-from agentws.protocol.codec import Record, decode_event, event_frame
+from agentws.protocol.codec import Record, decode_event, event_frames
 from agentws.protocol.position import chain, parse_position
 from agentws.protocol.simple import OutType, SimpleFrame
 from agentws.runs.run import STOP_ERRORS
@@ -82,7 +82,7 @@ def dropping_defaults(value: dict[str, Any]) -> dict[str, Any]:
 
 def test_a_tag_is_computed_as_the_page_says() -> None:
     record = Record(1, chain("", 1, b'{"run":"r","event":{}}'), b'{"run":"r","event":{}}')
-    frame = event_frame("7ac9c5c5", record)
+    frame = event_frames("7ac9c5c5", [record])[0]
     payload = b"{" + frame.partition(b",")[2]
     assert record.tag == hashlib.sha1(b"|1|" + payload).hexdigest()[:16]
     assert json.loads(frame)["id"] == f"7ac9c5c5.1.{record.tag}"

@@ -9,7 +9,7 @@ import pytest
 
 from agentws.errors import Draining
 from agentws.protocol import frames as f
-from agentws.protocol.codec import Record, decode_event, event_frame, join_frames
+from agentws.protocol.codec import Record, decode_event, event_frames, join_frames
 from agentws.protocol.events import AnyEvent
 from agentws.transports.connection import bye
 
@@ -60,7 +60,7 @@ def test_an_event(text: str) -> None:
 @pytest.mark.parametrize("text", EVENTS)
 def test_an_event_frame(text: str) -> None:
     record = Record(7, "0123456789abcdef", b'{"run":"run_1","event":%b}' % text.encode())
-    data = event_frame("k3v9", record)
+    data = event_frames("k3v9", [record])[0]
     whole = '{"id":"k3v9.7.0123456789abcdef","run":"run_1","event":' + text + "}"
     assert data.decode() == whole
     (frame,) = f.decode_server_message(data)

@@ -16,7 +16,7 @@ from agentws.protocol.codec import (
     Record,
     decode_record,
     encode_event,
-    event_frame,
+    event_frames,
     event_type,
     extend,
 )
@@ -138,7 +138,7 @@ def test_everything_reads_back(records: list[Record]) -> None:
         body = decode_record(record.data)
         assert encode_event(body.event, run=body.run) == record.data
         assert event_type(record.data) == body.event.__struct_config__.tag
-        (frame,) = decode_server_message(event_frame("e", record))
+        (frame,) = decode_server_message(event_frames("e", [record])[0])
         assert frame is not None and not hasattr(frame, "retryable")
 
 
@@ -149,14 +149,14 @@ def test_the_oracle_takes_any_merging(records: list[Record], data: st.DataObject
     frames = [_welcome(records)]
     for start, end in zip([0, *cuts], [*cuts, len(records)], strict=True):
         merged = merge(records[start:end])
-        frames += [msgspec.json.decode(event_frame("e", record)) for record in merged]
+        frames += [msgspec.json.decode(event_frames("e", [record])[0]) for record in merged]
     check_client("e", records, frames, complete=True)
 
 
 @lawful
 @given(logs(), st.data())
 def test_the_oracle_finds_what_is_wrong(records: list[Record], data: st.DataObject) -> None:
-    frames = [msgspec.json.decode(event_frame("e", record)) for record in records]
+    frames = [msgspec.json.decode(event_frames("e", [record])[0]) for record in records]
     at = data.draw(st.integers(0, len(frames) - 1))
     match data.draw(st.sampled_from(["lose", "double", "swap", "change", "move"])):
         case "lose":

@@ -133,8 +133,9 @@ BAD_POSITIONS = {
 async def test_a_position_that_is_not_good(make: Make, reason: str) -> None:
     async with make(Script(*words(5))) as world:
         first = await talked(await world.client())
-        epoch, seq, tag = parse_position(str(first.position))
-        client = await world.join(first, f"after={BAD_POSITIONS[reason](epoch, seq, tag)}")
+        known = parse_position(str(first.position))
+        bad = BAD_POSITIONS[reason](known.epoch, known.seq, known.tag)
+        client = await world.join(first, f"after={bad}")
         welcome = await client.receive()
         assert (welcome["resume"], welcome["reason"]) == ("snapshot", reason)
         assert (await client.receive())["event"]["type"] == "MESSAGES_SNAPSHOT"

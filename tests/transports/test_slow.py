@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 
+import msgspec
 import pytest
 
 from agentws.testing.agents import Gate, Script, Sleep, Step
@@ -67,7 +68,7 @@ async def test_a_reader_that_never_reads_costs_one_frame(make: Make) -> None:
         await fast.until("RUN_FINISHED", within=60)
         assert slow.line.blocked == 1
         (session,) = list(world.gateways[-1].sessions)
-        old = session.head._replace(seq=session.head.seq - 100)
+        old = msgspec.structs.replace(session.head, seq=session.head.seq - 100)
         assert session.tail_after(old) is None, "more is kept in memory than the tail may be"
         slow.resume()
         await slow.until("RUN_FINISHED")
