@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import sys
+import tempfile
 from types import TracebackType
 from typing import Any
 
@@ -16,7 +18,10 @@ START_SECONDS = 30.0
 
 
 class ServerProcess:
-    """A running server: `async with ServerProcess(variant, options) as server`."""
+    """A running server: `async with ServerProcess(variant, options, core=core) as server`.
+
+    Neither the process nor its files outlive the block, nor a start that failed.
+    """
 
     def __init__(self, variant: Variant, options: dict[str, Any], *, core: int) -> None:
         self.variant = variant
@@ -25,12 +30,33 @@ class ServerProcess:
         self._options = options
         self._core = core
         self._process: asyncio.subprocess.Process | None = None
+        # Ours, not the server's: it is killed, and could not remove it.
+        self._directory: tempfile.TemporaryDirectory[str] | None = None
 
     async def __aenter__(self) -> ServerProcess:
+        try:
+            await self._start()
+        except BaseException:
+            await self._end()
+            raise
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self._end()
+
+    async def _start(self) -> None:
+        if self._options.get("store") == "sqlite":
+            self._directory = tempfile.TemporaryDirectory(prefix="agentws-bench-")
         encoded = msgspec.json.encode(self._options).decode()
         self._process = process = await asyncio.create_subprocess_exec(
             *(sys.executable, "-m", "agentws.bench.servers"),
             *(self.variant.app, self.variant.server, encoded),
+            *([self._directory.name] if self._directory else []),
             stdout=asyncio.subprocess.PIPE,
         )
         self.pid = process.pid
@@ -42,18 +68,17 @@ class ServerProcess:
         self.port = int(line)
         # It listens before it serves: the answer says that start-up is over.
         await asyncio.wait_for(self.request("GET", "/health"), START_SECONDS)
-        return self
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        assert self._process is not None
-        # Killed: a graceful end of ten thousand connections would only take time.
-        self._process.kill()
-        await self._process.wait()
+    async def _end(self) -> None:
+        try:
+            if self._process is not None:
+                # Killed: a graceful end of ten thousand connections would only take time.
+                with contextlib.suppress(ProcessLookupError):
+                    self._process.kill()
+                await self._process.wait()
+        finally:
+            if self._directory is not None:
+                self._directory.cleanup()
 
     async def request(self, method: str, path: str) -> bytes:
         """One HTTP request; the answer's body."""

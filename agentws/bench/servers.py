@@ -1,8 +1,9 @@
 """The servers that are measured, each in a process of its own: the gateway, and bare Starlette.
 
-    python -m agentws.bench.servers gateway preset '{"limits": {...}, "store": "sqlite"}'
+    python -m agentws.bench.servers gateway preset '{"limits": {...}, "store": "sqlite"}' DIRECTORY
 
-binds a free port, says which on its standard output, and serves until it is terminated.
+binds a free port, says which on its standard output, and serves until it is terminated. DIRECTORY
+is the caller's, and only needed for a store that has files.
 """
 
 from __future__ import annotations
@@ -13,7 +14,6 @@ import ctypes
 import gc
 import socket
 import sys
-import tempfile
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -76,7 +76,7 @@ def raw_app() -> Any:
     )
 
 
-def gateway_app(options: dict[str, Any], directory: str) -> Any:
+def gateway_app(options: dict[str, Any], directory: str = "") -> Any:
     """The gateway, with an agent that answers what it is told to."""
     from agentws import Agent, Limits, RunContext, mount_agent_gateway
 
@@ -138,14 +138,13 @@ def run(app: Any, server: str, listener: socket.socket) -> None:
 
 
 def main(arguments: list[str]) -> None:
-    kind, server, encoded = arguments
+    kind, server, encoded, *directory = arguments
     allow_open_files(1 << 20)
     listener = socket.create_server(("127.0.0.1", 0), backlog=4096)
-    with tempfile.TemporaryDirectory(prefix="agentws-bench-") as directory:
-        options = msgspec.json.decode(encoded, type=dict[str, Any])
-        app = raw_app() if kind == "raw" else gateway_app(options, directory)
-        print(listener.getsockname()[1], flush=True)
-        run(app, server, listener)
+    options = msgspec.json.decode(encoded, type=dict[str, Any])
+    app = raw_app() if kind == "raw" else gateway_app(options, *directory)
+    print(listener.getsockname()[1], flush=True)
+    run(app, server, listener)
 
 
 if __name__ == "__main__":

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
+import tempfile
+from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
 
 from agentws import bench
-from agentws.bench import measure, report, workloads
+from agentws.bench import measure, process, report, workloads
+from agentws.bench.process import ServerProcess
 from agentws.bench.words import PRESET, RAW, STOCK
 
 TINY = workloads.Scale(
@@ -65,9 +69,58 @@ def test_the_meter_counts_the_cpu_of_another_process() -> None:
         print(time.process_time(), flush=True)
         input()"""
     arguments = [sys.executable, "-c", burn]
-    with subprocess.Popen(arguments, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
-        assert process.stdout is not None
-        reported = float(process.stdout.readline())
-        used = measure.cpu_seconds(process.pid)
-        process.communicate(b"\n")
+    with subprocess.Popen(arguments, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as burning:
+        assert burning.stdout is not None
+        reported = float(burning.stdout.readline())
+        used = measure.cpu_seconds(burning.pid)
+        burning.communicate(b"\n")
     assert reported <= used < reported + 0.1
+
+
+def is_gone(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return True
+    return False
+
+
+@pytest.fixture
+def scratch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The only place for temporary files, ours and those of processes we start."""
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    monkeypatch.setattr(tempfile, "tempdir", None)
+    return tmp_path
+
+
+async def test_nothing_remains_of_a_server(scratch: Path) -> None:
+    async with ServerProcess(STOCK, {"store": "sqlite"}, core=0) as server:
+        assert list(scratch.rglob("bench.sqlite3"))
+    assert is_gone(server.pid)
+    assert list(scratch.iterdir()) == []
+
+
+async def test_a_server_that_needs_no_file_gets_no_directory(scratch: Path) -> None:
+    async with ServerProcess(STOCK, {}, core=0):
+        assert list(scratch.iterdir()) == []
+
+
+async def test_nothing_remains_of_a_server_that_does_not_start(scratch: Path) -> None:
+    server = ServerProcess(STOCK, {"store": "sqlite", "limits": {"gather": "no number"}}, core=0)
+    with pytest.raises(RuntimeError, match="did not start"):
+        async with server:
+            pass
+    assert is_gone(server.pid)
+    assert list(scratch.iterdir()) == []
+
+
+async def test_nothing_remains_of_a_server_that_starts_too_slowly(
+    scratch: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(process, "START_SECONDS", 0.0)
+    server = ServerProcess(STOCK, {"store": "sqlite"}, core=0)
+    with pytest.raises(TimeoutError):
+        async with server:
+            pass
+    assert is_gone(server.pid)
+    assert list(scratch.iterdir()) == []
