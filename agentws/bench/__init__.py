@@ -59,11 +59,11 @@ def _parser() -> argparse.ArgumentParser:
 
 def _fitting(scale: Scale) -> tuple[Scale, list[str]]:
     """The scale as far as the limit of open files allows it."""
-    most = measure.allow_open_files(scale.followers + _SPARE_FILES) - _SPARE_FILES
-    if most >= scale.followers:
+    most = measure.allow_open_files(scale.connections + _SPARE_FILES) - _SPARE_FILES
+    if most >= scale.connections:
         return scale, []
-    note = f"only {most} connections instead of {scale.followers}: limit of open files"
-    return scale._replace(followers=most, returning=min(most, scale.returning)), [note]
+    note = f"at most {most} connections instead of {scale.connections}: limit of open files"
+    return scale.at_most(most), [note]
 
 
 def _pin(notes: list[str]) -> int:

@@ -29,6 +29,25 @@ class Scale(NamedTuple):
     messages: int
     sessions: int
 
+    @property
+    def connections(self) -> int:
+        """How many are open at once, at most."""
+        return max(self.followers, self.returning, self.runs, self.idle + _first(self.idle))
+
+    def at_most(self, connections: int) -> Scale:
+        """As much of it as can be had with so many connections at once."""
+        return self._replace(
+            followers=min(self.followers, connections),
+            returning=min(self.returning, connections),
+            runs=min(self.runs, connections),
+            idle=min(self.idle, max(connections * 4 // 5, 1)),
+        )
+
+
+def _first(idle: int) -> int:
+    """How many connections are opened before those that are weighed."""
+    return idle // 4
+
 
 FULL = Scale(
     idle=2_000,
@@ -71,7 +90,7 @@ class Workload(NamedTuple):
 
 async def idle(server: ServerProcess, scale: Scale) -> float:
     # The first ones also pay for what is loaded and pooled once.
-    first = await connect(server.variant, server.port, scale.idle // 4)
+    first = await connect(server.variant, server.port, _first(scale.idle))
     await asyncio.sleep(SETTLE)
     before = measure.unique_bytes(server.pid)
     rest = await connect(server.variant, server.port, scale.idle)

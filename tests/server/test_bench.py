@@ -77,6 +77,19 @@ def test_the_meter_counts_the_cpu_of_another_process() -> None:
     assert reported <= used < reported + 0.1
 
 
+@pytest.mark.parametrize("limit", [101, 256, 1_024, 4_096, 1 << 20])
+@pytest.mark.parametrize("scale", [workloads.FULL, workloads.QUICK], ids=["full", "quick"])
+def test_no_workload_opens_more_files_than_it_may(
+    scale: workloads.Scale, limit: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(measure, "allow_open_files", lambda wanted: min(wanted, limit))
+    fitting, notes = bench._fitting(scale)
+    opened = (fitting.idle + fitting.idle // 4, fitting.runs, fitting.followers, fitting.returning)
+    assert max(opened) + 100 <= max(limit, 101)
+    assert min(fitting) >= 1
+    assert bool(notes) == (fitting != scale)
+
+
 def is_gone(pid: int) -> bool:
     try:
         os.kill(pid, 0)
