@@ -21,6 +21,8 @@ _STARTS: Final = frozenset(
 )
 """Events that begin a message of the conversation; ``RUN_STARTED`` brings the user's."""
 _ENDS: Final = frozenset({"RUN_FINISHED", "RUN_ERROR"})
+_CLEARED: Final = "history.cleared"
+"""Nothing before it is part of the conversation."""
 _PER_MESSAGE: Final = 4
 """Events that one message mostly has once its run is compacted: how far back to read at a time."""
 
@@ -34,29 +36,44 @@ class Page(NamedTuple):
     """Older messages end before this seq; ``None`` when there are none."""
 
 
-async def page_before(store: Store, session: str, before: int, *, messages: int) -> Page:
-    """The ``messages`` that end before that seq, or a few more: runs are kept whole."""
+async def page_before(
+    store: Store, session: str, before: int, *, messages: int, cleared: int = 0
+) -> Page:
+    """The ``messages`` that end before that seq, or a few more: runs are kept whole.
+
+    ``cleared``: the seq of the newest ``history.cleared`` that is known. Nothing at or before it
+    is shown, whatever ``before`` says.
+    """
     size = min(PAGE, max(32, _PER_MESSAGE * messages))
     newest_first: list[Record] = []
     seen, cut = 0, before
-    while True:
+    while cut > cleared + 1:
         page = await store.read_back(session, before=cut, limit=size)
         for record in reversed(page):
             kind = event_type(record.data)
+            if kind == _CLEARED or record.seq <= cleared:
+                return _fold(newest_first, None)
             newest_first.append(record)
             seen += kind in _STARTS
             if seen >= messages and kind == "RUN_STARTED":
-                older = await _begins_before(store, session, record.seq)
+                older = await _begins_before(store, session, record.seq, cleared)
                 return _fold(newest_first, record.seq if older else None)
         if len(page) < size:
-            return _fold(newest_first, None)
+            break
         cut = page[0].seq
+    return _fold(newest_first, None)
 
 
-async def _begins_before(store: Store, session: str, seq: int) -> bool:
-    """Whether any message of the conversation is older than ``seq``."""
+async def _begins_before(store: Store, session: str, seq: int, cleared: int) -> bool:
+    """Whether any message of the conversation is older than ``seq``, and not cleared."""
     page = await store.read_back(session, before=seq, limit=32)
-    return len(page) == 32 or any(event_type(record.data) in _STARTS for record in page)
+    for record in reversed(page):
+        kind = event_type(record.data)
+        if kind == _CLEARED or record.seq <= cleared:
+            return False
+        if kind in _STARTS:
+            return True
+    return len(page) == 32
 
 
 def _fold(newest_first: list[Record], before: int | None) -> Page:

@@ -1,0 +1,91 @@
+"""A log read as a conversation, page by page."""
+
+from __future__ import annotations
+
+import msgspec
+import pytest
+
+from agentws import conversation
+from agentws.backends.memory import MemoryStore
+from agentws.protocol import events as e
+from agentws.protocol import messages as m
+from agentws.session import Session
+from agentws.store import Store
+from tests.session.test_session import a_run, session_of
+
+
+async def cleared_session(store: Store, *, older: int) -> tuple[Session, int]:
+    """A session of ``older`` runs, a clear (its seq is returned), and one run."""
+    session = await session_of(store)
+    for number in range(older):
+        await a_run(session, number, "answer")
+    await session.append([e.HistoryCleared()])
+    cleared = session.head.seq
+    await a_run(session, older, "answer")
+    return session, cleared
+
+
+@pytest.mark.parametrize("older", [1, 30])
+@pytest.mark.parametrize("messages", [1, 2, 10, 100])
+async def test_a_page_ends_where_the_history_was_cleared(older: int, messages: int) -> None:
+    store = MemoryStore()
+    session, _ = await cleared_session(store, older=older)
+    page = await conversation.page_before(
+        store, session.id, session.head.seq + 1, messages=messages
+    )
+    assert [one.id for one in page.messages] == [f"m{older}", f"a{older}"]
+    assert page.before is None
+
+
+@pytest.mark.parametrize("offset", [0, -1, -30])
+async def test_a_page_of_what_was_cleared_is_empty(offset: int) -> None:
+    """Who kept an address of older messages from before the clear is shown nothing there."""
+    store = MemoryStore()
+    session, cleared = await cleared_session(store, older=30)
+    for before in (cleared + 1 + offset, cleared + 2):
+        page = await conversation.page_before(
+            store, session.id, before, messages=10, cleared=cleared
+        )
+        assert (page.messages, page.before) == ([], None)
+
+
+async def test_a_page_above_a_clear_goes_on_to_it() -> None:
+    store = MemoryStore()
+    session, cleared = await cleared_session(store, older=3)
+    for number in range(10, 40):
+        await a_run(session, number, "answer")
+    pages: list[m.Message] = []
+    before: int | None = session.head.seq + 1
+    while before is not None:
+        page = await conversation.page_before(
+            store, session.id, before, messages=6, cleared=cleared
+        )
+        assert page.messages
+        pages[:0] = page.messages
+        before = page.before
+    assert pages == await session.messages()
+
+
+async def test_a_clear_in_a_run_leaves_what_the_run_says_after_it() -> None:
+    store = MemoryStore()
+    session = await session_of(store)
+    await a_run(session, 1, "answer")
+    question = m.UserMessage("m2", "question")
+    given = m.RunAgentInput(session.id, "run_2", [question])
+    start = e.RunStarted(session.id, "run_2", None, None, given)
+    await session.append([start, e.TextMessageStart("a2")], run="run_2")
+    await session.append([e.HistoryCleared()])
+    said: list[e.Event] = [
+        e.TextMessageContent(message_id="a2", delta="gone"),
+        e.TextMessageEnd("a2"),
+        e.TextMessageStart("b2"),
+        e.TextMessageContent(message_id="b2", delta="kept"),
+        e.TextMessageEnd("b2"),
+        e.RunFinished(session.id, "run_2"),
+    ]
+    await session.append(said, run="run_2")
+    page = await conversation.page_before(store, session.id, session.head.seq + 1, messages=10)
+    assert msgspec.to_builtins(page.messages) == [
+        {"role": "assistant", "id": "b2", "content": "kept"}
+    ]
+    assert page.messages == await session.messages()
