@@ -10,8 +10,8 @@ from collections.abc import Sequence
 from typing import Final, NamedTuple
 
 from .protocol.codec import Record, event_type
-from .protocol.compact import compact
 from .protocol.fold import Fold
+from .protocol.merge import merge
 from .protocol.messages import Message
 from .protocol.position import GENESIS, Position
 from .store import PAGE, Store
@@ -116,7 +116,10 @@ async def run_so_far(store: Store, session: str, through: int) -> Sequence[Recor
 
 
 async def compact_run(store: Store, session: str, *, first: int, last: int) -> None:
-    """Folds the deltas of a finished run, whose events are ``first`` to ``last``."""
+    """Folds the adjacent deltas of a finished run, whose events are ``first`` to ``last``.
+
+    A delta never moves past an event that stays: a client may stand there, and has seen it.
+    """
     records: list[Record] = []
     before = last + 1
     while before > first:
@@ -125,6 +128,6 @@ async def compact_run(store: Store, session: str, *, first: int, last: int) -> N
         if len(page) < PAGE:
             break
         before = page[0].seq
-    kept = compact(records)
+    kept = merge(records)
     if len(kept) < len(records):
         await store.compact(session, first=first, last=last, records=kept)

@@ -1,5 +1,8 @@
 """Merging of adjacent text deltas: a reader that is late reads less, and loses nothing.
 
+Compaction is the same, kept: whoever stands at a position that is left has read everything up to
+it and nothing after it, so any event that stays ends a stretch.
+
 Works on encoded records. ``delta`` is the last member of a delta's event, so two of the same run,
 message and kind share everything up to its opening quote. Inside a JSON string a quote is always
 escaped, hence the marker can't occur later than where the member begins; in other members of open

@@ -20,7 +20,6 @@ from agentws.protocol.codec import (
     event_type,
     extend,
 )
-from agentws.protocol.compact import compact
 from agentws.protocol.fold import Fold
 from agentws.protocol.frames import decode_server_message
 from agentws.protocol.merge import merge
@@ -48,7 +47,17 @@ def outlined(records: list[Record]) -> Any:
     for record in records:
         body = decode_record(record.data)
         outline.apply(body.event, body.run)
-    names = ("queue", "run", "message", "cancelling", "unasked", "interrupts", "answers")
+    names = (
+        "queue",
+        "run",
+        "message",
+        "cancelling",
+        "withdrawn",
+        "interrupts",
+        "asked",
+        "answers",
+        "state",
+    )
     return {name: getattr(outline, name) for name in names}
 
 
@@ -100,16 +109,24 @@ def test_merging_in_pieces_loses_nothing(records: list[Record], data: st.DataObj
 @lawful
 @given(logs())
 def test_compaction_keeps_what_is_read(records: list[Record]) -> None:
-    kept = compact(records)
-    assert folded(kept) == folded(records)
+    kept = merge(records)
     assert outlined(kept) == outlined(records)
-    assert compact(kept) == kept
     places = {(record.seq, record.tag) for record in records}
     assert {(record.seq, record.tag) for record in kept} <= places
-    for events in runs_of(kept).values():
-        verify(events)
-    if records and event_type(records[-1].data) not in ("TEXT_MESSAGE_CONTENT", "TOOL_CALL_ARGS"):
+    if records:
         assert kept[-1].seq == records[-1].seq
+
+
+@lawful
+@given(logs())
+def test_who_stands_at_a_kept_position_goes_on_as_if_nothing_was_compacted(
+    records: list[Record],
+) -> None:
+    kept = merge(records)
+    whole = folded(records)
+    for index, place in enumerate(kept, start=1):
+        seen = [record for record in records if record.seq <= place.seq]
+        assert folded([*seen, *kept[index:]]) == whole
 
 
 @lawful

@@ -9,9 +9,10 @@ from agentws import conversation
 from agentws.backends.memory import MemoryStore
 from agentws.protocol import events as e
 from agentws.protocol import messages as m
+from agentws.protocol.fold import Fold
 from agentws.session import Session
 from agentws.store import Store
-from tests.session.test_session import a_run, session_of
+from tests.session.test_session import a_run, note, session_of
 
 
 async def cleared_session(store: Store, *, older: int) -> tuple[Session, int]:
@@ -89,3 +90,25 @@ async def test_a_clear_in_a_run_leaves_what_the_run_says_after_it() -> None:
         {"role": "assistant", "id": "b2", "content": "kept"}
     ]
     assert page.messages == await session.messages()
+
+
+async def test_a_client_that_resumes_after_compaction_sees_no_text_twice() -> None:
+    store = MemoryStore()
+    session = await session_of(store)
+    start = e.RunStarted(session.id, "run_1", None, None, None)
+    await session.append([start, e.TextMessageStart("a")], run="run_1")
+    for delta in ("w", "x"):
+        await session.append([e.TextMessageContent(message_id="a", delta=delta)], run="run_1")
+    await session.append([note(1)])
+    seen = await store.read(session.id)
+    place = session.head
+    for delta in ("y", "z"):
+        await session.append([e.TextMessageContent(message_id="a", delta=delta)], run="run_1")
+    ended: list[e.Event] = [e.TextMessageEnd("a"), e.RunFinished(session.id, "run_1")]
+    await session.append(ended, run="run_1")
+    await conversation.compact_run(store, session.id, first=1, last=session.head.seq)
+    missed = await store.read(session.id, after=place)
+    assert len(missed) == 3
+    (said,) = Fold().apply_all([*seen, *missed]).messages
+    assert isinstance(said, m.AssistantMessage)
+    assert said.content == "wxyz"
