@@ -30,8 +30,11 @@ class Gate:
 
     async def reached(self, *, within: float = WITHIN) -> None:
         """Returns when an agent stands at the gate."""
-        async with asyncio.timeout(within):
-            await self._reached.wait()
+        try:
+            async with asyncio.timeout(within):
+                await self._reached.wait()
+        except TimeoutError:
+            raise AssertionError(f"no agent stood at the gate within {within} s") from None
 
     def open(self) -> None:
         self._open.set()

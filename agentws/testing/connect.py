@@ -8,7 +8,8 @@
         client.drop()                     # the cable is pulled
         await client.reconnect()          # the same session, from the last position
 
-Everything that waits has a deadline and fails with what did come instead.
+Everything that waits has a deadline, and fails with an AssertionError that says what did come
+instead.
 """
 
 from __future__ import annotations
@@ -25,12 +26,15 @@ import msgspec
 
 from ..client.transport import Opening, OpenTransport, TransportClosed
 from ..protocol.frames import BEARER, NATIVE
-from .line import WITHIN, Closed, Line, Message, Refused
+from .line import WITHIN, Closed, Line, Message, Refused, end
 
 __all__ = ["Client", "Closed", "Frame", "Refused", "connect", "kind", "open_transport", "running"]
 
 Frame = dict[str, Any]
 """One decoded frame, of either wire."""
+
+_SHOWN: Final = 5
+"""How many of the frames before it a failure shows where none was waited for yet."""
 
 TERMINAL: Final = frozenset({"RUN_FINISHED", "RUN_ERROR"})
 
@@ -169,10 +173,25 @@ class Client:
 
     async def receive(self, *, within: float = WITHIN) -> Frame:
         """The next frame. Raises Closed."""
+        async with self._deadline(within, "no frame", len(self.frames) - _SHOWN):
+            return await self._next()
+
+    async def _next(self) -> Frame:
         while not self._unread:
-            text = await self.line.receive(within=within)
-            self._unread += _frames(text)
+            self._unread += _frames(await self.line.receive())
         return self._take(self._unread.popleft())
+
+    @asynccontextmanager
+    async def _deadline(self, within: float, missing: str, start: int) -> AsyncIterator[None]:
+        """Turns a timeout into what was missing, and the frames that came from ``start`` on."""
+        try:
+            async with asyncio.timeout(within) as deadline:
+                yield
+        except TimeoutError:
+            if not deadline.expired():
+                raise
+            came = self.frames[max(start, 0) :]
+            raise AssertionError(f"{missing} within {within} s; came: {came}") from None
 
     def _take(self, frame: Frame) -> Frame:
         self.frames.append(frame)
@@ -189,14 +208,11 @@ class Client:
         self, wanted: Callable[[Frame], bool] | str, *, within: float = WITHIN
     ) -> Frame:
         """Reads frames until one is ``wanted`` (a predicate, or a kind) and returns that one."""
-        start = len(self.frames)
         fits = wanted if callable(wanted) else lambda frame: kind(frame) == wanted
-        try:
-            async with asyncio.timeout(within):
-                while not fits(frame := await self.receive(within=within)):
-                    pass
-        except TimeoutError:
-            raise AssertionError(f"not within {within} s; came: {self.frames[start:]}") from None
+        missing = "none that was wanted" if callable(wanted) else f"no {wanted}"
+        async with self._deadline(within, missing, len(self.frames)):
+            while not fits(frame := await self._next()):
+                pass
         return frame
 
     async def answer(self, *, within: float = WITHIN) -> str:
@@ -242,12 +258,13 @@ class Client:
 
     async def wait_closed(self, *, within: float = WITHIN) -> Closed:
         """Reads until the server closes and returns how it did."""
-        async with asyncio.timeout(within):
+        async with self._deadline(within, "no close", len(self.frames)):
             while True:
                 try:
-                    await self.receive(within=within)
+                    await self._next()
                 except Closed as closed:
                     return closed
+        raise AssertionError
 
     async def aclose(self) -> None:
         """Leaves politely and waits until the app is done. Raises what the app raised."""
@@ -275,12 +292,17 @@ async def connect(app: Any, url: str = "/ws/chat", **options: Any) -> AsyncItera
 
 @asynccontextmanager
 async def running(app: Any, *, within: float = WITHIN) -> AsyncIterator[dict[str, Any]]:
-    """``app`` between its startup and its shutdown; gives the lifespan's state."""
+    """``app`` between its startup and its shutdown; gives the lifespan's state.
+
+    Whatever ends the block, the app is over when this returns. Raises AssertionError for a step
+    that takes longer than ``within`` seconds or that the app says has failed.
+    """
     to_app: asyncio.Queue[Message] = asyncio.Queue()
     from_app: asyncio.Queue[Message] = asyncio.Queue()
     state: dict[str, Any] = {}
     scope = {"type": "lifespan", "asgi": {"version": "3.0"}, "state": state}
-    task = asyncio.get_running_loop().create_task(app(scope, to_app.get, from_app.put))
+    lifespan = app(scope, to_app.get, from_app.put)
+    task = asyncio.get_running_loop().create_task(lifespan, name="the app's lifespan")
 
     async def step(name: str) -> None:
         to_app.put_nowait({"type": f"lifespan.{name}"})
@@ -288,7 +310,7 @@ async def running(app: Any, *, within: float = WITHIN) -> AsyncIterator[dict[str
         await asyncio.wait([task, answer], timeout=within, return_when=asyncio.FIRST_COMPLETED)
         if not answer.done():
             answer.cancel()
-            assert task.done(), f"the app's {name} took more than {within} seconds"
+            assert task.done(), f"the app's {name} took more than {within} s"
             task.result()
             raise AssertionError(f"the app returned instead of answering its {name}")
         said = answer.result()
@@ -298,9 +320,11 @@ async def running(app: Any, *, within: float = WITHIN) -> AsyncIterator[dict[str
         await step("startup")
         yield state
         await step("shutdown")
-        await asyncio.wait_for(task, within)
+        await asyncio.wait([task], timeout=within)
+        assert task.done(), f"the app did not return within {within} s of its shutdown"
+        task.result()
     finally:
-        task.cancel()
+        await end(task)
 
 
 class _LineTransport:
@@ -317,7 +341,7 @@ class _LineTransport:
 
     async def recv(self) -> str | bytes:
         try:
-            return await self._line.receive(within=3600.0)
+            return await self._line.receive()
         except Closed as closed:
             raise TransportClosed(closed.code, closed.reason) from closed
 

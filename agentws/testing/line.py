@@ -12,6 +12,9 @@ Message = MutableMapping[str, Any]
 WITHIN: Final = 10.0
 """Seconds that anything in a test may take, unless it says otherwise."""
 
+_ENDING: Final = 60.0
+"""Seconds that an app may take to end: one that is cancelled still gives its runs their time."""
+
 
 class Refused(Exception):
     """The handshake was refused; ``status`` is the HTTP status (403 for a bare close)."""
@@ -29,6 +32,16 @@ class Closed(Exception):
         super().__init__(code, reason)
         self.code = code
         self.reason = reason
+
+
+async def end(task: asyncio.Task[Any]) -> None:
+    """Cancels a task and returns when it is over, however it ended: a test leaves none behind."""
+    task.cancel()
+    done, _ = await asyncio.wait([task], timeout=_ENDING)
+    assert done, f"{task.get_name()} did not end within {_ENDING} s of being cancelled"
+    if not task.cancelled():
+        # Looked at, or the loop would report it; what the test fails with is more to the point.
+        task.exception()
 
 
 class Line:
@@ -65,9 +78,22 @@ class Line:
     # The peer
 
     async def open(self, *, within: float = WITHIN) -> None:
-        """Returns when the app has accepted. Raises Refused."""
+        """Returns when the app has accepted. Raises Refused, and AssertionError after ``within``.
+
+        An app that has not answered by then is ended.
+        """
         self._task = asyncio.get_running_loop().create_task(self._run(), name="an ASGI app")
-        await self._until(lambda: self.accepted or self._refusal is not None, within)
+        try:
+            async with asyncio.timeout(within) as deadline:
+                await self._until(lambda: self.accepted or self._refusal is not None)
+        except TimeoutError:
+            if not deadline.expired():
+                raise
+            await end(self._task)
+            raise AssertionError(f"neither accepted nor refused within {within} s") from None
+        except asyncio.CancelledError:
+            await end(self._task)
+            raise
         if self._refusal is not None:
             raise self._refusal
 
@@ -77,9 +103,9 @@ class Line:
         self._for_app.append(message)
         self._changed.set()
 
-    async def receive(self, *, within: float = WITHIN) -> str:
+    async def receive(self) -> str:
         """The next text message. Raises Closed, after everything that was said before."""
-        await self._until(lambda: bool(self._messages) or self._over, within)
+        await self._until(lambda: bool(self._messages) or self._over)
         if self._messages:
             return self._messages.popleft()
         self._check_open()
@@ -109,13 +135,16 @@ class Line:
         self._changed.set()
 
     async def wait_closed(self, *, within: float = WITHIN) -> None:
-        """Returns when the app is done with this connection. Raises what the app raised."""
+        """Returns when the app is done with this connection. Raises what the app raised.
+
+        Raises AssertionError when it is not done ``within`` so many seconds; then it is ended.
+        """
         if self._task is None:
             return
         done, _ = await asyncio.wait([self._task], timeout=within)
         if not done:
-            self._task.cancel()
-            raise AssertionError(f"the app did not end within {within} seconds of the connection")
+            await end(self._task)
+            raise AssertionError(f"the app did not end within {within} s of the connection")
         self._task.result()
 
     @property
@@ -132,11 +161,10 @@ class Line:
             self._task.result()
             raise Closed(1006)
 
-    async def _until(self, true: Callable[[], bool], within: float) -> None:
-        async with asyncio.timeout(within):
-            while not (true() or (self._task is not None and self._task.done())):
-                self._changed.clear()
-                await self._changed.wait()
+    async def _until(self, true: Callable[[], bool]) -> None:
+        while not (true() or (self._task is not None and self._task.done())):
+            self._changed.clear()
+            await self._changed.wait()
         if not true() and self._task is not None:
             self._task.result()
             raise Closed(1006, "the app returned")

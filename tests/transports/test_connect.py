@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any
 
 import pytest
 from starlette.applications import Starlette
@@ -10,7 +12,15 @@ from starlette.applications import Starlette
 from agentws import mount_agent_gateway
 from agentws.client.transport import Opening, TransportClosed
 from agentws.testing.agents import Gate, Script
-from agentws.testing.connect import Closed, Refused, connect, kind, open_transport, running
+from agentws.testing.connect import (
+    Client,
+    Closed,
+    Refused,
+    connect,
+    kind,
+    open_transport,
+    running,
+)
 
 
 async def test_a_conversation() -> None:
@@ -77,3 +87,86 @@ async def test_a_refused_handshake_says_why() -> None:
                 pass
     assert refused.value.status == 403
     assert b'"forbidden"' in refused.value.body
+
+
+WAITS: dict[str, Callable[[Client], Awaitable[Any]]] = {
+    "receive": lambda client: client.receive(within=5.0),
+    "until": lambda client: client.until("RUN_FINISHED", within=5.0),
+    "answer": lambda client: client.answer(within=5.0),
+    "wait_closed": lambda client: client.wait_closed(within=5.0),
+}
+
+
+@pytest.mark.parametrize("wait", WAITS.values(), ids=WAITS)
+async def test_waiting_in_vain_says_what_came(wait: Callable[[Client], Awaitable[Any]]) -> None:
+    app, gate = Starlette(), Gate()
+    mount_agent_gateway(app, Script("Hello ", gate))
+    async with running(app), connect(app) as client:
+        await client.say("Hi", "m1")
+        if wait is WAITS["receive"]:
+            await client.until("TEXT_MESSAGE_CONTENT")
+        with pytest.raises(AssertionError, match=r"within 5.0 s.*'delta': 'Hello '"):
+            await wait(client)
+        gate.open()
+
+
+async def test_waiting_for_an_agent_in_vain() -> None:
+    with pytest.raises(AssertionError, match=r"gate within 5.0 s"):
+        await Gate().reached(within=5.0)
+
+
+def others() -> set[asyncio.Task[Any]]:
+    """The tasks beside the test's own."""
+    return {task for task in asyncio.all_tasks() if task is not asyncio.current_task()}
+
+
+async def test_a_test_that_fails_leaves_no_app_behind() -> None:
+    app, gate = Starlette(), Gate()
+    mount_agent_gateway(app, Script("Hello ", gate))
+    before = others()
+    with pytest.raises(ZeroDivisionError):
+        async with running(app), connect(app) as client:
+            await client.say("Hi", "m1")
+            await gate.reached()
+            raise ZeroDivisionError
+    assert others() == before
+
+
+class Stubborn:
+    """An app that takes its time to answer, and to end when it is told to."""
+
+    def __init__(self, *, accepts: bool) -> None:
+        self.accepts = accepts
+        self.ended = False
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        try:
+            if self.accepts:
+                await send({"type": "websocket.accept"})
+            await asyncio.Event().wait()
+        finally:
+            await asyncio.sleep(1.0)
+            self.ended = True
+
+
+async def test_an_app_that_does_not_accept_is_ended() -> None:
+    app, before = Stubborn(accepts=False), others()
+    with pytest.raises(AssertionError, match="neither accepted nor refused within 10"):
+        await Client(app).open()
+    assert app.ended and others() == before
+
+
+async def test_an_app_that_does_not_return_is_ended() -> None:
+    app, before = Stubborn(accepts=True), others()
+    client = await Client(app).open()
+    with pytest.raises(AssertionError, match="did not end within 10"):
+        await client.aclose()
+    assert app.ended and others() == before
+
+
+async def test_an_app_that_does_not_start_is_ended() -> None:
+    app, before = Stubborn(accepts=False), others()
+    with pytest.raises(AssertionError, match="startup took more than 10"):
+        async with running(app):
+            pass
+    assert app.ended and others() == before
