@@ -1,23 +1,46 @@
-"""RFC 6902, applied to plain JSON values without changing the value it is given."""
+"""RFC 6902, applied to plain JSON values without changing the value it is given.
+
+What a patch does not touch is shared by the document before and the one after, so a small patch of
+a large document costs little: who is handed a result must not change it either.
+"""
 
 from __future__ import annotations
 
-import copy
+from collections.abc import Callable
 from typing import Any, Final
 
 from ..errors import BadRequest
+from .strict import MAX_DEPTH, MAX_NODES, check_value
 
 _OPERATIONS: Final = "add, remove, replace, move, copy or test"
+_MISFITS: Final = (
+    KeyError,
+    IndexError,
+    TypeError,
+    ValueError,
+    AttributeError,
+    RecursionError,
+)
 
 
 def apply_patch(document: Any, patch: list[dict[str, Any]]) -> Any:
-    """``document`` after ``patch``, all of it or (raising BadRequest) none of it."""
-    result = copy.deepcopy(document)
+    """``document`` after ``patch``, all of it or (raising BadRequest) none of it.
+
+    Refused as well: a result that is nested too deeply, and one that copying made too large. What
+    is added is as large as the patch that brings it, but copies grow from a few bytes.
+    """
+    result, copied = document, 0
     for operation in patch:
         try:
+            if operation["op"] == "copy":
+                copied += _nodes(_get(result, _tokens(operation["from"])), 0)
+                if copied > MAX_NODES:
+                    raise ValueError("too many copies")
             result = _apply(result, operation)
-        except (KeyError, IndexError, TypeError, ValueError, AttributeError) as error:
+        except _MISFITS as error:
             raise BadRequest(f"This patch does not apply: {operation.get('op')!r}.") from error
+    if copied:
+        check_value(result, "patched document")
     return result
 
 
@@ -25,23 +48,57 @@ def _apply(document: Any, operation: dict[str, Any]) -> Any:
     path = _tokens(operation["path"])
     match operation["op"]:
         case "add":
-            return _add(document, path, copy.deepcopy(operation["value"]))
+            return _add(document, path, operation["value"])
         case "remove":
             return _remove(document, path)
         case "replace":
-            return _replace(document, path, copy.deepcopy(operation["value"]))
+            return _replace(document, path, operation["value"])
         case "move":
             source = _tokens(operation["from"])
             value = _get(document, source)
             return _add(_remove(document, source), path, value)
         case "copy":
-            return _add(document, path, copy.deepcopy(_get(document, _tokens(operation["from"]))))
+            return _add(document, path, _get(document, _tokens(operation["from"])))
         case "test":
             if not _same(_get(document, path), operation["value"]):
                 raise ValueError("test failed")
             return document
         case other:
             raise BadRequest(f"There is no patch operation {other!r}.", expected=_OPERATIONS)
+
+
+def _nodes(value: Any, depth: int) -> int:
+    """How many parts ``value`` has; raises ValueError where it is too deep to stand at ``depth``.
+
+    Walks with a list: what it is asked about may be too deep for the call stack.
+    """
+    pending = [(value, depth)]
+    nodes = 0
+    while pending:
+        node, level = pending.pop()
+        nodes += 1
+        if level > MAX_DEPTH:
+            raise ValueError("nested too deeply")
+        if isinstance(node, dict):
+            nodes += len(node)
+            pending.extend((part, level + 1) for part in node.values())
+        elif isinstance(node, list | tuple):
+            pending.extend((part, level + 1) for part in node)
+    return nodes
+
+
+def _placed(value: Any, path: list[str]) -> Any:
+    """A copy of ``value`` that may stand at ``path``."""
+    _nodes(value, len(path))
+    return _copy(value)
+
+
+def _copy(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _copy(part) for key, part in value.items()}
+    if isinstance(value, list | tuple):
+        return [_copy(part) for part in value]
+    return value
 
 
 def _same(one: Any, other: Any) -> bool:
@@ -83,36 +140,53 @@ def _get(document: Any, path: list[str]) -> Any:
 
 
 def _add(document: Any, path: list[str], value: Any) -> Any:
-    if not path:
-        return value
-    parent, token = _get(document, path[:-1]), path[-1]
-    if isinstance(parent, list):
-        end = len(parent)
-        parent.insert(end if token == "-" else _index(parent, token, limit=end), value)
-    else:
-        parent[token] = value
-    return document
+    value = _placed(value, path)
+
+    def change(parent: Any, token: str) -> None:
+        if isinstance(parent, list):
+            end = len(parent)
+            parent.insert(end if token == "-" else _index(parent, token, limit=end), value)
+        else:
+            parent[token] = value
+
+    return _changed(document, path, change) if path else value
 
 
 def _remove(document: Any, path: list[str]) -> Any:
-    if not path:
-        return None
-    parent, token = _get(document, path[:-1]), path[-1]
-    if isinstance(parent, list):
-        del parent[_index(parent, token, limit=len(parent) - 1)]
-    else:
-        del parent[token]
-    return document
+    def change(parent: Any, token: str) -> None:
+        if isinstance(parent, list):
+            del parent[_index(parent, token, limit=len(parent) - 1)]
+        else:
+            del parent[token]
+
+    return _changed(document, path, change) if path else None
 
 
 def _replace(document: Any, path: list[str], value: Any) -> Any:
-    if not path:
-        return value
-    parent, token = _get(document, path[:-1]), path[-1]
-    if isinstance(parent, list):
-        parent[_index(parent, token, limit=len(parent) - 1)] = value
-    elif token in parent:
-        parent[token] = value
-    else:
-        raise KeyError(token)
-    return document
+    value = _placed(value, path)
+
+    def change(parent: Any, token: str) -> None:
+        if isinstance(parent, list):
+            parent[_index(parent, token, limit=len(parent) - 1)] = value
+        elif token in parent:
+            parent[token] = value
+        else:
+            raise KeyError(token)
+
+    return _changed(document, path, change) if path else value
+
+
+def _changed(document: Any, path: list[str], change: Callable[[Any, str], None]) -> Any:
+    """``document`` with the parent of ``path`` changed: the containers on the way are new."""
+    result = node = _shallow(document)
+    for token in path[:-1]:
+        key = _index(node, token, limit=len(node) - 1) if isinstance(node, list) else token
+        node[key] = node = _shallow(node[key])
+    change(node, path[-1])
+    return result
+
+
+def _shallow(value: Any) -> Any:
+    if isinstance(value, dict | list):
+        return value.copy()
+    raise TypeError("holds nothing")

@@ -5,9 +5,17 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from agentws.errors import BadRequest
+from agentws.protocol import events as e
+from agentws.protocol import messages as m
+from agentws.protocol.fold import Fold
 from agentws.protocol.jsonpatch import apply_patch
+from agentws.protocol.strict import MAX_DEPTH, MAX_NODES, check_value
+
+from .logs import patches
 
 Patch = list[dict[str, Any]]
 
@@ -126,3 +134,111 @@ def test_a_value_that_was_added_is_not_shared() -> None:
     result = apply_patch({}, [op("add", "/a", value=value), op("add", "/b", value=value)])
     result["a"]["x"] = 2
     assert (value, result["b"]) == ({"x": 1}, {"x": 1})
+
+
+def copy_op(source: str, path: str) -> dict[str, Any]:
+    return {"op": "copy", "from": source, "path": path}
+
+
+documents = st.recursive(
+    st.none() | st.booleans() | st.integers(0, 3),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(st.sampled_from(["x", "y", "0"]), inner, max_size=3)
+    ),
+    max_leaves=12,
+)
+
+
+@given(documents, patches)
+def test_a_patch_is_its_operations_and_changes_nothing_it_was_given(
+    document: Any, patch: Patch
+) -> None:
+    before = repr((document, patch))
+    try:
+        result = apply_patch(document, patch)
+    except BadRequest:
+        assert repr((document, patch)) == before
+        return
+    assert repr((document, patch)) == before
+    step, seen = document, []
+    for operation in patch:
+        step = apply_patch(step, [operation])
+        seen.append((step, repr(step)))
+    assert step == result
+    assert all(repr(one) == text for one, text in seen)
+
+
+def test_what_is_not_touched_is_shared() -> None:
+    document = {"large": {"a": [1]}, "small": {"b": [2]}}
+    result = apply_patch(document, [op("add", "/small/c", value=1)])
+    assert result["large"] is document["large"]
+    assert result["small"]["b"] is document["small"]["b"]
+
+
+def test_copies_of_the_whole_into_itself_end() -> None:
+    """Few bytes each, and one level deeper each: once that took the whole session down."""
+    state: Any = {"x": 1}
+    refused = 0
+    for _ in range(2000):
+        try:
+            state = apply_patch(state, [copy_op("", "/prev")])
+        except BadRequest:
+            refused += 1
+    assert refused
+    check_value(state, "state")
+
+
+def test_copies_that_double_end() -> None:
+    state: Any = {"x": {"a": 1}}
+    twice = [copy_op("", "/left"), copy_op("", "/right")]
+    with pytest.raises(BadRequest):
+        for _ in range(40):
+            state = apply_patch(state, twice)
+    with pytest.raises(BadRequest):
+        apply_patch({"x": [0]}, [copy_op("/x", "/x/-") for _ in range(60)])
+    with pytest.raises(BadRequest):
+        apply_patch({"x": [0] * 100}, [copy_op("/x", f"/y{n}") for n in range(MAX_NODES // 100)])
+
+
+def test_moves_and_additions_go_no_deeper_than_anything_else() -> None:
+    state: Any = {"x": 1}
+    with pytest.raises(BadRequest):
+        for _ in range(MAX_DEPTH + 1):
+            state = apply_patch(
+                {"new": {}, "old": state}, [{"op": "move", "from": "/old", "path": "/new/x"}]
+            )["new"]
+    path = ""
+    with pytest.raises(BadRequest):
+        for _ in range(MAX_DEPTH + 1):
+            path += "/x"
+            state = apply_patch(state if path != "/x" else {}, [op("add", path, value={})])
+
+
+def test_a_document_too_deep_for_the_call_stack_is_refused() -> None:
+    deep: Any = []
+    for _ in range(100_000):
+        deep = [deep]
+    for patch in ([op("add", "/x", value=deep)], [op("test", "", value=deep)]):
+        with pytest.raises(BadRequest):
+            apply_patch({"x": deep} if patch[0]["op"] == "add" else deep, patch)
+
+
+def test_a_document_that_grew_by_what_was_added_may_be_large() -> None:
+    """Clients apply every patch: to refuse one that they take would part them from the server."""
+    state: Any = {"rows": []}
+    for number in range(MAX_NODES // 8):
+        state = apply_patch(state, [op("add", "/rows/-", value=dict.fromkeys("abcde", number))])
+    assert len(state["rows"]) == MAX_NODES // 8
+
+
+def test_a_fold_survives_patches_that_nest() -> None:
+    fold = Fold()
+    fold.apply(e.ActivitySnapshot("p", "plan", {"x": 1}), "r")
+    for _ in range(1000):
+        fold.apply(e.StateDelta([copy_op("", "/prev")]), "r")
+        fold.apply(e.ActivityDelta("p", "plan", [copy_op("", "/prev")]), "r")
+    check_value(fold.state, "state")
+    (activity,) = fold.messages
+    assert isinstance(activity, m.ActivityMessage)
+    check_value(activity.content, "content")
