@@ -48,7 +48,8 @@ class ServerShared:
         self._interval = config.ws_ping_interval or None
         self._timeout = config.ws_ping_timeout
         self._open: set[AgentwsWebSocketProtocol] = set()
-        self._tick: asyncio.TimerHandle | None = None
+        # Whether a sweep is under way or has its time: then no other may begin.
+        self._sweeping = False
 
     @classmethod
     def of(
@@ -99,7 +100,7 @@ class ServerShared:
         if self._interval is None:
             return
         self._open.add(connection)
-        if self._tick is None:
+        if not self._sweeping:
             self._schedule()
 
     def closed(self, connection: AgentwsWebSocketProtocol) -> None:
@@ -108,13 +109,12 @@ class ServerShared:
 
     def _schedule(self) -> None:
         assert self._interval is not None
+        self._sweeping = True
         tick = min(self._interval, self._timeout or self._interval) / 4
-        self._tick = self.loop.call_later(min(tick, _SLOWEST_TICK), self._sweep)
+        self.loop.call_later(min(tick, _SLOWEST_TICK), self._sweep)
 
     def _sweep(self) -> None:
-        self._tick = None
-        if self._open:
-            self._sweep_slice(iter(tuple(self._open)), os.urandom(4))
+        self._sweep_slice(iter(tuple(self._open)), os.urandom(4))
 
     def _sweep_slice(self, rest: Iterator[AgentwsWebSocketProtocol], payload: bytes) -> None:
         assert self._interval is not None
@@ -122,10 +122,12 @@ class ServerShared:
         reached = None
         for reached in islice(rest, _SWEEP_SLICE):
             reached.keep_alive(now, self._interval, self._timeout, payload)
-        if reached is None:
+        if reached is not None:
+            self.loop.call_soon(self._sweep_slice, rest, payload)
+        elif self._open:
             self._schedule()
         else:
-            self.loop.call_soon(self._sweep_slice, rest, payload)
+            self._sweeping = False
 
 
 async def _awaiting(running: Awaitable[None]) -> None:

@@ -252,6 +252,9 @@ class AgentwsWebSocketProtocol(OpeningProtocol):
         self, now: float, interval: float, timeout: float | None, payload: bytes
     ) -> None:
         """Called by the sweep: ping when it is time, give up on a peer that does not answer."""
+        if self._phase is not OPEN:
+            # It has left since the sweep began.
+            return
         waited = now - self._ping_time
         if self._ping is None:
             if waited >= interval:

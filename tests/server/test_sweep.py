@@ -1,0 +1,140 @@
+"""The keepalive sweep: one timer for all connections, however they come and go."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+
+from agentws.server.opening import CLOSING
+from agentws.server.shared import _SWEEP_SLICE, ServerShared
+
+
+class Handle:
+    """What a loop gives for a callback that it will call."""
+
+
+class FakeLoop:
+    """Keeps what it is to call; the test calls it."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+        self.timers: list[Callable[[], Any]] = []
+        self.soon: list[Callable[[], Any]] = []
+
+    def time(self) -> float:
+        return self.now
+
+    def call_later(self, delay: float, callback: Any, *args: Any) -> Handle:
+        self.timers.append(lambda: callback(*args))
+        return Handle()
+
+    def call_soon(self, callback: Any, *args: Any) -> Handle:
+        self.soon.append(lambda: callback(*args))
+        return Handle()
+
+    def fire(self) -> None:
+        timers, self.timers = self.timers, []
+        for timer in timers:
+            timer()
+
+    def step(self) -> None:
+        soon, self.soon = self.soon, []
+        for callback in soon:
+            callback()
+
+    @property
+    def armed(self) -> int:
+        """Chains of sweeps under way: one that waits for its time, or for its next slice."""
+        return len(self.timers) + len(self.soon)
+
+
+class FakeConnection:
+    def __init__(self) -> None:
+        self.kept_alive = 0
+
+    def keep_alive(self, *_: Any) -> None:
+        self.kept_alive += 1
+
+
+@pytest.fixture
+def loop() -> FakeLoop:
+    return FakeLoop()
+
+
+@pytest.fixture
+def shared(loop: FakeLoop) -> ServerShared:
+    config: Any = SimpleNamespace(
+        loaded_app=None,
+        asgi_version="3.0",
+        ws_max_size=1,
+        ws_max_queue=1,
+        ws_ping_interval=20.0,
+        ws_ping_timeout=20.0,
+    )
+    return ServerShared(config, cast(Any, SimpleNamespace()), {}, cast(Any, loop))
+
+
+def opened(shared: ServerShared, count: int) -> list[Any]:
+    connections: list[Any] = [FakeConnection() for _ in range(count)]
+    for each in connections:
+        shared.opened(each)
+    return connections
+
+
+def test_connections_that_open_during_a_sweep_begin_no_other(
+    shared: ServerShared, loop: FakeLoop
+) -> None:
+    opened(shared, 3 * _SWEEP_SLICE)
+    for _ in range(5):
+        loop.fire()
+        while loop.soon:
+            assert loop.armed == 1
+            opened(shared, 1)
+            assert loop.armed == 1
+            loop.step()
+        assert loop.armed == 1
+
+
+def test_every_connection_is_reached_once_in_a_sweep(shared: ServerShared, loop: FakeLoop) -> None:
+    connections = opened(shared, 2 * _SWEEP_SLICE + 1)
+    loop.fire()
+    while loop.soon:
+        loop.step()
+    assert [each.kept_alive for each in connections] == [1] * len(connections)
+
+
+def test_a_sweep_ends_with_the_last_connection(shared: ServerShared, loop: FakeLoop) -> None:
+    (only,) = opened(shared, 1)
+    shared.closed(only)
+    loop.fire()
+    while loop.soon:
+        loop.step()
+    assert loop.armed == 0 and only.kept_alive == 0
+    opened(shared, 1)
+    assert loop.armed == 1
+
+
+def test_a_connection_that_opens_after_the_others_closed_in_a_sweep(
+    shared: ServerShared, loop: FakeLoop
+) -> None:
+    (first,) = opened(shared, 1)
+    loop.fire()
+    shared.closed(first)
+    opened(shared, 1)
+    while loop.soon:
+        loop.step()
+    assert loop.armed == 1
+
+
+def test_a_connection_that_is_closing_is_not_pinged(plain: Any) -> None:
+    client = plain.raw("close")
+    assert client.frame()[0] == 0x88
+    (connection,) = plain.connections()
+    assert connection._phase is CLOSING
+    before = connection._ping, connection._ping_time
+    connection.keep_alive(connection._ping_time + 1e6, 1.0, 1.0, b"ping")
+    assert (connection._ping, connection._ping_time) == before
+    client.close()
