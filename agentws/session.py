@@ -22,7 +22,7 @@ from .protocol.events import Event
 from .protocol.messages import Interrupt, Message
 from .protocol.outline import OUTLINE_EVENTS, OUTLINE_TYPES, Outline
 from .protocol.position import GENESIS, Position
-from .store import PAGE, Appended, Key, SessionInfo, Store
+from .store import PAGE, Appended, Key, SessionInfo, Settled, Store
 from .tail import Tail
 
 logger: Final = logging.getLogger("agentws")
@@ -89,8 +89,8 @@ class Session:
         """The session as the store has it. Reads what is open, not the whole log."""
         head = await store.head(info.id)
         session = cls(info, store, head.position, tail_size=tail_size)
-        if head.settled < head.position.seq:
-            session.head = await _position_at(store, info.id, head.position, head.settled)
+        if head.settled.seq < head.position.seq:
+            session.head = await _position_at(store, info.id, head.position, head.settled.seq)
             await session._read_on()
         return session
 
@@ -104,7 +104,7 @@ class Session:
         key: Key | None = None,
         conflict: type[Conflict] = IdempotencyConflict,
         fence: str | None = None,
-        settled: int | None = None,
+        settled: Settled | None = None,
     ) -> Appended:
         """Appends ``events``, all or none; when this returns, the store has them.
 
@@ -132,7 +132,7 @@ class Session:
         *,
         key: Key | None = None,
         fence: str | None = None,
-        settled: int | None = None,
+        settled: Settled | None = None,
     ) -> Appended:
         """:meth:`append` for events that are encoded already."""
         datas = [one.data for one in entries]

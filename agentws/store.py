@@ -38,14 +38,19 @@ class SessionInfo(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True,
     metadata: Metadata | None = None
 
 
+class Settled(msgspec.Struct, frozen=True, gc=False):
+    """How far a log is settled: nothing at or before ``seq`` is open."""
+
+    seq: int = 0
+    carried: bytes = b""
+    """What the log's reader has to remember from there on, up to a megabyte; opaque to a store."""
+
+
 class Head(msgspec.Struct, frozen=True, gc=False):
-    """The end of a log."""
+    """The end of a log, and how far it is settled."""
 
     position: Position
-    settled: int
-    """Nothing at or before this seq is still open: no run, no queued message. Only grows."""
-    trimmed: int = 0
-    """Events up to this seq are no longer kept."""
+    settled: Settled
 
 
 class Appended(msgspec.Struct, frozen=True, gc=False):
@@ -87,6 +92,9 @@ class Store(ABC):
     """Who may share this store: one process, one host, or many."""
     durability: Durability
     """What an append has met when it returns."""
+    immediate: bool = False
+    """Whether every method ends where it is called, without ever waiting: such a store may be
+    called outside a task. Any other may use what needs one, such as ``asyncio.timeout``."""
 
     async def open(self) -> None:  # noqa: B027 - a backend without connections has nothing to do
         """Connects, creates the schema. Raises ``Unavailable`` with one clear line if it can't."""
@@ -144,7 +152,7 @@ class Store(ABC):
         *,
         key: Key | None = None,
         fence: str | None = None,
-        settled: int | None = None,
+        settled: Settled | None = None,
     ) -> Appended:
         """Appends ``events`` (records' bytes), all or none, with consecutive seqs and chained tags.
 
@@ -152,8 +160,10 @@ class Store(ABC):
         ``key``: a second append under the same id changes nothing and returns the first one's
         position, ``duplicate`` true; raises IdempotencyConflict when its digest differs.
         ``fence``: checked in the same atomic step; raises Fenced when it is not the newest lease's.
-        ``settled``: raises the log's ``settled`` to this seq in the same step (never lowers it).
-        ``events`` may be empty, to set ``settled`` alone. Raises NotFound.
+        ``settled``: raises the log's settled mark to this one in the same step; one with a lower
+        seq changes nothing; with an equal seq it replaces ``carried``.
+        ``events`` may be empty, to claim ``key`` or to set ``settled`` alone; the position is then
+        the log's end. Raises NotFound.
         """
 
     @abstractmethod
@@ -175,11 +185,11 @@ class Store(ABC):
     async def read(
         self, session: str, *, after: Position | None = None, limit: int = PAGE
     ) -> Sequence[Record]:
-        """At most ``limit`` events after that position (exclusive), or from the oldest kept.
+        """At most ``limit`` events after that position (exclusive), or from the beginning.
 
         Never returns an event whose predecessors are not readable. Raises PositionLost with
-        ``epoch``, ``future``, ``trimmed``, ``compacted`` (no event at that seq any more) or
-        ``diverged`` (another tag there). Raises NotFound.
+        ``epoch``, ``future``, ``compacted`` (no event at that seq any more) or ``diverged``
+        (another tag there). Raises NotFound.
         """
 
     @abstractmethod
@@ -195,10 +205,6 @@ class Store(ABC):
         ``records`` keep seqs and tags that are there; what is left out is gone. The head, its
         tag, keys and later events stay. Doing it twice changes nothing more.
         """
-
-    @abstractmethod
-    async def trim(self, session: str, *, through: int) -> None:
-        """Drops the events up to ``through``; later reads from there raise PositionLost."""
 
     # Leases
 
@@ -221,4 +227,4 @@ class Store(ABC):
 
     @abstractmethod
     async def unsettled(self, *, limit: int = 100) -> Sequence[str]:
-        """Sessions whose log goes beyond ``settled`` and that nobody holds a lease of."""
+        """Sessions whose log goes beyond ``settled.seq`` and that nobody holds a lease of."""

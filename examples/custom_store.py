@@ -17,7 +17,7 @@ from starlette.applications import Starlette
 from agentws import MemoryStore, RunContext, SessionInfo, mount_agent_gateway
 from agentws.errors import Unavailable
 from agentws.protocol.messages import Metadata
-from agentws.store import Appended, Key
+from agentws.store import Appended, Key, Settled
 
 
 class Change(msgspec.Struct, omit_defaults=True):
@@ -29,7 +29,7 @@ class Change(msgspec.Struct, omit_defaults=True):
     epoch: str = ""
     events: list[str] = []
     key: Key | None = None
-    settled: int | None = None
+    settled: Settled | None = None
     title: str | None = None
     metadata: Metadata | None = None
     deleted: bool = False
@@ -37,6 +37,7 @@ class Change(msgspec.Struct, omit_defaults=True):
 
 class JournalStore(MemoryStore):
     durability = "disk"
+    immediate = False
 
     def __init__(self, path: Path) -> None:
         super().__init__(clock=lambda: self._at or time.time())
@@ -111,7 +112,7 @@ class JournalStore(MemoryStore):
         *,
         key: Key | None = None,
         fence: str | None = None,
-        settled: int | None = None,
+        settled: Settled | None = None,
     ) -> Appended:
         done = await super().append(session, events, key=key, fence=fence, settled=settled)
         if not done.duplicate:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Sequence
+from typing import Final
 
 import msgspec
 
@@ -13,7 +14,9 @@ from ..protocol.codec import Record, extend
 from ..protocol.frames import Durability
 from ..protocol.messages import Metadata
 from ..protocol.position import GENESIS, Position
-from ..store import PAGE, Appended, Head, Key, Lease, Scope, SessionInfo, Store
+from ..store import PAGE, Appended, Head, Key, Lease, Scope, SessionInfo, Settled, Store
+
+_UNSETTLED: Final = Settled()
 
 
 class _Log:
@@ -28,7 +31,6 @@ class _Log:
         "owner",
         "records",
         "settled",
-        "trimmed",
     )
 
     def __init__(self, info: SessionInfo, epoch: str) -> None:
@@ -36,8 +38,7 @@ class _Log:
         self.head = Position(epoch, 0, GENESIS)
         self.records: list[Record] = []
         self.keys: dict[str, tuple[str, Position]] | None = None
-        self.settled = 0
-        self.trimmed = 0
+        self.settled = _UNSETTLED
         self.fence = 0
         self.owner: str | None = None
         self.lease_until = 0.0
@@ -62,6 +63,7 @@ class MemoryStore(Store):
 
     scope: Scope = "process"
     durability: Durability = "process"
+    immediate = True
 
     def __init__(
         self,
@@ -130,7 +132,7 @@ class MemoryStore(Store):
         *,
         key: Key | None = None,
         fence: str | None = None,
-        settled: int | None = None,
+        settled: Settled | None = None,
     ) -> Appended:
         log = self._log(session)
         if fence is not None and fence != log.current_fence:
@@ -145,8 +147,8 @@ class MemoryStore(Store):
         if key is not None:
             log.keys = log.keys or {}
             log.keys[key.id] = (key.digest, log.head)
-        if settled is not None:
-            log.settled = max(log.settled, settled)
+        if settled is not None and settled.seq >= log.settled.seq:
+            log.settled = settled
         return Appended(records, log.head)
 
     async def find(self, session: str, key: Key) -> Appended | None:
@@ -162,7 +164,7 @@ class MemoryStore(Store):
 
     async def head(self, session: str) -> Head:
         log = self._log(session)
-        return Head(log.head, log.settled, log.trimmed)
+        return Head(log.head, log.settled)
 
     async def heads(self, sessions: Sequence[str]) -> Sequence[int | None]:
         logs = (self._logs.get(session) for session in sessions)
@@ -185,14 +187,7 @@ class MemoryStore(Store):
     ) -> None:
         log = self._log(session)
         start = bisect_left(log.records, first, key=_seq)
-        # What was trimmed meanwhile stays gone.
-        kept = [record for record in records if record.seq > log.trimmed]
-        log.records[start : log.index_after(last)] = kept
-
-    async def trim(self, session: str, *, through: int) -> None:
-        log = self._log(session)
-        log.trimmed = max(log.trimmed, min(through, log.head.seq))
-        del log.records[: log.index_after(log.trimmed)]
+        log.records[start : log.index_after(last)] = records
 
     # Leases
 
@@ -226,7 +221,7 @@ class MemoryStore(Store):
         return [
             id
             for id, log in self._logs.items()
-            if log.head.seq > log.settled and (log.owner is None or log.lease_until <= now)
+            if log.head.seq > log.settled.seq and (log.owner is None or log.lease_until <= now)
         ][:limit]
 
 
@@ -237,11 +232,7 @@ def _continue_after(log: _Log, after: Position) -> int:
     if after.seq > log.head.seq:
         raise PositionLost("future")
     if after.seq == 0:
-        if log.trimmed:
-            raise PositionLost("trimmed")
         return 0
-    if after.seq <= log.trimmed:
-        raise PositionLost("trimmed")
     index = log.index_after(after.seq)
     if index == 0 or log.records[index - 1].seq != after.seq:
         raise PositionLost("compacted")

@@ -16,7 +16,7 @@ from ..protocol.codec import Record
 from ..protocol.frames import Durability
 from ..protocol.messages import Metadata
 from ..protocol.position import Position
-from ..store import PAGE, Appended, Head, Key, Lease, SessionInfo, Store
+from ..store import PAGE, Appended, Head, Key, Lease, SessionInfo, Settled, Store
 from . import sqlite_log as log
 from . import sqlite_sessions as table
 from .sqlite_log import Append, append_all
@@ -207,7 +207,7 @@ class SQLiteStore(Store):
         *,
         key: Key | None = None,
         fence: str | None = None,
-        settled: int | None = None,
+        settled: Settled | None = None,
     ) -> Appended:
         if self._writer is None:
             raise Unavailable("The store is not open.")
@@ -237,9 +237,6 @@ class SQLiteStore(Store):
         await self._write(
             partial(log.compact, session=session, first=first, last=last, records=records)
         )
-
-    async def trim(self, session: str, *, through: int) -> None:
-        await self._write(partial(log.trim, session=session, through=through))
 
     # Leases
 

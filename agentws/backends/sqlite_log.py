@@ -17,7 +17,7 @@ import msgspec
 from ..errors import AgentwsError, Fenced, IdempotencyConflict, NotFound, PositionLost
 from ..protocol.codec import Record, extend
 from ..protocol.position import Position
-from ..store import Appended, Head, Key
+from ..store import Appended, Head, Key, Settled
 
 _WIDEST: Final = 128
 """Events in one INSERT; smaller powers of two take the rest, so few statements are compiled."""
@@ -37,6 +37,7 @@ _INSERT_KEYS: Final = """
            json_extract(value, '$[3]'), json_extract(value, '$[4]')
     FROM json_each(?)
 """
+_KEEP_CARRIED: Final = "INSERT OR REPLACE INTO carried (log, data) VALUES (?, ?)"
 _UPDATE_LOGS: Final = """
     UPDATE session SET
         seq = moved.seq, tag = moved.tag, settled = moved.settled,
@@ -68,7 +69,7 @@ class Append(NamedTuple):
     events: Sequence[bytes]
     key: Key | None
     fence: str | None
-    settled: int | None
+    settled: Settled | None
 
 
 class _Known(NamedTuple):
@@ -131,6 +132,7 @@ class _Group:
         self._logs = {row.id: row for row in rows}
         self._keys = self._find_keys(connection, appends)
         self._new_keys: list[_Known] = []
+        self._carried: dict[int, bytes] = {}
         self._events: list[tuple[int, str, bytes] | int | str | bytes] = []
 
     def _find_keys(
@@ -160,9 +162,10 @@ class _Group:
             made = _Known(log.log, key.id, key.digest, log.seq, log.tag)
             self._keys[log.log, key.id] = made
             self._new_keys.append(made)
-        if settled is not None and settled > log.settled:
-            log.settled = settled
+        if settled is not None and settled.seq >= log.settled:
+            log.settled = settled.seq
             log.changed = True
+            self._carried[log.log] = settled.carried
         return Appended(records, Position(log.epoch, log.seq, log.tag))
 
     def _extend(self, log: _Log, events: Sequence[bytes]) -> list[Record]:
@@ -184,6 +187,8 @@ class _Group:
             connection.execute(_UPDATE_LOGS, (as_json(moved), now))
         if self._new_keys:
             connection.execute(_INSERT_KEYS, (as_json(self._new_keys),))
+        if self._carried:
+            connection.executemany(_KEEP_CARRIED, self._carried.items())
 
 
 def _repeated(key: Key, digest: str, position: Position) -> Appended | AgentwsError:
@@ -223,11 +228,10 @@ class LogRow(NamedTuple):
     epoch: str
     seq: int
     tag: str
-    settled: int
-    trimmed: int
     fence: int
     holder: str | None
     expires: float
+    ttl: float
 
     @property
     def current_fence(self) -> str:
@@ -236,8 +240,7 @@ class LogRow(NamedTuple):
 
 def log_row(connection: sqlite3.Connection, session: str) -> LogRow:
     row = connection.execute(
-        "SELECT log, epoch, seq, tag, settled, trimmed, fence, holder, expires "
-        "FROM session WHERE id = ?",
+        "SELECT log, epoch, seq, tag, fence, holder, expires, ttl FROM session WHERE id = ?",
         (session,),
     ).fetchone()
     if row is None:
@@ -260,8 +263,15 @@ def find(connection: sqlite3.Connection, session: str, key: Key) -> Appended | N
 
 
 def head(connection: sqlite3.Connection, session: str) -> Head:
-    log = log_row(connection, session)
-    return Head(Position(log.epoch, log.seq, log.tag), log.settled, log.trimmed)
+    row = connection.execute(
+        "SELECT epoch, seq, tag, settled, coalesce(data, x'') "
+        "FROM session LEFT JOIN carried ON carried.log = session.log WHERE id = ?",
+        (session,),
+    ).fetchone()
+    if row is None:
+        raise NotFound("There is no such session.")
+    epoch, seq, tag, settled, carried = row
+    return Head(Position(epoch, seq, tag), Settled(settled, carried))
 
 
 def heads(connection: sqlite3.Connection, sessions: Sequence[str]) -> list[int | None]:
@@ -297,8 +307,6 @@ def _refuse_outside(log: LogRow, after: Position) -> None:
         raise PositionLost("epoch")
     if after.seq > log.seq:
         raise PositionLost("future")
-    if after.seq <= log.trimmed and log.trimmed:
-        raise PositionLost("trimmed")
 
 
 def read_back(
@@ -335,12 +343,4 @@ def compact(
     connection.execute(
         "DELETE FROM event WHERE log = ? AND seq BETWEEN ? AND ?", (log.log, first, last)
     )
-    # What was trimmed meanwhile stays gone.
-    insert_records(connection, log.log, (r for r in records if r.seq > log.trimmed))
-
-
-def trim(connection: sqlite3.Connection, session: str, through: int) -> None:
-    log = log_row(connection, session)
-    trimmed = max(log.trimmed, min(through, log.seq))
-    connection.execute("UPDATE session SET trimmed = ? WHERE log = ?", (trimmed, log.log))
-    connection.execute("DELETE FROM event WHERE log = ? AND seq <= ?", (log.log, trimmed))
+    insert_records(connection, log.log, records)

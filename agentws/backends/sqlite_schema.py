@@ -63,6 +63,43 @@ MIGRATIONS: Final[tuple[tuple[str, ...], ...]] = (
         """,
         "CREATE TABLE deleted (id TEXT PRIMARY KEY) WITHOUT ROWID",
     ),
+    (
+        # Made anew, for the oldest SQLite that is supported can't drop a column.
+        """
+        CREATE TABLE session_2 (
+            log INTEGER PRIMARY KEY,
+            id TEXT NOT NULL UNIQUE,
+            owner TEXT,
+            agent TEXT NOT NULL,
+            created REAL NOT NULL,
+            updated REAL NOT NULL,
+            title TEXT,
+            metadata TEXT,
+            epoch TEXT NOT NULL,
+            seq INTEGER NOT NULL DEFAULT 0,
+            tag TEXT NOT NULL DEFAULT '',
+            settled INTEGER NOT NULL DEFAULT 0,
+            fence INTEGER NOT NULL DEFAULT 0,
+            holder TEXT,
+            expires REAL NOT NULL DEFAULT 0,
+            ttl REAL NOT NULL DEFAULT 0
+        )
+        """,
+        """
+        INSERT INTO session_2 (log, id, owner, agent, created, updated, title, metadata, epoch,
+                               seq, tag, settled, fence, holder, expires)
+        SELECT log, id, owner, agent, created, updated, title, metadata, epoch,
+               seq, tag, settled, fence, holder, expires
+        FROM session
+        """,
+        "DROP TABLE session",
+        "ALTER TABLE session_2 RENAME TO session",
+        "CREATE INDEX session_owner ON session (owner, updated, id)",
+        "CREATE INDEX session_updated ON session (updated, id)",
+        "CREATE INDEX session_unsettled ON session (updated, id) WHERE seq > settled",
+        # Apart from the session's row, which every append writes anew.
+        "CREATE TABLE carried (log INTEGER PRIMARY KEY, data BLOB NOT NULL)",
+    ),
 )
 """What makes version n of the schema out of version n - 1."""
 

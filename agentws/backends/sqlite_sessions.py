@@ -101,7 +101,7 @@ def delete(connection: sqlite3.Connection, session: str) -> None:
     row = connection.execute("SELECT log FROM session WHERE id = ?", (session,)).fetchone()
     if row is None:
         return
-    for table in ("event", "key", "session"):
+    for table in ("event", "key", "carried", "session"):
         connection.execute(f"DELETE FROM {table} WHERE log = ?", row)
     connection.execute("INSERT INTO deleted (id) VALUES (?)", (session,))
 

@@ -22,7 +22,7 @@ from ..limits import Limits
 from ..protocol import events as e
 from ..protocol import messages as m
 from ..session import Session
-from ..store import Store
+from ..store import Settled, Store
 from ..tasks import Tasks
 from .orphan import end_orphan
 from .run import Run, Stop
@@ -323,7 +323,7 @@ class Runs:
             if lease is not None and session.outline.settled:
                 # Some of it may have been told as failed to who appended it, and rung for nobody.
                 session.announce()
-                await session.append([], fence=lease.fence, settled=session.head.seq)
+                await session.append([], fence=lease.fence, settled=Settled(session.head.seq))
             if lease is not None:
                 await self._store.release(lease)
         except AgentwsError as error:

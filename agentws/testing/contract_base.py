@@ -12,7 +12,7 @@ import msgspec
 
 from ..protocol.codec import Record
 from ..protocol.position import GENESIS, chain
-from ..store import SessionInfo, Store
+from ..store import Key, Lease, SessionInfo, Store
 from .needs import pytest
 
 T = TypeVar("T")
@@ -64,6 +64,49 @@ async def filled(store: Store, count: int) -> tuple[str, list[Record]]:
     session = await begin(store)
     done = await store.append(session, events(*range(1, count + 1)))
     return session, list(done.records)
+
+
+def every_call(store: Store, session: str) -> dict[str, Callable[[], Awaitable[object]]]:
+    """A call of every method for that session, by the method's name; the last deletes it."""
+    lease = Lease(session, "a", f"{EPOCH}:1", 60)
+    return {
+        "ping": store.ping,
+        "create": lambda: store.create(a_session(), epoch=EPOCH),
+        "info": lambda: store.info(session),
+        "update": lambda: store.update(session, title="x"),
+        "sessions": lambda: store.sessions(owner="nobody"),
+        "stale": lambda: store.stale(updated_before=0.0),
+        "append": lambda: store.append(session, [event(1)]),
+        "find": lambda: store.find(session, Key("k", "d")),
+        "head": lambda: store.head(session),
+        "heads": lambda: store.heads([session]),
+        "read": lambda: store.read(session),
+        "read_back": lambda: store.read_back(session, before=1),
+        "compact": lambda: store.compact(session, first=1, last=1, records=[]),
+        "lease": lambda: store.lease(session, owner="a", ttl=60),
+        "renew": lambda: store.renew("a", [session], ttl=60),
+        "release": lambda: store.release(lease),
+        "unsettled": lambda: store.unsettled(limit=1),
+        "delete": lambda: store.delete(session),
+    }
+
+
+async def outside_a_task(call: Callable[[], Awaitable[object]]) -> None:
+    """Runs ``call`` in a callback of the loop, where it has to end without waiting."""
+    done = asyncio.get_running_loop().create_future()
+
+    def run() -> None:
+        try:
+            next(call().__await__())
+        except StopIteration:
+            done.set_result(None)
+        except Exception as error:
+            done.set_exception(error)
+        else:
+            done.set_exception(AssertionError("it waits, and says that it never does"))
+
+    asyncio.get_running_loop().call_soon(run)
+    await done
 
 
 def assert_whole(records: Sequence[Record]) -> None:

@@ -7,7 +7,7 @@ import asyncio
 import msgspec
 
 from ..errors import Fenced
-from ..store import Lease, Store
+from ..store import Lease, Settled, Store
 from .contract_base import EPOCH, StoreFixtures, begin, event, eventually, filled
 from .needs import pytest
 
@@ -83,7 +83,9 @@ class LeaseRules(StoreFixtures):
         before = await store.head(session)
         for fence in (f"{EPOCH}:0", f"{EPOCH}:99", "e0:1", "", "1"):
             with pytest.raises(Fenced):
-                await store.append(session, [event("late")], fence=fence, settled=2)
+                await store.append(
+                    session, [event("late")], fence=fence, settled=Settled(2, b"late")
+                )
         assert await store.head(session) == before
 
     async def test_one_refusal_leaves_concurrent_appends_alone(self, store: Store) -> None:
@@ -166,8 +168,8 @@ class LeaseRules(StoreFixtures):
     async def test_unsettled_are_those_open_that_nobody_holds(self, store: Store) -> None:
         empty = await begin(store)
         (settled, _), (free, _), (taken, _) = [await filled(store, 2) for _ in range(3)]
-        await store.append(settled, [], settled=2)
-        await store.append(free, [], settled=1)
+        await store.append(settled, [], settled=Settled(2))
+        await store.append(free, [], settled=Settled(1))
         lease = await held(store, taken, "a")
         found = await store.unsettled(limit=100_000)
         assert free in found

@@ -10,7 +10,7 @@ import msgspec
 from ..errors import Fenced, IdempotencyConflict, PositionLost
 from ..protocol.codec import Record
 from ..protocol.position import GENESIS, Position
-from ..store import Key, Store
+from ..store import Head, Key, Settled, Store
 from .contract_base import (
     EPOCH,
     StoreFixtures,
@@ -54,16 +54,55 @@ class AppendRules(StoreFixtures):
 
     async def test_appends_nothing_to_settle_alone(self, store: Store) -> None:
         session, records = await filled(store, 3)
-        done = await store.append(session, [], settled=2)
+        done = await store.append(session, [], settled=Settled(2))
         assert (list(done.records), done.position) == ([], position(records[-1]))
         head = await store.head(session)
-        assert (head.position, head.settled) == (position(records[-1]), 2)
+        assert (head.position, head.settled) == (position(records[-1]), Settled(2))
 
-    async def test_settled_only_grows(self, store: Store) -> None:
+    async def test_settled_only_grows(self, store: Store, peer: Store) -> None:
         session, _ = await filled(store, 5)
-        for asked, settled in ((3, 3), (1, 3), (None, 3), (4, 4)):
+        three, again, four = Settled(3, b"three"), Settled(3, b"again"), Settled(4)
+        steps = (
+            (Settled(0, b"none"), Settled(0, b"none")),
+            (three, three),
+            (Settled(1, b"one"), three),
+            (None, three),
+            (again, again),
+            (four, four),
+            (three, four),
+        )
+        for asked, settled in steps:
             await store.append(session, [event("more")], settled=asked)
-            assert (await store.head(session)).settled == settled
+            assert (await peer.head(session)).settled == settled
+
+    async def test_the_last_of_concurrent_settles_is_the_highest(
+        self, store: Store, peer: Store
+    ) -> None:
+        session, _ = await filled(store, 20)
+        marks = [Settled(seq, b"%d" % seq) for seq in (3, 17, 5, 20, 11, 2, 19)]
+        await asyncio.gather(
+            *((store if mark.seq % 2 else peer).append(session, [], settled=mark) for mark in marks)
+        )
+        assert (await store.head(session)).settled == Settled(20, b"20")
+
+    async def test_carries_much_and_any_bytes(self, store: Store) -> None:
+        (session, records), (other, _) = await filled(store, 3), await filled(store, 2)
+        carried = bytes(range(256)) * 2000
+        await store.append(session, [], settled=Settled(3, carried))
+        assert (await store.head(session)).settled == Settled(3, carried)
+        assert (await store.head(other)).settled == Settled()
+        done = await store.append(session, events("next"))
+        assert await store.head(session) == Head(done.position, Settled(3, carried))
+        assert list(await store.read(session)) == [*records, *done.records]
+
+    async def test_what_is_carried_goes_with_its_session(self, store: Store) -> None:
+        (kept, _), (gone, _) = await filled(store, 2), await filled(store, 2)
+        await store.append(kept, [], settled=Settled(2, b"kept"))
+        await store.append(gone, [], settled=Settled(2, b"gone"))
+        await store.delete(gone)
+        new = await begin(store)
+        assert (await store.head(new)).settled == Settled()
+        assert (await store.head(kept)).settled == Settled(2, b"kept")
 
     async def test_concurrent_appends_are_whole_and_in_one_order(
         self, store: Store, peer: Store
@@ -133,12 +172,31 @@ class AppendRules(StoreFixtures):
         session = await begin(store)
         first = await store.append(session, events(1, 2), key=Key("m1", "d1"))
         await store.append(session, events(3))
-        again = await store.append(session, events("other"), key=Key("m1", "d1"), settled=3)
+        again = await store.append(
+            session, events("other"), key=Key("m1", "d1"), settled=Settled(3)
+        )
         assert again.duplicate
         assert again.position == first.position
         assert list(again.records) in ([], list(first.records))
         head = await store.head(session)
-        assert (head.position.seq, head.settled) == (3, 0)
+        assert (head.position.seq, head.settled) == (3, Settled())
+
+    async def test_a_key_can_be_claimed_alone(self, store: Store, peer: Store) -> None:
+        empty, (session, records) = await begin(store), await filled(store, 3)
+        for log, end in ((empty, Position(EPOCH, 0, GENESIS)), (session, position(records[-1]))):
+            first = await store.append(log, [], key=Key("m1", "d1"))
+            assert (list(first.records), first.position, first.duplicate) == ([], end, False)
+            await store.append(log, events("between"))
+            for again in (
+                await peer.append(log, [], key=Key("m1", "d1")),
+                await peer.append(log, events("other"), key=Key("m1", "d1")),
+                await peer.find(log, Key("m1", "d1")),
+            ):
+                assert again is not None
+                assert (again.position, again.duplicate) == (end, True)
+            with pytest.raises(IdempotencyConflict):
+                await store.append(log, [], key=Key("m1", "d2"))
+        assert [record.data for record in await store.read(empty)] == events("between")
 
     async def test_another_body_under_a_key_is_refused(self, store: Store) -> None:
         session = await begin(store)
@@ -256,7 +314,7 @@ class ReadRules(StoreFixtures):
 
     async def test_the_log_goes_on_after_compaction(self, store: Store) -> None:
         session, records = await filled(store, 4)
-        await store.append(session, events(5), key=Key("m1", "d1"), settled=4)
+        await store.append(session, events(5), key=Key("m1", "d1"), settled=Settled(4, b"four"))
         head = await store.head(session)
         await store.compact(session, first=1, last=4, records=[records[3]])
         assert await store.head(session) == head
@@ -273,36 +331,6 @@ class ReadRules(StoreFixtures):
         await store.compact(session, first=1, last=3, records=[])
         assert await store.head(session) == head
         assert [record.seq for record in await store.read(session)] == [4]
-
-    # Trimming
-
-    async def test_trimming_drops_the_oldest(self, store: Store) -> None:
-        session, records = await filled(store, 6)
-        head = await store.head(session)
-        await store.trim(session, through=3)
-        assert list(await store.read(session)) == records[3:]
-        assert list(await store.read_back(session, before=6)) == records[3:5]
-        assert await store.head(session) == msgspec.structs.replace(head, trimmed=3)
-        assert list(await store.read(session, after=position(records[3]))) == records[4:]
-        for gone in (Position(EPOCH, 0, GENESIS), *map(position, records[:3])):
-            await self._lost(store, session, gone, "trimmed")
-
-    async def test_what_is_trimmed_stays_gone(self, store: Store) -> None:
-        session, records = await filled(store, 6)
-        await store.trim(session, through=4)
-        await store.trim(session, through=2)
-        assert (await store.head(session)).trimmed == 4
-        await store.compact(session, first=1, last=5, records=[records[1], records[4]])
-        assert list(await store.read(session)) == records[4:]
-
-    async def test_trimming_ends_at_the_head(self, store: Store) -> None:
-        session, records = await filled(store, 3)
-        await store.trim(session, through=1_000_000)
-        head = await store.head(session)
-        assert (head.position, head.trimmed) == (position(records[-1]), 3)
-        done = await store.append(session, events("next"))
-        assert done.position.seq == 4
-        assert list(await store.read(session)) == list(done.records)
 
     async def _lost(self, store: Store, session: str, after: Position, reason: str) -> None:
         with pytest.raises(PositionLost) as lost:

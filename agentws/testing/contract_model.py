@@ -10,7 +10,7 @@ import msgspec
 from ..errors import AgentwsError, Fenced, IdempotencyConflict, PositionLost
 from ..protocol.codec import Record
 from ..protocol.position import GENESIS, Position, chain
-from ..store import Head, Key, Store
+from ..store import Head, Key, Settled, Store
 from .contract_base import EPOCH, StoreFixtures, begin, event
 from .needs import hypothesis
 
@@ -26,13 +26,12 @@ class LogModel:
     kept: list[Record] = field(default_factory=list)
     history: list[Position] = field(default_factory=lambda: [Position(EPOCH, 0, GENESIS)])
     keys: dict[str, tuple[str, Position]] = field(default_factory=dict)
-    settled: int = 0
-    trimmed: int = 0
+    settled: Settled = Settled()
     fence: int = 0
     holder: str | None = None
 
     def append(
-        self, datas: list[bytes], key: Key | None, fence: str | None, settled: int
+        self, datas: list[bytes], key: Key | None, fence: str | None, settled: Settled | None
     ) -> Outcome:
         if fence is not None and fence != f"{EPOCH}:{self.fence}":
             return Fenced
@@ -47,7 +46,8 @@ class LogModel:
             self.history.append(Position(EPOCH, record.seq, record.tag))
         if key is not None:
             self.keys[key.id] = (key.digest, self.history[-1])
-        self.settled = max(self.settled, settled)
+        if settled is not None and settled.seq >= self.settled.seq:
+            self.settled = settled
         return self.history[-1]
 
     def read(self, after: Position, limit: int) -> Outcome:
@@ -61,8 +61,6 @@ class LogModel:
             return "epoch"
         if after.seq > self.history[-1].seq:
             return "future"
-        if self.trimmed and after.seq <= self.trimmed:
-            return "trimmed"
         if after.seq == 0:
             return None
         there = [record for record in self.kept if record.seq == after.seq]
@@ -73,10 +71,6 @@ class LogModel:
     def compact(self, first: int, last: int, records: Sequence[Record]) -> None:
         others = [record for record in self.kept if not first <= record.seq <= last]
         self.kept = sorted([*others, *records])
-
-    def trim(self, through: int) -> None:
-        self.trimmed = max(self.trimmed, min(through, self.history[-1].seq))
-        self.kept = [record for record in self.kept if record.seq > self.trimmed]
 
     def lease(self, owner: str) -> Outcome:
         if self.holder not in (None, owner):
@@ -96,7 +90,7 @@ STEPS = st.lists(
             st.integers(0, 4),
             _keys,
             st.none() | st.integers(0, 1),
-            st.integers(0, 8),
+            st.none() | st.builds(Settled, st.integers(0, 8), st.sampled_from([b"", b"x", b"y"])),
         ),
         st.tuples(
             st.just("read"),
@@ -107,7 +101,6 @@ STEPS = st.lists(
         ),
         st.tuples(st.just("read_back"), _seqs, st.integers(1, 5)),
         st.tuples(st.just("compact"), _seqs, _seqs, st.sets(_seqs)),
-        st.tuples(st.just("trim"), _seqs),
         st.tuples(st.just("lease"), st.sampled_from("ab")),
         st.tuples(st.just("release"), st.sampled_from("ab")),
     ),
@@ -137,11 +130,11 @@ class ModelRules(StoreFixtures):
     ) -> None:
         session, model = await begin(store), LogModel()
         comparison = _Comparison(store, session, model)
-        await comparison.append(6, None, None, 0)
+        await comparison.append(6, None, None, None)
         for name, *arguments in steps:
             await getattr(comparison, str(name))(*arguments)
             head = await store.head(session)
-            assert head == Head(model.history[-1], model.settled, model.trimmed)
+            assert head == Head(model.history[-1], model.settled)
             assert list(await store.read(session)) == model.kept
 
 
@@ -154,10 +147,11 @@ class _Comparison:
     model: LogModel
     written: int = 0
 
-    async def append(self, count: int, key: Key | None, back: int | None, settled: int) -> None:
+    async def append(
+        self, count: int, key: Key | None, back: int | None, settled: Settled | None
+    ) -> None:
         datas = [event(self.written + n) for n in range(count)]
         self.written += count
-        settled = min(settled, self.model.history[-1].seq)
         fence = None if back is None else f"{EPOCH}:{self.model.fence - back}"
         wanted = self.model.append(datas, key, fence, settled)
         found: Outcome
@@ -195,10 +189,6 @@ class _Comparison:
         ]
         self.model.compact(first, last, records)
         await self.store.compact(self.session, first=first, last=last, records=records)
-
-    async def trim(self, through: int) -> None:
-        self.model.trim(through)
-        await self.store.trim(self.session, through=through)
 
     async def lease(self, owner: str) -> None:
         lease = await self.store.lease(self.session, owner=owner, ttl=600)

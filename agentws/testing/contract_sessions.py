@@ -3,16 +3,29 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
 from secrets import token_hex
+from typing import Final
 
 import msgspec
 
 from ..errors import NotFound
 from ..protocol.position import GENESIS, Position
-from ..store import Head, Key, Store
-from .contract_base import StoreFixtures, a_session, begin, event, events, filled
+from ..store import Head, Key, Settled, Store
+from .contract_base import (
+    StoreFixtures,
+    a_session,
+    begin,
+    event,
+    events,
+    every_call,
+    filled,
+    outside_a_task,
+)
 from .needs import pytest
+
+NEEDS_A_SESSION: Final = (
+    *("info", "update", "append", "find", "head", "read", "read_back", "compact", "lease"),
+)
 
 
 class SessionRules(StoreFixtures):
@@ -25,11 +38,21 @@ class SessionRules(StoreFixtures):
         await store.close()
         await store.close()
 
+    async def test_a_store_that_is_immediate_never_waits(self, store: Store) -> None:
+        """It may be called where there is no task; any other needs one, and has one."""
+        session, _ = await filled(store, 2)
+        for call in every_call(store, session).values():
+            if store.immediate:
+                await outside_a_task(call)
+            else:
+                async with asyncio.timeout(60):
+                    await call()
+
     async def test_a_new_session_is_there_with_an_empty_log(self, store: Store) -> None:
         info = a_session(owner="ada")
         assert await store.create(info, epoch="e7") == (info, True)
         assert await store.info(info.id) == info
-        assert await store.head(info.id) == Head(Position("e7", 0, GENESIS), settled=0, trimmed=0)
+        assert await store.head(info.id) == Head(Position("e7", 0, GENESIS), Settled())
         assert list(await store.read(info.id)) == []
 
     async def test_keeps_every_field(self, store: Store) -> None:
@@ -67,20 +90,11 @@ class SessionRules(StoreFixtures):
         assert await store.create(again, epoch="e9") == (before, False)
         assert list(await store.read(session)) == records
 
-    @pytest.mark.parametrize("verb", ["info", "head", "read", "append", "update", "lease", "find"])
+    @pytest.mark.parametrize("verb", NEEDS_A_SESSION)
     async def test_what_is_not_there_is_not_found(self, store: Store, verb: str) -> None:
         session = a_session().id
-        calls: dict[str, Callable[[], Awaitable[object]]] = {
-            "info": lambda: store.info(session),
-            "head": lambda: store.head(session),
-            "read": lambda: store.read(session),
-            "append": lambda: store.append(session, [event(1)]),
-            "update": lambda: store.update(session, title="x"),
-            "find": lambda: store.find(session, Key("k", "d")),
-            "lease": lambda: store.lease(session, owner="a", ttl=60),
-        }
         with pytest.raises(NotFound):
-            await calls[verb]()
+            await every_call(store, session)[verb]()
 
     async def test_update_changes_what_is_given(self, store: Store) -> None:
         info = msgspec.structs.replace(a_session(owner="ada"), title="Old", metadata={"a": 1})

@@ -21,7 +21,7 @@ from ..errors import Unavailable
 from ..protocol.codec import Record
 from ..protocol.messages import Metadata
 from ..protocol.position import Position
-from ..store import PAGE, Appended, Head, Key, Lease, SessionInfo, Store
+from ..store import PAGE, Appended, Head, Key, Lease, SessionInfo, Settled, Store
 
 T = TypeVar("T")
 
@@ -85,7 +85,7 @@ class WrappedStore(Store):
         *,
         key: Key | None = None,
         fence: str | None = None,
-        settled: int | None = None,
+        settled: Settled | None = None,
     ) -> Appended:
         return await self.around(
             "append",
@@ -118,9 +118,6 @@ class WrappedStore(Store):
             "compact",
             lambda: self.store.compact(session, first=first, last=last, records=records),
         )
-
-    async def trim(self, session: str, *, through: int) -> None:
-        await self.around("trim", lambda: self.store.trim(session, through=through))
 
     async def lease(self, session: str, *, owner: str, ttl: float) -> Lease | None:
         return await self.around("lease", lambda: self.store.lease(session, owner=owner, ttl=ttl))

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from agentws.errors import Unavailable
-from agentws.store import Key
+from agentws.store import Key, Settled
 from agentws.testing.contract_base import a_session, begin, events, everything
 from agentws.testing.contracts import StoreContract
 from examples.custom_store import JournalStore
@@ -35,7 +35,7 @@ async def test_what_was_appended_is_there_after_a_restart(tmp_path: Path) -> Non
     first = JournalStore(tmp_path / "chat.jsonl")
     await first.open()
     session, key = await begin(first), Key("msg_1", "digest")
-    done = await first.append(session, events("ä", 2), key=key, settled=1)
+    done = await first.append(session, events("ä", 2), key=key, settled=Settled(1, b"kept"))
     await first.update(session, title="Travel")
     gone, _ = await first.create(a_session(), epoch="e1")
     await first.delete(gone.id)
@@ -46,7 +46,7 @@ async def test_what_was_appended_is_there_after_a_restart(tmp_path: Path) -> Non
     await again.open()
     assert await everything(again, session) == log
     assert (await again.info(session)) == info
-    assert (await again.head(session)).settled == 1
+    assert (await again.head(session)).settled == Settled(1, b"kept")
     assert (await again.append(session, events("x"), key=key)).position == done.position
     assert (await again.sessions(owner="nobody")) == []
     await again.close()

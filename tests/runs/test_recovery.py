@@ -7,6 +7,7 @@ import asyncio
 import pytest
 
 from agentws.runs import engine
+from agentws.store import Settled
 from agentws.testing.agents import Gate, Hang, Script
 from agentws.testing.connect import Client, connect, kind
 from agentws.testing.oracle import check_client, check_log, read_log
@@ -208,7 +209,7 @@ async def test_an_idle_session_is_let_go_and_taken_up_elsewhere_at_once(
             await client.answer()
             await asyncio.sleep(1)
             head = await second.store.store.head(str(client.session))
-            assert head.settled == head.position.seq
+            assert head.settled == Settled(head.position.seq)
             await client.reconnect(second.app)
             await client.say("go", "m2")
             await client.until("RUN_FINISHED", within=0.02)

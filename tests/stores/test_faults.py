@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import TypeVar
 
 import pytest
 
@@ -12,7 +13,9 @@ from agentws.errors import StorageFull, Unavailable
 from agentws.store import Key
 from agentws.testing.contract_base import begin, event, events, eventually
 from agentws.testing.contracts import StoreContract
-from agentws.testing.faults import FaultyStore, SlowStore
+from agentws.testing.faults import FaultyStore, SlowStore, WrappedStore
+
+T = TypeVar("T")
 
 
 class TestFaultyStoreWithoutFaults(StoreContract):
@@ -25,6 +28,20 @@ class TestSlowStore(StoreContract):
     @pytest.fixture
     async def store(self) -> AsyncIterator[SlowStore]:
         yield SlowStore(MemoryStore())
+
+
+class TimedStore(WrappedStore):
+    """Bounds each call in time, as a store over a network does; that needs a task."""
+
+    async def around(self, operation: str, call: Callable[[], Awaitable[T]]) -> T:
+        async with asyncio.timeout(30):
+            return await call()
+
+
+class TestTimedStore(StoreContract):
+    @pytest.fixture
+    async def store(self) -> AsyncIterator[TimedStore]:
+        yield TimedStore(MemoryStore())
 
 
 async def test_fails_as_often_as_asked() -> None:
@@ -78,3 +95,9 @@ async def test_a_slow_store_can_be_held() -> None:
 def test_it_says_what_the_wrapped_store_promises() -> None:
     store = FaultyStore(MemoryStore())
     assert (store.scope, store.durability) == ("process", "process")
+
+
+def test_only_a_store_that_never_waits_is_immediate() -> None:
+    assert MemoryStore().immediate
+    assert not FaultyStore(MemoryStore()).immediate
+    assert not SlowStore(MemoryStore()).immediate

@@ -17,7 +17,7 @@ import pytest
 
 from agentws.backends.sqlite import SQLiteStore
 from agentws.errors import Fenced, NotFound, StorageFull, Unavailable
-from agentws.store import Key
+from agentws.store import Key, Settled
 from agentws.testing.contract_base import (
     a_session,
     assert_whole,
@@ -85,7 +85,9 @@ async def refusal(path: Path) -> str:
 async def test_reopening_keeps_everything(path: Path, store: SQLiteStore) -> None:
     info = a_session(owner="ada")
     await store.create(info, epoch="e1")
-    await store.append(info.id, events(1, 2, 3), key=Key("m1", "d1"), settled=2)
+    await store.append(
+        info.id, events(1, 2, 3), key=Key("m1", "d1"), settled=Settled(2, b"\0carried\xff")
+    )
     lease = await store.lease(info.id, owner="a", ttl=600)
     assert lease is not None
     used = await begin(store)

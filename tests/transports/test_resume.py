@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+from typing import NoReturn
 
 import pytest
 
+from agentws.errors import PositionLost
 from agentws.protocol.position import parse_position
 from agentws.testing.agents import Gate, Script, Sleep, Step
 from agentws.testing.connect import Client, Closed, kind
@@ -143,12 +145,17 @@ async def test_a_position_that_is_not_good(make: Make, reason: str) -> None:
         await world.check(client)
 
 
-async def test_a_position_that_was_trimmed(make: Make) -> None:
+async def test_a_position_that_was_trimmed(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No store here drops the beginning of a log; one that does is believed."""
     async with make(Script(*words(5)), tail_size=1) as world:
         first = await talked(await world.client(), 2)
         position = next(frame["id"] for frame in first.frames if "event" in frame)
         assert first.session is not None
-        await world.store.trim(first.session, through=parse_position(position).seq + 2)
+
+        async def trimmed(*_: object, **__: object) -> NoReturn:
+            raise PositionLost("trimmed")
+
+        monkeypatch.setattr(world.store, "read", trimmed)
         client = await world.join(first, f"after={position}")
         welcome = await client.receive()
         assert (welcome["resume"], welcome["reason"]) == ("snapshot", "trimmed")
