@@ -7,11 +7,10 @@ import socket
 import ssl
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Final
+from typing import Any, Final
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
-from websockets.asyncio.client import ClientConnection
-from websockets.asyncio.client import connect as open_connection
+from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import (
     ConnectionClosed,
     InvalidHandshake,
@@ -30,6 +29,13 @@ MAX_MESSAGE_SIZE: Final = 64 * 1024 * 1024
 # A peer that does not answer a close is not worth more waiting.
 CLOSE_TIMEOUT: Final = 2.0
 _SCHEMES: Final = {"http": "ws", "https": "wss", "ws": "ws", "wss": "wss"}
+
+
+class DirectConnect(connect):
+    """Goes where it was told and nowhere else: elsewhere the credentials would go along."""
+
+    def process_redirect(self, exc: Exception) -> Exception | str:
+        return exc
 
 
 class WebSocketTransport:
@@ -58,19 +64,21 @@ async def open_websocket(
     ssl_context: ssl.SSLContext | None = None,
 ) -> WebSocketTransport:
     """Opens ``url``. Raises TransportClosed, or BadRequest for what is not an address."""
+    # Without a context the library makes the usual one, but only where it is given none at all.
+    tls: dict[str, Any] = {} if ssl_context is None else {"ssl": ssl_context}
     # Keepalive and the deadline for opening are the chat's, which can tell a slow server from a
     # dead one; compression costs both sides more than it saves on small frames.
     with _opening(url):
-        connection = await open_connection(
+        connection = await DirectConnect(
             address(url, opening),
             subprotocols=[Subprotocol(one) for one in opening.subprotocols],
             additional_headers=headers,
-            ssl=ssl_context,
             compression=None,
             open_timeout=None,
             ping_interval=None,
             close_timeout=CLOSE_TIMEOUT,
             max_size=MAX_MESSAGE_SIZE,
+            **tls,
         )
     if connection.subprotocol != NATIVE:
         await connection.close()
@@ -127,15 +135,31 @@ def _opening(url: str) -> Iterator[None]:
 
 def _refused(error: InvalidStatus) -> TransportClosed:
     status = error.response.status_code
-    header = error.response.headers.get("Retry-After", "")
-    # Many servers answer 403 for a WebSocket at a path that they do not know.
-    hint = " Is the path right?" if status in (403, 404) else ""
+    retry_after = _header(error, "Retry-After")
     return TransportClosed(
         4000 + status,
-        f"The server answered {status} to the handshake.{hint}",
+        f"The server answered {status} to the handshake.{_hint(error)}",
         retryable=status in (408, 425, 429) or status >= 500,
-        retry_after=float(header) if header.isdecimal() else None,
+        retry_after=float(retry_after) if retry_after.isdecimal() else None,
     )
+
+
+def _hint(error: InvalidStatus) -> str:
+    match error.response.status_code:
+        case 301 | 302 | 303 | 307 | 308:
+            place = _header(error, "Location")
+            return f" It wants to be asked at {place} instead, and redirects are not followed."
+        case 403 | 404:
+            # Many servers answer 403 for a WebSocket at a path that they do not know.
+            return " Is the path right?"
+        case _:
+            return ""
+
+
+def _header(error: InvalidStatus, name: str) -> str:
+    """The first of that name: it may come several times, and hold what is no text."""
+    values = error.response.headers.get_all(name)
+    return values[0].encode("ascii", "replace").decode() if values else ""
 
 
 def _plain(error: OSError) -> str:

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
+import trustme
 import uvicorn
 from starlette.applications import Starlette
 
@@ -18,6 +21,7 @@ from agentws.client import (
     Disconnected,
     LogEvent,
     Opening,
+    Refused,
     RunCancelled,
     RunFailed,
     Transport,
@@ -27,6 +31,7 @@ from agentws.client.websocket import open_websocket
 from agentws.errors import BadRequest, Forbidden, Unauthenticated, UnknownCommand
 from agentws.protocol import events as e
 from agentws.protocol import messages as m
+from agentws.server import server_config
 
 from .fakes import FAST, types
 
@@ -46,23 +51,53 @@ async def agent(ctx: RunContext) -> AsyncIterator[str]:
                 await asyncio.sleep(0.001)
 
 
-@asynccontextmanager
-async def serving(**options: Any) -> AsyncIterator[str]:
-    """The address of a gateway that runs in this loop."""
+def gateway(**options: Any) -> Starlette:
     app = Starlette()
     mount_agent_gateway(app, agent, **options)
-    config = uvicorn.Config(
-        app, log_config=None, ws="websockets-sansio", timeout_graceful_shutdown=1
-    )
+    return app
+
+
+@asynccontextmanager
+async def listening(config: uvicorn.Config) -> AsyncIterator[str]:
+    """Host and port of a server that runs in this loop."""
     server = uvicorn.Server(config)
     listener = socket.create_server(("127.0.0.1", 0))
     # Not serve(): that one takes over the signals of the whole test process.
     task = asyncio.create_task(server._serve([listener]))
     try:
-        yield f"ws://127.0.0.1:{listener.getsockname()[1]}/ws/chat"
+        yield f"127.0.0.1:{listener.getsockname()[1]}"
     finally:
         server.should_exit = True
         await task
+
+
+@asynccontextmanager
+async def serving(**options: Any) -> AsyncIterator[str]:
+    """The address of a gateway under stock uvicorn."""
+    config = uvicorn.Config(
+        gateway(**options), log_config=None, ws="websockets-sansio", timeout_graceful_shutdown=1
+    )
+    async with listening(config) as address:
+        yield f"ws://{address}/ws/chat"
+
+
+@asynccontextmanager
+async def serving_tls(authority: trustme.CA, folder: Path) -> AsyncIterator[str]:
+    """The address of a gateway under the preset, with a certificate of that authority."""
+    issued = authority.issue_cert("127.0.0.1")
+    key, chain = folder / "key.pem", folder / "chain.pem"
+    issued.private_key_pem.write_to_path(key)
+    for part in issued.cert_chain_pems:
+        part.write_to_path(chain, append=True)
+    config = server_config(
+        gateway(),
+        log_config=None,
+        ssl_keyfile=key,
+        ssl_certfile=chain,
+        timeout_graceful_shutdown=1,
+    )
+    async with listening(config) as address:
+        yield f"wss://{address}/ws/chat"
 
 
 async def test_a_conversation() -> None:
@@ -182,6 +217,69 @@ async def test_nobody_there() -> None:
         port = listener.getsockname()[1]
     with pytest.raises(Disconnected):
         await enter(connect(f"http://127.0.0.1:{port}/ws/chat", connect_timeout=0.3))
+
+
+# TLS
+
+
+@pytest.fixture(scope="module")
+def authority() -> trustme.CA:
+    return trustme.CA()
+
+
+async def test_a_conversation_over_tls_with_a_context(
+    authority: trustme.CA, tmp_path: Path
+) -> None:
+    context = ssl.create_default_context()
+    authority.configure_trust(context)
+    async with serving_tls(authority, tmp_path) as url:
+        async with connect(url, ssl_context=context) as chat:
+            assert await chat.ask("one two") == "one two "
+        async with connect(url.replace("wss", "https"), ssl_context=context) as chat:
+            assert await chat.ask("three") == "three "
+
+
+async def test_tls_without_a_context_trusts_what_the_machine_trusts(
+    authority: trustme.CA, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trusted = tmp_path / "trusted.pem"
+    authority.cert_pem.write_to_path(trusted)
+    async with serving_tls(authority, tmp_path) as url:
+        with pytest.raises(Refused, match="certificate verify failed"):
+            await enter(connect(url))
+        monkeypatch.setenv("SSL_CERT_FILE", str(trusted))
+        async with connect(url) as chat:
+            words = " ".join(str(number) for number in range(100))
+            assert await chat.ask(words) == words + " "
+
+
+# Redirects
+
+
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+async def test_a_redirect_is_not_followed(status: int) -> None:
+    """Whoever answers there would be given the token."""
+    reached: list[str] = []
+
+    async def elsewhere(scope: Any, receive: Any, send: Any) -> None:
+        reached.append(scope["path"])
+
+    async def redirecting(scope: Any, receive: Any, send: Any) -> None:
+        reached.append(scope["path"])
+        headers = [(b"location", there.encode()), (b"location", b"\xff")]
+        await send({"type": "websocket.http.response.start", "status": status, "headers": headers})
+        await send({"type": "websocket.http.response.body", "body": b""})
+
+    async with listening(plain(elsewhere)) as other, listening(plain(redirecting)) as here:
+        there = f"ws://{other}/stolen"
+        with pytest.raises(Refused, match=there) as refused:
+            await enter(connect(f"ws://{here}/ws/chat", token="secret"))
+    assert reached == ["/ws/chat"]
+    assert not refused.value.retryable
+
+
+def plain(app: Any) -> uvicorn.Config:
+    return uvicorn.Config(app, log_config=None, ws="websockets-sansio", lifespan="off")
 
 
 class Fragile:
