@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from typing import NoReturn
+from collections.abc import Sequence
 
 import pytest
 
 from agentws.errors import PositionLost
-from agentws.protocol.position import parse_position
+from agentws.protocol.codec import Record
+from agentws.protocol.position import Position, parse_position
+from agentws.store import PAGE
 from agentws.testing.agents import Gate, Script, Sleep, Step
 from agentws.testing.connect import Client, Closed, kind
 
@@ -150,10 +152,14 @@ async def test_a_position_that_was_trimmed(make: Make, monkeypatch: pytest.Monke
     async with make(Script(*words(5)), tail_size=1) as world:
         first = await talked(await world.client(), 2)
         position = next(frame["id"] for frame in first.frames if "event" in frame)
-        assert first.session is not None
+        read = world.store.read
 
-        async def trimmed(*_: object, **__: object) -> NoReturn:
-            raise PositionLost("trimmed")
+        async def trimmed(
+            session: str, *, after: Position | None = None, limit: int = PAGE
+        ) -> Sequence[Record]:
+            if after is not None and str(after) == position:
+                raise PositionLost("trimmed")
+            return await read(session, after=after, limit=limit)
 
         monkeypatch.setattr(world.store, "read", trimmed)
         client = await world.join(first, f"after={position}")
