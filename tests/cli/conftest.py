@@ -6,16 +6,18 @@ import os
 import pty
 import select
 import signal
-import socket
 import subprocess
 import sys
 import termios
 import time
 import urllib.request
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
+
+from tests import processes
 
 PATIENCE = 30.0
 COMMAND = [sys.executable, "-m", "agentws.cli"]
@@ -40,8 +42,7 @@ class Echo(Agent):
 
 def environment(**more: str) -> dict[str, str]:
     kept = {name: value for name, value in os.environ.items() if not name.startswith("AGENTWS_")}
-    root = str(Path(__file__).resolve().parents[2])
-    return {**kept, "PYTHONPATH": root, "PYTHONUNBUFFERED": "1", **more}
+    return {**kept, "PYTHONPATH": str(processes.ROOT), "PYTHONUNBUFFERED": "1", **more}
 
 
 @pytest.fixture
@@ -50,59 +51,36 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port: int = listener.getsockname()[1]
-        return port
+class Server(processes.Server):
+    """``agentws run`` or ``demo``."""
 
-
-class Server:
-    """``agentws run`` or ``demo``, which can be killed and started again."""
+    path = ""
 
     def __init__(self, folder: Path, arguments: list[str], env: Mapping[str, str]) -> None:
-        self.port = free_port()
-        self.said = folder / "said.txt"
-        self._folder = folder
-        self._arguments = [*arguments, "--port", str(self.port)]
-        self._env = environment(**env)
-        self.start()
+        super().__init__(
+            *COMMAND[1:],
+            *arguments,
+            *("--port", "{port}"),
+            folder=folder,
+            said=folder / "said.txt",
+            env=environment(**env),
+        )
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}/"
-
-    @property
-    def output(self) -> str:
-        return self.said.read_text()
-
-    def start(self) -> None:
-        with self.said.open("ab") as said:
-            self.process = subprocess.Popen(
-                [*COMMAND, *self._arguments],
-                cwd=self._folder,
-                env=self._env,
-                stdout=said,
-                stderr=said,
-                start_new_session=True,
-            )
-        wait_for(self.answers, lambda: self.output)
+        return f"http://{self.host}/{self.path}"
 
     def answers(self) -> bool:
-        assert self.process.poll() is None, self.output
+        """It says where it is before it serves."""
         try:
             with urllib.request.urlopen(self.url + "health", timeout=5) as response:
                 return bool(response.status == 200)
         except OSError:
             return False
 
-    def kill(self) -> None:
-        os.killpg(self.process.pid, signal.SIGKILL)
-        self.process.wait(PATIENCE)
-
-    def stop(self) -> int:
+    def interrupt(self) -> int:
         """What Ctrl-C does; returns the exit code."""
-        self.process.send_signal(signal.SIGINT)
-        return self.process.wait(PATIENCE)
+        return self.stop(signal.SIGINT)
 
 
 def wait_for(condition: Callable[[], bool], explain: Callable[[], str]) -> None:
@@ -114,16 +92,12 @@ def wait_for(condition: Callable[[], bool], explain: Callable[[], str]) -> None:
 
 @pytest.fixture
 def serve(folder: Path) -> Iterator[Callable[..., Server]]:
-    servers: list[Server] = []
+    with ExitStack() as servers:
 
-    def start(*arguments: str, kind: type[Server] = Server, **env: str) -> Server:
-        servers.append(kind(folder, list(arguments), env))
-        return servers[-1]
+        def start(*arguments: str, kind: type[Server] = Server, **env: str) -> Server:
+            return servers.enter_context(kind(folder, list(arguments), env))
 
-    yield start
-    for server in servers:
-        if server.process.poll() is None:
-            server.kill()
+        yield start
 
 
 class Terminal:

@@ -31,7 +31,7 @@ async def test_an_agent_is_served_and_the_banner_says_where(serve: Serve) -> Non
     assert "WARNING" not in server.output
     async with connect(chat_url(server)) as chat:
         assert await chat.ask("hello there") == "hello there "
-    assert server.stop() == 0
+    assert server.interrupt() == 0
     assert "Traceback" not in server.output
 
 
@@ -66,7 +66,7 @@ class Prefixed:
 
     def __init__(self, serve: Serve, *arguments: str, **env: str) -> None:
         class Under(Server):
-            url = property(lambda self: f"http://127.0.0.1:{self.port}/api/")
+            path = "api/"
 
         self._server = serve("run", "agents:Echo", *arguments, kind=Under, **env)
         self.chat = f"{self._server.url}ws/chat"
@@ -125,7 +125,7 @@ async def test_a_file_that_changes_is_served_anew(serve: Serve, folder: Path) ->
         while await answer(server) != "HI":
             agents.write_text(changed)
             await asyncio.sleep(2)
-    assert server.stop() == 0
+    assert server.interrupt() == 0
 
 
 async def answer(server: Server) -> str:

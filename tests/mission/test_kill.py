@@ -18,8 +18,9 @@ from websockets.typing import Subprotocol
 from agentws import SQLiteStore
 from agentws.testing.connect import Frame, kind
 from agentws.testing.oracle import check_client, check_log, read_log
+from tests.processes import Server
 
-from .conftest import Service, service
+from .conftest import service
 
 SESSION = "a-session-that-survives"
 NATIVE = Subprotocol("agentws.v1")
@@ -35,9 +36,9 @@ class Native:
         self._websocket: ClientConnection | None = None
 
     @asynccontextmanager
-    async def at(self, running: Service) -> AsyncIterator[Native]:
+    async def at(self, running: Server) -> AsyncIterator[Native]:
         after = "" if self.position is None else f"&after={self.position}"
-        url = f"ws://{running.base}/ws/chat?session={SESSION}{after}"
+        url = f"ws://{running.host}/ws/chat?session={SESSION}{after}"
         self._unread.clear()
         async with connect(url, subprotocols=[NATIVE], close_timeout=0.5) as self._websocket:
             yield self
@@ -71,7 +72,7 @@ class Native:
 
 
 def durable(path: Path) -> list[str]:
-    return ["durable.py", str(path), "0"]
+    return ["durable.py", str(path), "{port}"]
 
 
 async def check(path: Path, client: Native, *, accepted: set[str]) -> list[str]:

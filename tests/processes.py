@@ -1,0 +1,116 @@
+"""Servers in processes of their own, as their users start them: killed, stopped, started again."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+ROOT = Path(__file__).resolve().parents[1]
+PATIENCE = 30.0
+# What uvicorn says of where it listens, and what the command line does.
+_WHERE = re.compile(r"(?:running on|page) +http://[\w.]+:(\d+)")
+
+
+class Server:
+    """``python ARGUMENTS`` in ``folder``; a context manager that starts it, and leaves nothing.
+
+    ``{port}`` in an argument or a variable is where it shall listen: 0 at first, so that it takes
+    what is free and says so, and the same port whenever it is started again. What it says goes to
+    the file ``said``.
+    """
+
+    def __init__(
+        self, *arguments: str, folder: Path, said: Path, env: Mapping[str, str] | None = None
+    ) -> None:
+        self.port = 0
+        self._arguments = arguments
+        self._folder = folder
+        self._said = said
+        self._env = {"PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1", **(env or {})}
+
+    @property
+    def host(self) -> str:
+        return f"127.0.0.1:{self.port}"
+
+    @property
+    def output(self) -> str:
+        return self._said.read_text() if self._said.exists() else ""
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.kill()
+
+    def start(self) -> None:
+        """Returns once it is ready; what is not is killed."""
+        before = len(self.output)
+        filled = {"{port}": str(self.port)}
+        with self._said.open("ab") as said:
+            self.process = subprocess.Popen(
+                [sys.executable, *(_fill(each, filled) for each in self._arguments)],
+                cwd=self._folder,
+                env={name: _fill(value, filled) for name, value in self._env.items()},
+                stdout=said,
+                stderr=said,
+                # A group of its own, so that a reloader's children end with it.
+                start_new_session=True,
+            )
+        try:
+            self._wait(lambda: _WHERE.search(self.output, before) is not None)
+            found = _WHERE.search(self.output, before)
+            assert found is not None
+            self.port = int(found[1])
+            self._wait(self.answers)
+        except BaseException:
+            self.kill()
+            raise
+
+    def answers(self) -> bool:
+        """Whether it is ready, once it has said where it is."""
+        return True
+
+    def _wait(self, condition: Callable[[], bool]) -> None:
+        deadline = time.monotonic() + PATIENCE
+        while not condition():
+            assert self.process.poll() is None, f"it ended at once: {self.output}"
+            assert time.monotonic() < deadline, f"it is not ready: {self.output}"
+            time.sleep(0.02)
+
+    def kill(self) -> None:
+        """As a machine that loses its power: nothing is said, nothing is finished."""
+        with suppress(ProcessLookupError):
+            os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.wait(PATIENCE)
+
+    def stop(self, how: signal.Signals = signal.SIGTERM) -> int:
+        """Tells it to end; returns how it did. What was frozen goes on first."""
+        try:
+            for each in (signal.SIGCONT, how):
+                self.process.send_signal(each)
+            return self.process.wait(PATIENCE)
+        except subprocess.TimeoutExpired:
+            raise AssertionError(f"it does not end: {self.output}") from None
+        finally:
+            self.kill()
+
+
+def _fill(text: str, values: Mapping[str, str]) -> str:
+    for name, value in values.items():
+        text = text.replace(name, value)
+    return text

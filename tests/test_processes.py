@@ -1,0 +1,96 @@
+"""What the tests run servers with leaves nothing behind, whatever a test does."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import time
+from pathlib import Path
+
+import pytest
+
+from tests import processes
+from tests.processes import Server
+
+LISTENS = """
+import signal, socket, subprocess, sys, time
+if sys.argv[2:]:
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
+listener = socket.create_server(("127.0.0.1", int(sys.argv[1])))
+print("child", child.pid, "running on http://127.0.0.1:%d" % listener.getsockname()[1], flush=True)
+time.sleep(600)
+"""
+
+
+def a_server(folder: Path, *options: str) -> Server:
+    (folder / "listens.py").write_text(LISTENS)
+    return Server("listens.py", "{port}", *options, folder=folder, said=folder / "said.txt")
+
+
+def is_running(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+        # A zombie that nobody waits for has ended, too.
+        return "Z" not in Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2]
+    except (ProcessLookupError, FileNotFoundError):
+        return False
+
+
+def all_end(server: Server) -> bool:
+    """Whether the process and its child are gone, or soon: the child is not ours to wait for."""
+    child = int(re.findall(r"child (\d+)", server.output)[-1])
+    deadline = time.monotonic() + 5.0
+    while any(map(is_running, (server.process.pid, child))) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    return not any(map(is_running, (server.process.pid, child)))
+
+
+def test_a_server_chooses_its_port_and_keeps_it(tmp_path: Path) -> None:
+    with a_server(tmp_path) as server:
+        port = server.port
+        assert port > 0
+        server.kill()
+        server.start()
+        assert server.port == port
+
+
+def test_a_test_that_fails_leaves_no_process(tmp_path: Path) -> None:
+    with pytest.raises(ZeroDivisionError), a_server(tmp_path) as server:
+        raise ZeroDivisionError
+    assert all_end(server)
+
+
+def test_a_process_that_stands_still_is_ended(tmp_path: Path) -> None:
+    with a_server(tmp_path) as server:
+        server.process.send_signal(signal.SIGSTOP)
+        assert server.stop() == -signal.SIGTERM
+        assert all_end(server)
+
+
+def test_a_process_that_does_not_end_is_killed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with a_server(tmp_path, "stubborn") as server:
+        monkeypatch.setattr(processes, "PATIENCE", 0.2)
+        with pytest.raises(AssertionError, match="does not end"):
+            server.stop()
+        monkeypatch.undo()
+        assert all_end(server)
+
+
+def test_a_process_that_never_listens_is_killed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(processes, "PATIENCE", 1.0)
+    server = Server("-c", "import time; time.sleep(600)", folder=tmp_path, said=tmp_path / "said")
+    with pytest.raises(AssertionError, match="not ready"):
+        server.start()
+    assert not is_running(server.process.pid)
+
+
+def test_a_process_that_ends_at_once_says_why(tmp_path: Path) -> None:
+    server = Server("-c", "raise SystemExit('no luck')", folder=tmp_path, said=tmp_path / "said")
+    with pytest.raises(AssertionError, match="no luck"):
+        server.start()
