@@ -48,8 +48,9 @@ async def identify(
             raise
         raise refusal() from error
     if isinstance(found, str):
-        return Identity(found)
-    if not isinstance(found, Identity):
+        found = Identity(found)
+    if not isinstance(found, Identity) or not found.id:
+        # An empty id is a missing header or column: it would be one person for everybody.
         raise Unauthenticated()
     return found
 

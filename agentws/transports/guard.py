@@ -9,22 +9,34 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from ..errors import Forbidden, Misdirected
 
 LOOPBACK: Final = frozenset({"localhost", "127.0.0.1", "::1"})
-_DEFAULT_PORTS: Final = {"http": 80, "https": 443, "ws": 80, "wss": 443}
+_DEFAULT_PORTS: Final = {"http": 80, "https": 443}
+_OVER_TLS: Final = frozenset({"https", "wss"})
+
+_NO_MORE: Final = (("", "", ""), ("/", "", ""))
 
 Scope = Mapping[str, Any]
 
 
 class Guard:
-    """Checks Host and Origin of every request and handshake."""
+    """Checks Host and Origin of every request and handshake.
+
+    Raises TypeError for a string where a list is meant: it would be read letter by letter, and a
+    ``"*"`` in it would allow everything. Raises ValueError for what no browser sends as an Origin.
+    """
 
     def __init__(
         self, *, allowed_origins: Sequence[str] | None, allowed_hosts: Sequence[str] | None
     ) -> None:
+        for name, given in (("allowed_origins", allowed_origins), ("allowed_hosts", allowed_hosts)):
+            if isinstance(given, str):
+                raise TypeError(f"{name} is {given!r}; expected a list, as in [{given!r}]")
+        for origin in allowed_origins or ():
+            _check_named(origin)
         self.origins: Final = frozenset(map(_origin, allowed_origins or ()))
         self.any_origin: Final = "*" in (allowed_origins or ())
         self._hosts = None if allowed_hosts is None else frozenset(map(str.lower, allowed_hosts))
@@ -34,20 +46,20 @@ class Guard:
         host = header(scope, b"host")
         self._check_host(scope, host)
         origin = header(scope, b"origin")
-        if origin is not None and not self.allows(origin, host):
+        if origin is not None and not self._allows(origin, host, str(scope.get("scheme"))):
             raise Forbidden("This origin is not allowed.", expected="the host's own origin")
 
     def names(self, origin: str) -> bool:
         """Whether ``origin`` is allowed by name, not by ``"*"`` alone."""
         return _origin(origin) in self.origins
 
-    def allows(self, origin: str, host: str | None) -> bool:
+    def _allows(self, origin: str, host: str | None, scheme: str) -> bool:
         if self.any_origin or self.names(origin):
             return True
-        return host is not None and _same_origin(origin, host)
+        return host is not None and _same_origin(origin, host, tls=scheme in _OVER_TLS)
 
     def _check_host(self, scope: Scope, host: str | None) -> None:
-        name = _split(host)[0] if host is not None else None
+        name = None if host is None else _split(host)[0]
         if self._hosts is not None:
             if name not in self._hosts and "*" not in self._hosts:
                 raise Misdirected(expected="a host in allowed_hosts")
@@ -67,27 +79,50 @@ def header(scope: Scope, name: bytes) -> str | None:
 
 
 def _split(host: str) -> tuple[str, int | None]:
-    """Name and port of a Host header; IPv6 names lose their brackets."""
-    parts = urlsplit(f"//{host}")
+    """Name and port of a Host header; IPv6 names lose their brackets. Raises Misdirected."""
     try:
+        parts = urlsplit(f"//{host}")
         return (parts.hostname or "").lower(), parts.port
-    except ValueError:
-        return "", None
+    except ValueError as error:
+        raise Misdirected(expected="a Host header of the form name[:port]") from error
 
 
 def _origin(origin: str) -> str:
     return origin.rstrip("/").lower()
 
 
-def _same_origin(origin: str, host: str) -> bool:
-    """Whether a page of ``origin`` came from ``host``; TLS may have ended before this server."""
-    parts = urlsplit(origin)
-    default = _DEFAULT_PORTS.get(parts.scheme)
-    if default is None or parts.hostname is None:
-        return False
+def _check_named(origin: str) -> None:
+    if origin == "*":
+        return
+    parts = _parsed(origin)
+    named = parts is not None and parts.scheme and parts.hostname and "*" not in parts.netloc
+    # What is left besides scheme and host is what an Origin header never has.
+    if not named or "@" in origin or parts is None or (*parts[2:],) not in _NO_MORE:
+        raise ValueError(
+            f"allowed_origins has {origin!r}; expected '*' or scheme://host[:port], no wildcards"
+        )
+
+
+def _parsed(origin: str) -> SplitResult | None:
+    """The parts of an origin, its port a number; ``None`` for what is none."""
     try:
-        origin_port = parts.port or default
+        parts = urlsplit(origin)
+        _ = parts.port
     except ValueError:
+        return None
+    return parts
+
+
+def _same_origin(origin: str, host: str, *, tls: bool) -> bool:
+    """Whether a page of ``origin`` came from ``host``.
+
+    Without ``tls`` that is either scheme, since TLS may have ended before this server. With it an
+    ``http`` page is another origin, and whoever can change an unencrypted page could act from it.
+    """
+    parts = _parsed(origin)
+    default = None if parts is None else _DEFAULT_PORTS.get(parts.scheme)
+    if parts is None or default is None or (tls and parts.scheme != "https"):
         return False
     name, port = _split(host)
-    return parts.hostname == name and origin_port == (port or default)
+    # A Host without a port means the default of the scheme that the page came by.
+    return parts.hostname == name and (parts.port or default) == (port or default)

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import base64
+from contextlib import nullcontext
 from typing import Any
 
 import pytest
+from starlette.applications import Starlette
 from starlette.requests import HTTPConnection
 
-from agentws import BearerKeys, Identity
+from agentws import BearerKeys, Identity, mount_agent_gateway
 from agentws.auth import bearer_token
+from agentws.errors import Forbidden
 from agentws.testing.agents import Call, Script
 from agentws.testing.connect import Client, Closed, Refused, kind
+from agentws.transports.guard import Guard
 
 from .conftest import Make
 from .world import World
@@ -190,6 +194,7 @@ ORIGINS: dict[str, bool] = {
     "http://testserver@evil.tld": False,
     "http://evil.tld#testserver": False,
     "http://testserver:99999": False,
+    "http://[x": False,
     "http://testserver:x": False,
     "javascript:alert(1)": False,
 }
@@ -205,6 +210,51 @@ async def test_origins(make: Make, origin: str, allowed: bool) -> None:
             with pytest.raises(Refused) as refused:
                 await world.client(headers={"origin": origin})
             assert refused.value.status == 403
+
+
+@pytest.mark.parametrize(("scheme", "allowed"), [("https", True), ("http", False)])
+@pytest.mark.parametrize("port", ["", ":443"])
+def test_an_unencrypted_page_is_another_origin(scheme: str, allowed: bool, port: str) -> None:
+    """The server's own TLS tells; where a proxy ended it, both schemes are the host's own."""
+    guard = Guard(allowed_origins=None, allowed_hosts=None)
+    origin = f"{scheme}://chat.example".encode()
+    headers = [(b"host", f"chat.example{port}".encode()), (b"origin", origin)]
+    for own in ("wss", "https"):
+        scope = {"type": "websocket", "scheme": own, "headers": headers}
+        with nullcontext() if allowed else pytest.raises(Forbidden):
+            guard.check(scope)
+
+
+@pytest.mark.parametrize("option", ["allowed_origins", "allowed_hosts"])
+def test_one_string_is_no_list(option: str) -> None:
+    with pytest.raises(TypeError, match="expected a list"):
+        mount_agent_gateway(Starlette(), Script(), **{option: "https://*.example.com"})  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    "origin",
+    [
+        "",
+        "null",
+        "app.example",
+        "//app.example",
+        "https://",
+        "https://*.example.com",
+        "https://app.example/path",
+        "https://app.example?x",
+        "https://me@app.example",
+        "https://app.example:x",
+        "https://[x",
+    ],
+)
+def test_an_allowed_origin_must_be_one(origin: str) -> None:
+    with pytest.raises(ValueError, match="scheme://host"):
+        Guard(allowed_origins=[origin], allowed_hosts=None)
+
+
+def test_what_an_allowed_origin_may_be() -> None:
+    origins = ["*", "https://app.example/", "http://[::1]:3000", "chrome-extension://abc"]
+    assert Guard(allowed_origins=origins, allowed_hosts=None).any_origin
 
 
 async def test_a_forbidden_origin_learns_nothing_of_sessions(make: Make) -> None:
@@ -228,7 +278,13 @@ async def test_every_origin_where_that_is_said(make: Make) -> None:
 
 @pytest.mark.parametrize(
     ("host", "allowed"),
-    [("chat.example", True), ("CHAT.example:8000", True), ("evil.example", False), (None, False)],
+    [
+        ("chat.example", True),
+        ("CHAT.example:8000", True),
+        ("evil.example", False),
+        ("[", False),
+        (None, False),
+    ],
 )
 async def test_hosts(make: Make, host: str | None, allowed: bool) -> None:
     async with make(Script("fine"), allowed_hosts=["chat.example"]) as world:
