@@ -1,6 +1,6 @@
 """A store of one's own: sessions in a file of JSON lines, one line for every change.
 
-It is a ``MemoryStore`` that writes down what is done to it and does it again when it opens: enough
+It keeps a ``MemoryStore``, writes down what is done to it, and does it again when it opens: enough
 for a tool on one machine whose conversations fit in memory. ``uvicorn custom_store:app``
 """
 
@@ -16,8 +16,10 @@ from starlette.applications import Starlette
 
 from agentws import MemoryStore, RunContext, SessionInfo, mount_agent_gateway
 from agentws.errors import Unavailable
+from agentws.protocol.codec import Record
 from agentws.protocol.messages import Metadata
-from agentws.store import Appended, Key, Settled
+from agentws.protocol.position import Position
+from agentws.store import PAGE, Appended, Head, Key, Lease, Settled, Store
 
 
 class Change(msgspec.Struct, omit_defaults=True):
@@ -35,46 +37,60 @@ class Change(msgspec.Struct, omit_defaults=True):
     deleted: bool = False
 
 
-class JournalStore(MemoryStore):
+class JournalStore(Store):
+    scope = "process"
     durability = "disk"
-    immediate = False
 
     def __init__(self, path: Path) -> None:
-        super().__init__(clock=lambda: self._at or time.time())
         self._path = path
         self._file: BinaryIO | None = None
         self._at: float | None = None
         """While old changes are done again: when they were done first."""
+        self._held = MemoryStore(clock=self._now)
+
+    def _now(self) -> float:
+        return self._at or time.time()
+
+    @property
+    def _memory(self) -> MemoryStore:
+        """What the file says. Raises Unavailable while it may say something else."""
+        if self._file is None:
+            raise Unavailable("The journal is closed.")
+        return self._held
 
     async def open(self) -> None:
+        # Never on top of what an earlier opening has read: every event would be there twice.
+        self._held = MemoryStore(clock=self._now)
         try:
-            self._file = self._path.open("ab+")
-            self._file.seek(0)
-            lines = self._file.readlines()
+            file = self._path.open("ab+")
+            file.seek(0)
+            lines = file.readlines()
+            if lines and not lines[-1].endswith(b"\n"):
+                # The process died while it wrote: nobody was told that this change was made.
+                file.truncate(sum(map(len, lines[:-1])))
+                lines.pop()
         except OSError as error:
             raise Unavailable(f"{self._path} can't be opened.") from error
-        if lines and not lines[-1].endswith(b"\n"):
-            # The process died while it wrote: nobody was told that this change was made.
-            self._file.truncate(sum(map(len, lines[:-1])))
-            lines.pop()
         for line in lines:
             await self._redo(msgspec.json.decode(line, type=Change))
         self._at = None
+        self._file = file
 
     async def _redo(self, change: Change) -> None:
         self._at = change.at
         if change.created is not None:
-            await super().create(change.created, epoch=change.epoch)
+            await self._held.create(change.created, epoch=change.epoch)
         elif change.deleted:
-            await super().delete(change.session)
+            await self._held.delete(change.session)
         elif change.title is not None or change.metadata is not None:
-            await super().update(change.session, title=change.title, metadata=change.metadata)
+            await self._held.update(change.session, title=change.title, metadata=change.metadata)
         else:
             events = [event.encode() for event in change.events]
-            await super().append(change.session, events, key=change.key, settled=change.settled)
+            await self._held.append(change.session, events, key=change.key, settled=change.settled)
 
     def _write(self, change: Change) -> None:
-        """Returns when the disk has it. Once that has failed, no change is taken any more."""
+        """Returns when the disk has it. Once that has failed, memory is ahead of the file: nothing
+        is told or taken any more, until the file is read again."""
         if self._file is None:
             raise Unavailable("The journal is closed.")
         try:
@@ -88,8 +104,7 @@ class JournalStore(MemoryStore):
             raise Unavailable("The journal can't be written.") from error
 
     async def ping(self) -> None:
-        if self._file is None:
-            raise Unavailable("The journal is closed.")
+        _ = self._memory
 
     async def close(self) -> None:
         if self._file is not None:
@@ -100,7 +115,7 @@ class JournalStore(MemoryStore):
     # nothing awaits in between, so nobody sees the one without the other.
 
     async def create(self, info: SessionInfo, *, epoch: str) -> tuple[SessionInfo, bool]:
-        found, made = await super().create(info, epoch=epoch)
+        found, made = await self._memory.create(info, epoch=epoch)
         if made:
             self._write(Change(time.time(), info.id, created=info, epoch=epoch))
         return found, made
@@ -114,7 +129,7 @@ class JournalStore(MemoryStore):
         fence: str | None = None,
         settled: Settled | None = None,
     ) -> Appended:
-        done = await super().append(session, events, key=key, fence=fence, settled=settled)
+        done = await self._memory.append(session, events, key=key, fence=fence, settled=settled)
         if not done.duplicate:
             texts = [event.decode() for event in events]
             self._write(Change(time.time(), session, events=texts, key=key, settled=settled))
@@ -123,13 +138,60 @@ class JournalStore(MemoryStore):
     async def update(
         self, session: str, *, title: str | None = None, metadata: Metadata | None = None
     ) -> SessionInfo:
-        info = await super().update(session, title=title, metadata=metadata)
+        info = await self._memory.update(session, title=title, metadata=metadata)
         self._write(Change(info.updated, session, title=title, metadata=metadata))
         return info
 
     async def delete(self, session: str) -> None:
-        await super().delete(session)
+        await self._memory.delete(session)
         self._write(Change(time.time(), session, deleted=True))
+
+    # What changes nothing that the file must keep.
+
+    async def info(self, session: str) -> SessionInfo:
+        return await self._memory.info(session)
+
+    async def sessions(
+        self, *, owner: str, before: float | None = None, limit: int = 50
+    ) -> Sequence[SessionInfo]:
+        return await self._memory.sessions(owner=owner, before=before, limit=limit)
+
+    async def stale(self, *, updated_before: float, limit: int = 100) -> Sequence[str]:
+        return await self._memory.stale(updated_before=updated_before, limit=limit)
+
+    async def find(self, session: str, key: Key) -> Appended | None:
+        return await self._memory.find(session, key)
+
+    async def head(self, session: str) -> Head:
+        return await self._memory.head(session)
+
+    async def heads(self, sessions: Sequence[str]) -> Sequence[int | None]:
+        return await self._memory.heads(sessions)
+
+    async def read(
+        self, session: str, *, after: Position | None = None, limit: int = PAGE
+    ) -> Sequence[Record]:
+        return await self._memory.read(session, after=after, limit=limit)
+
+    async def read_back(self, session: str, *, before: int, limit: int = PAGE) -> Sequence[Record]:
+        return await self._memory.read_back(session, before=before, limit=limit)
+
+    async def compact(
+        self, session: str, *, first: int, last: int, records: Sequence[Record]
+    ) -> None:
+        await self._memory.compact(session, first=first, last=last, records=records)
+
+    async def lease(self, session: str, *, owner: str, ttl: float) -> Lease | None:
+        return await self._memory.lease(session, owner=owner, ttl=ttl)
+
+    async def renew(self, owner: str, sessions: Sequence[str], *, ttl: float) -> Sequence[str]:
+        return await self._memory.renew(owner, sessions, ttl=ttl)
+
+    async def release(self, lease: Lease) -> None:
+        await self._memory.release(lease)
+
+    async def unsettled(self, *, limit: int = 100) -> Sequence[str]:
+        return await self._memory.unsettled(limit=limit)
 
 
 async def echo(ctx: RunContext) -> AsyncIterator[str]:

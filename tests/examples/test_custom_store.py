@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import errno
-from collections.abc import AsyncIterator
+import os
+from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from agentws.errors import Unavailable
-from agentws.store import Key, Settled
+from agentws.errors import NotFound, Unavailable
+from agentws.store import Key, Lease, Settled, Store
 from agentws.testing.contract_base import a_session, begin, events, everything
 from agentws.testing.contracts import StoreContract
 from examples.custom_store import JournalStore
@@ -71,17 +72,113 @@ async def test_a_line_that_was_torn_by_a_crash_is_left_out(tmp_path: Path) -> No
     assert path.read_bytes().count(b"\n") == 3
 
 
+def full(_: Any) -> None:
+    raise OSError(errno.ENOSPC, "no space")
+
+
 @pytest.mark.anyio
 async def test_a_full_disk_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     store = JournalStore(tmp_path / "chat.jsonl")
     await store.open()
     session = await begin(store)
 
-    def full(_: Any) -> None:
-        raise OSError(errno.ENOSPC, "no space")
-
     monkeypatch.setattr("os.fsync", full)
     with pytest.raises(Unavailable):
         await store.append(session, events(1))
     with pytest.raises(Unavailable):
         await store.ping()
+
+
+Change = Callable[[JournalStore, str], Awaitable[object]]
+KEY = Key("msg_1", "digest")
+CHANGES: dict[str, Change] = {
+    "create": lambda store, session: store.create(a_session(), epoch="e1"),
+    "append": lambda store, session: store.append(session, events(1), key=KEY),
+    "update": lambda store, session: store.update(session, title="Travel"),
+    "delete": lambda store, session: store.delete(session),
+    "compact": lambda store, session: store.compact(session, first=1, last=1, records=()),
+}
+READS: dict[str, Change] = {
+    "ping": lambda store, session: store.ping(),
+    "info": lambda store, session: store.info(session),
+    "sessions": lambda store, session: store.sessions(owner="ann"),
+    "stale": lambda store, session: store.stale(updated_before=0),
+    "find": lambda store, session: store.find(session, KEY),
+    "head": lambda store, session: store.head(session),
+    "heads": lambda store, session: store.heads([session]),
+    "read": lambda store, session: store.read(session),
+    "read_back": lambda store, session: store.read_back(session, before=9),
+    "lease": lambda store, session: store.lease(session, owner="n1", ttl=1),
+    "renew": lambda store, session: store.renew("n1", [session], ttl=1),
+    "release": lambda store, session: store.release(Lease(session, "n1", "e1:1", 1)),
+    "unsettled": lambda store, session: store.unsettled(),
+}
+
+
+def test_every_method_of_the_port_is_tried() -> None:
+    assert {*CHANGES, *READS} == {
+        name for name, value in vars(Store).items() if callable(value) and name[0] != "_"
+    } - {"open", "close"}
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("broken_by", ["create", "append", "update", "delete"])
+async def test_what_was_not_written_is_never_acknowledged(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, broken_by: str
+) -> None:
+    """Memory is ahead of the file by then, so nothing is told from it any more."""
+    store = JournalStore(tmp_path / "chat.jsonl")
+    await store.open()
+    session = await begin(store)
+    monkeypatch.setattr("os.fsync", full)
+    with pytest.raises(Unavailable):
+        await CHANGES[broken_by](store, session)
+    monkeypatch.undo()
+    for call in (*CHANGES.values(), *READS.values()):
+        with pytest.raises(Unavailable):
+            await call(store, session)
+    await store.close()
+
+
+@pytest.mark.anyio
+async def test_a_message_that_was_not_written_is_written_when_it_is_sent_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = JournalStore(tmp_path / "chat.jsonl")
+    await store.open()
+    session = await begin(store)
+    await store.append(session, events(1))
+
+    def torn(file: int) -> None:
+        os.ftruncate(file, os.fstat(file).st_size - 1)
+        raise OSError(errno.ENOSPC, "no space")
+
+    monkeypatch.setattr("os.fsync", torn)
+    with pytest.raises(Unavailable):
+        await store.append(session, events(2), key=KEY)
+    monkeypatch.undo()
+    with pytest.raises(Unavailable):
+        await store.append(session, events(2), key=KEY)
+    await store.close()
+    await store.open()
+    done = await store.append(session, events(2), key=KEY)
+    assert (done.duplicate, done.position.seq) == (False, 2)
+    await store.close()
+
+
+@pytest.mark.anyio
+async def test_a_store_that_is_opened_again_has_everything_once(tmp_path: Path) -> None:
+    store = JournalStore(tmp_path / "chat.jsonl")
+    await store.open()
+    session = await begin(store)
+    await store.append(session, events(1), key=KEY)
+    gone, _ = await store.create(a_session(), epoch="e1")
+    await store.delete(gone.id)
+    log = await everything(store, session)
+    for _ in range(2):
+        await store.close()
+        await store.open()
+        assert await everything(store, session) == log
+    with pytest.raises(NotFound):
+        await store.create(gone, epoch="e1")
+    await store.close()
