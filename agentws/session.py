@@ -9,23 +9,32 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable, Sequence
-from typing import Final, NamedTuple
+from collections.abc import Callable, Sequence
+from typing import Any, Final, NamedTuple
+
+import msgspec
 
 from . import conversation
 from .conversation import Page
 from .errors import Conflict, IdempotencyConflict, LostReason, PositionLost, Unavailable
-from .follower import Bell, Follower
+from .follower import Follower
+from .identity import Identity
 from .protocol import events as e
 from .protocol.codec import Entry, Record, decode_record, entry, event_type
 from .protocol.events import Event
 from .protocol.messages import Interrupt, Message
-from .protocol.outline import OUTLINE_EVENTS, OUTLINE_TYPES, Outline
+from .protocol.outline import OUTLINE_EVENTS, OUTLINE_TYPES, Carried, Outline
 from .protocol.position import GENESIS, Position
 from .store import PAGE, Appended, Key, SessionInfo, Settled, Store
 from .tail import Tail
 
 logger: Final = logging.getLogger("agentws")
+
+_FOLLOWED: Final = OUTLINE_EVENTS | {e.SessionUpdated}
+_CHANGEABLE: Final = (e.StateSnapshot, e.StateDelta)
+_FOLLOWED_TYPES: Final = OUTLINE_TYPES | {"session.updated"}
+_encoder: Final = msgspec.json.Encoder()
+_carried: Final = msgspec.json.Decoder(Carried)
 
 
 class Snapshot(NamedTuple):
@@ -34,6 +43,8 @@ class Snapshot(NamedTuple):
     position: Position
     page: Page
     """Its newest messages."""
+    state: Any
+    """The shared state, if there is any."""
     queued: Sequence[e.MessageAccepted]
     interrupts: Sequence[Interrupt]
     """Questions that wait for an answer."""
@@ -52,20 +63,32 @@ class Session:
         "_store",
         "_tail",
         "appended",
+        "cleared",
         "followers",
         "head",
         "id",
         "info",
         "outline",
         "outlook",
+        "senders",
         "used",
     )
 
-    def __init__(self, info: SessionInfo, store: Store, head: Position, *, tail_size: int) -> None:
+    def __init__(
+        self,
+        info: SessionInfo,
+        store: Store,
+        head: Position,
+        *,
+        tail_size: int,
+        carried: Carried | None = None,
+    ) -> None:
         self.id = info.id
         self.info = info
         self.head = head
-        self.outline = Outline()
+        self.outline = Outline() if carried is None else Outline(carried)
+        self.cleared = 0 if carried is None else carried.cleared
+        """The seq of the newest ``history.cleared``: nothing up to it is shown any more."""
         self._run_base: Position | None = None
         self.followers: set[Follower] = set()
         self.outlook: Callable[[Session], None] | None = None
@@ -74,6 +97,8 @@ class Session:
         """Told after an append from here, to ring the bell for other nodes."""
         self.used = 0.0
         """When it was last followed, run or written, by the loop's clock."""
+        self.senders: dict[str, Identity] | None = None
+        """Who sent a queued message, where more is known of them here than the log says."""
         self._store = store
         self._tail = Tail(tail_size)
         self._reading: asyncio.Future[None] | None = None
@@ -84,13 +109,20 @@ class Session:
     def __repr__(self) -> str:
         return f"<Session {self.id} head={self.head.seq} followers={len(self.followers)}>"
 
+    @property
+    def immediate(self) -> bool:
+        """Whether asking the store never waits; see :attr:`Store.immediate`."""
+        return self._store.immediate
+
     @classmethod
     async def load(cls, info: SessionInfo, store: Store, *, tail_size: int) -> Session:
         """The session as the store has it. Reads what is open, not the whole log."""
         head = await store.head(info.id)
-        session = cls(info, store, head.position, tail_size=tail_size)
-        if head.settled.seq < head.position.seq:
-            session.head = await _position_at(store, info.id, head.position, head.settled.seq)
+        settled = head.settled
+        carried = _carried.decode(settled.carried) if settled.carried else None
+        session = cls(info, store, head.position, tail_size=tail_size, carried=carried)
+        if settled.seq < head.position.seq:
+            session.head = await _position_at(store, info.id, head.position, settled.seq)
             await session._read_on()
         return session
 
@@ -104,7 +136,6 @@ class Session:
         key: Key | None = None,
         conflict: type[Conflict] = IdempotencyConflict,
         fence: str | None = None,
-        settled: Settled | None = None,
     ) -> Appended:
         """Appends ``events``, all or none; when this returns, the store has them.
 
@@ -113,7 +144,7 @@ class Session:
         """
         entries = [entry(event, run=run) for event in events]
         try:
-            return await self.append_entries(entries, key=key, fence=fence, settled=settled)
+            return await self.append_entries(entries, key=key, fence=fence)
         except IdempotencyConflict as error:
             raise conflict() from error
 
@@ -132,11 +163,10 @@ class Session:
         *,
         key: Key | None = None,
         fence: str | None = None,
-        settled: Settled | None = None,
     ) -> Appended:
         """:meth:`append` for events that are encoded already."""
         datas = [one.data for one in entries]
-        done = await self._store.append(self.id, datas, key=key, fence=fence, settled=settled)
+        done = await self._store.append(self.id, datas, key=key, fence=fence)
         if done.duplicate:
             # The first append may have seemed to fail: then nobody here knows of it yet.
             if done.position.seq > self.head.seq:
@@ -151,6 +181,13 @@ class Session:
             await self.catch_up()
         self.announce()
         return done
+
+    async def settle(self, *, fence: str) -> None:
+        """Writes down that nothing is open up to the head, and what to go on with from there."""
+        carried = msgspec.structs.replace(self.outline.carried, cleared=self.cleared)
+        data = b"" if carried == Carried() else _encoder.encode(carried)
+        settled = Settled(self.head.seq, data)
+        await self._store.append(self.id, [], fence=fence, settled=settled)
 
     def announce(self) -> None:
         """Rings for other nodes: the log has grown, perhaps by what was told as failed."""
@@ -197,7 +234,7 @@ class Session:
     def _take(self, records: Sequence[Record], entries: Sequence[Entry]) -> None:
         """Goes on with ``records``, which follow the head."""
         for at, one in enumerate(entries):
-            if type(one.event) in OUTLINE_EVENTS:
+            if type(one.event) in _FOLLOWED:
                 self._outline(one, records[at], records[at - 1] if at else None)
         last = records[-1]
         self.head = Position(self.head.epoch, last.seq, last.tag)
@@ -206,11 +243,18 @@ class Session:
     def _outline(self, one: Entry, record: Record, before: Record | None) -> None:
         event, outline = one.event, self.outline
         assert event is not None
+        if type(event) in _CHANGEABLE:
+            # The agent may go on changing what it yielded; what counts is what was written.
+            event = decode_record(one.data).event
         outline.apply(event, one.run)
         self._outline_changed = True
         match event:
             case e.MessageAccepted():
                 self._accepted_at[event.message.id] = record.seq
+            case e.HistoryCleared():
+                self.cleared = record.seq
+            case e.SessionUpdated():
+                self.info = _updated(self.info, event)
             case e.RunStarted():
                 head = self.head
                 self._run_base = (
@@ -218,6 +262,8 @@ class Session:
                 )
                 if self._accepted_at:
                     self._accepted_at = {id: self._accepted_at[id] for id in outline.queue}
+                if self.senders:
+                    self.senders = {k: v for k, v in self.senders.items() if k in outline.queue}
             case e.RunFinished() | e.RunError():
                 self._run_base = None
             case _:
@@ -230,7 +276,11 @@ class Session:
 
     def _tell(self) -> None:
         for follower in tuple(self.followers):
-            follower.ring()
+            try:
+                follower.ring()
+            except Exception:
+                # One reader that fails must not keep the others, or the writer, from going on.
+                logger.exception("a follower of session %s failed", self.id)
         if self._outline_changed:
             self._outline_changed = False
             if self.outlook is not None:
@@ -280,26 +330,6 @@ class Session:
             return lost.reason
         return None
 
-    async def follow(self, after: Position | None = None) -> AsyncIterator[Record]:
-        """Every event after ``after``, in order, then every later one, forever.
-
-        Follows before it reads, so an event appended between the two rings the bell instead of
-        being missed. Raises PositionLost.
-        """
-        bell = Bell()
-        self.followers.add(bell)
-        position = after or Position(self.head.epoch, 0, GENESIS)
-        try:
-            while True:
-                bell.clear()
-                while records := await self.read(position):
-                    for record in records:
-                        yield record
-                    position = Position(position.epoch, records[-1].seq, records[-1].tag)
-                await bell.wait()
-        finally:
-            self.followers.discard(bell)
-
     # The fold
 
     async def snapshot(self, *, messages: int) -> Snapshot:
@@ -308,12 +338,15 @@ class Session:
         queue = outline.queue.values()
         unread = [one for one in queue if self._accepted_at[one.message.id] <= base.seq]
         interrupts = list(outline.interrupts.values())
+        state = outline.state if outline.run is None else outline.base_state
         page = await self.page_before(base.seq + 1, messages=messages)
-        return Snapshot(base, page, unread, interrupts, self.info.title)
+        return Snapshot(base, page, state, unread, interrupts, self.info.title)
 
     async def page_before(self, before: int, *, messages: int) -> Page:
         """The ``messages`` that end before that seq (or a few more: runs are kept whole)."""
-        return await conversation.page_before(self._store, self.id, before, messages=messages)
+        return await conversation.page_before(
+            self._store, self.id, before, messages=messages, cleared=self.cleared
+        )
 
     async def messages(self, *, through: int | None = None) -> list[Message]:
         """The whole conversation, up to that seq."""
@@ -340,10 +373,15 @@ def _fail(future: asyncio.Future[None], error: BaseException) -> None:
 
 def _decoded(data: bytes) -> Entry:
     """A record's entry, decoded only where an outline follows its type."""
-    if event_type(data) not in OUTLINE_TYPES:
+    if event_type(data) not in _FOLLOWED_TYPES:
         return Entry(data, None, None)
     body = decode_record(data)
     return Entry(data, body.event, body.run)
+
+
+def _updated(info: SessionInfo, event: e.SessionUpdated) -> SessionInfo:
+    metadata = info.metadata if event.metadata is None else event.metadata
+    return msgspec.structs.replace(info, title=event.title or info.title, metadata=metadata)
 
 
 async def _position_at(store: Store, session: str, head: Position, seq: int) -> Position:

@@ -146,7 +146,8 @@ class Sessions:
             self._ring(session)
 
     def _ring(self, session: Session) -> None:
-        self._tasks.start(self._catch_up(session), name=f"reading on in {session.id}")
+        reading = self._catch_up(session)
+        self._tasks.ask(reading, name=f"reading on in {session.id}", immediate=session.immediate)
 
     async def _catch_up(self, session: Session) -> None:
         try:

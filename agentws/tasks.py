@@ -50,6 +50,17 @@ class Tasks:
         ended = partial(self._ended, quiet=quiet) if quiet else self._ended
         return self._own(_resume(work, waiting), name, ended)
 
+    def ask(self, work: Coroutine[Any, Any, Any], *, name: str, immediate: bool) -> None:
+        """Runs ``work``, which asks a store that may be ``immediate``.
+
+        Any other may use timeouts and the like, which belong to a task: it gets one of its own,
+        never that of whoever began this.
+        """
+        if immediate:
+            self.start(work, name=name)
+        else:
+            self.spawn(work, name=name)
+
     def _own(
         self,
         work: Coroutine[Any, Any, Any],

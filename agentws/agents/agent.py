@@ -41,7 +41,6 @@ class RunContext:
         "_history",
         "agent",
         "answers",
-        "attempt",
         "identity",
         "message",
         "run_id",
@@ -68,8 +67,11 @@ class RunContext:
         self.agent = agent
         """The name under which this agent was mounted."""
         self.identity = identity
-        """Who sent the message, as authenticated; without claims where another node accepted it."""
+        """Who sent the message, as authenticated; without claims where another node accepted it.
+        ``None`` for an anonymous sender."""
         self.state = state
+        """The shared state, a JSON value: as it was when the run began, and then as this run's
+        ``STATE_SNAPSHOT`` and ``STATE_DELTA`` make it. Changing it in place shares nothing."""
         self.answers = answers
         """Answers to the questions that the previous run ended with; else empty."""
         self.usage: list[TokenUsage] = []

@@ -250,6 +250,8 @@ class MessageAccepted(Event, tag="message.accepted", frozen=True):
     message: UserMessage
     overlap: Overlap
     agent: str | None = None
+    by: str | None = None
+    """The identity that sent it; absent for an anonymous one."""
 
 
 class MessageWithdrawn(Event, tag="message.withdrawn", frozen=True):

@@ -1,7 +1,8 @@
-"""What is going on in a session: its queue, its run, its open questions.
+"""What is going on in a session: its queue, its run, its open questions, its shared state.
 
 The part of a log's fold that decides what happens next. It ignores what the agent says, so it
-costs nothing per delta; :class:`agentws.protocol.fold.Fold` adds the conversation.
+costs nothing per delta; :class:`agentws.protocol.fold.Fold` adds the conversation. Where nothing is
+open, a few bytes of it (:class:`Carried`) stand for all that came before.
 """
 
 from __future__ import annotations
@@ -10,12 +11,33 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any, Final
 
+import msgspec
+
+from ..errors import BadRequest
 from . import events as e
 from . import messages as m
 from .events import Event
+from .jsonpatch import apply_patch
 
 _NONE: Final[Mapping[str, Any]] = MappingProxyType({})
 """What a session without questions has, shared: most never have one."""
+_NOBODY: Final[frozenset[str]] = frozenset()
+_REMEMBERED: Final = 100
+"""Questions of which it is remembered who asked them: a late second answer is told so."""
+
+
+class Carried(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What an outline goes on with where nothing is running or queued."""
+
+    interrupts: dict[str, m.Interrupt] = {}
+    asked: dict[str, str] = {}
+    answers: dict[str, e.InterruptAnswered] = {}
+    state: Any = None
+    cleared: int = 0
+    """The seq of the newest ``history.cleared``."""
+
+
+_NOTHING: Final = Carried()
 
 
 class Outline:
@@ -23,15 +45,18 @@ class Outline:
 
     __slots__ = (
         "answers",
+        "asked",
+        "base_state",
         "cancelling",
         "interrupts",
         "message",
         "queue",
         "run",
-        "unasked",
+        "state",
+        "withdrawn",
     )
 
-    def __init__(self) -> None:
+    def __init__(self, carried: Carried = _NOTHING) -> None:
         self.queue: dict[str, e.MessageAccepted] = {}
         """Accepted messages that no run has taken up, in the order in which they will run."""
         self.run: str | None = None
@@ -39,13 +64,19 @@ class Outline:
         self.message: str | None = None
         """The id of the message that it answers."""
         self.cancelling = False
-        """Whether it was asked to stop."""
-        self.unasked = False
-        """Whether its message had been withdrawn before it began."""
-        self.interrupts: Mapping[str, m.Interrupt] = _NONE
+        """Whether it is to stop: asked to, or what it answers was taken back or overtaken."""
+        self.interrupts: Mapping[str, m.Interrupt] = carried.interrupts or _NONE
         """Questions of runs that ended waiting for answers, by id."""
-        self.answers: Mapping[str, e.InterruptAnswered] = _NONE
+        self.asked: Mapping[str, str] = carried.asked or _NONE
+        """The run that last asked a question, by the question's id, also of answered ones."""
+        self.answers: Mapping[str, e.InterruptAnswered] = carried.answers or _NONE
         """Answers that no run has taken up."""
+        self.state: Any = carried.state
+        """The shared state, a JSON value; ``None`` when no agent has set any."""
+        self.base_state: Any = carried.state
+        """The shared state as it was before the run going on."""
+        self.withdrawn = _NOBODY
+        """Messages taken back since the last run began: the next one may have begun for one."""
 
     def __repr__(self) -> str:
         return f"<Outline run={self.run} queue={len(self.queue)} cancelling={self.cancelling}>"
@@ -60,6 +91,11 @@ class Outline:
         """Every question was answered and the run that asked can go on."""
         return bool(self.answers) and not self.interrupts
 
+    @property
+    def carried(self) -> Carried:
+        """What another outline begins with that goes on from here; nothing may run or wait."""
+        return Carried(dict(self.interrupts), dict(self.asked), dict(self.answers), self.state)
+
     def apply(self, event: Event, run: str | None) -> None:
         handle = _HANDLERS.get(type(event))
         if handle is not None:
@@ -68,18 +104,27 @@ class Outline:
     def _accept(self, event: e.MessageAccepted, run: str | None) -> None:
         id = event.message.id
         if event.overlap == "interrupt":
+            # Decided by where the message stands in the log, not by what its sender knew of runs.
             self.queue = {id: event, **self.queue}
+            self.cancelling = self.run is not None
         else:
             self.queue[id] = event
 
     def _withdraw(self, event: e.MessageWithdrawn, run: str | None) -> None:
-        self.queue.pop(event.message_id, None)
+        id = event.message_id
+        if self.queue.pop(id, None) is not None:
+            self.withdrawn |= {id}
+        elif id == self.message:
+            # Its run began while the withdrawal was on its way.
+            self.cancelling = True
 
     def _start(self, event: e.RunStarted, run: str | None) -> None:
         asked = [message.id for message in event.input.messages] if event.input else []
-        self.run, self.cancelling = event.run_id, False
+        self.run = event.run_id
         self.message = asked[0] if asked else None
-        self.unasked = self.message is not None and self.message not in self.queue
+        self.cancelling = self.message in self.withdrawn
+        self.withdrawn = _NOBODY
+        self.base_state = self.state
         for id in asked:
             self.queue.pop(id, None)
         if not asked:
@@ -91,11 +136,13 @@ class Outline:
     def _finish(self, event: e.RunFinished, run: str | None) -> None:
         self._end(event, run)
         if isinstance(event.outcome, m.InterruptOutcome):
-            asked = {one.id: one for one in event.outcome.interrupts}
-            self.interrupts = {**self.interrupts, **asked}
+            questions = {one.id: one for one in event.outcome.interrupts}
+            self.interrupts = {**self.interrupts, **questions}
+            asked = {**self.asked, **dict.fromkeys(questions, event.run_id)}
+            self.asked = dict(list(asked.items())[-_REMEMBERED:])
 
     def _end(self, event: Event, run: str | None) -> None:
-        self.run, self.message, self.cancelling, self.unasked = None, None, False, False
+        self.run, self.message, self.cancelling = None, None, False
 
     def _answer(self, event: e.InterruptAnswered, run: str | None) -> None:
         id = event.interrupt_id
@@ -105,6 +152,20 @@ class Outline:
 
     def _clear(self, event: e.HistoryCleared, run: str | None) -> None:
         self.interrupts, self.answers = _NONE, _NONE
+
+    def _set_state(self, event: e.StateSnapshot, run: str | None) -> None:
+        self.state = event.snapshot
+
+    def _change_state(self, event: e.StateDelta, run: str | None) -> None:
+        self.state = patched(self.state, event.delta)
+
+
+def patched(state: Any, delta: list[dict[str, Any]]) -> Any:
+    """AG-UI: a patch that does not apply leaves the state as it was; the first one finds ``{}``."""
+    try:
+        return apply_patch({} if state is None else state, delta)
+    except BadRequest:
+        return state
 
 
 _HANDLERS: Final[dict[type[Event], Callable[[Outline, Any, str | None], None]]] = {
@@ -116,6 +177,8 @@ _HANDLERS: Final[dict[type[Event], Callable[[Outline, Any, str | None], None]]] 
     e.RunError: Outline._end,
     e.InterruptAnswered: Outline._answer,
     e.HistoryCleared: Outline._clear,
+    e.StateSnapshot: Outline._set_state,
+    e.StateDelta: Outline._change_state,
 }
 
 OUTLINE_EVENTS: Final = frozenset(_HANDLERS)

@@ -9,24 +9,20 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
-from typing import Final
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Final, NamedTuple
 
-import msgspec
-
-from ..agents.agent import Agent, RunContext
+from ..agents.agent import Agent
 from ..agents.factory import Agents
-from ..errors import AgentwsError, Fenced
-from ..identity import Identity
+from ..errors import AgentwsError, Fenced, NotFound, PositionLost
 from ..limits import Limits
-from ..protocol import events as e
-from ..protocol import messages as m
 from ..session import Session
-from ..store import Settled, Store
+from ..store import SessionInfo, Store
 from ..tasks import Tasks
+from .beginning import next_context, run_started
 from .orphan import end_orphan
 from .run import Run, Stop
-from .work import Work, continuation, entries, new_id, now_ms
+from .work import Work
 from .writer import RunWriter
 
 logger: Final = logging.getLogger("agentws.run")
@@ -34,8 +30,19 @@ logger: Final = logging.getLogger("agentws.run")
 LINGER: Final = 2.0
 """Seconds for which an idle session's lease is kept: the next message mostly comes soon."""
 
+LONGEST_PAUSE: Final = 30.0
+"""Seconds after which a session that could not go on is tried again, at most."""
+
 BUSY: Final = 33
 """Runs going on with which deltas gather twice as long."""
+
+
+class Waiting(NamedTuple):
+    """A session that could not go on here: its lease is another node's, or the store is away."""
+
+    session: Session
+    due: float
+    """When to try again, by the loop's clock."""
 
 
 class Runs:
@@ -60,8 +67,8 @@ class Runs:
         self._tasks = Tasks()
         self._slots = asyncio.Semaphore(limits.max_runs)
         self._works: dict[str, Work] = {}
-        self._waiting: dict[str, Session] = {}
-        self._senders: dict[tuple[str, str], Identity] = {}
+        self._waiting: dict[str, Waiting] = {}
+        self._pauses: dict[str, float] = {}
         # Without agents there is nothing to run: what is open is for another node.
         self._draining = not agents.names
         self.running = 0
@@ -73,9 +80,9 @@ class Runs:
         return f"<Runs running={self.running} waiting={len(self._waiting)}>"
 
     def running_of(self, owner: str) -> int:
-        """How many of an identity's sessions have a run going on here."""
+        """How many of an identity's sessions have a run going on, or about to begin, here."""
         works = self._works.values()
-        return sum(work.run is not None and work.session.info.owner == owner for work in works)
+        return sum(work.task is not None and work.session.info.owner == owner for work in works)
 
     def _pace(self) -> float:
         """How long a run's deltas gather: the longer, the more runs this node has."""
@@ -85,11 +92,6 @@ class Runs:
     def holds(self, session: Session) -> bool:
         """Whether this node has anything to do with running the session."""
         return session.id in self._works or session.id in self._waiting
-
-    def sent_by(self, session: Session, message: str, identity: Identity | None) -> None:
-        """Remembers who sent a message, for the run that will answer it on this node."""
-        if identity is not None and identity.claims:
-            self._senders[session.id, message] = identity
 
     # Deciding
 
@@ -112,7 +114,7 @@ class Runs:
 
     def _obey(self, work: Work, run: Run) -> None:
         outline = work.session.outline
-        if outline.run == run.id and (outline.cancelling or outline.unasked):
+        if outline.run == run.id and outline.cancelling:
             self._stop(work, run, "cancelled")
 
     def _stop(self, work: Work, run: Run, why: Stop) -> None:
@@ -134,6 +136,8 @@ class Runs:
     async def _take_over(self, work: Work, run: Run) -> None:
         first = work.session.run_base.seq + 1
         try:
+            if run.stopping == "fenced":
+                raise Fenced()
             await run.end(run.stopped())
             run.writer.close()
             work.run = None
@@ -203,13 +207,17 @@ class Runs:
         if work.run is not None:
             work.run.writer.close()
             work.run = None
+        id = work.session.id
+        self._pauses[id] = min(2 * self._pauses.get(id, 0.5), LONGEST_PAUSE)
         self._leave(work, wait=True)
 
     def _leave(self, work: Work, *, wait: bool) -> None:
-        if self._works.get(work.session.id) is work:
-            del self._works[work.session.id]
+        session = work.session
+        if self._works.get(session.id) is work:
+            del self._works[session.id]
         if wait:
-            self._waiting[work.session.id] = work.session
+            due = asyncio.get_running_loop().time() + self._pauses.get(session.id, 0.0)
+            self._waiting[session.id] = Waiting(session, due)
 
     # One run
 
@@ -217,15 +225,9 @@ class Runs:
         """The run that answers what comes first; ``None`` if that was withdrawn just now."""
         session = work.session
         outline = session.outline
-        if outline.settled or work.lease is None:
+        if self._draining or outline.settled or work.lease is None:
             return None
-        if outline.resumable:
-            message, name, resume = continuation(), session.info.agent, entries(outline.answers)
-        else:
-            accepted = next(iter(outline.queue.values()))
-            message, name, resume = accepted.message, accepted.agent or session.info.agent, None
-        context = self._context(session, message, name)
-        context.answers = tuple(outline.answers.values()) if resume else ()
+        context = next_context(session)
         writer = RunWriter(
             session,
             run=context.run_id,
@@ -236,33 +238,8 @@ class Runs:
         )
         run = Run(id=context.run_id, context=context, writer=writer)
         work.run = run
-        asked: list[m.Message] = [] if resume else [message]
-        given = m.RunAgentInput(session.id, run.id, asked, resume=resume or msgspec.UNSET)
-        start = e.RunStarted(session.id, run.id, e.AGUI_VERSION, None, given, timestamp=now_ms())
-        writer.put(start)
+        writer.put(run_started(context))
         return run
-
-    def _context(self, session: Session, message: m.UserMessage, name: str) -> RunContext:
-        base = session.head
-        owner = session.info.owner
-        sender = self._senders.pop((session.id, message.id), None)
-
-        async def history(limit: int | None) -> list[m.Message]:
-            if limit is None:
-                before = await session.messages(through=base.seq)
-            else:
-                page = await session.page_before(base.seq + 1, messages=limit)
-                before = page.messages
-            return [*before, message]
-
-        return RunContext(
-            message=message,
-            session=session.info,
-            run_id=new_id("run"),
-            agent=name,
-            identity=sender or (None if owner is None else Identity(owner)),
-            history=history,
-        )
 
     async def _drive(self, work: Work, run: Run) -> bool:
         """Drives the run to its end. False when it was abandoned, and another task goes on."""
@@ -275,6 +252,9 @@ class Runs:
         loop = asyncio.get_running_loop()
         timer = loop.call_later(self._limits.run_timeout, self._stop, work, run, "timed_out")
         try:
+            if not self._store.immediate:
+                # An agent costs money: it is not called for a run that the log does not know.
+                await run.writer.drain()
             await run.drive(make)
         except Fenced:
             if run.abandoned:
@@ -285,10 +265,19 @@ class Runs:
             timer.cancel()
         work.run = None
         self._ended(work, first)
+        if work.session.info is not context.session:
+            await self._keep_info(work.session, context.session)
         return True
 
     def _ended(self, work: Work, first: int) -> None:
+        self._pauses.pop(work.session.id, None)
         self._finished(work.session, first, work.session.head.seq)
+
+    async def _keep_info(self, session: Session, before: SessionInfo) -> None:
+        """An agent may have named its session: lists are made from what the store knows."""
+        info = session.info
+        if (info.title, info.metadata) != (before.title, before.metadata):
+            await self._store.update(session.id, title=info.title, metadata=info.metadata)
 
     async def _end_orphan(self, work: Work, run: str) -> None:
         if work.lease is None:
@@ -303,33 +292,45 @@ class Runs:
     async def sweep(self) -> None:
         """Gives up leases of idle sessions and retries what had to wait. Called now and then."""
         now = asyncio.get_running_loop().time()
-        for work in [one for one in self._works.values() if one.task is None]:
-            if now - work.idle_since >= LINGER and not work.leaving:
-                await self._settle(work)
-        waiting, self._waiting = self._waiting, {}
-        for session in waiting.values():
-            try:
-                await session.catch_up()
-            except AgentwsError:
-                self._waiting[session.id] = session
-                continue
+        idle = [one for one in self._works.values() if one.task is None and not one.leaving]
+        await self._settle_all([one for one in idle if now - one.idle_since >= LINGER])
+        due = [one.session for one in self._waiting.values() if one.due <= now]
+        await asyncio.gather(*(self._try_again(session) for session in due))
+
+    async def _try_again(self, session: Session) -> None:
+        try:
+            await session.catch_up()
+        except (NotFound, PositionLost):
+            # It was deleted, or is another log now: whoever opens that begins anew.
+            self._waiting.pop(session.id, None)
+            self._pauses.pop(session.id, None)
+        except AgentwsError as error:
+            logger.info("session %s still waits: %s", session.id, error)
+        else:
+            self._waiting.pop(session.id, None)
             self.look(session)
+
+    async def _settle_all(self, works: Sequence[Work]) -> None:
+        for work in works:
+            # Said before anything is awaited: from here on no run begins under this lease.
+            work.leaving = True
+        await asyncio.gather(*(self._settle(work) for work in works))
 
     async def _settle(self, work: Work) -> None:
         """Writes down that nothing is open, and lets the lease go."""
         session, lease = work.session, work.lease
-        work.leaving = True
         try:
             if lease is not None and session.outline.settled:
                 # Some of it may have been told as failed to who appended it, and rung for nobody.
                 session.announce()
-                await session.append([], fence=lease.fence, settled=Settled(session.head.seq))
+                await session.settle(fence=lease.fence)
             if lease is not None:
                 await self._store.release(lease)
         except AgentwsError as error:
             logger.info("session %s was not settled: %s", session.id, error)
-        self._leave(work, wait=False)
-        self.look(session)
+        finally:
+            self._leave(work, wait=False)
+            self.look(session)
 
     async def renew(self) -> None:
         """Renews the leases held here; stops the runs of those that were lost."""
@@ -340,6 +341,9 @@ class Runs:
         kept = set(await self._store.renew(self._node, list(held), ttl=ttl))
         for id in held.keys() - kept:
             work = held[id]
+            if work.leaving:
+                # It was given back while the store was asked.
+                continue
             logger.warning("session %s: the lease was lost", id)
             work.lease = None
             if work.run is not None:
@@ -363,9 +367,17 @@ class Runs:
 
     def forget(self, session: str) -> None:
         """The session is gone: a run that goes on in it has nobody to talk to."""
+        self._waiting.pop(session, None)
+        self._pauses.pop(session, None)
         work = self._works.get(session)
         if work is not None and work.run is not None:
             self._stop(work, work.run, "fenced")
+
+    def begin(self) -> None:
+        """Takes up work, again after a drain."""
+        self._works.clear()
+        self._waiting.clear()
+        self._draining = not self._agents.names
 
     async def drain(self, *, grace: float) -> None:
         """Begins no more runs, waits for those going on, then ends what is left, retryable."""
@@ -375,8 +387,7 @@ class Runs:
             if work.run is not None:
                 self._stop(work, work.run, "interrupted")
         await self._wait_for_runs(self._limits.cancel_grace + 1.0)
-        for work in list(self._works.values()):
-            await self._settle(work)
+        await self._settle_all([one for one in self._works.values() if not one.leaving])
 
     async def _wait_for_runs(self, at_most: float) -> None:
         tasks = {work.task for work in self._works.values() if work.task is not None}
@@ -384,6 +395,7 @@ class Runs:
             await asyncio.wait(tasks, timeout=at_most)
 
     async def aclose(self) -> None:
+        """Ends every task; an agent that ignores its cancellation is left behind."""
         ignoring = await self._tasks.aclose(grace=1.0)
         if ignoring:
             logger.error("%d agents ignore their cancellation and are left behind", ignoring)

@@ -41,6 +41,9 @@ class Inbox:
     def __init__(self, *, runs: Runs, limits: Limits) -> None:
         self._runs = runs
         self._limits = limits
+        # What was let in and is not in the log yet: the next one must find room beside it.
+        self._entering: dict[str, int] = {}
+        self._entering_of: dict[str, int] = {}
 
     async def send(
         self, session: Session, frame: f.Send, *, agent: str | None, identity: Identity | None
@@ -50,8 +53,8 @@ class Inbox:
         Raises IdempotencyConflict, QueueFull, RunActive (overlap ``reject``), TooMany and
         NotSupported.
         """
-        key = Key(frame.id, digest(frame))
-        events = self._accepting(session, frame, agent)
+        key = sending(frame)
+        event = _accepting(frame, agent, by=None if identity is None else identity.id)
         try:
             self._check_room(session, frame)
         except (QueueFull, RunActive, TooMany):
@@ -60,36 +63,29 @@ class Inbox:
             if known is not None:
                 return known
             raise
-        self._runs.sent_by(session, frame.id, identity)
-        run = session.outline.run
-        accepted = await session.append(events[:1], key=key)
-        if len(events) > 1 and not accepted.duplicate and session.outline.run == run:
-            await session.append(events[1:], run=run)
-        return accepted
-
-    def _accepting(self, session: Session, frame: f.Send, agent: str | None) -> list[Event]:
-        overlap = frame.overlap or "queue"
-        if overlap == "steer":
-            raise NotSupported("Steering is not offered.", expected="queue, interrupt or reject")
-        content = unescape(frame.content) if isinstance(frame.content, str) else frame.content
-        metadata = dict(frame.metadata or {})
-        if frame.attachments:
-            metadata["attachments"] = frame.attachments
-        message = m.UserMessage(frame.id, content, metadata=metadata or None)
-        events: list[Event] = [e.MessageAccepted(message, overlap, agent, timestamp=now_ms())]
-        if overlap == "interrupt" and session.outline.run is not None:
-            events.append(e.RunCancelling(timestamp=now_ms()))
-        return events
+        if identity is not None and identity.claims:
+            session.senders = {**(session.senders or {}), frame.id: identity}
+        id, owner = session.id, session.info.owner
+        self._entering[id] = self._entering.get(id, 0) + 1
+        if owner is not None:
+            self._entering_of[owner] = self._entering_of.get(owner, 0) + 1
+        try:
+            return await session.append([event], key=key)
+        finally:
+            _less(self._entering, id)
+            if owner is not None:
+                _less(self._entering_of, owner)
 
     def _check_room(self, session: Session, frame: f.Send) -> None:
-        outline = session.outline
-        if frame.overlap == "reject" and not outline.settled:
+        outline, entering = session.outline, self._entering.get(session.id, 0)
+        if frame.overlap == "reject" and (entering or not outline.settled):
             raise RunActive(retry_after=1.0)
-        if len(outline.queue) >= self._limits.max_queued:
+        if len(outline.queue) + entering >= self._limits.max_queued:
             raise QueueFull(retry_after=1.0)
         owner = session.info.owner
         if owner is not None and outline.settled:
-            if self._runs.running_of(owner) >= self._limits.max_runs_per_identity:
+            going_on = self._runs.running_of(owner) + self._entering_of.get(owner, 0)
+            if going_on >= self._limits.max_runs_per_identity:
                 raise TooMany("Too many answers are being written for you.", retry_after=1.0)
 
     async def cancel(
@@ -126,8 +122,10 @@ class Inbox:
         The same answer again is a duplicate; another one raises AlreadyAnswered. Raises NotFound
         for a question that was never asked, or whose history was cleared.
         """
-        key = Key(f"answer:{frame.interrupt}", digest(frame))
         outline = session.outline
+        # By the run too: an agent may ask the same again.
+        asked = outline.asked.get(frame.interrupt)
+        key = Key(f"answer:{asked}:{frame.interrupt}", digest(frame))
         if frame.interrupt not in outline.interrupts:
             known = await session.find(key, conflict=AlreadyAnswered)
             if known is not None:
@@ -138,11 +136,36 @@ class Inbox:
         )
         return await session.append([answered], key=key, conflict=AlreadyAnswered)
 
-    async def clear(self, session: Session) -> Appended:
+    async def clear(self, session: Session, *, key: Key | None = None) -> Appended:
         """Forgets the conversation. Raises RunActive while an answer is being written."""
         if session.outline.run is not None or session.outline.queue:
             raise RunActive("Stop the answer first, then clear.", retry_after=1.0)
-        return await session.append([e.HistoryCleared(timestamp=now_ms())])
+        return await session.append([e.HistoryCleared(timestamp=now_ms())], key=key)
+
+
+def _accepting(frame: f.Send, agent: str | None, *, by: str | None) -> Event:
+    overlap = frame.overlap or "queue"
+    if overlap == "steer":
+        raise NotSupported("Steering is not offered.", expected="queue, interrupt or reject")
+    content = unescape(frame.content) if isinstance(frame.content, str) else frame.content
+    metadata = dict(frame.metadata or {})
+    if frame.attachments:
+        metadata["attachments"] = frame.attachments
+    message = m.UserMessage(frame.id, content, metadata=metadata or None)
+    return e.MessageAccepted(message, overlap, agent, by, timestamp=now_ms())
+
+
+def _less(counts: dict[str, int], name: str) -> None:
+    """One fewer; what is counted no more is forgotten."""
+    if counts[name] > 1:
+        counts[name] -= 1
+    else:
+        del counts[name]
+
+
+def sending(frame: f.Send) -> Key:
+    """Under what the message, or the command, of this frame is taken once."""
+    return Key(f"send:{frame.id}", digest(frame))
 
 
 def digest(frame: f.Send | f.Answer) -> str:

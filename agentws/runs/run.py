@@ -18,6 +18,7 @@ from ..errors import AgentError, AgentwsError, Fenced, InvalidEvent
 from ..protocol import events as e
 from ..protocol import messages as m
 from ..protocol.events import Event
+from ..protocol.outline import patched
 from ..protocol.sequence import TERMINAL, RunSequence
 from .checking import check_event, check_text
 from .writer import RunWriter
@@ -116,7 +117,7 @@ class Run:
         except AgentwsError as error:
             if self.stopping is None:
                 logger.warning("run %s: %s", self.id, error, exc_info=True)
-            return self._failed(error) if self.stopping is None else self.stopped()
+            return self._failed(error)
         except GeneratorExit:
             raise
         except BaseException:
@@ -185,6 +186,10 @@ class Run:
             self.writer.check_room(size)
         for event in self._sequence.admit(item):
             self.writer.put(event)
+        if isinstance(item, e.StateSnapshot):
+            self.context.state = item.snapshot
+        elif isinstance(item, e.StateDelta):
+            self.context.state = patched(self.context.state, item.delta)
 
     # Terminal events
 
@@ -207,6 +212,9 @@ class Run:
         return finished
 
     def _failed(self, error: AgentwsError) -> Event:
+        if self.stopping is not None:
+            # A stop was asked for: what goes wrong on the way out is no failure of the answer.
+            return self.stopped()
         return run_error(error.code, error.message, retryable=error.retryable)
 
     def stopped(self) -> Event:

@@ -5,10 +5,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 import time
-from collections.abc import Mapping
 
-from ..protocol import events as e
-from ..protocol import messages as m
 from ..session import Session
 from ..store import Lease
 from .run import Run
@@ -34,15 +31,3 @@ class Work:
         self.task: asyncio.Task[None] | None = None
         self.idle_since = 0.0
         self.leaving = False
-
-
-def continuation() -> m.UserMessage:
-    """What a run answers that goes on after questions: nothing new was said."""
-    return m.UserMessage(new_id("msg"), "")
-
-
-def entries(answers: Mapping[str, e.InterruptAnswered]) -> list[m.ResumeEntry]:
-    return [
-        m.ResumeEntry(answer.interrupt_id, answer.status, answer.payload)
-        for answer in answers.values()
-    ]

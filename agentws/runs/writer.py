@@ -138,7 +138,8 @@ class RunWriter:
         self.pressing = self._left < 0
         if batch:
             self._in_flight = self._scheduled = True
-            self._tasks.start(self._write(batch), name="append")
+            immediate = self._session.immediate
+            self._tasks.ask(self._write(batch), name="append", immediate=immediate)
 
     async def _write(self, batch: list[Entry]) -> None:
         before = self._session.head.seq
@@ -153,13 +154,17 @@ class RunWriter:
             logger.exception("append of run %s failed", self._run)
             self._error = Internal()
             self._error.__cause__ = error
+        except BaseException:
+            # What was not written must not be followed by what comes after it.
+            self._error = Unavailable()
+            raise
         finally:
             self.pressing = self.pressing or self._error is not None
             self._in_flight = self._scheduled = False
             self._flushed_at = self._loop.time()
             if self._waiters:
                 self._wake()
-            if self._pieces or self._batch:
+            if self._error is None and (self._pieces or self._batch):
                 self._schedule()
 
     async def _append_again(self, batch: list[Entry], before: int, error: Unavailable) -> None:

@@ -177,7 +177,8 @@ class Connection:
     def _read_store(self) -> None:
         """The position is older than what is in memory: a task reads pages until it is not."""
         self._reading = True
-        self._tasks.start(self._read_pages(), name=f"reading for {self.id}")
+        reading, immediate = self._read_pages(), self.session.immediate
+        self._tasks.ask(reading, name=f"reading for {self.id}", immediate=immediate)
 
     async def _read_pages(self) -> None:
         try:

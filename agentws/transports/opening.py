@@ -46,7 +46,7 @@ async def begin(session: Session, *, after: str | None, made: bool, messages: in
     frames = snapshot_frames(
         snapshot.position,
         messages=snapshot.page.messages,
-        state=snapshot.page.state,
+        state=snapshot.state,
         queued=snapshot.queued,
         extras={
             "before": snapshot.page.before,

@@ -140,6 +140,20 @@ def test_folding_in_pieces_is_folding_whole(records: list[Record], data: st.Data
 
 
 @lawful
+@given(logs(), st.data())
+def test_a_snapshot_stands_for_all_before_it(records: list[Record], data: st.DataObject) -> None:
+    """Whoever begins with one ends where those who read everything end."""
+    cut = data.draw(st.integers(0, len(records)))
+    before = Fold().apply_all(records[:cut])
+    if before.outline.run is not None:
+        return
+    fold = Fold()
+    fold.apply(e.MessagesSnapshot(before.messages))
+    fold.apply_all(records[cut:])
+    assert msgspec.to_builtins(fold.messages) == folded(records)[0]
+
+
+@lawful
 @given(logs())
 def test_the_outline_is_the_folds(records: list[Record]) -> None:
     fold = Fold().apply_all(records)

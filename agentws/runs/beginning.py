@@ -1,0 +1,67 @@
+"""How a run begins: what its agent is given, and what the log says of it."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+
+import msgspec
+
+from ..agents.agent import RunContext
+from ..identity import Identity
+from ..protocol import events as e
+from ..protocol import messages as m
+from ..session import Session
+from .work import new_id, now_ms
+
+
+def next_context(session: Session) -> RunContext:
+    """What the run is given that answers what comes first; there must be something."""
+    outline = session.outline
+    answers = tuple(outline.answers.values()) if outline.resumable else ()
+    accepted = _continuation(answers) if answers else next(iter(outline.queue.values()))
+    base, message = session.head, accepted.message
+
+    async def history(limit: int | None) -> list[m.Message]:
+        if limit is None:
+            before = await session.messages(through=base.seq)
+        else:
+            page = await session.page_before(base.seq + 1, messages=limit)
+            before = page.messages
+        return [*before, message]
+
+    return RunContext(
+        message=message,
+        session=session.info,
+        run_id=new_id("run"),
+        agent=accepted.agent or session.info.agent,
+        identity=_sender(session, accepted),
+        history=history,
+        # The agent's own: what it changes in it is not yet what the session shares.
+        state=None if outline.state is None else copy.deepcopy(outline.state),
+        answers=answers,
+    )
+
+
+def run_started(context: RunContext) -> e.RunStarted:
+    """The first event of a run, which carries what it answers."""
+    resume = [_resumed(answer) for answer in context.answers] or msgspec.UNSET
+    asked: list[m.Message] = [] if context.answers else [context.message]
+    session, run = context.session.id, context.run_id
+    given = m.RunAgentInput(session, run, asked, resume=resume)
+    return e.RunStarted(session, run, e.AGUI_VERSION, None, given, timestamp=now_ms())
+
+
+def _continuation(answers: Sequence[e.InterruptAnswered]) -> e.MessageAccepted:
+    """What a run answers that goes on after questions: nothing new was said."""
+    said = m.UserMessage(new_id("msg"), "")
+    return e.MessageAccepted(said, "queue", None, answers[-1].by)
+
+
+def _resumed(answer: e.InterruptAnswered) -> m.ResumeEntry:
+    return m.ResumeEntry(answer.interrupt_id, answer.status, answer.payload)
+
+
+def _sender(session: Session, accepted: e.MessageAccepted) -> Identity | None:
+    known = session.senders.pop(accepted.message.id, None) if session.senders else None
+    return known or (None if accepted.by is None else Identity(accepted.by))
