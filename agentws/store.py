@@ -57,9 +57,9 @@ class Appended(msgspec.Struct, frozen=True, gc=False):
     """What an append did."""
 
     records: Sequence[Record]
-    """The events as they now stand in the log; for a duplicate, the first append's where kept."""
+    """The events as they now stand in the log; ``()`` for a duplicate."""
     position: Position
-    """The position of the last of them."""
+    """The position of the last of them; for a duplicate, the first append's."""
     duplicate: bool = False
 
 
@@ -82,10 +82,12 @@ class Lease(msgspec.Struct, frozen=True, gc=False):
 class Store(ABC):
     """Keeps sessions and their logs.
 
-    Every method is safe to call from one event loop concurrently, and to call again after it
-    failed: an append under a :class:`Key` happens once, everything else is idempotent by nature.
+    Every method is safe to call from one event loop concurrently. A call that failed may have been
+    done. It is safe to make again, for everything but an append is idempotent by nature, and an
+    append under a :class:`Key` happens once; one without a key would happen twice.
     A call that is cancelled leaves the store whole (all of an append, or nothing).
     When the technology fails, methods raise ``Unavailable`` (or ``StorageFull``), nothing else.
+    Before :meth:`open` and after :meth:`close` a store answers as ever or raises ``Unavailable``.
     """
 
     scope: Scope
@@ -185,16 +187,20 @@ class Store(ABC):
     async def read(
         self, session: str, *, after: Position | None = None, limit: int = PAGE
     ) -> Sequence[Record]:
-        """At most ``limit`` events after that position (exclusive), or from the beginning.
+        """The next ``limit`` events after that position (exclusive), or from the beginning.
 
-        Never returns an event whose predecessors are not readable. Raises PositionLost with
+        Fewer only where the log ends, however large they are: readers take a short page for the
+        last. Never returns an event whose predecessors are not readable. Raises PositionLost with
         ``epoch``, ``future``, ``compacted`` (no event at that seq any more) or ``diverged``
         (another tag there). Raises NotFound.
         """
 
     @abstractmethod
     async def read_back(self, session: str, *, before: int, limit: int = PAGE) -> Sequence[Record]:
-        """At most ``limit`` events with a seq below ``before``, the nearest, in log order."""
+        """The nearest ``limit`` events with a seq below ``before``, in log order.
+
+        Fewer only where the log begins. Raises NotFound.
+        """
 
     @abstractmethod
     async def compact(
@@ -203,7 +209,7 @@ class Store(ABC):
         """Makes the events with seqs ``first`` to ``last`` exactly ``records``, atomically.
 
         ``records`` keep seqs and tags that are there; what is left out is gone. The head, its
-        tag, keys and later events stay. Doing it twice changes nothing more.
+        tag, keys and later events stay. Doing it twice changes nothing more. Raises NotFound.
         """
 
     # Leases

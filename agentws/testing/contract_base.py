@@ -5,13 +5,12 @@ from __future__ import annotations
 import asyncio
 import secrets
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
 import msgspec
 
 from ..protocol.codec import Record
-from ..protocol.position import GENESIS, chain
 from ..store import Key, Lease, SessionInfo, Store
 from .needs import pytest
 
@@ -107,15 +106,6 @@ async def outside_a_task(call: Callable[[], Awaitable[object]]) -> None:
 
     asyncio.get_running_loop().call_soon(run)
     await done
-
-
-def assert_whole(records: Sequence[Record]) -> None:
-    """From the first event on: no gap, no duplicate, no reordering, and every tag as chained."""
-    tag = GENESIS
-    for seq, record in enumerate(records, start=1):
-        assert record.seq == seq, f"event {seq} has seq {record.seq}"
-        tag = chain(tag, seq, record.data)
-        assert record.tag == tag, f"event {seq} has another tag than its past makes"
 
 
 async def everything(store: Store, session: str) -> list[Record]:

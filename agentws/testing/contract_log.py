@@ -10,11 +10,10 @@ import msgspec
 from ..errors import Fenced, IdempotencyConflict, PositionLost
 from ..protocol.codec import Record
 from ..protocol.position import GENESIS, Position
-from ..store import Head, Key, Settled, Store
+from ..store import PAGE, Head, Key, Settled, Store
 from .contract_base import (
     EPOCH,
     StoreFixtures,
-    assert_whole,
     begin,
     event,
     events,
@@ -22,6 +21,7 @@ from .contract_base import (
     filled,
 )
 from .needs import pytest
+from .oracle import check_tags
 
 
 def position(record: Record, *, epoch: str = EPOCH) -> Position:
@@ -37,7 +37,7 @@ class AppendRules(StoreFixtures):
         second = await store.append(session, events("d"))
         records = [*first.records, *second.records]
         assert [record.data for record in records] == events("a", "b", "c", "d")
-        assert_whole(records)
+        check_tags(records)
         assert (first.position, second.position) == (position(records[2]), position(records[3]))
         assert (first.duplicate, second.duplicate) == (False, False)
         assert list(await store.read(session)) == records
@@ -50,7 +50,7 @@ class AppendRules(StoreFixtures):
         await store.append(session, wanted)
         records = await store.read(session)
         assert [record.data for record in records] == wanted
-        assert_whole(records)
+        check_tags(records)
 
     async def test_appends_nothing_to_settle_alone(self, store: Store) -> None:
         session, records = await filled(store, 3)
@@ -122,7 +122,7 @@ class AppendRules(StoreFixtures):
         ends = await asyncio.gather(*(write(writer) for writer in range(8)))
         records = await everything(peer, session)
         assert len(records) == 8 * 4 * 3
-        assert_whole(records)
+        check_tags(records)
         assert all(seen == sorted(seen) for seen in ends)
         for start in range(0, len(records), 3):
             names = [record.data.rpartition(b'",')[0][:-1] for record in records[start : start + 3]]
@@ -140,7 +140,7 @@ class AppendRules(StoreFixtures):
             await asyncio.sleep(0)
             records = await peer.read(session)
             assert len(records) % 5 == 0
-            assert_whole(records)
+            check_tags(records)
             assert (await peer.head(session)).position.seq >= len(records)
         await writing
 
@@ -164,7 +164,7 @@ class AppendRules(StoreFixtures):
         assert done.position.seq % 3 == 1
         records = await everything(store, session)
         assert records[-1].data == event("last")
-        assert_whole(records)
+        check_tags(records)
 
     # Keys
 
@@ -177,7 +177,7 @@ class AppendRules(StoreFixtures):
         )
         assert again.duplicate
         assert again.position == first.position
-        assert list(again.records) in ([], list(first.records))
+        assert list(again.records) == []
         head = await store.head(session)
         assert (head.position.seq, head.settled) == (3, Settled())
 
@@ -263,6 +263,25 @@ class ReadRules(StoreFixtures):
         assert list(await store.read(session, after=position(records[3]), limit=4)) == records[4:8]
         assert list(await store.read(session, after=position(records[7]), limit=4)) == records[8:]
         assert await everything(store, session) == records
+
+    async def test_a_page_is_full_where_the_log_goes_on(self, store: Store) -> None:
+        session, records = await filled(store, 600)
+        assert list(await store.read(session)) == records[:PAGE]
+        assert list(await store.read(session, after=position(records[7]))) == records[8 : PAGE + 8]
+        assert list(await store.read(session, after=position(records[PAGE - 1]))) == records[PAGE:]
+        assert list(await store.read(session, limit=600)) == records
+        assert list(await store.read_back(session, before=601)) == records[-PAGE:]
+        assert list(await store.read_back(session, before=101)) == records[:100]
+
+    async def test_a_page_is_full_however_large_its_events_are(self, store: Store) -> None:
+        session = await begin(store)
+        large = [b'{"event":{"type":"RAW","event":"%b"}}' % (b"%d" % n * 50_000) for n in range(40)]
+        for start in range(0, 40, 10):
+            await store.append(session, large[start : start + 10])
+        assert [record.data for record in await store.read(session)] == large
+        assert [record.data for record in await store.read(session, limit=30)] == large[:30]
+        back = await store.read_back(session, before=41, limit=39)
+        assert [record.data for record in back] == large[1:]
 
     async def test_another_epoch_is_lost(self, store: Store) -> None:
         session, records = await filled(store, 3)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from secrets import token_hex
 from typing import Final
 
 import msgspec
 
-from ..errors import NotFound
+from ..errors import NotFound, Unavailable
 from ..protocol.position import GENESIS, Position
 from ..store import Head, Key, Settled, Store
 from .contract_base import (
@@ -37,6 +38,14 @@ class SessionRules(StoreFixtures):
     async def test_closes_twice(self, store: Store) -> None:
         await store.close()
         await store.close()
+
+    async def test_a_closed_store_answers_or_is_unavailable(self, store: Store) -> None:
+        session, _ = await filled(store, 2)
+        calls = every_call(store, session)
+        await store.close()
+        for call in calls.values():
+            with suppress(Unavailable):
+                await call()
 
     async def test_a_store_that_is_immediate_never_waits(self, store: Store) -> None:
         """It may be called where there is no task; any other needs one, and has one."""

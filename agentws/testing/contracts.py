@@ -33,8 +33,9 @@ from .needs import pytest
 
 @pytest.mark.anyio
 class StoreContract(SessionRules, AppendRules, ReadRules, LeaseRules, ModelRules):
-    """Every sentence of :class:`agentws.store.Store`.
+    """The sentences of :class:`agentws.store.Store`, as far as a healthy store can show them.
 
+    What failing technology must do (``Unavailable``, and nothing lost) is yours to test.
     Override the fixture ``store``, and ``peer`` (a second store over the same data) where the
     technology can be shared: races are then run between the two.
     """

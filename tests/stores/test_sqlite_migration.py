@@ -13,7 +13,8 @@ import pytest
 from agentws.backends.sqlite import SQLiteStore
 from agentws.errors import NotFound
 from agentws.store import Key, SessionInfo, Settled
-from agentws.testing.contract_base import assert_whole, events
+from agentws.testing.contract_base import events
+from agentws.testing.oracle import check_tags
 
 VERSION_1: Final = """
     PRAGMA application_id = 0x61677773;
@@ -100,7 +101,7 @@ async def test_version_1_keeps_everything(path: Path) -> None:
     assert await store.sessions(owner="ada") == [info]
     records = await store.read("s_settled")
     assert [record.data for record in records] == events(1, 2, 3)
-    assert_whole(records)
+    check_tags(records)
     settled, unsettled = await store.head("s_settled"), await store.head("s_open")
     assert (settled.position.seq, settled.settled) == (3, Settled(3))
     assert (unsettled.position.seq, unsettled.settled) == (2, Settled(1))
@@ -123,7 +124,7 @@ async def test_version_1_goes_on(path: Path) -> None:
     again = SQLiteStore(path)
     await again.open()
     assert (await again.head("s_open")).settled == Settled(3, b"much")
-    assert_whole(await again.read("s_open"))
+    check_tags(await again.read("s_open"))
     await again.close()
 
 
