@@ -199,6 +199,8 @@ class Chat:
 
         Iterate over what is returned for the events of its answer. ``id`` makes it idempotent
         beyond this chat: the same id is taken once, however often and from wherever it is sent.
+        Text that is a command (``/help``, ``ping``) is not a message: it is run each time, and at
+        most once each time.
         Raises TooMany when too much is unsent, ChatClosed outside of ``async with``.
         """
         frame = Send(
@@ -260,7 +262,7 @@ class Chat:
         Raises Disconnected when the connection was lost before the answer: it may have been run.
         """
         frame = Command(id=_new_id("req"), name=name.removeprefix("/"), args=args)
-        reply = await self._request(frame, repeatable=False)
+        reply = await self._request(frame)
         assert isinstance(reply, Notice)
         return reply.content
 

@@ -11,7 +11,15 @@ from collections.abc import Callable, Iterator
 from typing import Final
 
 from ..errors import AgentwsError, TooLarge, TooMany
-from ..protocol.frames import Accepted, AnyClientFrame, Command, Error, Notice, encode_frame
+from ..protocol.frames import (
+    Accepted,
+    AnyClientFrame,
+    Command,
+    Error,
+    Notice,
+    Send,
+    encode_frame,
+)
 from .backoff import retry_delay
 from .errors import Disconnected, refusal
 
@@ -21,8 +29,25 @@ TRIES: Final = 8
 RETRY_BASE: Final = 1.0
 CALLERS_CHOICE: Final = frozenset({"run_active", "queue_full"})
 """Refusals that speak of the conversation, not of the network: who asked decides what to do."""
+BEFORE_RUNNING: Final = frozenset({"too_many", "unavailable", "draining"})
+"""Refusals of what the server has not begun with: these alone are harmless to answer by trying
+again, whatever was asked."""
 
 Reply = Accepted | Notice
+
+
+def is_command(frame: AnyClientFrame) -> bool:
+    """Whether the server runs it as a command: it then logs nothing and repeats it when asked to.
+
+    A message is one by its text (section 5 of the protocol).
+    """
+    match frame:
+        case Command():
+            return True
+        case Send(content=str(text)):
+            return text.strip() == "ping" or (text.startswith("/") and not text.startswith("//"))
+        case _:
+            return False
 
 
 class Request:
@@ -33,9 +58,9 @@ class Request:
     def __init__(self, id: str, frame: AnyClientFrame, *, repeatable: bool) -> None:
         self.id = id
         # What a command says comes as a notice; "accepted" alone is only half of its answer.
-        self.wants_notice = isinstance(frame, Command)
+        self.wants_notice = is_command(frame)
         self.text: Final = encode_frame(frame).decode()
-        self.repeatable = repeatable
+        self.repeatable = repeatable and not self.wants_notice
         self.sent = False
         self.tries = 0
         self.replied: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
@@ -67,7 +92,10 @@ class Outbox:
         return [request.replied for request in self._requests.values()]
 
     def add(self, id: str, frame: AnyClientFrame, *, repeatable: bool = True) -> Request:
-        """Takes up ``frame``. Raises TooMany when too much is open already."""
+        """Takes up ``frame``. Raises TooMany when too much is open already.
+
+        A command is not ``repeatable``, whatever is said here.
+        """
         if len(self._requests) >= CAPACITY:
             raise TooMany("Too many messages are waiting to be sent.")
         request = Request(id, frame, repeatable=repeatable)
@@ -111,7 +139,8 @@ class Outbox:
             return False
         request.tries += 1
         may_pass = error.retryable and error.code not in CALLERS_CHOICE
-        if may_pass and request.tries < TRIES:
+        harmless = request.repeatable or error.code in BEFORE_RUNNING
+        if may_pass and harmless and request.tries < TRIES:
             self._put_off(request, error.retry_after or 0.0)
         else:
             self._fail(request, refusal(error))

@@ -66,8 +66,8 @@ class Turn:
     async def accepted(self) -> Accepted | None:
         """Waits until the message is in the log and says where and how durably.
 
-        ``None`` for a command, which is answered and not logged. Raises what the server refused
-        it with.
+        ``None`` for a command, once it is answered: it is not logged, so it has no place. Raises
+        what the server refused it with.
         """
         reply = await asyncio.shield(self.request.replied)
         return reply if isinstance(reply, Accepted) else None
@@ -76,7 +76,8 @@ class Turn:
         """The text of the answer, once it is complete; several messages are parted by a blank line.
 
         Raises RunFailed, RunCancelled, MessageWithdrawn, or what the server refused the message
-        with. Takes no events away from who iterates.
+        with; Disconnected for a command whose answer was lost with the connection: it may have been
+        run. Takes no events away from who iterates.
         """
         await self._over.wait()
         if self._error is not None:

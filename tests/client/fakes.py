@@ -276,3 +276,32 @@ class FakeServer:
 
 def types(events: Iterable[e.Event]) -> list[str]:
     return [str(event.__struct_config__.tag) for event in events]
+
+
+async def until(condition: Any) -> None:
+    async with asyncio.timeout(5):
+        while not condition():  # noqa: ASYNC110 - what it waits for sets no event
+            await asyncio.sleep(0.001)
+
+
+async def go_away(server: FakeServer, chat: Any) -> None:
+    """The network is gone until ``come_back``."""
+    server.refuse = lambda attempt: TransportClosed()
+    server.transports[-1].drop()
+    await until(lambda: chat.connection == "reconnecting")
+
+
+def come_back(server: FakeServer) -> None:
+    server.refuse = lambda attempt: None
+
+
+async def take(updates: Any, kind: type[Any]) -> Any:
+    """The updates of one kind, until none is waiting."""
+    while True:
+        try:
+            async with asyncio.timeout(0.2):
+                update = await anext(updates)
+        except (TimeoutError, StopAsyncIteration):
+            return
+        if isinstance(update, kind):
+            yield update

@@ -27,7 +27,7 @@ from agentws.protocol import events as e
 from agentws.protocol import frames as f
 from agentws.protocol import messages as m
 
-from .fakes import FAST, FakeServer, types
+from .fakes import FAST, FakeServer, come_back, go_away, take, types, until
 
 WHOLE = [
     "RUN_STARTED",
@@ -38,12 +38,6 @@ WHOLE = [
     "TEXT_MESSAGE_END",
     "RUN_FINISHED",
 ]
-
-
-async def until(condition: Any) -> None:
-    async with asyncio.timeout(5):
-        while not condition():  # noqa: ASYNC110 - what it waits for sets no event
-            await asyncio.sleep(0.001)
 
 
 async def test_a_turn_gives_the_events_of_its_run() -> None:
@@ -669,26 +663,3 @@ async def test_a_turn_that_was_let_go_holds_nothing() -> None:
         await chat.send("hi").accepted()
         gc.collect()
         assert chat._follower.turns.open() == []
-
-
-async def go_away(server: FakeServer, chat: Any) -> None:
-    """The network is gone until ``come_back``."""
-    server.refuse = lambda attempt: TransportClosed()
-    server.transports[-1].drop()
-    await until(lambda: chat.connection == "reconnecting")
-
-
-def come_back(server: FakeServer) -> None:
-    server.refuse = lambda attempt: None
-
-
-async def take(updates: Any, kind: type[Any]) -> Any:
-    """The updates of one kind, until none is waiting."""
-    while True:
-        try:
-            async with asyncio.timeout(0.2):
-                update = await anext(updates)
-        except (TimeoutError, StopAsyncIteration):
-            return
-        if isinstance(update, kind):
-            yield update
