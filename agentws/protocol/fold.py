@@ -6,7 +6,7 @@ any place where no run is active; it then knows what that part of the log says.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any, Final
 
 from ..errors import BadRequest
@@ -15,37 +15,21 @@ from . import messages as m
 from .codec import Record, decode_record, event_type
 from .events import Event
 from .jsonpatch import apply_patch
-from .message_builders import ActivityBuilder, AssistantBuilder, Builder, Fixed, ReasoningBuilder
-from .outline import Outline
+from .message_builders import Builder, activity_message, reasoning_message, text_message
+from .outline import OUTLINE_TYPES, Outline
 
 STATUS_KEY: Final = "agentws"
 """Where a message's metadata says how its run ended, when it did not end well."""
 
-_SILENT: Final = frozenset(
-    {
-        "TEXT_MESSAGE_END",
-        "TOOL_CALL_END",
-        "REASONING_START",
-        "REASONING_MESSAGE_END",
-        "REASONING_END",
-        "STEP_STARTED",
-        "STEP_FINISHED",
-        "RAW",
-        "CUSTOM",
-        "notice.posted",
-    }
-)
-"""Events that change nothing of a conversation: they need not be decoded for one."""
-
 
 class Fold:
-    """A log, folded. Feed it records in order with :meth:`apply`."""
+    """A log, folded. Feed it records in order with :meth:`apply_all`."""
 
     __slots__ = ("_builders", "_calls", "_run_messages", "outline", "state", "title")
 
     def __init__(self) -> None:
         self._builders: dict[str, Builder] = {}
-        self._calls: dict[str, AssistantBuilder] = {}
+        self._calls: dict[str, Builder] = {}
         self._run_messages: list[str] = []
         self.outline = Outline()
         self.state: Any = None
@@ -60,8 +44,12 @@ class Fold:
         return [builder.build() for builder in self._builders.values()]
 
     def apply_all(self, records: Iterable[Record]) -> Fold:
+        """Takes the next records of the log; those of types it does not follow stay undecoded.
+
+        So a log that a newer node wrote to can be read, too.
+        """
         for record in records:
-            if event_type(record.data) not in _SILENT:
+            if event_type(record.data) in _TYPES:
                 body = decode_record(record.data)
                 self.apply(body.event, body.run)
         return self
@@ -69,146 +57,191 @@ class Fold:
     def apply(self, event: Event, run: str | None = None) -> None:
         """Takes the next event of the log. Never raises for an event that a log may hold."""
         self.outline.apply(event, run)
-        match event:
-            case e.RunStarted():
-                self._start(event)
-            case e.RunFinished():
-                cancelled = isinstance(event.outcome, m.CancelledOutcome)
-                self._end({"status": "cancelled"} if cancelled else None)
-            case e.RunError():
-                self._end({"status": "error", "code": event.code, "message": event.message})
-            case e.HistoryCleared():
-                self._clear()
-            case e.SessionUpdated():
-                self.title = event.title or self.title
-            case e.StateSnapshot():
-                self.state = event.snapshot
-            case e.StateDelta():
-                self._patch_state(event)
-            case e.MessagesSnapshot():
-                self._restate(event.messages)
-            case _:
-                self._speak(event)
+        handle = _HANDLERS.get(type(event))
+        if handle is not None:
+            handle(self, event, run)
 
     # Runs
 
-    def _start(self, event: e.RunStarted) -> None:
+    def _start(self, event: e.RunStarted, run: str | None) -> None:
         self._run_messages = []
         for message in event.input.messages if event.input else ():
             self._run_messages.append(message.id)
             if message.id not in self._builders:
-                self._builders[message.id] = Fixed(message)
+                self._builders[message.id] = Builder(message)
+
+    def _finish(self, event: e.RunFinished, run: str | None) -> None:
+        cancelled = isinstance(event.outcome, m.CancelledOutcome)
+        self._end({"status": "cancelled"} if cancelled else None)
+
+    def _fail(self, event: e.RunError, run: str | None) -> None:
+        self._end({"status": "error", "code": event.code, "message": event.message})
 
     def _end(self, status: dict[str, Any] | None) -> None:
-        spoken = [id for id in self._run_messages if id in self._builders]
+        spoken = [self._builders[id] for id in self._run_messages if id in self._builders]
         if status is not None and spoken:
             kept = {name: value for name, value in status.items() if value is not None}
-            assistants = [id for id in spoken if isinstance(self._builders[id], AssistantBuilder)]
-            self._builders[(assistants or spoken)[-1]].mark(STATUS_KEY, kept)
+            assistants = [one for one in spoken if one.kind is m.AssistantMessage]
+            (assistants or spoken)[-1].add_metadata({STATUS_KEY: kept})
         self._run_messages = []
 
-    def _clear(self) -> None:
+    def _clear(self, event: e.HistoryCleared, run: str | None) -> None:
         """A message that began before this is gone whole: what still comes of it finds no place."""
-        self._builders.clear()
-        self._calls.clear()
+        self._builders = {}
+        self._calls = {}
         self._run_messages = []
+
+    def _rename(self, event: e.SessionUpdated, run: str | None) -> None:
+        self.title = event.title or self.title
 
     # State and snapshots
 
-    def _patch_state(self, event: e.StateDelta) -> None:
+    def _set_state(self, event: e.StateSnapshot, run: str | None) -> None:
+        self.state = event.snapshot
+
+    def _change_state(self, event: e.StateDelta, run: str | None) -> None:
         try:
             self.state = apply_patch({} if self.state is None else self.state, event.delta)
         except BadRequest:
             return  # AG-UI: a patch that does not apply leaves the state as it was
 
-    def _restate(self, messages: list[m.Message]) -> None:
-        """AG-UI: a snapshot replaces what it names and drops what it omits."""
-        self._builders = {}
-        self._calls = {}
-        for message in messages:
-            if isinstance(message, m.AssistantMessage):
-                builder = AssistantBuilder.restated(message)
-                self._builders[message.id] = builder
-                self._calls |= dict.fromkeys(builder.call_ids(), builder)
-            else:
-                self._builders[message.id] = Fixed(message)
+    def _restate(self, event: e.MessagesSnapshot, run: str | None) -> None:
+        """AG-UI: a snapshot replaces what it names and drops what it omits.
+
+        In a run it is an agent's view of its history, which seldom holds activities and reasoning:
+        those stay, unless it brings some. What stays keeps its place, and what is new comes last.
+        """
+        fresh = {message.id: Builder(message) for message in event.messages}
+        kept: dict[str, Builder] = {}
+        if run is not None:
+            stay = _UNTOLD - {type(message) for message in event.messages}
+            for id, builder in self._builders.items():
+                if id in fresh or builder.kind in stay:
+                    kept[id] = fresh.get(id, builder)
+        self._builders = {**kept, **fresh}
+        self._calls = {
+            call.id: builder for builder in self._builders.values() for call in builder.calls
+        }
 
     # What the agent says
 
-    def _speak(self, event: Event) -> None:
-        match event:
-            case e.TextMessageStart():
-                self._begin_text(event)
-            case e.TextMessageContent():
-                self._append(event.message_id, event.delta)
-            case e.ReasoningMessageStart():
-                self._begin(event.message_id, ReasoningBuilder(event.message_id, event))
-            case e.ReasoningMessageContent():
-                self._append(event.message_id, event.delta)
-            case e.ToolCallStart():
-                self._begin_call(event)
-            case e.ToolCallArgs():
-                if (caller := self._calls.get(event.tool_call_id)) is not None:
-                    caller.argue(event.tool_call_id, event.delta)
-            case e.ToolCallResult():
-                self._insert_result(event)
-            case e.ActivitySnapshot():
-                self._begin_activity(event)
-            case e.ActivityDelta():
-                if isinstance(activity := self._builders.get(event.message_id), ActivityBuilder):
-                    activity.patch(event.patch)
-            case _:
-                pass
-
-    def _begin(self, id: str, builder: Builder) -> None:
+    def _begin(self, message: m.Message) -> None:
         """Re-opening a known id goes on with it, as AG-UI's reducer does."""
-        if id not in self._builders:
-            self._builders[id] = builder
-            self._run_messages.append(id)
+        known = self._builders.get(message.id)
+        if known is not None:
+            known.add_metadata(message.metadata)
+            return
+        self._builders[message.id] = Builder(message)
+        self._run_messages.append(message.id)
 
-    def _append(self, id: str, delta: str) -> None:
-        builder = self._builders.get(id)
-        if isinstance(builder, AssistantBuilder | ReasoningBuilder):
-            builder.append(delta)
+    def _begin_text(self, event: e.TextMessageStart, run: str | None) -> None:
+        self._begin(text_message(event))
 
-    def _begin_text(self, event: e.TextMessageStart) -> None:
-        self._begin(event.message_id, AssistantBuilder(event.message_id, event))
+    def _begin_reasoning(self, event: e.ReasoningMessageStart, run: str | None) -> None:
+        self._begin(reasoning_message(event))
 
-    def _begin_call(self, event: e.ToolCallStart) -> None:
+    def _append(
+        self, event: e.TextMessageContent | e.ReasoningMessageContent, run: str | None
+    ) -> None:
+        builder = self._builders.get(event.message_id)
+        if builder is not None:
+            builder.append(event.delta)
+            builder.add_metadata(event.metadata)
+
+    def _close(self, event: e.TextMessageEnd | e.ReasoningMessageEnd, run: str | None) -> None:
+        builder = self._builders.get(event.message_id)
+        if builder is not None:
+            builder.add_metadata(event.metadata)
+
+    def _seal(self, event: e.ReasoningEncryptedValue, run: str | None) -> None:
+        id, value = event.entity_id, event.encrypted_value
+        if event.subtype == "message":
+            if (builder := self._builders.get(id)) is not None:
+                builder.seal(value)
+        elif (caller := self._calls.get(id)) is not None:
+            caller.change_call(id, encrypted_value=value)
+
+    def _begin_call(self, event: e.ToolCallStart, run: str | None) -> None:
         """AG-UI: a call without a known parent mints an assistant message of its own."""
         parent_id = event.parent_message_id or event.tool_call_id
-        self._begin(parent_id, AssistantBuilder(parent_id, None))
+        if parent_id not in self._builders:
+            self._begin(m.AssistantMessage(parent_id, subagent_run_id=event.subagent_run_id))
         parent = self._builders[parent_id]
-        if isinstance(parent, AssistantBuilder):
+        if parent.kind is m.AssistantMessage:
             parent.call(event)
             self._calls[event.tool_call_id] = parent
 
-    def _insert_result(self, event: e.ToolCallResult) -> None:
+    def _argue(self, event: e.ToolCallArgs, run: str | None) -> None:
+        id = event.tool_call_id
+        if (caller := self._calls.get(id)) is not None:
+            caller.argue(id, event.delta)
+            caller.change_call(id, metadata=event.metadata)
+
+    def _end_call(self, event: e.ToolCallEnd, run: str | None) -> None:
+        if (caller := self._calls.get(event.tool_call_id)) is not None:
+            caller.change_call(event.tool_call_id, metadata=event.metadata)
+
+    def _insert_result(self, event: e.ToolCallResult, run: str | None) -> None:
         """AG-UI: a result stands right after the message that called, and earlier results."""
         caller = self._calls.get(event.tool_call_id)
         if caller is None or event.message_id in self._builders:
             return
-        result = Fixed(
-            m.ToolMessage(
-                event.message_id, event.content, event.tool_call_id, metadata=event.metadata
-            )
+        result = m.ToolMessage(
+            event.message_id,
+            event.content,
+            event.tool_call_id,
+            subagent_run_id=event.subagent_run_id,
+            metadata=event.metadata,
         )
         ids = list(self._builders)
         at = ids.index(caller.id) + 1
-        while at < len(ids) and isinstance(self._builders[ids[at]].build(), m.ToolMessage):
+        while at < len(ids) and self._builders[ids[at]].kind is m.ToolMessage:
             at += 1
-        if at == len(ids):
-            self._builders[event.message_id] = result
-            return
-        ids.insert(at, event.message_id)
-        self._builders[event.message_id] = result
-        self._builders = {id: self._builders[id] for id in ids}
+        self._builders[event.message_id] = Builder(result)
+        if at < len(ids):
+            ids.insert(at, event.message_id)
+            self._builders = {id: self._builders[id] for id in ids}
 
-    def _begin_activity(self, event: e.ActivitySnapshot) -> None:
-        if event.replace is False and event.message_id in self._builders:
-            return
-        fresh = ActivityBuilder(event)
-        if event.message_id in self._builders:
+    def _show_activity(self, event: e.ActivitySnapshot, run: str | None) -> None:
+        known = self._builders.get(event.message_id)
+        if known is None:
+            self._begin(activity_message(event))
+        elif event.replace is not False:
+            fresh = Builder(activity_message(event))
+            fresh.add_metadata({**(known.build().metadata or {}), **(event.metadata or {})})
             self._builders[event.message_id] = fresh
-        else:
-            self._begin(event.message_id, fresh)
+
+    def _change_activity(self, event: e.ActivityDelta, run: str | None) -> None:
+        if (activity := self._builders.get(event.message_id)) is not None:
+            activity.patch(event.patch)
+            activity.add_metadata(event.metadata)
+
+
+_UNTOLD: Final[frozenset[type[m.Message]]] = frozenset({m.ReasoningMessage, m.ActivityMessage})
+
+_HANDLERS: Final[dict[type[Event], Callable[[Fold, Any, str | None], None]]] = {
+    e.RunStarted: Fold._start,
+    e.RunFinished: Fold._finish,
+    e.RunError: Fold._fail,
+    e.HistoryCleared: Fold._clear,
+    e.SessionUpdated: Fold._rename,
+    e.StateSnapshot: Fold._set_state,
+    e.StateDelta: Fold._change_state,
+    e.MessagesSnapshot: Fold._restate,
+    e.TextMessageStart: Fold._begin_text,
+    e.TextMessageContent: Fold._append,
+    e.TextMessageEnd: Fold._close,
+    e.ReasoningMessageStart: Fold._begin_reasoning,
+    e.ReasoningMessageContent: Fold._append,
+    e.ReasoningMessageEnd: Fold._close,
+    e.ReasoningEncryptedValue: Fold._seal,
+    e.ToolCallStart: Fold._begin_call,
+    e.ToolCallArgs: Fold._argue,
+    e.ToolCallEnd: Fold._end_call,
+    e.ToolCallResult: Fold._insert_result,
+    e.ActivitySnapshot: Fold._show_activity,
+    e.ActivityDelta: Fold._change_activity,
+}
+
+_TYPES: Final = OUTLINE_TYPES | {str(event.__struct_config__.tag) for event in _HANDLERS}
+"""The events that say something of a conversation, by their names on the wire."""

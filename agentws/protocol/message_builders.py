@@ -1,8 +1,7 @@
-"""Messages while they grow: text is kept in pieces until someone reads it."""
+"""A message while it grows: text is kept in pieces until someone reads it."""
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
 from typing import Any, Final
 
 import msgspec
@@ -12,156 +11,144 @@ from . import events as e
 from . import messages as m
 from .jsonpatch import apply_patch
 
-
-class Builder(ABC):
-    """One message of a conversation, complete or growing."""
-
-    __slots__ = ("_marks",)
-
-    def __init__(self) -> None:
-        self._marks: dict[str, Any] | None = None
-
-    def mark(self, key: str, value: Any) -> None:
-        """Puts ``value`` under ``key`` of the message's metadata."""
-        self._marks = {**(self._marks or {}), key: value}
-
-    def build(self) -> m.Message:
-        message = self._build()
-        if self._marks is None:
-            return message
-        metadata = {**(message.metadata or {}), **self._marks}
-        return msgspec.structs.replace(message, metadata=metadata)
-
-    @abstractmethod
-    def _build(self) -> m.Message: ...
-
-
-class Fixed(Builder):
-    """A message that came whole."""
-
-    __slots__ = ("_message",)
-
-    def __init__(self, message: m.Message) -> None:
-        super().__init__()
-        self._message = message
-
-    def _build(self) -> m.Message:
-        return self._message
-
-
-_OTHER_ROLES: Final[dict[str, type[m.SystemMessage | m.DeveloperMessage | m.UserMessage]]] = {
+_TextMessage = m.SystemMessage | m.DeveloperMessage | m.UserMessage | m.AssistantMessage
+_TEXT_MESSAGES: Final[dict[str | None, type[_TextMessage]]] = {
     "system": m.SystemMessage,
     "developer": m.DeveloperMessage,
     "user": m.UserMessage,
+    "assistant": m.AssistantMessage,
+    None: m.AssistantMessage,
 }
 
 
-class AssistantBuilder(Builder):
-    """Text and tool calls of one assistant message (or text of another role that was streamed)."""
-
-    __slots__ = ("_calls", "_pieces", "_start", "id")
-
-    def __init__(self, id: str, start: e.TextMessageStart | None) -> None:
-        super().__init__()
-        self.id = id
-        self._start = start
-        self._pieces: list[str] | None = None if start is None else []
-        self._calls: dict[str, tuple[m.ToolCall, list[str]]] = {}
-
-    @classmethod
-    def restated(cls, message: m.AssistantMessage) -> AssistantBuilder:
-        """A builder that goes on from a message that a snapshot gave whole."""
-        start = e.TextMessageStart(message.id, name=message.name, metadata=message.metadata)
-        builder = cls(message.id, start)
-        if message.content is None:
-            builder._pieces = None
-        else:
-            builder._pieces = [message.content]
-        for call in message.tool_calls or ():
-            builder._calls[call.id] = (call, [call.function.arguments])
-        return builder
-
-    def call_ids(self) -> list[str]:
-        return list(self._calls)
-
-    def append(self, delta: str) -> None:
-        if self._pieces is None:
-            self._pieces = []
-        self._pieces.append(delta)
-
-    def call(self, start: e.ToolCallStart) -> None:
-        function = m.FunctionCall(start.tool_call_name, "")
-        call = m.ToolCall(start.tool_call_id, function, metadata=start.metadata)
-        self._calls.setdefault(start.tool_call_id, (call, []))
-
-    def argue(self, call: str, delta: str) -> None:
-        self._calls[call][1].append(delta)
-
-    def _build(self) -> m.Message:
-        content = None if self._pieces is None else "".join(self._pieces)
-        name = self._start.name if self._start else None
-        metadata = self._start.metadata if self._start else None
-        role = self._start.role if self._start else None
-        if role in _OTHER_ROLES:
-            return _OTHER_ROLES[role](self.id, content or "", name=name, metadata=metadata)
-        return m.AssistantMessage(
-            self.id,
-            content,
-            [self._called(*call) for call in self._calls.values()] or None,
-            name=name,
-            subagent_run_id=self._start.subagent_run_id if self._start else None,
-            metadata=metadata,
-        )
-
-    @staticmethod
-    def _called(call: m.ToolCall, arguments: list[str]) -> m.ToolCall:
-        function = m.FunctionCall(call.function.name, "".join(arguments))
-        return msgspec.structs.replace(call, function=function)
+def text_message(start: e.TextMessageStart) -> m.Message:
+    """The message that ``start`` begins."""
+    return _TEXT_MESSAGES[start.role](
+        start.message_id,
+        "",
+        name=start.name,
+        subagent_run_id=start.subagent_run_id,
+        metadata=start.metadata,
+    )
 
 
-class ReasoningBuilder(Builder):
-    __slots__ = ("_pieces", "_start", "id")
+def reasoning_message(start: e.ReasoningMessageStart) -> m.Message:
+    return m.ReasoningMessage(
+        start.message_id, "", subagent_run_id=start.subagent_run_id, metadata=start.metadata
+    )
 
-    def __init__(self, id: str, start: e.ReasoningMessageStart) -> None:
-        super().__init__()
-        self.id = id
-        self._start = start
+
+def activity_message(snapshot: e.ActivitySnapshot) -> m.Message:
+    return m.ActivityMessage(
+        snapshot.message_id,
+        snapshot.activity_type,
+        snapshot.content,
+        subagent_run_id=snapshot.subagent_run_id,
+        metadata=snapshot.metadata,
+    )
+
+
+class Builder:
+    """One message of a conversation, complete or growing. It may begin with any message."""
+
+    __slots__ = ("_arguments", "_message", "_pieces")
+
+    def __init__(self, message: m.Message) -> None:
+        self._message = message
         self._pieces: list[str] = []
+        self._arguments: dict[str, list[str]] = {}
+
+    @property
+    def id(self) -> str:
+        return self._message.id
+
+    @property
+    def kind(self) -> type[m.Message]:
+        return type(self._message)
+
+    @property
+    def calls(self) -> list[m.ToolCall]:
+        """The calls it makes, without the arguments that came since it was last built."""
+        message = self._message
+        return (message.tool_calls or []) if isinstance(message, m.AssistantMessage) else []
+
+    def build(self) -> m.Message:
+        if self._pieces:
+            text = "".join([getattr(self._message, "content", None) or "", *self._pieces])
+            self._change(content=text)
+            self._pieces = []
+        if self._arguments:
+            self._change(tool_calls=[self._argued(call) for call in self.calls])
+            self._arguments = {}
+        return self._message
 
     def append(self, delta: str) -> None:
-        self._pieces.append(delta)
+        """AG-UI: a message that holds text goes on with it, also one that was closed before."""
+        match self._message:
+            case m.ToolMessage() | m.ActivityMessage():
+                return
+            case m.UserMessage(content=list()):
+                return
+            case _:
+                self._pieces.append(delta)
 
-    def _build(self) -> m.Message:
-        return m.ReasoningMessage(
-            self.id,
-            "".join(self._pieces),
-            subagent_run_id=self._start.subagent_run_id,
-            metadata=self._start.metadata,
-        )
+    def add_metadata(self, metadata: m.Metadata | None) -> None:
+        """AG-UI: what an event says beside its own members is the message's, newest first."""
+        if metadata:
+            self._change(metadata={**(self._message.metadata or {}), **metadata})
 
-
-class ActivityBuilder(Builder):
-    __slots__ = ("_message",)
-
-    def __init__(self, event: e.ActivitySnapshot) -> None:
-        super().__init__()
-        self._message = m.ActivityMessage(
-            event.message_id,
-            event.activity_type,
-            event.content,
-            subagent_run_id=event.subagent_run_id,
-            metadata=event.metadata,
-        )
+    def seal(self, value: str) -> None:
+        """Keeps what only the message's provider can read."""
+        if isinstance(self._message, m.Sealed):
+            self._change(encrypted_value=value)
 
     def patch(self, patch: e.JsonPatch) -> None:
-        """AG-UI: a patch that does not apply leaves the content as it was."""
+        """AG-UI: a patch that does not apply leaves an activity's content as it was."""
+        if not isinstance(self._message, m.ActivityMessage):
+            return
         try:
             content = apply_patch(self._message.content, patch)
         except BadRequest:
             return
-        if not isinstance(content, dict):
-            return
-        self._message = msgspec.structs.replace(self._message, content=content)
+        if isinstance(content, dict):
+            self._change(content=content)
 
-    def _build(self) -> m.Message:
-        return self._message
+    # Calls
+
+    def call(self, start: e.ToolCallStart) -> None:
+        """Adds a call, or goes on with the one of that id."""
+        if any(call.id == start.tool_call_id for call in self.calls):
+            self.change_call(start.tool_call_id, metadata=start.metadata)
+            return
+        function = m.FunctionCall(start.tool_call_name, "")
+        call = m.ToolCall(start.tool_call_id, function, metadata=start.metadata)
+        self._change(tool_calls=[*self.calls, call])
+
+    def argue(self, call: str, delta: str) -> None:
+        self._arguments.setdefault(call, []).append(delta)
+
+    def change_call(
+        self, id: str, *, metadata: m.Metadata | None = None, encrypted_value: str | None = None
+    ) -> None:
+        """Merges ``metadata`` into that call's; keeps what only its provider can read."""
+        changes: dict[str, Any] = {}
+        if encrypted_value is not None:
+            changes["encrypted_value"] = encrypted_value
+        calls: list[m.ToolCall] = []
+        for call in self.calls:
+            if call.id == id and metadata:
+                changes["metadata"] = {**(call.metadata or {}), **metadata}
+            calls.append(msgspec.structs.replace(call, **changes) if call.id == id else call)
+        if changes:
+            self._change(tool_calls=calls)
+
+    def _argued(self, call: m.ToolCall) -> m.ToolCall:
+        pieces = self._arguments.get(call.id)
+        if pieces is None:
+            return call
+        arguments = "".join([call.function.arguments, *pieces])
+        function = m.FunctionCall(call.function.name, arguments)
+        return msgspec.structs.replace(call, function=function)
+
+    def _change(self, **changes: Any) -> None:
+        self._message = msgspec.structs.replace(self._message, **changes)

@@ -36,8 +36,18 @@ patches = st.lists(
 
 def _restated() -> st.SearchStrategy[list[m.Message]]:
     user = st.builds(m.UserMessage, ids, texts)
-    assistant = st.builds(m.AssistantMessage, ids, st.none() | texts)
-    return st.lists(user | assistant, max_size=3, unique_by=lambda one: one.id)
+    assistant = st.builds(
+        m.AssistantMessage,
+        ids,
+        st.none() | texts,
+        st.none() | st.just([m.ToolCall("c", m.FunctionCall("look", "{"), encrypted_value="x")]),
+        subagent_run_id=owners,
+        encrypted_value=st.none() | st.just("x"),
+    )
+    reasoning = st.builds(m.ReasoningMessage, ids, texts, encrypted_value=st.none() | st.just("x"))
+    activity = st.builds(m.ActivityMessage, ids, st.just("plan"), st.just({"x": [1]}))
+    one = user | assistant | reasoning | activity
+    return st.lists(one, max_size=3, unique_by=lambda one: one.id)
 
 
 EVENTS: list[st.SearchStrategy[Event]] = [
@@ -46,6 +56,7 @@ EVENTS: list[st.SearchStrategy[Event]] = [
         ids,
         st.sampled_from([None, "assistant", "user", "system"]),
         subagent_run_id=owners,
+        metadata=metadata,
     ),
     st.builds(
         e.TextMessageContent,
@@ -54,13 +65,15 @@ EVENTS: list[st.SearchStrategy[Event]] = [
         subagent_run_id=owners,
         metadata=metadata,
     ),
-    st.builds(e.TextMessageEnd, ids, subagent_run_id=owners),
+    st.builds(e.TextMessageEnd, ids, subagent_run_id=owners, metadata=metadata),
     st.builds(
         e.TextMessageChunk, st.none() | ids, delta=st.none() | tricky, subagent_run_id=owners
     ),
     st.builds(e.ToolCallStart, ids, st.just("look"), st.none() | ids, subagent_run_id=owners),
-    st.builds(e.ToolCallArgs, tool_call_id=ids, delta=tricky, subagent_run_id=owners),
-    st.builds(e.ToolCallEnd, ids, subagent_run_id=owners),
+    st.builds(
+        e.ToolCallArgs, tool_call_id=ids, delta=tricky, subagent_run_id=owners, metadata=metadata
+    ),
+    st.builds(e.ToolCallEnd, ids, subagent_run_id=owners, metadata=metadata),
     st.builds(
         e.ToolCallChunk, st.none() | ids, st.none() | st.just("look"), st.none() | ids, tricky
     ),
@@ -68,7 +81,7 @@ EVENTS: list[st.SearchStrategy[Event]] = [
     st.builds(e.ReasoningStart, ids, subagent_run_id=owners),
     st.builds(e.ReasoningMessageStart, ids, st.just("reasoning"), subagent_run_id=owners),
     st.builds(e.ReasoningMessageContent, message_id=ids, delta=tricky),
-    st.builds(e.ReasoningMessageEnd, ids, subagent_run_id=owners),
+    st.builds(e.ReasoningMessageEnd, ids, subagent_run_id=owners, metadata=metadata),
     st.builds(e.ReasoningMessageChunk, st.none() | ids, tricky),
     st.builds(e.ReasoningEnd, ids, subagent_run_id=owners),
     st.builds(e.StepStarted, ids, subagent_run_id=owners),
@@ -87,10 +100,12 @@ EVENTS: list[st.SearchStrategy[Event]] = [
     st.builds(
         e.ActivitySnapshot, ids, st.just("plan"), st.just({"x": [1]}), st.none() | st.booleans()
     ),
-    st.builds(e.ActivityDelta, ids, st.just("plan"), patches),
+    st.builds(e.ActivityDelta, ids, st.just("plan"), patches, metadata=metadata),
     st.builds(e.Raw, st.just({"delta": "x"})),
     st.builds(e.Custom, tricky, tricky, metadata=metadata),
-    st.builds(e.ReasoningEncryptedValue, st.just("message"), ids, st.just("x")),
+    st.builds(
+        e.ReasoningEncryptedValue, st.sampled_from(["message", "tool-call"]), ids, st.just("x")
+    ),
 ]
 event = st.one_of(EVENTS)
 yielded = st.lists(st.one_of(event, tricky), max_size=25)

@@ -1,0 +1,211 @@
+"""What a fold makes of single events. Its laws are in test_laws."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+import pytest
+
+from agentws.protocol import events as e
+from agentws.protocol import messages as m
+from agentws.protocol.codec import encode_event, extend
+from agentws.protocol.events import Event
+from agentws.protocol.fold import Fold
+from agentws.protocol.position import GENESIS, Position
+
+
+def said(*events: Event, run: str | None = "r") -> list[Any]:
+    """The conversation that ``events`` of a run leave, through their bytes."""
+    start = encode_event(e.RunStarted("t", "r"), run="r")
+    datas = [start, *(encode_event(event, run=run) for event in events)]
+    fold = Fold().apply_all(extend(Position("e", 0, GENESIS), datas))
+    shown: list[Any] = msgspec.to_builtins(fold.messages)
+    return shown
+
+
+def text(id: str, *deltas: str) -> list[Event]:
+    return [
+        e.TextMessageStart(id),
+        *(e.TextMessageContent(message_id=id, delta=delta) for delta in deltas),
+        e.TextMessageEnd(id),
+    ]
+
+
+def reasoning(id: str, delta: str) -> list[Event]:
+    return [
+        e.ReasoningMessageStart(id, "reasoning"),
+        e.ReasoningMessageContent(message_id=id, delta=delta),
+        e.ReasoningMessageEnd(id),
+    ]
+
+
+PLAN = e.ActivitySnapshot("plan", "plan", {"steps": [1]})
+USER = m.UserMessage("u", "Hi")
+
+
+# Types of a newer node
+
+
+def test_a_type_that_is_not_known_here_is_skipped() -> None:
+    """A log outlives the version that wrote it, in both directions."""
+    later = b'{"run":"r","event":{"type":"LATER_EVENT","messageId":7}}'
+    gateway = b'{"event":{"type":"session.archived"}}'
+    known = [encode_event(event, run="r") for event in text("a", "x")]
+    fold = Fold().apply_all(extend(Position("e", 0, GENESIS), [gateway, *known[:1], later, *known]))
+    assert [message.id for message in fold.messages] == ["a"]
+
+
+# Snapshots of an agent's history
+
+
+def test_a_snapshot_in_a_run_keeps_what_agents_seldom_restate() -> None:
+    snapshot = e.MessagesSnapshot([USER, m.AssistantMessage("a", "again")])
+    shown = said(*reasoning("think", "Hm"), PLAN, *text("a", "x"), *text("b", "y"), snapshot)
+    assert [one["id"] for one in shown] == ["think", "plan", "a", "u"]
+    assert shown[2]["content"] == "again"
+
+
+@pytest.mark.parametrize(
+    ("brought", "left"),
+    [
+        (m.ReasoningMessage("other", "Aha"), ["plan", "other"]),
+        (m.ActivityMessage("other", "plan", {}), ["think", "other"]),
+    ],
+)
+def test_a_snapshot_that_brings_such_messages_replaces_them(
+    brought: m.Message, left: list[str]
+) -> None:
+    shown = said(*reasoning("think", "Hm"), PLAN, e.MessagesSnapshot([brought]))
+    assert [one["id"] for one in shown] == left
+
+
+def test_a_snapshot_outside_a_run_replaces_everything() -> None:
+    fold = Fold()
+    for event in [*reasoning("think", "Hm"), PLAN, *text("a", "x")]:
+        fold.apply(event, "r")
+    fold.apply(e.MessagesSnapshot([USER]))
+    assert fold.messages == [USER]
+
+
+def test_what_is_restated_goes_on() -> None:
+    call = m.ToolCall("c", m.FunctionCall("look", "{"), encrypted_value="s1")
+    restated: list[m.Message] = [
+        m.AssistantMessage("a", "x", [call], subagent_run_id="sub", encrypted_value="s2"),
+        m.ReasoningMessage("think", "H", encrypted_value="s3"),
+        m.ActivityMessage("plan", "plan", {"steps": []}),
+    ]
+    before = [
+        e.TextMessageStart("a"),
+        e.ReasoningMessageStart("think", "reasoning"),
+        e.ToolCallStart("c", "look", "a"),
+    ]
+    after = [
+        e.TextMessageContent(message_id="a", delta="y"),
+        e.ToolCallArgs(tool_call_id="c", delta="}"),
+        e.ReasoningMessageContent(message_id="think", delta="m"),
+        e.ActivityDelta("plan", "plan", [{"op": "add", "path": "/steps/-", "value": 1}]),
+    ]
+    shown = said(*before, e.MessagesSnapshot(restated), *after)
+    assert shown == [
+        {
+            "role": "assistant",
+            "id": "a",
+            "content": "xy",
+            "subagentRunId": "sub",
+            "encryptedValue": "s2",
+            "toolCalls": [
+                {
+                    "type": "function",
+                    "id": "c",
+                    "function": {"name": "look", "arguments": "{}"},
+                    "encryptedValue": "s1",
+                }
+            ],
+        },
+        {"role": "reasoning", "id": "think", "content": "Hm", "encryptedValue": "s3"},
+        {
+            "role": "activity",
+            "id": "plan",
+            "activityType": "plan",
+            "content": {"steps": [1]},
+        },
+    ]
+
+
+# What events say beside their own members
+
+
+def test_metadata_of_every_event_of_a_message_is_the_messages() -> None:
+    (shown,) = said(
+        e.TextMessageStart("a", metadata={"start": 1, "last": 1}),
+        e.TextMessageContent(message_id="a", delta="x", metadata={"content": 2, "last": 2}),
+        e.TextMessageContent(message_id="a", delta="y"),
+        e.TextMessageEnd("a", metadata={"end": 3, "last": 3}),
+    )
+    assert shown["metadata"] == {"start": 1, "content": 2, "end": 3, "last": 3}
+    assert shown["content"] == "xy"
+
+
+def test_metadata_of_reasoning() -> None:
+    (shown,) = said(
+        e.ReasoningMessageStart("a", "reasoning"),
+        e.ReasoningMessageContent(message_id="a", delta="x", metadata={"a": 1}),
+        e.ReasoningMessageEnd("a", metadata={"b": 2}),
+    )
+    assert shown["metadata"] == {"a": 1, "b": 2}
+
+
+def test_metadata_of_a_call_is_the_calls_not_its_messages() -> None:
+    (shown,) = said(
+        e.ToolCallStart("c", "look", metadata={"a": 1}),
+        e.ToolCallArgs(tool_call_id="c", delta="{", metadata={"b": 2}),
+        e.ToolCallArgs(tool_call_id="c", delta="}"),
+        e.ToolCallEnd("c", metadata={"c": 3}),
+    )
+    (call,) = shown["toolCalls"]
+    assert call["metadata"] == {"a": 1, "b": 2, "c": 3}
+    assert call["function"]["arguments"] == "{}"
+    assert "metadata" not in shown
+
+
+def test_metadata_of_an_activity() -> None:
+    (shown,) = said(
+        e.ActivitySnapshot("p", "plan", {"x": 1}, metadata={"a": 1}),
+        e.ActivityDelta("p", "plan", [], metadata={"b": 2}),
+        e.ActivitySnapshot("p", "plan", {"x": 2}, metadata={"c": 3}),
+    )
+    assert (shown["content"], shown["metadata"]) == ({"x": 2}, {"a": 1, "b": 2, "c": 3})
+
+
+def test_how_a_run_ended_stands_beside_what_the_agent_said() -> None:
+    (shown,) = said(
+        e.TextMessageStart("a", metadata={"a": 1}),
+        e.TextMessageEnd("a"),
+        e.RunFinished("t", "r", None, m.CancelledOutcome()),
+    )
+    assert shown["metadata"] == {"a": 1, "agentws": {"status": "cancelled"}}
+
+
+def test_what_only_the_provider_can_read_is_kept() -> None:
+    """The next turn must hand it back."""
+    shown = said(
+        *reasoning("think", "Hm"),
+        e.ReasoningEncryptedValue("message", "think", "s1"),
+        *text("a", "x"),
+        e.ReasoningEncryptedValue("message", "a", "s2"),
+        e.ToolCallStart("c", "look", "a"),
+        e.ReasoningEncryptedValue("tool-call", "c", "s3"),
+        e.ToolCallEnd("c"),
+        e.ToolCallResult("result", "c", "42"),
+        e.ReasoningEncryptedValue("message", "result", "s4"),
+        PLAN,
+        e.ReasoningEncryptedValue("message", "plan", "not of activities"),
+        e.ReasoningEncryptedValue("tool-call", "nobody", "x"),
+    )
+    think, answer, result, plan = shown
+    assert think["encryptedValue"] == "s1"
+    assert answer["encryptedValue"] == "s2"
+    assert answer["toolCalls"][0]["encryptedValue"] == "s3"
+    assert result["encryptedValue"] == "s4"
+    assert "encryptedValue" not in plan
