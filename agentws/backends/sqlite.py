@@ -38,7 +38,8 @@ class SQLiteStore(Store):
     ``NORMAL`` it survives a killed process, while a power cut may cost the newest appends: so the
     durability is then called ``process``.
     ``busy_timeout``: seconds to wait for another process's lock before a call is Unavailable.
-    ``clock`` gives seconds since the epoch; leases expire by it.
+    ``clock`` gives seconds since the epoch; leases expire by it. Set back far, it frees those of
+    others than who renews them.
     """
 
     scope = "host"

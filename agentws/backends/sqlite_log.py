@@ -237,6 +237,18 @@ class LogRow(NamedTuple):
     def current_fence(self) -> str:
         return f"{self.epoch}:{self.fence}"
 
+    def held_by(self, owner: str, now: float) -> bool:
+        return self.holder == owner and self.expires > now
+
+    def held(self, now: float) -> bool:
+        """Whether a lease stands.
+
+        One that ends later than any could was taken before the clock was set back: its holder may
+        be dead, and would block the session for as long as the step was. The bound is twice the
+        time, so that a small correction of the clock takes nothing from the living.
+        """
+        return self.holder is not None and now < self.expires <= now + 2 * self.ttl
+
 
 def log_row(connection: sqlite3.Connection, session: str) -> LogRow:
     row = connection.execute(

@@ -115,7 +115,9 @@ def stale(connection: sqlite3.Connection, updated_before: float, limit: int) -> 
 def unsettled(connection: sqlite3.Connection, clock: Clock, limit: int) -> list[str]:
     return _ids(
         connection,
-        "SELECT id FROM session WHERE seq > settled AND (holder IS NULL OR expires <= ?) LIMIT ?",
+        "SELECT id FROM session "
+        "WHERE seq > settled AND (holder IS NULL OR expires <= ?1 OR expires > ?1 + 2 * ttl) "
+        "ORDER BY updated, id LIMIT ?2",
         clock(),
         limit,
     )
@@ -133,13 +135,13 @@ def lease(
     connection: sqlite3.Connection, session: str, owner: str, ttl: float, clock: Clock
 ) -> Lease | None:
     now, log = clock(), log_row(connection, session)
-    held = log.holder is not None and log.expires > now
-    if held and log.holder != owner:
+    mine = log.held_by(owner, now)
+    if not mine and log.held(now):
         return None
-    log = log._replace(fence=log.fence + (not held))
+    log = log._replace(fence=log.fence + (not mine))
     connection.execute(
-        "UPDATE session SET holder = ?, expires = ?, fence = ? WHERE log = ?",
-        (owner, now + ttl, log.fence, log.log),
+        "UPDATE session SET holder = ?, expires = ?, ttl = ?, fence = ? WHERE log = ?",
+        (owner, now + ttl, ttl, log.fence, log.log),
     )
     return Lease(session, owner, log.current_fence, ttl)
 
@@ -157,8 +159,8 @@ def renew(
         as_json(list(wanted)),
     )
     connection.execute(
-        "UPDATE session SET expires = ? WHERE id IN (SELECT value FROM json_each(?))",
-        (now + ttl, as_json(held)),
+        "UPDATE session SET expires = ?, ttl = ? WHERE id IN (SELECT value FROM json_each(?))",
+        (now + ttl, ttl, as_json(held)),
     )
     return held
 
