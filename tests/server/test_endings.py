@@ -27,14 +27,14 @@ async def nothing(scope: Any, receive: Any, send: Any) -> None:
 
 
 def test_the_preset() -> None:
-    config = server_config(nothing)
+    config = server_config(nothing, log_config=None)
     assert config.ws is AgentwsWebSocketProtocol and not config.ws_per_message_deflate
     assert config.ws_max_size == 256 * 1024
     assert config.timeout_graceful_shutdown == 15
 
 
 def test_options_win_over_the_preset() -> None:
-    config = server_config(nothing, "0.0.0.0", 80, ws_max_size=1, ws="none")
+    config = server_config(nothing, "0.0.0.0", 80, ws_max_size=1, ws="none", log_config=None)
     assert (config.host, config.port, config.ws_max_size, config.ws) == ("0.0.0.0", 80, 1, "none")
 
 
@@ -53,7 +53,7 @@ def test_serve_tunes_the_collector_and_takes_sockets(monkeypatch: pytest.MonkeyP
 def test_the_preset_without_httptools(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delitem(sys.modules, "agentws.server.upgrading", raising=False)
     monkeypatch.setitem(sys.modules, "httptools", None)
-    assert server_config(nothing).http is EndingHttpProtocol
+    assert server_config(nothing, log_config=None).http is EndingHttpProtocol
 
 
 def test_a_peer_that_does_not_answer_a_close(start: Any, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,54 @@
+"""The oldest versions that are allowed are the ones that were run, and the README names them."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from typing import Any
+
+from packaging.requirements import Requirement
+from packaging.version import Version
+
+from .pages import ROOT
+
+PROJECT: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+HOSTS = {"fastapi"}
+"""Of what only the suite installs: the ones that users bring themselves."""
+
+
+def floors() -> dict[str, Version]:
+    """The oldest version that is allowed of all that users run with."""
+    extras: dict[str, list[str]] = PROJECT["optional-dependencies"]
+    lines = [*PROJECT["dependencies"]]
+    for name, group in extras.items():
+        lines += [line for line in group if name != "test" or Requirement(line).name in HOSTS]
+    found = {}
+    for requirement in map(Requirement, lines):
+        (floor,) = [one.version for one in requirement.specifier if one.operator == ">="]
+        found[requirement.name] = Version(floor)
+    return found
+
+
+def pins(name: str) -> dict[str, Version]:
+    lines = (ROOT / "tests" / name).read_text().splitlines()
+    parted = [line.split("==") for line in lines if "==" in line and not line.startswith("#")]
+    return {package: Version(version) for package, version in parted}
+
+
+def test_every_floor_is_one_that_was_run() -> None:
+    assert floors() == pins("floors.txt")
+
+
+def test_the_suite_runs_with_no_less_than_the_floors() -> None:
+    newest = pins("constraints.txt")
+    assert [name for name, floor in floors().items() if newest[name] < floor] == []
+
+
+def test_the_readme_names_the_floors() -> None:
+    readme = (ROOT / "README.md").read_text()
+    named = dict(re.findall(r"(\w+) from (\d[\d.]*\d)", readme))
+    wanted = {name.lower(): Version(version) for name, version in named.items()}
+    assert wanted.keys() == {"starlette", "fastapi", "uvicorn"}
+    assert {name: floors()[name] for name in wanted} == wanted
+    python = re.search(r"Python (3\.\d+) to", readme)
+    assert python and PROJECT["requires-python"] == f">={python[1]}"
