@@ -48,6 +48,9 @@ RULES: Final[dict[type[Event], Rule]] = {
     e.SubagentError: Rule("subagent", "close", "subagent_run_id"),
 }
 
+RULED_TYPES: Final = frozenset(str(event.__struct_config__.tag) for event in RULES)
+"""Their names on the wire."""
+
 ALONE: Final[frozenset[type[Event]]] = frozenset(
     {
         e.ToolCallResult,

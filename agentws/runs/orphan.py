@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from ..protocol.codec import decode_record
+from ..protocol.codec import decode_record, event_type
 from ..protocol.position import Position
-from ..protocol.sequence import RULES, RunSequence
+from ..protocol.sequence import RULED_TYPES, RunSequence
 from ..session import Session
 from .run import STOP_ERRORS, run_error
 
@@ -18,8 +18,11 @@ async def end_orphan(session: Session, run: str, *, fence: str) -> None:
     position = session.run_base
     while records := await session.read(position):
         for record in records:
+            # What a newer node wrote and nobody here knows is nothing that could be closed here.
+            if event_type(record.data) not in RULED_TYPES:
+                continue
             body = decode_record(record.data)
-            if body.run == run and type(body.event) in RULES:
+            if body.run == run:
                 sequence.admit(body.event)
         position = Position(position.epoch, records[-1].seq, records[-1].tag)
     terminal = run_error("interrupted", STOP_ERRORS["interrupted"], retryable=True)
