@@ -24,7 +24,7 @@ from ..protocol.frames import (
 )
 from .backoff import BASE, CAP, retry_delay
 from .errors import closed_with, refusal
-from .log import AnotherLog
+from .log import SnapshotNeeded
 from .transport import Opening, OpenTransport, Transport, TransportClosed
 from .updates import ConnectionChange
 
@@ -55,7 +55,7 @@ class Owner(Protocol):
         """What to ask for now."""
 
     def received(self, frames: Sequence[Frame]) -> None:
-        """The frames of one message, in order. Raises AnotherLog to begin with a new connection."""
+        """The frames of one message, in order. Raises SnapshotNeeded to begin anew."""
 
     def outgoing(self) -> Iterable[str]:
         """What to put on the wire now."""
@@ -136,9 +136,9 @@ class Connection:
         except TimeoutError:
             await _close(transport)
             return TransportClosed(1006, "The server took too long to answer.")
-        except AnotherLog:
+        except SnapshotNeeded as needed:
             await _close(transport)
-            return TransportClosed(1006, "The log was replaced.")
+            return TransportClosed(1006, str(needed))
         try:
             return await self._converse(transport)
         finally:
@@ -167,8 +167,8 @@ class Connection:
             return closed
         except TimeoutError:
             return TransportClosed(1006, "The server gave no sign of life.")
-        except AnotherLog:
-            return TransportClosed(1006, "The log was replaced.")
+        except SnapshotNeeded as needed:
+            return TransportClosed(1006, str(needed))
 
     def _patience(self) -> float | None:
         return self._timing.answer if self._verdict is not None else self._heartbeat

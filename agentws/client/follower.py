@@ -17,7 +17,7 @@ from ..protocol import events as e
 from ..protocol.frames import Accepted, Error, EventFrame, Notice, Welcome
 from .connection import Frame
 from .errors import ChatClosed
-from .log import Log
+from .log import Log, SnapshotNeeded
 from .mailbox import Mailbox
 from .outbox import Outbox, Reply, Request
 from .transport import Opening
@@ -134,8 +134,10 @@ class Follower:
                 case _:
                     pass
         if self.log.caught_up:
-            self.turns.settle(self.log)
             self.caught_up.set()
+            if self.turns.settle(self.log):
+                self.log.begin_anew()
+                raise SnapshotNeeded("A message is older than what is known of the log.")
 
     def _welcomed(self, frame: Welcome) -> None:
         self.welcome = frame

@@ -12,8 +12,8 @@ from ..protocol.position import Position, parse_position
 from .updates import LogEvent, LogReset
 
 
-class AnotherLog(Exception):
-    """Events of another log came unannounced: what is known can't be continued."""
+class SnapshotNeeded(Exception):
+    """What is known here can't be continued, or does not suffice; the sentence says why."""
 
 
 class Log:
@@ -25,7 +25,8 @@ class Log:
     def __init__(self, after: str | None = None) -> None:
         self.fold = Fold()
         self.position = None if after is None else parse_position(after)
-        self._whole = after is None
+        self._known_after = 0 if self.position is None else self.position.seq
+        """The fold has taken in what the log has after this seq, up to ``position``."""
         self._head: Position | None = None
         self._snapshot_due = False
         self._snapshot_seq: int | None = None
@@ -53,14 +54,22 @@ class Log:
 
     def knows(self, position: Position) -> bool:
         """Whether the fold has taken in what the log has at ``position``."""
+        here = self._here_in(position.epoch)
+        return here is not None and self._known_after < position.seq <= here
+
+    def lacks(self, position: Position) -> bool:
+        """Whether ``position`` was passed in an earlier life, so that only a snapshot tells."""
+        here = self._here_in(position.epoch)
+        return here is not None and position.seq <= self._known_after
+
+    def _here_in(self, epoch: str) -> int | None:
+        """How far the log of that epoch was applied; ``None`` where it is not the one at hand."""
         here = self.position
-        return (
-            self._whole
-            and here is not None
-            and not self._snapshot_due
-            and here.epoch == position.epoch
-            and here.seq >= position.seq
-        )
+        return here.seq if here and here.epoch == epoch and not self._snapshot_due else None
+
+    def begin_anew(self) -> None:
+        """The next connection begins with a snapshot."""
+        self._snapshot_due = True
 
     def welcome(self, frame: Welcome) -> LogReset | None:
         """Takes note of how the log goes on; says so where it begins anew at once."""
@@ -77,8 +86,8 @@ class Log:
     def take(self, frame: EventFrame) -> tuple[LogEvent | None, LogReset | None]:
         """Applies one event frame; also says whether the log began anew with it.
 
-        No event when it was here before or its type is not known. Raises AnotherLog; the next
-        connection then begins with a snapshot.
+        No event when it was here before or its type is not known. Raises SnapshotNeeded for another
+        log's, which came unannounced; the next connection then begins with a snapshot.
         """
         position = parse_position(frame.id)
         reset: LogReset | None = None
@@ -101,8 +110,8 @@ class Log:
         if here is None:
             return True
         if position.epoch != here.epoch:
-            self._snapshot_due = True
-            raise AnotherLog
+            self.begin_anew()
+            raise SnapshotNeeded("The log was replaced.")
         # What a snapshot consists of shares the position that it stands for.
         part = frame.run is None and self._snapshot_seq == here.seq
         return position.seq > here.seq or part
@@ -114,7 +123,7 @@ class Log:
     def _restart(self, position: Position) -> None:
         self.fold = Fold()
         self.position = position
-        self._whole = True
+        self._known_after = 0
         self._snapshot_due = False
 
 

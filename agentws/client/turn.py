@@ -19,6 +19,10 @@ from .outbox import Request
 
 Cancel = Callable[["Turn"], Awaitable[None]]
 _JOINT: Final = "\n\n"
+_NOT_HERE: Final = (
+    "This message was accepted before. What came of it is not in the part of the conversation that "
+    "is known here: it may be older, taken back or cleared."
+)
 
 
 class Turn:
@@ -146,7 +150,7 @@ class Turn:
         """Its run ended out of sight: ``messages`` is the conversation it left."""
         answer = _answer_to(self.id, messages)
         if answer is None:
-            self.end(NotFound("What became of this message is not in what the server still has."))
+            self.end(NotFound(_NOT_HERE))
             return
         said = [one for one in answer if isinstance(one, m.AssistantMessage)]
         self._texts = {one.id: [one.content or ""] for one in said}

@@ -69,21 +69,23 @@ class Turns:
             self.remove(turn)
             turn.end_with_notice(notice)
 
-    def settle(self, log: Log) -> None:
+    def settle(self, log: Log) -> bool:
         """Ends the turns whose run is over in ``log`` though its end was never seen here.
 
         Only a message that was accepted before can have such a run. What is accepted just now will
-        be seen from its beginning.
+        be seen from its beginning. Returns whether it takes a snapshot to tell of some.
         """
-        outline = log.fold.outline
+        outline, lacking = log.fold.outline, False
         for turn in self.open():
             accepted = turn.accepted_before
             waiting = turn.id in outline.queue or turn.id == outline.message
-            if waiting or accepted is None or not log.knows(accepted):
+            if waiting or accepted is None or (turn.run is not None and turn.run == outline.run):
                 continue
-            if turn.run is None or turn.run != outline.run:
+            if log.knows(accepted):
                 self.remove(turn)
                 turn.end_with_snapshot(log.fold.messages)
+            lacking = lacking or log.lacks(accepted)
+        return lacking
 
     def _begin(self, event: e.RunStarted) -> None:
         asked = [message.id for message in event.input.messages] if event.input else []
