@@ -75,10 +75,10 @@ class SessionView(Body, kw_only=True, frozen=True):
 
 
 class SessionList(Body, kw_only=True, frozen=True, omit_defaults=False):
-    """``before`` asks for the next page; absent on the last one."""
+    """``before`` asks for the next page, as it is; absent on the last one."""
 
     sessions: list[SessionView]
-    before: float | msgspec.UnsetType = msgspec.UNSET
+    before: str | msgspec.UnsetType = msgspec.UNSET
 
 
 class MessageList(Body, kw_only=True, frozen=True, omit_defaults=False):
@@ -120,13 +120,17 @@ class Health(Body, kw_only=True, frozen=True, omit_defaults=False):
 
 
 class Readiness(Body, kw_only=True, frozen=True, omit_defaults=False):
-    """Whether this node should be sent work. ``hardening``: whether the preset serves it."""
+    """Whether this node should be sent work.
+
+    ``hardening``: ``preset`` where ``agentws.server`` serves it, ``partial`` where another server
+    does and only what an app can do from inside is done.
+    """
 
     status: Literal["ready", "unavailable", "draining"]
     store: Literal["ok", "unreachable"]
     durability: Durability
     draining: bool
-    hardening: Literal["partial", "full"]
+    hardening: Literal["partial", "preset"]
 
 
 Stats = dict[str, Any]

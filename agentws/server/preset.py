@@ -26,7 +26,8 @@ def server_config(
     """A `uvicorn.Config` for a gateway; `options` are uvicorn's own and win over the preset.
 
     WebSockets are served by `AgentwsWebSocketProtocol`: no permessage-deflate, messages of at most
-    256 KiB, peers that stop answering pings are dropped. A shutdown takes at most 15 seconds.
+    256 KiB, peers that stop answering pings are dropped. On a shutdown connections have 15 seconds
+    to end; what the application does at the end of its lifespan comes after that.
     """
     settings: dict[str, Any] = {
         "ws": AgentwsWebSocketProtocol,

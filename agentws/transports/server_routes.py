@@ -79,7 +79,7 @@ class ServerRoutes:
             store="ok" if reachable else "unreachable",
             durability=gateway.store.durability,
             draining=gateway.draining,
-            hardening="full" if is_hardened(call) else "partial",
+            hardening="preset" if is_preset(call) else "partial",
         )
         return answer(status, status=200 if status.status == "ready" else 503)
 
@@ -122,7 +122,7 @@ class ServerRoutes:
         return answer(b.Pushed(position=position))
 
 
-def is_hardened(call: Call) -> bool:
+def is_preset(call: Call) -> bool:
     """Whether the server is the preset, which drops peers that an ASGI app can't."""
     extensions = call.request.scope.get("extensions") or {}
     return SERVER in extensions or EXTENSION in extensions

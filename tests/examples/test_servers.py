@@ -42,7 +42,7 @@ async def test_echo_without_a_service_of_its_own(tmp_path: Path) -> None:
             assert await chat.ask("Hello") == "Hello "
             assert chat.welcome is not None
         async with httpx2.AsyncClient(base_url=service.http) as http:
-            assert (await http.get("/readyz")).json()["hardening"] == "full"
+            assert (await http.get("/readyz")).json()["hardening"] == "preset"
 
 
 async def test_standalone_as_a_script_keeps_conversations_over_a_restart(tmp_path: Path) -> None:

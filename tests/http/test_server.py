@@ -85,10 +85,10 @@ async def test_a_node_that_drains_is_not_ready() -> None:
 async def test_the_preset_makes_itself_known(extension: str) -> None:
     gateway = mount_agent_gateway(Starlette(), Echo)
 
-    async def hardened(scope: Any, receive: Any, send: Any) -> None:
+    async def preset(scope: Any, receive: Any, send: Any) -> None:
         await gateway({**scope, "extensions": {extension: {}}}, receive, send)
 
-    assert (await client(hardened).get("/readyz")).json()["hardening"] == "full"
+    assert (await client(preset).get("/readyz")).json()["hardening"] == "preset"
     await gateway.stop()
 
 

@@ -1,0 +1,41 @@
+"""What the page on deploying says of times, of the preset and of the proxy."""
+
+from __future__ import annotations
+
+import re
+
+from agentws import Limits
+from agentws.cli.options import SERVING
+from agentws.server.preset import MAX_MESSAGE_SIZE, SHUTDOWN_SECONDS
+
+from .pages import page, rows, section
+
+PAGE = page("deploy.md")
+CLOSING = 3
+"""Three owners of tasks end theirs one after the other, each within a second."""
+
+
+def test_a_shutdown_takes_as_long_as_the_page_says() -> None:
+    limits = Limits()
+    text = section(PAGE, "## A restart")
+    said = [int(found[1]) for row in rows(text) if (found := re.fullmatch(r"(\d+) s", row[1]))]
+    assert said == [SHUTDOWN_SECONDS, limits.drain_timeout, limits.cancel_grace + 1, CLOSING]
+    assert f"{sum(said)} seconds at worst" in text
+    given = re.findall(r"(?:Seconds: |Sec=|stop -t |process )(\d+)", text)
+    assert len(given) == 4 and min(map(int, given)) > sum(said)
+    assert f"--timeout-graceful-shutdown {SHUTDOWN_SECONDS}" in text
+
+
+def test_the_longest_message_is_the_presets() -> None:
+    assert f"{MAX_MESSAGE_SIZE // 1024} KiB" in section(PAGE, "## The server")
+
+
+def test_the_proxy_and_the_gateway_have_one_prefix() -> None:
+    text = section(PAGE, "## Behind nginx")
+    (location,) = re.findall(r"location (/\S+)/ {", text)
+    assert f"--prefix {location} " in text
+
+
+def test_every_option_on_the_page_is_one() -> None:
+    used = set(re.findall(r"agentws run [^`]*?(--[a-z-]+)", PAGE))
+    assert used <= {option.flag for option in SERVING}
