@@ -100,7 +100,7 @@ async def turns(url: str, count: int) -> list[float]:
 async def test_memory_stays_flat_and_others_keep_their_speed(tmp_path: Path, kind: str) -> None:
     async with server(tmp_path, kind) as (port, pid):
         url = f"ws://127.0.0.1:{port}/ws/chat"
-        quiet = await turns(url, 10)
+        quiet = await turns(url, 20)
         before = resident(pid)
         peer = never_reads(port)
         highest = before
@@ -112,4 +112,7 @@ async def test_memory_stays_flat_and_others_keep_their_speed(tmp_path: Path, kin
         peer.close()
     # The log is on disk; what is in memory is a tail, a page or two, and the peer's buffers.
     assert highest - before < 64 * 1024 * 1024, (before, highest)
-    assert statistics.median(flooded) < 1.0, (statistics.median(quiet), flooded)
+    # Half of a core is the flood's, and a turn waits for a piece of it; no turn waits for all.
+    usual = max(statistics.median(quiet), 0.005)
+    assert statistics.median(flooded) < 20 * usual, (usual, flooded)
+    assert max(flooded) < 200 * usual, (usual, flooded)

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Iterable
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -13,6 +14,7 @@ from hypothesis import strategies as st
 from agentws import AgentGateway, BearerKeys, Limits, MemoryStore
 from agentws.protocol.events import Custom, StateSnapshot
 from agentws.testing.agents import Gate, Script, Sleep
+from agentws.testing.connect import kind
 from agentws.testing.faults import FaultyStore
 from agentws.testing.oracle import check_client, check_log, read_log
 from agentws.testing.virtual import virtual_run
@@ -20,6 +22,7 @@ from agentws.transports.sse import KEEPALIVE
 
 from .calling import POLL, SESSION, Sent, Stream, answered, client, say, served
 
+CONTENT = "TEXT_MESSAGE_CONTENT"
 URL = f"/sessions/{SESSION}/events"
 
 
@@ -220,7 +223,8 @@ async def test_a_slow_reader_reads_later_what_was_merged() -> None:
     words = [f"w{number} " for number in range(300)]
     gate = Gate()
     steps = [step for word in words for step in (word, Sleep(0))]
-    async with served(Script(gate, *steps)) as (gateway, http):
+    # Nothing gathers: the log has a delta for every word, and what is merged is for the reader.
+    async with served(Script(gate, *steps), limits=Limits(gather=0.0)) as (gateway, http):
         await say(http, "go")
         await gate.reached()
         async with Stream(gateway, URL) as stream:
@@ -232,6 +236,10 @@ async def test_a_slow_reader_reads_later_what_was_merged() -> None:
             await stream.until("RUN_FINISHED")
         epoch, records = await read_log(gateway.store, SESSION)
         check_client(epoch, records, frames(stream.sent), complete=True)
+        read = [one.data["event"]["delta"] for one in stream.sent if one.type == CONTENT]
+        assert "".join(read) == "".join(words)
+        logged = sum(kind(msgspec.json.decode(record.data)) == CONTENT for record in records)
+        assert (logged, len(read) < 50) == (300, True)
 
 
 async def test_a_store_that_fails_ends_the_stream_retryably() -> None:

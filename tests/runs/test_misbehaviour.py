@@ -14,6 +14,7 @@ from agentws.protocol import events as e
 from agentws.protocol import messages as m
 from agentws.runs.writer import ROOM
 from agentws.testing.agents import Gate, Hang, IgnoreCancel, Raise, Script, Sleep, Step, Yield
+from agentws.testing.connect import connect
 from agentws.testing.oracle import check_log
 
 from .harness import talk
@@ -283,9 +284,15 @@ async def test_a_million_deltas() -> None:
         for _ in range(1_000_000 if ctx.text == "flood" else 1):
             yield "x"
 
-    async with talk(agent) as one:
+    async with talk(agent) as one, connect(one.gateway) as other:
         await one.client.say("flood", "m1")
-        await one.terminal()
+        await one.client.until("TEXT_MESSAGE_CONTENT")
+        flood = asyncio.get_running_loop().create_task(one.terminal())
+        for number in range(10):
+            await other.say("a word", f"m{number}")
+            assert await other.answer() == "x"
+        assert not flood.done()
+        await flood
         records = await one.log()
         check_log(records)
         assert sum(len(text or "") for text in await one.texts()) == 1_000_000
