@@ -91,7 +91,10 @@ class Runs:
 
     def holds(self, session: Session) -> bool:
         """Whether this node has anything to do with running the session."""
-        return session.id in self._works or session.id in self._waiting
+        return self._known(session.id)
+
+    def _known(self, id: str) -> bool:
+        return id in self._works or id in self._waiting
 
     # Deciding
 
@@ -341,8 +344,7 @@ class Runs:
         kept = set(await self._store.renew(self._node, list(held), ttl=ttl))
         for id in held.keys() - kept:
             work = held[id]
-            if work.leaving:
-                # It was given back while the store was asked.
+            if work.leaving:  # given back while the store was asked
                 continue
             logger.warning("session %s: the lease was lost", id)
             work.lease = None
@@ -354,7 +356,7 @@ class Runs:
         if self._draining:
             return
         for id in await self._store.unsettled():
-            if id in self._works:
+            if self._known(id):
                 continue
             try:
                 session = await self._open_session(id)
@@ -362,7 +364,7 @@ class Runs:
             except AgentwsError as error:
                 logger.warning("session %s was not recovered: %s", id, error)
                 continue
-            if id not in self._works:
+            if not self._known(id):
                 self._start(session)
 
     def forget(self, session: str) -> None:
@@ -375,8 +377,7 @@ class Runs:
 
     def begin(self) -> None:
         """Takes up work, again after a drain."""
-        self._works.clear()
-        self._waiting.clear()
+        self._works, self._waiting = {}, {}
         self._draining = not self._agents.names
 
     async def drain(self, *, grace: float) -> None:

@@ -1,0 +1,235 @@
+"""What crosses something on its way: stops, limits, ends and shutdowns that come in between."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import TypeVar
+
+import pytest
+from starlette.applications import Starlette
+
+from agentws import mount_agent_gateway
+from agentws.agents.agent import Agent, Output, RunContext
+from agentws.backends.memory import MemoryStore
+from agentws.errors import AgentwsError, StorageFull, Unavailable
+from agentws.protocol import frames as f
+from agentws.protocol.codec import entry
+from agentws.protocol.events import Custom, Overlap
+from agentws.runs import engine
+from agentws.runs.writer import RunWriter
+from agentws.session import Session
+from agentws.store import SessionInfo
+from agentws.tasks import Tasks
+from agentws.testing.agents import Gate, Hang, IgnoreCancel, Script
+from agentws.testing.connect import connect, running
+from agentws.testing.faults import FaultyStore, SlowStore, WrappedStore
+from agentws.testing.oracle import read_log
+
+from .harness import limits, talk
+from .nodes import memory_store
+
+T = TypeVar("T")
+
+
+async def test_a_stop_that_crosses_the_start_of_its_run() -> None:
+    store = SlowStore(MemoryStore(), slow_on="append")
+    async with talk(Script("one ", Hang()), store=store) as one:
+        store.delay = 0.2
+        await one.client.say("go", "m1")
+        await one.client.ask({"type": "cancel", "id": "c1", "message": "m1"})
+        terminal = await one.terminal()
+        assert terminal["event"]["outcome"]["type"] == "cancelled"
+        await one.check()
+        kinds = await one.kinds()
+    assert kinds.index("RUN_STARTED") < kinds.index("message.withdrawn"), "they did not cross"
+
+
+async def test_an_interruption_that_crosses_the_start_of_a_run() -> None:
+    store = SlowStore(MemoryStore(), slow_on="append")
+    script = Script("fine", named={"go": ["one ", Hang()]})
+    async with talk(script, store=store) as one:
+        store.delay = 0.2
+        await one.client.say("go", "m1")
+        await one.client.say("rather this", "m2", overlap="interrupt")
+        first, second = await one.ended(2)
+        assert first["outcome"]["type"] == "cancelled"
+        assert second["outcome"]["type"] == "success"
+        await one.check()
+        kinds = await one.kinds()
+    assert kinds[1:3] == ["RUN_STARTED", "message.accepted"], "they did not cross"
+
+
+async def test_a_stop_comes_before_what_goes_wrong_on_the_way_out() -> None:
+    class Clumsy(Agent):
+        async def run(self, ctx: RunContext) -> AsyncIterator[Output]:
+            try:
+                yield "one "
+                await asyncio.get_running_loop().create_future()
+            finally:
+                raise RuntimeError("while closing")
+
+    async with talk(Clumsy) as one:
+        await one.client.say("go", "m1")
+        await one.client.until("TEXT_MESSAGE_CONTENT")
+        await one.client.ask({"type": "cancel", "id": "c1"})
+        assert (await one.terminal())["event"]["outcome"]["type"] == "cancelled"
+
+
+async def test_a_message_that_comes_while_its_session_is_settled(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The lease is let go under no run: the message is answered, whole, and once."""
+    monkeypatch.setattr(engine, "LINGER", 0.5)
+    store = SlowStore(memory_store(), slow_on=("append", "release"))
+    app = Starlette()
+    mount_agent_gateway(app, Script("fine"), store=store, limits=limits())
+    async with running(app), connect(app) as a, connect(app) as b:
+        for client in (a, b):
+            await client.say("go", "m1")
+            await client.answer()
+        store.pause()
+        await asyncio.sleep(1.0)
+        assert store.waiting == 2
+        sending = asyncio.create_task(b.say("and now", "m2"))
+        await asyncio.sleep(0.1)
+        store.resume()
+        await sending
+        assert await b.answer() == "fine"
+        assert [one["type"] for one in b.events()].count("RUN_ERROR") == 0
+
+
+async def test_an_agent_is_not_called_for_a_run_that_cant_be_written() -> None:
+    class Full(FaultyStore):
+        async def around(self, operation: str, call: Callable[[], Awaitable[T]]) -> T:
+            if operation == "append" and self.calls["append"] == 1:
+                self.fail("append", error=StorageFull)
+            return await super().around(operation, call)
+
+    script, store = Script("fine"), Full(memory_store())
+    async with talk(script, store=store) as one:
+        await one.client.say("go", "m1")
+        await asyncio.sleep(60)
+        assert not script.runs
+        assert store.calls["lease"] <= 4, "what can't go on is tried ever again"
+        Full.around = FaultyStore.around  # type: ignore[method-assign]
+        store.heal()
+        assert await one.client.answer() == "fine"
+        assert len(script.runs) == 1
+        await one.check()
+
+
+async def test_a_deleted_session_is_not_tried_again() -> None:
+    store = FaultyStore(memory_store())
+    async with talk(Script(Hang()), store=store) as one:
+        await one.client.say("go", "m1")
+        await one.client.until("RUN_STARTED")
+        session = await one.gateway.sessions.find(one.session)
+        await one.gateway.delete(session)
+        await asyncio.sleep(2)
+        reads = store.calls["read"]
+        await asyncio.sleep(10)
+        assert store.calls["read"] == reads
+        assert "waiting=0" in repr(one.gateway.runs)
+
+
+async def test_room_is_held_for_what_is_on_its_way_into_the_log() -> None:
+    store = SlowStore(MemoryStore(), slow_on="append", delay=0.05)
+    async with talk(Script(Hang()), store=store, max_queued=3) as one:
+        session = await one.gateway.sessions.find(one.session)
+
+        async def send(number: int, overlap: Overlap) -> bool:
+            frame = f.Send(id=f"m{number}", content="go", overlap=overlap)
+            try:
+                await one.gateway.send(session, frame, identity=None)
+            except AgentwsError:
+                return False
+            return True
+
+        assert sum(await asyncio.gather(*(send(n, "reject") for n in range(5)))) == 1
+        await one.client.until("RUN_STARTED")
+        assert sum(await asyncio.gather(*(send(n, "queue") for n in range(10, 30)))) == 3
+
+
+async def test_a_node_that_drains_begins_nothing_that_waited_for_its_turn() -> None:
+    store, gate = memory_store(), Gate()
+    app = Starlette()
+    script = Script("later", named={"first": [gate, "done"]})
+    gateway = mount_agent_gateway(
+        app, script, store=store, limits=limits(max_runs=1, drain_timeout=5.0)
+    )
+    async with running(app), connect(app) as a, connect(app) as b:
+        await a.say("first", "m1")
+        await gate.reached()
+        await b.say("second", "m1")
+        draining = asyncio.create_task(gateway.drain())
+        await asyncio.sleep(0.1)
+        gate.open()
+        await draining
+        log = (await read_log(store, str(b.session)))[1]
+        assert len(log) == 1, "a run was begun, to be interrupted"
+
+
+async def test_nothing_follows_what_was_not_written() -> None:
+    """A write that is cancelled at shutdown leaves no hole for what the agent said after it."""
+    store = SlowStore(MemoryStore(), slow_on="append")
+    info = SessionInfo(id="a-session-of-this-test", agent="agent", created=0.0, updated=0.0)
+    await store.create(info, epoch="e1")
+    session = await Session.load(info, store, tail_size=10_000)
+    lease = await store.lease(info.id, owner="me", ttl=60)
+    assert lease is not None
+    tasks = Tasks()
+    writer = RunWriter(
+        session, run="run_1", fence=lease.fence, tasks=tasks, pace=lambda: 0.0, max_size=10_000
+    )
+    store.pause()
+    writer.put(Custom("first", 1))
+    await asyncio.sleep(0.1)
+    writer.put(Custom("second", 2))
+    await tasks.aclose(grace=1.0)
+    store.resume()
+    await asyncio.sleep(1.0)
+    assert (await store.head(info.id)).position.seq == 0
+    with pytest.raises(Unavailable):
+        await writer.drain()
+
+
+async def test_a_lost_lease_is_not_told_as_the_users_stop() -> None:
+    class Forgetful(WrappedStore):
+        """Says that no lease is held any more, though none was taken over."""
+
+        async def around(self, operation: str, call: Callable[[], Awaitable[T]]) -> T:
+            done = await call()
+            return [] if operation == "renew" else done  # type: ignore[return-value]
+
+    gate = Gate()
+    async with talk(Script("one ", IgnoreCancel(gate)), store=Forgetful(memory_store())) as one:
+        await one.client.say("go", "m1")
+        terminal = (await one.terminal())["event"]
+        assert (terminal["type"], terminal.get("code")) == ("RUN_ERROR", "interrupted")
+        gate.open()
+
+
+async def test_a_store_is_asked_from_a_task() -> None:
+    """Timeouts belong to a task: a store that uses one must be in its own, whoever rang."""
+
+    class Impatient(WrappedStore):
+        async def around(self, operation: str, call: Callable[[], Awaitable[T]]) -> T:
+            async with asyncio.timeout(5):
+                await asyncio.sleep(0)
+                return await call()
+
+    store = Impatient(memory_store())
+    async with talk(Script(*("word " for _ in range(50))), store=store) as one:
+        await one.client.say("go", "m1")
+        assert await one.client.answer() == "word " * 50
+        async with connect(one.client.app, f"/ws/chat?session={one.session}") as other:
+            await other.until("MESSAGES_SNAPSHOT")
+        await one.check()
+
+
+def test_what_is_encoded_does_not_change_any_more() -> None:
+    value = {"n": 1}
+    made = entry(Custom("state", value))
+    value["n"] = 2
+    assert b'"n":1' in made.data
