@@ -213,7 +213,7 @@ class Connection:
                 self._welcomed_at = asyncio.get_running_loop().time()
                 self._owner.changed(ConnectionChange("open"))
             case Bye():
-                error = closed_with(frame.code, frame.reason)
+                error = closed_with(frame.code, frame.reason, frame.message)
                 self._verdict = Verdict(frame.retryable, frame.retry_after, error, True)
             case Error(reply=None):
                 self._verdict = Verdict(frame.retryable, frame.retry_after, refusal(frame), False)

@@ -113,14 +113,18 @@ def refusal(said: Refusal) -> AgentwsError:
     return kind(said.message, expected=said.expected, retry_after=said.retry_after)
 
 
-def closed_with(code: int, reason: str) -> AgentwsError:
-    """The exception for a close that ended the trying."""
+def closed_with(code: int, reason: str, message: str | None = None) -> AgentwsError:
+    """The exception for a close that ended the trying.
+
+    ``reason`` is an error's name or a sentence; with a name, ``message`` may be the sentence.
+    """
     if reason in _BY_CODE:
-        # The error's own name says no more than its class does.
-        return _BY_CODE[reason]()
+        return _BY_CODE[reason](message)
+    said = message or reason
     if code == 1008:
-        return errors.Forbidden(reason or None)
+        return errors.Forbidden(said or None)
     kind = _BY_CLOSE_CODE.get(code)
     if kind is not None:
-        return kind(reason or None)
-    return Refused(str(code), reason or f"The server closed the connection ({code}).")
+        return kind(said or None)
+    name = reason if message and reason else str(code)
+    return Refused(name, said or f"The server closed the connection ({code}).")

@@ -20,7 +20,7 @@ from .errors import ChatClosed
 from .log import Log, SnapshotNeeded
 from .mailbox import Mailbox
 from .outbox import Outbox, Reply, Request
-from .transport import Opening
+from .transport import Opening, TransportClosed
 from .turn import Turn
 from .turns import Turns
 from .updates import ConnectionChange, ConnectionState, Update
@@ -91,10 +91,21 @@ class Follower:
     # What the connection asks and tells
 
     async def opening(self) -> Opening:
-        token = self._token() if callable(self._token) else self._token
-        if inspect.isawaitable(token):
-            token = await token
-        return Opening(self.session, self.log.after, self._agent, token)
+        return Opening(self.session, self.log.after, self._agent, await self._ask_token())
+
+    async def _ask_token(self) -> str | None:
+        if not callable(self._token):
+            return self._token
+        try:
+            token = self._token()
+            return await token if inspect.isawaitable(token) else token
+        except Exception as error:
+            # At first it is a mistake to be put right. Later it has worked before: whatever it asks
+            # is down just now, which must not end a chat that outlives servers.
+            if self.welcome is None:
+                raise
+            why = f"There is no token to be had ({type(error).__name__})."
+            raise TransportClosed(1006, why) from error
 
     def can_renew(self) -> bool:
         return callable(self._token)

@@ -55,7 +55,7 @@ class Turns:
             case e.RunStarted():
                 self._begin(event)
             case e.MessageWithdrawn():
-                self._end_one(event.message_id, MessageWithdrawn())
+                self._withdraw(event.message_id)
             case e.MessageSteered():
                 self._steer(event, run)
             case _ if run is not None:
@@ -93,6 +93,12 @@ class Turns:
         self._by_run = {event.run_id: [weakref.ref(turn) for turn in turns]}
         for turn in turns:
             turn.begin(event)
+
+    def _withdraw(self, id: str) -> None:
+        """Where the message is being answered, that run was asked to stop: its end will come."""
+        turn = self.find(id)
+        if turn is not None and turn.run not in self._by_run:
+            self._end_one(id, MessageWithdrawn())
 
     def _steer(self, event: e.MessageSteered, run: str | None) -> None:
         """A message that was given to a running agent is answered by the rest of that run."""

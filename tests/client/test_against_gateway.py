@@ -195,7 +195,7 @@ async def test_who_may_not_come_in_is_told_why() -> None:
                 await enter(connect(url, token="other", session=chat.session))
         with pytest.raises(Forbidden, match="path"):
             await enter(connect(url.replace("/ws/chat", "/nowhere"), token="right"))
-        with pytest.raises(BadRequest):
+        with pytest.raises(BadRequest, match="session"):
             await enter(connect(url, token="right", session="short"))
 
 

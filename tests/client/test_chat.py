@@ -341,6 +341,22 @@ async def test_a_withdrawn_message_has_no_answer() -> None:
             await anext(turn)
 
 
+async def test_a_message_that_is_withdrawn_while_it_is_answered_is_stopped() -> None:
+    server = FakeServer()
+    server.answering = False
+    async with server.chat() as chat:
+        turn = chat.send("x")
+        await turn.accepted()
+        run = server.start(turn.id, "x")
+        server.append(*server.script("x"), run=run)
+        server.append(e.MessageWithdrawn(turn.id, "user"))
+        server.finish(run, m.CancelledOutcome())
+        with pytest.raises(RunCancelled) as stopped:
+            await turn.text()
+        assert stopped.value.text == "x "
+        assert types([event async for event in turn])[-1] == "RUN_FINISHED"
+
+
 async def test_a_message_that_was_answered_long_ago_is_answered_from_the_log() -> None:
     server = FakeServer()
     async with server.chat() as chat:
@@ -525,6 +541,22 @@ async def test_the_servers_word_on_trying_again_decides() -> None:
             await chat.ask("hi")
 
 
+@pytest.mark.parametrize(
+    ("reason", "kind"),
+    [("bad_request", errors.BadRequest), ("from_the_future", Refused), ("", Refused)],
+)
+async def test_the_sentence_of_a_goodbye_is_kept(reason: str, kind: type[Exception]) -> None:
+    server = FakeServer()
+    async with server.chat() as chat:
+        watched = chat.events()
+        sentence = "The session id is too short."
+        bye = f.Bye(code=4418, reason=reason, message=sentence, retryable=False)
+        server.transports[0].push(bye)
+        server.transports[0].drop(4418, reason)
+        with pytest.raises(kind, match=sentence):
+            await anext(watched)
+
+
 async def test_a_server_that_says_bye_and_does_not_close_is_left() -> None:
     server = FakeServer()
     async with server.chat():
@@ -564,6 +596,29 @@ async def test_credentials_that_ran_out_are_renewed() -> None:
         server.transports[0].drop(4401, "Expired.")
         assert await chat.ask("hi") == "hi "
     assert [opening.token for opening in server.openings] == ["old", "new"]
+
+
+async def test_credentials_that_can_not_be_had_just_now_are_asked_for_again() -> None:
+    server = FakeServer()
+    answers: list[Any] = ["old", OSError("The key server is down."), ValueError("No JSON."), "new"]
+
+    async def token() -> str:
+        answer = answers.pop(0)
+        if isinstance(answer, Exception):
+            raise answer
+        return str(answer)
+
+    chat = server.chat(token=token)
+    watched = chat.watch()
+    async with chat:
+        server.transports[0].drop()
+        assert await chat.ask("hi") == "hi "
+    assert [opening.token for opening in server.openings] == ["old", "new"]
+    changes = [update.why async for update in take(watched, ConnectionChange)]
+    assert [why for why in changes if "token" in why] == [
+        "There is no token to be had (OSError).",
+        "There is no token to be had (ValueError).",
+    ]
 
 
 async def test_no_server_within_the_time_is_an_error_that_says_why() -> None:
