@@ -8,7 +8,9 @@ chunks gets the START and END written for it, so a log only holds explicit, veri
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Final, Literal, NamedTuple
+from typing import Any, Final, Literal, NamedTuple
+
+import msgspec
 
 from ..errors import InvalidEvent
 from . import events as e
@@ -80,11 +82,24 @@ _CLOSING_ORDER: Final = (
 )
 
 
-class Lane(NamedTuple):
-    """The message or call that text and chunks without an id go on with."""
+class Key(NamedTuple):
+    """What one open thing is known by."""
 
     kind: Kind
     id: str
+    owner: str | None = None
+    """The subagent, where ids are its own: two may be in steps of one name at once."""
+
+
+class Lane(NamedTuple):
+    """The message or call that text and chunks without an id go on with."""
+
+    key: Key
+    owner: str | None
+    """The subagent that speaks: a chunk that names another one begins anew."""
+
+
+Chunk = e.TextMessageChunk | e.ToolCallChunk | e.ReasoningMessageChunk
 
 
 class RunSequence:
@@ -95,21 +110,20 @@ class RunSequence:
     def __init__(self, run: str) -> None:
         self._run = run
         self._named = 0
-        self._open: dict[tuple[Kind, str], Event] = {}
+        self._open: dict[Key, Event] = {}
         self._subagents: set[str] = set()
         self._owners: dict[str, str | None] = {}
         self._lane: Lane | None = None
 
     def __repr__(self) -> str:
-        return f"<RunSequence open={[f'{kind} {id}' for kind, id in self._open]}>"
+        return f"<RunSequence open={[f'{key.kind} {key.id}' for key in self._open]}>"
 
     # What the agent yields
 
     def begin_text(self) -> tuple[list[Event], str]:
         """Opens a message for text; returns the events that does, and the message's id."""
-        opening = self._chunk("text message", None, None, e.TextMessageStart)
-        assert self._lane is not None
-        return opening, self._lane.id
+        opening, key = self._enter_lane("text message", None, None, e.TextMessageStart)
+        return opening, key.id
 
     def admit(self, event: Event) -> list[Event]:
         """``event`` as explicit events in a legal order; raises InvalidEvent if it has no place."""
@@ -125,6 +139,8 @@ class RunSequence:
             if type(event) not in ALONE:
                 raise InvalidEvent(f"An agent may not yield {_name(event)}.")
             return [event]
+        if isinstance(event, e.StepFinished):
+            event = self._attributed(event)
         self._apply(rule, event)
         before = self._leave_lane() if self._ends_lane(rule, event) else []
         return [*before, event]
@@ -135,7 +151,7 @@ class RunSequence:
         if not self._open:
             return closing
         for kind in _CLOSING_ORDER:
-            of_kind = [opener for (k, _), opener in self._open.items() if k == kind]
+            of_kind = [opener for key, opener in self._open.items() if key.kind == kind]
             closing += [_closer(kind, opener) for opener in reversed(of_kind)]
         self._open.clear()
         return closing
@@ -143,7 +159,7 @@ class RunSequence:
     # Rules
 
     def _apply(self, rule: Rule, event: Event) -> None:
-        key = (rule.kind, getattr(event, rule.id))
+        key = _key(rule, event)
         opener = self._open.get(key)
         if rule.verb == "open":
             self._open_new(key, opener, event)
@@ -154,17 +170,16 @@ class RunSequence:
         if rule.verb == "close":
             del self._open[key]
 
-    def _open_new(self, key: tuple[Kind, str], opener: Event | None, event: Event) -> None:
-        kind, id = key
+    def _open_new(self, key: Key, opener: Event | None, event: Event) -> None:
         if opener is not None:
-            raise InvalidEvent(f"{_name(event)} for a {kind} that is already open.")
+            raise InvalidEvent(f"{_name(event)} for a {key.kind} that is already open.")
         match event:
             case e.SubagentStarted():
                 self._begin_subagent(event)
             case e.ToolCallStart():
                 self._check_caller(event)
             case e.TextMessageStart() | e.ReasoningMessageStart():
-                self._owners.setdefault(id, event.subagent_run_id)
+                self._owners.setdefault(key.id, event.subagent_run_id)
         self._open[key] = event
 
     def _begin_subagent(self, event: e.SubagentStarted) -> None:
@@ -179,56 +194,76 @@ class RunSequence:
         if owner is not None and parent in self._owners and self._owners[parent] != owner:
             raise InvalidEvent("TOOL_CALL_START belongs to another subagent than its message.")
 
+    def _attributed(self, event: e.StepFinished) -> Event:
+        """AG-UI knows a step by its owner, too: who names none means the one that is open."""
+        owners = {key.owner for key in self._open if key[:2] == ("step", event.step_name)}
+        if event.subagent_run_id is None and len(owners) == 1:
+            return msgspec.structs.replace(event, subagent_run_id=owners.pop())
+        return event
+
     # Lanes: text and chunks
 
     def _ends_lane(self, rule: Rule, event: Event) -> bool:
         """A lane ends where something else begins to speak, or a step around it ends."""
         if self._lane is None:
             return False
-        if (rule.kind, getattr(event, rule.id)) == self._lane:
+        if _key(rule, event) == self._lane.key:
             return False
         return rule.verb == "open" or rule.kind in ("step", "subagent")
 
     def _leave_lane(self) -> list[Event]:
         lane, self._lane = self._lane, None
-        opener = None if lane is None else self._open.pop((lane.kind, lane.id), None)
-        return [] if lane is None or opener is None else [_closer(lane.kind, opener)]
+        opener = None if lane is None else self._open.pop(lane.key, None)
+        return [] if lane is None or opener is None else [_closer(lane.key.kind, opener)]
 
     def _new_id(self) -> str:
         """Run ids are unique, so a count within the run is enough."""
         self._named += 1
         return f"msg_{self._run.removeprefix('run_')}_{self._named}"
 
-    def _chunk(
-        self,
-        kind: Kind,
-        id: str | None,
-        delta: str | None,
-        opener: Callable[[str], Event],
-    ) -> list[Event]:
-        out: list[Event] = []
+    def _enter_lane(
+        self, kind: Kind, id: str | None, owner: str | None, opener: Callable[[str], Event]
+    ) -> tuple[list[Event], Key]:
+        """What opens the message that is to go on, if it is not open yet, and its key."""
         lane = self._lane
-        if lane is None or lane.kind != kind or id not in (None, lane.id):
-            start = opener(id or self._new_id())
-            rule = RULES[type(start)]
-            self._apply(rule, start)
-            # Only now, so that what is refused changes nothing.
-            out = [*self._leave_lane(), start]
-            lane = self._lane = Lane(kind, getattr(start, rule.id))
-        elif (lane.kind, lane.id) not in self._open:
-            self._lane = None
-            return self._chunk(kind, id, delta, opener)
-        if delta:
-            out.append(_CONTENT[kind](lane.id, delta))
+        if (
+            lane is not None
+            and lane.key in self._open
+            and lane.key.kind == kind
+            and id in (None, lane.key.id)
+            and owner in (None, lane.owner)
+        ):
+            return [], lane.key
+        start = opener(id or self._new_id())
+        rule = RULES[type(start)]
+        self._apply(rule, start)
+        # Only now, so that what is refused changes nothing.
+        out = [*self._leave_lane(), start]
+        key = _key(rule, start)
+        self._lane = Lane(key, owner)
+        return out, key
+
+    def _chunk(
+        self, kind: Kind, id: str | None, chunk: Chunk, opener: Callable[[str], Event]
+    ) -> list[Event]:
+        """What a chunk says beside its text stands with the first event that it becomes."""
+        out, key = self._enter_lane(kind, id, chunk.subagent_run_id, opener)
+        beside = {} if out else _beside(chunk)
+        if chunk.delta or beside:
+            out.append(_CONTENT[kind](key.id, chunk.delta or "", beside))
         return out
 
     def _text_chunk(self, chunk: e.TextMessageChunk) -> list[Event]:
         def opener(id: str) -> Event:
             return e.TextMessageStart(
-                id, role=chunk.role, name=chunk.name, subagent_run_id=chunk.subagent_run_id
+                id,
+                role=chunk.role,
+                name=chunk.name,
+                subagent_run_id=chunk.subagent_run_id,
+                **_beside(chunk),
             )
 
-        return self._chunk("text message", chunk.message_id, chunk.delta, opener)
+        return self._chunk("text message", chunk.message_id, chunk, opener)
 
     def _tool_chunk(self, chunk: e.ToolCallChunk) -> list[Event]:
         def opener(id: str) -> Event:
@@ -242,30 +277,47 @@ class RunSequence:
                 chunk.tool_call_name,
                 chunk.parent_message_id,
                 subagent_run_id=chunk.subagent_run_id,
+                **_beside(chunk),
             )
 
-        return self._chunk("tool call", chunk.tool_call_id, chunk.delta, opener)
+        return self._chunk("tool call", chunk.tool_call_id, chunk, opener)
 
     def _reasoning_chunk(self, chunk: e.ReasoningMessageChunk) -> list[Event]:
         def opener(id: str) -> Event:
-            return e.ReasoningMessageStart(id, "reasoning", subagent_run_id=chunk.subagent_run_id)
+            owner = chunk.subagent_run_id
+            return e.ReasoningMessageStart(id, "reasoning", subagent_run_id=owner, **_beside(chunk))
 
-        return self._chunk("reasoning message", chunk.message_id, chunk.delta, opener)
-
-
-def _text_content(id: str, delta: str) -> Event:
-    return e.TextMessageContent(message_id=id, delta=delta)
+        return self._chunk("reasoning message", chunk.message_id, chunk, opener)
 
 
-def _tool_args(id: str, delta: str) -> Event:
-    return e.ToolCallArgs(tool_call_id=id, delta=delta)
+def _key(rule: Rule, event: Event) -> Key:
+    owner = event.subagent_run_id if isinstance(event, e.StepStarted | e.StepFinished) else None
+    return Key(rule.kind, getattr(event, rule.id), owner)
 
 
-def _reasoning_content(id: str, delta: str) -> Event:
-    return e.ReasoningMessageContent(message_id=id, delta=delta)
+def _beside(chunk: Chunk) -> dict[str, Any]:
+    """The members that any event may have."""
+    members = {
+        "timestamp": chunk.timestamp,
+        "metadata": chunk.metadata,
+        "raw_event": chunk.raw_event,
+    }
+    return {name: value for name, value in members.items() if value is not None}
 
 
-_CONTENT: Final[dict[Kind, Callable[[str, str], Event]]] = {
+def _text_content(id: str, delta: str, beside: dict[str, Any]) -> Event:
+    return e.TextMessageContent(message_id=id, delta=delta, **beside)
+
+
+def _tool_args(id: str, delta: str, beside: dict[str, Any]) -> Event:
+    return e.ToolCallArgs(tool_call_id=id, delta=delta, **beside)
+
+
+def _reasoning_content(id: str, delta: str, beside: dict[str, Any]) -> Event:
+    return e.ReasoningMessageContent(message_id=id, delta=delta, **beside)
+
+
+_CONTENT: Final[dict[Kind, Callable[[str, str, dict[str, Any]], Event]]] = {
     "text message": _text_content,
     "tool call": _tool_args,
     "reasoning message": _reasoning_content,

@@ -64,7 +64,7 @@ class Verifier:
         self.ended: str | None = None
         """The type of the terminal event of the last run, while no other has begun."""
         self.terminals = 0
-        self._open: dict[tuple[str, str], str | None] = {}
+        self._open: dict[tuple[str, ...], str | None] = {}
         self._subagents: set[str] = set()
         self._owners: dict[str, str | None] = {}
 
@@ -107,7 +107,7 @@ class Verifier:
             self._need(kind in _FREE, f"{kind} is no explicit event")
 
     def _opens(self, what: str, member: str, event: Json) -> None:
-        key, owner = (what, event[member]), event.get("subagentRunId")
+        key, owner = _key(what, member, event), event.get("subagentRunId")
         self._need(isinstance(event[member], str), f"{event['type']} without an id")
         self._need(key not in self._open, f"{event['type']} for {key}, which is open")
         if what == "subagent":
@@ -128,8 +128,8 @@ class Verifier:
         self._need(parent is None or parent in self._subagents, f"no subagent {parent}")
         self._subagents.add(event["subagentRunId"])
 
-    def _goes_on(self, what: str, member: str, event: Json) -> tuple[str, str]:
-        key = (what, event[member])
+    def _goes_on(self, what: str, member: str, event: Json) -> tuple[str, ...]:
+        key = _key(what, member, event)
         self._need(key in self._open, f"{event['type']} for {key}, which is not open")
         owner = event.get("subagentRunId")
         if what != "subagent" and owner is not None:
@@ -139,6 +139,12 @@ class Verifier:
     def _need(self, true: bool, otherwise: str) -> None:
         if not true:
             raise Illegal(otherwise)
+
+
+def _key(what: str, member: str, event: Json) -> tuple[str, ...]:
+    """A step is known by its owner, too: two subagents may be in steps of one name at once."""
+    owner = event.get("subagentRunId")
+    return (what, event[member], owner) if what == "step" and owner else (what, event[member])
 
 
 def verify(events: Iterable[Json]) -> Verifier:

@@ -67,7 +67,11 @@ EVENTS: list[st.SearchStrategy[Event]] = [
     ),
     st.builds(e.TextMessageEnd, ids, subagent_run_id=owners, metadata=metadata),
     st.builds(
-        e.TextMessageChunk, st.none() | ids, delta=st.none() | tricky, subagent_run_id=owners
+        e.TextMessageChunk,
+        st.none() | ids,
+        delta=st.none() | tricky,
+        subagent_run_id=owners,
+        metadata=metadata,
     ),
     st.builds(e.ToolCallStart, ids, st.just("look"), st.none() | ids, subagent_run_id=owners),
     st.builds(
