@@ -265,7 +265,7 @@ class AgentGateway:
         )
 
     async def owned(
-        self, identity: Identity | None, *, before: float | None, limit: int
+        self, identity: Identity | None, *, before: tuple[float, str] | None, limit: int
     ) -> Sequence[SessionInfo]:
         """The identity's own sessions, last updated first. Anonymous ones can't be listed."""
         if identity is None:

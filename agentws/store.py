@@ -129,9 +129,13 @@ class Store(ABC):
 
     @abstractmethod
     async def sessions(
-        self, *, owner: str, before: float | None = None, limit: int = 50
+        self, *, owner: str, before: tuple[float, str] | None = None, limit: int = 50
     ) -> Sequence[SessionInfo]:
-        """The sessions of ``owner``, last updated first, those updated before ``before``."""
+        """The next ``limit`` sessions of ``owner``, by ``(updated, id)``, the greatest first.
+
+        Those below ``before``: the ``(updated, id)`` of the last on the page before, which may
+        have changed or gone since. Ids compare by code point. Fewer only at the end of the list.
+        """
 
     @abstractmethod
     async def delete(self, session: str) -> None:
@@ -142,7 +146,10 @@ class Store(ABC):
 
     @abstractmethod
     async def stale(self, *, updated_before: float, limit: int = 100) -> Sequence[str]:
-        """Ids of sessions last updated before that time (seconds since the epoch)."""
+        """Ids of sessions last updated before that time (seconds since the epoch).
+
+        By ``(updated, id)``, the oldest first.
+        """
 
     # The log
 
@@ -233,4 +240,7 @@ class Store(ABC):
 
     @abstractmethod
     async def unsettled(self, *, limit: int = 100) -> Sequence[str]:
-        """Sessions whose log goes beyond ``settled.seq`` and that nobody holds a lease of."""
+        """Sessions whose log goes beyond ``settled.seq`` and that nobody holds a lease of.
+
+        By ``(updated, id)``, the oldest first.
+        """

@@ -152,7 +152,7 @@ class JournalStore(Store):
         return await self._memory.info(session)
 
     async def sessions(
-        self, *, owner: str, before: float | None = None, limit: int = 50
+        self, *, owner: str, before: tuple[float, str] | None = None, limit: int = 50
     ) -> Sequence[SessionInfo]:
         return await self._memory.sessions(owner=owner, before=before, limit=limit)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from bisect import bisect_left, bisect_right
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Final
 
 import msgspec
@@ -109,19 +109,19 @@ class MemoryStore(Store):
         return log.info
 
     async def sessions(
-        self, *, owner: str, before: float | None = None, limit: int = 50
+        self, *, owner: str, before: tuple[float, str] | None = None, limit: int = 50
     ) -> Sequence[SessionInfo]:
         owned = [log.info for log in self._logs.values() if log.info.owner == owner]
-        found = [info for info in owned if before is None or info.updated < before]
-        return sorted(found, key=lambda info: info.updated, reverse=True)[:limit]
+        found = [info for info in owned if before is None or _age(info) < before]
+        return sorted(found, key=_age, reverse=True)[:limit]
 
     async def delete(self, session: str) -> None:
         if self._logs.pop(session, None) is not None:
             self._deleted.add(session)
 
     async def stale(self, *, updated_before: float, limit: int = 100) -> Sequence[str]:
-        logs = self._logs.items()
-        return [id for id, log in logs if log.info.updated < updated_before][:limit]
+        infos = (log.info for log in self._logs.values())
+        return _oldest((info for info in infos if info.updated < updated_before), limit)
 
     # The log
 
@@ -218,11 +218,16 @@ class MemoryStore(Store):
 
     async def unsettled(self, *, limit: int = 100) -> Sequence[str]:
         now = self._monotonic()
-        return [
-            id
-            for id, log in self._logs.items()
-            if log.head.seq > log.settled.seq and (log.owner is None or log.lease_until <= now)
-        ][:limit]
+        free = (log for log in self._logs.values() if log.owner is None or log.lease_until <= now)
+        return _oldest((log.info for log in free if log.head.seq > log.settled.seq), limit)
+
+
+def _age(info: SessionInfo) -> tuple[float, str]:
+    return info.updated, info.id
+
+
+def _oldest(infos: Iterable[SessionInfo], limit: int) -> list[str]:
+    return [info.id for info in sorted(infos, key=_age)[:limit]]
 
 
 def _continue_after(log: _Log, after: Position) -> int:

@@ -189,7 +189,7 @@ class SQLiteStore(Store):
         )
 
     async def sessions(
-        self, *, owner: str, before: float | None = None, limit: int = 50
+        self, *, owner: str, before: tuple[float, str] | None = None, limit: int = 50
     ) -> Sequence[SessionInfo]:
         return await self._read(partial(table.sessions, owner=owner, before=before, limit=limit))
 

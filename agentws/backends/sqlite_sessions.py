@@ -87,12 +87,12 @@ def update(
 
 
 def sessions(
-    connection: sqlite3.Connection, owner: str, before: float | None, limit: int
+    connection: sqlite3.Connection, owner: str, before: tuple[float, str] | None, limit: int
 ) -> list[SessionInfo]:
     rows = connection.execute(
-        f"SELECT {_COLUMNS} FROM session WHERE owner = ? AND updated < ? "
-        "ORDER BY updated DESC LIMIT ?",
-        (owner, float("inf") if before is None else before, limit),
+        f"SELECT {_COLUMNS} FROM session WHERE owner = ? AND (updated, id) < (?, ?) "
+        "ORDER BY updated DESC, id DESC LIMIT ?",
+        (owner, *(before or (float("inf"), "")), limit),
     )
     return [_info(row) for row in rows.fetchall()]
 
@@ -108,7 +108,10 @@ def delete(connection: sqlite3.Connection, session: str) -> None:
 
 def stale(connection: sqlite3.Connection, updated_before: float, limit: int) -> list[str]:
     return _ids(
-        connection, "SELECT id FROM session WHERE updated < ? LIMIT ?", updated_before, limit
+        connection,
+        "SELECT id FROM session WHERE updated < ? ORDER BY updated, id LIMIT ?",
+        updated_before,
+        limit,
     )
 
 

@@ -177,3 +177,14 @@ class LeaseRules(StoreFixtures):
         await store.release(lease)
         assert taken in await store.unsettled(limit=100_000)
         assert len(await store.unsettled(limit=1)) == 1
+
+    async def test_the_unsettled_come_oldest_first(self, store: Store) -> None:
+        """So that who takes up some at a time gets to all."""
+        made = [(await filled(store, 1))[0] for _ in range(5)]
+        for session in (made[3], made[0]):
+            await store.append(session, [event("later")])
+        infos = [await store.info(session) for session in made]
+        order = [info.id for info in sorted(infos, key=lambda info: (info.updated, info.id))]
+        found = list(await store.unsettled(limit=100_000))
+        assert [id for id in found if id in order] == order
+        assert list(await store.unsettled(limit=3)) == found[:3]

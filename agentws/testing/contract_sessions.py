@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from contextlib import suppress
 from secrets import token_hex
 from typing import Final
@@ -11,7 +12,7 @@ import msgspec
 
 from ..errors import NotFound, Unavailable
 from ..protocol.position import GENESIS, Position
-from ..store import Head, Key, Settled, Store
+from ..store import Head, Key, SessionInfo, Settled, Store
 from .contract_base import (
     StoreFixtures,
     a_session,
@@ -27,6 +28,20 @@ from .needs import pytest
 NEEDS_A_SESSION: Final = (
     *("info", "update", "append", "find", "head", "read", "read_back", "compact", "lease"),
 )
+
+
+async def pages_of(store: Store, owner: str, *, limit: int) -> list[Sequence[SessionInfo]]:
+    """All of an owner's sessions, page by page."""
+    pages = [await store.sessions(owner=owner, limit=limit)]
+    while len(pages[-1]) == limit:
+        last = pages[-1][-1]
+        pages.append(await store.sessions(owner=owner, before=(last.updated, last.id), limit=limit))
+    return pages if pages[-1] else pages[:-1]
+
+
+async def listed_after(store: Store, info: SessionInfo) -> list[SessionInfo]:
+    assert info.owner is not None
+    return list(await store.sessions(owner=info.owner, before=(info.updated, info.id)))
 
 
 class SessionRules(StoreFixtures):
@@ -138,12 +153,40 @@ class SessionRules(StoreFixtures):
         owner = token_hex(8)
         for updated in range(1, 6):
             await store.create(a_session(owner=owner, updated=float(updated)), epoch="e1")
-        first = await store.sessions(owner=owner, limit=2)
-        second = await store.sessions(owner=owner, limit=2, before=first[-1].updated)
-        third = await store.sessions(owner=owner, limit=2, before=second[-1].updated)
-        assert [info.updated for info in [*first, *second, *third]] == [5.0, 4.0, 3.0, 2.0, 1.0]
-        assert list(await store.sessions(owner=owner, before=1.0)) == []
+        pages = await pages_of(store, owner, limit=2)
+        assert [[info.updated for info in page] for page in pages] == [
+            [5.0, 4.0],
+            [3.0, 2.0],
+            [1.0],
+        ]
+        assert list(await store.sessions(owner=owner, before=(1.0, ""))) == []
         assert list(await store.sessions(owner=token_hex(8))) == []
+
+    async def test_lists_each_once_however_many_were_updated_together(self, store: Store) -> None:
+        owner = token_hex(8)
+        made = [a_session(owner=owner, updated=float(n % 3)) for n in range(11)]
+        for info in made:
+            await store.create(info, epoch="e1")
+        order = sorted(made, key=lambda info: (info.updated, info.id), reverse=True)
+        for limit in (1, 2, 4, 11):
+            pages = await pages_of(store, owner, limit=limit)
+            assert [info for page in pages for info in page] == order
+        await asyncio.gather(*(store.append(info.id, [event(1)]) for info in made))
+        pages = await pages_of(store, owner, limit=2)
+        listed = [info.id for page in pages for info in page]
+        assert sorted(listed) == sorted(info.id for info in made)
+
+    async def test_a_page_goes_on_where_the_last_ended_whatever_became_of_it(
+        self, store: Store
+    ) -> None:
+        owner = token_hex(8)
+        made = [a_session(owner=owner, updated=float(n)) for n in (5, 4, 3, 2, 1)]
+        for info in made:
+            await store.create(info, epoch="e1")
+        await store.update(made[1].id, title="Used meanwhile")
+        assert await listed_after(store, made[1]) == made[2:]
+        await store.delete(made[2].id)
+        assert await listed_after(store, made[2]) == made[3:]
 
     async def test_a_deleted_session_is_gone_and_its_id_used_up(self, store: Store) -> None:
         owner = token_hex(8)
@@ -188,6 +231,16 @@ class SessionRules(StoreFixtures):
         assert old.id in found
         assert new.id not in found
         assert len(await store.stale(updated_before=30.0, limit=1)) == 1
+
+    async def test_finds_the_oldest_first(self, store: Store) -> None:
+        """So that who asks for some at a time and deals with them gets to all."""
+        made = [a_session(updated=float(n % 4)) for n in (2, 7, 1, 3, 5, 0)]
+        for info in made:
+            await store.create(info, epoch="e1")
+        order = [info.id for info in sorted(made, key=lambda info: (info.updated, info.id))]
+        found = list(await store.stale(updated_before=10.0, limit=100_000))
+        assert [id for id in found if id in order] == order
+        assert list(await store.stale(updated_before=10.0, limit=3)) == found[:3]
 
     async def test_heads_answer_in_the_order_of_the_question(self, store: Store) -> None:
         empty = await begin(store)

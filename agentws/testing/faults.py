@@ -64,7 +64,7 @@ class WrappedStore(Store):
         )
 
     async def sessions(
-        self, *, owner: str, before: float | None = None, limit: int = 50
+        self, *, owner: str, before: tuple[float, str] | None = None, limit: int = 50
     ) -> Sequence[SessionInfo]:
         return await self.around(
             "sessions", lambda: self.store.sessions(owner=owner, before=before, limit=limit)

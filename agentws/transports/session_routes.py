@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import base64
 from typing import TYPE_CHECKING, Any, Final
 
+import msgspec
 from msgspec import UNSET
 from starlette.responses import Response
 from starlette.types import ASGIApp
@@ -16,7 +18,8 @@ from ..runs.inbox import check_content
 from ..session import Session
 from ..sessions import check_session_id
 from ..store import Appended, SessionInfo
-from .http import Call, Handler, Operation, answer, query_float, query_number
+from .commands import check_typed
+from .http import Call, Handler, Operation, answer, query_number
 from .websocket import iso_time
 
 if TYPE_CHECKING:
@@ -27,6 +30,8 @@ PAGE_OF_SESSIONS: Final = 50
 MOST: Final = 200
 """Sessions or messages in one page, whatever is asked for."""
 ACCEPTED: Final = 202
+
+_place: Final = msgspec.json.Decoder(tuple[float, str])
 
 
 class SessionRoutes:
@@ -100,9 +105,9 @@ class SessionRoutes:
 
     async def owned(self, call: Call) -> ASGIApp:
         limit = query_number(call.request, "limit", default=PAGE_OF_SESSIONS, largest=MOST)
-        before = query_float(call.request, "before")
+        before = _list_position(call.request.query_params.get("before"))
         found = await self._gateway.owned(call.identity, before=before, limit=limit)
-        more = found[-1].updated if len(found) == limit else UNSET
+        more = _list_cursor(found[-1]) if len(found) == limit else UNSET
         return answer(b.SessionList(sessions=[view(info) for info in found], before=more))
 
     async def look(self, call: Call) -> ASGIApp:
@@ -157,17 +162,15 @@ class SessionRoutes:
         check_session_id(id)
         check_content(frame.content)
         typed = parse_command(frame.content) if isinstance(frame.content, str) else None
-        if typed is not None and not typed.name:
-            raise BadRequest("There is no command name.", expected="/help for a list")
+        if typed is not None:
+            check_typed(typed)
         session, _ = await self._gateway.enter(id, identity=call.identity, agent=frame.agent)
         if typed is None:
             done = await self._gateway.send(session, frame, identity=call.identity)
             return self._accepted(session, frame.id, done)
-        said = await self._gateway.command(session, typed, identity=call.identity)
-        notice = f.Notice(
-            content=said.content, level=said.level, metadata=said.metadata, reply=frame.id
-        )
-        return answer(f.encode_frame(notice))
+        asked = await self._gateway.command(session, typed, identity=call.identity)
+        notice = (await asked.answer(frame.id)).notice
+        return answer(f.encode_frame(msgspec.structs.replace(notice, reply=frame.id)))
 
     async def cancel(self, call: Call) -> ASGIApp:
         frame: f.Cancel = call.body
@@ -202,6 +205,26 @@ async def open_session(gateway: AgentGateway, call: Call, *, action: Action = "r
     except BadRequest as error:
         raise Forbidden("This session is not yours.") from error
     return await gateway.open(id, identity=call.identity, action=action)
+
+
+def _list_cursor(last: SessionInfo) -> str:
+    """Where the list goes on after that session; a client hands it back as it is."""
+    place = msgspec.json.encode((last.updated, last.id))
+    return base64.urlsafe_b64encode(place).rstrip(b"=").decode()
+
+
+def _list_position(cursor: str | None) -> tuple[float, str] | None:
+    """What :func:`_list_cursor` was made of; raises BadRequest for what it did not make."""
+    if cursor is None:
+        return None
+    try:
+        place = base64.b64decode(cursor + "=" * (-len(cursor) % 4), b"-_", validate=True)
+        updated, id = _place.decode(place)
+        check_session_id(id)
+    except (ValueError, BadRequest) as error:
+        expected = "what the page before said"
+        raise BadRequest("The parameter before does not fit.", expected=expected) from error
+    return updated, id
 
 
 def view(

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 
 import pytest
 
-from agentws import BearerKeys, Limits
+from agentws import BearerKeys, Limits, MemoryStore
 from agentws.protocol.events import RunFinished
 from agentws.protocol.messages import Interrupt, InterruptOutcome
 from agentws.protocol.position import parse_position
@@ -213,7 +214,7 @@ async def test_own_sessions_are_listed_newest_first_and_paged() -> None:
             await answered(ann, session=id)
         await say(bob, "hello", session="ses_of_bob_0123456789")
         seen: list[str] = []
-        query: dict[str, float] = {"limit": 2}
+        query: dict[str, int | str] = {"limit": 2}
         while True:
             page = (await ann.get("/sessions", params=query)).json()
             seen += [one["id"] for one in page["sessions"]]
@@ -224,6 +225,41 @@ async def test_own_sessions_are_listed_newest_first_and_paged() -> None:
         one = (await bob.get("/sessions")).json()["sessions"][0]
         assert one["createdAt"].endswith("Z") and one["agent"] == "agent"
         assert "owner" not in one
+
+
+async def test_sessions_that_were_used_at_one_moment_are_all_listed() -> None:
+    async with served(authenticate=KEYS, store=MemoryStore(clock=lambda: 1000.5)) as (gateway, _):
+        ann = client(gateway, **ANN)
+        ids = {f"ses_~.-0000000000000{number}" for number in range(5)}
+        for id in ids:
+            await say(ann, "hello", session=id)
+            await answered(ann, session=id)
+        seen: list[str] = []
+        page = (await ann.get("/sessions", params={"limit": 2})).json()
+        while "before" in page:
+            seen += [one["id"] for one in page["sessions"]]
+            page = (await ann.get(f"/sessions?limit=2&before={page['before']}")).json()
+        seen += [one["id"] for one in page["sessions"]]
+        assert sorted(seen) == sorted(ids)
+
+
+BAD_CURSORS = {
+    "empty": "",
+    "a time": "1762079460.456",
+    "not base64": "%%%",
+    "not a pair": "WzFd",
+    "no time": base64.urlsafe_b64encode(b'["now","ses_0000000000000000"]').decode(),
+    "no number": base64.urlsafe_b64encode(b'[NaN,"ses_0000000000000000"]').decode(),
+    "no id": base64.urlsafe_b64encode(b'[1.5,"\\u0000"]').decode(),
+    "not ASCII": "é",
+}
+
+
+@pytest.mark.parametrize("cursor", BAD_CURSORS.values(), ids=BAD_CURSORS)
+async def test_a_list_from_a_bad_cursor_is_refused(cursor: str) -> None:
+    async with served(authenticate=KEYS) as (gateway, _):
+        response = await client(gateway, **ANN).get("/sessions", params={"before": cursor})
+        assert response.status_code == 400 and response.json()["expected"]
 
 
 async def test_anonymous_sessions_are_not_listed() -> None:
