@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final, NamedTuple
 
+from .errors import PositionLost
 from .protocol.codec import Record, event_type
 from .protocol.fold import Fold
 from .protocol.merge import merge
@@ -83,6 +84,16 @@ def _fold(newest_first: list[Record], before: int | None) -> Page:
 
 async def whole(store: Store, session: str, epoch: str, *, through: int) -> list[Message]:
     """The conversation from its beginning up to that seq."""
+    while True:
+        try:
+            return await _read_whole(store, session, epoch, through)
+        except PositionLost as lost:
+            if lost.reason != "compacted":
+                raise
+            # The event that was read last has been folded away meanwhile: from the beginning.
+
+
+async def _read_whole(store: Store, session: str, epoch: str, through: int) -> list[Message]:
     fold = Fold()
     position = Position(epoch, 0, GENESIS)
     while position.seq < through:

@@ -8,7 +8,7 @@ from contextlib import aclosing
 from ..protocol.messages import TokenUsage
 from .agent import Agent, Output, RunContext
 from .llm import LLM
-from .prompt import most_messages, prompt
+from .prompt import enough_history, prompt
 
 
 class ChatAgent(Agent):
@@ -28,8 +28,7 @@ class ChatAgent(Agent):
 
     async def run(self, ctx: RunContext) -> AsyncGenerator[Output, None]:
         budget = self.history_budget
-        newest = await ctx.history(limit=most_messages(budget))
-        messages = prompt(newest, budget=budget)
+        messages = prompt(await enough_history(ctx, budget=budget), budget=budget)
         async with aclosing(self.llm.stream(messages, instructions=self.instructions)) as answer:
             async for piece in answer:
                 if isinstance(piece, TokenUsage):

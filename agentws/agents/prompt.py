@@ -19,6 +19,7 @@ from ..protocol.messages import (
     ToolMessage,
     UserMessage,
 )
+from .agent import RunContext
 from .llm import readable
 
 STOPPED = {
@@ -32,6 +33,8 @@ UNANSWERED = {
 NO_RESULT = "There is no result: the run ended before the tool did."
 
 _TOKENS_PER_MESSAGE = 4
+_FIRST_READING = 64
+"""Messages that are read at first."""
 
 
 def prompt(messages: Sequence[Message], *, budget: int) -> list[Message]:
@@ -75,12 +78,17 @@ def approximate_tokens(message: Message) -> int:
     return len(_text(message).encode("utf-8", "surrogatepass")) // 4 + _TOKENS_PER_MESSAGE
 
 
-def most_messages(budget: int) -> int:
-    """How many messages it takes, at most, to fill ``budget``: a longer history need not be read.
+async def enough_history(ctx: RunContext, *, budget: int) -> list[Message]:
+    """As much of the newest history as fills ``budget``, read in ever larger pieces.
 
-    One more than can fit, so the turn that such a reading cuts in half is one that is left out.
+    A long conversation is mostly far more than a model is shown, and must not be read whole.
     """
-    return max(budget, 0) // _TOKENS_PER_MESSAGE + 1
+    limit = _FIRST_READING
+    while True:
+        messages = await ctx.history(limit=limit)
+        if len(messages) < limit or sum(map(approximate_tokens, messages)) > budget:
+            return messages
+        limit *= 2
 
 
 def _text(message: Message) -> str:

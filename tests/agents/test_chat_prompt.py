@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Coroutine
+from typing import Any
+
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from agentws.agents.agent import RunContext
 from agentws.agents.prompt import (
     NO_RESULT,
     STOPPED,
     UNANSWERED,
     approximate_tokens,
-    most_messages,
+    enough_history,
     newest_turns,
     prompt,
     well_formed,
@@ -26,6 +31,7 @@ from agentws.protocol.messages import (
     ToolMessage,
     UserMessage,
 )
+from agentws.store import SessionInfo
 
 texts = st.text(max_size=60)
 calls = st.sampled_from("abcd")
@@ -119,12 +125,41 @@ def test_what_is_well_formed_stays_as_it_is(conversation: list[Message]) -> None
 
 
 @given(conversations, budgets)
-def test_reading_no_more_than_the_most_messages_changes_nothing(
+def test_reading_no_more_than_is_shown_changes_nothing(
     conversation: list[Message], budget: int
 ) -> None:
     asked = [*conversation, UserMessage(id="last", content="Well?")]
-    newest = asked[-most_messages(budget) :]
+    newest = ended(enough_history(context(asked, []), budget=budget))
     assert prompt(newest, budget=budget) == prompt(asked, budget=budget)
+
+
+def test_a_long_conversation_is_not_read_whole() -> None:
+    limits: list[int | None] = []
+    asked: list[Message] = [UserMessage(id=f"m{n}", content="word " * 20) for n in range(10_000)]
+    ended(enough_history(context(asked, limits), budget=5_000))
+    assert limits == [64, 128, 256]
+
+
+def ended(reading: Coroutine[Any, Any, list[Message]]) -> list[Message]:
+    """What comes of a coroutine that never waits."""
+    with pytest.raises(StopIteration) as done:
+        reading.send(None)
+    messages: list[Message] = done.value.value
+    return messages
+
+
+def context(asked: list[Message], limits: list[int | None]) -> RunContext:
+    """A run's, of that conversation; ``limits`` gets how much of it was asked for."""
+
+    async def history(limit: int | None) -> list[Message]:
+        limits.append(limit)
+        return asked if limit is None else asked[-limit:]
+
+    session = SessionInfo(id="a-session-of-this-test", agent="agent", created=0.0, updated=0.0)
+    last = UserMessage(id="last", content="Well?")
+    return RunContext(
+        message=last, session=session, run_id="run_1", agent="agent", identity=None, history=history
+    )
 
 
 def test_a_call_whose_run_was_stopped_gets_a_result_that_says_so() -> None:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import aclosing
+from typing import TypeVar
 
 import pytest
 
+from agentws import conversation
 from agentws.backends.local import LocalBus
 from agentws.backends.memory import MemoryStore
 from agentws.errors import NotFound, PositionLost, Unavailable
@@ -19,9 +21,10 @@ from agentws.protocol.position import GENESIS, Position
 from agentws.session import Session
 from agentws.sessions import Sessions
 from agentws.store import PAGE, SessionInfo, Store
-from agentws.testing.faults import FaultyStore, SlowStore
+from agentws.testing.faults import FaultyStore, SlowStore, WrappedStore
 from tests.runs.harness import limits
 
+T = TypeVar("T")
 INFO = SessionInfo(id="a-session-of-this-test", agent="agent", created=0.0, updated=0.0)
 
 
@@ -206,6 +209,27 @@ async def test_compacting_while_somebody_reads() -> None:
     middle = Position("e1", seen[-1].seq, seen[-1].tag)
     assert await session.check(middle) == "compacted"
     await following.aclose()
+
+
+async def test_the_whole_conversation_is_read_while_it_is_compacted() -> None:
+    """A page may end at a delta that is folded away before the next page is asked for."""
+
+    class Compacting(WrappedStore):
+        async def around(self, operation: str, call: Callable[[], Awaitable[T]]) -> T:
+            done = await call()
+            if operation == "read" and not compacted:
+                compacted.append(True)
+                await conversation.compact_run(self.store, INFO.id, first=1, last=last)
+            return done
+
+    compacted: list[bool] = []
+    store = Compacting(MemoryStore())
+    session = await session_of(store)
+    await a_run(session, 1, *("word " for _ in range(PAGE + 50)))
+    last = session.head.seq
+    messages = await session.messages()
+    assert compacted
+    assert messages[-1].content == "word " * (PAGE + 50)
 
 
 async def test_a_snapshot_is_the_end_of_the_conversation() -> None:
