@@ -5,22 +5,26 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterable, Iterator
 from typing import Any, get_args
 
+import httpx2
 import msgspec
 import pytest
 from starlette.applications import Starlette
 
-from agentws import Limits, errors, mount_agent_gateway
+from agentws import Agent, Limits, RunContext, errors, mount_agent_gateway
 from agentws.agents import llm
+from agentws.agents.agent import Output
 from agentws.errors import AgentwsError, LostReason
 from agentws.protocol import bodies, events, frames
 from agentws.protocol.codec import Record, decode_event, event_frames
+from agentws.protocol.messages import Interrupt, InterruptOutcome
+from agentws.protocol.native import snapshot_frames
 from agentws.protocol.position import chain, parse_position
 from agentws.protocol.simple import OutType, SimpleFrame
 from agentws.runs.run import STOP_ERRORS
-from agentws.testing import Script
+from agentws.testing import Frame, Script, connect, running
 from agentws.transports.routes import operations
 
 from .pages import DOCS, blocks, codes, page, rows, section
@@ -132,6 +136,83 @@ def test_every_member_of_the_gateways_events_is_listed(kind: str) -> None:
         field.encode_name for field in msgspec.structs.fields(EVENTS[kind]) if not field.required
     } - {"timestamp", "metadata"}
     assert {name[:-1] for name in codes(table[kind]) if name.endswith("?")} == optional
+
+
+class Careful(Agent):
+    """Asks before it books."""
+
+    async def run(self, ctx: RunContext) -> AsyncIterator[Output]:
+        if ctx.answers:
+            yield "Booked."
+            return
+        question = Interrupt(f"ask-{ctx.message.id}", reason="approval", message="Book it?")
+        yield events.RunFinished(ctx.session.id, ctx.run_id, outcome=InterruptOutcome([question]))
+
+
+async def conversation() -> list[Frame]:
+    """What the wire says, to both connections: two questions of which one is answered, a command,
+    a title, and a reader who comes late."""
+    app = Starlette()
+    mount_agent_gateway(app, Careful, limits=Limits(snapshot_messages=1))
+    async with running(app), connect(app, "/ws/chat") as client:
+        await client.say("Book a table", id="msg-1")
+        await client.until("RUN_FINISHED")
+        await client.send({"type": "answer", "interrupt": "ask-msg-1", "payload": True})
+        await client.until("RUN_FINISHED")
+        await client.say("Book another", id="msg-2")
+        await client.until("RUN_FINISHED")
+        await client.send({"type": "command", "id": "req-1", "name": "help"})
+        await client.until("notice")
+        session = client.session or ""
+        async with httpx2.AsyncClient(
+            transport=httpx2.ASGITransport(app), base_url="http://testserver"
+        ) as http:
+            await http.patch(f"/sessions/{session}", json={"title": "Trip to Oslo"})
+        async with connect(app, f"/ws/chat?session={session}") as late:
+            await late.until("MESSAGES_SNAPSHOT")
+            return [*client.frames, *late.frames]
+
+
+def within(kind: str, frames: Iterable[Frame], *path: str) -> set[str]:
+    """The members that are found under ``path`` in what has that type."""
+    found: set[str] = set()
+    for frame in frames:
+        said = frame["event"] if "event" in frame and "id" in frame else frame
+        if said.get("type") == kind:
+            for name in path:
+                said = said.get(name, {})
+            found |= said.keys()
+    return found
+
+
+async def test_what_rides_along_is_shown() -> None:
+    """In places where the types say only that there may be something."""
+    samples = [json.loads(line) for _, _, line in SAMPLES]
+    said = await conversation()
+    for kind, *path in (
+        ("MESSAGES_SNAPSHOT", "metadata", "agentws"),
+        ("RUN_STARTED", "input"),
+    ):
+        assert within(kind, said, *path) == within(kind, samples, *path)
+    # Notices may have an application's own metadata too.
+    assert {"command", "commands"} == within("notice", said, "metadata")
+    assert {"command", "commands"} <= within("notice", samples, "metadata")
+
+
+async def test_everything_that_a_snapshot_may_carry_is_named(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    passed: list[dict[str, Any]] = []
+
+    def watched(*arguments: Any, extras: dict[str, Any], **options: Any) -> list[bytes]:
+        passed.append(extras)
+        return snapshot_frames(*arguments, extras=extras, **options)
+
+    monkeypatch.setattr("agentws.transports.opening.snapshot_frames", watched)
+    await conversation()
+    named = codes(section(PAGE, "### How a connection begins"))
+    named |= {name.removeprefix("metadata.agentws.") for name in named}
+    assert passed and passed[0].keys() <= named
 
 
 def every_error() -> set[type[AgentwsError]]:
