@@ -5,7 +5,15 @@ from collections.abc import AsyncIterator
 import pytest
 
 from agentws.backends.memory import MemoryStore
+from agentws.store import Store
+from agentws.testing.contract_base import every_call
 from agentws.testing.contracts import StoreContract
+
+
+def test_the_contract_calls_every_method() -> None:
+    optional = {"open", "close", "ping"}
+    calls = every_call(MemoryStore(), "s").keys()
+    assert calls - optional == Store.__abstractmethods__
 
 
 class TestMemoryStore(StoreContract):

@@ -1,4 +1,4 @@
-"""What is true of the SQLite store beyond the contract: its file, its groups, its failures."""
+"""What is true of the SQLite store beyond the contract: its groups and its failures."""
 
 from __future__ import annotations
 
@@ -8,55 +8,25 @@ import shutil
 import sqlite3
 import threading
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import closing, contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import cast
 
-import msgspec
 import pytest
 
 from agentws.backends.sqlite import SQLiteStore
-from agentws.backends.sqlite_schema import _enter_wal
-from agentws.errors import Fenced, NotFound, StorageFull, Unavailable
+from agentws.errors import Fenced, StorageFull, Unavailable
 from agentws.store import Key, Settled
 from agentws.testing.contract_base import (
-    a_session,
     begin,
     event,
     events,
-    every_call,
     everything,
     filled,
 )
 from agentws.testing.oracle import check_tags
 
-
-@pytest.fixture
-def path(tmp_path: Path) -> Path:
-    return tmp_path / "sessions.db"
-
-
-@pytest.fixture
-async def store(path: Path) -> AsyncIterator[SQLiteStore]:
-    store = SQLiteStore(path)
-    await store.open()
-    yield store
-    await store.close()
-
-
-def contents(path: Path) -> bytes:
-    return path.read_bytes()
-
-
-def write_over(path: Path, data: bytes) -> None:
-    path.write_bytes(data)
-
-
-@contextmanager
-def another_program(path: Path) -> Iterator[sqlite3.Connection]:
-    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
-        yield connection
+from .conftest import another_program
 
 
 @contextmanager
@@ -68,139 +38,11 @@ def locked(path: Path) -> Iterator[None]:
         connection.execute("ROLLBACK")
 
 
-async def refusal(path: Path) -> str:
-    """The one line with which a store at ``path`` refuses to open. It leaves no thread behind."""
-    before = set(threading.enumerate())
-    with pytest.raises(Unavailable) as refused:
-        await SQLiteStore(path, busy_timeout=0.1).open()
-    line = str(refused.value)
-    assert "\n" not in line
-    assert path.name not in line
-    for thread in set(threading.enumerate()) - before:
-        await asyncio.to_thread(thread.join, 10)
-        assert not thread.is_alive()
-    return line
-
-
-# Opening and closing
-
-
-async def test_reopening_keeps_everything(path: Path, store: SQLiteStore) -> None:
-    info = a_session(owner="ada")
-    await store.create(info, epoch="e1")
-    await store.append(
-        info.id, events(1, 2, 3), key=Key("m1", "d1"), settled=Settled(2, b"\0carried\xff")
-    )
-    lease = await store.lease(info.id, owner="a", ttl=600)
-    assert lease is not None
-    used = await begin(store)
-    await store.delete(used)
-    known = [await store.info(info.id), await store.head(info.id), await store.read(info.id)]
-    await store.close()
-
-    again = SQLiteStore(path)
-    await again.open()
-    assert known == [
-        await again.info(info.id),
-        await again.head(info.id),
-        await again.read(info.id),
-    ]
-    assert (await again.append(info.id, events(1), key=Key("m1", "d1"))).duplicate
-    await again.append(info.id, events(4), fence=lease.fence)
-    assert await again.lease(info.id, owner="b", ttl=1) is None
-    with pytest.raises(NotFound):
-        await again.create(msgspec.structs.replace(info, id=used), epoch="e2")
-    check_tags(await everything(again, info.id))
-    await again.close()
-
-
-async def test_closing_leaves_one_file(path: Path, store: SQLiteStore) -> None:
-    await filled(store, 3)
-    await store.close()
-    assert os.listdir(path.parent) == [path.name]
-
-
-async def test_closing_finishes_what_is_under_way(path: Path, store: SQLiteStore) -> None:
-    session = await begin(store)
-    appends = [asyncio.ensure_future(store.append(session, [event(n)])) for n in range(50)]
-    await asyncio.sleep(0)
-    await store.close()
-    assert {append.result().position.seq for append in appends} == set(range(1, 51))
-
-
-async def test_before_open_and_after_close_it_is_unavailable(path: Path) -> None:
-    store = SQLiteStore(path)
-    for _ in range(2):
-        for call in every_call(store, "s").values():
-            with pytest.raises(Unavailable):
-                await call()
-        await store.open()
-        await store.open()
-        await store.ping()
-        await store.close()
-
-
-async def test_first_starts_may_meet(path: Path) -> None:
-    stores = [SQLiteStore(path) for _ in range(6)]
-    await asyncio.gather(*(store.open() for store in stores))
-    session, records = await filled(stores[0], 2)
-    for store in stores:
-        assert list(await store.read(session)) == records
-    await asyncio.gather(*(store.close() for store in stores))
-
-
-async def test_a_recovery_by_another_process_is_waited_for() -> None:
-    """SQLite tells it apart from other locks, in the bits above those of the plain code."""
-
-    class Recovering:
-        tries = 0
-
-        def execute(self, _: str) -> Recovering:
-            self.tries += 1
-            if self.tries < 3:
-                error = sqlite3.OperationalError("database is locked")
-                error.sqlite_errorcode = sqlite3.SQLITE_BUSY_RECOVERY
-                raise error
-            return self
-
-        def fetchone(self) -> tuple[str]:
-            return ("wal",)
-
-    connection = Recovering()
-    _enter_wal(cast("sqlite3.Connection", connection), 30.0)
-    assert connection.tries == 3
-
-
-async def test_a_newer_schema_is_refused(path: Path, store: SQLiteStore) -> None:
-    await store.close()
-    with another_program(path) as connection:
-        connection.execute("PRAGMA user_version = 99")
-    assert "newer agentws" in await refusal(path)
-
-
-async def test_another_programs_database_is_refused_untouched(path: Path) -> None:
-    with another_program(path) as connection:
-        connection.execute("CREATE TABLE session (mine)")
-    before = contents(path)
-    assert "another program" in await refusal(path)
-    assert contents(path) == before
-
-
-async def test_what_is_not_a_database_is_refused(path: Path, tmp_path: Path) -> None:
-    write_over(path, b"something else entirely" * 1000)
-    assert "not a database" in await refusal(path)
-    assert "can't be opened" in await refusal(tmp_path)
-    assert "can't be opened" in await refusal(tmp_path / "nowhere" / "sessions.db")
-
-
-def test_durability_is_what_synchronous_makes_it(path: Path) -> None:
-    assert SQLiteStore(path).durability == "disk"
-    assert SQLiteStore(path, synchronous="NORMAL").durability == "process"
-    with pytest.raises(ValueError, match="synchronous"):
-        SQLiteStore(path, synchronous="OFF; DROP")  # type: ignore[arg-type]
-
-
 # Groups
+
+
+def size(file: str) -> int:
+    return os.stat(file).st_size
 
 
 def commits(path: Path) -> int:
@@ -229,6 +71,18 @@ async def test_what_is_queued_is_committed_together(path: Path, store: SQLiteSto
         records = await store.read(session)
         assert [record.data for record in records] == events(*range(10))
         check_tags(records)
+
+
+async def test_what_is_carried_is_not_written_again_by_an_append(
+    path: Path, store: SQLiteStore
+) -> None:
+    session = await begin(store)
+    await store.append(session, [event(0)], settled=Settled(1, b"x" * 300_000))
+    before = size(f"{path}-wal")
+    for n in range(5):
+        await store.append(session, [event(n)])
+    assert size(f"{path}-wal") - before < 200_000
+    assert (await store.head(session)).settled == Settled(1, b"x" * 300_000)
 
 
 async def test_a_cancelled_caller_does_not_break_its_group(path: Path, store: SQLiteStore) -> None:
@@ -379,20 +233,6 @@ async def test_a_lost_file_fails_closed(
             await call()
         assert path.name not in str(failure.value)
     assert (f"{path.name}{suffix}" in os.listdir(path.parent)) == replaced
-
-
-async def test_a_damaged_file_fails_closed(path: Path, store: SQLiteStore) -> None:
-    session, _ = await filled(store, 200)
-    await store.close()
-    content = bytearray(contents(path))
-    page = int.from_bytes(content[16:18], "big")
-    content[page:] = b"\xa5" * (len(content) - page)
-    write_over(path, bytes(content))
-    store = SQLiteStore(path)
-    with pytest.raises(Unavailable, match="damaged"):
-        await store.open()
-        await store.read(session)
-    await store.close()
 
 
 async def test_a_stale_fence_is_refused_across_processes(path: Path, store: SQLiteStore) -> None:
