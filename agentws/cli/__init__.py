@@ -16,7 +16,7 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
-from .options import CHATTING, SERVING, add_options, check_environment
+from .options import CHATTING, SERVING, add_options, check_environment, without_service_links
 from .problem import INTERRUPTED, Problem
 
 Run = Callable[[argparse.Namespace, Mapping[str, str]], int]
@@ -27,13 +27,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = list(sys.argv[1:] if argv is None else argv)
     from ..errors import AgentwsError
 
+    environment = without_service_links(os.environ)
     try:
-        check_environment(os.environ)
+        check_environment(environment)
         if arguments[:1] == ["bench"]:
             return _bench(arguments[1:])
-        options = _parser(os.environ).parse_args(arguments)
+        options = _parser(environment).parse_args(arguments)
         run: Run = options.run
-        return run(options, os.environ)
+        return run(options, environment)
     except Problem as problem:
         return _fail(str(problem), problem.status)
     except AgentwsError as error:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import difflib
+import re
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final, NamedTuple
 
@@ -18,6 +19,12 @@ RELOAD: Final = "AGENTWS_RELOAD_SETTINGS"
 """How a reloading server hands its settings to the process that serves."""
 # Set by the project's own commands for its tests.
 DEVELOPMENT: Final = frozenset({"AGENTWS_CHROMIUM", "AGENTWS_NODE", "AGENTWS_PYTHON"})
+# What Kubernetes sets in a pod for every Service whose name begins with "agentws".
+_SERVICE_LINK: Final = re.compile(
+    PREFIX
+    + r"(\w+_)?(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)"
+)
+_SERVICE_ADDRESS: Final = re.compile(r"(tcp|udp|sctp)://")
 
 
 class Option(NamedTuple):
@@ -121,6 +128,19 @@ CHATTING: Final = (
 KNOWN: Final = frozenset(
     {option.variable for option in (*SERVING, *CHATTING)} | {RELOAD} | DEVELOPMENT
 )
+
+
+def without_service_links(environment: Mapping[str, str]) -> dict[str, str]:
+    """``environment`` without what tells of the services around: a server of our name among them
+    must not keep this one from starting, nor choose its port."""
+    return {name: value for name, value in environment.items() if not _is_service_link(name, value)}
+
+
+def _is_service_link(name: str, value: str) -> bool:
+    if _SERVICE_LINK.fullmatch(name):
+        return True
+    ours = name.startswith(PREFIX) and name.endswith("_PORT")
+    return ours and _SERVICE_ADDRESS.match(value) is not None
 
 
 def check_environment(environment: Iterable[str]) -> None:

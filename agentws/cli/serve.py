@@ -70,6 +70,8 @@ class Served(NamedTuple):
 
     app: Any
     notes: list[str]
+    is_ours: bool = True
+    """The gateway in it is the command's own: its routes and who may use them are known."""
 
 
 def serve(settings: Settings, environment: Mapping[str, str], *, reload: bool = False) -> int:
@@ -78,7 +80,7 @@ def serve(settings: Settings, environment: Mapping[str, str], *, reload: bool = 
     check_store(settings.store)
     listener = listen(settings.host, settings.port)
     with listener:
-        say_hello(settings, served.notes, listener.getsockname()[1])
+        say_hello(settings, served, listener.getsockname()[1])
         if reload:
             serve_reloading(settings, listener)
             return 0
@@ -129,7 +131,7 @@ def make(settings: Settings, environment: Mapping[str, str]) -> Served:
     target = load_target(settings.target)
     if is_asgi_app(target):
         _refuse_gateway_options(settings)
-        return Served(target, [])
+        return Served(target, [], is_ours=False)
     return Served(_mounted(target, settings), _store_notes(settings.store))
 
 
@@ -234,19 +236,19 @@ def _is_loopback(host: str) -> bool:
         return host == "localhost"
 
 
-def say_hello(settings: Settings, notes: list[str], port: int) -> None:
+def say_hello(settings: Settings, served: Served, port: int) -> None:
     """What is served where, on standard error: standard output is for data."""
     host = {"0.0.0.0": "localhost", "::": "localhost"}.get(settings.host, settings.host)
     shown = f"[{host}]" if ":" in host else host
     url = f"http://{shown}:{port}{settings.prefix}/"
+    routes = [f"  page       {url}", f"  websocket  ws{url.removeprefix('http')}ws/chat"]
     lines = [
         f"agentws serves {settings.target or 'the demo agent'}",
-        f"  page       {url}",
-        f"  websocket  ws{url.removeprefix('http')}ws/chat",
+        *(routes if served.is_ours else [f"  running on {url}"]),
         "  stop       Ctrl-C",
-        *notes,
+        *served.notes,
     ]
-    if settings.is_open:
+    if served.is_ours and settings.is_open:
         lines.append(
             f"WARNING: {settings.host} is reachable from other machines, and anyone there can use "
             "this agent. --api-key KEY=IDENTITY asks who they are."

@@ -61,6 +61,28 @@ async def test_every_option_and_its_variable(serve: Serve) -> None:
         assert "WARNING" not in server.output
 
 
+SERVICE_LINKS = {
+    "AGENTWS_SERVICE_HOST": "10.0.0.11",
+    "AGENTWS_SERVICE_PORT": "80",
+    "AGENTWS_SERVICE_PORT_HTTP": "80",
+    "AGENTWS_PORT": "tcp://10.0.0.11:80",
+    "AGENTWS_PORT_80_TCP": "tcp://10.0.0.11:80",
+    "AGENTWS_PORT_80_TCP_PROTO": "tcp",
+    "AGENTWS_PORT_80_TCP_PORT": "80",
+    "AGENTWS_PORT_80_TCP_ADDR": "10.0.0.11",
+    "AGENTWS_REDIS_SERVICE_HOST": "10.0.0.12",
+    "AGENTWS_REDIS_PORT": "tcp://10.0.0.12:6379",
+    "AGENTWS_REDIS_PORT_6379_UDP": "udp://10.0.0.12:6379",
+}
+"""What Kubernetes tells a pod beside Services named ``agentws`` and ``agentws-redis``."""
+
+
+async def test_a_service_of_our_name_does_not_keep_the_server_from_starting(serve: Serve) -> None:
+    server = serve("run", "agents:Echo", **SERVICE_LINKS)
+    async with connect(chat_url(server)) as chat:
+        assert await chat.ask("hi") == "hi "
+
+
 class Prefixed:
     """A server under ``/api``, whose health is there as well."""
 
@@ -100,7 +122,10 @@ async def test_an_app_is_served_as_it_is(serve: Serve, folder: Path) -> None:
         "gateway = mount_agent_gateway(app, Echo)\n"
     )
     for name in ("app", "gateway"):
-        server = serve("run", f"main:{name}")
+        # Only the app knows where its gateway is and who may use it.
+        server = serve("run", f"main:{name}", "--host", "0.0.0.0")
+        assert f"http://localhost:{server.port}/\n" in server.output
+        assert not {"WARNING:", "page", "websocket", "--api-key"} & set(server.output.split())
         async with connect(chat_url(server)) as chat:
             assert await chat.ask("hi") == "hi "
 

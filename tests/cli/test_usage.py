@@ -10,9 +10,11 @@ from pathlib import Path
 import pytest
 
 from agentws.cli import main
-from agentws.cli.options import KNOWN, SERVING, check_environment
+from agentws.cli.options import KNOWN, SERVING, check_environment, without_service_links
 from agentws.cli.problem import Problem
 from agentws.cli.target import is_asgi_app
+
+from .test_serving import SERVICE_LINKS
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -76,6 +78,11 @@ def test_a_misspelled_variable_is_refused(command: Command) -> None:
     with pytest.raises(Problem):
         check_environment(["AGENTWS_ENTIRELY_ELSE"])
     check_environment([*KNOWN, "PATH", "AGENTWSX"])
+
+
+def test_what_kubernetes_says_of_services_is_no_setting_of_ours() -> None:
+    ours = {"AGENTWS_PORT": "9000", "AGENTWS_SERVICE_HOTS": "x", "AGENTWS_REDIS_PORT": "1", "A": ""}
+    assert without_service_links(SERVICE_LINKS | ours) == ours
 
 
 def test_a_variable_that_does_not_fit_is_refused(command: Command) -> None:
