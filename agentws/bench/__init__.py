@@ -88,10 +88,11 @@ async def _measured(
 ) -> Row:
     if not workload.against_raw:
         variants = [variant for variant in variants if variant.app == "gateway"]
+    options = workload.options(scale)
     figures: dict[str, list[float]] = {variant.name: [] for variant in variants}
     for repeat in range(repeats):
         for variant in variants:
-            async with ServerProcess(variant, workload.options, core=core) as server:
+            async with ServerProcess(variant, options, core=core) as server:
                 figure = await workload.run(server, scale)
             figures[variant.name].append(figure)
             line = f"{workload.name} {variant.name} {repeat + 1}/{repeats}: {figure:.2f}"

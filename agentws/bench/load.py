@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from abc import ABC, abstractmethod
 from typing import Any, cast
 
 import msgspec
@@ -14,7 +15,7 @@ _TEXT, _CLOSE, _PING = 0x1, 0x8, 0x9
 _NO_MASK = bytes(4)
 
 
-class Client(asyncio.Protocol):
+class Client(asyncio.Protocol, ABC):
     """One connection. Subclasses know when an answer is whole."""
 
     path = "/ws"
@@ -111,16 +112,17 @@ class Client(asyncio.Protocol):
     def upgraded(self) -> None:
         """The handshake is over."""
 
+    @abstractmethod
     def message(self, payload: bytes) -> None:
-        raise NotImplementedError
+        """A text message has come."""
 
+    @abstractmethod
     def expect(self, deltas: int) -> None:
         """An answer of so many deltas will come."""
-        raise NotImplementedError
 
+    @abstractmethod
     def ask(self, work: str, deltas: int) -> None:
         """Have the server do `work`, which answers with so many deltas."""
-        raise NotImplementedError
 
 
 class RawClient(Client):

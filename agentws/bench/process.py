@@ -89,9 +89,11 @@ class ServerProcess:
             "Connection: close",
             "Content-Length: 0",
         ]
-        writer.write(("\r\n".join(lines) + "\r\n\r\n").encode())
-        head, _, answer = (await reader.read()).partition(b"\r\n\r\n")
-        writer.close()
+        try:
+            writer.write(("\r\n".join(lines) + "\r\n\r\n").encode())
+            head, _, answer = (await reader.read()).partition(b"\r\n\r\n")
+        finally:
+            writer.close()
         await writer.wait_closed()
         if b" 200 " not in head.split(b"\r\n")[0]:
             raise RuntimeError(f"{method} {path}: {head.decode('latin-1')}")

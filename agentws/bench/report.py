@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Iterable
+from collections.abc import Callable, Sequence
 from importlib import metadata
 from statistics import median
 from typing import Any, NamedTuple
 
 import msgspec
 
-from .words import PRESET, RAW, STOCK
+from .words import PRESET, RAW, RAW_ON_PRESET, STOCK
 from .workloads import Workload
 
 _PACKAGES = ("uvicorn", "starlette", "websockets", "uvloop", "httptools")
@@ -42,10 +42,22 @@ class Row(NamedTuple):
 
 
 def _cell(row: Row, variant: str, target: float | None) -> str:
-    ratio = row.ratio(variant)
-    if ratio is None:
+    own, ratio = row.median(variant), row.ratio(variant)
+    if own is None or ratio is None:
         return "-"
-    return f"{ratio:.2f}{_verdict(ratio, target)} {_spread(row, variant)}"
+    unit = row.workload.unit
+    if not row.workload.against_raw:
+        # A share says nothing of figures that may be about zero: those show their range.
+        values = row.figures[variant]
+        return f"{own:.2f} {unit}{_verdict(own, target)} {min(values):.2f}..{max(values):.2f}"
+    return f"{own:.1f} {unit}, {ratio:.2f}{_verdict(ratio, target)} ±{row.spread(variant):.0%}"
+
+
+def _raw_cell(row: Row, variant: str) -> str:
+    own = row.median(variant)
+    if own is None:
+        return "-"
+    return f"{own:.1f} {row.workload.unit} ±{row.spread(variant):.0%}"
 
 
 def _verdict(ratio: float, target: float | None) -> str:
@@ -55,29 +67,27 @@ def _verdict(ratio: float, target: float | None) -> str:
     return f" (<= {target:g} {'ok' if round(ratio, 2) <= target else 'OVER'})"
 
 
-def _spread(row: Row, variant: str) -> str:
-    """A share says nothing of figures that may be about zero: those show their range."""
-    if row.workload.against_raw:
-        return f"±{row.spread(variant):.0%}"
-    values = row.figures[variant]
-    return f"{min(values):.2f}..{max(values):.2f}"
+_COLUMNS: dict[str, tuple[str, Callable[[Row], str]]] = {
+    RAW.name: ("raw Starlette", lambda row: _raw_cell(row, RAW.name)),
+    RAW_ON_PRESET.name: ("raw, server preset", lambda row: _raw_cell(row, RAW_ON_PRESET.name)),
+    STOCK.name: (
+        "gateway, stock uvicorn",
+        lambda row: _cell(row, STOCK.name, row.workload.stock),
+    ),
+    PRESET.name: (
+        "gateway, server preset",
+        lambda row: _cell(row, PRESET.name, row.workload.preset),
+    ),
+}
 
 
-def table(rows: Iterable[Row]) -> str:
-    """Ratios to raw with their targets; `±` is half the range of the repeats."""
-    lines = [("cost of", "raw Starlette", "gateway, stock uvicorn", "gateway, server preset")]
-    for row in rows:
-        raw = row.median(RAW.name)
-        unit = row.workload.unit
-        lines.append(
-            (
-                row.workload.title,
-                "-" if raw is None else f"{raw:.1f} {unit} ±{row.spread(RAW.name):.0%}",
-                _cell(row, STOCK.name, row.workload.stock),
-                _cell(row, PRESET.name, row.workload.preset),
-            )
-        )
-    widths = [max(len(line[column]) for line in lines) for column in range(4)]
+def table(rows: Sequence[Row]) -> str:
+    """Medians, and ratios to raw with their targets; `±` is half the range of the repeats."""
+    measured = {variant for row in rows for variant in row.figures}
+    columns = [column for variant, column in _COLUMNS.items() if variant in measured]
+    lines = [("cost of", *(title for title, _ in columns))]
+    lines += [(row.workload.title, *(cell(row) for _, cell in columns)) for row in rows]
+    widths = [max(map(len, cells)) for cells in zip(*lines, strict=True)]
     rule = tuple("-" * width for width in widths)
     padded = [
         "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
@@ -86,7 +96,7 @@ def table(rows: Iterable[Row]) -> str:
     return "\n".join(padded)
 
 
-def as_json(rows: Iterable[Row], notes: list[str]) -> str:
+def as_json(rows: Sequence[Row], notes: list[str]) -> str:
     """Everything in one line."""
     return msgspec.json.encode(
         {"environment": environment(), "notes": notes, "workloads": list(map(_row, rows))}
@@ -98,6 +108,8 @@ def _row(row: Row) -> dict[str, Any]:
         "name": row.workload.name,
         "unit": row.workload.unit,
         "figures": row.figures,
+        "medians": {name: row.median(name) for name in row.figures},
+        "spreads": {name: row.spread(name) for name in row.figures},
         "ratios": {name: row.ratio(name) for name in row.figures},
         "targets": {STOCK.name: row.workload.stock, PRESET.name: row.workload.preset},
     }

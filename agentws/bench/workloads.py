@@ -6,6 +6,8 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any, NamedTuple
 
+import msgspec
+
 from . import measure
 from .load import Client, GatewayClient, client, connect
 from .measure import Meter
@@ -28,6 +30,7 @@ class Scale(NamedTuple):
     returning: int
     messages: int
     sessions: int
+    idle_seconds: float
 
     @property
     def connections(self) -> int:
@@ -60,6 +63,7 @@ FULL = Scale(
     returning=2_000,
     messages=10_000,
     sessions=2_000,
+    idle_seconds=1.0,
 )
 QUICK = Scale(
     idle=500,
@@ -72,7 +76,32 @@ QUICK = Scale(
     returning=200,
     messages=1_000,
     sessions=1_000,
+    idle_seconds=1.0,
 )
+
+
+Options = dict[str, Any]
+"""What a server is started with: its limits and its store."""
+
+
+def ordinary(scale: Scale) -> Options:
+    return {}
+
+
+def unmerged(scale: Scale) -> Options:
+    """Each delta an event of its own in the log, or clients would be owed less."""
+    return {"limits": {"gather": 0.0}}
+
+
+def forgetful(scale: Scale) -> Options:
+    """A session that nobody follows is soon only in its file."""
+    names = ("session_idle", "replay_window", "poll_interval")
+    return {"limits": dict.fromkeys(names, scale.idle_seconds), "store": "sqlite"}
+
+
+def very_forgetful(scale: Scale) -> Options:
+    """The same at once: it is waited for before every opening."""
+    return forgetful(scale._replace(idle_seconds=scale.idle_seconds / 10))
 
 
 class Workload(NamedTuple):
@@ -85,7 +114,7 @@ class Workload(NamedTuple):
     stock: float | None
     preset: float | None
     against_raw: bool = True
-    options: dict[str, Any] = {}
+    options: Callable[[Scale], Options] = ordinary
 
 
 async def idle(server: ServerProcess, scale: Scale) -> float:
@@ -225,7 +254,41 @@ async def _open_and_drop(server: ServerProcess, session: str, times: int) -> Non
         await reader.drop()
 
 
-IDLE_SECONDS = 1.0
+COLD_OPENINGS = 30
+
+
+async def cold(server: ServerProcess, scale: Scale) -> float:
+    """The same where the session has left memory, and its log comes from its file."""
+    costs = []
+    for messages in (10, scale.messages):
+        (writer,) = await connect(server.variant, server.port, 1)
+        assert isinstance(writer, GatewayClient)
+        await _turns([writer], messages // 2)
+        await writer.drop()
+        # Compacted, as logs are that somebody comes back to.
+        await asyncio.sleep(scale.idle_seconds * 4 + SETTLE)
+        spent = 0.0
+        for opening in range(-1, COLD_OPENINGS):
+            await _all_forgotten(server, scale)
+            meter = Meter(server.pid)
+            await _open_and_drop(server, writer.session, 1)
+            # The first one also pays for what is read and pooled once.
+            spent += meter.microseconds(COLD_OPENINGS) if opening >= 0 else 0.0
+        costs.append(spent)
+    return costs[1] / costs[0]
+
+
+FORGETTING_SECONDS = 60.0
+
+
+async def _all_forgotten(server: ServerProcess, scale: Scale) -> None:
+    """Returns once no session is in memory."""
+    async with asyncio.timeout(FORGETTING_SECONDS):
+        while True:
+            stats = msgspec.json.decode(await server.request("GET", "/stats"))
+            if not stats["sessions_in_memory"]:
+                return
+            await asyncio.sleep(scale.idle_seconds / 10)
 
 
 async def forgotten(server: ServerProcess, scale: Scale) -> float:
@@ -237,7 +300,8 @@ async def forgotten(server: ServerProcess, scale: Scale) -> float:
             await _turns(clients, len(clients))
             await _drop(clients)
         # Compacted, then idle once more, then swept.
-        await asyncio.sleep(IDLE_SECONDS * 4 + SETTLE)
+        await asyncio.sleep(scale.idle_seconds * 4 + SETTLE)
+        await _all_forgotten(server, scale)
 
     async def held() -> int:
         await server.request("POST", "/settle")
@@ -249,6 +313,11 @@ async def forgotten(server: ServerProcess, scale: Scale) -> float:
     for _ in range(2):
         await use(scale.sessions)
     return (await held() - before) / (2 * scale.sessions)
+
+
+# Nothing is what such a session shall cost. Memory is had and given back in pages, and what is left
+# half used differs from round to round by some hundred bytes a session: less is taken for nothing.
+NOTHING = 512.0
 
 
 async def _drop(clients: list[Client]) -> None:
@@ -269,23 +338,29 @@ WORKLOADS = (
         storm,
         0.5,
         0.4,
-        # Each delta an event of its own in the log, or the clients would be owed less.
-        options={"limits": {"gather": 0.0}},
+        options=unmerged,
     ),
     Workload(
         "opening", "opening a long session, against a short one", "×", opening, 1.5, 1.5, False
+    ),
+    Workload(
+        "cold",
+        "the same, from SQLite and not in memory",
+        "×",
+        cold,
+        1.5,
+        1.5,
+        False,
+        options=very_forgetful,
     ),
     Workload(
         "forgotten",
         "a session that nobody is connected to",
         "bytes",
         forgotten,
-        512.0,
-        512.0,
+        NOTHING,
+        NOTHING,
         False,
-        options={
-            "limits": {"session_idle": IDLE_SECONDS, "replay_window": IDLE_SECONDS},
-            "store": "sqlite",
-        },
+        options=forgetful,
     ),
 )

@@ -13,9 +13,9 @@ import msgspec
 import pytest
 
 from agentws import bench
-from agentws.bench import measure, process, report, workloads
+from agentws.bench import load, measure, process, report, workloads
 from agentws.bench.process import ServerProcess
-from agentws.bench.words import PRESET, RAW, STOCK
+from agentws.bench.words import PRESET, RAW, STOCK, VARIANTS
 
 TINY = workloads.Scale(
     idle=8,
@@ -28,6 +28,7 @@ TINY = workloads.Scale(
     returning=4,
     messages=20,
     sessions=4,
+    idle_seconds=0.05,
 )
 
 
@@ -37,7 +38,7 @@ def tiny(monkeypatch: pytest.MonkeyPatch) -> None:
     # The test process is nobody's load generator: it stays where it is.
     monkeypatch.setattr(measure, "pin", lambda pid, core: None)
     monkeypatch.setattr(workloads, "SETTLE", 0.0)
-    monkeypatch.setattr(workloads, "IDLE_SECONDS", 0.0)
+    monkeypatch.setattr(workloads, "COLD_OPENINGS", 2)
 
 
 @pytest.mark.parametrize("workload", workloads.WORKLOADS, ids=lambda each: each.name)
@@ -59,7 +60,35 @@ def test_the_ratio_is_of_medians() -> None:
     assert row.ratio(STOCK.name) == 2.0
     assert row.spread(STOCK.name) == 0.25
     lines = report.table([row]).splitlines()
-    assert "2.00 (<= 1 OVER) ±25%" in lines[2] and "0.50 (<= 0.6 ok) ±0%" in lines[2]
+    assert "4.0 KiB, 2.00 (<= 1 OVER) ±25%" in lines[2]
+    assert "1.0 KiB, 0.50 (<= 0.6 ok) ±0%" in lines[2]
+
+
+def test_every_variant_has_a_column_and_its_medians() -> None:
+    figures = {name: [float(number), number + 2.0] for number, name in enumerate(VARIANTS, 1)}
+    row = report.Row(workloads.WORKLOADS[0], figures)
+    header, _, line = report.table([row]).splitlines()
+    assert "raw, server preset" in header
+    for number, name in enumerate(VARIANTS, 1):
+        assert f"{number + 1:.1f} KiB" in line
+        told = msgspec.json.decode(report.as_json([row], []))["workloads"][0]
+        assert (told["medians"][name], told["spreads"][name]) == (number + 1, 1 / (number + 1))
+    only = report.table([report.Row(workloads.WORKLOADS[0], {STOCK.name: [1.0]})])
+    assert "preset" not in only and "raw" not in only
+
+
+async def test_a_session_that_stays_in_memory_is_not_taken_for_forgotten(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(workloads, "FORGETTING_SECONDS", 0.5)
+    async with ServerProcess(STOCK, {"store": "sqlite"}, core=0) as server:
+        with pytest.raises(TimeoutError):
+            await workloads.forgotten(server, TINY)
+
+
+def test_a_client_without_its_hooks_can_not_be_made() -> None:
+    with pytest.raises(TypeError, match="abstract"):
+        load.Client()  # type: ignore[abstract]
 
 
 def test_the_meter_counts_the_cpu_of_another_process() -> None:
@@ -86,7 +115,7 @@ def test_no_workload_opens_more_files_than_it_may(
     fitting, notes = bench._fitting(scale)
     opened = (fitting.idle + fitting.idle // 4, fitting.runs, fitting.followers, fitting.returning)
     assert max(opened) + 100 <= max(limit, 101)
-    assert min(fitting) >= 1
+    assert min(fitting) > 0
     assert bool(notes) == (fitting != scale)
 
 
