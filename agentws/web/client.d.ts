@@ -61,6 +61,8 @@ export interface ChatMessage {
    * run ended whose last words these are, or (a user message) that it was refused.
    */
   status: 'sending' | 'queued' | 'streaming' | 'done' | 'cancelled' | 'error';
+  /** It is not known to have reached the log: it can be sent again, or discarded. */
+  unsent?: true;
   /** The run that this belongs to, where it is known. */
   run?: string;
   error?: ChatError;
@@ -101,7 +103,7 @@ export interface Notice {
   key: string;
   content: string;
   level: 'info' | 'warning' | 'error';
-  /** The id of the message after which it came. */
+  /** The id of the message after which it came; it may be gone since. */
   after: string | null;
   topic?: string;
   reply?: string;
@@ -140,11 +142,13 @@ export interface Log {
   restated: boolean;
   /** Messages that AG-UI chunks continue without naming them. */
   lane: { text?: string; reasoning?: string; tool?: string };
+  /** Messages taken back since the last run began: the next one may begin for one of them. */
+  withdrawn: readonly string[];
 }
 
 export type ConnectionState = 'connecting' | 'open' | 'reconnecting' | 'offline' | 'closed';
 
-export interface ChatSnapshot extends Omit<Log, 'lane' | 'restated'> {
+export interface ChatSnapshot extends Omit<Log, 'lane' | 'restated' | 'withdrawn'> {
   connection: ConnectionState;
   /** How many attempts have failed since the connection was last stable. */
   attempt: number;
@@ -216,8 +220,8 @@ export class AgentSocket {
   retry(id: string): void;
   discard(id: string): void;
   showEarlier(page: OlderMessages): void;
-  stop(): Promise<Accepted>;
-  withdraw(id: string): Promise<Accepted>;
+  stop(): Promise<Accepted | null>;
+  withdraw(id: string): Promise<Accepted | null>;
   command(name: string, args?: string, options?: { id?: string }): Promise<Accepted>;
   answer(
     interrupt: string,

@@ -4,14 +4,18 @@
  *
  * @module
  */
+import { BadAddress, openSocket } from './address.js';
 import { retryDelay } from './backoff.js';
 import { isBusy, isFatal, nameOf } from './closing.js';
+import { encode } from './encoding.js';
 
 const PROTOCOL = 'agentws.v1';
 const OPENING = 10_000;
 const ANSWER = 3_000;
 const STABLE = 10_000;
 const HEARTBEAT = 25;
+/** How soon a close follows the error that it is about. */
+const SOON = 1_000;
 
 /**
  * @typedef {import('./client.js').ChatError} ChatError
@@ -22,7 +26,7 @@ const HEARTBEAT = 25;
  * @typedef {object} Settings
  * @property {() => string | Promise<string>} url asked anew for every attempt
  * @property {(() => string | null | undefined | Promise<string | null | undefined>) | undefined} getToken likewise
- * @property {(frames: any[]) => void} receive
+ * @property {(frames: any[]) => void} receive called before `change` tells of what the frames changed
  * @property {(code: number) => void} dropped called when the server or the network closed a socket
  * @property {() => void} change called after every change of `state`
  * @property {new (url: string, protocols: string[]) => WebSocket} WebSocket
@@ -100,7 +104,6 @@ export class Connection {
   /** Drops the socket there is, and opens another at once. */
   restart() {
     if (this.#phase === 'idle' || this.#phase === 'closed') return this.start();
-    this.#drop(1000);
     this.#connect();
   }
 
@@ -115,25 +118,25 @@ export class Connection {
   /** @param {object} frame @returns {boolean} whether it went out */
   send(frame) {
     if (this.#phase !== 'open' || !this.#socket) return false;
-    this.#socket.send(JSON.stringify(frame));
+    this.#socket.send(encode(frame));
     return true;
   }
 
   async #connect() {
-    const turn = ++this.#turn;
-    this.#retryAt = null;
+    // Whoever calls may have come before a timer that would do the same.
+    this.#drop(1000);
+    const turn = this.#turn;
     this.#after('opening', OPENING, () => this.#lost());
     this.#enter('connecting');
     const { url, getToken, WebSocket } = this.#settings;
     try {
       const [address, token] = await Promise.all([url(), getToken?.()]);
       if (turn !== this.#turn) return;
-      this.#follow(new WebSocket(address, protocols(token)));
+      this.#follow(openSocket(WebSocket, address, protocols(token)));
     } catch (error) {
       if (turn !== this.#turn) return;
-      // An address that no browser accepts stays wrong; a token that can't be had now may come later.
-      if (/** @type {Error} */ (error)?.name === 'SyntaxError')
-        this.close(failure('bad_url', String(error)));
+      // A token that can't be had now may come later.
+      if (error instanceof BadAddress) this.close(failure('bad_url', error.message));
       else this.#lost();
     }
   }
@@ -158,16 +161,21 @@ export class Connection {
     if (frames === null) return;
     this.#heardAt = this.#settings.clock.now();
     this.#cancel('answer');
+    const before = this.#label();
     for (const frame of frames) this.#note(frame);
     // Something arrived, whatever the browser thinks of the network.
-    this.#setOffline(false);
+    this.#offline = false;
+    // Whoever acts on being told that it is open comes after what has waited for that.
     this.#settings.receive(frames);
+    if (this.#label() !== before) this.#settings.change();
   }
 
   /** @param {any} frame what it says of the connection itself */
   #note(frame) {
-    const refused = frame.type === 'bye' || (frame.type === 'error' && frame.reply === undefined);
-    this.#verdict = refused ? verdict(frame) : null;
+    const complaint = frame.type === 'error' && frame.reply === undefined;
+    this.#verdict = complaint || frame.type === 'bye' ? verdict(frame) : null;
+    if (complaint) this.#after('verdict', SOON, () => (this.#verdict = null));
+    else this.#cancel('verdict');
     if (frame.type === 'welcome') this.#welcomed(frame);
   }
 
@@ -179,7 +187,7 @@ export class Connection {
     this.#wasOpen = true;
     this.#error = null;
     this.#watch(this.#heartbeat);
-    this.#enter('open');
+    this.#phase = 'open';
   }
 
   /** One timer that looks back, instead of one reset at every frame. @param {number} delay */
@@ -346,12 +354,9 @@ function parse(data) {
 
 /** @param {any} frame a `bye`, or an `error` about the connection */
 function verdict(frame) {
-  const { retryable, retryAfter } = frame;
-  return {
-    retryable,
-    retryAfter,
-    error: failure(nameOf(frame.code), frame.reason ?? frame.message, retryable),
-  };
+  const { code, reason, message, retryable, retryAfter } = frame;
+  const said = message ?? `The server closed the connection (${reason ?? code}).`;
+  return { retryable, retryAfter, error: failure(reason ?? nameOf(code), said, retryable) };
 }
 
 /**

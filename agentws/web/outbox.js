@@ -12,7 +12,8 @@ const CAPACITY = 100;
  * @typedef {import('./client.js').ChatError} ChatError
  * @typedef {import('./client.js').SendFrame} SendFrame
  * @typedef {Pick<globalThis.Storage, 'getItem' | 'setItem' | 'removeItem'>} Storage
- * @typedef {{frame: SendFrame, status: 'sending' | 'accepted' | 'failed', position?: string, error?: ChatError, tries: number}} Entry
+ * @typedef {{frame: SendFrame, status: 'sending' | 'accepted' | 'failed', position?: string, error?: ChatError, tries: number, sent?: boolean}} Entry
+ * `sent`: it went out at some time, so the server may know of it.
  */
 
 export class Outbox {
@@ -48,6 +49,11 @@ export class Outbox {
     return this.#entries.filter(({ status }) => status !== 'failed').map(({ frame }) => frame);
   }
 
+  /** @returns {Entry[]} what no answer has come to yet */
+  get sending() {
+    return this.#entries.filter(({ status }) => status === 'sending');
+  }
+
   /** @returns {import('./client.js').ChatMessage[]} as a person sees them */
   get messages() {
     return this.#entries.map(({ frame, status, error }) => ({
@@ -55,6 +61,7 @@ export class Outbox {
       role: 'user',
       text: textOf(frame.content),
       status: status === 'failed' ? 'error' : 'sending',
+      unsent: true,
       ...defined({ error, content: typeof frame.content === 'string' ? undefined : frame.content }),
     }));
   }
@@ -72,6 +79,9 @@ export class Outbox {
 
   /** @param {string} id @param {string} position where it stands in the log */
   accept(id, position) {
+    const entry = this.find(id);
+    // A command leaves nothing in the log to wait for.
+    if (entry && isCommand(entry.frame)) return this.discard(id);
     this.#update(id, { status: 'accepted', position, error: undefined });
   }
 
@@ -82,15 +92,22 @@ export class Outbox {
 
   /** @param {ChatError} error */
   failUnaccepted(error) {
-    for (const { frame, status } of this.#entries) {
-      if (status === 'sending') this.fail(frame.id, error);
-    }
+    for (const { frame } of this.sending) this.fail(frame.id, error);
   }
 
-  /** @param {string} id sends it again, from the beginning @returns {SendFrame | undefined} */
+  /** @param {string} id it is to go out again, as if for the first time */
   retry(id) {
-    this.#update(id, { status: 'sending', error: undefined });
-    return this.find(id)?.frame;
+    this.#update(id, { status: 'sending', error: undefined, tries: 0, sent: false });
+  }
+
+  /** @param {string} id */
+  noteSent(id) {
+    if (!this.find(id)?.sent) this.#update(id, { sent: true });
+  }
+
+  /** @param {string} id the server has it no more than before it went out */
+  noteUntouched(id) {
+    this.#update(id, { sent: false });
   }
 
   /** @param {string} id @returns {number} how often it was refused by now */
@@ -139,6 +156,14 @@ export class Outbox {
       return [];
     }
   }
+}
+
+/**
+ * Whether this is carried out by the gateway itself instead of becoming a message.
+ * @param {SendFrame} frame
+ */
+export function isCommand({ content }) {
+  return typeof content === 'string' && (/^\/(?!\/)/.test(content) || content.trim() === 'ping');
 }
 
 /** @param {string} message @returns {ChatError} */

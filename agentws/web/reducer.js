@@ -23,7 +23,15 @@ import {
 } from './messages.js';
 import { applyPatch } from './patch.js';
 import { parsePosition } from './position.js';
-import { accepted, dequeue, runStarted, runFinished, endRun, changeRun } from './runs.js';
+import {
+  accepted,
+  changeRun,
+  dequeue,
+  endRun,
+  runFinished,
+  runStarted,
+  withdrawn,
+} from './runs.js';
 
 /**
  * @typedef {import('./client.js').Log} Log
@@ -44,6 +52,7 @@ export const emptyLog = Object.freeze({
   agent: null,
   earlier: null,
   lane: {},
+  withdrawn: [],
   restated: false,
 });
 
@@ -165,10 +174,7 @@ const folds = {
   STEP_FINISHED: (log, _event, frame) => changeRun(log, frame.run, { step: undefined }),
 
   'message.accepted': accepted,
-  'message.withdrawn': (log, event) => ({
-    ...log,
-    queue: log.queue.filter(({ id }) => id !== event.messageId),
-  }),
+  'message.withdrawn': withdrawn,
   'message.steered': (log, event, frame) =>
     event.outcome === 'delivered' ? dequeue(log, event.messageId, frame.run) : log,
   'run.cancelling': (log, _event, frame) =>
@@ -191,6 +197,7 @@ const folds = {
   'history.cleared': (log) => ({
     ...log,
     messages: [],
+    earlier: null,
     interrupts: [],
     runs: log.run === null ? {} : { [log.run]: log.runs[log.run] },
   }),
@@ -292,6 +299,6 @@ function changeActivity(log, id, change, activityType) {
 }
 
 /** What the snapshot of a session says besides its messages. @param {any} [metadata] */
-function openings({ before = null, interrupts = [] } = {}) {
-  return { earlier: before, interrupts };
+function openings({ before = null, interrupts = [], title = null } = {}) {
+  return { earlier: before, interrupts, title };
 }

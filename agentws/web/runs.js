@@ -21,8 +21,30 @@ export function accepted(log, event) {
     status: /** @type {const} */ ('queued'),
     overlap: event.overlap,
   };
-  const queue = event.overlap === 'interrupt' ? [queued, ...log.queue] : [...log.queue, queued];
-  return { ...log, queue };
+  if (event.overlap !== 'interrupt') return { ...log, queue: [...log.queue, queued] };
+  return cancelling({ ...log, queue: [queued, ...log.queue] });
+}
+
+/**
+ * A message is taken back. Its run may have begun while that was on its way, or is about to.
+ * @type {Fold}
+ */
+export function withdrawn(log, { messageId }) {
+  const waiting = findMessage(log.queue, messageId);
+  if (waiting) {
+    return {
+      ...log,
+      queue: log.queue.filter((one) => one !== waiting),
+      withdrawn: [...log.withdrawn, messageId],
+    };
+  }
+  const answers = log.run !== null && log.runs[log.run]?.message === messageId;
+  return answers ? cancelling(log) : log;
+}
+
+/** The run that goes on, if one does, is to stop. @param {Log} log @returns {Log} */
+function cancelling(log) {
+  return changeRun(log, log.run ?? undefined, { status: 'cancelling' });
 }
 
 /**
@@ -55,10 +77,15 @@ export function runStarted(log, event, frame) {
     (event.input?.resume ?? []).map((/** @type {any} */ entry) => entry.interruptId),
   );
   /** @type {Run} */
-  const run = { id, status: 'running', ...defined({ message: asked.at(-1)?.id }) };
+  const run = {
+    id,
+    status: log.withdrawn.includes(asked[0]?.id) ? 'cancelling' : 'running',
+    ...defined({ message: asked[0]?.id }),
+  };
   return {
     ...joined,
     lane: {},
+    withdrawn: [],
     run: id,
     runs: { ...joined.runs, [id]: run },
     interrupts: joined.interrupts.filter(

@@ -4,8 +4,9 @@
  *
  * @module
  */
-import { retryDelay } from './backoff.js';
+import { addressOf } from './address.js';
 import { Connection } from './connection.js';
+import { Delivery } from './delivery.js';
 import { environment } from './environment.js';
 import { defined } from './messages.js';
 import { Notices } from './notices.js';
@@ -21,7 +22,6 @@ import { conversation, statusOf } from './view.js';
  * @typedef {import('./client.js').ConnectOptions} ConnectOptions
  */
 
-const TRIES = 8;
 const CLOSED = { code: 'closed', message: 'The connection is closed.', retryable: true };
 
 /** @type {ChatSnapshot} What there is to show before anything happened, on a server too. */
@@ -54,6 +54,8 @@ export class AgentSocket {
   #connection;
   /** @type {Outbox} */
   #outbox;
+  /** @type {Delivery} */
+  #delivery;
   #log = emptyLog;
   /** @type {Record<string, any>} what the last welcome said */
   #welcome = {};
@@ -75,6 +77,11 @@ export class AgentSocket {
     this.#session = options.session ?? null;
     this.#outbox = new Outbox(options.storage ?? null);
     if (this.#session) this.#outbox.attach(this.#session);
+    this.#delivery = new Delivery(
+      this.#outbox,
+      (frame) => this.#connection.send(frame),
+      this.#options,
+    );
     this.#connection = new Connection({
       ...this.#options,
       url: () => this.#address(url),
@@ -126,15 +133,15 @@ export class AgentSocket {
   send(content, { id = this.#options.newId(), ...options } = {}) {
     const frame = { type: /** @type {const} */ ('send'), id, content, ...defined(options) };
     this.#outbox.add(frame);
-    this.#transmit(frame);
+    this.#delivery.flush();
     this.#publish();
     return id;
   }
 
   /** Sends a message again that was refused. @param {string} id */
   retry(id) {
-    const frame = this.#outbox.retry(id);
-    if (frame) this.#transmit(frame);
+    this.#outbox.retry(id);
+    this.#delivery.flush();
     this.#publish();
   }
 
@@ -155,20 +162,27 @@ export class AgentSocket {
     this.#publish();
   }
 
-  /** Stops the current run, or the message that is about to make one. */
+  /**
+   * Stops the current run, or the message that is about to make one.
+   * @returns {Promise<import('./client.js').Accepted | null>} null when there was nothing to stop
+   */
   stop() {
     const { run, queue } = this.#log;
     const message = this.#outbox.unsent.at(-1)?.id ?? queue.at(-1)?.id;
+    if (run === null && message === undefined) return Promise.resolve(null);
     // Named, so that a stop that comes late never hits the next run.
-    return this.#request(
-      { type: 'cancel', ...(run !== null ? { run } : defined({ message })) },
-      true,
-    );
+    return this.#request({ type: 'cancel', ...(run !== null ? { run } : { message }) }, true);
   }
 
-  /** Takes back a message that waits, here or on the server. @param {string} id */
+  /**
+   * Takes back a message that waits, here or on the server. Rejects when it has begun.
+   * @param {string} id
+   * @returns {Promise<import('./client.js').Accepted | null>} null when it had never left here
+   */
   withdraw(id) {
+    const kept = this.#outbox.find(id);
     this.discard(id);
+    if (kept && !kept.sent) return Promise.resolve(null);
     return this.#request({ type: 'withdraw', message: id }, true);
   }
 
@@ -222,19 +236,12 @@ export class AgentSocket {
 
   /** @param {string | (() => string | Promise<string>)} url */
   async #address(url) {
-    const base = globalThis.location?.href;
-    const address = new URL(typeof url === 'function' ? await url() : url, base);
-    address.protocol = address.protocol.replace(/^http/, 'ws');
-    const { agent } = this.#options;
-    const follow = {
+    const base = typeof url === 'function' ? await url() : url;
+    return addressOf(base, {
       session: this.#session,
       after: this.#stale ? null : this.#log.position,
-      agent,
-    };
-    for (const [name, value] of Object.entries(follow)) {
-      if (value) address.searchParams.set(name, value);
-    }
-    return address.href;
+      agent: this.#options.agent,
+    });
   }
 
   /** @param {any[]} frames */
@@ -285,23 +292,8 @@ export class AgentSocket {
     this.#outbox.attach(welcome.session);
     this.#stale = welcome.resume === 'snapshot';
     if (welcome.resume === 'new') this.#log = { ...emptyLog, position: welcome.head };
-    for (const frame of this.#outbox.unsent) this.#transmit(frame);
+    this.#delivery.begin(welcome.limits?.maxMessageSize);
     this.#requests.repeat();
-  }
-
-  /** @param {import('./client.js').SendFrame} frame */
-  #transmit(frame) {
-    const limit = this.#welcome.limits?.maxMessageSize ?? Infinity;
-    // Three bytes at most for a UTF-16 unit: only a text near the limit is worth measuring.
-    const size = JSON.stringify(frame).length;
-    if (size * 3 > limit && new TextEncoder().encode(JSON.stringify(frame)).length > limit) {
-      this.#outbox.fail(
-        frame.id,
-        tooLarge(`This message is too long: ${limit} bytes are the most.`),
-      );
-    } else {
-      this.#connection.send(frame);
-    }
   }
 
   /** @param {any} frame */
@@ -313,24 +305,8 @@ export class AgentSocket {
   /** @param {any} frame */
   #refused(frame) {
     if (this.#requests.refuse(frame)) return;
-    if (this.#outbox.find(frame.reply)) this.#unsent(frame);
+    if (this.#outbox.find(frame.reply)) this.#delivery.refused(frame);
     else this.#noticed({ content: frame.message, level: 'error', metadata: { code: frame.code } });
-  }
-
-  /** @param {any} frame a send that was refused, for now or for good */
-  #unsent({ reply, code, message, retryable, retryAfter = 0 }) {
-    const tries = this.#outbox.countTry(reply);
-    // "Not while the agent answers" is what the sender asked to be told.
-    if (!retryable || code === 'run_active' || tries >= TRIES) {
-      this.#outbox.fail(reply, { code, message, retryable });
-      return;
-    }
-    const { clock, random } = this.#options;
-    const delay = retryDelay(tries, random, { base: 1000, atLeast: retryAfter * 1000 });
-    clock.setTimeout(() => {
-      const entry = this.#outbox.find(reply);
-      if (entry?.status === 'sending') this.#connection.send(entry.frame);
-    }, delay);
   }
 
   /** @param {any} frame */
@@ -339,7 +315,10 @@ export class AgentSocket {
   }
 
   #changed() {
-    if (this.#connection.state.connection === 'closed') this.#requests.refuseAll(CLOSED);
+    if (this.#connection.state.connection === 'closed') {
+      this.#requests.refuseAll(CLOSED);
+      this.#delivery.end();
+    }
     this.#publish();
   }
 
@@ -365,7 +344,7 @@ export class AgentSocket {
   }
 
   #publish() {
-    const { lane, restated, ...log } = this.#log;
+    const { lane, restated, withdrawn, ...log } = this.#log;
     const { agent, agents = [], identity = null, limits = null } = this.#welcome;
     const unsent = this.#outbox.messages;
     this.#snapshot = Object.freeze({

@@ -61,6 +61,42 @@ test('the token is asked for at every attempt and travels as a subprotocol', asy
   assert.equal(network.last().protocols[1], 'agentws.bearer.c2Vjb25k');
 });
 
+for (const url of ['ws://[bad', () => 'ws://[bad', 'mailto:me@example.test']) {
+  test(`an address that leads nowhere is not tried again: ${url}`, async () => {
+    class Strict {
+      constructor(address) {
+        if (!address.startsWith('ws')) throw new DOMException('no such scheme', 'SyntaxError');
+      }
+    }
+    const clock = new FakeClock();
+    const chat = connect(url, { clock, signals: {}, WebSocket: Strict });
+    await clock.advance(60_000);
+    const { connection: state, error } = chat.getSnapshot();
+    assert.deepEqual([state, error.code, error.retryable], ['closed', 'bad_url', false]);
+    assert.equal(clock.pending, 0);
+  });
+}
+
+test('what a secure page may not open is not tried again', async () => {
+  class Insecure {
+    constructor() {
+      throw new DOMException('plain text from a secure page', 'SecurityError');
+    }
+  }
+  const world = await begin({ WebSocket: Insecure });
+  assert.equal(connection(world), 'closed');
+});
+
+test('an address that can not be had now is asked for again', async () => {
+  const clock = new FakeClock();
+  const network = fakeNetwork();
+  const answers = [() => JSON.parse('<html>'), () => Promise.reject(new TypeError('no network'))];
+  const url = () => (answers.shift() ?? (() => 'wss://example.test/ws/chat'))();
+  connect(url, { clock, signals: {}, WebSocket: network.WebSocket, random: () => 0.5 });
+  await clock.advance(1_000);
+  assert.equal(network.sockets.length, 1);
+});
+
 test('a token that can not be had now is tried for again', async () => {
   let fails = 1;
   const getToken = () => (fails-- > 0 ? Promise.reject(new Error('no network')) : 'token');
@@ -162,10 +198,15 @@ test('a busy server is not asked again at once', async () => {
 
 test('what a goodbye says decides, in both directions', async () => {
   const end = await opened();
-  end.network.last().say({ type: 'bye', code: 1012, reason: 'moved', retryable: false });
+  const bye = { type: 'bye', code: 1012, reason: 'moved', retryable: false };
+  end.network.last().say({ ...bye, message: 'It is elsewhere now.' });
   end.network.last().drop(1012);
   assert.equal(connection(end), 'closed');
-  assert.equal(end.chat.getSnapshot().error.message, 'moved');
+  assert.deepEqual(end.chat.getSnapshot().error, {
+    code: 'moved',
+    message: 'It is elsewhere now.',
+    retryable: false,
+  });
 
   const back = await opened();
   back.network
@@ -183,6 +224,15 @@ test('an old complaint does not decide about a later drop', async () => {
   network.last().say({ type: 'error', code: 'bad_request', message: 'what?', retryable: false });
   network.last().say({ type: 'pong' });
   network.last().drop(1006);
+  await clock.advance(0);
+  assert.equal(network.sockets.length, 2);
+});
+
+test('a complaint decides about the close that follows it, not about one some time after', async () => {
+  const { network, clock } = await opened();
+  network.last().say({ type: 'error', code: 'bad_request', message: 'what?', retryable: false });
+  await clock.advance(1_000);
+  network.last().drop(1012);
   await clock.advance(0);
   assert.equal(network.sockets.length, 2);
 });
@@ -280,6 +330,28 @@ test('a page that is looked at again asks, or tries at once', async () => {
   await settled();
   assert.equal(network.sockets.length, 3);
 });
+
+for (const hint of ['visibilitychange', 'online']) {
+  test(`a hint to try at once (${hint}) takes the place of the attempt that was due`, async () => {
+    const { chat, network, clock, signals } = await opened();
+    for (let attempt = 0; attempt < 3; attempt++) {
+      network.last().drop();
+      await clock.advance(attempt < 2 ? 1_000 : 10);
+    }
+    assert.equal(chat.getSnapshot().connection, 'reconnecting');
+    const target = hint === 'online' ? signals.window : signals.document;
+    target.dispatchEvent(new Event(hint));
+    await settled();
+    const count = network.sockets.length;
+    network.last().welcome({ resume: 'replay' });
+    await clock.advance(5_000);
+    assert.equal(network.sockets.length, count);
+    assert.deepEqual(
+      network.sockets.slice(0, -1).filter(({ readyState }) => readyState < 2),
+      [],
+    );
+  });
+}
 
 test('a page that is put away lets go, and takes up again', async () => {
   const world = await opened();

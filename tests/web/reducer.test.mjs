@@ -67,6 +67,27 @@ test('a withdrawn message is gone', () => {
   );
 });
 
+test('a message that interrupts asks the run to stop', () => {
+  const going = [started('r1', user('u1', 'go')), accepted('u2', 'other', 'interrupt')];
+  assert.equal(play(...going).runs.r1.status, 'cancelling');
+  assert.equal(play(...going, finished('r1', { type: 'cancelled' })).runs.r1.status, 'cancelled');
+  assert.equal(play(going[0], accepted('u2', 'more')).runs.r1.status, 'running');
+});
+
+test('to take back what is being answered is to stop', () => {
+  const taken = { type: 'message.withdrawn', messageId: 'u1', reason: 'withdrawn' };
+  const begun = started('r1', user('u1'));
+  assert.equal(play(accepted('u1'), begun, taken).runs.r1.status, 'cancelling');
+  assert.equal(play(accepted('u1'), taken, begun).runs.r1.status, 'cancelling');
+  const next = [finished('r1', { type: 'cancelled' }), accepted('u1'), started('r2', user('u1'))];
+  assert.equal(play(accepted('u1'), taken, begun, ...next).runs.r2.status, 'running');
+  assert.equal(play(accepted('u2'), begun, taken, taken).runs.r1.status, 'cancelling');
+  assert.equal(
+    play(begun, accepted('u2'), { ...taken, messageId: 'u2' }).runs.r1.status,
+    'running',
+  );
+});
+
 test('a steering message joins where it is delivered', () => {
   const log = play(started('r1', user('u1', 'go')), accepted('u2', 'left', 'steer'), {
     type: 'message.steered',
@@ -313,6 +334,21 @@ test('a snapshot inside a run drops what it omits, but not reasoning', () => {
     log.messages.map(({ id }) => id),
     ['u1', 'm1', 'a2'],
   );
+});
+
+test('a snapshot tells what the session is called', () => {
+  const called = {
+    type: 'MESSAGES_SNAPSHOT',
+    messages: [],
+    metadata: { agentws: { title: 'Trip' } },
+  };
+  assert.equal(play(called).title, 'Trip');
+});
+
+test('of a cleared history nothing earlier can be asked for', () => {
+  const metadata = { agentws: { before: 40 } };
+  const snapshot = { type: 'MESSAGES_SNAPSHOT', messages: [user('u1')], metadata };
+  assert.equal(play(snapshot, { type: 'history.cleared' }).earlier, null);
 });
 
 test('a cleared history is empty, and the late words of a cleared message find no place', () => {

@@ -207,6 +207,165 @@ test('a refusal for now is tried again when the server said', async () => {
   assert.equal(socket.sentOf('send').length, 2);
 });
 
+const refusal = (reply, code, fields) => ({
+  type: 'error',
+  reply,
+  code,
+  message: 'No.',
+  retryable: true,
+  ...fields,
+});
+/** A minute in which the server gives signs of life. */
+async function minute({ socket, clock }) {
+  for (let part = 0; part < 6; part++) {
+    await clock.advance(10_000);
+    socket.say({ type: 'pong' });
+  }
+}
+const contents = (socket) => socket.sentOf('send').map(({ content }) => content);
+
+test('messages that were refused for now go out in their order, and nothing passes them', async () => {
+  const { chat, socket, clock } = await opened();
+  const ids = ['A', 'B'].map((content) => chat.send(content));
+  socket.say(
+    refusal(ids[0], 'too_many', { retryAfter: 3 }),
+    refusal(ids[1], 'too_many', { retryAfter: 1 }),
+  );
+  chat.send('C');
+  await clock.advance(2_900);
+  assert.deepEqual(contents(socket), ['A', 'B']);
+  await clock.advance(1_000);
+  assert.deepEqual(contents(socket), ['A', 'B', 'A', 'B', 'C']);
+});
+
+test('what is on its way is not sent again because another was refused', async () => {
+  const { chat, socket, clock } = await opened();
+  const [first] = ['A', 'B'].map((content) => chat.send(content));
+  socket.say(refusal(first, 'unavailable'));
+  await clock.advance(5_000);
+  assert.deepEqual(contents(socket), ['A', 'B', 'A']);
+});
+
+test('a new connection ends the pause', async () => {
+  const world = await opened();
+  world.socket.say(refusal(world.chat.send('A'), 'too_many', { retryAfter: 3600 }));
+  world.chat.send('B');
+  assert.deepEqual(contents(await again(world)), ['A', 'B']);
+});
+
+test('closing ends the pause', async () => {
+  const { chat, socket, clock } = await opened();
+  socket.say(refusal(chat.send('A'), 'too_many', { retryAfter: 3600 }));
+  chat.close();
+  assert.equal(clock.pending, 0);
+});
+
+for (const code of ['run_active', 'queue_full']) {
+  test(`${code} is told to the sender`, async () => {
+    const world = await opened();
+    world.socket.say(refusal(world.chat.send('A'), code));
+    assert.deepEqual(shown(world.chat), [['A', 'error']]);
+    await minute(world);
+    assert.deepEqual(contents(world.socket), ['A']);
+  });
+}
+
+test('after so many tries it is given up, and trying again counts from the beginning', async () => {
+  const world = await opened();
+  const id = world.chat.send('A');
+  const tries = async () => {
+    let count = 0;
+    for (; shown(world.chat)[0][1] === 'sending' && count < 20; count++) {
+      world.socket.say(refusal(id, 'internal'));
+      await minute(world);
+    }
+    return count;
+  };
+  assert.equal(await tries(), 8);
+  world.chat.retry(id);
+  assert.equal(await tries(), 8);
+});
+
+for (const content of ['/pay 5', ' ping ', '/']) {
+  test(`a command that may have run is not run again: ${JSON.stringify(content)}`, async () => {
+    const world = await opened();
+    world.socket.say(refusal(world.chat.send(content), 'internal'));
+    await minute(world);
+    assert.deepEqual(contents(world.socket), [content]);
+    assert.deepEqual(shown(world.chat), [[content, 'error']]);
+  });
+
+  test(`a command that had not begun is sent again: ${JSON.stringify(content)}`, async () => {
+    const { chat, socket, clock } = await opened();
+    socket.say(refusal(chat.send(content), 'too_many'));
+    await clock.advance(5_000);
+    assert.deepEqual(contents(socket), [content, content]);
+  });
+}
+
+test('a command whose answer was lost with the connection is not run again unasked', async () => {
+  const world = await opened();
+  const id = world.chat.send('/pay 5');
+  const second = await again(world);
+  assert.deepEqual(contents(second), []);
+  assert.equal(world.chat.getSnapshot().messages[0].error.code, 'connection_lost');
+  world.chat.retry(id);
+  assert.deepEqual(contents(second), ['/pay 5']);
+});
+
+test('a command that was carried out is forgotten', async () => {
+  const world = await opened();
+  const id = world.chat.send('/pay 5');
+  world.socket.say({ type: 'accepted', reply: id, position: 'ep.9.t', durability: 'disk' });
+  assert.deepEqual(contents(await again(world)), []);
+  assert.deepEqual(shown(world.chat), []);
+});
+
+test('a command written while there is no connection goes out once there is one', async () => {
+  const world = await opened();
+  world.network.last().drop();
+  world.chat.send('/pay 5');
+  await world.clock.advance(0);
+  world.network.last().welcome({ resume: 'replay' });
+  assert.deepEqual(contents(world.network.last()), ['/pay 5']);
+});
+
+test('what begins with two slashes is a message like any other', async () => {
+  const { chat, socket, clock } = await opened();
+  socket.say(refusal(chat.send('//pay'), 'internal'));
+  await clock.advance(5_000);
+  assert.deepEqual(contents(socket), ['//pay', '//pay']);
+});
+
+test('half a character is sent as a mark of one', async () => {
+  const { chat, socket } = await opened();
+  chat.send('cut \ud83d', { metadata: { '\udc00': '\\ud800 is a word, \u{1f600} a whole one' } });
+  chat.command('say', '\udc00');
+  const [sent, asked] = socket.sent;
+  assert.deepEqual(
+    [sent.content, sent.metadata, asked.args],
+    ['cut \ufffd', { '\ufffd': '\\ud800 is a word, \u{1f600} a whole one' }, '\ufffd'],
+  );
+});
+
+test('what has waited goes out before what is said on opening', async () => {
+  const world = await opened();
+  world.network.last().drop();
+  world.chat.send('first');
+  let told = 0;
+  world.chat.subscribe(() => {
+    if (world.chat.getSnapshot().connection !== 'open' || told++ > 0) return;
+    world.chat.command('help');
+    world.chat.send('second');
+  });
+  await world.clock.advance(0);
+  world.network.last().welcome({ resume: 'replay' });
+  assert.deepEqual(
+    world.network.last().sent.map(({ content, name }) => content ?? name),
+    ['first', 'help', 'second'],
+  );
+});
+
 test('what is too long is said without trying', async () => {
   const { chat, socket } = await opened({ welcome: { limits: { maxMessageSize: 100 } } });
   chat.send('ä'.repeat(60));
@@ -303,6 +462,42 @@ test('stop before the run has begun names the message', async () => {
   assert.equal(socket.sentOf('cancel')[0].message, id);
 });
 
+test('with nothing to stop, nothing is asked for', async () => {
+  const world = await opened();
+  world.network.last().drop();
+  assert.equal(await world.chat.stop(), null);
+  world.chat.send('Hi');
+  await world.clock.advance(0);
+  world.network.last().welcome({ resume: 'replay' });
+  assert.deepEqual(
+    world.network.last().sent.map(({ type }) => type),
+    ['send'],
+  );
+});
+
+test('what never left here is taken back at once', async () => {
+  const world = await opened();
+  world.network.last().drop();
+  assert.equal(await world.chat.withdraw(world.chat.send('Hi')), null);
+  await world.clock.advance(0);
+  world.network.last().welcome({ resume: 'replay' });
+  assert.deepEqual(world.network.last().sent, []);
+  const held = world.chat.send('and this');
+  world.network.last().say(refusal(held, 'too_many'));
+  assert.equal(await world.chat.withdraw(held), null, 'nor what was refused');
+});
+
+test('a reload remembers what has left here', async () => {
+  const storage = new FakeStorage();
+  const first = await opened({ storage, session: 'ses_1' });
+  const id = first.chat.send('Hi');
+  first.chat.close();
+  const second = new AgentSocket('wss://example.test/', { storage, session: 'ses_1', signals: {} });
+  const reply = second.withdraw(id);
+  second.close();
+  await assert.rejects(reply, { code: 'closed' });
+});
+
 test('withdraw takes a message back here and there', async () => {
   const { chat, socket } = await opened();
   const id = chat.send('Hi');
@@ -347,7 +542,7 @@ test('a command that may have been carried out is not repeated', async () => {
 
 test('a closed socket refuses what is still unanswered', async () => {
   const { chat } = await opened();
-  const reply = chat.stop();
+  const reply = chat.answer('i1');
   chat.close();
   await assert.rejects(reply, { code: 'closed' });
 });
