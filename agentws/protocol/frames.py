@@ -7,6 +7,7 @@ Event frames (the only ones with a position) are made of stored bytes by
 
 from __future__ import annotations
 
+import re
 from typing import Any, Final, Literal
 
 import msgspec
@@ -18,6 +19,8 @@ from .strict import check_value, decode_strictly
 
 NATIVE: Final = "agentws.v1"
 """The subprotocol that chooses the native wire."""
+SIMPLE: Final = "agentws.simple"
+"""That of the simple wire, for a browser that has a token to offer and so must offer a wire."""
 BEARER: Final = "agentws.bearer."
 """Prefix of the subprotocol entry that carries a token, base64url without padding."""
 MAX_ID: Final = 128
@@ -149,15 +152,36 @@ class _Identified(msgspec.Struct):
 
 
 _identified: Final = msgspec.json.Decoder(_Identified)
+_ESCAPE: Final = re.compile(
+    rb"\\(?:u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}"
+    rb"|(u[dD][89a-fA-F][0-9a-fA-F]{2})|.)",
+    re.DOTALL,
+)
+"""An escape in JSON: a surrogate pair, half of one (the group), or anything else."""
 
 
 def frame_id(data: bytes | str) -> str | None:
-    """The ``id`` of a frame that may be broken otherwise, so that its error can name it."""
+    """The ``id`` of a frame that may be broken otherwise, so that its error can name it.
+
+    Texts that were cut in the middle of a character are the likeliest way to break one.
+    """
+    text = data.encode(errors="replace") if isinstance(data, str) else data
+    found = _id_in(text)
+    if found is None and b"\\u" in text:
+        found = _id_in(_ESCAPE.sub(_whole, text))
+    return found
+
+
+def _id_in(data: bytes) -> str | None:
     try:
         found = _identified.decode(data).id
     except (msgspec.MsgspecError, UnicodeError, RecursionError):
         return None
     return found if len(found) <= MAX_ID else None
+
+
+def _whole(escape: re.Match[bytes]) -> bytes:
+    return rb"\ufffd" if escape[1] else escape[0]
 
 
 # From the server

@@ -72,6 +72,20 @@ def test_native_frames(text: str) -> None:
         assert again == frame
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        r'{"type":"send","id":"m-1","content":"cut \ud83d"}',
+        r'{"content":"\uDC00 and \ud83d\ude00 \\ud83d","id":"m-1","type":"send"}',
+        '{"type":"send","id":"m-1","content":"cut \ud83d"}',
+    ],
+)
+def test_a_cut_character_does_not_hide_whose_frame_it_is(text: str) -> None:
+    with pytest.raises(BadRequest):
+        decode_client_frame(text)
+    assert frame_id(text) == "m-1"
+
+
 @garbage
 @given(messages)
 def test_simple_messages(text: str) -> None:
