@@ -13,7 +13,9 @@ from typing import Any, Final
 
 import msgspec
 
-from ..protocol.codec import Record, decode_record
+from ..protocol import events as e
+from ..protocol import messages as m
+from ..protocol.codec import Body, Record, decode_record
 from ..protocol.fold import Fold
 from ..protocol.merge import merge
 from ..protocol.position import GENESIS, Position, chain, parse_position
@@ -60,6 +62,7 @@ def check_log(
     assert all(count == 1 for count in taken.values()), f"accepted twice: {taken}"
     assert all(count == 1 for count in asked.values()), f"answered twice: {asked}"
     assert asked.keys() <= taken.keys(), f"answered, never asked: {asked.keys() - taken.keys()}"
+    _check_stops(bodies)
     lost = set(accepted) - taken.keys()
     assert not lost, f"acknowledged and not in the log: {lost}"
     if settled:
@@ -84,6 +87,38 @@ def _check_run(run: str, events: list[dict[str, Any]], *, settled: bool) -> None
     assert named <= {run}, f"{run} holds events of {named}"
 
 
+def _check_stops(bodies: Iterable[Body]) -> None:
+    """No run was stopped that nobody asked to stop, and no stop names a run that never was.
+
+    The other way round nothing is promised that a log could show: an agent may have finished
+    before the stop reached it, however far apart the two stand.
+    """
+    begun: set[str | None] = set()
+    taken_back: set[str] = set()
+    run, message, stopped = None, None, False
+    for body in bodies:
+        match body.event:
+            case e.RunStarted(input=given):
+                begun.add(body.run)
+                run, message = body.run, given.messages[0].id if given and given.messages else None
+                stopped = message in taken_back
+            case e.RunCancelling():
+                assert body.run in begun, f"a stop of {body.run}, which never began"
+                stopped = stopped or body.run == run
+            case e.MessageWithdrawn(message_id=id):
+                taken_back.add(id)
+                stopped = stopped or (run is not None and id == message)
+            case e.MessageAccepted(overlap="interrupt"):
+                stopped = stopped or run is not None
+            case e.RunFinished(outcome=m.CancelledOutcome()):
+                assert stopped, f"{body.run} was stopped, and nobody asked for it"
+                run = None
+            case e.RunFinished() | e.RunError():
+                run = None
+            case _:
+                pass
+
+
 def _asked(event: dict[str, Any]) -> list[str]:
     if event["type"] != "RUN_STARTED":
         return []
@@ -91,6 +126,52 @@ def _asked(event: dict[str, Any]) -> list[str]:
 
 
 # A client
+
+
+class Restated:
+    """What the frames of a snapshot say beside its messages, against the log up to there.
+
+    What the log takes back later may be missing: a snapshot is read while others write.
+    """
+
+    def __init__(self, fold: Fold, later: Sequence[Record]) -> None:
+        self._state = fold.state
+        self._queue = msgspec.to_builtins(list(fold.outline.queue.values()))
+        self._interrupts = msgspec.to_builtins(list(fold.outline.interrupts.values()))
+        events = [msgspec.json.decode(record.data)["event"] for record in later]
+        self.cleared = any(one["type"] == "history.cleared" for one in events)
+        self._taken = {id for one in events for id in _asked(one)}
+        self._taken |= {one["messageId"] for one in events if one["type"] == "message.withdrawn"}
+        self._answered = {
+            one["interruptId"] for one in events if one["type"] == "interrupt.answered"
+        }
+
+    def check_interrupts(self, shown: list[dict[str, Any]]) -> None:
+        for one in shown:
+            assert one in self._interrupts, f"a snapshot asks {one}"
+        for one in self._interrupts:
+            owed = one["id"] not in self._answered and not self.cleared
+            assert one in shown or not owed, f"a snapshot without the question {one}"
+
+    def read(self, event: dict[str, Any]) -> None:
+        if event["type"] == "STATE_SNAPSHOT":
+            assert self._state is not None, "a snapshot of state where there is none"
+            assert event["snapshot"] == self._state, f"{self._state} was shown as {event}"
+            self._state = None
+            return
+        assert event["type"] == "message.accepted", f"a snapshot holds {event['type']}"
+        assert event in self._queue, f"a snapshot has another queue than {event}"
+        at = self._queue.index(event)
+        self._skip(self._queue[:at])
+        del self._queue[: at + 1]
+
+    def check_whole(self) -> None:
+        assert self._state is None, f"a snapshot without the state {self._state}"
+        self._skip(self._queue)
+
+    def _skip(self, queued: list[dict[str, Any]]) -> None:
+        for one in queued:
+            assert one["message"]["id"] in self._taken, f"a snapshot without the queued {one}"
 
 
 class Reader:
@@ -103,6 +184,7 @@ class Reader:
         self.seq = 0
         """Up to where the client has seen the log."""
         self._snapshot: Position | None = None
+        self._restated: Restated | None = None
         self._welcomed = False
         self.events: list[tuple[str | None, dict[str, Any]]] = []
         """What the client has now: run and event, from the last snapshot or beginning on."""
@@ -120,6 +202,7 @@ class Reader:
         assert head.epoch == self._epoch, "the welcome is of another log"
         self._index(head)
         self._welcomed = True
+        self._restated = None
         match frame["resume"]:
             case "new":
                 assert self.seq == 0, "a session that was known is new"
@@ -145,9 +228,11 @@ class Reader:
             self._check_snapshot(event)
         elif self._snapshot == position and run is None:
             # The rest of the snapshot: state and queue, all standing at one position.
-            assert event["type"] in ("STATE_SNAPSHOT", "message.accepted"), event["type"]
+            assert self._restated is not None
+            self._restated.read(event)
         else:
             self._snapshot = None
+            self.check_snapshot()
             self._go_on(position, event, run)
         self.events.append((run, event))
 
@@ -173,13 +258,23 @@ class Reader:
     def _check_snapshot(self, event: dict[str, Any]) -> None:
         end = 0 if self.seq == 0 else self._at[self.seq] + 1
         fold = Fold().apply_all(self._records[:end])
+        self._restated = Restated(fold, self._records[end:])
         assert fold.outline.run is None, "a snapshot in the middle of a run"
         whole = msgspec.to_builtins(fold.messages)
         shown = event["messages"]
         assert shown == whole[len(whole) - len(shown) :], "a snapshot of other messages"
         cut = len(shown) < len(whole)
-        before = (event.get("metadata") or {}).get("agentws", {}).get("before")
-        assert not cut or before is not None, "a snapshot that is cut and does not say so"
+        extras = (event.get("metadata") or {}).get("agentws", {})
+        # What was cleared since has no older page either.
+        said = "before" in extras or (not shown and self._restated.cleared)
+        assert not cut or said, "a snapshot that is cut and does not say so"
+        self._restated.check_interrupts(extras.get("interrupts", []))
+
+    def check_snapshot(self) -> None:
+        """The last snapshot that the client read was whole."""
+        restated, self._restated = self._restated, None
+        if restated is not None:
+            restated.check_whole()
 
     def check_runs(self) -> None:
         """What the client has is legal for AG-UI, run by run."""
@@ -243,6 +338,7 @@ def check_client(
         reader.read(frame)
     reader.check_runs()
     if complete:
+        reader.check_snapshot()
         head = records[-1].seq if records else 0
         assert reader.seq == head, f"the client saw the log to {reader.seq} of {head}"
     return reader
