@@ -9,7 +9,7 @@ from typing import Annotated
 from fastapi import Depends, FastAPI, HTTPException
 from starlette.requests import HTTPConnection
 
-from agentws import Agent, RunContext, mount_agent_gateway
+from agentws import Agent, NotFound, RunContext, mount_agent_gateway
 
 SESSIONS = {"cookie-of-ann": "ann", "cookie-of-bob": "bob"}
 """Stands for the session table of a real application."""
@@ -44,7 +44,12 @@ def me(user: Annotated[str, Depends(current_user)]) -> dict[str, str]:
 @app.post("/exports/{session}")
 async def export(session: str, user: Annotated[str, Depends(current_user)]) -> dict[str, str]:
     """Any route can speak to a session, whether anybody is connected or not."""
-    if (await gateway.store.info(session)).owner != user:
+    try:
+        owner = (await gateway.store.info(session)).owner
+    except NotFound:
+        owner = None
+    if owner != user:
+        # The same for one that does not exist: nobody learns which sessions there are.
         raise HTTPException(403, "This session is not yours.")
     return {"position": await gateway.session(session).push("Your export is ready.")}
 

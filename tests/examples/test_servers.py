@@ -116,7 +116,10 @@ async def test_fastapi_shares_its_authentication() -> None:
             assert (await http.get("/me")).status_code == 401
             assert (await http.get("/me", headers=ann)).json() == {"user": "ann"}
             export = f"/exports/{chat.session}"
-            assert (await http.post(export, headers=bob)).status_code == 403
+            foreign = await http.post(export, headers=bob)
+            assert foreign.status_code == 403
+            missing = await http.post("/exports/no-such-session-anywhere", headers=bob)
+            assert (missing.status_code, missing.content) == (403, foreign.content)
             updates = chat.watch()
             posted = (await http.post(export, headers=ann)).json()["position"]
             notice = await anext(updates)
