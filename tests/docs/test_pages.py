@@ -5,7 +5,10 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import os
 import re
+import subprocess
+import sys
 import textwrap
 from pathlib import Path
 from typing import Any
@@ -15,7 +18,7 @@ import pytest
 from .pages import PAGES, ROOT, Block, blocks
 
 BLOCKS = [block for page in PAGES for block in blocks(page)]
-LANGUAGES = {"python", "json", "js", "jsx", "nginx", "text"}
+LANGUAGES = {"python", "json", "js", "jsx", "nginx", "text", "toml"}
 
 
 @pytest.mark.parametrize("block", BLOCKS, ids=str)
@@ -45,6 +48,21 @@ def test_python_of_a_page_runs(block: Block, tmp_path: Path, monkeypatch: Any) -
     for name, value in names.items():
         if name.startswith("test_") and inspect.iscoroutinefunction(value):
             asyncio.run(value())
+
+
+def test_the_page_on_testing_works_in_a_folder_with_nothing_else(tmp_path: Path) -> None:
+    page = ROOT / "docs/testing.md"
+    files = [one for one in blocks(page) if re.fullmatch(r"[\w.]+\.(py|toml)", one.note)]
+    for one in files:
+        (tmp_path / one.note).write_text(one.text)
+    assert {one.note for one in files} == {"test_chat.py", "pyproject.toml", "conftest.py"}
+    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-W", "error"]
+    env = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(
+        command, cwd=tmp_path, env=env, capture_output=True, text=True, timeout=50
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "1 passed" in done.stdout
 
 
 def anchors(page: Path) -> set[str]:
