@@ -99,7 +99,7 @@ def _polls(call: Call) -> bool:
 async def poll(session: Session, beginning: Beginning, *, wait: float) -> b.Poll:
     """What there is after ``beginning``; waits up to ``wait`` seconds for the first of it."""
     bell = Bell()
-    session.followers.add(bell)
+    session.follow(bell)
     try:
         records = await _read_after(session, beginning.position)
         if not records and not beginning.frames and wait:
@@ -114,7 +114,7 @@ async def poll(session: Session, beginning: Beginning, *, wait: float) -> b.Poll
     except PositionLost as lost:
         raise Unavailable("This session is not what it was.") from lost
     finally:
-        session.followers.discard(bell)
+        session.unfollow(bell)
     epoch, position = beginning.position.epoch, beginning.position
     if records:
         position = Position(epoch, records[-1].seq, records[-1].tag)
@@ -189,7 +189,7 @@ class EventStream:
         gateway = self._gateway
         _mark_endless(scope)
         gateway.connections.add(self)
-        self.session.followers.add(self)
+        self.session.follow(self)
         watching = gateway.tasks.spawn(self._watch(receive), name=f"watching {self.id}")
         try:
             await send({"type": "http.response.start", "status": 200, "headers": _HEADERS})
@@ -201,7 +201,7 @@ class EventStream:
             return
         finally:
             watching.cancel()
-            self.session.followers.discard(self)
+            self.session.unfollow(self)
             self.session.used = asyncio.get_running_loop().time()
             gateway.connections.discard(self)
 

@@ -144,7 +144,7 @@ class WebSocketTransport:
             peer = NativePeer(gateway, connection)
         else:
             peer = SimplePeer(gateway, connection, simple)
-        session.followers.add(connection)
+        session.follow(connection)
         gateway.connections.add(connection)
         try:
             await peer.open(opening._replace(made=made))
@@ -172,7 +172,7 @@ class WebSocketTransport:
         await send({"type": "websocket.close", "code": error.close_code, "reason": error.code})
 
     def _leave(self, connection: Connection) -> None:
-        connection.session.followers.discard(connection)
+        connection.session.unfollow(connection)
         connection.session.used = asyncio.get_running_loop().time()
         self._gateway.connections.discard(connection)
 
