@@ -189,13 +189,15 @@ class Page {
   }
 
   /** @param {ChatSnapshot} snapshot */
-  #drawTitle({ title, messages, session }) {
+  #drawTitle(snapshot) {
+    const { title, messages, session } = snapshot;
     const first = messages.find(({ role }) => role === 'user')?.text;
     const known =
       title ??
-      (first && titleOf(first)) ??
-      rememberedChats().find(({ id }) => id === session)?.title;
-    setText(byId('title'), known ?? 'New chat');
+      rememberedChats().find(({ id }) => id === session)?.title ??
+      (first && showsBeginning(snapshot) ? titleOf(first) : undefined);
+    const unnamed = snapshot.earlier === null ? 'New chat' : 'Untitled chat';
+    setText(byId('title'), known ?? unnamed);
     document.title = known ?? 'Chat';
     if (session && known && first && rememberChat({ id: session, title: known, at: Date.now() }))
       this.#drawChats();
@@ -277,8 +279,9 @@ class Page {
 
   /** A chat is called after its first message, where nobody has named it. @param {string} text */
   #name(text) {
-    const { identity, title, session, messages } = this.#chat.getSnapshot();
-    const first = !messages.some(({ role }) => role === 'user');
+    const snapshot = this.#chat.getSnapshot();
+    const { identity, title, session, messages } = snapshot;
+    const first = showsBeginning(snapshot) && !messages.some(({ role }) => role === 'user');
     if (identity && session && title === null && first && !text.startsWith('/')) {
       void nameChat(session, titleOf(text));
     }
@@ -286,7 +289,7 @@ class Page {
 
   /** @param {any} message the last words of a run that failed, or a message that was refused */
   #again(message) {
-    if (message.role === 'user' && message.run === undefined) return this.#chat.retry(message.id);
+    if (message.unsent) return this.#chat.retry(message.id);
     const { messages } = this.#chat.getSnapshot();
     const at = messages.findIndex(({ id }) => id === message.id);
     const asked = messages.slice(0, at + 1).findLast(({ role }) => role === 'user');
@@ -330,6 +333,14 @@ function drawConnection({ connection }) {
   pill.disabled = connection === 'open' || connection === 'connecting';
   pill.title = pill.disabled ? '' : 'Try now';
   setText(byId('connection-text'), CONNECTION[connection]);
+}
+
+/**
+ * Whether the first message that is shown is the first that was said.
+ * @param {ChatSnapshot} snapshot
+ */
+function showsBeginning({ position, earlier }) {
+  return position !== null && earlier === null;
 }
 
 function emptyView() {

@@ -29,7 +29,9 @@ LIMITS = Limits(lease_ttl=2.0, drain_timeout=1.0, heartbeat=5.0, snapshot_messag
 
 
 class Scribe(Agent):
-    """``count N`` writes the numbers up to N; ``fail`` fails; ``ask`` asks; else: said back."""
+    """``count N`` writes the numbers up to N; ``fail`` fails, ``break`` before its first word;
+    ``ask`` asks; else: said back.
+    """
 
     async def run(self, ctx: RunContext) -> AsyncGenerator[str | RunFinished, None]:
         verb, _, rest = ctx.text.partition(" ")
@@ -44,6 +46,8 @@ class Scribe(Agent):
         elif verb == "fail":
             yield "So far so good."
             raise AgentError("This was meant to fail.")
+        elif verb == "break":
+            raise AgentError("Nothing came of it.")
         else:
             yield f"You said **{ctx.text}**."
 

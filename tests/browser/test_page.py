@@ -191,6 +191,45 @@ def test_an_error_is_shown_and_can_be_tried_again(open_page: OpenPage) -> None:
     expect(page.locator(".error-text")).to_have_text(["This was meant to fail."] * 2)
 
 
+def test_an_error_before_the_first_word_can_be_tried_again_after_a_reload(
+    open_page: OpenPage,
+) -> None:
+    page = open_page()
+    say(page, "break")
+    expect(page.locator(".error-text")).to_have_text("Nothing came of it.")
+    page.reload()
+    expect(page.locator(".error-text")).to_have_text("Nothing came of it.")
+    expect(page.locator(".error .quiet")).to_be_hidden()
+    page.click(".error .button")
+    expect(page.locator(".user .bubble")).to_have_text(["break"] * 2)
+    expect(page.locator(".error-text")).to_have_text(["Nothing came of it."] * 2)
+
+
+def test_a_long_chat_keeps_its_name(open_page: OpenPage, context: BrowserContext) -> None:
+    page = open_page()
+    for number in range(12):
+        say(page, f"message {number}")
+        expect(page.locator(".assistant strong")).to_have_count(number + 1)
+    address = page.url
+    page.reload()
+    expect(page.locator("#earlier")).to_be_visible()
+    expect(page.locator("#title")).to_have_text("message 0")
+    page.evaluate("localStorage.clear()")
+    page.goto(address)
+    expect(page.locator("#earlier")).to_be_visible()
+    expect(page.locator("#title")).to_have_text("Untitled chat")
+
+
+def test_what_a_clear_says_is_shown(open_page: OpenPage) -> None:
+    page = open_page()
+    say(page, "hello")
+    wait_until_idle(page)
+    expect(page.locator(".assistant strong")).to_have_text("hello")
+    say(page, "/clear")
+    expect(page.locator(".command .command-name")).to_have_text("/clear")
+    expect(page.locator(".user")).to_have_count(0)
+
+
 def test_a_question_is_answered_once_and_for_all_tabs(open_page: OpenPage) -> None:
     first = open_page()
     second = open_page(first.url)

@@ -119,8 +119,10 @@ export function mergeChats(remembered, listed) {
 
 /** @param {string} text @returns {string} what a chat is called after its first message */
 export function titleOf(text) {
-  const line = text.trim().split('\n')[0];
-  return line.length > TITLE ? `${line.slice(0, TITLE - 1)}…` : line;
+  const characters = Array.from(text.trim().split('\n')[0]);
+  return characters.length > TITLE
+    ? `${characters.slice(0, TITLE - 1).join('')}…`
+    : characters.join('');
 }
 
 /** An id that nobody guesses. */

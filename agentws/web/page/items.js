@@ -26,8 +26,10 @@ const KINDS = {
  * @returns {Item[]}
  */
 export function itemsOf(snapshot, asked) {
+  const known = new Set(snapshot.messages.map(({ id }) => id));
   const notices = byPlace(
     snapshot.notices.filter(({ reply }) => !reply || asked.get(reply) !== null),
+    known,
   );
   const told = (/** @type {string | null} */ place) =>
     (notices.get(place) ?? []).map((/** @type {any} */ notice) => noticeItem(notice, asked));
@@ -41,11 +43,18 @@ export function itemsOf(snapshot, asked) {
   return ordered(items, snapshot);
 }
 
-/** @param {readonly import('../client.js').Notice[]} notices */
-function byPlace(notices) {
+/**
+ * What came after a message that is gone, cleared or older than what is shown, comes first.
+ *
+ * @param {readonly import('../client.js').Notice[]} notices
+ * @param {Set<string>} known
+ */
+function byPlace(notices, known) {
   const groups = new Map();
-  for (const notice of notices)
-    groups.set(notice.after, [...(groups.get(notice.after) ?? []), notice]);
+  for (const notice of notices) {
+    const place = known.has(notice.after ?? '') ? notice.after : null;
+    groups.set(place, [...(groups.get(place) ?? []), notice]);
+  }
   return groups;
 }
 

@@ -267,7 +267,7 @@ function errorView(item, actions) {
       setText(text, message.error.message || 'Something went wrong.');
       // Only what never reached the log can be thrown away.
       again.hidden = next.past;
-      discard.hidden = message.role !== 'user' || message.run !== undefined;
+      discard.hidden = !message.unsent;
     },
   };
 }
