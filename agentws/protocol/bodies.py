@@ -8,6 +8,7 @@ import msgspec
 
 from .events import Level
 from .frames import Durability, Resume
+from .frames import Failure as Failure
 from .messages import Message, Metadata, UserMessage, Wire
 
 MAX_TITLE = 200
@@ -16,16 +17,6 @@ Title = Annotated[str, msgspec.Meta(max_length=MAX_TITLE)]
 
 class Body(Wire, kw_only=True, frozen=True):
     """The root of what stands in a body."""
-
-
-class Failure(Body, kw_only=True, frozen=True):
-    """Why a request was refused: the same members as an ``error`` frame."""
-
-    code: str
-    message: str
-    retryable: bool
-    retry_after: float | None = None
-    expected: str | None = None
 
 
 # What clients ask

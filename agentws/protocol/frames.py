@@ -220,13 +220,18 @@ class Accepted(ServerFrame, tag="accepted", kw_only=True, frozen=True):
     duplicate: bool = False
 
 
-class Error(ServerFrame, tag="error", kw_only=True, frozen=True):
+class Failure(Wire, kw_only=True, frozen=True):
+    """Why something was refused: alone in the body of a response, or in an ``error`` frame."""
+
     code: str
     message: str
     retryable: bool
-    reply: str | None = None
     retry_after: float | None = None
     expected: str | None = None
+
+
+class Error(ServerFrame, Failure, tag="error", kw_only=True, frozen=True):
+    reply: str | None = None
 
 
 class Notice(ServerFrame, tag="notice", kw_only=True, frozen=True):
@@ -262,16 +267,20 @@ def encode_frame(frame: ControlFrame | AnyClientFrame) -> bytes:
     return _encoder.encode(frame)
 
 
-def error_frame(error: AgentwsError, *, reply: str | None = None) -> Error:
-    """What a peer may see of ``error``: the same members as the body of an HTTP refusal."""
-    return Error(
+def failure(error: AgentwsError) -> Failure:
+    """What a peer may see of ``error``."""
+    return Failure(
         code=error.code,
         message=error.message,
         retryable=error.retryable,
-        reply=reply,
         retry_after=error.retry_after,
         expected=error.expected,
     )
+
+
+def error_frame(error: AgentwsError, *, reply: str | None = None) -> Error:
+    """What a peer may see of ``error``: the same members as the body of an HTTP refusal."""
+    return Error(reply=reply, **msgspec.structs.asdict(failure(error)))
 
 
 class EventFrame(msgspec.Struct, frozen=True):
