@@ -6,7 +6,7 @@ the opening brace was; nothing is encoded again.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Final
 
 import msgspec
@@ -37,15 +37,15 @@ class Entry(msgspec.Struct, frozen=True, gc=False):
     run: str | None
 
 
-class Body(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
-    """What the bytes of a record say."""
+class Envelope(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
+    """What the bytes of a record say: an event, and the run that it belongs to."""
 
     run: str | None = None
     event: AnyEvent
 
 
 _encoder: Final = msgspec.json.Encoder()
-_bodies: Final = msgspec.json.Decoder(Body)
+_envelopes: Final = msgspec.json.Decoder(Envelope)
 _events: Final[msgspec.json.Decoder[AnyEvent]] = msgspec.json.Decoder(AnyEvent)
 
 
@@ -62,8 +62,16 @@ def entry(event: Event, *, run: str | None = None) -> Entry:
     return Entry(b'{"run":"%b","event":%b}' % (run.encode(), body), event, run)
 
 
-def decode_record(data: bytes) -> Body:
-    return _bodies.decode(data)
+def entry_of(data: bytes, types: Collection[str]) -> Entry:
+    """The entry of a record's bytes, its event decoded where that is one of these types."""
+    if event_type(data) not in types:
+        return Entry(data, None, None)
+    body = decode_record(data)
+    return Entry(data, body.event, body.run)
+
+
+def decode_record(data: bytes) -> Envelope:
+    return _envelopes.decode(data)
 
 
 def decode_event(data: bytes | msgspec.Raw) -> AnyEvent:

@@ -15,7 +15,7 @@ import msgspec
 
 from ..protocol import events as e
 from ..protocol import messages as m
-from ..protocol.codec import Body, Record, decode_record
+from ..protocol.codec import Envelope, Record, decode_record
 from ..protocol.fold import Fold
 from ..protocol.merge import merge
 from ..protocol.position import GENESIS, Position, chain, parse_position
@@ -87,7 +87,7 @@ def _check_run(run: str, events: list[dict[str, Any]], *, settled: bool) -> None
     assert named <= {run}, f"{run} holds events of {named}"
 
 
-def _check_stops(bodies: Iterable[Body]) -> None:
+def _check_stops(bodies: Iterable[Envelope]) -> None:
     """No run was stopped that nobody asked to stop, and no stop names a run that never was.
 
     The other way round nothing is promised that a log could show: an agent may have finished
