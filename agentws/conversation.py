@@ -7,13 +7,14 @@ follows from what it returns, not from how long the log is.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from .errors import PositionLost
+from .protocol import events as e
 from .protocol.codec import Record, event_type
 from .protocol.fold import Fold
 from .protocol.merge import merge
-from .protocol.messages import Message
+from .protocol.messages import Interrupt, Message
 from .protocol.position import GENESIS, Position
 from .store import PAGE, Store
 
@@ -35,6 +36,20 @@ class Page(NamedTuple):
     state: object
     before: int | None
     """Older messages end before this seq; ``None`` when there are none."""
+
+
+class Snapshot(NamedTuple):
+    """A session as of ``position``, where no run was active."""
+
+    position: Position
+    page: Page
+    """Its newest messages."""
+    state: Any
+    """The shared state, if there is any."""
+    queued: Sequence[e.MessageAccepted]
+    interrupts: Sequence[Interrupt]
+    """Questions that wait for an answer."""
+    title: str | None
 
 
 async def page_before(
@@ -142,3 +157,13 @@ async def compact_run(store: Store, session: str, *, first: int, last: int) -> N
     kept = merge(records)
     if len(kept) < len(records):
         await store.compact(session, first=first, last=last, records=kept)
+
+
+async def position_at(store: Store, session: str, head: Position, seq: int) -> Position:
+    """The position of the event at ``seq``, or of the nearest before it that is still there."""
+    if seq == 0:
+        return Position(head.epoch, 0, GENESIS)
+    found = await store.read_back(session, before=seq + 1, limit=1)
+    if not found:
+        return Position(head.epoch, 0, GENESIS)
+    return Position(head.epoch, found[-1].seq, found[-1].tag)

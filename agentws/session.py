@@ -10,45 +10,33 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Sequence
-from typing import Any, Final, NamedTuple
+from typing import Final, TypeVar
 
 import msgspec
 
 from . import conversation
-from .conversation import Page
+from .conversation import Page, Snapshot
 from .errors import Conflict, IdempotencyConflict, LostReason, PositionLost, Unavailable
 from .follower import Follower
 from .identity import Identity
 from .protocol import events as e
-from .protocol.codec import Entry, Record, decode_record, entry, event_type
+from .protocol.codec import Entry, Record, decode_record, entry, entry_of
 from .protocol.events import Event
-from .protocol.messages import Interrupt, Message
+from .protocol.messages import Message
 from .protocol.outline import OUTLINE_EVENTS, OUTLINE_TYPES, Carried, Outline
-from .protocol.position import GENESIS, Position
+from .protocol.position import Position
 from .store import PAGE, Appended, Key, SessionInfo, Settled, Store
 from .tail import Tail
 
 logger: Final = logging.getLogger("agentws")
+
+T = TypeVar("T")
 
 _FOLLOWED: Final = OUTLINE_EVENTS | {e.SessionUpdated}
 _CHANGEABLE: Final = (e.StateSnapshot, e.StateDelta)
 _FOLLOWED_TYPES: Final = OUTLINE_TYPES | {"session.updated"}
 _encoder: Final = msgspec.json.Encoder()
 _carried: Final = msgspec.json.Decoder(Carried)
-
-
-class Snapshot(NamedTuple):
-    """A session as of ``position``, where no run was active."""
-
-    position: Position
-    page: Page
-    """Its newest messages."""
-    state: Any
-    """The shared state, if there is any."""
-    queued: Sequence[e.MessageAccepted]
-    interrupts: Sequence[Interrupt]
-    """Questions that wait for an answer."""
-    title: str | None
 
 
 class Session:
@@ -90,7 +78,8 @@ class Session:
         self.cleared = 0 if carried is None else carried.cleared
         """The seq of the newest ``history.cleared``: nothing up to it is shown any more."""
         self._run_base: Position | None = None
-        self.followers: set[Follower] = set()
+        self.followers: tuple[Follower, ...] = ()
+        """Whoever is rung when the log has grown; see :meth:`follow`."""
         self.outlook: Callable[[Session], None] | None = None
         """Told when the outline has changed; decides what runs next."""
         self.appended: Callable[[Session], None] | None = None
@@ -104,7 +93,7 @@ class Session:
         self._reading: asyncio.Future[None] | None = None
         self._look_again = False
         self._outline_changed = False
-        self._accepted_at: dict[str, int] = {}
+        self._accepted_at: dict[str, int] | None = None
 
     def __repr__(self) -> str:
         return f"<Session {self.id} head={self.head.seq} followers={len(self.followers)}>"
@@ -122,7 +111,9 @@ class Session:
         carried = _carried.decode(settled.carried) if settled.carried else None
         session = cls(info, store, head.position, tail_size=tail_size, carried=carried)
         if settled.seq < head.position.seq:
-            session.head = await _position_at(store, info.id, head.position, settled.seq)
+            session.head = await conversation.position_at(
+                store, info.id, head.position, settled.seq
+            )
             await session._read_on()
         return session
 
@@ -226,7 +217,7 @@ class Session:
             records = await self._store.read(self.id, after=after)
             fresh = [record for record in records if record.seq > self.head.seq]
             if fresh:
-                self._take(fresh, [_decoded(record.data) for record in fresh])
+                self._take(fresh, [entry_of(record.data, _FOLLOWED_TYPES) for record in fresh])
                 self._tell()
             if len(records) < PAGE:
                 return
@@ -250,6 +241,7 @@ class Session:
         self._outline_changed = True
         match event:
             case e.MessageAccepted():
+                self._accepted_at = self._accepted_at or {}
                 self._accepted_at[event.message.id] = record.seq
             case e.HistoryCleared():
                 self.cleared = record.seq
@@ -260,10 +252,8 @@ class Session:
                 self._run_base = (
                     head if before is None else Position(head.epoch, before.seq, before.tag)
                 )
-                if self._accepted_at:
-                    self._accepted_at = {id: self._accepted_at[id] for id in outline.queue}
-                if self.senders:
-                    self.senders = {k: v for k, v in self.senders.items() if k in outline.queue}
+                self._accepted_at = _queued(self._accepted_at, outline)
+                self.senders = _queued(self.senders, outline)
             case e.RunFinished() | e.RunError():
                 self._run_base = None
             case _:
@@ -275,7 +265,7 @@ class Session:
         return self._run_base or self.head
 
     def _tell(self) -> None:
-        for follower in tuple(self.followers):
+        for follower in self.followers:
             try:
                 follower.ring()
             except Exception:
@@ -292,10 +282,21 @@ class Session:
 
     def void(self) -> None:
         """The log is gone, or not what it was: tells whoever follows it."""
-        for follower in tuple(self.followers):
+        for follower in self.followers:
             follower.lost()
 
     # Following
+
+    def follow(self, follower: Follower) -> None:
+        """Has ``follower`` rung from now on. Follow first, then read: nothing falls between."""
+        self.followers = (*self.followers, follower)
+
+    def unfollow(self, follower: Follower) -> None:
+        """The end of :meth:`follow`; nothing for one that does not follow."""
+        followers = self.followers
+        if follower in followers:
+            at = followers.index(follower)
+            self.followers = followers[:at] + followers[at + 1 :]
 
     def tail_after(self, position: Position) -> Sequence[Record] | None:
         """The events after ``position``, if they are all in memory; ``position`` must be good."""
@@ -336,7 +337,8 @@ class Session:
         """The newest ``messages`` (or a few more: whole runs) as of where no run was active."""
         base, outline = self.run_base, self.outline
         queue = outline.queue.values()
-        unread = [one for one in queue if self._accepted_at[one.message.id] <= base.seq]
+        accepted_at = self._accepted_at or {}
+        unread = [one for one in queue if accepted_at[one.message.id] <= base.seq]
         interrupts = list(outline.interrupts.values())
         state = outline.state if outline.run is None else outline.base_state
         page = await self.page_before(base.seq + 1, messages=messages)
@@ -371,24 +373,13 @@ def _fail(future: asyncio.Future[None], error: BaseException) -> None:
     future.exception()
 
 
-def _decoded(data: bytes) -> Entry:
-    """A record's entry, decoded only where an outline follows its type."""
-    if event_type(data) not in _FOLLOWED_TYPES:
-        return Entry(data, None, None)
-    body = decode_record(data)
-    return Entry(data, body.event, body.run)
+def _queued(known: dict[str, T] | None, outline: Outline) -> dict[str, T] | None:
+    """What is known of messages that still wait; mostly none do."""
+    if not known:
+        return None
+    return {id: value for id, value in known.items() if id in outline.queue} or None
 
 
 def _updated(info: SessionInfo, event: e.SessionUpdated) -> SessionInfo:
     metadata = info.metadata if event.metadata is None else event.metadata
     return msgspec.structs.replace(info, title=event.title or info.title, metadata=metadata)
-
-
-async def _position_at(store: Store, session: str, head: Position, seq: int) -> Position:
-    """The position of the event at ``seq``, or of the nearest before it that is still there."""
-    if seq == 0:
-        return Position(head.epoch, 0, GENESIS)
-    found = await store.read_back(session, before=seq + 1, limit=1)
-    if not found:
-        return Position(head.epoch, 0, GENESIS)
-    return Position(head.epoch, found[-1].seq, found[-1].tag)

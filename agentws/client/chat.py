@@ -229,7 +229,7 @@ class Chat:
     async def cancel(self) -> None:
         """Stops the run that is going on, or else the message that is about to make one."""
         outline = self._follower.log.fold.outline
-        message = next(reversed(outline.queue), None) or self._follower.turns.newest
+        message = next(reversed(list(outline.queue)), None) or self._follower.turns.newest
         if outline.run is None and message is None:
             return
         # Named, so that a stop that comes late never hits the next run.

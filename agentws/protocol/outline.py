@@ -20,7 +20,7 @@ from .events import Event
 from .jsonpatch import apply_patch
 
 _NONE: Final[Mapping[str, Any]] = MappingProxyType({})
-"""What a session without questions has, shared: most never have one."""
+"""What a session has that nothing waits in, shared: of most that is so."""
 _NOBODY: Final[frozenset[str]] = frozenset()
 _REMEMBERED: Final = 100
 """Questions of which it is remembered who asked them: a late second answer is told so."""
@@ -57,7 +57,7 @@ class Outline:
     )
 
     def __init__(self, carried: Carried = _NOTHING) -> None:
-        self.queue: dict[str, e.MessageAccepted] = {}
+        self.queue: Mapping[str, e.MessageAccepted] = _NONE
         """Accepted messages that no run has taken up, in the order in which they will run."""
         self.run: str | None = None
         """The run going on."""
@@ -108,15 +108,19 @@ class Outline:
             self.queue = {id: event, **self.queue}
             self.cancelling = self.run is not None
         else:
-            self.queue[id] = event
+            self.queue = {**self.queue, id: event}
 
     def _withdraw(self, event: e.MessageWithdrawn, run: str | None) -> None:
         id = event.message_id
-        if self.queue.pop(id, None) is not None:
+        if id in self.queue:
+            self._unqueue(id)
             self.withdrawn |= {id}
         elif id == self.message:
             # Its run began while the withdrawal was on its way.
             self.cancelling = True
+
+    def _unqueue(self, id: str) -> None:
+        self.queue = {one: event for one, event in self.queue.items() if one != id} or _NONE
 
     def _start(self, event: e.RunStarted, run: str | None) -> None:
         asked = [message.id for message in event.input.messages] if event.input else []
@@ -126,7 +130,7 @@ class Outline:
         self.withdrawn = _NOBODY
         self.base_state = self.state
         for id in asked:
-            self.queue.pop(id, None)
+            self._unqueue(id)
         if not asked:
             self.answers = _NONE
 

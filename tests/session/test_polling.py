@@ -43,7 +43,7 @@ async def test_an_append_during_a_poll_does_not_void_the_session() -> None:
     sessions.opened = lambda session: None
     store.session, _ = await sessions.enter(None, owner=None, agent="default")
     follower = Follower()
-    store.session.followers.add(follower)
+    store.session.follow(follower)
     await sessions.poll()
     assert follower.rung == 1 and not follower.was_lost
     assert sessions.needs_polling

@@ -56,7 +56,7 @@ async def a_run(session: Session, number: int, *words: str) -> None:
 async def follow(session: Session, after: Position | None) -> AsyncGenerator[Record, None]:
     """A reader as transports are: it follows before it reads, so that nothing falls between."""
     bell = Bell()
-    session.followers.add(bell)
+    session.follow(bell)
     position = after or Position(session.head.epoch, 0, GENESIS)
     try:
         while True:
@@ -67,7 +67,7 @@ async def follow(session: Session, after: Position | None) -> AsyncGenerator[Rec
                 position = Position(position.epoch, records[-1].seq, records[-1].tag)
             await bell.wait()
     finally:
-        session.followers.discard(bell)
+        session.unfollow(bell)
 
 
 async def read(session: Session, after: Position | None, count: int) -> list[int]:
@@ -90,7 +90,7 @@ async def test_following_misses_nothing() -> None:
         await session.append([note(number)])
         await asyncio.sleep(0)
     assert await reading == list(range(1, 51))
-    assert session.followers == set()
+    assert session.followers == ()
 
 
 async def test_following_from_far_behind_reads_the_store() -> None:
