@@ -9,12 +9,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any, Final
 
-from ..errors import BadRequest
 from . import events as e
 from . import messages as m
 from .codec import Record, decode_record, event_type
 from .events import Event
-from .jsonpatch import apply_patch
 from .message_builders import Builder, activity_message, reasoning_message, text_message
 from .outline import OUTLINE_TYPES, Outline
 
@@ -25,14 +23,13 @@ STATUS_KEY: Final = "agentws"
 class Fold:
     """A log, folded. Feed it records in order with :meth:`apply_all`."""
 
-    __slots__ = ("_builders", "_calls", "_run_messages", "outline", "state", "title")
+    __slots__ = ("_builders", "_calls", "_run_messages", "outline", "title")
 
     def __init__(self) -> None:
         self._builders: dict[str, Builder] = {}
         self._calls: dict[str, Builder] = {}
         self._run_messages: list[str] = []
         self.outline = Outline()
-        self.state: Any = None
         self.title: str | None = None
 
     def __repr__(self) -> str:
@@ -42,6 +39,11 @@ class Fold:
     def messages(self) -> list[m.Message]:
         """The conversation in AG-UI's terms; a message that is still open has the text so far."""
         return [builder.build() for builder in self._builders.values()]
+
+    @property
+    def state(self) -> Any:
+        """The shared state, a JSON value; ``None`` when no agent has set any."""
+        return self.outline.state
 
     def apply_all(self, records: Iterable[Record]) -> Fold:
         """Takes the next records of the log; those of types it does not follow stay undecoded.
@@ -94,16 +96,7 @@ class Fold:
     def _rename(self, event: e.SessionUpdated, run: str | None) -> None:
         self.title = event.title or self.title
 
-    # State and snapshots
-
-    def _set_state(self, event: e.StateSnapshot, run: str | None) -> None:
-        self.state = event.snapshot
-
-    def _change_state(self, event: e.StateDelta, run: str | None) -> None:
-        try:
-            self.state = apply_patch({} if self.state is None else self.state, event.delta)
-        except BadRequest:
-            return  # AG-UI: a patch that does not apply leaves the state as it was
+    # Snapshots
 
     def _restate(self, event: e.MessagesSnapshot, run: str | None) -> None:
         """AG-UI: a snapshot replaces what it names and drops what it omits.
@@ -225,8 +218,6 @@ _HANDLERS: Final[dict[type[Event], Callable[[Fold, Any, str | None], None]]] = {
     e.RunError: Fold._fail,
     e.HistoryCleared: Fold._clear,
     e.SessionUpdated: Fold._rename,
-    e.StateSnapshot: Fold._set_state,
-    e.StateDelta: Fold._change_state,
     e.MessagesSnapshot: Fold._restate,
     e.TextMessageStart: Fold._begin_text,
     e.TextMessageContent: Fold._append,
