@@ -146,9 +146,12 @@ class Terminal:
         try:
             turn = self._turn = self._chat.send(text)
             self._screen.mine.add(turn.id)
-            await turn.text()
-        except (RunFailed, RunCancelled):
-            return FAILED  # the screen has shown it
+            self._screen.complete(await turn.text())
+        except (RunFailed, RunCancelled) as ended:
+            self._screen.complete(ended.text)
+            how = f"error: {ended}" if isinstance(ended, RunFailed) else "stopped"
+            self._screen.ended(turn.run, how)
+            return FAILED
         except AgentwsError as error:
             if self._chat.connection == "closed":
                 raise

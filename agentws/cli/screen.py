@@ -9,6 +9,7 @@ from ..client import ConnectionChange, LogEvent, LogReset, Update
 from ..protocol import events as e
 from ..protocol import messages as m
 from ..protocol.frames import Error, Notice
+from .answer import Answer
 from .lines import printable, remark, write
 
 PROMPT: Final = "> "
@@ -19,7 +20,10 @@ Show = Callable[["Screen", e.Event], None]
 
 
 class Screen:
-    """Turns updates into text. Answers go to standard output, everything else to standard error."""
+    """Turns updates into text. Answers go to standard output, everything else to standard error.
+
+    What is not ``interactive`` is a pipe, which gets one answer, whole, and nothing in between.
+    """
 
     def __init__(self, *, interactive: bool) -> None:
         self.mine: set[str] = set()
@@ -30,6 +34,8 @@ class Screen:
         self._at_prompt = False
         self._lost = False
         self._texts: set[str] = set()
+        self._piped = None if interactive else Answer()
+        self._ended: set[str | None] = set()
 
     def show(self, update: Update) -> None:
         self._show(update)
@@ -41,15 +47,20 @@ class Screen:
                 handler = _EVENTS.get(type(update.event))
                 if handler is not None:
                     handler(self, update.event)
+                if isinstance(update.event, e.RunFinished | e.RunError):
+                    self._ended.add(update.run)
             case ConnectionChange():
                 self._connection(update)
             case LogReset():
-                self.note("what was shown may have changed meanwhile; here it is again")
                 self._texts.clear()
+                if self._piped is None:
+                    self.note("what was shown may have changed meanwhile; here it is again")
+                else:
+                    self._piped.told_again()
             case Notice():
                 if update.reply is None:
                     self.note(f"{update.level}: {update.content}")
-                else:
+                elif self._piped is None:
                     self._answer_whole(update.content)
             case Error():
                 self.note(f"error: {update.message}")
@@ -60,13 +71,23 @@ class Screen:
         self._asking = self._interactive
         self._ask()
 
+    def complete(self, answer: str) -> None:
+        """The answer is over. A pipe gets what it lacks: the end may have come out of sight."""
+        if self._piped is not None:
+            self._write(self._piped.rest(answer))
+
+    def ended(self, run: str | None, how: str) -> None:
+        """``run`` ended badly; says so where its own end was not seen."""
+        if run not in self._ended:
+            self.note(how)
+
     def typed(self) -> None:
         """A line was entered, which ended the prompt's."""
         self._asking = self._at_prompt = False
 
     def note(self, text: str) -> None:
         """A remark on a line of its own."""
-        self._end_line()
+        self._break()
         remark(f"-- {printable(text)}")
         self._ask()
 
@@ -104,6 +125,11 @@ class Screen:
             write("\n")
             self._mid_line = False
 
+    def _break(self) -> None:
+        """Begins a line, except in the middle of what a pipe gets."""
+        if self._piped is None:
+            self._end_line()
+
     def _answer_whole(self, text: str) -> None:
         self._end_line()
         self._write(text)
@@ -124,18 +150,23 @@ class Screen:
     def _text_start(self, event: e.Event) -> None:
         assert isinstance(event, e.TextMessageStart)
         if event.role in (None, "assistant") and event.subagent_run_id is None:
-            self._end_line()
+            self._break()
             self._texts.add(event.message_id)
+            if self._piped is not None:
+                self._piped.begin(event.message_id)
 
     def _text(self, event: e.Event) -> None:
         assert isinstance(event, e.TextMessageContent)
         if event.message_id in self._texts:
-            self._write(event.delta)
+            piped = self._piped
+            self._write(event.delta if piped is None else piped.add(event.message_id, event.delta))
 
     def _text_end(self, event: e.Event) -> None:
         assert isinstance(event, e.TextMessageEnd)
         self._texts.discard(event.message_id)
-        self._end_line()
+        self._break()
+        if self._piped is not None:
+            self._piped.end(event.message_id)
 
     def _accepted(self, event: e.Event) -> None:
         assert isinstance(event, e.MessageAccepted)
@@ -148,7 +179,7 @@ class Screen:
 
     def _finished(self, event: e.Event) -> None:
         assert isinstance(event, e.RunFinished)
-        self._end_line()
+        self._break()
         match event.outcome:
             case m.CancelledOutcome():
                 self.note("stopped")

@@ -153,7 +153,7 @@ class Turn:
             self.end(NotFound(_NOT_HERE))
             return
         said = [one for one in answer if isinstance(one, m.AssistantMessage)]
-        self._texts = {one.id: [one.content or ""] for one in said}
+        self._texts = {one.id: [one.content] for one in said if one.content}
         self._mailbox.clear()
         self._mailbox.put(e.MessagesSnapshot(list(messages)))
         self._outcome = _bad_end(answer)
