@@ -222,7 +222,7 @@ def _list_position(cursor: str | None) -> tuple[float, str] | None:
         place = base64.b64decode(cursor + "=" * (-len(cursor) % 4), b"-_", validate=True)
         updated, id = _place.decode(place)
         check_session_id(id)
-    except (ValueError, BadRequest) as error:
+    except (ValueError, msgspec.DecodeError, BadRequest) as error:
         expected = "what the page before said"
         raise BadRequest("The parameter before does not fit.", expected=expected) from error
     return updated, id
