@@ -72,6 +72,8 @@ ALONE: Final[frozenset[type[Event]]] = frozenset(
 
 TERMINAL: Final = (e.RunFinished, e.RunError)
 
+_STEPS: Final = (e.StepStarted, e.StepFinished)
+
 _CLOSING_ORDER: Final = (
     "text message",
     "tool call",
@@ -82,7 +84,7 @@ _CLOSING_ORDER: Final = (
 )
 
 
-class Key(NamedTuple):
+class Key(msgspec.Struct, frozen=True, gc=False):
     """What one open thing is known by."""
 
     kind: Kind
@@ -91,7 +93,7 @@ class Key(NamedTuple):
     """The subagent, where ids are its own: two may be in steps of one name at once."""
 
 
-class Lane(NamedTuple):
+class Lane(msgspec.Struct, frozen=True, gc=False):
     """The message or call that text and chunks without an id go on with."""
 
     key: Key
@@ -141,8 +143,8 @@ class RunSequence:
             return [event]
         if isinstance(event, e.StepFinished):
             event = self._attributed(event)
-        self._apply(rule, event)
-        before = self._leave_lane() if self._ends_lane(rule, event) else []
+        key = self._apply(rule, event)
+        before = self._leave_lane() if self._ends_lane(rule, key) else []
         return [*before, event]
 
     def close(self) -> list[Event]:
@@ -158,17 +160,18 @@ class RunSequence:
 
     # Rules
 
-    def _apply(self, rule: Rule, event: Event) -> None:
+    def _apply(self, rule: Rule, event: Event) -> Key:
         key = _key(rule, event)
         opener = self._open.get(key)
         if rule.verb == "open":
             self._open_new(key, opener, event)
-            return
+            return key
         if opener is None:
             raise InvalidEvent(f"{_name(event)} for a {rule.kind} that is not open.")
         _same_owner(opener, event)
         if rule.verb == "close":
             del self._open[key]
+        return key
 
     def _open_new(self, key: Key, opener: Event | None, event: Event) -> None:
         if opener is not None:
@@ -196,18 +199,18 @@ class RunSequence:
 
     def _attributed(self, event: e.StepFinished) -> Event:
         """AG-UI knows a step by its owner, too: who names none means the one that is open."""
-        owners = {key.owner for key in self._open if key[:2] == ("step", event.step_name)}
+        owners = {key.owner for key in self._open if key == Key("step", event.step_name, key.owner)}
         if event.subagent_run_id is None and len(owners) == 1:
             return msgspec.structs.replace(event, subagent_run_id=owners.pop())
         return event
 
     # Lanes: text and chunks
 
-    def _ends_lane(self, rule: Rule, event: Event) -> bool:
+    def _ends_lane(self, rule: Rule, key: Key) -> bool:
         """A lane ends where something else begins to speak, or a step around it ends."""
         if self._lane is None:
             return False
-        if _key(rule, event) == self._lane.key:
+        if key == self._lane.key:
             return False
         return rule.verb == "open" or rule.kind in ("step", "subagent")
 
@@ -235,11 +238,9 @@ class RunSequence:
         ):
             return [], lane.key
         start = opener(id or self._new_id())
-        rule = RULES[type(start)]
-        self._apply(rule, start)
+        key = self._apply(RULES[type(start)], start)
         # Only now, so that what is refused changes nothing.
         out = [*self._leave_lane(), start]
-        key = _key(rule, start)
         self._lane = Lane(key, owner)
         return out, key
 
@@ -291,7 +292,7 @@ class RunSequence:
 
 
 def _key(rule: Rule, event: Event) -> Key:
-    owner = event.subagent_run_id if isinstance(event, e.StepStarted | e.StepFinished) else None
+    owner = event.subagent_run_id if isinstance(event, _STEPS) else None
     return Key(rule.kind, getattr(event, rule.id), owner)
 
 
