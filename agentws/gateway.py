@@ -6,7 +6,8 @@ import asyncio
 import logging
 import secrets
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
@@ -19,8 +20,11 @@ from .backends.local import LocalBus
 from .backends.memory import MemoryStore
 from .builtin import answer_command
 from .bus import Bus
+from .compaction import Compactions
 from .errors import AgentwsError, Draining, Forbidden, NotFound
+from .housekeeping import Housekeeping
 from .identity import Identity
+from .lifetime import Lifetime
 from .limits import Limits
 from .protocol import events as e
 from .protocol import frames as f
@@ -42,8 +46,8 @@ logger: Final = logging.getLogger("agentws")
 
 BROADCAST: Final = "broadcast"
 """The bus channel of notices to every connected client."""
-HOUSEKEEPING: Final = 1.0
-"""Seconds between looks at what is idle, lost or waiting."""
+SETTLING: Final = 6.0
+"""Seconds, at the end of a drain, for the store to take the ends of runs and the leases back."""
 
 
 class AgentGateway:
@@ -79,22 +83,29 @@ class AgentGateway:
         self.sessions: Final = Sessions(
             store=self.store, bus=self.bus, limits=self.limits, clock=time.time
         )
+        self._compactions: Final = Compactions(self.store, window=self.limits.replay_window)
         self.runs: Final = Runs(
             store=self.store,
             agents=self.agents,
             limits=self.limits,
             node=self.node,
             open_session=self.sessions.find,
-            finished=self._run_finished,
+            finished=self._compactions.run_ended,
         )
         self.inbox: Final = Inbox(runs=self.runs, limits=self.limits)
         self.sessions.opened = self._session_opened
         # Bound once: every session in memory holds it.
         self._look: Final = self.runs.look
-        self._compactions: list[tuple[float, str, int, int]] = []
-        self._starting: asyncio.Lock | None = None
-        self.started = False
-        self.draining = False
+        self._housekeeping: Final = Housekeeping(
+            store=self.store,
+            sessions=self.sessions,
+            runs=self.runs,
+            compactions=self._compactions,
+            limits=self.limits,
+            delete=self._delete,
+        )
+        self._lifetime: Final = Lifetime(begin=self._begin, drain=self._drain, close=self._close)
+        self._unsubscribe: Callable[[], None] = lambda: None
         self.app: ASGIApp | None = None
         """What serves this gateway and its host; set by ``mount_agent_gateway``."""
 
@@ -111,84 +122,75 @@ class AgentGateway:
 
     # Lifespan
 
-    async def start(self) -> None:
-        """Opens the store and the bus and takes up what was left open. Starting twice is once."""
-        self._starting = self._starting or asyncio.Lock()
-        async with self._starting:
-            if self.started:
-                return
-            await self.store.open()
-            await self.bus.open()
-            self.bus.subscribe(BROADCAST, self._broadcast_came)
-            self.started = True
-            self.tasks.spawn(self._keep_house(), name="housekeeping")
+    @property
+    def started(self) -> bool:
+        """Whether the store and the bus are open."""
+        return self._lifetime.started
+
+    @property
+    def draining(self) -> bool:
+        """Whether nothing new is taken: from the beginning of a drain on, until a new start."""
+        return self._lifetime.draining
+
+    async def start(self, *, again: bool = False) -> None:
+        """Opens the store and the bus and takes up what was left open. Starting twice is once.
+
+        One that was stopped stays so, whoever still comes: Draining is raised then. A lifespan that
+        begins anew says ``again``.
+        """
+        await self._lifetime.start(again=again)
 
     async def drain(self) -> None:
-        """Takes no more connections, gives runs their time, and tells clients to come back."""
-        if self.draining:
-            return
-        self.draining = True
-        await self.runs.drain(grace=self.limits.drain_timeout)
-        await self.connections.say_goodbye()
+        """Takes no more connections, tells clients to come back, and gives runs their time.
+
+        Whoever asks for it while it goes on waits for the same one. Before a start there is
+        nothing to drain.
+        """
+        await self._lifetime.drain()
 
     async def stop(self) -> None:
         """Drains and closes everything. Stopping twice, or before a start, does nothing."""
-        if not self.started:
-            return
-        await self.drain()
-        self.started = False
-        await self.tasks.aclose(grace=1.0)
-        await self.runs.aclose()
-        await self.sessions.aclose()
-        await self.bus.close()
-        await self.store.close()
+        await self._lifetime.stop()
 
-    async def _keep_house(self) -> None:
-        lease_round = max(1, int(self.limits.lease_ttl / 5 / HOUSEKEEPING))
-        turn = 0
-        while True:
-            try:
-                await self._keep_house_once(renew=turn % lease_round == 0)
-            except AgentwsError as error:
-                logger.warning("housekeeping: %s", error)
-            except Exception:
-                logger.exception("housekeeping failed")
-            turn += 1
-            await asyncio.sleep(min(HOUSEKEEPING, self.limits.poll_interval))
+    async def _begin(self) -> None:
+        try:
+            await self.store.open()
+            await self.bus.open()
+        except BaseException:
+            await self.store.close()
+            raise
+        self.runs.begin()
+        self._unsubscribe = self.bus.subscribe(BROADCAST, self._broadcast_came)
+        self._housekeeping.begin(self.tasks)
 
-    async def _keep_house_once(self, *, renew: bool) -> None:
-        if renew:
-            await self.runs.renew()
-            await self.runs.recover()
-        await self.sessions.poll()
-        await self.runs.sweep()
-        self.sessions.sweep(busy=self.runs.holds)
-        await self._compact()
-        await self._retain()
+    async def _drain(self) -> None:
+        # Clients read the rest of an answer where they come back to: they need not wait for it.
+        goodbye = self.tasks.spawn(self.connections.say_goodbye(), name="goodbye")
+        limits = self.limits
+        try:
+            async with asyncio.timeout(limits.drain_timeout + limits.cancel_grace + SETTLING):
+                await self.runs.drain(grace=limits.drain_timeout)
+        except (AgentwsError, TimeoutError) as error:
+            # What is left open is taken up by whoever gets its lease.
+            logger.warning("draining: %s", error or "the store takes too long")
+        await goodbye
+        # Some were on their way in when the others were told.
+        await self.connections.say_goodbye()
+
+    async def _close(self) -> None:
+        """Closes everything, whichever part of it fails."""
+        async with AsyncExitStack() as closing:
+            closing.push_async_callback(self.store.close)
+            closing.push_async_callback(self.bus.close)
+            closing.callback(self._unsubscribe)
+            closing.push_async_callback(self.sessions.aclose)
+            closing.push_async_callback(self.runs.aclose)
+            await self.tasks.aclose(grace=1.0)
 
     def _session_opened(self, session: Session) -> None:
         session.outlook = self._look
+        self._compactions.loaded(session)
         self.runs.look(session)
-
-    def _run_finished(self, session: Session, first: int, last: int) -> None:
-        due = time.monotonic() + self.limits.replay_window
-        self._compactions.append((due, session.id, first, last))
-
-    async def _compact(self) -> None:
-        now = time.monotonic()
-        while self._compactions and self._compactions[0][0] <= now:
-            _, id, first, last = self._compactions.pop(0)
-            try:
-                await (await self.sessions.find(id)).compact(first, last)
-            except NotFound:
-                continue
-
-    async def _retain(self) -> None:
-        if self.limits.session_retention is None:
-            return
-        before = time.time() - self.limits.session_retention
-        for id in await self.store.stale(updated_before=before):
-            await self._delete(id)
 
     async def _delete(self, id: str) -> None:
         await self.store.delete(id)
@@ -297,12 +299,10 @@ class AgentGateway:
         """
         await self.start()
         notice = f.Notice(content=content, level=level, metadata=metadata)
-        before = self.connections.notified
         # Said here first: those connected to this node are reached whatever becomes of the bus.
-        self.connections.announce(notice)
+        announced = self.connections.announce(notice)
         self.bus.publish(BROADCAST, b"%b %b" % (self.node.encode(), f.encode_frame(notice)))
-        await self.connections.spread()
-        return self.connections.notified - before
+        return await asyncio.shield(announced)
 
     def _broadcast_came(self, channel: str, payload: bytes) -> None:
         node, _, data = payload.partition(b" ")

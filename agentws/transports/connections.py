@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections import Counter
 from typing import Final, Protocol
 
@@ -11,10 +12,19 @@ from ..limits import Limits
 from ..protocol.frames import Notice
 from ..tasks import Tasks
 
+logger: Final = logging.getLogger("agentws")
+
 SLICE: Final = 128
 """Connections written to before others get their turn: a broadcast must not stall answers."""
 OPENING: Final = 64
 """Connections that may open at once; the others wait: a reconnect storm must starve nobody."""
+
+PAUSE: Final = 0.05
+"""Seconds between goodbyes to one slice and the next: who leaves together returns together."""
+GOODBYES: Final = 5.0
+"""Seconds that all goodbyes may take."""
+LEAVING: Final = 1.0
+"""Seconds for the last peers to answer a goodbye."""
 
 
 class Peer(Protocol):
@@ -25,6 +35,9 @@ class Peer(Protocol):
 
     @property
     def owner(self) -> str | None: ...
+
+    @property
+    def closing(self) -> bool: ...
 
     def say(self, frame: Notice, /) -> None: ...
 
@@ -40,11 +53,9 @@ class Connections:
         self._connections: dict[Peer, None] = {}
         self._per_identity: Counter[str] = Counter()
         self._per_address: Counter[str] = Counter()
-        self._announcing: list[Notice] = []
-        self._spreading: asyncio.Task[None] | None = None
+        self._spreading: asyncio.Task[int] | None = None
+        self._empty: asyncio.Event | None = None
         self.opening: Final = asyncio.Semaphore(OPENING)
-        self.notified = 0
-        """How often a broadcast has reached a connection here, ever."""
 
     def __repr__(self) -> str:
         return f"<Connections {len(self)}>"
@@ -75,35 +86,58 @@ class Connections:
         _decrease(self._per_address, connection.address)
         if connection.owner is not None:
             _decrease(self._per_identity, connection.owner)
+        if self._empty is not None and not self._connections:
+            self._empty.set()
 
     # To everybody
 
-    def announce(self, notice: Notice) -> None:
-        """Shows ``notice`` to every connection, in turns."""
-        self._announcing.append(notice)
-        if self._spreading is None or self._spreading.done():
-            self._spreading = self._tasks.spawn(self._spread(), name="broadcast")
+    def announce(self, notice: Notice) -> asyncio.Task[int]:
+        """Shows ``notice`` to every connection, in turns, after those announced before it.
 
-    async def spread(self) -> None:
-        """Returns when what was announced has been written."""
-        if self._spreading is not None:
-            await asyncio.shield(self._spreading)
+        The task's result is how many were reached.
+        """
+        spreading = self._spread(notice, after=self._spreading)
+        self._spreading = self._tasks.spawn(spreading, name="broadcast")
+        return self._spreading
 
-    async def _spread(self) -> None:
-        while self._announcing:
-            notice = self._announcing.pop(0)
-            for turn, connection in enumerate(tuple(self._connections), start=1):
-                connection.say(notice)
-                self.notified += 1
-                if turn % SLICE == 0:
-                    await asyncio.sleep(0)
-
-    async def say_goodbye(self) -> None:
-        """Closes every connection, telling each to come back."""
+    async def _spread(self, notice: Notice, *, after: asyncio.Task[int] | None) -> int:
+        if after is not None and not after.done():
+            await asyncio.wait({after})
+        reached = 0
         for turn, connection in enumerate(tuple(self._connections), start=1):
-            connection.close_for_restart()
+            if not connection.closing:
+                connection.say(notice)
+                reached += 1
             if turn % SLICE == 0:
                 await asyncio.sleep(0)
+        return reached
+
+    async def say_goodbye(self) -> None:
+        """Closes every connection, telling each to come back.
+
+        A few at a time, within ``GOODBYES`` seconds; returns when they have left or had time to.
+        """
+        peers = tuple(self._connections)
+        pause = min(PAUSE, GOODBYES * SLICE / max(1, len(peers)))
+        for turn, connection in enumerate(peers, start=1):
+            try:
+                connection.close_for_restart()
+            except Exception:
+                # One that fails must not keep the others from being told.
+                logger.exception("%r could not be told goodbye", connection)
+            if turn % SLICE == 0:
+                await asyncio.sleep(pause)
+        await self._left(within=LEAVING)
+
+    async def _left(self, *, within: float) -> None:
+        if not self._connections:
+            return
+        self._empty = asyncio.Event()
+        try:
+            async with asyncio.timeout(within):
+                await self._empty.wait()
+        except TimeoutError:
+            logger.info("%d connections did not answer a goodbye", len(self))
 
 
 def _decrease(counter: Counter[str], key: str) -> None:

@@ -169,6 +169,10 @@ class EventStream:
 
     # To everybody (connections.Peer)
 
+    @property
+    def closing(self) -> bool:
+        return self._farewell is not None
+
     def say(self, frame: f.ControlFrame) -> None:
         """Shows a control frame; a peer that leaves too many unread misses the newest."""
         if len(self._controls) < MAX_CONTROLS:

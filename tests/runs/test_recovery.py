@@ -171,7 +171,7 @@ async def test_a_lease_that_was_lost_stops_the_run() -> None:
             await check(client, second)
 
 
-async def test_draining_waits_then_ends_what_is_left() -> None:
+async def test_draining_sends_clients_away_then_waits_then_ends_what_is_left() -> None:
     gate = Gate()
     script = Script(named={"short": [gate, "done"], "long": ["partial", Hang()]})
     async with nodes(script) as (first, second):
@@ -184,16 +184,19 @@ async def test_draining_waits_then_ends_what_is_left() -> None:
             await asyncio.sleep(0)
             refused = await short.say("more", "m2")
             assert (refused["code"], refused["retryable"]) == ("draining", True)
+            for client in (short, long):
+                bye = await client.until("bye")
+                assert (bye["code"], bye["retryable"]) == (1012, True)
+                assert (await client.wait_closed()).code == 1012
+                # The run goes on where it is, and is read on elsewhere.
+                assert not draining.done()
+                await client.reconnect(second.app)
             gate.open()
             assert await short.answer() == "done"
             error = (await long.until("RUN_ERROR"))["event"]
             assert error["code"] == "interrupted"
             await draining
             for client in (short, long):
-                bye = await client.until("bye")
-                assert (bye["code"], bye["retryable"]) == (1012, True)
-                assert (await client.wait_closed()).code == 1012
-                await client.reconnect(second.app)
                 await client.say("short", "m3")
                 assert await client.answer() == "done"
                 await check(client, second)

@@ -1,0 +1,191 @@
+"""What a node does now and then: leases are renewed whatever else takes long, logs are folded."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+import pytest
+from starlette.applications import Starlette
+
+from agentws import Limits, MemoryStore, mount_agent_gateway
+from agentws.compaction import PER_TURN
+from agentws.errors import Unavailable
+from agentws.protocol.merge import merge
+from agentws.store import Store
+from agentws.testing.agents import Script, Sleep
+from agentws.testing.connect import Client, running
+from agentws.testing.faults import WrappedStore
+from agentws.testing.oracle import read_log
+from agentws.testing.virtual import VirtualLoop
+
+T = TypeVar("T")
+WINDOW = 100.0
+LIMITS = Limits(replay_window=WINDOW, gather=0.0, max_gather=0.0, message_rate=1e6)
+
+
+@pytest.fixture
+def anyio_backend() -> tuple[str, dict[str, object]]:
+    return "asyncio", {"loop_factory": VirtualLoop}
+
+
+class Minded(WrappedStore):
+    """Takes its time over some operations, or refuses them."""
+
+    def __init__(self) -> None:
+        super().__init__(MemoryStore(monotonic=lambda: asyncio.get_running_loop().time()))
+        self.slow: dict[str, float] = {}
+        self.refused: set[str] = set()
+        self.asked: list[str] = []
+
+    async def around(self, operation: str, call: Callable[[], Awaitable[T]]) -> T:
+        self.asked.append(operation)
+        await asyncio.sleep(self.slow.get(operation, 0.0))
+        if operation in self.refused:
+            raise Unavailable("as ordered")
+        return await call()
+
+
+def words(count: int) -> Script:
+    return Script(*(step for n in range(count) for step in (f"w{n} ", Sleep(0.05))))
+
+
+async def spoken(app: Starlette, *, times: int = 1) -> str:
+    """A session with so many answers, and nobody connected."""
+    client = await Client(app).open()
+    for number in range(times):
+        await client.say("go", f"m{number}")
+        await client.answer()
+    client.drop()
+    assert client.session is not None
+    return client.session
+
+
+async def is_folded(store: Store, session: str) -> bool:
+    _, records = await read_log(store, session)
+    return len(merge(records)) == len(records)
+
+
+@pytest.mark.parametrize("slow", ["stale", "release", "heads", "compact"])
+async def test_a_run_keeps_its_lease_while_housekeeping_takes_long(slow: str) -> None:
+    store = Minded()
+    store.slow[slow] = 60.0
+    limits = Limits(lease_ttl=5.0, session_retention=1e9, replay_window=1.0)
+    app = Starlette()
+    mount_agent_gateway(app, Script("a ", Sleep(40), "b"), store=store, limits=limits)
+    async with running(app, within=1000):
+        await asyncio.sleep(1)
+        client = await Client(app).open()
+        other = await Client(app).open()
+        await other.say("/help", "m1")
+        await client.say("go", "m1")
+        terminal = await client.until("RUN_FINISHED", within=100)
+        assert terminal["event"]["type"] == "RUN_FINISHED"
+        client.drop()
+        other.drop()
+
+
+async def test_a_run_is_folded_when_its_window_has_passed() -> None:
+    store, app = MemoryStore(), Starlette()
+    mount_agent_gateway(app, words(5), store=store, limits=LIMITS)
+    async with running(app):
+        session = await spoken(app)
+        await asyncio.sleep(WINDOW - 2)
+        assert not await is_folded(store, session)
+        await asyncio.sleep(4)
+        assert await is_folded(store, session)
+
+
+async def test_what_could_not_be_folded_stays_due() -> None:
+    store, app = Minded(), Starlette()
+    mount_agent_gateway(app, words(5), store=store, limits=LIMITS)
+    async with running(app):
+        session = await spoken(app)
+        store.refused.add("compact")
+        await asyncio.sleep(WINDOW + 20)
+        assert not await is_folded(store, session)
+        store.refused.clear()
+        await asyncio.sleep(5)
+        assert await is_folded(store, session)
+
+
+async def test_a_log_that_can_not_be_folded_keeps_no_other_waiting(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    store, app = MemoryStore(), Starlette()
+    mount_agent_gateway(app, words(5), store=store, limits=LIMITS)
+    compact = store.compact
+    async with running(app):
+        first, second = await spoken(app), await spoken(app)
+
+        async def failing(session: str, **given: object) -> None:
+            if session == first:
+                raise ValueError("as ordered")
+            await compact(session, **given)  # type: ignore[arg-type]
+
+        monkeypatch.setattr(store, "compact", failing)
+        await asyncio.sleep(WINDOW + 20)
+        assert not await is_folded(store, first) and await is_folded(store, second)
+        assert "as ordered" in caplog.text
+
+
+async def test_what_a_process_forgot_is_folded_after_the_session_is_loaded_again() -> None:
+    store = MemoryStore()
+    for _ in range(2):
+        app = Starlette()
+        gateway = mount_agent_gateway(app, words(5), store=store, limits=LIMITS)
+        async with running(app):
+            session = await spoken(app, times=3)
+            if _ == 0:
+                old = session
+                continue
+            assert not await is_folded(store, old)
+            await gateway.session(old).messages()
+            await asyncio.sleep(WINDOW - 20)
+            # Somebody may still replay it.
+            assert not await is_folded(store, old)
+            await asyncio.sleep(22)
+            assert await is_folded(store, old)
+
+
+async def test_a_run_that_goes_on_is_left_alone() -> None:
+    store = MemoryStore(monotonic=lambda: asyncio.get_running_loop().time())
+    first, second = Starlette(), Starlette()
+    endless = words(100_000)
+    mount_agent_gateway(first, endless, store=store, limits=LIMITS)
+    other = mount_agent_gateway(second, endless, store=store, limits=LIMITS)
+    async with running(first, within=100), running(second, within=100):
+        client = await Client(first).open()
+        await client.say("go", "m1")
+        await client.until("TEXT_MESSAGE_CONTENT")
+        client.drop()
+        assert client.session is not None
+        await other.session(client.session).messages()
+        await asyncio.sleep(WINDOW + 5)
+        _, records = await read_log(store, client.session)
+        assert len(records) - len(merge(records)) > 1000
+
+
+async def test_a_session_that_was_folded_is_looked_at_once() -> None:
+    store, app = Minded(), Starlette()
+    gateway = mount_agent_gateway(app, words(5), store=store, limits=LIMITS)
+    async with running(app):
+        session = await spoken(app, times=2)
+        await asyncio.sleep(WINDOW + 70)
+        assert len(gateway.sessions) == 0
+        await gateway.session(session).messages()
+        del store.asked[:]
+        await asyncio.sleep(10 * WINDOW)
+        assert store.asked.count("read_back") == 1 and "compact" not in store.asked
+        assert len(gateway.sessions) == 0
+
+
+async def test_many_that_are_due_at_once_are_taken_in_turns() -> None:
+    store, app = Minded(), Starlette()
+    mount_agent_gateway(app, words(2), store=store, limits=LIMITS)
+    async with running(app):
+        for _ in range(PER_TURN + 20):
+            await spoken(app)
+        await asyncio.sleep(WINDOW + 60)
+        assert store.asked.count("compact") == PER_TURN + 20
