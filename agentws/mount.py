@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import logging
+import traceback
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from typing import Any
+from typing import Any, Final
 
 from starlette.applications import Starlette
 from starlette.routing import BaseRoute, Match, Router
@@ -18,6 +20,13 @@ from .limits import Limits
 from .store import Store
 from .transports.guard import Guard
 from .transports.routes import gateway_routes
+
+logger: Final = logging.getLogger("agentws")
+
+STARTUP: Final = "lifespan.startup"
+SHUTDOWN: Final = "lifespan.shutdown"
+DRAINS: Final = "agentws.drain"
+"""In the lifespan's state, where the server wants to know: what to await before it closes."""
 
 
 def mount_agent_gateway(
@@ -66,6 +75,7 @@ def mount_agent_gateway(
     if isinstance(app, Starlette):
         app.router.routes.extend(routes)
         app.router.lifespan_context = _composed(app.router.lifespan_context, gateway)
+        _offer_drain(app.router, gateway)
         gateway.app = app
     else:
         gateway.app = _Wrapped(app, routes, gateway)
@@ -81,13 +91,33 @@ def _composed(host: Lifespan, gateway: AgentGateway) -> Lifespan:
     @asynccontextmanager
     async def lifespan(app: Any) -> AsyncIterator[Any]:
         async with host(app) as state:
-            await gateway.start()
+            await gateway.start(again=True)
             try:
                 yield state
             finally:
                 await gateway.stop()
 
     return lifespan
+
+
+def _offer_drain(router: Router, gateway: AgentGateway) -> None:
+    """Lets a server that asks for it drain the gateway before it closes its connections.
+
+    The lifespan's context is not told of the scope, in which the server asks.
+    """
+    answer = router.lifespan
+
+    async def lifespan(scope: Scope, receive: Receive, send: Send) -> None:
+        _answer_offer(scope, gateway)
+        await answer(scope, receive, send)
+
+    router.lifespan = lifespan  # type: ignore[method-assign]
+
+
+def _answer_offer(scope: Scope, gateway: AgentGateway) -> None:
+    drains = scope.get("state", {}).get(DRAINS)
+    if drains is not None:
+        drains.append(gateway.drain)
 
 
 class _Wrapped:
@@ -107,29 +137,93 @@ class _Wrapped:
             await self._host(scope, receive, send)
 
     async def _lifespan(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """The host's lifespan with ours inside; a host that has none gets ours alone."""
-        answered = False
+        _answer_offer(scope, self._gateway)
+        await _Inside(self._gateway, receive, send).run(self._host, scope)
 
-        async def relay(message: Message) -> None:
-            nonlocal answered
-            answered = True
-            if message["type"] == "lifespan.startup.complete":
-                await self._gateway.start()
-            await send(message)
 
-        async def listen() -> Message:
-            message = await receive()
-            if message["type"] == "lifespan.shutdown":
-                await self._gateway.stop()
-            return message
+class _Inside:
+    """The gateway's lifespan inside a host's: the host comes up before it and goes down after it.
 
+    A host that raises or returns without an answer has no lifespan, by the ASGI specification; the
+    gateway's own is then all there is.
+    """
+
+    def __init__(self, gateway: AgentGateway, receive: Receive, send: Send) -> None:
+        self._gateway = gateway
+        self._receive = receive
+        self._send = send
+        self._received: set[str] = set()
+        self._answered: set[str] = set()
+        self._start_failed: str | None = None
+        self._stop_failed: str | None = None
+
+    async def run(self, host: ASGIApp, scope: Scope) -> None:
         try:
-            await self._host(scope, listen, relay)
-        except Exception:
-            # The ASGI specification: a host that raises here has no lifespan.
-            if answered:
+            await host(scope, self._to_host, self._from_host)
+        except Exception as error:
+            if f"{STARTUP}.failed" in self._answered or SHUTDOWN in self._received:
                 raise
-            await self._gateway.start()
-            await send({"type": "lifespan.startup.complete"})
-            await listen()
-            await send({"type": "lifespan.shutdown.complete"})
+            if self._answered or self._start_failed is not None:
+                logger.exception("the host's lifespan ended with an error")
+            else:
+                logger.info("the host has no lifespan: %r", error)
+        await self._go_on()
+
+    async def _go_on(self) -> None:
+        """Does what the host has left undone."""
+        if not self._answered:
+            if self._start_failed is None:
+                await self._take_until(STARTUP)
+                await self._start()
+            await self._answer(STARTUP, self._start_failed)
+        if f"{STARTUP}.failed" in self._answered:
+            return
+        await self._take_until(SHUTDOWN)
+        if not self._answered & {f"{SHUTDOWN}.complete", f"{SHUTDOWN}.failed"}:
+            await self._answer(SHUTDOWN, self._stop_failed)
+
+    async def _to_host(self) -> Message:
+        if self._start_failed is not None:
+            # The host is up and the gateway is not: it goes down again.
+            return {"type": SHUTDOWN}
+        return await self._take()
+
+    async def _from_host(self, message: Message) -> None:
+        if self._start_failed is not None:
+            return
+        if message["type"] == f"{STARTUP}.complete":
+            await self._start()
+            if self._start_failed is not None:
+                return
+        if message["type"] == f"{SHUTDOWN}.complete":
+            await self._answer(SHUTDOWN, self._stop_failed)
+        else:
+            self._answered.add(message["type"])
+            await self._send(message)
+
+    async def _answer(self, to: str, failure: str | None) -> None:
+        message = {"type": f"{to}.complete"}
+        if failure is not None:
+            message = {"type": f"{to}.failed", "message": failure}
+        self._answered.add(message["type"])
+        await self._send(message)
+
+    async def _take_until(self, wanted: str) -> None:
+        while wanted not in self._received:
+            await self._take()
+
+    async def _take(self) -> Message:
+        message = await self._receive()
+        self._received.add(message["type"])
+        if message["type"] == SHUTDOWN:
+            try:
+                await self._gateway.stop()
+            except Exception:
+                self._stop_failed = traceback.format_exc()
+        return message
+
+    async def _start(self) -> None:
+        try:
+            await self._gateway.start(again=True)
+        except Exception:
+            self._start_failed = traceback.format_exc()

@@ -1,0 +1,246 @@
+"""The gateway's lifespan inside that of a host that is no Starlette app."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import pytest
+from starlette.applications import Starlette
+from starlette.testclient import TestClient
+
+from agentws import AgentGateway, mount_agent_gateway
+from agentws.errors import Unavailable
+from agentws.mount import DRAINS, SHUTDOWN, STARTUP
+from agentws.testing.agents import Script
+from agentws.testing.connect import running
+
+Host = Callable[[Any, Any, Any], Awaitable[None]]
+UP, DOWN = f"{STARTUP}.complete", f"{SHUTDOWN}.complete"
+
+
+class Lifespan:
+    """The server's side of an app's lifespan; ``said`` is what the app answered."""
+
+    def __init__(self, app: Any) -> None:
+        self.said: list[dict[str, Any]] = []
+        self._app = app
+        self._messages: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
+        self._answers: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
+        self.task: asyncio.Task[None]
+
+    def begin(self) -> None:
+        scope = {"type": "lifespan", "asgi": {"version": "3.0"}, "state": {}}
+        app = self._app(scope, self._messages.get, self._send)
+        self.task = asyncio.get_running_loop().create_task(app)
+
+    async def _send(self, message: dict[str, Any]) -> None:
+        self.said.append(message)
+        self._answers.put_nowait(message)
+
+    async def answer_to(self, kind: str) -> str:
+        self._messages.put_nowait({"type": kind})
+        async with asyncio.timeout(5):
+            return str((await self._answers.get())["type"])
+
+    async def ended(self) -> None:
+        async with asyncio.timeout(5):
+            await self.task
+
+
+def mounted(host: Host) -> tuple[AgentGateway, Lifespan]:
+    gateway = mount_agent_gateway(host, Script("fine"))
+    lifespan = Lifespan(gateway)
+    lifespan.begin()
+    return gateway, lifespan
+
+
+# Hosts
+
+
+async def refusing(scope: Any, receive: Any, send: Any) -> None:
+    """As Django: it raises before it looks at anything."""
+    raise ValueError(f"this host can't handle {scope['type']}")
+
+
+async def reading_and_refusing(scope: Any, receive: Any, send: Any) -> None:
+    await receive()
+    raise KeyError("method")
+
+
+async def silent(scope: Any, receive: Any, send: Any) -> None:
+    """Does nothing about a lifespan."""
+
+
+async def reading_and_silent(scope: Any, receive: Any, send: Any) -> None:
+    await receive()
+
+
+async def obedient(scope: Any, receive: Any, send: Any) -> None:
+    for _ in range(2):
+        message = await receive()
+        await send({"type": f"{message['type']}.complete"})
+
+
+async def returning_early(scope: Any, receive: Any, send: Any) -> None:
+    """Has nothing to do at the end, and doesn't wait for it."""
+    await receive()
+    await send({"type": UP})
+
+
+async def failing_later(scope: Any, receive: Any, send: Any) -> None:
+    await receive()
+    await send({"type": UP})
+    raise RuntimeError("as ordered")
+
+
+async def leaving_in_silence(scope: Any, receive: Any, send: Any) -> None:
+    await receive()
+    await send({"type": UP})
+    await receive()
+
+
+EVERY = [
+    refusing,
+    reading_and_refusing,
+    silent,
+    reading_and_silent,
+    obedient,
+    returning_early,
+    failing_later,
+    leaving_in_silence,
+]
+
+
+@pytest.mark.parametrize("host", EVERY, ids=lambda host: host.__name__)
+async def test_the_gateway_lives_as_long_as_the_server(host: Host) -> None:
+    gateway, lifespan = mounted(host)
+    assert await lifespan.answer_to(STARTUP) == UP
+    assert gateway.started
+    await asyncio.sleep(0)
+    assert not lifespan.task.done() and not gateway.draining
+    assert await lifespan.answer_to(SHUTDOWN) == DOWN
+    assert gateway.draining and not gateway.started
+    await lifespan.ended()
+    assert [message["type"] for message in lifespan.said] == [UP, DOWN]
+
+
+@pytest.mark.parametrize("host", EVERY, ids=lambda host: host.__name__)
+async def test_a_gateway_that_does_not_start_is_a_startup_that_failed(
+    host: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gateway, lifespan = mounted(host)
+
+    async def refuse() -> None:
+        raise Unavailable("no store today")
+
+    monkeypatch.setattr(gateway.store, "open", refuse)
+    assert await lifespan.answer_to(STARTUP) == f"{STARTUP}.failed"
+    await lifespan.ended()
+    (said,) = lifespan.said
+    assert "no store today" in said["message"] and not gateway.started
+
+
+async def test_a_host_goes_down_again_when_the_gateway_does_not_start(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    heard: list[str] = []
+
+    async def host(scope: Any, receive: Any, send: Any) -> None:
+        for _ in range(2):
+            message = await receive()
+            heard.append(message["type"])
+            await send({"type": f"{message['type']}.complete"})
+
+    gateway, lifespan = mounted(host)
+
+    async def refuse() -> None:
+        raise Unavailable("no store today")
+
+    monkeypatch.setattr(gateway.store, "open", refuse)
+    assert await lifespan.answer_to(STARTUP) == f"{STARTUP}.failed"
+    assert heard == [STARTUP, SHUTDOWN]
+
+
+async def test_a_host_that_does_not_start_keeps_the_gateway_down() -> None:
+    async def host(scope: Any, receive: Any, send: Any) -> None:
+        await receive()
+        await send({"type": f"{STARTUP}.failed", "message": "no"})
+        raise RuntimeError("no")
+
+    gateway, lifespan = mounted(host)
+    assert await lifespan.answer_to(STARTUP) == f"{STARTUP}.failed"
+    with pytest.raises(RuntimeError):
+        await lifespan.ended()
+    assert not gateway.started and not gateway.draining
+
+
+async def test_a_gateway_that_does_not_stop_well_lets_the_host_go_down(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    gateway, lifespan = mounted(obedient)
+    assert await lifespan.answer_to(STARTUP) == UP
+
+    async def refuse() -> None:
+        raise OSError("as ordered")
+
+    monkeypatch.setattr(gateway.store, "close", refuse)
+    assert await lifespan.answer_to(SHUTDOWN) == f"{SHUTDOWN}.failed"
+    assert "as ordered" in lifespan.said[-1]["message"]
+    await lifespan.ended()
+
+
+@pytest.mark.parametrize("host", [refusing, obedient], ids=lambda host: host.__name__)
+async def test_a_wrapped_host_has_several_lifespans(host: Host) -> None:
+    gateway = mount_agent_gateway(host, Script("fine"))
+    for _ in range(2):
+        async with running(gateway):
+            assert gateway.started and not gateway.draining
+        assert gateway.draining
+
+
+# The server's offer
+
+
+@pytest.mark.parametrize("host", [refusing, Starlette()], ids=["wrapped", "starlette"])
+async def test_a_server_that_asks_is_given_the_drain(host: Any) -> None:
+    gateway = mount_agent_gateway(host, Script("fine"))
+    drains: list[Any] = []
+    said: asyncio.Queue[Any] = asyncio.Queue()
+    given: asyncio.Queue[Any] = asyncio.Queue()
+    scope = {"type": "lifespan", "asgi": {"version": "3.0"}, "state": {DRAINS: drains}}
+    task = asyncio.create_task(gateway(scope, given.get, said.put))
+    given.put_nowait({"type": STARTUP})
+    assert (await said.get())["type"] == UP
+    (drain,) = drains
+    await drain()
+    assert gateway.draining and gateway.started
+    given.put_nowait({"type": SHUTDOWN})
+    assert (await said.get())["type"] == DOWN
+    await task
+
+
+async def test_every_gateway_of_an_app_is_drained() -> None:
+    app = Starlette()
+    gateways = [mount_agent_gateway(app, Script("x"), prefix=prefix) for prefix in ("/a", "/b")]
+    drains: list[Any] = []
+    scope = {"type": "lifespan", "asgi": {"version": "3.0"}, "state": {DRAINS: drains}, "app": app}
+    messages = [{"type": STARTUP}, {"type": SHUTDOWN}]
+
+    async def receive() -> Any:
+        return messages.pop(0)
+
+    async def send(message: Any) -> None:
+        """Nobody is told."""
+
+    await app.router(scope, receive, send)
+    assert {drain.__self__ for drain in drains} == set(gateways)
+
+
+def test_other_servers_see_nothing_of_it() -> None:
+    app = Starlette()
+    mount_agent_gateway(app, Script("fine"))
+    with TestClient(app) as http:
+        assert http.get("/livez").status_code == 200
+        assert DRAINS not in http.app_state
