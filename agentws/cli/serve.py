@@ -24,6 +24,7 @@ from ..backends.sqlite import SQLiteStore
 from ..errors import Unavailable
 from ..mount import mount_agent_gateway
 from ..server.preset import collect_less_often, server_config
+from ..server.stopping import Server
 from ..store import Store
 from .options import RELOAD
 from .problem import USAGE, Problem
@@ -84,7 +85,7 @@ def serve(settings: Settings, environment: Mapping[str, str], *, reload: bool = 
         if reload:
             serve_reloading(settings, listener)
             return 0
-        server = uvicorn.Server(config_of(served.app, settings))
+        server = Server(config_of(served.app, settings))
         collect_less_often()
         try:
             server.run(sockets=[listener])
@@ -100,7 +101,7 @@ def serve_reloading(settings: Settings, listener: socket.socket) -> None:
 
     os.environ[RELOAD] = msgspec.json.encode(settings).decode()
     config = config_of("agentws.cli.serve:create", settings, factory=True, reload=True)
-    ChangeReload(config, target=uvicorn.Server(config).run, sockets=[listener]).run()
+    ChangeReload(config, target=Server(config).run, sockets=[listener]).run()
 
 
 def create() -> Any:

@@ -3,13 +3,14 @@
     from agentws.server import serve
     serve(app, host="127.0.0.1", port=8000)
 
-`server_config` gives the same as a `uvicorn.Config`, for hosts that run the server themselves.
+`Server(server_config(app))` is the same server, for hosts that run it themselves.
 """
 
 from __future__ import annotations
 
 from .framing import frame_text
 from .preset import serve, server_config
+from .stopping import Server
 from .websocket import AgentwsWebSocketProtocol
 
-__all__ = ["AgentwsWebSocketProtocol", "frame_text", "serve", "server_config"]
+__all__ = ["AgentwsWebSocketProtocol", "Server", "frame_text", "serve", "server_config"]

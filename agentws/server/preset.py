@@ -11,6 +11,7 @@ from typing import Any
 import uvicorn
 
 from .endless import EndingHttpProtocol
+from .stopping import Server
 from .websocket import AgentwsWebSocketProtocol
 
 # A message larger than this is a file, and files have a route of their own.
@@ -26,8 +27,11 @@ def server_config(
     """A `uvicorn.Config` for a gateway; `options` are uvicorn's own and win over the preset.
 
     WebSockets are served by `AgentwsWebSocketProtocol`: no permessage-deflate, messages of at most
-    256 KiB, peers that stop answering pings are dropped. On a shutdown connections have 15 seconds
-    to end; what the application does at the end of its lifespan comes after that.
+    256 KiB, peers that stop answering pings are dropped. There is no access log: it would hold the
+    ids of anonymous sessions. On a shutdown responses under way have 15 seconds to end.
+
+    Run by `agentws.server.Server(config)`, clients are told to come back elsewhere before their
+    connections are closed; uvicorn's own server closes them first.
     """
     settings: dict[str, Any] = {
         "ws": AgentwsWebSocketProtocol,
@@ -35,6 +39,8 @@ def server_config(
         "ws_per_message_deflate": False,
         "timeout_graceful_shutdown": SHUTDOWN_SECONDS,
         "http": http_protocol(),
+        # Paths and queries hold session ids, and who knows an anonymous one owns it.
+        "access_log": False,
     }
     return uvicorn.Config(app, host=host, port=port, **(settings | options))
 
@@ -55,7 +61,7 @@ def serve(
     config = server_config(app, host, port, **options)
     config.load()
     collect_less_often()
-    server = uvicorn.Server(config)
+    server = Server(config)
     server.run(sockets=sockets)
     return server.started
 
