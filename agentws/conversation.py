@@ -6,15 +6,17 @@ follows from what it returns, not from how long the log is.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Sequence
 from typing import Any, Final, NamedTuple
 
 from .errors import PositionLost
 from .protocol import events as e
-from .protocol.codec import Record, event_type
+from .protocol.codec import Record, decode_record, event_type
 from .protocol.fold import Fold
 from .protocol.merge import merge
 from .protocol.messages import Interrupt, Message
+from .protocol.notices import Posted
 from .protocol.position import GENESIS, Position
 from .store import PAGE, Store
 
@@ -25,6 +27,9 @@ _STARTS: Final = frozenset(
 _ENDS: Final = frozenset({"RUN_FINISHED", "RUN_ERROR"})
 _CLEARED: Final = "history.cleared"
 """Nothing before it is part of the conversation."""
+_NOTICE: Final = "notice.posted"
+_NOTICES: Final = 100
+"""The most of them that are shown at once, the newest: nothing else bounds how many there are."""
 _PER_MESSAGE: Final = 4
 """Events that one message mostly has once its run is compacted: how far back to read at a time."""
 
@@ -36,6 +41,8 @@ class Page(NamedTuple):
     state: object
     before: int | None
     """Older messages end before this seq; ``None`` when there are none."""
+    notices: Sequence[Posted] = ()
+    """The durable notices among them, in order."""
 
 
 class Snapshot(NamedTuple):
@@ -93,8 +100,18 @@ async def _begins_before(store: Store, session: str, seq: int, cleared: int) -> 
 
 
 def _fold(newest_first: list[Record], before: int | None) -> Page:
-    fold = Fold().apply_all(reversed(newest_first))
-    return Page(fold.messages, fold.state, before)
+    fold = Fold()
+    notices: deque[Posted] = deque(maxlen=_NOTICES)
+    for record in reversed(newest_first):
+        event = decode_record(record.data).event if event_type(record.data) == _NOTICE else None
+        if isinstance(event, e.NoticePosted):
+            notices.append(Posted(record.seq, record.tag, event, fold.last))
+        else:
+            fold.apply_all((record,))
+    messages = fold.messages
+    shown = {message.id for message in messages}
+    placed = [one if one.after in shown else one._replace(after=None) for one in notices]
+    return Page(messages, fold.state, before, placed)
 
 
 async def whole(store: Store, session: str, epoch: str, *, through: int) -> list[Message]:

@@ -15,6 +15,7 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 from ..errors import AgentwsError, TooLarge
 from ..protocol import events as e
 from ..protocol.frames import Accepted, Error, EventFrame, Notice, Welcome
+from ..protocol.notices import notices_in
 from .connection import Frame
 from .errors import ChatClosed
 from .log import Log, SnapshotNeeded
@@ -167,6 +168,10 @@ class Follower:
             self._seen_in_log(entry.event.message.id, entry.position)
         # Watchers first: who waits for a turn may count on what a watcher has done with its end.
         self._tell(entry)
+        if isinstance(entry.event, e.MessagesSnapshot) and entry.run is None:
+            for notice in notices_in(entry.event):
+                # They came long ago, but the log goes on where the snapshot stands.
+                self._tell(entry._replace(event=notice.event))
         self.turns.apply(entry)
 
     def _seen_in_log(self, message: str, position: str) -> None:

@@ -41,6 +41,11 @@ class Fold:
         return [builder.build() for builder in self._builders.values()]
 
     @property
+    def last(self) -> str | None:
+        """The id of the message that the conversation ends with for now."""
+        return next(reversed(self._builders), None)
+
+    @property
     def state(self) -> Any:
         """The shared state, a JSON value; ``None`` when no agent has set any."""
         return self.outline.state

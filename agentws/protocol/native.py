@@ -10,6 +10,7 @@ from . import frames as f
 from .codec import Record, encode_event, event_frames, join_frames
 from .merge import merge
 from .messages import Message
+from .notices import NOTICES, Posted, notices_for
 from .position import Position
 
 LATE: Final = 8
@@ -39,13 +40,16 @@ def snapshot_frames(
     messages: list[Message],
     state: object,
     queued: Sequence[e.MessageAccepted],
+    notices: Sequence[Posted] = (),
     extras: Mapping[str, Any],
 ) -> list[bytes]:
     """A session as of ``position``, in event frames outside any run that all stand there.
 
-    ``extras`` are what AG-UI has no place for: they ride in the snapshot's metadata.
+    ``notices`` and ``extras`` are what AG-UI has no place for: they ride in the snapshot's
+    metadata.
     """
-    known = {name: value for name, value in extras.items() if value}
+    told = {NOTICES: notices_for(position.epoch, notices), **extras}
+    known = {name: value for name, value in told.items() if value}
     metadata = {"agentws": known} if known else None
     events: list[e.Event] = [e.MessagesSnapshot(messages, metadata=metadata)]
     if state is not None:

@@ -48,6 +48,7 @@ async def begin(session: Session, *, after: str | None, made: bool, messages: in
         messages=snapshot.page.messages,
         state=snapshot.state,
         queued=snapshot.queued,
+        notices=snapshot.page.notices,
         extras={
             "before": snapshot.page.before,
             "interrupts": snapshot.interrupts,

@@ -250,6 +250,30 @@ function callFromWire(call) {
 }
 
 /**
+ * @param {string} id the position at which it was posted
+ * @param {any} notice what a `notice.posted` says
+ * @returns {ChatMessage}
+ */
+export function noticeMessage(id, { content, level, metadata }) {
+  return { id, role: 'notice', text: content, level, status: 'done', ...defined({ metadata }) };
+}
+
+/**
+ * `messages` of a snapshot with the notices that it told of apart, each after the message it came after.
+ *
+ * @param {Messages} messages @param {readonly any[]} notices @returns {Messages}
+ */
+export function withNotices(messages, notices) {
+  if (notices.length === 0) return messages;
+  const known = new Set(messages.map(({ id }) => id));
+  const after = (/** @type {string | undefined} */ place) =>
+    notices
+      .filter((notice) => (known.has(notice.after) ? notice.after : undefined) === place)
+      .map((notice) => noticeMessage(notice.position, notice));
+  return [...after(undefined), ...messages.flatMap((message) => [message, ...after(message.id)])];
+}
+
+/**
  * A snapshot inside a run restates what it names and drops what it omits; activities and reasoning
  * stay unless it brings some of its own, since an agent's history seldom holds them.
  *

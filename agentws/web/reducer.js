@@ -17,9 +17,11 @@ import {
   fromSnapshot,
   fromWire,
   join,
+  noticeMessage,
   openCall,
   openMessage,
   restate,
+  withNotices,
 } from './messages.js';
 import { applyPatch } from './patch.js';
 import { parsePosition } from './position.js';
@@ -152,7 +154,10 @@ const folds = {
       ? {
           ...log,
           ...openings(event.metadata?.agentws),
-          messages: fromSnapshot(event.messages),
+          messages: withNotices(
+            fromSnapshot(event.messages),
+            event.metadata?.agentws?.notices ?? [],
+          ),
           restated: true,
         }
       : { ...log, messages: restate(log.messages, event.messages) },
@@ -185,14 +190,7 @@ const folds = {
   }),
   'notice.posted': (log, event, frame) => ({
     ...log,
-    messages: join(log.messages, {
-      id: frame.id,
-      role: 'notice',
-      text: event.content,
-      level: event.level,
-      status: 'done',
-      ...defined({ metadata: event.metadata }),
-    }),
+    messages: join(log.messages, noticeMessage(frame.id, event)),
   }),
   'history.cleared': (log) => ({
     ...log,

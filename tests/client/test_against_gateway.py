@@ -9,7 +9,9 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
+from unittest.mock import ANY
 
+import httpx2
 import pytest
 import trustme
 import uvicorn
@@ -25,6 +27,7 @@ from agentws.client import (
     RunCancelled,
     RunFailed,
     Transport,
+    Update,
     connect,
 )
 from agentws.client.websocket import open_websocket
@@ -125,6 +128,32 @@ async def test_a_session_goes_on_in_another_chat() -> None:
             assert await again.ask("hi", id="a-message-of-mine") == "hi "
         async with connect(url, session=session, after=position) as later:
             assert later.messages == [] and later.position == position
+
+
+async def test_what_was_posted_meanwhile_is_told_with_the_conversation() -> None:
+    key = {"authorization": "Bearer key"}
+    async with serving(admin_key="key") as url, connect(url) as chat:
+        await chat.ask("hi")
+        address = url.replace("ws:", "http:").removesuffix("/ws/chat")
+        async with httpx2.AsyncClient(base_url=address, headers=key) as admin:
+            path = f"/sessions/{chat.session}/push"
+            (await admin.post(path, json={"content": "ready"})).raise_for_status()
+        later = connect(url, session=chat.session)
+        updates = later.watch()
+        async with later:
+            seen = [update async for update in take(updates, 2)]
+            assert types([one.event for one in seen]) == ["MESSAGES_SNAPSHOT", "notice.posted"]
+            assert seen[1].event == e.NoticePosted("ready", "info", timestamp=ANY)
+            assert {one.position for one in seen} == {later.position}, "where to resume"
+
+
+async def take(updates: AsyncIterator[Update], count: int) -> AsyncIterator[LogEvent]:
+    async for update in updates:
+        if isinstance(update, LogEvent):
+            yield update
+            count -= 1
+            if count == 0:
+                return
 
 
 async def test_two_chats_see_the_same() -> None:

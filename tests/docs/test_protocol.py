@@ -21,6 +21,7 @@ from agentws.protocol import bodies, events, frames
 from agentws.protocol.codec import Record, decode_event, event_frames
 from agentws.protocol.messages import Interrupt, InterruptOutcome
 from agentws.protocol.native import snapshot_frames
+from agentws.protocol.notices import NOTICES, SnapshotNotice
 from agentws.protocol.position import chain, parse_position
 from agentws.protocol.simple import OutType, SimpleFrame
 from agentws.runs.run import STOP_ERRORS
@@ -151,9 +152,9 @@ class Careful(Agent):
 
 async def conversation() -> list[Frame]:
     """What the wire says, to both connections: two questions of which one is answered, a command,
-    a title, and a reader who comes late."""
+    a notice, a title, and a reader who comes late."""
     app = Starlette()
-    mount_agent_gateway(app, Careful, limits=Limits(snapshot_messages=1))
+    gateway = mount_agent_gateway(app, Careful, limits=Limits(snapshot_messages=1))
     async with running(app), connect(app, "/ws/chat") as client:
         await client.say("Book a table", id="msg-1")
         await client.until("RUN_FINISHED")
@@ -164,6 +165,7 @@ async def conversation() -> list[Frame]:
         await client.send({"type": "command", "id": "req-1", "name": "help"})
         await client.until("notice")
         session = client.session or ""
+        await gateway.session(session).push("Your export is ready")
         async with httpx2.AsyncClient(
             transport=httpx2.ASGITransport(app), base_url="http://testserver"
         ) as http:
@@ -212,7 +214,8 @@ async def test_everything_that_a_snapshot_may_carry_is_named(
     await conversation()
     named = codes(section(PAGE, "### How a connection begins"))
     named |= {name.removeprefix("metadata.agentws.") for name in named}
-    assert passed and passed[0].keys() <= named
+    assert passed and {NOTICES, *passed[0]} <= named
+    assert {field.encode_name for field in msgspec.structs.fields(SnapshotNotice)} <= codes(PAGE)
 
 
 def every_error() -> set[type[AgentwsError]]:

@@ -261,6 +261,33 @@ async def test_pages_backwards_are_the_whole_conversation() -> None:
     assert pages == await session.messages()
 
 
+async def test_a_snapshot_has_the_notices_where_they_were_posted() -> None:
+    session = await session_of(MemoryStore())
+    await session.append([note(0)])
+    for number in (1, 2):
+        await a_run(session, number, "yes")
+        await session.append([note(number)])
+    page = (await session.snapshot(messages=2)).page
+    told = [(one.event.content, one.after) for one in page.notices]
+    assert told == [("2", "a2")], "those of older pages are not shown"
+    page = (await session.snapshot(messages=10)).page
+    told = [(one.event.content, one.after) for one in page.notices]
+    assert told == [("0", None), ("1", "a1"), ("2", "a2")]
+    await session.append([e.HistoryCleared(), note(3)])
+    told = [
+        (one.event.content, one.after) for one in (await session.snapshot(messages=2)).page.notices
+    ]
+    assert told == [("3", None)]
+
+
+async def test_the_notices_of_a_snapshot_have_a_bound() -> None:
+    session = await session_of(MemoryStore())
+    for number in range(150):
+        await session.append([note(number)])
+    page = (await session.snapshot(messages=2)).page
+    assert [int(one.event.content) for one in page.notices] == list(range(50, 150))
+
+
 async def test_a_snapshot_in_the_middle_of_a_run_stands_before_it() -> None:
     session = await session_of(MemoryStore())
     await a_run(session, 1, "answer")

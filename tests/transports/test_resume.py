@@ -110,6 +110,23 @@ async def test_joining_in_the_middle_of_a_run(make: Make) -> None:
         await world.check(first, other)
 
 
+async def test_a_snapshot_shows_what_was_posted_meanwhile(make: Make) -> None:
+    async with make(Script("fine")) as world:
+        first = await talked(await world.client())
+        assert first.session is not None
+        session = world.gateway.session(first.session)
+        position = await session.push("ready", level="warning", metadata={"href": "/7"})
+        live = (await first.until("notice.posted"))["event"]
+        other = await world.join(first)
+        assert (await other.receive())["resume"] == "snapshot"
+        snapshot = (await other.receive())["event"]
+        (told,) = snapshot["metadata"]["agentws"]["notices"]
+        after = snapshot["messages"][-1]["id"]
+        assert told.pop("position") == position and told.pop("after") == after
+        assert told | {"type": "notice.posted"} == live
+        await world.check(first, other)
+
+
 async def test_a_snapshot_shows_the_queue(make: Make) -> None:
     gate = Gate()
     async with make(Script(gate)) as world:

@@ -370,6 +370,24 @@ test('a durable notice stands in the conversation', () => {
   );
 });
 
+test('a snapshot shows notices where they were posted, as they were shown live', () => {
+  const posted = { content: 'Ready', level: 'warning', metadata: { href: '/7' } };
+  const notices = [
+    { position: 'ep.1.t', ...posted },
+    { position: 'ep.4.t', ...posted, after: 'u1' },
+    { position: 'ep.5.t', content: 'Again', level: 'info', after: 'u1' },
+    { position: 'ep.9.t', content: 'Late', level: 'info', after: 'gone' },
+  ];
+  const messages = [user('u1'), user('u2')];
+  const log = play({ type: 'MESSAGES_SNAPSHOT', messages, metadata: { agentws: { notices } } });
+  assert.deepEqual(
+    log.messages.map(({ id }) => id),
+    ['ep.1.t', 'ep.9.t', 'u1', 'ep.4.t', 'ep.5.t', 'u2'],
+  );
+  const [live] = play({ type: 'notice.posted', ...posted }).messages;
+  assert.deepEqual(log.messages[0], live);
+});
+
 test('a session is renamed', () => {
   assert.equal(play({ type: 'session.updated', title: 'Trip' }).title, 'Trip');
 });
