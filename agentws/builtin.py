@@ -1,64 +1,148 @@
-"""The commands that every session has."""
+"""Commands, answered: those that every session has, and those that an agent declares."""
 
 from __future__ import annotations
 
+import asyncio
+import logging
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from .agents.agent import CommandContext
 from .agents.commands import PING, Command, Typed, find_command
-from .protocol.frames import Notice
+from .errors import AgentError, AgentwsError
+from .protocol.frames import Notice, Send
 from .protocol.messages import AssistantMessage, Message, UserMessage, text_of
-from .runs.inbox import Inbox
+from .runs.inbox import Inbox, sending
 from .session import Session
+from .store import Appended
+
+logger: Final = logging.getLogger("agentws")
 
 SHOWN: Final = 20
 """Messages that ``/history`` shows."""
+LONGEST: Final = 16_000
+"""Characters of what a command says: no log keeps it, so a peer that is slow makes it wait here."""
+_CUT: Final = "\u2026"
+_CLEAR: Final = "clear"
 
 
-async def answer_command(
-    typed: Typed,
-    *,
-    commands: Sequence[Command],
-    context: CommandContext,
-    session: Session,
-    inbox: Inbox,
-) -> Notice:
-    """What to show for a command; raises UnknownCommand.
+class Answer(NamedTuple):
+    """What a command has come to."""
 
-    An agent's own command goes before a built-in one of the same name.
+    notice: Notice
+    claimed: Appended | None = None
+    """Where its id stands in the log; ``None`` for a command that may as well be run again."""
+
+
+class Asked:
+    """A command that was found, to be answered once.
+
+    An agent's own command goes before a built-in one of the same name. Raises UnknownCommand.
     """
 
-    async def ping(context: CommandContext, args: str) -> str:
-        return "pong"
+    def __init__(
+        self,
+        typed: Typed,
+        *,
+        commands: Sequence[Command],
+        context: CommandContext,
+        session: Session,
+        inbox: Inbox,
+        timeout: float,
+    ) -> None:
+        names = {command.name for command in commands}
+        builtin = (
+            Command(PING, "Tests the connection", _pong),
+            Command("help", "Lists the commands", self._help),
+            Command("history", "Shows the conversation", show_history),
+            Command(_CLEAR, "Forgets the conversation", _say_cleared),
+            Command("whoami", "Shows the session", show_session),
+        )
+        self._known = [*(one for one in builtin if one.name not in names), *commands]
+        self._command = find_command(self._known, typed.name)
+        self._typed = typed
+        self._context = context
+        self._session = session
+        self._inbox = inbox
+        self._timeout = timeout
+        self.own: Final = typed.name in names
+        """Whether the agent declares it: it may take its time, and do what must not be done twice.
+        """
 
-    async def help(context: CommandContext, args: str) -> str:
-        return "\n".join(f"/{one.name} — {one.summary}" for one in known)
+    async def answer(self, id: str | None) -> Answer:
+        """Answers it. What has effects does so once for ``id``, where that is given.
 
-    async def clear(context: CommandContext, args: str) -> str:
-        await inbox.clear(session)
-        return "The conversation was cleared."
+        At most once: the id is claimed in the log before an agent's command begins, and whoever
+        asks again is told so. Hence what goes wrong in it is an AgentError, never retryable.
+        Raises RunActive for ``/clear`` during a run.
+        """
+        known = await self._claim(id) if id is not None else None
+        if known is not None and known.duplicate:
+            said = "This command was received before; it is not run again."
+            return Answer(self._notice(said), known)
+        if self.own:
+            return Answer(self._notice(await self._run_own()), known)
+        if known is None and self._typed.name == _CLEAR:
+            await self._inbox.clear(self._session)
+        content = await self._command.run(self._context, self._typed.args)
+        return Answer(self._notice(content), known)
 
-    builtin = (
-        Command(PING, "Tests the connection", ping),
-        Command("help", "Lists the commands", help),
-        Command("history", "Shows the conversation", show_history),
-        Command("clear", "Forgets the conversation", clear),
-        Command("whoami", "Shows the session", show_session),
-    )
-    own = {command.name for command in commands}
-    known = [*(one for one in builtin if one.name not in own), *commands]
-    content = await find_command(known, typed.name).run(context, typed.args)
-    metadata: dict[str, Any] = {"command": typed.name}
-    if typed.name == "help":
-        metadata["commands"] = [{"name": one.name, "summary": one.summary} for one in known]
-    return Notice(content=content, level="info", metadata=metadata)
+    async def _claim(self, id: str) -> Appended | None:
+        name, args = self._typed
+        key = sending(Send(id=id, content=f"/{name} {args}"))
+        if self.own:
+            return await self._session.append([], key=key)
+        if name != _CLEAR:
+            return None
+        # Clearing and its claim are one event. Who cleared before is not told of a later run.
+        return await self._session.find(key) or await self._inbox.clear(self._session, key=key)
+
+    async def _run_own(self) -> str:
+        name = self._typed.name
+        try:
+            async with asyncio.timeout(self._timeout) as deadline:
+                content = await self._command.run(self._context, self._typed.args)
+            # Not only text may come of it, and not all text can be sent.
+            content.encode()
+        except AgentwsError as error:
+            if error.retryable:
+                raise AgentError(error.message) from error
+            raise
+        except Exception as error:
+            if deadline.expired():
+                logger.warning("the command /%s took more than %s s", name, self._timeout)
+                raise AgentError("The command took too long.") from error
+            logger.exception("the command /%s failed", name)
+            raise AgentError("The command failed.") from error
+        return content
+
+    def _notice(self, content: str) -> Notice:
+        metadata: dict[str, Any] = {"command": self._typed.name}
+        if self._typed.name == "help":
+            known = [{"name": one.name, "summary": one.summary} for one in self._known]
+            metadata["commands"] = known
+        if len(content) > LONGEST:
+            content = content[: LONGEST - 1] + _CUT
+        return Notice(content=content, level="info", metadata=metadata)
+
+    async def _help(self, context: CommandContext, args: str) -> str:
+        return "\n".join(f"/{one.name} — {one.summary}" for one in self._known)
+
+
+async def _pong(context: CommandContext, args: str) -> str:
+    return "pong"
+
+
+async def _say_cleared(context: CommandContext, args: str) -> str:
+    return "The conversation was cleared."
 
 
 async def show_history(context: CommandContext, args: str) -> str:
     messages = await context.history(limit=SHOWN)
     lines = [line for line in map(_line, messages) if line is not None]
-    return "\n".join(lines[-SHOWN:]) or "There is no conversation yet."
+    text = "\n".join(lines[-SHOWN:]) or "There is no conversation yet."
+    # The newest of it is what is asked for.
+    return text if len(text) <= LONGEST else _CUT + text[1 - LONGEST :]
 
 
 def _line(message: Message) -> str | None:

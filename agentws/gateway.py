@@ -18,10 +18,10 @@ from .agents.factory import AgentFactory, Agents
 from .auth import Access, Action, Authenticate, Authorize, identify, is_admin
 from .backends.local import LocalBus
 from .backends.memory import MemoryStore
-from .builtin import answer_command
+from .builtin import Asked
 from .bus import Bus
 from .compaction import Compactions
-from .errors import AgentwsError, Draining, Forbidden, NotFound
+from .errors import AgentwsError, Draining, Forbidden, NotFound, TimedOut
 from .housekeeping import Housekeeping
 from .identity import Identity
 from .lifetime import Lifetime
@@ -250,10 +250,14 @@ class AgentGateway:
 
     async def command(
         self, session: Session, typed: Typed, *, identity: Identity | None
-    ) -> f.Notice:
-        """Answers a command; raises UnknownCommand, Forbidden."""
+    ) -> Asked:
+        """A command of this session, to be answered; raises UnknownCommand, Forbidden, TimedOut."""
         await self.check_write(session, identity)
-        agent = await self.agents.make(session.info.agent, session.info)
+        try:
+            async with asyncio.timeout(self.limits.command_timeout):
+                agent = await self.agents.make(session.info.agent, session.info)
+        except TimeoutError as error:
+            raise TimedOut("The agent could not be asked for its commands in time.") from error
 
         async def history(limit: int | None) -> list[Message]:
             snapshot = await session.page_before(
@@ -261,9 +265,13 @@ class AgentGateway:
             )
             return snapshot.messages
 
-        context = CommandContext(session=session.info, identity=identity, history=history)
-        return await answer_command(
-            typed, commands=agent.commands(), context=context, session=session, inbox=self.inbox
+        return Asked(
+            typed,
+            commands=agent.commands(),
+            context=CommandContext(session=session.info, identity=identity, history=history),
+            session=session,
+            inbox=self.inbox,
+            timeout=self.limits.command_timeout,
         )
 
     async def owned(

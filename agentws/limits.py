@@ -47,6 +47,8 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     """The longest gathering, on a node with a hundred or more runs going on."""
     max_run_size: int = 16 * 1024 * 1024
     """Bytes that one run may append."""
+    command_timeout: float = 30.0
+    """How long a command of an agent may take before it is stopped."""
 
     # Sessions
     replay_window: float = 600.0

@@ -48,7 +48,7 @@ class Tasks:
         except StopIteration:
             return None
         ended = partial(self._ended, quiet=quiet) if quiet else self._ended
-        return self._own(_resume(work, waiting), name, ended)
+        return self._own(resume(work, waiting), name, ended)
 
     def ask(self, work: Coroutine[Any, Any, Any], *, name: str, immediate: bool) -> None:
         """Runs ``work``, which asks a store that may be ``immediate``.
@@ -94,8 +94,11 @@ class Tasks:
 
 
 @types.coroutine
-def _resume(work: Coroutine[Any, Any, Any], waiting: Any) -> Generator[Any, Any, Any]:
-    """The rest of ``work``, which has already asked its loop to wait for ``waiting``."""
+def resume(work: Coroutine[Any, Any, Any], waiting: Any) -> Generator[Any, Any, Any]:
+    """The rest of ``work``, which was begun by hand and has asked its loop to wait for ``waiting``.
+
+    Awaited in the task in which it was begun, or in another that nothing in it knows of.
+    """
     try:
         while True:
             try:

@@ -8,10 +8,12 @@ read for later, when it can take more; what it then reads is merged.
 from __future__ import annotations
 
 import asyncio
+import logging
+from collections import deque
 from collections.abc import Sequence
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
-from ..errors import AgentwsError, Draining, PositionLost, Unavailable
+from ..errors import AgentwsError, Draining, Internal, PositionLost, Unavailable
 from ..identity import Identity
 from ..protocol import frames as f
 from ..protocol.codec import Record
@@ -20,10 +22,20 @@ from ..session import Session
 from ..tasks import Tasks
 from .outlet import Outlet
 
+logger: Final = logging.getLogger("agentws")
+
 PIECE: Final = 100
 """Events of one message read from the store: a slow peer holds no more than that."""
 MAX_CONTROLS: Final = 256
 """Control frames that may wait for a peer before it is closed as one that never reads."""
+MAX_UNREAD: Final = 1024 * 1024
+"""Bytes of control frames that may wait, likewise; what is said to everybody is among them."""
+CROWDED: Final = 64 * 1024
+"""Bytes of them at which the peer is not listened to any more: its frames cause most of them."""
+MESSAGE: Final = 256 * 1024
+"""Bytes of many frames that leave as one message; a single frame may be larger."""
+FEW: Final = 8
+"""Frames that are one message whatever their size; most messages are, and need no measuring."""
 
 
 class Wire(Protocol):
@@ -46,13 +58,15 @@ class Connection:
         "_outgoing",
         "_outlet",
         "_reading",
+        "_room",
         "_tasks",
         "_uncorking",
-        "address",
+        "commands",
         "id",
         "identity",
         "position",
         "session",
+        "unread",
         "wire",
     )
 
@@ -62,7 +76,6 @@ class Connection:
         id: str,
         session: Session,
         identity: Identity | None,
-        address: str,
         wire: Wire,
         outlet: Outlet,
         tasks: Tasks,
@@ -70,7 +83,6 @@ class Connection:
         self.id = id
         self.session = session
         self.identity = identity
-        self.address = address
         self.wire = wire
         self.position: Position = session.head
         self._outlet = outlet
@@ -80,7 +92,12 @@ class Connection:
         self._corked = True
         self._uncorking = False
         self._reading = False
+        self._room: asyncio.Future[None] | None = None
         self._closing: tuple[int, str] | None = None
+        self.unread = 0
+        """Bytes of control frames that wait for the peer."""
+        self.commands: deque[Any] | None = None
+        """Commands of the agent that wait while one of them runs; ``None`` while none does."""
         outlet.on_writable = self.ring
 
     def __repr__(self) -> str:
@@ -105,7 +122,9 @@ class Connection:
         if self._controls is None:
             self._controls = []
         self._controls += parts
-        if len(self._controls) > MAX_CONTROLS:
+        for part in parts:
+            self.unread += len(part)
+        if len(self._controls) > MAX_CONTROLS or self.unread > MAX_UNREAD:
             self.close(4429, "too many unread messages")
         if not self._corked:
             self.ring()
@@ -113,6 +132,12 @@ class Connection:
     def fail(self, error: AgentwsError, *, reply: str | None = None) -> None:
         """Tells the peer of an error; the connection lives on."""
         self.say(f.error_frame(error, reply=reply))
+
+    async def room(self) -> None:
+        """Returns when the peer may be listened to again. For one waiter at a time."""
+        while self.unread > CROWDED and self._closing is None and not self._outlet.broken:
+            self._room = asyncio.get_running_loop().create_future()
+            await self._room
 
     def cork(self) -> None:
         """Holds writing back, so that what happens until :meth:`uncork` leaves as one message."""
@@ -125,28 +150,55 @@ class Connection:
         """
         if not self._uncorking:
             self._uncorking = True
-            asyncio.get_running_loop().call_soon(self._uncork)
+            asyncio.get_running_loop().call_soon(self.uncork_now)
 
-    def _uncork(self) -> None:
+    def uncork_now(self) -> None:
         self._corked = self._uncorking = False
         self.ring()
 
     # Following (session.Follower)
 
     def ring(self) -> None:
-        """Writes what there is, as far as the peer takes it."""
+        """Writes what there is, as far as the peer takes it. Never raises: others are rung, too."""
         if self._corked or self._reading:
             return
         outlet = self._outlet
-        while not (outlet.blocked or outlet.broken):
-            if not self._outgoing:
-                parts = self._next_parts()
-                if not parts:
-                    break
-                self._outgoing = self.wire.messages(parts)
-            outlet.write(self._outgoing.pop(0))
-        if self._closing is not None and not self._outgoing and not outlet.blocked:
-            self._close_now(*self._closing)
+        try:
+            while not (outlet.blocked or outlet.broken):
+                if not self._outgoing:
+                    parts = self._next_parts()
+                    if not parts:
+                        break
+                    if len(parts) <= FEW:
+                        self._outgoing = self.wire.messages(parts)
+                    else:
+                        self._outgoing = self._in_pieces(parts)
+                outlet.write(self._outgoing.pop(0))
+            if self._closing is not None and not self._outgoing and not outlet.blocked:
+                self._close_now(*self._closing)
+        except Exception:
+            self._give_up()
+        if self._room is not None and not self._room.done():
+            self._room.set_result(None)
+
+    def _give_up(self) -> None:
+        logger.exception("%r can't be written to", self)
+        if self._closing is None:
+            # Corked, so that saying why does not run into the same again.
+            self._corked = True
+            self.refuse(Internal())
+            self.uncork()
+
+    def _in_pieces(self, parts: list[bytes]) -> list[bytes]:
+        """``parts`` as messages that a peer can take one at a time."""
+        messages: list[bytes] = []
+        start = size = 0
+        for at, part in enumerate(parts):
+            if size and size + len(part) > MESSAGE:
+                messages += self.wire.messages(parts[start:at])
+                start, size = at, 0
+            size += len(part)
+        return messages + self.wire.messages(parts[start:])
 
     def lost(self) -> None:
         """The log is not what it was: the peer comes back and is told so."""
@@ -156,6 +208,7 @@ class Connection:
     def _next_parts(self) -> list[bytes]:
         """The next frames to write, and the position that is reached with them."""
         parts, self._controls = self._controls or [], None
+        self.unread = 0
         # One that is being closed may never have been welcomed; the log waits for its return.
         if self._closing is None and self.position.seq < self.session.head.seq:
             records = self.session.tail_after(self.position)
@@ -181,24 +234,41 @@ class Connection:
         self._tasks.ask(reading, name=f"reading for {self.id}", immediate=immediate)
 
     async def _read_pages(self) -> None:
+        failed: AgentwsError | None = None
         try:
-            while not self._outlet.broken and self.session.tail_after(self.position) is None:
-                records = await self.session.read(self.position)
-                for start in range(0, len(records), PIECE):
-                    await self._write_slowly(self._advance(records[start : start + PIECE]))
-        except PositionLost:
-            self._reading = False
-            self.lost()
+            await self._write_pages()
+        except PositionLost as lost:
+            failed = lost
         except AgentwsError as error:
-            self._reading = False
-            self.fail(error)
-            self.close(4503, "store unavailable")
-        finally:
-            self._reading = False
-            self.ring()
+            failed = error
+        except Exception:
+            logger.exception("the log could not be read for %r", self)
+            failed = Internal()
+        # Not when cancelled: then nobody is to begin again.
+        self._reading = False
+        match failed:
+            case PositionLost():
+                self.lost()
+            case AgentwsError():
+                self.refuse(failed)
+        self.ring()
+
+    async def _write_pages(self) -> None:
+        while not self._over and self.session.tail_after(self.position) is None:
+            records = await self.session.read(self.position)
+            if not records:
+                raise Unavailable("The store does not have what the log has.")
+            for start in range(0, len(records), PIECE):
+                if self._over:
+                    return
+                await self._write_slowly(self._advance(records[start : start + PIECE]))
+
+    @property
+    def _over(self) -> bool:
+        return self._closing is not None or self._outlet.broken
 
     async def _write_slowly(self, parts: list[bytes]) -> None:
-        for message in self.wire.messages(parts) if parts else ():
+        for message in self._in_pieces(parts) if parts else ():
             await self._outlet.writable()
             self._outlet.write(message)
         await self._outlet.writable()

@@ -31,17 +31,34 @@ class Peer(Protocol):
     """Whoever holds a connection open, on whatever transport."""
 
     @property
-    def address(self) -> str: ...
-
-    @property
-    def owner(self) -> str | None: ...
-
-    @property
     def closing(self) -> bool: ...
 
     def say(self, frame: Notice, /) -> None: ...
 
     def close_for_restart(self) -> None: ...
+
+
+class Place:
+    """One of the places that there are for connections, until it is given back."""
+
+    __slots__ = ("_connections", "address", "owner")
+
+    def __init__(self, connections: Connections, owner: str | None, address: str) -> None:
+        self._connections: Connections | None = connections
+        self.owner = owner
+        self.address = address
+
+    def __enter__(self) -> None:
+        """For who needs it only while waiting."""
+
+    def __exit__(self, *error: object) -> None:
+        self.release()
+
+    def release(self) -> None:
+        """Gives it back; a second time does nothing."""
+        connections, self._connections = self._connections, None
+        if connections is not None:
+            connections.vacate(self)
 
 
 class Connections:
@@ -50,7 +67,8 @@ class Connections:
     def __init__(self, limits: Limits, tasks: Tasks) -> None:
         self._limits = limits
         self._tasks = tasks
-        self._connections: dict[Peer, None] = {}
+        self._connections: dict[Peer, Place] = {}
+        self._places = 0
         self._per_identity: Counter[str] = Counter()
         self._per_address: Counter[str] = Counter()
         self._spreading: asyncio.Task[int] | None = None
@@ -63,29 +81,39 @@ class Connections:
     def __len__(self) -> int:
         return len(self._connections)
 
-    def admit(self, *, owner: str | None, address: str) -> None:
-        """Raises TooMany or Unavailable when there is no place for one more."""
+    def admit(self, *, owner: str | None, address: str) -> Place:
+        """Takes a place for one more, before anything is waited for: a burst must not slip through.
+
+        Raises TooMany or Unavailable when there is none. The place goes back with the peer it was
+        added with, or by :meth:`Place.release`.
+        """
         limits = self._limits
-        if len(self._connections) >= limits.max_connections:
+        if self._places >= limits.max_connections:
             raise Unavailable("There is no room for another connection.", retry_after=2.0)
         if owner is not None and self._per_identity[owner] >= limits.max_connections_per_identity:
             raise TooMany("You have too many connections.", retry_after=5.0)
         if self._per_address[address] >= limits.max_connections_per_address:
             raise TooMany("There are too many connections from your address.", retry_after=5.0)
+        self._places += 1
+        self._per_address[address] += 1
+        if owner is not None:
+            self._per_identity[owner] += 1
+        return Place(self, owner, address)
 
-    def add(self, connection: Peer) -> None:
-        self._connections[connection] = None
-        self._per_address[connection.address] += 1
-        if connection.owner is not None:
-            self._per_identity[connection.owner] += 1
+    def vacate(self, place: Place) -> None:
+        self._places -= 1
+        _decrease(self._per_address, place.address)
+        if place.owner is not None:
+            _decrease(self._per_identity, place.owner)
+
+    def add(self, connection: Peer, place: Place) -> None:
+        self._connections[connection] = place
 
     def discard(self, connection: Peer) -> None:
-        if connection not in self._connections:
+        place = self._connections.pop(connection, None)
+        if place is None:
             return
-        del self._connections[connection]
-        _decrease(self._per_address, connection.address)
-        if connection.owner is not None:
-            _decrease(self._per_identity, connection.owner)
+        place.release()
         if self._empty is not None and not self._connections:
             self._empty.set()
 

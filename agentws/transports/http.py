@@ -31,11 +31,11 @@ from ..errors import (
     UnsupportedMedia,
 )
 from ..identity import Identity
-from ..protocol.bodies import Failure
-from ..protocol.frames import ClientFrame, check_id
+from ..protocol.frames import ClientFrame, check_id, failure
 from ..protocol.strict import check_value, decode_strictly
 from .cors import cors_headers, preflight
 from .guard import Guard
+from .identifying import Identifying, address_of
 from .rates import Paces
 
 if TYPE_CHECKING:
@@ -68,7 +68,7 @@ class Call(NamedTuple):
 
     @property
     def address(self) -> str:
-        return _address(self.request)
+        return address_of(self.request.scope)
 
 
 Handler = Callable[[Call], Awaitable[ASGIApp]]
@@ -90,13 +90,18 @@ class Operation(NamedTuple):
 
 
 def http_routes(
-    gateway: AgentGateway, guard: Guard, operations: Iterable[Operation], *, prefix: str
+    gateway: AgentGateway,
+    guard: Guard,
+    identifying: Identifying,
+    operations: Iterable[Operation],
+    *,
+    prefix: str,
 ) -> list[BaseRoute]:
     """One route for each path, whatever methods it has."""
     paths: dict[str, list[Operation]] = {}
     for operation in operations:
         paths.setdefault(operation.path, []).append(operation)
-    door = Door(gateway, guard)
+    door = Door(gateway, guard, identifying)
     return [
         Route(prefix + path, Endpoint(door, found), name="agentws", include_in_schema=False)
         for path, found in paths.items()
@@ -161,14 +166,14 @@ class Endpoint:
 class Door:
     """Lets requests in, or says why not."""
 
-    def __init__(self, gateway: AgentGateway, guard: Guard) -> None:
+    def __init__(self, gateway: AgentGateway, guard: Guard, identifying: Identifying) -> None:
         self._gateway = gateway
         self.guard: Final = guard
+        self._identifying = identifying
         self._paces = Paces(gateway.limits)
 
     async def let_in(self, request: Request, operation: Operation) -> Call:
         """Raises what tells a caller why it may not."""
-        gateway = self._gateway
         match operation.audience:
             case "anyone":
                 return Call(request)
@@ -176,12 +181,12 @@ class Door:
                 self._check_admin(request)
                 await self._start()
                 return Call(request)
-            case "caller or admin" if gateway.is_admin(request):
+            case "caller or admin" if self._identifying.is_admin(request):
                 await self._start()
                 return Call(request)
             case _:
                 await self._start()
-                call = Call(request, await gateway.identify(request))
+                call = Call(request, await self._identifying.identify(request))
                 if operation.method != "GET":
                     self._paces.count(_caller(call))
                 return call
@@ -192,9 +197,7 @@ class Door:
                 "This route is off: the gateway has no admin key.",
                 expected="an admin_key where the gateway is mounted",
             )
-        # Counted before the key is looked at, so that keys can't be tried out at any speed.
-        self._paces.count(f"admin {_address(request)}")
-        if not self._gateway.is_admin(request):
+        if not self._identifying.is_admin(request):
             raise Unauthenticated(expected="the admin key, as a bearer token or in X-API-Key")
 
     async def _start(self) -> None:
@@ -259,14 +262,7 @@ def refusal(error: AgentwsError, *, allow: str | None = None) -> Response:
         headers["www-authenticate"] = "Bearer"
     if isinstance(error, MethodNotAllowed) and allow is not None:
         headers["allow"] = allow
-    failure = Failure(
-        code=error.code,
-        message=error.message,
-        retryable=error.retryable,
-        retry_after=error.retry_after,
-        expected=error.expected,
-    )
-    return answer(failure, status=error.status, headers=headers)
+    return answer(failure(error), status=error.status, headers=headers)
 
 
 # Questions
@@ -294,10 +290,6 @@ def query_float(request: Request, name: str) -> float | None:
     if not math.isfinite(number) or number < 0:
         raise BadRequest(f"The parameter {name} does not fit.", expected="a number from 0")
     return number
-
-
-def _address(request: Request) -> str:
-    return request.client.host if request.client else "unix"
 
 
 def _caller(call: Call) -> str:

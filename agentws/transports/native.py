@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from ..agents.commands import Typed, parse_command
-from ..errors import BadRequest, NotSupported
+from ..builtin import Answer
+from ..errors import NotSupported
 from ..protocol import frames as f
 from ..runs.inbox import check_content
 from ..store import Appended
+from .commands import take_command
 from .connection import Connection
 from .opening import begin, welcome
 
@@ -91,18 +95,11 @@ class NativePeer:
         self._accepted(frame.id, done)
 
     async def _command(self, reply: str | None, typed: Typed) -> None:
-        if not typed.name:
-            raise BadRequest("There is no command name.", expected="/help for a list")
-        connection = self._connection
-        notice = await self._gateway.command(
-            connection.session, typed, identity=connection.identity
-        )
-        self._accepted(reply, None)
-        connection.say(
-            f.Notice(
-                content=notice.content, level=notice.level, metadata=notice.metadata, reply=reply
-            )
-        )
+        def say(answer: Answer) -> None:
+            self._accepted(reply, answer.claimed)
+            self._connection.say(msgspec.structs.replace(answer.notice, reply=reply))
+
+        await take_command(self._gateway, self._connection, typed, id=reply, say=say)
 
     def _accepted(self, reply: str | None, done: Appended | None) -> None:
         """``accepted``, with the head where nothing had to be appended."""

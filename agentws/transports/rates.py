@@ -34,6 +34,11 @@ class TokenBucket:
         self._tokens = tokens - amount
         return 0.0
 
+    def wait(self, now: float) -> float:
+        """The seconds until one can be taken, without taking it."""
+        tokens = self._tokens + (now - self._at) * self._rate
+        return max(0.0, (1 - tokens) / self._rate)
+
 
 class Pace:
     """One caller's: how many messages, and how many bytes."""
@@ -49,8 +54,16 @@ class Pace:
         """Counts what came; raises TooMany, saying when to come again."""
         now = asyncio.get_running_loop().time()
         wait = self._messages.take(messages, now) or self._sizes.take(size, now)
-        if wait:
-            raise TooMany("You are sending too fast.", retry_after=round(wait, 2))
+        _refuse_for(wait)
+
+    def check(self) -> None:
+        """Raises TooMany where no message would be let through now."""
+        _refuse_for(self._messages.wait(asyncio.get_running_loop().time()))
+
+
+def _refuse_for(wait: float) -> None:
+    if wait:
+        raise TooMany("You are sending too fast.", retry_after=round(wait, 2))
 
 
 class Paces:
@@ -70,6 +83,12 @@ class Paces:
             pace.count(messages=1)
         else:
             pace.count(size=size)
+
+    def check(self, caller: str) -> None:
+        """Raises TooMany where no message of this caller would be let through now."""
+        pace = self._paces.get(caller)
+        if pace is not None:
+            pace.check()
 
     def _pace_of(self, caller: str) -> Pace:
         pace = self._paces.get(caller)

@@ -8,6 +8,7 @@ from starlette.routing import BaseRoute, WebSocketRoute
 
 from .guard import Guard
 from .http import Operation, http_routes
+from .identifying import Identifying
 from .page import PageRoutes
 from .server_routes import ServerRoutes
 from .session_routes import SessionRoutes
@@ -22,9 +23,12 @@ def gateway_routes(
     gateway: AgentGateway, guard: Guard, *, prefix: str, page: bool
 ) -> list[BaseRoute]:
     """Every route of the gateway under ``prefix``, the page only where it is wanted."""
+    # One for both, so that keys can't be tried at twice the pace.
+    identifying = Identifying(gateway)
+    asked = operations(gateway, prefix=prefix, page=page)
     return [
-        WebSocketRoute(f"{prefix}/ws/chat", WebSocketTransport(gateway, guard)),
-        *http_routes(gateway, guard, operations(gateway, prefix=prefix, page=page), prefix=prefix),
+        WebSocketRoute(f"{prefix}/ws/chat", WebSocketTransport(gateway, guard, identifying)),
+        *http_routes(gateway, guard, identifying, asked, prefix=prefix),
     ]
 
 

@@ -18,6 +18,7 @@ from ..runs.inbox import check_content
 from ..session import Session
 from ..sessions import check_session_id
 from ..store import Appended, SessionInfo
+from .commands import check_typed
 from .http import Call, Handler, Operation, answer, query_number
 from .websocket import iso_time
 
@@ -161,17 +162,15 @@ class SessionRoutes:
         check_session_id(id)
         check_content(frame.content)
         typed = parse_command(frame.content) if isinstance(frame.content, str) else None
-        if typed is not None and not typed.name:
-            raise BadRequest("There is no command name.", expected="/help for a list")
+        if typed is not None:
+            check_typed(typed)
         session, _ = await self._gateway.enter(id, identity=call.identity, agent=frame.agent)
         if typed is None:
             done = await self._gateway.send(session, frame, identity=call.identity)
             return self._accepted(session, frame.id, done)
-        said = await self._gateway.command(session, typed, identity=call.identity)
-        notice = f.Notice(
-            content=said.content, level=said.level, metadata=said.metadata, reply=frame.id
-        )
-        return answer(f.encode_frame(notice))
+        asked = await self._gateway.command(session, typed, identity=call.identity)
+        notice = (await asked.answer(frame.id)).notice
+        return answer(f.encode_frame(msgspec.structs.replace(notice, reply=frame.id)))
 
     async def cancel(self, call: Call) -> ASGIApp:
         frame: f.Cancel = call.body

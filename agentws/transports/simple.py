@@ -5,11 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ..agents.commands import parse_command
+from ..builtin import Answer
+from ..errors import PositionLost
 from ..protocol import frames as f
-from ..protocol.position import parse_position
+from ..protocol.position import GENESIS, Position, parse_position
 from ..protocol.simple import SimpleWire, parse_simple
 from ..runs.inbox import check_content
 from ..runs.work import new_id
+from .commands import take_command
 from .connection import Connection
 
 if TYPE_CHECKING:
@@ -32,17 +35,37 @@ class SimplePeer:
     async def open(self, opening: Opening) -> None:
         """Places the cursor: after the client's position where that is good, else at the end.
 
+        A position that was compacted away is in the middle of an answer: it begins before that.
         A run that the cursor is in the middle of is taken up with the text it began with.
         """
-        connection, session = self._connection, self._connection.session
-        connection.position = session.head
+        session = self._connection.session
+        position = session.head
         if opening.after is not None:
-            after = parse_position(opening.after)
-            if await session.check(after) is None:
-                connection.position = after
-        if connection.position.seq:
-            position = connection.position
-            self._wire.prime(position.epoch, await session.run_so_far(position))
+            position = await self._place(parse_position(opening.after))
+        begun = await session.run_so_far(position) if position.seq else ()
+        if begun:
+            # Not after what was said: that may be in memory still, and folded in the store.
+            position = Position(position.epoch, begun[-1].seq, begun[-1].tag)
+            self._wire.prime(position.epoch, begun)
+        self._connection.position = position
+
+    async def _place(self, after: Position) -> Position:
+        """Where to go on for who has seen everything up to ``after``."""
+        session, store = self._connection.session, self._gateway.store
+        reason = await session.check(after)
+        if reason is None:
+            return after
+        if reason == "compacted":
+            # It was in the middle of an answer, which is now said whole.
+            kept = await store.read_back(session.id, before=after.seq, limit=1)
+            if kept:
+                return Position(after.epoch, kept[-1].seq, kept[-1].tag)
+            return Position(after.epoch, 0, GENESIS)
+        self._connection.fail(PositionLost(reason))
+        return session.head
+
+    def _say(self, answer: Answer) -> None:
+        self._connection.say(answer.notice)
 
     def reply_to(self, text: str) -> str | None:
         return None
@@ -53,10 +76,7 @@ class SimplePeer:
         connection = self._connection
         typed = parse_command(message.content)
         if typed is not None:
-            notice = await self._gateway.command(
-                connection.session, typed, identity=connection.identity
-            )
-            connection.say(notice)
+            await take_command(self._gateway, connection, typed, id=None, say=self._say)
             return
         frame = f.Send(id=new_id("msg"), content=message.content, metadata=message.metadata)
         await self._gateway.send(connection.session, frame, identity=connection.identity)

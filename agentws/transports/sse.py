@@ -9,12 +9,20 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Sequence
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from ..errors import AgentwsError, Draining, MethodNotAllowed, PositionLost, Unavailable
+from ..errors import (
+    AgentwsError,
+    Draining,
+    Internal,
+    MethodNotAllowed,
+    PositionLost,
+    Unavailable,
+)
 from ..follower import Bell
 from ..identity import Identity
 from ..protocol import bodies as b
@@ -26,8 +34,10 @@ from ..runs.work import new_id
 from ..session import Session
 from ..store import PAGE
 from .connection import MAX_CONTROLS, bye
+from .connections import Place
 from .http import SERVER, Call, Operation, answer, query_float
 from .opening import Beginning, begin, welcome
+from .outlet import GONE
 from .session_routes import open_session
 
 if TYPE_CHECKING:
@@ -81,14 +91,21 @@ class EventRoutes:
         messages = gateway.limits.snapshot_messages
         if _polls(call):
             wait = query_float(call.request, "wait") or 0.0
-            beginning = await begin(session, after=after, made=False, messages=messages)
-            return answer(await poll(session, beginning, wait=min(wait, LONGEST_WAIT)))
-        gateway.connections.admit(owner=call.owner, address=call.address)
-        async with gateway.connections.opening:
-            beginning = await begin(session, after=after, made=False, messages=messages)
-        return EventStream(
-            gateway, session, beginning, identity=call.identity, address=call.address
-        )
+            # Who waits is a connection as long as it does.
+            with self._admit(call) if wait else nullcontext():
+                beginning = await begin(session, after=after, made=False, messages=messages)
+                return answer(await poll(session, beginning, wait=min(wait, LONGEST_WAIT)))
+        place = self._admit(call)
+        try:
+            async with gateway.connections.opening:
+                beginning = await begin(session, after=after, made=False, messages=messages)
+        except BaseException:
+            place.release()
+            raise
+        return EventStream(gateway, session, beginning, identity=call.identity, place=place)
+
+    def _admit(self, call: Call) -> Place:
+        return self._gateway.connections.admit(owner=call.owner, address=call.address)
 
 
 def _polls(call: Call) -> bool:
@@ -142,12 +159,12 @@ class EventStream:
         beginning: Beginning,
         *,
         identity: Identity | None,
-        address: str,
+        place: Place,
     ) -> None:
         self.id: Final = new_id("con")
         self.session: Final = session
         self.owner: Final = None if identity is None else identity.id
-        self.address: Final = address
+        self._place = place
         self._gateway = gateway
         self._beginning = beginning
         self._position = beginning.position
@@ -192,17 +209,15 @@ class EventStream:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         gateway = self._gateway
         _mark_endless(scope)
-        gateway.connections.add(self)
+        gateway.connections.add(self, self._place)
         self.session.follow(self)
         watching = gateway.tasks.spawn(self._watch(receive), name=f"watching {self.id}")
         try:
-            await send({"type": "http.response.start", "status": 200, "headers": _HEADERS})
+            start = {"type": "http.response.start", "status": 200, "headers": _HEADERS}
+            await self._send(send, start)
             await self._write(send, self._prelude())
             await self._follow(send)
-            await send({"type": "http.response.body", "body": b"", "more_body": False})
-        except OSError:
-            # The peer has gone: servers may say so when they are asked to send.
-            return
+            await self._send(send, {"type": "http.response.body", "body": b"", "more_body": False})
         finally:
             watching.cancel()
             self.session.unfollow(self)
@@ -238,6 +253,9 @@ class EventStream:
                 self.lost()
             except AgentwsError as error:
                 self._end(error)
+            except Exception:
+                logger.exception("%r can't be written to", self)
+                self._end(Internal())
             if self._farewell is not None:
                 await self._write(send, self._farewell)
                 return
@@ -263,8 +281,17 @@ class EventStream:
         return True
 
     async def _write(self, send: Send, chunk: bytes) -> None:
-        if chunk and not self._gone:
-            await send({"type": "http.response.body", "body": chunk, "more_body": True})
+        if chunk:
+            await self._send(send, {"type": "http.response.body", "body": chunk, "more_body": True})
+
+    async def _send(self, send: Send, message: dict[str, Any]) -> None:
+        if self._gone:
+            return
+        try:
+            await send(message)
+        except GONE:
+            # Servers may say so when they are asked to send, and only then.
+            self._gone = True
 
 
 def events(epoch: str, records: Sequence[Record]) -> bytes:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import datetime
 import logging
-from collections.abc import Awaitable, Callable, MutableMapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, MutableMapping, Sequence
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
 from urllib.parse import parse_qsl
 
@@ -13,16 +13,19 @@ from starlette.requests import HTTPConnection
 
 from ..errors import AgentwsError, BadRequest, Internal, TooLarge, TooMany
 from ..identity import Identity
-from ..protocol.frames import BEARER, NATIVE, encode_frame, error_frame
+from ..protocol.frames import BEARER, NATIVE, SIMPLE, encode_frame, error_frame
 from ..protocol.native import NativeWire
 from ..protocol.position import parse_position
 from ..protocol.simple import SimpleWire
 from ..runs.work import new_id
 from ..sessions import check_session_id
-from .connection import Connection, bye
+from ..tasks import resume
+from .connection import CROWDED, Connection, bye
+from .connections import Place
 from .guard import Guard
+from .identifying import Identifying, address_of
 from .native import NativePeer
-from .outlet import EXTENSION, Outlet, Send
+from .outlet import EXTENSION, GONE, Outlet, Send
 from .rates import Pace
 from .simple import SimplePeer
 
@@ -32,7 +35,13 @@ if TYPE_CHECKING:
 logger: Final = logging.getLogger("agentws")
 
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+CORKED: Final = 0.005
+"""Seconds that writing is held back at most, however long a message takes to be handled."""
 _NATIVE: Final = NativeWire()
+_WIRES: Final = (NATIVE, SIMPLE)
+_EPOCH: Final = datetime.datetime.fromtimestamp(0, datetime.UTC)
+_FIRST_MOMENT: Final = -62_135_596_800_000
+_LAST_MOMENT: Final = 253_402_300_799_999
 
 
 class Peer(Protocol):
@@ -44,7 +53,7 @@ class Peer(Protocol):
     async def open(self, opening: Opening) -> None:
         """Says what the client has to know first, and places its cursor."""
 
-    async def text(self, text: str) -> None:
+    def text(self, text: str) -> Coroutine[Any, Any, None]:
         """One message of the client; raises AgentwsError to answer it with an error frame."""
 
     def reply_to(self, text: str) -> str | None:
@@ -58,20 +67,33 @@ class Opening(NamedTuple):
     after: str | None
     agent: str | None
     stream: bool
-    native: bool
+    subprotocol: str | None
+    """The wire by its name; ``None`` for the simple one of a client that offered none."""
     made: bool = False
+
+    @property
+    def native(self) -> bool:
+        return self.subprotocol == NATIVE
+
+
+class _Gone(Exception):
+    """The peer left before it was answered."""
 
 
 class WebSocketTransport:
     """The ASGI app of the WebSocket endpoint."""
 
-    def __init__(self, gateway: AgentGateway, guard: Guard) -> None:
+    def __init__(self, gateway: AgentGateway, guard: Guard, identifying: Identifying) -> None:
         self._gateway = gateway
         self._guard = guard
+        self._identifying = identifying
 
     async def __call__(self, scope: Any, receive: Receive, send: Send) -> None:
         # An idle connection holds this frame: what opening it needed is gone by then.
-        opened = await self._knock(scope, receive, send)
+        try:
+            opened = await self._knock(scope, receive, send)
+        except _Gone:
+            return
         if opened is not None:
             await self._serve(*opened, receive)
 
@@ -101,20 +123,34 @@ class WebSocketTransport:
         try:
             check_opening(opening)
             await gateway.start()
-            identity = await gateway.identify(HTTPConnection(scope))
-            address = scope["client"][0] if scope.get("client") else "unix"
-            owner = None if identity is None else identity.id
-            gateway.connections.admit(owner=owner, address=address)
-            async with gateway.connections.opening:
-                return await self._follow(send, outlet, opening, identity, address)
+            identity = await self._identifying.identify(HTTPConnection(scope))
+            return await self._enter(send, outlet, opening, identity, address_of(scope))
         except AgentwsError as error:
             await self._refuse(send, opening, error)
-        except (OSError, asyncio.CancelledError):
+        except _Gone:
             raise
         except Exception:
             logger.exception("a handshake failed")
             await self._refuse(send, opening, Internal())
         return None
+
+    async def _enter(
+        self,
+        send: Send,
+        outlet: Outlet,
+        opening: Opening,
+        identity: Identity | None,
+        address: str,
+    ) -> tuple[Connection, Peer]:
+        gateway = self._gateway
+        owner = None if identity is None else identity.id
+        place = gateway.connections.admit(owner=owner, address=address)
+        try:
+            async with gateway.connections.opening:
+                return await self._follow(send, outlet, opening, identity, place)
+        except BaseException:
+            place.release()
+            raise
 
     async def _follow(
         self,
@@ -122,7 +158,7 @@ class WebSocketTransport:
         outlet: Outlet,
         opening: Opening,
         identity: Identity | None,
-        address: str,
+        place: Place,
     ) -> tuple[Connection, Peer]:
         gateway = self._gateway
         session, made = await gateway.enter(opening.session, identity=identity, agent=opening.agent)
@@ -134,7 +170,6 @@ class WebSocketTransport:
             id=new_id("con"),
             session=session,
             identity=identity,
-            address=address,
             wire=simple or _NATIVE,
             outlet=outlet,
             tasks=gateway.tasks,
@@ -145,18 +180,18 @@ class WebSocketTransport:
         else:
             peer = SimplePeer(gateway, connection, simple)
         session.follow(connection)
-        gateway.connections.add(connection)
+        gateway.connections.add(connection, place)
         try:
             await peer.open(opening._replace(made=made))
         except AgentwsError as error:
             connection.refuse(error)
-        except (OSError, asyncio.CancelledError):
-            self._leave(connection)
-            raise
         except Exception:
             # It was accepted already, so it is this connection that has to be closed.
             logger.exception("a connection could not be opened")
             connection.refuse(Internal())
+        except BaseException:
+            self._leave(connection)
+            raise
         connection.uncork()
         return connection, peer
 
@@ -168,8 +203,10 @@ class WebSocketTransport:
         else:
             wire = SimpleWire(session=opening.session or "", stream=False, now=iso_time)
             said = wire.control(error_frame(error)) or b""
-        await send({"type": "websocket.send", "text": said.decode()})
-        await send({"type": "websocket.close", "code": error.close_code, "reason": error.code})
+        await _say(send, {"type": "websocket.send", "text": said.decode()})
+        await _say(
+            send, {"type": "websocket.close", "code": error.close_code, "reason": error.code}
+        )
 
     def _leave(self, connection: Connection) -> None:
         connection.session.unfollow(connection)
@@ -182,6 +219,9 @@ class WebSocketTransport:
         reader = _Reader(self._gateway, connection, peer)
         try:
             while True:
+                if connection.unread > CROWDED:
+                    # Who does not read is not listened to: what it says would only add to that.
+                    await connection.room()
                 message = await receive()
                 if message["type"] != "websocket.receive":
                     return
@@ -214,17 +254,31 @@ class _Reader:
         connection.cork()
         try:
             self._check(text)
-            await self._peer.text(text)
+            work = self._peer.text(text)
+            try:
+                waiting = work.send(None)
+            except StopIteration:
+                # Most messages are handled without waiting for anything: no timer for those.
+                pass
+            else:
+                await self._take_slowly(work, waiting)
             self._errors = 0
         except AgentwsError as error:
             self._answer(error, text)
-        except (OSError, asyncio.CancelledError):
-            raise
         except Exception:
             logger.exception("a message could not be handled")
             self._answer(Internal(), text)
         finally:
             connection.uncork()
+
+    async def _take_slowly(self, work: Coroutine[Any, Any, None], waiting: Any) -> None:
+        """The rest of handling a message: what the log says meanwhile must not wait for it."""
+        loop = asyncio.get_running_loop()
+        uncorking = loop.call_later(CORKED, self._connection.uncork_now)
+        try:
+            await resume(work, waiting)
+        finally:
+            uncorking.cancel()
 
     def _answer(self, error: AgentwsError, text: str) -> None:
         self._errors += 1
@@ -255,14 +309,15 @@ def parse_opening(scope: Any) -> Opening:
     )
     offered = scope.get("subprotocols", ())
     wires = [one for one in offered if not one.startswith(BEARER)]
-    if wires and NATIVE not in wires:
-        raise BadRequest("None of these subprotocols is served.", expected=NATIVE)
+    served = next((one for one in wires if one in _WIRES), None)
+    if wires and served is None:
+        raise BadRequest("None of these subprotocols is served.", expected=f"{NATIVE} or {SIMPLE}")
     return Opening(
         session=query.get("session") or None,
         after=query.get("after") or None,
         agent=query.get("agent") or None,
         stream=query.get("stream") == "1",
-        native=bool(wires),
+        subprotocol=served,
     )
 
 
@@ -274,30 +329,40 @@ def check_opening(opening: Opening) -> None:
         parse_position(opening.after)
 
 
+async def _say(send: Send, message: MutableMapping[str, Any]) -> None:
+    """Sends; raises _Gone, so that only a peer's leaving is taken for that."""
+    try:
+        await send(message)
+    except GONE as error:
+        raise _Gone from error
+
+
 async def _accept(send: Send, opening: Opening) -> None:
-    await send({"type": "websocket.accept", "subprotocol": NATIVE if opening.native else None})
+    await _say(send, {"type": "websocket.accept", "subprotocol": opening.subprotocol})
 
 
 async def _deny(scope: Any, send: Send, error: AgentwsError) -> None:
     """Refuses before accepting: with the error as an HTTP response where the server can."""
     if "websocket.http.response" not in scope.get("extensions", {}):
-        await send({"type": "websocket.close", "code": 1008, "reason": error.code})
+        await _say(send, {"type": "websocket.close", "code": 1008, "reason": error.code})
         return
     body = _NATIVE.control(error_frame(error)) or b""
     headers: Sequence[tuple[bytes, bytes]] = [
         (b"content-type", b"application/json"),
         (b"content-length", str(len(body)).encode()),
     ]
-    await send(
-        {"type": "websocket.http.response.start", "status": error.status, "headers": headers}
+    await _say(
+        send, {"type": "websocket.http.response.start", "status": error.status, "headers": headers}
     )
-    await send({"type": "websocket.http.response.body", "body": body})
+    await _say(send, {"type": "websocket.http.response.body", "body": body})
 
 
 def iso_time(timestamp: int | None) -> str:
-    """Milliseconds since the epoch, or now, as ISO 8601 in UTC."""
+    """Milliseconds since the epoch, or now, as ISO 8601 in UTC; years from 1 to 9999."""
     if timestamp is None:
         moment = datetime.datetime.now(datetime.UTC)
     else:
-        moment = datetime.datetime.fromtimestamp(timestamp / 1000, datetime.UTC)
+        # Agents give times, too; one in nanoseconds is a mistake that must not end a connection.
+        known = min(max(timestamp, _FIRST_MOMENT), _LAST_MOMENT)
+        moment = _EPOCH + datetime.timedelta(milliseconds=known)
     return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -103,6 +103,34 @@ async def test_keys_can_not_be_tried_out_at_any_speed() -> None:
         assert right.status_code == 429
 
 
+@pytest.mark.parametrize("header", ["x-api-key", "authorization"])
+async def test_nor_where_callers_may_ask_too(header: str) -> None:
+    """/stats answers both: it must not tell any faster which admin key is right."""
+    scheme = "Bearer " if header == "authorization" else ""
+    limits = Limits(message_rate=0.001, message_burst=5)
+    keys = BearerKeys({"ann-key": "ann"})
+    async with served(admin_key=KEY, authenticate=keys, limits=limits) as (_, http):
+        for key, codes in ((None, [401] * 5 + [429] * 2), (KEY, [429])):
+            tried = [
+                await http.get("/stats", headers={header: f"{scheme}{key or number}"})
+                for number in range(len(codes))
+            ]
+            assert [one.status_code for one in tried] == codes
+
+
+async def test_nor_those_of_callers() -> None:
+    limits = Limits(message_rate=0.001, message_burst=5)
+    keys = BearerKeys({"ann-key": "ann"})
+    async with served(authenticate=keys, limits=limits) as (_, http):
+        codes = [
+            (await http.get("/sessions", headers={"authorization": f"Bearer {n}"})).status_code
+            for n in range(7)
+        ]
+        assert codes == [401] * 5 + [429] * 2
+        right = await http.get("/sessions", headers={"authorization": "Bearer ann-key"})
+        assert right.status_code == 429 and float(right.headers["retry-after"]) >= 1
+
+
 async def test_the_admin_may_read_stats_where_callers_must_be_known() -> None:
     keys = BearerKeys({"ann-key": "ann"})
     async with served(authenticate=keys, admin_key=KEY) as (_, http):

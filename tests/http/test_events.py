@@ -383,3 +383,38 @@ async def test_what_can_not_be_streamed() -> None:
         assert (await http.head(URL)).status_code == 405
         response = await http.get(URL, params={"wait": "long"}, headers=POLL)
         assert response.status_code == 400
+
+
+async def test_who_waits_has_a_place_among_the_connections() -> None:
+    limits = Limits(max_connections_per_address=2)
+    async with served(limits=limits) as (_, http):
+        await say(http, "hello")
+        await answered(http)
+        position = (await http.get(f"/sessions/{SESSION}")).json()["position"]
+        url, query = f"/sessions/{SESSION}/events", {"after": position}
+        waiting = [
+            asyncio.ensure_future(http.get(url, params={**query, "wait": "5"}, headers=POLL))
+            for _ in range(5)
+        ]
+        done, _ = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+        assert {one.result().status_code for one in done} == {429}
+        assert (await http.get(url, params=query, headers=POLL)).status_code == 200
+        await say(http, "again", "m2")
+        codes = [(await one).status_code for one in waiting]
+        assert sorted(codes) == [200, 200, 429, 429, 429]
+        again = await http.get(url, params={**query, "wait": "5"}, headers=POLL)
+        assert again.status_code == 200
+
+
+async def test_a_store_with_trouble_of_its_own_ends_the_stream_with_a_word() -> None:
+    """Its errors may be those by which a server says that the peer has gone."""
+    store = FaultyStore(MemoryStore())
+    async with served(store=store, limits=Limits(tail_size=1)) as (gateway, http):
+        await say(http, "hello")
+        await answered(http)
+        async with Stream(gateway, f"/sessions/{SESSION}/events") as stream:
+            await stream.until("MESSAGES_SNAPSHOT")
+            store.fail("read", error=ConnectionResetError)
+            await say(http, "again", "m2")
+            assert (await stream.until("bye"))[-1].data["reason"] == "internal"
+            assert await stream.ended()

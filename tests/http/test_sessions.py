@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import base64
+from collections.abc import Sequence
 
 import pytest
 
 from agentws import BearerKeys, Limits, MemoryStore
+from agentws.agents.agent import CommandContext
+from agentws.agents.commands import Command
 from agentws.protocol.events import RunFinished
 from agentws.protocol.messages import Interrupt, InterruptOutcome
 from agentws.protocol.position import parse_position
 from agentws.testing.agents import Gate, Script
 from agentws.testing.connect import connect
 
-from .calling import POLL, SESSION, answered, client, say, served
+from .calling import POLL, SESSION, Echo, answered, client, say, served
 
 KEYS = BearerKeys({"ann-key": "ann", "bob-key": "bob"})
 ANN = {"authorization": "Bearer ann-key"}
@@ -336,3 +339,30 @@ async def test_a_node_that_drains_takes_no_new_work() -> None:
         assert (await http.get(f"/sessions/{SESSION}/messages")).status_code == 200
         await gateway.stop()
         assert (await http.get(f"/sessions/{SESSION}/messages")).status_code == 503
+
+
+class Clerk(Echo):
+    def __init__(self, refunds: list[str]) -> None:
+        self._refunds = refunds
+
+    def commands(self) -> Sequence[Command]:
+        return [Command("refund", "Pays back", self.refund)]
+
+    async def refund(self, context: CommandContext, args: str) -> str:
+        if args == "never":
+            raise TimeoutError
+        self._refunds.append(args)
+        return f"refund {len(self._refunds)}: {args}"
+
+
+async def test_a_command_of_the_agent_runs_once_for_its_id() -> None:
+    refunds: list[str] = []
+    async with served(lambda: Clerk(refunds)) as (_, http):
+        said = [(await say(http, "/refund 42", "c1")).json() for _ in range(3)]
+        assert [one["type"] for one in said] == ["notice"] * 3
+        assert said[0]["content"] == "refund 1: 42"
+        assert said[1] == said[2] and "not run again" in said[1]["content"]
+        assert (await say(http, "/refund 43", "c1")).json()["code"] == "idempotency_conflict"
+        assert (await say(http, "/refund 42", "c2")).json()["content"] == "refund 2: 42"
+        failed = await say(http, "/refund never", "c3")
+        assert (failed.status_code, failed.json()["retryable"]) == (500, False)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 from contextlib import nullcontext
 from typing import Any
@@ -364,6 +365,77 @@ async def test_no_more_connections_than_allowed(
         clients[0].drop()
         await clients[0].line.wait_closed()
         assert kind(await (await enter()).receive()) == "welcome"
+
+
+@pytest.mark.parametrize(("limit", "code", "options"), LIMITS, ids=[one[0] for one in LIMITS])
+async def test_a_burst_finds_no_more_places(
+    make: Make, limit: str, code: int, options: dict[str, Any]
+) -> None:
+    """A place is taken before anything is waited for, and goes back when it comes to nothing."""
+
+    async def slow(*_: object) -> bool:
+        await asyncio.sleep(0.1)
+        return True
+
+    async with make(Script("fine"), **{limit: 5}, authorize=slow, **options) as world:
+        app = world.apps[0]
+        for _ in range(2):
+            clients = [Client(app, token="key-a") for _ in range(40)]
+            await asyncio.gather(*(client.open() for client in clients))
+            await asyncio.sleep(1)
+            for client in clients:
+                client.take_waiting()
+            welcomed = [one for one in clients if one.frames[0]["type"] == "welcome"]
+            assert len(welcomed) == 5
+            assert {one.closed.code for one in clients if one.closed} == {code}
+            for client in clients:
+                await client.aclose()
+
+
+async def test_a_place_goes_back_from_a_handshake_that_failed(make: Make) -> None:
+    async with make(Script("fine"), authorize=lambda *_: False, max_connections=1) as world:
+        for _ in range(5):
+            assert (await end_of(await world.client())).code == 4403
+
+
+@pytest.mark.parametrize("native", [True, False], ids=["native", "simple"])
+async def test_keys_can_not_be_tried_out_at_any_speed(make: Make, native: bool) -> None:
+    limits = {"message_rate": 1.0, "message_burst": 3}
+    async with make(Script("fine"), authenticate=KEYS, **limits) as world:
+        app = world.apps[0]
+
+        async def code(token: str, address: str) -> int | None:
+            client = await Client(app, token=token, native=native, address=address).open()
+            world.clients.append(client)
+            await client.settle()
+            return None if client.closed is None else client.closed.code
+
+        tried = [await code(f"key-{number}", "10.1.1.1") for number in range(5)]
+        assert tried == [4401] * 3 + [4429] * 2
+        assert await code("key-a", "10.1.1.1") == 4429, "who may not try learns that it was right"
+        assert await code("key-a", "10.1.1.2") is None
+        await asyncio.sleep(2)
+        assert await code("key-a", "10.1.1.1") is None
+
+
+async def test_a_browser_names_the_simple_wire(make: Make) -> None:
+    """It fails a connection for which it offered subprotocols and none was chosen."""
+    encoded = base64.urlsafe_b64encode(b"key-a").decode()
+    async with make(Script("fine"), authenticate=KEYS) as world:
+        for offered, chosen in (
+            (["agentws.simple", f"agentws.bearer.{encoded}"], "agentws.simple"),
+            ([f"agentws.bearer.{encoded}", "agentws.simple"], "agentws.simple"),
+            (["agentws.simple", "agentws.v1", f"agentws.bearer.{encoded}"], "agentws.simple"),
+            (["agentws.v1", "agentws.simple", f"agentws.bearer.{encoded}"], "agentws.v1"),
+        ):
+            client = await world.client(subprotocols=offered)
+            assert client.line.subprotocol == chosen
+            if chosen == "agentws.simple":
+                await client.send("Hello")
+                assert (await client.receive())["content"] == "fine"
+        refused = await world.client(subprotocols=["agentws.simple", "agentws.bearer.AAAA"])
+        assert refused.line.subprotocol == "agentws.simple"
+        assert (await end_of(refused)).code == 4401
 
 
 def test_where_a_token_comes_from() -> None:

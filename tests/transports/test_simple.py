@@ -204,6 +204,50 @@ async def test_coming_back_with_a_position(make: Make) -> None:
         assert await client.settle() == []
 
 
+@pytest.mark.parametrize("query", ["", "stream=1"], ids=["whole", "stream"])
+async def test_coming_back_after_the_answer_was_compacted(make: Make, query: str) -> None:
+    """A delta's position is kept only so long; the answer that it was part of is said whole."""
+    gates = [Gate(), Gate()]
+    steps: list[Step] = ["one ", Sleep(0.1), "two ", gates[0], Sleep(0.1), "three", gates[1]]
+    async with make(Script(*steps), replay_window=5.0) as world:
+        client = await simple(world, "stream=1")
+        await client.send("go")
+        while not client.frames or client.frames[-1]["content"] != "two ":
+            await client.receive()
+        client.drop()
+        client.query.pop("stream", None)
+        client.query |= {"stream": "1"} if query else {}
+        for gate in gates:
+            gate.open()
+        await asyncio.sleep(20)
+        before = len(client.frames)
+        await world.back(client)
+        frame = await client.receive()
+        while frame["type"] == "delta":
+            frame = await client.receive()
+        assert (frame["type"], frame["content"]) == ("text", "one two three")
+        assert all(frame["type"] != "error" for frame in client.frames[before:])
+        assert await client.settle() == []
+
+
+@pytest.mark.parametrize(
+    ("position", "reason"),
+    [("{epoch}.999.0000000000000000", "future"), ("another.1.0000000000000000", "epoch")],
+)
+async def test_a_position_of_no_use_is_said(make: Make, position: str, reason: str) -> None:
+    async with make(Script("fine")) as world:
+        client = await simple(world)
+        await ask(client, "one")
+        assert client.position is not None
+        client.position = position.format(epoch=client.position.split(".")[0])
+        await world.back(client)
+        error = await client.receive()
+        assert (error["type"], error["metadata"]["code"]) == ("error", "position_lost")
+        assert reason in error["content"]
+        assert await client.settle() == []
+        assert (await ask(client, "two"))["content"] == "fine"
+
+
 async def test_coming_back_without_one_says_nothing_old(make: Make) -> None:
     async with make(Script("fine")) as world:
         client = await simple(world)

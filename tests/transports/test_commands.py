@@ -1,0 +1,276 @@
+"""Commands over a connection: once for their id, and nothing else waits for one of the agent's."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+
+import pytest
+
+from agentws import Agent, MemoryStore, RunContext
+from agentws.agents.agent import CommandContext
+from agentws.agents.commands import Command
+from agentws.builtin import LONGEST
+from agentws.errors import AgentError, Forbidden, Unavailable
+from agentws.testing.agents import Gate
+from agentws.testing.connect import Client, kind
+from agentws.testing.faults import FaultyStore, SlowStore
+from agentws.transports.commands import WAITING
+from agentws.transports.connection import CROWDED
+
+from .conftest import Make
+
+
+class Clerk:
+    """Makes agents that stream words for ever, and have commands that do what a test needs."""
+
+    def __init__(self) -> None:
+        self.gate = Gate()
+        self.refunds: list[str] = []
+
+    def __call__(self) -> Agent:
+        return Talker(self)
+
+
+class Talker(Agent):
+    def __init__(self, clerk: Clerk) -> None:
+        self._clerk = clerk
+
+    async def run(self, ctx: RunContext) -> AsyncIterator[str]:
+        yield "word "
+        while ctx.text == "go on":
+            await asyncio.sleep(0.1)
+            yield "word "
+
+    def commands(self) -> Sequence[Command]:
+        made = (self.refund, self.wait, self.fail, self.deny, self.look, self.odd, self.print)
+        return [Command(one.__name__, "Does that", one) for one in made]
+
+    async def refund(self, ctx: CommandContext, args: str) -> str:
+        self._clerk.refunds.append(args)
+        return f"refunded {args}"
+
+    async def wait(self, ctx: CommandContext, args: str) -> str:
+        await self._clerk.gate.wait()
+        return "waited"
+
+    async def fail(self, ctx: CommandContext, args: str) -> str:
+        raise {"timeout": TimeoutError, "refused": ConnectionRefusedError, "value": ValueError}[
+            args
+        ]("the database is at 10.0.0.7")
+
+    async def deny(self, ctx: CommandContext, args: str) -> str:
+        raise Forbidden("Only on Mondays.")
+
+    async def look(self, ctx: CommandContext, args: str) -> str:
+        raise Unavailable("The store is away.")
+
+    async def odd(self, ctx: CommandContext, args: str) -> str:
+        return {"none": None, "surrogate": "\ud800"}[args]  # type: ignore[return-value]
+
+    async def print(self, ctx: CommandContext, args: str) -> str:
+        return "x" * 1_000_000
+
+
+async def said(client: Client, id: str, text: str) -> list[str]:
+    """What a command given as a message is answered with: what was accepted, what was said."""
+    accepted = await client.ask({"type": "send", "id": id, "content": text})
+    if accepted["type"] == "error":
+        return [accepted["code"], accepted["message"]]
+    notice = await client.until(lambda frame: frame.get("reply") == id)
+    return ["duplicate" if accepted.get("duplicate") else "accepted", notice["content"]]
+
+
+@pytest.mark.parametrize("how", ["timeout", "refused", "value"])
+async def test_a_command_that_fails_is_not_to_be_repeated(make: Make, how: str) -> None:
+    async with make(Clerk()) as world:
+        client = await world.client()
+        error = await client.ask({"type": "send", "id": "c1", "content": f"/fail {how}"})
+        assert (error["code"], error["retryable"], error["reply"]) == ("agent_error", False, "c1")
+        assert "10.0.0.7" not in str(error)
+        assert await said(client, "c2", "/ping") == ["accepted", "pong"]
+
+
+@pytest.mark.parametrize(
+    ("command", "code"),
+    [
+        ("deny", "forbidden"),
+        ("look", "agent_error"),
+        ("odd none", "agent_error"),
+        ("odd surrogate", "agent_error"),
+    ],
+)
+async def test_what_else_a_command_may_do(make: Make, command: str, code: str) -> None:
+    async with make(Clerk()) as world:
+        client = await world.client()
+        error = await client.ask({"type": "send", "id": "c1", "content": f"/{command}"})
+        assert (error["type"], error["code"], error["retryable"]) == ("error", code, False)
+
+
+async def test_a_command_runs_once_for_its_id(make: Make) -> None:
+    clerk = Clerk()
+    async with make(clerk) as world:
+        client = await world.client()
+        assert await said(client, "c1", "/refund 42") == ["accepted", "refunded 42"]
+        for _ in range(2):
+            other = await world.join(client)
+            answer, notice = await said(other, "c1", "/refund 42")
+            assert answer == "duplicate" and "not run again" in notice
+        frame = {"type": "command", "id": "c1", "name": "refund", "args": "42"}
+        assert (await client.ask(frame))["duplicate"] is True
+        assert "not run again" in (await client.receive())["content"]
+        assert (await said(client, "c1", "/refund 43"))[0] == "idempotency_conflict"
+        assert (await said(client, "c1", "hello"))[0] == "idempotency_conflict"
+        assert await said(client, "c2", "/refund 42") == ["accepted", "refunded 42"]
+        assert clerk.refunds == ["42", "42"]
+        await world.check(client)
+
+
+async def test_who_lost_the_answer_does_not_clear_what_came_after(make: Make) -> None:
+    async with make(Clerk()) as world:
+        client = await world.client()
+        await client.say("one", "m1")
+        await client.until("RUN_FINISHED")
+        assert (await said(client, "c1", "/clear"))[0] == "accepted"
+        await client.say("two", "m2")
+        await client.until("RUN_FINISHED")
+        assert (await said(client, "c1", "/clear"))[0] == "duplicate"
+        assert await said(client, "c2", "/history") == ["accepted", "You: two\nAgent: word "]
+
+
+async def test_a_clear_that_was_refused_is_not_used_up(make: Make) -> None:
+    async with make(Clerk()) as world:
+        client = await world.client()
+        await client.say("go on", "m1")
+        await client.until("TEXT_MESSAGE_CONTENT")
+        error = await client.ask({"type": "send", "id": "c1", "content": "/clear"})
+        assert (error["code"], error["retryable"]) == ("run_active", True)
+        await client.ask({"type": "cancel", "id": "x"})
+        await client.until("RUN_FINISHED")
+        assert (await said(client, "c1", "/clear"))[0] == "accepted"
+
+
+async def test_what_only_looks_may_be_asked_again(make: Make) -> None:
+    async with make(Clerk()) as world:
+        client = await world.client()
+        for text in ("/ping", "/help", "/history", "/whoami"):
+            first, again = [await said(client, "c1", text) for _ in range(2)]
+            assert first == again and first[0] == "accepted"
+
+
+async def test_nothing_waits_for_a_command(make: Make) -> None:
+    """What the log says goes on, and so does what the peer says."""
+    clerk = Clerk()
+    async with make(clerk) as world:
+        client = await world.client()
+        await client.say("go on", "m1")
+        await client.until("TEXT_MESSAGE_CONTENT")
+        await client.send({"type": "send", "id": "c1", "content": "/wait"})
+        await clerk.gate.reached()
+        for _ in range(3):
+            await client.until("TEXT_MESSAGE_CONTENT", within=1)
+        assert (await client.ask({"type": "ping", "id": "p"}))["type"] == "pong"
+        assert (await client.ask({"type": "cancel", "id": "x"}))["type"] == "accepted"
+        await client.until("RUN_FINISHED", within=1)
+        clerk.gate.open()
+        notice = await client.until(lambda frame: kind(frame) == "notice")
+        assert (notice["reply"], notice["content"]) == ("c1", "waited")
+        assert await said(client, "c2", "/refund 1") == ["accepted", "refunded 1"]
+
+
+async def test_a_command_that_hangs_ends(make: Make) -> None:
+    async with make(Clerk(), command_timeout=3.0) as world:
+        client = await world.client()
+        await client.send({"type": "send", "id": "c1", "content": "/wait"})
+        error = await client.until(lambda frame: frame.get("reply") == "c1", within=4)
+        assert (error["code"], error["retryable"]) == ("agent_error", False)
+        assert "too long" in error["message"]
+        assert await said(client, "c2", "/refund 1") == ["accepted", "refunded 1"]
+
+
+async def test_who_leaves_in_a_command_is_noticed(make: Make) -> None:
+    clerk = Clerk()
+    async with make(clerk) as world:
+        client = await world.client()
+        await client.until("welcome")
+        await client.send({"type": "send", "id": "c1", "content": "/wait"})
+        await clerk.gate.reached()
+        client.drop()
+        await client.line.wait_closed(within=1)
+        clerk.gate.open()
+        await asyncio.sleep(1)
+        assert (await said(await world.back(client), "c1", "/wait"))[0] == "duplicate"
+
+
+async def test_a_simple_client_is_told_what_a_command_says(make: Make) -> None:
+    async with make(Clerk()) as world:
+        client = await world.client(native=False)
+        for _ in range(2):
+            await client.send("/refund 42")
+            assert (await client.receive())["content"] == "refunded 42"
+        await client.send("/fail value")
+        assert (await client.receive())["metadata"]["code"] == "agent_error"
+
+
+async def test_the_log_goes_on_while_the_store_is_slow_for_one(make: Make) -> None:
+    """Replies are held back to leave with what they set off, but not for as long as that takes."""
+    store = SlowStore(MemoryStore(), slow_on="read_back")
+    async with make(Clerk(), store=store) as world:
+        client = await world.client()
+        await client.say("go on", "m1")
+        await client.until("TEXT_MESSAGE_CONTENT")
+        store.pause()
+        await client.send({"type": "command", "id": "c1", "name": "history"})
+        for _ in range(3):
+            await client.until("TEXT_MESSAGE_CONTENT", within=1)
+        store.resume()
+        await client.until(lambda frame: frame.get("reply") == "c1")
+
+
+async def test_what_a_command_says_is_cut(make: Make) -> None:
+    async with make(Clerk()) as world:
+        client = await world.client()
+        _, content = await said(client, "c1", "/print")
+        assert len(content) == LONGEST and content.endswith("\u2026")
+
+
+async def test_who_does_not_read_is_not_listened_to(make: Make) -> None:
+    """Nothing that waits for a peer is of a size that the peer can choose."""
+    store = FaultyStore(MemoryStore())
+    async with make(Clerk(), store=store) as world:
+        client = await world.client()
+        await client.say("x" * 50_000, "m1")
+        await client.until("RUN_FINISHED")
+        client.pause()
+        before = store.calls["read_back"]
+        for number in range(50):
+            await client.send({"type": "command", "id": str(number), "name": "history"})
+            await asyncio.sleep(0.01)
+        await asyncio.sleep(1)
+        assert store.calls["read_back"] - before < 4 + CROWDED // LONGEST
+        client.resume()
+        await client.until(lambda frame: frame.get("reply") == "49" and kind(frame) == "notice")
+
+
+async def test_commands_that_come_together_are_answered_in_order(make: Make) -> None:
+    clerk = Clerk()
+    async with make(clerk) as world:
+        client = await world.client()
+        await client.send({"type": "command", "id": "first", "name": "wait"})
+        await clerk.gate.reached()
+        for number in range(WAITING + 2):
+            frame = {"type": "command", "id": str(number), "name": "refund", "args": str(number)}
+            await client.send(frame)
+        for number in range(WAITING, WAITING + 2):
+            error = await client.until(lambda frame: kind(frame) == "error")
+            assert (error["code"], error["reply"]) == ("too_many", str(number))
+        clerk.gate.open()
+        await client.until(lambda frame: frame.get("reply") == str(WAITING - 1))
+        notices = [frame["reply"] for frame in client.frames if kind(frame) == "notice"]
+        assert notices == ["first", *map(str, range(len(notices) - 1))]
+        await client.settle()
+        assert clerk.refunds == [str(number) for number in range(WAITING)]
+
+
+def test_an_agents_error_is_not_retryable() -> None:
+    assert not AgentError.retryable

@@ -1,0 +1,162 @@
+"""What fails on the server's side: the host's code, the store, a wire. Each peer is told the truth,
+and nobody else notices."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import pytest
+from starlette.requests import HTTPConnection
+
+from agentws import MemoryStore
+from agentws.protocol import events as e
+from agentws.protocol.codec import Record
+from agentws.testing.agents import Script, Sleep, Step
+from agentws.testing.connect import kind
+from agentws.testing.faults import FaultyStore
+from agentws.transports.connection import Connection
+from agentws.transports.websocket import iso_time
+
+from .conftest import Make
+from .world import World
+
+ERRORS = [TimeoutError, ConnectionRefusedError, FileNotFoundError, ConnectionResetError]
+"""All of them are OSErrors, as is what a server raises when a peer has gone."""
+
+
+@pytest.mark.parametrize("error", ERRORS)
+@pytest.mark.parametrize("native", [True, False], ids=["native", "simple"])
+@pytest.mark.parametrize("option", ["authenticate", "authorize"])
+async def test_the_hosts_own_trouble_is_not_the_peers_leaving(
+    make: Make, error: type[Exception], native: bool, option: str
+) -> None:
+    async def broken(*_: object) -> Any:
+        raise error("the user database is at 10.0.0.7")
+
+    async with make(Script("fine"), **{option: broken}) as world:
+        client = await world.client(native=native)
+        assert (await client.wait_closed()).code == 4500
+        assert "internal" in str(client.frames) and "10.0.0.7" not in str(client.frames)
+
+
+@pytest.mark.parametrize("error", ERRORS)
+async def test_a_store_with_trouble_of_its_own(make: Make, error: type[Exception]) -> None:
+    store = FaultyStore(MemoryStore())
+    async with make(Script("fine"), store=store) as world:
+        client = await world.client()
+        await client.until("welcome")
+        store.fail("append", times=1, error=error)
+        refused = await client.ask({"type": "send", "id": "m1", "content": "x"})
+        assert (refused["code"], refused["reply"]) == ("internal", "m1")
+        await client.say("x", "m1")
+        assert await client.answer() == "fine"
+
+
+async def test_a_peer_that_leaves_in_its_handshake(make: Make) -> None:
+    """That is nobody's failure: the app returns, and keeps no place for it."""
+
+    async def slow(connection: HTTPConnection) -> str:
+        await asyncio.sleep(1)
+        return "ann"
+
+    async with make(Script("fine"), authenticate=slow, max_connections=1) as world:
+        for _ in range(3):
+            opening = asyncio.ensure_future(world.client())
+            await asyncio.sleep(0.5)
+            world.clients[-1].line.leave(1006)
+            await asyncio.gather(opening, return_exceptions=True)
+            await world.clients[-1].line.wait_closed()
+        for gateway in world.gateways:
+            gateway.connections.admit(owner=None, address="").release()
+
+
+@pytest.mark.parametrize("error", [ValueError, OSError, KeyError])
+async def test_a_log_that_can_not_be_read(make: Make, error: Callable[[], Exception]) -> None:
+    """The connection ends once, with a reason; it does not try for ever."""
+    store = FaultyStore(MemoryStore())
+    steps: list[Step] = ["word ", Sleep(0.1)]
+    script = Script(*steps * 20)
+    async with make(script, store=store, tail_size=1) as world:
+        client = await world.client()
+        await client.until("welcome")
+        slow = await world.join(client)
+        await slow.until("welcome")
+        await slow.settle()
+        slow.pause()
+        await client.say("go", "m1")
+        await client.until("RUN_FINISHED")
+        # Until every node knows all of the log: only the slow one is to read.
+        await asyncio.sleep(1)
+        store.fail("read", error=error)
+        calls = store.calls["read"]
+        slow.resume()
+        assert (await slow.wait_closed()).code == 4500
+        await asyncio.sleep(1)
+        assert store.calls["read"] - calls < 5
+        store.heal()
+        await world.back(slow)
+        await slow.until("RUN_FINISHED")
+        await world.check(client, slow)
+
+
+async def test_one_that_can_not_be_written_to_ends_alone(
+    make: Make, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    broken: list[Connection] = []
+    advance = Connection._advance
+
+    def fail(self: Connection, records: Sequence[Record]) -> list[bytes]:
+        if self in broken:
+            raise ValueError("no wire says that")
+        return advance(self, records)
+
+    monkeypatch.setattr(Connection, "_advance", fail)
+    async with make(Script("one ", Sleep(0.1), "two")) as world:
+        fine, other = await world.client(), None
+        await fine.until("welcome")
+        other = await world.join(fine)
+        welcome = await other.until("welcome")
+        broken += [one for one in everybody(world) if one.id == welcome["connection"]]
+        await fine.say("go", "m1")
+        assert await fine.answer() == "one two"
+        closed = await other.wait_closed()
+        assert (closed.code, other.frames[-1]["type"]) == (4500, "bye")
+        await world.check(fine)
+    assert "no wire says that" in caplog.text
+
+
+def everybody(world: World) -> list[Connection]:
+    return [
+        follower
+        for gateway in world.gateways
+        for session in gateway.sessions
+        for follower in session.followers
+        if isinstance(follower, Connection)
+    ]
+
+
+async def test_an_agent_that_counts_nanoseconds(make: Make) -> None:
+    error = e.RunError("No.", timestamp=time.time_ns())
+    async with make(Script(error)) as world:
+        client = await world.client(native=False)
+        await client.send("go")
+        said = await client.receive()
+        assert (said["type"], said["timestamp"]) == ("error", "9999-12-31T23:59:59.999Z")
+        native = await world.join(client)
+        await native.until(lambda frame: kind(frame) == "MESSAGES_SNAPSHOT")
+
+
+@pytest.mark.parametrize(
+    ("timestamp", "said"),
+    [
+        (0, "1970-01-01T00:00:00.000Z"),
+        (1_762_079_400_123, "2025-11-02T10:30:00.123Z"),
+        (10**30, "9999-12-31T23:59:59.999Z"),
+        (-(10**30), "0001-01-01T00:00:00.000Z"),
+    ],
+)
+def test_any_number_is_a_time(timestamp: int, said: str) -> None:
+    assert iso_time(timestamp) == said
