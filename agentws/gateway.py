@@ -248,9 +248,7 @@ class AgentGateway:
         agent = None if frame.agent is None else self.agents.check(frame.agent)
         return await self.inbox.send(session, frame, agent=agent, identity=identity)
 
-    async def command(
-        self, session: Session, typed: Typed, *, identity: Identity | None
-    ) -> Asked:
+    async def command(self, session: Session, typed: Typed, *, identity: Identity | None) -> Asked:
         """A command of this session, to be answered; raises UnknownCommand, Forbidden, TimedOut."""
         await self.check_write(session, identity)
         try:
