@@ -44,6 +44,8 @@ class Sessions:
         self._tell: Final = self._appended
         self._listen: Final = self._rung
         self._rung_early: set[str] = set()
+        self._unread: set[str] = set()
+        """Sessions that were rung for and could not be read."""
         self.opened: Callable[[Session], None] = lambda session: None
         """Called with every session that comes into memory."""
 
@@ -156,6 +158,8 @@ class Sessions:
             self._drop(session)
         except AgentwsError as error:
             logger.warning("session %s can't be read: %s", session.id, error)
+            # Nobody may ring again.
+            self._unread.add(session.id)
 
     @property
     def needs_polling(self) -> bool:
@@ -164,6 +168,9 @@ class Sessions:
 
     async def poll(self) -> None:
         """Looks whether logs grew unheard: those with a run each time, the others less often."""
+        unread, self._unread = self._unread, set()
+        for id in unread & self._open.keys():
+            self._ring(self._open[id])
         if not self.needs_polling:
             return
         now = asyncio.get_running_loop().time()

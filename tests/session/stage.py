@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack
-from typing import Any
 
 from starlette.applications import Starlette
 
@@ -82,52 +81,113 @@ async def agent(ctx: RunContext) -> AsyncIterator[Output]:
             return
 
 
-class Stage:
-    """Nodes on one store, and four clients of one session; the last speaks the simple wire."""
+class Node:
+    """One node: its app, and the store as it sees it, which can be slow, fail and be cut off."""
 
-    def __init__(self, store: Store, *, loss: float, seed: int, limits: Limits = LIMITS) -> None:
+    def __init__(self, store: Store, *, bus: Bus, limits: Limits, shared: bool) -> None:
+        self.store = store
         self.slow = SlowStore(store)
         self.faults = FaultyStore(self.slow)
+        self.way = NodeStore(self.faults)
+        self.app = Starlette()
+        self._shared = shared
+        self._running = AsyncExitStack()
+        mount_agent_gateway(self.app, agent, store=self.way, bus=bus, limits=limits)
+
+    @property
+    def up(self) -> bool:
+        return self.way.state == "up"
+
+    async def start(self) -> None:
+        await self._running.enter_async_context(running(self.app, within=500.0))
+
+    async def stop(self, *, killed: bool = False) -> None:
+        """``killed``: nothing that it does from now on reaches the store."""
+        if killed or not self.up:
+            self.way.set("down")
+        await self._running.aclose()
+        if not self._shared:
+            await self.store.close()
+
+
+class Stage:
+    """Nodes on one log, and four clients of one session; the last speaks the simple wire.
+
+    ``make`` gives each node its store, and the stage its own to look at: always the same object, or
+    each time another one on the same file.
+    """
+
+    def __init__(
+        self, make: Callable[[], Store], *, loss: float, seed: int, limits: Limits = LIMITS
+    ) -> None:
+        self._make = make
+        self._store = make()
         self._limits = limits
         local = LocalBus()
         self._bus: Bus = LossyBus(local, drop=loss, seed=seed) if loss else local
-        self._stack = AsyncExitStack()
-        self.stores: list[NodeStore] = []
-        self.apps: list[Any] = []
+        self._delay = 0.0
+        self.nodes: list[Node] = []
         self.clients: list[Client] = []
 
     async def open(self) -> None:
+        await self._store.open()
         for _ in range(2):
             await self.add_node()
         for number in range(4):
             url = f"/ws/chat?session={SESSION}"
-            self.clients.append(Client(self.apps[number % 2], url, native=number < 3))
-
-    async def add_node(self) -> None:
-        app, store = Starlette(), NodeStore(self.faults)
-        mount_agent_gateway(app, agent, store=store, bus=self._bus, limits=self._limits)
-        await self._stack.enter_async_context(running(app, within=500.0))
-        self.apps.append(app)
-        self.stores.append(store)
+            self.clients.append(Client(self.nodes[number % 2].app, url, native=number < 3))
 
     async def close(self) -> None:
-        for store in self.stores:
-            if store.state != "up":
-                store.set("down")
         for client in self.clients:
             if client.lines:
                 client.drop()
+        for node in self.nodes:
+            await node.stop()
+        for client in self.clients:
+            if client.lines:
                 await client.line.wait_closed(within=500.0)
-        await self._stack.aclose()
+        await self._store.close()
+
+    # What happens to nodes
+
+    @property
+    def up(self) -> list[Node]:
+        return [node for node in self.nodes if node.up]
+
+    async def add_node(self) -> None:
+        self.nodes.append(await self._started())
+
+    async def restart(self, number: int, *, killed: bool) -> None:
+        """Another process takes a node's place, with a store object of its own."""
+        at = number % len(self.nodes)
+        await self.nodes[at].stop(killed=killed)
+        self.nodes[at] = await self._started()
+
+    async def _started(self) -> Node:
+        store = self._make()
+        node = Node(store, bus=self._bus, limits=self._limits, shared=store is self._store)
+        node.slow.delay = self._delay
+        await node.start()
+        return node
+
+    def slow_down(self, seconds: float) -> None:
+        self._delay = seconds
+        for node in self.nodes:
+            node.slow.delay = seconds
+
+    def fail(self, call: str, *, times: int, after: bool) -> None:
+        """The next so many of these calls of each node fail."""
+        for node in self.nodes:
+            node.faults.fail(call, times=times, after=after)
 
     # What clients do
 
     async def connect(self, who: int, node: int) -> None:
         """To a node that is up; a frozen one would only keep the client waiting."""
-        up = [app for app, store in zip(self.apps, self.stores, strict=True) if store.state == "up"]
+        up = self.up
         client = self.clients[who]
         self.read(who)
-        await client.reconnect(up[node % len(up)])
+        await client.reconnect(up[node % len(up)].app)
 
     async def say(self, who: int, frame: Frame) -> None:
         client = self.clients[who]
@@ -152,15 +212,15 @@ class Stage:
 
     async def finish(self, *, step: float) -> None:
         """Everything heals; when nothing is open any more, every client reads to the end."""
-        self.faults.heal()
-        self.slow.delay = 0.0
-        for store in self.stores:
-            store.set("up")
+        self.slow_down(0.0)
+        for node in self.nodes:
+            node.faults.heal()
+            node.way.set("up")
         for who in range(len(self.clients)):
             await self.connect(who, who)
         for _ in range(400):
             await asyncio.sleep(step)
-            records = (await read_log(self.faults.store, SESSION))[1]
+            records = (await read_log(self._store, SESSION))[1]
             for who, client in enumerate(self.clients):
                 client.resume()
                 self.read(who)
@@ -176,7 +236,7 @@ class Stage:
             self.read(3)
 
     async def check(self) -> None:
-        epoch, records = await read_log(self.faults.store, SESSION)
+        epoch, records = await read_log(self._store, SESSION)
         accepted = {
             frame["reply"]
             for client in self.clients[:3]

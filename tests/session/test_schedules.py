@@ -1,8 +1,8 @@
 """Whatever happens, in whatever order: the log is one that may be, and every client saw it whole.
 
 Clients send, resend, stop, take back, drop, come back elsewhere, and stop reading; nodes freeze,
-wake up late, and are added; the store fails before and after it did what was asked; the bus loses
-rings. At the end everything heals, and the oracle is asked.
+wake up late, are added, stopped or killed, and started again; the store fails before and after it
+did what was asked; the bus loses rings. At the end everything heals, and the oracle is asked.
 """
 
 from __future__ import annotations
@@ -20,7 +20,10 @@ from hypothesis import strategies as st
 
 from agentws.backends.memory import MemoryStore
 from agentws.backends.sqlite import SQLiteStore
+from agentws.testing.agents import Script
+from agentws.testing.connect import connect
 from agentws.testing.virtual import virtual_run
+from tests.runs.nodes import nodes
 
 from .stage import LIMITS, SAYS, Stage
 
@@ -55,6 +58,7 @@ DISASTERS = st.one_of(
     # Long enough for another node to take over, and back in the middle of what that one does.
     st.tuples(st.just("blackout"), st.sampled_from([1.0, 2.5, 4.0])),
     st.tuples(st.just("add node")),
+    st.tuples(st.just("restart"), NODE, st.booleans()),
     st.tuples(st.just("slow"), st.sampled_from([0.0, 0.02, 0.3])),
     st.tuples(st.just("fail"), st.sampled_from(CALLS), st.integers(1, 3), st.booleans()),
     st.tuples(st.just("fail"), st.just("append"), st.integers(1, 3), st.just(True)),
@@ -84,36 +88,36 @@ async def act(stage: Stage, action: Action, number: int, *, pace: float) -> None
         case ("wait", seconds):
             await asyncio.sleep(seconds * pace)
         case _:
-            await strike(stage, action)
+            await strike(stage, action, pace=pace)
 
 
-async def strike(stage: Stage, action: Action) -> None:
+async def strike(stage: Stage, action: Action, *, pace: float) -> None:
     match action:
         case ("freeze", node):
-            up = [store for store in stage.stores if store.state == "up"]
-            if len(up) > 1:
-                up[node % len(up)].set("hung")
+            if len(stage.up) > 1:
+                stage.up[node % len(stage.up)].way.set("hung")
         case ("blackout", seconds):
-            await blackout(stage, seconds)
+            await blackout(stage, seconds * pace)
         case ("slow", seconds):
-            stage.slow.delay = seconds
+            stage.slow_down(seconds * pace)
         case ("thaw", node):
-            stage.stores[node % len(stage.stores)].set("up")
+            stage.nodes[node % len(stage.nodes)].way.set("up")
         case ("add node",):
-            if len(stage.stores) < 4:
+            if len(stage.nodes) < 4:
                 await stage.add_node()
+        case ("restart", node, killed):
+            await stage.restart(node, killed=killed)
         case ("fail", call, times, after):
-            stage.faults.fail(call, times=times, after=after)
+            stage.fail(call, times=times, after=after)
 
 
 async def blackout(stage: Stage, seconds: float) -> None:
     """Every node in turn is away, while the others go on, and then all are back."""
-    for store in list(stage.stores):
-        up = [one for one in stage.stores if one.state == "up"]
-        if len(up) > 1 and store in up:
-            store.set("hung")
+    for node in list(stage.nodes):
+        if len(stage.up) > 1 and node in stage.up:
+            node.way.set("hung")
             await asyncio.sleep(seconds)
-            store.set("up")
+            node.way.set("up")
 
 
 async def play(stage: Stage, actions: list[Action], *, pace: float) -> None:
@@ -161,7 +165,7 @@ def in_memory(actions: list[Action], loss: float, number: int) -> None:
     async def main() -> None:
         loop = asyncio.get_running_loop()
         store = MemoryStore(monotonic=loop.time)
-        await play(Stage(store, loss=loss, seed=number), actions, pace=1.0)
+        await play(Stage(lambda: store, loss=loss, seed=number), actions, pace=1.0)
 
     virtual_run(main())
 
@@ -174,17 +178,35 @@ def quiet(caplog: pytest.LogCaptureFixture) -> None:
 
 @pytest.mark.timeout(600)
 def test_any_schedule_of_clients(soak: float) -> None:
-    explore(soak, 600, ACTIONS, in_memory)
+    explore(soak, 1_000, ACTIONS, in_memory)
+
+
+EVERYTHING = st.one_of(ACTIONS, ACTIONS, DISASTERS)
 
 
 @pytest.mark.timeout(600)
 def test_any_schedule_with_disasters(soak: float) -> None:
-    explore(soak, 600, st.one_of(ACTIONS, ACTIONS, DISASTERS), in_memory)
+    explore(soak, 2_000, EVERYTHING, in_memory)
+
+
+async def test_a_read_that_fails_when_it_was_rung_for_is_made_again() -> None:
+    """On a bus that loses nothing nobody rings twice."""
+    async with nodes(Script("Hello")) as (here, away):
+        async with connect(here.app) as client:
+            await client.until("welcome")
+            async with connect(away.app, f"/ws/chat?session={client.session}") as other:
+                await other.until("MESSAGES_SNAPSHOT")
+                away.store.set("down")
+                await client.say("Hi", "m1")
+                assert await client.answer() == "Hello"
+                await asyncio.sleep(20.0)
+                away.store.set("up")
+                assert await other.answer() == "Hello"
 
 
 @pytest.mark.timeout(600)
 def test_any_schedule_on_sqlite(soak: float, tmp_path: Path) -> None:
-    """In real time, since its thread takes some."""
+    """Each node has connections of its own; in real time, since their threads take some."""
     pace = 0.05
     quick = msgspec.structs.replace(
         LIMITS,
@@ -193,6 +215,7 @@ def test_any_schedule_on_sqlite(soak: float, tmp_path: Path) -> None:
         lease_ttl=0.3,
         poll_interval=0.02,
         idle_poll_interval=0.02,
+        drain_timeout=0.02,
         run_timeout=0.3,
         session_idle=0.2,
     )
@@ -202,16 +225,7 @@ def test_any_schedule_on_sqlite(soak: float, tmp_path: Path) -> None:
         nonlocal count
         count += 1
         path = tmp_path / f"{count}.db"
+        stage = Stage(lambda: SQLiteStore(path), loss=loss, seed=number, limits=quick)
+        asyncio.run(play(stage, actions, pace=pace))
 
-        async def main() -> None:
-            store = SQLiteStore(path)
-            await store.open()
-            try:
-                stage = Stage(store, loss=loss, seed=number, limits=quick)
-                await play(stage, actions, pace=pace)
-            finally:
-                await store.close()
-
-        asyncio.run(main())
-
-    explore(soak, 15, ACTIONS, on_sqlite)
+    explore(soak, 150, EVERYTHING, on_sqlite)
