@@ -115,8 +115,16 @@ export class Connection {
     this.#enter('closed');
   }
 
-  /** @param {object} frame @returns {boolean} whether it went out */
+  /**
+   * @param {object} frame
+   * @returns {boolean} whether it went out; not into a socket that is likely to be dead
+   */
   send(frame) {
+    return !this.#offline && this.#put(frame);
+  }
+
+  /** @param {object} frame @returns {boolean} */
+  #put(frame) {
     if (this.#phase !== 'open' || !this.#socket) return false;
     this.#socket.send(encode(frame));
     return true;
@@ -203,7 +211,7 @@ export class Connection {
    * Asks for a sign of life. A socket that gives none in time is dead, whatever its `readyState` says.
    */
   probe() {
-    if (this.#timers.has('answer') || !this.send({ type: 'ping' })) return;
+    if (this.#timers.has('answer') || !this.#put({ type: 'ping' })) return;
     this.#after('answer', ANSWER, () => this.#lost());
   }
 

@@ -50,14 +50,13 @@ export class Delivery {
     this.#random = random;
   }
 
-  /** A new connection: what the last one left unanswered goes out again. @param {number} [limit] bytes */
+  /** A new connection: what the last one left unanswered is to go out again. @param {number} [limit] bytes */
   begin(limit = Infinity) {
     this.#limit = limit;
     this.end();
     for (const { frame, sent } of this.#outbox.sending) {
       if (sent && isCommand(frame)) this.#outbox.fail(frame.id, LOST);
     }
-    this.flush();
   }
 
   /** No connection will follow for now. */

@@ -289,11 +289,19 @@ class Page {
 
   /** @param {any} message the last words of a run that failed, or a message that was refused */
   #again(message) {
-    if (message.unsent) return this.#chat.retry(message.id);
+    if (message.unsent) return this.#sendAgain(message);
     const { messages } = this.#chat.getSnapshot();
     const at = messages.findIndex(({ id }) => id === message.id);
     const asked = messages.slice(0, at + 1).findLast(({ role }) => role === 'user');
     if (asked) this.#send(asked.text);
+  }
+
+  /** @param {any} message that was refused */
+  #sendAgain({ id, text, error }) {
+    if (error.retryable) return this.#chat.retry(id);
+    // Under its id it would be refused again: a command, for one, runs once for it.
+    this.#chat.discard(id);
+    this.#send(text);
   }
 
   /** @param {any} message */

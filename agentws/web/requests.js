@@ -42,7 +42,7 @@ export class Requests {
    * @param {boolean} repeatable whether it does no harm to send it twice
    * @returns {Promise<Accepted>}
    */
-  begin(frame, repeatable) {
+  ask(frame, repeatable) {
     const reply = new Promise((resolve, reject) => {
       const sent = this.#send(frame);
       this.#open.set(frame.id, { frame, resolve, reject, sent, repeatable });
@@ -52,14 +52,21 @@ export class Requests {
     return reply;
   }
 
-  /** A new connection: what the last one left unanswered is sent again, or given up. */
-  repeat() {
+  /** A new connection: what the last one left unanswered is to be sent again, or given up. */
+  begin() {
     for (const [id, request] of this.#open) {
-      if (request.repeatable || !request.sent) request.sent = this.#send(request.frame);
-      else {
+      if (request.repeatable) request.sent = false;
+      else if (request.sent) {
         const message = 'The connection was lost before this was answered.';
         this.refuse({ reply: id, code: 'connection_lost', message, retryable: true });
       }
+    }
+  }
+
+  /** Sends what has not gone out yet. */
+  flush() {
+    for (const request of this.#open.values()) {
+      if (!request.sent) request.sent = this.#send(request.frame);
     }
   }
 

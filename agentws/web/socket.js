@@ -177,13 +177,21 @@ export class AgentSocket {
   /**
    * Takes back a message that waits, here or on the server. Rejects when it has begun.
    * @param {string} id
-   * @returns {Promise<import('./client.js').Accepted | null>} null when it had never left here
+   * @returns {Promise<import('./client.js').Accepted | null>} null when it had never got there
    */
   withdraw(id) {
     const kept = this.#outbox.find(id);
     this.discard(id);
     if (kept && !kept.sent) return Promise.resolve(null);
-    return this.#request({ type: 'withdraw', message: id }, true);
+    const reply = this.#request({ type: 'withdraw', message: id }, true);
+    const arrived = () => kept?.status !== 'sending' || this.#isInLog(id);
+    const taken = reply.catch((error) => {
+      // It was lost on its way: there is nothing to take back there.
+      if (error.code === 'not_found' && !arrived()) return null;
+      throw error;
+    });
+    taken.catch(() => {});
+    return taken;
   }
 
   /**
@@ -231,7 +239,7 @@ export class AgentSocket {
    * @returns {Promise<any>}
    */
   #request(frame, repeatable) {
-    return this.#requests.begin({ id: this.#options.newId(), ...frame }, repeatable);
+    return this.#requests.ask({ id: this.#options.newId(), ...frame }, repeatable);
   }
 
   /** @param {string | (() => string | Promise<string>)} url */
@@ -255,6 +263,9 @@ export class AgentSocket {
       } else this.#follow(frame);
     }
     this.#settle();
+    // Any frame is a sign of life: what was kept back until there is one goes out.
+    this.#delivery.flush();
+    this.#requests.flush();
     this.#publish();
   }
 
@@ -293,7 +304,12 @@ export class AgentSocket {
     this.#stale = welcome.resume === 'snapshot';
     if (welcome.resume === 'new') this.#log = { ...emptyLog, position: welcome.head };
     this.#delivery.begin(welcome.limits?.maxMessageSize);
-    this.#requests.repeat();
+    this.#requests.begin();
+  }
+
+  /** @param {string} id */
+  #isInLog(id) {
+    return [...this.#log.messages, ...this.#log.queue].some((message) => message.id === id);
   }
 
   /** @param {any} frame */

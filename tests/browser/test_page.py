@@ -123,6 +123,21 @@ def test_offline_and_back(open_page: OpenPage, context: BrowserContext) -> None:
     )
 
 
+def test_what_was_written_offline_can_be_taken_back(
+    open_page: OpenPage, context: BrowserContext
+) -> None:
+    page = open_page()
+    context.set_offline(True)
+    wait_for_connection(page, "offline")
+    say(page, "first")
+    say(page, "second")
+    page.locator(".user .link").last.click()
+    expect(page.locator(".user .bubble")).to_have_text(["first"])
+    expect(page.locator("#composer-input")).to_have_value("second")
+    context.set_offline(False)
+    expect(page.locator(".assistant strong")).to_have_text(["first"])
+
+
 def test_two_tabs_show_the_same(open_page: OpenPage) -> None:
     first = open_page()
     second = open_page(first.url)
@@ -255,6 +270,16 @@ def test_a_slash_lists_the_commands(open_page: OpenPage) -> None:
     page.keyboard.press("Enter")
     expect(page.locator(".command .command-name")).to_have_text("/whoami")
     expect(page.locator("#palette")).to_be_hidden()
+    expect(page.locator(".user")).to_have_count(0)
+
+
+def test_a_refused_command_can_be_tried_again_or_discarded(open_page: OpenPage) -> None:
+    page = open_page()
+    say(page, "/nonsense")
+    for button in (".button", ".quiet"):
+        expect(page.locator(".error")).to_be_visible()
+        expect(page.locator(".user .bubble")).to_have_text(["/nonsense"])
+        page.locator(f".error {button}").first.click()
     expect(page.locator(".user")).to_have_count(0)
 
 

@@ -487,6 +487,42 @@ test('what never left here is taken back at once', async () => {
   assert.equal(await world.chat.withdraw(held), null, 'nor what was refused');
 });
 
+test('what was lost on its way is taken back, what has begun is not', async () => {
+  for (const begun of [false, true]) {
+    const world = await opened();
+    const id = world.chat.send('Hi');
+    world.network.last().drop();
+    const reply = world.chat.withdraw(id);
+    await world.clock.advance(0);
+    const socket = world.network.last();
+    socket.welcome({ resume: 'replay' });
+    const [frame] = socket.sentOf('withdraw');
+    if (begun) socket.say(started(1, 'r1', id, 'Hi'));
+    socket.say(refusal(frame.id, 'not_found', { retryable: false }));
+    if (begun) await assert.rejects(reply, { code: 'not_found' });
+    else assert.equal(await reply, null);
+  }
+});
+
+test('nothing is sent where there seems to be no network, until something is heard', async () => {
+  const window = new EventTarget();
+  const { chat, socket } = await opened({ signals: { window } });
+  window.dispatchEvent(new Event('offline'));
+  const id = chat.send('Hi');
+  chat.send('there');
+  chat.answer('i1', true);
+  assert.equal(await chat.withdraw(id), null);
+  assert.deepEqual(
+    socket.sent.map(({ type }) => type),
+    ['ping'],
+  );
+  socket.say({ type: 'pong' });
+  assert.deepEqual(
+    socket.sent.map(({ type }) => type),
+    ['ping', 'send', 'answer'],
+  );
+});
+
 test('a reload remembers what has left here', async () => {
   const storage = new FakeStorage();
   const first = await opened({ storage, session: 'ses_1' });

@@ -10,6 +10,7 @@ const SENTENCES = {
   unauthenticated: 'This server asks for an access key.',
   forbidden: 'This chat can\u2019t be opened here: it belongs to someone else.',
   not_found: 'There is no such chat.',
+  bad_request: 'This chat can\u2019t be opened: its address is not right.',
   misdirected: 'This address is not served here.',
 };
 
