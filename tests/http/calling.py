@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+import itertools
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
@@ -12,12 +13,23 @@ import httpx2
 import msgspec
 from starlette.applications import Starlette
 
-from agentws import Agent, AgentGateway, RunContext, mount_agent_gateway
+from agentws import (
+    Agent,
+    AgentGateway,
+    Limits,
+    LocalBus,
+    MemoryStore,
+    RunContext,
+    mount_agent_gateway,
+)
 from agentws.testing.connect import running
+from agentws.testing.faults import LossyBus
 
 SESSION = "ses_0123456789abcdef"
 POLL = {"accept": "application/json"}
 WITHIN = 10.0
+POLLS = 0.02
+"""Seconds after which a node that heard nothing looks by itself."""
 KEY = "the-admin-key"
 
 
@@ -32,14 +44,54 @@ def client(app: Any, **headers: str) -> httpx2.AsyncClient:
     return httpx2.AsyncClient(transport=transport, base_url="http://testserver", headers=headers)
 
 
+class Nodes:
+    """How many gateways :func:`served` runs. More than one share a store and a bus that never
+    rings, and take requests in turn: all that may differ is when a node learns of something.
+    """
+
+    count = 1
+
+
 @asynccontextmanager
 async def served(
-    agent: Any = Echo, *, headers: Mapping[str, str] | None = None, **options: Any
+    agent: Any = Echo,
+    *,
+    headers: Mapping[str, str] | None = None,
+    alone: bool = False,
+    **options: Any,
 ) -> AsyncIterator[tuple[AgentGateway, httpx2.AsyncClient]]:
-    """A running gateway and a client of it."""
-    gateway = mount_agent_gateway(Starlette(), agent, **options)
-    async with running(gateway), client(gateway, **(headers or {})) as http:
-        yield gateway, http
+    """A running gateway and a client of it; with more :class:`Nodes` the client is of them all.
+
+    ``alone``: one gateway all the same, where a test is about what one node counts, keeps in
+    memory, or answers at once.
+    """
+    count = 1 if alone else Nodes.count
+    if count > 1:
+        limits = options.get("limits") or Limits()
+        options["limits"] = msgspec.structs.replace(
+            limits, poll_interval=POLLS, idle_poll_interval=POLLS
+        )
+        options.setdefault("store", MemoryStore())
+        options["bus"] = LossyBus(LocalBus(), drop=1.0)
+    gateways = [mount_agent_gateway(Starlette(), agent, **options) for _ in range(count)]
+    async with AsyncExitStack() as stack:
+        for gateway in gateways:
+            await stack.enter_async_context(running(gateway))
+        app = in_turn(gateways) if count > 1 else gateways[0]
+        http = client(app, **(headers or {}))
+        yield gateways[0], await stack.enter_async_context(http)
+
+
+def in_turn(apps: Sequence[Any]) -> Any:
+    """An app that passes each request to the next of them."""
+    turns = itertools.cycle(apps)
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        # Nothing in memory waits: who asks until it is so would keep the nodes from ever looking.
+        await asyncio.sleep(0)
+        await next(turns)(scope, receive, send)
+
+    return app
 
 
 async def say(

@@ -22,6 +22,8 @@ from agentws.transports.sse import KEEPALIVE
 
 from .calling import POLL, SESSION, Sent, Stream, answered, client, say, served
 
+pytestmark = pytest.mark.usefixtures("nodes")
+
 CONTENT = "TEXT_MESSAGE_CONTENT"
 URL = f"/sessions/{SESSION}/events"
 
@@ -171,7 +173,7 @@ def test_a_silent_stream_is_kept_alive() -> None:
 
 
 async def test_a_stream_is_a_connection_like_any_other() -> None:
-    async with served(admin_key="key") as (gateway, http):
+    async with served(admin_key="key", alone=True) as (gateway, http):
         await say(http, "/help")
         async with Stream(gateway, URL) as stream:
             await stream.until("MESSAGES_SNAPSHOT")
@@ -286,7 +288,7 @@ async def test_a_foreign_stream_is_refused() -> None:
 
 
 async def test_polling_reads_the_whole_log() -> None:
-    async with served() as (gateway, http):
+    async with served(alone=True) as (gateway, http):
         await say(http, "/help")
         told: list[dict[str, Any]] = []
         poll = await _poll(http)
@@ -387,7 +389,7 @@ async def test_what_can_not_be_streamed() -> None:
 
 async def test_who_waits_has_a_place_among_the_connections() -> None:
     limits = Limits(max_connections_per_address=2)
-    async with served(limits=limits) as (_, http):
+    async with served(limits=limits, alone=True) as (_, http):
         await say(http, "hello")
         await answered(http)
         position = (await http.get(f"/sessions/{SESSION}")).json()["position"]
@@ -409,7 +411,7 @@ async def test_who_waits_has_a_place_among_the_connections() -> None:
 async def test_a_store_with_trouble_of_its_own_ends_the_stream_with_a_word() -> None:
     """Its errors may be those by which a server says that the peer has gone."""
     store = FaultyStore(MemoryStore())
-    async with served(store=store, limits=Limits(tail_size=1)) as (gateway, http):
+    async with served(store=store, limits=Limits(tail_size=1), alone=True) as (gateway, http):
         await say(http, "hello")
         await answered(http)
         async with Stream(gateway, f"/sessions/{SESSION}/events") as stream:
