@@ -1,0 +1,126 @@
+"""What is said to all connections of a node: notices, and goodbyes."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+from starlette.applications import Starlette
+
+from agentws import Limits, mount_agent_gateway
+from agentws.protocol.frames import Notice
+from agentws.tasks import Tasks
+from agentws.testing.agents import Script
+from agentws.testing.connect import connect, running
+from agentws.testing.virtual import VirtualLoop
+from agentws.transports.connections import GOODBYES, LEAVING, PAUSE, SLICE, Connections
+
+
+@pytest.fixture
+def anyio_backend() -> tuple[str, dict[str, object]]:
+    return "asyncio", {"loop_factory": VirtualLoop}
+
+
+class FakePeer:
+    def __init__(self) -> None:
+        self.said: list[str] = []
+        self.closing = False
+        self.told_at: float | None = None
+
+    def say(self, frame: Notice) -> None:
+        self.said.append(frame.content)
+
+    def close_for_restart(self) -> None:
+        self.closing = True
+        self.told_at = asyncio.get_running_loop().time()
+
+
+def crowd(count: int) -> tuple[Connections, list[FakePeer]]:
+    limits = Limits(max_connections_per_address=10**6, max_connections=10**6)
+    connections = Connections(limits, Tasks())
+    peers = [FakePeer() for _ in range(count)]
+    for peer in peers:
+        connections.add(peer, connections.admit(owner=None, address="here"))
+    return connections, peers
+
+
+def notice(content: str) -> Notice:
+    return Notice(content=content, level="info")
+
+
+async def test_each_broadcast_counts_for_itself() -> None:
+    connections, peers = crowd(3 * SLICE)
+    first, second = (
+        connections.announce(notice("one")),
+        connections.announce(notice("two")),
+    )
+    await asyncio.sleep(0)
+    third = connections.announce(notice("three"))
+    assert [await each for each in (first, second, third)] == [3 * SLICE] * 3
+    assert all(peer.said == ["one", "two", "three"] for peer in peers)
+
+
+async def test_who_is_being_closed_is_not_reached() -> None:
+    connections, peers = crowd(3)
+    peers[1].closing = True
+    assert await connections.announce(notice("one")) == 2
+    assert peers[1].said == []
+
+
+async def test_a_broadcast_that_was_cut_off_holds_up_no_other() -> None:
+    connections, peers = crowd(2 * SLICE)
+    cut = connections.announce(notice("one"))
+    await asyncio.sleep(0)
+    cut.cancel()
+    assert await connections.announce(notice("two")) == 2 * SLICE
+    assert peers[-1].said == ["two"]
+
+
+async def test_overlapping_broadcasts_of_a_gateway() -> None:
+    app = Starlette()
+    gateway = mount_agent_gateway(app, Script("fine"))
+    async with running(app), connect(app) as one, connect(app) as two:
+        await one.until("welcome")
+        await two.until("welcome")
+        assert await asyncio.gather(*(gateway.broadcast(f"{n}") for n in range(5))) == [2] * 5
+
+
+async def test_goodbyes_are_spread() -> None:
+    connections, peers = crowd(4 * SLICE)
+    begun = asyncio.get_running_loop().time()
+    await connections.say_goodbye()
+    times = sorted({round(peer.told_at - begun, 6) for peer in peers if peer.told_at is not None})
+    assert times == [round(PAUSE * turn, 6) for turn in range(4)]
+
+
+async def test_goodbyes_to_very_many_take_no_longer_than_they_may() -> None:
+    connections, _ = crowd(200 * SLICE)
+    begun = asyncio.get_running_loop().time()
+    await connections.say_goodbye()
+    assert asyncio.get_running_loop().time() - begun <= GOODBYES + LEAVING + 0.01
+
+
+async def test_a_goodbye_waits_for_peers_to_leave() -> None:
+    connections, peers = crowd(2)
+    loop = asyncio.get_running_loop()
+    begun = loop.time()
+    for at, peer in enumerate(peers, start=1):
+        loop.call_later(0.1 * at, connections.discard, peer)
+    await connections.say_goodbye()
+    assert loop.time() - begun == pytest.approx(0.2)
+    await connections.say_goodbye()
+    assert loop.time() - begun == pytest.approx(0.2)
+
+
+async def test_a_peer_that_fails_keeps_no_other_from_being_told(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    connections, peers = crowd(3)
+
+    def fail() -> None:
+        raise RuntimeError("as ordered")
+
+    peers[0].close_for_restart = fail  # type: ignore[method-assign]
+    await connections.say_goodbye()
+    assert [peer.closing for peer in peers] == [False, True, True]
+    assert "as ordered" in caplog.text
