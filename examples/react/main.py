@@ -5,12 +5,12 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import anyio
-import uvicorn
 from starlette.applications import Starlette
 from starlette.routing import Mount
 from starlette.staticfiles import StaticFiles
 
 from agentws import RunContext, mount_agent_gateway
+from agentws.server import serve
 
 
 async def counter(ctx: RunContext) -> AsyncIterator[str]:
@@ -24,4 +24,4 @@ app = Starlette(routes=[Mount("/app", STATIC)])
 gateway = mount_agent_gateway(app, counter)
 
 if __name__ == "__main__":
-    uvicorn.run(app, port=int(os.environ.get("PORT", "8000")))
+    serve(app, port=int(os.environ.get("PORT", "8000")))

@@ -10,11 +10,11 @@ token; without it, everybody is anonymous. ``ADMIN_KEY`` opens ``/broadcast``.
 import os
 from collections.abc import AsyncIterator
 
-import uvicorn
 from starlette.applications import Starlette
 
 from agentws import Agent, BearerKeys, RunContext, SQLiteStore, mount_agent_gateway
 from agentws.protocol.messages import UserMessage
+from agentws.server import serve
 
 
 class Listener(Agent):
@@ -42,4 +42,4 @@ gateway = mount_agent_gateway(
 )
 
 if __name__ == "__main__":
-    uvicorn.run(app, host="127.0.0.1", port=int(os.environ.get("PORT", "8000")))
+    serve(app, host="127.0.0.1", port=int(os.environ.get("PORT", "8000")))

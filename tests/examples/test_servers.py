@@ -9,7 +9,6 @@ from typing import Any
 
 import httpx2
 import pytest
-import uvicorn as uvicorn_package
 import websockets
 
 from agentws.client import LogEvent, RunFailed, connect
@@ -96,7 +95,7 @@ async def notice_reaches(service: serving.Service, session: str) -> None:
 
 def test_standalone_listens_on_port_8000(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     served: dict[str, Any] = {}
-    monkeypatch.setattr(uvicorn_package, "run", lambda app, **options: served.update(options))
+    monkeypatch.setattr("agentws.server.serve", lambda app, **options: served.update(options))
     monkeypatch.delenv("PORT", raising=False)
     monkeypatch.setenv("CHAT_DATABASE", str(tmp_path / "chat.sqlite3"))
     runpy.run_path(str(serving.EXAMPLES / "standalone/main.py"), run_name="__main__")
