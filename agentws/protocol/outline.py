@@ -126,13 +126,18 @@ class Outline:
         asked = [message.id for message in event.input.messages] if event.input else []
         self.run = event.run_id
         self.message = asked[0] if asked else None
-        self.cancelling = self.message in self.withdrawn
+        self.cancelling = self.message in self.withdrawn or self._overtaken(self.message)
         self.withdrawn = _NOBODY
         self.base_state = self.state
         for id in asked:
             self._unqueue(id)
         if not asked:
             self.answers = _NONE
+
+    def _overtaken(self, message: str | None) -> bool:
+        """Whether an interrupting message came first: the run began without knowing of it."""
+        first = next(iter(self.queue.values()), None)
+        return first is not None and first.message.id != message and first.overlap == "interrupt"
 
     def _cancel(self, event: e.RunCancelling, run: str | None) -> None:
         self.cancelling = self.cancelling or (run is not None and run == self.run)

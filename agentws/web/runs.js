@@ -69,6 +69,9 @@ export function dequeue(log, id, run) {
 export function runStarted(log, event, frame) {
   const id = frame.run ?? event.runId;
   const asked = event.input?.messages ?? [];
+  const [first] = log.queue;
+  // An interrupting message came first: the run began without knowing of it.
+  const overtaken = first?.overlap === 'interrupt' && first.id !== asked[0]?.id;
   const joined = asked.reduce((/** @type {Log} */ before, /** @type {any} */ message) => {
     const { messages, ...rest } = dequeue(before, message.id, id);
     return { ...rest, messages: join(messages, { ...fromWire(message), run: id }) };
@@ -79,7 +82,7 @@ export function runStarted(log, event, frame) {
   /** @type {Run} */
   const run = {
     id,
-    status: log.withdrawn.includes(asked[0]?.id) ? 'cancelling' : 'running',
+    status: overtaken || log.withdrawn.includes(asked[0]?.id) ? 'cancelling' : 'running',
     ...defined({ message: asked[0]?.id }),
   };
   return {

@@ -72,6 +72,9 @@ test('a message that interrupts asks the run to stop', () => {
   assert.equal(play(...going).runs.r1.status, 'cancelling');
   assert.equal(play(...going, finished('r1', { type: 'cancelled' })).runs.r1.status, 'cancelled');
   assert.equal(play(going[0], accepted('u2', 'more')).runs.r1.status, 'running');
+  const crossing = [accepted('u1'), accepted('u2', 'other', 'interrupt')];
+  assert.equal(play(...crossing, started('r1', user('u1'))).runs.r1.status, 'cancelling');
+  assert.equal(play(...crossing, started('r1', user('u2'))).runs.r1.status, 'running');
 });
 
 test('to take back what is being answered is to stop', () => {

@@ -1,0 +1,95 @@
+"""What is going on in a session, event by event: above all, what stops a run."""
+
+from __future__ import annotations
+
+import msgspec
+import pytest
+
+from agentws.protocol import events as e
+from agentws.protocol import messages as m
+from agentws.protocol.outline import Carried, Outline
+
+
+def accepted(id: str, overlap: e.Overlap = "queue") -> e.MessageAccepted:
+    return e.MessageAccepted(m.UserMessage(id, "go"), overlap)
+
+
+def started(id: str, run: str = "r1") -> e.RunStarted:
+    given = m.RunAgentInput("s", run, [m.UserMessage(id, "go")])
+    return e.RunStarted("s", run, input=given)
+
+
+def withdrawn(id: str) -> e.MessageWithdrawn:
+    return e.MessageWithdrawn(id, "cancelled")
+
+
+def outlined(*events: e.Event) -> Outline:
+    outline = Outline()
+    for event in events:
+        outline.apply(event, "r1" if isinstance(event, e.RunCancelling) else None)
+    return outline
+
+
+STOPPED: dict[str, list[e.Event]] = {
+    "asked": [accepted("m1"), started("m1"), e.RunCancelling()],
+    "withdrawn after": [accepted("m1"), started("m1"), withdrawn("m1")],
+    "withdrawn before": [accepted("m1"), withdrawn("m1"), started("m1")],
+    "interrupted after": [accepted("m1"), started("m1"), accepted("m2", "interrupt")],
+    "interrupted before": [accepted("m1"), accepted("m2", "interrupt"), started("m1")],
+}
+GOING_ON: dict[str, list[e.Event]] = {
+    "plain": [accepted("m1"), started("m1")],
+    "another waits": [accepted("m1"), started("m1"), accepted("m2")],
+    "another is withdrawn": [accepted("m1"), accepted("m2"), started("m1"), withdrawn("m2")],
+    "it interrupts": [accepted("m1"), accepted("m2", "interrupt"), started("m2")],
+    "the later interruption first": [
+        accepted("m1"),
+        accepted("m2", "interrupt"),
+        accepted("m3", "interrupt"),
+        started("m3"),
+    ],
+    "the run after a withdrawn one": [
+        accepted("m1"),
+        withdrawn("m1"),
+        started("m1"),
+        e.RunFinished("s", "r1"),
+        accepted("m1"),
+        started("m1", "r2"),
+    ],
+}
+
+
+@pytest.mark.parametrize("case", STOPPED)
+def test_a_run_is_to_stop(case: str) -> None:
+    assert outlined(*STOPPED[case]).cancelling
+
+
+@pytest.mark.parametrize("case", GOING_ON)
+def test_a_run_goes_on(case: str) -> None:
+    assert not outlined(*GOING_ON[case]).cancelling
+
+
+def test_what_is_carried_reads_back() -> None:
+    asked = m.InterruptOutcome([m.Interrupt("q1", "approval"), m.Interrupt("q2", "approval")])
+    outline = outlined(
+        accepted("m1"),
+        started("m1"),
+        e.StateSnapshot({"n": [1]}),
+        e.RunFinished("s", "r1", outcome=asked),
+        e.InterruptAnswered("q1", "resolved", {"yes": True}),
+    )
+    data = msgspec.json.encode(outline.carried)
+    again = Outline(msgspec.json.decode(data, type=Carried))
+    assert again.carried == outline.carried
+    assert again.resumable is False
+    again.apply(e.InterruptAnswered("q2", "resolved"), None)
+    assert again.resumable
+    assert list(again.answers) == ["q1", "q2"]
+
+
+def test_of_many_questions_the_newest_are_remembered() -> None:
+    outline = Outline()
+    for number in range(150):
+        asked = m.InterruptOutcome([m.Interrupt(f"q{number}", "approval")])
+        outline.apply(e.RunFinished("s", f"r{number}", outcome=asked), None)
+    assert list(outline.asked) == [f"q{number}" for number in range(50, 150)]
