@@ -252,8 +252,10 @@ class Session:
                 self._run_base = (
                     head if before is None else Position(head.epoch, before.seq, before.tag)
                 )
-                self._accepted_at = _queued(self._accepted_at, outline)
-                self.senders = _queued(self.senders, outline)
+                if self._accepted_at is not None:
+                    self._accepted_at = _queued(self._accepted_at, outline)
+                if self.senders is not None:
+                    self.senders = _queued(self.senders, outline)
             case e.RunFinished() | e.RunError():
                 self._run_base = None
             case _:
@@ -373,9 +375,9 @@ def _fail(future: asyncio.Future[None], error: BaseException) -> None:
     future.exception()
 
 
-def _queued(known: dict[str, T] | None, outline: Outline) -> dict[str, T] | None:
+def _queued(known: dict[str, T], outline: Outline) -> dict[str, T] | None:
     """What is known of messages that still wait; mostly none do."""
-    if not known:
+    if not outline.queue:
         return None
     return {id: value for id, value in known.items() if id in outline.queue} or None
 

@@ -120,13 +120,15 @@ class Outline:
             self.cancelling = True
 
     def _unqueue(self, id: str) -> None:
-        self.queue = {one: event for one, event in self.queue.items() if one != id} or _NONE
+        if id in self.queue:
+            left = {one: event for one, event in self.queue.items() if one != id}
+            self.queue = left or _NONE
 
     def _start(self, event: e.RunStarted, run: str | None) -> None:
         asked = [message.id for message in event.input.messages] if event.input else []
         self.run = event.run_id
         self.message = asked[0] if asked else None
-        self.cancelling = self.message in self.withdrawn or self._overtaken(self.message)
+        self.cancelling = self.message in self.withdrawn or self._overtaken()
         self.withdrawn = _NOBODY
         self.base_state = self.state
         for id in asked:
@@ -134,10 +136,11 @@ class Outline:
         if not asked:
             self.answers = _NONE
 
-    def _overtaken(self, message: str | None) -> bool:
+    def _overtaken(self) -> bool:
         """Whether an interrupting message came first: the run began without knowing of it."""
-        first = next(iter(self.queue.values()), None)
-        return first is not None and first.message.id != message and first.overlap == "interrupt"
+        for id in self.queue:
+            return id != self.message and self.queue[id].overlap == "interrupt"
+        return False
 
     def _cancel(self, event: e.RunCancelling, run: str | None) -> None:
         self.cancelling = self.cancelling or (run is not None and run == self.run)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Final, NamedTuple
+from typing import Final
 
 from ..agents.agent import Agent
 from ..agents.factory import Agents
@@ -22,6 +22,7 @@ from ..tasks import Tasks
 from .beginning import next_context, run_started
 from .orphan import end_orphan
 from .run import Run, Stop
+from .waiting import Waiting
 from .work import Work
 from .writer import RunWriter
 
@@ -30,19 +31,8 @@ logger: Final = logging.getLogger("agentws.run")
 LINGER: Final = 2.0
 """Seconds for which an idle session's lease is kept: the next message mostly comes soon."""
 
-LONGEST_PAUSE: Final = 30.0
-"""Seconds after which a session that could not go on is tried again, at most."""
-
 BUSY: Final = 33
 """Runs going on with which deltas gather twice as long."""
-
-
-class Waiting(NamedTuple):
-    """A session that could not go on here: its lease is another node's, or the store is away."""
-
-    session: Session
-    due: float
-    """When to try again, by the loop's clock."""
 
 
 class Runs:
@@ -67,8 +57,7 @@ class Runs:
         self._tasks = Tasks()
         self._slots = asyncio.Semaphore(limits.max_runs)
         self._works: dict[str, Work] = {}
-        self._waiting: dict[str, Waiting] = {}
-        self._pauses: dict[str, float] = {}
+        self._waiting = Waiting()
         # Without agents there is nothing to run: what is open is for another node.
         self._draining = not agents.names
         self.running = 0
@@ -82,7 +71,7 @@ class Runs:
     def running_of(self, owner: str) -> int:
         """How many of an identity's sessions have a run going on, or about to begin, here."""
         works = self._works.values()
-        return sum(work.task is not None and work.session.info.owner == owner for work in works)
+        return sum(work.busy and work.session.info.owner == owner for work in works)
 
     def _pace(self) -> float:
         """How long a run's deltas gather: the longer, the more runs this node has."""
@@ -101,7 +90,7 @@ class Runs:
     def look(self, session: Session) -> None:
         """Starts, or stops, what the session's outline asks for."""
         work = self._works.get(session.id)
-        if work is not None and work.task is not None:
+        if work is not None and work.busy:
             if work.run is not None:
                 self._obey(work, work.run)
         elif not session.outline.settled:
@@ -113,6 +102,8 @@ class Runs:
             return
         if work is None:
             work = self._works[session.id] = Work(session)
+        elif work.wake():
+            return
         work.task = self._tasks.spawn(self._work(work), name=f"session {session.id}")
 
     def _obey(self, work: Work, run: Run) -> None:
@@ -153,11 +144,17 @@ class Runs:
     # Working
 
     async def _work(self, work: Work) -> None:
-        """Runs whatever is open in the session, one after the other, until nothing is."""
-        task = work.task
+        """Runs whatever is open in the session, one after the other, and waits for more."""
+        loop, task = asyncio.get_running_loop(), work.task
         try:
-            while await self._next(work):
-                pass
+            while True:
+                while await self._next(work):
+                    pass
+                if self._draining or work.task is not task:
+                    break
+                work.idle_since = loop.time()
+                work.idle = loop.create_future()
+                await work.idle
         except asyncio.CancelledError:
             raise
         except BaseException as error:
@@ -167,14 +164,14 @@ class Runs:
             return
         if work.task is task:
             work.task = None
-            work.idle_since = asyncio.get_running_loop().time()
 
     async def _take_lease(self, work: Work) -> bool:
         session = work.session
         ttl = self._limits.lease_ttl
         work.lease = await self._store.lease(session.id, owner=self._node, ttl=ttl)
         if work.lease is None:
-            self._leave(work, wait=True)
+            self._leave(work)
+            self._waiting.add(session)
             return False
         await session.catch_up()
         return True
@@ -210,17 +207,13 @@ class Runs:
         if work.run is not None:
             work.run.writer.close()
             work.run = None
-        id = work.session.id
-        self._pauses[id] = min(2 * self._pauses.get(id, 0.5), LONGEST_PAUSE)
-        self._leave(work, wait=True)
+        self._leave(work)
+        self._waiting.falter(work.session)
 
-    def _leave(self, work: Work, *, wait: bool) -> None:
-        session = work.session
-        if self._works.get(session.id) is work:
-            del self._works[session.id]
-        if wait:
-            due = asyncio.get_running_loop().time() + self._pauses.get(session.id, 0.0)
-            self._waiting[session.id] = Waiting(session, due)
+    def _leave(self, work: Work) -> None:
+        if self._works.get(work.session.id) is work:
+            del self._works[work.session.id]
+        work.end()
 
     # One run
 
@@ -273,7 +266,7 @@ class Runs:
         return True
 
     def _ended(self, work: Work, first: int) -> None:
-        self._pauses.pop(work.session.id, None)
+        self._waiting.forget(work.session.id)
         self._finished(work.session, first, work.session.head.seq)
 
     async def _keep_info(self, session: Session, before: SessionInfo) -> None:
@@ -295,22 +288,20 @@ class Runs:
     async def sweep(self) -> None:
         """Gives up leases of idle sessions and retries what had to wait. Called now and then."""
         now = asyncio.get_running_loop().time()
-        idle = [one for one in self._works.values() if one.task is None and not one.leaving]
+        idle = [one for one in self._works.values() if not (one.busy or one.leaving)]
         await self._settle_all([one for one in idle if now - one.idle_since >= LINGER])
-        due = [one.session for one in self._waiting.values() if one.due <= now]
-        await asyncio.gather(*(self._try_again(session) for session in due))
+        await asyncio.gather(*(self._try_again(session) for session in self._waiting.due()))
 
     async def _try_again(self, session: Session) -> None:
         try:
             await session.catch_up()
         except (NotFound, PositionLost):
             # It was deleted, or is another log now: whoever opens that begins anew.
-            self._waiting.pop(session.id, None)
-            self._pauses.pop(session.id, None)
+            self._waiting.forget(session.id)
         except AgentwsError as error:
             logger.info("session %s still waits: %s", session.id, error)
         else:
-            self._waiting.pop(session.id, None)
+            self._waiting.remove(session.id)
             self.look(session)
 
     async def _settle_all(self, works: Sequence[Work]) -> None:
@@ -332,7 +323,7 @@ class Runs:
         except AgentwsError as error:
             logger.info("session %s was not settled: %s", session.id, error)
         finally:
-            self._leave(work, wait=False)
+            self._leave(work)
             self.look(session)
 
     async def renew(self) -> None:
@@ -369,15 +360,14 @@ class Runs:
 
     def forget(self, session: str) -> None:
         """The session is gone: a run that goes on in it has nobody to talk to."""
-        self._waiting.pop(session, None)
-        self._pauses.pop(session, None)
+        self._waiting.forget(session)
         work = self._works.get(session)
         if work is not None and work.run is not None:
             self._stop(work, work.run, "fenced")
 
     def begin(self) -> None:
         """Takes up work, again after a drain."""
-        self._works, self._waiting = {}, {}
+        self._works, self._waiting = {}, Waiting()
         self._draining = not self._agents.names
 
     async def drain(self, *, grace: float) -> None:
@@ -391,7 +381,7 @@ class Runs:
         await self._settle_all([one for one in self._works.values() if not one.leaving])
 
     async def _wait_for_runs(self, at_most: float) -> None:
-        tasks = {work.task for work in self._works.values() if work.task is not None}
+        tasks = {work.task for work in self._works.values() if work.task and work.busy}
         if tasks:
             await asyncio.wait(tasks, timeout=at_most)
 

@@ -26,6 +26,7 @@ from ..limits import Limits
 from ..protocol import events as e
 from ..protocol import frames as f
 from ..protocol import messages as m
+from ..protocol.codec import entry
 from ..protocol.events import Event
 from ..session import Session
 from ..store import Appended, Key
@@ -70,7 +71,7 @@ class Inbox:
         if owner is not None:
             self._entering_of[owner] = self._entering_of.get(owner, 0) + 1
         try:
-            return await session.append([event], key=key)
+            return await session.append_entries([entry(event)], key=key)
         finally:
             _less(self._entering, id)
             if owner is not None:

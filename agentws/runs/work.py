@@ -22,12 +22,32 @@ def now_ms() -> int:
 class Work:
     """A session that this node runs: its lease, the run going on, the task that drives it."""
 
-    __slots__ = ("idle_since", "lease", "leaving", "run", "session", "task")
+    __slots__ = ("idle", "idle_since", "lease", "leaving", "run", "session", "task")
 
     def __init__(self, session: Session) -> None:
         self.session = session
         self.lease: Lease | None = None
         self.run: Run | None = None
         self.task: asyncio.Task[None] | None = None
+        self.idle: asyncio.Future[None] | None = None
+        """What the task waits for between runs: the next message mostly comes soon."""
         self.idle_since = 0.0
         self.leaving = False
+
+    @property
+    def busy(self) -> bool:
+        """Whether a run goes on, or is about to begin."""
+        return self.task is not None and self.idle is None
+
+    def wake(self) -> bool:
+        """Has the task look for what to do. False when there is no task that waits."""
+        if self.idle is None or self.idle.done():
+            return False
+        self.idle.set_result(None)
+        self.idle = None
+        return True
+
+    def end(self) -> None:
+        """Ends a task that waits; one that is busy ends by itself."""
+        if self.task is not None and self.idle is not None:
+            self.task.cancel()
