@@ -258,10 +258,9 @@ class AgentGateway:
             raise TimedOut("The agent could not be asked for its commands in time.") from error
 
         async def history(limit: int | None) -> list[Message]:
-            snapshot = await session.page_before(
-                session.head.seq + 1, messages=limit or self.limits.snapshot_messages
-            )
-            return snapshot.messages
+            if limit is None:
+                return await session.messages()
+            return (await session.page_before(session.head.seq + 1, messages=limit)).messages
 
         return Asked(
             typed,

@@ -8,8 +8,20 @@ from collections.abc import AsyncIterator
 import pytest
 from starlette.applications import Starlette
 
-from agentws import AgentGateway, Limits, MemoryStore, NotFound, RunContext, mount_agent_gateway
+from agentws import (
+    Agent,
+    AgentGateway,
+    Limits,
+    MemoryStore,
+    NotFound,
+    RunContext,
+    mount_agent_gateway,
+)
+from agentws.agents.agent import CommandContext
+from agentws.agents.commands import Command
 from agentws.testing.connect import Client, running
+
+from .harness import talk
 
 LIMITS = Limits(cancel_grace=0.2, poll_interval=0.02, idle_poll_interval=0.02, lease_ttl=0.5)
 
@@ -64,3 +76,24 @@ async def test_deleting_a_session_stops_its_run() -> None:
 
 async def _echo(ctx: RunContext) -> AsyncIterator[str]:
     yield ctx.text
+
+
+async def test_a_command_is_shown_the_whole_conversation() -> None:
+    class Counting(Agent):
+        async def run(self, ctx: RunContext) -> AsyncIterator[str]:
+            yield "fine"
+
+        def commands(self) -> list[Command]:
+            async def count(context: CommandContext, args: str) -> str:
+                whole, newest = await context.history(), await context.history(limit=2)
+                return f"{len(whole)} {len(newest)}"
+
+            return [Command("count", "Counts the messages", count)]
+
+    async with talk(Counting, snapshot_messages=4) as one:
+        for number in range(10):
+            await one.client.say("go", f"m{number}")
+            await one.client.answer()
+        await one.client.send({"type": "command", "id": "c1", "name": "count"})
+        notice = await one.client.until("notice")
+        assert notice["content"] == "20 2"
