@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+import urllib.request
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -15,18 +16,21 @@ from types import TracebackType
 from typing import Self
 
 ROOT = Path(__file__).resolve().parents[1]
-PATIENCE = 30.0
 # What uvicorn says of where it listens, and what the command line does.
 _WHERE = re.compile(r"(?:running on|page) +http://[\w.]+:(\d+)")
 
 
 class Server:
-    """``python ARGUMENTS`` in ``folder``; a context manager that starts it, and leaves nothing.
+    """``PROGRAM ARGUMENTS`` in ``folder``; a context manager that starts it, and leaves nothing.
 
     ``{port}`` in an argument or a variable is where it shall listen: 0 at first, so that it takes
     what is free and says so, and the same port whenever it is started again. What it says goes to
     the file ``said``.
     """
+
+    program = sys.executable
+    base: Mapping[str, str] = {"PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"}
+    patience = 30.0
 
     def __init__(
         self, *arguments: str, folder: Path, said: Path, env: Mapping[str, str] | None = None
@@ -35,7 +39,7 @@ class Server:
         self._arguments = arguments
         self._folder = folder
         self._said = said
-        self._env = {"PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1", **(env or {})}
+        self._env = {**self.base, **(env or {})}
 
     @property
     def host(self) -> str:
@@ -63,7 +67,7 @@ class Server:
         filled = {"{port}": str(self.port)}
         with self._said.open("ab") as said:
             self.process = subprocess.Popen(
-                [sys.executable, *(_fill(each, filled) for each in self._arguments)],
+                [self.program, *(_fill(each, filled) for each in self._arguments)],
                 cwd=self._folder,
                 env={name: _fill(value, filled) for name, value in self._env.items()},
                 stdout=said,
@@ -86,7 +90,7 @@ class Server:
         return True
 
     def _wait(self, condition: Callable[[], bool]) -> None:
-        deadline = time.monotonic() + PATIENCE
+        deadline = time.monotonic() + self.patience
         while not condition():
             assert self.process.poll() is None, f"it ended at once: {self.output}"
             assert time.monotonic() < deadline, f"it is not ready: {self.output}"
@@ -96,14 +100,14 @@ class Server:
         """As a machine that loses its power: nothing is said, nothing is finished."""
         with suppress(ProcessLookupError):
             os.killpg(self.process.pid, signal.SIGKILL)
-        self.process.wait(PATIENCE)
+        self.process.wait(self.patience)
 
     def stop(self, how: signal.Signals = signal.SIGTERM) -> int:
         """Tells it to end; returns how it did. What was frozen goes on first."""
         try:
             for each in (signal.SIGCONT, how):
                 self.process.send_signal(each)
-            return self.process.wait(PATIENCE)
+            return self.process.wait(self.patience)
         except subprocess.TimeoutExpired:
             raise AssertionError(f"it does not end: {self.output}") from None
         finally:
@@ -114,3 +118,12 @@ def _fill(text: str, values: Mapping[str, str]) -> str:
     for name, value in values.items():
         text = text.replace(name, value)
     return text
+
+
+def is_healthy(url: str) -> bool:
+    """Whether a gateway says there that it is well."""
+    try:
+        with urllib.request.urlopen(url, timeout=5) as response:
+            return bool(response.status == 200)
+    except OSError:
+        return False

@@ -10,7 +10,6 @@ from pathlib import Path
 
 import pytest
 
-from tests import processes
 from tests.processes import Server
 
 LISTENS = """
@@ -73,7 +72,7 @@ def test_a_process_that_does_not_end_is_killed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with a_server(tmp_path, "stubborn") as server:
-        monkeypatch.setattr(processes, "PATIENCE", 0.2)
+        monkeypatch.setattr(Server, "patience", 0.2)
         with pytest.raises(AssertionError, match="does not end"):
             server.stop()
         monkeypatch.undo()
@@ -83,7 +82,7 @@ def test_a_process_that_does_not_end_is_killed(
 def test_a_process_that_never_listens_is_killed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(processes, "PATIENCE", 1.0)
+    monkeypatch.setattr(Server, "patience", 1.0)
     server = Server("-c", "import time; time.sleep(600)", folder=tmp_path, said=tmp_path / "said")
     with pytest.raises(AssertionError, match="not ready"):
         server.start()

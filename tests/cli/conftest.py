@@ -10,7 +10,6 @@ import subprocess
 import sys
 import termios
 import time
-import urllib.request
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from pathlib import Path
@@ -72,11 +71,7 @@ class Server(processes.Server):
 
     def answers(self) -> bool:
         """It says where it is before it serves."""
-        try:
-            with urllib.request.urlopen(self.url + "health", timeout=5) as response:
-                return bool(response.status == 200)
-        except OSError:
-            return False
+        return processes.is_healthy(self.url + "health")
 
     def interrupt(self) -> int:
         """What Ctrl-C does; returns the exit code."""
