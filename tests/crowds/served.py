@@ -1,0 +1,91 @@
+"""The server of ``speaking.py``, peers of it that behave badly, and how long others wait."""
+
+from __future__ import annotations
+
+import base64
+import os
+import socket
+import statistics
+import time
+from pathlib import Path
+
+import msgspec
+
+from agentws.client import Chat, connect
+from tests.processes import Server
+
+HERE = Path(__file__).parent
+
+
+class Speaking(Server):
+    """With the server preset, or under stock uvicorn."""
+
+    def __init__(self, folder: Path, kind: str) -> None:
+        log, said = str(folder / "log.sqlite3"), folder / "said.txt"
+        super().__init__("speaking.py", "{port}", log, kind, folder=HERE, said=said)
+
+    @property
+    def chat(self) -> str:
+        return f"ws://{self.host}/ws/chat"
+
+    def resident(self) -> int:
+        """Bytes of memory that the process holds."""
+        pages = int(Path(f"/proc/{self.process.pid}/statm").read_text().split()[1])
+        return pages * os.sysconf("SC_PAGE_SIZE")
+
+
+class Peer:
+    """A native WebSocket client made of bytes, which reads only when told to."""
+
+    def __init__(self, server: Server, query: str, *, buffer: int = 65536) -> None:
+        self.socket = socket.socket()
+        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, buffer)
+        self.socket.settimeout(30.0)
+        self.socket.connect(("127.0.0.1", server.port))
+        key = base64.b64encode(os.urandom(16)).decode()
+        self.socket.sendall(
+            (
+                f"GET /ws/chat?{query} HTTP/1.1\r\nHost: {server.host}\r\n"
+                f"Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
+                f"Sec-WebSocket-Key: {key}\r\nSec-WebSocket-Protocol: agentws.v1\r\n\r\n"
+            ).encode()
+        )
+        head = b""
+        while not head.endswith(b"\r\n\r\n"):
+            head += self.socket.recv(1)
+        assert head.startswith(b"HTTP/1.1 101"), head
+
+    def send(self, **frame: str) -> None:
+        payload = msgspec.json.encode(frame)
+        self.socket.sendall(bytes([0x81, 0x80 | len(payload), 0, 0, 0, 0]) + payload)
+
+    def read_until(self, end: bytes) -> bytes:
+        """All that came, up to and including ``end``, frames and all."""
+        read = bytearray()
+        while end not in read[-65536 - len(end) :]:
+            piece = self.socket.recv(65536)
+            assert piece, "the server closed the connection"
+            read += piece
+        return bytes(read)
+
+    def close(self) -> None:
+        self.socket.close()
+
+
+async def turns(url: str, count: int) -> list[float]:
+    """How long each of some turns of another client takes, in seconds."""
+    async with connect(url) as chat:
+        return [await turn(chat) for _ in range(count)]
+
+
+async def turn(chat: Chat) -> float:
+    begun = time.monotonic()
+    assert await chat.ask("hello") == "0123456789"
+    return time.monotonic() - begun
+
+
+def check_speed(quiet: list[float], busy: list[float]) -> None:
+    """A turn waits for a piece of what another costs; no turn waits for all of it."""
+    usual = max(statistics.median(quiet), 0.005)
+    assert statistics.median(busy) < 20 * usual, (usual, busy)
+    assert max(busy) < 200 * usual, (usual, busy)
