@@ -154,7 +154,8 @@ class Runs:
                     break
                 work.idle_since = loop.time()
                 work.idle = loop.create_future()
-                await work.idle
+                if not await work.idle:
+                    return
         except asyncio.CancelledError:
             raise
         except BaseException as error:

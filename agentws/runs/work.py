@@ -29,8 +29,9 @@ class Work:
         self.lease: Lease | None = None
         self.run: Run | None = None
         self.task: asyncio.Task[None] | None = None
-        self.idle: asyncio.Future[None] | None = None
-        """What the task waits for between runs: the next message mostly comes soon."""
+        self.idle: asyncio.Future[bool] | None = None
+        """What the task waits for between runs, as the next message mostly comes soon: whether to
+        look for it, or to end."""
         self.idle_since = 0.0
         self.leaving = False
 
@@ -41,13 +42,16 @@ class Work:
 
     def wake(self) -> bool:
         """Has the task look for what to do. False when there is no task that waits."""
-        if self.idle is None or self.idle.done():
-            return False
-        self.idle.set_result(None)
-        self.idle = None
-        return True
+        return self._say(True)
 
     def end(self) -> None:
         """Ends a task that waits; one that is busy ends by itself."""
-        if self.task is not None and self.idle is not None:
-            self.task.cancel()
+        if self._say(False):
+            self.task = None
+
+    def _say(self, go_on: bool) -> bool:
+        idle, self.idle = self.idle, None
+        if idle is None or idle.done():
+            return False
+        idle.set_result(go_on)
+        return True

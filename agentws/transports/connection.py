@@ -275,6 +275,11 @@ class Connection:
 
     # Closing
 
+    def leave(self) -> None:
+        """The peer has gone. Without this, only the garbage collector could free what is left."""
+        self._outlet.broken = True
+        self._outlet.on_writable = _nothing
+
     @property
     def closing(self) -> bool:
         """Whether it is to be closed: nothing that the peer still sends counts."""
@@ -303,6 +308,10 @@ class Connection:
         self._corked = True
         self._outlet.send({"type": "websocket.close", "code": code, "reason": reason})
         self._outlet.broken = True
+
+
+def _nothing() -> None:
+    pass
 
 
 def bye(error: AgentwsError, *, code: int | None = None) -> f.Bye:

@@ -209,6 +209,7 @@ class WebSocketTransport:
         )
 
     def _leave(self, connection: Connection) -> None:
+        connection.leave()
         connection.session.unfollow(connection)
         connection.session.used = asyncio.get_running_loop().time()
         self._gateway.connections.discard(connection)
