@@ -160,7 +160,13 @@ class Fold:
             caller.change_call(id, encrypted_value=value)
 
     def _begin_call(self, event: e.ToolCallStart, run: str | None) -> None:
-        """AG-UI: a call without a known parent mints an assistant message of its own."""
+        """AG-UI: a call without a known parent mints an assistant message of its own.
+
+        A known call goes on where it is: results and arguments name a call, not its message.
+        """
+        if (caller := self._calls.get(event.tool_call_id)) is not None:
+            caller.change_call(event.tool_call_id, metadata=event.metadata)
+            return
         parent_id = event.parent_message_id or event.tool_call_id
         if parent_id not in self._builders:
             self._begin(m.AssistantMessage(parent_id, subagent_run_id=event.subagent_run_id))
@@ -208,6 +214,7 @@ class Fold:
             fresh = Builder(activity_message(event))
             fresh.add_metadata({**(known.build().metadata or {}), **(event.metadata or {})})
             self._builders[event.message_id] = fresh
+            self._calls = {id: one for id, one in self._calls.items() if one is not known}
 
     def _change_activity(self, event: e.ActivityDelta, run: str | None) -> None:
         if (activity := self._builders.get(event.message_id)) is not None:

@@ -116,10 +116,7 @@ class Builder:
     # Calls
 
     def call(self, start: e.ToolCallStart) -> None:
-        """Adds a call, or goes on with the one of that id."""
-        if any(call.id == start.tool_call_id for call in self.calls):
-            self.change_call(start.tool_call_id, metadata=start.metadata)
-            return
+        """Adds a call."""
         function = m.FunctionCall(start.tool_call_name, "")
         call = m.ToolCall(start.tool_call_id, function, metadata=start.metadata)
         self._change(tool_calls=[*self.calls, call])

@@ -48,6 +48,9 @@ export interface ToolCall {
   status: 'streaming' | 'called' | 'done' | 'cancelled' | 'error';
   result?: Content;
   error?: string;
+  /** What only its provider can read. */
+  encryptedValue?: string;
+  metadata?: Metadata;
 }
 
 export interface ChatMessage {
@@ -74,6 +77,9 @@ export interface ChatMessage {
   activityType?: string;
   subagent?: string;
   overlap?: Overlap;
+  /** What only its provider can read. */
+  encryptedValue?: string;
+  /** Of all its events; `agentws` says how the run ended whose last words these are, if not well. */
   metadata?: Metadata;
 }
 

@@ -7,6 +7,8 @@
  * @module
  */
 
+import { callResult, defined, endOf, fromWire, noticeMessage } from './wire.js';
+
 /**
  * @typedef {import('./client.js').ChatMessage} ChatMessage
  * @typedef {import('./client.js').ToolCall} ToolCall
@@ -63,7 +65,10 @@ function changeMessage(messages, id, change) {
  */
 export function openMessage(messages, id, fields) {
   if (indexOf(messages, id) >= 0)
-    return changeMessage(messages, id, () => ({ status: 'streaming' }));
+    return changeMessage(messages, id, ({ metadata }) => ({
+      status: 'streaming',
+      ...withMetadata(metadata, fields.metadata),
+    }));
   return [
     ...messages,
     { id, role: 'assistant', text: '', ...defined(fields), status: 'streaming' },
@@ -72,18 +77,55 @@ export function openMessage(messages, id, fields) {
 
 /**
  * What comes of a message that is gone (a cleared history) finds no place, so an unknown id is no error.
+ * What holds something else than a text can't go on with one.
  *
- * @param {Messages} messages @param {string} id @param {string} delta @returns {Messages}
+ * @param {Messages} messages @param {string} id @param {string} delta
+ * @param {import('./client.js').Metadata} [metadata] @returns {Messages}
  */
-export function appendText(messages, id, delta) {
-  return changeMessage(messages, id, (message) => ({ text: message.text + delta }));
+export function appendText(messages, id, delta, metadata) {
+  return changeMessage(messages, id, (message) => ({
+    ...(message.content === undefined && message.role !== 'tool' && { text: message.text + delta }),
+    ...withMetadata(message.metadata, metadata),
+  }));
 }
 
-/** @param {Messages} messages @param {string} id @returns {Messages} */
-export function closeMessage(messages, id) {
-  return changeMessage(messages, id, ({ status }) => ({
-    status: status === 'streaming' ? 'done' : status,
-  }));
+/**
+ * @param {Messages} messages @param {string} id
+ * @param {import('./client.js').Metadata} [metadata] @returns {Messages}
+ */
+export function closeMessage(messages, id, metadata) {
+  return changeMessage(messages, id, (message) => {
+    const added = withMetadata(message.metadata, metadata);
+    return { ...added, status: closedStatus({ ...message, ...added }) };
+  });
+}
+
+/**
+ * What had ended badly before it was opened again is still marked so.
+ *
+ * @param {ChatMessage} message @returns {ChatMessage['status']}
+ */
+function closedStatus({ status, metadata }) {
+  return status === 'streaming' ? (endOf(metadata)?.status ?? 'done') : status;
+}
+
+/**
+ * Keeps what only its provider can read.
+ *
+ * @param {Messages} messages @param {string} id @param {string} encryptedValue @returns {Messages}
+ */
+export function sealMessage(messages, id, encryptedValue) {
+  return changeMessage(messages, id, ({ role }) => (role === 'activity' ? {} : { encryptedValue }));
+}
+
+/**
+ * What events say beside their own members is their message's or call's, the newest first.
+ *
+ * @param {import('./client.js').Metadata | undefined} known
+ * @param {import('./client.js').Metadata | undefined} added
+ */
+export function withMetadata(known, added) {
+  return added && Object.keys(added).length > 0 ? { metadata: { ...known, ...added } } : {};
 }
 
 /**
@@ -96,30 +138,35 @@ export function join(messages, message) {
 }
 
 /**
- * A call belongs to the assistant message `parent`; without one it gets a message of its own.
+ * A call belongs to the assistant message that it names; without one it gets a message of its own.
+ * A known call goes on where it is.
  *
  * @param {Messages} messages
- * @param {string} id
- * @param {string} name
- * @param {string | undefined} parent
+ * @param {any} event a TOOL_CALL_START, or a chunk that begins a call
  * @param {string | undefined} run
  * @returns {Messages}
  */
-export function openCall(messages, id, name, parent, run) {
-  if (findCall(messages, id)) return messages;
-  const host = parent ?? id;
-  const known = messages[indexOf(messages, host)];
-  const hosted = known ? messages : [...messages, bareMessage(host, run)];
+export function openCall(messages, event, run) {
+  const { toolCallId: id, toolCallName: name, parentMessageId, metadata } = event;
+  if (findCall(messages, id))
+    return changeCall(messages, id, (call) => withMetadata(call.metadata, metadata));
+  const host = parentMessageId ?? id;
+  const known = findMessage(messages, host);
+  if (known && known.role !== 'assistant') return messages;
+  const hosted = known ? messages : [...messages, bareMessage(host, run, event.subagentRunId)];
   /** @type {ToolCall} */
-  const call = { id, name, args: '', status: 'streaming' };
+  const call = { id, name, args: '', status: 'streaming', ...withMetadata(undefined, metadata) };
   return changeMessage(hosted, host, (message) => ({
     toolCalls: [...(message.toolCalls ?? []), call],
   }));
 }
 
-/** @param {string} id @param {string | undefined} run @returns {ChatMessage} */
-function bareMessage(id, run) {
-  return { id, role: 'assistant', text: '', status: 'done', ...defined({ run }) };
+/**
+ * @param {string} id @param {string | undefined} run @param {string | undefined} subagent
+ * @returns {ChatMessage}
+ */
+function bareMessage(id, run, subagent) {
+  return { id, role: 'assistant', text: '', status: 'done', ...defined({ run, subagent }) };
 }
 
 /** @param {Messages} messages @param {string} id @returns {ToolCall | undefined} */
@@ -147,17 +194,6 @@ export function changeCall(messages, id, change) {
   return messages;
 }
 
-/** @param {any} event a TOOL_CALL_RESULT, or a tool message @returns {Partial<ToolCall>} */
-export function callResult(event) {
-  const error = event.error ?? event.metadata?.agentws?.error;
-  const failed = error !== undefined && error !== false;
-  return {
-    status: failed ? 'error' : 'done',
-    result: event.content,
-    ...(failed && { error: typeof error === 'string' ? error : textOf(event.content) }),
-  };
-}
-
 /**
  * Ends what the run `run` left open. When it did not end well, its last words stay and say so.
  *
@@ -166,6 +202,8 @@ export function callResult(event) {
  */
 export function endMessages(messages, run, status, error) {
   const last = status === 'done' ? undefined : lastWords(messages, run);
+  const told = error && defined({ code: error.code, message: error.message });
+  const end = { agentws: { status, ...told } };
   return messages.map((message) => {
     if (message.run !== run) return message;
     const open = message.status === 'streaming' || message === last;
@@ -173,8 +211,8 @@ export function endMessages(messages, run, status, error) {
     if (!open && !calls) return message;
     return {
       ...message,
-      ...(open && { status }),
-      ...(message === last && defined({ error })),
+      ...(open && { status: status === 'done' ? closedStatus(message) : status }),
+      ...(message === last && { ...defined({ error: told }), ...withMetadata(message.metadata, end) }),
       ...(calls && { toolCalls: message.toolCalls?.map((call) => endCall(call, status)) }),
     };
   });
@@ -220,42 +258,27 @@ export function fromSnapshot(wire) {
       ? changeCall(messages, message.toolCallId, () => callResult(message))
       : join(messages, fromWire(message));
   }
-  return messages;
-}
-
-/** @param {any} message an AG-UI message @returns {ChatMessage} */
-export function fromWire(message) {
-  const { id, role, content, toolCalls, name, metadata, activityType, subagentRunId } = message;
-  const end = metadata?.agentws;
-  return {
-    id,
-    role,
-    text: role === 'activity' ? '' : textOf(content),
-    status: end?.status ?? 'done',
-    ...defined({
-      error: end?.status === 'error' ? { code: end.code, message: end.message ?? '' } : undefined,
-      content: typeof content === 'string' ? undefined : content,
-      name,
-      metadata,
-      activityType,
-      subagent: subagentRunId,
-      toolCalls: toolCalls?.map(callFromWire),
-    }),
-  };
-}
-
-/** @param {any} call an AG-UI tool call @returns {ToolCall} */
-function callFromWire(call) {
-  return { id: call.id, name: call.function.name, args: call.function.arguments, status: 'called' };
+  return withEndedCalls(messages);
 }
 
 /**
- * @param {string} id the position at which it was posted
- * @param {any} notice what a `notice.posted` says
- * @returns {ChatMessage}
+ * A call of a run that did not end well waits for no result. Where a run began is not told: it is taken
+ * to be the question before its last words.
+ *
+ * @param {Messages} messages @returns {Messages}
  */
-export function noticeMessage(id, { content, level, metadata }) {
-  return { id, role: 'notice', text: content, level, status: 'done', ...defined({ metadata }) };
+function withEndedCalls(messages) {
+  /** @type {'cancelled' | 'error' | undefined} */
+  let status;
+  const ended = messages.slice();
+  for (let index = ended.length - 1; index >= 0; index--) {
+    const { role, metadata, toolCalls } = ended[index];
+    status = role === 'user' ? undefined : (endOf(metadata)?.status ?? status);
+    const end = status;
+    if (end && toolCalls)
+      ended[index] = { ...ended[index], toolCalls: toolCalls.map((call) => endCall(call, end)) };
+  }
+  return ended;
 }
 
 /**
@@ -286,33 +309,25 @@ export function restate(messages, wire) {
   const updated = kept.map((message) => {
     const fresh = restated.get(message.id);
     restated.delete(message.id);
-    return fresh ? { ...message, ...fresh, status: message.status } : message;
+    return fresh ? replaced(message, fresh) : message;
   });
   return [...updated, ...restated.values()];
+}
+
+/**
+ * AG-UI: what is restated replaces a message whole. Where it belongs, and that it goes on, stays.
+ *
+ * @param {ChatMessage} known @param {ChatMessage} fresh @returns {ChatMessage}
+ */
+export function replaced({ run, status }, fresh) {
+  return {
+    ...fresh,
+    ...defined({ run }),
+    status: status === 'streaming' ? status : fresh.status,
+  };
 }
 
 /** @param {string} role @param {Set<string>} brought */
 function staysUnnamed(role, brought) {
   return role === 'notice' || ((role === 'activity' || role === 'reasoning') && !brought.has(role));
-}
-
-/**
- * @param {unknown} content a string or AG-UI content parts
- * @returns {string} what a person may read of it
- */
-export function textOf(content) {
-  if (typeof content === 'string') return content;
-  if (!Array.isArray(content)) return '';
-  return content.map((part) => (part?.type === 'text' ? part.text : '')).join('');
-}
-
-/**
- * @template {object} T
- * @param {T} fields
- * @returns {T} without those that are undefined
- */
-export function defined(fields) {
-  return /** @type {T} */ (
-    Object.fromEntries(Object.entries(fields).filter(([, value]) => value !== undefined))
-  );
 }

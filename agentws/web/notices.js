@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { defined } from './messages.js';
+import { defined } from './wire.js';
 
 const KEPT = 100;
 

@@ -4,7 +4,7 @@
  *
  * @module
  */
-import { defined, textOf } from './messages.js';
+import { defined, textOf } from './wire.js';
 
 const CAPACITY = 100;
 

@@ -23,10 +23,10 @@ function applyOne(document, operation) {
   const path = parsePointer(operation.path);
   switch (operation.op) {
     case 'add':
-      return put(document, path, operation.value, true);
+      return put(document, path, valueOf(operation), true);
     case 'replace':
       read(document, path);
-      return put(document, path, operation.value, false);
+      return put(document, path, valueOf(operation), false);
     case 'remove':
       return remove(document, path);
     case 'copy':
@@ -36,11 +36,17 @@ function applyOne(document, operation) {
       return put(remove(document, from), path, read(document, from), true);
     }
     case 'test':
-      if (equal(read(document, path), operation.value)) return document;
+      if (equal(read(document, path), valueOf(operation))) return document;
       throw new RangeError(`test failed at ${operation.path}`);
     default:
       throw new RangeError(`unknown patch operation ${operation.op}`);
   }
+}
+
+/** @param {Operation} operation @returns {unknown} */
+function valueOf({ op, value }) {
+  if (value === undefined) throw new RangeError(`${op} without a value`);
+  return value;
 }
 
 /** @param {string | undefined} pointer @returns {string[]} */

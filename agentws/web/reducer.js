@@ -8,19 +8,17 @@
  */
 import {
   appendText,
-  callResult,
   changeCall,
   closeMessage,
-  defined,
-  findCall,
   findMessage,
   fromSnapshot,
-  fromWire,
   join,
-  noticeMessage,
   openCall,
   openMessage,
+  replaced,
   restate,
+  sealMessage,
+  withMetadata,
   withNotices,
 } from './messages.js';
 import { applyPatch } from './patch.js';
@@ -34,6 +32,7 @@ import {
   runStarted,
   withdrawn,
 } from './runs.js';
+import { callResult, defined, fromWire, noticeMessage } from './wire.js';
 
 /**
  * @typedef {import('./client.js').Log} Log
@@ -96,57 +95,42 @@ const folds = {
     ...log,
     messages: openMessage(log.messages, event.messageId, authorship(event, frame)),
   }),
-  TEXT_MESSAGE_CONTENT: (log, event) => ({
-    ...log,
-    messages: appendText(log.messages, event.messageId, event.delta),
-  }),
-  TEXT_MESSAGE_END: (log, event) => ({
-    ...log,
-    messages: closeMessage(log.messages, event.messageId),
-  }),
+  TEXT_MESSAGE_CONTENT: appended,
+  TEXT_MESSAGE_END: closed,
   TEXT_MESSAGE_CHUNK: (log, event, frame) => chunk(log, event, 'text', authorship(event, frame)),
 
   REASONING_MESSAGE_START: (log, event, frame) => ({
     ...log,
     messages: openMessage(log.messages, event.messageId, thought(event, frame)),
   }),
-  REASONING_MESSAGE_CONTENT: (log, event) => ({
-    ...log,
-    messages: appendText(log.messages, event.messageId, event.delta),
-  }),
-  REASONING_MESSAGE_END: (log, event) => ({
-    ...log,
-    messages: closeMessage(log.messages, event.messageId),
-  }),
+  REASONING_MESSAGE_CONTENT: appended,
+  REASONING_MESSAGE_END: closed,
   REASONING_MESSAGE_CHUNK: (log, event, frame) =>
     chunk(log, event, 'reasoning', thought(event, frame)),
 
   TOOL_CALL_START: (log, event, frame) => ({
     ...log,
-    messages: openCall(
-      log.messages,
-      event.toolCallId,
-      event.toolCallName,
-      event.parentMessageId,
-      frame.run,
-    ),
+    messages: openCall(log.messages, event, frame.run),
   }),
-  TOOL_CALL_ARGS: (log, event) => appendArgs(log, event.toolCallId, event.delta),
+  TOOL_CALL_ARGS: (log, event) => appendArgs(log, event.toolCallId, event),
   TOOL_CALL_END: (log, event) => ({
     ...log,
-    messages: changeCall(log.messages, event.toolCallId, ({ status }) => ({
+    messages: changeCall(log.messages, event.toolCallId, ({ status, metadata }) => ({
       status: status === 'streaming' ? 'called' : status,
+      ...withMetadata(metadata, event.metadata),
     })),
   }),
   TOOL_CALL_CHUNK: toolChunk,
-  TOOL_CALL_RESULT: (log, event, frame) => ({
+  TOOL_CALL_RESULT: (log, event) => ({
     ...log,
-    messages: findCall(log.messages, event.toolCallId)
-      ? changeCall(log.messages, event.toolCallId, () => callResult(event))
-      : join(log.messages, {
-          ...fromWire({ ...event, id: event.messageId, role: 'tool' }),
-          ...defined({ run: frame.run }),
-        }),
+    messages: changeCall(log.messages, event.toolCallId, () => callResult(event)),
+  }),
+  REASONING_ENCRYPTED_VALUE: (log, { subtype, entityId, encryptedValue }) => ({
+    ...log,
+    messages:
+      subtype === 'message'
+        ? sealMessage(log.messages, entityId, encryptedValue)
+        : changeCall(log.messages, entityId, () => ({ encryptedValue })),
   }),
 
   MESSAGES_SNAPSHOT: (log, event, frame) =>
@@ -162,10 +146,9 @@ const folds = {
         }
       : { ...log, messages: restate(log.messages, event.messages) },
   STATE_SNAPSHOT: (log, event) => ({ ...log, shared: event.snapshot }),
-  STATE_DELTA: (log, event) => ({ ...log, shared: patched(log.shared ?? {}, event.delta) }),
+  STATE_DELTA: (log, event) => ({ ...log, shared: patched(log.shared, event.delta) }),
   ACTIVITY_SNAPSHOT: activitySnapshot,
-  ACTIVITY_DELTA: (log, event) =>
-    changeActivity(log, event.messageId, (content) => patched(content, event.patch)),
+  ACTIVITY_DELTA: activityDelta,
 
   RUN_STARTED: runStarted,
   RUN_FINISHED: runFinished,
@@ -212,6 +195,7 @@ function authorship(event, frame) {
     name: event.name,
     run: frame.run,
     subagent: event.subagentRunId,
+    metadata: event.metadata,
   };
 }
 
@@ -221,12 +205,27 @@ function thought(event, frame) {
     role: /** @type {const} */ ('reasoning'),
     run: frame.run,
     subagent: event.subagentRunId,
+    metadata: event.metadata,
   };
 }
 
-/** @param {Log} log @param {string} id @param {string} delta @returns {Log} */
-function appendArgs(log, id, delta) {
-  return { ...log, messages: changeCall(log.messages, id, ({ args }) => ({ args: args + delta })) };
+/** @type {Fold} */
+function appended(log, { messageId, delta, metadata }) {
+  return { ...log, messages: appendText(log.messages, messageId, delta, metadata) };
+}
+
+/** @type {Fold} */
+function closed(log, { messageId, metadata }) {
+  return { ...log, messages: closeMessage(log.messages, messageId, metadata) };
+}
+
+/** @param {Log} log @param {string} id @param {any} event @returns {Log} */
+function appendArgs(log, id, { delta = '', metadata }) {
+  const messages = changeCall(log.messages, id, (call) => ({
+    args: call.args + delta,
+    ...withMetadata(call.metadata, metadata),
+  }));
+  return { ...log, messages };
 }
 
 /**
@@ -246,7 +245,7 @@ function chunk(log, event, lane, fields) {
   return {
     ...log,
     lane: { ...log.lane, [lane]: id },
-    messages: appendText(messages, id, event.delta ?? ''),
+    messages: appendText(messages, id, event.delta ?? '', event.metadata),
   };
 }
 
@@ -257,15 +256,15 @@ function toolChunk(log, event, frame) {
   const messages =
     event.toolCallName === undefined
       ? log.messages
-      : openCall(log.messages, id, event.toolCallName, event.parentMessageId, frame.run);
-  return appendArgs({ ...log, lane: { ...log.lane, tool: id }, messages }, id, event.delta ?? '');
+      : openCall(log.messages, { ...event, toolCallId: id }, frame.run);
+  return appendArgs({ ...log, lane: { ...log.lane, tool: id }, messages }, id, event);
 }
 
 /** A patch that doesn't fit leaves the value as it is: an old one is better than a wrong guess.
  * @param {unknown} value @param {any} patch */
 function patched(value, patch) {
   try {
-    return applyPatch(value, patch);
+    return applyPatch(value ?? {}, patch);
   } catch {
     return value;
   }
@@ -275,25 +274,36 @@ function patched(value, patch) {
 function activitySnapshot(log, event, frame) {
   const known = findMessage(log.messages, event.messageId);
   if (known && event.replace === false) return log;
-  if (known) return changeActivity(log, event.messageId, () => event.content, event.activityType);
-  const message = fromWire({ ...event, id: event.messageId, role: 'activity' });
-  return { ...log, messages: join(log.messages, { ...message, ...defined({ run: frame.run }) }) };
+  const { metadata } = { ...known, ...withMetadata(known?.metadata, event.metadata) };
+  const fresh = fromWire({ ...event, id: event.messageId, role: 'activity', metadata });
+  if (!known)
+    return { ...log, messages: join(log.messages, { ...fresh, ...defined({ run: frame.run }) }) };
+  const messages = log.messages.map((one) => (one === known ? replaced(known, fresh) : one));
+  return { ...log, messages };
+}
+
+/** @type {Fold} */
+function activityDelta(log, { messageId, patch, metadata }) {
+  const messages = log.messages.map((one) =>
+    one.id === messageId
+      ? { ...one, ...repainted(one, patch), ...withMetadata(one.metadata, metadata) }
+      : one,
+  );
+  return { ...log, messages };
 }
 
 /**
- * @param {Log} log
- * @param {string} id
- * @param {(content: unknown) => any} change
- * @param {string} [activityType]
- * @returns {Log}
+ * @param {import('./client.js').ChatMessage} message
+ * @param {any} patch of an activity, whose content stays an object
  */
-function changeActivity(log, id, change, activityType) {
-  const messages = log.messages.map((message) =>
-    message.id === id
-      ? { ...message, ...defined({ activityType }), content: change(message.content) }
-      : message,
-  );
-  return { ...log, messages };
+function repainted({ role, content }, patch) {
+  const fresh = role === 'activity' ? patched(content, patch) : null;
+  return isObject(fresh) ? { content: fresh } : {};
+}
+
+/** @param {unknown} value */
+function isObject(value) {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
 }
 
 /** What the snapshot of a session says besides its messages. @param {any} [metadata] */

@@ -3,7 +3,8 @@
  *
  * @module
  */
-import { defined, endMessages, findMessage, fromWire, join } from './messages.js';
+import { endMessages, findMessage, join } from './messages.js';
+import { defined, fromWire } from './wire.js';
 
 /**
  * @typedef {import('./client.js').Log} Log
@@ -74,7 +75,7 @@ export function runStarted(log, event, frame) {
   const overtaken = first?.overlap === 'interrupt' && first.id !== asked[0]?.id;
   const joined = asked.reduce((/** @type {Log} */ before, /** @type {any} */ message) => {
     const { messages, ...rest } = dequeue(before, message.id, id);
-    return { ...rest, messages: join(messages, { ...fromWire(message), run: id }) };
+    return { ...rest, messages: ask(messages, message, id) };
   }, log);
   const answered = new Set(
     (event.input?.resume ?? []).map((/** @type {any} */ entry) => entry.interruptId),
@@ -95,6 +96,14 @@ export function runStarted(log, event, frame) {
       (/** @type {import('./client.js').Interrupt} */ interrupt) => !answered.has(interrupt.id),
     ),
   };
+}
+
+/** What a run answers is of that run, also where it was there before.
+ * @param {Log['messages']} messages @param {any} message @param {string} run */
+function ask(messages, message, run) {
+  return findMessage(messages, message.id)
+    ? messages.map((one) => (one.id === message.id ? { ...one, run } : one))
+    : join(messages, { ...fromWire(message), run });
 }
 
 /** @type {Fold} */

@@ -8,13 +8,13 @@ import { addressOf } from './address.js';
 import { Connection } from './connection.js';
 import { Delivery } from './delivery.js';
 import { environment } from './environment.js';
-import { defined } from './messages.js';
 import { Notices } from './notices.js';
 import { Outbox, tooLarge } from './outbox.js';
 import { Requests } from './requests.js';
 import { ofOneLog, parsePosition } from './position.js';
 import { emptyLog, prepend, reduce } from './reducer.js';
 import { conversation, statusOf } from './view.js';
+import { defined } from './wire.js';
 
 /**
  * @typedef {import('./client.js').ChatError} ChatError

@@ -339,6 +339,92 @@ test('a snapshot inside a run drops what it omits, but not reasoning', () => {
   );
 });
 
+test('what is restated in a run is replaced whole, and goes on', () => {
+  const restated = { id: 'a1', role: 'assistant', content: 'New ' };
+  const log = play(
+    started('r1', user('u1', 'Hi')),
+    { type: 'TEXT_MESSAGE_START', messageId: 'a1', name: 'Ann', metadata: { old: 1 } },
+    { type: 'TOOL_CALL_START', toolCallId: 'c1', toolCallName: 'look', parentMessageId: 'a1' },
+    { type: 'MESSAGES_SNAPSHOT', messages: [restated] },
+    { type: 'TEXT_MESSAGE_CONTENT', messageId: 'a1', delta: 'words' },
+  );
+  assert.deepEqual(log.messages, [
+    { id: 'a1', role: 'assistant', text: 'New words', status: 'streaming', run: 'r1' },
+  ]);
+});
+
+test('what events say beside their own members is kept, the newest first', () => {
+  const text = (type, metadata, rest) => ({ type, messageId: 'a1', metadata, ...rest });
+  const call = (type, metadata, rest) => ({ type, toolCallId: 'c1', metadata, ...rest });
+  const log = play(
+    started('r1', user('u1')),
+    text('TEXT_MESSAGE_START', { a: 1, last: 1 }),
+    text('TEXT_MESSAGE_CONTENT', { b: 2, last: 2 }, { delta: 'x' }),
+    text('TEXT_MESSAGE_END', { c: 3, last: 3 }),
+    call('TOOL_CALL_START', { a: 1 }, { toolCallName: 'look', parentMessageId: 'a1' }),
+    call('TOOL_CALL_ARGS', { b: 2 }, { delta: '{}' }),
+    call('TOOL_CALL_END', { c: 3 }),
+    finished('r1', { type: 'cancelled' }),
+  );
+  const { metadata, toolCalls } = log.messages[1];
+  assert.deepEqual(metadata, { a: 1, b: 2, c: 3, last: 3, agentws: { status: 'cancelled' } });
+  assert.deepEqual(toolCalls[0].metadata, { a: 1, b: 2, c: 3 });
+});
+
+test('what only a provider can read is kept', () => {
+  const sealed = (subtype, entityId) => ({
+    type: 'REASONING_ENCRYPTED_VALUE',
+    subtype,
+    entityId,
+    encryptedValue: `of ${entityId}`,
+  });
+  const log = play(
+    started('r1', user('u1')),
+    { type: 'REASONING_MESSAGE_START', messageId: 'm1', role: 'reasoning' },
+    sealed('message', 'm1'),
+    { type: 'TOOL_CALL_START', toolCallId: 'c1', toolCallName: 'look' },
+    sealed('tool-call', 'c1'),
+    { type: 'ACTIVITY_SNAPSHOT', messageId: 'x1', activityType: 'plan', content: {} },
+    sealed('message', 'x1'),
+  );
+  const [, thought, caller, activity] = log.messages;
+  assert.equal(thought.encryptedValue, 'of m1');
+  assert.equal(caller.toolCalls[0].encryptedValue, 'of c1');
+  assert.equal(activity.encryptedValue, undefined);
+});
+
+test('a call that a run left open waits for nothing, live or from a snapshot', () => {
+  const call = (id) => ({ id, type: 'function', function: { name: 'look', arguments: '{}' } });
+  const metadata = { agentws: { status: 'cancelled' } };
+  const messages = [
+    user('u1'),
+    { id: 'a1', role: 'assistant', toolCalls: [call('c1')] },
+    user('u2'),
+    { id: 'a2', role: 'assistant', toolCalls: [call('c2'), call('c3')] },
+    { id: 't2', role: 'tool', toolCallId: 'c2', content: 'found' },
+    { id: 'a3', role: 'assistant', content: 'Well', metadata },
+  ];
+  const log = play({ type: 'MESSAGES_SNAPSHOT', messages });
+  assert.deepEqual(
+    log.messages.flatMap(({ toolCalls = [] }) => toolCalls.map(({ id, status }) => [id, status])),
+    [
+      ['c1', 'called'],
+      ['c2', 'done'],
+      ['c3', 'cancelled'],
+    ],
+  );
+});
+
+test('a result of a call that nobody made finds no place', () => {
+  const result = { type: 'TOOL_CALL_RESULT', messageId: 't1', toolCallId: 'c1', content: 'found' };
+  assert.deepEqual(texts(play(started('r1', user('u1')), result)), [['user', 'Hello']]);
+});
+
+test('a patch that lacks its value changes nothing', () => {
+  const delta = [{ op: 'add', path: '/a' }];
+  assert.equal(play(started('r1'), { type: 'STATE_DELTA', delta }).shared, undefined);
+});
+
 test('a snapshot tells what the session is called', () => {
   const called = {
     type: 'MESSAGES_SNAPSHOT',

@@ -1,0 +1,82 @@
+"""The browser's fold is the server's: who saw it live and who reloads are shown the same."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+from hypothesis import HealthCheck, Phase, given, settings
+
+from agentws.protocol.codec import Record, event_frames, event_type
+from agentws.protocol.fold import Fold
+from agentws.protocol.native import snapshot_frames
+from agentws.protocol.position import Position
+
+from .logs import logs
+
+FOLD_LOGS = Path(__file__).resolve().parent.parent / "web" / "fold-logs.mjs"
+ENDS = ("RUN_FINISHED", "RUN_ERROR")
+
+
+def some_logs() -> list[list[Record]]:
+    """The same at every call."""
+    found: list[list[Record]] = []
+
+    @settings(
+        max_examples=300,
+        deadline=None,
+        derandomize=True,
+        database=None,
+        phases=[Phase.generate],
+        suppress_health_check=[HealthCheck.too_slow],
+    )
+    @given(logs())
+    def collect(records: list[Record]) -> None:
+        found.append(records)
+
+    collect()
+    return found
+
+
+def live(records: list[Record]) -> list[Any]:
+    return [json.loads(frame) for frame in event_frames("e", records)]
+
+
+def reloaded(records: list[Record], at: int) -> list[Any]:
+    """What a page is sent that comes when a run goes on: what was said before it, then the run."""
+    fold = Fold().apply_all(records[:at])
+    last = records[at - 1]
+    snapshot = snapshot_frames(
+        Position("e", last.seq, last.tag),
+        messages=fold.messages,
+        state=fold.state,
+        queued=(),
+        extras={"title": fold.title},
+    )
+    return [*(json.loads(frame) for frame in snapshot), *live(records[at:])]
+
+
+def in_the_browser(frames: list[list[Any]]) -> Any:
+    """What the browser's client makes of each of these lists of event frames."""
+    node = os.environ.get("AGENTWS_NODE") or shutil.which("node")
+    assert node, "there is no Node; set AGENTWS_NODE"
+    done = subprocess.run(
+        [node, str(FOLD_LOGS)], input=json.dumps(frames), capture_output=True, text=True, timeout=50
+    )
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+def test_a_page_that_reloads_shows_what_it_showed() -> None:
+    cases: list[tuple[list[Any], list[Any]]] = []
+    for records in some_logs():
+        ends = [at for at, one in enumerate(records, 1) if event_type(one.data) in ENDS]
+        cases += [(live(records), reloaded(records, at)) for at in ends]
+    assert len(cases) > 300
+    shown = in_the_browser([frames for case in cases for frames in case])
+    for case, saw, sees in zip(cases, shown[::2], shown[1::2], strict=True):
+        assert sees == saw, case

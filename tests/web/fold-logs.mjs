@@ -1,0 +1,26 @@
+/**
+ * Folds logs for a test that isn't written in JavaScript: a list of lists of event frames comes in as
+ * JSON, and what each of them means goes out.
+ */
+import { readFileSync } from 'node:fs';
+import { emptyLog } from '../../agentws/web/client.js';
+import { fold } from './logs.mjs';
+
+/** Without what only who saw the run knows for certain: which it was, and what was left of it. */
+function told({ messages, shared, title }) {
+  const said = messages.filter(({ role }) => role !== 'notice');
+  return { messages: said.map(message), shared: shared ?? null, title };
+}
+
+const message = ({ run, toolCalls, ...rest }) => ({
+  ...rest,
+  ...(toolCalls && { toolCalls: toolCalls.map(call) }),
+});
+
+const call = ({ status, ...rest }) => ({
+  ...rest,
+  ...('result' in rest && { status }),
+});
+
+const logs = JSON.parse(readFileSync(0, 'utf8'));
+process.stdout.write(JSON.stringify(logs.map((frames) => told(fold(emptyLog, frames)))));
