@@ -15,7 +15,7 @@ from .protocol import events as e
 from .protocol.codec import Record, decode_record, event_type
 from .protocol.fold import Fold
 from .protocol.merge import merge
-from .protocol.messages import Interrupt, Message
+from .protocol.messages import Interrupt, InterruptOutcome, Message, RunAgentInput
 from .protocol.notices import Posted
 from .protocol.position import GENESIS, Position
 from .store import PAGE, Store
@@ -25,11 +25,15 @@ _STARTS: Final = frozenset(
 )
 """Events that begin a message of the conversation; ``RUN_STARTED`` brings the user's."""
 _ENDS: Final = frozenset({"RUN_FINISHED", "RUN_ERROR"})
+_QUESTIONS: Final = frozenset({"RUN_STARTED", "RUN_FINISHED"})
+"""Events that ask questions, or take up their answers."""
 _CLEARED: Final = "history.cleared"
 """Nothing before it is part of the conversation."""
 _NOTICE: Final = "notice.posted"
 _NOTICES: Final = 100
 """The most of them that are shown at once, the newest: nothing else bounds how many there are."""
+_FARTHEST: Final = 4
+"""How many times the messages that were asked for a page may hold to reach a run that asked."""
 _PER_MESSAGE: Final = 4
 """Events that one message mostly has once its run is compacted: how far back to read at a time."""
 
@@ -64,11 +68,14 @@ async def page_before(
 ) -> Page:
     """The ``messages`` that end before that seq, or a few more: runs are kept whole.
 
+    A run that goes on with an answer stays with the run that asked, whose calls it may finish,
+    unless that one is far away.
     ``cleared``: the seq of the newest ``history.cleared`` that is known. Nothing at or before it
     is shown, whatever ``before`` says.
     """
     size = min(PAGE, max(32, _PER_MESSAGE * messages))
     newest_first: list[Record] = []
+    questions: set[str] = set()
     seen, cut = 0, before
     while cut > cleared + 1:
         page = await store.read_back(session, before=cut, limit=size)
@@ -78,13 +85,27 @@ async def page_before(
                 return _fold(newest_first, None)
             newest_first.append(record)
             seen += kind in _STARTS
-            if seen >= messages and kind == "RUN_STARTED":
-                older = await _begins_before(store, session, record.seq, cleared)
-                return _fold(newest_first, record.seq if older else None)
+            if kind in _QUESTIONS:
+                _find_asker(questions, record)
+            enough = messages * (_FARTHEST if questions else 1)
+            if seen < enough or kind != "RUN_STARTED":
+                continue
+            if await _begins_before(store, session, record.seq, cleared):
+                return _fold(newest_first, record.seq)
+            # What is older still was posted before anything was said: it belongs to this page.
         if len(page) < size:
             break
         cut = page[0].seq
     return _fold(newest_first, None)
+
+
+def _find_asker(questions: set[str], newest: Record) -> None:
+    """Keeps ``questions``, those whose runs are older than ``newest``, on the way back."""
+    match decode_record(newest.data).event:
+        case e.RunStarted(input=RunAgentInput(resume=list(answers))):
+            questions.update(answer.interrupt_id for answer in answers)
+        case e.RunFinished(outcome=InterruptOutcome(interrupts=asked)):
+            questions.difference_update(question.id for question in asked)
 
 
 async def _begins_before(store: Store, session: str, seq: int, cleared: int) -> bool:

@@ -10,6 +10,7 @@ from .events import Level
 from .frames import Durability, Resume
 from .frames import Failure as Failure
 from .messages import Message, Metadata, UserMessage, Wire
+from .notices import SnapshotNotice
 
 MAX_TITLE = 200
 Title = Annotated[str, msgspec.Meta(max_length=MAX_TITLE)]
@@ -76,13 +77,15 @@ class MessageList(Body, kw_only=True, frozen=True, omit_defaults=False):
     """The conversation as of ``position``, where no answer was being written.
 
     ``queued`` were accepted and wait for their turn. ``before`` asks for older messages; absent
-    where there are none. ``position`` and ``queued`` come with the newest page only.
+    where there are none. ``position`` and ``queued`` come with the newest page only. ``notices``
+    were posted among these messages; absent where none was.
     """
 
     messages: list[Message]
     queued: list[UserMessage] | msgspec.UnsetType = msgspec.UNSET
     position: str | msgspec.UnsetType = msgspec.UNSET
     before: int | msgspec.UnsetType = msgspec.UNSET
+    notices: list[SnapshotNotice] | msgspec.UnsetType = msgspec.UNSET
 
 
 class Poll(Body, kw_only=True, frozen=True):

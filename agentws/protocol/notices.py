@@ -1,4 +1,7 @@
-"""Durable notices in a snapshot: AG-UI has no message for them, so they ride in its metadata."""
+"""Durable notices beside messages: AG-UI has no message for them.
+
+In a snapshot they ride in its metadata, in a page of messages they are a member of their own.
+"""
 
 from __future__ import annotations
 

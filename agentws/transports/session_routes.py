@@ -11,9 +11,11 @@ from starlette.responses import Response
 from starlette.types import ASGIApp
 
 from ..agents.commands import parse_command
+from ..conversation import Page
 from ..errors import BadRequest, Draining, Forbidden
 from ..protocol import bodies as b
 from ..protocol import frames as f
+from ..protocol.notices import notices_for
 from ..runs.inbox import check_content
 from ..session import Session
 from ..sessions import check_session_id
@@ -120,16 +122,14 @@ class SessionRoutes:
         if "before" in call.request.query_params:
             before = query_number(call.request, "before", default=1, largest=session.head.seq + 1)
             page = await session.page_before(before, messages=limit)
-            return answer(b.MessageList(messages=page.messages, before=page.before or UNSET))
+            return answer(_message_list(page, session.head.epoch))
         snapshot = await session.snapshot(messages=limit)
-        return answer(
-            b.MessageList(
-                messages=snapshot.page.messages,
-                queued=[one.message for one in session.outline.queue.values()],
-                position=str(snapshot.position),
-                before=snapshot.page.before or UNSET,
-            )
+        newest = msgspec.structs.replace(
+            _message_list(snapshot.page, snapshot.position.epoch),
+            queued=[one.message for one in session.outline.queue.values()],
+            position=str(snapshot.position),
         )
+        return answer(newest)
 
     async def _view(self, session: Session) -> b.SessionView:
         # The store's: another node may have renamed it, or used it since.
@@ -205,6 +205,14 @@ async def open_session(gateway: AgentGateway, call: Call, *, action: Action = "r
     except BadRequest as error:
         raise Forbidden("This session is not yours.") from error
     return await gateway.open(id, identity=call.identity, action=action)
+
+
+def _message_list(page: Page, epoch: str) -> b.MessageList:
+    return b.MessageList(
+        messages=page.messages,
+        before=page.before or UNSET,
+        notices=notices_for(epoch, page.notices) or UNSET,
+    )
 
 
 def _list_cursor(last: SessionInfo) -> str:

@@ -207,6 +207,8 @@ export interface Accepted {
 export interface OlderMessages {
   messages: readonly any[];
   before?: number;
+  /** What was posted among them. */
+  notices?: readonly any[];
 }
 
 export class RequestError extends Error {

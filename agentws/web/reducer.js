@@ -78,14 +78,15 @@ export function reduce(log, frame) {
 }
 
 /**
- * `log` with older messages in front, which a snapshot had left out.
+ * `log` with older messages in front, which a snapshot had left out, and what was posted among them.
  *
  * @param {Log} log
- * @param {{messages: readonly any[], before?: number}} page AG-UI messages, and where older ones end
+ * @param {import('./client.js').OlderMessages} page AG-UI messages, and where older ones end
  * @returns {Log}
  */
-export function prepend(log, { messages: wire, before }) {
-  const older = fromSnapshot(wire).filter(({ id }) => !findMessage(log.messages, id));
+export function prepend(log, { messages: wire, before, notices = [] }) {
+  const page = withNotices(fromSnapshot(wire), notices);
+  const older = page.filter(({ id }) => !findMessage(log.messages, id));
   return { ...log, messages: [...older, ...log.messages], earlier: before ?? null };
 }
 

@@ -203,6 +203,40 @@ async def test_the_conversation_is_paged() -> None:
         assert len(pages) == 5 and "before" not in everything
 
 
+async def test_every_page_tells_what_was_posted_among_its_messages() -> None:
+    async with served(alone=True) as (gateway, http):
+        session = gateway.session(SESSION)
+        positions: list[str] = []
+        for number in range(3):
+            await say(http, f"n{number}", f"m{number}")
+            await answered(http)
+            metadata = {"href": f"/{number}"}
+            position = await session.push(f"ready {number}", level="warning", metadata=metadata)
+            positions.append(position)
+        url = f"/sessions/{SESSION}/messages"
+        query = {"limit": 2}
+        for number in reversed(range(3)):
+            page = (await http.get(url, params=query)).json()
+            (told,) = page["notices"]
+            assert told.pop("timestamp")
+            assert told == {
+                "position": positions[number],
+                "content": f"ready {number}",
+                "level": "warning",
+                "after": page["messages"][-1]["id"],
+                "metadata": {"href": f"/{number}"},
+            }
+            query["before"] = page.get("before", 0)
+        assert query["before"] == 0
+
+
+async def test_a_page_without_notices_tells_of_none() -> None:
+    async with served() as (_, http):
+        await say(http, "hello")
+        await answered(http)
+        assert "notices" not in (await http.get(f"/sessions/{SESSION}/messages")).json()
+
+
 @pytest.mark.parametrize("query", ["limit=0", "limit=-1", "limit=x", "before=0", "before=1e3"])
 async def test_a_bad_page_is_refused(query: str) -> None:
     async with served() as (_, http):

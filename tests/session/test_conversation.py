@@ -67,6 +67,72 @@ async def test_a_page_above_a_clear_goes_on_to_it() -> None:
     assert pages == await session.messages()
 
 
+async def pages_of(session: Session, *, messages: int) -> list[conversation.Page]:
+    """All pages, the oldest first."""
+    pages: list[conversation.Page] = []
+    before: int | None = session.head.seq + 1
+    while before is not None:
+        pages.insert(0, await session.page_before(before, messages=messages))
+        before = pages[0].before
+    return pages
+
+
+@pytest.mark.parametrize("first", [0, 1, 40])
+@pytest.mark.parametrize("messages", [1, 2, 4, 6, 100])
+async def test_every_notice_is_on_one_page_in_its_place(first: int, messages: int) -> None:
+    """Also where one page holds all messages exactly, or an older one holds notices alone."""
+    session = await session_of(MemoryStore())
+    await session.append([note(number) for number in range(first)])
+    for number in range(3):
+        await a_run(session, number, "answer")
+        await session.append([note(first + number)])
+    pages = await pages_of(session, messages=messages)
+    told = [one for page in pages for one in page.notices]
+    assert [one.event.content for one in told] == [str(number) for number in range(first + 3)]
+    assert [one.after for one in told[first:]] == ["a0", "a1", "a2"]
+    assert [one.after for one in told[:first]] == [None] * first
+
+
+async def test_notices_of_before_a_clear_are_on_no_page() -> None:
+    session = await session_of(MemoryStore())
+    await session.append([note(1), e.HistoryCleared(), note(2)])
+    await a_run(session, 1, "answer")
+    (page,) = await pages_of(session, messages=2)
+    assert [one.event.content for one in page.notices] == ["2"]
+
+
+async def test_a_run_that_goes_on_with_an_answer_is_on_the_page_of_the_run_that_asked() -> None:
+    """It may hold the result of a call that was made there."""
+    session = await session_of(MemoryStore())
+    await a_run(session, 0, "answer")
+    asked = m.InterruptOutcome([m.Interrupt("int_1", "approval", tool_call_id="c")])
+    question = m.RunAgentInput(session.id, "run_1", [m.UserMessage("m1", "book")])
+    asking: list[e.Event] = [
+        e.RunStarted(session.id, "run_1", None, None, question),
+        e.ToolCallStart("c", "book"),
+        e.ToolCallEnd("c"),
+        e.RunFinished(session.id, "run_1", None, asked),
+    ]
+    await session.append(asking, run="run_1")
+    await a_run(session, 2, "meanwhile")
+    await session.append([e.InterruptAnswered("int_1", "resolved")])
+    resume = [m.ResumeEntry("int_1", "resolved")]
+    resumed = m.RunAgentInput(session.id, "run_3", [], resume=resume)
+    going_on: list[e.Event] = [
+        e.RunStarted(session.id, "run_3", None, None, resumed),
+        e.ToolCallResult("r", "c", "booked"),
+        e.RunFinished(session.id, "run_3"),
+    ]
+    await session.append(going_on, run="run_3")
+    pages = await pages_of(session, messages=2)
+    assert [[one.id for one in page.messages] for page in pages] == [
+        ["m0", "a0"],
+        ["m1", "c", "r", "m2", "a2"],
+    ]
+    newest = (await pages_of(session, messages=1))[-1]
+    assert [one.id for one in newest.messages] == ["m2", "a2"], "too far for so short a page"
+
+
 async def test_a_clear_in_a_run_leaves_what_the_run_says_after_it() -> None:
     store = MemoryStore()
     session = await session_of(store)

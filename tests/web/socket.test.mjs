@@ -633,6 +633,22 @@ test('older messages stand in front, each once', async () => {
     ['a', 'b', 'c'],
   );
   assert.equal(chat.getSnapshot().earlier, 20);
+  const posted = { content: 'Ready', level: 'info' };
+  const notices = [
+    { ...posted, position: 'ep.3.t' },
+    { ...posted, position: 'ep.9.t', after: 'y' },
+  ];
+  chat.showEarlier({ messages: [user('y'), user('z')], notices, before: 2 });
+  assert.deepEqual(
+    chat.getSnapshot().messages.map(({ id, role }) => [id, role]),
+    [
+      ['ep.3.t', 'notice'],
+      ['y', 'user'],
+      ['ep.9.t', 'notice'],
+      ['z', 'user'],
+      ...['a', 'b', 'c'].map((id) => [id, 'user']),
+    ],
+  );
   chat.showEarlier({ messages: [] });
   assert.equal(chat.getSnapshot().earlier, null);
 });

@@ -96,7 +96,7 @@ export async function nameChat(id, title) {
  *
  * @param {string} id
  * @param {number} before
- * @returns {Promise<{messages: any[], before?: number}>}
+ * @returns {Promise<import('../client.js').OlderMessages>}
  */
 export async function olderMessages(id, before) {
   const response = await fetch(`sessions/${encodeURIComponent(id)}/messages?before=${before}`, {
