@@ -12,13 +12,8 @@ from agentws.protocol.frames import Notice
 from agentws.tasks import Tasks
 from agentws.testing.agents import Script
 from agentws.testing.connect import connect, running
-from agentws.testing.virtual import VirtualLoop
 from agentws.transports.connections import GOODBYES, LEAVING, PAUSE, SLICE, Connections
-
-
-@pytest.fixture
-def anyio_backend() -> tuple[str, dict[str, object]]:
-    return "asyncio", {"loop_factory": VirtualLoop}
+from tests.virtual import anyio_backend as anyio_backend
 
 
 class FakePeer:

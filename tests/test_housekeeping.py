@@ -18,16 +18,12 @@ from agentws.testing.agents import Script, Sleep
 from agentws.testing.connect import Client, running
 from agentws.testing.faults import WrappedStore
 from agentws.testing.oracle import read_log
-from agentws.testing.virtual import VirtualLoop
+from tests.virtual import anyio_backend as anyio_backend
+from tests.words import words
 
 T = TypeVar("T")
 WINDOW = 100.0
 LIMITS = Limits(replay_window=WINDOW, gather=0.0, max_gather=0.0, message_rate=1e6)
-
-
-@pytest.fixture
-def anyio_backend() -> tuple[str, dict[str, object]]:
-    return "asyncio", {"loop_factory": VirtualLoop}
 
 
 class Minded(WrappedStore):
@@ -45,10 +41,6 @@ class Minded(WrappedStore):
         if operation in self.refused:
             raise Unavailable("as ordered")
         return await call()
-
-
-def words(count: int) -> Script:
-    return Script(*(step for n in range(count) for step in (f"w{n} ", Sleep(0.05))))
 
 
 async def spoken(app: Starlette, *, times: int = 1) -> str:
@@ -88,7 +80,7 @@ async def test_a_run_keeps_its_lease_while_housekeeping_takes_long(slow: str) ->
 
 async def test_a_run_is_folded_when_its_window_has_passed() -> None:
     store, app = MemoryStore(), Starlette()
-    mount_agent_gateway(app, words(5), store=store, limits=LIMITS)
+    mount_agent_gateway(app, Script(*words(5)), store=store, limits=LIMITS)
     async with running(app):
         session = await spoken(app)
         await asyncio.sleep(WINDOW - 2)
@@ -99,7 +91,7 @@ async def test_a_run_is_folded_when_its_window_has_passed() -> None:
 
 async def test_what_could_not_be_folded_stays_due() -> None:
     store, app = Minded(), Starlette()
-    mount_agent_gateway(app, words(5), store=store, limits=LIMITS)
+    mount_agent_gateway(app, Script(*words(5)), store=store, limits=LIMITS)
     async with running(app):
         session = await spoken(app)
         store.refused.add("compact")
@@ -114,7 +106,7 @@ async def test_a_log_that_can_not_be_folded_keeps_no_other_waiting(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     store, app = MemoryStore(), Starlette()
-    mount_agent_gateway(app, words(5), store=store, limits=LIMITS)
+    mount_agent_gateway(app, Script(*words(5)), store=store, limits=LIMITS)
     compact = store.compact
     async with running(app):
         first, second = await spoken(app), await spoken(app)
@@ -134,7 +126,7 @@ async def test_what_a_process_forgot_is_folded_after_the_session_is_loaded_again
     store = MemoryStore()
     for _ in range(2):
         app = Starlette()
-        gateway = mount_agent_gateway(app, words(5), store=store, limits=LIMITS)
+        gateway = mount_agent_gateway(app, Script(*words(5)), store=store, limits=LIMITS)
         async with running(app):
             session = await spoken(app, times=3)
             if _ == 0:
@@ -152,7 +144,7 @@ async def test_what_a_process_forgot_is_folded_after_the_session_is_loaded_again
 async def test_a_run_that_goes_on_is_left_alone() -> None:
     store = MemoryStore(monotonic=lambda: asyncio.get_running_loop().time())
     first, second = Starlette(), Starlette()
-    endless = words(100_000)
+    endless = Script(*words(100_000))
     mount_agent_gateway(first, endless, store=store, limits=LIMITS)
     other = mount_agent_gateway(second, endless, store=store, limits=LIMITS)
     async with running(first, within=100), running(second, within=100):
@@ -169,7 +161,7 @@ async def test_a_run_that_goes_on_is_left_alone() -> None:
 
 async def test_a_session_that_was_folded_is_looked_at_once() -> None:
     store, app = Minded(), Starlette()
-    gateway = mount_agent_gateway(app, words(5), store=store, limits=LIMITS)
+    gateway = mount_agent_gateway(app, Script(*words(5)), store=store, limits=LIMITS)
     async with running(app):
         session = await spoken(app, times=2)
         await asyncio.sleep(WINDOW + 70)
@@ -183,7 +175,7 @@ async def test_a_session_that_was_folded_is_looked_at_once() -> None:
 
 async def test_many_that_are_due_at_once_are_taken_in_turns() -> None:
     store, app = Minded(), Starlette()
-    mount_agent_gateway(app, words(2), store=store, limits=LIMITS)
+    mount_agent_gateway(app, Script(*words(2)), store=store, limits=LIMITS)
     async with running(app):
         for _ in range(PER_TURN + 20):
             await spoken(app)

@@ -18,14 +18,9 @@ from agentws.store import Store
 from agentws.testing.agents import Gate, Script
 from agentws.testing.connect import Client, connect, running
 from agentws.testing.faults import FaultyStore, WrappedStore
-from agentws.testing.virtual import VirtualLoop
+from tests.virtual import anyio_backend as anyio_backend
 
 T = TypeVar("T")
-
-
-@pytest.fixture
-def anyio_backend() -> tuple[str, dict[str, object]]:
-    return "asyncio", {"loop_factory": VirtualLoop}
 
 
 class Counting(WrappedStore):

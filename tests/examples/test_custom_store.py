@@ -26,11 +26,6 @@ class TestJournalStore(StoreContract):
         await store.close()
 
 
-@pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
-
-
 @pytest.mark.anyio
 async def test_what_was_appended_is_there_after_a_restart(tmp_path: Path) -> None:
     first = JournalStore(tmp_path / "chat.jsonl")

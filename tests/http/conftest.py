@@ -7,11 +7,6 @@ import pytest
 from .calling import Nodes
 
 
-@pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
-
-
 @pytest.fixture(scope="module", params=[1, 2], ids=["one node", "two nodes, no bus"])
 def nodes(request: pytest.FixtureRequest) -> Iterator[None]:
     """What asks for it passes on one node, and on two where the bell never rings."""

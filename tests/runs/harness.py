@@ -11,29 +11,13 @@ from starlette.applications import Starlette
 
 from agentws import AgentGateway, mount_agent_gateway
 from agentws.backends.memory import MemoryStore
-from agentws.limits import Limits
 from agentws.protocol import messages as m
 from agentws.protocol.codec import Record
 from agentws.protocol.fold import Fold
 from agentws.store import Store
 from agentws.testing.connect import Client, Frame, connect, kind, running
 from agentws.testing.oracle import TERMINAL, check_client, check_log, read_log
-
-LIMITS = Limits(
-    gather=0.001,
-    cancel_grace=0.05,
-    lease_ttl=5.0,
-    poll_interval=0.05,
-    idle_poll_interval=0.05,
-    drain_timeout=0.5,
-    message_rate=1e6,
-    message_burst=10**6,
-    byte_rate=1e12,
-)
-
-
-def limits(**changes: Any) -> Limits:
-    return msgspec.structs.replace(LIMITS, **changes)
+from tests.limits import limits
 
 
 class Talk:

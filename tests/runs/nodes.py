@@ -17,8 +17,7 @@ from agentws.errors import Unavailable
 from agentws.store import Store
 from agentws.testing.connect import running
 from agentws.testing.faults import LossyBus, WrappedStore
-
-from .harness import limits
+from tests.limits import limits
 
 T = TypeVar("T")
 

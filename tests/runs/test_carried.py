@@ -17,8 +17,9 @@ from agentws.protocol import messages as m
 from agentws.runs import engine
 from agentws.testing.agents import Call, Script, Step
 from agentws.testing.connect import Client, connect, running
+from tests.limits import limits
 
-from .harness import Talk, limits, talk
+from .harness import Talk, talk
 from .nodes import memory_store
 
 

@@ -25,8 +25,9 @@ from agentws.testing.agents import Gate, Hang, IgnoreCancel, Script
 from agentws.testing.connect import connect, running
 from agentws.testing.faults import FaultyStore, SlowStore, WrappedStore
 from agentws.testing.oracle import read_log
+from tests.limits import limits
 
-from .harness import limits, talk
+from .harness import talk
 from .nodes import memory_store
 
 T = TypeVar("T")

@@ -11,22 +11,16 @@ import pytest
 from agentws.backends.memory import MemoryStore
 from agentws.errors import StorageFull
 from agentws.protocol import events as e
-from agentws.testing.agents import Gate, Hang, Script, Sleep, Step, Yield
+from agentws.testing.agents import Gate, Hang, Script, Sleep, Yield
 from agentws.testing.connect import connect, kind
 from agentws.testing.faults import FaultyStore, SlowStore
+from tests.words import words
 
 from .harness import talk
 
 T = TypeVar("T")
 
 AFTER = pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
-
-
-def words(count: int) -> list[Step]:
-    steps: list[Step] = []
-    for number in range(count):
-        steps += [f"{number} ", Sleep(0.02)]
-    return steps
 
 
 class FailsNth(FaultyStore):

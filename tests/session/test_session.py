@@ -22,7 +22,7 @@ from agentws.session import Session
 from agentws.sessions import Sessions
 from agentws.store import PAGE, SessionInfo, Store
 from agentws.testing.faults import FaultyStore, SlowStore, WrappedStore
-from tests.runs.harness import limits
+from tests.limits import limits
 
 T = TypeVar("T")
 INFO = SessionInfo(id="a-session-of-this-test", agent="agent", created=0.0, updated=0.0)

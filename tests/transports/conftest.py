@@ -7,16 +7,11 @@ from typing import Any
 
 import pytest
 
-from agentws.testing.virtual import VirtualLoop
+from tests.virtual import anyio_backend as anyio_backend
 
 from .world import World, world
 
 Make = Callable[..., AbstractAsyncContextManager[World]]
-
-
-@pytest.fixture(scope="session")
-def anyio_backend() -> tuple[str, dict[str, object]]:
-    return "asyncio", {"loop_factory": VirtualLoop}
 
 
 WORLDS: dict[str, dict[str, Any]] = {

@@ -15,7 +15,7 @@ from agentws.runs.work import Work
 from agentws.testing.agents import Script
 from agentws.testing.connect import connect, running
 from agentws.transports.connection import Connection
-from tests.runs.harness import limits
+from tests.limits import limits
 
 
 @pytest.fixture

@@ -13,15 +13,9 @@ from agentws.protocol.position import Position, parse_position
 from agentws.store import PAGE
 from agentws.testing.agents import Gate, Script, Sleep, Step
 from agentws.testing.connect import Client, Closed, kind
+from tests.words import words
 
 from .conftest import Make
-
-
-def words(count: int) -> list[Step]:
-    steps: list[Step] = []
-    for number in range(count):
-        steps += [f"{number} ", Sleep(0.01)]
-    return steps
 
 
 async def talked(client: Client, times: int = 1) -> Client:

@@ -8,17 +8,11 @@ import itertools
 import msgspec
 import pytest
 
-from agentws.testing.agents import Gate, Script, Sleep, Step
+from agentws.testing.agents import Gate, Script
 from agentws.testing.connect import kind
+from tests.words import words
 
 from .conftest import Make
-
-
-def words(count: int, pause: float = 0.05) -> list[Step]:
-    steps: list[Step] = []
-    for number in range(count):
-        steps += [f"{number} ", Sleep(pause)]
-    return steps
 
 
 async def test_a_slow_reader_reads_later_and_less(make: Make) -> None:

@@ -12,7 +12,6 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
-import msgspec
 from starlette.applications import Starlette
 
 from agentws import AgentGateway, mount_agent_gateway
@@ -25,18 +24,7 @@ from agentws.store import Store
 from agentws.testing.connect import Client, running
 from agentws.testing.faults import LossyBus
 from agentws.testing.oracle import check_client, check_log, read_log
-
-LIMITS = Limits(
-    gather=0.001,
-    cancel_grace=0.05,
-    lease_ttl=5.0,
-    poll_interval=0.05,
-    idle_poll_interval=0.05,
-    drain_timeout=0.5,
-    message_rate=1e6,
-    message_burst=10**6,
-    byte_rate=1e12,
-)
+from tests.limits import limits
 
 
 class World:
@@ -92,14 +80,13 @@ async def world(
     changes = {
         name: options.pop(name) for name in tuple(options) if name in Limits.__struct_fields__
     }
-    limits = msgspec.structs.replace(LIMITS, **changes)
     store = options.pop("store", None) or MemoryStore(
         monotonic=lambda: asyncio.get_running_loop().time()
     )
     bus: Bus = LocalBus() if count == 1 else LossyBus(LocalBus(), drop=1.0)
     apps: list[Any] = [Starlette() for _ in range(count)]
     gateways = [
-        mount_agent_gateway(app, agent, store=store, bus=bus, limits=limits, **options)
+        mount_agent_gateway(app, agent, store=store, bus=bus, limits=limits(**changes), **options)
         for app in apps
     ]
     async with AsyncExitStack() as stack:
