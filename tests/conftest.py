@@ -1,13 +1,37 @@
-"""What every test shares: the loop it runs on, and how long the random schedules may go on."""
+"""What every test shares: the loop, the browser, and how long the random schedules may go on."""
 
 from __future__ import annotations
 
+import os
+import shutil
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
 import pytest
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
 
 
 @pytest.fixture(scope="session")
 def anyio_backend() -> str:
     return "asyncio"
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    """The browser that ``AGENTWS_CHROMIUM`` names, or the one on PATH."""
+    # Only here: it takes a while, and most tests need none.
+    from playwright.sync_api import sync_playwright
+
+    chromium = os.environ.get("AGENTWS_CHROMIUM") or shutil.which("chromium")
+    assert chromium, "there is no Chromium; set AGENTWS_CHROMIUM"
+    with sync_playwright() as playwright:
+        one = playwright.chromium.launch(
+            executable_path=chromium, args=["--no-sandbox", "--disable-gpu"]
+        )
+        yield one
+        one.close()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -62,7 +62,7 @@ def main(port: int, database: str, key: str | None = None) -> None:
     keys = None if key is None else BearerKeys({key: "ann"})
     store = SQLiteStore(database)
     mount_agent_gateway(app, Scribe, store=store, authenticate=keys, limits=LIMITS)
-    uvicorn.run(app, host="127.0.0.1", port=port, log_level="warning", ws="websockets-sansio")
+    uvicorn.run(app, host="127.0.0.1", port=port, access_log=False, ws="websockets-sansio")
 
 
 if __name__ == "__main__":

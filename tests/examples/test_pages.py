@@ -9,25 +9,15 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Page, expect
+
+from tests.processes import ROOT
 
 from . import serving
 
 pytestmark = pytest.mark.timeout(180)
 STORY = "Once upon a time somebody said Hello and lived happily ever after"
 NUMBERS = " ".join(map(str, range(1, 31)))
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    chromium = os.environ.get("AGENTWS_CHROMIUM") or shutil.which("chromium")
-    assert chromium, "there is no Chromium; set AGENTWS_CHROMIUM"
-    with sync_playwright() as playwright:
-        one = playwright.chromium.launch(
-            executable_path=chromium, args=["--no-sandbox", "--disable-gpu"]
-        )
-        yield one
-        one.close()
 
 
 @pytest.fixture
@@ -84,7 +74,7 @@ def react(tmp_path_factory: pytest.TempPathFactory) -> Path:
     home = tmp_path_factory.mktemp("react")
     unwanted = shutil.ignore_patterns("node_modules", "bundle.js")
     shutil.copytree(serving.EXAMPLES / "react", home / "examples/react", ignore=unwanted)
-    shutil.copytree(serving.ROOT / "agentws/web", home / "agentws/web")
+    shutil.copytree(ROOT / "agentws/web", home / "agentws/web")
     folder = home / "examples/react"
     npm(folder, "install", "--no-audit", "--no-fund")
     npm(folder, "run", "build")

@@ -11,6 +11,7 @@ import pytest
 
 from agentws.client import LogEvent, connect
 from agentws.protocol.events import NoticePosted
+from tests.processes import ROOT
 
 from . import serving
 
@@ -70,5 +71,5 @@ def test_resume_shows_what_the_readme_says(attempt: int) -> None:
     assert "resume: replay" in shown
     assert "".join(re.findall(r"<- delta +(.*)", shown)) == "one two three four five six "
     transcript = [line.rstrip() for line in shown.splitlines()]
-    readme = (serving.ROOT / "README.md").read_text()
+    readme = (ROOT / "README.md").read_text()
     assert "\n".join(transcript) in readme
