@@ -95,21 +95,30 @@ def _check_stops(bodies: Iterable[Envelope]) -> None:
     """
     begun: set[str | None] = set()
     taken_back: set[str] = set()
+    came: list[str] = []
+    interrupting: set[str] = set()
     run, message, stopped = None, None, False
     for body in bodies:
         match body.event:
             case e.RunStarted(input=given):
                 begun.add(body.run)
                 run, message = body.run, given.messages[0].id if given and given.messages else None
-                stopped = message in taken_back
+                # One that interrupts may have come before the run began, which did not know of it.
+                later = came[came.index(message) + 1 :] if message in came else []
+                stopped = message in taken_back or not interrupting.isdisjoint(later)
+                interrupting.discard(message or "")
             case e.RunCancelling():
                 assert body.run in begun, f"a stop of {body.run}, which never began"
                 stopped = stopped or body.run == run
             case e.MessageWithdrawn(message_id=id):
                 taken_back.add(id)
+                interrupting.discard(id)
                 stopped = stopped or (run is not None and id == message)
-            case e.MessageAccepted(overlap="interrupt"):
-                stopped = stopped or run is not None
+            case e.MessageAccepted(message=asked, overlap=overlap):
+                came.append(asked.id)
+                if overlap == "interrupt":
+                    interrupting.add(asked.id)
+                    stopped = stopped or run is not None
             case e.RunFinished(outcome=m.CancelledOutcome()):
                 assert stopped, f"{body.run} was stopped, and nobody asked for it"
                 run = None
