@@ -42,7 +42,6 @@ class Page(NamedTuple):
     """A part of the conversation that begins and ends where no run is active."""
 
     messages: list[Message]
-    state: object
     before: int | None
     """Older messages end before this seq; ``None`` when there are none."""
     notices: Sequence[Posted] = ()
@@ -132,7 +131,7 @@ def _fold(newest_first: list[Record], before: int | None) -> Page:
     messages = fold.messages
     shown = {message.id for message in messages}
     placed = [one if one.after in shown else one._replace(after=None) for one in notices]
-    return Page(messages, fold.state, before, placed)
+    return Page(messages, before, placed)
 
 
 async def whole(store: Store, session: str, epoch: str, *, through: int) -> list[Message]:
@@ -199,9 +198,7 @@ async def compact_run(store: Store, session: str, *, first: int, last: int) -> N
 
 async def position_at(store: Store, session: str, head: Position, seq: int) -> Position:
     """The position of the event at ``seq``, or of the nearest before it that is still there."""
-    if seq == 0:
-        return Position(head.epoch, 0, GENESIS)
-    found = await store.read_back(session, before=seq + 1, limit=1)
+    found = await store.read_back(session, before=seq + 1, limit=1) if seq else ()
     if not found:
         return Position(head.epoch, 0, GENESIS)
     return Position(head.epoch, found[-1].seq, found[-1].tag)

@@ -9,8 +9,8 @@ import pytest
 
 from agentws.errors import Draining
 from agentws.protocol import frames as f
-from agentws.protocol.codec import Record, decode_event, event_frames, join_frames
-from agentws.protocol.events import AnyEvent
+from agentws.protocol.codec import Record, decode_event, entry, event_frames, join_frames
+from agentws.protocol.events import AnyEvent, Custom
 from agentws.transports.connection import bye
 
 from .golden import CLIENT, EVENTS, SERVER
@@ -84,3 +84,10 @@ def test_absent_is_absent() -> None:
     for text in [*CLIENT, *SERVER]:
         decoded = msgspec.json.decode(text)
         assert None not in decoded.values()
+
+
+def test_what_is_encoded_does_not_change_any_more() -> None:
+    value = {"n": 1}
+    made = entry(Custom("state", value))
+    value["n"] = 2
+    assert b'"n":1' in made.data

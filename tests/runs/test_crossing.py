@@ -14,7 +14,6 @@ from agentws.agents.agent import Agent, Output, RunContext
 from agentws.backends.memory import MemoryStore
 from agentws.errors import AgentwsError, StorageFull, Unavailable
 from agentws.protocol import frames as f
-from agentws.protocol.codec import entry
 from agentws.protocol.events import Custom, Overlap
 from agentws.runs import engine
 from agentws.runs.writer import RunWriter
@@ -231,10 +230,3 @@ async def test_a_store_is_asked_from_a_task() -> None:
         async with connect(one.client.app, f"/ws/chat?session={one.session}") as other:
             await other.until("MESSAGES_SNAPSHOT")
         await one.check()
-
-
-def test_what_is_encoded_does_not_change_any_more() -> None:
-    value = {"n": 1}
-    made = entry(Custom("state", value))
-    value["n"] = 2
-    assert b'"n":1' in made.data
