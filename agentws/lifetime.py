@@ -7,6 +7,7 @@ from collections.abc import Callable, Coroutine
 from typing import Any, Literal
 
 from .errors import Draining
+from .tasks import new_task
 
 State = Literal["new", "started", "draining", "stopped"]
 Step = Callable[[], Coroutine[Any, Any, None]]
@@ -47,7 +48,8 @@ class Lifetime:
                 await self._finish()
             if not self.started:
                 self._draining = None
-                await self._begin()
+                # What is started here outlives the request that came first, and its context.
+                await new_task(self._begin(), name="start")
                 self._state = "started"
 
     def _check(self, again: bool) -> None:
@@ -58,7 +60,7 @@ class Lifetime:
         """Whoever asks for it while it goes on waits for the same one."""
         if self._state == "started":
             self._state = "draining"
-            self._draining = asyncio.get_running_loop().create_task(self._drain(), name="drain")
+            self._draining = new_task(self._drain(), name="drain")
         if self._draining is not None:
             await asyncio.shield(self._draining)
 

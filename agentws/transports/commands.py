@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextvars
 import logging
 from collections import deque
 from collections.abc import Callable
@@ -44,7 +45,11 @@ async def take_command(
     waiting = connection.commands
     if waiting is None:
         connection.commands = deque([(asked, id, say)])
-        gateway.tasks.spawn(_answer(connection), name=f"commands of {connection.id}")
+        gateway.tasks.spawn(
+            _answer(connection),
+            name=f"commands of {connection.id}",
+            context=contextvars.copy_context(),
+        )
     elif len(waiting) < WAITING:
         waiting.append((asked, id, say))
     else:

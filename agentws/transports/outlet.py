@@ -8,6 +8,7 @@ that are slow. A server that offers ``agentws.write`` is handed finished frames 
 from __future__ import annotations
 
 import asyncio
+import contextvars
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any, Final
 
@@ -23,6 +24,7 @@ class Outlet:
     """One peer's end. Write only while it is not :attr:`blocked`."""
 
     __slots__ = (
+        "_context",
         "_extension",
         "_send",
         "_tasks",
@@ -37,6 +39,10 @@ class Outlet:
     ) -> None:
         self._send = send
         self._tasks = tasks
+        # A middleware's ``send`` sees the context variables of its own connection, whoever's
+        # event is written: sessions are shared.
+        context = contextvars.copy_context()
+        self._context = context if len(context) else None
         self._extension = extension
         self._waiter: asyncio.Future[None] | None = None
         self.blocked = False
@@ -61,13 +67,14 @@ class Outlet:
 
     def _begin(self, work: Any) -> None:
         try:
-            task = self._tasks.start(work, name="a slow peer", quiet=GONE)
+            context = self._context and self._context.copy()
+            task = self._tasks.start(work, name="a slow peer", context=context, quiet=GONE)
         except GONE:
             self.broken = True
             return
         if task is not None:
             self.blocked = True
-            task.add_done_callback(self._unblock)
+            task.add_done_callback(self._unblock, context=contextvars.Context())
 
     def _unblock(self, task: asyncio.Task[None]) -> None:
         self.blocked = False

@@ -7,6 +7,7 @@ log grows, it reads what follows its position; it holds no queue.
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import logging
 from collections.abc import Sequence
 from contextlib import nullcontext
@@ -211,7 +212,9 @@ class EventStream:
         _mark_endless(scope)
         gateway.connections.add(self, self._place)
         self.session.follow(self)
-        watching = gateway.tasks.spawn(self._watch(receive), name=f"watching {self.id}")
+        watching = gateway.tasks.spawn(
+            self._watch(receive), name=f"watching {self.id}", context=contextvars.copy_context()
+        )
         try:
             start = {"type": "http.response.start", "status": 200, "headers": _HEADERS}
             await self._send(send, start)

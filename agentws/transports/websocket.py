@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import datetime
 import logging
-from collections.abc import Awaitable, Callable, Coroutine, MutableMapping, Sequence
+from collections.abc import Awaitable, Callable, MutableMapping, Sequence
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
 from urllib.parse import parse_qsl
 
@@ -19,7 +19,6 @@ from ..protocol.position import parse_position
 from ..protocol.simple import SimpleWire
 from ..runs.work import new_id
 from ..sessions import check_session_id
-from ..tasks import resume
 from .connection import CROWDED, Connection, bye
 from .connections import Place
 from .guard import Guard
@@ -53,7 +52,7 @@ class Peer(Protocol):
     async def open(self, opening: Opening) -> None:
         """Says what the client has to know first, and places its cursor."""
 
-    def text(self, text: str) -> Coroutine[Any, Any, None]:
+    async def text(self, text: str) -> None:
         """One message of the client; raises AgentwsError to answer it with an error frame."""
 
     def reply_to(self, text: str) -> str | None:
@@ -253,16 +252,11 @@ class _Reader:
         """Handles one message. An error is answered; too many in a row close the connection."""
         connection = self._connection
         connection.cork()
+        # What the log says must not wait for a host, a factory or a store that takes its time.
+        uncorking = asyncio.get_running_loop().call_later(CORKED, connection.uncork_now)
         try:
             self._check(text)
-            work = self._peer.text(text)
-            try:
-                waiting = work.send(None)
-            except StopIteration:
-                # Most messages are handled without waiting for anything: no timer for those.
-                pass
-            else:
-                await self._take_slowly(work, waiting)
+            await self._peer.text(text)
             self._errors = 0
         except AgentwsError as error:
             self._answer(error, text)
@@ -270,16 +264,8 @@ class _Reader:
             logger.exception("a message could not be handled")
             self._answer(Internal(), text)
         finally:
-            connection.uncork()
-
-    async def _take_slowly(self, work: Coroutine[Any, Any, None], waiting: Any) -> None:
-        """The rest of handling a message: what the log says meanwhile must not wait for it."""
-        loop = asyncio.get_running_loop()
-        uncorking = loop.call_later(CORKED, self._connection.uncork_now)
-        try:
-            await resume(work, waiting)
-        finally:
             uncorking.cancel()
+            connection.uncork()
 
     def _answer(self, error: AgentwsError, text: str) -> None:
         self._errors += 1
