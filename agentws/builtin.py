@@ -89,7 +89,9 @@ class Asked:
 
     async def _claim(self, id: str) -> Appended | None:
         name, args = self._typed
-        key = sending(Send(id=id, content=f"/{name} {args}"))
+        identity = self._context.identity
+        by = None if identity is None else identity.id
+        key = sending(Send(id=id, content=f"/{name} {args}"), by=by)
         if self.own:
             return await self._session.append([], key=key)
         if name != _CLEAR:

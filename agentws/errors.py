@@ -13,6 +13,7 @@
     │   ├── IdempotencyConflict 409 / 4409   idempotency_conflict
     │   ├── AlreadyAnswered     409 / 4409   already_answered
     │   ├── RunActive           409 / 4409   run_active              retryable
+    │   ├── VersionConflict     409 / 4409   conflict                retryable
     │   └── Fenced              409 / 4409   fenced
     ├── PositionLost            410 / 4410   position_lost
     ├── TooLarge                413 / 4413   too_large
@@ -143,6 +144,16 @@ class RunActive(Conflict):
     code = "run_active"
     retryable = True
     summary = "The agent is still answering."
+
+
+class VersionConflict(Conflict):
+    """An append expected another end of the log (optimistic concurrency control).
+
+    Its caller reads on and decides again. A peer is told when that failed for too long.
+    """
+
+    retryable = True
+    summary = "Others are changing this session at the same time."
 
 
 class Fenced(Conflict):

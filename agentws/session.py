@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Sequence
-from typing import Final, TypeVar
+from typing import Final
 
 import msgspec
 
@@ -18,19 +18,17 @@ from . import conversation
 from .conversation import Page, Snapshot
 from .errors import Conflict, IdempotencyConflict, LostReason, PositionLost, Unavailable
 from .follower import Follower
-from .identity import Identity
 from .protocol import events as e
 from .protocol.codec import Entry, Record, decode_record, entry, entry_of
 from .protocol.events import Event
 from .protocol.messages import Message
 from .protocol.outline import OUTLINE_EVENTS, OUTLINE_TYPES, Carried, Outline
 from .protocol.position import Position
+from .senders import Senders, no_longer_waiting
 from .store import PAGE, Appended, Key, SessionInfo, Settled, Store
 from .tail import Tail
 
 logger: Final = logging.getLogger("agentws")
-
-T = TypeVar("T")
 
 _FOLLOWED: Final = OUTLINE_EVENTS | {e.SessionUpdated}
 _CHANGEABLE: Final = (e.StateSnapshot, e.StateDelta)
@@ -59,7 +57,9 @@ class Session:
         "outline",
         "outlook",
         "senders",
+        "turn",
         "used",
+        "version",
     )
 
     def __init__(
@@ -86,8 +86,12 @@ class Session:
         """Told after an append from here, to ring the bell for other nodes."""
         self.used = 0.0
         """When it was last followed, run or written, by the loop's clock."""
-        self.senders: dict[str, Identity] | None = None
-        """Who sent a queued message, where more is known of them here than the log says."""
+        self.version = head.seq
+        """The seq of the newest event known here that commands are decided on."""
+        self.turn: asyncio.Lock | None = None
+        """Held by the command that is being decided; ``None`` while there is none."""
+        self.senders: Senders | None = None
+        """Who sent what waits, where more is known of them here than the log says."""
         self._store = store
         self._tail = Tail(tail_size)
         self._reading: asyncio.Future[None] | None = None
@@ -127,6 +131,7 @@ class Session:
         key: Key | None = None,
         conflict: type[Conflict] = IdempotencyConflict,
         fence: str | None = None,
+        expect: int | None = None,
     ) -> Appended:
         """Appends ``events``, all or none; when this returns, the store has them.
 
@@ -135,7 +140,7 @@ class Session:
         """
         entries = [entry(event, run=run) for event in events]
         try:
-            return await self.append_entries(entries, key=key, fence=fence)
+            return await self.append_entries(entries, key=key, fence=fence, expect=expect)
         except IdempotencyConflict as error:
             raise conflict() from error
 
@@ -154,10 +159,16 @@ class Session:
         *,
         key: Key | None = None,
         fence: str | None = None,
+        expect: int | None = None,
     ) -> Appended:
         """:meth:`append` for events that are encoded already."""
-        datas = [one.data for one in entries]
-        done = await self._store.append(self.id, datas, key=key, fence=fence)
+        datas, commutes = [], True
+        for one in entries:
+            datas.append(one.data)
+            commutes = commutes and type(one.event) not in OUTLINE_EVENTS
+        done = await self._store.append(
+            self.id, datas, key=key, fence=fence, expect=expect, commutes=commutes
+        )
         if done.duplicate:
             # The first append may have seemed to fail: then nobody here knows of it yet.
             if done.position.seq > self.head.seq:
@@ -237,8 +248,12 @@ class Session:
         if type(event) in _CHANGEABLE:
             # The agent may go on changing what it yielded; what counts is what was written.
             event = decode_record(one.data).event
+        if self.senders is not None:
+            self.senders.forget(no_longer_waiting(event, outline))
+            self.senders = self.senders or None
         outline.apply(event, one.run)
         self._outline_changed = True
+        self.version = record.seq
         match event:
             case e.MessageAccepted():
                 self._accepted_at = self._accepted_at or {}
@@ -254,8 +269,6 @@ class Session:
                 )
                 if self._accepted_at is not None:
                     self._accepted_at = _queued(self._accepted_at, outline)
-                if self.senders is not None:
-                    self.senders = _queued(self.senders, outline)
             case e.RunFinished() | e.RunError():
                 self._run_base = None
             case _:
@@ -375,7 +388,7 @@ def _fail(future: asyncio.Future[None], error: BaseException) -> None:
     future.exception()
 
 
-def _queued(known: dict[str, T], outline: Outline) -> dict[str, T] | None:
+def _queued(known: dict[str, int], outline: Outline) -> dict[str, int] | None:
     """What is known of messages that still wait; mostly none do."""
     if not outline.queue:
         return None

@@ -162,6 +162,8 @@ class Store(ABC):
         key: Key | None = None,
         fence: str | None = None,
         settled: Settled | None = None,
+        expect: int | None = None,
+        commutes: bool = False,
     ) -> Appended:
         """Appends ``events`` (records' bytes), all or none, with consecutive seqs and chained tags.
 
@@ -171,6 +173,15 @@ class Store(ABC):
         ``fence``: checked in the same atomic step; raises Fenced when it is not the newest lease's.
         ``settled``: raises the log's settled mark to this one in the same step; one with a lower
         seq changes nothing; with an equal seq it replaces ``carried``.
+        ``expect``: the seq of the log's end that the caller has decided on (an expected version).
+        Checked in the same atomic step: raises VersionConflict when the end is another one. So of
+        concurrent appends that expect the same end exactly one is made, whichever node makes it.
+        ``commutes``: the events change nothing that any command is decided on, as the text of an
+        answer does not: an ``expect`` from before them still holds after them. A store keeps for
+        this one number a log, the seq of the last event that was appended without ``commutes``,
+        and refuses an ``expect`` below it, or above the log's end.
+        Checks are made in this order: the session, ``fence``, ``key``, ``expect``; a duplicate
+        under ``key`` is told whatever it expects.
         ``events`` may be empty, to claim ``key`` or to set ``settled`` alone; the position is then
         the log's end. Raises NotFound.
         """

@@ -128,8 +128,18 @@ class JournalStore(Store):
         key: Key | None = None,
         fence: str | None = None,
         settled: Settled | None = None,
+        expect: int | None = None,
+        commutes: bool = False,
     ) -> Appended:
-        done = await self._memory.append(session, events, key=key, fence=fence, settled=settled)
+        done = await self._memory.append(
+            session,
+            events,
+            key=key,
+            fence=fence,
+            settled=settled,
+            expect=expect,
+            commutes=commutes,
+        )
         if not done.duplicate:
             texts = [event.decode() for event in events]
             self._write(Change(time.time(), session, events=texts, key=key, settled=settled))

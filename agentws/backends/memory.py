@@ -9,7 +9,7 @@ from typing import Final
 
 import msgspec
 
-from ..errors import Fenced, IdempotencyConflict, NotFound, PositionLost
+from ..errors import Fenced, IdempotencyConflict, NotFound, PositionLost, VersionConflict
 from ..protocol.codec import Record, extend
 from ..protocol.frames import Durability
 from ..protocol.messages import Metadata
@@ -31,6 +31,7 @@ class _Log:
         "owner",
         "records",
         "settled",
+        "version",
     )
 
     def __init__(self, info: SessionInfo, epoch: str) -> None:
@@ -39,6 +40,8 @@ class _Log:
         self.records: list[Record] = []
         self.keys: dict[str, tuple[str, Position]] | None = None
         self.settled = _UNSETTLED
+        self.version = 0
+        """The seq of the last event that was appended without ``commutes``."""
         self.fence = 0
         self.owner: str | None = None
         self.lease_until = 0.0
@@ -133,16 +136,22 @@ class MemoryStore(Store):
         key: Key | None = None,
         fence: str | None = None,
         settled: Settled | None = None,
+        expect: int | None = None,
+        commutes: bool = False,
     ) -> Appended:
         log = self._log(session)
         if fence is not None and fence != log.current_fence:
             raise Fenced()
         if key is not None and log.keys is not None and key.id in log.keys:
             return self._duplicate(log, key)
+        if expect is not None and not log.version <= expect <= log.head.seq:
+            raise VersionConflict()
         records = extend(log.head, events)
         if records:
             log.records += records
             log.head = Position(log.head.epoch, records[-1].seq, records[-1].tag)
+            if not commutes:
+                log.version = log.head.seq
             log.info = msgspec.structs.replace(log.info, updated=self._clock())
         if key is not None:
             log.keys = log.keys or {}

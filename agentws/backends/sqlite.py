@@ -209,10 +209,12 @@ class SQLiteStore(Store):
         key: Key | None = None,
         fence: str | None = None,
         settled: Settled | None = None,
+        expect: int | None = None,
+        commutes: bool = False,
     ) -> Appended:
         if self._writer is None:
             raise Unavailable("The store is not open.")
-        append = Append(session, events, key, fence, settled)
+        append = Append(session, events, key, fence, settled, expect, commutes)
         return cast("Appended", await self._writer.submit(append))
 
     async def find(self, session: str, key: Key) -> Appended | None:

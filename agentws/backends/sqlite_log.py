@@ -14,7 +14,14 @@ from typing import Any, Final, NamedTuple
 
 import msgspec
 
-from ..errors import AgentwsError, Fenced, IdempotencyConflict, NotFound, PositionLost
+from ..errors import (
+    AgentwsError,
+    Fenced,
+    IdempotencyConflict,
+    NotFound,
+    PositionLost,
+    VersionConflict,
+)
 from ..protocol.codec import Record, extend
 from ..protocol.position import Position
 from ..store import Appended, Head, Key, Settled
@@ -23,7 +30,7 @@ _WIDEST: Final = 128
 """Events in one INSERT; smaller powers of two take the rest, so few statements are compiled."""
 
 _SELECT_LOGS: Final = """
-    SELECT json_group_array(json_array(id, log, epoch, seq, tag, settled, fence))
+    SELECT json_group_array(json_array(id, log, epoch, seq, tag, settled, fence, version))
     FROM session WHERE id IN (SELECT value FROM json_each(?))
 """
 _SELECT_KEYS: Final = """
@@ -40,12 +47,12 @@ _INSERT_KEYS: Final = """
 _KEEP_CARRIED: Final = "INSERT OR REPLACE INTO carried (log, data) VALUES (?, ?)"
 _UPDATE_LOGS: Final = """
     UPDATE session SET
-        seq = moved.seq, tag = moved.tag, settled = moved.settled,
+        seq = moved.seq, tag = moved.tag, settled = moved.settled, version = moved.version,
         updated = CASE WHEN moved.grown THEN ?2 ELSE session.updated END
     FROM (
         SELECT json_extract(value, '$[0]') AS log, json_extract(value, '$[1]') AS seq,
                json_extract(value, '$[2]') AS tag, json_extract(value, '$[3]') AS settled,
-               json_extract(value, '$[4]') AS grown
+               json_extract(value, '$[4]') AS grown, json_extract(value, '$[5]') AS version
         FROM json_each(?1)
     ) AS moved
     WHERE session.log = moved.log
@@ -70,6 +77,8 @@ class Append(NamedTuple):
     key: Key | None
     fence: str | None
     settled: Settled | None
+    expect: int | None
+    commutes: bool
 
 
 class _Known(NamedTuple):
@@ -92,6 +101,8 @@ class _Log(msgspec.Struct, array_like=True):
     tag: str
     settled: int
     fence: int
+    version: int
+    """The seq of the last event that was appended without ``commutes``."""
     grown: bool = False
     changed: bool = False
 
@@ -149,7 +160,7 @@ class _Group:
         return {(known.log, known.id): known for known in _known.decode(rows)}
 
     def plan(self, append: Append) -> Appended | AgentwsError:
-        session, events, key, fence, settled = append
+        session, events, key, fence, settled, expect, commutes = append
         log = self._logs.get(session)
         if log is None:
             return NotFound("There is no such session.")
@@ -157,7 +168,11 @@ class _Group:
             return Fenced()
         if key is not None and (known := self._keys.get((log.log, key.id))) is not None:
             return _repeated(key, known.digest, Position(log.epoch, known.seq, known.tag))
+        if expect is not None and not log.version <= expect <= log.seq:
+            return VersionConflict()
         records = self._extend(log, events)
+        if records and not commutes:
+            log.version = log.seq
         if key is not None:
             made = _Known(log.log, key.id, key.digest, log.seq, log.tag)
             self._keys[log.log, key.id] = made
@@ -179,7 +194,7 @@ class _Group:
     def write(self, connection: sqlite3.Connection, now: float) -> None:
         _insert_rows(connection, self._events)
         moved = [
-            (log.log, log.seq, log.tag, log.settled, log.grown)
+            (log.log, log.seq, log.tag, log.settled, log.grown, log.version)
             for log in self._logs.values()
             if log.changed
         ]

@@ -100,6 +100,10 @@ MIGRATIONS: Final[tuple[tuple[str, ...], ...]] = (
         # Apart from the session's row, which every append writes anew.
         "CREATE TABLE carried (log INTEGER PRIMARY KEY, data BLOB NOT NULL)",
     ),
+    (
+        "ALTER TABLE session ADD COLUMN version INTEGER NOT NULL DEFAULT 0",
+        "UPDATE session SET version = seq",
+    ),
 )
 """What makes version n of the schema out of version n - 1."""
 

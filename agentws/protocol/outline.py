@@ -21,7 +21,6 @@ from .jsonpatch import apply_patch
 
 _NONE: Final[Mapping[str, Any]] = MappingProxyType({})
 """What a session has that nothing waits in, shared: of most that is so."""
-_NOBODY: Final[frozenset[str]] = frozenset()
 _REMEMBERED: Final = 100
 """Questions of which it is remembered who asked them: a late second answer is told so."""
 
@@ -53,7 +52,6 @@ class Outline:
         "queue",
         "run",
         "state",
-        "withdrawn",
     )
 
     def __init__(self, carried: Carried = _NOTHING) -> None:
@@ -64,7 +62,7 @@ class Outline:
         self.message: str | None = None
         """The id of the message that it answers."""
         self.cancelling = False
-        """Whether it is to stop: asked to, or what it answers was taken back or overtaken."""
+        """Whether it is to stop: asked to, or an interrupting message came."""
         self.interrupts: Mapping[str, m.Interrupt] = carried.interrupts or _NONE
         """Questions of runs that ended waiting for answers, by id."""
         self.asked: Mapping[str, str] = carried.asked or _NONE
@@ -75,8 +73,6 @@ class Outline:
         """The shared state, a JSON value; ``None`` when no agent has set any."""
         self.base_state: Any = carried.state
         """The shared state as it was before the run going on."""
-        self.withdrawn = _NOBODY
-        """Messages taken back since the last run began: the next one may have begun for one."""
 
     def __repr__(self) -> str:
         return f"<Outline run={self.run} queue={len(self.queue)} cancelling={self.cancelling}>"
@@ -111,13 +107,7 @@ class Outline:
             self.queue = {**self.queue, id: event}
 
     def _withdraw(self, event: e.MessageWithdrawn, run: str | None) -> None:
-        id = event.message_id
-        if id in self.queue:
-            self._unqueue(id)
-            self.withdrawn |= {id}
-        elif id == self.message:
-            # Its run began while the withdrawal was on its way.
-            self.cancelling = True
+        self._unqueue(event.message_id)
 
     def _unqueue(self, id: str) -> None:
         if id in self.queue:
@@ -128,19 +118,12 @@ class Outline:
         asked = [message.id for message in event.input.messages] if event.input else []
         self.run = event.run_id
         self.message = asked[0] if asked else None
-        self.cancelling = self.message in self.withdrawn or self._overtaken()
-        self.withdrawn = _NOBODY
+        self.cancelling = False
         self.base_state = self.state
         for id in asked:
             self._unqueue(id)
         if not asked:
             self.answers = _NONE
-
-    def _overtaken(self) -> bool:
-        """Whether an interrupting message came first: the run began without knowing of it."""
-        for id in self.queue:
-            return id != self.message and self.queue[id].overlap == "interrupt"
-        return False
 
     def _cancel(self, event: e.RunCancelling, run: str | None) -> None:
         self.cancelling = self.cancelling or (run is not None and run == self.run)

@@ -11,15 +11,30 @@ from ..agents.agent import RunContext
 from ..identity import Identity
 from ..protocol import events as e
 from ..protocol import messages as m
+from ..senders import Sender
 from ..session import Session
 from .work import new_id, now_ms
 
 
+def next_sender(session: Session) -> Sender | None:
+    """Who asked for the next run, if more is known of them here than the log says."""
+    outline, senders = session.outline, session.senders
+    if senders is None:
+        return None
+    if outline.resumable:
+        answer = list(outline.answers.values())[-1]
+        return senders.of(answer.interrupt_id, answer)
+    for id, accepted in outline.queue.items():
+        return senders.of(id, accepted)
+    return None
+
+
 def next_context(session: Session) -> RunContext:
     """What the run is given that answers what comes first; there must be something."""
-    outline = session.outline
+    outline, sender = session.outline, next_sender(session)
     answers = tuple(outline.answers.values()) if outline.resumable else ()
     accepted = _continuation(answers) if answers else next(iter(outline.queue.values()))
+    by = None if accepted.by is None else Identity(accepted.by)
     base, message = session.head, accepted.message
 
     async def history(limit: int | None) -> list[m.Message]:
@@ -35,7 +50,7 @@ def next_context(session: Session) -> RunContext:
         session=session.info,
         run_id=new_id("run"),
         agent=accepted.agent or session.info.agent,
-        identity=_sender(session, accepted),
+        identity=by if sender is None else sender.identity,
         history=history,
         # The agent's own: what it changes in it is not yet what the session shares.
         state=None if outline.state is None else copy.deepcopy(outline.state),
@@ -60,8 +75,3 @@ def _continuation(answers: Sequence[e.InterruptAnswered]) -> e.MessageAccepted:
 
 def _resumed(answer: e.InterruptAnswered) -> m.ResumeEntry:
     return m.ResumeEntry(answer.interrupt_id, answer.status, answer.payload)
-
-
-def _sender(session: Session, accepted: e.MessageAccepted) -> Identity | None:
-    known = session.senders.pop(accepted.message.id, None) if session.senders else None
-    return known or (None if accepted.by is None else Identity(accepted.by))

@@ -10,16 +10,17 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Sequence
+from contextvars import Context
 from typing import Final
 
 from ..agents.agent import Agent
 from ..agents.factory import Agents
-from ..errors import AgentwsError, Fenced, NotFound, PositionLost
+from ..errors import AgentwsError, Fenced, NotFound, PositionLost, VersionConflict
 from ..limits import Limits
 from ..session import Session
-from ..store import SessionInfo, Store
+from ..store import Store
 from ..tasks import Tasks
-from .beginning import next_context, run_started
+from .beginning import next_context, next_sender, run_started
 from .orphan import end_orphan
 from .run import Run, Stop
 from .waiting import Waiting
@@ -87,6 +88,12 @@ class Runs:
 
     # Deciding
 
+    def write_start(self, session: Session) -> None:
+        """Writes the start of a run that has begun here, before anything is decided without it."""
+        work = self._works.get(session.id)
+        if work is not None and work.run is not None:
+            work.run.writer.write_start()
+
     def look(self, session: Session) -> None:
         """Starts, or stops, what the session's outline asks for."""
         work = self._works.get(session.id)
@@ -102,9 +109,14 @@ class Runs:
             return
         if work is None:
             work = self._works[session.id] = Work(session)
-        elif work.wake():
-            return
-        work.task = self._tasks.spawn(self._work(work), name=f"session {session.id}")
+        self._go_on(work)
+
+    def _go_on(self, work: Work) -> None:
+        """Does the next thing in a task of its own, with the context variables of who asked."""
+        sender = next_sender(work.session)
+        context = None if sender is None else sender.context
+        name = f"session {work.session.id}"
+        work.task = self._tasks.spawn(self._work(work, context), name=name, context=context)
 
     def _obey(self, work: Work, run: Run) -> None:
         outline = work.session.outline
@@ -139,23 +151,15 @@ class Runs:
         except Exception as error:
             self._falter(work, error)
             return
-        await self._work(work)
+        await self._work(work, None)
 
     # Working
 
-    async def _work(self, work: Work) -> None:
-        """Runs whatever is open in the session, one after the other, and waits for more."""
-        loop, task = asyncio.get_running_loop(), work.task
+    async def _work(self, work: Work, context: Context | None) -> None:
+        """Does the next thing in the session, and leaves what is open then to another task."""
+        task = asyncio.current_task()
         try:
-            while True:
-                while await self._next(work):
-                    pass
-                if self._draining or work.task is not task:
-                    break
-                work.idle_since = loop.time()
-                work.idle = loop.create_future()
-                if not await work.idle:
-                    return
+            await self._next(work, context)
         except asyncio.CancelledError:
             raise
         except BaseException as error:
@@ -163,8 +167,14 @@ class Runs:
             if not isinstance(error, Exception):
                 raise
             return
-        if work.task is task:
+        if work.task is not task:
+            return
+        left = self._works.get(work.session.id) is not work
+        if left or self._draining or work.session.outline.settled:
             work.task = None
+            work.idle_since = asyncio.get_running_loop().time()
+        else:
+            self._go_on(work)
 
     async def _take_lease(self, work: Work) -> bool:
         session = work.session
@@ -177,22 +187,23 @@ class Runs:
         await session.catch_up()
         return True
 
-    async def _next(self, work: Work) -> bool:
-        """Does the next thing. False when there is none, or when another task does it."""
+    async def _next(self, work: Work, context: Context | None) -> None:
+        """Does the next thing, if there is one that is for this node, and for this context."""
         if work.lease is None and not await self._take_lease(work):
-            return False
+            return
         outline = work.session.outline
         if outline.run is not None:
             await self._end_orphan(work, outline.run)
-            return True
+            return
         if self._draining or outline.settled:
-            return False
+            return
         await self._slots.acquire()
         self.running += 1
         run = None
         try:
-            run = self._begin(work)
-            return run is None or await self._drive(work, run)
+            run = self._begin(work, context)
+            if run is not None:
+                await self._drive(work, run)
         finally:
             if run is None or not run.abandoned:
                 self._give_back()
@@ -214,15 +225,16 @@ class Runs:
     def _leave(self, work: Work) -> None:
         if self._works.get(work.session.id) is work:
             del self._works[work.session.id]
-        work.end()
 
     # One run
 
-    def _begin(self, work: Work) -> Run | None:
-        """The run that answers what comes first; ``None`` if that was withdrawn just now."""
+    def _begin(self, work: Work, variables: Context | None) -> Run | None:
+        """The run that comes next; ``None`` if there is none, or it has other ``variables``."""
         session = work.session
-        outline = session.outline
-        if self._draining or outline.settled or work.lease is None:
+        if self._draining or session.outline.settled or work.lease is None:
+            return None
+        sender = next_sender(session)
+        if variables is not (None if sender is None else sender.context):
             return None
         context = next_context(session)
         writer = RunWriter(
@@ -232,14 +244,15 @@ class Runs:
             tasks=self._tasks,
             pace=self._pace,
             max_size=self._limits.max_run_size,
+            expect=session.head.seq,
         )
         run = Run(id=context.run_id, context=context, writer=writer)
         work.run = run
         writer.put(run_started(context))
         return run
 
-    async def _drive(self, work: Work, run: Run) -> bool:
-        """Drives the run to its end. False when it was abandoned, and another task goes on."""
+    async def _drive(self, work: Work, run: Run) -> None:
+        """Drives the run to its end, unless it is abandoned and another task ends it."""
         first = work.session.head.seq + 1
         context = run.context
 
@@ -253,28 +266,26 @@ class Runs:
                 # An agent costs money: it is not called for a run that the log does not know.
                 await run.writer.drain()
             await run.drive(make)
+        except VersionConflict:
+            # What it was to answer may be withdrawn by now, or something else comes first.
+            work.run = None
+            run.writer.close()
+            await work.session.catch_up()
+            return
         except Fenced:
             if run.abandoned:
                 self.zombies -= 1
-                return False
+                return
             raise
         finally:
             timer.cancel()
         work.run = None
         self._ended(work, first)
-        if work.session.info is not context.session:
-            await self._keep_info(work.session, context.session)
-        return True
+        await work.keep_info(self._store, before=context.session)
 
     def _ended(self, work: Work, first: int) -> None:
         self._waiting.forget(work.session.id)
         self._finished(work.session, first, work.session.head.seq)
-
-    async def _keep_info(self, session: Session, before: SessionInfo) -> None:
-        """An agent may have named its session: lists are made from what the store knows."""
-        info = session.info
-        if (info.title, info.metadata) != (before.title, before.metadata):
-            await self._store.update(session.id, title=info.title, metadata=info.metadata)
 
     async def _end_orphan(self, work: Work, run: str) -> None:
         if work.lease is None:
@@ -313,19 +324,13 @@ class Runs:
 
     async def _settle(self, work: Work) -> None:
         """Writes down that nothing is open, and lets the lease go."""
-        session, lease = work.session, work.lease
         try:
-            if lease is not None and session.outline.settled:
-                # Some of it may have been told as failed to who appended it, and rung for nobody.
-                session.announce()
-                await session.settle(fence=lease.fence)
-            if lease is not None:
-                await self._store.release(lease)
+            await work.settle(self._store)
         except AgentwsError as error:
-            logger.info("session %s was not settled: %s", session.id, error)
+            logger.info("session %s was not settled: %s", work.session.id, error)
         finally:
             self._leave(work)
-            self.look(session)
+            self.look(work.session)
 
     async def renew(self) -> None:
         """Renews the leases held here; stops the runs of those that were lost."""

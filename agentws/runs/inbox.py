@@ -1,12 +1,14 @@
 """What clients ask of a session, as events of its log.
 
-Every request is decided against the session's outline and appended; nothing else happens here.
+Every request is decided against the log that it is appended to; nothing else happens here.
 Whoever holds the lease reads it from the log.
 """
 
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Final
 
 import msgspec
@@ -20,16 +22,19 @@ from ..errors import (
     QueueFull,
     RunActive,
     TooMany,
+    Unavailable,
 )
 from ..identity import Identity
 from ..limits import Limits
 from ..protocol import events as e
 from ..protocol import frames as f
 from ..protocol import messages as m
-from ..protocol.codec import entry
 from ..protocol.events import Event
+from ..protocol.outline import Outline
+from ..senders import Sender, Senders, sender_now
 from ..session import Session
 from ..store import Appended, Key
+from .deciding import Command, Decision, decide
 from .engine import Runs
 from .work import now_ms
 
@@ -43,49 +48,84 @@ class Inbox:
         self._runs = runs
         self._limits = limits
         # What was let in and is not in the log yet: the next one must find room beside it.
-        self._entering: dict[str, int] = {}
         self._entering_of: dict[str, int] = {}
+
+    async def _decide(self, session: Session, command: Command) -> Appended | None:
+        self._runs.write_start(session)
+        return await decide(session, command)
 
     async def send(
         self, session: Session, frame: f.Send, *, agent: str | None, identity: Identity | None
     ) -> Appended:
         """Accepts a user message, once for its id.
 
-        Raises IdempotencyConflict, QueueFull, RunActive (overlap ``reject``), TooMany and
-        NotSupported.
+        Raises IdempotencyConflict, QueueFull, RunActive (overlap ``reject``), TooMany,
+        VersionConflict and NotSupported.
         """
-        key = sending(frame)
-        event = _accepting(frame, agent, by=None if identity is None else identity.id)
-        try:
+        by = None if identity is None else identity.id
+        key = sending(frame, by=by)
+        event = _accepting(frame, agent, by=by)
+        sender = sender_now(event, identity)
+
+        def command() -> Decision:
             self._check_room(session, frame)
+            return Decision(event, key=key)
+
+        try:
+            with self._entering(session.info.owner):
+                done = await self._append_for(session, frame.id, sender, command)
         except (QueueFull, RunActive, TooMany):
             # A resend of what was accepted before must not be refused for being late.
             known = await session.find(key)
-            if known is not None:
-                return known
-            raise
-        if identity is not None and identity.claims:
-            session.senders = {**(session.senders or {}), frame.id: identity}
-        id, owner = session.id, session.info.owner
-        self._entering[id] = self._entering.get(id, 0) + 1
-        if owner is not None:
-            self._entering_of[owner] = self._entering_of.get(owner, 0) + 1
+            if known is None:
+                raise
+            return known
+        assert done is not None
+        return done
+
+    async def _append_for(
+        self, session: Session, id: str, sender: Sender | None, command: Command
+    ) -> Appended | None:
+        """Decides a command that a run answers; remembers who gave it if it was appended."""
+        if sender is None:
+            return await self._decide(session, command)
+        if session.senders is None:
+            session.senders = Senders()
+        senders = session.senders
+        senders.add(id, sender)
         try:
-            return await session.append_entries([entry(event)], key=key)
+            done = await self._decide(session, command)
+        except Unavailable:
+            # It may be in the log all the same.
+            raise
+        except BaseException:
+            senders.discard(id, sender)
+            raise
+        if done is None or done.duplicate:
+            senders.discard(id, sender)
+        return done
+
+    @contextmanager
+    def _entering(self, owner: str | None) -> Iterator[None]:
+        if owner is None:
+            yield
+            return
+        self._entering_of[owner] = self._entering_of.get(owner, 0) + 1
+        try:
+            yield
         finally:
-            _less(self._entering, id)
-            if owner is not None:
-                _less(self._entering_of, owner)
+            _less(self._entering_of, owner)
 
     def _check_room(self, session: Session, frame: f.Send) -> None:
-        outline, entering = session.outline, self._entering.get(session.id, 0)
-        if frame.overlap == "reject" and (entering or not outline.settled):
+        outline = session.outline
+        if frame.overlap == "reject" and not outline.settled:
             raise RunActive(retry_after=1.0)
-        if len(outline.queue) + entering >= self._limits.max_queued:
+        if len(outline.queue) >= self._limits.max_queued:
             raise QueueFull(retry_after=1.0)
         owner = session.info.owner
         if owner is not None and outline.settled:
-            going_on = self._runs.running_of(owner) + self._entering_of.get(owner, 0)
+            # The message itself is among those that are entering.
+            going_on = self._runs.running_of(owner) + self._entering_of.get(owner, 0) - 1
             if going_on >= self._limits.max_runs_per_identity:
                 raise TooMany("Too many answers are being written for you.", retry_after=1.0)
 
@@ -96,52 +136,80 @@ class Inbox:
 
         ``None`` when there is nothing to stop: a stop that comes late, or twice, changes nothing.
         """
-        outline = session.outline
-        target = frame.run or frame.message
-        if frame.message in outline.queue and frame.message is not None:
-            return await self._withdraw(session, frame.message, "cancelled")
-        if target is None and outline.run is None and outline.queue:
-            return await self._withdraw(session, next(iter(outline.queue)), "cancelled")
-        hit = target is None or target in (outline.run, outline.message)
-        if outline.run is None or outline.cancelling or not hit:
-            return None
-        return await session.append([e.RunCancelling(by, timestamp=now_ms())], run=outline.run)
+        return await self._decide(session, lambda: _cancelling(session.outline, frame, by))
 
     async def withdraw(self, session: Session, frame: f.Withdraw) -> Appended:
         """Takes a queued message back; raises NotFound when it is not waiting any more."""
-        if frame.message not in session.outline.queue:
-            raise NotFound("This message is not waiting.", expected="the id of a queued message")
-        return await self._withdraw(session, frame.message, "withdrawn")
 
-    async def _withdraw(self, session: Session, message: str, reason: str) -> Appended:
-        event = e.MessageWithdrawn(message, reason, timestamp=now_ms())
-        return await session.append([event])
+        def command() -> Decision:
+            if frame.message not in session.outline.queue:
+                raise NotFound(
+                    "This message is not waiting.", expected="the id of a queued message"
+                )
+            return _withdrawing(frame.message, "withdrawn")
 
-    async def answer(self, session: Session, frame: f.Answer, *, by: str | None = None) -> Appended:
+        done = await self._decide(session, command)
+        assert done is not None
+        return done
+
+    async def answer(
+        self, session: Session, frame: f.Answer, *, identity: Identity | None
+    ) -> Appended:
         """Answers an open question; the first answer wins.
 
         The same answer again is a duplicate; another one raises AlreadyAnswered. Raises NotFound
         for a question that was never asked, or whose history was cleared.
         """
-        outline = session.outline
-        # By the run too: an agent may ask the same again.
-        asked = outline.asked.get(frame.interrupt)
-        key = Key(f"answer:{asked}:{frame.interrupt}", digest(frame))
-        if frame.interrupt not in outline.interrupts:
-            known = await session.find(key, conflict=AlreadyAnswered)
-            if known is not None:
-                return known
-            raise NotFound("There is no such open question.")
-        answered = e.InterruptAnswered(
+        by = None if identity is None else identity.id
+        event = e.InterruptAnswered(
             frame.interrupt, frame.status, frame.payload, by, timestamp=now_ms()
         )
-        return await session.append([answered], key=key, conflict=AlreadyAnswered)
+
+        def key() -> Key:
+            # By the run too: an agent may ask the same again.
+            asked = session.outline.asked.get(frame.interrupt)
+            return Key(f"answer:{asked}:{frame.interrupt}", digest(frame, by=by))
+
+        def command() -> Decision | None:
+            if frame.interrupt not in session.outline.interrupts:
+                return None
+            return Decision(event, key=key(), conflict=AlreadyAnswered)
+
+        sender = sender_now(event, identity)
+        done = await self._append_for(session, frame.interrupt, sender, command)
+        done = done or await session.find(key(), conflict=AlreadyAnswered)
+        if done is None:
+            raise NotFound("There is no such open question.")
+        return done
 
     async def clear(self, session: Session, *, key: Key | None = None) -> Appended:
         """Forgets the conversation. Raises RunActive while an answer is being written."""
-        if session.outline.run is not None or session.outline.queue:
-            raise RunActive("Stop the answer first, then clear.", retry_after=1.0)
-        return await session.append([e.HistoryCleared(timestamp=now_ms())], key=key)
+
+        def command() -> Decision:
+            if session.outline.run is not None or session.outline.queue:
+                raise RunActive("Stop the answer first, then clear.", retry_after=1.0)
+            return Decision(e.HistoryCleared(timestamp=now_ms()), key=key)
+
+        done = await self._decide(session, command)
+        assert done is not None
+        return done
+
+
+def _cancelling(outline: Outline, frame: f.Cancel, by: str | None) -> Decision | None:
+    """What a stop appends as things stand; ``None`` when there is nothing to stop."""
+    target = frame.run or frame.message
+    if frame.message in outline.queue and frame.message is not None:
+        return _withdrawing(frame.message, "cancelled")
+    if target is None and outline.run is None and outline.queue:
+        return _withdrawing(next(iter(outline.queue)), "cancelled")
+    hit = target is None or target in (outline.run, outline.message)
+    if outline.run is None or outline.cancelling or not hit:
+        return None
+    return Decision(e.RunCancelling(by, timestamp=now_ms()), run=outline.run)
+
+
+def _withdrawing(message: str, reason: str) -> Decision:
+    return Decision(e.MessageWithdrawn(message, reason, timestamp=now_ms()))
 
 
 def _accepting(frame: f.Send, agent: str | None, *, by: str | None) -> Event:
@@ -164,15 +232,17 @@ def _less(counts: dict[str, int], name: str) -> None:
         del counts[name]
 
 
-def sending(frame: f.Send) -> Key:
-    """Under what the message, or the command, of this frame is taken once."""
-    return Key(f"send:{frame.id}", digest(frame))
+def sending(frame: f.Send, *, by: str | None) -> Key:
+    """Under what the message, or the command, of this frame is taken once. It is its sender's."""
+    return Key(f"send:{frame.id}", digest(frame, by=by))
 
 
-def digest(frame: f.Send | f.Answer) -> str:
-    """Names the body of a frame: the same id must come with the same one."""
-    body = msgspec.structs.replace(frame, id="")
-    return hashlib.sha1(_encoder.encode(body), usedforsecurity=False).hexdigest()
+def digest(frame: f.Send | f.Answer, *, by: str | None) -> str:
+    """Names the body of a frame and its sender: the same id must come with the same ones."""
+    body = _encoder.encode(msgspec.structs.replace(frame, id=""))
+    if by is not None:
+        body = b"%b %b" % (_encoder.encode(by), body)
+    return hashlib.sha1(body, usedforsecurity=False).hexdigest()
 
 
 def check_content(content: m.Content) -> None:

@@ -7,6 +7,7 @@ message become one event. A burst is one append; a trickle stays a trickle.
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import logging
 import random
 from collections.abc import Callable
@@ -29,13 +30,15 @@ PATIENCE: Final = 30.0
 class RunWriter:
     """Appends one run's events in order, under its lease's fence.
 
-    ``pace`` says for how many seconds after an append the next events gather.
+    ``pace`` says for how many seconds after an append the next events gather. ``expect``: the log's
+    end on which the run's start was decided; the first append is refused at any other.
     """
 
     __slots__ = (
         "_batch",
         "_closed",
         "_error",
+        "_expect",
         "_fence",
         "_flushed_at",
         "_in_flight",
@@ -62,8 +65,10 @@ class RunWriter:
         tasks: Tasks,
         pace: Callable[[], float],
         max_size: int,
+        expect: int | None = None,
     ) -> None:
         self._session = session
+        self._expect = expect
         self._run = run
         self._fence = fence
         self._tasks = tasks
@@ -139,15 +144,24 @@ class RunWriter:
         if batch:
             self._in_flight = self._scheduled = True
             immediate = self._session.immediate
-            self._tasks.ask(self._write(batch), name="append", immediate=immediate)
+            # The store's calls are traced as what they are: the run's.
+            context = contextvars.copy_context()
+            writing = self._write(batch)
+            self._tasks.ask(writing, name="append", immediate=immediate, context=context)
+
+    def write_start(self) -> None:
+        """Writes the run's start now, if it is not written yet."""
+        if self._expect is not None:
+            self._flush()
 
     async def _write(self, batch: list[Entry]) -> None:
         before = self._session.head.seq
         try:
             try:
-                await self._session.append_entries(batch, fence=self._fence)
+                await self._append(batch)
             except Unavailable as error:
                 await self._append_again(batch, before, error)
+            self._expect = None
         except AgentwsError as error:
             self._error = error
         except Exception as error:
@@ -167,6 +181,9 @@ class RunWriter:
             if self._error is None and (self._pieces or self._batch):
                 self._schedule()
 
+    async def _append(self, batch: list[Entry]) -> None:
+        await self._session.append_entries(batch, fence=self._fence, expect=self._expect)
+
     async def _append_again(self, batch: list[Entry], before: int, error: Unavailable) -> None:
         """Appends once, however often tried: a lost acknowledgement is looked up, not redone."""
         deadline = self._loop.time() + PATIENCE
@@ -176,7 +193,7 @@ class RunWriter:
             pause = min(2 * pause, 1.0)
             try:
                 if not await self._landed(batch, before):
-                    await self._session.append_entries(batch, fence=self._fence)
+                    await self._append(batch)
                 return
             except Unavailable as again:
                 error = again

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import msgspec
 
-from ..errors import AgentwsError, Fenced, IdempotencyConflict, PositionLost
+from ..errors import AgentwsError, Fenced, IdempotencyConflict, PositionLost, VersionConflict
 from ..protocol.codec import Record
 from ..protocol.position import GENESIS, Position, chain
 from ..store import Head, Key, Settled, Store
@@ -27,23 +27,33 @@ class LogModel:
     history: list[Position] = field(default_factory=lambda: [Position(EPOCH, 0, GENESIS)])
     keys: dict[str, tuple[str, Position]] = field(default_factory=dict)
     settled: Settled = Settled()
+    version: int = 0
     fence: int = 0
     holder: str | None = None
 
     def append(
-        self, datas: list[bytes], key: Key | None, fence: str | None, settled: Settled | None
+        self,
+        datas: list[bytes],
+        key: Key | None,
+        fence: str | None,
+        settled: Settled | None,
+        expect: int | None,
+        commutes: bool,
     ) -> Outcome:
         if fence is not None and fence != f"{EPOCH}:{self.fence}":
             return Fenced
         if key is not None and key.id in self.keys:
             digest, position = self.keys[key.id]
             return position if digest == key.digest else IdempotencyConflict
+        if expect is not None and not self.version <= expect <= self.history[-1].seq:
+            return VersionConflict
         for data in datas:
             last = self.history[-1]
             seq = last.seq + 1
             record = Record(seq, chain(last.tag, seq, data), data)
             self.kept.append(record)
             self.history.append(Position(EPOCH, record.seq, record.tag))
+            self.version = self.version if commutes else seq
         if key is not None:
             self.keys[key.id] = (key.digest, self.history[-1])
         if settled is not None and settled.seq >= self.settled.seq:
@@ -91,6 +101,8 @@ STEPS = st.lists(
             _keys,
             st.none() | st.integers(0, 1),
             st.none() | st.builds(Settled, st.integers(0, 8), st.sampled_from([b"", b"x", b"y"])),
+            st.none() | st.none() | st.integers(-1, 6),
+            st.booleans(),
         ),
         st.tuples(
             st.just("read"),
@@ -130,7 +142,7 @@ class ModelRules(StoreFixtures):
     ) -> None:
         session, model = await begin(store), LogModel()
         comparison = _Comparison(store, session, model)
-        await comparison.append(6, None, None, None)
+        await comparison.append(6, None, None, None, None, False)
         for name, *arguments in steps:
             await getattr(comparison, str(name))(*arguments)
             head = await store.head(session)
@@ -148,16 +160,29 @@ class _Comparison:
     written: int = 0
 
     async def append(
-        self, count: int, key: Key | None, back: int | None, settled: Settled | None
+        self,
+        count: int,
+        key: Key | None,
+        back: int | None,
+        settled: Settled | None,
+        behind: int | None,
+        commutes: bool,
     ) -> None:
         datas = [event(self.written + n) for n in range(count)]
         self.written += count
         fence = None if back is None else f"{EPOCH}:{self.model.fence - back}"
-        wanted = self.model.append(datas, key, fence, settled)
+        expect = None if behind is None else self.model.history[-1].seq - behind
+        wanted = self.model.append(datas, key, fence, settled, expect, commutes)
         found: Outcome
         try:
             done = await self.store.append(
-                self.session, datas, key=key, fence=fence, settled=settled
+                self.session,
+                datas,
+                key=key,
+                fence=fence,
+                settled=settled,
+                expect=expect,
+                commutes=commutes,
             )
             found = done.position
         except AgentwsError as error:

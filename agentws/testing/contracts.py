@@ -28,11 +28,12 @@ from .contract_leases import LeaseRules
 from .contract_log import AppendRules, ReadRules
 from .contract_model import ModelRules
 from .contract_sessions import SessionRules
+from .contract_versions import VersionRules
 from .needs import pytest
 
 
 @pytest.mark.anyio
-class StoreContract(SessionRules, AppendRules, ReadRules, LeaseRules, ModelRules):
+class StoreContract(SessionRules, AppendRules, VersionRules, ReadRules, LeaseRules, ModelRules):
     """The sentences of :class:`agentws.store.Store`, as far as a healthy store can show them.
 
     What failing technology must do (``Unavailable``, and nothing lost) is yours to test.

@@ -86,10 +86,20 @@ class WrappedStore(Store):
         key: Key | None = None,
         fence: str | None = None,
         settled: Settled | None = None,
+        expect: int | None = None,
+        commutes: bool = False,
     ) -> Appended:
         return await self.around(
             "append",
-            lambda: self.store.append(session, events, key=key, fence=fence, settled=settled),
+            lambda: self.store.append(
+                session,
+                events,
+                key=key,
+                fence=fence,
+                settled=settled,
+                expect=expect,
+                commutes=commutes,
+            ),
         )
 
     async def find(self, session: str, key: Key) -> Appended | None:

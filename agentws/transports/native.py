@@ -64,7 +64,7 @@ class NativePeer:
     async def text(self, text: str) -> None:
         frame = f.decode_client_frame(text)
         session, gateway = self._connection.session, self._gateway
-        by = self._connection.owner
+        by, identity = self._connection.owner, self._connection.identity
         match frame:
             case f.Send():
                 await self._send(frame)
@@ -73,14 +73,16 @@ class NativePeer:
             case f.Command():
                 await self._command(frame.id, Typed(frame.name.lstrip("/"), frame.args or ""))
             case f.Cancel():
-                await gateway.check_write(session, self._connection.identity)
+                await gateway.check_write(session, identity)
                 self._accepted(frame.id, await gateway.inbox.cancel(session, frame, by=by))
             case f.Withdraw():
-                await gateway.check_write(session, self._connection.identity)
+                await gateway.check_write(session, identity)
                 self._accepted(frame.id, await gateway.inbox.withdraw(session, frame))
             case f.Answer():
-                await gateway.check_write(session, self._connection.identity)
-                self._accepted(frame.id, await gateway.inbox.answer(session, frame, by=by))
+                await gateway.check_write(session, identity)
+                self._accepted(
+                    frame.id, await gateway.inbox.answer(session, frame, identity=identity)
+                )
             case f.ToolResult() | f.State() | f.Subscribe() | f.Unsubscribe() | f.Auth():
                 raise NotSupported()
 

@@ -183,7 +183,7 @@ class SessionRoutes:
         if self._gateway.draining:
             raise Draining(retry_after=1.0)
         session = await open_session(self._gateway, call, action="write")
-        done = await self._gateway.inbox.answer(session, frame, by=call.owner)
+        done = await self._gateway.inbox.answer(session, frame, identity=call.identity)
         return self._accepted(session, frame.id, done)
 
     def _accepted(self, session: Session, reply: str | None, done: Appended | None) -> Response:

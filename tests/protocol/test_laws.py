@@ -55,7 +55,6 @@ def outlined(records: list[Record]) -> Any:
         "run",
         "message",
         "cancelling",
-        "withdrawn",
         "interrupts",
         "asked",
         "answers",

@@ -32,10 +32,7 @@ def outlined(*events: e.Event) -> Outline:
 
 STOPPED: dict[str, list[e.Event]] = {
     "asked": [accepted("m1"), started("m1"), e.RunCancelling()],
-    "withdrawn after": [accepted("m1"), started("m1"), withdrawn("m1")],
-    "withdrawn before": [accepted("m1"), withdrawn("m1"), started("m1")],
     "interrupted after": [accepted("m1"), started("m1"), accepted("m2", "interrupt")],
-    "interrupted before": [accepted("m1"), accepted("m2", "interrupt"), started("m1")],
 }
 GOING_ON: dict[str, list[e.Event]] = {
     "plain": [accepted("m1"), started("m1")],
@@ -47,14 +44,6 @@ GOING_ON: dict[str, list[e.Event]] = {
         accepted("m2", "interrupt"),
         accepted("m3", "interrupt"),
         started("m3"),
-    ],
-    "the run after a withdrawn one": [
-        accepted("m1"),
-        withdrawn("m1"),
-        started("m1"),
-        e.RunFinished("s", "r1"),
-        accepted("m1"),
-        started("m1", "r2"),
     ],
 }
 

@@ -11,7 +11,7 @@ from typing import Final
 import pytest
 
 from agentws.backends.sqlite import SQLiteStore
-from agentws.errors import NotFound
+from agentws.errors import NotFound, VersionConflict
 from agentws.store import Key, SessionInfo, Settled
 from agentws.testing.contract_base import events
 from agentws.testing.oracle import check_tags
@@ -126,6 +126,16 @@ async def test_version_1_goes_on(path: Path) -> None:
     assert (await again.head("s_open")).settled == Settled(3, b"much")
     check_tags(await again.read("s_open"))
     await again.close()
+
+
+async def test_an_old_log_may_be_expected_where_it_ends(path: Path) -> None:
+    store = SQLiteStore(path)
+    await store.open()
+    for expect in (0, 1, 3):
+        with pytest.raises(VersionConflict):
+            await store.append("s_open", events(3), expect=expect)
+    assert (await store.append("s_open", events(3), expect=2)).position.seq == 3
+    await store.close()
 
 
 async def test_of_two_that_open_an_old_file_one_brings_it_up_to_date(path: Path) -> None:

@@ -1,0 +1,97 @@
+"""Deciding a command against the log that it is appended to.
+
+What a node knows of a session may be behind the log: other nodes append, and so does a run. So an
+append says which end of the log it was decided on, and a store refuses it when the log has gone on
+since (an expected version). Then the node reads on and decides again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Final, NamedTuple
+
+from ..errors import AgentwsError, Conflict, IdempotencyConflict, VersionConflict
+from ..protocol.events import Event
+from ..session import Session
+from ..store import Appended, Key
+
+PATIENCE: Final = 5.0
+"""Seconds after which a command that others keep crossing is refused, retryable."""
+FIRST_PAUSE: Final = 0.01
+LONGEST_PAUSE: Final = 0.5
+"""Seconds to wait, at most, before a command is decided a third time, and any later time."""
+
+
+class Decision(NamedTuple):
+    """What a command appends."""
+
+    event: Event
+    run: str | None = None
+    key: Key | None = None
+    conflict: type[Conflict] = IdempotencyConflict
+    """What is raised where ``key`` was used with another body."""
+
+
+Command = Callable[[], Decision | None]
+"""Decides on what is known of the session now, without waiting: what to append, ``None`` for
+nothing, or an AgentwsError that refuses the command."""
+
+
+async def decide(session: Session, command: Command) -> Appended | None:
+    """Appends what ``command`` decides on the very log that it is appended to.
+
+    Returns ``None``, or raises the refusal, where the command decided so on the newest log. Raises
+    VersionConflict when others crossed it for ``PATIENCE`` seconds, and what an append raises.
+    A command that nobody crosses costs one call of the store; a run's deltas cross none.
+    """
+    if session.immediate:
+        return await _decide(session, command)
+    async with _in_turn(session):
+        return await _decide(session, command)
+
+
+async def _decide(session: Session, command: Command) -> Appended | None:
+    loop = asyncio.get_running_loop()
+    deadline = loop.time() + PATIENCE
+    pause = 0.0
+    while True:
+        expect, version = session.head.seq, session.version
+        try:
+            decision = command()
+        except AgentwsError:
+            # Refused on what is known here: only the newest log may refuse for good.
+            await session.catch_up()
+            if session.version == version or loop.time() > deadline:
+                raise
+            continue
+        if decision is None:
+            await session.catch_up()
+            if session.version == version or loop.time() > deadline:
+                return None
+            continue
+        event, run, key, conflict = decision
+        try:
+            return await session.append([event], run=run, key=key, conflict=conflict, expect=expect)
+        except VersionConflict:
+            if loop.time() > deadline:
+                raise
+        if pause:
+            await asyncio.sleep(random.uniform(0, pause))
+        pause = min(2 * pause or FIRST_PAUSE, LONGEST_PAUSE)
+        await session.catch_up()
+
+
+@asynccontextmanager
+async def _in_turn(session: Session) -> AsyncIterator[None]:
+    """The commands of one node are decided one after the other: they need not cross each other."""
+    turn = session.turn = session.turn or asyncio.Lock()
+    try:
+        async with turn:
+            yield
+    finally:
+        # Most sessions have no command under way. One that waits here still holds the lock.
+        if session.turn is turn and not turn.locked():
+            session.turn = None
