@@ -78,9 +78,10 @@ class ServerShared:
         running: Any = self.app(scope, receive, send)
         if not asyncio.iscoroutine(running):
             running = _awaiting(running)
-        # One name for all: a generated one costs each connection a string.
         context = contextvars.Context() if self.config.reset_contextvars else None
-        task = self.loop.create_task(running, name="websocket", context=context)
+        # Not by the loop's task factory: asyncio.eager_task_factory would run the application
+        # within data_received. One name for all: a generated one costs each connection a string.
+        task = asyncio.Task(running, loop=self.loop, name="websocket", context=context)
         self.state.tasks.add(task)
         return task
 
