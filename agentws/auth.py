@@ -8,9 +8,10 @@ import hmac
 import inspect
 from collections.abc import Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING, Final, Literal
+from uuid import UUID
 
 from .errors import AgentwsError, Forbidden, Unauthenticated
-from .identity import Identity
+from .identity import Identity, as_identity
 from .protocol.frames import BEARER
 from .store import SessionInfo
 
@@ -19,9 +20,10 @@ if TYPE_CHECKING:
 
 
 Authenticate = Callable[
-    ["HTTPConnection"], "Identity | str | None | Awaitable[Identity | str | None]"
+    ["HTTPConnection"],
+    "Identity | str | int | UUID | None | Awaitable[Identity | str | int | UUID | None]",
 ]
-"""Says who is on a connection, or ``None`` for nobody known, which is refused."""
+"""Says who is on a connection, by an identity or its id; ``None`` is nobody, who is refused."""
 
 Action = Literal["read", "write", "delete"]
 Authorize = Callable[[Identity | None, SessionInfo, Action], bool | Awaitable[bool]]
@@ -33,8 +35,9 @@ async def identify(
 ) -> Identity | None:
     """The identity on ``connection``; ``None`` only where no authentication is configured.
 
-    Raises Unauthenticated; Forbidden where the host's callable raises its framework's HTTP 403.
-    Any other exception of the callable is its own and passes.
+    Raises Unauthenticated; Forbidden where the host's callable raises its framework's HTTP 403;
+    TypeError where it returns something that is no identity. Any other exception of the callable
+    is its own and passes.
     """
     if authenticate is None:
         return None
@@ -47,12 +50,10 @@ async def identify(
         if refusal is None:
             raise
         raise refusal() from error
-    if isinstance(found, str):
-        found = Identity(found)
-    if not isinstance(found, Identity) or not found.id:
-        # An empty id is a missing header or column: it would be one person for everybody.
+    identity = as_identity(found)
+    if identity is None:
         raise Unauthenticated()
-    return found
+    return identity
 
 
 _REFUSALS: Final[Mapping[object, type[AgentwsError]]] = {401: Unauthenticated, 403: Forbidden}
@@ -66,13 +67,20 @@ class Access:
         self._authorize = authorize
 
     async def check(self, identity: Identity | None, info: SessionInfo, action: Action) -> None:
-        """Raises Forbidden, which tells nothing of whether the session exists."""
+        """Raises Forbidden, which tells nothing of whether the session exists.
+
+        Raises TypeError where the host's callable returns no bool.
+        """
         if self._authorize is None:
             allowed = info.owner == (None if identity is None else identity.id)
         else:
             answer = self._authorize(identity, info, action)
             allowed = await answer if inspect.isawaitable(answer) else answer
-        if allowed is not True:
+            if not isinstance(allowed, bool):
+                raise TypeError(
+                    f"authorize returned {type(allowed).__name__}; expected True or False"
+                )
+        if not allowed:
             raise Forbidden("This session is not yours.")
 
 

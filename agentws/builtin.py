@@ -104,7 +104,9 @@ class Asked:
         try:
             async with asyncio.timeout(self._timeout) as deadline:
                 content = await self._command.run(self._context, self._typed.args)
-            # Not only text may come of it, and not all text can be sent.
+            if not isinstance(content, str):
+                raise TypeError(f"/{name} returned {type(content).__name__}; expected a str")
+            # Raises for lone surrogates, which can't be sent.
             content.encode()
         except AgentwsError as error:
             if error.retryable:

@@ -22,6 +22,7 @@ from .builtin import Asked
 from .bus import Bus
 from .compaction import Compactions
 from .errors import AgentwsError, Draining, Forbidden, NotFound, TimedOut
+from .given import given_notice, given_update
 from .housekeeping import Housekeeping
 from .identity import Identity
 from .lifetime import Lifetime
@@ -31,7 +32,6 @@ from .protocol import frames as f
 from .protocol.messages import Message, Metadata
 from .runs.engine import Runs
 from .runs.inbox import Inbox
-from .runs.work import now_ms
 from .session import Session
 from .sessions import Sessions
 from .store import Appended, SessionInfo, Store
@@ -282,8 +282,9 @@ class AgentGateway:
     async def rename(
         self, session: Session, *, title: str | None, metadata: Metadata | None
     ) -> None:
+        update = given_update(title, metadata)
         session.info = await self.store.update(session.id, title=title, metadata=metadata)
-        await session.append([e.SessionUpdated(title, None, timestamp=now_ms(), metadata=metadata)])
+        await session.append([update])
 
     async def delete(self, session: Session) -> None:
         """Deletes the session and its log; its id is used up."""
@@ -300,10 +301,12 @@ class AgentGateway:
     ) -> int:
         """Shows a notice to every connected client, on every node; who is away misses it.
 
-        Returns how many connections of this node were reached.
+        Returns how many connections of this node were reached. Raises TypeError for a notice that
+        can't be sent.
         """
+        given = given_notice(content, level, metadata)
         await self.start()
-        notice = f.Notice(content=content, level=level, metadata=metadata)
+        notice = f.Notice(content=given.content, level=given.level, metadata=given.metadata)
         # Said here first: those connected to this node are reached whatever becomes of the bus.
         announced = self.connections.announce(notice)
         self.bus.publish(BROADCAST, b"%b %b" % (self.node.encode(), f.encode_frame(notice)))
@@ -345,11 +348,11 @@ class SessionHandle:
     ) -> str:
         """Posts a durable notice: who is away sees it on return. Returns its position.
 
-        Raises NotFound when there is no such session.
+        Raises NotFound when there is no such session, TypeError for a notice that can't be kept.
         """
+        notice = given_notice(content, level, metadata)
         await self._gateway.start()
         session = await self._gateway.sessions.find(self.id)
-        notice = e.NoticePosted(content, level, timestamp=now_ms(), metadata=metadata)
         return str((await session.append([notice])).position)
 
     async def messages(self) -> list[Message]:

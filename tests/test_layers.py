@@ -30,7 +30,7 @@ LAYERS: list[set[str]] = [
     {"tasks"},
     {"lifetime", "limits"},
     {"auth", "compaction", "runs", "sessions"},
-    {"builtin", "housekeeping"},
+    {"builtin", "given", "housekeeping"},
     {"transports"},
     {"gateway"},
     {"mount"},

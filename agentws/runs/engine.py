@@ -88,12 +88,6 @@ class Runs:
 
     # Deciding
 
-    def write_start(self, session: Session) -> None:
-        """Writes the start of a run that has begun here, before anything is decided without it."""
-        work = self._works.get(session.id)
-        if work is not None and work.run is not None:
-            work.run.writer.write_start()
-
     def look(self, session: Session) -> None:
         """Starts, or stops, what the session's outline asks for."""
         work = self._works.get(session.id)
@@ -201,7 +195,7 @@ class Runs:
         self.running += 1
         run = None
         try:
-            run = self._begin(work, context)
+            run = await self._begin(work, context)
             if run is not None:
                 await self._drive(work, run)
         finally:
@@ -228,7 +222,7 @@ class Runs:
 
     # One run
 
-    def _begin(self, work: Work, variables: Context | None) -> Run | None:
+    async def _begin(self, work: Work, variables: Context | None) -> Run | None:
         """The run that comes next; ``None`` if there is none, or it has other ``variables``."""
         session = work.session
         if self._draining or session.outline.settled or work.lease is None:
@@ -244,16 +238,29 @@ class Runs:
             tasks=self._tasks,
             pace=self._pace,
             max_size=self._limits.max_run_size,
-            expect=session.head.seq,
         )
         run = Run(id=context.run_id, context=context, writer=writer)
+        try:
+            await writer.begin(run_started(context), expect=session.head.seq)
+        except VersionConflict:
+            # What it was to answer may be withdrawn by now, or something else comes first.
+            await session.catch_up()
+            return None
         work.run = run
-        writer.put(run_started(context))
+        self._stop_late(work, run)
         return run
+
+    def _stop_late(self, work: Work, run: Run) -> None:
+        """Obeys what came while the run's start was on its way into the log."""
+        self._obey(work, run)
+        if work.lease is None:
+            self._stop(work, run, "fenced")
+        elif self._draining:
+            self._stop(work, run, "interrupted")
 
     async def _drive(self, work: Work, run: Run) -> None:
         """Drives the run to its end, unless it is abandoned and another task ends it."""
-        first = work.session.head.seq + 1
+        first = work.session.run_base.seq + 1
         context = run.context
 
         async def make() -> Agent:
@@ -262,16 +269,7 @@ class Runs:
         loop = asyncio.get_running_loop()
         timer = loop.call_later(self._limits.run_timeout, self._stop, work, run, "timed_out")
         try:
-            if not self._store.immediate:
-                # An agent costs money: it is not called for a run that the log does not know.
-                await run.writer.drain()
             await run.drive(make)
-        except VersionConflict:
-            # What it was to answer may be withdrawn by now, or something else comes first.
-            work.run = None
-            run.writer.close()
-            await work.session.catch_up()
-            return
         except Fenced:
             if run.abandoned:
                 self.zombies -= 1

@@ -50,10 +50,6 @@ class Inbox:
         # What was let in and is not in the log yet: the next one must find room beside it.
         self._entering_of: dict[str, int] = {}
 
-    async def _decide(self, session: Session, command: Command) -> Appended | None:
-        self._runs.write_start(session)
-        return await decide(session, command)
-
     async def send(
         self, session: Session, frame: f.Send, *, agent: str | None, identity: Identity | None
     ) -> Appended:
@@ -88,13 +84,13 @@ class Inbox:
     ) -> Appended | None:
         """Decides a command that a run answers; remembers who gave it if it was appended."""
         if sender is None:
-            return await self._decide(session, command)
+            return await decide(session, command)
         if session.senders is None:
             session.senders = Senders()
         senders = session.senders
         senders.add(id, sender)
         try:
-            done = await self._decide(session, command)
+            done = await decide(session, command)
         except Unavailable:
             # It may be in the log all the same.
             raise
@@ -136,7 +132,7 @@ class Inbox:
 
         ``None`` when there is nothing to stop: a stop that comes late, or twice, changes nothing.
         """
-        return await self._decide(session, lambda: _cancelling(session.outline, frame, by))
+        return await decide(session, lambda: _cancelling(session.outline, frame, by))
 
     async def withdraw(self, session: Session, frame: f.Withdraw) -> Appended:
         """Takes a queued message back; raises NotFound when it is not waiting any more."""
@@ -148,7 +144,7 @@ class Inbox:
                 )
             return _withdrawing(frame.message, "withdrawn")
 
-        done = await self._decide(session, command)
+        done = await decide(session, command)
         assert done is not None
         return done
 
@@ -190,7 +186,7 @@ class Inbox:
                 raise RunActive("Stop the answer first, then clear.", retry_after=1.0)
             return Decision(e.HistoryCleared(timestamp=now_ms()), key=key)
 
-        done = await self._decide(session, command)
+        done = await decide(session, command)
         assert done is not None
         return done
 

@@ -30,15 +30,13 @@ PATIENCE: Final = 30.0
 class RunWriter:
     """Appends one run's events in order, under its lease's fence.
 
-    ``pace`` says for how many seconds after an append the next events gather. ``expect``: the log's
-    end on which the run's start was decided; the first append is refused at any other.
+    ``pace`` says for how many seconds after an append the next events gather.
     """
 
     __slots__ = (
         "_batch",
         "_closed",
         "_error",
-        "_expect",
         "_fence",
         "_flushed_at",
         "_in_flight",
@@ -65,10 +63,8 @@ class RunWriter:
         tasks: Tasks,
         pace: Callable[[], float],
         max_size: int,
-        expect: int | None = None,
     ) -> None:
         self._session = session
-        self._expect = expect
         self._run = run
         self._fence = fence
         self._tasks = tasks
@@ -87,6 +83,14 @@ class RunWriter:
         self._closed = False
         self._error: AgentwsError | None = None
         self._waiters: list[asyncio.Future[None]] = []
+
+    async def begin(self, started: Event, *, expect: int) -> None:
+        """Appends the run's first event, if the log's end is still the one it was decided on.
+
+        An agent costs money: it is not called for a run that the log does not know. Raises
+        VersionConflict, and what an append raises.
+        """
+        await self._append([entry(started, run=self._run)], expect=expect)
 
     # What the run says
 
@@ -149,19 +153,9 @@ class RunWriter:
             writing = self._write(batch)
             self._tasks.ask(writing, name="append", immediate=immediate, context=context)
 
-    def write_start(self) -> None:
-        """Writes the run's start now, if it is not written yet."""
-        if self._expect is not None:
-            self._flush()
-
     async def _write(self, batch: list[Entry]) -> None:
-        before = self._session.head.seq
         try:
-            try:
-                await self._append(batch)
-            except Unavailable as error:
-                await self._append_again(batch, before, error)
-            self._expect = None
+            await self._append(batch)
         except AgentwsError as error:
             self._error = error
         except Exception as error:
@@ -181,11 +175,15 @@ class RunWriter:
             if self._error is None and (self._pieces or self._batch):
                 self._schedule()
 
-    async def _append(self, batch: list[Entry]) -> None:
-        await self._session.append_entries(batch, fence=self._fence, expect=self._expect)
-
-    async def _append_again(self, batch: list[Entry], before: int, error: Unavailable) -> None:
+    async def _append(self, batch: list[Entry], *, expect: int | None = None) -> None:
         """Appends once, however often tried: a lost acknowledgement is looked up, not redone."""
+        session = self._session
+        before = session.head.seq
+        try:
+            await session.append_entries(batch, fence=self._fence, expect=expect)
+            return
+        except Unavailable as unavailable:
+            error = unavailable
         deadline = self._loop.time() + PATIENCE
         pause = 0.05
         while self._loop.time() < deadline:
@@ -193,7 +191,7 @@ class RunWriter:
             pause = min(2 * pause, 1.0)
             try:
                 if not await self._landed(batch, before):
-                    await self._append(batch)
+                    await session.append_entries(batch, fence=self._fence, expect=expect)
                 return
             except Unavailable as again:
                 error = again

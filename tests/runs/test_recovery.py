@@ -181,7 +181,7 @@ async def test_draining_sends_clients_away_then_waits_then_ends_what_is_left() -
             await gate.reached()
             await long.until("TEXT_MESSAGE_CONTENT")
             draining = asyncio.create_task(first.gateway.drain())
-            while not first.gateway.draining:
+            if not first.gateway.draining:
                 await asyncio.sleep(0)
             refused = await short.say("more", "m2")
             assert (refused["code"], refused["retryable"]) == ("draining", True)
