@@ -182,13 +182,17 @@ class GatewayClient(Client):
                 self.session, self.resume = frame["session"], frame["resume"]
                 self._finish(self._opened)
             elif frame["type"] == "accepted":
-                self.position = frame["position"]
+                self.accepted(frame)
             elif frame["type"] == "notice":
                 self._missing -= len(DELTA)
                 if self._missing == 0:
                     self._finish(self._answered)
             elif frame["type"] in ("error", "bye"):
                 raise RuntimeError(payload.decode())
+
+    def accepted(self, frame: dict[str, Any]) -> None:
+        """What was sent is in the log."""
+        self.position = frame["position"]
 
     def _event(self, event: dict[str, Any]) -> None:
         kind = event["type"]

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from . import measure
+from . import measure, stopping
 from .load import Client, GatewayClient, client, connect
 from .measure import Meter
 from .process import ServerProcess
@@ -29,6 +29,7 @@ class Scale(NamedTuple):
     broadcasts: int
     returning: int
     messages: int
+    stops: int
     sessions: int
     idle_seconds: float
 
@@ -62,6 +63,7 @@ FULL = Scale(
     broadcasts=10,
     returning=2_000,
     messages=10_000,
+    stops=200,
     sessions=2_000,
     idle_seconds=1.0,
 )
@@ -75,6 +77,7 @@ QUICK = Scale(
     broadcasts=10,
     returning=200,
     messages=1_000,
+    stops=60,
     sessions=1_000,
     idle_seconds=1.0,
 )
@@ -86,6 +89,11 @@ Options = dict[str, Any]
 
 def ordinary(scale: Scale) -> Options:
     return {}
+
+
+def on_disk(scale: Scale) -> Options:
+    """A store that makes its callers wait."""
+    return {"store": "sqlite"}
 
 
 def unmerged(scale: Scale) -> Options:
@@ -339,6 +347,26 @@ WORKLOADS = (
         0.5,
         0.4,
         options=unmerged,
+    ),
+    Workload(
+        "cancel",
+        "a cancel's acknowledgement among 100 runs, against an idle node",
+        "×",
+        stopping.acknowledged,
+        None,
+        None,
+        False,
+        options=on_disk,
+    ),
+    Workload(
+        "stop",
+        "the end of a cancelled run among 100, against an idle node",
+        "×",
+        stopping.ended,
+        None,
+        None,
+        False,
+        options=on_disk,
     ),
     Workload(
         "opening", "opening a long session, against a short one", "×", opening, 1.5, 1.5, False

@@ -27,6 +27,7 @@ TINY = workloads.Scale(
     broadcasts=2,
     returning=4,
     messages=20,
+    stops=4,
     sessions=4,
     idle_seconds=0.05,
 )

@@ -1,0 +1,223 @@
+"""The laws of a session's commands, checked against its log alone.
+
+A command is decided against the log that it is appended to. So a log shows, event by event, that
+each one was allowed by what stands before it: :func:`violations` says where it was not, and
+:func:`moments` what was open after each event. Both want the whole log, not compacted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Final, NamedTuple
+
+from ..protocol import events as e
+from ..protocol import messages as m
+from ..protocol.codec import Envelope, Record, decode_record
+
+
+class Violation(NamedTuple):
+    """An event that its past does not allow."""
+
+    law: str
+    seq: int
+    what: str
+
+    def __str__(self) -> str:
+        return f"{self.law}: {self.what} at {self.seq}"
+
+
+class Moment(NamedTuple):
+    """What is open in a session between two events of its log."""
+
+    queue: tuple[str, ...] = ()
+    """Ids of the messages that wait, in the order in which they will run."""
+    run: str | None = None
+    message: str | None = None
+    """What the run answers; ``None`` for one that goes on after questions."""
+    stopping: bool = False
+    """Whether the run was asked to stop, by a cancel or by a message that interrupts it."""
+    interrupts: frozenset[str] = frozenset()
+    """Open questions."""
+    answers: frozenset[str] = frozenset()
+    """Answered questions whose run has not gone on yet."""
+
+    @property
+    def resumable(self) -> bool:
+        """Every question was answered: the next run goes on from there."""
+        return bool(self.answers) and not self.interrupts
+
+    @property
+    def settled(self) -> bool:
+        """No run is open and none is due."""
+        return self.run is None and not self.queue and not self.resumable
+
+
+NOTHING: Final = Moment()
+
+
+def moments(records: Sequence[Record]) -> list[Moment]:
+    """What was open after so many events: the first is of the empty log."""
+    found = [NOTHING]
+    for record in records:
+        found.append(_after(found[-1], decode_record(record.data)))
+    return found
+
+
+def violations(
+    records: Sequence[Record], *, max_queued: int | None = None, ended: bool = True
+) -> list[Violation]:
+    """Every event that the log before it does not allow, in the log's order.
+
+    ``max_queued`` is the cap of the queue. ``ended``: whether nothing may be open at the end.
+    """
+    judge = _Judge(max_queued)
+    for record in records:
+        judge.take(record.seq, decode_record(record.data))
+    if ended and not judge.now.settled:
+        judge.found.append(Violation("everything ends", judge.seq, f"open is {judge.now}"))
+    return judge.found
+
+
+def _after(now: Moment, body: Envelope) -> Moment:
+    match body.event:
+        case e.MessageAccepted(message=message, overlap="interrupt"):
+            queue = (message.id, *now.queue)
+            return now._replace(queue=queue, stopping=now.run is not None)
+        case e.MessageAccepted(message=message):
+            return now._replace(queue=(*now.queue, message.id))
+        case e.MessageWithdrawn(message_id=id):
+            return now._replace(queue=_without(now.queue, (id,)))
+        case e.RunStarted(run_id=run) as started:
+            asked = _asked(started)
+            left = now.answers if asked else frozenset[str]()
+            first = asked[0] if asked else None
+            return Moment(_without(now.queue, asked), run, first, False, now.interrupts, left)
+        case e.RunCancelling() if body.run == now.run:
+            return now._replace(stopping=now.run is not None)
+        case e.RunFinished(outcome=outcome):
+            questions = outcome.interrupts if isinstance(outcome, m.InterruptOutcome) else []
+            return _ended(now, frozenset(one.id for one in questions))
+        case e.RunError():
+            return _ended(now, frozenset())
+        case e.InterruptAnswered(interrupt_id=id) if id in now.interrupts:
+            return now._replace(interrupts=now.interrupts - {id}, answers=now.answers | {id})
+        case e.HistoryCleared():
+            return now._replace(interrupts=frozenset(), answers=frozenset())
+        case _:
+            return now
+
+
+def _without(queue: tuple[str, ...], ids: Sequence[str]) -> tuple[str, ...]:
+    return tuple(id for id in queue if id not in ids)
+
+
+def _ended(now: Moment, questions: frozenset[str]) -> Moment:
+    return Moment(now.queue, None, None, False, now.interrupts | questions, now.answers)
+
+
+def _asked(started: e.RunStarted) -> list[str]:
+    return [one.id for one in started.input.messages] if started.input else []
+
+
+def _resumed(started: e.RunStarted) -> frozenset[str]:
+    resume = started.input.resume if started.input else None
+    entries = resume if isinstance(resume, list) else []
+    return frozenset(one.interrupt_id for one in entries)
+
+
+class _Judge:
+    """Holds each event of a log against what stands before it."""
+
+    def __init__(self, max_queued: int | None) -> None:
+        self.now = NOTHING
+        self.seq = 0
+        self.found: list[Violation] = []
+        self._max_queued = max_queued
+        self._accepted: set[str] = set()
+        self._withdrawn: set[str] = set()
+        self._answered: set[str] = set()
+        """Messages that a run has answered, or answers."""
+        self._begun: set[str] = set()
+        self._stopped: set[str | None] = set()
+
+    def take(self, seq: int, body: Envelope) -> None:
+        self.seq = seq
+        for law, what in self._broken(body):
+            self.found.append(Violation(law, seq, what))
+        self.now = _after(self.now, body)
+
+    def _broken(self, body: Envelope) -> Iterator[tuple[str, str]]:
+        match body.event:
+            case e.MessageAccepted() as accepted:
+                yield from self._accept(accepted)
+            case e.MessageWithdrawn(message_id=id):
+                yield from self._withdraw(id)
+            case e.RunStarted() as started:
+                yield from self._start(started, body.run)
+            case e.RunCancelling():
+                yield from self._cancel(body.run)
+            case e.RunFinished() | e.RunError() as end:
+                yield from self._end(end, body.run)
+            case e.InterruptAnswered(interrupt_id=id):
+                if id not in self.now.interrupts:
+                    yield "an answer finds its question open", f"{id} was answered"
+            case e.HistoryCleared():
+                if self.now.run is not None or self.now.queue:
+                    yield "a clear finds nothing open", f"cleared during {self.now}"
+            case _:
+                if body.run is not None and body.run != self.now.run:
+                    yield "a run speaks between its start and its end", f"{body.run} spoke"
+
+    def _accept(self, event: e.MessageAccepted) -> Iterator[tuple[str, str]]:
+        id = event.message.id
+        if id in self._accepted:
+            yield "a message is accepted once", f"{id} again"
+        if event.overlap == "reject" and not self.now.settled:
+            yield "reject finds nothing open", f"{id} was accepted during {self.now}"
+        if self._max_queued is not None and len(self.now.queue) >= self._max_queued:
+            yield "the queue has a cap", f"{id} is one more than {self._max_queued}"
+        self._accepted.add(id)
+
+    def _withdraw(self, id: str) -> Iterator[tuple[str, str]]:
+        if id in self._answered:
+            yield "a message is withdrawn or run", f"{id} was withdrawn after its run began"
+        elif id not in self.now.queue:
+            yield "a withdrawn message was waiting", f"{id} was withdrawn"
+        self._withdrawn.add(id)
+
+    def _start(self, event: e.RunStarted, run: str | None) -> Iterator[tuple[str, str]]:
+        now, asked = self.now, _asked(event)
+        if run != event.run_id or event.run_id in self._begun:
+            yield "a run begins once", f"{event.run_id} began in {run}"
+        if now.run is not None:
+            yield "one run at a time", f"{event.run_id} began during {now.run}"
+        for id in asked:
+            if id in self._withdrawn:
+                yield "a message is withdrawn or run", f"{id} ran after it was withdrawn"
+            elif id in self._answered:
+                yield "a message is answered once", f"{id} ran again"
+            elif id not in now.queue:
+                yield "a run answers what waits", f"{id} ran, and never waited"
+        if not asked and not (now.resumable and _resumed(event) == now.answers):
+            yield "a run answers what waits", f"{event.run_id} goes on after {now}"
+        elif asked and asked[0] in now.queue[0 if now.resumable else 1 :]:
+            yield "a run answers what comes first", f"{asked} ran before {now}"
+        self._begun.add(event.run_id)
+        self._answered.update(asked)
+
+    def _cancel(self, run: str | None) -> Iterator[tuple[str, str]]:
+        if run is None or run != self.now.run:
+            yield "a stop comes before its run's end", f"{run} was stopped during {self.now}"
+        elif run in self._stopped:
+            yield "a run is stopped once", f"{run} again"
+        self._stopped.add(run)
+
+    def _end(self, event: e.RunFinished | e.RunError, run: str | None) -> Iterator[tuple[str, str]]:
+        if run is None or run != self.now.run:
+            yield "a run ends once", f"{run} ended during {self.now}"
+            return
+        cancelled = isinstance(event, e.RunFinished) and isinstance(
+            event.outcome, m.CancelledOutcome
+        )
+        if cancelled and not self.now.stopping:
+            yield "a stop was asked for", f"{run} was stopped, and nobody asked for it"

@@ -1,0 +1,196 @@
+"""One random schedule: three clients, two nodes, one SQLite file, and whatever crosses there.
+
+``virtual_run(episode(InlineSQLite, path, seed))`` plays the one that a failure names once more.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from starlette.applications import Starlette
+
+from agentws import mount_agent_gateway
+from agentws.agents.agent import Output, RunContext
+from agentws.backends.local import LocalBus
+from agentws.bus import Bus
+from agentws.limits import Limits
+from agentws.protocol import events as e
+from agentws.protocol import messages as m
+from agentws.protocol.codec import Record
+from agentws.store import Store
+from agentws.testing.connect import running
+from agentws.testing.faults import LossyBus
+from agentws.testing.laws import Violation, moments, violations
+from agentws.testing.oracle import check_client, check_log, read_log
+
+from .crowd import SESSION, Crowd, seq_of
+from .stores import End, Jittery
+from .told import Account, Request
+
+LIMITS = Limits(
+    gather=0.01,
+    cancel_grace=0.2,
+    lease_ttl=20.0,
+    poll_interval=0.2,
+    idle_poll_interval=0.4,
+    drain_timeout=0.3,
+    run_timeout=3.0,
+    message_rate=1e6,
+    message_burst=10**6,
+    byte_rate=1e12,
+)
+TIMES = ("gather", "cancel_grace", "poll_interval", "idle_poll_interval", "drain_timeout")
+"""The limits that go with the pace of an episode."""
+
+
+class Weather:
+    """What an episode meets: how slow its store is, what the bus loses, how long the queue is."""
+
+    def __init__(self, seed: int) -> None:
+        chance = random.Random(f"weather {seed}")
+        self.most = chance.choice((0.001, 0.01, 0.05, 0.15))
+        self.loss = chance.choice((0.0, 0.0, 0.5, 1.0))
+        self.max_queued = chance.choice((1, 2, 3))
+
+    def limits(self, pace: float) -> Limits:
+        times: dict[str, Any] = {name: getattr(LIMITS, name) * pace for name in TIMES}
+        return msgspec.structs.replace(LIMITS, max_queued=self.max_queued, **times)
+
+
+@dataclass
+class Outcome:
+    """What came of an episode."""
+
+    seed: int
+    records: list[Record] = field(default_factory=list)
+    requests: list[Request] = field(default_factory=list)
+    broken: list[Violation] = field(default_factory=list)
+    """Laws that the log breaks."""
+    without_effect: list[str] = field(default_factory=list)
+    """Commands that were acknowledged and did nothing."""
+    without_cause: list[str] = field(default_factory=list)
+    """Commands that were refused and need not have been."""
+    left_behind: list[str] = field(default_factory=list)
+    """Events that no acknowledged command has appended, or that two have."""
+    misseen: list[str] = field(default_factory=list)
+    """What the oracle says of the log, and of what each client saw of it."""
+    hung: list[str] = field(default_factory=list)
+
+    def story(self) -> str:
+        """The log and the commands, to be read."""
+        lines = [f"seed {self.seed}"]
+        lines += [f"{record.seq} {record.data.decode()[:300]}" for record in self.records]
+        return "\n".join([*lines, *map(str, self.requests)])
+
+
+async def episode(
+    make: Callable[[Path], Store], path: Path, seed: int, *, pace: float = 1.0
+) -> Outcome:
+    """Plays one schedule to its end and holds what came of it against the laws.
+
+    ``make`` gives a handle of the file at ``path``; ``pace`` is how long a second takes.
+    """
+    # What the product draws (pauses before it tries again) is drawn the same each time.
+    random.seed(seed)
+    outcome, weather, end = Outcome(seed), Weather(seed), End()
+    bus: Bus = LocalBus()
+    if weather.loss:
+        bus = LossyBus(bus, drop=weather.loss, seed=seed)
+    witness = make(path)
+    async with AsyncExitStack() as stack:
+        await witness.open()
+        stack.push_async_callback(witness.close)
+        apps = []
+        for number in (2 * seed, 2 * seed + 1):
+            store = Jittery(make(path), end, most=weather.most * pace, seed=number)
+            app = Starlette()
+            limits = weather.limits(pace)
+            mount_agent_gateway(app, agent_at(pace), store=store, bus=bus, limits=limits)
+            await stack.enter_async_context(running(app, within=500.0))
+            apps.append(app)
+        crowd = Crowd(apps, end, seed=seed, pace=pace)
+        outcome.hung = await _play(crowd, witness, pace)
+        epoch, outcome.records = await read_log(witness, SESSION)
+        outcome.requests = crowd.requests
+        _judge(outcome, crowd, epoch, weather.max_queued)
+        for client in crowd.clients:
+            client.drop()
+    return outcome
+
+
+async def _play(crowd: Crowd, witness: Store, pace: float) -> list[str]:
+    """Returns what never ended."""
+    parts = await asyncio.gather(*map(crowd.play, range(3)), return_exceptions=True)
+    hung = [repr(part) for part in parts if isinstance(part, BaseException)]
+    open = None
+    for _ in range(200 if not hung else 0):
+        await asyncio.sleep(0.5 * pace)
+        _, records = await read_log(witness, SESSION)
+        for client in crowd.clients:
+            client.take_waiting()
+        open = moments(records)[-1]
+        if open.settled and {len(records)} == set(map(seq_of, crowd.clients)):
+            return []
+    return hung or [f"{open} and clients at {list(map(seq_of, crowd.clients))} of {len(records)}"]
+
+
+def _judge(outcome: Outcome, crowd: Crowd, epoch: str, max_queued: int) -> None:
+    records, over = outcome.records, not outcome.hung
+    outcome.broken = violations(records, max_queued=max_queued, ended=over)
+    account = Account(records, outcome.requests, max_queued=max_queued)
+    outcome.without_effect = list(account.without_effect())
+    outcome.without_cause = list(account.without_cause())
+    outcome.left_behind = [*account.unowned(), *account.doubled()]
+    try:
+        check_log(records, settled=over)
+    except AssertionError as error:
+        outcome.misseen.append(str(error))
+    for number, client in enumerate(crowd.clients):
+        try:
+            check_client(epoch, records, client.frames, complete=over)
+        except AssertionError as error:
+            outcome.misseen.append(f"client {number}: {error}")
+
+
+# The agent
+
+
+def agent_at(pace: float) -> Callable[[RunContext], AsyncIterator[Output]]:
+    """Does what the message says, or goes on after answers."""
+
+    async def agent(ctx: RunContext) -> AsyncIterator[Output]:
+        if ctx.answers:
+            yield "so be it"
+            if any(one.payload == "again" for one in ctx.answers):
+                yield question(*(one.interrupt_id for one in ctx.answers))
+            return
+        does, number = ctx.text.split()
+        match does:
+            case "words":
+                for count in range(4):
+                    yield f"{count} "
+                    await asyncio.sleep(0.02 * pace)
+            case "burst":
+                for count in range(20):
+                    yield f"{count} "
+            case "ask":
+                yield question(f"q{number}", *([f"r{number}"] if int(number) % 2 else []))
+            case "hang":
+                yield "waiting"
+                await asyncio.sleep(1.5 * pace)
+            case "fail":
+                raise ValueError("as asked")
+
+    return agent
+
+
+def question(*ids: str) -> e.RunFinished:
+    asked = [m.Interrupt(id, "approval", message="May I?") for id in ids]
+    return e.RunFinished("", "", outcome=m.InterruptOutcome(asked))

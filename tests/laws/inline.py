@@ -1,0 +1,68 @@
+"""SQLite without threads: every call is done where it is made, so that the clock may be virtual."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from agentws.backends.sqlite import Read, SQLiteStore, Write
+from agentws.backends.sqlite_thread import DatabaseThread, Operation
+
+EPOCH = 1_700_000_000.0
+"""Seconds since 1970 at which the virtual clock begins."""
+
+
+class InlineThread(DatabaseThread[Operation]):
+    """A connection of its own, as the thread has, and no thread."""
+
+    def __init__(
+        self,
+        connect: Callable[[], sqlite3.Connection],
+        group: Callable[[sqlite3.Connection, Any], Any],
+    ) -> None:
+        super().__init__("inline", connect, group)
+        self._connecting = connect
+        self._running = group
+        self._connection: sqlite3.Connection | None = None
+
+    async def open(self) -> None:
+        self._connection = self._connecting()
+
+    async def close(self) -> None:
+        if self._connection is not None:
+            self._connection.close()
+
+    def submit(self, operation: Operation) -> asyncio.Future[Any]:
+        assert self._connection is not None
+        future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        try:
+            (outcome,) = self._running(self._connection, [operation])
+        except Exception as error:
+            outcome = error
+        if isinstance(outcome, Exception):
+            future.set_exception(outcome)
+        else:
+            future.set_result(outcome)
+        return future
+
+
+class InlineSQLite(SQLiteStore):
+    """One handle of a SQLite file, whose leases expire by the loop's clock."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path, synchronous="NORMAL", clock=virtual_clock)
+
+    async def open(self) -> None:
+        if self._writer is None:
+            writer = InlineThread[Write](self._connect_writer, self._commit)
+            reader = InlineThread[Read](self._connect_reader, self._look)
+            await writer.open()
+            await reader.open()
+            self._writer, self._reader = writer, reader
+
+
+def virtual_clock() -> float:
+    return EPOCH + asyncio.get_running_loop().time()

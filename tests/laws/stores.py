@@ -1,0 +1,110 @@
+"""Stores between which commands can cross: slow at random, held at one append, counted."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections import Counter
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, TypeVar
+
+from agentws.protocol.codec import event_type
+from agentws.store import Appended, Store
+from agentws.testing.faults import WrappedStore
+from agentws.testing.line import WITHIN
+
+T = TypeVar("T")
+
+
+class End:
+    """Where the log of one file ends, as every handle of it is watched."""
+
+    seq = 0
+
+
+class Jittery(WrappedStore):
+    """Waits a random time before and after each call; both are zero often, and ``most`` at most.
+
+    What a caller knew when it called may not be so any more when the call is made.
+    """
+
+    def __init__(self, store: Store, end: End, *, most: float, seed: int) -> None:
+        super().__init__(store)
+        self._end = end
+        self._most = most
+        self._random = random.Random(seed)
+
+    async def around(self, operation: str, call: Callable[[], Awaitable[T]]) -> T:
+        if operation in ("open", "close"):
+            return await call()
+        await self._wait()
+        done = await call()
+        if isinstance(done, Appended) and done.records:
+            self._end.seq = max(self._end.seq, done.records[-1].seq)
+        await self._wait()
+        return done
+
+    async def _wait(self) -> None:
+        if self._random.random() < 0.6:
+            await asyncio.sleep(self._random.uniform(0.0, self._most))
+
+
+class Held(WrappedStore):
+    """Holds the next append of an event of a given type, before it reaches the store."""
+
+    def __init__(self, store: Store) -> None:
+        super().__init__(store)
+        self._type: str | None = None
+        self._held = asyncio.Event()
+        self._free = asyncio.Event()
+        self._free.set()
+
+    def hold(self, type: str) -> None:
+        """From now on; only the first such append is held, until :meth:`let_go`."""
+        self._type = type
+        self._held.clear()
+        self._free.clear()
+
+    async def held(self) -> None:
+        """Returns when an append is held: what it does has been decided."""
+        try:
+            async with asyncio.timeout(WITHIN):
+                await self._held.wait()
+        except TimeoutError:
+            raise AssertionError(f"nobody appended a {self._type}") from None
+
+    def let_go(self) -> None:
+        self._free.set()
+
+    async def around(self, operation: str, call: Callable[[], Awaitable[T]]) -> T:
+        return await call()
+
+    async def append(self, session: str, events: Sequence[bytes], **options: Any) -> Appended:
+        if any(event_type(data) == self._type for data in events):
+            self._type = None
+            self._held.set()
+            await self._free.wait()
+        return await super().append(session, events, **options)
+
+
+class Counting(WrappedStore):
+    """Counts calls, and waits ``latency`` seconds in each. What a run appends is not counted."""
+
+    def __init__(self, store: Store, *, latency: float = 0.0) -> None:
+        super().__init__(store)
+        self.latency = latency
+        self.calls: Counter[str] = Counter()
+
+    async def around(self, operation: str, call: Callable[[], Awaitable[T]]) -> T:
+        if operation != "append":
+            self.calls[operation] += 1
+        if self.latency and operation != "open":
+            await asyncio.sleep(self.latency / 2)
+            done = await call()
+            await asyncio.sleep(self.latency / 2)
+            return done
+        return await call()
+
+    async def append(self, session: str, events: Sequence[bytes], **options: Any) -> Appended:
+        self.calls["append" if options.get("fence") is None else "append of a run"] += 1
+        return await super().append(session, events, **options)

@@ -1,0 +1,266 @@
+"""The checker of laws finds what a log may not hold, and nothing in one that is as it should be."""
+
+from __future__ import annotations
+
+import pytest
+
+from agentws.testing.laws import NOTHING, moments, violations
+
+from .logs import (
+    Line,
+    accepted,
+    answered,
+    asking,
+    cancelling,
+    cleared,
+    failed,
+    finished,
+    log,
+    resumed,
+    said,
+    started,
+    stopped,
+    withdrawn,
+)
+
+GOOD: dict[str, list[Line]] = {
+    "nothing": [],
+    "an answer": [accepted("m1"), started("r1", "m1"), said("r1"), finished("r1")],
+    "a failure": [accepted("m1"), started("r1", "m1"), failed("r1")],
+    "a queue in its order": [
+        accepted("m1"),
+        accepted("m2"),
+        started("r1", "m1"),
+        accepted("m3"),
+        finished("r1"),
+        started("r2", "m2"),
+        finished("r2"),
+        started("r3", "m3"),
+        finished("r3"),
+    ],
+    "a stop": [accepted("m1"), started("r1", "m1"), cancelling("r1"), stopped("r1")],
+    "a stop that the agent was faster than": [
+        accepted("m1"),
+        started("r1", "m1"),
+        cancelling("r1"),
+        finished("r1"),
+    ],
+    "an interruption": [
+        accepted("m1"),
+        started("r1", "m1"),
+        accepted("m2"),
+        accepted("m3", "interrupt"),
+        stopped("r1"),
+        started("r3", "m3"),
+        finished("r3"),
+        started("r2", "m2"),
+        finished("r2"),
+    ],
+    "an interruption before the run began": [
+        accepted("m1"),
+        accepted("m2", "interrupt"),
+        started("r2", "m2"),
+        finished("r2"),
+        started("r1", "m1"),
+        finished("r1"),
+    ],
+    "a withdrawal": [
+        accepted("m1"),
+        accepted("m2"),
+        started("r1", "m1"),
+        withdrawn("m2"),
+        finished("r1"),
+    ],
+    "reject after the end": [
+        accepted("m1"),
+        started("r1", "m1"),
+        finished("r1"),
+        accepted("m2", "reject"),
+        started("r2", "m2"),
+        finished("r2"),
+    ],
+    "reject while a question is open": [
+        accepted("m1"),
+        started("r1", "m1"),
+        asking("r1", "q1"),
+        accepted("m2", "reject"),
+        started("r2", "m2"),
+        finished("r2"),
+    ],
+    "answers": [
+        accepted("m1"),
+        started("r1", "m1"),
+        asking("r1", "q1", "q2"),
+        answered("q1"),
+        answered("q2"),
+        resumed("r2", "q1", "q2"),
+        asking("r2", "q1"),
+        answered("q1"),
+        resumed("r3", "q1"),
+        finished("r3"),
+    ],
+    "answers before what waits": [
+        accepted("m1"),
+        started("r1", "m1"),
+        accepted("m2"),
+        asking("r1", "q1"),
+        answered("q1"),
+        resumed("r2", "q1"),
+        finished("r2"),
+        started("r3", "m2"),
+        finished("r3"),
+    ],
+    "a clear forgets the question": [
+        accepted("m1"),
+        started("r1", "m1"),
+        asking("r1", "q1"),
+        cleared(),
+        accepted("m2"),
+        started("r2", "m2"),
+        finished("r2"),
+    ],
+}
+
+
+@pytest.mark.parametrize("lines", GOOD.values(), ids=GOOD)
+def test_a_log_that_may_be(lines: list[Line]) -> None:
+    assert violations(log(*lines), max_queued=3) == []
+    assert moments(log(*lines))[-1].settled
+
+
+RUN: list[Line] = [accepted("m1"), started("r1", "m1")]
+QUESTION: list[Line] = [*RUN, asking("r1", "q1")]
+BAD: dict[str, tuple[str, list[Line]]] = {
+    "run, then withdrawn": (
+        "a message is withdrawn or run",
+        [*RUN, withdrawn("m1")],
+    ),
+    "answered, then withdrawn": (
+        "a message is withdrawn or run",
+        [*RUN, finished("r1"), withdrawn("m1")],
+    ),
+    "withdrawn, then run": (
+        "a message is withdrawn or run",
+        [accepted("m1"), accepted("m2"), withdrawn("m1"), started("r1", "m1")],
+    ),
+    "withdrawn twice": (
+        "a withdrawn message was waiting",
+        [accepted("m1"), withdrawn("m1"), withdrawn("m1")],
+    ),
+    "withdrawn before it came": ("a withdrawn message was waiting", [withdrawn("m1")]),
+    "a stop after the end": (
+        "a stop comes before its run's end",
+        [*RUN, finished("r1"), cancelling("r1")],
+    ),
+    "a stop in the next run": (
+        "a stop comes before its run's end",
+        [*RUN, accepted("m2"), finished("r1"), started("r2", "m2"), cancelling("r1")],
+    ),
+    "a stop of no run": ("a stop comes before its run's end", [cancelling("r1")]),
+    "two stops": (
+        "a run is stopped once",
+        [*RUN, cancelling("r1"), cancelling("r1")],
+    ),
+    "stopped unasked": ("a stop was asked for", [*RUN, stopped("r1")]),
+    "stopped by one that came before": (
+        "a stop was asked for",
+        [*RUN, finished("r1"), accepted("m2", "interrupt"), started("r2", "m2"), stopped("r2")],
+    ),
+    "reject during a run": ("reject finds nothing open", [*RUN, accepted("m2", "reject")]),
+    "reject while one waits": (
+        "reject finds nothing open",
+        [accepted("m1"), accepted("m2", "reject")],
+    ),
+    "reject while a run is due": (
+        "reject finds nothing open",
+        [*QUESTION, answered("q1"), accepted("m2", "reject")],
+    ),
+    "a queue too long": (
+        "the queue has a cap",
+        [*RUN, accepted("m2"), accepted("m3"), accepted("m4", "interrupt")],
+    ),
+    "cleared in a run": ("a clear finds nothing open", [*RUN, cleared()]),
+    "cleared with a queue": ("a clear finds nothing open", [accepted("m1"), cleared()]),
+    "answered twice": (
+        "an answer finds its question open",
+        [*QUESTION, answered("q1"), answered("q1")],
+    ),
+    "answered after a clear": (
+        "an answer finds its question open",
+        [*QUESTION, cleared(), answered("q1")],
+    ),
+    "answered, never asked": ("an answer finds its question open", [answered("q1")]),
+    "accepted twice": ("a message is accepted once", [*RUN, finished("r1"), accepted("m1")]),
+    "answered by two runs": (
+        "a message is answered once",
+        [*RUN, finished("r1"), started("r2", "m1")],
+    ),
+    "a run of nothing": ("a run answers what waits", [started("r1", "m1")]),
+    "a run of answers that were cleared": (
+        "a run answers what waits",
+        [*QUESTION, answered("q1"), cleared(), resumed("r2", "q1")],
+    ),
+    "a run of half of the answers": (
+        "a run answers what waits",
+        [*RUN, asking("r1", "q1", "q2"), answered("q1"), resumed("r2", "q1")],
+    ),
+    "a run with another's answers": (
+        "a run answers what waits",
+        [*QUESTION, answered("q1"), resumed("r2", "q2")],
+    ),
+    "out of turn": (
+        "a run answers what comes first",
+        [accepted("m1"), accepted("m2"), started("r2", "m2")],
+    ),
+    "before one that interrupts": (
+        "a run answers what comes first",
+        [accepted("m1"), accepted("m2", "interrupt"), started("r1", "m1")],
+    ),
+    "before the answers": (
+        "a run answers what comes first",
+        [*QUESTION, answered("q1"), accepted("m2"), started("r2", "m2")],
+    ),
+    "two runs": (
+        "one run at a time",
+        [accepted("m1"), accepted("m2"), started("r1", "m1"), started("r2", "m2")],
+    ),
+    "the same run again": (
+        "a run begins once",
+        [*RUN, finished("r1"), accepted("m2"), started("r1", "m2")],
+    ),
+    "two ends": ("a run ends once", [*RUN, finished("r1"), failed("r1")]),
+    "an end of another": ("a run ends once", [*RUN, finished("r2")]),
+    "said after the end": (
+        "a run speaks between its start and its end",
+        [*RUN, finished("r1"), said("r1")],
+    ),
+    "never answered": ("everything ends", [accepted("m1")]),
+    "never ended": ("everything ends", RUN),
+    "never gone on": ("everything ends", [*QUESTION, answered("q1")]),
+}
+
+
+@pytest.mark.parametrize(("law", "lines"), BAD.values(), ids=BAD)
+def test_a_log_that_may_not_be(law: str, lines: list[Line]) -> None:
+    over = law == "everything ends"
+    found = violations(log(*lines), max_queued=2 if law == "the queue has a cap" else None)
+    assert {one.law for one in found if over or one.law != "everything ends"} == {law}
+    assert found[0].seq == len(lines)
+
+
+def test_what_is_open_may_stay_so_in_a_log_that_goes_on() -> None:
+    assert violations(log(*RUN), ended=False) == []
+
+
+def test_what_was_open_at_each_moment() -> None:
+    shown = moments(log(*RUN, accepted("m2"), cancelling("r1"), asking("r1", "q1"), cleared()))
+    assert [one.queue for one in shown] == [(), ("m1",), (), ("m2",), ("m2",), ("m2",), ("m2",)]
+    assert [one.run for one in shown] == [None, None, "r1", "r1", "r1", None, None]
+    assert [one.stopping for one in shown] == [False, False, False, False, True, False, False]
+    assert [one.interrupts for one in shown][-2:] == [{"q1"}, set()]
+    assert shown[0] == NOTHING
+
+
+def test_every_law_has_a_log_that_breaks_it() -> None:
+    broken = {one.law for _, lines in BAD.values() for one in violations(log(*lines), max_queued=2)}
+    assert broken == {law for law, _ in BAD.values()}

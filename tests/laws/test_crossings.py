@@ -1,0 +1,480 @@
+"""Each crossing, one by one: a command is decided, the log goes on, and then it is appended.
+
+Two nodes with a handle each of one SQLite file; the append of one of them is held where it has been
+decided and the store does not have it yet.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+from starlette.applications import Starlette
+
+from agentws import mount_agent_gateway
+from agentws.backends.local import LocalBus
+from agentws.bus import Bus
+from agentws.protocol import events as e
+from agentws.protocol import messages as m
+from agentws.testing.agents import Gate, Script, Step
+from agentws.testing.connect import Client, Frame, connect, running
+from agentws.testing.faults import LossyBus
+from agentws.testing.laws import moments, violations
+from agentws.testing.oracle import check_client, check_log, read_log
+from tests.limits import limits
+
+from .inline import InlineSQLite
+from .stores import Held
+
+SESSION = "a-session-of-two-commands"
+MAX_QUEUED = 2
+
+
+class Crossing:
+    """Two nodes, with a client each; the appends of the first can be held."""
+
+    def __init__(
+        self, store: Held, clients: Sequence[Client], witness: InlineSQLite, *, heard_after: float
+    ) -> None:
+        self.store = store
+        self._heard_after = heard_after
+        self.here, self.there = clients
+        self._witness = witness
+        self._number = 0
+
+    async def ask(self, client: Client, type: str, **members: Any) -> Frame:
+        """A command and its reply."""
+        self._number += 1
+        return await client.ask({"type": type, "id": f"x{self._number}", **members})
+
+    async def crossed(self, type: str, asking: Any, *others: Any) -> Any:
+        """The result of ``asking``, whose append of a ``type`` waits until ``others`` are done."""
+        self.store.hold(type)
+        task = asyncio.ensure_future(asking)
+        await self.store.held()
+        for other in others:
+            await other
+        self.store.let_go()
+        return await task
+
+    async def until_open(self, run: str | None, *, queue: int = 0) -> None:
+        """Returns when the run for that message goes on (or none does), and so many wait."""
+        async with asyncio.timeout(10):
+            while True:
+                now = moments((await read_log(self._witness, SESSION))[1])[-1]
+                if now.message == run and len(now.queue) == queue:
+                    return
+                await asyncio.sleep(0.01)
+
+    async def log(self) -> list[dict[str, Any]]:
+        """The log once everything in it has ended, held against the laws."""
+        async with asyncio.timeout(60):
+            while True:
+                epoch, records = await read_log(self._witness, SESSION)
+                if moments(records)[-1].settled:
+                    break
+                await asyncio.sleep(0.1)
+        assert violations(records, max_queued=MAX_QUEUED) == []
+        check_log(records)
+        await asyncio.sleep(self._heard_after)
+        for client in (self.here, self.there):
+            client.take_waiting()
+            check_client(epoch, records, client.frames, complete=True)
+        return [msgspec.json.decode(record.data)["event"] for record in records]
+
+    async def ends(self) -> list[tuple[str, str]]:
+        """Each run's message, and how it ended."""
+        runs: dict[str, str] = {}
+        found = []
+        for event in await self.log():
+            if event["type"] == "RUN_STARTED":
+                runs[event["runId"]] = ",".join(one["id"] for one in event["input"]["messages"])
+            elif event["type"] == "RUN_FINISHED":
+                found.append((runs[event["runId"]], event["outcome"]["type"]))
+        return found
+
+    async def kinds(self) -> list[str]:
+        return [event["type"] for event in await self.log()]
+
+
+@asynccontextmanager
+async def crossing(path: Path, agent: Script, *, deaf: bool = False) -> AsyncIterator[Crossing]:
+    """The first node has the session's lease, so that it runs what comes.
+
+    ``deaf``: the nodes hear nothing of each other but what they look up, every five seconds.
+    """
+    bus: Bus = LossyBus(LocalBus(), drop=1.0) if deaf else LocalBus()
+    few = limits(max_queued=MAX_QUEUED, idle_poll_interval=5.0 if deaf else 0.05)
+    witness = InlineSQLite(path / "log.db")
+    stores = [Held(InlineSQLite(path / "log.db")) for _ in range(2)]
+    async with AsyncExitStack() as stack:
+        await witness.open()
+        stack.push_async_callback(witness.close)
+        clients = []
+        for store in stores:
+            app = Starlette()
+            mount_agent_gateway(app, agent, store=store, bus=bus, limits=few)
+            await stack.enter_async_context(running(app, within=500.0))
+            client = connect(app, f"/ws/chat?session={SESSION}")
+            clients.append(await stack.enter_async_context(client))
+            await clients[-1].until("welcome")
+        one = Crossing(stores[0], clients, witness, heard_after=10.0 if deaf else 0.5)
+        await one.here.say("quick", "m0")
+        await one.here.answer()
+        if not deaf:
+            await one.there.answer()
+        yield one
+
+
+def script(gate: Gate, second: Gate | None = None) -> Script:
+    question = m.Interrupt("q1", "approval", message="May I?")
+    named: dict[str, list[Step]] = {
+        "wait": ["one ", gate, "two"],
+        "wait too": ["one ", second or gate, "two"],
+        "ask": [e.RunFinished("", "", outcome=m.InterruptOutcome([question]))],
+    }
+    return Script("fine", named=named)
+
+
+def code(reply: Frame) -> str:
+    return str(reply.get("code", reply["type"]))
+
+
+async def opened(gate: Gate, one: Crossing, run: str | None = None, *, queue: int = 0) -> None:
+    """The agent at ``gate`` goes on, and its run's end is in the log."""
+    gate.open()
+    await one.until_open(run, queue=queue)
+
+
+# A stop
+
+
+@pytest.mark.parametrize("target", ["run", "message", None])
+async def test_a_stop_that_the_end_of_its_run_crosses(tmp_path: Path, target: str | None) -> None:
+    gate = Gate()
+    async with crossing(tmp_path, script(gate)) as one:
+        await one.here.say("wait", "m1")
+        run = (await one.here.until("RUN_STARTED"))["run"]
+        await gate.reached()
+        named = {} if target is None else {target: run if target == "run" else "m1"}
+        stop = one.ask(one.here, "cancel", **named)
+        reply = await one.crossed("run.cancelling", stop, opened(gate, one))
+        assert code(reply) == "accepted"
+        assert "run.cancelling" not in await one.kinds()
+        assert await one.ends() == [("m0", "success"), ("m1", "success")]
+
+
+@pytest.mark.parametrize("target", ["run", "message", None])
+async def test_a_late_stop_never_hits_the_next_run(tmp_path: Path, target: str | None) -> None:
+    gate, second = Gate(), Gate()
+    async with crossing(tmp_path, script(gate, second)) as one:
+        await one.here.say("wait", "m1")
+        run = (await one.here.until("RUN_STARTED"))["run"]
+        await gate.reached()
+        await one.there.say("wait too", "m2")
+        await one.until_open("m1", queue=1)
+        named = {} if target is None else {target: run if target == "run" else "m1"}
+        stop = one.ask(one.here, "cancel", **named)
+        reply = await one.crossed("run.cancelling", stop, opened(gate, one, "m2"))
+        assert code(reply) == "accepted"
+        await opened(second, one)
+        assert await one.ends() == [(f"m{number}", "success") for number in range(3)]
+
+
+async def test_two_stops_from_two_nodes_are_one(tmp_path: Path) -> None:
+    async with crossing(tmp_path, script(Gate())) as one:
+        await one.here.say("wait", "m1")
+        await one.until_open("m1")
+        await one.there.until("TEXT_MESSAGE_CONTENT")
+        stop = one.ask(one.here, "cancel")
+        # The second one takes effect, so that the run has ended when the first is appended.
+        reply = await one.crossed(
+            "run.cancelling", stop, one.ask(one.there, "cancel"), one.until_open(None)
+        )
+        assert code(reply) == "accepted"
+        assert (await one.kinds()).count("run.cancelling") == 1
+        assert await one.ends() == [("m0", "success"), ("m1", "cancelled")]
+
+
+async def test_a_stop_of_a_waiting_message_whose_run_begins(tmp_path: Path) -> None:
+    """It was to be taken back; by then it runs, so the run is stopped."""
+    gate, second = Gate(), Gate()
+    async with crossing(tmp_path, script(gate, second)) as one:
+        await one.here.say("wait", "m1")
+        await gate.reached()
+        await one.there.say("wait too", "m2")
+        await one.until_open("m1", queue=1)
+        stop = one.ask(one.here, "cancel", message="m2")
+        reply = await one.crossed("message.withdrawn", stop, opened(gate, one, "m2"))
+        assert code(reply) == "accepted"
+        assert await one.ends() == [("m0", "success"), ("m1", "success"), ("m2", "cancelled")]
+        assert "message.withdrawn" not in await one.kinds()
+
+
+async def test_a_stop_of_a_message_that_crosses_the_start_of_its_run(tmp_path: Path) -> None:
+    async with crossing(tmp_path, script(Gate())) as one:
+        sending = one.here.say("wait", "m1")
+        await one.crossed("RUN_STARTED", sending, one.ask(one.there, "cancel", message="m1"))
+        kinds = await one.kinds()
+        assert ("message.withdrawn" in kinds) != ("run.cancelling" in kinds)
+        assert ("m1", "success") not in await one.ends()
+
+
+# A withdrawal
+
+
+async def test_a_withdrawal_that_the_start_of_the_run_crosses(tmp_path: Path) -> None:
+    gate, second = Gate(), Gate()
+    async with crossing(tmp_path, script(gate, second)) as one:
+        await one.here.say("wait", "m1")
+        await gate.reached()
+        await one.there.say("wait too", "m2")
+        await one.until_open("m1", queue=1)
+        taken_back = one.ask(one.here, "withdraw", message="m2")
+        reply = await one.crossed("message.withdrawn", taken_back, opened(gate, one, "m2"))
+        assert (code(reply), reply["retryable"]) == ("not_found", False)
+        await opened(second, one)
+        assert await one.ends() == [(f"m{number}", "success") for number in range(3)]
+        assert "message.withdrawn" not in await one.kinds()
+
+
+async def test_the_start_of_a_run_that_a_withdrawal_crosses(tmp_path: Path) -> None:
+    async with crossing(tmp_path, script(Gate())) as one:
+        sending = one.here.say("quick", "m1")
+        taken_back = one.ask(one.there, "withdraw", message="m1")
+        accepted = await one.crossed("RUN_STARTED", sending, taken_back)
+        assert code(accepted) == "accepted"
+        assert await one.ends() == [("m0", "success")]
+        assert (await one.kinds()).count("message.withdrawn") == 1
+
+
+async def test_the_next_message_runs_instead_of_one_that_was_taken_back(tmp_path: Path) -> None:
+    gate = Gate()
+    async with crossing(tmp_path, script(gate)) as one:
+        await one.here.say("wait", "m1")
+        await gate.reached()
+        for id in ("m2", "m3"):
+            await one.there.say("quick", id)
+        await one.until_open("m1", queue=2)
+        one.store.hold("RUN_STARTED")
+        gate.open()
+        await one.store.held()
+        assert code(await one.ask(one.there, "withdraw", message="m2")) == "accepted"
+        one.store.let_go()
+        assert await one.ends() == [(id, "success") for id in ("m0", "m1", "m3")]
+
+
+async def test_two_withdrawals_from_two_nodes(tmp_path: Path) -> None:
+    gate = Gate()
+    async with crossing(tmp_path, script(gate)) as one:
+        await one.here.say("wait", "m1")
+        await one.here.say("quick", "m2")
+        await one.there.until(lambda frame: "m2" in str(frame))
+        first = one.ask(one.here, "withdraw", message="m2")
+        second = asyncio.ensure_future(one.ask(one.there, "withdraw", message="m2"))
+        reply = await one.crossed("message.withdrawn", first, second)
+        assert code(await second) == "accepted"
+        assert code(reply) == "not_found"
+        gate.open()
+        assert (await one.kinds()).count("message.withdrawn") == 1
+
+
+# The start of a run
+
+
+async def test_the_start_of_a_run_that_an_interrupting_message_crosses(tmp_path: Path) -> None:
+    """It comes first: the run that had been decided has not begun, so there is none to stop."""
+    async with crossing(tmp_path, script(Gate())) as one:
+        first = one.here.say("quick", "m1")
+        other = one.there.say("quick", "m2", overlap="interrupt")
+        await one.crossed("RUN_STARTED", first, other)
+        assert await one.ends() == [(id, "success") for id in ("m0", "m2", "m1")]
+
+
+async def test_the_start_of_a_run_that_another_message_crosses(tmp_path: Path) -> None:
+    async with crossing(tmp_path, script(Gate())) as one:
+        first = one.here.say("quick", "m1")
+        await one.crossed("RUN_STARTED", first, one.there.say("quick", "m2"))
+        assert await one.ends() == [(id, "success") for id in ("m0", "m1", "m2")]
+
+
+# A message
+
+
+@pytest.mark.parametrize("overlap", ["queue", "reject", "interrupt"])
+async def test_reject_is_exact_when_another_node_accepts(tmp_path: Path, overlap: str) -> None:
+    gate = Gate()
+    async with crossing(tmp_path, script(gate)) as one:
+        rejecting = one.here.say("quick", "m1", overlap="reject")
+        other = one.there.say("wait", "m2", overlap=overlap)
+        reply = await one.crossed("message.accepted", rejecting, other)
+        assert (code(reply), reply["retryable"]) == ("run_active", True)
+        gate.open()
+        assert await one.ends() == [("m0", "success"), ("m2", "success")]
+
+
+async def test_the_cap_of_the_queue_holds_across_nodes(tmp_path: Path) -> None:
+    gate = Gate()
+    async with crossing(tmp_path, script(gate)) as one:
+        await one.here.say("wait", "m1")
+        await one.here.say("quick", "m2")
+        await one.until_open("m1", queue=1)
+        await one.there.until(lambda frame: "m2" in str(frame))
+        last = one.here.say("quick", "m3")
+        reply = await one.crossed("message.accepted", last, one.there.say("quick", "m4"))
+        assert (code(reply), reply["retryable"]) == ("queue_full", True)
+        gate.open()
+        assert await one.ends() == [(id, "success") for id in ("m0", "m1", "m2", "m4")]
+
+
+async def test_a_message_that_another_one_crosses_is_accepted_all_the_same(tmp_path: Path) -> None:
+    gate = Gate()
+    async with crossing(tmp_path, script(gate)) as one:
+        await one.here.say("wait", "m1")
+        await one.until_open("m1")
+        await one.there.until("TEXT_MESSAGE_CONTENT")
+        reply = await one.crossed(
+            "message.accepted", one.here.say("quick", "m2"), one.there.say("quick", "m3")
+        )
+        assert code(reply) == "accepted"
+        gate.open()
+        assert await one.ends() == [(id, "success") for id in ("m0", "m1", "m3", "m2")]
+
+
+async def test_a_resend_through_another_node_is_a_duplicate(tmp_path: Path) -> None:
+    async with crossing(tmp_path, script(Gate())) as one:
+        again = asyncio.ensure_future(one.there.say("quick", "m1"))
+        reply = await one.crossed("message.accepted", one.here.say("quick", "m1"), again)
+        first = await again
+        assert (code(first), first.get("duplicate")) == ("accepted", None)
+        assert (code(reply), reply.get("duplicate")) == ("accepted", True)
+        assert reply["position"] == first["position"]
+        assert await one.ends() == [("m0", "success"), ("m1", "success")]
+
+
+async def test_another_body_under_the_same_id_through_another_node(tmp_path: Path) -> None:
+    async with crossing(tmp_path, script(Gate())) as one:
+        sending = one.here.say("quick", "m1")
+        reply = await one.crossed("message.accepted", sending, one.there.say("other", "m1"))
+        assert (code(reply), reply["retryable"]) == ("idempotency_conflict", False)
+        assert await one.ends() == [("m0", "success"), ("m1", "success")]
+
+
+# Clearing
+
+
+async def test_a_clear_that_the_start_of_a_run_crosses(tmp_path: Path) -> None:
+    gate = Gate()
+    async with crossing(tmp_path, script(gate)) as one:
+        clear = one.ask(one.here, "command", name="clear")
+        other = one.there.say("wait", "m1")
+        reply = await one.crossed("history.cleared", clear, other)
+        assert (code(reply), reply["retryable"]) == ("run_active", True)
+        gate.open()
+        assert "history.cleared" not in await one.kinds()
+
+
+async def test_a_clear_that_a_whole_run_crosses_is_after_it(tmp_path: Path) -> None:
+    async with crossing(tmp_path, script(Gate())) as one:
+        clear = one.ask(one.here, "command", name="clear")
+        sending, over = one.there.say("quick", "m1"), one.until_open(None)
+        reply = await one.crossed("history.cleared", clear, sending, asyncio.sleep(1.0), over)
+        assert code(reply) == "accepted"
+        assert (await one.kinds())[-1] == "history.cleared"
+
+
+async def test_a_message_that_a_clear_crosses_is_answered(tmp_path: Path) -> None:
+    async with crossing(tmp_path, script(Gate())) as one:
+        sending = one.here.say("quick", "m1")
+        clear = one.ask(one.there, "command", name="clear")
+        assert code(await one.crossed("message.accepted", sending, clear)) == "accepted"
+        assert await one.ends() == [("m0", "success"), ("m1", "success")]
+
+
+async def test_the_start_of_a_run_that_goes_on_is_not_crossed_by_a_clear(tmp_path: Path) -> None:
+    """Either the answers are forgotten, and no run goes on; or it does, and nothing is cleared."""
+    async with crossing(tmp_path, script(Gate())) as one:
+        await one.here.say("ask", "m1")
+        await one.there.until(lambda frame: "q1" in str(frame))
+        answer = one.ask(one.here, "answer", interrupt="q1", payload="yes")
+        clear = one.ask(one.there, "command", name="clear")
+        await one.crossed("RUN_STARTED", answer, clear)
+        kinds = await one.kinds()
+        assert kinds.count("RUN_STARTED") == (2 if "history.cleared" in kinds else 3)
+
+
+# Answers
+
+
+async def test_the_first_of_two_answers_from_two_nodes_wins(tmp_path: Path) -> None:
+    async with crossing(tmp_path, script(Gate())) as one:
+        await one.here.say("ask", "m1")
+        await one.there.until(lambda frame: "q1" in str(frame))
+        mine = one.ask(one.here, "answer", interrupt="q1", payload="mine")
+        theirs = asyncio.ensure_future(
+            one.ask(one.there, "answer", interrupt="q1", payload="theirs")
+        )
+        reply = await one.crossed("interrupt.answered", mine, theirs)
+        assert code(await theirs) == "accepted"
+        assert (code(reply), reply["retryable"]) == ("already_answered", False)
+        answers = [one for one in await one.log() if one["type"] == "interrupt.answered"]
+        assert [one["payload"] for one in answers] == ["theirs"]
+
+
+async def test_the_same_answer_from_two_nodes_is_one(tmp_path: Path) -> None:
+    async with crossing(tmp_path, script(Gate())) as one:
+        await one.here.say("ask", "m1")
+        await one.there.until(lambda frame: "q1" in str(frame))
+        mine = one.ask(one.here, "answer", interrupt="q1", payload="yes")
+        theirs = one.ask(one.there, "answer", interrupt="q1", payload="yes")
+        reply = await one.crossed("interrupt.answered", mine, theirs)
+        assert (code(reply), reply.get("duplicate")) == ("accepted", True)
+        assert (await one.kinds()).count("interrupt.answered") == 1
+
+
+async def test_an_answer_that_a_clear_crosses(tmp_path: Path) -> None:
+    async with crossing(tmp_path, script(Gate())) as one:
+        await one.here.say("ask", "m1")
+        await one.there.until(lambda frame: "q1" in str(frame))
+        answer = one.ask(one.here, "answer", interrupt="q1", payload="yes")
+        clear = one.ask(one.there, "command", name="clear")
+        reply = await one.crossed("interrupt.answered", answer, clear)
+        assert (code(reply), reply["retryable"]) == ("not_found", False)
+        assert "interrupt.answered" not in await one.kinds()
+
+
+# What a node has not heard of
+
+
+async def test_a_stop_of_a_run_that_its_node_has_not_heard_of(tmp_path: Path) -> None:
+    async with crossing(tmp_path, script(Gate()), deaf=True) as one:
+        await one.here.say("wait", "m1")
+        await one.until_open("m1")
+        assert code(await one.ask(one.there, "cancel", message="m1")) == "accepted"
+        assert await one.ends() == [("m0", "success"), ("m1", "cancelled")]
+
+
+async def test_a_withdrawal_of_a_message_that_its_node_has_not_heard_of(tmp_path: Path) -> None:
+    gate = Gate()
+    async with crossing(tmp_path, script(gate), deaf=True) as one:
+        await one.here.say("wait", "m1")
+        await one.here.say("quick", "m2")
+        assert code(await one.ask(one.there, "withdraw", message="m2")) == "accepted"
+        gate.open()
+        assert await one.ends() == [("m0", "success"), ("m1", "success")]
+
+
+async def test_reject_is_exact_on_a_node_that_has_not_heard_of_the_end(tmp_path: Path) -> None:
+    gate = Gate()
+    async with crossing(tmp_path, script(gate), deaf=True) as one:
+        await one.here.say("wait", "m1")
+        # Refused, it has caught up to the run; of its end nobody tells it.
+        assert code(await one.there.say("quick", "m2", overlap="reject")) == "run_active"
+        await opened(gate, one)
+        assert code(await one.there.say("quick", "m3", overlap="reject")) == "accepted"
+        assert await one.ends() == [("m0", "success"), ("m1", "success"), ("m3", "success")]

@@ -1,0 +1,271 @@
+"""What clients were told of their commands, held against the log.
+
+A reply speaks of the log at some moment between the command and the reply. So an acknowledged
+command has had its effect by then, a refusal was true then, and what was refused left nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+
+from agentws.protocol.codec import Record
+from agentws.protocol.position import parse_position
+from agentws.testing.connect import Frame
+from agentws.testing.laws import Moment, moments
+
+EFFECTS = {
+    "send": {"message.accepted"},
+    "withdraw": {"message.withdrawn"},
+    "cancel": {"message.withdrawn", "run.cancelling"},
+    "answer": {"interrupt.answered"},
+    "command": {"history.cleared"},
+}
+"""The events that a frame may append."""
+
+
+@dataclass
+class Request:
+    """One frame of a client, and what it was answered."""
+
+    client: int
+    frame: Frame
+    asked: int
+    """Where the log ended when it was sent."""
+    seen: int
+    """How far its client had read the log by then."""
+    reply: Frame | None = None
+    """``None`` where the client left before it could read one."""
+    told: int = 0
+    """Where the log ended when the reply was read."""
+
+    def __str__(self) -> str:
+        said = "nothing" if self.reply is None else str(self.reply)
+        return f"{self.asked}..{self.told} client {self.client}: {self.frame} -> {said}"
+
+    @property
+    def refused(self) -> str | None:
+        """The code of the error."""
+        if self.reply is None or self.reply["type"] != "error":
+            return None
+        return str(self.reply["code"])
+
+    @property
+    def duplicate(self) -> bool:
+        return self.reply is not None and bool(self.reply.get("duplicate"))
+
+    @property
+    def position(self) -> int:
+        """The seq of an acknowledgement's position; 0 without one."""
+        if self.reply is None or "position" not in self.reply:
+            return 0
+        return parse_position(self.reply["position"]).seq
+
+
+class Account:
+    """The log and the requests of one episode, to be held against each other."""
+
+    def __init__(
+        self, records: Sequence[Record], requests: Sequence[Request], *, max_queued: int
+    ) -> None:
+        self.moments = moments(records)
+        self.bodies: list[dict[str, Any]] = [{}]
+        self.bodies += [msgspec.json.decode(record.data) for record in records]
+        self.requests = requests
+        self._max_queued = max_queued
+
+    # Acknowledged
+
+    def without_effect(self) -> Iterator[str]:
+        """Commands that were acknowledged and whose effect is not in the log."""
+        for one in self.requests:
+            if one.reply is not None and one.refused is None and not self._has_effect(one):
+                yield f"acknowledged without effect: {one}"
+
+    def _has_effect(self, one: Request) -> bool:
+        first = 0 if one.duplicate else one.asked
+        if self._own(one) and first < one.position <= one.told:
+            return self._meant(one) or self._of_another(one)
+        # A cancel that finds nothing to stop, or what it was meant for at its end, is as good.
+        return one.frame["type"] == "cancel" and self._idle(one)
+
+    def _meant(self, one: Request) -> bool:
+        """Whether a stop without a target has hit what was going on when it was asked for."""
+        if one.frame["type"] != "cancel" or len(one.frame) > 2:
+            return True
+        hit, before = self.bodies[one.position], self.moments[one.position - 1]
+        targets = {hit.get("run"), before.message, hit["event"].get("messageId"), None}
+        return any(current(now) in targets for now in self.moments[one.seen : one.asked + 1])
+
+    def _of_another(self, one: Request) -> bool:
+        """Whether another stop may have appended what stands where this one found the log's end."""
+        return any(
+            other is not one
+            and other.frame["type"] == "cancel"
+            and (other.reply is None or other.position == one.position)
+            for other in self.requests
+        )
+
+    def _idle(self, one: Request) -> bool:
+        """Whether a cancel had nothing to stop."""
+        target = one.frame.get("run") or one.frame.get("message")
+        if target is not None:
+            return self._ever(one, lambda now: not is_open(target, now))
+        # Without a target it is meant for the run that its client saw: never for the next one.
+        within = self.moments[one.seen : one.told + 1]
+        for at, now in enumerate(within):
+            meant = current(now)
+            if meant is None or any(not is_open(meant, later) for later in within[at:]):
+                return True
+        return False
+
+    def _own(self, one: Request) -> bool:
+        """Whether what stands at the acknowledged position is what the frame asks for."""
+        if not 0 < one.position < len(self.bodies):
+            return False
+        body, frame = self.bodies[one.position], one.frame
+        event, before = body["event"], self.moments[one.position - 1]
+        match frame["type"], event["type"]:
+            case "send", "message.accepted":
+                return same_message(frame, event)
+            case "answer", "interrupt.answered":
+                return same_answer(frame, event)
+            case "withdraw", "message.withdrawn":
+                mine = event["reason"] == "withdrawn"
+                return mine and bool(event["messageId"] == frame["message"])
+            case "cancel", "message.withdrawn":
+                id, mine = event["messageId"], event["reason"] == "cancelled"
+                return mine and frame.get("message", id) == id and "run" not in frame
+            case "cancel", "run.cancelling":
+                target = frame.get("run") or frame.get("message")
+                return target in (None, body["run"], before.message)
+            case "command", "history.cleared":
+                return True
+        return False
+
+    def doubled(self) -> Iterator[str]:
+        """Events that two commands were told are theirs, and no duplicates."""
+        owners: dict[int, Request] = {}
+        for one in self.requests:
+            # A cancel that found the run stopping may name the stop of another.
+            if one.frame["type"] == "cancel" or one.duplicate or not self._own(one):
+                continue
+            first = owners.setdefault(one.position, one)
+            if first is not one:
+                yield f"both appended {one.position}: {first} and {one}"
+
+    # Refused
+
+    def without_cause(self) -> Iterator[str]:
+        """Refusals of what the log allowed at every moment between the command and the reply."""
+        for one in self.requests:
+            if one.refused is not None and not self._justified(one, one.refused):
+                yield f"refused without cause: {one}"
+
+    def _justified(self, one: Request, code: str) -> bool:
+        frame, kind = one.frame, one.frame["type"]
+        match kind, code:
+            case _, "conflict":
+                # The log went on too fast, for as long as it was tried.
+                return one.reply is not None and bool(one.reply["retryable"])
+            case "send", "idempotency_conflict":
+                known = self._accepted(frame["id"], one.told)
+                return known is not None and not same_message(frame, known)
+            case "send", "run_active":
+                wanted = frame.get("overlap") == "reject"
+                open = self._no_room(one, lambda now: not now.settled)
+                return wanted and self._late(one) and open
+            case "send", "queue_full":
+                full = self._no_room(one, lambda now: len(now.queue) >= self._max_queued)
+                return self._late(one) and full
+            case "withdraw", "not_found":
+                return self._ever(one, lambda now: frame["message"] not in now.queue)
+            case "answer", "not_found":
+                return self._ever(one, lambda now: frame["interrupt"] not in now.interrupts)
+            case "answer", "already_answered":
+                return any(
+                    event["interruptId"] == frame["interrupt"] and not same_answer(frame, event)
+                    for event in self._events("interrupt.answered", one.told)
+                )
+            case "command", "run_active":
+                return self._ever(one, lambda now: bool(now.run or now.queue))
+        return False
+
+    def _ever(self, one: Request, true: Callable[[Moment], bool]) -> bool:
+        """Whether it was so at a moment between the command and the reply."""
+        return any(map(true, self.moments[one.asked : one.told + 1]))
+
+    def _no_room(self, one: Request, true: Callable[[Moment], bool]) -> bool:
+        """The same for a send. Room may be held for messages that were on their way by then."""
+        entering = [
+            other.position
+            for other in self.requests
+            if other.frame["type"] == "send" and other.asked <= one.told < other.position
+        ]
+        return any(map(true, self.moments[one.asked : max([one.told, *entering]) + 1]))
+
+    def _late(self, one: Request) -> bool:
+        """Whether a send is not a resend of what was accepted before."""
+        known = self._accepted(one.frame["id"], one.asked)
+        return known is None or not same_message(one.frame, known)
+
+    def _accepted(self, id: str, until: int) -> dict[str, Any] | None:
+        accepted = self._events("message.accepted", until)
+        return next((event for event in accepted if event["message"]["id"] == id), None)
+
+    def _events(self, type: str, until: int) -> Iterator[dict[str, Any]]:
+        for body in self.bodies[1 : until + 1]:
+            if body["event"]["type"] == type:
+                yield body["event"]
+
+    # Left behind
+
+    def unowned(self) -> Iterator[str]:
+        """Events of commands that nobody was told of: a refused command left something."""
+        owned = {one.position for one in self.requests if one.refused is None}
+        lost = [one.frame for one in self.requests if one.reply is None]
+        for seq, body in enumerate(self.bodies[1:], start=1):
+            event = body["event"]
+            mine = [frame for frame in lost if could_be(frame, event)]
+            if any(event["type"] in some for some in EFFECTS.values()):
+                if seq not in owned and not mine:
+                    yield f"nobody was told of {body} at {seq}"
+
+
+def current(now: Moment) -> str | None:
+    """What a stop without a target is for: the run going on, or the message that comes next."""
+    return now.run or next(iter(now.queue), None)
+
+
+def is_open(target: str, now: Moment) -> bool:
+    """Whether the message waits, or the run (of that id, or for that message) goes on unstopped."""
+    return target in now.queue or (target in (now.run, now.message) and not now.stopping)
+
+
+def same_message(frame: Frame, event: dict[str, Any]) -> bool:
+    message = event["message"]
+    said = frame["id"], frame["content"], frame.get("overlap", "queue")
+    return bool(said == (message["id"], message["content"], event["overlap"]))
+
+
+def same_answer(frame: Frame, event: dict[str, Any]) -> bool:
+    said = frame["interrupt"], frame.get("payload")
+    return bool(said == (event["interruptId"], event.get("payload")))
+
+
+def could_be(frame: Frame, event: dict[str, Any]) -> bool:
+    """Whether the event may have come of a frame whose reply nobody read."""
+    if event["type"] not in EFFECTS[frame["type"]]:
+        return False
+    match frame["type"]:
+        case "send":
+            return same_message(frame, event)
+        case "answer":
+            return same_answer(frame, event)
+        case "withdraw":
+            return bool(frame["message"] == event["messageId"])
+        case _:
+            return True
