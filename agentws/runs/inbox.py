@@ -132,7 +132,14 @@ class Inbox:
 
         ``None`` when there is nothing to stop: a stop that comes late, or twice, changes nothing.
         """
-        return await decide(session, lambda: _cancelling(session.outline, frame, by))
+        named = frame
+
+        def command() -> Decision | None:
+            nonlocal named
+            named = _named(session.outline, named)
+            return _cancelling(session.outline, named, by)
+
+        return await decide(session, command)
 
     async def withdraw(self, session: Session, frame: f.Withdraw) -> Appended:
         """Takes a queued message back; raises NotFound when it is not waiting any more."""
@@ -191,14 +198,24 @@ class Inbox:
         return done
 
 
+def _named(outline: Outline, frame: f.Cancel) -> f.Cancel:
+    """A stop of whatever goes on, as a stop of what that is now.
+
+    Decided again after that has ended, it must not hit what goes on by then.
+    """
+    if frame.run is not None or frame.message is not None:
+        return frame
+    if outline.run is not None:
+        return msgspec.structs.replace(frame, run=outline.run)
+    return msgspec.structs.replace(frame, message=next(iter(outline.queue), None))
+
+
 def _cancelling(outline: Outline, frame: f.Cancel, by: str | None) -> Decision | None:
     """What a stop appends as things stand; ``None`` when there is nothing to stop."""
-    target = frame.run or frame.message
-    if frame.message in outline.queue and frame.message is not None:
+    if frame.message is not None and frame.message in outline.queue:
         return _withdrawing(frame.message, "cancelled")
-    if target is None and outline.run is None and outline.queue:
-        return _withdrawing(next(iter(outline.queue)), "cancelled")
-    hit = target is None or target in (outline.run, outline.message)
+    target = frame.run or frame.message
+    hit = target is not None and target in (outline.run, outline.message)
     if outline.run is None or outline.cancelling or not hit:
         return None
     return Decision(e.RunCancelling(by, timestamp=now_ms()), run=outline.run)
