@@ -124,9 +124,3 @@ export function titleOf(text) {
     ? `${characters.slice(0, TITLE - 1).join('')}…`
     : characters.join('');
 }
-
-/** An id that nobody guesses. */
-export function newChatId() {
-  const bytes = crypto.getRandomValues(new Uint8Array(16));
-  return `ses_${Array.from(bytes, (byte) => byte.toString(16).padStart(2, '0')).join('')}`;
-}

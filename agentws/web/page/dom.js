@@ -82,13 +82,23 @@ export function copyButton(text, label = 'Copy') {
 
 /** @param {string} text */
 async function copy(text) {
-  // The clipboard interface exists only on https pages and localhost.
-  if (navigator.clipboard) return navigator.clipboard.writeText(text);
+  try {
+    await navigator.clipboard.writeText(text);
+  } catch {
+    // The clipboard interface exists only on https pages and localhost, and may be forbidden there.
+    copySelected(text);
+  }
+}
+
+/** @param {string} text */
+function copySelected(text) {
+  const focused = document.activeElement;
   const field = el('textarea', { value: text, class: 'hidden' });
   document.body.append(field);
   field.select();
   document.execCommand('copy');
   field.remove();
+  if (focused instanceof HTMLElement) focused.focus();
 }
 
 /**
