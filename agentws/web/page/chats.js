@@ -5,6 +5,7 @@
  * @module
  */
 
+import { parseExactly } from '../exact.js';
 import { credentials } from './credentials.js';
 
 /** @typedef {{id: string, title: string, at: number}} Chat */
@@ -103,7 +104,7 @@ export async function olderMessages(id, before) {
     headers: credentials(),
   });
   if (!response.ok) throw new Error(`older messages: ${response.status}`);
-  return response.json();
+  return parseExactly(await response.text());
 }
 
 /** Both, each once. @param {Chat[]} remembered @param {Chat[]} listed @returns {Chat[]} */
