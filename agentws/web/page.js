@@ -223,6 +223,7 @@ class Page {
         'a',
         {
           href: `?session=${encodeURIComponent(id)}`,
+          dir: 'auto',
           'aria-current': id === current && 'page',
           click: open,
         },
