@@ -166,6 +166,23 @@ test('all of a large block is shown while it grows', () => {
   }
 });
 
+test('no text makes elements that nest without end', () => {
+  const depthOf = (children) =>
+    1 + Math.max(0, ...children.map((child) => (typeof child === 'string' ? 0 : depthOf(child.children))));
+  const hostile = {
+    emphasis: `${'*a **b '.repeat(3000)}${'c** d* '.repeat(3000)}`,
+    quotes: '>'.repeat(10_000),
+    lists: '- '.repeat(10_000),
+    brackets: '['.repeat(10_000),
+    images: `${'!['.repeat(3000)}${'](/a)'.repeat(3000)}`,
+  };
+  for (const [kind, text] of Object.entries(hostile)) {
+    const blocks = parseWhole(text);
+    assert.ok(depthOf(blocks) < 400, kind);
+    if (kind === 'emphasis') assert.equal(textOf(blocks).replace(/\W/g, ''), text.replace(/\W/g, ''));
+  }
+});
+
 test('the parsing of a text is linear in its length', () => {
   // Of one block, since what is closed is not parsed again.
   for (const line of ['word *em* and more. ', '- an item\n', 'x\n\n']) {

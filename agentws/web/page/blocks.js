@@ -14,6 +14,8 @@ import MarkdownIt from '../vendor/markdown-it.js';
  */
 
 const parser = configured();
+/** What is deeper inside of a text than this stands beside; browsers end where elements nest without end. */
+const DEEPEST = 100;
 
 function configured() {
   const markdown = new MarkdownIt({ html: false, linkify: true });
@@ -81,6 +83,7 @@ function assemble(tokens, root) {
       if (tokens[index - 2]?.type === 'list_item_open') checkbox(token.children, into);
       assemble(token.children, into);
     } else if (token.nesting < 0) lists.pop();
+    else if (token.nesting > 0 && lists.length > DEEPEST) lists.push(into);
     else {
       const made = (MAKERS[token.type] ?? verbatim)(token);
       append(into, made);
