@@ -33,7 +33,7 @@ STREAM = """async (more) => {
   };
   const isTheSame = (text) => {
     const whole = stream(text, []);
-    const step = Math.ceil(text.length / 400);
+    const step = text.length < 1000 ? 1 : Math.ceil(text.length / 40);
     const cuts = Array.from({ length: text.length / step + 1 }, (_, index) => index * step);
     return stream(text, cuts) === whole && cuts.every((cut) => stream(text, [cut]) === whole);
   };

@@ -6,13 +6,24 @@ import { parseExactly, spelled } from '../../agentws/web/exact.js';
 import { laidOut } from '../../agentws/web/page/json.js';
 
 test('every number keeps its spelling', () => {
-  for (const number of ['9007199254740993', '10.00', '1e400', '-0', '1E+2', '0.1000', '123456789012345678901234567890'])
+  for (const number of [
+    '9007199254740993',
+    '10.00',
+    '1e400',
+    '-0',
+    '1E+2',
+    '0.1000',
+    '123456789012345678901234567890',
+  ])
     assert.equal(laidOut(`{"n":${number}}`), `{\n  "n": ${number}\n}`);
 });
 
 test('doubled keys and escapes stay', () => {
   assert.equal(laidOut('{"a":1,"a":2}'), '{\n  "a": 1,\n  "a": 2\n}');
-  assert.equal(laidOut('["\\u00e9\\/", "\\"]", "\\\\"]'), '[\n  "\\u00e9\\/",\n  "\\"]",\n  "\\\\"\n]');
+  assert.equal(
+    laidOut('["\\u00e9\\/", "\\"]", "\\\\"]'),
+    '[\n  "\\u00e9\\/",\n  "\\"]",\n  "\\\\"\n]',
+  );
 });
 
 test('spaces between are laid out anew, those in a text are not', () => {
@@ -21,7 +32,20 @@ test('spaces between are laid out anew, those in a text are not', () => {
 });
 
 test('what is no JSON, not whole, or one value, is not laid out', () => {
-  for (const text of ['', '{"a":', '[1,2', '{"a":1}}', "{'a':1}", '[01]', '[NaN]', 'plain', '10.00', '"text"', 'null', '\ufeff[]'])
+  for (const text of [
+    '',
+    '{"a":',
+    '[1,2',
+    '{"a":1}}',
+    "{'a':1}",
+    '[01]',
+    '[NaN]',
+    'plain',
+    '10.00',
+    '"text"',
+    'null',
+    '\ufeff[]',
+  ])
     assert.equal(laidOut(text), null, text);
 });
 
@@ -54,12 +78,18 @@ test('data that is shown keeps the spelling of its numbers', () => {
   const value = parseExactly('{"a":9007199254740993,"b":[10.00,1e400,5],"c":{"d":-0}}');
   assert.deepEqual(value.b[2], 5);
   assert.equal(value.b[0], 10, 'and is made of numbers');
-  assert.equal(spelled(value).replace(/\s/g, ''), '{"a":9007199254740993,"b":[10.00,1e400,5],"c":{"d":-0}}');
+  assert.equal(
+    spelled(value).replace(/\s/g, ''),
+    '{"a":9007199254740993,"b":[10.00,1e400,5],"c":{"d":-0}}',
+  );
   assert.equal(spelled({ a: 1 }), '{\n  "a": 1\n}');
 });
 
 test('an activity keeps the spelling of its numbers on its way here', () => {
-  for (const type of ['"type":"ACTIVITY_SNAPSHOT"', '"type": "MESSAGES_SNAPSHOT", "role": "activity"']) {
+  for (const type of [
+    '"type":"ACTIVITY_SNAPSHOT"',
+    '"type": "MESSAGES_SNAPSHOT", "role": "activity"',
+  ]) {
     const [frame] = decode(`{"event":{${type},"content":{"id":9007199254740993}}}`);
     assert.equal(spelled(frame.event.content), '{\n  "id": 9007199254740993\n}');
   }

@@ -12,16 +12,25 @@ const whole = (text) => html(parseWhole(text));
 const plain = (text) => textOf(parseWhole(text));
 
 /** A bare address is a link here, and an image without a text shows its address. */
-const OURS = new Set(['<https://foo.bar/baz bim>\n', '< https://foo.bar >\n', 'https://example.com\n', '![](/url)\n']);
+const OURS = new Set([
+  '<https://foo.bar/baz bim>\n',
+  '< https://foo.bar >\n',
+  'https://example.com\n',
+  '![](/url)\n',
+]);
 const shown = commonmark.filter(({ markdown }) => !OURS.has(markdown) && !hasMarkup(markdown));
 
 function hasMarkup(markdown) {
   const tokens = specification.parse(markdown, {});
-  return tokens.flatMap((token) => [token, ...(token.children ?? [])]).some(({ type }) => type.startsWith('html'));
+  return tokens
+    .flatMap((token) => [token, ...(token.children ?? [])])
+    .some(({ type }) => type.startsWith('html'));
 }
 
 function textOf(children) {
-  return children.map((child) => (typeof child === 'string' ? child : textOf(child.children))).join('');
+  return children
+    .map((child) => (typeof child === 'string' ? child : textOf(child.children)))
+    .join('');
 }
 
 test('the examples of the specification that are shown are nearly all there are', () => {
@@ -32,20 +41,30 @@ test('the examples of the specification that are shown are nearly all there are'
 for (const section of new Set(shown.map((example) => example.section)))
   test(`CommonMark: ${section}`, () => {
     for (const example of shown.filter((one) => one.section === section))
-      assert.equal(withoutLines(whole(example.markdown)), withoutLines(example.html), example.markdown);
+      assert.equal(
+        withoutLines(whole(example.markdown)),
+        withoutLines(example.html),
+        example.markdown,
+      );
   });
 
 test('markup is text', () => {
   for (const { markdown } of commonmark.filter((example) => hasMarkup(example.markdown))) {
     const tags = new Set(tagsOf(parseWhole(markdown)));
     assert.ok(plain(markdown).includes('<') || tags.has('a'), markdown);
-    for (const tag of tags) assert.match(tag, /^(p|h[1-6]|ul|ol|li|blockquote|code-block|code|em|strong|a|hr|br)$/);
+    for (const tag of tags)
+      assert.match(tag, /^(p|h[1-6]|ul|ol|li|blockquote|code-block|code|em|strong|a|hr|br)$/);
   }
-  assert.equal(whole('a <b>c</b>\n\n<script>x</script>'), '<p>a &lt;b&gt;c&lt;/b&gt;</p><p>&lt;script&gt;x&lt;/script&gt;</p>');
+  assert.equal(
+    whole('a <b>c</b>\n\n<script>x</script>'),
+    '<p>a &lt;b&gt;c&lt;/b&gt;</p><p>&lt;script&gt;x&lt;/script&gt;</p>',
+  );
 });
 
 function tagsOf(children) {
-  return children.flatMap((child) => (typeof child === 'string' ? [] : [child.tag, ...tagsOf(child.children)]));
+  return children.flatMap((child) =>
+    typeof child === 'string' ? [] : [child.tag, ...tagsOf(child.children)],
+  );
 }
 
 for (const text of [
@@ -66,13 +85,16 @@ for (const text of [
   test(`every character is shown: ${text}`, () => assert.equal(plain(text), text));
 
 test('a link ends where its address does', () => {
-  const addresses = (text) => [...whole(text).matchAll(/href="([^"]*)"/g)].map(([, address]) => address);
-  assert.deepEqual(addresses('See https://a.example/b. And https://a.example/c, https://a.example/d!'), [
-    'https://a.example/b', 'https://a.example/c', 'https://a.example/d',
-  ]);
+  const addresses = (text) =>
+    [...whole(text).matchAll(/href="([^"]*)"/g)].map(([, address]) => address);
+  assert.deepEqual(
+    addresses('See https://a.example/b. And https://a.example/c, https://a.example/d!'),
+    ['https://a.example/b', 'https://a.example/c', 'https://a.example/d'],
+  );
   assert.deepEqual(addresses('(https://a.example/b_(c))'), ['https://a.example/b_(c)']);
   assert.deepEqual(addresses('[x](https://a.example/b_(c)) and [y](<https://a.example/ d>)'), [
-    'https://a.example/b_(c)', 'https://a.example/%20d',
+    'https://a.example/b_(c)',
+    'https://a.example/%20d',
   ]);
 });
 
@@ -85,8 +107,7 @@ test('a quote inside of a list is a quote in its item', () => {
 
 test('lines may end as on any system', () => {
   const text = '# a\n\n```py\nb\n\n```\nc\n- d\n';
-  for (const end of ['\r\n', '\r'])
-    assert.equal(whole(text.replaceAll('\n', end)), whole(text));
+  for (const end of ['\r\n', '\r']) assert.equal(whole(text.replaceAll('\n', end)), whole(text));
 });
 
 test('tables, struck text and task lists are shown as such', () => {
@@ -95,7 +116,10 @@ test('tables, struck text and task lists are shown as such', () => {
     '<table><thead><tr><th>a</th><th>b</th></tr></thead><tbody><tr><td><code>c|d</code></td><td><s>e</s></td></tr></tbody></table>',
   );
   const [{ children }] = parseWhole('- [ ] a\n- [x] **b**\n- [y] c');
-  assert.deepEqual(children.map(({ children: [first] }) => first.props?.checked), [false, true, undefined]);
+  assert.deepEqual(
+    children.map(({ children: [first] }) => first.props?.checked),
+    [false, true, undefined],
+  );
   assert.equal(textOf(children), 'abc'.replace('c', '[y] c'));
 });
 
@@ -106,7 +130,8 @@ test('tables, struck text and task lists are shown as such', () => {
 function grow(text, pieces) {
   const references = {};
   const blocks = parse(text.replace(/\r\n?/g, '\n'), references);
-  const told = Object.keys(references).length > 0 ? (list) => list.map(({ tag }) => tag).join() : html;
+  const told =
+    Object.keys(references).length > 0 ? (list) => list.map(({ tag }) => tag).join() : html;
   const growing = new GrowingMarkdown();
   for (const piece of pieces) {
     growing.write(piece);
@@ -121,15 +146,66 @@ function grow(text, pieces) {
 test('what is closed does not change, wherever an example of the specification is cut', () => {
   for (const { markdown } of commonmark) {
     grow(markdown, markdown.split(''));
-    for (let cut = 0; cut <= markdown.length; cut++) grow(markdown, [markdown.slice(0, cut), markdown.slice(cut)]);
+    for (let cut = 0; cut <= markdown.length; cut++)
+      grow(markdown, [markdown.slice(0, cut), markdown.slice(cut)]);
   }
 });
 
 const LINES = [
-  'a', 'b *c', 'd* e', '', '', '- x', '- y', '  z', '    w', '1. o', '2. p', '> q', '>', '```', '~~~', '---', '===',
-  '# h', '#', 'a | b', '---|---', '|-|', 'x|y', '[foo]: /url', "'title", "more'", '[foo]', '[foo]: ', '/url', '<div>',
-  '\tt', '   - n', '     deep', '+ p', '***', '  ', '"t"', '[bar]: <x', 'y>', '[a', 'b]: /u', '- ', '1)', '-', '\\',
-  '  > q', '- > r', '- ```', '  ```', '- # h', '| - | - |', '*', '**b', 'c**',
+  'a',
+  'b *c',
+  'd* e',
+  '',
+  '',
+  '- x',
+  '- y',
+  '  z',
+  '    w',
+  '1. o',
+  '2. p',
+  '> q',
+  '>',
+  '```',
+  '~~~',
+  '---',
+  '===',
+  '# h',
+  '#',
+  'a | b',
+  '---|---',
+  '|-|',
+  'x|y',
+  '[foo]: /url',
+  "'title",
+  "more'",
+  '[foo]',
+  '[foo]: ',
+  '/url',
+  '<div>',
+  '\tt',
+  '   - n',
+  '     deep',
+  '+ p',
+  '***',
+  '  ',
+  '"t"',
+  '[bar]: <x',
+  'y>',
+  '[a',
+  'b]: /u',
+  '- ',
+  '1)',
+  '-',
+  '\\',
+  '  > q',
+  '- > r',
+  '- ```',
+  '  ```',
+  '- # h',
+  '| - | - |',
+  '*',
+  '**b',
+  'c**',
 ];
 
 test('what is closed does not change, whatever lines follow each other', () => {
@@ -168,7 +244,11 @@ test('all of a large block is shown while it grows', () => {
 
 test('no text makes elements that nest without end', () => {
   const depthOf = (children) =>
-    1 + Math.max(0, ...children.map((child) => (typeof child === 'string' ? 0 : depthOf(child.children))));
+    1 +
+    Math.max(
+      0,
+      ...children.map((child) => (typeof child === 'string' ? 0 : depthOf(child.children))),
+    );
   const hostile = {
     emphasis: `${'*a **b '.repeat(3000)}${'c** d* '.repeat(3000)}`,
     quotes: '>'.repeat(10_000),
@@ -179,14 +259,17 @@ test('no text makes elements that nest without end', () => {
   for (const [kind, text] of Object.entries(hostile)) {
     const blocks = parseWhole(text);
     assert.ok(depthOf(blocks) < 400, kind);
-    if (kind === 'emphasis') assert.equal(textOf(blocks).replace(/\W/g, ''), text.replace(/\W/g, ''));
+    if (kind === 'emphasis')
+      assert.equal(textOf(blocks).replace(/\W/g, ''), text.replace(/\W/g, ''));
   }
 });
 
 test('the parsing of a text is linear in its length', () => {
   // Of one block, since what is closed is not parsed again.
   for (const line of ['word *em* and more. ', '- an item\n', 'x\n\n']) {
-    const [short, long] = [12_000, 48_000].map((length) => parsedFor(line.repeat(length / line.length)));
+    const [short, long] = [12_000, 48_000].map((length) =>
+      parsedFor(line.repeat(length / line.length)),
+    );
     assert.ok(long / short < 6, `${line}: ${short} and ${long} characters were parsed`);
   }
 });

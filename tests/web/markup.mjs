@@ -4,13 +4,18 @@ const VOID = new Set(['br', 'hr', 'img', 'input']);
 const ESCAPES = { '&': '&amp;', '<': '&lt;', '>': '&gt;', '"': '&quot;' };
 
 export function html(children) {
-  return children.map((child) => (typeof child === 'string' ? escape(child) : element(child))).join('');
+  return children
+    .map((child) => (typeof child === 'string' ? escape(child) : element(child)))
+    .join('');
 }
 
 /** Where blocks begin and end, lines may as well. */
 export function withoutLines(text) {
   return text
-    .replace(/\n*(<\/?(?:p|h[1-6]|ul|ol|li|blockquote|hr|br|pre|table|thead|tbody|tr|th|td)\b[^>]*>)\n*/g, '$1')
+    .replace(
+      /\n*(<\/?(?:p|h[1-6]|ul|ol|li|blockquote|hr|br|pre|table|thead|tbody|tr|th|td)\b[^>]*>)\n*/g,
+      '$1',
+    )
     .trim();
 }
 

@@ -81,7 +81,8 @@ export class GrowingMarkdown {
     const end = offsetOfLine(this.#source, blocks.at(-2)?.end ?? 0);
     this.#looked = whole - end;
     if (end === 0) return false;
-    this.closed.push(...parse(this.#source.slice(0, end), this.#references));
+    for (const block of parse(this.#source.slice(0, end), this.#references))
+      this.closed.push(block);
     this.#source = this.#source.slice(end);
     return true;
   }

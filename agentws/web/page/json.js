@@ -32,7 +32,7 @@ function spread(text) {
   const parts = [];
   let depth = 0;
   let before = '';
-  for (let at = 0; at < text.length; ) {
+  for (let at = 0; at < text.length;) {
     const end = endOfToken(text, at);
     const token = text.slice(at, end);
     at = end;

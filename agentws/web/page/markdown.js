@@ -12,7 +12,8 @@ import { patchChildren } from './tree.js';
 /** @typedef {import('./blocks.js').Block} Block */
 
 /** What a text can go on in. */
-const PLACES = 'p, h1, h2, h3, h4, h5, h6, ul, ol, li, blockquote, div, table, thead, tbody, tr, th, td, pre, pre > code';
+const PLACES =
+  'p, h1, h2, h3, h4, h5, h6, ul, ol, li, blockquote, div, table, thead, tbody, tr, th, td, pre, pre > code';
 
 export class MarkdownView {
   element = el('div', { class: 'prose' });
@@ -21,13 +22,15 @@ export class MarkdownView {
   #growing = new GrowingMarkdown();
   /** @type {Block[]} what the element's children show */
   #shown = [];
-  #highlighted = 0;
   #tail = document.createTextNode('');
 
   /** @param {string} text all of it so far @param {boolean} done */
   update(text, done) {
     // A snapshot may tell another text than the one that was being written.
-    if (!text.startsWith(this.#written) || (this.#ended && text.length > this.#written.length))
+    if (
+      text.slice(0, this.#written.length) !== this.#written ||
+      (this.#ended && text.length > this.#written.length)
+    )
       this.#reset();
     if (this.#ended) return;
     if (done) this.#finish(text);
@@ -38,26 +41,41 @@ export class MarkdownView {
 
   /** @param {string} piece */
   #grow(piece) {
-    const { closed } = this.#growing;
+    const { closed, open: before } = this.#growing;
     const settled = closed.length;
     this.#growing.write(piece);
-    this.#show([...closed.slice(settled), ...this.#growing.open], settled);
-    this.#highlight(closed.length);
-    this.#showTail(this.#growing.tail);
+    const { open, tail } = this.#growing;
+    this.#show([...closed.slice(settled), ...open], before.length);
+    this.#highlight(closed.length - settled, open.length);
+    this.#showTail(tail);
   }
 
   /** Parsed whole, so that a definition at the end holds for every link. @param {string} text */
   #finish(text) {
-    this.#show(parseWhole(text), 0);
-    this.#highlight(this.#shown.length);
+    const { open } = this.#growing;
+    const marked = this.#shown.length - open.length;
+    this.#show(parseWhole(text), this.#shown.length);
+    this.#highlight(this.#shown.length - marked, 0);
   }
 
-  /** @param {Block[]} blocks @param {number} from the index of the first of them */
-  #show(blocks, from) {
+  /** @param {Block[]} blocks @param {number} replaced how many at the end they take the place of */
+  #show(blocks, replaced) {
     this.#tail.remove();
-    patchChildren(this.element, this.#shown.slice(from), blocks, from);
-    this.#shown.length = from;
-    this.#shown.push(...blocks);
+    const kept = this.#shown.length - replaced;
+    patchChildren(this.element, this.#shown.slice(kept), blocks, this.#fromEnd(replaced));
+    this.#shown.length = kept;
+    for (const block of blocks) this.#shown.push(block);
+  }
+
+  /**
+   * Counted from the end, where the changes are: elsewhere a browser counts through all children.
+   *
+   * @param {number} count @returns {any} the first of the last `count` children
+   */
+  #fromEnd(count) {
+    let node = count > 0 ? this.element.lastChild : null;
+    for (let passed = 1; passed < count; passed++) node = node?.previousSibling ?? null;
+    return node;
   }
 
   /** @param {string} text of a large block, as it was written, until the block is parsed again */
@@ -70,11 +88,11 @@ export class MarkdownView {
     place.append(this.#tail);
   }
 
-  /** @param {number} end the index of the first block that may still change */
-  #highlight(end) {
-    for (; this.#highlighted < end; this.#highlighted++) {
-      const block = this.element.children[this.#highlighted];
-      for (const code of block.querySelectorAll('pre > code')) highlight(code);
+  /** @param {number} count of blocks that no longer change @param {number} after how many stand after them */
+  #highlight(count, after) {
+    let block = count > 0 ? this.#fromEnd(count + after) : null;
+    for (let done = 0; done < count; done++, block = block?.nextSibling) {
+      for (const code of block?.querySelectorAll('pre > code') ?? []) highlight(code);
     }
   }
 
@@ -82,7 +100,6 @@ export class MarkdownView {
     this.element.replaceChildren();
     this.#growing = new GrowingMarkdown();
     this.#shown = [];
-    this.#highlighted = 0;
     this.#written = '';
     this.#ended = false;
   }

@@ -15,17 +15,24 @@ const SCHEMES = new Set(['http:', 'https:', 'mailto:']);
 
 /**
  * @param {Element} parent
- * @param {readonly Child[]} olds what its children from the index `from` on show
+ * @param {readonly Child[]} olds what its last children show, from `first` on
  * @param {readonly Child[]} news what they shall show
- * @param {number} [from]
+ * @param {ChildNode | null} [first]
  */
-export function patchChildren(parent, olds, news, from = 0) {
+export function patchChildren(parent, olds, news, first = parent.firstChild) {
+  let node = first;
   for (const [index, child] of news.entries()) {
-    const known = parent.childNodes[from + index];
-    if (known && index < olds.length) patch(known, olds[index], child);
-    else parent.insertBefore(create(child), known ?? null);
+    const known = index < olds.length ? node : null;
+    // Taken before, since what is patched may be replaced.
+    if (known) node = known.nextSibling;
+    if (known) patch(known, olds[index], child);
+    else parent.insertBefore(create(child), node);
   }
-  while (parent.childNodes.length > from + news.length) parent.lastChild?.remove();
+  while (node) {
+    const last = node;
+    node = node.nextSibling;
+    last.remove();
+  }
 }
 
 /** @param {ChildNode} known @param {Child} old @param {Child} child */
@@ -70,7 +77,8 @@ function create(child) {
   if (typeof child === 'string') return document.createTextNode(child);
   const element = child.tag === 'code-block' ? codeBlock() : el(child.tag);
   setProps(element, child.props);
-  content(element, child).append(...child.children.map(create));
+  const place = content(element, child);
+  for (const one of child.children) place.append(create(one));
   return element;
 }
 
