@@ -49,7 +49,8 @@ test('what is no JSON, not whole, or one value, is not laid out', () => {
     assert.equal(laidOut(text), null, text);
 });
 
-test('what is deeper than a screen is not laid out', () => {
+test('what is deeper or longer than anybody reads is not laid out', () => {
+  assert.equal(laidOut(`["${'x'.repeat(1_000_000)}"]`), null);
   assert.equal(laidOut('['.repeat(10_000) + ']'.repeat(10_000)), null);
   assert.ok(laidOut('['.repeat(100) + ']'.repeat(100)));
 });

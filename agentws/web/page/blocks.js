@@ -18,7 +18,7 @@ const parser = configured();
 const DEEPEST = 100;
 
 function configured() {
-  const markdown = new (/** @type {any} */ (MarkdownIt))({ html: false, linkify: true });
+  const markdown = new /** @type {any} */ (MarkdownIt)({ html: false, linkify: true });
   // A scheme makes an address: `main.py` and `README.md` are files, whatever top-level domains there are.
   markdown.linkify.set({ fuzzyLink: false, fuzzyEmail: false, fuzzyIP: false });
   markdown.linkify.add('ftp:', null).add('//', null);

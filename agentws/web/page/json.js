@@ -7,13 +7,16 @@
 
 /** Deeper than this, spaces would be more than the text. */
 const DEEPEST = 100;
+/** Longer than this, the page would stand still meanwhile, and nobody reads it. */
+const LONGEST = 1_000_000;
 
 /**
  * @param {string} text
- * @returns {string | null} an object or a list, laid out; null for what is neither, or not whole, or no JSON
+ * @returns {string | null} an object or a list, laid out; null for what is neither, not whole, no JSON, or too much
  */
 export function laidOut(text) {
-  return /^[ \t\r\n]*[{[]/.test(text) && isJson(text) ? spread(text) : null;
+  const may = text.length <= LONGEST && /^[ \t\r\n]*[{[]/.test(text);
+  return may && isJson(text) ? spread(text) : null;
 }
 
 /** @param {string} text */
