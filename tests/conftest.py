@@ -12,6 +12,9 @@ import pytest
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
 
+LAN = "lan.test"
+"""A name in a local network, whose pages over plain http are no secure context."""
+
 
 @pytest.fixture(scope="session")
 def anyio_backend() -> str:
@@ -20,7 +23,9 @@ def anyio_backend() -> str:
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    """The browser that ``AGENTWS_CHROMIUM`` names, or the one on PATH."""
+    """The browser that ``AGENTWS_CHROMIUM`` names, or the one on PATH. It takes ``LAN`` for this
+    machine.
+    """
     # Only here: it takes a while, and most tests need none.
     from playwright.sync_api import sync_playwright
 
@@ -28,7 +33,8 @@ def browser() -> Iterator[Browser]:
     assert chromium, "there is no Chromium; set AGENTWS_CHROMIUM"
     with sync_playwright() as playwright:
         one = playwright.chromium.launch(
-            executable_path=chromium, args=["--no-sandbox", "--disable-gpu"]
+            executable_path=chromium,
+            args=["--no-sandbox", "--disable-gpu", f"--host-resolver-rules=MAP {LAN} 127.0.0.1"],
         )
         yield one
         one.close()

@@ -248,6 +248,8 @@ export function connect(
   url: string | (() => string | Promise<string>),
   options?: ConnectOptions,
 ): AgentSocket;
+/** An id for a new session, which nobody guesses; on plain-http pages of a local network too. */
+export function newSessionId(): string;
 export function reduce(log: Log, frame: EventFrame): Log;
 export function applyPatch(document: unknown, operations: readonly Operation[]): unknown;
 export function retryDelay(

@@ -9,6 +9,7 @@
  * @module
  */
 export { AgentSocket, connect, idleSnapshot } from './socket.js';
+export { newSessionId } from './environment.js';
 export { RequestError } from './requests.js';
 export { emptyLog, reduce } from './reducer.js';
 export { applyPatch } from './patch.js';

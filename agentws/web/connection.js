@@ -7,7 +7,7 @@
 import { BadAddress, openSocket } from './address.js';
 import { retryDelay } from './backoff.js';
 import { isBusy, isFatal, nameOf } from './closing.js';
-import { encode } from './encoding.js';
+import { decode, encode } from './encoding.js';
 
 const PROTOCOL = 'agentws.v1';
 const OPENING = 10_000;
@@ -165,7 +165,7 @@ export class Connection {
 
   /** @param {unknown} data */
   #hear(data) {
-    const frames = parse(data);
+    const frames = decode(data);
     if (frames === null) return;
     this.#heardAt = this.#settings.clock.now();
     this.#cancel('answer');
@@ -346,17 +346,6 @@ export class Connection {
     if (this.#phase !== 'suspended') return;
     this.#attempt = 0;
     this.#connect();
-  }
-}
-
-/** @param {unknown} data @returns {any[] | null} */
-function parse(data) {
-  if (typeof data !== 'string') return null;
-  try {
-    const message = JSON.parse(data);
-    return Array.isArray(message) ? message : [message];
-  } catch {
-    return null;
   }
 }
 

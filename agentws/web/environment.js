@@ -22,9 +22,13 @@ export function environment() {
   };
 }
 
-/** `randomUUID` is missing on plain-http pages of a local network. */
+/** An id for a new session, which nobody guesses: 128 random bits. */
+export function newSessionId() {
+  return `ses_${randomId()}`;
+}
+
+/** `crypto.randomUUID` is missing on plain-http pages of a local network; `getRandomValues` is not. */
 function randomId() {
-  if (globalThis.crypto.randomUUID) return globalThis.crypto.randomUUID();
   const bytes = globalThis.crypto.getRandomValues(new Uint8Array(16));
   return Array.from(bytes, (byte) => byte.toString(16).padStart(2, '0')).join('');
 }

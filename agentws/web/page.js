@@ -3,14 +3,13 @@
  *
  * @module
  */
-import { connect } from './client.js';
+import { connect, newSessionId } from './client.js';
 import { drawBanner } from './page/banner.js';
 import {
   forgetChat,
   listedChats,
   mergeChats,
   nameChat,
-  newChatId,
   olderMessages,
   rememberChat,
   rememberedChats,
@@ -96,14 +95,14 @@ class Page {
     );
     this.#listen();
     this.#chat = this.#follow(
-      sessionOfAddress() ?? rememberedChats()[0]?.id ?? newChatId(),
+      sessionOfAddress() ?? rememberedChats()[0]?.id ?? newSessionId(),
       'replace',
     );
   }
 
   #listen() {
     for (const id of ['new-chat', 'new-chat-small'])
-      byId(id).addEventListener('click', () => this.#open(newChatId()));
+      byId(id).addEventListener('click', () => this.#open(newSessionId()));
     for (const id of ['sidebar-close', 'scrim'])
       byId(id).addEventListener('click', () => showSidebar(false));
     byId('sidebar-open').addEventListener('click', () => showSidebar(!sidebarShown()));
@@ -112,7 +111,7 @@ class Page {
     byId('composer').addEventListener('changed', () => this.#draw());
     document.addEventListener('keydown', (event) => this.#key(event));
     window.addEventListener('popstate', () =>
-      this.#open(sessionOfAddress() ?? newChatId(), 'none'),
+      this.#open(sessionOfAddress() ?? newSessionId(), 'none'),
     );
   }
 
@@ -224,6 +223,7 @@ class Page {
         'a',
         {
           href: `?session=${encodeURIComponent(id)}`,
+          dir: 'auto',
           'aria-current': id === current && 'page',
           click: open,
         },
@@ -261,7 +261,7 @@ class Page {
   /** Gives up a chat that can't be opened. */
   #leave() {
     forgetChat(this.#chat.session ?? '');
-    this.#open(newChatId());
+    this.#open(newSessionId());
   }
 
   /** @param {string} text */
@@ -317,7 +317,7 @@ class Page {
   #knownCommands() {
     if (!this.#knowsCommands && this.#chat.getSnapshot().connection === 'open') {
       this.#knowsCommands = true;
-      const id = `commands-${newChatId()}`;
+      const id = `commands-${newSessionId()}`;
       this.#asked.set(id, null);
       this.#chat.command('help', undefined, { id }).catch(() => (this.#knowsCommands = false));
     }

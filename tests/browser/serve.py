@@ -5,6 +5,7 @@ python serve.py PORT DATABASE
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import AsyncGenerator
 
@@ -21,19 +22,29 @@ from agentws import (
     SQLiteStore,
     mount_agent_gateway,
 )
-from agentws.protocol.events import RunFinished
+from agentws.protocol.events import (
+    ActivitySnapshot,
+    AgentEvent,
+    RunFinished,
+    ToolCallArgs,
+    ToolCallEnd,
+    ToolCallResult,
+    ToolCallStart,
+)
 from agentws.protocol.messages import Interrupt, InterruptOutcome
 
 PACE = 0.05
+HOSTS = ["127.0.0.1", "lan.test"]
 LIMITS = Limits(lease_ttl=2.0, drain_timeout=1.0, heartbeat=5.0, snapshot_messages=10)
 
 
 class Scribe(Agent):
     """``count N`` writes the numbers up to N; ``fail`` fails, ``break`` before its first word;
-    ``ask`` asks; else: said back.
+    ``ask`` asks; ``write "..."`` writes what the JSON string says, ``call ["...", "..."]`` calls a
+    tool with the first text and gets the second, ``show {...}`` shows an activity; else: said back.
     """
 
-    async def run(self, ctx: RunContext) -> AsyncGenerator[str | RunFinished, None]:
+    async def run(self, ctx: RunContext) -> AsyncGenerator[str | AgentEvent, None]:
         verb, _, rest = ctx.text.partition(" ")
         if ctx.answers:
             yield f"You answered **{ctx.answers[0].payload['approved']}**."
@@ -48,8 +59,29 @@ class Scribe(Agent):
             raise AgentError("This was meant to fail.")
         elif verb == "break":
             raise AgentError("Nothing came of it.")
+        elif verb == "write":
+            for piece in pieces(json.loads(rest)):
+                yield piece
+        elif verb == "call":
+            for event in called(*json.loads(rest)):
+                yield event
+        elif verb == "show":
+            yield ActivitySnapshot("act_1", "PLAN", json.loads(rest))
         else:
             yield f"You said **{ctx.text}**."
+
+
+def pieces(text: str) -> list[str]:
+    return [text[at : at + 3] for at in range(0, len(text), 3)]
+
+
+def called(arguments: str, result: str) -> list[AgentEvent]:
+    return [
+        ToolCallStart("call_1", "look_up"),
+        *(ToolCallArgs(tool_call_id="call_1", delta=piece) for piece in pieces(arguments)),
+        ToolCallEnd("call_1"),
+        ToolCallResult("msg_result", "call_1", result),
+    ]
 
 
 def question(ctx: RunContext) -> RunFinished:
@@ -61,7 +93,9 @@ def main(port: int, database: str, key: str | None = None) -> None:
     app = Starlette()
     keys = None if key is None else BearerKeys({key: "ann"})
     store = SQLiteStore(database)
-    mount_agent_gateway(app, Scribe, store=store, authenticate=keys, limits=LIMITS)
+    mount_agent_gateway(
+        app, Scribe, store=store, authenticate=keys, limits=LIMITS, allowed_hosts=HOSTS
+    )
     uvicorn.run(app, host="127.0.0.1", port=port, access_log=False, ws="websockets-sansio")
 
 

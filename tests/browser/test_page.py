@@ -3,26 +3,21 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 from contextlib import closing
 from typing import TYPE_CHECKING
 
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, expect
 
+from .talking import OpenPage, say
+
 if TYPE_CHECKING:
     from .conftest import Server
 
 pytestmark = pytest.mark.timeout(120)
 
-OpenPage = Callable[..., Page]
 COUNT = 60
 WHOLE = " ".join(f"n{number}" for number in range(1, COUNT + 1))
-
-
-def say(page: Page, text: str) -> None:
-    page.fill("#composer-input", text)
-    page.keyboard.press("Enter")
 
 
 def answer(page: Page) -> str:

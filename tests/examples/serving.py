@@ -52,6 +52,13 @@ def script(
 
 
 @contextmanager
+def lan(folder: Path) -> Iterator[Service]:
+    """The example in ``folder``, told that it is reached over a local network."""
+    with _running(["lan.py", str(folder / "main.py")], Path(__file__).parent, {}) as service:
+        yield service
+
+
+@contextmanager
 def uvicorn(
     module: str,
     *options: str,

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
+from tests.conftest import LAN
 from tests.processes import ROOT
 
 from . import serving
@@ -125,6 +126,29 @@ def test_a_react_hook_with_a_plain_socket(page: Page, app: str) -> None:
     page.fill("#plain input", "/whoami")
     page.keyboard.press("Enter")
     expect(page.locator("#plain div").nth(1)).to_contain_text("You are anonymous")
+
+
+@pytest.fixture(params=["page", "react"])
+def on_a_lan(request: pytest.FixtureRequest) -> Iterator[str]:
+    """The address of a sample that follows a session, over plain http in a local network."""
+    react = request.param == "react"
+    folder = request.getfixturevalue("react") if react else serving.EXAMPLES / "page"
+    path = "app/" if react else "pages/chat.html"
+    with serving.lan(folder) as service:
+        yield f"http://{LAN}:{service.port}/{path}"
+
+
+def test_the_pages_work_over_plain_http_in_a_local_network(on_a_lan: str, page: Page) -> None:
+    page.goto(on_a_lan)
+    assert not page.evaluate("isSecureContext")
+    expect(page.locator("#state, #chat .state")).to_have_text("open")
+    page.fill("#text, #chat input", "Hello")
+    page.keyboard.press("Enter")
+    answer = page.locator("#messages .assistant, #chat .assistant")
+    expect(answer).not_to_be_empty()
+    assert page.evaluate("location.hash").startswith("#ses_")
+    page.reload()
+    expect(answer).to_have_count(1)
 
 
 def test_the_react_hook_renders_on_a_server(react: Path) -> None:

@@ -5,6 +5,7 @@
  * @module
  */
 
+import { parseExactly } from '../exact.js';
 import { credentials } from './credentials.js';
 
 /** @typedef {{id: string, title: string, at: number}} Chat */
@@ -103,7 +104,7 @@ export async function olderMessages(id, before) {
     headers: credentials(),
   });
   if (!response.ok) throw new Error(`older messages: ${response.status}`);
-  return response.json();
+  return parseExactly(await response.text());
 }
 
 /** Both, each once. @param {Chat[]} remembered @param {Chat[]} listed @returns {Chat[]} */
@@ -123,10 +124,4 @@ export function titleOf(text) {
   return characters.length > TITLE
     ? `${characters.slice(0, TITLE - 1).join('')}…`
     : characters.join('');
-}
-
-/** An id that nobody guesses. */
-export function newChatId() {
-  const bytes = crypto.getRandomValues(new Uint8Array(16));
-  return `ses_${Array.from(bytes, (byte) => byte.toString(16).padStart(2, '0')).join('')}`;
 }

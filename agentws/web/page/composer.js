@@ -180,8 +180,8 @@ export class Composer {
             this.#submit();
           },
         },
-        el('span', { class: 'command-name' }, `/${name}`),
-        el('span', { class: 'command-summary' }, summary),
+        el('span', { class: 'command-name', dir: 'ltr' }, `/${name}`),
+        el('span', { class: 'command-summary', dir: 'auto' }, summary),
       ),
     );
     palette.replaceChildren(...options);

@@ -13,6 +13,16 @@
  */
 export function el(tag, properties = {}, ...children) {
   const element = document.createElement(tag);
+  assign(element, properties);
+  element.append(...children.filter((child) => child instanceof Node || typeof child === 'string'));
+  return element;
+}
+
+/**
+ * @param {HTMLElement} element
+ * @param {Record<string, any>} properties as of `el`
+ */
+export function assign(element, properties) {
   for (const [name, value] of Object.entries(properties)) {
     if (value === undefined || value === false) continue;
     if (typeof value === 'function') element.addEventListener(name, value);
@@ -20,8 +30,6 @@ export function el(tag, properties = {}, ...children) {
       element.setAttribute(name, String(value));
     else Reflect.set(element, name, value);
   }
-  element.append(...children.filter((child) => child instanceof Node || typeof child === 'string'));
-  return element;
 }
 
 /** Strokes on a field of 24 by 24. */
@@ -82,13 +90,23 @@ export function copyButton(text, label = 'Copy') {
 
 /** @param {string} text */
 async function copy(text) {
-  // The clipboard interface exists only on https pages and localhost.
-  if (navigator.clipboard) return navigator.clipboard.writeText(text);
+  try {
+    await navigator.clipboard.writeText(text);
+  } catch {
+    // The clipboard interface exists only on https pages and localhost, and may be forbidden there.
+    copySelected(text);
+  }
+}
+
+/** @param {string} text */
+function copySelected(text) {
+  const focused = document.activeElement;
   const field = el('textarea', { value: text, class: 'hidden' });
   document.body.append(field);
   field.select();
   document.execCommand('copy');
   field.remove();
+  if (focused instanceof HTMLElement) focused.focus();
 }
 
 /**

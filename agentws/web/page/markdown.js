@@ -1,155 +1,106 @@
 /**
- * Markdown that is still being written, as elements that are only ever added to: nothing flickers and
- * a selection stays. No markup is parsed, and no address becomes a link unless its scheme is harmless.
+ * A place that shows Markdown while it is being written. No markup is parsed on the way from the text to
+ * the elements.
  *
  * @module
  */
-import {
-  CHECKBOX,
-  CODE_BLOCK,
-  CODE_FENCE,
-  EQUATION_BLOCK,
-  EQUATION_INLINE,
-  HREF,
-  IMAGE,
-  LANG,
-  LINK,
-  RAW_URL,
-  SRC,
-  TABLE,
-  default_renderer,
-  parser,
-  parser_end,
-  parser_write,
-} from '../vendor/streaming-markdown.js';
-import { copyButton, el } from './dom.js';
+import { el } from './dom.js';
+import { GrowingMarkdown, parseWhole } from './growing.js';
 import { highlight } from './highlight.js';
+import { patchChildren } from './tree.js';
 
-const SCHEMES = new Set(['http:', 'https:', 'mailto:']);
+/** @typedef {import('./blocks.js').Block} Block */
 
-/** A place that shows a growing Markdown text. */
+/** What a text can go on in. */
+const PLACES =
+  'p, h1, h2, h3, h4, h5, h6, ul, ol, li, blockquote, div, table, thead, tbody, tr, th, td, pre, pre > code';
+
 export class MarkdownView {
   element = el('div', { class: 'prose' });
   #written = '';
   #ended = false;
-  /** @type {any} */
-  #parser = parser(renderer(this.element));
+  #growing = new GrowingMarkdown();
+  /** @type {Block[]} what the element's children show */
+  #shown = [];
+  #tail = document.createTextNode('');
 
   /** @param {string} text all of it so far @param {boolean} done */
   update(text, done) {
     // A snapshot may tell another text than the one that was being written.
-    if (!text.startsWith(this.#written) || (this.#ended && text.length > this.#written.length))
+    if (
+      text.slice(0, this.#written.length) !== this.#written ||
+      (this.#ended && text.length > this.#written.length)
+    )
       this.#reset();
-    if (text.length > this.#written.length) {
-      parser_write(this.#parser, text.slice(this.#written.length));
-      this.#written = text;
-    }
-    if (done && !this.#ended) {
-      parser_end(this.#parser);
-      this.#ended = true;
+    if (this.#ended) return;
+    if (done) this.#finish(text);
+    else if (text.length > this.#written.length) this.#grow(text.slice(this.#written.length));
+    this.#written = text;
+    this.#ended = done;
+  }
+
+  /** @param {string} piece */
+  #grow(piece) {
+    const { closed, open: before } = this.#growing;
+    const settled = closed.length;
+    this.#growing.write(piece);
+    const { open, tail } = this.#growing;
+    this.#show([...closed.slice(settled), ...open], before.length);
+    this.#highlight(closed.length - settled, open.length);
+    this.#showTail(tail);
+  }
+
+  /** Parsed whole, so that a definition at the end holds for every link. @param {string} text */
+  #finish(text) {
+    const { open } = this.#growing;
+    const marked = this.#shown.length - open.length;
+    this.#show(parseWhole(text), this.#shown.length);
+    this.#highlight(this.#shown.length - marked, 0);
+  }
+
+  /** @param {Block[]} blocks @param {number} replaced how many at the end they take the place of */
+  #show(blocks, replaced) {
+    this.#tail.remove();
+    const kept = this.#shown.length - replaced;
+    patchChildren(this.element, this.#shown.slice(kept), blocks, this.#fromEnd(replaced));
+    this.#shown.length = kept;
+    for (const block of blocks) this.#shown.push(block);
+  }
+
+  /**
+   * Counted from the end, where the changes are: elsewhere a browser counts through all children.
+   *
+   * @param {number} count @returns {any} the first of the last `count` children
+   */
+  #fromEnd(count) {
+    let node = count > 0 ? this.element.lastChild : null;
+    for (let passed = 1; passed < count; passed++) node = node?.previousSibling ?? null;
+    return node;
+  }
+
+  /** @param {string} text of a large block, as it was written, until the block is parsed again */
+  #showTail(text) {
+    if (text === '') return;
+    let place = this.element;
+    while (place.lastElementChild?.matches(PLACES) && place.lastChild === place.lastElementChild)
+      place = place.lastElementChild;
+    this.#tail.data = text;
+    place.append(this.#tail);
+  }
+
+  /** @param {number} count of blocks that no longer change @param {number} after how many stand after them */
+  #highlight(count, after) {
+    let block = count > 0 ? this.#fromEnd(count + after) : null;
+    for (let done = 0; done < count; done++, block = block?.nextSibling) {
+      for (const code of block?.querySelectorAll('pre > code') ?? []) highlight(code);
     }
   }
 
   #reset() {
     this.element.replaceChildren();
-    this.#parser = parser(renderer(this.element));
+    this.#growing = new GrowingMarkdown();
+    this.#shown = [];
     this.#written = '';
     this.#ended = false;
-  }
-}
-
-/** @param {HTMLElement} root */
-function renderer(root) {
-  const base = default_renderer(root);
-  /**
-   * @param {any} data
-   * @param {Element} element
-   * @param {Element} [slot] what comes next goes into `slot`
-   */
-  const push = (data, element, slot = element) => {
-    data.nodes[data.index].append(element);
-    data.nodes[++data.index] = slot;
-  };
-  return {
-    ...base,
-    /** @param {any} data @param {number} type */
-    add_token(data, type) {
-      if (type === CODE_BLOCK || type === CODE_FENCE) {
-        const code = el('code');
-        push(data, codeBlock(code), code);
-      } else if (type === LINK || type === RAW_URL) push(data, el('a'));
-      else if (type === IMAGE) push(data, el('a', { class: 'image-link' }));
-      else if (type === EQUATION_BLOCK || type === EQUATION_INLINE)
-        push(data, el('code', { class: 'equation' }));
-      else if (type === CHECKBOX) push(data, el('input', { type: 'checkbox', disabled: true }));
-      else if (type === TABLE) {
-        const table = el('table');
-        push(
-          data,
-          el('div', { class: 'table', tabIndex: 0, role: 'region', 'aria-label': 'Table' }, table),
-          table,
-        );
-      } else base.add_token(data, type);
-    },
-    /** @param {any} data */
-    end_token(data) {
-      const ended = data.nodes[data.index];
-      base.end_token(data);
-      if (ended?.localName === 'code' && ended.parentElement?.localName === 'pre') highlight(ended);
-    },
-    /** @param {any} data @param {string} text */
-    add_text(data, text) {
-      const node = data.nodes[data.index];
-      if (node.lastChild instanceof Text) node.lastChild.appendData(text);
-      else node.append(text);
-    },
-    /** @param {any} data @param {number} type @param {string} value */
-    set_attr(data, type, value) {
-      const node = data.nodes[data.index];
-      if (type === HREF || type === SRC) setAddress(node, value);
-      else if (type === LANG) setLanguage(node, value);
-      else base.set_attr(data, type, value);
-    },
-  };
-}
-
-/** @param {HTMLElement} code */
-function codeBlock(code) {
-  return el(
-    'div',
-    { class: 'code' },
-    el(
-      'div',
-      { class: 'code-head' },
-      el('span', { class: 'code-language' }),
-      copyButton(() => code.textContent ?? '', 'Copy the code'),
-    ),
-    el('pre', { tabIndex: 0 }, code),
-  );
-}
-
-/** @param {HTMLElement} code @param {string} info */
-function setLanguage(code, info) {
-  const [language] = info.split(/\s/);
-  code.dataset.language = language;
-  const label = code.closest('.code')?.querySelector('.code-language');
-  if (label) label.textContent = language;
-}
-
-/** @param {HTMLAnchorElement} link @param {string} address */
-function setAddress(link, address) {
-  const url = URL.parse?.(address, location.href) ?? parse(address);
-  if (!url || !SCHEMES.has(url.protocol)) return;
-  link.href = url.href;
-  link.target = '_blank';
-  link.rel = 'noopener noreferrer';
-}
-
-/** @param {string} address */
-function parse(address) {
-  try {
-    return new URL(address, location.href);
-  } catch {
-    return null;
   }
 }

@@ -4,6 +4,7 @@
  *
  * @module
  */
+import { activityView, orphanView, toolCard } from './cards.js';
 import { copyButton, el, icon, setText } from './dom.js';
 import { MarkdownView } from './markdown.js';
 
@@ -36,7 +37,7 @@ function still(element) {
 
 /** @param {Item} _item @param {Actions} actions @returns {View} */
 function userView(_item, actions) {
-  const text = el('div', { class: 'bubble' });
+  const text = el('div', { class: 'bubble', dir: 'auto' });
   const note = el('span', { class: 'note' });
   const button = el('button', { type: 'button', class: 'link' }, 'Take back');
   const foot = el('div', { class: 'foot' }, note, button);
@@ -102,61 +103,6 @@ function assistantView() {
   };
 }
 
-const CALL_STATES = {
-  streaming: 'Preparing',
-  called: 'Running',
-  done: 'Done',
-  cancelled: 'Stopped',
-  error: 'Failed',
-};
-
-/** @returns {View} */
-function toolCard() {
-  const name = el('span', { class: 'card-title' });
-  const state = el('span', { class: 'card-state' });
-  const args = el('pre', { tabIndex: 0 });
-  const result = el('pre', { tabIndex: 0 });
-  const resultPart = el('div', { class: 'card-part' }, el('h3', {}, 'Result'), result);
-  const argsPart = el('div', { class: 'card-part' }, el('h3', {}, 'Arguments'), args);
-  const element = el(
-    'details',
-    { class: 'card tool' },
-    el('summary', {}, icon('tool'), name, state),
-    argsPart,
-    resultPart,
-  );
-  return {
-    element,
-    update(call) {
-      setText(name, call.name);
-      setText(state, CALL_STATES[/** @type {keyof typeof CALL_STATES} */ (call.status)]);
-      setText(args, pretty(call.args));
-      setText(result, pretty(call.error ?? readable(call.result)));
-      argsPart.hidden = call.args === '' || call.args === '{}';
-      resultPart.hidden = result.textContent === '';
-      element.dataset.status = call.status;
-    },
-  };
-}
-
-/** @param {any} content */
-function readable(content) {
-  if (content === undefined || typeof content === 'string') return content ?? '';
-  return content.map((/** @type {any} */ part) => part.text ?? `[${part.type}]`).join('\n');
-}
-
-/**
- * JSON spread over lines; anything else, and JSON that is still being written, as it is.
- * @param {string} text
- */
-function pretty(text) {
-  try {
-    return JSON.stringify(JSON.parse(text), null, 2);
-  } catch {
-    return text;
-  }
-}
-
 /** @returns {View} */
 function reasoningView() {
   const markdown = new MarkdownView();
@@ -178,43 +124,12 @@ function reasoningView() {
   };
 }
 
-/** @returns {View} */
-function activityView() {
-  const title = el('span', { class: 'card-title' });
-  const content = el('pre', { tabIndex: 0 });
-  const element = el(
-    'details',
-    { class: 'card' },
-    el('summary', {}, icon('info'), title),
-    el('div', { class: 'card-part' }, content),
-  );
-  return {
-    element,
-    update({ message }) {
-      setText(title, message.content?.title ?? message.activityType ?? 'Activity');
-      setText(content, JSON.stringify(message.content, null, 2));
-    },
-  };
-}
-
-/** @returns {View} */
-function orphanView() {
-  const content = el('pre', { tabIndex: 0 });
-  const element = el(
-    'details',
-    { class: 'card' },
-    el('summary', {}, icon('tool'), el('span', { class: 'card-title' }, 'Result')),
-    el('div', { class: 'card-part' }, content),
-  );
-  return { element, update: ({ message }) => setText(content, pretty(message.text)) };
-}
-
 /** @param {Item} item @returns {View} */
 function noticeView({ message }) {
   const { level, text } = message;
   const element = el(
     'div',
-    { class: 'notice', 'data-level': level, role: 'note' },
+    { class: 'notice', dir: 'auto', 'data-level': level, role: 'note' },
     icon(level === 'info' ? 'info' : 'warning'),
     el('span', {}, text),
   );
@@ -226,14 +141,18 @@ function commandView({ notice, typed }) {
   const { commands } = notice.metadata;
   const body = Array.isArray(commands)
     ? commandTable(commands)
-    : el('div', { class: 'command-text' }, notice.content);
-  return still(el('div', { class: 'command' }, el('div', { class: 'command-name' }, typed), body));
+    : el('div', { class: 'command-text', dir: 'auto' }, notice.content);
+  const name = el('div', { class: 'command-name', dir: 'auto' }, typed);
+  return still(el('div', { class: 'command' }, name, body));
 }
 
 /** @param {{name: string, summary: string}[]} commands */
 function commandTable(commands) {
   const rows = commands
-    .map(({ name, summary }) => [el('dt', {}, `/${name}`), el('dd', {}, summary)])
+    .map(({ name, summary }) => [
+      el('dt', { dir: 'ltr' }, `/${name}`),
+      el('dd', { dir: 'auto' }, summary),
+    ])
     .flat();
   return el('dl', { class: 'command-list' }, ...rows);
 }
@@ -255,7 +174,7 @@ function errorView(item, actions) {
   );
   const element = el(
     'div',
-    { class: 'error', role: 'note' },
+    { class: 'error', dir: 'auto', role: 'note' },
     icon('warning'),
     text,
     el('span', { class: 'actions' }, again, discard),
@@ -277,6 +196,7 @@ function questionView({ interrupt }, actions) {
   const wantsText = interrupt.reason === 'input_required';
   const input = el('input', {
     type: 'text',
+    dir: 'auto',
     'aria-label': 'Your answer',
     placeholder: 'Your answer',
   });
@@ -288,7 +208,7 @@ function questionView({ interrupt }, actions) {
   const no = el('button', { type: 'button', class: 'button' }, wantsText ? 'Cancel' : 'Deny');
   const form = el(
     'form',
-    { class: 'question' },
+    { class: 'question', dir: 'auto' },
     icon('question'),
     el('p', {}, interrupt.message ?? 'The agent waits for your answer.'),
     el('div', { class: 'actions' }, wantsText && input, yes, no),
@@ -309,7 +229,7 @@ function workingView() {
   const label = el('span');
   const element = el(
     'div',
-    { class: 'working' },
+    { class: 'working', dir: 'auto' },
     el('span', { class: 'pulse', 'aria-hidden': 'true' }),
     label,
   );

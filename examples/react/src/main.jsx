@@ -1,9 +1,10 @@
 import { StrictMode } from 'react';
 import { createRoot } from 'react-dom/client';
+import { newSessionId } from 'agentws';
 import { Chat } from './Chat.jsx';
 import { PlainChat } from './PlainChat.jsx';
 
-const session = location.hash.slice(1) || crypto.randomUUID();
+const session = location.hash.slice(1) || newSessionId();
 location.hash = session;
 
 createRoot(document.getElementById('root')).render(

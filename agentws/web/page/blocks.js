@@ -1,0 +1,186 @@
+/**
+ * Markdown as a tree of plain objects: CommonMark with the tables, the struck text, the task lists and the
+ * bare addresses that agents write. Pure; no markup is parsed: what looks like HTML is text.
+ *
+ * @module
+ */
+import MarkdownIt from '../vendor/markdown-it.js';
+
+/**
+ * @typedef {{tag: string, props: Record<string, any>, children: Child[], end?: number}} Block `end` is the line after
+ *     its last one, for a block of the top level
+ * @typedef {Block | string} Child
+ * @typedef {Record<string, object>} References the link reference definitions by their label
+ */
+
+const parser = configured();
+/** What is deeper inside of a text than this stands beside; browsers end where elements nest without end. */
+const DEEPEST = 100;
+
+function configured() {
+  const markdown = new /** @type {any} */ (MarkdownIt)({ html: false, linkify: true });
+  // A scheme makes an address: `main.py` and `README.md` are files, whatever top-level domains there are.
+  markdown.linkify.set({ fuzzyLink: false, fuzzyEmail: false, fuzzyIP: false });
+  markdown.linkify.add('ftp:', null).add('//', null);
+  // An address is judged where it becomes a link of the page, which is `setAddress` in `tree.js`.
+  markdown.validateLink = () => true;
+  // Shown as it was written, with its percent signs.
+  markdown.normalizeLinkText = (/** @type {string} */ text) => text;
+  return markdown;
+}
+
+/** @type {Record<string, (token: any) => Block | string>} what becomes of a token that opens, or stands alone */
+const MAKERS = {
+  paragraph_open: byTag,
+  heading_open: byTag,
+  blockquote_open: byTag,
+  bullet_list_open: byTag,
+  ordered_list_open: (token) => node('ol', { start: Number(token.attrGet('start') ?? 1) }),
+  list_item_open: byTag,
+  hr: byTag,
+  fence: codeBlock,
+  code_block: codeBlock,
+  table_open: () =>
+    node('div', { class: 'table', tabIndex: 0, role: 'region', 'aria-label': 'Table' }, [
+      node('table'),
+    ]),
+  thead_open: byTag,
+  tbody_open: byTag,
+  tr_open: byTag,
+  th_open: cell,
+  td_open: cell,
+  text: ({ content }) => content,
+  softbreak: () => '\n',
+  hardbreak: () => node('br'),
+  code_inline: ({ content }) => node('code', { dir: 'ltr' }, [content]),
+  em_open: byTag,
+  strong_open: byTag,
+  s_open: byTag,
+  link_open: link,
+  image,
+};
+
+/**
+ * @param {string} source
+ * @param {References} references known ones; those that `source` defines are added
+ * @returns {Block[]} the blocks of the top level
+ */
+export function parse(source, references) {
+  /** @type {Block[]} */
+  const blocks = [];
+  assemble(parser.parse(source, { references }), blocks);
+  return blocks;
+}
+
+/** @param {any[]} tokens @param {Child[]} root */
+function assemble(tokens, root) {
+  const lists = [root];
+  for (const [index, token] of tokens.entries()) {
+    const into = lists[lists.length - 1];
+    // A tight list's paragraphs are hidden: their text is the item's own.
+    if (token.hidden) continue;
+    if (token.type === 'inline') {
+      if (tokens[index - 2]?.type === 'list_item_open') checkbox(token.children, into);
+      assemble(token.children, into);
+    } else if (token.nesting < 0) lists.pop();
+    else if (token.nesting > 0 && lists.length > DEEPEST) lists.push(into);
+    else {
+      const made = (MAKERS[token.type] ?? verbatim)(token);
+      append(into, made);
+      if (typeof made === 'string') continue;
+      if (into === root && token.map) atTop(made, token.map[1]);
+      if (token.nesting > 0) lists.push(slot(made));
+    }
+  }
+}
+
+/** @param {Child[]} list @param {Child} child adjacent texts are one */
+function append(list, child) {
+  const last = list.at(-1);
+  if (typeof child === 'string' && typeof last === 'string') list[list.length - 1] = last + child;
+  else if (child !== '') list.push(child);
+}
+
+/**
+ * Each block of the top level has a direction of its own, and all that is in it has the same one: a list's
+ * markers stand on one side.
+ *
+ * @param {Block} block @param {number} end
+ */
+function atTop(block, end) {
+  block.end = end;
+  if (block.tag !== 'code-block') block.props.dir = 'auto';
+}
+
+/** @param {Block} block @returns {Child[]} where its content goes */
+function slot({ children }) {
+  return typeof children[0] === 'object' ? children[0].children : children;
+}
+
+/** @param {string} tag @param {Record<string, any>} [props] @param {Child[]} [children] @returns {Block} */
+function node(tag, props = {}, children = []) {
+  return { tag, props, children };
+}
+
+/** @param {any} token */
+function byTag({ tag }) {
+  return node(tag);
+}
+
+/** What a parser of another version may bring. @param {any} token @returns {string} */
+function verbatim({ content }) {
+  return content;
+}
+
+/** @param {any} token */
+function codeBlock({ content, info }) {
+  const [language] = parser.utils
+    .unescapeAll(info ?? '')
+    .trim()
+    .split(/\s/);
+  return node('code-block', { language }, [content]);
+}
+
+/** @param {any} token */
+function cell(token) {
+  const align = token.attrGet('style')?.replace('text-align:', 'align-');
+  return node(token.tag, align ? { class: align } : {});
+}
+
+/** @param {any} token */
+function link(token) {
+  const title = token.attrGet('title');
+  // The text of a bare address is an address, in any language's paragraph.
+  const bare = token.info === 'auto';
+  return node('a', {
+    address: token.attrGet('href'),
+    ...(title && { title }),
+    ...(bare && { dir: 'ltr' }),
+  });
+}
+
+/** A page that fetches what an answer names tells others who reads it. @param {any} token */
+function image(token) {
+  const address = token.attrGet('src');
+  const title = token.attrGet('title');
+  const text = textOf(token.children) || address;
+  return node('a', { class: 'image-link', address, ...(title && { title }) }, text ? [text] : []);
+}
+
+/** @param {any[]} tokens @returns {string} */
+function textOf(tokens) {
+  return tokens
+    .map(({ type, content, children }) => {
+      if (type === 'softbreak' || type === 'hardbreak') return '\n';
+      return type === 'image' ? textOf(children) : content;
+    })
+    .join('');
+}
+
+/** Takes `[ ]` and `[x]` from the beginning of an item. @param {any[]} tokens @param {Child[]} into */
+function checkbox([first], into) {
+  const [marks, mark] = /^\[([ xX])\]\s/.exec(first?.type === 'text' ? first.content : '') ?? [];
+  if (!marks) return;
+  into.push(node('input', { type: 'checkbox', disabled: true, checked: mark !== ' ' }));
+  first.content = first.content.slice(marks.length);
+}

@@ -1,0 +1,136 @@
+/**
+ * A tree of `blocks.js` as elements, and an older one changed into a newer one: what is equal keeps its
+ * element, a text that has grown is added to, so nothing flickers and a selection stays.
+ *
+ * @module
+ */
+import { assign, copyButton, el } from './dom.js';
+
+/**
+ * @typedef {import('./blocks.js').Block} Block
+ * @typedef {import('./blocks.js').Child} Child
+ */
+
+const SCHEMES = new Set(['http:', 'https:', 'mailto:']);
+
+/**
+ * @param {Element} parent
+ * @param {readonly Child[]} olds what its last children show, from `first` on
+ * @param {readonly Child[]} news what they shall show
+ * @param {ChildNode | null} [first]
+ */
+export function patchChildren(parent, olds, news, first = parent.firstChild) {
+  let node = first;
+  for (const [index, child] of news.entries()) {
+    const known = index < olds.length ? node : null;
+    // Taken before, since what is patched may be replaced.
+    if (known) node = known.nextSibling;
+    if (known) patch(known, olds[index], child);
+    else parent.insertBefore(create(child), node);
+  }
+  while (node) {
+    const last = node;
+    node = node.nextSibling;
+    last.remove();
+  }
+}
+
+/** @param {ChildNode} known @param {Child} old @param {Child} child */
+function patch(known, old, child) {
+  if (old === child) return;
+  if (typeof old === 'string' || typeof child === 'string') {
+    if (typeof old === 'string' && typeof child === 'string' && known instanceof Text)
+      patchText(known, child);
+    else known.replaceWith(create(child));
+  } else if (known instanceof HTMLElement && isAlike(old, child)) {
+    setProps(known, changed(old.props, child.props));
+    patchChildren(content(known, child), old.children, child.children);
+  } else known.replaceWith(create(child));
+}
+
+/** @param {Text} node @param {string} text */
+function patchText(node, text) {
+  const { data } = node;
+  let same = 0;
+  while (same < data.length && data[same] === text[same]) same++;
+  if (same === data.length) node.appendData(text.slice(same));
+  else node.replaceData(same, data.length - same, text.slice(same));
+}
+
+/** @param {Block} old @param {Block} block */
+function isAlike(old, block) {
+  const names = Object.keys(block.props);
+  return (
+    old.tag === block.tag &&
+    names.length === Object.keys(old.props).length &&
+    names.every((name) => name in old.props)
+  );
+}
+
+/** @param {Record<string, any>} old @param {Record<string, any>} props */
+function changed(old, props) {
+  return Object.fromEntries(Object.entries(props).filter(([name, value]) => old[name] !== value));
+}
+
+/** @param {Child} child @returns {Node} */
+function create(child) {
+  if (typeof child === 'string') return document.createTextNode(child);
+  const element = child.tag === 'code-block' ? codeBlock() : el(child.tag);
+  setProps(element, child.props);
+  const place = content(element, child);
+  for (const one of child.children) place.append(create(one));
+  return element;
+}
+
+/** @param {HTMLElement} element @param {Block} block @returns {Element} what its children are in */
+function content(element, { tag }) {
+  return tag === 'code-block' ? /** @type {Element} */ (element.querySelector('code')) : element;
+}
+
+/** @param {HTMLElement} element @param {Record<string, any>} props */
+function setProps(element, { address, language, ...others }) {
+  assign(element, others);
+  if (address !== undefined) setAddress(/** @type {HTMLAnchorElement} */ (element), address);
+  if (language !== undefined) setLanguage(element, language);
+}
+
+function codeBlock() {
+  const code = el('code');
+  // Pasted into a shell, the last line's end would run the command.
+  const copied = () => (code.textContent ?? '').replace(/\n$/, '');
+  return el(
+    'div',
+    { class: 'code', dir: 'ltr' },
+    el(
+      'div',
+      { class: 'code-head' },
+      el('span', { class: 'code-language' }),
+      copyButton(copied, 'Copy the code'),
+    ),
+    el('pre', { tabIndex: 0 }, code),
+  );
+}
+
+/** @param {Element} block @param {string} language */
+function setLanguage(block, language) {
+  const code = /** @type {HTMLElement} */ (block.querySelector('code'));
+  code.dataset.language = language;
+  const label = block.querySelector('.code-language');
+  if (label) label.textContent = language;
+}
+
+/** No address becomes a link unless its scheme is harmless. @param {HTMLAnchorElement} link @param {string} address */
+function setAddress(link, address) {
+  const url = URL.parse?.(address, location.href) ?? parse(address);
+  if (!url || !SCHEMES.has(url.protocol)) return link.removeAttribute('href');
+  assign(link, { href: url.href, target: '_blank', rel: 'noopener noreferrer' });
+}
+
+/** @param {string} address */
+function parse(address) {
+  try {
+    return new URL(address, location.href);
+  } catch {
+    return null;
+  }
+}

@@ -1,0 +1,87 @@
+"""What is written from right to left begins on the right; what is code never does."""
+
+from __future__ import annotations
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from .talking import OpenPage, let_it_write, say
+
+pytestmark = pytest.mark.timeout(120)
+
+ARABIC = "\u0645\u0631\u062d\u0628\u0627 \u0628\u0643\u0645"
+HEBREW = "\u05e9\u05dc\u05d5\u05dd \u05e2\u05d5\u05dc\u05dd"
+BLOCKS = {
+    "English": "ltr",
+    f"{ARABIC} `code`": "rtl",
+    f"`code()` {ARABIC}": "rtl",
+    f"# {HEBREW}": "rtl",
+    f"- {ARABIC}\n- one\n  - two": "rtl",
+    f"> {HEBREW}": "rtl",
+    f"1. one\n2. {HEBREW}": "ltr",
+    f"| {ARABIC} | a |\n|---|---|\n| b | c |": "rtl",
+    f"https://example.com {ARABIC}": "rtl",
+    f"```\n{ARABIC}\n```": "ltr",
+}
+
+
+def directions(page: Page, selector: str) -> list[str]:
+    measure = "all => all.map((one) => getComputedStyle(one).direction)"
+    return list(page.locator(selector).evaluate_all(measure))
+
+
+def test_each_block_of_an_answer_begins_on_its_own_side(open_page: OpenPage) -> None:
+    page = open_page()
+    let_it_write(page, "\n\n".join(BLOCKS))
+    assert directions(page, ".assistant .prose > *") == list(BLOCKS.values())
+    assert directions(page, ".assistant li") == ["rtl", "rtl", "rtl", "ltr", "ltr"]
+    assert set(directions(page, ".assistant code, .assistant pre")) == {"ltr"}
+
+
+def test_what_a_person_says_begins_on_its_own_side(open_page: OpenPage) -> None:
+    page = open_page()
+    for text, side in ((HEBREW, "rtl"), ("", "ltr")):
+        page.fill("#composer-input", text)
+        assert directions(page, "#composer-input") == [side]
+    for text in (ARABIC, "Hello"):
+        say(page, text)
+        expect(page.locator(".assistant strong").last).to_have_text(text)
+    assert directions(page, ".user .bubble") == ["rtl", "ltr"]
+    expect(page.locator("#title")).to_have_text(ARABIC)
+    assert directions(page, "#title, #sessions a") == ["rtl", "rtl"]
+
+
+def test_what_else_is_said_begins_on_its_own_side(open_page: OpenPage) -> None:
+    page = open_page()
+    sides = page.evaluate(
+        """async (text) => {
+          const { views } = await import('/web/page/views.js');
+          const items = {
+            notice: { message: { level: 'info', text } },
+            error: { message: { error: { message: text } } },
+            question: { interrupt: { message: text, reason: 'input_required' } },
+            command: { notice: { content: text, metadata: {} }, typed: `/${text}` },
+            orphan: { message: { text } },
+            activity: { message: { content: { title: text } } },
+            working: { label: text },
+          };
+          const side = (node) => getComputedStyle(node.parentElement).direction;
+          const sides = {};
+          for (const [kind, item] of Object.entries(items)) {
+            const view = views[kind](item, {});
+            view.update(item);
+            document.getElementById('transcript').append(view.element);
+            const texts = document.createTreeWalker(view.element, NodeFilter.SHOW_TEXT);
+            sides[kind] = new Set();
+            while (texts.nextNode())
+              if (texts.currentNode.data.includes(text)) sides[kind].add(side(texts.currentNode));
+            sides[kind] = [...sides[kind]];
+          }
+          return sides;
+        }""",
+        HEBREW,
+    )
+    # The data of an activity is JSON, which is code.
+    assert sides.pop("activity") == ["rtl", "ltr"]
+    assert set(sides) == {"notice", "error", "question", "command", "orphan", "working"}
+    assert all(side == ["rtl"] for side in sides.values()), sides

@@ -1,0 +1,116 @@
+"""What an agent writes is what the page shows, streamed in any pieces."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import expect
+
+from .talking import OpenPage, let_it_write
+
+pytestmark = pytest.mark.timeout(180)
+EXAMPLES = Path(__file__).parents[1] / "web/commonmark/examples.js"
+TEXTS = [
+    "a [b] c\n\n- d\n- e\n\n[b]: /late\n",
+    "- a\n- b\n\n- c\n",
+    "a\r\nb\r\n---\r\n```\r\nc\r\n```\r\nd",
+    "a | b\n--|--\n`c` | **d**\n\n| e",
+    "- [ ] a\n- [x] https://b.example/c.\n",
+    "&copy; &notit; \\* ~~s~~ **o",
+    "- one\n" * 1200 + "\ntwo [three]\n\n[three]: /x\n",
+]
+STREAM = """async (more) => {
+  const { MarkdownView } = await import('/web/page/markdown.js');
+  const { commonmark } = await import('/examples.js');
+  const texts = [...commonmark.map(({ markdown }) => markdown), ...more];
+  const stream = (text, cuts) => {
+    const view = new MarkdownView();
+    for (const cut of cuts) view.update(text.slice(0, cut), false);
+    view.update(text, true);
+    return view.element.innerHTML;
+  };
+  const isTheSame = (text) => {
+    const whole = stream(text, []);
+    const step = text.length < 1000 ? 1 : Math.ceil(text.length / 40);
+    const cuts = Array.from({ length: text.length / step + 1 }, (_, index) => index * step);
+    return stream(text, cuts) === whole && cuts.every((cut) => stream(text, [cut]) === whole);
+  };
+  return [texts.length, texts.filter((text) => !isTheSame(text))];
+}"""
+
+
+def test_every_character_of_an_answer_is_shown(open_page: OpenPage) -> None:
+    page = open_page()
+    said = (
+        "get_user_name reads *.py and *.js, Fact[1], $HOME and $PATH,",
+        "see https://example.com/a. Or (https://example.com/b_(c)).",
+    )
+    let_it_write(page, "\n\n".join(said))
+    expect(page.locator(".assistant .prose > p")).to_have_text(said)
+    links = page.locator(".assistant .prose a").evaluate_all("all => all.map((a) => a.href)")
+    assert links == ["https://example.com/a", "https://example.com/b_(c)"]
+
+
+def test_a_code_fence_closes_whatever_ends_its_lines(open_page: OpenPage) -> None:
+    page = open_page()
+    let_it_write(page, "Run:\r\n```sh\r\nls\r\n```\r\n- a\r\n\r\n  > quoted\r\n- b\r\n")
+    expect(page.locator(".assistant .prose > .code code")).to_have_text("ls")
+    expect(page.locator(".assistant .prose > ul > li")).to_have_count(2)
+    expect(page.locator(".assistant li blockquote p")).to_have_text("quoted")
+
+
+def test_an_answer_ends_the_same_wherever_it_was_cut(open_page: OpenPage) -> None:
+    page = open_page()
+    page.route("**/examples.js", lambda route: route.fulfill(path=EXAMPLES))
+    count, wrong = page.evaluate(STREAM, TEXTS)
+    assert count == 652 + len(TEXTS)
+    assert wrong == []
+
+
+def test_what_is_closed_keeps_its_elements(open_page: OpenPage) -> None:
+    page = open_page()
+    text = "One *two*.\n\n```py\nthree = 3\n```\n\n- four\n- five\n\nsix [seven]\n\neight\n\n"
+    removed, lost, link = page.evaluate(
+        """async (text) => {
+          const { MarkdownView } = await import('/web/page/markdown.js');
+          const view = new MarkdownView();
+          view.update(text, false);
+          const before = [...view.element.querySelectorAll('*')];
+          const records = new MutationObserver(() => {});
+          records.observe(view.element, { childList: true, subtree: true });
+          for (let number = 0; number < 200; number++)
+            view.update((text += `word${number} `), false);
+          const removed = records.takeRecords().flatMap((one) => [...one.removedNodes]);
+          view.update((text += '\\n\\n[seven]: /address'), true);
+          const after = new Set(view.element.querySelectorAll('*'));
+          const lost = before.filter((one) => !after.has(one));
+          return [removed.length, lost.length, view.element.querySelector('a')?.textContent];
+        }""",
+        text,
+    )
+    assert (removed, lost) == (0, 0)
+    assert link == "seven", "a definition at the end holds for the links before it"
+
+
+def test_all_of_a_large_block_is_shown_while_it_grows(open_page: OpenPage) -> None:
+    page = open_page()
+    for line, ending in (
+        ("- an *item* more\n", ""),
+        ("some *words* more ", ""),
+        ("x = 1\n", "```py\n"),
+    ):
+        short = page.evaluate(
+            """async ([line, text]) => {
+              const { MarkdownView } = await import('/web/page/markdown.js');
+              const view = new MarkdownView();
+              const letters = (shown) => shown.replace(/\\W|^```py/g, '');
+              for (let count = 0; count < 1000; count++) {
+                view.update((text += line), false);
+                if (letters(view.element.textContent).length < letters(text).length) return text;
+              }
+            }""",
+            [line, ending],
+        )
+        assert short is None, json.dumps(short)

@@ -1,0 +1,56 @@
+"""The page over plain http in a local network, where browsers keep much from it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import closing
+
+import pytest
+from playwright.sync_api import Browser, Page, expect
+
+from tests.conftest import LAN
+
+from . import talking
+from .conftest import Server
+
+pytestmark = pytest.mark.timeout(120)
+
+
+@pytest.fixture
+def page(browser: Browser, server: Server) -> Iterator[Page]:
+    complaints: list[str] = []
+    with closing(browser.new_context(reduced_motion="reduce")) as context:
+        page = context.new_page()
+        page.on("pageerror", lambda error: complaints.append(str(error)))
+        page.goto(f"http://{LAN}:{server.port}/")
+        assert page.evaluate("[isSecureContext, typeof crypto.randomUUID]") == [False, "undefined"]
+        expect(page.locator("#connection")).to_have_attribute("data-state", "open")
+        yield page
+    assert complaints == []
+
+
+def say(page: Page, text: str) -> None:
+    talking.say(page, text)
+    expect(page.locator(".assistant strong").last).to_have_text(text)
+    expect(page.locator("#transcript")).to_have_attribute("aria-busy", "false")
+
+
+def test_chats_begin_and_go_on(page: Page) -> None:
+    say(page, "hello")
+    page.reload()
+    expect(page.locator(".assistant strong")).to_have_text("hello")
+    page.click("#new-chat-small")
+    expect(page.locator(".empty")).to_be_visible()
+    say(page, "another")
+
+
+def test_an_answer_is_copied(page: Page) -> None:
+    say(page, "hello")
+    button = page.locator(".assistant .copy")
+    button.focus()
+    page.keyboard.press("Enter")
+    expect(button.locator(".icon-check")).to_be_visible()
+    expect(button).to_be_focused()
+    page.focus("#composer-input")
+    page.keyboard.press("Control+v")
+    expect(page.locator("#composer-input")).to_have_value("You said **hello**.")

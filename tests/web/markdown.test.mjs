@@ -1,0 +1,292 @@
+/** Markdown: every example of the CommonMark specification, and what is closed while a text grows. */
+import assert from 'node:assert/strict';
+import test from 'node:test';
+import { parse } from '../../agentws/web/page/blocks.js';
+import { GrowingMarkdown, parseWhole } from '../../agentws/web/page/growing.js';
+import MarkdownIt from '../../agentws/web/vendor/markdown-it.js';
+import { commonmark } from './commonmark/examples.js';
+import { html, withoutLines } from './markup.mjs';
+
+const specification = new MarkdownIt('commonmark');
+const whole = (text) => html(parseWhole(text));
+const plain = (text) => textOf(parseWhole(text));
+
+/** A bare address is a link here, and an image without a text shows its address. */
+const OURS = new Set([
+  '<https://foo.bar/baz bim>\n',
+  '< https://foo.bar >\n',
+  'https://example.com\n',
+  '![](/url)\n',
+]);
+const shown = commonmark.filter(({ markdown }) => !OURS.has(markdown) && !hasMarkup(markdown));
+
+function hasMarkup(markdown) {
+  const tokens = specification.parse(markdown, {});
+  return tokens
+    .flatMap((token) => [token, ...(token.children ?? [])])
+    .some(({ type }) => type.startsWith('html'));
+}
+
+function textOf(children) {
+  return children
+    .map((child) => (typeof child === 'string' ? child : textOf(child.children)))
+    .join('');
+}
+
+test('the examples of the specification that are shown are nearly all there are', () => {
+  assert.equal(commonmark.length, 652);
+  assert.equal(shown.length, 576);
+});
+
+for (const section of new Set(shown.map((example) => example.section)))
+  test(`CommonMark: ${section}`, () => {
+    for (const example of shown.filter((one) => one.section === section))
+      assert.equal(
+        withoutLines(whole(example.markdown)),
+        withoutLines(example.html),
+        example.markdown,
+      );
+  });
+
+test('markup is text', () => {
+  for (const { markdown } of commonmark.filter((example) => hasMarkup(example.markdown))) {
+    const tags = new Set(tagsOf(parseWhole(markdown)));
+    assert.ok(plain(markdown).includes('<') || tags.has('a'), markdown);
+    for (const tag of tags)
+      assert.match(tag, /^(p|h[1-6]|ul|ol|li|blockquote|code-block|code|em|strong|a|hr|br)$/);
+  }
+  assert.equal(
+    whole('a <b>c</b>\n\n<script>x</script>'),
+    '<p>a &lt;b&gt;c&lt;/b&gt;</p><p>&lt;script&gt;x&lt;/script&gt;</p>',
+  );
+});
+
+function tagsOf(children) {
+  return children.flatMap((child) =>
+    typeof child === 'string' ? [] : [child.tag, ...tagsOf(child.children)],
+  );
+}
+
+for (const text of [
+  'get_user_name',
+  '*.py and *.js',
+  'Fact[1]',
+  '$HOME and $PATH',
+  '2 * 3 * 4 and a_b_c',
+  'main.py, README.md and example.com',
+  'See https://example.com/a.',
+  'See (https://example.com/a).',
+  'https://example.com/a%20b?x=[1]&y=*',
+  'snake_case_ and [unclosed](http://example.com',
+  '1 < 2 && 3 > 2',
+  'C:\\temp, 50% ~ 60%, ~/x and #1',
+  '"quoted", it\'s -- (c) ...',
+])
+  test(`every character is shown: ${text}`, () => assert.equal(plain(text), text));
+
+test('a link ends where its address does', () => {
+  const addresses = (text) =>
+    [...whole(text).matchAll(/href="([^"]*)"/g)].map(([, address]) => address);
+  assert.deepEqual(
+    addresses('See https://a.example/b. And https://a.example/c, https://a.example/d!'),
+    ['https://a.example/b', 'https://a.example/c', 'https://a.example/d'],
+  );
+  assert.deepEqual(addresses('(https://a.example/b_(c))'), ['https://a.example/b_(c)']);
+  assert.deepEqual(addresses('[x](https://a.example/b_(c)) and [y](<https://a.example/ d>)'), [
+    'https://a.example/b_(c)',
+    'https://a.example/%20d',
+  ]);
+});
+
+test('a quote inside of a list is a quote in its item', () => {
+  assert.equal(
+    withoutLines(whole('- one\n\n  > said\n- two')),
+    '<ul><li><p>one</p><blockquote><p>said</p></blockquote></li><li><p>two</p></li></ul>',
+  );
+});
+
+test('lines may end as on any system', () => {
+  const text = '# a\n\n```py\nb\n\n```\nc\n- d\n';
+  for (const end of ['\r\n', '\r']) assert.equal(whole(text.replaceAll('\n', end)), whole(text));
+});
+
+test('tables, struck text and task lists are shown as such', () => {
+  assert.equal(
+    withoutLines(whole('| a | b |\n|---|--:|\n| `c\\|d` | ~~e~~ |')),
+    '<table><thead><tr><th>a</th><th>b</th></tr></thead><tbody><tr><td><code>c|d</code></td><td><s>e</s></td></tr></tbody></table>',
+  );
+  const [{ children }] = parseWhole('- [ ] a\n- [x] **b**\n- [y] c');
+  assert.deepEqual(
+    children.map(({ children: [first] }) => first.props?.checked),
+    [false, true, undefined],
+  );
+  assert.equal(textOf(children), 'abc'.replace('c', '[y] c'));
+});
+
+/**
+ * Writes `text` in `pieces`, and looks after each whether what is closed is what the whole text has there.
+ * A link may be defined later: then the kinds of the blocks are compared.
+ */
+function grow(text, pieces) {
+  const references = {};
+  const blocks = parse(text.replace(/\r\n?/g, '\n'), references);
+  const told =
+    Object.keys(references).length > 0 ? (list) => list.map(({ tag }) => tag).join() : html;
+  const growing = new GrowingMarkdown();
+  for (const piece of pieces) {
+    growing.write(piece);
+    const { closed } = growing;
+    assert.equal(told(closed), told(blocks.slice(0, closed.length)), JSON.stringify(text));
+  }
+  if (text.endsWith('\n') && growing.tail === '')
+    assert.equal(told([...growing.closed, ...growing.open]), told(blocks), JSON.stringify(text));
+  return growing;
+}
+
+test('what is closed does not change, wherever an example of the specification is cut', () => {
+  for (const { markdown } of commonmark) {
+    grow(markdown, markdown.split(''));
+    for (let cut = 0; cut <= markdown.length; cut++)
+      grow(markdown, [markdown.slice(0, cut), markdown.slice(cut)]);
+  }
+});
+
+const LINES = [
+  'a',
+  'b *c',
+  'd* e',
+  '',
+  '',
+  '- x',
+  '- y',
+  '  z',
+  '    w',
+  '1. o',
+  '2. p',
+  '> q',
+  '>',
+  '```',
+  '~~~',
+  '---',
+  '===',
+  '# h',
+  '#',
+  'a | b',
+  '---|---',
+  '|-|',
+  'x|y',
+  '[foo]: /url',
+  "'title",
+  "more'",
+  '[foo]',
+  '[foo]: ',
+  '/url',
+  '<div>',
+  '\tt',
+  '   - n',
+  '     deep',
+  '+ p',
+  '***',
+  '  ',
+  '"t"',
+  '[bar]: <x',
+  'y>',
+  '[a',
+  'b]: /u',
+  '- ',
+  '1)',
+  '-',
+  '\\',
+  '  > q',
+  '- > r',
+  '- ```',
+  '  ```',
+  '- # h',
+  '| - | - |',
+  '*',
+  '**b',
+  'c**',
+];
+
+test('what is closed does not change, whatever lines follow each other', () => {
+  let seed = 7;
+  const random = (below) => {
+    seed = (Math.imul(seed, 1664525) + 1013904223) >>> 0;
+    return Math.floor((seed / 2 ** 32) * below);
+  };
+  let closed = 0;
+  for (let round = 0; round < 4000; round++) {
+    const lines = Array.from({ length: 2 + random(12) }, () => LINES[random(LINES.length)]);
+    const text = `${lines.join(random(4) ? '\n' : '\r\n')}\n`;
+    closed += grow(text, text.split('')).closed.length;
+  }
+  assert.ok(closed > 4000, 'blocks close while a text grows');
+});
+
+test('a line that may become anything waits for its next character', () => {
+  const growing = new GrowingMarkdown();
+  growing.write('These are:\n-');
+  assert.equal(html(growing.open), '<p>These are:</p>');
+  growing.write(' one');
+  assert.equal(withoutLines(html(growing.open)), '<p>These are:</p><ul><li>one</li></ul>');
+});
+
+test('all of a large block is shown while it grows', () => {
+  for (const line of ['word *em* and more. ', '- an item\n', '| a | b |\n']) {
+    const text = `${line === '| a | b |\n' ? '| x | y |\n|---|---|\n' : ''}${line.repeat(600)}`;
+    const growing = new GrowingMarkdown();
+    for (let at = 0; at < text.length; at += 7) growing.write(text.slice(at, at + 7));
+    const letters = (textOf(growing.open) + growing.tail).replace(/\W/g, '');
+    assert.equal(letters, text.replace(/\W/g, ''), line);
+    assert.ok(growing.tail.length <= text.length / 16);
+  }
+});
+
+test('no text makes elements that nest without end', () => {
+  const depthOf = (children) =>
+    1 +
+    Math.max(
+      0,
+      ...children.map((child) => (typeof child === 'string' ? 0 : depthOf(child.children))),
+    );
+  const hostile = {
+    emphasis: `${'*a **b '.repeat(3000)}${'c** d* '.repeat(3000)}`,
+    quotes: '>'.repeat(10_000),
+    lists: '- '.repeat(10_000),
+    brackets: '['.repeat(10_000),
+    images: `${'!['.repeat(3000)}${'](/a)'.repeat(3000)}`,
+  };
+  for (const [kind, text] of Object.entries(hostile)) {
+    const blocks = parseWhole(text);
+    assert.ok(depthOf(blocks) < 400, kind);
+    if (kind === 'emphasis')
+      assert.equal(textOf(blocks).replace(/\W/g, ''), text.replace(/\W/g, ''));
+  }
+});
+
+test('the parsing of a text is linear in its length', () => {
+  // Of one block, since what is closed is not parsed again.
+  for (const line of ['word *em* and more. ', '- an item\n', 'x\n\n']) {
+    const [short, long] = [12_000, 48_000].map((length) =>
+      parsedFor(line.repeat(length / line.length)),
+    );
+    assert.ok(long / short < 6, `${line}: ${short} and ${long} characters were parsed`);
+  }
+});
+
+/** @returns how many characters the parser was given while `text` came in */
+function parsedFor(text) {
+  const { parse: original } = MarkdownIt.prototype;
+  let parsed = 0;
+  MarkdownIt.prototype.parse = function (source, env) {
+    parsed += source.length;
+    return original.call(this, source, env);
+  };
+  try {
+    const growing = new GrowingMarkdown();
+    for (let at = 0; at < text.length; at += 16) growing.write(text.slice(at, at + 16));
+  } finally {
+    MarkdownIt.prototype.parse = original;
+  }
+  return parsed;
+}
