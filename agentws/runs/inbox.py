@@ -132,7 +132,8 @@ class Inbox:
 
         ``None`` when there is nothing to stop: a stop that comes late, or twice, changes nothing.
         """
-        named = frame
+        # Before it waits for its turn: what goes on may end meanwhile.
+        named = _named(session.outline, frame)
 
         def command() -> Decision | None:
             nonlocal named
