@@ -121,6 +121,8 @@ class TimedOut(AgentwsError):
 
 
 class Conflict(AgentwsError):
+    """The family of what contradicts the log as it is."""
+
     code = "conflict"
     status = 409
     summary = "This conflicts with what is already there."

@@ -148,13 +148,11 @@ export interface Log {
   restated: boolean;
   /** Messages that AG-UI chunks continue without naming them. */
   lane: { text?: string; reasoning?: string; tool?: string };
-  /** Messages taken back since the last run began: the next one may begin for one of them. */
-  withdrawn: readonly string[];
 }
 
 export type ConnectionState = 'connecting' | 'open' | 'reconnecting' | 'offline' | 'closed';
 
-export interface ChatSnapshot extends Omit<Log, 'lane' | 'restated' | 'withdrawn'> {
+export interface ChatSnapshot extends Omit<Log, 'lane' | 'restated'> {
   connection: ConnectionState;
   /** How many attempts have failed since the connection was last stable. */
   attempt: number;

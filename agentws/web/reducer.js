@@ -53,7 +53,6 @@ export const emptyLog = Object.freeze({
   agent: null,
   earlier: null,
   lane: {},
-  withdrawn: [],
   restated: false,
 });
 

@@ -26,21 +26,9 @@ export function accepted(log, event) {
   return cancelling({ ...log, queue: [queued, ...log.queue] });
 }
 
-/**
- * A message is taken back. Its run may have begun while that was on its way, or is about to.
- * @type {Fold}
- */
+/** A message that waits is taken back. @type {Fold} */
 export function withdrawn(log, { messageId }) {
-  const waiting = findMessage(log.queue, messageId);
-  if (waiting) {
-    return {
-      ...log,
-      queue: log.queue.filter((one) => one !== waiting),
-      withdrawn: [...log.withdrawn, messageId],
-    };
-  }
-  const answers = log.run !== null && log.runs[log.run]?.message === messageId;
-  return answers ? cancelling(log) : log;
+  return { ...log, queue: log.queue.filter(({ id }) => id !== messageId) };
 }
 
 /** The run that goes on, if one does, is to stop. @param {Log} log @returns {Log} */
@@ -70,9 +58,6 @@ export function dequeue(log, id, run) {
 export function runStarted(log, event, frame) {
   const id = frame.run ?? event.runId;
   const asked = event.input?.messages ?? [];
-  const [first] = log.queue;
-  // An interrupting message came first: the run began without knowing of it.
-  const overtaken = first?.overlap === 'interrupt' && first.id !== asked[0]?.id;
   const joined = asked.reduce((/** @type {Log} */ before, /** @type {any} */ message) => {
     const { messages, ...rest } = dequeue(before, message.id, id);
     return { ...rest, messages: ask(messages, message, id) };
@@ -81,15 +66,10 @@ export function runStarted(log, event, frame) {
     (event.input?.resume ?? []).map((/** @type {any} */ entry) => entry.interruptId),
   );
   /** @type {Run} */
-  const run = {
-    id,
-    status: overtaken || log.withdrawn.includes(asked[0]?.id) ? 'cancelling' : 'running',
-    ...defined({ message: asked[0]?.id }),
-  };
+  const run = { id, status: 'running', ...defined({ message: asked[0]?.id }) };
   return {
     ...joined,
     lane: {},
-    withdrawn: [],
     run: id,
     runs: { ...joined.runs, [id]: run },
     interrupts: joined.interrupts.filter(

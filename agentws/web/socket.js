@@ -360,7 +360,7 @@ export class AgentSocket {
   }
 
   #publish() {
-    const { lane, restated, withdrawn, ...log } = this.#log;
+    const { lane, restated, ...log } = this.#log;
     const { agent, agents = [], identity = null, limits = null } = this.#welcome;
     const unsent = this.#outbox.messages;
     this.#snapshot = Object.freeze({
