@@ -23,6 +23,8 @@ PATIENCE: Final = 5.0
 FIRST_PAUSE: Final = 0.01
 LONGEST_PAUSE: Final = 0.5
 """Seconds to wait, at most, before a command is decided a third time, and any later time."""
+RETRY_AFTER: Final = 1.0
+"""Seconds after which its sender may try again."""
 
 
 class Decision(NamedTuple):
@@ -75,9 +77,9 @@ async def _decide(session: Session, command: Command) -> Appended | None:
         event, run, key, conflict = decision
         try:
             return await session.append([event], run=run, key=key, conflict=conflict, expect=expect)
-        except VersionConflict:
+        except VersionConflict as error:
             if loop.time() > deadline:
-                raise
+                raise VersionConflict(retry_after=RETRY_AFTER) from error
         if pause:
             await asyncio.sleep(random.uniform(0, pause))
         pause = min(2 * pause or FIRST_PAUSE, LONGEST_PAUSE)
