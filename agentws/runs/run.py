@@ -21,6 +21,7 @@ from ..protocol.events import Event
 from ..protocol.outline import patched
 from ..protocol.sequence import TERMINAL, RunSequence
 from .checking import check_event, check_text
+from .failure import consists_of, explained, is_cancellation
 from .writer import RunWriter
 
 logger: Final = logging.getLogger("agentws.run")
@@ -108,22 +109,13 @@ class Run:
                 return self.stopped()
             agent = await make()
             return await self._listen(agent.run(self.context))
-        except asyncio.CancelledError:
-            return self._cancelled()
-        except (InvalidEvent, AgentError) as error:
-            # What an agent raises on purpose needs no traceback; what made it do so does.
-            logger.warning("run %s: %s", self.id, error, exc_info=error.__cause__)
-            return self._failed(error)
-        except AgentwsError as error:
-            if self.stopping is None:
-                logger.warning("run %s: %s", self.id, error, exc_info=True)
-            return self._failed(error)
         except GeneratorExit:
             raise
-        except BaseException:
+        except BaseException as error:
             # An agent's exit must not be the server's, whatever it raises to get there.
-            logger.exception("run %s: the agent raised", self.id)
-            return self._failed(AgentError())
+            if is_cancellation(error, asyncio.current_task()):
+                return self._cancelled()
+            return self._failed(explained(error, run=self.id, stopping=self.stopping is not None))
 
     def _cancelled(self) -> Event:
         """A cancellation is a stop asked for, the server's shutdown, or the agent's own doing."""
@@ -246,8 +238,10 @@ async def _close(output: Any) -> None:
         await output.aclose()
     except (asyncio.CancelledError, GeneratorExit):
         raise
-    except BaseException:
-        logger.exception("an agent's generator did not close")
+    except BaseException as error:
+        # A task group around a `yield` makes a group of the very exit that closes it.
+        if not consists_of(error, GeneratorExit):
+            logger.exception("an agent's generator did not close")
 
 
 def _close_coroutine(output: Any) -> None:
