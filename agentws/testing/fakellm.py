@@ -12,26 +12,32 @@ OpenAI's chat completions and Anthropic's messages, so the real SDKs can be test
 
 from __future__ import annotations
 
-import asyncio
 import copy
 import re
-import socket
 from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager, nullcontext
+from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any, Literal, Self
 
 import anyio
-import uvicorn
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
-from ..agents.llm import LLM, LLMRateLimited, LLMUnavailable, readable, status_error
+from ..agents.llm import (
+    LLM,
+    LLMCutOff,
+    LLMEmpty,
+    LLMRateLimited,
+    LLMRefused,
+    LLMUnavailable,
+    readable,
+    status_error,
+)
 from ..protocol.messages import (
     AssistantMessage,
     DeveloperMessage,
@@ -42,6 +48,7 @@ from ..protocol.messages import (
     UserMessage,
 )
 from .fakewire import WIRES, Wire
+from .loopback import serving
 
 Fault = Literal["drop", "truncate", "stall", "malformed", "error", "rate_limit"]
 """What happens in the middle of an answer: the connection breaks; the body ends politely but
@@ -163,12 +170,23 @@ class ScriptedLLM(LLM):
         self.completed += 1
         given, written = _tokens(turns), len(reply.chunks)
         yield TokenUsage("scripted", self.model, given, written, given + written)
+        _end(reply)
 
 
 async def _strike(fault: Fault) -> None:
     if fault == "stall":
         await anyio.sleep_forever()
     raise LLMRateLimited if fault == "rate_limit" else LLMUnavailable
+
+
+def _end(reply: Reply) -> None:
+    """Raises what an adapter would of an answer that ends like this."""
+    if reply.finish == "refused":
+        raise LLMRefused
+    if reply.finish != "stop":
+        raise LLMCutOff
+    if not "".join(reply.chunks).strip():
+        raise LLMEmpty
 
 
 def _turn(message: Message) -> Turn | None:
@@ -225,7 +243,7 @@ class FakeLLM:
 
     async def __aenter__(self) -> Self:
         app = Starlette(routes=[Route(wire.path, self._endpoint(wire)) for wire in WIRES])
-        self.url = await self._stack.enter_async_context(_serving(app))
+        self.url = await self._stack.enter_async_context(serving(app))
         return self
 
     async def __aexit__(
@@ -339,42 +357,6 @@ class _Endpoint:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         await self._fake._answer(self._wire, scope, receive, send)
-
-
-class _Server(uvicorn.Server):
-    def __init__(self, config: uvicorn.Config) -> None:
-        super().__init__(config)
-        self.stopping = asyncio.Event()
-
-    async def main_loop(self) -> None:
-        # The server's own loop notices a stop a tick later, which adds up over many tests.
-        await self.stopping.wait()
-
-    def capture_signals(self) -> Any:
-        # The signals of the process are its own business.
-        return nullcontext()
-
-
-@asynccontextmanager
-async def _serving(app: Starlette) -> AsyncIterator[str]:
-    listener = socket.create_server(("127.0.0.1", 0))
-    config = uvicorn.Config(
-        app,
-        lifespan="off",
-        ws="none",
-        log_config=None,
-        access_log=False,
-        timeout_graceful_shutdown=1,
-    )
-    server = _Server(config)
-    # No task group: it would wrap what the test raises in an exception group.
-    running = asyncio.create_task(server.serve([listener]))
-    try:
-        # The socket listens already, so a client may come before the server accepts.
-        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
-    finally:
-        server.stopping.set()
-        await running
 
 
 __all__ = ["FakeLLM", "Fault", "Finish", "Reply", "Script", "ScriptedLLM", "Turn", "echo", "words"]

@@ -10,7 +10,15 @@ from httpx2 import AsyncClient, TransportError
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agentws.agents.llm import LLMRateLimited, LLMUnavailable, status_error
+from agentws.agents.llm import (
+    LLMCutOff,
+    LLMEmpty,
+    LLMError,
+    LLMRateLimited,
+    LLMRefused,
+    LLMUnavailable,
+    status_error,
+)
 from agentws.protocol.messages import Message, TokenUsage, UserMessage
 from agentws.testing.fakellm import FakeLLM, Fault, Reply, ScriptedLLM
 
@@ -77,6 +85,27 @@ async def test_a_fault_strikes_after_so_many_chunks(fault: Fault, after: int) ->
                 texts.append(piece)
     assert texts == ["one ", "two"][:after]
     assert isinstance(raised.value, LLMRateLimited) == (fault == "rate_limit")
+
+
+@pytest.mark.parametrize(
+    ("reply", "error"),
+    [
+        (Reply("one two", finish="length"), LLMCutOff),
+        (Reply("one two", finish="banana"), LLMCutOff),
+        (Reply("one two", finish="refused"), LLMRefused),
+        (Reply(" "), LLMEmpty),
+    ],
+    ids=["length", "another reason", "refused", "empty"],
+)
+async def test_an_answer_of_the_script_that_is_not_whole_is_an_error(
+    reply: Reply, error: type[LLMError]
+) -> None:
+    pieces = []
+    with pytest.raises(error):
+        async with aclosing(ScriptedLLM([reply]).stream(HELLO)) as answer:
+            async for piece in answer:
+                pieces.append(piece)
+    assert pieces[:-1] == reply.chunks
 
 
 async def test_a_refusal_is_an_error_before_any_text() -> None:
