@@ -17,7 +17,17 @@ logger: Final = logging.getLogger("agentws.run")
 
 
 def leaves(error: BaseException) -> Iterator[BaseException]:
-    """The exceptions in a group, in order and however deep; or ``error`` itself if it is none."""
+    """The exceptions in a group, in order and however deep; or ``error`` itself if it is none.
+
+    Without the GeneratorExit that a task group around a ``yield`` adds when its generator is
+    closed, unless there is nothing else.
+    """
+    found = list(_leaves(error))
+    failed = [leaf for leaf in found if not isinstance(leaf, GeneratorExit)]
+    yield from failed or found
+
+
+def _leaves(error: BaseException) -> Iterator[BaseException]:
     waiting = [error]
     while waiting:
         one = waiting.pop()

@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
+from functools import partial
 from typing import Any, Final, Literal
 
 from ..agents.agent import Agent, RunContext
@@ -134,9 +135,14 @@ class Run:
             raise InvalidEvent(
                 "The agent's run gave no events.", expected="an async generator (use `yield`)"
             )
-        writer, turn = self.writer, 0
+        items, turn = aiter(output), 0
+        step = following = items.__anext__
         try:
-            async for item in output:
+            while True:
+                try:
+                    item = await step()
+                except StopAsyncIteration:
+                    break
                 if self.stopping is not None:
                     break
                 if isinstance(item, str):
@@ -145,15 +151,31 @@ class Run:
                     return self._own_terminal(item)
                 else:
                     self._write(item)
-                if writer.pressing:
-                    await writer.room()
-                turn += 1
-                if turn == TURN:
-                    turn = 0
-                    await asyncio.sleep(0)
+                step, turn = following, turn + 1
+                if turn == TURN or self.writer.pressing:
+                    cancelled, turn = await self._pause(), 0
+                    if cancelled is not None:
+                        step = partial(_throw, items, cancelled)
         finally:
             await _close(output)
         return self._finished(None) if self.stopping is None else self.stopped()
+
+    async def _pause(self) -> asyncio.CancelledError | None:
+        """Lets others run, and the store catch up.
+
+        Returns a cancellation that is no stop. A task group or a timeout of the agent's own cancels
+        this task wherever it stands, and expects to see that where the agent stands: at its yield.
+        """
+        try:
+            if self.writer.pressing:
+                await self.writer.room()
+            else:
+                await asyncio.sleep(0)
+        except asyncio.CancelledError as cancelled:
+            if self.stopping is not None:
+                raise
+            return cancelled
+        return None
 
     def _say(self, delta: str) -> None:
         check_text(delta)
@@ -228,6 +250,13 @@ async def _forget_cancellations(task: asyncio.Task[Any]) -> None:
 
 def run_error(code: str, message: str, *, retryable: bool) -> Event:
     return e.RunError(message, code, metadata={"agentws": {"retryable": retryable}})
+
+
+async def _throw(items: Any, cancelled: asyncio.CancelledError) -> Any:
+    """What the agent yields next when it is cancelled at its yield; raises what it raises."""
+    if not hasattr(items, "athrow"):
+        raise cancelled  # a plain async iterator can't be told
+    return await items.athrow(cancelled)
 
 
 async def _close(output: Any) -> None:

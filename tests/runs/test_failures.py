@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing
 from typing import Any
 
 import anyio
@@ -179,6 +180,88 @@ async def test_a_run_that_times_out_in_a_task_group_says_so() -> None:
     async with talk(agent, run_timeout=5.0) as one:
         await one.client.say("go", "m1")
         assert (await one.terminal())["event"]["code"] == "timed_out"
+
+
+# What an agent's own task groups and timeouts cancel while the run is waiting for others
+
+
+async def busy_in_asyncio(ctx: RunContext) -> AsyncGenerator[str, None]:
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(fail(Declined()))
+        while True:
+            yield "word "
+
+
+async def busy_in_anyio(ctx: RunContext) -> AsyncIterator[str]:
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(fail, Declined())
+        while True:
+            yield "word "
+
+
+async def busy_within(ctx: RunContext) -> AsyncIterator[str]:
+    async with aclosing(busy_in_asyncio(ctx)) as words:
+        async for word in words:
+            yield word
+
+
+@pytest.mark.parametrize("agent", [busy_in_asyncio, busy_in_anyio, busy_within])
+async def test_a_task_group_may_fail_while_its_agent_is_not_waiting(agent: Any) -> None:
+    assert await outcome(agent) == ("declined", "Your card was declined.", True)
+
+
+async def enough_in_asyncio(ctx: RunContext) -> AsyncIterator[str]:
+    try:
+        async with asyncio.timeout(0.01):
+            while True:
+                yield "word "
+    except TimeoutError:
+        yield "and so on"
+
+
+async def enough_in_anyio(ctx: RunContext) -> AsyncIterator[str]:
+    with anyio.move_on_after(0.01):
+        while True:
+            yield "word "
+    yield "and so on"
+
+
+@pytest.mark.parametrize("agent", [enough_in_asyncio, enough_in_anyio])
+async def test_a_timeout_of_an_agent_is_its_own_affair(agent: Any) -> None:
+    async with talk(agent) as one:
+        await one.client.say("go", "m1")
+        assert (await one.terminal())["event"]["type"] == "RUN_FINISHED"
+        await one.check()
+        (said,) = await one.texts()
+        assert said is not None and said.endswith("word and so on")
+
+
+async def returning(ctx: RunContext) -> AsyncIterator[str]:
+    with anyio.move_on_after(0.01):
+        while True:
+            yield "word "
+
+
+async def test_an_agent_may_end_with_its_timeout() -> None:
+    async with talk(returning) as one:
+        await one.client.say("go", "m1")
+        assert (await one.terminal())["event"]["outcome"] == {"type": "success"}
+        await one.check()
+
+
+async def test_a_stop_of_a_busy_agent_is_a_stop() -> None:
+    async def agent(ctx: RunContext) -> AsyncIterator[str]:
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(anyio.sleep, 10_000)
+            while True:
+                yield "word "
+
+    async with talk(agent) as one:
+        await one.client.say("go", "m1")
+        await one.client.until("TEXT_MESSAGE_CONTENT")
+        await one.client.ask({"type": "cancel", "id": "c1"})
+        assert (await one.terminal())["event"]["outcome"] == {"type": "cancelled"}
+        await one.check()
 
 
 async def test_a_task_group_around_a_yield_closes_without_complaint(
