@@ -7,7 +7,6 @@ What can be read is used, what can't be read is left out, and neither ends an an
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final, NamedTuple
@@ -22,9 +21,8 @@ from ..agents.llm import (
     speaks_of_credentials,
     status_error,
 )
+from ..agents.usage import token_count
 
-_LARGEST_COUNT: Final = 2**53
-"""Above it, JSON numbers are not exact everywhere, and no count of tokens is real."""
 _LONGEST_REASON: Final = 64
 _NO_REASON: Final = ("null", "none")
 """What some servers write for null while an answer goes on."""
@@ -170,17 +168,6 @@ def _cut_off(reason: str) -> str:
     """A sentence that holds the provider's own word."""
     word = "".join(char for char in reason if char.isprintable())[:_LONGEST_REASON]
     return f'The answer was cut off: the provider gave "{word}" as the reason.'
-
-
-def token_count(value: object) -> int | None:
-    """A number of tokens, however a provider writes it; None for what is not one."""
-    if isinstance(value, bool) or not isinstance(value, int | float | str):
-        return None
-    try:
-        number = float(value)
-    except (ValueError, OverflowError):
-        return None
-    return int(number) if math.isfinite(number) and 0 <= number <= _LARGEST_COUNT else None
 
 
 class Counts:
