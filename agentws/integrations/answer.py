@@ -226,8 +226,9 @@ def raised_status(error: Exception) -> int:
     for holder in (error, member(error, "response")):
         status = token_count(member(holder, "status_code"))
         if status is not None and 400 <= status < 600:
-            specific = said in (402, 413) and not speaks_of_credentials(status)
-            return said if specific else status
+            # Whatever speaks of credentials may quote them, and no other word overrules that.
+            specific = speaks_of_credentials(said) or said in (402, 413)
+            return said if specific and not speaks_of_credentials(status) else status
     return said
 
 

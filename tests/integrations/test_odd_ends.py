@@ -320,10 +320,15 @@ async def test_what_is_raised_in_the_middle_of_a_stream_is_what_its_status_says(
     assert (type(raised.value), raised.value.retry_after) == (kind, wait)
 
 
-@pytest.mark.parametrize("status", [401, 403])
+@pytest.mark.parametrize(
+    ("status", "code"),
+    [(401, "insufficient_quota"), (403, None), (400, "invalid_api_key"), (200, "invalid_api_key")],
+)
 @pytest.mark.parametrize("adapter", [OpenAIChat, AnthropicMessages])
-async def test_words_about_credentials_reach_no_log(adapter: Any, status: int) -> None:
-    error = Odd(status_code=status, body={"code": "insufficient_quota"})
+async def test_words_about_credentials_reach_no_log(
+    adapter: Any, status: int, code: str | None
+) -> None:
+    error = Odd(status_code=status, body={"code": code})
     with pytest.raises(LLMError) as raised:
         async for _ in adapter("fake", client=Breaking(error)).stream(HELLO):
             pass
