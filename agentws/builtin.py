@@ -9,9 +9,10 @@ from typing import Any, Final, NamedTuple
 
 from .agents.agent import CommandContext
 from .agents.commands import PING, Command, Typed, find_command
-from .errors import AgentError, AgentwsError
+from .errors import AgentError
 from .protocol.frames import Notice, Send
 from .protocol.messages import AssistantMessage, Message, UserMessage, text_of
+from .runs.failure import on_purpose
 from .runs.inbox import Inbox, sending
 from .session import Session
 from .store import Appended
@@ -108,11 +109,12 @@ class Asked:
                 raise TypeError(f"/{name} returned {type(content).__name__}; expected a str")
             # Raises for lone surrogates, which can't be sent.
             content.encode()
-        except AgentwsError as error:
-            if error.retryable:
-                raise AgentError(error.message) from error
-            raise
         except Exception as error:
+            known = on_purpose(error)
+            if known is not None and known.retryable:
+                raise AgentError(known.message) from error
+            if known is not None:
+                raise known from known.__cause__
             if deadline.expired():
                 logger.warning("the command /%s took more than %s s", name, self._timeout)
                 raise AgentError("The command took too long.") from error

@@ -11,6 +11,7 @@ from ..protocol.events import AgentEvent, InterruptAnswered
 from ..protocol.messages import Message, TokenUsage, UserMessage, text_of
 from ..store import SessionInfo
 from .commands import Command
+from .usage import counted
 
 History = Callable[["int | None"], Awaitable[list[Message]]]
 Output = str | AgentEvent
@@ -100,8 +101,12 @@ class RunContext:
         return await self._history(limit)
 
     def report_usage(self, usage: TokenUsage) -> None:
-        """Adds to the run's ``RUN_FINISHED.usage``; one entry per provider and model."""
-        self.usage.append(usage)
+        """Adds to the run's ``RUN_FINISHED.usage``; one entry per provider and model.
+
+        Numbers may come as a provider wrote them (floats, strings, null): what can't be read is
+        left out. Raises TypeError for what is not a TokenUsage.
+        """
+        self.usage.append(counted(usage))
 
 
 class Agent(ABC):

@@ -3,8 +3,9 @@
     LLMError                      llm_error          the request can't be answered
     ├── LLMUnavailable            llm_unavailable    retryable: down, slow, or broke off
     │   └── LLMRateLimited        llm_rate_limited   retryable: too many requests
-    ├── LLMCutOff                 llm_cut_off        the answer reached the model's length limit
-    └── LLMRefused                llm_refused        the model declined, or a filter stopped it
+    ├── LLMCutOff                 llm_cut_off        the answer is not whole; the sentence says why
+    ├── LLMRefused                llm_refused        the model declined, or a filter stopped it
+    └── LLMEmpty                  llm_empty          retryable: the model ended without any text
 
 Their sentences are written for the user of the agent. What a provider said goes into
 ``__cause__``, except where the provider complains about credentials and might quote them.
@@ -38,8 +39,10 @@ class LLM(ABC):
         that). Only the text of user, assistant, system, developer and tool messages need be
         understood; other roles are skipped.
 
-        Yields text deltas (never empty) as they arrive, and at most one ``TokenUsage``, after the
-        text. A normal end means that the answer is whole.
+        Yields text deltas (never empty, without lone surrogates and NUL) as they arrive, and at
+        most one ``TokenUsage``, after the text. A normal end means that the answer is whole, and
+        that there is one. What the model says when it declines is yielded as text, too, before
+        LLMRefused.
 
         Closing the generator, or cancelling the task that reads it, closes the request to the
         provider before it returns, so nothing more is generated or paid for.
@@ -88,6 +91,12 @@ class LLMCutOff(LLMError):
 class LLMRefused(LLMError):
     code = "llm_refused"
     summary = "The model declined to answer."
+
+
+class LLMEmpty(LLMError):
+    code = "llm_empty"
+    retryable = True
+    summary = "The model gave no answer."
 
 
 TIMED_OUT = "The model did not answer in time."
@@ -146,6 +155,7 @@ def readable(content: Content | None) -> str:
 __all__ = [
     "LLM",
     "LLMCutOff",
+    "LLMEmpty",
     "LLMError",
     "LLMRateLimited",
     "LLMRefused",

@@ -6,6 +6,7 @@ turn of its own.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator, Sequence
 
 import msgspec
@@ -30,6 +31,8 @@ UNANSWERED = {
     "cancelled": "[The user stopped the answer to this before it began.]",
     "error": "[The answer to this failed before it began.]",
 }
+EMPTY_MESSAGE = "[An empty message.]"
+"""For a message without text, which providers refuse, and which must not vanish."""
 NO_RESULT = "There is no result: the run ended before the tool did."
 
 _TOKENS_PER_MESSAGE = 4
@@ -114,17 +117,19 @@ def _turns(messages: Sequence[Message]) -> Iterator[list[Message]]:
 
 
 def _paired(turn: list[Message]) -> Iterator[Message]:
-    results: dict[str, ToolMessage] = {}
+    """Calls that share an id, as some models make them, get the results in their order."""
+    results: dict[str, deque[ToolMessage]] = {}
     for message in turn:
         if isinstance(message, ToolMessage):
-            results.setdefault(message.tool_call_id, message)
+            results.setdefault(message.tool_call_id, deque()).append(message)
     for message in turn:
         if isinstance(message, ToolMessage):
             continue
         yield message
         if isinstance(message, AssistantMessage):
             for call in message.tool_calls or ():
-                yield results.get(call.id) or _no_result(call.id)
+                found = results.get(call.id)
+                yield found.popleft() if found else _no_result(call.id)
 
 
 def _no_result(call: str) -> ToolMessage:

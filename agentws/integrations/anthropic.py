@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Final, cast
 
 import msgspec
 
@@ -13,14 +13,13 @@ from ..agents.llm import (
     LLM,
     TIMED_OUT,
     UNREACHABLE,
-    LLMCutOff,
     LLMError,
-    LLMRefused,
     LLMUnavailable,
     readable,
     speaks_of_credentials,
     status_error,
 )
+from ..agents.prompt import EMPTY_MESSAGE, well_formed
 from ..protocol.messages import (
     AssistantMessage,
     DeveloperMessage,
@@ -31,14 +30,32 @@ from ..protocol.messages import (
     ToolMessage,
     UserMessage,
 )
+from .answer import (
+    CALLED_ONLY,
+    THOUGHT_ONLY,
+    Answer,
+    Counts,
+    Endings,
+    error_status,
+    member,
+    raised_status,
+    retry_after,
+)
+from .tool_names import ToolIds, tool_name
 
 try:
     import anthropic
-    from anthropic.types import Usage
+    from anthropic.types import RawMessageStreamEvent
 except ImportError as missing:
     raise ImportError(
         'AnthropicMessages needs the Anthropic SDK: pip install "agentws[anthropic]"'
     ) from missing
+
+ENDINGS: Final = Endings(
+    whole=frozenset({"end_turn", "stop_sequence", "tool_use"}),
+    at_limit=frozenset({"max_tokens", "model_context_window_exceeded"}),
+    refused=frozenset({"refusal"}),
+)
 
 Block = dict[str, Any]
 
@@ -77,23 +94,31 @@ class AnthropicMessages(LLM):
         self, messages: Sequence[Message], *, instructions: str | None = None
     ) -> AsyncGenerator[str | TokenUsage, None]:
         request = self._request(messages, instructions)
-        usage: Usage | None = None
-        finish: str | None = None
+        answer, counts = Answer(ENDINGS), Counts()
         with _translated():
-            async with self._client.messages.stream(**request) as events:
+            # Not the SDK's own accumulation of the message, which needs every event to be whole.
+            async with await self._begin(request) as events:
                 async for event in events:
-                    if event.type == "text" and event.text:
-                        yield event.text
-                    elif event.type == "message_stop":
-                        usage = event.message.usage
-                        finish = event.message.stop_reason
-        if usage is not None:
-            yield _usage(usage, self.model)
-        _require_whole(finish)
+                    if text := _read(event, answer, counts):
+                        yield text
+                    if answer.error is not None:
+                        break
+        if rest := answer.rest():
+            yield rest
+        if counts:
+            yield _usage(counts, self.model)
+        answer.require_whole()
+
+    async def _begin(self, request: dict[str, Any]) -> anthropic.AsyncStream[RawMessageStreamEvent]:
+        return cast(
+            "anthropic.AsyncStream[RawMessageStreamEvent]",
+            await self._client.messages.create(stream=True, **request),
+        )
 
     def _request(self, messages: Sequence[Message], instructions: str | None) -> dict[str, Any]:
         system = [instructions] if instructions else []
         system += [m.content for m in messages if isinstance(m, SystemMessage | DeveloperMessage)]
+        system = [text for text in system if text.strip()]
         request = {
             "model": self.model,
             "max_tokens": self.max_tokens,
@@ -107,10 +132,53 @@ class AnthropicMessages(LLM):
             await self._client.close()
 
 
+_NAMES: Final = (
+    "input_tokens",
+    "cache_read_input_tokens",
+    "cache_creation_input_tokens",
+    "output_tokens",
+)
+_GIVEN: Final = _NAMES[:3]
+"""Anthropic counts cached tokens beside the input; everybody else, within it."""
+
+
+def _read(event: object, answer: Answer, counts: Counts) -> str:
+    """The text that ``event`` adds to ``answer``."""
+    match member(event, "type"):
+        case "content_block_delta":
+            return _said(member(event, "delta"), answer)
+        case "content_block_start":
+            return _said(member(event, "content_block"), answer)
+        case "message_start":
+            message = member(event, "message")
+            counts.add(member(message, "usage"), _NAMES)
+            answer.end(member(message, "stop_reason"))
+        case "message_delta":
+            counts.add(member(event, "usage"), _NAMES)
+            answer.end(member(member(event, "delta"), "stop_reason"))
+        case "error":
+            answer.fail(error_status(event) or 500)
+    return ""
+
+
+def _said(part: object, answer: Answer) -> str:
+    """The text in a content block, or in a delta of one."""
+    match member(part, "type"):
+        case "text" | "text_delta":
+            return answer.say(member(part, "text"))
+        case "thinking" | "thinking_delta" | "redacted_thinking":
+            answer.instead = THOUGHT_ONLY
+        case "tool_use" | "server_tool_use":
+            answer.instead = CALLED_ONLY
+    return ""
+
+
 def _conversation(messages: Sequence[Message]) -> list[Block]:
-    """The API wants a user first, then the roles in turn, and the results of one step together."""
+    """The API wants a user first and last, the roles in turn, and a step's results together."""
+    fit = well_formed(messages)
+    ids = ToolIds(fit)
     entries: list[Block] = []
-    for role, blocks in map(_blocks, messages):
+    for role, blocks in (_blocks(message, ids) for message in fit):
         if not blocks:
             continue
         if not entries and role == "assistant":
@@ -119,20 +187,21 @@ def _conversation(messages: Sequence[Message]) -> list[Block]:
             entries[-1]["content"] += blocks
         else:
             entries.append({"role": role, "content": blocks})
+    if not entries or entries[-1]["role"] == "assistant":
+        entries.append({"role": "user", "content": [_text("[Please go on.]")]})
     return entries
 
 
-def _blocks(message: Message) -> tuple[str, list[Block]]:
+def _blocks(message: Message, ids: ToolIds) -> tuple[str, list[Block]]:
     match message:
         case UserMessage(content=content):
-            # An empty text block is refused, and the message must not vanish.
             text = readable(content)
-            return "user", [_text(text if text.strip() else "[An empty message.]")]
+            return "user", [_text(text if text.strip() else EMPTY_MESSAGE)]
         case AssistantMessage(content=content, tool_calls=calls):
             said = [_text(content)] if content and content.strip() else []
-            return "assistant", said + [_tool_use(call) for call in calls or ()]
+            return "assistant", said + [_tool_use(call, ids) for call in calls or ()]
         case ToolMessage():
-            return "user", [_tool_result(message)]
+            return "user", [_tool_result(message, ids)]
         case _:
             return "", []
 
@@ -141,21 +210,24 @@ def _text(text: str) -> Block:
     return {"type": "text", "text": text}
 
 
-def _tool_use(call: ToolCall) -> Block:
+def _tool_use(call: ToolCall, ids: ToolIds) -> Block:
     return {
         "type": "tool_use",
-        "id": call.id,
-        "name": call.function.name,
+        "id": ids.of_call(call.id),
+        "name": tool_name(call.function.name),
         "input": _arguments(call.function.arguments),
     }
 
 
-def _tool_result(message: ToolMessage) -> Block:
+def _tool_result(message: ToolMessage, ids: ToolIds) -> Block:
+    said = readable(message.content) or message.error
+    failed = message.error is not None
     return {
         "type": "tool_result",
-        "tool_use_id": message.tool_call_id,
-        "content": readable(message.content) or message.error or "",
-        "is_error": message.error is not None,
+        "tool_use_id": ids.of_result(message.tool_call_id),
+        # An error without a word is refused.
+        "content": said or ("The tool failed." if failed else ""),
+        "is_error": failed,
     }
 
 
@@ -164,44 +236,20 @@ def _arguments(text: str) -> dict[str, Any]:
     refuses."""
     try:
         return msgspec.json.decode(text, type=dict[str, Any])
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, RecursionError):
         return {}
 
 
-def _usage(usage: Usage, model: str) -> TokenUsage:
-    # Anthropic counts cached tokens beside the input; everybody else, within it.
-    cached = (usage.cache_read_input_tokens or 0) + (usage.cache_creation_input_tokens or 0)
+def _usage(counts: Counts, model: str) -> TokenUsage:
     return TokenUsage(
         provider="anthropic",
         model=model,
-        input_tokens=usage.input_tokens + cached,
-        output_tokens=usage.output_tokens,
-        total_tokens=usage.input_tokens + cached + usage.output_tokens,
-        cached_input_tokens=usage.cache_read_input_tokens,
-        cache_write_input_tokens=usage.cache_creation_input_tokens,
+        input_tokens=counts.total(*_GIVEN),
+        output_tokens=counts.get("output_tokens"),
+        total_tokens=counts.total(*_NAMES),
+        cached_input_tokens=counts.get("cache_read_input_tokens"),
+        cache_write_input_tokens=counts.get("cache_creation_input_tokens"),
     )
-
-
-def _require_whole(finish: str | None) -> None:
-    match finish:
-        case "max_tokens" | "model_context_window_exceeded":
-            raise LLMCutOff
-        case "refusal":
-            raise LLMRefused
-        case None:
-            # A proxy that gives up often ends the body politely; only the last event tells.
-            raise LLMUnavailable(BROKE_OFF)
-
-
-_BY_EVENT = {
-    "overloaded_error": 529,
-    "rate_limit_error": 429,
-    "authentication_error": 401,
-    "permission_error": 403,
-    "invalid_request_error": 400,
-    "request_too_large": 413,
-    "timeout_error": 504,
-}
 
 
 @contextmanager
@@ -210,27 +258,19 @@ def _translated() -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        raise _meaning(error) from (None if speaks_of_credentials(_status(error)) else error)
+        status = raised_status(error)
+        raise _meaning(error, status) from (None if speaks_of_credentials(status) else error)
 
 
-def _status(error: Exception) -> int:
-    if not isinstance(error, anthropic.APIStatusError):
-        return 0
-    if error.status_code >= 400:
-        return error.status_code
-    # An error in the middle of a stream comes on a response that began well, and only its type
-    # says more; older SDKs don't have it.
-    return _BY_EVENT.get(getattr(error, "type", None) or "", 500)
-
-
-def _meaning(error: Exception) -> LLMError:
+def _meaning(error: Exception, status: int) -> LLMError:
     match error:
-        case anthropic.APIStatusError():
-            headers = error.response.headers
-            return status_error(_status(error), retry_after=headers.get("retry-after"))
         case anthropic.APITimeoutError():
             return LLMUnavailable(TIMED_OUT)
         case anthropic.APIConnectionError():
             return LLMUnavailable(UNREACHABLE)
+        case anthropic.APIStatusError():
+            return status_error(status or 500, retry_after=retry_after(error))
+        case _ if status:
+            return status_error(status, retry_after=retry_after(error))
         case _:
             return LLMUnavailable(BROKE_OFF)

@@ -4,21 +4,20 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any, cast
+from typing import Any, Final, cast
 
 from ..agents.llm import (
     BROKE_OFF,
     LLM,
     TIMED_OUT,
     UNREACHABLE,
-    LLMCutOff,
     LLMError,
-    LLMRefused,
     LLMUnavailable,
     readable,
     speaks_of_credentials,
     status_error,
 )
+from ..agents.prompt import EMPTY_MESSAGE, well_formed
 from ..protocol.messages import (
     AssistantMessage,
     DeveloperMessage,
@@ -28,13 +27,34 @@ from ..protocol.messages import (
     ToolMessage,
     UserMessage,
 )
+from .answer import (
+    CALLED_ONLY,
+    THOUGHT_ONLY,
+    Answer,
+    Counts,
+    Endings,
+    entries,
+    error_status,
+    member,
+    raised_status,
+    retry_after,
+)
+from .tool_names import ToolIds, tool_name
 
 try:
     import openai
     from openai.types.chat import ChatCompletionChunk
-    from openai.types.completion_usage import CompletionUsage
 except ImportError as missing:
     raise ImportError('OpenAIChat needs the OpenAI SDK: pip install "agentws[openai]"') from missing
+
+ENDINGS: Final = Endings(
+    # OpenAI's own, and those of servers that pass on what their engine says.
+    whole=frozenset(
+        {"stop", "tool_calls", "function_call", "end_turn", "eos", "eos_token", "stop_sequence"}
+    ),
+    at_limit=frozenset({"length", "max_tokens", "model_length"}),
+    refused=frozenset({"content_filter", "refusal"}),
+)
 
 
 class OpenAIChat(LLM):
@@ -72,20 +92,22 @@ class OpenAIChat(LLM):
         self, messages: Sequence[Message], *, instructions: str | None = None
     ) -> AsyncGenerator[str | TokenUsage, None]:
         conversation = _conversation(messages, instructions)
-        usage: CompletionUsage | None = None
-        finish: str | None = None
+        answer, counts = Answer(ENDINGS), Counts()
         with _translated():
             chunks = await self._request(conversation)
             async with chunks:
                 async for chunk in chunks:
-                    usage = chunk.usage or usage
-                    for choice in chunk.choices or ():
-                        finish = choice.finish_reason or finish
-                        if choice.delta.content:
-                            yield choice.delta.content
-        if usage is not None:
-            yield _usage(usage, self.model)
-        _require_whole(finish)
+                    if usage := member(chunk, "usage"):
+                        _count(counts, usage)
+                    if text := _read(chunk, answer):
+                        yield text
+                    if answer.error is not None:
+                        break
+        if rest := answer.rest():
+            yield rest
+        if counts:
+            yield _usage(counts, self.model)
+        answer.require_whole()
 
     async def _request(
         self, conversation: list[dict[str, Any]]
@@ -102,32 +124,89 @@ class OpenAIChat(LLM):
             await self._client.close()
 
 
+def _read(chunk: object, answer: Answer) -> str:
+    """The text that ``chunk`` adds to ``answer``."""
+    choices = entries(member(chunk, "choices"))
+    if not choices:
+        answer.fail(error_status(chunk))
+    said = ""
+    for choice in choices:
+        delta = member(choice, "delta")
+        if delta is not None:
+            said += _read_delta(delta, answer)
+        reason = member(choice, "finish_reason")
+        if reason and not answer.end(reason):
+            # Some proxies report what went wrong beside the reason.
+            answer.fail(error_status(member(choice, "error")))
+    return said
+
+
+def _read_delta(delta: object, answer: Answer) -> str:
+    content = member(delta, "content")
+    if type(content) is str:
+        said = answer.say(content)
+    else:
+        said = "".join(_read_part(part, answer) for part in entries(content) or (content,))
+    if refusal := member(delta, "refusal"):
+        said += answer.refuse(refusal)
+    if not answer.said:
+        _note_what_is_instead(delta, answer)
+    return said
+
+
+def _read_part(part: object, answer: Answer) -> str:
+    """The text of a part of the content; one of a kind that is not known is left out."""
+    if isinstance(part, str):
+        return answer.say(part)
+    match member(part, "type"):
+        case None | "text" | "output_text":
+            return answer.say(member(part, "text"))
+        case "refusal":
+            return answer.refuse(member(part, "refusal"))
+        case "thinking" | "reasoning":
+            answer.instead = THOUGHT_ONLY
+    return ""
+
+
+def _note_what_is_instead(delta: object, answer: Answer) -> None:
+    if member(delta, "reasoning_content") or member(delta, "reasoning"):
+        answer.instead = THOUGHT_ONLY
+    elif member(delta, "tool_calls") or member(delta, "function_call"):
+        answer.instead = CALLED_ONLY
+
+
 def _conversation(messages: Sequence[Message], instructions: str | None) -> list[dict[str, Any]]:
     start = [{"role": "system", "content": instructions}] if instructions else []
-    return start + [entry for message in messages if (entry := _entry(message))]
+    fit = well_formed(messages)
+    ids = ToolIds(fit)
+    return start + [entry for message in fit if (entry := _entry(message, ids))]
 
 
-def _entry(message: Message) -> dict[str, Any] | None:
+def _entry(message: Message, ids: ToolIds) -> dict[str, Any] | None:
     match message:
         case UserMessage(content=content):
-            return {"role": "user", "content": readable(content)}
+            return {"role": "user", "content": readable(content) or EMPTY_MESSAGE}
         case SystemMessage(content=text) | DeveloperMessage(content=text):
             # Compatible servers know "system" only, and OpenAI reads it as "developer".
-            return {"role": "system", "content": text}
+            return {"role": "system", "content": text} if text else None
         case AssistantMessage():
-            return _assistant(message)
+            return _assistant(message, ids)
         case ToolMessage(tool_call_id=call, content=content, error=error):
-            return {"role": "tool", "tool_call_id": call, "content": readable(content) or error}
+            said = readable(content) or error or ""
+            return {"role": "tool", "tool_call_id": ids.of_result(call), "content": said}
         case _:
             return None
 
 
-def _assistant(message: AssistantMessage) -> dict[str, Any] | None:
+def _assistant(message: AssistantMessage, ids: ToolIds) -> dict[str, Any] | None:
     calls = [
         {
-            "id": call.id,
+            "id": ids.of_call(call.id),
             "type": "function",
-            "function": {"name": call.function.name, "arguments": call.function.arguments},
+            "function": {
+                "name": tool_name(call.function.name),
+                "arguments": call.function.arguments,
+            },
         }
         for call in message.tool_calls or ()
     ]
@@ -136,28 +215,24 @@ def _assistant(message: AssistantMessage) -> dict[str, Any] | None:
     return {"role": "assistant", "content": message.content} if message.content else None
 
 
-def _usage(usage: CompletionUsage, model: str) -> TokenUsage:
-    prompt, completion = usage.prompt_tokens_details, usage.completion_tokens_details
+def _count(counts: Counts, usage: object) -> None:
+    for one in entries(usage) or (usage,):
+        counts.add(one, ("prompt_tokens", "completion_tokens", "total_tokens"))
+        counts.add(member(one, "completion_tokens_details"), ("reasoning_tokens",))
+        counts.add(member(one, "prompt_tokens_details"), ("cached_tokens",))
+
+
+def _usage(counts: Counts, model: str) -> TokenUsage:
+    total = counts.get("total_tokens")
     return TokenUsage(
         provider="openai",
         model=model,
-        input_tokens=usage.prompt_tokens,
-        output_tokens=usage.completion_tokens,
-        total_tokens=usage.total_tokens,
-        reasoning_tokens=completion.reasoning_tokens if completion else None,
-        cached_input_tokens=prompt.cached_tokens if prompt else None,
+        input_tokens=counts.get("prompt_tokens"),
+        output_tokens=counts.get("completion_tokens"),
+        total_tokens=counts.total("prompt_tokens", "completion_tokens") if total is None else total,
+        reasoning_tokens=counts.get("reasoning_tokens"),
+        cached_input_tokens=counts.get("cached_tokens"),
     )
-
-
-def _require_whole(finish: str | None) -> None:
-    match finish:
-        case "length":
-            raise LLMCutOff
-        case "content_filter":
-            raise LLMRefused
-        case None:
-            # A proxy that gives up often ends the body politely; only the reason tells.
-            raise LLMUnavailable(BROKE_OFF)
 
 
 @contextmanager
@@ -166,22 +241,17 @@ def _translated() -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        status = error.status_code if isinstance(error, openai.APIStatusError) else 0
-        raise _meaning(error) from (None if speaks_of_credentials(status) else error)
+        status = raised_status(error)
+        raise _meaning(error, status) from (None if speaks_of_credentials(status) else error)
 
 
-def _meaning(error: Exception) -> LLMError:
+def _meaning(error: Exception, status: int) -> LLMError:
     match error:
-        case openai.APIStatusError(code="context_length_exceeded"):
-            return status_error(413)
-        case openai.APIStatusError(code="insufficient_quota"):
-            return status_error(402)
-        case openai.APIStatusError():
-            headers = error.response.headers
-            return status_error(error.status_code, retry_after=headers.get("retry-after"))
         case openai.APITimeoutError():
             return LLMUnavailable(TIMED_OUT)
         case openai.APIConnectionError():
             return LLMUnavailable(UNREACHABLE)
+        case _ if status:
+            return status_error(status, retry_after=retry_after(error))
         case _:
             return LLMUnavailable(BROKE_OFF)

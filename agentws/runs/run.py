@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
+from functools import partial
 from typing import Any, Final, Literal
 
 from ..agents.agent import Agent, RunContext
@@ -21,6 +22,7 @@ from ..protocol.events import Event
 from ..protocol.outline import patched
 from ..protocol.sequence import TERMINAL, RunSequence
 from .checking import check_event, check_text
+from .failure import consists_of, explained, is_cancellation
 from .writer import RunWriter
 
 logger: Final = logging.getLogger("agentws.run")
@@ -108,22 +110,13 @@ class Run:
                 return self.stopped()
             agent = await make()
             return await self._listen(agent.run(self.context))
-        except asyncio.CancelledError:
-            return self._cancelled()
-        except (InvalidEvent, AgentError) as error:
-            # What an agent raises on purpose needs no traceback; what made it do so does.
-            logger.warning("run %s: %s", self.id, error, exc_info=error.__cause__)
-            return self._failed(error)
-        except AgentwsError as error:
-            if self.stopping is None:
-                logger.warning("run %s: %s", self.id, error, exc_info=True)
-            return self._failed(error)
         except GeneratorExit:
             raise
-        except BaseException:
+        except BaseException as error:
             # An agent's exit must not be the server's, whatever it raises to get there.
-            logger.exception("run %s: the agent raised", self.id)
-            return self._failed(AgentError())
+            if is_cancellation(error, asyncio.current_task()):
+                return self._cancelled()
+            return self._failed(explained(error, run=self.id, stopping=self.stopping is not None))
 
     def _cancelled(self) -> Event:
         """A cancellation is a stop asked for, the server's shutdown, or the agent's own doing."""
@@ -142,9 +135,14 @@ class Run:
             raise InvalidEvent(
                 "The agent's run gave no events.", expected="an async generator (use `yield`)"
             )
-        writer, turn = self.writer, 0
+        items, turn = aiter(output), 0
+        step = following = items.__anext__
         try:
-            async for item in output:
+            while True:
+                try:
+                    item = await step()
+                except StopAsyncIteration:
+                    break
                 if self.stopping is not None:
                     break
                 if isinstance(item, str):
@@ -153,15 +151,31 @@ class Run:
                     return self._own_terminal(item)
                 else:
                     self._write(item)
-                if writer.pressing:
-                    await writer.room()
-                turn += 1
-                if turn == TURN:
-                    turn = 0
-                    await asyncio.sleep(0)
+                step, turn = following, turn + 1
+                if turn == TURN or self.writer.pressing:
+                    cancelled, turn = await self._pause(), 0
+                    if cancelled is not None:
+                        step = partial(_throw, items, cancelled)
         finally:
             await _close(output)
         return self._finished(None) if self.stopping is None else self.stopped()
+
+    async def _pause(self) -> asyncio.CancelledError | None:
+        """Lets others run, and the store catch up.
+
+        Returns a cancellation that is no stop. A task group or a timeout of the agent's own cancels
+        this task wherever it stands, and expects to see that where the agent stands: at its yield.
+        """
+        try:
+            if self.writer.pressing:
+                await self.writer.room()
+            else:
+                await asyncio.sleep(0)
+        except asyncio.CancelledError as cancelled:
+            if self.stopping is not None:
+                raise
+            return cancelled
+        return None
 
     def _say(self, delta: str) -> None:
         check_text(delta)
@@ -238,6 +252,13 @@ def run_error(code: str, message: str, *, retryable: bool) -> Event:
     return e.RunError(message, code, metadata={"agentws": {"retryable": retryable}})
 
 
+async def _throw(items: Any, cancelled: asyncio.CancelledError) -> Any:
+    """What the agent yields next when it is cancelled at its yield; raises what it raises."""
+    if not hasattr(items, "athrow"):
+        raise cancelled  # a plain async iterator can't be told
+    return await items.athrow(cancelled)
+
+
 async def _close(output: Any) -> None:
     """Closes the agent's generator; one that resists is logged, and the run ends all the same."""
     if not hasattr(output, "aclose"):
@@ -246,8 +267,10 @@ async def _close(output: Any) -> None:
         await output.aclose()
     except (asyncio.CancelledError, GeneratorExit):
         raise
-    except BaseException:
-        logger.exception("an agent's generator did not close")
+    except BaseException as error:
+        # A task group around a `yield` makes a group of the very exit that closes it.
+        if not consists_of(error, GeneratorExit):
+            logger.exception("an agent's generator did not close")
 
 
 def _close_coroutine(output: Any) -> None:

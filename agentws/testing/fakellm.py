@@ -12,25 +12,32 @@ OpenAI's chat completions and Anthropic's messages, so the real SDKs can be test
 
 from __future__ import annotations
 
-import asyncio
+import copy
 import re
-import socket
 from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager, nullcontext
+from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any, Literal, Self
 
 import anyio
-import uvicorn
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
-from ..agents.llm import LLM, LLMUnavailable, readable, status_error
+from ..agents.llm import (
+    LLM,
+    LLMCutOff,
+    LLMEmpty,
+    LLMRateLimited,
+    LLMRefused,
+    LLMUnavailable,
+    readable,
+    status_error,
+)
 from ..protocol.messages import (
     AssistantMessage,
     DeveloperMessage,
@@ -41,12 +48,15 @@ from ..protocol.messages import (
     UserMessage,
 )
 from .fakewire import WIRES, Wire
+from .loopback import serving
 
-Fault = Literal["drop", "truncate", "stall", "malformed", "error"]
+Fault = Literal["drop", "truncate", "stall", "malformed", "error", "rate_limit"]
 """What happens in the middle of an answer: the connection breaks; the body ends politely but
-early; nothing comes any more; a chunk is not JSON; the provider reports an error."""
+early; nothing comes any more; a chunk is not JSON; the provider reports that it is overloaded, or
+that there are too many requests."""
 
 Finish = Literal["stop", "length", "refused"]
+"""The ends that have a word of their own with each provider."""
 
 
 def words(text: str) -> list[str]:
@@ -58,22 +68,30 @@ def words(text: str) -> list[str]:
 class Reply:
     """One scripted answer: ``text`` in word-sized chunks, ``delay`` seconds before each.
 
+    Text that is given in pieces is sent in these pieces, lone surrogates and all.
     A ``status`` other than 200 refuses the request instead, with ``text`` as the message and
     ``headers`` on the response. A ``fault`` strikes once ``after`` chunks were sent. ``finish`` is
-    the reason that a whole answer ends with.
+    the reason that a whole answer ends with: one of ``Finish``, or any other value as it is.
+
+    Two more are for :class:`FakeLLM` alone, to send what no specification allows. ``events``, any
+    JSON values (or bytes, for what is not even that), are sent after the text. ``edit`` is given
+    each other event as the provider would send it, and returns what is sent in its place (None:
+    nothing is).
     """
 
-    text: str = ""
+    text: str | Sequence[str] = ""
     delay: float = field(default=0.0, kw_only=True)
     status: int = field(default=200, kw_only=True)
     headers: Mapping[str, str] = field(default_factory=dict, kw_only=True)
     fault: Fault | None = field(default=None, kw_only=True)
     after: int = field(default=1, kw_only=True)
-    finish: Finish = field(default="stop", kw_only=True)
+    finish: Any = field(default="stop", kw_only=True)
+    events: Sequence[Any] = field(default=(), kw_only=True)
+    edit: Callable[[dict[str, Any]], Any] | None = field(default=None, kw_only=True)
 
     @property
     def chunks(self) -> list[str]:
-        return words(self.text)
+        return words(self.text) if isinstance(self.text, str) else list(self.text)
 
     @property
     def sent(self) -> list[str]:
@@ -121,7 +139,7 @@ class ScriptedLLM(LLM):
     """A script as an :class:`LLM`, with no server and no SDK between.
 
     Counts like :class:`FakeLLM`, but ``requests`` holds the newest hundred, as turns. Every fault
-    but ``stall`` is an ``LLMUnavailable``.
+    but ``stall`` is an ``LLMUnavailable`` (``rate_limit`` an ``LLMRateLimited``).
     """
 
     def __init__(self, script: Script = echo, *, model: str = "scripted") -> None:
@@ -152,12 +170,23 @@ class ScriptedLLM(LLM):
         self.completed += 1
         given, written = _tokens(turns), len(reply.chunks)
         yield TokenUsage("scripted", self.model, given, written, given + written)
+        _end(reply)
 
 
 async def _strike(fault: Fault) -> None:
     if fault == "stall":
         await anyio.sleep_forever()
-    raise LLMUnavailable
+    raise LLMRateLimited if fault == "rate_limit" else LLMUnavailable
+
+
+def _end(reply: Reply) -> None:
+    """Raises what an adapter would of an answer that ends like this."""
+    if reply.finish == "refused":
+        raise LLMRefused
+    if reply.finish != "stop":
+        raise LLMCutOff
+    if not "".join(reply.chunks).strip():
+        raise LLMEmpty
 
 
 def _turn(message: Message) -> Turn | None:
@@ -214,7 +243,7 @@ class FakeLLM:
 
     async def __aenter__(self) -> Self:
         app = Starlette(routes=[Route(wire.path, self._endpoint(wire)) for wire in WIRES])
-        self.url = await self._stack.enter_async_context(_serving(app))
+        self.url = await self._stack.enter_async_context(serving(app))
         return self
 
     async def __aexit__(
@@ -253,7 +282,8 @@ class FakeLLM:
         send: Send,
     ) -> None:
         if reply.status != 200:
-            refusal = wire.error(reply.status, reply.text or "Refused by the script.")
+            said = "".join(reply.text) or "Refused by the script."
+            refusal = wire.error(reply.status, said)
             response = JSONResponse(refusal, reply.status, headers=dict(reply.headers))
             return await response(scope, receive, send)
         async with anyio.create_task_group() as tasks:
@@ -286,11 +316,13 @@ class FakeLLM:
         self.completed += reply.fault is None
 
     async def _events(self, wire: Wire, body: dict[str, Any], reply: Reply) -> AsyncIterator[bytes]:
-        for event in wire.begin(body):
-            yield event
+        for data in wire.begin(body):
+            yield _edited(wire, reply, data)
         for chunk in reply.sent:
             await anyio.sleep(reply.delay)
-            yield wire.delta(chunk)
+            yield _edited(wire, reply, wire.delta(chunk))
+        for event in reply.events:
+            yield event if isinstance(event, bytes) else wire.event(event)
         match reply.fault:
             case "stall":
                 await anyio.sleep_forever()
@@ -298,14 +330,22 @@ class FakeLLM:
                 yield wire.malformed
             case "error":
                 yield wire.event(wire.error(529, "Overloaded"), name="error")
+            case "rate_limit":
+                yield wire.event(wire.error(429, "Too many requests"), name="error")
             case None:
                 given = _tokens([Turn(*turn) for turn in wire.turns(body)])
-                for event in wire.end(body, reply.finish, given, len(reply.chunks)):
-                    yield event
+                for data in wire.end(body, reply.finish, given, len(reply.chunks)):
+                    yield _edited(wire, reply, data)
+                yield wire.last
 
     def _ring(self) -> None:
         self._changed.set()
         self._changed = anyio.Event()
+
+
+def _edited(wire: Wire, reply: Reply, data: Mapping[str, Any]) -> bytes:
+    edited = data if reply.edit is None else reply.edit(copy.deepcopy(dict(data)))
+    return b"" if edited is None else wire.event(edited)
 
 
 class _Endpoint:
@@ -317,42 +357,6 @@ class _Endpoint:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         await self._fake._answer(self._wire, scope, receive, send)
-
-
-class _Server(uvicorn.Server):
-    def __init__(self, config: uvicorn.Config) -> None:
-        super().__init__(config)
-        self.stopping = asyncio.Event()
-
-    async def main_loop(self) -> None:
-        # The server's own loop notices a stop a tick later, which adds up over many tests.
-        await self.stopping.wait()
-
-    def capture_signals(self) -> Any:
-        # The signals of the process are its own business.
-        return nullcontext()
-
-
-@asynccontextmanager
-async def _serving(app: Starlette) -> AsyncIterator[str]:
-    listener = socket.create_server(("127.0.0.1", 0))
-    config = uvicorn.Config(
-        app,
-        lifespan="off",
-        ws="none",
-        log_config=None,
-        access_log=False,
-        timeout_graceful_shutdown=1,
-    )
-    server = _Server(config)
-    # No task group: it would wrap what the test raises in an exception group.
-    running = asyncio.create_task(server.serve([listener]))
-    try:
-        # The socket listens already, so a client may come before the server accepts.
-        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
-    finally:
-        server.stopping.set()
-        await running
 
 
 __all__ = ["FakeLLM", "Fault", "Finish", "Reply", "Script", "ScriptedLLM", "Turn", "echo", "words"]

@@ -15,23 +15,30 @@ class Wire(ABC):
 
     path: ClassVar[str]
     finishes: ClassVar[Mapping[str, str]]
+    """The provider's words for a script's; every other word is sent as it is."""
     malformed: ClassVar[bytes]
+    last: ClassVar[bytes] = b""
+    """What follows the last event of a whole answer."""
 
     @abstractmethod
-    def begin(self, body: Body) -> Iterator[bytes]: ...
+    def begin(self, body: Body) -> Iterator[Body]: ...
 
     @abstractmethod
-    def delta(self, text: str) -> bytes: ...
+    def delta(self, text: str) -> Body: ...
 
     @abstractmethod
-    def end(self, body: Body, finish: str, given: int, written: int) -> Iterator[bytes]:
+    def end(self, body: Body, finish: Any, given: int, written: int) -> Iterator[Body]:
         """The events after the text; ``given`` and ``written`` are tokens."""
 
     @abstractmethod
     def error(self, status: int, message: str) -> dict[str, Any]: ...
 
     @abstractmethod
-    def event(self, data: Body, *, name: str | None = None) -> bytes: ...
+    def event(self, data: Any, *, name: str | None = None) -> bytes:
+        """``data``, any JSON value, as an event of the stream."""
+
+    def _finish(self, finish: Any) -> Any:
+        return self.finishes.get(finish, finish) if isinstance(finish, str) else finish
 
     def turns(self, body: Body) -> Iterator[tuple[str, str]]:
         """Role and text of the messages in a request, the instructions first."""
@@ -47,32 +54,32 @@ def _text(content: Any) -> str:
 
 class ChatCompletions(Wire):
     path = "/v1/chat/completions"
-    finishes = {"stop": "stop", "length": "length", "refused": "content_filter"}
+    finishes = {"refused": "content_filter"}
     malformed = b'data: {"choices": [{"delta":\n\n'
+    last = b"data: [DONE]\n\n"
 
-    def begin(self, body: Body) -> Iterator[bytes]:
+    def begin(self, body: Body) -> Iterator[Body]:
         yield self._chunk({"role": "assistant", "content": ""})
 
-    def delta(self, text: str) -> bytes:
+    def delta(self, text: str) -> Body:
         return self._chunk({"content": text})
 
-    def end(self, body: Body, finish: str, given: int, written: int) -> Iterator[bytes]:
-        yield self._chunk({}, self.finishes[finish])
+    def end(self, body: Body, finish: Any, given: int, written: int) -> Iterator[Body]:
+        yield self._chunk({}, self._finish(finish))
         if (body.get("stream_options") or {}).get("include_usage"):
             total = given + written
             usage = {"prompt_tokens": given, "completion_tokens": written, "total_tokens": total}
-            yield self.event(_COMPLETION | {"choices": [], "usage": usage})
-        yield b"data: [DONE]\n\n"
+            yield _COMPLETION | {"choices": [], "usage": usage}
 
     def error(self, status: int, message: str) -> dict[str, Any]:
         return {"error": {"message": message, "type": _kind(status), "code": str(status)}}
 
-    def event(self, data: Body, *, name: str | None = None) -> bytes:
+    def event(self, data: Any, *, name: str | None = None) -> bytes:
         return b"data: " + json.dumps(data).encode() + b"\n\n"
 
-    def _chunk(self, delta: Body, finish: str | None = None) -> bytes:
+    def _chunk(self, delta: Body, finish: str | None = None) -> Body:
         choice = {"index": 0, "delta": delta, "finish_reason": finish}
-        return self.event(_COMPLETION | {"choices": [choice]})
+        return _COMPLETION | {"choices": [choice]}
 
 
 _COMPLETION = {
@@ -93,7 +100,7 @@ class Messages(Wire):
             yield "system", _text(body["system"])
         yield from super().turns(body)
 
-    def begin(self, body: Body) -> Iterator[bytes]:
+    def begin(self, body: Body) -> Iterator[Body]:
         given = sum(len(text.split()) for _, text in self.turns(body))
         message: Body = {
             "id": "msg_fake",
@@ -105,27 +112,28 @@ class Messages(Wire):
             "stop_sequence": None,
             "usage": {"input_tokens": given, "output_tokens": 0},
         }
-        yield self.event({"type": "message_start", "message": message})
+        yield {"type": "message_start", "message": message}
         block = {"type": "text", "text": ""}
-        yield self.event({"type": "content_block_start", "index": 0, "content_block": block})
-        yield self.event({"type": "ping"})
+        yield {"type": "content_block_start", "index": 0, "content_block": block}
+        yield {"type": "ping"}
 
-    def delta(self, text: str) -> bytes:
+    def delta(self, text: str) -> Body:
         delta = {"type": "text_delta", "text": text}
-        return self.event({"type": "content_block_delta", "index": 0, "delta": delta})
+        return {"type": "content_block_delta", "index": 0, "delta": delta}
 
-    def end(self, body: Body, finish: str, given: int, written: int) -> Iterator[bytes]:
-        yield self.event({"type": "content_block_stop", "index": 0})
-        delta = {"stop_reason": self.finishes[finish], "stop_sequence": None}
+    def end(self, body: Body, finish: Any, given: int, written: int) -> Iterator[Body]:
+        yield {"type": "content_block_stop", "index": 0}
+        delta = {"stop_reason": self._finish(finish), "stop_sequence": None}
         usage = {"output_tokens": written}
-        yield self.event({"type": "message_delta", "delta": delta, "usage": usage})
-        yield self.event({"type": "message_stop"})
+        yield {"type": "message_delta", "delta": delta, "usage": usage}
+        yield {"type": "message_stop"}
 
     def error(self, status: int, message: str) -> dict[str, Any]:
         return {"type": "error", "error": {"type": _kind(status), "message": message}}
 
-    def event(self, data: Body, *, name: str | None = None) -> bytes:
-        return f"event: {name or data['type']}\ndata: {json.dumps(data)}\n\n".encode()
+    def event(self, data: Any, *, name: str | None = None) -> bytes:
+        kind = data.get("type") if isinstance(data, Mapping) else None
+        return f"event: {name or kind or 'message'}\ndata: {json.dumps(data)}\n\n".encode()
 
 
 _KINDS = {

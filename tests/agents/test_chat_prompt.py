@@ -169,6 +169,22 @@ def test_a_call_whose_run_was_stopped_gets_a_result_that_says_so() -> None:
     assert (shown[2].tool_call_id, shown[2].content, shown[3]) == ("a", NO_RESULT, last)
 
 
+def test_calls_that_share_an_id_get_their_results_in_order() -> None:
+    def result(text: str) -> Message:
+        return ToolMessage(id="t", content=text, tool_call_id="a")
+
+    turn: list[Message] = [
+        UserMessage(id="u", content="go"),
+        assistant("", ["a"]),
+        result("first"),
+        assistant("", ["a"]),
+        result("second"),
+        assistant("", ["a"]),
+    ]
+    shown = [one.content for one in well_formed(turn) if isinstance(one, ToolMessage)]
+    assert shown == ["first", "second", NO_RESULT]
+
+
 ASKED = UserMessage(id="u", content="Well?")
 
 

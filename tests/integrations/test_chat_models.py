@@ -179,7 +179,7 @@ async def test_a_refusal_is_tried_again_before_the_user_hears_of_it(connect: Con
         assert len(fake.requests) == 2
 
 
-@pytest.mark.parametrize("fault", ["drop", "truncate", "malformed", "error"])
+@pytest.mark.parametrize("fault", ["drop", "truncate", "malformed", "error", "rate_limit"])
 async def test_an_answer_that_breaks_keeps_its_text_and_ends_in_an_error(
     connect: Connect, fault: Fault
 ) -> None:

@@ -10,7 +10,15 @@ from httpx2 import AsyncClient, TransportError
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agentws.agents.llm import LLMRateLimited, LLMUnavailable, status_error
+from agentws.agents.llm import (
+    LLMCutOff,
+    LLMEmpty,
+    LLMError,
+    LLMRateLimited,
+    LLMRefused,
+    LLMUnavailable,
+    status_error,
+)
 from agentws.protocol.messages import Message, TokenUsage, UserMessage
 from agentws.testing.fakellm import FakeLLM, Fault, Reply, ScriptedLLM
 
@@ -66,16 +74,38 @@ async def test_cancelling_a_stall_is_counted() -> None:
     assert (llm.completed, llm.disconnects) == (0, 1)
 
 
-@pytest.mark.parametrize("fault", ["drop", "truncate", "malformed", "error"])
+@pytest.mark.parametrize("fault", ["drop", "truncate", "malformed", "error", "rate_limit"])
 @pytest.mark.parametrize("after", [0, 1, 2])
 async def test_a_fault_strikes_after_so_many_chunks(fault: Fault, after: int) -> None:
     llm = ScriptedLLM([Reply("one two", fault=fault, after=after)])
     texts = []
-    with pytest.raises(LLMUnavailable):
+    with pytest.raises(LLMUnavailable) as raised:
         async with aclosing(llm.stream(HELLO)) as pieces:
             async for piece in pieces:
                 texts.append(piece)
     assert texts == ["one ", "two"][:after]
+    assert isinstance(raised.value, LLMRateLimited) == (fault == "rate_limit")
+
+
+@pytest.mark.parametrize(
+    ("reply", "error"),
+    [
+        (Reply("one two", finish="length"), LLMCutOff),
+        (Reply("one two", finish="banana"), LLMCutOff),
+        (Reply("one two", finish="refused"), LLMRefused),
+        (Reply(" "), LLMEmpty),
+    ],
+    ids=["length", "another reason", "refused", "empty"],
+)
+async def test_an_answer_of_the_script_that_is_not_whole_is_an_error(
+    reply: Reply, error: type[LLMError]
+) -> None:
+    pieces = []
+    with pytest.raises(error):
+        async with aclosing(ScriptedLLM([reply]).stream(HELLO)) as answer:
+            async for piece in answer:
+                pieces.append(piece)
+    assert pieces[:-1] == reply.chunks
 
 
 async def test_a_refusal_is_an_error_before_any_text() -> None:
@@ -108,3 +138,48 @@ async def test_the_server_does_not_wait_for_a_stalled_answer() -> None:
                 async for _ in chunks:
                     pass
     assert (fake.completed, fake.disconnects) == (0, 0)
+
+
+PATHS = ["/v1/chat/completions", "/v1/messages"]
+
+
+async def body(path: str, reply: Reply) -> bytes:
+    """What the server sends for ``reply``."""
+    asked = {"messages": [{"role": "user", "content": "Hi"}]}
+    async with FakeLLM([reply]) as fake, AsyncClient() as client:
+        return (await client.post(f"{fake.url}{path}", json=asked)).content
+
+
+@pytest.mark.parametrize("path", PATHS)
+async def test_text_in_pieces_is_sent_in_these_pieces(path: str) -> None:
+    sent = await body(path, Reply(["one two ", "", "\ud83d"]))
+    assert [sent.count(piece) for piece in (b'"one two "', b'"\\ud83d"')] == [1, 1]
+
+
+@pytest.mark.parametrize("path", PATHS)
+async def test_odd_events_are_sent_as_they_are_after_the_text(path: str) -> None:
+    sent = await body(path, Reply("one", events=[{"odd": None}, None, [5], b"not even JSON\n\n"]))
+    places = [sent.index(part) for part in (b"one", b'data: {"odd": null}', b"data: null")]
+    places += [sent.index(part) for part in (b"data: [5]", b"not even JSON")]
+    assert places == sorted(places)
+
+
+@pytest.mark.parametrize("path", PATHS)
+async def test_events_can_be_changed_and_left_out(path: str) -> None:
+    seen: list[dict[str, object]] = []
+
+    def edit(event: dict[str, object]) -> object:
+        seen.append(event)
+        return {"type": "changed", "number": len(seen)} if len(seen) < 3 else None
+
+    sent = await body(path, Reply("one two three", edit=edit))
+    assert len(seen) > 3
+    assert sent.count(b"data: ") - sent.count(b"[DONE]") == 2
+    assert sent.count(b'{"type": "changed", "number": ') == 2
+
+
+@pytest.mark.parametrize("path", PATHS)
+@pytest.mark.parametrize(("finish", "said"), [("odd", b'"odd"'), (None, b"null"), (5, b"5")])
+async def test_an_answer_may_end_with_any_reason(path: str, finish: object, said: bytes) -> None:
+    sent = await body(path, Reply("one", finish=finish))
+    assert b'_reason": ' + said in sent

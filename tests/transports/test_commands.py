@@ -60,7 +60,8 @@ class Talker(Agent):
         ]("the database is at 10.0.0.7")
 
     async def deny(self, ctx: CommandContext, args: str) -> str:
-        raise Forbidden("Only on Mondays.")
+        error = Forbidden("Only on Mondays.")
+        raise ExceptionGroup("in a task group", [error]) if args == "together" else error
 
     async def look(self, ctx: CommandContext, args: str) -> str:
         raise Unavailable("The store is away.")
@@ -95,6 +96,7 @@ async def test_a_command_that_fails_is_not_to_be_repeated(make: Make, how: str) 
     ("command", "code"),
     [
         ("deny", "forbidden"),
+        ("deny together", "forbidden"),
         ("look", "agent_error"),
         ("odd none", "agent_error"),
         ("odd surrogate", "agent_error"),

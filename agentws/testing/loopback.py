@@ -1,0 +1,49 @@
+"""An app of a test's own, served on a free loopback port."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, nullcontext
+from typing import Any
+
+import uvicorn
+from starlette.applications import Starlette
+
+
+class _Server(uvicorn.Server):
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self.stopping = asyncio.Event()
+
+    async def main_loop(self) -> None:
+        # The server's own loop notices a stop a tick later, which adds up over many tests.
+        await self.stopping.wait()
+
+    def capture_signals(self) -> Any:
+        # The signals of the process are its own business.
+        return nullcontext()
+
+
+@asynccontextmanager
+async def serving(app: Starlette) -> AsyncIterator[str]:
+    """Serves ``app`` for as long as ``async with`` lasts; gives its URL."""
+    listener = socket.create_server(("127.0.0.1", 0))
+    config = uvicorn.Config(
+        app,
+        lifespan="off",
+        ws="none",
+        log_config=None,
+        access_log=False,
+        timeout_graceful_shutdown=1,
+    )
+    server = _Server(config)
+    # No task group: it would wrap what the test raises in an exception group.
+    running = asyncio.create_task(server.serve([listener]))
+    try:
+        # The socket listens already, so a client may come before the server accepts.
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+    finally:
+        server.stopping.set()
+        await running

@@ -1,0 +1,281 @@
+"""A history of any provider is made fit for the one that it is sent to."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from agentws.agents.prompt import NO_RESULT
+from agentws.integrations.tool_names import LONGEST_ID, LONGEST_NAME, ToolIds, tool_name
+from agentws.protocol.messages import (
+    AssistantMessage,
+    DeveloperMessage,
+    FunctionCall,
+    Message,
+    ReasoningMessage,
+    SystemMessage,
+    ToolCall,
+    ToolMessage,
+    UserMessage,
+)
+from agentws.testing.fakellm import FakeLLM
+
+from .wires import WIRES
+
+FITS = re.compile(r"[a-zA-Z0-9_-]+")
+
+ids = st.text(max_size=5) | st.sampled_from(
+    ["c1", "c2", "functions.clock:0", "functions_clock:0", "functions.clock:1", "", "x" * 41]
+    + ["call|fc_1", "é" * 50, "x" * 40, "y" * 200]
+)
+
+
+def calling(*called: str, text: str | None = None, name: str = "clock") -> AssistantMessage:
+    function = FunctionCall(name=name, arguments="{}")
+    return AssistantMessage("a", text, [ToolCall(id, function) for id in called] or None)
+
+
+def result(id: str, content: str = "noon", error: str | None = None) -> ToolMessage:
+    return ToolMessage("t", content, id, error)
+
+
+async def sent(wire: str, *messages: Message) -> list[dict[str, Any]]:
+    async with FakeLLM() as fake, WIRES[wire](fake) as llm:
+        async for _ in llm.stream(messages):
+            pass
+    said: list[dict[str, Any]] = fake.requests[0]["messages"]
+    return said
+
+
+@pytest.fixture(params=list(WIRES))
+def wire(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+Step = tuple[str, str]
+"""What is said of a tool in a request: a call or a result, and its id."""
+
+
+def steps(messages: Sequence[dict[str, Any]]) -> list[list[Step]]:
+    """Of each message that a provider was sent, the calls and results in it."""
+    return [list(_steps(message)) for message in messages]
+
+
+def _steps(message: dict[str, Any]) -> list[Step]:
+    calls = [("call", call["id"]) for call in message.get("tool_calls") or ()]
+    if message["role"] == "tool":
+        return [("result", message["tool_call_id"])]
+    blocks = message["content"] if isinstance(message["content"], list) else []
+    for block in blocks:
+        if block["type"] == "tool_use":
+            calls.append(("call", block["id"]))
+        elif block["type"] == "tool_result":
+            calls.append(("result", block["tool_use_id"]))
+    return calls
+
+
+def names(messages: Sequence[dict[str, Any]]) -> list[str]:
+    found = [call["function"]["name"] for one in messages for call in one.get("tool_calls") or ()]
+    for message in messages:
+        if isinstance(message["content"], list):
+            found += [block["name"] for block in message["content"] if block["type"] == "tool_use"]
+    return found
+
+
+def check_pairs(messages: Sequence[dict[str, Any]]) -> None:
+    """Each call has an id of its own that fits, and its one result right after its message."""
+    flat = [step for message in steps(messages) for step in message]
+    calls = [id for what, id in flat if what == "call"]
+    assert len(set(calls)) == len(calls)
+    assert all(FITS.fullmatch(id) and len(id) <= 40 for id in calls)
+    owed: list[str] = []
+    for what, id in flat:
+        if what == "call":
+            owed.append(id)
+        else:
+            assert owed.pop(0) == id
+    assert not owed
+
+
+# What each provider demands, for any history
+
+
+texts = st.sampled_from(["", " ", "Hi", "\n"])
+histories = st.lists(
+    st.one_of(
+        st.builds(lambda text: UserMessage("u", text), texts),
+        st.builds(
+            lambda called, text: calling(*called, text=text), st.lists(ids, max_size=3), texts
+        ),
+        st.builds(result, ids, texts, st.none() | texts),
+        st.builds(lambda text: SystemMessage("s", text), texts),
+        st.builds(lambda text: DeveloperMessage("d", text), texts),
+        st.builds(lambda text: ReasoningMessage("r", text), texts),
+    ),
+    max_size=10,
+)
+
+
+def drawn(strategy: st.SearchStrategy[Any], count: int) -> list[Any]:
+    """Examples of it, for a test that can't run inside of a draw."""
+    values: list[Any] = []
+
+    @settings(max_examples=count, database=None)
+    @given(strategy)
+    def draw(value: Any) -> None:
+        values.append(value)
+
+    draw()
+    return values
+
+
+async def test_any_history_is_sent_as_the_provider_demands(wire: str) -> None:
+    check = {"openai": check_openai, "anthropic": check_anthropic}[wire]
+    async with FakeLLM() as fake, WIRES[wire](fake) as llm:
+        for history in drawn(histories, 200):
+            async for _ in llm.stream(history):
+                pass
+            check(fake.requests.pop())
+
+
+def check_openai(request: dict[str, Any]) -> None:
+    check_pairs(request["messages"])
+    for message in request["messages"]:
+        calls = message.get("tool_calls")
+        assert calls or isinstance(message["content"], str)
+        assert message["role"] == "tool" or calls or message["content"]
+        assert calls is None or calls
+
+
+def check_anthropic(request: dict[str, Any]) -> None:
+    messages = request["messages"]
+    check_pairs(messages)
+    assert request.get("system", "x").strip()
+    roles = [message["role"] for message in messages]
+    assert roles[0] == roles[-1] == "user"
+    assert all(one != two for one, two in zip(roles, roles[1:], strict=False))
+    for message in messages:
+        blocks = message["content"]
+        assert blocks
+        kinds = [block["type"] for block in blocks]
+        results = kinds.count("tool_result")
+        assert kinds[:results] == ["tool_result"] * results
+        for block in blocks:
+            assert block["type"] != "text" or block["text"].strip()
+            assert block["type"] != "tool_result" or block["content"] or not block["is_error"]
+
+
+# Ids and names
+
+
+async def test_an_id_of_another_provider_is_mapped_with_its_result(wire: str) -> None:
+    messages = await sent(
+        wire,
+        UserMessage("1", "What time is it?"),
+        calling("functions.clock:0", "call_1"),
+        result("functions.clock:0"),
+        result("call_1"),
+        UserMessage("2", "And now?"),
+    )
+    (called, answered) = [step for step in steps(messages) if step][:2]
+    mapped = called[0][1]
+    assert mapped.startswith("functions_clock_0_")
+    assert called == [("call", mapped), ("call", "call_1")]
+    assert answered[0] == ("result", mapped)
+    check_pairs(messages)
+
+
+async def test_a_mapped_id_is_the_same_in_every_request(wire: str) -> None:
+    begun: list[Message] = [
+        UserMessage("1", "What time is it?"),
+        calling("functions.clock:0"),
+        result("functions.clock:0"),
+        UserMessage("2", "And now?"),
+    ]
+    later = [*begun, calling("functions.clock:1"), result("functions.clock:1")]
+    first, second = steps(await sent(wire, *begun)), steps(await sent(wire, *later))
+    assert [step for step in second if step][:2] == [step for step in first if step][:2]
+
+
+async def test_an_id_that_comes_twice_stands_for_two_calls(wire: str) -> None:
+    messages = await sent(
+        wire,
+        UserMessage("1", "What time is it?"),
+        calling("functions.clock:0"),
+        result("functions.clock:0", "noon"),
+        calling("functions.clock:0"),
+        result("functions.clock:0", "one"),
+        UserMessage("2", "And now?"),
+        calling("functions.clock:0"),
+        UserMessage("3", "And now?"),
+    )
+    check_pairs(messages)
+    said = [text for text in ("noon", "one", NO_RESULT) if f"'{text}'" in str(messages)]
+    assert said == ["noon", "one", NO_RESULT]
+
+
+async def test_the_name_of_a_tool_is_mapped_to_one_that_is_allowed(wire: str) -> None:
+    given_names = ["mcp.files/read", "clock", "café", "", "::", "x" * 65]
+    history: list[Message] = [UserMessage("1", "Read it.")]
+    for number, name in enumerate(given_names):
+        history += [calling(f"c{number}", name=name), result(f"c{number}")]
+    mapped = names(await sent(wire, *history, UserMessage("2", "Thanks")))
+    assert mapped[:3] == ["mcp_files_read", "clock", "caf_"]
+    assert all(FITS.fullmatch(name) and len(name) <= 64 for name in mapped)
+    assert len(set(mapped)) == len(given_names)
+
+
+@given(st.lists(ids, max_size=12))
+def test_mapped_ids_fit_and_stand_for_one_call_each(called: list[str]) -> None:
+    mapped = mapping(called)
+    assert len(set(mapped)) == len(called)
+    for id, given_id in zip(called, mapped, strict=True):
+        assert FITS.fullmatch(given_id) and len(given_id) <= LONGEST_ID
+        if FITS.fullmatch(id) and len(id) <= LONGEST_ID and called.count(id) == 1:
+            assert given_id == id
+
+
+@given(st.lists(ids, max_size=12))
+def test_a_mapped_id_is_never_that_of_another_call(called: list[str]) -> None:
+    """Not even of one that was made to look like it."""
+    made = mapping(called)
+    assert len(set(mapping([*called, *made]))) == len(called) + len(made)
+
+
+def mapping(called: list[str]) -> list[str]:
+    made = ToolIds([calling(id) for id in called])
+    return [made.of_call(id) for id in called]
+
+
+@given(st.text(max_size=100))
+def test_a_name_that_fits_stays(name: str) -> None:
+    mapped = tool_name(name)
+    assert FITS.fullmatch(mapped) and len(mapped) <= LONGEST_NAME
+    assert tool_name(mapped) == mapped
+    if FITS.fullmatch(name) and len(name) <= LONGEST_NAME:
+        assert mapped == name
+
+
+# Messages without text
+
+
+async def test_an_empty_message_does_not_vanish(wire: str) -> None:
+    (message,) = await sent(wire, UserMessage("1", ""))
+    assert "[An empty message.]" in str(message["content"])
+
+
+async def test_a_result_without_text_is_sent_as_empty_text(wire: str) -> None:
+    history: list[Message] = [UserMessage("1", "Go"), calling("c1"), result("c1", "")]
+    messages = await sent(wire, *history, UserMessage("2", "And?"))
+    found = messages[2]["content"] if wire == "openai" else messages[2]["content"][0]["content"]
+    assert found == ""
+
+
+async def test_anthropic_is_not_asked_to_go_on_with_its_own_message() -> None:
+    messages = await sent("anthropic", UserMessage("1", "Hi"), calling(text="Hello! "))
+    assert [message["role"] for message in messages] == ["user", "assistant", "user"]

@@ -1,0 +1,335 @@
+"""An answer that is not whole is never called whole, and says why it is not.
+
+Each odd shape is sent by the fake server through the real SDKs.
+"""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import AsyncIterator, Mapping
+from types import SimpleNamespace
+from typing import Any
+
+import httpx2
+import pytest
+
+from agentws.agents.llm import (
+    LLMCutOff,
+    LLMEmpty,
+    LLMError,
+    LLMRateLimited,
+    LLMRefused,
+    LLMUnavailable,
+)
+from agentws.integrations.anthropic import AnthropicMessages
+from agentws.integrations.openai import OpenAIChat
+from agentws.testing.fakellm import Reply
+
+from .wires import (
+    HELLO,
+    Connect,
+    Event,
+    anthropic_delta,
+    anthropic_messages,
+    hear,
+    openai_chat,
+    openai_delta,
+    refused,
+    whole,
+)
+
+# Answers without text
+
+NO: list[Event] = [openai_delta({"refusal": "I can't "}), openai_delta({"refusal": "say that."})]
+
+
+@pytest.mark.parametrize("finish", ["stop", "content_filter"])
+async def test_a_refusal_is_shown_and_said_to_be_one(finish: str) -> None:
+    said, error = await refused(openai_chat, Reply(events=NO, finish=finish))
+    assert said == "I can't say that."
+    assert isinstance(error, LLMRefused)
+
+
+async def test_a_refusal_part_is_a_refusal() -> None:
+    parts = [{"type": "refusal", "refusal": "I can't."}]
+    said, error = await refused(openai_chat, Reply(events=[openai_delta({"content": parts})]))
+    assert said == "I can't."
+    assert isinstance(error, LLMRefused)
+
+
+async def test_a_refusal_after_some_text_is_one() -> None:
+    said, error = await refused(openai_chat, Reply("Well, ", events=NO))
+    assert said == "Well, I can't say that."
+    assert isinstance(error, LLMRefused)
+
+
+REASONING: Mapping[str, tuple[Connect, Event]] = {
+    "reasoning_content": (openai_chat, openai_delta({"reasoning_content": "Hm."})),
+    "reasoning": (openai_chat, openai_delta({"reasoning": "Hm.", "content": ""})),
+    "a part": (openai_chat, openai_delta({"content": [{"type": "thinking", "thinking": []}]})),
+    "and white space": (openai_chat, openai_delta({"content": "\n\n", "reasoning": "Hm."})),
+    "anthropic": (anthropic_messages, anthropic_delta(type="thinking_delta", thinking="Hm.")),
+}
+
+
+@pytest.mark.parametrize(("connect", "event"), REASONING.values(), ids=REASONING)
+async def test_reasoning_without_an_answer_is_said_to_be_that(
+    connect: Connect, event: Event
+) -> None:
+    _, error = await refused(connect, Reply(events=[event]))
+    assert isinstance(error, LLMEmpty)
+    assert (str(error), error.retryable) == ("The model thought, but gave no answer.", True)
+
+
+async def test_reasoning_before_an_answer_is_fine() -> None:
+    events = [openai_delta({"reasoning_content": "Hm."}), openai_delta({"content": "Yes."})]
+    assert (await whole(openai_chat, Reply(events=events))).text == "Yes."
+
+
+CALLS: Mapping[str, tuple[Connect, Event, str]] = {
+    "openai": (
+        openai_chat,
+        openai_delta({"tool_calls": [{"index": 0, "id": "c", "function": {"name": "f"}}]}),
+        "tool_calls",
+    ),
+    "anthropic": (
+        anthropic_messages,
+        {
+            "type": "content_block_start",
+            "index": 1,
+            "content_block": {"type": "tool_use", "id": "c", "name": "f", "input": {}},
+        },
+        "tool_use",
+    ),
+}
+
+
+@pytest.mark.parametrize(("connect", "event", "finish"), CALLS.values(), ids=CALLS)
+async def test_a_tool_call_without_an_answer_is_said_to_be_that(
+    connect: Connect, event: Event, finish: str
+) -> None:
+    _, error = await refused(connect, Reply(events=[event], finish=finish))
+    assert isinstance(error, LLMEmpty)
+    assert str(error) == "The model called a tool, and gave no answer."
+
+
+@pytest.mark.parametrize("text", ["", " ", "\n\n", "\x00"])
+async def test_no_answer_at_all_is_said_to_be_none(connect: Connect, text: str) -> None:
+    _, error = await refused(connect, Reply([text]))
+    assert isinstance(error, LLMEmpty)
+    assert str(error) == "The model gave no answer."
+
+
+# How an answer ends
+
+GOOD = [(openai_chat, one) for one in ("stop", "tool_calls", "function_call", "STOP", "eos")] + [
+    (anthropic_messages, one) for one in ("end_turn", "stop_sequence", "tool_use")
+]
+
+
+@pytest.mark.parametrize(("connect", "finish"), GOOD)
+async def test_an_answer_with_a_good_reason_is_whole(connect: Connect, finish: str) -> None:
+    assert (await whole(connect, Reply("Hello there", finish=finish))).text == "Hello there"
+
+
+UNKNOWN = ["insufficient_system_resource", "error", "banana", "pause_turn", "SAFETY", "stopped"]
+
+
+@pytest.mark.parametrize("finish", UNKNOWN)
+async def test_any_other_reason_is_an_answer_cut_short_and_is_told(
+    connect: Connect, finish: str
+) -> None:
+    heard = await hear(connect, Reply("Hello there", finish=finish))
+    assert heard.text == "Hello there"
+    assert isinstance(heard.error, LLMCutOff)
+    assert finish in str(heard.error)
+    assert heard.usage is not None
+
+
+@pytest.mark.parametrize("finish", [5, True, ["stop"], {"reason": "stop"}], ids=str)
+async def test_a_reason_that_is_not_a_word_is_no_good_one(connect: Connect, finish: Any) -> None:
+    _, error = await refused(connect, Reply("Hello there", finish=finish))
+    assert isinstance(error, LLMCutOff)
+
+
+@pytest.mark.parametrize("finish", ["x\x00\n\ud83dy" * 200, "<script>" * 50])
+async def test_a_reason_is_fit_to_be_logged(connect: Connect, finish: str) -> None:
+    _, error = await refused(connect, Reply("Hello there", finish=finish))
+    assert str(error).isprintable()
+    assert len(str(error)) < 150
+
+
+@pytest.mark.parametrize("finish", [None, ""])
+async def test_an_answer_without_a_reason_broke_off(connect: Connect, finish: Any) -> None:
+    _, error = await refused(connect, Reply("Hello there", finish=finish))
+    assert type(error) is LLMUnavailable
+
+
+@pytest.mark.parametrize("bad", ["length", "content_filter"])
+async def test_a_reason_that_a_part_is_missing_is_not_overruled(bad: str) -> None:
+    event = openai_delta({}, finish_reason=bad)
+    _, error = await refused(openai_chat, Reply("Hello there", events=[event]))
+    assert isinstance(error, LLMCutOff | LLMRefused)
+
+
+@pytest.mark.parametrize("word", ["null", "none", "", "in_progress"])
+async def test_a_word_that_comes_before_the_reason_is_none(word: str) -> None:
+    events = [openai_delta({"content": "!"}, finish_reason=word)]
+    assert (await whole(openai_chat, Reply("Hello there", events=events))).text == "Hello there!"
+
+
+# Errors in the middle of an answer
+
+LIMITED: Mapping[str, Any] = {
+    "a number": {"error": {"code": 429, "message": "Slow down."}},
+    "a number in a string": {"error": {"code": "429"}},
+    "a word": {"error": {"code": "rate_limit_exceeded", "type": "tokens"}},
+    "a type": {"error": {"type": "rate_limit_error"}},
+    "a type with a null code": {"error": {"type": "too_many_requests", "code": None}},
+    "a status": {"error": {"status": "RESOURCE_EXHAUSTED"}},
+    "a status in numbers": {"error": {"status": 429, "code": None}},
+    "a sentence": {"error": "Rate limit reached for this model"},
+    "a sentence in an object": {"error": {"message": "429 Too Many Requests", "code": None}},
+    "wrapped twice": {"error": {"error": {"code": 429}}},
+    "with an empty choice": {
+        "choices": [{"index": 0, "delta": {"content": ""}, "finish_reason": "error"}],
+        "error": {"code": 429},
+    },
+    "in the choice": openai_delta({}, finish_reason="error", error={"code": 429}),
+    "not wrapped": {"object": "error", "code": 429, "message": "Slow down."},
+    "not wrapped, a word": {"type": "rate_limit_error", "message": "Slow down."},
+}
+
+
+@pytest.mark.parametrize("event", LIMITED.values(), ids=LIMITED)
+async def test_a_rate_limit_in_the_middle_of_openais_stream_is_one(event: Any) -> None:
+    reply = Reply("one two", events=[event], fault="truncate")
+    text, error = await refused(openai_chat, reply)
+    assert text == "one "
+    assert type(error) is LLMRateLimited
+    assert (error.code, error.retryable) == ("llm_rate_limited", True)
+
+
+@pytest.mark.parametrize("named", ["error", None])
+async def test_a_rate_limit_in_an_event_named_error_is_one(connect: Connect, named: Any) -> None:
+    body = b'{"type":"error","error":{"type":"rate_limit_error","message":"Slow down."}}'
+    name = b"event: error\n" if named else b"event: message_delta\n"
+    event = name + b"data: " + body + b"\n\n"
+    _, error = await refused(connect, Reply("one two", events=[event], fault="truncate"))
+    assert type(error) is LLMRateLimited
+
+
+async def test_a_rate_limit_of_the_script_is_one(connect: Connect) -> None:
+    text, error = await refused(connect, Reply("one two", fault="rate_limit"))
+    assert (text, type(error)) == ("one ", LLMRateLimited)
+
+
+OTHERS: Mapping[str, tuple[Any, type[LLMError], bool]] = {
+    "no credit": ({"code": "insufficient_quota", "status": 429}, LLMError, False),
+    "too long": (
+        {"code": "context_length_exceeded", "type": "invalid_request_error"},
+        LLMError,
+        False,
+    ),
+    "overloaded": ({"type": "overloaded_error"}, LLMUnavailable, True),
+    "a server error": ({"type": "server_error", "code": None}, LLMUnavailable, True),
+    "a gateway's": ({"code": 502}, LLMUnavailable, True),
+    "unknown": ({"message": "It broke.", "code": "E17"}, LLMUnavailable, True),
+    "a status of success": ({"code": 200}, LLMUnavailable, True),
+    "a key": ({"code": "invalid_api_key"}, LLMError, False),
+}
+
+
+@pytest.mark.parametrize(("body", "kind", "retryable"), OTHERS.values(), ids=OTHERS)
+async def test_another_error_in_the_middle_of_a_stream_is_what_it_says(
+    body: Any, kind: type[LLMError], retryable: bool
+) -> None:
+    reply = Reply("one two", events=[{"error": body}], fault="truncate")
+    _, error = await refused(openai_chat, reply)
+    assert (type(error), error.retryable) == (kind, bool(retryable))
+
+
+# What an SDK raises
+
+
+class Breaking:
+    """In place of an SDK's client: one that raises in the middle of its stream."""
+
+    def __init__(self, error: Exception, *events: Any) -> None:
+        self.chat = SimpleNamespace(completions=self)
+        self.messages = self
+        self._error = error
+        self._events = events
+
+    async def create(self, **request: Any) -> Breaking:
+        return self
+
+    async def __aenter__(self) -> Breaking:
+        return self
+
+    async def __aexit__(self, *raised: object) -> None:
+        return
+
+    async def __aiter__(self) -> AsyncIterator[Any]:
+        for event in self._events:
+            yield event
+        raise self._error
+
+
+class Odd(Exception):
+    """Of a proxy, or of a library between the SDK and the network."""
+
+    def __init__(self, **members: Any) -> None:
+        super().__init__("key sk-secret")
+        self.__dict__.update(members)
+
+
+HEADERS = {"retry-after": "7"}
+RESPONSE = httpx2.Response(429, headers=HEADERS, request=httpx2.Request("POST", "http://x"))
+RAISED: Mapping[str, tuple[Exception, type[LLMError], float | None]] = {
+    "a status": (Odd(status_code=429), LLMRateLimited, None),
+    "a status and a response": (Odd(status_code=429, response=RESPONSE), LLMRateLimited, 7),
+    "a response": (
+        httpx2.HTTPStatusError("", request=RESPONSE.request, response=RESPONSE),
+        LLMRateLimited,
+        7,
+    ),
+    "a body": (Odd(body={"error": {"code": 429}}, status_code=200), LLMRateLimited, None),
+    "plain headers": (
+        Odd(response=SimpleNamespace(status_code=503, headers=HEADERS)),
+        LLMUnavailable,
+        7,
+    ),
+    "no credit": (Odd(status_code=429, body={"code": "insufficient_quota"}), LLMError, None),
+    "odd members": (Odd(status_code="x", response=5, body=[None]), LLMUnavailable, None),
+    "nothing": (Odd(), LLMUnavailable, None),
+}
+
+
+@pytest.mark.parametrize(("error", "kind", "wait"), RAISED.values(), ids=RAISED)
+@pytest.mark.parametrize("adapter", [OpenAIChat, AnthropicMessages])
+async def test_what_is_raised_in_the_middle_of_a_stream_is_what_its_status_says(
+    adapter: Any, error: Exception, kind: type[LLMError], wait: float | None
+) -> None:
+    said = openai_delta({"content": "one "}) | anthropic_delta(type="text_delta", text="one ")
+    pieces = []
+    with pytest.raises(LLMError) as raised:
+        async for piece in adapter("fake", client=Breaking(error, said)).stream(HELLO):
+            pieces.append(piece)
+    assert pieces == ["one "]
+    assert (type(raised.value), raised.value.retry_after) == (kind, wait)
+
+
+@pytest.mark.parametrize(
+    ("status", "code"),
+    [(401, "insufficient_quota"), (403, None), (400, "invalid_api_key"), (200, "invalid_api_key")],
+)
+@pytest.mark.parametrize("adapter", [OpenAIChat, AnthropicMessages])
+async def test_words_about_credentials_reach_no_log(
+    adapter: Any, status: int, code: str | None
+) -> None:
+    error = Odd(status_code=status, body={"code": code})
+    with pytest.raises(LLMError) as raised:
+        async for _ in adapter("fake", client=Breaking(error)).stream(HELLO):
+            pass
+    assert "sk-secret" not in "".join(traceback.format_exception(raised.value))

@@ -1,0 +1,309 @@
+"""What an agent raises inside a task group is said as it would be without the group."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing
+from typing import Any
+
+import anyio
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from agentws.agents.agent import RunContext
+from agentws.agents.llm import LLMRateLimited
+from agentws.errors import AgentError, NotFound, TooLarge
+from agentws.protocol.events import RunFinished
+from agentws.runs.failure import leaves, on_purpose
+from agentws.testing.agents import Gate, Raise, Script
+
+from .harness import talk
+
+
+class Declined(AgentError):
+    code = "declined"
+    retryable = True
+    summary = "Your card was declined."
+
+
+SECRET = ValueError("secret-key-123")
+
+
+def group(*errors: BaseException) -> BaseExceptionGroup[BaseException]:
+    return BaseExceptionGroup("unhandled errors in a TaskGroup", errors)
+
+
+async def outcome(agent: Any) -> tuple[str, str, bool]:
+    """Code, sentence and ``retryable`` of the error that a run of ``agent`` ends with."""
+    async with talk(agent) as one:
+        await one.client.say("go", "m1")
+        event = (await one.terminal())["event"]
+        await one.check()
+        assert event["type"] == "RUN_ERROR"
+        return event["code"], event["message"], event["metadata"]["agentws"]["retryable"]
+
+
+async def fail(error: BaseException) -> None:
+    raise error
+
+
+async def in_asyncio(ctx: RunContext) -> AsyncIterator[str]:
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(fail(Declined()))
+        tasks.create_task(asyncio.sleep(100))
+        await asyncio.sleep(100)
+    yield "never"
+
+
+async def in_anyio(ctx: RunContext) -> AsyncIterator[str]:
+    async with anyio.create_task_group() as outer:
+        async with anyio.create_task_group() as inner:
+            inner.start_soon(fail, Declined())
+            outer.start_soon(anyio.sleep, 100)
+            await anyio.sleep(100)
+    yield "never"
+
+
+@pytest.mark.parametrize("agent", [in_asyncio, in_anyio])
+async def test_an_agents_error_in_a_task_group_is_said_to_the_user(agent: Any) -> None:
+    assert await outcome(agent) == ("declined", "Your card was declined.", True)
+
+
+SAID = {
+    "one": (group(Declined()), ("declined", "Your card was declined.", True)),
+    "the first of several": (
+        group(AgentError("First."), Declined()),
+        ("agent_error", "First.", False),
+    ),
+    "nested": (
+        group(group(group(LLMRateLimited("Busy."))), Declined()),
+        ("llm_rate_limited", "Busy.", True),
+    ),
+    "an error of the gateway": (
+        group(TooLarge("The page is too large."), NotFound()),
+        ("too_large", "The page is too large.", False),
+    ),
+}
+
+
+@pytest.mark.parametrize(("error", "said"), SAID.values(), ids=SAID)
+async def test_a_group_of_agent_errors_is_the_first_of_them(
+    error: BaseException, said: tuple[str, str, bool]
+) -> None:
+    assert await outcome(Script(Raise(error))) == said
+
+
+MIXED = {
+    "with another error": group(Declined(), SECRET),
+    "another error first": group(SECRET, Declined()),
+    "nested": group(Declined(), group(Declined(), group(SECRET))),
+    "with an exit": group(Declined(), SystemExit(3)),
+    "with a cancellation of its own": group(Declined(), asyncio.CancelledError()),
+    "of its own cancellations": group(asyncio.CancelledError(), group(asyncio.CancelledError())),
+}
+
+
+@pytest.mark.parametrize("error", MIXED.values(), ids=MIXED)
+async def test_a_group_with_anything_else_says_nothing(error: BaseException) -> None:
+    assert await outcome(Script(Raise(error))) == ("agent_error", "The agent failed.", False)
+
+
+async def test_the_log_has_the_traceback_of_a_mixed_group(caplog: pytest.LogCaptureFixture) -> None:
+    await outcome(Script(Raise(group(Declined(), SECRET))))
+    assert "secret-key-123" in caplog.text
+    assert "Declined" in caplog.text
+    assert "Traceback" in caplog.text
+
+
+async def test_the_log_has_every_sentence_and_cause_of_a_group(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caused = AgentError("Second.")
+    caused.__cause__ = SECRET
+    await outcome(Script(Raise(group(AgentError("First."), caused))))
+    said = [record.getMessage() for record in caplog.records if record.name == "agentws.run"]
+    assert [line.split(": ")[1] for line in said] == ["First.", "Second."]
+    assert caplog.text.count("secret-key-123") == 1
+
+
+@pytest.mark.parametrize("error", [Declined(), SECRET], ids=["its own", "another"])
+async def test_a_stop_goes_before_what_fails_because_of_it(error: Exception) -> None:
+    gate = Gate()
+
+    async def agent(ctx: RunContext) -> AsyncIterator[str]:
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(breaks())
+            yield "before"
+            await gate.wait()
+
+    async def breaks() -> None:
+        try:
+            await asyncio.sleep(100)
+        except asyncio.CancelledError:
+            raise error from None
+
+    async with talk(agent) as one:
+        await one.client.say("go", "m1")
+        await gate.reached()
+        await one.client.ask({"type": "cancel", "id": "c1"})
+        assert (await one.terminal())["event"]["outcome"] == {"type": "cancelled"}
+        await one.check()
+
+
+async def test_a_group_that_holds_the_cancellation_of_a_stop_is_that_stop() -> None:
+    gate = Gate()
+
+    async def agent(ctx: RunContext) -> AsyncIterator[str]:
+        try:
+            await gate.wait()
+        except asyncio.CancelledError as cancelled:
+            raise group(Declined(), group(cancelled)) from None
+        yield "never"
+
+    async with talk(agent) as one:
+        await one.client.say("go", "m1")
+        await gate.reached()
+        await one.client.ask({"type": "cancel", "id": "c1"})
+        assert (await one.terminal())["event"]["outcome"] == {"type": "cancelled"}
+        await one.check()
+
+
+async def test_a_run_that_times_out_in_a_task_group_says_so() -> None:
+    async def agent(ctx: RunContext) -> AsyncIterator[str]:
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(anyio.sleep, 10_000)
+        yield "never"
+
+    async with talk(agent, run_timeout=5.0) as one:
+        await one.client.say("go", "m1")
+        assert (await one.terminal())["event"]["code"] == "timed_out"
+
+
+# What an agent's own task groups and timeouts cancel while the run is waiting for others
+
+
+async def busy_in_asyncio(ctx: RunContext) -> AsyncGenerator[str, None]:
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(fail(Declined()))
+        while True:
+            yield "word "
+
+
+async def busy_in_anyio(ctx: RunContext) -> AsyncIterator[str]:
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(fail, Declined())
+        while True:
+            yield "word "
+
+
+async def busy_within(ctx: RunContext) -> AsyncIterator[str]:
+    async with aclosing(busy_in_asyncio(ctx)) as words:
+        async for word in words:
+            yield word
+
+
+@pytest.mark.parametrize("agent", [busy_in_asyncio, busy_in_anyio, busy_within])
+async def test_a_task_group_may_fail_while_its_agent_is_not_waiting(agent: Any) -> None:
+    assert await outcome(agent) == ("declined", "Your card was declined.", True)
+
+
+async def enough_in_asyncio(ctx: RunContext) -> AsyncIterator[str]:
+    try:
+        async with asyncio.timeout(0.01):
+            while True:
+                yield "word "
+    except TimeoutError:
+        yield "and so on"
+
+
+async def enough_in_anyio(ctx: RunContext) -> AsyncIterator[str]:
+    with anyio.move_on_after(0.01):
+        while True:
+            yield "word "
+    yield "and so on"
+
+
+@pytest.mark.parametrize("agent", [enough_in_asyncio, enough_in_anyio])
+async def test_a_timeout_of_an_agent_is_its_own_affair(agent: Any) -> None:
+    async with talk(agent) as one:
+        await one.client.say("go", "m1")
+        assert (await one.terminal())["event"]["type"] == "RUN_FINISHED"
+        await one.check()
+        (said,) = await one.texts()
+        assert said is not None and said.endswith("word and so on")
+
+
+async def returning(ctx: RunContext) -> AsyncIterator[str]:
+    with anyio.move_on_after(0.01):
+        while True:
+            yield "word "
+
+
+async def test_an_agent_may_end_with_its_timeout() -> None:
+    async with talk(returning) as one:
+        await one.client.say("go", "m1")
+        assert (await one.terminal())["event"]["outcome"] == {"type": "success"}
+        await one.check()
+
+
+async def test_a_stop_of_a_busy_agent_is_a_stop() -> None:
+    async def agent(ctx: RunContext) -> AsyncIterator[str]:
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(anyio.sleep, 10_000)
+            while True:
+                yield "word "
+
+    async with talk(agent) as one:
+        await one.client.say("go", "m1")
+        await one.client.until("TEXT_MESSAGE_CONTENT")
+        await one.client.ask({"type": "cancel", "id": "c1"})
+        assert (await one.terminal())["event"]["outcome"] == {"type": "cancelled"}
+        await one.check()
+
+
+async def test_a_task_group_around_a_yield_closes_without_complaint(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    gate = Gate()
+
+    async def agent(ctx: RunContext) -> AsyncIterator[Any]:
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(gate.wait())
+            yield RunFinished("x", "y")
+
+    with caplog.at_level(logging.ERROR):
+        async with talk(agent) as one:
+            await one.client.say("go", "m1")
+            await one.terminal()
+    assert caplog.records == []
+
+
+errors = st.sampled_from([AgentError("a"), Declined("b"), NotFound("c"), SECRET, SystemExit(1)])
+trees = st.recursive(
+    errors.map(lambda error: [error]),
+    lambda inner: st.lists(inner, min_size=1, max_size=3).map(
+        lambda made: [group(*(error for one in made for error in one))]
+    ),
+    max_leaves=8,
+)
+
+
+@given(trees)
+def test_what_is_said_does_not_depend_on_the_nesting(tree: list[BaseException]) -> None:
+    flat = list(leaves(tree[0]))
+    assert list(leaves(group(*tree))) == flat
+    wholly = all(isinstance(leaf, AgentError | NotFound) for leaf in flat)
+    assert on_purpose(tree[0]) is (flat[0] if wholly else None)
+
+
+def test_depth_does_not_matter() -> None:
+    error: BaseException = Declined()
+    for _ in range(20_000):
+        error = group(error)
+    assert isinstance(on_purpose(error), Declined)
+    while isinstance(error, BaseExceptionGroup):
+        # Freed from the outside in, or freeing it would recurse as deep.
+        (error,) = error.exceptions
