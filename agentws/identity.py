@@ -40,12 +40,14 @@ def as_identity(value: object) -> Identity | None:
 
     Raises TypeError for anything else, a user object or a dict of claims for instance: taken for
     nobody, a mistake of the host's would look like wrong credentials.
-    An empty id is nobody, too: it comes of a missing header or column, and would be one person for
-    everybody.
+    An empty id, 0 and False are nobody, too: they come of a missing header or column, and would be
+    one person for everybody.
     """
-    if value is None or isinstance(value, Identity):
-        return value if value is not None and value.id else None
-    if isinstance(value, str | int | UUID) and not isinstance(value, bool):
+    if isinstance(value, Identity):
+        return value if value.id else None
+    if value is None or (isinstance(value, str | int) and not value):
+        return None
+    if isinstance(value, str | int | UUID) and value is not True:
         return Identity(value)  # type: ignore[arg-type]
     raise TypeError(
         f"authenticate returned {type(value).__name__}; expected an Identity, or its id as a str, "

@@ -207,10 +207,19 @@ async def test_a_broken_callable_tells_nothing(caplog: pytest.LogCaptureFixture)
     assert "the password is 1234" in caplog.text
 
 
-@pytest.mark.parametrize("answer", [None, "", Identity(""), 0, False, object()])
+@pytest.mark.parametrize("answer", [None, "", Identity(""), 0, False])
 async def test_whoever_is_not_known_is_refused(answer: object) -> None:
     async with served(authenticate=lambda connection: answer) as (_, http):
         assert (await http.get("/sessions")).status_code == 401
+
+
+@pytest.mark.parametrize("answer", [object(), {"sub": "ada"}, {}, True, b"ada"])
+async def test_what_is_no_identity_is_an_error_of_the_server_s(
+    answer: object, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with served(authenticate=lambda connection: answer) as (_, http):
+        assert (await http.get("/sessions")).status_code == 500
+    assert "expected an Identity, or its id as a str, an int or a UUID" in caplog.text
 
 
 async def test_authorize_decides() -> None:
