@@ -6,6 +6,7 @@ import base64
 import binascii
 import hmac
 import inspect
+import logging
 from collections.abc import Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING, Final, Literal
 from uuid import UUID
@@ -18,6 +19,7 @@ from .store import SessionInfo
 if TYPE_CHECKING:
     from starlette.requests import HTTPConnection
 
+logger: Final = logging.getLogger("agentws")
 
 Authenticate = Callable[
     ["HTTPConnection"],
@@ -67,21 +69,22 @@ class Access:
         self._authorize = authorize
 
     async def check(self, identity: Identity | None, info: SessionInfo, action: Action) -> None:
-        """Raises Forbidden, which tells nothing of whether the session exists.
-
-        Raises TypeError where the host's callable returns no bool.
-        """
+        """Raises Forbidden, which tells nothing of whether the session exists."""
         if self._authorize is None:
             allowed = info.owner == (None if identity is None else identity.id)
         else:
             answer = self._authorize(identity, info, action)
             allowed = await answer if inspect.isawaitable(answer) else answer
-            if not isinstance(allowed, bool):
-                raise TypeError(
-                    f"authorize returned {type(allowed).__name__}; expected True or False"
-                )
-        if not allowed:
+            _check_answer(allowed)
+        if allowed is not True:
             raise Forbidden("This session is not yours.")
+
+
+def _check_answer(answer: object) -> None:
+    """Logs a TypeError for what is neither True nor False: the host's mistake refuses everybody."""
+    if not isinstance(answer, bool):
+        error = TypeError(f"authorize returned {type(answer).__name__}; expected True or False")
+        logger.error("an answer of authorize was taken for a refusal", exc_info=error)
 
 
 def bearer_token(connection: HTTPConnection) -> str | None:

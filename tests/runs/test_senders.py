@@ -309,5 +309,5 @@ async def test_what_is_no_permission_is_an_error_in_the_server_s_log(
         authorize=lambda identity, info, action: answer,
     )
     async with running(app), connect(app) as client:
-        assert (await client.until("bye"))["code"] == 4500
-    assert "expected True or False" in caplog.text
+        assert (await client.until("bye"))["code"] == 4403
+    assert f"authorize returned {type(answer).__name__}; expected True or False" in caplog.text
