@@ -24,6 +24,9 @@ _UPDATE: Final = "title: str or None, metadata: a dict of JSON values or None"
 def given_notice(content: str, level: e.Level, metadata: Metadata | None) -> e.NoticePosted:
     """What is said by a push or a broadcast; raises TypeError."""
     notice = e.NoticePosted(content, level, timestamp=now_ms(), metadata=metadata)
+    if not isinstance(content, str):
+        # Bytes would be written in base64.
+        raise TypeError(f"this notice is {type(content).__name__}; expected {_NOTICE}")
     _check(notice, "this notice", _NOTICE)
     return notice
 

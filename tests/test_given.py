@@ -1,0 +1,72 @@
+"""What the host's own code gives is checked where it comes in, and never gets into a log."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from agentws import Identity
+from agentws.testing.agents import Script
+from agentws.testing.oracle import read_log
+from tests.runs.harness import talk
+
+NOTICES: list[dict[str, Any]] = [
+    {"content": 42},
+    {"content": None},
+    {"content": b"bytes"},
+    {"content": "lone \ud800"},
+    {"content": "zero \x00"},
+    {"content": "hi", "level": "fatal"},
+    {"content": "hi", "level": None},
+    {"content": "hi", "metadata": {"x": object()}},
+    {"content": "hi", "metadata": {"x": float("nan")}},
+    {"content": "hi", "metadata": ["a list"]},
+]
+
+
+@pytest.mark.parametrize("given", NOTICES, ids=str)
+async def test_a_notice_that_can_not_be_kept_is_a_type_error_of_its_sender(
+    given: dict[str, Any],
+) -> None:
+    async with talk(Script("fine")) as one:
+        for say in (one.gateway.session(one.session).push, one.gateway.broadcast):
+            with pytest.raises(TypeError, match="expected content: str, level: 'info', 'warning'"):
+                await say(**given)
+        assert (await read_log(one.store, one.session))[1] == []
+        await one.client.say("go", "m1")
+        assert await one.client.answer() == "fine"
+        await one.check()
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"title": 42, "metadata": None},
+        {"title": "\ud800", "metadata": None},
+        {"title": "fine", "metadata": {"x": object()}},
+        {"title": None, "metadata": "text"},
+    ],
+    ids=str,
+)
+async def test_a_name_that_can_not_be_kept_is_a_type_error(given: dict[str, Any]) -> None:
+    async with talk(Script("fine")) as one:
+        session = await one.gateway.sessions.find(one.session)
+        with pytest.raises(TypeError, match="expected title: str or None"):
+            await one.gateway.rename(session, **given)
+        assert (await one.store.info(one.session)).title is None
+        assert (await read_log(one.store, one.session))[1] == []
+
+
+@pytest.mark.parametrize(
+    "id", [None, True, 1.5, b"ada", {"sub": "ada"}, "\ud800", "a\x00"], ids=repr
+)
+def test_an_identity_is_text_a_number_or_a_uuid(id: Any) -> None:
+    with pytest.raises(TypeError, match="the id of an identity"):
+        Identity(id)
+
+
+@pytest.mark.parametrize("claims", [None, "admin", ["admin"]])
+def test_claims_are_a_mapping(claims: Any) -> None:
+    with pytest.raises(TypeError, match="expected a mapping"):
+        Identity("ada", claims)
