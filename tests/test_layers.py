@@ -64,6 +64,8 @@ FOREIGN: dict[str, set[str]] = {
     "cli": {"anyio", "starlette", "uvicorn"},
 }
 """Beyond the standard library and msgspec. Starlette begins at the transports."""
+LATER = {"annotationlib"}
+"""Of the standard library of a later Python than the oldest one, and imported only there."""
 ONE_TECHNOLOGY_PER_FILE = {"backends", "integrations"}
 
 IMPURE = {"anyio", "asyncio", "logging", "os", "random", "secrets", "socket", "starlette"}
@@ -153,7 +155,7 @@ def test_foreign_packages_stay_where_they_belong() -> None:
         top = one.of.split(".")[0]
         return (
             top in sys.stdlib_module_names
-            or top == "msgspec"
+            or top in LATER | {"msgspec"}
             or top in FOREIGN.get(one.room, set())
             or one.room in ONE_TECHNOLOGY_PER_FILE
         )
