@@ -12,6 +12,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final, NamedTuple
 
+from ..transports.names import allowed_host, allowed_origin
 from .problem import USAGE, Problem
 
 PREFIX: Final = "AGENTWS_"
@@ -67,11 +68,17 @@ def store(text: str) -> str:
     return text
 
 
-def origin(text: str) -> str:
-    scheme, _, host = text.partition("://")
-    if text != "*" and not (scheme in ("http", "https") and host and not set(host) & set("/ ")):
-        raise argparse.ArgumentTypeError(f"{text!r} is not an origin; expected https://host or *")
-    return text
+def checked(check: Callable[[str], object]) -> Callable[[str], str]:
+    """A reader of text that ``check``, the library's own, finds right."""
+
+    def read(text: str) -> str:
+        try:
+            check(text)
+        except ValueError as error:
+            raise argparse.ArgumentTypeError(str(error)) from error
+        return text
+
+    return read
 
 
 def api_key(text: str) -> tuple[str, str]:
@@ -108,7 +115,7 @@ SERVING: Final = (
         "ALLOWED_ORIGIN",
         "a browser origin to admit besides the server's own",
         "ORIGIN",
-        read=origin,
+        read=checked(allowed_origin),
         many=True,
     ),
     Option(
@@ -116,6 +123,7 @@ SERVING: Final = (
         "ALLOWED_HOST",
         "a Host to answer to, behind a proxy; without any, see --allowed-origin",
         "HOST",
+        read=checked(allowed_host),
         many=True,
     ),
     Option("--agent-name", "AGENT_NAME", "what clients call the agent", "NAME"),
