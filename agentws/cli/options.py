@@ -12,6 +12,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final, NamedTuple
 
+from ..backends.sqlite_path import database_path
 from ..transports.names import allowed_host, allowed_origin
 from .problem import USAGE, Problem
 
@@ -25,6 +26,7 @@ _SERVICE_LINK: Final = re.compile(
     PREFIX
     + r"(\w+_)?(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)"
 )
+_SQLITE: Final = re.compile(r"sqlite(\+\w+)?:", re.I)
 _SERVICE_ADDRESS: Final = re.compile(r"(tcp|udp|sctp)://")
 
 
@@ -62,9 +64,15 @@ def path_prefix(text: str) -> str:
 
 
 def store(text: str) -> str:
-    kind, _, path = text.partition(":")
-    if text != "memory" and not (kind == "sqlite" and path):
+    if text == "memory":
+        return text
+    if not _SQLITE.match(text):
         raise argparse.ArgumentTypeError(f"{text!r} is not a store; expected memory or sqlite:PATH")
+    try:
+        database_path(text)
+    except ValueError as error:
+        hint = "memory" if "MemoryStore" in str(error) else "memory or sqlite:PATH"
+        raise argparse.ArgumentTypeError(f"{error}; say {hint}") from error
     return text
 
 

@@ -20,6 +20,7 @@ from starlette.applications import Starlette
 from ..auth import BearerKeys
 from ..backends.memory import MemoryStore
 from ..backends.sqlite import SQLiteStore
+from ..backends.sqlite_path import database_path
 from ..errors import Unavailable
 from ..mount import mount_agent_gateway
 from ..server.preset import collect_less_often, server_config
@@ -179,16 +180,18 @@ def _refuse_gateway_options(settings: Settings) -> None:
 
 
 def store_of(text: str) -> Store:
-    return MemoryStore() if text == "memory" else SQLiteStore(text.removeprefix("sqlite:"))
+    return MemoryStore() if text == "memory" else SQLiteStore(text)
 
 
 def check_store(text: str) -> None:
     """Opens and closes the store: one that can't be had is one line before anything else."""
     if text == "memory":
         return
-    parent = Path(text.removeprefix("sqlite:")).absolute().parent
-    if not parent.is_dir():
-        raise Problem(f"there is no directory {parent} for the store")
+    path = Path(database_path(text))
+    if not path.parent.is_dir():
+        raise Problem(f"there is no directory {path.parent} for the store")
+    if path.is_dir():
+        raise Problem(f"{path} is a directory; expected a file for the store")
 
     async def try_out() -> None:
         store = store_of(text)
@@ -206,7 +209,7 @@ def _store_notes(text: str) -> list[str]:
         return [
             "Sessions are kept in memory and end with this process; --store sqlite:PATH keeps them."
         ]
-    return [f"Sessions are kept in {text.removeprefix('sqlite:')}."]
+    return [f"Sessions are kept in {database_path(text)}."]
 
 
 # Saying
