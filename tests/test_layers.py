@@ -31,6 +31,7 @@ LAYERS: list[set[str]] = [
     {"builtin", "housekeeping"},
     {"transports"},
     {"gateway"},
+    {"hosting"},
     {"mount"},
     {""},  # the public face, agentws/__init__.py
 ]
@@ -55,6 +56,7 @@ ALSO: dict[str, set[str]] = {
 
 FOREIGN: dict[str, set[str]] = {
     "transports": {"starlette"},
+    "hosting": {"starlette"},
     "mount": {"starlette"},
     "server": {"uvicorn", "httptools"},
     "client": {"websockets"},

@@ -14,6 +14,7 @@ from typing import Any, Final, NamedTuple
 
 from ..backends.sqlite_path import database_path
 from ..transports.names import allowed_host, allowed_origin
+from ..transports.prefix import check_prefix
 from .problem import USAGE, Problem
 
 PREFIX: Final = "AGENTWS_"
@@ -57,12 +58,6 @@ def port(text: str) -> int:
     return int(text)
 
 
-def path_prefix(text: str) -> str:
-    if text and (not text.startswith("/") or text.endswith("/")):
-        raise argparse.ArgumentTypeError(f"{text!r} is not a prefix; expected /path")
-    return text
-
-
 def store(text: str) -> str:
     if text == "memory":
         return text
@@ -100,7 +95,7 @@ def api_key(text: str) -> tuple[str, str]:
 SERVING: Final = (
     Option("--host", "HOST", "where to listen", "HOST", "127.0.0.1"),
     Option("--port", "PORT", "0 takes a free one", "PORT", "8000", port),
-    Option("--prefix", "PREFIX", "path before every route", "/PATH", "", path_prefix),
+    Option("--prefix", "PREFIX", "path before every route", "/PATH", "", checked(check_prefix)),
     Option(
         "--store",
         "STORE",
