@@ -48,6 +48,8 @@ BROADCAST: Final = "broadcast"
 """The bus channel of notices to every connected client."""
 SETTLING: Final = 6.0
 """Seconds, at the end of a drain, for the store to take the ends of runs and the leases back."""
+ABANDONING: Final = 5.0
+"""Seconds for a store or a bus to close when the event loop that it was opened on is closed."""
 
 
 class AgentGateway:
@@ -75,16 +77,26 @@ class AgentGateway:
         self.bus: Final = bus or LocalBus()
         self.agents: Final = Agents(agent_factory)
         self.node: Final = secrets.token_urlsafe(9)
-        self.tasks: Final = Tasks()
-        self.connections: Final = Connections(self.limits, self.tasks)
         self._authenticate = authenticate
         self._access = Access(authorize)
         self._admin_key = admin_key
-        self.sessions: Final = Sessions(
+        self._unsubscribe: Callable[[], None] = lambda: None
+        self._compose()
+        self._lifetime: Final = Lifetime(
+            begin=self._begin, drain=self._drain, close=self._close, abandon=self._abandon
+        )
+        self.app: ASGIApp | None = None
+        """What serves this gateway and its host; set by ``mount_agent_gateway``."""
+
+    def _compose(self) -> None:
+        """Puts together what belongs to one life: its tasks, and all that waits for them."""
+        self.tasks = Tasks()
+        self.connections = Connections(self.limits, self.tasks)
+        self.sessions = Sessions(
             store=self.store, bus=self.bus, limits=self.limits, clock=time.time
         )
-        self._compactions: Final = Compactions(self.store, window=self.limits.replay_window)
-        self.runs: Final = Runs(
+        self._compactions = Compactions(self.store, window=self.limits.replay_window)
+        self.runs = Runs(
             store=self.store,
             agents=self.agents,
             limits=self.limits,
@@ -92,11 +104,11 @@ class AgentGateway:
             open_session=self.sessions.find,
             finished=self._compactions.run_ended,
         )
-        self.inbox: Final = Inbox(runs=self.runs, limits=self.limits)
+        self.inbox = Inbox(runs=self.runs, limits=self.limits)
         self.sessions.opened = self._session_opened
         # Bound once: every session in memory holds it.
-        self._look: Final = self.runs.look
-        self._housekeeping: Final = Housekeeping(
+        self._look = self.runs.look
+        self._housekeeping = Housekeeping(
             store=self.store,
             sessions=self.sessions,
             runs=self.runs,
@@ -104,10 +116,6 @@ class AgentGateway:
             limits=self.limits,
             delete=self._delete,
         )
-        self._lifetime: Final = Lifetime(begin=self._begin, drain=self._drain, close=self._close)
-        self._unsubscribe: Callable[[], None] = lambda: None
-        self.app: ASGIApp | None = None
-        """What serves this gateway and its host; set by ``mount_agent_gateway``."""
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         """The gateway is an ASGI app: it serves its routes, and everything else is the host's."""
@@ -136,7 +144,8 @@ class AgentGateway:
         """Opens the store and the bus and takes up what was left open. Starting twice is once.
 
         One that was stopped stays so, whoever still comes: Draining is raised then. A lifespan that
-        begins anew says ``again``.
+        begins anew says ``again``. Raises WrongLoop where it runs on another event loop that is not
+        closed; after one that is, it starts anew with what the store has.
         """
         await self._lifetime.start(again=again)
 
@@ -186,6 +195,18 @@ class AgentGateway:
             closing.push_async_callback(self.sessions.aclose)
             closing.push_async_callback(self.runs.aclose)
             await self.tasks.aclose(grace=1.0)
+
+    async def _abandon(self) -> None:
+        """Lets go of what a loop that is closed has left: nothing of it will ever move again."""
+        self._unsubscribe()
+        self.sessions.abandon()
+        for port in (self.store, self.bus):
+            try:
+                async with asyncio.timeout(ABANDONING):
+                    await port.close()
+            except Exception as error:
+                logger.info("%r could not be closed after its event loop: %r", port, error)
+        self._compose()
 
     def _session_opened(self, session: Session) -> None:
         session.outlook = self._look

@@ -150,13 +150,13 @@ class Runs:
             while True:
                 while await self._next(work):
                     pass
-                if self._draining or work.task is not task:
+                if self._draining or work.cancelled or work.task is not task:
                     break
                 work.idle_since = loop.time()
                 work.idle = loop.create_future()
                 if not await work.idle:
                     return
-        except asyncio.CancelledError:
+        except (asyncio.CancelledError, GeneratorExit):
             raise
         except BaseException as error:
             self._falter(work, error)
@@ -264,7 +264,8 @@ class Runs:
         self._ended(work, first)
         if work.session.info is not context.session:
             await self._keep_info(work.session, context.session)
-        return True
+        work.cancelled = run.stopping == "interrupted" and not self._draining
+        return not work.cancelled
 
     def _ended(self, work: Work, first: int) -> None:
         self._waiting.forget(work.session.id)

@@ -22,7 +22,16 @@ def now_ms() -> int:
 class Work:
     """A session that this node runs: its lease, the run going on, the task that drives it."""
 
-    __slots__ = ("idle", "idle_since", "lease", "leaving", "run", "session", "task")
+    __slots__ = (
+        "cancelled",
+        "idle",
+        "idle_since",
+        "lease",
+        "leaving",
+        "run",
+        "session",
+        "task",
+    )
 
     def __init__(self, session: Session) -> None:
         self.session = session
@@ -34,6 +43,9 @@ class Work:
         look for it, or to end."""
         self.idle_since = 0.0
         self.leaving = False
+        self.cancelled = False
+        """Whether the task was cancelled in a run, as by an event loop that ends: it must not wait
+        for more in it."""
 
     @property
     def busy(self) -> bool:
