@@ -22,6 +22,7 @@ from .builtin import Asked
 from .bus import Bus
 from .compaction import Compactions
 from .errors import AgentwsError, Draining, Forbidden, NotFound, TimedOut
+from .exiting import server_exiting, when
 from .housekeeping import Housekeeping
 from .identity import Identity
 from .lifetime import Lifetime
@@ -171,6 +172,9 @@ class AgentGateway:
         self.runs.begin()
         self._unsubscribe = self.bus.subscribe(BROADCAST, self._broadcast_came)
         self._housekeeping.begin(self.tasks)
+        exiting = server_exiting()
+        if exiting is not None:
+            self.tasks.spawn(when(exiting, self.drain), name="watching the server")
 
     async def _drain(self) -> None:
         # Clients read the rest of an answer where they come back to: they need not wait for it.

@@ -26,7 +26,7 @@ LAYERS: list[set[str]] = [
     {"conversation", "follower", "tail"},
     {"session"},
     {"agents"},
-    {"lifetime", "limits", "tasks"},
+    {"exiting", "lifetime", "limits", "tasks"},
     {"auth", "compaction", "runs", "sessions"},
     {"builtin", "housekeeping"},
     {"transports"},
