@@ -6,6 +6,7 @@ import re
 
 from agentws import Limits
 from agentws.cli.options import SERVING
+from agentws.exiting import LOOKS
 from agentws.gateway import SETTLING
 from agentws.server.preset import MAX_MESSAGE_SIZE, SHUTDOWN_SECONDS
 from agentws.server.stopping import LEAST
@@ -41,6 +42,15 @@ def test_the_proxy_and_the_gateway_have_one_prefix() -> None:
     text = section(PAGE, "## Behind nginx")
     (location,) = re.findall(r"location (/\S+)/ {", text)
     assert f"--prefix {location} " in text
+
+
+def test_the_proxy_passes_the_host_on_with_its_port() -> None:
+    """Else a page at another port than the scheme's own is of another origin."""
+    assert "proxy_set_header Host $http_host;" in section(PAGE, "## Behind nginx")
+
+
+def test_the_page_says_how_often_a_plain_server_is_looked_at() -> None:
+    assert f"{'five' if LOOKS == 0.2 else LOOKS} times a second" in section(PAGE, "## A restart")
 
 
 def test_every_host_and_origin_on_the_page_may_be_given() -> None:
