@@ -22,7 +22,8 @@
     ├── TooMany                 429 / 4429   too_many                retryable
     │   └── QueueFull           429 / 4429   queue_full              retryable
     ├── Internal                500 / 4500   internal                retryable
-    │   └── AgentError          500 / 4500   agent_error
+    │   ├── AgentError          500 / 4500   agent_error
+    │   └── WrongLoop           500 / 4500   wrong_loop
     ├── NotSupported            501 / 4501   not_supported
     └── Unavailable             503 / 4503   unavailable             retryable
         ├── StorageFull         503 / 4503   storage_full            retryable
@@ -223,6 +224,17 @@ class AgentError(Internal):
     code = "agent_error"
     retryable = False
     summary = "The agent failed."
+
+
+class WrongLoop(Internal):
+    """A gateway was asked on another event loop than the one on which it was started.
+
+    Its tasks and futures belong to that one: nothing would ever wake up who waits on another.
+    """
+
+    code = "wrong_loop"
+    retryable = False
+    summary = "This gateway runs on another event loop."
 
 
 class Unavailable(AgentwsError):

@@ -22,6 +22,7 @@ from .builtin import Asked
 from .bus import Bus
 from .compaction import Compactions
 from .errors import AgentwsError, Draining, Forbidden, NotFound, TimedOut
+from .exiting import server_exiting, when
 from .given import given_notice, given_update
 from .housekeeping import Housekeeping
 from .identity import Identity
@@ -48,6 +49,8 @@ BROADCAST: Final = "broadcast"
 """The bus channel of notices to every connected client."""
 SETTLING: Final = 6.0
 """Seconds, at the end of a drain, for the store to take the ends of runs and the leases back."""
+ABANDONING: Final = 5.0
+"""Seconds for a store or a bus to close when the event loop that it was opened on is closed."""
 
 
 class AgentGateway:
@@ -75,16 +78,26 @@ class AgentGateway:
         self.bus: Final = bus or LocalBus()
         self.agents: Final = Agents(agent_factory)
         self.node: Final = secrets.token_urlsafe(9)
-        self.tasks: Final = Tasks()
-        self.connections: Final = Connections(self.limits, self.tasks)
         self._authenticate = authenticate
         self._access = Access(authorize)
         self._admin_key = admin_key
-        self.sessions: Final = Sessions(
+        self._unsubscribe: Callable[[], None] = lambda: None
+        self._compose()
+        self._lifetime: Final = Lifetime(
+            begin=self._begin, drain=self._drain, close=self._close, abandon=self._abandon
+        )
+        self.app: ASGIApp | None = None
+        """What serves this gateway and its host; set by ``mount_agent_gateway``."""
+
+    def _compose(self) -> None:
+        """Puts together what belongs to one life: its tasks, and all that waits for them."""
+        self.tasks = Tasks()
+        self.connections = Connections(self.limits, self.tasks)
+        self.sessions = Sessions(
             store=self.store, bus=self.bus, limits=self.limits, clock=time.time
         )
-        self._compactions: Final = Compactions(self.store, window=self.limits.replay_window)
-        self.runs: Final = Runs(
+        self._compactions = Compactions(self.store, window=self.limits.replay_window)
+        self.runs = Runs(
             store=self.store,
             agents=self.agents,
             limits=self.limits,
@@ -92,11 +105,11 @@ class AgentGateway:
             open_session=self.sessions.find,
             finished=self._compactions.run_ended,
         )
-        self.inbox: Final = Inbox(runs=self.runs, limits=self.limits)
+        self.inbox = Inbox(runs=self.runs, limits=self.limits)
         self.sessions.opened = self._session_opened
         # Bound once: every session in memory holds it.
-        self._look: Final = self.runs.look
-        self._housekeeping: Final = Housekeeping(
+        self._look = self.runs.look
+        self._housekeeping = Housekeeping(
             store=self.store,
             sessions=self.sessions,
             runs=self.runs,
@@ -104,10 +117,6 @@ class AgentGateway:
             limits=self.limits,
             delete=self._delete,
         )
-        self._lifetime: Final = Lifetime(begin=self._begin, drain=self._drain, close=self._close)
-        self._unsubscribe: Callable[[], None] = lambda: None
-        self.app: ASGIApp | None = None
-        """What serves this gateway and its host; set by ``mount_agent_gateway``."""
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         """The gateway is an ASGI app: it serves its routes, and everything else is the host's."""
@@ -136,7 +145,8 @@ class AgentGateway:
         """Opens the store and the bus and takes up what was left open. Starting twice is once.
 
         One that was stopped stays so, whoever still comes: Draining is raised then. A lifespan that
-        begins anew says ``again``.
+        begins anew says ``again``. Raises WrongLoop where it runs on another event loop that is not
+        closed; after one that is, it starts anew with what the store has.
         """
         await self._lifetime.start(again=again)
 
@@ -162,6 +172,9 @@ class AgentGateway:
         self.runs.begin()
         self._unsubscribe = self.bus.subscribe(BROADCAST, self._broadcast_came)
         self._housekeeping.begin(self.tasks)
+        exiting = server_exiting()
+        if exiting is not None:
+            self.tasks.spawn(when(exiting, self.drain), name="watching the server")
 
     async def _drain(self) -> None:
         # Clients read the rest of an answer where they come back to: they need not wait for it.
@@ -186,6 +199,18 @@ class AgentGateway:
             closing.push_async_callback(self.sessions.aclose)
             closing.push_async_callback(self.runs.aclose)
             await self.tasks.aclose(grace=1.0)
+
+    async def _abandon(self) -> None:
+        """Lets go of what a loop that is closed has left: nothing of it will ever move again."""
+        self._unsubscribe()
+        self.sessions.abandon()
+        for port in (self.store, self.bus):
+            try:
+                async with asyncio.timeout(ABANDONING):
+                    await port.close()
+            except Exception as error:
+                logger.info("%r could not be closed after its event loop: %r", port, error)
+        self._compose()
 
     def _session_opened(self, session: Session) -> None:
         session.outlook = self._look

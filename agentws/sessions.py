@@ -213,6 +213,10 @@ class Sessions:
 
     async def aclose(self) -> None:
         await self._tasks.aclose(grace=1.0)
+        self.abandon()
+
+    def abandon(self) -> None:
+        """Lets go of every session, and waits for nothing."""
         for session in self:
             self._drop(session)
 

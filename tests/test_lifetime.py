@@ -48,7 +48,9 @@ class Steps:
     def __init__(self) -> None:
         self.done: list[str] = []
         self.may_drain = asyncio.Event()
-        self.lifetime = Lifetime(begin=self.begin, drain=self.drain, close=self.close)
+        self.lifetime = Lifetime(
+            begin=self.begin, drain=self.drain, close=self.close, abandon=self.abandon
+        )
 
     async def begin(self) -> None:
         await asyncio.sleep(1)
@@ -62,6 +64,9 @@ class Steps:
     async def close(self) -> None:
         await asyncio.sleep(1)
         self.done.append("close")
+
+    async def abandon(self) -> None:
+        self.done.append("abandon")
 
 
 # One lifetime
@@ -103,7 +108,7 @@ async def test_a_drain_that_fails_is_told_and_all_is_closed() -> None:
     async def failing() -> None:
         raise OSError("as ordered")
 
-    lifetime = Lifetime(begin=steps.begin, drain=failing, close=steps.close)
+    lifetime = Lifetime(begin=steps.begin, drain=failing, close=steps.close, abandon=steps.abandon)
     await lifetime.start(again=False)
     with pytest.raises(OSError, match="as ordered"):
         await lifetime.stop()

@@ -12,7 +12,8 @@ from starlette.testclient import TestClient
 
 from agentws import AgentGateway, mount_agent_gateway
 from agentws.errors import Unavailable
-from agentws.mount import DRAINS, SHUTDOWN, STARTUP
+from agentws.hosting.lifespan import DRAINS
+from agentws.hosting.wrapping import SHUTDOWN, STARTUP
 from agentws.testing.agents import Script
 from agentws.testing.connect import running
 

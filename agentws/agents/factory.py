@@ -9,6 +9,18 @@ from typing import Any, Final
 from ..errors import BadRequest, NotSupported
 from ..store import SessionInfo
 from .agent import Agent, Output, RunContext
+from .callables import (
+    ASYNC_GENERATOR,
+    COROUTINE,
+    GENERATOR,
+    Annotated,
+    annotated,
+    arguments_of,
+    asks_for_the_context,
+    kind_of,
+    name_of,
+)
+from .function import FunctionAgent, close_unused, refuse_output
 
 RunFunction = Callable[[RunContext], AsyncIterator[Output]]
 AgentFactory = (
@@ -19,23 +31,14 @@ AgentFactory = (
     | Mapping[str, Any]
 )
 """An Agent subclass, a callable that makes an agent (sync or async, with or without a SessionInfo),
-a bare ``async def(ctx)`` generator function, or a mapping of names to those."""
+a callable that gives an async generator for a RunContext, or a mapping of names to those."""
 
 DEFAULT_NAME: Final = "agent"
 _EXPECTED: Final = (
     "an Agent subclass, a callable that returns an Agent, an `async def(ctx)` generator function, "
     "or a mapping of names to those"
 )
-
-
-class FunctionAgent(Agent):
-    """A bare generator function as an agent."""
-
-    def __init__(self, function: RunFunction) -> None:
-        self._function = function
-
-    def run(self, ctx: RunContext) -> AsyncIterator[Output]:
-        return self._function(ctx)
+_Maker = Callable[[SessionInfo], Any]
 
 
 class Agents:
@@ -67,44 +70,128 @@ class Agents:
         return name
 
     async def make(self, name: str, session: SessionInfo) -> Agent:
-        """A new agent. Raises what the factory raises, TypeError if it makes something else."""
+        """A new agent. Raises what the factory raises, TypeError if it makes something else.
+
+        Raises InvalidEvent, which says what to write, for one that gives text or a plain generator.
+        """
         maker = self._makers.get(name) or self._makers[self.default]
         made = maker(session)
         if not isinstance(made, Agent) and inspect.isawaitable(made):
             made = await made
-        if not isinstance(made, Agent):
-            raise TypeError(f"agent factory {name!r} made {made!r}; expected an Agent")
-        return made
+        if isinstance(made, Agent):
+            return made
+        if kind_of(made) is ASYNC_GENERATOR and not isinstance(made, type):
+            return FunctionAgent(made)
+        refuse_output(made)
+        raise TypeError(f"agent factory {name!r} made {made!r}; expected an Agent")
 
 
-def _maker(name: str, factory: Any) -> Callable[[SessionInfo], Any]:
+def _maker(name: str, factory: Any) -> _Maker:
     """``factory`` as a callable that takes a session, whichever of the accepted forms it has."""
     if isinstance(factory, Agent):
         raise TypeError(
             f"agent {name!r} is an instance, which all users would share; pass its class, or a "
             "callable that makes one"
         )
-    if inspect.isasyncgenfunction(factory):
-        return lambda session: FunctionAgent(factory)
     if not callable(factory):
         raise TypeError(f"agent {name!r} is {factory!r}; expected {_EXPECTED}")
-    if _takes_session(factory):
-        made: Callable[[SessionInfo], Any] = factory
-        return made
-    return lambda session: factory()
-
-
-def _takes_session(factory: Callable[..., Any]) -> bool:
-    """Whether the factory has a required positional parameter: that one gets the session."""
-    required = [
-        parameter
-        for parameter in inspect.signature(factory).parameters.values()
-        if parameter.default is parameter.empty
-        and parameter.kind in (parameter.POSITIONAL_ONLY, parameter.POSITIONAL_OR_KEYWORD)
-    ]
-    if len(required) > 1:
+    if isinstance(factory, type):
+        _check_class(name, factory)
+    elif kind_of(factory) is ASYNC_GENERATOR:
+        _check_takes_context(name, factory)
+        return lambda session: FunctionAgent(factory)
+    else:
+        _check_function(name, factory)
+    wanted = arguments_of(factory)
+    if wanted is None:
         raise TypeError(
-            f"agent factory {factory!r} needs {len(required)} arguments; expected none or a "
-            "SessionInfo. Pass dependencies with a lambda: `lambda: Support(llm, orders)`"
+            f"agent {name!r}: {name_of(factory)} needs other arguments than none or a SessionInfo; "
+            "expected to get dependencies with a lambda: `lambda: Support(llm, orders)`"
         )
-    return bool(required)
+    if wanted == 0:
+        return lambda session: factory()
+    if isinstance(factory, type):
+        made: _Maker = factory
+        return made
+    return _Undecided(factory) if annotated(factory) is None else _decided(factory)
+
+
+def _check_class(name: str, factory: type) -> None:
+    """Raises TypeError for an Agent subclass that can't run, as far as its class shows."""
+    if not issubclass(factory, Agent):
+        return
+    if inspect.isabstract(factory):
+        missing = ", ".join(sorted(factory.__abstractmethods__))
+        raise TypeError(f"agent {name!r}: {factory.__name__} is abstract; expected {missing} in it")
+    if kind_of(factory.run) in (GENERATOR, COROUTINE):
+        raise TypeError(
+            f"agent {name!r}: {factory.__name__}.run is {_described(factory.run)}; expected an "
+            "async generator: `async def run(self, ctx)` with `yield` in it"
+        )
+
+
+def _check_takes_context(name: str, function: Any) -> None:
+    if arguments_of(function, fewest=1) != 1:
+        raise TypeError(
+            f"agent {name!r}: {name_of(function)} can't be called with the context alone; expected "
+            "`async def(ctx)`, with its dependencies by functools.partial or a lambda"
+        )
+
+
+def _check_function(name: str, function: Any) -> None:
+    """Raises TypeError for what can be seen to give text, or a plain generator."""
+    kind, says = kind_of(function), annotated(function)
+    textual = kind is COROUTINE and (says is Annotated.TEXT or says is Annotated.CONTEXT)
+    if kind is GENERATOR or says is Annotated.TEXT or textual:
+        raise TypeError(
+            f"agent {name!r}: {name_of(function)} is {_described(function)}; expected an async "
+            "generator: `async def(ctx)` that gives its text with `yield`"
+        )
+
+
+def _described(function: Any) -> str:
+    match kind_of(function):
+        case "generator":
+            return "a plain generator function"
+        case "coroutine":
+            return "a coroutine function, which can only return"
+        case _:
+            return "a function that returns text"
+
+
+def _decided(factory: Any) -> _Maker:
+    """The maker of a callable whose annotations say whether it takes a session or a context."""
+    if annotated(factory) is Annotated.FACTORY:
+        made: _Maker = factory
+        return made
+    return lambda session: FunctionAgent(factory)
+
+
+class _Undecided:
+    """A callable of one argument that is either a factory or an agent, and does not say which.
+
+    It is given the session, as a factory is. One that gives an async generator for that, or that
+    asks it for what only a context has, is an agent, and is given the context from then on.
+    """
+
+    def __init__(self, function: Callable[[Any], Any]) -> None:
+        self._function = function
+        self._is_agent = False
+
+    def __call__(self, session: SessionInfo) -> Any:
+        return FunctionAgent(self._function) if self._is_agent else self._decide(session)
+
+    async def _decide(self, session: SessionInfo) -> Any:
+        try:
+            made = self._function(session)
+            if not isinstance(made, Agent) and inspect.isawaitable(made):
+                made = await made
+        except AttributeError as error:
+            if not asks_for_the_context(error):
+                raise
+        else:
+            if not hasattr(made, "__aiter__"):
+                return made
+            await close_unused(made)
+        self._is_agent = True
+        return FunctionAgent(self._function)

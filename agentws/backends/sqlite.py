@@ -20,6 +20,7 @@ from ..store import PAGE, Appended, Head, Key, Lease, SessionInfo, Settled, Stor
 from . import sqlite_log as log
 from . import sqlite_sessions as table
 from .sqlite_log import Append, append_all
+from .sqlite_path import check_place, database_path
 from .sqlite_schema import connect_reader, connect_writer
 from .sqlite_thread import DatabaseThread, FileIdentity, translated
 
@@ -30,6 +31,9 @@ Write = Append | Read
 
 class SQLiteStore(Store):
     """Keeps sessions in the SQLite database at ``path``, which is created when it is not there.
+
+    ``path`` may begin with ``~``, and may be a URL as SQLAlchemy writes it: ``sqlite:///relative``
+    or ``sqlite:////absolute``. Raises ValueError for what names no file.
 
     Several processes of one host may share the file; not several hosts over a network file system.
     What waits to be written is committed together: a busy store costs one sync per group.
@@ -57,7 +61,7 @@ class SQLiteStore(Store):
             raise ValueError("synchronous is NORMAL, FULL or EXTRA")
         if synchronous == "NORMAL":
             self.durability = "process"
-        self._path = os.path.abspath(path)
+        self._path = database_path(path)
         self._synchronous = synchronous
         self._busy_timeout = busy_timeout
         self._clock = clock
@@ -91,6 +95,7 @@ class SQLiteStore(Store):
         await self._read(_answer)
 
     def _connect_writer(self) -> sqlite3.Connection:
+        check_place(self._path)
         connection = connect_writer(
             self._path, synchronous=self._synchronous, busy_timeout=self._busy_timeout
         )

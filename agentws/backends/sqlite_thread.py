@@ -91,6 +91,7 @@ class DatabaseThread(Generic[Operation]):
         self._queue: SimpleQueue[_Call[Operation] | None] = SimpleQueue()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._ended: asyncio.Future[None] | None = None
+        self._thread: threading.Thread | None = None
 
     async def open(self) -> None:
         """Returns when the connection stands; raises what connecting raised."""
@@ -98,14 +99,24 @@ class DatabaseThread(Generic[Operation]):
         opened: asyncio.Future[None] = self._loop.create_future()
         self._ended = self._loop.create_future()
         # A daemon: a program that never closes its store can still exit; commits are atomic.
-        threading.Thread(target=self._run, args=(opened,), name=self._name, daemon=True).start()
+        self._thread = threading.Thread(
+            target=self._run, args=(opened,), name=self._name, daemon=True
+        )
+        self._thread.start()
         await opened
 
     async def close(self) -> None:
-        """Returns when everything submitted before has ended and the connection is closed."""
-        if self._ended is not None:
-            self._queue.put(None)
+        """Returns when everything submitted before has ended and the connection is closed.
+
+        On another loop than it was opened on, too: that one may be closed.
+        """
+        if self._ended is None or self._thread is None:
+            return
+        self._queue.put(None)
+        if self._loop is asyncio.get_running_loop():
             await asyncio.shield(self._ended)
+        else:
+            await asyncio.to_thread(self._thread.join)
 
     def submit(self, operation: Operation) -> asyncio.Future[Any]:
         """Queues ``operation``; a cancelled future is not begun, or ends without being heard."""

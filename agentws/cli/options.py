@@ -12,6 +12,9 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final, NamedTuple
 
+from ..backends.sqlite_path import database_path
+from ..transports.names import allowed_host, allowed_origin
+from ..transports.prefix import check_prefix
 from .problem import USAGE, Problem
 
 PREFIX: Final = "AGENTWS_"
@@ -24,6 +27,7 @@ _SERVICE_LINK: Final = re.compile(
     PREFIX
     + r"(\w+_)?(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)"
 )
+_SQLITE: Final = re.compile(r"sqlite(\+\w+)?:", re.I)
 _SERVICE_ADDRESS: Final = re.compile(r"(tcp|udp|sctp)://")
 
 
@@ -54,24 +58,30 @@ def port(text: str) -> int:
     return int(text)
 
 
-def path_prefix(text: str) -> str:
-    if text and (not text.startswith("/") or text.endswith("/")):
-        raise argparse.ArgumentTypeError(f"{text!r} is not a prefix; expected /path")
-    return text
-
-
 def store(text: str) -> str:
-    kind, _, path = text.partition(":")
-    if text != "memory" and not (kind == "sqlite" and path):
+    if text == "memory":
+        return text
+    if not _SQLITE.match(text):
         raise argparse.ArgumentTypeError(f"{text!r} is not a store; expected memory or sqlite:PATH")
+    try:
+        database_path(text)
+    except ValueError as error:
+        hint = "memory" if "MemoryStore" in str(error) else "memory or sqlite:PATH"
+        raise argparse.ArgumentTypeError(f"{error}; say {hint}") from error
     return text
 
 
-def origin(text: str) -> str:
-    scheme, _, host = text.partition("://")
-    if text != "*" and not (scheme in ("http", "https") and host and not set(host) & set("/ ")):
-        raise argparse.ArgumentTypeError(f"{text!r} is not an origin; expected https://host or *")
-    return text
+def checked(check: Callable[[str], object]) -> Callable[[str], str]:
+    """A reader of text that ``check``, the library's own, finds right."""
+
+    def read(text: str) -> str:
+        try:
+            check(text)
+        except ValueError as error:
+            raise argparse.ArgumentTypeError(str(error)) from error
+        return text
+
+    return read
 
 
 def api_key(text: str) -> tuple[str, str]:
@@ -85,7 +95,7 @@ def api_key(text: str) -> tuple[str, str]:
 SERVING: Final = (
     Option("--host", "HOST", "where to listen", "HOST", "127.0.0.1"),
     Option("--port", "PORT", "0 takes a free one", "PORT", "8000", port),
-    Option("--prefix", "PREFIX", "path before every route", "/PATH", "", path_prefix),
+    Option("--prefix", "PREFIX", "path before every route", "/PATH", "", checked(check_prefix)),
     Option(
         "--store",
         "STORE",
@@ -108,7 +118,7 @@ SERVING: Final = (
         "ALLOWED_ORIGIN",
         "a browser origin to admit besides the server's own",
         "ORIGIN",
-        read=origin,
+        read=checked(allowed_origin),
         many=True,
     ),
     Option(
@@ -116,6 +126,7 @@ SERVING: Final = (
         "ALLOWED_HOST",
         "a Host to answer to, behind a proxy; without any, see --allowed-origin",
         "HOST",
+        read=checked(allowed_host),
         many=True,
     ),
     Option("--agent-name", "AGENT_NAME", "what clients call the agent", "NAME"),

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
-import errno
-import ipaddress
 import os
 import socket
 import sys
 from argparse import Namespace
 from collections.abc import Mapping
+from contextlib import ExitStack
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Any, NamedTuple
 
 import msgspec
 import uvicorn
@@ -21,16 +20,17 @@ from starlette.applications import Starlette
 from ..auth import BearerKeys
 from ..backends.memory import MemoryStore
 from ..backends.sqlite import SQLiteStore
+from ..backends.sqlite_path import database_path
 from ..errors import Unavailable
 from ..mount import mount_agent_gateway
 from ..server.preset import collect_less_often, server_config
 from ..server.stopping import Server
 from ..store import Store
+from ..transports.names import is_loopback
+from .listening import described, listen
 from .options import RELOAD
 from .problem import USAGE, Problem
 from .target import is_asgi_app, load_target
-
-BACKLOG: Final = 2048
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -63,7 +63,7 @@ class Settings:
     @property
     def is_open(self) -> bool:
         """Whether strangers can reach it and nobody asks who they are."""
-        return not self.api_key and not _is_loopback(self.host)
+        return not self.api_key and not is_loopback(self.host)
 
 
 class Served(NamedTuple):
@@ -79,29 +79,29 @@ def serve(settings: Settings, environment: Mapping[str, str], *, reload: bool = 
     """Serves until a signal ends it. Raises Problem when it can't begin."""
     served = make(settings, environment)
     check_store(settings.store)
-    listener = listen(settings.host, settings.port)
-    with listener:
-        say_hello(settings, served, listener.getsockname()[1])
+    with ExitStack() as open_ones:
+        listeners = [open_ones.enter_context(one) for one in listen(settings.host, settings.port)]
+        say_hello(settings, served, listeners)
         if reload:
-            serve_reloading(settings, listener)
+            serve_reloading(settings, listeners)
             return 0
         server = Server(config_of(served.app, settings))
         collect_less_often()
         try:
-            server.run(sockets=[listener])
+            server.run(sockets=listeners)
         except KeyboardInterrupt:
             # Ctrl-C is how a server is stopped; uvicorn raises it again when it is done.
             pass
         return 0 if server.started else 3
 
 
-def serve_reloading(settings: Settings, listener: socket.socket) -> None:
+def serve_reloading(settings: Settings, listeners: list[socket.socket]) -> None:
     """Serves in a child process that is replaced whenever a file changes."""
     from uvicorn.supervisors import ChangeReload
 
     os.environ[RELOAD] = msgspec.json.encode(settings).decode()
     config = config_of("agentws.cli.serve:create", settings, factory=True, reload=True)
-    ChangeReload(config, target=Server(config).run, sockets=[listener]).run()
+    ChangeReload(config, target=Server(config).run, sockets=listeners).run()
 
 
 def create() -> Any:
@@ -180,16 +180,18 @@ def _refuse_gateway_options(settings: Settings) -> None:
 
 
 def store_of(text: str) -> Store:
-    return MemoryStore() if text == "memory" else SQLiteStore(text.removeprefix("sqlite:"))
+    return MemoryStore() if text == "memory" else SQLiteStore(text)
 
 
 def check_store(text: str) -> None:
     """Opens and closes the store: one that can't be had is one line before anything else."""
     if text == "memory":
         return
-    parent = Path(text.removeprefix("sqlite:")).absolute().parent
-    if not parent.is_dir():
-        raise Problem(f"there is no directory {parent} for the store")
+    path = Path(database_path(text))
+    if not path.parent.is_dir():
+        raise Problem(f"there is no directory {path.parent} for the store")
+    if path.is_dir():
+        raise Problem(f"{path} is a directory; expected a file for the store")
 
     async def try_out() -> None:
         store = store_of(text)
@@ -207,45 +209,25 @@ def _store_notes(text: str) -> list[str]:
         return [
             "Sessions are kept in memory and end with this process; --store sqlite:PATH keeps them."
         ]
-    return [f"Sessions are kept in {text.removeprefix('sqlite:')}."]
+    return [f"Sessions are kept in {database_path(text)}."]
 
 
-# Listening
+# Saying
 
 
-def listen(host: str, port: int) -> socket.socket:
-    """A listening socket; raises Problem. Bound here, so that its failure is one line."""
-    try:
-        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
-    except socket.gaierror as error:
-        raise Problem(f"{host} is no address of this machine: {error.strerror}") from error
-    family, _, _, _, address = found[0]
-    try:
-        listener = socket.create_server(address, family=family, backlog=BACKLOG)
-    except OSError as error:
-        why = os.strerror(error.errno) if error.errno else str(error)
-        hint = f"; try --port {port + 1}" if error.errno == errno.EADDRINUSE else ""
-        raise Problem(f"can't listen on {host}:{port}: {why}{hint}") from error
-    listener.set_inheritable(True)
-    return listener
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
-
-
-def say_hello(settings: Settings, served: Served, port: int) -> None:
+def say_hello(settings: Settings, served: Served, listeners: list[socket.socket]) -> None:
     """What is served where, on standard error: standard output is for data."""
-    host = {"0.0.0.0": "localhost", "::": "localhost"}.get(settings.host, settings.host)
+    host = settings.host.strip("[]")
+    host = {"0.0.0.0": "localhost", "::": "localhost"}.get(host, host)
     shown = f"[{host}]" if ":" in host else host
+    port = listeners[0].getsockname()[1]
     url = f"http://{shown}:{port}{settings.prefix}/"
+    where = described(listeners)
     routes = [f"  page       {url}", f"  websocket  ws{url.removeprefix('http')}ws/chat"]
     lines = [
         f"agentws serves {settings.target or 'the demo agent'}",
         *(routes if served.is_ours else [f"  running on {url}"]),
+        *([f"  listens on {', '.join(where)}"] if where != [f"{shown}:{port}"] else []),
         "  stop       Ctrl-C",
         *served.notes,
     ]

@@ -154,7 +154,7 @@ class Runs:
         task = asyncio.current_task()
         try:
             await self._next(work, context)
-        except asyncio.CancelledError:
+        except (asyncio.CancelledError, GeneratorExit):
             raise
         except BaseException as error:
             self._falter(work, error)
@@ -164,7 +164,7 @@ class Runs:
         if work.task is not task:
             return
         left = self._works.get(work.session.id) is not work
-        if left or self._draining or work.session.outline.settled:
+        if left or work.cancelled or self._draining or work.session.outline.settled:
             work.task = None
             work.idle_since = asyncio.get_running_loop().time()
         else:
@@ -279,6 +279,7 @@ class Runs:
             timer.cancel()
         work.run = None
         self._ended(work, first)
+        work.cancelled = run.stopping == "interrupted" and not self._draining
         await work.keep_info(self._store, before=context.session)
 
     def _ended(self, work: Work, first: int) -> None:

@@ -133,7 +133,8 @@ class Run:
         if not hasattr(output, "__aiter__"):
             _close_coroutine(output)
             raise InvalidEvent(
-                "The agent's run gave no events.", expected="an async generator (use `yield`)"
+                "The agent's run is no async generator: write `async def run(self, ctx)` and give "
+                "the text with `yield`."
             )
         items, turn = aiter(output), 0
         step = following = items.__anext__

@@ -22,7 +22,7 @@ def now_ms() -> int:
 class Work:
     """A session that this node runs: its lease, the run going on, the task that drives it."""
 
-    __slots__ = ("idle_since", "lease", "leaving", "run", "session", "task")
+    __slots__ = ("cancelled", "idle_since", "lease", "leaving", "run", "session", "task")
 
     def __init__(self, session: Session) -> None:
         self.session = session
@@ -32,6 +32,9 @@ class Work:
         """What drives the run, or is about to begin one; ``None`` while nothing is open."""
         self.idle_since = 0.0
         self.leaving = False
+        self.cancelled = False
+        """Whether the task was cancelled in a run, as by an event loop that ends: no other task may
+        follow it."""
 
     @property
     def busy(self) -> bool:

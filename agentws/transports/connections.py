@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import Counter
+from collections.abc import Callable
 from typing import Final, Protocol
 
 from ..errors import TooMany, Unavailable
@@ -74,6 +75,8 @@ class Connections:
         self._spreading: asyncio.Task[int] | None = None
         self._empty: asyncio.Event | None = None
         self.opening: Final = asyncio.Semaphore(OPENING)
+        self.polls: Final[set[Callable[[], None]]] = set()
+        """What wakes those that wait for an answer over HTTP, which is all that is said to them."""
 
     def __repr__(self) -> str:
         return f"<Connections {len(self)}>"
@@ -145,6 +148,8 @@ class Connections:
 
         A few at a time, within ``GOODBYES`` seconds; returns when they have left or had time to.
         """
+        for wake in tuple(self.polls):
+            wake()
         peers = tuple(self._connections)
         pause = min(PAUSE, GOODBYES * SLICE / max(1, len(peers)))
         for turn, connection in enumerate(peers, start=1):

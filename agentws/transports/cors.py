@@ -20,15 +20,16 @@ _ASKED_HEADERS: Final = "access-control-request-headers"
 def cors_headers(guard: Guard, scope: Scope) -> list[Header]:
     """The headers of an answer to a request that the guard let in.
 
-    Only an origin allowed by name may send credentials: with ``"*"`` any page could act as
-    whoever looks at it.
+    Only an origin that is trusted may send credentials: with ``"*"``, or ``null``, any page could
+    act as whoever looks at it.
     """
     origin = header(scope, b"origin")
     if origin is None:
         return []
     exposed = (b"access-control-expose-headers", EXPOSED)
-    if not guard.names(origin):
-        return [(b"access-control-allow-origin", b"*"), exposed] if guard.any_origin else []
+    if not guard.trusts(origin):
+        allowed = guard.any_origin or guard.names(origin)
+        return [(b"access-control-allow-origin", b"*"), exposed] if allowed else []
     return [
         (b"access-control-allow-origin", origin.encode("latin-1")),
         (b"access-control-allow-credentials", b"true"),

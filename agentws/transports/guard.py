@@ -2,48 +2,59 @@
 
 CORS does not protect WebSockets, and a page of any site can open one to localhost. So a browser's
 Origin must be the host's own or allowed by name; and a gateway that listens on the loopback only
-serves loopback names, since a foreign name that resolves there is DNS rebinding.
+serves loopback names, since a foreign name that resolves there is DNS rebinding. A request whose
+Host is missing, doubled or malformed is refused: proxies and servers disagree on whom it is for.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any, Final
-from urllib.parse import SplitResult, urlsplit
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final, TypeVar
 
-from ..errors import Forbidden, Misdirected
+from ..errors import BadRequest, Forbidden, Misdirected
+from .names import (
+    DEFAULT_PORTS,
+    HostPattern,
+    allowed_host,
+    allowed_origin,
+    is_loopback,
+    sent_host,
+    sent_origin,
+    split_origin,
+)
 
-LOOPBACK: Final = frozenset({"localhost", "127.0.0.1", "::1"})
-_DEFAULT_PORTS: Final = {"http": 80, "https": 443}
 _OVER_TLS: Final = frozenset({"https", "wss"})
-
-_NO_MORE: Final = (("", "", ""), ("/", "", ""))
+_NULL: Final = "null"
 
 Scope = Mapping[str, Any]
+T = TypeVar("T")
 
 
 class Guard:
     """Checks Host and Origin of every request and handshake.
 
     Raises TypeError for a string where a list is meant: it would be read letter by letter, and a
-    ``"*"`` in it would allow everything. Raises ValueError for what no browser sends as an Origin.
+    ``"*"`` in it would allow everything. Raises ValueError for a host or an origin that no browser
+    could send.
     """
 
     def __init__(
         self, *, allowed_origins: Sequence[str] | None, allowed_hosts: Sequence[str] | None
     ) -> None:
-        for name, given in (("allowed_origins", allowed_origins), ("allowed_hosts", allowed_hosts)):
-            if isinstance(given, str):
-                raise TypeError(f"{name} is {given!r}; expected a list, as in [{given!r}]")
-        for origin in allowed_origins or ():
-            _check_named(origin)
-        self.origins: Final = frozenset(map(_origin, allowed_origins or ()))
-        self.any_origin: Final = "*" in (allowed_origins or ())
-        self._hosts = None if allowed_hosts is None else frozenset(map(str.lower, allowed_hosts))
+        origins = _read("allowed_origins", allowed_origins or (), allowed_origin)
+        self.any_origin: Final = "*" in origins
+        self.origins: Final = frozenset(origins) - {"*"}
+        self._hosts: tuple[HostPattern, ...] | None = None
+        if allowed_hosts is not None:
+            self._hosts = tuple(_read("allowed_hosts", allowed_hosts, allowed_host))
+            if not self._hosts:
+                raise ValueError("allowed_hosts is empty; expected names of hosts, or None for any")
+        named = map(split_origin, self.origins)
+        self._named = frozenset(name for scheme, name, _ in named if scheme in DEFAULT_PORTS)
 
     def check(self, scope: Scope) -> None:
-        """Raises Misdirected for a foreign Host, Forbidden for a foreign Origin."""
-        host = header(scope, b"host")
+        """Raises BadRequest for a malformed Host, Misdirected and Forbidden for foreign names."""
+        host = _host_of(scope)
         self._check_host(scope, host)
         origin = header(scope, b"origin")
         if origin is not None and not self._allows(origin, host, str(scope.get("scheme"))):
@@ -51,22 +62,29 @@ class Guard:
 
     def names(self, origin: str) -> bool:
         """Whether ``origin`` is allowed by name, not by ``"*"`` alone."""
-        return _origin(origin) in self.origins
+        return sent_origin(origin) in self.origins
 
-    def _allows(self, origin: str, host: str | None, scheme: str) -> bool:
+    def trusts(self, origin: str) -> bool:
+        """Whether a page of ``origin`` may act with its user's credentials.
+
+        Any page can have the origin ``null``, by a sandboxed frame: naming it is no trust.
+        """
+        return origin != _NULL and self.names(origin)
+
+    def _allows(self, origin: str, host: tuple[str, int | None] | None, scheme: str) -> bool:
         if self.any_origin or self.names(origin):
             return True
-        return host is not None and _same_origin(origin, host, tls=scheme in _OVER_TLS)
+        return host is not None and _same_origin(origin, *host, tls=scheme in _OVER_TLS)
 
-    def _check_host(self, scope: Scope, host: str | None) -> None:
-        name = None if host is None else _split(host)[0]
+    def _check_host(self, scope: Scope, host: tuple[str, int | None] | None) -> None:
+        name, port = host or (None, None)
         if self._hosts is not None:
-            if name not in self._hosts and "*" not in self._hosts:
+            if not any(pattern.matches(name, port) for pattern in self._hosts):
                 raise Misdirected(expected="a host in allowed_hosts")
             return
         server = scope.get("server")
-        if server and server[0] in LOOPBACK and name is not None and name not in LOOPBACK:
-            if not any(urlsplit(origin).hostname == name for origin in self.origins):
+        if server and name is not None and is_loopback(server[0]):
+            if not is_loopback(name) and name not in self._named:
                 raise Misdirected(expected="localhost; name others in allowed_hosts")
 
 
@@ -78,51 +96,45 @@ def header(scope: Scope, name: bytes) -> str | None:
     return None
 
 
-def _split(host: str) -> tuple[str, int | None]:
-    """Name and port of a Host header; IPv6 names lose their brackets. Raises Misdirected."""
-    try:
-        parts = urlsplit(f"//{host}")
-        return (parts.hostname or "").lower(), parts.port
-    except ValueError as error:
-        raise Misdirected(expected="a Host header of the form name[:port]") from error
-
-
-def _origin(origin: str) -> str:
-    return origin.rstrip("/").lower()
-
-
-def _check_named(origin: str) -> None:
-    if origin == "*":
-        return
-    parts = _parsed(origin)
-    named = parts is not None and parts.scheme and parts.hostname and "*" not in parts.netloc
-    # What is left besides scheme and host is what an Origin header never has.
-    if not named or "@" in origin or parts is None or (*parts[2:],) not in _NO_MORE:
-        raise ValueError(
-            f"allowed_origins has {origin!r}; expected '*' or scheme://host[:port], no wildcards"
-        )
-
-
-def _parsed(origin: str) -> SplitResult | None:
-    """The parts of an origin, its port a number; ``None`` for what is none."""
-    try:
-        parts = urlsplit(origin)
-        _ = parts.port
-    except ValueError:
+def _host_of(scope: Scope) -> tuple[str, int | None] | None:
+    """Name and port of the Host header; ``None`` without one. Raises BadRequest."""
+    sent = [value for key, value in scope.get("headers", ()) if key == b"host"]
+    if len(sent) > 1:
+        raise BadRequest("There is more than one Host header.", expected="one")
+    if not sent:
+        if scope.get("http_version") == "1.1":
+            raise BadRequest("There is no Host header.", expected="one, as HTTP/1.1 demands")
         return None
-    return parts
+    try:
+        return sent_host(sent[0].decode("latin-1"))
+    except ValueError as error:
+        raise BadRequest("The Host header is malformed.", expected="name[:port]") from error
 
 
-def _same_origin(origin: str, host: str, *, tls: bool) -> bool:
-    """Whether a page of ``origin`` came from ``host``.
+def _read(option: str, given: Sequence[str], read: Callable[[str], T]) -> list[T]:
+    if isinstance(given, str):
+        raise TypeError(f"{option} is {given!r}; expected a list, as in [{given!r}]")
+    entries = list(given)
+    for entry in entries:
+        if not isinstance(entry, str):
+            raise TypeError(f"{option} has {entry!r}; expected text")
+    try:
+        return [read(entry) for entry in entries]
+    except ValueError as error:
+        raise ValueError(f"{option}: {error}") from None
+
+
+def _same_origin(origin: str, name: str, port: int | None, *, tls: bool) -> bool:
+    """Whether a page of ``origin`` came from the host of that name and port.
 
     Without ``tls`` that is either scheme, since TLS may have ended before this server. With it an
     ``http`` page is another origin, and whoever can change an unencrypted page could act from it.
     """
-    parts = _parsed(origin)
-    default = None if parts is None else _DEFAULT_PORTS.get(parts.scheme)
-    if parts is None or default is None or (tls and parts.scheme != "https"):
+    sent = sent_origin(origin)
+    if sent is None:
         return False
-    name, port = _split(host)
+    scheme, of, its_port = split_origin(sent)
+    if scheme not in DEFAULT_PORTS or (tls and scheme != "https"):
+        return False
     # A Host without a port means the default of the scheme that the page came by.
-    return parts.hostname == name and (parts.port or default) == (port or default)
+    return of == name and its_port == (port or DEFAULT_PORTS[scheme])

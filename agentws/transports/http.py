@@ -21,7 +21,6 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from ..errors import (
     AgentwsError,
     BadRequest,
-    Draining,
     Internal,
     MethodNotAllowed,
     NotFound,
@@ -179,13 +178,13 @@ class Door:
                 return Call(request)
             case "admin":
                 self._check_admin(request)
-                await self._start()
+                await self._gateway.start()
                 return Call(request)
             case "caller or admin" if self._identifying.is_admin(request):
-                await self._start()
+                await self._gateway.start()
                 return Call(request)
             case _:
-                await self._start()
+                await self._gateway.start()
                 call = Call(request, await self._identifying.identify(request))
                 if operation.method != "GET":
                     self._paces.count(_caller(call))
@@ -199,11 +198,6 @@ class Door:
             )
         if not self._identifying.is_admin(request):
             raise Unauthenticated(expected="the admin key, as a bearer token or in X-API-Key")
-
-    async def _start(self) -> None:
-        if self._gateway.draining and not self._gateway.started:
-            raise Draining(retry_after=1.0)
-        await self._gateway.start()
 
     async def read_body(self, call: Call, decoder: msgspec.json.Decoder[Any]) -> Any:
         """The body as ``decoder`` reads it; nothing at all stands for an empty object.

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from importlib.resources import files
 from importlib.resources.abc import Traversable
 from typing import Final, NamedTuple
+from urllib.parse import quote
 
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
@@ -96,9 +97,12 @@ class PageRoutes:
         return self._assets
 
     async def slash(self, call: Call) -> ASGIApp:
-        """The page's addresses are relative to the prefix with a slash at its end."""
+        """The page's addresses are relative to the prefix with a slash at its end.
+
+        The last part of the path as it was asked for: a parameter of the prefix may stand in it.
+        """
         query = call.request.url.query
-        name = self._prefix.rpartition("/")[2]
+        name = quote(call.request.scope["path"].rpartition("/")[2], safe="")
         return RedirectResponse(f"{name}/?{query}" if query else f"{name}/", status_code=307)
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from starlette.types import ASGIApp
 
-from ..errors import AgentwsError, NotSupported
+from ..errors import AgentwsError, NotSupported, WrongLoop
 from ..protocol import bodies as b
 from ..runs.inbox import check_content
 from ..sessions import check_session_id
@@ -85,12 +85,13 @@ class ServerRoutes:
 
     async def _reaches_store(self) -> bool:
         gateway = self._gateway
-        if gateway.draining and not gateway.started:
-            return False
         try:
             async with asyncio.timeout(PING_TIMEOUT):
                 await gateway.start()
                 await gateway.store.ping()
+        except WrongLoop:
+            # It says nothing of the store, and nobody waits for it to be over.
+            raise
         except (AgentwsError, TimeoutError):
             return False
         except Exception:

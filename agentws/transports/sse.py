@@ -95,7 +95,8 @@ class EventRoutes:
             # Who waits is a connection as long as it does.
             with self._admit(call) if wait else nullcontext():
                 beginning = await begin(session, after=after, made=False, messages=messages)
-                return answer(await poll(session, beginning, wait=min(wait, LONGEST_WAIT)))
+                wait = min(wait, LONGEST_WAIT)
+                return answer(await poll(gateway, session, beginning, wait=wait))
         place = self._admit(call)
         try:
             async with gateway.connections.opening:
@@ -114,16 +115,22 @@ def _polls(call: Call) -> bool:
     return "application/json" in accept and "text/event-stream" not in accept
 
 
-async def poll(session: Session, beginning: Beginning, *, wait: float) -> b.Poll:
-    """What there is after ``beginning``; waits up to ``wait`` seconds for the first of it."""
+async def poll(
+    gateway: AgentGateway, session: Session, beginning: Beginning, *, wait: float
+) -> b.Poll:
+    """What there is after ``beginning``; waits up to ``wait`` seconds for the first of it.
+
+    A node that drains answers at once: a server may wait for this before it ends.
+    """
     bell = Bell()
     session.follow(bell)
+    gateway.connections.polls.add(bell.ring)
     try:
         records = await _read_after(session, beginning.position)
         if not records and not beginning.frames and wait:
             try:
                 async with asyncio.timeout(wait):
-                    while not records:
+                    while not (records or gateway.draining):
                         bell.clear()
                         await bell.wait()
                         records = await _read_after(session, beginning.position)
@@ -132,6 +139,7 @@ async def poll(session: Session, beginning: Beginning, *, wait: float) -> b.Poll
     except PositionLost as lost:
         raise Unavailable("This session is not what it was.") from lost
     finally:
+        gateway.connections.polls.discard(bell.ring)
         session.unfollow(bell)
     epoch, position = beginning.position.epoch, beginning.position
     if records:

@@ -6,6 +6,7 @@ import asyncio
 import datetime
 import logging
 from collections.abc import Awaitable, Callable, MutableMapping, Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
 from urllib.parse import parse_qsl
 
@@ -210,8 +211,10 @@ class WebSocketTransport:
     def _leave(self, connection: Connection) -> None:
         connection.leave()
         connection.session.unfollow(connection)
-        connection.session.used = asyncio.get_running_loop().time()
         self._gateway.connections.discard(connection)
+        with suppress(RuntimeError):
+            # A loop that was closed under the connection has no time any more.
+            connection.session.used = asyncio.get_running_loop().time()
 
     # Serving
 

@@ -42,9 +42,24 @@ Command = Callable[..., subprocess.CompletedProcess[str]]
         (["demo", "--store", "redis"], 2, "expected memory or sqlite:PATH"),
         (["demo", "--store", "sqlite:nowhere/x.db"], 1, "there is no directory"),
         (["demo", "--store", "sqlite:agents.py"], 1, "can't be opened"),
+        (["demo", "--store", "sqlite:///nowhere/x.db"], 1, "there is no directory"),
+        (["demo", "--store", "sqlite:."], 1, "is a directory"),
+        (["demo", "--store", "sqlite:folder/"], 2, "a directory; expected the path of a file"),
+        (["demo", "--store", "sqlite:"], 2, "expected the path of a file"),
+        (["demo", "--store", "sqlite::memory:"], 2, "MemoryStore() is what keeps"),
+        (["demo", "--store", "sqlite://"], 2, "say memory"),
+        (["demo", "--store", "sqlite://host/x.db"], 2, "sqlite:////absolute/path"),
+        (["demo", "--store", "sqlite:file:x.db?mode=ro"], 2, "without options"),
+        (["demo", "--store", "sqlite:file:x.db"], 2, "expected the path of a file"),
+        (["demo", "--store", "sqlite.db"], 2, "expected memory or sqlite:PATH"),
+        (["demo", "--store", "postgresql://host/db"], 2, "expected memory or sqlite:PATH"),
         (["demo", "--api-key", "a-secret"], 2, "KEY=IDENTITY"),
         (["demo", "--host", "no.such.host.invalid"], 1, "no address of this machine"),
         (["demo", "--allowed-origin", "example.com"], 2, "expected https://host"),
+        (["demo", "--allowed-origin", "wss://example.com"], 2, "expected https://host"),
+        (["demo", "--allowed-host", "https://example.com/"], 2, "did you mean example.com?"),
+        (["demo", "--allowed-host", "example.com/path"], 2, "expected a host name"),
+        (["demo", "--host", ""], 1, "no address of this machine"),
         (["chat", "ftp://host/"], 1, "not an address"),
         (["chat", "127.0.0.1:1"], 1, "Connection refused"),
     ],
@@ -86,7 +101,8 @@ def test_what_kubernetes_says_of_services_is_no_setting_of_ours() -> None:
 
 
 def test_a_variable_that_does_not_fit_is_refused(command: Command) -> None:
-    for name, value in {"PORT": "x", "STORE": "x", "API_KEY": "a=b,secret"}.items():
+    wrong = {"PORT": "x", "STORE": "x", "API_KEY": "a=b,secret", "ALLOWED_HOST": "a, http://b"}
+    for name, value in wrong.items():
         done = command("demo", **{f"AGENTWS_{name}": value})
         assert done.returncode == 2 and "secret" not in done.stderr
 

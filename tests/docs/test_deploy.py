@@ -6,11 +6,13 @@ import re
 
 from agentws import Limits
 from agentws.cli.options import SERVING
+from agentws.exiting import LOOKS
 from agentws.gateway import SETTLING
 from agentws.server.preset import MAX_MESSAGE_SIZE, SHUTDOWN_SECONDS
 from agentws.server.stopping import LEAST
+from agentws.transports.guard import Guard
 
-from .pages import page, rows, section
+from .pages import codes, page, rows, section
 
 PAGE = page("deploy.md")
 CLOSING = 3
@@ -40,6 +42,23 @@ def test_the_proxy_and_the_gateway_have_one_prefix() -> None:
     text = section(PAGE, "## Behind nginx")
     (location,) = re.findall(r"location (/\S+)/ {", text)
     assert f"--prefix {location} " in text
+
+
+def test_the_proxy_passes_the_host_on_with_its_port() -> None:
+    """Else a page at another port than the scheme's own is of another origin."""
+    assert "proxy_set_header Host $http_host;" in section(PAGE, "## Behind nginx")
+
+
+def test_the_page_says_how_often_a_plain_server_is_looked_at() -> None:
+    assert f"{'five' if LOOKS == 0.2 else LOOKS} times a second" in section(PAGE, "## A restart")
+
+
+def test_every_host_and_origin_on_the_page_may_be_given() -> None:
+    tables = section(PAGE, "## Hosts and origins").split("| `allowed_origins` |")
+    hosts, origins = ([one for row in rows(table) for one in codes(row[0])] for table in tables)
+    assert len(hosts) > 5 and len(origins) > 5
+    guard = Guard(allowed_hosts=hosts, allowed_origins=origins)
+    assert guard.any_origin and len(guard.origins) == len(origins) - 1
 
 
 def test_every_option_on_the_page_is_one() -> None:

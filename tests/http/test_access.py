@@ -14,7 +14,7 @@ from agentws import BearerKeys, Identity, Limits, mount_agent_gateway
 from agentws.transports.http import Operation
 from agentws.transports.routes import operations
 
-from .calling import KEY, SESSION, Echo, client, say, served
+from .calling import KEY, SESSION, Echo, Stream, client, say, served
 
 OPEN = {"/", "/health", "/livez", "/readyz", "/web/{path:path}", "/client.js"}
 """What anybody may ask; everything else wants credentials where there are any."""
@@ -160,11 +160,37 @@ async def test_a_foreign_host_gets_nothing(operation: Operation) -> None:
         assert good.status_code == 200
 
 
-@pytest.mark.parametrize("host", ["[", "[::1", "testserver:x", "testserver:99999"])
-async def test_a_host_that_is_none(host: str) -> None:
-    async with served() as (_, http):
-        response = await http.get("/health", headers={"host": host})
-        assert (response.status_code, response.json()["code"]) == (421, "misdirected")
+MALFORMED = [
+    *("[", "[::1", "[::g]", "[127.0.0.1]", "::1", "testserver:x", "testserver:99999", ":8000"),
+    *("evil@testserver", "me:pw@testserver", "test server", "testserver ", "testserver/path"),
+    *("testserver?x", "testserver#x", "testserver, evil", "test\tserver", "test\x00server", "é"),
+    *("testserver\\evil", "http://testserver", "%74estserver"),
+]
+
+
+@pytest.mark.parametrize("operation", EVERY)
+@pytest.mark.parametrize("allowed_hosts", [None, ["*"]], ids=["by default", "any"])
+async def test_no_route_answers_a_malformed_host(
+    operation: Operation, allowed_hosts: list[str] | None
+) -> None:
+    async with served(admin_key=KEY, allowed_hosts=allowed_hosts) as (_, http):
+        sent = [[(b"host", host.encode("latin-1"))] for host in MALFORMED]
+        for headers in (*sent, [(b"host", b"testserver")] * 2, [(b"Host", b"a"), (b"host", b"b")]):
+            response = await http.request(operation.method, address(operation), headers=headers)
+            assert (response.status_code, response.json()["code"]) == (400, "bad_request"), headers
+
+
+@pytest.mark.parametrize(
+    ("version", "status"), [("1.1", 400), ("1.0", 200), ("2", 200), ("3", 200)]
+)
+async def test_a_missing_host(version: str, status: int) -> None:
+    """HTTP/1.0 had none yet; from HTTP/2 on it is no header."""
+    async with served(alone=True) as (gateway, _):
+        stream = Stream(gateway, "/health")
+        stream.scope["http_version"] = version
+        stream.scope["headers"] = []
+        async with stream:
+            assert stream.status == status
 
 
 @pytest.mark.parametrize("origin", ["http://[x", "http://testserver:99999", "http://[::1"])

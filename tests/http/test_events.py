@@ -420,3 +420,19 @@ async def test_a_store_with_trouble_of_its_own_ends_the_stream_with_a_word() -> 
             await say(http, "again", "m2")
             assert (await stream.until("bye"))[-1].data["reason"] == "internal"
             assert await stream.ended()
+
+
+async def test_a_drain_answers_who_waits_for_something_new() -> None:
+    """A server may wait for every answer before it ends."""
+    async with served(alone=True) as (gateway, http):
+        await say(http, "hello")
+        await answered(http)
+        position = (await _poll(http))["position"]
+        waiting = asyncio.ensure_future(_poll(http, after=position, wait=30))
+        for _ in range(100):
+            await asyncio.sleep(0)
+        assert gateway.connections.polls
+        await gateway.drain()
+        async with asyncio.timeout(5):
+            assert (await waiting)["events"] == []
+        assert not gateway.connections.polls

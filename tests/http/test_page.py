@@ -9,6 +9,8 @@ from urllib.parse import unquote
 
 import pytest
 
+from agentws.transports.page import policy
+
 from .calling import served
 
 WEB = Path(str(files("agentws") / "web"))
@@ -25,22 +27,21 @@ async def test_the_page_is_kept_to_its_own_files() -> None:
         response = await http.get("/", headers={"host": "testserver:8000"})
         assert response.status_code == 200
         assert response.headers["content-type"] == "text/html; charset=utf-8"
-        policy = dict(
+        rules = dict(
             part.split(" ", 1) for part in response.headers["content-security-policy"].split("; ")
         )
-        assert policy["connect-src"] == "'self' ws://testserver:8000 wss://testserver:8000"
-        assert policy["default-src"] == policy["frame-ancestors"] == "'none'"
-        assert policy["script-src"] == policy["style-src"] == "'self'"
-        assert policy["require-trusted-types-for"] == "'script'"
+        assert rules["connect-src"] == "'self' ws://testserver:8000 wss://testserver:8000"
+        assert rules["default-src"] == rules["frame-ancestors"] == "'none'"
+        assert rules["script-src"] == rules["style-src"] == "'self'"
+        assert rules["require-trusted-types-for"] == "'script'"
         assert response.headers["referrer-policy"] == "no-referrer"
         assert response.headers["x-content-type-options"] == "nosniff"
 
 
-@pytest.mark.parametrize("host", ["x; script-src *", "a b", "a,b", "x'"])
-async def test_a_host_adds_nothing_to_the_policy(host: str) -> None:
-    async with served(allowed_hosts=["*"]) as (_, http):
-        response = await http.get("/", headers={"host": host})
-        assert "connect-src 'self';" in response.headers["content-security-policy"]
+@pytest.mark.parametrize("host", ["x; script-src *", "a b", "a,b", "x'", ""])
+def test_a_host_adds_nothing_to_the_policy(host: str) -> None:
+    """Nor does one come that far: a malformed Host is refused."""
+    assert "connect-src 'self';" in policy(host)
 
 
 async def test_everything_that_the_page_names_is_there() -> None:

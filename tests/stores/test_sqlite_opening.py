@@ -156,8 +156,9 @@ async def test_another_programs_database_is_refused_untouched(path: Path) -> Non
 async def test_what_is_not_a_database_is_refused(path: Path, tmp_path: Path) -> None:
     write_over(path, b"something else entirely" * 1000)
     assert "not a database" in await refusal(path)
-    assert "can't be opened" in await refusal(tmp_path)
-    assert "can't be opened" in await refusal(tmp_path / "nowhere" / "sessions.db")
+    assert "can't be opened: its path is a directory" in await refusal(tmp_path)
+    for nowhere in (tmp_path / "nowhere" / "sessions.db", path / "sessions.db"):
+        assert "can't be opened: there is no directory for it" in await refusal(nowhere)
 
 
 def test_durability_is_what_synchronous_makes_it(path: Path) -> None:

@@ -1,0 +1,138 @@
+"""What can be seen of a callable before it is called: what it gives, and what it takes."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import re
+import sys
+from collections.abc import Callable
+from enum import Enum
+from typing import Any, Final, Literal
+
+from ..store import SessionInfo
+from .agent import Agent, RunContext
+
+Kind = Literal["async generator", "generator", "coroutine"]
+ASYNC_GENERATOR: Final = "async generator"
+GENERATOR: Final = "generator"
+COROUTINE: Final = "coroutine"
+
+
+class Annotated(Enum):
+    """What a callable's annotations say it is."""
+
+    FACTORY = "takes a SessionInfo, or returns an Agent"
+    AGENT = "returns an async iterator"
+    CONTEXT = "takes a RunContext"
+    TEXT = "returns text"
+
+
+def kind_of(called: Any) -> Kind | None:
+    """What a call gives, where that can be seen; ``None`` for classes and plain functions.
+
+    Looks through ``functools.partial``, methods, objects with ``__call__``, and decorators that
+    use ``functools.wraps``: those are believed only about an async generator function, since a
+    decorator may well make one of something else.
+    """
+    function = _function_of(called)
+    if inspect.isasyncgenfunction(function):
+        return ASYNC_GENERATOR
+    if inspect.isgeneratorfunction(function):
+        return GENERATOR
+    wrapped = getattr(function, "__wrapped__", None)
+    if wrapped is not None and kind_of(wrapped) is ASYNC_GENERATOR:
+        return ASYNC_GENERATOR
+    return COROUTINE if inspect.iscoroutinefunction(function) else None
+
+
+def _function_of(called: Any) -> Any:
+    """The function behind a method, a partial, or an object that is called."""
+    while True:
+        if isinstance(called, functools.partial):
+            called = called.func
+        elif isinstance(called, staticmethod | classmethod) or inspect.ismethod(called):
+            called = called.__func__
+        elif isinstance(called, type) or inspect.isroutine(called):
+            return called
+        elif hasattr(called, "__wrapped__") or not inspect.isfunction(type(called).__call__):
+            return called
+        else:
+            called = type(called).__call__
+
+
+def arguments_of(called: Callable[..., Any], *, fewest: int = 0) -> int | None:
+    """With how many arguments it can be called: 0 or 1; ``None`` where it needs others.
+
+    A function that takes any number of arguments is given one, as decorators pass them on.
+    """
+    signature = _signature_of(called)
+    if signature is None:
+        return 0
+    kinds = {parameter.kind for parameter in signature.parameters.values()}
+    if inspect.Parameter.VAR_POSITIONAL in kinds and not isinstance(called, type):
+        fewest = 1
+    for count in range(fewest, 2):
+        try:
+            signature.bind(*[None] * count)
+        except TypeError:
+            continue
+        return count
+    return None
+
+
+def annotated(called: Callable[..., Any]) -> Annotated | None:
+    """What the annotations say; ``None`` where there are none, or others."""
+    signature = _signature_of(called)
+    if signature is None:
+        return None
+    first = next(iter(signature.parameters.values()), None)
+    returns = _RETURNED.get(_class_name(signature.return_annotation))
+    if returns is None and first is not None:
+        return _TAKEN.get(_class_name(first.annotation))
+    return returns
+
+
+_RETURNED: Final = {
+    "str": Annotated.TEXT,
+    "Agent": Annotated.FACTORY,
+    "AsyncIterator": Annotated.AGENT,
+    "AsyncIterable": Annotated.AGENT,
+    "AsyncGenerator": Annotated.AGENT,
+}
+_TAKEN: Final = {"SessionInfo": Annotated.FACTORY, "RunContext": Annotated.CONTEXT}
+_WRITTEN: Final = re.compile(r"(?:\w+\.)*(\w+)")
+
+
+def _class_name(annotation: Any) -> str:
+    """The name of the class that an annotation names, which may be text not yet evaluated."""
+    if isinstance(annotation, type) and issubclass(annotation, Agent):
+        return "Agent"
+    text = getattr(annotation, "__forward_arg__", annotation)
+    if not isinstance(text, str):
+        text = getattr(annotation, "__name__", None) or getattr(annotation, "_name", None) or ""
+    written = _WRITTEN.match(text.strip("'\" "))
+    return "" if written is None else written[1]
+
+
+def _signature_of(called: Callable[..., Any]) -> inspect.Signature | None:
+    """``None`` for what has none, as some callables that are written in C."""
+    try:
+        if sys.version_info >= (3, 14):
+            import annotationlib
+
+            # Names that only a type checker imports must not keep an agent from being mounted.
+            unevaluated = annotationlib.Format.FORWARDREF
+            return inspect.signature(called, annotation_format=unevaluated)
+        return inspect.signature(called)
+    except (TypeError, ValueError):
+        return None
+
+
+def name_of(called: Any) -> str:
+    return str(getattr(_function_of(called), "__qualname__", repr(called)))
+
+
+def asks_for_the_context(error: AttributeError) -> bool:
+    """Whether a SessionInfo was asked for what only a RunContext has."""
+    return isinstance(error.obj, SessionInfo) and hasattr(RunContext, error.name or "")

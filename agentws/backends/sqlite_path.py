@@ -1,0 +1,97 @@
+"""Where an SQLite database is, in the ways that people write it."""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+from typing import Final
+
+from ..errors import Unavailable
+
+_EXPECTED: Final = (
+    "the path of a file, as in 'chat.sqlite3' or '~/chat.sqlite3', or a URL of one: "
+    "'sqlite:///relative/path' or 'sqlite:////absolute/path'"
+)
+# As SQLAlchemy has it, also with the name of a driver, which is not asked here.
+_URL: Final = re.compile(r"sqlite(?:\+\w+)?:(.*)", re.I | re.S)
+_OTHER_URL: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://|file:", re.I)
+_IN_MEMORY: Final = ":memory:"
+
+
+def database_path(given: str | os.PathLike[str]) -> str:
+    """The absolute path that ``given`` means: a path, where ``~`` is the home directory, or a URL.
+
+    After ``sqlite:`` three slashes begin a relative path and four an absolute one; ``sqlite:PATH``
+    without them is the path as it is. Raises ValueError, which says what was expected, for a
+    database in memory, a URI of ``file:``, a directory and an empty path; TypeError for no path.
+    """
+    try:
+        path = os.fsdecode(given)
+    except TypeError:
+        raise TypeError(f"the database is {given!r}; expected {_EXPECTED}") from None
+    url = _URL.fullmatch(path)
+    if url is not None:
+        path = _of_url(given, url[1])
+    if _IN_MEMORY in path or "mode=memory" in path:
+        raise _in_memory(given)
+    if not path.strip() or "\0" in path or _OTHER_URL.match(path):
+        raise _wrong(given)
+    if path.endswith(("/", os.sep)):
+        raise ValueError(f"the database is {given!r}, a directory; expected {_EXPECTED}")
+    return os.path.abspath(_with_home(given, path))
+
+
+def check_place(path: str) -> None:
+    """Raises Unavailable where no database can be: its cause names the path, which peers don't see.
+
+    SQLite says of all of it that the file can't be opened.
+    """
+    parent = os.path.dirname(path)
+    if os.path.isdir(path):
+        number, where, why = errno.EISDIR, path, "its path is a directory"
+    elif not os.path.isdir(parent):
+        number, where, why = errno.ENOENT, parent, "there is no directory for it"
+    else:
+        return
+    cause = OSError(number, os.strerror(number), where)
+    raise Unavailable(f"The database can't be opened: {why}.") from cause
+
+
+def _of_url(given: object, rest: str) -> str:
+    if isinstance(given, os.PathLike):
+        # A path object has dropped the slashes that tell a relative path from an absolute one.
+        raise _wrong(given)
+    if rest in ("//", "///"):
+        raise _in_memory(given)
+    if rest.startswith("///"):
+        rest = rest[3:]
+    elif rest.startswith("//"):
+        raise _wrong(given)
+    if "?" in rest and _IN_MEMORY not in rest and "mode=memory" not in rest:
+        raise ValueError(f"the database is {given!r}; expected a URL without options after a '?'")
+    return rest
+
+
+def _with_home(given: object, path: str) -> str:
+    if not path.startswith("~"):
+        return path
+    expanded = os.path.expanduser(path)
+    if expanded == path and not isinstance(given, os.PathLike):
+        # A path object has dropped a "./" with which it may have been written.
+        raise ValueError(
+            f"the database is {given!r}, and there is no such home directory; expected '~/path', "
+            "or './~' for a name that begins so"
+        )
+    return expanded
+
+
+def _wrong(given: object) -> ValueError:
+    return ValueError(f"the database is {given!r}; expected {_EXPECTED}")
+
+
+def _in_memory(given: object) -> ValueError:
+    return ValueError(
+        f"the database is {given!r}; expected a file, as MemoryStore() is what keeps sessions in "
+        "memory"
+    )

@@ -1,0 +1,1 @@
+"""How a gateway lives in an application and a server that are not its own."""

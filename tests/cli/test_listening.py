@@ -1,0 +1,150 @@
+"""A server listens on every address of its host, and says which those are."""
+
+from __future__ import annotations
+
+import errno
+import socket
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
+import pytest
+
+from agentws.cli.listening import described, listen
+from agentws.cli.problem import Problem
+from tests import processes
+
+from .conftest import Server
+
+IPV6 = socket.has_ipv6 and socket.has_dualstack_ipv6()
+
+
+@contextmanager
+def listening(host: str, port: int = 0) -> Iterator[list[socket.socket]]:
+    with ExitStack() as opened:
+        yield [opened.enter_context(one) for one in listen(host, port)]
+
+
+def is_reached(address: str, port: int) -> bool:
+    try:
+        with socket.create_connection((address, port), timeout=5):
+            return True
+    except OSError:
+        return False
+
+
+HOSTS: dict[str, tuple[set[str], set[str]]] = {
+    "127.0.0.1": ({"127.0.0.1"}, {"127.0.0.2", "::1"}),
+    "127.0.0.2": ({"127.0.0.2"}, {"127.0.0.1", "::1"}),
+    "0.0.0.0": ({"127.0.0.1", "127.0.0.2"}, {"::1"}),
+    "::1": ({"::1"}, {"127.0.0.1"}),
+    "[::1]": ({"::1"}, {"127.0.0.1"}),
+    "::": ({"127.0.0.1", "::1"}, set()),
+    "localhost": ({"127.0.0.1", "::1"}, {"127.0.0.2"}),
+    "LOCALHOST": ({"127.0.0.1", "::1"}, {"127.0.0.2"}),
+}
+
+
+@pytest.mark.parametrize("host", HOSTS)
+def test_every_address_of_a_host_is_listened_on(host: str) -> None:
+    reached, not_reached = HOSTS[host]
+    if not IPV6:
+        reached = {one for one in reached if ":" not in one}
+        if not reached:
+            with pytest.raises(Problem):
+                listen(host, 0)
+            return
+    with listening(host) as listeners:
+        (port,) = {one.getsockname()[1] for one in listeners}
+        assert all(is_reached(address, port) for address in reached)
+        assert not any(is_reached(address, port) for address in not_reached)
+
+
+def test_what_is_listened_on_is_said() -> None:
+    with listening("127.0.0.2") as listeners:
+        assert described(listeners) == [f"127.0.0.2:{listeners[0].getsockname()[1]}"]
+    if IPV6:
+        with listening("localhost") as listeners:
+            port = listeners[0].getsockname()[1]
+            assert described(listeners) == [f"127.0.0.1:{port}", f"[::1]:{port}"]
+        with listening("::") as listeners:
+            port = listeners[0].getsockname()[1]
+            assert described(listeners) == [f"[::]:{port} (IPv6 and IPv4)"]
+
+
+def without_ipv6(monkeypatch: pytest.MonkeyPatch, number: int) -> None:
+    create = socket.create_server
+
+    def refuse(address: Any, *, family: socket.AddressFamily, **options: Any) -> socket.socket:
+        if family == socket.AF_INET6:
+            raise OSError(number, "no IPv6 here")
+        return create(address, family=family, **options)
+
+    monkeypatch.setattr(socket, "create_server", refuse)
+
+
+@pytest.mark.parametrize("number", [errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT])
+def test_a_machine_without_ipv6_listens_on_what_it_has(
+    monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    without_ipv6(monkeypatch, number)
+    with listening("localhost") as listeners:
+        assert described(listeners) == [f"127.0.0.1:{listeners[0].getsockname()[1]}"]
+    for host in ("::1", "::"):
+        with pytest.raises(Problem, match="can't listen on"):
+            listen(host, 0)
+
+
+def test_one_address_that_is_taken_is_a_port_that_is_taken() -> None:
+    """Else a page would reach one server or another, as its browser chooses the address."""
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        with pytest.raises(Problem, match=f"try --port {port + 1}"):
+            listen("localhost", port)
+        # Nothing is left open of the try.
+        if IPV6:
+            with listening("::1", port) as listeners:
+                assert len(listeners) == 1
+
+
+def test_another_free_port_is_taken_where_an_address_has_not_the_first(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    create, tried = socket.create_server, []
+
+    def refuse(address: Any, **options: Any) -> socket.socket:
+        tried.append(address)
+        if len(tried) == 2:
+            raise OSError(errno.EADDRINUSE, "in use")
+        return create(address, **options)
+
+    monkeypatch.setattr(socket, "create_server", refuse)
+    with listening("localhost") as listeners:
+        assert len({one.getsockname()[1] for one in listeners}) == 1
+    assert tried[0][1] == tried[2][1] == 0
+
+
+@pytest.mark.parametrize("host", ["", " ", "no.such.host.invalid", "a..b", "::g", "x" * 300])
+def test_what_is_no_address_is_one_line(host: str) -> None:
+    with pytest.raises(Problem, match="no address of this machine"):
+        listen(host, 0)
+
+
+@pytest.mark.parametrize("host", ["localhost", "127.0.0.2"])
+def test_a_server_is_reached_at_every_address_and_by_loopback_names_alone(
+    serve: Callable[..., Server], host: str
+) -> None:
+    class There(Server):
+        @property
+        def host(self) -> str:
+            return f"{host}:{self.port}"
+
+    server = serve("run", "agents:Echo", "--host", host, kind=There)
+    assert "WARNING" not in server.output
+    addresses = HOSTS[host][0] if IPV6 else {"127.0.0.1"}
+    for address in addresses if host == "localhost" else {host}:
+        shown = f"[{address}]" if ":" in address else address
+        assert processes.is_healthy(f"http://{shown}:{server.port}/health")
+        with socket.create_connection((address, server.port), timeout=5) as peer:
+            peer.sendall(b"GET /health HTTP/1.1\r\nHost: evil.example\r\n\r\n")
+            assert b"421" in peer.recv(100)

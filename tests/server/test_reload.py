@@ -1,0 +1,186 @@
+"""Plain uvicorn, whose server waits for every response: it ends and reloads with streams open."""
+
+from __future__ import annotations
+
+import json
+import signal
+import sys
+import threading
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import pytest
+from websockets.exceptions import ConnectionClosed
+from websockets.sync.client import connect
+
+from agentws.exiting import server_exiting
+from tests import processes
+
+SESSION = "ses_of_a_server_that_reloads"
+PATIENCE = 30.0
+APP = """
+from starlette.applications import Starlette
+from starlette.responses import PlainTextResponse
+from starlette.routing import Route
+from agentws import SQLiteStore, mount_agent_gateway
+
+
+async def agent(ctx):
+    yield "hello"
+
+
+app = Starlette(routes=[Route("/version", lambda request: PlainTextResponse("VERSION"))])
+mount_agent_gateway(app, agent, store=SQLiteStore("chat.db"))
+"""
+
+
+def write(folder: Path, version: str) -> None:
+    (folder / "main.py").write_text(APP.replace("VERSION", version))
+
+
+@contextmanager
+def uvicorn(folder: Path, *options: str) -> Iterator[processes.Server]:
+    write(folder, "one")
+    command = ["-m", "uvicorn", "main:app", "--port", "{port}", *options]
+    with processes.Server(*command, folder=folder, said=folder / "said.txt") as server:
+        wait_for(lambda: version(server) == "one", server)
+        body = json.dumps({"id": "m1", "content": "go"}).encode()
+        url = f"http://{server.host}/sessions/{SESSION}/messages"
+        headers = {"content-type": "application/json"}
+        urllib.request.urlopen(urllib.request.Request(url, body, headers), timeout=10).close()
+        wait_for(lambda: not look(server, "")["running"], server)
+        yield server
+
+
+def version(server: processes.Server) -> str:
+    try:
+        with urllib.request.urlopen(f"http://{server.host}/version", timeout=5) as response:
+            return str(response.read().decode())
+    except OSError:
+        return ""
+
+
+def look(server: processes.Server, below: str) -> Any:
+    url = f"http://{server.host}/sessions/{SESSION}{below}"
+    request = urllib.request.Request(url, headers={"accept": "application/json"})
+    with urllib.request.urlopen(request, timeout=60) as response:
+        return json.load(response)
+
+
+def wait_for(condition: Callable[[], bool], server: processes.Server) -> None:
+    deadline = time.monotonic() + PATIENCE
+    while not condition():
+        assert time.monotonic() < deadline, server.output
+        time.sleep(0.05)
+
+
+def stream(server: processes.Server, opened: threading.Event) -> str:
+    """An open stream of events; what it said last."""
+    url, last = f"http://{server.host}/sessions/{SESSION}/events", ""
+    with httpx2.stream("GET", url, timeout=60) as response:
+        for line in response.iter_lines():
+            opened.set()
+            last = line.removeprefix("event: ") if line.startswith("event: ") else last
+    return last
+
+
+def socket(server: processes.Server, opened: threading.Event) -> str:
+    url = f"ws://{server.host}/ws/chat?session={SESSION}"
+    with connect(url, subprotocols=["agentws.v1"]) as client:  # type: ignore[list-item]
+        try:
+            while True:
+                client.recv(60)
+                opened.set()
+        except ConnectionClosed as closed:
+            return "bye" if closed.rcvd is not None and closed.rcvd.code == 1012 else repr(closed)
+
+
+def poll(server: processes.Server, opened: threading.Event) -> str:
+    """A question that waits for its answer longer than this test."""
+    position = look(server, "/events")["position"]
+    threading.Timer(0.5, opened.set).start()
+    said = look(server, f"/events?after={position}&wait=60")
+    return "bye" if said["events"] == [] else str(said)
+
+
+OPEN = [stream, socket, poll]
+
+
+def save_until_served(server: processes.Server, folder: Path, wanted: str) -> None:
+    """Saved again and again, as an editor may: the first time may come before the watch does."""
+    deadline = time.monotonic() + PATIENCE
+    while version(server) != wanted:
+        assert time.monotonic() < deadline, server.output
+        write(folder, wanted)
+        asked_until = time.monotonic() + 5
+        while version(server) != wanted and time.monotonic() < asked_until:
+            time.sleep(0.05)
+
+
+@contextmanager
+def opened(server: processes.Server, kinds: list[Any]) -> Iterator[list[str]]:
+    """Connections of these kinds; and afterwards, how each of them ended."""
+    ended: list[str] = []
+    threads = []
+    for kind in kinds:
+        event = threading.Event()
+
+        def follow(kind: Any = kind, event: threading.Event = event) -> None:
+            ended.append(kind(server, event))
+
+        threads.append(threading.Thread(target=follow, daemon=True))
+        threads[-1].start()
+        assert event.wait(PATIENCE)
+    yield ended
+    for thread in threads:
+        thread.join(PATIENCE)
+
+
+@pytest.mark.parametrize("kinds", [[stream], [socket], [poll], [*OPEN, *OPEN]])
+def test_it_reloads_whatever_is_open(tmp_path: Path, kinds: list[Any]) -> None:
+    with uvicorn(tmp_path, "--reload") as server:
+        with opened(server, kinds) as ended:
+            save_until_served(server, tmp_path, "two")
+        assert ended == ["bye"] * len(kinds)
+        assert "Traceback" not in server.output
+        assert server.stop(signal.SIGINT) == 0
+
+
+@pytest.mark.parametrize("loop", ["asyncio", *(["uvloop"] if sys.platform != "win32" else [])])
+def test_it_ends_whatever_is_open(tmp_path: Path, loop: str) -> None:
+    with uvicorn(tmp_path, "--loop", loop) as server:
+        with opened(server, OPEN) as ended:
+            server.process.send_signal(signal.SIGTERM)
+            assert server.process.wait(PATIENCE) in (0, -signal.SIGTERM)
+        assert ended == ["bye"] * len(OPEN)
+        assert "Traceback" not in server.output
+
+
+class Stub:
+    def __init__(self, should_exit: Any) -> None:
+        self.should_exit = should_exit
+
+    def handle_exit(self, *_: Any) -> None:
+        """As uvicorn's server has it."""
+
+
+@pytest.mark.parametrize(
+    "handler",
+    [signal.SIG_DFL, signal.SIG_IGN, lambda *_: None, Stub(None).handle_exit, {}.get],
+)
+def test_any_other_handler_of_signals_says_nothing(handler: Any) -> None:
+    before = signal.signal(signal.SIGTERM, handler)
+    try:
+        assert server_exiting() is None
+        signal.signal(signal.SIGTERM, (stub := Stub(False)).handle_exit)
+        exiting = server_exiting()
+        assert exiting is not None and not exiting()
+        stub.should_exit = True
+        assert exiting()
+    finally:
+        signal.signal(signal.SIGTERM, before)

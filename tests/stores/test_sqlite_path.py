@@ -1,0 +1,122 @@
+"""Where a database is, in each of the ways that people write it: never anywhere else."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from agentws import SQLiteStore
+from agentws.backends.sqlite_path import database_path
+from agentws.errors import Unavailable
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A home directory, and another one to be in."""
+    here = tmp_path / "here"
+    for folder in (tmp_path / "home", here / "folder"):
+        folder.mkdir(parents=True)
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.chdir(here)
+    return tmp_path / "home"
+
+
+WRITTEN: dict[str, str] = {
+    "chat.db": "{here}/chat.db",
+    "./chat.db": "{here}/chat.db",
+    "folder/../chat.db": "{here}/chat.db",
+    "folder/chat.db": "{here}/folder/chat.db",
+    "/var/lib/chat.db": "/var/lib/chat.db",
+    "~/chat.db": "{home}/chat.db",
+    "./~chat.db": "{here}/~chat.db",
+    "chat ~ 1?.db": "{here}/chat ~ 1?.db",
+    "sqlite:chat.db": "{here}/chat.db",
+    "sqlite:folder/chat.db": "{here}/folder/chat.db",
+    "sqlite:/var/lib/chat.db": "/var/lib/chat.db",
+    "sqlite:~/chat.db": "{home}/chat.db",
+    "sqlite:///chat.db": "{here}/chat.db",
+    "sqlite:///folder/chat.db": "{here}/folder/chat.db",
+    "sqlite:///./chat.db": "{here}/chat.db",
+    "sqlite:///~/chat.db": "{home}/chat.db",
+    "sqlite:////var/lib/chat.db": "/var/lib/chat.db",
+    "SQLite:///chat.db": "{here}/chat.db",
+    "sqlite+aiosqlite:///chat.db": "{here}/chat.db",
+    "sqlite+pysqlite:////var/lib/chat.db": "/var/lib/chat.db",
+}
+
+
+@pytest.mark.parametrize("written", WRITTEN)
+def test_a_path_is_what_it_means(written: str, home: Path) -> None:
+    expected = WRITTEN[written].format(here=Path.cwd(), home=home)
+    assert database_path(written) == expected
+    assert database_path(written.encode()) == expected  # type: ignore[arg-type]
+    if not written.lower().startswith("sqlite"):
+        assert database_path(Path(written)) == expected
+
+
+async def test_the_file_is_made_where_it_is_meant(home: Path) -> None:
+    before = set(os.listdir("/"))
+    for written, path in (
+        ("sqlite:///one.db", Path.cwd() / "one.db"),
+        ("sqlite:two.db", Path.cwd() / "two.db"),
+        ("~/three.db", home / "three.db"),
+        (f"sqlite:///{home}/four.db", home / "four.db"),
+    ):
+        store = SQLiteStore(written)
+        await store.open()
+        await store.close()
+        assert path.is_file()
+    assert set(os.listdir("/")) == before
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        *(":memory:", "sqlite::memory:", "sqlite://", "sqlite:///", "sqlite:///:memory:"),
+        *("file::memory:", "file::memory:?cache=shared", "file:x?mode=memory&cache=shared"),
+        *("sqlite:///file:x?mode=memory", "sqlite+aiosqlite://", Path(":memory:")),
+    ],
+)
+def test_a_database_in_memory_is_another_stores_work(written: Any, home: Path) -> None:
+    with pytest.raises(ValueError, match=r"MemoryStore\(\) is what keeps sessions in memory"):
+        SQLiteStore(written)
+    assert list(Path.cwd().iterdir()) == [Path.cwd() / "folder"]
+
+
+@pytest.mark.parametrize(
+    ("written", "says"),
+    [
+        ("", "expected the path of a file"),
+        ("  ", "expected the path of a file"),
+        ("sqlite:", "expected the path of a file"),
+        ("chat\0.db", "expected the path of a file"),
+        ("sqlite://chat.db", "'sqlite:///relative/path'"),
+        ("sqlite://host/chat.db", "'sqlite:////absolute/path'"),
+        (Path("sqlite:///chat.db"), "expected the path of a file"),
+        ("file:chat.db", "expected the path of a file"),
+        ("file:///var/lib/chat.db", "expected the path of a file"),
+        ("file:chat.db?mode=ro", "expected the path of a file"),
+        ("sqlite:file:chat.db", "expected the path of a file"),
+        ("postgresql://host/chat", "expected the path of a file"),
+        ("sqlite:///chat.db?timeout=5", "without options"),
+        ("folder/", "a directory"),
+        ("/", "a directory"),
+        ("sqlite:///folder/", "a directory"),
+        ("~", "its path is a directory"),
+        (".", "its path is a directory"),
+        ("~nobody-of-that-name/chat.db", "no such home directory"),
+    ],
+)
+async def test_what_is_no_file_is_refused_in_words(written: Any, says: str, home: Path) -> None:
+    # A directory that is there may be gone, or made, until the store is opened.
+    with pytest.raises((ValueError, Unavailable), match=says):
+        await SQLiteStore(written).open()
+
+
+@pytest.mark.parametrize("given", [None, 1, ["chat.db"]])
+def test_what_is_no_path_at_all(given: Any) -> None:
+    with pytest.raises(TypeError, match="expected the path of a file"):
+        SQLiteStore(given)
