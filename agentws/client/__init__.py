@@ -39,7 +39,8 @@ def connect(
     """A chat with the agent at ``url``, to be used as ``async with``.
 
     ``session`` is the session to follow (absent: a new one) and ``after`` a position to go on from
-    (absent: from the beginning). ``token`` is a bearer token, or a callable, sync or async, that is
+    (absent: from the beginning); a position that is not good, or can't be read, is told by
+    :class:`LogReset`, and the log follows from a snapshot. ``token`` is a bearer token, or a callable, sync or async, that is
     asked for one before every connection; what it raises is raised by entering, and tried again
     once the chat was connected. ``connect_timeout``, in seconds, bounds entering; once connected,
     the chat tries for ever.
