@@ -40,10 +40,10 @@ def connect(
 
     ``session`` is the session to follow (absent: a new one) and ``after`` a position to go on from
     (absent: from the beginning); a position that is not good, or can't be read, is told by
-    :class:`LogReset`, and the log follows from a snapshot. ``token`` is a bearer token, or a callable, sync or async, that is
-    asked for one before every connection; what it raises is raised by entering, and tried again
-    once the chat was connected. ``connect_timeout``, in seconds, bounds entering; once connected,
-    the chat tries for ever.
+    :class:`LogReset`, and the log follows from a snapshot. ``token`` is a bearer token, or a
+    callable, sync or async, that is asked for one before every connection; what it raises is raised
+    by entering, and tried again once the chat was connected. ``connect_timeout``, in seconds,
+    bounds entering; once connected, the chat tries for ever.
 
     Entering raises Disconnected when there is no server within that time, BadRequest for what is
     not an address, and what the server refuses with (Unauthenticated, Forbidden, NotFound, ...).

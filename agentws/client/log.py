@@ -19,8 +19,9 @@ class SnapshotNeeded(Exception):
 class Log:
     """A cursor and the fold of what it has passed: every event once, however often it comes.
 
-    ``after`` resumes at a position of an earlier life; the fold then knows only what came later. One
-    that can't be read is lost: it is not asked for, and whoever gave it is told to drop what it has.
+    ``after`` resumes at a position of an earlier life; the fold then knows only what came later.
+    One that can't be read is lost: it is not asked for, and whoever gave it is told to drop what
+    it has.
     """
 
     def __init__(self, after: str | None = None) -> None:
