@@ -10,7 +10,6 @@ from asyncio import FIRST_COMPLETED
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager
 from typing import Final
-from urllib.parse import urlsplit, urlunsplit
 
 import msgspec
 
@@ -20,13 +19,14 @@ from ..client import (
     LogEvent,
     LogReset,
     Opening,
+    ProxySetting,
     RunCancelled,
     RunFailed,
     Turn,
     Update,
     connect,
 )
-from ..client.websocket import address
+from ..client.address import addresses
 from ..errors import AgentwsError
 from ..protocol.frames import Error, Notice, encode_frame, error_frame
 from .lines import read_all, read_lines, write
@@ -34,30 +34,28 @@ from .problem import FAILED, INTERRUPTED, USAGE, Problem
 from .screen import Screen
 
 CONNECT_TIMEOUT: Final = 3.0
-ENDPOINT: Final = "ws/chat"
 
 
 def endpoint(url: str) -> str:
-    """``url`` as a WebSocket address: a bare host or the address of the page will do.
+    """The WebSocket address that ``url`` most likely means. Raises BadRequest."""
+    return addresses(with_scheme(url), Opening())[0]
 
-    Raises BadRequest.
-    """
-    if "://" not in url:
-        url = f"ws://{url}"
-    parts = urlsplit(url)
-    path = parts.path or "/"
-    if path.endswith("/"):
-        path += ENDPOINT
-    return address(urlunsplit(parts._replace(path=path)), Opening())
+
+def with_scheme(url: str) -> str:
+    """``url``, which may be a bare host."""
+    return url if "://" in url else f"ws://{url}"
 
 
 def chat(options: Namespace) -> int:
     """Chats until the input ends. Raises AgentwsError and Problem; returns the exit code."""
+    # What is no address is said before anything is read.
+    endpoint(options.url)
     conversation = connect(
-        endpoint(options.url),
+        with_scheme(options.url),
         session=options.session,
         agent=options.agent,
         token=options.token,
+        proxy=_proxy(options.proxy),
         connect_timeout=CONNECT_TIMEOUT,
     )
     descriptor = sys.stdin.fileno()
@@ -69,6 +67,16 @@ def chat(options: Namespace) -> int:
     if not text:
         raise Problem("there is nothing on standard input to send", status=USAGE)
     return asyncio.run(Terminal(conversation, _just(text), interactive=False).run())
+
+
+def _proxy(given: str | None) -> ProxySetting:
+    match given:
+        case None:
+            return True
+        case "none":
+            return None
+        case _:
+            return given
 
 
 async def _just(text: str) -> AsyncIterator[str]:

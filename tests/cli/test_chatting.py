@@ -153,6 +153,8 @@ def test_a_refusal_is_one_line(serve: Serve, command: Command) -> None:
         ("localhost:8000", "ws://localhost:8000/ws/chat"),
         ("http://localhost:8000", "ws://localhost:8000/ws/chat"),
         ("https://example.com/api/", "wss://example.com/api/ws/chat"),
+        ("https://example.com/api", "wss://example.com/api/ws/chat"),
+        ("localhost/api", "ws://localhost/api/ws/chat"),
         ("wss://example.com/api/ws/chat?x=1", "wss://example.com/api/ws/chat?x=1"),
     ],
 )
