@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import signal
 import sys
 from argparse import Namespace
@@ -29,8 +30,9 @@ from ..client import (
 from ..client.address import addresses
 from ..errors import AgentwsError
 from ..protocol.frames import Error, Notice, encode_frame, error_frame
-from .lines import read_all, read_lines, write
-from .problem import FAILED, INTERRUPTED, USAGE, Problem
+from .lines import nothing_to_send, open_input, read_all, read_lines
+from .output import check_output, escape_as_json, write
+from .problem import FAILED, INTERRUPTED
 from .screen import Screen
 
 CONNECT_TIMEOUT: Final = 3.0
@@ -50,6 +52,10 @@ def chat(options: Namespace) -> int:
     """Chats until the input ends. Raises AgentwsError and Problem; returns the exit code."""
     # What is no address is said before anything is read.
     endpoint(options.url)
+    check_output()
+    descriptor = open_input()
+    # What libraries log is not for who chats: nothing of theirs goes to the terminal.
+    logging.getLogger().addHandler(logging.NullHandler())
     conversation = connect(
         with_scheme(options.url),
         session=options.session,
@@ -58,14 +64,14 @@ def chat(options: Namespace) -> int:
         proxy=_proxy(options.proxy),
         connect_timeout=CONNECT_TIMEOUT,
     )
-    descriptor = sys.stdin.fileno()
     if options.json:
+        escape_as_json()
         return asyncio.run(as_json(conversation, read_lines(descriptor)))
     if sys.stdin.isatty():
         return asyncio.run(Terminal(conversation, read_lines(descriptor)).run())
     text = read_all(descriptor).strip()
     if not text:
-        raise Problem("there is nothing on standard input to send", status=USAGE)
+        raise nothing_to_send()
     return asyncio.run(Terminal(conversation, _just(text), interactive=False).run())
 
 

@@ -10,7 +10,8 @@ from ..protocol import events as e
 from ..protocol import messages as m
 from ..protocol.frames import Error, Notice
 from .answer import Answer
-from .lines import printable, remark, write
+from .lines import printable
+from .output import remark, write
 
 PROMPT: Final = "> "
 SHOWN: Final = 20
