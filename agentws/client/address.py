@@ -43,7 +43,10 @@ def redirected(address: str, location: str) -> str | None:
         return None
     same = _origin(old) == _origin(new)
     upgraded = old.hostname == new.hostname and (_origin(old)[2], _origin(new)[2]) == (80, 443)
-    return urlunsplit(new) if same or (upgraded and new.scheme == "wss") else None
+    if not same and not (upgraded and new.scheme == "wss"):
+        return None
+    userinfo = old.netloc[: old.netloc.rfind("@") + 1]
+    return urlunsplit(new._replace(netloc=userinfo + _host(new)))
 
 
 def _parsed(url: str) -> SplitResult:

@@ -65,7 +65,7 @@ class WebSocketTransport:
         await self._connection.close()
 
 
-class Refused(TransportClosed):
+class NoGateway(TransportClosed):
     """A server answered the handshake, and there is no gateway at that address: it may be at
     another one, at ``location`` where the server said so."""
 
@@ -87,7 +87,7 @@ async def open_websocket(
     Raises TransportClosed, BadProxy, and BadRequest for what is not an address.
     """
     waiting, asked = addresses(url, opening), list[str]()
-    refusals: list[Refused] = []
+    refusals: list[NoGateway] = []
     while waiting and len(asked) < MAX_ASKED:
         address = waiting.pop(0)
         asked.append(address)
@@ -95,7 +95,7 @@ async def open_websocket(
             return await _open(
                 address, opening, headers=headers, ssl_context=ssl_context, proxy=proxy
             )
-        except Refused as refused:
+        except NoGateway as refused:
             refusals.append(refused)
             place = redirected(address, refused.location) if refused.location else None
             found = [] if place is None else addresses(place, opening)
@@ -113,8 +113,8 @@ async def _open(
     proxy: ProxySetting,
 ) -> WebSocketTransport:
     through = proxy_for(address, proxy)
-    # Without a context the library makes the usual one, but only where it is given none at all.
     offered = [Subprotocol(one) for one in opening.subprotocols]
+    # Without a context the library makes the usual one, but only where it is given none at all.
     with_context = ssl_context is not None and address.startswith("wss:")
     tls: dict[str, Any] = {"ssl": ssl_context} if with_context else {}
     # Keepalive and the deadline for opening are the chat's, which can tell a slow server from a
@@ -134,7 +134,7 @@ async def _open(
         )
     if connection.subprotocol != NATIVE:
         await connection.close()
-        raise Refused(4400, f"This server does not speak {NATIVE} at {shown(address)}.")
+        raise NoGateway(4400, f"This server does not speak {NATIVE} at {shown(address)}.")
     return WebSocketTransport(connection)
 
 
@@ -172,7 +172,7 @@ def _opening(address: str, proxy: Proxy | None) -> Iterator[None]:
             raise
         raise _proxy_failed(error, proxy) from error
     except InvalidHandshake as error:
-        raise Refused(4400, f"No WebSocket there: {error}") from error
+        raise NoGateway(4400, f"No WebSocket there: {error}") from error
     except ssl.SSLCertVerificationError as error:
         through = "" if proxy is None else f", through {proxy.name}"
         raise TransportClosed(1015, f"{error}{through}", retryable=False) from error
@@ -195,7 +195,7 @@ def _refused(error: InvalidStatus) -> TransportClosed:
         )
     if status == 401:
         return TransportClosed(4000 + status, said, retryable=False)
-    return Refused(4000 + status, said, location=_header(error, "Location"))
+    return NoGateway(4000 + status, said, location=_header(error, "Location"))
 
 
 def _hint(error: InvalidStatus) -> str:

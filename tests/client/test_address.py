@@ -185,6 +185,8 @@ async def test_a_token_must_be_text() -> None:
         ("ws://h:80/ws/chat", "http://h/a/?x=1", "ws://h/a/?x=1"),
         ("ws://h/a", "https://h/a/", "wss://h/a/"),
         ("wss://h/a", "https://H:443/a/", "wss://h:443/a/"),
+        ("ws://ann:pw@h/a", "/b/", "ws://ann:pw@h/b/"),
+        ("ws://ann:pw@h/a", "http://bob@h/b/", "ws://ann:pw@h/b/"),
         ("wss://h/a", "http://h/a/", None),
         ("ws://h:8000/a", "https://h/a/", None),
         ("ws://h/a", "https://h:8443/a/", None),

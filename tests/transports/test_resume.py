@@ -234,13 +234,18 @@ async def test_a_position_that_was_cut_off_is_lost_wherever_that_was(make: Make)
                 client.drop()
 
 
-@pytest.mark.parametrize("query", ["after=%ff%fe", "after=%zz", "after=%", "after=x&after=%00"])
-async def test_a_query_that_is_no_text_is_no_position(make: Make, query: str) -> None:
+@pytest.mark.parametrize(
+    "query",
+    ["after=%ff%fe", "after=%zz", "after=%", "after=x&after=%00", "after={good}&after=x", "after"],
+)
+async def test_a_query_that_is_no_text_or_says_it_twice_is_no_position(
+    make: Make, query: str
+) -> None:
     async with make(Script("fine")) as world:
         first = await talked(await world.client())
 
         async def app(scope: Any, receive: Any, send: Any) -> None:
-            asked = f"session={first.session}&{query}".encode()
+            asked = f"session={first.session}&{query.format(good=first.position)}".encode()
             await world.gateways[0](scope | {"query_string": asked}, receive, send)
 
         client = Client(app)
