@@ -17,6 +17,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 from .options import CHATTING, SERVING, add_options, check_environment, without_service_links
+from .output import discard_output, escape_what_is_not_encodable
 from .problem import INTERRUPTED, Problem
 
 Run = Callable[[argparse.Namespace, Mapping[str, str]], int]
@@ -27,6 +28,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = list(sys.argv[1:] if argv is None else argv)
     from ..errors import AgentwsError
 
+    escape_what_is_not_encodable()
     environment = without_service_links(os.environ)
     try:
         check_environment(environment)
@@ -43,12 +45,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         return INTERRUPTED
     except BrokenPipeError:
         # Whoever read the output has gone; nothing can be said to them any more.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        discard_output()
         return 1
 
 
 def _fail(message: str, status: int) -> int:
-    print(f"agentws: {message}", file=sys.stderr)
+    if sys.stderr is not None:
+        print(f"agentws: {message}", file=sys.stderr)
     return status
 
 

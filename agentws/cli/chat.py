@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import signal
 import sys
 from argparse import Namespace
@@ -10,7 +11,6 @@ from asyncio import FIRST_COMPLETED
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager
 from typing import Final
-from urllib.parse import urlsplit, urlunsplit
 
 import msgspec
 
@@ -20,55 +20,69 @@ from ..client import (
     LogEvent,
     LogReset,
     Opening,
+    ProxySetting,
     RunCancelled,
     RunFailed,
     Turn,
     Update,
     connect,
 )
-from ..client.websocket import address
+from ..client.address import addresses
 from ..errors import AgentwsError
 from ..protocol.frames import Error, Notice, encode_frame, error_frame
-from .lines import read_all, read_lines, write
-from .problem import FAILED, INTERRUPTED, USAGE, Problem
+from .lines import nothing_to_send, open_input, read_all, read_lines
+from .output import check_output, escape_as_json, write
+from .problem import FAILED, INTERRUPTED
 from .screen import Screen
 
 CONNECT_TIMEOUT: Final = 3.0
-ENDPOINT: Final = "ws/chat"
 
 
 def endpoint(url: str) -> str:
-    """``url`` as a WebSocket address: a bare host or the address of the page will do.
+    """The WebSocket address that ``url`` most likely means. Raises BadRequest."""
+    return addresses(with_scheme(url), Opening())[0]
 
-    Raises BadRequest.
-    """
-    if "://" not in url:
-        url = f"ws://{url}"
-    parts = urlsplit(url)
-    path = parts.path or "/"
-    if path.endswith("/"):
-        path += ENDPOINT
-    return address(urlunsplit(parts._replace(path=path)), Opening())
+
+def with_scheme(url: str) -> str:
+    """``url``, which may be a bare host."""
+    return url if "://" in url else f"ws://{url}"
 
 
 def chat(options: Namespace) -> int:
     """Chats until the input ends. Raises AgentwsError and Problem; returns the exit code."""
+    # What is no address is said before anything is read.
+    endpoint(options.url)
+    check_output()
+    descriptor = open_input()
+    # What libraries log is not for who chats: nothing of theirs goes to the terminal.
+    logging.getLogger().addHandler(logging.NullHandler())
     conversation = connect(
-        endpoint(options.url),
+        with_scheme(options.url),
         session=options.session,
         agent=options.agent,
         token=options.token,
+        proxy=_proxy(options.proxy),
         connect_timeout=CONNECT_TIMEOUT,
     )
-    descriptor = sys.stdin.fileno()
     if options.json:
+        escape_as_json()
         return asyncio.run(as_json(conversation, read_lines(descriptor)))
     if sys.stdin.isatty():
         return asyncio.run(Terminal(conversation, read_lines(descriptor)).run())
     text = read_all(descriptor).strip()
     if not text:
-        raise Problem("there is nothing on standard input to send", status=USAGE)
+        raise nothing_to_send()
     return asyncio.run(Terminal(conversation, _just(text), interactive=False).run())
+
+
+def _proxy(given: str | None) -> ProxySetting:
+    match given:
+        case None:
+            return True
+        case "none":
+            return None
+        case _:
+            return given
 
 
 async def _just(text: str) -> AsyncIterator[str]:

@@ -135,6 +135,12 @@ CHATTING: Final = (
     Option("--session", "SESSION", "the session to go on with", "ID"),
     Option("--agent", "AGENT", "which agent a new session talks to", "NAME"),
     Option("--token", "TOKEN", "a bearer token", "TOKEN"),
+    Option(
+        "--proxy",
+        "PROXY",
+        "a proxy to go through, to this machine too, or none; else HTTPS_PROXY and the like count",
+        "URL",
+    ),
 )
 KNOWN: Final = frozenset(
     {option.variable for option in (*SERVING, *CHATTING)} | {RELOAD} | DEVELOPMENT

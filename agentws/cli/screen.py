@@ -10,11 +10,15 @@ from ..protocol import events as e
 from ..protocol import messages as m
 from ..protocol.frames import Error, Notice
 from .answer import Answer
-from .lines import printable, remark, write
+from .lines import printable
+from .output import remark, write
 
 PROMPT: Final = "> "
 SHOWN: Final = 20
 """Messages of an old conversation that are shown when it goes on."""
+
+_CHANGED: Final = "what was shown may have changed meanwhile; here it is again"
+_GONE: Final = "the server no longer has this conversation; it begins anew"
 
 Show = Callable[["Screen", e.Event], None]
 
@@ -51,10 +55,10 @@ class Screen:
                     self._ended.add(update.run)
             case ConnectionChange():
                 self._connection(update)
-            case LogReset():
+            case LogReset(reason):
                 self._texts.clear()
                 if self._piped is None:
-                    self.note("what was shown may have changed meanwhile; here it is again")
+                    self.note(_GONE if reason in ("lost", "epoch") else _CHANGED)
                 else:
                     self._piped.told_again()
             case Notice():

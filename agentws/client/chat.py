@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 import uuid
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from types import TracebackType
 from typing import Any, Final, Literal, Self
 
@@ -55,14 +55,17 @@ class Chat:
         token: Token | None = None,
         connect_timeout: float = 10.0,
         timing: Timing | None = None,
+        unreachable: Callable[[], str] = lambda: "The server can't be reached.",
     ) -> None:
-        """``open_transport`` opens one connection; the rest is as for :func:`connect`."""
+        """``open_transport`` opens one connection; ``unreachable`` says what to tell where nothing
+        is known of why it does not; the rest is as for :func:`connect`."""
         self._follower = Follower(
             session=session, after=after, agent=agent, token=token, ring=self._ring
         )
         self._open_transport = open_transport
         self._connect_timeout = connect_timeout
         self._timing = timing or Timing()
+        self._unreachable = unreachable
         self._connection: Connection | None = None
         self._task: asyncio.Task[None] | None = None
         self._failure: Exception | None = None
@@ -85,7 +88,7 @@ class Chat:
             async with asyncio.timeout(self._connect_timeout):
                 await self._follower.caught_up.wait()
         except TimeoutError:
-            why = self._follower.why or "The server can't be reached."
+            why = self._follower.why or self._unreachable()
             await self._stop()
             raise Disconnected(why) from None
         except BaseException:

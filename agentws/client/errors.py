@@ -15,6 +15,18 @@ class Disconnected(Unavailable):
     summary = "The connection was lost before this was answered."
 
 
+class BadProxy(AgentwsError):
+    """The proxy that a variable or an argument names can't be used, now or later.
+
+    The sentence says which one, and how to do without it. One that can't be reached just now is a
+    reason for Disconnected instead.
+    """
+
+    code = "bad_proxy"
+    status = 400
+    summary = "This proxy can't be used."
+
+
 class ChatClosed(Unavailable):
     """The chat was left; nothing can be sent or received through it any more."""
 

@@ -8,7 +8,7 @@ from ..protocol.codec import decode_event
 from ..protocol.events import AnyEvent
 from ..protocol.fold import Fold
 from ..protocol.frames import EventFrame, Welcome
-from ..protocol.position import Position, parse_position
+from ..protocol.position import Position, parse_position, read_position
 from .updates import LogEvent, LogReset
 
 
@@ -20,11 +20,14 @@ class Log:
     """A cursor and the fold of what it has passed: every event once, however often it comes.
 
     ``after`` resumes at a position of an earlier life; the fold then knows only what came later.
+    One that can't be read is lost: it is not asked for, and whoever gave it is told to drop what
+    it has.
     """
 
     def __init__(self, after: str | None = None) -> None:
         self.fold = Fold()
-        self.position = None if after is None else parse_position(after)
+        self.position = None if after is None else read_position(after)
+        self._unreadable = after is not None and self.position is None
         self._known_after = 0 if self.position is None else self.position.seq
         """The fold has taken in what the log has after this seq, up to ``position``."""
         self._head: Position | None = None
@@ -76,12 +79,9 @@ class Log:
         self._head = parse_position(frame.head)
         self._snapshot_seq = None
         self._snapshot_due = frame.resume == "snapshot"
-        self._reason = frame.reason
-        if frame.resume != "new":
-            return None
-        known = self.position is not None
-        self._restart(self._head)
-        return LogReset(frame.reason) if known else None
+        # Nothing was asked for where the position given can't be read, so the server can't say it.
+        self._reason = "lost" if self._unreadable or frame.resume == "new" else frame.reason
+        return self._restart(self._head) if frame.resume == "new" else None
 
     def take(self, frame: EventFrame) -> tuple[LogEvent | None, LogReset | None]:
         """Applies one event frame; also says whether the log began anew with it.
@@ -92,8 +92,7 @@ class Log:
         position = parse_position(frame.id)
         reset: LogReset | None = None
         if self._snapshot_due:
-            reset = LogReset(self._reason) if self.position is not None else None
-            self._restart(position)
+            reset = self._restart(position)
             self._snapshot_seq = position.seq
         elif not self._is_next(position, frame):
             return None, None
@@ -120,11 +119,16 @@ class Log:
         if self.position is None or position.seq > self.position.seq:
             self.position = position
 
-    def _restart(self, position: Position) -> None:
+    def _restart(self, position: Position) -> LogReset | None:
+        """Begins anew at ``position``; says so where there is something to drop."""
+        known = self._unreadable or self.position is not None
+        reset = LogReset(self._reason) if known else None
         self.fold = Fold()
         self.position = position
+        self._unreadable = False
         self._known_after = 0
         self._snapshot_due = False
+        return reset
 
 
 def _known(frame: EventFrame) -> AnyEvent | None:

@@ -6,6 +6,7 @@ import base64
 from collections.abc import Awaitable, Callable
 from typing import NamedTuple, Protocol
 
+from ..errors import BadRequest
 from ..protocol.frames import BEARER, NATIVE
 
 
@@ -28,10 +29,17 @@ class Opening(NamedTuple):
 
     @property
     def subprotocols(self) -> list[str]:
-        """What to offer: the native wire, and the token where no log writes it down."""
+        """What to offer: the native wire, and the token where no log writes it down.
+
+        Raises BadRequest for a token that is not text.
+        """
         if self.token is None:
             return [NATIVE]
-        encoded = base64.urlsafe_b64encode(self.token.encode()).decode().rstrip("=")
+        try:
+            token = self.token.encode()
+        except UnicodeEncodeError as error:
+            raise BadRequest("The token is not text.") from error
+        encoded = base64.urlsafe_b64encode(token).decode().rstrip("=")
         return [NATIVE, BEARER + encoded]
 
 

@@ -21,7 +21,8 @@ class LogEvent(NamedTuple):
 class LogReset(NamedTuple):
     """Everything that was received before is void; the log follows anew, from a snapshot.
 
-    ``reason`` is the ``welcome`` frame's: why the position could not be continued from.
+    ``reason`` is the ``welcome`` frame's: why the position could not be continued from. With
+    ``lost`` or ``epoch`` and a snapshot that is empty, the server no longer has the conversation.
     """
 
     reason: str | None

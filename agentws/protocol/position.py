@@ -34,13 +34,26 @@ class Position(msgspec.Struct, frozen=True, gc=False):
 
 def parse_position(text: str) -> Position:
     """The position written as ``text``; raises BadRequest when it has another form."""
-    match = _FORM.fullmatch(text)
-    if match is None:
+    position = read_position(text)
+    if position is None:
         raise BadRequest(
             "This is not a position.", expected='"<epoch>.<seq>.<tag>" as the server sent it'
         )
+    return position
+
+
+def read_position(text: str) -> Position | None:
+    """The position written as ``text``, or ``None`` when it has another form.
+
+    For what a client kept: its storage may have cut it off, or another version may have written it.
+    """
+    match = _FORM.fullmatch(text)
+    if match is None:
+        return None
     epoch, seq, tag = match.groups()
-    return Position(epoch, int(seq), tag)
+    position = Position(epoch, int(seq), tag)
+    # Only the place before the first event has no tag: anything else was cut off at its last dot.
+    return position if (position.seq == 0) == (tag == GENESIS) else None
 
 
 def chain(tag: str, seq: int, data: bytes) -> str:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from ..errors import LostReason
 from ..protocol import frames as f
 from ..protocol.native import snapshot_frames
-from ..protocol.position import GENESIS, Position, parse_position
+from ..protocol.position import GENESIS, Position, read_position
 from ..session import Session
 
 if TYPE_CHECKING:
@@ -30,18 +30,17 @@ class Beginning(NamedTuple):
 async def begin(session: Session, *, after: str | None, made: bool, messages: int) -> Beginning:
     """A replay from ``after`` where that is good, else a snapshot of the newest ``messages``.
 
-    ``made``: the session is new, so there is nothing to tell. Raises BadRequest for what is no
-    position at all.
+    ``made``: the session was made just now. A reader that brings no position is then told that it
+    is new; one that brings a position has something to drop, and gets an empty snapshot.
     """
-    if made:
+    if after is None and made:
         return Beginning(Position(session.head.epoch, 0, GENESIS), "new")
-    position = None if after is None else parse_position(after)
-    if position is not None and position.seq > session.head.seq:
-        # The reader comes from another node, whose ring has not reached this one.
-        await session.catch_up()
-    reason = _WITHOUT_POSITION if position is None else await session.check(position)
-    if position is not None and reason is None:
-        return Beginning(position, "replay")
+    reason: LostReason | str = _WITHOUT_POSITION
+    if after is not None:
+        found = await resume_point(session, after, made=made)
+        if isinstance(found, Position):
+            return Beginning(found, "replay")
+        reason = found
     snapshot = await session.snapshot(messages=messages)
     frames = snapshot_frames(
         snapshot.position,
@@ -56,6 +55,21 @@ async def begin(session: Session, *, after: str | None, made: bool, messages: in
         },
     )
     return Beginning(snapshot.position, "snapshot", reason, frames)
+
+
+async def resume_point(session: Session, after: str, *, made: bool) -> Position | LostReason:
+    """The position ``after`` where it is good, else why it can't be continued from.
+
+    A position that can't be read is one that is not good: what a client's own storage did to it
+    must not keep the client out. ``made``: no position of an earlier log continues into this one.
+    """
+    position = None if made else read_position(after)
+    if position is None:
+        return "lost"
+    if position.seq > session.head.seq:
+        # The reader comes from another node, whose ring has not reached this one.
+        await session.catch_up()
+    return await session.check(position) or position
 
 
 def welcome(

@@ -14,6 +14,7 @@ from ..runs.inbox import check_content
 from ..runs.work import new_id
 from .commands import take_command
 from .connection import Connection
+from .opening import resume_point
 
 if TYPE_CHECKING:
     from ..gateway import AgentGateway
@@ -36,12 +37,13 @@ class SimplePeer:
         """Places the cursor: after the client's position where that is good, else at the end.
 
         A position that was compacted away is in the middle of an answer: it begins before that.
+        One that is not good for another reason, or can't be read, is told by an error.
         A run that the cursor is in the middle of is taken up with the text it began with.
         """
         session = self._connection.session
         position = session.head
         if opening.after is not None:
-            position = await self._place(parse_position(opening.after))
+            position = await self._place(opening.after, made=opening.made)
         begun = await session.run_so_far(position) if position.seq else ()
         if begun:
             # Not after what was said: that may be in memory still, and folded in the store.
@@ -49,19 +51,20 @@ class SimplePeer:
             self._wire.prime(position.epoch, begun)
         self._connection.position = position
 
-    async def _place(self, after: Position) -> Position:
+    async def _place(self, after: str, *, made: bool) -> Position:
         """Where to go on for who has seen everything up to ``after``."""
         session, store = self._connection.session, self._gateway.store
-        reason = await session.check(after)
-        if reason is None:
-            return after
-        if reason == "compacted":
+        found = await resume_point(session, after, made=made)
+        if isinstance(found, Position):
+            return found
+        if found == "compacted":
             # It was in the middle of an answer, which is now said whole.
-            kept = await store.read_back(session.id, before=after.seq, limit=1)
+            folded = parse_position(after)
+            kept = await store.read_back(session.id, before=folded.seq, limit=1)
             if kept:
-                return Position(after.epoch, kept[-1].seq, kept[-1].tag)
-            return Position(after.epoch, 0, GENESIS)
-        self._connection.fail(PositionLost(reason))
+                return Position(folded.epoch, kept[-1].seq, kept[-1].tag)
+            return Position(folded.epoch, 0, GENESIS)
+        self._connection.fail(PositionLost(found))
         return session.head
 
     def _say(self, answer: Answer) -> None:

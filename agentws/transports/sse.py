@@ -87,7 +87,7 @@ class EventRoutes:
             raise Draining(retry_after=1.0)
         # A browser that comes back asks the old address, and says in the header where it stands.
         query, headers = call.request.query_params, call.request.headers
-        after = headers.get("last-event-id") or query.get("after") or None
+        after = headers.get("last-event-id") or query.get("after")
         session = await open_session(gateway, call)
         messages = gateway.limits.snapshot_messages
         if _polls(call):

@@ -16,7 +16,6 @@ from ..errors import AgentwsError, BadRequest, Internal, TooLarge, TooMany
 from ..identity import Identity
 from ..protocol.frames import BEARER, NATIVE, SIMPLE, encode_frame, error_frame
 from ..protocol.native import NativeWire
-from ..protocol.position import parse_position
 from ..protocol.simple import SimpleWire
 from ..runs.work import new_id
 from ..sessions import check_session_id
@@ -304,7 +303,8 @@ def parse_opening(scope: Any) -> Opening:
         raise BadRequest("None of these subprotocols is served.", expected=f"{NATIVE} or {SIMPLE}")
     return Opening(
         session=query.get("session") or None,
-        after=query.get("after") or None,
+        # Given and empty is a position that was lost, not one that never was.
+        after=query.get("after"),
         agent=query.get("agent") or None,
         stream=query.get("stream") == "1",
         subprotocol=served,
@@ -312,11 +312,9 @@ def parse_opening(scope: Any) -> Opening:
 
 
 def check_opening(opening: Opening) -> None:
-    """Raises BadRequest, naming what was expected, for a session id or position of another form."""
+    """Raises BadRequest, naming what was expected, for a session id of another form."""
     if opening.session is not None:
         check_session_id(opening.session)
-    if opening.after is not None:
-        parse_position(opening.after)
 
 
 async def _say(send: Send, message: MutableMapping[str, Any]) -> None:

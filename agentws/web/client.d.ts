@@ -104,7 +104,10 @@ export interface Interrupt {
   metadata?: Metadata;
 }
 
-/** Ephemeral: a broadcast, or the answer to a command. */
+/**
+ * Ephemeral: a broadcast, the answer to a command, or that the server no longer has the conversation that
+ * was shown (`metadata.code` is `conversation_lost`).
+ */
 export interface Notice {
   key: string;
   content: string;

@@ -6,11 +6,22 @@
 import { defined } from './wire.js';
 
 const KEPT = 100;
+const LOST = {
+  content: 'The server no longer has what was said here before.',
+  level: 'warning',
+  metadata: { code: 'conversation_lost' },
+};
 
 export class Notices {
   /** @type {readonly import('./client.js').Notice[]} */
   list = [];
   #count = 0;
+
+  /** The conversation that they were told in is gone, which is all there is to tell of it. */
+  lost() {
+    this.list = [];
+    this.add(LOST, null);
+  }
 
   /**
    * @param {any} frame

@@ -151,11 +151,22 @@ export class Outbox {
   #load(key) {
     try {
       const entries = JSON.parse(this.#storage?.getItem(key) ?? '[]');
-      return entries.filter((/** @type {any} */ entry) => typeof entry?.frame?.id === 'string');
+      return entries.filter(isEntry).map(withReadablePosition);
     } catch {
       return [];
     }
   }
+}
+
+/** @param {any} entry whatever a storage gave back */
+function isEntry(entry) {
+  const { id, content } = entry?.frame ?? {};
+  return typeof id === 'string' && (typeof content === 'string' || Array.isArray(content));
+}
+
+/** Without its place an entry waits until it is seen, or accepted again. @param {Entry} entry */
+function withReadablePosition({ position, ...entry }) {
+  return typeof position === 'string' ? { ...entry, position } : entry;
 }
 
 /**

@@ -256,7 +256,7 @@ export class AgentSocket {
   #receive(frames) {
     for (const frame of frames) {
       if (!frame.event) this.#control(frame);
-      else if (this.#isForeign(frame)) {
+      else if (!this.#stale && this.#isForeign(frame)) {
         // Unannounced, and so is what follows it: begin again with a snapshot.
         this.#stale = true;
         return this.#connection.restart();
@@ -269,17 +269,23 @@ export class AgentSocket {
     this.#publish();
   }
 
-  /** @param {import('./client.js').EventFrame} frame @returns {boolean} whether it is of another log */
+  /** @param {{id: string}} frame @returns {boolean} whether it is of another log than the one shown */
   #isForeign({ id }) {
-    const { position } = this.#log;
-    return !this.#stale && position !== null && !ofOneLog(position, id);
+    return this.#log.position !== null && !ofOneLog(this.#log.position, id);
   }
 
   /** @param {import('./client.js').EventFrame} frame */
   #follow(frame) {
-    if (this.#stale) this.#log = emptyLog;
-    this.#stale = false;
+    if (this.#stale) this.#beginAnew(frame.id);
     this.#log = reduce(this.#log, frame);
+  }
+
+  /** Drops what is shown, and says so where its log is gone. @param {string} position in the new one */
+  #beginAnew(position, log = emptyLog) {
+    const isEmpty = conversation(this.#log, []).length === 0;
+    if (!isEmpty && this.#isForeign({ id: position })) this.#notices.lost();
+    this.#log = log;
+    this.#stale = false;
   }
 
   /** @param {any} frame */
@@ -302,7 +308,8 @@ export class AgentSocket {
     this.#session = welcome.session;
     this.#outbox.attach(welcome.session);
     this.#stale = welcome.resume === 'snapshot';
-    if (welcome.resume === 'new') this.#log = { ...emptyLog, position: welcome.head };
+    const { head: position, resume } = welcome;
+    if (resume === 'new') this.#beginAnew(position, { ...emptyLog, position });
     this.#delivery.begin(welcome.limits?.maxMessageSize);
     this.#requests.begin();
   }
@@ -355,7 +362,8 @@ export class AgentSocket {
     const shown = new Set([...messages, ...queue].map(({ id }) => id));
     this.#outbox.settle(({ frame, status, position: at }) => {
       if (shown.has(frame.id)) return true;
-      return status === 'accepted' && at !== undefined && parsePosition(at).seq <= here.seq;
+      if (status !== 'accepted' || at === undefined || !ofOneLog(position, at)) return false;
+      return parsePosition(at).seq <= here.seq;
     });
   }
 

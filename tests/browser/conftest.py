@@ -14,10 +14,10 @@ HERE = Path(__file__).parent
 
 
 class Server(processes.Server):
-    """Always on the same database, so that a client finds its sessions again."""
+    """On the same database each time, so that a client finds its sessions again."""
 
-    def __init__(self, folder: Path, *options: str) -> None:
-        database = str(folder / "sessions.sqlite3")
+    def __init__(self, folder: Path, *options: str, database: str | None = None) -> None:
+        database = database or str(folder / "sessions.sqlite3")
         said = folder / "said.txt"
         super().__init__("serve.py", "{port}", database, *options, folder=HERE, said=said)
 
@@ -36,6 +36,13 @@ def server(tmp_path: Path) -> Iterator[Server]:
 def locked_server(tmp_path: Path) -> Iterator[Server]:
     """One that asks for the key ``sesame``."""
     with Server(tmp_path, "sesame") as one:
+        yield one
+
+
+@pytest.fixture
+def forgetful_server(tmp_path: Path) -> Iterator[Server]:
+    """One that loses its sessions with its process."""
+    with Server(tmp_path, database="memory") as one:
         yield one
 
 

@@ -1,6 +1,8 @@
 """The server that the browser tests look at: an agent that writes slowly, on a store that lasts.
 
-python serve.py PORT DATABASE
+python serve.py PORT DATABASE [KEY]
+
+DATABASE ``memory`` is one that does not last.
 """
 
 from __future__ import annotations
@@ -18,6 +20,7 @@ from agentws import (
     AgentError,
     BearerKeys,
     Limits,
+    MemoryStore,
     RunContext,
     SQLiteStore,
     mount_agent_gateway,
@@ -92,7 +95,7 @@ def question(ctx: RunContext) -> RunFinished:
 def main(port: int, database: str, key: str | None = None) -> None:
     app = Starlette()
     keys = None if key is None else BearerKeys({key: "ann"})
-    store = SQLiteStore(database)
+    store = MemoryStore() if database == "memory" else SQLiteStore(database)
     mount_agent_gateway(
         app, Scribe, store=store, authenticate=keys, limits=LIMITS, allowed_hosts=HOSTS
     )

@@ -190,6 +190,30 @@ def test_a_restart_is_a_short_reconnect(open_page: OpenPage, server: Server) -> 
     expect(page.locator(".user .bubble")).to_have_text(["hello", "sent to nobody yet"])
 
 
+def test_a_conversation_that_the_server_lost_is_gone_from_the_page_which_says_so(
+    open_page: OpenPage, forgetful_server: Server
+) -> None:
+    page = open_page(forgetful_server.url)
+    say(page, "hello")
+    expect(page.locator(".assistant strong")).to_have_text("hello")
+    say(page, "/history")
+    expect(page.locator(".command-text")).to_contain_text("hello")
+    forgetful_server.kill()
+    wait_for_connection(page, "reconnecting")
+    forgetful_server.start()
+    wait_for_connection(page, "open")
+    expect(page.locator(".notice")).to_have_text(
+        "The server no longer has what was said here before."
+    )
+    expect(page.locator("#transcript > *")).to_have_count(1)
+    say(page, "again")
+    expect(page.locator(".assistant strong")).to_have_text(["again"])
+    expect(page.locator(".user .bubble")).to_have_text(["again"])
+    page.reload()
+    expect(page.locator(".assistant strong")).to_have_text(["again"])
+    expect(page.locator(".notice")).to_have_count(0)
+
+
 def test_an_error_is_shown_and_can_be_tried_again(open_page: OpenPage) -> None:
     page = open_page()
     say(page, "fail")

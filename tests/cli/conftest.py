@@ -30,6 +30,8 @@ class Echo(Agent):
         if ctx.text == "fail":
             yield "half"
             raise AgentError("It broke.")
+        if ctx.text == "umbruch":
+            raise AgentError("Es ist zerbrochen: \u4f60\u597d")
         if ctx.text == "slow":
             for number in range(100_000):
                 yield f"{number} "
@@ -96,9 +98,10 @@ def serve(folder: Path) -> Iterator[Callable[..., Server]]:
 
 
 class Terminal:
-    """A command at a terminal: what it shows, and keys to press."""
+    """A command at a terminal of that encoding: what it shows, and keys to press."""
 
-    def __init__(self, *arguments: str) -> None:
+    def __init__(self, *arguments: str, encoding: str = "utf-8", **env: str) -> None:
+        self._encoding = encoding
         self._master, slave = pty.openpty()
         without_echo = termios.tcgetattr(slave)
         without_echo[3] &= ~termios.ECHO
@@ -108,7 +111,7 @@ class Terminal:
             stdin=slave,
             stdout=slave,
             stderr=slave,
-            env=environment(),
+            env=environment(**env),
             start_new_session=True,
             preexec_fn=lambda: _take_terminal(slave),
         )
@@ -123,14 +126,15 @@ class Terminal:
             assert time.monotonic() < deadline, f"{text!r} not in {self.shown[self._read :]!r}"
             if select.select([self._master], [], [], 0.1)[0]:
                 try:
-                    self.shown += os.read(self._master, 65536).decode().replace("\r\n", "\n")
+                    read = os.read(self._master, 65536)
+                    self.shown += read.decode(self._encoding).replace("\r\n", "\n")
                 except OSError:
                     raise AssertionError(f"{text!r} not in {self.shown!r} at its end") from None
         before, self._read = self.shown[self._read : at], at + len(text)
         return before
 
     def type(self, text: str) -> None:
-        os.write(self._master, text.encode())
+        os.write(self._master, text.encode(self._encoding))
 
     def wait(self) -> int:
         """The exit code."""
@@ -154,8 +158,8 @@ def _take_terminal(slave: int) -> None:
 def terminal() -> Iterator[Callable[..., Terminal]]:
     opened: list[Terminal] = []
 
-    def start(*arguments: str) -> Terminal:
-        opened.append(Terminal(*arguments))
+    def start(*arguments: str, **options: str) -> Terminal:
+        opened.append(Terminal(*arguments, **options))
         return opened[-1]
 
     yield start

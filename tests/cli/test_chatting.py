@@ -95,6 +95,23 @@ def test_a_server_that_restarts_is_one_line(
     assert screen.shown.count("connection lost") == 1
 
 
+def test_a_server_that_restarts_without_its_sessions_says_that_they_are_gone(
+    serve: Serve, terminal: Callable[..., Terminal]
+) -> None:
+    server = serve("run", "agents:Echo")
+    screen = terminal("chat", server.url)
+    screen.see("> ")
+    screen.type("hello\n")
+    screen.see("hello \n> ")
+    server.kill()
+    screen.see("-- connection lost")
+    server.start()
+    screen.see("-- connected again\n")
+    screen.see("-- the server no longer has this conversation; it begins anew\n> ")
+    screen.type("still here\n")
+    screen.see("still here ")
+
+
 def test_a_pipe_gets_the_answer_alone(serve: Serve, command: Command) -> None:
     server = serve("run", "agents:Echo")
     done = command("chat", server.url, input="one\ntwo\n")
@@ -136,6 +153,8 @@ def test_a_refusal_is_one_line(serve: Serve, command: Command) -> None:
         ("localhost:8000", "ws://localhost:8000/ws/chat"),
         ("http://localhost:8000", "ws://localhost:8000/ws/chat"),
         ("https://example.com/api/", "wss://example.com/api/ws/chat"),
+        ("https://example.com/api", "wss://example.com/api/ws/chat"),
+        ("localhost/api", "ws://localhost/api/ws/chat"),
         ("wss://example.com/api/ws/chat?x=1", "wss://example.com/api/ws/chat?x=1"),
     ],
 )

@@ -15,7 +15,7 @@ from agentws.protocol import frames as f
 from agentws.protocol import messages as m
 from agentws.protocol.codec import Record, encode_event, event_frames, extend
 from agentws.protocol.fold import Fold
-from agentws.protocol.position import GENESIS, Position, parse_position
+from agentws.protocol.position import GENESIS, Position, parse_position, read_position
 
 FAST = Timing(opening=5.0, answer=0.05, stable=10.0, base=0.001, cap=0.002)
 LIMITS = f.FrameLimits(max_message_size=65536, max_queued=10, message_rate=20.0)
@@ -157,11 +157,11 @@ class FakeServer:
                 self.snapshot(transport)
 
     def judge(self, after: str | None) -> tuple[f.Resume, str | None]:
-        if not self.made:
-            return "new", None
         if after is None:
-            return "snapshot", "no_position"
-        position = parse_position(after)
+            return ("snapshot", "no_position") if self.made else ("new", None)
+        position = read_position(after)
+        if position is None or not self.made:
+            return "snapshot", "lost"
         if position.epoch != self.epoch:
             return "snapshot", "epoch"
         if position.seq < self.trimmed:

@@ -14,7 +14,6 @@ from unittest.mock import ANY
 import httpx2
 import pytest
 import trustme
-import uvicorn
 from starlette.applications import Starlette
 
 from agentws import AgentError, BearerKeys, Limits, MemoryStore, RunContext, mount_agent_gateway
@@ -37,6 +36,7 @@ from agentws.protocol import messages as m
 from agentws.server import server_config
 
 from .fakes import FAST, types
+from .serving import enter, listening, plain
 
 
 async def agent(ctx: RunContext) -> AsyncIterator[str]:
@@ -61,26 +61,9 @@ def gateway(**options: Any) -> Starlette:
 
 
 @asynccontextmanager
-async def listening(config: uvicorn.Config) -> AsyncIterator[str]:
-    """Host and port of a server that runs in this loop."""
-    server = uvicorn.Server(config)
-    listener = socket.create_server(("127.0.0.1", 0))
-    # Not serve(): that one takes over the signals of the whole test process.
-    task = asyncio.create_task(server._serve([listener]))
-    try:
-        yield f"127.0.0.1:{listener.getsockname()[1]}"
-    finally:
-        server.should_exit = True
-        await task
-
-
-@asynccontextmanager
 async def serving(**options: Any) -> AsyncIterator[str]:
     """The address of a gateway under stock uvicorn."""
-    config = uvicorn.Config(
-        gateway(**options), log_config=None, ws="websockets-sansio", timeout_graceful_shutdown=1
-    )
-    async with listening(config) as address:
+    async with listening(plain(gateway(**options))) as address:
         yield f"ws://{address}/ws/chat"
 
 
@@ -228,11 +211,6 @@ async def test_who_may_not_come_in_is_told_why() -> None:
             await enter(connect(url, token="right", session="short"))
 
 
-async def enter(chat: Chat) -> None:
-    async with chat:
-        raise AssertionError("came in")
-
-
 @pytest.mark.parametrize(
     "url", ["nonsense", "ftp://host/", "ws://", "ws://host:port/", "ws://h:0x/"]
 )
@@ -305,10 +283,6 @@ async def test_a_redirect_is_not_followed(status: int) -> None:
             await enter(connect(f"ws://{here}/ws/chat", token="secret"))
     assert reached == ["/ws/chat"]
     assert not refused.value.retryable
-
-
-def plain(app: Any) -> uvicorn.Config:
-    return uvicorn.Config(app, log_config=None, ws="websockets-sansio", lifespan="off")
 
 
 class Fragile:

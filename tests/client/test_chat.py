@@ -228,15 +228,50 @@ async def test_a_log_that_was_lost_is_given_the_message_again() -> None:
         assert [message.id for message in chat.messages] == [turn.id, "msg_of_hi"]
 
 
-async def test_a_session_that_is_new_again_drops_what_was_known() -> None:
+@pytest.mark.parametrize("welcome", [{}, {"resume": "new", "reason": None}])
+async def test_a_session_that_was_made_anew_drops_what_was_known(welcome: dict[str, Any]) -> None:
+    """Also where a server says that it is new, which says as much."""
     server = FakeServer()
     async with server.chat() as chat:
+        watched = chat.watch()
         await chat.ask("hi")
         server.lose_everything()
-        server.made = False
+        server.made, server.welcome_patch = False, welcome
         server.transports[0].drop()
         await until(lambda: chat.position == "ep2.0.")
         assert chat.messages == []
+        assert [one async for one in take(watched, LogReset)] == [LogReset("lost")]
+
+
+@pytest.mark.parametrize("made", [False, True])
+@pytest.mark.parametrize("after", ["", "null", "garbage", "ep1.1.", "ep1.1.0123", "x" * 100_000])
+async def test_a_position_that_can_not_be_read_is_lost_and_never_asked_for(
+    after: str, made: bool
+) -> None:
+    """In an address it could be too long for any server to read."""
+    server = FakeServer()
+    if made:
+        server.made = True
+        server.append(e.NoticePosted("hello", "info"))
+    chat = server.chat(session="ses_fake", after=after)
+    watched = chat.watch()
+    async with chat:
+        assert [one async for one in take(watched, LogReset)] == [LogReset("lost")]
+        assert chat.position == str(server.head)
+        await chat.ask("hi")
+        server.transports[-1].drop()
+        await until(lambda: len(server.openings) == 2 and chat.connection == "open")
+        assert [one async for one in take(watched, LogReset)] == []
+    assert server.openings[0].after is None and server.openings[1].after == str(server.head)
+
+
+async def test_a_session_that_is_new_for_a_new_chat_is_no_loss() -> None:
+    server = FakeServer()
+    chat = server.chat()
+    watched = chat.watch()
+    async with chat:
+        await chat.ask("hi")
+        assert [one async for one in take(watched, LogReset)] == []
 
 
 async def test_another_log_without_a_word_is_not_taken_for_this_one() -> None:

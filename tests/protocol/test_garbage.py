@@ -13,7 +13,7 @@ from agentws.agents.commands import parse_command, unescape
 from agentws.errors import BadRequest
 from agentws.protocol.frames import AnyClientFrame, decode_client_frame, encode_frame, frame_id
 from agentws.protocol.jsonpatch import apply_patch
-from agentws.protocol.position import Position, parse_position
+from agentws.protocol.position import GENESIS, Position, parse_position, read_position
 from agentws.protocol.simple import SimpleMessage, parse_simple
 from agentws.protocol.strict import MAX_DEPTH, MAX_NODES, check_value
 
@@ -113,24 +113,25 @@ def test_positions(text: str) -> None:
 @garbage
 @given(
     st.from_regex(r"[A-Za-z0-9_-]{1,32}", fullmatch=True),
-    st.integers(0, 10**16 - 1),
-    st.from_regex(r"[0-9a-f]{16}|", fullmatch=True),
+    st.integers(1, 10**16 - 1),
+    st.from_regex(r"[0-9a-f]{16}", fullmatch=True),
 )
-def test_positions_round_trip(epoch: str, seq: int, tag: str) -> None:
-    position = Position(epoch, seq, tag)
-    assert parse_position(str(position)) == position
+def test_positions_round_trip_and_no_part_of_one_is_another(epoch: str, seq: int, tag: str) -> None:
+    for position in (Position(epoch, seq, tag), Position(epoch, 0, GENESIS)):
+        text = str(position)
+        assert parse_position(text) == position
+        assert not any(read_position(text[:end]) for end in range(len(text)))
 
 
 @pytest.mark.parametrize(
     "text",
     ["", "e", "e.1", "e.1.", "e.01.", "e.-1.", "e.1.ABCDEF0123456789", "e.1.0123456789abcde"]
     + ["e.1.0123456789abcdef0", "é.1.", "e.1\n.", "e.1.\n", " e.1.", "e.1e3.", "e.١.", "a.b.c.d"]
-    + [f"{'e' * 33}.1.", f"e.{10**16}.", "e.1.0123456789abcdef\x00"],
+    + [f"{'e' * 33}.0.", f"e.{10**16}.0123456789abcdef", "e.1.0123456789abcdef\x00"]
+    + ["e.0.0123456789abcdef"],
 )
 def test_what_is_no_position(text: str) -> None:
-    if text == "e.1.":
-        assert parse_position(text).tag == ""
-        return
+    assert read_position(text) is None
     with pytest.raises(BadRequest):
         parse_position(text)
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from typing import Any
+from urllib.parse import quote
 
 import pytest
 
@@ -206,17 +208,72 @@ async def _compact(gateway: object, client: Client) -> None:
     session.forget_tail()
 
 
-@pytest.mark.parametrize(
-    "after", ["x", "a.b.c", "e.-1.0000000000000000", "e.1.xyz", "9" * 1000, "e.1e3.", "\u0000"]
-)
-async def test_what_is_no_position_at_all(make: Make, after: str) -> None:
+UNREADABLE = ["", "x", "null", "undefined", "None", "NaN", "[object Object]", "a.b.c", "e.1.xyz"]
+UNREADABLE += ["e.-1.0000000000000000", "e.1e3.", "e.01.0000000000000000", "v2:e:1:0123", "%"]
+UNREADABLE += ["e.1.0000000000000000.0", "\u0000", "\ud7ff\uffff", "\n", " ", "9" * 5000]
+
+
+@pytest.mark.parametrize("after", UNREADABLE)
+async def test_a_position_that_can_not_be_read_is_lost(make: Make, after: str) -> None:
     async with make(Script("fine")) as world:
-        client = await world.client()
-        client.position = after
-        await client.reconnect()
-        bye = await client.receive()
-        assert (bye["type"], bye["code"], bye["retryable"]) == ("bye", 4400, False)
-        assert (await client.wait_closed()).code == 4400
+        first = await talked(await world.client())
+        client = await world.join(first, f"after={quote(after)}")
+        await _lost(client, "fine")
+        await talked(client)
+        await world.check(client)
+
+
+async def test_a_position_that_was_cut_off_is_lost_wherever_that_was(make: Make) -> None:
+    async with make(Script("fine")) as world:
+        first = await talked(await world.client())
+        whole = str(first.position)
+        for end in range(len(whole)):
+            for after in (whole[:end], f'"{whole[:end]}"'):
+                client = await world.join(first, f"after={quote(after)}")
+                await _lost(client, "fine")
+                client.drop()
+
+
+@pytest.mark.parametrize(
+    "query",
+    ["after=%ff%fe", "after=%zz", "after=%", "after=x&after=%00", "after={good}&after=x", "after"],
+)
+async def test_a_query_that_is_no_text_or_says_it_twice_is_no_position(
+    make: Make, query: str
+) -> None:
+    async with make(Script("fine")) as world:
+        first = await talked(await world.client())
+
+        async def app(scope: Any, receive: Any, send: Any) -> None:
+            asked = f"session={first.session}&{query.format(good=first.position)}".encode()
+            await world.gateways[0](scope | {"query_string": asked}, receive, send)
+
+        client = Client(app)
+        await client.open()
+        await _lost(client, "fine")
+
+
+@pytest.mark.parametrize("after", [*UNREADABLE, "0123abcd.7.0123456789abcdef", "0123abcd.0."])
+@pytest.mark.parametrize("query", ["", "session=my-own-session-id&"])
+async def test_a_position_for_a_session_that_is_made_now_is_lost(
+    make: Make, query: str, after: str
+) -> None:
+    """Its client has something to drop, which it would not learn from a new session."""
+    async with make(Script("fine")) as world:
+        client = await world.client(f"{query}after={quote(after)}")
+        await _lost(client)
+        await talked(client)
+        await world.check(client)
+
+
+async def _lost(client: Client, *said: str) -> None:
+    """The client is told that its position is lost, and then the whole: ``said`` by the agent."""
+    welcome = await client.receive()
+    assert (welcome["resume"], welcome["reason"]) == ("snapshot", "lost")
+    event = (await client.receive())["event"]
+    assert event["type"] == "MESSAGES_SNAPSHOT"
+    answers = [one["content"] for one in event["messages"] if one["role"] == "assistant"]
+    assert answers == list(said)
 
 
 async def test_two_tabs_see_the_same(make: Make) -> None:
@@ -239,8 +296,10 @@ async def test_a_position_from_before_the_store_lost_everything(make: Make) -> N
         lost = client.position
     async with make(Script("fine")) as world:
         client = await world.client(f"session=my-own-session-id&after={lost}")
-        welcome = await client.receive()
-        assert welcome["resume"] in ("new", "snapshot")
+        await _lost(client)
+        other = await world.client(f"session=my-own-session-id&after={lost}")
+        welcome = await other.receive()
+        assert (welcome["resume"], welcome["reason"]) == ("snapshot", "epoch")
         await talked(client)
         await world.check(client)
 
@@ -267,8 +326,9 @@ async def test_a_session_that_is_deleted_ends_its_connections(make: Make) -> Non
         await world.gateways[0].delete(session)
         closed = await client.wait_closed()
         assert closed.code == 4503
-        again = await world.join(client)
-        assert (await again.wait_closed()).code == 4403
+        for query in ("", f"after={client.position}", "after=garbage"):
+            again = await world.join(client, query)
+            assert (await again.wait_closed()).code == 4403
 
 
 async def test_nothing_can_be_sent_once_it_is_closed(make: Make) -> None:

@@ -232,20 +232,42 @@ async def test_coming_back_after_the_answer_was_compacted(make: Make, query: str
 
 @pytest.mark.parametrize(
     ("position", "reason"),
-    [("{epoch}.999.0000000000000000", "future"), ("another.1.0000000000000000", "epoch")],
+    [
+        ("{epoch}.999.0000000000000000", "future"),
+        ("another.1.0000000000000000", "epoch"),
+        ("{epoch}.1.", "lost"),
+        ("null", "lost"),
+        ("", "lost"),
+    ],
 )
-async def test_a_position_of_no_use_is_said(make: Make, position: str, reason: str) -> None:
+@pytest.mark.parametrize("query", ["", "stream=1"], ids=["whole", "stream"])
+async def test_a_position_of_no_use_is_said(
+    make: Make, position: str, reason: str, query: str
+) -> None:
     async with make(Script("fine")) as world:
         client = await simple(world)
         await ask(client, "one")
         assert client.position is not None
         client.position = position.format(epoch=client.position.split(".")[0])
+        client.query |= {"stream": "1"} if query else {}
         await world.back(client)
         error = await client.receive()
         assert (error["type"], error["metadata"]["code"]) == ("error", "position_lost")
         assert reason in error["content"]
         assert await client.settle() == []
         assert (await ask(client, "two"))["content"] == "fine"
+
+
+@pytest.mark.parametrize("after", ["0123abcd.7.0123456789abcdef", "garbage", ""])
+async def test_a_position_for_a_session_that_is_made_now_is_said_to_be_lost(
+    make: Make, after: str
+) -> None:
+    async with make(Script("fine")) as world:
+        client = await simple(world, f"session=my-own-session-id&after={after}")
+        error = await client.receive()
+        assert (error["type"], error["metadata"]["code"]) == ("error", "position_lost")
+        assert "lost" in error["content"]
+        assert (await ask(client, "one"))["content"] == "fine"
 
 
 async def test_coming_back_without_one_says_nothing_old(make: Make) -> None:

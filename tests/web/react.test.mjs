@@ -40,6 +40,25 @@ test('mounted twice, as StrictMode does, it opens one connection', async () => {
   assert.equal(network.last().closedWith, null);
 });
 
+test('a conversation that the server lost is gone from what is rendered, which says so', async () => {
+  const { network, options, url } = world();
+  const chat = new Mounted(() => useAgentChat(url, options));
+  const plain = new Mounted(() => useWebSocket(url, options));
+  chat.mount();
+  plain.mount();
+  await settled();
+  network.last().welcome();
+  const messages = [{ id: 'u1', role: 'user', content: 'Hi' }];
+  network.last().say({ id: 'ep.1.t', event: { type: 'MESSAGES_SNAPSHOT', messages } });
+  assert.equal(chat.value.messages.length, 1);
+  network.last().drop();
+  await options.clock.advance(1_000);
+  network.last().welcome({ resume: 'snapshot', reason: 'lost', head: 'other.0.' });
+  network.last().say({ id: 'other.0.', event: { type: 'MESSAGES_SNAPSHOT', messages: [] } });
+  assert.deepEqual([chat.value.messages, plain.value.messages], [[], []]);
+  assert.equal(chat.value.notices[0].metadata.code, 'conversation_lost');
+});
+
 test('two components follow one session on one connection, until both are gone', async () => {
   const { network, options, url } = world();
   const first = new Mounted(() => useAgentChat(url, options));

@@ -125,6 +125,32 @@ test('the unsent survives a reload', async () => {
   assert.equal(storage.items.size, 0);
 });
 
+for (const [what, change] of Object.entries({
+  'a place of another kind': { position: 7 },
+  'a place that is null': { position: null },
+  'a place that is garbage': { position: 'garbage' },
+  'no message': { frame: { id: 'a' } },
+  'no text': { frame: { id: 'a', content: 7 } },
+})) {
+  test(`a storage that gives back garbage keeps nobody out: ${what}`, async () => {
+    const storage = new FakeStorage();
+    const entry = { frame: { type: 'send', id: 'a', content: 'Hi' }, status: 'accepted', tries: 0 };
+    const kept = [{ ...entry, position: 'ep.9.t', ...change }, null, 'x', { frame: null }];
+    storage.items.set('agentws:outbox:ses_1', JSON.stringify(kept));
+    const { chat, socket } = await opened({
+      storage,
+      session: 'ses_1',
+      welcome: { resume: 'snapshot' },
+    });
+    socket.say(event(20, { type: 'MESSAGES_SNAPSHOT', messages: [] }));
+    chat.send('on');
+    assert.deepEqual(
+      socket.sentOf('send').map(({ content }) => content),
+      change.frame ? ['on'] : ['Hi', 'on'],
+    );
+  });
+}
+
 test('a storage that refuses is done without', async () => {
   const storage = {
     getItem: () => 'nonsense',
@@ -419,6 +445,63 @@ test('a snapshot replaces everything, and until it comes the old is shown', asyn
   assert.deepEqual(world.chat.getSnapshot().shared, { a: 1 });
   assert.equal(world.chat.getSnapshot().position, 'other.3.t');
   assert.equal(world.chat.getSnapshot().run, null);
+});
+
+for (const fields of [
+  { resume: 'snapshot', reason: 'lost' },
+  { resume: 'snapshot', reason: 'epoch' },
+  { resume: 'new' },
+]) {
+  test(`a conversation that the server lost is dropped, and that is said: ${Object.values(fields)}`, async () => {
+    const world = await opened();
+    world.socket.say(started(50, 'r1', 'u1', 'Hi'), ...text(51, 'r1', 'Hel'));
+    world.socket.say({ type: 'notice', content: 'all that was said', level: 'info', reply: 'x' });
+    const id = world.chat.send('on its way');
+    world.socket.say({ type: 'accepted', reply: id, position: 'ep.60.t', durability: 'process' });
+    const second = await again(world, { head: 'other.70.t', ...fields });
+    if (fields.resume === 'snapshot')
+      second.say({ id: 'other.70.t', event: { type: 'MESSAGES_SNAPSHOT', messages: [] } });
+    const { notices, position, run } = world.chat.getSnapshot();
+    assert.deepEqual(shown(world.chat), [['on its way', 'sending']]);
+    assert.deepEqual([position, run], ['other.70.t', null]);
+    assert.deepEqual(
+      notices.map(({ content, metadata, after }) => [content, metadata?.code, after]),
+      [['The server no longer has what was said here before.', 'conversation_lost', null]],
+    );
+    assert.deepEqual(second.sentOf('send').length, 1, 'the new log does not have it');
+    const third = await again(world, { head: 'other.70.t' });
+    assert.equal(third.url.searchParams.get('after'), 'other.70.t');
+    assert.equal(world.chat.getSnapshot().notices.length, 1);
+  });
+}
+
+for (const fields of [{ reason: 'no_position' }, { reason: 'compacted' }, { reason: 'diverged' }]) {
+  test(`what is told again is not said to be lost: ${fields.reason}`, async () => {
+    const world = await opened();
+    world.socket.say(started(50, 'r1', 'u1', 'Hi'));
+    const second = await again(world, { resume: 'snapshot', ...fields });
+    second.say(event(50, { type: 'MESSAGES_SNAPSHOT', messages: [] }));
+    assert.deepEqual(world.chat.getSnapshot().notices, []);
+  });
+}
+
+test('another log, unannounced, is said when its snapshot comes', async () => {
+  const world = await opened();
+  world.socket.say(started(5, 'r1', 'u1', 'Hi'));
+  world.socket.say({ id: 'other.6.t', event: { type: 'history.cleared' } });
+  await settled();
+  world.network.last().welcome({ resume: 'snapshot', reason: 'no_position', head: 'other.6.t' });
+  assert.deepEqual(world.chat.getSnapshot().notices, []);
+  world.network.last().say({ id: 'other.6.t', event: { type: 'MESSAGES_SNAPSHOT', messages: [] } });
+  assert.equal(world.chat.getSnapshot().notices[0].metadata.code, 'conversation_lost');
+});
+
+test('who had nothing has lost nothing', async () => {
+  const world = await opened();
+  const second = await again(world, { resume: 'snapshot', reason: 'lost', head: 'other.0.' });
+  second.say({ id: 'other.0.', event: { type: 'MESSAGES_SNAPSHOT', messages: [] } });
+  assert.deepEqual(world.chat.getSnapshot().notices, []);
+  assert.equal(world.chat.getSnapshot().position, 'other.0.');
 });
 
 test('a snapshot that was cut off before it began is asked for again', async () => {

@@ -1,0 +1,131 @@
+"""Which proxy a connection goes through, and what to call it when that fails.
+
+The variables are those of every program (``HTTPS_PROXY``, ``ALL_PROXY``, ``NO_PROXY``, ...), in
+capitals or not, or the system's settings, as ``urllib`` finds them. The order among them is that
+of the ``websockets`` library.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+import socket
+from typing import Final, Literal, NamedTuple
+from urllib.parse import SplitResult, unquote, urlsplit, urlunsplit
+from urllib.request import getproxies, proxy_bypass
+
+from .errors import BadProxy
+
+ProxySetting = str | Literal[True] | None
+"""An address; ``True``: what the environment says; ``None``: no proxy."""
+_PLAIN: Final = ("ws", "socks", "https", "http", "all")
+_SECURE: Final = ("wss", "socks", "https", "all")
+_PORTS: Final = {"http": 80, "https": 443, "socks4": 80, "socks4a": 80, "socks5": 80, "socks5h": 80}
+"""The default ports of the schemes, as the ``websockets`` library has them."""
+
+
+class Proxy(NamedTuple):
+    """A proxy to go through."""
+
+    url: str
+    name: str
+    """What a person knows it by."""
+    way_out: str
+    """How to do without it, to be put behind a sentence; empty for one that was asked for."""
+
+    def __repr__(self) -> str:
+        return f"<Proxy {self.name}>"
+
+    def failed(self, what: str) -> str:
+        """The sentence that says so."""
+        return f"{self.name[:1].upper()}{self.name[1:]} {what}{self.way_out}."
+
+
+def proxy_for(address: str, setting: ProxySetting) -> Proxy | None:
+    """The proxy to ``address``; ``None`` for a direct connection.
+
+    What the environment says is not for this machine itself: a proxy elsewhere would look for the
+    server there. Raises BadProxy for what is not the address of a proxy.
+    """
+    if setting is None:
+        return None
+    if setting is not True:
+        return _proxy(setting, "the proxy given", "")
+    parts = urlsplit(address)
+    host = parts.hostname or ""
+    if is_loopback(host) or proxy_bypass(parts.netloc.rpartition("@")[2]) or proxy_bypass(host):
+        return None
+    found = _configured(_SECURE if parts.scheme == "wss" else _PLAIN)
+    if found is None:
+        return None
+    variable, value = found
+    return _proxy(value, f"the proxy from {variable}", f"; add {host} to NO_PROXY to go past it")
+
+
+def is_loopback(host: str) -> bool:
+    """Whether ``host`` is this machine, by its name or address alone."""
+    name = host.rstrip(".").lower()
+    if name == "localhost" or name.endswith(".localhost"):
+        return True
+    try:
+        address = ipaddress.ip_address(name.partition("%")[0])
+    except ValueError:
+        try:
+            # What the system takes for an address: 127.1, for one.
+            address = ipaddress.ip_address(socket.inet_aton(name))
+        except (OSError, ValueError):
+            return False
+    if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped:
+        address = address.ipv4_mapped
+    return address.is_loopback or address.is_unspecified
+
+
+def _configured(schemes: tuple[str, ...]) -> tuple[str, str] | None:
+    """The first setting for one of ``schemes``: what set it, and its value."""
+    settings = getproxies()
+    for scheme in schemes:
+        value = settings.get(scheme)
+        if value:
+            return _variable(f"{scheme}_proxy", value), _as_socks(value, scheme)
+    return None
+
+
+def _variable(name: str, value: str) -> str:
+    named = (one for one, said in os.environ.items() if one.lower() == name and said == value)
+    return next(named, "the system's settings")
+
+
+def _as_socks(value: str, scheme: str) -> str:
+    """The setting for SOCKS may come with another scheme, or without one."""
+    if scheme != "socks" or value.lower().startswith("socks"):
+        return value
+    return f"socks5h://{value.partition('://')[2] or value}"
+
+
+def _proxy(value: str, source: str, way_out: str) -> Proxy:
+    try:
+        parts = _parsed(value)
+    except ValueError as error:
+        # The value is not repeated: a password may be in it.
+        what = "is not the address of a proxy, such as http://host:3128"
+        raise BadProxy(Proxy("", source, way_out).failed(what)) from error
+    userinfo, _, host = parts.netloc.rpartition("@")
+    if userinfo and parts.password is None:
+        userinfo += ":"
+    netloc = f"{userinfo}@{host}" if userinfo else host
+    place = host if parts.port else f"{host.rstrip(':')}:{_PORTS[parts.scheme]}"
+    return Proxy(urlunsplit((parts.scheme, netloc, "", "", "")), f"{source} ({place})", way_out)
+
+
+def _parsed(value: str) -> SplitResult:
+    """Raises ValueError. A proxy without a scheme is one for HTTP, as everywhere."""
+    text = value.strip()
+    parts = urlsplit(text if "://" in text else f"http://{text.removeprefix('//')}")
+    if parts.scheme == "socks":
+        parts = parts._replace(scheme="socks5h")
+    if parts.scheme not in _PORTS or not parts.hostname or parts.port == 0:
+        raise ValueError
+    parts.hostname.encode("idna")
+    for name in (parts.username, parts.password):
+        unquote(name or "", errors="strict").encode()
+    return parts

@@ -1,0 +1,229 @@
+"""``agentws chat`` where not everything is UTF-8: nothing is lost, and nothing is a traceback."""
+
+from __future__ import annotations
+
+import codecs
+import json
+import os
+import re
+import subprocess
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from agentws.cli.lines import decoded, read_all
+
+from .conftest import AGENTS, COMMAND, PATIENCE, Server, Terminal, environment
+
+TEXT = "naïve café – 10 € 你好 🙂 done"
+# Without these two, Python makes UTF-8 of a locale that has only ASCII.
+AS_IT_IS = {"PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+ASCII: list[dict[str, str]] = [
+    {"PYTHONIOENCODING": "ascii:strict"},
+    {"LC_ALL": "POSIX", "PYTHONIOENCODING": ":strict"} | AS_IT_IS,
+    {"LC_ALL": "C"} | AS_IT_IS,
+]
+ENCODINGS = ["latin-1", "cp1252", "shift_jis", "utf-8"]
+LOCALES: list[dict[str, str]] = [{"LC_ALL": "C"}, *ASCII]
+LOCALES += [{"PYTHONIOENCODING": encoding} for encoding in ENCODINGS]
+
+
+def encoding_of(env: dict[str, str]) -> str:
+    named = env.get("PYTHONIOENCODING", "").partition(":")[0]
+    return named or ("ascii" if "PYTHONUTF8" in env else "utf-8")
+
+
+def piped(
+    server: Server, data: bytes, *arguments: str, env: dict[str, str] | None = None
+) -> subprocess.CompletedProcess[bytes]:
+    done = subprocess.run(
+        [*COMMAND, "chat", server.url, *arguments],
+        env=environment(**(env or {})),
+        input=data,
+        capture_output=True,
+        timeout=PATIENCE,
+    )
+    assert b"Traceback" not in done.stderr
+    return done
+
+
+def unescaped(text: str) -> str:
+    """What ``\\u4f60`` and its like stand for."""
+    escape = r"\\(x[0-9a-f]{2}|u[0-9a-f]{4}|U[0-9a-f]{8})"
+    return re.sub(escape, lambda found: chr(int(found[1][1:], 16)), text)
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    folder = tmp_path_factory.mktemp("encodings")
+    (folder / "agents.py").write_text(AGENTS)
+    with Server(folder, ["run", "agents:Echo"], {}) as one:
+        yield one
+
+
+@pytest.mark.parametrize("env", LOCALES, ids=str)
+def test_an_answer_is_whole_whatever_can_be_encoded(server: Server, env: dict[str, str]) -> None:
+    done = piped(server, TEXT.encode(), env=env)
+    assert (done.returncode, done.stderr) == (0, b"")
+    shown = done.stdout.decode(encoding_of(env))
+    assert unescaped(shown) == TEXT + " \n"
+    assert "done" in shown
+
+
+@pytest.mark.parametrize("env", LOCALES, ids=str)
+def test_json_lines_stay_json(server: Server, env: dict[str, str]) -> None:
+    done = piped(server, TEXT.encode() + b"\numbruch\n", "--json", env=env)
+    assert (done.returncode, done.stderr) == (1, b"")
+    lines = [json.loads(line) for line in done.stdout.decode(encoding_of(env)).splitlines()]
+    events = [line["event"] for line in lines if "event" in line]
+    said = "".join(event.get("delta", "") for event in events)
+    assert said == TEXT + " "
+    assert events[-1]["message"] == "Es ist zerbrochen: 你好"
+
+
+@pytest.mark.parametrize("env", ASCII, ids=str)
+def test_a_failure_is_told(server: Server, env: dict[str, str]) -> None:
+    done = piped(server, b"umbruch", env=env)
+    assert done.returncode == 1 and done.stderr.count(b"\n") == 1
+    assert unescaped(done.stderr.decode(encoding_of(env))) == "-- error: Es ist zerbrochen: 你好\n"
+
+
+def test_what_its_user_chose_for_what_can_not_be_encoded_is_kept(server: Server) -> None:
+    done = piped(server, "a 你 b".encode(), env={"PYTHONIOENCODING": "ascii:replace"})
+    assert done.stdout == b"a ? b \n"
+
+
+MARKED = {
+    "utf-8": codecs.BOM_UTF8 + TEXT.encode(),
+    "utf-16-le": codecs.BOM_UTF16_LE + TEXT.encode("utf-16-le"),
+    "utf-16-be": codecs.BOM_UTF16_BE + TEXT.encode("utf-16-be"),
+}
+
+
+@pytest.mark.parametrize("encoding", MARKED)
+@pytest.mark.parametrize("ends", ["", "\r\n"])
+def test_a_byte_order_mark_is_no_part_of_the_text(server: Server, encoding: str, ends: str) -> None:
+    data = MARKED[encoding] + ends.encode(encoding)
+    assert piped(server, data).stdout.decode() == TEXT + " \n"
+    twice = data + (ends or "\n").encode(encoding) + "fail".encode(encoding)
+    done = piped(server, twice, "--json")
+    asked = [
+        event["message"]["content"]
+        for line in done.stdout.splitlines()
+        if (event := json.loads(line).get("event", {})).get("type") == "message.accepted"
+    ]
+    assert asked == [TEXT, "fail"]
+
+
+def test_a_command_behind_a_byte_order_mark_is_one(server: Server) -> None:
+    assert b"/whoami" in piped(server, codecs.BOM_UTF8 + b"/help").stdout
+
+
+@pytest.mark.parametrize("mark", [codecs.BOM_UTF8, *(codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)])
+def test_a_byte_order_mark_alone_is_nothing_to_send(server: Server, mark: bytes) -> None:
+    done = piped(server, mark)
+    assert done.returncode == 2 and b"nothing" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("data", "env", "expected"),
+    [
+        (b"caf\xe9", {"PYTHONIOENCODING": "latin-1"}, "café"),
+        (b"10 \x80", {"PYTHONIOENCODING": "cp1252"}, "10 €"),
+        ("café".encode(), {"PYTHONIOENCODING": "latin-1"}, "café"),
+        ("café".encode(), {"PYTHONIOENCODING": "ascii"}, "café"),
+        (b"caf\xe9", {"PYTHONIOENCODING": "utf-8"}, "caf\ufffd"),
+        (b"caf\xe9", {"PYTHONIOENCODING": "ascii"}, "caf\ufffd"),
+        # Half a character, and halves of a pair that UTF-8 has no way to write.
+        (b"a \xe4\xbd", {}, "a \ufffd"),
+        (b"a \xed\xa0\xbd\xed\xb9\x82", {}, "a " + 6 * "\ufffd"),
+        (codecs.BOM_UTF16_LE + b"a\0 \0=\xd8", {}, "a \ufffd"),
+        (codecs.BOM_UTF16_LE + b"a\0b", {}, "a\ufffd"),
+    ],
+)
+def test_what_is_no_utf_8_is_read_all_the_same(
+    server: Server, data: bytes, env: dict[str, str], expected: str
+) -> None:
+    for arguments in ((), ("--json",)):
+        done = piped(server, data, *arguments, "--session", "a-session-of-its-own", env=env)
+        assert done.returncode == 0
+    shown = piped(server, b"/history", "--session", "a-session-of-its-own").stdout.decode()
+    assert shown.count(expected) >= 2 and shown.splitlines()[-1].rstrip().endswith(expected)
+
+
+def test_a_conversation_at_a_terminal_of_another_encoding(
+    server: Server, terminal: Callable[..., Terminal]
+) -> None:
+    screen = terminal("chat", server.url, encoding="latin-1", PYTHONIOENCODING="latin-1")
+    screen.see("> ")
+    screen.type("café au lait\n")
+    screen.see("café au lait ")
+    screen.see("> ")
+    screen.type("umbruch\n")
+    screen.see("-- error: Es ist zerbrochen: \\u4f60\\u597d")
+    screen.see("> ")
+
+
+def test_a_conversation_at_a_terminal_that_shows_ascii(
+    server: Server, terminal: Callable[..., Terminal]
+) -> None:
+    screen = terminal("chat", server.url, PYTHONIOENCODING="ascii")
+    screen.see("> ")
+    screen.type("你好 there\n")
+    screen.see("\\u4f60\\u597d there ")
+    screen.see("> ")
+
+
+@pytest.mark.parametrize(
+    ("redirect", "status", "said"),
+    [
+        ("<&-", 2, "nothing on standard input"),
+        (">&-", 1, "standard output is closed"),
+        (">/dev/full", 1, "No space left"),
+        ("2>&-", 0, ""),
+        ("2>/dev/full", 0, ""),
+    ],
+)
+@pytest.mark.parametrize("mode", ["", "--json"])
+def test_a_stream_that_is_closed_or_full_is_one_line(
+    server: Server, redirect: str, status: int, said: str, mode: str
+) -> None:
+    command = f"echo hi | {' '.join(COMMAND)} chat {server.url} {mode} {redirect}"
+    done = subprocess.run(
+        ["sh", "-c", command], env=environment(), capture_output=True, text=True, timeout=PATIENCE
+    )
+    assert (done.returncode, done.stderr.count("\n")) == (status, 1 if said else 0)
+    assert said in done.stderr
+    assert "hi" in done.stdout or said
+
+
+# Reading
+
+
+def test_a_byte_order_mark_may_come_in_two_parts() -> None:
+    data = codecs.BOM_UTF16_LE + "höchstens".encode("utf-16-le")
+    source, sink = os.pipe()
+    os.write(sink, data[:1])
+
+    def rest() -> None:
+        os.write(sink, data[1:])
+        os.close(sink)
+
+    writing = threading.Timer(0.2, rest)
+    writing.start()
+    assert read_all(source) == "höchstens"
+    writing.join()
+    os.close(source)
+
+
+@pytest.mark.parametrize("data", [b"\xff", b"\xfe", b"\xff\n", b"\n"])
+def test_what_only_begins_like_a_byte_order_mark(tmp_path: Path, data: bytes) -> None:
+    (tmp_path / "input").write_bytes(data)
+    with (tmp_path / "input").open("rb") as source:
+        assert read_all(source.fileno()) == decoded(data, ["utf-8"])
+
+
+def test_an_encoding_that_is_none_is_passed_over() -> None:
+    assert decoded(b"caf\xe9", ["nonsense", "utf-8", "latin-1"]) == "café"

@@ -1,0 +1,88 @@
+"""Servers on real sockets, in the loop of the test: a gateway, any ASGI app, a proxy."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import uvicorn
+
+from agentws.client import Chat
+
+
+@asynccontextmanager
+async def listening(config: uvicorn.Config) -> AsyncIterator[str]:
+    """Host and port of a server that runs in this loop."""
+    server = uvicorn.Server(config)
+    listener = socket.create_server(("127.0.0.1", 0))
+    # Not serve(): that one takes over the signals of the whole test process.
+    task = asyncio.create_task(server._serve([listener]))
+    try:
+        yield f"127.0.0.1:{listener.getsockname()[1]}"
+    finally:
+        server.should_exit = True
+        await task
+
+
+def plain(app: Any) -> uvicorn.Config:
+    """Stock uvicorn."""
+    return uvicorn.Config(app, log_config=None, ws="websockets-sansio", timeout_graceful_shutdown=1)
+
+
+async def enter(chat: Chat) -> None:
+    """For a chat that is refused."""
+    async with chat:
+        raise AssertionError("came in")
+
+
+class Proxy:
+    """An HTTP proxy that leads to one place, whatever is asked for, or answers with ``answer``."""
+
+    def __init__(self, target: str, answer: bytes = b"") -> None:
+        self._target = target
+        self._answer = answer
+        self.asked: list[str] = []
+        """The request lines."""
+        self.heads: list[str] = []
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        head = (await reader.readuntil(b"\r\n\r\n")).decode()
+        self.heads.append(head)
+        self.asked.append(head.splitlines()[0])
+        if self._answer:
+            writer.write(self._answer)
+            writer.close()
+            return
+        host, _, port = self._target.rpartition(":")
+        there, back = await asyncio.open_connection(host, int(port))
+        writer.write(b"HTTP/1.1 200 Connection established\r\n\r\n")
+        async with asyncio.TaskGroup() as group:
+            group.create_task(_pump(reader, back))
+            group.create_task(_pump(there, writer))
+
+
+async def _pump(source: asyncio.StreamReader, target: asyncio.StreamWriter) -> None:
+    try:
+        while data := await source.read(65536):
+            target.write(data)
+            await target.drain()
+    except ConnectionError:
+        pass
+    finally:
+        target.close()
+
+
+@asynccontextmanager
+async def proxying(proxy: Proxy) -> AsyncIterator[str]:
+    """Host and port of ``proxy``."""
+    async with await asyncio.start_server(proxy.serve, "127.0.0.1", 0) as server:
+        yield f"127.0.0.1:{server.sockets[0].getsockname()[1]}"
+
+
+def nobody() -> str:
+    """Host and port where nothing listens."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        return f"127.0.0.1:{listener.getsockname()[1]}"
