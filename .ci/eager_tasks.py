@@ -1,0 +1,53 @@
+"""Sets ``asyncio.eager_task_factory`` on every loop of a process, as hosts and libraries do."""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import sys
+from collections.abc import Coroutine
+from typing import Any
+
+
+def install() -> None:
+    """Raises RuntimeError before Python 3.12, which brought that factory.
+
+    ``asyncio.run``, uvicorn, anyio and its pytest plugin all run their loops, of whatever kind,
+    through ``asyncio.Runner``.
+    """
+    if sys.version_info < (3, 12):
+        raise RuntimeError("asyncio.eager_task_factory came with Python 3.12")
+    own_loop, own_run = asyncio.Runner.get_loop, asyncio.Runner.run
+
+    def get_loop(self: asyncio.Runner) -> asyncio.AbstractEventLoop:
+        loop = own_loop(self)
+        loop.set_task_factory(asyncio.eager_task_factory)
+        return loop
+
+    def run(
+        self: asyncio.Runner,
+        coro: Coroutine[Any, Any, Any],
+        *,
+        context: contextvars.Context | None = None,
+    ) -> Any:
+        self.get_loop()
+        return own_run(self, coro, context=context)
+
+    for method in (get_loop, run):
+        setattr(asyncio.Runner, method.__name__, method)
+
+
+def check() -> None:
+    """Raises AssertionError unless a task of ``asyncio.run`` starts before its maker goes on."""
+    started = []
+
+    async def child() -> None:
+        started.append(True)
+
+    async def maker() -> bool:
+        task = asyncio.create_task(child())
+        first = bool(started)
+        await task
+        return first
+
+    assert asyncio.run(maker()), "tasks do not start eagerly"
