@@ -8,6 +8,7 @@
                          servers that tests start too; needs Python 3.12
         --oldest         with the oldest packages that are allowed (tests/floors.txt)
     ./dev check          ruff, ruff format and mypy --strict
+    ./dev ci             all that a change must pass, on each Python that is promised
     ./dev bench [ARGS]   the benchmark; ARGS go to `agentws bench`
 
 Packages come from wherever pip is configured to find them (PIP_* variables, pip.conf).
@@ -22,6 +23,7 @@ from collections.abc import Callable, Mapping
 
 import checks
 import environments
+import matrix
 import pythons
 from services import services
 from shell import ROOT, Unavailable, become, call, say
@@ -65,6 +67,11 @@ def check(arguments: list[str]) -> int:
     return summary({name: call(command) for name, command in commands.items()})
 
 
+def ci(arguments: list[str]) -> int:
+    _takes_none("ci", arguments)
+    return matrix.run()
+
+
 def _takes_none(command: str, arguments: list[str]) -> None:
     if arguments:
         raise Unavailable(f"{command} takes no arguments")
@@ -85,6 +92,7 @@ COMMANDS: dict[str, Callable[[list[str]], int]] = {
     "run": run,
     "test": test,
     "check": check,
+    "ci": ci,
     "bench": bench,
     "help": usage,
     "--help": usage,

@@ -6,6 +6,7 @@ import re
 import tomllib
 from typing import Any
 
+import matrix
 import pythons
 from packaging.requirements import Requirement
 from packaging.version import Version
@@ -67,3 +68,17 @@ def test_types_and_style_are_those_of_the_oldest_python() -> None:
     oldest = pythons.promised()[0]
     assert tools["mypy"]["python_version"] == oldest
     assert tools["ruff"]["target-version"] == "py" + oldest.replace(".", "")
+
+
+def test_every_promised_python_is_run() -> None:
+    oldest, *others = pythons.promised()
+    plan = matrix.plan()
+    assert [suite.version for suite in plan if suite.whole] == [oldest]
+    plain = [suite for suite in plan if not (suite.whole or suite.eager or suite.oldest)]
+    assert [suite.version for suite in plain] == others
+    assert [pythons.parse(suite.version) >= (3, 12) for suite in plan if suite.eager] == [True]
+    assert [suite.version for suite in plan if suite.oldest] == [oldest]
+
+
+def test_what_is_left_out_on_the_others_is_there() -> None:
+    assert [path for path in matrix.LEFT_OUT if not (ROOT / path).exists()] == []
