@@ -24,9 +24,13 @@ def static(python: Path, versions: Sequence[str]) -> dict[str, Command]:
 
 
 def pytest(python: Path, arguments: Sequence[str], report: Path | None = None) -> Command:
-    """With a report there is no cache either, which suites that run at once would share."""
-    reporting = ["-p", "no:cacheprovider", f"--junitxml={report}"] if report else []
-    return [python, "-m", "pytest", *reporting, *arguments]
+    """With a report it is one of several, perhaps at once, in nobody's sight.
+
+    So there is no cache, which they would share, and a test that its timeout can't end (the error
+    is caught where it is raised, in a callback of the loop) shows where it is.
+    """
+    unseen = ["-p", "no:cacheprovider", "-o", "faulthandler_timeout=300", f"--junitxml={report}"]
+    return [python, "-m", "pytest", *(unseen if report else []), *arguments]
 
 
 def javascript(env: Mapping[str, str], report: Path | None = None) -> Command:

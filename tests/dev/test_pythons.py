@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import sys
+from functools import partial
 from pathlib import Path
 
+import matrix
 import pytest
 import pythons
+from results import Part, run_parts
 from shell import Unavailable
 
 
@@ -68,6 +71,13 @@ def test_what_can_not_be_had_is_said_with_where_it_was_looked_for(machine: Path)
     assert f"3.99.* in {machine}/pyenv/versions" in said
     assert f"3.99.* in {machine}/home/.pyenv/versions" in said
     assert "python3.99 on PATH" in said and "uv" in said
+
+
+def test_a_promised_python_that_can_not_be_had_fails_the_check() -> None:
+    suite = matrix.Suite(version="3.99")
+    found = run_parts([Part(suite.name, partial(suite.run, tools={}))])["Python 3.99"]
+    assert found.passed == 0
+    assert [failure[:27] for failure in found.failures] == ["Python 3.99 can't be had; l"]
 
 
 @pytest.mark.parametrize("version", ["3", "3.12.1", "python3.12", "", "3.x", "../3.12"])
