@@ -93,7 +93,10 @@ def by_test(
     """A command that writes a JUnit report into the file it is given; each test in it counts."""
     with tempfile.TemporaryDirectory() as folder:
         report = Path(folder) / "report.xml"
-        wrong = log.run(command(report), env)
+        try:
+            wrong = log.run(command(report), env)
+        except Unavailable as error:
+            return Result(failures=[str(error)])
         result = counted(report)
     if wrong and not result.failures:
         result.failures.append(f"{name} {wrong}")
@@ -114,7 +117,7 @@ def counted(report: Path) -> Result:
 
 @dataclasses.dataclass(frozen=True)
 class Part:
-    """One part of the check. ``run`` may raise Unavailable, which is a failure."""
+    """One part of the check. What ``run`` raises is a failure of this part."""
 
     name: str
     run: Callable[[Log], Result]
@@ -155,8 +158,9 @@ def _timed(part: Part, log: Log) -> Result:
     started = time.monotonic()
     try:
         result = part.run(log)
-    except Unavailable as error:
-        result = Result(failures=[str(error)])
+    except Exception as error:  # The other parts run even so.
+        expected = isinstance(error, Unavailable)
+        result = Result(failures=[str(error) if expected else repr(error)])
     result.seconds = time.monotonic() - started
     return result
 

@@ -31,6 +31,10 @@ def refuse(log: Log) -> Result:
     raise Unavailable("Python 3.99 can't be had")
 
 
+def break_down(log: Log) -> Result:
+    raise OSError("no space")
+
+
 @pytest.mark.parametrize("at_once", [1, 2])
 def test_all_parts_run_whatever_became_of_the_others(
     at_once: int, capfd: pytest.CaptureFixture[str]
@@ -38,7 +42,8 @@ def test_all_parts_run_whatever_became_of_the_others(
     parts = [
         Part("first", lambda log: whole(log, "a check", FAILS)),
         Part("second", refuse),
-        Part("third", lambda log: whole(log, "a check", PASSES)),
+        Part("third", break_down),
+        Part("fourth", lambda log: whole(log, "a check", PASSES)),
     ]
     found = run_parts(parts, at_once=at_once)
     assert summary(found) == 1
@@ -46,7 +51,8 @@ def test_all_parts_run_whatever_became_of_the_others(
     assert "ill" in said and "well" in said
     assert "FAILED a check ended with status 3 [first]" in said
     assert "FAILED Python 3.99 can't be had [second]" in said
-    assert said[-1] == "1 passed, 2 failed"
+    assert "FAILED OSError('no space') [third]" in said
+    assert said[-1] == "1 passed, 3 failed"
 
 
 def test_what_parts_print_at_once_is_not_mixed(capfd: pytest.CaptureFixture[str]) -> None:
@@ -79,6 +85,13 @@ def test_a_command_that_fails_without_a_failed_test_is_a_failure(report: str) ->
         Log(None), "pytest", lambda path: [sys.executable, "-c", script, path, report], os.environ
     )
     assert (found.passed, found.failures) == (0, ["pytest ended with status 4"])
+
+
+def test_tests_that_can_not_run_are_one_failure() -> None:
+    def command(report: Path) -> list[str]:
+        raise Unavailable("no Node")
+
+    assert by_test(Log(None), "node --test", command, os.environ).failures == ["no Node"]
 
 
 def test_what_hangs_is_ended_with_its_children(tmp_path: Path) -> None:
