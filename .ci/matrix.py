@@ -7,8 +7,7 @@ the newest one, eager tasks          the same, with ``asyncio.eager_task_factory
 the oldest one, the oldest packages  the same, with the versions of tests/floors.txt
 ===================================  ====================================================
 
-Every part runs, whatever became of the others. The whole suite has the machine to itself, since
-some of its tests measure time. Of the others two run at once: they mostly wait.
+Every part runs, whatever became of the others. Two run at once: they wait for half of their time.
 """
 
 from __future__ import annotations
@@ -32,10 +31,12 @@ SOAK = 0.25
 """Of the random schedules that the oldest Python runs, so many run on the others."""
 LEFT_OUT = {
     "tests/browser": "the page runs in the browser",
+    "tests/cli/test_usage.py": "reads arguments",
     "tests/crowds": "measures what one process bears",
     "tests/docs": "compares pages with the code",
     "tests/examples/test_pages.py": "tests the browser's side of the examples",
     "tests/mission": "kills what the other tests run",
+    "tests/protocol/test_browser.py": "runs the browser's client",
     "tests/server/test_bench.py": "runs the benchmark",
     "tests/test_checkout.py": "installs what the other parts have installed",
     "tests/test_layers.py": "reads imports",
@@ -90,16 +91,14 @@ def run() -> int:
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     suites = plan()
     tools = services()
-    first, *others = [Part(each.name, functools.partial(each.run, tools=tools)) for each in suites]
     prepare(suites[:1])
     beginning = [
         Part("static checks", static_checks),
         Part("environments", lambda log: prepare(suites[1:])),
     ]
     results = run_parts(beginning, at_once=AT_ONCE)
-    results |= run_parts([first])
-    results |= run_parts(others, at_once=AT_ONCE)
-    return summary(results)
+    parts = [Part(suite.name, functools.partial(suite.run, tools=tools)) for suite in suites]
+    return summary(results | run_parts(parts, at_once=AT_ONCE))
 
 
 def static_checks(log: Log) -> Result:

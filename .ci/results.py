@@ -18,7 +18,7 @@ from typing import IO
 
 from shell import ROOT, WINDOWS, Unavailable
 
-PART_LIMIT = 15 * 60.0
+PART_LIMIT = 20 * 60.0
 """Seconds for one part. Each test has a limit of its own; this is for what that can't end."""
 _POLL = 0.2
 _printing = threading.Lock()
@@ -39,9 +39,9 @@ class Result:
 
 
 class Log:
-    """Runs the commands of one part, and takes what they print: to ``file``, or on to ours."""
+    """Runs the commands of one part; what they print goes to ``file``."""
 
-    def __init__(self, file: IO[bytes] | None, limit: float = PART_LIMIT) -> None:
+    def __init__(self, file: IO[bytes], limit: float = PART_LIMIT) -> None:
         self._file = file
         self._limit = limit
         self._end = time.monotonic() + limit
@@ -124,33 +124,23 @@ class Part:
 
 
 def run_parts(parts: Sequence[Part], *, at_once: int = 1) -> dict[str, Result]:
-    """All of them, so many at once. A lone one's output is shown as it comes, else at its end."""
-
-    def run(part: Part) -> Result:
-        return _run_live(part) if at_once == 1 else _run_apart(part)
-
+    """All of them in their order, so many at once. What one prints is shown when it has ended."""
     with ThreadPoolExecutor(at_once) as pool:
         try:
-            results = list(pool.map(run, parts))
+            results = list(pool.map(_run, parts))
         except BaseException:
             _stopping.set()
             raise
     return dict(zip((part.name for part in parts), results, strict=True))
 
 
-def _run_live(part: Part) -> Result:
-    _print(f"\n=== {part.name}")
-    result = _timed(part, Log(None))
-    _print(f"=== {_line(part.name, result)}")
-    return result
-
-
-def _run_apart(part: Part) -> Result:
+def _run(part: Part) -> Result:
+    _print(f"=== {part.name}: started")
     with tempfile.TemporaryFile() as file:
         result = _timed(part, Log(file))
         file.seek(0)
         printed = file.read().decode(errors="replace").rstrip()
-    _print(f"\n=== {part.name}\n{printed}\n=== {_line(part.name, result)}")
+    _print(f"\n=== {part.name}\n{printed}\n=== {_line(part.name, result)}\n")
     return result
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -25,6 +25,12 @@ def test_errs(broken): pass
 @pytest.mark.skip
 def test_is_skipped(): pass
 """
+
+
+@pytest.fixture
+def log(tmp_path: Path) -> Iterator[Log]:
+    with (tmp_path / "log").open("wb") as file:
+        yield Log(file)
 
 
 def refuse(log: Log) -> Result:
@@ -79,36 +85,29 @@ def test_each_test_of_a_report_counts(tmp_path: Path, capfd: pytest.CaptureFixtu
 
 
 @pytest.mark.parametrize("report", ["", "<testsuites/>", "<testsuite", "not a report"])
-def test_a_command_that_fails_without_a_failed_test_is_a_failure(report: str) -> None:
+def test_a_command_that_fails_without_a_failed_test_is_a_failure(report: str, log: Log) -> None:
     script = "import sys; open(sys.argv[1], 'w').write(sys.argv[2]); sys.exit(4)"
     found = by_test(
-        Log(None), "pytest", lambda path: [sys.executable, "-c", script, path, report], os.environ
+        log, "pytest", lambda path: [sys.executable, "-c", script, path, report], os.environ
     )
     assert (found.passed, found.failures) == (0, ["pytest ended with status 4"])
 
 
-def test_tests_that_can_not_run_are_one_failure() -> None:
+def test_tests_that_can_not_run_are_one_failure(log: Log) -> None:
     def command(report: Path) -> list[str]:
         raise Unavailable("no Node")
 
-    assert by_test(Log(None), "node --test", command, os.environ).failures == ["no Node"]
+    assert by_test(log, "node --test", command, os.environ).failures == ["no Node"]
 
 
 def test_what_hangs_is_ended_with_its_children(tmp_path: Path) -> None:
-    child = "import time; time.sleep(600)"
-    script = f"""
-import pathlib, subprocess, sys, time
-child = subprocess.Popen([sys.executable, "-c", {child!r}])
-pathlib.Path(sys.argv[1]).write_text(str(child.pid))
-time.sleep(600)
-"""
-    file = tmp_path / "child"
-    limit = 3.0
-    started = time.monotonic()
-    found = whole(Log(None, limit), "a check", [sys.executable, "-c", script, str(file)])
+    child_id = tmp_path / "child"
+    with (tmp_path / "log").open("wb") as file:
+        log = Log(file, 3.0)
+        command = ["sh", "-c", f"sleep 600 & echo $! > '{child_id}'; wait"]
+        found = whole(log, "a check", command)
     assert found.failures == ["a check did not end within 3 s"]
-    assert time.monotonic() - started < limit + 20
-    wait_until(lambda: is_gone(int(file.read_text())))
+    wait_until(lambda: is_gone(int(child_id.read_text())))
 
 
 def is_gone(process: int) -> bool:
