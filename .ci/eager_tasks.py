@@ -1,4 +1,4 @@
-"""Sets ``asyncio.eager_task_factory`` on every loop of a process, as hosts and libraries do."""
+"""Makes every loop of a process start tasks eagerly, as hosts and libraries do."""
 
 from __future__ import annotations
 
@@ -19,9 +19,19 @@ def install() -> None:
         raise RuntimeError("asyncio.eager_task_factory came with Python 3.12")
     own_loop, own_run = asyncio.Runner.get_loop, asyncio.Runner.run
 
+    # As asyncio.eager_task_factory. That of Python 3.13.0 does not take what uvloop gives it.
+    def factory(
+        loop: asyncio.AbstractEventLoop,
+        coro: Coroutine[Any, Any, Any],
+        *,
+        eager_start: bool | None = None,
+        **options: Any,
+    ) -> asyncio.Task[Any]:
+        return asyncio.Task(coro, loop=loop, eager_start=eager_start is not False, **options)
+
     def get_loop(self: asyncio.Runner) -> asyncio.AbstractEventLoop:
         loop = own_loop(self)
-        loop.set_task_factory(asyncio.eager_task_factory)
+        loop.set_task_factory(factory)
         return loop
 
     def run(
@@ -37,17 +47,19 @@ def install() -> None:
         setattr(asyncio.Runner, method.__name__, method)
 
 
-def check() -> None:
-    """Raises AssertionError unless a task of ``asyncio.run`` starts before its maker goes on."""
+async def starts_eagerly() -> bool:
+    """Whether a task starts before its maker goes on."""
     started = []
 
     async def child() -> None:
         started.append(True)
 
-    async def maker() -> bool:
-        task = asyncio.create_task(child())
-        first = bool(started)
-        await task
-        return first
+    task = asyncio.create_task(child())
+    first = bool(started)
+    await task
+    return first
 
-    assert asyncio.run(maker()), "tasks do not start eagerly"
+
+def check() -> None:
+    """Raises AssertionError where ``asyncio.run`` does not start tasks eagerly."""
+    assert asyncio.run(starts_eagerly()), "tasks do not start eagerly"
