@@ -77,7 +77,8 @@ def test_a_promised_python_that_can_not_be_had_fails_the_check() -> None:
     suite = matrix.Suite(version="3.99")
     found = run_parts([Part(suite.name, partial(suite.run, tools={}))])["Python 3.99"]
     assert found.passed == 0
-    assert [failure[:27] for failure in found.failures] == ["Python 3.99 can't be had; l"]
+    (failure,) = found.failures
+    assert failure.startswith("Python 3.99 can't be had")
 
 
 @pytest.mark.parametrize("version", ["3", "3.12.1", "python3.12", "", "3.x", "../3.12"])
