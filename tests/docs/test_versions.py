@@ -1,4 +1,4 @@
-"""The oldest versions that are allowed are the ones that were run, and the README names them."""
+"""The versions that are promised are the ones that are run, and the README names them."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import re
 import tomllib
 from typing import Any
 
+import matrix
+import pythons
 from packaging.requirements import Requirement
 from packaging.version import Version
 
@@ -50,5 +52,33 @@ def test_the_readme_names_the_floors() -> None:
     wanted = {name.lower(): Version(version) for name, version in named.items()}
     assert wanted.keys() == {"starlette", "fastapi", "uvicorn"}
     assert {name: floors()[name] for name in wanted} == wanted
-    python = re.search(r"Python (3\.\d+) to", readme)
-    assert python and PROJECT["requires-python"] == f">={python[1]}"
+
+
+def test_the_readme_and_the_metadata_promise_the_same_pythons() -> None:
+    promised = pythons.promised()
+    readme = (ROOT / "README.md").read_text()
+    assert re.findall(r"Python (3\.\d+) to (3\.\d+)", readme) == [(promised[0], promised[-1])]
+    assert PROJECT["requires-python"] == f">={promised[0]}"
+    minors = [minor for _, minor in map(pythons.parse, promised)]
+    assert minors == [*range(minors[0], minors[-1] + 1)]
+
+
+def test_types_and_style_are_those_of_the_oldest_python() -> None:
+    tools = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]
+    oldest = pythons.promised()[0]
+    assert tools["mypy"]["python_version"] == oldest
+    assert tools["ruff"]["target-version"] == "py" + oldest.replace(".", "")
+
+
+def test_every_promised_python_is_run() -> None:
+    oldest, *others = pythons.promised()
+    plan = matrix.plan()
+    assert [suite.version for suite in plan if suite.whole] == [oldest]
+    plain = [suite for suite in plan if not (suite.whole or suite.eager or suite.oldest)]
+    assert [suite.version for suite in plain] == others
+    assert [pythons.parse(suite.version) >= (3, 12) for suite in plan if suite.eager] == [True]
+    assert [suite.version for suite in plan if suite.oldest] == [oldest]
+
+
+def test_what_is_left_out_on_the_others_is_there() -> None:
+    assert [path for path in matrix.LEFT_OUT if not (ROOT / path).exists()] == []

@@ -139,7 +139,7 @@ def often(soak: float, examples: int) -> Callable[[Any], Any]:
     return settings(
         max_examples=max(1, int(examples * soak)),
         deadline=None,
-        derandomize=soak == 1.0,
+        derandomize=soak <= 1.0,
         database=None,
         suppress_health_check=list(HealthCheck),
     )

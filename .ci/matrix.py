@@ -1,0 +1,117 @@
+"""All that a change must pass: static checks, then the suite on each Python that is promised.
+
+===================================  ====================================================
+the oldest Python                    the whole suite
+each other one                       the suite without LEFT_OUT
+the newest one, eager tasks          the same, with ``asyncio.eager_task_factory`` set
+the oldest one, the oldest packages  the same, with the versions of tests/floors.txt
+===================================  ====================================================
+
+Every part runs, whatever became of the others. Two run at once: they wait for half of their time.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import signal
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+
+import checks
+import environments
+import pythons
+from results import Log, Part, Result, by_test, run_parts, summary, whole
+from services import services
+from shell import Unavailable
+
+AT_ONCE = 2
+SOAK = 0.25
+"""Of the random schedules that the oldest Python runs, so many run on the others."""
+LEFT_OUT = {
+    "tests/browser": "the page runs in the browser",
+    "tests/cli/test_usage.py": "reads arguments",
+    "tests/crowds": "measures what one process bears",
+    "tests/docs": "compares pages with the code",
+    "tests/examples/test_pages.py": "tests the browser's side of the examples",
+    "tests/mission": "kills what the other tests run",
+    "tests/protocol/test_browser.py": "runs the browser's client",
+    "tests/server/test_bench.py": "runs the benchmark",
+    "tests/test_checkout.py": "installs what the other parts have installed",
+    "tests/test_layers.py": "reads imports",
+    "tests/test_packaging.py": "builds the wheel, which is the same everywhere",
+}
+"""What runs on the oldest Python alone, and why that is enough."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Suite:
+    """The suite in one environment."""
+
+    version: str
+    whole: bool = False
+    """With what is left out elsewhere, all random schedules, and the JavaScript tests."""
+    eager: bool = False
+    oldest: bool = False
+
+    @property
+    def name(self) -> str:
+        eager = ", eager tasks" if self.eager else ""
+        oldest = ", the oldest packages" if self.oldest else ""
+        return f"Python {self.version}{eager}{oldest}"
+
+    def python(self) -> Path:
+        """Of an environment that is made where it is missing. Raises Unavailable."""
+        return environments.prepared(self.version, eager=self.eager, oldest=self.oldest)
+
+    def run(self, log: Log, tools: Mapping[str, str]) -> Result:
+        python = self.python()
+        env = {**tools, "AGENTWS_PYTHON": str(python)}
+        chosen = [] if self.whole else [f"--soak={SOAK}", *map("--ignore={}".format, LEFT_OUT)]
+        pytest = functools.partial(checks.pytest, python, chosen)
+        result = by_test(log, "pytest", pytest, env)
+        if self.whole:
+            result.add(by_test(log, "node --test", functools.partial(checks.javascript, env), env))
+        return result
+
+
+def plan() -> list[Suite]:
+    oldest, *others = pythons.promised()
+    return [
+        Suite(version=oldest, whole=True),
+        *(Suite(version=version) for version in others),
+        Suite(version=others[-1], eager=True),
+        Suite(version=oldest, oldest=True),
+    ]
+
+
+def run() -> int:
+    """The exit status. A promised Python that can't be had is a failure."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    suites = plan()
+    tools = services()
+    prepare(suites[:1])
+    beginning = [
+        Part("static checks", static_checks),
+        Part("environments", lambda log: prepare(suites[1:])),
+    ]
+    results = run_parts(beginning, at_once=AT_ONCE)
+    parts = [Part(suite.name, functools.partial(suite.run, tools=tools)) for suite in suites]
+    return summary(results | run_parts(parts, at_once=AT_ONCE))
+
+
+def static_checks(log: Log) -> Result:
+    result = Result()
+    python = plan()[0].python()
+    for name, command in checks.static(python, pythons.promised()).items():
+        result.add(whole(log, name, command))
+    return result
+
+
+def prepare(suites: list[Suite]) -> Result:
+    """Make the environments. One that can't be made fails the part that needs it."""
+    for suite in suites:
+        with suppress(Unavailable):
+            suite.python()
+    return Result()

@@ -1,0 +1,48 @@
+"""How packages are installed: with pip, or with uv where it finds the same ones.
+
+They come from wherever pip is configured to find them (PIP_* variables, pip.conf).
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from pathlib import Path
+
+from shell import ROOT, call
+
+BOOT = ROOT / ".boot"
+"""Packages that are needed before there is an environment."""
+CONSTRAINTS = ROOT / "tests" / "constraints.txt"
+
+
+def uv() -> str | None:
+    return None if _pip_is_configured() else shutil.which("uv")
+
+
+def install(python: Path, constraints: Path, *arguments: str | Path) -> bool:
+    """Install into the environment of ``python``; whether it could."""
+    tool = uv()
+    if tool:
+        command = [tool, "pip", "install", "-q", "-p", str(python)]
+    else:
+        command = [str(python), "-m", "pip", "install", "-qq", "--disable-pip-version-check"]
+    return call([*command, "-c", constraints, *arguments]) == 0
+
+
+def install_into(folder: Path, package: str) -> bool:
+    """Install one package into a folder, where a system's Python takes none; whether it could."""
+    return install(Path(sys.executable), CONSTRAINTS, "--upgrade", "--target", folder, package)
+
+
+def _pip_is_configured() -> bool:
+    """uv reads neither PIP_* nor pip.conf, so it may stand in for pip only where there are none."""
+    if any(name.startswith("PIP_") for name in os.environ):
+        return True
+    home = Path(os.path.expanduser("~"))
+    base = Path(os.environ.get("XDG_CONFIG_HOME") or home / ".config")
+    machine = (Path("/etc/pip.conf"), Path("/etc/xdg/pip/pip.conf"), Path(sys.prefix, "pip.conf"))
+    user = (home / ".pip/pip.conf", base / "pip/pip.conf")
+    windows = (Path(os.environ.get("APPDATA", home)) / "pip/pip.ini", home / "pip/pip.ini")
+    return any(place.exists() for place in (*machine, *user, *windows))

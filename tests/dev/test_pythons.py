@@ -1,0 +1,87 @@
+"""A Python of another version is one that runs, from PATH, pyenv or uv; else the error says why."""
+
+from __future__ import annotations
+
+import sys
+from functools import partial
+from pathlib import Path
+
+import matrix
+import pytest
+import pythons
+from results import Part, run_parts
+from shell import Unavailable
+
+
+def fake(path: Path, says: str, *, status: int = 0) -> Path:
+    """A program that prints a line whatever it is asked, and ends with a status."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(f"#!/bin/sh\necho '{says}'\nexit {status}\n")
+    path.chmod(0o755)
+    return path
+
+
+@pytest.fixture(autouse=True)
+def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A machine with nothing on it but a uv that finds nothing."""
+    monkeypatch.setenv("PATH", f"{tmp_path / 'first'}:{tmp_path / 'second'}")
+    monkeypatch.setenv("PYENV_ROOT", str(tmp_path / "pyenv"))
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    fake(tmp_path / "second/uv", "", status=2)
+    return tmp_path
+
+
+def test_a_shim_on_path_that_can_not_run_hides_nothing(machine: Path) -> None:
+    fake(machine / "first/python3.99", "pyenv: python3.99: command not found", status=127)
+    works = fake(machine / "second/python3.99", "3.99")
+    assert pythons.find("3.99") == works
+
+
+def test_a_program_of_another_version_is_none_of_this_one(machine: Path) -> None:
+    fake(machine / "first/python3.99", "3.98")
+    with pytest.raises(Unavailable):
+        pythons.find("3.99")
+
+
+@pytest.mark.parametrize("place", ["pyenv", "home/.pyenv"])
+def test_the_newest_release_of_pyenv_is_taken(machine: Path, place: str) -> None:
+    versions = machine / place / "versions"
+    for name in ("3.99.2", "3.99.10", "3.99.11t", "3.99-dev", "3.9.20"):
+        fake(versions / name / "bin/python", "3.99")
+    assert pythons.find("3.99") == versions / "3.99.10/bin/python"
+
+
+def test_uv_is_asked_last(machine: Path) -> None:
+    of_uv = fake(machine / "of uv/python", "3.99")
+    fake(machine / "second/uv", str(of_uv))
+    assert pythons.find("3.99") == of_uv
+    on_path = fake(machine / "first/python3.99", "3.99")
+    assert pythons.find("3.99") == on_path
+
+
+def test_the_python_that_runs_this_is_looked_for_nowhere_else() -> None:
+    assert pythons.find(pythons.current()) == Path(sys.executable)
+
+
+def test_what_can_not_be_had_is_said_with_where_it_was_looked_for(machine: Path) -> None:
+    with pytest.raises(Unavailable) as refused:
+        pythons.find("3.99")
+    said = str(refused.value)
+    assert "Python 3.99 can't be had" in said
+    assert f"3.99.* in {machine}/pyenv/versions" in said
+    assert f"3.99.* in {machine}/home/.pyenv/versions" in said
+    assert "python3.99 on PATH" in said and "uv" in said
+
+
+def test_a_promised_python_that_can_not_be_had_fails_the_check() -> None:
+    suite = matrix.Suite(version="3.99")
+    found = run_parts([Part(suite.name, partial(suite.run, tools={}))])["Python 3.99"]
+    assert found.passed == 0
+    (failure,) = found.failures
+    assert failure.startswith("Python 3.99 can't be had")
+
+
+@pytest.mark.parametrize("version", ["3", "3.12.1", "python3.12", "", "3.x", "../3.12"])
+def test_what_is_no_version_is_refused(version: str) -> None:
+    with pytest.raises(Unavailable, match="such as 3.12"):
+        pythons.find(version)
