@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -13,6 +14,7 @@ from starlette.applications import Starlette
 
 from agentws import BearerKeys, Limits, MemoryStore, mount_agent_gateway
 from agentws.errors import StorageFull, Unavailable
+from agentws.protocol import bodies
 from agentws.testing.faults import FaultyStore
 from agentws.testing.virtual import virtual_run
 from agentws.transports import http as plumbing
@@ -157,6 +159,15 @@ async def _call(app: Any, receive: Any, headers: dict[str, str]) -> int | None:
     return statuses[0] if statuses else None
 
 
+def says_something(body: bytes) -> bool:
+    """Whether it is a notice by chance, or by what hypothesis has read in the sources."""
+    try:
+        msgspec.json.decode(body, type=bodies.Broadcast)
+    except (msgspec.MsgspecError, UnicodeDecodeError):
+        return False
+    return True
+
+
 @settings(max_examples=200, deadline=None)
 @given(body=st.binary(max_size=200) | st.text(max_size=100).map(str.encode))
 def test_no_body_whatever_is_more_than_a_bad_request(body: bytes) -> None:
@@ -165,6 +176,8 @@ def test_no_body_whatever_is_more_than_a_bad_request(body: bytes) -> None:
             headers = {"content-type": "application/json", "x-api-key": KEY}
             for url in (URL, f"/sessions/{SESSION}/answers", "/broadcast"):
                 response = await http.post(url, content=body, headers=headers)
+                if url == "/broadcast" and says_something(body):
+                    continue
                 assert response.status_code in (400, 403)
                 assert response.json().keys() >= {"code", "message", "retryable"}
 
