@@ -21,13 +21,14 @@ from .backends.memory import MemoryStore
 from .builtin import Asked
 from .bus import Bus
 from .compaction import Compactions
-from .errors import AgentwsError, Draining, Forbidden, NotFound, TimedOut
+from .errors import AgentwsError, Draining, EventTooLarge, Forbidden, NotFound, TimedOut
 from .housekeeping import Housekeeping
 from .identity import Identity
 from .lifetime import Lifetime
 from .limits import Limits
 from .protocol import events as e
 from .protocol import frames as f
+from .protocol.codec import check_sizes, entry
 from .protocol.messages import Message, Metadata
 from .runs.engine import Runs
 from .runs.inbox import Inbox
@@ -282,8 +283,11 @@ class AgentGateway:
     async def rename(
         self, session: Session, *, title: str | None, metadata: Metadata | None
     ) -> None:
+        """Changes what is given, for everybody. Raises EventTooLarge."""
+        updated = e.SessionUpdated(title, None, timestamp=now_ms(), metadata=metadata)
+        check_sizes([entry(updated)], session.max_event_size)
         session.info = await self.store.update(session.id, title=title, metadata=metadata)
-        await session.append([e.SessionUpdated(title, None, timestamp=now_ms(), metadata=metadata)])
+        await session.append([updated])
 
     async def delete(self, session: Session) -> None:
         """Deletes the session and its log; its id is used up."""
@@ -300,13 +304,16 @@ class AgentGateway:
     ) -> int:
         """Shows a notice to every connected client, on every node; who is away misses it.
 
-        Returns how many connections of this node were reached.
+        Returns how many connections of this node were reached. Raises EventTooLarge.
         """
         await self.start()
         notice = f.Notice(content=content, level=level, metadata=metadata)
+        data = f.encode_frame(notice)
+        if len(data) > self.limits.max_event_size:
+            raise EventTooLarge.of("notice", len(data), self.limits.max_event_size)
         # Said here first: those connected to this node are reached whatever becomes of the bus.
         announced = self.connections.announce(notice)
-        self.bus.publish(BROADCAST, b"%b %b" % (self.node.encode(), f.encode_frame(notice)))
+        self.bus.publish(BROADCAST, b"%b %b" % (self.node.encode(), data))
         return await asyncio.shield(announced)
 
     def _broadcast_came(self, channel: str, payload: bytes) -> None:
@@ -345,7 +352,7 @@ class SessionHandle:
     ) -> str:
         """Posts a durable notice: who is away sees it on return. Returns its position.
 
-        Raises NotFound when there is no such session.
+        Raises NotFound when there is no such session, and EventTooLarge.
         """
         await self._gateway.start()
         session = await self._gateway.sessions.find(self.id)

@@ -20,11 +20,12 @@ from .errors import Conflict, IdempotencyConflict, LostReason, PositionLost, Una
 from .follower import Follower
 from .identity import Identity
 from .protocol import events as e
-from .protocol.codec import Entry, Record, decode_record, entry, entry_of
+from .protocol.codec import Entry, Record, check_sizes, decode_record, entry, entry_of
 from .protocol.events import Event
 from .protocol.messages import Message
 from .protocol.outline import OUTLINE_EVENTS, OUTLINE_TYPES, Carried, Outline
 from .protocol.position import Position
+from .protocol.sizes import EVENT
 from .store import PAGE, Appended, Key, SessionInfo, Settled, Store
 from .tail import Tail
 
@@ -56,6 +57,7 @@ class Session:
         "head",
         "id",
         "info",
+        "max_event_size",
         "outline",
         "outlook",
         "senders",
@@ -88,6 +90,8 @@ class Session:
         """When it was last followed, run or written, by the loop's clock."""
         self.senders: dict[str, Identity] | None = None
         """Who sent a queued message, where more is known of them here than the log says."""
+        self.max_event_size = EVENT
+        """Bytes of the frame of an event that is not text."""
         self._store = store
         self._tail = Tail(tail_size)
         self._reading: asyncio.Future[None] | None = None
@@ -130,7 +134,8 @@ class Session:
     ) -> Appended:
         """Appends ``events``, all or none; when this returns, the store has them.
 
-        Raises what :meth:`Store.append` raises; ``conflict`` where another body has the key.
+        Raises EventTooLarge, what :meth:`Store.append` raises, and ``conflict`` where another
+        body has the key.
         Followers are told before it returns.
         """
         entries = [entry(event, run=run) for event in events]
@@ -155,7 +160,9 @@ class Session:
         key: Key | None = None,
         fence: str | None = None,
     ) -> Appended:
-        """:meth:`append` for events that are encoded already."""
+        """:meth:`append` for events that are encoded already; a run measured its own."""
+        if fence is None:
+            check_sizes(entries, self.max_event_size)
         datas = [one.data for one in entries]
         done = await self._store.append(self.id, datas, key=key, fence=fence)
         if done.duplicate:

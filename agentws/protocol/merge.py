@@ -74,9 +74,10 @@ def join_delta(head: bytes, texts: Sequence[bytes]) -> bytes:
 def cut_delta(head: bytes, text: bytes) -> list[bytes]:
     """The records that say what one of ``head`` and ``text`` would, each at most ``LARGEST``.
 
-    Text is cut between characters as people see them. ``head`` may have ``LARGEST_HEAD`` bytes.
+    Text is cut between characters as people see them. With a ``head`` of more than
+    ``LARGEST_HEAD`` bytes they are larger.
     """
-    room = LARGEST - len(head) - len(_END)
+    room = LARGEST - min(len(head), LARGEST_HEAD) - len(_END)
     pieces: list[bytes] = []
     start = 0
     while len(text) - start > room:

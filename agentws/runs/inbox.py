@@ -26,12 +26,13 @@ from ..limits import Limits
 from ..protocol import events as e
 from ..protocol import frames as f
 from ..protocol import messages as m
-from ..protocol.codec import entry
+from ..protocol.codec import check_sizes, entry
 from ..protocol.events import Event
 from ..session import Session
 from ..store import Appended, Key
+from .beginning import run_resumed
 from .engine import Runs
-from .work import now_ms
+from .work import new_id, now_ms
 
 _encoder: Final = msgspec.json.Encoder(order="deterministic")
 
@@ -51,8 +52,8 @@ class Inbox:
     ) -> Appended:
         """Accepts a user message, once for its id.
 
-        Raises IdempotencyConflict, QueueFull, RunActive (overlap ``reject``), TooMany and
-        NotSupported.
+        Raises IdempotencyConflict, QueueFull, RunActive (overlap ``reject``), TooMany,
+        EventTooLarge and NotSupported.
         """
         key = sending(frame)
         event = _accepting(frame, agent, by=None if identity is None else identity.id)
@@ -121,7 +122,7 @@ class Inbox:
         """Answers an open question; the first answer wins.
 
         The same answer again is a duplicate; another one raises AlreadyAnswered. Raises NotFound
-        for a question that was never asked, or whose history was cleared.
+        for a question that was never asked, or whose history was cleared, and EventTooLarge.
         """
         outline = session.outline
         # By the run too: an agent may ask the same again.
@@ -135,6 +136,9 @@ class Inbox:
         answered = e.InterruptAnswered(
             frame.interrupt, frame.status, frame.payload, by, timestamp=now_ms()
         )
+        # One event says all answers to the run that goes on with them.
+        resumed = run_resumed(session.id, new_id("run"), [*outline.answers.values(), answered])
+        check_sizes([entry(resumed, run=resumed.run_id)], session.max_event_size)
         return await session.append([answered], key=key, conflict=AlreadyAnswered)
 
     async def clear(self, session: Session, *, key: Key | None = None) -> Appended:
