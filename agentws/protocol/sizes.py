@@ -6,11 +6,11 @@ from typing import Final
 
 TEXT: Final = 64 * 1024
 """An event frame with a piece of text: longer text is several events."""
-MESSAGE: Final = 128 * 1024
-"""Several frames that leave as one message, a page of a conversation, a part of a simple answer.
+MESSAGE: Final = 64 * 1024
+"""Several event frames that leave as one message. One frame alone may be larger.
 
-Half of the largest message of the protocol: a server holds up to three copies of a message for a
-peer that does not read. What can't be divided (one event, one tool result) may be larger.
+Servers hold up to three copies of a message, and what was sent before it, for a peer that does not
+read: a peer must not cost more for reading many events at once.
 """
 FRAME: Final = 80
 """What an event frame has at most beside its record: its position."""

@@ -1,0 +1,52 @@
+"""Reading on in a log, a piece at a time.
+
+A store counts in events, and a peer that does not read costs what it was sent. So what is read at
+once follows from how large the events are that came before, and what is given is bounded in bytes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+from ..protocol.codec import Record
+from ..protocol.position import Position
+from ..protocol.sizes import MESSAGE
+from ..session import Session
+
+FIRST: Final = 32
+"""Events asked for before anything is known of their size."""
+FEWEST: Final = 4
+MOST: Final = 200
+
+
+class Pieces:
+    """The events of a session after a position; keeps nothing between one piece and the next."""
+
+    __slots__ = ("_count", "_session")
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+        self._count = FIRST
+
+    async def after(self, position: Position) -> Sequence[Record]:
+        """The next events, together at most ``sizes.MESSAGE`` bytes unless the first is larger.
+
+        Empty at the end of the log. Raises what reading raises.
+        """
+        records = await self._session.read(position, limit=self._count)
+        if not records:
+            return records
+        size = sum(len(record.data) for record in records)
+        self._count = min(max(MESSAGE * len(records) // size, FEWEST), MOST)
+        return records if size <= MESSAGE else records[: fitting(records, MESSAGE)]
+
+
+def fitting(records: Sequence[Record], room: int) -> int:
+    """How many of ``records`` have ``room`` together; the first always does."""
+    size = 0
+    for count, record in enumerate(records):
+        size += len(record.data)
+        if size > room and count:
+            return count
+    return len(records)
