@@ -15,10 +15,12 @@ from typing import Final, TypeVar
 import msgspec
 
 from . import conversation
-from .conversation import Page, Snapshot
+from .conversation import Snapshot
 from .errors import Conflict, IdempotencyConflict, LostReason, PositionLost, Unavailable
 from .follower import Follower
 from .identity import Identity
+from .large_runs import BoundedPages
+from .pages import Page, page_before
 from .protocol import events as e
 from .protocol.codec import Entry, Record, check_sizes, decode_record, entry, entry_of
 from .protocol.events import Event
@@ -47,6 +49,7 @@ class Session:
         "_accepted_at",
         "_look_again",
         "_outline_changed",
+        "_pages",
         "_reading",
         "_run_base",
         "_store",
@@ -95,6 +98,7 @@ class Session:
         self._store = store
         self._tail = Tail(tail_size)
         self._reading: asyncio.Future[None] | None = None
+        self._pages = BoundedPages(store, info.id, head.epoch)
         self._look_again = False
         self._outline_changed = False
         self._accepted_at: dict[str, int] | None = None
@@ -342,22 +346,27 @@ class Session:
 
     # The fold
 
-    async def snapshot(self, *, messages: int) -> Snapshot:
-        """The newest ``messages`` (or a few more: whole runs) as of where no run was active."""
+    async def snapshot(self, *, messages: int, size: int | None = None) -> Snapshot:
+        """The newest ``messages``, see :meth:`page_before`, as of where no run was active."""
         base, outline = self.run_base, self.outline
         queue = outline.queue.values()
         accepted_at = self._accepted_at or {}
         unread = [one for one in queue if accepted_at[one.message.id] <= base.seq]
         interrupts = list(outline.interrupts.values())
         state = outline.state if outline.run is None else outline.base_state
-        page = await self.page_before(base.seq + 1, messages=messages)
+        page = await self.page_before(base.seq + 1, messages=messages, size=size)
         return Snapshot(base, page, state, unread, interrupts, self.info.title)
 
-    async def page_before(self, before: int, *, messages: int) -> Page:
-        """The ``messages`` that end before that seq (or a few more: runs are kept whole)."""
-        return await conversation.page_before(
-            self._store, self.id, before, messages=messages, cleared=self.cleared
-        )
+    async def page_before(self, before: int, *, messages: int, size: int | None = None) -> Page:
+        """The ``messages`` that end before that seq (or a few more: runs are kept whole).
+
+        With ``size``, about the most bytes of them: fewer messages, or a part of a large run.
+        """
+        cleared = self.cleared
+        if size is not None:
+            return await self._pages.before(before, messages=messages, size=size, cleared=cleared)
+        store, id = self._store, self.id
+        return await page_before(store, id, before, messages=messages, cleared=cleared)
 
     async def messages(self, *, through: int | None = None) -> list[Message]:
         """The whole conversation, up to that seq."""

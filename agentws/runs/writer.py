@@ -262,13 +262,17 @@ class RunWriter:
     def check_end(self, event: RunFinished | RunError) -> None:
         """Raises EventTooLarge for what is too large to end a run.
 
-        Its questions join those that are open: a snapshot says all of them at once.
+        Its questions join those that are open: a snapshot says all of them beside the messages.
         """
+        check_sizes([entry(event, run=self._run)], self._largest)
         if isinstance(event, RunFinished) and isinstance(event.outcome, InterruptOutcome):
             known = self._session.outline.interrupts.values()
-            every = InterruptOutcome([*known, *event.outcome.interrupts])
-            event = msgspec.structs.replace(event, outcome=every)
-        check_sizes([entry(event, run=self._run)], self._largest)
+            size = len(msgspec.json.encode([*known, *event.outcome.interrupts]))
+            if size > self._largest // 3:
+                raise EventTooLarge(
+                    f"The open questions of this session would have {size} bytes;"
+                    f" at most {self._largest // 3} are kept."
+                )
 
     def check_room(self, size: int) -> None:
         """Raises TooLarge when there is no room for so much at once."""

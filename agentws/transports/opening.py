@@ -9,6 +9,7 @@ from ..errors import LostReason
 from ..protocol import frames as f
 from ..protocol.native import snapshot_frames
 from ..protocol.position import GENESIS, Position, parse_position
+from ..protocol.sizes import PAGE
 from ..session import Session
 
 if TYPE_CHECKING:
@@ -42,7 +43,7 @@ async def begin(session: Session, *, after: str | None, made: bool, messages: in
     reason = _WITHOUT_POSITION if position is None else await session.check(position)
     if position is not None and reason is None:
         return Beginning(position, "replay")
-    snapshot = await session.snapshot(messages=messages)
+    snapshot = await session.snapshot(messages=messages, size=PAGE)
     frames = snapshot_frames(
         snapshot.position,
         messages=snapshot.page.messages,

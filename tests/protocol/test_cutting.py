@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import msgspec
 import pytest
 from hypothesis import given
@@ -121,7 +123,7 @@ def records(datas: list[bytes]) -> list[Record]:
 @pytest.mark.parametrize("event", DELTAS, ids=lambda one: type(one).__name__)
 @given(characters=texts, times=st.integers(4000, 9000))
 def test_the_pieces_of_a_large_delta_are_events_of_its_kind(
-    event: e.AnyEvent, characters: list[str], times: int
+    event: Any, characters: list[str], times: int
 ) -> None:
     text = "".join(characters) * (times // len(characters))
     whole = encode_event(msgspec.structs.replace(event, delta=text), run="run_1")
@@ -129,7 +131,8 @@ def test_the_pieces_of_a_large_delta_are_events_of_its_kind(
     assert head is not None
     made = records(cut_delta(head, inside))
     bodies = [decode_record(record.data) for record in made]
-    assert "".join(body.event.delta for body in bodies) == text  # type: ignore[union-attr]
+    said = [getattr(body.event, "delta", None) for body in bodies]
+    assert "".join(map(str, said)) == text
     assert {(body.run, type(body.event)) for body in bodies} == {("run_1", type(event))}
     assert all(len(record.data) <= LARGEST for record in made)
     # What was cut stays cut, whoever merges.
