@@ -19,6 +19,7 @@ from .messages import Message
 CUT: Final = "cut"
 """The mark, in a message's ``metadata.agentws``, of one whose beginning is on an older page."""
 
+_FARTHEST: Final = 512
 _encoder: Final = msgspec.json.Encoder()
 _Texts = (
     m.AssistantMessage | m.DeveloperMessage | m.ReasoningMessage | m.SystemMessage | m.UserMessage
@@ -29,22 +30,24 @@ T = TypeVar("T", bound=_Texts)
 def divide(messages: Sequence[Message], size: int) -> list[list[Message]]:
     """``messages`` in parts of about ``size`` bytes at most, the oldest first; at least one part.
 
+    The newest are filled, since they are the ones that are looked at.
     A message of several parts is in each with what stands there of its text and its calls, and
     with everything else in the last. What has no text to cut may make a part larger. A result is
     never without the message that called.
     """
-    parts: list[list[Message]] = [[]]
+    newest_first: list[list[Message]] = [[]]
     used = 0
-    for message in messages:
-        for piece in _pieces(message, size):
+    for message in reversed(messages):
+        for nth, piece in enumerate(reversed(_pieces(message, size))):
             length = len(_encoder.encode(piece)) + 1
-            if parts[-1] and used + length > size:
-                parts.append([])
+            # Two pieces of one message are never in one part.
+            if newest_first[-1] and (nth or used + length > size):
+                newest_first.append([])
                 used = 0
-            parts[-1].append(piece)
+            newest_first[-1].append(piece)
             used += length
     callers = _callers(messages)
-    return [_with_callers(part, callers) for part in parts]
+    return [_with_callers(part[::-1], callers) for part in reversed(newest_first)]
 
 
 def is_cut(message: Message) -> bool:
@@ -130,14 +133,17 @@ def _cut_call(call: m.ToolCall, room: int) -> list[m.ToolCall]:
 
 
 def _cut(text: str, room: int) -> list[str]:
-    """``text`` in pieces that have ``room`` bytes each when they are encoded."""
+    """``text`` in pieces of at most ``room`` bytes when they are encoded; the first has less."""
     inside = _encoder.encode(text)[1:-1]
     pieces: list[str] = []
+    # A place that divides no character is at most so much earlier than where it is looked for.
+    step = max(room - _FARTHEST, 8)
+    target = (len(inside) - 1) % step + 1
     start = 0
     while start < len(inside):
-        end = border(inside, start, start + room)
+        end = border(inside, start, max(target, start + 8))
         pieces.append(msgspec.json.decode(b'"%b"' % inside[start:end]))
-        start = end
+        start, target = end, target + step
     return pieces
 
 

@@ -99,7 +99,7 @@ def test_a_page_that_reloads_shows_what_it_showed() -> None:
     assert len(cases) > 300
     shown = in_the_browser([frames for case in cases for frames in case])
     for case, saw, sees in zip(cases, shown[::2], shown[1::2], strict=True):
-        assert sees == saw, case
+        assert sees == saw, json.dumps([case, saw, sees], indent=1, ensure_ascii=False)
 
 
 @pytest.mark.parametrize("size", [60, 150, 400])
@@ -113,4 +113,4 @@ def test_what_is_loaded_part_by_part_is_what_was_shown(size: int) -> None:
     assert sum(len(case[1]["older"]) for case in cases) > 20
     shown = in_the_browser([log for case in cases for log in case])
     for case, saw, sees in zip(cases, shown[::2], shown[1::2], strict=True):
-        assert sees == saw, case
+        assert sees == saw, json.dumps([case, saw, sees], indent=1, ensure_ascii=False)

@@ -213,11 +213,12 @@ async def test_a_page_without_bounds_is_whole() -> None:
 async def test_a_part_of_a_message_says_so() -> None:
     session = await session_of(MemoryStore())
     await say(session, "r0", text("a", "x" * (2 * PAGE)))
-    newest, middle, beginning, question = await pages_of(session)
+    newest, middle, oldest = await pages_of(session)
     assert msgspec.to_builtins(newest.messages[0])["metadata"] == {"agentws": {"cut": True}}
-    parts = [page.messages[-1] for page in (newest, middle, beginning)]
-    assert [is_cut(part) for part in parts] == [True, True, False]
-    assert [one.id for one in question.messages] == ["question-r0"]
+    assert [is_cut(page.messages[-1]) for page in (newest, middle, oldest)] == [True, True, False]
+    assert [one.id for one in oldest.messages] == ["question-r0", "a"]
+    # The newest part is what a client shows first.
+    assert PAGE - 1000 < size_of(newest.messages) <= PAGE + 2
 
 
 async def test_a_large_run_that_was_stopped_says_so_where_it_ends() -> None:
