@@ -42,13 +42,15 @@ class BoundedPages:
         self._key: tuple[int, int, int] | None = None
         self._page: Page | None = None
 
-    async def before(self, before: int, *, messages: int, size: int, cleared: int) -> Page:
+    async def before(
+        self, before: int, *, messages: int, size: int, cleared: int, event_size: int
+    ) -> Page:
         """The newest ``messages`` before that seq, or fewer: about ``size`` bytes at most.
 
         Of a run that is larger, a part: the last one; or that before the one which ``before``
         names. Of a run that goes on there are no parts, and what is older is given.
         """
-        walk = Walk(messages=messages, cleared=cleared, size=size)
+        walk = Walk(messages=messages, cleared=cleared, size=size, event_size=event_size)
         page = await walk.page(self._store, self._session, before)
         if page is not None:
             return page

@@ -34,8 +34,10 @@ _NOTICES: Final = 100
 """The most of them that are shown at once, the newest: nothing else bounds how many there are."""
 _FARTHEST: Final = 4
 """How many times the messages that were asked for a page may hold to reach a run that asked."""
-_LARGE_AT_ONCE: Final = 100
-"""Events read at a time where they may be large."""
+_AT_ONCE: Final = 256 * 1024
+"""Bytes read at a time, about, where events may be large: many may open a session at once."""
+_FEWEST: Final = 8
+"""Events read at a time at least."""
 _PER_MESSAGE: Final = 4
 """Events that one message mostly has once its run is compacted: how far back to read at a time."""
 _UNSAID: Final = frozenset(
@@ -85,10 +87,14 @@ class Walk:
     """The way back in a log from where a page ends, and what was found on it.
 
     With ``size`` the page has fewer messages where they have more than so many bytes together.
+    ``event_size`` is what the events may have in bytes, mostly.
     """
 
-    def __init__(self, *, messages: int, cleared: int, size: int | None = None) -> None:
+    def __init__(
+        self, *, messages: int, cleared: int, size: int | None = None, event_size: int = 1
+    ) -> None:
         self._messages = messages
+        self._event_size = event_size
         self._cleared = cleared
         self._size = size
         self._questions: set[str] = set()
@@ -138,8 +144,8 @@ class Walk:
 
     async def _back(self, store: Store, session: str, before: int) -> AsyncGenerator[Record]:
         """The conversation's records before that seq, the newest first, up to a clear of it."""
-        most = PAGE if self._size is None else _LARGE_AT_ONCE
-        limit = min(most, max(32, _PER_MESSAGE * self._messages))
+        most = min(PAGE, max(32, _PER_MESSAGE * self._messages))
+        limit = min(most, max(_FEWEST, _AT_ONCE // self._event_size))
         while before > self._cleared + 1:
             page = await store.read_back(session, before=before, limit=limit)
             for record in reversed(page):
@@ -149,6 +155,8 @@ class Walk:
             if len(page) < limit:
                 return
             before = page[0].seq
+            size = sum(len(record.data) for record in page) // len(page)
+            limit = min(most, max(_FEWEST, _AT_ONCE // size))
 
     def take(self, record: Record, kind: str) -> None:
         """Goes on with the next older one."""
@@ -202,14 +210,18 @@ def _find_asker(questions: set[str], newest: Record) -> None:
 
 async def begins_before(store: Store, session: str, seq: int, cleared: int) -> bool:
     """Whether any message of the conversation is older than ``seq``, and not cleared."""
-    page = await store.read_back(session, before=seq, limit=32)
-    for record in reversed(page):
-        kind = event_type(record.data)
-        if kind == CLEARED or record.seq <= cleared:
+    for _ in range(_FEWEST):
+        page = await store.read_back(session, before=seq, limit=_FEWEST)
+        for record in reversed(page):
+            kind = event_type(record.data)
+            if kind == CLEARED or record.seq <= cleared:
+                return False
+            if kind in _STARTS:
+                return True
+        if len(page) < _FEWEST:
             return False
-        if kind in _STARTS:
-            return True
-    return len(page) == 32
+        seq = page[0].seq
+    return True
 
 
 def fold_page(newest_first: list[Record], before: int | None) -> Page:

@@ -27,7 +27,7 @@ from .protocol.events import Event
 from .protocol.messages import Message
 from .protocol.outline import OUTLINE_EVENTS, OUTLINE_TYPES, Carried, Outline
 from .protocol.position import Position
-from .protocol.sizes import EVENT
+from .protocol.sizes import EVENT, TEXT
 from .store import PAGE, Appended, Key, SessionInfo, Settled, Store
 from .tail import Tail
 
@@ -317,6 +317,11 @@ class Session:
             return ()
         return self._tail.after(position.seq)
 
+    @property
+    def event_size(self) -> int:
+        """What its events may have in bytes: that of the newest, or the most that text has."""
+        return self._tail.event_size or TEXT
+
     async def read(self, after: Position, *, limit: int = PAGE) -> Sequence[Record]:
         """At most ``limit`` events after ``after``. Raises PositionLost."""
         tail = self.tail_after(after)
@@ -364,7 +369,9 @@ class Session:
         """
         cleared = self.cleared
         if size is not None:
-            return await self._pages.before(before, messages=messages, size=size, cleared=cleared)
+            return await self._pages.before(
+                before, messages=messages, size=size, cleared=cleared, event_size=self.event_size
+            )
         store, id = self._store, self.id
         return await page_before(store, id, before, messages=messages, cleared=cleared)
 

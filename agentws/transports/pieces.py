@@ -1,7 +1,7 @@
 """Reading on in a log, a piece at a time.
 
-A store counts in events, and a peer that does not read costs what it was sent. So what is read at
-once follows from how large the events are that came before, and what is given is bounded in bytes.
+A store counts in events, and a peer that does not read costs what was read for it. So how many are
+read at once follows from how large the others are, and what is given is bounded in bytes.
 """
 
 from __future__ import annotations
@@ -14,10 +14,9 @@ from ..protocol.position import Position
 from ..protocol.sizes import MESSAGE
 from ..session import Session
 
-FIRST: Final = 32
-"""Events asked for before anything is known of their size."""
-FEWEST: Final = 4
+FEWEST: Final = 2
 MOST: Final = 200
+"""Events asked for at once."""
 
 
 class Pieces:
@@ -27,7 +26,7 @@ class Pieces:
 
     def __init__(self, session: Session) -> None:
         self._session = session
-        self._count = FIRST
+        self._count = _count(session.event_size)
 
     async def after(self, position: Position) -> Sequence[Record]:
         """The next events, together at most ``sizes.MESSAGE`` bytes unless the first is larger.
@@ -38,8 +37,13 @@ class Pieces:
         if not records:
             return records
         size = sum(len(record.data) for record in records)
-        self._count = min(max(MESSAGE * len(records) // size, FEWEST), MOST)
+        self._count = _count(size // len(records))
         return records if size <= MESSAGE else records[: fitting(records, MESSAGE)]
+
+
+def _count(event_size: int) -> int:
+    """How many events of that size to ask for."""
+    return min(max(MESSAGE // max(event_size, 1), FEWEST), MOST)
 
 
 def fitting(records: Sequence[Record], room: int) -> int:
