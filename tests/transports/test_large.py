@@ -14,6 +14,7 @@ from agentws.protocol.sizes import EVENT, MESSAGE, TEXT
 from agentws.protocol.spoken import PART, WHOLE, Spoken
 from agentws.testing.agents import Gate, Script, Yield
 from agentws.testing.connect import TERMINAL, Client, Frame, kind
+from agentws.testing.oracle import check_simple
 from tests.session.test_large_pages import joined
 
 from .conftest import Make
@@ -107,6 +108,7 @@ async def test_a_snapshot_is_bounded_and_older_parts_are_asked_for(make: Make) -
         (message,) = snapshot["messages"]
         assert message["metadata"]["agentws"]["cut"] is True
         assert LARGE.endswith(message["content"]) and len(message["content"]) > 50_000
+        await world.check(late)
         (session,) = list(world.gateways[0].sessions)
         pages = [(await session.snapshot(messages=20, size=96 * 1024)).page]
         assert pages[0].before == snapshot["metadata"]["agentws"]["before"]
@@ -194,6 +196,7 @@ async def test_a_larger_one_is_said_in_parts_that_say_so(make: Make, query: str)
         assert max(len(message.encode()) for message in messages) <= EVENT
         for frame in frames[:-1]:
             assert frame["content"].endswith("\n"), "not where people pause"
+        check_simple((await world.records(client))[1], client.frames)
         deltas = [frame["content"] for frame in client.frames if frame["type"] == "delta"]
         assert "".join(deltas) == (LARGE if query else "")
 
