@@ -13,7 +13,7 @@ from typing import Final
 
 from .errors import PositionLost
 from .pages import ENDS, Page, Walk, begins_before, fold_page
-from .protocol.codec import Record, event_type
+from .protocol.codec import Record, encode_event, event_type
 from .protocol.messages import Message
 from .protocol.notices import Posted
 from .protocol.parts import divide
@@ -62,25 +62,36 @@ class BoundedPages:
     async def _part_before(self, before: int, size: int, cleared: int) -> Page:
         key = before, size, cleared
         while self._page is None or self._key != key:
+            walk = Walk(messages=1, cleared=cleared, size=size)
+            start = await walk.to_start(self._store, self._session, before)
+            records = walk.newest_first[::-1]
             try:
-                self._page, self._key = await self._read_part(before, size, cleared), key
+                if walk.inside and not await self._read_to_end(records):
+                    return await self._older_than(start, size, cleared)
             except PositionLost as lost:
                 if lost.reason != "compacted":
                     raise
                 # The event that was read last has been folded away meanwhile: once more.
+                continue
+            number = before - start if walk.inside else None
+            self._page = await self._part(records, start, number, size, cleared)
+            self._key = key
         return self._page
 
-    async def _read_part(self, before: int, size: int, cleared: int) -> Page:
-        store, session = self._store, self._session
+    async def _older_than(self, start: int, size: int, cleared: int) -> Page:
+        """What is before a run that goes on, and has no parts yet."""
         walk = Walk(messages=1, cleared=cleared, size=size)
-        start = await walk.to_start(store, session, before)
-        records = walk.newest_first[::-1]
-        if walk.inside and not await self._read_to_end(records):
-            older = await Walk(messages=1, cleared=cleared, size=size).page(store, session, start)
-            return older or await self._read_part(start, size, cleared)
+        page = await walk.page(self._store, self._session, start)
+        return page or await self._part_before(start, size, cleared)
+
+    async def _part(
+        self, records: list[Record], start: int, number: int | None, size: int, cleared: int
+    ) -> Page:
+        """That part of the run of ``records``; without ``number`` the last."""
+        store, session = self._store, self._session
         run = fold_page(records[::-1], None)
         parts = divide(run.messages, size)
-        number = min(before - start, len(parts)) if walk.inside else len(parts)
+        number = len(parts) if number is None else min(number, len(parts))
         notices = _notices_of(run, parts, number - 1)
         if number > 1:
             return Page(parts[number - 1], start + number - 1, notices)
@@ -109,7 +120,7 @@ def _notices_of(run: Page, parts: list[list[Message]], at: int) -> list[Posted]:
     here = [one for one in run.notices if ends.get(one.after or "", 0) == at]
     left = NOTICES
     for count, one in enumerate(reversed(here)):
-        left -= len(one.event.content) + 200
+        left -= len(encode_event(one.event))
         if left < 0 and count:
             return here[-count:]
     return here

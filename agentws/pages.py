@@ -170,8 +170,10 @@ class Walk:
         self._ended = self._ended or kind in ENDS
         said = kind.isupper() and record.data.startswith(b'{"run":')
         self.inside = self.inside or (said and not self._ended)
+        if kind != "RUN_STARTED" or self.inside or self._weight > self._size:
+            return
         # A run that goes on with answers is better not parted from the one that asked.
-        if kind == "RUN_STARTED" and not (self.cut or (self._questions and self._fitting)):
+        if self._fitting is None or not self._questions:
             self._fitting = len(self.newest_first), record.seq
 
     @property

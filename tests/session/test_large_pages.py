@@ -390,3 +390,29 @@ async def test_conversation_pages_are_the_same_where_nothing_is_large() -> None:
         whole = await conversation.page_before(session._store, session.id, before, messages=4)
         assert await session.page_before(before, messages=4, size=PAGE) == whole
         before = whole.before
+
+
+async def test_a_page_ends_before_the_run_whose_question_is_too_much() -> None:
+    session = await session_of(MemoryStore())
+    for number in range(3):
+        question = m.RunAgentInput(
+            session.id, f"r{number}", [m.UserMessage(f"q{number}", "?" * 50_000)]
+        )
+        start = e.RunStarted(session.id, f"r{number}", None, None, question)
+        said = [*text(f"a{number}", "Hello"), e.RunFinished(session.id, f"r{number}")]
+        await session.append([start, *said], run=f"r{number}")
+    pages = await check(session)
+    assert [len(page.messages) for page in pages] == [2, 2, 2]
+
+
+async def test_a_number_that_was_asked_for_while_a_run_went_on_is_asked_for_again() -> None:
+    session = await session_of(MemoryStore())
+    await say(session, "r0", text("a", "before"))
+    start = session.head.seq + 1
+    await say(session, "r1", text("b", "x" * MIB), end=False)
+    early = await session.page_before(start + 3, messages=20, size=PAGE)
+    assert [one.id for one in early.messages] == ["question-r0", "a"]
+    await session.append([e.RunFinished(session.id, "r1")], run="r1")
+    late = await session.page_before(start + 3, messages=20, size=PAGE)
+    assert [one.id for one in late.messages] == ["b"]
+    await check(session)
