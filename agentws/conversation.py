@@ -7,7 +7,7 @@ follows from what it returns, not from how long the log is.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from .errors import PositionLost
 from .pages import ENDS
@@ -20,6 +20,11 @@ from .protocol.merge import merge
 from .protocol.messages import Interrupt, Message
 from .protocol.position import GENESIS, Position
 from .store import PAGE, Store
+
+_FIRST: Final = 32
+"""Events read at first, while nothing is known of their size."""
+_AT_ONCE: Final = 256 * 1024
+"""Bytes read at a time, about."""
 
 
 class Snapshot(NamedTuple):
@@ -59,25 +64,22 @@ async def _read_whole(store: Store, session: str, epoch: str, through: int) -> l
     return fold.messages
 
 
-async def run_so_far(store: Store, session: str, through: int) -> Sequence[Record]:
-    """The events from the start of the run that the event at ``through`` is in the middle of.
-
-    Up to and including that event; empty when it is in the middle of none.
-    """
-    newest_first: list[Record] = []
-    before = through + 1
+async def run_begun(store: Store, session: str, through: int) -> Record | None:
+    """The first event of the run that the event at ``through`` is in the middle of, if of one."""
+    before, limit = through + 1, _FIRST
     while True:
-        page = await store.read_back(session, before=before)
+        page = await store.read_back(session, before=before, limit=limit)
         for record in reversed(page):
             kind = event_type(record.data)
             if kind in ENDS:
-                return ()
-            newest_first.append(record)
+                return None
             if kind == "RUN_STARTED":
-                return newest_first[::-1]
-        if len(page) < PAGE:
-            return ()
+                return record
+        if len(page) < limit:
+            return None
         before = page[0].seq
+        size = sum(len(record.data) for record in page) // len(page)
+        limit = min(PAGE, max(_FIRST // 4, _AT_ONCE // size))
 
 
 async def compact_run(store: Store, session: str, *, first: int, last: int) -> None:

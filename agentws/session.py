@@ -380,12 +380,10 @@ class Session:
         end = self.head.seq if through is None else through
         return await conversation.whole(self._store, self.id, self.head.epoch, through=end)
 
-    async def run_so_far(self, position: Position) -> Sequence[Record]:
-        """The events from the start of the run that ``position`` is in the middle of, up to it.
-
-        Empty when it is in the middle of none.
-        """
-        return await conversation.run_so_far(self._store, self.id, position.seq)
+    async def run_begun(self, position: Position) -> Position | None:
+        """Where the run began that ``position`` is in the middle of, if it is in one."""
+        first = await conversation.run_begun(self._store, self.id, position.seq)
+        return None if first is None else Position(position.epoch, first.seq, first.tag)
 
     async def compact(self, first: int, last: int) -> None:
         """Folds the deltas of a finished run, whose events are ``first`` to ``last``."""

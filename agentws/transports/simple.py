@@ -14,6 +14,7 @@ from ..runs.inbox import check_content
 from ..runs.work import new_id
 from .commands import take_command
 from .connection import Connection
+from .pieces import Pieces
 
 if TYPE_CHECKING:
     from ..gateway import AgentGateway
@@ -42,12 +43,35 @@ class SimplePeer:
         position = session.head
         if opening.after is not None:
             position = await self._place(parse_position(opening.after))
-        begun = await session.run_so_far(position) if position.seq else ()
-        if begun:
-            # Not after what was said: that may be in memory still, and folded in the store.
-            position = Position(position.epoch, begun[-1].seq, begun[-1].tag)
-            self._wire.prime(position.epoch, begun)
-        self._connection.position = position
+        self._connection.position = await self._take_up(position)
+
+    async def _take_up(self, position: Position) -> Position:
+        """Where to go on for who stands at ``position``, with what its run said so far remembered.
+
+        That is not after what was said there: it may be in memory still, and folded in the store.
+        """
+        session = self._connection.session
+        while position.seq:
+            begun = await session.run_begun(position)
+            if begun is None:
+                break
+            try:
+                return await self._remember(begun, through=position.seq)
+            except PositionLost as lost:
+                if lost.reason != "compacted":
+                    raise
+                # The event that was read last has been folded away meanwhile: once more.
+        return position
+
+    async def _remember(self, begun: Position, *, through: int) -> Position:
+        pieces, position = Pieces(self._connection.session), begun
+        while position.seq < through:
+            records = [one for one in await pieces.after(position) if one.seq <= through]
+            if not records:
+                break
+            self._wire.prime(position.epoch, records)
+            position = Position(position.epoch, records[-1].seq, records[-1].tag)
+        return position
 
     async def _place(self, after: Position) -> Position:
         """Where to go on for who has seen everything up to ``after``."""
