@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from ..agents.commands import parse_command
 from ..builtin import Answer
-from ..errors import PositionLost
+from ..errors import PositionLost, Unavailable
 from ..protocol import frames as f
 from ..protocol.position import GENESIS, Position, parse_position
 from ..protocol.simple import SimpleWire, parse_simple
@@ -51,6 +51,9 @@ class SimplePeer:
         That is not after what was said there: it may be in memory still, and folded in the store.
         """
         session = self._connection.session
+        if position.seq > session.head.seq:
+            # The client comes from another node, whose ring has not reached this one.
+            await session.catch_up()
         while position.seq:
             begun = await session.run_begun(position)
             if begun is None:
@@ -59,7 +62,7 @@ class SimplePeer:
                 return await self._remember(begun, through=position.seq)
             except PositionLost as lost:
                 if lost.reason != "compacted":
-                    raise
+                    raise Unavailable("This session is not what it was.") from lost
                 # The event that was read last has been folded away meanwhile: once more.
         return position
 
