@@ -21,6 +21,7 @@ from ..protocol.codec import Entry, check_sizes, entry
 from ..protocol.events import Event, RunError, RunFinished, TextMessageContent
 from ..protocol.merge import LARGEST, LARGEST_HEAD, cut_delta, split_delta
 from ..protocol.messages import InterruptOutcome
+from ..protocol.sizes import QUESTIONS
 from ..session import Session
 from ..tasks import Tasks
 
@@ -268,10 +269,10 @@ class RunWriter:
         if isinstance(event, RunFinished) and isinstance(event.outcome, InterruptOutcome):
             known = self._session.outline.interrupts.values()
             size = len(msgspec.json.encode([*known, *event.outcome.interrupts]))
-            if size > self._largest // 3:
+            if size > QUESTIONS:
                 raise EventTooLarge(
                     f"The open questions of this session would have {size} bytes;"
-                    f" at most {self._largest // 3} are kept."
+                    f" at most {QUESTIONS} are kept."
                 )
 
     def check_room(self, size: int) -> None:

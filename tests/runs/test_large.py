@@ -294,11 +294,11 @@ async def answer(one: Talk, interrupt: str, payload: str) -> Any:
 
 async def test_questions_that_one_event_could_not_say_end_the_run_that_asks_them() -> None:
     def asking(number: int) -> e.RunFinished:
-        question = m.Interrupt(f"i{number}", "input_required", "x" * 20_000)
+        question = m.Interrupt(f"i{number}", "input_required", "x" * 40_000)
         return e.RunFinished("t", "r", outcome=m.InterruptOutcome([question]))
 
     script = Script(named={"m1": [Yield(asking(1))], "m2": [Yield(asking(2))]})
-    async with talk(script, max_event_size=100_000) as one:
+    async with talk(script) as one:
         await one.client.say("m1", "m1")
         assert (await one.terminal())["event"]["type"] == "RUN_FINISHED"
         await one.client.say("m2", "m2")

@@ -247,7 +247,7 @@ async def test_a_clear_in_a_large_run_leaves_what_came_after_it() -> None:
     await say(session, "r0", text("a", "x" * MIB), end=False)
     await session.append([e.HistoryCleared()])
     for number in range(4):
-        pieces = [e.TextMessageContent(message_id="b", delta=str(number) * 50_000)]
+        pieces = [e.TextMessageContent(message_id="b", delta=str(number) * 90_000)]
         opening = [e.TextMessageStart("b")] if number == 0 else []
         await session.append([*opening, *pieces], run="r0")
     await session.append([e.TextMessageEnd("b"), e.RunFinished(session.id, "r0")], run="r0")
@@ -396,7 +396,7 @@ async def test_a_page_ends_before_the_run_whose_question_is_too_much() -> None:
     session = await session_of(MemoryStore())
     for number in range(3):
         question = m.RunAgentInput(
-            session.id, f"r{number}", [m.UserMessage(f"q{number}", "?" * 50_000)]
+            session.id, f"r{number}", [m.UserMessage(f"q{number}", "?" * 90_000)]
         )
         start = e.RunStarted(session.id, f"r{number}", None, None, question)
         said = [*text(f"a{number}", "Hello"), e.RunFinished(session.id, f"r{number}")]

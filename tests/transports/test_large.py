@@ -10,7 +10,7 @@ import pytest
 from agentws.protocol import events as e
 from agentws.protocol.parts import is_cut
 from agentws.protocol.simple import SimpleWire
-from agentws.protocol.sizes import EVENT, MESSAGE, TEXT
+from agentws.protocol.sizes import EVENT, MESSAGE, PAGE, TEXT
 from agentws.protocol.spoken import PART, WHOLE, Spoken
 from agentws.testing.agents import Gate, Script, Yield
 from agentws.testing.connect import TERMINAL, Client, Frame, kind
@@ -110,10 +110,10 @@ async def test_a_snapshot_is_bounded_and_older_parts_are_asked_for(make: Make) -
         assert LARGE.endswith(message["content"]) and len(message["content"]) > 50_000
         await world.check(late)
         (session,) = list(world.gateways[0].sessions)
-        pages = [(await session.snapshot(messages=20, size=96 * 1024)).page]
+        pages = [(await session.snapshot(messages=20, size=PAGE)).page]
         assert pages[0].before == snapshot["metadata"]["agentws"]["before"]
         while (before := pages[-1].before) is not None:
-            pages.append(await session.page_before(before, messages=20, size=96 * 1024))
+            pages.append(await session.page_before(before, messages=20, size=PAGE))
         whole = joined(pages)
         assert whole == await session.messages()
         assert not any(map(is_cut, whole))
