@@ -41,19 +41,19 @@ def merge(records: Sequence[Record]) -> list[Record]:
     merged: list[Record] = []
     open_head: bytes | None = None
     texts: list[bytes] = []
-    size = 0
+    start, room, end = 0, 0, -len(_END)
     for record in records:
         data = record.data
         if open_head is not None and data.startswith(open_head):
-            more = len(data) - len(open_head) - len(_END)
-            if size + more <= LARGEST:
-                texts.append(data[len(open_head) : -len(_END)])
-                size += more
+            text = data[start:end]
+            room -= len(text)
+            if room >= 0:
+                texts.append(text)
                 merged[-1] = record
                 continue
         _close(merged, texts, open_head)
         open_head, text = split_delta(data)
-        texts, size = [text], len(data)
+        texts, start, room = [text], len(open_head or b""), LARGEST - len(data)
         merged.append(record)
     _close(merged, texts, open_head)
     return merged
