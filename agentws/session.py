@@ -380,11 +380,6 @@ class Session:
         end = self.head.seq if through is None else through
         return await conversation.whole(self._store, self.id, self.head.epoch, through=end)
 
-    async def run_begun(self, position: Position) -> Position | None:
-        """Where the run began that ``position`` is in the middle of, if it is in one."""
-        first = await conversation.run_begun(self._store, self.id, position.seq)
-        return None if first is None else Position(position.epoch, first.seq, first.tag)
-
     async def compact(self, first: int, last: int) -> None:
         """Folds the deltas of a finished run, whose events are ``first`` to ``last``."""
         await conversation.compact_run(self._store, self.id, first=first, last=last)

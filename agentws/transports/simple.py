@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from ..agents.commands import parse_command
 from ..builtin import Answer
+from ..conversation import run_begun
 from ..errors import PositionLost, Unavailable
 from ..protocol import frames as f
 from ..protocol.position import GENESIS, Position, parse_position
@@ -55,9 +56,10 @@ class SimplePeer:
             # The client comes from another node, whose ring has not reached this one.
             await session.catch_up()
         while position.seq:
-            begun = await session.run_begun(position)
-            if begun is None:
+            first = await run_begun(self._gateway.store, session.id, position.seq)
+            if first is None:
                 break
+            begun = Position(position.epoch, first.seq, first.tag)
             try:
                 return await self._remember(begun, through=position.seq)
             except PositionLost as lost:

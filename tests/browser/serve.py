@@ -29,8 +29,8 @@ LIMITS = Limits(lease_ttl=2.0, drain_timeout=1.0, heartbeat=5.0, snapshot_messag
 
 
 class Scribe(Agent):
-    """``count N`` writes the numbers up to N; ``fail`` fails, ``break`` before its first word;
-    ``ask`` asks; else: said back.
+    """``count N`` writes the numbers up to N, ``write N`` at once; ``fail`` fails, ``break`` before
+    its first word; ``ask`` asks; else: said back.
     """
 
     async def run(self, ctx: RunContext) -> AsyncGenerator[str | RunFinished, None]:
@@ -43,6 +43,8 @@ class Scribe(Agent):
             for number in range(1, int(rest) + 1):
                 yield f"n{number} "
                 await anyio.sleep(PACE)
+        elif verb == "write":
+            yield "\n\n".join(f"n{number} " + 90 * "-" for number in range(1, int(rest) + 1))
         elif verb == "fail":
             yield "So far so good."
             raise AgentError("This was meant to fail.")
