@@ -17,6 +17,7 @@
     │   └── Fenced              409 / 4409   fenced
     ├── PositionLost            410 / 4410   position_lost
     ├── TooLarge                413 / 4413   too_large
+    │   └── EventTooLarge       413 / 4413   too_large
     ├── UnsupportedMedia        415 / 4415   unsupported_media
     ├── Misdirected             421 / 4421   misdirected
     ├── TooMany                 429 / 4429   too_many                retryable
@@ -184,6 +185,17 @@ class TooLarge(AgentwsError):
     code = "too_large"
     status = 413
     summary = "This is too large."
+
+
+class EventTooLarge(TooLarge):
+    """One event is larger than a log takes; text alone is cut into as many as it needs."""
+
+    summary = "This event is too large."
+
+    @classmethod
+    def of(cls, kind: str, size: int, limit: int) -> EventTooLarge:
+        """``kind`` is the event's ``type``, ``size`` what it has in bytes."""
+        return cls(f"This {kind} has {size} bytes; an event has at most {limit}.")
 
 
 class UnsupportedMedia(AgentwsError):

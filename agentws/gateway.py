@@ -21,7 +21,7 @@ from .backends.memory import MemoryStore
 from .builtin import Asked
 from .bus import Bus
 from .compaction import Compactions
-from .errors import AgentwsError, Draining, Forbidden, NotFound, TimedOut
+from .errors import AgentwsError, Draining, EventTooLarge, Forbidden, NotFound, TimedOut
 from .exiting import server_exiting, when
 from .given import given_notice, given_update
 from .housekeeping import Housekeeping
@@ -30,6 +30,7 @@ from .lifetime import Lifetime
 from .limits import Limits
 from .protocol import events as e
 from .protocol import frames as f
+from .protocol.codec import check_sizes, entry
 from .protocol.messages import Message, Metadata
 from .runs.engine import Runs
 from .runs.inbox import Inbox
@@ -307,7 +308,9 @@ class AgentGateway:
     async def rename(
         self, session: Session, *, title: str | None, metadata: Metadata | None
     ) -> None:
+        """Changes what is given, for everybody. Raises EventTooLarge, TypeError."""
         update = given_update(title, metadata)
+        check_sizes([entry(update)], session.max_event_size)
         session.info = await self.store.update(session.id, title=title, metadata=metadata)
         await session.append([update])
 
@@ -326,15 +329,18 @@ class AgentGateway:
     ) -> int:
         """Shows a notice to every connected client, on every node; who is away misses it.
 
-        Returns how many connections of this node were reached. Raises TypeError for a notice that
-        can't be sent.
+        Returns how many connections of this node were reached. Raises EventTooLarge, and TypeError
+        for a notice that can't be sent.
         """
         given = given_notice(content, level, metadata)
         await self.start()
         notice = f.Notice(content=given.content, level=given.level, metadata=given.metadata)
+        data = f.encode_frame(notice)
+        if len(data) > self.limits.max_event_size:
+            raise EventTooLarge.of("notice", len(data), self.limits.max_event_size)
         # Said here first: those connected to this node are reached whatever becomes of the bus.
         announced = self.connections.announce(notice)
-        self.bus.publish(BROADCAST, b"%b %b" % (self.node.encode(), f.encode_frame(notice)))
+        self.bus.publish(BROADCAST, b"%b %b" % (self.node.encode(), data))
         return await asyncio.shield(announced)
 
     def _broadcast_came(self, channel: str, payload: bytes) -> None:
@@ -373,7 +379,8 @@ class SessionHandle:
     ) -> str:
         """Posts a durable notice: who is away sees it on return. Returns its position.
 
-        Raises NotFound when there is no such session, TypeError for a notice that can't be kept.
+        Raises NotFound when there is no such session, EventTooLarge, and TypeError for a notice
+        that can't be kept.
         """
         notice = given_notice(content, level, metadata)
         await self._gateway.start()

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import msgspec
 
+from .protocol.sizes import EVENT
+
 
 class Limits(msgspec.Struct, frozen=True, kw_only=True):
     """Sizes in bytes, times in seconds, rates per second. The defaults suit one public service."""
@@ -47,6 +49,12 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     """The longest gathering, on a node with a hundred or more runs going on."""
     max_run_size: int = 16 * 1024 * 1024
     """Bytes that one run may append."""
+    max_event_size: int = EVENT
+    """Bytes of one event as its frame is sent: a tool's result, a state, a notice, a message.
+
+    Text is cut into events of at most 64 KiB instead. Nothing larger than this is sent as one
+    message, so a client's own limit must not be below it.
+    """
     command_timeout: float = 30.0
     """How long a command of an agent may take before it is stopped."""
 

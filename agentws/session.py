@@ -15,16 +15,20 @@ from typing import Final
 import msgspec
 
 from . import conversation
-from .conversation import Page, Snapshot
+from .conversation import Snapshot
 from .errors import Conflict, IdempotencyConflict, LostReason, PositionLost, Unavailable
 from .follower import Follower
+from .large_runs import BoundedPages
+from .pages import Page, page_before
 from .protocol import events as e
-from .protocol.codec import Entry, Record, decode_record, entry, entry_of
+from .protocol.codec import Entry, Record, check_sizes, decode_record, entry, entry_of
 from .protocol.events import Event
 from .protocol.messages import Message
 from .protocol.outline import OUTLINE_EVENTS, OUTLINE_TYPES, Carried, Outline
 from .protocol.position import Position
+from .protocol.sizes import EVENT, TEXT
 from .senders import Senders, no_longer_waiting
+from .shared_read import SharedRead
 from .store import PAGE, Appended, Key, SessionInfo, Settled, Store
 from .tail import Tail
 
@@ -42,9 +46,9 @@ class Session:
 
     __slots__ = (
         "_accepted_at",
-        "_look_again",
         "_outline_changed",
-        "_reading",
+        "_pages",
+        "_reads",
         "_run_base",
         "_store",
         "_tail",
@@ -54,6 +58,7 @@ class Session:
         "head",
         "id",
         "info",
+        "max_event_size",
         "outline",
         "outlook",
         "senders",
@@ -92,10 +97,12 @@ class Session:
         """Held by the command that is being decided; ``None`` while there is none."""
         self.senders: Senders | None = None
         """Who sent what waits, where more is known of them here than the log says."""
+        self.max_event_size = EVENT
+        """Bytes of the frame of an event that is not text."""
         self._store = store
         self._tail = Tail(tail_size)
-        self._reading: asyncio.Future[None] | None = None
-        self._look_again = False
+        self._reads = SharedRead()
+        self._pages = BoundedPages(store, info.id, head.epoch)
         self._outline_changed = False
         self._accepted_at: dict[str, int] | None = None
 
@@ -135,7 +142,8 @@ class Session:
     ) -> Appended:
         """Appends ``events``, all or none; when this returns, the store has them.
 
-        Raises what :meth:`Store.append` raises; ``conflict`` where another body has the key.
+        Raises EventTooLarge, what :meth:`Store.append` raises, and ``conflict`` where another
+        body has the key.
         Followers are told before it returns.
         """
         entries = [entry(event, run=run) for event in events]
@@ -161,7 +169,9 @@ class Session:
         fence: str | None = None,
         expect: int | None = None,
     ) -> Appended:
-        """:meth:`append` for events that are encoded already."""
+        """:meth:`append` for events that are encoded already; a run measured its own."""
+        if fence is None:
+            check_sizes(entries, self.max_event_size)
         datas, commutes = [], True
         for one in entries:
             datas.append(one.data)
@@ -201,37 +211,25 @@ class Session:
 
         When this returns, everything that was in the store when it was called is known.
         """
-        if self._reading is not None:
-            self._look_again = True
-            await asyncio.shield(self._reading)
-            return
-        reading = self._reading = asyncio.get_running_loop().create_future()
-        try:
-            self._look_again = True
-            while self._look_again:
-                self._look_again = False
-                await self._read_on()
-        except BaseException as error:
-            # Who waits for this reader knows no more than before, and must be told so.
-            self._reading = None
-            _fail(reading, error)
-            if isinstance(error, PositionLost):
-                logger.warning("session %s is not what it was: %s", self.id, error.reason)
-                self.void()
-            raise
-        self._reading = None
-        reading.set_result(None)
+        await self._reads.join(self._read_on)
 
     async def _read_on(self) -> None:
-        while True:
-            after = self.head if self.head.seq else None
-            records = await self._store.read(self.id, after=after)
-            fresh = [record for record in records if record.seq > self.head.seq]
-            if fresh:
-                self._take(fresh, [entry_of(record.data, _FOLLOWED_TYPES) for record in fresh])
-                self._tell()
-            if len(records) < PAGE:
-                return
+        try:
+            while await self._read_page() == PAGE:
+                pass
+        except PositionLost as error:
+            logger.warning("session %s is not what it was: %s", self.id, error.reason)
+            self.void()
+            raise
+
+    async def _read_page(self) -> int:
+        """Goes on with the next page of the log; returns how many records it had."""
+        records = await self._store.read(self.id, after=self.head if self.head.seq else None)
+        fresh = [record for record in records if record.seq > self.head.seq]
+        if fresh:
+            self._take(fresh, [entry_of(record.data, _FOLLOWED_TYPES) for record in fresh])
+            self._tell()
+        return len(records)
 
     def _take(self, records: Sequence[Record], entries: Sequence[Entry]) -> None:
         """Goes on with ``records``, which follow the head."""
@@ -319,6 +317,11 @@ class Session:
             return ()
         return self._tail.after(position.seq)
 
+    @property
+    def event_size(self) -> int:
+        """What its events may have in bytes: that of the newest, or the most that text has."""
+        return self._tail.event_size or TEXT
+
     async def read(self, after: Position, *, limit: int = PAGE) -> Sequence[Record]:
         """At most ``limit`` events after ``after``. Raises PositionLost."""
         tail = self.tail_after(after)
@@ -348,44 +351,38 @@ class Session:
 
     # The fold
 
-    async def snapshot(self, *, messages: int) -> Snapshot:
-        """The newest ``messages`` (or a few more: whole runs) as of where no run was active."""
+    async def snapshot(self, *, messages: int, size: int | None = None) -> Snapshot:
+        """The newest ``messages``, see :meth:`page_before`, as of where no run was active."""
         base, outline = self.run_base, self.outline
         queue = outline.queue.values()
         accepted_at = self._accepted_at or {}
         unread = [one for one in queue if accepted_at[one.message.id] <= base.seq]
         interrupts = list(outline.interrupts.values())
         state = outline.state if outline.run is None else outline.base_state
-        page = await self.page_before(base.seq + 1, messages=messages)
+        page = await self.page_before(base.seq + 1, messages=messages, size=size)
         return Snapshot(base, page, state, unread, interrupts, self.info.title)
 
-    async def page_before(self, before: int, *, messages: int) -> Page:
-        """The ``messages`` that end before that seq (or a few more: runs are kept whole)."""
-        return await conversation.page_before(
-            self._store, self.id, before, messages=messages, cleared=self.cleared
-        )
+    async def page_before(self, before: int, *, messages: int, size: int | None = None) -> Page:
+        """The ``messages`` that end before that seq (or a few more: runs are kept whole).
+
+        With ``size``, about the most bytes of them: fewer messages, or a part of a large run.
+        """
+        cleared = self.cleared
+        if size is not None:
+            return await self._pages.before(
+                before, messages=messages, size=size, cleared=cleared, event_size=self.event_size
+            )
+        store, id = self._store, self.id
+        return await page_before(store, id, before, messages=messages, cleared=cleared)
 
     async def messages(self, *, through: int | None = None) -> list[Message]:
         """The whole conversation, up to that seq."""
         end = self.head.seq if through is None else through
         return await conversation.whole(self._store, self.id, self.head.epoch, through=end)
 
-    async def run_so_far(self, position: Position) -> Sequence[Record]:
-        """The events from the start of the run that ``position`` is in the middle of, up to it.
-
-        Empty when it is in the middle of none.
-        """
-        return await conversation.run_so_far(self._store, self.id, position.seq)
-
     async def compact(self, first: int, last: int) -> None:
         """Folds the deltas of a finished run, whose events are ``first`` to ``last``."""
         await conversation.compact_run(self._store, self.id, first=first, last=last)
-
-
-def _fail(future: asyncio.Future[None], error: BaseException) -> None:
-    """Tells who waits, if anybody does, that reading failed; a cancellation is the reader's own."""
-    future.set_exception(error if isinstance(error, Exception) else Unavailable())
-    future.exception()
 
 
 def _queued(known: dict[str, int], outline: Outline) -> dict[str, int] | None:

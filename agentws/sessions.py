@@ -121,6 +121,7 @@ class Sessions:
             raise
         self._unsubscribe[info.id] = unsubscribe
         session.appended = self._tell
+        session.max_event_size = self._limits.max_event_size
         session.used = asyncio.get_running_loop().time()
         self._open[info.id] = session
         self.opened(session)

@@ -53,6 +53,11 @@ class Tail:
             return None
         return records[seq - records[0].seq].tag
 
+    @property
+    def event_size(self) -> int | None:
+        """What its events have in bytes, mostly; ``None`` when there are none."""
+        return self._size // len(self._records) if self._records else None
+
     def forget(self) -> None:
         self._records, self._size = [], 0
 

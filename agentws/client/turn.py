@@ -184,7 +184,7 @@ def _answer_to(id: str, messages: Sequence[m.Message]) -> list[m.Message] | None
 def _bad_end(answer: Sequence[m.Message]) -> e.RunFinished | e.RunError | None:
     """How the run of ``answer`` ended, where its messages are marked with anything but success."""
     marks = [(one.metadata or {}).get(STATUS_KEY) for one in answer]
-    match next((mark for mark in marks if mark is not None), None):
+    match next((mark for mark in marks if isinstance(mark, dict) and "status" in mark), None):
         case {"status": "cancelled"}:
             return e.RunFinished("", "", outcome=m.CancelledOutcome())
         case {"status": "error", "message": str(message), **rest}:

@@ -30,7 +30,7 @@ from .errors import BadProxy
 from .proxies import Proxy, ProxySetting, proxy_for
 from .transport import Opening, TransportClosed
 
-# A snapshot or a long replay comes as one message; the server bounds what a run may append.
+# A server sends no more than its max_event_size at once, which a host may have set high.
 MAX_MESSAGE_SIZE: Final = 64 * 1024 * 1024
 # A peer that does not answer a close is not worth more waiting.
 CLOSE_TIMEOUT: Final = 2.0

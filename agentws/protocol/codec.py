@@ -11,8 +11,10 @@ from typing import Final
 
 import msgspec
 
+from ..errors import EventTooLarge
 from .events import AnyEvent, Event
 from .position import Position, chain
+from .sizes import FRAME
 
 
 class Record(msgspec.Struct, frozen=True, gc=False, order=True):
@@ -68,6 +70,14 @@ def entry_of(data: bytes, types: Collection[str]) -> Entry:
         return Entry(data, None, None)
     body = decode_record(data)
     return Entry(data, body.event, body.run)
+
+
+def check_sizes(entries: Iterable[Entry], max_event_size: int) -> None:
+    """Raises EventTooLarge for an event whose frame would be larger than that."""
+    for one in entries:
+        size = len(one.data) + FRAME
+        if size > max_event_size:
+            raise EventTooLarge.of(event_type(one.data), size, max_event_size)
 
 
 def decode_record(data: bytes) -> Envelope:

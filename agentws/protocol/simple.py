@@ -16,7 +16,8 @@ from . import events as e
 from . import frames as f
 from .codec import Record, decode_record, event_type
 from .events import AnyEvent
-from .merge import merge
+from .merge import merge, split_delta
+from .spoken import Spoken
 from .strict import check_value
 
 OutType = Literal["text", "delta", "system", "notice", "error"]
@@ -99,7 +100,7 @@ class SimpleWire:
         self._session = session
         self._stream = stream
         self._now = now
-        self._texts: dict[str, list[str]] = {}
+        self._texts: dict[str, Spoken] = {}
 
     def prime(self, epoch: str, records: Sequence[Record]) -> None:
         """Takes up a run in its middle: its beginning is remembered, not said."""
@@ -108,43 +109,69 @@ class SimpleWire:
     def events(self, epoch: str, records: Sequence[Record]) -> list[bytes]:
         frames: list[bytes] = []
         for record in merge(records):
-            if event_type(record.data) in _READ:
-                body = decode_record(record.data)
-                position = f"{epoch}.{record.seq}.{record.tag}"
-                said = self._event(body.event, body.run, position)
-                if said is not None:
-                    frames.append(_encoder.encode(said))
+            if event_type(record.data) not in _READ:
+                continue
+            body = decode_record(record.data)
+            said = self._event(body.event, body.run, record.data)
+            for frame in said:
+                if frame is said[-1]:
+                    # Who has the ones before it, and not this, comes back for all of them.
+                    frame.metadata["position"] = f"{epoch}.{record.seq}.{record.tag}"
+                frames.append(_encoder.encode(frame))
         return frames
 
-    def _event(self, event: AnyEvent, run: str | None, position: str) -> SimpleFrame | None:
-        where = {"session_id": self._session, "run_id": run, "position": position}
-        metadata = {name: value for name, value in where.items() if value is not None}
+    def _event(self, event: AnyEvent, run: str | None, data: bytes) -> list[SimpleFrame]:
+        metadata: dict[str, Any] = {"session_id": self._session}
+        if run is not None:
+            metadata["run_id"] = run
         match event:
             case e.TextMessageStart(role=None | "assistant"):
-                self._texts[event.message_id] = []
+                self._texts[event.message_id] = Spoken()
             case e.TextMessageContent() if event.message_id in self._texts:
-                self._texts[event.message_id].append(event.delta)
-                if self._stream:
-                    metadata["message_id"] = event.message_id
-                    return self._frame("delta", event.delta, metadata)
-            case e.TextMessageEnd():
-                text = "".join(self._texts.pop(event.message_id, ()))
-                if text:
-                    metadata["message_id"] = event.message_id
-                    return self._frame("text", text, metadata)
+                return self._continue(event, metadata, data)
+            case e.TextMessageEnd() if event.message_id in self._texts:
+                spoken = self._texts.pop(event.message_id)
+                metadata["message_id"] = event.message_id
+                return self._parts(spoken, spoken.rest(), metadata, ended=True)
             case e.RunFinished(outcome=outcome):
                 if outcome is not None and outcome.__struct_config__.tag == "cancelled":
-                    return self._frame("system", "The answer was stopped.", metadata, event)
+                    return [self._frame("system", "The answer was stopped.", metadata, event)]
             case e.RunError():
                 metadata["code"] = event.code or "agent_error"
-                return self._frame("error", event.message, metadata, event)
+                return [self._frame("error", event.message, metadata, event)]
             case e.NoticePosted():
                 metadata |= event.metadata or {}
                 metadata["level"] = event.level
-                return self._frame("notice", event.content, metadata, event)
+                return [self._frame("notice", event.content, metadata, event)]
             case _:
                 pass
-        return None
+        return []
+
+    def _continue(
+        self, event: e.TextMessageContent, metadata: dict[str, Any], data: bytes
+    ) -> list[SimpleFrame]:
+        spoken = self._texts[event.message_id]
+        head, text = split_delta(data)
+        spoken.add(memoryview(data)[len(head or b"") :][: len(text)])
+        metadata["message_id"] = event.message_id
+        deltas = [self._frame("delta", event.delta, dict(metadata))] if self._stream else []
+        return deltas + self._parts(spoken, spoken.due(), metadata, ended=False)
+
+    def _parts(
+        self, spoken: Spoken, texts: list[str], metadata: dict[str, Any], *, ended: bool
+    ) -> list[SimpleFrame]:
+        """``texts`` as messages: one that is whole, or parts that say so."""
+        if ended and not spoken.parts:
+            return [self._frame("text", text, metadata) for text in texts]
+        first = spoken.parts - len(texts) + (2 if ended else 1)
+        return [
+            self._frame(
+                "text",
+                text,
+                {**metadata, "part": number, "more": not (ended and text is texts[-1])},
+            )
+            for number, text in enumerate(texts, first)
+        ]
 
     def control(self, frame: f.ControlFrame) -> bytes | None:
         """What a person may read of a control frame, if anything."""

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
-
-import msgspec
+from collections.abc import Iterable, Sequence
 
 from ..agents.agent import RunContext
 from ..identity import Identity
@@ -60,10 +58,19 @@ def next_context(session: Session) -> RunContext:
 
 def run_started(context: RunContext) -> e.RunStarted:
     """The first event of a run, which carries what it answers."""
-    resume = [_resumed(answer) for answer in context.answers] or msgspec.UNSET
-    asked: list[m.Message] = [] if context.answers else [context.message]
     session, run = context.session.id, context.run_id
-    given = m.RunAgentInput(session, run, asked, resume=resume)
+    if context.answers:
+        return run_resumed(session, run, context.answers)
+    return _started(session, run, m.RunAgentInput(session, run, [context.message]))
+
+
+def run_resumed(session: str, run: str, answers: Iterable[e.InterruptAnswered]) -> e.RunStarted:
+    """The first event of a run that goes on with ``answers``, all of them."""
+    resume = [_resumed(answer) for answer in answers]
+    return _started(session, run, m.RunAgentInput(session, run, [], resume=resume))
+
+
+def _started(session: str, run: str, given: m.RunAgentInput) -> e.RunStarted:
     return e.RunStarted(session, run, e.AGUI_VERSION, None, given, timestamp=now_ms())
 
 

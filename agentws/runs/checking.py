@@ -16,6 +16,9 @@ from ..protocol.codec import decode_event
 from ..protocol.events import Event
 from ..protocol.strict import check_value
 
+LONGEST: Final = 4_000
+"""Characters of the sentence that says why a run failed."""
+_CUT: Final = "\u2026"
 _encoder: Final = msgspec.json.Encoder()
 
 
@@ -51,6 +54,13 @@ def check_event(event: Event) -> int:
         raise InvalidEvent(
             f"The agent yielded a {event.__struct_config__.tag} that does not fit."
         ) from error
+
+
+def sayable(sentence: str) -> str:
+    """``sentence`` as a log can hold it, however it came to be."""
+    if len(sentence) > LONGEST:
+        sentence = sentence[: LONGEST - 1] + _CUT
+    return sentence.replace("\x00", "").encode(errors="replace").decode()
 
 
 def _plain_delta(event: Event) -> str | None:

@@ -238,6 +238,7 @@ class Runs:
             tasks=self._tasks,
             pace=self._pace,
             max_size=self._limits.max_run_size,
+            max_event_size=self._limits.max_event_size,
         )
         run = Run(id=context.run_id, context=context, writer=writer)
         try:

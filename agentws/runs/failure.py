@@ -11,7 +11,7 @@ import logging
 from collections.abc import Iterator
 from typing import Final
 
-from ..errors import AgentError, AgentwsError, InvalidEvent
+from ..errors import AgentError, AgentwsError, EventTooLarge, InvalidEvent
 
 logger: Final = logging.getLogger("agentws.run")
 
@@ -75,7 +75,7 @@ def explained(error: BaseException, *, run: str, stopping: bool) -> AgentwsError
 
 def _log(error: BaseException, *, run: str, stopping: bool) -> None:
     """What is raised on purpose needs no traceback; what made it so does."""
-    if isinstance(error, InvalidEvent | AgentError):
+    if isinstance(error, InvalidEvent | EventTooLarge | AgentError):
         logger.warning("run %s: %s", run, error, exc_info=error.__cause__)
     elif not stopping:
         logger.warning("run %s: %s", run, error, exc_info=error)

@@ -29,14 +29,16 @@ from ..limits import Limits
 from ..protocol import events as e
 from ..protocol import frames as f
 from ..protocol import messages as m
+from ..protocol.codec import check_sizes, entry
 from ..protocol.events import Event
 from ..protocol.outline import Outline
 from ..senders import Sender, Senders, sender_now
 from ..session import Session
 from ..store import Appended, Key
+from .beginning import run_resumed
 from .deciding import Command, Decision, decide
 from .engine import Runs
-from .work import now_ms
+from .work import new_id, now_ms
 
 _encoder: Final = msgspec.json.Encoder(order="deterministic")
 
@@ -56,7 +58,7 @@ class Inbox:
         """Accepts a user message, once for its id.
 
         Raises IdempotencyConflict, QueueFull, RunActive (overlap ``reject``), TooMany,
-        VersionConflict and NotSupported.
+        VersionConflict, EventTooLarge and NotSupported.
         """
         by = None if identity is None else identity.id
         key = sending(frame, by=by)
@@ -162,7 +164,7 @@ class Inbox:
         """Answers an open question; the first answer wins.
 
         The same answer again is a duplicate; another one raises AlreadyAnswered. Raises NotFound
-        for a question that was never asked, or whose history was cleared.
+        for a question that was never asked, or whose history was cleared, and EventTooLarge.
         """
         by = None if identity is None else identity.id
         event = e.InterruptAnswered(
@@ -177,6 +179,10 @@ class Inbox:
         def command() -> Decision | None:
             if frame.interrupt not in session.outline.interrupts:
                 return None
+            # One event says all answers to the run that goes on with them.
+            answers = [*session.outline.answers.values(), event]
+            resumed = run_resumed(session.id, new_id("run"), answers)
+            check_sizes([entry(resumed, run=resumed.run_id)], session.max_event_size)
             return Decision(event, key=key(), conflict=AlreadyAnswered)
 
         sender = sender_now(event, identity)

@@ -21,7 +21,8 @@ from ..protocol import messages as m
 from ..protocol.events import Event
 from ..protocol.outline import patched
 from ..protocol.sequence import TERMINAL, RunSequence
-from .checking import check_event, check_text
+from .checking import check_event, check_text, sayable
+from .documents import PATCHED, Documents
 from .failure import consists_of, explained, is_cancellation
 from .writer import RunWriter
 
@@ -30,8 +31,6 @@ logger: Final = logging.getLogger("agentws.run")
 Stop = Literal["cancelled", "timed_out", "interrupted", "fenced"]
 """Why a run is stopped from outside."""
 
-LARGE: Final = 64 * 1024
-"""From this size on, one item is held against the room left before it is taken."""
 TURN: Final = 64
 """Items after which an agent that never waits lets others run."""
 
@@ -46,6 +45,8 @@ class Run:
     """Drives one agent once. ``task`` is whoever awaits :meth:`drive`."""
 
     __slots__ = (
+        "_documents",
+        "_large",
         "_sequence",
         "_task",
         "_text",
@@ -64,6 +65,8 @@ class Run:
         self.stopping: Stop | None = None
         self.abandoned = False
         self._sequence = RunSequence(id)
+        self._large = writer.large
+        self._documents = Documents(writer.shared_state, max_event_size=writer.max_event_size)
         self._task: asyncio.Task[Any] | None = None
         self.ending = False
         self._text: str | None = None
@@ -180,7 +183,7 @@ class Run:
 
     def _say(self, delta: str) -> None:
         check_text(delta)
-        if len(delta) > LARGE:
+        if len(delta) > self._large:
             self.writer.check_room(len(delta))
         if self._text is None:
             if not delta:
@@ -197,9 +200,11 @@ class Run:
             )
         self._text = None
         size = check_event(item)
-        if size > LARGE:
-            self.writer.check_room(size)
+        if size > self._large:
+            self.writer.check_size(item, size)
         for event in self._sequence.admit(item):
+            if type(event) in PATCHED:
+                self._documents.admit(event, size)
             self.writer.put(event)
         if isinstance(item, e.StateSnapshot):
             self.context.state = item.snapshot
@@ -210,8 +215,11 @@ class Run:
 
     def _own_terminal(self, event: e.RunFinished | e.RunError) -> Event:
         """The agent's own end, under this run's ids whatever it wrote."""
+        if not isinstance(event, e.RunError):
+            return self._finished(event)
         check_event(event)
-        return event if isinstance(event, e.RunError) else self._finished(event)
+        self.writer.check_end(event)
+        return event
 
     def _finished(self, own: e.RunFinished | None) -> Event:
         usage = [*((own.usage if own else None) or ()), *self.context.usage]
@@ -224,6 +232,7 @@ class Run:
         )
         if own or usage:
             check_event(finished)
+            self.writer.check_end(finished)
         return finished
 
     def _failed(self, error: AgentwsError) -> Event:
@@ -250,7 +259,8 @@ async def _forget_cancellations(task: asyncio.Task[Any]) -> None:
 
 
 def run_error(code: str, message: str, *, retryable: bool) -> Event:
-    return e.RunError(message, code, metadata={"agentws": {"retryable": retryable}})
+    """The end of a run that failed. Written whatever the sentence is: no run is without an end."""
+    return e.RunError(sayable(message), code, metadata={"agentws": {"retryable": retryable}})
 
 
 async def _throw(items: Any, cancelled: asyncio.CancelledError) -> Any:

@@ -1,7 +1,8 @@
 """How a run's output gets into the log: the first event at once, what follows gathered.
 
 While an append is in flight, and for a moment after it, events wait; adjacent deltas of one
-message become one event. A burst is one append; a trickle stays a trickle.
+message become one event. A burst is one append; a trickle stays a trickle. Text that is too long
+for one event is cut into several, and any other event that is too large is refused.
 """
 
 from __future__ import annotations
@@ -11,11 +12,17 @@ import contextvars
 import logging
 import random
 from collections.abc import Callable
-from typing import Final
+from typing import Any, Final
 
-from ..errors import AgentwsError, Fenced, Internal, TooLarge, Unavailable
-from ..protocol.codec import Entry, entry
-from ..protocol.events import Event, TextMessageContent
+import msgspec
+
+from ..errors import AgentwsError, EventTooLarge, Fenced, Internal, TooLarge, Unavailable
+from ..protocol import events as e
+from ..protocol.codec import Entry, check_sizes, entry
+from ..protocol.events import Event, RunError, RunFinished, TextMessageContent
+from ..protocol.merge import LARGEST, LARGEST_HEAD, cut_delta, split_delta
+from ..protocol.messages import InterruptOutcome
+from ..protocol.sizes import QUESTIONS
 from ..session import Session
 from ..tasks import Tasks
 
@@ -23,6 +30,15 @@ logger: Final = logging.getLogger("agentws.run")
 
 ROOM: Final = 256 * 1024
 """Characters that may wait for the store before the agent has to."""
+CUT: Final = (
+    e.TextMessageContent,
+    e.TextMessageChunk,
+    e.ReasoningMessageContent,
+    e.ReasoningMessageChunk,
+    e.ToolCallArgs,
+    e.ToolCallChunk,
+)
+"""The events whose text is cut where it is too long for one."""
 PATIENCE: Final = 30.0
 """Seconds for which an append is tried again while the store does not answer."""
 
@@ -30,7 +46,8 @@ PATIENCE: Final = 30.0
 class RunWriter:
     """Appends one run's events in order, under its lease's fence.
 
-    ``pace`` says for how many seconds after an append the next events gather.
+    ``pace`` says for how many seconds after an append the next events gather. ``max_size`` bounds
+    the whole run, ``max_event_size`` the frame of each event that is not text, both in bytes.
     """
 
     __slots__ = (
@@ -40,6 +57,7 @@ class RunWriter:
         "_fence",
         "_flushed_at",
         "_in_flight",
+        "_largest",
         "_left",
         "_loop",
         "_pace",
@@ -63,6 +81,7 @@ class RunWriter:
         tasks: Tasks,
         pace: Callable[[], float],
         max_size: int,
+        max_event_size: int,
     ) -> None:
         self._session = session
         self._run = run
@@ -70,6 +89,7 @@ class RunWriter:
         self._tasks = tasks
         self._pace = pace
         self._left = max_size
+        self._largest = max_event_size
         self.pressing = False
         """Whether the agent has to see :meth:`room` before it says more."""
         self._loop = asyncio.get_running_loop()
@@ -83,6 +103,21 @@ class RunWriter:
         self._closed = False
         self._error: AgentwsError | None = None
         self._waiters: list[asyncio.Future[None]] = []
+
+    @property
+    def max_event_size(self) -> int:
+        """Bytes of the frame of an event that is not text."""
+        return self._largest
+
+    @property
+    def large(self) -> int:
+        """From this size on, an item is to be checked before it is taken."""
+        return min(LARGEST, self._largest) // 2
+
+    @property
+    def shared_state(self) -> Any:
+        """The session's state, as far as its log says by now."""
+        return self._session.outline.state
 
     async def begin(self, started: Event, *, expect: int) -> None:
         """Appends the run's first event, if the log's end is still the one it was decided on.
@@ -107,11 +142,17 @@ class RunWriter:
             self.pressing = True
 
     def put(self, event: Event) -> None:
-        """The next event. It is encoded now, so that changing it later changes nothing."""
+        """The next event. It is encoded now, so that changing it later changes nothing.
+
+        Whether it is too large is for :meth:`check_size` to say: what ends a run is always written.
+        """
         if self._pieces:
             self._seal()
         made = entry(event, run=self._run)
-        self._batch.append(made)
+        if len(made.data) <= LARGEST:
+            self._batch.append(made)
+        else:
+            self._put_large(made)
         self._waiting_size += len(made.data)
         if not self._scheduled:
             self._schedule()
@@ -124,7 +165,19 @@ class RunWriter:
             delta = "".join(self._pieces)
             self._pieces = []
             event = TextMessageContent(message_id=self._text_id, delta=delta)
-            self._batch.append(entry(event, run=self._run))
+            made = entry(event, run=self._run)
+            if len(made.data) <= LARGEST:
+                self._batch.append(made)
+            else:
+                self._put_large(made)
+
+    def _put_large(self, made: Entry) -> None:
+        """Text as several events; any other event as it is."""
+        head, text = split_delta(made.data)
+        if head is None:
+            self._batch.append(made)
+        else:
+            self._batch += [Entry(data, None, made.run) for data in cut_delta(head, text)]
 
     # Into the store
 
@@ -208,6 +261,34 @@ class RunWriter:
         return landed
 
     # Waiting
+
+    def check_size(self, event: Event, size: int) -> None:
+        """Raises TooLarge for what is not to be written: for want of room, or EventTooLarge."""
+        self.check_room(size)
+        if not isinstance(event, CUT):
+            check_sizes([entry(event, run=self._run)], self._largest)
+            return
+        beside = len(entry(msgspec.structs.replace(event, delta=""), run=self._run).data)
+        if beside > LARGEST_HEAD:
+            raise EventTooLarge(
+                f"Beside its text this {event.__struct_config__.tag} has {beside} bytes;"
+                f" at most {LARGEST_HEAD} fit beside a piece of text."
+            )
+
+    def check_end(self, event: RunFinished | RunError) -> None:
+        """Raises EventTooLarge for what is too large to end a run.
+
+        Its questions join those that are open: a snapshot says all of them beside the messages.
+        """
+        check_sizes([entry(event, run=self._run)], self._largest)
+        if isinstance(event, RunFinished) and isinstance(event.outcome, InterruptOutcome):
+            known = self._session.outline.interrupts.values()
+            size = len(msgspec.json.encode([*known, *event.outcome.interrupts]))
+            if size > QUESTIONS:
+                raise EventTooLarge(
+                    f"The open questions of this session would have {size} bytes;"
+                    f" at most {QUESTIONS} are kept."
+                )
 
     def check_room(self, size: int) -> None:
         """Raises TooLarge when there is no room for so much at once."""

@@ -16,8 +16,9 @@ import msgspec
 from ..protocol import events as e
 from ..protocol import messages as m
 from ..protocol.codec import Envelope, Record, decode_record
-from ..protocol.fold import Fold
+from ..protocol.fold import STATUS_KEY, Fold
 from ..protocol.merge import merge
+from ..protocol.parts import CUT
 from ..protocol.position import GENESIS, Position, chain, parse_position
 from ..store import PAGE, Store
 from .agui import runs_of, verify
@@ -271,8 +272,13 @@ class Reader:
         assert fold.outline.run is None, "a snapshot in the middle of a run"
         whole = msgspec.to_builtins(fold.messages)
         shown = event["messages"]
-        assert shown == whole[len(whole) - len(shown) :], "a snapshot of other messages"
-        cut = len(shown) < len(whole)
+        if any(map(_is_cut, shown)):
+            known = {one["id"]: one for one in whole}
+            right = all(_is_shown(known[one["id"]], one) for one in shown)
+        else:
+            right = shown == whole[len(whole) - len(shown) :]
+        assert right, "a snapshot of other messages"
+        cut = shown != whole
         extras = (event.get("metadata") or {}).get("agentws", {})
         # What was cleared since has no older page either.
         said = "before" in extras or (not shown and self._restated.cleared)
@@ -295,6 +301,19 @@ class Reader:
             verify(events)
 
 
+def _is_cut(shown: dict[str, Any]) -> bool:
+    return bool(shown.get("metadata", {}).get(STATUS_KEY, {}).get(CUT))
+
+
+def _is_shown(whole: dict[str, Any], shown: dict[str, Any]) -> bool:
+    """Whether ``shown`` is that message, or the end of it where it says so."""
+    if not _is_cut(shown):
+        return whole == shown
+    said, end = str(whole.get("content") or ""), str(shown.get("content") or "")
+    calls = {call["id"] for call in whole.get("toolCalls", ())}
+    return said.endswith(end) and {call["id"] for call in shown.get("toolCalls", ())} <= calls
+
+
 def check_simple(records: Sequence[Record], frames: Iterable[Frame]) -> None:
     """Checks what one client of the simple wire read, over all its connections.
 
@@ -308,8 +327,11 @@ def check_simple(records: Sequence[Record], frames: Iterable[Frame]) -> None:
             continue
         seq = parse_position(frame["metadata"]["position"]).seq
         first = seq if first is None else first
-        if frame["type"] == "text":
+        if frame["type"] == "text" and "part" not in frame["metadata"]:
             assert said.get(seq) == frame["content"], f"{said.get(seq)!r} was shown as {frame}"
+            seen.append(seq)
+        elif frame["type"] == "text" and not frame["metadata"]["more"]:
+            assert said[seq].endswith(frame["content"]), f"{frame} is not the end of its message"
             seen.append(seq)
     assert seen == sorted(set(seen)), f"messages out of order or twice: {seen}"
     missed = [seq for seq in said if first is not None and seq > first and seq not in seen]

@@ -18,24 +18,20 @@ from ..identity import Identity
 from ..protocol import frames as f
 from ..protocol.codec import Record
 from ..protocol.position import Position
+from ..protocol.sizes import MESSAGE
 from ..session import Session
 from ..tasks import Tasks
 from .outlet import Outlet
+from .pieces import Pieces
 
 logger: Final = logging.getLogger("agentws")
 
-PIECE: Final = 100
-"""Events of one message read from the store: a slow peer holds no more than that."""
 MAX_CONTROLS: Final = 256
 """Control frames that may wait for a peer before it is closed as one that never reads."""
 MAX_UNREAD: Final = 1024 * 1024
 """Bytes of control frames that may wait, likewise; what is said to everybody is among them."""
 CROWDED: Final = 64 * 1024
 """Bytes of them at which the peer is not listened to any more: its frames cause most of them."""
-MESSAGE: Final = 256 * 1024
-"""Bytes of many frames that leave as one message; a single frame may be larger."""
-FEW: Final = 8
-"""Frames that are one message whatever their size; most messages are, and need no measuring."""
 
 
 class Wire(Protocol):
@@ -115,6 +111,14 @@ class Connection:
         if said is not None:
             self.put([said])
 
+    def begin(self, position: Position, said: Sequence[bytes]) -> None:
+        """Follows the log from ``position`` on, after ``said``.
+
+        That is bounded by what a session may hold open, and counts as nothing that was left unread.
+        """
+        self.position = position
+        self._controls = [*(self._controls or ()), *said]
+
     def put(self, parts: Sequence[bytes]) -> None:
         """Writes encoded frames, before any event that is still to be read."""
         if self._closing is not None:
@@ -169,7 +173,7 @@ class Connection:
                     parts = self._next_parts()
                     if not parts:
                         break
-                    if len(parts) <= FEW:
+                    if len(parts) == 1:
                         self._outgoing = self.wire.messages(parts)
                     else:
                         self._outgoing = self._in_pieces(parts)
@@ -191,13 +195,16 @@ class Connection:
 
     def _in_pieces(self, parts: list[bytes]) -> list[bytes]:
         """``parts`` as messages that a peer can take one at a time."""
+        if not parts:
+            return []
         messages: list[bytes] = []
-        start = size = 0
+        start, size = 0, 1
         for at, part in enumerate(parts):
-            if size and size + len(part) > MESSAGE:
+            # With the comma or bracket that follows it in an array.
+            size += len(part) + 1
+            if size > MESSAGE and at > start:
                 messages += self.wire.messages(parts[start:at])
-                start, size = at, 0
-            size += len(part)
+                start, size = at, len(part) + 2
         return messages + self.wire.messages(parts[start:])
 
     def lost(self) -> None:
@@ -223,6 +230,8 @@ class Connection:
         return parts
 
     def _advance(self, records: Sequence[Record]) -> list[bytes]:
+        if not records:
+            raise Unavailable("The store does not have what the log has.")
         epoch, last = self.position.epoch, records[-1]
         self.position = Position(epoch, last.seq, last.tag)
         return self.wire.events(epoch, records)
@@ -254,23 +263,23 @@ class Connection:
         self.ring()
 
     async def _write_pages(self) -> None:
+        pieces = Pieces(self.session)
         while not self._over and self.session.tail_after(self.position) is None:
-            records = await self.session.read(self.position)
-            if not records:
-                raise Unavailable("The store does not have what the log has.")
-            for start in range(0, len(records), PIECE):
-                if self._over:
-                    return
-                await self._write_slowly(self._advance(records[start : start + PIECE]))
+            await self._write_slowly(await self._next_messages(pieces))
+
+    async def _next_messages(self, pieces: Pieces) -> list[bytes]:
+        """The next piece of the log, to be held by nobody but who writes it."""
+        return self._in_pieces(self._advance(await pieces.after(self.position)))
 
     @property
     def _over(self) -> bool:
         return self._closing is not None or self._outlet.broken
 
-    async def _write_slowly(self, parts: list[bytes]) -> None:
-        for message in self._in_pieces(parts) if parts else ():
+    async def _write_slowly(self, messages: list[bytes]) -> None:
+        """Writes ``messages`` as the peer takes them, and keeps none that it was sent."""
+        while messages and not self._over:
             await self._outlet.writable()
-            self._outlet.write(message)
+            self._outlet.write(messages.pop(0))
         await self._outlet.writable()
 
     # Closing

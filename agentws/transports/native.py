@@ -43,18 +43,14 @@ class NativePeer:
             made=opening.made,
             messages=gateway.limits.snapshot_messages,
         )
-        connection.position = beginning.position
-        connection.say(
-            welcome(
-                gateway,
-                connection.session,
-                beginning,
-                connection=connection.id,
-                identity=connection.owner,
-            )
+        said = welcome(
+            gateway,
+            connection.session,
+            beginning,
+            connection=connection.id,
+            identity=connection.owner,
         )
-        if beginning.frames:
-            connection.put(beginning.frames)
+        connection.begin(beginning.position, [f.encode_frame(said), *beginning.frames])
 
     # Frames
 

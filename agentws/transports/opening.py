@@ -9,6 +9,7 @@ from ..errors import LostReason
 from ..protocol import frames as f
 from ..protocol.native import snapshot_frames
 from ..protocol.position import GENESIS, Position, read_position
+from ..protocol.sizes import PAGE
 from ..session import Session
 
 if TYPE_CHECKING:
@@ -41,7 +42,7 @@ async def begin(session: Session, *, after: str | None, made: bool, messages: in
         if isinstance(found, Position):
             return Beginning(found, "replay")
         reason = found
-    snapshot = await session.snapshot(messages=messages)
+    snapshot = await session.snapshot(messages=messages, size=PAGE)
     frames = snapshot_frames(
         snapshot.position,
         messages=snapshot.page.messages,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
@@ -11,11 +12,12 @@ from starlette.responses import Response
 from starlette.types import ASGIApp
 
 from ..agents.commands import parse_command
-from ..conversation import Page
 from ..errors import BadRequest, Draining, Forbidden
+from ..pages import Page
 from ..protocol import bodies as b
 from ..protocol import frames as f
 from ..protocol.notices import notices_for
+from ..protocol.sizes import PAGE
 from ..runs.inbox import check_content
 from ..session import Session
 from ..sessions import check_session_id
@@ -109,8 +111,10 @@ class SessionRoutes:
         limit = query_number(call.request, "limit", default=PAGE_OF_SESSIONS, largest=MOST)
         before = _list_position(call.request.query_params.get("before"))
         found = await self._gateway.owned(call.identity, before=before, limit=limit)
-        more = _list_cursor(found[-1]) if len(found) == limit else UNSET
-        return answer(b.SessionList(sessions=[view(info) for info in found], before=more))
+        shown = _first_of(found, PAGE)
+        more = len(found) == limit or len(shown) < len(found)
+        cursor = _list_cursor(found[len(shown) - 1]) if more else UNSET
+        return answer(b.SessionList(sessions=shown, before=cursor))
 
     async def look(self, call: Call) -> ASGIApp:
         return answer(await self._view(await open_session(self._gateway, call)))
@@ -121,9 +125,9 @@ class SessionRoutes:
         limit = query_number(call.request, "limit", default=default, largest=MOST)
         if "before" in call.request.query_params:
             before = query_number(call.request, "before", default=1, largest=session.head.seq + 1)
-            page = await session.page_before(before, messages=limit)
+            page = await session.page_before(before, messages=limit, size=PAGE)
             return answer(_message_list(page, session.head.epoch))
-        snapshot = await session.snapshot(messages=limit)
+        snapshot = await session.snapshot(messages=limit, size=PAGE)
         newest = msgspec.structs.replace(
             _message_list(snapshot.page, snapshot.position.epoch),
             queued=[one.message for one in session.outline.queue.values()],
@@ -213,6 +217,18 @@ def _message_list(page: Page, epoch: str) -> b.MessageList:
         before=page.before or UNSET,
         notices=notices_for(epoch, page.notices) or UNSET,
     )
+
+
+def _first_of(found: Sequence[SessionInfo], room: int) -> list[b.SessionView]:
+    """The first of them, as many as have ``room`` bytes together: hosts give them metadata."""
+    shown: list[b.SessionView] = []
+    for info in found:
+        one = view(info)
+        room -= len(msgspec.json.encode(one))
+        if room < 0 and shown:
+            break
+        shown.append(one)
+    return shown
 
 
 def _list_cursor(last: SessionInfo) -> str:

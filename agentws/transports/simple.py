@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 from ..agents.commands import parse_command
 from ..builtin import Answer
-from ..errors import PositionLost
+from ..conversation import run_begun
+from ..errors import PositionLost, Unavailable
 from ..protocol import frames as f
 from ..protocol.position import GENESIS, Position, parse_position
 from ..protocol.simple import SimpleWire, parse_simple
@@ -15,6 +16,7 @@ from ..runs.work import new_id
 from .commands import take_command
 from .connection import Connection
 from .opening import resume_point
+from .pieces import Pieces
 
 if TYPE_CHECKING:
     from ..gateway import AgentGateway
@@ -44,12 +46,39 @@ class SimplePeer:
         position = session.head
         if opening.after is not None:
             position = await self._place(opening.after, made=opening.made)
-        begun = await session.run_so_far(position) if position.seq else ()
-        if begun:
-            # Not after what was said: that may be in memory still, and folded in the store.
-            position = Position(position.epoch, begun[-1].seq, begun[-1].tag)
-            self._wire.prime(position.epoch, begun)
-        self._connection.position = position
+        self._connection.position = await self._take_up(position)
+
+    async def _take_up(self, position: Position) -> Position:
+        """Where to go on for who stands at ``position``, with what its run said so far remembered.
+
+        That is not after what was said there: it may be in memory still, and folded in the store.
+        """
+        session = self._connection.session
+        if position.seq > session.head.seq:
+            # The client comes from another node, whose ring has not reached this one.
+            await session.catch_up()
+        while position.seq:
+            first = await run_begun(self._gateway.store, session.id, position.seq)
+            if first is None:
+                break
+            begun = Position(position.epoch, first.seq, first.tag)
+            try:
+                return await self._remember(begun, through=position.seq)
+            except PositionLost as lost:
+                if lost.reason != "compacted":
+                    raise Unavailable("This session is not what it was.") from lost
+                # The event that was read last has been folded away meanwhile: once more.
+        return position
+
+    async def _remember(self, begun: Position, *, through: int) -> Position:
+        pieces, position = Pieces(self._connection.session), begun
+        while position.seq < through:
+            records = [one for one in await pieces.after(position) if one.seq <= through]
+            if not records:
+                break
+            self._wire.prime(position.epoch, records)
+            position = Position(position.epoch, records[-1].seq, records[-1].tag)
+        return position
 
     async def _place(self, after: str, *, made: bool) -> Position:
         """Where to go on for who has seen everything up to ``after``."""

@@ -9,7 +9,8 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import logging
-from collections.abc import Sequence
+from collections import deque
+from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any, Final
 
@@ -31,6 +32,7 @@ from ..protocol import frames as f
 from ..protocol.codec import Record
 from ..protocol.native import NativeWire
 from ..protocol.position import Position
+from ..protocol.sizes import EVENT
 from ..runs.work import new_id
 from ..session import Session
 from ..store import PAGE
@@ -39,6 +41,7 @@ from .connections import Place
 from .http import SERVER, Call, Operation, answer, query_float
 from .opening import Beginning, begin, welcome
 from .outlet import GONE
+from .pieces import Pieces
 from .session_routes import open_session
 
 if TYPE_CHECKING:
@@ -51,8 +54,6 @@ KEEPALIVE: Final = 15.0
 RETRY: Final = b"retry: 1000\n\n"
 LONGEST_WAIT: Final = 30.0
 """Seconds that a poll may wait for something new; proxies mostly give up after 60."""
-BATCH: Final = 100
-"""Events read at once for a stream, so that a slow one holds no more."""
 
 _WIRE: Final = NativeWire()
 _HEADERS: Final = [
@@ -126,14 +127,14 @@ async def poll(
     session.follow(bell)
     gateway.connections.polls.add(bell.ring)
     try:
-        records = await _read_after(session, beginning.position)
+        records = await _read_after(session, beginning)
         if not records and not beginning.frames and wait:
             try:
                 async with asyncio.timeout(wait):
                     while not (records or gateway.draining):
                         bell.clear()
                         await bell.wait()
-                        records = await _read_after(session, beginning.position)
+                        records = await _read_after(session, beginning)
             except TimeoutError:
                 records = ()
     except PositionLost as lost:
@@ -150,12 +151,22 @@ async def poll(
         position=str(position),
         resume=beginning.resume,
         reason=beginning.reason,
-        more=len(records) == PAGE,
+        more=position.seq < session.head.seq,
     )
 
 
-async def _read_after(session: Session, position: Position) -> Sequence[Record]:
-    return await session.read(position, limit=PAGE)
+async def _read_after(session: Session, beginning: Beginning) -> Sequence[Record]:
+    """The events after it that fit into one answer beside it; one alone may be larger."""
+    pieces, found = Pieces(session), list[Record]()
+    position, room = beginning.position, EVENT - sum(map(len, beginning.frames))
+    while len(found) < PAGE:
+        records = await pieces.after(position)
+        room -= sum(len(record.data) for record in records)
+        if not records or (room < 0 and (found or beginning.frames)):
+            break
+        found += records
+        position = Position(position.epoch, records[-1].seq, records[-1].tag)
+    return found[:PAGE]
 
 
 class EventStream:
@@ -175,7 +186,7 @@ class EventStream:
         self.owner: Final = None if identity is None else identity.id
         self._place = place
         self._gateway = gateway
-        self._beginning = beginning
+        self._beginning: Beginning | None = beginning
         self._position = beginning.position
         self._controls: list[bytes] = []
         self._farewell: bytes | None = None
@@ -226,7 +237,8 @@ class EventStream:
         try:
             start = {"type": "http.response.start", "status": 200, "headers": _HEADERS}
             await self._send(send, start)
-            await self._write(send, self._prelude())
+            for chunk in self._prelude():
+                await self._write(send, chunk)
             await self._follow(send)
             await self._send(send, {"type": "http.response.body", "body": b"", "more_body": False})
         finally:
@@ -241,16 +253,22 @@ class EventStream:
         self._gone = True
         self.ring()
 
-    def _prelude(self) -> bytes:
-        beginning = self._beginning
+    def _prelude(self) -> Iterator[bytes]:
+        """What is said first. A slow stream holds what is left of it, and no more."""
+        beginning, self._beginning = self._beginning, None
+        if beginning is None:
+            return
         said = welcome(
             self._gateway, self.session, beginning, connection=self.id, identity=self.owner
         )
+        yield RETRY + control_event(said)
+        frames, position = deque(beginning.frames), str(beginning.position)
+        del beginning
         # Only the last frame of a snapshot names its position: who loses the connection among
         # them comes back with the position it had, and gets the snapshot whole.
-        frames = [b"data: %b\n\n" % frame for frame in beginning.frames[:-1]]
-        frames += [_event(str(beginning.position), frame) for frame in beginning.frames[-1:]]
-        return b"".join([RETRY, control_event(said), *frames])
+        while frames:
+            frame = frames.popleft()
+            yield _event(position, frame) if not frames else b"data: %b\n\n" % frame
 
     async def _follow(self, send: Send) -> None:
         """Writes what there is and waits for more, until the peer has gone or must go."""
@@ -274,12 +292,15 @@ class EventStream:
                 await self._write(send, b": ping\n\n")
 
     async def _write_events(self, send: Send) -> None:
+        pieces = Pieces(self.session)
         while not self._gone and self._position.seq < self.session.head.seq:
-            records = await self.session.read(self._position, limit=BATCH)
+            records = await pieces.after(self._position)
             if not records:
                 return
             epoch, last = self._position.epoch, records[-1]
-            await self._write(send, events(epoch, records))
+            chunk = events(epoch, records)
+            del records
+            await self._write(send, chunk)
             self._position = Position(epoch, last.seq, last.tag)
 
     async def _heard(self) -> bool:

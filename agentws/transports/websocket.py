@@ -12,7 +12,7 @@ from urllib.parse import parse_qsl
 
 from starlette.requests import HTTPConnection
 
-from ..errors import AgentwsError, BadRequest, Internal, TooLarge, TooMany
+from ..errors import AgentwsError, BadRequest, EventTooLarge, Internal, TooLarge, TooMany
 from ..identity import Identity
 from ..protocol.frames import BEARER, NATIVE, SIMPLE, encode_frame, error_frame
 from ..protocol.native import NativeWire
@@ -271,9 +271,11 @@ class _Reader:
 
     def _answer(self, error: AgentwsError, text: str) -> None:
         self._errors += 1
-        reply = None if isinstance(error, TooLarge) else self._peer.reply_to(text)
+        # What is too large to be read costs the server; what is too large to be kept does not.
+        oversize = isinstance(error, TooLarge) and not isinstance(error, EventTooLarge)
+        reply = None if oversize else self._peer.reply_to(text)
         self._connection.fail(error, reply=reply)
-        if isinstance(error, TooLarge):
+        if oversize:
             self._connection.close(error.close_code, error.code)
         elif self._errors >= self._gateway.limits.max_errors:
             self._connection.refuse(TooMany("Too many errors in a row.", retry_after=5.0))

@@ -145,7 +145,7 @@ export interface Log {
   shared: any;
   title: string | null;
   agent: string | null;
-  /** Where older messages end that a snapshot left out. */
+  /** What asks for the older messages that a snapshot left out, or for the beginning of a long one. */
   earlier: number | null;
   /** A snapshot was the last that came: more of it may stand at the same position. */
   restated: boolean;
@@ -204,7 +204,7 @@ export interface Accepted {
   duplicate?: boolean;
 }
 
-/** AG-UI messages, and where still older ones end. */
+/** AG-UI messages, and what asks for still older ones. A long message may be in several, part by part. */
 export interface OlderMessages {
   messages: readonly any[];
   before?: number;

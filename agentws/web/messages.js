@@ -282,6 +282,58 @@ function withEndedCalls(messages) {
 }
 
 /**
+ * An older page in front of `messages`. What is on both is there once, and whole: a message that is too
+ * large for one page is in each with a part of its text and its calls.
+ *
+ * @param {Messages} page @param {Messages} messages @returns {Messages}
+ */
+export function putBefore(page, messages) {
+  const ends = new Map(messages.filter(isCut).map((message) => [message.id, message]));
+  const older = page.flatMap((message) => {
+    const end = ends.get(message.id);
+    if (end) return [joined(message, end)];
+    return findMessage(messages, message.id) ? [] : [message];
+  });
+  const begun = new Set(page.filter(({ id }) => ends.has(id)).map(({ id }) => id));
+  return [...older, ...messages.filter(({ id }) => !begun.has(id))];
+}
+
+/** Whether the beginning of a message is on an older page. @param {ChatMessage} message */
+function isCut({ metadata }) {
+  return endOf(metadata)?.cut === true;
+}
+
+/** @param {ChatMessage} older the part before @param {ChatMessage} newer @returns {ChatMessage} */
+function joined(older, newer) {
+  const { agentws, ...rest } = /** @type {any} */ (newer.metadata);
+  const { cut: _, ...told } = agentws;
+  const mark = isCut(older) ? { ...told, cut: true } : told;
+  const { metadata: __, ...message } = newer;
+  const metadata = Object.keys(mark).length > 0 ? { ...rest, agentws: mark } : rest;
+  return {
+    ...message,
+    text: older.text + newer.text,
+    ...defined({ toolCalls: joinedCalls(older.toolCalls, newer.toolCalls) }),
+    ...withMetadata(undefined, metadata),
+  };
+}
+
+/**
+ * @param {readonly ToolCall[] | undefined} older @param {readonly ToolCall[] | undefined} newer
+ * @returns {readonly ToolCall[] | undefined}
+ */
+function joinedCalls(older, newer) {
+  if (!older || !newer) return older ?? newer;
+  const ends = new Map(newer.map((call) => [call.id, call]));
+  const begun = new Set(older.map(({ id }) => id));
+  const whole = older.map((call) => {
+    const end = ends.get(call.id);
+    return end ? { ...call, ...end, args: call.args + end.args } : call;
+  });
+  return [...whole, ...newer.filter(({ id }) => !begun.has(id))];
+}
+
+/**
  * `messages` of a snapshot with the notices that it told of apart, each after the message it came after.
  *
  * @param {Messages} messages @param {readonly any[]} notices @returns {Messages}

@@ -15,6 +15,7 @@ import {
   join,
   openCall,
   openMessage,
+  putBefore,
   replaced,
   restate,
   sealMessage,
@@ -78,6 +79,7 @@ export function reduce(log, frame) {
 
 /**
  * `log` with older messages in front, which a snapshot had left out, and what was posted among them.
+ * A message of which the log has the end only is made of both parts.
  *
  * @param {Log} log
  * @param {import('./client.js').OlderMessages} page AG-UI messages, and where older ones end
@@ -85,8 +87,7 @@ export function reduce(log, frame) {
  */
 export function prepend(log, { messages: wire, before, notices = [] }) {
   const page = withNotices(fromSnapshot(wire), notices);
-  const older = page.filter(({ id }) => !findMessage(log.messages, id));
-  return { ...log, messages: [...older, ...log.messages], earlier: before ?? null };
+  return { ...log, messages: putBefore(page, log.messages), earlier: before ?? null };
 }
 
 /** @type {Record<string, Fold>} */

@@ -42,9 +42,10 @@ LIMITS = Limits(lease_ttl=2.0, drain_timeout=1.0, heartbeat=5.0, snapshot_messag
 
 
 class Scribe(Agent):
-    """``count N`` writes the numbers up to N; ``fail`` fails, ``break`` before its first word;
-    ``ask`` asks; ``write "..."`` writes what the JSON string says, ``call ["...", "..."]`` calls a
-    tool with the first text and gets the second, ``show {...}`` shows an activity; else: said back.
+    """``count N`` writes the numbers up to N, ``fill N`` at once; ``fail`` fails, ``break`` before
+    its first word; ``ask`` asks; ``write "..."`` writes what the JSON string says,
+    ``call ["...", "..."]`` calls a tool with the first text and gets the second, ``show {...}``
+    shows an activity; else: said back.
     """
 
     async def run(self, ctx: RunContext) -> AsyncGenerator[str | AgentEvent, None]:
@@ -57,6 +58,8 @@ class Scribe(Agent):
             for number in range(1, int(rest) + 1):
                 yield f"n{number} "
                 await anyio.sleep(PACE)
+        elif verb == "fill":
+            yield "\n\n".join(f"n{number} " + 90 * "-" for number in range(1, int(rest) + 1))
         elif verb == "fail":
             yield "So far so good."
             raise AgentError("This was meant to fail.")

@@ -29,6 +29,15 @@ def wait_for_words(page: Page, word: str) -> None:
     expect(page.locator(".assistant .prose").last).to_contain_text(word, timeout=20_000)
 
 
+def wait_until_drawn(page: Page, length: int) -> None:
+    """Returns when the last answer has that many characters: it is drawn a piece at a time."""
+    drawn = "all => [...all].at(-1).innerText.trim().length"
+    page.wait_for_function(
+        f"length => ({drawn})(document.querySelectorAll('.assistant .prose')) >= length",
+        arg=length,
+    )
+
+
 def wait_until_idle(page: Page) -> None:
     expect(page.locator("#transcript")).to_have_attribute("aria-busy", "false", timeout=20_000)
     expect(page.locator("#stop")).to_be_hidden()
@@ -336,6 +345,29 @@ def test_earlier_messages_are_fetched_when_asked_for(open_page: OpenPage) -> Non
         expect(bubbles).not_to_have_count(shown)
         expect(page.locator("#earlier")).to_be_enabled()
     expect(bubbles).to_have_text([f"message {number}" for number in range(12)])
+
+
+def test_an_answer_that_is_larger_than_a_snapshot_is_fetched_part_by_part(
+    open_page: OpenPage,
+) -> None:
+    page = open_page()
+    say(page, "fill 4000")
+    wait_until_idle(page)
+    wait_for_words(page, "n4000 ")
+    whole = answer(page)
+    page.reload()
+    wait_for_connection(page, "open")
+    wait_for_words(page, "n4000 ")
+    assert len(answer(page)) < len(whole)
+    while page.locator("#earlier").is_visible():
+        shown = len(answer(page))
+        page.click("#earlier")
+        wait_until_drawn(page, shown + 1)
+        expect(page.locator("#earlier")).to_be_enabled()
+    wait_until_drawn(page, len(whole))
+    assert answer(page) == whole
+    expect(page.locator(".user .bubble")).to_have_text(["fill 4000"])
+    expect(page.locator(".assistant .prose")).to_have_count(1)
 
 
 def test_an_address_in_an_answer_is_harmless(open_page: OpenPage) -> None:

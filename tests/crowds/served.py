@@ -35,25 +35,32 @@ class Speaking(Server):
 
 
 class Peer:
-    """A native WebSocket client made of bytes, which reads only when told to."""
+    """A native WebSocket client made of bytes, which reads only when told to.
 
-    def __init__(self, server: Server, query: str, *, buffer: int = 65536) -> None:
+    At another ``path`` than a WebSocket's it is one of plain HTTP.
+    """
+
+    def __init__(
+        self, server: Server, query: str = "", *, path: str | None = None, buffer: int = 65536
+    ) -> None:
+        path = path or f"/ws/chat?{query}"
+        upgrade = path.startswith("/ws/")
         self.socket = socket.socket()
         self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, buffer)
         self.socket.settimeout(30.0)
         self.socket.connect(("127.0.0.1", server.port))
         key = base64.b64encode(os.urandom(16)).decode()
-        self.socket.sendall(
-            (
-                f"GET /ws/chat?{query} HTTP/1.1\r\nHost: {server.host}\r\n"
+        asked = f"GET {path} HTTP/1.1\r\nHost: {server.host}\r\n"
+        if upgrade:
+            asked += (
                 f"Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
-                f"Sec-WebSocket-Key: {key}\r\nSec-WebSocket-Protocol: agentws.v1\r\n\r\n"
-            ).encode()
-        )
+                f"Sec-WebSocket-Key: {key}\r\nSec-WebSocket-Protocol: agentws.v1\r\n"
+            )
+        self.socket.sendall(f"{asked}\r\n".encode())
         head = b""
         while not head.endswith(b"\r\n\r\n"):
             head += self.socket.recv(1)
-        assert head.startswith(b"HTTP/1.1 101"), head
+        assert head.startswith(b"HTTP/1.1 101" if upgrade else b"HTTP/1.1 200"), head
 
     def send(self, **frame: str) -> None:
         payload = msgspec.json.encode(frame)

@@ -16,10 +16,12 @@ from agentws.server import server_config
 DELTAS = 1_000_000
 EVENTS = 20_000
 BLOCKED = 0.5
+LARGE = "".join(f"Line {number:08} says this.\n" for number in range(8 * 1024 * 1024 // 25))
 
 
 class Speaker(Agent):
-    """``flood``: a million deltas; ``events``: 20,000 that nothing merges; ``block``: stops all."""
+    """``flood``: a million deltas; ``events``: 20,000 that nothing merges; ``block``: stops all;
+    ``large``: 8 MB at once."""
 
     async def run(self, ctx: RunContext) -> AsyncIterator[str | Custom]:
         match ctx.text:
@@ -29,6 +31,8 @@ class Speaker(Agent):
             case "events":
                 for number in range(EVENTS):
                     yield Custom("number", number)
+            case "large":
+                yield LARGE
             case "block":
                 yield "before "
                 time.sleep(BLOCKED)  # noqa: ASYNC251

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import base64
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from typing import Any
 
 import pytest
 
@@ -403,3 +404,43 @@ async def test_a_command_of_the_agent_runs_once_for_its_id() -> None:
         assert (await say(http, "/refund 42", "c2")).json()["content"] == "refund 2: 42"
         failed = await say(http, "/refund never", "c3")
         assert (failed.status_code, failed.json()["retryable"]) == (500, False)
+
+
+async def test_pages_of_large_messages_are_bounded_and_hold_all_of_them() -> None:
+    async def agent(ctx: Any) -> AsyncIterator[str]:
+        yield ctx.text[-1] * 40_000
+
+    async with served(agent) as (_, http):
+        for number in range(9):
+            await say(http, f"m{number}", id=f"m{number}")
+            await answered(http)
+        seen: list[str] = []
+        query: dict[str, Any] = {"limit": 200}
+        while True:
+            page = await http.get(f"/sessions/{SESSION}/messages", params=query)
+            assert len(page.content) <= 192 * 1024
+            seen[:0] = [one["content"][:2] for one in page.json()["messages"]]
+            if "before" not in page.json():
+                break
+            query["before"] = page.json()["before"]
+    assert seen == [text for number in range(9) for text in (f"m{number}", f"{number}" * 2)]
+
+
+async def test_a_list_of_sessions_with_much_metadata_is_bounded_and_has_all_of_them() -> None:
+    limits = Limits(byte_rate=1e9)
+    async with served(authenticate=KEYS, headers=ANN, limits=limits) as (_, http):
+        ids = [f"a-session-number-{number:02}" for number in range(12)]
+        for id in ids:
+            await say(http, "/help", session=id)
+            change = {"metadata": {"k": "x" * 30_000}}
+            assert (await http.patch(f"/sessions/{id}", json=change)).status_code == 200
+        seen: list[str] = []
+        query: dict[str, Any] = {"limit": 200}
+        while True:
+            page = await http.get("/sessions", params=query)
+            assert len(page.content) <= 192 * 1024
+            seen += [one["id"] for one in page.json()["sessions"]]
+            if "before" not in page.json():
+                break
+            query["before"] = page.json()["before"]
+    assert sorted(seen) == ids

@@ -9,11 +9,14 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
+import msgspec
+import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 
 from agentws.protocol.codec import Record, event_frames, event_type
 from agentws.protocol.fold import Fold
 from agentws.protocol.native import snapshot_frames
+from agentws.protocol.parts import divide
 from agentws.protocol.position import Position
 
 from .logs import logs
@@ -60,8 +63,25 @@ def reloaded(records: list[Record], at: int) -> list[Any]:
     return [*(json.loads(frame) for frame in snapshot), *live(records[at:])]
 
 
-def in_the_browser(frames: list[list[Any]]) -> Any:
-    """What the browser's client makes of each of these lists of event frames."""
+def paged(records: list[Record], at: int, size: int) -> dict[str, Any]:
+    """:func:`reloaded` with the newest part of it alone, and the older ones as pages."""
+    fold = Fold().apply_all(records[:at])
+    last = records[at - 1]
+    *older, newest = divide(fold.messages, size)
+    snapshot = snapshot_frames(
+        Position("e", last.seq, last.tag),
+        messages=newest,
+        state=fold.state,
+        queued=(),
+        extras={"title": fold.title, "before": len(older)},
+    )
+    pages = [{"messages": msgspec.to_builtins(part), "before": 1} for part in reversed(older)]
+    frames = [*(json.loads(frame) for frame in snapshot), *live(records[at:])]
+    return {"frames": frames, "older": pages}
+
+
+def in_the_browser(frames: list[Any]) -> Any:
+    """What the browser's client makes of each of these logs."""
     node = os.environ.get("AGENTWS_NODE") or shutil.which("node")
     assert node, "there is no Node; set AGENTWS_NODE"
     done = subprocess.run(
@@ -79,4 +99,18 @@ def test_a_page_that_reloads_shows_what_it_showed() -> None:
     assert len(cases) > 300
     shown = in_the_browser([frames for case in cases for frames in case])
     for case, saw, sees in zip(cases, shown[::2], shown[1::2], strict=True):
-        assert sees == saw, case
+        assert sees == saw, json.dumps([case, saw, sees], indent=1, ensure_ascii=False)
+
+
+@pytest.mark.parametrize("size", [60, 150, 400])
+def test_what_is_loaded_part_by_part_is_what_was_shown(size: int) -> None:
+    cases: list[tuple[Any, Any]] = []
+    for records in some_logs():
+        ends = [at for at, one in enumerate(records, 1) if event_type(one.data) in ENDS]
+        if ends:
+            said = records[: ends[-1]]
+            cases.append((reloaded(said, len(said)), paged(said, len(said), size)))
+    assert sum(len(case[1]["older"]) for case in cases) > 20
+    shown = in_the_browser([log for case in cases for log in case])
+    for case, saw, sees in zip(cases, shown[::2], shown[1::2], strict=True):
+        assert sees == saw, json.dumps([case, saw, sees], indent=1, ensure_ascii=False)

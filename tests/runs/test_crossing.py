@@ -184,7 +184,13 @@ async def test_nothing_follows_what_was_not_written() -> None:
     assert lease is not None
     tasks = Tasks()
     writer = RunWriter(
-        session, run="run_1", fence=lease.fence, tasks=tasks, pace=lambda: 0.0, max_size=10_000
+        session,
+        run="run_1",
+        fence=lease.fence,
+        tasks=tasks,
+        pace=lambda: 0.0,
+        max_size=10_000,
+        max_event_size=10_000,
     )
     store.pause()
     writer.put(Custom("first", 1))

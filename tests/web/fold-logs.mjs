@@ -1,9 +1,11 @@
 /**
- * Folds logs for a test that isn't written in JavaScript: a list of lists of event frames comes in as
- * JSON, and what each of them means goes out.
+ * Folds logs for a test that isn't written in JavaScript: a list of logs comes in as JSON, each a list
+ * of event frames, or one with the older pages that are then put before it. What each of them means
+ * goes out.
  */
 import { readFileSync } from 'node:fs';
 import { emptyLog } from '../../agentws/web/client.js';
+import { prepend } from '../../agentws/web/reducer.js';
 import { fold } from './logs.mjs';
 
 /** Without what only who saw the run knows for certain: which it was, and what was left of it. */
@@ -23,4 +25,8 @@ const call = ({ status, ...rest }) => ({
 });
 
 const logs = JSON.parse(readFileSync(0, 'utf8'));
-process.stdout.write(JSON.stringify(logs.map((frames) => told(fold(emptyLog, frames)))));
+const whole = (log) =>
+  Array.isArray(log)
+    ? fold(emptyLog, log)
+    : log.older.reduce(prepend, fold(emptyLog, log.frames));
+process.stdout.write(JSON.stringify(logs.map((log) => told(whole(log)))));

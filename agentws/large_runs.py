@@ -1,0 +1,126 @@
+"""Runs that are larger than a page, part by part.
+
+The parts of a run follow from its conversation alone, which ends with it: the same ones come of it
+before and after its deltas are folded. They are numbered by the seqs that follow the run's first
+event, for a run has no fewer events than parts; so a page's ``before`` names a part as it names a
+run.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Final
+
+from .errors import PositionLost
+from .pages import ENDS, Page, Walk, begins_before, fold_page
+from .protocol.codec import Record, encode_event, event_type
+from .protocol.messages import Message
+from .protocol.notices import Posted
+from .protocol.parts import divide
+from .protocol.position import Position
+from .protocol.sizes import NOTICES
+from .store import Store
+
+_AT_ONCE: Final = 32
+"""Events read at a time, since they are large."""
+
+
+class BoundedPages:
+    """The pages of one session's log that are bounded in bytes.
+
+    A run that is larger than a page takes several times its size in memory to be divided. So one is
+    read at a time, and the last page is kept: many who open a session at once are given the same.
+    """
+
+    __slots__ = ("_epoch", "_key", "_lock", "_page", "_session", "_store")
+
+    def __init__(self, store: Store, session: str, epoch: str) -> None:
+        self._store = store
+        self._session = session
+        self._epoch = epoch
+        self._lock: asyncio.Lock | None = None
+        self._key: tuple[int, int, int] | None = None
+        self._page: Page | None = None
+
+    async def before(
+        self, before: int, *, messages: int, size: int, cleared: int, event_size: int
+    ) -> Page:
+        """The newest ``messages`` before that seq, or fewer: about ``size`` bytes at most.
+
+        Of a run that is larger, a part: the last one; or that before the one which ``before``
+        names. Of a run that goes on there are no parts, and what is older is given.
+        """
+        walk = Walk(messages=messages, cleared=cleared, size=size, event_size=event_size)
+        page = await walk.page(self._store, self._session, before)
+        if page is not None:
+            return page
+        del walk
+        self._lock = self._lock or asyncio.Lock()
+        async with self._lock:
+            return await self._part_before(before, size, cleared)
+
+    async def _part_before(self, before: int, size: int, cleared: int) -> Page:
+        key = before, size, cleared
+        while self._page is None or self._key != key:
+            walk = Walk(messages=1, cleared=cleared, size=size)
+            start = await walk.to_start(self._store, self._session, before)
+            records = walk.newest_first[::-1]
+            try:
+                if walk.inside and not await self._read_to_end(records):
+                    return await self._older_than(start, size, cleared)
+            except PositionLost as lost:
+                if lost.reason != "compacted":
+                    raise
+                # The event that was read last has been folded away meanwhile: once more.
+                continue
+            number = before - start if walk.inside else None
+            self._page = await self._part(records, start, number, size, cleared)
+            self._key = key
+        return self._page
+
+    async def _older_than(self, start: int, size: int, cleared: int) -> Page:
+        """What is before a run that goes on, and has no parts yet."""
+        walk = Walk(messages=1, cleared=cleared, size=size)
+        page = await walk.page(self._store, self._session, start)
+        return page or await self._part_before(start, size, cleared)
+
+    async def _part(
+        self, records: list[Record], start: int, number: int | None, size: int, cleared: int
+    ) -> Page:
+        """That part of the run of ``records``; without ``number`` the last."""
+        store, session = self._store, self._session
+        run = fold_page(records[::-1], None)
+        parts = divide(run.messages, size)
+        number = len(parts) if number is None else min(number, len(parts))
+        notices = _notices_of(run, parts, number - 1)
+        if number > 1:
+            return Page(parts[number - 1], start + number - 1, notices)
+        if await begins_before(store, session, start, cleared):
+            return Page(parts[0], start, notices)
+        # What is older still was posted before anything was said: it is of this page.
+        oldest = await Walk(messages=1, cleared=cleared, size=size).page(store, session, start)
+        return Page(parts[0], None, [*(oldest.notices if oldest else ()), *notices])
+
+    async def _read_to_end(self, records: list[Record]) -> bool:
+        """Adds what the run of ``records`` said after them; False when it goes on still."""
+        while True:
+            last = Position(self._epoch, records[-1].seq, records[-1].tag)
+            page = await self._store.read(self._session, after=last, limit=_AT_ONCE)
+            for record in page:
+                records.append(record)
+                if event_type(record.data) in ENDS:
+                    return True
+            if len(page) < _AT_ONCE:
+                return False
+
+
+def _notices_of(run: Page, parts: list[list[Message]], at: int) -> list[Posted]:
+    """The newest of the notices in the part ``at``: each is where its message ends."""
+    ends = {message.id: index for index, part in enumerate(parts) for message in part}
+    here = [one for one in run.notices if ends.get(one.after or "", 0) == at]
+    left = NOTICES
+    for count, one in enumerate(reversed(here)):
+        left -= len(encode_event(one.event))
+        if left < 0 and count:
+            return here[-count:]
+    return here

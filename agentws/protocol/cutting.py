@@ -1,0 +1,127 @@
+"""Where a long text may be cut: between characters as people see them, or where people pause.
+
+Works on the inside of an encoded JSON string, since sizes are those of what is sent. Never cuts
+a code point or an escape. A line break of two characters, a letter and its accents, an emoji and
+what belongs to it stay together, up to a length that no writing system needs.
+"""
+
+from __future__ import annotations
+
+import unicodedata
+from typing import Final
+
+_MOST: Final = 64
+"""Code points that are kept together at most: accents can be piled up without end."""
+_BACKSLASH: Final = 0x5C
+_U: Final = 0x75
+_JOINER: Final = "\u200d"
+_BREAKS: Final = (b"\\n\\n", b"\\r\\n\\r\\n", b"\\n", b" ")
+"""Ends of paragraphs, lines and words, the best first."""
+
+
+def border(text: bytes, start: int, end: int) -> int:
+    """The last place in ``text`` above ``start``, and up to ``end``, that divides no character.
+
+    ``text`` is the inside of an encoded JSON string, ``start`` a place like that, and
+    ``end - start`` is at least 8.
+    """
+    if end >= len(text):
+        return len(text)
+    last = at = _whole(text, start, end)
+    for _ in range(_MOST):
+        before = _unit_before(text, start, at)
+        if before == start:
+            break
+        if not _joined(text, start, before, at):
+            return at
+        at = before
+    return last
+
+
+def reading_border(text: bytes, start: int, end: int) -> int:
+    """Like :func:`border`, after a paragraph, a line or a word where one ends late enough."""
+    if end >= len(text):
+        return len(text)
+    for mark in _BREAKS:
+        at = text.rfind(mark, start + (end - start) // 2, end)
+        # An escaped backslash before an n is no line break.
+        if at >= 0 and _whole(text, start, at) == at:
+            return at + len(mark)
+    return border(text, start, end)
+
+
+def _whole(text: bytes, start: int, end: int) -> int:
+    """The last place up to ``end`` that is inside no code point and no escape."""
+    while end > start and text[end] & 0xC0 == 0x80:
+        end -= 1
+    for at in range(max(start, end - 5), end):
+        if at + _escape(text, start, at) > end:
+            return at
+    return end
+
+
+def _escape(text: bytes, start: int, at: int) -> int:
+    """How long the escape is that begins at ``at``; 0 when none does."""
+    if text[at] != _BACKSLASH:
+        return 0
+    first = at
+    while first > start and text[first - 1] == _BACKSLASH:
+        first -= 1
+    if (at - first) % 2:
+        return 0
+    return 6 if text[at + 1] == _U else 2
+
+
+def _unit_before(text: bytes, start: int, end: int) -> int:
+    """Where the code point or escape begins that ends at ``end``."""
+    for length in (2, 6):
+        at = end - length
+        if at >= start and _escape(text, start, at) == length:
+            return at
+    at = end - 1
+    while at > start and text[at] & 0xC0 == 0x80:
+        at -= 1
+    return at
+
+
+def _unit_at(text: bytes, start: int, at: int) -> bytes:
+    """The code point or escape that begins at ``at``."""
+    end = at + (_escape(text, start, at) or 1)
+    while end < len(text) and text[end] & 0xC0 == 0x80:
+        end += 1
+    return text[at:end]
+
+
+def _joined(text: bytes, start: int, before: int, at: int) -> bool:
+    """Whether what begins at ``at`` belongs to the character of what begins at ``before``."""
+    one, other = text[before:at], _unit_at(text, start, at)
+    if one.startswith(b"\\") or other.startswith(b"\\"):
+        return (one, other) == (b"\\r", b"\\n")
+    if other.isascii():
+        return False
+    left, right = one.decode(), other.decode()
+    if _is_flag(right) and _is_flag(left):
+        return _flags_before(text, start, at) % 2 == 1
+    return left == _JOINER or right == _JOINER or _extends(right)
+
+
+def _extends(char: str) -> bool:
+    """Accents and other marks, skin tones, and the letters of a flag's tag."""
+    tone_or_tag = "\U0001f3fb" <= char <= "\U0001f3ff" or "\U000e0020" <= char <= "\U000e007f"
+    return tone_or_tag or unicodedata.category(char).startswith("M")
+
+
+def _is_flag(char: str) -> bool:
+    """Regional indicators: two of them are a flag."""
+    return "\U0001f1e6" <= char <= "\U0001f1ff"
+
+
+def _flags_before(text: bytes, start: int, at: int) -> int:
+    count = 0
+    while count < _MOST and at > start:
+        before = _unit_before(text, start, at)
+        char = text[before:at]
+        if len(char) != 4 or not _is_flag(char.decode()):
+            break
+        count, at = count + 1, before
+    return count

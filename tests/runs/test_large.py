@@ -1,0 +1,318 @@
+"""What is large: text is cut into events that everybody can take, anything else is refused."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import AsyncIterator
+from typing import Any
+
+import msgspec
+import pytest
+
+from agentws import Agent, RunContext
+from agentws.errors import AgentError, EventTooLarge, NotFound
+from agentws.protocol import events as e
+from agentws.protocol import frames as f
+from agentws.protocol import messages as m
+from agentws.protocol.sizes import EVENT, TEXT
+from agentws.runs.documents import Documents, measure
+from agentws.testing.agents import Script, Yield
+
+from .harness import Talk, talk
+
+MIB = 1024 * 1024
+LINE = (
+    'Zwölf Boxkämpfer: \U0001f468\u200d\U0001f469\u200d\U0001f467\u200d\U0001f466 e\u0301 \\"\r\n'
+)
+LARGE = LINE * (8 * MIB // len(LINE.encode()))
+
+TEXTS: dict[str, list[Any]] = {
+    "a str": [LARGE],
+    "two strs": [LARGE[:-1000], LARGE[-1000:]],
+    "a content event": [
+        e.TextMessageStart("t"),
+        e.TextMessageContent(message_id="t", delta=LARGE),
+        e.TextMessageEnd("t"),
+    ],
+    "a chunk": [e.TextMessageChunk("t", delta=LARGE)],
+    "reasoning": [
+        e.ReasoningMessageStart("t", "reasoning"),
+        e.ReasoningMessageContent(message_id="t", delta=LARGE),
+        e.ReasoningMessageEnd("t"),
+    ],
+    "a reasoning chunk": [e.ReasoningMessageChunk("t", delta=LARGE)],
+    "arguments": [
+        e.ToolCallStart("c", "look"),
+        e.ToolCallArgs(tool_call_id="c", delta=LARGE),
+        e.ToolCallEnd("c"),
+    ],
+    "a call's chunk": [e.ToolCallChunk("c", "look", None, LARGE)],
+    "text with members of its own": [
+        e.TextMessageStart("t"),
+        e.TextMessageContent(
+            message_id="t", delta=LARGE, metadata={"k": "v"}, raw_event={"delta": 1}
+        ),
+    ],
+}
+
+
+@pytest.mark.parametrize("items", TEXTS.values(), ids=TEXTS.keys())
+async def test_long_text_becomes_events_of_64_kib(items: list[Any]) -> None:
+    async with talk(Script(Yield(*items)), max_run_size=64 * MIB) as one:
+        await one.client.say("go", "m1")
+        assert (await one.terminal())["event"]["type"] == "RUN_FINISHED"
+        log = await one.log()
+        await one.check()
+    deltas = [event["delta"] for event in one.client.events() if "delta" in event]
+    assert "".join(deltas) == LARGE
+    assert len(deltas) < 1.2 * len(LARGE.encode()) / TEXT + 20
+    frames = [json.dumps(frame, ensure_ascii=False).encode() for frame in one.client.frames]
+    assert max(map(len, frames)) < 1.1 * TEXT
+    assert max(len(record.data) for record in log) <= TEXT
+    for delta in deltas[:-1]:
+        assert not delta.endswith(("\r", "\u200d", "\\" * 2)) or delta[-1] == "\\"
+
+
+def custom(size: int) -> e.Custom:
+    """One whose event frame has at least ``size`` bytes, and not many more."""
+    return e.Custom("n", "x" * size)
+
+
+OTHERS: dict[str, Any] = {
+    "TOOL_CALL_RESULT": e.ToolCallResult("r", "c", "x" * EVENT),
+    "STATE_SNAPSHOT": e.StateSnapshot({"k": "x" * EVENT}),
+    "STATE_DELTA": e.StateDelta([{"op": "add", "path": "/k", "value": "x" * EVENT}]),
+    "MESSAGES_SNAPSHOT": e.MessagesSnapshot([m.UserMessage("u", "x" * EVENT)]),
+    "ACTIVITY_SNAPSHOT": e.ActivitySnapshot("a", "plan", {"k": "x" * EVENT}),
+    "RAW": e.Raw("x" * EVENT),
+    "CUSTOM": custom(EVENT),
+    "TEXT_MESSAGE_START": e.TextMessageStart("x" * EVENT),
+    "STEP_STARTED": e.StepStarted("x" * EVENT),
+    "RUN_FINISHED": e.RunFinished("t", "r", "x" * EVENT),
+    "RUN_ERROR": e.RunError("x" * EVENT),
+    "notice.posted": e.NoticePosted("x" * EVENT, "info"),
+    "session.updated": e.SessionUpdated("x" * EVENT),
+    "TEXT_MESSAGE_CHUNK": e.TextMessageChunk("x" * 40_000, delta="x" * 40_000),
+    "8 MB of it": custom(8 * MIB),
+}
+
+
+@pytest.mark.parametrize(("type", "item"), OTHERS.items(), ids=OTHERS.keys())
+async def test_any_other_event_that_is_too_large_ends_its_run(type: str, item: Any) -> None:
+    script = Script(named={"go": ["Hello ", Yield(item)], "ok": ["fine"]})
+    async with talk(script) as one:
+        await one.client.say("go", "m1")
+        terminal = (await one.terminal())["event"]
+        assert (terminal["type"], terminal["code"]) == ("RUN_ERROR", "too_large")
+        assert terminal["metadata"] == {"agentws": {"retryable": False}}
+        if type.isupper():
+            assert type in terminal["message"]
+            assert re.search(r"\d{5}", terminal["message"]), "without the limit"
+        await one.client.say("ok", "m2")
+        assert (await one.terminal())["event"]["type"] == "RUN_FINISHED"
+        await one.check()
+        assert await one.texts() == ["Hello ", "fine"]
+        assert max(len(record.data) for record in await one.log()) <= EVENT
+
+
+@pytest.mark.parametrize("limit", [2000, EVENT, 2 * MIB])
+async def test_the_limit_of_an_event_is_a_setting(limit: int) -> None:
+    script = Script(named={"fits": [Yield(custom(limit - 200))], "not": [Yield(custom(limit))]})
+    async with talk(script, max_event_size=limit) as one:
+        await one.client.say("fits", "m1")
+        assert (await one.terminal())["event"]["type"] == "RUN_FINISHED"
+        await one.client.say("not", "m2")
+        assert (await one.terminal())["event"]["code"] == "too_large"
+
+
+def patches(op: str, count: int) -> list[Any]:
+    return [
+        e.StateDelta([{"op": op, "path": f"/{number}", "value": "x" * 1000}])
+        for number in range(count)
+    ]
+
+
+GROWING: dict[str, list[Any]] = {
+    "by small patches": [e.StateSnapshot({}), *patches("add", 300)],
+    "from nothing": patches("add", 300),
+    "by copies": [
+        e.StateSnapshot({"a": "x" * 1000}),
+        *(
+            e.StateDelta([{"op": "copy", "from": "", "path": f"/copy{number}"}])
+            for number in range(12)
+        ),
+    ],
+    "by copies of one text": [
+        e.StateSnapshot({"a": "x" * 200_000, "b": []}),
+        e.StateDelta([{"op": "copy", "from": "/a", "path": "/b/-"}] * 1000),
+    ],
+    "an activity": [
+        e.ActivitySnapshot("a", "plan", {}),
+        *(
+            e.ActivityDelta("a", "plan", [{"op": "add", "path": f"/{n}", "value": "x" * 1000}])
+            for n in range(300)
+        ),
+    ],
+}
+
+
+@pytest.mark.parametrize("items", GROWING.values(), ids=GROWING.keys())
+async def test_what_grows_by_patches_does_not_outgrow_an_event(items: list[Any]) -> None:
+    async with talk(Script(named={"go": [Yield(*items)], "ok": ["fine"]})) as one:
+        await one.client.say("go", "m1")
+        assert (await one.terminal())["event"]["code"] == "too_large"
+        await one.check()
+        (session,) = list(one.gateway.sessions)
+        assert len(msgspec.json.encode(session.outline.state)) <= EVENT
+
+
+async def test_a_state_that_changes_for_ever_and_stays_small_is_fine() -> None:
+    """What patches bring in sum is measured only where it might be too much."""
+    items = [e.StateSnapshot({"k": ""}), *(patch("x" * 1000) for _ in range(1000))]
+    async with talk(Script(Yield(*items)), max_event_size=20_000) as one:
+        await one.client.say("go", "m1")
+        assert (await one.terminal())["event"]["type"] == "RUN_FINISHED"
+
+
+def patch(value: str) -> e.StateDelta:
+    return e.StateDelta([{"op": "replace", "path": "/k", "value": value}])
+
+
+async def test_the_state_of_an_earlier_run_counts() -> None:
+    script = Script(
+        named={
+            "one": [Yield(e.StateSnapshot({"a": "x" * 9000}))],
+            "two": [Yield(e.StateDelta([{"op": "add", "path": "/b", "value": "x" * 2000}]))],
+            "three": [Yield(e.StateDelta([{"op": "add", "path": "/c", "value": "x" * 100}]))],
+        }
+    )
+    async with talk(script, max_event_size=10_000) as one:
+        for name, ends in (("one", "FINISHED"), ("two", "ERROR"), ("three", "FINISHED")):
+            await one.client.say(name, f"m-{name}")
+            assert (await one.terminal())["event"]["type"] == f"RUN_{ends}"
+
+
+def test_a_patch_that_is_refused_changes_nothing() -> None:
+    documents = Documents({"a": "x" * 900}, max_event_size=1127)
+    with pytest.raises(EventTooLarge):
+        documents.admit(e.StateDelta([{"op": "add", "path": "/b", "value": "x" * 200}]), 300)
+    documents.admit(e.StateDelta([{"op": "add", "path": "/b", "value": "x"}]), 60)
+
+
+@pytest.mark.parametrize("value", [None, 1.5, "é\n", {"k": [1, "x", {"é": None}]}, [], ["x"] * 50])
+def test_a_value_is_measured_as_it_is_written(value: Any) -> None:
+    size = len(msgspec.json.encode(value))
+    assert measure(value, size) == size
+    assert measure(value, 10**6) == size
+
+
+def test_a_value_that_shares_much_is_measured_at_once() -> None:
+    value: Any = "x" * 1000
+    for _ in range(40):
+        value = [value, value]
+    assert 10**6 < measure(value, 10**6) < 2 * 10**6
+
+
+# What an agent raises
+
+
+@pytest.mark.parametrize("sentence", ["x" * MIB, "\U0001f600" * 100_000, "a\ud800b", "a\x00b"])
+async def test_a_run_ends_whatever_the_sentence_of_its_error_is(sentence: str) -> None:
+    class Failing(Agent):
+        async def run(self, ctx: RunContext) -> AsyncIterator[str]:
+            yield "Hello"
+            raise AgentError(sentence)
+
+    async with talk(Failing) as one:
+        await one.client.say("go", "m1")
+        terminal = (await one.terminal())["event"]
+        assert terminal["code"] == "agent_error"
+        assert 0 < len(terminal["message"]) <= 4000
+        assert terminal["message"][0] == sentence[0]
+        await one.check()
+
+
+# Other ways into a log
+
+
+async def test_what_the_server_says_is_bounded() -> None:
+    async with talk(Script("fine")) as one:
+        handle = one.gateway.session(one.session)
+        for large in (handle.push("x" * EVENT), one.gateway.broadcast("x" * EVENT)):
+            with pytest.raises(EventTooLarge):
+                await large
+        with pytest.raises(EventTooLarge):
+            await handle.push("small", metadata={"k": "x" * EVENT})
+        await handle.push("x" * (EVENT - 400))
+        posted = await one.client.until("notice.posted")
+        assert len(posted["event"]["content"]) == EVENT - 400
+        with pytest.raises(NotFound):
+            await one.gateway.session("another-session-here").push("x")
+
+
+async def test_a_name_that_is_too_large_changes_nothing() -> None:
+    async with talk(Script("fine")) as one:
+        (session,) = list(one.gateway.sessions)
+        with pytest.raises(EventTooLarge):
+            await one.gateway.rename(session, title="new", metadata={"k": "x" * EVENT})
+        assert (await one.gateway.store.info(session.id)).title is None
+        assert await one.log() == []
+
+
+async def test_a_message_that_is_too_large_for_a_log_is_refused_and_the_connection_lives() -> None:
+    async with talk(Script("fine"), max_message_size=MIB) as one:
+        refused = await one.client.say("x" * EVENT, "m1")
+        assert (refused["type"], refused["code"]) == ("error", "too_large")
+        assert refused["reply"] == "m1"
+        await one.client.say("Hello", "m2")
+        assert (await one.terminal())["event"]["type"] == "RUN_FINISHED"
+
+
+async def test_answers_that_one_event_could_not_say_are_refused() -> None:
+    asked = [m.Interrupt(f"i{number}", "input_required") for number in range(5)]
+    asking = e.RunFinished("t", "r", outcome=m.InterruptOutcome(asked))
+    script = Script(named={"go": [Yield(asking)], "": ["fine"]})
+    async with talk(script, max_event_size=100_000) as one:
+        await one.client.say("go", "m1")
+        await one.terminal()
+        for number, fits in enumerate((True, False)):
+            reply = await answer(one, f"i{number}", "x" * 60_000)
+            assert reply["type"] == ("accepted" if fits else "error"), reply
+        assert reply["code"] == "too_large"
+        for number in range(1, 5):
+            await answer(one, f"i{number}", "short")
+        assert (await one.terminal())["event"]["type"] == "RUN_FINISHED"
+        assert max(len(record.data) for record in await one.log()) <= 100_000
+
+
+async def answer(one: Talk, interrupt: str, payload: str) -> Any:
+    frame = f.Answer(id=f"a-{interrupt}-{len(payload)}", interrupt=interrupt, payload=payload)
+    await one.client.send(f.encode_frame(frame).decode())
+    return await one.client.until(lambda said: said.get("reply") == frame.id)
+
+
+async def test_questions_that_one_event_could_not_say_end_the_run_that_asks_them() -> None:
+    def asking(number: int) -> e.RunFinished:
+        question = m.Interrupt(f"i{number}", "input_required", "x" * 40_000)
+        return e.RunFinished("t", "r", outcome=m.InterruptOutcome([question]))
+
+    script = Script(named={"m1": [Yield(asking(1))], "m2": [Yield(asking(2))]})
+    async with talk(script) as one:
+        await one.client.say("m1", "m1")
+        assert (await one.terminal())["event"]["type"] == "RUN_FINISHED"
+        await one.client.say("m2", "m2")
+        assert (await one.terminal())["event"]["code"] == "too_large"
+
+
+async def test_compaction_makes_no_larger_events() -> None:
+    async with talk(Script(*(["x" * 10_000] * 100)), replay_window=0.0) as one:
+        await one.client.say("go", "m1")
+        await one.terminal()
+        before = await one.log()
+        (session,) = list(one.gateway.sessions)
+        await session.compact(1, session.head.seq)
+        after = await one.log()
+        assert max(len(record.data) for record in after) <= TEXT
+        assert len(after) <= len(before)
+        assert await one.texts() == ["x" * 10_000 * 100]
