@@ -16,7 +16,7 @@ import msgspec
 
 from . import conversation
 from .conversation import Snapshot
-from .errors import Conflict, IdempotencyConflict, LostReason, PositionLost, Unavailable
+from .errors import Conflict, IdempotencyConflict, LostReason, PositionLost
 from .follower import Follower
 from .large_runs import BoundedPages
 from .pages import Page, page_before

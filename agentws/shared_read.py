@@ -12,7 +12,7 @@ class SharedRead:
     """Shares reads between callers: who asks during a read waits for the next one.
 
     A read that had begun before may have missed what the caller knows of. No caller waits for more
-    than two reads, however often others ask meanwhile: a log that grows all the time starves nobody.
+    than two reads, however often others ask meanwhile: a log that always grows starves nobody.
     """
 
     __slots__ = ("_asked", "_covered", "_reading")

@@ -1,0 +1,109 @@
+"""Reading for everybody who wants to be up to date: one read at a time, and nobody starves."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from agentws.errors import Unavailable
+from agentws.shared_read import SharedRead
+
+
+class Log:
+    """Something that grows, and takes a second to read."""
+
+    def __init__(self) -> None:
+        self.end = 0
+        self.known = 0
+        self.reads = 0
+        self.reading = 0
+        self.failures = 0
+
+    async def read(self) -> None:
+        self.reads += 1
+        self.reading += 1
+        assert self.reading == 1, "two reads at a time"
+        end = self.end
+        try:
+            await asyncio.sleep(1.0)
+            if self.failures:
+                self.failures -= 1
+                raise Unavailable()
+            self.known = end
+        finally:
+            self.reading -= 1
+
+
+async def test_whoever_asks_knows_all_that_was_there_when_they_asked() -> None:
+    log, reads = Log(), SharedRead()
+
+    async def ask(after: float) -> None:
+        await asyncio.sleep(after)
+        log.end += 1
+        wanted = log.end
+        await reads.join(log.read)
+        assert log.known >= wanted
+
+    await asyncio.gather(*(ask(0.3 * number) for number in range(10)))
+    assert log.reads <= 6
+
+
+async def test_a_log_that_grows_all_the_time_starves_nobody() -> None:
+    log, reads, loop = Log(), SharedRead(), asyncio.get_running_loop()
+
+    async def ring() -> None:
+        while True:
+            log.end += 1
+            ringing.add(asyncio.create_task(reads.join(log.read)))
+            await asyncio.sleep(0.1)
+
+    ringing: set[asyncio.Task[None]] = set()
+    growing = asyncio.create_task(ring())
+    await asyncio.sleep(0.55)
+    for _ in range(5):
+        began, wanted = loop.time(), log.end
+        await reads.join(log.read)
+        assert log.known >= wanted
+        assert loop.time() - began <= 2.1
+    growing.cancel()
+    await asyncio.wait({growing, *ringing})
+
+
+async def test_a_read_that_fails_is_told_to_all_who_wait_for_it() -> None:
+    log, reads = Log(), SharedRead()
+    log.failures = 1
+    first = asyncio.create_task(reads.join(log.read))
+    await asyncio.sleep(0.5)
+    second = asyncio.create_task(reads.join(log.read))
+    for one in (first, second):
+        with pytest.raises(Unavailable):
+            await one
+    await reads.join(log.read)
+
+
+async def test_a_reader_that_is_cancelled_is_told_as_unavailable() -> None:
+    log, reads = Log(), SharedRead()
+    first = asyncio.create_task(reads.join(log.read))
+    await asyncio.sleep(0.5)
+    second = asyncio.create_task(reads.join(log.read))
+    await asyncio.sleep(0)
+    first.cancel()
+    with pytest.raises(Unavailable):
+        await second
+    log.end = 7
+    await reads.join(log.read)
+    assert log.known == 7
+
+
+async def test_one_who_gives_up_waiting_leaves_the_read_alone() -> None:
+    log, reads = Log(), SharedRead()
+    first = asyncio.create_task(reads.join(log.read))
+    await asyncio.sleep(0.5)
+    second = asyncio.create_task(reads.join(log.read))
+    await asyncio.sleep(0)
+    second.cancel()
+    await first
+    assert second.cancelled() or not second.done()
+    await asyncio.wait({second})
+    assert log.reads == 1
