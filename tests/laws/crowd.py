@@ -7,7 +7,7 @@ import random
 from collections.abc import Sequence
 from typing import Any
 
-from agentws.testing.connect import Client, Frame, kind
+from agentws.testing.connect import Client, Closed, Frame, kind
 
 from .stores import End
 from .told import Request
@@ -18,6 +18,8 @@ ACTIONS = 9
 """Frames of each client, at least."""
 PATIENCE = 120.0
 """Virtual seconds within which everything is answered: longer is a hang."""
+
+REPLIES = ("accepted", "error")
 
 SAYS = ("words", "words", "burst", "ask", "ask", "hang", "fail", "nothing")
 """What the agent may be asked to do."""
@@ -52,7 +54,7 @@ class Crowd:
     async def play(self, who: int) -> None:
         """One client's part: a frame, its reply, a pause, the next."""
         client, chance = self.clients[who], self._random
-        await client.open()
+        await self.connect(client)
         for _ in range(ACTIONS):
             pause = chance.choice((0.0, chance.uniform(0.0, 0.03), chance.uniform(0.0, 0.4)))
             await asyncio.sleep(pause * self._pace)
@@ -61,16 +63,31 @@ class Crowd:
                 await self._leave_after(client, who, frame)
             await self._ask(client, who, frame)
 
+    async def connect(self, client: Client, app: Any = None) -> None:
+        """Opens a connection, however often a store that fails refuses one."""
+        while True:
+            try:
+                await client.reconnect(app)
+                await client.until("welcome", within=PATIENCE)
+                return
+            except Closed:
+                await asyncio.sleep(0.1 * self._pace)
+
     async def _ask(self, client: Client, who: int, frame: Frame) -> None:
         one = await self._send(client, who, frame)
-        one.reply = await client.until(
-            lambda said: said.get("reply") == frame["id"] and kind(said) in ("accepted", "error"),
-            within=PATIENCE,
-        )
+        try:
+            one.reply = await client.until(
+                lambda said: said.get("reply") == frame["id"] and kind(said) in REPLIES,
+                within=PATIENCE,
+            )
+        except Closed:
+            await self.connect(client)
         one.told = self._end.seq
 
     async def _send(self, client: Client, who: int, frame: Frame) -> Request:
         client.take_waiting()
+        if client.closed is not None:
+            await self.connect(client)
         one = Request(who, frame, self._end.seq, seq_of(client))
         self.requests.append(one)
         await client.send(frame)
@@ -81,7 +98,7 @@ class Crowd:
         await self._send(client, who, frame)
         await asyncio.sleep(self._random.choice((0.0, self._random.uniform(0, 0.1))) * self._pace)
         client.take_waiting()
-        await client.reconnect(self._random.choice(self._apps))
+        await self.connect(client, self._random.choice(self._apps))
 
     # What is said
 

@@ -51,13 +51,14 @@ TIMES = ("gather", "cancel_grace", "poll_interval", "idle_poll_interval", "drain
 
 
 class Weather:
-    """What an episode meets: how slow its store is, what the bus loses, how long the queue is."""
+    """What an episode meets: how slow its store is and how often it fails, what the bus loses."""
 
     def __init__(self, seed: int) -> None:
         chance = random.Random(f"weather {seed}")
         self.most = chance.choice((0.001, 0.01, 0.05, 0.15))
         self.loss = chance.choice((0.0, 0.0, 0.5, 1.0))
         self.max_queued = chance.choice((1, 2, 3))
+        self.failing = chance.choice((0.0, 0.0, 0.0, 0.03))
 
     def limits(self, pace: float) -> Limits:
         times: dict[str, Any] = {name: getattr(LIMITS, name) * pace for name in TIMES}
@@ -109,7 +110,8 @@ async def episode(
         stack.push_async_callback(witness.close)
         apps = []
         for number in (2 * seed, 2 * seed + 1):
-            store = Jittery(make(path), end, most=weather.most * pace, seed=number)
+            most, failing = weather.most * pace, weather.failing
+            store = Jittery(make(path), end, most=most, failing=failing, seed=number)
             app = Starlette()
             limits = weather.limits(pace)
             mount_agent_gateway(app, agent_at(pace), store=store, bus=bus, limits=limits)
@@ -129,16 +131,22 @@ async def _play(crowd: Crowd, witness: Store, pace: float) -> list[str]:
     """Returns what never ended."""
     parts = await asyncio.gather(*map(crowd.play, range(3)), return_exceptions=True)
     hung = [repr(part) for part in parts if isinstance(part, BaseException)]
-    open = None
+    calm, before, open = 0, -1, None
     for _ in range(200 if not hung else 0):
         await asyncio.sleep(0.5 * pace)
         _, records = await read_log(witness, SESSION)
         for client in crowd.clients:
             client.take_waiting()
+            if client.closed is not None:
+                await crowd.connect(client)
         open = moments(records)[-1]
-        if open.settled and {len(records)} == set(map(seq_of, crowd.clients)):
+        over = open.settled and {len(records)} == set(map(seq_of, crowd.clients))
+        # What a client that left had asked may still be on its way into the log.
+        calm = calm + 1 if over and len(records) == before else 0
+        before = len(records)
+        if calm == 3:
             return []
-    return hung or [f"{open} and clients at {list(map(seq_of, crowd.clients))} of {len(records)}"]
+    return hung or [f"{open} and clients at {list(map(seq_of, crowd.clients))} of {before}"]
 
 
 def _judge(outcome: Outcome, crowd: Crowd, epoch: str, max_queued: int) -> None:

@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, TypeVar
 
+from agentws.errors import Unavailable
 from agentws.protocol.codec import event_type
 from agentws.store import Appended, Store
 from agentws.testing.faults import WrappedStore
@@ -25,24 +26,32 @@ class End:
 class Jittery(WrappedStore):
     """Waits a random time before and after each call; both are zero often, and ``most`` at most.
 
-    What a caller knew when it called may not be so any more when the call is made.
+    What a caller knew when it called may not be so any more when the call is made. ``failing`` is
+    the share of calls that fail, half of them after they were done.
     """
 
-    def __init__(self, store: Store, end: End, *, most: float, seed: int) -> None:
+    def __init__(self, store: Store, end: End, *, most: float, failing: float, seed: int) -> None:
         super().__init__(store)
         self._end = end
         self._most = most
+        self._failing = failing
         self._random = random.Random(seed)
 
     async def around(self, operation: str, call: Callable[[], Awaitable[T]]) -> T:
         if operation in ("open", "close"):
             return await call()
         await self._wait()
+        self._fail()
         done = await call()
         if isinstance(done, Appended) and done.records:
             self._end.seq = max(self._end.seq, done.records[-1].seq)
         await self._wait()
+        self._fail()
         return done
+
+    def _fail(self) -> None:
+        if self._random.random() < self._failing / 2:
+            raise Unavailable()
 
     async def _wait(self) -> None:
         if self._random.random() < 0.6:

@@ -18,7 +18,7 @@ from agentws.agents.agent import Output, RunContext
 from agentws.backends.local import LocalBus
 from agentws.bus import Bus
 from agentws.limits import Limits
-from agentws.testing.connect import Client, Frame, connect, running
+from agentws.testing.connect import Client, Frame, connect, kind, running
 from agentws.testing.faults import LossyBus
 from agentws.testing.laws import violations
 from agentws.testing.oracle import read_log
@@ -179,5 +179,7 @@ async def test_a_stream_costs_a_command_no_second_append(
                 tries.append(store.calls["append"])
                 await asyncio.sleep(chance.uniform(0.0, 4 * GATHER))
         assert (await client.ask({"type": "cancel", "id": "stop"}))["type"] == "accepted"
-        await client.until("RUN_FINISHED")
+        # On a store that is slow the end may come before the reply.
+        if "RUN_FINISHED" not in map(kind, client.frames):
+            await client.until("RUN_FINISHED")
     assert set(tries) == {1}, tries

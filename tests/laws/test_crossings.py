@@ -186,6 +186,27 @@ async def test_a_late_stop_never_hits_the_next_run(tmp_path: Path, target: str |
         assert await one.ends() == [(f"m{number}", "success") for number in range(3)]
 
 
+async def test_a_stop_that_waits_for_its_turn_never_hits_the_next_run(tmp_path: Path) -> None:
+    """Another command of its node is on its way: what it stops is what went on when it came."""
+    gate, second = Gate(), Gate()
+    async with crossing(tmp_path, script(gate, second)) as one:
+        await one.here.say("wait", "m1")
+        await gate.reached()
+        await one.there.say("wait too", "m2")
+        await one.until_open("m1", queue=1)
+        async with connect(one.here.app, f"/ws/chat?session={SESSION}") as beside:
+            await beside.until("welcome")
+            one.store.hold("message.accepted")
+            sending = asyncio.ensure_future(beside.say("quick", "m3"))
+            await one.store.held()
+            stop = asyncio.ensure_future(one.ask(one.here, "cancel"))
+            await opened(gate, one, "m2")
+            one.store.let_go()
+            assert code(await stop) == code(await sending) == "accepted"
+        await opened(second, one)
+        assert await one.ends() == [(f"m{number}", "success") for number in range(4)]
+
+
 async def test_two_stops_from_two_nodes_are_one(tmp_path: Path) -> None:
     async with crossing(tmp_path, script(Gate())) as one:
         await one.here.say("wait", "m1")

@@ -40,7 +40,11 @@ Frame = dict[str, Any]
 
 
 def done(frame: Frame, seq: int, *, asked: int, told: int, **members: Any) -> Request:
-    reply = {"type": "accepted", "position": str(Position("e", seq, "0" * 16)), **members}
+    reply = {
+        "type": "accepted",
+        "position": str(Position("e", seq, "0" * 16 if seq else "")),
+        **members,
+    }
     return Request(0, frame, asked, asked, reply, told)
 
 

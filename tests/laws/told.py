@@ -54,6 +54,10 @@ class Request:
         return str(self.reply["code"])
 
     @property
+    def unknown(self) -> bool:
+        return self.refused == "unavailable"
+
+    @property
     def duplicate(self) -> bool:
         return self.reply is not None and bool(self.reply.get("duplicate"))
 
@@ -105,7 +109,7 @@ class Account:
         return any(
             other is not one
             and other.frame["type"] == "cancel"
-            and (other.reply is None or other.position == one.position)
+            and (other.reply is None or other.unknown or other.position == one.position)
             for other in self.requests
         )
 
@@ -168,8 +172,8 @@ class Account:
     def _justified(self, one: Request, code: str) -> bool:
         frame, kind = one.frame, one.frame["type"]
         match kind, code:
-            case _, "conflict":
-                # The log went on too fast, for as long as it was tried.
+            case _, "conflict" | "unavailable":
+                # The log went on too fast, for as long as it was tried; or the store failed.
                 return one.reply is not None and bool(one.reply["retryable"])
             case "send", "idempotency_conflict":
                 known = self._accepted(frame["id"], one.told)
@@ -226,7 +230,8 @@ class Account:
     def unowned(self) -> Iterator[str]:
         """Events of commands that nobody was told of: a refused command left something."""
         owned = {one.position for one in self.requests if one.refused is None}
-        lost = [one.frame for one in self.requests if one.reply is None]
+        # A store that failed may have done what it was asked all the same.
+        lost = [one.frame for one in self.requests if one.reply is None or one.unknown]
         for seq, body in enumerate(self.bodies[1:], start=1):
             event = body["event"]
             mine = [frame for frame in lost if could_be(frame, event)]

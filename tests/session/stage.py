@@ -19,6 +19,7 @@ from agentws.protocol.fold import Fold
 from agentws.store import Store
 from agentws.testing.connect import Client, Closed, Frame, kind, running
 from agentws.testing.faults import FaultyStore, LossyBus, SlowStore
+from agentws.testing.laws import violations
 from agentws.testing.oracle import check_client, check_log, check_simple, read_log
 from tests.runs.nodes import NodeStore
 
@@ -249,6 +250,8 @@ class Stage:
             if frame.get("type") == "accepted" and frame.get("reply", "").startswith("m")
         }
         check_log(records, accepted=accepted)
+        broken = violations(records, max_queued=self._limits.max_queued)
+        assert not broken, broken
         check_simple(records, self.clients[3].frames)
         for client in self.clients[:3]:
             check_client(epoch, records, client.frames, complete=True)
