@@ -7,7 +7,6 @@ no store. A connection is a cursor: whatever follows holds a position and is tol
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections.abc import Callable, Sequence
 from typing import Final
@@ -15,6 +14,7 @@ from typing import Final
 import msgspec
 
 from . import conversation
+from .command_turn import CommandTurn
 from .conversation import Snapshot
 from .errors import Conflict, IdempotencyConflict, LostReason, PositionLost
 from .follower import Follower
@@ -93,8 +93,8 @@ class Session:
         """When it was last followed, run or written, by the loop's clock."""
         self.version = head.seq
         """The seq of the newest event known here that commands are decided on."""
-        self.turn: asyncio.Lock | None = None
-        """Held by the command that is being decided; ``None`` while there is none."""
+        self.turn: CommandTurn | None = None
+        """``None`` while no command is being decided."""
         self.senders: Senders | None = None
         """Who sent what waits, where more is known of them here than the log says."""
         self.max_event_size = EVENT
@@ -102,7 +102,7 @@ class Session:
         self._store = store
         self._tail = Tail(tail_size)
         self._reads = SharedRead()
-        self._pages = BoundedPages(store, info.id, head.epoch)
+        self._pages: BoundedPages | None = None
         self._outline_changed = False
         self._accepted_at: dict[str, int] | None = None
 
@@ -368,12 +368,14 @@ class Session:
         With ``size``, about the most bytes of them: fewer messages, or a part of a large run.
         """
         cleared = self.cleared
-        if size is not None:
-            return await self._pages.before(
-                before, messages=messages, size=size, cleared=cleared, event_size=self.event_size
-            )
         store, id = self._store, self.id
-        return await page_before(store, id, before, messages=messages, cleared=cleared)
+        if size is None:
+            return await page_before(store, id, before, messages=messages, cleared=cleared)
+        if self._pages is None:
+            self._pages = BoundedPages(store, id, self.head.epoch)
+        return await self._pages.before(
+            before, messages=messages, size=size, cleared=cleared, event_size=self.event_size
+        )
 
     async def messages(self, *, through: int | None = None) -> list[Message]:
         """The whole conversation, up to that seq."""

@@ -23,7 +23,7 @@ LAYERS: list[set[str]] = [
     {"protocol"},
     {"identity", "store"},
     {"bus"},
-    {"follower", "pages", "senders", "shared_read", "tail"},
+    {"command_turn", "follower", "pages", "senders", "shared_read", "tail"},
     {"conversation", "large_runs"},
     {"session"},
     {"agents"},

@@ -48,12 +48,12 @@ _KEEP_CARRIED: Final = "INSERT OR REPLACE INTO carried (log, data) VALUES (?, ?)
 _UPDATE_LOGS: Final = """
     UPDATE session SET
         seq = moved.seq, tag = moved.tag, settled = moved.settled, version = moved.version,
-        updated = CASE WHEN moved.grown THEN ?2 ELSE session.updated END
+        updated = CASE WHEN moved.grown THEN ? ELSE session.updated END
     FROM (
         SELECT json_extract(value, '$[0]') AS log, json_extract(value, '$[1]') AS seq,
                json_extract(value, '$[2]') AS tag, json_extract(value, '$[3]') AS settled,
                json_extract(value, '$[4]') AS grown, json_extract(value, '$[5]') AS version
-        FROM json_each(?1)
+        FROM json_each(?)
     ) AS moved
     WHERE session.log = moved.log
 """
@@ -199,7 +199,7 @@ class _Group:
             if log.changed
         ]
         if moved:
-            connection.execute(_UPDATE_LOGS, (as_json(moved), now))
+            connection.execute(_UPDATE_LOGS, (now, as_json(moved)))
         if self._new_keys:
             connection.execute(_INSERT_KEYS, (as_json(self._new_keys),))
         if self._carried:

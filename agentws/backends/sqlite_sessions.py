@@ -116,12 +116,14 @@ def stale(connection: sqlite3.Connection, updated_before: float, limit: int) -> 
 
 
 def unsettled(connection: sqlite3.Connection, clock: Clock, limit: int) -> list[str]:
+    now = clock()
     return _ids(
         connection,
         "SELECT id FROM session "
-        "WHERE seq > settled AND (holder IS NULL OR expires <= ?1 OR expires > ?1 + 2 * ttl) "
-        "ORDER BY updated, id LIMIT ?2",
-        clock(),
+        "WHERE seq > settled AND (holder IS NULL OR expires <= ? OR expires > ? + 2 * ttl) "
+        "ORDER BY updated, id LIMIT ?",
+        now,
+        now,
         limit,
     )
 

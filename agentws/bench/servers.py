@@ -70,7 +70,7 @@ def raw_app() -> Any:
     return Starlette(
         routes=[
             WebSocketRoute("/ws", endpoint),
-            Route("/broadcast", broadcast, methods=["POST"]),
+            Route("/to-everybody", broadcast, methods=["POST"]),
             Route("/health", lambda request: PlainTextResponse("")),
         ]
     )
@@ -96,7 +96,7 @@ def gateway_app(options: dict[str, Any], directory: str = "") -> Any:
 
     # The same route on both servers, so that only what it does is compared.
     routes = [
-        Route("/broadcast", broadcast, methods=["POST"]),
+        Route("/to-everybody", broadcast, methods=["POST"]),
         Route("/settle", settle, methods=["POST"]),
     ]
     app = Starlette(routes=routes)

@@ -192,7 +192,7 @@ async def broadcast(server: ServerProcess, scale: Scale) -> float:
     async def once() -> None:
         for each in clients:
             each.expect(1)
-        await server.request("POST", "/broadcast")
+        await server.request("POST", "/to-everybody")
         await asyncio.gather(*(each.answer() for each in clients))
 
     await once()

@@ -13,6 +13,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Final, NamedTuple
 
+from ..command_turn import CommandTurn
 from ..errors import AgentwsError, Conflict, IdempotencyConflict, VersionConflict
 from ..protocol.events import Event
 from ..session import Session
@@ -89,11 +90,12 @@ async def _decide(session: Session, command: Command) -> Appended | None:
 @asynccontextmanager
 async def _in_turn(session: Session) -> AsyncIterator[None]:
     """The commands of one node are decided one after the other: they need not cross each other."""
-    turn = session.turn = session.turn or asyncio.Lock()
+    turn = session.turn = session.turn or CommandTurn()
+    turn.commands += 1
     try:
-        async with turn:
+        async with turn.lock:
             yield
     finally:
-        # Most sessions have no command under way. One that waits here still holds the lock.
-        if session.turn is turn and not turn.locked():
+        turn.commands -= 1
+        if not turn.commands:
             session.turn = None
