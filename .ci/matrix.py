@@ -43,6 +43,10 @@ LEFT_OUT = {
     "tests/test_packaging.py": "builds the wheel, which is the same everywhere",
 }
 """What runs on the oldest Python alone, and why that is enough."""
+NOT_EAGER = {
+    "tests/http/test_placing.py": "Starlette's FileResponse fails there, in anyio's cancel scopes",
+}
+"""What can't run where every task starts eagerly."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -68,7 +72,9 @@ class Suite:
     def run(self, log: Log, tools: Mapping[str, str]) -> Result:
         python = self.python()
         env = {**tools, "AGENTWS_PYTHON": str(python)}
-        chosen = [] if self.whole else [f"--soak={SOAK}", *map("--ignore={}".format, LEFT_OUT)]
+        left_out = {} if self.whole else LEFT_OUT | (NOT_EAGER if self.eager else {})
+        soak = [] if self.whole else [f"--soak={SOAK}"]
+        chosen = [*soak, *map("--ignore={}".format, left_out)]
         pytest = functools.partial(checks.pytest, python, chosen)
         result = by_test(log, "pytest", pytest, env)
         if self.whole:

@@ -30,11 +30,17 @@ def is_endless(cycle: Any) -> bool:
 class EndingHttpProtocol(H11Protocol):
     """uvicorn's h11 protocol, for where httptools is not installed."""
 
-    def handle_events(self) -> None:
-        super().handle_events()
-        # The application's task is made by now and has not begun.
-        if self.scope is not None:
-            offer(self.scope)  # type: ignore[arg-type]
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        application: Any = self.app
+
+        async def offering(scope: Any, receive: Any, send: Any) -> None:
+            # Here, since a scope is made and its task begun in one step: with an eager task factory
+            # the application runs before the protocol could add anything.
+            offer(scope)
+            await application(scope, receive, send)
+
+        self.app = offering
 
     def shutdown(self) -> None:
         super().shutdown()
