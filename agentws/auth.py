@@ -68,6 +68,11 @@ class Access:
     def __init__(self, authorize: Authorize | None) -> None:
         self._authorize = authorize
 
+    @property
+    def asks(self) -> bool:
+        """Whether the host is asked, who may take its time."""
+        return self._authorize is not None
+
     async def check(self, identity: Identity | None, info: SessionInfo, action: Action) -> None:
         """Raises Forbidden, which tells nothing of whether the session exists."""
         if self._authorize is None:

@@ -223,6 +223,11 @@ class AgentGateway:
         self.runs.forget(id)
         self.sessions.forget(id)
 
+    @property
+    def may_wait(self) -> bool:
+        """Whether a client's message may wait for the store, or for a callable of the host's."""
+        return self._access.asks or not self.store.immediate
+
     # Who, and what they may touch
 
     async def identify(self, connection: HTTPConnection) -> Identity | None:

@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Final, NamedTuple
 
 from ..command_turn import CommandTurn
 from ..errors import AgentwsError, Conflict, IdempotencyConflict, VersionConflict
+from ..protocol.codec import entry
 from ..protocol.events import Event
 from ..session import Session
 from ..store import Appended, Key
@@ -43,15 +44,18 @@ Command = Callable[[], Decision | None]
 nothing, or an AgentwsError that refuses the command."""
 
 
-async def decide(session: Session, command: Command) -> Appended | None:
+def decide(session: Session, command: Command) -> Awaitable[Appended | None]:
     """Appends what ``command`` decides on the very log that it is appended to.
 
     Returns ``None``, or raises the refusal, where the command decided so on the newest log. Raises
     VersionConflict when others crossed it for ``PATIENCE`` seconds, and what an append raises.
     A command that nobody crosses costs one call of the store; a run's deltas cross none.
     """
-    if session.immediate:
-        return await _decide(session, command)
+    # Where the store never waits nothing comes between deciding and appending.
+    return _decide(session, command) if session.immediate else _decide_in_turn(session, command)
+
+
+async def _decide_in_turn(session: Session, command: Command) -> Appended | None:
     async with _in_turn(session):
         return await _decide(session, command)
 
@@ -77,7 +81,9 @@ async def _decide(session: Session, command: Command) -> Appended | None:
             continue
         event, run, key, conflict = decision
         try:
-            return await session.append([event], run=run, key=key, conflict=conflict, expect=expect)
+            return await session.append_entries([entry(event, run=run)], key=key, expect=expect)
+        except IdempotencyConflict as error:
+            raise conflict() from error
         except VersionConflict as error:
             if loop.time() > deadline:
                 raise VersionConflict(retry_after=RETRY_AFTER) from error

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Final
 
 import msgspec
@@ -70,8 +70,12 @@ class Inbox:
             return Decision(event, key=key)
 
         try:
-            with self._entering(session.info.owner):
-                done = await self._append_for(session, frame.id, sender, command)
+            owner = session.info.owner
+            with self._entering(owner) if owner is not None else nullcontext():
+                if sender is None:
+                    done = await decide(session, command)
+                else:
+                    done = await self._append_for(sender, frame.id, session, command)
         except (QueueFull, RunActive, TooMany):
             # A resend of what was accepted before must not be refused for being late.
             known = await session.find(key)
@@ -82,11 +86,9 @@ class Inbox:
         return done
 
     async def _append_for(
-        self, session: Session, id: str, sender: Sender | None, command: Command
+        self, sender: Sender, id: str, session: Session, command: Command
     ) -> Appended | None:
         """Decides a command that a run answers; remembers who gave it if it was appended."""
-        if sender is None:
-            return await decide(session, command)
         if session.senders is None:
             session.senders = Senders()
         senders = session.senders
@@ -104,10 +106,7 @@ class Inbox:
         return done
 
     @contextmanager
-    def _entering(self, owner: str | None) -> Iterator[None]:
-        if owner is None:
-            yield
-            return
+    def _entering(self, owner: str) -> Iterator[None]:
         self._entering_of[owner] = self._entering_of.get(owner, 0) + 1
         try:
             yield
@@ -186,7 +185,10 @@ class Inbox:
             return Decision(event, key=key(), conflict=AlreadyAnswered)
 
         sender = sender_now(event, identity)
-        done = await self._append_for(session, frame.interrupt, sender, command)
+        if sender is None:
+            done = await decide(session, command)
+        else:
+            done = await self._append_for(sender, frame.interrupt, session, command)
         done = done or await session.find(key(), conflict=AlreadyAnswered)
         if done is None:
             raise NotFound("There is no such open question.")

@@ -66,7 +66,7 @@ class Run:
         self.abandoned = False
         self._sequence = RunSequence(id)
         self._large = writer.large
-        self._documents = Documents(writer.shared_state, max_event_size=writer.max_event_size)
+        self._documents: Documents | None = None
         self._task: asyncio.Task[Any] | None = None
         self.ending = False
         self._text: str | None = None
@@ -204,12 +204,19 @@ class Run:
             self.writer.check_size(item, size)
         for event in self._sequence.admit(item):
             if type(event) in PATCHED:
-                self._documents.admit(event, size)
+                self._watch(event, size)
             self.writer.put(event)
         if isinstance(item, e.StateSnapshot):
             self.context.state = item.snapshot
         elif isinstance(item, e.StateDelta):
             self.context.state = patched(self.context.state, item.delta)
+
+    def _watch(self, event: Event, size: int) -> None:
+        """Takes note of what changes a value; raises EventTooLarge where that grows too large."""
+        if self._documents is None:
+            largest = self.writer.max_event_size
+            self._documents = Documents(self.writer.shared_state, max_event_size=largest)
+        self._documents.admit(event, size)
 
     # Terminal events
 

@@ -201,8 +201,8 @@ class RunWriter:
         if batch:
             self._in_flight = self._scheduled = True
             immediate = self._session.immediate
-            # The store's calls are traced as what they are: the run's.
-            context = contextvars.copy_context()
+            # The calls of a store that waits are traced as what they are: the run's.
+            context = None if immediate else contextvars.copy_context()
             writing = self._write(batch)
             self._tasks.ask(writing, name="append", immediate=immediate, context=context)
 

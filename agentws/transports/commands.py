@@ -38,6 +38,8 @@ async def take_command(
     Those run one after the other; raises TooMany when too many wait, and what refuses a command.
     """
     check_typed(typed)
+    # What the log says must not wait for a factory that takes its time.
+    connection.uncork_now()
     asked = await gateway.command(connection.session, typed, identity=connection.identity)
     if not asked.own:
         say(await asked.answer(id))

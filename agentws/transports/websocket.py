@@ -254,11 +254,12 @@ class _Reader:
         """Handles one message. An error is answered; too many in a row close the connection."""
         connection = self._connection
         connection.cork()
-        # What the log says must not wait for a host, a factory or a store that takes its time.
-        uncorking = asyncio.get_running_loop().call_later(CORKED, connection.uncork_now)
         try:
             self._check(text)
-            await self._peer.text(text)
+            if self._gateway.may_wait:
+                await self._take_slowly(text)
+            else:
+                await self._peer.text(text)
             self._errors = 0
         except AgentwsError as error:
             self._answer(error, text)
@@ -266,8 +267,16 @@ class _Reader:
             logger.exception("a message could not be handled")
             self._answer(Internal(), text)
         finally:
-            uncorking.cancel()
             connection.uncork()
+
+    async def _take_slowly(self, text: str) -> None:
+        """What the log says must not wait for a host or a store that takes its time."""
+        loop = asyncio.get_running_loop()
+        uncorking = loop.call_later(CORKED, self._connection.uncork_now)
+        try:
+            await self._peer.text(text)
+        finally:
+            uncorking.cancel()
 
     def _answer(self, error: AgentwsError, text: str) -> None:
         self._errors += 1
