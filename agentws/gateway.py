@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 
 from .agents.agent import CommandContext
-from .agents.commands import Typed
+from .agents.commands import Typed, declared
 from .agents.factory import AgentFactory, Agents
 from .auth import Access, Action, Authenticate, Authorize, identify, is_admin
 from .backends.local import LocalBus
@@ -290,7 +290,7 @@ class AgentGateway:
 
         return Asked(
             typed,
-            commands=agent.commands(),
+            commands=declared(agent.commands()),
             context=CommandContext(session=session.info, identity=identity, history=history),
             session=session,
             inbox=self.inbox,

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import pytest
 
-from agentws import Identity
+from agentws import Agent, Command, Identity, RunContext
 from agentws.testing.agents import Script
+from agentws.testing.connect import kind
 from agentws.testing.oracle import read_log
 from tests.runs.harness import talk
 
@@ -70,3 +72,54 @@ def test_an_identity_is_text_a_number_or_a_uuid(id: Any) -> None:
 def test_claims_are_a_mapping(claims: Any) -> None:
     with pytest.raises(TypeError, match="expected a mapping"):
         Identity("ada", claims)
+
+
+async def _say_hello(ctx: Any, args: str) -> str:
+    return "hello"
+
+
+COMMANDS: list[tuple[Any, str]] = [
+    (None, "commands returned NoneType; expected a list of Command"),
+    ({"hello": _say_hello}, "commands returned dict; expected a list of Command"),
+    ([("hello", "Says hello", _say_hello)], "commands returned tuple in its list"),
+    ([Command(1, "Says hello", _say_hello)], "the command 1 does not fit"),  # type: ignore[arg-type]
+    ([Command("hello", None, _say_hello)], "the command 'hello' does not fit"),  # type: ignore[arg-type]
+    ([Command("hello", "Says hello", None)], "the command 'hello' does not fit"),  # type: ignore[arg-type]
+    ([Command("/hello", "Says hello", _say_hello)], "the command '/hello' can't be typed"),
+    ([Command("say hello", "Says hello", _say_hello)], "the command 'say hello' can't be typed"),
+    ([Command("", "Says hello", _say_hello)], "the command '' can't be typed"),
+]
+
+
+def speaking(commands: Callable[[], Any]) -> type[Agent]:
+    class Speaking(Agent):
+        async def run(self, ctx: RunContext) -> AsyncIterator[str]:
+            yield "fine"
+
+        def commands(self) -> Any:
+            return commands()
+
+    return Speaking
+
+
+@pytest.mark.parametrize(("made", "said"), COMMANDS, ids=lambda value: str(value)[:40])
+async def test_what_is_no_command_is_an_error_in_the_server_s_log(
+    made: Any, said: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with talk(speaking(lambda: made)) as one:
+        for text in ("/hello", "/help", "/other"):
+            refused = await one.client.say(text, f"c{text}")
+            assert (kind(refused), refused["code"]) == ("error", "internal")
+        assert said in caplog.text
+        await one.client.say("go", "m1")
+        assert await one.client.answer() == "fine"
+        await one.check()
+
+
+async def test_commands_may_come_from_a_generator() -> None:
+    async with talk(
+        speaking(lambda: (one for one in [Command("hello", "Says hello", _say_hello)]))
+    ) as one:
+        await one.client.say("/hello", "c1")
+        assert (await one.client.until("notice"))["content"] == "hello"
+        await one.check()
