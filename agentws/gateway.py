@@ -311,7 +311,9 @@ class AgentGateway:
         """Changes what is given, for everybody. Raises EventTooLarge, TypeError."""
         update = given_update(title, metadata)
         check_sizes([entry(update)], session.max_event_size)
-        session.info = await self.store.update(session.id, title=title, metadata=metadata)
+        session.info = await self.store.update(
+            session.id, title=update.title, metadata=update.metadata
+        )
         await session.append([update])
 
     async def delete(self, session: Session) -> None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import enum
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import pytest
 
 from agentws import Agent, Command, Identity, RunContext
+from agentws.protocol.events import SessionUpdated
 from agentws.testing.agents import Script
 from agentws.testing.connect import kind
 from agentws.testing.oracle import read_log
@@ -58,6 +60,57 @@ async def test_a_name_that_can_not_be_kept_is_a_type_error(given: dict[str, Any]
             await one.gateway.rename(session, **given)
         assert (await one.store.info(one.session)).title is None
         assert (await read_log(one.store, one.session))[1] == []
+
+
+class Safe(str):
+    """As template engines mark text that needs no escapes."""
+
+
+class Word(enum.StrEnum):
+    HI = "hi"
+
+
+@pytest.mark.parametrize("text", [Safe("hi"), Word.HI], ids=repr)
+async def test_text_of_a_subclass_is_kept_as_plain_text(text: str) -> None:
+    async with talk(Script("fine")) as one:
+        session = await one.gateway.sessions.find(one.session)
+        await one.gateway.rename(session, title=text, metadata=None)
+        await one.gateway.session(one.session).push(text)
+        await one.gateway.broadcast(text)
+        assert (await one.client.until("notice.posted"))["event"]["content"] == "hi"
+        assert (await one.client.until("notice"))["content"] == "hi"
+        for info in (session.info, await one.store.info(one.session)):
+            assert (info.title, type(info.title)) == ("hi", str)
+        await one.check()
+
+
+async def test_metadata_is_what_it_was_when_it_was_given() -> None:
+    async with talk(Script("fine")) as one:
+        session = await one.gateway.sessions.find(one.session)
+        metadata: dict[str, Any] = {"tags": ["a"], "pair": (1, 2)}
+        await one.gateway.rename(session, title=None, metadata=metadata)
+        metadata["tags"].append(object())
+        for info in (session.info, await one.store.info(one.session)):
+            assert info.metadata == {"tags": ["a"], "pair": [1, 2]}
+
+
+async def test_metadata_is_what_it_was_when_an_agent_gave_it() -> None:
+    metadata: dict[str, Any] = {"tags": ["a"]}
+
+    async def agent(ctx: RunContext) -> AsyncIterator[Any]:
+        yield SessionUpdated("a title", metadata=metadata)
+        metadata["tags"].append(object())
+        yield "fine"
+
+    async with talk(agent) as one:
+        await one.client.say("go", "m1")
+        assert await one.client.answer() == "fine"
+        await one.check()
+        for info in (
+            (await one.gateway.sessions.find(one.session)).info,
+            await one.store.info(one.session),
+        ):
+            assert info.metadata == {"tags": ["a"]}
 
 
 @pytest.mark.parametrize(
