@@ -23,10 +23,11 @@ from typing import Any
 class EagerStarts:
     """Starts tasks at once. Close it when its tasks are over."""
 
-    __slots__ = ("_spare",)
+    __slots__ = ("_spares",)
 
     def __init__(self) -> None:
-        self._spare: _Spare | None = None
+        # More than one where a coroutine starts another one in its first step.
+        self._spares: list[_Spare] = []
 
     def start(
         self, work: Coroutine[Any, Any, Any], *, name: str, context: Context
@@ -51,7 +52,7 @@ class EagerStarts:
         name: str,
         context: Context,
     ) -> asyncio.Task[Any] | None:
-        spare, self._spare = self._spare, None
+        spare = self._spares.pop() if self._spares else None
         if spare is None or spare.loop is not loop or spare.task.done():
             spare = _Spare(loop)
         caller = asyncio.current_task(loop)
@@ -61,64 +62,76 @@ class EagerStarts:
         try:
             waiting = context.run(work.send, None)
         except BaseException as error:
-            self._spare = spare
-            if isinstance(error, StopIteration):
-                return None
-            raise
+            cancelled = spare.task.cancelling()
+            if not cancelled:
+                self._spares.append(spare)
+            if not isinstance(error, StopIteration):
+                raise
+            if cancelled:
+                raise asyncio.CancelledError from None
+            return None
         finally:
             _leave_task(loop, spare.task)
             if caller is not None:
                 _enter_task(loop, caller)
-        spare.carry(_Begun(work, waiting, context), name=name)
+        spare.carry(work, waiting, context, name=name)
         return spare.task
 
     def close(self) -> None:
-        spare, self._spare = self._spare, None
-        if spare is not None:
+        spares, self._spares = self._spares, []
+        for spare in spares:
             spare.task.cancel()
 
 
-class _Spare:
-    """A task that waits for a coroutine that has begun as part of it."""
+class _Spare(Coroutine[Any, Any, Any]):
+    """The body of a task that goes on with a coroutine that has begun as part of it.
 
-    __slots__ = ("_begun", "loop", "task")
+    The task drives it as it would drive that coroutine. It is no generator of its own: one that has
+    not begun would take a cancellation for itself, and the coroutine would never hear of it.
+    """
+
+    __slots__ = ("_begun", "_context", "_waiting", "_work", "loop", "task")
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self.loop = loop
-        self._begun: asyncio.Future[_Begun] = loop.create_future()
-        self.task: asyncio.Task[Any] = asyncio.Task(_carry(self._begun), loop=loop, name="spare")
+        self._begun: asyncio.Future[None] = loop.create_future()
+        self._work: Coroutine[Any, Any, Any] | None = None
+        self._waiting: Any = None
+        self._context = Context()
+        self.task: asyncio.Task[Any] = asyncio.Task(
+            self, loop=loop, name="spare", context=self._context
+        )
 
-    def carry(self, begun: _Begun, *, name: str) -> None:
+    def carry(
+        self, work: Coroutine[Any, Any, Any], waiting: Any, context: Context, *, name: str
+    ) -> None:
+        """Goes on with ``work``, which has asked the event loop to wait for ``waiting``."""
+        self._work, self._waiting, self._context = work, (waiting,), context
         self.task.set_name(name)
-        self._begun.set_result(begun)
+        if not self._begun.done():
+            self._begun.set_result(None)
 
+    def send(self, value: Any) -> Any:
+        if self._work is None:
+            return next(self._begun.__await__())
+        if self._waiting is not None:
+            (waiting,), self._waiting = self._waiting, None
+            return waiting
+        return self._context.run(self._work.send, value)
 
-async def _carry(begun: asyncio.Future[_Begun]) -> Any:
-    return await (await begun)
+    def throw(self, error: Any, value: Any = None, traceback: Any = None) -> Any:
+        if self._work is None:
+            raise error
+        if self._waiting is not None:
+            # The task was cancelled before it knew what to wait for; it cancels that, too.
+            (waiting,), self._waiting = self._waiting, None
+            if waiting is not None and waiting.cancel(*error.args[:1]):
+                return waiting
+        return self._context.run(self._work.throw, error)
 
-
-class _Begun:
-    """The rest of a coroutine that has asked the event loop to wait for ``waiting``."""
-
-    __slots__ = ("_context", "_waiting", "_work")
-
-    def __init__(self, work: Coroutine[Any, Any, Any], waiting: Any, context: Context) -> None:
-        self._work = work
-        self._waiting = waiting
-        self._context = context
+    def close(self) -> None:
+        if self._work is not None:
+            self._context.run(self._work.close)
 
     def __await__(self) -> Generator[Any, Any, Any]:
-        work, waiting, run = self._work, self._waiting, self._context.run
-        try:
-            while True:
-                try:
-                    value = yield waiting
-                except GeneratorExit:
-                    work.close()
-                    raise
-                except BaseException as error:
-                    waiting = run(work.throw, error)
-                else:
-                    waiting = run(work.send, value)
-        except StopIteration as done:
-            return done.value
+        raise TypeError("only a task goes on with this")

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 
 from .agents.agent import CommandContext
-from .agents.commands import Typed
+from .agents.commands import Typed, declared
 from .agents.factory import AgentFactory, Agents
 from .auth import Access, Action, Authenticate, Authorize, identify, is_admin
 from .backends.local import LocalBus
@@ -295,7 +295,7 @@ class AgentGateway:
 
         return Asked(
             typed,
-            commands=agent.commands(),
+            commands=declared(agent.commands()),
             context=CommandContext(session=session.info, identity=identity, history=history),
             session=session,
             inbox=self.inbox,
@@ -316,7 +316,9 @@ class AgentGateway:
         """Changes what is given, for everybody. Raises EventTooLarge, TypeError."""
         update = given_update(title, metadata)
         check_sizes([entry(update)], session.max_event_size)
-        session.info = await self.store.update(session.id, title=title, metadata=metadata)
+        session.info = await self.store.update(
+            session.id, title=update.title, metadata=update.metadata
+        )
         await session.append([update])
 
     async def delete(self, session: Session) -> None:

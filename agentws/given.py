@@ -6,14 +6,18 @@ written, or can't be read back, is a TypeError for the code that gave it, and ne
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Final, TypeVar, cast
+
+import msgspec
 
 from .errors import InvalidEvent
 from .protocol import events as e
-from .protocol.events import Event
+from .protocol.codec import decode_event
 from .protocol.messages import Metadata
 from .runs.checking import check_event
 from .runs.work import now_ms
+
+Given = TypeVar("Given", e.NoticePosted, e.SessionUpdated)
 
 _NOTICE: Final = (
     "content: str, level: 'info', 'warning' or 'error', metadata: a dict of JSON values or None"
@@ -23,23 +27,31 @@ _UPDATE: Final = "title: str or None, metadata: a dict of JSON values or None"
 
 def given_notice(content: str, level: e.Level, metadata: Metadata | None) -> e.NoticePosted:
     """What is said by a push or a broadcast; raises TypeError."""
-    notice = e.NoticePosted(content, level, timestamp=now_ms(), metadata=metadata)
     if not isinstance(content, str):
         # Bytes would be written in base64.
         raise TypeError(f"this notice is {type(content).__name__}; expected {_NOTICE}")
-    _check(notice, "this notice", _NOTICE)
-    return notice
+    notice = e.NoticePosted(_plain(content), level, timestamp=now_ms(), metadata=metadata)
+    return _kept(notice, "this notice", _NOTICE)
 
 
 def given_update(title: str | None, metadata: Metadata | None) -> e.SessionUpdated:
     """The new title or metadata of a session; raises TypeError."""
+    title = _plain(title) if isinstance(title, str) else title
     update = e.SessionUpdated(title, None, timestamp=now_ms(), metadata=metadata)
-    _check(update, "this change of a session", _UPDATE)
-    return update
+    return _kept(update, "this change of a session", _UPDATE)
 
 
-def _check(event: Event, what: str, expected: str) -> None:
+def _plain(text: str) -> str:
+    """``text`` without the subclass that it may be of: safe strings of template engines, enums."""
+    return str.__str__(text)
+
+
+def _kept(event: Given, what: str, expected: str) -> Given:
+    """``event`` as a log gives it back: what its metadata holds may still be changed by the host,
+    or be of a type that is written as another one.
+    """
     try:
         check_event(event)
     except InvalidEvent as error:
         raise TypeError(f"{what} does not fit: {error.__cause__}; expected {expected}") from error
+    return cast("Given", decode_event(msgspec.json.encode(event)))

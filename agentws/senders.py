@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextvars
 from collections.abc import Iterable
 from contextvars import Context
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 import msgspec
 
@@ -36,13 +36,18 @@ def sender_now(event: Event, identity: Identity | None) -> Sender | None:
     return Sender(event, identity, context if len(context) else None)
 
 
+DOUBTFUL: Final = 8
+"""Tries of a session that are remembered though it is not known whether they were appended."""
+
+
 class Senders:
     """Senders by the id of their message or answer; forgotten when a run takes that up."""
 
-    __slots__ = ("_known",)
+    __slots__ = ("_doubtful", "_known")
 
     def __init__(self) -> None:
         self._known: dict[str, tuple[Sender, ...]] = {}
+        self._doubtful: tuple[tuple[str, Sender], ...] = ()
 
     def __len__(self) -> int:
         return len(self._known)
@@ -56,6 +61,16 @@ class Senders:
         left = tuple(one for one in self._known.pop(id, ()) if one is not sender)
         if left:
             self._known[id] = left
+
+    def doubt(self, id: str, sender: Sender) -> None:
+        """Whether the append was made is not known: kept, as one of the newest of those.
+
+        A store that is away for long must not cost a session the memory of all that is tried.
+        """
+        doubtful = (*self._doubtful, (id, sender))
+        for one in doubtful[:-DOUBTFUL]:
+            self.discard(*one)
+        self._doubtful = doubtful[-DOUBTFUL:]
 
     def of(self, id: str, event: Event) -> Sender | None:
         """Who sent the ``event`` that stands in the log under ``id``, if that is known here."""

@@ -35,7 +35,7 @@ from .tail import Tail
 logger: Final = logging.getLogger("agentws")
 
 _FOLLOWED: Final = OUTLINE_EVENTS | {e.SessionUpdated}
-_CHANGEABLE: Final = (e.StateSnapshot, e.StateDelta)
+_CHANGEABLE: Final = (e.StateSnapshot, e.StateDelta, e.SessionUpdated)
 _FOLLOWED_TYPES: Final = OUTLINE_TYPES | {"session.updated"}
 _encoder: Final = msgspec.json.Encoder()
 _carried: Final = msgspec.json.Decoder(Carried)

@@ -1,18 +1,16 @@
-"""One read at a time for everybody who wants to be up to date."""
+"""One read at a time, shared by all callers that want to be up to date."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
 
-from .errors import Unavailable
-
 
 class SharedRead:
-    """Shares reads between callers: who asks during a read waits for the next one.
+    """Shares reads between callers: a caller that comes during a read waits for the next one.
 
-    A read that had begun before may have missed what the caller knows of. No caller waits for more
-    than two reads, however often others ask meanwhile: a log that always grows starves nobody.
+    The read that is under way may have missed what that caller knows of. No caller waits for more
+    than two reads, however many others come meanwhile, so a log that always grows starves nobody.
     """
 
     __slots__ = ("_asked", "_covered", "_reading")
@@ -38,12 +36,16 @@ class SharedRead:
         reading = self._reading = asyncio.get_running_loop().create_future()
         try:
             await read()
-        except BaseException as error:
-            # Who waits for this read knows no more than before, and must be told so; that the
-            # reader was cancelled is its own affair.
+        except Exception as error:
+            # Callers that wait for this read know no more than before, and must be told so.
             self._reading = None
-            reading.set_exception(error if isinstance(error, Exception) else Unavailable())
+            reading.set_exception(error)
             reading.exception()
+            raise
+        except BaseException:
+            # The reader was cancelled: of the callers that wait, the first one reads.
+            self._reading = None
+            reading.set_result(None)
             raise
         self._covered = covers
         self._reading = None

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import enum
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import pytest
 
-from agentws import Identity
+from agentws import Agent, Command, Identity, RunContext
+from agentws.protocol.events import SessionUpdated
 from agentws.testing.agents import Script
+from agentws.testing.connect import kind
 from agentws.testing.oracle import read_log
 from tests.runs.harness import talk
 
@@ -58,6 +62,57 @@ async def test_a_name_that_can_not_be_kept_is_a_type_error(given: dict[str, Any]
         assert (await read_log(one.store, one.session))[1] == []
 
 
+class Safe(str):
+    """As template engines mark text that needs no escapes."""
+
+
+class Word(enum.StrEnum):
+    HI = "hi"
+
+
+@pytest.mark.parametrize("text", [Safe("hi"), Word.HI], ids=repr)
+async def test_text_of_a_subclass_is_kept_as_plain_text(text: str) -> None:
+    async with talk(Script("fine")) as one:
+        session = await one.gateway.sessions.find(one.session)
+        await one.gateway.rename(session, title=text, metadata=None)
+        await one.gateway.session(one.session).push(text)
+        await one.gateway.broadcast(text)
+        assert (await one.client.until("notice.posted"))["event"]["content"] == "hi"
+        assert (await one.client.until("notice"))["content"] == "hi"
+        for info in (session.info, await one.store.info(one.session)):
+            assert (info.title, type(info.title)) == ("hi", str)
+        await one.check()
+
+
+async def test_metadata_is_what_it_was_when_it_was_given() -> None:
+    async with talk(Script("fine")) as one:
+        session = await one.gateway.sessions.find(one.session)
+        metadata: dict[str, Any] = {"tags": ["a"], "pair": (1, 2)}
+        await one.gateway.rename(session, title=None, metadata=metadata)
+        metadata["tags"].append(object())
+        for info in (session.info, await one.store.info(one.session)):
+            assert info.metadata == {"tags": ["a"], "pair": [1, 2]}
+
+
+async def test_metadata_is_what_it_was_when_an_agent_gave_it() -> None:
+    metadata: dict[str, Any] = {"tags": ["a"]}
+
+    async def agent(ctx: RunContext) -> AsyncIterator[Any]:
+        yield SessionUpdated("a title", metadata=metadata)
+        metadata["tags"].append(object())
+        yield "fine"
+
+    async with talk(agent) as one:
+        await one.client.say("go", "m1")
+        assert await one.client.answer() == "fine"
+        await one.check()
+        for info in (
+            (await one.gateway.sessions.find(one.session)).info,
+            await one.store.info(one.session),
+        ):
+            assert info.metadata == {"tags": ["a"]}
+
+
 @pytest.mark.parametrize(
     "id", [None, True, 1.5, b"ada", {"sub": "ada"}, "\ud800", "a\x00"], ids=repr
 )
@@ -70,3 +125,54 @@ def test_an_identity_is_text_a_number_or_a_uuid(id: Any) -> None:
 def test_claims_are_a_mapping(claims: Any) -> None:
     with pytest.raises(TypeError, match="expected a mapping"):
         Identity("ada", claims)
+
+
+async def _say_hello(ctx: Any, args: str) -> str:
+    return "hello"
+
+
+COMMANDS: list[tuple[Any, str]] = [
+    (None, "commands returned NoneType; expected a list of Command"),
+    ({"hello": _say_hello}, "commands returned dict; expected a list of Command"),
+    ([("hello", "Says hello", _say_hello)], "commands returned tuple in its list"),
+    ([Command(1, "Says hello", _say_hello)], "the command 1 does not fit"),  # type: ignore[arg-type]
+    ([Command("hello", None, _say_hello)], "the command 'hello' does not fit"),  # type: ignore[arg-type]
+    ([Command("hello", "Says hello", None)], "the command 'hello' does not fit"),  # type: ignore[arg-type]
+    ([Command("/hello", "Says hello", _say_hello)], "the command '/hello' can't be typed"),
+    ([Command("say hello", "Says hello", _say_hello)], "the command 'say hello' can't be typed"),
+    ([Command("", "Says hello", _say_hello)], "the command '' can't be typed"),
+]
+
+
+def speaking(commands: Callable[[], Any]) -> type[Agent]:
+    class Speaking(Agent):
+        async def run(self, ctx: RunContext) -> AsyncIterator[str]:
+            yield "fine"
+
+        def commands(self) -> Any:
+            return commands()
+
+    return Speaking
+
+
+@pytest.mark.parametrize(("made", "said"), COMMANDS, ids=lambda value: str(value)[:40])
+async def test_what_is_no_command_is_an_error_in_the_server_s_log(
+    made: Any, said: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with talk(speaking(lambda: made)) as one:
+        for text in ("/hello", "/help", "/other"):
+            refused = await one.client.say(text, f"c{text}")
+            assert (kind(refused), refused["code"]) == ("error", "internal")
+        assert said in caplog.text
+        await one.client.say("go", "m1")
+        assert await one.client.answer() == "fine"
+        await one.check()
+
+
+async def test_commands_may_come_from_a_generator() -> None:
+    async with talk(
+        speaking(lambda: (one for one in [Command("hello", "Says hello", _say_hello)]))
+    ) as one:
+        await one.client.say("/hello", "c1")
+        assert (await one.client.until("notice"))["content"] == "hello"
+        await one.check()

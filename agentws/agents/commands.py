@@ -6,7 +6,7 @@ A command never starts a run, and what it says is no part of the conversation.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from ..errors import UnknownCommand
@@ -52,6 +52,33 @@ def parse_command(text: str) -> Typed | None:
 def unescape(text: str) -> str:
     """``//text`` sends ``/text`` to the agent."""
     return text[1:] if text.startswith("//") else text
+
+
+def declared(made: object) -> tuple[Command, ...]:
+    """What an agent's ``commands`` returned. Raises TypeError, or ValueError for a name that nobody
+    can type: a mistake of the agent's author, which would look like an unknown command.
+    """
+    if isinstance(made, str | Mapping) or not isinstance(made, Iterable):
+        raise TypeError(f"commands returned {type(made).__name__}; expected a list of Command")
+    commands = tuple(made)
+    for one in commands:
+        _check_declared(one)
+    return commands
+
+
+def _check_declared(command: object) -> None:
+    if not isinstance(command, Command):
+        raise TypeError(
+            f"commands returned {type(command).__name__} in its list; expected a Command"
+        )
+    name, summary, run = command
+    if not (isinstance(name, str) and isinstance(summary, str) and callable(run)):
+        raise TypeError(
+            f"the command {name!r} does not fit; expected name: str, summary: str, and run: an "
+            "async function that takes a CommandContext and what follows the name"
+        )
+    if not name or name.startswith("/") or name.split() != [name]:
+        raise ValueError(f"the command {name!r} can't be typed; expected a word without its slash")
 
 
 def find_command(commands: Iterable[Command], name: str) -> Command:

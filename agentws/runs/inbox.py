@@ -15,6 +15,7 @@ import msgspec
 
 from ..agents.commands import unescape
 from ..errors import (
+    AgentwsError,
     AlreadyAnswered,
     BadRequest,
     NotFound,
@@ -95,11 +96,12 @@ class Inbox:
         senders.add(id, sender)
         try:
             done = await decide(session, command)
-        except Unavailable:
-            # It may be in the log all the same.
-            raise
-        except BaseException:
-            senders.discard(id, sender)
+        except BaseException as error:
+            if isinstance(error, AgentwsError) and not isinstance(error, Unavailable):
+                senders.discard(id, sender)
+            else:
+                # Failed or cancelled, it may be in the log all the same.
+                senders.doubt(id, sender)
             raise
         if done is None or done.duplicate:
             senders.discard(id, sender)

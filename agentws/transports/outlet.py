@@ -69,7 +69,8 @@ class Outlet:
         try:
             context = self._context and self._context.copy()
             task = self._tasks.start(work, name="a slow peer", context=context, quiet=GONE)
-        except GONE:
+        except (*GONE, asyncio.CancelledError):
+            # Cancelled is the sending, by a middleware's cancel scope for one, and not the caller.
             self.broken = True
             return
         if task is not None:

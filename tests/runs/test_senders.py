@@ -16,6 +16,7 @@ from agentws import AgentGateway, Identity, RunContext, mount_agent_gateway
 from agentws.backends.local import LocalBus
 from agentws.backends.memory import MemoryStore
 from agentws.bus import Bus
+from agentws.protocol.frames import Send
 from agentws.store import Store
 from agentws.testing.connect import Client, connect, kind, running
 from agentws.testing.faults import FaultyStore, SlowStore, WrappedStore
@@ -161,6 +162,54 @@ async def test_a_message_whose_acknowledgement_was_lost_keeps_its_sender() -> No
         store.fail("append", times=1, after=True)
         assert (await ada.say("go", "m1"))["code"] == "unavailable"
         assert (await ada.say("go", "m1"))["duplicate"]
+        await ended(ada, 1)
+    assert [run[:3] for run in seen.runs] == [("go", "ada", "admin")]
+
+
+async def test_a_message_whose_sender_was_cut_off_keeps_them() -> None:
+    """As by a host's own deadline for requests: the store goes on with what it was given."""
+
+    class CutOff(WrappedStore):
+        waiting = False
+
+        async def around(self, operation: str, call: Callable[[], Awaitable[T]]) -> T:
+            done = await call()
+            if operation == "append" and self.waiting:
+                self.waiting = False
+                await asyncio.sleep(5)
+            return done
+
+    seen, store = Seen(), CutOff(memory_store())
+    async with shared(seen, store=store) as (app, gateway), person(app, "ada", "admin") as ada:
+        await ada.until("welcome")
+        store.waiting = True
+        session = await gateway.sessions.find(SESSION)
+        ada_herself = Identity("ada", {"role": "admin"})
+        sending = asyncio.create_task(
+            gateway.send(session, Send(id="m1", content="go"), identity=ada_herself)
+        )
+        await asyncio.sleep(0.1)
+        sending.cancel()
+        await asyncio.wait({sending})
+        assert (await ada.say("go", "m1"))["duplicate"]
+        await ended(ada, 1)
+        assert session.senders is None
+    assert [run[:3] for run in seen.runs] == [("go", "ada", "admin")]
+
+
+async def test_a_store_that_is_away_costs_a_session_few_of_the_messages_that_are_tried() -> None:
+    seen, store = Seen(), FaultyStore(memory_store())
+    async with shared(seen, store=store) as (app, gateway), person(app, "ada", "admin") as ada:
+        session = await gateway.sessions.find(str(ada.session or SESSION))
+        store.fail("append", times=50)
+        for number in range(50):
+            refused = await ada.say("go", f"m{number % 20}")
+            assert refused["code"] == "unavailable"
+            # Too many errors in a row would close the connection.
+            await ada.say("/ping", f"p{number}")
+        assert session.senders is not None
+        assert len(session.senders) <= 8
+        await ada.say("go", "m1")
         await ended(ada, 1)
     assert [run[:3] for run in seen.runs] == [("go", "ada", "admin")]
 
