@@ -23,6 +23,7 @@ class _Log:
     """One session: what is known of it, its events, and who may run it."""
 
     __slots__ = (
+        "current_fence",
         "fence",
         "head",
         "info",
@@ -43,12 +44,13 @@ class _Log:
         self.version = 0
         """The seq of the last event that was appended without ``commutes``."""
         self.fence = 0
+        self.current_fence = f"{epoch}:0"
         self.owner: str | None = None
         self.lease_until = 0.0
 
-    @property
-    def current_fence(self) -> str:
-        return f"{self.head.epoch}:{self.fence}"
+    def raise_fence(self) -> None:
+        self.fence += 1
+        self.current_fence = f"{self.head.epoch}:{self.fence}"
 
     def index_after(self, seq: int) -> int:
         return bisect_right(self.records, seq, key=_seq)
@@ -78,9 +80,21 @@ class MemoryStore(Store):
         self._monotonic = monotonic
         self._logs: dict[str, _Log] = {}
         self._deleted: set[str] = set()
+        self._users = 0
 
     def __repr__(self) -> str:
         return f"<MemoryStore sessions={len(self._logs)}>"
+
+    async def open(self) -> None:
+        self._share(self._users + 1)
+
+    async def close(self) -> None:
+        self._share(max(0, self._users - 1))
+
+    def _share(self, users: int) -> None:
+        """One that several gateways use at once is a store as any other."""
+        self._users = users
+        self.immediate = users < 2
 
     def _log(self, session: str) -> _Log:
         try:
@@ -206,7 +220,7 @@ class MemoryStore(Store):
         if held and log.owner != owner:
             return None
         if not held:
-            log.fence += 1
+            log.raise_fence()
         log.owner, log.lease_until = owner, now + ttl
         return Lease(session, owner, log.current_fence, ttl)
 

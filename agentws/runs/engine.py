@@ -88,6 +88,12 @@ class Runs:
 
     # Deciding
 
+    def write_start(self, session: Session) -> None:
+        """Appends the start of a run that has begun here, before anything is decided without it."""
+        work = self._works.get(session.id)
+        if work is not None and work.run is not None:
+            work.run.writer.write_start()
+
     def look(self, session: Session) -> None:
         """Starts, or stops, what the session's outline asks for."""
         work = self._works.get(session.id)

@@ -7,8 +7,7 @@ Whoever holds the lease reads it from the log.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from collections.abc import Awaitable
 from typing import Final
 
 import msgspec
@@ -53,6 +52,10 @@ class Inbox:
         # What was let in and is not in the log yet: the next one must find room beside it.
         self._entering_of: dict[str, int] = {}
 
+    def _decide(self, session: Session, command: Command) -> Awaitable[Appended | None]:
+        self._runs.write_start(session)
+        return decide(session, command)
+
     async def send(
         self, session: Session, frame: f.Send, *, agent: str | None, identity: Identity | None
     ) -> Appended:
@@ -71,18 +74,19 @@ class Inbox:
             return Decision(event, key=key)
 
         try:
-            owner = session.info.owner
-            with self._entering(owner) if owner is not None else nullcontext():
-                if sender is None:
-                    done = await decide(session, command)
-                else:
-                    done = await self._append_for(sender, frame.id, session, command)
+            self._enter(session.info.owner)
+            if sender is None:
+                done = await self._decide(session, command)
+            else:
+                done = await self._append_for(sender, frame.id, session, command)
         except (QueueFull, RunActive, TooMany):
             # A resend of what was accepted before must not be refused for being late.
             known = await session.find(key)
             if known is None:
                 raise
             return known
+        finally:
+            self._leave(session.info.owner)
         assert done is not None
         return done
 
@@ -95,7 +99,7 @@ class Inbox:
         senders = session.senders
         senders.add(id, sender)
         try:
-            done = await decide(session, command)
+            done = await self._decide(session, command)
         except BaseException as error:
             if isinstance(error, AgentwsError) and not isinstance(error, Unavailable):
                 senders.discard(id, sender)
@@ -107,12 +111,12 @@ class Inbox:
             senders.discard(id, sender)
         return done
 
-    @contextmanager
-    def _entering(self, owner: str) -> Iterator[None]:
-        self._entering_of[owner] = self._entering_of.get(owner, 0) + 1
-        try:
-            yield
-        finally:
+    def _enter(self, owner: str | None) -> None:
+        if owner is not None:
+            self._entering_of[owner] = self._entering_of.get(owner, 0) + 1
+
+    def _leave(self, owner: str | None) -> None:
+        if owner is not None:
             _less(self._entering_of, owner)
 
     def _check_room(self, session: Session, frame: f.Send) -> None:
@@ -143,7 +147,7 @@ class Inbox:
             named = _named(session.outline, named)
             return _cancelling(session.outline, named, by)
 
-        return await decide(session, command)
+        return await self._decide(session, command)
 
     async def withdraw(self, session: Session, frame: f.Withdraw) -> Appended:
         """Takes a queued message back; raises NotFound when it is not waiting any more."""
@@ -155,7 +159,7 @@ class Inbox:
                 )
             return _withdrawing(frame.message, "withdrawn")
 
-        done = await decide(session, command)
+        done = await self._decide(session, command)
         assert done is not None
         return done
 
@@ -188,7 +192,7 @@ class Inbox:
 
         sender = sender_now(event, identity)
         if sender is None:
-            done = await decide(session, command)
+            done = await self._decide(session, command)
         else:
             done = await self._append_for(sender, frame.interrupt, session, command)
         done = done or await session.find(key(), conflict=AlreadyAnswered)
@@ -204,7 +208,7 @@ class Inbox:
                 raise RunActive("Stop the answer first, then clear.", retry_after=1.0)
             return Decision(e.HistoryCleared(timestamp=now_ms()), key=key)
 
-        done = await decide(session, command)
+        done = await self._decide(session, command)
         assert done is not None
         return done
 

@@ -55,6 +55,7 @@ class RunWriter:
         "_closed",
         "_error",
         "_fence",
+        "_expect",
         "_flushed_at",
         "_in_flight",
         "_largest",
@@ -97,6 +98,8 @@ class RunWriter:
         self._pieces: list[str] = []
         self._text_id = ""
         self._waiting_size = 0
+        self._expect: int | None = None
+        """The log's end that the run's start was decided on, until that is appended."""
         self._flushed_at = 0.0
         self._scheduled = False
         self._in_flight = False
@@ -122,10 +125,20 @@ class RunWriter:
     async def begin(self, started: Event, *, expect: int) -> None:
         """Appends the run's first event, if the log's end is still the one it was decided on.
 
-        An agent costs money: it is not called for a run that the log does not know. Raises
-        VersionConflict, and what an append raises.
+        An agent costs money: it is not called for a run that the log does not know. Where the store
+        never waits, the event goes with what the agent says at once, or by :meth:`write_start`
+        before anything else is decided. Raises VersionConflict, and what an append raises.
         """
-        await self._append([entry(started, run=self._run)], expect=expect)
+        if self._session.immediate:
+            self._expect = expect
+            self.put(started)
+        else:
+            await self._append([entry(started, run=self._run)], expect=expect)
+
+    def write_start(self) -> None:
+        """Appends the run's first event now, if it is not in the log yet."""
+        if self._expect is not None:
+            self._flush()
 
     # What the run says
 
@@ -191,8 +204,18 @@ class RunWriter:
             self._loop.call_at(due, self._flush)
 
     def _flush(self) -> None:
+        batch = self._next_batch()
+        if batch:
+            immediate = self._session.immediate
+            # The calls of a store that waits are traced as what they are: the run's.
+            context = None if immediate else contextvars.copy_context()
+            writing = self._write(batch)
+            self._tasks.ask(writing, name="append", immediate=immediate, context=context)
+
+    def _next_batch(self) -> list[Entry]:
+        """What waits, to be appended now by who asks; empty while an append is in flight."""
         if self._in_flight or self._closed or self._error is not None:
-            return
+            return []
         self._seal()
         batch, self._batch = self._batch, []
         self._left -= self._waiting_size
@@ -200,15 +223,12 @@ class RunWriter:
         self.pressing = self._left < 0
         if batch:
             self._in_flight = self._scheduled = True
-            immediate = self._session.immediate
-            # The calls of a store that waits are traced as what they are: the run's.
-            context = None if immediate else contextvars.copy_context()
-            writing = self._write(batch)
-            self._tasks.ask(writing, name="append", immediate=immediate, context=context)
+        return batch
 
     async def _write(self, batch: list[Entry]) -> None:
+        expect, self._expect = self._expect, None
         try:
-            await self._append(batch)
+            await self._append(batch, expect=expect)
         except AgentwsError as error:
             self._error = error
         except Exception as error:
@@ -310,11 +330,20 @@ class RunWriter:
         while True:
             self._raise()
             if not self._in_flight:
-                self._flush()
+                if self._session.immediate:
+                    await self._write_now()
+                else:
+                    self._flush()
                 self._raise()
             if not self._in_flight:
                 return
             await self._next_write()
+
+    async def _write_now(self) -> None:
+        """Appends without a task, which a store that never waits does not need."""
+        batch = self._next_batch()
+        if batch:
+            await self._write(batch)
 
     def _raise(self) -> None:
         if self._error is not None:
