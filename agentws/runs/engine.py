@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Sequence
-from contextvars import Context
 from typing import Final
 
 from ..agents.agent import Agent
@@ -109,14 +108,9 @@ class Runs:
             return
         if work is None:
             work = self._works[session.id] = Work(session)
-        self._go_on(work)
-
-    def _go_on(self, work: Work) -> None:
-        """Does the next thing in a task of its own, with the context variables of who asked."""
-        sender = next_sender(work.session)
-        context = None if sender is None else sender.context
-        name = f"session {work.session.id}"
-        work.task = self._tasks.spawn(self._work(work, context), name=name, context=context)
+        elif work.wake():
+            return
+        work.task = self._tasks.spawn(self._work(work), name=f"session {session.id}")
 
     def _obey(self, work: Work, run: Run) -> None:
         outline = work.session.outline
@@ -151,15 +145,23 @@ class Runs:
         except Exception as error:
             self._falter(work, error)
             return
-        await self._work(work, None)
+        await self._work(work)
 
     # Working
 
-    async def _work(self, work: Work, context: Context | None) -> None:
-        """Does the next thing in the session, and leaves what is open then to another task."""
-        task = asyncio.current_task()
+    async def _work(self, work: Work) -> None:
+        """Runs whatever is open in the session, one after the other, and waits for more."""
+        loop, task = asyncio.get_running_loop(), work.task
         try:
-            await self._next(work, context)
+            while True:
+                while await self._next(work):
+                    pass
+                if self._draining or work.cancelled or work.task is not task:
+                    break
+                work.idle_since = loop.time()
+                work.idle = loop.create_future()
+                if not await work.idle:
+                    return
         except (asyncio.CancelledError, GeneratorExit):
             raise
         except BaseException as error:
@@ -167,14 +169,8 @@ class Runs:
             if not isinstance(error, Exception):
                 raise
             return
-        if work.task is not task:
-            return
-        left = self._works.get(work.session.id) is not work
-        if left or work.cancelled or self._draining or work.session.outline.settled:
+        if work.task is task:
             work.task = None
-            work.idle_since = asyncio.get_running_loop().time()
-        else:
-            self._go_on(work)
 
     async def _take_lease(self, work: Work) -> bool:
         session = work.session
@@ -187,23 +183,22 @@ class Runs:
         await session.catch_up()
         return True
 
-    async def _next(self, work: Work, context: Context | None) -> None:
-        """Does the next thing, if there is one that is for this node, and for this context."""
+    async def _next(self, work: Work) -> bool:
+        """Does the next thing. False when there is none, or when another task does it."""
         if work.lease is None and not await self._take_lease(work):
-            return
+            return False
         outline = work.session.outline
         if outline.run is not None:
             await self._end_orphan(work, outline.run)
-            return
+            return True
         if self._draining or outline.settled:
-            return
+            return False
         await self._slots.acquire()
         self.running += 1
         run = None
         try:
-            run = await self._begin(work, context)
-            if run is not None:
-                await self._drive(work, run)
+            run = await self._begin(work)
+            return run is None or await self._drive(work, run)
         finally:
             if run is None or not run.abandoned:
                 self._give_back()
@@ -225,18 +220,16 @@ class Runs:
     def _leave(self, work: Work) -> None:
         if self._works.get(work.session.id) is work:
             del self._works[work.session.id]
+        work.end()
 
     # One run
 
-    async def _begin(self, work: Work, variables: Context | None) -> Run | None:
-        """The run that comes next; ``None`` if there is none, or it has other ``variables``."""
+    async def _begin(self, work: Work) -> Run | None:
+        """The run that comes next; ``None`` to look again."""
         session = work.session
         if self._draining or session.outline.settled or work.lease is None:
             return None
-        sender = next_sender(session)
-        if variables is not (None if sender is None else sender.context):
-            return None
-        context = next_context(session)
+        sender, context = next_sender(session), next_context(session)
         writer = RunWriter(
             session,
             run=context.run_id,
@@ -246,7 +239,8 @@ class Runs:
             max_size=self._limits.max_run_size,
             max_event_size=self._limits.max_event_size,
         )
-        run = Run(id=context.run_id, context=context, writer=writer)
+        variables = None if sender is None else sender.context
+        run = Run(id=context.run_id, context=context, writer=writer, variables=variables)
         try:
             await writer.begin(run_started(context), expect=session.head.seq)
         except VersionConflict:
@@ -265,8 +259,8 @@ class Runs:
         elif self._draining:
             self._stop(work, run, "interrupted")
 
-    async def _drive(self, work: Work, run: Run) -> None:
-        """Drives the run to its end, unless it is abandoned and another task ends it."""
+    async def _drive(self, work: Work, run: Run) -> bool:
+        """Drives the run to its end. False when it was abandoned, and another task goes on."""
         first = work.session.run_base.seq + 1
         context = run.context
 
@@ -280,7 +274,7 @@ class Runs:
         except Fenced:
             if run.abandoned:
                 self.zombies -= 1
-                return
+                return False
             raise
         finally:
             timer.cancel()
@@ -288,6 +282,7 @@ class Runs:
         self._ended(work, first)
         work.cancelled = run.stopping == "interrupted" and not self._draining
         await work.keep_info(self._store, before=context.session)
+        return not work.cancelled
 
     def _ended(self, work: Work, first: int) -> None:
         self._waiting.forget(work.session.id)

@@ -11,10 +11,12 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
+from contextvars import Context
 from functools import partial
 from typing import Any, Final, Literal
 
 from ..agents.agent import Agent, RunContext
+from ..eager import InContext
 from ..errors import AgentError, AgentwsError, Fenced, InvalidEvent
 from ..protocol import events as e
 from ..protocol import messages as m
@@ -55,13 +57,18 @@ class Run:
         "ending",
         "id",
         "stopping",
+        "variables",
         "writer",
     )
 
-    def __init__(self, *, id: str, context: RunContext, writer: RunWriter) -> None:
+    def __init__(
+        self, *, id: str, context: RunContext, writer: RunWriter, variables: Context | None
+    ) -> None:
         self.id = id
         self.context = context
         self.writer = writer
+        self.variables = Context() if variables is None else variables
+        """The context variables that the agent sees: of the connection that asked, or none."""
         self.stopping: Stop | None = None
         self.abandoned = False
         self._sequence = RunSequence(id)
@@ -111,8 +118,7 @@ class Run:
         try:
             if self.stopping is not None:
                 return self.stopped()
-            agent = await make()
-            return await self._listen(agent.run(self.context))
+            return await InContext(self._answer(make), self.variables)
         except GeneratorExit:
             raise
         except BaseException as error:
@@ -120,6 +126,10 @@ class Run:
             if is_cancellation(error, asyncio.current_task()):
                 return self._cancelled()
             return self._failed(explained(error, run=self.id, stopping=self.stopping is not None))
+
+    async def _answer(self, make: Callable[[], Awaitable[Agent]]) -> Event:
+        agent = await make()
+        return await self._listen(agent.run(self.context))
 
     def _cancelled(self) -> Event:
         """A cancellation is a stop asked for, the server's shutdown, or the agent's own doing."""
