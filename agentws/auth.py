@@ -32,6 +32,12 @@ Authorize = Callable[[Identity | None, SessionInfo, Action], bool | Awaitable[bo
 """Whether an identity may do an action with a session; only ``True`` allows it."""
 
 
+def check_callable(name: str, given: object) -> None:
+    """Raises TypeError for what can't be called: when it is given, not with the first request."""
+    if given is not None and not callable(given):
+        raise TypeError(f"{name} is {type(given).__name__}; expected a callable, or None")
+
+
 async def identify(
     authenticate: Authenticate | None, connection: HTTPConnection
 ) -> Identity | None:

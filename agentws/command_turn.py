@@ -8,8 +8,9 @@ import asyncio
 class CommandTurn:
     """Held by the command that is being decided; the others wait in the order in which they came.
 
-    Commands of one node need not cross each other: each would be refused by the store, and decided
-    again. The last one to leave drops it, for most sessions have no command under way.
+    Without it the commands of one node would conflict with each other: the store would refuse all
+    but one, and the others would be decided again. The last command drops it, since most sessions
+    have no command under way.
     """
 
     __slots__ = ("commands", "lock")

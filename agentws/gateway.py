@@ -15,7 +15,7 @@ import msgspec
 from .agents.agent import CommandContext
 from .agents.commands import Typed, declared
 from .agents.factory import AgentFactory, Agents
-from .auth import Access, Action, Authenticate, Authorize, identify, is_admin
+from .auth import Access, Action, Authenticate, Authorize, check_callable, identify, is_admin
 from .backends.local import LocalBus
 from .backends.memory import MemoryStore
 from .builtin import Asked
@@ -79,6 +79,8 @@ class AgentGateway:
         self.bus: Final = bus or LocalBus()
         self.agents: Final = Agents(agent_factory)
         self.node: Final = secrets.token_urlsafe(9)
+        check_callable("authenticate", authenticate)
+        check_callable("authorize", authorize)
         self._authenticate = authenticate
         self._access = Access(authorize)
         self._admin_key = admin_key

@@ -29,7 +29,7 @@ class Sender(NamedTuple):
 
 
 def sender_now(event: Event, identity: Identity | None) -> Sender | None:
-    """The sender of ``event`` in the current context; ``None`` if the log says all of them."""
+    """The sender of ``event`` in the current context; ``None`` if the log says all there is."""
     context = contextvars.copy_context()
     if not len(context) and (identity is None or not identity.claims):
         return None

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 
+from .errors import Unavailable
+
 
 class SharedRead:
     """Shares reads between callers: a caller that comes during a read waits for the next one.
@@ -36,16 +38,12 @@ class SharedRead:
         reading = self._reading = asyncio.get_running_loop().create_future()
         try:
             await read()
-        except Exception as error:
-            # Callers that wait for this read know no more than before, and must be told so.
+        except BaseException as error:
+            # Callers that wait for this read know no more than before, and must be told so; where
+            # its reader was cancelled, that is no cancellation of theirs.
             self._reading = None
-            reading.set_exception(error)
+            reading.set_exception(error if isinstance(error, Exception) else Unavailable())
             reading.exception()
-            raise
-        except BaseException:
-            # The reader was cancelled: of the callers that wait, the first one reads.
-            self._reading = None
-            reading.set_result(None)
             raise
         self._covered = covers
         self._reading = None

@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
-from agentws import Agent, Command, Identity, RunContext
+from agentws import Agent, AgentGateway, Command, CommandContext, Identity, RunContext
 from agentws.protocol.events import SessionUpdated
+from agentws.store import SessionInfo
 from agentws.testing.agents import Script
 from agentws.testing.connect import kind
 from agentws.testing.oracle import read_log
@@ -60,6 +61,42 @@ async def test_a_name_that_can_not_be_kept_is_a_type_error(given: dict[str, Any]
             await one.gateway.rename(session, **given)
         assert (await one.store.info(one.session)).title is None
         assert (await read_log(one.store, one.session))[1] == []
+
+
+async def test_metadata_that_an_agent_changes_in_place_is_its_own() -> None:
+    async def say_hello(ctx: CommandContext, args: str) -> str:
+        spoil(ctx.session)
+        return "hello"
+
+    def spoil(session: SessionInfo) -> None:
+        assert session.metadata == {"tags": ["a"]}
+        session.metadata["tags"].append(object())
+
+    class Spoiling(Agent):
+        async def run(self, ctx: RunContext) -> AsyncIterator[str]:
+            spoil(ctx.session)
+            yield "fine"
+
+        def commands(self) -> list[Command]:
+            return [Command("hello", "Says hello", say_hello)]
+
+    async with talk(Spoiling) as one:
+        session = await one.gateway.sessions.find(one.session)
+        await one.gateway.rename(session, title=None, metadata={"tags": ["a"]})
+        await one.client.say("/hello", "c1")
+        assert (await one.client.until("notice"))["content"] == "hello"
+        await one.client.say("go", "m1")
+        assert await one.client.answer() == "fine"
+        await one.check()
+        for info in (session.info, await one.store.info(one.session)):
+            assert info.metadata == {"tags": ["a"]}
+
+
+@pytest.mark.parametrize("given", ["ada", Identity("ada"), {"sub": "ada"}, True], ids=repr)
+@pytest.mark.parametrize("option", ["authenticate", "authorize"])
+def test_what_can_not_be_asked_is_refused_when_it_is_given(option: str, given: Any) -> None:
+    with pytest.raises(TypeError, match=f"{option} is {type(given).__name__}; expected a callable"):
+        AgentGateway(None, **{option: given})
 
 
 class Safe(str):

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import copy
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from typing import Any
+
+import msgspec
 
 from ..identity import Identity
 from ..protocol.events import AgentEvent, InterruptAnswered
@@ -18,6 +21,13 @@ Output = str | AgentEvent
 """What an agent may yield: text, or any AG-UI event (see :mod:`agentws.protocol.sequence`)."""
 
 
+def _own(session: SessionInfo) -> SessionInfo:
+    """A copy: what an agent does to it in place must not reach the session, which others share."""
+    if session.metadata is None:
+        return session
+    return msgspec.structs.replace(session, metadata=copy.deepcopy(session.metadata))
+
+
 class CommandContext:
     """What a command is given."""
 
@@ -26,7 +36,7 @@ class CommandContext:
     def __init__(
         self, *, session: SessionInfo, identity: Identity | None, history: History
     ) -> None:
-        self.session = session
+        self.session = _own(session)
         self.identity = identity
         self._history = history
 
@@ -63,7 +73,7 @@ class RunContext:
         answers: Sequence[InterruptAnswered] = (),
     ) -> None:
         self.message = message
-        self.session = session
+        self.session = _own(session)
         self.run_id = run_id
         self.agent = agent
         """The name under which this agent was mounted."""

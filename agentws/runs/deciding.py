@@ -21,7 +21,7 @@ from ..session import Session
 from ..store import Appended, Key
 
 PATIENCE: Final = 5.0
-"""Seconds after which a command that others keep crossing is refused, retryable."""
+"""Seconds after which a command is refused, retryable, when other appends keep coming first."""
 FIRST_PAUSE: Final = 0.01
 LONGEST_PAUSE: Final = 0.5
 """Seconds to wait, at most, before a command is decided a third time, and any later time."""
@@ -48,8 +48,9 @@ def decide(session: Session, command: Command) -> Awaitable[Appended | None]:
     """Appends what ``command`` decides on the very log that it is appended to.
 
     Returns ``None``, or raises the refusal, where the command decided so on the newest log. Raises
-    VersionConflict when others crossed it for ``PATIENCE`` seconds, and what an append raises.
-    A command that nobody crosses costs one call of the store; a run's deltas cross none.
+    VersionConflict when other appends came first for ``PATIENCE`` seconds, and what an append
+    raises.
+    A command without a conflict costs one call of the store; a run's deltas cause no conflict.
     """
     # Where the store never waits nothing comes between deciding and appending.
     return _decide(session, command) if session.immediate else _decide_in_turn(session, command)
@@ -95,7 +96,7 @@ async def _decide(session: Session, command: Command) -> Appended | None:
 
 @asynccontextmanager
 async def _in_turn(session: Session) -> AsyncIterator[None]:
-    """The commands of one node are decided one after the other: they need not cross each other."""
+    """The commands of one node are decided one after the other, so they cause no conflicts."""
     turn = session.turn = session.turn or CommandTurn()
     turn.commands += 1
     try:

@@ -119,8 +119,8 @@ class Runs:
 
     def _stop(self, work: Work, run: Run, why: Stop) -> None:
         if work.run is run and run.stop(why):
-            loop = asyncio.get_running_loop()
-            loop.call_later(self._limits.cancel_grace, self._abandon, work, run)
+            grace = self._limits.cancel_grace
+            asyncio.get_running_loop().call_later(grace, self._abandon, work, run)
 
     def _abandon(self, work: Work, run: Run) -> None:
         """The agent ignores its cancellation: the session goes on without it."""
@@ -261,14 +261,15 @@ class Runs:
 
     async def _drive(self, work: Work, run: Run) -> bool:
         """Drives the run to its end. False when it was abandoned, and another task goes on."""
-        first = work.session.run_base.seq + 1
-        context = run.context
+        first, context = work.session.run_base.seq + 1, run.context
 
         async def make() -> Agent:
             return await self._agents.make(context.agent, context.session)
 
-        loop = asyncio.get_running_loop()
-        timer = loop.call_later(self._limits.run_timeout, self._stop, work, run, "timed_out")
+        # An event loop keeps a timer for a while after it was cancelled, and its context with it.
+        timer = asyncio.get_running_loop().call_later(
+            self._limits.run_timeout, self._stop, work, run, "timed_out", context=Context()
+        )
         try:
             await run.drive(make)
         except Fenced:

@@ -222,7 +222,8 @@ class WebSocketTransport:
         try:
             while True:
                 if connection.unread > CROWDED:
-                    # Who does not read is not listened to: what it says would only add to that.
+                    # Pauses reading while the peer leaves replies unread: more frames of it would
+                    # only add to them.
                     await connection.room()
                 message = await receive()
                 if message["type"] != "websocket.receive":

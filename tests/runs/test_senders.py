@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+import weakref
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from contextvars import ContextVar
+from contextvars import ContextVar, copy_context
 from typing import Any, TypeVar
 
 import pytest
@@ -253,6 +255,33 @@ async def test_a_run_for_another_node_s_message_has_a_clean_context() -> None:
         ("ada", "admin", "ada's"),
         ("bob", "", "nobody's"),
     ]
+
+
+async def test_nothing_keeps_the_context_of_a_run_that_is_over() -> None:
+    class Request:
+        """What a host's context variables refer to may be large."""
+
+    request: ContextVar[Request] = ContextVar("request")
+    alive: weakref.WeakSet[Request] = weakref.WeakSet()
+    seen = Seen()
+    async with shared(seen) as (app, gateway), person(app, "ada") as ada:
+        session = await gateway.sessions.find(SESSION)
+        for number in range(5):
+            context, made = copy_context(), Request()
+            alive.add(made)
+            context.run(request.set, made)
+            frame = Send(id=f"m{number}", content="hi")
+            sending = gateway.send(session, frame, identity=Identity("ada"))
+            await asyncio.get_running_loop().create_task(sending, context=context)
+            await ended(ada, number + 1)
+        del context, made, sending
+        # Cancelled timers are dropped when they come first.
+        asyncio.get_running_loop().call_later(2, bool)
+        # The last run's task has to end, too.
+        await asyncio.sleep(1)
+        gc.collect()
+        assert len(seen.runs) == 5
+        assert len(alive) == 0
 
 
 async def test_what_outlives_a_request_does_not_inherit_its_context() -> None:

@@ -82,16 +82,18 @@ async def test_a_read_that_fails_is_told_to_all_who_wait_for_it() -> None:
     await reads.join(log.read)
 
 
-async def test_a_reader_that_is_cancelled_leaves_the_read_to_another_caller() -> None:
+async def test_a_reader_that_is_cancelled_is_told_as_unavailable() -> None:
     log, reads = Log(), SharedRead()
     first = asyncio.create_task(reads.join(log.read))
     await asyncio.sleep(0.5)
-    log.end = 7
-    others = [asyncio.create_task(reads.join(log.read)) for _ in range(3)]
+    second = asyncio.create_task(reads.join(log.read))
     await asyncio.sleep(0)
     first.cancel()
-    await asyncio.gather(*others)
-    assert (log.known, log.reads) == (7, 2)
+    with pytest.raises(Unavailable):
+        await second
+    log.end = 7
+    await reads.join(log.read)
+    assert log.known == 7
 
 
 async def test_one_who_gives_up_waiting_leaves_the_read_alone() -> None:
