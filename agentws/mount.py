@@ -58,6 +58,8 @@ def mount_agent_gateway(
     a host that could never match, and for a prefix whose WebSocket path is taken.
     """
     check_prefix(prefix)
+    if agent_factory is None:
+        raise TypeError("agent_factory is None; expected an agent, as there is nothing to serve")
     gateway = AgentGateway(
         agent_factory,
         store=store,

@@ -215,6 +215,13 @@ async def test_a_wrapped_host_has_several_lifespans(host: Host) -> None:
         assert gateway.draining
 
 
+def test_a_factory_that_is_missing_is_refused_at_once() -> None:
+    app = Starlette()
+    with pytest.raises(TypeError, match="agent_factory is None; expected an agent"):
+        mount_agent_gateway(app, None)  # type: ignore[arg-type]
+    assert app.routes == []
+
+
 # The server's offer
 
 

@@ -270,6 +270,11 @@ REFUSED: dict[str, tuple[Any, str]] = {
     "a number": (42, "expected an Agent subclass"),
     "a factory that needs more": (lambda one, two: Echo(), "with a lambda"),
     "an empty mapping": ({}, "empty mapping"),
+    "a name that is a number": ({1: Echo}, "of the name 1; expected 1 to 128 printable"),
+    "a name that is empty": ({"": Echo}, "of the name ''; expected 1 to 128 printable"),
+    "a name that is too long": ({"a" * 129: Echo}, "expected 1 to 128 printable"),
+    "a name with a line break": ({"a\nb": Echo}, "expected 1 to 128 printable"),
+    "a name that is no Unicode": ({"\ud800": Echo}, "expected 1 to 128 printable"),
 }
 
 
