@@ -289,6 +289,7 @@ ANSWERS: dict[str, Any] = {
     "text of a lambda": lambda ctx: "hello",
     "a plain generator": lambda ctx: (word for word in "hello"),
     "one behind a decorator": wrapped(plain),
+    "an async generator that was given no context": lambda: echo(None),
     "a list": lambda ctx: ["hello"],
     "text where the context was read": reading_first(lambda ctx: "hello"),
     "nothing where the context was read": reading_first(lambda ctx: None),
