@@ -58,6 +58,8 @@ def mount_agent_gateway(
     a host that could never match, and for a prefix whose WebSocket path is taken.
     """
     check_prefix(prefix)
+    if agent_factory is None:
+        raise TypeError("agent_factory is None; expected an agent, as there is nothing to serve")
     gateway = AgentGateway(
         agent_factory,
         store=store,
@@ -67,6 +69,9 @@ def mount_agent_gateway(
         admin_key=admin_key,
         limits=limits,
     )
+    if isinstance(app, AgentGateway) and isinstance(app.app, Starlette):
+        # Beside that gateway and not around it, so that a path which both want is seen.
+        app = app.app
     guard = Guard(allowed_origins=allowed_origins, allowed_hosts=allowed_hosts)
     routes = gateway_routes(gateway, guard, prefix=prefix, page=page)
     if isinstance(app, Starlette):

@@ -37,6 +37,7 @@ class Lifespan:
         self.task = asyncio.get_running_loop().create_task(app)
 
     async def _send(self, message: dict[str, Any]) -> None:
+        assert message["type"].startswith("lifespan."), "as servers refuse it"
         self.said.append(message)
         self._answers.put_nowait(message)
 
@@ -68,6 +69,17 @@ async def refusing(scope: Any, receive: Any, send: Any) -> None:
 async def reading_and_refusing(scope: Any, receive: Any, send: Any) -> None:
     await receive()
     raise KeyError("method")
+
+
+async def answering_as_for_http(scope: Any, receive: Any, send: Any) -> None:
+    """Never looks at what kind of scope it is."""
+    await send({"type": "http.response.start", "status": 200, "headers": []})
+    await send({"type": "http.response.body", "body": b"hello"})
+
+
+async def reading_and_answering_as_for_http(scope: Any, receive: Any, send: Any) -> None:
+    await receive()
+    await answering_as_for_http(scope, receive, send)
 
 
 async def silent(scope: Any, receive: Any, send: Any) -> None:
@@ -105,6 +117,8 @@ async def leaving_in_silence(scope: Any, receive: Any, send: Any) -> None:
 EVERY = [
     refusing,
     reading_and_refusing,
+    answering_as_for_http,
+    reading_and_answering_as_for_http,
     silent,
     reading_and_silent,
     obedient,
@@ -199,6 +213,13 @@ async def test_a_wrapped_host_has_several_lifespans(host: Host) -> None:
         async with running(gateway):
             assert gateway.started and not gateway.draining
         assert gateway.draining
+
+
+def test_a_factory_that_is_missing_is_refused_at_once() -> None:
+    app = Starlette()
+    with pytest.raises(TypeError, match="agent_factory is None; expected an agent"):
+        mount_agent_gateway(app, None)  # type: ignore[arg-type]
+    assert app.routes == []
 
 
 # The server's offer

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from typing import Any, Final
 
 from ..errors import BadRequest, NotSupported
+from ..protocol.frames import MAX_ID
 from ..store import SessionInfo
 from .agent import Agent, Output, RunContext
 from .callables import (
@@ -42,7 +43,10 @@ _Maker = Callable[[SessionInfo], Any]
 
 
 class Agents:
-    """The agents of one gateway by name; the first is the default. ``None``: there are none."""
+    """The agents of one gateway by name; the first is the default. ``None``: there are none.
+
+    Raises TypeError, which says what was expected, for what can be seen to be no agent.
+    """
 
     def __init__(self, factory: AgentFactory | None) -> None:
         named = factory if isinstance(factory, Mapping) else {DEFAULT_NAME: factory}
@@ -50,6 +54,8 @@ class Agents:
             named = {}
         elif not named:
             raise TypeError(f"agent_factory is an empty mapping; expected {_EXPECTED}")
+        for name in named:
+            _check_name(name)
         self._makers = {name: _maker(name, one) for name, one in named.items()}
         self.names: Final = list(self._makers)
         self.default: Final = self.names[0] if self.names else DEFAULT_NAME
@@ -84,6 +90,15 @@ class Agents:
             return FunctionAgent(made)
         refuse_output(made)
         raise TypeError(f"agent factory {name!r} made {made!r}; expected an Agent")
+
+
+def _check_name(name: Any) -> None:
+    """Raises TypeError for a name that no log and no frame can hold: both have it as an id."""
+    if not isinstance(name, str) or not name.isprintable() or not 0 < len(name) <= MAX_ID:
+        raise TypeError(
+            f"agent_factory has an agent of the name {name!r}; expected 1 to {MAX_ID} printable "
+            "characters of text"
+        )
 
 
 def _maker(name: str, factory: Any) -> _Maker:

@@ -50,6 +50,8 @@ def refuse_output(output: Any) -> None:
     if inspect.isgenerator(output):
         output.close()
         raise AgentError(f"The agent is a plain generator: {_WRITE}.")
+    if hasattr(output, "__aiter__"):
+        raise AgentError(f"The agent's function does not take the context: {_WRITE}.")
     if isinstance(output, Iterator | list | tuple):
         raise AgentError(f"The agent returned {_kind(output)}: {_WRITE}.")
 

@@ -99,7 +99,9 @@ def _bound(places: Iterable[Place], port: int) -> list[socket.socket]:
 def _problem(error: OSError, host: str, port: int) -> Problem:
     why = os.strerror(error.errno) if error.errno else str(error)
     hint = f"; try --port {port + 1}" if error.errno == errno.EADDRINUSE else ""
-    return Problem(f"can't listen on {host}:{port}: {why}{hint}")
+    name = host.strip("[]")
+    shown = f"[{name}]" if ":" in name else name
+    return Problem(f"can't listen on {shown}:{port}: {why}{hint}")
 
 
 def _described(listener: socket.socket) -> str:

@@ -195,7 +195,11 @@ def _many(parser: argparse.ArgumentParser, option: Option, given: str | None) ->
     """argparse reads a default that is text, but not the parts of a list."""
     if not given:
         return None
+    parts = [part.strip() for part in given.split(",") if part.strip()]
+    if not parts:
+        # No key and no host at all would open the server to everybody.
+        parser.error(f"{option.variable}: {given!r} has nothing in it; expected {option.metavar}")
     try:
-        return [option.read(part.strip()) for part in given.split(",") if part.strip()]
+        return [option.read(part) for part in parts]
     except argparse.ArgumentTypeError as error:
         parser.error(f"{option.variable}: {error}")

@@ -60,11 +60,6 @@ class Settings:
         given["allowed_host"] = given["allowed_host"] or []
         return cls(**given)
 
-    @property
-    def is_open(self) -> bool:
-        """Whether strangers can reach it and nobody asks who they are."""
-        return not self.api_key and not is_loopback(self.host)
-
 
 class Served(NamedTuple):
     """An app, and what to tell whoever starts it."""
@@ -217,7 +212,12 @@ def _store_notes(text: str) -> list[str]:
 
 def say_hello(settings: Settings, served: Served, listeners: list[socket.socket]) -> None:
     """What is served where, on standard error: standard output is for data."""
+    addresses = [str(listener.getsockname()[0]) for listener in listeners]
+    is_reachable = not all(map(is_loopback, addresses))
     host = settings.host.strip("[]")
+    if not is_reachable and not is_loopback(host):
+        # On the loopback only its own names are served, whatever else resolves to it.
+        host = addresses[0]
     host = {"0.0.0.0": "localhost", "::": "localhost"}.get(host, host)
     shown = f"[{host}]" if ":" in host else host
     port = listeners[0].getsockname()[1]
@@ -231,7 +231,7 @@ def say_hello(settings: Settings, served: Served, listeners: list[socket.socket]
         "  stop       Ctrl-C",
         *served.notes,
     ]
-    if served.is_ours and settings.is_open:
+    if served.is_ours and is_reachable and not settings.api_key:
         lines.append(
             f"WARNING: {settings.host} is reachable from other machines, and anyone there can use "
             "this agent. --api-key KEY=IDENTITY asks who they are."

@@ -17,6 +17,9 @@ logger: Final = logging.getLogger("agentws")
 
 STARTUP: Final = "lifespan.startup"
 SHUTDOWN: Final = "lifespan.shutdown"
+ANSWERS: Final = frozenset(
+    f"{asked}.{ended}" for asked in (STARTUP, SHUTDOWN) for ended in ("complete", "failed")
+)
 
 
 class Wrapped:
@@ -88,6 +91,10 @@ class _Inside:
         return await self._take()
 
     async def _from_host(self, message: Message) -> None:
+        if message["type"] not in ANSWERS:
+            # A host that answers every scope alike, as one of HTTP: refused here, as servers do,
+            # so that it counts as no answer and the startup goes on without this host.
+            raise RuntimeError(f"{message['type']!r} is no answer within a lifespan")
         if self._start_failed is not None:
             return
         if message["type"] == f"{STARTUP}.complete":

@@ -8,7 +8,7 @@ Host is missing, doubled or malformed is refused: proxies and servers disagree o
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final, TypeVar
 
 from ..errors import BadRequest, Forbidden, Misdirected
@@ -41,7 +41,8 @@ class Guard:
     def __init__(
         self, *, allowed_origins: Sequence[str] | None, allowed_hosts: Sequence[str] | None
     ) -> None:
-        origins = _read("allowed_origins", allowed_origins or (), allowed_origin)
+        given = () if allowed_origins is None else allowed_origins
+        origins = _read("allowed_origins", given, allowed_origin)
         self.any_origin: Final = "*" in origins
         self.origins: Final = frozenset(origins) - {"*"}
         self._hosts: tuple[HostPattern, ...] | None = None
@@ -114,6 +115,8 @@ def _host_of(scope: Scope) -> tuple[str, int | None] | None:
 def _read(option: str, given: Sequence[str], read: Callable[[str], T]) -> list[T]:
     if isinstance(given, str):
         raise TypeError(f"{option} is {given!r}; expected a list, as in [{given!r}]")
+    if isinstance(given, bytes) or not isinstance(given, Iterable):
+        raise TypeError(f"{option} is {given!r}; expected a list of texts")
     entries = list(given)
     for entry in entries:
         if not isinstance(entry, str):

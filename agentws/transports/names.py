@@ -24,7 +24,7 @@ _ORIGIN: Final = (
     "no path and no wildcards"
 )
 _AUTHORITY: Final = re.compile(r"(\[[^\[\]]*\]|[^\[\]:]*)(?::([0-9]{0,5}))?", re.ASCII)
-_SENT_NAME: Final = re.compile(r"[A-Za-z0-9._-]*")
+_SENT_NAME: Final = re.compile(r"([A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*\.?)?")
 _LABEL: Final = re.compile(r"[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?")
 _NUMERIC: Final = re.compile(r"[0-9]+|0x[0-9a-f]*")
 _SCHEMED: Final = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://(.*)", re.DOTALL)
@@ -101,7 +101,8 @@ def split_origin(origin: str) -> tuple[str, str, int | None]:
 
 def sent_host(text: str) -> tuple[str, int | None]:
     """Name and port of a ``Host`` header; raises ValueError for one that is malformed."""
-    name, port = _authority(text)
+    # Whitespace around a header's value is no part of it, and some servers leave it there.
+    name, port = _authority(text.strip(" \t"))
     if name.startswith("["):
         return _shortest(ipaddress.IPv6Address(name[1:-1])), port
     if not _SENT_NAME.fullmatch(name) or (text and not name):

@@ -270,6 +270,11 @@ REFUSED: dict[str, tuple[Any, str]] = {
     "a number": (42, "expected an Agent subclass"),
     "a factory that needs more": (lambda one, two: Echo(), "with a lambda"),
     "an empty mapping": ({}, "empty mapping"),
+    "a name that is a number": ({1: Echo}, "of the name 1; expected 1 to 128 printable"),
+    "a name that is empty": ({"": Echo}, "of the name ''; expected 1 to 128 printable"),
+    "a name that is too long": ({"a" * 129: Echo}, "expected 1 to 128 printable"),
+    "a name with a line break": ({"a\nb": Echo}, "expected 1 to 128 printable"),
+    "a name that is no Unicode": ({"\ud800": Echo}, "expected 1 to 128 printable"),
 }
 
 
@@ -284,6 +289,7 @@ ANSWERS: dict[str, Any] = {
     "text of a lambda": lambda ctx: "hello",
     "a plain generator": lambda ctx: (word for word in "hello"),
     "one behind a decorator": wrapped(plain),
+    "an async generator that was given no context": lambda: echo(None),
     "a list": lambda ctx: ["hello"],
     "text where the context was read": reading_first(lambda ctx: "hello"),
     "nothing where the context was read": reading_first(lambda ctx: None),

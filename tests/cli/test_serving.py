@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from agentws.cli import main
 from agentws.client import ConnectionChange, RunFailed, connect
 from agentws.errors import Unauthenticated
 from agentws.protocol import events as e
@@ -111,6 +112,18 @@ class Prefixed:
 def test_an_open_host_without_keys_is_warned_of(serve: Serve) -> None:
     server = serve("run", "agents:Echo", "--host", "0.0.0.0")
     assert "WARNING" in server.output and "--api-key" in server.output
+
+
+def test_a_name_of_the_loopback_is_shown_as_the_address_that_is_served(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As the machine's own name often is: by that name, the gateway would refuse its own page."""
+    monkeypatch.setattr("agentws.cli.serve.Server.run", lambda self, sockets: None)
+    for host in ("127.1", "127.0.0.1"):
+        main(["demo", "--host", host, "--port", "0"])
+        said = capsys.readouterr().err
+        assert "page       http://127.0.0.1:" in said
+        assert "WARNING" not in said and "listens on" not in said
 
 
 async def test_an_app_is_served_as_it_is(serve: Serve, folder: Path) -> None:

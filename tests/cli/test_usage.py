@@ -101,8 +101,9 @@ def test_what_kubernetes_says_of_services_is_no_setting_of_ours() -> None:
 
 
 def test_a_variable_that_does_not_fit_is_refused(command: Command) -> None:
-    wrong = {"PORT": "x", "STORE": "x", "API_KEY": "a=b,secret", "ALLOWED_HOST": "a, http://b"}
-    for name, value in wrong.items():
+    wrong = [("PORT", "x"), ("STORE", "x"), ("API_KEY", "a=b,secret"), ("API_KEY", ",")]
+    wrong += [("ALLOWED_HOST", "a, http://b"), ("ALLOWED_HOST", " "), ("ALLOWED_ORIGIN", ",,")]
+    for name, value in wrong:
         done = command("demo", **{f"AGENTWS_{name}": value})
         assert done.returncode == 2 and "secret" not in done.stderr
 

@@ -162,7 +162,15 @@ async def test_a_foreign_host_gets_nothing(operation: Operation) -> None:
 
 MALFORMED = [
     *("[", "[::1", "[::g]", "[127.0.0.1]", "::1", "testserver:x", "testserver:99999", ":8000"),
-    *("evil@testserver", "me:pw@testserver", "test server", "testserver ", "testserver/path"),
+    *(
+        "evil@testserver",
+        "me:pw@testserver",
+        "test server",
+        "testserver/path",
+        "testserver..",
+        ".testserver",
+        ".",
+    ),
     *("testserver?x", "testserver#x", "testserver, evil", "test\tserver", "test\x00server", "é"),
     *("testserver\\evil", "http://testserver", "%74estserver"),
 ]

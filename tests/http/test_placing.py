@@ -277,6 +277,18 @@ def test_a_websocket_path_that_is_taken_is_refused_at_once(kind: str) -> None:
     assert app.routes == before
 
 
+async def test_a_gateway_is_a_host_of_another_one() -> None:
+    first = mount_agent_gateway(Starlette(routes=[Route("/own", own)]), Echo, prefix="/a")
+    with pytest.raises(ValueError, match=r"takes the gateway's WebSocket at '/a/ws/chat'"):
+        mount_agent_gateway(first, Echo, prefix="/a")
+    second = mount_agent_gateway(first, Echo, prefix="/b")
+    async with running(second):
+        assert first.started and second.started
+        for prefix in ("/a", "/b"):
+            await check(second, prefix)
+        assert (await client(second).get("/own")).text == OWN
+
+
 async def test_two_gateways_have_a_prefix_each(files: Path) -> None:
     app = Starlette(routes=spa(files))
     for prefix in ("", "/sales", "/t/{tenant}"):
