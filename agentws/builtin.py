@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
 from typing import Any, Final, NamedTuple
 
-from .agents.agent import CommandContext
-from .agents.commands import PING, Command, Typed, find_command
-from .errors import AgentError
+from .agents.agent import Agent, CommandContext
+from .agents.commands import PING, Command, Typed, declared, find_command
+from .errors import AgentError, AgentwsError, TimedOut
 from .protocol.frames import Notice, Send
 from .protocol.messages import AssistantMessage, Message, UserMessage, text_of
-from .runs.failure import on_purpose
+from .runs.failure import is_cancelled, on_purpose
 from .runs.inbox import Inbox, sending
 from .session import Session
 from .store import Appended
@@ -33,6 +33,29 @@ class Answer(NamedTuple):
     notice: Notice
     claimed: Appended | None = None
     """Where its id stands in the log; ``None`` for a command that may as well be run again."""
+
+
+async def commands_of(making: Awaitable[Agent], *, within: float) -> Sequence[Command]:
+    """The commands of the agent that is made.
+
+    Raises TimedOut after ``within`` seconds, and AgentError for what it or its making raised, or
+    the first of a group of errors with a sentence for the user, as a run would end with them.
+    """
+    try:
+        async with asyncio.timeout(within) as deadline:
+            return declared((await making).commands())
+    except GeneratorExit:
+        raise
+    except BaseException as error:
+        if is_cancelled(error, asyncio.current_task()):
+            raise
+        if (known := on_purpose(error)) is not None:
+            raise known from known.__cause__
+        if deadline.expired():
+            message = "The agent could not be asked for its commands in time."
+            raise TimedOut(message) from error
+        logger.error("an agent could not be asked for its commands", exc_info=error)
+        raise AgentError() from error
 
 
 class Asked:
@@ -109,18 +132,29 @@ class Asked:
                 raise TypeError(f"/{name} returned {type(content).__name__}; expected a str")
             # Raises for lone surrogates, which can't be sent.
             content.encode()
-        except Exception as error:
+        except GeneratorExit:
+            raise
+        except BaseException as error:
+            # A command's exit must not be the server's, whatever it raises to get there.
+            if is_cancelled(error, asyncio.current_task()):
+                raise
             known = on_purpose(error)
-            if known is not None and known.retryable:
-                raise AgentError(known.message) from error
-            if known is not None:
+            if known is not None and not known.retryable:
                 raise known from known.__cause__
-            if deadline.expired():
-                logger.warning("the command /%s took more than %s s", name, self._timeout)
-                raise AgentError("The command took too long.") from error
-            logger.exception("the command /%s failed", name)
-            raise AgentError("The command failed.") from error
+            raise self._failure(error, known, late=deadline.expired()) from error
         return content
+
+    def _failure(
+        self, error: BaseException, known: AgentwsError | None, *, late: bool
+    ) -> AgentError:
+        """What the peer is told of ``error``; ``late``: it came of the end of the time for it."""
+        if known is not None:
+            return AgentError(known.message)
+        if late:
+            logger.warning("the command /%s took more than %s s", self._typed.name, self._timeout)
+            return AgentError("The command took too long.")
+        logger.error("the command /%s failed", self._typed.name, exc_info=error)
+        return AgentError("The command failed.")
 
     def _notice(self, content: str) -> Notice:
         metadata: dict[str, Any] = {"command": self._typed.name}

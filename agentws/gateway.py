@@ -13,15 +13,15 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 
 from .agents.agent import CommandContext
-from .agents.commands import Typed, declared
+from .agents.commands import Typed
 from .agents.factory import AgentFactory, Agents
 from .auth import Access, Action, Authenticate, Authorize, check_callable, identify, is_admin
 from .backends.local import LocalBus
 from .backends.memory import MemoryStore
-from .builtin import Asked
+from .builtin import Asked, commands_of
 from .bus import Bus
 from .compaction import Compactions
-from .errors import AgentwsError, Draining, EventTooLarge, Forbidden, NotFound, TimedOut
+from .errors import AgentwsError, Draining, EventTooLarge, Forbidden, NotFound
 from .exiting import server_exiting, when
 from .given import given_notice, given_update
 from .housekeeping import Housekeeping
@@ -282,13 +282,10 @@ class AgentGateway:
         return await self.inbox.send(session, frame, agent=agent, identity=identity)
 
     async def command(self, session: Session, typed: Typed, *, identity: Identity | None) -> Asked:
-        """A command of this session, to be answered; raises UnknownCommand, Forbidden, TimedOut."""
+        """A command, to be answered. Raises UnknownCommand, Forbidden, TimedOut, AgentError."""
         await self.check_write(session, identity)
-        try:
-            async with asyncio.timeout(self.limits.command_timeout):
-                agent = await self.agents.make(session.info.agent, session.info)
-        except TimeoutError as error:
-            raise TimedOut("The agent could not be asked for its commands in time.") from error
+        making = self.agents.make(session.info.agent, session.info)
+        commands = await commands_of(making, within=self.limits.command_timeout)
 
         async def history(limit: int | None) -> list[Message]:
             if limit is None:
@@ -297,7 +294,7 @@ class AgentGateway:
 
         return Asked(
             typed,
-            commands=declared(agent.commands()),
+            commands=commands,
             context=CommandContext(session=session.info, identity=identity, history=history),
             session=session,
             inbox=self.inbox,

@@ -199,7 +199,7 @@ async def test_what_is_no_command_is_an_error_in_the_server_s_log(
     async with talk(speaking(lambda: made)) as one:
         for text in ("/hello", "/help", "/other"):
             refused = await one.client.say(text, f"c{text}")
-            assert (kind(refused), refused["code"]) == ("error", "internal")
+            assert (kind(refused), refused["code"]) == ("error", "agent_error")
         assert said in caplog.text
         await one.client.say("go", "m1")
         assert await one.client.answer() == "fine"

@@ -43,12 +43,15 @@ def consists_of(error: BaseException, kind: type[BaseException]) -> bool:
 
 
 def is_cancellation(error: BaseException, task: asyncio.Task[object] | None) -> bool:
-    """Whether ``error`` is the cancellation of ``task``, or its agent's own, and no failure.
+    """Whether ``error`` is the cancellation of ``task``, or its agent's own, and no failure."""
+    return consists_of(error, asyncio.CancelledError) or is_cancelled(error, task)
 
-    A cancellation from outside goes before what failed along with it.
+
+def is_cancelled(error: BaseException, task: asyncio.Task[object] | None) -> bool:
+    """Whether ``error`` comes of a cancellation of ``task`` from outside.
+
+    Such a cancellation goes before what failed along with it.
     """
-    if consists_of(error, asyncio.CancelledError):
-        return True
     cancelled = any(isinstance(leaf, asyncio.CancelledError) for leaf in leaves(error))
     return cancelled and task is not None and task.cancelling() > 0
 

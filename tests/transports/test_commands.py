@@ -43,7 +43,8 @@ class Talker(Agent):
             yield "word "
 
     def commands(self) -> Sequence[Command]:
-        made = (self.refund, self.wait, self.fail, self.deny, self.look, self.odd, self.print)
+        made = [self.refund, self.wait, self.fail, self.leave, self.guard, self.deny, self.look]
+        made += [self.odd, self.print]
         return [Command(one.__name__, "Does that", one) for one in made]
 
     async def refund(self, ctx: CommandContext, args: str) -> str:
@@ -58,6 +59,16 @@ class Talker(Agent):
         raise {"timeout": TimeoutError, "refused": ConnectionRefusedError, "value": ValueError}[
             args
         ]("the database is at 10.0.0.7")
+
+    async def leave(self, ctx: CommandContext, args: str) -> str:
+        kinds = {"exit": SystemExit, "key": KeyboardInterrupt, "own": asyncio.CancelledError}
+        errors = [kinds[name]() for name in args.split()]
+        raise errors[0] if len(errors) == 1 else group(*errors)
+
+    async def guard(self, ctx: CommandContext, args: str) -> str:
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._clerk.gate.wait())
+        return "guarded"
 
     async def deny(self, ctx: CommandContext, args: str) -> str:
         error = Forbidden("Only on Mondays.")
@@ -90,6 +101,55 @@ async def test_a_command_that_fails_is_not_to_be_repeated(make: Make, how: str) 
         assert (error["code"], error["retryable"], error["reply"]) == ("agent_error", False, "c1")
         assert "10.0.0.7" not in str(error)
         assert await said(client, "c2", "/ping") == ["accepted", "pong"]
+
+
+@pytest.mark.parametrize("how", ["exit", "key", "own", "exit own", "own own", "key exit"])
+async def test_a_commands_exit_is_not_the_servers(make: Make, how: str) -> None:
+    async with make(Clerk()) as world:
+        client = await world.client()
+        error = await client.ask({"type": "send", "id": "c1", "content": f"/leave {how}"})
+        assert (error["code"], error["message"]) == ("agent_error", "The command failed.")
+        assert (error["retryable"], error["reply"]) == (False, "c1")
+        assert await said(client, "c2", "/refund 1") == ["accepted", "refunded 1"]
+
+
+def group(*errors: BaseException) -> BaseExceptionGroup[BaseException]:
+    return BaseExceptionGroup("in a task group", errors)
+
+
+CLOSED = AgentError("Closed on Sundays.")
+SECRET = ValueError("the database is at 10.0.0.7")
+UNMADE: dict[str, tuple[BaseException, str]] = {
+    "a sentence": (CLOSED, "Closed on Sundays."),
+    "a group of sentences": (group(group(CLOSED), Forbidden()), "Closed on Sundays."),
+    "another error": (SECRET, "The agent failed."),
+    "a mixed group": (group(CLOSED, SECRET), "The agent failed."),
+    "a cancellation": (asyncio.CancelledError(), "The agent failed."),
+    "a group of cancellations": (group(asyncio.CancelledError()), "The agent failed."),
+    "an exit": (SystemExit(3), "The agent failed."),
+}
+
+
+@pytest.mark.parametrize(("raised", "said"), UNMADE.values(), ids=UNMADE)
+async def test_that_an_agent_can_not_be_made_is_said_as_in_a_run(
+    make: Make, raised: BaseException, said: str
+) -> None:
+    async def factory() -> Agent:
+        raise raised
+
+    async with make(factory) as world:
+        client = await world.client()
+        error = await client.ask({"type": "send", "id": "c1", "content": "/ping"})
+        assert (error["type"], error["code"], error["message"]) == ("error", "agent_error", said)
+        assert (await client.ask({"type": "ping", "id": "p1"}))["type"] == "pong"
+
+
+async def test_a_command_that_hangs_in_a_task_group_ends(make: Make) -> None:
+    async with make(Clerk(), command_timeout=3.0) as world:
+        client = await world.client()
+        await client.send({"type": "send", "id": "c1", "content": "/guard"})
+        error = await client.until(lambda frame: frame.get("reply") == "c1", within=4)
+        assert "too long" in error["message"]
 
 
 @pytest.mark.parametrize(
