@@ -6,8 +6,6 @@ from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, Final, cast
 
-import msgspec
-
 from ..agents.llm import (
     BROKE_OFF,
     LLM,
@@ -41,7 +39,7 @@ from .answer import (
     raised_status,
     retry_after,
 )
-from .tool_names import ToolIds, tool_name
+from .tool_names import ToolIds, tool_arguments, tool_name
 
 try:
     import anthropic
@@ -164,7 +162,7 @@ def _read(event: object, answer: Answer, counts: Counts) -> str:
 def _said(part: object, answer: Answer) -> str:
     """The text in a content block, or in a delta of one."""
     match member(part, "type"):
-        case "text" | "text_delta":
+        case None | "text" | "text_delta":
             return answer.say(member(part, "text"))
         case "thinking" | "thinking_delta" | "redacted_thinking":
             answer.instead = THOUGHT_ONLY
@@ -215,7 +213,7 @@ def _tool_use(call: ToolCall, ids: ToolIds) -> Block:
         "type": "tool_use",
         "id": ids.of_call(call.id),
         "name": tool_name(call.function.name),
-        "input": _arguments(call.function.arguments),
+        "input": tool_arguments(call.function.arguments) or {},
     }
 
 
@@ -229,15 +227,6 @@ def _tool_result(message: ToolMessage, ids: ToolIds) -> Block:
         "content": said or ("The tool failed." if failed else ""),
         "is_error": failed,
     }
-
-
-def _arguments(text: str) -> dict[str, Any]:
-    """A call that was stopped while it was being written has broken arguments, which the API
-    refuses."""
-    try:
-        return msgspec.json.decode(text, type=dict[str, Any])
-    except (msgspec.DecodeError, RecursionError):
-        return {}
 
 
 def _usage(counts: Counts, model: str) -> TokenUsage:

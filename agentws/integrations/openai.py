@@ -39,7 +39,7 @@ from .answer import (
     raised_status,
     retry_after,
 )
-from .tool_names import ToolIds, tool_name
+from .tool_names import ToolIds, tool_arguments, tool_name
 
 try:
     import openai
@@ -205,7 +205,7 @@ def _assistant(message: AssistantMessage, ids: ToolIds) -> dict[str, Any] | None
             "type": "function",
             "function": {
                 "name": tool_name(call.function.name),
-                "arguments": call.function.arguments,
+                "arguments": _arguments(call.function.arguments),
             },
         }
         for call in message.tool_calls or ()
@@ -213,6 +213,11 @@ def _assistant(message: AssistantMessage, ids: ToolIds) -> dict[str, Any] | None
     if calls:
         return {"role": "assistant", "content": message.content or None, "tool_calls": calls}
     return {"role": "assistant", "content": message.content} if message.content else None
+
+
+def _arguments(text: str) -> str:
+    """As they were said, or none: many servers read them, and refuse what they can't read."""
+    return text if tool_arguments(text) is not None else "{}"
 
 
 def _count(counts: Counts, usage: object) -> None:

@@ -1,7 +1,8 @@
-"""Ids and names of tools, as a provider takes them.
+"""Ids, names and arguments of tools, as a provider takes them.
 
 A history may hold the calls of another provider's model, or of an agent that made its ids itself.
-Providers refuse a whole request for one id that does not fit, or that stands for two calls.
+Providers refuse a whole request for one id that does not fit, or that stands for two calls, and
+for arguments that are no JSON object.
 """
 
 from __future__ import annotations
@@ -11,7 +12,9 @@ import re
 from collections import deque
 from collections.abc import Iterator, Sequence
 from itertools import count
-from typing import Final
+from typing import Any, Final
+
+import msgspec
 
 from ..protocol.messages import AssistantMessage, Message
 
@@ -41,13 +44,16 @@ class ToolIds:
         self._fit = {id for id in calls if _fits(id, LONGEST_ID)}
         self._given: set[str] = set()
         self._awaiting: dict[str, deque[str]] = {}
+        self._substitutes: dict[str, Iterator[str]] = {}
 
     def of_call(self, id: str) -> str:
         """The id to give the next call; ``id`` is what the history says."""
         if id in self._fit and id not in self._given:
             given = id
         else:
-            given = next(one for one in _substitutes(id) if self._is_free(one))
+            # Goes on where the last one with this id was found, or many that share it would be slow.
+            substitutes = self._substitutes.setdefault(id, _substitutes(id))
+            given = next(one for one in substitutes if self._is_free(one))
         self._given.add(given)
         self._awaiting.setdefault(id, deque()).append(given)
         return given
@@ -62,6 +68,17 @@ class ToolIds:
 
 def _substitutes(id: str) -> Iterator[str]:
     return (_substitute(id, number, LONGEST_ID) for number in count())
+
+
+def tool_arguments(text: str) -> dict[str, Any] | None:
+    """The arguments of a call, an object; None for what is not that, which providers refuse.
+
+    A call that was stopped while it was being written has the beginning of some.
+    """
+    try:
+        return msgspec.json.decode(text, type=dict[str, Any])
+    except (msgspec.DecodeError, UnicodeError, RecursionError):
+        return None
 
 
 def tool_name(name: str) -> str:

@@ -272,11 +272,11 @@ async def test_openai_is_sent_the_conversation() -> None:
             "content": "Adding.",
             "tool_calls": [
                 {
-                    "id": call.id,
+                    "id": id,
                     "type": "function",
-                    "function": {"name": "add", "arguments": call.function.arguments},
+                    "function": {"name": "add", "arguments": arguments},
                 }
-                for call in (CALL, BROKEN)
+                for id, arguments in (("c1", '{"a":1}'), ("c2", "{}"))
             ],
         },
         {"role": "tool", "tool_call_id": "c1", "content": "1"},

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Sequence
 from typing import Any
@@ -35,8 +36,10 @@ ids = st.text(max_size=5) | st.sampled_from(
 )
 
 
-def calling(*called: str, text: str | None = None, name: str = "clock") -> AssistantMessage:
-    function = FunctionCall(name=name, arguments="{}")
+def calling(
+    *called: str, text: str | None = None, name: str = "clock", arguments: str = "{}"
+) -> AssistantMessage:
+    function = FunctionCall(name=name, arguments=arguments)
     return AssistantMessage("a", text, [ToolCall(id, function) for id in called] or None)
 
 
@@ -106,11 +109,17 @@ def check_pairs(messages: Sequence[dict[str, Any]]) -> None:
 
 
 texts = st.sampled_from(["", " ", "Hi", "\n"])
+spoken = st.sampled_from(
+    ['{"zone": "UTC"}', "{}", "", '{"zone": "U', "[]", "null", "noon", "{NaN}"]
+)
 histories = st.lists(
     st.one_of(
         st.builds(lambda text: UserMessage("u", text), texts),
         st.builds(
-            lambda called, text: calling(*called, text=text), st.lists(ids, max_size=3), texts
+            lambda called, text, said: calling(*called, text=text, arguments=said),
+            st.lists(ids, max_size=3),
+            texts,
+            spoken,
         ),
         st.builds(result, ids, texts, st.none() | texts),
         st.builds(lambda text: SystemMessage("s", text), texts),
@@ -150,6 +159,8 @@ def check_openai(request: dict[str, Any]) -> None:
         assert calls or isinstance(message["content"], str)
         assert message["role"] == "tool" or calls or message["content"]
         assert calls is None or calls
+        for call in calls or ():
+            assert isinstance(json.loads(call["function"]["arguments"]), dict)
 
 
 def check_anthropic(request: dict[str, Any]) -> None:
@@ -259,6 +270,36 @@ def test_a_name_that_fits_stays(name: str) -> None:
     assert tool_name(mapped) == mapped
     if FITS.fullmatch(name) and len(name) <= LONGEST_NAME:
         assert mapped == name
+
+
+HALF = '{"zone": "Eur'
+ARGUMENTS: list[tuple[str, dict[str, Any]]] = [
+    ('{"zone": "UTC", "at": 9007199254740993}', {"zone": "UTC", "at": 9007199254740993}),
+    (' {"a": [1, {"b": null}]} ', {"a": [1, {"b": None}]}),
+    *((text, {}) for text in ("", HALF, "[]", "5", "null", '"UTC"', "{} {}", '{"a": NaN}')),
+    ('{"a": "\\ud83d"}', {}),
+    ('{"a":' * 5_000, {}),
+]
+
+
+@pytest.mark.parametrize(("said", "read"), ARGUMENTS, ids=lambda value: str(value)[:30])
+async def test_arguments_that_are_no_object_are_left_out(
+    wire: str, said: str, read: dict[str, Any]
+) -> None:
+    """Such as those of a call that was stopped while it was being written."""
+    history: list[Message] = [UserMessage("1", "Go"), calling("c1", arguments=said)]
+    messages = await sent(wire, *history, UserMessage("2", "And?"))
+    if wire == "anthropic":
+        assert messages[1]["content"][0]["input"] == read
+    else:
+        (call,) = messages[1]["tool_calls"]
+        assert call["function"]["arguments"] == (said if read else "{}")
+
+
+def test_many_calls_with_one_id_take_no_longer_each() -> None:
+    """Some servers give every call the same id, or none."""
+    made = mapping(["functions.clock:0"] * 20_000)
+    assert len(set(made)) == 20_000
 
 
 # Messages without text

@@ -106,6 +106,12 @@ async def test_an_event_of_anthropics_that_says_nothing_is_passed_over(event: An
     assert heard.text == "Hello there!"
 
 
+@pytest.mark.parametrize("kind", [{}, {"type": None}])
+async def test_text_of_anthropics_that_does_not_say_what_it_is_is_text(kind: Any) -> None:
+    heard = await whole(anthropic_messages, Reply("a", events=[anthropic_delta(text="b", **kind)]))
+    assert heard.text == "ab"
+
+
 async def test_content_in_parts_is_joined() -> None:
     parts = [
         {"type": "text", "text": "Good "},
