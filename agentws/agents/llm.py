@@ -13,6 +13,7 @@ Their sentences are written for the user of the agent. What a provider said goes
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import AsyncGenerator, Sequence
 from types import TracebackType
@@ -136,7 +137,8 @@ def speaks_of_credentials(status: int) -> bool:
 
 def _seconds(header: str | None) -> float | None:
     text = (header or "").strip()
-    return float(text) if text.replace(".", "", 1).isdecimal() else None
+    seconds = float(text) if text.replace(".", "", 1).isdecimal() else math.inf
+    return seconds if math.isfinite(seconds) else None
 
 
 def readable(content: Content | None) -> str:

@@ -90,7 +90,17 @@ class Endings(NamedTuple):
 class Answer:
     """One streamed answer: its text made readable, and a verdict on it once the stream is over."""
 
-    __slots__ = ("_endings", "_reason", "_refusal", "_refused", "_text", "error", "instead", "said")
+    __slots__ = (
+        "_endings",
+        "_goes_on",
+        "_reason",
+        "_refusal",
+        "_refused",
+        "_text",
+        "error",
+        "instead",
+        "said",
+    )
 
     def __init__(self, endings: Endings) -> None:
         self._endings = endings
@@ -98,6 +108,7 @@ class Answer:
         self._refusal = Unicode()
         self._refused = False
         self._reason: str | None = None
+        self._goes_on = False
         self.error: LLMError | None = None
         """What the provider reported in place of more."""
         self.said = False
@@ -110,6 +121,8 @@ class Answer:
         text = self._text.add(piece) if isinstance(piece, str) else ""
         if not self.said:
             self.said = bool(text.strip())
+        if self._reason is not None and text:
+            self._goes_on = True
         return text
 
     def refuse(self, piece: object) -> str:
@@ -136,6 +149,17 @@ class Answer:
         if before not in endings.at_limit and before not in endings.refused:
             self._reason = reason if isinstance(reason, str) else type(reason).__name__
         return (self._reason or "").lower() in endings.whole
+
+    def survives(self, error: Exception) -> bool:
+        """Whether all of the answer had come before ``error``, which reports nothing of it.
+
+        Such as a connection that breaks before the usage. A server that gives a reason with every
+        piece has said nothing by it.
+        """
+        endings, reason = self._endings, (self._reason or "").lower()
+        known = reason in endings.whole or reason in endings.at_limit or reason in endings.refused
+        silent = member(error, "body") is None and not raised_status(error)
+        return known and silent and not self._goes_on
 
     def rest(self) -> str:
         """The text to show for what was held back, now that nothing more will come."""

@@ -93,7 +93,7 @@ class AnthropicMessages(LLM):
     ) -> AsyncGenerator[str | TokenUsage, None]:
         request = self._request(messages, instructions)
         answer, counts = Answer(ENDINGS), Counts()
-        with _translated():
+        with _translated(answer):
             # Not the SDK's own accumulation of the message, which needs every event to be whole.
             async with await self._begin(request) as events:
                 async for event in events:
@@ -242,11 +242,13 @@ def _usage(counts: Counts, model: str) -> TokenUsage:
 
 
 @contextmanager
-def _translated() -> Iterator[None]:
+def _translated(answer: Answer) -> Iterator[None]:
     """The edge: no exception of the SDK or of its transport gets past it."""
     try:
         yield
     except Exception as error:
+        if answer.survives(error):
+            return
         status = raised_status(error)
         raise _meaning(error, status) from (None if speaks_of_credentials(status) else error)
 

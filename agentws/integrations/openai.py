@@ -93,7 +93,7 @@ class OpenAIChat(LLM):
     ) -> AsyncGenerator[str | TokenUsage, None]:
         conversation = _conversation(messages, instructions)
         answer, counts = Answer(ENDINGS), Counts()
-        with _translated():
+        with _translated(answer):
             chunks = await self._request(conversation)
             async with chunks:
                 async for chunk in chunks:
@@ -168,8 +168,11 @@ def _read_part(part: object, answer: Answer) -> str:
     return ""
 
 
+_REASONING: Final = ("reasoning_content", "reasoning", "reasoning_details", "thinking")
+
+
 def _note_what_is_instead(delta: object, answer: Answer) -> None:
-    if member(delta, "reasoning_content") or member(delta, "reasoning"):
+    if any(member(delta, name) for name in _REASONING):
         answer.instead = THOUGHT_ONLY
     elif member(delta, "tool_calls") or member(delta, "function_call"):
         answer.instead = CALLED_ONLY
@@ -241,11 +244,13 @@ def _usage(counts: Counts, model: str) -> TokenUsage:
 
 
 @contextmanager
-def _translated() -> Iterator[None]:
+def _translated(answer: Answer) -> Iterator[None]:
     """The edge: no exception of the SDK or of its transport gets past it."""
     try:
         yield
     except Exception as error:
+        if answer.survives(error):
+            return
         status = raised_status(error)
         raise _meaning(error, status) from (None if speaks_of_credentials(status) else error)
 

@@ -51,7 +51,7 @@ class ToolIds:
         if id in self._fit and id not in self._given:
             given = id
         else:
-            # Goes on where the last one with this id was found, or many that share it would be slow.
+            # Goes on after the last that was taken, so that many calls may share an id.
             substitutes = self._substitutes.setdefault(id, _substitutes(id))
             given = next(one for one in substitutes if self._is_free(one))
         self._given.add(given)

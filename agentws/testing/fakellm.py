@@ -29,6 +29,7 @@ from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
 from ..agents.llm import (
+    BROKE_OFF,
     LLM,
     LLMCutOff,
     LLMEmpty,
@@ -181,6 +182,8 @@ async def _strike(fault: Fault) -> None:
 
 def _end(reply: Reply) -> None:
     """Raises what an adapter would of an answer that ends like this."""
+    if not reply.finish:
+        raise LLMUnavailable(BROKE_OFF)
     if reply.finish == "refused":
         raise LLMRefused
     if reply.finish != "stop":

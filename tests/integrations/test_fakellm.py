@@ -93,9 +93,10 @@ async def test_a_fault_strikes_after_so_many_chunks(fault: Fault, after: int) ->
         (Reply("one two", finish="length"), LLMCutOff),
         (Reply("one two", finish="banana"), LLMCutOff),
         (Reply("one two", finish="refused"), LLMRefused),
+        (Reply("one two", finish=None), LLMUnavailable),
         (Reply(" "), LLMEmpty),
     ],
-    ids=["length", "another reason", "refused", "empty"],
+    ids=["length", "another reason", "refused", "no reason", "empty"],
 )
 async def test_an_answer_of_the_script_that_is_not_whole_is_an_error(
     reply: Reply, error: type[LLMError]
@@ -118,7 +119,13 @@ async def test_a_refusal_is_an_error_before_any_text() -> None:
 @pytest.mark.parametrize(
     ("header", "seconds"),
     [("7", 7.0), (" 0.5 ", 0.5), ("", None), ("soon", None), ("-1", None), ("1.2.3", None)]
-    + [(".", None), ("²", None), ("Fri, 31 Dec 1999 23:59:59 GMT", None), (None, None)],
+    + [
+        (".", None),
+        ("²", None),
+        ("9" * 400, None),
+        ("Fri, 31 Dec 1999 23:59:59 GMT", None),
+        (None, None),
+    ],
 )
 def test_only_seconds_are_understood_of_retry_after(
     header: str | None, seconds: float | None

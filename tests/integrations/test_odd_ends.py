@@ -66,6 +66,7 @@ async def test_a_refusal_after_some_text_is_one() -> None:
 REASONING: Mapping[str, tuple[Connect, Event]] = {
     "reasoning_content": (openai_chat, openai_delta({"reasoning_content": "Hm."})),
     "reasoning": (openai_chat, openai_delta({"reasoning": "Hm.", "content": ""})),
+    "details": (openai_chat, openai_delta({"reasoning_details": [{"text": "Hm."}]})),
     "a part": (openai_chat, openai_delta({"content": [{"type": "thinking", "thinking": []}]})),
     "and white space": (openai_chat, openai_delta({"content": "\n\n", "reasoning": "Hm."})),
     "anthropic": (anthropic_messages, anthropic_delta(type="thinking_delta", thinking="Hm.")),
