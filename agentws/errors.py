@@ -49,6 +49,10 @@ class AgentwsError(Exception):
     retryable: ClassVar[bool] = False
     summary: ClassVar[str] = "Something went wrong."
 
+    # A subclass may not call this __init__.
+    expected: str | None = None
+    retry_after: float | None = None
+
     def __init__(
         self,
         message: str | None = None,
@@ -62,7 +66,7 @@ class AgentwsError(Exception):
 
     @property
     def message(self) -> str:
-        return str(self.args[0])
+        return str(self.args[0]) if self.args else self.summary
 
     @property
     def close_code(self) -> int:

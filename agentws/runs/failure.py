@@ -11,8 +11,13 @@ import logging
 from collections.abc import Iterator
 from typing import Final
 
-from ..errors import AgentError, AgentwsError, EventTooLarge, InvalidEvent
+import msgspec
 
+from ..errors import AgentError, AgentwsError, EventTooLarge, InvalidEvent
+from ..protocol.frames import Failure, failure
+from .checking import sayable
+
+_failures: Final = msgspec.json.Decoder(Failure)
 logger: Final = logging.getLogger("agentws.run")
 
 
@@ -57,9 +62,31 @@ def is_cancelled(error: BaseException, task: asyncio.Task[object] | None) -> boo
 
 
 def on_purpose(error: BaseException) -> AgentwsError | None:
-    """The error with a sentence for the user: the first of a group of such errors; else None."""
+    """The error with a sentence for the user: the first of a group of such errors; else None.
+
+    Its members are of the declared types, whatever a class of the agent's own made of them: one
+    record that can't be read would make its whole log unreadable.
+    """
     first = next(leaves(error))
-    return first if isinstance(first, AgentwsError) and consists_of(error, AgentwsError) else None
+    if not isinstance(first, AgentwsError) or not consists_of(error, AgentwsError):
+        return None
+    return first if _is_sayable(first) else _sayable(first)
+
+
+def _is_sayable(error: AgentwsError) -> bool:
+    try:
+        said = failure(error)
+        same = _failures.decode(msgspec.json.encode(said)) == said
+        return same and "\x00" not in said.code + said.message and 400 <= error.status < 600
+    except Exception:
+        return False
+
+
+def _sayable(error: AgentwsError) -> AgentError:
+    said = AgentError(sayable(error.message))
+    code = sayable(str(error.code or AgentError.code))
+    vars(said).update(code=code, retryable=bool(error.retryable))
+    return said
 
 
 def explained(error: BaseException, *, run: str, stopping: bool) -> AgentwsError:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
 from typing import Any
@@ -91,6 +92,52 @@ SAID = {
 
 @pytest.mark.parametrize(("error", "said"), SAID.values(), ids=SAID)
 async def test_a_group_of_agent_errors_is_the_first_of_them(
+    error: BaseException, said: tuple[str, str, bool]
+) -> None:
+    assert await outcome(Script(Raise(error))) == said
+
+
+# An error of a class of the agent's own, whatever that makes of its members
+
+
+class Numbered(AgentError):
+    code = 409  # type: ignore[assignment]
+
+
+class Coded(AgentError):
+    def __init__(self, code: Any) -> None:
+        super().__init__("Sold out.")
+        vars(self)["code"] = code
+
+
+class Bare(AgentError):
+    def __init__(self) -> None:
+        """Without ``super().__init__()``, as many are written."""
+
+
+class Maybe(AgentError):
+    retryable = "yes"  # type: ignore[assignment]
+
+
+class Placed(AgentError):
+    status = "409"  # type: ignore[assignment]
+
+
+ODD = {
+    "a number as code": (Numbered("Sold out."), ("409", "Sold out.", False)),
+    "no code": (Coded(None), ("agent_error", "Sold out.", False)),
+    "half a character as code": (Coded("x\ud83d\x00"), ("x?", "Sold out.", False)),
+    "a word as retryable": (Maybe("Sold out."), ("agent_error", "Sold out.", True)),
+    "a word as status": (Placed("Sold out."), ("agent_error", "Sold out.", False)),
+    "not initialised": (Bare(), ("agent_error", "The agent failed.", False)),
+    "half a character": (AgentError("Sold\ud83d out."), ("agent_error", "Sold? out.", False)),
+    "no time": (AgentError("Sold out.", retry_after=math.inf), ("agent_error", "Sold out.", False)),
+    "in a group": (group(Numbered("Sold out.")), ("409", "Sold out.", False)),
+}
+
+
+@pytest.mark.parametrize(("error", "said"), ODD.values(), ids=ODD)
+async def test_an_odd_error_does_not_make_a_log_unreadable(
     error: BaseException, said: tuple[str, str, bool]
 ) -> None:
     assert await outcome(Script(Raise(error))) == said

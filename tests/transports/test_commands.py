@@ -123,6 +123,7 @@ UNMADE: dict[str, tuple[BaseException, str]] = {
     "a sentence": (CLOSED, "Closed on Sundays."),
     "a group of sentences": (group(group(CLOSED), Forbidden()), "Closed on Sundays."),
     "another error": (SECRET, "The agent failed."),
+    "half a character": (AgentError("Closed\ud83d."), "Closed?."),
     "a mixed group": (group(CLOSED, SECRET), "The agent failed."),
     "a cancellation": (asyncio.CancelledError(), "The agent failed."),
     "a group of cancellations": (group(asyncio.CancelledError()), "The agent failed."),
