@@ -1,0 +1,107 @@
+"""Whichever one member of a good stream is missing or of another type, the rest of it counts.
+
+What was said in the other events is kept, and the answer is whole just as long as its end was read.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from agentws.agents.llm import LLMError
+from agentws.protocol.messages import TokenUsage
+from agentws.testing.fakellm import FakeLLM, Reply
+
+from .wires import HELLO, WIRES, Event
+
+Path = tuple[str | int, ...]
+
+MISSING = object()
+VALUES: list[Any] = [MISSING, None, 5, []]
+CHUNKS = ("one ", "two")
+REASONS: dict[str, Path] = {
+    "openai": ("choices", 0, "finish_reason"),
+    "anthropic": ("delta", "stop_reason"),
+}
+
+
+def paths(value: Any, before: Path = ()) -> Iterator[Path]:
+    """Where the members of ``value`` stand, at any depth."""
+    members = value.items() if isinstance(value, dict) else ()
+    for key, member in enumerate(value) if isinstance(value, list) else members:
+        yield (*before, key)
+        yield from paths(member, (*before, key))
+
+
+def at(event: Any, path: Path) -> Any:
+    """The member at ``path``; None where there is none."""
+    for key in path:
+        known = key in event if isinstance(event, dict) else isinstance(event, list)
+        event = event[key] if known and event else None
+    return event
+
+
+def changed(event: Event, path: Path, value: Any) -> Event:
+    event = copy.deepcopy(event)
+    holder = at(event, path[:-1])
+    if value is MISSING:
+        del holder[path[-1]]
+    else:
+        holder[path[-1]] = value
+    return event
+
+
+class Stream:
+    """Answers a request as recorded, but for one member of one event."""
+
+    def __init__(self) -> None:
+        self.events: list[Event] = []
+        self.sent: Iterator[Event] | None = None
+
+    def script(self, _: object) -> Reply:
+        return Reply(CHUNKS, edit=self._edit)
+
+    def _edit(self, event: Event) -> Event:
+        if self.sent is not None:
+            return next(self.sent)
+        self.events.append(event)
+        return event
+
+    def variants(self) -> Iterator[tuple[Event, Path, Any]]:
+        """Each event with each member as each value; the next answer is sent like that."""
+        for index, event in enumerate(self.events):
+            for path in paths(event):
+                for value in VALUES:
+                    sent = list(self.events)
+                    sent[index] = changed(event, path, value)
+                    self.sent = iter(sent)
+                    yield event, path, value
+
+
+@pytest.mark.parametrize("wire", WIRES)
+async def test_any_member_of_a_stream_may_be_odd(wire: str) -> None:
+    stream, reason = Stream(), REASONS[wire]
+    async with FakeLLM(stream.script) as fake, WIRES[wire](fake) as llm:
+
+        async def hear() -> tuple[str, bool]:
+            text = ""
+            try:
+                async for piece in llm.stream(HELLO):
+                    text += "" if isinstance(piece, TokenUsage) else piece
+            except LLMError:
+                return text, False
+            return text, True
+
+        assert await hear() == ("one two", True)
+        for event, path, value in stream.variants():
+            text, is_whole = await hear()
+            lost = [chunk for chunk in CHUNKS if f"'{chunk}'" in str(event)]
+            assert text in ("one two", *("one two".replace(chunk, "") for chunk in lost))
+            ends = at(event, reason) is not None
+            if ends and reason[: len(path)] == path:
+                assert not is_whole, (path, value)
+            elif not ends or path != ("type",):
+                assert is_whole, (path, value)
