@@ -2,8 +2,8 @@
 
 The parts of a run follow from its conversation alone, which ends with it: the same ones come of it
 before and after its deltas are folded. They are numbered by the seqs that follow the run's first
-event, for a run has no fewer events than parts; so a page's ``before`` names a part as it names a
-run.
+event, so a page's ``before`` names a part as it names a run. A run that has fewer events than parts
+(one of them is larger than events are by default) has fewer parts, the oldest of them larger.
 """
 
 from __future__ import annotations
@@ -90,7 +90,7 @@ class BoundedPages:
         """That part of the run of ``records``; without ``number`` the last."""
         store, session = self._store, self._session
         run = fold_page(records[::-1], None)
-        parts = divide(run.messages, size)
+        parts = divide(run.messages, size, most=_last_of(records).seq - start + 1)
         number = len(parts) if number is None else min(number, len(parts))
         notices = _notices_of(run, parts, number - 1)
         if number > 1:
@@ -112,6 +112,14 @@ class BoundedPages:
                     return True
             if len(page) < _AT_ONCE:
                 return False
+
+
+def _last_of(records: list[Record]) -> Record:
+    """The last event of the run of ``records``, after which there may be notices."""
+    for record in reversed(records):
+        if event_type(record.data) in ENDS:
+            return record
+    return records[-1]
 
 
 def _notices_of(run: Page, parts: list[list[Message]], at: int) -> list[Posted]:
