@@ -12,7 +12,7 @@ from .errors import InvalidEvent
 from .protocol import events as e
 from .protocol.events import Event
 from .protocol.messages import Metadata
-from .runs.checking import check_event
+from .runs.checking import check_event, check_title
 from .runs.work import now_ms
 
 _NOTICE: Final = (
@@ -32,9 +32,11 @@ def given_notice(content: str, level: e.Level, metadata: Metadata | None) -> e.N
 
 
 def given_update(title: str | None, metadata: Metadata | None) -> e.SessionUpdated:
-    """The new title or metadata of a session; raises TypeError."""
+    """The new title or metadata of a session; raises TypeError, and EventTooLarge for the title."""
     update = e.SessionUpdated(title, None, timestamp=now_ms(), metadata=metadata)
     _check(update, "this change of a session", _UPDATE)
+    if title is not None:
+        check_title(title)
     return update
 
 
