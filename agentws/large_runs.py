@@ -12,13 +12,13 @@ import asyncio
 from typing import Final
 
 from .errors import PositionLost
-from .pages import ENDS, Page, Walk, begins_before, fold_page
+from .pages import ENDS, NOTICE, Page, Walk, begins_before, fold_page
 from .protocol.codec import Record, encode_event, event_type
 from .protocol.messages import Message
 from .protocol.notices import Posted
 from .protocol.parts import divide
 from .protocol.position import Position
-from .protocol.sizes import NOTICES
+from .protocol.sizes import NOTICES, PAGE
 from .store import Store
 
 _AT_ONCE: Final = 32
@@ -73,6 +73,9 @@ class BoundedPages:
                     raise
                 # The event that was read last has been folded away meanwhile: once more.
                 continue
+            if not walk.inside and _has_no_room(walk.newest_first[0], walk.weight):
+                # The run is asked for next: it ends before that.
+                return fold_page(walk.newest_first[:1], walk.newest_first[0].seq)
             number = before - start if walk.inside else None
             self._page = await self._part(records, start, number, size, cleared)
             self._key = key
@@ -112,6 +115,12 @@ class BoundedPages:
                     return True
             if len(page) < _AT_ONCE:
                 return False
+
+
+def _has_no_room(newest: Record, weight: int) -> bool:
+    """Whether that is a notice too large to be said beside a part of the run before it."""
+    large = event_type(newest.data) == NOTICE and len(newest.data) > NOTICES
+    return large and weight > PAGE + NOTICES
 
 
 def _last_of(records: list[Record]) -> Record:

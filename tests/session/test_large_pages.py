@@ -19,7 +19,7 @@ from agentws.protocol import messages as m
 from agentws.protocol.codec import Entry, encode_event
 from agentws.protocol.merge import cut_delta, split_delta
 from agentws.protocol.parts import divide, is_cut
-from agentws.protocol.sizes import NOTICES, PAGE
+from agentws.protocol.sizes import EVENT, NOTICES, PAGE
 from agentws.session import Session
 from agentws.store import Store
 from tests.session.test_session import note, session_of
@@ -290,6 +290,19 @@ async def test_many_large_notices_are_bounded_the_newest_first() -> None:
     (page,) = await pages_of(session)
     assert page.notices[-1].event.content.startswith("49 ")
     assert 0 < sum(len(one.event.content) for one in page.notices) <= NOTICES
+
+
+async def test_a_large_notice_behind_a_large_run_is_on_a_page_of_its_own() -> None:
+    session = await session_of(MemoryStore())
+    await say(session, "r0", text("a", "x" * (2 * PAGE)))
+    await session.append([note(1), e.NoticePosted("z" * 250_000, "info")])
+    pages = await pages_of(session)
+    assert joined(pages) == await session.messages()
+    told = [one.event.content[:1] for page in reversed(pages) for one in page.notices]
+    assert told == ["1", "z"]
+    for page in pages:
+        notices = sum(len(one.event.content) for one in page.notices)
+        assert size_of(page.messages) + notices < EVENT
 
 
 async def test_many_at_once_are_given_the_same_page() -> None:
