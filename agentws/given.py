@@ -14,7 +14,7 @@ from .errors import InvalidEvent
 from .protocol import events as e
 from .protocol.codec import decode_event
 from .protocol.messages import Metadata
-from .runs.checking import check_event
+from .runs.checking import check_event, check_title
 from .runs.work import now_ms
 
 Given = TypeVar("Given", e.NoticePosted, e.SessionUpdated)
@@ -35,10 +35,13 @@ def given_notice(content: str, level: e.Level, metadata: Metadata | None) -> e.N
 
 
 def given_update(title: str | None, metadata: Metadata | None) -> e.SessionUpdated:
-    """The new title or metadata of a session; raises TypeError."""
+    """The new title or metadata of a session; raises TypeError, and EventTooLarge for the title."""
     title = _plain(title) if isinstance(title, str) else title
     update = e.SessionUpdated(title, None, timestamp=now_ms(), metadata=metadata)
-    return _kept(update, "this change of a session", _UPDATE)
+    kept = _kept(update, "this change of a session", _UPDATE)
+    if kept.title is not None:
+        check_title(kept.title)
+    return kept
 
 
 def _plain(text: str) -> str:

@@ -2,8 +2,8 @@
 
 The parts of a run follow from its conversation alone, which ends with it: the same ones come of it
 before and after its deltas are folded. They are numbered by the seqs that follow the run's first
-event, for a run has no fewer events than parts; so a page's ``before`` names a part as it names a
-run.
+event, so a page's ``before`` names a part as it names a run. A run that has fewer events than parts
+(one of them is larger than events are by default) has fewer parts, the oldest of them larger.
 """
 
 from __future__ import annotations
@@ -12,13 +12,13 @@ import asyncio
 from typing import Final
 
 from .errors import PositionLost
-from .pages import ENDS, Page, Walk, begins_before, fold_page
+from .pages import ENDS, NOTICE, Page, Walk, begins_before, fold_page
 from .protocol.codec import Record, encode_event, event_type
 from .protocol.messages import Message
 from .protocol.notices import Posted
 from .protocol.parts import divide
 from .protocol.position import Position
-from .protocol.sizes import NOTICES
+from .protocol.sizes import NOTICES, PAGE
 from .store import Store
 
 _AT_ONCE: Final = 32
@@ -73,6 +73,9 @@ class BoundedPages:
                     raise
                 # The event that was read last has been folded away meanwhile: once more.
                 continue
+            if not walk.inside and _has_no_room(walk.newest_first[0], walk.weight):
+                # The run is asked for next: it ends before that.
+                return fold_page(walk.newest_first[:1], walk.newest_first[0].seq)
             number = before - start if walk.inside else None
             self._page = await self._part(records, start, number, size, cleared)
             self._key = key
@@ -90,7 +93,7 @@ class BoundedPages:
         """That part of the run of ``records``; without ``number`` the last."""
         store, session = self._store, self._session
         run = fold_page(records[::-1], None)
-        parts = divide(run.messages, size)
+        parts = divide(run.messages, size, most=_last_of(records).seq - start + 1)
         number = len(parts) if number is None else min(number, len(parts))
         notices = _notices_of(run, parts, number - 1)
         if number > 1:
@@ -112,6 +115,20 @@ class BoundedPages:
                     return True
             if len(page) < _AT_ONCE:
                 return False
+
+
+def _has_no_room(newest: Record, weight: int) -> bool:
+    """Whether that is a notice too large to be said beside a part of the run before it."""
+    large = event_type(newest.data) == NOTICE and len(newest.data) > NOTICES
+    return large and weight > PAGE + NOTICES
+
+
+def _last_of(records: list[Record]) -> Record:
+    """The last event of the run of ``records``, after which there may be notices."""
+    for record in reversed(records):
+        if event_type(record.data) in ENDS:
+            return record
+    return records[-1]
 
 
 def _notices_of(run: Page, parts: list[list[Message]], at: int) -> list[Posted]:

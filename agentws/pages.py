@@ -29,7 +29,7 @@ _QUESTIONS: Final = frozenset({"RUN_STARTED", "RUN_FINISHED"})
 """Events that ask questions, or take up their answers."""
 CLEARED: Final = "history.cleared"
 """Nothing before it is part of the conversation."""
-_NOTICE: Final = "notice.posted"
+NOTICE: Final = "notice.posted"
 _NOTICES: Final = 100
 """The most of them that are shown at once, the newest: nothing else bounds how many there are."""
 _FARTHEST: Final = 4
@@ -99,7 +99,8 @@ class Walk:
         self._size = size
         self._questions: set[str] = set()
         self._seen = 0
-        self._weight = 0
+        self.weight = 0
+        """About how many bytes what was found adds to messages and notices; with ``size`` only."""
         self._ended = False
         self._fitting: tuple[int, int] | None = None
         """How many records are whole runs that fit, and the seq at which the oldest begins."""
@@ -166,11 +167,11 @@ class Walk:
             _find_asker(self._questions, record)
         if self._size is None:
             return
-        self._weight += _weight(record.data, kind)
+        self.weight += _weight(record.data, kind)
         self._ended = self._ended or kind in ENDS
         said = kind.isupper() and record.data.startswith(b'{"run":')
         self.inside = self.inside or (said and not self._ended)
-        if kind != "RUN_STARTED" or self.inside or self._weight > self._size:
+        if kind != "RUN_STARTED" or self.inside or self.weight > self._size:
             return
         # A run that goes on with answers is better not parted from the one that asked.
         if self._fitting is None or not self._questions:
@@ -181,12 +182,12 @@ class Walk:
         """Whether the newest run, or what is left of it, is only to be said in parts."""
         if self._size is None or self._fitting is not None:
             return False
-        return self.inside or self._weight > self._size
+        return self.inside or self.weight > self._size
 
     @property
     def _full(self) -> bool:
         """Whether there are whole runs, and no room for the next one."""
-        return self._size is not None and self._weight > self._size and self._fitting is not None
+        return self._size is not None and self.weight > self._size and self._fitting is not None
 
     @property
     def _enough(self) -> bool:
@@ -230,7 +231,7 @@ def fold_page(newest_first: list[Record], before: int | None) -> Page:
     fold = Fold()
     notices: deque[Posted] = deque(maxlen=_NOTICES)
     for record in reversed(newest_first):
-        event = decode_record(record.data).event if event_type(record.data) == _NOTICE else None
+        event = decode_record(record.data).event if event_type(record.data) == NOTICE else None
         if isinstance(event, e.NoticePosted):
             notices.append(Posted(record.seq, record.tag, event, fold.last))
         else:

@@ -64,10 +64,9 @@ def _escape(text: bytes, start: int, at: int) -> int:
     """How long the escape is that begins at ``at``; 0 when none does."""
     if text[at] != _BACKSLASH:
         return 0
-    first = at
-    while first > start and text[first - 1] == _BACKSLASH:
-        first -= 1
-    if (at - first) % 2:
+    # Not counted one by one: text may be nothing but backslashes.
+    before = text[start:at]
+    if (len(before) - len(before.rstrip(b"\\"))) % 2:
         return 0
     return 6 if text[at + 1] == _U else 2
 

@@ -260,6 +260,8 @@ class Bye(ServerFrame, tag="bye", kw_only=True, frozen=True):
 
 ControlFrame = Welcome | Accepted | Error | Notice | Pong | Bye
 
+LONGEST: Final = 4_000
+"""Characters of the sentence of an error."""
 _encoder: Final = msgspec.json.Encoder()
 
 
@@ -267,14 +269,24 @@ def encode_frame(frame: ControlFrame | AnyClientFrame) -> bytes:
     return _encoder.encode(frame)
 
 
+def sayable(sentence: str) -> str:
+    """``sentence`` as it can be sent and kept, however it came to be: agents raise what they like.
+
+    Cut off where it is longer than ``LONGEST``, and without U+0000 and lone surrogates.
+    """
+    if len(sentence) > LONGEST:
+        sentence = sentence[: LONGEST - 1] + "\u2026"
+    return sentence.replace("\x00", "").encode(errors="replace").decode()
+
+
 def failure(error: AgentwsError) -> Failure:
     """What a peer may see of ``error``."""
     return Failure(
         code=error.code,
-        message=error.message,
+        message=sayable(error.message),
         retryable=error.retryable,
         retry_after=error.retry_after,
-        expected=error.expected,
+        expected=None if error.expected is None else sayable(error.expected),
     )
 
 

@@ -6,6 +6,7 @@ gets all of it, each once.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from typing import Any, Final, TypeVar
 
@@ -27,27 +28,39 @@ _Texts = (
 T = TypeVar("T", bound=_Texts)
 
 
-def divide(messages: Sequence[Message], size: int) -> list[list[Message]]:
+def divide(messages: Sequence[Message], size: int, *, most: int) -> list[list[Message]]:
     """``messages`` in parts of about ``size`` bytes at most, the oldest first; at least one part.
 
+    There are no more than ``most`` of them: the oldest is larger then, and has all that is left.
     The newest are filled, since they are the ones that are looked at.
     A message of several parts is in each with what stands there of its text and its calls, and
     with everything else in the last. What has no text to cut may make a part larger. A result is
     never without the message that called.
     """
+    newest_first = _parts(messages, size, sys.maxsize)
+    if len(newest_first) > most:
+        newest_first = _parts(messages, size, most)
+    callers = _callers(messages)
+    return [_with_callers(part[::-1], callers) for part in reversed(newest_first)]
+
+
+def _parts(messages: Sequence[Message], size: int, most: int) -> list[list[Message]]:
+    """The parts, the newest first, and so the messages of each."""
     newest_first: list[list[Message]] = [[]]
     used = 0
     for message in reversed(messages):
-        for nth, piece in enumerate(reversed(_pieces(message, size))):
+        # A part that others have begun may have no room for any of it.
+        left = most - len(newest_first) + (not newest_first[-1])
+        for nth, piece in enumerate(reversed(_pieces(message, size, max(left, 1)))):
             length = len(_encoder.encode(piece)) + 1
             # Two pieces of one message are never in one part.
-            if newest_first[-1] and (nth or used + length > size):
+            full = nth or used + length > size
+            if full and newest_first[-1] and len(newest_first) < most:
                 newest_first.append([])
                 used = 0
             newest_first[-1].append(piece)
             used += length
-    callers = _callers(messages)
-    return [_with_callers(part[::-1], callers) for part in reversed(newest_first)]
+    return newest_first
 
 
 def is_cut(message: Message) -> bool:
@@ -59,17 +72,17 @@ def is_cut(message: Message) -> bool:
 # One message
 
 
-def _pieces(message: Message, size: int) -> list[Message]:
+def _pieces(message: Message, size: int, most: int) -> list[Message]:
     if len(_encoder.encode(message)) <= size:
         return [message]
     match message:
         case m.UserMessage(content=list()) | m.ToolMessage() | m.ActivityMessage():
             return [message]
         case _:
-            return list(_cut_message(message, size))
+            return list(_cut_message(message, size, most))
 
 
-def _cut_message(message: T, size: int) -> list[T]:
+def _cut_message(message: T, size: int, most: int) -> list[T]:
     bare = msgspec.structs.replace(message, **_without(message, metadata=None))
     beside = len(_encoder.encode(_marked(msgspec.structs.replace(message, **_without(message)))))
     room = _room(size, beside)
@@ -84,13 +97,30 @@ def _cut_message(message: T, size: int) -> list[T]:
                 used = 0
             filled[-1][1].append(piece)
             used += length
+    filled = _at_most(filled, most)
     pieces = [_filled(bare, text, calls) for text, calls in filled[:-1]]
     pieces.append(_filled(message, *filled[-1]))
     return [pieces[0], *map(_marked, pieces[1:])]
 
 
+def _at_most(
+    filled: list[tuple[str, list[m.ToolCall]]], most: int
+) -> list[tuple[str, list[m.ToolCall]]]:
+    """``filled``, the first of it put together where it is more than ``most``."""
+    if len(filled) <= most:
+        return filled
+    first, rest = filled[: len(filled) - most + 1], filled[len(filled) - most + 1 :]
+    whole: dict[str, m.ToolCall] = {}
+    for call in (call for _, calls in first for call in calls):
+        known = whole.get(call.id)
+        said = (known.function.arguments if known else "") + call.function.arguments
+        function = m.FunctionCall(call.function.name, said)
+        whole[call.id] = msgspec.structs.replace(call, function=function)
+    return [("".join(text for text, _ in first), list(whole.values())), *rest]
+
+
 def _room(size: int, beside: int) -> int:
-    """What is left for text; so much of it that a run has no fewer events than parts."""
+    """What is left for text; so much of it that a run mostly has no fewer events than parts."""
     return max(size - beside, 2 * size // 3)
 
 

@@ -21,6 +21,8 @@ NOTICES: Final = 32 * 1024
 """The notices of a page that holds but one run, or a part of one."""
 QUESTIONS: Final = 64 * 1024
 """The open questions of a session, which a snapshot says beside its messages and notices."""
+TITLE: Final = 4 * 1024
+"""The title of a session, which a snapshot says as well."""
 FRAME: Final = 80
 """What an event frame has at most beside its record: its position."""
 EVENT: Final = 256 * 1024

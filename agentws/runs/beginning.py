@@ -61,7 +61,12 @@ def run_started(context: RunContext) -> e.RunStarted:
     session, run = context.session.id, context.run_id
     if context.answers:
         return run_resumed(session, run, context.answers)
-    return _started(session, run, m.RunAgentInput(session, run, [context.message]))
+    return run_asked(session, run, context.message)
+
+
+def run_asked(session: str, run: str, message: m.UserMessage) -> e.RunStarted:
+    """The first event of a run that answers ``message``."""
+    return _started(session, run, m.RunAgentInput(session, run, [message]))
 
 
 def run_resumed(session: str, run: str, answers: Iterable[e.InterruptAnswered]) -> e.RunStarted:

@@ -10,15 +10,13 @@ from typing import Final
 
 import msgspec
 
-from ..errors import BadRequest, InvalidEvent
+from ..errors import BadRequest, EventTooLarge, InvalidEvent
 from ..protocol import events as e
 from ..protocol.codec import decode_event
 from ..protocol.events import Event
+from ..protocol.sizes import TITLE
 from ..protocol.strict import check_value
 
-LONGEST: Final = 4_000
-"""Characters of the sentence that says why a run failed."""
-_CUT: Final = "\u2026"
 _encoder: Final = msgspec.json.Encoder()
 
 
@@ -56,11 +54,11 @@ def check_event(event: Event) -> int:
         ) from error
 
 
-def sayable(sentence: str) -> str:
-    """``sentence`` as a log can hold it, however it came to be."""
-    if len(sentence) > LONGEST:
-        sentence = sentence[: LONGEST - 1] + _CUT
-    return sentence.replace("\x00", "").encode(errors="replace").decode()
+def check_title(title: str) -> None:
+    """Raises EventTooLarge for a title that a snapshot could not say beside all else."""
+    size = len(_encoder.encode(title))
+    if size > TITLE:
+        raise EventTooLarge(f"This title has {size} bytes; at most {TITLE} are kept.")
 
 
 def _plain_delta(event: Event) -> str | None:

@@ -16,8 +16,11 @@ from ..protocol.events import Event, JsonPatch
 from ..protocol.jsonpatch import apply_patch
 from ..protocol.outline import patched
 from ..protocol.sizes import FRAME
+from .checking import check_title
 
-PATCHED: Final = frozenset({e.StateSnapshot, e.StateDelta, e.ActivitySnapshot, e.ActivityDelta})
+PATCHED: Final = frozenset(
+    {e.StateSnapshot, e.StateDelta, e.ActivitySnapshot, e.ActivityDelta, e.SessionUpdated}
+)
 """The events that :class:`Documents` follows."""
 
 _encoder: Final = msgspec.json.Encoder()
@@ -51,7 +54,8 @@ class Documents:
     def admit(self, event: Event, size: int) -> None:
         """Takes note of an event of about ``size`` bytes.
 
-        Raises EventTooLarge for a patch that makes its value too large, which then stays as it was.
+        Raises EventTooLarge for a title that is too large, and for a patch that makes its value too
+        large, which then stays as it was.
         """
         match event:
             case e.StateSnapshot():
@@ -69,6 +73,8 @@ class Documents:
                 if activity is not None:
                     value = _repainted(activity.value, event.patch)
                     self._change(activity, value, event.patch, size, _ACTIVITY)
+            case e.SessionUpdated(title=str(title)):
+                check_title(title)
             case _:
                 pass
 

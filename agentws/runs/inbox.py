@@ -30,12 +30,11 @@ from ..protocol import events as e
 from ..protocol import frames as f
 from ..protocol import messages as m
 from ..protocol.codec import check_sizes, entry
-from ..protocol.events import Event
 from ..protocol.outline import Outline
 from ..senders import Sender, Senders, sender_now
 from ..session import Session
 from ..store import Appended, Key
-from .beginning import run_resumed
+from .beginning import run_asked, run_resumed
 from .deciding import Command, Decision, decide
 from .engine import Runs
 from .work import new_id, now_ms
@@ -68,6 +67,9 @@ class Inbox:
         key = sending(frame, by=by)
         event = _accepting(frame, agent, by=by)
         sender = sender_now(event, identity)
+        # A run says its message again, with a little more beside it.
+        begun = run_asked(session.id, new_id("run"), event.message)
+        check_sizes([entry(begun, run=begun.run_id)], session.max_event_size)
 
         def command() -> Decision:
             self._check_room(session, frame)
@@ -240,7 +242,7 @@ def _withdrawing(message: str, reason: str) -> Decision:
     return Decision(e.MessageWithdrawn(message, reason, timestamp=now_ms()))
 
 
-def _accepting(frame: f.Send, agent: str | None, *, by: str | None) -> Event:
+def _accepting(frame: f.Send, agent: str | None, *, by: str | None) -> e.MessageAccepted:
     overlap = frame.overlap or "queue"
     if overlap == "steer":
         raise NotSupported("Steering is not offered.", expected="queue, interrupt or reject")

@@ -21,9 +21,10 @@ from ..errors import AgentError, AgentwsError, Fenced, InvalidEvent
 from ..protocol import events as e
 from ..protocol import messages as m
 from ..protocol.events import Event
+from ..protocol.frames import sayable
 from ..protocol.outline import patched
 from ..protocol.sequence import TERMINAL, RunSequence
-from .checking import check_event, check_text, sayable
+from .checking import check_event, check_text
 from .documents import PATCHED, Documents
 from .failure import consists_of, explained, is_cancellation
 from .writer import RunWriter

@@ -327,7 +327,7 @@ def bye(error: AgentwsError, *, code: int | None = None) -> f.Bye:
     return f.Bye(
         code=code or error.close_code,
         reason=error.code,
-        message=str(error),
+        message=f.sayable(str(error)),
         retryable=error.retryable,
         retry_after=error.retry_after,
     )

@@ -36,7 +36,7 @@ from ..protocol.sizes import EVENT
 from ..runs.work import new_id
 from ..session import Session
 from ..store import PAGE
-from .connection import MAX_CONTROLS, bye
+from .connection import MAX_CONTROLS, MAX_UNREAD, bye
 from .connections import Place
 from .http import SERVER, Call, Operation, answer, query_float
 from .opening import Beginning, begin, welcome
@@ -211,8 +211,8 @@ class EventStream:
         return self._farewell is not None
 
     def say(self, frame: f.ControlFrame) -> None:
-        """Shows a control frame; a peer that leaves too many unread misses the newest."""
-        if len(self._controls) < MAX_CONTROLS:
+        """Shows a control frame; a peer that leaves too much unread misses the newest."""
+        if len(self._controls) < MAX_CONTROLS and sum(map(len, self._controls)) < MAX_UNREAD:
             self._controls.append(control_event(frame))
         self.ring()
 

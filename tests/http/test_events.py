@@ -18,6 +18,7 @@ from agentws.testing.connect import kind
 from agentws.testing.faults import FaultyStore
 from agentws.testing.oracle import check_client, check_log, read_log
 from agentws.testing.virtual import virtual_run
+from agentws.transports.connection import MAX_UNREAD
 from agentws.transports.sse import KEEPALIVE
 
 from .calling import POLL, SESSION, Sent, Stream, answered, client, say, served
@@ -208,6 +209,22 @@ async def test_a_stream_is_a_connection_like_any_other() -> None:
             assert notice.data["content"] == "Hear!"
         stats = (await http.get("/stats")).json()
         assert (stats["total_connections"], stats["active_sessions"]) == (0, 0)
+
+
+async def test_a_stream_that_is_not_read_does_not_keep_every_large_notice() -> None:
+    async with served(alone=True) as (gateway, http):
+        await say(http, "/help")
+        async with Stream(gateway, URL) as stream:
+            await stream.until("MESSAGES_SNAPSHOT")
+            stream.pause()
+            for _ in range(50):
+                await gateway.broadcast("x" * 200_000)
+            before = len(stream.raw)
+            stream.resume()
+            await say(http, "Hello")
+            await stream.until("RUN_FINISHED")
+            # What was being sent, and what waited behind it.
+            assert 0 < len(stream.raw) - before < 3 * MAX_UNREAD
 
 
 async def test_there_is_a_limit_to_streams() -> None:

@@ -67,7 +67,7 @@ def paged(records: list[Record], at: int, size: int) -> dict[str, Any]:
     """:func:`reloaded` with the newest part of it alone, and the older ones as pages."""
     fold = Fold().apply_all(records[:at])
     last = records[at - 1]
-    *older, newest = divide(fold.messages, size)
+    *older, newest = divide(fold.messages, size, most=1000)
     snapshot = snapshot_frames(
         Position("e", last.seq, last.tag),
         messages=newest,

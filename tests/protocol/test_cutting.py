@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import msgspec
@@ -86,6 +87,15 @@ def test_accents_without_end_are_cut_all_the_same() -> None:
 def test_backslashes_without_end_stay_whole_escapes() -> None:
     text = "\\" * 10_001
     assert "".join(pieces_of(text, 999)) == text
+
+
+def test_backslashes_without_end_take_no_longer_than_other_text() -> None:
+    """A cut that counted them one by one took seconds, in which nobody else is served."""
+    data = encoded("\\" * 4_000_000)
+    start, begun = 0, time.process_time()
+    while start < len(data):
+        start = border(data, start, start + 60_001)
+    assert time.process_time() - begun < 1.5
 
 
 @pytest.mark.parametrize(

@@ -11,11 +11,13 @@ import msgspec
 import pytest
 
 from agentws import Agent, RunContext
+from agentws.agents.agent import CommandContext
+from agentws.agents.commands import Command
 from agentws.errors import AgentError, EventTooLarge, NotFound
 from agentws.protocol import events as e
 from agentws.protocol import frames as f
 from agentws.protocol import messages as m
-from agentws.protocol.sizes import EVENT, TEXT
+from agentws.protocol.sizes import EVENT, FRAME, TEXT, TITLE
 from agentws.runs.documents import Documents, measure
 from agentws.testing.agents import Script, Yield
 
@@ -258,6 +260,52 @@ async def test_a_name_that_is_too_large_changes_nothing() -> None:
             await one.gateway.rename(session, title="new", metadata={"k": "x" * EVENT})
         assert (await one.gateway.store.info(session.id)).title is None
         assert await one.log() == []
+
+
+async def test_a_title_that_a_snapshot_could_not_say_is_refused() -> None:
+    named = e.SessionUpdated("x" * (TITLE - 2))
+    script = Script(named={"short": [Yield(named)], "long": [Yield(e.SessionUpdated("x" * TITLE))]})
+    async with talk(script) as one:
+        (session,) = list(one.gateway.sessions)
+        with pytest.raises(EventTooLarge, match="title"):
+            await one.gateway.rename(session, title="x" * TITLE, metadata=None)
+        await one.client.say("short", "m1")
+        assert (await one.terminal())["event"]["type"] == "RUN_FINISHED"
+        await one.client.say("long", "m2")
+        assert (await one.terminal())["event"]["code"] == "too_large"
+        assert session.info.title == "x" * (TITLE - 2)
+
+
+async def test_a_message_is_refused_where_its_run_could_not_say_it_again() -> None:
+    """RUN_STARTED has more beside a message than message.accepted."""
+    async with talk(Script("fine"), max_message_size=MIB) as one:
+        for length in range(EVENT - 600, EVENT, 25):
+            if (await one.client.say("x" * length, f"m{length}"))["type"] == "error":
+                break
+            await one.terminal()
+        else:
+            pytest.fail("nothing is too large")
+        assert max(len(record.data) + FRAME for record in await one.log()) <= EVENT
+
+
+@pytest.mark.parametrize("sentence", ["x" * MIB, "a\ud800b", "a\x00b"])
+async def test_a_command_is_refused_whatever_the_sentence_of_its_error_is(sentence: str) -> None:
+    async def fail(context: CommandContext, args: str) -> str:
+        raise AgentError(sentence)
+
+    class Failing(Agent):
+        def commands(self) -> list[Command]:
+            return [Command("fail", "Fails", fail)]
+
+        async def run(self, ctx: RunContext) -> AsyncIterator[str]:
+            yield "fine"
+
+    async with talk(Failing) as one:
+        refused = await one.client.say("/fail", "m1")
+        assert (refused["type"], refused["code"]) == ("error", "agent_error")
+        assert 0 < len(refused["message"]) <= 4000
+        await one.client.say("Hello", "m2")
+        assert (await one.terminal())["event"]["type"] == "RUN_FINISHED"
 
 
 async def test_a_message_that_is_too_large_for_a_log_is_refused_and_the_connection_lives() -> None:

@@ -19,7 +19,7 @@ from agentws.protocol import messages as m
 from agentws.protocol.codec import Entry, encode_event
 from agentws.protocol.merge import cut_delta, split_delta
 from agentws.protocol.parts import divide, is_cut
-from agentws.protocol.sizes import NOTICES, PAGE
+from agentws.protocol.sizes import EVENT, NOTICES, PAGE
 from agentws.session import Session
 from agentws.store import Store
 from tests.session.test_session import note, session_of
@@ -292,6 +292,19 @@ async def test_many_large_notices_are_bounded_the_newest_first() -> None:
     assert 0 < sum(len(one.event.content) for one in page.notices) <= NOTICES
 
 
+async def test_a_large_notice_behind_a_large_run_is_on_a_page_of_its_own() -> None:
+    session = await session_of(MemoryStore())
+    await say(session, "r0", text("a", "x" * (2 * PAGE)))
+    await session.append([note(1), e.NoticePosted("z" * 250_000, "info")])
+    pages = await pages_of(session)
+    assert joined(pages) == await session.messages()
+    told = [one.event.content[:1] for page in reversed(pages) for one in page.notices]
+    assert told == ["1", "z"]
+    for page in pages:
+        notices = sum(len(one.event.content) for one in page.notices)
+        assert size_of(page.messages) + notices < EVENT
+
+
 async def test_many_at_once_are_given_the_same_page() -> None:
     """Dividing a large run takes several times its size in memory: it is done once."""
 
@@ -332,6 +345,36 @@ async def test_a_run_that_is_folded_while_its_end_is_read_is_read_again() -> Non
     pages = await pages_of(session)
     assert joined(pages) == await session.messages()
     assert store.lost  # type: ignore[attr-defined]
+
+
+RESTATED: list[m.Message] = [
+    m.UserMessage("q", "?" * 64_000),
+    *(m.AssistantMessage(f"a{size}", "x" * size) for size in (95_000, 79_000, 78_000)),
+]
+
+FEW_EVENTS: dict[str, tuple[str, list[e.Event]]] = {
+    "one large delta": ("?", text("a", "x" * (8 * MIB))),
+    "arguments in one event": ("?", call("c", "x" * (2 * MIB))),
+    "a large question": ("?" * (2 * MIB), text("a", "x")),
+    "messages that the agent restates": ("?" * 64_000, [e.MessagesSnapshot(RESTATED)]),
+}
+
+
+@pytest.mark.parametrize(("question", "said"), FEW_EVENTS.values(), ids=FEW_EVENTS.keys())
+async def test_a_run_with_fewer_events_than_parts_is_told_whole(
+    question: str, said: list[e.Event]
+) -> None:
+    """Its events are from before they were cut, or larger by the host's settings."""
+    session = await session_of(MemoryStore())
+    session.max_event_size = 64 * MIB
+    given_ = m.RunAgentInput(session.id, "r1", [m.UserMessage("q", question)])
+    started = e.RunStarted(session.id, "r1", None, None, given_)
+    await session.append([started, *said, e.RunFinished(session.id, "r1")], run="r1")
+    for _ in range(2):
+        pages = await pages_of(session)
+        assert joined(pages) == await session.messages()
+        assert size_of(pages[0].messages) <= PAGE + 1000
+        await say(session, "r2", text("last", "Hello"))
 
 
 messages_ = st.lists(
@@ -375,10 +418,15 @@ def test_parts_are_the_whole_and_follow_from_it_alone(said: list[m.Message]) -> 
                 for at, call in enumerate(one.tool_calls)
             ]
         named.append(msgspec.structs.replace(one, **changes))
-    parts = divide(named, PAGE)
+    parts = divide(named, PAGE, most=10_000)
     assert joined([Page(part, None) for part in reversed(parts)]) == named
     assert all(size_of(part) <= PAGE + 1000 for part in parts)
-    assert divide(named, PAGE) == parts
+    assert divide(named, PAGE, most=10_000) == parts
+    for most in (1, 2, len(parts)):
+        fewer = divide(named, PAGE, most=most)
+        assert len(fewer) <= most
+        assert joined([Page(part, None) for part in reversed(fewer)]) == named
+        assert all(size_of(part) <= PAGE + 1000 for part in fewer[1:])
 
 
 async def test_conversation_pages_are_the_same_where_nothing_is_large() -> None:
