@@ -45,7 +45,7 @@ async def answering(answer: bytes) -> AsyncIterator[str]:
 async def test_what_is_no_gateway_is_told_in_a_sentence(answer: bytes, said: str) -> None:
     async with answering(answer) as url:
         with pytest.raises(AgentwsError, match=said):
-            await enter(connect(url, connect_timeout=0.5))
+            await enter(connect(url, connect_timeout=2.0))
 
 
 @pytest.mark.parametrize(
@@ -70,7 +70,7 @@ async def test_a_server_that_hangs_up_on_everybody_is_not_called_unreachable() -
         return transport
 
     with pytest.raises(Disconnected, match="ended the connection .1001."):
-        await enter(Chat(hang_up, timing=FAST, connect_timeout=0.2))
+        await enter(Chat(hang_up, timing=FAST, connect_timeout=1.0))
 
 
 def test_a_library_between_does_not_hide_what_the_system_says() -> None:
