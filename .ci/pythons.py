@@ -44,7 +44,9 @@ def current() -> str:
 
 def find(version: str) -> Path:
     """An interpreter of that version that runs. Raises Unavailable with what was looked for."""
-    parse(version)
+    oldest = promised()[0]
+    if parse(version) < parse(oldest):
+        raise Unavailable(f"agentws needs Python {oldest} or newer, not {version}")
     looked_for = []
     for place, candidates in _places(version):
         looked_for.append(place)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
 import signal
 import sys
 from argparse import Namespace
@@ -36,6 +37,7 @@ from .problem import FAILED, INTERRUPTED
 from .screen import Screen
 
 CONNECT_TIMEOUT: Final = 3.0
+_SCHEMED: Final = re.compile(r"\s*[a-z][a-z0-9+.-]*://", re.IGNORECASE)
 
 
 def endpoint(url: str) -> str:
@@ -45,7 +47,7 @@ def endpoint(url: str) -> str:
 
 def with_scheme(url: str) -> str:
     """``url``, which may be a bare host."""
-    return url if "://" in url else f"ws://{url}"
+    return url if _SCHEMED.match(url) else f"ws://{url.strip()}"
 
 
 def chat(options: Namespace) -> int:
@@ -117,7 +119,7 @@ class Terminal:
                 finally:
                     status = await self._wind_up(self._talking, showing)
         if self._interactive:
-            self._screen.note(f"go on later with --session {self._chat.session}")
+            self._screen.leave(f"go on later with --session {self._chat.session}")
         return status
 
     async def _wind_up(self, talking: asyncio.Task[int], showing: asyncio.Task[None]) -> int:

@@ -95,6 +95,11 @@ class Screen:
         remark(f"-- {printable(text)}")
         self._ask()
 
+    def leave(self, text: str) -> None:
+        """The last remark: nothing is asked after it."""
+        self._asking = False
+        self.note(text)
+
     def _ask(self) -> None:
         """Writes the prompt, again where something came in between."""
         if self._asking and not (self._at_prompt or self._mid_line or self._texts):

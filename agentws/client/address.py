@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Final
 from urllib.parse import SplitResult, parse_qsl, urlencode, urljoin, urlsplit, urlunsplit
 
@@ -11,6 +12,8 @@ from .transport import Opening
 ENDPOINT: Final = "/ws/chat"
 _SCHEMES: Final = {"http": "ws", "https": "wss", "ws": "ws", "wss": "wss"}
 _PORTS: Final = {"ws": 80, "wss": 443}
+_SECRET: Final = re.compile(r"(?<=//)[^/?#]*@|[?#].*", re.DOTALL)
+"""Of what may be a URL: credentials, and what may name a session."""
 
 
 def addresses(url: str, opening: Opening) -> list[str]:
@@ -39,7 +42,7 @@ def redirected(address: str, location: str) -> str | None:
     credentials would go along. The same host with TLS, where there was none, is the same server."""
     try:
         old, new = _parsed(address), _parsed(urljoin(address, location))
-    except BadRequest:
+    except (BadRequest, ValueError):
         return None
     same = _origin(old) == _origin(new)
     upgraded = old.hostname == new.hostname and (_origin(old)[2], _origin(new)[2]) == (80, 443)
@@ -54,13 +57,13 @@ def _parsed(url: str) -> SplitResult:
     try:
         # What came from a command line may hold bytes that are no text.
         url.encode()
-        parts = urlsplit(url)
+        parts = urlsplit(url.strip())
         parts = parts._replace(scheme=_SCHEMES[parts.scheme])
         if not parts.hostname or parts.port == 0:
             raise ValueError(url)
     except (KeyError, ValueError) as error:
         raise BadRequest(
-            f"This is not an address to chat with: {url}",
+            f"This is not an address to chat with: {_SECRET.sub('', url)}.",
             expected="ws://, wss://, http:// or https:// and a host",
         ) from error
     return parts

@@ -11,7 +11,7 @@ from typing import Final, NamedTuple, Protocol
 
 import msgspec
 
-from ..errors import AgentwsError
+from ..errors import AgentwsError, BadRequest
 from ..protocol.frames import (
     Bye,
     ControlFrame,
@@ -198,12 +198,12 @@ class Connection:
         message = await transport.recv()
         try:
             frames = [frame for frame in decode_server_message(message) if frame is not None]
-        except (msgspec.MsgspecError, UnicodeError) as error:
+            for frame in frames:
+                self._note(frame)
+            self._owner.received(frames)
+        except (msgspec.MsgspecError, UnicodeError, RecursionError, BadRequest) as error:
             why = "The server sent something that is no frame."
             raise TransportClosed(4500, why, retryable=False) from error
-        for frame in frames:
-            self._note(frame)
-        self._owner.received(frames)
 
     def _note(self, frame: Frame) -> None:
         """What a frame says of the connection itself."""

@@ -115,6 +115,7 @@ class Follower:
         return self.outbox.to_send()
 
     def dropped(self, code: int) -> None:
+        self.why = f"The server ended the connection ({code})."
         if code == 1009:
             # Whatever was too big would be too big again.
             self.outbox.fail_sent(TooLarge("The server found this message too big."))

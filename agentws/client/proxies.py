@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ipaddress
 import os
+import re
 import socket
 from typing import Final, Literal, NamedTuple
 from urllib.parse import SplitResult, unquote, urlsplit, urlunsplit
@@ -20,8 +21,15 @@ ProxySetting = str | Literal[True] | None
 """An address; ``True``: what the environment says; ``None``: no proxy."""
 _PLAIN: Final = ("ws", "socks", "https", "http", "all")
 _SECURE: Final = ("wss", "socks", "https", "all")
-_PORTS: Final = {"http": 80, "https": 443, "socks4": 80, "socks4a": 80, "socks5": 80, "socks5h": 80}
-"""The default ports of the schemes, as the ``websockets`` library has them."""
+_PORTS: Final = {"http": 80, "https": 443} | dict.fromkeys(
+    ("socks4", "socks4a", "socks5", "socks5h"), 1080
+)
+"""The schemes and their default ports."""
+_WEB_PORTS: Final = {"ws": 80, "wss": 443}
+_LOOPBACK_NAMES: Final = frozenset(
+    {"localhost", "localhost.localdomain", "localhost6", "ip6-localhost", "ip6-loopback"}
+)
+"""What the hosts file of a machine calls its loopback addresses."""
 
 
 class Proxy(NamedTuple):
@@ -53,7 +61,7 @@ def proxy_for(address: str, setting: ProxySetting) -> Proxy | None:
         return _proxy(setting, "the proxy given", "")
     parts = urlsplit(address)
     host = parts.hostname or ""
-    if is_loopback(host) or proxy_bypass(parts.netloc.rpartition("@")[2]) or proxy_bypass(host):
+    if is_loopback(host) or _is_excepted(host, parts.port or _WEB_PORTS[parts.scheme]):
         return None
     found = _configured(_SECURE if parts.scheme == "wss" else _PLAIN)
     if found is None:
@@ -65,7 +73,7 @@ def proxy_for(address: str, setting: ProxySetting) -> Proxy | None:
 def is_loopback(host: str) -> bool:
     """Whether ``host`` is this machine, by its name or address alone."""
     name = host.rstrip(".").lower()
-    if name == "localhost" or name.endswith(".localhost"):
+    if name in _LOOPBACK_NAMES or name.endswith(".localhost"):
         return True
     try:
         address = ipaddress.ip_address(name.partition("%")[0])
@@ -80,18 +88,39 @@ def is_loopback(host: str) -> bool:
     return address.is_loopback or address.is_unspecified
 
 
+def _is_excepted(host: str, port: int) -> bool:
+    """Whether ``NO_PROXY`` or the system's settings say to go past the proxies to that host."""
+    shown = f"[{host}]" if ":" in host else host
+    if proxy_bypass(f"{shown}:{port}") or proxy_bypass(host):
+        return True
+    entries = re.split(r"[\s,]+", getproxies().get("no", ""))
+    return any(_covers(entry.lower(), host.lower()) for entry in entries)
+
+
+def _covers(entry: str, host: str) -> bool:
+    """Networks (``10.0.0.0/8``) and ``*.example.com``, which ``urllib`` does not know."""
+    if entry.startswith("*."):
+        return host.endswith(entry[1:])
+    try:
+        return ipaddress.ip_address(host) in ipaddress.ip_network(entry, strict=False)
+    except ValueError:
+        return False
+
+
 def _configured(schemes: tuple[str, ...]) -> tuple[str, str] | None:
     """The first setting for one of ``schemes``: what set it, and its value."""
     settings = getproxies()
     for scheme in schemes:
-        value = settings.get(scheme)
+        value = settings.get(scheme, "").strip()
         if value:
             return _variable(f"{scheme}_proxy", value), _as_socks(value, scheme)
     return None
 
 
 def _variable(name: str, value: str) -> str:
-    named = (one for one, said in os.environ.items() if one.lower() == name and said == value)
+    named = (
+        one for one, said in os.environ.items() if one.lower() == name and said.strip() == value
+    )
     return next(named, "the system's settings")
 
 
@@ -112,8 +141,8 @@ def _proxy(value: str, source: str, way_out: str) -> Proxy:
     userinfo, _, host = parts.netloc.rpartition("@")
     if userinfo and parts.password is None:
         userinfo += ":"
-    netloc = f"{userinfo}@{host}" if userinfo else host
     place = host if parts.port else f"{host.rstrip(':')}:{_PORTS[parts.scheme]}"
+    netloc = f"{userinfo}@{place}" if userinfo else place
     return Proxy(urlunsplit((parts.scheme, netloc, "", "", "")), f"{source} ({place})", way_out)
 
 

@@ -162,11 +162,11 @@ def _opening(address: str, proxy: Proxy | None) -> Iterator[None]:
     try:
         yield
     except (InvalidURI, UnicodeError) as error:
-        raise BadRequest(f"This is not an address to chat with: {shown(address)}") from error
+        raise BadRequest(f"This is not an address to chat with: {shown(address)}.") from error
     except InvalidStatus as error:
         raise _refused(error) from error
     except InvalidMessage as error:
-        raise TransportClosed(1006, "The server hung up during the handshake.") from error
+        raise TransportClosed(1006, _no_answer(error, address)) from error
     except (InvalidProxy, ProxyError, ImportError) as error:
         if proxy is None:
             raise
@@ -180,6 +180,14 @@ def _opening(address: str, proxy: Proxy | None) -> Iterator[None]:
         why = f"can't be reached: {_plain(error)}"
         said = f"{shown(address)} {why}." if proxy is None else proxy.failed(why)
         raise TransportClosed(1006, said) from error
+
+
+def _no_answer(error: InvalidMessage, address: str) -> str:
+    """What to say where the handshake was not answered in HTTP/1.1."""
+    plain = " Does it want https?" if address.startswith("ws:") else ""
+    if isinstance(error.__cause__, EOFError):
+        return f"The server hung up during the handshake.{plain}"
+    return f"What answers at {shown(address)} does not speak HTTP/1.1: there is no gateway."
 
 
 def _refused(error: InvalidStatus) -> TransportClosed:
@@ -202,6 +210,8 @@ def _hint(error: InvalidStatus) -> str:
     match error.response.status_code:
         case 301 | 302 | 303 | 307 | 308:
             place = _header(error, "Location")
+            if not place:
+                return ""
             return (
                 f" It wants to be asked at {place} instead, and redirects to other servers are not"
                 " followed."
@@ -209,6 +219,8 @@ def _hint(error: InvalidStatus) -> str:
         case 403 | 404:
             # Many servers answer 403 for a WebSocket at a path that they do not know.
             return " Is the path right?"
+        case 421:
+            return " It does not serve this host name."
         case _:
             return ""
 
@@ -239,7 +251,9 @@ def _proxy_failed(error: Exception, proxy: Proxy) -> Exception:
 
 
 def _plain(error: OSError) -> str:
-    """What the operating system says, without the numbers and addresses that asyncio adds."""
+    """What the operating system says, without the numbers and addresses that libraries add."""
+    while isinstance(error.__cause__, OSError):
+        error = error.__cause__
     if isinstance(error, ssl.SSLError):
         return f"there is no TLS ({error.reason})" if error.reason else "there is no TLS"
     if isinstance(error, socket.gaierror) or not error.errno:

@@ -10,6 +10,7 @@ import pytest
 
 from agentws.cli.chat import endpoint
 from agentws.cli.lines import printable
+from agentws.cli.screen import Screen
 from agentws.errors import BadRequest
 
 from .conftest import Server, Terminal
@@ -155,6 +156,9 @@ def test_a_refusal_is_one_line(serve: Serve, command: Command) -> None:
         ("https://example.com/api/", "wss://example.com/api/ws/chat"),
         ("https://example.com/api", "wss://example.com/api/ws/chat"),
         ("localhost/api", "ws://localhost/api/ws/chat"),
+        ("localhost/?next=http://x", "ws://localhost/ws/chat?next=http%3A%2F%2Fx"),
+        (" localhost:8000 ", "ws://localhost:8000/ws/chat"),
+        (" HTTP://localhost:8000\n", "ws://localhost:8000/ws/chat"),
         ("wss://example.com/api/ws/chat?x=1", "wss://example.com/api/ws/chat?x=1"),
     ],
 )
@@ -165,6 +169,13 @@ def test_the_address_of_the_page_will_do(given: str, meant: str) -> None:
 def test_an_address_that_is_none() -> None:
     with pytest.raises(BadRequest):
         endpoint("ftp://example.com")
+
+
+def test_nothing_is_asked_after_the_last_remark(capsys: pytest.CaptureFixture[str]) -> None:
+    screen = Screen(interactive=True)
+    screen.prompt()
+    screen.leave("go on later")
+    assert capsys.readouterr() == ("> \n", "-- go on later\n")
 
 
 def test_what_an_agent_says_does_not_steer_the_terminal() -> None:

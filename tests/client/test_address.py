@@ -138,6 +138,7 @@ async def test_a_message_shows_neither_password_nor_session() -> None:
         ("wss://h/a/ws/chat?x=1", ["wss://h/a/ws/chat?x=1"]),
         ("ws://h/a/ws/chats", ["ws://h/a/ws/chats/ws/chat", "ws://h/a/ws/chats"]),
         ("http://[::1]:8000/", ["ws://[::1]:8000/ws/chat", "ws://[::1]:8000/"]),
+        (" HTTP://h/a \n", ["ws://h/a/ws/chat", "ws://h/a"]),
     ],
 )
 def test_what_a_url_may_mean(url: str, expected: list[str]) -> None:
@@ -159,6 +160,16 @@ def test_what_is_asked_for_now_replaces_what_the_url_asks_for() -> None:
 def test_what_is_no_address(url: str) -> None:
     with pytest.raises(BadRequest, match="address"):
         addresses(url, NOTHING)
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["ws://ann:secret@h:x/a?session=my-own", "ftp://ann:secret@h/#my-own", "ann:secret@h?my-own"],
+)
+def test_what_is_no_address_is_shown_without_what_is_secret(url: str) -> None:
+    with pytest.raises(BadRequest) as refused:
+        addresses(url if "//" in url else f"//{url}", NOTHING)
+    assert "secret" not in str(refused.value) and "my-own" not in str(refused.value)
 
 
 @pytest.mark.parametrize("url", ["ws://a..b/", f"ws://{'a' * 64}.example/", "ws://ünn\u200b.."])
@@ -195,6 +206,7 @@ async def test_a_token_must_be_text() -> None:
         ("ws://h/a", "http://h@other/a/", None),
         ("ws://h/a", "ftp://h/a/", None),
         ("ws://h/a", "http://h:x/", None),
+        ("ws://h/a", "http://[", None),
     ],
 )
 def test_a_redirect_stays_on_its_server(address: str, location: str, expected: str | None) -> None:

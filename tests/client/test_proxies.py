@@ -74,14 +74,62 @@ async def test_none_is_no_proxy_and_no_proxy_names_hosts(monkeypatch: pytest.Mon
     for names in ("agent.example", ".example", "other, AGENT.example:443", "*"):
         monkeypatch.setenv("NO_PROXY", names)
         assert proxy_for("wss://agent.example:443/", True) is None
+    monkeypatch.setenv("NO_PROXY", "other.example, *.example.com, agent.example:80, example")
+    assert proxy_for("wss://agent.examples/", True) is not None
     monkeypatch.setenv("NO_PROXY", "other.example")
     assert proxy_for("wss://agent.example/", True) is not None
+
+
+@pytest.mark.parametrize(
+    ("entries", "host", "expected"),
+    [
+        ("*.example", "agent.example", True),
+        ("other *.EXAMPLE", "a.agent.example", True),
+        ("*.example", "example", False),
+        ("*.example", "agent.example.com", False),
+        ("agent.example:80", "agent.example", True),
+        ("agent.example:81", "agent.example", False),
+        ("10.0.0.0/8,192.168.0.0/16", "192.168.7.1", True),
+        ("10.0.0.7/8", "10.1.2.3", True),
+        ("10.0.0.0/8", "11.0.0.1", False),
+        ("10.0.0.0/8", "10.example", False),
+        ("fd00::/8", "[fd00::1]", True),
+        ("fd00::/8", "10.0.0.1", False),
+        ("fd00::1", "[fd00::1]", True),
+        ("[fd00::1]", "[fd00::1]", True),
+        ("", "agent.example", False),
+        (",, /8", "10.0.0.1", False),
+    ],
+)
+def test_what_no_proxy_may_name(
+    monkeypatch: pytest.MonkeyPatch, entries: str, host: str, expected: bool
+) -> None:
+    monkeypatch.setenv("HTTP_PROXY", "http://proxy.example:3128")
+    monkeypatch.setenv("NO_PROXY", entries)
+    assert (proxy_for(f"ws://{host}/", True) is None) is expected
+
+
+@pytest.mark.parametrize("scheme", ["socks4", "socks5", "socks5h", "http", "https"])
+def test_a_proxy_without_a_port_has_that_of_its_scheme(scheme: str) -> None:
+    port = {"http": 80, "https": 443}.get(scheme, 1080)
+    for given in (f"{scheme}://proxy.example", f"{scheme}://proxy.example:"):
+        found = proxy_for("ws://agent.example/", given)
+        assert found is not None and found.url == f"{scheme}://proxy.example:{port}"
+
+
+def test_a_variable_of_spaces_is_not_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WS_PROXY", " ")
+    assert proxy_for("ws://agent.example/", True) is None
+    monkeypatch.setenv("HTTP_PROXY", " proxy.example:3128 ")
+    found = proxy_for("ws://agent.example/", True)
+    assert found is not None and "HTTP_PROXY (proxy.example:3128)" in found.name
 
 
 @pytest.mark.parametrize(
     ("host", "expected"),
     [
         *((host, True) for host in ("localhost", "LOCALHOST", "localhost.", "app.localhost")),
+        *((host, True) for host in ("localhost.localdomain", "ip6-localhost", "IP6-loopback")),
         *((host, True) for host in ("127.0.0.1", "127.8.9.10", "127.1", "0.0.0.0")),
         *((host, True) for host in ("::1", "0:0:0:0:0:0:0:1", "::ffff:127.0.0.1", "::")),
         *((host, False) for host in ("example.com", "localhost.example.com", "127.example.com")),

@@ -81,6 +81,13 @@ def test_a_promised_python_that_can_not_be_had_fails_the_check() -> None:
     assert failure.startswith("Python 3.99 can't be had")
 
 
+@pytest.mark.parametrize("version", ["3.10", "3.9", "2.7"])
+def test_a_python_that_is_too_old_is_not_looked_for(machine: Path, version: str) -> None:
+    fake(machine / f"first/python{version}", version)
+    with pytest.raises(Unavailable, match=f"needs Python 3.11 or newer, not {version}"):
+        pythons.find(version)
+
+
 @pytest.mark.parametrize("version", ["3", "3.12.1", "python3.12", "", "3.x", "../3.12"])
 def test_what_is_no_version_is_refused(version: str) -> None:
     with pytest.raises(Unavailable, match="such as 3.12"):
