@@ -53,6 +53,12 @@ test('what is deeper or longer than anybody reads is not laid out', () => {
   assert.equal(laidOut(`["${'x'.repeat(1_000_000)}"]`), null);
   assert.equal(laidOut('['.repeat(10_000) + ']'.repeat(10_000)), null);
   assert.ok(laidOut('['.repeat(100) + ']'.repeat(100)));
+  assert.equal(laidOut('['.repeat(101) + ']'.repeat(101)), null);
+  assert.equal(
+    laidOut(`${'['.repeat(90)}${'1,'.repeat(10_000)}1${']'.repeat(90)}`),
+    null,
+    'short, and of two million characters when it is laid out',
+  );
 });
 
 test('a value looks as JSON.stringify would lay it out', () => {
