@@ -114,3 +114,38 @@ def test_all_of_a_large_block_is_shown_while_it_grows(open_page: OpenPage) -> No
             [line, ending],
         )
         assert short is None, json.dumps(short)
+
+
+def test_showing_a_long_answer_takes_time_in_proportion_to_it(open_page: OpenPage) -> None:
+    page = open_page()
+    for line in ("word *em* and more. ", "- an item *em*\n", "| *a* | b |\n"):
+        beginning = "| a | b |\n|---|---|\n" if line.startswith("|") else ""
+        short, long = page.evaluate(
+            """async ([beginning, line]) => {
+              const { MarkdownView } = await import('/web/page/markdown.js');
+              const host = document.getElementById('transcript');
+              const spent = (count) => {
+                const text = beginning + line.repeat(count);
+                const view = new MarkdownView();
+                host.append(view.element);
+                const begin = performance.now();
+                view.update(text.slice(0, text.length / 2), false);
+                view.update(text, true);
+                const time = performance.now() - begin;
+                view.element.remove();
+                return time;
+              };
+              spent(2000);
+              return [spent(5000), spent(20000)];
+            }""",
+            [beginning, line],
+        )
+        assert long < 12 * short, (line, short, long)
+
+
+def test_lines_end_where_the_agent_ended_them(open_page: OpenPage) -> None:
+    page = open_page()
+    text = "one\ntwo    three\n\n- four\n  five"
+    let_it_write(page, text)
+    shown = page.locator(".assistant .prose > *").evaluate_all("all => all.map((a) => a.innerText)")
+    assert shown == ["one\ntwo    three", "four\nfive"]
