@@ -129,7 +129,12 @@ function setLanguage(block, language) {
 /** No address becomes a link unless its scheme is harmless. @param {HTMLAnchorElement} link @param {string} address */
 function setAddress(link, address) {
   const url = URL.parse?.(address, location.href) ?? parse(address);
-  if (!url || !SCHEMES.has(url.protocol)) return link.removeAttribute('href');
+  if (!url || !SCHEMES.has(url.protocol)) {
+    link.removeAttribute('href');
+    // What was said can still be read.
+    link.title = address;
+    return;
+  }
   assign(link, { href: url.href, target: '_blank', rel: 'noopener noreferrer' });
 }
 
