@@ -31,7 +31,7 @@ function note(key, value, context) {
 
 /**
  * @param {unknown} value
- * @returns {string} its JSON, laid out; what a patch has changed since is spelled as this language does
+ * @returns {string} its JSON, on one line; what a patch has changed since is spelled as this language does
  */
 export function spelled(value) {
   const { rawJSON } = /** @type {any} */ (JSON);
@@ -40,5 +40,5 @@ export function spelled(value) {
     const source = spellings.get(this)?.get(key);
     return source !== undefined && rawJSON ? rawJSON(source) : member;
   }
-  return JSON.stringify(value, asWritten, 2);
+  return JSON.stringify(value, asWritten);
 }

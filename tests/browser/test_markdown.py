@@ -114,3 +114,37 @@ def test_all_of_a_large_block_is_shown_while_it_grows(open_page: OpenPage) -> No
             [line, ending],
         )
         assert short is None, json.dumps(short)
+
+
+def test_nothing_comes_into_what_finds_its_direction_itself(open_page: OpenPage) -> None:
+    """It would be looked through each time: the time would be the square of the length."""
+    page = open_page()
+    inserted = page.evaluate(
+        """async (lines) => {
+          const { MarkdownView } = await import('/web/page/markdown.js');
+          const inserted = [];
+          for (const [holder, name] of [[Element, 'append'], [Node, 'insertBefore']]) {
+            const original = holder.prototype[name];
+            holder.prototype[name] = function (child, ...rest) {
+              if (this.closest('[dir=auto]')) inserted.push(this.outerHTML);
+              return original.call(this, child, ...rest);
+            };
+          }
+          for (const line of lines) {
+            const view = new MarkdownView();
+            for (let count = 1; count < 20; count++) view.update(line.repeat(count), false);
+            view.update(line.repeat(20), true);
+          }
+          return inserted;
+        }""",
+        ["word *em* and more. ", "- an item *em*\n", "> a *b*\n>\n", "a | b\n--|--\n*c* | d\n"],
+    )
+    assert inserted == []
+
+
+def test_lines_end_where_the_agent_ended_them(open_page: OpenPage) -> None:
+    page = open_page()
+    text = "one\ntwo    three\n\n- four\n  five"
+    let_it_write(page, text)
+    shown = page.locator(".assistant .prose > *").evaluate_all("all => all.map((a) => a.innerText)")
+    assert shown == ["one\ntwo    three", "four\nfive"]

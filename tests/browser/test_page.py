@@ -376,6 +376,7 @@ def test_an_address_in_an_answer_is_harmless(open_page: OpenPage) -> None:
     links = page.locator(".assistant .prose a")
     expect(links).to_have_count(3)
     assert links.nth(0).get_attribute("href") is None
+    assert links.nth(0).get_attribute("title") == "javascript:alert(1)"
     assert links.nth(1).get_attribute("href") == "https://example.com/"
     assert links.nth(1).get_attribute("rel") == "noopener noreferrer"
     expect(page.locator(".assistant img")).to_have_count(0)

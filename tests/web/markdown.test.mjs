@@ -81,6 +81,9 @@ for (const text of [
   '1 < 2 && 3 > 2',
   'C:\\temp, 50% ~ 60%, ~/x and #1',
   '"quoted", it\'s -- (c) ...',
+  '[ERROR]: timeout\n[INFO]: 12:30',
+  'Said before.[^1]\n[^1]: Smith',
+  '[^note]: https://example.com/a',
 ])
   test(`every character is shown: ${text}`, () => assert.equal(plain(text), text));
 
@@ -96,6 +99,12 @@ test('a link ends where its address does', () => {
     'https://a.example/b_(c)',
     'https://a.example/%20d',
   ]);
+});
+
+test('a word is an address where a link has its label', () => {
+  assert.equal(whole('[a b]: word\n\n[A  b]'), '<p><a href="word">A  b</a></p>');
+  assert.equal(whole('[a]: word\n\n[b]'), '<p>[a]: word</p><p>[b]</p>');
+  assert.equal(whole('[a]: read.me\n[b]: <word>\n[c]: #d'), '');
 });
 
 test('a quote inside of a list is a quote in its item', () => {

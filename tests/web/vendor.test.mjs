@@ -24,13 +24,28 @@ for (const folder of [FOLDER, EXAMPLES]) {
   });
 }
 
-test('the package of the client names every file that the client imports', () => {
-  const root = new URL('../', FOLDER);
-  const { files } = JSON.parse(readFileSync(new URL('package.json', root)));
-  const needed = new Set(['client.js', 'react.js', 'client.d.ts', 'react.d.ts']);
+const ROOT = new URL('../', FOLDER);
+const source = (name) => readFileSync(new URL(name, ROOT)).toString();
+
+/** @returns the files of the package that `names` import, those included */
+function imported(...names) {
+  const needed = new Set(names);
   for (const name of needed) {
-    const source = readFileSync(new URL(name, root)).toString();
-    for (const [, path] of source.matchAll(/(?:from|import\()\s*'\.\/([^']+)'/g)) needed.add(path);
+    for (const [, path] of source(name).matchAll(/(?:from|import\()\s*'(\.[^']+)'/g))
+      needed.add(new URL(path, new URL(name, ROOT)).pathname.slice(ROOT.pathname.length));
   }
-  assert.deepEqual([...files].sort(), [...needed].sort());
+  return [...needed].sort();
+}
+
+test('the package of the client names every file that the client imports', () => {
+  const { files } = JSON.parse(source('package.json'));
+  assert.deepEqual(
+    [...files].sort(),
+    imported('client.js', 'react.js', 'client.d.ts', 'react.d.ts'),
+  );
+});
+
+test('the page asks at once for every module that it imports', () => {
+  const links = source('index.html').matchAll(/(?:"modulepreload" href|"module" src)="web\/([^"]+)"/g);
+  assert.deepEqual(Array.from(links, ([, name]) => name).sort(), imported('page.js'));
 });

@@ -16,6 +16,13 @@ import MarkdownIt from '../vendor/markdown-it.js';
 const parser = configured();
 /** What is deeper inside of a text than this stands beside; browsers end where elements nest without end. */
 const DEEPEST = 100;
+const FOOTNOTE = /^\[\^/;
+/** A label before a word that has nothing of an address. */
+const LABELLED_WORD =
+  /^\[((?:\\.|[^\]\\])*)\]:[ \t]*(?![a-z][a-z\d+.-]*:|\S*(?:[/#?@<(\\]|\.[a-z]))\S/i;
+const LABELS = /\[((?:\\.|[^[\]\\])+)\](?!:)/g;
+/** @type {WeakMap<object, Set<string>>} the labels that the links of a text may have, by what its parsing shares */
+const labels = new WeakMap();
 
 function configured() {
   const markdown = new /** @type {any} */ (MarkdownIt)({ html: false, linkify: true });
@@ -26,7 +33,44 @@ function configured() {
   markdown.validateLink = () => true;
   // Shown as it was written, with its percent signs.
   markdown.normalizeLinkText = (/** @type {string} */ text) => text;
+  keepNotes(markdown.block.ruler);
   return markdown;
+}
+
+/**
+ * The definition of a link is not shown, so what only looks like one has to stay text: a footnote
+ * (`[^1]: Smith`), and a word after a label that no link has (`[ERROR]: timeout`).
+ *
+ * @param {any} ruler
+ */
+function keepNotes(ruler) {
+  const all = ruler.getRules('');
+  ruler.disable('reference');
+  const others = new Set(ruler.getRules(''));
+  const define = all.find((/** @type {any} */ rule) => !others.has(rule));
+  /** @param {any} state @param {number} line @param {...unknown} rest */
+  const defineAddress = (state, line, ...rest) => {
+    const source = state.src.slice(state.bMarks[line] + state.tShift[line], state.eMarks[line]);
+    return !isNote(source, state) && define(state, line, ...rest);
+  };
+  ruler.at('reference', defineAddress);
+  ruler.enable('reference');
+}
+
+/** @param {string} line @param {{src: string, env: object}} state */
+function isNote(line, { src, env }) {
+  if (FOOTNOTE.test(line)) return true;
+  const [, label] = LABELLED_WORD.exec(line) ?? [];
+  if (label === undefined) return false;
+  const known = labels.get(env) ?? labelsOf(src);
+  labels.set(env, known);
+  return !known.has(parser.utils.normalizeReference(label));
+}
+
+/** @param {string} source */
+function labelsOf(source) {
+  const found = source.matchAll(LABELS);
+  return new Set(Array.from(found, ([, label]) => parser.utils.normalizeReference(label)));
 }
 
 /** @type {Record<string, (token: any) => Block | string>} what becomes of a token that opens, or stands alone */

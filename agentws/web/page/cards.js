@@ -60,14 +60,14 @@ export function orphanView() {
 /** @returns {View} */
 export function activityView() {
   const title = el('span', { class: 'card-title', dir: 'auto' });
-  const content = el('pre', { tabIndex: 0, dir: 'ltr' });
+  const content = el('pre', { tabIndex: 0 });
   const element = card('card', icon('info'), title);
   element.append(part(content));
   return {
     element,
     update({ message }) {
       setText(title, message.content?.title ?? message.activityType ?? 'Activity');
-      setText(content, spelled(message.content));
+      say(content, spelled(message.content ?? {}));
     },
   };
 }

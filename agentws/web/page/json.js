@@ -7,7 +7,7 @@
 
 /** Deeper than this, spaces would be more than the text. */
 const DEEPEST = 100;
-/** Longer than this, the page would stand still meanwhile, and nobody reads it. */
+/** Of so many characters at most, before and after; more would make the page stand still, and nobody reads it. */
 const LONGEST = 1_000_000;
 
 /**
@@ -35,14 +35,17 @@ function spread(text) {
   const parts = [];
   let depth = 0;
   let before = '';
+  // Of a deep one, the spaces may be many times the text.
+  let length = 0;
   for (let at = 0; at < text.length;) {
     const end = endOfToken(text, at);
     const token = text.slice(at, end);
     at = end;
     if (/^\s/.test(token)) continue;
+    length += token.length + 2 * depth;
+    if (depth > DEEPEST || length > LONGEST) return null;
     if (token === '{' || token === '[') {
-      if (++depth > DEEPEST) return null;
-      parts.push(token, line(depth));
+      parts.push(token, line(++depth));
     } else if (token === '}' || token === ']') {
       depth--;
       // Of an empty one, both ends stand together.

@@ -90,9 +90,12 @@ export class MarkdownView {
 
   /** @param {number} count of blocks that no longer change @param {number} after how many stand after them */
   #highlight(count, after) {
-    let block = count > 0 ? this.#fromEnd(count + after) : null;
-    for (let done = 0; done < count; done++, block = block?.nextSibling) {
-      for (const code of block?.querySelectorAll('pre > code') ?? []) highlight(code);
+    let element = count > 0 ? this.#fromEnd(count + after) : null;
+    const first = this.#shown.length - count - after;
+    for (const block of this.#shown.slice(first, first + count)) {
+      // A search of elements costs more than all the rest where an answer has thousands of blocks.
+      if (holdsCode(block)) element?.querySelectorAll('pre > code').forEach(highlight);
+      element = element?.nextSibling;
     }
   }
 
@@ -103,4 +106,9 @@ export class MarkdownView {
     this.#written = '';
     this.#ended = false;
   }
+}
+
+/** @param {import('./blocks.js').Child} child @returns {boolean} */
+function holdsCode(child) {
+  return typeof child !== 'string' && (child.tag === 'code-block' || child.children.some(holdsCode));
 }

@@ -11,6 +11,11 @@ import { assign, copyButton, el } from './dom.js';
  * @typedef {import('./blocks.js').Child} Child
  */
 
+/**
+ * An element that finds its direction itself does not have it while its children come: with each, browsers
+ * look through all that it holds.
+ */
+const AUTO = 'auto';
 const SCHEMES = new Set(['http:', 'https:', 'mailto:']);
 
 /**
@@ -43,8 +48,10 @@ function patch(known, old, child) {
       patchText(known, child);
     else known.replaceWith(create(child));
   } else if (known instanceof HTMLElement && isAlike(old, child)) {
-    setProps(known, changed(old.props, child.props));
+    if (child.props.dir === AUTO) known.removeAttribute('dir');
     patchChildren(content(known, child), old.children, child.children);
+    setProps(known, changed(old.props, child.props));
+    if (child.props.dir === AUTO) known.dir = AUTO;
   } else known.replaceWith(create(child));
 }
 
@@ -76,9 +83,9 @@ function changed(old, props) {
 function create(child) {
   if (typeof child === 'string') return document.createTextNode(child);
   const element = child.tag === 'code-block' ? codeBlock() : el(child.tag);
-  setProps(element, child.props);
   const place = content(element, child);
   for (const one of child.children) place.append(create(one));
+  setProps(element, child.props);
   return element;
 }
 
@@ -122,7 +129,12 @@ function setLanguage(block, language) {
 /** No address becomes a link unless its scheme is harmless. @param {HTMLAnchorElement} link @param {string} address */
 function setAddress(link, address) {
   const url = URL.parse?.(address, location.href) ?? parse(address);
-  if (!url || !SCHEMES.has(url.protocol)) return link.removeAttribute('href');
+  if (!url || !SCHEMES.has(url.protocol)) {
+    link.removeAttribute('href');
+    // What was said can still be read.
+    link.title = address;
+    return;
+  }
   assign(link, { href: url.href, target: '_blank', rel: 'noopener noreferrer' });
 }
 
