@@ -18,6 +18,8 @@ from ..protocol.sizes import TITLE
 from ..protocol.strict import check_value
 
 _encoder: Final = msgspec.json.Encoder()
+_REFUSALS: Final = (TypeError, ValueError, OverflowError, RecursionError)
+"""What msgspec raises for what it can't write or read, besides its own errors."""
 
 
 def check_text(text: str) -> None:
@@ -48,7 +50,7 @@ def check_event(event: Event) -> int:
         data = _encoder.encode(event)
         decode_event(data)
         return len(data)
-    except (BadRequest, TypeError, ValueError, OverflowError, RecursionError) as error:
+    except (BadRequest, msgspec.MsgspecError, *_REFUSALS) as error:
         raise InvalidEvent(
             f"The agent yielded a {event.__struct_config__.tag} that does not fit."
         ) from error

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Sequence
+from contextvars import Context
 from typing import Final
 
 from ..agents.agent import Agent
@@ -252,7 +253,7 @@ class Runs:
         return run
 
     def _stop_late(self, work: Work, run: Run) -> None:
-        """Obeys what came while the run's start was on its way into the log."""
+        """Obeys what came while the run's start was being written."""
         self._obey(work, run)
         if work.lease is None:
             self._stop(work, run, "fenced")

@@ -14,8 +14,7 @@ from typing import Final
 import msgspec
 
 from ..errors import AgentError, AgentwsError, EventTooLarge, InvalidEvent
-from ..protocol.frames import Failure, failure
-from .checking import sayable
+from ..protocol.frames import Failure, failure, sayable
 
 _failures: Final = msgspec.json.Decoder(Failure)
 logger: Final = logging.getLogger("agentws.run")
