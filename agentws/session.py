@@ -114,6 +114,11 @@ class Session:
         """Whether asking the store never waits; see :attr:`Store.immediate`."""
         return self._store.immediate
 
+    @property
+    def exclusive(self) -> bool:
+        """Whether nothing unknown here comes between deciding and appending."""
+        return self._store.immediate and self._store.exclusive
+
     @classmethod
     async def load(cls, info: SessionInfo, store: Store, *, tail_size: int) -> Session:
         """The session as the store has it. Reads what is open, not the whole log."""
@@ -136,21 +141,15 @@ class Session:
         *,
         run: str | None = None,
         key: Key | None = None,
-        conflict: type[Conflict] = IdempotencyConflict,
         fence: str | None = None,
-        expect: int | None = None,
     ) -> Appended:
         """Appends ``events``, all or none; when this returns, the store has them.
 
-        Raises EventTooLarge, what :meth:`Store.append` raises, and ``conflict`` where another
-        body has the key.
-        Followers are told before it returns.
+        Raises EventTooLarge, and what :meth:`Store.append` raises. Followers are told before it
+        returns.
         """
         entries = [entry(event, run=run) for event in events]
-        try:
-            return await self.append_entries(entries, key=key, fence=fence, expect=expect)
-        except IdempotencyConflict as error:
-            raise conflict() from error
+        return await self.append_entries(entries, key=key, fence=fence)
 
     async def find(
         self, key: Key, *, conflict: type[Conflict] = IdempotencyConflict

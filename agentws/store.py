@@ -95,9 +95,11 @@ class Store(ABC):
     durability: Durability
     """What an append has met when it returns."""
     immediate: bool = False
-    """Whether every method ends where it is called, without ever waiting, for one gateway alone:
-    such a store may be called outside a task, and nothing comes between what is decided on a log
-    and its append. Any other may use what needs a task, such as ``asyncio.timeout``."""
+    """Whether every method ends where it is called, without ever waiting: such a store may be
+    called outside a task. Any other may use what needs one, such as ``asyncio.timeout``."""
+    exclusive: bool = False
+    """Whether one gateway alone uses the store. Where it is ``immediate``, too, nothing that this
+    gateway does not know of comes between what is decided on a log and its append."""
 
     async def open(self) -> None:  # noqa: B027 - a backend without connections has nothing to do
         """Connects, creates the schema. Raises ``Unavailable`` with one clear line if it can't."""

@@ -69,6 +69,7 @@ class MemoryStore(Store):
     scope: Scope = "process"
     durability: Durability = "process"
     immediate = True
+    exclusive = True
 
     def __init__(
         self,
@@ -92,9 +93,8 @@ class MemoryStore(Store):
         self._share(max(0, self._users - 1))
 
     def _share(self, users: int) -> None:
-        """One that several gateways use at once is a store as any other."""
         self._users = users
-        self.immediate = users < 2
+        self.exclusive = users < 2
 
     def _log(self, session: str) -> _Log:
         try:

@@ -125,11 +125,12 @@ class RunWriter:
     async def begin(self, started: Event, *, expect: int) -> None:
         """Appends the run's first event, if the log's end is still the one it was decided on.
 
-        An agent costs money: it is not called for a run that the log does not know. Where the store
-        never waits, the event goes with what the agent says at once, or by :meth:`write_start`
-        before anything else is decided. Raises VersionConflict, and what an append raises.
+        An agent costs money: it is not called for a run that the log does not know. Where nothing
+        can come between, the event goes with what the agent says at once, or by
+        :meth:`write_start` before anything else is decided. Raises VersionConflict, and what an
+        append raises.
         """
-        if self._session.immediate:
+        if self._session.exclusive:
             self._expect = expect
             self.put(started)
         else:
