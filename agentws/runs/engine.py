@@ -71,13 +71,11 @@ class Runs:
 
     def running_of(self, owner: str) -> int:
         """How many of an identity's sessions have a run going on, or about to begin, here."""
-        works = self._works.values()
-        return sum(work.busy and work.session.info.owner == owner for work in works)
+        return sum(one.busy and one.session.info.owner == owner for one in self._works.values())
 
     def _pace(self) -> float:
         """How long a run's deltas gather: the longer, the more runs this node has."""
-        gather = self._limits.gather * (1 + self.running / BUSY)
-        return min(gather, self._limits.max_gather)
+        return min(self._limits.gather * (1 + self.running / BUSY), self._limits.max_gather)
 
     def holds(self, session: Session) -> bool:
         """Whether this node has anything to do with running the session."""
