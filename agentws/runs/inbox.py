@@ -119,7 +119,9 @@ class Inbox:
 
     def _leave(self, owner: str | None) -> None:
         if owner is not None:
-            _less(self._entering_of, owner)
+            self._entering_of[owner] -= 1
+            if not self._entering_of[owner]:
+                del self._entering_of[owner]
 
     def _check_room(self, session: Session, frame: f.Send) -> None:
         outline = session.outline
@@ -252,14 +254,6 @@ def _accepting(frame: f.Send, agent: str | None, *, by: str | None) -> e.Message
         metadata["attachments"] = frame.attachments
     message = m.UserMessage(frame.id, content, metadata=metadata or None)
     return e.MessageAccepted(message, overlap, agent, by, timestamp=now_ms())
-
-
-def _less(counts: dict[str, int], name: str) -> None:
-    """One fewer; what is counted no more is forgotten."""
-    if counts[name] > 1:
-        counts[name] -= 1
-    else:
-        del counts[name]
 
 
 def sending(frame: f.Send, *, by: str | None) -> Key:
