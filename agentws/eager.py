@@ -21,6 +21,10 @@ from collections.abc import Coroutine, Generator
 from contextvars import Context
 from typing import Any, Generic, TypeVar
 
+if sys.version_info < (3, 12):
+    # asyncio.current_task(), which is no function in C before 3.12, looks up the same table.
+    from asyncio.tasks import _current_tasks  # type: ignore[attr-defined]
+
 T = TypeVar("T")
 
 
@@ -33,53 +37,57 @@ class EagerStarts:
         # More than one where a coroutine starts another one in its first step.
         self._spares: list[_Spare] = []
 
-    def start(
-        self, work: Coroutine[Any, Any, Any], *, name: str, context: Context
-    ) -> asyncio.Task[Any] | None:
-        """Runs ``work`` until it first waits. ``None`` when it has ended by then.
+    if sys.version_info >= (3, 12):
 
-        Raises what that part of it raised.
-        """
-        loop = asyncio.get_running_loop()
-        if sys.version_info < (3, 12):
-            return self._start_by_hand(loop, work, name, context)
-        task = asyncio.Task(work, loop=loop, name=name, context=context, eager_start=True)
-        if not task.done():
-            return task
-        task.result()
-        return None
+        def start(
+            self, work: Coroutine[Any, Any, Any], *, name: str, context: Context
+        ) -> asyncio.Task[Any] | None:
+            """Runs ``work`` until it first waits. ``None`` when it has ended by then.
 
-    def _start_by_hand(
-        self,
-        loop: asyncio.AbstractEventLoop,
-        work: Coroutine[Any, Any, Any],
-        name: str,
-        context: Context,
-    ) -> asyncio.Task[Any] | None:
-        spare = self._spares.pop() if self._spares else None
-        if spare is None or spare.loop is not loop or spare.task.done():
-            spare = _Spare(loop)
-        caller = asyncio.current_task(loop)
-        if caller is not None:
-            _leave_task(loop, caller)
-        _enter_task(loop, spare.task)
-        try:
-            waiting = context.run(work.send, None)
-        except BaseException as error:
-            cancelled = spare.task.cancelling()
-            if not cancelled:
-                self._spares.append(spare)
-            if not isinstance(error, StopIteration):
-                raise
-            if cancelled:
-                raise asyncio.CancelledError from None
+            Raises what that part of it raised.
+            """
+            loop = asyncio.get_running_loop()
+            task = asyncio.Task(work, loop=loop, name=name, context=context, eager_start=True)
+            if not task.done():
+                return task
+            task.result()
             return None
-        finally:
-            _leave_task(loop, spare.task)
+
+    else:
+
+        def start(
+            self, work: Coroutine[Any, Any, Any], *, name: str, context: Context
+        ) -> asyncio.Task[Any] | None:
+            """Runs ``work`` until it first waits. ``None`` when it has ended by then.
+
+            Raises what that part of it raised.
+            """
+            loop = asyncio.get_running_loop()
+            spare = self._spares.pop() if self._spares else None
+            if spare is None or spare.loop is not loop:
+                spare = _Spare(loop)
+            caller = _current_tasks.get(loop)
             if caller is not None:
-                _enter_task(loop, caller)
-        spare.carry(work, waiting, context, name=name)
-        return spare.task
+                _leave_task(loop, caller)
+            task = spare.task
+            _enter_task(loop, task)
+            try:
+                waiting = context.run(work.send, None)
+            except StopIteration:
+                if task.cancelling():
+                    raise asyncio.CancelledError from None
+                self._spares.append(spare)
+                return None
+            except BaseException:
+                if not task.cancelling():
+                    self._spares.append(spare)
+                raise
+            finally:
+                _leave_task(loop, task)
+                if caller is not None:
+                    _enter_task(loop, caller)
+            spare.carry(work, waiting, context, name=name)
+            return task
 
     def close(self) -> None:
         spares, self._spares = self._spares, []
@@ -97,7 +105,8 @@ class _Spare(Coroutine[Any, Any, Any]):
     __slots__ = ("_begun", "_context", "_waiting", "_work", "loop", "task")
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
-        self.loop = loop
+        self.loop: asyncio.AbstractEventLoop | None = loop
+        """``None`` when it can't go on with anything any more."""
         self._begun: asyncio.Future[None] = loop.create_future()
         self._work: Coroutine[Any, Any, Any] | None = None
         self._waiting: Any = None
@@ -125,6 +134,7 @@ class _Spare(Coroutine[Any, Any, Any]):
 
     def throw(self, error: Any, value: Any = None, traceback: Any = None) -> Any:
         if self._work is None:
+            self.loop = None  # cancelled before it was of use, as when its loop ends
             raise error
         if self._waiting is not None:
             # The task was cancelled before it knew what to wait for; it cancels that, too.
