@@ -12,7 +12,6 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextvars import Context
-from functools import partial
 from typing import Any, Final, Literal
 
 from ..agents.agent import Agent, RunContext
@@ -95,7 +94,17 @@ class Run:
         """Runs the agent to its end. Raises Fenced, or what kept the end from the store."""
         self._task = asyncio.current_task()
         try:
-            terminal = await self._outcome(make)
+            if self.stopping is not None:
+                terminal = self.stopped()
+            else:
+                terminal = await InContext(self._listen(make), self.variables)
+        except GeneratorExit:
+            self._task = None
+            raise
+        except BaseException as error:
+            # An agent's exit must not be the server's, whatever it raises to get there.
+            terminal = self._raised(error)
+        try:
             if self._task is not None and self._task.cancelling():
                 await _forget_cancellations(self._task)
         finally:
@@ -114,23 +123,11 @@ class Run:
 
     # The agent
 
-    async def _outcome(self, make: Callable[[], Awaitable[Agent]]) -> Event:
-        """How the agent ended, as the terminal event to write."""
-        try:
-            if self.stopping is not None:
-                return self.stopped()
-            return await InContext(self._answer(make), self.variables)
-        except GeneratorExit:
-            raise
-        except BaseException as error:
-            # An agent's exit must not be the server's, whatever it raises to get there.
-            if is_cancellation(error, asyncio.current_task()):
-                return self._cancelled()
-            return self._failed(explained(error, run=self.id, stopping=self.stopping is not None))
-
-    async def _answer(self, make: Callable[[], Awaitable[Agent]]) -> Event:
-        agent = await make()
-        return await self._listen(agent.run(self.context))
+    def _raised(self, error: BaseException) -> Event:
+        """The terminal event to write where the agent raised ``error``."""
+        if is_cancellation(error, asyncio.current_task()):
+            return self._cancelled()
+        return self._failed(explained(error, run=self.id, stopping=self.stopping is not None))
 
     def _cancelled(self) -> Event:
         """A cancellation is a stop asked for, the server's shutdown, or the agent's own doing."""
@@ -143,34 +140,36 @@ class Run:
             return self._failed(AgentError())
         return self.stopped()
 
-    async def _listen(self, output: AsyncIterator[Any]) -> Event:
+    async def _listen(self, make: Callable[[], Awaitable[Agent]]) -> Event:
+        """Takes what the agent yields; returns its terminal event."""
+        output: Any = (await make()).run(self.context)
         if not hasattr(output, "__aiter__"):
             _close_coroutine(output)
             raise InvalidEvent(
                 "The agent's run is no async generator: write `async def run(self, ctx)` and give "
                 "the text with `yield`."
             )
-        items, turn = aiter(output), 0
-        step = following = items.__anext__
+        source, turn = aiter(output), 0
+        items: AsyncIterator[Any] | None = source
         try:
-            while True:
-                try:
-                    item = await step()
-                except StopAsyncIteration:
-                    break
-                if self.stopping is not None:
-                    break
-                if isinstance(item, str):
-                    self._say(item)
-                elif isinstance(item, TERMINAL):
-                    return self._own_terminal(item)
-                else:
-                    self._write(item)
-                step, turn = following, turn + 1
-                if turn == TURN or self.writer.pressing:
-                    cancelled, turn = await self._pause(), 0
-                    if cancelled is not None:
-                        step = partial(_throw, items, cancelled)
+            while items is not None:
+                rest = None
+                async for item in items:
+                    if self.stopping is not None:
+                        break
+                    if isinstance(item, str):
+                        self._say(item)
+                    elif isinstance(item, TERMINAL):
+                        return self._own_terminal(item)
+                    else:
+                        self._write(item)
+                    turn += 1
+                    if turn == TURN or self.writer.pressing:
+                        cancelled, turn = await self._pause(), 0
+                        if cancelled is not None:
+                            rest = _Resumed(source, cancelled)
+                            break
+                items = rest
         finally:
             await _close(output)
         return self._finished(None) if self.stopping is None else self.stopped()
@@ -281,11 +280,23 @@ def run_error(code: str, message: str, *, retryable: bool) -> Event:
     return e.RunError(sayable(message), code, metadata={"agentws": {"retryable": retryable}})
 
 
-async def _throw(items: Any, cancelled: asyncio.CancelledError) -> Any:
-    """What the agent yields next when it is cancelled at its yield; raises what it raises."""
-    if not hasattr(items, "athrow"):
-        raise cancelled  # a plain async iterator can't be told
-    return await items.athrow(cancelled)
+class _Resumed(AsyncIterator[Any]):
+    """What ``items`` yields after ``cancelled`` was raised in it, at its yield."""
+
+    def __init__(self, items: Any, cancelled: asyncio.CancelledError) -> None:
+        self._items = items
+        self._cancelled: asyncio.CancelledError | None = cancelled
+
+    def __anext__(self) -> Awaitable[Any]:
+        cancelled, self._cancelled = self._cancelled, None
+        following: Awaitable[Any]
+        if cancelled is None:
+            following = self._items.__anext__()
+        elif hasattr(self._items, "athrow"):
+            following = self._items.athrow(cancelled)
+        else:
+            raise cancelled  # a plain async iterator can't be told
+        return following
 
 
 async def _close(output: Any) -> None:
