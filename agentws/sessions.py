@@ -133,6 +133,8 @@ class Sessions:
     # The bell
 
     def _appended(self, session: Session) -> None:
+        if self._store.exclusive:
+            return  # no other node reads this log
         # A bus within the process rings back at once: what was just written here is known here.
         self._ringing = session.id
         self._bus.publish(_BELL + session.id, b"%d" % session.head.seq)
