@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
+import os
 import signal
+import sqlite3
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -75,6 +78,21 @@ def durable(path: Path) -> list[str]:
     return ["durable.py", str(path), "{port}"]
 
 
+def freeze(running: Server, path: Path) -> None:
+    """Stops the process where it holds no lock of SQLite: that would keep every other one out."""
+    with contextlib.closing(sqlite3.connect(path, isolation_level=None, timeout=0)) as database:
+        for _ in range(100):
+            running.process.send_signal(signal.SIGSTOP)
+            os.waitid(os.P_PID, running.process.pid, os.WSTOPPED)
+            try:
+                database.execute("BEGIN IMMEDIATE")
+                database.execute("ROLLBACK")
+                return
+            except sqlite3.OperationalError:
+                running.process.send_signal(signal.SIGCONT)
+    raise AssertionError("the process always writes")
+
+
 async def check(path: Path, client: Native, *, accepted: set[str]) -> list[str]:
     """Asks the oracle; returns the kinds of the log's events."""
     store = SQLiteStore(path)
@@ -130,7 +148,7 @@ async def test_a_node_that_stood_still_writes_nothing_when_it_goes_on(tmp_path: 
         async with client.at(first):
             await client.send(type="send", id="m1", content="slow")
             await client.until("TEXT_MESSAGE_CONTENT")
-            first.process.send_signal(signal.SIGSTOP)
+            freeze(first, path)
         async with client.at(second):
             assert (await client.until("RUN_ERROR"))["event"]["code"] == "interrupted"
             first.process.send_signal(signal.SIGCONT)
