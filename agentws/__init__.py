@@ -19,17 +19,16 @@ from .agents.chat import ChatAgent
 from .agents.commands import Command
 from .agents.factory import AgentFactory
 from .agents.llm import LLM
-from .auth import BearerKeys
+from .auth import BearerKeys, Identity
 from .backends.local import LocalBus
 from .backends.memory import MemoryStore
 from .backends.sqlite import SQLiteStore
 from .bus import Bus
 from .errors import AgentError, AgentwsError, Forbidden, NotFound, Unauthenticated
-from .gateway import AgentGateway, SessionHandle
-from .identity import Identity
+from .gateway.gateway import AgentGateway, SessionHandle
 from .limits import Limits
 from .mount import mount_agent_gateway
-from .session import Session
+from .sessions.session import Session
 from .store import SessionInfo, Store
 
 __all__ = [

@@ -10,7 +10,7 @@ from starlette.types import ASGIApp
 from .agents.factory import AgentFactory
 from .auth import Authenticate, Authorize
 from .bus import Bus
-from .gateway import AgentGateway
+from .gateway.gateway import AgentGateway
 from .hosting.lifespan import within
 from .hosting.placing import place
 from .hosting.wrapping import Wrapped

@@ -9,7 +9,7 @@ from starlette.applications import Starlette
 
 from agentws import Limits, mount_agent_gateway
 from agentws.protocol.frames import Notice
-from agentws.tasks import Tasks
+from agentws.tasks.tasks import Tasks
 from agentws.testing.agents import Script
 from agentws.testing.connect import connect, running
 from agentws.transports.connections import GOODBYES, LEAVING, PAUSE, SLICE, Connections

@@ -9,7 +9,7 @@ import pytest
 
 from agentws.agents.agent import CommandContext, RunContext
 from agentws.agents.commands import find_command
-from agentws.demo import INTRO, SHOWS, Demo, demo_agent, llm_from, offline_llm
+from agentws.cli.demo import INTRO, SHOWS, Demo, demo_agent, llm_from, offline_llm
 from agentws.errors import AgentError, BadRequest
 from agentws.protocol.events import (
     Event,

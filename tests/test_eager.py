@@ -9,7 +9,7 @@ from typing import Any
 import anyio
 import pytest
 
-from agentws.tasks import Tasks
+from agentws.tasks.tasks import Tasks
 from agentws.transports.outlet import Outlet
 
 

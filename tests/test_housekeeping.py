@@ -10,9 +10,9 @@ import pytest
 from starlette.applications import Starlette
 
 from agentws import Limits, MemoryStore, mount_agent_gateway
-from agentws.compaction import PER_TURN
 from agentws.errors import Unavailable
 from agentws.protocol.merge import merge
+from agentws.sessions.compaction import PER_TURN
 from agentws.store import Store
 from agentws.testing.agents import Script, Sleep
 from agentws.testing.connect import Client, running

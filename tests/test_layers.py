@@ -21,24 +21,19 @@ PACKAGE = ROOT / "agentws"
 LAYERS: list[set[str]] = [
     {"errors"},
     {"protocol"},
-    {"identity", "store"},
-    {"bus"},
-    {"command_turn", "follower", "pages", "senders", "shared_read", "tail"},
-    {"conversation", "large_runs"},
-    {"session"},
-    {"agents"},
-    {"eager"},
+    {"limits", "store"},
+    {"auth", "bus"},
     {"tasks"},
-    {"exiting", "lifetime", "limits"},
-    {"auth", "compaction", "runs", "sessions"},
-    {"builtin", "given", "housekeeping"},
+    {"sessions"},
+    {"agents"},
+    {"runs"},
     {"transports"},
     {"gateway"},
     {"hosting"},
     {"mount"},
     {""},  # the public face, agentws/__init__.py
 ]
-PORTS = {"errors", "protocol", "identity", "store", "bus"}
+PORTS = {"errors", "protocol", "auth", "store", "bus"}
 EVERY_LAYER = set[str]().union(*LAYERS)
 
 BESIDE: dict[str, set[str]] = {
@@ -47,9 +42,8 @@ BESIDE: dict[str, set[str]] = {
     "client": {"errors", "protocol"},
     "server": set(),
     "testing": EVERY_LAYER | {"backends", "client"},
-    "demo": PORTS | {"agents", "integrations", "testing"},
     "bench": EVERY_LAYER | {"backends", "server", "client"},
-    "cli": EVERY_LAYER | {"backends", "server", "client", "demo", "bench", "testing"},
+    "cli": EVERY_LAYER | {"backends", "server", "client", "bench", "integrations", "testing"},
 }
 ALSO: dict[str, set[str]] = {
     # Where everything is put together, the defaults are chosen.
@@ -63,7 +57,6 @@ FOREIGN: dict[str, set[str]] = {
     "mount": {"starlette"},
     "server": {"uvicorn", "httptools"},
     "client": {"websockets"},
-    "demo": {"anyio"},
     "testing": {"anyio", "httpx2", "hypothesis", "pytest", "starlette", "uvicorn", "websockets"},
     "bench": {"starlette", "uvicorn", "uvloop", "websockets"},
     "cli": {"anyio", "starlette", "uvicorn"},

@@ -13,7 +13,7 @@ from starlette.testclient import TestClient
 
 from agentws import AgentGateway, Limits, MemoryStore, SQLiteStore, mount_agent_gateway
 from agentws.errors import Draining, Unavailable
-from agentws.lifetime import Lifetime
+from agentws.gateway.lifetime import Lifetime
 from agentws.store import Store
 from agentws.testing.agents import Gate, Script
 from agentws.testing.connect import Client, connect, running

@@ -20,7 +20,7 @@ from starlette.testclient import TestClient
 
 from agentws import AgentGateway, MemoryStore, RunContext, SQLiteStore, mount_agent_gateway
 from agentws.errors import Draining, Unavailable, WrongLoop
-from agentws.lifetime import ONE_LOOP, Lifetime
+from agentws.gateway.lifetime import ONE_LOOP, Lifetime
 from agentws.store import Store
 from agentws.testing.connect import Client, connect, running
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from ..identity import Identity
+from ..auth import Identity
 from ..protocol.events import AgentEvent, InterruptAnswered
 from ..protocol.messages import Message, TokenUsage, UserMessage, text_of
 from ..store import SessionInfo

@@ -120,7 +120,7 @@ def config_of(app: Any, settings: Settings, **options: Any) -> uvicorn.Config:
 def make(settings: Settings, environment: Mapping[str, str]) -> Served:
     """The app of ``settings``. Raises Problem."""
     if settings.target is None:
-        from ..demo import demo_agent, llm_from
+        from .demo import demo_agent, llm_from
 
         llm, note = llm_from(environment)
         return Served(_mounted(demo_agent(llm), settings), [note, *_store_notes(settings.store)])

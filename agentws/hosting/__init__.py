@@ -1,1 +1,4 @@
-"""How a gateway lives in an application and a server that are not its own."""
+"""Placing the gateway in a host application: routes, mounts, wrapping, lifespan.
+
+Used by ``mount`` only. Imports ``transports``, ``gateway`` and Starlette.
+"""

@@ -9,7 +9,7 @@ from typing import Any, Final
 from starlette.routing import Router
 from starlette.types import Receive, Scope, Send
 
-from ..gateway import AgentGateway
+from ..gateway.gateway import AgentGateway
 
 DRAINS: Final = "agentws.drain"
 """In the lifespan's state, where the server wants to know: what to await before it closes."""

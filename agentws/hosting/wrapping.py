@@ -10,7 +10,7 @@ from typing import Final
 from starlette.routing import BaseRoute, Match, Router
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from ..gateway import AgentGateway
+from ..gateway.gateway import AgentGateway
 from .lifespan import answer_offer
 
 logger: Final = logging.getLogger("agentws")

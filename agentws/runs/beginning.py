@@ -6,11 +6,11 @@ import copy
 from collections.abc import Iterable, Sequence
 
 from ..agents.agent import RunContext
-from ..identity import Identity
+from ..auth import Identity
 from ..protocol import events as e
 from ..protocol import messages as m
-from ..senders import Sender
-from ..session import Session
+from ..sessions.senders import Sender
+from ..sessions.session import Session
 from .work import new_id, now_ms
 
 

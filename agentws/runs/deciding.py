@@ -13,11 +13,11 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Final, NamedTuple
 
-from ..command_turn import CommandTurn
 from ..errors import AgentwsError, Conflict, IdempotencyConflict, VersionConflict
 from ..protocol.codec import entry
 from ..protocol.events import Event
-from ..session import Session
+from ..sessions.command_turn import CommandTurn
+from ..sessions.session import Session
 from ..store import Appended, Key
 
 PATIENCE: Final = 5.0

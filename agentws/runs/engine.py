@@ -17,9 +17,9 @@ from ..agents.agent import Agent
 from ..agents.factory import Agents
 from ..errors import AgentwsError, Fenced, NotFound, PositionLost, VersionConflict
 from ..limits import Limits
-from ..session import Session
+from ..sessions.session import Session
 from ..store import Store
-from ..tasks import Tasks
+from ..tasks.tasks import Tasks
 from .beginning import next_context, next_sender, run_started
 from .orphan import end_orphan
 from .run import Run, Stop

@@ -13,6 +13,7 @@ from typing import Final
 import msgspec
 
 from ..agents.commands import unescape
+from ..auth import Identity
 from ..errors import (
     AgentwsError,
     AlreadyAnswered,
@@ -24,15 +25,14 @@ from ..errors import (
     TooMany,
     Unavailable,
 )
-from ..identity import Identity
 from ..limits import Limits
 from ..protocol import events as e
 from ..protocol import frames as f
 from ..protocol import messages as m
 from ..protocol.codec import check_sizes, entry
 from ..protocol.outline import Outline
-from ..senders import Sender, Senders, sender_now
-from ..session import Session
+from ..sessions.senders import Sender, Senders, sender_now
+from ..sessions.session import Session
 from ..store import Appended, Key
 from .beginning import run_asked, run_resumed
 from .deciding import Command, Decision, decide

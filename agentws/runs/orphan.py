@@ -5,7 +5,7 @@ from __future__ import annotations
 from ..protocol.codec import decode_record, event_type
 from ..protocol.position import Position
 from ..protocol.sequence import RULED_TYPES, RunSequence
-from ..session import Session
+from ..sessions.session import Session
 from .run import STOP_ERRORS, run_error
 
 

@@ -15,7 +15,6 @@ from contextvars import Context
 from typing import Any, Final, Literal
 
 from ..agents.agent import Agent, RunContext
-from ..eager import InContext
 from ..errors import AgentError, AgentwsError, Fenced, InvalidEvent
 from ..protocol import events as e
 from ..protocol import messages as m
@@ -23,6 +22,7 @@ from ..protocol.events import Event
 from ..protocol.frames import sayable
 from ..protocol.outline import patched
 from ..protocol.sequence import TERMINAL, RunSequence
+from ..tasks.eager import InContext
 from .checking import check_event, check_text
 from .documents import PATCHED, Documents
 from .failure import consists_of, explained, is_cancellation

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Final
 
-from ..session import Session
+from ..sessions.session import Session
 
 FIRST_PAUSE: Final = 1.0
 LONGEST_PAUSE: Final = 30.0

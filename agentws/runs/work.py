@@ -6,7 +6,7 @@ import asyncio
 import secrets
 import time
 
-from ..session import Session
+from ..sessions.session import Session
 from ..store import Lease, SessionInfo, Store
 from .run import Run
 

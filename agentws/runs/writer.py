@@ -23,8 +23,8 @@ from ..protocol.events import Event, RunError, RunFinished, TextMessageContent
 from ..protocol.merge import LARGEST, LARGEST_HEAD, cut_delta, split_delta
 from ..protocol.messages import InterruptOutcome
 from ..protocol.sizes import QUESTIONS
-from ..session import Session
-from ..tasks import Tasks
+from ..sessions.session import Session
+from ..tasks.tasks import Tasks
 
 logger: Final = logging.getLogger("agentws.run")
 

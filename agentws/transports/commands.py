@@ -9,12 +9,12 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
 from ..agents.commands import Typed
-from ..builtin import Answer, Asked
 from ..errors import AgentwsError, BadRequest, Internal, TooMany
+from ..runs.commands import Answer, Asked
 from .connection import Connection
 
 if TYPE_CHECKING:
-    from ..gateway import AgentGateway
+    from ..gateway.gateway import AgentGateway
 
 logger: Final = logging.getLogger("agentws")
 

@@ -13,14 +13,14 @@ from collections import deque
 from collections.abc import Sequence
 from typing import Any, Final, Protocol
 
+from ..auth import Identity
 from ..errors import AgentwsError, Draining, Internal, PositionLost, Unavailable
-from ..identity import Identity
 from ..protocol import frames as f
 from ..protocol.codec import Record
 from ..protocol.position import Position
 from ..protocol.sizes import MESSAGE
-from ..session import Session
-from ..tasks import Tasks
+from ..sessions.session import Session
+from ..tasks.tasks import Tasks
 from .outlet import Outlet
 from .pieces import Pieces
 

@@ -11,7 +11,7 @@ from typing import Final, Protocol
 from ..errors import TooMany, Unavailable
 from ..limits import Limits
 from ..protocol.frames import Notice
-from ..tasks import Tasks
+from ..tasks.tasks import Tasks
 
 logger: Final = logging.getLogger("agentws")
 

@@ -18,6 +18,7 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from ..auth import Identity
 from ..errors import (
     AgentwsError,
     BadRequest,
@@ -29,7 +30,6 @@ from ..errors import (
     Unauthenticated,
     UnsupportedMedia,
 )
-from ..identity import Identity
 from ..protocol.frames import ClientFrame, check_id, failure
 from ..protocol.strict import check_value, decode_strictly
 from .cors import cors_headers, preflight
@@ -38,7 +38,7 @@ from .identifying import Identifying, address_of
 from .rates import Paces
 
 if TYPE_CHECKING:
-    from ..gateway import AgentGateway
+    from ..gateway.gateway import AgentGateway
 
 logger: Final = logging.getLogger("agentws")
 

@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING, Any, Final
 
 from starlette.requests import HTTPConnection
 
+from ..auth import Identity
 from ..errors import Unauthenticated
-from ..identity import Identity
 from .rates import Paces
 
 if TYPE_CHECKING:
-    from ..gateway import AgentGateway
+    from ..gateway.gateway import AgentGateway
 
 
 class Identifying:

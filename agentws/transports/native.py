@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from ..agents.commands import Typed, parse_command
-from ..builtin import Answer
 from ..errors import NotSupported
 from ..protocol import frames as f
+from ..runs.commands import Answer
 from ..runs.inbox import check_content
 from ..store import Appended
 from .commands import take_command
@@ -17,7 +17,7 @@ from .connection import Connection
 from .opening import begin, welcome
 
 if TYPE_CHECKING:
-    from ..gateway import AgentGateway
+    from ..gateway.gateway import AgentGateway
     from .websocket import Opening
 
 

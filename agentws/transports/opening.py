@@ -10,10 +10,10 @@ from ..protocol import frames as f
 from ..protocol.native import snapshot_frames
 from ..protocol.position import GENESIS, Position, read_position
 from ..protocol.sizes import PAGE
-from ..session import Session
+from ..sessions.session import Session
 
 if TYPE_CHECKING:
-    from ..gateway import AgentGateway
+    from ..gateway.gateway import AgentGateway
 
 _WITHOUT_POSITION: Final = "no_position"
 

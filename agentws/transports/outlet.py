@@ -12,7 +12,7 @@ import contextvars
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any, Final
 
-from ..tasks import Tasks
+from ..tasks.tasks import Tasks
 
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 EXTENSION: Final = "agentws.write"

@@ -12,7 +12,7 @@ from typing import Final
 from ..protocol.codec import Record
 from ..protocol.position import Position
 from ..protocol.sizes import MESSAGE
-from ..session import Session
+from ..sessions.session import Session
 
 FEWEST: Final = 2
 MOST: Final = 200

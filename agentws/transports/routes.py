@@ -16,7 +16,7 @@ from .sse import EventRoutes
 from .websocket import WebSocketTransport
 
 if TYPE_CHECKING:
-    from ..gateway import AgentGateway
+    from ..gateway.gateway import AgentGateway
 
 
 def gateway_routes(

@@ -11,12 +11,12 @@ from starlette.types import ASGIApp
 from ..errors import AgentwsError, NotSupported, WrongLoop
 from ..protocol import bodies as b
 from ..runs.inbox import check_content
-from ..sessions import check_session_id
+from ..sessions.registry import check_session_id
 from .http import SERVER, Call, Operation, answer
 from .outlet import EXTENSION
 
 if TYPE_CHECKING:
-    from ..gateway import AgentGateway
+    from ..gateway.gateway import AgentGateway
 
 logger: Final = logging.getLogger("agentws")
 

@@ -13,14 +13,14 @@ from starlette.types import ASGIApp
 
 from ..agents.commands import parse_command
 from ..errors import BadRequest, Draining, Forbidden
-from ..pages import Page
 from ..protocol import bodies as b
 from ..protocol import frames as f
 from ..protocol.notices import notices_for
 from ..protocol.sizes import PAGE
 from ..runs.inbox import check_content
-from ..session import Session
-from ..sessions import check_session_id
+from ..sessions.pages import Page
+from ..sessions.registry import check_session_id
+from ..sessions.session import Session
 from ..store import Appended, SessionInfo
 from .commands import check_typed
 from .http import Call, Handler, Operation, answer, query_number
@@ -28,7 +28,7 @@ from .websocket import iso_time
 
 if TYPE_CHECKING:
     from ..auth import Action
-    from ..gateway import AgentGateway
+    from ..gateway.gateway import AgentGateway
 
 PAGE_OF_SESSIONS: Final = 50
 MOST: Final = 200

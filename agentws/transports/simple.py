@@ -5,21 +5,21 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ..agents.commands import parse_command
-from ..builtin import Answer
-from ..conversation import run_begun
 from ..errors import PositionLost, Unavailable
 from ..protocol import frames as f
 from ..protocol.position import GENESIS, Position, parse_position
 from ..protocol.simple import SimpleWire, parse_simple
+from ..runs.commands import Answer
 from ..runs.inbox import check_content
 from ..runs.work import new_id
+from ..sessions.conversation import run_begun
 from .commands import take_command
 from .connection import Connection
 from .opening import resume_point
 from .pieces import Pieces
 
 if TYPE_CHECKING:
-    from ..gateway import AgentGateway
+    from ..gateway.gateway import AgentGateway
     from .websocket import Opening
 
 

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from ..auth import Identity
 from ..errors import (
     AgentwsError,
     Draining,
@@ -25,8 +26,6 @@ from ..errors import (
     PositionLost,
     Unavailable,
 )
-from ..follower import Bell
-from ..identity import Identity
 from ..protocol import bodies as b
 from ..protocol import frames as f
 from ..protocol.codec import Record
@@ -34,7 +33,8 @@ from ..protocol.native import NativeWire
 from ..protocol.position import Position
 from ..protocol.sizes import EVENT
 from ..runs.work import new_id
-from ..session import Session
+from ..sessions.follower import Bell
+from ..sessions.session import Session
 from ..store import PAGE
 from .connection import MAX_CONTROLS, MAX_UNREAD, bye
 from .connections import Place
@@ -45,7 +45,7 @@ from .pieces import Pieces
 from .session_routes import open_session
 
 if TYPE_CHECKING:
-    from ..gateway import AgentGateway
+    from ..gateway.gateway import AgentGateway
 
 logger: Final = logging.getLogger("agentws")
 

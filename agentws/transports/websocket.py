@@ -12,13 +12,13 @@ from urllib.parse import parse_qsl
 
 from starlette.requests import HTTPConnection
 
+from ..auth import Identity
 from ..errors import AgentwsError, BadRequest, EventTooLarge, Internal, TooLarge, TooMany
-from ..identity import Identity
 from ..protocol.frames import BEARER, NATIVE, SIMPLE, encode_frame, error_frame
 from ..protocol.native import NativeWire
 from ..protocol.simple import SimpleWire
 from ..runs.work import new_id
-from ..sessions import check_session_id
+from ..sessions.registry import check_session_id
 from .connection import CROWDED, Connection, bye
 from .connections import Place
 from .guard import Guard
@@ -29,7 +29,7 @@ from .rates import Pace
 from .simple import SimplePeer
 
 if TYPE_CHECKING:
-    from ..gateway import AgentGateway
+    from ..gateway.gateway import AgentGateway
 
 logger: Final = logging.getLogger("agentws")
 

@@ -6,8 +6,8 @@ import re
 
 from agentws import Limits
 from agentws.cli.options import SERVING
-from agentws.exiting import LOOKS
-from agentws.gateway import SETTLING
+from agentws.gateway.exiting import LOOKS
+from agentws.gateway.gateway import SETTLING
 from agentws.server.preset import MAX_MESSAGE_SIZE, SHUTDOWN_SECONDS
 from agentws.server.stopping import LEAST
 from agentws.transports.guard import Guard

@@ -17,9 +17,9 @@ from agentws.protocol import frames as f
 from agentws.protocol.events import Custom, Overlap
 from agentws.runs import engine
 from agentws.runs.writer import RunWriter
-from agentws.session import Session
+from agentws.sessions.session import Session
 from agentws.store import SessionInfo
-from agentws.tasks import Tasks
+from agentws.tasks.tasks import Tasks
 from agentws.testing.agents import Gate, Hang, IgnoreCancel, Script
 from agentws.testing.connect import connect, running
 from agentws.testing.faults import FaultyStore, SlowStore, WrappedStore

@@ -8,7 +8,7 @@ from agentws.backends.memory import MemoryStore
 from agentws.protocol import events as e
 from agentws.protocol.codec import encode_event, event_type
 from agentws.runs.orphan import end_orphan
-from agentws.session import Session
+from agentws.sessions.session import Session
 from agentws.store import SessionInfo
 
 INFO = SessionInfo(id="a-session-of-this-test", agent="agent", created=0.0, updated=0.0)

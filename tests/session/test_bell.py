@@ -10,7 +10,7 @@ from agentws import Limits
 from agentws.backends.local import LocalBus
 from agentws.backends.memory import MemoryStore
 from agentws.protocol import events as e
-from agentws.sessions import Sessions
+from agentws.sessions.registry import Sessions
 from agentws.testing.faults import LossyBus
 
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from agentws import conversation
 from agentws.backends.memory import MemoryStore
 from agentws.protocol import events as e
 from agentws.protocol import messages as m
 from agentws.protocol.fold import Fold
-from agentws.session import Session
+from agentws.sessions import conversation
+from agentws.sessions.session import Session
 from agentws.store import Store
 from tests.session.test_session import a_run, note, session_of
 

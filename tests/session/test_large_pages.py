@@ -10,17 +10,17 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from agentws import conversation
 from agentws.backends.memory import MemoryStore
 from agentws.errors import PositionLost
-from agentws.pages import Page
 from agentws.protocol import events as e
 from agentws.protocol import messages as m
 from agentws.protocol.codec import Entry, encode_event
 from agentws.protocol.merge import cut_delta, split_delta
 from agentws.protocol.parts import divide, is_cut
 from agentws.protocol.sizes import EVENT, NOTICES, PAGE
-from agentws.session import Session
+from agentws.sessions import conversation
+from agentws.sessions.pages import Page
+from agentws.sessions.session import Session
 from agentws.store import Store
 from tests.session.test_session import note, session_of
 

@@ -9,8 +9,8 @@ from agentws import Limits
 from agentws.backends.local import LocalBus
 from agentws.backends.memory import MemoryStore
 from agentws.protocol import events as e
-from agentws.session import Session
-from agentws.sessions import Sessions
+from agentws.sessions.registry import Sessions
+from agentws.sessions.session import Session
 
 
 class SharedStore(MemoryStore):

@@ -9,17 +9,17 @@ from typing import TypeVar
 
 import pytest
 
-from agentws import conversation
 from agentws.backends.local import LocalBus
 from agentws.backends.memory import MemoryStore
 from agentws.errors import NotFound, PositionLost, Unavailable
-from agentws.follower import Bell
 from agentws.protocol import events as e
 from agentws.protocol import messages as m
 from agentws.protocol.codec import Record
 from agentws.protocol.position import GENESIS, Position
-from agentws.session import Session
-from agentws.sessions import Sessions
+from agentws.sessions import conversation
+from agentws.sessions.follower import Bell
+from agentws.sessions.registry import Sessions
+from agentws.sessions.session import Session
 from agentws.store import PAGE, SessionInfo, Store
 from agentws.testing.faults import FaultyStore, SlowStore, WrappedStore
 from tests.limits import limits

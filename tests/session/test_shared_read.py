@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from agentws.errors import Unavailable
-from agentws.shared_read import SharedRead
+from agentws.sessions.shared_read import SharedRead
 
 
 class Log:

@@ -10,8 +10,8 @@ import pytest
 from agentws import Agent, MemoryStore, RunContext
 from agentws.agents.agent import CommandContext
 from agentws.agents.commands import Command
-from agentws.builtin import LONGEST
 from agentws.errors import AgentError, Forbidden, Unavailable
+from agentws.runs.commands import LONGEST
 from agentws.testing.agents import Gate
 from agentws.testing.connect import Client, kind
 from agentws.testing.faults import FaultyStore, SlowStore

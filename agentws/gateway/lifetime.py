@@ -12,8 +12,8 @@ import asyncio
 from collections.abc import Callable, Coroutine
 from typing import Any, Final, Literal
 
-from .errors import Draining, WrongLoop
-from .tasks import new_task
+from ..errors import Draining, WrongLoop
+from ..tasks.tasks import new_task
 
 State = Literal["new", "starting", "started", "draining", "stopped"]
 Step = Callable[[], Coroutine[Any, Any, None]]

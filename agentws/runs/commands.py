@@ -7,15 +7,15 @@ import logging
 from collections.abc import Awaitable, Sequence
 from typing import Any, Final, NamedTuple
 
-from .agents.agent import Agent, CommandContext
-from .agents.commands import PING, Command, Typed, declared, find_command
-from .errors import AgentError, AgentwsError, TimedOut
-from .protocol.frames import Notice, Send
-from .protocol.messages import AssistantMessage, Message, UserMessage, text_of
-from .runs.failure import is_cancelled, on_purpose
-from .runs.inbox import Inbox, sending
-from .session import Session
-from .store import Appended
+from ..agents.agent import Agent, CommandContext
+from ..agents.commands import PING, Command, Typed, declared, find_command
+from ..errors import AgentError, AgentwsError, TimedOut
+from ..protocol.frames import Notice, Send
+from ..protocol.messages import AssistantMessage, Message, UserMessage, text_of
+from ..sessions.session import Session
+from ..store import Appended
+from .failure import is_cancelled, on_purpose
+from .inbox import Inbox, sending
 
 logger: Final = logging.getLogger("agentws")
 

@@ -12,13 +12,13 @@ from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from typing import Final, NamedTuple
 
-from .protocol import events as e
-from .protocol.codec import Record, decode_record, event_type
-from .protocol.fold import Fold
-from .protocol.merge import split_delta
-from .protocol.messages import InterruptOutcome, Message, RunAgentInput
-from .protocol.notices import Posted
-from .store import PAGE, Store
+from ..protocol import events as e
+from ..protocol.codec import Record, decode_record, event_type
+from ..protocol.fold import Fold
+from ..protocol.merge import split_delta
+from ..protocol.messages import InterruptOutcome, Message, RunAgentInput
+from ..protocol.notices import Posted
+from ..store import PAGE, Store
 
 _STARTS: Final = frozenset(
     {"RUN_STARTED", "TEXT_MESSAGE_START", "TOOL_CALL_RESULT", "REASONING_MESSAGE_START"}

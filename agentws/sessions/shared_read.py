@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 
-from .errors import Unavailable
+from ..errors import Unavailable
 
 
 class SharedRead:

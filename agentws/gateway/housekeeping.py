@@ -8,13 +8,13 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import Final
 
-from .compaction import Compactions
-from .errors import AgentwsError
-from .limits import Limits
-from .runs.engine import Runs
-from .sessions import Sessions
-from .store import Store
-from .tasks import Tasks
+from ..errors import AgentwsError
+from ..limits import Limits
+from ..runs.engine import Runs
+from ..sessions.compaction import Compactions
+from ..sessions.registry import Sessions
+from ..store import Store
+from ..tasks.tasks import Tasks
 
 logger: Final = logging.getLogger("agentws")
 

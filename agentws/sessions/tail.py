@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from .protocol.codec import Record
+from ..protocol.codec import Record
 
 
 class Tail:

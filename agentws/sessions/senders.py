@@ -9,10 +9,10 @@ from typing import Final, NamedTuple
 
 import msgspec
 
-from .identity import Identity
-from .protocol import events as e
-from .protocol.events import Event
-from .protocol.outline import Outline
+from ..auth import Identity
+from ..protocol import events as e
+from ..protocol.events import Event
+from ..protocol.outline import Outline
 
 
 class Sender(NamedTuple):

@@ -10,14 +10,14 @@ from datetime import UTC, datetime
 
 import anyio
 
-from .agents.agent import Agent, CommandContext, Output, RunContext
-from .agents.chat import ChatAgent
-from .agents.commands import Command
-from .agents.llm import LLM
-from .errors import AgentError, BadRequest
-from .protocol.events import ToolCallArgs, ToolCallEnd, ToolCallResult, ToolCallStart
-from .protocol.messages import UserMessage
-from .testing.fakellm import Reply, ScriptedLLM, Turn, words
+from ..agents.agent import Agent, CommandContext, Output, RunContext
+from ..agents.chat import ChatAgent
+from ..agents.commands import Command
+from ..agents.llm import LLM
+from ..errors import AgentError, BadRequest
+from ..protocol.events import ToolCallArgs, ToolCallEnd, ToolCallResult, ToolCallStart
+from ..protocol.messages import UserMessage
+from ..testing.fakellm import Reply, ScriptedLLM, Turn, words
 
 PACE = 0.03
 """Seconds between words: as fast as a hosted model writes."""
@@ -194,7 +194,7 @@ def llm_from(environment: Mapping[str, str]) -> tuple[LLM, str]:
 
 
 def _openai(environment: Mapping[str, str]) -> tuple[LLM, str]:
-    from .integrations.openai import OpenAIChat
+    from ..integrations.openai import OpenAIChat
 
     model = environment.get("OPENAI_MODEL") or "gpt-5.4-mini"
     llm = OpenAIChat(
@@ -206,7 +206,7 @@ def _openai(environment: Mapping[str, str]) -> tuple[LLM, str]:
 
 
 def _anthropic(environment: Mapping[str, str]) -> tuple[LLM, str]:
-    from .integrations.anthropic import AnthropicMessages
+    from ..integrations.anthropic import AnthropicMessages
 
     model = environment.get("ANTHROPIC_MODEL") or "claude-haiku-5-5"
     llm = AnthropicMessages(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Protocol
 
-from .errors import PositionLost
+from ..errors import PositionLost
 
 
 class Follower(Protocol):

@@ -12,33 +12,41 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
-from .agents.agent import CommandContext
-from .agents.commands import Typed
-from .agents.factory import AgentFactory, Agents
-from .auth import Access, Action, Authenticate, Authorize, check_callable, identify, is_admin
-from .backends.local import LocalBus
-from .backends.memory import MemoryStore
-from .builtin import Asked, commands_of
-from .bus import Bus
-from .compaction import Compactions
-from .errors import AgentwsError, Draining, EventTooLarge, Forbidden, NotFound
+from ..agents.agent import CommandContext
+from ..agents.commands import Typed
+from ..agents.factory import AgentFactory, Agents
+from ..auth import (
+    Access,
+    Action,
+    Authenticate,
+    Authorize,
+    Identity,
+    check_callable,
+    identify,
+    is_admin,
+)
+from ..backends.local import LocalBus
+from ..backends.memory import MemoryStore
+from ..bus import Bus
+from ..errors import AgentwsError, Draining, EventTooLarge, Forbidden, NotFound
+from ..limits import Limits
+from ..protocol import events as e
+from ..protocol import frames as f
+from ..protocol.codec import check_sizes, entry
+from ..protocol.messages import Message, Metadata
+from ..runs.commands import Asked, commands_of
+from ..runs.engine import Runs
+from ..runs.inbox import Inbox
+from ..sessions.compaction import Compactions
+from ..sessions.registry import Sessions
+from ..sessions.session import Session
+from ..store import Appended, SessionInfo, Store
+from ..tasks.tasks import Tasks
+from ..transports.connections import Connections
 from .exiting import server_exiting, when
 from .given import given_notice, given_update
 from .housekeeping import Housekeeping
-from .identity import Identity
 from .lifetime import Lifetime
-from .limits import Limits
-from .protocol import events as e
-from .protocol import frames as f
-from .protocol.codec import check_sizes, entry
-from .protocol.messages import Message, Metadata
-from .runs.engine import Runs
-from .runs.inbox import Inbox
-from .session import Session
-from .sessions import Sessions
-from .store import Appended, SessionInfo, Store
-from .tasks import Tasks
-from .transports.connections import Connections
 
 if TYPE_CHECKING:
     from starlette.requests import HTTPConnection

@@ -7,11 +7,11 @@ import logging
 from collections import deque
 from typing import Final, NamedTuple
 
+from ..errors import NotFound, Unavailable
+from ..protocol.merge import merge
+from ..store import PAGE, Store
 from .conversation import compact_run
-from .errors import NotFound, Unavailable
-from .protocol.merge import merge
 from .session import Session
-from .store import PAGE, Store
 
 logger: Final = logging.getLogger("agentws")
 

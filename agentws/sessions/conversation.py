@@ -9,17 +9,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Final, NamedTuple
 
-from .errors import PositionLost
+from ..errors import PositionLost
+from ..protocol import events as e
+from ..protocol.codec import Record, event_type
+from ..protocol.fold import Fold
+from ..protocol.merge import merge
+from ..protocol.messages import Interrupt, Message
+from ..protocol.position import GENESIS, Position
+from ..store import PAGE, Store
 from .pages import ENDS
 from .pages import Page as Page
 from .pages import page_before as page_before
-from .protocol import events as e
-from .protocol.codec import Record, event_type
-from .protocol.fold import Fold
-from .protocol.merge import merge
-from .protocol.messages import Interrupt, Message
-from .protocol.position import GENESIS, Position
-from .store import PAGE, Store
 
 _FIRST: Final = 32
 """Events read at first, while nothing is known of their size."""

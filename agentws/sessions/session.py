@@ -13,23 +13,23 @@ from typing import Final
 
 import msgspec
 
+from ..errors import Conflict, IdempotencyConflict, LostReason, PositionLost
+from ..protocol import events as e
+from ..protocol.codec import Entry, Record, check_sizes, decode_record, entry, entry_of
+from ..protocol.events import Event
+from ..protocol.messages import Message
+from ..protocol.outline import OUTLINE_EVENTS, OUTLINE_TYPES, Carried, Outline
+from ..protocol.position import Position
+from ..protocol.sizes import EVENT, TEXT
+from ..store import PAGE, Appended, Key, SessionInfo, Settled, Store
 from . import conversation
 from .command_turn import CommandTurn
 from .conversation import Snapshot
-from .errors import Conflict, IdempotencyConflict, LostReason, PositionLost
 from .follower import Follower
 from .large_runs import BoundedPages
 from .pages import Page, page_before
-from .protocol import events as e
-from .protocol.codec import Entry, Record, check_sizes, decode_record, entry, entry_of
-from .protocol.events import Event
-from .protocol.messages import Message
-from .protocol.outline import OUTLINE_EVENTS, OUTLINE_TYPES, Carried, Outline
-from .protocol.position import Position
-from .protocol.sizes import EVENT, TEXT
 from .senders import Senders, no_longer_waiting
 from .shared_read import SharedRead
-from .store import PAGE, Appended, Key, SessionInfo, Settled, Store
 from .tail import Tail
 
 logger: Final = logging.getLogger("agentws")

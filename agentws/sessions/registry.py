@@ -9,12 +9,12 @@ import secrets
 from collections.abc import Callable, Iterator
 from typing import Final
 
-from .bus import Bus
-from .errors import AgentwsError, BadRequest, PositionLost, Unavailable
-from .limits import Limits
+from ..bus import Bus
+from ..errors import AgentwsError, BadRequest, PositionLost, Unavailable
+from ..limits import Limits
+from ..store import Scope, SessionInfo, Store
+from ..tasks.tasks import Tasks
 from .session import Session
-from .store import Scope, SessionInfo, Store
-from .tasks import Tasks
 
 logger: Final = logging.getLogger("agentws")
 

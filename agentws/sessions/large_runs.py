@@ -11,15 +11,15 @@ from __future__ import annotations
 import asyncio
 from typing import Final
 
-from .errors import PositionLost
+from ..errors import PositionLost
+from ..protocol.codec import Record, encode_event, event_type
+from ..protocol.messages import Message
+from ..protocol.notices import Posted
+from ..protocol.parts import divide
+from ..protocol.position import Position
+from ..protocol.sizes import NOTICES, PAGE
+from ..store import Store
 from .pages import ENDS, NOTICE, Page, Walk, begins_before, fold_page
-from .protocol.codec import Record, encode_event, event_type
-from .protocol.messages import Message
-from .protocol.notices import Posted
-from .protocol.parts import divide
-from .protocol.position import Position
-from .protocol.sizes import NOTICES, PAGE
-from .store import Store
 
 _AT_ONCE: Final = 32
 """Events read at a time, since they are large."""
