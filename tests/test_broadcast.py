@@ -22,7 +22,7 @@ class FakePeer:
         self.closing = False
         self.told_at: float | None = None
 
-    def say(self, frame: Notice) -> None:
+    def send_control(self, frame: Notice) -> None:
         self.said.append(frame.content)
 
     def close_for_restart(self) -> None:

@@ -117,9 +117,9 @@ class AgentGateway:
             finished=self._compactions.run_ended,
         )
         self.inbox = Inbox(runs=self.runs, limits=self.limits)
-        self.sessions.opened = self._session_opened
+        self.sessions.on_open = self._session_opened
         # Bound once: every session in memory holds it.
-        self._look = self.runs.look
+        self._schedule = self.runs.schedule
         self._housekeeping = Housekeeping(
             store=self.store,
             sessions=self.sessions,
@@ -224,9 +224,9 @@ class AgentGateway:
         self._compose()
 
     def _session_opened(self, session: Session) -> None:
-        session.outlook = self._look
+        session.on_outline_change = self._schedule
         self._compactions.loaded(session)
-        self.runs.look(session)
+        self.runs.schedule(session)
 
     async def _delete(self, id: str) -> None:
         await self.store.delete(id)

@@ -15,7 +15,7 @@ from ..protocol import events as e
 from ..protocol.codec import decode_event
 from ..protocol.messages import Metadata
 from ..runs.checking import check_event, check_title
-from ..runs.work import now_ms
+from ..runs.leased import now_ms
 
 Given = TypeVar("Given", e.NoticePosted, e.SessionUpdated)
 

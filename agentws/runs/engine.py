@@ -21,10 +21,10 @@ from ..sessions.session import Session
 from ..store import Store
 from ..tasks.tasks import Tasks
 from .beginning import next_context, next_sender, run_started
+from .leased import LeasedSession
 from .orphan import end_orphan
+from .retries import RetryQueue
 from .run import Run, Stop
-from .waiting import Waiting
-from .work import Work
 from .writer import RunWriter
 
 logger: Final = logging.getLogger("agentws.run")
@@ -57,8 +57,8 @@ class Runs:
         self._finished = finished
         self._tasks = Tasks()
         self._slots = asyncio.Semaphore(limits.max_runs)
-        self._works: dict[str, Work] = {}
-        self._waiting = Waiting()
+        self._works: dict[str, LeasedSession] = {}
+        self._retries = RetryQueue()
         # Without agents there is nothing to run: what is open is for another node.
         self._draining = not agents.names
         self.running = 0
@@ -67,7 +67,7 @@ class Runs:
         """Agents that ignored their cancellation; their output is dropped, they still run."""
 
     def __repr__(self) -> str:
-        return f"<Runs running={self.running} waiting={len(self._waiting)}>"
+        return f"<Runs running={self.running} waiting={len(self._retries)}>"
 
     def running_of(self, owner: str) -> int:
         """How many of an identity's sessions have a run going on, or about to begin, here."""
@@ -82,7 +82,7 @@ class Runs:
         return self._known(session.id)
 
     def _known(self, id: str) -> bool:
-        return id in self._works or id in self._waiting
+        return id in self._works or id in self._retries
 
     # Deciding
 
@@ -92,7 +92,7 @@ class Runs:
         if work is not None and work.run is not None:
             work.run.writer.write_start()
 
-    def look(self, session: Session) -> None:
+    def schedule(self, session: Session) -> None:
         """Starts, or stops, what the session's outline asks for."""
         work = self._works.get(session.id)
         if work is not None and work.busy:
@@ -106,22 +106,22 @@ class Runs:
         if self._draining or (work is not None and work.leaving):
             return
         if work is None:
-            work = self._works[session.id] = Work(session)
+            work = self._works[session.id] = LeasedSession(session)
         elif work.wake():
             return
         work.task = self._tasks.spawn(self._work(work), name=f"session {session.id}")
 
-    def _obey(self, work: Work, run: Run) -> None:
+    def _obey(self, work: LeasedSession, run: Run) -> None:
         outline = work.session.outline
         if outline.run == run.id and outline.cancelling:
             self._stop(work, run, "cancelled")
 
-    def _stop(self, work: Work, run: Run, why: Stop) -> None:
+    def _stop(self, work: LeasedSession, run: Run, why: Stop) -> None:
         if work.run is run and run.stop(why):
             grace = self._limits.cancel_grace
             asyncio.get_running_loop().call_later(grace, self._abandon, work, run)
 
-    def _abandon(self, work: Work, run: Run) -> None:
+    def _abandon(self, work: LeasedSession, run: Run) -> None:
         """The agent ignores its cancellation: the session goes on without it."""
         if work.run is not run or run.ending:
             # An end that waits for a slow store is no agent that resists.
@@ -132,7 +132,7 @@ class Runs:
         logger.error("run %s: the agent ignores its cancellation", run.id)
         work.task = self._tasks.spawn(self._take_over(work, run), name=f"end of {run.id}")
 
-    async def _take_over(self, work: Work, run: Run) -> None:
+    async def _take_over(self, work: LeasedSession, run: Run) -> None:
         first = work.session.run_base.seq + 1
         try:
             if run.stopping == "fenced":
@@ -142,13 +142,13 @@ class Runs:
             work.run = None
             self._ended(work, first)
         except Exception as error:
-            self._falter(work, error)
+            self._retry_later(work, error)
             return
         await self._work(work)
 
     # Working
 
-    async def _work(self, work: Work) -> None:
+    async def _work(self, work: LeasedSession) -> None:
         """Runs whatever is open in the session, one after the other, and waits for more."""
         loop, task = asyncio.get_running_loop(), work.task
         try:
@@ -164,25 +164,25 @@ class Runs:
         except (asyncio.CancelledError, GeneratorExit):
             raise
         except BaseException as error:
-            self._falter(work, error)
+            self._retry_later(work, error)
             if not isinstance(error, Exception):
                 raise
             return
         if work.task is task:
             work.task = None
 
-    async def _take_lease(self, work: Work) -> bool:
+    async def _take_lease(self, work: LeasedSession) -> bool:
         session = work.session
         ttl = self._limits.lease_ttl
         work.lease = await self._store.lease(session.id, owner=self._node, ttl=ttl)
         if work.lease is None:
             self._leave(work)
-            self._waiting.add(session)
+            self._retries.add(session)
             return False
         await session.catch_up()
         return True
 
-    async def _next(self, work: Work) -> bool:
+    async def _next(self, work: LeasedSession) -> bool:
         """Does the next thing. False when there is none, or when another task does it."""
         if work.lease is None and not await self._take_lease(work):
             return False
@@ -206,7 +206,7 @@ class Runs:
         self.running -= 1
         self._slots.release()
 
-    def _falter(self, work: Work, error: BaseException) -> None:
+    def _retry_later(self, work: LeasedSession, error: BaseException) -> None:
         """The store refused or is away: what is open stays so, until somebody can go on."""
         expected = isinstance(error, AgentwsError)
         logger.warning("session %s: %s", work.session.id, error, exc_info=not expected)
@@ -214,16 +214,16 @@ class Runs:
             work.run.writer.close()
             work.run = None
         self._leave(work)
-        self._waiting.falter(work.session)
+        self._retries.retry_later(work.session)
 
-    def _leave(self, work: Work) -> None:
+    def _leave(self, work: LeasedSession) -> None:
         if self._works.get(work.session.id) is work:
             del self._works[work.session.id]
         work.end()
 
     # One run
 
-    async def _begin(self, work: Work) -> Run | None:
+    async def _begin(self, work: LeasedSession) -> Run | None:
         """The run that comes next; ``None`` to look again."""
         session = work.session
         if self._draining or session.outline.settled or work.lease is None:
@@ -250,7 +250,7 @@ class Runs:
         self._stop_late(work, run)
         return run
 
-    def _stop_late(self, work: Work, run: Run) -> None:
+    def _stop_late(self, work: LeasedSession, run: Run) -> None:
         """Obeys what came while the run's start was being written."""
         self._obey(work, run)
         if work.lease is None:
@@ -258,7 +258,7 @@ class Runs:
         elif self._draining:
             self._stop(work, run, "interrupted")
 
-    async def _drive(self, work: Work, run: Run) -> bool:
+    async def _drive(self, work: LeasedSession, run: Run) -> bool:
         """Drives the run to its end. False when it was abandoned, and another task goes on."""
         first, context = work.session.run_base.seq + 1, run.context
 
@@ -284,11 +284,11 @@ class Runs:
         await work.keep_info(self._store, before=context.session)
         return not work.cancelled
 
-    def _ended(self, work: Work, first: int) -> None:
-        self._waiting.forget(work.session.id)
+    def _ended(self, work: LeasedSession, first: int) -> None:
+        self._retries.forget(work.session.id)
         self._finished(work.session, first, work.session.head.seq)
 
-    async def _end_orphan(self, work: Work, run: str) -> None:
+    async def _end_orphan(self, work: LeasedSession, run: str) -> None:
         if work.lease is None:
             raise Fenced()
         first = work.session.run_base.seq + 1
@@ -303,27 +303,27 @@ class Runs:
         now = asyncio.get_running_loop().time()
         idle = [one for one in self._works.values() if not (one.busy or one.leaving)]
         await self._settle_all([one for one in idle if now - one.idle_since >= LINGER])
-        await asyncio.gather(*(self._try_again(session) for session in self._waiting.due()))
+        await asyncio.gather(*(self._try_again(session) for session in self._retries.due()))
 
     async def _try_again(self, session: Session) -> None:
         try:
             await session.catch_up()
         except (NotFound, PositionLost):
             # It was deleted, or is another log now: whoever opens that begins anew.
-            self._waiting.forget(session.id)
+            self._retries.forget(session.id)
         except AgentwsError as error:
             logger.info("session %s still waits: %s", session.id, error)
         else:
-            self._waiting.remove(session.id)
-            self.look(session)
+            self._retries.remove(session.id)
+            self.schedule(session)
 
-    async def _settle_all(self, works: Sequence[Work]) -> None:
+    async def _settle_all(self, works: Sequence[LeasedSession]) -> None:
         for work in works:
             # Said before anything is awaited: from here on no run begins under this lease.
             work.leaving = True
         await asyncio.gather(*(self._settle(work) for work in works))
 
-    async def _settle(self, work: Work) -> None:
+    async def _settle(self, work: LeasedSession) -> None:
         """Writes down that nothing is open, and lets the lease go."""
         try:
             await work.settle(self._store)
@@ -331,7 +331,7 @@ class Runs:
             logger.info("session %s was not settled: %s", work.session.id, error)
         finally:
             self._leave(work)
-            self.look(work.session)
+            self.schedule(work.session)
 
     async def renew(self) -> None:
         """Renews the leases held here; stops the runs of those that were lost."""
@@ -367,14 +367,14 @@ class Runs:
 
     def forget(self, session: str) -> None:
         """The session is gone: a run that goes on in it has nobody to talk to."""
-        self._waiting.forget(session)
+        self._retries.forget(session)
         work = self._works.get(session)
         if work is not None and work.run is not None:
             self._stop(work, work.run, "fenced")
 
     def begin(self) -> None:
         """Takes up work, again after a drain."""
-        self._works, self._waiting = {}, Waiting()
+        self._works, self._retries = {}, RetryQueue()
         self._draining = not self._agents.names
 
     async def drain(self, *, grace: float) -> None:

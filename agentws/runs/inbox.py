@@ -37,7 +37,7 @@ from ..store import Appended, Key
 from .beginning import run_asked, run_resumed
 from .deciding import Command, Decision, decide
 from .engine import Runs
-from .work import new_id, now_ms
+from .leased import new_id, now_ms
 
 _encoder: Final = msgspec.json.Encoder(order="deterministic")
 

@@ -117,8 +117,8 @@ class Run:
         """Closes what is open and appends ``terminal``; returns when the store has it."""
         self.ending = True
         for event in self._sequence.close():
-            self.writer.put(event)
-        self.writer.put(terminal)
+            self.writer.write_event(event)
+        self.writer.write_event(terminal)
         await self.writer.drain()
 
     # The agent
@@ -200,8 +200,8 @@ class Run:
                 return
             opening, self._text = self._sequence.begin_text()
             for event in opening:
-                self.writer.put(event)
-        self.writer.say(self._text, delta)
+                self.writer.write_event(event)
+        self.writer.write_text(self._text, delta)
 
     def _write(self, item: Any) -> None:
         if not isinstance(item, Event):
@@ -215,7 +215,7 @@ class Run:
         for event in self._sequence.admit(item):
             if type(event) in PATCHED:
                 self._watch(event, size)
-            self.writer.put(event)
+            self.writer.write_event(event)
         if isinstance(item, e.StateSnapshot):
             self.context.state = item.snapshot
         elif isinstance(item, e.StateDelta):

@@ -132,7 +132,7 @@ class RunWriter:
         """
         if self._session.exclusive:
             self._expect = expect
-            self.put(started)
+            self.write_event(started)
         else:
             await self._append([entry(started, run=self._run)], expect=expect)
 
@@ -143,7 +143,7 @@ class RunWriter:
 
     # What the run says
 
-    def say(self, message_id: str, delta: str) -> None:
+    def write_text(self, message_id: str, delta: str) -> None:
         """The next stretch of an open message's text."""
         if message_id != self._text_id:
             self._seal()
@@ -155,7 +155,7 @@ class RunWriter:
         elif self._waiting_size > ROOM:
             self.pressing = True
 
-    def put(self, event: Event) -> None:
+    def write_event(self, event: Event) -> None:
         """The next event. It is encoded now, so that changing it later changes nothing.
 
         Whether it is too large is for :meth:`check_size` to say: what ends a run is always written.

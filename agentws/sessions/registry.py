@@ -46,7 +46,7 @@ class Sessions:
         self._rung_early: set[str] = set()
         self._unread: set[str] = set()
         """Sessions that were rung for and could not be read."""
-        self.opened: Callable[[Session], None] = lambda session: None
+        self.on_open: Callable[[Session], None] = lambda session: None
         """Called with every session that comes into memory."""
 
     def __repr__(self) -> str:
@@ -120,11 +120,11 @@ class Sessions:
             self._rung_early.discard(info.id)
             raise
         self._unsubscribe[info.id] = unsubscribe
-        session.appended = self._tell
+        session.on_append = self._tell
         session.max_event_size = self._limits.max_event_size
         session.used = asyncio.get_running_loop().time()
         self._open[info.id] = session
-        self.opened(session)
+        self.on_open(session)
         if info.id in self._rung_early:
             self._rung_early.discard(info.id)
             self._ring(session)

@@ -52,7 +52,7 @@ class Session:
         "_run_base",
         "_store",
         "_tail",
-        "appended",
+        "on_append",
         "cleared",
         "followers",
         "head",
@@ -60,7 +60,7 @@ class Session:
         "info",
         "max_event_size",
         "outline",
-        "outlook",
+        "on_outline_change",
         "senders",
         "turn",
         "used",
@@ -85,9 +85,9 @@ class Session:
         self._run_base: Position | None = None
         self.followers: tuple[Follower, ...] = ()
         """Whoever is rung when the log has grown; see :meth:`follow`."""
-        self.outlook: Callable[[Session], None] | None = None
+        self.on_outline_change: Callable[[Session], None] | None = None
         """Told when the outline has changed; decides what runs next."""
-        self.appended: Callable[[Session], None] | None = None
+        self.on_append: Callable[[Session], None] | None = None
         """Told after an append from here, to ring the bell for other nodes."""
         self.used = 0.0
         """When it was last followed, run or written, by the loop's clock."""
@@ -202,8 +202,8 @@ class Session:
 
     def announce(self) -> None:
         """Rings for other nodes: the log has grown, perhaps by what was told as failed."""
-        if self.appended is not None:
-            self.appended(self)
+        if self.on_append is not None:
+            self.on_append(self)
 
     async def catch_up(self) -> None:
         """Reads what the store has beyond what is known here.
@@ -285,8 +285,8 @@ class Session:
                 logger.exception("a follower of session %s failed", self.id)
         if self._outline_changed:
             self._outline_changed = False
-            if self.outlook is not None:
-                self.outlook(self)
+            if self.on_outline_change is not None:
+                self.on_outline_change(self)
 
     def forget_tail(self) -> None:
         """Lets go of the encoded events; readers go to the store instead."""

@@ -72,7 +72,7 @@ async def _answer_one(connection: Connection, asked: Asked, id: str | None, say:
     try:
         say(await asked.answer(id))
     except AgentwsError as error:
-        connection.fail(error, reply=id)
+        connection.send_error(error, reply=id)
     except Exception:
         logger.exception("a command could not be answered")
-        connection.fail(Internal(), reply=id)
+        connection.send_error(Internal(), reply=id)

@@ -105,11 +105,11 @@ class Connection:
 
     # Saying things
 
-    def say(self, frame: f.ControlFrame) -> None:
+    def send_control(self, frame: f.ControlFrame) -> None:
         """Writes a control frame, after what was said before."""
         said = self.wire.control(frame)
         if said is not None:
-            self.put([said])
+            self.send_frames([said])
 
     def begin(self, position: Position, said: Sequence[bytes]) -> None:
         """Follows the log from ``position`` on, after ``said``.
@@ -119,7 +119,7 @@ class Connection:
         self.position = position
         self._controls = [*(self._controls or ()), *said]
 
-    def put(self, parts: Sequence[bytes]) -> None:
+    def send_frames(self, parts: Sequence[bytes]) -> None:
         """Writes encoded frames, before any event that is still to be read."""
         if self._closing is not None:
             return
@@ -133,9 +133,9 @@ class Connection:
         if not self._corked:
             self.ring()
 
-    def fail(self, error: AgentwsError, *, reply: str | None = None) -> None:
+    def send_error(self, error: AgentwsError, *, reply: str | None = None) -> None:
         """Tells the peer of an error; the connection lives on."""
-        self.say(f.error_frame(error, reply=reply))
+        self.send_control(f.error_frame(error, reply=reply))
 
     async def room(self) -> None:
         """Returns when the peer may be listened to again. For one waiter at a time."""
@@ -209,7 +209,7 @@ class Connection:
 
     def lost(self) -> None:
         """The log is not what it was: the peer comes back and is told so."""
-        self.fail(Unavailable("This session is not what it was."))
+        self.send_error(Unavailable("This session is not what it was."))
         self.close(4503, "position lost")
 
     def _next_parts(self) -> list[bytes]:
@@ -302,15 +302,15 @@ class Connection:
 
     def refuse(self, error: AgentwsError) -> None:
         """Says why, then closes with the code of ``error``."""
-        self.say(bye(error))
+        self.send_control(bye(error))
         if self.wire.control(bye(error)) is None:
-            self.fail(error)
+            self.send_error(error)
         self.close(error.close_code, error.code)
 
     def close_for_restart(self) -> None:
         """The node goes away; the peer is told to come back, and finds another or the next one."""
         error = Draining(retry_after=1.0)
-        self.say(bye(error, code=1012))
+        self.send_control(bye(error, code=1012))
         self.close(1012, "service restart")
 
     def _close_now(self, code: int, reason: str) -> None:

@@ -34,7 +34,7 @@ class Peer(Protocol):
     @property
     def closing(self) -> bool: ...
 
-    def say(self, frame: Notice, /) -> None: ...
+    def send_control(self, frame: Notice, /) -> None: ...
 
     def close_for_restart(self) -> None: ...
 
@@ -137,7 +137,7 @@ class Connections:
         reached = 0
         for turn, connection in enumerate(tuple(self._connections), start=1):
             if not connection.closing:
-                connection.say(notice)
+                connection.send_control(notice)
                 reached += 1
             if turn % SLICE == 0:
                 await asyncio.sleep(0)

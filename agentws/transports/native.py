@@ -65,7 +65,7 @@ class NativePeer:
             case f.Send():
                 await self._send(frame)
             case f.Ping():
-                self._connection.say(f.Pong(reply=frame.id))
+                self._connection.send_control(f.Pong(reply=frame.id))
             case f.Command():
                 await self._command(frame.id, Typed(frame.name.lstrip("/"), frame.args or ""))
             case f.Cancel():
@@ -95,7 +95,7 @@ class NativePeer:
     async def _command(self, reply: str | None, typed: Typed) -> None:
         def say(answer: Answer) -> None:
             self._accepted(reply, answer.claimed)
-            self._connection.say(msgspec.structs.replace(answer.notice, reply=reply))
+            self._connection.send_control(msgspec.structs.replace(answer.notice, reply=reply))
 
         await take_command(self._gateway, self._connection, typed, id=reply, say=say)
 
@@ -103,7 +103,7 @@ class NativePeer:
         """``accepted``, with the head where nothing had to be appended."""
         session = self._connection.session
         position = session.head if done is None else done.position
-        self._connection.say(
+        self._connection.send_control(
             f.Accepted(
                 reply=reply,
                 position=str(position),

@@ -11,7 +11,7 @@ from ..protocol.position import GENESIS, Position, parse_position
 from ..protocol.simple import SimpleWire, parse_simple
 from ..runs.commands import Answer
 from ..runs.inbox import check_content
-from ..runs.work import new_id
+from ..runs.leased import new_id
 from ..sessions.conversation import run_begun
 from .commands import take_command
 from .connection import Connection
@@ -93,11 +93,11 @@ class SimplePeer:
             if kept:
                 return Position(folded.epoch, kept[-1].seq, kept[-1].tag)
             return Position(folded.epoch, 0, GENESIS)
-        self._connection.fail(PositionLost(found))
+        self._connection.send_error(PositionLost(found))
         return session.head
 
     def _say(self, answer: Answer) -> None:
-        self._connection.say(answer.notice)
+        self._connection.send_control(answer.notice)
 
     def reply_to(self, text: str) -> str | None:
         return None

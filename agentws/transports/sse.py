@@ -32,7 +32,7 @@ from ..protocol.codec import Record
 from ..protocol.native import NativeWire
 from ..protocol.position import Position
 from ..protocol.sizes import EVENT
-from ..runs.work import new_id
+from ..runs.leased import new_id
 from ..sessions.follower import Bell
 from ..sessions.session import Session
 from ..store import PAGE
@@ -210,7 +210,7 @@ class EventStream:
     def closing(self) -> bool:
         return self._farewell is not None
 
-    def say(self, frame: f.ControlFrame) -> None:
+    def send_control(self, frame: f.ControlFrame) -> None:
         """Shows a control frame; a peer that leaves too much unread misses the newest."""
         if len(self._controls) < MAX_CONTROLS and sum(map(len, self._controls)) < MAX_UNREAD:
             self._controls.append(control_event(frame))

@@ -17,7 +17,7 @@ from ..errors import AgentwsError, BadRequest, EventTooLarge, Internal, TooLarge
 from ..protocol.frames import BEARER, NATIVE, SIMPLE, encode_frame, error_frame
 from ..protocol.native import NativeWire
 from ..protocol.simple import SimpleWire
-from ..runs.work import new_id
+from ..runs.leased import new_id
 from ..sessions.registry import check_session_id
 from .connection import CROWDED, Connection, bye
 from .connections import Place
@@ -90,7 +90,7 @@ class WebSocketTransport:
     async def __call__(self, scope: Any, receive: Receive, send: Send) -> None:
         # An idle connection holds this frame: what opening it needed is gone by then.
         try:
-            opened = await self._knock(scope, receive, send)
+            opened = await self._handshake(scope, receive, send)
         except _Gone:
             return
         if opened is not None:
@@ -98,7 +98,7 @@ class WebSocketTransport:
 
     # Opening
 
-    async def _knock(
+    async def _handshake(
         self, scope: Any, receive: Receive, send: Send
     ) -> tuple[Connection, Peer] | None:
         message = await receive()
@@ -284,7 +284,7 @@ class _Reader:
         # What is too large to be read costs the server; what is too large to be kept does not.
         oversize = isinstance(error, TooLarge) and not isinstance(error, EventTooLarge)
         reply = None if oversize else self._peer.reply_to(text)
-        self._connection.fail(error, reply=reply)
+        self._connection.send_error(error, reply=reply)
         if oversize:
             self._connection.close(error.close_code, error.code)
         elif self._errors >= self._gateway.limits.max_errors:

@@ -193,9 +193,9 @@ async def test_nothing_follows_what_was_not_written() -> None:
         max_event_size=10_000,
     )
     store.pause()
-    writer.put(Custom("first", 1))
+    writer.write_event(Custom("first", 1))
     await asyncio.sleep(0.1)
-    writer.put(Custom("second", 2))
+    writer.write_event(Custom("second", 2))
     await tasks.aclose(grace=1.0)
     store.resume()
     await asyncio.sleep(1.0)

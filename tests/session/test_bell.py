@@ -22,7 +22,7 @@ async def test_an_append_rings_only_where_another_gateway_shares_the_store(
     for _ in range(gateways):
         await store.open()
     sessions = Sessions(store=store, bus=bus, limits=Limits(), clock=time.time)
-    sessions.opened = lambda session: None
+    sessions.on_open = lambda session: None
     session, _ = await sessions.enter(None, owner=None, agent="default")
     await session.append([e.NoticePosted("hello", "info")])
     assert bus.published == rung

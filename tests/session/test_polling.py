@@ -40,7 +40,7 @@ class Follower:
 async def test_an_append_during_a_poll_does_not_void_the_session() -> None:
     store = SharedStore()
     sessions = Sessions(store=store, bus=LocalBus(), limits=Limits(), clock=time.time)
-    sessions.opened = lambda session: None
+    sessions.on_open = lambda session: None
     store.session, _ = await sessions.enter(None, owner=None, agent="default")
     follower = Follower()
     store.session.follow(follower)

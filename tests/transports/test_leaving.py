@@ -11,7 +11,7 @@ from starlette.applications import Starlette
 
 from agentws import mount_agent_gateway
 from agentws.runs import engine
-from agentws.runs.work import Work
+from agentws.runs.leased import LeasedSession
 from agentws.testing.agents import Script
 from agentws.testing.connect import connect, running
 from agentws.transports.connection import Connection
@@ -37,7 +37,7 @@ async def test_nothing_waits_for_the_garbage_collector(
     monkeypatch.setattr(engine, "LINGER", 0.0)
     app = Starlette()
     mount_agent_gateway(app, Script("fine"), limits=limits())
-    before = held(Connection), held(Work)
+    before = held(Connection), held(LeasedSession)
     async with running(app):
         for _ in range(3):
             async with connect(app) as client:
@@ -45,4 +45,4 @@ async def test_nothing_waits_for_the_garbage_collector(
                 await client.answer()
         del client
         await asyncio.sleep(0.5)
-        assert (held(Connection), held(Work)) == before
+        assert (held(Connection), held(LeasedSession)) == before

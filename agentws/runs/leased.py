@@ -19,7 +19,7 @@ def now_ms() -> int:
     return time.time_ns() // 1_000_000
 
 
-class Work:
+class LeasedSession:
     """A session that this node runs: its lease, the run going on, the task that drives it."""
 
     __slots__ = ("cancelled", "idle", "idle_since", "lease", "leaving", "run", "session", "task")

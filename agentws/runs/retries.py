@@ -12,8 +12,8 @@ LONGEST_PAUSE: Final = 30.0
 """Seconds after which a session that could not go on is tried again, at most."""
 
 
-class Waiting:
-    """When to try which again: later each time, for one that falters again and again."""
+class RetryQueue:
+    """When to try which again: later each time, for one that fails again and again."""
 
     def __init__(self) -> None:
         self._due: dict[str, tuple[float, Session]] = {}
@@ -30,7 +30,7 @@ class Waiting:
         due = asyncio.get_running_loop().time() + self._pauses.get(session.id, 0.0)
         self._due[session.id] = due, session
 
-    def falter(self, session: Session) -> None:
+    def retry_later(self, session: Session) -> None:
         """To be tried again, and after twice the pause if it has faltered before."""
         pause = self._pauses.get(session.id)
         self._pauses[session.id] = FIRST_PAUSE if pause is None else min(2 * pause, LONGEST_PAUSE)
