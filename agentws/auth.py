@@ -142,7 +142,7 @@ class Access:
         self._authorize = authorize
 
     @property
-    def asks(self) -> bool:
+    def calls_host(self) -> bool:
         """Whether the host's ``authorize`` is called, which may wait for something."""
         return self._authorize is not None
 

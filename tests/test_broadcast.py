@@ -7,7 +7,9 @@ import asyncio
 import pytest
 from starlette.applications import Starlette
 
-from agentws import Limits, mount_agent_gateway
+from agentws import Limits, LocalBus, mount_agent_gateway
+from agentws.gateway.broadcasts import CHANNEL, Broadcasts
+from agentws.protocol.events import NoticePosted
 from agentws.protocol.frames import Notice
 from agentws.tasks.tasks import Tasks
 from agentws.testing.agents import Script
@@ -78,6 +80,34 @@ async def test_overlapping_broadcasts_reach_every_connection() -> None:
         await one.until("welcome")
         await two.until("welcome")
         assert await asyncio.gather(*(gateway.broadcast(f"{n}") for n in range(5))) == [2] * 5
+
+
+async def test_a_broadcast_reaches_the_connections_of_every_node_once() -> None:
+    bus = LocalBus()
+    nodes = [crowd(1) for _ in range(2)]
+    first, second = (
+        Broadcasts(bus=bus, connections=connections, node=f"node{number}", max_size=1000)
+        for number, (connections, _) in enumerate(nodes)
+    )
+    first.subscribe()
+    second.subscribe()
+    assert await first.send(NoticePosted("one", "info")) == 1
+    await asyncio.sleep(0.1)
+    second.unsubscribe()
+    await first.send(NoticePosted("two", "info"))
+    await asyncio.sleep(0.1)
+    assert [peer.said for _, peers in nodes for peer in peers] == [["one", "two"], ["one"]]
+
+
+async def test_a_broadcast_of_another_node_that_can_not_be_decoded_is_logged(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    bus = LocalBus()
+    connections, (peer,) = crowd(1)
+    Broadcasts(bus=bus, connections=connections, node="here", max_size=1000).subscribe()
+    bus.publish(CHANNEL, b'elsewhere {"type":"notice"')
+    await asyncio.sleep(0.1)
+    assert peer.said == [] and "could not be decoded" in caplog.text
 
 
 async def test_goodbyes_are_spread_in_time_against_a_reconnect_storm() -> None:

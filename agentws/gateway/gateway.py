@@ -152,7 +152,7 @@ class AgentGateway:
     @property
     def may_wait(self) -> bool:
         """Whether a client's message may have to wait for the store or the host's ``authorize``."""
-        return self._access.asks or not self.store.immediate
+        return self._access.calls_host or not self.store.immediate
 
     # Authentication and authorization
 
@@ -255,7 +255,11 @@ class AgentGateway:
 
     def session(self, id: str) -> SessionHandle:
         """A handle that pushes to the session of that id."""
-        return SessionHandle(self, id)
+        return SessionHandle(id, self._find_session)
+
+    async def _find_session(self, id: str) -> Session:
+        await self.start()
+        return await self.sessions.find(id)
 
     async def broadcast(
         self, content: str, *, level: e.Level = "info", metadata: Metadata | None = None

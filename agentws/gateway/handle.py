@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Awaitable, Callable
 
 from ..protocol import events as e
 from ..protocol.messages import Message, Metadata
 from ..sessions.session import Session
 from .checked import checked_notice
 
-if TYPE_CHECKING:
-    from .gateway import AgentGateway
+Find = Callable[[str], Awaitable[Session]]
+"""Returns the session of an id, after a start of the gateway if needed; raises NotFound."""
 
 
 class SessionHandle:
@@ -19,9 +19,9 @@ class SessionHandle:
     The session is looked up with each call, so a handle may be kept for any time.
     """
 
-    def __init__(self, gateway: AgentGateway, id: str) -> None:
-        self._gateway = gateway
+    def __init__(self, id: str, find: Find) -> None:
         self.id = id
+        self._find = find
 
     def __repr__(self) -> str:
         return f"<SessionHandle {self.id}>"
@@ -35,13 +35,9 @@ class SessionHandle:
         TypeError for a notice that can't be stored.
         """
         notice = checked_notice(content, level, metadata)
-        session = await self._find()
+        session = await self._find(self.id)
         return str((await session.append([notice])).position)
 
     async def messages(self) -> list[Message]:
         """The conversation so far. Raises NotFound."""
-        return await (await self._find()).messages()
-
-    async def _find(self) -> Session:
-        await self._gateway.start()
-        return await self._gateway.sessions.find(self.id)
+        return await (await self._find(self.id)).messages()
