@@ -19,7 +19,7 @@ State = Literal["new", "starting", "started", "draining", "stopped"]
 Step = Callable[[], Coroutine[Any, Any, None]]
 
 ONE_LOOP: Final = (
-    "all of them on the loop where it was started: in tests `with TestClient(app) as client`, or "
+    "all calls on the event loop that started it: in tests `with TestClient(app) as client`, or "
     "one loop scope for the app and its tests"
 )
 

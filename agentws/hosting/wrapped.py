@@ -72,7 +72,7 @@ class _NestedLifespan:
         await self._complete()
 
     async def _complete(self) -> None:
-        """Answers what the host has left unanswered, as a host without a lifespan does."""
+        """Sends the answers that the host has not sent, starting and stopping the gateway."""
         if not self._answered:
             if self._start_failed is None:
                 await self._receive_until(STARTUP)
