@@ -37,7 +37,7 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     max_queued: int = 10
     """Messages of one session that wait in its queue for a run."""
     max_runs: int = 1_000
-    """Concurrent runs of this node; further ones wait in the queue."""
+    """Concurrent runs of this node; further ones wait until one ends."""
     max_runs_per_identity: int = 10
 
     # Runs

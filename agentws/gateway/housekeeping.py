@@ -27,8 +27,8 @@ RENEWALS: Final = 5
 class Housekeeping:
     """Runs the periodic work in the background.
 
-    A round recovers orphaned runs, polls for appends whose bell was lost, stops overdue agents,
-    evicts idle sessions from memory, compacts logs and deletes sessions past their retention.
+    A round recovers orphaned runs, polls for appends whose bell was lost, releases the leases of
+    idle sessions, evicts idle sessions from memory, compacts logs and deletes expired sessions.
     """
 
     def __init__(
