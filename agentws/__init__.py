@@ -25,7 +25,8 @@ from .backends.memory import MemoryStore
 from .backends.sqlite import SQLiteStore
 from .bus import Bus
 from .errors import AgentError, AgentwsError, Forbidden, NotFound, Unauthenticated
-from .gateway.gateway import AgentGateway, SessionHandle
+from .gateway.gateway import AgentGateway
+from .gateway.handle import SessionHandle
 from .limits import Limits
 from .mount import mount_agent_gateway
 from .sessions.session import Session

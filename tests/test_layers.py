@@ -1,8 +1,8 @@
-"""The picture of the architecture, as a test: what a module may import.
+"""The layers of the architecture, as a test: which rooms a module may import.
 
-A layer may import those before it in ``LAYERS``. What stands beside the layers (backends, clients,
-integrations, the server, ...) names what it may import in ``BESIDE``. An import that only a type
-checker sees is free.
+A room may import the layers before its own in ``LAYERS``. For rooms beside the layers (backends,
+clients, integrations, the server, ...) ``BESIDE`` lists what they may import. Imports under
+``TYPE_CHECKING`` are not checked.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ BESIDE: dict[str, set[str]] = {
     "cli": EVERY_LAYER | {"backends", "server", "client", "bench", "integrations", "testing"},
 }
 ALSO: dict[str, set[str]] = {
-    # Where everything is put together, the defaults are chosen.
+    # The composition root chooses the default store and bus.
     "gateway": {"backends"},
     "": {"backends"},
 }
@@ -61,14 +61,14 @@ FOREIGN: dict[str, set[str]] = {
     "bench": {"starlette", "uvicorn", "uvloop", "websockets"},
     "cli": {"anyio", "starlette", "uvicorn"},
 }
-"""Beyond the standard library and msgspec. Starlette begins at the transports."""
+"""Third-party packages by room; the standard library and msgspec are allowed everywhere."""
 LATER = {"annotationlib"}
-"""Of the standard library of a later Python than the oldest one, and imported only there."""
+"""Standard library modules that the oldest supported Python does not have."""
 ONE_TECHNOLOGY_PER_FILE = {"backends", "integrations"}
 
 IMPURE = {"anyio", "asyncio", "logging", "os", "random", "secrets", "socket", "starlette"}
 IMPURE |= {"threading", "time", "uuid"}
-"""What the protocol must do without: no I/O, clock, randomness or logging."""
+"""Modules that the protocol can't import: no I/O, clock, randomness or logging."""
 
 
 class Import(NamedTuple):
@@ -137,18 +137,20 @@ def allowed(room: str) -> set[str]:
     return set[str]().union(*LAYERS[:index], ALSO.get(room, set()), {room})
 
 
-def test_every_module_has_its_place_in_the_picture() -> None:
+def test_every_room_is_in_the_table_of_layers() -> None:
     rooms = {room_of(module) for module, _ in modules()}
-    assert rooms <= EVERY_LAYER | set(BESIDE), "a new room: say what it may import"
-    assert EVERY_LAYER | set(BESIDE) <= rooms, "a room of the picture is gone"
+    assert rooms <= EVERY_LAYER | set(BESIDE), "a new room: add it to LAYERS or BESIDE"
+    assert EVERY_LAYER | set(BESIDE) <= rooms, (
+        "a room that does not exist: remove it from LAYERS or BESIDE"
+    )
 
 
-def test_no_arrow_points_the_wrong_way() -> None:
+def test_no_module_imports_a_layer_above_its_own() -> None:
     wrong = [one for one in OURS if room_of(one.of) not in allowed(one.room)]
     assert wrong == [], "\n".join(map(str, wrong))
 
 
-def test_foreign_packages_stay_where_they_belong() -> None:
+def test_third_party_packages_are_imported_only_in_their_rooms() -> None:
     def is_free(one: Import) -> bool:
         top = one.of.split(".")[0]
         return (
@@ -168,7 +170,7 @@ def test_the_protocol_is_pure() -> None:
 
 
 @pytest.mark.parametrize("room", sorted(ONE_TECHNOLOGY_PER_FILE))
-def test_a_file_adapts_one_technology(room: str) -> None:
+def test_a_backend_or_integration_file_imports_one_technology(room: str) -> None:
     by_file: dict[str, set[str]] = {}
     for one in THEIRS:
         top = one.of.split(".")[0]

@@ -1,4 +1,4 @@
-"""Finding out who it is, at a pace at which nobody finds a key by trying."""
+"""Authentication with a rate limit on failed attempts (brute force), per address."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class Identifying:
-    """Asks the host who is on a connection, of whatever transport; counts refusals by address."""
+    """Calls the host's ``authenticate`` for every transport; counts failures by address."""
 
     def __init__(self, gateway: AgentGateway) -> None:
         self._gateway = gateway
@@ -23,9 +23,10 @@ class Identifying:
         self._admins: Final = Paces(gateway.limits)
 
     async def identify(self, connection: HTTPConnection) -> Identity | None:
-        """Who is on the connection; raises Unauthenticated, and TooMany to whom was so too often.
+        """The identity on the connection. Raises Unauthenticated, TooMany.
 
-        An address that has used up its tries is not asked at all: a right key, too, would tell.
+        An address with too many failures is refused before ``authenticate`` is called: otherwise a
+        correct guess would still be recognizable.
         """
         address = address_of(connection.scope)
         self._refused.check(address)
@@ -36,7 +37,7 @@ class Identifying:
             raise
 
     def is_admin(self, connection: HTTPConnection) -> bool:
-        """Whether it presents the admin key. Counted before the key is looked at: TooMany."""
+        """Whether it presents the admin key. Attempts are counted first; raises TooMany."""
         gateway, headers = self._gateway, connection.headers
         if not gateway.has_admin or not ("x-api-key" in headers or "authorization" in headers):
             return False
@@ -45,6 +46,6 @@ class Identifying:
 
 
 def address_of(scope: Any) -> str:
-    """The network address that a request comes from."""
+    """The client's network address; ``unix`` for a Unix socket."""
     client = scope.get("client")
     return str(client[0]) if client else "unix"

@@ -6,8 +6,8 @@ import re
 
 from agentws import Limits
 from agentws.cli.options import SERVING
-from agentws.gateway.exiting import LOOKS
-from agentws.gateway.gateway import SETTLING
+from agentws.gateway.composition import SETTLING
+from agentws.gateway.server_exit import POLL_INTERVAL
 from agentws.server.preset import MAX_MESSAGE_SIZE, SHUTDOWN_SECONDS
 from agentws.server.stopping import LEAST
 from agentws.transports.guard import Guard
@@ -50,7 +50,8 @@ def test_the_proxy_passes_the_host_on_with_its_port() -> None:
 
 
 def test_the_page_says_how_often_a_plain_server_is_looked_at() -> None:
-    assert f"{'five' if LOOKS == 0.2 else LOOKS} times a second" in section(PAGE, "## A restart")
+    assert POLL_INTERVAL == 0.2
+    assert "five times a second" in section(PAGE, "## A restart")
 
 
 def test_every_host_and_origin_on_the_page_may_be_given() -> None:

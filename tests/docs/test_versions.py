@@ -55,7 +55,7 @@ def test_the_readme_names_the_floors() -> None:
 
 
 def test_the_readme_and_the_metadata_promise_the_same_pythons() -> None:
-    promised = pythons.promised()
+    promised = pythons.supported()
     readme = (ROOT / "README.md").read_text()
     assert re.findall(r"Python (3\.\d+) to (3\.\d+)", readme) == [(promised[0], promised[-1])]
     assert PROJECT["requires-python"] == f">={promised[0]}"
@@ -65,13 +65,13 @@ def test_the_readme_and_the_metadata_promise_the_same_pythons() -> None:
 
 def test_types_and_style_are_those_of_the_oldest_python() -> None:
     tools = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]
-    oldest = pythons.promised()[0]
+    oldest = pythons.supported()[0]
     assert tools["mypy"]["python_version"] == oldest
     assert tools["ruff"]["target-version"] == "py" + oldest.replace(".", "")
 
 
 def test_every_promised_python_is_run() -> None:
-    oldest, *others = pythons.promised()
+    oldest, *others = pythons.supported()
     plan = matrix.plan()
     assert [suite.version for suite in plan if suite.whole] == [oldest]
     plain = [suite for suite in plan if not (suite.whole or suite.eager or suite.oldest)]

@@ -237,7 +237,7 @@ def test_one_string_is_no_list(option: str) -> None:
 @pytest.mark.parametrize("given", [1, True, b"chat.example", b""])
 def test_what_is_no_list_is_named(option: str, given: Any) -> None:
     options = {"allowed_origins": None, "allowed_hosts": None, option: given}
-    with pytest.raises(TypeError, match=f"{option} is .*; expected a list of texts"):
+    with pytest.raises(TypeError, match=f"{option} is .*; expected a list of strings"):
         Guard(**options)
 
 
@@ -410,7 +410,7 @@ def test_an_allowed_host_matches_what_is_sent_for_it(given: str) -> None:
     ],
 )
 def test_an_allowed_host_must_be_one(host: str) -> None:
-    with pytest.raises(ValueError, match=r"allowed_hosts: .* is no host; expected a host name"):
+    with pytest.raises(ValueError, match=r"allowed_hosts: .* is not a host; expected a host name"):
         Guard(allowed_origins=None, allowed_hosts=[host])
 
 
@@ -429,7 +429,7 @@ def test_a_list_of_hosts_that_serves_nobody_is_refused() -> None:
 @pytest.mark.parametrize("entry", [None, 1, b"chat.example", ["chat.example"]])
 def test_what_is_allowed_is_text(option: str, entry: Any) -> None:
     given = {"allowed_origins": None, "allowed_hosts": None, option: [entry]}
-    with pytest.raises(TypeError, match="expected text"):
+    with pytest.raises(TypeError, match="expected a string"):
         Guard(**given)
 
 

@@ -1,4 +1,4 @@
-"""The demo agent: every show is a legal run, and a key decides who chats."""
+"""The demo agent: every show is a legal run, and an API key selects the model."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def context(text: str) -> RunContext:
 
 
 async def events(text: str) -> list[Event]:
-    """The run as a log would hold it; raises InvalidEvent where it may not."""
+    """The events of the run as they are appended; raises InvalidEvent."""
     sequence = RunSequence("run_1")
     log: list[Event] = []
     async with aclosing(demo().run(context(text))) as answer:
@@ -62,7 +62,7 @@ def text_of(log: list[Event]) -> str:
 
 
 @pytest.mark.parametrize("word", sorted(SHOWS.keys() - {"error"}))
-async def test_every_show_is_a_legal_run(word: str) -> None:
+async def test_every_demo_show_is_a_legal_run(word: str) -> None:
     assert text_of(await events(word))
 
 
@@ -72,11 +72,11 @@ def test_the_intro_names_every_show_and_command() -> None:
     assert all(f"`/{name}" in INTRO for name in commands)
 
 
-async def test_a_show_is_asked_for_in_any_case() -> None:
+async def test_a_shows_name_is_case_insensitive() -> None:
     assert text_of(await events(" Demo ")) == INTRO
 
 
-async def test_the_tool_has_a_call_and_its_result() -> None:
+async def test_the_tool_show_has_one_call_with_its_result() -> None:
     log = await events("tool")
     calls = [event.tool_call_id for event in log if isinstance(event, ToolCallStart)]
     results = [event.tool_call_id for event in log if isinstance(event, ToolCallResult)]
@@ -84,7 +84,7 @@ async def test_the_tool_has_a_call_and_its_result() -> None:
     assert results == calls
 
 
-async def test_the_error_comes_after_some_text() -> None:
+async def test_the_error_show_fails_after_some_text() -> None:
     pieces: list[object] = []
     with pytest.raises(AgentError):
         async with aclosing(demo().run(context("error"))) as answer:
@@ -93,11 +93,11 @@ async def test_the_error_comes_after_some_text() -> None:
     assert pieces
 
 
-async def test_anything_else_goes_to_the_model() -> None:
+async def test_any_other_text_goes_to_the_model() -> None:
     assert text_of(await events("a long story about a tool")) == "From the model."
 
 
-async def test_the_offline_model_remembers_what_was_said() -> None:
+async def test_the_offline_model_uses_earlier_messages() -> None:
     llm = offline_llm(pace=0)
     earlier: list[Message] = [
         UserMessage(id="1", content="My name is Ada"),
@@ -123,20 +123,20 @@ async def command(text: str) -> str:
     return await find_command(demo().commands(), name).run(ctx, args)
 
 
-async def test_its_commands_answer() -> None:
+async def test_the_demo_commands_answer() -> None:
     assert await command("count") == "2 messages so far, 1 of them from you."
     assert (await command("roll 2")) in ("You rolled 1 of 2.", "You rolled 2 of 2.")
     assert (await command("roll")).endswith(" of 6.")
 
 
 @pytest.mark.parametrize("args", ["0", "1", "-3", "many", "9999999", "²"])
-async def test_a_die_needs_sides(args: str) -> None:
+async def test_rolling_a_die_without_valid_sides_is_a_bad_request(args: str) -> None:
     with pytest.raises(BadRequest):
         await command(f"roll {args}")
 
 
 @pytest.mark.parametrize("provider", ["openai", "anthropic"])
-async def test_a_key_connects_a_real_model(provider: str) -> None:
+async def test_an_api_key_selects_the_providers_model(provider: str) -> None:
     async with FakeLLM(["From afar."]) as fake:
         url = fake.openai_url if provider == "openai" else fake.anthropic_url
         name = provider.upper()
@@ -150,13 +150,15 @@ async def test_a_key_connects_a_real_model(provider: str) -> None:
     assert "sk-secret" not in line
 
 
-def test_without_a_key_the_offline_model_chats() -> None:
+def test_without_an_api_key_the_offline_model_is_used() -> None:
     llm, line = llm_from({"OPENAI_API_KEY": ""})
     assert isinstance(llm, ScriptedLLM)
     assert "offline" in line
 
 
-def test_a_key_without_the_sdk_is_no_reason_to_fail(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_api_key_without_the_sdk_falls_back_to_the_offline_model(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setitem(sys.modules, "openai", None)
     monkeypatch.delitem(sys.modules, "agentws.integrations.openai", raising=False)
     llm, line = llm_from({"OPENAI_API_KEY": "sk-secret"})

@@ -1,4 +1,4 @@
-"""What the host's own code gives is checked where it comes in, and never gets into a log."""
+"""Invalid values of the host's own code raise TypeError and never reach a log."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ NOTICES: list[dict[str, Any]] = [
 
 
 @pytest.mark.parametrize("given", NOTICES, ids=str)
-async def test_a_notice_that_can_not_be_kept_is_a_type_error_of_its_sender(
+async def test_pushing_an_invalid_notice_raises_type_error_and_appends_nothing(
     given: dict[str, Any],
 ) -> None:
     async with talk(Script("fine")) as one:
@@ -54,7 +54,9 @@ async def test_a_notice_that_can_not_be_kept_is_a_type_error_of_its_sender(
     ],
     ids=str,
 )
-async def test_a_name_that_can_not_be_kept_is_a_type_error(given: dict[str, Any]) -> None:
+async def test_renaming_to_an_invalid_title_or_metadata_raises_type_error(
+    given: dict[str, Any],
+) -> None:
     async with talk(Script("fine")) as one:
         session = await one.gateway.sessions.find(one.session)
         with pytest.raises(TypeError, match="expected title: str or None"):
@@ -63,7 +65,7 @@ async def test_a_name_that_can_not_be_kept_is_a_type_error(given: dict[str, Any]
         assert (await read_log(one.store, one.session))[1] == []
 
 
-async def test_metadata_that_an_agent_changes_in_place_is_its_own() -> None:
+async def test_session_metadata_changed_in_place_by_an_agent_is_not_stored() -> None:
     async def say_hello(ctx: CommandContext, args: str) -> str:
         spoil(ctx.session)
         return "hello"
@@ -94,13 +96,15 @@ async def test_metadata_that_an_agent_changes_in_place_is_its_own() -> None:
 
 @pytest.mark.parametrize("given", ["ada", Identity("ada"), {"sub": "ada"}, True], ids=repr)
 @pytest.mark.parametrize("option", ["authenticate", "authorize"])
-def test_what_can_not_be_asked_is_refused_when_it_is_given(option: str, given: Any) -> None:
+def test_an_authenticate_or_authorize_that_is_not_callable_raises_type_error(
+    option: str, given: Any
+) -> None:
     with pytest.raises(TypeError, match=f"{option} is {type(given).__name__}; expected a callable"):
         AgentGateway(None, **{option: given})
 
 
 class Safe(str):
-    """As template engines mark text that needs no escapes."""
+    """Like the safe strings of template engines."""
 
 
 class Word(enum.StrEnum):
@@ -108,7 +112,7 @@ class Word(enum.StrEnum):
 
 
 @pytest.mark.parametrize("text", [Safe("hi"), Word.HI], ids=repr)
-async def test_text_of_a_subclass_is_kept_as_plain_text(text: str) -> None:
+async def test_a_str_subclass_is_stored_as_a_plain_str(text: str) -> None:
     async with talk(Script("fine")) as one:
         session = await one.gateway.sessions.find(one.session)
         await one.gateway.rename(session, title=text, metadata=None)
@@ -121,7 +125,7 @@ async def test_text_of_a_subclass_is_kept_as_plain_text(text: str) -> None:
         await one.check()
 
 
-async def test_metadata_is_what_it_was_when_it_was_given() -> None:
+async def test_metadata_changed_by_the_host_after_a_rename_stays_as_stored() -> None:
     async with talk(Script("fine")) as one:
         session = await one.gateway.sessions.find(one.session)
         metadata: dict[str, Any] = {"tags": ["a"], "pair": (1, 2)}
@@ -131,7 +135,7 @@ async def test_metadata_is_what_it_was_when_it_was_given() -> None:
             assert info.metadata == {"tags": ["a"], "pair": [1, 2]}
 
 
-async def test_metadata_is_what_it_was_when_an_agent_gave_it() -> None:
+async def test_metadata_changed_by_an_agent_after_it_yielded_stays_as_stored() -> None:
     metadata: dict[str, Any] = {"tags": ["a"]}
 
     async def agent(ctx: RunContext) -> AsyncIterator[Any]:
@@ -153,13 +157,13 @@ async def test_metadata_is_what_it_was_when_an_agent_gave_it() -> None:
 @pytest.mark.parametrize(
     "id", [None, True, 1.5, b"ada", {"sub": "ada"}, "\ud800", "a\x00"], ids=repr
 )
-def test_an_identity_is_text_a_number_or_a_uuid(id: Any) -> None:
+def test_an_identity_with_an_id_of_another_type_raises_type_error(id: Any) -> None:
     with pytest.raises(TypeError, match="the id of an identity"):
         Identity(id)
 
 
 @pytest.mark.parametrize("claims", [None, "admin", ["admin"]])
-def test_claims_are_a_mapping(claims: Any) -> None:
+def test_claims_that_are_no_mapping_raise_type_error(claims: Any) -> None:
     with pytest.raises(TypeError, match="expected a mapping"):
         Identity("ada", claims)
 
@@ -193,7 +197,7 @@ def speaking(commands: Callable[[], Any]) -> type[Agent]:
 
 
 @pytest.mark.parametrize(("made", "said"), COMMANDS, ids=lambda value: str(value)[:40])
-async def test_what_is_no_command_is_an_error_in_the_server_s_log(
+async def test_invalid_commands_of_an_agent_are_logged_and_refused_as_agent_error(
     made: Any, said: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     async with talk(speaking(lambda: made)) as one:
@@ -206,7 +210,7 @@ async def test_what_is_no_command_is_an_error_in_the_server_s_log(
         await one.check()
 
 
-async def test_commands_may_come_from_a_generator() -> None:
+async def test_an_agents_commands_may_be_a_generator() -> None:
     async with talk(
         speaking(lambda: (one for one in [Command("hello", "Says hello", _say_hello)]))
     ) as one:

@@ -1,4 +1,4 @@
-"""A host that is no Starlette app, with a gateway in front of it and inside its lifespan."""
+"""A wrapper for hosts that are no Starlette apps: gateway routes first, lifespans nested."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from starlette.routing import BaseRoute, Match, Router
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ..gateway.gateway import AgentGateway
-from .lifespan import answer_offer
+from .lifespan import register_drain
 
 logger: Final = logging.getLogger("agentws")
 
@@ -22,8 +22,8 @@ ANSWERS: Final = frozenset(
 )
 
 
-class Wrapped:
-    """A host that is no Starlette app, with the gateway's routes in front of it."""
+class WrappedHost:
+    """An ASGI app that serves the gateway's routes and passes everything else to the host."""
 
     def __init__(self, host: ASGIApp, routes: Sequence[BaseRoute], gateway: AgentGateway) -> None:
         self._host = host
@@ -39,15 +39,15 @@ class Wrapped:
             await self._host(scope, receive, send)
 
     async def _lifespan(self, scope: Scope, receive: Receive, send: Send) -> None:
-        answer_offer(scope, self._gateway)
-        await _Inside(self._gateway, receive, send).run(self._host, scope)
+        register_drain(scope, self._gateway)
+        await _NestedLifespan(self._gateway, receive, send).run(self._host, scope)
 
 
-class _Inside:
-    """The gateway's lifespan inside a host's: the host comes up before it and goes down after it.
+class _NestedLifespan:
+    """The gateway's lifespan inside a host's: the host starts before it and stops after it.
 
-    A host that raises or returns without an answer has no lifespan, by the ASGI specification; the
-    gateway's own is then all there is.
+    By the ASGI specification a host that raises, or returns without an answer, has no lifespan.
+    Then only the gateway starts and stops.
     """
 
     def __init__(self, gateway: AgentGateway, receive: Receive, send: Send) -> None:
@@ -69,32 +69,35 @@ class _Inside:
                 logger.exception("the host's lifespan ended with an error")
             else:
                 logger.info("the host has no lifespan: %r", error)
-        await self._go_on()
+        await self._complete()
 
-    async def _go_on(self) -> None:
-        """Does what the host has left undone."""
+    async def _complete(self) -> None:
+        """Sends the answers that the host has not sent, starting and stopping the gateway."""
         if not self._answered:
             if self._start_failed is None:
-                await self._take_until(STARTUP)
+                await self._receive_until(STARTUP)
                 await self._start()
             await self._answer(STARTUP, self._start_failed)
         if f"{STARTUP}.failed" in self._answered:
             return
-        await self._take_until(SHUTDOWN)
+        await self._receive_until(SHUTDOWN)
         if not self._answered & {f"{SHUTDOWN}.complete", f"{SHUTDOWN}.failed"}:
             await self._answer(SHUTDOWN, self._stop_failed)
 
     async def _to_host(self) -> Message:
         if self._start_failed is not None:
-            # The host is up and the gateway is not: it goes down again.
+            # The host has started and the gateway has not: shut the host down again.
             return {"type": SHUTDOWN}
-        return await self._take()
+        return await self._next_message()
 
     async def _from_host(self, message: Message) -> None:
         if message["type"] not in ANSWERS:
-            # A host that answers every scope alike, as one of HTTP: refused here, as servers do,
-            # so that it counts as no answer and the startup goes on without this host.
-            raise RuntimeError(f"{message['type']!r} is no answer within a lifespan")
+            # A host may answer every scope as if it were HTTP. Servers raise here too; so it counts
+            # as a host without a lifespan, and the startup goes on.
+            raise RuntimeError(
+                f"the host sent {message['type']!r} in its lifespan; expected one of "
+                + ", ".join(sorted(ANSWERS))
+            )
         if self._start_failed is not None:
             return
         if message["type"] == f"{STARTUP}.complete":
@@ -114,11 +117,11 @@ class _Inside:
         self._answered.add(message["type"])
         await self._send(message)
 
-    async def _take_until(self, wanted: str) -> None:
+    async def _receive_until(self, wanted: str) -> None:
         while wanted not in self._received:
-            await self._take()
+            await self._next_message()
 
-    async def _take(self) -> Message:
+    async def _next_message(self) -> Message:
         message = await self._receive()
         self._received.add(message["type"])
         if message["type"] == SHUTDOWN:

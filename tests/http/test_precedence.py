@@ -1,4 +1,4 @@
-"""The gateway's routes among the host's: no catch-all takes them, and they take no route's path."""
+"""Route precedence between gateway and host: the more specific route gets the request."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ async def talking(websocket: WebSocket) -> None:
 
 @pytest.fixture
 def files(tmp_path: Path) -> Path:
-    """A site of its own, with names that the gateway has, too."""
+    """Static files, some with names that the gateway serves, too."""
     for name in ("index.html", "logo.png", "health", "web/page.js"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text(OWN)
@@ -43,7 +43,7 @@ def files(tmp_path: Path) -> Path:
 
 
 class Everything(BaseRoute):
-    """A route of a kind of its own, of which nothing is known but what it matches."""
+    """A custom kind of route, whose path is unknown."""
 
     def matches(self, scope: Any) -> tuple[Match, Any]:
         return Match.FULL, {}
@@ -103,7 +103,7 @@ GATEWAYS = ["/health", "/sessions", "/stats", "/web/page.js", "/client.js"]
 
 
 async def check(app: Any, prefix: str) -> None:
-    """Everything of a gateway is there, whichever way it is asked for."""
+    """Checks that every kind of the gateway's routes is reached."""
     async with client(app) as http:
         for path in GATEWAYS:
             response = await http.get(f"{prefix}{path}")
@@ -125,7 +125,7 @@ async def check(app: Any, prefix: str) -> None:
 @pytest.mark.parametrize("prefix", ["/assistant", "/api/assistant", "/t/{tenant}", ""])
 @pytest.mark.parametrize("host", CATCHING, ids=lambda host: host.__name__)
 @pytest.mark.parametrize("kind", [Starlette, FastAPI])
-async def test_no_catch_all_takes_the_gateways_paths(
+async def test_a_catch_all_route_does_not_take_the_gateways_paths(
     kind: type[Starlette], host: Callable[[Path], list[BaseRoute]], prefix: str, files: Path
 ) -> None:
     if host is mounted_parameter and prefix == "/t/{tenant}":
@@ -140,7 +140,7 @@ async def test_no_catch_all_takes_the_gateways_paths(
             assert (await http.get(elsewhere)).text == OWN or host is mounted_parameter
 
 
-async def test_what_is_added_later_comes_later(files: Path) -> None:
+async def test_routes_added_after_the_mount_come_after_the_gateways(files: Path) -> None:
     app = Starlette()
     mount_agent_gateway(app, Echo)
     for route in (*catch_all(files), *spa(files), Route("/health", own)):
@@ -149,18 +149,20 @@ async def test_what_is_added_later_comes_later(files: Path) -> None:
         await check(app, "")
 
 
-async def test_a_site_keeps_its_front_page(files: Path, caplog: pytest.LogCaptureFixture) -> None:
-    """It says as much of the path as the chat page does; and the log says what became of that."""
+async def test_the_host_keeps_the_front_page_and_that_is_logged(
+    files: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A catch-all is as specific for ``/`` as the chat page."""
     for host in (spa, catch_all):
         app = Starlette(routes=host(files))
         with caplog.at_level(logging.INFO, "agentws"):
             mount_agent_gateway(app, Echo)
         async with client(app) as http:
             assert (await http.get("/")).text == OWN
-    assert "'/{path:path}', which is there already, keeps the gateway's /;" in caplog.text
+    assert "'/{path:path}' matches the gateway's path / and keeps it;" in caplog.text
 
 
-async def test_a_route_of_the_host_is_never_taken(
+async def test_specific_routes_of_the_host_keep_their_paths(
     files: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     routes = [
@@ -181,13 +183,13 @@ async def test_a_route_of_the_host_is_never_taken(
         assert (await http.get("/sessions/x/messages")).json()["code"] == "forbidden"
     said = [record.getMessage() for record in caplog.records]
     assert any("'/web/{path:path}'" in line for line in said)
-    assert any("gateway's /sessions/{id}/messages" in line for line in said)
+    assert any("gateway's path /sessions/{id}/messages" in line for line in said)
     assert not any("/health" in line for line in said)
 
 
 @pytest.mark.parametrize("within", ["mount", "sub-application", "router", "included router"])
-async def test_nor_is_one_behind_a_mount(within: str, files: Path) -> None:
-    """One that only a catch-all around it reaches: the gateway's stand before that."""
+async def test_specific_routes_behind_a_mount_keep_their_paths(within: str, files: Path) -> None:
+    """They are behind a catch-all mount; the gateway's routes are inserted before that mount."""
     inner = [
         Route("/health", own),
         Route("/sessions/export", own),
@@ -216,7 +218,7 @@ async def test_nor_is_one_behind_a_mount(within: str, files: Path) -> None:
 
 
 def including(routes: list[Route], files: Path) -> APIRouter:
-    """A router of FastAPI's, in another one."""
+    """An APIRouter included in another one."""
     inner, outer = APIRouter(), APIRouter()
     for route in routes:
         inner.add_api_route(route.path, own, methods=sorted(route.methods or ()))
@@ -226,7 +228,7 @@ def including(routes: list[Route], files: Path) -> APIRouter:
     return outer
 
 
-async def test_a_router_may_grow_after_the_gateway_was_mounted() -> None:
+async def test_a_host_may_add_routes_to_its_router_after_the_mount() -> None:
     router, app = Router([Route("/{path:path}", own)]), Starlette()
     app.mount("/", router)
     mount_agent_gateway(app, Echo)
@@ -236,7 +238,7 @@ async def test_a_router_may_grow_after_the_gateway_was_mounted() -> None:
         assert (await http.get("/livez")).json() == {"status": "ok"}
 
 
-async def test_the_routes_of_a_certain_host_are_left_to_it(files: Path) -> None:
+async def test_routes_for_another_host_name_stay_with_that_host(files: Path) -> None:
     app = Starlette(routes=[Host("site.example", Router(catch_all(files))), *catch_all(files)])
     mount_agent_gateway(app, Echo, prefix="/assistant")
     async with client(app) as http:
@@ -246,7 +248,7 @@ async def test_the_routes_of_a_certain_host_are_left_to_it(files: Path) -> None:
         assert here.json() == {"status": "ok"}
 
 
-async def test_a_route_beside_the_gateways_is_left_alone() -> None:
+async def test_routes_with_similar_paths_are_not_affected() -> None:
     beside = [WebSocketRoute("/chat/ws/chat{rest}", talking), Mount("/chat/ws/chat", Router())]
     app = Starlette(routes=beside)
     mount_agent_gateway(app, Echo, prefix="/chat")
@@ -265,21 +267,21 @@ TAKEN: dict[str, list[BaseRoute]] = {
 
 
 @pytest.mark.parametrize("kind", TAKEN)
-def test_a_websocket_path_that_is_taken_is_refused_at_once(kind: str) -> None:
+def test_mounting_where_the_websocket_path_is_taken_raises_value_error(kind: str) -> None:
     app = Starlette(routes=TAKEN[kind])
     if kind == "another gateway":
         mount_agent_gateway(app, Echo, prefix="/chat")
     before = list(app.routes)
     with pytest.raises(
-        ValueError, match=r"takes the gateway's WebSocket at '/chat/ws/chat'.*prefix"
+        ValueError, match=r"matches the gateway's WebSocket path '/chat/ws/chat'.*prefix"
     ):
         mount_agent_gateway(app, Echo, prefix="/chat")
     assert app.routes == before
 
 
-async def test_a_gateway_is_a_host_of_another_one() -> None:
+async def test_a_gateway_can_be_mounted_on_another_gateway() -> None:
     first = mount_agent_gateway(Starlette(routes=[Route("/own", own)]), Echo, prefix="/a")
-    with pytest.raises(ValueError, match=r"takes the gateway's WebSocket at '/a/ws/chat'"):
+    with pytest.raises(ValueError, match=r"matches the gateway's WebSocket path '/a/ws/chat'"):
         mount_agent_gateway(first, Echo, prefix="/a")
     second = mount_agent_gateway(first, Echo, prefix="/b")
     async with running(second):
@@ -289,7 +291,7 @@ async def test_a_gateway_is_a_host_of_another_one() -> None:
         assert (await client(second).get("/own")).text == OWN
 
 
-async def test_two_gateways_have_a_prefix_each(files: Path) -> None:
+async def test_several_gateways_may_be_mounted_with_different_prefixes(files: Path) -> None:
     app = Starlette(routes=spa(files))
     for prefix in ("", "/sales", "/t/{tenant}"):
         mount_agent_gateway(app, Echo, prefix=prefix)
@@ -298,7 +300,7 @@ async def test_two_gateways_have_a_prefix_each(files: Path) -> None:
             await check(app, prefix)
 
 
-def test_names_of_routes_are_still_known(files: Path) -> None:
+def test_route_names_still_resolve_after_the_mount(files: Path) -> None:
     app = Starlette(routes=[Route("/own", own, name="own"), *spa(files)])
     mount_agent_gateway(app, Echo, prefix="/assistant")
     assert app.url_path_for("own") == "/own"
