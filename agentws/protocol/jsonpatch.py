@@ -1,7 +1,9 @@
-"""RFC 6902, applied to plain JSON values without changing the value it is given.
+"""JSON Patch (RFC 6902) on plain JSON values: the document that is given is never changed.
 
-What a patch does not touch is shared by the document before and the one after, so a small patch of
-a large document costs little: who is handed a result must not change it either.
+The result shares with the document what the patch does not touch (structural sharing), so a small
+patch of a large document is cheap. Callers must not change a result in place.
+
+Kept by hand: ``jsonpatch`` copies the whole document per patch, and bounds no depth and no growth.
 """
 
 from __future__ import annotations
@@ -24,10 +26,12 @@ _MISFITS: Final = (
 
 
 def apply_patch(document: Any, patch: list[dict[str, Any]]) -> Any:
-    """``document`` after ``patch``, all of it or (raising BadRequest) none of it.
+    """``document`` with all operations of ``patch`` applied.
 
-    Refused as well: a result that is nested too deeply, and one that copying made too large. What
-    is added is as large as the patch that brings it, but copies grow from a few bytes.
+    Raises BadRequest when an operation does not apply: then nothing is applied. Also when the
+    result is nested deeper than ``MAX_DEPTH``, or when ``copy`` operations make it larger than
+    ``MAX_NODES`` parts. Other operations can't add more than the patch itself holds, but a few
+    bytes of ``copy`` operations can double a document again and again.
     """
     result, copied = document, 0
     for operation in patch:
@@ -68,9 +72,10 @@ def _apply(document: Any, operation: dict[str, Any]) -> Any:
 
 
 def _nodes(value: Any, depth: int) -> int:
-    """How many parts ``value`` has; raises ValueError where it is too deep to stand at ``depth``.
+    """The number of parts of ``value``, which is to be placed ``depth`` levels deep.
 
-    Walks with a list: what it is asked about may be too deep for the call stack.
+    Raises ValueError when it would be nested deeper than ``MAX_DEPTH`` there. Not recursive: the
+    value may be too deep for the call stack.
     """
     pending = [(value, depth)]
     nodes = 0
@@ -88,7 +93,7 @@ def _nodes(value: Any, depth: int) -> int:
 
 
 def _placed(value: Any, path: list[str]) -> Any:
-    """A copy of ``value`` that may stand at ``path``."""
+    """A copy of ``value`` for ``path``; raises ValueError when it would be nested too deeply."""
     _nodes(value, len(path))
     return _copy(value)
 
@@ -102,7 +107,7 @@ def _copy(value: Any) -> Any:
 
 
 def _same(one: Any, other: Any) -> bool:
-    """JSON's equality: unlike Python's, ``true`` is not 1."""
+    """Equality of JSON values. Unlike in Python, ``true`` does not equal 1."""
     if isinstance(one, bool) or isinstance(other, bool):
         return one is other
     if isinstance(one, dict) and isinstance(other, dict):
@@ -113,7 +118,7 @@ def _same(one: Any, other: Any) -> bool:
 
 
 def _tokens(pointer: str) -> list[str]:
-    """RFC 6901: ``~1`` is a slash, ``~0`` a tilde, in that order."""
+    """The parts of a JSON Pointer (RFC 6901). ``~1`` is decoded before ``~0``, as it says."""
     if pointer == "":
         return []
     if not pointer.startswith("/"):
@@ -177,7 +182,7 @@ def _replace(document: Any, path: list[str], value: Any) -> Any:
 
 
 def _changed(document: Any, path: list[str], change: Callable[[Any, str], None]) -> Any:
-    """``document`` with the parent of ``path`` changed: the containers on the way are new."""
+    """``document`` with ``change`` applied to the parent of ``path``; copies only that path."""
     result = node = _shallow(document)
     for token in path[:-1]:
         key = _index(node, token, limit=len(node) - 1) if isinstance(node, list) else token
