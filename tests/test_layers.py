@@ -1,9 +1,9 @@
 """The layers of the package, as a test: what a module may import.
 
-A layer may import those before it in ``LAYERS``. What stands beside the layers (backends, clients,
-integrations, the server, ...) names what it may import in ``BESIDE``. An import that only a type
-checker sees may point upwards, but no chain of imports leads back to where it began: that is an
-import circle, inside a room too.
+A layer may import those before it in ``LAYERS``. A room beside the layers (backends, clients,
+integrations, the server, ...) may import the rooms that ``BESIDE`` lists for it. An import that
+only a type checker sees may point upwards. No chain of imports may lead back to where it began:
+that is an import circle, inside a room too.
 """
 
 from __future__ import annotations

@@ -250,9 +250,9 @@ class RunSequence:
     ) -> list[Event]:
         """The metadata of a chunk goes to the first event that the chunk becomes."""
         out, key = self._enter_lane(kind, id, chunk.subagent_run_id, opener)
-        beside = {} if out else _beside(chunk)
-        if chunk.delta or beside:
-            out.append(_CONTENT[kind](key.id, chunk.delta or "", beside))
+        common = {} if out else _common_members(chunk)
+        if chunk.delta or common:
+            out.append(_CONTENT[kind](key.id, chunk.delta or "", common))
         return out
 
     def _text_chunk(self, chunk: e.TextMessageChunk) -> list[Event]:
@@ -262,7 +262,7 @@ class RunSequence:
                 role=chunk.role,
                 name=chunk.name,
                 subagent_run_id=chunk.subagent_run_id,
-                **_beside(chunk),
+                **_common_members(chunk),
             )
 
         return self._chunk("text message", chunk.message_id, chunk, opener)
@@ -279,7 +279,7 @@ class RunSequence:
                 chunk.tool_call_name,
                 chunk.parent_message_id,
                 subagent_run_id=chunk.subagent_run_id,
-                **_beside(chunk),
+                **_common_members(chunk),
             )
 
         return self._chunk("tool call", chunk.tool_call_id, chunk, opener)
@@ -287,7 +287,9 @@ class RunSequence:
     def _reasoning_chunk(self, chunk: e.ReasoningMessageChunk) -> list[Event]:
         def opener(id: str) -> Event:
             owner = chunk.subagent_run_id
-            return e.ReasoningMessageStart(id, "reasoning", subagent_run_id=owner, **_beside(chunk))
+            return e.ReasoningMessageStart(
+                id, "reasoning", subagent_run_id=owner, **_common_members(chunk)
+            )
 
         return self._chunk("reasoning message", chunk.message_id, chunk, opener)
 
@@ -297,7 +299,7 @@ def _key(rule: Rule, event: Event) -> Key:
     return Key(rule.kind, getattr(event, rule.id), owner)
 
 
-def _beside(chunk: Chunk) -> dict[str, Any]:
+def _common_members(chunk: Chunk) -> dict[str, Any]:
     """The members of a chunk that any event may have."""
     members = {
         "timestamp": chunk.timestamp,
@@ -307,16 +309,16 @@ def _beside(chunk: Chunk) -> dict[str, Any]:
     return {name: value for name, value in members.items() if value is not None}
 
 
-def _text_content(id: str, delta: str, beside: dict[str, Any]) -> Event:
-    return e.TextMessageContent(message_id=id, delta=delta, **beside)
+def _text_content(id: str, delta: str, common: dict[str, Any]) -> Event:
+    return e.TextMessageContent(message_id=id, delta=delta, **common)
 
 
-def _tool_args(id: str, delta: str, beside: dict[str, Any]) -> Event:
-    return e.ToolCallArgs(tool_call_id=id, delta=delta, **beside)
+def _tool_args(id: str, delta: str, common: dict[str, Any]) -> Event:
+    return e.ToolCallArgs(tool_call_id=id, delta=delta, **common)
 
 
-def _reasoning_content(id: str, delta: str, beside: dict[str, Any]) -> Event:
-    return e.ReasoningMessageContent(message_id=id, delta=delta, **beside)
+def _reasoning_content(id: str, delta: str, common: dict[str, Any]) -> Event:
+    return e.ReasoningMessageContent(message_id=id, delta=delta, **common)
 
 
 _CONTENT: Final[dict[Kind, Callable[[str, str, dict[str, Any]], Event]]] = {

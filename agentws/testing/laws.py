@@ -76,7 +76,9 @@ def violations(
     for record in records:
         checker.read(record.seq, decode_record(record.data))
     if ended and not checker.now.settled:
-        checker.found.append(Violation("everything ends", checker.seq, f"open is {checker.now}"))
+        checker.found.append(
+            Violation("everything ends", checker.seq, f"still open: {checker.now}")
+        )
     return checker.found
 
 
@@ -168,7 +170,10 @@ class _Checker:
                     yield "a clear finds nothing open", f"cleared during {self.now}"
             case _:
                 if body.run is not None and body.run != self.now.run:
-                    yield "a run speaks between its start and its end", f"{body.run} spoke"
+                    yield (
+                        "a run speaks between its start and its end",
+                        f"an event of {body.run} during {self.now}",
+                    )
 
     def _accept(self, event: e.MessageAccepted) -> Iterator[tuple[str, str]]:
         id = event.message.id
@@ -199,9 +204,9 @@ class _Checker:
             elif id in self._answered:
                 yield "a message is answered once", f"{id} ran again"
             elif id not in now.queue:
-                yield "a run answers what waits", f"{id} ran, and never waited"
+                yield "a run answers what waits", f"{id} ran without having been queued"
         if not asked and not (now.resumable and _resumed(event) == now.answers):
-            yield "a run answers what waits", f"{event.run_id} goes on after {now}"
+            yield "a run answers what waits", f"{event.run_id} resumed after {now}"
         elif asked and asked[0] in now.queue[0 if now.resumable else 1 :]:
             yield "a run answers what comes first", f"{asked} ran before {now}"
         self._begun.add(event.run_id)
@@ -222,4 +227,4 @@ class _Checker:
             event.outcome, m.CancelledOutcome
         )
         if cancelled and not self.now.stopping:
-            yield "a stop was asked for", f"{run} was stopped, and nobody asked for it"
+            yield "a stop was asked for", f"{run} was cancelled without a request"

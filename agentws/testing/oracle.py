@@ -111,7 +111,7 @@ def _check_stops(bodies: Iterable[Envelope]) -> None:
                 stopped = message in taken_back or not interrupting.isdisjoint(later)
                 interrupting.discard(message or "")
             case e.RunCancelling():
-                assert body.run in begun, f"a stop of {body.run}, which never began"
+                assert body.run in begun, f"a cancel of {body.run}, which never began"
                 stopped = stopped or body.run == run
             case e.MessageWithdrawn(message_id=id):
                 taken_back.add(id)
@@ -123,7 +123,7 @@ def _check_stops(bodies: Iterable[Envelope]) -> None:
                     interrupting.add(asked.id)
                     stopped = stopped or run is not None
             case e.RunFinished(outcome=m.CancelledOutcome()):
-                assert stopped, f"{body.run} was stopped, and nobody asked for it"
+                assert stopped, f"{body.run} was cancelled without a request"
                 run = None
             case e.RunFinished() | e.RunError():
                 run = None
@@ -255,7 +255,7 @@ class Reader:
         merged = merge(since)
         assert len(merged) == 1, f"a gap: {len(merged)} events from {self.seq} to {position.seq}"
         body = msgspec.json.decode(merged[0].data)
-        assert body == _body(event, run), f"{position} is {body}, and was shown as {event}"
+        assert body == _body(event, run), f"{position} is {body}, but was shown as {event}"
         self.seq = position.seq
 
     def _index(self, position: Position) -> int:
@@ -284,7 +284,7 @@ class Reader:
         extras = (event.get("metadata") or {}).get("agentws", {})
         # Messages that were cleared since are on no older page either.
         said = "before" in extras or (not shown and self._rest.cleared)
-        assert not cut or said, "a snapshot that is cut and does not say so"
+        assert not cut or said, "a partial snapshot without a link to older pages"
         self._rest.check_interrupts(extras.get("interrupts", []))
 
     def check_snapshot(self) -> None:

@@ -158,7 +158,9 @@ async def test_a_refused_request_raises_the_matching_llm_error(
 
 
 @pytest.mark.parametrize("status", [401, 403])
-async def test_an_error_about_credentials_is_not_logged(connect: Connect, status: int) -> None:
+async def test_an_error_about_credentials_does_not_quote_them(
+    connect: Connect, status: int
+) -> None:
     said = f"Incorrect API key provided: {KEY}"
     async with FakeLLM([Reply(said, status=status)]) as fake, connect(fake) as llm:
         _, raised = await failure(llm)

@@ -45,21 +45,21 @@ NO: list[Event] = [openai_delta({"refusal": "I can't "}), openai_delta({"refusal
 
 @pytest.mark.parametrize("finish", ["stop", "content_filter"])
 async def test_a_refusal_is_yielded_and_raises_llm_refused(finish: str) -> None:
-    said, error = await refused(openai_chat, Reply(events=NO, finish=finish))
-    assert said == "I can't say that."
+    text, error = await refused(openai_chat, Reply(events=NO, finish=finish))
+    assert text == "I can't say that."
     assert isinstance(error, LLMRefused)
 
 
 async def test_a_content_part_of_type_refusal_is_a_refusal() -> None:
     parts = [{"type": "refusal", "refusal": "I can't."}]
-    said, error = await refused(openai_chat, Reply(events=[openai_delta({"content": parts})]))
-    assert said == "I can't."
+    text, error = await refused(openai_chat, Reply(events=[openai_delta({"content": parts})]))
+    assert text == "I can't."
     assert isinstance(error, LLMRefused)
 
 
 async def test_a_refusal_after_some_text_is_a_refusal() -> None:
-    said, error = await refused(openai_chat, Reply("Well, ", events=NO))
-    assert said == "Well, I can't say that."
+    text, error = await refused(openai_chat, Reply("Well, ", events=NO))
+    assert text == "Well, I can't say that."
     assert isinstance(error, LLMRefused)
 
 
@@ -320,10 +320,10 @@ RAISED: Mapping[str, tuple[Exception, type[LLMError], float | None]] = {
 async def test_an_exception_in_the_middle_of_a_stream_raises_the_llm_error_of_its_status(
     adapter: Any, error: Exception, kind: type[LLMError], wait: float | None
 ) -> None:
-    said = openai_delta({"content": "one "}) | anthropic_delta(type="text_delta", text="one ")
+    text = openai_delta({"content": "one "}) | anthropic_delta(type="text_delta", text="one ")
     pieces = []
     with pytest.raises(LLMError) as raised:
-        async for piece in adapter("fake", client=Breaking(error, said)).stream(HELLO):
+        async for piece in adapter("fake", client=Breaking(error, text)).stream(HELLO):
             pieces.append(piece)
     assert pieces == ["one "]
     assert (type(raised.value), raised.value.retry_after) == (kind, wait)
@@ -334,7 +334,7 @@ async def test_an_exception_in_the_middle_of_a_stream_raises_the_llm_error_of_it
     [(401, "insufficient_quota"), (403, None), (400, "invalid_api_key"), (200, "invalid_api_key")],
 )
 @pytest.mark.parametrize("adapter", [OpenAIChat, AnthropicMessages])
-async def test_an_error_about_credentials_in_a_stream_is_not_logged(
+async def test_an_error_about_credentials_in_a_stream_does_not_quote_them(
     adapter: Any, status: int, code: str | None
 ) -> None:
     error = Odd(status_code=status, body={"code": code})

@@ -147,7 +147,7 @@ def test_the_pieces_of_a_large_delta_are_deltas_of_the_same_type(
     assert "".join(map(str, said)) == text
     assert {(body.run, type(body.event)) for body in bodies} == {("run_1", type(event))}
     assert all(len(record.data) <= LARGEST for record in made)
-    # What was cut stays cut, whoever merges.
+    # Merging does not exceed the limit again.
     again = merge(made)
     assert all(len(record.data) <= LARGEST for record in again)
     assert b"".join(split_delta(record.data)[1] for record in again) == inside

@@ -44,7 +44,7 @@ PLAN = e.ActivitySnapshot("plan", "plan", {"steps": [1]})
 USER = m.UserMessage("u", "Hi")
 
 
-# Types of a newer node
+# Event types of a newer version
 
 
 def test_an_event_of_an_unknown_type_is_skipped() -> None:
@@ -133,7 +133,7 @@ def test_a_message_of_a_snapshot_can_be_continued() -> None:
     ]
 
 
-# What events say beside their own members
+# Metadata
 
 
 def test_the_metadata_of_all_events_of_a_message_is_merged_into_it() -> None:
@@ -178,7 +178,7 @@ def test_the_metadata_of_an_activity_is_merged_into_its_message() -> None:
     assert (shown["content"], shown["metadata"]) == ({"x": 2}, {"a": 1, "b": 2, "c": 3})
 
 
-def test_the_status_of_a_failed_run_is_in_the_agents_last_message() -> None:
+def test_the_status_of_a_cancelled_run_is_in_the_agents_last_message() -> None:
     (shown,) = said(
         e.TextMessageStart("a", metadata={"a": 1}),
         e.TextMessageEnd("a"),

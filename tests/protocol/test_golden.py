@@ -44,7 +44,7 @@ def test_a_server_frame_decodes_and_encodes_to_the_golden_text(text: str) -> Non
     assert msgspec.json.decode(f.encode_frame(frame)) == msgspec.json.decode(text)
 
 
-def test_a_bye_frame_encodes_to_the_golden_text() -> None:
+def test_a_bye_frame_has_the_code_and_retry_after_of_its_error() -> None:
     (frame,) = f.decode_server_message(f.encode_frame(bye(Draining(retry_after=1.0), code=1012)))
     assert isinstance(frame, f.Bye)
     assert (frame.code, frame.reason, frame.retryable) == (1012, "draining", True)

@@ -110,7 +110,7 @@ def test_merging_a_log_in_pieces_keeps_its_fold(records: list[Record], data: st.
 
 @lawful
 @given(logs())
-def test_compaction_keeps_the_fold_of_a_log(records: list[Record]) -> None:
+def test_compaction_keeps_the_outline_and_adds_no_position(records: list[Record]) -> None:
     kept = merge(records)
     assert outlined(kept) == outlined(records)
     places = {(record.seq, record.tag) for record in records}
@@ -138,7 +138,7 @@ def test_folding_a_log_in_pieces_equals_folding_it_whole(
 ) -> None:
     cut = data.draw(st.integers(0, len(records)))
     fold = Fold().apply_all(records[:cut])
-    msgspec.to_builtins(fold.messages)  # looking at it in between changes nothing
+    msgspec.to_builtins(fold.messages)  # reading the messages in between changes nothing
     fold.apply_all(records[cut:])
     assert msgspec.to_builtins([fold.messages, fold.state, fold.title]) == folded(records)
 
@@ -255,8 +255,7 @@ def test_the_verifier_refuses_what_ag_ui_refuses() -> None:
             verify(events)
 
 
-def test_a_fold_that_begins_inside_a_run_ignores_what_it_does_not_know() -> None:
-    """A fold may begin where no run is active; it knows what that part says."""
+def test_a_fold_may_begin_where_no_run_is_active() -> None:
     message = m.UserMessage("m1", "hi")
     events: list[tuple[e.Event, str | None]] = [
         (e.NoticePosted("n", "info"), None),
