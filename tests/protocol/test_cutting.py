@@ -165,7 +165,7 @@ def test_merged_deltas_stay_below_the_size_limit(sizes: list[int]) -> None:
     assert all(len(record.data) <= LARGEST for record in merged)
     assert sum(len(split_delta(record.data)[1]) for record in merged) == sum(sizes)
     assert merged[-1].seq == made[-1].seq
-    # Two neighbours would not fit into one: nothing is left unmerged without need.
+    # No two neighbours would fit into one event: everything that can be merged is.
     for one, other in zip(merged, merged[1:], strict=False):
         assert len(one.data) + len(other.data) > LARGEST
 

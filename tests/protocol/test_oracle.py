@@ -58,9 +58,9 @@ def shown(
     interrupts: list[m.Interrupt] | None = None,
     messages: list[m.Message] | None = None,
 ) -> None:
-    """Asks the oracle about a client that opened with a snapshot after ``before``.
+    """Checks a client that began with a snapshot after the events ``before``.
 
-    What is not given is as it should be; ``queued`` are places in the queue.
+    Options that are not given are as in the log; ``queued`` are indices in the queue.
     """
     records = log(*before, *after)
     fold = Fold().apply_all(records[: len(before)])
