@@ -3,8 +3,7 @@
 The result shares with the document what the patch does not touch (structural sharing), so a small
 patch of a large document is cheap. Callers must not change a result in place.
 
-Kept by hand: ``jsonpatch`` copies the whole document per patch (21 ms for 218 KB, here 0.02 ms) and
-bounds neither depth nor growth.
+Kept: ``jsonpatch`` copies the document (218 KB: 21 ms, here 0.02) and limits no depth, no growth.
 """
 
 from __future__ import annotations
