@@ -7,10 +7,13 @@ import ast
 import importlib
 import re
 import textwrap
+import typing
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+from agentws import events
 
 from .pages import PAGES, ROOT, blocks
 from .public import PUBLIC
@@ -28,6 +31,12 @@ def test_a_public_module_exports_exactly_its_public_names(name: str) -> None:
     assert set(exported) == PUBLIC[name]
     assert len(set(exported)) == len(exported), "a name is exported twice"
     assert [one for one in exported if not hasattr(module, one)] == []
+
+
+@pytest.mark.parametrize("union", ["AnyEvent", "Message", "ContentPart", "RunOutcome"])
+def test_every_type_that_an_event_can_hold_is_public(union: str) -> None:
+    members = typing.get_args(getattr(events, union))
+    assert {one.__name__ for one in members} <= PUBLIC["agentws.events"]
 
 
 def imported(text: str) -> Iterator[tuple[str, str | None]]:
