@@ -14,11 +14,19 @@ gateway = mount_agent_gateway(app, Echo)
 
 from __future__ import annotations
 
-from .agents.agent import Agent, CommandContext, RunContext
+from .agents.agent import Agent, CommandContext, Output, RunContext
 from .agents.chat import ChatAgent
 from .agents.commands import Command
 from .agents.factory import AgentFactory
-from .agents.llm import LLM
+from .agents.llm import (
+    LLM,
+    LLMCutOff,
+    LLMEmpty,
+    LLMError,
+    LLMRateLimited,
+    LLMRefused,
+    LLMUnavailable,
+)
 from .auth import BearerKeys, Identity
 from .backends.local import LocalBus
 from .backends.memory import MemoryStore
@@ -46,10 +54,17 @@ __all__ = [
     "CommandContext",
     "Forbidden",
     "Identity",
+    "LLMCutOff",
+    "LLMEmpty",
+    "LLMError",
+    "LLMRateLimited",
+    "LLMRefused",
+    "LLMUnavailable",
     "Limits",
     "LocalBus",
     "MemoryStore",
     "NotFound",
+    "Output",
     "RunContext",
     "SQLiteStore",
     "Session",

@@ -11,6 +11,8 @@ from collections.abc import Callable
 
 from .store import Scope
 
+__all__ = ["Bus", "Listener", "Scope"]
+
 Listener = Callable[[str, bytes], None]
 """Called with the channel and the payload, on the event loop; must not block or raise."""
 

@@ -40,6 +40,13 @@ from __future__ import annotations
 
 from typing import ClassVar, Literal
 
+__all__ = ["AgentError", "AgentwsError", "AlreadyAnswered", "BadRequest", "Conflict", "Draining"]
+__all__ += ["EventTooLarge", "Fenced", "Forbidden", "IdempotencyConflict", "Internal"]
+__all__ += ["InvalidEvent", "LostReason", "MethodNotAllowed", "Misdirected", "NotFound"]
+__all__ += ["NotSupported", "PositionLost", "QueueFull", "RunActive", "StorageFull", "TimedOut"]
+__all__ += ["TooLarge", "TooMany", "Unauthenticated", "Unavailable", "UnknownCommand"]
+__all__ += ["UnsupportedMedia", "VersionConflict", "WrongLoop"]
+
 
 class AgentwsError(Exception):
     """The base class of every exception that agentws raises on purpose."""

@@ -13,10 +13,13 @@ from typing import Final, Literal
 
 import msgspec
 
-from .protocol.codec import Record
+from .protocol.codec import Record, extend
 from .protocol.frames import Durability
 from .protocol.messages import Metadata
-from .protocol.position import Position
+from .protocol.position import GENESIS, Position, chain
+
+__all__ = ["GENESIS", "PAGE", "Appended", "Durability", "Head", "Key", "Lease", "Metadata"]
+__all__ += ["Position", "Record", "Scope", "SessionInfo", "Settled", "Store", "chain", "extend"]
 
 Scope = Literal["process", "host", "cluster"]
 """Who shares a store, or is reached by a bus."""

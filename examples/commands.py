@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Sequence
 from starlette.applications import Starlette
 
 from agentws import Agent, AgentError, Command, CommandContext, RunContext, mount_agent_gateway
-from agentws.protocol.messages import UserMessage
+from agentws.events import UserMessage
 
 
 async def count(ctx: CommandContext, args: str) -> str:

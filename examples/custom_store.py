@@ -16,10 +16,18 @@ from starlette.applications import Starlette
 
 from agentws import MemoryStore, RunContext, SessionInfo, mount_agent_gateway
 from agentws.errors import Unavailable
-from agentws.protocol.codec import Record
-from agentws.protocol.messages import Metadata
-from agentws.protocol.position import Position
-from agentws.store import PAGE, Appended, Head, Key, Lease, Settled, Store
+from agentws.store import (
+    PAGE,
+    Appended,
+    Head,
+    Key,
+    Lease,
+    Metadata,
+    Position,
+    Record,
+    Settled,
+    Store,
+)
 
 
 class Change(msgspec.Struct, omit_defaults=True):

@@ -4,7 +4,7 @@ import asyncio
 import sys
 
 from agentws.client import connect
-from agentws.protocol.events import RunError, RunFinished, TextMessageContent
+from agentws.events import RunError, RunFinished, TextMessageContent
 
 
 async def main(url: str) -> None:

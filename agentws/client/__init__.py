@@ -15,6 +15,7 @@ from __future__ import annotations
 import ssl
 from collections.abc import Awaitable, Mapping
 
+from ..protocol.frames import Error, Notice
 from .chat import Chat
 from .connection import Timing
 from .errors import (
@@ -82,7 +83,7 @@ def connect(
     )
 
 
-__all__ = ["BadProxy", "Chat", "ChatClosed", "ConnectionChange", "Disconnected", "LogEvent"]
-__all__ += ["LogReset", "MessageWithdrawn", "OpenTransport", "Opening", "ProxySetting", "Refused"]
-__all__ += ["RunCancelled", "RunFailed", "Timing", "Token", "Transport", "TransportClosed", "Turn"]
-__all__ += ["Update", "connect"]
+__all__ = ["BadProxy", "Chat", "ChatClosed", "ConnectionChange", "Disconnected", "Error"]
+__all__ += ["LogEvent", "LogReset", "MessageWithdrawn", "Notice", "OpenTransport", "Opening"]
+__all__ += ["ProxySetting", "Refused", "RunCancelled", "RunFailed", "Timing", "Token"]
+__all__ += ["Transport", "TransportClosed", "Turn", "Update", "connect"]

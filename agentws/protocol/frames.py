@@ -231,6 +231,8 @@ class Failure(Wire, kw_only=True, frozen=True):
 
 
 class Error(ServerFrame, Failure, tag="error", kw_only=True, frozen=True):
+    """A refusal. ``reply`` names the command frame that it answers."""
+
     reply: str | None = None
 
 

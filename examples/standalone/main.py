@@ -13,7 +13,7 @@ from collections.abc import AsyncIterator
 from starlette.applications import Starlette
 
 from agentws import Agent, BearerKeys, RunContext, SQLiteStore, mount_agent_gateway
-from agentws.protocol.messages import UserMessage
+from agentws.events import UserMessage
 from agentws.server import serve
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from agentws.client import LogEvent, connect
-from agentws.protocol.events import NoticePosted
+from agentws.events import NoticePosted
 from tests.processes import ROOT
 
 from . import serving
