@@ -1,4 +1,4 @@
-"""A client in Python that survives what a connection does not. `python python_client.py [URL]`"""
+"""A client in Python that survives lost connections. `python python_client.py [URL]`"""
 
 import asyncio
 import sys
