@@ -45,7 +45,7 @@ async def show(url: str) -> None:
                 break
         print(f"<- delta    {said}")
         connection.transport.abort()
-    print("   the cable is pulled; the agent goes on")
+    print("   the connection is lost; the agent keeps running")
     await asyncio.sleep(1.0)
     url = f"{url}?session={session}&after={after}"
     said = ""

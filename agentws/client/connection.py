@@ -42,7 +42,7 @@ class Timing(NamedTuple):
     answer: float = 3.0
     """The time for the server to answer a ping, or to close after its ``bye`` frame."""
     stable: float = 10.0
-    """After this time, a connection is stable: the backoff begins anew with the next drop."""
+    """After this time, a connection counts as stable: the next drop starts the backoff again."""
     base: float = BASE
     cap: float = CAP
 

@@ -124,12 +124,12 @@ _BY_CODE: Final = {kind.code: kind for kind in _KNOWN}
 _BY_CLOSE_CODE: Final = {4000 + kind.status: kind for kind in reversed(_KNOWN)}
 
 
-def refusal(said: Refusal) -> AgentwsError:
+def refusal(refused: Refusal) -> AgentwsError:
     """The exception for an error that a server sent."""
-    kind = _BY_CODE.get(said.code)
+    kind = _BY_CODE.get(refused.code)
     if kind is None:
-        return Refused(said.code, said.message, retry_after=said.retry_after)
-    return kind(said.message, expected=said.expected, retry_after=said.retry_after)
+        return Refused(refused.code, refused.message, retry_after=refused.retry_after)
+    return kind(refused.message, expected=refused.expected, retry_after=refused.retry_after)
 
 
 def closed_with(code: int, reason: str, message: str | None = None) -> AgentwsError:
@@ -139,11 +139,11 @@ def closed_with(code: int, reason: str, message: str | None = None) -> AgentwsEr
     """
     if reason in _BY_CODE:
         return _BY_CODE[reason](message)
-    said = message or reason
+    sentence = message or reason
     if code == 1008:
-        return errors.Forbidden(said or None)
+        return errors.Forbidden(sentence or None)
     kind = _BY_CLOSE_CODE.get(code)
     if kind is not None:
-        return kind(said or None)
+        return kind(sentence or None)
     name = reason if message and reason else str(code)
-    return Refused(name, said or f"The server closed the connection ({code}).")
+    return Refused(name, sentence or f"The server closed the connection ({code}).")

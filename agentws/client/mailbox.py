@@ -24,10 +24,6 @@ class Mailbox(Generic[T]):
         self._error: AgentwsError | None = None
         self._changed = asyncio.Event()
 
-    @property
-    def ended(self) -> bool:
-        return self._ended
-
     def put_nowait(self, item: T) -> None:
         if not self._ended:
             self._items.append(item)

@@ -45,7 +45,7 @@ class Proxy(NamedTuple):
         return f"<Proxy {self.name}>"
 
     def failure(self, what: str) -> str:
-        """The sentence that the proxy ``what``."""
+        """A sentence about a failure: the proxy's name, ``what`` it does wrong, and the hint."""
         return f"{self.name[:1].upper()}{self.name[1:]} {what}{self.hint}."
 
 
@@ -92,8 +92,8 @@ def is_loopback(host: str) -> bool:
 
 def _bypasses_proxy(host: str, port: int) -> bool:
     """Whether ``NO_PROXY`` or the system's settings exclude that host from proxies."""
-    shown = f"[{host}]" if ":" in host else host
-    if proxy_bypass(f"{shown}:{port}") or proxy_bypass(host):
+    bracketed = f"[{host}]" if ":" in host else host
+    if proxy_bypass(f"{bracketed}:{port}") or proxy_bypass(host):
         return True
     entries = re.split(r"[\s,]+", getproxies().get("no", ""))
     return any(_covers(entry.lower(), host.lower()) for entry in entries)

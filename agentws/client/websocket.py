@@ -179,8 +179,8 @@ def _translating_opening(address: str, proxy: Proxy | None) -> Iterator[None]:
         raise TransportClosed(1015, f"{error}{through}", retryable=False) from error
     except OSError as error:
         why = f"can't be reached: {_system_message(error)}"
-        said = f"{redact(address)} {why}." if proxy is None else proxy.failure(why)
-        raise TransportClosed(1006, said) from error
+        message = f"{redact(address)} {why}." if proxy is None else proxy.failure(why)
+        raise TransportClosed(1006, message) from error
 
 
 def _not_http(error: InvalidMessage, address: str) -> str:
@@ -193,18 +193,18 @@ def _not_http(error: InvalidMessage, address: str) -> str:
 
 def _status_error(error: InvalidStatus) -> TransportClosed:
     status = error.response.status_code
-    said = f"The server answered {status} to the handshake.{_hint(error)}"
+    message = f"The server answered {status} to the handshake.{_hint(error)}"
     if status in (408, 425, 429) or status >= 500:
         retry_after = _header(error, "Retry-After")
         return TransportClosed(
             4000 + status,
-            said,
+            message,
             retryable=True,
             retry_after=float(retry_after) if retry_after.isdecimal() else None,
         )
     if status == 401:
-        return TransportClosed(4000 + status, said, retryable=False)
-    return NoGateway(4000 + status, said, location=_header(error, "Location"))
+        return TransportClosed(4000 + status, message, retryable=False)
+    return NoGateway(4000 + status, message, location=_header(error, "Location"))
 
 
 def _hint(error: InvalidStatus) -> str:

@@ -81,7 +81,7 @@ async def proxying(proxy: Proxy) -> AsyncIterator[str]:
         yield f"127.0.0.1:{server.sockets[0].getsockname()[1]}"
 
 
-def nobody() -> str:
+def unused_address() -> str:
     """Host and port where nothing listens."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         return f"127.0.0.1:{listener.getsockname()[1]}"

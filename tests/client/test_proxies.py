@@ -12,7 +12,7 @@ from agentws import RunContext, mount_agent_gateway
 from agentws.client import BadProxy, Disconnected, connect
 from agentws.client.proxies import is_loopback, proxy_for
 
-from .serving import Proxy, enter, listening, nobody, plain, proxying
+from .serving import Proxy, enter, listening, plain, proxying, unused_address
 
 VARIABLES = ("ws", "wss", "socks", "http", "https", "all", "no")
 
@@ -141,7 +141,7 @@ def test_names_and_addresses_of_this_machine_are_recognised(host: str, expected:
 
 
 def test_the_variables_have_the_documented_order(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The last one set in each list wins over those before it."""
+    """Each variable in a list has precedence over those before it."""
     orders = {
         "ws": ("ALL_PROXY", "HTTP_PROXY", "HTTPS_PROXY", "SOCKS_PROXY", "WS_PROXY"),
         "wss": ("ALL_PROXY", "HTTPS_PROXY", "SOCKS_PROXY", "WSS_PROXY"),
@@ -186,7 +186,7 @@ async def test_the_error_for_a_failing_socks_proxy_names_the_variable(
     monkeypatch: pytest.MonkeyPatch, scheme: str
 ) -> None:
     """BadProxy without the package for SOCKS; with it, Disconnected: no proxy listens."""
-    address = nobody()
+    address = unused_address()
     monkeypatch.setenv("ALL_PROXY", f"{scheme}://user:secret@{address}")
     with pytest.raises((BadProxy, Disconnected)) as failed:
         await enter(connect("ws://agent.example/", connect_timeout=0.4))
@@ -198,7 +198,7 @@ async def test_the_error_for_a_failing_socks_proxy_names_the_variable(
 async def test_an_unreachable_proxy_is_named_and_retried(
     monkeypatch: pytest.MonkeyPatch, given: str
 ) -> None:
-    address = nobody()
+    address = unused_address()
     monkeypatch.setenv("HTTP_PROXY", given.format(address))
     with pytest.raises(Disconnected) as failed:
         await enter(connect("ws://agent.example/", connect_timeout=0.4))

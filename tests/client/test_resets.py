@@ -96,7 +96,7 @@ async def test_a_message_is_resent_to_a_server_that_lost_the_log() -> None:
 
 @pytest.mark.parametrize("welcome", [{}, {"resume": "new", "reason": None}])
 async def test_a_session_that_was_created_again_resets_the_chat(welcome: dict[str, Any]) -> None:
-    """Also where a server says that it is new, which says as much."""
+    """Also when the welcome frame says ``new``."""
     server = FakeServer()
     async with server.chat() as chat:
         watched = chat.watch()
@@ -112,7 +112,7 @@ async def test_a_session_that_was_created_again_resets_the_chat(welcome: dict[st
 @pytest.mark.parametrize("made", [False, True])
 @pytest.mark.parametrize("after", ["", "null", "garbage", "ep1.1.", "ep1.1.0123", "x" * 100_000])
 async def test_a_malformed_position_resets_the_chat_and_is_not_sent(after: str, made: bool) -> None:
-    """In an address it could be too long for any server to read."""
+    """In a URL it could be too long for a server."""
     server = FakeServer()
     if made:
         server.created = True

@@ -86,7 +86,7 @@ def imports(rooms: set[str]) -> str:
     return ", ".join([*every, *sorted(rooms - EVERY_LAYER if every else rooms)])
 
 
-def test_whatever_may_import_backends_as_well_says_so() -> None:
+def test_the_layers_that_may_import_backends_too_say_so() -> None:
     listed = {room(row[0]) for row in rows(ROOMS) if len(row) == 2 and "backends" in row[1]}
     assert listed == {name for name, rooms in ALSO.items() if "backends" in rooms}
 

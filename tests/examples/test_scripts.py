@@ -33,7 +33,7 @@ def test_the_python_client_prints_its_answers() -> None:
         shown = run("python_client.py", service.chat).splitlines()
     assert shown[:3] == ["Hello in one piece ", "Hello piece by piece ", "[RunFinished]"]
     assert re.fullmatch(r"You are anonymous, in session \S+, with agent\.", shown[3])
-    assert re.fullmatch(r"Go on later with session='\S+', after='\S+'", shown[4])
+    assert re.fullmatch(r"Resume later with session='\S+', after='\S+'", shown[4])
 
 
 def test_the_plain_client_prints_its_answers() -> None:
