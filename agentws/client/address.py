@@ -67,7 +67,7 @@ def _parsed(url: str) -> SplitResult:
             raise ValueError(url)
     except (KeyError, ValueError) as error:
         raise BadRequest(
-            f"This is not the address of a gateway: {_SECRET.sub('', url)}.",
+            f"This is not an address of a gateway: {_SECRET.sub('', url)}.",
             expected="ws://, wss://, http:// or https:// and a host",
         ) from error
     return parts

@@ -163,7 +163,7 @@ def _translating_opening(address: str, proxy: Proxy | None) -> Iterator[None]:
     try:
         yield
     except (InvalidURI, UnicodeError) as error:
-        raise BadRequest(f"This is not the address of a gateway: {redact(address)}.") from error
+        raise BadRequest(f"This is not an address of a gateway: {redact(address)}.") from error
     except InvalidStatus as error:
         raise _status_error(error) from error
     except InvalidMessage as error:
