@@ -54,7 +54,7 @@ PACKAGES = frozenset({"tests/agents", "tests/integrations"})
 """Those of SAME_EVERYWHERE that run with the oldest packages, too."""
 NOT_EAGER = {
     "tests/client/test_against_gateway.py::"
-    "test_what_was_posted_meanwhile_is_told_with_the_conversation": "asks by httpx2",
+    "test_a_snapshot_brings_the_notices_that_were_pushed_before": "asks by httpx2",
     "tests/http/test_precedence.py": "serves files by Starlette's FileResponse",
     "tests/runs/test_failures.py": "raises in a task group of the agent's own",
 }

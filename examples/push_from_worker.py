@@ -1,4 +1,4 @@
-"""Speaking to a session from another process, over the store that both share.
+"""Pushing to a session from another process, through the store that both share.
 
     uvicorn push_from_worker:app
     python push_from_worker.py SESSION "Your export is ready."
@@ -25,9 +25,9 @@ async def echo(ctx: RunContext) -> AsyncIterator[str]:
 
 
 async def push(session: str, content: str) -> str:
-    """The position of the notice. Raises NotFound when there is no such session.
+    """Returns the position of the notice. Raises NotFound when there is no such session.
 
-    A gateway without agents only speaks: it runs nothing.
+    A gateway without agents can push, and runs nothing.
     """
     worker = AgentGateway(None, store=SQLiteStore(DATABASE))
     try:

@@ -1,7 +1,7 @@
 import { useState } from 'react';
 import { usePlainSocket } from './usePlainSocket.js';
 
-/** The least there is: it shows the content of whatever comes. */
+/** The smallest chat: it shows the content of every message. */
 export function PlainChat({ url }) {
   const { messages, connected, sendMessage } = usePlainSocket(url);
   const [text, setText] = useState('');

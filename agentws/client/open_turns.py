@@ -1,4 +1,4 @@
-"""Which turn an event belongs to, and what becomes of turns whose end was missed."""
+"""The open turns: which events they get, and how a turn ends whose terminal event was missed."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ from .turn import Turn
 from .updates import LogEvent
 
 
-class Turns:
-    """The turns that are open. They are held weakly: who lets go of one no longer listens."""
+class OpenTurns:
+    """The open turns by message and by run. Held weakly: the application may drop a turn."""
 
     def __init__(self) -> None:
         self._by_message: weakref.WeakValueDictionary[str, Turn] = weakref.WeakValueDictionary()
         self._by_run: dict[str, list[weakref.ref[Turn]]] = {}
 
     def __repr__(self) -> str:
-        return f"<Turns {len(self._by_message)} open>"
+        return f"<OpenTurns {len(self._by_message)} open>"
 
     @property
     def newest(self) -> str | None:
-        """The id of the message sent last that is not answered yet."""
+        """The id of the last message sent that has no answer yet."""
         ids = list(self._by_message)
         return ids[-1] if ids else None
 
@@ -49,7 +49,7 @@ class Turns:
             turn.end(error)
 
     def apply(self, entry: LogEvent) -> None:
-        """Hands the event to the turns it concerns."""
+        """Gives the event to the turns that it belongs to."""
         _, run, event = entry
         match event:
             case e.RunStarted():
@@ -63,17 +63,18 @@ class Turns:
             case _:
                 pass
 
-    def noticed(self, notice: Notice) -> None:
+    def end_with_notice(self, notice: Notice) -> None:
         turn = None if notice.reply is None else self.find(notice.reply)
         if turn is not None:
             self.remove(turn)
             turn.end_with_notice(notice)
 
-    def settle(self, log: Log) -> bool:
-        """Ends the turns whose run is over in ``log`` though its end was never seen here.
+    def end_missed(self, log: Log) -> bool:
+        """Ends the turns whose run ended without its terminal event being received here.
 
-        Only a message that was accepted before can have such a run. What is accepted just now will
-        be seen from its beginning. Returns whether it takes a snapshot to tell of some.
+        Only a duplicate, a message that was accepted before, can have such a run: the run of a new
+        message is received from its beginning. Returns whether an answer may be in a part of the
+        log that is not here, so that a snapshot is needed.
         """
         outline, lacking = log.fold.outline, False
         for turn in self.open():
@@ -95,18 +96,20 @@ class Turns:
             turn.begin(event)
 
     def _withdraw(self, id: str) -> None:
-        """Where the message is being answered, that run was asked to stop: its end will come."""
+        """Does nothing if a run answers the message: it is being stopped, and its end will come."""
         turn = self.find(id)
         if turn is not None and turn.run not in self._by_run:
             self._end_one(id, MessageWithdrawn())
 
     def _steer(self, event: e.MessageSteered, run: str | None) -> None:
-        """A message that was given to a running agent is answered by the rest of that run."""
+        """The rest of the run answers a message that was given to the running agent."""
         turn = self.find(event.message_id)
         if turn is None:
             return
         if event.outcome == "undelivered" or run is None:
-            self._end_one(turn.id, Conflict(event.reason or "The message came too late."))
+            self._end_one(
+                turn.id, Conflict(event.reason or "The message came after the end of the run.")
+            )
             return
         turn.run = run
         self._by_run.setdefault(run, []).append(weakref.ref(turn))

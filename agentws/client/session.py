@@ -1,7 +1,7 @@
-"""One session as it is known here: its log, its open turns, its unanswered requests.
+"""The session as this client knows it: its log, its open turns, its unanswered requests.
 
-It is what a connection reports to (see :class:`agentws.client.connection.Owner`); the chat is its
-public face.
+The connection reports to it (see :class:`agentws.client.connection.Owner`). The chat is its public
+face.
 """
 
 from __future__ import annotations
@@ -17,20 +17,23 @@ from ..protocol import events as e
 from ..protocol.frames import Accepted, Error, EventFrame, Notice, Welcome
 from ..protocol.notices import notices_in
 from .connection import Frame
-from .errors import ChatClosed
-from .log import Log, SnapshotNeeded
+from .errors import ChatClosed, SnapshotNeeded
+from .log import Log
 from .mailbox import Mailbox
+from .open_turns import OpenTurns
 from .outbox import Outbox, Reply, Request
 from .transport import Opening, TransportClosed
 from .turn import Turn
-from .turns import Turns
 from .updates import ConnectionChange, ConnectionState, Update
 
 Token = str | Callable[[], str | None | Awaitable[str | None]]
 
 
-class Follower:
-    """Takes in what a server sends and keeps what is to be sent. ``ring``: there is something."""
+class FollowedSession:
+    """Applies the frames of the server, and holds the requests to send.
+
+    Calls ``ring`` when there is something to send.
+    """
 
     def __init__(
         self,
@@ -45,9 +48,9 @@ class Follower:
         self.welcome: Welcome | None = None
         self.connection: ConnectionState = "closed"
         self.why = ""
-        """What ended the last connection."""
+        """What ended the last connection, as a sentence."""
         self.log = Log(after)
-        self.turns = Turns()
+        self.turns = OpenTurns()
         self.outbox = Outbox(random=random.random, ring=ring)
         self.caught_up = asyncio.Event()
         self._agent = agent
@@ -55,31 +58,31 @@ class Follower:
         self._watchers: weakref.WeakSet[Mailbox[Update]] = weakref.WeakSet()
 
     def __repr__(self) -> str:
-        return f"<Follower of {self.session} {self.connection}>"
+        return f"<FollowedSession of {self.session} {self.connection}>"
 
     def watch(self) -> Mailbox[Update]:
         mailbox: Mailbox[Update] = Mailbox()
         self._watchers.add(mailbox)
         return mailbox
 
-    def follow_up(self, turn: Turn, request: Request) -> None:
-        """Lets ``turn`` wait for ``request``: a message that was refused has no answer."""
+    def open_turn(self, turn: Turn, request: Request) -> None:
+        """Opens ``turn``, whose message ``request`` sends. A refusal of the request ends it."""
         turn.request = request
         self.turns.add(turn)
-        # The reply must not keep alive a turn that nobody holds any more.
+        # Weak, so that the request does not keep alive a turn that the application has dropped.
         reference = weakref.ref(turn)
 
-        def settled(done: asyncio.Future[Reply]) -> None:
+        def replied(done: asyncio.Future[Reply]) -> None:
             turn = reference()
             error = None if done.cancelled() else done.exception()
             if turn is not None and isinstance(error, AgentwsError):
                 self.turns.remove(turn)
                 turn.end(error)
 
-        request.replied.add_done_callback(settled)
+        request.replied.add_done_callback(replied)
 
     def end(self, error: AgentwsError) -> bool:
-        """Tells everything that waits; returns whether anything did."""
+        """Ends everything that waits with ``error``. Returns whether anything waited."""
         waited = bool(self.turns.open() or self._watchers or len(self.outbox))
         self.outbox.close(error)
         self.changed(ConnectionChange("closed", why=str(error)))
@@ -89,36 +92,36 @@ class Follower:
             watcher.end(None if left else error)
         return waited
 
-    # What the connection asks and tells
+    # For the connection (see connection.Owner)
 
     async def opening(self) -> Opening:
-        return Opening(self.session, self.log.after, self._agent, await self._ask_token())
+        return Opening(self.session, self.log.after, self._agent, await self._get_token())
 
-    async def _ask_token(self) -> str | None:
+    async def _get_token(self) -> str | None:
         if not callable(self._token):
             return self._token
         try:
             token = self._token()
             return await token if inspect.isawaitable(token) else token
         except Exception as error:
-            # At first it is a mistake to be put right. Later it has worked before: whatever it asks
-            # is down just now, which must not end a chat that outlives servers.
+            # Before the first connection it is probably a mistake of the application. Later it has
+            # worked before, so a service that it calls is down, and a retry may succeed.
             if self.welcome is None:
                 raise
-            why = f"There is no token to be had ({type(error).__name__})."
+            why = f"The token callable failed ({type(error).__name__})."
             raise TransportClosed(1006, why) from error
 
-    def can_renew(self) -> bool:
+    def can_renew_token(self) -> bool:
         return callable(self._token)
 
     def outgoing(self) -> Iterable[str]:
-        return self.outbox.to_send()
+        return self.outbox.unsent()
 
     def dropped(self, code: int) -> None:
         self.why = f"The server ended the connection ({code})."
         if code == 1009:
-            # Whatever was too big would be too big again.
-            self.outbox.fail_sent(TooLarge("The server found this message too big."))
+            # A resend would be too large again.
+            self.outbox.fail_sent(TooLarge("This message is too large for the server or a proxy."))
         self.outbox.connection_lost()
 
     def changed(self, change: ConnectionChange) -> None:
@@ -126,71 +129,72 @@ class Follower:
         if self.connection == "connecting" and change.state == "reconnecting":
             change = change._replace(state="connecting")
         self.connection = change.state
-        self._tell(change)
+        self._publish(change)
 
     def received(self, frames: Sequence[Frame]) -> None:
         for frame in frames:
             match frame:
                 case EventFrame():
-                    self._event(frame)
+                    self._apply(frame)
                 case Welcome():
                     self._welcomed(frame)
                 case Accepted():
                     self.outbox.answered(frame.reply, frame)
                 case Error():
                     if not self.outbox.refused(frame):
-                        self._tell(frame)
+                        self._publish(frame)
                 case Notice():
-                    self._tell(frame)
+                    self._publish(frame)
                     self.outbox.answered(frame.reply, frame)
-                    self.turns.noticed(frame)
+                    self.turns.end_with_notice(frame)
                 case _:
                     pass
         if self.log.caught_up:
             self.caught_up.set()
-            if self.turns.settle(self.log):
-                self.log.begin_anew()
-                raise SnapshotNeeded("A message is older than what is known of the log.")
+            if self.turns.end_missed(self.log):
+                self.log.require_snapshot()
+                raise SnapshotNeeded("A message is older than the part of the log that is here.")
 
     def _welcomed(self, frame: Welcome) -> None:
         self.welcome = frame
         self.session = frame.session
         self.outbox.max_message_size = frame.limits.max_message_size
         if (reset := self.log.welcome(frame)) is not None:
-            self._begin_anew(reset)
+            self._restart(reset)
 
-    def _event(self, frame: EventFrame) -> None:
-        entry, reset = self.log.take(frame)
+    def _apply(self, frame: EventFrame) -> None:
+        entry, reset = self.log.apply(frame)
         if reset is not None:
-            self._begin_anew(reset)
+            self._restart(reset)
         if entry is None:
             return
         if isinstance(entry.event, e.MessageAccepted):
-            self._seen_in_log(entry.event.message.id, entry.position)
-        # Watchers first: who waits for a turn may count on what a watcher has done with its end.
-        self._tell(entry)
+            self._accepted_in_log(entry.event.message.id, entry.position)
+        # Watchers first: code that waits for a turn may rely on what a watcher did at its end.
+        self._publish(entry)
         if isinstance(entry.event, e.MessagesSnapshot) and entry.run is None:
             for notice in notices_in(entry.event):
-                # They came long ago, but the log goes on where the snapshot stands.
-                self._tell(entry._replace(event=notice.event))
+                # The notices are older, but the position to resume at is that of the snapshot.
+                self._publish(entry._replace(event=notice.event))
         self.turns.apply(entry)
 
-    def _seen_in_log(self, message: str, position: str) -> None:
-        """What is in the log was accepted, though the reply that says so may never come.
+    def _accepted_in_log(self, message: str, position: str) -> None:
+        """A message in the log was accepted, even if its ``accepted`` frame was lost.
 
-        How durably is not known then, so the least is assumed.
+        Its durability is not known then, so the lowest is assumed.
         """
         self.outbox.answered(
             message, Accepted(reply=message, position=position, durability="process")
         )
 
-    def _begin_anew(self, reset: Update) -> None:
-        self._tell(reset)
-        # The new log may lack what the old one had accepted; what it has, it takes only once.
+    def _restart(self, reset: Update) -> None:
+        self._publish(reset)
+        # The new log may lack messages that the old one had accepted, so resend them. Their ids are
+        # idempotency keys: the server deduplicates what it has.
         for turn in self.turns.open():
             if turn.id not in self.outbox:
-                self.follow_up(turn, self.outbox.add(turn.id, turn.frame))
+                self.open_turn(turn, self.outbox.add(turn.id, turn.frame))
 
-    def _tell(self, update: Update) -> None:
+    def _publish(self, update: Update) -> None:
         for watcher in tuple(self._watchers):
-            watcher.put(update)
+            watcher.put_nowait(update)
