@@ -12,7 +12,7 @@ TYPED = ("agentws", "tests", "examples", ".ci")
 
 
 def static(python: Path, versions: Sequence[str]) -> dict[str, Command]:
-    """Style once; types as each of the versions sees them."""
+    """Style once; types as each of the versions sees them; then the JavaScript."""
     commands: dict[str, Command] = {
         "ruff check": [python, "-m", "ruff", "check", "."],
         "ruff format": [python, "-m", "ruff", "format", "--check", "."],
@@ -20,6 +20,8 @@ def static(python: Path, versions: Sequence[str]) -> dict[str, Command]:
     for version in versions:
         typing = ["--strict", "--python-version", version, *TYPED]
         commands[f"mypy for Python {version}"] = [python, "-m", "mypy", *typing]
+    for name, check in {"prettier": "format", "tsc": "types"}.items():
+        commands[name] = [python, ROOT / ".ci" / "javascript.py", check]
     return commands
 
 

@@ -7,7 +7,7 @@
         --eager          where every task starts eagerly (asyncio.eager_task_factory), in the
                          servers that tests start too; needs Python 3.12
         --oldest         with the oldest packages that are allowed (tests/floors.txt)
-    ./dev check          ruff, ruff format and mypy --strict
+    ./dev check          ruff, ruff format and mypy --strict; prettier and tsc for the JavaScript
     ./dev ci             all that a change must pass, on each Python that is promised
     ./dev bench [ARGS]   the benchmark; ARGS go to `agentws bench`
 

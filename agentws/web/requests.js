@@ -1,9 +1,10 @@
 /**
- * Frames that are answered: each waits for its `accepted` or `error`, over as many connections as it
- * takes where repeating does no harm.
+ * Frames whose answer a caller awaits: each ends with its `accepted` or `error`. A repeatable one is sent
+ * again on every new connection until it is answered.
  *
  * @module
  */
+import { CONNECTION_LOST, RequestError } from './errors.js';
 
 /**
  * @typedef {import('./client.js').Accepted} Accepted
@@ -16,75 +17,57 @@
  * @property {boolean} repeatable
  */
 
-/** A refusal by the server. */
-export class RequestError extends Error {
-  /** @param {ChatError} error */
-  constructor({ code, message, retryable }) {
-    super(message);
-    this.name = 'RequestError';
-    this.code = code;
-    this.retryable = retryable;
-  }
-}
-
 export class Requests {
-  /** @type {Map<string, Request>} */
+  /** @type {Map<string, Request>} by the id of the frame */
   #open = new Map();
   #send;
 
-  /** @param {(frame: object) => boolean} send says whether the frame went out */
+  /** @param {(frame: object) => boolean} send returns whether the frame went out */
   constructor(send) {
     this.#send = send;
   }
 
   /**
    * @param {any} frame
-   * @param {boolean} repeatable whether it does no harm to send it twice
-   * @returns {Promise<Accepted>}
+   * @param {boolean} repeatable whether it is safe to send it twice
+   * @returns {Promise<Accepted>} rejects with `RequestError`
    */
   ask(frame, repeatable) {
     const reply = new Promise((resolve, reject) => {
       const sent = this.#send(frame);
       this.#open.set(frame.id, { frame, resolve, reject, sent, repeatable });
     });
-    // A caller that doesn't wait for the answer is no error.
+    // A caller may ignore the answer: its rejection is then not reported as unhandled.
     reply.catch(() => {});
     return reply;
   }
 
-  /** A new connection: what the last one left unanswered is to be sent again, or given up. */
+  /** After a handshake: marks repeatable requests to be sent again, and rejects the others that went out. */
   begin() {
-    for (const [id, request] of this.#open) {
+    for (const [reply, request] of this.#open) {
       if (request.repeatable) request.sent = false;
-      else if (request.sent) {
-        const message = 'The connection was lost before this was answered.';
-        this.refuse({ reply: id, code: 'connection_lost', message, retryable: true });
-      }
+      else if (request.sent) this.refuse({ ...CONNECTION_LOST, reply });
     }
   }
 
-  /** Sends what has not gone out yet. */
+  /** Sends what has not gone out on this connection. */
   flush() {
     for (const request of this.#open.values()) {
       if (!request.sent) request.sent = this.#send(request.frame);
     }
   }
 
-  /**
-   * @param {Accepted} accepted
-   */
+  /** @param {Accepted} accepted */
   accept(accepted) {
-    this.#open.get(accepted.reply)?.resolve(accepted);
-    this.#open.delete(accepted.reply);
+    this.#close(accepted.reply)?.resolve(accepted);
   }
 
   /**
    * @param {ChatError & {reply?: string}} error
-   * @returns {boolean} whether a request was meant
+   * @returns {boolean} whether it answers one of these requests
    */
   refuse(error) {
-    const request = this.#open.get(error.reply ?? '');
-    this.#open.delete(error.reply ?? '');
+    const request = this.#close(error.reply);
     request?.reject(new RequestError(error));
     return request !== undefined;
   }
@@ -92,5 +75,12 @@ export class Requests {
   /** @param {ChatError} error */
   refuseAll(error) {
     for (const reply of [...this.#open.keys()]) this.refuse({ ...error, reply });
+  }
+
+  /** @param {string} [reply] */
+  #close(reply = '') {
+    const request = this.#open.get(reply);
+    this.#open.delete(reply);
+    return request;
   }
 }
