@@ -5,7 +5,7 @@
     python .ci/javascript.py types             tsc --checkJs: sources, tests, shipped declarations
     python .ci/javascript.py size              bytes of the browser client, minified and gzipped
 
-npm is asked for exact versions, so there is no lock file. Settings: .prettierrc.json, tsconfig.json.
+npm gets exact versions, so there is no lock file. Settings: .prettierrc.json, tsconfig.json.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ def install(node: Path) -> None:
     # Node has its own list of certificates; a proxy's certificate is in the system's.
     if SYSTEM_CERTIFICATES.exists():
         env.setdefault("NODE_EXTRA_CA_CERTS", str(SYSTEM_CERTIFICATES))
-    options = ["--silent", "--ignore-scripts", "--no-package-lock", "--prefix", FOLDER]
+    options = ["--silent", "--ignore-scripts", "--no-package-lock", "--prefix", str(FOLDER)]
     if call([*npm, "install", *options, *PACKAGES], env=env) != 0:
         raise Unavailable("the JavaScript can't be checked: npm could not install its tools")
     stamp.write_text(wanted)
@@ -101,7 +101,7 @@ def type_errors(command: Sequence[str | Path]) -> str:
 def client_size() -> int:
     """Bytes of the browser client as one file, minified and gzipped. Raises Unavailable."""
     options = ["--bundle", "--minify", "--format=esm", "--log-level=warning"]
-    command = [str(part) for part in (*tool("esbuild", "esbuild"), CLIENT, *options)]
+    command = [*map(str, tool("esbuild", "esbuild")), str(CLIENT), *options]
     bundle = subprocess.run(command, cwd=ROOT, check=True, capture_output=True).stdout
     return len(gzip.compress(bundle, mtime=0))
 

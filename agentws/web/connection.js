@@ -22,7 +22,7 @@ const CLOSE_FOLLOWS = 1_000;
 
 /**
  * @typedef {import('./client.js').ChatError} ChatError
- * @typedef {'idle' | 'connecting' | 'open' | 'waiting' | 'suspended' | 'closed'} Phase
+ * @typedef {'connecting' | 'open' | 'waiting' | 'suspended' | 'closed'} Phase
  */
 
 /**
@@ -40,7 +40,7 @@ const CLOSE_FOLLOWS = 1_000;
 
 export class Connection {
   /** @type {Phase} */
-  #phase = 'idle';
+  #phase = 'closed';
   /** @type {Settings} */
   #settings;
   /** @type {WebSocket | null} events of any other socket are ignored: a replaced one may still deliver */
@@ -81,12 +81,8 @@ export class Connection {
     };
   }
 
-  get isOpen() {
-    return this.#phase === 'open';
-  }
-
   #label() {
-    if (this.#phase === 'closed' || this.#phase === 'idle') return 'closed';
+    if (this.#phase === 'closed') return 'closed';
     if (this.#offline) return 'offline';
     if (this.#phase === 'open') return 'open';
     return this.#wasOpen || this.#attempt > 0 ? 'reconnecting' : 'connecting';
@@ -94,7 +90,7 @@ export class Connection {
 
   /** Connects, also after a close; does nothing while it is open or reconnecting. */
   start() {
-    if (this.#phase !== 'idle' && this.#phase !== 'closed') return;
+    if (this.#phase !== 'closed') return;
     this.#listen();
     this.#attempt = 0;
     this.#error = null;
@@ -103,7 +99,7 @@ export class Connection {
 
   /** Replaces the socket at once. */
   restart() {
-    if (this.#phase === 'idle' || this.#phase === 'closed') return this.start();
+    if (this.#phase === 'closed') return this.start();
     this.#connect();
   }
 

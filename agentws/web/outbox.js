@@ -4,7 +4,7 @@
  *
  * @module
  */
-import { defined, textOf } from './wire.js';
+import { defined, fromWire } from './wire.js';
 
 const CAPACITY = 100;
 
@@ -65,13 +65,11 @@ export class Outbox {
 
   /** @returns {import('./client.js').ChatMessage[]} as messages of the conversation */
   get messages() {
-    return this.#entries.map(({ frame, status, error }) => ({
-      id: frame.id,
-      role: 'user',
-      text: textOf(frame.content),
+    return this.#entries.map(({ frame: { id, content }, status, error }) => ({
+      ...fromWire({ id, role: 'user', content }),
       status: status === 'failed' ? 'error' : 'sending',
       unsent: true,
-      ...defined({ error, content: typeof frame.content === 'string' ? undefined : frame.content }),
+      ...defined({ error }),
     }));
   }
 

@@ -23,6 +23,7 @@ import { applyPatch, isObject } from './patch.js';
 import { parsePosition } from './position.js';
 import {
   accepted,
+  cancelling,
   changeRun,
   dequeue,
   endRun,
@@ -153,8 +154,7 @@ const folds = {
   'message.withdrawn': withdrawn,
   'message.steered': (log, event, frame) =>
     event.outcome === 'delivered' ? dequeue(log, event.messageId, frame.run) : log,
-  'run.cancelling': (log, _event, frame) =>
-    changeRun(log, frame.run ?? log.run ?? undefined, { status: 'cancelling' }),
+  'run.cancelling': (log, _event, frame) => cancelling(log, frame.run),
   'interrupt.answered': (log, event) => ({
     ...log,
     interrupts: log.interrupts.filter(({ id }) => id !== event.interruptId),

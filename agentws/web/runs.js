@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { addMessage, endMessages, findMessage } from './messages.js';
+import { addMessage, changeMessage, endMessages, findMessage } from './messages.js';
 import { defined, fromWire } from './wire.js';
 
 /**
@@ -31,9 +31,9 @@ export function withdrawn(log, { messageId }) {
   return { ...log, queue: log.queue.filter(({ id }) => id !== messageId) };
 }
 
-/** Marks the active run, if there is one. @param {Log} log @returns {Log} */
-function cancelling(log) {
-  return changeRun(log, log.run ?? undefined, { status: 'cancelling' });
+/** @param {Log} log @param {string} [run] the active one by default @returns {Log} */
+export function cancelling(log, run = log.run ?? undefined) {
+  return changeRun(log, run, { status: 'cancelling' });
 }
 
 /**
@@ -85,7 +85,7 @@ export function runStarted(log, event, frame) {
  */
 function ask(messages, message, run) {
   return findMessage(messages, message.id)
-    ? messages.map((one) => (one.id === message.id ? { ...one, run } : one))
+    ? changeMessage(messages, message.id, () => ({ run }))
     : addMessage(messages, { ...fromWire(message), run });
 }
 

@@ -7,13 +7,11 @@
 import { Connection } from './connection.js';
 import { Delivery } from './delivery.js';
 import { environment } from './environment.js';
-import { failure } from './errors.js';
 import { Notices } from './notices.js';
 import { addressOf } from './opening.js';
 import { Outbox } from './outbox.js';
 import { covers, ofOneLog } from './position.js';
 import { emptyLog, prepend, reduce } from './reducer.js';
-import { Requests } from './requests.js';
 import { idleSnapshot, idsOf, snapshotOf } from './view.js';
 import { defined } from './wire.js';
 
@@ -22,7 +20,6 @@ import { defined } from './wire.js';
  * @typedef {string | (() => string | Promise<string>)} Url
  */
 
-const CLOSED = failure('closed', 'The connection is closed.', true);
 /** The close code for a message that is too large. */
 const TOO_LARGE = 1009;
 
@@ -40,7 +37,6 @@ export class AgentSocket {
   /** @type {string | null} */
   #session;
   #notices = new Notices();
-  #requests = new Requests((frame) => this.#connection.send(frame));
   /** A snapshot will replace the log. The old one is shown until it arrives, so that the page does not flicker. */
   #stale = false;
   /** @type {Set<() => void>} */
@@ -213,7 +209,7 @@ export class AgentSocket {
    * @returns {Promise<import('./client.js').Accepted>}
    */
   #request(frame, repeatable) {
-    return this.#requests.ask({ id: this.#options.newId(), ...frame }, repeatable);
+    return this.#delivery.request({ id: this.#options.newId(), ...frame }, repeatable);
   }
 
   /** @param {Url} url */
@@ -239,7 +235,6 @@ export class AgentSocket {
     this.#settle();
     // Any frame shows that the connection works: sends what has waited for that.
     this.#delivery.flush();
-    this.#requests.flush();
     this.#publish();
   }
 
@@ -268,7 +263,7 @@ export class AgentSocket {
       case 'welcome':
         return this.#welcomed(frame);
       case 'accepted':
-        return this.#accepted(frame);
+        return this.#delivery.accepted(frame);
       case 'error':
         return this.#refused(frame);
       case 'notice':
@@ -285,20 +280,12 @@ export class AgentSocket {
     const { head: position, resume } = welcome;
     if (resume === 'new') this.#replaceLog(position, { ...emptyLog, position });
     this.#delivery.begin(welcome.limits?.maxMessageSize);
-    this.#requests.begin();
-  }
-
-  /** @param {any} frame */
-  #accepted(frame) {
-    this.#delivery.accepted(frame.reply, frame.position);
-    this.#requests.accept(frame);
   }
 
   /** @param {any} frame */
   #refused(frame) {
-    if (this.#requests.refuse(frame)) return;
-    if (this.#outbox.find(frame.reply)) this.#delivery.refused(frame);
-    else this.#noticed({ content: frame.message, level: 'error', metadata: { code: frame.code } });
+    if (this.#delivery.refused(frame)) return;
+    this.#noticed({ content: frame.message, level: 'error', metadata: { code: frame.code } });
   }
 
   /** @param {any} frame */
@@ -307,10 +294,7 @@ export class AgentSocket {
   }
 
   #changed() {
-    if (this.#connection.state.connection === 'closed') {
-      this.#requests.refuseAll(CLOSED);
-      this.#delivery.end();
-    }
+    if (this.#connection.state.connection === 'closed') this.#delivery.end();
     this.#publish();
   }
 

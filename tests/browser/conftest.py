@@ -1,4 +1,4 @@
-"""Fixtures: a server in its own process, which tests can kill, and pages of a real browser on it."""
+"""Fixtures: a server in its own process, which tests can kill, and pages of a real browser."""
 
 from __future__ import annotations
 

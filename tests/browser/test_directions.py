@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from playwright.sync_api import Page, expect
 
-from .talking import OpenPage, stream_answer, send
+from .talking import OpenPage, send, stream_answer
 
 pytestmark = pytest.mark.timeout(120)
 

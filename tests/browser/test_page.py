@@ -109,7 +109,9 @@ def test_a_stopped_run_keeps_its_partial_answer(open_page: OpenPage, how: str) -
     assert answer(page) == said
 
 
-def test_a_message_written_offline_is_sent_when_the_network_is_back(open_page: OpenPage, context: BrowserContext) -> None:
+def test_a_message_written_offline_is_sent_when_the_network_is_back(
+    open_page: OpenPage, context: BrowserContext
+) -> None:
     page = open_page()
     send(page, f"count {COUNT}")
     wait_for_words(page, "n3 ")
@@ -187,7 +189,9 @@ def test_a_server_that_is_killed_during_a_run_leaves_an_error_and_a_working_page
     expect(page.locator(".assistant strong")).to_have_text("still there?")
 
 
-def test_a_message_written_during_a_restart_is_sent_after_the_reconnect(open_page: OpenPage, server: Server) -> None:
+def test_a_message_written_during_a_restart_is_sent_after_the_reconnect(
+    open_page: OpenPage, server: Server
+) -> None:
     page = open_page()
     send(page, "hello")
     expect(page.locator(".assistant strong")).to_have_text("hello")
@@ -248,7 +252,9 @@ def test_an_error_before_the_first_word_can_be_tried_again_after_a_reload(
     expect(page.locator(".error-text")).to_have_text(["Nothing came of it."] * 2)
 
 
-def test_a_chat_longer_than_a_snapshot_keeps_its_title(open_page: OpenPage, context: BrowserContext) -> None:
+def test_a_chat_longer_than_a_snapshot_keeps_its_title(
+    open_page: OpenPage, context: BrowserContext
+) -> None:
     page = open_page()
     for number in range(12):
         send(page, f"message {number}")

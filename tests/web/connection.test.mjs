@@ -209,15 +209,13 @@ test('a bye or an error before the close decides whether to retry', async () => 
   });
 
   const back = await opened();
-  back.network
-    .last()
-    .deliver({
-      type: 'error',
-      code: 'forbidden',
-      message: 'not yet',
-      retryable: true,
-      retryAfter: 5,
-    });
+  back.network.last().deliver({
+    type: 'error',
+    code: 'forbidden',
+    message: 'not yet',
+    retryable: true,
+    retryAfter: 5,
+  });
   back.network.last().drop(4403);
   await back.clock.advance(4_900);
   assert.equal(back.network.sockets.length, 1);
