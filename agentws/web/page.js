@@ -71,7 +71,7 @@ class Page {
       {
         again: (message) => this.#tryAgain(message),
         discard: (id) => this.#chat.discard(id),
-        takeBack: (message) => this.#takeBack(message),
+        withdraw: (message) => this.#withdraw(message),
         answer: (interrupt, payload, status) =>
           void this.#chat.answer(interrupt.id, payload, status),
       },
@@ -302,7 +302,7 @@ class Page {
   }
 
   /** @param {any} message */
-  #takeBack(message) {
+  #withdraw(message) {
     this.#chat.withdraw(message.id).then(
       () => this.#composer.restore(message.text),
       // Its run has begun, so it cannot be withdrawn.

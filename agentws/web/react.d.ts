@@ -1,6 +1,6 @@
 import type { AgentSocket, ChatMessage, ChatSnapshot, ConnectOptions } from './client.js';
 
-type Verbs = Pick<
+type Methods = Pick<
   AgentSocket,
   | 'send'
   | 'retry'
@@ -14,7 +14,7 @@ type Verbs = Pick<
 >;
 
 /** Follows a session. Components with the same url, session and agent share one connection. */
-export function useAgentChat(url: string, options?: ConnectOptions): ChatSnapshot & Verbs;
+export function useAgentChat(url: string, options?: ConnectOptions): ChatSnapshot & Methods;
 
 /** For components written for a plain WebSocket: `messages` with `content`, `connected`, `sendMessage(text)`. */
 export function useWebSocket(

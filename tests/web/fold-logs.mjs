@@ -7,10 +7,10 @@ import { emptyLog } from '../../agentws/web/client.js';
 import { prepend } from '../../agentws/web/reducer.js';
 import { fold } from './logs.mjs';
 
-/** Removes what only a client that saw the run knows: the run, and which of its messages were open. */
-function told({ messages, shared, title }) {
-  const said = messages.filter(({ role }) => role !== 'notice');
-  return { messages: said.map(message), shared: shared ?? null, title };
+/** Removes what a snapshot does not have: the run of a message, the status of an open call, and notices. */
+function comparable({ messages, shared, title }) {
+  const lasting = messages.filter(({ role }) => role !== 'notice');
+  return { messages: lasting.map(message), shared: shared ?? null, title };
 }
 
 const message = ({ run, toolCalls, ...rest }) => ({
@@ -26,4 +26,4 @@ const call = ({ status, ...rest }) => ({
 const logs = JSON.parse(readFileSync(0, 'utf8'));
 const whole = (log) =>
   Array.isArray(log) ? fold(emptyLog, log) : log.older.reduce(prepend, fold(emptyLog, log.frames));
-process.stdout.write(JSON.stringify(logs.map((log) => told(whole(log)))));
+process.stdout.write(JSON.stringify(logs.map((log) => comparable(whole(log)))));

@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import test from 'node:test';
 import { emptyLog } from '../../agentws/web/client.js';
 import { seeded } from './fakes.mjs';
-import { frames, fold, user, accepted, started, finished, says } from './logs.mjs';
+import { frames, fold, user, accepted, started, finished, textEvents } from './logs.mjs';
 
 function randomLog(random) {
   const pick = (list) => list[Math.floor(random() * list.length)];

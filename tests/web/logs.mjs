@@ -35,7 +35,7 @@ export const finished = (runId, outcome) => ({
   runId,
   ...(outcome && { outcome }),
 });
-export const says = (messageId, ...deltas) => [
+export const textEvents = (messageId, ...deltas) => [
   { type: 'TEXT_MESSAGE_START', messageId, role: 'assistant' },
   ...deltas.map((delta) => ({ type: 'TEXT_MESSAGE_CONTENT', messageId, delta })),
   { type: 'TEXT_MESSAGE_END', messageId },

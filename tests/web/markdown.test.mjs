@@ -139,16 +139,24 @@ test('tables, strikethrough and task lists are rendered', () => {
 function grow(text, pieces) {
   const references = {};
   const blocks = parse(text.replace(/\r\n?/g, '\n'), references);
-  const told =
+  const comparable =
     Object.keys(references).length > 0 ? (list) => list.map(({ tag }) => tag).join() : html;
   const growing = new GrowingMarkdown();
   for (const piece of pieces) {
     growing.write(piece);
     const { closed } = growing;
-    assert.equal(told(closed), told(blocks.slice(0, closed.length)), JSON.stringify(text));
+    assert.equal(
+      comparable(closed),
+      comparable(blocks.slice(0, closed.length)),
+      JSON.stringify(text),
+    );
   }
   if (text.endsWith('\n') && growing.tail === '')
-    assert.equal(told([...growing.closed, ...growing.open]), told(blocks), JSON.stringify(text));
+    assert.equal(
+      comparable([...growing.closed, ...growing.open]),
+      comparable(blocks),
+      JSON.stringify(text),
+    );
   return growing;
 }
 

@@ -1,13 +1,23 @@
 import assert from 'node:assert/strict';
 import test from 'node:test';
 import { emptyLog, reduce } from '../../agentws/web/client.js';
-import { frames, fold, play, user, accepted, started, finished, says, texts } from './logs.mjs';
+import {
+  frames,
+  fold,
+  play,
+  user,
+  accepted,
+  started,
+  finished,
+  textEvents,
+  texts,
+} from './logs.mjs';
 
 test('a run becomes a user message and its answer', () => {
   const log = play(
     accepted('u1', 'Hi'),
     started('r1', user('u1', 'Hi')),
-    ...says('a1', 'Hel', 'lo'),
+    ...textEvents('a1', 'Hel', 'lo'),
     finished('r1'),
   );
   assert.deepEqual(texts(log), [
@@ -24,13 +34,17 @@ test('a run becomes a user message and its answer', () => {
 });
 
 test('a message is streaming until its end event', () => {
-  const log = play(started('r1', user('u1')), ...says('a1', 'Hel').slice(0, 2));
+  const log = play(started('r1', user('u1')), ...textEvents('a1', 'Hel').slice(0, 2));
   assert.equal(log.messages[1].status, 'streaming');
   assert.equal(log.run, 'r1');
 });
 
 test('an accepted message is in the queue until its run begins', () => {
-  const waiting = play(started('r1', user('u1', 'one')), accepted('u2', 'two'), ...says('a1', 'A'));
+  const waiting = play(
+    started('r1', user('u1', 'one')),
+    accepted('u2', 'two'),
+    ...textEvents('a1', 'A'),
+  );
   assert.deepEqual(texts(waiting), [
     ['user', 'one'],
     ['assistant', 'A'],
@@ -98,7 +112,7 @@ test('a run adds a message that was never accepted in this log', () => {
 test('a cancelled run keeps its partial answer, marked as cancelled', () => {
   const log = play(
     started('r1', user('u1')),
-    ...says('a1', 'Par'),
+    ...textEvents('a1', 'Par'),
     { type: 'run.cancelling' },
     finished('r1', { type: 'cancelled' }),
   );
@@ -115,7 +129,7 @@ test('a run is shown as cancelling before it ends', () => {
 });
 
 test('a failed run closes what is open, and its last message has the error', () => {
-  const log = play(started('r1', user('u1')), ...says('a1', 'Par').slice(0, 2), {
+  const log = play(started('r1', user('u1')), ...textEvents('a1', 'Par').slice(0, 2), {
     type: 'RUN_ERROR',
     message: 'Broken.',
     code: 'agent_error',
@@ -171,7 +185,7 @@ test('a tool call is updated from its first argument to its result', () => {
     { type: 'TOOL_CALL_ARGS', toolCallId: 'c1', delta: ':1}' },
     { type: 'TOOL_CALL_END', toolCallId: 'c1' },
   ];
-  const log = play(started('r1', user('u1')), ...says('a1', 'Looking.'), ...call);
+  const log = play(started('r1', user('u1')), ...textEvents('a1', 'Looking.'), ...call);
   assert.deepEqual(log.messages[1].toolCalls, [
     { id: 'c1', name: 'look', args: '{"a":1}', status: 'called' },
   ]);
@@ -312,7 +326,7 @@ test('a snapshot inside a run removes what it omits, except reasoning', () => {
   const log = play(
     started('r1', user('u1', 'Hi')),
     { type: 'REASONING_MESSAGE_START', messageId: 'm1', role: 'reasoning' },
-    ...says('a1', 'Old'),
+    ...textEvents('a1', 'Old'),
     {
       type: 'MESSAGES_SNAPSHOT',
       messages: [user('u1', 'Hi'), { id: 'a2', role: 'assistant', content: 'New' }],
@@ -428,7 +442,7 @@ test('a cleared history has no older messages', () => {
 test('a cleared history is empty, and late deltas of a cleared message are ignored', () => {
   const log = play(
     started('r1', user('u1')),
-    ...says('a1', 'A').slice(0, 2),
+    ...textEvents('a1', 'A').slice(0, 2),
     { type: 'history.cleared' },
     { type: 'TEXT_MESSAGE_CONTENT', messageId: 'a1', delta: 'B' },
   );
@@ -473,7 +487,7 @@ test("an unknown event type, such as the name of an object's method, only advanc
 });
 
 test('the fold mutates neither the log nor the frame', () => {
-  const log = deepFreeze(play(started('r1', user('u1')), ...says('a1', 'A').slice(0, 2)));
+  const log = deepFreeze(play(started('r1', user('u1')), ...textEvents('a1', 'A').slice(0, 2)));
   fold(
     log,
     frames([{ type: 'TEXT_MESSAGE_CONTENT', messageId: 'a1', delta: 'B' }, finished('r1')], {

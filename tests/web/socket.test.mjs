@@ -52,7 +52,8 @@ const text = (seq, run, ...deltas) => [
     event(seq + 1 + n, { type: 'TEXT_MESSAGE_CONTENT', messageId: `${run}-a`, delta }, run),
   ),
 ];
-const shown = (chat) => chat.getSnapshot().messages.map(({ text: said, status }) => [said, status]);
+const shown = (chat) =>
+  chat.getSnapshot().messages.map(({ text: shownText, status }) => [shownText, status]);
 
 test('a message is shown at once, and only once, from sending to done', async () => {
   const { chat, socket } = await opened();

@@ -10,7 +10,7 @@ import { MarkdownView } from './markdown.js';
 /**
  * @typedef {import('./items.js').Item} Item
  * @typedef {{element: HTMLElement, update: (item: Item) => void}} View
- * @typedef {{again: (message: any) => void, discard: (id: string) => void, takeBack: (message: any) => void,
+ * @typedef {{again: (message: any) => void, discard: (id: string) => void, withdraw: (message: any) => void,
  *   answer: (interrupt: any, payload: unknown, status?: 'resolved' | 'cancelled') => void}} Actions
  */
 
@@ -43,7 +43,7 @@ function userView(_item, actions) {
   const element = el('article', { class: 'item user', 'aria-label': 'You' }, text, foot);
   /** @type {any} */
   let shown;
-  button.addEventListener('click', () => actions.takeBack(shown));
+  button.addEventListener('click', () => actions.withdraw(shown));
   return {
     element,
     update({ message, waiting, queued, unsent }) {
