@@ -11,6 +11,7 @@ import { defined, endOf } from './wire.js';
 /**
  * @typedef {import('./client.js').ChatMessage} ChatMessage
  * @typedef {import('./client.js').ToolCall} ToolCall
+ * @typedef {import('./client.js').Metadata} Metadata
  * @typedef {readonly ChatMessage[]} Messages
  */
 
@@ -41,14 +42,22 @@ function changeAt(messages, index, change) {
 }
 
 /**
+ * Changes nothing for an unknown id: the history may have been cleared since the message began.
+ *
  * @param {Messages} messages
  * @param {string} id
  * @param {(message: ChatMessage) => Partial<ChatMessage>} change
+ * @param {Metadata} [metadata] of the event, merged into that of the message
  * @returns {Messages}
  */
-export function changeMessage(messages, id, change) {
+export function changeMessage(messages, id, change, metadata) {
   const index = indexOf(messages, id);
-  return index < 0 ? messages : changeAt(messages, index, change(messages[index]));
+  const message = messages[index];
+  if (!message) return messages;
+  return changeAt(messages, index, {
+    ...change(message),
+    ...withMetadata(message.metadata, metadata),
+  });
 }
 
 /**
@@ -60,48 +69,44 @@ export function changeMessage(messages, id, change) {
  * @returns {Messages}
  */
 export function openMessage(messages, id, fields) {
-  if (indexOf(messages, id) >= 0)
-    return changeMessage(messages, id, ({ metadata }) => ({
-      status: 'streaming',
-      ...withMetadata(metadata, fields.metadata),
-    }));
-  return [
-    ...messages,
-    { id, role: 'assistant', text: '', ...defined(fields), status: 'streaming' },
-  ];
+  const status = /** @type {const} */ ('streaming');
+  return findMessage(messages, id)
+    ? changeMessage(messages, id, () => ({ status }), fields.metadata)
+    : [...messages, { id, role: 'assistant', text: '', ...defined(fields), status }];
 }
 
 /**
- * Changes nothing for an unknown id: the history may have been cleared since the message began. A message
- * whose content is not a text stays as it is.
+ * A message whose content is not a text stays as it is.
  *
- * @param {Messages} messages @param {string} id @param {string} delta
- * @param {import('./client.js').Metadata} [metadata] @returns {Messages}
+ * @param {Messages} messages @param {string} id @param {string} delta @param {Metadata} [metadata]
+ * @returns {Messages}
  */
 export function appendText(messages, id, delta, metadata) {
-  return changeMessage(messages, id, (message) => ({
-    ...(message.content === undefined && message.role !== 'tool' && { text: message.text + delta }),
-    ...withMetadata(message.metadata, metadata),
-  }));
+  return changeMessage(
+    messages,
+    id,
+    ({ content, role, text }) =>
+      content === undefined && role !== 'tool' ? { text: text + delta } : {},
+    metadata,
+  );
 }
 
-/**
- * @param {Messages} messages @param {string} id
- * @param {import('./client.js').Metadata} [metadata] @returns {Messages}
- */
+/** @param {Messages} messages @param {string} id @param {Metadata} [metadata] @returns {Messages} */
 export function closeMessage(messages, id, metadata) {
-  return changeMessage(messages, id, (message) => {
-    const added = withMetadata(message.metadata, metadata);
-    return { ...added, status: closedStatus({ ...message, ...added }) };
-  });
+  return changeMessage(
+    messages,
+    id,
+    ({ status, metadata: known }) => ({ status: closedStatus(status, { ...known, ...metadata }) }),
+    metadata,
+  );
 }
 
 /**
  * A message that had ended badly before it was opened again gets that status back.
  *
- * @param {ChatMessage} message @returns {ChatMessage['status']}
+ * @param {ChatMessage['status']} status @param {Metadata} [metadata] @returns {ChatMessage['status']}
  */
-function closedStatus({ status, metadata }) {
+function closedStatus(status, metadata) {
   return status === 'streaming' ? (endOf(metadata)?.status ?? 'done') : status;
 }
 
@@ -117,8 +122,7 @@ export function setEncryptedValue(messages, id, encryptedValue) {
 /**
  * The metadata of an event merged into that of its message or call; the newest value of a key wins.
  *
- * @param {import('./client.js').Metadata | undefined} known
- * @param {import('./client.js').Metadata | undefined} added
+ * @param {Metadata | undefined} known @param {Metadata | undefined} added
  */
 export function withMetadata(known, added) {
   return added && Object.keys(added).length > 0 ? { metadata: { ...known, ...added } } : {};
@@ -144,8 +148,7 @@ export function addMessage(messages, message) {
  */
 export function openCall(messages, event, run) {
   const { toolCallId: id, toolCallName: name, parentMessageId, metadata } = event;
-  if (findCall(messages, id))
-    return changeCall(messages, id, (call) => withMetadata(call.metadata, metadata));
+  if (findCall(messages, id)) return changeCall(messages, id, () => ({}), metadata);
   const host = parentMessageId ?? id;
   const known = findMessage(messages, host);
   if (known && known.role !== 'assistant') return messages;
@@ -179,12 +182,13 @@ export function findCall(messages, id) {
  * @param {Messages} messages
  * @param {string} id
  * @param {(call: ToolCall) => Partial<ToolCall>} change
+ * @param {Metadata} [metadata] of the event, merged into that of the call
  * @returns {Messages}
  */
-export function changeCall(messages, id, change) {
+export function changeCall(messages, id, change, metadata) {
   const index = indexOfCall(messages, id);
   const toolCalls = messages[index]?.toolCalls?.map((call) =>
-    call.id === id ? { ...call, ...change(call) } : call,
+    call.id === id ? { ...call, ...change(call), ...withMetadata(call.metadata, metadata) } : call,
   );
   return toolCalls ? changeAt(messages, index, { toolCalls }) : messages;
 }
@@ -206,7 +210,9 @@ export function endMessages(messages, run, status, error) {
     if (!open && !calls) return message;
     return {
       ...message,
-      ...(open && { status: status === 'done' ? closedStatus(message) : status }),
+      ...(open && {
+        status: status === 'done' ? closedStatus(message.status, message.metadata) : status,
+      }),
       ...(message === last && {
         ...defined({ error: cause }),
         ...withMetadata(message.metadata, end),

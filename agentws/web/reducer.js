@@ -113,10 +113,12 @@ const folds = {
   TOOL_CALL_START: onMessages((messages, event, frame) => openCall(messages, event, frame.run)),
   TOOL_CALL_ARGS: onMessages((messages, event) => appendArgs(messages, event.toolCallId, event)),
   TOOL_CALL_END: onMessages((messages, event) =>
-    changeCall(messages, event.toolCallId, ({ status, metadata }) => ({
-      status: status === 'streaming' ? 'called' : status,
-      ...withMetadata(metadata, event.metadata),
-    })),
+    changeCall(
+      messages,
+      event.toolCallId,
+      ({ status }) => ({ status: status === 'streaming' ? 'called' : status }),
+      event.metadata,
+    ),
   ),
   TOOL_CALL_CHUNK: toolChunk,
   TOOL_CALL_RESULT: onMessages((messages, event) =>
@@ -133,10 +135,7 @@ const folds = {
   STATE_DELTA: (log, event) => ({ ...log, shared: patched(log.shared, event.delta) }),
   ACTIVITY_SNAPSHOT: onMessages(activitySnapshot),
   ACTIVITY_DELTA: onMessages((messages, { messageId, patch, metadata }) =>
-    changeMessage(messages, messageId, (message) => ({
-      ...patchedActivity(message, patch),
-      ...withMetadata(message.metadata, metadata),
-    })),
+    changeMessage(messages, messageId, (message) => patchedActivity(message, patch), metadata),
   ),
 
   RUN_STARTED: runStarted,
@@ -197,10 +196,7 @@ function ownFields({ subagentRunId: subagent, metadata }, { run }) {
 
 /** @param {Log['messages']} messages @param {string} id @param {any} event */
 function appendArgs(messages, id, { delta = '', metadata }) {
-  return changeCall(messages, id, (call) => ({
-    args: call.args + delta,
-    ...withMetadata(call.metadata, metadata),
-  }));
+  return changeCall(messages, id, ({ args }) => ({ args: args + delta }), metadata);
 }
 
 /**

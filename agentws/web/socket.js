@@ -212,7 +212,7 @@ export class AgentSocket {
     return this.#delivery.request({ id: this.#options.newId(), ...frame }, repeatable);
   }
 
-  /** @param {Url} url */
+  /** The address of the next handshake: the server replays the log after `after`. @param {Url} url */
   async #address(url) {
     const base = typeof url === 'function' ? await url() : url;
     return addressOf(base, {
