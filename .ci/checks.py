@@ -12,7 +12,7 @@ TYPED = ("agentws", "tests", "examples", ".ci")
 
 
 def static(python: Path, versions: Sequence[str]) -> dict[str, Command]:
-    """Style checks once, and type checks for each of the Python versions."""
+    """Style once, Python types for each of the versions, and the JavaScript's format and types."""
     commands: dict[str, Command] = {
         "ruff check": [python, "-m", "ruff", "check", "."],
         "ruff format": [python, "-m", "ruff", "format", "--check", "."],
@@ -20,6 +20,8 @@ def static(python: Path, versions: Sequence[str]) -> dict[str, Command]:
     for version in versions:
         typing = ["--strict", "--python-version", version, *TYPED]
         commands[f"mypy for Python {version}"] = [python, "-m", "mypy", *typing]
+    for name, check in {"prettier": "format", "tsc": "types"}.items():
+        commands[name] = [python, ROOT / ".ci" / "javascript.py", check]
     return commands
 
 

@@ -7,7 +7,7 @@
         --eager          with eager tasks (asyncio.eager_task_factory), also in the servers that
                          tests start; needs Python 3.12
         --oldest         with the oldest supported packages (tests/floors.txt)
-    ./dev check          ruff, ruff format and mypy --strict
+    ./dev check          ruff, ruff format and mypy --strict; prettier and tsc for the JavaScript
     ./dev ci             everything that a change must pass, on each supported Python
     ./dev bench [ARGS]   the benchmark; ARGS go to `agentws bench`
 
