@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 import msgspec
 
 from .events import Level
-from .frames import Durability, Resume
+from .frames import ClientFrame, Durability, Resume, check_id
 from .frames import Failure as Failure
 from .messages import Message, Metadata, UserMessage, Wire
 from .notices import SnapshotNotice
+from .strict import check_value, decode_strictly
+
+T = TypeVar("T")
 
 MAX_TITLE = 200
 Title = Annotated[str, msgspec.Meta(max_length=MAX_TITLE)]
@@ -18,6 +21,15 @@ Title = Annotated[str, msgspec.Meta(max_length=MAX_TITLE)]
 
 class Body(Wire, kw_only=True, frozen=True):
     """The root of what stands in a body."""
+
+
+def read_json(decoder: msgspec.json.Decoder[T], data: bytes) -> T:
+    """The body as ``decoder`` reads it; no bytes at all stand for ``{}``. Raises BadRequest."""
+    body = decode_strictly(decoder, data or b"{}", "body")
+    check_value(msgspec.to_builtins(body), "body")
+    if isinstance(body, ClientFrame):
+        check_id(body.id)
+    return body
 
 
 # What clients ask

@@ -11,7 +11,7 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import Sequence
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 from ..auth import Identity
 from ..errors import AgentwsError, Draining, Internal, PositionLost, Unavailable
@@ -19,6 +19,7 @@ from ..protocol import frames as f
 from ..protocol.codec import Record
 from ..protocol.position import Position
 from ..protocol.sizes import MESSAGE
+from ..protocol.wires.wire import Encoder
 from ..sessions.session import Session
 from ..tasks.tasks import Tasks
 from .outlet import Outlet
@@ -32,16 +33,6 @@ MAX_UNREAD: Final = 1024 * 1024
 """Bytes of control frames that may wait, likewise; what is said to everybody is among them."""
 CROWDED: Final = 64 * 1024
 """Bytes of them at which the peer is not listened to any more: its frames cause most of them."""
-
-
-class Wire(Protocol):
-    """How a connection says things; see ``agentws.protocol.native`` and ``.simple``."""
-
-    def events(self, epoch: str, records: Sequence[Record]) -> list[bytes]: ...
-
-    def control(self, frame: f.ControlFrame) -> bytes | None: ...
-
-    def messages(self, parts: list[bytes]) -> list[bytes]: ...
 
 
 class Connection:
@@ -58,12 +49,12 @@ class Connection:
         "_tasks",
         "_uncorking",
         "commands",
+        "encoder",
         "id",
         "identity",
         "position",
         "session",
         "unread",
-        "wire",
     )
 
     def __init__(
@@ -72,14 +63,14 @@ class Connection:
         id: str,
         session: Session,
         identity: Identity | None,
-        wire: Wire,
+        encoder: Encoder,
         outlet: Outlet,
         tasks: Tasks,
     ) -> None:
         self.id = id
         self.session = session
         self.identity = identity
-        self.wire = wire
+        self.encoder = encoder
         self.position: Position = session.head
         self._outlet = outlet
         self._tasks = tasks
@@ -107,9 +98,9 @@ class Connection:
 
     def send_control(self, frame: f.ControlFrame) -> None:
         """Writes a control frame, after what was said before."""
-        said = self.wire.control(frame)
-        if said is not None:
-            self.send_frames([said])
+        encoded = self.encoder.control(frame)
+        if encoded is not None:
+            self.send_frames([encoded])
 
     def begin(self, position: Position, said: Sequence[bytes]) -> None:
         """Follows the log from ``position`` on, after ``said``.
@@ -174,7 +165,7 @@ class Connection:
                     if not parts:
                         break
                     if len(parts) == 1:
-                        self._outgoing = self.wire.messages(parts)
+                        self._outgoing = self.encoder.messages(parts)
                     else:
                         self._outgoing = self._in_pieces(parts)
                 outlet.write(self._outgoing.pop(0))
@@ -203,9 +194,9 @@ class Connection:
             # With the comma or bracket that follows it in an array.
             size += len(part) + 1
             if size > MESSAGE and at > start:
-                messages += self.wire.messages(parts[start:at])
+                messages += self.encoder.messages(parts[start:at])
                 start, size = at, len(part) + 2
-        return messages + self.wire.messages(parts[start:])
+        return messages + self.encoder.messages(parts[start:])
 
     def lost(self) -> None:
         """The log is not what it was: the peer comes back and is told so."""
@@ -234,7 +225,7 @@ class Connection:
             raise Unavailable("The store does not have what the log has.")
         epoch, last = self.position.epoch, records[-1]
         self.position = Position(epoch, last.seq, last.tag)
-        return self.wire.events(epoch, records)
+        return self.encoder.events(epoch, records)
 
     def _read_store(self) -> None:
         """The position is older than what is in memory: a task reads pages until it is not."""
@@ -301,10 +292,8 @@ class Connection:
         self.ring()
 
     def refuse(self, error: AgentwsError) -> None:
-        """Says why, then closes with the code of ``error``."""
-        self.send_control(bye(error))
-        if self.wire.control(bye(error)) is None:
-            self.send_error(error)
+        """Tells the peer why, then closes with the code of ``error``."""
+        self.send_frames(farewell(self.encoder, error))
         self.close(error.close_code, error.code)
 
     def close_for_restart(self) -> None:
@@ -321,6 +310,14 @@ class Connection:
 
 def _nothing() -> None:
     pass
+
+
+def farewell(encoder: Encoder, error: AgentwsError, *, code: int | None = None) -> list[bytes]:
+    """What tells a peer why its connection ends: a ``bye``, or an ``error`` where there is none."""
+    last = encoder.control(bye(error, code=code))
+    if last is None:
+        last = encoder.control(f.error_frame(error))
+    return [] if last is None else [last]
 
 
 def bye(error: AgentwsError, *, code: int | None = None) -> f.Bye:

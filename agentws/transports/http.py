@@ -10,7 +10,8 @@ import asyncio
 import logging
 import math
 from collections.abc import Awaitable, Callable, Iterable, Mapping
-from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
+from functools import partial
+from typing import Any, Final, Literal, NamedTuple
 
 import msgspec
 from starlette.requests import ClientDisconnect, Request
@@ -30,15 +31,13 @@ from ..errors import (
     Unauthenticated,
     UnsupportedMedia,
 )
-from ..protocol.frames import ClientFrame, check_id, failure
-from ..protocol.strict import check_value, decode_strictly
+from ..protocol.bodies import read_json
+from ..protocol.frames import failure
 from .cors import cors_headers, preflight
 from .guard import Guard
 from .identifying import Identifying, address_of
 from .rates import Paces
-
-if TYPE_CHECKING:
-    from ..gateway.gateway import AgentGateway
+from .service import HttpService
 
 logger: Final = logging.getLogger("agentws")
 
@@ -71,6 +70,8 @@ class Call(NamedTuple):
 
 
 Handler = Callable[[Call], Awaitable[ASGIApp]]
+Reads = Mapping[str, Callable[[bytes], Any]]
+"""Decodes a body, by its media type; raises BadRequest."""
 
 
 class Operation(NamedTuple):
@@ -82,14 +83,16 @@ class Operation(NamedTuple):
     audience: Audience
     summary: str
     body: type | None = None
-    """What the body is decoded to; ``None``: the route reads it itself, or has none."""
+    """What the body, which must be JSON, is decoded to; ``None`` where there is none."""
     answer: type | None = None
     """What the JSON that it answers is; ``None`` for something else, or nothing."""
     status: int = 200
+    reads: Reads | None = None
+    """Decodes bodies of several media types, in place of ``body``."""
 
 
 def http_routes(
-    gateway: AgentGateway,
+    service: HttpService,
     guard: Guard,
     identifying: Identifying,
     operations: Iterable[Operation],
@@ -100,7 +103,7 @@ def http_routes(
     paths: dict[str, list[Operation]] = {}
     for operation in operations:
         paths.setdefault(operation.path, []).append(operation)
-    door = Door(gateway, guard, identifying)
+    door = Door(service, guard, identifying)
     return [
         Route(prefix + path, Endpoint(door, found), name="agentws", include_in_schema=False)
         for path, found in paths.items()
@@ -113,11 +116,7 @@ class Endpoint:
     def __init__(self, door: Door, operations: Iterable[Operation]) -> None:
         self._door = door
         self._operations: Final[dict[str, Operation]] = {one.method: one for one in operations}
-        self._decoders: Final[dict[str, msgspec.json.Decoder[Any]]] = {
-            method: msgspec.json.Decoder(one.body)
-            for method, one in self._operations.items()
-            if one.body is not None
-        }
+        self._reads: Final = {method: _reads(one) for method, one in self._operations.items()}
         self._methods: Final = ", ".join([*self._operations, "OPTIONS"])
 
     def __repr__(self) -> str:
@@ -150,9 +149,9 @@ class Endpoint:
             return preflight(request, self._methods)
         operation = self._operation(request.method)
         call = await self._door.let_in(request, operation)
-        if operation.body is not None:
-            decoder = self._decoders[operation.method]
-            call = call._replace(body=await self._door.read_body(call, decoder))
+        reads = self._reads[operation.method]
+        if reads:
+            call = call._replace(body=await self._door.read_body(call, reads))
         return await operation.handler(call)
 
     def _operation(self, method: str) -> Operation:
@@ -165,11 +164,11 @@ class Endpoint:
 class Door:
     """Lets requests in, or says why not."""
 
-    def __init__(self, gateway: AgentGateway, guard: Guard, identifying: Identifying) -> None:
-        self._gateway = gateway
+    def __init__(self, service: HttpService, guard: Guard, identifying: Identifying) -> None:
+        self._service = service
         self.guard: Final = guard
         self._identifying = identifying
-        self._paces = Paces(gateway.limits)
+        self._paces = Paces(service.limits)
 
     async def let_in(self, request: Request, operation: Operation) -> Call:
         """Raises what tells a caller why it may not."""
@@ -178,20 +177,20 @@ class Door:
                 return Call(request)
             case "admin":
                 self._check_admin(request)
-                await self._gateway.start()
+                await self._service.start()
                 return Call(request)
             case "caller or admin" if self._identifying.is_admin(request):
-                await self._gateway.start()
+                await self._service.start()
                 return Call(request)
             case _:
-                await self._gateway.start()
+                await self._service.start()
                 call = Call(request, await self._identifying.identify(request))
                 if operation.method != "GET":
                     self._paces.count(_caller(call))
                 return call
 
     def _check_admin(self, request: Request) -> None:
-        if not self._gateway.has_admin:
+        if not self._service.has_admin:
             raise NotFound(
                 "This route is off: the gateway has no admin key.",
                 expected="an admin_key where the gateway is mounted",
@@ -199,22 +198,25 @@ class Door:
         if not self._identifying.is_admin(request):
             raise Unauthenticated(expected="the admin key, as a bearer token or in X-API-Key")
 
-    async def read_body(self, call: Call, decoder: msgspec.json.Decoder[Any]) -> Any:
-        """The body as ``decoder`` reads it; nothing at all stands for an empty object.
+    async def read_body(self, call: Call, reads: Reads) -> Any:
+        """The body, as the entry of ``reads`` for its media type decodes it.
 
-        Only JSON by name is read: a page of another site can send a form, or plain text, without
-        asking first, but not this.
+        Raises UnsupportedMedia, TooLarge, TimedOut, TooMany and BadRequest. A page of another site
+        can send a form or plain text without a CORS preflight: the guard has checked its Origin.
         """
         kind = call.request.headers.get("content-type", "").partition(";")[0].strip().lower()
-        if kind != JSON:
-            raise UnsupportedMedia(expected=f"Content-Type: {JSON}")
-        data = await read_limited(call.request, self._gateway.limits.max_message_size)
+        read = reads.get(kind)
+        if read is None:
+            raise UnsupportedMedia(expected=f"Content-Type: {' or '.join(reads)}")
+        data = await read_limited(call.request, self._service.limits.max_message_size)
         self._paces.count(_caller(call), size=len(data))
-        body = decode_strictly(decoder, data or b"{}", "body")
-        check_value(msgspec.to_builtins(body), "body")
-        if isinstance(body, ClientFrame):
-            check_id(body.id)
-        return body
+        return read(data)
+
+
+def _reads(operation: Operation) -> Reads:
+    if operation.body is None:
+        return operation.reads or {}
+    return {JSON: partial(read_json, msgspec.json.Decoder(operation.body))}
 
 
 async def read_limited(request: Request, limit: int) -> bytes:

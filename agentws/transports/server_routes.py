@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from starlette.types import ASGIApp
 
@@ -14,9 +14,7 @@ from ..runs.inbox import check_content
 from ..sessions.registry import check_session_id
 from .http import SERVER, Call, Operation, answer
 from .outlet import EXTENSION
-
-if TYPE_CHECKING:
-    from ..gateway.gateway import AgentGateway
+from .service import NodeService
 
 logger: Final = logging.getLogger("agentws")
 
@@ -27,8 +25,8 @@ PING_TIMEOUT: Final = 2.0
 class ServerRoutes:
     """Answers what is asked of the node."""
 
-    def __init__(self, gateway: AgentGateway) -> None:
-        self._gateway = gateway
+    def __init__(self, service: NodeService) -> None:
+        self._service = service
 
     def operations(self) -> list[Operation]:
         return [
@@ -72,23 +70,23 @@ class ServerRoutes:
         return answer(b.Health())
 
     async def ready(self, call: Call) -> ASGIApp:
-        gateway = self._gateway
+        service = self._service
         reachable = await self._reaches_store()
         status = b.Readiness(
-            status="draining" if gateway.draining else "ready" if reachable else "unavailable",
+            status="draining" if service.draining else "ready" if reachable else "unavailable",
             store="ok" if reachable else "unreachable",
-            durability=gateway.store.durability,
-            draining=gateway.draining,
+            durability=service.store.durability,
+            draining=service.draining,
             hardening="preset" if is_preset(call) else "partial",
         )
         return answer(status, status=200 if status.status == "ready" else 503)
 
     async def _reaches_store(self) -> bool:
-        gateway = self._gateway
+        service = self._service
         try:
             async with asyncio.timeout(PING_TIMEOUT):
-                await gateway.start()
-                await gateway.store.ping()
+                await service.start()
+                await service.store.ping()
         except WrongLoop:
             # It says nothing of the store, and nobody waits for it to be over.
             raise
@@ -100,14 +98,14 @@ class ServerRoutes:
         return True
 
     async def stats(self, call: Call) -> ASGIApp:
-        return answer(self._gateway.stats())
+        return answer(self._service.stats())
 
     async def broadcast(self, call: Call) -> ASGIApp:
         body: b.Broadcast = call.body
         check_content(body.content)
         if body.topic is not None or body.durable:
             raise NotSupported("Topics are not offered.", expected="no topic, and not durable")
-        reached = await self._gateway.broadcast(
+        reached = await self._service.broadcast(
             body.content, level=body.level, metadata=body.metadata
         )
         return answer(b.Reached(reached=reached))
@@ -117,7 +115,7 @@ class ServerRoutes:
         check_content(body.content)
         id = call.request.path_params["id"]
         check_session_id(id)
-        position = await self._gateway.session(id).push(
+        position = await self._service.session(id).push(
             body.content, level=body.level, metadata=body.metadata
         )
         return answer(b.Pushed(position=position))

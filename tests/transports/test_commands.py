@@ -15,7 +15,7 @@ from agentws.runs.commands import LONGEST
 from agentws.testing.agents import Gate
 from agentws.testing.connect import Client, kind
 from agentws.testing.faults import FaultyStore, SlowStore
-from agentws.transports.commands import WAITING
+from agentws.transports.command_queue import WAITING
 from agentws.transports.connection import CROWDED
 
 from .conftest import Make

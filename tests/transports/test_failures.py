@@ -18,7 +18,7 @@ from agentws.testing.agents import Script, Sleep, Step
 from agentws.testing.connect import kind
 from agentws.testing.faults import FaultyStore
 from agentws.transports.connection import Connection
-from agentws.transports.websocket import iso_time
+from agentws.transports.times import iso_time
 
 from .conftest import Make
 from .world import World

@@ -9,9 +9,9 @@ import pytest
 
 from agentws.protocol import events as e
 from agentws.protocol.parts import is_cut
-from agentws.protocol.simple import SimpleWire
 from agentws.protocol.sizes import EVENT, MESSAGE, PAGE, TEXT
-from agentws.protocol.spoken import PART, WHOLE, Spoken
+from agentws.protocol.wires.long_text import PART, WHOLE, LongText
+from agentws.protocol.wires.simple import SimpleEncoder
 from agentws.testing.agents import Gate, Script, Yield
 from agentws.testing.connect import TERMINAL, Client, Frame, kind
 from agentws.testing.oracle import check_simple
@@ -225,7 +225,7 @@ def test_parts_do_not_depend_on_how_the_text_came() -> None:
     inside = json.dumps(LARGE, ensure_ascii=False).encode()[1:-1]
     told: list[list[tuple[int, str]]] = []
     for step in (997, 60_000, 64 * 1024):
-        spoken, parts, start = Spoken(), [], 0
+        spoken, parts, start = LongText(), [], 0
         while start < len(inside):
             end = start + step
             while end < len(inside) and (inside[end] >> 6 == 2 or 0x5C in inside[end - 6 : end]):
@@ -241,7 +241,7 @@ def test_parts_do_not_depend_on_how_the_text_came() -> None:
 
 @pytest.mark.parametrize("over", [-1, 0, 1])
 def test_where_parts_begin(over: int) -> None:
-    spoken = Spoken()
+    spoken = LongText()
     spoken.add(memoryview(b"x" * (WHOLE - 100)))
     assert spoken.due() == []
     spoken.add(memoryview(b"x" * (100 + over)))
@@ -251,7 +251,7 @@ def test_where_parts_begin(over: int) -> None:
 
 
 def test_small_pieces_of_a_long_text_are_not_kept_one_by_one() -> None:
-    spoken = Spoken()
+    spoken = LongText()
     for _ in range(100_000):
         spoken.add(memoryview(b"word "))
     assert len(spoken._chunks) == 1
@@ -260,9 +260,9 @@ def test_small_pieces_of_a_long_text_are_not_kept_one_by_one() -> None:
 
 def test_a_simple_wire_holds_large_pieces_where_they_are() -> None:
     """A hundred clients of one answer share its events."""
-    wire = SimpleWire(session="s", stream=False, now=lambda timestamp: "now")
+    wire = SimpleEncoder(session="s", stream=False, now=lambda timestamp: "now")
     assert wire.events("e", ()) == []
-    spoken, data = Spoken(), b"x" * 60_000
+    spoken, data = LongText(), b"x" * 60_000
     spoken.add(memoryview(data)[100:])
     (chunk,) = spoken._chunks
     assert isinstance(chunk, memoryview) and chunk.obj is data
