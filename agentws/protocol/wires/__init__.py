@@ -10,13 +10,14 @@ from collections.abc import Iterable, Sequence
 from typing import Final
 
 from ...errors import BadRequest
-from . import event_stream, native, simple
+from . import event_stream, lines, native, simple
 from .wire import SocketWire, Wire
 
 WIRES: Final[tuple[Wire, ...]] = (
     native.WIRE,
     simple.WIRE,
     event_stream.WIRE,
+    lines.WIRE,
 )
 
 
