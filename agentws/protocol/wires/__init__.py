@@ -1,7 +1,7 @@
 """The table of wires. To add a wire: one module in this folder, and one line in ``WIRES``.
 
 A :class:`SocketWire` is chosen by its WebSocket subprotocol, the others by their path. Pure, like
-all of ``protocol``.
+all of ``protocol``. See docs/writing-a-wire.md.
 """
 
 from __future__ import annotations
