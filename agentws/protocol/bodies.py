@@ -1,4 +1,4 @@
-"""What the HTTP routes read and answer. The frames of the wire serve where they say the same."""
+"""The JSON bodies of HTTP requests and responses that are not frames of the native wire."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Title = Annotated[str, msgspec.Meta(max_length=MAX_TITLE)]
 
 
 class Body(Wire, kw_only=True, frozen=True):
-    """The root of what stands in a body."""
+    """The base of every body."""
 
 
 def read_json(decoder: msgspec.json.Decoder[T], data: bytes) -> T:
@@ -32,11 +32,11 @@ def read_json(decoder: msgspec.json.Decoder[T], data: bytes) -> T:
     return body
 
 
-# What clients ask
+# Requests
 
 
 class SessionChange(Body, kw_only=True, frozen=True):
-    """What is absent stays as it is."""
+    """An absent member leaves the value unchanged."""
 
     title: Title | msgspec.UnsetType = msgspec.UNSET
     metadata: Metadata | msgspec.UnsetType = msgspec.UNSET
@@ -51,7 +51,7 @@ class Push(Body, kw_only=True, frozen=True):
 
 
 class Broadcast(Body, kw_only=True, frozen=True):
-    """A notice to everybody who is connected."""
+    """A notice to every connected client."""
 
     content: str
     level: Level = "info"
@@ -60,7 +60,7 @@ class Broadcast(Body, kw_only=True, frozen=True):
     durable: bool = False
 
 
-# What they are answered
+# Responses
 
 
 class SessionView(Body, kw_only=True, frozen=True):
@@ -73,13 +73,13 @@ class SessionView(Body, kw_only=True, frozen=True):
     title: str | None = None
     metadata: Metadata | None = None
     position: str | None = None
-    """The end of its log; only where one session was asked for, like ``running``."""
+    """The head of its log; only in the view of one session, like ``running``."""
     running: bool | None = None
     """Whether an answer is being written, or a message waits for one."""
 
 
 class SessionList(Body, kw_only=True, frozen=True, omit_defaults=False):
-    """``before`` asks for the next page, as it is; absent on the last one."""
+    """``before`` is the cursor of the next page; absent on the last one."""
 
     sessions: list[SessionView]
     before: str | msgspec.UnsetType = msgspec.UNSET
@@ -108,11 +108,11 @@ class Poll(Body, kw_only=True, frozen=True):
     resume: Resume
     reason: str | None = None
     more: bool = False
-    """There is more to read right now."""
+    """Whether there are more events to read right now."""
 
 
 class Reached(Body, kw_only=True, frozen=True, omit_defaults=False):
-    """How many connections of this node were shown a broadcast."""
+    """How many connections of this node were sent a broadcast."""
 
     reached: int
 

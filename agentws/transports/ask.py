@@ -21,7 +21,7 @@ from ..runs.commands import Asked
 from ..runs.leased import new_id
 from ..sessions.registry import check_session_id
 from ..store import Appended
-from .commands import Asking, command_in, perform, reply
+from .commands import ClientRequest, command_in, perform, reply
 from .connections import Place
 from .http import Call, Operation
 from .service import SessionService
@@ -68,29 +68,31 @@ class AskRoutes:
                 chosen.keepalive,
                 headers=[(SESSION.encode(), session.id.encode())],
             )
-            asking = Asking(self._service, session, frame, call.identity)
-            done = await perform(asking)
+            request = ClientRequest(self._service, session, frame, call.identity)
+            done = await perform(request)
             if isinstance(done, Asked):
                 notice = (await done.answer(frame.id)).notice
                 place.release()
                 return _whole(body, msgspec.structs.replace(notice, reply=frame.id))
             assert isinstance(done, Appended)
-            return self._stream(asking, done, body, place)
+            return self._stream(request, done, body, place)
         except BaseException:
             place.release()
             raise
 
-    def _stream(self, asking: Asking, done: Appended, body: Body, place: Place) -> HttpStream:
-        accepted = body.encoder.control(reply(asking, done))
+    def _stream(
+        self, request: ClientRequest, done: Appended, body: Body, place: Place
+    ) -> HttpStream:
+        accepted = body.encoder.control(reply(request, done))
         return HttpStream(
             self._service,
-            asking.session,
+            request.session,
             done.position,
             body,
             id=new_id("con"),
             place=place,
             first=[] if accepted is None else [accepted],
-            run=MessageRun(asking.frame.id),
+            run=MessageRun(request.frame.id),
         )
 
 

@@ -14,7 +14,7 @@ import msgspec
 
 from ..errors import AgentwsError, Internal, TooMany
 from ..runs.commands import Asked
-from .commands import Asking, reply
+from .commands import ClientRequest, reply
 from .connection import Connection
 
 logger: Final = logging.getLogger("agentws")
@@ -23,24 +23,24 @@ WAITING: Final = 8
 """Commands of one connection that may wait for the one that runs."""
 
 
-async def reply_to_command(connection: Connection, asking: Asking, asked: Asked) -> None:
+async def reply_to_command(connection: Connection, request: ClientRequest, asked: Asked) -> None:
     """Replies to a built-in command now, and to an agent's own when it is done.
 
     Raises what refuses a built-in command, and TooMany when too many of the agent's own wait.
     """
     if not asked.own:
-        await _reply(connection, asking, asked)
+        await _reply(connection, request, asked)
         return
     waiting = connection.commands
     if waiting is None:
-        connection.commands = deque([(asking, asked)])
-        asking.service.tasks.spawn(
+        connection.commands = deque([(request, asked)])
+        request.service.tasks.spawn(
             _run_queue(connection),
             name=f"commands of {connection.id}",
             context=contextvars.copy_context(),
         )
     elif len(waiting) < WAITING:
-        waiting.append((asking, asked))
+        waiting.append((request, asked))
     else:
         raise TooMany("The commands before this one are still running.", retry_after=1.0)
 
@@ -49,24 +49,24 @@ async def _run_queue(connection: Connection) -> None:
     """Runs what waits. Not stopped when the client leaves: a command that has begun is finished."""
     try:
         while connection.commands:
-            asking, asked = connection.commands.popleft()
-            await _reply_or_refuse(connection, asking, asked)
+            request, asked = connection.commands.popleft()
+            await _reply_or_refuse(connection, request, asked)
     finally:
         connection.commands = None
 
 
-async def _reply_or_refuse(connection: Connection, asking: Asking, asked: Asked) -> None:
+async def _reply_or_refuse(connection: Connection, request: ClientRequest, asked: Asked) -> None:
     try:
-        await _reply(connection, asking, asked)
+        await _reply(connection, request, asked)
     except AgentwsError as error:
-        connection.send_error(error, reply=asking.frame.id)
+        connection.send_error(error, reply=request.frame.id)
     except Exception:
         logger.exception("a command could not be answered")
-        connection.send_error(Internal(), reply=asking.frame.id)
+        connection.send_error(Internal(), reply=request.frame.id)
 
 
-async def _reply(connection: Connection, asking: Asking, asked: Asked) -> None:
-    id = asking.frame.id
+async def _reply(connection: Connection, request: ClientRequest, asked: Asked) -> None:
+    id = request.frame.id
     answer = await asked.answer(id)
-    connection.send_control(reply(asking, answer.claimed))
+    connection.send_control(reply(request, answer.claimed))
     connection.send_control(msgspec.structs.replace(answer.notice, reply=id))

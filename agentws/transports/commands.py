@@ -1,4 +1,4 @@
-"""What a client may ask, each command with its handler: one table for WebSocket and HTTP.
+"""The commands of clients: one table of handlers for WebSocket and HTTP.
 
 To add a command: its struct in ``protocol/frames.py``, what it appends in ``runs/inbox.py``, and
 one row of ``HANDLERS`` here.
@@ -26,8 +26,8 @@ Result = Appended | Asked | f.Pong | None
 """What was appended (``None``: nothing had to be), a command to be answered, or the reply."""
 
 
-class Asking(NamedTuple):
-    """One command of a client: who asks what, and of which session."""
+class ClientRequest(NamedTuple):
+    """A command of a client: the frame, who sent it, and the session that it is for."""
 
     service: SessionService
     session: Session
@@ -52,37 +52,37 @@ class Post(NamedTuple):
 class Handler(NamedTuple):
     """What handles one command."""
 
-    run: Callable[[Asking], Awaitable[Result]]
+    run: Callable[[ClientRequest], Awaitable[Result]]
     checks_itself: bool = False
     """Whether ``run`` checks the right to write; else that is checked before it."""
     post: Post | None = None
 
 
-async def _send(asking: Asking) -> Appended:
-    service, session, frame, identity = asking
-    return await service.send(session, frame, identity=identity)
+def _send(request: ClientRequest) -> Awaitable[Appended]:
+    service, session, frame, identity = request
+    return service.send(session, frame, identity=identity)
 
 
-async def _command(asking: Asking) -> Asked:
-    service, session, frame, identity = asking
-    return await service.command(session, Typed(frame.name, frame.args or ""), identity=identity)
+def _command(request: ClientRequest) -> Awaitable[Asked]:
+    service, session, frame, identity = request
+    return service.command(session, Typed(frame.name, frame.args or ""), identity=identity)
 
 
-async def _cancel(asking: Asking) -> Appended | None:
-    return await asking.service.inbox.cancel(asking.session, asking.frame, by=asking.by)
+def _cancel(request: ClientRequest) -> Awaitable[Appended | None]:
+    return request.service.inbox.cancel(request.session, request.frame, by=request.by)
 
 
-async def _withdraw(asking: Asking) -> Appended:
-    return await asking.service.inbox.withdraw(asking.session, asking.frame)
+def _withdraw(request: ClientRequest) -> Awaitable[Appended]:
+    return request.service.inbox.withdraw(request.session, request.frame)
 
 
-async def _answer(asking: Asking) -> Appended:
-    service, session, frame, identity = asking
-    return await service.inbox.answer(session, frame, identity=identity)
+def _answer(request: ClientRequest) -> Awaitable[Appended]:
+    service, session, frame, identity = request
+    return service.inbox.answer(session, frame, identity=identity)
 
 
-async def _ping(asking: Asking) -> f.Pong:
-    return f.Pong(reply=asking.frame.id)
+async def _ping(request: ClientRequest) -> f.Pong:
+    return f.Pong(reply=request.frame.id)
 
 
 _MESSAGES: Final = Post(
@@ -105,7 +105,7 @@ HANDLERS: Final[Mapping[type[f.ClientFrame], Handler]] = {
 
 
 def command_in(frame: f.AnyClientFrame) -> f.AnyClientFrame:
-    """What ``frame`` asks for: the command that its text is, else ``frame``, always with an id.
+    """``frame``, or the command that is typed in its text. A message without an id is given one.
 
     Raises BadRequest for an empty message, and for a command without a name.
     """
@@ -115,7 +115,7 @@ def command_in(frame: f.AnyClientFrame) -> f.AnyClientFrame:
             typed = parse_command(content) if isinstance(content, str) else None
             if typed is None:
                 return frame if frame.id else msgspec.structs.replace(frame, id=new_id("msg"))
-            # Without an id of the client's own it has no idempotency key.
+            # A minted id would be no idempotency key: the client does not know it.
             found = f.Command(id=frame.id or None, name=typed.name, args=typed.args)
         case f.Command():
             found = msgspec.structs.replace(frame, name=frame.name.lstrip("/"))
@@ -126,28 +126,33 @@ def command_in(frame: f.AnyClientFrame) -> f.AnyClientFrame:
     return found
 
 
-async def perform(asking: Asking, *, may_write: bool = False) -> Result:
-    """Does what the client asks. The frame is one that :func:`command_in` has returned.
+def perform(request: ClientRequest, *, may_write: bool = False) -> Awaitable[Result]:
+    """Carries out the command. The frame is one that :func:`command_in` has returned.
 
     ``may_write``: the right to write was checked when the session was opened. Raises NotSupported,
     Forbidden, and what refuses the command.
     """
-    handler = HANDLERS.get(type(asking.frame))
+    handler = HANDLERS.get(type(request.frame))
     if handler is None:
         raise NotSupported()
-    if not (may_write or handler.checks_itself):
-        await asking.service.check_write(asking.session, asking.identity)
-    return await handler.run(asking)
+    if may_write or handler.checks_itself:
+        return handler.run(request)
+    return _check_and_run(handler, request)
 
 
-def reply(asking: Asking, done: Appended | f.Pong | None) -> f.ControlFrame:
+async def _check_and_run(handler: Handler, request: ClientRequest) -> Result:
+    await request.service.check_write(request.session, request.identity)
+    return await handler.run(request)
+
+
+def reply(request: ClientRequest, done: Appended | f.Pong | None) -> f.ControlFrame:
     """``accepted``, with the head where nothing had to be appended; or the reply itself."""
     if isinstance(done, f.Pong):
         return done
-    position = asking.session.head if done is None else done.position
+    position = request.session.head if done is None else done.position
     return f.Accepted(
-        reply=asking.frame.id,
+        reply=request.frame.id,
         position=str(position),
-        durability=asking.service.store.durability,
+        durability=request.service.store.durability,
         duplicate=done is not None and done.duplicate,
     )

@@ -1,7 +1,7 @@
-"""What every HTTP route shares: who may call it, what may come in, and how it is refused.
+"""What every HTTP route shares: checks, decoding of the body, and errors.
 
 A route is data: an :class:`Operation`. The endpoint of a path checks Host, Origin, credentials,
-pace and body for all of them, so that no handler can forget to.
+rate limits and body for all of them, so that no handler can forget to.
 """
 
 from __future__ import annotations
@@ -45,15 +45,15 @@ BODY_TIMEOUT: Final = 30.0
 """Seconds that a body may take to arrive."""
 JSON: Final = "application/json"
 SERVER: Final = "agentws.server"
-"""ASGI extension by which the preset of :mod:`agentws.server` makes itself known."""
+"""The ASGI extension that tells that the server is the preset of :mod:`agentws.server`."""
 
 Audience = Literal["anyone", "caller", "caller or admin", "admin"]
-"""Who may call a route; ``caller`` is whom the host's ``authenticate`` knows, or anybody without
-one."""
+"""Who may call a route. A ``caller`` has an identity, or is anybody where the host has no
+``authenticate``."""
 
 
 class Call(NamedTuple):
-    """One request, let in: who asks, and what."""
+    """One request that has passed the checks."""
 
     request: Request
     identity: Identity | None = None
@@ -99,13 +99,13 @@ def http_routes(
     *,
     prefix: str,
 ) -> list[BaseRoute]:
-    """One route for each path, whatever methods it has."""
+    """One route for each path, with all its methods."""
     paths: dict[str, list[Operation]] = {}
     for operation in operations:
         paths.setdefault(operation.path, []).append(operation)
-    door = Door(service, guard, identifying)
+    checks = RequestChecks(service, guard, identifying)
     return [
-        Route(prefix + path, Endpoint(door, found), name="agentws", include_in_schema=False)
+        Route(prefix + path, Endpoint(checks, found), name="agentws", include_in_schema=False)
         for path, found in paths.items()
     ]
 
@@ -113,8 +113,8 @@ def http_routes(
 class Endpoint:
     """The ASGI app of one path."""
 
-    def __init__(self, door: Door, operations: Iterable[Operation]) -> None:
-        self._door = door
+    def __init__(self, checks: RequestChecks, operations: Iterable[Operation]) -> None:
+        self._checks = checks
         self._operations: Final[dict[str, Operation]] = {one.method: one for one in operations}
         self._reads: Final = {method: _reads(one) for method, one in self._operations.items()}
         self._methods: Final = ", ".join([*self._operations, "OPTIONS"])
@@ -132,26 +132,26 @@ class Endpoint:
 
         request = Request(scope, receive)
         try:
-            self._door.guard.check(scope)
-            extra += cors_headers(self._door.guard, scope)
+            self._checks.guard.check(scope)
+            extra += cors_headers(self._checks.guard, scope)
             response = await self._answer(request)
         except AgentwsError as error:
-            response = refusal(error, allow=self._methods)
+            response = error_response(error, allow=self._methods)
         except ClientDisconnect:
             return
         except Exception:
             logger.exception("a request could not be handled")
-            response = refusal(Internal())
+            response = error_response(Internal())
         await response(scope, receive, send_with_headers)
 
     async def _answer(self, request: Request) -> ASGIApp:
         if request.method == "OPTIONS":
             return preflight(request, self._methods)
         operation = self._operation(request.method)
-        call = await self._door.let_in(request, operation)
+        call = await self._checks.admit(request, operation)
         reads = self._reads[operation.method]
         if reads:
-            call = call._replace(body=await self._door.read_body(call, reads))
+            call = call._replace(body=await self._checks.read_body(call, reads))
         return await operation.handler(call)
 
     def _operation(self, method: str) -> Operation:
@@ -161,8 +161,8 @@ class Endpoint:
         return operation
 
 
-class Door:
-    """Lets requests in, or says why not."""
+class RequestChecks:
+    """Checks requests before they are handled."""
 
     def __init__(self, service: HttpService, guard: Guard, identifying: Identifying) -> None:
         self._service = service
@@ -170,8 +170,8 @@ class Door:
         self._identifying = identifying
         self._paces = Paces(service.limits)
 
-    async def let_in(self, request: Request, operation: Operation) -> Call:
-        """Raises what tells a caller why it may not."""
+    async def admit(self, request: Request, operation: Operation) -> Call:
+        """The request as a call; raises Unauthenticated, Forbidden, NotFound and TooMany."""
         match operation.audience:
             case "anyone":
                 return Call(request)
@@ -234,23 +234,23 @@ async def read_limited(request: Request, limit: int) -> bytes:
     return b"".join(parts)
 
 
-# Answers
+# Responses
 
 
-def answer(
+def json_response(
     body: msgspec.Struct | Mapping[str, Any] | bytes,
     *,
     status: int = 200,
     headers: Mapping[str, str] | None = None,
 ) -> Response:
-    """JSON that no cache may keep; ``bytes`` are JSON already."""
+    """A response with JSON that no cache may keep; ``bytes`` are encoded already."""
     content = body if isinstance(body, bytes) else msgspec.json.encode(body)
     fresh = {"cache-control": "no-store", **(headers or {})}
     return Response(content, status_code=status, media_type=JSON, headers=fresh)
 
 
-def refusal(error: AgentwsError, *, allow: str | None = None) -> Response:
-    """What a peer may know of ``error``."""
+def error_response(error: AgentwsError, *, allow: str | None = None) -> Response:
+    """The response to a request that is refused; ``allow``: the methods of the path."""
     headers: dict[str, str] = {}
     if error.retry_after is not None:
         headers["retry-after"] = str(max(1, math.ceil(error.retry_after)))
@@ -258,10 +258,10 @@ def refusal(error: AgentwsError, *, allow: str | None = None) -> Response:
         headers["www-authenticate"] = "Bearer"
     if isinstance(error, MethodNotAllowed) and allow is not None:
         headers["allow"] = allow
-    return answer(failure(error), status=error.status, headers=headers)
+    return json_response(failure(error), status=error.status, headers=headers)
 
 
-# Questions
+# Query parameters
 
 
 def query_number(request: Request, name: str, *, default: int, largest: int) -> int:

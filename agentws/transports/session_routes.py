@@ -1,4 +1,4 @@
-"""The HTTP routes of sessions: list, look, change, and what a client says over HTTP."""
+"""The HTTP routes of sessions: list, read, change and delete them, and send commands to them."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ from ..sessions.pages import Page
 from ..sessions.registry import check_session_id
 from ..sessions.session import Session
 from ..store import SessionInfo
-from .commands import HANDLERS, Asking, Post, command_in, perform, reply
-from .http import Call, Operation, answer, query_number
+from .commands import HANDLERS, ClientRequest, Post, command_in, perform, reply
+from .http import Call, Operation, json_response, query_number
 from .service import SessionService
 from .times import iso_time
 
@@ -37,7 +37,7 @@ _place: Final = msgspec.json.Decoder(tuple[float, str])
 
 
 class SessionRoutes:
-    """Answers what is asked of sessions; a foreign one and an unknown one look the same."""
+    """Handles the requests about sessions. A foreign one and an unknown one look the same."""
 
     def __init__(self, service: SessionService) -> None:
         self._service = service
@@ -46,7 +46,7 @@ class SessionRoutes:
         return [*self._reading(), *self._commands()]
 
     def _reading(self) -> list[Operation]:
-        """The sessions themselves."""
+        """The routes that read, change and delete sessions."""
         one = "/sessions/{id}"
         return [
             Operation(
@@ -57,7 +57,7 @@ class SessionRoutes:
                 "The caller's own sessions, last used first",
                 answer=b.SessionList,
             ),
-            Operation("GET", one, self.look, "caller", "One session", answer=b.SessionView),
+            Operation("GET", one, self.one, "caller", "One session", answer=b.SessionView),
             Operation(
                 "PATCH",
                 one,
@@ -95,7 +95,7 @@ class SessionRoutes:
             if handler.post is not None
         ]
 
-    # Looking
+    # Reading
 
     async def owned(self, call: Call) -> ASGIApp:
         limit = query_number(call.request, "limit", default=PAGE_OF_SESSIONS, largest=MOST)
@@ -104,10 +104,10 @@ class SessionRoutes:
         shown = _first_of(found, PAGE)
         more = len(found) == limit or len(shown) < len(found)
         cursor = _list_cursor(found[len(shown) - 1]) if more else UNSET
-        return answer(b.SessionList(sessions=shown, before=cursor))
+        return json_response(b.SessionList(sessions=shown, before=cursor))
 
-    async def look(self, call: Call) -> ASGIApp:
-        return answer(await self._view(await open_session(self._service, call)))
+    async def one(self, call: Call) -> ASGIApp:
+        return json_response(await self._view(await open_session(self._service, call)))
 
     async def messages(self, call: Call) -> ASGIApp:
         session = await open_session(self._service, call)
@@ -116,17 +116,17 @@ class SessionRoutes:
         if "before" in call.request.query_params:
             before = query_number(call.request, "before", default=1, largest=session.head.seq + 1)
             page = await session.page_before(before, messages=limit, size=PAGE)
-            return answer(_message_list(page, session.head.epoch))
+            return json_response(_message_list(page, session.head.epoch))
         snapshot = await session.snapshot(messages=limit, size=PAGE)
         newest = msgspec.structs.replace(
             _message_list(snapshot.page, snapshot.position.epoch),
             queued=[one.message for one in session.outline.queue.values()],
             position=str(snapshot.position),
         )
-        return answer(newest)
+        return json_response(newest)
 
     async def _view(self, session: Session) -> b.SessionView:
-        # The store's: another node may have renamed it, or used it since.
+        # Asked of the store: another node may have renamed or used the session since.
         info = await self._service.store.info(session.id)
         running = not session.outline.settled
         return view(info, position=str(session.head), running=running)
@@ -141,7 +141,7 @@ class SessionRoutes:
             raise BadRequest("Nothing is to be changed.", expected="title or metadata")
         session = await open_session(self._service, call, action="write")
         await self._service.rename(session, title=title, metadata=metadata)
-        return answer(await self._view(session))
+        return json_response(await self._view(session))
 
     async def delete(self, call: Call) -> ASGIApp:
         session = await open_session(self._service, call, action="delete")
@@ -151,17 +151,17 @@ class SessionRoutes:
     # What clients send
 
     async def command(self, post: Post, call: Call) -> ASGIApp:
-        """Does what the frame in the body asks; 202 with ``accepted``, or what a command says."""
+        """Carries out the frame in the body: 202 with ``accepted``, or 200 with a notice."""
         if post.makes_session:
             check_session_id(call.request.path_params["id"])
         frame = command_in(call.body)
         session = await self._session_for(post, call)
-        asking = Asking(self._service, session, frame, call.identity)
-        done = await perform(asking, may_write=True)
+        request = ClientRequest(self._service, session, frame, call.identity)
+        done = await perform(request, may_write=True)
         if isinstance(done, Asked):
             notice = (await done.answer(frame.id)).notice
-            return answer(f.encode_frame(msgspec.structs.replace(notice, reply=frame.id)))
-        return answer(f.encode_frame(reply(asking, done)), status=ACCEPTED)
+            return json_response(f.encode_frame(msgspec.structs.replace(notice, reply=frame.id)))
+        return json_response(f.encode_frame(reply(request, done)), status=ACCEPTED)
 
     async def _session_for(self, post: Post, call: Call) -> Session:
         service = self._service
@@ -193,7 +193,7 @@ def _message_list(page: Page, epoch: str) -> b.MessageList:
 
 
 def _first_of(found: Sequence[SessionInfo], room: int) -> list[b.SessionView]:
-    """The first of them, as many as have ``room`` bytes together: hosts give them metadata."""
+    """The first of ``found`` that have together at most ``room`` bytes; hosts may add metadata."""
     shown: list[b.SessionView] = []
     for info in found:
         one = view(info)
@@ -205,13 +205,13 @@ def _first_of(found: Sequence[SessionInfo], room: int) -> list[b.SessionView]:
 
 
 def _list_cursor(last: SessionInfo) -> str:
-    """Where the list goes on after that session; a client hands it back as it is."""
+    """An opaque cursor to the sessions after ``last``."""
     place = msgspec.json.encode((last.updated, last.id))
     return base64.urlsafe_b64encode(place).rstrip(b"=").decode()
 
 
 def _list_position(cursor: str | None) -> tuple[float, str] | None:
-    """What :func:`_list_cursor` was made of; raises BadRequest for what it did not make."""
+    """The arguments of :func:`_list_cursor`; raises BadRequest for a text that it did not make."""
     if cursor is None:
         return None
     try:
@@ -219,7 +219,7 @@ def _list_position(cursor: str | None) -> tuple[float, str] | None:
         updated, id = _place.decode(place)
         check_session_id(id)
     except (ValueError, msgspec.DecodeError, BadRequest) as error:
-        expected = "what the page before said"
+        expected = "the value of before on the last page"
         raise BadRequest("The parameter before does not fit.", expected=expected) from error
     return updated, id
 

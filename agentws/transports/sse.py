@@ -1,4 +1,8 @@
-"""Following a session over HTTP: as a stream, or by polling with ``Accept: application/json``."""
+"""Following a session over HTTP: as a stream (SSE), or by long polling.
+
+A stream is written by :mod:`agentws.transports.stream`. A client polls with
+``Accept: application/json``.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +26,7 @@ from ..sessions.follower import Bell
 from ..sessions.session import Session
 from ..store import PAGE
 from .connections import Place
-from .http import Call, Operation, answer, query_float
+from .http import Call, Operation, json_response, query_float
 from .opening import Beginning, begin, greeting
 from .pieces import Pieces
 from .service import SessionService
@@ -87,7 +91,7 @@ class EventRoutes:
             reason=beginning.reason,
             more=position.seq < session.head.seq,
         )
-        return answer(body)
+        return json_response(body)
 
     async def _stream(
         self, wire: StreamWire, call: Call, session: Session, *, after: str | None

@@ -24,8 +24,8 @@ from ..runs.commands import Asked
 from ..runs.leased import new_id
 from ..sessions.registry import check_session_id
 from .command_queue import reply_to_command
-from .commands import Asking, command_in, perform, reply
-from .connection import CROWDED, Connection, farewell
+from .commands import ClientRequest, command_in, perform, reply
+from .connection import PAUSE_READING_AT, Connection, farewell
 from .connections import Place
 from .guard import Guard
 from .identifying import Identifying, address_of
@@ -65,7 +65,7 @@ class Handshake(NamedTuple):
 
 
 class _Gone(Exception):
-    """The peer left before it was answered."""
+    """The peer left before the handshake was answered."""
 
 
 class WebSocketTransport:
@@ -84,7 +84,7 @@ class WebSocketTransport:
         self._wires = wires
 
     async def __call__(self, scope: Any, receive: Receive, send: Send) -> None:
-        # An idle connection holds this frame: what opening it needed is gone by then.
+        # An idle connection holds this frame. What the handshake needed is freed by then.
         try:
             opened = await self._handshake(scope, receive, send)
         except _Gone:
@@ -186,7 +186,7 @@ class WebSocketTransport:
         return connection
 
     async def _begin(self, connection: Connection, handshake: Handshake, *, made: bool) -> None:
-        """Sends what the client has to know first, and places its cursor."""
+        """Places the cursor, and sends what comes before the first event after it."""
         service, session, encoder = self._service, connection.session, connection.encoder
         opening, after = handshake.wire.opening, handshake.after
         beginning = await begin(service, session, opening, encoder, after=after, made=made)
@@ -217,10 +217,9 @@ class WebSocketTransport:
         reader = _Reader(self._service, connection, wire)
         try:
             while True:
-                if connection.unread > CROWDED:
-                    # Pauses reading while the peer leaves replies unread: more frames of it would
-                    # only add to them.
-                    await connection.room()
+                if connection.unread > PAUSE_READING_AT:
+                    # Backpressure: nothing more is read from a peer that does not read its replies.
+                    await connection.readable()
                 message = await receive()
                 if message["type"] != "websocket.receive":
                     return
@@ -282,16 +281,17 @@ class _Reader:
         if isinstance(frame, f.Command):
             # Events of the log must not wait for a factory that takes its time.
             connection.uncork_now()
-        asking = Asking(self._service, connection.session, frame, connection.identity)
-        done = await perform(asking)
+        request = ClientRequest(self._service, connection.session, frame, connection.identity)
+        done = await perform(request)
         if isinstance(done, Asked):
-            await reply_to_command(connection, asking, done)
+            await reply_to_command(connection, request, done)
         else:
-            connection.send_control(reply(asking, done))
+            connection.send_control(reply(request, done))
 
     def _answer(self, error: AgentwsError, text: str) -> None:
         self._errors += 1
-        # What is too large to be read costs the server; what is too large to be kept does not.
+        # A message above the limit closes the connection; one that is only too large for an event
+        # is refused.
         oversize = isinstance(error, TooLarge) and not isinstance(error, EventTooLarge)
         reply_to = None if oversize else self._wire.reply_to(text)
         self._connection.send_error(error, reply=reply_to)
@@ -302,7 +302,7 @@ class _Reader:
 
     def _check(self, text: str) -> None:
         limits = self._service.limits
-        # Characters are at least as many bytes, so most messages are not encoded to be measured.
+        # A character has at most 4 bytes, so most messages need not be encoded to be measured.
         size = len(text) if len(text) * 4 <= limits.max_message_size else len(text.encode())
         if size > limits.max_message_size:
             raise TooLarge(
@@ -325,7 +325,7 @@ def parse_handshake(scope: Any, wires: Sequence[SocketWire]) -> Handshake:
 
 
 async def _refuse(send: Send, handshake: Handshake, error: AgentwsError) -> None:
-    """Accepts and closes at once: a browser tells its page nothing of a refused handshake."""
+    """Accepts and closes at once: a browser hides from its page why a handshake was refused."""
     await _accept(send, handshake)
     context = EncoderContext(handshake.session or "", handshake.query, iso_time)
     encoder = handshake.wire.encoder(context)
@@ -335,7 +335,7 @@ async def _refuse(send: Send, handshake: Handshake, error: AgentwsError) -> None
 
 
 async def _send(send: Send, message: MutableMapping[str, Any]) -> None:
-    """Sends; raises _Gone, so that only a peer's leaving is taken for that."""
+    """Sends; raises _Gone where the peer has left."""
     try:
         await send(message)
     except GONE as error:

@@ -16,7 +16,7 @@ from agentws.testing.agents import Gate
 from agentws.testing.connect import Client, kind
 from agentws.testing.faults import FaultyStore, SlowStore
 from agentws.transports.command_queue import WAITING
-from agentws.transports.connection import CROWDED
+from agentws.transports.connection import PAUSE_READING_AT
 
 from .conftest import Make
 
@@ -310,7 +310,7 @@ async def test_who_does_not_read_is_not_listened_to(make: Make) -> None:
             await client.send({"type": "command", "id": str(number), "name": "history"})
             await asyncio.sleep(0.01)
         await asyncio.sleep(1)
-        assert store.calls["read_back"] - before < 4 + CROWDED // LONGEST
+        assert store.calls["read_back"] - before < 4 + PAUSE_READING_AT // LONGEST
         client.resume()
         await client.until(lambda frame: frame.get("reply") == "49" and kind(frame) == "notice")
 
