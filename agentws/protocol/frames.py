@@ -147,7 +147,7 @@ def _open_parts(frame: AnyClientFrame) -> tuple[Any, ...]:
 def check_id(value: str | None) -> None:
     """Raises BadRequest unless ``value`` is absent or 1 to 128 characters."""
     if value is not None and not 0 < len(value) <= MAX_ID:
-        raise BadRequest("This id does not fit.", expected=f"1 to {MAX_ID} characters")
+        raise BadRequest("This id is not valid.", expected=f"1 to {MAX_ID} characters")
 
 
 class _Identified(msgspec.Struct):

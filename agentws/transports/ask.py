@@ -99,7 +99,7 @@ class AskRoutes:
 def _question(call: Call) -> Question:
     """The message and its session: each member as the body says, else as the query says.
 
-    Raises BadRequest for an id that does not fit.
+    Raises BadRequest for an id that is not valid.
     """
     question: Question = call.body
     query, frame = call.request.query_params, question.frame

@@ -39,6 +39,9 @@ PAUSE_READING_AT: Final = 64 * 1024
 """Bytes of waiting control frames above which no more of the peer's messages are read: most of
 them are replies."""
 
+LOG_REPLACED: Final = "The log of this session was replaced; load it anew."
+"""The sentence for a reader whose position became void: the log was lost or deleted under it."""
+
 
 class Connection:
     """One peer following one session."""
@@ -210,7 +213,7 @@ class Connection:
 
     def lost(self) -> None:
         """The log was replaced or deleted: the peer reconnects and is told so."""
-        self.send_error(Unavailable("This session is not what it was."))
+        self.send_error(Unavailable(LOG_REPLACED))
         self.close(4503, "position lost")
 
     def _next_parts(self) -> list[bytes]:
@@ -232,7 +235,7 @@ class Connection:
 
     def _advance(self, records: Sequence[Record]) -> list[bytes]:
         if not records:
-            raise Unavailable("The store does not have what the log has.")
+            raise Unavailable("The store is behind the events that this node knows.")
         epoch, last = self.position.epoch, records[-1]
         self.position = Position(epoch, last.seq, last.tag)
         return self.encoder.events(epoch, records)

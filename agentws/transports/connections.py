@@ -92,7 +92,7 @@ class Connections:
         """
         limits = self._limits
         if self._places >= limits.max_connections:
-            raise Unavailable("There is no room for another connection.", retry_after=2.0)
+            raise Unavailable("This server has no room for another connection.", retry_after=2.0)
         if owner is not None and self._per_identity[owner] >= limits.max_connections_per_identity:
             raise TooMany("You have too many connections.", retry_after=5.0)
         if self._per_address[address] >= limits.max_connections_per_address:

@@ -134,7 +134,7 @@ class Endpoint:
         try:
             self._checks.guard.check(scope)
             extra += cors_headers(self._checks.guard, scope)
-            response = await self._answer(request)
+            response = await self._respond(request)
         except AgentwsError as error:
             response = error_response(error, allow=self._methods)
         except ClientDisconnect:
@@ -144,7 +144,7 @@ class Endpoint:
             response = error_response(Internal())
         await response(scope, receive, send_with_headers)
 
-    async def _answer(self, request: Request) -> ASGIApp:
+    async def _respond(self, request: Request) -> ASGIApp:
         if request.method == "OPTIONS":
             return preflight(request, self._methods)
         operation = self._operation(request.method)
@@ -201,16 +201,18 @@ class RequestChecks:
     async def read_body(self, call: Call, reads: Reads) -> Any:
         """The body, as the entry of ``reads`` for its media type decodes it.
 
-        Raises UnsupportedMedia, TooLarge, TimedOut, TooMany and BadRequest. A page of another site
-        can send a form or plain text without a CORS preflight: the guard has checked its Origin.
+        Raises UnsupportedMedia, TooLarge, TimedOut, TooMany and BadRequest. A page in a browser,
+        which sends an Origin, must send JSON: a page of another site can send a form or plain text
+        with the user's cookies and without a CORS preflight (cross-site request forgery).
         """
-        kind = call.request.headers.get("content-type", "").partition(";")[0].strip().lower()
-        read = reads.get(kind)
-        if read is None:
-            raise UnsupportedMedia(expected=f"Content-Type: {' or '.join(reads)}")
+        headers = call.request.headers
+        kind = headers.get("content-type", "").partition(";")[0].strip().lower()
+        kinds = [JSON] if "origin" in headers else list(reads)
+        if kind not in kinds or kind not in reads:
+            raise UnsupportedMedia(expected=f"Content-Type: {' or '.join(kinds)}")
         data = await read_limited(call.request, self._service.limits.max_message_size)
         self._paces.count(_caller(call), size=len(data))
-        return read(data)
+        return reads[kind](data)
 
 
 def _reads(operation: Operation) -> Reads:
@@ -270,7 +272,7 @@ def query_number(request: Request, name: str, *, default: int, largest: int) -> 
     if text is None:
         return default
     if not (text.isascii() and text.isdigit() and len(text) <= 16) or int(text) < 1:
-        raise BadRequest(f"The parameter {name} does not fit.", expected="a whole number from 1")
+        raise BadRequest(f"The parameter {name} is not valid.", expected="a whole number from 1")
     return min(int(text), largest)
 
 
@@ -284,7 +286,7 @@ def query_float(request: Request, name: str) -> float | None:
     except ValueError:
         number = math.nan
     if not math.isfinite(number) or number < 0:
-        raise BadRequest(f"The parameter {name} does not fit.", expected="a number from 0")
+        raise BadRequest(f"The parameter {name} is not valid.", expected="a number from 0")
     return number
 
 

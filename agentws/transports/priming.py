@@ -8,6 +8,7 @@ from ..protocol.wires.wire import Encoder
 from ..sessions.conversation import run_begun
 from ..sessions.session import Session
 from ..store import Store
+from .connection import LOG_REPLACED
 from .pieces import Pieces
 
 
@@ -29,7 +30,7 @@ async def prime(store: Store, session: Session, encoder: Encoder, position: Posi
             return await _feed(session, encoder, begun, through=position.seq)
         except PositionLost as lost:
             if lost.reason != "compacted":
-                raise Unavailable("This session is not what it was.") from lost
+                raise Unavailable(LOG_REPLACED) from lost
             # The event that was read last has been folded away meanwhile: once more.
     return position
 

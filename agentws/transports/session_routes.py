@@ -138,7 +138,7 @@ class SessionRoutes:
         title = None if change.title is UNSET else change.title
         metadata = None if change.metadata is UNSET else change.metadata
         if title is None and metadata is None:
-            raise BadRequest("Nothing is to be changed.", expected="title or metadata")
+            raise BadRequest("This request changes nothing.", expected="title or metadata")
         session = await open_session(self._service, call, action="write")
         await self._service.rename(session, title=title, metadata=metadata)
         return json_response(await self._view(session))
@@ -220,7 +220,7 @@ def _list_position(cursor: str | None) -> tuple[float, str] | None:
         check_session_id(id)
     except (ValueError, msgspec.DecodeError, BadRequest) as error:
         expected = "the value of before on the last page"
-        raise BadRequest("The parameter before does not fit.", expected=expected) from error
+        raise BadRequest("The parameter before is not valid.", expected=expected) from error
     return updated, id
 
 

@@ -25,6 +25,7 @@ from ..runs.leased import new_id
 from ..sessions.follower import Bell
 from ..sessions.session import Session
 from ..store import PAGE
+from .connection import LOG_REPLACED
 from .connections import Place
 from .http import Call, Operation, json_response, query_float
 from .opening import Beginning, begin, greeting
@@ -167,7 +168,7 @@ async def read_or_wait(
             except TimeoutError:
                 records = ()
     except PositionLost as lost:
-        raise Unavailable("This session is not what it was.") from lost
+        raise Unavailable(LOG_REPLACED) from lost
     finally:
         service.connections.polls.discard(bell.ring)
         session.unfollow(bell)

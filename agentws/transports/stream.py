@@ -22,7 +22,7 @@ from ..protocol.message_run import MessageRun
 from ..protocol.position import Position
 from ..protocol.wires.wire import Encoder
 from ..sessions.session import Session
-from .connection import MAX_CONTROLS, MAX_UNREAD, farewell
+from .connection import LOG_REPLACED, MAX_CONTROLS, MAX_UNREAD, farewell
 from .connections import Place
 from .http import SERVER
 from .outlet import GONE
@@ -86,7 +86,7 @@ class HttpStream:
         self._rung.set()
 
     def lost(self) -> None:
-        self._end(Unavailable("This session is not what it was."))
+        self._end(Unavailable(LOG_REPLACED))
 
     # To everybody (connections.Peer)
 

@@ -278,6 +278,18 @@ async def test_another_method_is_refused(method: str) -> None:
         assert response.headers["allow"] == "POST, OPTIONS"
 
 
+async def test_a_page_must_send_json_so_that_a_foreign_one_needs_a_preflight() -> None:
+    async with served(allowed_origins=["*"]) as (_, http):
+        for origin in ("http://testserver", "https://other.example", "null"):
+            for kind in (FORM, "text/plain"):
+                headers = {"origin": origin, "content-type": kind}
+                refused = await http.post("/ask", content="hello", headers=headers)
+                assert (refused.status_code, refused.json()["code"]) == (415, "unsupported_media")
+                assert refused.json()["expected"] == "Content-Type: application/json"
+            allowed = await ask(http, {"content": "hello"}, headers={"origin": origin})
+            assert allowed.status_code == 200
+
+
 async def test_a_foreign_page_can_not_ask() -> None:
     async with served() as (_, http):
         for origin in ("https://evil.example", "null"):
