@@ -13,7 +13,7 @@ from ..protocol.codec import Record
 from ..protocol.position import GENESIS, Position, read_position
 from ..protocol.sizes import PAGE
 from ..protocol.snapshots import snapshot_records
-from ..protocol.wires.wire import Encoder, Opening
+from ..protocol.wires.wire import Encoder, FollowWire
 from ..sessions.session import Session
 from .priming import before_folded, prime
 from .service import SessionService
@@ -36,22 +36,22 @@ class Beginning(NamedTuple):
 async def begin(
     service: SessionService,
     session: Session,
-    opening: Opening,
+    wire: FollowWire,
     encoder: Encoder,
     *,
     after: str | None,
     made: bool,
 ) -> Beginning:
-    """Where a reader begins that brings the position ``after``, on a wire with this ``opening``.
+    """Where a reader of ``wire`` begins that brings the position ``after``.
 
     ``made``: the session was made just now.
     """
-    if opening.snapshot:
+    if wire.opening.snapshot:
         messages = service.limits.snapshot_messages
         beginning = await _replay_or_snapshot(session, after=after, made=made, messages=messages)
     else:
         beginning = await _replay_or_head(service, session, after=after, made=made)
-    if opening.prime:
+    if wire.opening.prime:
         position = await prime(service.store, session, encoder, beginning.position)
         beginning = beginning._replace(position=position)
     return beginning
@@ -124,25 +124,21 @@ async def resume_point(session: Session, after: str, *, made: bool) -> Position 
 def greeting(
     service: SessionService,
     session: Session,
-    opening: Opening,
+    wire: FollowWire,
     encoder: Encoder,
     beginning: Beginning,
     *,
-    protocol: str,
     connection: str,
     identity: str | None,
 ) -> list[bytes]:
-    """The control frames that are sent first: a ``welcome``, or that a position was lost.
-
-    ``protocol`` is the name of the wire.
-    """
+    """The control frames that are sent first: a ``welcome``, or that a position was lost."""
     frame: f.ControlFrame
-    if opening.snapshot:
+    if wire.opening.snapshot:
         frame = _welcome(
             service,
             session,
             beginning,
-            protocol=protocol,
+            protocol=wire.name,
             connection=connection,
             identity=identity,
         )

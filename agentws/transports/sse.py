@@ -77,9 +77,7 @@ class EventRoutes:
         encoder = make_encoder(_context(session, call))
         # A poll that waits is a connection as long as it does.
         with self._admit(call) if wait else nullcontext():
-            beginning = await begin(
-                service, session, wire.opening, encoder, after=after, made=False
-            )
+            beginning = await begin(service, session, wire, encoder, after=after, made=False)
             first = encoder.events(beginning.position.epoch, beginning.records)
             wait = min(wait, LONGEST_WAIT)
             records = await read_or_wait(service, session, beginning, first, wait=wait)
@@ -102,19 +100,16 @@ class EventRoutes:
         place = self._admit(call)
         try:
             async with service.connections.opening:
-                beginning = await begin(
-                    service, session, wire.opening, encoder, after=after, made=False
-                )
+                beginning = await begin(service, session, wire, encoder, after=after, made=False)
         except BaseException:
             place.release()
             raise
         said = greeting(
             service,
             session,
-            wire.opening,
+            wire,
             encoder,
             beginning,
-            protocol=wire.name,
             connection=id,
             identity=call.owner,
         )

@@ -188,15 +188,14 @@ class WebSocketTransport:
     async def _begin(self, connection: Connection, handshake: Handshake, *, made: bool) -> None:
         """Places the cursor, and sends what comes before the first event after it."""
         service, session, encoder = self._service, connection.session, connection.encoder
-        opening, after = handshake.wire.opening, handshake.after
-        beginning = await begin(service, session, opening, encoder, after=after, made=made)
+        wire, after = handshake.wire, handshake.after
+        beginning = await begin(service, session, wire, encoder, after=after, made=made)
         first = greeting(
             service,
             session,
-            opening,
+            wire,
             encoder,
             beginning,
-            protocol=handshake.wire.name,
             connection=connection.id,
             identity=connection.owner,
         )

@@ -119,4 +119,6 @@ class AskWire(NamedTuple):
         return next((by_type[one] for one in wanted if one in by_type), self.formats[0])
 
 
-Wire = SocketWire | StreamWire | AskWire
+FollowWire = SocketWire | StreamWire
+"""A wire whose readers follow a session from a position on."""
+Wire = FollowWire | AskWire
