@@ -26,12 +26,9 @@ class EventStreamEncoder(NativeEncoder):
         the middle of a snapshot comes back with its old position and gets the snapshot whole.
         """
         frames = super().events(epoch, records)
-        ids = [_position_of(frame) for frame in frames]
-        return [
-            # JSON has no raw line breaks, so a frame is one data line.
-            b"data: %b\n\n" % frame if id == after else b"id: %b\ndata: %b\n\n" % (id, frame)
-            for frame, id, after in zip(frames, ids, [*ids[1:], None], strict=False)
-        ]
+        if len(frames) > 1 and records[0].seq == records[-1].seq:
+            return [*(b"data: %b\n\n" % frame for frame in frames[:-1]), _event(frames[-1])]
+        return [_event(frame) for frame in frames]
 
     def control(self, frame: f.ControlFrame) -> bytes | None:
         """A named event without an id: only events of the log are plain messages."""
@@ -43,10 +40,13 @@ class EventStreamEncoder(NativeEncoder):
         return [b"".join(parts)]
 
 
-def _position_of(frame: bytes) -> bytes:
-    """The position that an event frame begins with; positions need no escapes."""
-    start = len(b'{"id":"')
-    return frame[start : frame.index(b'"', start)]
+_ID: Final = len(b'{"id":"')
+
+
+def _event(frame: bytes) -> bytes:
+    """An event frame as one event; it begins with its position, which needs no escapes."""
+    # JSON has no raw line breaks, so a frame is one data line.
+    return b"id: %b\ndata: %b\n\n" % (frame[_ID : frame.index(b'"', _ID)], frame)
 
 
 _ENCODER: Final = EventStreamEncoder()
