@@ -29,7 +29,7 @@ from .stream import Body, HttpStream
 from .times import iso_time
 
 SESSION: Final = "agentws-session"
-"""The header that tells the session of the answer; a request may choose its session by it."""
+"""The header with the session of the answer. In a request it chooses the session."""
 
 
 class AskRoutes:
@@ -97,7 +97,7 @@ class AskRoutes:
 
 
 def _question(call: Call) -> Question:
-    """The message and its session: each member as the body says, else as the query says.
+    """The message and its session, from the body and the query; the body has precedence.
 
     Raises BadRequest for an id that is not valid.
     """

@@ -45,7 +45,7 @@ BODY_TIMEOUT: Final = 30.0
 """Seconds that a body may take to arrive."""
 JSON: Final = "application/json"
 SERVER: Final = "agentws.server"
-"""The ASGI extension that tells that the server is the preset of :mod:`agentws.server`."""
+"""The ASGI extension that the preset of :mod:`agentws.server` offers to its application."""
 
 Audience = Literal["anyone", "caller", "caller or admin", "admin"]
 """Who may call a route. A ``caller`` has an identity, or is anybody where the host has no
@@ -58,7 +58,7 @@ class Call(NamedTuple):
     request: Request
     identity: Identity | None = None
     body: Any = None
-    """As the operation's ``body`` says; ``None`` without one."""
+    """Decoded by the operation's ``body`` or ``reads``; ``None`` without a body."""
 
     @property
     def owner(self) -> str | None:

@@ -1,5 +1,5 @@
-"""Where a reader begins. A reconnecting client gets its replay here: the events after its position,
-or a snapshot and the reason why its position can't be continued from.
+"""Where a reader begins. This is where a reconnecting client gets its replay: the events after its
+position, or a snapshot and the reason why its position can't be continued from.
 """
 
 from __future__ import annotations
@@ -92,7 +92,7 @@ async def _replay_or_snapshot(
 async def _replay_or_head(
     service: SessionService, session: Session, *, after: str | None, made: bool
 ) -> Beginning:
-    """A replay from ``after`` where that is good, else what comes from now on.
+    """A replay from ``after`` where that is good, else new events only.
 
     A position that was compacted away is in the middle of an answer: that is replayed whole.
     """

@@ -12,12 +12,14 @@ from typing import Any, Protocol
 from starlette.requests import HTTPConnection
 
 from ..agents.commands import Typed
+from ..agents.factory import Agents
 from ..auth import Action, Identity
 from ..limits import Limits
 from ..protocol import events as e
 from ..protocol import frames as f
 from ..protocol.messages import Metadata
 from ..runs.commands import Asked
+from ..runs.inbox import Inbox
 from ..sessions.session import Session
 from ..store import Appended, SessionInfo, Store
 from ..tasks.tasks import Tasks
@@ -25,7 +27,7 @@ from .connections import Connections
 
 
 class CredentialService(Protocol):
-    """Says who is on a connection."""
+    """Authenticates connections."""
 
     @property
     def limits(self) -> Limits: ...
@@ -50,25 +52,6 @@ class HttpService(Protocol):
     async def start(self) -> None: ...
 
 
-class CommandInbox(Protocol):
-    """Decides clients' commands against the log. Permission was checked before."""
-
-    async def cancel(
-        self, session: Session, frame: f.Cancel, *, by: str | None = None
-    ) -> Appended | None: ...
-
-    async def withdraw(self, session: Session, frame: f.Withdraw) -> Appended: ...
-
-    async def answer(
-        self, session: Session, frame: f.Answer, *, identity: Identity | None
-    ) -> Appended: ...
-
-
-class AgentNames(Protocol):
-    @property
-    def names(self) -> list[str]: ...
-
-
 class SessionService(Protocol):
     """Finds and makes sessions, and takes what clients ask of them."""
 
@@ -85,10 +68,10 @@ class SessionService(Protocol):
     def connections(self) -> Connections: ...
 
     @property
-    def inbox(self) -> CommandInbox: ...
+    def inbox(self) -> Inbox: ...
 
     @property
-    def agents(self) -> AgentNames: ...
+    def agents(self) -> Agents: ...
 
     @property
     def draining(self) -> bool: ...

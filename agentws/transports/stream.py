@@ -210,7 +210,7 @@ class HttpStream:
 
 
 def _mark_endless(scope: dict[str, Any] | Any) -> None:
-    """Tells the preset's server that this response may go on until somebody leaves."""
+    """Marks the response as one without an end, so that the preset's server can shut down."""
     extension = (scope.get("extensions") or {}).get(SERVER)
     if extension is not None:
         extension["endless"] = True

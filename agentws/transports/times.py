@@ -1,4 +1,4 @@
-"""Times as clients are told them."""
+"""Timestamps in responses and on the simple wire."""
 
 from __future__ import annotations
 

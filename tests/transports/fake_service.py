@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from starlette.requests import HTTPConnection
 
 from agentws.agents.commands import Typed
+from agentws.agents.factory import Agents
 from agentws.auth import Action, Identity
 from agentws.backends.local import LocalBus
 from agentws.backends.memory import MemoryStore
@@ -17,14 +18,18 @@ from agentws.protocol import events as e
 from agentws.protocol import frames as f
 from agentws.protocol.messages import Metadata, UserMessage
 from agentws.runs.commands import Asked
+from agentws.runs.inbox import Inbox
 from agentws.sessions.registry import Sessions
 from agentws.sessions.session import Session
 from agentws.store import Appended, SessionInfo
 from agentws.tasks.tasks import Tasks
+from agentws.testing.agents import Script
 from agentws.transports.connections import Connections
 
 
-class FakeInbox:
+class FakeInbox(Inbox):
+    """Records the commands. Needs no runs, so the base is not initialized."""
+
     def __init__(self) -> None:
         self.taken: list[f.ClientFrame] = []
 
@@ -45,10 +50,6 @@ class FakeInbox:
         return await session.append([e.InterruptAnswered(frame.interrupt, frame.status)])
 
 
-class FakeAgents:
-    names = ["fake"]
-
-
 class FakeService:
     """Sessions in memory; a message is appended, and nothing answers it."""
 
@@ -62,7 +63,7 @@ class FakeService:
         self.tasks = Tasks()
         self.connections = Connections(self.limits, self.tasks)
         self.inbox = FakeInbox()
-        self.agents = FakeAgents()
+        self.agents = Agents({"fake": Script("fine")})
         self.sessions = Sessions(
             store=self.store, bus=LocalBus(), limits=self.limits, clock=time.time
         )

@@ -134,7 +134,7 @@ class TextEncoder:
         return "" if ended else "\n"
 
     def control(self, frame: f.ControlFrame) -> bytes | None:
-        """What a command says, and errors. A broadcast is not part of the answer."""
+        """The answer of a command, and errors. A broadcast is not part of the answer."""
         match frame:
             case f.Notice() if "command" in (frame.metadata or {}):
                 return f"{frame.content}\n".encode()
@@ -173,7 +173,7 @@ WIRE: Final = AskWire(
     reads={
         "application/json": read_ask,
         "text/plain": read_text,
-        # What curl calls the body of -d unless told otherwise. The body is not decoded as a form.
+        # The type that curl -d sends by default. The body is not decoded as a form.
         "application/x-www-form-urlencoded": read_text,
     },
     formats=(

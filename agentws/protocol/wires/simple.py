@@ -91,7 +91,7 @@ def _object(value: dict[str, Any], text: str) -> SimpleMessage:
 
 
 def decode_simple(text: str) -> f.Send:
-    """The client's message; a command in it is found by who handles it. Raises BadRequest."""
+    """The client's message as a ``send`` without an id. Raises BadRequest."""
     message = parse_simple(text)
     return f.Send(id=f.NO_ID, content=message.content, metadata=message.metadata)
 
