@@ -26,7 +26,7 @@ BEARER: Final = "agentws.bearer."
 """Prefix of the subprotocol entry that carries a token, base64url without padding."""
 MAX_ID: Final = 128
 NO_ID: Final = ""
-"""The id of a :class:`Send` on a wire whose messages have none; one is minted where it is handled."""
+"""The id of a :class:`Send` whose wire has no ids; one is minted where it is handled."""
 
 Durability = Literal["process", "disk", "replicated"]
 Resume = Literal["new", "replay", "snapshot"]

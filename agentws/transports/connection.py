@@ -212,7 +212,7 @@ class Connection:
         return messages + self.encoder.messages(parts[start:])
 
     def lost(self) -> None:
-        """The log was replaced or deleted: closes, and the client learns more when it reconnects."""
+        """The log was replaced or deleted: closes. The client learns why when it reconnects."""
         self.send_error(Unavailable(LOG_REPLACED))
         self.close(4503, "position lost")
 
