@@ -25,7 +25,7 @@ from .commands import ClientRequest, command_in, perform, reply
 from .connections import Place
 from .http import Call, Operation
 from .service import SessionService
-from .stream import Body, HttpStream
+from .stream import HttpStream, StreamBody
 from .times import iso_time
 
 SESSION: Final = "agentws-session"
@@ -62,7 +62,7 @@ class AskRoutes:
             session, _ = await self._service.enter(id, identity=call.identity, agent=message.agent)
             chosen = wire.format_for(call.request.headers.get("accept", ""))
             context = EncoderContext(session.id, call.request.query_params, iso_time)
-            body = Body(
+            body = StreamBody(
                 chosen.media_type,
                 chosen.encoder(context),
                 chosen.keepalive,
@@ -81,7 +81,7 @@ class AskRoutes:
             raise
 
     def _stream(
-        self, request: ClientRequest, done: Appended, body: Body, place: Place
+        self, request: ClientRequest, done: Appended, body: StreamBody, place: Place
     ) -> HttpStream:
         accepted = body.encoder.control(reply(request, done))
         return HttpStream(
@@ -114,7 +114,7 @@ def _question(call: Call) -> Question:
     return Question(frame, session)
 
 
-def _whole(body: Body, frame: f.ControlFrame) -> Response:
+def _whole(body: StreamBody, frame: f.ControlFrame) -> Response:
     """An answer that is one control frame."""
     encoded = body.encoder.control(frame)
     headers = {name.decode(): value.decode() for name, value in body.headers}

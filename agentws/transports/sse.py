@@ -32,7 +32,7 @@ from .opening import Beginning, begin, greeting
 from .pieces import Pieces
 from .service import SessionService
 from .session_routes import open_session
-from .stream import Body, HttpStream
+from .stream import HttpStream, StreamBody
 from .times import iso_time
 
 LONGEST_WAIT: Final = 30.0
@@ -117,7 +117,7 @@ class EventRoutes:
             b"".join([wire.preamble, *said]),
             *encoder.events(beginning.position.epoch, beginning.records),
         ]
-        body = Body(wire.media_type, encoder, wire.keepalive)
+        body = StreamBody(wire.media_type, encoder, wire.keepalive)
         return HttpStream(
             service, session, beginning.position, body, id=id, place=place, first=first
         )

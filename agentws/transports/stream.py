@@ -35,7 +35,7 @@ KEEPALIVE: Final = 15.0
 """Seconds of silence after which a keepalive is sent: proxies drop idle connections."""
 
 
-class Body(NamedTuple):
+class StreamBody(NamedTuple):
     """How a stream is written."""
 
     media_type: str
@@ -56,7 +56,7 @@ class HttpStream:
         service: SessionService,
         session: Session,
         position: Position,
-        body: Body,
+        body: StreamBody,
         *,
         id: str,
         place: Place,

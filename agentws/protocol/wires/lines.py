@@ -112,7 +112,8 @@ class TextEncoder:
             case e.TextMessageStart(role=None | "assistant"):
                 self._open.add(event.message_id)
             case e.TextMessageContent() if event.message_id in self._open:
-                self._line_start = event.delta.endswith("\n")
+                if event.delta:
+                    self._line_start = event.delta.endswith("\n")
                 return event.delta
             case e.TextMessageEnd() if event.message_id in self._open:
                 self._open.discard(event.message_id)
