@@ -11,7 +11,7 @@ from .guard import Guard, Scope, header
 
 Header = tuple[bytes, bytes]
 
-EXPOSED: Final = b"ETag, Retry-After, WWW-Authenticate"
+EXPOSED: Final = b"Agentws-Session, ETag, Retry-After, WWW-Authenticate"
 MAX_AGE: Final = "600"
 """Seconds for which a browser may cache a preflight; Chromium's maximum is two hours."""
 _ASKED_HEADERS: Final = "access-control-request-headers"

@@ -2,25 +2,23 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from starlette.requests import HTTPConnection
 
 from ..auth import Identity
 from ..errors import Unauthenticated
 from .rates import Paces
-
-if TYPE_CHECKING:
-    from ..gateway.gateway import AgentGateway
+from .service import CredentialService
 
 
 class Identifying:
     """Calls the host's ``authenticate`` for every transport; counts failures by address."""
 
-    def __init__(self, gateway: AgentGateway) -> None:
-        self._gateway = gateway
-        self._refused: Final = Paces(gateway.limits)
-        self._admins: Final = Paces(gateway.limits)
+    def __init__(self, service: CredentialService) -> None:
+        self._service = service
+        self._refused: Final = Paces(service.limits)
+        self._admins: Final = Paces(service.limits)
 
     async def identify(self, connection: HTTPConnection) -> Identity | None:
         """The identity on the connection. Raises Unauthenticated, TooMany.
@@ -31,18 +29,18 @@ class Identifying:
         address = address_of(connection.scope)
         self._refused.check(address)
         try:
-            return await self._gateway.identify(connection)
+            return await self._service.identify(connection)
         except Unauthenticated:
             self._refused.count(address)
             raise
 
     def is_admin(self, connection: HTTPConnection) -> bool:
         """Whether it presents the admin key. Attempts are counted first; raises TooMany."""
-        gateway, headers = self._gateway, connection.headers
-        if not gateway.has_admin or not ("x-api-key" in headers or "authorization" in headers):
+        service, headers = self._service, connection.headers
+        if not service.has_admin or not ("x-api-key" in headers or "authorization" in headers):
             return False
         self._admins.count(address_of(connection.scope))
-        return gateway.is_admin(connection)
+        return service.is_admin(connection)
 
 
 def address_of(scope: Any) -> str:

@@ -20,10 +20,10 @@ from agentws.errors import AgentwsError, LostReason
 from agentws.protocol import bodies, events, frames
 from agentws.protocol.codec import Record, decode_event, event_frames
 from agentws.protocol.messages import Interrupt, InterruptOutcome
-from agentws.protocol.native import snapshot_frames
 from agentws.protocol.notices import NOTICES, SnapshotNotice
 from agentws.protocol.position import chain, parse_position
-from agentws.protocol.simple import OutType, SimpleFrame
+from agentws.protocol.snapshots import snapshot_records
+from agentws.protocol.wires.simple import OutType, SimpleFrame
 from agentws.runs.run import STOP_ERRORS
 from agentws.testing import Frame, Script, connect, running
 from agentws.transports.routes import operations
@@ -206,11 +206,11 @@ async def test_the_page_names_everything_in_the_metadata_of_a_snapshot(
 ) -> None:
     passed: list[dict[str, Any]] = []
 
-    def watched(*arguments: Any, extras: dict[str, Any], **options: Any) -> list[bytes]:
+    def watched(*arguments: Any, extras: dict[str, Any], **options: Any) -> list[Record]:
         passed.append(extras)
-        return snapshot_frames(*arguments, extras=extras, **options)
+        return snapshot_records(*arguments, extras=extras, **options)
 
-    monkeypatch.setattr("agentws.transports.opening.snapshot_frames", watched)
+    monkeypatch.setattr("agentws.transports.opening.snapshot_records", watched)
     await conversation()
     named = codes(section(PAGE, "### How a connection begins"))
     named |= {name.removeprefix("metadata.agentws.") for name in named}

@@ -6,7 +6,7 @@ import asyncio
 import itertools
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 from urllib.parse import urlsplit
 
 import httpx2
@@ -163,7 +163,7 @@ class Stream:
         self._reading.set()
         self.task: asyncio.Task[None]
 
-    async def __aenter__(self) -> Stream:
+    async def __aenter__(self) -> Self:
         self.task = asyncio.get_running_loop().create_task(self._run())
         self.task.add_done_callback(lambda task: self._begun.set())
         await self._begun.wait()

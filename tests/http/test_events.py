@@ -19,7 +19,7 @@ from agentws.testing.faults import FaultyStore
 from agentws.testing.oracle import check_client, check_log, read_log
 from agentws.testing.virtual import virtual_run
 from agentws.transports.connection import MAX_UNREAD
-from agentws.transports.sse import KEEPALIVE
+from agentws.transports.stream import KEEPALIVE
 
 from .calling import POLL, SESSION, Sent, Stream, answered, client, say, served
 

@@ -15,9 +15,9 @@ from hypothesis import HealthCheck, Phase, given, settings
 
 from agentws.protocol.codec import Record, event_frames, event_type
 from agentws.protocol.fold import Fold
-from agentws.protocol.native import snapshot_frames
 from agentws.protocol.parts import divide
 from agentws.protocol.position import Position
+from agentws.protocol.snapshots import snapshot_records
 
 from .logs import logs
 
@@ -53,14 +53,14 @@ def reloaded(records: list[Record], at: int) -> list[Any]:
     """The frames for a page that opens during a run: a snapshot from before it, then the run."""
     fold = Fold().apply_all(records[:at])
     last = records[at - 1]
-    snapshot = snapshot_frames(
+    snapshot = snapshot_records(
         Position("e", last.seq, last.tag),
         messages=fold.messages,
         state=fold.state,
         queued=(),
         extras={"title": fold.title},
     )
-    return [*(json.loads(frame) for frame in snapshot), *live(records[at:])]
+    return live([*snapshot, *records[at:]])
 
 
 def paged(records: list[Record], at: int, size: int) -> dict[str, Any]:
@@ -68,7 +68,7 @@ def paged(records: list[Record], at: int, size: int) -> dict[str, Any]:
     fold = Fold().apply_all(records[:at])
     last = records[at - 1]
     *older, newest = divide(fold.messages, size, most=1000)
-    snapshot = snapshot_frames(
+    snapshot = snapshot_records(
         Position("e", last.seq, last.tag),
         messages=newest,
         state=fold.state,
@@ -76,7 +76,7 @@ def paged(records: list[Record], at: int, size: int) -> dict[str, Any]:
         extras={"title": fold.title, "before": len(older)},
     )
     pages = [{"messages": msgspec.to_builtins(part), "before": 1} for part in reversed(older)]
-    frames = [*(json.loads(frame) for frame in snapshot), *live(records[at:])]
+    frames = live([*snapshot, *records[at:]])
     return {"frames": frames, "older": pages}
 
 

@@ -14,8 +14,8 @@ from agentws.errors import BadRequest
 from agentws.protocol.frames import AnyClientFrame, decode_client_frame, encode_frame, frame_id
 from agentws.protocol.jsonpatch import apply_patch
 from agentws.protocol.position import GENESIS, Position, parse_position, read_position
-from agentws.protocol.simple import SimpleMessage, parse_simple
 from agentws.protocol.strict import MAX_DEPTH, MAX_NODES, check_value
+from agentws.protocol.wires.simple import SimpleMessage, parse_simple
 
 garbage = settings(max_examples=200, deadline=None, derandomize=True)
 

@@ -11,8 +11,8 @@ from agentws.protocol import events as e
 from agentws.protocol import messages as m
 from agentws.protocol.codec import Record, encode_event, event_frames, extend
 from agentws.protocol.fold import Fold
-from agentws.protocol.native import snapshot_frames
 from agentws.protocol.position import GENESIS, Position
+from agentws.protocol.snapshots import snapshot_records
 from agentws.testing.oracle import check_client, check_log
 
 Line = tuple[e.Event, str | None]
@@ -67,14 +67,14 @@ def shown(
     queue = list(fold.outline.queue.values())
     place = records[len(before) - 1]
     extras = fold.outline.interrupts.values() if interrupts is None else interrupts
-    frames = snapshot_frames(
+    snapshot = snapshot_records(
         Position("e", place.seq, place.tag),
         messages=fold.messages if messages is None else messages,
         state=fold.state if state is ... else state,
         queued=queue if queued is None else [queue[at] for at in queued],
         extras={"interrupts": list(extras)},
     )
-    frames += event_frames("e", records[len(before) :])
+    frames = event_frames("e", [*snapshot, *records[len(before) :]])
     head = records[-1]
     welcome: dict[str, Any] = {
         "type": "welcome",

@@ -1,7 +1,7 @@
-"""The simple wire: for a client that knows nothing.
+"""The simple wire, ``agentws.simple``: for a client that knows nothing of the protocol.
 
-Every message out is one object with ``type``, ``content``, ``metadata`` and ``timestamp``, and only
-what a person may read, since such clients render the ``content`` of everything.
+Every message out is one object with ``type``, ``content``, ``metadata`` and ``timestamp``. Only
+what a person may read is sent, since such clients render the ``content`` of everything.
 """
 
 from __future__ import annotations
@@ -11,20 +11,22 @@ from typing import Any, Final, Literal
 
 import msgspec
 
-from ..errors import BadRequest
-from . import events as e
-from . import frames as f
-from .codec import Record, decode_record, event_type
-from .events import AnyEvent
-from .merge import merge, split_delta
-from .spoken import Spoken
-from .strict import check_value
+from ...errors import BadRequest
+from .. import events as e
+from .. import frames as f
+from ..codec import Record, decode_record, event_type
+from ..events import AnyEvent
+from ..merge import merge, split_delta
+from ..messages import CancelledOutcome
+from ..strict import check_value
+from .long_text import LongText
+from .wire import EncoderContext, Opening, SocketWire
 
 OutType = Literal["text", "delta", "system", "notice", "error"]
 
 
 class SimpleFrame(msgspec.Struct, frozen=True):
-    """What a simple client receives, always."""
+    """The one form of every message to the client."""
 
     type: OutType
     content: str
@@ -33,7 +35,7 @@ class SimpleFrame(msgspec.Struct, frozen=True):
 
 
 class SimpleMessage(msgspec.Struct, frozen=True):
-    """What a simple client sent: a user message, or a ping."""
+    """What a simple client sent: a user message or a command."""
 
     content: str
     metadata: dict[str, Any] | None = None
@@ -43,7 +45,7 @@ _objects: Final[msgspec.json.Decoder[dict[str, Any]]] = msgspec.json.Decoder(dic
 _encoder: Final = msgspec.json.Encoder()
 _EXPECTED: Final = 'plain text, or {"type": "text", "content": "..."}'
 
-_READ: Final = frozenset(
+_SHOWN: Final = frozenset(
     {
         "TEXT_MESSAGE_START",
         "TEXT_MESSAGE_CONTENT",
@@ -56,10 +58,10 @@ _READ: Final = frozenset(
 
 
 def parse_simple(text: str) -> SimpleMessage:
-    """What the client means; raises BadRequest for an object that has a type and does not fit.
+    """The message in ``text``. Raises BadRequest for an object with an unknown or wrong member.
 
-    Text that is no JSON object is a message, verbatim, and so is an object that has neither
-    ``type`` nor ``content``: people send code to agents.
+    Text that is no JSON object is a message, verbatim. So is an object that has neither ``type``
+    nor ``content``: people send code to agents.
     """
     if "\x00" in text:
         raise BadRequest("This message contains U+0000.", expected="text without it")
@@ -88,10 +90,17 @@ def _object(value: dict[str, Any], text: str) -> SimpleMessage:
     return SimpleMessage(content, metadata)
 
 
-class SimpleWire:
-    """One connection's view of the log: remembers the text of messages that are still open.
+def decode_simple(text: str) -> f.Send:
+    """The client's message as a ``send`` without an id. Raises BadRequest."""
+    message = parse_simple(text)
+    return f.Send(id=f.NO_ID, content=message.content, metadata=message.metadata)
 
-    ``now`` gives the time as ISO 8601 in UTC, for events that carry none.
+
+class SimpleEncoder:
+    """One connection's encoder: keeps the text of messages that are not finished.
+
+    ``stream``: whether deltas are sent too. ``now`` gives the time as ISO 8601 in UTC, for events
+    that carry none.
     """
 
     __slots__ = ("_now", "_session", "_stream", "_texts")
@@ -100,25 +109,22 @@ class SimpleWire:
         self._session = session
         self._stream = stream
         self._now = now
-        self._texts: dict[str, Spoken] = {}
-
-    def prime(self, epoch: str, records: Sequence[Record]) -> None:
-        """Takes up a run in its middle: its beginning is remembered, not said."""
-        self.events(epoch, records)
+        self._texts: dict[str, LongText] = {}
 
     def events(self, epoch: str, records: Sequence[Record]) -> list[bytes]:
-        frames: list[bytes] = []
+        parts: list[bytes] = []
         for record in merge(records):
-            if event_type(record.data) not in _READ:
+            if event_type(record.data) not in _SHOWN:
                 continue
             body = decode_record(record.data)
-            said = self._event(body.event, body.run, record.data)
-            for frame in said:
-                if frame is said[-1]:
-                    # Who has the ones before it, and not this, comes back for all of them.
+            frames = self._event(body.event, body.run, record.data)
+            for frame in frames:
+                if frame is frames[-1]:
+                    # The last one alone has the position: a client that has not received it comes
+                    # back to the position before, and gets all of them again.
                     frame.metadata["position"] = f"{epoch}.{record.seq}.{record.tag}"
-                frames.append(_encoder.encode(frame))
-        return frames
+                parts.append(_encoder.encode(frame))
+        return parts
 
     def _event(self, event: AnyEvent, run: str | None, data: bytes) -> list[SimpleFrame]:
         metadata: dict[str, Any] = {"session_id": self._session}
@@ -126,16 +132,15 @@ class SimpleWire:
             metadata["run_id"] = run
         match event:
             case e.TextMessageStart(role=None | "assistant"):
-                self._texts[event.message_id] = Spoken()
+                self._texts[event.message_id] = LongText()
             case e.TextMessageContent() if event.message_id in self._texts:
                 return self._continue(event, metadata, data)
             case e.TextMessageEnd() if event.message_id in self._texts:
-                spoken = self._texts.pop(event.message_id)
+                text = self._texts.pop(event.message_id)
                 metadata["message_id"] = event.message_id
-                return self._parts(spoken, spoken.rest(), metadata, ended=True)
-            case e.RunFinished(outcome=outcome):
-                if outcome is not None and outcome.__struct_config__.tag == "cancelled":
-                    return [self._frame("system", "The answer was stopped.", metadata, event)]
+                return self._parts(text, text.rest(), metadata, ended=True)
+            case e.RunFinished(outcome=CancelledOutcome()):
+                return [self._frame("system", "The answer was stopped.", metadata, event)]
             case e.RunError():
                 metadata["code"] = event.code or "agent_error"
                 return [self._frame("error", event.message, metadata, event)]
@@ -150,31 +155,31 @@ class SimpleWire:
     def _continue(
         self, event: e.TextMessageContent, metadata: dict[str, Any], data: bytes
     ) -> list[SimpleFrame]:
-        spoken = self._texts[event.message_id]
-        head, text = split_delta(data)
-        spoken.add(memoryview(data)[len(head or b"") :][: len(text)])
+        text = self._texts[event.message_id]
+        head, encoded = split_delta(data)
+        text.add(memoryview(data)[len(head or b"") :][: len(encoded)])
         metadata["message_id"] = event.message_id
         deltas = [self._frame("delta", event.delta, dict(metadata))] if self._stream else []
-        return deltas + self._parts(spoken, spoken.due(), metadata, ended=False)
+        return deltas + self._parts(text, text.due(), metadata, ended=False)
 
     def _parts(
-        self, spoken: Spoken, texts: list[str], metadata: dict[str, Any], *, ended: bool
+        self, text: LongText, parts: list[str], metadata: dict[str, Any], *, ended: bool
     ) -> list[SimpleFrame]:
-        """``texts`` as messages: one that is whole, or parts that say so."""
-        if ended and not spoken.parts:
-            return [self._frame("text", text, metadata) for text in texts]
-        first = spoken.parts - len(texts) + (2 if ended else 1)
+        """``parts`` of ``text`` as messages: one with the whole text, or several, numbered."""
+        if ended and not text.parts:
+            return [self._frame("text", part, metadata) for part in parts]
+        first = text.parts - len(parts) + (2 if ended else 1)
         return [
             self._frame(
                 "text",
-                text,
-                {**metadata, "part": number, "more": not (ended and text is texts[-1])},
+                part,
+                {**metadata, "part": number, "more": not (ended and part is parts[-1])},
             )
-            for number, text in enumerate(texts, first)
+            for number, part in enumerate(parts, first)
         ]
 
     def control(self, frame: f.ControlFrame) -> bytes | None:
-        """What a person may read of a control frame, if anything."""
+        """Notices and errors, which a person may read; ``None`` for any other control frame."""
         metadata: dict[str, Any] = {"session_id": self._session}
         match frame:
             case f.Notice():
@@ -185,13 +190,15 @@ class SimpleWire:
                 metadata |= {"code": frame.code, "retryable": frame.retryable}
                 if frame.retry_after is not None:
                     metadata["retry_after"] = frame.retry_after
-                said = f"{frame.message} Expected {frame.expected}." if frame.expected else None
-                return _encoder.encode(self._frame("error", said or frame.message, metadata))
+                content = frame.message
+                if frame.expected:
+                    content = f"{content} Expected {frame.expected}."
+                return _encoder.encode(self._frame("error", content, metadata))
             case _:
                 return None
 
     def messages(self, parts: list[bytes]) -> list[bytes]:
-        """The WebSocket messages that carry ``parts``: one each, always one object."""
+        """One message per part: a message is always one object."""
         return parts
 
     def _frame(
@@ -203,3 +210,25 @@ class SimpleWire:
     ) -> SimpleFrame:
         timestamp = None if event is None else event.timestamp
         return SimpleFrame(kind, content, metadata, self._now(timestamp))
+
+
+def _make_encoder(context: EncoderContext) -> SimpleEncoder:
+    stream = context.query.get("stream") == "1"
+    return SimpleEncoder(session=context.session, stream=stream, now=context.now)
+
+
+def _reply_to(text: str) -> str | None:
+    """Messages have no id on this wire."""
+    return None
+
+
+WIRE: Final = SocketWire(
+    name=f.SIMPLE,
+    subprotocol=f.SIMPLE,
+    encoder=_make_encoder,
+    decode=decode_simple,
+    reply_to=_reply_to,
+    opening=Opening(snapshot=False, prime=True),
+    binary_close_code=1003,
+    default=True,
+)

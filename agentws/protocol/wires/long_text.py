@@ -1,7 +1,7 @@
-"""A message of the agent while it is said to a simple client: whole at its end, or part by part.
+"""The text of one message on the simple wire: sent whole at its end, or in parts if it is long.
 
-Which parts are due follows from the text that was said by then and from nothing else. So a client
-that comes back to its position is told the parts that follow, however the text is cut into events.
+Which parts are due follows from the text so far and from nothing else. So a client that comes back
+to its position is sent the parts that follow, however the text is cut into events.
 """
 
 from __future__ import annotations
@@ -10,20 +10,20 @@ from typing import Final
 
 import msgspec
 
-from .cutting import reading_border
+from ..cutting import reading_border
 
 WHOLE: Final = 1020 * 1024
-"""Bytes of an encoded text that is said whole: with what stands around it, one message of 1 MiB."""
+"""Bytes of encoded text that are sent whole: with the members around it, one message of 1 MiB."""
 PART: Final = 252 * 1024
-"""Bytes of one part; with what stands around it, a message of 256 KiB."""
+"""Bytes of one part; with the members around it, one message of 256 KiB."""
 STEP: Final = 64 * 1024
-"""Each time so much was said beyond ``WHOLE``, one more part is due: not many at once."""
+"""One more part is due for each ``STEP`` bytes beyond ``WHOLE``: never many parts at once."""
 _SMALL: Final = 4096
-"""Pieces of text that are copied together: an object for each would cost more than its text."""
+"""Shorter pieces of text are copied together: an object for each would cost more than its text."""
 
 
-class Spoken:
-    """The text that was said and that the client was not told yet, as in an encoded string."""
+class LongText:
+    """The text that was not sent to the client yet, as in an encoded JSON string."""
 
     __slots__ = ("_chunks", "_left", "_total", "parts")
 
@@ -32,10 +32,10 @@ class Spoken:
         self._left = 0
         self._total = 0
         self.parts = 0
-        """How many were told."""
+        """How many parts were sent."""
 
     def add(self, text: memoryview) -> None:
-        """Goes on with ``text``; what is not small is kept where it is, for others hold it, too."""
+        """Appends ``text``. A large piece is not copied: the session's tail holds it as well."""
         self._left += len(text)
         self._total += len(text)
         if len(text) > _SMALL:
@@ -46,25 +46,25 @@ class Spoken:
             self._chunks.append(bytearray(text))
 
     def due(self) -> list[str]:
-        """The parts that are to be told now, in the middle of the message; mostly none."""
+        """The parts to send now, before the message has ended; mostly none."""
         if self._total <= WHOLE:
             return []
         texts: list[str] = []
         while self._left > PART and self.parts <= (self._total - WHOLE) // STEP:
-            texts.append(self._take())
+            texts.append(self._next_part())
         return texts
 
     def rest(self) -> list[str]:
-        """What is left at the end of the message: all of it, or its last parts."""
+        """What is left at the end of the message: the whole text, or its last parts."""
         texts: list[str] = []
         while self._left > (PART if self.parts or self._total > WHOLE else WHOLE):
-            texts.append(self._take())
+            texts.append(self._next_part())
         if self._left:
             texts.append(_decoded(b"".join(self._chunks)))
         return texts
 
-    def _take(self) -> str:
-        """The next part, which ends where people pause."""
+    def _next_part(self) -> str:
+        """Removes the next part, which ends at a paragraph, a line or a word where possible."""
         size = count = 0
         while size <= PART:
             size += len(self._chunks[count])
