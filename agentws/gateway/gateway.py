@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
-from ..agents.agent import CommandContext
-from ..agents.commands import Typed
+from ..agents.commands import CommandContext, Typed
 from ..agents.factory import AgentFactory, Agents
 from ..auth import (
     Access,

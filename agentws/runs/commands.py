@@ -7,8 +7,8 @@ import logging
 from collections.abc import Awaitable, Sequence
 from typing import Any, Final, NamedTuple
 
-from ..agents.agent import Agent, CommandContext
-from ..agents.commands import PING, Command, Typed, declared, find_command
+from ..agents.agent import Agent
+from ..agents.commands import PING, Command, CommandContext, Typed, declared, find_command
 from ..errors import AgentError, AgentwsError, TimedOut
 from ..protocol.frames import Notice, Send
 from ..protocol.messages import AssistantMessage, Message, UserMessage, text_of

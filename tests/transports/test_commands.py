@@ -8,8 +8,7 @@ from collections.abc import AsyncIterator, Sequence
 import pytest
 
 from agentws import Agent, MemoryStore, RunContext
-from agentws.agents.agent import CommandContext
-from agentws.agents.commands import Command
+from agentws.agents.commands import Command, CommandContext
 from agentws.errors import AgentError, Forbidden, Unavailable
 from agentws.runs.commands import LONGEST
 from agentws.testing.agents import Gate
