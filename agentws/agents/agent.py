@@ -12,7 +12,7 @@ from ..protocol.messages import Message, TokenUsage, UserMessage, text_of
 from ..store import SessionInfo
 from .commands import Command
 from .context import History, SessionContext
-from .usage import counted
+from .usage import readable_usage
 
 Output = str | AgentEvent
 """What an agent may yield: text, or any AG-UI event (see :mod:`agentws.protocol.sequence`)."""
@@ -79,7 +79,7 @@ class RunContext(SessionContext):
         Numbers may have any form that providers use (floats, strings, null). One that is not a
         token count is left out. Raises TypeError for anything but a TokenUsage.
         """
-        self.usage.append(counted(usage))
+        self.usage.append(readable_usage(usage))
 
 
 class Agent(ABC):

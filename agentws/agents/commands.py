@@ -64,7 +64,7 @@ def unescape(text: str) -> str:
     return text[1:] if text.startswith("//") else text
 
 
-def declared(made: object) -> tuple[Command, ...]:
+def checked_commands(made: object) -> tuple[Command, ...]:
     """The commands that an agent's ``commands`` method returned, checked.
 
     Raises TypeError for anything else, and ValueError for a name that nobody can type: users would

@@ -33,7 +33,7 @@ from ..protocol import events as e
 from ..protocol import frames as f
 from ..protocol.codec import check_sizes, entry
 from ..protocol.messages import Message, Metadata
-from ..runs.commands import Asked, commands_of
+from ..runs.commands import Invocation, commands_of
 from ..runs.engine import Runs
 from ..runs.inbox import Inbox
 from ..sessions.compaction import Compactions
@@ -288,7 +288,9 @@ class AgentGateway:
         agent = None if frame.agent is None else self.agents.check(frame.agent)
         return await self.inbox.send(session, frame, agent=agent, identity=identity)
 
-    async def command(self, session: Session, typed: Typed, *, identity: Identity | None) -> Asked:
+    async def command(
+        self, session: Session, typed: Typed, *, identity: Identity | None
+    ) -> Invocation:
         """A command, to be answered. Raises UnknownCommand, Forbidden, TimedOut, AgentError."""
         await self.check_write(session, identity)
         making = self.agents.make(session.info.agent, session.info)
@@ -299,7 +301,7 @@ class AgentGateway:
                 return await session.messages()
             return (await session.page_before(session.head.seq + 1, messages=limit)).messages
 
-        return Asked(
+        return Invocation(
             typed,
             commands=commands,
             context=CommandContext(session=session.info, identity=identity, history=history),

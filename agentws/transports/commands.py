@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 from ..agents.commands import Typed
 from ..errors import AgentwsError, BadRequest, Internal, TooMany
-from ..runs.commands import Answer, Asked
+from ..runs.commands import Answer, Invocation
 from .connection import Connection
 
 if TYPE_CHECKING:
@@ -68,7 +68,7 @@ async def _answer(connection: Connection) -> None:
         connection.commands = None
 
 
-async def _answer_one(connection: Connection, asked: Asked, id: str | None, say: Say) -> None:
+async def _answer_one(connection: Connection, asked: Invocation, id: str | None, say: Say) -> None:
     try:
         say(await asked.answer(id))
     except AgentwsError as error:

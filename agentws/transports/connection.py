@@ -240,7 +240,7 @@ class Connection:
         """The position is older than what is in memory: a task reads pages until it is not."""
         self._reading = True
         reading, immediate = self._read_pages(), self.session.immediate
-        self._tasks.ask(reading, name=f"reading for {self.id}", immediate=immediate)
+        self._tasks.call_store(reading, name=f"reading for {self.id}", immediate=immediate)
 
     async def _read_pages(self) -> None:
         failed: AgentwsError | None = None

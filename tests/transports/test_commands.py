@@ -10,7 +10,7 @@ import pytest
 from agentws import Agent, MemoryStore, RunContext
 from agentws.agents.commands import Command, CommandContext
 from agentws.errors import AgentError, Forbidden, Unavailable
-from agentws.runs.commands import LONGEST
+from agentws.runs.commands import MAX_REPLY
 from agentws.testing.agents import Gate
 from agentws.testing.connect import Client, kind
 from agentws.testing.faults import FaultyStore, SlowStore
@@ -293,7 +293,7 @@ async def test_what_a_command_says_is_cut(make: Make) -> None:
     async with make(Clerk()) as world:
         client = await world.client()
         _, content = await said(client, "c1", "/print")
-        assert len(content) == LONGEST and content.endswith("\u2026")
+        assert len(content) == MAX_REPLY and content.endswith("\u2026")
 
 
 async def test_who_does_not_read_is_not_listened_to(make: Make) -> None:
@@ -309,7 +309,7 @@ async def test_who_does_not_read_is_not_listened_to(make: Make) -> None:
             await client.send({"type": "command", "id": str(number), "name": "history"})
             await asyncio.sleep(0.01)
         await asyncio.sleep(1)
-        assert store.calls["read_back"] - before < 4 + CROWDED // LONGEST
+        assert store.calls["read_back"] - before < 4 + CROWDED // MAX_REPLY
         client.resume()
         await client.until(lambda frame: frame.get("reply") == "49" and kind(frame) == "notice")
 
