@@ -14,8 +14,7 @@ from contextlib import asynccontextmanager
 from typing import Final, NamedTuple
 
 from ..errors import AgentwsError, Conflict, IdempotencyConflict, VersionConflict
-from ..protocol.codec import entry
-from ..protocol.events import Event
+from ..protocol.codec import Entry
 from ..sessions.command_turn import CommandTurn
 from ..sessions.session import Session
 from ..store import Appended, Key
@@ -32,8 +31,7 @@ RETRY_AFTER: Final = 1.0
 class Decision(NamedTuple):
     """What a command appends."""
 
-    event: Event
-    run: str | None = None
+    entry: Entry
     key: Key | None = None
     conflict: type[Conflict] = IdempotencyConflict
     """What is raised where ``key`` was used with another body."""
@@ -79,9 +77,9 @@ async def _decide(session: Session, command: Command) -> Appended | None:
             if session.version == version or loop.time() > deadline:
                 return None
             continue
-        event, run, key, conflict = decision
+        decided, key, conflict = decision
         try:
-            return await session.append_entries([entry(event, run=run)], key=key, expect=expect)
+            return await session.append_entries([decided], key=key, expect=expect)
         except IdempotencyConflict as error:
             raise conflict() from error
         except VersionConflict as error:

@@ -41,6 +41,9 @@ from .deciding import Command, Decision, decide
 from .engine import Runs
 from .leased import new_id, now_ms
 
+RUN_STARTED: Final = 1024
+"""Bytes of a frame with RUN_STARTED at most, beside the message that the run answers."""
+
 _encoder: Final = msgspec.json.Encoder(order="deterministic")
 
 
@@ -68,14 +71,15 @@ class Inbox:
         by = None if identity is None else identity.id
         key = send_key(frame, by=by)
         event = _accepted_event(frame, agent, by=by)
+        accepted = entry(event)
+        if len(accepted.data) + RUN_STARTED > session.max_event_size:
+            started = started_by_message(session.id, new_id("run"), event.message)
+            check_sizes([entry(started, run=started.run_id)], session.max_event_size)
         sender = sender_now(event, identity)
-        # RUN_STARTED repeats the message, and must not be too large either.
-        started = started_by_message(session.id, new_id("run"), event.message)
-        check_sizes([entry(started, run=started.run_id)], session.max_event_size)
 
         def command() -> Decision:
             self._check_room(session, frame)
-            return Decision(event, key=key)
+            return Decision(accepted, key=key)
 
         try:
             self._count_pending(session.info.owner)
@@ -194,7 +198,7 @@ class Inbox:
             answers = [*session.outline.answers.values(), event]
             resumed = started_by_answers(session.id, new_id("run"), answers)
             check_sizes([entry(resumed, run=resumed.run_id)], session.max_event_size)
-            return Decision(event, key=key(), conflict=AlreadyAnswered)
+            return Decision(entry(event), key=key(), conflict=AlreadyAnswered)
 
         sender = sender_now(event, identity)
         if sender is None:
@@ -212,7 +216,7 @@ class Inbox:
         def command() -> Decision:
             if session.outline.run is not None or session.outline.queue:
                 raise RunActive("Stop the answer first, then clear.", retry_after=1.0)
-            return Decision(e.HistoryCleared(timestamp=now_ms()), key=key)
+            return Decision(entry(e.HistoryCleared(timestamp=now_ms())), key=key)
 
         done = await self._decide(session, command)
         assert done is not None
@@ -239,11 +243,11 @@ def _cancel_decision(outline: Outline, frame: f.Cancel, by: str | None) -> Decis
     hit = target is not None and target in (outline.run, outline.message)
     if outline.run is None or outline.cancelling or not hit:
         return None
-    return Decision(e.RunCancelling(by, timestamp=now_ms()), run=outline.run)
+    return Decision(entry(e.RunCancelling(by, timestamp=now_ms()), run=outline.run))
 
 
 def _withdraw_decision(message: str, reason: str) -> Decision:
-    return Decision(e.MessageWithdrawn(message, reason, timestamp=now_ms()))
+    return Decision(entry(e.MessageWithdrawn(message, reason, timestamp=now_ms())))
 
 
 def _accepted_event(frame: f.Send, agent: str | None, *, by: str | None) -> e.MessageAccepted:

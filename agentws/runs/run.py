@@ -98,7 +98,8 @@ class Run:
             if self.stopping is not None:
                 terminal = self.stopped_event()
             else:
-                terminal = await InContext(self._consume_output(make), self.variables)
+                output = self._consume_output(make)
+                terminal = await InContext(output, self.variables, on_wait=self.writer.flush)
         except GeneratorExit:
             self._task = None
             raise

@@ -103,6 +103,7 @@ class RunWriter:
         """The expected version for the run's first event, until that is appended."""
         self._flushed_at = 0.0
         self._scheduled = False
+        """Whether a flush has its time, or an append is in flight."""
         self._in_flight = False
         self._closed = False
         self._error: AgentwsError | None = None
@@ -150,9 +151,7 @@ class RunWriter:
             self._text_id = message_id
         self._pieces.append(delta)
         self._pending_size += len(delta)
-        if not self._scheduled:
-            self._schedule()
-        elif self._pending_size > MAX_PENDING:
+        if self._pending_size > MAX_PENDING:
             self.backpressure = True
 
     def write_event(self, event: Event) -> None:
@@ -168,9 +167,7 @@ class RunWriter:
         else:
             self._add_large(encoded)
         self._pending_size += len(encoded.data)
-        if not self._scheduled:
-            self._schedule()
-        elif self._pending_size > MAX_PENDING:
+        if self._pending_size > MAX_PENDING:
             self.backpressure = True
 
     def _seal(self) -> None:
@@ -195,13 +192,18 @@ class RunWriter:
 
     # Into the store
 
-    def _schedule(self) -> None:
-        """Schedules the next flush; ``_scheduled`` stays true until its append is over."""
-        self._scheduled = True
+    def flush(self) -> None:
+        """Appends what was written: now, or when it is due. Called whenever the agent waits.
+
+        So what an agent yields without waiting is one append.
+        """
+        if self._scheduled or not (self._pieces or self._batch):
+            return
         due = self._flushed_at + self._pace()
         if self._loop.time() >= due:
-            self._loop.call_soon(self._flush)
+            self._flush()
         else:
+            self._scheduled = True
             self._loop.call_at(due, self._flush)
 
     def _flush(self) -> None:
@@ -246,8 +248,8 @@ class RunWriter:
             self._flushed_at = self._loop.time()
             if self._waiters:
                 self._wake_waiters()
-            if self._error is None and (self._pieces or self._batch):
-                self._schedule()
+            if self._error is None:
+                self.flush()
 
     async def _append(self, batch: list[Entry], *, expect: int | None = None) -> None:
         """Appends once, with retries: after a lost acknowledgement it looks into the log first."""

@@ -194,6 +194,7 @@ async def test_nothing_follows_what_was_not_written() -> None:
     )
     store.pause()
     writer.write_event(Custom("first", 1))
+    writer.flush()
     await asyncio.sleep(0.1)
     writer.write_event(Custom("second", 2))
     await tasks.aclose(grace=1.0)
