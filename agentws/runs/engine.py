@@ -226,16 +226,17 @@ class Runs:
         if self._draining or session.outline.settled or leased.lease is None:
             return None
         sender, context = next_sender(session), next_context(session)
+        variables = Context() if sender is None or sender.context is None else sender.context
         writer = RunWriter(
             session,
             run=context.run_id,
             fence=leased.lease.fence,
             tasks=self._tasks,
+            context=variables,
             pace=self._pace,
             max_size=self._limits.max_run_size,
             max_event_size=self._limits.max_event_size,
         )
-        variables = None if sender is None else sender.context
         run = Run(id=context.run_id, context=context, writer=writer, variables=variables)
         try:
             await writer.begin(run_started(context), expect=session.head.seq)
@@ -348,9 +349,7 @@ class Runs:
 
     async def recover(self) -> None:
         """Takes over sessions that another node left with something open: orphaned runs too."""
-        if self._draining:
-            return
-        for id in await self._store.unsettled():
+        for id in () if self._draining else await self._store.unsettled():
             if self._holds(id):
                 continue
             try:

@@ -63,12 +63,12 @@ class Run:
     )
 
     def __init__(
-        self, *, id: str, context: RunContext, writer: RunWriter, variables: Context | None
+        self, *, id: str, context: RunContext, writer: RunWriter, variables: Context
     ) -> None:
         self.id = id
         self.context = context
         self.writer = writer
-        self.variables = Context() if variables is None else variables
+        self.variables = variables
         """The context variables that the agent sees: those of the sender's connection, or none."""
         self.stopping: Stop | None = None
         self.abandoned = False

@@ -9,10 +9,10 @@ any other event that is too large is refused.
 from __future__ import annotations
 
 import asyncio
-import contextvars
 import logging
 import random
 from collections.abc import Callable
+from contextvars import Context
 from typing import Any, Final
 
 import msgspec
@@ -47,13 +47,15 @@ RETRY_SECONDS: Final = 30.0
 class RunWriter:
     """Appends one run's events in order, under the fencing token of its lease.
 
-    ``pace`` returns for how many seconds after an append the next events are gathered. In bytes,
-    ``max_size`` bounds the whole run, and ``max_event_size`` the frame of each event but text.
+    ``context`` has the context variables that the agent sees. ``pace`` returns for how many seconds
+    after an append the next events are gathered. In bytes, ``max_size`` bounds the whole run, and
+    ``max_event_size`` the frame of each event but text.
     """
 
     __slots__ = (
         "_batch",
         "_closed",
+        "_context",
         "_error",
         "_fence",
         "_expect",
@@ -81,6 +83,7 @@ class RunWriter:
         run: str,
         fence: str,
         tasks: Tasks,
+        context: Context,
         pace: Callable[[], float],
         max_size: int,
         max_event_size: int,
@@ -89,6 +92,7 @@ class RunWriter:
         self._run = run
         self._fence = fence
         self._tasks = tasks
+        self._context = context
         self._pace = pace
         self._left = max_size
         self._largest = max_event_size
@@ -211,7 +215,7 @@ class RunWriter:
         if batch:
             immediate = self._session.immediate
             # Tracing must show the calls of a store as those of the run.
-            context = None if immediate else contextvars.copy_context()
+            context = None if immediate else self._context.copy()
             writing = self._write(batch)
             self._tasks.call_store(writing, name="append", immediate=immediate, context=context)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import TypeVar
 
@@ -188,6 +189,7 @@ async def test_nothing_follows_what_was_not_written() -> None:
         run="run_1",
         fence=lease.fence,
         tasks=tasks,
+        context=contextvars.Context(),
         pace=lambda: 0.0,
         max_size=10_000,
         max_event_size=10_000,
