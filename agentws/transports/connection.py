@@ -173,10 +173,7 @@ class Connection:
                     parts = self._next_parts()
                     if not parts:
                         break
-                    if len(parts) == 1:
-                        self._outgoing = self.wire.messages(parts)
-                    else:
-                        self._outgoing = self._in_pieces(parts)
+                    self._outgoing = self._in_pieces(parts)
                 outlet.write(self._outgoing.pop(0))
             if self._closing is not None and not self._outgoing and not outlet.blocked:
                 self._close_now(*self._closing)
@@ -197,10 +194,12 @@ class Connection:
         """``parts`` as messages that a peer can take one at a time."""
         if not parts:
             return []
+        # In an array each part has a comma or bracket after it.
+        if len(parts) == 1 or sum(map(len, parts)) + len(parts) < MESSAGE:
+            return self.wire.messages(parts)
         messages: list[bytes] = []
         start, size = 0, 1
         for at, part in enumerate(parts):
-            # With the comma or bracket that follows it in an array.
             size += len(part) + 1
             if size > MESSAGE and at > start:
                 messages += self.wire.messages(parts[start:at])
