@@ -14,9 +14,9 @@ gateway = mount_agent_gateway(app, Echo)
 
 from __future__ import annotations
 
-from .agents.agent import Agent, CommandContext, Output, RunContext
+from .agents.agent import Agent, Output, RunContext
 from .agents.chat import ChatAgent
-from .agents.commands import Command
+from .agents.commands import Command, CommandContext
 from .agents.factory import AgentFactory
 from .agents.llm import (
     LLM,

@@ -6,8 +6,7 @@ import secrets
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Final
 
-from ..agents.agent import CommandContext
-from ..agents.commands import Typed
+from ..agents.commands import CommandContext, Typed
 from ..agents.factory import AgentFactory, Agents
 from ..auth import (
     Access,
@@ -28,7 +27,7 @@ from ..protocol import events as e
 from ..protocol import frames as f
 from ..protocol.codec import check_sizes, entry
 from ..protocol.messages import Message, Metadata
-from ..runs.commands import Asked, commands_of
+from ..runs.commands import Invocation, commands_of
 from ..sessions.session import Session
 from ..store import Appended, SessionInfo, Store
 from .checked import checked_notice, checked_update
@@ -208,7 +207,9 @@ class AgentGateway:
         agent = None if frame.agent is None else self.agents.check(frame.agent)
         return await self.inbox.send(session, frame, agent=agent, identity=identity)
 
-    async def command(self, session: Session, typed: Typed, *, identity: Identity | None) -> Asked:
+    async def command(
+        self, session: Session, typed: Typed, *, identity: Identity | None
+    ) -> Invocation:
         """Prepares a slash command. Raises UnknownCommand, Forbidden, TimedOut, AgentError."""
         await self.check_write(session, identity)
         agent = self.agents.make(session.info.agent, session.info)
@@ -219,7 +220,7 @@ class AgentGateway:
                 return await session.messages()
             return (await session.page_before(session.head.seq + 1, messages=limit)).messages
 
-        return Asked(
+        return Invocation(
             typed,
             commands=commands,
             context=CommandContext(session=session.info, identity=identity, history=history),

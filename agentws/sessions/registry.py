@@ -152,7 +152,9 @@ class Sessions:
 
     def _ring(self, session: Session) -> None:
         reading = self._catch_up(session)
-        self._tasks.ask(reading, name=f"reading on in {session.id}", immediate=session.immediate)
+        self._tasks.call_store(
+            reading, name=f"reading on in {session.id}", immediate=session.immediate
+        )
 
     async def _catch_up(self, session: Session) -> None:
         try:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
+from operator import attrgetter
 from typing import Final
 
 import msgspec
@@ -37,6 +38,8 @@ logger: Final = logging.getLogger("agentws")
 _FOLLOWED: Final = OUTLINE_EVENTS | {e.SessionUpdated}
 _CHANGEABLE: Final = (e.StateSnapshot, e.StateDelta, e.SessionUpdated)
 _FOLLOWED_TYPES: Final = OUTLINE_TYPES | {"session.updated"}
+_data: Final = attrgetter("data")
+_event: Final = attrgetter("event")
 _encoder: Final = msgspec.json.Encoder()
 _carried: Final = msgspec.json.Decoder(Carried)
 
@@ -171,10 +174,8 @@ class Session:
         """:meth:`append` for events that are encoded already; a run measured its own."""
         if fence is None:
             check_sizes(entries, self.max_event_size)
-        datas, commutes = [], True
-        for one in entries:
-            datas.append(one.data)
-            commutes = commutes and type(one.event) not in OUTLINE_EVENTS
+        datas = list(map(_data, entries))
+        commutes = OUTLINE_EVENTS.isdisjoint(map(type, map(_event, entries)))
         done = await self._store.append(
             self.id, datas, key=key, fence=fence, expect=expect, commutes=commutes
         )

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from operator import attrgetter
+from typing import Final
 
 from ..protocol.codec import Record
+
+_data: Final = attrgetter("data")
 
 
 class Tail:
@@ -33,11 +37,12 @@ class Tail:
 
     def _shorten(self) -> None:
         """Forgets the older half, so that shortening costs little per event."""
-        drop = 0
-        while self._size > self._limit and drop < len(self._records) - 1:
-            self._size -= len(self._records[drop].data)
+        records, size, drop = self._records, self._size, 0
+        while size > self._limit and drop < len(records) - 1:
+            size -= len(records[drop].data)
             drop += 1
-        del self._records[:drop]
+        del records[:drop]
+        self._size = size
 
     def after(self, seq: int) -> Sequence[Record] | None:
         """The records after ``seq``; ``None`` when the first of those is not here any more."""
@@ -63,7 +68,7 @@ class Tail:
 
 
 def _size(records: Sequence[Record]) -> int:
-    return sum([len(record.data) for record in records])
+    return sum(map(len, map(_data, records)))
 
 
 def _unbroken(records: list[Record]) -> list[Record]:

@@ -17,7 +17,7 @@ from starlette.types import ASGIApp
 from ..protocol import frames as f
 from ..protocol.message_run import MessageRun
 from ..protocol.wires.wire import AskWire, EncoderContext, Question
-from ..runs.commands import Asked
+from ..runs.commands import Invocation
 from ..runs.leased import new_id
 from ..sessions.registry import check_session_id
 from ..store import Appended
@@ -70,7 +70,7 @@ class AskRoutes:
             )
             request = ClientRequest(self._service, session, frame, call.identity)
             done = await perform(request)
-            if isinstance(done, Asked):
+            if isinstance(done, Invocation):
                 notice = (await done.answer(frame.id)).notice
                 place.release()
                 return _whole(body, msgspec.structs.replace(notice, reply=frame.id))

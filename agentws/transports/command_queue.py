@@ -13,7 +13,7 @@ from typing import Final
 import msgspec
 
 from ..errors import AgentwsError, Internal, TooMany
-from ..runs.commands import Asked
+from ..runs.commands import Invocation
 from .commands import ClientRequest, reply
 from .connection import Connection
 
@@ -23,24 +23,26 @@ WAITING: Final = 8
 """Commands of one connection that may wait for the one that runs."""
 
 
-async def reply_to_command(connection: Connection, request: ClientRequest, asked: Asked) -> None:
+async def reply_to_command(
+    connection: Connection, request: ClientRequest, invocation: Invocation
+) -> None:
     """Replies to a built-in command now, and to an agent's own when it is done.
 
     Raises what refuses a built-in command, and TooMany when too many of the agent's own wait.
     """
-    if not asked.own:
-        await _reply(connection, request, asked)
+    if not invocation.own:
+        await _reply(connection, request, invocation)
         return
     waiting = connection.commands
     if waiting is None:
-        connection.commands = deque([(request, asked)])
+        connection.commands = deque([(request, invocation)])
         request.service.tasks.spawn(
             _run_queue(connection),
             name=f"commands of {connection.id}",
             context=contextvars.copy_context(),
         )
     elif len(waiting) < WAITING:
-        waiting.append((request, asked))
+        waiting.append((request, invocation))
     else:
         raise TooMany("The commands before this one are still running.", retry_after=1.0)
 
@@ -49,15 +51,17 @@ async def _run_queue(connection: Connection) -> None:
     """Runs what waits. Not stopped when the client leaves: a command that has begun is finished."""
     try:
         while connection.commands:
-            request, asked = connection.commands.popleft()
-            await _reply_or_refuse(connection, request, asked)
+            request, invocation = connection.commands.popleft()
+            await _reply_or_refuse(connection, request, invocation)
     finally:
         connection.commands = None
 
 
-async def _reply_or_refuse(connection: Connection, request: ClientRequest, asked: Asked) -> None:
+async def _reply_or_refuse(
+    connection: Connection, request: ClientRequest, invocation: Invocation
+) -> None:
     try:
-        await _reply(connection, request, asked)
+        await _reply(connection, request, invocation)
     except AgentwsError as error:
         connection.send_error(error, reply=request.frame.id)
     except Exception:
@@ -65,8 +69,8 @@ async def _reply_or_refuse(connection: Connection, request: ClientRequest, asked
         connection.send_error(Internal(), reply=request.frame.id)
 
 
-async def _reply(connection: Connection, request: ClientRequest, asked: Asked) -> None:
+async def _reply(connection: Connection, request: ClientRequest, invocation: Invocation) -> None:
     id = request.frame.id
-    answer = await asked.answer(id)
+    answer = await invocation.answer(id)
     connection.send_control(reply(request, answer.claimed))
     connection.send_control(msgspec.structs.replace(answer.notice, reply=id))

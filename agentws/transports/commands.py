@@ -15,14 +15,14 @@ from ..agents.commands import Typed, parse_command
 from ..auth import Identity
 from ..errors import BadRequest, NotSupported
 from ..protocol import frames as f
-from ..runs.commands import Asked
+from ..runs.commands import Invocation
 from ..runs.inbox import check_content
 from ..runs.leased import new_id
 from ..sessions.session import Session
 from ..store import Appended
 from .service import SessionService
 
-Result = Appended | Asked | f.Pong | None
+Result = Appended | Invocation | f.Pong | None
 """What was appended (``None``: nothing had to be), a command to be answered, or the reply."""
 
 
@@ -63,7 +63,7 @@ def _send(request: ClientRequest) -> Awaitable[Appended]:
     return service.send(session, frame, identity=identity)
 
 
-def _command(request: ClientRequest) -> Awaitable[Asked]:
+def _command(request: ClientRequest) -> Awaitable[Invocation]:
     service, session, frame, identity = request
     return service.command(session, Typed(frame.name, frame.args or ""), identity=identity)
 

@@ -177,10 +177,7 @@ class Connection:
                     parts = self._next_parts()
                     if not parts:
                         break
-                    if len(parts) == 1:
-                        self._outgoing = self.encoder.messages(parts)
-                    else:
-                        self._outgoing = self._in_pieces(parts)
+                    self._outgoing = self._in_pieces(parts)
                 outlet.write(self._outgoing.pop(0))
             if self._closing is not None and not self._outgoing and not outlet.blocked:
                 self._close_now(*self._closing)
@@ -201,10 +198,12 @@ class Connection:
         """``parts`` as messages of at most ``sizes.MESSAGE`` bytes, but for larger single parts."""
         if not parts:
             return []
+        # In an array each part has a comma or bracket after it.
+        if len(parts) == 1 or sum(map(len, parts)) + len(parts) < MESSAGE:
+            return self.encoder.messages(parts)
         messages: list[bytes] = []
         start, size = 0, 1
         for at, part in enumerate(parts):
-            # With the comma or bracket that follows it in an array.
             size += len(part) + 1
             if size > MESSAGE and at > start:
                 messages += self.encoder.messages(parts[start:at])
@@ -244,7 +243,7 @@ class Connection:
         """The position is older than the tail in memory: a task reads from the store up to it."""
         self._reading = True
         reading, immediate = self._read_pages(), self.session.immediate
-        self._tasks.ask(reading, name=f"reading for {self.id}", immediate=immediate)
+        self._tasks.call_store(reading, name=f"reading for {self.id}", immediate=immediate)
 
     async def _read_pages(self) -> None:
         failed: AgentwsError | None = None

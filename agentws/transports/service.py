@@ -18,7 +18,7 @@ from ..limits import Limits
 from ..protocol import events as e
 from ..protocol import frames as f
 from ..protocol.messages import Metadata
-from ..runs.commands import Asked
+from ..runs.commands import Invocation
 from ..runs.inbox import Inbox
 from ..sessions.session import Session
 from ..store import Appended, SessionInfo, Store
@@ -97,7 +97,7 @@ class SessionService(Protocol):
 
     async def command(
         self, session: Session, typed: Typed, *, identity: Identity | None
-    ) -> Asked: ...
+    ) -> Invocation: ...
 
     async def owned(
         self, identity: Identity | None, *, before: tuple[float, str] | None, limit: int

@@ -18,7 +18,7 @@ from ..protocol import bodies as b
 from ..protocol import frames as f
 from ..protocol.notices import notices_for
 from ..protocol.sizes import PAGE
-from ..runs.commands import Asked
+from ..runs.commands import Invocation
 from ..sessions.pages import Page
 from ..sessions.registry import check_session_id
 from ..sessions.session import Session
@@ -126,7 +126,7 @@ class SessionRoutes:
         return json_response(newest)
 
     async def _view(self, session: Session) -> b.SessionView:
-        # Asked of the store: another node may have renamed or used the session since.
+        # Invocation of the store: another node may have renamed or used the session since.
         info = await self._service.store.info(session.id)
         running = not session.outline.settled
         return view(info, position=str(session.head), running=running)
@@ -158,7 +158,7 @@ class SessionRoutes:
         session = await self._session_for(post, call)
         request = ClientRequest(self._service, session, frame, call.identity)
         done = await perform(request, may_write=True)
-        if isinstance(done, Asked):
+        if isinstance(done, Invocation):
             notice = (await done.answer(frame.id)).notice
             return json_response(f.encode_frame(msgspec.structs.replace(notice, reply=frame.id)))
         return json_response(f.encode_frame(reply(request, done)), status=ACCEPTED)

@@ -20,7 +20,7 @@ from ..errors import AgentwsError, EventTooLarge, Internal, TooLarge, TooMany
 from ..protocol import frames as f
 from ..protocol.wires import choose_wire
 from ..protocol.wires.wire import EncoderContext, SocketWire
-from ..runs.commands import Asked
+from ..runs.commands import Invocation
 from ..runs.leased import new_id
 from ..sessions.registry import check_session_id
 from .command_queue import reply_to_command
@@ -282,7 +282,7 @@ class _Reader:
             connection.uncork_now()
         request = ClientRequest(self._service, connection.session, frame, connection.identity)
         done = await perform(request)
-        if isinstance(done, Asked):
+        if isinstance(done, Invocation):
             await reply_to_command(connection, request, done)
         else:
             connection.send_control(reply(request, done))

@@ -7,8 +7,8 @@ from contextlib import aclosing
 
 import pytest
 
-from agentws.agents.agent import CommandContext, RunContext
-from agentws.agents.commands import find_command
+from agentws.agents.agent import RunContext
+from agentws.agents.commands import CommandContext, find_command
 from agentws.cli.demo import INTRO, SHOWS, Demo, demo_agent, llm_from, offline_llm
 from agentws.errors import AgentError, BadRequest
 from agentws.protocol.events import (

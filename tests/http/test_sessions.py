@@ -10,8 +10,7 @@ from typing import Any
 import pytest
 
 from agentws import BearerKeys, Limits, MemoryStore
-from agentws.agents.agent import CommandContext
-from agentws.agents.commands import Command
+from agentws.agents.commands import Command, CommandContext
 from agentws.protocol.events import RunFinished
 from agentws.protocol.messages import Interrupt, InterruptOutcome
 from agentws.protocol.position import parse_position

@@ -11,8 +11,7 @@ import msgspec
 import pytest
 
 from agentws import Agent, RunContext
-from agentws.agents.agent import CommandContext
-from agentws.agents.commands import Command
+from agentws.agents.commands import Command, CommandContext
 from agentws.errors import AgentError, EventTooLarge, NotFound
 from agentws.protocol import events as e
 from agentws.protocol import frames as f

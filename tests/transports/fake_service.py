@@ -17,7 +17,7 @@ from agentws.limits import Limits
 from agentws.protocol import events as e
 from agentws.protocol import frames as f
 from agentws.protocol.messages import Metadata, UserMessage
-from agentws.runs.commands import Asked
+from agentws.runs.commands import Invocation
 from agentws.runs.inbox import Inbox
 from agentws.sessions.registry import Sessions
 from agentws.sessions.session import Session
@@ -92,7 +92,9 @@ class FakeService:
         message = UserMessage(frame.id, frame.content)
         return await session.append([e.MessageAccepted(message, "queue")])
 
-    async def command(self, session: Session, typed: Typed, *, identity: Identity | None) -> Asked:
+    async def command(
+        self, session: Session, typed: Typed, *, identity: Identity | None
+    ) -> Invocation:
         raise UnknownCommand()
 
     async def owned(

@@ -8,10 +8,9 @@ from collections.abc import AsyncIterator, Sequence
 import pytest
 
 from agentws import Agent, MemoryStore, RunContext
-from agentws.agents.agent import CommandContext
-from agentws.agents.commands import Command
+from agentws.agents.commands import Command, CommandContext
 from agentws.errors import AgentError, Forbidden, Unavailable
-from agentws.runs.commands import LONGEST
+from agentws.runs.commands import MAX_REPLY
 from agentws.testing.agents import Gate
 from agentws.testing.connect import Client, kind
 from agentws.testing.faults import FaultyStore, SlowStore
@@ -298,7 +297,7 @@ async def test_a_long_answer_of_a_command_is_cut(make: Make) -> None:
     async with make(Clerk()) as world:
         client = await world.client()
         _, content = await said(client, "c1", "/print")
-        assert len(content) == LONGEST and content.endswith("\u2026")
+        assert len(content) == MAX_REPLY and content.endswith("\u2026")
 
 
 async def test_no_more_messages_are_read_from_a_client_that_does_not_read_its_replies(
@@ -316,7 +315,7 @@ async def test_no_more_messages_are_read_from_a_client_that_does_not_read_its_re
             await client.send({"type": "command", "id": str(number), "name": "history"})
             await asyncio.sleep(0.01)
         await asyncio.sleep(1)
-        assert store.calls["read_back"] - before < 4 + PAUSE_READING_AT // LONGEST
+        assert store.calls["read_back"] - before < 4 + PAUSE_READING_AT // MAX_REPLY
         client.resume()
         await client.until(lambda frame: frame.get("reply") == "49" and kind(frame) == "notice")
 
