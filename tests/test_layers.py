@@ -68,7 +68,6 @@ LATER = {"annotationlib"}
 ONE_TECHNOLOGY_PER_FILE = {"backends", "integrations"}
 
 KNOWN_CIRCLES: set[tuple[str, ...]] = {
-    ("agentws.agents.agent", "agentws.agents.commands"),
     ("agentws.bench.stopping", "agentws.bench.workloads"),
     (
         "agentws.server.corked",
