@@ -1,7 +1,7 @@
-"""What is done to the log tables, as plain functions over a connection.
+"""The operations on the log tables, as plain functions over a connection.
 
-Statements are few and each answers in one row: every step of a statement gives up the
-interpreter's lock, and getting it back can cost milliseconds while the event loop is busy.
+Statements are few, and each returns one row: every step of a statement releases the interpreter
+lock, and getting it back can take milliseconds while the event loop is busy.
 A function refuses (NotFound, Fenced, ...) before its first write.
 """
 
@@ -27,7 +27,7 @@ from ..protocol.position import Position
 from ..store import Appended, Head, Key, Settled
 
 _WIDEST: Final = 128
-"""Events in one INSERT; smaller powers of two take the rest, so few statements are compiled."""
+"""Events in one INSERT. Smaller powers of two insert the rest: so few statements are compiled."""
 
 _SELECT_LOGS: Final = """
     SELECT json_group_array(json_array(id, log, epoch, seq, tag, settled, fence, version))
@@ -57,7 +57,7 @@ _UPDATE_LOGS: Final = """
     ) AS moved
     WHERE session.log = moved.log
 """
-# The bytes are joined in SQLite and cut here, byte for byte: a page is one row.
+# SQLite joins the events of a page to one row; they are split by their lengths in bytes.
 _PAGE: Final = """
     SELECT json_group_array(json_array(seq, tag, length(data))),
            CAST(group_concat(CAST(data AS TEXT), '') AS BLOB)
@@ -82,7 +82,7 @@ class Append(NamedTuple):
 
 
 class _Known(NamedTuple):
-    """What a key has done."""
+    """The append that was made under an idempotency key."""
 
     log: int
     id: str
@@ -127,7 +127,7 @@ def decode_strings(text: str) -> list[str]:
 def append_all(
     connection: sqlite3.Connection, appends: Sequence[Append], *, now: float
 ) -> list[Appended | AgentwsError]:
-    """Makes all appends of a group, in order; one that is refused leaves the others alone."""
+    """Makes all appends of a group, in order; a refused one does not affect the others."""
     group = _Group(connection, appends)
     outcomes = [group.plan(append) for append in appends]
     group.write(connection, now)
@@ -135,7 +135,7 @@ def append_all(
 
 
 class _Group:
-    """Plans the appends of one transaction over what the tables say, then writes them at once."""
+    """Checks the appends of one transaction against the tables, then writes all of them."""
 
     def __init__(self, connection: sqlite3.Connection, appends: Sequence[Append]) -> None:
         ids = as_json(list({append.session for append in appends}))
@@ -160,6 +160,7 @@ class _Group:
         return {(known.log, known.id): known for known in _known.decode(rows)}
 
     def plan(self, append: Append) -> Appended | AgentwsError:
+        """Checks an append: session, fencing token, idempotency key, expected version."""
         session, events, key, fence, settled, expect, commutes = append
         log = self._logs.get(session)
         if log is None:
@@ -237,7 +238,7 @@ def _insert_rows(connection: sqlite3.Connection, values: Sequence[Any]) -> None:
 
 
 class LogRow(NamedTuple):
-    """A log as its session's row says."""
+    """A log and its lease, from the session's row."""
 
     log: int
     epoch: str
@@ -256,11 +257,11 @@ class LogRow(NamedTuple):
         return self.holder == owner and self.expires > now
 
     def held(self, now: float) -> bool:
-        """Whether a lease stands.
+        """Whether the lease is valid.
 
-        One that ends later than any could was taken before the clock was set back: its holder may
-        be dead, and would block the session for as long as the step was. The bound is twice the
-        time, so that a small correction of the clock takes nothing from the living.
+        A lease that ends later than is possible was taken before the clock was set back. Its holder
+        may be dead, and would block the session for as long as that step. The bound is twice the
+        lease's time, so that a small correction of the clock takes no lease from a live holder.
         """
         return self.holder is not None and now < self.expires <= now + 2 * self.ttl
 
@@ -320,7 +321,7 @@ def read(
     _refuse_outside(log, after)
     if after.seq == 0:
         return _page(connection, _FORWARD, log.log, 0, _NO_END, limit=limit)
-    # One more, so that the event at the position itself, with its tag, is the first of the page.
+    # One more event: the first one must be the event at the position, with the same tag.
     records = _page(connection, _FORWARD, log.log, after.seq, _NO_END, limit=limit + 1)
     if not records or records[0].seq != after.seq:
         raise PositionLost("compacted")

@@ -1,4 +1,4 @@
-"""What is done to the session table: sessions, their listing, and leases."""
+"""The operations on the session table: sessions, their listing, and leases."""
 
 from __future__ import annotations
 
@@ -139,6 +139,7 @@ def _ids(connection: sqlite3.Connection, query: str, *values: Any) -> list[str]:
 def lease(
     connection: sqlite3.Connection, session: str, owner: str, ttl: float, clock: Clock
 ) -> Lease | None:
+    """Takes or renews the lease; a new holder is issued the next fencing token."""
     now, log = clock(), log_row(connection, session)
     mine = log.held_by(owner, now)
     if not mine and log.held(now):

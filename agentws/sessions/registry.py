@@ -9,10 +9,10 @@ import secrets
 from collections.abc import Callable, Iterator
 from typing import Final
 
-from ..bus import Bus
+from ..bus import Bus, Scope
 from ..errors import AgentwsError, BadRequest, PositionLost, Unavailable
 from ..limits import Limits
-from ..store import Scope, SessionInfo, Store
+from ..store import SessionInfo, Store
 from ..tasks.tasks import Tasks
 from .session import Session
 
