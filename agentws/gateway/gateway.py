@@ -231,7 +231,7 @@ class AgentGateway:
     async def _delete(self, id: str) -> None:
         await self.store.delete(id)
         self.runs.forget(id)
-        self.sessions.forget(id)
+        self.sessions.evict_deleted(id)
 
     @property
     def may_wait(self) -> bool:

@@ -107,7 +107,7 @@ class Inbox:
                 senders.discard(id, sender)
             else:
                 # Failed or cancelled, it may be in the log all the same.
-                senders.doubt(id, sender)
+                senders.keep_unconfirmed(id, sender)
             raise
         if done is None or done.duplicate:
             senders.discard(id, sender)

@@ -1,8 +1,9 @@
 """A session is a log.
 
-This is the log as one node sees it: append, follow, and what is going on in it. The events are in
-the store; a session in use keeps its newest ones, encoded, so that who was away for a moment reads
-no store. A connection is a cursor: whatever follows holds a position and is told to look again.
+This is the log as one node sees it: append, follow, and the projection of what is open in it. The
+events are in the store. A session in memory caches the newest ones, encoded, so that a client that
+reconnects after a moment gets its replay without a read of the store. A connection is a cursor: a
+follower holds a position and is rung when there may be more to read.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ from .conversation import Snapshot
 from .follower import Follower
 from .large_runs import BoundedPages
 from .pages import Page, page_before
-from .senders import Senders, no_longer_waiting
+from .senders import Senders, no_longer_queued
 from .shared_read import SharedRead
 from .tail import Tail
 
@@ -42,7 +43,7 @@ _carried: Final = msgspec.json.Decoder(Carried)
 
 
 class Session:
-    """One log, as long as somebody here follows it or runs its agent."""
+    """One log, while it has a follower or a run on this node; see :meth:`Sessions.sweep`."""
 
     __slots__ = (
         "_accepted_at",
@@ -84,21 +85,21 @@ class Session:
         """The seq of the newest ``history.cleared``: nothing up to it is shown any more."""
         self._run_base: Position | None = None
         self.followers: tuple[Follower, ...] = ()
-        """Whoever is rung when the log has grown; see :meth:`follow`."""
+        """Rung when the log has grown; see :meth:`follow`."""
         self.on_outline_change: Callable[[Session], None] | None = None
-        """Told when the outline has changed; decides what runs next."""
+        """Called after the outline has changed; decides what runs next."""
         self.on_append: Callable[[Session], None] | None = None
-        """Told after an append from here, to ring the bell for other nodes."""
+        """Called after an append by this node, to ring the bell for other nodes."""
         self.used = 0.0
-        """When it was last followed, run or written, by the loop's clock."""
+        """When it was last followed, run or written, in seconds of the loop's clock."""
         self.version = head.seq
         """The seq of the newest event known here that commands are decided on."""
         self.turn: CommandTurn | None = None
         """``None`` while no command is being decided."""
         self.senders: Senders | None = None
-        """Who sent what waits, where more is known of them here than the log says."""
+        """Who sent what is queued, where this node knows more of them than the log says."""
         self.max_event_size = EVENT
-        """Bytes of the frame of an event that is not text."""
+        """The most bytes of the frame of an event that is not text."""
         self._store = store
         self._tail = Tail(tail_size)
         self._reads = SharedRead()
@@ -111,17 +112,17 @@ class Session:
 
     @property
     def immediate(self) -> bool:
-        """Whether asking the store never waits; see :attr:`Store.immediate`."""
+        """Whether a call of the store never waits; see :attr:`Store.immediate`."""
         return self._store.immediate
 
     @property
     def exclusive(self) -> bool:
-        """Whether nothing unknown here comes between deciding and appending."""
+        """Whether no append by another node can come between a decision and its append."""
         return self._store.immediate and self._store.exclusive
 
     @classmethod
     async def load(cls, info: SessionInfo, store: Store, *, tail_size: int) -> Session:
-        """The session as the store has it. Reads what is open, not the whole log."""
+        """The session as the store has it: a cold start. Reads the log from the settled mark on."""
         head = await store.head(info.id)
         settled = head.settled
         carried = _carried.decode(settled.carried) if settled.carried else None
@@ -130,7 +131,7 @@ class Session:
             session.head = await conversation.position_at(
                 store, info.id, head.position, settled.seq
             )
-            await session._read_on()
+            await session._read_new()
         return session
 
     # Appending
@@ -145,7 +146,7 @@ class Session:
     ) -> Appended:
         """Appends ``events``, all or none; when this returns, the store has them.
 
-        Raises EventTooLarge, and what :meth:`Store.append` raises. Followers are told before it
+        Raises EventTooLarge, and what :meth:`Store.append` raises. Followers are rung before it
         returns.
         """
         entries = [entry(event, run=run) for event in events]
@@ -154,7 +155,7 @@ class Session:
     async def find(
         self, key: Key, *, conflict: type[Conflict] = IdempotencyConflict
     ) -> Appended | None:
-        """What was appended under ``key`` before; raises ``conflict`` for another body."""
+        """The earlier append under this idempotency key; raises ``conflict`` for another body."""
         try:
             return await self._store.find(self.id, key)
         except IdempotencyConflict as error:
@@ -168,7 +169,7 @@ class Session:
         fence: str | None = None,
         expect: int | None = None,
     ) -> Appended:
-        """:meth:`append` for events that are encoded already; a run measured its own."""
+        """:meth:`append` for encoded events. A run (``fence``) has checked the sizes of its own."""
         if fence is None:
             check_sizes(entries, self.max_event_size)
         datas, commutes = [], True
@@ -179,74 +180,74 @@ class Session:
             self.id, datas, key=key, fence=fence, expect=expect, commutes=commutes
         )
         if done.duplicate:
-            # The first append may have seemed to fail: then nobody here knows of it yet.
+            # The first append may have been reported as failed: then its events are unknown here.
             if done.position.seq > self.head.seq:
                 await self.catch_up()
             return done
         if not done.records:
             return done
         if done.records[0].seq == self.head.seq + 1:
-            self._take(done.records, entries)
-            self._tell()
+            self._apply(done.records, entries)
+            self._notify()
         elif done.records[-1].seq > self.head.seq:
             await self.catch_up()
         self.announce()
         return done
 
     async def settle(self, *, fence: str) -> None:
-        """Writes down that nothing is open up to the head, and what to go on with from there."""
+        """Stores a checkpoint: nothing is open up to the head, and the state to load from there."""
         carried = msgspec.structs.replace(self.outline.carried, cleared=self.cleared)
         data = b"" if carried == Carried() else _encoder.encode(carried)
         settled = Settled(self.head.seq, data)
         await self._store.append(self.id, [], fence=fence, settled=settled)
 
     def announce(self) -> None:
-        """Rings for other nodes: the log has grown, perhaps by what was told as failed."""
+        """Rings for other nodes: the log has grown, or may have, by an append that failed."""
         if self.on_append is not None:
             self.on_append(self)
 
     async def catch_up(self) -> None:
-        """Reads what the store has beyond what is known here.
+        """Reads the events of the store that are not known here yet.
 
         When this returns, everything that was in the store when it was called is known.
         """
-        await self._reads.join(self._read_on)
+        await self._reads.run(self._read_new)
 
-    async def _read_on(self) -> None:
+    async def _read_new(self) -> None:
         try:
             while await self._read_page() == PAGE:
                 pass
         except PositionLost as error:
-            logger.warning("session %s is not what it was: %s", self.id, error.reason)
-            self.void()
+            logger.warning("the log of session %s was lost or replaced: %s", self.id, error.reason)
+            self.invalidate()
             raise
 
     async def _read_page(self) -> int:
-        """Goes on with the next page of the log; returns how many records it had."""
+        """Applies the next page of the log; returns how many records it had."""
         records = await self._store.read(self.id, after=self.head if self.head.seq else None)
         fresh = [record for record in records if record.seq > self.head.seq]
         if fresh:
-            self._take(fresh, [entry_of(record.data, _FOLLOWED_TYPES) for record in fresh])
-            self._tell()
+            self._apply(fresh, [entry_of(record.data, _FOLLOWED_TYPES) for record in fresh])
+            self._notify()
         return len(records)
 
-    def _take(self, records: Sequence[Record], entries: Sequence[Entry]) -> None:
-        """Goes on with ``records``, which follow the head."""
+    def _apply(self, records: Sequence[Record], entries: Sequence[Entry]) -> None:
+        """Moves the head, the tail and the outline on by ``records``, which follow the head."""
         for at, one in enumerate(entries):
             if type(one.event) in _FOLLOWED:
-                self._outline(one, records[at], records[at - 1] if at else None)
+                self._apply_to_outline(one, records[at], records[at - 1] if at else None)
         last = records[-1]
         self.head = Position(self.head.epoch, last.seq, last.tag)
         self._tail.add(records)
 
-    def _outline(self, one: Entry, record: Record, before: Record | None) -> None:
+    def _apply_to_outline(self, one: Entry, record: Record, before: Record | None) -> None:
         event, outline = one.event, self.outline
         assert event is not None
         if type(event) in _CHANGEABLE:
-            # The agent may go on changing what it yielded; what counts is what was written.
+            # The agent may still change the object that it yielded; what was written counts.
             event = decode_record(one.data).event
         if self.senders is not None:
-            self.senders.forget(no_longer_waiting(event, outline))
+            self.senders.remove(no_longer_queued(event, outline))
             self.senders = self.senders or None
         outline.apply(event, one.run)
         self._outline_changed = True
@@ -273,15 +274,16 @@ class Session:
 
     @property
     def run_base(self) -> Position:
-        """The position just before the run going on began; the head when none is."""
+        """The position just before the active run began; the head when no run is active."""
         return self._run_base or self.head
 
-    def _tell(self) -> None:
+    def _notify(self) -> None:
+        """Rings all followers, and reports a changed outline."""
         for follower in self.followers:
             try:
                 follower.ring()
             except Exception:
-                # One reader that fails must not keep the others, or the writer, from going on.
+                # A follower that fails must not stop the others or the writer.
                 logger.exception("a follower of session %s failed", self.id)
         if self._outline_changed:
             self._outline_changed = False
@@ -289,36 +291,36 @@ class Session:
                 self.on_outline_change(self)
 
     def forget_tail(self) -> None:
-        """Lets go of the encoded events; readers go to the store instead."""
-        self._tail.forget()
+        """Empties the cache of encoded events; readers read the store instead."""
+        self._tail.clear()
 
-    def void(self) -> None:
-        """The log is gone, or not what it was: tells whoever follows it."""
+    def invalidate(self) -> None:
+        """Tells all followers that the log was deleted, lost or replaced."""
         for follower in self.followers:
             follower.lost()
 
     # Following
 
     def follow(self, follower: Follower) -> None:
-        """Has ``follower`` rung from now on. Follow first, then read: nothing falls between."""
+        """Rings ``follower`` from now on. Follow first, then read: so no event is missed."""
         self.followers = (*self.followers, follower)
 
     def unfollow(self, follower: Follower) -> None:
-        """The end of :meth:`follow`; nothing for one that does not follow."""
+        """Ends :meth:`follow`; does nothing for a follower that is not there."""
         followers = self.followers
         if follower in followers:
             at = followers.index(follower)
             self.followers = followers[:at] + followers[at + 1 :]
 
     def tail_after(self, position: Position) -> Sequence[Record] | None:
-        """The events after ``position``, if they are all in memory; ``position`` must be good."""
+        """The replay after ``position``, which :meth:`check` accepts; ``None`` if not in memory."""
         if position.seq == self.head.seq:
             return ()
         return self._tail.after(position.seq)
 
     @property
     def event_size(self) -> int:
-        """What its events may have in bytes: that of the newest, or the most that text has."""
+        """The expected bytes of an event: the newest ones' average, or the most for text."""
         return self._tail.event_size or TEXT
 
     async def read(self, after: Position, *, limit: int = PAGE) -> Sequence[Record]:
@@ -329,12 +331,12 @@ class Session:
         return await self._store.read(self.id, after=after if after.seq else None, limit=limit)
 
     async def read_from(self, seq: int) -> Sequence[Record]:
-        """The events that are known here with a seq above ``seq``."""
+        """The events known here with a seq above ``seq``, at most a page."""
         found = await self._store.read_back(self.id, before=self.head.seq + 1)
         return [record for record in found if record.seq > seq]
 
     async def check(self, position: Position) -> LostReason | None:
-        """Why ``position`` can't be continued from, or ``None`` when it can."""
+        """Why a client at ``position`` can't get a replay; ``None`` when it can."""
         if position == self.head:
             return None
         tag = self._tail.tag_at(position.seq)
@@ -351,7 +353,7 @@ class Session:
     # The fold
 
     async def snapshot(self, *, messages: int, size: int | None = None) -> Snapshot:
-        """The newest ``messages``, see :meth:`page_before`, as of where no run was active."""
+        """The newest ``messages``, see :meth:`page_before`, as of the end of the last run."""
         base, outline = self.run_base, self.outline
         queue = outline.queue.values()
         accepted_at = self._accepted_at or {}
@@ -362,9 +364,10 @@ class Session:
         return Snapshot(base, page, state, unread, interrupts, self.info.title)
 
     async def page_before(self, before: int, *, messages: int, size: int | None = None) -> Page:
-        """The ``messages`` that end before that seq (or a few more: runs are kept whole).
+        """The last ``messages`` before that seq, or a few more: runs are kept whole.
 
-        With ``size``, about the most bytes of them: fewer messages, or a part of a large run.
+        With ``size`` the page has about that many bytes at most: fewer messages, or a part of a
+        large run.
         """
         cleared = self.cleared
         store, id = self._store, self.id
@@ -381,13 +384,9 @@ class Session:
         end = self.head.seq if through is None else through
         return await conversation.whole(self._store, self.id, self.head.epoch, through=end)
 
-    async def compact(self, first: int, last: int) -> None:
-        """Folds the deltas of a finished run, whose events are ``first`` to ``last``."""
-        await conversation.compact_run(self._store, self.id, first=first, last=last)
-
 
 def _queued(known: dict[str, int], outline: Outline) -> dict[str, int] | None:
-    """What is known of messages that still wait; mostly none do."""
+    """The entries of ``known`` whose messages are still queued; ``None`` if there are none."""
     if not outline.queue:
         return None
     return {id: value for id, value in known.items() if id in outline.queue} or None

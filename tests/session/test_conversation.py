@@ -9,7 +9,8 @@ from agentws.backends.memory import MemoryStore
 from agentws.protocol import events as e
 from agentws.protocol import messages as m
 from agentws.protocol.fold import Fold
-from agentws.sessions import conversation
+from agentws.sessions.compaction import compact_run
+from agentws.sessions.pages import Page, page_before
 from agentws.sessions.session import Session
 from agentws.store import Store
 from tests.session.test_session import a_run, note, session_of
@@ -31,9 +32,7 @@ async def cleared_session(store: Store, *, older: int) -> tuple[Session, int]:
 async def test_a_page_ends_where_the_history_was_cleared(older: int, messages: int) -> None:
     store = MemoryStore()
     session, _ = await cleared_session(store, older=older)
-    page = await conversation.page_before(
-        store, session.id, session.head.seq + 1, messages=messages
-    )
+    page = await page_before(store, session.id, session.head.seq + 1, messages=messages)
     assert [one.id for one in page.messages] == [f"m{older}", f"a{older}"]
     assert page.before is None
 
@@ -44,9 +43,7 @@ async def test_a_page_of_what_was_cleared_is_empty(offset: int) -> None:
     store = MemoryStore()
     session, cleared = await cleared_session(store, older=30)
     for before in (cleared + 1 + offset, cleared + 2):
-        page = await conversation.page_before(
-            store, session.id, before, messages=10, cleared=cleared
-        )
+        page = await page_before(store, session.id, before, messages=10, cleared=cleared)
         assert (page.messages, page.before) == ([], None)
 
 
@@ -58,18 +55,16 @@ async def test_a_page_above_a_clear_goes_on_to_it() -> None:
     pages: list[m.Message] = []
     before: int | None = session.head.seq + 1
     while before is not None:
-        page = await conversation.page_before(
-            store, session.id, before, messages=6, cleared=cleared
-        )
+        page = await page_before(store, session.id, before, messages=6, cleared=cleared)
         assert page.messages
         pages[:0] = page.messages
         before = page.before
     assert pages == await session.messages()
 
 
-async def pages_of(session: Session, *, messages: int) -> list[conversation.Page]:
+async def pages_of(session: Session, *, messages: int) -> list[Page]:
     """All pages, the oldest first."""
-    pages: list[conversation.Page] = []
+    pages: list[Page] = []
     before: int | None = session.head.seq + 1
     while before is not None:
         pages.insert(0, await session.page_before(before, messages=messages))
@@ -151,7 +146,7 @@ async def test_a_clear_in_a_run_leaves_what_the_run_says_after_it() -> None:
         e.RunFinished(session.id, "run_2"),
     ]
     await session.append(said, run="run_2")
-    page = await conversation.page_before(store, session.id, session.head.seq + 1, messages=10)
+    page = await page_before(store, session.id, session.head.seq + 1, messages=10)
     assert msgspec.to_builtins(page.messages) == [
         {"role": "assistant", "id": "b2", "content": "kept"}
     ]
@@ -172,7 +167,7 @@ async def test_a_client_that_resumes_after_compaction_sees_no_text_twice() -> No
         await session.append([e.TextMessageContent(message_id="a", delta=delta)], run="run_1")
     ended: list[e.Event] = [e.TextMessageEnd("a"), e.RunFinished(session.id, "run_1")]
     await session.append(ended, run="run_1")
-    await conversation.compact_run(store, session.id, first=1, last=session.head.seq)
+    await compact_run(store, session.id, first=1, last=session.head.seq)
     missed = await store.read(session.id, after=place)
     assert len(missed) == 3
     (said,) = Fold().apply_all([*seen, *missed]).messages

@@ -18,8 +18,8 @@ from agentws.protocol.codec import Entry, encode_event
 from agentws.protocol.merge import cut_delta, split_delta
 from agentws.protocol.parts import divide, is_cut
 from agentws.protocol.sizes import EVENT, NOTICES, PAGE
-from agentws.sessions import conversation
-from agentws.sessions.pages import Page
+from agentws.sessions.compaction import compact_run
+from agentws.sessions.pages import Page, page_before
 from agentws.sessions.session import Session
 from agentws.store import Store
 from tests.session.test_session import note, session_of
@@ -160,11 +160,11 @@ async def test_a_large_run_comes_in_parts(said: list[e.Event], compacted: str) -
     await say(session, "r1", said)
     last = session.head.seq
     if compacted == "before":
-        await session.compact(first, last)
+        await compact_run(session._store, session.id, first=first, last=last)
     if compacted == "between":
         before = (await session.snapshot(messages=20, size=PAGE)).page.before
         pages = [(await session.snapshot(messages=20, size=PAGE)).page]
-        await session.compact(first, last)
+        await compact_run(session._store, session.id, first=first, last=last)
         while before is not None:
             pages.append(await session.page_before(before, messages=20, size=PAGE))
             before = pages[-1].before
@@ -435,7 +435,7 @@ async def test_conversation_pages_are_the_same_where_nothing_is_large() -> None:
         await say(session, f"r{number}", text(f"a{number}", "answer"))
     before: int | None = session.head.seq + 1
     while before is not None:
-        whole = await conversation.page_before(session._store, session.id, before, messages=4)
+        whole = await page_before(session._store, session.id, before, messages=4)
         assert await session.page_before(before, messages=4, size=PAGE) == whole
         before = whole.before
 

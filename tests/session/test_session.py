@@ -16,7 +16,7 @@ from agentws.protocol import events as e
 from agentws.protocol import messages as m
 from agentws.protocol.codec import Record
 from agentws.protocol.position import GENESIS, Position
-from agentws.sessions import conversation
+from agentws.sessions.compaction import compact_run
 from agentws.sessions.follower import Bell
 from agentws.sessions.registry import Sessions
 from agentws.sessions.session import Session
@@ -106,7 +106,7 @@ async def test_following_what_is_lost() -> None:
     await session.append([note(1)])
     reading = asyncio.create_task(read(session, session.head, 1))
     await asyncio.sleep(0)
-    session.void()
+    session.invalidate()
     with pytest.raises(PositionLost):
         await reading
 
@@ -183,7 +183,7 @@ async def test_a_compacted_log_is_read_on_without_a_slip() -> None:
     store = MemoryStore()
     session = await session_of(store)
     await a_run(session, 1, "a", "b", "c", "d")
-    await session.compact(1, session.head.seq)
+    await compact_run(session._store, session.id, first=1, last=session.head.seq)
     await a_run(session, 2, "e", "f")
     fresh = await session_of(store)
     assert fresh.head == session.head
@@ -204,7 +204,7 @@ async def test_compacting_while_somebody_reads() -> None:
     await a_run(session, 1, *"abcdefgh")
     following = follow(session, None)
     seen = [await anext(following) for _ in range(6)]
-    await session.compact(1, session.head.seq)
+    await compact_run(session._store, session.id, first=1, last=session.head.seq)
     session.forget_tail()
     middle = Position("e1", seen[-1].seq, seen[-1].tag)
     assert await session.check(middle) == "compacted"
@@ -219,7 +219,7 @@ async def test_the_whole_conversation_is_read_while_it_is_compacted() -> None:
             done = await call()
             if operation == "read" and not compacted:
                 compacted.append(True)
-                await conversation.compact_run(self.store, INFO.id, first=1, last=last)
+                await compact_run(self.store, INFO.id, first=1, last=last)
             return done
 
     compacted: list[bool] = []

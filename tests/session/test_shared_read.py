@@ -42,7 +42,7 @@ async def test_whoever_asks_knows_all_that_was_there_when_they_asked() -> None:
         await asyncio.sleep(after)
         log.end += 1
         wanted = log.end
-        await reads.join(log.read)
+        await reads.run(log.read)
         assert log.known >= wanted
 
     await asyncio.gather(*(ask(0.3 * number) for number in range(10)))
@@ -55,7 +55,7 @@ async def test_a_log_that_grows_all_the_time_starves_nobody() -> None:
     async def ring() -> None:
         while True:
             log.end += 1
-            ringing.add(asyncio.create_task(reads.join(log.read)))
+            ringing.add(asyncio.create_task(reads.run(log.read)))
             await asyncio.sleep(0.1)
 
     ringing: set[asyncio.Task[None]] = set()
@@ -63,7 +63,7 @@ async def test_a_log_that_grows_all_the_time_starves_nobody() -> None:
     await asyncio.sleep(0.55)
     for _ in range(5):
         began, wanted = loop.time(), log.end
-        await reads.join(log.read)
+        await reads.run(log.read)
         assert log.known >= wanted
         assert loop.time() - began <= 2.1
     growing.cancel()
@@ -73,34 +73,34 @@ async def test_a_log_that_grows_all_the_time_starves_nobody() -> None:
 async def test_a_read_that_fails_is_told_to_all_who_wait_for_it() -> None:
     log, reads = Log(), SharedRead()
     log.failures = 1
-    first = asyncio.create_task(reads.join(log.read))
+    first = asyncio.create_task(reads.run(log.read))
     await asyncio.sleep(0.5)
-    second = asyncio.create_task(reads.join(log.read))
+    second = asyncio.create_task(reads.run(log.read))
     for one in (first, second):
         with pytest.raises(Unavailable):
             await one
-    await reads.join(log.read)
+    await reads.run(log.read)
 
 
 async def test_a_reader_that_is_cancelled_is_told_as_unavailable() -> None:
     log, reads = Log(), SharedRead()
-    first = asyncio.create_task(reads.join(log.read))
+    first = asyncio.create_task(reads.run(log.read))
     await asyncio.sleep(0.5)
-    second = asyncio.create_task(reads.join(log.read))
+    second = asyncio.create_task(reads.run(log.read))
     await asyncio.sleep(0)
     first.cancel()
     with pytest.raises(Unavailable):
         await second
     log.end = 7
-    await reads.join(log.read)
+    await reads.run(log.read)
     assert log.known == 7
 
 
 async def test_one_who_gives_up_waiting_leaves_the_read_alone() -> None:
     log, reads = Log(), SharedRead()
-    first = asyncio.create_task(reads.join(log.read))
+    first = asyncio.create_task(reads.run(log.read))
     await asyncio.sleep(0.5)
-    second = asyncio.create_task(reads.join(log.read))
+    second = asyncio.create_task(reads.run(log.read))
     await asyncio.sleep(0)
     second.cancel()
     await first
