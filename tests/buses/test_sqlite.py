@@ -143,9 +143,7 @@ async def test_messages_go_both_ways_between_two_processes(bus: SQLiteBus, path:
     assert len(sockets(path)) == 1
 
 
-async def test_a_message_as_large_as_an_event_may_be_reaches_another_process(
-    bus: SQLiteBus, path: Path
-) -> None:
+async def test_a_message_of_a_mebibyte_reaches_another_process(bus: SQLiteBus, path: Path) -> None:
     answers = listen(bus, "answers")
     large = os.urandom(1024) * 1024
     async with other_process(path):
@@ -153,7 +151,7 @@ async def test_a_message_as_large_as_an_event_may_be_reaches_another_process(
         await ask(bus, answers, large)
 
 
-async def test_a_killed_process_is_forgotten_and_its_socket_removed(
+async def test_the_socket_of_a_killed_process_is_removed_by_the_next_one(
     bus: SQLiteBus, path: Path
 ) -> None:
     answers = listen(bus, "answers")
@@ -177,7 +175,7 @@ async def test_a_socket_that_does_not_listen_yet_is_not_removed(path: Path) -> N
             assert starting.exists()
 
 
-async def test_a_frozen_process_delays_no_other_and_keeps_a_bounded_backlog(
+async def test_a_frozen_process_delays_no_other_and_has_a_bounded_backlog(
     bus: SQLiteBus, peer: SQLiteBus, path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     await connected(bus, peer)
@@ -287,7 +285,7 @@ async def test_a_hello_names_only_sockets_beside_the_database(bus: SQLiteBus, pa
     await elsewhere.wait_closed()
 
 
-async def test_accepting_goes_on_after_the_process_ran_out_of_descriptors(
+async def test_accepting_is_retried_after_the_process_ran_out_of_descriptors(
     bus: SQLiteBus, path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert bus._mesh is not None

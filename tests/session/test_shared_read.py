@@ -1,4 +1,4 @@
-"""Reading for everybody who wants to be up to date: one read at a time, and nobody starves."""
+"""Coalescing of reads: one read at a time, shared by its callers, without starvation."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from agentws.sessions.shared_read import SharedRead
 
 
 class Log:
-    """Something that grows, and takes a second to read."""
+    """A log that grows, and takes a second to read."""
 
     def __init__(self) -> None:
         self.end = 0
@@ -35,7 +35,7 @@ class Log:
             self.reading -= 1
 
 
-async def test_whoever_asks_knows_all_that_was_there_when_they_asked() -> None:
+async def test_every_caller_gets_a_read_that_began_after_its_call() -> None:
     log, reads = Log(), SharedRead()
 
     async def ask(after: float) -> None:
@@ -49,7 +49,7 @@ async def test_whoever_asks_knows_all_that_was_there_when_they_asked() -> None:
     assert log.reads <= 6
 
 
-async def test_a_log_that_grows_all_the_time_starves_nobody() -> None:
+async def test_no_caller_waits_for_more_than_two_reads() -> None:
     log, reads, loop = Log(), SharedRead(), asyncio.get_running_loop()
 
     async def ring() -> None:
@@ -70,7 +70,7 @@ async def test_a_log_that_grows_all_the_time_starves_nobody() -> None:
     await asyncio.wait({growing, *ringing})
 
 
-async def test_a_read_that_fails_is_told_to_all_who_wait_for_it() -> None:
+async def test_a_failed_read_raises_in_every_caller_that_waits_for_it() -> None:
     log, reads = Log(), SharedRead()
     log.failures = 1
     first = asyncio.create_task(reads.run(log.read))
@@ -82,7 +82,7 @@ async def test_a_read_that_fails_is_told_to_all_who_wait_for_it() -> None:
     await reads.run(log.read)
 
 
-async def test_a_reader_that_is_cancelled_is_told_as_unavailable() -> None:
+async def test_a_cancelled_read_raises_unavailable_in_the_other_callers() -> None:
     log, reads = Log(), SharedRead()
     first = asyncio.create_task(reads.run(log.read))
     await asyncio.sleep(0.5)
@@ -96,7 +96,7 @@ async def test_a_reader_that_is_cancelled_is_told_as_unavailable() -> None:
     assert log.known == 7
 
 
-async def test_one_who_gives_up_waiting_leaves_the_read_alone() -> None:
+async def test_a_waiting_caller_that_is_cancelled_does_not_cancel_the_read() -> None:
     log, reads = Log(), SharedRead()
     first = asyncio.create_task(reads.run(log.read))
     await asyncio.sleep(0.5)
