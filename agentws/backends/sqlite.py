@@ -17,8 +17,9 @@ from ..protocol.frames import Durability
 from ..protocol.messages import Metadata
 from ..protocol.position import Position
 from ..store import PAGE, Appended, Head, Key, Lease, SessionInfo, Settled, Store
+from . import sqlite_leases as leases
 from . import sqlite_log as log
-from . import sqlite_sessions as table
+from . import sqlite_sessions as sessions
 from .sqlite_bus import SQLiteBus
 from .sqlite_log import Append, append_all
 from .sqlite_path import check_place, database_path
@@ -185,30 +186,30 @@ class SQLiteStore(Store):
     # Sessions
 
     async def create(self, info: SessionInfo, *, epoch: str) -> tuple[SessionInfo, bool]:
-        return await self._write(partial(table.create, wanted=info, epoch=epoch))
+        return await self._write(partial(sessions.create, wanted=info, epoch=epoch))
 
     async def info(self, session: str) -> SessionInfo:
-        return await self._read(partial(table.info, session=session))
+        return await self._read(partial(sessions.info, session=session))
 
     async def update(
         self, session: str, *, title: str | None = None, metadata: Metadata | None = None
     ) -> SessionInfo:
         return await self._write(
             partial(
-                table.update, session=session, title=title, metadata=metadata, clock=self._clock
+                sessions.update, session=session, title=title, metadata=metadata, clock=self._clock
             )
         )
 
     async def sessions(
         self, *, owner: str, before: tuple[float, str] | None = None, limit: int = 50
     ) -> Sequence[SessionInfo]:
-        return await self._read(partial(table.sessions, owner=owner, before=before, limit=limit))
+        return await self._read(partial(sessions.sessions, owner=owner, before=before, limit=limit))
 
     async def delete(self, session: str) -> None:
-        await self._write(partial(table.delete, session=session))
+        await self._write(partial(sessions.delete, session=session))
 
     async def stale(self, *, updated_before: float, limit: int = 100) -> Sequence[str]:
-        return await self._read(partial(table.stale, updated_before=updated_before, limit=limit))
+        return await self._read(partial(sessions.stale, updated_before=updated_before, limit=limit))
 
     # The log
 
@@ -256,19 +257,19 @@ class SQLiteStore(Store):
 
     async def lease(self, session: str, *, owner: str, ttl: float) -> Lease | None:
         return await self._write(
-            partial(table.lease, session=session, owner=owner, ttl=ttl, clock=self._clock)
+            partial(leases.lease, session=session, owner=owner, ttl=ttl, clock=self._clock)
         )
 
     async def renew(self, owner: str, sessions: Sequence[str], *, ttl: float) -> Sequence[str]:
         return await self._write(
-            partial(table.renew, owner=owner, wanted=sessions, ttl=ttl, clock=self._clock)
+            partial(leases.renew, owner=owner, wanted=sessions, ttl=ttl, clock=self._clock)
         )
 
     async def release(self, lease: Lease) -> None:
-        await self._write(partial(table.release, lease=lease))
+        await self._write(partial(leases.release, lease=lease))
 
     async def unsettled(self, *, limit: int = 100) -> Sequence[str]:
-        return await self._read(partial(table.unsettled, clock=self._clock, limit=limit))
+        return await self._read(partial(leases.unsettled, clock=self._clock, limit=limit))
 
 
 async def _close(reader: DatabaseThread[Read], writer: DatabaseThread[Write]) -> None:

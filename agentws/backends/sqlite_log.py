@@ -237,47 +237,26 @@ def _insert_rows(connection: sqlite3.Connection, values: Sequence[Any]) -> None:
 # Reading
 
 
-class LogRow(NamedTuple):
-    """A log and its lease, from the session's row."""
+class _LogRow(NamedTuple):
+    """The end of a log, from its session's row."""
 
     log: int
     epoch: str
     seq: int
     tag: str
-    fence: int
-    holder: str | None
-    expires: float
-    ttl: float
-
-    @property
-    def current_fence(self) -> str:
-        return f"{self.epoch}:{self.fence}"
-
-    def held_by(self, owner: str, now: float) -> bool:
-        return self.holder == owner and self.expires > now
-
-    def held(self, now: float) -> bool:
-        """Whether the lease is valid.
-
-        A lease that ends later than is possible was taken before the clock was set back. Its holder
-        may be dead, and would block the session for as long as that step. The bound is twice the
-        lease's time, so that a small correction of the clock takes no lease from a live holder.
-        """
-        return self.holder is not None and now < self.expires <= now + 2 * self.ttl
 
 
-def log_row(connection: sqlite3.Connection, session: str) -> LogRow:
+def _log_row(connection: sqlite3.Connection, session: str) -> _LogRow:
     row = connection.execute(
-        "SELECT log, epoch, seq, tag, fence, holder, expires, ttl FROM session WHERE id = ?",
-        (session,),
+        "SELECT log, epoch, seq, tag FROM session WHERE id = ?", (session,)
     ).fetchone()
     if row is None:
         raise NotFound("There is no such session.")
-    return LogRow(*row)
+    return _LogRow(*row)
 
 
 def find(connection: sqlite3.Connection, session: str, key: Key) -> Appended | None:
-    log = log_row(connection, session)
+    log = _log_row(connection, session)
     row = connection.execute(
         "SELECT digest, seq, tag FROM key WHERE log = ? AND id = ?", (log.log, key.id)
     ).fetchone()
@@ -315,7 +294,7 @@ def heads(connection: sqlite3.Connection, sessions: Sequence[str]) -> list[int |
 def read(
     connection: sqlite3.Connection, session: str, after: Position | None, limit: int
 ) -> list[Record]:
-    log = log_row(connection, session)
+    log = _log_row(connection, session)
     if after is None:
         return _page(connection, _FORWARD, log.log, 0, _NO_END, limit=limit)
     _refuse_outside(log, after)
@@ -330,7 +309,7 @@ def read(
     return records[1:]
 
 
-def _refuse_outside(log: LogRow, after: Position) -> None:
+def _refuse_outside(log: _LogRow, after: Position) -> None:
     if after.epoch != log.epoch:
         raise PositionLost("epoch")
     if after.seq > log.seq:
@@ -340,7 +319,7 @@ def _refuse_outside(log: LogRow, after: Position) -> None:
 def read_back(
     connection: sqlite3.Connection, session: str, before: int, limit: int
 ) -> list[Record]:
-    log = log_row(connection, session)
+    log = _log_row(connection, session)
     last = max(0, min(before, log.seq + 1) - 1)
     return _page(connection, _BACKWARD, log.log, 0, last, limit=limit)[::-1]
 
@@ -367,7 +346,7 @@ def compact(
     last: int,
     records: Sequence[Record],
 ) -> None:
-    log = log_row(connection, session)
+    log = _log_row(connection, session)
     connection.execute(
         "DELETE FROM event WHERE log = ? AND seq BETWEEN ? AND ?", (log.log, first, last)
     )
