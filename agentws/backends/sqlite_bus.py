@@ -81,7 +81,7 @@ class SQLiteBus(Bus):
 
 
 def _begin(path: str) -> tuple[SocketFiles, list[str]]:
-    # It listens before it looks for the others: of two that start together one sees the other.
+    # Listen before listing: of two processes that start together, one is seen by the other.
     files = SocketFiles(path)
     return files, files.others()
 
@@ -124,7 +124,7 @@ class _Mesh:
         except (BlockingIOError, InterruptedError, ConnectionAbortedError):
             return
         except OSError:
-            # It would fail again at once, in every pass of the loop.
+            # Otherwise it would fail again in every pass of the loop, at full load of a core.
             self._loop.remove_reader(self._files.listening)
             self._accept_later = self._loop.call_later(_ACCEPT_PAUSE, self._accept_again)
             return
@@ -175,10 +175,15 @@ class _Mesh:
     # Closing
 
     async def close(self) -> None:
-        """Writes what is still to be written, if the other processes read it, and closes."""
-        if self._process == os.getpid() and self._loop is asyncio.get_running_loop():
-            self._write_batch()
-            await self._written()
+        """Closes, after a moment in which slow processes may read what was published before."""
+        try:
+            if self._process == os.getpid() and self._loop is asyncio.get_running_loop():
+                self._write_batch()
+                await self._written()
+        finally:
+            self._close_now()
+
+    def _close_now(self) -> None:
         if self._process == os.getpid() and not self._loop.is_closed():
             self._unwatch()
         for connection in self._connections():

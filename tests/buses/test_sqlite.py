@@ -238,6 +238,23 @@ async def test_a_message_published_just_before_closing_arrives(path: Path, bus: 
     assert len(received) == 2
 
 
+async def test_closing_is_bounded_and_complete_although_a_process_never_reads(path: Path) -> None:
+    frozen = path.with_name(f"chat.sqlite3-bell-{'0' * 16}")
+    with closing(socket.socket(socket.AF_UNIX)) as listening:
+        listening.bind(str(frozen))
+        listening.listen()
+        for cancelled in (False, True):
+            bus = SQLiteBus(path)
+            await bus.open()
+            bus.publish("c", bytes(BACKLOG))
+            closing_bus = asyncio.create_task(bus.close())
+            done, _ = await asyncio.wait({closing_bus}, timeout=0.1 if cancelled else 5)
+            assert bool(done) is not cancelled
+            closing_bus.cancel()
+            await asyncio.wait({closing_bus})
+            assert sockets(path) == [frozen.name]
+
+
 async def test_a_message_that_is_too_large_is_refused_with_a_warning(
     bus: SQLiteBus, peer: SQLiteBus, caplog: pytest.LogCaptureFixture
 ) -> None:
