@@ -6,7 +6,8 @@ import asyncio
 import atexit
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
+from contextlib import suppress
 
 from agentws.backends.sqlite_bus import SQLiteBus
 
@@ -21,20 +22,28 @@ async def answer(bus: SQLiteBus) -> None:
 async def fork(bus: SQLiteBus) -> None:
     """Forks a child that exits and one that closes the bus, and then does as ``answer``."""
     in_child(atexit._run_exitfuncs)
-    in_child(lambda: asyncio.run(bus.close()))
+    in_child(lambda: without_waiting(bus.close()))
     await answer(bus)
 
 
 def in_child(work: Callable[[], None]) -> None:
     child = os.fork()
     if child:
-        os.waitpid(child, 0)
+        _, status = os.waitpid(child, 0)
+        assert status == 0
         return
     try:
-        asyncio.events._set_running_loop(None)
         work()
-    finally:
         os._exit(0)
+    finally:
+        os._exit(1)
+
+
+def without_waiting(work: Coroutine[object, object, None]) -> None:
+    """Runs ``work`` without an event loop: the one that the child has a copy of is its parent's."""
+    with suppress(StopIteration):
+        work.send(None)
+        raise AssertionError("it waits")
 
 
 async def main(task: str, path: str) -> None:
