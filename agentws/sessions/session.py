@@ -1,9 +1,10 @@
 """A session is a log.
 
-This is the log as one node sees it: append, follow, and the projection of what is open in it. The
-events are in the store. A session in memory caches the newest ones, encoded, so that a client that
-reconnects after a moment gets its replay without a read of the store. A connection is a cursor: a
-follower holds a position and is rung when there may be more to read.
+This is the log as one node sees it: append, follow and read. The events are in the store. What they
+say about the session as a whole is its projection, see :mod:`agentws.sessions.projection`. A
+session in memory caches the newest events, encoded, so that a client that reconnects after a moment
+gets its replay without a read of the store. A connection is a cursor: a follower holds a position
+and is rung when there may be more to read.
 """
 
 from __future__ import annotations
@@ -12,14 +13,11 @@ import logging
 from collections.abc import Callable, Sequence
 from typing import Final
 
-import msgspec
-
 from ..errors import Conflict, IdempotencyConflict, LostReason, PositionLost
-from ..protocol import events as e
-from ..protocol.codec import Entry, Record, check_sizes, decode_record, entry, entry_of
+from ..protocol.codec import Entry, Record, check_sizes, entry, entry_of
 from ..protocol.events import Event
 from ..protocol.messages import Message
-from ..protocol.outline import OUTLINE_EVENTS, OUTLINE_TYPES, Carried, Outline
+from ..protocol.outline import OUTLINE_EVENTS
 from ..protocol.position import Position
 from ..protocol.sizes import EVENT, TEXT
 from ..store import PAGE, Appended, Key, SessionInfo, Settled, Store
@@ -29,43 +27,28 @@ from .conversation import Snapshot
 from .follower import Follower
 from .large_runs import BoundedPages
 from .pages import Page, page_before
-from .senders import Senders, no_longer_queued
+from .projection import DECODED_TYPES, Projection
 from .shared_read import SharedRead
 from .tail import Tail
 
 logger: Final = logging.getLogger("agentws")
 
-_FOLLOWED: Final = OUTLINE_EVENTS | {e.SessionUpdated}
-_CHANGEABLE: Final = (e.StateSnapshot, e.StateDelta, e.SessionUpdated)
-_FOLLOWED_TYPES: Final = OUTLINE_TYPES | {"session.updated"}
-_encoder: Final = msgspec.json.Encoder()
-_carried: Final = msgspec.json.Decoder(Carried)
 
-
-class Session:
+class Session(Projection):
     """One log, while it has a follower or a run on this node; see :meth:`Sessions.sweep`."""
 
     __slots__ = (
-        "_accepted_at",
-        "_outline_changed",
         "_pages",
         "_reads",
-        "_run_base",
         "_store",
         "_tail",
         "on_append",
-        "cleared",
         "followers",
-        "head",
         "id",
-        "info",
         "max_event_size",
-        "outline",
         "on_outline_change",
-        "senders",
         "turn",
         "used",
-        "version",
     )
 
     def __init__(
@@ -75,15 +58,10 @@ class Session:
         head: Position,
         *,
         tail_size: int,
-        carried: Carried | None = None,
+        settled: Settled | None = None,
     ) -> None:
+        super().__init__(info, head, settled)
         self.id = info.id
-        self.info = info
-        self.head = head
-        self.outline = Outline() if carried is None else Outline(carried)
-        self.cleared = 0 if carried is None else carried.cleared
-        """The seq of the newest ``history.cleared``: nothing up to it is shown any more."""
-        self._run_base: Position | None = None
         self.followers: tuple[Follower, ...] = ()
         """Rung when the log has grown; see :meth:`follow`."""
         self.on_outline_change: Callable[[Session], None] | None = None
@@ -92,20 +70,14 @@ class Session:
         """Called after an append by this node, to ring the bell for other nodes."""
         self.used = 0.0
         """When it was last followed, run or written, in seconds of the loop's clock."""
-        self.version = head.seq
-        """The seq of the newest event known here that commands are decided on."""
         self.turn: CommandTurn | None = None
         """``None`` while no command is being decided."""
-        self.senders: Senders | None = None
-        """Who sent what is queued, where this node knows more of them than the log says."""
         self.max_event_size = EVENT
         """The most bytes of the frame of an event that is not text."""
         self._store = store
         self._tail = Tail(tail_size)
         self._reads = SharedRead()
         self._pages: BoundedPages | None = None
-        self._outline_changed = False
-        self._accepted_at: dict[str, int] | None = None
 
     def __repr__(self) -> str:
         return f"<Session {self.id} head={self.head.seq} followers={len(self.followers)}>"
@@ -125,8 +97,7 @@ class Session:
         """The session as the store has it: a cold start. Reads the log from the settled mark on."""
         head = await store.head(info.id)
         settled = head.settled
-        carried = _carried.decode(settled.carried) if settled.carried else None
-        session = cls(info, store, head.position, tail_size=tail_size, carried=carried)
+        session = cls(info, store, head.position, tail_size=tail_size, settled=settled)
         if settled.seq < head.position.seq:
             session.head = await conversation.position_at(
                 store, info.id, head.position, settled.seq
@@ -187,7 +158,8 @@ class Session:
         if not done.records:
             return done
         if done.records[0].seq == self.head.seq + 1:
-            self._apply(done.records, entries)
+            self.apply(done.records, entries)
+            self._tail.add(done.records)
             self._notify()
         elif done.records[-1].seq > self.head.seq:
             await self.catch_up()
@@ -196,10 +168,7 @@ class Session:
 
     async def settle(self, *, fence: str) -> None:
         """Stores a checkpoint: nothing is open up to the head, and the state to load from there."""
-        carried = msgspec.structs.replace(self.outline.carried, cleared=self.cleared)
-        data = b"" if carried == Carried() else _encoder.encode(carried)
-        settled = Settled(self.head.seq, data)
-        await self._store.append(self.id, [], fence=fence, settled=settled)
+        await self._store.append(self.id, [], fence=fence, settled=self.checkpoint())
 
     def announce(self) -> None:
         """Rings for other nodes: the log has grown, or may have, by an append that failed."""
@@ -227,55 +196,10 @@ class Session:
         records = await self._store.read(self.id, after=self.head if self.head.seq else None)
         fresh = [record for record in records if record.seq > self.head.seq]
         if fresh:
-            self._apply(fresh, [entry_of(record.data, _FOLLOWED_TYPES) for record in fresh])
+            self.apply(fresh, [entry_of(record.data, DECODED_TYPES) for record in fresh])
+            self._tail.add(fresh)
             self._notify()
         return len(records)
-
-    def _apply(self, records: Sequence[Record], entries: Sequence[Entry]) -> None:
-        """Moves the head, the tail and the outline on by ``records``, which follow the head."""
-        for at, one in enumerate(entries):
-            if type(one.event) in _FOLLOWED:
-                self._apply_to_outline(one, records[at], records[at - 1] if at else None)
-        last = records[-1]
-        self.head = Position(self.head.epoch, last.seq, last.tag)
-        self._tail.add(records)
-
-    def _apply_to_outline(self, one: Entry, record: Record, before: Record | None) -> None:
-        event, outline = one.event, self.outline
-        assert event is not None
-        if type(event) in _CHANGEABLE:
-            # The agent may still change the object that it yielded; what was written counts.
-            event = decode_record(one.data).event
-        if self.senders is not None:
-            self.senders.remove(no_longer_queued(event, outline))
-            self.senders = self.senders or None
-        outline.apply(event, one.run)
-        self._outline_changed = True
-        self.version = record.seq
-        match event:
-            case e.MessageAccepted():
-                self._accepted_at = self._accepted_at or {}
-                self._accepted_at[event.message.id] = record.seq
-            case e.HistoryCleared():
-                self.cleared = record.seq
-            case e.SessionUpdated():
-                self.info = _updated(self.info, event)
-            case e.RunStarted():
-                head = self.head
-                self._run_base = (
-                    head if before is None else Position(head.epoch, before.seq, before.tag)
-                )
-                if self._accepted_at is not None:
-                    self._accepted_at = _queued(self._accepted_at, outline)
-            case e.RunFinished() | e.RunError():
-                self._run_base = None
-            case _:
-                pass
-
-    @property
-    def run_base(self) -> Position:
-        """The position just before the active run began; the head when no run is active."""
-        return self._run_base or self.head
 
     def _notify(self) -> None:
         """Rings all followers, and reports a changed outline."""
@@ -285,8 +209,8 @@ class Session:
             except Exception:
                 # A follower that fails must not stop the others or the writer.
                 logger.exception("a follower of session %s failed", self.id)
-        if self._outline_changed:
-            self._outline_changed = False
+        if self.outline_changed:
+            self.outline_changed = False
             if self.on_outline_change is not None:
                 self.on_outline_change(self)
 
@@ -355,13 +279,11 @@ class Session:
     async def snapshot(self, *, messages: int, size: int | None = None) -> Snapshot:
         """The newest ``messages``, see :meth:`page_before`, as of the end of the last run."""
         base, outline = self.run_base, self.outline
-        queue = outline.queue.values()
-        accepted_at = self._accepted_at or {}
-        unread = [one for one in queue if accepted_at[one.message.id] <= base.seq]
+        queued = self.queued_at(base.seq)
         interrupts = list(outline.interrupts.values())
         state = outline.state if outline.run is None else outline.base_state
         page = await self.page_before(base.seq + 1, messages=messages, size=size)
-        return Snapshot(base, page, state, unread, interrupts, self.info.title)
+        return Snapshot(base, page, state, queued, interrupts, self.info.title)
 
     async def page_before(self, before: int, *, messages: int, size: int | None = None) -> Page:
         """The last ``messages`` before that seq, or a few more: runs are kept whole.
@@ -383,15 +305,3 @@ class Session:
         """The whole conversation, up to that seq."""
         end = self.head.seq if through is None else through
         return await conversation.whole(self._store, self.id, self.head.epoch, through=end)
-
-
-def _queued(known: dict[str, int], outline: Outline) -> dict[str, int] | None:
-    """The entries of ``known`` whose messages are still queued; ``None`` if there are none."""
-    if not outline.queue:
-        return None
-    return {id: value for id, value in known.items() if id in outline.queue} or None
-
-
-def _updated(info: SessionInfo, event: e.SessionUpdated) -> SessionInfo:
-    metadata = info.metadata if event.metadata is None else event.metadata
-    return msgspec.structs.replace(info, title=event.title or info.title, metadata=metadata)
