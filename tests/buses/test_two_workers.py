@@ -18,6 +18,22 @@ async def test_a_viewer_on_another_worker_sees_each_piece_at_once(tmp_path: Path
     assert {event.seq for event in far} >= {event.seq for event in near}
     # Polling alone would take half a second.
     assert statistics.median(extra_seconds(near, far)) < 0.1
+    assert far[-1].at - near[-1].at < 0.5
+
+
+async def test_a_stop_sent_to_another_worker_takes_effect_at_once(tmp_path: Path) -> None:
+    loop = asyncio.get_running_loop()
+    with two_workers(tmp_path) as (owner, other):
+        async with viewer(owner) as near, viewer(other) as far, asyncio.timeout(20):
+            for websocket in (near, far):
+                await frames_until(websocket, "welcome")
+            await near.send(json.dumps({"type": "send", "id": "m1", "content": "go"}))
+            await frames_until(far, "TEXT_MESSAGE_CONTENT")
+            began = loop.time()
+            await far.send(json.dumps({"type": "cancel", "id": "x1"}))
+            *_, (ended, frame) = await frames_until(far, "RUN_FINISHED")
+    assert frame["event"]["outcome"] == {"type": "cancelled"}
+    assert ended - began < 0.5
 
 
 def broadcast(worker: Server, content: str) -> None:

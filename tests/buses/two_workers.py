@@ -105,12 +105,14 @@ async def idle_share(workers: tuple[Server, Server], seconds: float) -> float:
 
 async def measure(bus: str, seconds: float) -> str:
     with tempfile.TemporaryDirectory() as folder, two_workers(Path(folder), bus) as workers:
-        extra = extra_seconds(*await one_answer(*workers))
+        near, far = await one_answer(*workers)
+        extra = extra_seconds(near, far)
         idle = await idle_share(workers, seconds)
     late = statistics.quantiles(extra, n=20)[-1]
     return (
         f"{bus:8} extra latency of {len(extra)} pieces: median {statistics.median(extra) * 1e3:.2f}"
-        f" ms, 95 % {late * 1e3:.2f} ms; idle: {idle:.3%} of a core"
+        f" ms, 95 % {late * 1e3:.2f} ms, the end {(far[-1].at - near[-1].at) * 1e3:.2f} ms; "
+        f"idle: {idle:.3%} of a core"
     )
 
 
