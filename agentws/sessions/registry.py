@@ -243,7 +243,7 @@ def check_session_id(id: str) -> None:
     """Raises BadRequest for an id of a form that a client may not choose."""
     if not _SESSION_ID.fullmatch(id):
         raise BadRequest(
-            "This session id does not fit.", expected="16 to 128 of A-Z a-z 0-9 _ . ~ -"
+            "This session id is not valid.", expected="16 to 128 of A-Z a-z 0-9 _ . ~ -"
         )
 
 
