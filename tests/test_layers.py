@@ -22,8 +22,9 @@ PACKAGE = ROOT / "agentws"
 LAYERS: list[set[str]] = [
     {"errors"},
     {"protocol"},
-    {"limits", "store"},
-    {"auth", "bus"},
+    {"limits", "bus"},
+    {"store"},
+    {"auth"},
     {"tasks"},
     {"sessions"},
     {"agents"},

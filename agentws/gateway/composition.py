@@ -124,7 +124,7 @@ class Composition:
         """Deletes it from the store, and from the memory of this node."""
         await self._store.delete(id)
         self.runs.forget(id)
-        self.sessions.forget(id)
+        self.sessions.evict_deleted(id)
 
     def _session_opened(self, session: Session) -> None:
         session.on_outline_change = self._schedule

@@ -63,7 +63,7 @@ class AgentGateway:
     ) -> None:
         self.limits: Final = limits or Limits()
         self.store: Final = store or MemoryStore()
-        self.bus: Final = bus or LocalBus()
+        self.bus: Final = bus or self.store.default_bus() or LocalBus()
         self.agents: Final = Agents(agent_factory)
         self.node: Final = secrets.token_urlsafe(9)
         check_callable("authenticate", authenticate)

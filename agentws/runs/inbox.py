@@ -113,7 +113,7 @@ class Inbox:
                 senders.discard(id, sender)
             else:
                 # The append failed or was cancelled, and may be in the log all the same.
-                senders.doubt(id, sender)
+                senders.keep_unconfirmed(id, sender)
             raise
         if done is None or done.duplicate:
             senders.discard(id, sender)

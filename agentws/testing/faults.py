@@ -50,6 +50,9 @@ class WrappedStore(Store):
     async def ping(self) -> None:
         await self.around("ping", self.store.ping)
 
+    def default_bus(self) -> Bus | None:
+        return self.store.default_bus()
+
     async def create(self, info: SessionInfo, *, epoch: str) -> tuple[SessionInfo, bool]:
         return await self.around("create", lambda: self.store.create(info, epoch=epoch))
 

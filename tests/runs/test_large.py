@@ -18,6 +18,7 @@ from agentws.protocol import frames as f
 from agentws.protocol import messages as m
 from agentws.protocol.sizes import EVENT, FRAME, TEXT, TITLE
 from agentws.runs.documents import Documents, measure
+from agentws.sessions.compaction import compact_run
 from agentws.testing.agents import Script, Yield
 
 from .harness import Talk, talk
@@ -358,7 +359,7 @@ async def test_compaction_makes_no_larger_events() -> None:
         await one.terminal()
         before = await one.log()
         (session,) = list(one.gateway.sessions)
-        await session.compact(1, session.head.seq)
+        await compact_run(session._store, session.id, first=1, last=session.head.seq)
         after = await one.log()
         assert max(len(record.data) for record in after) <= TEXT
         assert len(after) <= len(before)

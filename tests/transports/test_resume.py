@@ -12,6 +12,7 @@ import pytest
 from agentws.errors import PositionLost
 from agentws.protocol.codec import Record
 from agentws.protocol.position import Position, parse_position
+from agentws.sessions.compaction import compact_run
 from agentws.store import PAGE
 from agentws.testing.agents import Gate, Script, Sleep, Step
 from agentws.testing.connect import Client, Closed, kind
@@ -210,7 +211,7 @@ async def test_a_compacted_position_gets_a_snapshot(make: Make) -> None:
 async def _compact(gateway: object, client: Client) -> None:
     sessions = gateway.sessions  # type: ignore[attr-defined]
     session = await sessions.find(client.session)
-    await session.compact(1, session.head.seq)
+    await compact_run(session._store, session.id, first=1, last=session.head.seq)
     session.forget_tail()
 
 
