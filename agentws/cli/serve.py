@@ -23,8 +23,8 @@ from ..backends.sqlite import SQLiteStore
 from ..backends.sqlite_path import database_path
 from ..errors import Unavailable
 from ..mount import mount_agent_gateway
+from ..server.draining import Server
 from ..server.preset import collect_less_often, server_config
-from ..server.stopping import Server
 from ..store import Store
 from ..transports.names import is_loopback
 from .listening import described, listen

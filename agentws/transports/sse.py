@@ -228,7 +228,7 @@ class EventStream:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         gateway = self._gateway
-        _mark_endless(scope)
+        _mark_unbounded(scope)
         gateway.connections.add(self, self._place)
         self.session.follow(self)
         watching = gateway.tasks.spawn(
@@ -351,8 +351,8 @@ def _position_of(frame: bytes) -> str:
     return frame[start : frame.index(b'"', start)].decode()
 
 
-def _mark_endless(scope: dict[str, Any] | Any) -> None:
-    """Tells the preset's server that this response ends only when somebody goes."""
+def _mark_unbounded(scope: dict[str, Any] | Any) -> None:
+    """Tells the server preset that this response is unbounded: a shutdown must not wait for it."""
     extension = (scope.get("extensions") or {}).get(SERVER)
     if extension is not None:
-        extension["endless"] = True
+        extension["unbounded"] = True

@@ -13,11 +13,11 @@ import msgspec
 import pytest
 
 from agentws import bench
-from agentws.bench import load, measure, process, report, workloads
+from agentws.bench import load, measure, process, report, scale, workloads
 from agentws.bench.process import ServerProcess
-from agentws.bench.words import PRESET, RAW, STOCK, VARIANTS
+from agentws.bench.variants import PRESET, RAW, STOCK, VARIANTS
 
-TINY = workloads.Scale(
+TINY = scale.Scale(
     idle=8,
     turns=50,
     runs=4,
@@ -81,7 +81,7 @@ def test_every_variant_has_a_column_and_its_medians() -> None:
 async def test_a_session_that_stays_in_memory_is_not_taken_for_forgotten(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(workloads, "FORGETTING_SECONDS", 0.5)
+    monkeypatch.setattr(workloads, "EVICTION_SECONDS", 0.5)
     async with ServerProcess(STOCK, {"store": "sqlite"}, core=0) as server:
         with pytest.raises(TimeoutError):
             await workloads.forgotten(server, TINY)
@@ -108,16 +108,16 @@ def test_the_meter_counts_the_cpu_of_another_process() -> None:
 
 
 @pytest.mark.parametrize("limit", [101, 256, 1_024, 4_096, 1 << 20])
-@pytest.mark.parametrize("scale", [workloads.FULL, workloads.QUICK], ids=["full", "quick"])
+@pytest.mark.parametrize("given", [scale.FULL, scale.QUICK], ids=["full", "quick"])
 def test_no_workload_opens_more_files_than_it_may(
-    scale: workloads.Scale, limit: int, monkeypatch: pytest.MonkeyPatch
+    given: scale.Scale, limit: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(measure, "allow_open_files", lambda wanted: min(wanted, limit))
-    fitting, notes = bench._fitting(scale)
+    fitting, notes = bench._fit(given)
     opened = (fitting.idle + fitting.idle // 4, fitting.runs, fitting.followers, fitting.returning)
     assert max(opened) + 100 <= max(limit, 101)
     assert min(fitting) > 0
-    assert bool(notes) == (fitting != scale)
+    assert bool(notes) == (fitting != given)
 
 
 def is_gone(pid: int) -> bool:

@@ -17,7 +17,7 @@ from agentws.server import (
     server_config,
     websocket,
 )
-from agentws.server.endless import EndingHttpProtocol
+from agentws.server.streaming import PresetH11Protocol
 
 CLOSE = 0x88
 
@@ -53,7 +53,7 @@ def test_serve_tunes_the_collector_and_takes_sockets(monkeypatch: pytest.MonkeyP
 def test_the_preset_without_httptools(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delitem(sys.modules, "agentws.server.upgrading", raising=False)
     monkeypatch.setitem(sys.modules, "httptools", None)
-    assert server_config(nothing, log_config=None).http is EndingHttpProtocol
+    assert server_config(nothing, log_config=None).http is PresetH11Protocol
 
 
 def test_a_peer_that_does_not_answer_a_close(start: Any, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -123,7 +123,7 @@ def outcome(pieces: list[bytes]) -> list[object]:
         (client_frame(framing.TEXT | 0x10, b"hi"), 1002, "reserved bits set"),
         (client_frame(framing.PING, b"", fin=False), 1002, "fragmented control frame"),
         (client_frame(framing.PING, b"x" * 126), 1002, "control frame too long"),
-        (client_frame(framing.CONTINUATION, b"x"), 1002, "continuation of nothing"),
+        (client_frame(framing.CONTINUATION, b"x"), 1002, "continuation without a message"),
         (
             client_frame(framing.TEXT, b"a", fin=False) + client_frame(framing.TEXT, b"b"),
             1002,

@@ -16,7 +16,7 @@ from websockets.sync.client import ClientConnection, connect
 
 from agentws.backends.sqlite import SQLiteStore
 from agentws.server import Server, server_config
-from agentws.server.stopping import DRAINS
+from agentws.server.draining import DRAINS
 from agentws.testing.oracle import read_log
 from tests import processes
 
@@ -44,7 +44,7 @@ def closed(client: ClientConnection) -> int:
 def test_clients_are_told_and_the_run_has_its_time(tmp_path: Path) -> None:
     path = tmp_path / "log.db"
     server = processes.Server(
-        "leaving.py", str(path), "{port}", folder=HERE, said=tmp_path / "said.txt"
+        "slow_service.py", str(path), "{port}", folder=HERE, said=tmp_path / "said.txt"
     )
     with server:
         url = f"{server.host}/ws/chat?session={SESSION}"
@@ -175,7 +175,7 @@ def test_a_drain_that_fails_is_logged_and_the_server_stops(
     running = Running(app)
     running.server.should_exit = True
     assert running.ended()
-    assert "could not be drained" in caplog.text
+    assert "Draining the application failed" in caplog.text
     assert app.happened[-1] == "lifespan.shutdown"
 
 
