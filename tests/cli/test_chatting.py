@@ -9,8 +9,8 @@ from collections.abc import Callable
 import pytest
 
 from agentws.cli.chat import endpoint
-from agentws.cli.lines import printable
 from agentws.cli.screen import Screen
+from agentws.cli.streams import printable
 from agentws.errors import BadRequest
 
 from .conftest import Server, Terminal
@@ -108,7 +108,7 @@ def test_a_server_that_restarts_without_its_sessions_says_that_they_are_gone(
     screen.see("-- connection lost")
     server.start()
     screen.see("-- connected again\n")
-    screen.see("-- the server no longer has this conversation; it begins anew\n> ")
+    screen.see("-- the server no longer has this conversation; a new one begins\n> ")
     screen.type("still here\n")
     screen.see("still here ")
 

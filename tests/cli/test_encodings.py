@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from agentws.cli.lines import decoded, read_all
+from agentws.cli.streams import decoded, read_all
 
 from .conftest import AGENTS, COMMAND, PATIENCE, Server, Terminal, environment
 

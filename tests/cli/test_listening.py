@@ -126,7 +126,7 @@ def test_another_free_port_is_taken_where_an_address_has_not_the_first(
 
 @pytest.mark.parametrize("host", ["", " ", "no.such.host.invalid", "a..b", "::g", "x" * 300])
 def test_what_is_no_address_is_one_line(host: str) -> None:
-    with pytest.raises(Problem, match="no address of this machine"):
+    with pytest.raises(Problem, match="not an address of this machine"):
         listen(host, 0)
 
 

@@ -38,6 +38,10 @@ Command = Callable[..., subprocess.CompletedProcess[str]]
         (["run", "values:app", "--store", "sqlite:x.db"], 2, "--store would have no effect"),
         (["demo", "--port", "x"], 2, "not a port"),
         (["demo", "--port", "70000"], 2, "not a port"),
+        (["demo", "--workers", "x"], 2, "not a number of workers; expected 1 to"),
+        (["demo", "--workers", "0"], 2, "not a number of workers; expected 1 to"),
+        (["demo", "--workers", "2", "--store", "memory"], 2, "expected --store sqlite:PATH"),
+        (["run", "agents:Echo", "--workers", "2", "--reload"], 2, "--reload serves with one"),
         (["demo", "--prefix", "api/"], 2, "not a prefix"),
         (["demo", "--store", "redis"], 2, "expected memory or sqlite:PATH"),
         (["demo", "--store", "sqlite:nowhere/x.db"], 1, "there is no directory"),
@@ -47,19 +51,19 @@ Command = Callable[..., subprocess.CompletedProcess[str]]
         (["demo", "--store", "sqlite:folder/"], 2, "a directory; expected the path of a file"),
         (["demo", "--store", "sqlite:"], 2, "expected the path of a file"),
         (["demo", "--store", "sqlite::memory:"], 2, "MemoryStore() is what keeps"),
-        (["demo", "--store", "sqlite://"], 2, "say memory"),
+        (["demo", "--store", "sqlite://"], 2, "expected memory"),
         (["demo", "--store", "sqlite://host/x.db"], 2, "sqlite:////absolute/path"),
         (["demo", "--store", "sqlite:file:x.db?mode=ro"], 2, "without options"),
         (["demo", "--store", "sqlite:file:x.db"], 2, "expected the path of a file"),
         (["demo", "--store", "sqlite.db"], 2, "expected memory or sqlite:PATH"),
         (["demo", "--store", "postgresql://host/db"], 2, "expected memory or sqlite:PATH"),
         (["demo", "--api-key", "a-secret"], 2, "KEY=IDENTITY"),
-        (["demo", "--host", "no.such.host.invalid"], 1, "no address of this machine"),
+        (["demo", "--host", "no.such.host.invalid"], 1, "not an address of this machine"),
         (["demo", "--allowed-origin", "example.com"], 2, "expected https://host"),
         (["demo", "--allowed-origin", "wss://example.com"], 2, "expected https://host"),
         (["demo", "--allowed-host", "https://example.com/"], 2, "did you mean example.com?"),
         (["demo", "--allowed-host", "example.com/path"], 2, "expected a host name"),
-        (["demo", "--host", ""], 1, "no address of this machine"),
+        (["demo", "--host", ""], 1, "not an address of this machine"),
         (["chat", "ftp://host/"], 1, "not an address"),
         (["chat", "127.0.0.1:1"], 1, "Connection refused"),
     ],
@@ -82,7 +86,7 @@ def test_a_port_that_is_taken(command: Command) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
         done = command("demo", "--port", str(port))
-    assert done.returncode == 1
+    assert done.returncode == 3
     assert f"try --port {port + 1}" in done.stderr and "Traceback" not in done.stderr
 
 
@@ -101,7 +105,13 @@ def test_what_kubernetes_says_of_services_is_no_setting_of_ours() -> None:
 
 
 def test_a_variable_that_does_not_fit_is_refused(command: Command) -> None:
-    wrong = [("PORT", "x"), ("STORE", "x"), ("API_KEY", "a=b,secret"), ("API_KEY", ",")]
+    wrong = [
+        ("PORT", "x"),
+        ("WORKERS", "0"),
+        ("STORE", "x"),
+        ("API_KEY", "a=b,secret"),
+        ("API_KEY", ","),
+    ]
     wrong += [("ALLOWED_HOST", "a, http://b"), ("ALLOWED_HOST", " "), ("ALLOWED_ORIGIN", ",,")]
     for name, value in wrong:
         done = command("demo", **{f"AGENTWS_{name}": value})
