@@ -55,32 +55,37 @@ class Workers:
         self._count = count
         self._workers: list[_Worker] = []
         self._outdated: list[_Worker] = []
-        """Workers that a rolling restart has still to replace."""
+        """Workers that a rolling restart has not replaced yet."""
         self._retry_at: float | None = None
         self._kill_at: float | None = None
-        """When workers that still run are killed; `None` before the shutdown."""
+        """When the workers that still run are killed; `None` before the shutdown."""
         self._failed = False
 
     def run(self) -> bool:
         """Serves until a signal ends it, which is raised again. `False`: no worker could start."""
         stopped_by: list[int] = []
-        with _signals() as received:
-            while self._workers or self._kill_at is None:
-                self._start_missing()
-                self._wait(received)
-                for number in _read_signals(received):
-                    if number == _RESTART:
-                        self._outdated = [one for one in self._workers if not one.leaving]
-                    else:
-                        stopped_by.append(number)
-                        self._stop(again=len(stopped_by) > 1)
-                self._update()
+        try:
+            with _signals() as received:
+                while self._workers or self._kill_at is None:
+                    self._start_missing()
+                    self._wait(received)
+                    for number in _read_signals(received):
+                        if number == _RESTART:
+                            self._outdated = [one for one in self._workers if not one.leaving]
+                        else:
+                            stopped_by.append(number)
+                            self._stop(again=len(stopped_by) > 1)
+                    self._update()
+        finally:
+            # Where this fails, Python would wait at its exit for workers that nobody stops.
+            for worker in self._workers:
+                worker.terminate()
         if stopped_by:
             signal.raise_signal(stopped_by[-1])
         return not self._failed
 
     def _start_missing(self) -> None:
-        """Keeps `count` workers, and one more while a rolling restart replaces one."""
+        """Starts workers up to `count`, and one more while a rolling restart replaces one."""
         if self._kill_at is not None or time.monotonic() < (self._retry_at or 0.0):
             return
         self._retry_at = None
@@ -92,7 +97,7 @@ class Workers:
             self._workers.append(_Worker(self._config, self._sockets))
 
     def _wait(self, received: socket.socket) -> None:
-        """Returns when a worker has started or ended, when a signal came, or when it is time."""
+        """Returns when a worker has started or ended, a signal was received, or a time has come."""
         times = [one for one in (self._retry_at, self._kill_at) if one is not None]
         timeout = max(0.0, min(times) - time.monotonic()) if times else None
         reports = [one.report for one in self._workers if not one.reported]
@@ -112,7 +117,7 @@ class Workers:
             self._kill_at += SHUTDOWN_SECONDS
 
     def _retire_one(self) -> None:
-        """A worker has started: where it is one too many, it replaces an outdated one."""
+        """Called when a worker serves: if it is one more than `count`, an outdated one drains."""
         staying = [one for one in self._workers if not one.leaving]
         if len(staying) > self._count and self._outdated:
             self._outdated.pop(0).terminate()
@@ -126,7 +131,7 @@ class Workers:
         if worker.serves:
             logger.warning("%s; starting another one", how)
             return
-        # It would fail again at once: its application, its configuration or its store is broken.
+        # Its application, its configuration or its store is broken: do not start it in a busy loop.
         self._outdated.clear()
         if any(one.serves for one in self._workers):
             logger.error("%s before it served; trying again", how)
@@ -140,7 +145,7 @@ class Workers:
         if self._kill_at is None:
             self._kill_at = time.monotonic() + SHUTDOWN_SECONDS
         self._retry_at = None
-        # Workers close their copies; with this one open the system would still accept connections.
+        # Workers close their copies. While this one is open, the system accepts connections.
         for listener in self._sockets:
             listener.close()
         for worker in self._workers:
@@ -157,11 +162,11 @@ class _Worker:
             self._process.start()
         reporting.close()
         self.reported = False
-        """Whether nothing more is to be read from `report`."""
+        """Whether its report was read, or is missing because it has ended."""
         self.serves = False
         """Whether its start-up has succeeded."""
         self.leaving = False
-        """Whether it was told to end."""
+        """Whether it was told to drain and end."""
 
     @property
     def pid(self) -> int:
@@ -182,7 +187,7 @@ class _Worker:
         return signal.Signals(-code).name if code < 0 else f"exit code {code}"
 
     def just_started(self) -> bool:
-        """Reads its report: whether it has begun to serve since the last call."""
+        """Whether it has begun to serve since the last call. Reads its report."""
         if self.reported or not self.report.poll():
             return False
         self.reported = True
@@ -229,7 +234,7 @@ class _ReportingServer(Server):
 
 def _run(config: uvicorn.Config, sockets: list[socket.socket], reporting: Connection) -> None:
     """What a worker process does."""
-    # Until the server handles it, a Ctrl-C is the supervisor's, which then sends SIGTERM.
+    # Before the server handles SIGINT, only the supervisor reacts to Ctrl-C: it sends SIGTERM.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     if hasattr(signal, "pthread_sigmask"):
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
@@ -252,7 +257,7 @@ def _stop_with_supervisor() -> None:
 
 @contextmanager
 def _signals() -> Iterator[socket.socket]:
-    """A socket from which the signals that come can be read, one byte each."""
+    """A socket that receives one byte for each signal, and so ends the wait for workers."""
     receiving, sending = socket.socketpair()
     receiving.setblocking(False)
     numbers = [one for one in (*_STOPPING, _RESTART) if one is not None]
@@ -279,7 +284,7 @@ def _read_signals(receiving: socket.socket) -> bytes:
 
 @contextmanager
 def _interrupt_blocked() -> Iterator[None]:
-    """A process started here inherits a blocked SIGINT: Ctrl-C must not break its imports."""
+    """A process started here inherits a blocked SIGINT: Ctrl-C must not interrupt its imports."""
     if not hasattr(signal, "pthread_sigmask"):
         yield
         return
