@@ -1,4 +1,4 @@
-"""What a user can get wrong is one line on standard error and an exit code, never a traceback."""
+"""A mistake of the user is one line on standard error and an exit code, never a traceback."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ Command = Callable[..., subprocess.CompletedProcess[str]]
         (["chat", "127.0.0.1:1"], 1, "Connection refused"),
     ],
 )
-def test_wrong_usage(
+def test_wrong_usage_is_reported_in_one_line_with_its_exit_code(
     command: Command, folder: Path, arguments: list[str], status: int, said: str
 ) -> None:
     (folder / "broken.py").write_text("\nvalue = undefined\n")
@@ -82,7 +82,7 @@ def test_wrong_usage(
     assert done.stdout == ""
 
 
-def test_a_port_that_is_taken(command: Command) -> None:
+def test_a_port_in_use_ends_the_command_with_exit_code_3(command: Command) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
         done = command("demo", "--port", str(port))
@@ -99,12 +99,12 @@ def test_a_misspelled_variable_is_refused(command: Command) -> None:
     check_environment([*KNOWN, "PATH", "AGENTWSX"])
 
 
-def test_what_kubernetes_says_of_services_is_no_setting_of_ours() -> None:
+def test_the_service_links_of_kubernetes_are_ignored() -> None:
     ours = {"AGENTWS_PORT": "9000", "AGENTWS_SERVICE_HOTS": "x", "AGENTWS_REDIS_PORT": "1", "A": ""}
     assert without_service_links(SERVICE_LINKS | ours) == ours
 
 
-def test_a_variable_that_does_not_fit_is_refused(command: Command) -> None:
+def test_a_variable_with_an_invalid_value_is_refused(command: Command) -> None:
     wrong = [
         ("PORT", "x"),
         ("WORKERS", "0"),
@@ -127,13 +127,13 @@ def test_help_names_every_option_and_variable(capsys: pytest.CaptureFixture[str]
         assert option.flag in shown and option.variable in shown
 
 
-def test_the_version(capsys: pytest.CaptureFixture[str]) -> None:
+def test_version_prints_the_version(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         main(["--version"])
     assert capsys.readouterr().out.startswith("agentws ")
 
 
-def test_what_is_an_app_and_what_makes_agents() -> None:
+def test_an_asgi_app_is_told_from_an_agent_factory() -> None:
     async def app(scope: object, receive: object, send: object) -> None: ...
 
     class App:

@@ -98,7 +98,7 @@ async def test_the_number_of_workers_may_come_from_the_environment(serve: Serve)
         pass
 
 
-async def test_one_worker_is_the_server_itself(serve: Serve) -> None:
+async def test_one_worker_serves_in_the_process_of_the_command(serve: Serve) -> None:
     server = serve("run", "nodes:Node", "--workers", "1")
     async with chat_with(server) as chat:
         assert await chat.ask("which") == str(server.process.pid)

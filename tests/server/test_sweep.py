@@ -1,4 +1,4 @@
-"""The keepalive sweep: one timer for all connections, however they come and go."""
+"""The keepalive sweep: one timer for all connections, whenever they open and close."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from agentws.server.opening import CLOSING
 
 
 class Handle:
-    """What a loop gives for a callback that it will call."""
+    """What an event loop returns for a scheduled callback."""
 
 
 class FakeLoop:
-    """Keeps what it is to call; the test calls it."""
+    """Stores scheduled callbacks; the test calls them."""
 
     def __init__(self) -> None:
         self.now = 0.0
@@ -46,7 +46,7 @@ class FakeLoop:
 
     @property
     def armed(self) -> int:
-        """Chains of sweeps under way: one that waits for its time, or for its next slice."""
+        """How many sweeps are scheduled or in progress."""
         return len(self.timers) + len(self.soon)
 
 
@@ -75,7 +75,7 @@ def opened(sweep: KeepaliveSweep, count: int) -> list[Any]:
     return connections
 
 
-def test_connections_that_open_during_a_sweep_begin_no_other(
+def test_a_connection_that_opens_during_a_sweep_starts_no_second_one(
     sweep: KeepaliveSweep, loop: FakeLoop
 ) -> None:
     opened(sweep, 3 * _SLICE)
@@ -89,7 +89,7 @@ def test_connections_that_open_during_a_sweep_begin_no_other(
         assert loop.armed == 1
 
 
-def test_every_connection_is_reached_once_in_a_sweep(sweep: KeepaliveSweep, loop: FakeLoop) -> None:
+def test_a_sweep_visits_every_connection_once(sweep: KeepaliveSweep, loop: FakeLoop) -> None:
     connections = opened(sweep, 2 * _SLICE + 1)
     loop.fire()
     while loop.soon:
@@ -97,7 +97,9 @@ def test_every_connection_is_reached_once_in_a_sweep(sweep: KeepaliveSweep, loop
     assert [each.kept_alive for each in connections] == [1] * len(connections)
 
 
-def test_a_sweep_ends_with_the_last_connection(sweep: KeepaliveSweep, loop: FakeLoop) -> None:
+def test_sweeps_stop_with_the_last_connection_and_start_with_the_next(
+    sweep: KeepaliveSweep, loop: FakeLoop
+) -> None:
     (only,) = opened(sweep, 1)
     sweep.discard(only)
     loop.fire()
@@ -108,7 +110,7 @@ def test_a_sweep_ends_with_the_last_connection(sweep: KeepaliveSweep, loop: Fake
     assert loop.armed == 1
 
 
-def test_a_connection_that_opens_after_the_others_closed_in_a_sweep(
+def test_a_connection_that_opens_after_all_others_closed_in_a_sweep_is_kept_alive(
     sweep: KeepaliveSweep, loop: FakeLoop
 ) -> None:
     (first,) = opened(sweep, 1)
