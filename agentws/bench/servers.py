@@ -71,6 +71,7 @@ def raw_app() -> Any:
         routes=[
             WebSocketRoute("/ws", endpoint),
             Route("/to-everybody", broadcast, methods=["POST"]),
+            Route("/settle", settle, methods=["POST"]),
             Route("/health", lambda request: PlainTextResponse("")),
         ]
     )

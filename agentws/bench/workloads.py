@@ -63,13 +63,18 @@ class Workload(NamedTuple):
 async def idle(server: ServerProcess, scale: Scale) -> float:
     # The first ones include the memory of what is loaded and pooled once.
     first = await connect(server.variant, server.port, scale.warm_up)
-    await asyncio.sleep(SETTLE)
-    before = measure.unique_bytes(server.pid)
+    before = await _memory(server)
     rest = await connect(server.variant, server.port, scale.idle)
-    await asyncio.sleep(SETTLE)
-    cost = (measure.unique_bytes(server.pid) - before) / scale.idle
+    cost = (await _memory(server) - before) / scale.idle
     await _drop(first + rest)
     return cost / 1024
+
+
+async def _memory(server: ServerProcess) -> int:
+    """Bytes in use, without garbage: how much of it waits for a collection is chance."""
+    await asyncio.sleep(SETTLE)
+    await server.request("POST", "/settle")
+    return measure.unique_bytes(server.pid)
 
 
 async def _turns(clients: list[Client], count: int) -> None:
@@ -246,16 +251,12 @@ async def forgotten(server: ServerProcess, scale: Scale) -> float:
         await asyncio.sleep(scale.idle_seconds * 4 + SETTLE)
         await _wait_until_evicted(server, scale)
 
-    async def memory() -> int:
-        await server.request("POST", "/settle")
-        return measure.unique_bytes(server.pid)
-
     # The first round fills caches and pools, whose size is bounded.
     await use(scale.sessions)
-    before = await memory()
+    before = await _memory(server)
     for _ in range(2):
         await use(scale.sessions)
-    return (await memory() - before) / (2 * scale.sessions)
+    return (await _memory(server) - before) / (2 * scale.sessions)
 
 
 # An evicted session should cost nothing. Memory is allocated and returned in pages, and the partly
