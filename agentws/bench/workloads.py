@@ -271,13 +271,13 @@ async def _drop(clients: list[Client]) -> None:
 WORKLOADS = (
     Workload("idle", "an idle connection", "KiB", idle, 1.0, 0.6),
     Workload("echo", "a turn of an echo agent, against a bare echo", "µs", echo, 4.0, 3.0),
-    Workload("busy", "the same, 50 clients that never pause", "µs", busy, None, None),
-    Workload("paced", "a delta, 100 runs with one each 20 ms", "µs", paced, 0.85, 0.58),
+    Workload("busy", "the same on a saturated server (50 clients)", "µs", busy, None, None),
+    Workload("paced", "a delta, 100 runs with one every 20 ms", "µs", paced, 0.85, 0.58),
     Workload("burst", "a delta, 100 runs as fast as they yield", "µs", burst, 0.1, 0.1),
-    Workload("broadcast", "a delivery of a broadcast", "µs", broadcast, 0.85, 0.6),
+    Workload("broadcast", "one delivery of a broadcast", "µs", broadcast, 0.85, 0.6),
     Workload(
         "storm",
-        "a return of one of many, owed 100 deltas",
+        "a reconnect in a storm, with 100 deltas to replay",
         "µs",
         storm,
         0.5,
@@ -309,7 +309,7 @@ WORKLOADS = (
     ),
     Workload(
         "cold",
-        "the same, from SQLite and not in memory",
+        "the same as a cold start from SQLite",
         "×",
         cold,
         1.5,
@@ -319,7 +319,7 @@ WORKLOADS = (
     ),
     Workload(
         "forgotten",
-        "a session that nobody is connected to",
+        "the rest in memory of an evicted session",
         "bytes",
         forgotten,
         NOTHING,
