@@ -2,8 +2,8 @@
 
     agentws bench [--quick] [--repeats N] [--only NAME ...]
 
-Every figure comes from a fresh server process on a core of its own, loaded from this one; the
-servers take turns, so that a machine that slows down slows all of them.
+Every figure comes from a new server process on one core, loaded from this process on another. The
+servers take turns, so that a machine that slows down slows all of them. Imports any layer.
 """
 
 from __future__ import annotations
@@ -16,18 +16,19 @@ from collections.abc import Sequence
 from . import measure
 from .process import ServerProcess
 from .report import Row, as_json, table
-from .words import PRESET, RAW, STOCK, VARIANTS, Variant
-from .workloads import FULL, QUICK, WORKLOADS, Scale, Workload
+from .scale import FULL, QUICK, Scale
+from .variants import PRESET, RAW, STOCK, VARIANTS, Variant
+from .workloads import WORKLOADS, Workload
 
-# Sockets of listeners, loops and standard streams beside the connections themselves.
+# Files besides the connections: listeners, event loops, standard streams.
 _SPARE_FILES = 100
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the benchmark and print its table and its JSON line; 0 unless something broke."""
+    """Run the benchmark; print its table and its JSON line. Returns 0."""
     options = _parser().parse_args(arguments)
     repeats = options.repeats or (2 if options.quick else 5)
-    scale, notes = _fitting(QUICK if options.quick else FULL)
+    scale, notes = _fit(QUICK if options.quick else FULL)
     core = _pin(notes)
     chosen = [each for each in WORKLOADS if not options.only or each.name in options.only]
     variants = [VARIANTS[name] for name in options.variants]
@@ -57,8 +58,8 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _fitting(scale: Scale) -> tuple[Scale, list[str]]:
-    """The scale as far as the limit of open files allows it."""
+def _fit(scale: Scale) -> tuple[Scale, list[str]]:
+    """The scale, reduced to what the limit of open files allows; and a note if it was."""
     most = measure.allow_open_files(scale.connections + _SPARE_FILES) - _SPARE_FILES
     if most >= scale.connections:
         return scale, []
@@ -67,7 +68,7 @@ def _fitting(scale: Scale) -> tuple[Scale, list[str]]:
 
 
 def _pin(notes: list[str]) -> int:
-    """Keep the load on the last core; the first is the servers'."""
+    """Pin the load to the last core; returns the first, for the servers."""
     cores = measure.cores()
     if len(cores) < 2:
         notes.append("load and servers share one core")

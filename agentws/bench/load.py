@@ -1,4 +1,4 @@
-"""The load: WebSocket clients that do little themselves: the server is what is measured."""
+"""The load: WebSocket clients that use little CPU, since the server is measured."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from typing import Any, cast
 
 import msgspec
 
-from .words import DELTA, Variant
+from .variants import DELTA, Variant
 
 _TEXT, _CLOSE, _PING = 0x1, 0x8, 0x9
-# A mask of zeros is a legal mask, and costs the client nothing.
+# A mask of zeros is valid, and masking with it costs the client nothing.
 _NO_MASK = bytes(4)
 
 
 class Client(asyncio.Protocol, ABC):
-    """One connection. Subclasses know when an answer is whole."""
+    """One connection. A subclass knows when an answer is complete."""
 
     path = "/ws"
     subprotocol: str | None = None
@@ -31,7 +31,7 @@ class Client(asyncio.Protocol, ABC):
         self._lost: asyncio.Future[None] = loop.create_future()
 
     async def open(self, port: int, query: str = "") -> None:
-        """Connect, and wait until the server has welcomed us."""
+        """Connect, and wait until the connection can be used."""
         loop = asyncio.get_running_loop()
         await loop.create_connection(lambda: self, "127.0.0.1", port)
         lines = [
@@ -48,12 +48,12 @@ class Client(asyncio.Protocol, ABC):
         await self._opened
 
     async def drop(self) -> None:
-        """Go without a word."""
+        """Abort the connection, without a close frame."""
         self._transport.abort()
         await self._lost
 
     async def answer(self) -> None:
-        """Wait for the end of what was expected."""
+        """Wait for the end of the expected answer."""
         await self._answered
 
     def send(self, payload: bytes) -> None:
@@ -110,23 +110,23 @@ class Client(asyncio.Protocol, ABC):
             future.set_result(None)
 
     def upgraded(self) -> None:
-        """The handshake is over."""
+        """The handshake is done."""
 
     @abstractmethod
     def message(self, payload: bytes) -> None:
-        """A text message has come."""
+        """A text message was received."""
 
     @abstractmethod
     def expect(self, deltas: int) -> None:
-        """An answer of so many deltas will come."""
+        """Prepare for an answer of so many deltas."""
 
     @abstractmethod
     def ask(self, work: str, deltas: int) -> None:
-        """Have the server do `work`, which answers with so many deltas."""
+        """Ask the server for `work`, whose answer has so many deltas."""
 
 
 class RawClient(Client):
-    """Counts messages: the raw endpoint sends one per delta."""
+    """Counts messages: the raw endpoint sends one for each delta."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -150,7 +150,7 @@ class RawClient(Client):
 
 
 class GatewayClient(Client):
-    """Speaks `agentws.v1`: an answer ends with its run, and must be whole."""
+    """Speaks `agentws.v1`: an answer ends with its run, and must be complete."""
 
     path = "/ws/chat"
     subprotocol = "agentws.v1"
@@ -191,7 +191,7 @@ class GatewayClient(Client):
                 raise RuntimeError(payload.decode())
 
     def accepted(self, frame: dict[str, Any]) -> None:
-        """What was sent is in the log."""
+        """The server has acknowledged a frame."""
         self.position = frame["position"]
 
     def _event(self, event: dict[str, Any]) -> None:
@@ -212,7 +212,7 @@ def client(variant: Variant) -> Client:
 
 
 async def connect(variant: Variant, port: int, count: int, *, at_once: int = 200) -> list[Client]:
-    """Open so many connections, not too many handshakes at a time."""
+    """Open `count` connections, `at_once` handshakes at a time."""
     clients = [client(variant) for _ in range(count)]
     for start in range(0, count, at_once):
         await asyncio.gather(*(each.open(port) for each in clients[start : start + at_once]))

@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 
 from . import measure
-from .words import Variant
+from .variants import Variant
 
 START_SECONDS = 30.0
 
@@ -20,7 +20,7 @@ START_SECONDS = 30.0
 class ServerProcess:
     """A running server: `async with ServerProcess(variant, options, core=core) as server`.
 
-    Neither the process nor its files outlive the block, nor a start that failed.
+    The block ends the process and removes its files; so does a start that fails.
     """
 
     def __init__(self, variant: Variant, options: dict[str, Any], *, core: int) -> None:
@@ -30,7 +30,7 @@ class ServerProcess:
         self._options = options
         self._core = core
         self._process: asyncio.subprocess.Process | None = None
-        # Ours, not the server's: it is killed, and could not remove it.
+        # Made here: the server is killed and could not remove it.
         self._directory: tempfile.TemporaryDirectory[str] | None = None
 
     async def __aenter__(self) -> ServerProcess:
@@ -66,13 +66,13 @@ class ServerProcess:
         if not line:
             raise RuntimeError(f"the {self.variant.name} server did not start")
         self.port = int(line)
-        # It listens before it serves: the answer says that start-up is over.
+        # It listens before it serves: an answer means that its start-up is done.
         await asyncio.wait_for(self.request("GET", "/health"), START_SECONDS)
 
     async def _end(self) -> None:
         try:
             if self._process is not None:
-                # Killed: a graceful end of ten thousand connections would only take time.
+                # Killed: a graceful shutdown of ten thousand connections would take long.
                 with contextlib.suppress(ProcessLookupError):
                     self._process.kill()
                 await self._process.wait()
@@ -81,7 +81,7 @@ class ServerProcess:
                 self._directory.cleanup()
 
     async def request(self, method: str, path: str) -> bytes:
-        """One HTTP request; the answer's body."""
+        """One HTTP request; returns the body of the response."""
         reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
         lines = [
             f"{method} {path} HTTP/1.1",

@@ -1,4 +1,4 @@
-"""The figures as a table for people and as one line of JSON for programs."""
+"""The figures as a table for people, and as one line of JSON for programs."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from .words import PRESET, RAW, RAW_ON_PRESET, STOCK
+from .variants import PRESET, RAW, RAW_ON_PRESET, STOCK
 from .workloads import Workload
 
 _PACKAGES = ("uvicorn", "starlette", "websockets", "uvloop", "httptools")
 
 
 class Row(NamedTuple):
-    """One workload's figures, by the name of the variant, one per repeat."""
+    """The figures of one workload: by the name of the variant, one for each repeat."""
 
     workload: Workload
     figures: dict[str, list[float]]
@@ -27,13 +27,13 @@ class Row(NamedTuple):
         return median(values) if values else None
 
     def spread(self, variant: str) -> float:
-        """Half the distance between the extremes, as a share of the median."""
+        """Half the range, as a share of the median."""
         values = self.figures.get(variant) or [0.0]
         middle = median(values)
         return (max(values) - min(values)) / 2 / abs(middle) if middle else 0.0
 
     def ratio(self, variant: str) -> float | None:
-        """What the target is about: against raw, or the figure itself where raw has none."""
+        """What the target applies to: the ratio to raw, or the figure itself without raw."""
         own = self.median(variant)
         if not self.workload.against_raw or own is None:
             return own
@@ -47,7 +47,7 @@ def _cell(row: Row, variant: str, target: float | None) -> str:
         return "-"
     unit = row.workload.unit
     if not row.workload.against_raw:
-        # A share says nothing of figures that may be about zero: those show their range.
+        # A spread in percent means nothing for figures near zero: show the range.
         values = row.figures[variant]
         return f"{own:.2f} {unit}{_verdict(own, target)} {min(values):.2f}..{max(values):.2f}"
     return f"{own:.1f} {unit}, {ratio:.2f}{_verdict(ratio, target)} ±{row.spread(variant):.0%}"
@@ -63,7 +63,7 @@ def _raw_cell(row: Row, variant: str) -> str:
 def _verdict(ratio: float, target: float | None) -> str:
     if target is None:
         return ""
-    # As exact as it is shown; the figures are not more exact than that.
+    # Compared as it is printed, with two digits.
     return f" (<= {target:g} {'ok' if round(ratio, 2) <= target else 'OVER'})"
 
 
@@ -97,7 +97,7 @@ def table(rows: Sequence[Row]) -> str:
 
 
 def as_json(rows: Sequence[Row], notes: list[str]) -> str:
-    """Everything in one line."""
+    """Everything, in one line."""
     return msgspec.json.encode(
         {"environment": environment(), "notes": notes, "workloads": list(map(_row, rows))}
     ).decode()
@@ -116,7 +116,7 @@ def _row(row: Row) -> dict[str, Any]:
 
 
 def environment() -> dict[str, str]:
-    """The versions that the figures are of."""
+    """The versions of Python, the system and the packages that were measured."""
     versions = {"python": platform.python_version(), "system": platform.platform()}
     for name in _PACKAGES:
         try:

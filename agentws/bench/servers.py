@@ -1,9 +1,9 @@
-"""The servers that are measured, each in a process of its own: the gateway, and bare Starlette.
+"""The measured servers, each in its own process: the gateway, and bare Starlette.
 
     python -m agentws.bench.servers gateway preset '{"limits": {...}, "store": "sqlite"}' DIRECTORY
 
-binds a free port, says which on its standard output, and serves until it is terminated. DIRECTORY
-is the caller's, and only needed for a store that has files.
+binds a free port, prints it on standard output, and serves until it is terminated. DIRECTORY is
+only needed for a store that has files; the caller removes it.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ from starlette.routing import Route, WebSocketRoute
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from .measure import allow_open_files
-from .words import DELTA, PACE, RAW_EVENT
+from .variants import DELTA, PACE, RAW_EVENT
 
-# One load generator is many clients: what protects a public service would refuse it.
+# One load generator acts as many clients: the default limits would refuse it.
 GENEROUS = {
     "message_rate": 1e9,
     "message_burst": 1_000_000_000,
@@ -42,7 +42,7 @@ GENEROUS = {
 
 
 def raw_app() -> Any:
-    """A WebSocket endpoint with no log, no session and no resume: the unit of every ratio."""
+    """A WebSocket endpoint without log, session or replay: every ratio is relative to it."""
     followers: set[WebSocket] = set()
 
     async def deltas(websocket: WebSocket, count: int, pause: float | None) -> None:
@@ -71,13 +71,14 @@ def raw_app() -> Any:
         routes=[
             WebSocketRoute("/ws", endpoint),
             Route("/to-everybody", broadcast, methods=["POST"]),
+            Route("/settle", settle, methods=["POST"]),
             Route("/health", lambda request: PlainTextResponse("")),
         ]
     )
 
 
 def gateway_app(options: dict[str, Any], directory: str = "") -> Any:
-    """The gateway, with an agent that answers what it is told to."""
+    """The gateway, with an agent whose answer is what its message asks for."""
     from agentws import Agent, Limits, RunContext, mount_agent_gateway
 
     class Worker(Agent):
@@ -94,7 +95,7 @@ def gateway_app(options: dict[str, Any], directory: str = "") -> Any:
         await gateway.broadcast(DELTA)
         return PlainTextResponse("")
 
-    # The same route on both servers, so that only what it does is compared.
+    # The same route on both servers, so that only its work is compared.
     routes = [
         Route("/to-everybody", broadcast, methods=["POST"]),
         Route("/settle", settle, methods=["POST"]),
@@ -110,7 +111,7 @@ def gateway_app(options: dict[str, Any], directory: str = "") -> Any:
 
 
 async def settle(request: Request) -> Response:
-    """Hands freed memory back to the system, so that only what is still held is measured."""
+    """Returns freed memory to the system, so that only memory in use is measured."""
     gc.collect()
     with contextlib.suppress(OSError, AttributeError):
         ctypes.CDLL(None).malloc_trim(0)
@@ -126,7 +127,7 @@ def _store(kind: str, directory: str) -> Any:
 
 
 def run(app: Any, server: str, listener: socket.socket) -> None:
-    """Serve, with the same settings but for what the preset is."""
+    """Serve with the same settings, except those that the preset sets."""
     settings: dict[str, Any] = {"log_level": "warning", "access_log": False, "backlog": 4096}
     if server == "preset":
         from agentws.server import serve

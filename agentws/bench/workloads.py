@@ -1,4 +1,4 @@
-"""What is measured: one function per row of the table, each a figure from one fresh server."""
+"""What is measured: one function per row of the table; each takes one figure from a new server."""
 
 from __future__ import annotations
 
@@ -8,112 +8,47 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from . import measure, stopping
+from . import cancelling, measure
 from .load import Client, GatewayClient, client, connect
 from .measure import Meter
 from .process import ServerProcess
+from .scale import Scale
 
-# For what the server does after the last answer, and for its allocator.
+# Seconds for what the server does after the last answer, and for its allocator.
 SETTLE = 1.0
 
 
-class Scale(NamedTuple):
-    """How much of everything."""
-
-    idle: int
-    turns: int
-    runs: int
-    seconds: int
-    burst: int
-    followers: int
-    broadcasts: int
-    returning: int
-    messages: int
-    stops: int
-    sessions: int
-    idle_seconds: float
-
-    @property
-    def connections(self) -> int:
-        """How many are open at once, at most."""
-        return max(self.followers, self.returning, self.runs, self.idle + _first(self.idle))
-
-    def at_most(self, connections: int) -> Scale:
-        """As much of it as can be had with so many connections at once."""
-        return self._replace(
-            followers=min(self.followers, connections),
-            returning=min(self.returning, connections),
-            runs=min(self.runs, connections),
-            idle=min(self.idle, max(connections * 4 // 5, 1)),
-        )
-
-
-def _first(idle: int) -> int:
-    """How many connections are opened before those that are weighed."""
-    return idle // 4
-
-
-FULL = Scale(
-    idle=2_000,
-    turns=10_000,
-    runs=100,
-    seconds=5,
-    burst=1_000,
-    followers=10_000,
-    broadcasts=10,
-    returning=2_000,
-    messages=10_000,
-    stops=200,
-    sessions=2_000,
-    idle_seconds=1.0,
-)
-QUICK = Scale(
-    idle=500,
-    turns=2_000,
-    runs=100,
-    seconds=2,
-    burst=200,
-    followers=1_000,
-    broadcasts=10,
-    returning=200,
-    messages=1_000,
-    stops=60,
-    sessions=1_000,
-    idle_seconds=1.0,
-)
-
-
 Options = dict[str, Any]
-"""What a server is started with: its limits and its store."""
+"""Options of a server process: its limits and its store."""
 
 
-def ordinary(scale: Scale) -> Options:
+def default_options(scale: Scale) -> Options:
     return {}
 
 
 def on_disk(scale: Scale) -> Options:
-    """A store that makes its callers wait."""
+    """With a store whose callers wait for it."""
     return {"store": "sqlite"}
 
 
-def unmerged(scale: Scale) -> Options:
-    """Each delta an event of its own in the log, or clients would be owed less."""
+def without_coalescing(scale: Scale) -> Options:
+    """Without coalescing: each delta is an event, so that a client has as many to replay."""
     return {"limits": {"gather": 0.0}}
 
 
-def forgetful(scale: Scale) -> Options:
-    """A session that nobody follows is soon only in its file."""
+def early_eviction(scale: Scale) -> Options:
+    """With early eviction: a session without followers soon leaves memory."""
     names = ("session_idle", "replay_window", "poll_interval")
     return {"limits": dict.fromkeys(names, scale.idle_seconds), "store": "sqlite"}
 
 
-def very_forgetful(scale: Scale) -> Options:
-    """The same at once: it is waited for before every opening."""
-    return forgetful(scale._replace(idle_seconds=scale.idle_seconds / 10))
+def immediate_eviction(scale: Scale) -> Options:
+    """With immediate eviction, which is waited for before every cold start."""
+    return early_eviction(scale._replace(idle_seconds=scale.idle_seconds / 10))
 
 
 class Workload(NamedTuple):
-    """One row: how it is measured, and what is promised on stock uvicorn and on the preset, if."""
+    """One row: how it is measured, and its targets on stock uvicorn and on the preset, if any."""
 
     name: str
     title: str
@@ -122,19 +57,24 @@ class Workload(NamedTuple):
     stock: float | None
     preset: float | None
     against_raw: bool = True
-    options: Callable[[Scale], Options] = ordinary
+    options: Callable[[Scale], Options] = default_options
 
 
 async def idle(server: ServerProcess, scale: Scale) -> float:
-    # The first ones also pay for what is loaded and pooled once.
-    first = await connect(server.variant, server.port, _first(scale.idle))
-    await asyncio.sleep(SETTLE)
-    before = measure.unique_bytes(server.pid)
+    # The first ones include the memory of what is loaded and pooled once.
+    first = await connect(server.variant, server.port, scale.warm_up)
+    before = await _memory(server)
     rest = await connect(server.variant, server.port, scale.idle)
-    await asyncio.sleep(SETTLE)
-    cost = (measure.unique_bytes(server.pid) - before) / scale.idle
+    cost = (await _memory(server) - before) / scale.idle
     await _drop(first + rest)
     return cost / 1024
+
+
+async def _memory(server: ServerProcess) -> int:
+    """Bytes in use, without garbage: how much of it waits for a collection is chance."""
+    await asyncio.sleep(SETTLE)
+    await server.request("POST", "/settle")
+    return measure.unique_bytes(server.pid)
 
 
 async def _turns(clients: list[Client], count: int) -> None:
@@ -157,12 +97,12 @@ async def _echo(server: ServerProcess, count: int, turns: int) -> float:
 
 
 async def echo(server: ServerProcess, scale: Scale) -> float:
-    """One turn after another: each wakes the server, as messages of people do."""
+    """One turn after another: each wakes an idle server, as the messages of people do."""
     return await _echo(server, 1, scale.turns)
 
 
 async def busy(server: ServerProcess, scale: Scale) -> float:
-    """A saturated server: it is never woken, and takes what waits in batches."""
+    """A saturated server: it never sleeps, and reads what waits in batches."""
     return await _echo(server, 50, scale.turns)
 
 
@@ -219,14 +159,14 @@ async def storm(server: ServerProcess, scale: Scale) -> float:
     meter = Meter(server.pid)
     await asyncio.gather(*(each.drop() for each in dropping))
     await asyncio.gather(
-        *(_return(server, old, new) for old, new in zip(dropping, returning, strict=True))
+        *(_reconnect(server, old, new) for old, new in zip(dropping, returning, strict=True))
     )
     cost = meter.microseconds(scale.returning)
     await _drop(returning)
     return cost
 
 
-async def _return(server: ServerProcess, old: Client, new: Client) -> None:
+async def _reconnect(server: ServerProcess, old: Client, new: Client) -> None:
     new.expect(OWED)
     query = f"?owed={OWED}"
     if isinstance(old, GatewayClient):
@@ -241,7 +181,7 @@ OPENINGS = 100
 
 
 async def opening(server: ServerProcess, scale: Scale) -> float:
-    """How much more it costs to open a long session than a short one."""
+    """The cost of opening a long session, divided by that of a short one."""
     costs = []
     for messages in (10, scale.messages):
         (writer,) = await connect(server.variant, server.port, 1)
@@ -266,32 +206,32 @@ COLD_OPENINGS = 30
 
 
 async def cold(server: ServerProcess, scale: Scale) -> float:
-    """The same where the session has left memory, and its log comes from its file."""
+    """The same as a cold start: the session was evicted, and its log is read from its file."""
     costs = []
     for messages in (10, scale.messages):
         (writer,) = await connect(server.variant, server.port, 1)
         assert isinstance(writer, GatewayClient)
         await _turns([writer], messages // 2)
         await writer.drop()
-        # Compacted, as logs are that somebody comes back to.
+        # Time for the compaction of the log, as before most returns to a session.
         await asyncio.sleep(scale.idle_seconds * 4 + SETTLE)
         spent = 0.0
         for opening in range(-1, COLD_OPENINGS):
-            await _all_forgotten(server, scale)
+            await _wait_until_evicted(server, scale)
             meter = Meter(server.pid)
             await _open_and_drop(server, writer.session, 1)
-            # The first one also pays for what is read and pooled once.
+            # The first one includes the cost of what is read and pooled once.
             spent += meter.microseconds(COLD_OPENINGS) if opening >= 0 else 0.0
         costs.append(spent)
     return costs[1] / costs[0]
 
 
-FORGETTING_SECONDS = 60.0
+EVICTION_SECONDS = 60.0
 
 
-async def _all_forgotten(server: ServerProcess, scale: Scale) -> None:
-    """Returns once no session is in memory."""
-    async with asyncio.timeout(FORGETTING_SECONDS):
+async def _wait_until_evicted(server: ServerProcess, scale: Scale) -> None:
+    """Returns once every session was evicted from memory."""
+    async with asyncio.timeout(EVICTION_SECONDS):
         while True:
             stats = msgspec.json.decode(await server.request("GET", "/stats"))
             if not stats["sessions_in_memory"]:
@@ -300,31 +240,27 @@ async def _all_forgotten(server: ServerProcess, scale: Scale) -> None:
 
 
 async def forgotten(server: ServerProcess, scale: Scale) -> float:
-    """What a session costs that was used once and that nobody is connected to any more."""
+    """The memory that a session keeps after it was used once and evicted."""
 
     async def use(count: int) -> None:
         for start in range(0, count, 100):
             clients = await connect(server.variant, server.port, min(100, count - start))
             await _turns(clients, len(clients))
             await _drop(clients)
-        # Compacted, then idle once more, then swept.
+        # Time for the compaction, for the idle time after it, and for the eviction.
         await asyncio.sleep(scale.idle_seconds * 4 + SETTLE)
-        await _all_forgotten(server, scale)
+        await _wait_until_evicted(server, scale)
 
-    async def held() -> int:
-        await server.request("POST", "/settle")
-        return measure.unique_bytes(server.pid)
-
-    # The first round fills caches and pools of a bounded size.
+    # The first round fills caches and pools, whose size is bounded.
     await use(scale.sessions)
-    before = await held()
+    before = await _memory(server)
     for _ in range(2):
         await use(scale.sessions)
-    return (await held() - before) / (2 * scale.sessions)
+    return (await _memory(server) - before) / (2 * scale.sessions)
 
 
-# Nothing is what such a session shall cost. Memory is had and given back in pages, and what is left
-# half used differs from round to round by some hundred bytes a session: less is taken for nothing.
+# An evicted session should cost nothing. Memory is allocated and returned in pages, and the partly
+# used ones vary by some hundred bytes a session between rounds: less than this counts as nothing.
 NOTHING = 512.0
 
 
@@ -335,24 +271,24 @@ async def _drop(clients: list[Client]) -> None:
 WORKLOADS = (
     Workload("idle", "an idle connection", "KiB", idle, 1.0, 0.6),
     Workload("echo", "a turn of an echo agent, against a bare echo", "µs", echo, 4.0, 3.0),
-    Workload("busy", "the same, 50 clients that never pause", "µs", busy, None, None),
-    Workload("paced", "a delta, 100 runs with one each 20 ms", "µs", paced, 0.85, 0.58),
+    Workload("busy", "the same on a saturated server (50 clients)", "µs", busy, None, None),
+    Workload("paced", "a delta, 100 runs with one every 20 ms", "µs", paced, 0.85, 0.58),
     Workload("burst", "a delta, 100 runs as fast as they yield", "µs", burst, 0.1, 0.1),
-    Workload("broadcast", "a delivery of a broadcast", "µs", broadcast, 0.85, 0.6),
+    Workload("broadcast", "one delivery of a broadcast", "µs", broadcast, 0.85, 0.6),
     Workload(
         "storm",
-        "a return of one of many, owed 100 deltas",
+        "a reconnect in a storm, with 100 deltas to replay",
         "µs",
         storm,
         0.5,
         0.4,
-        options=unmerged,
+        options=without_coalescing,
     ),
     Workload(
         "cancel",
         "a cancel's acknowledgement among 100 runs, against an idle node",
         "×",
-        stopping.acknowledged,
+        cancelling.acknowledged,
         4.0,
         4.0,
         False,
@@ -362,7 +298,7 @@ WORKLOADS = (
         "stop",
         "the end of a cancelled run among 100, against an idle node",
         "×",
-        stopping.ended,
+        cancelling.ended,
         3.0,
         3.0,
         False,
@@ -373,22 +309,22 @@ WORKLOADS = (
     ),
     Workload(
         "cold",
-        "the same, from SQLite and not in memory",
+        "the same as a cold start from SQLite",
         "×",
         cold,
         1.5,
         1.5,
         False,
-        options=very_forgetful,
+        options=immediate_eviction,
     ),
     Workload(
         "forgotten",
-        "a session that nobody is connected to",
+        "the rest in memory of an evicted session",
         "bytes",
         forgotten,
         NOTHING,
         NOTHING,
         False,
-        options=forgetful,
+        options=early_eviction,
     ),
 )

@@ -5,7 +5,8 @@
     agentws chat URL           talks to an agent in the terminal
     agentws bench              measures the gateway on this machine
 
-Exit codes: 0 done, 1 failed, 2 wrong usage, 3 the server could not start, 130 interrupted.
+Exit codes: 0 done, 1 failed, 2 wrong usage, 3 the server could not start, 130 interrupted. Imports
+every layer; nothing imports it.
 """
 
 from __future__ import annotations
@@ -17,14 +18,14 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 from .options import CHATTING, SERVING, add_options, check_environment, without_service_links
-from .output import discard_output, escape_what_is_not_encodable
 from .problem import INTERRUPTED, Problem
+from .streams import discard_output, escape_what_is_not_encodable
 
 Run = Callable[[argparse.Namespace, Mapping[str, str]], int]
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Runs the command in ``argv`` (default: the process's own); returns the exit code."""
+    """Runs the command in ``argv`` (by default that of the process); returns the exit code."""
     arguments = list(sys.argv[1:] if argv is None else argv)
     from ..errors import AgentwsError
 
@@ -44,7 +45,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         return INTERRUPTED
     except BrokenPipeError:
-        # Whoever read the output has gone; nothing can be said to them any more.
+        # The reader of our output has closed the pipe.
         discard_output()
         return 1
 
@@ -75,7 +76,7 @@ def _parser(environment: Mapping[str, str]) -> argparse.ArgumentParser:
         metavar="module:Agent",
         help="an Agent class, anything that makes an agent, or an ASGI app",
     )
-    run.add_argument("--reload", action="store_true", help="serve anew when a file changes")
+    run.add_argument("--reload", action="store_true", help="restart when a file changes")
     add_options(run, SERVING, environment)
 
     demo = command("demo", "Serves a demo agent that needs no key", _serve)
@@ -87,7 +88,7 @@ def _parser(environment: Mapping[str, str]) -> argparse.ArgumentParser:
     chat.add_argument(
         "--json",
         action="store_true",
-        help="one JSON line for everything that comes; every line of input is a message",
+        help="one JSON line for everything received; every line of input is a message",
     )
     add_options(chat, CHATTING, environment)
 
@@ -96,8 +97,9 @@ def _parser(environment: Mapping[str, str]) -> argparse.ArgumentParser:
 
 
 def _serve(options: argparse.Namespace, environment: Mapping[str, str]) -> int:
-    # Imported here: the server is of no use to the other commands, and they should start fast.
-    from .serve import Settings, serve
+    # Imported here: the other commands do not need the server, and should start fast.
+    from .app import Settings
+    from .serve import serve
 
     return serve(Settings.of(options), environment, reload=options.reload)
 

@@ -1,4 +1,4 @@
-"""``chat``: an agent in a terminal, or in a pipe."""
+"""``chat``: talks to an agent at a terminal, in a pipe, or in JSON lines."""
 
 from __future__ import annotations
 
@@ -31,32 +31,39 @@ from ..client import (
 from ..client.address import addresses
 from ..errors import AgentwsError
 from ..protocol.frames import Error, Notice, encode_frame, error_frame
-from .lines import nothing_to_send, open_input, read_all, read_lines
-from .output import check_output, escape_as_json, write
 from .problem import FAILED, INTERRUPTED
 from .screen import Screen
+from .streams import (
+    check_output,
+    escape_as_json,
+    nothing_to_send,
+    open_input,
+    read_all,
+    read_lines,
+    write,
+)
 
 CONNECT_TIMEOUT: Final = 3.0
 _SCHEMED: Final = re.compile(r"\s*[a-z][a-z0-9+.-]*://", re.IGNORECASE)
 
 
 def endpoint(url: str) -> str:
-    """The WebSocket address that ``url`` most likely means. Raises BadRequest."""
+    """The WebSocket address for ``url``. Raises BadRequest."""
     return addresses(with_scheme(url), Opening())[0]
 
 
 def with_scheme(url: str) -> str:
-    """``url``, which may be a bare host."""
+    """``url`` with a scheme; it may be a bare host."""
     return url if _SCHEMED.match(url) else f"ws://{url.strip()}"
 
 
 def chat(options: Namespace) -> int:
     """Chats until the input ends. Raises AgentwsError and Problem; returns the exit code."""
-    # What is no address is said before anything is read.
+    # A wrong address is reported before any input is read.
     endpoint(options.url)
     check_output()
     descriptor = open_input()
-    # What libraries log is not for who chats: nothing of theirs goes to the terminal.
+    # Log lines of libraries must not appear on the terminal.
     logging.getLogger().addHandler(logging.NullHandler())
     conversation = connect(
         with_scheme(options.url),
@@ -92,7 +99,7 @@ async def _just(text: str) -> AsyncIterator[str]:
 
 
 class Terminal:
-    """One message after another, each when the one before is answered."""
+    """Sends one message after another, each after the answer to the one before."""
 
     def __init__(self, chat: Chat, lines: AsyncIterator[str], *, interactive: bool = True) -> None:
         self._chat = chat
@@ -110,7 +117,7 @@ class Terminal:
         async with self._chat:
             if self._interactive:
                 self._greet()
-            # First what there is to see, then the prompt under it.
+            # The updates so far are shown first, and the prompt below them.
             showing = asyncio.create_task(self._show(updates))
             self._talking = asyncio.create_task(self._talk())
             with _on_interrupt(self._interrupt):
@@ -119,11 +126,11 @@ class Terminal:
                 finally:
                     status = await self._wind_up(self._talking, showing)
         if self._interactive:
-            self._screen.leave(f"go on later with --session {self._chat.session}")
+            self._screen.leave(f"continue later with --session {self._chat.session}")
         return status
 
     async def _wind_up(self, talking: asyncio.Task[int], showing: asyncio.Task[None]) -> int:
-        """Ends what still runs; raises what ended the chat."""
+        """Ends the tasks that still run; raises the error that ended the chat."""
         tasks = {talking, showing} | ({self._stopping} if self._stopping else set())
         for task in tasks:
             task.cancel()
@@ -139,9 +146,9 @@ class Terminal:
 
     async def _show(self, updates: AsyncIterator[Update]) -> None:
         async for update in updates:
-            # In a pipe only the answer counts, not what else goes on in the session.
-            theirs = isinstance(update, LogEvent) and not self._is_mine(update)
-            if self._interactive or not theirs:
+            # A pipe gets only the answer to its message, not what others do in the session.
+            of_others = isinstance(update, LogEvent) and not self._is_mine(update)
+            if self._interactive or not of_others:
                 self._screen.show(update)
 
     def _is_mine(self, entry: LogEvent) -> bool:
@@ -153,11 +160,11 @@ class Terminal:
         async for line in self._lines:
             self._screen.typed()
             if line.strip():
-                status = await self._say(line)
+                status = await self._send(line)
             self._screen.prompt()
         return 0 if self._interactive else status
 
-    async def _say(self, text: str) -> int:
+    async def _send(self, text: str) -> int:
         self._interrupted_before = False
         try:
             turn = self._turn = self._chat.send(text)
@@ -176,7 +183,7 @@ class Terminal:
         return 0
 
     def _interrupt(self) -> None:
-        """Ctrl-C: stops the answer; where there is none, or a second time, leaves."""
+        """Ctrl-C: stops the answer. Without an answer, or a second time, it ends the chat."""
         again, self._interrupted_before = self._interrupted_before, True
         if again and self._talking is not None:
             self._left = True
@@ -195,7 +202,7 @@ class Terminal:
 
 @contextmanager
 def _on_interrupt(act: Callable[[], None]) -> Iterator[None]:
-    """SIGINT does ``act``; where loops take no signal handlers, it ends the program as usual."""
+    """SIGINT calls ``act``; on event loops without signal handlers it ends the program."""
     loop = asyncio.get_running_loop()
     try:
         loop.add_signal_handler(signal.SIGINT, act)
@@ -212,10 +219,10 @@ def _on_interrupt(act: Callable[[], None]) -> Iterator[None]:
 
 
 async def as_json(chat: Chat, lines: AsyncIterator[str]) -> int:
-    """Every update is one JSON line on standard output, every line of input one message."""
+    """Each update is one JSON line on standard output, each line of input one message."""
     updates = chat.watch()
     async with chat:
-        _put({"type": "session", "session": chat.session})
+        _write_json({"type": "session", "session": chat.session})
         showing = asyncio.create_task(_print(updates))
         talking = asyncio.create_task(_send_each(chat, lines))
         try:
@@ -252,14 +259,14 @@ async def _print(updates: AsyncIterator[Update]) -> None:
         match update:
             case LogEvent(position, run, event):
                 framed = {"id": position, "run": run, "event": event}
-                _put({name: value for name, value in framed.items() if value is not None})
+                _write_json({name: value for name, value in framed.items() if value is not None})
             case ConnectionChange(state, delay, why):
-                _put({"type": "connection", "state": state, "delay": delay, "why": why})
+                _write_json({"type": "connection", "state": state, "delay": delay, "why": why})
             case LogReset(reason):
-                _put({"type": "reset", "reason": reason})
+                _write_json({"type": "reset", "reason": reason})
             case Notice() | Error():
                 write(encode_frame(update).decode() + "\n")
 
 
-def _put(line: object) -> None:
+def _write_json(line: object) -> None:
     write(msgspec.json.encode(line).decode() + "\n")

@@ -1,4 +1,4 @@
-"""The agent of ``agentws demo``: shows what the gateway can do, with or without a model's key."""
+"""The agent of ``agentws demo``: shows what the gateway can do, with or without an API key."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ Show = Callable[["Demo", RunContext], AsyncGenerator[Output, None]]
 
 
 class Demo(Agent):
-    """Answers the words of ``INTRO`` with a show each, and everything else with ``llm``."""
+    """Answers each word of ``INTRO`` with a demonstration, and everything else with ``llm``."""
 
     def __init__(self, llm: LLM, *, pace: float = PACE) -> None:
         self._chat = ChatAgent(llm, instructions=INSTRUCTIONS)
@@ -119,7 +119,7 @@ class Demo(Agent):
             await anyio.sleep(self._pace)
             yield ToolCallArgs(tool_call_id=call, delta=delta)
         yield ToolCallEnd(tool_call_id=call)
-        # A tool takes its time, and a page must look right meanwhile.
+        # A tool call takes time, and a page must look right meanwhile.
         await anyio.sleep(self._pace * 20)
         time = f"{datetime.now(UTC):%H:%M:%S}"
         result = f'{{"time": "{time}"}}'
@@ -161,7 +161,7 @@ def demo_agent(llm: LLM, *, pace: float = PACE) -> Callable[[], Demo]:
 
 
 def offline_llm(*, pace: float = PACE) -> LLM:
-    """A stand-in for a model that needs no key: polite, forgetful of nothing, not clever."""
+    """A scripted stand-in for a model, which needs no key: it repeats what it was told."""
 
     def converse(turns: Sequence[Turn]) -> Reply:
         return Reply(_small_talk([turn.text for turn in turns if turn.role == "user"]), delay=pace)
@@ -177,9 +177,9 @@ def _small_talk(said: Sequence[str]) -> str:
 
 
 def llm_from(environment: Mapping[str, str]) -> tuple[LLM, str]:
-    """The model that ``environment`` has a key for, or the offline one; and a line that says which.
+    """The model that ``environment`` has a key for, or the offline one; and a note that names it.
 
-    Understands ``OPENAI_API_KEY``, ``OPENAI_BASE_URL``, ``OPENAI_MODEL``, ``ANTHROPIC_API_KEY``,
+    Reads ``OPENAI_API_KEY``, ``OPENAI_BASE_URL``, ``OPENAI_MODEL``, ``ANTHROPIC_API_KEY``,
     ``ANTHROPIC_BASE_URL`` and ``ANTHROPIC_MODEL``; OpenAI comes first.
     """
     for key, connect in (("OPENAI_API_KEY", _openai), ("ANTHROPIC_API_KEY", _anthropic)):

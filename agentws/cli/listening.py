@@ -1,4 +1,4 @@
-"""Where a server listens: every address of the host that was asked for."""
+"""Listening sockets: one for every address of the host, all on one port."""
 
 from __future__ import annotations
 
@@ -9,36 +9,36 @@ from collections.abc import Iterable
 from contextlib import ExitStack
 from typing import Final, NamedTuple
 
-from .problem import Problem
+from .problem import NOT_STARTED, Problem
 
 BACKLOG: Final = 2048
 _TRIES: Final = 20
-"""How often a free port is looked for that all addresses have."""
+"""How often to look for a port that is free on all addresses."""
 _ABSENT: Final = frozenset({errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT})
-"""What binding says of an address that this machine does not have, as IPv6 where that is off."""
+"""Errors for an address that this machine does not have, such as IPv6 where it is off."""
 _LOCALHOST: Final = ("127.0.0.1", "::1")
-"""What browsers take ``localhost`` for, whatever this machine's own table says."""
+"""What browsers resolve ``localhost`` to, whatever this machine's hosts file says."""
 
 
-class Place(NamedTuple):
+class Address(NamedTuple):
     """One address to listen on."""
 
     family: socket.AddressFamily
-    address: str
-    both: bool = False
-    """Whether IPv4 comes in there too."""
+    host: str
+    accepts_ipv4: bool = False
+    """Whether it is an IPv6 address that accepts IPv4 connections too."""
 
 
 def listen(host: str, port: int) -> list[socket.socket]:
     """Sockets that listen on every address of ``host``, all on one port; raises Problem.
 
-    Bound here, so that its failure is one line. Addresses that this machine does not have are left
-    out as long as there is another.
+    Binding here reports a failure once and in one line. Addresses that this machine does not have
+    are skipped, if there is another.
     """
-    places = _places(host)
+    addresses = _addresses(host)
     for last in (*[False] * (_TRIES - 1), True):
         try:
-            return _bound(places, port)
+            return _bound(addresses, port)
         except OSError as error:
             if last or port or error.errno != errno.EADDRINUSE:
                 raise _problem(error, host, port) from error
@@ -46,16 +46,16 @@ def listen(host: str, port: int) -> list[socket.socket]:
 
 
 def described(listeners: Iterable[socket.socket]) -> list[str]:
-    """What each of them listens on, as in ``[::1]:8000``."""
+    """The address of each socket, as in ``[::1]:8000``."""
     return [_described(listener) for listener in listeners]
 
 
-def _places(host: str) -> list[Place]:
+def _addresses(host: str) -> list[Address]:
     name = host.strip("[]")
     try:
         names = _LOCALHOST if name.lower() == "localhost" else (name,)
         found = [
-            Place(family, str(address[0]))
+            Address(family, str(address[0]))
             for one in names
             for family, _, _, _, address in socket.getaddrinfo(
                 one, None, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
@@ -63,23 +63,25 @@ def _places(host: str) -> list[Place]:
         ]
     except (socket.gaierror, UnicodeError) as error:
         why = error.strerror if isinstance(error, socket.gaierror) else error
-        raise Problem(f"{host!r} is no address of this machine: {why}") from error
+        raise Problem(f"{host!r} is not an address of this machine: {why}") from error
     both = socket.has_dualstack_ipv6()
-    return [one._replace(both=both) if one.address == "::" else one for one in dict.fromkeys(found)]
+    return [
+        one._replace(accepts_ipv4=both) if one.host == "::" else one for one in dict.fromkeys(found)
+    ]
 
 
-def _bound(places: Iterable[Place], port: int) -> list[socket.socket]:
-    """Raises OSError, leaving none open, unless every place that there is was free."""
+def _bound(addresses: Iterable[Address], port: int) -> list[socket.socket]:
+    """Binds every address; raises OSError, and leaves no socket open, where one is in use."""
     bound: list[socket.socket] = []
     absent: OSError | None = None
     with ExitStack() as opened:
-        for place in places:
+        for one in addresses:
             try:
                 listener = socket.create_server(
-                    (place.address, port),
-                    family=place.family,
+                    (one.host, port),
+                    family=one.family,
                     backlog=BACKLOG,
-                    dualstack_ipv6=place.both,
+                    dualstack_ipv6=one.accepts_ipv4,
                 )
             except OSError as error:
                 if error.errno not in _ABSENT:
@@ -88,7 +90,7 @@ def _bound(places: Iterable[Place], port: int) -> list[socket.socket]:
                 continue
             bound.append(opened.enter_context(listener))
             listener.set_inheritable(True)
-            # A free port was taken for the first: the others have the same.
+            # Port 0 gave the first socket a free port: the others need the same.
             port = listener.getsockname()[1]
         if not bound and absent is not None:
             raise absent
@@ -101,7 +103,7 @@ def _problem(error: OSError, host: str, port: int) -> Problem:
     hint = f"; try --port {port + 1}" if error.errno == errno.EADDRINUSE else ""
     name = host.strip("[]")
     shown = f"[{name}]" if ":" in name else name
-    return Problem(f"can't listen on {shown}:{port}: {why}{hint}")
+    return Problem(f"can't listen on {shown}:{port}: {why}{hint}", status=NOT_STARTED)
 
 
 def _described(listener: socket.socket) -> str:

@@ -1,7 +1,7 @@
-"""The options of the commands, each of which an environment variable can set as well.
+"""The options of the commands. An environment variable can set each of them as well.
 
-This is the one place where agentws reads the environment, and a name that is not known here is
-refused: a misspelled ``AGENTWS_ADMIN_KEY`` must not start a server without one.
+Only this module decides which variables agentws reads. It refuses an unknown ``AGENTWS_`` name: a
+misspelled ``AGENTWS_ADMIN_KEY`` must not start a server without one.
 """
 
 from __future__ import annotations
@@ -18,11 +18,12 @@ from ..transports.prefix import check_prefix
 from .problem import USAGE, Problem
 
 PREFIX: Final = "AGENTWS_"
-RELOAD: Final = "AGENTWS_RELOAD_SETTINGS"
-"""How a reloading server hands its settings to the process that serves."""
-# Set by the project's own commands for its tests.
+MAX_WORKERS: Final = 256
+CHILD_SETTINGS: Final = "AGENTWS_CHILD_SETTINGS"
+"""How a supervisor (--reload, --workers) passes its settings to the processes that serve."""
+# Variables that the project's own commands set for its tests.
 DEVELOPMENT: Final = frozenset({"AGENTWS_CHROMIUM", "AGENTWS_NODE", "AGENTWS_PYTHON"})
-# What Kubernetes sets in a pod for every Service whose name begins with "agentws".
+# Variables that Kubernetes sets in a pod for every Service whose name begins with "agentws".
 _SERVICE_LINK: Final = re.compile(
     PREFIX
     + r"(\w+_)?(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)"
@@ -32,7 +33,7 @@ _SERVICE_ADDRESS: Final = re.compile(r"(tcp|udp|sctp)://")
 
 
 class Option(NamedTuple):
-    """``--flag``, which ``AGENTWS_NAME`` sets too. ``read`` makes a value of its text."""
+    """``--flag``, or ``AGENTWS_NAME``. ``read`` converts its text to a value."""
 
     flag: str
     name: str
@@ -41,7 +42,7 @@ class Option(NamedTuple):
     default: str | None = None
     read: Callable[[str], Any] = str
     many: bool = False
-    """May be given several times; the variable then parts its values by commas."""
+    """May be given several times; in the variable, commas separate the values."""
 
     @property
     def variable(self) -> str:
@@ -58,6 +59,14 @@ def port(text: str) -> int:
     return int(text)
 
 
+def workers(text: str) -> int:
+    if not text.isdecimal() or not 1 <= int(text) <= MAX_WORKERS:
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is not a number of workers; expected 1 to {MAX_WORKERS}"
+        )
+    return int(text)
+
+
 def store(text: str) -> str:
     if text == "memory":
         return text
@@ -67,12 +76,12 @@ def store(text: str) -> str:
         database_path(text)
     except ValueError as error:
         hint = "memory" if "MemoryStore" in str(error) else "memory or sqlite:PATH"
-        raise argparse.ArgumentTypeError(f"{error}; say {hint}") from error
+        raise argparse.ArgumentTypeError(f"{error}; expected {hint}") from error
     return text
 
 
 def checked(check: Callable[[str], object]) -> Callable[[str], str]:
-    """A reader of text that ``check``, the library's own, finds right."""
+    """A reader of text that ``check`` validates, which raises ValueError."""
 
     def read(text: str) -> str:
         try:
@@ -87,14 +96,22 @@ def checked(check: Callable[[str], object]) -> Callable[[str], str]:
 def api_key(text: str) -> tuple[str, str]:
     key, _, identity = text.rpartition("=")
     if not key or not identity:
-        # The text itself is a secret and is not repeated.
-        raise argparse.ArgumentTypeError("that is not KEY=IDENTITY")
+        # The text is a secret: it is not repeated.
+        raise argparse.ArgumentTypeError("this is not a key; expected KEY=IDENTITY")
     return key, identity
 
 
 SERVING: Final = (
     Option("--host", "HOST", "where to listen", "HOST", "127.0.0.1"),
     Option("--port", "PORT", "0 takes a free one", "PORT", "8000", port),
+    Option(
+        "--workers",
+        "WORKERS",
+        "processes that serve the port together, on one store",
+        "N",
+        "1",
+        workers,
+    ),
     Option("--prefix", "PREFIX", "path before every route", "/PATH", "", checked(check_prefix)),
     Option(
         "--store",
@@ -108,7 +125,7 @@ SERVING: Final = (
     Option(
         "--api-key",
         "API_KEY",
-        "who presents KEY is IDENTITY; without any, everyone is anonymous",
+        "whoever presents KEY is IDENTITY; without any, everyone is anonymous",
         "KEY=IDENTITY",
         read=api_key,
         many=True,
@@ -116,7 +133,7 @@ SERVING: Final = (
     Option(
         "--allowed-origin",
         "ALLOWED_ORIGIN",
-        "a browser origin to admit besides the server's own",
+        "a browser origin to allow besides the server's own",
         "ORIGIN",
         read=checked(allowed_origin),
         many=True,
@@ -124,7 +141,7 @@ SERVING: Final = (
     Option(
         "--allowed-host",
         "ALLOWED_HOST",
-        "a Host to answer to, behind a proxy; without any, see --allowed-origin",
+        "a Host header to serve, behind a proxy; by default those of the allowed origins",
         "HOST",
         read=checked(allowed_host),
         many=True,
@@ -132,39 +149,40 @@ SERVING: Final = (
     Option("--agent-name", "AGENT_NAME", "what clients call the agent", "NAME"),
 )
 CHATTING: Final = (
-    Option("--session", "SESSION", "the session to go on with", "ID"),
+    Option("--session", "SESSION", "the session to continue", "ID"),
     Option("--agent", "AGENT", "which agent a new session talks to", "NAME"),
     Option("--token", "TOKEN", "a bearer token", "TOKEN"),
     Option(
         "--proxy",
         "PROXY",
-        "a proxy to go through, to this machine too, or none; else HTTPS_PROXY and the like count",
+        "a proxy for all addresses, or none; by default HTTPS_PROXY and the like apply",
         "URL",
     ),
 )
 KNOWN: Final = frozenset(
-    {option.variable for option in (*SERVING, *CHATTING)} | {RELOAD} | DEVELOPMENT
+    {option.variable for option in (*SERVING, *CHATTING)} | {CHILD_SETTINGS} | DEVELOPMENT
 )
 
 
 def without_service_links(environment: Mapping[str, str]) -> dict[str, str]:
-    """``environment`` without what tells of the services around: a server of our name among them
-    must not keep this one from starting, nor choose its port."""
+    """``environment`` without the service links of Kubernetes: a Service named ``agentws`` must not
+    keep this server from starting, nor choose its port."""
     return {name: value for name, value in environment.items() if not _is_service_link(name, value)}
 
 
 def _is_service_link(name: str, value: str) -> bool:
     if _SERVICE_LINK.fullmatch(name):
         return True
-    ours = name.startswith(PREFIX) and name.endswith("_PORT")
-    return ours and _SERVICE_ADDRESS.match(value) is not None
+    is_port = name.startswith(PREFIX) and name.endswith("_PORT")
+    return is_port and _SERVICE_ADDRESS.match(value) is not None
 
 
 def check_environment(environment: Iterable[str]) -> None:
-    """Raises Problem for a variable that looks like ours and is not."""
+    """Raises Problem for an ``AGENTWS_`` variable that is none of ours."""
+    settable = sorted(KNOWN - {CHILD_SETTINGS} - DEVELOPMENT)
     for name in sorted(environment):
         if name.startswith(PREFIX) and name not in KNOWN:
-            near = difflib.get_close_matches(name, sorted(KNOWN - {RELOAD} - DEVELOPMENT), n=1)
+            near = difflib.get_close_matches(name, settable, n=1)
             hint = f" Did you mean {near[0]}?" if near else ""
             raise Problem(f"there is no environment variable {name}.{hint}", status=USAGE)
 
@@ -172,7 +190,7 @@ def check_environment(environment: Iterable[str]) -> None:
 def add_options(
     parser: argparse.ArgumentParser, options: Iterable[Option], environment: Mapping[str, str]
 ) -> None:
-    """Puts ``options`` on ``parser``; what the environment says is their default."""
+    """Adds ``options`` to ``parser``; a value in the environment becomes the default."""
     for option in options:
         given = environment.get(option.variable)
         parser.add_argument(
@@ -192,13 +210,13 @@ def _described(option: Option) -> str:
 
 
 def _many(parser: argparse.ArgumentParser, option: Option, given: str | None) -> list[Any] | None:
-    """argparse reads a default that is text, but not the parts of a list."""
+    """Reads each part itself, since argparse reads a default only where it is text."""
     if not given:
         return None
     parts = [part.strip() for part in given.split(",") if part.strip()]
     if not parts:
-        # No key and no host at all would open the server to everybody.
-        parser.error(f"{option.variable}: {given!r} has nothing in it; expected {option.metavar}")
+        # An empty list of keys or hosts would open the server to everybody.
+        parser.error(f"{option.variable}: {given!r} is empty; expected {option.metavar}")
     try:
         return [option.read(part) for part in parts]
     except argparse.ArgumentTypeError as error:

@@ -1,4 +1,4 @@
-"""What a user can put right: said in one line, never as a traceback."""
+"""Exit codes, and errors that a user can fix: one line on standard error, never a traceback."""
 
 from __future__ import annotations
 
@@ -6,8 +6,10 @@ from typing import Final
 
 FAILED: Final = 1
 USAGE: Final = 2
+NOT_STARTED: Final = 3
+"""The server could not start: its port is taken, or its application failed to start."""
 INTERRUPTED: Final = 130
-"""128 + SIGINT, as shells count."""
+"""128 + SIGINT, as in shells."""
 
 
 class Problem(Exception):

@@ -1,4 +1,4 @@
-"""What a terminal shows of a chat: answers as they are written, and remarks about them."""
+"""What a terminal or a pipe shows of a chat: answers while they are written, and remarks."""
 
 from __future__ import annotations
 
@@ -9,36 +9,86 @@ from ..client import ConnectionChange, LogEvent, LogReset, Update
 from ..protocol import events as e
 from ..protocol import messages as m
 from ..protocol.frames import Error, Notice
-from .answer import Answer
-from .lines import printable
-from .output import remark, write
+from .streams import printable, remark, write
 
 PROMPT: Final = "> "
 SHOWN: Final = 20
-"""Messages of an old conversation that are shown when it goes on."""
+"""How many messages of an earlier conversation are shown when it is continued."""
 
-_CHANGED: Final = "what was shown may have changed meanwhile; here it is again"
-_GONE: Final = "the server no longer has this conversation; it begins anew"
+_CHANGED: Final = "the conversation may have changed meanwhile; here it is again"
+_GONE: Final = "the server no longer has this conversation; a new one begins"
+JOINT: Final = "\n\n"
+"""Separates the messages of an answer, as in ``Turn.text``."""
 
 Show = Callable[["Screen", e.Event], None]
+
+
+class PipedAnswer:
+    """Decides what to write of an answer while it arrives, and the rest at its end.
+
+    All that was written is always a beginning of the whole answer, since a pipe can't take anything
+    back. Text that arrives out of order, or is replayed after the connection was lost, waits until
+    the answer is complete.
+    """
+
+    def __init__(self) -> None:
+        self._written: list[str] = []
+        self._messages: list[str] = []
+        self._open: str | None = None
+        self._in_order = True
+
+    def __repr__(self) -> str:
+        return f"<PipedAnswer of {len(self._messages)} messages>"
+
+    def begin(self, message: str) -> None:
+        again = message in self._messages[:-1]
+        self._in_order = self._in_order and self._open is None and not again
+        self._open = message
+
+    def add(self, message: str, delta: str) -> str:
+        """Returns the text to write now."""
+        if not self._in_order:
+            return ""
+        new = message not in self._messages
+        text = JOINT + delta if new and self._messages else delta
+        if new:
+            self._messages.append(message)
+        self._written.append(text)
+        return text
+
+    def end(self, message: str) -> None:
+        self._open = None if message == self._open else self._open
+
+    def replayed(self) -> None:
+        """From now on, events may repeat what was written already."""
+        self._in_order = False
+
+    def rest(self, whole: str) -> str:
+        """The text left to write when the answer is ``whole``.
+
+        Where ``whole`` does not begin with what was written, all of it on a new line.
+        """
+        written = "".join(self._written)
+        self._written = [whole]
+        return whole.removeprefix(written) if whole.startswith(written) else f"\n{whole}"
 
 
 class Screen:
     """Turns updates into text. Answers go to standard output, everything else to standard error.
 
-    What is not ``interactive`` is a pipe, which gets one answer, whole, and nothing in between.
+    A screen that is not ``interactive`` is a pipe: it gets one complete answer and nothing else.
     """
 
     def __init__(self, *, interactive: bool) -> None:
         self.mine: set[str] = set()
-        """Messages typed here: they are on the screen already."""
+        """Ids of messages that were typed here: they are on the screen already."""
         self._interactive = interactive
         self._mid_line = False
         self._asking = False
         self._at_prompt = False
         self._lost = False
         self._texts: set[str] = set()
-        self._piped = None if interactive else Answer()
+        self._piped = None if interactive else PipedAnswer()
         self._ended: set[str | None] = set()
 
     def show(self, update: Update) -> None:
@@ -60,7 +110,7 @@ class Screen:
                 if self._piped is None:
                     self.note(_GONE if reason in ("lost", "epoch") else _CHANGED)
                 else:
-                    self._piped.told_again()
+                    self._piped.replayed()
             case Notice():
                 if update.reply is None:
                     self.note(f"{update.level}: {update.content}")
@@ -70,48 +120,48 @@ class Screen:
                 self.note(f"error: {update.message}")
 
     def prompt(self) -> None:
-        """Asks for the next message, where somebody is there to be asked."""
+        """Asks for the next message, if this is a terminal."""
         self._end_line()
         self._asking = self._interactive
         self._ask()
 
     def complete(self, answer: str) -> None:
-        """The answer is over. A pipe gets what it lacks: the end may have come out of sight."""
+        """The answer is complete. A pipe gets the rest of it, which may have arrived unseen."""
         if self._piped is not None:
             self._write(self._piped.rest(answer))
 
     def ended(self, run: str | None, how: str) -> None:
-        """``run`` ended badly; says so where its own end was not seen."""
+        """``run`` failed or was stopped; shows ``how``, unless its last event was shown."""
         if run not in self._ended:
             self.note(how)
 
     def typed(self) -> None:
-        """A line was entered, which ended the prompt's."""
+        """A line was entered, which ended the line of the prompt."""
         self._asking = self._at_prompt = False
 
     def note(self, text: str) -> None:
-        """A remark on a line of its own."""
+        """Shows a remark on its own line."""
         self._break()
         remark(f"-- {printable(text)}")
         self._ask()
 
     def leave(self, text: str) -> None:
-        """The last remark: nothing is asked after it."""
+        """Shows the last remark, without a prompt after it."""
         self._asking = False
         self.note(text)
 
     def _ask(self) -> None:
-        """Writes the prompt, again where something came in between."""
+        """Writes the prompt, again if other text was written after it."""
         if self._asking and not (self._at_prompt or self._mid_line or self._texts):
             write(PROMPT)
             self._at_prompt = True
 
     def history(self, messages: Sequence[m.Message]) -> None:
-        """The end of a conversation that goes on here."""
-        said = [line for message in messages if (line := _line(message))]
-        if len(said) > SHOWN:
-            self.note(f"{len(said) - SHOWN} earlier messages")
-        for line in said[-SHOWN:]:
+        """Shows the last messages of a conversation that is continued."""
+        shown = [line for message in messages if (line := _line(message))]
+        if len(shown) > SHOWN:
+            self.note(f"{len(shown) - SHOWN} earlier messages")
+        for line in shown[-SHOWN:]:
             self._answer_whole(line)
 
     # Text
@@ -135,7 +185,7 @@ class Screen:
             self._mid_line = False
 
     def _break(self) -> None:
-        """Begins a line, except in the middle of what a pipe gets."""
+        """Begins a new line, except in the answer that a pipe gets."""
         if self._piped is None:
             self._end_line()
 

@@ -1,222 +1,108 @@
-"""``run`` and ``demo``: from settings to a server."""
+"""``run`` and ``demo``: serves an app in this process, or in several worker processes."""
 
 from __future__ import annotations
 
-import asyncio
-import dataclasses
 import os
 import socket
 import sys
-from argparse import Namespace
 from collections.abc import Mapping
-from contextlib import ExitStack
-from pathlib import Path
-from typing import Any, NamedTuple
+from contextlib import ExitStack, suppress
+from typing import Any
 
 import msgspec
 import uvicorn
-from starlette.applications import Starlette
 
-from ..auth import BearerKeys
-from ..backends.memory import MemoryStore
-from ..backends.sqlite import SQLiteStore
-from ..backends.sqlite_path import database_path
-from ..errors import Unavailable
-from ..mount import mount_agent_gateway
+from ..server.draining import Server
 from ..server.preset import collect_less_often, server_config
-from ..server.stopping import Server
-from ..store import Store
+from ..server.workers import Workers, worker_log_config
 from ..transports.names import is_loopback
+from .app import Served, Settings, check_store, make
 from .listening import described, listen
-from .options import RELOAD
-from .problem import USAGE, Problem
-from .target import is_asgi_app, load_target
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Settings:
-    """What to serve and how. ``target`` is ``module:Agent``; ``None`` is the demo agent."""
-
-    target: str | None
-    host: str
-    port: int
-    prefix: str
-    store: str
-    admin_key: str | None
-    api_key: list[tuple[str, str]]
-    allowed_origin: list[str]
-    allowed_host: list[str]
-    agent_name: str | None
-
-    def __repr__(self) -> str:
-        return f"Settings({self.target}, {self.host}:{self.port}, {self.store})"
-
-    @classmethod
-    def of(cls, options: Namespace) -> Settings:
-        names = [field.name for field in dataclasses.fields(cls)]
-        given: dict[str, Any] = {name: getattr(options, name) for name in names}
-        given["api_key"] = given["api_key"] or []
-        given["allowed_origin"] = given["allowed_origin"] or []
-        given["allowed_host"] = given["allowed_host"] or []
-        return cls(**given)
-
-
-class Served(NamedTuple):
-    """An app, and what to tell whoever starts it."""
-
-    app: Any
-    notes: list[str]
-    is_ours: bool = True
-    """The gateway in it is the command's own: its routes and who may use them are known."""
+from .options import CHILD_SETTINGS
+from .problem import NOT_STARTED, USAGE, Problem
 
 
 def serve(settings: Settings, environment: Mapping[str, str], *, reload: bool = False) -> int:
-    """Serves until a signal ends it. Raises Problem when it can't begin."""
+    """Serves until a signal ends it. Raises Problem when it can't start."""
+    if reload and settings.workers > 1:
+        raise Problem(
+            f"--reload serves with one process; expected no --workers {settings.workers}",
+            status=USAGE,
+        )
     served = make(settings, environment)
     check_store(settings.store)
-    with ExitStack() as open_ones:
-        listeners = [open_ones.enter_context(one) for one in listen(settings.host, settings.port)]
-        say_hello(settings, served, listeners)
+    with ExitStack() as opened:
+        listeners = [opened.enter_context(one) for one in listen(settings.host, settings.port)]
+        print_start_message(settings, served, listeners)
         if reload:
-            serve_reloading(settings, listeners)
-            return 0
-        server = Server(config_of(served.app, settings))
-        collect_less_often()
-        try:
-            server.run(sockets=listeners)
-        except KeyboardInterrupt:
-            # Ctrl-C is how a server is stopped; uvicorn raises it again when it is done.
-            pass
-        return 0 if server.started else 3
+            return _serve_reloading(settings, listeners)
+        if settings.workers > 1:
+            return _serve_with_workers(settings, listeners)
+        return _serve_here(served.app, settings, listeners)
 
 
-def serve_reloading(settings: Settings, listeners: list[socket.socket]) -> None:
+def _serve_here(app: Any, settings: Settings, listeners: list[socket.socket]) -> int:
+    server = Server(_config(app, settings))
+    collect_less_often()
+    with suppress(KeyboardInterrupt):
+        # Ctrl-C is the way to stop a server: uvicorn raises it again once it has stopped.
+        server.run(sockets=listeners)
+    return 0 if server.started else NOT_STARTED
+
+
+def _serve_reloading(settings: Settings, listeners: list[socket.socket]) -> int:
     """Serves in a child process that is replaced whenever a file changes."""
     from uvicorn.supervisors import ChangeReload
 
-    os.environ[RELOAD] = msgspec.json.encode(settings).decode()
-    config = config_of("agentws.cli.serve:create", settings, factory=True, reload=True)
+    config = _child_config(settings, reload=True)
     ChangeReload(config, target=Server(config).run, sockets=listeners).run()
+    return 0
+
+
+def _serve_with_workers(settings: Settings, listeners: list[socket.socket]) -> int:
+    """Serves in several child processes on one port, each a node on the same store."""
+    config = _child_config(settings, workers=settings.workers, log_config=worker_log_config())
+    started = True
+    with suppress(KeyboardInterrupt):
+        started = Workers(config, listeners, settings.workers).run()
+    return 0 if started else NOT_STARTED
+
+
+def _child_config(settings: Settings, **options: Any) -> uvicorn.Config:
+    """The configuration of child processes, which make the app themselves; see `create`."""
+    os.environ[CHILD_SETTINGS] = msgspec.json.encode(settings).decode()
+    return _config("agentws.cli.serve:create", settings, factory=True, **options)
 
 
 def create() -> Any:
-    """The app, in the child process of a reloading server."""
-    settings = msgspec.json.decode(os.environ[RELOAD], type=Settings)
+    """The app, in a child process."""
+    settings = msgspec.json.decode(os.environ[CHILD_SETTINGS], type=Settings)
     try:
         return make(settings, os.environ).app
     except Problem as problem:
         print(f"agentws: {problem}", file=sys.stderr)
-        # Without the traceback; the supervisor waits for the next change.
+        # Without a traceback; a reloading supervisor waits for the next change.
         raise SystemExit(problem.status) from None
 
 
-def config_of(app: Any, settings: Settings, **options: Any) -> uvicorn.Config:
-    # Paths and queries hold session ids, and who knows an anonymous one owns it: no access log.
+def _config(app: Any, settings: Settings, **options: Any) -> uvicorn.Config:
+    # No access log: paths and query strings hold session ids, and whoever knows an anonymous one
+    # owns it.
     return server_config(
         app, settings.host, settings.port, access_log=False, log_level="warning", **options
     )
 
 
-def make(settings: Settings, environment: Mapping[str, str]) -> Served:
-    """The app of ``settings``. Raises Problem."""
-    if settings.target is None:
-        from .demo import demo_agent, llm_from
-
-        llm, note = llm_from(environment)
-        return Served(_mounted(demo_agent(llm), settings), [note, *_store_notes(settings.store)])
-    target = load_target(settings.target)
-    if is_asgi_app(target):
-        _refuse_gateway_options(settings)
-        return Served(target, [], is_ours=False)
-    return Served(_mounted(target, settings), _store_notes(settings.store))
+# The start-up message
 
 
-def _mounted(factory: Any, settings: Settings) -> Starlette:
-    app = Starlette()
-    if settings.agent_name is not None:
-        factory = {settings.agent_name: factory}
-    try:
-        mount_agent_gateway(
-            app,
-            factory,
-            prefix=settings.prefix,
-            store=store_of(settings.store),
-            authenticate=BearerKeys(dict(settings.api_key)) if settings.api_key else None,
-            admin_key=settings.admin_key,
-            allowed_origins=settings.allowed_origin or None,
-            allowed_hosts=settings.allowed_host or None,
-        )
-    except (TypeError, ValueError) as error:
-        raise Problem(f"{settings.target}: {error}", status=USAGE) from error
-    return app
-
-
-def _refuse_gateway_options(settings: Settings) -> None:
-    """An app has mounted its own gateway: options that would be ignored are mistakes."""
-    given = {
-        "--store": settings.store != "memory",
-        "--prefix": bool(settings.prefix),
-        "--admin-key": settings.admin_key is not None,
-        "--api-key": bool(settings.api_key),
-        "--allowed-origin": bool(settings.allowed_origin),
-        "--allowed-host": bool(settings.allowed_host),
-        "--agent-name": settings.agent_name is not None,
-    }
-    wrong = [flag for flag, is_given in given.items() if is_given]
-    if wrong:
-        raise Problem(
-            f"{settings.target} is an app with a gateway of its own: {', '.join(wrong)} would have "
-            "no effect; say it in mount_agent_gateway(...)",
-            status=USAGE,
-        )
-
-
-# Stores
-
-
-def store_of(text: str) -> Store:
-    return MemoryStore() if text == "memory" else SQLiteStore(text)
-
-
-def check_store(text: str) -> None:
-    """Opens and closes the store: one that can't be had is one line before anything else."""
-    if text == "memory":
-        return
-    path = Path(database_path(text))
-    if not path.parent.is_dir():
-        raise Problem(f"there is no directory {path.parent} for the store")
-    if path.is_dir():
-        raise Problem(f"{path} is a directory; expected a file for the store")
-
-    async def try_out() -> None:
-        store = store_of(text)
-        await store.open()
-        await store.close()
-
-    try:
-        asyncio.run(try_out())
-    except Unavailable as error:
-        raise Problem(f"the store {text} can't be opened: {error}") from error
-
-
-def _store_notes(text: str) -> list[str]:
-    if text == "memory":
-        return [
-            "Sessions are kept in memory and end with this process; --store sqlite:PATH keeps them."
-        ]
-    return [f"Sessions are kept in {database_path(text)}."]
-
-
-# Saying
-
-
-def say_hello(settings: Settings, served: Served, listeners: list[socket.socket]) -> None:
+def print_start_message(settings: Settings, served: Served, listeners: list[socket.socket]) -> None:
     """What is served where, on standard error: standard output is for data."""
     addresses = [str(listener.getsockname()[0]) for listener in listeners]
     is_reachable = not all(map(is_loopback, addresses))
     host = settings.host.strip("[]")
     if not is_reachable and not is_loopback(host):
-        # On the loopback only its own names are served, whatever else resolves to it.
+        # On a loopback address only loopback names are served, whatever else resolves to it.
         host = addresses[0]
     host = {"0.0.0.0": "localhost", "::": "localhost"}.get(host, host)
     shown = f"[{host}]" if ":" in host else host
@@ -228,6 +114,7 @@ def say_hello(settings: Settings, served: Served, listeners: list[socket.socket]
         f"agentws serves {settings.target or 'the demo agent'}",
         *(routes if served.is_ours else [f"  running on {url}"]),
         *([f"  listens on {', '.join(where)}"] if where != [f"{shown}:{port}"] else []),
+        *([f"  workers    {settings.workers} processes"] if settings.workers > 1 else []),
         "  stop       Ctrl-C",
         *served.notes,
     ]

@@ -1,4 +1,4 @@
-"""``module:Agent``: from what is typed to an agent factory, or to an ASGI app."""
+"""``module:Agent``: loads an agent factory or an ASGI app by its name."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _ASGI: Final = ("scope", "receive", "send")
 
 
 def load_target(target: str) -> Any:
-    """What ``module:name`` names. Raises Problem saying what is wrong with it."""
+    """The object that ``module:name`` names. Raises Problem, which says what is wrong with it."""
     module_name, _, path = target.partition(":")
     if module_name.endswith(".py") or "/" in module_name:
         as_module = module_name.removesuffix(".py").strip("./").replace("/", ".")
@@ -26,10 +26,10 @@ def load_target(target: str) -> Any:
             f"{module_name} is a file; expected {as_module}:{path or 'Agent'}", status=USAGE
         )
     if not all(part.isidentifier() for part in module_name.split(".")):
-        raise Problem(f"{target!r} names no module; expected {EXPECTED}", status=USAGE)
+        raise Problem(f"{target!r} is not the name of a module; expected {EXPECTED}", status=USAGE)
     module = _import(module_name)
     if not path:
-        raise Problem(f"what in {module_name}? expected {_suggestion(module)}", status=USAGE)
+        raise Problem(f"{module_name} is a module; expected {_suggestion(module)}", status=USAGE)
     found: Any = module
     for part in path.split("."):
         if not hasattr(found, part):
@@ -39,7 +39,7 @@ def load_target(target: str) -> Any:
 
 
 def is_asgi_app(target: Any) -> bool:
-    """Whether ``target`` is served as it is: something that is called with scope, receive, send."""
+    """Whether ``target`` is called with scope, receive and send, and so is served as it is."""
     if inspect.isclass(target) or not callable(target):
         return False
     try:
@@ -50,7 +50,7 @@ def is_asgi_app(target: Any) -> bool:
 
 
 def _import(name: str) -> ModuleType:
-    # A console script does not look where it is called from, and that is where the agent is.
+    # A console script does not import from the current directory, and the agent is there.
     here = os.getcwd()
     if here not in sys.path:
         sys.path.insert(0, here)
@@ -65,7 +65,7 @@ def _import(name: str) -> ModuleType:
 
 
 def _broken(name: str, error: Exception) -> Problem:
-    """Where the module itself fails: the last line of it that ran."""
+    """For a module that raises while it is imported: the line that raised."""
     if isinstance(error, SyntaxError):
         where = f"{error.filename}, line {error.lineno}"
         return Problem(f"{name} can't be imported: {error.msg} ({where})")

@@ -1,4 +1,4 @@
-"""The writing half of a connection: one write per loop pass, pausing, ends that can't hang."""
+"""The write side of a connection: coalesced writes, backpressure, and an end that can't hang."""
 
 from __future__ import annotations
 
@@ -7,13 +7,19 @@ from typing import cast
 
 from .shared import ServerShared
 
-FLUSH_TIMEOUT = 5.0  # for what is unsent when the connection ends
-# Corked bytes worth a write of their own, so that the transport's own limits count them too.
+# Seconds that unsent data has to leave when the connection ends.
+FLUSH_TIMEOUT = 5.0
+# Corked bytes after which they are written at once: from then on the transport's own limits
+# (backpressure) count them.
 CORK_LIMIT = 65_536
 
 
 class CorkedProtocol(asyncio.Protocol):
-    """A protocol that gathers what it writes until the end of the loop's pass."""
+    """Collects what it writes until the end of the event loop's pass: one system call for all.
+
+    Bounds the memory of one connection's write side: at most `CORK_LIMIT` bytes and one frame wait
+    here, and above the transport's high-water mark `_write_paused` is true until it has drained.
+    """
 
     __slots__ = (
         "_out",
@@ -49,7 +55,8 @@ class CorkedProtocol(asyncio.Protocol):
     def resume_writing(self) -> None:
         self._write_paused = False
 
-    def _hang_up(self) -> None:
+    def _close_transport(self) -> None:
+        """Close after what is unsent, or abort when that takes longer than `FLUSH_TIMEOUT`."""
         self.flush()
         if self._transport.is_closing():
             return
@@ -62,7 +69,7 @@ class CorkedProtocol(asyncio.Protocol):
             self._timer.cancel()
         self._timer = self._shared.loop.call_later(seconds, self._transport.abort)
 
-    def _put(self, data: bytes) -> None:
+    def _enqueue(self, data: bytes) -> None:
         out = self._out
         if out is None:
             self._out = data

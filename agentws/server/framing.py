@@ -1,8 +1,8 @@
-"""RFC 6455 frames as a server sees them: a parser of a client's, builders of its own.
+"""RFC 6455 frames on the server side: a parser for client frames, builders for server frames.
 
-No I/O, no clock. The parser turns bytes, however they were cut up, into whole messages and control
-frames, and raises `FramingError` with the close code that says what was wrong. It holds at most one
-message of `max_size` bytes, plus what was fed and not taken yet.
+No I/O, no clock. The parser turns a byte stream, split in any way, into whole messages and control
+frames, and raises `FramingError` with the close code of what was wrong. It holds at most one
+message of `max_size` bytes, plus the bytes that were fed and not parsed yet.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ PONG: Final = 0xA
 
 
 class CloseCode(IntEnum):
-    """The close codes that a WebSocket server itself has a use for."""
+    """The close codes that a WebSocket server itself uses."""
 
     NORMAL = 1000
     PROTOCOL_ERROR = 1002
@@ -33,7 +33,7 @@ class CloseCode(IntEnum):
 
 
 class FramingError(Exception):
-    """The peer broke the protocol; `code` is the close code to answer, `reason` a short text."""
+    """The peer broke the protocol; `code` is the close code to send, `reason` a short text."""
 
     def __init__(self, code: CloseCode, reason: str) -> None:
         super().__init__(reason)
@@ -55,12 +55,12 @@ _MASKED: Final = 0x80
 _RESERVED_BITS: Final = 0x70
 _CONTROL_BIT: Final = 0x8
 _SHORT: Final = 125  # the longest payload without an extended length, and of a control frame
-# First bytes a frame may have: control frames are never fragmented, other opcodes are reserved.
+# Valid first bytes of a frame: control frames are never fragmented, other opcodes are reserved.
 _VALID_HEADS: Final = frozenset(
     {CONTINUATION, TEXT, BINARY}
     | {_FIN | opcode for opcode in (CONTINUATION, TEXT, BINARY, CLOSE, PING, PONG)}
 )
-# RFC 6455 section 7.4 and the IANA registry: codes a peer may put into a close frame.
+# RFC 6455 section 7.4 and the IANA registry: codes that a close frame may carry.
 _SENDABLE_CLOSE_CODES: Final = frozenset(
     {*range(1000, 1004), *range(1007, 1015), *range(3000, 5000)}
 )
@@ -69,26 +69,26 @@ _SENDABLE_CLOSE_CODES: Final = frozenset(
 class MessageParser:
     """Parses the byte stream of one client.
 
-    `feed` bytes as they come, then call `next` until it returns `None`: `(TEXT, str)`,
+    `feed` bytes as they arrive, then call `next` until it returns `None`: `(TEXT, str)`,
     `(BINARY, bytes)`, `(CLOSE, Close)`, `(PING, bytes)` or `(PONG, bytes)`. After `FramingError`
     or a close frame the parser must not be used again.
     """
 
-    __slots__ = ("_at", "_data", "_fragments", "_kind", "_max_size", "_room")
+    __slots__ = ("_at", "_data", "_fragments", "_kind", "_max_size", "_remaining")
 
     def __init__(self, max_size: int) -> None:
         self._max_size = max_size
-        self._room = max_size
+        self._remaining = max_size
         self._data: bytes | bytearray = b""
         self._at = 0
         self._fragments: bytearray | None = None
         self._kind = CONTINUATION
 
     def feed(self, data: bytes) -> None:
-        """Add what the transport has read."""
+        """Add bytes that the transport has read."""
         rest = self._data
         if self._at < len(rest):
-            # Appending to bytes would copy it all on every read: quadratic under a dribble.
+            # Appending to bytes would copy all of it on every read: quadratic for many tiny reads.
             if not isinstance(rest, bytearray):
                 rest = bytearray(memoryview(rest)[self._at :])
             elif self._at:
@@ -111,7 +111,7 @@ class MessageParser:
                 return opcode, _parse_close(payload) if opcode == CLOSE else payload
             if opcode and head & _FIN and self._fragments is None:
                 return _message(opcode, payload)
-            whole = self._gather(opcode, payload, last=head >= _FIN)
+            whole = self._add_fragment(opcode, payload, last=head >= _FIN)
             if whole is not None:
                 return _message(self._kind, whole)
         return None
@@ -133,38 +133,38 @@ class MessageParser:
                 return None
             length = extended.unpack_from(data, at + 2)[0]
             start += extended.size
-        # Judged from the header alone, so that an oversize frame is refused before its bytes come.
-        if length > self._room and not head & _CONTROL_BIT:
+        # Checked in the header, so that an oversize frame is refused before its payload arrives.
+        if length > self._remaining and not head & _CONTROL_BIT:
             raise FramingError(CloseCode.TOO_BIG, "message too big")
         end = start + length
         if len(data) < end:
             return None
         payload = _unmask(data[start:end], data[start - 4 : start]) if length else b""
         if end == len(data):
-            # Lets go of a buffer that may be large.
+            # Frees a buffer that may be large.
             self._data, self._at = b"", 0
         else:
             self._at = end
         return head, payload
 
-    def _gather(self, opcode: int, payload: bytes, *, last: bool) -> bytes | None:
+    def _add_fragment(self, opcode: int, payload: bytes, *, last: bool) -> bytes | None:
         fragments = self._fragments
         if opcode:
             if fragments is not None:
                 raise FramingError(CloseCode.PROTOCOL_ERROR, "message inside a fragmented message")
             self._kind = opcode
             self._fragments = bytearray(payload)
-            self._room -= len(payload)
+            self._remaining -= len(payload)
             return None
         if fragments is None:
-            raise FramingError(CloseCode.PROTOCOL_ERROR, "continuation of nothing")
-        # One growing buffer: a list of one-byte fragments would cost sixty times their size.
+            raise FramingError(CloseCode.PROTOCOL_ERROR, "continuation without a message")
+        # One growing buffer: a list of one-byte fragments would need sixty times their size.
         fragments += payload
-        self._room -= len(payload)
+        self._remaining -= len(payload)
         if not last:
             return None
         self._fragments = None
-        self._room = self._max_size
+        self._remaining = self._max_size
         return bytes(fragments)
 
 
@@ -181,7 +181,7 @@ def _bad_head(head: int, second: int) -> FramingError:
 
 
 def _unmask(masked: bytes | bytearray, mask: bytes | bytearray) -> bytes:
-    # One wide XOR: the fastest way without a compiled extension.
+    # One wide XOR is the fastest way without a compiled extension.
     size = len(masked)
     key = (mask * (size // 4 + 1))[:size]
     clear = int.from_bytes(masked, "little") ^ int.from_bytes(key, "little")
@@ -221,12 +221,12 @@ def _frame(head: int, payload: bytes) -> bytes:
 
 
 def frame_text(payload: bytes) -> bytes:
-    """One whole text message as a server sends it; `payload` must be UTF-8."""
+    """A server's text message in one frame; `payload` must be UTF-8."""
     return _frame(_FIN | TEXT, payload)
 
 
 def frame_binary(payload: bytes) -> bytes:
-    """One whole binary message as a server sends it."""
+    """A server's binary message in one frame."""
     return _frame(_FIN | BINARY, payload)
 
 
@@ -241,9 +241,9 @@ def frame_pong(payload: bytes) -> bytes:
 
 
 def frame_close(code: int, reason: str = "") -> bytes:
-    """A close frame. 1005 and 1006 never go over the wire: 1005 gives an empty frame.
+    """A close frame. 1005 and 1006 are never sent: they give an empty frame.
 
-    A reason longer than a control frame can hold is cut between characters.
+    A reason that is too long for a control frame is cut between characters.
     """
     if code in (CloseCode.NO_STATUS, CloseCode.ABNORMAL):
         return _frame(_FIN | CLOSE, b"")

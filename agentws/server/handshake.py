@@ -1,4 +1,4 @@
-"""The opening handshake of RFC 6455, server side: the request read, the response built. No I/O."""
+"""The opening handshake of RFC 6455, server side: parse the request, build the response."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from typing import NamedTuple
 Headers = list[tuple[bytes, bytes]]
 
 _ACCEPT_GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
-# Set by the server itself; an application that sets them too would make the response ambiguous.
+# Set by the server: an application that sets them too would make the response ambiguous.
 _OWN_HEADERS = frozenset(
     {b"upgrade", b"connection", b"sec-websocket-accept", b"sec-websocket-extensions"}
 )
-# Kept for as long as a connection lives, in the scope: one object for all of them.
+# Interned: the scope keeps header names as long as the connection lives.
 _COMMON_NAMES = {
     name: name
     for name in (
@@ -48,7 +48,7 @@ _COMMON_NAMES = {
 
 
 class BadHandshake(Exception):
-    """The request can't be upgraded; `status` is the HTTP status to refuse it with."""
+    """The request can't be upgraded; `status` is the HTTP status of the refusal."""
 
     def __init__(self, status: HTTPStatus, reason: str) -> None:
         super().__init__(reason)
@@ -57,7 +57,7 @@ class BadHandshake(Exception):
 
 
 class UpgradeRequest(NamedTuple):
-    """What an upgrade request asks for; `accept` is the value that proves it was understood."""
+    """A parsed upgrade request; `accept` is the value for `Sec-WebSocket-Accept`."""
 
     target: bytes
     headers: Headers
@@ -66,7 +66,7 @@ class UpgradeRequest(NamedTuple):
 
 
 def parse_upgrade(request: bytes) -> UpgradeRequest:
-    """Read a request head that an HTTP parser has already judged well-formed.
+    """Parse a request head that an HTTP parser has already checked.
 
     Raises `BadHandshake` when it does not ask for a WebSocket of version 13.
     """
@@ -74,12 +74,12 @@ def parse_upgrade(request: bytes) -> UpgradeRequest:
     method, target, _ = lines[0].split(b" ", 2)
     headers = [_header(line) for line in lines[1:]]
     if method != b"GET":
-        raise BadHandshake(HTTPStatus.METHOD_NOT_ALLOWED, "a WebSocket is opened with GET")
+        raise BadHandshake(HTTPStatus.METHOD_NOT_ALLOWED, "expected GET to open a WebSocket")
     if _values(headers, b"sec-websocket-version") != [b"13"]:
-        raise BadHandshake(HTTPStatus.UPGRADE_REQUIRED, "only WebSocket version 13 is spoken here")
+        raise BadHandshake(HTTPStatus.UPGRADE_REQUIRED, "expected WebSocket version 13")
     keys = _values(headers, b"sec-websocket-key")
     if len(keys) != 1 or not _is_key(keys[0]):
-        raise BadHandshake(HTTPStatus.BAD_REQUEST, "Sec-WebSocket-Key must be 16 bytes in base64")
+        raise BadHandshake(HTTPStatus.BAD_REQUEST, "expected a Sec-WebSocket-Key of 16 bytes")
     offered = b",".join(_values(headers, b"sec-websocket-protocol")).decode("latin-1")
     subprotocols = [token for part in offered.split(",") if (token := part.strip())]
     accept = base64.b64encode(hashlib.sha1(keys[0] + _ACCEPT_GUID).digest())
@@ -89,7 +89,7 @@ def parse_upgrade(request: bytes) -> UpgradeRequest:
 def accept_response(
     accept: bytes, subprotocol: str | None, headers: Iterable[tuple[bytes, bytes]]
 ) -> bytes:
-    """The 101 response, with the server's and the application's own headers."""
+    """The 101 response, with the headers of the server and the application."""
     lines = [
         b"HTTP/1.1 101 Switching Protocols",
         b"upgrade: websocket",
@@ -103,8 +103,8 @@ def accept_response(
 
 
 def http_response(status: int, headers: Headers, body: bytes) -> bytes:
-    """A whole HTTP response that refuses the upgrade; the connection ends with it."""
-    given = {name.lower() for name, _ in headers}
+    """A complete HTTP response that refuses the upgrade and closes the connection."""
+    own = {name.lower() for name, _ in headers}
     defaults = (
         (b"date", formatdate(usegmt=True).encode()),
         (b"connection", b"close"),
@@ -113,7 +113,7 @@ def http_response(status: int, headers: Headers, body: bytes) -> bytes:
     )
     lines = [b"HTTP/1.1 %d %b" % (status, _phrase(status))]
     lines += [_clean(name) + b": " + _clean(value) for name, value in headers]
-    lines += [name + b": " + value for name, value in defaults if name not in given]
+    lines += [name + b": " + value for name, value in defaults if name not in own]
     return b"\r\n".join(lines) + b"\r\n\r\n" + body
 
 
@@ -140,7 +140,7 @@ def _extra_line(name: bytes, value: bytes) -> bytes:
 
 
 def _clean(part: bytes) -> bytes:
-    # A line break in a header would let a value write further headers.
+    # A line break would let a value add headers (response splitting).
     if b"\r" in part or b"\n" in part or b"\0" in part:
         raise ValueError("a header must not contain CR, LF or NUL")
     return part

@@ -1,43 +1,52 @@
-"""A connection until it is open: the upgrade read, the application asked, its answer written."""
+"""A WebSocket connection until it is open: upgrade request in, application asked, response out."""
 
 from __future__ import annotations
 
+import asyncio
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from enum import Enum, auto
 from http import HTTPStatus
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, unquote
+
+from uvicorn.protocols.utils import get_local_addr, get_remote_addr, is_ssl
 
 from .corked import CorkedProtocol
 from .framing import CloseCode
-from .handshake import BadHandshake, Headers, accept_response, http_response, parse_upgrade
-from .scope import websocket_scope
+from .handshake import (
+    BadHandshake,
+    Headers,
+    UpgradeRequest,
+    accept_response,
+    http_response,
+    parse_upgrade,
+)
 from .shared import ServerShared
 
 Message = Mapping[str, Any]
 
 
 class Phase(Enum):
-    CONNECTING = auto()  # the application has not answered the upgrade
-    DENYING = auto()  # it is writing an HTTP response instead
+    CONNECTING = auto()  # the application has not answered the upgrade request
+    DENYING = auto()  # the application is sending an HTTP response instead
     OPEN = auto()
-    CLOSING = auto()  # it has closed, the peer has not answered yet
-    GONE = auto()  # the peer has closed or is lost, or we gave up on it
+    CLOSING = auto()  # the application has closed; the peer's close frame is missing
+    CLOSED = auto()  # the peer has closed or is lost, or the server has given up on it
 
 
-CONNECTING, DENYING, OPEN, CLOSING, GONE = Phase
+CONNECTING, DENYING, OPEN, CLOSING, CLOSED = Phase
 
 
 class Opening:
-    """What is needed until the handshake is answered, and dropped then."""
+    """What is needed until the handshake is answered; dropped then, to free its memory."""
 
     __slots__ = ("accept", "body", "client", "headers", "path", "status")
 
     def __init__(self, accept: bytes, client: tuple[str, int] | None, path: str) -> None:
         self.accept = accept
         self.client = f"{client[0]}:{client[1]}" if client else ""
-        # Quoted again: a decoded line break would forge a line of the log.
+        # Quoted again: a decoded line break could forge a line of the log.
         self.path = quote(path)
         self.status = 0
         self.headers: Headers = []
@@ -45,7 +54,11 @@ class Opening:
 
 
 class OpeningProtocol(CorkedProtocol, ABC):
-    """The handshake half; what follows it is a subclass's."""
+    """The handshake half of the protocol class; a subclass does what follows.
+
+    There is no handshake deadline here: a connection stays in `CONNECTING` until the application
+    answers, the peer disconnects, or the server stops.
+    """
 
     __slots__ = ("_opening", "_phase")
 
@@ -56,17 +69,17 @@ class OpeningProtocol(CorkedProtocol, ABC):
 
     @abstractmethod
     def _start(self, scope: dict[str, Any]) -> None:
-        """Run the application over this scope."""
+        """Run the application with this scope."""
 
     @abstractmethod
     def _opened(self) -> None:
-        """The upgrade was accepted."""
+        """The application has accepted the upgrade."""
 
     @abstractmethod
-    def _gone(self, code: int, reason: str) -> None:
-        """Nothing more will come or go."""
+    def _mark_closed(self, code: int, reason: str) -> None:
+        """Nothing will be received or sent any more."""
 
-    def _begin(self, data: bytes) -> None:
+    def _start_handshake(self, data: bytes) -> None:
         try:
             request = parse_upgrade(data)
         except BadHandshake as bad:
@@ -76,7 +89,7 @@ class OpeningProtocol(CorkedProtocol, ABC):
         self._opening = Opening(request.accept, scope["client"], scope["path"])
         self._start(scope)
 
-    def _answer(self, opening: Opening, message: Message) -> None:
+    def _answer_handshake(self, opening: Opening, message: Message) -> None:
         match message["type"]:
             case "websocket.accept":
                 self._accept(opening, message)
@@ -86,7 +99,7 @@ class OpeningProtocol(CorkedProtocol, ABC):
             case "websocket.http.response.start":
                 status = message["status"]
                 if not 200 <= status < 600:
-                    raise RuntimeError(f"invalid HTTP status {status} in a response")
+                    raise RuntimeError(f"invalid HTTP status {status}; expected 200 to 599")
                 self._log_answer(opening, str(status))
                 opening.status, opening.headers = status, list(message.get("headers", []))
                 self._phase = DENYING
@@ -102,7 +115,7 @@ class OpeningProtocol(CorkedProtocol, ABC):
         self._log_answer(opening, "[accepted]")
         self._opening = None
         self._phase = OPEN
-        self._put(response)
+        self._enqueue(response)
         self._opened()
 
     def _deny(self, opening: Opening, message: Message) -> None:
@@ -114,10 +127,34 @@ class OpeningProtocol(CorkedProtocol, ABC):
 
     def _refuse(self, status: int, body: bytes, headers: Headers | None = None) -> None:
         self._opening = None
-        self._gone(CloseCode.ABNORMAL, "")
-        self._put(http_response(status, headers or [], body))
-        self._hang_up()
+        self._mark_closed(CloseCode.ABNORMAL, "")
+        self._enqueue(http_response(status, headers or [], body))
+        self._close_transport()
 
     def _log_answer(self, opening: Opening, outcome: str) -> None:
-        # The path alone: a query may carry a token.
+        # Only the path: a query string may hold a token.
         self._shared.logger.info('%s - "WebSocket %s" %s', opening.client, opening.path, outcome)
+
+
+def websocket_scope(
+    request: UpgradeRequest, shared: ServerShared, transport: asyncio.Transport
+) -> dict[str, Any]:
+    """The ASGI scope of a connection, with the values that uvicorn's own classes give it."""
+    root_path = shared.config.root_path
+    raw_path, _, query = request.target.partition(b"?")
+    return {
+        "type": "websocket",
+        "asgi": shared.asgi,
+        "http_version": "1.1",
+        "scheme": "wss" if is_ssl(transport) else "ws",
+        "server": shared.local_address(get_local_addr(transport)),
+        "client": get_remote_addr(transport),
+        "root_path": root_path,
+        "path": root_path + unquote(raw_path.decode("latin-1")),
+        "raw_path": root_path.encode("ascii") + raw_path,
+        "query_string": query,
+        "headers": request.headers,
+        "subprotocols": request.subprotocols,
+        "state": shared.app_state.copy(),
+        "extensions": {"websocket.http.response": {}},
+    }

@@ -1,4 +1,4 @@
-"""The uvicorn preset: what `agentws run` serves with, public for hosts that start their own."""
+"""The uvicorn preset: the settings of `agentws run`, for hosts that start their own server too."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from typing import Any
 
 import uvicorn
 
-from .endless import EndingHttpProtocol
-from .stopping import Server
+from .draining import Server
+from .streaming import PresetH11Protocol
 from .websocket import AgentwsWebSocketProtocol
 
-# A message larger than this is a file, and files have a route of their own.
+# Larger than any message of a chat; more would let one connection hold more memory.
 MAX_MESSAGE_SIZE = 256 * 1024
 SHUTDOWN_SECONDS = 15
-# Python's own first is 700 objects: two connections' worth.
+# Python's default is 700 objects for the first: those of two connections.
 COLLECTOR_THRESHOLDS = (10_000, 20, 10)
 
 
@@ -27,11 +27,11 @@ def server_config(
     """A `uvicorn.Config` for a gateway; `options` are uvicorn's own and win over the preset.
 
     WebSockets are served by `AgentwsWebSocketProtocol`: no permessage-deflate, messages of at most
-    256 KiB, peers that stop answering pings are dropped. There is no access log: it would hold the
-    ids of anonymous sessions. On a shutdown responses under way have 15 seconds to end.
+    256 KiB, half-open connections are dropped (keepalive). There is no access log, since it would
+    hold the ids of anonymous sessions. On a shutdown responses in progress have 15 seconds.
 
-    Run by `agentws.server.Server(config)`, clients are told to come back elsewhere before their
-    connections are closed; uvicorn's own server closes them first.
+    With `agentws.server.Server(config)` clients are told to reconnect before their connections are
+    closed; uvicorn's own server closes them first.
     """
     settings: dict[str, Any] = {
         "ws": AgentwsWebSocketProtocol,
@@ -39,7 +39,7 @@ def server_config(
         "ws_per_message_deflate": False,
         "timeout_graceful_shutdown": SHUTDOWN_SECONDS,
         "http": http_protocol(),
-        # Paths and queries hold session ids, and who knows an anonymous one owns it.
+        # Paths and query strings hold session ids, and whoever knows an anonymous one owns it.
         "access_log": False,
     }
     return uvicorn.Config(app, host=host, port=port, **(settings | options))
@@ -55,8 +55,8 @@ def serve(
 ) -> bool:
     """Serve until a signal ends it; arguments as for `server_config`. `False`: it did not start.
 
-    `sockets` are listening sockets to serve instead of `host` and `port`. The process is taken to
-    be the server's own: its garbage collector is tuned for it.
+    `sockets` are listening sockets to use instead of `host` and `port`. The process should run
+    nothing else: its garbage collector is tuned for the server.
     """
     config = server_config(app, host, port, **options)
     config.load()
@@ -67,10 +67,10 @@ def serve(
 
 
 def collect_less_often() -> None:
-    """Have the garbage collector look seldom at what a server holds; `serve` calls it.
+    """Tune the garbage collector for a server: fewer collections. `serve` calls it.
 
-    Connections and logs are many and live long, and looking at them is most of a collection: a
-    quarter of what a storm of reconnects costs.
+    Connections and logs are many and live long, and most of a collection traverses them: a quarter
+    of the cost of a reconnect storm.
     """
     gc.collect()
     gc.freeze()
@@ -78,9 +78,9 @@ def collect_less_often() -> None:
 
 
 def http_protocol() -> type[asyncio.Protocol]:
-    """httptools' protocol, freed once a connection is upgraded; h11's without it."""
+    """The protocol class for HTTP: with httptools where it is installed, else with h11."""
     try:
-        from .upgrading import UpgradingHttpProtocol
+        from .upgrading import PresetHttpToolsProtocol
     except ImportError:
-        return EndingHttpProtocol
-    return UpgradingHttpProtocol
+        return PresetH11Protocol
+    return PresetHttpToolsProtocol

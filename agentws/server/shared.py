@@ -1,27 +1,27 @@
-"""What all connections of one server share: settings, the cork, the keepalive sweep."""
+"""What all connections of one server share: its settings, the cork, the keepalive sweep."""
 
 from __future__ import annotations
 
 import asyncio
 import contextvars
 import logging
-import os
-from collections.abc import Awaitable, Iterator
-from itertools import islice
-from typing import TYPE_CHECKING, Any
+from collections.abc import Awaitable
+from typing import TYPE_CHECKING, Any, Protocol
+
+from .keepalive import KeepaliveSweep
 
 if TYPE_CHECKING:
     from uvicorn import Config
     from uvicorn.server import ServerState
 
-    from .corked import CorkedProtocol
-    from .websocket import AgentwsWebSocketProtocol
-
 Address = tuple[str, int | None]
 
-# A sweep of many thousand connections must not hold up the others: it yields after this many.
-_SWEEP_SLICE = 128
-_SLOWEST_TICK = 5.0
+
+class Corked(Protocol):
+    """A connection that holds writes back."""
+
+    def flush(self) -> None:
+        """Write what is held back."""
 
 
 class ServerShared:
@@ -43,13 +43,11 @@ class ServerShared:
         self.asgi = {"version": config.asgi_version, "spec_version": "2.4"}
         self.max_size = config.ws_max_size
         self.max_queue = max(1, config.ws_max_queue)
+        self.keepalive = KeepaliveSweep(
+            loop, interval=config.ws_ping_interval, timeout=config.ws_ping_timeout
+        )
         self._local_address: Address | None = None
-        self._corked: list[CorkedProtocol] = []
-        self._interval = config.ws_ping_interval or None
-        self._timeout = config.ws_ping_timeout
-        self._open: set[AgentwsWebSocketProtocol] = set()
-        # Whether a sweep is under way or has its time: then no other may begin.
-        self._sweeping = False
+        self._corked: list[Corked] = []
 
     @classmethod
     def of(
@@ -59,16 +57,16 @@ class ServerShared:
         app_state: dict[str, Any],
         loop: asyncio.AbstractEventLoop | None,
     ) -> ServerShared:
-        """The one of this server; kept on its state, so that it ends with it."""
-        held = vars(state)
-        shared = held.get("agentws")
+        """The one of this server; kept on its state, so that both end together."""
+        attributes = vars(state)
+        shared = attributes.get("agentws")
         if not isinstance(shared, cls):
             loop = loop or asyncio.get_running_loop()
-            shared = held["agentws"] = cls(config, state, app_state, loop)
+            shared = attributes["agentws"] = cls(config, state, app_state, loop)
         return shared
 
     def local_address(self, address: Address | None) -> Address | None:
-        """The same value, as one object for all connections of a listener."""
+        """An equal value that all connections of a listener share: one object in memory."""
         if address != self._local_address:
             self._local_address = address
         return self._local_address
@@ -85,8 +83,8 @@ class ServerShared:
         self.state.tasks.add(task)
         return task
 
-    def cork(self, connection: CorkedProtocol) -> None:
-        """Have `connection.flush()` called once, at the end of this pass of the loop."""
+    def cork(self, connection: Corked) -> None:
+        """Call `connection.flush()` once, at the end of this pass of the event loop."""
         if not self._corked:
             self.loop.call_soon(self._uncork)
         self._corked.append(connection)
@@ -95,40 +93,6 @@ class ServerShared:
         corked, self._corked = self._corked, []
         for connection in corked:
             connection.flush()
-
-    def opened(self, connection: AgentwsWebSocketProtocol) -> None:
-        """Keep this connection alive from now on."""
-        if self._interval is None:
-            return
-        self._open.add(connection)
-        if not self._sweeping:
-            self._schedule()
-
-    def closed(self, connection: AgentwsWebSocketProtocol) -> None:
-        """Stop keeping it alive; harmless when it never was."""
-        self._open.discard(connection)
-
-    def _schedule(self) -> None:
-        assert self._interval is not None
-        self._sweeping = True
-        tick = min(self._interval, self._timeout or self._interval) / 4
-        self.loop.call_later(min(tick, _SLOWEST_TICK), self._sweep)
-
-    def _sweep(self) -> None:
-        self._sweep_slice(iter(tuple(self._open)), os.urandom(4))
-
-    def _sweep_slice(self, rest: Iterator[AgentwsWebSocketProtocol], payload: bytes) -> None:
-        assert self._interval is not None
-        now = self.loop.time()
-        reached = None
-        for reached in islice(rest, _SWEEP_SLICE):
-            reached.keep_alive(now, self._interval, self._timeout, payload)
-        if reached is not None:
-            self.loop.call_soon(self._sweep_slice, rest, payload)
-        elif self._open:
-            self._schedule()
-        else:
-            self._sweeping = False
 
 
 async def _awaiting(running: Awaitable[None]) -> None:

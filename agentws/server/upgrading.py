@@ -1,4 +1,4 @@
-"""uvicorn's httptools protocol, without what an upgraded connection would keep of it."""
+"""uvicorn's httptools protocol, freed from memory once its connection was upgraded."""
 
 from __future__ import annotations
 
@@ -7,22 +7,23 @@ from typing import cast
 import httptools
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from .endless import is_endless, offer
+from .streaming import is_unbounded, offer_mark
 
 
-class UpgradingHttpProtocol(HttpToolsProtocol):
-    """Hands a connection over to the WebSocket protocol and is gone."""
+class PresetHttpToolsProtocol(HttpToolsProtocol):
+    """Hands an upgraded connection over to the WebSocket protocol and keeps no reference to it."""
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
-        offer(self.scope)  # type: ignore[arg-type]
+        offer_mark(self.scope)  # type: ignore[arg-type]
 
     def handle_websocket_upgrade(self) -> None:
         super().handle_websocket_upgrade()
-        # The parser refers back to this object: without this both live until a full collection.
+        # The parser refers back to this object: with this cycle both would live until a full
+        # garbage collection.
         self.parser = cast(httptools.HttpRequestParser, None)
 
     def shutdown(self) -> None:
         super().shutdown()
-        if is_endless(self.cycle):
+        if is_unbounded(self.cycle):
             self.transport.close()

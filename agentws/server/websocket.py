@@ -1,17 +1,22 @@
-"""A lean WebSocket protocol class for uvicorn: `uvicorn.Config(app, ws=AgentwsWebSocketProtocol)`.
+"""A WebSocket protocol class for uvicorn: `uvicorn.Config(app, ws=AgentwsWebSocketProtocol)`.
 
-It does what uvicorn's own classes do for an ASGI application, without permessage-deflate, and holds
-per idle connection little more than its own slots. What it writes in one pass of the loop leaves in
-one system call.
+It does for an ASGI application what uvicorn's own classes do, without permessage-deflate. An idle
+connection holds little more than the slots of its protocol object. All that is written in one pass
+of the event loop leaves in one system call.
 
-The ASGI extension `agentws.write` in `scope["extensions"]` goes past `send` for applications that
-frame their messages themselves, once for many connections:
+What bounds the memory of one connection: one message of at most `ws_max_size` bytes in the parser;
+`ws_max_queue` received messages, or one large one, in the inbox (then reading is paused, which is
+backpressure for the peer); and on the write side `CORK_LIMIT` and the transport's high-water mark,
+above which `send` waits.
 
-* `write(frame: bytes) -> bool` takes one or more whole server frames. It
-  returns `False` when the peer is behind (the frame is queued all the same), or when the connection
-  is not open (it is not); either way `await drain()` comes next.
-* `frame(payload: bytes) -> bytes` makes such a frame of a text message's UTF-8.
-* `drain()` returns once the peer has caught up, and raises `OSError` when it is gone.
+The ASGI extension `agentws.write` in `scope["extensions"]` bypasses `send` for applications that
+build frames themselves, once for many connections:
+
+* `write(frame: bytes) -> bool` takes one or more whole server frames. `False` means that the peer
+  is a slow consumer (the frame is queued all the same) or that the connection is not open (it is
+  not queued). In both cases call `await drain()` next.
+* `frame(payload: bytes) -> bytes` builds such a frame from the UTF-8 of a text message.
+* `drain()` returns once the peer has caught up. It raises `OSError` when the peer is gone.
 """
 
 from __future__ import annotations
@@ -25,30 +30,32 @@ from uvicorn.protocols.utils import ClientDisconnected
 
 from . import framing
 from .framing import Close, CloseCode, FramingError, MessageParser
-from .opening import CLOSING, CONNECTING, DENYING, GONE, OPEN, Message, OpeningProtocol, Phase
+from .opening import CLOSED, CLOSING, CONNECTING, DENYING, OPEN, Message, OpeningProtocol, Phase
 from .shared import ServerShared
 
 if TYPE_CHECKING:
     from uvicorn import Config
     from uvicorn.server import ServerState
 
-CLOSE_TIMEOUT = 10.0  # for the peer's answer to our close frame
-LINGER_TIMEOUT = 2.0  # for a peer that broke the protocol to read why
-# Frames parsed before other connections get their turn.
+# Seconds that the peer has to answer our close frame.
+CLOSE_TIMEOUT = 10.0
+# Seconds that a peer which broke the protocol has to read the reason.
+LINGER_TIMEOUT = 2.0
+# Frames parsed before other connections get their turn on the event loop.
 FRAMES_PER_PASS = 256
-# A message this long fills the inbox by itself, so that the inbox is bounded in bytes too.
+# A message longer than this fills the inbox alone, so that the inbox is bounded in bytes too.
 LARGE_MESSAGE = 16_384
 
 
 class AgentwsWebSocketProtocol(OpeningProtocol):
-    """One WebSocket connection, from the upgrade request to its end."""
+    """One WebSocket connection, from its upgrade request to its end."""
 
     __slots__ = (
         "_disconnect",
         "_drainers",
         "_inbox",
         "_inbox_full",
-        "_late_pong",
+        "_pending_pong",
         "_parser",
         "_ping",
         "_ping_time",
@@ -69,11 +76,11 @@ class AgentwsWebSocketProtocol(OpeningProtocol):
         self._receiver: asyncio.Future[None] | None = None
         self._disconnect: Message | None = None
         self._drainers: list[asyncio.Future[None]] | None = None
-        self._late_pong: bytes | None = None
+        self._pending_pong: bytes | None = None
         self._ping: bytes | None = None
         self._ping_time = 0.0
 
-    # The transport's side.
+    # Called by the transport.
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
@@ -81,41 +88,41 @@ class AgentwsWebSocketProtocol(OpeningProtocol):
 
     def data_received(self, data: bytes) -> None:
         phase = self._phase
-        if phase is GONE:
+        if phase is CLOSED:
             return
         if phase is CONNECTING and self._opening is None:
-            self._begin(data)
+            self._start_handshake(data)
             return
         self._parser.feed(data)
         if phase is OPEN or phase is CLOSING:
             self._parse()
         else:
-            # No client may speak before the handshake is answered; one that does waits.
+            # No client may send frames before the handshake is answered; those wait.
             self._pause_reading()
 
     def eof_received(self) -> None:
-        """The transport closes itself: WebSocket has no half-open state."""
+        """Let the transport close itself: a WebSocket is never half-closed."""
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._shared.state.connections.discard(self)
         super().connection_lost(exc)
-        self._gone(CloseCode.ABNORMAL, "")
+        self._mark_closed(CloseCode.ABNORMAL, "")
 
     def resume_writing(self) -> None:
         super().resume_writing()
-        if self._late_pong is not None:
-            self._put(framing.frame_pong(self._late_pong))
-            self._late_pong = None
+        if self._pending_pong is not None:
+            self._enqueue(framing.frame_pong(self._pending_pong))
+            self._pending_pong = None
         self._wake_drainers()
 
     def shutdown(self) -> None:
-        """The server is stopping: tell both sides, and end soon whatever the peer does."""
+        """The server stops: tell both sides, and end soon even if the peer does not answer."""
         if self._phase is CONNECTING or self._phase is DENYING:
             self._refuse(HTTPStatus.SERVICE_UNAVAILABLE, b"the server is stopping")
         else:
-            self._end(CloseCode.SERVICE_RESTART, "")
+            self._finish_close(CloseCode.SERVICE_RESTART, "")
 
-    # The application's side.
+    # Called by the application.
 
     def _start(self, scope: dict[str, Any]) -> None:
         scope["extensions"]["agentws.write"] = {
@@ -129,7 +136,7 @@ class AgentwsWebSocketProtocol(OpeningProtocol):
 
     def _opened(self) -> None:
         self._ping_time = self._shared.loop.time()
-        self._shared.opened(self)
+        self._shared.keepalive.add(self)
         self._parse()
 
     async def _receive(self) -> Message:
@@ -159,27 +166,27 @@ class AgentwsWebSocketProtocol(OpeningProtocol):
         if phase is OPEN and kind == "websocket.send":
             data = message.get("bytes")
             if data is None:
-                self._put(framing.frame_text(message["text"].encode()))
+                self._enqueue(framing.frame_text(message["text"].encode()))
             else:
-                self._put(framing.frame_binary(data))
+                self._enqueue(framing.frame_binary(data))
         elif phase is OPEN and kind == "websocket.close":
-            self._close(message.get("code", 1000), message.get("reason") or "")
+            self._start_close(message.get("code", 1000), message.get("reason") or "")
         elif self._opening is not None:
-            (self._answer if phase is CONNECTING else self._deny)(self._opening, message)
-        elif phase is GONE and kind != "websocket.close":
+            (self._answer_handshake if phase is CONNECTING else self._deny)(self._opening, message)
+        elif phase is CLOSED and kind != "websocket.close":
             raise ClientDisconnected
-        elif phase is not GONE:
+        elif phase is not CLOSED:
             raise RuntimeError(f"unexpected {kind!r} while the connection is {phase.name.lower()}")
 
     def _write(self, frame: bytes) -> bool:
         if self._phase is not OPEN:
             return False
-        self._put(frame)
+        self._enqueue(frame)
         return not self._write_paused
 
     async def _drain(self) -> None:
         while self._write_paused and self._phase is OPEN:
-            # Each waiter its own future: cancelling one must not wake or cancel another.
+            # A future for each waiter: cancelling one must not wake or cancel another.
             waiter = self._shared.loop.create_future()
             if self._drainers is None:
                 self._drainers = []
@@ -198,16 +205,20 @@ class AgentwsWebSocketProtocol(OpeningProtocol):
                 self._shared.logger.error("ASGI callable returned without completing handshake.")
             self._refuse(HTTPStatus.INTERNAL_SERVER_ERROR, b"Internal Server Error")
         elif self._phase is OPEN:
-            self._close(CloseCode.NORMAL if failure is None else CloseCode.INTERNAL_ERROR, "")
+            self._start_close(CloseCode.NORMAL if failure is None else CloseCode.INTERNAL_ERROR, "")
 
-    # What the peer says.
+    # Frames from the peer.
 
     def _parse(self) -> None:
-        """Take what can be taken; stop at a full inbox, and let others run after many frames."""
+        """Handle the frames received so far.
+
+        Pauses reading while the inbox is full (backpressure), and yields to other connections
+        after `FRAMES_PER_PASS` frames.
+        """
         parser = self._parser
         try:
             for _ in range(FRAMES_PER_PASS):
-                if self._phase is GONE:
+                if self._phase is CLOSED:
                     return
                 if self._inbox_full:
                     self._pause_reading()
@@ -216,28 +227,28 @@ class AgentwsWebSocketProtocol(OpeningProtocol):
                 if item is None:
                     self._resume_reading()
                     return
-                self._take(*item)
+                self._handle_frame(*item)
         except FramingError as error:
             self._fail(error.code, error.reason)
             return
         self._pause_reading()
         self._shared.loop.call_soon(self._parse)
 
-    def _take(self, opcode: int, payload: str | bytes | Close) -> None:
+    def _handle_frame(self, opcode: int, payload: str | bytes | Close) -> None:
         if opcode == framing.TEXT:
             self._deliver({"type": "websocket.receive", "text": payload}, len(payload))
         elif opcode == framing.BINARY:
             self._deliver({"type": "websocket.receive", "bytes": payload}, len(payload))
         elif isinstance(payload, Close):
-            self._end(payload.code, payload.reason)
+            self._finish_close(payload.code, payload.reason)
         elif opcode == framing.PONG:
             if payload == self._ping:
                 self._ping = None
         elif self._write_paused:
-            # Only the last ping needs an answer; a peer that never reads costs one.
-            self._late_pong = cast(bytes, payload)
+            # RFC 6455 lets a server answer only the last ping, so a slow consumer costs one pong.
+            self._pending_pong = cast(bytes, payload)
         elif self._phase is OPEN:
-            self._put(framing.frame_pong(cast(bytes, payload)))
+            self._enqueue(framing.frame_pong(cast(bytes, payload)))
 
     def _deliver(self, message: Message, size: int) -> None:
         if self._phase is not OPEN:
@@ -251,64 +262,64 @@ class AgentwsWebSocketProtocol(OpeningProtocol):
     def keep_alive(
         self, now: float, interval: float, timeout: float | None, payload: bytes
     ) -> None:
-        """Called by the sweep: ping when it is time, give up on a peer that does not answer."""
+        """Called by the keepalive sweep: ping if it is due, drop a half-open connection."""
         if self._phase is not OPEN:
-            # It has left since the sweep began.
+            # It was closed after the sweep began.
             return
         waited = now - self._ping_time
         if self._ping is None:
             if waited >= interval:
                 self._ping, self._ping_time = payload, now
-                self._put(framing.frame_ping(payload))
+                self._enqueue(framing.frame_ping(payload))
         elif self._read_paused and not self._write_paused:
-            # Its pong may wait behind messages that the application has not taken: not its fault.
+            # Its pong may wait behind messages that the application has not received yet.
             self._ping_time = now
         elif timeout is not None and waited >= timeout:
-            self._gone(CloseCode.ABNORMAL, "keepalive ping timeout")
-            # close() would wait for ever for a peer that never reads.
+            self._mark_closed(CloseCode.ABNORMAL, "keepalive ping timeout")
+            # close() would wait forever for a peer that never reads.
             self._transport.abort()
 
-    # The end.
+    # Closing.
 
-    def _close(self, code: int, reason: str) -> None:
-        """The application has closed: wait a while for the peer's close frame."""
-        self._put(framing.frame_close(code, reason))
+    def _start_close(self, code: int, reason: str) -> None:
+        """The application has closed: wait `CLOSE_TIMEOUT` seconds for the peer's close frame."""
+        self._enqueue(framing.frame_close(code, reason))
         self._leave_open(CLOSING, code, reason)
         self._inbox, self._inbox_full = None, False
         self._abort_after(CLOSE_TIMEOUT)
         if self._read_paused:
             self._parse()
 
-    def _end(self, code: int, reason: str) -> None:
+    def _finish_close(self, code: int, reason: str) -> None:
         """The peer has closed, or the server is stopping."""
         if self._phase is OPEN:
-            self._put(framing.frame_close(code))
-        self._gone(code, reason)
-        self._hang_up()
+            self._enqueue(framing.frame_close(code))
+        self._mark_closed(code, reason)
+        self._close_transport()
 
     def _fail(self, code: CloseCode, reason: str) -> None:
-        """The peer broke the protocol: say so, and read on unheeded for a moment.
+        """The peer broke the protocol: send the close code, then read and ignore for a moment.
 
-        Closing with bytes unread would reset the connection, and the peer would never see the code.
+        A close with unread bytes would reset the connection, and the peer would not get the code.
         """
         if self._phase is OPEN:
-            self._put(framing.frame_close(code, reason))
-        self._gone(code, reason)
+            self._enqueue(framing.frame_close(code, reason))
+        self._mark_closed(code, reason)
         if not self._transport.can_write_eof():
-            self._hang_up()
+            self._close_transport()
             return
         self.flush()
         self._resume_reading()
         self._transport.write_eof()
         self._abort_after(LINGER_TIMEOUT)
 
-    def _gone(self, code: int, reason: str) -> None:
-        if self._phase is not GONE:
-            self._leave_open(GONE, code, reason)
+    def _mark_closed(self, code: int, reason: str) -> None:
+        if self._phase is not CLOSED:
+            self._leave_open(CLOSED, code, reason)
 
     def _leave_open(self, phase: Phase, code: int, reason: str) -> None:
         self._phase = phase
-        self._shared.closed(self)
+        self._shared.keepalive.discard(self)
         if self._disconnect is None:
             self._disconnect = {"type": "websocket.disconnect", "code": int(code), "reason": reason}
         self._wake_receiver()

@@ -115,7 +115,7 @@ class HttpStream:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         service = self._service
-        _mark_endless(scope)
+        _mark_unbounded(scope)
         service.connections.add(self, self._place)
         self.session.follow(self)
         watching = service.tasks.spawn(
@@ -209,8 +209,8 @@ class HttpStream:
             self._gone = True
 
 
-def _mark_endless(scope: dict[str, Any] | Any) -> None:
+def _mark_unbounded(scope: dict[str, Any] | Any) -> None:
     """Marks the response as one without an end, so that the preset's server can shut down."""
     extension = (scope.get("extensions") or {}).get(SERVER)
     if extension is not None:
-        extension["endless"] = True
+        extension["unbounded"] = True

@@ -1,4 +1,4 @@
-"""The command as its users meet it: a process of its own, at a terminal where they have one."""
+"""The command in a process of its own, at a terminal where a user has one."""
 
 from __future__ import annotations
 
@@ -72,11 +72,11 @@ class Server(processes.Server):
         return f"http://{self.host}/{self.path}"
 
     def answers(self) -> bool:
-        """It says where it is before it serves."""
+        """Whether it serves: it prints its address before that."""
         return processes.is_healthy(self.url + "health")
 
     def interrupt(self) -> int:
-        """What Ctrl-C does; returns the exit code."""
+        """Sends what Ctrl-C sends; returns the exit code."""
         return self.stop(signal.SIGINT)
 
 
@@ -98,7 +98,7 @@ def serve(folder: Path) -> Iterator[Callable[..., Server]]:
 
 
 class Terminal:
-    """A command at a terminal of that encoding: what it shows, and keys to press."""
+    """A command at a terminal of that encoding: its output, and keys to press."""
 
     def __init__(self, *arguments: str, encoding: str = "utf-8", **env: str) -> None:
         self._encoding = encoding
@@ -120,7 +120,7 @@ class Terminal:
         self._read = 0
 
     def see(self, text: str) -> str:
-        """Waits until ``text`` is shown after what was seen before; returns what led up to it."""
+        """Waits until ``text`` is shown after the text seen last; returns the text between them."""
         deadline = time.monotonic() + PATIENCE
         while (at := self.shown.find(text, self._read)) < 0:
             assert time.monotonic() < deadline, f"{text!r} not in {self.shown[self._read :]!r}"

@@ -9,8 +9,8 @@ from collections.abc import Callable
 import pytest
 
 from agentws.cli.chat import endpoint
-from agentws.cli.lines import printable
 from agentws.cli.screen import Screen
+from agentws.cli.streams import printable
 from agentws.errors import BadRequest
 
 from .conftest import Server, Terminal
@@ -50,7 +50,7 @@ def test_a_conversation_at_a_terminal(serve: Serve, terminal: Callable[..., Term
     assert "Traceback" not in screen.shown
 
 
-def test_a_conversation_goes_on_and_is_shown(
+def test_a_conversation_is_continued_and_its_last_messages_are_shown(
     serve: Serve, terminal: Callable[..., Terminal]
 ) -> None:
     server = serve("run", "agents:Echo")
@@ -67,7 +67,7 @@ def test_a_conversation_goes_on_and_is_shown(
     first.see("from here ")
 
 
-def test_ctrl_c_twice_leaves(serve: Serve, terminal: Callable[..., Terminal]) -> None:
+def test_a_second_ctrl_c_ends_the_chat(serve: Serve, terminal: Callable[..., Terminal]) -> None:
     server = serve("run", "agents:Echo")
     screen = terminal("chat", server.url)
     screen.see("> ")
@@ -77,7 +77,7 @@ def test_ctrl_c_twice_leaves(serve: Serve, terminal: Callable[..., Terminal]) ->
     assert screen.wait() == 130
 
 
-def test_a_server_that_restarts_is_one_line(
+def test_a_restart_of_the_server_is_shown_in_one_line(
     serve: Serve, terminal: Callable[..., Terminal]
 ) -> None:
     server = serve("run", "agents:Echo", "--store", "sqlite:sessions.db")
@@ -96,7 +96,7 @@ def test_a_server_that_restarts_is_one_line(
     assert screen.shown.count("connection lost") == 1
 
 
-def test_a_server_that_restarts_without_its_sessions_says_that_they_are_gone(
+def test_a_restart_without_the_sessions_is_reported(
     serve: Serve, terminal: Callable[..., Terminal]
 ) -> None:
     server = serve("run", "agents:Echo")
@@ -108,12 +108,12 @@ def test_a_server_that_restarts_without_its_sessions_says_that_they_are_gone(
     screen.see("-- connection lost")
     server.start()
     screen.see("-- connected again\n")
-    screen.see("-- the server no longer has this conversation; it begins anew\n> ")
+    screen.see("-- the server no longer has this conversation; a new one begins\n> ")
     screen.type("still here\n")
     screen.see("still here ")
 
 
-def test_a_pipe_gets_the_answer_alone(serve: Serve, command: Command) -> None:
+def test_a_pipe_gets_only_the_answer(serve: Serve, command: Command) -> None:
     server = serve("run", "agents:Echo")
     done = command("chat", server.url, input="one\ntwo\n")
     assert (done.returncode, done.stdout, done.stderr) == (0, "one two \n", "")
@@ -124,7 +124,7 @@ def test_a_pipe_gets_the_answer_alone(serve: Serve, command: Command) -> None:
     assert empty.returncode == 2
 
 
-def test_json_lines_for_programs(serve: Serve, command: Command) -> None:
+def test_json_prints_one_line_for_everything_received(serve: Serve, command: Command) -> None:
     server = serve("run", "agents:Echo")
     done = command("chat", server.url, "--json", input="one\n\n/nope\ntwo\n")
     lines = [json.loads(line) for line in done.stdout.splitlines()]
@@ -139,7 +139,7 @@ def test_json_lines_for_programs(serve: Serve, command: Command) -> None:
     assert done.returncode == 1 and done.stderr == ""
 
 
-def test_a_refusal_is_one_line(serve: Serve, command: Command) -> None:
+def test_a_refused_connection_is_reported_in_one_line(serve: Serve, command: Command) -> None:
     server = serve("run", "agents:Echo", "--api-key", "right=ann")
     done = command("chat", server.url, input="hi")
     assert done.returncode == 1
@@ -162,21 +162,21 @@ def test_a_refusal_is_one_line(serve: Serve, command: Command) -> None:
         ("wss://example.com/api/ws/chat?x=1", "wss://example.com/api/ws/chat?x=1"),
     ],
 )
-def test_the_address_of_the_page_will_do(given: str, meant: str) -> None:
+def test_the_address_of_the_page_is_accepted(given: str, meant: str) -> None:
     assert endpoint(given) == meant
 
 
-def test_an_address_that_is_none() -> None:
+def test_an_invalid_address_is_refused() -> None:
     with pytest.raises(BadRequest):
         endpoint("ftp://example.com")
 
 
-def test_nothing_is_asked_after_the_last_remark(capsys: pytest.CaptureFixture[str]) -> None:
+def test_no_prompt_follows_the_last_remark(capsys: pytest.CaptureFixture[str]) -> None:
     screen = Screen(interactive=True)
     screen.prompt()
-    screen.leave("go on later")
-    assert capsys.readouterr() == ("> \n", "-- go on later\n")
+    screen.leave("see you later")
+    assert capsys.readouterr() == ("> \n", "-- see you later\n")
 
 
-def test_what_an_agent_says_does_not_steer_the_terminal() -> None:
+def test_control_characters_of_an_agent_do_not_reach_the_terminal() -> None:
     assert printable("a\x1b[2Jb\x07\x9bc\td\n\x7fé\r") == "a[2Jbc\td\né"

@@ -1,4 +1,4 @@
-"""``agentws chat`` where not everything is UTF-8: nothing is lost, and nothing is a traceback."""
+"""``agentws chat`` with other encodings than UTF-8: no text is lost, and nothing raises."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from pathlib import Path
 
 import pytest
 
-from agentws.cli.lines import decoded, read_all
+from agentws.cli.streams import decoded, read_all
 
 from .conftest import AGENTS, COMMAND, PATIENCE, Server, Terminal, environment
 
 TEXT = "naïve café – 10 € 你好 🙂 done"
-# Without these two, Python makes UTF-8 of a locale that has only ASCII.
+# Without these two, Python uses UTF-8 in a locale that has only ASCII.
 AS_IT_IS = {"PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
 ASCII: list[dict[str, str]] = [
     {"PYTHONIOENCODING": "ascii:strict"},
@@ -50,7 +50,7 @@ def piped(
 
 
 def unescaped(text: str) -> str:
-    """What ``\\u4f60`` and its like stand for."""
+    """``text`` with escapes such as ``\\u4f60`` decoded."""
     escape = r"\\(x[0-9a-f]{2}|u[0-9a-f]{4}|U[0-9a-f]{8})"
     return re.sub(escape, lambda found: chr(int(found[1][1:], 16)), text)
 
@@ -64,7 +64,9 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 
 
 @pytest.mark.parametrize("env", LOCALES, ids=str)
-def test_an_answer_is_whole_whatever_can_be_encoded(server: Server, env: dict[str, str]) -> None:
+def test_an_answer_is_complete_in_every_output_encoding(
+    server: Server, env: dict[str, str]
+) -> None:
     done = piped(server, TEXT.encode(), env=env)
     assert (done.returncode, done.stderr) == (0, b"")
     shown = done.stdout.decode(encoding_of(env))
@@ -73,7 +75,7 @@ def test_an_answer_is_whole_whatever_can_be_encoded(server: Server, env: dict[st
 
 
 @pytest.mark.parametrize("env", LOCALES, ids=str)
-def test_json_lines_stay_json(server: Server, env: dict[str, str]) -> None:
+def test_json_lines_are_valid_in_every_output_encoding(server: Server, env: dict[str, str]) -> None:
     done = piped(server, TEXT.encode() + b"\numbruch\n", "--json", env=env)
     assert (done.returncode, done.stderr) == (1, b"")
     lines = [json.loads(line) for line in done.stdout.decode(encoding_of(env)).splitlines()]
@@ -84,13 +86,13 @@ def test_json_lines_stay_json(server: Server, env: dict[str, str]) -> None:
 
 
 @pytest.mark.parametrize("env", ASCII, ids=str)
-def test_a_failure_is_told(server: Server, env: dict[str, str]) -> None:
+def test_an_error_message_is_shown_in_every_encoding(server: Server, env: dict[str, str]) -> None:
     done = piped(server, b"umbruch", env=env)
     assert done.returncode == 1 and done.stderr.count(b"\n") == 1
     assert unescaped(done.stderr.decode(encoding_of(env))) == "-- error: Es ist zerbrochen: 你好\n"
 
 
-def test_what_its_user_chose_for_what_can_not_be_encoded_is_kept(server: Server) -> None:
+def test_an_error_handler_that_the_user_has_set_is_kept(server: Server) -> None:
     done = piped(server, "a 你 b".encode(), env={"PYTHONIOENCODING": "ascii:replace"})
     assert done.stdout == b"a ? b \n"
 
@@ -104,7 +106,7 @@ MARKED = {
 
 @pytest.mark.parametrize("encoding", MARKED)
 @pytest.mark.parametrize("ends", ["", "\r\n"])
-def test_a_byte_order_mark_is_no_part_of_the_text(server: Server, encoding: str, ends: str) -> None:
+def test_a_byte_order_mark_is_removed(server: Server, encoding: str, ends: str) -> None:
     data = MARKED[encoding] + ends.encode(encoding)
     assert piped(server, data).stdout.decode() == TEXT + " \n"
     twice = data + (ends or "\n").encode(encoding) + "fail".encode(encoding)
@@ -117,12 +119,12 @@ def test_a_byte_order_mark_is_no_part_of_the_text(server: Server, encoding: str,
     assert asked == [TEXT, "fail"]
 
 
-def test_a_command_behind_a_byte_order_mark_is_one(server: Server) -> None:
+def test_a_command_after_a_byte_order_mark_is_recognized(server: Server) -> None:
     assert b"/whoami" in piped(server, codecs.BOM_UTF8 + b"/help").stdout
 
 
 @pytest.mark.parametrize("mark", [codecs.BOM_UTF8, *(codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)])
-def test_a_byte_order_mark_alone_is_nothing_to_send(server: Server, mark: bytes) -> None:
+def test_input_of_a_byte_order_mark_alone_is_empty(server: Server, mark: bytes) -> None:
     done = piped(server, mark)
     assert done.returncode == 2 and b"nothing" in done.stderr
 
@@ -136,14 +138,14 @@ def test_a_byte_order_mark_alone_is_nothing_to_send(server: Server, mark: bytes)
         ("café".encode(), {"PYTHONIOENCODING": "ascii"}, "café"),
         (b"caf\xe9", {"PYTHONIOENCODING": "utf-8"}, "caf\ufffd"),
         (b"caf\xe9", {"PYTHONIOENCODING": "ascii"}, "caf\ufffd"),
-        # Half a character, and halves of a pair that UTF-8 has no way to write.
+        # Half a character, and lone surrogates, which UTF-8 can't encode.
         (b"a \xe4\xbd", {}, "a \ufffd"),
         (b"a \xed\xa0\xbd\xed\xb9\x82", {}, "a " + 6 * "\ufffd"),
         (codecs.BOM_UTF16_LE + b"a\0 \0=\xd8", {}, "a \ufffd"),
         (codecs.BOM_UTF16_LE + b"a\0b", {}, "a\ufffd"),
     ],
 )
-def test_what_is_no_utf_8_is_read_all_the_same(
+def test_input_that_is_not_utf_8_is_read(
     server: Server, data: bytes, env: dict[str, str], expected: str
 ) -> None:
     for arguments in ((), ("--json",)):
@@ -187,7 +189,7 @@ def test_a_conversation_at_a_terminal_that_shows_ascii(
     ],
 )
 @pytest.mark.parametrize("mode", ["", "--json"])
-def test_a_stream_that_is_closed_or_full_is_one_line(
+def test_a_closed_or_full_stream_is_reported_in_one_line(
     server: Server, redirect: str, status: int, said: str, mode: str
 ) -> None:
     command = f"echo hi | {' '.join(COMMAND)} chat {server.url} {mode} {redirect}"
@@ -202,7 +204,7 @@ def test_a_stream_that_is_closed_or_full_is_one_line(
 # Reading
 
 
-def test_a_byte_order_mark_may_come_in_two_parts() -> None:
+def test_a_byte_order_mark_may_arrive_in_two_reads() -> None:
     data = codecs.BOM_UTF16_LE + "höchstens".encode("utf-16-le")
     source, sink = os.pipe()
     os.write(sink, data[:1])
@@ -219,11 +221,11 @@ def test_a_byte_order_mark_may_come_in_two_parts() -> None:
 
 
 @pytest.mark.parametrize("data", [b"\xff", b"\xfe", b"\xff\n", b"\n"])
-def test_what_only_begins_like_a_byte_order_mark(tmp_path: Path, data: bytes) -> None:
+def test_text_that_begins_with_half_a_byte_order_mark_is_kept(tmp_path: Path, data: bytes) -> None:
     (tmp_path / "input").write_bytes(data)
     with (tmp_path / "input").open("rb") as source:
         assert read_all(source.fileno()) == decoded(data, ["utf-8"])
 
 
-def test_an_encoding_that_is_none_is_passed_over() -> None:
+def test_an_unknown_encoding_is_skipped() -> None:
     assert decoded(b"caf\xe9", ["nonsense", "utf-8", "latin-1"]) == "café"

@@ -1,4 +1,4 @@
-"""A server listens on every address of its host, and says which those are."""
+"""A server listens on every address of its host, and reports them."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def test_every_address_of_a_host_is_listened_on(host: str) -> None:
         assert not any(is_reached(address, port) for address in not_reached)
 
 
-def test_what_is_listened_on_is_said() -> None:
+def test_the_addresses_that_are_listened_on_are_described() -> None:
     with listening("127.0.0.2") as listeners:
         assert described(listeners) == [f"127.0.0.2:{listeners[0].getsockname()[1]}"]
     if IPV6:
@@ -84,7 +84,7 @@ def without_ipv6(monkeypatch: pytest.MonkeyPatch, number: int) -> None:
 
 
 @pytest.mark.parametrize("number", [errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT])
-def test_a_machine_without_ipv6_listens_on_what_it_has(
+def test_a_machine_without_ipv6_listens_on_ipv4(
     monkeypatch: pytest.MonkeyPatch, number: int
 ) -> None:
     without_ipv6(monkeypatch, number)
@@ -95,19 +95,19 @@ def test_a_machine_without_ipv6_listens_on_what_it_has(
             listen(host, 0)
 
 
-def test_one_address_that_is_taken_is_a_port_that_is_taken() -> None:
-    """Else a page would reach one server or another, as its browser chooses the address."""
+def test_a_port_in_use_on_one_address_is_in_use() -> None:
+    """Otherwise the address that a browser chooses would decide which server a page reaches."""
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = other.getsockname()[1]
         with pytest.raises(Problem, match=f"try --port {port + 1}"):
             listen("localhost", port)
-        # Nothing is left open of the try.
+        # The failed attempt has left no socket open.
         if IPV6:
             with listening("::1", port) as listeners:
                 assert len(listeners) == 1
 
 
-def test_another_free_port_is_taken_where_an_address_has_not_the_first(
+def test_another_free_port_is_chosen_where_the_first_is_in_use_on_one_address(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     create, tried = socket.create_server, []
@@ -125,13 +125,13 @@ def test_another_free_port_is_taken_where_an_address_has_not_the_first(
 
 
 @pytest.mark.parametrize("host", ["", " ", "no.such.host.invalid", "a..b", "::g", "x" * 300])
-def test_what_is_no_address_is_one_line(host: str) -> None:
-    with pytest.raises(Problem, match="no address of this machine"):
+def test_an_invalid_host_is_reported_in_one_line(host: str) -> None:
+    with pytest.raises(Problem, match="not an address of this machine"):
         listen(host, 0)
 
 
 @pytest.mark.parametrize("host", ["localhost", "127.0.0.2"])
-def test_a_server_is_reached_at_every_address_and_by_loopback_names_alone(
+def test_a_loopback_server_is_reached_at_every_address_but_only_by_loopback_names(
     serve: Callable[..., Server], host: str
 ) -> None:
     class There(Server):

@@ -1,4 +1,4 @@
-"""``agentws chat`` in a pipe gives the whole answer once, whatever the network does meanwhile."""
+"""``agentws chat`` in a pipe writes the complete answer once, even if the connection is lost."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Story = Callable[[FakeServer, Chat], Awaitable[None]]
 
 
 async def piped(server: FakeServer, text: str, story: Story | None = None) -> int:
-    """Sends ``text`` as from a pipe while ``story`` happens; returns the exit code."""
+    """Sends ``text`` as from a pipe while ``story`` runs; returns the exit code."""
 
     async def lines() -> AsyncIterator[str]:
         yield text
@@ -33,7 +33,7 @@ async def piped(server: FakeServer, text: str, story: Story | None = None) -> in
 
 
 def append(server: FakeServer, events: Sequence[e.AnyEvent], *, end: e.AnyEvent) -> None:
-    """The rest of a run, out of sight of a client whose position is then too old."""
+    """The rest of a run, while the client is disconnected and its position expires."""
     run = f"run_of_{next(iter(server.known))}"
     server.append(*events, run=run)
     server.append(end, run=run)
@@ -45,7 +45,7 @@ def well(server: FakeServer) -> e.RunFinished:
 
 
 def begun(server: FakeServer) -> list[e.AnyEvent]:
-    """Starts the run that answers and says its first word; returns the rest of it."""
+    """Starts the run that answers and sends its first word; returns the rest of it."""
     run = server.start(next(iter(server.known)), "a b c")
     events = list(server.script("a b c"))
     server.append(*events[:2], run=run)
@@ -53,7 +53,7 @@ def begun(server: FakeServer) -> list[e.AnyEvent]:
 
 
 @pytest.mark.parametrize("seen", [False, True])
-async def test_an_answer_that_ends_out_of_sight_is_whole(
+async def test_an_answer_that_ends_while_disconnected_is_complete(
     capsys: pytest.CaptureFixture[str], seen: bool
 ) -> None:
     async def story(server: FakeServer, chat: Chat) -> None:
@@ -71,7 +71,7 @@ async def test_an_answer_that_ends_out_of_sight_is_whole(
     assert [line[:18] for line in err.splitlines()] == ["-- connection lost", "-- connected again"]
 
 
-async def test_an_answer_that_is_told_again_is_given_once(
+async def test_a_replayed_answer_is_written_once(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     async def story(server: FakeServer, chat: Chat) -> None:
@@ -96,7 +96,7 @@ async def test_an_answer_that_is_told_again_is_given_once(
         (e.RunFinished("", "", outcome=m.CancelledOutcome()), "-- stopped"),
     ],
 )
-async def test_a_bad_end_out_of_sight_is_told(
+async def test_a_run_that_fails_while_disconnected_is_reported(
     capsys: pytest.CaptureFixture[str], end: e.AnyEvent, said: str
 ) -> None:
     async def story(server: FakeServer, chat: Chat) -> None:
@@ -115,7 +115,7 @@ def text(id: str, *deltas: str) -> list[e.AnyEvent]:
     return [e.TextMessageStart(id, role="assistant"), *contents, e.TextMessageEnd(id)]
 
 
-async def test_messages_are_parted_by_a_blank_line_and_remarks_are_not_among_them(
+async def test_messages_are_separated_by_a_blank_line_and_remarks_are_left_out(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     call: list[e.AnyEvent] = [e.ToolCallStart("call", "look_up"), e.ToolCallEnd("call")]
@@ -125,7 +125,7 @@ async def test_messages_are_parted_by_a_blank_line_and_remarks_are_not_among_the
     assert capsys.readouterr() == ("first line\n\nsecond\n", "-- calls look_up\n")
 
 
-async def test_messages_that_are_written_at_once_come_one_after_another(
+async def test_messages_that_an_agent_writes_in_parallel_are_written_one_after_another(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     one, two = text("one", "a ", "b "), text("two", "x ", "y ")
@@ -135,7 +135,7 @@ async def test_messages_that_are_written_at_once_come_one_after_another(
     assert capsys.readouterr().out == "0\n\na b \n\nx y \n\n1\n"
 
 
-async def test_an_answer_that_did_not_begin_as_it_was_written_is_given_anew(
+async def test_an_answer_that_differs_from_what_was_written_is_written_again(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     server = FakeServer(lambda _: [*text("one", "a"), *text("two", "b"), *text("one", "c")])

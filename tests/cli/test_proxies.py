@@ -1,4 +1,4 @@
-"""``agentws chat`` behind a proxy that does not work: one line, which names what set it."""
+"""``agentws chat`` with a broken proxy: one line, which names the setting it comes from."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ AWAY = "http://agent.example/"
 
 @pytest.fixture
 def rude() -> Iterator[str]:
-    """Something that hangs up on everybody."""
+    """A server that closes every connection."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
 
         def hang_up() -> None:
@@ -47,7 +47,7 @@ def rude() -> Iterator[str]:
         ("HTTP_PROXY", "http://{rude}", ()),
     ],
 )
-def test_a_proxy_that_does_not_work_is_one_line_that_names_it(
+def test_a_broken_proxy_is_reported_in_one_line_that_names_it(
     command: Command, rude: str, variable: str, value: str, mode: tuple[str, ...]
 ) -> None:
     given = value.format(nobody="127.0.0.1:9", rude=rude)
@@ -57,7 +57,7 @@ def test_a_proxy_that_does_not_work_is_one_line_that_names_it(
     assert f"proxy from {variable}" in done.stderr and "NO_PROXY" in done.stderr
 
 
-def test_a_server_on_this_machine_is_reached_past_the_proxies(
+def test_a_server_on_this_machine_is_reached_without_a_proxy(
     serve: Callable[..., Server], command: Command
 ) -> None:
     server = serve("run", "agents:Echo")
@@ -73,7 +73,7 @@ def test_a_server_on_this_machine_is_reached_past_the_proxies(
 
 
 @pytest.mark.parametrize("path", ["", "/", "/ws/chat"])
-def test_a_gateway_is_found_without_its_last_slash(
+def test_the_address_may_lack_its_trailing_slash(
     serve: Callable[..., Server], command: Command, path: str
 ) -> None:
     server = serve("run", "agents:Echo", "--prefix", "/assistant", kind=Prefixed)
@@ -96,7 +96,7 @@ class Prefixed(Server):
         (b"ws://a..b/",),
     ],
 )
-def test_arguments_that_are_no_text_are_one_line(
+def test_arguments_with_invalid_characters_are_reported_in_one_line(
     command: Command, arguments: tuple[bytes, ...]
 ) -> None:
     done = command("chat", *arguments, input="hi")

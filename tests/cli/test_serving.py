@@ -26,7 +26,7 @@ def chat_url(server: Server) -> str:
     return f"{server.url}ws/chat"
 
 
-async def test_an_agent_is_served_and_the_banner_says_where(serve: Serve) -> None:
+async def test_an_agent_is_served_at_the_address_of_the_start_up_message(serve: Serve) -> None:
     server = serve("run", "agents:Echo")
     assert server.url in server.output and chat_url(server).replace("http", "ws") in server.output
     assert "WARNING" not in server.output
@@ -36,7 +36,7 @@ async def test_an_agent_is_served_and_the_banner_says_where(serve: Serve) -> Non
     assert "Traceback" not in server.output
 
 
-async def test_every_option_and_its_variable(serve: Serve) -> None:
+async def test_every_option_works_as_a_flag_and_as_a_variable(serve: Serve) -> None:
     by_flag = [
         "--prefix", "/api", "--admin-key", "admin", "--api-key", "k1=ann", "--api-key", "k=2=bob",
         "--agent-name", "helper", "--allowed-origin", "https://example.com", "--host", "0.0.0.0",
@@ -75,17 +75,19 @@ SERVICE_LINKS = {
     "AGENTWS_REDIS_PORT": "tcp://10.0.0.12:6379",
     "AGENTWS_REDIS_PORT_6379_UDP": "udp://10.0.0.12:6379",
 }
-"""What Kubernetes tells a pod beside Services named ``agentws`` and ``agentws-redis``."""
+"""The variables that Kubernetes sets for Services named ``agentws`` and ``agentws-redis``."""
 
 
-async def test_a_service_of_our_name_does_not_keep_the_server_from_starting(serve: Serve) -> None:
+async def test_the_service_links_of_kubernetes_do_not_keep_the_server_from_starting(
+    serve: Serve,
+) -> None:
     server = serve("run", "agents:Echo", **SERVICE_LINKS)
     async with connect(chat_url(server)) as chat:
         assert await chat.ask("hi") == "hi "
 
 
 class Prefixed:
-    """A server under ``/api``, whose health is there as well."""
+    """A server under ``/api``, with its health check."""
 
     def __init__(self, serve: Serve, *arguments: str, **env: str) -> None:
         class Under(Server):
@@ -109,15 +111,15 @@ class Prefixed:
             return int(next(value for value in answer.values() if isinstance(value, int)))
 
 
-def test_an_open_host_without_keys_is_warned_of(serve: Serve) -> None:
+def test_a_reachable_host_without_keys_causes_a_warning(serve: Serve) -> None:
     server = serve("run", "agents:Echo", "--host", "0.0.0.0")
     assert "WARNING" in server.output and "--api-key" in server.output
 
 
-def test_a_name_of_the_loopback_is_shown_as_the_address_that_is_served(
+def test_a_host_that_resolves_to_the_loopback_is_shown_as_its_address(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """As the machine's own name often is: by that name, the gateway would refuse its own page."""
+    """The machine's own name often resolves to the loopback; the gateway would refuse it."""
     monkeypatch.setattr("agentws.cli.serve.Server.run", lambda self, sockets: None)
     for host in ("127.1", "127.0.0.1"):
         main(["demo", "--host", host, "--port", "0"])
@@ -126,7 +128,7 @@ def test_a_name_of_the_loopback_is_shown_as_the_address_that_is_served(
         assert "WARNING" not in said and "listens on" not in said
 
 
-async def test_an_app_is_served_as_it_is(serve: Serve, folder: Path) -> None:
+async def test_an_asgi_app_is_served_unchanged(serve: Serve, folder: Path) -> None:
     (folder / "main.py").write_text(
         "from agents import Echo\n"
         "from starlette.applications import Starlette\n"
@@ -135,7 +137,7 @@ async def test_an_app_is_served_as_it_is(serve: Serve, folder: Path) -> None:
         "gateway = mount_agent_gateway(app, Echo)\n"
     )
     for name in ("app", "gateway"):
-        # Only the app knows where its gateway is and who may use it.
+        # Only the app knows the path of its gateway and who may use it.
         server = serve("run", f"main:{name}", "--host", "0.0.0.0")
         assert f"http://localhost:{server.port}/\n" in server.output
         assert not {"WARNING:", "page", "websocket", "--api-key"} & set(server.output.split())
@@ -143,7 +145,7 @@ async def test_an_app_is_served_as_it_is(serve: Serve, folder: Path) -> None:
             assert await chat.ask("hi") == "hi "
 
 
-async def test_the_demo_needs_nothing(serve: Serve) -> None:
+async def test_the_demo_needs_no_key(serve: Serve) -> None:
     server = serve("demo")
     assert "offline" in server.output
     async with connect(chat_url(server)) as chat:
@@ -152,14 +154,14 @@ async def test_the_demo_needs_nothing(serve: Serve) -> None:
             await chat.ask("error")
 
 
-async def test_a_file_that_changes_is_served_anew(serve: Serve, folder: Path) -> None:
+async def test_reload_serves_the_changed_file(serve: Serve, folder: Path) -> None:
     server = serve("run", "agents:Echo", "--reload")
     async with connect(chat_url(server)) as chat:
         assert await chat.ask("hi") == "hi "
     agents = folder / "agents.py"
     changed = agents.read_text().replace('yield word + " "', "yield word.upper()")
     async with asyncio.timeout(30):
-        # Saved again and again, as an editor may: the first time may come before the watch does.
+        # Saved repeatedly: the first time may be before the reloader watches the file.
         while await answer(server) != "HI":
             agents.write_text(changed)
             await asyncio.sleep(2)
@@ -171,9 +173,9 @@ async def answer(server: Server) -> str:
         return await chat.ask("hi")
 
 
-async def test_a_server_that_is_killed_in_the_middle_of_an_answer(serve: Serve) -> None:
-    """The chat ends in a true state by itself: the answer is marked as interrupted, and what was
-    shown is what the store has."""
+async def test_a_chat_survives_a_server_killed_in_the_middle_of_an_answer(serve: Serve) -> None:
+    """The chat reconnects and ends consistent: the answer is marked as interrupted, and its text
+    is that of the store."""
     server = serve("run", "agents:Echo", "--store", "sqlite:sessions.db")
     chat = connect(chat_url(server))
     watched = chat.watch()

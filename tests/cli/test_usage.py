@@ -1,4 +1,4 @@
-"""What a user can get wrong is one line on standard error and an exit code, never a traceback."""
+"""A mistake of the user is one line on standard error and an exit code, never a traceback."""
 
 from __future__ import annotations
 
@@ -38,6 +38,10 @@ Command = Callable[..., subprocess.CompletedProcess[str]]
         (["run", "values:app", "--store", "sqlite:x.db"], 2, "--store would have no effect"),
         (["demo", "--port", "x"], 2, "not a port"),
         (["demo", "--port", "70000"], 2, "not a port"),
+        (["demo", "--workers", "x"], 2, "not a number of workers; expected 1 to"),
+        (["demo", "--workers", "0"], 2, "not a number of workers; expected 1 to"),
+        (["demo", "--workers", "2", "--store", "memory"], 2, "expected --store sqlite:PATH"),
+        (["run", "agents:Echo", "--workers", "2", "--reload"], 2, "--reload serves with one"),
         (["demo", "--prefix", "api/"], 2, "not a prefix"),
         (["demo", "--store", "redis"], 2, "expected memory or sqlite:PATH"),
         (["demo", "--store", "sqlite:nowhere/x.db"], 1, "there is no directory"),
@@ -47,24 +51,24 @@ Command = Callable[..., subprocess.CompletedProcess[str]]
         (["demo", "--store", "sqlite:folder/"], 2, "a directory; expected the path of a file"),
         (["demo", "--store", "sqlite:"], 2, "expected the path of a file"),
         (["demo", "--store", "sqlite::memory:"], 2, "MemoryStore() is what keeps"),
-        (["demo", "--store", "sqlite://"], 2, "say memory"),
+        (["demo", "--store", "sqlite://"], 2, "expected memory"),
         (["demo", "--store", "sqlite://host/x.db"], 2, "sqlite:////absolute/path"),
         (["demo", "--store", "sqlite:file:x.db?mode=ro"], 2, "without options"),
         (["demo", "--store", "sqlite:file:x.db"], 2, "expected the path of a file"),
         (["demo", "--store", "sqlite.db"], 2, "expected memory or sqlite:PATH"),
         (["demo", "--store", "postgresql://host/db"], 2, "expected memory or sqlite:PATH"),
         (["demo", "--api-key", "a-secret"], 2, "KEY=IDENTITY"),
-        (["demo", "--host", "no.such.host.invalid"], 1, "no address of this machine"),
+        (["demo", "--host", "no.such.host.invalid"], 1, "not an address of this machine"),
         (["demo", "--allowed-origin", "example.com"], 2, "expected https://host"),
         (["demo", "--allowed-origin", "wss://example.com"], 2, "expected https://host"),
         (["demo", "--allowed-host", "https://example.com/"], 2, "did you mean example.com?"),
         (["demo", "--allowed-host", "example.com/path"], 2, "expected a host name"),
-        (["demo", "--host", ""], 1, "no address of this machine"),
+        (["demo", "--host", ""], 1, "not an address of this machine"),
         (["chat", "ftp://host/"], 1, "not an address"),
         (["chat", "127.0.0.1:1"], 1, "Connection refused"),
     ],
 )
-def test_wrong_usage(
+def test_wrong_usage_is_reported_in_one_line_with_its_exit_code(
     command: Command, folder: Path, arguments: list[str], status: int, said: str
 ) -> None:
     (folder / "broken.py").write_text("\nvalue = undefined\n")
@@ -78,11 +82,11 @@ def test_wrong_usage(
     assert done.stdout == ""
 
 
-def test_a_port_that_is_taken(command: Command) -> None:
+def test_a_port_in_use_ends_the_command_with_exit_code_3(command: Command) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
         done = command("demo", "--port", str(port))
-    assert done.returncode == 1
+    assert done.returncode == 3
     assert f"try --port {port + 1}" in done.stderr and "Traceback" not in done.stderr
 
 
@@ -95,13 +99,19 @@ def test_a_misspelled_variable_is_refused(command: Command) -> None:
     check_environment([*KNOWN, "PATH", "AGENTWSX"])
 
 
-def test_what_kubernetes_says_of_services_is_no_setting_of_ours() -> None:
+def test_the_service_links_of_kubernetes_are_ignored() -> None:
     ours = {"AGENTWS_PORT": "9000", "AGENTWS_SERVICE_HOTS": "x", "AGENTWS_REDIS_PORT": "1", "A": ""}
     assert without_service_links(SERVICE_LINKS | ours) == ours
 
 
-def test_a_variable_that_does_not_fit_is_refused(command: Command) -> None:
-    wrong = [("PORT", "x"), ("STORE", "x"), ("API_KEY", "a=b,secret"), ("API_KEY", ",")]
+def test_a_variable_with_an_invalid_value_is_refused(command: Command) -> None:
+    wrong = [
+        ("PORT", "x"),
+        ("WORKERS", "0"),
+        ("STORE", "x"),
+        ("API_KEY", "a=b,secret"),
+        ("API_KEY", ","),
+    ]
     wrong += [("ALLOWED_HOST", "a, http://b"), ("ALLOWED_HOST", " "), ("ALLOWED_ORIGIN", ",,")]
     for name, value in wrong:
         done = command("demo", **{f"AGENTWS_{name}": value})
@@ -117,13 +127,13 @@ def test_help_names_every_option_and_variable(capsys: pytest.CaptureFixture[str]
         assert option.flag in shown and option.variable in shown
 
 
-def test_the_version(capsys: pytest.CaptureFixture[str]) -> None:
+def test_version_prints_the_version(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         main(["--version"])
     assert capsys.readouterr().out.startswith("agentws ")
 
 
-def test_what_is_an_app_and_what_makes_agents() -> None:
+def test_an_asgi_app_is_told_from_an_agent_factory() -> None:
     async def app(scope: object, receive: object, send: object) -> None: ...
 
     class App:

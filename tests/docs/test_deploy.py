@@ -8,8 +8,8 @@ from agentws import Limits
 from agentws.cli.options import SERVING
 from agentws.gateway.composition import SETTLING
 from agentws.gateway.server_exit import POLL_INTERVAL
+from agentws.server.draining import MIN_RESPONSE_SECONDS
 from agentws.server.preset import MAX_MESSAGE_SIZE, SHUTDOWN_SECONDS
-from agentws.server.stopping import LEAST
 from agentws.transports.guard import Guard
 
 from .pages import codes, page, rows, section
@@ -24,7 +24,7 @@ def test_a_shutdown_takes_as_long_as_the_page_says() -> None:
     text = section(PAGE, "## A restart")
     said = [int(found[1]) for row in rows(text) if (found := re.fullmatch(r"(\d+) s", row[1]))]
     drain = [limits.drain_timeout, limits.cancel_grace, SETTLING]
-    assert said == [*drain, LEAST, CLOSING]
+    assert said == [*drain, MIN_RESPONSE_SECONDS, CLOSING]
     # Less than a drain at its longest: then responses have the least there is.
     assert SHUTDOWN_SECONDS < sum(drain)
     assert f"{sum(said)} seconds at worst" in text and f"{SHUTDOWN_SECONDS} seconds from" in text

@@ -1,4 +1,4 @@
-"""Real uvicorn in a thread, on both loops and both HTTP parsers, with an obedient application."""
+"""uvicorn in a thread, on both event loops and both HTTP parsers, with a test application."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Message = MutableMapping[str, Any]
 
 
 class Application:
-    """An ASGI application whose path says what it does; `seen` is what it received."""
+    """An ASGI application: the path selects what it does; `seen` is what it received."""
 
     def __init__(self) -> None:
         self.seen: queue.Queue[Message] = queue.Queue()
@@ -80,7 +80,7 @@ class Application:
         self.seen.put(await receive())
 
     async def framed(self, scope: Message, receive: Any, send: Any) -> None:
-        """Frames of its own, past send()."""
+        """Writes its own frames, bypassing send()."""
         await send({"type": "websocket.accept"})
         extension = scope["extensions"]["agentws.write"]
         assert extension["frame"](b"a") == b"\x81\x01a"
@@ -95,7 +95,7 @@ class Application:
             self.seen.put({"type": "drain refused"})
 
     async def flood(self, scope: Message, receive: Any, send: Any) -> None:
-        """Sends until the peer is gone, counting; stops at each full buffer through drain()."""
+        """Sends until the peer is gone, and counts; waits in drain() while the buffer is full."""
         await send({"type": "websocket.accept"})
         extension = scope["extensions"]["agentws.write"]
         frame = b"\x82\x7e\x10\x00" + bytes(4096)
@@ -108,7 +108,7 @@ class Application:
             self.seen.put({"type": "gone"})
 
     async def slow(self, scope: Message, receive: Any, send: Any) -> None:
-        """Takes nothing until told to, then everything; answers with the count."""
+        """Receives nothing until `go` is set, then everything; reports how many messages."""
         await send({"type": "websocket.accept"})
         await asyncio.get_running_loop().run_in_executor(None, self.go.wait)
         while (await receive())["type"] == "websocket.receive":
@@ -117,7 +117,7 @@ class Application:
 
 
 class Server:
-    """A running uvicorn; `url` and `connect` reach it."""
+    """A running uvicorn."""
 
     def __init__(self, loop: str, options: dict[str, Any]) -> None:
         self.app = Application()
@@ -154,7 +154,7 @@ class Server:
         return list(self.uvicorn.server_state.connections)
 
     def waiting(self) -> socket.socket:
-        """A connection whose upgrade the application has received and not answered."""
+        """A connection whose upgrade request the application has received and not answered."""
         client = socket.create_connection(("127.0.0.1", self.port), timeout=10)
         client.sendall(upgrade_request("undecided"))
         assert self.seen()["type"] == "undecided"
@@ -207,15 +207,15 @@ class RawClient:
         self.socket.close()
 
     def reset(self) -> None:
-        """Go as a killed process with unread data goes: with a reset."""
+        """Close with a reset, as a killed process with unread data does."""
         linger = (1).to_bytes(4, "little") + bytes(4)
         self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
         self.socket.close()
 
 
 @pytest.fixture(autouse=True)
-def heard(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What uvicorn logs is seen by caplog, also after a test that has configured its logging."""
+def logs_captured(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Lets caplog capture the log of uvicorn, also after a test that has configured logging."""
     for name in ("uvicorn", "uvicorn.error", "uvicorn.access"):
         monkeypatch.setattr(logging.getLogger(name), "propagate", True)
         monkeypatch.setattr(logging.getLogger(name), "disabled", False)
@@ -243,7 +243,7 @@ def start(loop_name: str) -> Iterator[Callable[..., Server]]:
 
 @pytest.fixture(params=["httptools", "h11"])
 def server(request: pytest.FixtureRequest, start: Callable[..., Server]) -> Server:
-    """A server with the preset's settings, under either HTTP parser: they hand over differently."""
+    """A server with the preset's settings, with each HTTP parser: they hand over differently."""
     return start() if request.param == "httptools" else start(http="h11")
 
 

@@ -1,4 +1,4 @@
-"""The benchmark at its smallest: every workload against every server, and a whole report."""
+"""The benchmark with tiny loads: every workload against every server, and a whole report."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ import msgspec
 import pytest
 
 from agentws import bench
-from agentws.bench import load, measure, process, report, workloads
+from agentws.bench import load, measure, process, report, scale, workloads
 from agentws.bench.process import ServerProcess
-from agentws.bench.words import PRESET, RAW, STOCK, VARIANTS
+from agentws.bench.variants import PRESET, RAW, STOCK, VARIANTS
 
-TINY = workloads.Scale(
+TINY = scale.Scale(
     idle=8,
     turns=50,
     runs=4,
@@ -36,14 +36,16 @@ TINY = workloads.Scale(
 @pytest.fixture(autouse=True)
 def tiny(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bench, "QUICK", TINY)
-    # The test process is nobody's load generator: it stays where it is.
+    # The test process must not be pinned to a core.
     monkeypatch.setattr(measure, "pin", lambda pid, core: None)
     monkeypatch.setattr(workloads, "SETTLE", 0.0)
     monkeypatch.setattr(workloads, "COLD_OPENINGS", 2)
 
 
 @pytest.mark.parametrize("workload", workloads.WORKLOADS, ids=lambda each: each.name)
-def test_a_workload_on_every_server(workload: Any, capfd: pytest.CaptureFixture[str]) -> None:
+def test_every_workload_runs_against_every_server(
+    workload: Any, capfd: pytest.CaptureFixture[str]
+) -> None:
     assert bench.main(["--quick", "--repeats", "1", "--only", workload.name]) == 0
     output = capfd.readouterr().out
     result = msgspec.json.decode(output.splitlines()[-1])["workloads"][0]
@@ -53,7 +55,7 @@ def test_a_workload_on_every_server(workload: Any, capfd: pytest.CaptureFixture[
     assert workload.title in output
 
 
-def test_the_ratio_is_of_medians() -> None:
+def test_a_ratio_is_computed_from_medians() -> None:
     row = report.Row(
         workloads.WORKLOADS[0],
         {RAW.name: [1.0, 2.0, 9.0], STOCK.name: [3.0, 5.0, 4.0], PRESET.name: [1.0]},
@@ -78,16 +80,16 @@ def test_every_variant_has_a_column_and_its_medians() -> None:
     assert "preset" not in only and "raw" not in only
 
 
-async def test_a_session_that_stays_in_memory_is_not_taken_for_forgotten(
+async def test_a_session_that_is_never_evicted_fails_the_measurement_of_evicted_ones(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(workloads, "FORGETTING_SECONDS", 0.5)
+    monkeypatch.setattr(workloads, "EVICTION_SECONDS", 0.5)
     async with ServerProcess(STOCK, {"store": "sqlite"}, core=0) as server:
         with pytest.raises(TimeoutError):
             await workloads.forgotten(server, TINY)
 
 
-def test_a_client_without_its_hooks_can_not_be_made() -> None:
+def test_a_client_class_without_its_abstract_methods_can_not_be_instantiated() -> None:
     with pytest.raises(TypeError, match="abstract"):
         load.Client()  # type: ignore[abstract]
 
@@ -108,16 +110,16 @@ def test_the_meter_counts_the_cpu_of_another_process() -> None:
 
 
 @pytest.mark.parametrize("limit", [101, 256, 1_024, 4_096, 1 << 20])
-@pytest.mark.parametrize("scale", [workloads.FULL, workloads.QUICK], ids=["full", "quick"])
+@pytest.mark.parametrize("given", [scale.FULL, scale.QUICK], ids=["full", "quick"])
 def test_no_workload_opens_more_files_than_it_may(
-    scale: workloads.Scale, limit: int, monkeypatch: pytest.MonkeyPatch
+    given: scale.Scale, limit: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(measure, "allow_open_files", lambda wanted: min(wanted, limit))
-    fitting, notes = bench._fitting(scale)
+    fitting, notes = bench._fit(given)
     opened = (fitting.idle + fitting.idle // 4, fitting.runs, fitting.followers, fitting.returning)
     assert max(opened) + 100 <= max(limit, 101)
     assert min(fitting) > 0
-    assert bool(notes) == (fitting != scale)
+    assert bool(notes) == (fitting != given)
 
 
 def is_gone(pid: int) -> bool:
@@ -130,30 +132,30 @@ def is_gone(pid: int) -> bool:
 
 @pytest.fixture
 def scratch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The only place for temporary files, ours and those of processes we start."""
+    """The only directory for temporary files of this process and those that it starts."""
     monkeypatch.setenv("TMPDIR", str(tmp_path))
     monkeypatch.setattr(tempfile, "tempdir", None)
     return tmp_path
 
 
 def names(folder: Path) -> list[str]:
-    """Of everything in a folder."""
+    """The names of everything in a folder."""
     return sorted(path.name for path in folder.rglob("*"))
 
 
-async def test_nothing_remains_of_a_server(scratch: Path) -> None:
+async def test_a_server_leaves_no_process_and_no_files(scratch: Path) -> None:
     async with ServerProcess(STOCK, {"store": "sqlite"}, core=0) as server:
         assert "bench.sqlite3" in names(scratch)
     assert is_gone(server.pid)
     assert names(scratch) == []
 
 
-async def test_a_server_that_needs_no_file_gets_no_directory(scratch: Path) -> None:
+async def test_a_server_without_files_gets_no_directory(scratch: Path) -> None:
     async with ServerProcess(STOCK, {}, core=0):
         assert names(scratch) == []
 
 
-async def test_nothing_remains_of_a_server_that_does_not_start(scratch: Path) -> None:
+async def test_a_server_that_does_not_start_leaves_no_process_and_no_files(scratch: Path) -> None:
     server = ServerProcess(STOCK, {"store": "sqlite", "limits": {"gather": "no number"}}, core=0)
     with pytest.raises(RuntimeError, match="did not start"):
         async with server:
@@ -162,7 +164,7 @@ async def test_nothing_remains_of_a_server_that_does_not_start(scratch: Path) ->
     assert names(scratch) == []
 
 
-async def test_nothing_remains_of_a_server_that_starts_too_slowly(
+async def test_a_server_that_starts_too_slowly_leaves_no_process_and_no_files(
     scratch: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(process, "START_SECONDS", 0.0)

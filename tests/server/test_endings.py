@@ -1,4 +1,4 @@
-"""Ends that depend on a peer that does nothing: each has a deadline. And what the preset sets."""
+"""Closing has a deadline where the peer does nothing. And the settings of the preset."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from agentws.server import (
     server_config,
     websocket,
 )
-from agentws.server.endless import EndingHttpProtocol
+from agentws.server.streaming import PresetH11Protocol
 
 CLOSE = 0x88
 
@@ -26,19 +26,21 @@ async def nothing(scope: Any, receive: Any, send: Any) -> None:
     """An application."""
 
 
-def test_the_preset() -> None:
+def test_the_settings_of_the_preset() -> None:
     config = server_config(nothing, log_config=None)
     assert config.ws is AgentwsWebSocketProtocol and not config.ws_per_message_deflate
     assert config.ws_max_size == 256 * 1024
     assert config.timeout_graceful_shutdown == 15
 
 
-def test_options_win_over_the_preset() -> None:
+def test_options_override_the_preset() -> None:
     config = server_config(nothing, "0.0.0.0", 80, ws_max_size=1, ws="none", log_config=None)
     assert (config.host, config.port, config.ws_max_size, config.ws) == ("0.0.0.0", 80, 1, "none")
 
 
-def test_serve_tunes_the_collector_and_takes_sockets(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_serve_tunes_the_garbage_collector_and_accepts_sockets(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     served: list[Any] = []
     monkeypatch.setattr("uvicorn.Server.run", lambda self, sockets: served.append((self, sockets)))
     monkeypatch.setattr("gc.freeze", lambda: served.append("frozen"))
@@ -50,13 +52,15 @@ def test_serve_tunes_the_collector_and_takes_sockets(monkeypatch: pytest.MonkeyP
     assert server.config.ws_max_size == 1 and sockets == [listener]
 
 
-def test_the_preset_without_httptools(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_preset_uses_h11_where_httptools_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delitem(sys.modules, "agentws.server.upgrading", raising=False)
     monkeypatch.setitem(sys.modules, "httptools", None)
-    assert server_config(nothing, log_config=None).http is EndingHttpProtocol
+    assert server_config(nothing, log_config=None).http is PresetH11Protocol
 
 
-def test_a_peer_that_does_not_answer_a_close(start: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_peer_that_does_not_answer_a_close_is_dropped_after_a_timeout(
+    start: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(websocket, "CLOSE_TIMEOUT", 0.1)
     server = start()
     client = server.raw("close")
@@ -65,7 +69,7 @@ def test_a_peer_that_does_not_answer_a_close(start: Any, monkeypatch: pytest.Mon
     client.close()
 
 
-def test_a_late_message_does_not_end_the_wait_for_a_close(start: Any) -> None:
+def test_a_late_message_does_not_end_the_wait_for_the_close_frame(start: Any) -> None:
     server = start()
     client = server.raw("close")
     assert client.frame()[0] == CLOSE
@@ -89,7 +93,7 @@ def test_a_shutdown_does_not_wait_for_a_peer_that_never_reads(
     client.close()
 
 
-def test_a_shutdown_during_a_handshake(start: Any) -> None:
+def test_a_shutdown_during_a_handshake_answers_503(start: Any) -> None:
     server = start()
     with server.waiting() as client:
         server.stop()

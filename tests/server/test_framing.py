@@ -1,4 +1,4 @@
-"""The parser against its law: however the bytes are cut up, the same messages come out."""
+"""The frame parser: however the bytes are split, the messages are the same."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ binaries = st.tuples(st.just(framing.BINARY), st.binary(max_size=300))
 
 @st.composite
 def streams(draw: st.DrawFn) -> tuple[bytes, list[Item]]:
-    """A client's legal bytes, and what they say."""
+    """Valid bytes of a client, and the messages in them."""
     data, said = b"", list[Item]()
     for opcode, payload in draw(st.lists(st.one_of(texts, binaries, controls), max_size=8)):
         if opcode >= framing.CLOSE:
@@ -81,7 +81,7 @@ def streams(draw: st.DrawFn) -> tuple[bytes, list[Item]]:
 
 
 @given(streams(), st.data())
-def test_any_cut_gives_the_same_messages(
+def test_the_messages_do_not_depend_on_how_the_bytes_are_split(
     stream: tuple[bytes, list[Item]], data: st.DataObject
 ) -> None:
     sent, said = stream
@@ -93,7 +93,7 @@ def test_any_cut_gives_the_same_messages(
 
 
 @given(st.binary(max_size=400))
-def test_garbage_is_only_ever_a_framing_error(garbage: bytes) -> None:
+def test_garbage_raises_nothing_but_a_framing_error(garbage: bytes) -> None:
     whole = outcome([garbage])
     assert whole == outcome([garbage[i : i + 1] for i in range(len(garbage))])
     assert not isinstance(whole[-1], int) or whole[-1] in (1002, 1007, 1009)
@@ -123,7 +123,7 @@ def outcome(pieces: list[bytes]) -> list[object]:
         (client_frame(framing.TEXT | 0x10, b"hi"), 1002, "reserved bits set"),
         (client_frame(framing.PING, b"", fin=False), 1002, "fragmented control frame"),
         (client_frame(framing.PING, b"x" * 126), 1002, "control frame too long"),
-        (client_frame(framing.CONTINUATION, b"x"), 1002, "continuation of nothing"),
+        (client_frame(framing.CONTINUATION, b"x"), 1002, "continuation without a message"),
         (
             client_frame(framing.TEXT, b"a", fin=False) + client_frame(framing.TEXT, b"b"),
             1002,
@@ -144,17 +144,19 @@ def outcome(pieces: list[bytes]) -> list[object]:
         (b"\x82\xff" + struct.pack("!Q", (1 << 64) - 1), 1009, "message too big"),
     ],
 )
-def test_refusals(data: bytes, code: int, reason: str) -> None:
+def test_a_protocol_violation_is_refused_with_its_close_code(
+    data: bytes, code: int, reason: str
+) -> None:
     assert refusal(data) == (code, reason)
 
 
-def test_size_counts_all_fragments() -> None:
+def test_the_message_size_limit_counts_all_fragments() -> None:
     first = client_frame(framing.BINARY, b"x" * 60, fin=False)
     assert parse([first + client_frame(framing.CONTINUATION, b"y" * 40)], max_size=100)
     assert refusal(first + client_frame(framing.CONTINUATION, b"y" * 41), max_size=100)[0] == 1009
 
 
-def test_after_a_fragmented_message_there_is_room_again() -> None:
+def test_the_size_limit_starts_again_after_a_fragmented_message() -> None:
     fragmented = client_frame(framing.BINARY, b"x" * 60, fin=False)
     fragmented += client_frame(framing.CONTINUATION, b"y" * 40)
     whole = client_frame(framing.BINARY, b"z" * 100)
@@ -163,27 +165,27 @@ def test_after_a_fragmented_message_there_is_room_again() -> None:
     ] * 4
 
 
-def test_a_control_frame_does_not_count_toward_the_size() -> None:
+def test_a_control_frame_does_not_count_towards_the_message_size() -> None:
     sent = client_frame(framing.BINARY, b"x" * 100, fin=False) + client_frame(
         framing.PING, b"p" * 99
     )
     assert parse([sent], max_size=100) == [(framing.PING, b"p" * 99)]
 
 
-def test_close_with_and_without_a_code() -> None:
+def test_a_close_frame_is_parsed_with_and_without_a_code() -> None:
     assert parse([client_frame(framing.CLOSE, b"")]) == [(framing.CLOSE, Close(1005, ""))]
     payload = struct.pack("!H", 4001) + "später".encode()
     assert parse([client_frame(framing.CLOSE, payload)]) == [(framing.CLOSE, Close(4001, "später"))]
 
 
 @given(st.sampled_from([0, 1, 125, 126, 127, 65_535, 65_536, 70_000]))
-def test_server_frames_have_the_shortest_length(size: int) -> None:
+def test_a_server_frame_uses_the_shortest_length_encoding(size: int) -> None:
     frame = framing.frame_binary(b"x" * size)
     header = 2 if size <= 125 else 4 if size < 65_536 else 10
     assert frame[0] == 0x82 and len(frame) == header + size and frame[1] & 0x80 == 0
 
 
-def test_server_frames() -> None:
+def test_the_builders_of_server_frames() -> None:
     assert framing.frame_text("hé".encode()) == b"\x81\x03h\xc3\xa9"
     assert framing.frame_ping(b"p") == b"\x89\x01p"
     assert framing.frame_pong(b"p") == b"\x8a\x01p"
@@ -192,7 +194,7 @@ def test_server_frames() -> None:
 
 
 @given(st.text(max_size=200))
-def test_a_close_reason_always_fits_and_is_whole_characters(reason: str) -> None:
+def test_a_long_close_reason_is_cut_between_characters(reason: str) -> None:
     frame = framing.frame_close(4000, reason)
     assert len(frame) <= 127
     assert reason.encode("utf-8", "replace").decode().startswith(frame[4:].decode())

@@ -23,7 +23,7 @@ def request(
     return b"\r\n".join(lines) + b"\r\n\r\n"
 
 
-def test_the_example_of_the_rfc() -> None:
+def test_the_accept_value_is_that_of_the_example_in_the_rfc() -> None:
     parsed = parse_upgrade(request())
     assert parsed.accept == ACCEPT
     assert parsed.target == b"/ws/chat?session=a"
@@ -31,7 +31,7 @@ def test_the_example_of_the_rfc() -> None:
     assert parsed.subprotocols == []
 
 
-def test_subprotocols_of_several_headers() -> None:
+def test_subprotocols_of_several_headers_are_joined() -> None:
     parsed = parse_upgrade(request(b"Sec-WebSocket-Protocol: a, b", b"sec-websocket-protocol:c,"))
     assert parsed.subprotocols == ["a", "b", "c"]
 
@@ -46,13 +46,15 @@ def test_subprotocols_of_several_headers() -> None:
         (request(b"Sec-WebSocket-Key: " + KEY), 400),
     ],
 )
-def test_refusals(data: bytes, status: int) -> None:
+def test_an_invalid_upgrade_request_is_refused_with_its_http_status(
+    data: bytes, status: int
+) -> None:
     with pytest.raises(BadHandshake) as caught:
         parse_upgrade(data)
     assert caught.value.status == status
 
 
-def test_accept_has_the_headers_of_the_application_but_not_the_servers_own() -> None:
+def test_the_101_response_ignores_application_headers_that_belong_to_the_server() -> None:
     response = accept_response(ACCEPT, "agentws.v1", [(b"X-Extra", b"1"), (b"Upgrade", b"no")])
     assert response.startswith(b"HTTP/1.1 101 ")
     assert b"\r\nx-extra: 1\r\n" in response
@@ -60,7 +62,7 @@ def test_accept_has_the_headers_of_the_application_but_not_the_servers_own() -> 
     assert response.lower().count(b"upgrade: ") == 1
 
 
-def test_a_refusal_is_a_whole_response() -> None:
+def test_a_refusal_is_a_complete_http_response() -> None:
     response = http_response(429, [(b"Content-Type", b"application/json")], b"{}")
     head, _, body = response.partition(b"\r\n\r\n")
     assert head.startswith(b"HTTP/1.1 429 Too Many Requests\r\nContent-Type: application/json")
@@ -69,7 +71,7 @@ def test_a_refusal_is_a_whole_response() -> None:
 
 
 @pytest.mark.parametrize("value", [b"a\r\nset-cookie: x", b"a\nb", b"\0"])
-def test_a_header_can_not_write_another(value: bytes) -> None:
+def test_a_line_break_in_a_header_is_refused(value: bytes) -> None:
     with pytest.raises(ValueError, match="CR, LF or NUL"):
         accept_response(ACCEPT, None, [(b"x", value)])
     with pytest.raises(ValueError, match="CR, LF or NUL"):

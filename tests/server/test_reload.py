@@ -1,4 +1,4 @@
-"""Plain uvicorn, whose server waits for every response: it ends and reloads with streams open."""
+"""Plain uvicorn waits for every response: it stops and reloads all the same with streams open."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ def wait_for(condition: Callable[[], bool], server: processes.Server) -> None:
 
 
 def stream(server: processes.Server, opened: threading.Event) -> str:
-    """An open stream of events; what it said last."""
+    """An open event stream; its last line."""
     url, last = f"http://{server.host}/sessions/{SESSION}/events", ""
     with httpx2.stream("GET", url, timeout=60) as response:
         for line in response.iter_lines():
@@ -101,7 +101,7 @@ def socket(server: processes.Server, opened: threading.Event) -> str:
 
 
 def poll(server: processes.Server, opened: threading.Event) -> str:
-    """A question that waits for its answer longer than this test."""
+    """A request whose answer takes longer than this test."""
     position = look(server, "/events")["position"]
     threading.Timer(0.5, opened.set).start()
     said = look(server, f"/events?after={position}&wait=60")
@@ -112,7 +112,7 @@ OPEN = [stream, socket, poll]
 
 
 def save_until_served(server: processes.Server, folder: Path, wanted: str) -> None:
-    """Saved again and again, as an editor may: the first time may come before the watch does."""
+    """Saves the file repeatedly: the first time may be before the reloader watches it."""
     deadline = time.monotonic() + PATIENCE
     while version(server) != wanted:
         assert time.monotonic() < deadline, server.output
@@ -124,7 +124,7 @@ def save_until_served(server: processes.Server, folder: Path, wanted: str) -> No
 
 @contextmanager
 def opened(server: processes.Server, kinds: list[Any]) -> Iterator[list[str]]:
-    """Connections of these kinds; and afterwards, how each of them ended."""
+    """Opens connections of these kinds; afterwards holds how each of them ended."""
     ended: list[str] = []
     threads = []
     for kind in kinds:
@@ -142,7 +142,7 @@ def opened(server: processes.Server, kinds: list[Any]) -> Iterator[list[str]]:
 
 
 @pytest.mark.parametrize("kinds", [[stream], [socket], [poll], [*OPEN, *OPEN]])
-def test_it_reloads_whatever_is_open(tmp_path: Path, kinds: list[Any]) -> None:
+def test_uvicorn_reloads_with_any_connection_open(tmp_path: Path, kinds: list[Any]) -> None:
     with uvicorn(tmp_path, "--reload") as server:
         with opened(server, kinds) as ended:
             save_until_served(server, tmp_path, "two")
@@ -152,7 +152,7 @@ def test_it_reloads_whatever_is_open(tmp_path: Path, kinds: list[Any]) -> None:
 
 
 @pytest.mark.parametrize("loop", ["asyncio", *(["uvloop"] if sys.platform != "win32" else [])])
-def test_it_ends_whatever_is_open(tmp_path: Path, loop: str) -> None:
+def test_uvicorn_stops_with_any_connection_open(tmp_path: Path, loop: str) -> None:
     with uvicorn(tmp_path, "--loop", loop) as server:
         with opened(server, OPEN) as ended:
             server.process.send_signal(signal.SIGTERM)
@@ -166,14 +166,14 @@ class Stub:
         self.should_exit = should_exit
 
     def handle_exit(self, *_: Any) -> None:
-        """As uvicorn's server has it."""
+        """With the method of uvicorn's server."""
 
 
 @pytest.mark.parametrize(
     "handler",
     [signal.SIG_DFL, signal.SIG_IGN, lambda *_: None, Stub(None).handle_exit, {}.get],
 )
-def test_any_other_handler_of_signals_says_nothing(handler: Any) -> None:
+def test_a_signal_handler_that_is_not_uvicorns_is_ignored(handler: Any) -> None:
     before = signal.signal(signal.SIGTERM, handler)
     try:
         assert server_exiting() is None

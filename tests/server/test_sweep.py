@@ -1,23 +1,22 @@
-"""The keepalive sweep: one timer for all connections, however they come and go."""
+"""The keepalive sweep: one timer for all connections, whenever they open and close."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
 
+from agentws.server.keepalive import _SLICE, KeepaliveSweep
 from agentws.server.opening import CLOSING
-from agentws.server.shared import _SWEEP_SLICE, ServerShared
 
 
 class Handle:
-    """What a loop gives for a callback that it will call."""
+    """What an event loop returns for a scheduled callback."""
 
 
 class FakeLoop:
-    """Keeps what it is to call; the test calls it."""
+    """Stores scheduled callbacks; the test calls them."""
 
     def __init__(self) -> None:
         self.now = 0.0
@@ -47,7 +46,7 @@ class FakeLoop:
 
     @property
     def armed(self) -> int:
-        """Chains of sweeps under way: one that waits for its time, or for its next slice."""
+        """How many sweeps are scheduled or in progress."""
         return len(self.timers) + len(self.soon)
 
 
@@ -65,65 +64,59 @@ def loop() -> FakeLoop:
 
 
 @pytest.fixture
-def shared(loop: FakeLoop) -> ServerShared:
-    config: Any = SimpleNamespace(
-        loaded_app=None,
-        asgi_version="3.0",
-        ws_max_size=1,
-        ws_max_queue=1,
-        ws_ping_interval=20.0,
-        ws_ping_timeout=20.0,
-    )
-    return ServerShared(config, cast(Any, SimpleNamespace()), {}, cast(Any, loop))
+def sweep(loop: FakeLoop) -> KeepaliveSweep:
+    return KeepaliveSweep(cast(Any, loop), interval=20.0, timeout=20.0)
 
 
-def opened(shared: ServerShared, count: int) -> list[Any]:
+def opened(sweep: KeepaliveSweep, count: int) -> list[Any]:
     connections: list[Any] = [FakeConnection() for _ in range(count)]
     for each in connections:
-        shared.opened(each)
+        sweep.add(each)
     return connections
 
 
-def test_connections_that_open_during_a_sweep_begin_no_other(
-    shared: ServerShared, loop: FakeLoop
+def test_a_connection_that_opens_during_a_sweep_starts_no_second_one(
+    sweep: KeepaliveSweep, loop: FakeLoop
 ) -> None:
-    opened(shared, 3 * _SWEEP_SLICE)
+    opened(sweep, 3 * _SLICE)
     for _ in range(5):
         loop.fire()
         while loop.soon:
             assert loop.armed == 1
-            opened(shared, 1)
+            opened(sweep, 1)
             assert loop.armed == 1
             loop.step()
         assert loop.armed == 1
 
 
-def test_every_connection_is_reached_once_in_a_sweep(shared: ServerShared, loop: FakeLoop) -> None:
-    connections = opened(shared, 2 * _SWEEP_SLICE + 1)
+def test_a_sweep_visits_every_connection_once(sweep: KeepaliveSweep, loop: FakeLoop) -> None:
+    connections = opened(sweep, 2 * _SLICE + 1)
     loop.fire()
     while loop.soon:
         loop.step()
     assert [each.kept_alive for each in connections] == [1] * len(connections)
 
 
-def test_a_sweep_ends_with_the_last_connection(shared: ServerShared, loop: FakeLoop) -> None:
-    (only,) = opened(shared, 1)
-    shared.closed(only)
+def test_sweeps_stop_with_the_last_connection_and_start_with_the_next(
+    sweep: KeepaliveSweep, loop: FakeLoop
+) -> None:
+    (only,) = opened(sweep, 1)
+    sweep.discard(only)
     loop.fire()
     while loop.soon:
         loop.step()
     assert loop.armed == 0 and only.kept_alive == 0
-    opened(shared, 1)
+    opened(sweep, 1)
     assert loop.armed == 1
 
 
-def test_a_connection_that_opens_after_the_others_closed_in_a_sweep(
-    shared: ServerShared, loop: FakeLoop
+def test_a_connection_that_opens_after_all_others_closed_in_a_sweep_is_kept_alive(
+    sweep: KeepaliveSweep, loop: FakeLoop
 ) -> None:
-    (first,) = opened(shared, 1)
+    (first,) = opened(sweep, 1)
     loop.fire()
-    shared.closed(first)
-    opened(shared, 1)
+    sweep.discard(first)
+    opened(sweep, 1)
     while loop.soon:
         loop.step()
     assert loop.armed == 1

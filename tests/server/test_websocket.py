@@ -1,4 +1,4 @@
-"""The protocol class under real uvicorn, against a client of another make and raw sockets."""
+"""The protocol class under uvicorn, against an independent client and raw sockets."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def close_code(caught: pytest.ExceptionInfo[ConnectionClosed]) -> int | None:
     return caught.value.rcvd.code if caught.value.rcvd else None
 
 
-def test_messages_of_every_kind(server: Any) -> None:
+def test_text_and_binary_messages_of_every_size_are_echoed(server: Any) -> None:
     with connect(server.url("echo")) as client:
         for message in ("", "hello", "ü" * 70_000, b"", b"\x00" * 200, b"\xff" * 70_000):
             client.send(message)
@@ -29,7 +29,7 @@ def test_messages_of_every_kind(server: Any) -> None:
         assert client.ping().wait(10)
 
 
-def test_the_scope(server: Any) -> None:
+def test_the_asgi_scope_of_a_connection(server: Any) -> None:
     address = server.url("scope") + "?a=%20b"
     offered = [Subprotocol("a.v1"), Subprotocol("b.v1")]
     with connect(address, subprotocols=offered, origin=Origin("http://x")) as client:
@@ -47,7 +47,7 @@ def test_the_scope(server: Any) -> None:
     assert set(scope["extensions"]) == {"websocket.http.response", "agentws.write"}
 
 
-def test_the_log_names_no_query(server: Any, caplog: pytest.LogCaptureFixture) -> None:
+def test_the_log_contains_no_query_string(server: Any, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.INFO, "uvicorn.error"), connect(server.url("echo?token=SECRET")):
         pass
     assert server.seen()["code"] == 1000
@@ -55,7 +55,7 @@ def test_the_log_names_no_query(server: Any, caplog: pytest.LogCaptureFixture) -
     assert "SECRET" not in caplog.text
 
 
-def test_the_applications_close(plain: Any) -> None:
+def test_a_close_by_the_application(plain: Any) -> None:
     with connect(plain.url("close")) as client, pytest.raises(ConnectionClosed) as caught:
         client.recv(timeout=10)
     assert close_code(caught) == 4401 and caught.value.rcvd and caught.value.rcvd.reason == "who?"
@@ -63,13 +63,13 @@ def test_the_applications_close(plain: Any) -> None:
     assert plain.seen() == disconnect
 
 
-def test_the_clients_close(plain: Any) -> None:
+def test_a_close_by_the_client(plain: Any) -> None:
     with connect(plain.url("echo")) as client:
         client.close(4000, "bye")
     assert plain.seen() == {"type": "websocket.disconnect", "code": 4000, "reason": "bye"}
 
 
-def test_a_close_without_a_code(plain: Any) -> None:
+def test_a_close_frame_without_a_code(plain: Any) -> None:
     client = plain.raw("echo")
     client.send(CLOSE, b"")
     assert client.frame() == (0x80 | CLOSE, b"")
@@ -79,13 +79,15 @@ def test_a_close_without_a_code(plain: Any) -> None:
 
 
 @pytest.mark.parametrize("how", ["close", "reset"])
-def test_an_abrupt_end(server: Any, how: str) -> None:
+def test_a_lost_connection_is_a_disconnect_with_1006(server: Any, how: str) -> None:
     client = server.raw("echo")
     getattr(client, how)()
     assert server.seen()["code"] == 1006
 
 
-def test_a_crash_is_told_to_the_client(plain: Any, caplog: pytest.LogCaptureFixture) -> None:
+def test_an_application_that_raises_closes_with_1011(
+    plain: Any, caplog: pytest.LogCaptureFixture
+) -> None:
     with connect(plain.url("crash")) as client, pytest.raises(ConnectionClosed) as caught:
         client.recv(timeout=10)
     assert close_code(caught) == 1011
@@ -93,13 +95,15 @@ def test_a_crash_is_told_to_the_client(plain: Any, caplog: pytest.LogCaptureFixt
 
 
 @pytest.mark.parametrize(("path", "status"), [("crash_early", 500), ("refuse", 403)])
-def test_a_refused_upgrade(server: Any, path: str, status: int) -> None:
+def test_an_upgrade_that_the_application_refuses_is_answered_with_an_http_status(
+    server: Any, path: str, status: int
+) -> None:
     with pytest.raises(InvalidStatus) as caught:
         connect(server.url(path))
     assert caught.value.response.status_code == status
 
 
-def test_a_denial_response(server: Any) -> None:
+def test_a_denial_response_is_sent_as_http(server: Any) -> None:
     with pytest.raises(InvalidStatus) as caught:
         connect(server.url("deny"))
     response = caught.value.response
@@ -108,7 +112,7 @@ def test_a_denial_response(server: Any) -> None:
     assert server.seen()["type"] == "websocket.disconnect"
 
 
-def test_frames_past_send(plain: Any) -> None:
+def test_an_application_may_write_frames_itself(plain: Any) -> None:
     with connect(plain.url("framed")) as client:
         assert [client.recv(timeout=10) for _ in range(3)] == ["a", "b", "c"]
     assert plain.seen()["type"] == "websocket.disconnect"
@@ -125,7 +129,7 @@ def test_a_ping_between_fragments_is_answered_first(plain: Any) -> None:
     client.close()
 
 
-def test_one_byte_fragments_and_one_byte_reads(plain: Any) -> None:
+def test_a_message_in_one_byte_fragments_and_one_byte_reads(plain: Any) -> None:
     client = plain.raw("echo")
     text = "häppchen" * 40
     pieces = [text.encode()[i : i + 1] for i in range(len(text.encode()))]
@@ -153,9 +157,9 @@ def test_one_byte_fragments_and_one_byte_reads(plain: Any) -> None:
         pytest.param(b"\x82\xff" + struct.pack("!Q", 256 * 1024 + 1), 1009, id="one too many"),
     ],
 )
-def test_hostile_frames(plain: Any, data: bytes, code: int) -> None:
+def test_a_hostile_frame_closes_with_its_code(plain: Any, data: bytes, code: int) -> None:
     client = plain.raw("echo")
-    # More than the server will look at: it must still be able to say why.
+    # More bytes than the server parses: the client must get the close code all the same.
     client.socket.sendall(data + bytes(100_000))
     head, payload = client.frame()
     assert head == 0x80 | CLOSE
@@ -165,7 +169,7 @@ def test_hostile_frames(plain: Any, data: bytes, code: int) -> None:
     assert plain.seen()["code"] == code
 
 
-def test_a_peer_that_goes_on_after_a_violation_is_dropped(plain: Any) -> None:
+def test_a_peer_that_continues_after_a_violation_is_dropped(plain: Any) -> None:
     client = plain.raw("echo")
     client.socket.sendall(b"\x81\x02hi")
     with pytest.raises(ConnectionError):
@@ -174,34 +178,34 @@ def test_a_peer_that_goes_on_after_a_violation_is_dropped(plain: Any) -> None:
     client.close()
 
 
-def test_a_client_that_never_reads_stops_the_application(start: Any) -> None:
+def test_backpressure_of_a_slow_consumer_pauses_the_application(start: Any) -> None:
     server = start(ws_ping_interval=0.2, ws_ping_timeout=0.2)
     client = server.raw("flood")
-    # Neither the kernel's buffers nor ours grow without end, and the keepalive ends it.
+    # The buffers of the kernel and the server are bounded, and the keepalive ends the connection.
     assert server.seen()["type"] == "gone"
     assert server.app.sent < 32 << 20
     client.close()
 
 
-def test_a_slow_application_stops_the_client(start: Any) -> None:
+def test_a_slow_application_pauses_reading_from_its_client(start: Any) -> None:
     server = start(ws_ping_interval=0.2, ws_ping_timeout=0.2)
     client = server.raw("slow")
     message = b"\x82\xfe\x10\x00" + bytes(4 + 4096)
     sent = 0
     client.socket.settimeout(1.5)
-    # A timeout says that the server has stopped reading; several keepalive rounds pass meanwhile.
+    # A timeout means that the server has paused reading; several keepalive rounds pass meanwhile.
     with pytest.raises(TimeoutError):
         while sent < 16_384:
             client.socket.sendall(message)
             sent += 1
-    # Not close(): with pings unread that would be a reset, and a reset discards what is in flight.
+    # Not close(): with unread pings it would be a reset, which discards data in transit.
     client.socket.shutdown(socket.SHUT_WR)
     server.app.go.set()
     assert server.seen()["count"] == sent
     client.close()
 
 
-def test_a_silent_peer_is_dropped(start: Any) -> None:
+def test_a_half_open_connection_is_dropped(start: Any) -> None:
     server = start(ws_ping_interval=0.1, ws_ping_timeout=0.1)
     client = server.raw("echo")
     assert client.frame()[0] == 0x80 | PING
@@ -210,7 +214,7 @@ def test_a_silent_peer_is_dropped(start: Any) -> None:
     client.close()
 
 
-def test_an_answering_peer_is_kept(start: Any) -> None:
+def test_a_peer_that_answers_pings_is_kept(start: Any) -> None:
     server = start(ws_ping_interval=0.05, ws_ping_timeout=0.5)
     client = server.raw("echo")
     pings = set()
@@ -238,7 +242,7 @@ def test_a_ping_flood_from_a_peer_that_never_reads_costs_one_pong(start: Any) ->
     client.close()
 
 
-def test_shutdown_tells_both_sides(start: Any) -> None:
+def test_a_shutdown_closes_with_1012_and_tells_the_application(start: Any) -> None:
     server = start()
     with connect(server.url("echo")) as client:
         server.stop()
@@ -248,7 +252,9 @@ def test_shutdown_tells_both_sides(start: Any) -> None:
     assert server.seen()["code"] == 1012
 
 
-def test_frames_of_one_pass_leave_in_one_write(start: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_frames_of_one_event_loop_pass_leave_in_one_write(
+    start: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     from agentws.server.websocket import AgentwsWebSocketProtocol
 
     flushes: list[Any] = []

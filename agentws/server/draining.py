@@ -1,8 +1,9 @@
-"""A server that lets its application say goodbye before it closes connections.
+"""A graceful shutdown: the application drains before the server closes its connections.
 
-uvicorn closes them first and ends the application's lifespan afterwards: nobody would be left to
-be told where to go, and no run would get its time. An application that finds a list under
-``agentws.drain`` in its lifespan's state appends what is to be awaited instead.
+uvicorn closes connections first and ends the application's lifespan afterwards: clients could not
+be told to reconnect elsewhere, and runs would get no time to finish. This server puts a list under
+``agentws.drain`` into the lifespan's state; the application appends coroutine functions to it, and
+they are awaited first.
 """
 
 from __future__ import annotations
@@ -16,16 +17,16 @@ from typing import Final
 import uvicorn
 
 DRAINS: Final = "agentws.drain"
-LEAST: Final = 1
-"""Seconds that responses under way have after a drain, however long that took."""
+MIN_RESPONSE_SECONDS: Final = 1
+"""What responses in progress get after a drain, however long the drain took."""
 
 logger: Final = logging.getLogger("uvicorn.error")
 
 
 class Server(uvicorn.Server):
-    """uvicorn's server; on a shutdown it stops listening, drains the application, then closes.
+    """uvicorn's server with a drain: stops listening, drains the application, then closes.
 
-    What the drain takes counts towards ``timeout_graceful_shutdown``. A second Ctrl-C ends both.
+    The seconds of the drain count towards ``timeout_graceful_shutdown``. A second Ctrl-C ends both.
     """
 
     _drains: list[Callable[[], Awaitable[None]]]
@@ -33,7 +34,7 @@ class Server(uvicorn.Server):
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         self._drains = self.lifespan.state[DRAINS] = []
         await super().startup(sockets=sockets)
-        # Requests get a copy of the state.
+        # Every request gets a copy of the state; the list is for the lifespan alone.
         self.lifespan.state.pop(DRAINS, None)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
@@ -42,12 +43,12 @@ class Server(uvicorn.Server):
         for listener in sockets or ():
             listener.close()
         loop = asyncio.get_running_loop()
-        begun = loop.time()
+        started = loop.time()
         await asyncio.gather(*(self._wait_for(drain) for drain in self._drains))
-        given = self.config.timeout_graceful_shutdown
-        if given is not None:
-            left = given - round(loop.time() - begun)
-            self.config.timeout_graceful_shutdown = max(LEAST, left)
+        timeout = self.config.timeout_graceful_shutdown
+        if timeout is not None:
+            left = timeout - round(loop.time() - started)
+            self.config.timeout_graceful_shutdown = max(MIN_RESPONSE_SECONDS, left)
         await super().shutdown(sockets)
 
     async def _wait_for(self, drain: Callable[[], Awaitable[None]]) -> None:
@@ -57,4 +58,4 @@ class Server(uvicorn.Server):
         if not draining.done():
             draining.cancel()
         elif not draining.cancelled() and draining.exception() is not None:
-            logger.error("The application could not be drained", exc_info=draining.exception())
+            logger.error("Draining the application failed", exc_info=draining.exception())

@@ -1,4 +1,4 @@
-"""A stream of events does not keep a server from stopping, a response with an end is waited for."""
+"""A shutdown does not wait for an event stream; it waits for any other response."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ import pytest
 import uvicorn
 
 from agentws.server import server_config
-from agentws.server.endless import EXTENSION, EndingHttpProtocol
-from agentws.server.upgrading import UpgradingHttpProtocol
+from agentws.server.streaming import EXTENSION, PresetH11Protocol
+from agentws.server.upgrading import PresetHttpToolsProtocol
 
 
 class Streams:
-    """Says one word and goes on until its peer has gone (``/endless``), or it may end."""
+    """Sends one word, then waits for its peer to disconnect (``/unbounded``) or for ``may_end``."""
 
     def __init__(self) -> None:
         self.gone = threading.Event()
@@ -25,11 +25,11 @@ class Streams:
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         assert scope["type"] == "http"
-        endless = scope["path"] == "/endless"
-        scope["extensions"][EXTENSION]["endless"] = endless
+        unbounded = scope["path"] == "/unbounded"
+        scope["extensions"][EXTENSION]["unbounded"] = unbounded
         await send({"type": "http.response.start", "status": 200, "headers": []})
         await send({"type": "http.response.body", "body": b"word", "more_body": True})
-        if endless:
+        if unbounded:
             while (await receive())["type"] != "http.disconnect":
                 pass
             self.gone.set()
@@ -62,7 +62,7 @@ class Running:
         self.server.run()
 
 
-@pytest.fixture(params=[UpgradingHttpProtocol, EndingHttpProtocol])
+@pytest.fixture(params=[PresetHttpToolsProtocol, PresetH11Protocol])
 def running(request: pytest.FixtureRequest) -> Iterator[Running]:
     running = Running(request.param)
     yield running
@@ -71,8 +71,8 @@ def running(request: pytest.FixtureRequest) -> Iterator[Running]:
     assert not running.thread.is_alive()
 
 
-def test_an_endless_response_ends_with_the_server(running: Running) -> None:
-    with httpx2.stream("GET", f"{running.url}/endless") as response:
+def test_a_shutdown_ends_an_unbounded_response(running: Running) -> None:
+    with httpx2.stream("GET", f"{running.url}/unbounded") as response:
         words = response.iter_raw()
         assert next(words) == b"word"
         running.server.should_exit = True
@@ -83,7 +83,7 @@ def test_an_endless_response_ends_with_the_server(running: Running) -> None:
     assert not running.thread.is_alive()
 
 
-def test_any_other_response_is_finished_first(running: Running) -> None:
+def test_a_shutdown_waits_for_any_other_response(running: Running) -> None:
     with httpx2.stream("GET", f"{running.url}/finite") as response:
         words = response.iter_raw()
         assert next(words) == b"word"

@@ -1,36 +1,34 @@
-"""How long a cancel takes while a hundred runs stream, against on a node that does nothing else."""
+"""How long a cancel takes while a hundred runs stream, relative to an idle node."""
 
 from __future__ import annotations
 
 import asyncio
 import time
 from statistics import median
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from .load import Client, GatewayClient, connect
 from .process import ServerProcess
-from .words import PACE
+from .scale import Scale
+from .variants import PACE
 
-if TYPE_CHECKING:
-    from .workloads import Scale
-
-ENDLESS: Final = f"paced:{10**9}"
-"""Work that goes on until it is stopped."""
+UNTIL_CANCELLED: Final = f"paced:{10**9}"
+"""Work that goes on until it is cancelled."""
 
 
-class StoppingClient(GatewayClient):
-    """Asks for an answer without end and cancels it, again and again."""
+class CancellingClient(GatewayClient):
+    """Asks for an answer that does not end, and cancels it."""
 
     def __init__(self) -> None:
         super().__init__()
         self._acknowledged_at = self._ended_at = 0.0
 
-    async def stop(self, after: float) -> tuple[float, float]:
-        """Cancels a run ``after`` so many seconds of its answer.
+    async def cancel(self, after: float) -> tuple[float, float]:
+        """Cancels a run ``after`` seconds of its answer.
 
-        Returns the seconds from the cancel to its acknowledgement, and to the run's end.
+        Returns the seconds from the cancel to its acknowledgement, and to the end of the run.
         """
-        self.ask(ENDLESS, 1)
+        self.ask(UNTIL_CANCELLED, 1)
         await self.answer()
         await asyncio.sleep(after)
         self.expect(0)
@@ -56,10 +54,10 @@ class StoppingClient(GatewayClient):
                 raise RuntimeError(str(event))
 
 
-async def _stops(client: StoppingClient, count: int) -> tuple[float, float]:
-    """The medians of so many cancels: until the acknowledgement, and until the end."""
-    # Spread over the time for which deltas gather.
-    found = [await client.stop(PACE * (number % 10) / 2) for number in range(-2, count)]
+async def _cancels(client: CancellingClient, count: int) -> tuple[float, float]:
+    """The median seconds of ``count`` cancels to the acknowledgement, and to the end."""
+    # At different moments of the time in which deltas are coalesced.
+    found = [await client.cancel(PACE * (number % 10) / 2) for number in range(-2, count)]
     acknowledged, ended = zip(*found[2:], strict=True)
     return median(acknowledged), median(ended)
 
@@ -67,27 +65,27 @@ async def _stops(client: StoppingClient, count: int) -> tuple[float, float]:
 async def _streaming(server: ServerProcess, runs: int) -> list[Client]:
     clients = await connect(server.variant, server.port, runs)
     for each in clients:
-        each.ask(ENDLESS, 1 << 60)
+        each.ask(UNTIL_CANCELLED, 1 << 60)
     await asyncio.sleep(1.0)
     return clients
 
 
 async def _busy_against_idle(server: ServerProcess, scale: Scale) -> tuple[float, float]:
-    client = StoppingClient()
+    client = CancellingClient()
     await client.open(server.port)
-    idle = await _stops(client, scale.stops)
+    idle = await _cancels(client, scale.stops)
     streaming = await _streaming(server, scale.runs)
-    busy = await _stops(client, scale.stops)
+    busy = await _cancels(client, scale.stops)
     for each in (client, *streaming):
         await each.drop()
     return busy[0] / idle[0], busy[1] / idle[1]
 
 
 async def acknowledged(server: ServerProcess, scale: Scale) -> float:
-    """Until the cancel is in the log and said to be accepted."""
+    """The time until the cancel is in the log and acknowledged."""
     return (await _busy_against_idle(server, scale))[0]
 
 
 async def ended(server: ServerProcess, scale: Scale) -> float:
-    """Until the terminal event of the run that was cancelled."""
+    """The time until the terminal event of the cancelled run."""
     return (await _busy_against_idle(server, scale))[1]

@@ -1,4 +1,4 @@
-"""A server that is told to stop: clients are told first, runs have their time, then it closes."""
+"""A graceful shutdown: clients are told first, runs get time to finish, then the server closes."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from websockets.sync.client import ClientConnection, connect
 
 from agentws.backends.sqlite import SQLiteStore
 from agentws.server import Server, server_config
-from agentws.server.stopping import DRAINS
+from agentws.server.draining import DRAINS
 from agentws.testing.oracle import read_log
 from tests import processes
 
@@ -41,10 +41,10 @@ def closed(client: ClientConnection) -> int:
     return gone.value.rcvd.code
 
 
-def test_clients_are_told_and_the_run_has_its_time(tmp_path: Path) -> None:
+def test_a_shutdown_tells_clients_to_reconnect_and_lets_the_run_finish(tmp_path: Path) -> None:
     path = tmp_path / "log.db"
     server = processes.Server(
-        "leaving.py", str(path), "{port}", folder=HERE, said=tmp_path / "said.txt"
+        "slow_service.py", str(path), "{port}", folder=HERE, said=tmp_path / "said.txt"
     )
     with server:
         url = f"{server.host}/ws/chat?session={SESSION}"
@@ -62,7 +62,7 @@ def test_clients_are_told_and_the_run_has_its_time(tmp_path: Path) -> None:
                 assert "event: bye" in list(lines)
         assert server.process.wait(20) == -signal.SIGTERM
         assert "Traceback" not in server.output
-        # Nothing of what holds an anonymous session's id is said.
+        # No log line contains the id of an anonymous session.
         assert SESSION not in server.output
     epoch, records = asyncio.run(logged(path))
     assert b'"RUN_FINISHED"' in records[-1].data
@@ -78,7 +78,7 @@ async def logged(path: Path) -> tuple[str, list[Any]]:
 
 
 class Draining:
-    """Appends its drain, which ends when told to; says what happened in which order."""
+    """Registers a drain that ends when `may_end` is set; `happened` is the order of events."""
 
     def __init__(self) -> None:
         self.happened: list[str] = []
@@ -147,11 +147,11 @@ def test_the_application_is_drained_before_connections_are_closed() -> None:
         "websocket.disconnect",
         "lifespan.shutdown",
     ]
-    # What is for the application as a whole is not in each request.
+    # The list belongs to the lifespan: requests must not see it.
     assert DRAINS not in app.state
 
 
-def test_a_second_interrupt_ends_a_drain() -> None:
+def test_a_second_ctrl_c_ends_the_drain() -> None:
     app = Draining()
     running = Running(app)
     running.server.should_exit = True
@@ -163,7 +163,7 @@ def test_a_second_interrupt_ends_a_drain() -> None:
     assert "lifespan.shutdown" not in app.happened
 
 
-def test_a_drain_that_fails_is_logged_and_the_server_stops(
+def test_a_failed_drain_is_logged_and_the_server_still_stops(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     app = Draining()
@@ -175,12 +175,12 @@ def test_a_drain_that_fails_is_logged_and_the_server_stops(
     running = Running(app)
     running.server.should_exit = True
     assert running.ended()
-    assert "could not be drained" in caplog.text
+    assert "Draining the application failed" in caplog.text
     assert app.happened[-1] == "lifespan.shutdown"
 
 
 @pytest.mark.parametrize(("took", "left"), [(0.0, 15), (6.0, 9), (60.0, 1)])
-async def test_what_a_drain_takes_counts(
+async def test_the_time_of_the_drain_counts_towards_the_graceful_shutdown_timeout(
     took: float, left: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     server = Server(server_config(Draining(), log_config=None))
@@ -201,5 +201,5 @@ async def test_what_a_drain_takes_counts(
     assert seen == [left]
 
 
-def test_the_preset_keeps_no_access_log() -> None:
+def test_the_preset_has_no_access_log() -> None:
     assert server_config(Draining(), log_config=None).access_log is False

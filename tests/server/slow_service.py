@@ -1,4 +1,4 @@
-"""A service that is told to stop: `python leaving.py path port`."""
+"""A service with a slow agent, to be stopped: `python slow_service.py PATH PORT`."""
 
 from __future__ import annotations
 

@@ -1,11 +1,11 @@
-"""What load and servers of the benchmark agree on."""
+"""The compared servers, and the constants that load and servers share."""
 
 from __future__ import annotations
 
 from typing import Literal, NamedTuple
 
 DELTA = "token "
-# One event of about 93 bytes, the size of a delta in common chat protocols.
+# An event of about 93 bytes, the size of a delta in common chat protocols.
 RAW_EVENT = {
     "type": "TEXT_MESSAGE_CONTENT",
     "messageId": "msg_0123456789abcdef0123456789",
@@ -15,7 +15,7 @@ PACE = 0.02  # seconds between two deltas of a paced answer
 
 
 class Variant(NamedTuple):
-    """One of the servers that are compared."""
+    """One of the compared servers."""
 
     name: str
     app: Literal["raw", "gateway"]

@@ -1,0 +1,164 @@
+"""From settings to the ASGI app that ``run`` and ``demo`` serve, and its store."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+from argparse import Namespace
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from starlette.applications import Starlette
+
+from ..auth import BearerKeys
+from ..backends.memory import MemoryStore
+from ..backends.sqlite import SQLiteStore
+from ..backends.sqlite_path import database_path
+from ..errors import Unavailable
+from ..gateway.gateway import AgentGateway
+from ..mount import mount_agent_gateway
+from ..store import Store
+from .problem import USAGE, Problem
+from .target import is_asgi_app, load_target
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Settings:
+    """What to serve and how. ``target`` is ``module:Agent``; ``None`` is the demo agent."""
+
+    target: str | None
+    host: str
+    port: int
+    workers: int
+    prefix: str
+    store: str
+    admin_key: str | None
+    api_key: list[tuple[str, str]]
+    allowed_origin: list[str]
+    allowed_host: list[str]
+    agent_name: str | None
+
+    def __repr__(self) -> str:
+        return f"Settings({self.target}, {self.host}:{self.port}, {self.store})"
+
+    @classmethod
+    def of(cls, options: Namespace) -> Settings:
+        names = [field.name for field in dataclasses.fields(cls)]
+        values: dict[str, Any] = {name: getattr(options, name) for name in names}
+        values["api_key"] = values["api_key"] or []
+        values["allowed_origin"] = values["allowed_origin"] or []
+        values["allowed_host"] = values["allowed_host"] or []
+        return cls(**values)
+
+
+class Served(NamedTuple):
+    """An app, and notes for the start-up message."""
+
+    app: Any
+    notes: list[str]
+    is_ours: bool = True
+    """Whether this command made the gateway in it, and so knows its routes and its API keys."""
+
+
+def make(settings: Settings, environment: Mapping[str, str]) -> Served:
+    """The app of ``settings``. Raises Problem."""
+    if settings.target is None:
+        from .demo import demo_agent, llm_from
+
+        llm, note = llm_from(environment)
+        return Served(_mounted(demo_agent(llm), settings), [note, *_store_notes(settings.store)])
+    target = load_target(settings.target)
+    if is_asgi_app(target):
+        _refuse_gateway_options(settings)
+        if isinstance(target, AgentGateway):
+            _check_shared(target.store, settings, "SQLiteStore(PATH) in mount_agent_gateway(...)")
+        return Served(target, [], is_ours=False)
+    return Served(_mounted(target, settings), _store_notes(settings.store))
+
+
+def _mounted(factory: Any, settings: Settings) -> Starlette:
+    app = Starlette()
+    if settings.agent_name is not None:
+        factory = {settings.agent_name: factory}
+    try:
+        gateway = mount_agent_gateway(
+            app,
+            factory,
+            prefix=settings.prefix,
+            store=store_of(settings.store),
+            authenticate=BearerKeys(dict(settings.api_key)) if settings.api_key else None,
+            admin_key=settings.admin_key,
+            allowed_origins=settings.allowed_origin or None,
+            allowed_hosts=settings.allowed_host or None,
+        )
+    except (TypeError, ValueError) as error:
+        raise Problem(f"{settings.target}: {error}", status=USAGE) from error
+    _check_shared(gateway.store, settings, "--store sqlite:PATH")
+    return app
+
+
+def _check_shared(store: Store, settings: Settings, expected: str) -> None:
+    """Raises Problem for several workers with a store of which each would have its own."""
+    if settings.workers > 1 and store.scope == "process":
+        raise Problem(
+            f"--workers {settings.workers} needs a store that its processes share, and each would "
+            f"have its own memory; expected {expected}",
+            status=USAGE,
+        )
+
+
+def _refuse_gateway_options(settings: Settings) -> None:
+    """An app has mounted its own gateway: options that would have no effect are mistakes."""
+    given = {
+        "--store": settings.store != "memory",
+        "--prefix": bool(settings.prefix),
+        "--admin-key": settings.admin_key is not None,
+        "--api-key": bool(settings.api_key),
+        "--allowed-origin": bool(settings.allowed_origin),
+        "--allowed-host": bool(settings.allowed_host),
+        "--agent-name": settings.agent_name is not None,
+    }
+    wrong = [flag for flag, is_given in given.items() if is_given]
+    if wrong:
+        raise Problem(
+            f"{settings.target} is an app with a gateway of its own: {', '.join(wrong)} would have "
+            "no effect; set it in mount_agent_gateway(...)",
+            status=USAGE,
+        )
+
+
+# Stores
+
+
+def store_of(text: str) -> Store:
+    return MemoryStore() if text == "memory" else SQLiteStore(text)
+
+
+def check_store(text: str) -> None:
+    """Opens and closes the store, so that one that can't be used is reported first, in one line."""
+    if text == "memory":
+        return
+    path = Path(database_path(text))
+    if not path.parent.is_dir():
+        raise Problem(f"there is no directory {path.parent} for the store")
+    if path.is_dir():
+        raise Problem(f"{path} is a directory; expected a file for the store")
+
+    async def try_out() -> None:
+        store = store_of(text)
+        await store.open()
+        await store.close()
+
+    try:
+        asyncio.run(try_out())
+    except Unavailable as error:
+        raise Problem(f"the store {text} can't be opened: {error}") from error
+
+
+def _store_notes(text: str) -> list[str]:
+    if text == "memory":
+        return [
+            "Sessions are kept in memory and end with this process; --store sqlite:PATH keeps them."
+        ]
+    return [f"Sessions are kept in {database_path(text)}."]

@@ -1,0 +1,91 @@
+"""The supervisor of worker processes, where workers do not start or do not end."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests import processes
+
+HERE = Path(__file__).parent
+
+
+class Supervised(processes.Server):
+    """Two workers; they are broken by files in ``folder``."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        super().__init__(
+            str(HERE / "supervised.py"), "{port}", folder=folder, said=folder / "said.txt"
+        )
+
+    def answers(self) -> bool:
+        return len(self.pids(2)) == 2
+
+    def pids(self, most: int = 2) -> set[int]:
+        """The workers that answer now; stops once ``most`` have."""
+        found: set[int] = set()
+        for _ in range(50):
+            try:
+                with urllib.request.urlopen(f"http://{self.host}/", timeout=5) as response:
+                    found.add(int(response.read()))
+            except OSError:
+                continue
+            if len(found) == most:
+                break
+        return found
+
+    def wait_until(self, condition: Callable[[], bool]) -> None:
+        deadline = time.monotonic() + 30
+        while not condition():
+            assert time.monotonic() < deadline, self.output
+            time.sleep(0.05)
+
+
+@pytest.fixture
+def supervised(tmp_path: Path) -> Iterator[Supervised]:
+    with Supervised(tmp_path) as server:
+        yield server
+
+
+def test_a_worker_that_fails_to_start_is_tried_again_while_another_serves(
+    supervised: Supervised,
+) -> None:
+    killed, survivor = supervised.pids()
+    (supervised.folder / "broken").touch()
+    os.kill(killed, signal.SIGKILL)
+    supervised.wait_until(lambda: supervised.output.count("before it served; trying again") > 1)
+    assert supervised.pids(1) == {survivor}
+    (supervised.folder / "broken").unlink()
+    supervised.wait_until(lambda: len(supervised.pids()) == 2)
+    assert survivor in supervised.pids()
+    assert supervised.stop() == -signal.SIGTERM
+
+
+def test_a_restart_whose_workers_can_not_start_keeps_the_old_ones(supervised: Supervised) -> None:
+    before = supervised.pids()
+    (supervised.folder / "broken").touch()
+    supervised.process.send_signal(signal.SIGHUP)
+    supervised.wait_until(lambda: "before it served" in supervised.output)
+    assert supervised.pids() == before
+
+
+def test_a_worker_that_does_not_end_in_time_is_killed(supervised: Supervised) -> None:
+    (supervised.folder / "stuck").touch()
+    assert supervised.stop() == -signal.SIGTERM
+    assert supervised.output.count("did not end in time and is killed") == 2
+
+
+def test_workers_end_when_none_can_start(tmp_path: Path) -> None:
+    (tmp_path / "broken").touch()
+    server = Supervised(tmp_path)
+    with pytest.raises(AssertionError, match="it ended at once"):
+        server.start()
+    assert server.process.returncode == 3
+    assert server.output.count("before it served; stopping") == 1
