@@ -32,7 +32,9 @@ export function drawBanner(banner, { connection, error }, actions) {
 /** @param {NonNullable<import('../client.js').ChatSnapshot['error']>} error */
 function sentence({ code, message }) {
   if (code !== 'unauthenticated') return SENTENCES[code ?? ''] ?? message;
-  return accessKey() ? 'The server refused this access key.' : 'This server asks for an access key.';
+  return accessKey()
+    ? 'The server refused this access key.'
+    : 'This server asks for an access key.';
 }
 
 /**
