@@ -1,4 +1,4 @@
-"""The commands that check a change, for whoever runs them."""
+"""The commands of the checks: ruff, mypy, pytest, and the JavaScript tests."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ TYPED = ("agentws", "tests", "examples", ".ci")
 
 
 def static(python: Path, versions: Sequence[str]) -> dict[str, Command]:
-    """Style once; types as each of the versions sees them."""
+    """Style once, Python types for each of the versions, and the JavaScript's format and types."""
     commands: dict[str, Command] = {
         "ruff check": [python, "-m", "ruff", "check", "."],
         "ruff format": [python, "-m", "ruff", "format", "--check", "."],
@@ -20,21 +20,23 @@ def static(python: Path, versions: Sequence[str]) -> dict[str, Command]:
     for version in versions:
         typing = ["--strict", "--python-version", version, *TYPED]
         commands[f"mypy for Python {version}"] = [python, "-m", "mypy", *typing]
+    for name, check in {"prettier": "format", "tsc": "types"}.items():
+        commands[name] = [python, ROOT / ".ci" / "javascript.py", check]
     return commands
 
 
 def pytest(python: Path, arguments: Sequence[str], report: Path | None = None) -> Command:
-    """With a report it is one of several, perhaps at once, in nobody's sight.
+    """``report`` is for a run that may be one of several at the same time, without a terminal.
 
-    So there is no cache, which they would share, and a test that its timeout can't end (the error
-    is caught where it is raised, in a callback of the loop) shows where it is.
+    It uses no cache, as the runs would share it. It dumps the stack of a test that its timeout
+    can't stop (the error may be caught where it is raised, in a callback of the loop).
     """
-    unseen = ["-p", "no:cacheprovider", "-o", "faulthandler_timeout=300", f"--junitxml={report}"]
-    return [python, "-m", "pytest", *(unseen if report else []), *arguments]
+    options = ["-p", "no:cacheprovider", "-o", "faulthandler_timeout=300", f"--junitxml={report}"]
+    return [python, "-m", "pytest", *(options if report else []), *arguments]
 
 
 def javascript(env: Mapping[str, str], report: Path | None = None) -> Command:
-    """Raises Unavailable where there is no Node, which the tests can't do without."""
+    """Raises Unavailable if there is no Node or there are no tests."""
     tests = sorted((ROOT / "tests" / "web").rglob("*.test.*js"))
     if not tests or "AGENTWS_NODE" not in env:
         raise Unavailable("the JavaScript tests can't run: no " + ("Node" if tests else "tests"))

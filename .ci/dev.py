@@ -1,18 +1,18 @@
-"""The commands behind ./dev: environments in the checkout, and what runs in them.
+"""The commands of ./dev. Each makes the environments it needs in the checkout.
 
     ./dev run [ARGS]     the demo on http://127.0.0.1:8000; ARGS go to `agentws demo`
     ./dev test [ARGS]    the whole suite: pytest, then the JavaScript tests.
                          With ARGS, only pytest, with those arguments
         --python 3.12    on that Python, from PATH, pyenv or uv
-        --eager          where every task starts eagerly (asyncio.eager_task_factory), in the
-                         servers that tests start too; needs Python 3.12
-        --oldest         with the oldest packages that are allowed (tests/floors.txt)
-    ./dev check          ruff, ruff format and mypy --strict
-    ./dev ci             all that a change must pass, on each Python that is promised
+        --eager          with eager tasks (asyncio.eager_task_factory), also in the servers that
+                         tests start; needs Python 3.12
+        --oldest         with the oldest supported packages (tests/floors.txt)
+    ./dev check          ruff, ruff format and mypy --strict; prettier and tsc for the JavaScript
+    ./dev ci             everything that a change must pass, on each supported Python
     ./dev bench [ARGS]   the benchmark; ARGS go to `agentws bench`
 
-Packages come from wherever pip is configured to find them (PIP_* variables, pip.conf).
-Services of the tests may be named: AGENTWS_CHROMIUM, AGENTWS_NODE (Node 22 or newer).
+Packages are installed from where pip is configured to find them (PIP_* variables, pip.conf).
+AGENTWS_CHROMIUM and AGENTWS_NODE name the browser and the Node (22 or newer) of the tests.
 """
 
 from __future__ import annotations
@@ -60,21 +60,21 @@ def test(arguments: list[str]) -> int:
 
 
 def check(arguments: list[str]) -> int:
-    _takes_none("check", arguments)
+    _refuse_arguments("check", arguments)
     env = environments.default()
     env.ensure("test")
-    commands = checks.static(env.python, pythons.promised()[:1])
+    commands = checks.static(env.python, pythons.supported()[:1])
     return summary({name: call(command) for name, command in commands.items()})
 
 
 def ci(arguments: list[str]) -> int:
-    _takes_none("ci", arguments)
+    _refuse_arguments("ci", arguments)
     return matrix.run()
 
 
-def _takes_none(command: str, arguments: list[str]) -> None:
+def _refuse_arguments(command: str, arguments: list[str]) -> None:
     if arguments:
-        raise Unavailable(f"{command} takes no arguments")
+        raise Unavailable(f"{command} takes no arguments, but got: {' '.join(arguments)}")
 
 
 def summary(results: Mapping[str, int]) -> int:

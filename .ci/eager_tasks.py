@@ -1,4 +1,4 @@
-"""Makes every loop of a process start tasks eagerly, as hosts and libraries do."""
+"""Sets an eager task factory on every event loop of a process, as some hosts do."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from typing import Any
 
 
 def install() -> None:
-    """Raises RuntimeError before Python 3.12, which brought that factory.
+    """Patches ``asyncio.Runner``. Raises RuntimeError before Python 3.12.
 
-    ``asyncio.run``, uvicorn, anyio and its pytest plugin all run their loops, of whatever kind,
+    ``asyncio.run``, uvicorn, anyio and its pytest plugin all run their loops, also those of uvloop,
     through ``asyncio.Runner``.
     """
     if sys.version_info < (3, 12):
-        raise RuntimeError("asyncio.eager_task_factory came with Python 3.12")
+        raise RuntimeError("asyncio.eager_task_factory needs Python 3.12 or newer")
     own_loop, own_run = asyncio.Runner.get_loop, asyncio.Runner.run
 
-    # As asyncio.eager_task_factory. That of Python 3.13.0 does not take what uvloop gives it.
+    # Like asyncio.eager_task_factory; that of Python 3.13.0 refuses uvloop's arguments.
     def factory(
         loop: asyncio.AbstractEventLoop,
         coro: Coroutine[Any, Any, Any],
@@ -48,7 +48,7 @@ def install() -> None:
 
 
 async def starts_eagerly() -> bool:
-    """Whether a task starts before its maker goes on."""
+    """Whether a new task runs its first step inside ``create_task``."""
     started = []
 
     async def child() -> None:
@@ -61,5 +61,5 @@ async def starts_eagerly() -> bool:
 
 
 def check() -> None:
-    """Raises AssertionError where ``asyncio.run`` does not start tasks eagerly."""
+    """Raises AssertionError if ``asyncio.run`` does not start tasks eagerly."""
     assert asyncio.run(starts_eagerly()), "tasks do not start eagerly"

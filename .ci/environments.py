@@ -1,10 +1,10 @@
-"""Environments in the checkout: .venv for the Python that runs ./dev, others beside it.
+"""Virtual environments in the checkout: .venv for the Python that runs ./dev, others beside it.
 
 =====================  =================================================================
 ``.venv``              the Python that runs ./dev, with tests/constraints.txt
 ``.venv-3.12``         another Python, with the same packages
-``.venv-3.11-oldest``  with the oldest packages that are allowed, from tests/floors.txt
-``.venv-3.13-eager``   the packages of ``.venv-3.13``, in a Python that starts tasks eagerly
+``.venv-3.11-oldest``  with the oldest supported packages, from tests/floors.txt
+``.venv-3.13-eager``   the packages of ``.venv-3.13``, with eager tasks
 =====================  =================================================================
 """
 
@@ -30,31 +30,31 @@ _SITE = "import sysconfig; print(sysconfig.get_path('purelib'))"
 
 @dataclasses.dataclass(frozen=True)
 class Environment:
-    """A folder, the interpreter it is made from, and which versions of packages go into it."""
+    """A virtual environment: its folder, its base interpreter, its pinned package versions."""
 
     folder: Path
     base: Path
     constraints: tuple[Path, ...] = (CONSTRAINTS,)
-    """Of a package that two of them name, the later one's version is taken."""
+    """If two files pin the same package, the later file wins."""
 
     @property
     def python(self) -> Path:
         return self.folder / ("Scripts/python.exe" if WINDOWS else "bin/python")
 
     def ensure(self, extra: str = "") -> None:
-        """Make it hold the package, editable, with the extra, unless it does already."""
+        """Install the package into it, editable, with the extra, unless it is up to date."""
         wanted = self._fingerprint()
         if self.python.exists() and any(self._has(name, wanted) for name in INCLUDED_IN[extra]):
             return
-        self.exist()
+        self.create()
         say(f"installing agentws{f'[{extra}]' if extra else ''} into {self.folder.name}")
         # The build backend first, so that it is the pinned one and is fetched once.
         self._install("hatchling", "editables")
         self._install("--no-build-isolation", "-e", f".[{extra}]" if extra else ".")
         self._stamp(extra).write_text(wanted)
 
-    def exist(self) -> None:
-        """Make it, unless it is there, whole, and of the interpreter that it shall be of."""
+    def create(self) -> None:
+        """Create it, unless it exists, works, and has the version of its base interpreter."""
         needed = "" if uv() else "; import pip"
         if output([self.python, "-c", _VERSION + needed]) == self._version():
             return
@@ -65,7 +65,7 @@ class Environment:
                 return
         shutil.rmtree(self.folder, ignore_errors=True)
         raise Unavailable(
-            "no environment can be made; `apt-get install python3-venv` helps on Debian"
+            "could not create a virtual environment; on Debian try `apt-get install python3-venv`"
         )
 
     def _version(self) -> str:
@@ -91,15 +91,15 @@ class Environment:
 
 
 def prepared(version: str | None, *, eager: bool = False, oldest: bool = False) -> Path:
-    """The interpreter of the environment that the suite runs in. Raises Unavailable.
+    """The interpreter of an up-to-date environment for the suite. Raises Unavailable.
 
-    Without a version it is the Python that runs this; eager tasks take the newest that is promised
-    where that one has none.
+    Without a version it is the Python that runs this. If that one is too old for eager tasks, it is
+    the newest supported Python.
     """
     has_eager = pythons.parse(version or pythons.current()) >= pythons.EAGER_SINCE
     if eager and version and not has_eager:
-        raise Unavailable("asyncio.eager_task_factory came with Python 3.12")
-    newest = pythons.promised()[-1]
+        raise Unavailable("asyncio.eager_task_factory needs Python 3.12 or newer")
+    newest = pythons.supported()[-1]
     version = version or (newest if eager and not has_eager else pythons.current())
     env = of(version, oldest=oldest)
     env.ensure("test")
@@ -111,7 +111,7 @@ def default() -> Environment:
 
 
 def of(version: str, *, oldest: bool = False) -> Environment:
-    """The one for a Python, with the oldest packages if so. Raises Unavailable."""
+    """The environment of a Python version, or its ``oldest`` one. Raises Unavailable."""
     if oldest:
         folder = ROOT / f".venv-{version}-oldest"
         return Environment(folder, pythons.find(version), (CONSTRAINTS, FLOORS))
@@ -121,13 +121,13 @@ def of(version: str, *, oldest: bool = False) -> Environment:
 
 
 def with_eager_tasks(env: Environment) -> Environment:
-    """One with the packages of ``env``, where every task starts eagerly. Raises Unavailable.
+    """An environment with the packages of ``env`` and eager tasks. Raises Unavailable.
 
-    Each process of its interpreter sets the task factory as it starts. So servers that tests start
-    as processes of their own have it too, whatever variables they are given.
+    A .pth file sets the task factory when an interpreter starts. So servers that tests start as
+    processes have it too, whatever their environment variables are.
     """
     light = Environment(env.folder.with_name(f"{env.folder.name}-eager"), env.base)
-    light.exist()
+    light.create()
     packages, own = (Path(output([each.python, "-c", _SITE]) or "") for each in (env, light))
     shutil.copy(EAGER, own / EAGER.name)
     name = EAGER.stem
@@ -139,7 +139,7 @@ def with_eager_tasks(env: Environment) -> Environment:
 
 
 def merged(files: tuple[Path, ...]) -> str:
-    """One list of versions from several. pip would refuse a package with two versions."""
+    """The pins of several files as one: pip refuses a package with two versions."""
     pins: dict[str, str] = {}
     for file in files:
         lines = [line.strip() for line in file.read_text().splitlines()]
@@ -158,7 +158,7 @@ def _create_with_venv(base: Path, folder: Path) -> bool:
 
 
 def _create_with_virtualenv(base: Path, folder: Path) -> bool:
-    """Debian splits the standard environment module off; pip --target is open even so."""
+    """For Debian, which packages ``venv`` separately; ``pip --target`` works without it."""
     if not install_into(BOOT / "virtualenv", "virtualenv"):
         return False
     env = {**os.environ, "PYTHONPATH": str(BOOT / "virtualenv")}

@@ -1,4 +1,4 @@
-"""All that a change must pass: static checks, then the suite on each Python that is promised.
+"""./dev ci: static checks, then the suite on each supported Python.
 
 ===================================  ====================================================
 the oldest Python                    the whole suite
@@ -7,7 +7,7 @@ the newest one, eager tasks          EAGER, with ``asyncio.eager_task_factory`` 
 the oldest one, the oldest packages  the suite without LEFT_OUT, with tests/floors.txt
 ===================================  ====================================================
 
-Every part runs, whatever became of the others. Two run at once: they wait for half of their time.
+Every part runs, even if another one fails. Two run at a time, as a part waits half of its time.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ from shell import Unavailable
 
 AT_ONCE = 2
 SOAK = 0.25
-"""Of the random schedules that the oldest Python runs, so many run on the others."""
+"""The share of the random schedules that the other Pythons run."""
 LEFT_OUT = {
     "tests/browser": "the page runs in the browser",
     "tests/cli/test_usage.py": "reads arguments",
-    "tests/crowds": "measures what one process bears",
+    "tests/crowds": "measures the load that one process can take",
     "tests/docs": "compares pages with the code",
     "tests/examples/test_pages.py": "tests the browser's side of the examples",
     "tests/mission": "kills what the other tests run",
@@ -42,32 +42,32 @@ LEFT_OUT = {
     "tests/test_layers.py": "reads imports",
     "tests/test_packaging.py": "builds the wheel, which is the same everywhere",
 }
-"""What runs on the oldest Python alone, and why that is enough."""
+"""Tests that run on the oldest Python only, and why that is enough."""
 SAME_EVERYWHERE = {
     "tests/agents": "asks models by their own packages",
     "tests/dev": "finds Pythons and makes environments",
     "tests/integrations": "asks models by their own packages",
     "tests/protocol": "computes without tasks, sockets or threads",
 }
-"""What each other Python leaves out, too."""
+"""Tests that run with the oldest Python only, as their result can't depend on the version."""
 PACKAGES = frozenset({"tests/agents", "tests/integrations"})
-"""What of it runs with the oldest packages all the same."""
+"""Those of SAME_EVERYWHERE that run with the oldest packages, too."""
 NOT_EAGER = {
     "tests/client/test_against_gateway.py::"
-    "test_what_was_posted_meanwhile_is_told_with_the_conversation": "asks by httpx2",
-    "tests/http/test_placing.py": "serves files by Starlette's FileResponse",
+    "test_a_snapshot_brings_the_notices_that_were_pushed_before": "asks by httpx2",
+    "tests/http/test_precedence.py": "serves files by Starlette's FileResponse",
     "tests/runs/test_failures.py": "raises in a task group of the agent's own",
 }
-"""What can't run where every task starts eagerly, because of other packages.
+"""Tests that can't run with eager tasks, because of bugs in other packages.
 
-anyio's cancel scopes lose their place in a child that enters one before it first waits, and
-``asyncio.TaskGroup`` of Python 3.13.0 loses what a child raises before that.
+anyio loses a cancel scope that a child task enters before its first wait, and the
+``asyncio.TaskGroup`` of Python 3.13.0 loses an exception that a child task raises before that.
 """
 EAGER = (
     *("buses", "client", "http", "laws", "runs", "server", "session", "stores", "transports"),
-    *("test_broadcast.py", "test_eager.py", "test_given.py", "test_housekeeping.py"),
+    *("test_broadcast.py", "test_eager.py", "test_checked.py", "test_housekeeping.py"),
 )
-"""What makes and awaits tasks, in tests/."""
+"""The parts of tests/ that create and await tasks."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -76,7 +76,7 @@ class Suite:
 
     version: str
     whole: bool = False
-    """With what is left out elsewhere, all random schedules, and the JavaScript tests."""
+    """Includes LEFT_OUT, all random schedules, and the JavaScript tests."""
     eager: bool = False
     oldest: bool = False
 
@@ -87,7 +87,7 @@ class Suite:
         return f"Python {self.version}{eager}{oldest}"
 
     def python(self) -> Path:
-        """Of an environment that is made where it is missing. Raises Unavailable."""
+        """The interpreter of its environment, which is made if missing. Raises Unavailable."""
         return environments.prepared(self.version, eager=self.eager, oldest=self.oldest)
 
     def run(self, log: Log, tools: Mapping[str, str]) -> Result:
@@ -112,27 +112,27 @@ class Suite:
 
 
 def plan() -> list[Suite]:
-    oldest, *others = pythons.promised()
+    oldest, *others = pythons.supported()
     return [
         Suite(version=oldest, whole=True),
         *(Suite(version=version) for version in others),
-        # The longer one first: the parts that run at once then end at about the same time.
+        # The longer one first, so that the last two parts end at about the same time.
         Suite(version=oldest, oldest=True),
         Suite(version=others[-1], eager=True),
     ]
 
 
 def run() -> int:
-    """The exit status. A promised Python that can't be had is a failure."""
+    """Returns the exit status. A supported Python that can't be found is a failure."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     suites = plan()
     tools = services()
     prepare(suites[:1])
-    beginning = [
+    preparations = [
         Part("static checks", static_checks),
         Part("environments", lambda log: prepare(suites[1:])),
     ]
-    results = run_parts(beginning, at_once=AT_ONCE)
+    results = run_parts(preparations, at_once=AT_ONCE)
     parts = [Part(suite.name, functools.partial(suite.run, tools=tools)) for suite in suites]
     return summary(results | run_parts(parts, at_once=AT_ONCE))
 
@@ -140,13 +140,13 @@ def run() -> int:
 def static_checks(log: Log) -> Result:
     result = Result()
     python = plan()[0].python()
-    for name, command in checks.static(python, pythons.promised()).items():
+    for name, command in checks.static(python, pythons.supported()).items():
         result.add(whole(log, name, command))
     return result
 
 
 def prepare(suites: list[Suite]) -> Result:
-    """Make the environments. One that can't be made fails the part that needs it."""
+    """Make the environments. If one fails, the part that needs it reports the failure."""
     for suite in suites:
         with suppress(Unavailable):
             suite.python()

@@ -1,6 +1,6 @@
-"""How packages are installed: with pip, or with uv where it finds the same ones.
+"""Installs packages with pip, or with uv where that uses the same package index.
 
-They come from wherever pip is configured to find them (PIP_* variables, pip.conf).
+The index is the one that pip is configured for (PIP_* variables, pip.conf).
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from pathlib import Path
 from shell import ROOT, call
 
 BOOT = ROOT / ".boot"
-"""Packages that are needed before there is an environment."""
+"""The folder of packages that are needed before there is an environment."""
 CONSTRAINTS = ROOT / "tests" / "constraints.txt"
 
 
@@ -22,7 +22,7 @@ def uv() -> str | None:
 
 
 def install(python: Path, constraints: Path, *arguments: str | Path) -> bool:
-    """Install into the environment of ``python``; whether it could."""
+    """Install into the environment of ``python``; returns whether it succeeded."""
     tool = uv()
     if tool:
         command = [tool, "pip", "install", "-q", "-p", str(python)]
@@ -32,12 +32,12 @@ def install(python: Path, constraints: Path, *arguments: str | Path) -> bool:
 
 
 def install_into(folder: Path, package: str) -> bool:
-    """Install one package into a folder, where a system's Python takes none; whether it could."""
+    """Install one package into a folder, outside of any environment; whether it succeeded."""
     return install(Path(sys.executable), CONSTRAINTS, "--upgrade", "--target", folder, package)
 
 
 def _pip_is_configured() -> bool:
-    """uv reads neither PIP_* nor pip.conf, so it may stand in for pip only where there are none."""
+    """uv reads neither PIP_* nor pip.conf, so it may replace pip only if there are none."""
     if any(name.startswith("PIP_") for name in os.environ):
         return True
     home = Path(os.path.expanduser("~"))
@@ -45,4 +45,4 @@ def _pip_is_configured() -> bool:
     machine = (Path("/etc/pip.conf"), Path("/etc/xdg/pip/pip.conf"), Path(sys.prefix, "pip.conf"))
     user = (home / ".pip/pip.conf", base / "pip/pip.conf")
     windows = (Path(os.environ.get("APPDATA", home)) / "pip/pip.ini", home / "pip/pip.ini")
-    return any(place.exists() for place in (*machine, *user, *windows))
+    return any(file.exists() for file in (*machine, *user, *windows))

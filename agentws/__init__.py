@@ -14,18 +14,27 @@ gateway = mount_agent_gateway(app, Echo)
 
 from __future__ import annotations
 
-from .agents.agent import Agent, CommandContext, RunContext
+from .agents.agent import Agent, Output, RunContext
 from .agents.chat import ChatAgent
-from .agents.commands import Command
+from .agents.commands import Command, CommandContext
 from .agents.factory import AgentFactory
-from .agents.llm import LLM
+from .agents.llm import (
+    LLM,
+    LLMCutOff,
+    LLMEmpty,
+    LLMError,
+    LLMRateLimited,
+    LLMRefused,
+    LLMUnavailable,
+)
 from .auth import BearerKeys, Identity
 from .backends.local import LocalBus
 from .backends.memory import MemoryStore
 from .backends.sqlite import SQLiteStore
 from .bus import Bus
 from .errors import AgentError, AgentwsError, Forbidden, NotFound, Unauthenticated
-from .gateway.gateway import AgentGateway, SessionHandle
+from .gateway.gateway import AgentGateway
+from .gateway.handle import SessionHandle
 from .limits import Limits
 from .mount import mount_agent_gateway
 from .sessions.session import Session
@@ -45,10 +54,17 @@ __all__ = [
     "CommandContext",
     "Forbidden",
     "Identity",
+    "LLMCutOff",
+    "LLMEmpty",
+    "LLMError",
+    "LLMRateLimited",
+    "LLMRefused",
+    "LLMUnavailable",
     "Limits",
     "LocalBus",
     "MemoryStore",
     "NotFound",
+    "Output",
     "RunContext",
     "SQLiteStore",
     "Session",

@@ -1,4 +1,4 @@
-"""Who is on the connection, and what they may touch."""
+"""Authentication and authorization: the identity on a connection, and what it may do."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ logger: Final = logging.getLogger("agentws")
 
 
 class Identity(msgspec.Struct, frozen=True, omit_defaults=True):
-    """Who someone is, as the host's own authentication says. Never taken from a frame.
+    """A user as the host's ``authenticate`` returns it. A client can't set it by a frame.
 
-    ``id`` is text; an int or a UUID is taken as its text. Raises TypeError for anything else, and
-    for text that no log can hold. ``claims`` are for the agent (a name, a tenant, roles); they are
-    not stored with the session.
+    ``id`` is text; an int or a UUID is converted to text. ``claims`` are for the agent (a name, a
+    tenant, roles); they are not stored with the session. Raises TypeError for an ``id`` of another
+    type, for text that can't be stored in a log, and for claims that are no mapping.
     """
 
     id: str
@@ -45,17 +45,36 @@ class Identity(msgspec.Struct, frozen=True, omit_defaults=True):
             )
 
     def __repr__(self) -> str:
-        """Without the claims: those may be secret, and reprs end up in logs."""
+        """Without the claims: they may be secret, and a repr may be logged."""
         return f"Identity({self.id!r})"
 
 
-def as_identity(value: object) -> Identity | None:
-    """What the host's ``authenticate`` returned; ``None``, or an empty id, is nobody.
+def _text_of(id: object) -> str:
+    """``id`` as an exact ``str``, also for a subclass of it, which not every encoder accepts."""
+    if isinstance(id, str):
+        return str.__str__(id)
+    if isinstance(id, int | UUID) and not isinstance(id, bool):
+        return str(int(id)) if isinstance(id, int) else str(id)
+    raise TypeError(
+        f"the id of an identity is {type(id).__name__}; expected a str, an int or a UUID"
+    )
 
-    Raises TypeError for anything else, a user object or a dict of claims for instance: taken for
-    nobody, a mistake of the host's would look like wrong credentials.
-    An empty id, 0 and False are nobody, too: they come of a missing header or column, and would be
-    one person for everybody.
+
+def _check_text(id: str) -> None:
+    try:
+        id.encode()
+    except UnicodeEncodeError:
+        raise TypeError("the id of an identity has lone surrogates; expected Unicode") from None
+    if "\x00" in id:
+        raise TypeError("the id of an identity has U+0000; expected text without it")
+
+
+def as_identity(value: object) -> Identity | None:
+    """The identity for a value that ``authenticate`` returned; ``None`` is nobody.
+
+    An empty id, 0 and False are nobody, too: they come from a missing header or column, and would
+    be one identity for everybody. Raises TypeError for anything else, such as a user object or a
+    dict of claims: treated as nobody, a mistake of the host would look like wrong credentials.
     """
     if isinstance(value, Identity):
         return value if value.id else None
@@ -73,27 +92,27 @@ Authenticate = Callable[
     ["HTTPConnection"],
     "Identity | str | int | UUID | None | Awaitable[Identity | str | int | UUID | None]",
 ]
-"""Says who is on a connection, by an identity or its id; ``None`` is nobody, who is refused."""
+"""Returns the identity on a connection, or its id; ``None`` is nobody, and is refused."""
 
 Action = Literal["read", "write", "delete"]
 Authorize = Callable[[Identity | None, SessionInfo, Action], bool | Awaitable[bool]]
-"""Whether an identity may do an action with a session; only ``True`` allows it."""
+"""Whether an identity may do an action in a session; only ``True`` allows it."""
 
 
-def check_callable(name: str, given: object) -> None:
-    """Raises TypeError for what can't be called: when it is given, not with the first request."""
-    if given is not None and not callable(given):
-        raise TypeError(f"{name} is {type(given).__name__}; expected a callable, or None")
+def check_callable(name: str, option: object) -> None:
+    """Raises TypeError for an option that can't be called, at the mount and not at a request."""
+    if option is not None and not callable(option):
+        raise TypeError(f"{name} is {type(option).__name__}; expected a callable, or None")
 
 
 async def identify(
     authenticate: Authenticate | None, connection: HTTPConnection
 ) -> Identity | None:
-    """The identity on ``connection``; ``None`` only where no authentication is configured.
+    """The identity on ``connection``; ``None`` only if no authentication is configured.
 
-    Raises Unauthenticated; Forbidden where the host's callable raises its framework's HTTP 403;
-    TypeError where it returns something that is no identity. Any other exception of the callable
-    is its own and passes.
+    Raises Unauthenticated; Forbidden if the host's callable raises its framework's HTTP 403;
+    TypeError if it returns something that is no identity. Any other exception of the callable
+    propagates.
     """
     if authenticate is None:
         return None
@@ -113,22 +132,22 @@ async def identify(
 
 
 _REFUSALS: Final[Mapping[object, type[AgentwsError]]] = {401: Unauthenticated, 403: Forbidden}
-"""What the HTTP exceptions of web frameworks mean, which a shared callable may well raise."""
+"""By status: the HTTP exceptions of web frameworks that the host's callable may raise."""
 
 
 class Access:
-    """Decides who may do what with which session: its owner everything, unless the host decides."""
+    """Decides about access to sessions: the owner may do everything, unless the host decides."""
 
     def __init__(self, authorize: Authorize | None) -> None:
         self._authorize = authorize
 
     @property
-    def asks(self) -> bool:
-        """Whether the host is asked, who may take its time."""
+    def calls_host(self) -> bool:
+        """Whether the host's ``authorize`` is called, which may wait for something."""
         return self._authorize is not None
 
     async def check(self, identity: Identity | None, info: SessionInfo, action: Action) -> None:
-        """Raises Forbidden, which tells nothing of whether the session exists."""
+        """Raises Forbidden; it does not reveal whether the session exists."""
         if self._authorize is None:
             allowed = info.owner == (None if identity is None else identity.id)
         else:
@@ -140,17 +159,17 @@ class Access:
 
 
 def _check_answer(answer: object) -> None:
-    """Logs a TypeError for what is neither True nor False: the host's mistake refuses everybody."""
+    """Logs a TypeError for anything but a bool, as this mistake of the host refuses everybody."""
     if not isinstance(answer, bool):
         error = TypeError(f"authorize returned {type(answer).__name__}; expected True or False")
-        logger.error("an answer of authorize was taken for a refusal", exc_info=error)
+        logger.error("access was refused, as authorize returned no bool", exc_info=error)
 
 
 def bearer_token(connection: HTTPConnection) -> str | None:
-    """The token a peer presents: an ``Authorization`` header, or a subprotocol entry.
+    """The client's bearer token, from the ``Authorization`` header or a subprotocol entry.
 
-    Browsers can't set headers on a WebSocket, so the token may come base64url-encoded in a
-    subprotocol, which unlike the query string is written to no access log.
+    Browsers can't set headers on a WebSocket, so the token may be base64url-encoded in a
+    subprotocol. Unlike a query string, a subprotocol is not written to access logs.
     """
     scheme, _, token = connection.headers.get("authorization", "").partition(" ")
     if scheme.lower() == "bearer" and token:
@@ -169,9 +188,9 @@ def _unbase64(text: str) -> str | None:
 
 
 class BearerKeys:
-    """Authenticates by fixed keys: ``BearerKeys({"key": "who"})``.
+    """An ``authenticate`` with fixed keys: ``BearerKeys({"key": "who"})``.
 
-    Every key is compared in constant time, so timing tells nothing about any of them.
+    Every key is compared in constant time, so that timing reveals nothing about them.
     """
 
     def __init__(self, keys: Mapping[str, str | Identity]) -> None:
@@ -195,29 +214,9 @@ class BearerKeys:
 
 
 def is_admin(admin_key: str | None, connection: HTTPConnection) -> bool:
-    """Whether the peer presents the admin key, as a bearer token or in ``X-API-Key``."""
+    """Whether the client sent the admin key, as a bearer token or in ``X-API-Key``."""
     if not admin_key:
-        # An empty key is a forgotten setting; it must not match a peer that presents nothing.
+        # An empty key is a forgotten setting: it must not match a client that sends no key.
         return False
     presented = connection.headers.get("x-api-key") or bearer_token(connection) or ""
     return hmac.compare_digest(admin_key.encode(), presented.encode())
-
-
-def _text_of(id: object) -> str:
-    """Also the plain text of a subclass of ``str``, which not every encoder takes."""
-    if isinstance(id, str):
-        return str.__str__(id)
-    if isinstance(id, int | UUID) and not isinstance(id, bool):
-        return str(int(id)) if isinstance(id, int) else str(id)
-    raise TypeError(
-        f"the id of an identity is {type(id).__name__}; expected a str, an int or a UUID"
-    )
-
-
-def _check_text(id: str) -> None:
-    try:
-        id.encode()
-    except UnicodeEncodeError:
-        raise TypeError("the id of an identity has lone surrogates; expected Unicode") from None
-    if "\x00" in id:
-        raise TypeError("the id of an identity has U+0000; expected text without it")

@@ -1,22 +1,26 @@
-"""The bus port: a bell between nodes.
+"""The bus port: a wake-up signal between nodes (pub/sub), called the bell.
 
-The bus only says "look again". Losing every message costs latency (one poll interval), never
-correctness; so nothing that matters may travel on it alone.
+A ring only says "there may be more to read". A lost ring costs latency (one poll interval), never
+correctness. So nothing that must not be lost may travel on the bus alone.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from typing import Literal
 
-from .store import Scope
+Scope = Literal["process", "host", "cluster"]
+"""Which nodes share a store, or are reached by a bus: those of one process, one host, or many."""
+
+__all__ = ["Bus", "Listener", "Scope"]
 
 Listener = Callable[[str, bytes], None]
 """Called with the channel and the payload, on the event loop; must not block or raise."""
 
 
 class Bus(ABC):
-    """Carries short messages to every subscriber of a channel, at most once, perhaps late.
+    """Carries short messages to every subscriber of a channel: at most once, perhaps late.
 
     A message published after ``subscribe`` returned reaches the listener unless the bus loses it.
     Messages of one publisher on one channel keep their order. Publishing never waits for
@@ -32,12 +36,59 @@ class Bus(ABC):
         """Connects. Raises ``Unavailable`` with one clear line if it can't."""
 
     async def close(self) -> None:  # noqa: B027 - a backend without connections has nothing to do
-        """Lets go of everything. Closing twice does nothing."""
+        """Closes all connections. Closing twice does nothing."""
 
     @abstractmethod
     def publish(self, channel: str, payload: bytes) -> None:
-        """Sends to whoever listens now. Never blocks; never raises for a failing connection."""
+        """Sends to all current subscribers. Never blocks; never raises for a failed connection."""
 
     @abstractmethod
     def subscribe(self, channel: str, listener: Listener) -> Callable[[], None]:
-        """Calls ``listener`` for every later message; returns what ends that (idempotent)."""
+        """Calls ``listener`` for every later message.
+
+        Returns a function that ends the subscription; calling it again does nothing.
+        """
+
+
+class Subscriptions:
+    """The subscriptions of one process, by channel. Every bus delivers to its own ones."""
+
+    __slots__ = ("_by_channel",)
+
+    def __init__(self) -> None:
+        self._by_channel: dict[str, tuple[_Subscription, ...]] = {}
+
+    def __len__(self) -> int:
+        """How many channels have a subscriber."""
+        return len(self._by_channel)
+
+    def deliver(self, channel: str, payload: bytes) -> None:
+        """Calls every listener of ``channel``."""
+        for subscription in self._by_channel.get(channel, ()):
+            subscription.listener(channel, payload)
+
+    def add(self, channel: str, listener: Listener) -> Callable[[], None]:
+        """What :meth:`Bus.subscribe` returns."""
+        subscription = _Subscription(self, channel, listener)
+        self._by_channel[channel] = (*self._by_channel.get(channel, ()), subscription)
+        return subscription
+
+    def remove(self, subscription: _Subscription) -> None:
+        channel = subscription.channel
+        left = tuple(one for one in self._by_channel.pop(channel, ()) if one is not subscription)
+        if left:
+            self._by_channel[channel] = left
+
+
+class _Subscription:
+    """Ends when called. Every session in memory holds one, so it is small."""
+
+    __slots__ = ("_subscriptions", "channel", "listener")
+
+    def __init__(self, subscriptions: Subscriptions, channel: str, listener: Listener) -> None:
+        self._subscriptions = subscriptions
+        self.channel = channel
+        self.listener = listener
+
+    def __call__(self) -> None:
+        self._subscriptions.remove(self)

@@ -30,19 +30,26 @@
         ├── StorageFull         503 / 4503   storage_full            retryable
         └── Draining            503 / 4503   draining                retryable
 
-A class says what is true of every such error (``code``, ``status``, ``close_code``, ``retryable``);
-an instance adds the sentence, what was ``expected``, and ``retry_after`` in seconds. The sentence
-is written for the peer and never holds internals; those are in the ``__cause__``, which is logged
-and not sent.
+A class holds what all its errors have in common (``code``, ``status``, ``close_code``,
+``retryable``). An instance adds a sentence, what was ``expected``, and ``retry_after`` in seconds.
+The sentence is sent to the client and never contains internals: those are in the ``__cause__``,
+which is logged and not sent.
 """
 
 from __future__ import annotations
 
 from typing import ClassVar, Literal
 
+__all__ = ["AgentError", "AgentwsError", "AlreadyAnswered", "BadRequest", "Conflict", "Draining"]
+__all__ += ["EventTooLarge", "Fenced", "Forbidden", "IdempotencyConflict", "Internal"]
+__all__ += ["InvalidEvent", "LostReason", "MethodNotAllowed", "Misdirected", "NotFound"]
+__all__ += ["NotSupported", "PositionLost", "QueueFull", "RunActive", "StorageFull", "TimedOut"]
+__all__ += ["TooLarge", "TooMany", "Unauthenticated", "Unavailable", "UnknownCommand"]
+__all__ += ["UnsupportedMedia", "VersionConflict", "WrongLoop"]
+
 
 class AgentwsError(Exception):
-    """The root. Catch it to catch everything agentws raises on purpose."""
+    """The base class of every exception that agentws raises on purpose."""
 
     code: ClassVar[str] = "internal"
     status: ClassVar[int] = 500
@@ -70,7 +77,7 @@ class AgentwsError(Exception):
 
     @property
     def close_code(self) -> int:
-        """4000 + the HTTP status, so both transports refuse with the same number."""
+        """The WebSocket close code: 4000 + the HTTP status."""
         return 4000 + self.status
 
     def __str__(self) -> str:
@@ -84,7 +91,7 @@ class BadRequest(AgentwsError):
 
 
 class InvalidEvent(BadRequest):
-    """An agent yielded something that can't stand in the log at this place."""
+    """An agent yielded something that is no event, or an event that is not legal at this point."""
 
     code = "invalid_event"
     summary = "The agent produced an invalid event."
@@ -110,35 +117,35 @@ class Forbidden(AgentwsError):
 class NotFound(AgentwsError):
     code = "not_found"
     status = 404
-    summary = "There is no such thing."
+    summary = "This was not found."
 
 
 class MethodNotAllowed(AgentwsError):
     code = "method_not_allowed"
     status = 405
-    summary = "This route does not do that."
+    summary = "This route does not support this method."
 
 
 class TimedOut(AgentwsError):
     code = "timed_out"
     status = 408
     retryable = True
-    summary = "It took too long."
+    summary = "This took too long."
 
 
 class Conflict(AgentwsError):
-    """The family of what contradicts the log as it is."""
+    """The command does not fit the current state of the session's log."""
 
     code = "conflict"
     status = 409
-    summary = "This conflicts with what is already there."
+    summary = "This conflicts with the current state of the session."
 
 
 class IdempotencyConflict(Conflict):
-    """The same id was used before with another body."""
+    """The idempotency key (the client's message id) was used before with another body."""
 
     code = "idempotency_conflict"
-    summary = "This id was already used for something else."
+    summary = "This id was already used for another message."
 
 
 class AlreadyAnswered(Conflict):
@@ -147,7 +154,7 @@ class AlreadyAnswered(Conflict):
 
 
 class RunActive(Conflict):
-    """A message with overlap ``reject`` came while a run was active."""
+    """A message with overlap ``reject`` arrived while a run was active."""
 
     code = "run_active"
     retryable = True
@@ -155,9 +162,10 @@ class RunActive(Conflict):
 
 
 class VersionConflict(Conflict):
-    """An append expected another end of the log (optimistic concurrency control).
+    """The log's head is not the append's expected version (optimistic concurrency control).
 
-    Its caller reads on and decides again. A peer is told when that failed for too long.
+    The caller reads the new records and decides again. A client sees this error only if that
+    failed for too long.
     """
 
     retryable = True
@@ -165,23 +173,23 @@ class VersionConflict(Conflict):
 
 
 class Fenced(Conflict):
-    """A writer that lost its lease tried to append."""
+    """An append with an outdated fencing token: its node has lost the session's lease."""
 
     code = "fenced"
-    summary = "Another node runs this session now."
+    summary = "Another node has the lease of this session now."
 
 
 LostReason = Literal["lost", "epoch", "future", "trimmed", "compacted", "diverged"]
 
 
 class PositionLost(AgentwsError):
-    """A position can't be continued from; ``reason`` says why (the wire's ``welcome.reason``)."""
+    """A replay can't start at this position; ``reason`` says why (``welcome.reason``)."""
 
     code = "position_lost"
     status = 410
 
     def __init__(self, reason: LostReason) -> None:
-        super().__init__(f"This position can't be continued from ({reason}).")
+        super().__init__(f"This position can't be resumed ({reason}).")
         self.reason: LostReason = reason
 
 
@@ -192,26 +200,26 @@ class TooLarge(AgentwsError):
 
 
 class EventTooLarge(TooLarge):
-    """One event is larger than a log takes; text alone is cut into as many as it needs."""
+    """One event is larger than ``max_event_size``. Text is never: it is split into events."""
 
     summary = "This event is too large."
 
     @classmethod
     def of(cls, kind: str, size: int, limit: int) -> EventTooLarge:
-        """``kind`` is the event's ``type``, ``size`` what it has in bytes."""
+        """``kind`` is the event's ``type``; ``size`` and ``limit`` are in bytes."""
         return cls(f"This {kind} has {size} bytes; an event has at most {limit}.")
 
 
 class UnsupportedMedia(AgentwsError):
-    """A body whose ``Content-Type`` is not what the route reads."""
+    """The ``Content-Type`` of the body is not one that the route reads."""
 
     code = "unsupported_media"
     status = 415
-    summary = "This kind of body is not understood."
+    summary = "This Content-Type is not supported."
 
 
 class Misdirected(AgentwsError):
-    """The Host header names a host this gateway does not serve (DNS rebinding)."""
+    """The Host header names a host that this gateway does not serve (DNS rebinding)."""
 
     code = "misdirected"
     status = 421
@@ -235,7 +243,7 @@ class Internal(AgentwsError):
 
 
 class AgentError(Internal):
-    """Raise it in an agent to end the run with a sentence that the user may read."""
+    """Raise it in an agent to end the run with a sentence for the user."""
 
     code = "agent_error"
     retryable = False
@@ -243,9 +251,9 @@ class AgentError(Internal):
 
 
 class WrongLoop(Internal):
-    """A gateway was asked on another event loop than the one on which it was started.
+    """A gateway was called on another event loop than the one on which it was started.
 
-    Its tasks and futures belong to that one: nothing would ever wake up who waits on another.
+    Its tasks and futures belong to that loop and can't wake up a task of another one.
     """
 
     code = "wrong_loop"
@@ -271,8 +279,8 @@ class Draining(Unavailable):
 
 
 class NotSupported(AgentwsError):
-    """The frame or route is part of the protocol, and this gateway does not offer it."""
+    """The frame or route is part of the protocol, but this gateway does not support it."""
 
     code = "not_supported"
     status = 501
-    summary = "This gateway does not offer that."
+    summary = "This gateway does not support that."

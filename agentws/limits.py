@@ -1,4 +1,10 @@
-"""Every number of the gateway in one frozen place."""
+"""Every numeric setting of the gateway: sizes, rates, counts, timeouts.
+
+Where would I add a setting? A number is a field here, with its unit and its reason in the docstring
+below it, and a row in ``docs/reference/settings.md``; the code that uses it gets ``Limits`` passed
+in. Anything else (a store, a callable, a key) is a keyword-only option of ``mount_agent_gateway``
+in ``mount.py``.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +16,7 @@ from .protocol.sizes import EVENT
 class Limits(msgspec.Struct, frozen=True, kw_only=True):
     """Sizes in bytes, times in seconds, rates per second. The defaults suit one public service."""
 
-    # What a peer may send
+    # What one connection may send
     max_message_size: int = 64 * 1024
     """One client message, over WebSocket or as an HTTP body. OWASP: 64 KiB or less."""
     message_rate: float = 20.0
@@ -18,20 +24,20 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     message_burst: int = 40
     """Client messages at once before ``message_rate`` applies."""
     byte_rate: float = 256 * 1024.0
-    """Bytes per second and connection, on average; a burst of one largest message is free."""
+    """Bytes per second and connection, on average; one message of any size may come at once."""
     max_errors: int = 20
-    """Bad frames in a row before the connection is closed: nonsense costs the server too."""
+    """Invalid frames in a row before the connection is closed: refusing them costs CPU too."""
 
-    # How many of what
+    # Counts
     max_connections: int = 20_000
     """Connections of this node."""
     max_connections_per_identity: int = 100
     max_connections_per_address: int = 1_000
     """Many people share an address (offices, carriers), hence more than for one identity."""
     max_queued: int = 10
-    """Messages of one session that wait for a run."""
+    """Messages of one session that wait in its queue for a run."""
     max_runs: int = 1_000
-    """Runs of this node at once; further ones wait their turn."""
+    """Concurrent runs of this node; further ones wait until one ends."""
     max_runs_per_identity: int = 10
 
     # Runs
@@ -40,44 +46,44 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     cancel_grace: float = 5.0
     """How long a cancelled agent may clean up before its run ends without it."""
     gather: float = 0.025
-    """Deltas within this time of an append are written together; the first goes at once.
+    """Deltas within this time after an append are written together (batching, coalescing).
 
-    40 updates a second read as a stream. The busier the node, the longer it gathers, up to
-    ``max_gather``: a hundred answers at once cost less than each of them alone.
+    The first delta is written at once. 40 updates a second still look like a stream. A busy node
+    gathers longer, up to ``max_gather``: then a hundred concurrent answers need fewer appends.
     """
     max_gather: float = 0.100
-    """The longest gathering, on a node with a hundred or more runs going on."""
+    """The longest gathering, on a node with a hundred or more active runs."""
     max_run_size: int = 16 * 1024 * 1024
     """Bytes that one run may append."""
     max_event_size: int = EVENT
-    """Bytes of one event as its frame is sent: a tool's result, a state, a notice, a message.
+    """Bytes of one event as it is sent: a tool's result, a state, a notice, a message.
 
-    Text is cut into events of at most 64 KiB instead. Nothing larger than this is sent as one
-    message, so a client's own limit must not be below it.
+    Text is split into events of at most 64 KiB instead. The server sends no message larger than
+    this, so a client's own limit must not be below it.
     """
     command_timeout: float = 30.0
-    """How long a command of an agent may take before it is stopped."""
+    """How long an agent's slash command may take before it is cancelled."""
 
     # Sessions
     replay_window: float = 600.0
-    """How long after its end a run can be replayed delta by delta; then it is compacted."""
+    """How long after its end a run can be replayed delta by delta; then compaction folds it."""
     session_idle: float = 60.0
-    """A session that nobody follows and that runs nothing leaves memory after this."""
+    """A session without followers and without a run is evicted from memory after this."""
     session_retention: float | None = None
-    """Sessions untouched for this long are deleted; ``None`` keeps them."""
+    """Sessions that were not updated for this long are deleted; ``None`` keeps them."""
     snapshot_messages: int = 20
-    """How far back a snapshot goes; older messages are paged over HTTP."""
+    """The messages of a snapshot; clients page through older ones over HTTP."""
     tail_size: int = 64 * 1024
-    """Encoded events that a session in use keeps in memory: a short absence reads no store."""
+    """Encoded events per session kept in memory, so that a short reconnect reads no store."""
 
-    # Time between nodes and peers
+    # Nodes and connections
     heartbeat: float = 25.0
-    """After how long without a word a client asks whether the server is there."""
+    """A client that has received nothing for this long sends a ping (half-open connection)."""
     poll_interval: float = 1.0
-    """How late an event can be when the bus lost its ring, while a session has a run going on."""
+    """How late an event can be if its bell was lost, while the session has an active run."""
     idle_poll_interval: float = 2.0
-    """The same for sessions without one."""
+    """The same for sessions without an active run."""
     lease_ttl: float = 10.0
-    """How long a dead node's sessions wait for another."""
+    """How long after a node's death another node may take over its sessions."""
     drain_timeout: float = 10.0
-    """How long runs may go on after a shutdown began."""
+    """How long active runs may go on after a shutdown has begun."""

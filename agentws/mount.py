@@ -1,4 +1,4 @@
-"""Mounting: the only file that touches the host."""
+"""``mount_agent_gateway``: adds a gateway to the host application, or wraps that application."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from .agents.factory import AgentFactory
 from .auth import Authenticate, Authorize
 from .bus import Bus
 from .gateway.gateway import AgentGateway
-from .hosting.lifespan import within
-from .hosting.placing import place
-from .hosting.wrapping import Wrapped
+from .hosting.lifespan import join_lifespan
+from .hosting.precedence import insert_routes
+from .hosting.wrapped import WrappedHost
 from .limits import Limits
 from .store import Store
 from .transports.guard import Guard
@@ -39,27 +39,28 @@ def mount_agent_gateway(
     """Puts ``agent_factory``'s agents behind ``{prefix}/ws/chat`` and HTTP routes of ``app``.
 
     On Starlette and FastAPI the routes are added to ``app``, and the gateway starts and stops with
-    its lifespan. A route of ``app`` that takes the same path keeps it if it says as much of it
-    (``/health``), and not if it says less (``/{path:path}``, files at ``/``). Any other ASGI app is
-    wrapped: serve what is returned, which is an ASGI app in every case
+    its lifespan. A route of ``app`` that matches the same path keeps it if it is at least as
+    specific (``/health``), but not if it is less specific (``/{path:path}``, files at ``/``). Any
+    other ASGI app is wrapped. The returned gateway is an ASGI app in every case: serve it
     (``app = mount_agent_gateway(app, Echo)``).
 
-    ``prefix``: a path before every route. It may have parameters, as in ``/t/{tenant}``, which
-    ``authenticate`` finds in ``connection.path_params``.
+    ``prefix``: a path before every route. It may have parameters, as in ``/t/{tenant}``;
+    ``authenticate`` finds them in ``connection.path_params``.
 
-    ``authenticate``: says who is on a connection; without it sessions are anonymous and belong to
-    whoever holds their id. ``authorize``: decides instead of plain ownership. ``allowed_origins``:
-    browser origins besides the host's own, for WebSocket and CORS; ``"*"`` allows all.
-    ``allowed_hosts``: Host headers served; by default any, or loopback names only where the server
-    listens on the loopback. ``admin_key``: opens ``/broadcast`` and the other admin routes, which
-    are off without one. ``page``: whether ``GET {prefix}/`` is the chat page.
+    ``authenticate``: returns the identity on a connection. Without it sessions are anonymous, and
+    whoever knows a session's id may use it. ``authorize``: decides instead of plain ownership.
+    ``allowed_origins``: browser origins besides the host's own, for WebSocket and CORS; ``"*"``
+    allows all. ``allowed_hosts``: the Host headers to serve. The default is any; if the server
+    listens on a loopback address, only loopback names. ``admin_key``: enables ``/broadcast`` and
+    the other admin routes, which are off without one. ``limits``: every size, rate and time.
+    ``page``: whether ``GET {prefix}/`` is the chat page.
 
-    Raises TypeError for an ``agent_factory`` of another kind, ValueError for a prefix, an origin or
-    a host that could never match, and for a prefix whose WebSocket path is taken.
+    Raises TypeError for an ``agent_factory`` of another kind. Raises ValueError for a prefix, an
+    origin or a host that could never match, and for a prefix whose WebSocket path is taken.
     """
     check_prefix(prefix)
     if agent_factory is None:
-        raise TypeError("agent_factory is None; expected an agent, as there is nothing to serve")
+        raise TypeError("agent_factory is None; expected an agent, or a callable that makes one")
     gateway = AgentGateway(
         agent_factory,
         store=store,
@@ -70,14 +71,14 @@ def mount_agent_gateway(
         limits=limits,
     )
     if isinstance(app, AgentGateway) and isinstance(app.app, Starlette):
-        # Beside that gateway and not around it, so that a path which both want is seen.
+        # Into that gateway's app, not around it: so a path that both have is detected.
         app = app.app
     guard = Guard(allowed_origins=allowed_origins, allowed_hosts=allowed_hosts)
     routes = gateway_routes(gateway, guard, prefix=prefix, page=page)
     if isinstance(app, Starlette):
-        place(app.router.routes, routes, prefix=prefix)
-        within(app.router, gateway)
+        insert_routes(app.router.routes, routes, prefix=prefix)
+        join_lifespan(app.router, gateway)
         gateway.app = app
     else:
-        gateway.app = Wrapped(app, routes, gateway)
+        gateway.app = WrappedHost(app, routes, gateway)
     return gateway

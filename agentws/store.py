@@ -1,36 +1,37 @@
-"""The store port: where logs live. The store is the truth.
+"""The store port: where logs are kept. The store is the source of truth.
 
-Cut at the domain's verbs, so that a backend is one file over one technology. What a backend must
-keep is written in the docstrings below and checked by ``agentws.testing.StoreContract``; subclass
-that to test your own.
+To add a store, subclass :class:`Store`: a backend is one file over one technology, in ``backends``
+or in a package of your own. The docstrings below say what it must keep, and
+``agentws.testing.StoreContract`` checks it; subclass that to test yours.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import Final, Literal
+from typing import Final
 
 import msgspec
 
-from .protocol.codec import Record
+from .bus import Bus, Scope
+from .protocol.codec import Record, extend
 from .protocol.frames import Durability
 from .protocol.messages import Metadata
-from .protocol.position import Position
+from .protocol.position import GENESIS, Position, chain
 
-Scope = Literal["process", "host", "cluster"]
-"""Who shares a store, or is reached by a bus."""
+__all__ = ["GENESIS", "PAGE", "Appended", "Durability", "Head", "Key", "Lease", "Metadata"]
+__all__ += ["Position", "Record", "Scope", "SessionInfo", "Settled", "Store", "chain", "extend"]
 
 PAGE: Final = 500
-"""Records in one read, unless the caller asks for another number."""
+"""Records of one read, unless the caller asks for another number."""
 
 
 class SessionInfo(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, rename="camel"):
-    """What is known of a session besides its log. Times are seconds since the epoch."""
+    """The facts about a session besides its log. Times are seconds since the epoch."""
 
     id: str
     owner: str | None = None
-    """The identity it belongs to; ``None``: whoever holds its unguessable id."""
+    """The id of the identity that owns it; ``None``: everybody who knows its unguessable id."""
     agent: str
     created: float
     updated: float
@@ -39,11 +40,11 @@ class SessionInfo(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True,
 
 
 class Settled(msgspec.Struct, frozen=True, gc=False):
-    """How far a log is settled: nothing at or before ``seq`` is open."""
+    """The checkpoint of a log: nothing at or before ``seq`` is open; a cold start reads from it."""
 
     seq: int = 0
     carried: bytes = b""
-    """What the log's reader has to remember from there on, up to a megabyte; opaque to a store."""
+    """The reader's state at ``seq``, up to a megabyte; opaque to a store."""
 
 
 class Head(msgspec.Struct, frozen=True, gc=False):
@@ -54,24 +55,28 @@ class Head(msgspec.Struct, frozen=True, gc=False):
 
 
 class Appended(msgspec.Struct, frozen=True, gc=False):
-    """What an append did."""
+    """The result of an append."""
 
     records: Sequence[Record]
-    """The events as they now stand in the log; ``()`` for a duplicate."""
+    """The appended events with their seqs and tags; ``()`` for a duplicate."""
     position: Position
     """The position of the last of them; for a duplicate, the first append's."""
     duplicate: bool = False
 
 
 class Key(msgspec.Struct, frozen=True, gc=False):
-    """Makes an append idempotent: ``id`` names it for the life of the log, ``digest`` its body."""
+    """The idempotency key of an append: ``id`` is unique in the log, ``digest`` is of the body."""
 
     id: str
     digest: str
 
 
 class Lease(msgspec.Struct, frozen=True, gc=False):
-    """The right to run a session's agent. ``fence`` is ``"<epoch>:<counter>"`` and only grows."""
+    """The right to run a session's agent, until it expires.
+
+    ``fence`` is the fencing token, ``"<epoch>:<counter>"``. :meth:`Store.lease` issues it: the
+    counter grows with every new holder, and the store refuses appends under an older one.
+    """
 
     session: str
     owner: str
@@ -82,42 +87,50 @@ class Lease(msgspec.Struct, frozen=True, gc=False):
 class Store(ABC):
     """Keeps sessions and their logs.
 
-    Every method is safe to call from one event loop concurrently. A call that failed may have been
-    done. It is safe to make again, for everything but an append is idempotent by nature, and an
-    append under a :class:`Key` happens once; one without a key would happen twice.
-    A call that is cancelled leaves the store whole (all of an append, or nothing).
+    Every method may be called concurrently from one event loop. A call that failed may have taken
+    effect. A retry is safe: every method but ``append`` is idempotent, and an append under a
+    :class:`Key` happens once. (An append without a key would happen twice.)
+    A cancelled call leaves the store consistent: all of an append, or nothing.
     When the technology fails, methods raise ``Unavailable`` (or ``StorageFull``), nothing else.
-    Before :meth:`open` and after :meth:`close` a store answers as ever or raises ``Unavailable``.
+    Before :meth:`open` and after :meth:`close`, methods work as usual or raise ``Unavailable``.
     """
 
     scope: Scope
-    """Who may share this store: one process, one host, or many."""
+    """Which nodes may share this store: those of one process, one host, or many."""
     durability: Durability
-    """What an append has met when it returns."""
+    """What an append survives when it has returned."""
     immediate: bool = False
-    """Whether every method ends where it is called, without ever waiting: such a store may be
-    called outside a task. Any other may use what needs one, such as ``asyncio.timeout``."""
+    """Whether no method ever waits (suspends): such a store may be called outside a task. Any other
+    store may use what needs a task, such as ``asyncio.timeout``."""
     exclusive: bool = False
-    """Whether one gateway alone uses the store. Where it is ``immediate``, too, nothing that this
-    gateway does not know of comes between what is decided on a log and its append."""
+    """Whether only one gateway uses the store. If it is ``immediate``, too, no append by another
+    node can come between a decision on a log and the append of that decision."""
 
     async def open(self) -> None:  # noqa: B027 - a backend without connections has nothing to do
         """Connects, creates the schema. Raises ``Unavailable`` with one clear line if it can't."""
 
     async def close(self) -> None:  # noqa: B027 - a backend without connections has nothing to do
-        """Finishes what is under way and lets go. Closing twice does nothing."""
+        """Finishes the calls in progress and closes. Closing twice does nothing."""
 
     async def ping(self) -> None:  # noqa: B027 - a backend without connections has nothing to do
         """Returns when the store answers; raises ``Unavailable`` when it does not."""
+
+    def default_bus(self) -> Bus | None:
+        """A new bus between the nodes that share this store, for a gateway that is given none.
+
+        The gateway opens it after the store and closes it before. ``None``: this store has no bus
+        of its own; the gateway then uses one within its process.
+        """
+        return None
 
     # Sessions
 
     @abstractmethod
     async def create(self, info: SessionInfo, *, epoch: str) -> tuple[SessionInfo, bool]:
-        """Begins a session with an empty log, or finds the one that has this id.
+        """Creates a session with an empty log, or finds the one with this id.
 
-        Returns the session that is there now, and whether it was made by this call. Of concurrent
-        calls exactly one makes it. Raises NotFound for an id that was deleted: it is never reused.
+        Returns the session, and whether this call created it. Of concurrent calls exactly one
+        creates it. Raises NotFound for an id that was deleted: it is never used again.
         """
 
     @abstractmethod
@@ -128,7 +141,7 @@ class Store(ABC):
     async def update(
         self, session: str, *, title: str | None = None, metadata: Metadata | None = None
     ) -> SessionInfo:
-        """Changes what is given, and ``updated`` by the store's clock. Raises NotFound."""
+        """Changes what is given, and sets ``updated`` by the store's clock. Raises NotFound."""
 
     @abstractmethod
     async def sessions(
@@ -136,22 +149,23 @@ class Store(ABC):
     ) -> Sequence[SessionInfo]:
         """The next ``limit`` sessions of ``owner``, by ``(updated, id)``, the greatest first.
 
-        Those below ``before``: the ``(updated, id)`` of the last on the page before, which may
-        have changed or gone since. Ids compare by code point. Fewer only at the end of the list.
+        Only those below ``before``: the ``(updated, id)`` of the last session on the previous page,
+        which may have changed or been deleted since. Ids compare by code point. Returns fewer only
+        at the end of the list.
         """
 
     @abstractmethod
     async def delete(self, session: str) -> None:
-        """Removes the session, its log and its keys, and remembers that the id is used up.
+        """Deletes the session, its log and its keys; the id can't be used again.
 
-        Deleting what is not there does nothing.
+        Does nothing for an id that does not exist.
         """
 
     @abstractmethod
     async def stale(self, *, updated_before: float, limit: int = 100) -> Sequence[str]:
         """Ids of sessions last updated before that time (seconds since the epoch).
 
-        By ``(updated, id)``, the oldest first.
+        Ordered by ``(updated, id)``, the oldest first.
         """
 
     # The log
@@ -170,28 +184,30 @@ class Store(ABC):
     ) -> Appended:
         """Appends ``events`` (records' bytes), all or none, with consecutive seqs and chained tags.
 
-        Atomic and totally ordered per session: readers see all of them, in order, or none yet.
-        ``key``: a second append under the same id changes nothing and returns the first one's
-        position, ``duplicate`` true; raises IdempotencyConflict when its digest differs.
-        ``fence``: checked in the same atomic step; raises Fenced when it is not the newest lease's.
-        ``settled``: raises the log's settled mark to this one in the same step; one with a lower
-        seq changes nothing; with an equal seq it replaces ``carried``.
-        ``expect``: the seq of the log's end that the caller has decided on (an expected version).
+        Atomic and totally ordered per session: readers see all of them, in order, or none.
+        ``key``: the idempotency key, checked here (deduplication). A second append under the same
+        id changes nothing and returns the first one's position with ``duplicate``; raises
+        IdempotencyConflict when its digest differs.
+        ``fence``: the fencing token, checked in the same atomic step; raises Fenced when it is not
+        the one of the newest lease.
+        ``settled``: moves the log's checkpoint to this one in the same step; one with a lower seq
+        changes nothing; one with an equal seq replaces ``carried``.
+        ``expect``: the expected version, the seq of the log's end that the caller has decided on.
         Checked in the same atomic step: raises VersionConflict when the end is another one. So of
-        concurrent appends that expect the same end exactly one is made, whichever node makes it.
-        ``commutes``: the events change nothing that any command is decided on, as the text of an
-        answer does not: an ``expect`` from before them still holds after them. A store keeps for
-        this one number a log, the seq of the last event that was appended without ``commutes``,
-        and refuses an ``expect`` below it, or above the log's end.
-        Checks are made in this order: the session, ``fence``, ``key``, ``expect``; a duplicate
-        under ``key`` is told whatever it expects.
-        ``events`` may be empty, to claim ``key`` or to set ``settled`` alone; the position is then
-        the log's end. Raises NotFound.
+        concurrent appends that expect the same end exactly one is made, on whichever node.
+        ``commutes``: the events change nothing that any command is decided on, such as the text of
+        an answer: an ``expect`` from before them is still valid after them. For this a store keeps
+        one number per log, the seq of the last event that was appended without ``commutes``, and
+        refuses an ``expect`` below it, or above the log's end.
+        The order of the checks: the session, ``fence``, ``key``, ``expect``. A duplicate under
+        ``key`` is returned whatever it expects.
+        ``events`` may be empty, to use ``key`` or ``settled`` alone; the position is then the log's
+        end. Raises NotFound.
         """
 
     @abstractmethod
     async def find(self, session: str, key: Key) -> Appended | None:
-        """What an append under ``key`` would return as its duplicate; ``None`` if there was none.
+        """The duplicate that an append under ``key`` would return; ``None`` for a new key.
 
         Raises IdempotencyConflict when the key has another digest, NotFound without a session.
         """
@@ -202,7 +218,7 @@ class Store(ABC):
 
     @abstractmethod
     async def heads(self, sessions: Sequence[str]) -> Sequence[int | None]:
-        """The last seq of each, ``None`` where there is no such session: one cheap look at many."""
+        """The last seq of each log, ``None`` for no such session: one cheap query for many."""
 
     @abstractmethod
     async def read(
@@ -210,27 +226,27 @@ class Store(ABC):
     ) -> Sequence[Record]:
         """The next ``limit`` events after that position (exclusive), or from the beginning.
 
-        Fewer only where the log ends, however large they are: readers take a short page for the
-        last. Never returns an event whose predecessors are not readable. Raises PositionLost with
-        ``epoch``, ``future``, ``compacted`` (no event at that seq any more) or ``diverged``
-        (another tag there). Raises NotFound.
+        Returns fewer only at the end of the log, however large the events are: readers take a short
+        page for the last one. Never returns an event whose predecessors are not readable. Raises
+        PositionLost with ``epoch``, ``future``, ``compacted`` (no event with that seq any more) or
+        ``diverged`` (it has another tag). Raises NotFound.
         """
 
     @abstractmethod
     async def read_back(self, session: str, *, before: int, limit: int = PAGE) -> Sequence[Record]:
         """The nearest ``limit`` events with a seq below ``before``, in log order.
 
-        Fewer only where the log begins. Raises NotFound.
+        Returns fewer only at the beginning of the log. Raises NotFound.
         """
 
     @abstractmethod
     async def compact(
         self, session: str, *, first: int, last: int, records: Sequence[Record]
     ) -> None:
-        """Makes the events with seqs ``first`` to ``last`` exactly ``records``, atomically.
+        """Replaces the events with seqs ``first`` to ``last`` by ``records``, atomically.
 
-        ``records`` keep seqs and tags that are there; what is left out is gone. The head, its
-        tag, keys and later events stay. Doing it twice changes nothing more. Raises NotFound.
+        ``records`` have seqs and tags of events in that range; the others are removed. The head,
+        its tag, keys and later events stay. A repetition changes nothing. Raises NotFound.
         """
 
     # Leases
@@ -240,21 +256,21 @@ class Store(ABC):
         """Takes the session's lease for ``ttl`` seconds by the store's clock.
 
         ``None`` while another owner's has not expired. The holder gets its own again, renewed,
-        with the same fence; a new holder gets a greater one, and every append under an older
-        fence is refused from then on. Raises NotFound.
+        with the same fencing token. A new holder is issued a greater one, and every append under
+        an older one is refused from then on. Raises NotFound.
         """
 
     @abstractmethod
     async def renew(self, owner: str, sessions: Sequence[str], *, ttl: float) -> Sequence[str]:
-        """Renews those of ``owner``'s leases; returns the sessions still held."""
+        """Renews these leases of ``owner``; returns the sessions whose lease it still holds."""
 
     @abstractmethod
     async def release(self, lease: Lease) -> None:
-        """Gives the lease up at once, if it is still held; its fence stays used."""
+        """Gives the lease up, if it is still held. Its fencing token is not issued again."""
 
     @abstractmethod
     async def unsettled(self, *, limit: int = 100) -> Sequence[str]:
-        """Sessions whose log goes beyond ``settled.seq`` and that nobody holds a lease of.
+        """Sessions whose log is longer than ``settled.seq`` and that have no valid lease.
 
-        By ``(updated, id)``, the oldest first.
+        These may have an orphaned run. Ordered by ``(updated, id)``, the oldest first.
         """

@@ -1,8 +1,8 @@
-"""Around an application that is no Starlette: Django, Quart, Litestar, or as here a bare function.
+"""Around an application of another framework: Django, Quart, Litestar, or here a bare function.
 
     uvicorn any_asgi:app
 
-The gateway is an ASGI app: it serves its own routes and passes everything else on.
+The gateway is an ASGI app. It serves its own routes and passes all other requests to the host.
 """
 
 from collections.abc import AsyncIterator
@@ -13,12 +13,12 @@ from agentws import RunContext, mount_agent_gateway
 
 
 async def host(scope: Scope, receive: Receive, send: Send) -> None:
-    """Stands for ``django.core.asgi.get_asgi_application()`` and its like."""
+    """Stands for an application such as ``django.core.asgi.get_asgi_application()``."""
     if scope["type"] != "http":
         raise NotImplementedError(scope["type"])
     headers = [(b"content-type", b"text/plain")]
     await send({"type": "http.response.start", "status": 200, "headers": headers})
-    await send({"type": "http.response.body", "body": b"the host speaks"})
+    await send({"type": "http.response.body", "body": b"Hello from the host application."})
 
 
 async def shout(ctx: RunContext) -> AsyncIterator[str]:

@@ -1,9 +1,9 @@
-"""A language model and nothing else. `uvicorn chat_agent:app`
+"""An agent that is a language model. `uvicorn chat_agent:app`
 
     OPENAI_API_KEY=...     with pip install "agentws[openai]"
     ANTHROPIC_API_KEY=...  with pip install "agentws[anthropic]"
 
-Without a key it answers from a script, so that it runs anywhere.
+Without a key, a script answers: so the example runs anywhere.
 """
 
 import os
@@ -22,7 +22,7 @@ def scripted(turns: Sequence[Turn]) -> Reply:
 
 
 def model() -> LLM:
-    """The model that there is a key for. The SDKs read their keys and addresses themselves."""
+    """The model whose key is set. The SDKs read their keys and addresses themselves."""
     if os.environ.get("OPENAI_API_KEY"):
         from agentws.integrations.openai import OpenAIChat
 

@@ -1,17 +1,17 @@
-"""Commands: what a user types after a slash, answered without the model. `uvicorn commands:app`."""
+"""Commands: the user types one after a slash, and no model answers it. `uvicorn commands:app`"""
 
 from collections.abc import AsyncIterator, Sequence
 
 from starlette.applications import Starlette
 
 from agentws import Agent, AgentError, Command, CommandContext, RunContext, mount_agent_gateway
-from agentws.protocol.messages import UserMessage
+from agentws.events import UserMessage
 
 
 async def count(ctx: CommandContext, args: str) -> str:
     history = await ctx.history()
     yours = sum(isinstance(message, UserMessage) for message in history)
-    return f"You have said {yours} things."
+    return f"You have sent {yours} messages."
 
 
 class Clerk(Agent):
@@ -22,8 +22,8 @@ class Clerk(Agent):
     async def run(self, ctx: RunContext) -> AsyncIterator[str]:
         form = self.forms.get(ctx.text.strip().upper())
         if form is None:
-            # The sentence of an AgentError is shown to the user; any other exception's is not.
-            raise AgentError("I only know forms by their number. Type /forms for a list.")
+            # The user sees the message of an AgentError, and of no other exception.
+            raise AgentError("I know forms only by their number. Type /forms for a list.")
         yield f"Form {ctx.text.strip().upper()} is the {form}."
 
     def commands(self) -> Sequence[Command]:

@@ -1,7 +1,8 @@
-"""A store of one's own: sessions in a file of JSON lines, one line for every change.
+"""A custom store: sessions in a file of JSON lines, one line for each change.
 
-It keeps a ``MemoryStore``, writes down what is done to it, and does it again when it opens: enough
-for a tool on one machine whose conversations fit in memory. ``uvicorn custom_store:app``
+It holds a ``MemoryStore``, writes every change of it to the file, and replays the changes when it
+opens. This suits a tool on one machine whose conversations fit into memory.
+``uvicorn custom_store:app``
 """
 
 import os
@@ -16,10 +17,18 @@ from starlette.applications import Starlette
 
 from agentws import MemoryStore, RunContext, SessionInfo, mount_agent_gateway
 from agentws.errors import Unavailable
-from agentws.protocol.codec import Record
-from agentws.protocol.messages import Metadata
-from agentws.protocol.position import Position
-from agentws.store import PAGE, Appended, Head, Key, Lease, Settled, Store
+from agentws.store import (
+    PAGE,
+    Appended,
+    Head,
+    Key,
+    Lease,
+    Metadata,
+    Position,
+    Record,
+    Settled,
+    Store,
+)
 
 
 class Change(msgspec.Struct, omit_defaults=True):
@@ -45,7 +54,7 @@ class JournalStore(Store):
         self._path = path
         self._file: BinaryIO | None = None
         self._at: float | None = None
-        """While old changes are done again: when they were done first."""
+        """The time of a change while it is replayed."""
         self._held = MemoryStore(clock=self._now)
 
     def _now(self) -> float:
@@ -53,30 +62,30 @@ class JournalStore(Store):
 
     @property
     def _memory(self) -> MemoryStore:
-        """What the file says. Raises Unavailable while it may say something else."""
+        """The sessions as in the file. Raises Unavailable when memory and file may differ."""
         if self._file is None:
             raise Unavailable("The journal is closed.")
         return self._held
 
     async def open(self) -> None:
-        # Never on top of what an earlier opening has read: every event would be there twice.
+        # A new one each time: replaying into the old one would duplicate every event.
         self._held = MemoryStore(clock=self._now)
         try:
             file = self._path.open("ab+")
             file.seek(0)
             lines = file.readlines()
             if lines and not lines[-1].endswith(b"\n"):
-                # The process died while it wrote: nobody was told that this change was made.
+                # The process died during this write, so the change was never acknowledged.
                 file.truncate(sum(map(len, lines[:-1])))
                 lines.pop()
         except OSError as error:
             raise Unavailable(f"{self._path} can't be opened.") from error
         for line in lines:
-            await self._redo(msgspec.json.decode(line, type=Change))
+            await self._replay(msgspec.json.decode(line, type=Change))
         self._at = None
         self._file = file
 
-    async def _redo(self, change: Change) -> None:
+    async def _replay(self, change: Change) -> None:
         self._at = change.at
         if change.created is not None:
             await self._held.create(change.created, epoch=change.epoch)
@@ -89,8 +98,8 @@ class JournalStore(Store):
             await self._held.append(change.session, events, key=change.key, settled=change.settled)
 
     def _write(self, change: Change) -> None:
-        """Returns when the disk has it. Once that has failed, memory is ahead of the file: nothing
-        is told or taken any more, until the file is read again."""
+        """Returns when the change is on disk. If the write fails, memory is ahead of the file, and
+        every later call is refused until the store is opened again."""
         if self._file is None:
             raise Unavailable("The journal is closed.")
         try:
@@ -111,8 +120,8 @@ class JournalStore(Store):
             self._file.close()
             self._file = None
 
-    # What changes a session is done in memory first, where it may be refused, and then written;
-    # nothing awaits in between, so nobody sees the one without the other.
+    # A change is made in memory first, which may refuse it, and is then written. Nothing awaits in
+    # between, so no other task sees a change that is not written.
 
     async def create(self, info: SessionInfo, *, epoch: str) -> tuple[SessionInfo, bool]:
         found, made = await self._memory.create(info, epoch=epoch)
@@ -156,7 +165,7 @@ class JournalStore(Store):
         await self._memory.delete(session)
         self._write(Change(time.time(), session, deleted=True))
 
-    # What changes nothing that the file must keep.
+    # Reads, and what the file need not keep.
 
     async def info(self, session: str) -> SessionInfo:
         return await self._memory.info(session)

@@ -1,4 +1,4 @@
-"""The smallest app: `uvicorn echo:app`, then open http://127.0.0.1:8000/."""
+"""The smallest app. `uvicorn echo:app`, then open http://127.0.0.1:8000/"""
 
 import asyncio
 from collections.abc import AsyncIterator

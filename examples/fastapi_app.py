@@ -1,4 +1,4 @@
-"""Mounted in FastAPI, with one function that says who is there, for routes and the gateway alike.
+"""In a FastAPI application: one function finds the user, for its routes and for the gateway.
 
 uvicorn fastapi_app:app
 """
@@ -12,11 +12,11 @@ from starlette.requests import HTTPConnection
 from agentws import Agent, NotFound, RunContext, mount_agent_gateway
 
 SESSIONS = {"cookie-of-ann": "ann", "cookie-of-bob": "bob"}
-"""Stands for the session table of a real application."""
+"""Stands for the table of logins of a real application."""
 
 
 def find_user(connection: HTTPConnection) -> str | None:
-    """The user on a request or a WebSocket handshake, from the application's own cookie."""
+    """The user of a request or a WebSocket handshake, from the application's own cookie."""
     return SESSIONS.get(connection.cookies.get("session", ""))
 
 
@@ -43,13 +43,13 @@ def me(user: Annotated[str, Depends(current_user)]) -> dict[str, str]:
 
 @app.post("/exports/{session}")
 async def export(session: str, user: Annotated[str, Depends(current_user)]) -> dict[str, str]:
-    """Any route can speak to a session, whether anybody is connected or not."""
+    """A route can push to a session, whether a client is connected or not."""
     try:
         owner = (await gateway.store.info(session)).owner
     except NotFound:
         owner = None
     if owner != user:
-        # The same for one that does not exist: nobody learns which sessions there are.
+        # The same answer for an unknown session: it does not reveal which sessions exist.
         raise HTTPException(403, "This session is not yours.")
     return {"position": await gateway.session(session).push("Your export is ready.")}
 

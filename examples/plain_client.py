@@ -1,4 +1,4 @@
-"""A client that knows nothing of agentws: text out, JSON in. `python plain_client.py [URL]`"""
+"""A client without agentws: it sends text and reads JSON. `python plain_client.py [URL]`"""
 
 import asyncio
 import json

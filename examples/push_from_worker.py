@@ -1,9 +1,9 @@
-"""Speaking to a session from another process, over the store that both share.
+"""Pushing to a session from another process, through the store that both share.
 
     uvicorn push_from_worker:app
     python push_from_worker.py SESSION "Your export is ready."
 
-Whoever is connected sees it within a poll interval; whoever is away, on return.
+Clients that are connected see it at once; the others when they return.
 """
 
 import asyncio
@@ -13,11 +13,9 @@ from collections.abc import AsyncIterator
 
 from starlette.applications import Starlette
 
-from agentws import AgentGateway, Limits, RunContext, SQLiteStore, mount_agent_gateway
+from agentws import AgentGateway, RunContext, SQLiteStore, mount_agent_gateway
 
 DATABASE = os.environ.get("CHAT_DATABASE", "chat.sqlite3")
-# SQLite rings no bell in other processes, so what they append is found by looking.
-LIMITS = Limits(idle_poll_interval=1.0)
 
 
 async def echo(ctx: RunContext) -> AsyncIterator[str]:
@@ -25,9 +23,9 @@ async def echo(ctx: RunContext) -> AsyncIterator[str]:
 
 
 async def push(session: str, content: str) -> str:
-    """The position of the notice. Raises NotFound when there is no such session.
+    """Returns the position of the notice. Raises NotFound when there is no such session.
 
-    A gateway without agents only speaks: it runs nothing.
+    A gateway without agents can push, and runs nothing.
     """
     worker = AgentGateway(None, store=SQLiteStore(DATABASE))
     try:
@@ -37,7 +35,7 @@ async def push(session: str, content: str) -> str:
 
 
 app = Starlette()
-gateway = mount_agent_gateway(app, echo, store=SQLiteStore(DATABASE), limits=LIMITS)
+gateway = mount_agent_gateway(app, echo, store=SQLiteStore(DATABASE))
 
 if __name__ == "__main__":
     print(asyncio.run(push(sys.argv[1], sys.argv[2])))

@@ -1,10 +1,10 @@
-"""A client in Python that survives what a connection does not. `python python_client.py [URL]`"""
+"""A client in Python that survives lost connections. `python python_client.py [URL]`"""
 
 import asyncio
 import sys
 
 from agentws.client import connect
-from agentws.protocol.events import RunError, RunFinished, TextMessageContent
+from agentws.events import RunError, RunFinished, TextMessageContent
 
 
 async def main(url: str) -> None:
@@ -20,7 +20,7 @@ async def main(url: str) -> None:
                     print(f"\n[{type(event).__name__}]")
 
         print(await chat.command("whoami"))
-        print(f"Go on later with session={chat.session!r}, after={chat.position!r}")
+        print(f"Resume later with session={chat.session!r}, after={chat.position!r}")
 
 
 if __name__ == "__main__":

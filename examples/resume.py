@@ -1,4 +1,4 @@
-"""Pulls the cable in the middle of an answer and shows what comes after. `python resume.py`"""
+"""Drops the connection in the middle of an answer, and resumes. `python resume.py`"""
 
 import asyncio
 import json
@@ -24,7 +24,7 @@ gateway = mount_agent_gateway(app, count)
 
 
 async def frames(connection: websockets.ClientConnection) -> AsyncIterator[dict[str, Any]]:
-    """One message of the server holds one frame, or an array of those that were ready together."""
+    """The frames. A message of the server is one frame, or an array of several."""
     async for message in connection:
         found = json.loads(message)
         for frame in found if isinstance(found, list) else [found]:
@@ -45,7 +45,7 @@ async def show(url: str) -> None:
                 break
         print(f"<- delta    {said}")
         connection.transport.abort()
-    print("   the cable is pulled; the agent goes on")
+    print("   the connection is lost; the agent keeps running")
     await asyncio.sleep(1.0)
     url = f"{url}?session={session}&after={after}"
     said = ""

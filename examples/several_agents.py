@@ -1,6 +1,6 @@
-"""Several agents behind one gateway, made with what they need. `uvicorn several_agents:app`.
+"""Several agents behind one gateway, with their dependencies. `uvicorn several_agents:app`
 
-A new session talks to the one it names (``/ws/chat?agent=sales``), or to the first.
+A new session talks to the agent that it names (``/ws/chat?agent=sales``), or to the first one.
 """
 
 from collections.abc import AsyncIterator
@@ -13,7 +13,7 @@ PRICES = {"apple": 3, "pear": 4}
 
 
 class Sales(Agent):
-    """One is made for each run; what it depends on comes in through the constructor."""
+    """Each run gets a new one. Its dependencies are arguments of the constructor."""
 
     def __init__(self, prices: dict[str, int]) -> None:
         self.prices = prices
@@ -37,7 +37,7 @@ class Concierge(Agent):
 
 
 async def concierge(session: SessionInfo) -> Agent:
-    """A factory may be async, and may ask for the session that it makes an agent for."""
+    """A factory may be async, and may take the session that it makes an agent for."""
     return Concierge(session)
 
 

@@ -1,4 +1,4 @@
-"""What every test shares: the loop, the browser, and how long the random schedules may go on."""
+"""Fixtures for every test: the event loop, the browser, the length of random schedules."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from playwright.sync_api import Browser
 
 LAN = "lan.test"
-"""A name in a local network, whose pages over plain http are no secure context."""
+"""A host name whose pages over plain http are no secure context, as in a local network."""
 
 
 @pytest.fixture(scope="session")
@@ -23,10 +23,10 @@ def anyio_backend() -> str:
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    """The browser that ``AGENTWS_CHROMIUM`` names, or the one on PATH. It takes ``LAN`` for this
+    """The browser that ``AGENTWS_CHROMIUM`` names, or the one on PATH; resolves ``LAN`` to this
     machine.
     """
-    # Only here: it takes a while, and most tests need none.
+    # Imported here, as the import is slow and most tests need no browser.
     from playwright.sync_api import sync_playwright
 
     chromium = os.environ.get("AGENTWS_CHROMIUM") or shutil.which("chromium")

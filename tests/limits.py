@@ -1,4 +1,4 @@
-"""Limits to test with: all that waits, waits briefly; nothing is too often or too much."""
+"""Limits for tests: short timeouts, and no rate limits."""
 
 from __future__ import annotations
 

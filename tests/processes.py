@@ -1,4 +1,4 @@
-"""Servers in processes of their own, as their users start them: killed, stopped, started again."""
+"""Servers for tests, each in a process of its own: started, stopped, killed, restarted."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from types import TracebackType
 from typing import Self
 
 ROOT = Path(__file__).resolve().parents[1]
-# What uvicorn says of where it listens, and what the command line does.
+# The log lines of uvicorn and of the command line that contain the port.
 _WHERE = re.compile(r"(?:running on|page) +http://[\w.]+:(\d+)")
 
 
 class Server:
-    """``PROGRAM ARGUMENTS`` in ``folder``; a context manager that starts it, and leaves nothing.
+    """Runs ``PROGRAM ARGUMENTS`` in ``folder``; a context manager that starts and kills it.
 
-    ``{port}`` in an argument or a variable is where it shall listen: 0 at first, so that it takes
-    what is free and says so, and the same port whenever it is started again. What it says goes to
-    the file ``said``.
+    ``{port}`` in an argument or an environment variable is replaced by the port: 0 at the first
+    start (the server chooses a free one and logs it), and the same port at every restart. The
+    output goes to the file ``said``.
     """
 
     program = sys.executable
@@ -62,7 +62,7 @@ class Server:
         self.kill()
 
     def start(self) -> None:
-        """Returns once it is ready; what is not is killed."""
+        """Returns when it is ready; kills it and raises if it does not become ready."""
         before = len(self.output)
         filled = {"{port}": str(self.port)}
         with self._said.open("ab") as said:
@@ -72,7 +72,7 @@ class Server:
                 env={name: _fill(value, filled) for name, value in self._env.items()},
                 stdout=said,
                 stderr=said,
-                # A group of its own, so that a reloader's children end with it.
+                # A process group of its own, so that a reloader's children are killed too.
                 start_new_session=True,
             )
         try:
@@ -86,30 +86,30 @@ class Server:
             raise
 
     def answers(self) -> bool:
-        """Whether it is ready, once it has said where it is."""
+        """Whether it is ready; called after it has logged its port."""
         return True
 
     def _wait(self, condition: Callable[[], bool]) -> None:
         deadline = time.monotonic() + self.patience
         while not condition():
-            assert self.process.poll() is None, f"it ended at once: {self.output}"
-            assert time.monotonic() < deadline, f"it is not ready: {self.output}"
+            assert self.process.poll() is None, f"the server exited: {self.output}"
+            assert time.monotonic() < deadline, f"the server is not ready: {self.output}"
             time.sleep(0.02)
 
     def kill(self) -> None:
-        """As a machine that loses its power: nothing is said, nothing is finished."""
+        """Kills its process group with SIGKILL, like a power failure."""
         with suppress(ProcessLookupError):
             os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait(self.patience)
 
     def stop(self, how: signal.Signals = signal.SIGTERM) -> int:
-        """Tells it to end; returns how it did. What was frozen goes on first."""
+        """Sends the signal and returns the exit status. Resumes a suspended process first."""
         try:
             for each in (signal.SIGCONT, how):
                 self.process.send_signal(each)
             return self.process.wait(self.patience)
         except subprocess.TimeoutExpired:
-            raise AssertionError(f"it does not end: {self.output}") from None
+            raise AssertionError(f"the server does not end: {self.output}") from None
         finally:
             self.kill()
 
@@ -121,7 +121,7 @@ def _fill(text: str, values: Mapping[str, str]) -> str:
 
 
 def is_healthy(url: str) -> bool:
-    """Whether a gateway says there that it is well."""
+    """Whether a gateway's health route at ``url`` answers 200."""
     try:
         with urllib.request.urlopen(url, timeout=5) as response:
             return bool(response.status == 200)

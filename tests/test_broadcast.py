@@ -1,4 +1,4 @@
-"""What is said to all connections of a node: notices, and goodbyes."""
+"""Messages to all connections of a node: broadcast notices, and goodbyes during a drain."""
 
 from __future__ import annotations
 
@@ -7,7 +7,9 @@ import asyncio
 import pytest
 from starlette.applications import Starlette
 
-from agentws import Limits, mount_agent_gateway
+from agentws import Limits, LocalBus, mount_agent_gateway
+from agentws.gateway.broadcasts import CHANNEL, Broadcasts
+from agentws.protocol.events import NoticePosted
 from agentws.protocol.frames import Notice
 from agentws.tasks.tasks import Tasks
 from agentws.testing.agents import Script
@@ -43,7 +45,7 @@ def notice(content: str) -> Notice:
     return Notice(content=content, level="info")
 
 
-async def test_each_broadcast_counts_for_itself() -> None:
+async def test_each_of_several_broadcasts_counts_its_own_peers() -> None:
     connections, peers = crowd(3 * SLICE)
     first, second = (
         connections.announce(notice("one")),
@@ -55,14 +57,14 @@ async def test_each_broadcast_counts_for_itself() -> None:
     assert all(peer.said == ["one", "two", "three"] for peer in peers)
 
 
-async def test_who_is_being_closed_is_not_reached() -> None:
+async def test_a_broadcast_skips_a_connection_that_is_closing() -> None:
     connections, peers = crowd(3)
     peers[1].closing = True
     assert await connections.announce(notice("one")) == 2
     assert peers[1].said == []
 
 
-async def test_a_broadcast_that_was_cut_off_holds_up_no_other() -> None:
+async def test_a_cancelled_broadcast_does_not_delay_the_next() -> None:
     connections, peers = crowd(2 * SLICE)
     cut = connections.announce(notice("one"))
     await asyncio.sleep(0)
@@ -71,7 +73,7 @@ async def test_a_broadcast_that_was_cut_off_holds_up_no_other() -> None:
     assert peers[-1].said == ["two"]
 
 
-async def test_overlapping_broadcasts_of_a_gateway() -> None:
+async def test_overlapping_broadcasts_reach_every_connection() -> None:
     app = Starlette()
     gateway = mount_agent_gateway(app, Script("fine"))
     async with running(app), connect(app) as one, connect(app) as two:
@@ -80,7 +82,35 @@ async def test_overlapping_broadcasts_of_a_gateway() -> None:
         assert await asyncio.gather(*(gateway.broadcast(f"{n}") for n in range(5))) == [2] * 5
 
 
-async def test_goodbyes_are_spread() -> None:
+async def test_a_broadcast_reaches_the_connections_of_every_node_once() -> None:
+    bus = LocalBus()
+    nodes = [crowd(1) for _ in range(2)]
+    first, second = (
+        Broadcasts(bus=bus, connections=connections, node=f"node{number}", max_size=1000)
+        for number, (connections, _) in enumerate(nodes)
+    )
+    first.subscribe()
+    second.subscribe()
+    assert await first.send(NoticePosted("one", "info")) == 1
+    await asyncio.sleep(0.1)
+    second.unsubscribe()
+    await first.send(NoticePosted("two", "info"))
+    await asyncio.sleep(0.1)
+    assert [peer.said for _, peers in nodes for peer in peers] == [["one", "two"], ["one"]]
+
+
+async def test_a_broadcast_of_another_node_that_can_not_be_decoded_is_logged(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    bus = LocalBus()
+    connections, (peer,) = crowd(1)
+    Broadcasts(bus=bus, connections=connections, node="here", max_size=1000).subscribe()
+    bus.publish(CHANNEL, b'elsewhere {"type":"notice"')
+    await asyncio.sleep(0.1)
+    assert peer.said == [] and "could not be decoded" in caplog.text
+
+
+async def test_goodbyes_are_spread_in_time_against_a_reconnect_storm() -> None:
     connections, peers = crowd(4 * SLICE)
     begun = asyncio.get_running_loop().time()
     await connections.say_goodbye()
@@ -88,14 +118,14 @@ async def test_goodbyes_are_spread() -> None:
     assert times == [round(PAUSE * turn, 6) for turn in range(4)]
 
 
-async def test_goodbyes_to_very_many_take_no_longer_than_they_may() -> None:
+async def test_goodbyes_to_very_many_connections_take_a_bounded_time() -> None:
     connections, _ = crowd(200 * SLICE)
     begun = asyncio.get_running_loop().time()
     await connections.say_goodbye()
     assert asyncio.get_running_loop().time() - begun <= GOODBYES + LEAVING + 0.01
 
 
-async def test_a_goodbye_waits_for_peers_to_leave() -> None:
+async def test_a_goodbye_waits_until_peers_have_disconnected() -> None:
     connections, peers = crowd(2)
     loop = asyncio.get_running_loop()
     begun = loop.time()
@@ -107,7 +137,7 @@ async def test_a_goodbye_waits_for_peers_to_leave() -> None:
     assert loop.time() - begun == pytest.approx(0.2)
 
 
-async def test_a_peer_that_fails_keeps_no_other_from_being_told(
+async def test_a_failing_peer_does_not_prevent_the_other_goodbyes(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     connections, peers = crowd(3)

@@ -1,4 +1,4 @@
-"""What the README promises a newcomer: a checkout, Python, and ``./dev run`` opens the page."""
+"""The README's quick start: in a fresh checkout ``./dev run`` serves the chat page."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ PIP_SETTINGS = (".config/pip/pip.conf", ".pip/pip.conf")
 
 
 class Dev(Server):
-    """``./dev run``, which makes its environment first."""
+    """Runs ``./dev run``, which creates its environment first."""
 
     program = "./dev"
     base: Mapping[str, str] = {}
@@ -32,8 +32,8 @@ class Dev(Server):
 
 
 def copy_tracked(folder: Path) -> None:
-    """The files that git knows, as they are in the working tree."""
-    # Whoever owns the checkout, as in a container that mounts it.
+    """Copies the tracked files, as they are in the working tree."""
+    # git refuses a checkout of another owner, as in a container that mounts it.
     command = ["git", "-c", "safe.directory=*", "ls-files", "-z"]
     listed = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True).stdout
     for name in filter(None, listed.split("\0")):
@@ -43,7 +43,7 @@ def copy_tracked(folder: Path) -> None:
 
 
 def pip_settings() -> dict[str, str]:
-    """Where packages come from is the machine's matter; what it has downloaded serves again."""
+    """The machine's pip configuration and download cache, as environment variables."""
     settings = {name: value for name, value in os.environ.items() if name.startswith("PIP_")}
     for file in (Path.home() / name for name in PIP_SETTINGS):
         if file.exists():
@@ -60,7 +60,7 @@ def page_of(dev: Dev) -> str:
 
 
 def is_gone(group: int) -> bool:
-    """Whether no process of the group is left."""
+    """Whether the process group has no process left."""
     try:
         os.killpg(group, 0)
     except ProcessLookupError:
@@ -68,7 +68,7 @@ def is_gone(group: int) -> bool:
     return False
 
 
-async def test_a_fresh_checkout_runs(tmp_path: Path) -> None:
+async def test_dev_run_works_in_a_fresh_checkout_and_stops_cleanly(tmp_path: Path) -> None:
     checkout, home = tmp_path / "checkout", tmp_path / "home"
     home.mkdir()
     copy_tracked(checkout)

@@ -1,4 +1,4 @@
-"""Tasks that start at once: all of the coroutine is one task, on every version of Python."""
+"""Eager tasks: the whole coroutine runs in one task, on every version of Python."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ async def nothing() -> None:
     pass
 
 
-async def test_a_coroutine_that_starts_others_in_its_first_step_leaves_no_task_behind(
+async def test_eager_coroutines_that_start_others_leave_no_task_behind(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     tasks, before = Tasks(), len(asyncio.all_tasks())
@@ -40,7 +40,7 @@ async def test_a_coroutine_that_starts_others_in_its_first_step_leaves_no_task_b
 
 @pytest.mark.parametrize("used", [False, True])
 @pytest.mark.parametrize("how", ["asyncio.timeout", "anyio.fail_after", "asyncio.wait_for"])
-async def test_a_deadline_that_is_over_when_the_task_begins_to_wait_ends_its_wait(
+async def test_an_expired_deadline_ends_the_first_wait_of_an_eager_task(
     how: str, used: bool
 ) -> None:
     tasks, log = Tasks(), list[str]()
@@ -73,7 +73,7 @@ async def test_a_deadline_that_is_over_when_the_task_begins_to_wait_ends_its_wai
     await tasks.aclose(grace=1.0)
 
 
-async def test_a_task_that_is_cancelled_before_its_turn_is_told_where_it_waits() -> None:
+async def test_cancelling_an_eager_task_cancels_the_future_it_waits_for() -> None:
     tasks, log = Tasks(), list[str]()
     inner: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
@@ -112,7 +112,7 @@ async def test_a_coroutine_may_cancel_its_own_task_in_its_first_step(waits: bool
         assert task is not None
         await asyncio.wait({task})
         assert task.cancelled()
-    # Whatever starts next has nothing to do with that.
+    # The cancellation does not affect later tasks.
     assert tasks.start(nothing(), name="next") is None
     task = tasks.start(asyncio.sleep(0, "fine"), name="next")
     assert task is not None
@@ -120,7 +120,7 @@ async def test_a_coroutine_may_cancel_its_own_task_in_its_first_step(waits: bool
     await tasks.aclose(grace=1.0)
 
 
-async def test_a_send_that_ends_cancelled_at_once_means_that_the_peer_is_gone() -> None:
+async def test_an_outlet_is_broken_when_a_send_is_cancelled_at_once() -> None:
     async def send(message: Any) -> None:
         raise asyncio.CancelledError
 

@@ -1,4 +1,4 @@
-"""What a node does now and then: leases are renewed whatever else takes long, logs are folded."""
+"""Housekeeping: leases are renewed even if other work is slow, and old runs are compacted."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ WINDOW = 100.0
 LIMITS = Limits(replay_window=WINDOW, gather=0.0, max_gather=0.0, message_rate=1e6)
 
 
-class Minded(WrappedStore):
-    """Takes its time over some operations, or refuses them."""
+class RecordingStore(WrappedStore):
+    """Records the operations; delays or refuses some of them."""
 
     def __init__(self) -> None:
         super().__init__(MemoryStore(monotonic=lambda: asyncio.get_running_loop().time()))
@@ -44,7 +44,7 @@ class Minded(WrappedStore):
 
 
 async def spoken(app: Starlette, *, times: int = 1) -> str:
-    """A session with so many answers, and nobody connected."""
+    """Creates a session with this many answers; returns its id after the client has left."""
     client = await Client(app).open()
     for number in range(times):
         await client.say("go", f"m{number}")
@@ -60,8 +60,8 @@ async def is_folded(store: Store, session: str) -> bool:
 
 
 @pytest.mark.parametrize("slow", ["stale", "release", "heads", "compact"])
-async def test_a_run_keeps_its_lease_while_housekeeping_takes_long(slow: str) -> None:
-    store = Minded()
+async def test_leases_are_renewed_while_a_housekeeping_round_is_slow(slow: str) -> None:
+    store = RecordingStore()
     store.slow[slow] = 60.0
     limits = Limits(lease_ttl=5.0, session_retention=1e9, replay_window=1.0)
     app = Starlette()
@@ -78,7 +78,7 @@ async def test_a_run_keeps_its_lease_while_housekeeping_takes_long(slow: str) ->
         other.drop()
 
 
-async def test_a_run_is_folded_when_its_window_has_passed() -> None:
+async def test_a_run_is_compacted_after_its_replay_window() -> None:
     store, app = MemoryStore(), Starlette()
     mount_agent_gateway(app, Script(*words(5)), store=store, limits=LIMITS)
     async with running(app):
@@ -89,8 +89,8 @@ async def test_a_run_is_folded_when_its_window_has_passed() -> None:
         assert await is_folded(store, session)
 
 
-async def test_what_could_not_be_folded_stays_due() -> None:
-    store, app = Minded(), Starlette()
+async def test_a_compaction_that_failed_is_tried_again() -> None:
+    store, app = RecordingStore(), Starlette()
     mount_agent_gateway(app, Script(*words(5)), store=store, limits=LIMITS)
     async with running(app):
         session = await spoken(app)
@@ -102,7 +102,7 @@ async def test_what_could_not_be_folded_stays_due() -> None:
         assert await is_folded(store, session)
 
 
-async def test_a_log_that_can_not_be_folded_keeps_no_other_waiting(
+async def test_a_failing_compaction_does_not_delay_the_others(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     store, app = MemoryStore(), Starlette()
@@ -122,7 +122,7 @@ async def test_a_log_that_can_not_be_folded_keeps_no_other_waiting(
         assert "as ordered" in caplog.text
 
 
-async def test_what_a_process_forgot_is_folded_after_the_session_is_loaded_again() -> None:
+async def test_old_runs_of_another_process_are_compacted_after_their_session_is_loaded() -> None:
     store = MemoryStore()
     for _ in range(2):
         app = Starlette()
@@ -135,18 +135,18 @@ async def test_what_a_process_forgot_is_folded_after_the_session_is_loaded_again
             assert not await is_folded(store, old)
             await gateway.session(old).messages()
             await asyncio.sleep(WINDOW - 20)
-            # Somebody may still replay it.
+            # Still in the replay window, which begins when the session is loaded.
             assert not await is_folded(store, old)
             await asyncio.sleep(22)
             assert await is_folded(store, old)
 
 
-async def test_a_run_that_goes_on_is_left_alone() -> None:
+async def test_an_active_run_of_another_node_is_not_compacted() -> None:
     store = MemoryStore(monotonic=lambda: asyncio.get_running_loop().time())
     first, second = Starlette(), Starlette()
-    endless = Script(*words(100_000))
-    mount_agent_gateway(first, endless, store=store, limits=LIMITS)
-    other = mount_agent_gateway(second, endless, store=store, limits=LIMITS)
+    long = Script(*words(100_000))
+    mount_agent_gateway(first, long, store=store, limits=LIMITS)
+    other = mount_agent_gateway(second, long, store=store, limits=LIMITS)
     async with running(first, within=100), running(second, within=100):
         client = await Client(first).open()
         await client.say("go", "m1")
@@ -159,8 +159,8 @@ async def test_a_run_that_goes_on_is_left_alone() -> None:
         assert len(records) - len(merge(records)) > 1000
 
 
-async def test_a_session_that_was_folded_is_looked_at_once() -> None:
-    store, app = Minded(), Starlette()
+async def test_a_compacted_session_is_read_once_after_it_is_loaded() -> None:
+    store, app = RecordingStore(), Starlette()
     gateway = mount_agent_gateway(app, Script(*words(5)), store=store, limits=LIMITS)
     async with running(app):
         session = await spoken(app, times=2)
@@ -173,8 +173,8 @@ async def test_a_session_that_was_folded_is_looked_at_once() -> None:
         assert len(gateway.sessions) == 0
 
 
-async def test_many_that_are_due_at_once_are_taken_in_turns() -> None:
-    store, app = Minded(), Starlette()
+async def test_many_due_compactions_are_spread_over_several_rounds() -> None:
+    store, app = RecordingStore(), Starlette()
     mount_agent_gateway(app, Script(*words(2)), store=store, limits=LIMITS)
     async with running(app):
         for _ in range(PER_TURN + 20):

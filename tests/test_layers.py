@@ -1,13 +1,15 @@
-"""The picture of the architecture, as a test: what a module may import.
+"""The layers of the package, as a test: what a module may import.
 
-A layer may import those before it in ``LAYERS``. What stands beside the layers (backends, clients,
-integrations, the server, ...) names what it may import in ``BESIDE``. An import that only a type
-checker sees is free.
+A layer may import those before it in ``LAYERS``. A room beside the layers (backends, clients,
+integrations, the server, ...) may import the rooms that ``BESIDE`` lists for it. No chain of
+imports may lead back to where it began: that is an import circle, inside a room too. An import
+that only a type checker sees counts as any other.
 """
 
 from __future__ import annotations
 
 import ast
+import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,8 +23,9 @@ PACKAGE = ROOT / "agentws"
 LAYERS: list[set[str]] = [
     {"errors"},
     {"protocol"},
-    {"limits", "store"},
-    {"auth", "bus"},
+    {"limits", "bus"},
+    {"store"},
+    {"auth"},
     {"tasks"},
     {"sessions"},
     {"agents"},
@@ -31,7 +34,7 @@ LAYERS: list[set[str]] = [
     {"gateway"},
     {"hosting"},
     {"mount"},
-    {""},  # the public face, agentws/__init__.py
+    {"", "events"},  # the public names: agentws/__init__.py, agentws/events.py
 ]
 PORTS = {"errors", "protocol", "auth", "store", "bus"}
 EVERY_LAYER = set[str]().union(*LAYERS)
@@ -46,7 +49,7 @@ BESIDE: dict[str, set[str]] = {
     "cli": EVERY_LAYER | {"backends", "server", "client", "bench", "integrations", "testing"},
 }
 ALSO: dict[str, set[str]] = {
-    # Where everything is put together, the defaults are chosen.
+    # The default store and bus are chosen here.
     "gateway": {"backends"},
     "": {"backends"},
 }
@@ -61,21 +64,29 @@ FOREIGN: dict[str, set[str]] = {
     "bench": {"starlette", "uvicorn", "uvloop", "websockets"},
     "cli": {"anyio", "starlette", "uvicorn"},
 }
-"""Beyond the standard library and msgspec. Starlette begins at the transports."""
+"""Third-party packages besides msgspec, by room. Starlette is used from the transports up."""
 LATER = {"annotationlib"}
-"""Of the standard library of a later Python than the oldest one, and imported only there."""
+"""Modules of the standard library that the oldest supported Python does not have."""
 ONE_TECHNOLOGY_PER_FILE = {"backends", "integrations"}
 
 IMPURE = {"anyio", "asyncio", "logging", "os", "random", "secrets", "socket", "starlette"}
 IMPURE |= {"threading", "time", "uuid"}
-"""What the protocol must do without: no I/O, clock, randomness or logging."""
+"""What the protocol must not import: no I/O, clock, randomness or logging."""
 
 
 class Import(NamedTuple):
     file: str
     line: int
-    room: str
+    module: str
+    """The module that imports."""
     of: str
+    """The module that is imported."""
+    typing: bool
+    """Whether only a type checker sees it: it stands under ``if TYPE_CHECKING``."""
+
+    @property
+    def room(self) -> str:
+        return room_of(self.module)
 
     def __str__(self) -> str:
         return f"{self.file}:{self.line} imports {self.of}"
@@ -92,12 +103,14 @@ def modules() -> Iterator[tuple[str, Path]]:
         yield name.removesuffix(".__init__"), path
 
 
-def imports() -> list[Import]:
-    return [
-        Import(str(path.relative_to(ROOT)), line, room_of(module), of)
-        for module, path in modules()
-        for line, of in imported_at_run_time(ast.parse(path.read_text()), package(module, path))
-    ]
+MODULES = dict(modules())
+
+
+def imports() -> Iterator[Import]:
+    for module, path in MODULES.items():
+        file, within = str(path.relative_to(ROOT)), package(module, path)
+        for line, name, typing in imported(ast.parse(path.read_text()), within):
+            yield Import(file, line, module, module_of(name), typing)
 
 
 def package(module: str, path: Path) -> list[str]:
@@ -105,29 +118,35 @@ def package(module: str, path: Path) -> list[str]:
     return parts if path.name == "__init__.py" else parts[:-1]
 
 
-def imported_at_run_time(node: ast.AST, within: list[str]) -> Iterator[tuple[int, str]]:
-    """Every imported module under ``node``, by its absolute name."""
+def imported(
+    node: ast.AST, within: list[str], typing: bool = False
+) -> Iterator[tuple[int, str, bool]]:
+    """The absolute name of everything imported under ``node``, in functions too."""
     for child in ast.iter_child_nodes(node):
         match child:
             case ast.If(test=ast.Name(id="TYPE_CHECKING")):
-                continue
+                yield from imported(child, within, True)
             case ast.Import():
-                yield from ((child.lineno, alias.name) for alias in child.names)
-            case ast.ImportFrom(level=0, module=str(name)):
-                yield child.lineno, name
-            case ast.ImportFrom(module=name):
-                base = within[: len(within) - child.level + 1]
-                if name is not None:
-                    yield child.lineno, ".".join([*base, name])
-                else:
-                    yield from ((child.lineno, ".".join([*base, a.name])) for a in child.names)
+                yield from ((child.lineno, alias.name, typing) for alias in child.names)
+            case ast.ImportFrom(level=level, module=name):
+                base = within[: len(within) - level + 1] if level else []
+                parts = [*base, *([name] if name else [])]
+                for alias in child.names:
+                    yield child.lineno, ".".join([*parts, alias.name]), typing
             case _:
-                yield from imported_at_run_time(child, within)
+                yield from imported(child, within, typing)
 
 
-IMPORTS = imports()
-OURS = [one for one in IMPORTS if one.of.split(".")[0] == "agentws"]
-THEIRS = [one for one in IMPORTS if one.of.split(".")[0] != "agentws"]
+def module_of(name: str) -> str:
+    """The module of the package that holds ``name``; a name of another package unchanged."""
+    parts = name.split(".")
+    starts = (".".join(parts[:size]) for size in range(len(parts), 0, -1))
+    return next((start for start in starts if start in MODULES), name)
+
+
+IMPORTS = list(imports())
+OURS = [one for one in IMPORTS if one.of in MODULES]
+THEIRS = [one for one in IMPORTS if one.of not in MODULES and not one.typing]
 
 
 def allowed(room: str) -> set[str]:
@@ -137,18 +156,58 @@ def allowed(room: str) -> set[str]:
     return set[str]().union(*LAYERS[:index], ALSO.get(room, set()), {room})
 
 
-def test_every_module_has_its_place_in_the_picture() -> None:
-    rooms = {room_of(module) for module, _ in modules()}
-    assert rooms <= EVERY_LAYER | set(BESIDE), "a new room: say what it may import"
-    assert EVERY_LAYER | set(BESIDE) <= rooms, "a room of the picture is gone"
+def test_every_room_has_a_place_in_the_layers() -> None:
+    rooms = {room_of(module) for module in MODULES}
+    assert rooms <= EVERY_LAYER | set(BESIDE), "a new room: add it to LAYERS or BESIDE"
+    assert EVERY_LAYER | set(BESIDE) <= rooms, (
+        "a room that no longer exists: remove it from LAYERS or BESIDE"
+    )
 
 
-def test_no_arrow_points_the_wrong_way() -> None:
+def test_a_module_imports_only_layers_below_it() -> None:
     wrong = [one for one in OURS if room_of(one.of) not in allowed(one.room)]
     assert wrong == [], "\n".join(map(str, wrong))
 
 
-def test_foreign_packages_stay_where_they_belong() -> None:
+def import_circles() -> set[tuple[str, ...]]:
+    """Each group of modules that import each other, directly or through others of the group."""
+    direct: dict[str, set[str]] = {module: set() for module in MODULES}
+    for one in OURS:
+        direct[one.module].add(one.of)
+    reached = {module: everything_imported(module, direct) for module in MODULES}
+    return {
+        tuple(sorted(other for other in reached[module] if module in reached[other]))
+        for module in MODULES
+        if module in reached[module]
+    }
+
+
+def everything_imported(module: str, direct: dict[str, set[str]]) -> set[str]:
+    found: set[str] = set()
+    pending = [module]
+    while pending:
+        new = direct[pending.pop()] - found
+        found |= new
+        pending += new
+    return found
+
+
+def test_there_are_no_import_circles() -> None:
+    """Imports for the type checker count too: modules in a circle can't be understood alone."""
+    assert import_circles() == set()
+
+
+@pytest.mark.parametrize(
+    "init", sorted(PACKAGE.glob("*/__init__.py")), ids=lambda init: str(init.parent.name)
+)
+def test_a_folder_says_what_lives_there_and_what_may_be_imported(init: Path) -> None:
+    text = ast.get_docstring(ast.parse(init.read_text())) or ""
+    sentences = re.findall(r"[.:](?:\s|$)", text)
+    assert len(sentences) >= 2, f"{init.parent.name}: at least two sentences"
+    assert re.search(r"\bImports\b", text), f"{init.parent.name}: what may be imported"
+
+
+def test_a_third_party_package_is_imported_only_in_the_rooms_that_may() -> None:
     def is_free(one: Import) -> bool:
         top = one.of.split(".")[0]
         return (
@@ -162,13 +221,13 @@ def test_foreign_packages_stay_where_they_belong() -> None:
     assert wrong == [], "\n".join(map(str, wrong))
 
 
-def test_the_protocol_is_pure() -> None:
+def test_the_protocol_imports_no_io_clock_randomness_or_logging() -> None:
     wrong = [one for one in THEIRS if one.room == "protocol" and one.of.split(".")[0] in IMPURE]
     assert wrong == [], "\n".join(map(str, wrong))
 
 
 @pytest.mark.parametrize("room", sorted(ONE_TECHNOLOGY_PER_FILE))
-def test_a_file_adapts_one_technology(room: str) -> None:
+def test_a_file_of_backends_or_integrations_imports_one_technology(room: str) -> None:
     by_file: dict[str, set[str]] = {}
     for one in THEIRS:
         top = one.of.split(".")[0]
@@ -178,7 +237,7 @@ def test_a_file_adapts_one_technology(room: str) -> None:
 
 
 def test_a_backend_imports_no_other_backend() -> None:
-    """Files of one technology share their first word: ``sqlite``, ``sqlite_log``, ..."""
+    """The files of one technology begin with the same word: ``sqlite``, ``sqlite_log``, ..."""
 
     def technology(module: str) -> str:
         return module.split(".")[-1].split("_")[0]

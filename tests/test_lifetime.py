@@ -1,4 +1,4 @@
-"""A gateway starts, drains, stops and starts again, whoever asks for it and how often."""
+"""A gateway starts, drains, stops and restarts, also by concurrent and repeated calls."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ T = TypeVar("T")
 
 
 class Counting(WrappedStore):
-    """Counts how often it was opened and closed."""
+    """A store that counts how often it was opened and closed."""
 
     def __init__(self, store: Store) -> None:
         super().__init__(store)
@@ -43,7 +43,7 @@ class Counting(WrappedStore):
 
 
 class Steps:
-    """What a lifetime is made of, told step by step."""
+    """Records the steps of a lifetime."""
 
     def __init__(self) -> None:
         self.done: list[str] = []
@@ -69,16 +69,16 @@ class Steps:
         self.done.append("abandon")
 
 
-# One lifetime
+# Lifetime
 
 
-async def test_starting_twice_is_once() -> None:
+async def test_concurrent_starts_begin_once() -> None:
     steps = Steps()
     await asyncio.gather(*(steps.lifetime.start(again=again) for again in (False, True, False)))
     assert steps.done == ["begin"] and steps.lifetime.started
 
 
-async def test_a_stop_waits_for_the_drain_under_way() -> None:
+async def test_a_stop_waits_for_the_running_drain() -> None:
     steps = Steps()
     await steps.lifetime.start(again=False)
     draining = [asyncio.create_task(steps.lifetime.drain()) for _ in range(2)]
@@ -91,7 +91,7 @@ async def test_a_stop_waits_for_the_drain_under_way() -> None:
     assert steps.lifetime.draining and not steps.lifetime.started
 
 
-async def test_who_gives_up_waiting_for_a_drain_does_not_end_it() -> None:
+async def test_a_drain_continues_when_its_caller_times_out() -> None:
     steps = Steps()
     await steps.lifetime.start(again=False)
     with pytest.raises(TimeoutError):
@@ -102,7 +102,7 @@ async def test_who_gives_up_waiting_for_a_drain_does_not_end_it() -> None:
     assert steps.done == ["begin", "drain", "drained", "close"]
 
 
-async def test_a_drain_that_fails_is_told_and_all_is_closed() -> None:
+async def test_a_failed_drain_raises_and_everything_is_closed() -> None:
     steps = Steps()
 
     async def failing() -> None:
@@ -115,7 +115,7 @@ async def test_a_drain_that_fails_is_told_and_all_is_closed() -> None:
     assert steps.done == ["begin", "close"] and not lifetime.started
 
 
-async def test_nothing_starts_what_is_being_stopped() -> None:
+async def test_a_start_during_or_after_a_stop_raises_draining() -> None:
     steps = Steps()
     steps.may_drain.set()
     await steps.lifetime.start(again=False)
@@ -130,7 +130,7 @@ async def test_nothing_starts_what_is_being_stopped() -> None:
     assert steps.done.count("begin") == 1
 
 
-async def test_a_new_start_waits_for_the_stop() -> None:
+async def test_a_start_again_waits_for_the_stop() -> None:
     steps = Steps()
     steps.may_drain.set()
     await steps.lifetime.start(again=False)
@@ -142,7 +142,7 @@ async def test_a_new_start_waits_for_the_stop() -> None:
     await stopping
 
 
-async def test_a_start_after_a_drain_ends_what_was_drained() -> None:
+async def test_a_start_again_after_a_drain_closes_before_it_begins() -> None:
     steps = Steps()
     steps.may_drain.set()
     await steps.lifetime.start(again=False)
@@ -153,7 +153,7 @@ async def test_a_start_after_a_drain_ends_what_was_drained() -> None:
     assert steps.done[-2:] == ["drained", "close"]
 
 
-async def test_before_a_start_there_is_nothing_to_end() -> None:
+async def test_drain_and_stop_before_a_start_do_nothing() -> None:
     steps = Steps()
     await steps.lifetime.drain()
     await steps.lifetime.stop()
@@ -162,12 +162,12 @@ async def test_before_a_start_there_is_nothing_to_end() -> None:
     assert steps.lifetime.started and not steps.lifetime.draining
 
 
-# A gateway's
+# Gateway
 
 
 @pytest.mark.parametrize("kind", ["memory", "file"])
-def test_an_app_that_is_started_again_serves_again(kind: str, tmp_path: Path) -> None:
-    """As each test of a host does it; and each time on another loop."""
+def test_an_app_can_be_stopped_and_started_again(kind: str, tmp_path: Path) -> None:
+    """Each time on another event loop, as in the tests of a host."""
     store: Store = MemoryStore() if kind == "memory" else SQLiteStore(tmp_path / "log.db")
     app = Starlette()
     gateway = mount_agent_gateway(app, Script("fine"), store=store)
@@ -180,7 +180,7 @@ def test_an_app_that_is_started_again_serves_again(kind: str, tmp_path: Path) ->
         assert gateway.draining and not gateway.started
 
 
-async def test_a_second_life_answers_what_the_first_left() -> None:
+async def test_a_restarted_gateway_ends_the_run_that_was_interrupted() -> None:
     gate = Gate()
     app = Starlette()
     limits = Limits(drain_timeout=0.1, cancel_grace=0.1)
@@ -202,7 +202,7 @@ async def test_a_second_life_answers_what_the_first_left() -> None:
         assert sum(frame.get("type") == "notice" for frame in client.frames) == 1
 
 
-async def test_nobody_opens_a_stopped_gateway() -> None:
+async def test_late_calls_do_not_reopen_a_stopped_gateway() -> None:
     store = Counting(MemoryStore())
     gateway = mount_agent_gateway(Starlette(), Script("fine"), store=store)
     async with running(gateway):
@@ -221,7 +221,7 @@ async def test_nobody_opens_a_stopped_gateway() -> None:
     assert (store.opened, store.closed) == (1, 1)
 
 
-async def test_a_bus_that_does_not_open_leaves_no_store_open(
+async def test_the_store_is_closed_when_the_bus_fails_to_open(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     store = Counting(MemoryStore())
@@ -240,7 +240,7 @@ async def test_a_bus_that_does_not_open_leaves_no_store_open(
     assert (store.opened, store.closed) == (2, 2)
 
 
-async def test_what_fails_at_the_end_keeps_nothing_else_open(
+async def test_the_store_is_closed_when_the_bus_fails_to_close(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     store = Counting(MemoryStore())
@@ -256,7 +256,7 @@ async def test_what_fails_at_the_end_keeps_nothing_else_open(
     assert store.closed == 1
 
 
-async def test_a_drain_gives_up_on_a_store_that_hangs() -> None:
+async def test_a_drain_times_out_when_the_store_hangs() -> None:
     store = FaultyStore(MemoryStore())
     app = Starlette()
     gateway = mount_agent_gateway(app, Script("fine"), store=store)

@@ -1,4 +1,4 @@
-"""A gateway on more than one event loop: it goes on where that can be, else it says what to do."""
+"""A gateway called on several event loops: it restarts if its loop is closed, else WrongLoop."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ async def echo(ctx: RunContext) -> AsyncIterator[str]:
         await asyncio.sleep(0)
 
 
-async def endless(ctx: RunContext) -> AsyncIterator[str]:
+async def never_ending(ctx: RunContext) -> AsyncIterator[str]:
     yield "begun "
     await asyncio.Event().wait()
 
@@ -53,8 +53,8 @@ def client_of(app: Any) -> httpx2.AsyncClient:
     return httpx2.AsyncClient(transport=transport, base_url="http://testserver")
 
 
-def ends(work: Callable[[], Coroutine[Any, Any, Any]]) -> Any:
-    """What ``work`` returns on a loop of its own, which is over within a while."""
+def on_own_loop(work: Callable[[], Coroutine[Any, Any, Any]]) -> Any:
+    """Runs ``work`` on a loop of its own, in a thread, with a timeout; returns its result."""
     result: Future[Any] = Future()
 
     def run() -> None:
@@ -73,11 +73,11 @@ def chat(client: TestClient, text: str, session: str = SESSION) -> str:
         return str(socket.receive_json()["content"])
 
 
-# A loop that is closed
+# The first loop is closed
 
 
 @pytest.mark.parametrize("kind", [Starlette, FastAPI])
-def test_a_test_client_without_a_lifespan_has_a_loop_for_each_request(
+def test_each_request_of_a_test_client_without_a_lifespan_may_run_on_its_own_loop(
     store: Store, kind: type[Starlette]
 ) -> None:
     gateway = mounted(store, kind=kind)
@@ -94,13 +94,13 @@ def test_a_test_client_without_a_lifespan_has_a_loop_for_each_request(
     assert not gateway.started
 
 
-def test_what_a_request_left_running_is_in_the_log(store: Store) -> None:
-    """Its loop ends with it: the message is kept, and what was written of the answer."""
+def test_a_message_is_kept_when_the_loop_of_its_request_ends(store: Store) -> None:
+    """The message is in the log, and so is what was appended of the answer."""
     gateway = mounted(store)
     client = TestClient(gateway)
     body = {"id": "m1", "content": "hello"}
     assert client.post(f"/sessions/{SESSION}/messages", json=body).status_code == 202
-    # It waits, is being answered or was: the events say it in each case, the messages not in all.
+    # It may be queued, running or answered: the events contain it in each case.
     asked = {"accept": "application/json"}
     events = client.get(f"/sessions/{SESSION}/events", headers=asked).json()["events"]
     assert '"m1"' in json.dumps(events)
@@ -108,7 +108,7 @@ def test_what_a_request_left_running_is_in_the_log(store: Store) -> None:
     asyncio.run(gateway.stop())
 
 
-def test_each_test_has_a_loop_of_its_own(store: Store) -> None:
+def test_a_gateway_works_on_a_new_loop_for_each_test(store: Store) -> None:
     gateway = mounted(store)
     numbers = itertools.count()
 
@@ -118,12 +118,12 @@ def test_each_test_has_a_loop_of_its_own(store: Store) -> None:
             await client.say("hello", f"m{next(numbers)}")
             return await client.answer()
 
-    assert [ends(one) for _ in range(3)] == ["hello "] * 3
+    assert [on_own_loop(one) for _ in range(3)] == ["hello "] * 3
     asyncio.run(gateway.stop())
 
 
-def test_a_loop_ends_whatever_runs_on_it(store: Store) -> None:
-    gateway = mounted(store, endless)
+def test_a_run_whose_loop_ended_is_recovered_as_interrupted_on_the_next_loop(store: Store) -> None:
+    gateway = mounted(store, never_ending)
 
     async def begin() -> None:
         client = await Client(gateway).open()
@@ -132,7 +132,7 @@ def test_a_loop_ends_whatever_runs_on_it(store: Store) -> None:
         await client.say("go", "m1")
         await client.until("TEXT_MESSAGE_CONTENT")
 
-    async def look() -> list[Any]:
+    async def read() -> list[Any]:
         async with connect(gateway, f"/ws/chat?session={SESSION}") as client:
             snapshot = await client.until("MESSAGES_SNAPSHOT")
             if len(snapshot["event"]["messages"]) < 2:
@@ -141,16 +141,18 @@ def test_a_loop_ends_whatever_runs_on_it(store: Store) -> None:
             messages: list[Any] = page.json()["messages"]
             return messages
 
-    ends(begin)
-    _, answer = ends(look)
+    on_own_loop(begin)
+    _, answer = on_own_loop(read)
     assert answer["content"] == "begun "
     assert answer["metadata"]["agentws"]["code"] == "interrupted"
     asyncio.run(gateway.stop())
 
 
-def test_a_loop_that_is_only_closed_leaves_nothing_to_wait_for(store: Store) -> None:
-    """As some test runners end one: nothing on it is cancelled, nothing on it moves again."""
-    gateway = mounted(store, endless)
+def test_a_gateway_restarts_after_its_loop_was_closed_without_cancelling_tasks(
+    store: Store,
+) -> None:
+    """Some test runners close a loop so: its tasks are neither cancelled nor run again."""
+    gateway = mounted(store, never_ending)
     loop = asyncio.new_event_loop()
     client = Client(gateway, f"/ws/chat?session={SESSION}")
     loop.run_until_complete(client.open())
@@ -168,11 +170,11 @@ def test_a_loop_that_is_only_closed_leaves_nothing_to_wait_for(store: Store) -> 
             await other.until("welcome")
         await gateway.stop()
 
-    ends(again)
+    on_own_loop(again)
     assert gateway.stats()["total_connections"] == 0
 
 
-def test_a_request_after_a_lifespan_begins_anew_on_another_loop(store: Store) -> None:
+def test_a_request_after_a_lifespan_restarts_the_gateway_on_another_loop(store: Store) -> None:
     gateway = mounted(store)
     with TestClient(gateway) as client:
         assert chat(client, "one") == "one "
@@ -184,7 +186,7 @@ def test_a_request_after_a_lifespan_begins_anew_on_another_loop(store: Store) ->
     assert not gateway.started
 
 
-async def test_on_the_same_loop_one_that_was_stopped_stays_so() -> None:
+async def test_a_gateway_stopped_on_the_same_loop_does_not_start_by_a_late_call() -> None:
     gateway = mounted(MemoryStore())
     async with running(gateway):
         pass
@@ -192,7 +194,7 @@ async def test_on_the_same_loop_one_that_was_stopped_stays_so() -> None:
         await gateway.start()
 
 
-def test_a_store_that_can_not_be_closed_elsewhere_keeps_nobody_waiting(
+def test_a_gateway_restarts_when_its_store_can_not_be_closed_on_another_loop(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     gateway = mounted(MemoryStore())
@@ -205,10 +207,10 @@ def test_a_store_that_can_not_be_closed_elsewhere_keeps_nobody_waiting(
         assert TestClient(gateway).get("/readyz").json()["status"] == "ready"
 
 
-# A loop that goes on
+# The first loop is not closed
 
 
-def test_a_second_loop_beside_the_first_is_told_what_to_do() -> None:
+def test_requests_on_a_second_loop_are_refused_with_wrong_loop_and_a_hint() -> None:
     gateway = mounted(MemoryStore())
     client = TestClient(gateway)
     with client.websocket_connect("/ws/chat") as first:
@@ -224,7 +226,7 @@ def test_a_second_loop_beside_the_first_is_told_what_to_do() -> None:
             bye = third.receive_json()
             assert bye["reason"] == "wrong_loop" and bye["retryable"] is False
             assert ONE_LOOP in bye["message"]
-        # What needs no loop is answered, and the first goes on.
+        # Routes that use nothing of the loop still answer, and the first loop is unaffected.
         assert client.get("/health").json() == {"status": "ok"}
         assert client.get("/").status_code == 200
         first.send_text("hello")
@@ -232,15 +234,15 @@ def test_a_second_loop_beside_the_first_is_told_what_to_do() -> None:
     assert client.get("/sessions").status_code == 200
 
 
-def test_a_lifespan_beside_another_is_a_startup_that_fails() -> None:
+def test_a_second_lifespan_on_another_loop_fails_its_startup() -> None:
     gateway = mounted(MemoryStore())
     with TestClient(gateway) as client:
         with pytest.raises(WrongLoop, match="with TestClient"), TestClient(gateway):
-            raise AssertionError("it started")
+            raise AssertionError("the second lifespan started")
         assert chat(client, "hello") == "hello "
 
 
-def test_the_server_in_a_thread_and_the_test_beside_it() -> None:
+def test_calls_from_another_loop_than_the_server_threads_raise_wrong_loop() -> None:
     gateway = mounted(MemoryStore())
     server = uvicorn.Server(uvicorn.Config(gateway, port=0, log_level="error"))
     thread = threading.Thread(target=server.run, daemon=True)
@@ -267,8 +269,8 @@ def test_the_server_in_a_thread_and_the_test_beside_it() -> None:
         assert chat(client, "hello") == "hello "
 
 
-def test_a_loop_that_rests_is_not_closed() -> None:
-    """As that of a wider scope, between the tests that have loops of their own."""
+def test_a_loop_that_is_paused_but_not_closed_keeps_the_gateway() -> None:
+    """Like the loop of a module-scoped fixture, between tests that have their own loops."""
     gateway = mounted(MemoryStore())
     loop = asyncio.new_event_loop()
     loop.run_until_complete(gateway.start())
@@ -279,17 +281,17 @@ def test_a_loop_that_rests_is_not_closed() -> None:
     asyncio.run(gateway.start(again=True))
 
 
-def test_without_asyncio_it_is_said_what_is_missing() -> None:
+def test_a_start_without_asyncio_raises_wrong_loop() -> None:
     gateway = mounted(MemoryStore())
     starting = gateway.start()
     with pytest.raises(WrongLoop, match="Expected asyncio"):
         starting.send(None)
 
 
-# One lifetime
+# Lifetime
 
 
-def test_a_life_that_its_loop_ended_is_abandoned_before_the_next() -> None:
+def test_a_lifetime_on_a_closed_loop_is_abandoned_before_the_next_start() -> None:
     done: list[str] = []
 
     def step(name: str) -> Callable[[], Coroutine[Any, Any, None]]:
@@ -312,7 +314,7 @@ def test_a_life_that_its_loop_ended_is_abandoned_before_the_next() -> None:
     assert done == ["begin", "abandon", "begin", "abandon", "begin"]
 
 
-def test_a_start_that_its_loop_did_not_outlive_is_abandoned() -> None:
+def test_a_start_interrupted_by_the_end_of_its_loop_is_abandoned() -> None:
     begun: list[str] = []
 
     async def begin() -> None:
@@ -324,7 +326,7 @@ def test_a_start_that_its_loop_did_not_outlive_is_abandoned() -> None:
         begun.append("abandon")
 
     async def nothing() -> None:
-        """Is never asked for."""
+        """Never called."""
 
     lifetime = Lifetime(begin=begin, drain=nothing, close=nothing, abandon=abandon)
     loop = asyncio.new_event_loop()

@@ -1,4 +1,4 @@
-"""The gateway's lifespan inside that of a host that is no Starlette app."""
+"""The gateway's lifespan nested in that of a wrapped host (no Starlette app), and the drain."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from starlette.testclient import TestClient
 from agentws import AgentGateway, mount_agent_gateway
 from agentws.errors import Unavailable
 from agentws.hosting.lifespan import DRAINS
-from agentws.hosting.wrapping import SHUTDOWN, STARTUP
+from agentws.hosting.wrapped import SHUTDOWN, STARTUP
 from agentws.testing.agents import Script
 from agentws.testing.connect import running
 
@@ -22,7 +22,7 @@ UP, DOWN = f"{STARTUP}.complete", f"{SHUTDOWN}.complete"
 
 
 class Lifespan:
-    """The server's side of an app's lifespan; ``said`` is what the app answered."""
+    """The server's side of an app's lifespan; ``said`` has the app's messages."""
 
     def __init__(self, app: Any) -> None:
         self.said: list[dict[str, Any]] = []
@@ -37,7 +37,7 @@ class Lifespan:
         self.task = asyncio.get_running_loop().create_task(app)
 
     async def _send(self, message: dict[str, Any]) -> None:
-        assert message["type"].startswith("lifespan."), "as servers refuse it"
+        assert message["type"].startswith("lifespan."), "servers refuse other messages"
         self.said.append(message)
         self._answers.put_nowait(message)
 
@@ -62,7 +62,7 @@ def mounted(host: Host) -> tuple[AgentGateway, Lifespan]:
 
 
 async def refusing(scope: Any, receive: Any, send: Any) -> None:
-    """As Django: it raises before it looks at anything."""
+    """Like Django: raises for every scope that is not HTTP."""
     raise ValueError(f"this host can't handle {scope['type']}")
 
 
@@ -72,7 +72,7 @@ async def reading_and_refusing(scope: Any, receive: Any, send: Any) -> None:
 
 
 async def answering_as_for_http(scope: Any, receive: Any, send: Any) -> None:
-    """Never looks at what kind of scope it is."""
+    """Answers every scope as if it were HTTP."""
     await send({"type": "http.response.start", "status": 200, "headers": []})
     await send({"type": "http.response.body", "body": b"hello"})
 
@@ -83,7 +83,7 @@ async def reading_and_answering_as_for_http(scope: Any, receive: Any, send: Any)
 
 
 async def silent(scope: Any, receive: Any, send: Any) -> None:
-    """Does nothing about a lifespan."""
+    """Returns without an answer."""
 
 
 async def reading_and_silent(scope: Any, receive: Any, send: Any) -> None:
@@ -97,7 +97,7 @@ async def obedient(scope: Any, receive: Any, send: Any) -> None:
 
 
 async def returning_early(scope: Any, receive: Any, send: Any) -> None:
-    """Has nothing to do at the end, and doesn't wait for it."""
+    """Returns after the startup, without waiting for the shutdown."""
     await receive()
     await send({"type": UP})
 
@@ -129,7 +129,9 @@ EVERY = [
 
 
 @pytest.mark.parametrize("host", EVERY, ids=lambda host: host.__name__)
-async def test_the_gateway_lives_as_long_as_the_server(host: Host) -> None:
+async def test_the_gateway_runs_until_the_server_shuts_down_whatever_the_hosts_lifespan_does(
+    host: Host,
+) -> None:
     gateway, lifespan = mounted(host)
     assert await lifespan.answer_to(STARTUP) == UP
     assert gateway.started
@@ -142,7 +144,7 @@ async def test_the_gateway_lives_as_long_as_the_server(host: Host) -> None:
 
 
 @pytest.mark.parametrize("host", EVERY, ids=lambda host: host.__name__)
-async def test_a_gateway_that_does_not_start_is_a_startup_that_failed(
+async def test_a_gateway_that_fails_to_start_fails_the_startup(
     host: Host, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     gateway, lifespan = mounted(host)
@@ -157,7 +159,7 @@ async def test_a_gateway_that_does_not_start_is_a_startup_that_failed(
     assert "no store today" in said["message"] and not gateway.started
 
 
-async def test_a_host_goes_down_again_when_the_gateway_does_not_start(
+async def test_a_started_host_is_shut_down_when_the_gateway_fails_to_start(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     heard: list[str] = []
@@ -178,7 +180,7 @@ async def test_a_host_goes_down_again_when_the_gateway_does_not_start(
     assert heard == [STARTUP, SHUTDOWN]
 
 
-async def test_a_host_that_does_not_start_keeps_the_gateway_down() -> None:
+async def test_the_gateway_does_not_start_when_the_host_fails_to_start() -> None:
     async def host(scope: Any, receive: Any, send: Any) -> None:
         await receive()
         await send({"type": f"{STARTUP}.failed", "message": "no"})
@@ -191,7 +193,7 @@ async def test_a_host_that_does_not_start_keeps_the_gateway_down() -> None:
     assert not gateway.started and not gateway.draining
 
 
-async def test_a_gateway_that_does_not_stop_well_lets_the_host_go_down(
+async def test_the_host_still_shuts_down_when_the_gateway_fails_to_stop(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     gateway, lifespan = mounted(obedient)
@@ -207,7 +209,7 @@ async def test_a_gateway_that_does_not_stop_well_lets_the_host_go_down(
 
 
 @pytest.mark.parametrize("host", [refusing, obedient], ids=lambda host: host.__name__)
-async def test_a_wrapped_host_has_several_lifespans(host: Host) -> None:
+async def test_a_wrapped_host_can_be_started_and_stopped_several_times(host: Host) -> None:
     gateway = mount_agent_gateway(host, Script("fine"))
     for _ in range(2):
         async with running(gateway):
@@ -215,18 +217,20 @@ async def test_a_wrapped_host_has_several_lifespans(host: Host) -> None:
         assert gateway.draining
 
 
-def test_a_factory_that_is_missing_is_refused_at_once() -> None:
+def test_mounting_none_as_agent_factory_raises_type_error() -> None:
     app = Starlette()
     with pytest.raises(TypeError, match="agent_factory is None; expected an agent"):
         mount_agent_gateway(app, None)  # type: ignore[arg-type]
     assert app.routes == []
 
 
-# The server's offer
+# Drain before the server closes its connections
 
 
 @pytest.mark.parametrize("host", [refusing, Starlette()], ids=["wrapped", "starlette"])
-async def test_a_server_that_asks_is_given_the_drain(host: Any) -> None:
+async def test_the_gateway_registers_its_drain_with_a_server_that_has_a_list_for_it(
+    host: Any,
+) -> None:
     gateway = mount_agent_gateway(host, Script("fine"))
     drains: list[Any] = []
     said: asyncio.Queue[Any] = asyncio.Queue()
@@ -243,7 +247,7 @@ async def test_a_server_that_asks_is_given_the_drain(host: Any) -> None:
     await task
 
 
-async def test_every_gateway_of_an_app_is_drained() -> None:
+async def test_every_gateway_of_an_app_registers_its_drain() -> None:
     app = Starlette()
     gateways = [mount_agent_gateway(app, Script("x"), prefix=prefix) for prefix in ("/a", "/b")]
     drains: list[Any] = []
@@ -254,13 +258,13 @@ async def test_every_gateway_of_an_app_is_drained() -> None:
         return messages.pop(0)
 
     async def send(message: Any) -> None:
-        """Nobody is told."""
+        """Drops the message."""
 
     await app.router(scope, receive, send)
     assert {drain.__self__ for drain in drains} == set(gateways)
 
 
-def test_other_servers_see_nothing_of_it() -> None:
+def test_the_lifespan_state_is_unchanged_for_other_servers() -> None:
     app = Starlette()
     mount_agent_gateway(app, Script("fine"))
     with TestClient(app) as http:

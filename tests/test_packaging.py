@@ -1,4 +1,4 @@
-"""What a user installs: the wheel has every file, and the core needs no extra."""
+"""The installed package: the wheel has every file, and the core needs no extra."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def test_the_wheel_has_the_browser_files_and_the_type_marker(wheel: zipfile.ZipF
     assert {".js", ".css", ".html"} <= suffixes
 
 
-def test_the_wheel_has_the_command_and_nothing_beside_the_package(wheel: zipfile.ZipFile) -> None:
+def test_the_wheel_has_the_command_and_only_the_agentws_package(wheel: zipfile.ZipFile) -> None:
     assert {name.split("/")[0].split("-")[0] for name in wheel.namelist()} == {"agentws"}
     (points,) = [name for name in wheel.namelist() if name.endswith("entry_points.txt")]
     assert "agentws = agentws.cli:main" in wheel.read(points).decode()
@@ -61,7 +61,7 @@ def test_the_browser_package_has_its_files_and_the_same_version() -> None:
     assert missing == []
 
 
-def test_every_extra_that_is_named_exists() -> None:
+def test_every_extra_named_in_code_and_docs_exists() -> None:
     pages = [*PACKAGE.rglob("*.py"), *ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")]
     named = {
         (extra, str(page.relative_to(ROOT)))
@@ -72,7 +72,7 @@ def test_every_extra_that_is_named_exists() -> None:
     assert [(extra, page) for extra, page in sorted(named) if extra not in EXTRAS] == []
 
 
-def test_every_dependency_of_the_suite_is_pinned() -> None:
+def test_every_dependency_is_pinned_in_the_constraints() -> None:
     pins = {
         canonical(line)
         for line in (ROOT / "tests/constraints.txt").read_text().splitlines()
@@ -83,7 +83,7 @@ def test_every_dependency_of_the_suite_is_pinned() -> None:
     assert wanted - pins == {"agentws"}
 
 
-# What the core does without, imported only where the preset finds httptools.
+# Imports httptools, which is optional: the preset imports this module only if it is installed.
 WITHOUT_NAMING_AN_EXTRA = "agentws.server.upgrading"
 
 IMPORT_ALL = """
@@ -108,7 +108,7 @@ for module in pkgutil.walk_packages(agentws.__path__, "agentws."):
 
 
 def requirements(name: str) -> list[str]:
-    """Without extras, and none for a package that another platform needs and this one lacks."""
+    """The dependencies without extras; none for a package that this platform does not install."""
     try:
         lines = metadata.requires(name) or []
     except metadata.PackageNotFoundError:
@@ -117,7 +117,7 @@ def requirements(name: str) -> list[str]:
 
 
 def core_modules() -> set[str]:
-    """The top-level modules of the core's dependencies, and of theirs."""
+    """The top-level modules of the core's direct and indirect dependencies."""
     names, todo = set[str](), [canonical(line) for line in PROJECT["dependencies"]]
     while todo:
         name = todo.pop()
@@ -128,7 +128,7 @@ def core_modules() -> set[str]:
     return {module for module, by in owners.items() if names & set(map(canonical, by))}
 
 
-def test_every_module_imports_with_the_core_alone_or_names_its_extra() -> None:
+def test_every_module_imports_without_extras_or_names_the_extra_to_install() -> None:
     allowed = ",".join({"agentws", *core_modules()})
     command = [sys.executable, "-c", IMPORT_ALL, allowed, WITHOUT_NAMING_AN_EXTRA]
     done = subprocess.run(command, capture_output=True, text=True, timeout=50)

@@ -1,4 +1,4 @@
-"""What the tests run servers with leaves nothing behind, whatever a test does."""
+"""The test servers of ``tests/processes.py`` leave no process behind."""
 
 from __future__ import annotations
 
@@ -31,14 +31,14 @@ def a_server(folder: Path, *options: str) -> Server:
 def is_running(pid: int) -> bool:
     try:
         os.kill(pid, 0)
-        # A zombie that nobody waits for has ended, too.
+        # A zombie process has ended, too.
         return "Z" not in Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2]
     except (ProcessLookupError, FileNotFoundError):
         return False
 
 
 def all_end(server: Server) -> bool:
-    """Whether the process and its child are gone, or soon: the child is not ours to wait for."""
+    """Whether the process and its child end within 5 s; only its parent can wait for the child."""
     child = int(re.findall(r"child (\d+)", server.output)[-1])
     deadline = time.monotonic() + 5.0
     while any(map(is_running, (server.process.pid, child))) and time.monotonic() < deadline:
@@ -46,7 +46,7 @@ def all_end(server: Server) -> bool:
     return not any(map(is_running, (server.process.pid, child)))
 
 
-def test_a_server_chooses_its_port_and_keeps_it(tmp_path: Path) -> None:
+def test_a_test_server_keeps_its_port_when_restarted(tmp_path: Path) -> None:
     with a_server(tmp_path) as server:
         port = server.port
         assert port > 0
@@ -55,20 +55,20 @@ def test_a_server_chooses_its_port_and_keeps_it(tmp_path: Path) -> None:
         assert server.port == port
 
 
-def test_a_test_that_fails_leaves_no_process(tmp_path: Path) -> None:
+def test_a_failing_test_leaves_no_server_process(tmp_path: Path) -> None:
     with pytest.raises(ZeroDivisionError), a_server(tmp_path) as server:
         raise ZeroDivisionError
     assert all_end(server)
 
 
-def test_a_process_that_stands_still_is_ended(tmp_path: Path) -> None:
+def test_a_suspended_server_can_be_stopped(tmp_path: Path) -> None:
     with a_server(tmp_path) as server:
         server.process.send_signal(signal.SIGSTOP)
         assert server.stop() == -signal.SIGTERM
         assert all_end(server)
 
 
-def test_a_process_that_does_not_end_is_killed(
+def test_a_server_that_ignores_sigterm_is_killed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with a_server(tmp_path, "stubborn") as server:
@@ -79,7 +79,7 @@ def test_a_process_that_does_not_end_is_killed(
         assert all_end(server)
 
 
-def test_a_process_that_never_listens_is_killed(
+def test_a_server_that_never_listens_is_killed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(Server, "patience", 1.0)
@@ -89,7 +89,7 @@ def test_a_process_that_never_listens_is_killed(
     assert not is_running(server.process.pid)
 
 
-def test_a_process_that_ends_at_once_says_why(tmp_path: Path) -> None:
+def test_the_output_of_a_server_that_exits_at_once_is_in_the_error(tmp_path: Path) -> None:
     server = Server("-c", "raise SystemExit('no luck')", folder=tmp_path, said=tmp_path / "said")
     with pytest.raises(AssertionError, match="no luck"):
         server.start()

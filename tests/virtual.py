@@ -1,6 +1,6 @@
-"""Tests whose clock is the loop's own, and jumps over whatever is only waited for.
+"""Virtual time for tests: the clock of the loop jumps to the next timer instead of waiting.
 
-A module or a folder's conftest takes the fixture in:
+A module or a folder's conftest imports the fixture:
 ``from tests.virtual import anyio_backend as anyio_backend``.
 """
 

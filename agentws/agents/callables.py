@@ -1,4 +1,4 @@
-"""What can be seen of a callable before it is called: what it gives, and what it takes."""
+"""Inspects a callable before it is called: what it returns, and which arguments it takes."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ GENERATOR: Final = "generator"
 COROUTINE: Final = "coroutine"
 
 
-class Annotated(Enum):
-    """What a callable's annotations say it is."""
+class Annotation(Enum):
+    """What a callable is by its type annotations."""
 
     FACTORY = "takes a SessionInfo, or returns an Agent"
     AGENT = "returns an async iterator"
@@ -29,11 +29,11 @@ class Annotated(Enum):
 
 
 def kind_of(called: Any) -> Kind | None:
-    """What a call gives, where that can be seen; ``None`` for classes and plain functions.
+    """What a call returns, as far as can be told; ``None`` for classes and plain functions.
 
     Looks through ``functools.partial``, methods, objects with ``__call__``, and decorators that
-    use ``functools.wraps``: those are believed only about an async generator function, since a
-    decorator may well make one of something else.
+    use ``functools.wraps``. A decorator counts as what it wraps only where that is an async
+    generator function: it may turn any other function into one.
     """
     function = _function_of(called)
     if inspect.isasyncgenfunction(function):
@@ -47,7 +47,7 @@ def kind_of(called: Any) -> Kind | None:
 
 
 def _function_of(called: Any) -> Any:
-    """The function behind a method, a partial, or an object that is called."""
+    """The function behind a method, a partial, or an object with ``__call__``."""
     while True:
         if isinstance(called, functools.partial):
             called = called.func
@@ -62,9 +62,9 @@ def _function_of(called: Any) -> Any:
 
 
 def arguments_of(called: Callable[..., Any], *, fewest: int = 0) -> int | None:
-    """With how many arguments it can be called: 0 or 1; ``None`` where it needs others.
+    """How many arguments ``called`` can be given, 0 or 1; ``None`` where it needs others.
 
-    A function that takes any number of arguments is given one, as decorators pass them on.
+    1 for a function of ``*args``: a decorator passes them on.
     """
     signature = _signature_of(called)
     if signature is None:
@@ -81,8 +81,8 @@ def arguments_of(called: Callable[..., Any], *, fewest: int = 0) -> int | None:
     return None
 
 
-def annotated(called: Callable[..., Any]) -> Annotated | None:
-    """What the annotations say; ``None`` where there are none, or others."""
+def annotation_of(called: Callable[..., Any]) -> Annotation | None:
+    """What the type annotations of ``called`` say; ``None`` without annotations, or with others."""
     signature = _signature_of(called)
     if signature is None:
         return None
@@ -94,34 +94,34 @@ def annotated(called: Callable[..., Any]) -> Annotated | None:
 
 
 _RETURNED: Final = {
-    "str": Annotated.TEXT,
-    "Agent": Annotated.FACTORY,
-    "AsyncIterator": Annotated.AGENT,
-    "AsyncIterable": Annotated.AGENT,
-    "AsyncGenerator": Annotated.AGENT,
+    "str": Annotation.TEXT,
+    "Agent": Annotation.FACTORY,
+    "AsyncIterator": Annotation.AGENT,
+    "AsyncIterable": Annotation.AGENT,
+    "AsyncGenerator": Annotation.AGENT,
 }
-_TAKEN: Final = {"SessionInfo": Annotated.FACTORY, "RunContext": Annotated.CONTEXT}
-_WRITTEN: Final = re.compile(r"(?:\w+\.)*(\w+)")
+_TAKEN: Final = {"SessionInfo": Annotation.FACTORY, "RunContext": Annotation.CONTEXT}
+_DOTTED_NAME: Final = re.compile(r"(?:\w+\.)*(\w+)")
 
 
 def _class_name(annotation: Any) -> str:
-    """The name of the class that an annotation names, which may be text not yet evaluated."""
+    """The name of the class that an annotation names; the annotation may be unevaluated text."""
     if isinstance(annotation, type) and issubclass(annotation, Agent):
         return "Agent"
     text = getattr(annotation, "__forward_arg__", annotation)
     if not isinstance(text, str):
         text = getattr(annotation, "__name__", None) or getattr(annotation, "_name", None) or ""
-    written = _WRITTEN.match(text.strip("'\" "))
-    return "" if written is None else written[1]
+    name = _DOTTED_NAME.match(text.strip("'\" "))
+    return "" if name is None else name[1]
 
 
 def _signature_of(called: Callable[..., Any]) -> inspect.Signature | None:
-    """``None`` for what has none, as some callables that are written in C."""
+    """The signature; ``None`` where there is none, as for some callables that are written in C."""
     try:
         if sys.version_info >= (3, 14):
             import annotationlib
 
-            # Names that only a type checker imports must not keep an agent from being mounted.
+            # An annotation may use a name that is imported for type checking only.
             unevaluated = annotationlib.Format.FORWARDREF
             return inspect.signature(called, annotation_format=unevaluated)
         return inspect.signature(called)
@@ -133,6 +133,6 @@ def name_of(called: Any) -> str:
     return str(getattr(_function_of(called), "__qualname__", repr(called)))
 
 
-def asks_for_the_context(error: AttributeError) -> bool:
-    """Whether a SessionInfo was asked for what only a RunContext has."""
+def wants_the_context(error: AttributeError) -> bool:
+    """Whether ``error`` comes from reading an attribute of RunContext on a SessionInfo."""
     return isinstance(error.obj, SessionInfo) and hasattr(RunContext, error.name or "")

@@ -12,11 +12,11 @@ from .prompt import enough_history, prompt
 
 
 class ChatAgent(Agent):
-    """Answers every message with what ``llm`` says to the conversation so far.
+    """Answers every message with what ``llm`` generates for the conversation so far.
 
-    The model is shown the newest whole turns that fit ``history_budget`` (approximate tokens, a
-    quarter of the bytes), and always the message it answers. Stopping the run closes the request
-    to the provider. ``llm`` may be shared by any number of agents; who made it closes it.
+    The prompt holds the newest whole turns that fit ``history_budget`` (approximate tokens, a
+    quarter of the bytes), and always the message to be answered. Cancelling the run closes the
+    request to the provider. Any number of agents may share ``llm``; its maker closes it.
     """
 
     def __init__(

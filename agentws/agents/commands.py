@@ -1,25 +1,35 @@
-"""Commands: what a user types after a slash, answered without the model.
+"""Slash commands: what a user types after a slash, answered without the model.
 
-A command never starts a run, and what it says is no part of the conversation.
+A command never starts a run, and its reply is no part of the conversation.
 """
 
 from __future__ import annotations
 
 import difflib
 from collections.abc import Awaitable, Callable, Iterable, Mapping
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import Final, NamedTuple
 
 from ..errors import UnknownCommand
+from ..protocol.messages import Message
+from .context import SessionContext
 
-if TYPE_CHECKING:
-    from .agent import CommandContext
 
-CommandRun = Callable[["CommandContext", str], Awaitable[str]]
+class CommandContext(SessionContext):
+    """What a command is given: the session, and in ``identity`` who typed the command."""
+
+    __slots__ = ()
+
+    async def history(self, *, limit: int | None = None) -> list[Message]:
+        """The conversation so far, oldest first; with ``limit``, its newest messages."""
+        return await self._history(limit)
+
+
+CommandRun = Callable[[CommandContext, str], Awaitable[str]]
 """Answers a command: gets the context and what followed the name; returns what to show."""
 
 
 class Command(NamedTuple):
-    """One command of an agent: ``/name``, one line for ``/help``, and what it does."""
+    """One command of an agent: its name without the slash, one line for ``/help``, its function."""
 
     name: str
     summary: str
@@ -37,9 +47,9 @@ PING: Final = "ping"
 
 
 def parse_command(text: str) -> Typed | None:
-    """The command in ``text``, or ``None`` when it is for the agent.
+    """The command in ``text``; ``None`` for a message to the agent.
 
-    Text that begins with ``/`` is one, and the bare word ``ping``; ``//text`` is not.
+    A command begins with ``/``, or is the bare word ``ping``. ``//text`` is a message.
     """
     if text.strip() == PING:
         return Typed(PING, "")
@@ -54,9 +64,11 @@ def unescape(text: str) -> str:
     return text[1:] if text.startswith("//") else text
 
 
-def declared(made: object) -> tuple[Command, ...]:
-    """What an agent's ``commands`` returned. Raises TypeError, or ValueError for a name that nobody
-    can type: a mistake of the agent's author, which would look like an unknown command.
+def checked_commands(made: object) -> tuple[Command, ...]:
+    """The commands that an agent's ``commands`` method returned, checked.
+
+    Raises TypeError for anything else, and ValueError for a name that nobody can type: users would
+    take this mistake of the agent's author for an unknown command.
     """
     if isinstance(made, str | Mapping) or not isinstance(made, Iterable):
         raise TypeError(f"commands returned {type(made).__name__}; expected a list of Command")

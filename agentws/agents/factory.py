@@ -1,4 +1,4 @@
-"""From whatever a host passes as ``agent_factory`` to an agent for one run."""
+"""Makes an agent for each run from what a host passes as ``agent_factory``."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from .callables import (
     ASYNC_GENERATOR,
     COROUTINE,
     GENERATOR,
-    Annotated,
-    annotated,
+    Annotation,
+    annotation_of,
     arguments_of,
-    asks_for_the_context,
     kind_of,
     name_of,
+    wants_the_context,
 )
-from .function import FunctionAgent, close_unused, refuse_output
+from .function import FunctionAgent, check_output, close_unused
 
 RunFunction = Callable[[RunContext], AsyncIterator[Output]]
 AgentFactory = (
@@ -32,7 +32,7 @@ AgentFactory = (
     | Mapping[str, Any]
 )
 """An Agent subclass, a callable that makes an agent (sync or async, with or without a SessionInfo),
-a callable that gives an async generator for a RunContext, or a mapping of names to those."""
+a callable that returns an async generator for a RunContext, or a mapping of names to those."""
 
 DEFAULT_NAME: Final = "agent"
 _EXPECTED: Final = (
@@ -43,9 +43,9 @@ _Maker = Callable[[SessionInfo], Any]
 
 
 class Agents:
-    """The agents of one gateway by name; the first is the default. ``None``: there are none.
+    """The agents of one gateway by name; the first is the default. None at all for ``None``.
 
-    Raises TypeError, which says what was expected, for what can be seen to be no agent.
+    Raises TypeError, which says what was expected, for anything that can't make an agent.
     """
 
     def __init__(self, factory: AgentFactory | None) -> None:
@@ -64,7 +64,7 @@ class Agents:
         return f"<Agents {', '.join(self.names)}>"
 
     def check(self, name: str | None) -> str:
-        """``name``, or the default for ``None``; raises BadRequest for one that is not here."""
+        """``name``, or the default for ``None``; raises BadRequest for an unknown name."""
         if not self.names:
             raise NotSupported("There is no agent here.")
         if name is None:
@@ -76,9 +76,9 @@ class Agents:
         return name
 
     async def make(self, name: str, session: SessionInfo) -> Agent:
-        """A new agent. Raises what the factory raises, TypeError if it makes something else.
+        """A new agent. Raises what the factory raises, and TypeError if it makes anything else.
 
-        Raises InvalidEvent, which says what to write, for one that gives text or a plain generator.
+        Raises AgentError, which says what to write, where it returns text or a plain generator.
         """
         maker = self._makers.get(name) or self._makers[self.default]
         made = maker(session)
@@ -88,21 +88,21 @@ class Agents:
             return made
         if kind_of(made) is ASYNC_GENERATOR and not isinstance(made, type):
             return FunctionAgent(made)
-        refuse_output(made)
+        check_output(made)
         raise TypeError(f"agent factory {name!r} made {made!r}; expected an Agent")
 
 
 def _check_name(name: Any) -> None:
-    """Raises TypeError for a name that no log and no frame can hold: both have it as an id."""
+    """Raises TypeError for a name that is no valid id: logs and frames carry it as one."""
     if not isinstance(name, str) or not name.isprintable() or not 0 < len(name) <= MAX_ID:
         raise TypeError(
-            f"agent_factory has an agent of the name {name!r}; expected 1 to {MAX_ID} printable "
+            f"agent_factory has an agent named {name!r}; expected 1 to {MAX_ID} printable "
             "characters of text"
         )
 
 
 def _maker(name: str, factory: Any) -> _Maker:
-    """``factory`` as a callable that takes a session, whichever of the accepted forms it has."""
+    """``factory``, in any of the accepted forms, as a callable that takes a SessionInfo."""
     if isinstance(factory, Agent):
         raise TypeError(
             f"agent {name!r} is an instance, which all users would share; pass its class, or a "
@@ -128,11 +128,11 @@ def _maker(name: str, factory: Any) -> _Maker:
     if isinstance(factory, type):
         made: _Maker = factory
         return made
-    return _Undecided(factory) if annotated(factory) is None else _decided(factory)
+    return _FactoryOrAgent(factory) if annotation_of(factory) is None else _annotated_maker(factory)
 
 
 def _check_class(name: str, factory: type) -> None:
-    """Raises TypeError for an Agent subclass that can't run, as far as its class shows."""
+    """Raises TypeError for an Agent subclass that can't run: abstract, or no async generator."""
     if not issubclass(factory, Agent):
         return
     if inspect.isabstract(factory):
@@ -154,10 +154,10 @@ def _check_takes_context(name: str, function: Any) -> None:
 
 
 def _check_function(name: str, function: Any) -> None:
-    """Raises TypeError for what can be seen to give text, or a plain generator."""
-    kind, says = kind_of(function), annotated(function)
-    textual = kind is COROUTINE and (says is Annotated.TEXT or says is Annotated.CONTEXT)
-    if kind is GENERATOR or says is Annotated.TEXT or textual:
+    """Raises TypeError for a function that returns text or a plain generator, if that shows."""
+    kind, says = kind_of(function), annotation_of(function)
+    textual = kind is COROUTINE and (says is Annotation.TEXT or says is Annotation.CONTEXT)
+    if kind is GENERATOR or says is Annotation.TEXT or textual:
         raise TypeError(
             f"agent {name!r}: {name_of(function)} is {_described(function)}; expected an async "
             "generator: `async def(ctx)` that gives its text with `yield`"
@@ -174,19 +174,19 @@ def _described(function: Any) -> str:
             return "a function that returns text"
 
 
-def _decided(factory: Any) -> _Maker:
-    """The maker of a callable whose annotations say whether it takes a session or a context."""
-    if annotated(factory) is Annotated.FACTORY:
+def _annotated_maker(factory: Any) -> _Maker:
+    """The maker of a callable whose annotations tell a factory from an agent."""
+    if annotation_of(factory) is Annotation.FACTORY:
         made: _Maker = factory
         return made
     return lambda session: FunctionAgent(factory)
 
 
-class _Undecided:
-    """A callable of one argument that is either a factory or an agent, and does not say which.
+class _FactoryOrAgent:
+    """A callable of one argument without annotations: either a factory or an agent.
 
-    It is given the session, as a factory is. One that gives an async generator for that, or that
-    asks it for what only a context has, is an agent, and is given the context from then on.
+    It is first called with the session, as a factory. If it returns an async generator, or reads an
+    attribute that only a context has, it is an agent, and is called with the context from then on.
     """
 
     def __init__(self, function: Callable[[Any], Any]) -> None:
@@ -202,7 +202,7 @@ class _Undecided:
             if not isinstance(made, Agent) and inspect.isawaitable(made):
                 made = await made
         except AttributeError as error:
-            if not asks_for_the_context(error):
+            if not wants_the_context(error):
                 raise
         else:
             if not hasattr(made, "__aiter__"):

@@ -1,14 +1,14 @@
-"""The port between an agent and a language model, and what can go wrong behind it.
+"""The port between an agent and a language model, and its errors.
 
     LLMError                      llm_error          the request can't be answered
-    ├── LLMUnavailable            llm_unavailable    retryable: down, slow, or broke off
+    ├── LLMUnavailable            llm_unavailable    retryable: down, slow, or disconnected
     │   └── LLMRateLimited        llm_rate_limited   retryable: too many requests
-    ├── LLMCutOff                 llm_cut_off        the answer is not whole; the sentence says why
+    ├── LLMCutOff                 llm_cut_off        the answer is incomplete; the sentence says why
     ├── LLMRefused                llm_refused        the model declined, or a filter stopped it
     └── LLMEmpty                  llm_empty          retryable: the model ended without any text
 
-Their sentences are written for the user of the agent. What a provider said goes into
-``__cause__``, except where the provider complains about credentials and might quote them.
+Their sentences are written for the user of the agent. The provider's own error becomes the
+``__cause__``, unless it is about credentials and might quote them.
 """
 
 from __future__ import annotations
@@ -33,27 +33,26 @@ class LLM(ABC):
     def stream(
         self, messages: Sequence[Message], *, instructions: str | None = None
     ) -> AsyncGenerator[str | TokenUsage, None]:
-        """Ask the model for the next message of the conversation.
+        """Asks the model for the next message of the conversation.
 
-        Takes the conversation in order, ending with what is to be answered. Every tool call in it
-        is directly followed by its result (:func:`agentws.agents.prompt.well_formed` sees to
-        that). Only the text of user, assistant, system, developer and tool messages need be
-        understood; other roles are skipped.
+        ``messages`` is the conversation in order; the last one is to be answered. Every tool call
+        in it is directly followed by its result, see :func:`agentws.agents.prompt.well_formed`. An
+        implementation must use the text of user, assistant, system, developer and tool messages;
+        it may skip other roles.
 
         Yields text deltas (never empty, without lone surrogates and NUL) as they arrive, and at
-        most one ``TokenUsage``, after the text. A normal end means that the answer is whole, and
-        that there is one. What the model says when it declines is yielded as text, too, before
-        LLMRefused.
+        most one ``TokenUsage``, after the text. A normal end means that there is an answer and that
+        it is complete. Where the model declines, its text is yielded before LLMRefused is raised.
 
-        Closing the generator, or cancelling the task that reads it, closes the request to the
-        provider before it returns, so nothing more is generated or paid for.
+        Closing the generator, or cancelling the task that reads it, first closes the request to the
+        provider, so that nothing more is generated or paid for.
 
         Raises:
-            LLMError: whatever goes wrong, before or in the middle of the text.
+            LLMError: any failure, before or after the first text.
         """
 
     async def aclose(self) -> None:
-        """Release the connections that this object opened itself. Safe to call twice."""
+        """Closes the connections that this object opened itself. Safe to call twice."""
         return
 
     async def __aenter__(self) -> Self:
@@ -120,9 +119,9 @@ _BY_STATUS: dict[int, tuple[type[LLMError], str | None]] = {
 
 
 def status_error(status: int, *, retry_after: str | None = None) -> LLMError:
-    """What an HTTP ``status`` of a provider means to the user.
+    """The error for an HTTP ``status`` of a provider.
 
-    ``retry_after`` is the header of that name; only its form in seconds is understood.
+    ``retry_after`` is the value of the Retry-After header; a date in it is ignored.
     """
     unlisted: tuple[type[LLMError], str | None]
     unlisted = (LLMUnavailable if status >= 500 else LLMError), None
@@ -131,7 +130,7 @@ def status_error(status: int, *, retry_after: str | None = None) -> LLMError:
 
 
 def speaks_of_credentials(status: int) -> bool:
-    """Whether a provider's words for ``status`` may quote a key, and so must not be logged."""
+    """Whether a provider's response with ``status`` may quote a key, and must not be logged."""
     return status in (401, 403)
 
 
@@ -142,9 +141,9 @@ def _seconds(header: str | None) -> float | None:
 
 
 def readable(content: Content | None) -> str:
-    """``content`` as text for a model that can only read: what it can't see is named.
+    """``content`` as text, for a model without images and files: each of those is named.
 
-    A model that is told of an unreadable attachment can say so instead of guessing.
+    So the model can say that it can't read an attachment, instead of guessing what is in it.
     """
     if content is None or isinstance(content, str):
         return content or ""

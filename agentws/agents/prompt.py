@@ -1,7 +1,7 @@
-"""What a model is shown of a conversation: the newest whole turns, made fit to be answered.
+"""The prompt: the newest whole turns of a conversation, in the form that providers accept.
 
-A *turn* is a user message with all that came of it. What precedes the first user message is a
-turn of its own.
+A *turn* is a user message with everything that follows it up to the next one. The messages before
+the first user message are a turn of their own.
 """
 
 from __future__ import annotations
@@ -32,18 +32,18 @@ UNANSWERED = {
     "error": "[The answer to this failed before it began.]",
 }
 EMPTY_MESSAGE = "[An empty message.]"
-"""For a message without text, which providers refuse, and which must not vanish."""
+"""Stands for a message without text: providers refuse one, and it must not be left out."""
 NO_RESULT = "There is no result: the run ended before the tool did."
 
 _TOKENS_PER_MESSAGE = 4
-_FIRST_READING = 64
-"""Messages that are read at first."""
+_FIRST_PAGE = 64
+"""Messages in the first page of the history that is read."""
 
 
 def prompt(messages: Sequence[Message], *, budget: int) -> list[Message]:
-    """``messages`` within ``budget`` (approximate tokens), well formed, stopped runs marked.
+    """``messages`` within ``budget`` (approximate tokens), well formed, unfinished answers marked.
 
-    The last message is the one to be answered, so it is never marked.
+    The last message is to be answered, so it is never marked.
     """
     shown = well_formed(newest_turns(messages, budget=budget))
     return [*map(_marked, shown[:-1]), *shown[-1:]]
@@ -52,7 +52,7 @@ def prompt(messages: Sequence[Message], *, budget: int) -> list[Message]:
 def newest_turns(messages: Sequence[Message], *, budget: int) -> list[Message]:
     """The newest turns that fit ``budget`` together, whole and in order.
 
-    The last turn is the one to be answered: it is kept whatever it costs.
+    The last turn is to be answered: it is kept even where it is larger than the budget.
     """
     kept: list[list[Message]] = []
     left = budget
@@ -65,28 +65,28 @@ def newest_turns(messages: Sequence[Message], *, budget: int) -> list[Message]:
 
 
 def well_formed(messages: Sequence[Message]) -> list[Message]:
-    """``messages`` as providers demand: every tool call directly followed by its one result.
+    """``messages`` in the order that providers demand: each tool call before its one result.
 
-    A call whose run ended before its result gets one that says so; a result that nobody in its
-    turn called for is left out.
+    A call without a result, as its run ended first, gets one that says so. A result without a call
+    in its turn is left out.
     """
     return [message for turn in _turns(messages) for message in _paired(turn)]
 
 
 def approximate_tokens(message: Message) -> int:
-    """A fair guess that needs no tokenizer: four bytes of UTF-8 make a token.
+    """An estimate without a tokenizer: four bytes of UTF-8 are one token.
 
-    Bytes and not characters, because scripts with long encodings also cost more tokens.
+    Bytes and not characters, since scripts with longer encodings also take more tokens.
     """
     return len(_text(message).encode("utf-8", "surrogatepass")) // 4 + _TOKENS_PER_MESSAGE
 
 
 async def enough_history(ctx: RunContext, *, budget: int) -> list[Message]:
-    """As much of the newest history as fills ``budget``, read in ever larger pieces.
+    """As much of the newest history as fills ``budget``, read in pages that double in size.
 
-    A long conversation is mostly far more than a model is shown, and must not be read whole.
+    Most long conversations are much larger than a prompt, and must not be read whole.
     """
-    limit = _FIRST_READING
+    limit = _FIRST_PAGE
     while True:
         messages = await ctx.history(limit=limit)
         if len(messages) < limit or sum(map(approximate_tokens, messages)) > budget:
@@ -117,7 +117,7 @@ def _turns(messages: Sequence[Message]) -> Iterator[list[Message]]:
 
 
 def _paired(turn: list[Message]) -> Iterator[Message]:
-    """Calls that share an id, as some models make them, get the results in their order."""
+    """The turn with each result after its call. Calls with the same id get results in order."""
     results: dict[str, deque[ToolMessage]] = {}
     for message in turn:
         if isinstance(message, ToolMessage):
@@ -137,7 +137,7 @@ def _no_result(call: str) -> ToolMessage:
 
 
 def _marked(message: Message) -> Message:
-    """``message`` with a note where its run did not end well, or the model would go on with it."""
+    """``message`` with a note where its run failed or was cancelled, or a model continues it."""
     notes = _NOTES.get(type(message), {})
     note = notes.get(_status(message))
     if note is None or not isinstance(message, AssistantMessage | UserMessage):

@@ -1,4 +1,4 @@
-"""What a model cost, as providers report it: numbers in any form, or none at all."""
+"""Token usage as providers report it: numbers in any form, or none at all."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ import msgspec
 from ..protocol.messages import TokenUsage
 
 _LARGEST: Final = 2**53
-"""Above it, JSON numbers are not exact everywhere, and no count of tokens is real."""
+"""JSON numbers above it are not exact everywhere, and no real count of tokens is larger."""
 _NAMES: Final = ("provider", "model")
 
 
 def token_count(value: object) -> int | None:
-    """A number of tokens, however a provider writes it; None for what is not one."""
+    """A number of tokens, in any form that providers use; ``None`` for anything else."""
     if isinstance(value, bool) or not isinstance(value, int | float | str):
         return None
     try:
@@ -25,10 +25,10 @@ def token_count(value: object) -> int | None:
     return int(number) if math.isfinite(number) and 0 <= number <= _LARGEST else None
 
 
-def counted(usage: TokenUsage) -> TokenUsage:
-    """``usage`` with what can be read of it, so that no report of a provider fails an answer.
+def readable_usage(usage: TokenUsage) -> TokenUsage:
+    """``usage`` without what can't be read, so that no provider's report makes an answer fail.
 
-    Raises TypeError for what is not a TokenUsage.
+    Raises TypeError for anything but a TokenUsage.
     """
     if not isinstance(usage, TokenUsage):
         raise TypeError(f"expected a TokenUsage, not {type(usage).__name__}")

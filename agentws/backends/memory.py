@@ -1,4 +1,4 @@
-"""The store that lives and dies with its process."""
+"""The store in memory: what it keeps ends with its process."""
 
 from __future__ import annotations
 
@@ -9,18 +9,19 @@ from typing import Final
 
 import msgspec
 
+from ..bus import Scope
 from ..errors import Fenced, IdempotencyConflict, NotFound, PositionLost, VersionConflict
 from ..protocol.codec import Record, extend
 from ..protocol.frames import Durability
 from ..protocol.messages import Metadata
 from ..protocol.position import GENESIS, Position
-from ..store import PAGE, Appended, Head, Key, Lease, Scope, SessionInfo, Settled, Store
+from ..store import PAGE, Appended, Head, Key, Lease, SessionInfo, Settled, Store
 
 _UNSETTLED: Final = Settled()
 
 
 class _Log:
-    """One session: what is known of it, its events, and who may run it."""
+    """One session: its info, its events, its idempotency keys and its lease."""
 
     __slots__ = (
         "current_fence",
@@ -48,7 +49,8 @@ class _Log:
         self.owner: str | None = None
         self.lease_until = 0.0
 
-    def raise_fence(self) -> None:
+    def issue_fence(self) -> None:
+        """Issues the next fencing token; every older one is refused from now on."""
         self.fence += 1
         self.current_fence = f"{self.head.epoch}:{self.fence}"
 
@@ -61,9 +63,9 @@ def _seq(record: Record) -> int:
 
 
 class MemoryStore(Store):
-    """Keeps everything in dictionaries: for tests, demos and sessions that may vanish.
+    """Keeps everything in dictionaries: for tests, demos and sessions that may be lost.
 
-    ``clock`` gives seconds since the epoch, ``monotonic`` those by which leases expire.
+    ``clock`` returns seconds since the epoch, ``monotonic`` the seconds by which leases expire.
     """
 
     scope: Scope = "process"
@@ -87,12 +89,12 @@ class MemoryStore(Store):
         return f"<MemoryStore sessions={len(self._logs)}>"
 
     async def open(self) -> None:
-        self._share(self._users + 1)
+        self._set_users(self._users + 1)
 
     async def close(self) -> None:
-        self._share(max(0, self._users - 1))
+        self._set_users(max(0, self._users - 1))
 
-    def _share(self, users: int) -> None:
+    def _set_users(self, users: int) -> None:
         self._users = users
         self.exclusive = users < 2
 
@@ -197,7 +199,7 @@ class MemoryStore(Store):
         self, session: str, *, after: Position | None = None, limit: int = PAGE
     ) -> Sequence[Record]:
         log = self._log(session)
-        start = 0 if after is None else _continue_after(log, after)
+        start = 0 if after is None else _index_after(log, after)
         return log.records[start : start + limit]
 
     async def read_back(self, session: str, *, before: int, limit: int = PAGE) -> Sequence[Record]:
@@ -220,7 +222,7 @@ class MemoryStore(Store):
         if held and log.owner != owner:
             return None
         if not held:
-            log.raise_fence()
+            log.issue_fence()
         log.owner, log.lease_until = owner, now + ttl
         return Lease(session, owner, log.current_fence, ttl)
 
@@ -253,8 +255,8 @@ def _oldest(infos: Iterable[SessionInfo], limit: int) -> list[str]:
     return [info.id for info in sorted(infos, key=_age)[:limit]]
 
 
-def _continue_after(log: _Log, after: Position) -> int:
-    """The index of the first record after that position, or why there is none."""
+def _index_after(log: _Log, after: Position) -> int:
+    """The index of the first record after that position; raises PositionLost."""
     if after.epoch != log.head.epoch:
         raise PositionLost("epoch")
     if after.seq > log.head.seq:

@@ -1,4 +1,4 @@
-"""The store in one SQLite file: durable, for one host, with nothing to run beside it."""
+"""The store in one SQLite file: durable, for the processes of one host, without a server."""
 
 from __future__ import annotations
 
@@ -17,8 +17,10 @@ from ..protocol.frames import Durability
 from ..protocol.messages import Metadata
 from ..protocol.position import Position
 from ..store import PAGE, Appended, Head, Key, Lease, SessionInfo, Settled, Store
+from . import sqlite_leases as leases
 from . import sqlite_log as log
-from . import sqlite_sessions as table
+from . import sqlite_sessions as sessions
+from .sqlite_bus import SQLiteBus
 from .sqlite_log import Append, append_all
 from .sqlite_path import check_place, database_path
 from .sqlite_schema import connect_reader, connect_writer
@@ -30,20 +32,21 @@ Write = Append | Read
 
 
 class SQLiteStore(Store):
-    """Keeps sessions in the SQLite database at ``path``, which is created when it is not there.
+    """Keeps sessions in the SQLite database at ``path``, which is created if it does not exist.
 
     ``path`` may begin with ``~``, and may be a URL as SQLAlchemy writes it: ``sqlite:///relative``
-    or ``sqlite:////absolute``. Raises ValueError for what names no file.
+    or ``sqlite:////absolute``. Raises ValueError for a path that names no file.
 
-    Several processes of one host may share the file; not several hosts over a network file system.
-    What waits to be written is committed together: a busy store costs one sync per group.
+    Several processes of one host may share the file, but not several hosts over a network file
+    system. Waiting writes are committed together (group commit): a busy store pays one sync for
+    many of them.
 
-    ``synchronous`` is SQLite's: with ``FULL`` an append that returned survives a power cut; with
-    ``NORMAL`` it survives a killed process, while a power cut may cost the newest appends: so the
-    durability is then called ``process``.
-    ``busy_timeout``: seconds to wait for another process's lock before a call is Unavailable.
-    ``clock`` gives seconds since the epoch; leases expire by it. Set back far, it frees those of
-    others than who renews them.
+    ``synchronous`` is SQLite's: with ``FULL`` an append that returned survives a power cut. With
+    ``NORMAL`` it survives a killed process, but a power cut may lose the newest appends; the
+    durability is then ``process``.
+    ``busy_timeout``: seconds to wait for another process's lock before a call raises Unavailable.
+    ``clock`` returns seconds since the epoch; leases expire by it. A clock that is set back by more
+    than twice a lease's time frees that lease, unless its holder renews it.
     """
 
     scope = "host"
@@ -76,7 +79,7 @@ class SQLiteStore(Store):
         if self._writer is not None:
             return
         writer = DatabaseThread[Write]("agentws-sqlite-writer", self._connect_writer, self._commit)
-        reader = DatabaseThread[Read]("agentws-sqlite-reader", self._connect_reader, self._look)
+        reader = DatabaseThread[Read]("agentws-sqlite-reader", self._connect_reader, self._query)
         try:
             await writer.open()
             await reader.open()
@@ -92,7 +95,11 @@ class SQLiteStore(Store):
             await _close(reader, writer)
 
     async def ping(self) -> None:
-        await self._read(_answer)
+        await self._read(_ping)
+
+    def default_bus(self) -> SQLiteBus:
+        """Reaches all processes of the host that use this file, through sockets beside it."""
+        return SQLiteBus(self._path)
 
     def _connect_writer(self) -> sqlite3.Connection:
         check_place(self._path)
@@ -109,14 +116,14 @@ class SQLiteStore(Store):
     def _connect_reader(self) -> sqlite3.Connection:
         return connect_reader(self._path, busy_timeout=self._busy_timeout)
 
-    # Groups, on the threads
+    # Groups of operations, on the threads
 
-    def _look(self, connection: sqlite3.Connection, reads: Sequence[Read]) -> list[Any]:
-        """One snapshot for all: they were asked for after what they must see was committed."""
+    def _query(self, connection: sqlite3.Connection, reads: Sequence[Read]) -> list[Any]:
+        """Runs all reads in one transaction, which begins after each of them was called."""
         with translated():
             connection.execute("BEGIN")
         try:
-            outcomes = [_attempt(read, connection) for read in reads]
+            outcomes = [_read_or_error(read, connection) for read in reads]
         finally:
             with suppress(sqlite3.Error):
                 connection.execute("ROLLBACK")
@@ -124,10 +131,10 @@ class SQLiteStore(Store):
         return outcomes
 
     def _commit(self, connection: sqlite3.Connection, writes: Sequence[Write]) -> Sequence[Any]:
-        """One transaction for all. If it fails as a whole, each gets one of its own.
+        """Commits all writes in one transaction. If that fails, each gets one of its own.
 
         A refused operation has written nothing, so it needs no savepoint. When the disk is full,
-        or an operation is broken, trying each alone finds those that can be done.
+        or one operation fails, those that can be done alone succeed.
         """
         try:
             return self._transaction(connection, writes)
@@ -144,7 +151,7 @@ class SQLiteStore(Store):
                 outcomes = self._run_all(connection, writes)
                 connection.execute("COMMIT")
             except BaseException:
-                # SQLite has undone it by itself after some failures.
+                # After some failures SQLite has rolled back by itself.
                 with suppress(sqlite3.Error):
                     connection.execute("ROLLBACK")
                 raise
@@ -152,14 +159,14 @@ class SQLiteStore(Store):
         return outcomes
 
     def _run_all(self, connection: sqlite3.Connection, writes: Sequence[Write]) -> list[Any]:
-        """In the order they came; appends that follow each other share their statements."""
+        """In the order of the calls; consecutive appends share their statements."""
         outcomes: list[Any] = []
         for appending, run in groupby(writes, key=lambda write: isinstance(write, Append)):
             if appending:
                 appends = cast("list[Append]", list(run))
                 outcomes += append_all(connection, appends, now=self._clock())
             else:
-                outcomes += [_refusable(cast("Read", write), connection) for write in run]
+                outcomes += [_write_or_refusal(cast("Read", write), connection) for write in run]
         return outcomes
 
     def _check_file(self) -> None:
@@ -179,30 +186,30 @@ class SQLiteStore(Store):
     # Sessions
 
     async def create(self, info: SessionInfo, *, epoch: str) -> tuple[SessionInfo, bool]:
-        return await self._write(partial(table.create, wanted=info, epoch=epoch))
+        return await self._write(partial(sessions.create, wanted=info, epoch=epoch))
 
     async def info(self, session: str) -> SessionInfo:
-        return await self._read(partial(table.info, session=session))
+        return await self._read(partial(sessions.info, session=session))
 
     async def update(
         self, session: str, *, title: str | None = None, metadata: Metadata | None = None
     ) -> SessionInfo:
         return await self._write(
             partial(
-                table.update, session=session, title=title, metadata=metadata, clock=self._clock
+                sessions.update, session=session, title=title, metadata=metadata, clock=self._clock
             )
         )
 
     async def sessions(
         self, *, owner: str, before: tuple[float, str] | None = None, limit: int = 50
     ) -> Sequence[SessionInfo]:
-        return await self._read(partial(table.sessions, owner=owner, before=before, limit=limit))
+        return await self._read(partial(sessions.sessions, owner=owner, before=before, limit=limit))
 
     async def delete(self, session: str) -> None:
-        await self._write(partial(table.delete, session=session))
+        await self._write(partial(sessions.delete, session=session))
 
     async def stale(self, *, updated_before: float, limit: int = 100) -> Sequence[str]:
-        return await self._read(partial(table.stale, updated_before=updated_before, limit=limit))
+        return await self._read(partial(sessions.stale, updated_before=updated_before, limit=limit))
 
     # The log
 
@@ -250,31 +257,31 @@ class SQLiteStore(Store):
 
     async def lease(self, session: str, *, owner: str, ttl: float) -> Lease | None:
         return await self._write(
-            partial(table.lease, session=session, owner=owner, ttl=ttl, clock=self._clock)
+            partial(leases.lease, session=session, owner=owner, ttl=ttl, clock=self._clock)
         )
 
     async def renew(self, owner: str, sessions: Sequence[str], *, ttl: float) -> Sequence[str]:
         return await self._write(
-            partial(table.renew, owner=owner, wanted=sessions, ttl=ttl, clock=self._clock)
+            partial(leases.renew, owner=owner, wanted=sessions, ttl=ttl, clock=self._clock)
         )
 
     async def release(self, lease: Lease) -> None:
-        await self._write(partial(table.release, lease=lease))
+        await self._write(partial(leases.release, lease=lease))
 
     async def unsettled(self, *, limit: int = 100) -> Sequence[str]:
-        return await self._read(partial(table.unsettled, clock=self._clock, limit=limit))
+        return await self._read(partial(leases.unsettled, clock=self._clock, limit=limit))
 
 
 async def _close(reader: DatabaseThread[Read], writer: DatabaseThread[Write]) -> None:
-    """The reader first: the last connection to close folds the write-ahead log into the file."""
+    """Closes the reader first: the last connection to close checkpoints the write-ahead log."""
     try:
         await reader.close()
     finally:
         await writer.close()
 
 
-def _attempt(read: Read, connection: sqlite3.Connection) -> Any:
-    """What a read returns, or raises: a failed one leaves the others of its group alone."""
+def _read_or_error(read: Read, connection: sqlite3.Connection) -> Any:
+    """The result of a read, or its exception: the other reads of its group are not affected."""
     try:
         with translated():
             return read(connection)
@@ -282,13 +289,13 @@ def _attempt(read: Read, connection: sqlite3.Connection) -> Any:
         return error
 
 
-def _refusable(write: Read, connection: sqlite3.Connection) -> Any:
-    """What a write returns, or its refusal. Failures go up, for they undo the whole group."""
+def _write_or_refusal(write: Read, connection: sqlite3.Connection) -> Any:
+    """The result of a write, or its refusal. Raises a failure, which rolls back the whole group."""
     try:
         return write(connection)
     except AgentwsError as error:
         return error
 
 
-def _answer(connection: sqlite3.Connection) -> None:
+def _ping(connection: sqlite3.Connection) -> None:
     connection.execute("SELECT count(*) FROM sqlite_master").fetchone()

@@ -1,7 +1,7 @@
-"""What is done to the log tables, as plain functions over a connection.
+"""The operations on the log tables, as plain functions over a connection.
 
-Statements are few and each answers in one row: every step of a statement gives up the
-interpreter's lock, and getting it back can cost milliseconds while the event loop is busy.
+Statements are few, and each returns one row: every step of a statement releases the interpreter
+lock, and getting it back can take milliseconds while the event loop is busy.
 A function refuses (NotFound, Fenced, ...) before its first write.
 """
 
@@ -27,7 +27,7 @@ from ..protocol.position import Position
 from ..store import Appended, Head, Key, Settled
 
 _WIDEST: Final = 128
-"""Events in one INSERT; smaller powers of two take the rest, so few statements are compiled."""
+"""Events in one INSERT. Smaller powers of two insert the rest: so few statements are compiled."""
 
 _SELECT_LOGS: Final = """
     SELECT json_group_array(json_array(id, log, epoch, seq, tag, settled, fence, version))
@@ -57,7 +57,7 @@ _UPDATE_LOGS: Final = """
     ) AS moved
     WHERE session.log = moved.log
 """
-# The bytes are joined in SQLite and cut here, byte for byte: a page is one row.
+# SQLite joins the events of a page to one row; they are split by their lengths in bytes.
 _PAGE: Final = """
     SELECT json_group_array(json_array(seq, tag, length(data))),
            CAST(group_concat(CAST(data AS TEXT), '') AS BLOB)
@@ -82,7 +82,7 @@ class Append(NamedTuple):
 
 
 class _Known(NamedTuple):
-    """What a key has done."""
+    """The append that was made under an idempotency key."""
 
     log: int
     id: str
@@ -127,7 +127,7 @@ def decode_strings(text: str) -> list[str]:
 def append_all(
     connection: sqlite3.Connection, appends: Sequence[Append], *, now: float
 ) -> list[Appended | AgentwsError]:
-    """Makes all appends of a group, in order; one that is refused leaves the others alone."""
+    """Makes all appends of a group, in order; a refused one does not affect the others."""
     group = _Group(connection, appends)
     outcomes = [group.plan(append) for append in appends]
     group.write(connection, now)
@@ -135,7 +135,7 @@ def append_all(
 
 
 class _Group:
-    """Plans the appends of one transaction over what the tables say, then writes them at once."""
+    """Checks the appends of one transaction against the tables, then writes all of them."""
 
     def __init__(self, connection: sqlite3.Connection, appends: Sequence[Append]) -> None:
         ids = as_json(list({append.session for append in appends}))
@@ -160,6 +160,7 @@ class _Group:
         return {(known.log, known.id): known for known in _known.decode(rows)}
 
     def plan(self, append: Append) -> Appended | AgentwsError:
+        """Checks an append: session, fencing token, idempotency key, expected version."""
         session, events, key, fence, settled, expect, commutes = append
         log = self._logs.get(session)
         if log is None:
@@ -236,47 +237,26 @@ def _insert_rows(connection: sqlite3.Connection, values: Sequence[Any]) -> None:
 # Reading
 
 
-class LogRow(NamedTuple):
-    """A log as its session's row says."""
+class _LogRow(NamedTuple):
+    """The end of a log, from its session's row."""
 
     log: int
     epoch: str
     seq: int
     tag: str
-    fence: int
-    holder: str | None
-    expires: float
-    ttl: float
-
-    @property
-    def current_fence(self) -> str:
-        return f"{self.epoch}:{self.fence}"
-
-    def held_by(self, owner: str, now: float) -> bool:
-        return self.holder == owner and self.expires > now
-
-    def held(self, now: float) -> bool:
-        """Whether a lease stands.
-
-        One that ends later than any could was taken before the clock was set back: its holder may
-        be dead, and would block the session for as long as the step was. The bound is twice the
-        time, so that a small correction of the clock takes nothing from the living.
-        """
-        return self.holder is not None and now < self.expires <= now + 2 * self.ttl
 
 
-def log_row(connection: sqlite3.Connection, session: str) -> LogRow:
+def _log_row(connection: sqlite3.Connection, session: str) -> _LogRow:
     row = connection.execute(
-        "SELECT log, epoch, seq, tag, fence, holder, expires, ttl FROM session WHERE id = ?",
-        (session,),
+        "SELECT log, epoch, seq, tag FROM session WHERE id = ?", (session,)
     ).fetchone()
     if row is None:
         raise NotFound("There is no such session.")
-    return LogRow(*row)
+    return _LogRow(*row)
 
 
 def find(connection: sqlite3.Connection, session: str, key: Key) -> Appended | None:
-    log = log_row(connection, session)
+    log = _log_row(connection, session)
     row = connection.execute(
         "SELECT digest, seq, tag FROM key WHERE log = ? AND id = ?", (log.log, key.id)
     ).fetchone()
@@ -314,13 +294,13 @@ def heads(connection: sqlite3.Connection, sessions: Sequence[str]) -> list[int |
 def read(
     connection: sqlite3.Connection, session: str, after: Position | None, limit: int
 ) -> list[Record]:
-    log = log_row(connection, session)
+    log = _log_row(connection, session)
     if after is None:
         return _page(connection, _FORWARD, log.log, 0, _NO_END, limit=limit)
     _refuse_outside(log, after)
     if after.seq == 0:
         return _page(connection, _FORWARD, log.log, 0, _NO_END, limit=limit)
-    # One more, so that the event at the position itself, with its tag, is the first of the page.
+    # One more event: the first one must be the event at the position, with the same tag.
     records = _page(connection, _FORWARD, log.log, after.seq, _NO_END, limit=limit + 1)
     if not records or records[0].seq != after.seq:
         raise PositionLost("compacted")
@@ -329,7 +309,7 @@ def read(
     return records[1:]
 
 
-def _refuse_outside(log: LogRow, after: Position) -> None:
+def _refuse_outside(log: _LogRow, after: Position) -> None:
     if after.epoch != log.epoch:
         raise PositionLost("epoch")
     if after.seq > log.seq:
@@ -339,7 +319,7 @@ def _refuse_outside(log: LogRow, after: Position) -> None:
 def read_back(
     connection: sqlite3.Connection, session: str, before: int, limit: int
 ) -> list[Record]:
-    log = log_row(connection, session)
+    log = _log_row(connection, session)
     last = max(0, min(before, log.seq + 1) - 1)
     return _page(connection, _BACKWARD, log.log, 0, last, limit=limit)[::-1]
 
@@ -366,7 +346,7 @@ def compact(
     last: int,
     records: Sequence[Record],
 ) -> None:
-    log = log_row(connection, session)
+    log = _log_row(connection, session)
     connection.execute(
         "DELETE FROM event WHERE log = ? AND seq BETWEEN ? AND ?", (log.log, first, last)
     )

@@ -1,4 +1,4 @@
-"""Where an SQLite database is, in the ways that people write it."""
+"""The path of an SQLite database, from the forms in which users write it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _EXPECTED: Final = (
     "the path of a file, as in 'chat.sqlite3' or '~/chat.sqlite3', or a URL of one: "
     "'sqlite:///relative/path' or 'sqlite:////absolute/path'"
 )
-# As SQLAlchemy has it, also with the name of a driver, which is not asked here.
+# A URL of SQLAlchemy; the name of a driver in it is ignored.
 _URL: Final = re.compile(r"sqlite(?:\+\w+)?:(.*)", re.I | re.S)
 _OTHER_URL: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://|file:", re.I)
 _IN_MEMORY: Final = ":memory:"
@@ -24,7 +24,7 @@ def database_path(given: str | os.PathLike[str]) -> str:
 
     After ``sqlite:`` three slashes begin a relative path and four an absolute one; ``sqlite:PATH``
     without them is the path as it is. Raises ValueError, which says what was expected, for a
-    database in memory, a URI of ``file:``, a directory and an empty path; TypeError for no path.
+    database in memory, a ``file:`` URI, a directory or an empty path; TypeError for no path.
     """
     try:
         path = os.fsdecode(given)
@@ -43,9 +43,10 @@ def database_path(given: str | os.PathLike[str]) -> str:
 
 
 def check_place(path: str) -> None:
-    """Raises Unavailable where no database can be: its cause names the path, which peers don't see.
+    """Raises Unavailable with the reason why no database can be at ``path``.
 
-    SQLite says of all of it that the file can't be opened.
+    SQLite would only say that it can't open the file. The path is in the cause of the error, which
+    clients don't see.
     """
     parent = os.path.dirname(path)
     if os.path.isdir(path):
@@ -60,7 +61,7 @@ def check_place(path: str) -> None:
 
 def _of_url(given: object, rest: str) -> str:
     if isinstance(given, os.PathLike):
-        # A path object has dropped the slashes that tell a relative path from an absolute one.
+        # A path object has removed the slashes that distinguish a relative from an absolute path.
         raise _wrong(given)
     if rest in ("//", "///"):
         raise _in_memory(given)
@@ -78,7 +79,7 @@ def _with_home(given: object, path: str) -> str:
         return path
     expanded = os.path.expanduser(path)
     if expanded == path and not isinstance(given, os.PathLike):
-        # A path object has dropped a "./" with which it may have been written.
+        # A path object has removed a "./" that it may have been written with.
         raise ValueError(
             f"the database is {given!r}, and there is no such home directory; expected '~/path', "
             "or './~' for a name that begins so"

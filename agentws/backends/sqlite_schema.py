@@ -1,7 +1,7 @@
-"""The SQLite database: its tables, and how a connection to it is made.
+"""The SQLite database: its schema and migrations, and how connections to it are opened.
 
-``session`` holds one row per log with the log's head and lease in it, so that an append checks and
-moves everything in one row. ``event`` is clustered by log and seq: a page of a log lies together.
+``session`` has one row per log with the log's head and lease, so that an append checks and updates
+one row. ``event`` is clustered by log and seq, so that a page of a log is contiguous.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from .sqlite_thread import translated
 
 OLDEST_SQLITE: Final = (3, 33, 0)
 APPLICATION_ID: Final = 0x61677773
-"""Marks the file as ours ("agws"), so that another program's database is never written to."""
+"""Marks the file as ours ("agws"): the database of another program is never written to."""
 
 MIGRATIONS: Final[tuple[tuple[str, ...], ...]] = (
     (
@@ -64,7 +64,7 @@ MIGRATIONS: Final[tuple[tuple[str, ...], ...]] = (
         "CREATE TABLE deleted (id TEXT PRIMARY KEY) WITHOUT ROWID",
     ),
     (
-        # Made anew, for the oldest SQLite that is supported can't drop a column.
+        # A new table, since the oldest supported SQLite can't drop a column.
         """
         CREATE TABLE session_2 (
             log INTEGER PRIMARY KEY,
@@ -97,7 +97,7 @@ MIGRATIONS: Final[tuple[tuple[str, ...], ...]] = (
         "CREATE INDEX session_owner ON session (owner, updated, id)",
         "CREATE INDEX session_updated ON session (updated, id)",
         "CREATE INDEX session_unsettled ON session (updated, id) WHERE seq > settled",
-        # Apart from the session's row, which every append writes anew.
+        # Not in the session's row, which every append rewrites.
         "CREATE TABLE carried (log INTEGER PRIMARY KEY, data BLOB NOT NULL)",
     ),
     (
@@ -105,11 +105,11 @@ MIGRATIONS: Final[tuple[tuple[str, ...], ...]] = (
         "UPDATE session SET version = seq",
     ),
 )
-"""What makes version n of the schema out of version n - 1."""
+"""The statements that migrate the schema from version n - 1 to n."""
 
 
 def connect_writer(path: str, *, synchronous: str, busy_timeout: float) -> sqlite3.Connection:
-    """The connection that writes; creates the database and brings its schema up to date."""
+    """Opens the connection that writes; creates the database and migrates its schema."""
     if sqlite3.sqlite_version_info < OLDEST_SQLITE:
         raise Unavailable("This SQLite is too old: 3.33 or newer is needed.")
     with translated():
@@ -118,7 +118,7 @@ def connect_writer(path: str, *, synchronous: str, busy_timeout: float) -> sqlit
             _refuse_foreign(connection)
             _enter_wal(connection, busy_timeout)
             connection.execute(f"PRAGMA synchronous = {synchronous}")
-            # Without it the log of one very large transaction would keep its size for ever.
+            # Otherwise the write-ahead log would keep the size of its largest transaction.
             connection.execute("PRAGMA journal_size_limit = 67108864")
             _migrate(connection)
         except BaseException:
@@ -128,11 +128,11 @@ def connect_writer(path: str, *, synchronous: str, busy_timeout: float) -> sqlit
 
 
 def connect_reader(path: str, *, busy_timeout: float) -> sqlite3.Connection:
-    """A connection that can't write. The writer's has made sure that the schema is there."""
+    """Opens a connection that can't write. The writer has created the schema before."""
     with translated():
         connection = sqlite3.connect(path, timeout=busy_timeout, isolation_level=None)
         connection.execute("PRAGMA query_only = ON")
-        # Files are opened at the first look: now, while they are those the writer has.
+        # SQLite opens the files with the first query: now, while they are the writer's files.
         connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
     return connection
 
@@ -142,7 +142,7 @@ def _pragma(connection: sqlite3.Connection, name: str) -> int:
 
 
 def _refuse_foreign(connection: sqlite3.Connection) -> None:
-    """Before anything is written, even the journal mode."""
+    """Refuses another program's database before anything is written, even the journal mode."""
     tables = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
     if tables and _pragma(connection, "application_id") != APPLICATION_ID:
         raise Unavailable("The file is another program's database.")
@@ -155,7 +155,10 @@ def _refuse_foreign(connection: sqlite3.Connection) -> None:
 
 
 def _enter_wal(connection: sqlite3.Connection, busy_timeout: float) -> None:
-    """SQLite does not wait for locks when the journal mode changes; two first starts can meet."""
+    """Waits for locks, as SQLite does not while it changes the journal mode.
+
+    Two processes may open a new database at the same time.
+    """
     deadline = time.monotonic() + busy_timeout
     while True:
         try:
@@ -172,7 +175,7 @@ def _enter_wal(connection: sqlite3.Connection, busy_timeout: float) -> None:
 
 def _migrate(connection: sqlite3.Connection) -> None:
     connection.execute("BEGIN IMMEDIATE")
-    # Looked at again under the lock: another process may have been first.
+    # Checked again under the lock: another process may have migrated it meanwhile.
     _refuse_foreign(connection)
     for statements in MIGRATIONS[_pragma(connection, "user_version") :]:
         for statement in statements:

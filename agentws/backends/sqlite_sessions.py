@@ -1,17 +1,17 @@
-"""What is done to the session table: sessions, their listing, and leases."""
+"""The operations on sessions: the facts about them besides their logs."""
 
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any, Final
 
 import msgspec
 
 from ..errors import NotFound
 from ..protocol.messages import Metadata
-from ..store import Lease, SessionInfo
-from .sqlite_log import as_json, decode_strings, log_row
+from ..store import SessionInfo
+from .sqlite_log import as_json, decode_strings
 
 Clock = Callable[[], float]
 
@@ -107,7 +107,7 @@ def delete(connection: sqlite3.Connection, session: str) -> None:
 
 
 def stale(connection: sqlite3.Connection, updated_before: float, limit: int) -> list[str]:
-    return _ids(
+    return select_ids(
         connection,
         "SELECT id FROM session WHERE updated < ? ORDER BY updated, id LIMIT ?",
         updated_before,
@@ -115,64 +115,7 @@ def stale(connection: sqlite3.Connection, updated_before: float, limit: int) -> 
     )
 
 
-def unsettled(connection: sqlite3.Connection, clock: Clock, limit: int) -> list[str]:
-    now = clock()
-    return _ids(
-        connection,
-        "SELECT id FROM session "
-        "WHERE seq > settled AND (holder IS NULL OR expires <= ? OR expires > ? + 2 * ttl) "
-        "ORDER BY updated, id LIMIT ?",
-        now,
-        now,
-        limit,
-    )
-
-
-def _ids(connection: sqlite3.Connection, query: str, *values: Any) -> list[str]:
+def select_ids(connection: sqlite3.Connection, query: str, *values: Any) -> list[str]:
+    """The ids that ``query`` selects, in its order, as one row."""
     row = connection.execute(f"SELECT json_group_array(id) FROM ({query})", values).fetchone()
     return decode_strings(row[0])
-
-
-# Leases
-
-
-def lease(
-    connection: sqlite3.Connection, session: str, owner: str, ttl: float, clock: Clock
-) -> Lease | None:
-    now, log = clock(), log_row(connection, session)
-    mine = log.held_by(owner, now)
-    if not mine and log.held(now):
-        return None
-    log = log._replace(fence=log.fence + (not mine))
-    connection.execute(
-        "UPDATE session SET holder = ?, expires = ?, ttl = ?, fence = ? WHERE log = ?",
-        (owner, now + ttl, ttl, log.fence, log.log),
-    )
-    return Lease(session, owner, log.current_fence, ttl)
-
-
-def renew(
-    connection: sqlite3.Connection, owner: str, wanted: Sequence[str], ttl: float, clock: Clock
-) -> list[str]:
-    now = clock()
-    held = _ids(
-        connection,
-        "SELECT id FROM session WHERE holder = ? AND expires > ? "
-        "AND id IN (SELECT value FROM json_each(?))",
-        owner,
-        now,
-        as_json(list(wanted)),
-    )
-    connection.execute(
-        "UPDATE session SET expires = ?, ttl = ? WHERE id IN (SELECT value FROM json_each(?))",
-        (now + ttl, ttl, as_json(held)),
-    )
-    return held
-
-
-def release(connection: sqlite3.Connection, lease: Lease) -> None:
-    connection.execute(
-        "UPDATE session SET holder = NULL "
-        "WHERE id = ? AND holder = ? AND epoch || ':' || fence = ?",
-        (lease.session, lease.owner, lease.fence),
-    )

@@ -1,7 +1,7 @@
-"""One thread with one SQLite connection, which runs whatever is queued in groups.
+"""A thread with one SQLite connection, which runs the queued operations in groups.
 
-The event loop only puts and awaits: connecting, waiting for locks and syncing happen here. A group
-wakes the loop once, however many callers wait in it.
+The event loop never blocks: connecting, waiting for locks and syncing happen in the thread. A group
+wakes the event loop once, however many callers wait for it.
 """
 
 from __future__ import annotations
@@ -36,13 +36,13 @@ _SENTENCES: Final = {
 
 @contextmanager
 def translated() -> Iterator[None]:
-    """Turns what SQLite and the file system raise into sentences that hold no paths."""
+    """Translates errors of SQLite and the file system into ones that reveal no paths."""
     try:
         yield
     except sqlite3.Error as error:
         code = getattr(error, "sqlite_errorcode", None)
         if code is None:
-            # Not SQLite's word but the module's, about how it was called.
+            # An error of the sqlite3 module about how it was called, not one of SQLite.
             raise
         code &= 0xFF
         if code == sqlite3.SQLITE_FULL:
@@ -53,24 +53,24 @@ def translated() -> Iterator[None]:
 
 
 class FileIdentity:
-    """Notices that the database was deleted or replaced under its connections.
+    """Detects that the database was deleted or replaced while it was open.
 
-    SQLite would go on writing to files that no longer have a name, and acknowledge what vanishes
-    with the process.
+    SQLite would write to the deleted files without an error, and what it acknowledged would be lost
+    when the process ends.
     """
 
     def __init__(self, path: str) -> None:
         self._paths = (path, path + "-wal")
-        self._seen = self._look()
+        self._opened = self._identify()
 
-    def _look(self) -> list[tuple[int, int]]:
+    def _identify(self) -> list[tuple[int, int]]:
         with translated():
             found = [os.stat(path) for path in self._paths]
         return [(stat.st_dev, stat.st_ino) for stat in found]
 
     def check(self) -> None:
-        """Raises Unavailable when the files are not those that were opened."""
-        if self._look() != self._seen:
+        """Raises Unavailable if the files are not the ones that were opened."""
+        if self._identify() != self._opened:
             raise Unavailable("The database file was replaced.")
 
 
@@ -80,7 +80,7 @@ class _Call(NamedTuple, Generic[Operation]):
 
 
 class DatabaseThread(Generic[Operation]):
-    """Runs operations on its own connection, in the order they were submitted."""
+    """Runs operations on its own connection, in the order of submission."""
 
     def __init__(
         self, name: str, connect: Callable[[], sqlite3.Connection], group: Group[Operation]
@@ -94,11 +94,11 @@ class DatabaseThread(Generic[Operation]):
         self._thread: threading.Thread | None = None
 
     async def open(self) -> None:
-        """Returns when the connection stands; raises what connecting raised."""
+        """Returns when the connection is open; raises what connecting raised."""
         self._loop = asyncio.get_running_loop()
         opened: asyncio.Future[None] = self._loop.create_future()
         self._ended = self._loop.create_future()
-        # A daemon: a program that never closes its store can still exit; commits are atomic.
+        # A daemon thread, so that a program that never closes its store can exit.
         self._thread = threading.Thread(
             target=self._run, args=(opened,), name=self._name, daemon=True
         )
@@ -106,9 +106,9 @@ class DatabaseThread(Generic[Operation]):
         await opened
 
     async def close(self) -> None:
-        """Returns when everything submitted before has ended and the connection is closed.
+        """Returns when all submitted operations have ended and the connection is closed.
 
-        On another loop than it was opened on, too: that one may be closed.
+        May be called on another event loop than :meth:`open`, whose loop may be closed.
         """
         if self._ended is None or self._thread is None:
             return
@@ -119,7 +119,7 @@ class DatabaseThread(Generic[Operation]):
             await asyncio.to_thread(self._thread.join)
 
     def submit(self, operation: Operation) -> asyncio.Future[Any]:
-        """Queues ``operation``; a cancelled future is not begun, or ends without being heard."""
+        """Queues ``operation``. Once its future is cancelled, its result is dropped."""
         assert self._loop is not None
         future = self._loop.create_future()
         self._queue.put(_Call(future, operation))
@@ -141,7 +141,7 @@ class DatabaseThread(Generic[Operation]):
             self._post([self._ended], [None])
 
     def _next_group(self) -> list[_Call[Operation]]:
-        """Whatever is queued now, at least one call; nothing once the thread is to end."""
+        """All calls that are queued now, at least one; none when the thread is to end."""
         calls: list[_Call[Operation]] = []
         call = self._queue.get()
         with suppress(Empty):
@@ -155,7 +155,10 @@ class DatabaseThread(Generic[Operation]):
         return calls
 
     def _serve(self, connection: sqlite3.Connection) -> bool:
-        """Runs one group; false when there will be no other. Keeps nothing of it while it waits."""
+        """Runs one group; returns False when there will be no other.
+
+        A method of its own, so that no reference to the group is kept while the thread waits.
+        """
         calls = self._next_group()
         wanted = [call for call in calls if not call.future.done()]
         if not wanted:
@@ -170,7 +173,7 @@ class DatabaseThread(Generic[Operation]):
 
     def _post(self, futures: Sequence[asyncio.Future[Any] | None], outcomes: Sequence[Any]) -> None:
         assert self._loop is not None
-        # A loop that is closed has nobody left who waits.
+        # Nobody waits on a closed loop.
         with suppress(RuntimeError):
             self._loop.call_soon_threadsafe(_resolve, futures, outcomes)
 

@@ -10,9 +10,9 @@ from datetime import UTC, datetime
 
 import anyio
 
-from ..agents.agent import Agent, CommandContext, Output, RunContext
+from ..agents.agent import Agent, Output, RunContext
 from ..agents.chat import ChatAgent
-from ..agents.commands import Command
+from ..agents.commands import Command, CommandContext
 from ..agents.llm import LLM
 from ..errors import AgentError, BadRequest
 from ..protocol.events import ToolCallArgs, ToolCallEnd, ToolCallResult, ToolCallStart

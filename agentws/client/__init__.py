@@ -6,8 +6,9 @@
         async for event in chat.send("hi"):
             ...
 
-The same guarantees as the browser client: it reconnects, resumes where it was, sends again what was
-not accepted, and neither loses nor doubles anything.
+It gives the guarantees of the browser client: it reconnects, resumes at its position, resends what
+was not accepted, and neither loses nor duplicates anything. Imports ``errors``, ``protocol`` and
+``websockets``.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from __future__ import annotations
 import ssl
 from collections.abc import Awaitable, Mapping
 
+from ..protocol.frames import Error, Notice
 from .chat import Chat
 from .connection import Timing
 from .errors import (
@@ -26,8 +28,8 @@ from .errors import (
     RunCancelled,
     RunFailed,
 )
-from .follower import Token
 from .proxies import ProxySetting
+from .session import Token
 from .transport import Opening, OpenTransport, Transport, TransportClosed
 from .turn import Turn
 from .updates import ConnectionChange, LogEvent, LogReset, Update
@@ -46,25 +48,29 @@ def connect(
     proxy: ProxySetting = True,
     connect_timeout: float = 10.0,
 ) -> Chat:
-    """A chat with the agent at ``url``, to be used as ``async with``.
+    """A chat with the agent at ``url``. Use it as ``async with``.
 
-    ``url`` is the address of the gateway, ``http://host/assistant`` with or without a slash at its
-    end, or that of its endpoint, ``ws://host/assistant/ws/chat``. Redirects are followed to the
-    same server only.
+    ``url`` is the address of the gateway, ``http://host/assistant`` with or without a trailing
+    slash, or of its endpoint, ``ws://host/assistant/ws/chat``. A redirect is followed only within
+    the same server.
 
-    ``session`` is the session to follow (absent: a new one) and ``after`` a position to go on from
-    (absent: from the beginning); a position that is not good, or can't be read, is told by
-    :class:`LogReset`, and the log follows from a snapshot. ``token`` is a bearer token, or a
-    callable, sync or async, that is asked for one before every connection; what it raises is raised
-    by entering, and tried again once the chat was connected. ``connect_timeout``, in seconds,
-    bounds entering; once connected, the chat tries for ever.
+    ``session`` is the session to follow; without it the server makes a new one. ``after`` is the
+    position to resume after; without it the chat begins with the whole conversation. If the server
+    can't replay from that position, a :class:`LogReset` says so and a snapshot follows.
 
-    ``proxy`` is the address of a proxy to go through; ``True``: the one that the environment names
-    (``HTTPS_PROXY``, ``ALL_PROXY``, ``NO_PROXY``, ...), though never for this machine itself;
-    ``None``: no proxy.
+    ``token`` is a bearer token, or a callable, sync or async, that returns one. The callable is
+    called before every connection attempt. If it raises before the first connection, entering
+    raises that; later, the attempt fails and is retried.
 
-    Entering raises Disconnected when there is no server within that time, BadProxy for a proxy that
-    can't be used, BadRequest for what is not an address, and what the server refuses with
+    ``connect_timeout`` limits entering, in seconds. Once connected, the chat reconnects without a
+    limit.
+
+    ``proxy`` is the address of a proxy. ``True`` uses the proxy that the environment names
+    (``HTTPS_PROXY``, ``ALL_PROXY``, ``NO_PROXY``, ...), except for servers on this machine.
+    ``None`` uses no proxy.
+
+    Entering raises Disconnected when no server answers in time, BadProxy when the proxy can't be
+    used, BadRequest when ``url`` is not a valid address, and the server's own refusal
     (Unauthenticated, Forbidden, NotFound, ...).
     """
 
@@ -82,7 +88,7 @@ def connect(
     )
 
 
-__all__ = ["BadProxy", "Chat", "ChatClosed", "ConnectionChange", "Disconnected", "LogEvent"]
-__all__ += ["LogReset", "MessageWithdrawn", "OpenTransport", "Opening", "ProxySetting", "Refused"]
-__all__ += ["RunCancelled", "RunFailed", "Timing", "Token", "Transport", "TransportClosed", "Turn"]
-__all__ += ["Update", "connect"]
+__all__ = ["BadProxy", "Chat", "ChatClosed", "ConnectionChange", "Disconnected", "Error"]
+__all__ += ["LogEvent", "LogReset", "MessageWithdrawn", "Notice", "OpenTransport", "Opening"]
+__all__ += ["ProxySetting", "Refused", "RunCancelled", "RunFailed", "Timing", "Token"]
+__all__ += ["Transport", "TransportClosed", "Turn", "Update", "connect"]

@@ -1,4 +1,4 @@
-"""Where the URL that a chat is given leads: the addresses at which its WebSocket may be."""
+"""From the URL that a user gives to the WebSocket addresses where the gateway may be."""
 
 from __future__ import annotations
 
@@ -13,15 +13,16 @@ ENDPOINT: Final = "/ws/chat"
 _SCHEMES: Final = {"http": "ws", "https": "wss", "ws": "ws", "wss": "wss"}
 _PORTS: Final = {"ws": 80, "wss": 443}
 _SECRET: Final = re.compile(r"(?<=//)[^/?#]*@|[?#].*", re.DOTALL)
-"""Of what may be a URL: credentials, and what may name a session."""
+"""The secret parts of a URL: its credentials, and its query, which may name a session."""
 
 
 def addresses(url: str, opening: Opening) -> list[str]:
-    """The WebSocket addresses that ``url`` may stand for, the likeliest first.
+    """The WebSocket addresses that ``url`` may mean, the likeliest first, with the query of
+    ``opening``.
 
-    ``url`` is the gateway's address (its page's, with or without the slash at its end) or that of
-    its endpoint. What does not end like the endpoint may be it all the same, where a proxy gives
-    it a path of its own: that is the second. All ask for ``opening``. Raises BadRequest.
+    ``url`` is the address of the gateway's page, with or without a trailing slash, or of its
+    endpoint. A proxy may give the endpoint another path: so the path of ``url`` itself is the
+    second candidate. Raises BadRequest when ``url`` is not a valid address.
     """
     parts = _parsed(url)
     path = parts.path.rstrip("/")
@@ -30,16 +31,19 @@ def addresses(url: str, opening: Opening) -> list[str]:
     return [urlunsplit((parts.scheme, parts.netloc, path, query, "")) for path in paths]
 
 
-def shown(url: str) -> str:
-    """``url`` for a message: without credentials, and without a session that whoever reads it
-    could follow. Raises BadRequest."""
+def redact(url: str) -> str:
+    """``url`` without credentials and without its query, which may name a session: safe to show in
+    an error message. Raises BadRequest."""
     parts = _parsed(url)
     return urlunsplit((parts.scheme, _host(parts), parts.path, "", ""))
 
 
-def redirected(address: str, location: str) -> str | None:
-    """Where ``address`` is said to be instead, if that is the same server: to another one, the
-    credentials would go along. The same host with TLS, where there was none, is the same server."""
+def redirect_target(address: str, location: str) -> str | None:
+    """The address that a redirect from ``address`` leads to; ``None`` if that is another server.
+
+    Another server would receive the credentials. The same host on the default port, with TLS
+    instead of without, counts as the same server.
+    """
     try:
         old, new = _parsed(address), _parsed(urljoin(address, location))
     except (BadRequest, ValueError):
@@ -53,9 +57,9 @@ def redirected(address: str, location: str) -> str | None:
 
 
 def _parsed(url: str) -> SplitResult:
-    """``url``, whose scheme is then that of a WebSocket."""
+    """``url`` with a WebSocket scheme. Raises BadRequest."""
     try:
-        # What came from a command line may hold bytes that are no text.
+        # An argument of a command line may hold bytes that are not valid text.
         url.encode()
         parts = urlsplit(url.strip())
         parts = parts._replace(scheme=_SCHEMES[parts.scheme])
@@ -63,7 +67,7 @@ def _parsed(url: str) -> SplitResult:
             raise ValueError(url)
     except (KeyError, ValueError) as error:
         raise BadRequest(
-            f"This is not an address to chat with: {_SECRET.sub('', url)}.",
+            f"This is not an address of a gateway: {_SECRET.sub('', url)}.",
             expected="ws://, wss://, http:// or https:// and a host",
         ) from error
     return parts
@@ -75,7 +79,7 @@ def _query(given: str, opening: Opening) -> str:
     try:
         return urlencode([*kept, *asked.items()])
     except UnicodeEncodeError as error:
-        raise BadRequest("The session or the agent is not text.") from error
+        raise BadRequest("The session id or the agent name is not valid text.") from error
 
 
 def _origin(parts: SplitResult) -> tuple[str, str | None, int]:
@@ -83,5 +87,5 @@ def _origin(parts: SplitResult) -> tuple[str, str | None, int]:
 
 
 def _host(parts: SplitResult) -> str:
-    """Host and port as they were written."""
+    """Host and port as written, without credentials."""
     return parts.netloc.rpartition("@")[2]

@@ -1,4 +1,4 @@
-"""How long to wait before trying again."""
+"""How long to wait before a retry: exponential backoff with full jitter."""
 
 from __future__ import annotations
 
@@ -19,12 +19,13 @@ def retry_delay(
 ) -> float:
     """Seconds to wait before retry number ``attempt`` (0 is the first).
 
-    The first is immediate: most drops are a changed network or a restarted server behind a
-    balancer. Later ones have full jitter, so that clients dropped together don't return together.
-    ``at_least`` is what the server asked for; many got the same hint, so they spread behind it.
+    The first retry is immediate: most drops come from a changed network, or a server that restarts
+    behind a load balancer. Later ones have full jitter, so that clients which lost their connection
+    together do not reconnect together (a reconnect storm). ``at_least`` is the delay that the
+    server asked for. Many clients got the same hint, so the jitter comes on top of it.
     """
     jitter = 0.0
     if attempt > 0:
-        # The exponent is bounded: 2.0 ** 1024 is no float any more.
+        # The exponent is limited: 2.0 ** 1024 overflows a float.
         jitter = random() * min(cap, base * 2.0 ** min(attempt - 1, 60))
     return at_least + max(jitter, random() * base) if at_least > 0 else jitter

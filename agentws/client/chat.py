@@ -1,4 +1,4 @@
-"""The public face of the Python client: one session, followed and spoken to."""
+"""The public face of the Python client: one session, to read and to send to."""
 
 from __future__ import annotations
 
@@ -25,24 +25,24 @@ from ..protocol.frames import (
 from ..protocol.messages import Content, Message, Metadata
 from .connection import Connection, Timing
 from .errors import ChatClosed, Disconnected
-from .follower import Follower, Token
 from .outbox import Reply
+from .session import FollowedSession, Token
 from .transport import OpenTransport
 from .turn import Turn
 from .updates import ConnectionChange, ConnectionState, LogEvent, Update
 
 CLOSING: Final = 5.0
-"""How long leaving waits for the server to accept what was sent last, in seconds."""
+"""Seconds that leaving waits for the server to accept the last messages."""
 
 
 class Chat:
-    """A session over connections that come and go.
+    """One session. It survives the loss of connections.
 
-    Use it as ``async with``: entering waits until what the session holds is here, leaving waits
-    until what was sent is accepted. In between it reconnects by itself, resumes where it was, and
-    sends again whatever the server has not accepted, without doubling it. When the server refuses
-    for good (wrong credentials, not your session), whatever waits on the chat raises that; leaving
-    it does when nothing waited.
+    Use it as ``async with``. Entering waits until the session's content has arrived. Leaving waits
+    until the server has accepted what was sent. In between, the chat reconnects by itself, resumes
+    at its position, and resends what the server has not accepted, without duplicates. When the
+    server refuses for good (wrong credentials, another user's session), everything that waits on
+    the chat raises the refusal. If nothing waits, leaving raises it.
     """
 
     def __init__(
@@ -57,9 +57,9 @@ class Chat:
         timing: Timing | None = None,
         unreachable: Callable[[], str] = lambda: "The server can't be reached.",
     ) -> None:
-        """``open_transport`` opens one connection; ``unreachable`` says what to tell where nothing
-        is known of why it does not; the rest is as for :func:`connect`."""
-        self._follower = Follower(
+        """``open_transport`` opens one connection. ``unreachable`` returns the message of the
+        Disconnected error when no other reason is known. The rest is as for :func:`connect`."""
+        self._followed = FollowedSession(
             session=session, after=after, agent=agent, token=token, ring=self._ring
         )
         self._open_transport = open_transport
@@ -78,17 +78,19 @@ class Chat:
 
     async def __aenter__(self) -> Self:
         if self._task is not None:
-            raise ChatClosed("A chat can be entered once; connect again for another.")
+            raise ChatClosed(
+                "A chat can be entered only once: call connect() again for another one."
+            )
         self._connection = Connection(
-            self._open_transport, self._follower, timing=self._timing, random=random.random
+            self._open_transport, self._followed, timing=self._timing, random=random.random
         )
-        self._follower.changed(ConnectionChange("connecting"))
+        self._followed.changed(ConnectionChange("connecting"))
         self._task = asyncio.create_task(self._run(self._connection), name="agentws chat")
         try:
             async with asyncio.timeout(self._connect_timeout):
-                await self._follower.caught_up.wait()
+                await self._followed.caught_up.wait()
         except TimeoutError:
-            why = self._follower.why or self._unreachable()
+            why = self._followed.why or self._unreachable()
             await self._stop()
             raise Disconnected(why) from None
         except BaseException:
@@ -106,8 +108,8 @@ class Chat:
         traceback: TracebackType | None,
     ) -> None:
         try:
-            if error is None and self._follower.outbox.open:
-                await asyncio.wait(self._follower.outbox.open, timeout=CLOSING)
+            if error is None and self._followed.outbox.open:
+                await asyncio.wait(self._followed.outbox.open, timeout=CLOSING)
         finally:
             await self._stop()
         if error is None and self._failure is not None and not self._failure_seen:
@@ -117,76 +119,76 @@ class Chat:
         try:
             await connection.run()
         except asyncio.CancelledError:
-            self._follower.end(ChatClosed())
+            self._followed.end(ChatClosed())
             raise
         except AgentwsError as error:
             self._failure = error
-            self._failure_seen = self._follower.end(error)
+            self._failure_seen = self._followed.end(error)
         except Exception as error:
             self._failure = error
-            self._failure_seen = self._follower.end(
+            self._failure_seen = self._followed.end(
                 Internal(f"The chat failed: {type(error).__name__}.")
             )
         finally:
-            self._follower.caught_up.set()
+            self._followed.caught_up.set()
 
     async def _stop(self) -> None:
         if self._task is not None:
             self._task.cancel()
             await asyncio.wait({self._task})
 
-    # What there is to read
+    # Reading
 
     @property
     def session(self) -> str | None:
         """The id of the session; the server makes one when none was given."""
-        return self._follower.session
+        return self._followed.session
 
     @property
     def welcome(self) -> Welcome | None:
-        """What the server said last when a connection opened: agents, limits, identity."""
-        return self._follower.welcome
+        """The server's last ``welcome`` frame: agents, limits, identity."""
+        return self._followed.welcome
 
     @property
     def connection(self) -> ConnectionState:
-        return self._follower.connection
+        return self._followed.connection
 
     @property
     def messages(self) -> list[Message]:
-        """The conversation, as far as it was received; a growing answer has the text so far."""
-        return self._follower.log.fold.messages
+        """The conversation as received so far. An unfinished answer has its text so far."""
+        return self._followed.log.fold.messages
 
     @property
     def state(self) -> Any:
         """The state that the agent shares, or ``None``."""
-        return self._follower.log.fold.state
+        return self._followed.log.fold.state
 
     @property
     def position(self) -> str | None:
-        """The last position applied: pass it as ``after`` to go on later where this left off."""
-        return self._follower.log.after
+        """The last position applied. Pass it as ``after`` to resume there in a later chat."""
+        return self._followed.log.after
 
     @property
     def run(self) -> str | None:
-        """The id of the run that is going on."""
-        return self._follower.log.fold.outline.run
+        """The id of the active run, or ``None``."""
+        return self._followed.log.fold.outline.run
 
     def watch(self) -> AsyncIterator[Update]:
         """Everything from now on: events, resets, changes of the connection, notices and errors.
 
-        May be called before entering, to miss nothing. Ends when the chat is left; raises what
-        ended it otherwise.
+        Call it before entering to miss nothing. The iterator ends when the chat is left, and raises
+        the error when the chat fails.
         """
-        updates = self._follower.watch()
+        updates = self._followed.watch()
         if self._task is not None and self._task.done():
             updates.end(self._failure if isinstance(self._failure, AgentwsError) else None)
         return updates
 
     def events(self) -> AsyncIterator[LogEvent]:
-        """Every event of the log from now on, whichever run or client it belongs to, once each."""
+        """Every event of the log from now on, of every run and client, each once."""
         return _log_events(self.watch())
 
-    # What there is to say
+    # Sending
 
     def send(
         self,
@@ -198,13 +200,12 @@ class Chat:
         attachments: Sequence[str] | None = None,
         metadata: Metadata | None = None,
     ) -> Turn:
-        """Sends a user message, at once or as soon as there is a connection.
+        """Sends a user message, now or as soon as there is a connection.
 
-        Iterate over what is returned for the events of its answer. ``id`` makes it idempotent
-        beyond this chat: the same id is taken once, however often and from wherever it is sent.
-        Text that is a command (``/help``, ``ping``) is not a message: it is run each time, and at
-        most once each time.
-        Raises TooMany when too much is unsent, ChatClosed outside of ``async with``.
+        Iterate over the returned turn for the events of the answer. ``id`` is the message's
+        idempotency key: the server accepts the same id once, from every chat. Text that is a
+        command (``/help``, ``ping``) is not a message: every send of it runs at most once.
+        Raises TooMany when too many messages are unsent, ChatClosed outside of ``async with``.
         """
         frame = Send(
             id=id or _new_id("msg"),
@@ -214,28 +215,28 @@ class Chat:
             attachments=list(attachments) if attachments else None,
             metadata=metadata,
         )
-        if (known := self._follower.turns.find(frame.id)) is not None:
-            return known
+        if (open_turn := self._followed.turns.find(frame.id)) is not None:
+            return open_turn
         self._check_open()
-        request = self._follower.outbox.add(frame.id, frame)
+        request = self._followed.outbox.add(frame.id, frame)
         turn = Turn(frame, request, self._cancel_turn)
-        self._follower.follow_up(turn, request)
+        self._followed.open_turn(turn, request)
         return turn
 
     async def ask(self, content: Content, **options: Any) -> str:
-        """Sends a message and returns the text of the answer; options are those of ``send``.
+        """Sends a message and returns the text of its answer. The options are those of ``send``.
 
         Raises what :meth:`Turn.text` raises.
         """
         return await self.send(content, **options).text()
 
     async def cancel(self) -> None:
-        """Stops the run that is going on, or else the message that is about to make one."""
-        outline = self._follower.log.fold.outline
-        message = next(reversed(list(outline.queue)), None) or self._follower.turns.newest
+        """Stops the active run. Without one, stops the newest message that waits for a run."""
+        outline = self._followed.log.fold.outline
+        message = next(reversed(list(outline.queue)), None) or self._followed.turns.newest
         if outline.run is None and message is None:
             return
-        # Named, so that a stop that comes late never hits the next run.
+        # It names its target, so that a late request never stops the next run.
         frame = (
             Cancel(id=_new_id("req"), run=outline.run)
             if outline.run is not None
@@ -244,7 +245,7 @@ class Chat:
         await self._request(frame)
 
     async def withdraw(self, message: str) -> None:
-        """Takes back a message that waits in the queue."""
+        """Withdraws a message that waits in the queue."""
         await self._request(Withdraw(id=_new_id("req"), message=message))
 
     async def answer(
@@ -254,13 +255,16 @@ class Chat:
         *,
         status: Literal["resolved", "cancelled"] = "resolved",
     ) -> None:
-        """Answers a question that a run ended with. Raises AlreadyAnswered when it was too late."""
+        """Answers a question (an interrupt) that a run ended with.
+
+        Raises AlreadyAnswered if it has an answer already.
+        """
         await self._request(
             Answer(id=_new_id("req"), interrupt=interrupt, status=status, payload=payload)
         )
 
     async def command(self, name: str, args: str | None = None) -> str:
-        """Runs a command and returns what it says. ``name`` is without the slash.
+        """Runs a command and returns its output. ``name`` needs no slash.
 
         Raises Disconnected when the connection was lost before the answer: it may have been run.
         """
@@ -270,13 +274,16 @@ class Chat:
         return reply.content
 
     async def patch_state(self, patch: JsonPatch) -> None:
-        """Changes the shared state (RFC 6902), where the agent allows it. Raises as ``command``."""
+        """Changes the shared state by a JSON Patch (RFC 6902), where the agent allows it.
+
+        Raises as :meth:`command` does.
+        """
         await self._request(State(id=_new_id("req"), patch=patch), repeatable=False)
 
     async def _request(self, frame: AnyClientFrame, *, repeatable: bool = True) -> Reply:
         self._check_open()
         assert frame.id is not None
-        request = self._follower.outbox.add(frame.id, frame, repeatable=repeatable)
+        request = self._followed.outbox.add(frame.id, frame, repeatable=repeatable)
         return await asyncio.shield(request.replied)
 
     async def _cancel_turn(self, turn: Turn) -> None:

@@ -1,6 +1,6 @@
-"""One transport after another to one session: opening, noticing that it is dead, trying again.
+"""Keeps one session connected: handshake, heartbeat, detection of half-open connections, reconnect.
 
-It knows nothing of messages or logs; it hands every frame on and asks what to send.
+It knows nothing of messages or logs: it passes every frame to its owner, and asks it what to send.
 """
 
 from __future__ import annotations
@@ -23,64 +23,64 @@ from ..protocol.frames import (
     encode_frame,
 )
 from .backoff import BASE, CAP, retry_delay
-from .errors import closed_with, refusal
-from .log import SnapshotNeeded
+from .errors import SnapshotNeeded, closed_with, refusal
 from .transport import Opening, OpenTransport, Transport, TransportClosed
 from .updates import ConnectionChange
 
 Frame = EventFrame | ControlFrame
 _PING: Final = encode_frame(Ping()).decode()
 _RETRYABLE_4XX: Final = frozenset({4408, 4429})
-# The server is there and says "not now": asking again at once would only make it worse.
+# The server is overloaded: an immediate retry would make it worse.
 _BUSY: Final = frozenset({1013, 4429, 4503})
 
 
 class Timing(NamedTuple):
-    """In seconds."""
+    """Timeouts and delays, in seconds."""
 
     opening: float = 10.0
-    """How long a connection may take to be welcomed."""
+    """The time from opening a connection to its ``welcome`` frame."""
     answer: float = 3.0
-    """How long a server may take to answer a ping, or to close after it said bye."""
+    """The time for the server to answer a ping, or to close after its ``bye`` frame."""
     stable: float = 10.0
-    """How long a connection must hold before the next drop counts as the first."""
+    """After this time, a connection counts as stable: the next drop starts the backoff again."""
     base: float = BASE
     cap: float = CAP
 
 
 class Owner(Protocol):
-    """Whose connection it is. All methods but ``opening`` must not block."""
+    """Who uses the connection. Its methods must not block; only ``opening`` may wait."""
 
     async def opening(self) -> Opening:
-        """What to ask for now."""
+        """What to ask the server for in the next attempt."""
 
     def received(self, frames: Sequence[Frame]) -> None:
-        """The frames of one message, in order. Raises SnapshotNeeded to begin anew."""
+        """Takes the frames of one message, in order. Raises SnapshotNeeded to reconnect."""
 
     def outgoing(self) -> Iterable[str]:
-        """What to put on the wire now."""
+        """The texts to send now."""
 
     def dropped(self, code: int) -> None:
-        """The connection ended and another one will be tried."""
+        """The connection ended with this close code, and a reconnect follows."""
 
-    def changed(self, change: ConnectionChange) -> None: ...
+    def changed(self, change: ConnectionChange) -> None:
+        """The state of the connection changed."""
 
-    def can_renew(self) -> bool:
-        """Whether the next opening may bring fresh credentials."""
+    def can_renew_token(self) -> bool:
+        """Whether the next attempt may bring a new token."""
 
 
-class Verdict(NamedTuple):
-    """What the server said of the close that it announced."""
+class AnnouncedClose(NamedTuple):
+    """What the server said about the close before it closed: a ``bye`` or an ``error`` frame."""
 
     retryable: bool
     retry_after: float | None
     error: AgentwsError
-    final: bool
-    """The close is certain."""
+    certain: bool
+    """Whether the close is certain to follow, as after ``bye``."""
 
 
 class Connection:
-    """Runs until it is cancelled, or until trying again is of no use."""
+    """Runs until it is cancelled, or until a close after which a reconnect would not help."""
 
     def __init__(
         self,
@@ -99,36 +99,36 @@ class Connection:
         self._ping_due = False
         self._heartbeat: float | None = None
         self._welcomed_at: float | None = None
-        self._verdict: Verdict | None = None
+        self._announced: AnnouncedClose | None = None
 
     def ring(self) -> None:
-        """There is something to send."""
+        """Says that there is something to send."""
         self._wake.set()
 
     async def run(self) -> None:
-        """Raises the AgentwsError that ended the trying."""
+        """Connects again and again. Raises the AgentwsError after which it gives up."""
         while True:
-            self._welcomed_at, self._heartbeat, self._verdict = None, None, None
-            closed = await self._live_once()
+            self._welcomed_at, self._heartbeat, self._announced = None, None, None
+            closed = await self._connect_once()
             if not self._may_retry(closed):
                 raise self._error(closed) from closed
             self._owner.dropped(closed.code)
             delay = self._delay(closed)
-            why = str(self._error(closed)) if self._verdict else closed.reason
+            why = str(self._error(closed)) if self._announced else closed.reason
             self._owner.changed(ConnectionChange("reconnecting", delay, why))
             await asyncio.sleep(delay)
 
     # One connection
 
-    async def _live_once(self) -> TransportClosed:
-        """Opens a connection and serves it until it ends; returns how it ended."""
+    async def _connect_once(self) -> TransportClosed:
+        """Opens a connection and uses it until it ends. Returns how it ended."""
         transport: Transport | None = None
         try:
             async with asyncio.timeout(self._timing.opening) as deadline:
                 transport = await self._open_transport(await self._owner.opening())
-                await self._hear(transport)
+                await self._receive(transport)
                 while self._welcomed_at is None:
-                    await self._hear(transport)
+                    await self._receive(transport)
                 deadline.reschedule(None)
         except TransportClosed as closed:
             await _close(transport)
@@ -140,11 +140,11 @@ class Connection:
             await _close(transport)
             return TransportClosed(1006, str(needed))
         try:
-            return await self._converse(transport)
+            return await self._exchange(transport)
         finally:
             await _close(transport)
 
-    async def _converse(self, transport: Transport) -> TransportClosed:
+    async def _exchange(self, transport: Transport) -> TransportClosed:
         async with asyncio.TaskGroup() as group:
             writer = group.create_task(self._write(transport), name="agentws chat writer")
             try:
@@ -153,32 +153,34 @@ class Connection:
                 writer.cancel()
 
     async def _read(self, transport: Transport) -> TransportClosed:
-        """The only judge of whether the connection lives: it also sees what came before a close."""
+        """Reads until the connection ends. Only reading decides that it has ended: a failed write
+        may come before the last messages are read."""
         try:
             while True:
                 try:
-                    async with asyncio.timeout(self._patience()):
-                        await self._hear(transport)
+                    async with asyncio.timeout(self._read_timeout()):
+                        await self._receive(transport)
                 except TimeoutError:
-                    if self._verdict is not None and self._verdict.final:
+                    if self._announced is not None and self._announced.certain:
                         raise
                     await self._probe(transport)
         except TransportClosed as closed:
             return closed
         except TimeoutError:
-            return TransportClosed(1006, "The server gave no sign of life.")
+            return TransportClosed(1006, "The server did not answer a ping in time.")
         except SnapshotNeeded as needed:
             return TransportClosed(1006, str(needed))
 
-    def _patience(self) -> float | None:
-        return self._timing.answer if self._verdict is not None else self._heartbeat
+    def _read_timeout(self) -> float | None:
+        """How long silence is normal."""
+        return self._timing.answer if self._announced is not None else self._heartbeat
 
     async def _probe(self, transport: Transport) -> None:
-        """Asks for a sign of life; raises TimeoutError when none comes."""
+        """Sends a ping. Raises TimeoutError when nothing comes back: a half-open connection."""
         self._ping_due = True
         self._wake.set()
         async with asyncio.timeout(self._timing.answer):
-            await self._hear(transport)
+            await self._receive(transport)
 
     async def _write(self, transport: Transport) -> None:
         self._wake.set()
@@ -194,19 +196,19 @@ class Connection:
         except TransportClosed:
             return
 
-    async def _hear(self, transport: Transport) -> None:
+    async def _receive(self, transport: Transport) -> None:
         message = await transport.recv()
         try:
             frames = [frame for frame in decode_server_message(message) if frame is not None]
             for frame in frames:
-                self._note(frame)
+                self._inspect(frame)
             self._owner.received(frames)
         except (msgspec.MsgspecError, UnicodeError, RecursionError, BadRequest) as error:
-            why = "The server sent something that is no frame."
+            why = "The server sent a message that is not a valid frame."
             raise TransportClosed(4500, why, retryable=False) from error
 
-    def _note(self, frame: Frame) -> None:
-        """What a frame says of the connection itself."""
+    def _inspect(self, frame: Frame) -> None:
+        """Notes what a frame says about the connection itself."""
         match frame:
             case Welcome():
                 self._heartbeat = frame.heartbeat
@@ -214,20 +216,22 @@ class Connection:
                 self._owner.changed(ConnectionChange("open"))
             case Bye():
                 error = closed_with(frame.code, frame.reason, frame.message)
-                self._verdict = Verdict(frame.retryable, frame.retry_after, error, True)
+                self._announced = AnnouncedClose(frame.retryable, frame.retry_after, error, True)
             case Error(reply=None):
-                self._verdict = Verdict(frame.retryable, frame.retry_after, refusal(frame), False)
+                self._announced = AnnouncedClose(
+                    frame.retryable, frame.retry_after, refusal(frame), False
+                )
             case _:
-                self._verdict = None
+                self._announced = None
 
-    # Whether and when to try again
+    # Whether and when to reconnect
 
     def _may_retry(self, closed: TransportClosed) -> bool:
         expired = closed.code == 4401 and self._welcomed_at is not None
-        if expired and self._owner.can_renew():
+        if expired and self._owner.can_renew_token():
             return True
-        if self._verdict is not None:
-            return self._verdict.retryable
+        if self._announced is not None:
+            return self._announced.retryable
         if closed.retryable is not None:
             return closed.retryable
         if closed.code == 1008:
@@ -235,14 +239,14 @@ class Connection:
         return not 4400 <= closed.code < 4500 or closed.code in _RETRYABLE_4XX
 
     def _error(self, closed: TransportClosed) -> AgentwsError:
-        return self._verdict.error if self._verdict else closed_with(closed.code, closed.reason)
+        return self._announced.error if self._announced else closed_with(closed.code, closed.reason)
 
     def _delay(self, closed: TransportClosed) -> float:
         stable = self._timing.stable
         since = self._welcomed_at
         if since is not None and asyncio.get_running_loop().time() - since >= stable:
             self._attempt = 0
-        hint = (self._verdict.retry_after if self._verdict else closed.retry_after) or 0.0
+        hint = (self._announced.retry_after if self._announced else closed.retry_after) or 0.0
         delay = retry_delay(
             self._attempt + (closed.code in _BUSY),
             self._random,

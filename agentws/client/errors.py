@@ -1,4 +1,4 @@
-"""What a server said no with, as the exceptions of :mod:`agentws.errors`; and the client's own."""
+"""Refusals of a server as exceptions of :mod:`agentws.errors`, and the client's own exceptions."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from ..errors import AgentError, AgentwsError, Conflict, Unavailable
 
 
 class Disconnected(Unavailable):
-    """The connection ended, or never came to be, before this was answered."""
+    """The connection was lost, or could not be opened, before this was answered."""
 
     code = "disconnected"
     summary = "The connection was lost before this was answered."
 
 
 class BadProxy(AgentwsError):
-    """The proxy that a variable or an argument names can't be used, now or later.
+    """The proxy that a variable or an argument names can't be used. A retry would not help.
 
-    The sentence says which one, and how to do without it. One that can't be reached just now is a
-    reason for Disconnected instead.
+    The message names the proxy, and says how to go without it. A proxy that can't be reached at the
+    moment raises Disconnected instead.
     """
 
     code = "bad_proxy"
@@ -28,7 +28,7 @@ class BadProxy(AgentwsError):
 
 
 class ChatClosed(Unavailable):
-    """The chat was left; nothing can be sent or received through it any more."""
+    """The chat is not open: it was not entered yet, or was left. It can't send or receive."""
 
     code = "closed"
     retryable = False
@@ -36,7 +36,7 @@ class ChatClosed(Unavailable):
 
 
 class Refused(AgentwsError):
-    """The server refused for a reason that this version has no class for."""
+    """The server refused with a code that this version of the client has no class for."""
 
     code = "refused"
     status = 400
@@ -47,11 +47,11 @@ class Refused(AgentwsError):
     ) -> None:
         super().__init__(message, retry_after=retry_after)
         self.server_code = server_code
-        """The code that the server gave."""
+        """The error code from the server."""
 
 
 class RunFailed(AgentError):
-    """The run that was to answer ended with an error; ``text`` is what it had said by then."""
+    """The run that answers the message ended with an error. ``text`` is the answer so far."""
 
     def __init__(self, message: str, *, server_code: str | None, text: str) -> None:
         super().__init__(message)
@@ -60,7 +60,7 @@ class RunFailed(AgentError):
 
 
 class RunCancelled(Conflict):
-    """The run was stopped before it was done; ``text`` is what it had said by then."""
+    """The run was stopped before its end. ``text`` is the answer so far."""
 
     code = "run_cancelled"
     summary = "The answer was stopped."
@@ -71,14 +71,21 @@ class RunCancelled(Conflict):
 
 
 class MessageWithdrawn(Conflict):
-    """The message was taken back, or dropped by the server, before a run took it up."""
+    """The message was withdrawn, or dropped by the server, before a run began to answer it."""
 
     code = "message_withdrawn"
     summary = "The message was withdrawn before it was answered."
 
 
+class SnapshotNeeded(Exception):
+    """The log can't be continued at the client's position, or the client knows too little of it.
+
+    Internal: the connection is closed, and the next one begins with a snapshot.
+    """
+
+
 class Refusal(Protocol):
-    """What ``error`` frames and HTTP refusals share."""
+    """What ``error`` frames and HTTP error bodies have in common."""
 
     @property
     def code(self) -> str: ...
@@ -113,30 +120,30 @@ _KNOWN: Final[tuple[type[AgentwsError], ...]] = (
     errors.Draining,
 )
 _BY_CODE: Final = {kind.code: kind for kind in _KNOWN}
-# The general class comes before its kinds, and it is the one that a bare number means.
+# A general class comes before its subclasses. A close code without a name means the general one.
 _BY_CLOSE_CODE: Final = {4000 + kind.status: kind for kind in reversed(_KNOWN)}
 
 
-def refusal(said: Refusal) -> AgentwsError:
-    """The exception for what a server said."""
-    kind = _BY_CODE.get(said.code)
+def refusal(refused: Refusal) -> AgentwsError:
+    """The exception for an error that a server sent."""
+    kind = _BY_CODE.get(refused.code)
     if kind is None:
-        return Refused(said.code, said.message, retry_after=said.retry_after)
-    return kind(said.message, expected=said.expected, retry_after=said.retry_after)
+        return Refused(refused.code, refused.message, retry_after=refused.retry_after)
+    return kind(refused.message, expected=refused.expected, retry_after=refused.retry_after)
 
 
 def closed_with(code: int, reason: str, message: str | None = None) -> AgentwsError:
-    """The exception for a close that ended the trying.
+    """The exception for a close after which the client does not reconnect.
 
-    ``reason`` is an error's name or a sentence; with a name, ``message`` may be the sentence.
+    ``reason`` is an error code or a sentence. With an error code, ``message`` is the sentence.
     """
     if reason in _BY_CODE:
         return _BY_CODE[reason](message)
-    said = message or reason
+    sentence = message or reason
     if code == 1008:
-        return errors.Forbidden(said or None)
+        return errors.Forbidden(sentence or None)
     kind = _BY_CLOSE_CODE.get(code)
     if kind is not None:
-        return kind(said or None)
+        return kind(sentence or None)
     name = reason if message and reason else str(code)
-    return Refused(name, said or f"The server closed the connection ({code}).")
+    return Refused(name, sentence or f"The server closed the connection ({code}).")

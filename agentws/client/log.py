@@ -1,4 +1,4 @@
-"""The part of a session's log that has been applied here, and where to go on."""
+"""The client's copy of a session's log: what has been applied, and the position to resume at."""
 
 from __future__ import annotations
 
@@ -9,19 +9,16 @@ from ..protocol.events import AnyEvent
 from ..protocol.fold import Fold
 from ..protocol.frames import EventFrame, Welcome
 from ..protocol.position import Position, parse_position, read_position
+from .errors import SnapshotNeeded
 from .updates import LogEvent, LogReset
 
 
-class SnapshotNeeded(Exception):
-    """What is known here can't be continued, or does not suffice; the sentence says why."""
-
-
 class Log:
-    """A cursor and the fold of what it has passed: every event once, however often it comes.
+    """A cursor, and the fold of the events up to it. Each event is applied once (deduplication).
 
-    ``after`` resumes at a position of an earlier life; the fold then knows only what came later.
-    One that can't be read is lost: it is not asked for, and whoever gave it is told to drop what
-    it has.
+    ``after`` is a position from an earlier chat. The fold then holds only what came after it. A
+    position that can't be parsed is not sent to the server: a LogReset with ``lost`` tells the
+    caller to drop what it has.
     """
 
     def __init__(self, after: str | None = None) -> None:
@@ -29,23 +26,24 @@ class Log:
         self.position = None if after is None else read_position(after)
         self._unreadable = after is not None and self.position is None
         self._known_after = 0 if self.position is None else self.position.seq
-        """The fold has taken in what the log has after this seq, up to ``position``."""
+        """The fold holds the events after this seq, up to ``position``."""
         self._head: Position | None = None
         self._snapshot_due = False
         self._snapshot_seq: int | None = None
         self._reason: str | None = None
 
     def __repr__(self) -> str:
-        return f"<Log {self.position or 'nowhere'}>"
+        return f"<Log at {self.position}>"
 
     @property
     def after(self) -> str | None:
-        """Where to resume. Nowhere while a snapshot is owed: half of one must not pass as whole."""
+        """The position to resume at. ``None`` until a snapshot that was announced has arrived
+        whole: half of one must not be continued."""
         return None if self.position is None or self._snapshot_due else str(self.position)
 
     @property
     def caught_up(self) -> bool:
-        """Everything that was there when the connection opened has been applied."""
+        """Whether everything that the log held when the connection opened has been applied."""
         here, head = self.position, self._head
         return (
             here is not None
@@ -56,38 +54,38 @@ class Log:
         )
 
     def knows(self, position: Position) -> bool:
-        """Whether the fold has taken in what the log has at ``position``."""
-        here = self._here_in(position.epoch)
+        """Whether the fold holds the event at ``position``."""
+        here = self._applied_of(position.epoch)
         return here is not None and self._known_after < position.seq <= here
 
     def lacks(self, position: Position) -> bool:
-        """Whether ``position`` was passed in an earlier life, so that only a snapshot tells."""
-        here = self._here_in(position.epoch)
+        """Whether the event at ``position`` came before this chat began: only a snapshot has it."""
+        here = self._applied_of(position.epoch)
         return here is not None and position.seq <= self._known_after
 
-    def _here_in(self, epoch: str) -> int | None:
-        """How far the log of that epoch was applied; ``None`` where it is not the one at hand."""
+    def _applied_of(self, epoch: str) -> int | None:
+        """The last seq applied of the log of that epoch; ``None`` for another log."""
         here = self.position
         return here.seq if here and here.epoch == epoch and not self._snapshot_due else None
 
-    def begin_anew(self) -> None:
-        """The next connection begins with a snapshot."""
+    def require_snapshot(self) -> None:
+        """Makes the next connection begin with a snapshot."""
         self._snapshot_due = True
 
     def welcome(self, frame: Welcome) -> LogReset | None:
-        """Takes note of how the log goes on; says so where it begins anew at once."""
+        """Notes how the log continues on this connection. Returns a reset if the log is new."""
         self._head = parse_position(frame.head)
         self._snapshot_seq = None
         self._snapshot_due = frame.resume == "snapshot"
-        # Nothing was asked for where the position given can't be read, so the server can't say it.
+        # The server can't say this one: a position that can't be parsed was not sent to it.
         self._reason = "lost" if self._unreadable or frame.resume == "new" else frame.reason
         return self._restart(self._head) if frame.resume == "new" else None
 
-    def take(self, frame: EventFrame) -> tuple[LogEvent | None, LogReset | None]:
-        """Applies one event frame; also says whether the log began anew with it.
+    def apply(self, frame: EventFrame) -> tuple[LogEvent | None, LogReset | None]:
+        """Applies one event frame. Returns its event, and a reset if a snapshot begins with it.
 
-        No event when it was here before or its type is not known. Raises SnapshotNeeded for another
-        log's, which came unannounced; the next connection then begins with a snapshot.
+        Returns no event for a duplicate or an unknown type. Raises SnapshotNeeded for an event of
+        another log that no ``welcome`` announced; the next connection then begins with a snapshot.
         """
         position = parse_position(frame.id)
         reset: LogReset | None = None
@@ -98,7 +96,7 @@ class Log:
             return None, None
         else:
             self._advance(position)
-        event = _known(frame)
+        event = _decode_known(frame)
         if event is None:
             return None, reset
         self.fold.apply(event, frame.run)
@@ -109,9 +107,9 @@ class Log:
         if here is None:
             return True
         if position.epoch != here.epoch:
-            self.begin_anew()
-            raise SnapshotNeeded("The log was replaced.")
-        # What a snapshot consists of shares the position that it stands for.
+            self.require_snapshot()
+            raise SnapshotNeeded("The server has replaced the log.")
+        # All events of a snapshot have the same position.
         part = frame.run is None and self._snapshot_seq == here.seq
         return position.seq > here.seq or part
 
@@ -120,7 +118,7 @@ class Log:
             self.position = position
 
     def _restart(self, position: Position) -> LogReset | None:
-        """Begins anew at ``position``; says so where there is something to drop."""
+        """Starts over at ``position``. Returns a reset if there was something to drop."""
         known = self._unreadable or self.position is not None
         reset = LogReset(self._reason) if known else None
         self.fold = Fold()
@@ -131,7 +129,8 @@ class Log:
         return reset
 
 
-def _known(frame: EventFrame) -> AnyEvent | None:
+def _decode_known(frame: EventFrame) -> AnyEvent | None:
+    """``None`` for a type of a newer version."""
     try:
         return decode_event(frame.event)
     except msgspec.ValidationError:

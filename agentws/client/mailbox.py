@@ -1,7 +1,7 @@
-"""Where what was received waits for whoever reads it.
+"""A queue between the connection and one reader of the application.
 
-Unbounded on purpose: a reader that stops reading must not stop the connection that others share.
-What it can hold is bounded by the server, which limits what one run may append.
+It has no limit on purpose: a slow reader must not stop the connection, which other readers share.
+The server limits how much one run may append, and so how much a mailbox can hold.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ T = TypeVar("T")
 
 
 class Mailbox(Generic[T]):
-    """An asynchronous iterator over what is put into it, until it ends, well or with an error."""
+    """An asynchronous iterator over its items. It can end, with or without an error."""
 
     def __init__(self) -> None:
         self._items: deque[T] = deque()
@@ -24,11 +24,7 @@ class Mailbox(Generic[T]):
         self._error: AgentwsError | None = None
         self._changed = asyncio.Event()
 
-    @property
-    def ended(self) -> bool:
-        return self._ended
-
-    def put(self, item: T) -> None:
+    def put_nowait(self, item: T) -> None:
         if not self._ended:
             self._items.append(item)
             self._changed.set()
@@ -37,7 +33,7 @@ class Mailbox(Generic[T]):
         self._items.clear()
 
     def end(self, error: AgentwsError | None = None) -> None:
-        """What is waiting can still be read; then iteration stops, or raises ``error``."""
+        """Takes no more items. After the remaining ones, iteration stops or raises ``error``."""
         if not self._ended:
             self._ended, self._error = True, error
             self._changed.set()

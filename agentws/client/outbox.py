@@ -1,7 +1,7 @@
-"""What was asked of the server and is not answered yet.
+"""The outbox: requests that the server has not answered yet.
 
-A request goes out again on every new connection until the server has replied to it; its id makes
-that harmless. Requests that are not harmless to repeat fail with the connection that carried them.
+Every new connection resends them until the server replies. The id of a request is its idempotency
+key, so a resend is harmless. A request that is not safe to repeat fails with its connection.
 """
 
 from __future__ import annotations
@@ -24,22 +24,23 @@ from .backoff import retry_delay
 from .errors import Disconnected, refusal
 
 CAPACITY: Final = 1000
-TRIES: Final = 8
-"""How often a request that is refused for now is made before its refusal stands."""
+"""Requests that may be open at one time."""
+MAX_TRIES: Final = 8
+"""How often a request is made in all, while the server refuses it as retryable."""
 RETRY_BASE: Final = 1.0
-CALLERS_CHOICE: Final = frozenset({"run_active", "queue_full"})
-"""Refusals that speak of the conversation, not of the network: who asked decides what to do."""
-BEFORE_RUNNING: Final = frozenset({"too_many", "unavailable", "draining"})
-"""Refusals of what the server has not begun with: these alone are harmless to answer by trying
-again, whatever was asked."""
+"""Seconds: the base of the backoff between these tries."""
+LEFT_TO_CALLER: Final = frozenset({"run_active", "queue_full"})
+"""Retryable refusals that the caller gets at once: the state of the conversation caused them."""
+REFUSED_UNREAD: Final = frozenset({"too_many", "unavailable", "draining"})
+"""Refusals of what the server has not begun to handle: any request is safe to retry then."""
 
 Reply = Accepted | Notice
 
 
 def is_command(frame: AnyClientFrame) -> bool:
-    """Whether the server runs it as a command: it then logs nothing and repeats it when asked to.
+    """Whether the server runs it as a command, which is not logged and so not deduplicated.
 
-    A message is one by its text (section 5 of the protocol).
+    The text decides for a message: see "Commands" in the protocol.
     """
     match frame:
         case Command():
@@ -51,25 +52,25 @@ def is_command(frame: AnyClientFrame) -> bool:
 
 
 class Request:
-    """One frame on its way. ``replied`` ends with the server's word, or with why there is none."""
+    """One frame to send. ``replied`` gets the server's reply, or the error instead of one."""
 
     __slots__ = ("id", "repeatable", "replied", "sent", "text", "tries", "wants_notice")
 
     def __init__(self, id: str, frame: AnyClientFrame, *, repeatable: bool) -> None:
         self.id = id
-        # What a command says comes as a notice; "accepted" alone is only half of its answer.
+        # The answer to a command is a notice. The "accepted" frame before it is not enough.
         self.wants_notice = is_command(frame)
         self.text: Final = encode_frame(frame).decode()
         self.repeatable = repeatable and not self.wants_notice
         self.sent = False
         self.tries = 0
         self.replied: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
-        # Nobody has to wait for a reply, so a refusal that nobody reads is no programming error.
+        # Reads the exception: a caller need not wait for the reply, and asyncio logs unread ones.
         self.replied.add_done_callback(lambda done: done.cancelled() or done.exception())
 
 
 class Outbox:
-    """Requests by id, in the order in which they were made. ``ring`` is called when one can go."""
+    """The open requests by id, in order. Calls ``ring`` when one can be sent."""
 
     def __init__(self, *, random: Callable[[], float], ring: Callable[[], None]) -> None:
         self._requests: dict[str, Request] = {}
@@ -92,23 +93,23 @@ class Outbox:
         return [request.replied for request in self._requests.values()]
 
     def add(self, id: str, frame: AnyClientFrame, *, repeatable: bool = True) -> Request:
-        """Takes up ``frame``. Raises TooMany when too much is open already.
+        """Adds a request for ``frame``. Raises TooMany when ``CAPACITY`` requests are open.
 
-        A command is not ``repeatable``, whatever is said here.
+        A command is never ``repeatable``.
         """
         if len(self._requests) >= CAPACITY:
-            raise TooMany("Too many messages are waiting to be sent.")
+            raise TooMany("Too many messages are unsent.", expected=f"at most {CAPACITY}")
         request = Request(id, frame, repeatable=repeatable)
         self._requests[id] = request
         self._ring()
         return request
 
-    def to_send(self) -> Iterator[str]:
-        """What to put on the wire now, in order; each counts as sent when it is taken."""
+    def unsent(self) -> Iterator[str]:
+        """The texts to send now, in order. Each counts as sent when it is yielded."""
         if self._pause is not None:
             return
         for request in tuple(self._requests.values()):
-            # Sending takes time, in which a request may have been given up.
+            # The caller awaits between two texts, and a request may have failed meanwhile.
             if request.sent or request.id not in self._requests or not self._fits(request):
                 continue
             request.sent = True
@@ -116,13 +117,13 @@ class Outbox:
 
     def _fits(self, request: Request) -> bool:
         limit = self.max_message_size
-        # A character has at least one byte and at most four: most texts need no encoding here.
+        # A character has at most four bytes, so most texts need no encoding to be measured.
         if limit is None or len(request.text) * 4 <= limit or len(request.text.encode()) <= limit:
             return True
         self._fail(request, TooLarge(expected=f"at most {limit} bytes"))
         return False
 
-    # What becomes of a request
+    # Replies and refusals
 
     def answered(self, id: str | None, reply: Reply) -> None:
         request = self._requests.get(id) if id is not None else None
@@ -133,33 +134,33 @@ class Outbox:
             request.replied.set_result(reply)
 
     def refused(self, error: Error) -> bool:
-        """Whether the refusal was of a request here; one that may pass is tried again later."""
+        """Fails the request that ``error`` refuses, or retries it later. False if none is here."""
         request = self._requests.get(error.reply) if error.reply is not None else None
         if request is None:
             return False
         request.tries += 1
-        may_pass = error.retryable and error.code not in CALLERS_CHOICE
-        harmless = request.repeatable or error.code in BEFORE_RUNNING
-        if may_pass and harmless and request.tries < TRIES:
-            self._put_off(request, error.retry_after or 0.0)
+        retryable = error.retryable and error.code not in LEFT_TO_CALLER
+        safe = request.repeatable or error.code in REFUSED_UNREAD
+        if retryable and safe and request.tries < MAX_TRIES:
+            self._retry_later(request, error.retry_after or 0.0)
         else:
             self._fail(request, refusal(error))
         return True
 
-    def _put_off(self, request: Request, at_least: float) -> None:
-        """Nothing else goes out meanwhile: what was asked first is to arrive first."""
+    def _retry_later(self, request: Request, at_least: float) -> None:
+        """Pauses all sending meanwhile, so that requests arrive in order."""
         request.sent = False
         if self._pause is not None:
             self._pause.cancel()
         delay = retry_delay(request.tries, self._random, base=RETRY_BASE, at_least=at_least)
-        self._pause = asyncio.get_running_loop().call_later(delay, self._go_on)
+        self._pause = asyncio.get_running_loop().call_later(delay, self._resume)
 
-    def _go_on(self) -> None:
+    def _resume(self) -> None:
         self._pause = None
         self._ring()
 
     def connection_lost(self) -> None:
-        """Makes ready for the next connection."""
+        """Marks sent requests to be resent, and fails those that must not be repeated."""
         self._end_pause()
         for request in tuple(self._requests.values()):
             if not request.sent:
@@ -170,7 +171,7 @@ class Outbox:
                 self._fail(request, Disconnected())
 
     def fail_sent(self, error: AgentwsError) -> None:
-        """Fails what the lost connection had carried."""
+        """Fails the requests that the lost connection has sent."""
         for request in tuple(self._requests.values()):
             if request.sent:
                 self._fail(request, error)

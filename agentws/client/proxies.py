@@ -1,8 +1,8 @@
-"""Which proxy a connection goes through, and what to call it when that fails.
+"""Which proxy a connection goes through, and how an error message names it.
 
-The variables are those of every program (``HTTPS_PROXY``, ``ALL_PROXY``, ``NO_PROXY``, ...), in
-capitals or not, or the system's settings, as ``urllib`` finds them. The order among them is that
-of the ``websockets`` library.
+The settings are the usual variables (``HTTPS_PROXY``, ``ALL_PROXY``, ``NO_PROXY``, ...), in upper
+or lower case, or the system's settings, as ``urllib`` finds them. Their order is that of the
+``websockets`` library.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from urllib.request import getproxies, proxy_bypass
 from .errors import BadProxy
 
 ProxySetting = str | Literal[True] | None
-"""An address; ``True``: what the environment says; ``None``: no proxy."""
+"""The address of a proxy; ``True``: the one that the environment names; ``None``: no proxy."""
 _PLAIN: Final = ("ws", "socks", "https", "http", "all")
 _SECURE: Final = ("wss", "socks", "https", "all")
 _PORTS: Final = {"http": 80, "https": 443} | dict.fromkeys(
@@ -29,31 +29,31 @@ _WEB_PORTS: Final = {"ws": 80, "wss": 443}
 _LOOPBACK_NAMES: Final = frozenset(
     {"localhost", "localhost.localdomain", "localhost6", "ip6-localhost", "ip6-loopback"}
 )
-"""What the hosts file of a machine calls its loopback addresses."""
+"""Names of loopback addresses in the hosts files of common systems."""
 
 
 class Proxy(NamedTuple):
-    """A proxy to go through."""
+    """The proxy of a connection."""
 
     url: str
     name: str
-    """What a person knows it by."""
-    way_out: str
-    """How to do without it, to be put behind a sentence; empty for one that was asked for."""
+    """How a message names it: where its setting comes from, and its host."""
+    hint: str
+    """The end of a message: how to go without it. Empty for one given as an argument."""
 
     def __repr__(self) -> str:
         return f"<Proxy {self.name}>"
 
-    def failed(self, what: str) -> str:
-        """The sentence that says so."""
-        return f"{self.name[:1].upper()}{self.name[1:]} {what}{self.way_out}."
+    def failure(self, what: str) -> str:
+        """A sentence about a failure: the proxy's name, ``what`` it does wrong, and the hint."""
+        return f"{self.name[:1].upper()}{self.name[1:]} {what}{self.hint}."
 
 
 def proxy_for(address: str, setting: ProxySetting) -> Proxy | None:
-    """The proxy to ``address``; ``None`` for a direct connection.
+    """The proxy for a connection to ``address``; ``None`` for a direct connection.
 
-    What the environment says is not for this machine itself: a proxy elsewhere would look for the
-    server there. Raises BadProxy for what is not the address of a proxy.
+    The environment's proxy is not used for servers on this machine: a proxy on another machine
+    would look for the server there. Raises BadProxy when a setting is not the address of a proxy.
     """
     if setting is None:
         return None
@@ -61,17 +61,19 @@ def proxy_for(address: str, setting: ProxySetting) -> Proxy | None:
         return _proxy(setting, "the proxy given", "")
     parts = urlsplit(address)
     host = parts.hostname or ""
-    if is_loopback(host) or _is_excepted(host, parts.port or _WEB_PORTS[parts.scheme]):
+    if is_loopback(host) or _bypasses_proxy(host, parts.port or _WEB_PORTS[parts.scheme]):
         return None
     found = _configured(_SECURE if parts.scheme == "wss" else _PLAIN)
     if found is None:
         return None
     variable, value = found
-    return _proxy(value, f"the proxy from {variable}", f"; add {host} to NO_PROXY to go past it")
+    return _proxy(
+        value, f"the proxy from {variable}", f"; add {host} to NO_PROXY to connect without it"
+    )
 
 
 def is_loopback(host: str) -> bool:
-    """Whether ``host`` is this machine, by its name or address alone."""
+    """Whether ``host`` means this machine. Decides by the text alone, without a lookup."""
     name = host.rstrip(".").lower()
     if name in _LOOPBACK_NAMES or name.endswith(".localhost"):
         return True
@@ -79,7 +81,7 @@ def is_loopback(host: str) -> bool:
         address = ipaddress.ip_address(name.partition("%")[0])
     except ValueError:
         try:
-            # What the system takes for an address: 127.1, for one.
+            # Short forms that the system accepts, such as 127.1.
             address = ipaddress.ip_address(socket.inet_aton(name))
         except (OSError, ValueError):
             return False
@@ -88,17 +90,17 @@ def is_loopback(host: str) -> bool:
     return address.is_loopback or address.is_unspecified
 
 
-def _is_excepted(host: str, port: int) -> bool:
-    """Whether ``NO_PROXY`` or the system's settings say to go past the proxies to that host."""
-    shown = f"[{host}]" if ":" in host else host
-    if proxy_bypass(f"{shown}:{port}") or proxy_bypass(host):
+def _bypasses_proxy(host: str, port: int) -> bool:
+    """Whether ``NO_PROXY`` or the system's settings exclude that host from proxies."""
+    bracketed = f"[{host}]" if ":" in host else host
+    if proxy_bypass(f"{bracketed}:{port}") or proxy_bypass(host):
         return True
     entries = re.split(r"[\s,]+", getproxies().get("no", ""))
     return any(_covers(entry.lower(), host.lower()) for entry in entries)
 
 
 def _covers(entry: str, host: str) -> bool:
-    """Networks (``10.0.0.0/8``) and ``*.example.com``, which ``urllib`` does not know."""
+    """Matches networks (``10.0.0.0/8``) and ``*.example.com``, which ``urllib`` does not."""
     if entry.startswith("*."):
         return host.endswith(entry[1:])
     try:
@@ -108,7 +110,7 @@ def _covers(entry: str, host: str) -> bool:
 
 
 def _configured(schemes: tuple[str, ...]) -> tuple[str, str] | None:
-    """The first setting for one of ``schemes``: what set it, and its value."""
+    """The first setting for one of ``schemes``: the name of its variable, and its value."""
     settings = getproxies()
     for scheme in schemes:
         value = settings.get(scheme, "").strip()
@@ -125,29 +127,29 @@ def _variable(name: str, value: str) -> str:
 
 
 def _as_socks(value: str, scheme: str) -> str:
-    """The setting for SOCKS may come with another scheme, or without one."""
+    """The SOCKS setting may have another scheme, or none."""
     if scheme != "socks" or value.lower().startswith("socks"):
         return value
     return f"socks5h://{value.partition('://')[2] or value}"
 
 
-def _proxy(value: str, source: str, way_out: str) -> Proxy:
+def _proxy(value: str, source: str, hint: str) -> Proxy:
     try:
         parts = _parsed(value)
     except ValueError as error:
-        # The value is not repeated: a password may be in it.
+        # The message does not show the value: it may hold a password.
         what = "is not the address of a proxy, such as http://host:3128"
-        raise BadProxy(Proxy("", source, way_out).failed(what)) from error
+        raise BadProxy(Proxy("", source, hint).failure(what)) from error
     userinfo, _, host = parts.netloc.rpartition("@")
     if userinfo and parts.password is None:
         userinfo += ":"
     place = host if parts.port else f"{host.rstrip(':')}:{_PORTS[parts.scheme]}"
     netloc = f"{userinfo}@{place}" if userinfo else place
-    return Proxy(urlunsplit((parts.scheme, netloc, "", "", "")), f"{source} ({place})", way_out)
+    return Proxy(urlunsplit((parts.scheme, netloc, "", "", "")), f"{source} ({place})", hint)
 
 
 def _parsed(value: str) -> SplitResult:
-    """Raises ValueError. A proxy without a scheme is one for HTTP, as everywhere."""
+    """Raises ValueError. A proxy without a scheme is an HTTP proxy, as in other programs."""
     text = value.strip()
     parts = urlsplit(text if "://" in text else f"http://{text.removeprefix('//')}")
     if parts.scheme == "socks":

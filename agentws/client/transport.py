@@ -1,4 +1,7 @@
-"""The port to a network: what a chat needs of a connection, and what it asks for on opening one."""
+"""The transport port: what a chat needs of a network connection, and what it asks for at opening.
+
+Implement it to run a chat over another network, or over none in a test.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,7 @@ from ..protocol.frames import BEARER, NATIVE
 
 
 class Opening(NamedTuple):
-    """What to ask a server for. Made anew for every attempt."""
+    """What to ask the server for. A new one is made for every attempt."""
 
     session: str | None = None
     after: str | None = None
@@ -29,16 +32,17 @@ class Opening(NamedTuple):
 
     @property
     def subprotocols(self) -> list[str]:
-        """What to offer: the native wire, and the token where no log writes it down.
+        """The subprotocols to offer: the native wire, and the token.
 
-        Raises BadRequest for a token that is not text.
+        Unlike a URL, a subprotocol does not appear in access logs. Raises BadRequest for a token
+        that is not valid text.
         """
         if self.token is None:
             return [NATIVE]
         try:
             token = self.token.encode()
         except UnicodeEncodeError as error:
-            raise BadRequest("The token is not text.") from error
+            raise BadRequest("The token is not valid text.") from error
         encoded = base64.urlsafe_b64encode(token).decode().rstrip("=")
         return [NATIVE, BEARER + encoded]
 
@@ -46,8 +50,8 @@ class Opening(NamedTuple):
 class TransportClosed(Exception):
     """A connection ended, or could not be opened.
 
-    ``code`` is the WebSocket close code (1006: none was received). ``retryable`` overrules what
-    the code says of trying again; ``retry_after`` is in seconds.
+    ``code`` is the WebSocket close code; 1006 means that none was received. ``retryable``, if not
+    ``None``, decides whether to reconnect, whatever the code is. ``retry_after`` is in seconds.
     """
 
     def __init__(
@@ -66,18 +70,18 @@ class TransportClosed(Exception):
 
 
 class Transport(Protocol):
-    """An open connection that speaks the native wire. ``recv`` must be safe to cancel."""
+    """An open connection on the native wire. Cancelling ``recv`` must not lose a message."""
 
     async def send(self, text: str, /) -> None:
         """Raises TransportClosed."""
 
     async def recv(self) -> str | bytes:
-        """The next message. Raises TransportClosed, after everything that came before the close."""
+        """The next message. Raises TransportClosed after the last message before the close."""
         ...
 
     async def close(self) -> None:
-        """Ends the connection; may be called when it has ended. Must not take long."""
+        """Closes the connection, also one that has ended already. Must return within seconds."""
 
 
 OpenTransport = Callable[[Opening], Awaitable[Transport]]
-"""Opens a connection. Raises TransportClosed; anything else it raises ends the chat."""
+"""Opens a connection. TransportClosed may be retried; any other exception ends the chat."""

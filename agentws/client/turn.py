@@ -18,25 +18,25 @@ from .mailbox import Mailbox
 from .outbox import Request
 
 Cancel = Callable[["Turn"], Awaitable[None]]
-_JOINT: Final = "\n\n"
-_NOT_HERE: Final = (
-    "This message was accepted before. What came of it is not in the part of the conversation that "
-    "is known here: it may be older, taken back or cleared."
+_SEPARATOR: Final = "\n\n"
+_NOT_IN_SNAPSHOT: Final = (
+    "This message was accepted before, but the part of the conversation that the server sent does "
+    "not hold it: it may be older, withdrawn or cleared."
 )
 
 
 class Turn:
     """An asynchronous iterator over the events of the run that answers one message.
 
-    From ``RUN_STARTED`` to the terminal event, each once and in order, however often the connection
-    is lost meanwhile. Two things can happen to a client that was away for long:
+    It yields the events from ``RUN_STARTED`` to the terminal event, each once and in order, also
+    when the connection is lost in between. After a long disconnection there are two exceptions:
 
-    * ``RUN_STARTED`` comes again: the run could not be continued from where it was left and follows
-      from its beginning. Drop what the turn gave before.
-    * ``MESSAGES_SNAPSHOT`` ends the turn instead of a terminal event: the run ended meanwhile and
-      its events are gone; the conversation holds its answer.
+    * ``RUN_STARTED`` comes again: the run can't be replayed from the client's position, so it
+      follows from its beginning. Drop the events before.
+    * ``MESSAGES_SNAPSHOT`` ends the turn instead of a terminal event: the run has ended and its
+      events were compacted. The snapshot holds the answer.
 
-    A turn that nobody keeps a reference to receives nothing; the message is sent all the same.
+    Keep a reference to the turn: without one it receives nothing, although the message is sent.
     """
 
     def __init__(self, frame: Send, request: Request, cancel: Cancel) -> None:
@@ -68,20 +68,20 @@ class Turn:
         return await self._mailbox.__anext__()
 
     async def accepted(self) -> Accepted | None:
-        """Waits until the message is in the log and says where and how durably.
+        """Waits until the message is in the log. Returns its position and its durability.
 
-        ``None`` for a command, once it is answered: it is not logged, so it has no place. Raises
-        what the server refused it with.
+        Returns ``None`` for a command, after its answer: a command is not in the log. Raises the
+        server's refusal.
         """
         reply = await asyncio.shield(self.request.replied)
         return reply if isinstance(reply, Accepted) else None
 
     async def text(self) -> str:
-        """The text of the answer, once it is complete; several messages are parted by a blank line.
+        """Waits for the end of the run and returns the text of the answer.
 
-        Raises RunFailed, RunCancelled, MessageWithdrawn, or what the server refused the message
-        with; Disconnected for a command whose answer was lost with the connection: it may have been
-        run. Takes no events away from who iterates.
+        A blank line separates the texts of several messages. Iterating over the turn still yields
+        all events. Raises RunFailed, RunCancelled, MessageWithdrawn, or the server's refusal; and
+        Disconnected for a command whose answer was lost with the connection: it may have been run.
         """
         await self._over.wait()
         if self._error is not None:
@@ -95,23 +95,23 @@ class Turn:
                 return self._text
 
     async def cancel(self) -> None:
-        """Stops the answer, also before it has begun. What was said by then stays.
+        """Stops the answer, also before it has begun. The text so far stays.
 
-        Returns once the server has taken note; the terminal event follows. Without effect on a
-        turn that is over.
+        Returns when the server has accepted the request; the terminal event follows. Has no effect
+        on a turn that is over.
         """
         if not self.over:
             await self._cancel(self)
 
     @property
     def _text(self) -> str:
-        return _JOINT.join("".join(pieces) for pieces in self._texts.values() if pieces)
+        return _SEPARATOR.join("".join(pieces) for pieces in self._texts.values() if pieces)
 
-    # What the chat tells a turn
+    # For the session
 
     @property
     def accepted_before(self) -> Position | None:
-        """Where an earlier send of the message was accepted, when the last one was a duplicate."""
+        """The position of the first send of the message, if this one was a duplicate."""
         done = self.request.replied
         if not done.done() or done.cancelled() or done.exception() is not None:
             return None
@@ -125,10 +125,10 @@ class Turn:
         self.run = event.run_id
         self._texts.clear()
         self._mailbox.clear()
-        self._mailbox.put(event)
+        self._mailbox.put_nowait(event)
 
     def feed(self, event: AnyEvent) -> None:
-        self._mailbox.put(event)
+        self._mailbox.put_nowait(event)
         match event:
             case e.TextMessageStart(role=None | "assistant", subagent_run_id=None):
                 self._texts.setdefault(event.message_id, [])
@@ -142,21 +142,21 @@ class Turn:
                 pass
 
     def end_with_notice(self, notice: Notice) -> None:
-        """It was a command; its output is the answer."""
+        """The message was a command, and ``notice`` is its answer."""
         self._texts = {self.id: [notice.content]}
         self.end()
 
     def end_with_snapshot(self, messages: Sequence[m.Message]) -> None:
-        """Its run ended out of sight: ``messages`` is the conversation it left."""
+        """The end of the run was missed; ``messages`` is the conversation after it."""
         answer = _answer_to(self.id, messages)
         if answer is None:
-            self.end(NotFound(_NOT_HERE))
+            self.end(NotFound(_NOT_IN_SNAPSHOT))
             return
         said = [one for one in answer if isinstance(one, m.AssistantMessage)]
         self._texts = {one.id: [one.content] for one in said if one.content}
         self._mailbox.clear()
-        self._mailbox.put(e.MessagesSnapshot(list(messages)))
-        self._outcome = _bad_end(answer)
+        self._mailbox.put_nowait(e.MessagesSnapshot(list(messages)))
+        self._outcome = _failure_of(answer)
         self.end()
 
     def end(self, error: AgentwsError | None = None) -> None:
@@ -167,7 +167,7 @@ class Turn:
 
 
 def _answer_to(id: str, messages: Sequence[m.Message]) -> list[m.Message] | None:
-    """That message and what came of it, up to the user's next; ``None`` without it."""
+    """The message and its answer, up to the next user message; ``None`` if it is not there."""
     ids = [message.id for message in messages]
     if id not in ids:
         return None
@@ -181,8 +181,8 @@ def _answer_to(id: str, messages: Sequence[m.Message]) -> list[m.Message] | None
     return answer
 
 
-def _bad_end(answer: Sequence[m.Message]) -> e.RunFinished | e.RunError | None:
-    """How the run of ``answer`` ended, where its messages are marked with anything but success."""
+def _failure_of(answer: Sequence[m.Message]) -> e.RunFinished | e.RunError | None:
+    """The terminal event of a run that did not succeed: its messages carry the status."""
     marks = [(one.metadata or {}).get(STATUS_KEY) for one in answer]
     match next((mark for mark in marks if isinstance(mark, dict) and "status" in mark), None):
         case {"status": "cancelled"}:

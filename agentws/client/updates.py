@@ -1,4 +1,4 @@
-"""What a chat tells those who watch it, besides the frames of the wire."""
+"""What :meth:`Chat.watch` yields, besides frames of the wire."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ ConnectionState = Literal["connecting", "open", "reconnecting", "closed"]
 
 
 class LogEvent(NamedTuple):
-    """An event of the session's log; ``position`` is where to resume after it."""
+    """An event of the session's log. ``position`` is where to resume after it; ``run`` is the id of
+    the run that it belongs to."""
 
     position: str
     run: str | None
@@ -19,18 +20,18 @@ class LogEvent(NamedTuple):
 
 
 class LogReset(NamedTuple):
-    """Everything that was received before is void; the log follows anew, from a snapshot.
+    """Drop everything that was received before: a snapshot follows.
 
-    ``reason`` is the ``welcome`` frame's: why the position could not be continued from. With
-    ``lost`` or ``epoch`` and a snapshot that is empty, the server no longer has the conversation.
+    ``reason`` is that of the ``welcome`` frame: why the position could not be continued. With
+    ``lost`` or ``epoch``, and an empty snapshot, the server no longer has the conversation.
     """
 
     reason: str | None
 
 
 class ConnectionChange(NamedTuple):
-    """The connection is in another state. While ``reconnecting``: the next attempt is made in
-    ``delay`` seconds, and ``why`` says in a sentence what ended the last one."""
+    """The state of the connection changed. In the state ``reconnecting``, the next attempt follows
+    after ``delay`` seconds, and ``why`` is a sentence that says what ended the last connection."""
 
     state: ConnectionState
     delay: float = 0.0

@@ -1,4 +1,4 @@
-"""The transport over a real network, by the ``websockets`` library."""
+"""The transport over the network, with the ``websockets`` library."""
 
 from __future__ import annotations
 
@@ -25,23 +25,23 @@ from websockets.typing import Subprotocol
 
 from ..errors import BadRequest
 from ..protocol.frames import NATIVE
-from .address import addresses, redirected, shown
+from .address import addresses, redact, redirect_target
 from .errors import BadProxy
 from .proxies import Proxy, ProxySetting, proxy_for
 from .transport import Opening, TransportClosed
 
-# A server sends no more than its max_event_size at once, which a host may have set high.
+# The largest message is one event: the server's max_event_size, which a host may have set high.
 MAX_MESSAGE_SIZE: Final = 64 * 1024 * 1024
-# A peer that does not answer a close is not worth more waiting.
+# Seconds to wait for the server's answer to a close.
 CLOSE_TIMEOUT: Final = 2.0
-_PASSING: Final = frozenset({408, 429, 500, 502, 503, 504})
-"""What a proxy answers that will not answer it for ever."""
-MAX_ASKED: Final = 5
-"""Addresses that are asked for one URL, redirects among them."""
+_TRANSIENT: Final = frozenset({408, 429, 500, 502, 503, 504})
+"""Statuses of a proxy after which a retry may succeed."""
+MAX_ADDRESSES: Final = 5
+"""Addresses to try for one URL, including redirects."""
 
 
-class DirectConnect(connect):
-    """Goes where it was told and nowhere else: elsewhere the credentials would go along."""
+class ConnectWithoutRedirects(connect):
+    """Follows no redirect by itself: another server would receive the credentials."""
 
     def process_redirect(self, exc: Exception) -> Exception | str:
         return exc
@@ -54,11 +54,11 @@ class WebSocketTransport:
         self._connection = connection
 
     async def send(self, text: str, /) -> None:
-        with _closing():
+        with _translating_close():
             await self._connection.send(text)
 
     async def recv(self) -> str | bytes:
-        with _closing():
+        with _translating_close():
             return await self._connection.recv()
 
     async def close(self) -> None:
@@ -66,8 +66,8 @@ class WebSocketTransport:
 
 
 class NoGateway(TransportClosed):
-    """A server answered the handshake, and there is no gateway at that address: it may be at
-    another one, at ``location`` where the server said so."""
+    """A server answered, but there is no gateway at that address. ``location`` is where the server
+    redirects to, if it does."""
 
     def __init__(self, code: int, reason: str, *, location: str = "") -> None:
         super().__init__(code, reason, retryable=False)
@@ -82,25 +82,25 @@ async def open_websocket(
     ssl_context: ssl.SSLContext | None = None,
     proxy: ProxySetting = True,
 ) -> WebSocketTransport:
-    """Opens ``url``, or where the gateway of that address has its endpoint.
+    """Opens the first address that has a gateway, of those that ``url`` may mean.
 
-    Raises TransportClosed, BadProxy, and BadRequest for what is not an address.
+    Raises TransportClosed, BadProxy, and BadRequest when ``url`` is not a valid address.
     """
-    waiting, asked = addresses(url, opening), list[str]()
+    left, tried = addresses(url, opening), list[str]()
     refusals: list[NoGateway] = []
-    while waiting and len(asked) < MAX_ASKED:
-        address = waiting.pop(0)
-        asked.append(address)
+    while left and len(tried) < MAX_ADDRESSES:
+        address = left.pop(0)
+        tried.append(address)
         try:
             return await _open(
                 address, opening, headers=headers, ssl_context=ssl_context, proxy=proxy
             )
         except NoGateway as refused:
             refusals.append(refused)
-            place = redirected(address, refused.location) if refused.location else None
-            found = [] if place is None else addresses(place, opening)
-            waiting = [one for one in (*found, *waiting) if one not in asked]
-    # The likeliest address was asked first.
+            target = redirect_target(address, refused.location) if refused.location else None
+            found = [] if target is None else addresses(target, opening)
+            left = [one for one in (*found, *left) if one not in tried]
+    # The likeliest address was tried first, so its error says most.
     raise refusals[0]
 
 
@@ -112,19 +112,19 @@ async def _open(
     ssl_context: ssl.SSLContext | None,
     proxy: ProxySetting,
 ) -> WebSocketTransport:
-    through = proxy_for(address, proxy)
+    chosen = proxy_for(address, proxy)
     offered = [Subprotocol(one) for one in opening.subprotocols]
-    # Without a context the library makes the usual one, but only where it is given none at all.
+    # The library makes its default context only if it gets no ``ssl`` argument at all.
     with_context = ssl_context is not None and address.startswith("wss:")
     tls: dict[str, Any] = {"ssl": ssl_context} if with_context else {}
-    # Keepalive and the deadline for opening are the chat's, which can tell a slow server from a
-    # dead one; compression costs both sides more than it saves on small frames.
-    with _opening(address, through):
-        connection = await DirectConnect(
+    # The chat does its own heartbeat and has its own deadline for the handshake, so the library's
+    # are off. Compression costs both sides more than it saves on small frames.
+    with _translating_opening(address, chosen):
+        connection = await ConnectWithoutRedirects(
             address,
             subprotocols=offered,
             additional_headers=headers,
-            proxy=None if through is None else through.url,
+            proxy=None if chosen is None else chosen.url,
             compression=None,
             open_timeout=None,
             ping_interval=None,
@@ -134,20 +134,20 @@ async def _open(
         )
     if connection.subprotocol != NATIVE:
         await connection.close()
-        raise NoGateway(4400, f"This server does not speak {NATIVE} at {shown(address)}.")
+        raise NoGateway(4400, f"This server does not speak {NATIVE} at {redact(address)}.")
     return WebSocketTransport(connection)
 
 
 def unreachable(url: str, proxy: ProxySetting) -> str:
-    """What to say where nothing answers at all. Raises as :func:`open_websocket`."""
-    through = proxy_for(addresses(url, Opening())[0], proxy)
-    if through is None:
-        return f"{shown(url)} can't be reached: there is no answer."
-    return through.failed(f"does not lead to {shown(url)}: there is no answer")
+    """The message for a server that gives no answer at all. Raises as :func:`open_websocket`."""
+    chosen = proxy_for(addresses(url, Opening())[0], proxy)
+    if chosen is None:
+        return f"{redact(url)} can't be reached: there is no answer."
+    return chosen.failure(f"does not lead to {redact(url)}: there is no answer")
 
 
 @contextmanager
-def _closing() -> Iterator[None]:
+def _translating_close() -> Iterator[None]:
     try:
         yield
     except ConnectionClosed as closed:
@@ -157,53 +157,54 @@ def _closing() -> Iterator[None]:
 
 
 @contextmanager
-def _opening(address: str, proxy: Proxy | None) -> Iterator[None]:
-    """Tells what may pass (a server that restarts) from what will not (a wrong address)."""
+def _translating_opening(address: str, proxy: Proxy | None) -> Iterator[None]:
+    """Turns the library's errors into ours: retryable (a server that restarts) or not (a wrong
+    address)."""
     try:
         yield
     except (InvalidURI, UnicodeError) as error:
-        raise BadRequest(f"This is not an address to chat with: {shown(address)}.") from error
+        raise BadRequest(f"This is not an address of a gateway: {redact(address)}.") from error
     except InvalidStatus as error:
-        raise _refused(error) from error
+        raise _status_error(error) from error
     except InvalidMessage as error:
-        raise TransportClosed(1006, _no_answer(error, address)) from error
+        raise TransportClosed(1006, _not_http(error, address)) from error
     except (InvalidProxy, ProxyError, ImportError) as error:
         if proxy is None:
             raise
         raise _proxy_failed(error, proxy) from error
     except InvalidHandshake as error:
-        raise NoGateway(4400, f"No WebSocket there: {error}") from error
+        raise NoGateway(4400, f"There is no WebSocket at {redact(address)}: {error}") from error
     except ssl.SSLCertVerificationError as error:
         through = "" if proxy is None else f", through {proxy.name}"
         raise TransportClosed(1015, f"{error}{through}", retryable=False) from error
     except OSError as error:
-        why = f"can't be reached: {_plain(error)}"
-        said = f"{shown(address)} {why}." if proxy is None else proxy.failed(why)
-        raise TransportClosed(1006, said) from error
+        why = f"can't be reached: {_system_message(error)}"
+        message = f"{redact(address)} {why}." if proxy is None else proxy.failure(why)
+        raise TransportClosed(1006, message) from error
 
 
-def _no_answer(error: InvalidMessage, address: str) -> str:
-    """What to say where the handshake was not answered in HTTP/1.1."""
-    plain = " Does it want https?" if address.startswith("ws:") else ""
+def _not_http(error: InvalidMessage, address: str) -> str:
+    """The message for an answer to the handshake that is not HTTP/1.1."""
+    hint = " Does it expect https?" if address.startswith("ws:") else ""
     if isinstance(error.__cause__, EOFError):
-        return f"The server hung up during the handshake.{plain}"
-    return f"What answers at {shown(address)} does not speak HTTP/1.1: there is no gateway."
+        return f"The server closed the connection during the handshake.{hint}"
+    return f"The server at {redact(address)} does not speak HTTP/1.1, so it is not a gateway."
 
 
-def _refused(error: InvalidStatus) -> TransportClosed:
+def _status_error(error: InvalidStatus) -> TransportClosed:
     status = error.response.status_code
-    said = f"The server answered {status} to the handshake.{_hint(error)}"
+    message = f"The server answered {status} to the handshake.{_hint(error)}"
     if status in (408, 425, 429) or status >= 500:
         retry_after = _header(error, "Retry-After")
         return TransportClosed(
             4000 + status,
-            said,
+            message,
             retryable=True,
             retry_after=float(retry_after) if retry_after.isdecimal() else None,
         )
     if status == 401:
-        return TransportClosed(4000 + status, said, retryable=False)
-    return NoGateway(4000 + status, said, location=_header(error, "Location"))
+        return TransportClosed(4000 + status, message, retryable=False)
+    return NoGateway(4000 + status, message, location=_header(error, "Location"))
 
 
 def _hint(error: InvalidStatus) -> str:
@@ -212,12 +213,9 @@ def _hint(error: InvalidStatus) -> str:
             place = _header(error, "Location")
             if not place:
                 return ""
-            return (
-                f" It wants to be asked at {place} instead, and redirects to other servers are not"
-                " followed."
-            )
+            return f" It redirects to {place}, and redirects to other servers are not followed."
         case 403 | 404:
-            # Many servers answer 403 for a WebSocket at a path that they do not know.
+            # Many servers answer 403 to a WebSocket handshake at an unknown path.
             return " Is the path right?"
         case 421:
             return " It does not serve this host name."
@@ -226,7 +224,7 @@ def _hint(error: InvalidStatus) -> str:
 
 
 def _header(error: InvalidStatus, name: str) -> str:
-    """The first of that name: it may come several times, and hold what is no text."""
+    """The first header of that name, as ASCII: it may occur repeatedly, and hold any bytes."""
     values = error.response.headers.get_all(name)
     return values[0].encode("ascii", "replace").decode() if values else ""
 
@@ -235,23 +233,23 @@ def _proxy_failed(error: Exception, proxy: Proxy) -> Exception:
     match error:
         case ImportError():
             library = 'needs the package python-socks (pip install "python-socks[asyncio]")'
-            return BadProxy(proxy.failed(library))
-        case InvalidProxyStatus(response=response) if response.status_code in _PASSING:
-            what = f"can't reach the server just now: it answered {response.status_code}"
-            return TransportClosed(1006, proxy.failed(what))
+            return BadProxy(proxy.failure(library))
+        case InvalidProxyStatus(response=response) if response.status_code in _TRANSIENT:
+            what = f"can't reach the server at the moment: it answered {response.status_code}"
+            return TransportClosed(1006, proxy.failure(what))
         case InvalidProxyStatus(response=response):
             what = f"refuses to connect to the server: it answered {response.status_code}"
-            return BadProxy(proxy.failed(what))
+            return BadProxy(proxy.failure(what))
         case InvalidProxyMessage(__cause__=EOFError()):
-            return TransportClosed(1006, proxy.failed("hung up"))
+            return TransportClosed(1006, proxy.failure("closed the connection"))
         case ProxyError(__cause__=cause) if not isinstance(error, InvalidProxyMessage):
-            return TransportClosed(1006, proxy.failed(f"can't reach the server: {cause}"))
+            return TransportClosed(1006, proxy.failure(f"can't reach the server: {cause}"))
         case _:
-            return BadProxy(proxy.failed("does not answer as a proxy does"))
+            return BadProxy(proxy.failure("does not answer like a proxy"))
 
 
-def _plain(error: OSError) -> str:
-    """What the operating system says, without the numbers and addresses that libraries add."""
+def _system_message(error: OSError) -> str:
+    """The operating system's message, without the numbers and addresses that libraries add."""
     while isinstance(error.__cause__, OSError):
         error = error.__cause__
     if isinstance(error, ssl.SSLError):

@@ -1,5 +1,5 @@
-"""The gateway: every part put together, with one lifetime and its periodic housekeeping.
+"""The gateway: every part put together, with one lifetime, broadcasts and periodic housekeeping.
 
-Also the checks of what the host's own code gives. Imports every layer below it, and the default
-backends; only ``hosting`` and ``mount`` import it at run time.
+Also the checks of values that the host's own code passes in. Imports every layer below it, and the
+default backends; only ``hosting``, ``mount`` and the public face import it at run time.
 """

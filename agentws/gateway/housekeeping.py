@@ -1,4 +1,4 @@
-"""What a node does now and then, whatever its clients do."""
+"""Periodic work of a node: lease renewal, recovery, polling, eviction, compaction, retention."""
 
 from __future__ import annotations
 
@@ -19,13 +19,17 @@ from ..tasks.tasks import Tasks
 logger: Final = logging.getLogger("agentws")
 
 HOUSEKEEPING: Final = 1.0
-"""Seconds between looks at what is idle, lost or waiting."""
+"""Seconds between two rounds of everything but lease renewal."""
 RENEWALS: Final = 5
-"""How often a lease is renewed within its time: some of them may fail."""
+"""How often a lease is renewed within its ``lease_ttl``: some renewals may fail."""
 
 
 class Housekeeping:
-    """Renews leases, and looks for what is idle, lost, waiting, unheard, due or too old."""
+    """Runs the periodic work in the background.
+
+    A round recovers orphaned runs, polls for appends whose bell was lost, releases the leases of
+    idle sessions, evicts idle sessions from memory, compacts logs and deletes expired sessions.
+    """
 
     def __init__(
         self,
@@ -46,15 +50,15 @@ class Housekeeping:
         self._recover_at = 0.0
 
     def begin(self, tasks: Tasks) -> None:
-        """Goes on in ``tasks`` until they are closed."""
+        """Starts the work; it ends when ``tasks`` are closed."""
         self._recover_at = 0.0
         pause = min(HOUSEKEEPING, self._limits.poll_interval)
-        tasks.spawn(_repeat(self._turn, every=pause), name="housekeeping")
-        # By itself: a lease that waits for a long turn of the rest would be lost meanwhile.
+        tasks.spawn(_repeat(self._round, every=pause), name="housekeeping")
+        # In a task of its own: a lease would expire while it waited for a long round.
         renewing = _repeat(self._runs.renew, every=self._limits.lease_ttl / RENEWALS)
         tasks.spawn(renewing, name="lease renewal")
 
-    async def _turn(self) -> None:
+    async def _round(self) -> None:
         now = asyncio.get_running_loop().time()
         if now >= self._recover_at:
             self._recover_at = now + self._limits.lease_ttl / RENEWALS
@@ -63,9 +67,9 @@ class Housekeeping:
         await self._runs.sweep()
         self._sessions.sweep(busy=self._runs.holds)
         await self._compactions.work()
-        await self._retain()
+        await self._delete_expired()
 
-    async def _retain(self) -> None:
+    async def _delete_expired(self) -> None:
         if self._limits.session_retention is None:
             return
         before = time.time() - self._limits.session_retention

@@ -1,9 +1,9 @@
-"""Starting and stopping, whoever asks for it, how often, and at the same time; on one event loop.
+"""The states of a gateway: new, starting, started, draining, stopped; all on one event loop.
 
-What a started gateway holds (tasks, futures, locks) belongs to the loop on which it was started, so
-this is the one place that looks at loops. A loop that is closed has taken all of it along: who
-comes next, on another one, begins a new life. A loop that is not closed keeps the gateway to
-itself, and whoever comes on another is told so.
+Starts and stops may be called by several tasks, repeatedly and at the same time. What a started
+gateway holds (tasks, futures, locks) belongs to the event loop on which it was started, and only
+this module looks at loops. If that loop was closed, the next call on another loop starts the
+gateway anew. If it was not closed, a call on another loop raises WrongLoop.
 """
 
 from __future__ import annotations
@@ -19,15 +19,15 @@ State = Literal["new", "starting", "started", "draining", "stopped"]
 Step = Callable[[], Coroutine[Any, Any, None]]
 
 ONE_LOOP: Final = (
-    "all of them on the loop where it was started: in tests `with TestClient(app) as client`, or "
+    "all calls on the event loop that started it: in tests `with TestClient(app) as client`, or "
     "one loop scope for the app and its tests"
 )
 
 
 class Lifetime:
-    """New, started, draining, stopped; and started again only by who says so.
+    """The state machine. A stopped gateway starts again only by ``start(again=True)``.
 
-    ``abandon`` lets go of what a closed loop has left, and is followed by ``begin``, or by the end.
+    ``abandon`` releases what a closed loop has left behind, before ``begin`` or before a stop.
     """
 
     def __init__(self, *, begin: Step, drain: Step, close: Step, abandon: Step) -> None:
@@ -40,7 +40,7 @@ class Lifetime:
         self._lock: tuple[asyncio.AbstractEventLoop, asyncio.Lock] | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._left_over = False
-        """Whether a closed loop has left something that was not closed."""
+        """Whether the gateway was not stopped before its event loop was closed."""
 
     def __repr__(self) -> str:
         return f"<Lifetime {self._state}>"
@@ -51,19 +51,19 @@ class Lifetime:
 
     @property
     def draining(self) -> bool:
-        """From the beginning of a drain on, until a new start."""
+        """From the beginning of a drain until the next start."""
         return self._state in ("draining", "stopped")
 
     async def start(self, *, again: bool) -> None:
-        """Raises Draining where it was stopped, unless it is to start ``again``; WrongLoop."""
+        """Raises Draining if it was stopped, unless ``again``; raises WrongLoop."""
         self._check_loop()
         if self.started and not (again and self.draining):
             return
-        self._check(again)
-        async with self._changing():
-            # It may have been stopped while this waited, or started on another loop.
+        self._check_stopped(again)
+        async with self._state_lock():
+            # Again: the state may have changed while this task waited for the lock.
             self._check_loop()
-            self._check(again)
+            self._check_stopped(again)
             if again and self.draining:
                 await self._finish()
             if not self.started:
@@ -73,20 +73,20 @@ class Lifetime:
         before, self._draining = self._state, None
         self._state, self._loop = "starting", asyncio.get_running_loop()
         try:
-            await self._clear()
-            # What is started here outlives the request that came first, and its context.
+            await self._abandon_left_over()
+            # In a task of its own, with its own context: it outlives the first request.
             await new_task(self._begin(), name="start")
         except BaseException:
             self._state, self._loop = before, None
             raise
         self._state = "started"
 
-    def _check(self, again: bool) -> None:
+    def _check_stopped(self, again: bool) -> None:
         if self._state == "stopped" and not again:
             raise Draining(retry_after=1.0)
 
     async def drain(self) -> None:
-        """Whoever asks for it while it goes on waits for the same one."""
+        """Drains once; a second call waits for the first one."""
         self._check_loop()
         if self._state == "started":
             self._state = "draining"
@@ -95,10 +95,10 @@ class Lifetime:
             await asyncio.shield(self._draining)
 
     async def stop(self) -> None:
-        """Drains and closes. Twice, or before a start, it does nothing."""
+        """Drains and closes. A second call, or a call before a start, does nothing."""
         self._check_loop()
-        async with self._changing():
-            await self._clear()
+        async with self._state_lock():
+            await self._abandon_left_over()
             await self._finish()
 
     async def _finish(self) -> None:
@@ -110,10 +110,10 @@ class Lifetime:
             self._state = "stopped"
             await self._close()
 
-    # Loops
+    # Event loops
 
     def _check_loop(self) -> None:
-        """Forgets a life whose loop is closed. Raises WrongLoop for one that is not."""
+        """Resets the state if its loop is closed. Raises WrongLoop if another loop still has it."""
         loop = _running_loop()
         if self._loop is loop or self._loop is None:
             return
@@ -123,13 +123,13 @@ class Lifetime:
         elif self._state not in ("new", "stopped"):
             raise WrongLoop(expected=ONE_LOOP)
 
-    async def _clear(self) -> None:
+    async def _abandon_left_over(self) -> None:
         if self._left_over:
             await self._abandon()
             self._left_over = False
 
-    def _changing(self) -> asyncio.Lock:
-        """Held while the state changes. A lock belongs to one loop; lifespans may have several."""
+    def _state_lock(self) -> asyncio.Lock:
+        """Held while the state changes. An asyncio lock belongs to one loop: each loop has one."""
         loop = asyncio.get_running_loop()
         if self._lock is None or self._lock[0] is not loop:
             self._lock = loop, asyncio.Lock()

@@ -1,4 +1,8 @@
-"""A gateway within the lifespan of a Starlette app, and what a server can ask of it there."""
+"""Starts and stops a gateway with a Starlette app's lifespan, and registers its drain there.
+
+A server that can drain before it closes its connections puts a list into the lifespan's state. Each
+gateway appends its ``drain`` to it.
+"""
 
 from __future__ import annotations
 
@@ -12,19 +16,19 @@ from starlette.types import Receive, Scope, Send
 from ..gateway.gateway import AgentGateway
 
 DRAINS: Final = "agentws.drain"
-"""In the lifespan's state, where the server wants to know: what to await before it closes."""
+"""The key in the lifespan's state of the server's list of drains to await."""
 
 Lifespan = Callable[[Any], AbstractAsyncContextManager[Any]]
 
 
-def within(router: Router, gateway: AgentGateway) -> None:
-    """The gateway starts and stops with the app whose ``router`` it is."""
-    router.lifespan_context = _composed(router.lifespan_context, gateway)
-    _offer_drain(router, gateway)
+def join_lifespan(router: Router, gateway: AgentGateway) -> None:
+    """Makes the gateway start and stop with the app of ``router``."""
+    router.lifespan_context = _nested(router.lifespan_context, gateway)
+    _register_drain_on_startup(router, gateway)
 
 
-def _composed(host: Lifespan, gateway: AgentGateway) -> Lifespan:
-    """The host up, the gateway up, the gateway down, the host down; the host's state is kept."""
+def _nested(host: Lifespan, gateway: AgentGateway) -> Lifespan:
+    """The host's lifespan with the gateway's inside it; yields the host's state."""
 
     @asynccontextmanager
     async def lifespan(app: Any) -> AsyncIterator[Any]:
@@ -38,21 +42,19 @@ def _composed(host: Lifespan, gateway: AgentGateway) -> Lifespan:
     return lifespan
 
 
-def _offer_drain(router: Router, gateway: AgentGateway) -> None:
-    """Lets a server that asks for it drain the gateway before it closes its connections.
-
-    The lifespan's context is not told of the scope, in which the server asks.
-    """
-    answer = router.lifespan
+def _register_drain_on_startup(router: Router, gateway: AgentGateway) -> None:
+    """Wraps ``router.lifespan``: the list is in its scope, which a lifespan context never sees."""
+    host_lifespan = router.lifespan
 
     async def lifespan(scope: Scope, receive: Receive, send: Send) -> None:
-        answer_offer(scope, gateway)
-        await answer(scope, receive, send)
+        register_drain(scope, gateway)
+        await host_lifespan(scope, receive, send)
 
     router.lifespan = lifespan  # type: ignore[method-assign]
 
 
-def answer_offer(scope: Scope, gateway: AgentGateway) -> None:
+def register_drain(scope: Scope, gateway: AgentGateway) -> None:
+    """Appends ``gateway.drain`` to the server's list, if the server has one."""
     drains = scope.get("state", {}).get(DRAINS)
     if drains is not None:
         drains.append(gateway.drain)

@@ -1,14 +1,15 @@
-"""What a provider sends, read without trust, and whether it makes a whole answer.
+"""Reads a provider's stream defensively, and decides whether the answer is complete.
 
-Providers, and the many servers that speak their protocols, send values that no specification
-allows: null for an object, a list for a string, half a character. The SDKs pass most of it on.
-What can be read is used, what can't be read is left out, and neither ends an answer.
+Providers, and the many servers with their protocols, send values that no specification allows:
+null for an object, a list for a string, half a character. The SDKs pass most of it on. What can be
+read is used; what can't be read is skipped, and does not fail the answer.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any, Final, NamedTuple
 
 from ..agents.llm import (
@@ -25,26 +26,27 @@ from ..agents.usage import token_count
 
 _LONGEST_REASON: Final = 64
 _NO_REASON: Final = ("null", "none")
-"""What some servers write for null while an answer goes on."""
+"""What some servers send instead of null while an answer continues."""
 
 
 def member(value: object, name: str) -> Any:
-    """The member of that name, of an SDK's object or of plain JSON; None where there is none."""
+    """A member of an SDK's object or of a JSON object; ``None`` when there is none."""
     if isinstance(value, dict):
         return value.get(name)
     return getattr(value, name, None)
 
 
 def entries(value: object) -> Sequence[Any]:
-    """``value`` if it is a list, else an empty one."""
+    """``value`` if it is a list; otherwise an empty one."""
     return value if isinstance(value, list | tuple) else ()
 
 
 class Unicode:
-    """Text that comes in pieces, as characters that can be stored.
+    """Joins text that is received in pieces to characters that can be stored.
 
-    A character beyond U+FFFF is two surrogates in JSON, which may come in two pieces: the first is
-    held back until the second has come. A surrogate alone becomes U+FFFD; a NUL is dropped.
+    A character beyond U+FFFF is a pair of surrogates in JSON, which may be split over two pieces:
+    the first one is kept until the second is received. A lone surrogate becomes U+FFFD; NUL is
+    dropped.
     """
 
     __slots__ = ("_half",)
@@ -53,7 +55,7 @@ class Unicode:
         self._half = ""
 
     def add(self, piece: str) -> str:
-        """The characters that are complete with ``piece``; may be empty."""
+        """The text that is complete after ``piece``; may be empty."""
         if piece.isascii() and not self._half and "\x00" not in piece:
             return piece
         text = self._half + piece.replace("\x00", "")
@@ -61,14 +63,14 @@ class Unicode:
         self._half = text[cut:]
         return unicode(text[:cut])
 
-    def rest(self) -> str:
-        """What stands for a half that its other half never followed."""
+    def flush(self) -> str:
+        """The replacement for a first surrogate whose second one was never received."""
         half, self._half = self._half, ""
         return unicode(half)
 
 
 def unicode(text: str) -> str:
-    """``text`` with its surrogates joined in pairs, those alone replaced."""
+    """``text`` with surrogate pairs joined and lone surrogates replaced."""
     try:
         text.encode()
     except UnicodeEncodeError:
@@ -77,9 +79,9 @@ def unicode(text: str) -> str:
 
 
 class Endings(NamedTuple):
-    """The reasons, in lower case, with which a provider ends an answer.
+    """A provider's finish reasons, in lower case.
 
-    A reason that is not listed is one for which the answer is not whole.
+    With a reason that is not listed, an answer is not complete.
     """
 
     whole: frozenset[str]
@@ -88,18 +90,18 @@ class Endings(NamedTuple):
 
 
 class Answer:
-    """One streamed answer: its text made readable, and a verdict on it once the stream is over."""
+    """One streamed answer: its text, and after the stream whether the answer is complete."""
 
     __slots__ = (
         "_endings",
-        "_goes_on",
+        "_continued",
         "_reason",
         "_refusal",
         "_refused",
         "_text",
         "error",
-        "instead",
-        "said",
+        "empty_message",
+        "has_text",
     )
 
     def __init__(self, endings: Endings) -> None:
@@ -108,39 +110,39 @@ class Answer:
         self._refusal = Unicode()
         self._refused = False
         self._reason: str | None = None
-        self._goes_on = False
+        self._continued = False
         self.error: LLMError | None = None
-        """What the provider reported in place of more."""
-        self.said = False
-        """Whether there was any text, other than white space."""
-        self.instead = "The model gave no answer."
-        """What to say of an answer without text."""
+        """The error that the provider reported in the stream."""
+        self.has_text = False
+        """Whether there was any text other than white space."""
+        self.empty_message = "The model gave no answer."
+        """The error message for an answer without text."""
 
-    def say(self, piece: object) -> str:
-        """The text to show for a ``piece`` of the answer; empty for what is not text."""
+    def add_text(self, piece: object) -> str:
+        """The text of a ``piece`` of the answer; empty if it is not text."""
         text = self._text.add(piece) if isinstance(piece, str) else ""
-        if not self.said:
-            self.said = bool(text.strip())
+        if not self.has_text:
+            self.has_text = bool(text.strip())
         if self._reason is not None and text:
-            self._goes_on = True
+            self._continued = True
         return text
 
-    def refuse(self, piece: object) -> str:
-        """The text to show for a ``piece`` of the sentence with which the model declines."""
+    def add_refusal(self, piece: object) -> str:
+        """The text of a ``piece`` of the model's refusal."""
         if not isinstance(piece, str) or not piece:
             return ""
         self._refused = True
         return self._refusal.add(piece)
 
-    def fail(self, status: int) -> None:
-        """Notes an error that the provider reports in the stream; 0 is none."""
+    def note_error(self, status: int) -> None:
+        """Records an error that the provider reports in the stream; status 0 is none."""
         if status and self.error is None:
             self.error = status_error(status)
 
-    def end(self, reason: object) -> bool:
-        """Notes a finish ``reason``, if it is one; returns whether it is that of a whole answer.
+    def note_reason(self, reason: object) -> bool:
+        """Records a finish ``reason``, if it is one; returns whether it means a complete answer.
 
-        The last one counts, but none overrules one that is known to mean that a part is missing.
+        The last reason counts, but none replaces one that means that a part is missing.
         """
         if not reason or reason in _NO_REASON:
             return True
@@ -150,28 +152,28 @@ class Answer:
             self._reason = reason if isinstance(reason, str) else type(reason).__name__
         return (self._reason or "").lower() in endings.whole
 
-    def survives(self, error: Exception) -> bool:
-        """Whether all of the answer had come before ``error``, which reports nothing of it.
+    def complete_before(self, error: Exception) -> bool:
+        """Whether the answer was received completely before ``error``.
 
-        Such as a connection that breaks before the usage. A server that gives a reason with every
-        piece has said nothing by it.
+        For example when the connection breaks before the usage report. The reason of a server that
+        sends one with every piece proves nothing.
         """
         endings, reason = self._endings, (self._reason or "").lower()
         known = reason in endings.whole or reason in endings.at_limit or reason in endings.refused
         silent = member(error, "body") is None and not raised_status(error)
-        return known and silent and not self._goes_on
+        return known and silent and not self._continued
 
-    def rest(self) -> str:
-        """The text to show for what was held back, now that nothing more will come."""
-        return self._text.rest() + self._refusal.rest()
+    def flush(self) -> str:
+        """The text that was kept back, after the end of the stream."""
+        return self._text.flush() + self._refusal.flush()
 
     def require_whole(self) -> None:
-        """Raises the LLMError that says why this is no whole answer, unless it is one."""
+        """Raises the LLMError that says why the answer is not complete, unless it is."""
         endings = self._endings
         if self.error is not None:
             raise self.error
         if self._reason is None:
-            # A proxy that gives up often ends the body politely; only the reason tells.
+            # A proxy that gives up often ends the body without an error: only the reason shows it.
             raise LLMUnavailable(BROKE_OFF)
         reason = self._reason.lower()
         if self._refused or reason in endings.refused:
@@ -180,8 +182,25 @@ class Answer:
             raise LLMCutOff
         if reason not in endings.whole:
             raise LLMCutOff(_cut_off(self._reason))
-        if not self.said:
-            raise LLMEmpty(self.instead)
+        if not self.has_text:
+            raise LLMEmpty(self.empty_message)
+
+
+@contextmanager
+def translated_errors(
+    answer: Answer, llm_error: Callable[[Exception, int], LLMError]
+) -> Iterator[None]:
+    """Raises ``llm_error(error, status)`` instead of any exception of an SDK or its transport.
+
+    Raises nothing when the answer was received completely before the exception.
+    """
+    try:
+        yield
+    except Exception as error:
+        if answer.complete_before(error):
+            return
+        status = raised_status(error)
+        raise llm_error(error, status) from (None if speaks_of_credentials(status) else error)
 
 
 THOUGHT_ONLY: Final = "The model thought, but gave no answer."
@@ -189,13 +208,13 @@ CALLED_ONLY: Final = "The model called a tool, and gave no answer."
 
 
 def _cut_off(reason: str) -> str:
-    """A sentence that holds the provider's own word."""
+    """A sentence with the provider's own finish reason."""
     word = "".join(char for char in reason if char.isprintable())[:_LONGEST_REASON]
     return f'The answer was cut off: the provider gave "{word}" as the reason.'
 
 
 class Counts:
-    """Numbers of tokens by name: of each, the newest that could be read."""
+    """Token counts by name: the last value of each that could be read."""
 
     __slots__ = ("_counts",)
 
@@ -217,7 +236,7 @@ class Counts:
         return self._counts.get(name)
 
     def total(self, *names: str) -> int | None:
-        """The sum of those that are known; None if none of them is."""
+        """The sum of the known ones; ``None`` if none is known."""
         known = [self._counts[name] for name in names if name in self._counts]
         return sum(known) if known else None
 
@@ -234,44 +253,45 @@ _STATUSES: Final = (
     (400, "invalid_?request|bad_?request"),
     (500, "server_?error|internal|unavailable|api_error"),
 )
-"""The HTTP status that a provider's word for an error stands for; the first that fits."""
+"""The HTTP status for a provider's error code: the first pattern that matches."""
 _SPECIFIC: Final = _STATUSES[:2]
-"""Words that say more than the status that comes with them."""
+"""Codes that are more specific than the HTTP status sent with them."""
 _LIMITED: Final = r"rate.?limit|too.many.requests|(^|code|error|http|status)\W*429\b"
-"""What a sentence says of a rate limit, where nothing else says it."""
+"""Matches a message about a rate limit, for errors without a code for it."""
 
 
 def raised_status(error: Exception) -> int:
-    """The HTTP status that an exception of an SDK stands for; 0 for what reports none.
+    """The HTTP status of an SDK's exception; 0 when it has none.
 
-    In the middle of a stream its own status is that of a response that began well.
+    For an error in the middle of a stream, the exception's own status is that of the response,
+    which began as 200.
     """
     said = error_status(member(error, "body"))
     for holder in (error, member(error, "response")):
         status = token_count(member(holder, "status_code"))
         if status is not None and 400 <= status < 600:
-            # Whatever speaks of credentials may quote them, and no other word overrules that.
+            # A message about credentials may quote them, so that status takes precedence.
             specific = speaks_of_credentials(said) or said in (402, 413)
             return said if specific and not speaks_of_credentials(status) else status
     return said
 
 
 def retry_after(error: Exception) -> str | None:
-    """The header of that name on the response that an exception of an SDK is about."""
+    """The ``Retry-After`` header of the response that an SDK's exception is about."""
     headers = member(member(error, "response"), "headers")
     said = headers.get("retry-after") if isinstance(headers, Mapping) else None
     return said if isinstance(said, str) else None
 
 
 def error_status(body: object) -> int:
-    """The HTTP status that an error in the middle of a stream stands for; 0 if it says none.
+    """The HTTP status of an error in the middle of a stream; 0 when it has none.
 
-    The response began well, so its own status says nothing; providers put a number or a word
-    somewhere into the error's body.
+    The response itself began as 200. Providers put a number or a code somewhere into the error's
+    body.
     """
     error = _innermost(body)
     if isinstance(error, str):
-        return 429 if _said(_LIMITED, error) else 0
+        return 429 if _matches(_LIMITED, error) else 0
     values = [member(error, name) for name in ("status", "status_code", "code", "type")]
     words = [value for value in values if isinstance(value, str)]
     if specific := _status_of(words, _SPECIFIC):
@@ -282,11 +302,11 @@ def error_status(body: object) -> int:
     if status := _status_of(words, _STATUSES):
         return status
     message = member(error, "message")
-    return 429 if isinstance(message, str) and _said(_LIMITED, message) else 0
+    return 429 if isinstance(message, str) and _matches(_LIMITED, message) else 0
 
 
 def _innermost(body: object) -> object:
-    """The error itself: some wrap it once more, some in a list."""
+    """The error object itself: some servers wrap it again, or in a list."""
     for _ in range(4):
         inner = next(iter(entries(body)), None) or member(body, "error")
         if not inner:
@@ -297,10 +317,10 @@ def _innermost(body: object) -> object:
 
 def _status_of(words: list[str], statuses: Iterable[tuple[int, str]]) -> int:
     said: Iterator[int] = (
-        status for status, pattern in statuses if any(_said(pattern, word) for word in words)
+        status for status, pattern in statuses if any(_matches(pattern, word) for word in words)
     )
     return next(said, 0)
 
 
-def _said(pattern: str, text: str) -> bool:
+def _matches(pattern: str, text: str) -> bool:
     return re.search(pattern, text, re.IGNORECASE) is not None

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from typing import Any, Final, cast
 
 from ..agents.llm import (
@@ -14,7 +13,6 @@ from ..agents.llm import (
     LLMError,
     LLMUnavailable,
     readable,
-    speaks_of_credentials,
     status_error,
 )
 from ..agents.prompt import EMPTY_MESSAGE, well_formed
@@ -36,8 +34,8 @@ from .answer import (
     Endings,
     error_status,
     member,
-    raised_status,
     retry_after,
+    translated_errors,
 )
 from .tool_names import ToolIds, tool_arguments, tool_name
 
@@ -48,6 +46,8 @@ except ImportError as missing:
     raise ImportError(
         'AnthropicMessages needs the Anthropic SDK: pip install "agentws[anthropic]"'
     ) from missing
+
+__all__ = ["AnthropicMessages"]
 
 ENDINGS: Final = Endings(
     whole=frozenset({"end_turn", "stop_sequence", "tool_use"}),
@@ -61,10 +61,10 @@ Block = dict[str, Any]
 class AnthropicMessages(LLM):
     """A model behind Anthropic's Messages API.
 
-    ``max_tokens`` bounds one answer. ``client`` is used as it is and stays the caller's to close;
-    otherwise one is made with ``base_url``, ``api_key`` (absent: wherever the SDK looks for them),
-    ``timeout`` (seconds of silence from the provider) and ``max_retries`` (of a request that has
-    not begun to answer). ``parameters`` are added to the body of every request, such as
+    ``max_tokens`` limits one answer. ``client`` is used unchanged and must be closed by the caller.
+    Otherwise one is created with ``base_url`` and ``api_key`` (absent: where the SDK looks for
+    them), ``timeout`` (seconds without data from the provider) and ``max_retries`` (of a request
+    without an answer yet). ``parameters`` are added to the body of every request, for example
     ``{"top_p": 0.9}``.
     """
 
@@ -93,15 +93,15 @@ class AnthropicMessages(LLM):
     ) -> AsyncGenerator[str | TokenUsage, None]:
         request = self._request(messages, instructions)
         answer, counts = Answer(ENDINGS), Counts()
-        with _translated(answer):
-            # Not the SDK's own accumulation of the message, which needs every event to be whole.
+        with translated_errors(answer, _llm_error):
+            # Not the SDK's own message accumulation, which fails on an invalid event.
             async with await self._begin(request) as events:
                 async for event in events:
                     if text := _read(event, answer, counts):
                         yield text
                     if answer.error is not None:
                         break
-        if rest := answer.rest():
+        if rest := answer.flush():
             yield rest
         if counts:
             yield _usage(counts, self.model)
@@ -137,7 +137,7 @@ _NAMES: Final = (
     "output_tokens",
 )
 _GIVEN: Final = _NAMES[:3]
-"""Anthropic counts cached tokens beside the input; everybody else, within it."""
+"""Anthropic does not include cached tokens in ``input_tokens``; other providers do."""
 
 
 def _read(event: object, answer: Answer, counts: Counts) -> str:
@@ -150,12 +150,12 @@ def _read(event: object, answer: Answer, counts: Counts) -> str:
         case "message_start":
             message = member(event, "message")
             counts.add(member(message, "usage"), _NAMES)
-            answer.end(member(message, "stop_reason"))
+            answer.note_reason(member(message, "stop_reason"))
         case "message_delta":
             counts.add(member(event, "usage"), _NAMES)
-            answer.end(member(member(event, "delta"), "stop_reason"))
+            answer.note_reason(member(member(event, "delta"), "stop_reason"))
         case "error":
-            answer.fail(error_status(event) or 500)
+            answer.note_error(error_status(event) or 500)
     return ""
 
 
@@ -163,16 +163,20 @@ def _said(part: object, answer: Answer) -> str:
     """The text in a content block, or in a delta of one."""
     match member(part, "type"):
         case None | "text" | "text_delta":
-            return answer.say(member(part, "text"))
+            return answer.add_text(member(part, "text"))
         case "thinking" | "thinking_delta" | "redacted_thinking":
-            answer.instead = THOUGHT_ONLY
+            answer.empty_message = THOUGHT_ONLY
         case "tool_use" | "server_tool_use":
-            answer.instead = CALLED_ONLY
+            answer.empty_message = CALLED_ONLY
     return ""
 
 
 def _conversation(messages: Sequence[Message]) -> list[Block]:
-    """The API wants a user first and last, the roles in turn, and a step's results together."""
+    """The messages as the API requires them.
+
+    The first and the last are the user's, the roles alternate, and all results of one step are in
+    one message.
+    """
     fit = well_formed(messages)
     ids = ToolIds(fit)
     entries: list[Block] = []
@@ -223,7 +227,7 @@ def _tool_result(message: ToolMessage, ids: ToolIds) -> Block:
     return {
         "type": "tool_result",
         "tool_use_id": ids.of_result(message.tool_call_id),
-        # An error without a word is refused.
+        # The API refuses an error without text.
         "content": said or ("The tool failed." if failed else ""),
         "is_error": failed,
     }
@@ -241,19 +245,8 @@ def _usage(counts: Counts, model: str) -> TokenUsage:
     )
 
 
-@contextmanager
-def _translated(answer: Answer) -> Iterator[None]:
-    """The edge: no exception of the SDK or of its transport gets past it."""
-    try:
-        yield
-    except Exception as error:
-        if answer.survives(error):
-            return
-        status = raised_status(error)
-        raise _meaning(error, status) from (None if speaks_of_credentials(status) else error)
-
-
-def _meaning(error: Exception, status: int) -> LLMError:
+def _llm_error(error: Exception, status: int) -> LLMError:
+    """The error for an exception of the SDK or its transport; ``status`` is 0 when it has none."""
     match error:
         case anthropic.APITimeoutError():
             return LLMUnavailable(TIMED_OUT)

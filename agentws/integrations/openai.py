@@ -1,9 +1,8 @@
-"""OpenAI's chat completions, and every server that speaks them, as an :class:`LLM`."""
+"""OpenAI's chat completions, and every compatible server, as an :class:`LLM`."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from typing import Any, Final, cast
 
 from ..agents.llm import (
@@ -14,7 +13,6 @@ from ..agents.llm import (
     LLMError,
     LLMUnavailable,
     readable,
-    speaks_of_credentials,
     status_error,
 )
 from ..agents.prompt import EMPTY_MESSAGE, well_formed
@@ -36,8 +34,8 @@ from .answer import (
     entries,
     error_status,
     member,
-    raised_status,
     retry_after,
+    translated_errors,
 )
 from .tool_names import ToolIds, tool_arguments, tool_name
 
@@ -47,8 +45,10 @@ try:
 except ImportError as missing:
     raise ImportError('OpenAIChat needs the OpenAI SDK: pip install "agentws[openai]"') from missing
 
+__all__ = ["OpenAIChat"]
+
 ENDINGS: Final = Endings(
-    # OpenAI's own, and those of servers that pass on what their engine says.
+    # OpenAI's own, and those of servers that pass on their engine's.
     whole=frozenset(
         {"stop", "tool_calls", "function_call", "end_turn", "eos", "eos_token", "stop_sequence"}
     ),
@@ -58,13 +58,13 @@ ENDINGS: Final = Endings(
 
 
 class OpenAIChat(LLM):
-    """A chat model of OpenAI, or of any server with a compatible ``base_url``.
+    """A chat model of OpenAI, or of any compatible server at ``base_url``.
 
-    ``client`` is used as it is and stays the caller's to close; otherwise one is made with
-    ``base_url``, ``api_key`` (absent: wherever the SDK looks for them), ``timeout`` (seconds of
-    silence from the provider) and ``max_retries`` (of a request that has not begun to answer).
-    ``parameters`` are added to the body of every request, such as ``{"temperature": 0.2}``.
-    ``include_usage=False`` is for servers that don't know ``stream_options``.
+    ``client`` is used unchanged and must be closed by the caller. Otherwise one is created with
+    ``base_url`` and ``api_key`` (absent: where the SDK looks for them), ``timeout`` (seconds
+    without data from the provider) and ``max_retries`` (of a request without an answer yet).
+    ``parameters`` are added to the body of every request, for example ``{"temperature": 0.2}``.
+    ``include_usage=False`` is for servers that don't support ``stream_options``.
     """
 
     def __init__(
@@ -93,7 +93,7 @@ class OpenAIChat(LLM):
     ) -> AsyncGenerator[str | TokenUsage, None]:
         conversation = _conversation(messages, instructions)
         answer, counts = Answer(ENDINGS), Counts()
-        with _translated(answer):
+        with translated_errors(answer, _llm_error):
             chunks = await self._request(conversation)
             async with chunks:
                 async for chunk in chunks:
@@ -103,7 +103,7 @@ class OpenAIChat(LLM):
                         yield text
                     if answer.error is not None:
                         break
-        if rest := answer.rest():
+        if rest := answer.flush():
             yield rest
         if counts:
             yield _usage(counts, self.model)
@@ -128,54 +128,54 @@ def _read(chunk: object, answer: Answer) -> str:
     """The text that ``chunk`` adds to ``answer``."""
     choices = entries(member(chunk, "choices"))
     if not choices:
-        answer.fail(error_status(chunk))
-    said = ""
+        answer.note_error(error_status(chunk))
+    text = ""
     for choice in choices:
         delta = member(choice, "delta")
         if delta is not None:
-            said += _read_delta(delta, answer)
+            text += _read_delta(delta, answer)
         reason = member(choice, "finish_reason")
-        if reason and not answer.end(reason):
-            # Some proxies report what went wrong beside the reason.
-            answer.fail(error_status(member(choice, "error")))
-    return said
+        if reason and not answer.note_reason(reason):
+            # Some proxies report the error next to the reason.
+            answer.note_error(error_status(member(choice, "error")))
+    return text
 
 
 def _read_delta(delta: object, answer: Answer) -> str:
     content = member(delta, "content")
     if type(content) is str:
-        said = answer.say(content)
+        text = answer.add_text(content)
     else:
-        said = "".join(_read_part(part, answer) for part in entries(content) or (content,))
+        text = "".join(_read_part(part, answer) for part in entries(content) or (content,))
     if refusal := member(delta, "refusal"):
-        said += answer.refuse(refusal)
-    if not answer.said:
-        _note_what_is_instead(delta, answer)
-    return said
+        text += answer.add_refusal(refusal)
+    if not answer.has_text:
+        _note_why_empty(delta, answer)
+    return text
 
 
 def _read_part(part: object, answer: Answer) -> str:
-    """The text of a part of the content; one of a kind that is not known is left out."""
+    """The text of a content part; empty for a part of an unknown type."""
     if isinstance(part, str):
-        return answer.say(part)
+        return answer.add_text(part)
     match member(part, "type"):
         case None | "text" | "output_text":
-            return answer.say(member(part, "text"))
+            return answer.add_text(member(part, "text"))
         case "refusal":
-            return answer.refuse(member(part, "refusal"))
+            return answer.add_refusal(member(part, "refusal"))
         case "thinking" | "reasoning":
-            answer.instead = THOUGHT_ONLY
+            answer.empty_message = THOUGHT_ONLY
     return ""
 
 
 _REASONING: Final = ("reasoning_content", "reasoning", "reasoning_details", "thinking")
 
 
-def _note_what_is_instead(delta: object, answer: Answer) -> None:
+def _note_why_empty(delta: object, answer: Answer) -> None:
     if any(member(delta, name) for name in _REASONING):
-        answer.instead = THOUGHT_ONLY
+        answer.empty_message = THOUGHT_ONLY
     elif member(delta, "tool_calls") or member(delta, "function_call"):
-        answer.instead = CALLED_ONLY
+        answer.empty_message = CALLED_ONLY
 
 
 def _conversation(messages: Sequence[Message], instructions: str | None) -> list[dict[str, Any]]:
@@ -190,13 +190,13 @@ def _entry(message: Message, ids: ToolIds) -> dict[str, Any] | None:
         case UserMessage(content=content):
             return {"role": "user", "content": readable(content) or EMPTY_MESSAGE}
         case SystemMessage(content=text) | DeveloperMessage(content=text):
-            # Compatible servers know "system" only, and OpenAI reads it as "developer".
+            # Compatible servers support only "system"; OpenAI reads it as "developer".
             return {"role": "system", "content": text} if text else None
         case AssistantMessage():
             return _assistant(message, ids)
         case ToolMessage(tool_call_id=call, content=content, error=error):
-            said = readable(content) or error or ""
-            return {"role": "tool", "tool_call_id": ids.of_result(call), "content": said}
+            text = readable(content) or error or ""
+            return {"role": "tool", "tool_call_id": ids.of_result(call), "content": text}
         case _:
             return None
 
@@ -219,7 +219,7 @@ def _assistant(message: AssistantMessage, ids: ToolIds) -> dict[str, Any] | None
 
 
 def _arguments(text: str) -> str:
-    """As they were said, or none: many servers read them, and refuse what they can't read."""
+    """The arguments of a call; ``{}`` if they are invalid, which many servers refuse."""
     return text if tool_arguments(text) is not None else "{}"
 
 
@@ -243,19 +243,8 @@ def _usage(counts: Counts, model: str) -> TokenUsage:
     )
 
 
-@contextmanager
-def _translated(answer: Answer) -> Iterator[None]:
-    """The edge: no exception of the SDK or of its transport gets past it."""
-    try:
-        yield
-    except Exception as error:
-        if answer.survives(error):
-            return
-        status = raised_status(error)
-        raise _meaning(error, status) from (None if speaks_of_credentials(status) else error)
-
-
-def _meaning(error: Exception, status: int) -> LLMError:
+def _llm_error(error: Exception, status: int) -> LLMError:
+    """The error for an exception of the SDK or its transport; ``status`` is 0 when it has none."""
     match error:
         case openai.APITimeoutError():
             return LLMUnavailable(TIMED_OUT)

@@ -1,8 +1,8 @@
-"""Ids, names and arguments of tools, as a provider takes them.
+"""Makes the ids, names and arguments of tool calls valid for a provider.
 
-A history may hold the calls of another provider's model, or of an agent that made its ids itself.
-Providers refuse a whole request for one id that does not fit, or that stands for two calls, and
-for arguments that are no JSON object.
+A history may contain calls of another provider's model, or of an agent that made its own ids.
+Providers refuse the whole request for one invalid id, for an id of two calls, or for arguments
+that are not a JSON object.
 """
 
 from __future__ import annotations
@@ -19,19 +19,19 @@ import msgspec
 from ..protocol.messages import AssistantMessage, Message
 
 LONGEST_ID: Final = 40
-"""What OpenAI takes; Anthropic takes more."""
+"""OpenAI's limit; Anthropic's is higher."""
 LONGEST_NAME: Final = 64
 
-_FITS: Final = re.compile(r"[A-Za-z0-9_-]+")
-_UNFIT: Final = re.compile(r"[^A-Za-z0-9_-]+")
+_VALID: Final = re.compile(r"[A-Za-z0-9_-]+")
+_INVALID: Final = re.compile(r"[^A-Za-z0-9_-]+")
 _HASH: Final = 16
 
 
 class ToolIds:
-    """The ids of the calls in one request, each call with one of its own.
+    """Maps the ids of the calls in one request to valid and unique ids.
 
-    An id that fits stays as it is. Any other becomes what can be kept of it and a hash of it, which
-    is the same in every request, so that a provider's cache of the conversation stays good.
+    A valid id is unchanged. Any other is replaced by its valid characters and a hash of it, the
+    same in every request, so that a provider's prompt cache stays valid.
     """
 
     def __init__(self, messages: Sequence[Message]) -> None:
@@ -41,17 +41,17 @@ class ToolIds:
             if isinstance(message, AssistantMessage)
             for call in message.tool_calls or ()
         ]
-        self._fit = {id for id in calls if _fits(id, LONGEST_ID)}
+        self._valid = {id for id in calls if _is_valid(id, LONGEST_ID)}
         self._given: set[str] = set()
         self._awaiting: dict[str, deque[str]] = {}
         self._substitutes: dict[str, Iterator[str]] = {}
 
     def of_call(self, id: str) -> str:
-        """The id to give the next call; ``id`` is what the history says."""
-        if id in self._fit and id not in self._given:
+        """The id of the next call in the request; ``id`` is the one in the history."""
+        if id in self._valid and id not in self._given:
             given = id
         else:
-            # Goes on after the last that was taken, so that many calls may share an id.
+            # Continues after the last one used: many calls with the same id cost linear time.
             substitutes = self._substitutes.setdefault(id, _substitutes(id))
             given = next(one for one in substitutes if self._is_free(one))
         self._given.add(given)
@@ -59,11 +59,11 @@ class ToolIds:
         return given
 
     def of_result(self, id: str) -> str:
-        """The id of the call that the next result with ``id`` answers: the oldest without one."""
+        """The id of the call of the next result with ``id``: the oldest without a result."""
         return self._awaiting[id].popleft()
 
     def _is_free(self, id: str) -> bool:
-        return id not in self._given and id not in self._fit
+        return id not in self._given and id not in self._valid
 
 
 def _substitutes(id: str) -> Iterator[str]:
@@ -71,9 +71,9 @@ def _substitutes(id: str) -> Iterator[str]:
 
 
 def tool_arguments(text: str) -> dict[str, Any] | None:
-    """The arguments of a call, an object; None for what is not that, which providers refuse.
+    """The arguments of a call; ``None`` if they are not a JSON object, which providers refuse.
 
-    A call that was stopped while it was being written has the beginning of some.
+    The arguments of a call that was stopped in the middle are incomplete.
     """
     try:
         return msgspec.json.decode(text, type=dict[str, Any])
@@ -82,20 +82,20 @@ def tool_arguments(text: str) -> dict[str, Any] | None:
 
 
 def tool_name(name: str) -> str:
-    """``name`` as providers take the name of a tool."""
-    if _fits(name, LONGEST_NAME):
+    """``name`` as a valid tool name."""
+    if _is_valid(name, LONGEST_NAME):
         return name
-    plain = _UNFIT.sub("_", name)
+    plain = _INVALID.sub("_", name)
     if plain.strip("_") and len(plain) <= LONGEST_NAME:
         return plain
     return _substitute(name, 0, LONGEST_NAME)
 
 
-def _fits(text: str, longest: int) -> bool:
-    return len(text) <= longest and _FITS.fullmatch(text) is not None
+def _is_valid(text: str, longest: int) -> bool:
+    return len(text) <= longest and _VALID.fullmatch(text) is not None
 
 
 def _substitute(text: str, number: int, longest: int) -> str:
     digest = hashlib.sha256(f"{number}:{text}".encode("utf-8", "surrogatepass")).hexdigest()[:_HASH]
-    stem = _UNFIT.sub("_", text).strip("_")[: longest - _HASH - 1]
+    stem = _INVALID.sub("_", text).strip("_")[: longest - _HASH - 1]
     return f"{stem or 'tool'}_{digest}"

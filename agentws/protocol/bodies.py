@@ -1,30 +1,42 @@
-"""What the HTTP routes read and answer. The frames of the wire serve where they say the same."""
+"""The JSON bodies of HTTP requests and responses that are not frames of the native wire."""
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 import msgspec
 
 from .events import Level
-from .frames import Durability, Resume
+from .frames import ClientFrame, Durability, Resume, check_id
 from .frames import Failure as Failure
 from .messages import Message, Metadata, UserMessage, Wire
 from .notices import SnapshotNotice
+from .strict import check_value, decode_strictly
+
+T = TypeVar("T")
 
 MAX_TITLE = 200
 Title = Annotated[str, msgspec.Meta(max_length=MAX_TITLE)]
 
 
 class Body(Wire, kw_only=True, frozen=True):
-    """The root of what stands in a body."""
+    """The base of every body."""
 
 
-# What clients ask
+def read_json(decoder: msgspec.json.Decoder[T], data: bytes) -> T:
+    """The body as ``decoder`` reads it; no bytes at all stand for ``{}``. Raises BadRequest."""
+    body = decode_strictly(decoder, data or b"{}", "body")
+    check_value(msgspec.to_builtins(body), "body")
+    if isinstance(body, ClientFrame):
+        check_id(body.id)
+    return body
+
+
+# Requests
 
 
 class SessionChange(Body, kw_only=True, frozen=True):
-    """What is absent stays as it is."""
+    """An absent member leaves the value unchanged."""
 
     title: Title | msgspec.UnsetType = msgspec.UNSET
     metadata: Metadata | msgspec.UnsetType = msgspec.UNSET
@@ -39,7 +51,7 @@ class Push(Body, kw_only=True, frozen=True):
 
 
 class Broadcast(Body, kw_only=True, frozen=True):
-    """A notice to everybody who is connected."""
+    """A notice to every connected client."""
 
     content: str
     level: Level = "info"
@@ -48,7 +60,7 @@ class Broadcast(Body, kw_only=True, frozen=True):
     durable: bool = False
 
 
-# What they are answered
+# Responses
 
 
 class SessionView(Body, kw_only=True, frozen=True):
@@ -61,13 +73,13 @@ class SessionView(Body, kw_only=True, frozen=True):
     title: str | None = None
     metadata: Metadata | None = None
     position: str | None = None
-    """The end of its log; only where one session was asked for, like ``running``."""
+    """The head of its log; only in the view of one session, like ``running``."""
     running: bool | None = None
     """Whether an answer is being written, or a message waits for one."""
 
 
 class SessionList(Body, kw_only=True, frozen=True, omit_defaults=False):
-    """``before`` asks for the next page, as it is; absent on the last one."""
+    """``before`` is the cursor of the next page; absent on the last one."""
 
     sessions: list[SessionView]
     before: str | msgspec.UnsetType = msgspec.UNSET
@@ -96,11 +108,11 @@ class Poll(Body, kw_only=True, frozen=True):
     resume: Resume
     reason: str | None = None
     more: bool = False
-    """There is more to read right now."""
+    """Whether there are more events to read right now."""
 
 
 class Reached(Body, kw_only=True, frozen=True, omit_defaults=False):
-    """How many connections of this node were shown a broadcast."""
+    """How many connections of this node were sent a broadcast."""
 
     reached: int
 

@@ -1,8 +1,8 @@
-"""Where a long text may be cut: between characters as people see them, or where people pause.
+"""Where a long text may be cut: between grapheme clusters, or at the end of a word or paragraph.
 
-Works on the inside of an encoded JSON string, since sizes are those of what is sent. Never cuts
-a code point or an escape. A line break of two characters, a letter and its accents, an emoji and
-what belongs to it stay together, up to a length that no writing system needs.
+Works on the inside of an encoded JSON string, since sizes are counted in bytes as sent. Never cuts
+a code point or an escape sequence. ``\\r\\n``, a letter with its accents, and an emoji with its
+modifiers stay together, up to ``_MOST`` code points.
 """
 
 from __future__ import annotations
@@ -11,19 +11,19 @@ import unicodedata
 from typing import Final
 
 _MOST: Final = 64
-"""Code points that are kept together at most: accents can be piled up without end."""
+"""The most code points that are kept together: a text may stack accents without limit."""
 _BACKSLASH: Final = 0x5C
 _U: Final = 0x75
 _JOINER: Final = "\u200d"
 _BREAKS: Final = (b"\\n\\n", b"\\r\\n\\r\\n", b"\\n", b" ")
-"""Ends of paragraphs, lines and words, the best first."""
+"""Ends of paragraphs, lines and words, in order of preference."""
 
 
 def border(text: bytes, start: int, end: int) -> int:
-    """The last place in ``text`` above ``start``, and up to ``end``, that divides no character.
+    """The last index in ``text`` in (``start``, ``end``] that is between two characters.
 
-    ``text`` is the inside of an encoded JSON string, ``start`` a place like that, and
-    ``end - start`` is at least 8.
+    ``text`` is the inside of an encoded JSON string, ``start`` such an index, and ``end - start``
+    at least 8.
     """
     if end >= len(text):
         return len(text)
@@ -39,19 +39,19 @@ def border(text: bytes, start: int, end: int) -> int:
 
 
 def reading_border(text: bytes, start: int, end: int) -> int:
-    """Like :func:`border`, after a paragraph, a line or a word where one ends late enough."""
+    """Like :func:`border`; after a paragraph, line or word that ends in the second half."""
     if end >= len(text):
         return len(text)
     for mark in _BREAKS:
         at = text.rfind(mark, start + (end - start) // 2, end)
-        # An escaped backslash before an n is no line break.
+        # A backslash that is escaped itself, followed by an n, is not a line break.
         if at >= 0 and _whole(text, start, at) == at:
             return at + len(mark)
     return border(text, start, end)
 
 
 def _whole(text: bytes, start: int, end: int) -> int:
-    """The last place up to ``end`` that is inside no code point and no escape."""
+    """The last index up to ``end`` that is not inside a code point or an escape."""
     while end > start and text[end] & 0xC0 == 0x80:
         end -= 1
     for at in range(max(start, end - 5), end):
@@ -61,10 +61,10 @@ def _whole(text: bytes, start: int, end: int) -> int:
 
 
 def _escape(text: bytes, start: int, at: int) -> int:
-    """How long the escape is that begins at ``at``; 0 when none does."""
+    """The length of the escape sequence that begins at ``at``; 0 when none does."""
     if text[at] != _BACKSLASH:
         return 0
-    # Not counted one by one: text may be nothing but backslashes.
+    # Not a loop in Python: a hostile text may consist of backslashes.
     before = text[start:at]
     if (len(before) - len(before.rstrip(b"\\"))) % 2:
         return 0
@@ -72,7 +72,7 @@ def _escape(text: bytes, start: int, at: int) -> int:
 
 
 def _unit_before(text: bytes, start: int, end: int) -> int:
-    """Where the code point or escape begins that ends at ``end``."""
+    """The index where the code point or escape that ends at ``end`` begins."""
     for length in (2, 6):
         at = end - length
         if at >= start and _escape(text, start, at) == length:
@@ -92,7 +92,7 @@ def _unit_at(text: bytes, start: int, at: int) -> bytes:
 
 
 def _joined(text: bytes, start: int, before: int, at: int) -> bool:
-    """Whether what begins at ``at`` belongs to the character of what begins at ``before``."""
+    """Whether the unit at ``at`` belongs to the same grapheme cluster as that at ``before``."""
     one, other = text[before:at], _unit_at(text, start, at)
     if one.startswith(b"\\") or other.startswith(b"\\"):
         return (one, other) == (b"\\r", b"\\n")
@@ -105,13 +105,13 @@ def _joined(text: bytes, start: int, before: int, at: int) -> bool:
 
 
 def _extends(char: str) -> bool:
-    """Accents and other marks, skin tones, and the letters of a flag's tag."""
+    """Whether ``char`` modifies the one before it: accents, skin tones, letters of a flag's tag."""
     tone_or_tag = "\U0001f3fb" <= char <= "\U0001f3ff" or "\U000e0020" <= char <= "\U000e007f"
     return tone_or_tag or unicodedata.category(char).startswith("M")
 
 
 def _is_flag(char: str) -> bool:
-    """Regional indicators: two of them are a flag."""
+    """Whether ``char`` is a regional indicator: two of them are one flag."""
     return "\U0001f1e6" <= char <= "\U0001f1ff"
 
 

@@ -1,8 +1,8 @@
 """The events of a log: AG-UI 1.0's 31, and the gateway's own.
 
 An AG-UI event has an upper-case ``type`` and belongs to a run; a gateway event has a lower-case
-one in the past tense. ``delta`` is declared last where it is text, so that two encoded deltas of
-one message differ only in their tails (see :mod:`agentws.protocol.merge`).
+one in the past tense. A ``delta`` of text is declared last, so that two encoded deltas of one
+message differ only at their end: :mod:`agentws.protocol.merge` relies on it.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ JsonPatch = list[dict[str, Any]]
 
 
 class Event(Wire, tag_field="type", kw_only=True, frozen=True):
-    """The root of every event. ``timestamp`` is in milliseconds since the epoch."""
+    """The base of all events. ``timestamp`` is in milliseconds since the epoch."""
 
     timestamp: int | None = None
     metadata: Metadata | None = None
@@ -245,24 +245,24 @@ Level = Literal["info", "warning", "error"]
 
 
 class MessageAccepted(Event, tag="message.accepted", frozen=True):
-    """A user message is in the log; it will run, or is waiting in the queue."""
+    """A user message was appended to the log. A run answers it, now or from the queue."""
 
     message: UserMessage
     overlap: Overlap
     agent: str | None = None
     by: str | None = None
-    """The identity that sent it; absent for an anonymous one."""
+    """The id of the identity that sent it; absent when it is anonymous."""
 
 
 class MessageWithdrawn(Event, tag="message.withdrawn", frozen=True):
-    """A queued message was taken back, or dropped by policy."""
+    """A queued message was withdrawn by a user, or dropped by policy."""
 
     message_id: str
     reason: str
 
 
 class MessageSteered(Event, tag="message.steered", frozen=True):
-    """What became of a steering message."""
+    """Whether a message with overlap ``steer`` reached the active run."""
 
     message_id: str
     outcome: Literal["delivered", "undelivered"]
@@ -270,13 +270,13 @@ class MessageSteered(Event, tag="message.steered", frozen=True):
 
 
 class RunCancelling(Event, tag="run.cancelling", frozen=True):
-    """A stop was asked for; the terminal event follows."""
+    """A cancel was requested; the run's terminal event follows."""
 
     by: str | None = None
 
 
 class InterruptAnswered(Event, tag="interrupt.answered", frozen=True):
-    """The first answer wins."""
+    """An interrupt was answered. Only the first answer is appended."""
 
     interrupt_id: str
     status: Literal["resolved", "cancelled"]
@@ -285,14 +285,14 @@ class InterruptAnswered(Event, tag="interrupt.answered", frozen=True):
 
 
 class NoticePosted(Event, tag="notice.posted", frozen=True):
-    """A durable notification from the server."""
+    """A notice from the server that is kept in the log."""
 
     content: str
     level: Level
 
 
 class HistoryCleared(Event, tag="history.cleared", frozen=True):
-    """Everything before is gone from history and from the model's context."""
+    """The history was cleared: earlier messages are shown no more, nor given to the model."""
 
 
 class SessionUpdated(Event, tag="session.updated", frozen=True):

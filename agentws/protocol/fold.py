@@ -1,7 +1,7 @@
-"""The fold of a log into what a person or a model reads: messages, state, queue, the run going on.
+"""The fold (reducer) of a log: its messages, shared state, queue and active run.
 
-A law holds, and is tested: folding a log in pieces equals folding it whole. A fold may begin at
-any place where no run is active; it then knows what that part of the log says.
+Folding a log in pieces gives the same result as folding it whole; a property test checks that.
+A fold may begin at any position where no run is active. It then knows only that part of the log.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from .message_builders import Builder, activity_message, reasoning_message, text
 from .outline import OUTLINE_TYPES, Outline
 
 STATUS_KEY: Final = "agentws"
-"""Where a message's metadata says how its run ended, when it did not end well."""
+"""The member of a message's metadata that says how its run ended: cancelled, or with an error."""
 
 
 class Fold:
-    """A log, folded. Feed it records in order with :meth:`apply_all`."""
+    """The state of one fold. Feed it the log's records in order with :meth:`apply_all`."""
 
     __slots__ = ("_builders", "_calls", "_run_messages", "outline", "title")
 
@@ -37,12 +37,12 @@ class Fold:
 
     @property
     def messages(self) -> list[m.Message]:
-        """The conversation in AG-UI's terms; a message that is still open has the text so far."""
+        """The conversation as AG-UI messages; a message that is still open has the text so far."""
         return [builder.build() for builder in self._builders.values()]
 
     @property
     def last(self) -> str | None:
-        """The id of the message that the conversation ends with for now."""
+        """The id of the newest message; ``None`` when there is none."""
         return next(reversed(self._builders), None)
 
     @property
@@ -51,9 +51,10 @@ class Fold:
         return self.outline.state
 
     def apply_all(self, records: Iterable[Record]) -> Fold:
-        """Takes the next records of the log; those of types it does not follow stay undecoded.
+        """Applies the next records of the log.
 
-        So a log that a newer node wrote to can be read, too.
+        Records of other event types are skipped undecoded, so a log that a newer version of this
+        library wrote to can be folded.
         """
         for record in records:
             if event_type(record.data) in _TYPES:
@@ -62,7 +63,7 @@ class Fold:
         return self
 
     def apply(self, event: Event, run: str | None = None) -> None:
-        """Takes the next event of the log. Never raises for an event that a log may hold."""
+        """Applies the next event of the log. Never raises for an event that may be in a log."""
         self.outline.apply(event, run)
         handle = _HANDLERS.get(type(event))
         if handle is not None:
@@ -93,7 +94,7 @@ class Fold:
         self._run_messages = []
 
     def _clear(self, event: e.HistoryCleared, run: str | None) -> None:
-        """A message that began before this is gone whole: what still comes of it finds no place."""
+        """Later deltas of a message that began before this are ignored: the message is gone."""
         self._builders = {}
         self._calls = {}
         self._run_messages = []
@@ -103,16 +104,17 @@ class Fold:
 
     # Snapshots
 
-    def _restate(self, event: e.MessagesSnapshot, run: str | None) -> None:
-        """AG-UI: a snapshot replaces what it names and drops what it omits.
+    def _replace_messages(self, event: e.MessagesSnapshot, run: str | None) -> None:
+        """AG-UI: a snapshot replaces the messages it contains and removes those it omits.
 
-        In a run it is an agent's view of its history, which seldom holds activities and reasoning:
-        those stay, unless it brings some. What stays keeps its place, and what is new comes last.
+        In a run it is an agent's view of its history, which rarely contains activities and
+        reasoning. Those are kept unless the snapshot contains messages of the same type. Kept
+        messages keep their order, and new ones follow them.
         """
         fresh = {message.id: Builder(message) for message in event.messages}
         kept: dict[str, Builder] = {}
         if run is not None:
-            stay = _UNTOLD - {type(message) for message in event.messages}
+            stay = _RARELY_IN_SNAPSHOTS - {type(message) for message in event.messages}
             for id, builder in self._builders.items():
                 if id in fresh or builder.kind in stay:
                     kept[id] = fresh.get(id, builder)
@@ -124,7 +126,7 @@ class Fold:
     # What the agent says
 
     def _begin(self, message: m.Message) -> None:
-        """Re-opening a known id goes on with it, as AG-UI's reducer does."""
+        """Adds a message; a known id is continued, as AG-UI's reducer does."""
         known = self._builders.get(message.id)
         if known is not None:
             known.add_metadata(message.metadata)
@@ -151,18 +153,18 @@ class Fold:
         if builder is not None:
             builder.add_metadata(event.metadata)
 
-    def _seal(self, event: e.ReasoningEncryptedValue, run: str | None) -> None:
+    def _add_encrypted_value(self, event: e.ReasoningEncryptedValue, run: str | None) -> None:
         id, value = event.entity_id, event.encrypted_value
         if event.subtype == "message":
             if (builder := self._builders.get(id)) is not None:
-                builder.seal(value)
+                builder.set_encrypted_value(value)
         elif (caller := self._calls.get(id)) is not None:
             caller.change_call(id, encrypted_value=value)
 
     def _begin_call(self, event: e.ToolCallStart, run: str | None) -> None:
-        """AG-UI: a call without a known parent mints an assistant message of its own.
+        """AG-UI: a call without a known parent message gets an assistant message of its own.
 
-        A known call goes on where it is: results and arguments name a call, not its message.
+        A known call stays in its message: arguments and results refer to a call, not to a message.
         """
         if (caller := self._calls.get(event.tool_call_id)) is not None:
             caller.change_call(event.tool_call_id, metadata=event.metadata)
@@ -172,13 +174,13 @@ class Fold:
             self._begin(m.AssistantMessage(parent_id, subagent_run_id=event.subagent_run_id))
         parent = self._builders[parent_id]
         if parent.kind is m.AssistantMessage:
-            parent.call(event)
+            parent.add_call(event)
             self._calls[event.tool_call_id] = parent
 
-    def _argue(self, event: e.ToolCallArgs, run: str | None) -> None:
+    def _append_arguments(self, event: e.ToolCallArgs, run: str | None) -> None:
         id = event.tool_call_id
         if (caller := self._calls.get(id)) is not None:
-            caller.argue(id, event.delta)
+            caller.append_arguments(id, event.delta)
             caller.change_call(id, metadata=event.metadata)
 
     def _end_call(self, event: e.ToolCallEnd, run: str | None) -> None:
@@ -186,7 +188,7 @@ class Fold:
             caller.change_call(event.tool_call_id, metadata=event.metadata)
 
     def _insert_result(self, event: e.ToolCallResult, run: str | None) -> None:
-        """AG-UI: a result stands right after the message that called, and earlier results."""
+        """AG-UI: a result follows the message with its call, after earlier results of it."""
         caller = self._calls.get(event.tool_call_id)
         if caller is None or event.message_id in self._builders:
             return
@@ -222,7 +224,9 @@ class Fold:
             activity.add_metadata(event.metadata)
 
 
-_UNTOLD: Final[frozenset[type[m.Message]]] = frozenset({m.ReasoningMessage, m.ActivityMessage})
+_RARELY_IN_SNAPSHOTS: Final[frozenset[type[m.Message]]] = frozenset(
+    {m.ReasoningMessage, m.ActivityMessage}
+)
 
 _HANDLERS: Final[dict[type[Event], Callable[[Fold, Any, str | None], None]]] = {
     e.RunStarted: Fold._start,
@@ -230,16 +234,16 @@ _HANDLERS: Final[dict[type[Event], Callable[[Fold, Any, str | None], None]]] = {
     e.RunError: Fold._fail,
     e.HistoryCleared: Fold._clear,
     e.SessionUpdated: Fold._rename,
-    e.MessagesSnapshot: Fold._restate,
+    e.MessagesSnapshot: Fold._replace_messages,
     e.TextMessageStart: Fold._begin_text,
     e.TextMessageContent: Fold._append,
     e.TextMessageEnd: Fold._close,
     e.ReasoningMessageStart: Fold._begin_reasoning,
     e.ReasoningMessageContent: Fold._append,
     e.ReasoningMessageEnd: Fold._close,
-    e.ReasoningEncryptedValue: Fold._seal,
+    e.ReasoningEncryptedValue: Fold._add_encrypted_value,
     e.ToolCallStart: Fold._begin_call,
-    e.ToolCallArgs: Fold._argue,
+    e.ToolCallArgs: Fold._append_arguments,
     e.ToolCallEnd: Fold._end_call,
     e.ToolCallResult: Fold._insert_result,
     e.ActivitySnapshot: Fold._show_activity,
@@ -247,4 +251,4 @@ _HANDLERS: Final[dict[type[Event], Callable[[Fold, Any, str | None], None]]] = {
 }
 
 _TYPES: Final = OUTLINE_TYPES | {str(event.__struct_config__.tag) for event in _HANDLERS}
-"""The events that say something of a conversation, by their names on the wire."""
+"""The wire types of the events that a fold applies."""

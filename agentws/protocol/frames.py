@@ -2,7 +2,8 @@
 
 A client sends one JSON object per WebSocket message; the server sends one, or an array of them.
 Event frames (the only ones with a position) are made of stored bytes by
-:mod:`agentws.protocol.codec`; everything else the server says is a control frame of this module.
+:mod:`agentws.protocol.codec`; everything else that the server sends is a control frame, defined
+here. The structs of client frames are what every wire decodes to.
 """
 
 from __future__ import annotations
@@ -24,6 +25,8 @@ SIMPLE: Final = "agentws.simple"
 BEARER: Final = "agentws.bearer."
 """Prefix of the subprotocol entry that carries a token, base64url without padding."""
 MAX_ID: Final = 128
+NO_ID: Final = ""
+"""The id of a :class:`Send` whose wire has no ids; one is minted where it is handled."""
 
 Durability = Literal["process", "disk", "replicated"]
 Resume = Literal["new", "replay", "snapshot"]
@@ -33,13 +36,13 @@ Resume = Literal["new", "replay", "snapshot"]
 
 
 class ClientFrame(Wire, tag_field="type", kw_only=True, frozen=True):
-    """The root of what a client may send. ``id`` is echoed as ``reply``."""
+    """The base of every command of a client. The reply has its ``id`` as ``reply``."""
 
     id: str | None = None
 
 
 class Send(ClientFrame, tag="send", kw_only=True, frozen=True):
-    """A user message. ``id`` is required: it becomes the message's id and makes it idempotent."""
+    """A user message. ``id`` becomes the message's id, and is the idempotency key."""
 
     id: str
     content: Content
@@ -115,7 +118,7 @@ _CLIENT_TYPES: Final = "send, cancel, withdraw, answer, command or ping"
 
 
 def decode_client_frame(data: bytes | str) -> AnyClientFrame:
-    """The frame in ``data``; raises BadRequest naming what does not fit."""
+    """The frame in ``data``; raises BadRequest that names the wrong member."""
     try:
         frame = decode_strictly(_client_frames, data, "frame")
     except BadRequest as error:
@@ -129,7 +132,7 @@ def decode_client_frame(data: bytes | str) -> AnyClientFrame:
 
 
 def _open_parts(frame: AnyClientFrame) -> tuple[Any, ...]:
-    """The members whose shape the client chooses."""
+    """The members that may hold any JSON."""
     match frame:
         case Send():
             return (frame.metadata, None if isinstance(frame.content, str) else frame.content)
@@ -144,7 +147,7 @@ def _open_parts(frame: AnyClientFrame) -> tuple[Any, ...]:
 def check_id(value: str | None) -> None:
     """Raises BadRequest unless ``value`` is absent or 1 to 128 characters."""
     if value is not None and not 0 < len(value) <= MAX_ID:
-        raise BadRequest("This id does not fit.", expected=f"1 to {MAX_ID} characters")
+        raise BadRequest("This id is not valid.", expected=f"1 to {MAX_ID} characters")
 
 
 class _Identified(msgspec.Struct):
@@ -161,9 +164,9 @@ _ESCAPE: Final = re.compile(
 
 
 def frame_id(data: bytes | str) -> str | None:
-    """The ``id`` of a frame that may be broken otherwise, so that its error can name it.
+    """The ``id`` of a frame that can't be decoded, so that the error can name it.
 
-    Texts that were cut in the middle of a character are the likeliest way to break one.
+    The usual cause is a text that was cut in the middle of a surrogate pair.
     """
     text = data.encode(errors="replace") if isinstance(data, str) else data
     found = _id_in(text)
@@ -188,11 +191,11 @@ def _whole(escape: re.Match[bytes]) -> bytes:
 
 
 class ServerFrame(Wire, tag_field="type", kw_only=True, frozen=True):
-    """The root of control frames: no position, never replayed."""
+    """The base of control frames: no position, never replayed."""
 
 
 class FrameLimits(Wire, frozen=True):
-    """What a client must keep to: sizes in bytes, counts, ``message_rate`` per second."""
+    """The limits for a client: sizes in bytes, counts, ``message_rate`` per second."""
 
     max_message_size: int
     max_queued: int
@@ -221,7 +224,7 @@ class Accepted(ServerFrame, tag="accepted", kw_only=True, frozen=True):
 
 
 class Failure(Wire, kw_only=True, frozen=True):
-    """Why something was refused: alone in the body of a response, or in an ``error`` frame."""
+    """An error as a client sees it: the body of an HTTP response, or part of an ``error`` frame."""
 
     code: str
     message: str
@@ -231,6 +234,8 @@ class Failure(Wire, kw_only=True, frozen=True):
 
 
 class Error(ServerFrame, Failure, tag="error", kw_only=True, frozen=True):
+    """A refusal. ``reply`` names the command frame that it answers."""
+
     reply: str | None = None
 
 
@@ -270,9 +275,9 @@ def encode_frame(frame: ControlFrame | AnyClientFrame) -> bytes:
 
 
 def sayable(sentence: str) -> str:
-    """``sentence`` as it can be sent and kept, however it came to be: agents raise what they like.
+    """``sentence`` as it can be encoded and stored; it may come from an exception of an agent.
 
-    Cut off where it is longer than ``LONGEST``, and without U+0000 and lone surrogates.
+    Cut to ``LONGEST`` characters, without U+0000 and lone surrogates.
     """
     if len(sentence) > LONGEST:
         sentence = sentence[: LONGEST - 1] + "\u2026"
@@ -280,7 +285,7 @@ def sayable(sentence: str) -> str:
 
 
 def failure(error: AgentwsError) -> Failure:
-    """What a peer may see of ``error``."""
+    """``error`` as a client sees it."""
     return Failure(
         code=error.code,
         message=sayable(error.message),
@@ -291,12 +296,12 @@ def failure(error: AgentwsError) -> Failure:
 
 
 def error_frame(error: AgentwsError, *, reply: str | None = None) -> Error:
-    """What a peer may see of ``error``: the same members as the body of an HTTP refusal."""
+    """``error`` as a frame, with the same members as the body of an HTTP error."""
     return Error(reply=reply, **msgspec.structs.asdict(failure(error)))
 
 
 class EventFrame(msgspec.Struct, frozen=True):
-    """An event frame as a reader sees it; ``event`` stays encoded until someone wants it."""
+    """An event frame as a client reads it; ``event`` is decoded only when it is needed."""
 
     id: str
     event: msgspec.Raw

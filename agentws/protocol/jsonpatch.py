@@ -1,7 +1,9 @@
-"""RFC 6902, applied to plain JSON values without changing the value it is given.
+"""JSON Patch (RFC 6902) on plain JSON values: the document that is given is never changed.
 
-What a patch does not touch is shared by the document before and the one after, so a small patch of
-a large document costs little: who is handed a result must not change it either.
+The result shares with the document what the patch does not touch (structural sharing), so a small
+patch of a large document is cheap. Callers must not change a result in place.
+
+Kept: ``jsonpatch`` copies the document (218 KB: 21 ms, here 0.02) and limits no depth, no growth.
 """
 
 from __future__ import annotations
@@ -13,7 +15,7 @@ from ..errors import BadRequest
 from .strict import MAX_DEPTH, MAX_NODES, check_value
 
 _OPERATIONS: Final = "add, remove, replace, move, copy or test"
-_MISFITS: Final = (
+_DOES_NOT_APPLY: Final = (
     KeyError,
     IndexError,
     TypeError,
@@ -24,10 +26,12 @@ _MISFITS: Final = (
 
 
 def apply_patch(document: Any, patch: list[dict[str, Any]]) -> Any:
-    """``document`` after ``patch``, all of it or (raising BadRequest) none of it.
+    """``document`` with all operations of ``patch`` applied.
 
-    Refused as well: a result that is nested too deeply, and one that copying made too large. What
-    is added is as large as the patch that brings it, but copies grow from a few bytes.
+    Raises BadRequest when an operation does not apply: then nothing is applied. Also when the
+    result is nested deeper than ``MAX_DEPTH``, or when ``copy`` operations make it larger than
+    ``MAX_NODES`` parts. Other operations can't add more than the patch itself holds, but a few
+    bytes of ``copy`` operations can double a document again and again.
     """
     result, copied = document, 0
     for operation in patch:
@@ -37,7 +41,7 @@ def apply_patch(document: Any, patch: list[dict[str, Any]]) -> Any:
                 if copied > MAX_NODES:
                     raise ValueError("too many copies")
             result = _apply(result, operation)
-        except _MISFITS as error:
+        except _DOES_NOT_APPLY as error:
             raise BadRequest(f"This patch does not apply: {operation.get('op')!r}.") from error
     if copied:
         check_value(result, "patched document")
@@ -60,7 +64,7 @@ def _apply(document: Any, operation: dict[str, Any]) -> Any:
         case "copy":
             return _add(document, path, _get(document, _tokens(operation["from"])))
         case "test":
-            if not _same(_get(document, path), operation["value"]):
+            if not _equal(_get(document, path), operation["value"]):
                 raise ValueError("test failed")
             return document
         case other:
@@ -68,9 +72,10 @@ def _apply(document: Any, operation: dict[str, Any]) -> Any:
 
 
 def _nodes(value: Any, depth: int) -> int:
-    """How many parts ``value`` has; raises ValueError where it is too deep to stand at ``depth``.
+    """The number of parts of ``value``, which is to be placed ``depth`` levels deep.
 
-    Walks with a list: what it is asked about may be too deep for the call stack.
+    Raises ValueError when it would be nested deeper than ``MAX_DEPTH`` there. Not recursive: the
+    value may be too deep for the call stack.
     """
     pending = [(value, depth)]
     nodes = 0
@@ -87,8 +92,8 @@ def _nodes(value: Any, depth: int) -> int:
     return nodes
 
 
-def _placed(value: Any, path: list[str]) -> Any:
-    """A copy of ``value`` that may stand at ``path``."""
+def _checked_copy(value: Any, path: list[str]) -> Any:
+    """A copy of ``value`` for ``path``; raises ValueError when it would be nested too deeply."""
     _nodes(value, len(path))
     return _copy(value)
 
@@ -101,19 +106,19 @@ def _copy(value: Any) -> Any:
     return value
 
 
-def _same(one: Any, other: Any) -> bool:
-    """JSON's equality: unlike Python's, ``true`` is not 1."""
+def _equal(one: Any, other: Any) -> bool:
+    """Equality of JSON values. Unlike in Python, ``true`` does not equal 1."""
     if isinstance(one, bool) or isinstance(other, bool):
         return one is other
     if isinstance(one, dict) and isinstance(other, dict):
-        return one.keys() == other.keys() and all(_same(one[key], other[key]) for key in one)
+        return one.keys() == other.keys() and all(_equal(one[key], other[key]) for key in one)
     if isinstance(one, list) and isinstance(other, list):
-        return len(one) == len(other) and all(map(_same, one, other))
+        return len(one) == len(other) and all(map(_equal, one, other))
     return bool(one == other)
 
 
 def _tokens(pointer: str) -> list[str]:
-    """RFC 6901: ``~1`` is a slash, ``~0`` a tilde, in that order."""
+    """The parts of a JSON Pointer (RFC 6901). ``~1`` is decoded before ``~0``, as it says."""
     if pointer == "":
         return []
     if not pointer.startswith("/"):
@@ -140,7 +145,7 @@ def _get(document: Any, path: list[str]) -> Any:
 
 
 def _add(document: Any, path: list[str], value: Any) -> Any:
-    value = _placed(value, path)
+    value = _checked_copy(value, path)
 
     def change(parent: Any, token: str) -> None:
         if isinstance(parent, list):
@@ -149,7 +154,7 @@ def _add(document: Any, path: list[str], value: Any) -> Any:
         else:
             parent[token] = value
 
-    return _changed(document, path, change) if path else value
+    return _with_change(document, path, change) if path else value
 
 
 def _remove(document: Any, path: list[str]) -> Any:
@@ -159,11 +164,11 @@ def _remove(document: Any, path: list[str]) -> Any:
         else:
             del parent[token]
 
-    return _changed(document, path, change) if path else None
+    return _with_change(document, path, change) if path else None
 
 
 def _replace(document: Any, path: list[str], value: Any) -> Any:
-    value = _placed(value, path)
+    value = _checked_copy(value, path)
 
     def change(parent: Any, token: str) -> None:
         if isinstance(parent, list):
@@ -173,20 +178,20 @@ def _replace(document: Any, path: list[str], value: Any) -> Any:
         else:
             raise KeyError(token)
 
-    return _changed(document, path, change) if path else value
+    return _with_change(document, path, change) if path else value
 
 
-def _changed(document: Any, path: list[str], change: Callable[[Any, str], None]) -> Any:
-    """``document`` with the parent of ``path`` changed: the containers on the way are new."""
-    result = node = _shallow(document)
+def _with_change(document: Any, path: list[str], change: Callable[[Any, str], None]) -> Any:
+    """``document`` with ``change`` applied to the parent of ``path``; copies only that path."""
+    result = node = _shallow_copy(document)
     for token in path[:-1]:
         key = _index(node, token, limit=len(node) - 1) if isinstance(node, list) else token
-        node[key] = node = _shallow(node[key])
+        node[key] = node = _shallow_copy(node[key])
     change(node, path[-1])
     return result
 
 
-def _shallow(value: Any) -> Any:
+def _shallow_copy(value: Any) -> Any:
     if isinstance(value, dict | list):
         return value.copy()
     raise TypeError("holds nothing")

@@ -1,14 +1,14 @@
-"""Merging of adjacent text deltas, and cutting of long ones: both on encoded records.
+"""Coalescing of adjacent text deltas, and cutting of long ones. Both work on encoded records.
 
-A reader that is late reads less, and loses nothing. Compaction is the same, kept: whoever stands
-at a position that is left has read everything up to it and nothing after it, so any event that
-stays ends a stretch. Whatever merges keeps to the size to which a writer cuts, so no reader ever
-gets a text event that is larger than ``sizes.TEXT``.
+A reader with a backlog gets fewer, larger events with the same text. Log compaction stores the
+same merged records. A merged record has the last position of its deltas, so a reader that is at a
+remaining position has read everything up to it and nothing after it. Merged records obey the size
+limit of written ones: no reader gets a text event larger than ``sizes.TEXT``.
 
-``delta`` is the last member of a delta's event, so two of the same run, message and kind share
-everything up to its opening quote. Inside a JSON string a quote is always escaped, hence the
-marker can't occur later than where the member begins; in other members of open shape it may occur
-earlier.
+``delta`` is the last member of a delta event, so two deltas of the same run, message and kind have
+the same bytes up to its opening quote. Quotes inside a JSON string are escaped, so the last
+occurrence of the marker is where that member begins. Members of open shape (``metadata``) may
+contain the marker earlier.
 """
 
 from __future__ import annotations
@@ -21,22 +21,22 @@ from .cutting import border
 from .sizes import FRAME, TEXT
 
 LARGEST: Final = TEXT - FRAME
-"""Bytes of a text event's record, so that its frame is at most ``sizes.TEXT``."""
+"""The most bytes of a text event's record: its frame is then at most ``sizes.TEXT``."""
 LARGEST_HEAD: Final = LARGEST // 2
-"""Bytes of such a record that may be anything but its text."""
+"""The most bytes of such a record that are not its text; see :func:`cut_delta`."""
 
 _MARKER: Final = b',"delta":"'
 _END: Final = b'"}}'
 _TYPE: Final = b'"event":{"type":"'
 _DELTAS: Final = (b'TEXT_MESSAGE_CONTENT"', b'TOOL_CALL_ARGS"', b'REASONING_MESSAGE_CONTENT"')
-"""The events whose last member is ``delta``, and that a string."""
+"""The events whose last member is a ``delta`` that is a string."""
 
 
 def merge(records: Sequence[Record]) -> list[Record]:
-    """``records`` with each stretch of adjacent deltas of one message as one record.
+    """``records`` with adjacent deltas of one message merged into one record.
 
-    The merged record stands at the last position of its stretch: who has applied it has applied
-    them all. A stretch ends where its record would become larger than a text event may be.
+    The merged record has the position of the last of them. A record that would become larger than
+    a text event may be is not extended further: the next delta begins a new one.
     """
     merged: list[Record] = []
     open_head: bytes | None = None
@@ -51,16 +51,16 @@ def merge(records: Sequence[Record]) -> list[Record]:
                 texts.append(text)
                 merged[-1] = record
                 continue
-        _close(merged, texts, open_head)
+        _finish(merged, texts, open_head)
         open_head, text = split_delta(data)
         texts, start, room = [text], len(open_head or b""), LARGEST - len(data)
         merged.append(record)
-    _close(merged, texts, open_head)
+    _finish(merged, texts, open_head)
     return merged
 
 
 def split_delta(data: bytes) -> tuple[bytes | None, bytes]:
-    """What a text delta shares with its neighbours, and its text; ``None`` for any other event."""
+    """The bytes before the text of a delta event, and the text; ``None`` for other events."""
     if not data.startswith(_DELTAS, data.find(_TYPE) + len(_TYPE)):
         return None, b""
     at = data.rindex(_MARKER) + len(_MARKER)
@@ -72,10 +72,10 @@ def join_delta(head: bytes, texts: Sequence[bytes]) -> bytes:
 
 
 def cut_delta(head: bytes, text: bytes) -> list[bytes]:
-    """The records that say what one of ``head`` and ``text`` would, each at most ``LARGEST``.
+    """``text`` as several records with the same ``head``, each of at most ``LARGEST`` bytes.
 
-    Text is cut between characters as people see them. With a ``head`` of more than
-    ``LARGEST_HEAD`` bytes they are larger.
+    Text is cut between grapheme clusters (characters as people see them). With a ``head`` of more
+    than ``LARGEST_HEAD`` bytes the records are larger.
     """
     room = LARGEST - min(len(head), LARGEST_HEAD) - len(_END)
     pieces: list[bytes] = []
@@ -88,8 +88,8 @@ def cut_delta(head: bytes, text: bytes) -> list[bytes]:
     return [join_delta(head, [piece]) for piece in pieces]
 
 
-def _close(merged: list[Record], texts: list[bytes], head: bytes | None) -> None:
-    """Makes the last record say all of its stretch."""
+def _finish(merged: list[Record], texts: list[bytes], head: bytes | None) -> None:
+    """Replaces the last record by the merged one, if it was extended."""
     if head is not None and len(texts) > 1:
         last = merged[-1]
         merged[-1] = Record(last.seq, last.tag, join_delta(head, texts))

@@ -1,4 +1,4 @@
-"""A message while it grows: text is kept in pieces until someone reads it."""
+"""Messages while they grow: deltas are kept as a list until the message is read."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _TEXT_MESSAGES: Final[dict[str | None, type[_TextMessage]]] = {
 
 
 def text_message(start: e.TextMessageStart) -> m.Message:
-    """The message that ``start`` begins."""
+    """The empty message that ``start`` opens."""
     return _TEXT_MESSAGES[start.role](
         start.message_id,
         "",
@@ -49,7 +49,7 @@ def activity_message(snapshot: e.ActivitySnapshot) -> m.Message:
 
 
 class Builder:
-    """One message of a conversation, complete or growing. It may begin with any message."""
+    """One message of a conversation, complete or growing; it begins as any message."""
 
     __slots__ = ("_arguments", "_message", "_pieces")
 
@@ -68,7 +68,7 @@ class Builder:
 
     @property
     def calls(self) -> list[m.ToolCall]:
-        """The calls it makes, without the arguments that came since it was last built."""
+        """Its tool calls, without the arguments that were appended since :meth:`build`."""
         message = self._message
         return (message.tool_calls or []) if isinstance(message, m.AssistantMessage) else []
 
@@ -78,12 +78,12 @@ class Builder:
             self._change(content=text)
             self._pieces = []
         if self._arguments:
-            self._change(tool_calls=[self._argued(call) for call in self.calls])
+            self._change(tool_calls=[self._with_arguments(call) for call in self.calls])
             self._arguments = {}
         return self._message
 
     def append(self, delta: str) -> None:
-        """AG-UI: a message that holds text goes on with it, also one that was closed before."""
+        """AG-UI: appends to a message that holds text, also when it was closed before."""
         match self._message:
             case m.ToolMessage() | m.ActivityMessage():
                 return
@@ -93,17 +93,17 @@ class Builder:
                 self._pieces.append(delta)
 
     def add_metadata(self, metadata: m.Metadata | None) -> None:
-        """AG-UI: what an event says beside its own members is the message's, newest first."""
+        """AG-UI: merges an event's metadata into the message's; the newest value wins."""
         if metadata:
             self._change(metadata={**(self._message.metadata or {}), **metadata})
 
-    def seal(self, value: str) -> None:
-        """Keeps what only the message's provider can read."""
+    def set_encrypted_value(self, value: str) -> None:
+        """Sets the value that only the message's provider can decrypt."""
         if isinstance(self._message, m.Sealed):
             self._change(encrypted_value=value)
 
     def patch(self, patch: e.JsonPatch) -> None:
-        """AG-UI: a patch that does not apply leaves an activity's content as it was."""
+        """AG-UI: a patch that does not apply leaves the content of an activity unchanged."""
         if not isinstance(self._message, m.ActivityMessage):
             return
         try:
@@ -115,19 +115,18 @@ class Builder:
 
     # Calls
 
-    def call(self, start: e.ToolCallStart) -> None:
-        """Adds a call."""
+    def add_call(self, start: e.ToolCallStart) -> None:
         function = m.FunctionCall(start.tool_call_name, "")
         call = m.ToolCall(start.tool_call_id, function, metadata=start.metadata)
         self._change(tool_calls=[*self.calls, call])
 
-    def argue(self, call: str, delta: str) -> None:
+    def append_arguments(self, call: str, delta: str) -> None:
         self._arguments.setdefault(call, []).append(delta)
 
     def change_call(
         self, id: str, *, metadata: m.Metadata | None = None, encrypted_value: str | None = None
     ) -> None:
-        """Merges ``metadata`` into that call's; keeps what only its provider can read."""
+        """Merges ``metadata`` into the call's; sets its encrypted value."""
         changes: dict[str, Any] = {}
         if encrypted_value is not None:
             changes["encrypted_value"] = encrypted_value
@@ -139,7 +138,7 @@ class Builder:
         if changes:
             self._change(tool_calls=calls)
 
-    def _argued(self, call: m.ToolCall) -> m.ToolCall:
+    def _with_arguments(self, call: m.ToolCall) -> m.ToolCall:
         pieces = self._arguments.get(call.id)
         if pieces is None:
             return call

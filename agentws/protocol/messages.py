@@ -15,28 +15,28 @@ Metadata = Mapping[str, Any]
 
 
 class Wire(msgspec.Struct, frozen=True, omit_defaults=True, rename="camel"):
-    """What every type of the wire shares: frozen, camelCase, absent instead of null."""
+    """The base of all wire types: frozen, camelCase on the wire, ``None`` is left out."""
 
 
 # Content parts
 
 
 class DataSource(Wire, tag_field="type", tag="data", frozen=True):
-    """Base64 content carried in place."""
+    """Content in the message itself, as base64."""
 
     value: str
     mime_type: str
 
 
 class UrlSource(Wire, tag_field="type", tag="url", frozen=True):
-    """Content by address. The gateway never fetches it."""
+    """Content at a URL. The gateway never fetches it."""
 
     value: str
     mime_type: str | None = None
 
 
 class FileSource(Wire, tag_field="type", tag="file", frozen=True):
-    """Content by the opaque handle of whoever keeps it."""
+    """Content by the opaque id of a file that ``provider`` stores."""
 
     value: str
     provider: str | None = None
@@ -53,7 +53,7 @@ class TextPart(Wire, tag_field="type", tag="text", frozen=True):
 
 
 class Media(Wire, tag_field="type", frozen=True):
-    """The root of parts that are not text."""
+    """The base of content parts that are not text."""
 
     source: Source
     id: str | None = None
@@ -81,7 +81,7 @@ Content = str | list[ContentPart]
 
 
 def text_of(content: Content | None) -> str:
-    """What a person may read of ``content``: its text parts, in order."""
+    """The text parts of ``content``, joined in order."""
     if content is None or isinstance(content, str):
         return content or ""
     return "".join(part.text for part in content if isinstance(part, TextPart))
@@ -104,20 +104,20 @@ class ToolCall(Wire, tag_field="type", tag="function", frozen=True):
 
 
 class Attributed(Wire, tag_field="role", kw_only=True, frozen=True):
-    """The root of messages: each may belong to a subagent's part of the run."""
+    """The base of messages: each may belong to a subagent's part of the run."""
 
     subagent_run_id: str | None = None
     metadata: Metadata | None = None
 
 
 class Sealed(Attributed, kw_only=True, frozen=True):
-    """A message that may carry something only its provider can read."""
+    """A message that may carry a value only its provider can decrypt."""
 
     encrypted_value: str | None = None
 
 
 class Named(Sealed, kw_only=True, frozen=True):
-    """A message whose speaker may have a name."""
+    """A message whose author may have a name."""
 
     name: str | None = None
 

@@ -1,6 +1,6 @@
-"""Durable notices beside messages: AG-UI has no message for them.
+"""Durable notices in snapshots and pages. AG-UI has no message type for them.
 
-In a snapshot they ride in its metadata, in a page of messages they are a member of their own.
+In a ``MESSAGES_SNAPSHOT`` they are in its metadata; in a page of messages they are a member.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ from .messages import Metadata, Wire
 from .position import Position
 
 NOTICES: Final = "notices"
-"""Their member in ``metadata.agentws`` of the ``MESSAGES_SNAPSHOT``."""
+"""The member of ``metadata.agentws`` that holds them in a ``MESSAGES_SNAPSHOT``."""
 
 
 class Posted(NamedTuple):
-    """A notice that stands in a log, and the id of the message shown before it, if one is."""
+    """A notice in a log; ``after`` is the id of the message before it, if there is one."""
 
     seq: int
     tag: str
@@ -28,7 +28,7 @@ class Posted(NamedTuple):
 
 
 class SnapshotNotice(Wire, frozen=True):
-    """The same on the wire. ``position`` is the ``id`` that its event frame had."""
+    """A posted notice on the wire. ``position`` is the ``id`` of its event frame."""
 
     position: str
     content: str
@@ -59,9 +59,9 @@ def notices_for(epoch: str, posted: Iterable[Posted]) -> list[SnapshotNotice]:
 
 
 def notices_in(snapshot: e.MessagesSnapshot) -> list[SnapshotNotice]:
-    """What a server told of with ``snapshot``; nothing where it is not understood."""
-    told: Any = (snapshot.metadata or {}).get("agentws")
-    found = told.get(NOTICES, []) if isinstance(told, dict) else []
+    """The notices in the metadata of ``snapshot``; empty when they can't be decoded."""
+    extras: Any = (snapshot.metadata or {}).get("agentws")
+    found = extras.get(NOTICES, []) if isinstance(extras, dict) else []
     try:
         return msgspec.convert(found, list[SnapshotNotice])
     except msgspec.ValidationError:

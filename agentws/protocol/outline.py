@@ -1,8 +1,9 @@
-"""What is going on in a session: its queue, its run, its open questions, its shared state.
+"""The outline of a session: a projection of its log without the conversation.
 
-The part of a log's fold that decides what happens next. It ignores what the agent says, so it
-costs nothing per delta; :class:`agentws.protocol.fold.Fold` adds the conversation. Where nothing is
-open, a few bytes of it (:class:`Carried`) stand for all that came before.
+Its queue, active run, open interrupts and shared state: what commands are decided on. It skips
+the agent's text, so it costs nothing per delta; :class:`agentws.protocol.fold.Fold` adds the
+conversation. At a checkpoint (nothing is open) the small :class:`Carried` replaces the log before
+it.
 """
 
 from __future__ import annotations
@@ -20,13 +21,13 @@ from .events import Event
 from .jsonpatch import apply_patch
 
 _NONE: Final[Mapping[str, Any]] = MappingProxyType({})
-"""What a session has that nothing waits in, shared: of most that is so."""
+"""The empty mapping, shared by all sessions in which nothing waits: that is most of them."""
 _REMEMBERED: Final = 100
-"""Questions of which it is remembered who asked them: a late second answer is told so."""
+"""The number of interrupts whose run is remembered, to refuse a late second answer clearly."""
 
 
 class Carried(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What an outline goes on with where nothing is running or queued."""
+    """The state stored with a checkpoint: what an outline continues from when nothing is open."""
 
     interrupts: dict[str, m.Interrupt] = {}
     asked: dict[str, str] = {}
@@ -40,7 +41,7 @@ _NOTHING: Final = Carried()
 
 
 class Outline:
-    """The state of a session between its events. Feed it the log in order."""
+    """What is open in a session after an event of its log. Feed it the log in order."""
 
     __slots__ = (
         "answers",
@@ -56,40 +57,40 @@ class Outline:
 
     def __init__(self, carried: Carried = _NOTHING) -> None:
         self.queue: Mapping[str, e.MessageAccepted] = _NONE
-        """Accepted messages that no run has taken up, in the order in which they will run."""
+        """Accepted messages that no run has started on, in the order in which they will run."""
         self.run: str | None = None
-        """The run going on."""
+        """The id of the active run."""
         self.message: str | None = None
         """The id of the message that it answers."""
         self.cancelling = False
-        """Whether it is to stop: asked to, or an interrupting message came."""
+        """Whether the run is to stop: a cancel, or a message that interrupts it."""
         self.interrupts: Mapping[str, m.Interrupt] = carried.interrupts or _NONE
-        """Questions of runs that ended waiting for answers, by id."""
+        """Open interrupts, by id: questions of runs that ended to wait for answers."""
         self.asked: Mapping[str, str] = carried.asked or _NONE
-        """The run that last asked a question, by the question's id, also of answered ones."""
+        """The run that last raised an interrupt, by its id; also of answered ones."""
         self.answers: Mapping[str, e.InterruptAnswered] = carried.answers or _NONE
-        """Answers that no run has taken up."""
+        """Answers that no run has resumed with yet, by the interrupt's id."""
         self.state: Any = carried.state
         """The shared state, a JSON value; ``None`` when no agent has set any."""
         self.base_state: Any = carried.state
-        """The shared state as it was before the run going on."""
+        """The shared state as it was before the active run."""
 
     def __repr__(self) -> str:
         return f"<Outline run={self.run} queue={len(self.queue)} cancelling={self.cancelling}>"
 
     @property
     def settled(self) -> bool:
-        """Nothing is open: no run, no queued message, no answer that waits for a run."""
+        """Whether nothing is open: no run, no queued message, no answer that waits for a run."""
         return not (self.queue or self.run is not None or (self.answers and not self.interrupts))
 
     @property
     def resumable(self) -> bool:
-        """Every question was answered and the run that asked can go on."""
+        """Whether every interrupt was answered, so that the next run resumes with the answers."""
         return bool(self.answers) and not self.interrupts
 
     @property
     def carried(self) -> Carried:
-        """What another outline begins with that goes on from here; nothing may run or wait."""
+        """The state for a checkpoint here. Nothing may be running or queued."""
         return Carried(dict(self.interrupts), dict(self.asked), dict(self.answers), self.state)
 
     def apply(self, event: Event, run: str | None) -> None:
@@ -100,7 +101,7 @@ class Outline:
     def _accept(self, event: e.MessageAccepted, run: str | None) -> None:
         id = event.message.id
         if event.overlap == "interrupt":
-            # Decided by where the message stands in the log, not by what its sender knew of runs.
+            # The log's order decides, not what the sender knew of runs.
             self.queue = {id: event, **self.queue}
             self.cancelling = self.run is not None
         else:
@@ -156,7 +157,7 @@ class Outline:
 
 
 def patched(state: Any, delta: list[dict[str, Any]]) -> Any:
-    """AG-UI: a patch that does not apply leaves the state as it was; the first one finds ``{}``."""
+    """AG-UI: a patch that does not apply changes nothing; the first one applies to ``{}``."""
     try:
         return apply_patch({} if state is None else state, delta)
     except BadRequest:
@@ -177,7 +178,7 @@ _HANDLERS: Final[dict[type[Event], Callable[[Outline, Any, str | None], None]]] 
 }
 
 OUTLINE_EVENTS: Final = frozenset(_HANDLERS)
-"""The events that an outline follows."""
+"""The events that change an outline."""
 
 OUTLINE_TYPES: Final = frozenset(str(event.__struct_config__.tag) for event in _HANDLERS)
-"""Their names on the wire; records of any other type may be skipped undecoded."""
+"""Their types on the wire. Records of any other type may be skipped undecoded."""

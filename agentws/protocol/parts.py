@@ -1,7 +1,7 @@
-"""A conversation in parts that can be sent: a message too large for one goes on in the next.
+"""Pagination of a conversation: parts of limited size; a message may continue in the next part.
 
-The parts follow from the messages and the size alone, so that whoever asks for one after the other
-gets all of it, each once.
+The parts are a function of the messages and the size alone, so a client that asks for one after
+the other gets everything exactly once.
 """
 
 from __future__ import annotations
@@ -18,9 +18,10 @@ from .fold import STATUS_KEY
 from .messages import Message
 
 CUT: Final = "cut"
-"""The mark, in a message's ``metadata.agentws``, of one whose beginning is on an older page."""
+"""The member of a message's ``metadata.agentws`` that says: its beginning is on an older page."""
 
-_FARTHEST: Final = 512
+_LARGEST_CHARACTER: Final = 512
+"""More bytes than :func:`border` looks back for the beginning of a character."""
 _encoder: Final = msgspec.json.Encoder()
 _Texts = (
     m.AssistantMessage | m.DeveloperMessage | m.ReasoningMessage | m.SystemMessage | m.UserMessage
@@ -29,13 +30,13 @@ T = TypeVar("T", bound=_Texts)
 
 
 def divide(messages: Sequence[Message], size: int, *, most: int) -> list[list[Message]]:
-    """``messages`` in parts of about ``size`` bytes at most, the oldest first; at least one part.
+    """``messages`` in parts of about ``size`` bytes, the oldest first; at least one part.
 
-    There are no more than ``most`` of them: the oldest is larger then, and has all that is left.
-    The newest are filled, since they are the ones that are looked at.
-    A message of several parts is in each with what stands there of its text and its calls, and
-    with everything else in the last. What has no text to cut may make a part larger. A result is
-    never without the message that called.
+    There are at most ``most`` parts; the oldest then holds everything that is left, and is larger.
+    The newest parts are filled first, since clients show those.
+    A message that is split is in each of its parts, with its text and calls that belong there; its
+    other members are in the last one. A message without text can't be split and may make a part
+    larger. A tool's result is never in a part without the message that made the call.
     """
     newest_first = _parts(messages, size, sys.maxsize)
     if len(newest_first) > most:
@@ -45,15 +46,15 @@ def divide(messages: Sequence[Message], size: int, *, most: int) -> list[list[Me
 
 
 def _parts(messages: Sequence[Message], size: int, most: int) -> list[list[Message]]:
-    """The parts, the newest first, and so the messages of each."""
+    """The parts, and the messages in each of them, the newest first."""
     newest_first: list[list[Message]] = [[]]
     used = 0
     for message in reversed(messages):
-        # A part that others have begun may have no room for any of it.
+        # A part that already holds other messages may have no room for this one.
         left = most - len(newest_first) + (not newest_first[-1])
         for nth, piece in enumerate(reversed(_pieces(message, size, max(left, 1)))):
             length = len(_encoder.encode(piece)) + 1
-            # Two pieces of one message are never in one part.
+            # Two pieces of one message are never in the same part.
             full = nth or used + length > size
             if full and newest_first[-1] and len(newest_first) < most:
                 newest_first.append([])
@@ -65,8 +66,8 @@ def _parts(messages: Sequence[Message], size: int, most: int) -> list[list[Messa
 
 def is_cut(message: Message) -> bool:
     """Whether the message began on an older page."""
-    told = (message.metadata or {}).get(STATUS_KEY)
-    return isinstance(told, dict) and bool(told.get(CUT))
+    extras = (message.metadata or {}).get(STATUS_KEY)
+    return isinstance(extras, dict) and bool(extras.get(CUT))
 
 
 # One message
@@ -106,7 +107,7 @@ def _cut_message(message: T, size: int, most: int) -> list[T]:
 def _at_most(
     filled: list[tuple[str, list[m.ToolCall]]], most: int
 ) -> list[tuple[str, list[m.ToolCall]]]:
-    """``filled``, the first of it put together where it is more than ``most``."""
+    """``filled`` with its first pieces joined, so that there are at most ``most``."""
     if len(filled) <= most:
         return filled
     first, rest = filled[: len(filled) - most + 1], filled[len(filled) - most + 1 :]
@@ -120,12 +121,12 @@ def _at_most(
 
 
 def _room(size: int, beside: int) -> int:
-    """What is left for text; so much of it that a run mostly has no fewer events than parts."""
+    """The bytes of a part for text: so many that a run rarely has more parts than events."""
     return max(size - beside, 2 * size // 3)
 
 
 def _without(message: _Texts, **also: Any) -> dict[str, Any]:
-    """What empties ``message``; with ``also``, of everything that is not said in each piece."""
+    """The changes that remove text and calls; with ``also``, all that only the last piece has."""
     empty: dict[str, Any] = {"content": None if message.content is None else "", **also}
     if isinstance(message, m.AssistantMessage):
         empty["tool_calls"] = None
@@ -143,8 +144,8 @@ def _filled(message: T, text: str, calls: list[m.ToolCall]) -> T:
 
 def _marked(message: T) -> T:
     metadata = message.metadata or {}
-    told = metadata.get(STATUS_KEY)
-    marked = {**(told if isinstance(told, dict) else {}), CUT: True}
+    extras = metadata.get(STATUS_KEY)
+    marked = {**(extras if isinstance(extras, dict) else {}), CUT: True}
     return msgspec.structs.replace(message, metadata={**metadata, STATUS_KEY: marked})
 
 
@@ -163,11 +164,11 @@ def _cut_call(call: m.ToolCall, room: int) -> list[m.ToolCall]:
 
 
 def _cut(text: str, room: int) -> list[str]:
-    """``text`` in pieces of at most ``room`` bytes when they are encoded; the first has less."""
+    """``text`` in pieces of at most ``room`` encoded bytes; the first one is the shortest."""
     inside = _encoder.encode(text)[1:-1]
     pieces: list[str] = []
-    # A place that divides no character is at most so much earlier than where it is looked for.
-    step = max(room - _FARTHEST, 8)
+    # A border between characters is at most that much before the target.
+    step = max(room - _LARGEST_CHARACTER, 8)
     target = (len(inside) - 1) % step + 1
     start = 0
     while start < len(inside):
@@ -192,7 +193,7 @@ def _callers(messages: Sequence[Message]) -> dict[str, tuple[m.AssistantMessage,
 def _with_callers(
     part: list[Message], callers: dict[str, tuple[m.AssistantMessage, m.ToolCall]]
 ) -> list[Message]:
-    """``part``, with the calls, empty, whose results are in it and that are on an older page."""
+    """``part`` with an empty call for each result in it whose call is on an older page."""
     called = _callers(part)
     for message in tuple(part):
         if not isinstance(message, m.ToolMessage) or message.tool_call_id in called:

@@ -1,8 +1,8 @@
-"""Positions: where a reader stands in a log, and proof of what it has read.
+"""Positions: an offset in a log that also proves which history it belongs to.
 
-``"<epoch>.<seq>.<tag>"``. The epoch names one incarnation of the log, ``seq`` one event in it, and
-the tag is a chained hash of the log up to and including that event: two logs that share a tag share
-their whole past. So an old position never silently matches another history.
+Written ``"<epoch>.<seq>.<tag>"``. The epoch identifies one incarnation of the log and ``seq`` one
+event in it. The tag is a hash chain over the log up to and including that event, so two logs with
+the same tag have the same past. A position of a lost or restored log never matches another history.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _FORM = re.compile(r"([A-Za-z0-9_-]{1,32})\.(0|[1-9][0-9]{0,15})\.([0-9a-f]{16}|
 
 
 class Position(msgspec.Struct, frozen=True, gc=False):
-    """A place in one log; ``str()`` gives its wire form. ``seq`` 0 is before the first event."""
+    """An offset in one log. ``str()`` gives its wire form. ``seq`` 0 is before the first event."""
 
     epoch: str
     seq: int
@@ -33,7 +33,7 @@ class Position(msgspec.Struct, frozen=True, gc=False):
 
 
 def parse_position(text: str) -> Position:
-    """The position written as ``text``; raises BadRequest when it has another form."""
+    """The position that ``text`` encodes. Raises BadRequest when it is malformed."""
     position = read_position(text)
     if position is None:
         raise BadRequest(
@@ -43,23 +43,23 @@ def parse_position(text: str) -> Position:
 
 
 def read_position(text: str) -> Position | None:
-    """The position written as ``text``, or ``None`` when it has another form.
+    """The position that ``text`` encodes; ``None`` when it is malformed.
 
-    For what a client kept: its storage may have cut it off, or another version may have written it.
+    For positions that a client stored: they may be truncated, or written by another version.
     """
     match = _FORM.fullmatch(text)
     if match is None:
         return None
     epoch, seq, tag = match.groups()
     position = Position(epoch, int(seq), tag)
-    # Only the place before the first event has no tag: anything else was cut off at its last dot.
+    # Only the position before the first event has no tag: any other was truncated at the last dot.
     return position if (position.seq == 0) == (tag == GENESIS) else None
 
 
 def chain(tag: str, seq: int, data: bytes) -> str:
-    """The tag of the event ``data`` at ``seq`` when ``tag`` is that of the event before it.
+    """The tag of the event ``data`` at ``seq``; ``tag`` is the tag of the event before it.
 
-    64 bits of SHA-1 over ``tag|seq|data``: every store can compute it, Redis scripts included.
-    It guards against accident (a lost tail, a restored backup), not against forgery.
+    64 bits of SHA-1 over ``tag|seq|data``, which every store can compute, a Redis script too.
+    It detects accidents (a lost end of the log, a restored backup), not forgery.
     """
     return hashlib.sha1(b"%b|%d|%b" % (tag.encode(), seq, data)).hexdigest()[:16]

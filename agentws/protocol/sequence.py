@@ -1,8 +1,9 @@
-"""What may follow what inside one run, and what closes whatever is still open.
+"""The order of events in one run, and the events that close what is still open.
 
-The rules are AG-UI 1.0's (its verifier rejects what breaks them). They are one table: an event
-opens, continues or closes one thing of one kind, or stands alone. An agent that yields text or
-chunks gets the START and END written for it, so a log only holds explicit, verifiable sequences.
+The rules are AG-UI 1.0's; its verifier rejects a run that breaks them. They are one table: an
+event opens, continues or closes something (a message, a call, ...), or is legal anywhere. Text and
+chunks that an agent yields become explicit START, CONTENT and END events, so every log can be
+verified.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ class Rule(NamedTuple):
     kind: Kind
     verb: Verb
     id: str
-    """The attribute that says which one."""
+    """The attribute that identifies which one."""
 
 
 RULES: Final[dict[type[Event], Rule]] = {
@@ -51,7 +52,7 @@ RULES: Final[dict[type[Event], Rule]] = {
 }
 
 RULED_TYPES: Final = frozenset(str(event.__struct_config__.tag) for event in RULES)
-"""Their names on the wire."""
+"""Their types on the wire."""
 
 ALONE: Final[frozenset[type[Event]]] = frozenset(
     {
@@ -68,7 +69,7 @@ ALONE: Final[frozenset[type[Event]]] = frozenset(
         e.SessionUpdated,
     }
 )
-"""Legal at any place in a run, and changing nothing of what is open."""
+"""Legal anywhere in a run; they open and close nothing."""
 
 TERMINAL: Final = (e.RunFinished, e.RunError)
 
@@ -85,27 +86,27 @@ _CLOSING_ORDER: Final = (
 
 
 class Key(msgspec.Struct, frozen=True, gc=False):
-    """What one open thing is known by."""
+    """Identifies something open: a message, call, step, ..."""
 
     kind: Kind
     id: str
     owner: str | None = None
-    """The subagent, where ids are its own: two may be in steps of one name at once."""
+    """The subagent of a step, since two subagents may be in steps of the same name."""
 
 
 class Lane(msgspec.Struct, frozen=True, gc=False):
-    """The message or call that text and chunks without an id go on with."""
+    """The message or call that text and chunks without an id are appended to."""
 
     key: Key
     owner: str | None
-    """The subagent that speaks: a chunk that names another one begins anew."""
+    """The subagent it belongs to. A chunk of another subagent opens a new message."""
 
 
 Chunk = e.TextMessageChunk | e.ToolCallChunk | e.ReasoningMessageChunk
 
 
 class RunSequence:
-    """The state of one run's events. Messages that the agent did not name get ids of the run's."""
+    """What is open in one run. Messages without an id get one that is derived from the run's."""
 
     __slots__ = ("_lane", "_named", "_open", "_owners", "_run", "_subagents")
 
@@ -123,12 +124,12 @@ class RunSequence:
     # What the agent yields
 
     def begin_text(self) -> tuple[list[Event], str]:
-        """Opens a message for text; returns the events that does, and the message's id."""
+        """Opens a message for text, if none is; returns the events for that, and its id."""
         opening, key = self._enter_lane("text message", None, None, e.TextMessageStart)
         return opening, key.id
 
     def admit(self, event: Event) -> list[Event]:
-        """``event`` as explicit events in a legal order; raises InvalidEvent if it has no place."""
+        """``event`` as explicit events in a legal order. Raises InvalidEvent if it is illegal."""
         match event:
             case e.TextMessageChunk():
                 return self._text_chunk(event)
@@ -148,7 +149,7 @@ class RunSequence:
         return [*before, event]
 
     def close(self) -> list[Event]:
-        """What ends everything that is open, innermost kinds first; nothing is open afterwards."""
+        """The events that close everything open, innermost kinds first. Nothing is open then."""
         closing = self._leave_lane()
         if not self._open:
             return closing
@@ -198,7 +199,7 @@ class RunSequence:
             raise InvalidEvent("TOOL_CALL_START belongs to another subagent than its message.")
 
     def _attributed(self, event: e.StepFinished) -> Event:
-        """AG-UI knows a step by its owner, too: who names none means the one that is open."""
+        """In AG-UI a step belongs to a subagent. An end that names none means the open step's."""
         owners = {key.owner for key in self._open if key == Key("step", event.step_name, key.owner)}
         if event.subagent_run_id is None and len(owners) == 1:
             return msgspec.structs.replace(event, subagent_run_id=owners.pop())
@@ -207,7 +208,7 @@ class RunSequence:
     # Lanes: text and chunks
 
     def _ends_lane(self, rule: Rule, key: Key) -> bool:
-        """A lane ends where something else begins to speak, or a step around it ends."""
+        """Whether a lane ends: another message or call opens, or a step or subagent closes."""
         if self._lane is None:
             return False
         if key == self._lane.key:
@@ -220,14 +221,14 @@ class RunSequence:
         return [] if lane is None or opener is None else [_closer(lane.key.kind, opener)]
 
     def _new_id(self) -> str:
-        """Run ids are unique, so a count within the run is enough."""
+        """A new message id. Run ids are unique, so a counter within the run is enough."""
         self._named += 1
         return f"msg_{self._run.removeprefix('run_')}_{self._named}"
 
     def _enter_lane(
         self, kind: Kind, id: str | None, owner: str | None, opener: Callable[[str], Event]
     ) -> tuple[list[Event], Key]:
-        """What opens the message that is to go on, if it is not open yet, and its key."""
+        """The key of the lane for this kind, id and owner, and the events that open it, if any."""
         lane = self._lane
         if (
             lane is not None
@@ -239,7 +240,7 @@ class RunSequence:
             return [], lane.key
         start = opener(id or self._new_id())
         key = self._apply(RULES[type(start)], start)
-        # Only now, so that what is refused changes nothing.
+        # After _apply, so that an event that is refused changes nothing.
         out = [*self._leave_lane(), start]
         self._lane = Lane(key, owner)
         return out, key
@@ -247,11 +248,11 @@ class RunSequence:
     def _chunk(
         self, kind: Kind, id: str | None, chunk: Chunk, opener: Callable[[str], Event]
     ) -> list[Event]:
-        """What a chunk says beside its text stands with the first event that it becomes."""
+        """The metadata of a chunk goes to the first event that the chunk becomes."""
         out, key = self._enter_lane(kind, id, chunk.subagent_run_id, opener)
-        beside = {} if out else _beside(chunk)
-        if chunk.delta or beside:
-            out.append(_CONTENT[kind](key.id, chunk.delta or "", beside))
+        common = {} if out else _common_members(chunk)
+        if chunk.delta or common:
+            out.append(_CONTENT[kind](key.id, chunk.delta or "", common))
         return out
 
     def _text_chunk(self, chunk: e.TextMessageChunk) -> list[Event]:
@@ -261,7 +262,7 @@ class RunSequence:
                 role=chunk.role,
                 name=chunk.name,
                 subagent_run_id=chunk.subagent_run_id,
-                **_beside(chunk),
+                **_common_members(chunk),
             )
 
         return self._chunk("text message", chunk.message_id, chunk, opener)
@@ -278,7 +279,7 @@ class RunSequence:
                 chunk.tool_call_name,
                 chunk.parent_message_id,
                 subagent_run_id=chunk.subagent_run_id,
-                **_beside(chunk),
+                **_common_members(chunk),
             )
 
         return self._chunk("tool call", chunk.tool_call_id, chunk, opener)
@@ -286,7 +287,9 @@ class RunSequence:
     def _reasoning_chunk(self, chunk: e.ReasoningMessageChunk) -> list[Event]:
         def opener(id: str) -> Event:
             owner = chunk.subagent_run_id
-            return e.ReasoningMessageStart(id, "reasoning", subagent_run_id=owner, **_beside(chunk))
+            return e.ReasoningMessageStart(
+                id, "reasoning", subagent_run_id=owner, **_common_members(chunk)
+            )
 
         return self._chunk("reasoning message", chunk.message_id, chunk, opener)
 
@@ -296,8 +299,8 @@ def _key(rule: Rule, event: Event) -> Key:
     return Key(rule.kind, getattr(event, rule.id), owner)
 
 
-def _beside(chunk: Chunk) -> dict[str, Any]:
-    """The members that any event may have."""
+def _common_members(chunk: Chunk) -> dict[str, Any]:
+    """The members of a chunk that any event may have."""
     members = {
         "timestamp": chunk.timestamp,
         "metadata": chunk.metadata,
@@ -306,16 +309,16 @@ def _beside(chunk: Chunk) -> dict[str, Any]:
     return {name: value for name, value in members.items() if value is not None}
 
 
-def _text_content(id: str, delta: str, beside: dict[str, Any]) -> Event:
-    return e.TextMessageContent(message_id=id, delta=delta, **beside)
+def _text_content(id: str, delta: str, common: dict[str, Any]) -> Event:
+    return e.TextMessageContent(message_id=id, delta=delta, **common)
 
 
-def _tool_args(id: str, delta: str, beside: dict[str, Any]) -> Event:
-    return e.ToolCallArgs(tool_call_id=id, delta=delta, **beside)
+def _tool_args(id: str, delta: str, common: dict[str, Any]) -> Event:
+    return e.ToolCallArgs(tool_call_id=id, delta=delta, **common)
 
 
-def _reasoning_content(id: str, delta: str, beside: dict[str, Any]) -> Event:
-    return e.ReasoningMessageContent(message_id=id, delta=delta, **beside)
+def _reasoning_content(id: str, delta: str, common: dict[str, Any]) -> Event:
+    return e.ReasoningMessageContent(message_id=id, delta=delta, **common)
 
 
 _CONTENT: Final[dict[Kind, Callable[[str, str, dict[str, Any]], Event]]] = {
@@ -326,7 +329,7 @@ _CONTENT: Final[dict[Kind, Callable[[str, str, dict[str, Any]], Event]]] = {
 
 
 def _closer(kind: Kind, opener: Event) -> Event:
-    """The event that ends what ``opener`` opened."""
+    """The event that closes what ``opener`` opened."""
     owner = opener.subagent_run_id if isinstance(opener, Attributed) else None
     match opener:
         case e.TextMessageStart():
@@ -346,7 +349,7 @@ def _closer(kind: Kind, opener: Event) -> Event:
 
 
 def _same_owner(opener: Event, event: Event) -> None:
-    """An event that names a subagent must name its opener's; naming none never disagrees."""
+    """Raises InvalidEvent when the two name different subagents; naming none is legal."""
     if not (isinstance(opener, Attributed) and isinstance(event, Attributed)):
         return
     if event.subagent_run_id not in (None, opener.subagent_run_id):

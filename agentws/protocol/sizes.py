@@ -1,29 +1,29 @@
-"""How large what a server sends may be, in bytes as it is sent. The protocol page states them."""
+"""Size limits of what a server sends, in bytes as sent. ``docs/reference/protocol.md`` has them."""
 
 from __future__ import annotations
 
 from typing import Final
 
 TEXT: Final = 64 * 1024
-"""An event frame with a piece of text: longer text is several events."""
+"""An event frame with a text delta. Longer text becomes several events."""
 MESSAGE: Final = 64 * 1024
-"""Several event frames that leave as one message. One frame alone may be larger.
+"""One WebSocket message with several event frames. A single frame may be larger.
 
-Servers hold up to three copies of a message, and what was sent before it, for a peer that does not
-read: a peer must not cost more for reading many events at once.
+For a slow consumer a server holds up to three copies of a message, besides those before it in the
+backlog: this limit bounds the memory of a connection that has many events to read.
 """
 PAGE: Final = 152 * 1024
-"""The messages of a snapshot or of a page of a conversation, and the notices among them.
+"""The messages and notices of a snapshot, or of a page of a conversation.
 
-Two of the largest messages that clients may send by default fit, a question and its echo.
+Two messages of the largest size that clients may send by default fit: a question and its echo.
 """
 NOTICES: Final = 32 * 1024
-"""The notices of a page that holds but one run, or a part of one."""
+"""The notices of a page that holds only one run, or a part of one."""
 QUESTIONS: Final = 64 * 1024
-"""The open questions of a session, which a snapshot says beside its messages and notices."""
+"""The open interrupts of a session, which a snapshot contains besides messages and notices."""
 TITLE: Final = 4 * 1024
-"""The title of a session, which a snapshot says as well."""
+"""The title of a session, which a snapshot contains too."""
 FRAME: Final = 80
-"""What an event frame has at most beside its record: its position."""
+"""The most bytes that an event frame adds to its record: the position."""
 EVENT: Final = 256 * 1024
-"""An event frame without a piece of text, unless the settings say otherwise."""
+"""Any other event frame, unless the settings say otherwise."""

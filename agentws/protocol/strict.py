@@ -1,8 +1,8 @@
-"""Strict decoding: what came from a peer becomes typed data or one clear BadRequest.
+"""Strict decoding of untrusted JSON: input becomes typed data, or one clear BadRequest.
 
 msgspec already refuses NaN, infinities, numbers out of range, a byte order mark and trailing
-garbage. Refused here as well: U+0000 (Postgres can't keep it, so no store may), and nesting or
-node counts that only serve to exhaust whoever walks the value later.
+garbage. This module also refuses U+0000 (Postgres can't store it, so no store may hold it), and
+values that are nested too deeply or have too many parts (denial of service).
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ T = TypeVar("T")
 
 
 def decode_strictly(decoder: msgspec.json.Decoder[T], data: bytes | str, what: str) -> T:
-    """``data`` as ``decoder`` reads it; raises BadRequest saying what was expected of ``what``."""
+    """``data`` decoded. Raises BadRequest that says what is wrong; ``what`` names the input."""
     try:
         value = decoder.decode(data)
     except msgspec.ValidationError as error:
@@ -36,9 +36,9 @@ def decode_strictly(decoder: msgspec.json.Decoder[T], data: bytes | str, what: s
 
 
 def check_value(value: Any, what: str) -> None:
-    """Raises BadRequest unless ``value`` (JSON-like) is shallow, small, finite and free of U+0000.
+    """Checks a JSON-like ``value``: depth, number of parts, finite numbers, no U+0000.
 
-    Walks with a list instead of the call stack, so that a hostile value can't exhaust that.
+    Raises BadRequest. Not recursive, so that a hostile value can't exhaust the call stack.
     """
     pending: list[tuple[Any, int]] = [(value, 0)]
     nodes = 0
@@ -55,7 +55,7 @@ def check_value(value: Any, what: str) -> None:
                     raise BadRequest(f"This {what} contains U+0000.", expected="text without it")
             case float():
                 if not math.isfinite(node):
-                    raise BadRequest(f"This {what} contains a number that JSON has not.")
+                    raise BadRequest(f"This {what} contains NaN or an infinite number.")
             case dict():
                 pending.extend((part, depth + 1) for pair in node.items() for part in pair)
             case list() | tuple():

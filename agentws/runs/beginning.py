@@ -1,4 +1,4 @@
-"""How a run begins: what its agent is given, and what the log says of it."""
+"""The beginning of a run: the context for its agent, and its RUN_STARTED."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from .leased import new_id, now_ms
 
 
 def next_sender(session: Session) -> Sender | None:
-    """Who asked for the next run, if more is known of them here than the log says."""
+    """The sender of the next run, where this node knows more of them than the log."""
     outline, senders = session.outline, session.senders
     if senders is None:
         return None
@@ -28,7 +28,7 @@ def next_sender(session: Session) -> Sender | None:
 
 
 def next_context(session: Session) -> RunContext:
-    """What the run is given that answers what comes first; there must be something."""
+    """The context of the next run: it answers the open questions, else the first queued message."""
     outline, sender = session.outline, next_sender(session)
     answers = tuple(outline.answers.values()) if outline.resumable else ()
     accepted = _continuation(answers) if answers else next(iter(outline.queue.values()))
@@ -50,28 +50,30 @@ def next_context(session: Session) -> RunContext:
         agent=accepted.agent or session.info.agent,
         identity=by if sender is None else sender.identity,
         history=history,
-        # The agent's own: what it changes in it is not yet what the session shares.
+        # A copy: a change that the agent makes in place is not shared.
         state=None if outline.state is None else copy.deepcopy(outline.state),
         answers=answers,
     )
 
 
 def run_started(context: RunContext) -> e.RunStarted:
-    """The first event of a run, which carries what it answers."""
+    """The first event of the run, with the message or the answers that it goes on with."""
     session, run = context.session.id, context.run_id
     if context.answers:
-        return run_resumed(session, run, context.answers)
-    return run_asked(session, run, context.message)
+        return started_by_answers(session, run, context.answers)
+    return started_by_message(session, run, context.message)
 
 
-def run_asked(session: str, run: str, message: m.UserMessage) -> e.RunStarted:
+def started_by_message(session: str, run: str, message: m.UserMessage) -> e.RunStarted:
     """The first event of a run that answers ``message``."""
     return _started(session, run, m.RunAgentInput(session, run, [message]))
 
 
-def run_resumed(session: str, run: str, answers: Iterable[e.InterruptAnswered]) -> e.RunStarted:
-    """The first event of a run that goes on with ``answers``, all of them."""
-    resume = [_resumed(answer) for answer in answers]
+def started_by_answers(
+    session: str, run: str, answers: Iterable[e.InterruptAnswered]
+) -> e.RunStarted:
+    """The first event of a run that goes on with all these ``answers``."""
+    resume = [_resume_entry(answer) for answer in answers]
     return _started(session, run, m.RunAgentInput(session, run, [], resume=resume))
 
 
@@ -80,10 +82,10 @@ def _started(session: str, run: str, given: m.RunAgentInput) -> e.RunStarted:
 
 
 def _continuation(answers: Sequence[e.InterruptAnswered]) -> e.MessageAccepted:
-    """What a run answers that goes on after questions: nothing new was said."""
-    said = m.UserMessage(new_id("msg"), "")
-    return e.MessageAccepted(said, "queue", None, answers[-1].by)
+    """The message of a run that goes on after questions: empty, as the user sent none."""
+    empty = m.UserMessage(new_id("msg"), "")
+    return e.MessageAccepted(empty, "queue", None, answers[-1].by)
 
 
-def _resumed(answer: e.InterruptAnswered) -> m.ResumeEntry:
+def _resume_entry(answer: e.InterruptAnswered) -> m.ResumeEntry:
     return m.ResumeEntry(answer.interrupt_id, answer.status, answer.payload)

@@ -1,7 +1,7 @@
-"""What an agent yields, checked: whatever passes can be written, read back and shown.
+"""Validation of what an agent yields: whatever passes can be written, read back and shown.
 
-Nothing checks the members of an event where it is made, and one record that can't be read would
-make its whole log unreadable.
+An event's constructor does not check its members, and one record that can't be read would make
+its whole log unreadable.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from ..protocol.strict import check_value
 
 _encoder: Final = msgspec.json.Encoder()
 _REFUSALS: Final = (TypeError, ValueError, OverflowError, RecursionError)
-"""What msgspec raises for what it can't write or read, besides its own errors."""
+"""What msgspec raises for values that it can't encode or decode, besides its own errors."""
 
 
 def check_text(text: str) -> None:
-    """Raises InvalidEvent for text that JSON, or a store, can't hold."""
+    """Raises InvalidEvent for text that JSON or a store can't hold."""
     if text.isascii() and "\x00" not in text:
         return
     try:
@@ -37,9 +37,9 @@ def check_text(text: str) -> None:
 
 
 def check_event(event: Event) -> int:
-    """About how large ``event`` is.
+    """The size of ``event``: in bytes, or for a plain delta in characters.
 
-    Raises InvalidEvent unless it reads back from its bytes, with nothing odd in it.
+    Raises InvalidEvent for an event that can't be decoded from its own encoding.
     """
     delta = _plain_delta(event)
     if delta is not None:
@@ -52,19 +52,19 @@ def check_event(event: Event) -> int:
         return len(data)
     except (BadRequest, msgspec.MsgspecError, *_REFUSALS) as error:
         raise InvalidEvent(
-            f"The agent yielded a {event.__struct_config__.tag} that does not fit."
+            f"The agent yielded a {event.__struct_config__.tag} with members that are not valid."
         ) from error
 
 
 def check_title(title: str) -> None:
-    """Raises EventTooLarge for a title that a snapshot could not say beside all else."""
+    """Raises EventTooLarge for a title that is too large for a snapshot."""
     size = len(_encoder.encode(title))
     if size > TITLE:
         raise EventTooLarge(f"This title has {size} bytes; at most {TITLE} are kept.")
 
 
 def _plain_delta(event: Event) -> str | None:
-    """The text of a delta that has no other members of open shape: most events, checked fast."""
+    """The text of an event that is a delta and nothing else: the fast path of most events."""
     if not isinstance(event, e.TextMessageContent | e.ToolCallArgs | e.ReasoningMessageContent):
         return None
     if type(event.delta) is not str or event.subagent_run_id is not None:

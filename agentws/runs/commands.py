@@ -1,4 +1,4 @@
-"""Commands, answered: those that every session has, and those that an agent declares."""
+"""Runs slash commands: the built-in ones of every session, and those that an agent declares."""
 
 from __future__ import annotations
 
@@ -7,43 +7,43 @@ import logging
 from collections.abc import Awaitable, Sequence
 from typing import Any, Final, NamedTuple
 
-from ..agents.agent import Agent, CommandContext
-from ..agents.commands import PING, Command, Typed, declared, find_command
+from ..agents.agent import Agent
+from ..agents.commands import PING, Command, CommandContext, Typed, checked_commands, find_command
 from ..errors import AgentError, AgentwsError, TimedOut
 from ..protocol.frames import Notice, Send
 from ..protocol.messages import AssistantMessage, Message, UserMessage, text_of
 from ..sessions.session import Session
 from ..store import Appended
 from .failure import is_cancelled, on_purpose
-from .inbox import Inbox, sending
+from .inbox import Inbox, send_key
 
 logger: Final = logging.getLogger("agentws")
 
-SHOWN: Final = 20
+HISTORY_MESSAGES: Final = 20
 """Messages that ``/history`` shows."""
-LONGEST: Final = 16_000
-"""Characters of what a command says: no log keeps it, so a peer that is slow makes it wait here."""
-_CUT: Final = "\u2026"
+MAX_REPLY: Final = 16_000
+"""Characters of a reply, at most: no log keeps replies, so they wait in memory for a slow peer."""
+_ELLIPSIS: Final = "\u2026"
 _CLEAR: Final = "clear"
 
 
 class Answer(NamedTuple):
-    """What a command has come to."""
+    """The reply to a command."""
 
     notice: Notice
     claimed: Appended | None = None
-    """Where its id stands in the log; ``None`` for a command that may as well be run again."""
+    """The append that claimed the command's id; ``None`` for a command that is safe to repeat."""
 
 
 async def commands_of(making: Awaitable[Agent], *, within: float) -> Sequence[Command]:
-    """The commands of the agent that is made.
+    """The commands of the agent that ``making`` returns.
 
-    Raises TimedOut after ``within`` seconds, and AgentError for what it or its making raised, or
-    the first of a group of errors with a sentence for the user, as a run would end with them.
+    Raises TimedOut after ``within`` seconds, and otherwise the error that a run would end with: the
+    agent's own sentence, or a plain AgentError.
     """
     try:
         async with asyncio.timeout(within) as deadline:
-            return declared((await making).commands())
+            return checked_commands((await making).commands())
     except GeneratorExit:
         raise
     except BaseException as error:
@@ -58,10 +58,10 @@ async def commands_of(making: Awaitable[Agent], *, within: float) -> Sequence[Co
         raise AgentError() from error
 
 
-class Asked:
-    """A command that was found, to be answered once.
+class Invocation:
+    """One slash command that a user typed, to be run once.
 
-    An agent's own command goes before a built-in one of the same name. Raises UnknownCommand.
+    An agent's command replaces a built-in one of the same name. Raises UnknownCommand.
     """
 
     def __init__(
@@ -79,7 +79,7 @@ class Asked:
             Command(PING, "Tests the connection", _pong),
             Command("help", "Lists the commands", self._help),
             Command("history", "Shows the conversation", show_history),
-            Command(_CLEAR, "Forgets the conversation", _say_cleared),
+            Command(_CLEAR, "Forgets the conversation", _cleared),
             Command("whoami", "Shows the session", show_session),
         )
         self._known = [*(one for one in builtin if one.name not in names), *commands]
@@ -90,15 +90,14 @@ class Asked:
         self._inbox = inbox
         self._timeout = timeout
         self.own: Final = typed.name in names
-        """Whether the agent declares it: it may take its time, and do what must not be done twice.
-        """
+        """Whether the agent declares the command: it may be slow, and have effects."""
 
     async def answer(self, id: str | None) -> Answer:
-        """Answers it. What has effects does so once for ``id``, where that is given.
+        """Runs the command. With an ``id``, one that has effects is run at most once.
 
-        At most once: the id is claimed in the log before an agent's command begins, and whoever
-        asks again is told so. Hence what goes wrong in it is an AgentError, never retryable.
-        Raises RunActive for ``/clear`` during a run.
+        ``id`` is its idempotency key: it is claimed in the log before an agent's command begins,
+        and a second command under it is refused with a notice. So a failure in the command is an
+        AgentError that is never retryable. Raises RunActive for ``/clear`` during a run.
         """
         known = await self._claim(id) if id is not None else None
         if known is not None and known.duplicate:
@@ -115,12 +114,12 @@ class Asked:
         name, args = self._typed
         identity = self._context.identity
         by = None if identity is None else identity.id
-        key = sending(Send(id=id, content=f"/{name} {args}"), by=by)
+        key = send_key(Send(id=id, content=f"/{name} {args}"), by=by)
         if self.own:
             return await self._session.append([], key=key)
         if name != _CLEAR:
             return None
-        # Clearing and its claim are one event. Who cleared before is not told of a later run.
+        # Clearing and the claim are one event. A repeated /clear is a duplicate, also during a run.
         return await self._session.find(key) or await self._inbox.clear(self._session, key=key)
 
     async def _run_own(self) -> str:
@@ -135,7 +134,7 @@ class Asked:
         except GeneratorExit:
             raise
         except BaseException as error:
-            # A command's exit must not be the server's, whatever it raises to get there.
+            # A command may raise SystemExit: the server must not exit by that.
             if is_cancelled(error, asyncio.current_task()):
                 raise
             known = on_purpose(error)
@@ -147,7 +146,7 @@ class Asked:
     def _failure(
         self, error: BaseException, known: AgentwsError | None, *, late: bool
     ) -> AgentError:
-        """What the peer is told of ``error``; ``late``: it came of the end of the time for it."""
+        """The error for the peer; ``late`` where the command's timeout caused ``error``."""
         if known is not None:
             return AgentError(known.message)
         if late:
@@ -161,8 +160,8 @@ class Asked:
         if self._typed.name == "help":
             known = [{"name": one.name, "summary": one.summary} for one in self._known]
             metadata["commands"] = known
-        if len(content) > LONGEST:
-            content = content[: LONGEST - 1] + _CUT
+        if len(content) > MAX_REPLY:
+            content = content[: MAX_REPLY - 1] + _ELLIPSIS
         return Notice(content=content, level="info", metadata=metadata)
 
     async def _help(self, context: CommandContext, args: str) -> str:
@@ -173,16 +172,16 @@ async def _pong(context: CommandContext, args: str) -> str:
     return "pong"
 
 
-async def _say_cleared(context: CommandContext, args: str) -> str:
+async def _cleared(context: CommandContext, args: str) -> str:
     return "The conversation was cleared."
 
 
 async def show_history(context: CommandContext, args: str) -> str:
-    messages = await context.history(limit=SHOWN)
+    messages = await context.history(limit=HISTORY_MESSAGES)
     lines = [line for line in map(_line, messages) if line is not None]
-    text = "\n".join(lines[-SHOWN:]) or "There is no conversation yet."
-    # The newest of it is what is asked for.
-    return text if len(text) <= LONGEST else _CUT + text[1 - LONGEST :]
+    text = "\n".join(lines[-HISTORY_MESSAGES:]) or "There is no conversation yet."
+    # The newest part is kept.
+    return text if len(text) <= MAX_REPLY else _ELLIPSIS + text[1 - MAX_REPLY :]
 
 
 def _line(message: Message) -> str | None:

@@ -1,8 +1,8 @@
-"""Deciding a command against the log that it is appended to.
+"""Deciding a command against the log that it is appended to (optimistic concurrency control).
 
-What a node knows of a session may be behind the log: other nodes append, and so does a run. So an
-append says which end of the log it was decided on, and a store refuses it when the log has gone on
-since (an expected version). Then the node reads on and decides again.
+The log that a node knows may be behind the store: other nodes append, and so does a run. So an
+append carries the end of the log that it was decided on (its expected version), and the store
+refuses it when the log has grown since. Then the node reads the new events and decides again.
 """
 
 from __future__ import annotations
@@ -14,45 +14,42 @@ from contextlib import asynccontextmanager
 from typing import Final, NamedTuple
 
 from ..errors import AgentwsError, Conflict, IdempotencyConflict, VersionConflict
-from ..protocol.codec import entry
-from ..protocol.events import Event
+from ..protocol.codec import Entry
 from ..sessions.command_turn import CommandTurn
 from ..sessions.session import Session
 from ..store import Appended, Key
 
-PATIENCE: Final = 5.0
-"""Seconds after which a command is refused, retryable, when other appends keep coming first."""
+RETRY_SECONDS: Final = 5.0
+"""Seconds after which a command is refused, retryable, when other appends always come first."""
 FIRST_PAUSE: Final = 0.01
 LONGEST_PAUSE: Final = 0.5
-"""Seconds to wait, at most, before a command is decided a third time, and any later time."""
+"""Seconds of backoff at most, with jitter, before the third decision and before any later one."""
 RETRY_AFTER: Final = 1.0
-"""Seconds after which its sender may try again."""
+"""Seconds after which the sender of a refused command may try again."""
 
 
 class Decision(NamedTuple):
     """What a command appends."""
 
-    event: Event
-    run: str | None = None
+    entry: Entry
     key: Key | None = None
     conflict: type[Conflict] = IdempotencyConflict
     """What is raised where ``key`` was used with another body."""
 
 
 Command = Callable[[], Decision | None]
-"""Decides on what is known of the session now, without waiting: what to append, ``None`` for
-nothing, or an AgentwsError that refuses the command."""
+"""Decides on what is known of the session now, without waiting. Returns what to append, or ``None``
+for nothing; raises an AgentwsError to refuse the command."""
 
 
 def decide(session: Session, command: Command) -> Awaitable[Appended | None]:
-    """Appends what ``command`` decides on the very log that it is appended to.
+    """Appends what ``command`` decides, if the log is still the one that it decided on; else again.
 
     Returns ``None``, or raises the refusal, where the command decided so on the newest log. Raises
-    VersionConflict when other appends came first for ``PATIENCE`` seconds, and what an append
-    raises.
-    A command without a conflict costs one call of the store; a run's deltas cause no conflict.
+    VersionConflict when other appends came first for ``RETRY_SECONDS``, and what an append raises.
+    Without a conflict it costs one call of the store. A run's deltas cause no conflict.
     """
-    # Where the store never waits nothing comes between deciding and appending.
+    # In a store that never waits, no other command comes between the decision and its append.
     return _decide(session, command) if session.immediate else _decide_in_turn(session, command)
 
 
@@ -63,14 +60,14 @@ async def _decide_in_turn(session: Session, command: Command) -> Appended | None
 
 async def _decide(session: Session, command: Command) -> Appended | None:
     loop = asyncio.get_running_loop()
-    deadline = loop.time() + PATIENCE
+    deadline = loop.time() + RETRY_SECONDS
     pause = 0.0
     while True:
         expect, version = session.head.seq, session.version
         try:
             decision = command()
         except AgentwsError:
-            # Refused on what is known here: only the newest log may refuse for good.
+            # Refused on what is known here: final only if this is the newest log.
             await session.catch_up()
             if session.version == version or loop.time() > deadline:
                 raise
@@ -80,9 +77,9 @@ async def _decide(session: Session, command: Command) -> Appended | None:
             if session.version == version or loop.time() > deadline:
                 return None
             continue
-        event, run, key, conflict = decision
+        decided, key, conflict = decision
         try:
-            return await session.append_entries([entry(event, run=run)], key=key, expect=expect)
+            return await session.append_entries([decided], key=key, expect=expect)
         except IdempotencyConflict as error:
             raise conflict() from error
         except VersionConflict as error:
@@ -96,7 +93,7 @@ async def _decide(session: Session, command: Command) -> Appended | None:
 
 @asynccontextmanager
 async def _in_turn(session: Session) -> AsyncIterator[None]:
-    """The commands of one node are decided one after the other, so they cause no conflicts."""
+    """Decides the commands of one node one after the other, so that they cause no conflicts."""
     turn = session.turn = session.turn or CommandTurn()
     turn.commands += 1
     try:

@@ -1,7 +1,7 @@
-"""What a run changes by patches: no value grows past what one event may say.
+"""The values that a run changes by JSON Patch: each must stay small enough for one event.
 
-A snapshot says the shared state in one event, and an activity in one message. Each patch may be
-small and what they add up to large, so the sum is watched.
+A snapshot holds the shared state in one event, and an activity in one message. Small patches may
+add up to a large value, so its size is tracked.
 """
 
 from __future__ import annotations
@@ -25,20 +25,20 @@ PATCHED: Final = frozenset(
 
 _encoder: Final = msgspec.json.Encoder()
 _AROUND: Final = FRAME + len(b'{"event":{"type":"STATE_SNAPSHOT","snapshot":}}')
-"""What the frame that says a value has beside it."""
+"""Bytes of a frame around the value that it carries."""
 _STATE: Final = ("STATE_DELTA", "the shared state")
 _ACTIVITY: Final = ("ACTIVITY_DELTA", "this activity")
 
 
 class _Document:
-    """A value, and what it has in bytes at most."""
+    """A value, and an upper bound of its size in bytes."""
 
     __slots__ = ("at_most", "value")
 
     def __init__(self, value: Any, at_most: int | None) -> None:
         self.value = value
         self.at_most = at_most
-        """``None`` until somebody measures."""
+        """``None`` until the value is measured."""
 
 
 class Documents:
@@ -52,10 +52,10 @@ class Documents:
         self._activities: dict[str, _Document] = {}
 
     def admit(self, event: Event, size: int) -> None:
-        """Takes note of an event of about ``size`` bytes.
+        """Applies an event of about ``size`` bytes.
 
-        Raises EventTooLarge for a title that is too large, and for a patch that makes its value too
-        large, which then stays as it was.
+        Raises EventTooLarge for a title that is too large, and for a patch that would make its
+        value too large; the value is then unchanged.
         """
         match event:
             case e.StateSnapshot():
@@ -68,10 +68,10 @@ class Documents:
                 if event.replace is not False or not known:
                     self._activities[event.message_id] = _Document(event.content, size)
             case e.ActivityDelta(message_id=id):
-                # One of an earlier run is not known here.
+                # An activity of an earlier run is not tracked.
                 activity = self._activities.get(id)
                 if activity is not None:
-                    value = _repainted(activity.value, event.patch)
+                    value = _patched_activity(activity.value, event.patch)
                     self._change(activity, value, event.patch, size, _ACTIVITY)
             case e.SessionUpdated(title=str(title)):
                 check_title(title)
@@ -82,7 +82,7 @@ class Documents:
         self, document: _Document, value: Any, patch: JsonPatch, size: int, named: tuple[str, str]
     ) -> None:
         kind, what = named
-        # A patch adds no more than it brings, except where it copies.
+        # A patch makes the value larger by its own size at most, unless it copies.
         copies = any(operation.get("op") == "copy" for operation in patch)
         at_most = None if copies or document.at_most is None else document.at_most + size
         if at_most is None or at_most > self._largest:
@@ -90,21 +90,21 @@ class Documents:
             if at_most > self._largest:
                 raise EventTooLarge(
                     f"With this {kind} {what} has more than {self._largest} bytes;"
-                    " one event can say no more."
+                    " one event can hold no more."
                 )
         document.value, document.at_most = value, at_most
 
 
-def measure(value: Any, enough: int) -> int:
-    """The bytes of ``value`` as JSON; where that is more than ``enough``, any number above it.
+def measure(value: Any, limit: int) -> int:
+    """The bytes of ``value`` as JSON; any number above ``limit`` where it is larger than that.
 
-    Copies in a patch may share one large text many times: that is found without writing it out.
+    Patches that copy may put one large text into a value many times: found without encoding it.
     """
     pending, size = [value], 0
     while pending:
         node = pending.pop()
         size += len(node) if isinstance(node, str) else 1
-        if size > enough:
+        if size > limit:
             return size
         if isinstance(node, dict):
             pending.extend(node)
@@ -114,8 +114,8 @@ def measure(value: Any, enough: int) -> int:
     return len(_encoder.encode(value))
 
 
-def _repainted(content: Any, patch: JsonPatch) -> Any:
-    """AG-UI: a patch that does not apply leaves an activity's content as it was."""
+def _patched_activity(content: Any, patch: JsonPatch) -> Any:
+    """As AG-UI demands, a patch that does not apply leaves an activity unchanged."""
     try:
         return apply_patch(content, patch)
     except BadRequest:

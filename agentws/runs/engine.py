@@ -1,8 +1,8 @@
-"""Which session runs what, and when.
+"""The scheduler of runs: which session runs what, and when.
 
-The log is the queue: a message is accepted by whichever node received it, a stop likewise, and the
-node that holds the session's lease reads both from the log. Whoever gets a lease first ends what
-its former holder left open.
+The log is the queue. Any node may accept a message or a cancel; both are appended to the log. The
+node that holds the session's lease reads them from the log and runs the agent. A node that gets a
+lease first ends the orphaned run that the former holder left in the log.
 """
 
 from __future__ import annotations
@@ -30,10 +30,10 @@ from .writer import RunWriter
 logger: Final = logging.getLogger("agentws.run")
 
 LINGER: Final = 2.0
-"""Seconds for which an idle session's lease is kept: the next message mostly comes soon."""
+"""Seconds for which the lease of an idle session is kept, since the next message often follows."""
 
-BUSY: Final = 33
-"""Runs going on with which deltas gather twice as long."""
+MANY_RUNS: Final = 33
+"""Active runs at which deltas are gathered for twice as long."""
 
 
 class Runs:
@@ -57,138 +57,132 @@ class Runs:
         self._finished = finished
         self._tasks = Tasks()
         self._slots = asyncio.Semaphore(limits.max_runs)
-        self._works: dict[str, LeasedSession] = {}
+        self._leased: dict[str, LeasedSession] = {}
         self._retries = RetryQueue()
-        # Without agents there is nothing to run: what is open is for another node.
+        # Without agents this node runs nothing: another node takes the open sessions.
         self._draining = not agents.names
         self.running = 0
-        """Runs going on here."""
+        """Active runs on this node."""
         self.zombies = 0
-        """Agents that ignored their cancellation; their output is dropped, they still run."""
+        """Agents that ignore their cancellation: they still run, and their output is dropped."""
 
     def __repr__(self) -> str:
         return f"<Runs running={self.running} waiting={len(self._retries)}>"
 
     def running_of(self, owner: str) -> int:
-        """How many of an identity's sessions have a run going on, or about to begin, here."""
-        return sum(one.busy and one.session.info.owner == owner for one in self._works.values())
+        """How many sessions of an identity have an active run, or one about to begin, here."""
+        return sum(one.busy and one.session.info.owner == owner for one in self._leased.values())
 
     def _pace(self) -> float:
-        """How long a run's deltas gather: the longer, the more runs this node has."""
-        return min(self._limits.gather * (1 + self.running / BUSY), self._limits.max_gather)
+        """Seconds for which a run's deltas are gathered: longer with more active runs."""
+        return min(self._limits.gather * (1 + self.running / MANY_RUNS), self._limits.max_gather)
 
     def holds(self, session: Session) -> bool:
-        """Whether this node has anything to do with running the session."""
-        return self._known(session.id)
+        """Whether this node runs the session, or will try to."""
+        return self._holds(session.id)
 
-    def _known(self, id: str) -> bool:
-        return id in self._works or id in self._retries
+    def _holds(self, id: str) -> bool:
+        return id in self._leased or id in self._retries
 
     # Deciding
 
     def write_start(self, session: Session) -> None:
-        """Appends the start of a run that has begun here, before anything is decided without it."""
-        work = self._works.get(session.id)
-        if work is not None and work.run is not None:
-            work.run.writer.write_start()
+        """Appends the RUN_STARTED that a run still holds back, before a command is decided."""
+        leased = self._leased.get(session.id)
+        if leased is not None and leased.run is not None:
+            leased.run.writer.write_start()
 
     def schedule(self, session: Session) -> None:
-        """Starts, or stops, what the session's outline asks for."""
-        work = self._works.get(session.id)
-        if work is not None and work.busy:
-            if work.run is not None:
-                self._obey(work, work.run)
+        """Starts or stops runs as the session's outline asks for. Called when that changed."""
+        leased = self._leased.get(session.id)
+        if leased is not None and leased.busy:
+            if leased.run is not None:
+                self._stop_if_cancelled(leased, leased.run)
         elif not session.outline.settled:
-            self._start(session)
+            self._start_task(session)
 
-    def _start(self, session: Session) -> None:
-        work = self._works.get(session.id)
-        if self._draining or (work is not None and work.leaving):
+    def _start_task(self, session: Session) -> None:
+        leased = self._leased.get(session.id)
+        if self._draining or (leased is not None and leased.releasing):
             return
-        if work is None:
-            work = self._works[session.id] = LeasedSession(session)
-        elif work.wake():
+        if leased is None:
+            leased = self._leased[session.id] = LeasedSession(session)
+        elif leased.wake():
             return
-        work.task = self._tasks.spawn(self._work(work), name=f"session {session.id}")
+        leased.task = self._tasks.spawn(self._run_session(leased), name=f"session {session.id}")
 
-    def _obey(self, work: LeasedSession, run: Run) -> None:
-        outline = work.session.outline
+    def _stop_if_cancelled(self, leased: LeasedSession, run: Run) -> None:
+        outline = leased.session.outline
         if outline.run == run.id and outline.cancelling:
-            self._stop(work, run, "cancelled")
+            self._stop_run(leased, run, "cancelled")
 
-    def _stop(self, work: LeasedSession, run: Run, why: Stop) -> None:
-        if work.run is run and run.stop(why):
+    def _stop_run(self, leased: LeasedSession, run: Run, why: Stop) -> None:
+        if leased.run is run and run.stop(why):
             grace = self._limits.cancel_grace
-            asyncio.get_running_loop().call_later(grace, self._abandon, work, run)
+            asyncio.get_running_loop().call_later(grace, self._abandon_run, leased, run)
 
-    def _abandon(self, work: LeasedSession, run: Run) -> None:
-        """The agent ignores its cancellation: the session goes on without it."""
-        if work.run is not run or run.ending:
-            # An end that waits for a slow store is no agent that resists.
+    def _abandon_run(self, leased: LeasedSession, run: Run) -> None:
+        """Gives up on an agent that ignores its cancellation: the session goes on without it."""
+        if leased.run is not run or run.ending:
+            # The agent has returned: the end of its run only waits for a slow store.
             return
         run.abandoned = True
-        self._give_back()
+        self._release_slot()
         self.zombies += 1
         logger.error("run %s: the agent ignores its cancellation", run.id)
-        work.task = self._tasks.spawn(self._take_over(work, run), name=f"end of {run.id}")
+        leased.task = self._tasks.spawn(self._end_abandoned(leased, run), name=f"end of {run.id}")
 
-    async def _take_over(self, work: LeasedSession, run: Run) -> None:
-        first = work.session.run_base.seq + 1
+    async def _end_abandoned(self, leased: LeasedSession, run: Run) -> None:
+        first = leased.session.run_base.seq + 1
         try:
             if run.stopping == "fenced":
                 raise Fenced()
-            await run.end(run.stopped())
+            await run.end(run.stopped_event())
             run.writer.close()
-            work.run = None
-            self._ended(work, first)
+            leased.run = None
+            self._run_ended(leased, first)
         except Exception as error:
-            self._retry_later(work, error)
+            self._retry_later(leased, error)
             return
-        await self._work(work)
+        await self._run_session(leased)
 
-    # Working
+    # The task of one session
 
-    async def _work(self, work: LeasedSession) -> None:
-        """Runs whatever is open in the session, one after the other, and waits for more."""
-        loop, task = asyncio.get_running_loop(), work.task
+    async def _run_session(self, leased: LeasedSession) -> None:
+        """Runs everything open in the session, one run after the other, then waits for more."""
+        loop, task = asyncio.get_running_loop(), leased.task
         try:
             while True:
-                while await self._next(work):
+                while await self._run_next(leased):
                     pass
-                if self._draining or work.cancelled or work.task is not task:
+                if self._draining or leased.cancelled or leased.task is not task:
                     break
-                work.idle_since = loop.time()
-                work.idle = loop.create_future()
-                if not await work.idle:
+                leased.idle_since = loop.time()
+                leased.wakeup = loop.create_future()
+                if not await leased.wakeup:
                     return
         except (asyncio.CancelledError, GeneratorExit):
             raise
         except BaseException as error:
-            self._retry_later(work, error)
+            self._retry_later(leased, error)
             if not isinstance(error, Exception):
                 raise
             return
-        if work.task is task:
-            work.task = None
+        if leased.task is task:
+            leased.task = None
 
-    async def _take_lease(self, work: LeasedSession) -> bool:
-        session = work.session
-        ttl = self._limits.lease_ttl
-        work.lease = await self._store.lease(session.id, owner=self._node, ttl=ttl)
-        if work.lease is None:
-            self._leave(work)
-            self._retries.add(session)
-            return False
-        await session.catch_up()
-        return True
+    async def _run_next(self, leased: LeasedSession) -> bool:
+        """Ends an orphaned run, or does the next run.
 
-    async def _next(self, work: LeasedSession) -> bool:
-        """Does the next thing. False when there is none, or when another task does it."""
-        if work.lease is None and not await self._take_lease(work):
+        False when nothing is open, or when another task goes on with the session.
+        """
+        if leased.lease is None and not await self._take_lease(leased):
+            self._drop(leased)
+            self._retries.add(leased.session)
             return False
-        outline = work.session.outline
+        outline = leased.session.outline
         if outline.run is not None:
-            await self._end_orphan(work, outline.run)
+            await self._end_orphan(leased, outline.run)
             return True
         if self._draining or outline.settled:
             return False
@@ -196,78 +190,82 @@ class Runs:
         self.running += 1
         run = None
         try:
-            run = await self._begin(work)
-            return run is None or await self._drive(work, run)
+            run = await self._begin_run(leased)
+            return run is None or await self._drive_run(leased, run)
         finally:
             if run is None or not run.abandoned:
-                self._give_back()
+                self._release_slot()
 
-    def _give_back(self) -> None:
+    def _take_lease(self, leased: LeasedSession) -> Awaitable[bool]:
+        return leased.take_lease(self._store, owner=self._node, ttl=self._limits.lease_ttl)
+
+    def _release_slot(self) -> None:
         self.running -= 1
         self._slots.release()
 
-    def _retry_later(self, work: LeasedSession, error: BaseException) -> None:
-        """The store refused or is away: what is open stays so, until somebody can go on."""
+    def _retry_later(self, leased: LeasedSession, error: BaseException) -> None:
+        """The store refused or is unavailable: a retry here, or another node, goes on later."""
         expected = isinstance(error, AgentwsError)
-        logger.warning("session %s: %s", work.session.id, error, exc_info=not expected)
-        if work.run is not None:
-            work.run.writer.close()
-            work.run = None
-        self._leave(work)
-        self._retries.retry_later(work.session)
+        logger.warning("session %s: %s", leased.session.id, error, exc_info=not expected)
+        if leased.run is not None:
+            leased.run.writer.close()
+            leased.run = None
+        self._drop(leased)
+        self._retries.retry_later(leased.session)
 
-    def _leave(self, work: LeasedSession) -> None:
-        if self._works.get(work.session.id) is work:
-            del self._works[work.session.id]
-        work.end()
+    def _drop(self, leased: LeasedSession) -> None:
+        if self._leased.get(leased.session.id) is leased:
+            del self._leased[leased.session.id]
+        leased.end()
 
     # One run
 
-    async def _begin(self, work: LeasedSession) -> Run | None:
-        """The run that comes next; ``None`` to look again."""
-        session = work.session
-        if self._draining or session.outline.settled or work.lease is None:
+    async def _begin_run(self, leased: LeasedSession) -> Run | None:
+        """Begins the next run; ``None`` when the log has changed and is to be read again."""
+        session = leased.session
+        if self._draining or session.outline.settled or leased.lease is None:
             return None
         sender, context = next_sender(session), next_context(session)
+        variables = Context() if sender is None or sender.context is None else sender.context
         writer = RunWriter(
             session,
             run=context.run_id,
-            fence=work.lease.fence,
+            fence=leased.lease.fence,
             tasks=self._tasks,
+            context=variables,
             pace=self._pace,
             max_size=self._limits.max_run_size,
             max_event_size=self._limits.max_event_size,
         )
-        variables = None if sender is None else sender.context
         run = Run(id=context.run_id, context=context, writer=writer, variables=variables)
         try:
             await writer.begin(run_started(context), expect=session.head.seq)
         except VersionConflict:
-            # What it was to answer may be withdrawn by now, or something else comes first.
+            # Its message may be withdrawn by now, or another one may come first.
             await session.catch_up()
             return None
-        work.run = run
-        self._stop_late(work, run)
+        leased.run = run
+        self._apply_missed_stops(leased, run)
         return run
 
-    def _stop_late(self, work: LeasedSession, run: Run) -> None:
-        """Obeys what came while the run's start was being written."""
-        self._obey(work, run)
-        if work.lease is None:
-            self._stop(work, run, "fenced")
+    def _apply_missed_stops(self, leased: LeasedSession, run: Run) -> None:
+        """Stops a run for what happened while its start was being appended."""
+        self._stop_if_cancelled(leased, run)
+        if leased.lease is None:
+            self._stop_run(leased, run, "fenced")
         elif self._draining:
-            self._stop(work, run, "interrupted")
+            self._stop_run(leased, run, "interrupted")
 
-    async def _drive(self, work: LeasedSession, run: Run) -> bool:
-        """Drives the run to its end. False when it was abandoned, and another task goes on."""
-        first, context = work.session.run_base.seq + 1, run.context
+    async def _drive_run(self, leased: LeasedSession, run: Run) -> bool:
+        """Drives the run to its end. False when it was abandoned: another task ended it."""
+        first, context = leased.session.run_base.seq + 1, run.context
 
         async def make() -> Agent:
             return await self._agents.make(context.agent, context.session)
 
-        # An event loop keeps a timer for a while after it was cancelled, and its context with it.
+        # An event loop keeps a cancelled timer for a while, and its context: so an empty one.
         timer = asyncio.get_running_loop().call_later(
-            self._limits.run_timeout, self._stop, work, run, "timed_out", context=Context()
+            self._limits.run_timeout, self._stop_run, leased, run, "timed_out", context=Context()
         )
         try:
             await run.drive(make)
@@ -278,83 +276,81 @@ class Runs:
             raise
         finally:
             timer.cancel()
-        work.run = None
-        self._ended(work, first)
-        work.cancelled = run.stopping == "interrupted" and not self._draining
-        await work.keep_info(self._store, before=context.session)
-        return not work.cancelled
+        leased.run = None
+        self._run_ended(leased, first)
+        leased.cancelled = run.stopping == "interrupted" and not self._draining
+        await leased.keep_info(self._store, before=context.session)
+        return not leased.cancelled
 
-    def _ended(self, work: LeasedSession, first: int) -> None:
-        self._retries.forget(work.session.id)
-        self._finished(work.session, first, work.session.head.seq)
+    def _run_ended(self, leased: LeasedSession, first: int) -> None:
+        self._retries.forget(leased.session.id)
+        self._finished(leased.session, first, leased.session.head.seq)
 
-    async def _end_orphan(self, work: LeasedSession, run: str) -> None:
-        if work.lease is None:
+    async def _end_orphan(self, leased: LeasedSession, run: str) -> None:
+        if leased.lease is None:
             raise Fenced()
-        first = work.session.run_base.seq + 1
-        await end_orphan(work.session, run, fence=work.lease.fence)
-        logger.warning("run %s of a lost node was ended", run)
-        self._ended(work, first)
+        first = leased.session.run_base.seq + 1
+        await end_orphan(leased.session, run, fence=leased.lease.fence)
+        logger.warning("orphaned run %s was ended: its node is gone", run)
+        self._run_ended(leased, first)
 
     # Housekeeping
 
     async def sweep(self) -> None:
-        """Gives up leases of idle sessions and retries what had to wait. Called now and then."""
+        """Releases the leases of idle sessions and retries those that are due. Called regularly."""
         now = asyncio.get_running_loop().time()
-        idle = [one for one in self._works.values() if not (one.busy or one.leaving)]
-        await self._settle_all([one for one in idle if now - one.idle_since >= LINGER])
-        await asyncio.gather(*(self._try_again(session) for session in self._retries.due()))
+        idle = [one for one in self._leased.values() if not (one.busy or one.releasing)]
+        await self._release_all([one for one in idle if now - one.idle_since >= LINGER])
+        await asyncio.gather(*(self._retry(session) for session in self._retries.due()))
 
-    async def _try_again(self, session: Session) -> None:
+    async def _retry(self, session: Session) -> None:
         try:
             await session.catch_up()
         except (NotFound, PositionLost):
-            # It was deleted, or is another log now: whoever opens that begins anew.
+            # It was deleted, or its log was lost: there is nothing left to retry.
             self._retries.forget(session.id)
         except AgentwsError as error:
-            logger.info("session %s still waits: %s", session.id, error)
+            logger.info("session %s can't be run yet: %s", session.id, error)
         else:
             self._retries.remove(session.id)
             self.schedule(session)
 
-    async def _settle_all(self, works: Sequence[LeasedSession]) -> None:
-        for work in works:
-            # Said before anything is awaited: from here on no run begins under this lease.
-            work.leaving = True
-        await asyncio.gather(*(self._settle(work) for work in works))
+    async def _release_all(self, idle: Sequence[LeasedSession]) -> None:
+        for leased in idle:
+            # Before anything is awaited: from here on no run begins under this lease.
+            leased.releasing = True
+        await asyncio.gather(*(self._release_lease(leased) for leased in idle))
 
-    async def _settle(self, work: LeasedSession) -> None:
-        """Writes down that nothing is open, and lets the lease go."""
+    async def _release_lease(self, leased: LeasedSession) -> None:
+        """Settles the session in the store (a checkpoint) and releases its lease."""
         try:
-            await work.settle(self._store)
+            await leased.settle_and_release(self._store)
         except AgentwsError as error:
-            logger.info("session %s was not settled: %s", work.session.id, error)
+            logger.info("session %s was not settled: %s", leased.session.id, error)
         finally:
-            self._leave(work)
-            self.schedule(work.session)
+            self._drop(leased)
+            self.schedule(leased.session)
 
     async def renew(self) -> None:
-        """Renews the leases held here; stops the runs of those that were lost."""
-        held = {id: work for id, work in self._works.items() if work.lease is not None}
+        """Renews the leases held here; stops the run of each session whose lease was lost."""
+        held = {id: leased for id, leased in self._leased.items() if leased.lease is not None}
         if not held:
             return
         ttl = self._limits.lease_ttl
         kept = set(await self._store.renew(self._node, list(held), ttl=ttl))
         for id in held.keys() - kept:
-            work = held[id]
-            if work.leaving:  # given back while the store was asked
+            leased = held[id]
+            if leased.releasing:  # released while the store was asked
                 continue
             logger.warning("session %s: the lease was lost", id)
-            work.lease = None
-            if work.run is not None:
-                self._stop(work, work.run, "fenced")
+            leased.lease = None
+            if leased.run is not None:
+                self._stop_run(leased, leased.run, "fenced")
 
     async def recover(self) -> None:
-        """Takes up sessions that some node left with something open."""
-        if self._draining:
-            return
-        for id in await self._store.unsettled():
-            if self._known(id):
+        """Takes over sessions that another node left with something open: orphaned runs too."""
+        for id in () if self._draining else await self._store.unsettled():
+            if self._holds(id):
                 continue
             try:
                 session = await self._open_session(id)
@@ -362,38 +358,41 @@ class Runs:
             except AgentwsError as error:
                 logger.warning("session %s was not recovered: %s", id, error)
                 continue
-            if not self._known(id):
-                self._start(session)
+            if not self._holds(id):
+                self._start_task(session)
 
     def forget(self, session: str) -> None:
-        """The session is gone: a run that goes on in it has nobody to talk to."""
+        """The session was deleted: its run is stopped."""
         self._retries.forget(session)
-        work = self._works.get(session)
-        if work is not None and work.run is not None:
-            self._stop(work, work.run, "fenced")
+        leased = self._leased.get(session)
+        if leased is not None and leased.run is not None:
+            self._stop_run(leased, leased.run, "fenced")
 
     def begin(self) -> None:
-        """Takes up work, again after a drain."""
-        self._works, self._retries = {}, RetryQueue()
+        """Begins to run sessions, also after a drain."""
+        self._leased, self._retries = {}, RetryQueue()
         self._draining = not self._agents.names
 
     async def drain(self, *, grace: float) -> None:
-        """Begins no more runs, waits for those going on, then ends what is left, retryable."""
+        """Begins no more runs and waits ``grace`` seconds for the active ones.
+
+        The rest is interrupted, with an error that is retryable.
+        """
         self._draining = True
         await self._wait_for_runs(grace)
-        for work in list(self._works.values()):
-            if work.run is not None:
-                self._stop(work, work.run, "interrupted")
+        for leased in list(self._leased.values()):
+            if leased.run is not None:
+                self._stop_run(leased, leased.run, "interrupted")
         await self._wait_for_runs(self._limits.cancel_grace + 1.0)
-        await self._settle_all([one for one in self._works.values() if not one.leaving])
+        await self._release_all([one for one in self._leased.values() if not one.releasing])
 
     async def _wait_for_runs(self, at_most: float) -> None:
-        tasks = {work.task for work in self._works.values() if work.task and work.busy}
+        tasks = {leased.task for leased in self._leased.values() if leased.task and leased.busy}
         if tasks:
             await asyncio.wait(tasks, timeout=at_most)
 
     async def aclose(self) -> None:
-        """Ends every task; an agent that ignores its cancellation is left behind."""
+        """Cancels every task. An agent that ignores this is left behind."""
         ignoring = await self._tasks.aclose(grace=1.0)
         if ignoring:
             logger.error("%d agents ignore their cancellation and are left behind", ignoring)

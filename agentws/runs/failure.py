@@ -1,7 +1,7 @@
-"""What an agent raised, as the error that its run ends with.
+"""From the exception that an agent raised to the error that its run ends with.
 
-Agents work inside task groups (asyncio's, anyio's, those of a library), which raise a group for
-what one of their tasks raised. What is said of an exception is said of a group of nothing else.
+Agents use task groups (of asyncio, anyio or a library), which wrap the exception of a task in an
+exception group. A group of exceptions of one kind is treated as one exception of that kind.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ logger: Final = logging.getLogger("agentws.run")
 
 
 def leaves(error: BaseException) -> Iterator[BaseException]:
-    """The exceptions in a group, in order and however deep; or ``error`` itself if it is none.
+    """The exceptions in a group, in order and at any depth; ``error`` itself if it is no group.
 
     Without the GeneratorExit that a task group around a ``yield`` adds when its generator is
-    closed, unless there is nothing else.
+    closed, unless it is the only one.
     """
     found = list(_leaves(error))
     failed = [leaf for leaf in found if not isinstance(leaf, GeneratorExit)]
@@ -42,29 +42,29 @@ def _leaves(error: BaseException) -> Iterator[BaseException]:
 
 
 def consists_of(error: BaseException, kind: type[BaseException]) -> bool:
-    """Whether ``error`` is of that kind, or a group of nothing else."""
+    """Whether ``error`` is of that kind, or a group of exceptions of that kind alone."""
     return all(isinstance(leaf, kind) for leaf in leaves(error))
 
 
 def is_cancellation(error: BaseException, task: asyncio.Task[object] | None) -> bool:
-    """Whether ``error`` is the cancellation of ``task``, or its agent's own, and no failure."""
+    """Whether ``error`` is a cancellation, by ``task`` or by the agent itself, and no failure."""
     return consists_of(error, asyncio.CancelledError) or is_cancelled(error, task)
 
 
 def is_cancelled(error: BaseException, task: asyncio.Task[object] | None) -> bool:
-    """Whether ``error`` comes of a cancellation of ``task`` from outside.
+    """Whether ``error`` comes from a cancellation of ``task`` from outside.
 
-    Such a cancellation goes before what failed along with it.
+    Such a cancellation takes precedence over other exceptions in the same group.
     """
     cancelled = any(isinstance(leaf, asyncio.CancelledError) for leaf in leaves(error))
     return cancelled and task is not None and task.cancelling() > 0
 
 
 def on_purpose(error: BaseException) -> AgentwsError | None:
-    """The error with a sentence for the user: the first of a group of such errors; else None.
+    """The error with a sentence for the user, or the first of a group of such errors; else None.
 
-    Its members are of the declared types, whatever a class of the agent's own made of them: one
-    record that can't be read would make its whole log unreadable.
+    Its members have the declared types, even where a class of the agent breaks them: one record
+    that can't be read would make its whole log unreadable.
     """
     first = next(leaves(error))
     if not isinstance(first, AgentwsError) or not consists_of(error, AgentwsError):
@@ -89,9 +89,9 @@ def _sayable(error: AgentwsError) -> AgentError:
 
 
 def explained(error: BaseException, *, run: str, stopping: bool) -> AgentwsError:
-    """What the run ends with because of ``error``, which goes to the log.
+    """The error that the run ends with because of ``error``. Logs what was raised.
 
-    Without a word of what was raised, unless it was raised to be read.
+    It leaks nothing of an exception that has no sentence for the user.
     """
     known = on_purpose(error)
     if known is None:
@@ -103,7 +103,7 @@ def explained(error: BaseException, *, run: str, stopping: bool) -> AgentwsError
 
 
 def _log(error: BaseException, *, run: str, stopping: bool) -> None:
-    """What is raised on purpose needs no traceback; what made it so does."""
+    """An error that was raised on purpose needs no traceback, but its cause does."""
     if isinstance(error, InvalidEvent | EventTooLarge | AgentError):
         logger.warning("run %s: %s", run, error, exc_info=error.__cause__)
     elif not stopping:

@@ -1,7 +1,9 @@
-"""What clients ask of a session, as events of its log.
+"""The command handler: what clients ask of a session becomes events of its log.
 
-Every request is decided against the log that it is appended to; nothing else happens here.
-Whoever holds the lease reads it from the log.
+Every request is decided against the log that it is appended to, and nothing else happens here. The
+node that holds the session's lease reads it from the log. Idempotency keys are made here
+(:func:`send_key`, and :meth:`Inbox.answer`) and checked by the store, within its ``append``: a
+request that is sent again is a duplicate (deduplication).
 """
 
 from __future__ import annotations
@@ -34,22 +36,25 @@ from ..protocol.outline import Outline
 from ..sessions.senders import Sender, Senders, sender_now
 from ..sessions.session import Session
 from ..store import Appended, Key
-from .beginning import run_asked, run_resumed
+from .beginning import started_by_answers, started_by_message
 from .deciding import Command, Decision, decide
 from .engine import Runs
 from .leased import new_id, now_ms
+
+RUN_STARTED: Final = 1024
+"""Bytes of a frame with RUN_STARTED at most, beside the message that the run answers."""
 
 _encoder: Final = msgspec.json.Encoder(order="deterministic")
 
 
 class Inbox:
-    """Takes what the clients of one node ask."""
+    """Decides the requests of one node's clients, and appends the result."""
 
     def __init__(self, *, runs: Runs, limits: Limits) -> None:
         self._runs = runs
         self._limits = limits
-        # What was let in and is not in the log yet: the next one must find room beside it.
-        self._entering_of: dict[str, int] = {}
+        # Messages by owner that are accepted and not in the log yet: they count for the limit.
+        self._pending_of: dict[str, int] = {}
 
     def _decide(self, session: Session, command: Command) -> Awaitable[Appended | None]:
         self._runs.write_start(session)
@@ -58,44 +63,45 @@ class Inbox:
     async def send(
         self, session: Session, frame: f.Send, *, agent: str | None, identity: Identity | None
     ) -> Appended:
-        """Accepts a user message, once for its id.
+        """Accepts a user message, once for its id: the id is its idempotency key.
 
         Raises IdempotencyConflict, QueueFull, RunActive (overlap ``reject``), TooMany,
         VersionConflict, EventTooLarge and NotSupported.
         """
         by = None if identity is None else identity.id
-        key = sending(frame, by=by)
-        event = _accepting(frame, agent, by=by)
+        key = send_key(frame, by=by)
+        event = _accepted_event(frame, agent, by=by)
+        accepted = entry(event)
+        if len(accepted.data) + RUN_STARTED > session.max_event_size:
+            started = started_by_message(session.id, new_id("run"), event.message)
+            check_sizes([entry(started, run=started.run_id)], session.max_event_size)
         sender = sender_now(event, identity)
-        # A run says its message again, with a little more beside it.
-        begun = run_asked(session.id, new_id("run"), event.message)
-        check_sizes([entry(begun, run=begun.run_id)], session.max_event_size)
 
         def command() -> Decision:
             self._check_room(session, frame)
-            return Decision(event, key=key)
+            return Decision(accepted, key=key)
 
         try:
-            self._enter(session.info.owner)
+            self._count_pending(session.info.owner)
             if sender is None:
                 done = await self._decide(session, command)
             else:
                 done = await self._append_for(sender, frame.id, session, command)
         except (QueueFull, RunActive, TooMany):
-            # A resend of what was accepted before must not be refused for being late.
+            # Not for a message that was accepted before and is sent again: that is a duplicate.
             known = await session.find(key)
             if known is None:
                 raise
             return known
         finally:
-            self._leave(session.info.owner)
+            self._uncount_pending(session.info.owner)
         assert done is not None
         return done
 
     async def _append_for(
         self, sender: Sender, id: str, session: Session, command: Command
     ) -> Appended | None:
-        """Decides a command that a run answers; remembers who gave it if it was appended."""
+        """Decides a command that a run will answer; keeps its sender if it was appended."""
         if session.senders is None:
             session.senders = Senders()
         senders = session.senders
@@ -106,22 +112,22 @@ class Inbox:
             if isinstance(error, AgentwsError) and not isinstance(error, Unavailable):
                 senders.discard(id, sender)
             else:
-                # Failed or cancelled, it may be in the log all the same.
-                senders.doubt(id, sender)
+                # The append failed or was cancelled, and may be in the log all the same.
+                senders.keep_unconfirmed(id, sender)
             raise
         if done is None or done.duplicate:
             senders.discard(id, sender)
         return done
 
-    def _enter(self, owner: str | None) -> None:
+    def _count_pending(self, owner: str | None) -> None:
         if owner is not None:
-            self._entering_of[owner] = self._entering_of.get(owner, 0) + 1
+            self._pending_of[owner] = self._pending_of.get(owner, 0) + 1
 
-    def _leave(self, owner: str | None) -> None:
+    def _uncount_pending(self, owner: str | None) -> None:
         if owner is not None:
-            self._entering_of[owner] -= 1
-            if not self._entering_of[owner]:
-                del self._entering_of[owner]
+            self._pending_of[owner] -= 1
+            if not self._pending_of[owner]:
+                del self._pending_of[owner]
 
     def _check_room(self, session: Session, frame: f.Send) -> None:
         outline = session.outline
@@ -131,37 +137,37 @@ class Inbox:
             raise QueueFull(retry_after=1.0)
         owner = session.info.owner
         if owner is not None and outline.settled:
-            # The message itself is among those that are entering.
-            going_on = self._runs.running_of(owner) + self._entering_of.get(owner, 0) - 1
-            if going_on >= self._limits.max_runs_per_identity:
+            # This message is itself one of the pending ones.
+            active = self._runs.running_of(owner) + self._pending_of.get(owner, 0) - 1
+            if active >= self._limits.max_runs_per_identity:
                 raise TooMany("Too many answers are being written for you.", retry_after=1.0)
 
     async def cancel(
         self, session: Session, frame: f.Cancel, *, by: str | None = None
     ) -> Appended | None:
-        """Asks a run to stop, or takes its message back before it began.
+        """Cancels a run, or withdraws its message before the run begins.
 
-        ``None`` when there is nothing to stop: a stop that comes late, or twice, changes nothing.
+        ``None`` when there is nothing to cancel: a cancel that comes late, or twice, has no effect.
         """
-        # Before it waits for its turn: what goes on may end meanwhile.
-        named = _named(session.outline, frame)
+        # Before this command waits for its turn: the active run may end meanwhile.
+        stop = _with_target(session.outline, frame)
 
         def command() -> Decision | None:
-            nonlocal named
-            named = _named(session.outline, named)
-            return _cancelling(session.outline, named, by)
+            nonlocal stop
+            stop = _with_target(session.outline, stop)
+            return _cancel_decision(session.outline, stop, by)
 
         return await self._decide(session, command)
 
     async def withdraw(self, session: Session, frame: f.Withdraw) -> Appended:
-        """Takes a queued message back; raises NotFound when it is not waiting any more."""
+        """Withdraws a queued message; raises NotFound when it is not in the queue any more."""
 
         def command() -> Decision:
             if frame.message not in session.outline.queue:
                 raise NotFound(
-                    "This message is not waiting.", expected="the id of a queued message"
+                    "This message is not in the queue.", expected="the id of a queued message"
                 )
-            return _withdrawing(frame.message, "withdrawn")
+            return _withdraw_decision(frame.message, "withdrawn")
 
         done = await self._decide(session, command)
         assert done is not None
@@ -181,18 +187,18 @@ class Inbox:
         )
 
         def key() -> Key:
-            # By the run too: an agent may ask the same again.
+            # With the run's id too: an agent may use the same question id again.
             asked = session.outline.asked.get(frame.interrupt)
-            return Key(f"answer:{asked}:{frame.interrupt}", digest(frame, by=by))
+            return Key(f"answer:{asked}:{frame.interrupt}", body_digest(frame, by=by))
 
         def command() -> Decision | None:
             if frame.interrupt not in session.outline.interrupts:
                 return None
-            # One event says all answers to the run that goes on with them.
+            # One RUN_STARTED holds all answers of the run that goes on with them.
             answers = [*session.outline.answers.values(), event]
-            resumed = run_resumed(session.id, new_id("run"), answers)
+            resumed = started_by_answers(session.id, new_id("run"), answers)
             check_sizes([entry(resumed, run=resumed.run_id)], session.max_event_size)
-            return Decision(event, key=key(), conflict=AlreadyAnswered)
+            return Decision(entry(event), key=key(), conflict=AlreadyAnswered)
 
         sender = sender_now(event, identity)
         if sender is None:
@@ -205,22 +211,22 @@ class Inbox:
         return done
 
     async def clear(self, session: Session, *, key: Key | None = None) -> Appended:
-        """Forgets the conversation. Raises RunActive while an answer is being written."""
+        """Clears the conversation. Raises RunActive while a run is active or a message queued."""
 
         def command() -> Decision:
             if session.outline.run is not None or session.outline.queue:
                 raise RunActive("Stop the answer first, then clear.", retry_after=1.0)
-            return Decision(e.HistoryCleared(timestamp=now_ms()), key=key)
+            return Decision(entry(e.HistoryCleared(timestamp=now_ms())), key=key)
 
         done = await self._decide(session, command)
         assert done is not None
         return done
 
 
-def _named(outline: Outline, frame: f.Cancel) -> f.Cancel:
-    """A stop of whatever goes on, as a stop of what that is now.
+def _with_target(outline: Outline, frame: f.Cancel) -> f.Cancel:
+    """A cancel of "whatever is active" with the id of what that is now.
 
-    Decided again after that has ended, it must not hit what goes on by then.
+    Decided again on a newer log, it must not cancel a run that began later.
     """
     if frame.run is not None or frame.message is not None:
         return frame
@@ -229,22 +235,22 @@ def _named(outline: Outline, frame: f.Cancel) -> f.Cancel:
     return msgspec.structs.replace(frame, message=next(iter(outline.queue), None))
 
 
-def _cancelling(outline: Outline, frame: f.Cancel, by: str | None) -> Decision | None:
-    """What a stop appends as things stand; ``None`` when there is nothing to stop."""
+def _cancel_decision(outline: Outline, frame: f.Cancel, by: str | None) -> Decision | None:
+    """What a cancel appends; ``None`` when there is nothing to cancel."""
     if frame.message is not None and frame.message in outline.queue:
-        return _withdrawing(frame.message, "cancelled")
+        return _withdraw_decision(frame.message, "cancelled")
     target = frame.run or frame.message
     hit = target is not None and target in (outline.run, outline.message)
     if outline.run is None or outline.cancelling or not hit:
         return None
-    return Decision(e.RunCancelling(by, timestamp=now_ms()), run=outline.run)
+    return Decision(entry(e.RunCancelling(by, timestamp=now_ms()), run=outline.run))
 
 
-def _withdrawing(message: str, reason: str) -> Decision:
-    return Decision(e.MessageWithdrawn(message, reason, timestamp=now_ms()))
+def _withdraw_decision(message: str, reason: str) -> Decision:
+    return Decision(entry(e.MessageWithdrawn(message, reason, timestamp=now_ms())))
 
 
-def _accepting(frame: f.Send, agent: str | None, *, by: str | None) -> e.MessageAccepted:
+def _accepted_event(frame: f.Send, agent: str | None, *, by: str | None) -> e.MessageAccepted:
     overlap = frame.overlap or "queue"
     if overlap == "steer":
         raise NotSupported("Steering is not offered.", expected="queue, interrupt or reject")
@@ -256,13 +262,13 @@ def _accepting(frame: f.Send, agent: str | None, *, by: str | None) -> e.Message
     return e.MessageAccepted(message, overlap, agent, by, timestamp=now_ms())
 
 
-def sending(frame: f.Send, *, by: str | None) -> Key:
-    """Under what the message, or the command, of this frame is taken once. It is its sender's."""
-    return Key(f"send:{frame.id}", digest(frame, by=by))
+def send_key(frame: f.Send, *, by: str | None) -> Key:
+    """The idempotency key of a message or slash command: its id, and a digest with its sender."""
+    return Key(f"send:{frame.id}", body_digest(frame, by=by))
 
 
-def digest(frame: f.Send | f.Answer, *, by: str | None) -> str:
-    """Names the body of a frame and its sender: the same id must come with the same ones."""
+def body_digest(frame: f.Send | f.Answer, *, by: str | None) -> str:
+    """A digest of a frame's body and its sender: the same whenever the same id is sent again."""
     body = _encoder.encode(msgspec.structs.replace(frame, id=""))
     if by is not None:
         body = b"%b %b" % (_encoder.encode(by), body)
@@ -270,7 +276,7 @@ def digest(frame: f.Send | f.Answer, *, by: str | None) -> str:
 
 
 def check_content(content: m.Content) -> None:
-    """Raises BadRequest for a message that says nothing."""
+    """Raises BadRequest for a message without content."""
     if isinstance(content, str):
         empty = not content.strip()
     else:

@@ -1,4 +1,4 @@
-"""What a node knows of a session that it runs."""
+"""A session whose lease this node holds, as far as running it goes."""
 
 from __future__ import annotations
 
@@ -20,58 +20,79 @@ def now_ms() -> int:
 
 
 class LeasedSession:
-    """A session that this node runs: its lease, the run going on, the task that drives it."""
+    """A session that this node runs: its lease, its active run, the task that drives it."""
 
-    __slots__ = ("cancelled", "idle", "idle_since", "lease", "leaving", "run", "session", "task")
+    __slots__ = (
+        "cancelled",
+        "idle_since",
+        "lease",
+        "releasing",
+        "run",
+        "session",
+        "task",
+        "wakeup",
+    )
 
     def __init__(self, session: Session) -> None:
         self.session = session
         self.lease: Lease | None = None
         self.run: Run | None = None
         self.task: asyncio.Task[None] | None = None
-        self.idle: asyncio.Future[bool] | None = None
-        """What the task waits for between runs, as the next message mostly comes soon: whether to
-        look for it, or to end."""
+        self.wakeup: asyncio.Future[bool] | None = None
+        """What the task waits for between runs: True to look for the next run, False to end."""
         self.idle_since = 0.0
-        self.leaving = False
+        self.releasing = False
+        """Whether the lease is being released: no run begins under it any more."""
         self.cancelled = False
-        """Whether the task was cancelled in a run, as by an event loop that ends: it must not wait
-        for more in it."""
+        """Whether the task was cancelled in a run, as by an event loop that is closed: it must not
+        wait in that loop."""
 
     @property
     def busy(self) -> bool:
-        """Whether a run goes on, or is about to begin."""
-        return self.task is not None and self.idle is None
+        """Whether a run is active, or about to begin."""
+        return self.task is not None and self.wakeup is None
 
     def wake(self) -> bool:
-        """Has the task look for what to do. False when there is no task that waits."""
+        """Makes the waiting task look for the next run. False when no task waits."""
         return self._end_waiting(True)
 
     def end(self) -> None:
-        """Ends a task that waits; one that is busy ends by itself."""
+        """Ends the task if it waits; a busy one ends by itself."""
         if self._end_waiting(False):
             self.task = None
 
     def _end_waiting(self, go_on: bool) -> bool:
-        idle, self.idle = self.idle, None
-        if idle is None or idle.done():
+        wakeup, self.wakeup = self.wakeup, None
+        if wakeup is None or wakeup.done():
             return False
-        idle.set_result(go_on)
+        wakeup.set_result(go_on)
         return True
 
-    async def settle(self, store: Store) -> None:
-        """Writes down whether nothing is open, and lets the lease go."""
+    async def take_lease(self, store: Store, *, owner: str, ttl: float) -> bool:
+        """Takes the session's lease for ``ttl`` seconds; False while another node has it.
+
+        The store issues the fencing token with it (``Lease.fence``). It is sent with every append
+        of a run: the store refuses one with an older token.
+        """
+        self.lease = await store.lease(self.session.id, owner=owner, ttl=ttl)
+        if self.lease is None:
+            return False
+        await self.session.catch_up()
+        return True
+
+    async def settle_and_release(self, store: Store) -> None:
+        """Settles the session where nothing is open, and releases its lease."""
         session, lease = self.session, self.lease
         if lease is None:
             return
         if session.outline.settled:
-            # Some of it may have been told as failed to who appended it, and rung for nobody.
+            # An append may have seemed to fail here and be in the log: then no bell was rung.
             session.announce()
             await session.settle(fence=lease.fence)
         await store.release(lease)
 
     async def keep_info(self, store: Store, *, before: SessionInfo) -> None:
-        """An agent may have named its session: lists are made from what the store knows."""
+        """Stores a title or metadata that the agent has changed: lists of sessions show them."""
         info = self.session.info
         if (info.title, info.metadata) != (before.title, before.metadata):
             await store.update(self.session.id, title=info.title, metadata=info.metadata)

@@ -1,4 +1,7 @@
-"""Ending a run whose node died."""
+"""An orphaned run: its node died before it appended the terminal event.
+
+The next node that gets the session's lease ends it, as interrupted and retryable.
+"""
 
 from __future__ import annotations
 
@@ -10,15 +13,15 @@ from .run import STOP_ERRORS, run_error
 
 
 async def end_orphan(session: Session, run: str, *, fence: str) -> None:
-    """Closes what the run left open in the log, and says that it was interrupted.
+    """Ends an orphaned run: closes what it left open in the log, and appends its RUN_ERROR.
 
-    Raises what the store raises; called again, it goes on from what is in the log by then.
+    Raises what the store raises. Safe to call again: it then goes on from the newest log.
     """
     sequence = RunSequence(run)
     position = session.run_base
     while records := await session.read(position):
         for record in records:
-            # What a newer node wrote and nobody here knows is nothing that could be closed here.
+            # A newer node may write events that are unknown here: they open nothing known here.
             if event_type(record.data) not in RULED_TYPES:
                 continue
             body = decode_record(record.data)

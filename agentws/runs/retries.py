@@ -1,4 +1,4 @@
-"""Sessions that could not go on here: their lease is another node's, or the store is away."""
+"""Sessions to be tried again: another node has their lease, or the store is unavailable."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from ..sessions.session import Session
 
 FIRST_PAUSE: Final = 1.0
 LONGEST_PAUSE: Final = 30.0
-"""Seconds after which a session that could not go on is tried again, at most."""
+"""Seconds before the first retry after a failure, and before any later one at most."""
 
 
 class RetryQueue:
-    """When to try which again: later each time, for one that fails again and again."""
+    """Sessions and the times of their next retry, with exponential backoff after failures."""
 
     def __init__(self) -> None:
         self._due: dict[str, tuple[float, Session]] = {}
@@ -26,18 +26,18 @@ class RetryQueue:
         return session in self._due
 
     def add(self, session: Session) -> None:
-        """To be tried again: at once, or after its pause when it has faltered."""
+        """Retries the session at once, or after its pause where it has failed before."""
         due = asyncio.get_running_loop().time() + self._pauses.get(session.id, 0.0)
         self._due[session.id] = due, session
 
     def retry_later(self, session: Session) -> None:
-        """To be tried again, and after twice the pause if it has faltered before."""
+        """Retries the session after a failure: each time after twice the pause."""
         pause = self._pauses.get(session.id)
         self._pauses[session.id] = FIRST_PAUSE if pause is None else min(2 * pause, LONGEST_PAUSE)
         self.add(session)
 
     def due(self) -> list[Session]:
-        """Those whose time has come; they wait on until :meth:`remove`."""
+        """The sessions that are due; each stays until :meth:`remove`."""
         now = asyncio.get_running_loop().time()
         return [session for due, session in self._due.values() if due <= now]
 
@@ -45,6 +45,6 @@ class RetryQueue:
         self._due.pop(session, None)
 
     def forget(self, session: str) -> None:
-        """It went on well, or is gone: it neither waits, nor has it ever faltered."""
+        """Removes a session that succeeded or is gone, and its pause."""
         self._due.pop(session, None)
         self._pauses.pop(session, None)

@@ -1,9 +1,9 @@
-"""One run: an agent driven to exactly one terminal event.
+"""One run: drives an agent to exactly one terminal event.
 
     queued ─► running ─► finished | failed | cancelled
 
-Whatever an agent does (return, raise, hang, ignore its cancellation, yield nonsense), its run ends
-once, with everything open closed before.
+Whatever an agent does (return, raise, hang, ignore its cancellation, yield invalid events), its run
+ends once. Everything that it left open is closed first.
 """
 
 from __future__ import annotations
@@ -33,22 +33,23 @@ logger: Final = logging.getLogger("agentws.run")
 Stop = Literal["cancelled", "timed_out", "interrupted", "fenced"]
 """Why a run is stopped from outside."""
 
-TURN: Final = 64
-"""Items after which an agent that never waits lets others run."""
+ITEMS_PER_TURN: Final = 64
+"""Items after which an agent that never waits gives way to other tasks."""
 
 STOP_ERRORS: Final[dict[Stop, str]] = {
     "timed_out": "The answer took too long.",
     "interrupted": "The answer was interrupted. Please try again.",
 }
-"""What a stop that is an error says; ``cancelled`` is an outcome, ``fenced`` says nothing here."""
+"""The sentence of each stop that is an error. ``cancelled`` is an outcome; after ``fenced`` another
+node writes the end."""
 
 
 class Run:
-    """Drives one agent once. ``task`` is whoever awaits :meth:`drive`."""
+    """Drives one agent once, in the task that awaits :meth:`drive`."""
 
     __slots__ = (
         "_documents",
-        "_large",
+        "_check_from",
         "_sequence",
         "_task",
         "_text",
@@ -62,17 +63,17 @@ class Run:
     )
 
     def __init__(
-        self, *, id: str, context: RunContext, writer: RunWriter, variables: Context | None
+        self, *, id: str, context: RunContext, writer: RunWriter, variables: Context
     ) -> None:
         self.id = id
         self.context = context
         self.writer = writer
-        self.variables = Context() if variables is None else variables
-        """The context variables that the agent sees: of the connection that asked, or none."""
+        self.variables = variables
+        """The context variables that the agent sees: those of the sender's connection, or none."""
         self.stopping: Stop | None = None
         self.abandoned = False
         self._sequence = RunSequence(id)
-        self._large = writer.large
+        self._check_from = writer.large
         self._documents: Documents | None = None
         self._task: asyncio.Task[Any] | None = None
         self.ending = False
@@ -82,7 +83,7 @@ class Run:
         return f"<Run {self.id} stopping={self.stopping}>"
 
     def stop(self, why: Stop) -> bool:
-        """Asks the agent to end. False, changing nothing, when it was asked before or has ended."""
+        """Cancels the agent. False, with no effect, when it was stopped before or has ended."""
         if self.stopping is not None or self.ending:
             return False
         self.stopping = why
@@ -91,19 +92,20 @@ class Run:
         return True
 
     async def drive(self, make: Callable[[], Awaitable[Agent]]) -> None:
-        """Runs the agent to its end. Raises Fenced, or what kept the end from the store."""
+        """Runs the agent to its end. Raises Fenced, and what appending the end raises."""
         self._task = asyncio.current_task()
         try:
             if self.stopping is not None:
-                terminal = self.stopped()
+                terminal = self.stopped_event()
             else:
-                terminal = await InContext(self._listen(make), self.variables)
+                output = self._consume_output(make)
+                terminal = await InContext(output, self.variables, on_wait=self.writer.flush)
         except GeneratorExit:
             self._task = None
             raise
         except BaseException as error:
-            # An agent's exit must not be the server's, whatever it raises to get there.
-            terminal = self._raised(error)
+            # An agent may raise SystemExit or KeyboardInterrupt: the server must not exit by that.
+            terminal = self._terminal_for(error)
         try:
             if self._task is not None and self._task.cancelling():
                 await _forget_cancellations(self._task)
@@ -114,7 +116,7 @@ class Run:
         await self.end(terminal)
 
     async def end(self, terminal: Event) -> None:
-        """Closes what is open and appends ``terminal``; returns when the store has it."""
+        """Closes what is open and appends ``terminal``; returns when that is in the store."""
         self.ending = True
         for event in self._sequence.close():
             self.writer.write_event(event)
@@ -123,33 +125,33 @@ class Run:
 
     # The agent
 
-    def _raised(self, error: BaseException) -> Event:
-        """The terminal event to write where the agent raised ``error``."""
+    def _terminal_for(self, error: BaseException) -> Event:
+        """The terminal event of an agent that raised ``error``."""
         if is_cancellation(error, asyncio.current_task()):
-            return self._cancelled()
-        return self._failed(explained(error, run=self.id, stopping=self.stopping is not None))
+            return self._cancelled_event()
+        return self._failed_event(explained(error, run=self.id, stopping=self.stopping is not None))
 
-    def _cancelled(self) -> Event:
-        """A cancellation is a stop asked for, the server's shutdown, or the agent's own doing."""
+    def _cancelled_event(self) -> Event:
+        """The terminal event after a cancellation: by a stop, a shutdown, or the agent itself."""
         task = asyncio.current_task()
         while task is not None and task.cancelling():
             task.uncancel()
             self.stopping = self.stopping or "interrupted"
         if self.stopping is None:
             logger.warning("run %s: the agent cancelled itself", self.id)
-            return self._failed(AgentError())
-        return self.stopped()
+            return self._failed_event(AgentError())
+        return self.stopped_event()
 
-    async def _listen(self, make: Callable[[], Awaitable[Agent]]) -> Event:
-        """Takes what the agent yields; returns its terminal event."""
+    async def _consume_output(self, make: Callable[[], Awaitable[Agent]]) -> Event:
+        """Writes what the agent yields; returns the terminal event."""
         output: Any = (await make()).run(self.context)
         if not hasattr(output, "__aiter__"):
             _close_coroutine(output)
             raise InvalidEvent(
-                "The agent's run is no async generator: write `async def run(self, ctx)` and give "
-                "the text with `yield`."
+                "The agent's run is not an async generator: write `async def run(self, ctx)` and "
+                "give the text with `yield`."
             )
-        source, turn = aiter(output), 0
+        source, since_pause = aiter(output), 0
         items: AsyncIterator[Any] | None = source
         try:
             while items is not None:
@@ -158,31 +160,31 @@ class Run:
                     if self.stopping is not None:
                         break
                     if isinstance(item, str):
-                        self._say(item)
+                        self._write_text(item)
                     elif isinstance(item, TERMINAL):
-                        return self._own_terminal(item)
+                        return self._agent_terminal(item)
                     else:
-                        self._write(item)
-                    turn += 1
-                    if turn == TURN or self.writer.pressing:
-                        cancelled, turn = await self._pause(), 0
+                        self._write_event(item)
+                    since_pause += 1
+                    if since_pause == ITEMS_PER_TURN or self.writer.backpressure:
+                        cancelled, since_pause = await self._pause(), 0
                         if cancelled is not None:
-                            rest = _Resumed(source, cancelled)
+                            rest = _ResumedIterator(source, cancelled)
                             break
                 items = rest
         finally:
             await _close(output)
-        return self._finished(None) if self.stopping is None else self.stopped()
+        return self._finished_event(None) if self.stopping is None else self.stopped_event()
 
     async def _pause(self) -> asyncio.CancelledError | None:
-        """Lets others run, and the store catch up.
+        """Gives way to other tasks, and waits for the store (backpressure).
 
-        Returns a cancellation that is no stop. A task group or a timeout of the agent's own cancels
-        this task wherever it stands, and expects to see that where the agent stands: at its yield.
+        Returns a cancellation that is no stop: a task group or a timeout of the agent cancels this
+        task while it waits here, and must see the cancellation raised at the agent's ``yield``.
         """
         try:
-            if self.writer.pressing:
-                await self.writer.room()
+            if self.writer.backpressure:
+                await self.writer.wait_for_room()
             else:
                 await asyncio.sleep(0)
         except asyncio.CancelledError as cancelled:
@@ -191,9 +193,9 @@ class Run:
             return cancelled
         return None
 
-    def _say(self, delta: str) -> None:
+    def _write_text(self, delta: str) -> None:
         check_text(delta)
-        if len(delta) > self._large:
+        if len(delta) > self._check_from:
             self.writer.check_room(len(delta))
         if self._text is None:
             if not delta:
@@ -203,26 +205,26 @@ class Run:
                 self.writer.write_event(event)
         self.writer.write_text(self._text, delta)
 
-    def _write(self, item: Any) -> None:
+    def _write_event(self, item: Any) -> None:
         if not isinstance(item, Event):
             raise InvalidEvent(
                 f"The agent yielded {type(item).__name__}.", expected="text or an AG-UI event"
             )
         self._text = None
         size = check_event(item)
-        if size > self._large:
+        if size > self._check_from:
             self.writer.check_size(item, size)
         for event in self._sequence.admit(item):
             if type(event) in PATCHED:
-                self._watch(event, size)
+                self._track_document(event, size)
             self.writer.write_event(event)
         if isinstance(item, e.StateSnapshot):
             self.context.state = item.snapshot
         elif isinstance(item, e.StateDelta):
             self.context.state = patched(self.context.state, item.delta)
 
-    def _watch(self, event: Event, size: int) -> None:
-        """Takes note of what changes a value; raises EventTooLarge where that grows too large."""
+    def _track_document(self, event: Event, size: int) -> None:
+        """Applies an event to the state or an activity; raises EventTooLarge for the result."""
         if self._documents is None:
             largest = self.writer.max_event_size
             self._documents = Documents(self.writer.shared_state, max_event_size=largest)
@@ -230,15 +232,15 @@ class Run:
 
     # Terminal events
 
-    def _own_terminal(self, event: e.RunFinished | e.RunError) -> Event:
-        """The agent's own end, under this run's ids whatever it wrote."""
+    def _agent_terminal(self, event: e.RunFinished | e.RunError) -> Event:
+        """The terminal event that the agent yielded, with the ids of this run."""
         if not isinstance(event, e.RunError):
-            return self._finished(event)
+            return self._finished_event(event)
         check_event(event)
-        self.writer.check_end(event)
+        self.writer.check_terminal(event)
         return event
 
-    def _finished(self, own: e.RunFinished | None) -> Event:
+    def _finished_event(self, own: e.RunFinished | None) -> Event:
         usage = [*((own.usage if own else None) or ()), *self.context.usage]
         finished = e.RunFinished(
             self.context.session.id,
@@ -249,16 +251,16 @@ class Run:
         )
         if own or usage:
             check_event(finished)
-            self.writer.check_end(finished)
+            self.writer.check_terminal(finished)
         return finished
 
-    def _failed(self, error: AgentwsError) -> Event:
+    def _failed_event(self, error: AgentwsError) -> Event:
         if self.stopping is not None:
-            # A stop was asked for: what goes wrong on the way out is no failure of the answer.
-            return self.stopped()
+            # An error while the agent is being stopped is no failure of the run.
+            return self.stopped_event()
         return run_error(error.code, error.message, retryable=error.retryable)
 
-    def stopped(self) -> Event:
+    def stopped_event(self) -> Event:
         """The terminal event of a run that was stopped from outside."""
         if self.stopping is None or self.stopping not in STOP_ERRORS:
             return e.RunFinished(self.context.session.id, self.id, None, m.CancelledOutcome())
@@ -266,7 +268,7 @@ class Run:
 
 
 async def _forget_cancellations(task: asyncio.Task[Any]) -> None:
-    """A cancellation that the agent swallowed, or did not live to see, must not hit its end."""
+    """Clears cancellations that the agent swallowed: they must not cancel the run's end."""
     try:
         await asyncio.sleep(0)
     except asyncio.CancelledError:
@@ -276,12 +278,12 @@ async def _forget_cancellations(task: asyncio.Task[Any]) -> None:
 
 
 def run_error(code: str, message: str, *, retryable: bool) -> Event:
-    """The end of a run that failed. Written whatever the sentence is: no run is without an end."""
+    """The RUN_ERROR of a failed run. Never refused: a sentence that can't be sent is mended."""
     return e.RunError(sayable(message), code, metadata={"agentws": {"retryable": retryable}})
 
 
-class _Resumed(AsyncIterator[Any]):
-    """What ``items`` yields after ``cancelled`` was raised in it, at its yield."""
+class _ResumedIterator(AsyncIterator[Any]):
+    """The items after ``cancelled`` was raised in the generator, at its ``yield``."""
 
     def __init__(self, items: Any, cancelled: asyncio.CancelledError) -> None:
         self._items = items
@@ -295,20 +297,20 @@ class _Resumed(AsyncIterator[Any]):
         elif hasattr(self._items, "athrow"):
             following = self._items.athrow(cancelled)
         else:
-            raise cancelled  # a plain async iterator can't be told
+            raise cancelled  # a plain async iterator has no athrow
         return following
 
 
 async def _close(output: Any) -> None:
-    """Closes the agent's generator; one that resists is logged, and the run ends all the same."""
+    """Closes the agent's generator. An error of that is logged: the run ends all the same."""
     if not hasattr(output, "aclose"):
-        return  # a plain async iterator has nothing to close
+        return  # a plain async iterator
     try:
         await output.aclose()
     except (asyncio.CancelledError, GeneratorExit):
         raise
     except BaseException as error:
-        # A task group around a `yield` makes a group of the very exit that closes it.
+        # A task group around a `yield` wraps the GeneratorExit that closes it in a group.
         if not consists_of(error, GeneratorExit):
             logger.exception("an agent's generator did not close")
 

@@ -1,17 +1,18 @@
-"""How a run's output gets into the log: the first event at once, what follows gathered.
+"""How a run's output gets into the log: the first event at once, later ones in batches.
 
-While an append is in flight, and for a moment after it, events wait; adjacent deltas of one
-message become one event. A burst is one append; a trickle stays a trickle. Text that is too long
-for one event is cut into several, and any other event that is too large is refused.
+While an append is in flight, and for a moment after it, events are gathered (batching), and
+adjacent deltas of one message become one event (coalescing). So a burst becomes one append, and
+slow output is appended piece by piece. Text that is too long for one event is split into several;
+any other event that is too large is refused.
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextvars
 import logging
 import random
 from collections.abc import Callable
+from contextvars import Context
 from typing import Any, Final
 
 import msgspec
@@ -28,9 +29,9 @@ from ..tasks.tasks import Tasks
 
 logger: Final = logging.getLogger("agentws.run")
 
-ROOM: Final = 256 * 1024
-"""Characters that may wait for the store before the agent has to."""
-CUT: Final = (
+MAX_PENDING: Final = 256 * 1024
+"""Characters that may wait for the store before the agent is made to wait (backpressure)."""
+SPLITTABLE: Final = (
     e.TextMessageContent,
     e.TextMessageChunk,
     e.ReasoningMessageContent,
@@ -38,21 +39,23 @@ CUT: Final = (
     e.ToolCallArgs,
     e.ToolCallChunk,
 )
-"""The events whose text is cut where it is too long for one."""
-PATIENCE: Final = 30.0
-"""Seconds for which an append is tried again while the store does not answer."""
+"""The events whose text is split where it is too long for one."""
+RETRY_SECONDS: Final = 30.0
+"""Seconds for which an append is retried while the store is unavailable."""
 
 
 class RunWriter:
-    """Appends one run's events in order, under its lease's fence.
+    """Appends one run's events in order, under the fencing token of its lease.
 
-    ``pace`` says for how many seconds after an append the next events gather. ``max_size`` bounds
-    the whole run, ``max_event_size`` the frame of each event that is not text, both in bytes.
+    ``context`` has the context variables that the agent sees. ``pace`` returns for how many seconds
+    after an append the next events are gathered. In bytes, ``max_size`` bounds the whole run, and
+    ``max_event_size`` the frame of each event but text.
     """
 
     __slots__ = (
         "_batch",
         "_closed",
+        "_context",
         "_error",
         "_fence",
         "_expect",
@@ -69,8 +72,8 @@ class RunWriter:
         "_tasks",
         "_text_id",
         "_waiters",
-        "_waiting_size",
-        "pressing",
+        "_pending_size",
+        "backpressure",
     )
 
     def __init__(
@@ -80,6 +83,7 @@ class RunWriter:
         run: str,
         fence: str,
         tasks: Tasks,
+        context: Context,
         pace: Callable[[], float],
         max_size: int,
         max_event_size: int,
@@ -88,20 +92,22 @@ class RunWriter:
         self._run = run
         self._fence = fence
         self._tasks = tasks
+        self._context = context
         self._pace = pace
         self._left = max_size
         self._largest = max_event_size
-        self.pressing = False
-        """Whether the agent has to see :meth:`room` before it says more."""
+        self.backpressure = False
+        """Whether the agent must await :meth:`wait_for_room` before it writes more."""
         self._loop = asyncio.get_running_loop()
         self._batch: list[Entry] = []
         self._pieces: list[str] = []
         self._text_id = ""
-        self._waiting_size = 0
+        self._pending_size = 0
         self._expect: int | None = None
-        """The log's end that the run's start was decided on, until that is appended."""
+        """The expected version for the run's first event, until that is appended."""
         self._flushed_at = 0.0
         self._scheduled = False
+        """Whether a flush has its time, or an append is in flight."""
         self._in_flight = False
         self._closed = False
         self._error: AgentwsError | None = None
@@ -114,21 +120,20 @@ class RunWriter:
 
     @property
     def large(self) -> int:
-        """From this size on, an item is to be checked before it is taken."""
+        """The size from which an item must be checked before it is written."""
         return min(LARGEST, self._largest) // 2
 
     @property
     def shared_state(self) -> Any:
-        """The session's state, as far as its log says by now."""
+        """The session's shared state, as of the newest event in the log."""
         return self._session.outline.state
 
     async def begin(self, started: Event, *, expect: int) -> None:
-        """Appends the run's first event, if the log's end is still the one it was decided on.
+        """Appends the run's first event, with ``expect`` as its expected version.
 
-        An agent costs money: it is not called for a run that the log does not know. Where nothing
-        can come between, the event goes with what the agent says at once, or by
-        :meth:`write_start` before anything else is decided. Raises VersionConflict, and what an
-        append raises.
+        An agent costs money: it is not called before its run is in the log. Where no other append
+        can come first (an exclusive store), the event is held back and appended with the agent's
+        first output, or by :meth:`write_start`. Raises VersionConflict, and what an append raises.
         """
         if self._session.exclusive:
             self._expect = expect
@@ -141,87 +146,88 @@ class RunWriter:
         if self._expect is not None:
             self._flush()
 
-    # What the run says
+    # Output of the agent
 
     def write_text(self, message_id: str, delta: str) -> None:
-        """The next stretch of an open message's text."""
+        """Writes the next piece of an open message's text."""
         if message_id != self._text_id:
             self._seal()
             self._text_id = message_id
         self._pieces.append(delta)
-        self._waiting_size += len(delta)
-        if not self._scheduled:
-            self._schedule()
-        elif self._waiting_size > ROOM:
-            self.pressing = True
+        self._pending_size += len(delta)
+        if self._pending_size > MAX_PENDING:
+            self.backpressure = True
 
     def write_event(self, event: Event) -> None:
-        """The next event. It is encoded now, so that changing it later changes nothing.
+        """Writes the next event. It is encoded now: later changes to it have no effect.
 
-        Whether it is too large is for :meth:`check_size` to say: what ends a run is always written.
+        Does not check its size, see :meth:`check_size`: the end of a run is always written.
         """
         if self._pieces:
             self._seal()
-        made = entry(event, run=self._run)
-        if len(made.data) <= LARGEST:
-            self._batch.append(made)
+        encoded = entry(event, run=self._run)
+        if len(encoded.data) <= LARGEST:
+            self._batch.append(encoded)
         else:
-            self._put_large(made)
-        self._waiting_size += len(made.data)
-        if not self._scheduled:
-            self._schedule()
-        elif self._waiting_size > ROOM:
-            self.pressing = True
+            self._add_large(encoded)
+        self._pending_size += len(encoded.data)
+        if self._pending_size > MAX_PENDING:
+            self.backpressure = True
 
     def _seal(self) -> None:
-        """Makes one event of the text gathered so far."""
+        """Makes one event of the text gathered so far (coalescing)."""
         if self._pieces:
             delta = "".join(self._pieces)
             self._pieces = []
             event = TextMessageContent(message_id=self._text_id, delta=delta)
-            made = entry(event, run=self._run)
-            if len(made.data) <= LARGEST:
-                self._batch.append(made)
+            encoded = entry(event, run=self._run)
+            if len(encoded.data) <= LARGEST:
+                self._batch.append(encoded)
             else:
-                self._put_large(made)
+                self._add_large(encoded)
 
-    def _put_large(self, made: Entry) -> None:
-        """Text as several events; any other event as it is."""
-        head, text = split_delta(made.data)
+    def _add_large(self, encoded: Entry) -> None:
+        """Adds text as several events, and any other event as it is."""
+        head, text = split_delta(encoded.data)
         if head is None:
-            self._batch.append(made)
+            self._batch.append(encoded)
         else:
-            self._batch += [Entry(data, None, made.run) for data in cut_delta(head, text)]
+            self._batch += [Entry(data, None, encoded.run) for data in cut_delta(head, text)]
 
     # Into the store
 
-    def _schedule(self) -> None:
-        """Arranges the next flush; ``_scheduled`` holds until the append it begins is over."""
-        self._scheduled = True
+    def flush(self) -> None:
+        """Appends what was written: now, or when it is due. Called whenever the agent waits.
+
+        So what an agent yields without waiting is one append.
+        """
+        if self._scheduled or not (self._pieces or self._batch):
+            return
         due = self._flushed_at + self._pace()
         if self._loop.time() >= due:
-            self._loop.call_soon(self._flush)
+            self._flush()
         else:
+            self._scheduled = True
             self._loop.call_at(due, self._flush)
 
     def _flush(self) -> None:
         batch = self._next_batch()
         if batch:
             immediate = self._session.immediate
-            # The calls of a store that waits are traced as what they are: the run's.
-            context = None if immediate else contextvars.copy_context()
+            # Tracing must show the calls of a store as those of the run.
+            context = None if immediate else self._context.copy()
             writing = self._write(batch)
-            self._tasks.ask(writing, name="append", immediate=immediate, context=context)
+            self._tasks.call_store(writing, name="append", immediate=immediate, context=context)
 
     def _next_batch(self) -> list[Entry]:
-        """What waits, to be appended now by who asks; empty while an append is in flight."""
+        """Takes the events to be appended now; empty while an append is in flight."""
         if self._in_flight or self._closed or self._error is not None:
             return []
         self._seal()
         batch, self._batch = self._batch, []
-        self._left -= self._waiting_size
-        self._waiting_size = 0
-        self.pressing = self._left < 0
+        self._left -= self._pending_size
+        self._pending_size = 0
+        self.backpressure = self._left < 0
         if batch:
             self._in_flight = self._scheduled = True
         return batch
@@ -237,20 +243,20 @@ class RunWriter:
             self._error = Internal()
             self._error.__cause__ = error
         except BaseException:
-            # What was not written must not be followed by what comes after it.
+            # A batch that may be missing in the log must not be followed by the next one.
             self._error = Unavailable()
             raise
         finally:
-            self.pressing = self.pressing or self._error is not None
+            self.backpressure = self.backpressure or self._error is not None
             self._in_flight = self._scheduled = False
             self._flushed_at = self._loop.time()
             if self._waiters:
-                self._wake()
-            if self._error is None and (self._pieces or self._batch):
-                self._schedule()
+                self._wake_waiters()
+            if self._error is None:
+                self.flush()
 
     async def _append(self, batch: list[Entry], *, expect: int | None = None) -> None:
-        """Appends once, however often tried: a lost acknowledgement is looked up, not redone."""
+        """Appends once, with retries: after a lost acknowledgement it looks into the log first."""
         session = self._session
         before = session.head.seq
         try:
@@ -258,48 +264,48 @@ class RunWriter:
             return
         except Unavailable as unavailable:
             error = unavailable
-        deadline = self._loop.time() + PATIENCE
+        deadline = self._loop.time() + RETRY_SECONDS
         pause = 0.05
         while self._loop.time() < deadline:
             await asyncio.sleep(random.uniform(pause / 2, pause))
             pause = min(2 * pause, 1.0)
             try:
-                if not await self._landed(batch, before):
+                if not await self._is_in_log(batch, before):
                     await session.append_entries(batch, fence=self._fence, expect=expect)
                 return
             except Unavailable as again:
                 error = again
         raise error
 
-    async def _landed(self, batch: list[Entry], after: int) -> bool:
-        """Whether an append that seemed to fail did reach the log."""
+    async def _is_in_log(self, batch: list[Entry], after: int) -> bool:
+        """Whether an append that seemed to fail is in the log all the same."""
         await self._session.catch_up()
         records = await self._session.read_from(after)
-        # All of it or nothing is there, and the last one is the nearest to be read.
-        landed = any(record.data == batch[-1].data for record in records)
-        if landed:
+        # An append is atomic, so it is enough to find its last event.
+        found = any(record.data == batch[-1].data for record in records)
+        if found:
             self._session.announce()
-        return landed
+        return found
 
-    # Waiting
+    # Limits
 
     def check_size(self, event: Event, size: int) -> None:
-        """Raises TooLarge for what is not to be written: for want of room, or EventTooLarge."""
+        """Raises TooLarge where the run has no room left, EventTooLarge for a large event."""
         self.check_room(size)
-        if not isinstance(event, CUT):
+        if not isinstance(event, SPLITTABLE):
             check_sizes([entry(event, run=self._run)], self._largest)
             return
         beside = len(entry(msgspec.structs.replace(event, delta=""), run=self._run).data)
         if beside > LARGEST_HEAD:
             raise EventTooLarge(
-                f"Beside its text this {event.__struct_config__.tag} has {beside} bytes;"
-                f" at most {LARGEST_HEAD} fit beside a piece of text."
+                f"Without its text this {event.__struct_config__.tag} has {beside} bytes;"
+                f" at most {LARGEST_HEAD} are allowed."
             )
 
-    def check_end(self, event: RunFinished | RunError) -> None:
-        """Raises EventTooLarge for what is too large to end a run.
+    def check_terminal(self, event: RunFinished | RunError) -> None:
+        """Raises EventTooLarge for a terminal event that is too large.
 
-        Its questions join those that are open: a snapshot says all of them beside the messages.
+        Its questions are added to the open ones, and one snapshot must hold all of them.
         """
         check_sizes([entry(event, run=self._run)], self._largest)
         if isinstance(event, RunFinished) and isinstance(event.outcome, InterruptOutcome):
@@ -312,59 +318,62 @@ class RunWriter:
                 )
 
     def check_room(self, size: int) -> None:
-        """Raises TooLarge when there is no room for so much at once."""
-        if self._waiting_size + size > self._left:
+        """Raises TooLarge where so much more would exceed the size of the run."""
+        if self._pending_size + size > self._left:
             raise TooLarge("The answer is too long.")
 
-    async def room(self) -> None:
-        """Returns when the agent may go on; raises TooLarge, and what made writing fail."""
+    async def wait_for_room(self) -> None:
+        """Returns when the agent may write more (backpressure).
+
+        Raises TooLarge, and the error that made an append fail.
+        """
         while True:
-            self._raise()
+            self._check_open()
             if self._left < 0:
                 raise TooLarge("The answer is too long.")
-            if not self.pressing:
+            if not self.backpressure:
                 return
-            await self._next_write()
+            await self._wait_for_append()
 
     async def drain(self) -> None:
-        """Returns when the store has everything; raises what made writing fail."""
+        """Returns when everything is in the store; raises the error that made an append fail."""
         while True:
-            self._raise()
+            self._check_open()
             if not self._in_flight:
                 if self._session.immediate:
                     await self._write_now()
                 else:
                     self._flush()
-                self._raise()
+                self._check_open()
             if not self._in_flight:
                 return
-            await self._next_write()
+            await self._wait_for_append()
 
     async def _write_now(self) -> None:
-        """Appends without a task, which a store that never waits does not need."""
+        """Appends in this task, since the store never waits."""
         batch = self._next_batch()
         if batch:
             await self._write(batch)
 
-    def _raise(self) -> None:
+    def _check_open(self) -> None:
         if self._error is not None:
             raise self._error
         if self._closed:
             raise Fenced()
 
-    async def _next_write(self) -> None:
+    async def _wait_for_append(self) -> None:
         waiter = self._loop.create_future()
         self._waiters.append(waiter)
         await waiter
 
-    def _wake(self) -> None:
+    def _wake_waiters(self) -> None:
         waiters, self._waiters = self._waiters, []
         for waiter in waiters:
             if not waiter.done():
                 waiter.set_result(None)
 
     def close(self) -> None:
-        """Nothing more is written: the run goes on without a voice."""
+        """Drops what is not appended yet, and all later output."""
         self._closed = True
         self._batch, self._pieces = [], []
-        self._wake()
+        self._wake_waiters()

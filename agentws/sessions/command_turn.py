@@ -1,4 +1,4 @@
-"""Commands of one session, decided one after the other."""
+"""A queue for the commands of one session: they are decided one after the other."""
 
 from __future__ import annotations
 
@@ -6,16 +6,16 @@ import asyncio
 
 
 class CommandTurn:
-    """Held by the command that is being decided; the others wait in the order in which they came.
+    """A lock that is held while a command is decided and appended; first come, first served.
 
-    Without it the commands of one node would conflict with each other: the store would refuse all
-    but one, and the others would be decided again. The last command drops it, since most sessions
-    have no command under way.
+    Without it concurrent commands of one node would expect the same version: the store would accept
+    one of them, and the others would have to be decided again. It exists only while there are such
+    commands, since most sessions have none.
     """
 
     __slots__ = ("commands", "lock")
 
     def __init__(self) -> None:
         self.commands = 0
-        """How many are being decided, or wait for that."""
+        """How many hold the lock or wait for it."""
         self.lock = asyncio.Lock()

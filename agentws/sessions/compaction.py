@@ -1,4 +1,4 @@
-"""Folding logs once their replay window has passed."""
+"""Compaction: folds the adjacent deltas of finished runs once their replay window has passed."""
 
 from __future__ import annotations
 
@@ -8,64 +8,65 @@ from collections import deque
 from typing import Final, NamedTuple
 
 from ..errors import NotFound, Unavailable
+from ..protocol.codec import Record
 from ..protocol.merge import merge
 from ..store import PAGE, Store
-from .conversation import compact_run
 from .session import Session
 
 logger: Final = logging.getLogger("agentws")
 
 PER_TURN: Final = 100
-"""Logs that are folded before other housekeeping gets its turn."""
+"""Logs that are folded in one turn, so that other housekeeping is not delayed for long."""
 
 
 class _Due(NamedTuple):
     at: float
     session: str
     first: int | None
-    """``None`` for all there is before ``last``."""
+    """``None`` for all events up to ``last``."""
     last: int
 
 
 class Compactions:
-    """Which logs are to be folded, and when.
+    """A schedule of the logs to compact.
 
-    That is kept in memory alone, and a process that ends forgets it. So what was in a session's log
-    when it was loaded is looked at, too, once any run in it must be out of its replay window.
+    The schedule is in memory only, so a process that ends loses it. Therefore a loaded session is
+    scheduled, too: what its log had then is compacted once every run in it must be out of its
+    replay window.
     """
 
     def __init__(self, store: Store, *, window: float) -> None:
         self._store = store
         self._window = window
         self._due: deque[_Due] = deque()
-        self._looking_back: set[str] = set()
+        self._loaded_due: set[str] = set()
 
     def run_ended(self, session: Session, first: int, last: int) -> None:
-        """The session has a finished run whose events are ``first`` to ``last``."""
+        """Schedules a finished run, whose events are ``first`` to ``last``."""
         self._due.append(_Due(_now() + self._window, session.id, first, last))
 
     def loaded(self, session: Session) -> None:
-        """The session came into memory, perhaps with runs in its log that nobody here knows of."""
+        """Schedules what is in the log of a session that was loaded into memory."""
         last = session.run_base.seq
-        if last and session.id not in self._looking_back:
-            self._looking_back.add(session.id)
+        if last and session.id not in self._loaded_due:
+            self._loaded_due.add(session.id)
             self._due.append(_Due(_now() + self._window, session.id, None, last))
 
     async def work(self) -> None:
-        """Folds what is due. Raises Unavailable; what was not folded then stays due."""
+        """Compacts what is due. Raises Unavailable; the rest then stays scheduled."""
         now = _now()
         for _ in range(PER_TURN):
             if not self._due or self._due[0].at > now:
                 return
-            await self._fold(self._due[0])
+            await self._compact(self._due[0])
             done = self._due.popleft()
             if done.first is None:
-                self._looking_back.discard(done.session)
+                self._loaded_due.discard(done.session)
 
-    async def _fold(self, due: _Due) -> None:
+    async def _compact(self, due: _Due) -> None:
         try:
             if due.first is None:
-                await self._look_back(due.session, due.last)
+                await self._compact_older(due.session, due.last)
             else:
                 await compact_run(self._store, due.session, first=due.first, last=due.last)
         except NotFound:
@@ -73,11 +74,11 @@ class Compactions:
         except Unavailable:
             raise
         except Exception:
-            # Tried again it would fail again, and keep all others waiting.
-            logger.exception("the log of session %s could not be folded", due.session)
+            # A retry would fail again and block all others.
+            logger.exception("the log of session %s could not be compacted", due.session)
 
-    async def _look_back(self, session: str, last: int) -> None:
-        """Folds page by page, newest first, up to one with nothing to fold."""
+    async def _compact_older(self, session: str, last: int) -> None:
+        """Compacts page by page, the newest first, until a page has nothing to fold."""
         before = last + 1
         while True:
             page = await self._store.read_back(session, before=before)
@@ -89,6 +90,24 @@ class Compactions:
             if len(page) < PAGE:
                 return
             before = first
+
+
+async def compact_run(store: Store, session: str, *, first: int, last: int) -> None:
+    """Folds the adjacent deltas of a finished run, whose events are ``first`` to ``last``.
+
+    A delta never moves past an event that stays: a client's position may be at that event.
+    """
+    records: list[Record] = []
+    before = last + 1
+    while before > first:
+        page = await store.read_back(session, before=before)
+        records[:0] = [record for record in page if record.seq >= first]
+        if len(page) < PAGE:
+            break
+        before = page[0].seq
+    kept = merge(records)
+    if len(kept) < len(records):
+        await store.compact(session, first=first, last=last, records=kept)
 
 
 def _now() -> float:

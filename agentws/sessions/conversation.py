@@ -1,7 +1,6 @@
-"""A session's log, read as a conversation: snapshots, pages, history, compaction.
+"""A session's log, read as a conversation: the whole history, and where its runs begin.
 
-Everything here reads backwards from where it is asked, or folds what it is given: what it costs
-follows from what it returns, not from how long the log is.
+Pages of it are in :mod:`agentws.sessions.pages`.
 """
 
 from __future__ import annotations
@@ -13,18 +12,15 @@ from ..errors import PositionLost
 from ..protocol import events as e
 from ..protocol.codec import Record, event_type
 from ..protocol.fold import Fold
-from ..protocol.merge import merge
 from ..protocol.messages import Interrupt, Message
 from ..protocol.position import GENESIS, Position
 from ..store import PAGE, Store
-from .pages import ENDS
-from .pages import Page as Page
-from .pages import page_before as page_before
+from .pages import ENDS, Page
 
 _FIRST: Final = 32
-"""Events read at first, while nothing is known of their size."""
+"""Events in the first read, while their size is unknown."""
 _AT_ONCE: Final = 256 * 1024
-"""Bytes read at a time, about."""
+"""Bytes of one read, about."""
 
 
 class Snapshot(NamedTuple):
@@ -34,22 +30,22 @@ class Snapshot(NamedTuple):
     page: Page
     """Its newest messages."""
     state: Any
-    """The shared state, if there is any."""
+    """The shared state; ``None`` if there is none."""
     queued: Sequence[e.MessageAccepted]
     interrupts: Sequence[Interrupt]
-    """Questions that wait for an answer."""
+    """Questions that are not answered yet."""
     title: str | None
 
 
 async def whole(store: Store, session: str, epoch: str, *, through: int) -> list[Message]:
-    """The conversation from its beginning up to that seq."""
+    """The conversation from its beginning up to the seq ``through``."""
     while True:
         try:
             return await _read_whole(store, session, epoch, through)
         except PositionLost as lost:
             if lost.reason != "compacted":
                 raise
-            # The event that was read last has been folded away meanwhile: from the beginning.
+            # Compaction has removed the event that was read last: start again.
 
 
 async def _read_whole(store: Store, session: str, epoch: str, through: int) -> list[Message]:
@@ -65,7 +61,7 @@ async def _read_whole(store: Store, session: str, epoch: str, through: int) -> l
 
 
 async def run_begun(store: Store, session: str, through: int) -> Record | None:
-    """The first event of the run that the event at ``through`` is in the middle of, if of one."""
+    """The first event of the run that is open at the seq ``through``; ``None`` if none is."""
     before, limit = through + 1, _FIRST
     while True:
         page = await store.read_back(session, before=before, limit=limit)
@@ -82,26 +78,8 @@ async def run_begun(store: Store, session: str, through: int) -> Record | None:
         limit = min(PAGE, max(_FIRST // 4, _AT_ONCE // size))
 
 
-async def compact_run(store: Store, session: str, *, first: int, last: int) -> None:
-    """Folds the adjacent deltas of a finished run, whose events are ``first`` to ``last``.
-
-    A delta never moves past an event that stays: a client may stand there, and has seen it.
-    """
-    records: list[Record] = []
-    before = last + 1
-    while before > first:
-        page = await store.read_back(session, before=before)
-        records[:0] = [record for record in page if record.seq >= first]
-        if len(page) < PAGE:
-            break
-        before = page[0].seq
-    kept = merge(records)
-    if len(kept) < len(records):
-        await store.compact(session, first=first, last=last, records=kept)
-
-
 async def position_at(store: Store, session: str, head: Position, seq: int) -> Position:
-    """The position of the event at ``seq``, or of the nearest before it that is still there."""
+    """The position of the event at ``seq``, or of the nearest one before it that is still there."""
     found = await store.read_back(session, before=seq + 1, limit=1) if seq else ()
     if not found:
         return Position(head.epoch, 0, GENESIS)

@@ -1,4 +1,4 @@
-"""Who reads a log as it grows."""
+"""Followers: the subscribers of a session, which read its log as it grows."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from ..errors import PositionLost
 
 
 class Follower(Protocol):
-    """Whoever reads a session's log as it grows."""
+    """A subscriber of a session: holds a position in its log and reads on when it is rung."""
 
     def ring(self) -> None:
         """There may be more to read. Called on the event loop; must not block or raise."""
 
     def lost(self) -> None:
-        """The log is not what it was: every position in it is void."""
+        """The log was deleted, lost or replaced: no position in it is valid any more."""
 
 
 class Bell:
-    """A follower that waits: rung any number of times, it wakes once."""
+    """A follower for one waiting task; any number of rings wake it once."""
 
     __slots__ = ("_event", "_lost")
 
@@ -38,7 +38,7 @@ class Bell:
         self._event.clear()
 
     async def wait(self) -> None:
-        """Raises PositionLost when the log is not what it was."""
+        """Returns after a ring. Raises PositionLost when the log was lost."""
         await self._event.wait()
         if self._lost:
             raise PositionLost("lost")

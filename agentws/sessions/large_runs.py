@@ -1,9 +1,9 @@
-"""Runs that are larger than a page, part by part.
+"""Runs that are larger than a page, divided into parts.
 
-The parts of a run follow from its conversation alone, which ends with it: the same ones come of it
-before and after its deltas are folded. They are numbered by the seqs that follow the run's first
-event, so a page's ``before`` names a part as it names a run. A run that has fewer events than parts
-(one of them is larger than events are by default) has fewer parts, the oldest of them larger.
+The parts of a run depend only on its messages, so they are the same before and after compaction.
+They are numbered by the seqs that follow the run's first event, so a page's ``before`` names a part
+as it names a run. A run that has fewer events than parts (one event is larger than events are by
+default) has fewer parts, and the oldest part is larger.
 """
 
 from __future__ import annotations
@@ -19,17 +19,17 @@ from ..protocol.parts import divide
 from ..protocol.position import Position
 from ..protocol.sizes import NOTICES, PAGE
 from ..store import Store
-from .pages import ENDS, NOTICE, Page, Walk, begins_before, fold_page
+from .pages import ENDS, NOTICE, BackwardScan, Page, begins_before, fold_page
 
 _AT_ONCE: Final = 32
-"""Events read at a time, since they are large."""
+"""Events of one read; few, since they are large."""
 
 
 class BoundedPages:
     """The pages of one session's log that are bounded in bytes.
 
-    A run that is larger than a page takes several times its size in memory to be divided. So one is
-    read at a time, and the last page is kept: many who open a session at once are given the same.
+    To divide a run that is larger than a page takes several times its size in memory. So one run is
+    read at a time, and the last page is cached: many clients may open a session at once.
     """
 
     __slots__ = ("_epoch", "_key", "_lock", "_page", "_session", "_store")
@@ -47,14 +47,14 @@ class BoundedPages:
     ) -> Page:
         """The newest ``messages`` before that seq, or fewer: about ``size`` bytes at most.
 
-        Of a run that is larger, a part: the last one; or that before the one which ``before``
-        names. Of a run that goes on there are no parts, and what is older is given.
+        For a run that is larger: its last part, or the part before the one that ``before`` names.
+        An active run has no parts; the page then holds what is older.
         """
-        walk = Walk(messages=messages, cleared=cleared, size=size, event_size=event_size)
-        page = await walk.page(self._store, self._session, before)
+        scan = BackwardScan(messages=messages, cleared=cleared, size=size, event_size=event_size)
+        page = await scan.page(self._store, self._session, before)
         if page is not None:
             return page
-        del walk
+        del scan
         self._lock = self._lock or asyncio.Lock()
         async with self._lock:
             return await self._part_before(before, size, cleared)
@@ -62,35 +62,35 @@ class BoundedPages:
     async def _part_before(self, before: int, size: int, cleared: int) -> Page:
         key = before, size, cleared
         while self._page is None or self._key != key:
-            walk = Walk(messages=1, cleared=cleared, size=size)
-            start = await walk.to_start(self._store, self._session, before)
-            records = walk.newest_first[::-1]
+            scan = BackwardScan(messages=1, cleared=cleared, size=size)
+            start = await scan.to_start(self._store, self._session, before)
+            records = scan.newest_first[::-1]
             try:
-                if walk.inside and not await self._read_to_end(records):
+                if scan.inside_run and not await self._read_to_end(records):
                     return await self._older_than(start, size, cleared)
             except PositionLost as lost:
                 if lost.reason != "compacted":
                     raise
-                # The event that was read last has been folded away meanwhile: once more.
+                # Compaction has removed the event that was read last: start again.
                 continue
-            if not walk.inside and _has_no_room(walk.newest_first[0], walk.weight):
-                # The run is asked for next: it ends before that.
-                return fold_page(walk.newest_first[:1], walk.newest_first[0].seq)
-            number = before - start if walk.inside else None
+            if not scan.inside_run and _has_no_room(scan.newest_first[0], scan.weight):
+                # This page has only what follows the run; the next page begins with the run.
+                return fold_page(scan.newest_first[:1], scan.newest_first[0].seq)
+            number = before - start if scan.inside_run else None
             self._page = await self._part(records, start, number, size, cleared)
             self._key = key
         return self._page
 
     async def _older_than(self, start: int, size: int, cleared: int) -> Page:
-        """What is before a run that goes on, and has no parts yet."""
-        walk = Walk(messages=1, cleared=cleared, size=size)
-        page = await walk.page(self._store, self._session, start)
+        """The page before an active run, which has no parts yet."""
+        scan = BackwardScan(messages=1, cleared=cleared, size=size)
+        page = await scan.page(self._store, self._session, start)
         return page or await self._part_before(start, size, cleared)
 
     async def _part(
         self, records: list[Record], start: int, number: int | None, size: int, cleared: int
     ) -> Page:
-        """That part of the run of ``records``; without ``number`` the last."""
+        """That part of the run in ``records``; the last part without ``number``."""
         store, session = self._store, self._session
         run = fold_page(records[::-1], None)
         parts = divide(run.messages, size, most=_last_of(records).seq - start + 1)
@@ -100,12 +100,13 @@ class BoundedPages:
             return Page(parts[number - 1], start + number - 1, notices)
         if await begins_before(store, session, start, cleared):
             return Page(parts[0], start, notices)
-        # What is older still was posted before anything was said: it is of this page.
-        oldest = await Walk(messages=1, cleared=cleared, size=size).page(store, session, start)
+        # Only notices are older: they belong to this page.
+        scan = BackwardScan(messages=1, cleared=cleared, size=size)
+        oldest = await scan.page(store, session, start)
         return Page(parts[0], None, [*(oldest.notices if oldest else ()), *notices])
 
     async def _read_to_end(self, records: list[Record]) -> bool:
-        """Adds what the run of ``records`` said after them; False when it goes on still."""
+        """Reads the rest of the run in ``records`` into them; False if the run is still active."""
         while True:
             last = Position(self._epoch, records[-1].seq, records[-1].tag)
             page = await self._store.read(self._session, after=last, limit=_AT_ONCE)
@@ -124,7 +125,7 @@ def _has_no_room(newest: Record, weight: int) -> bool:
 
 
 def _last_of(records: list[Record]) -> Record:
-    """The last event of the run of ``records``, after which there may be notices."""
+    """The last event of the run in ``records``; notices may follow it."""
     for record in reversed(records):
         if event_type(record.data) in ENDS:
             return record
@@ -132,7 +133,7 @@ def _last_of(records: list[Record]) -> Record:
 
 
 def _notices_of(run: Page, parts: list[list[Message]], at: int) -> list[Posted]:
-    """The newest of the notices in the part ``at``: each is where its message ends."""
+    """The newest notices of the part ``at``; a notice belongs to the part with its message."""
     ends = {message.id: index for index, part in enumerate(parts) for message in part}
     here = [one for one in run.notices if ends.get(one.after or "", 0) == at]
     left = NOTICES

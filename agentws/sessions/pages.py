@@ -1,8 +1,8 @@
 """A conversation page by page, the newest first.
 
-Reads backwards from where it is asked: what a page costs follows from what it holds, not from how
-long the log is. A page holds whole runs. One that is bounded in bytes holds fewer where they are
-large; a run that is larger than a page comes in parts, see :mod:`agentws.large_runs`.
+Reads backwards, so a page costs by what it holds, not by how long the log is. A page holds whole
+runs. A page that is bounded in bytes holds fewer of them where they are large; a run that is larger
+than a page comes in parts, see :mod:`agentws.sessions.large_runs`.
 """
 
 from __future__ import annotations
@@ -26,21 +26,21 @@ _STARTS: Final = frozenset(
 """Events that begin a message of the conversation; ``RUN_STARTED`` brings the user's."""
 ENDS: Final = frozenset({"RUN_FINISHED", "RUN_ERROR"})
 _QUESTIONS: Final = frozenset({"RUN_STARTED", "RUN_FINISHED"})
-"""Events that ask questions, or take up their answers."""
+"""Events that ask questions (interrupts), or resume with their answers."""
 CLEARED: Final = "history.cleared"
 """Nothing before it is part of the conversation."""
 NOTICE: Final = "notice.posted"
 _NOTICES: Final = 100
-"""The most of them that are shown at once, the newest: nothing else bounds how many there are."""
+"""The most notices on a page, the newest: nothing else bounds their number."""
 _FARTHEST: Final = 4
-"""How many times the messages that were asked for a page may hold to reach a run that asked."""
+"""How many times the wanted messages a page may have, so that a run that asked is on it, too."""
 _AT_ONCE: Final = 256 * 1024
-"""Bytes read at a time, about, where events may be large: many may open a session at once."""
+"""Bytes of one read, about, where events may be large: many clients may open a session at once."""
 _FEWEST: Final = 8
-"""Events read at a time at least."""
+"""The fewest events of one read."""
 _PER_MESSAGE: Final = 4
-"""Events that one message mostly has once its run is compacted: how far back to read at a time."""
-_UNSAID: Final = frozenset(
+"""Events of a typical message in a compacted run, from which the size of a read is estimated."""
+_NOT_SHOWN: Final = frozenset(
     {
         "CUSTOM",
         "RAW",
@@ -54,7 +54,7 @@ _UNSAID: Final = frozenset(
         "session.updated",
     }
 )
-"""Events that may be large and add nothing to messages."""
+"""Events that may be large and add nothing to the messages."""
 
 
 class Page(NamedTuple):
@@ -62,32 +62,31 @@ class Page(NamedTuple):
 
     messages: list[Message]
     before: int | None
-    """What asks for older messages; ``None`` when there are none."""
+    """The parameter that asks for the page before this one; ``None`` when this is the first."""
     notices: Sequence[Posted] = ()
-    """The durable notices among them, in order."""
+    """The durable notices among the messages, in order."""
 
 
 async def page_before(
     store: Store, session: str, before: int, *, messages: int, cleared: int = 0
 ) -> Page:
-    """The ``messages`` that end before that seq, or a few more: runs are kept whole.
+    """The last ``messages`` before that seq, or a few more: runs are kept whole.
 
-    A run that goes on with an answer stays with the run that asked, whose calls it may finish,
-    unless that one is far away.
-    ``cleared``: the seq of the newest ``history.cleared`` that is known. Nothing at or before it
-    is shown, whatever ``before`` says.
+    A run that resumes with an answer stays on one page with the run that asked, whose tool calls it
+    may finish, unless that one is far away.
+    ``cleared``: the seq of the newest known ``history.cleared``. Nothing at or before it is shown.
     """
-    walk = Walk(messages=messages, cleared=cleared)
-    page = await walk.page(store, session, before)
+    scan = BackwardScan(messages=messages, cleared=cleared)
+    page = await scan.page(store, session, before)
     assert page is not None
     return page
 
 
-class Walk:
-    """The way back in a log from where a page ends, and what was found on it.
+class BackwardScan:
+    """Reads a log backwards from where a page ends, and collects the records of that page.
 
-    With ``size`` the page has fewer messages where they have more than so many bytes together.
-    ``event_size`` is what the events may have in bytes, mostly.
+    With ``size`` the page has fewer messages where they have more than that many bytes together.
+    ``event_size`` is the expected size of an event in bytes.
     """
 
     def __init__(
@@ -100,26 +99,26 @@ class Walk:
         self._questions: set[str] = set()
         self._seen = 0
         self.weight = 0
-        """About how many bytes what was found adds to messages and notices; with ``size`` only."""
+        """About how many bytes the records add to the page; counted only with a ``size``."""
         self._ended = False
         self._fitting: tuple[int, int] | None = None
-        """How many records are whole runs that fit, and the seq at which the oldest begins."""
+        """How many records are whole runs that fit on the page, and the seq where they begin."""
         self.newest_first: list[Record] = []
-        self.inside = False
-        """Whether the walk began in the middle of a run that it has not gone past yet."""
+        self.inside_run = False
+        """Whether the scan began in the middle of a run and has not reached its beginning."""
 
     async def page(self, store: Store, session: str, before: int) -> Page | None:
-        """The page; ``None`` where only parts of the newest run can be said.
+        """The page; ``None`` where the newest run has to be divided into parts.
 
         That is also so where ``before`` is in the middle of a run: it names one of its parts.
         """
-        async with aclosing(self._back(store, session, before)) as records:
+        async with aclosing(self._records(store, session, before)) as records:
             async for record in records:
                 kind = event_type(record.data)
                 if kind == CLEARED:
                     break
-                self.take(record, kind)
-                if self.cut:
+                self._add(record, kind)
+                if self._needs_parts:
                     return None
                 if self._full:
                     count, seq = self._fitting or (0, 0)
@@ -128,23 +127,23 @@ class Walk:
                     continue
                 if await begins_before(store, session, record.seq, self._cleared):
                     return fold_page(self.newest_first, record.seq)
-                # What is older still was posted before anything was said: it is of this page.
+                # Only notices are older: they belong to this page.
         return fold_page(self.newest_first, None)
 
     async def to_start(self, store: Store, session: str, before: int) -> int:
-        """Goes back over the newest run; returns where that, or the conversation, begins."""
-        async with aclosing(self._back(store, session, before)) as records:
+        """Collects the newest run; returns the seq where it, or the conversation, begins."""
+        async with aclosing(self._records(store, session, before)) as records:
             async for record in records:
                 kind = event_type(record.data)
                 if kind == CLEARED:
                     return record.seq + 1
-                self.take(record, kind)
+                self._add(record, kind)
                 if kind == "RUN_STARTED":
                     return record.seq
         return self._cleared + 1
 
-    async def _back(self, store: Store, session: str, before: int) -> AsyncGenerator[Record]:
-        """The conversation's records before that seq, the newest first, up to a clear of it."""
+    async def _records(self, store: Store, session: str, before: int) -> AsyncGenerator[Record]:
+        """The records before that seq, the newest first, back to where the history was cleared."""
         most = min(PAGE, max(32, _PER_MESSAGE * self._messages))
         limit = min(most, max(_FEWEST, _AT_ONCE // self._event_size))
         while before > self._cleared + 1:
@@ -159,34 +158,34 @@ class Walk:
             size = sum(len(record.data) for record in page) // len(page)
             limit = min(most, max(_FEWEST, _AT_ONCE // size))
 
-    def take(self, record: Record, kind: str) -> None:
-        """Goes on with the next older one."""
+    def _add(self, record: Record, kind: str) -> None:
+        """Adds the next older record."""
         self.newest_first.append(record)
         self._seen += kind in _STARTS
         if kind in _QUESTIONS:
-            _find_asker(self._questions, record)
+            _track_questions(self._questions, record)
         if self._size is None:
             return
         self.weight += _weight(record.data, kind)
         self._ended = self._ended or kind in ENDS
-        said = kind.isupper() and record.data.startswith(b'{"run":')
-        self.inside = self.inside or (said and not self._ended)
-        if kind != "RUN_STARTED" or self.inside or self.weight > self._size:
+        of_run = kind.isupper() and record.data.startswith(b'{"run":')
+        self.inside_run = self.inside_run or (of_run and not self._ended)
+        if kind != "RUN_STARTED" or self.inside_run or self.weight > self._size:
             return
-        # A run that goes on with answers is better not parted from the one that asked.
+        # A page should not begin between a run that asked and the one that resumes.
         if self._fitting is None or not self._questions:
             self._fitting = len(self.newest_first), record.seq
 
     @property
-    def cut(self) -> bool:
-        """Whether the newest run, or what is left of it, is only to be said in parts."""
+    def _needs_parts(self) -> bool:
+        """Whether the newest run, or the rest of it, does not fit on one page."""
         if self._size is None or self._fitting is not None:
             return False
-        return self.inside or self.weight > self._size
+        return self.inside_run or self.weight > self._size
 
     @property
     def _full(self) -> bool:
-        """Whether there are whole runs, and no room for the next one."""
+        """Whether whole runs were found and the next one does not fit."""
         return self._size is not None and self.weight > self._size and self._fitting is not None
 
     @property
@@ -195,15 +194,15 @@ class Walk:
 
 
 def _weight(data: bytes, kind: str) -> int:
-    """About how many bytes an event adds to what is said of messages; seldom fewer than that."""
-    if kind in _UNSAID:
+    """About how many bytes an event adds to the messages of a page; rarely fewer than it does."""
+    if kind in _NOT_SHOWN:
         return 0
     head, text = split_delta(data)
     return len(data) if head is None or b'"metadata":' in head else len(text)
 
 
-def _find_asker(questions: set[str], newest: Record) -> None:
-    """Keeps ``questions``, those whose runs are older than ``newest``, on the way back."""
+def _track_questions(questions: set[str], newest: Record) -> None:
+    """Updates ``questions``: those that were answered, but whose asking run is older still."""
     match decode_record(newest.data).event:
         case e.RunStarted(input=RunAgentInput(resume=list(answers))):
             questions.update(answer.interrupt_id for answer in answers)
@@ -212,7 +211,7 @@ def _find_asker(questions: set[str], newest: Record) -> None:
 
 
 async def begins_before(store: Store, session: str, seq: int, cleared: int) -> bool:
-    """Whether any message of the conversation is older than ``seq``, and not cleared."""
+    """Whether the conversation has a message before ``seq`` that was not cleared."""
     for _ in range(_FEWEST):
         page = await store.read_back(session, before=seq, limit=_FEWEST)
         for record in reversed(page):
@@ -228,6 +227,7 @@ async def begins_before(store: Store, session: str, seq: int, cleared: int) -> b
 
 
 def fold_page(newest_first: list[Record], before: int | None) -> Page:
+    """The page of these records."""
     fold = Fold()
     notices: deque[Posted] = deque(maxlen=_NOTICES)
     for record in reversed(newest_first):

@@ -1,4 +1,4 @@
-"""The sessions that are in memory here, and how they come and go."""
+"""The sessions in memory of this node: loading (cold start), the bell, polling, eviction."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ import secrets
 from collections.abc import Callable, Iterator
 from typing import Final
 
-from ..bus import Bus
+from ..bus import Bus, Scope
 from ..errors import AgentwsError, BadRequest, PositionLost, Unavailable
 from ..limits import Limits
-from ..store import Scope, SessionInfo, Store
+from ..store import SessionInfo, Store
 from ..tasks.tasks import Tasks
 from .session import Session
 
@@ -20,12 +20,12 @@ logger: Final = logging.getLogger("agentws")
 
 _REACH: Final[dict[Scope, int]] = {"process": 0, "host": 1, "cluster": 2}
 _SESSION_ID: Final = re.compile(r"[A-Za-z0-9_.~-]{16,128}")
-_BELL: Final = "s:"
-"""Prefix of the bus channel of a session."""
+_CHANNEL: Final = "s:"
+"""Prefix of the bus channel of a session, followed by its id."""
 
 
 class Sessions:
-    """Opens sessions, keeps those in use, and lets go of the others."""
+    """Loads sessions, keeps those in use in memory, and evicts the others."""
 
     def __init__(
         self, *, store: Store, bus: Bus, limits: Limits, clock: Callable[[], float]
@@ -39,15 +39,16 @@ class Sessions:
         self._unsubscribe: dict[str, Callable[[], None]] = {}
         self._tasks = Tasks()
         self._idle_poll_at = 0.0
-        self._ringing: str | None = None
+        self._publishing: str | None = None
+        """The session whose ring is being published."""
         # Bound once: every session in memory holds them.
-        self._tell: Final = self._appended
-        self._listen: Final = self._rung
-        self._rung_early: set[str] = set()
-        self._unread: set[str] = set()
-        """Sessions that were rung for and could not be read."""
+        self._on_append: Final = self._publish_ring
+        self._on_ring: Final = self._receive_ring
+        self._rung_while_loading: set[str] = set()
+        self._failed_reads: set[str] = set()
+        """Sessions with a ring whose read failed; the next poll reads them again."""
         self.on_open: Callable[[Session], None] = lambda session: None
-        """Called with every session that comes into memory."""
+        """Called with every session that was loaded into memory."""
 
     def __repr__(self) -> str:
         return f"<Sessions open={len(self._open)}>"
@@ -60,18 +61,18 @@ class Sessions:
 
     @property
     def followed(self) -> int:
-        """How many sessions somebody follows here."""
+        """How many sessions have a follower on this node."""
         return sum(bool(session.followers) for session in self._open.values())
 
     # Opening
 
     async def enter(self, id: str | None, *, owner: str | None, agent: str) -> tuple[Session, bool]:
-        """The session of that id, made now if there is none; and whether it was made.
+        """The session of that id, created if there is none; and whether this call created it.
 
-        Says nothing of whether ``owner`` may see a session that was there before.
+        Does not check whether ``owner`` may access a session that existed before.
         """
         if id is not None and id in self._open:
-            return self._in_use(self._open[id]), False
+            return self._touch(self._open[id]), False
         now = self._clock()
         wanted = SessionInfo(
             id=id or new_session_id(), owner=owner, agent=agent, created=now, updated=now
@@ -80,28 +81,31 @@ class Sessions:
         return await self._load(info), made
 
     async def find(self, id: str) -> Session:
-        """An existing session, whoever owns it: for the server itself. Raises NotFound."""
+        """An existing session, without a check of its owner: for the server's own use.
+
+        Raises NotFound.
+        """
         known = self._open.get(id)
         if known is not None:
-            return self._in_use(known)
+            return self._touch(known)
         return await self._load(await self._store.info(id))
 
-    def _in_use(self, session: Session) -> Session:
-        """Keeps the session from being let go before whoever asked for it follows it."""
+    def _touch(self, session: Session) -> Session:
+        """Marks the session as used now, so that it is not evicted before its caller follows it."""
         session.used = asyncio.get_running_loop().time()
         return session
 
     async def _load(self, info: SessionInfo) -> Session:
-        """Loads a session once, however many ask for it at the same time."""
+        """Loads a session once, however many callers ask for it at the same time."""
         if info.id in self._open:
-            return self._in_use(self._open[info.id])
+            return self._touch(self._open[info.id])
         if info.id in self._loading:
             return await asyncio.shield(self._loading[info.id])
         loading = self._loading[info.id] = asyncio.get_running_loop().create_future()
         try:
             session = await self._load_now(info)
         except BaseException as error:
-            # A loader that was cancelled says nothing of whether the session is there.
+            # The caller that loads may be cancelled; that says nothing about the session.
             loading.set_exception(error if isinstance(error, Exception) else Unavailable())
             loading.exception()
             raise
@@ -111,105 +115,118 @@ class Sessions:
         return session
 
     async def _load_now(self, info: SessionInfo) -> Session:
-        # The bell is subscribed to before the first read, so that no append falls between them.
-        unsubscribe = self._bus.subscribe(_BELL + info.id, self._listen)
+        # Subscribe before the first read: an append between the two must not be missed.
+        unsubscribe = self._bus.subscribe(_CHANNEL + info.id, self._on_ring)
         try:
             session = await Session.load(info, self._store, tail_size=self._limits.tail_size)
         except BaseException:
             unsubscribe()
-            self._rung_early.discard(info.id)
+            self._rung_while_loading.discard(info.id)
             raise
         self._unsubscribe[info.id] = unsubscribe
-        session.on_append = self._tell
+        session.on_append = self._on_append
         session.max_event_size = self._limits.max_event_size
         session.used = asyncio.get_running_loop().time()
         self._open[info.id] = session
         self.on_open(session)
-        if info.id in self._rung_early:
-            self._rung_early.discard(info.id)
-            self._ring(session)
+        if info.id in self._rung_while_loading:
+            self._rung_while_loading.discard(info.id)
+            self._schedule_catch_up(session)
         return session
 
     # The bell
 
-    def _appended(self, session: Session) -> None:
+    def _publish_ring(self, session: Session) -> None:
         if self._store.exclusive:
             return  # no other node reads this log
-        # A bus within the process rings back at once: what was just written here is known here.
-        self._ringing = session.id
-        self._bus.publish(_BELL + session.id, b"%d" % session.head.seq)
-        self._ringing = None
+        # A bus delivers to its own process while it publishes; that ring carries no news here.
+        self._publishing = session.id
+        self._bus.publish(_CHANNEL + session.id, b"%d" % session.head.seq)
+        self._publishing = None
 
-    def _rung(self, channel: str, payload: bytes) -> None:
-        id = channel.removeprefix(_BELL)
-        if id == self._ringing:
+    def _receive_ring(self, channel: str, payload: bytes) -> None:
+        """The payload is the seq of the log's end as the ringing node knows it."""
+        id = channel.removeprefix(_CHANNEL)
+        if id == self._publishing:
             return
         session = self._open.get(id)
         if session is None:
-            self._rung_early.add(id)
+            self._rung_while_loading.add(id)
         elif not payload.isdigit() or int(payload) > session.head.seq:
-            self._ring(session)
+            self._schedule_catch_up(session)
 
-    def _ring(self, session: Session) -> None:
+    def _schedule_catch_up(self, session: Session) -> None:
         reading = self._catch_up(session)
-        self._tasks.ask(reading, name=f"reading on in {session.id}", immediate=session.immediate)
+        self._tasks.call_store(
+            reading, name=f"reading on in {session.id}", immediate=session.immediate
+        )
 
     async def _catch_up(self, session: Session) -> None:
         try:
             await session.catch_up()
         except PositionLost:
-            self._drop(session)
+            self._evict(session)
         except AgentwsError as error:
             logger.warning("session %s can't be read: %s", session.id, error)
-            # Nobody may ring again.
-            self._unread.add(session.id)
+            # There may be no further ring for it.
+            self._failed_reads.add(session.id)
 
     @property
     def needs_polling(self) -> bool:
-        """Whether an append elsewhere may go unheard: the bus loses rings, or reaches too few."""
+        """Whether an append on another node may cause no ring here.
+
+        That is so where the bus may lose messages, or does not reach all nodes of the store.
+        """
         return not self._bus.lossless or _REACH[self._bus.scope] < _REACH[self._store.scope]
 
     async def poll(self) -> None:
-        """Looks whether logs grew unheard: those with a run each time, the others less often."""
-        unread, self._unread = self._unread, set()
-        for id in unread & self._open.keys():
-            self._ring(self._open[id])
+        """Finds logs that grew without a ring: the fallback for a lost ring.
+
+        Checks sessions with an active run each time, the others every ``idle_poll_interval``.
+        """
+        failed, self._failed_reads = self._failed_reads, set()
+        for id in failed & self._open.keys():
+            self._schedule_catch_up(self._open[id])
         if not self.needs_polling:
             return
         now = asyncio.get_running_loop().time()
         everything = now >= self._idle_poll_at
         if everything:
             self._idle_poll_at = now + self._limits.idle_poll_interval
-        looked_at = [one for one in self if everything or not one.outline.settled]
-        # As of before the question: what is appended while it is answered may not be in the answer.
-        known = [session.head.seq for session in looked_at]
-        heads = await self._store.heads([session.id for session in looked_at])
-        for session, before, head in zip(looked_at, known, heads, strict=True):
+        polled = [one for one in self if everything or not one.outline.settled]
+        # Taken before the query: its answer may not contain what is appended meanwhile.
+        known = [session.head.seq for session in polled]
+        heads = await self._store.heads([session.id for session in polled])
+        for session, before, head in zip(polled, known, heads, strict=True):
             if head is None or head < before:
-                session.void()
-                self._drop(session)
+                session.invalidate()
+                self._evict(session)
             elif head > session.head.seq:
-                self._ring(session)
+                self._schedule_catch_up(session)
 
-    # Going
+    # Eviction
 
     def sweep(self, *, busy: Callable[[Session], bool]) -> None:
-        """Lets go of sessions that nobody followed, and nothing ran, for their idle time."""
+        """Evicts idle sessions from memory.
+
+        A session is idle when it has had no follower, no run (``busy``) and no other use for
+        ``Limits.session_idle`` seconds. Its log stays in the store; the next use loads it again.
+        """
         now = asyncio.get_running_loop().time()
         for session in self:
             if session.followers or busy(session):
                 session.used = now
             elif now - session.used >= self._limits.session_idle:
-                self._drop(session)
+                self._evict(session)
 
-    def forget(self, id: str) -> None:
-        """The session was deleted: whoever follows it is told."""
+    def evict_deleted(self, id: str) -> None:
+        """Evicts a session that was deleted, and tells its followers."""
         session = self._open.get(id)
         if session is not None:
-            session.void()
-            self._drop(session)
+            session.invalidate()
+            self._evict(session)
 
-    def _drop(self, session: Session) -> None:
+    def _evict(self, session: Session) -> None:
         if self._open.get(session.id) is session:
             del self._open[session.id]
             self._unsubscribe.pop(session.id)()
@@ -219,19 +236,19 @@ class Sessions:
         self.abandon()
 
     def abandon(self) -> None:
-        """Lets go of every session, and waits for nothing."""
+        """Evicts every session without waiting for anything."""
         for session in self:
-            self._drop(session)
+            self._evict(session)
 
 
 def check_session_id(id: str) -> None:
-    """Raises BadRequest for an id of another form than a client may choose."""
+    """Raises BadRequest for an id of a form that a client may not choose."""
     if not _SESSION_ID.fullmatch(id):
         raise BadRequest(
-            "This session id does not fit.", expected="16 to 128 of A-Z a-z 0-9 _ . ~ -"
+            "This session id is not valid.", expected="16 to 128 of A-Z a-z 0-9 _ . ~ -"
         )
 
 
 def new_session_id() -> str:
-    """192 random bits: an anonymous session belongs to whoever holds its id."""
+    """An unguessable id (192 random bits): knowing it gives access to an anonymous session."""
     return f"ses_{secrets.token_urlsafe(24)}"

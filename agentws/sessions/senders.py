@@ -1,4 +1,4 @@
-"""Who sent what waits in a session, where this node knows more of them than the log says."""
+"""The senders of queued messages, where this node knows more of them than the log says."""
 
 from __future__ import annotations
 
@@ -16,72 +16,72 @@ from ..protocol.outline import Outline
 
 
 class Sender(NamedTuple):
-    """Whoever asked for a run: the identity with its claims, and the context variables.
+    """Who asked for a run: the identity with its claims, and the context variables.
 
-    ``event`` is what was appended for them. The same id may be tried by somebody else, or again
-    with another body; only an append that was made counts, and its event stands in the log.
+    ``event`` is what was to be appended for them. Somebody else may try the same id, or the same
+    client another body: the sender of the event that is in the log counts.
     """
 
     event: Event
     identity: Identity | None
     context: Context | None
-    """Those of the connection, as they were when it asked; ``None`` where there were none."""
+    """The context of the connection when it asked; ``None`` if it had no variables."""
 
 
 def sender_now(event: Event, identity: Identity | None) -> Sender | None:
-    """The sender of ``event`` in the current context; ``None`` if the log says all there is."""
+    """The sender of ``event`` in the current context; ``None`` if the log has all of it."""
     context = contextvars.copy_context()
     if not len(context) and (identity is None or not identity.claims):
         return None
     return Sender(event, identity, context if len(context) else None)
 
 
-DOUBTFUL: Final = 8
-"""Tries of a session that are remembered though it is not known whether they were appended."""
+UNCONFIRMED: Final = 8
+"""How many senders of a session are kept whose append failed with an unknown outcome."""
 
 
 class Senders:
-    """Senders by the id of their message or answer; forgotten when a run takes that up."""
+    """Senders by the id of their message or answer; removed when a run starts with it."""
 
-    __slots__ = ("_doubtful", "_known")
+    __slots__ = ("_unconfirmed", "_known")
 
     def __init__(self) -> None:
         self._known: dict[str, tuple[Sender, ...]] = {}
-        self._doubtful: tuple[tuple[str, Sender], ...] = ()
+        self._unconfirmed: tuple[tuple[str, Sender], ...] = ()
 
     def __len__(self) -> int:
         return len(self._known)
 
     def add(self, id: str, sender: Sender) -> None:
-        """Before the append: whoever starts the run may see its event before the caller does."""
+        """Call before the append: the run may start before the caller's append returns."""
         self._known[id] = (*self._known.get(id, ()), sender)
 
     def discard(self, id: str, sender: Sender) -> None:
-        """The append was not made."""
+        """The append was refused."""
         left = tuple(one for one in self._known.pop(id, ()) if one is not sender)
         if left:
             self._known[id] = left
 
-    def doubt(self, id: str, sender: Sender) -> None:
-        """Whether the append was made is not known: kept, as one of the newest of those.
+    def keep_unconfirmed(self, id: str, sender: Sender) -> None:
+        """The append failed with an unknown outcome: the sender is kept if it is a recent one.
 
-        A store that is away for long must not cost a session the memory of all that is tried.
+        The bound keeps a store that is down for long from filling the memory.
         """
-        doubtful = (*self._doubtful, (id, sender))
-        for one in doubtful[:-DOUBTFUL]:
+        unconfirmed = (*self._unconfirmed, (id, sender))
+        for one in unconfirmed[:-UNCONFIRMED]:
             self.discard(*one)
-        self._doubtful = doubtful[-DOUBTFUL:]
+        self._unconfirmed = unconfirmed[-UNCONFIRMED:]
 
     def of(self, id: str, event: Event) -> Sender | None:
-        """Who sent the ``event`` that stands in the log under ``id``, if that is known here."""
+        """Who sent the ``event`` that is in the log under ``id``, if it is known here."""
         return next((one for one in self._known.get(id, ()) if one.event == event), None)
 
-    def forget(self, ids: Iterable[str]) -> None:
+    def remove(self, ids: Iterable[str]) -> None:
         for id in ids:
             self._known.pop(id, None)
 
 
-def no_longer_waiting(event: Event, before: Outline) -> Iterable[str]:
+def no_longer_queued(event: Event, before: Outline) -> Iterable[str]:
     """The ids of the messages and answers that ``event`` takes out of the session's queue."""
     match event:
         case e.RunStarted(input=given) if given is not None:

@@ -1,14 +1,18 @@
-"""The newest events of a log, encoded, as long as somebody follows it."""
+"""The tail: a cache of the newest events of a log, encoded."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from operator import attrgetter
+from typing import Final
 
 from ..protocol.codec import Record
 
+_data: Final = attrgetter("data")
+
 
 class Tail:
-    """Records without a missing seq, the newest last; between ``limit`` and twice that in bytes."""
+    """Consecutive records, the newest last. Its size is bounded by twice ``limit`` bytes."""
 
     __slots__ = ("_limit", "_records", "_size")
 
@@ -21,7 +25,7 @@ class Tail:
         return f"<Tail records={len(self._records)} bytes={self._size}>"
 
     def add(self, records: Sequence[Record]) -> None:
-        """Goes on with ``records``."""
+        """Adds ``records``, which are newer than all others."""
         kept = self._records
         kept += records
         self._size += _size(records)
@@ -32,22 +36,23 @@ class Tail:
             self._shorten()
 
     def _shorten(self) -> None:
-        """Forgets the older half, so that shortening costs little per event."""
-        drop = 0
-        while self._size > self._limit and drop < len(self._records) - 1:
-            self._size -= len(self._records[drop].data)
+        """Drops the older half at once, so that the cost per event is small."""
+        records, size, drop = self._records, self._size, 0
+        while size > self._limit and drop < len(records) - 1:
+            size -= len(records[drop].data)
             drop += 1
-        del self._records[:drop]
+        del records[:drop]
+        self._size = size
 
     def after(self, seq: int) -> Sequence[Record] | None:
-        """The records after ``seq``; ``None`` when the first of those is not here any more."""
+        """The records after ``seq``; ``None`` when the first of them was dropped already."""
         records = self._records
         if not records or seq < records[0].seq - 1:
             return None
         return records[seq - records[0].seq + 1 :]
 
     def tag_at(self, seq: int) -> str | None:
-        """The tag of the event at ``seq``, if it is here."""
+        """The tag of the event at ``seq``; ``None`` if it is not in the cache."""
         records = self._records
         if not records or not records[0].seq <= seq <= records[-1].seq:
             return None
@@ -55,19 +60,19 @@ class Tail:
 
     @property
     def event_size(self) -> int | None:
-        """What its events have in bytes, mostly; ``None`` when there are none."""
+        """The average bytes of an event; ``None`` when there are none."""
         return self._size // len(self._records) if self._records else None
 
-    def forget(self) -> None:
+    def clear(self) -> None:
         self._records, self._size = [], 0
 
 
 def _size(records: Sequence[Record]) -> int:
-    return sum([len(record.data) for record in records])
+    return sum(map(len, map(_data, records)))
 
 
 def _unbroken(records: list[Record]) -> list[Record]:
-    """The end of ``records`` from which on no seq is missing: compaction leaves gaps before it."""
+    """The longest end of ``records`` with no missing seq; compaction leaves gaps before it."""
     start = len(records) - 1
     while start and records[start - 1].seq == records[start].seq - 1:
         start -= 1

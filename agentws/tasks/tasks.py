@@ -1,4 +1,4 @@
-"""Tasks with an owner: who starts one ends it, and knows how it ended."""
+"""Tasks with an owner, which cancels them when it closes and logs those that fail."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ T = TypeVar("T")
 
 
 def new_task(
-    work: Coroutine[Any, Any, T], *, name: str, context: Context | None = None
+    coroutine: Coroutine[Any, Any, T], *, name: str, context: Context | None = None
 ) -> asyncio.Task[T]:
     """A task with the context variables of ``context``, by default none.
 
-    It starts in a later pass of the event loop, whatever task factory that loop has:
-    ``asyncio.eager_task_factory`` would start it before this returns.
+    It starts in a later pass of the event loop, also on a loop with ``asyncio.eager_task_factory``,
+    which would start it before this returns.
     """
     loop = asyncio.get_running_loop()
     context = Context() if context is None else context
-    return asyncio.Task(work, loop=loop, name=name, context=context)
+    return asyncio.Task(coroutine, loop=loop, name=name, context=context)
 
 
 class Tasks:
@@ -35,8 +35,8 @@ class Tasks:
     Not an ``asyncio.TaskGroup``: one failing task must not end the others, and a task that ignores
     its cancellation must not keep the owner from closing.
 
-    A task sees the context variables of the ``context`` that it is given, and none of whoever made
-    it: it may outlive the request that it was made in.
+    A task sees the context variables of the given ``context``, and none of its caller's: it may
+    outlive the request that it was made in.
     """
 
     __slots__ = ("_eager", "_tasks")
@@ -49,61 +49,63 @@ class Tasks:
         return len(self._tasks)
 
     def spawn(
-        self, work: Coroutine[Any, Any, Any], *, name: str, context: Context | None = None
+        self, coroutine: Coroutine[Any, Any, Any], *, name: str, context: Context | None = None
     ) -> asyncio.Task[Any]:
-        """Runs ``work`` in a :func:`new_task` that is owned here; that it failed is logged."""
-        return self._own(new_task(work, name=name, context=context), self._ended)
+        """Runs ``coroutine`` in a :func:`new_task` that is owned here; a failure is logged."""
+        return self._add(new_task(coroutine, name=name, context=context), self._task_ended)
 
     def start(
         self,
-        work: Coroutine[Any, Any, Any],
+        coroutine: Coroutine[Any, Any, Any],
         *,
         name: str,
         context: Context | None = None,
         quiet: tuple[type[Exception], ...] = (),
     ) -> asyncio.Task[Any] | None:
-        """Runs ``work`` in a task of its own, at once until it first has to wait.
+        """Runs ``coroutine`` in its own task, and its first step, until it first waits, at once.
 
-        ``None`` when it finished. An exception of the part that ran here is raised here; one of
-        the rest is logged, unless it is ``quiet``.
+        ``None`` when it has ended by then. An exception of the first step is raised here; a later
+        one is logged, unless it is of a type in ``quiet``.
         """
         context = Context() if context is None else context
-        task = self._eager.start(work, name=name, context=context)
+        task = self._eager.start(coroutine, name=name, context=context)
         if task is None:
             return None
-        return self._own(task, partial(self._ended, quiet=quiet) if quiet else self._ended)
+        return self._add(
+            task, partial(self._task_ended, quiet=quiet) if quiet else self._task_ended
+        )
 
-    def ask(
+    def call_store(
         self,
-        work: Coroutine[Any, Any, Any],
+        coroutine: Coroutine[Any, Any, Any],
         *,
         name: str,
         immediate: bool,
         context: Context | None = None,
     ) -> None:
-        """Runs ``work``, which asks a store: at once where the store is ``immediate``."""
+        """Runs ``coroutine``, which calls a store: at once where the store is ``immediate``."""
         if immediate:
-            self.start(work, name=name, context=context)
+            self.start(coroutine, name=name, context=context)
         else:
-            self.spawn(work, name=name, context=context)
+            self.spawn(coroutine, name=name, context=context)
 
-    def _own(
+    def _add(
         self, task: asyncio.Task[Any], ended: Callable[[asyncio.Task[Any]], None]
     ) -> asyncio.Task[Any]:
         self._tasks.add(task)
         task.add_done_callback(ended)
         return task
 
-    def _ended(self, task: asyncio.Task[Any], quiet: tuple[type[Exception], ...] = ()) -> None:
+    def _task_ended(self, task: asyncio.Task[Any], quiet: tuple[type[Exception], ...] = ()) -> None:
         self._tasks.discard(task)
         error = None if task.cancelled() else task.exception()
         if error is not None and not isinstance(error, quiet):
             logger.error("%s failed", task.get_name(), exc_info=error)
 
     async def aclose(self, *, grace: float) -> int:
-        """Cancels what still runs and waits for it at most ``grace`` seconds.
+        """Cancels the tasks that still run, and waits for them at most ``grace`` seconds.
 
-        Returns how many tasks ignored that.
+        Returns how many of them ignored their cancellation.
         """
         self._eager.close()
         current = asyncio.current_task()

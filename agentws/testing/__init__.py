@@ -1,10 +1,11 @@
-"""What agentws is tested with, for tests of what is built on it.
+"""The test kit: agentws is tested with it, and so can be what users build on it.
 
-Clients in process (:func:`connect`, :func:`running`), agents that follow a script
-(:class:`Script`), backends that fail on purpose, a virtual clock, and an oracle that says whether
-clients saw exactly what the log holds. The contracts of the ports, which need pytest and
-hypothesis, are in :mod:`agentws.testing.contracts`; a fake model server is in
-:mod:`agentws.testing.fakellm`.
+In-process clients (:func:`connect`, :func:`running`), scripted agents (:class:`Script`), backends
+that fail on purpose, and a virtual clock. :mod:`agentws.testing.oracle` checks that clients saw
+exactly what is in the log. The contract tests of the ports are in
+:mod:`agentws.testing.contracts` (they need pytest and hypothesis), a fake model server in
+:mod:`agentws.testing.fakellm`. Imports every layer, ``backends`` and ``client``; only users' tests
+and the demo of ``cli`` import it.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Agents that do what a test tells them, well or badly.
+"""Scripted agents: they do what a test tells them, including everything an agent must not do.
 
 ::
 
@@ -6,8 +6,8 @@
     script = Script("Hello ", gate, "world")
     gateway = mount_agent_gateway(app, script)
     ...
-    await gate.reached()      # the agent stands there
-    gate.open()               # and goes on
+    await gate.reached()      # the agent waits there
+    gate.open()               # and continues
 """
 
 from __future__ import annotations
@@ -22,19 +22,19 @@ from .line import WITHIN
 
 
 class Gate:
-    """Where an agent stops until the test lets it go on. Once open it stays open."""
+    """A point where an agent waits until the test opens it. Once open, it stays open."""
 
     def __init__(self) -> None:
         self._reached = asyncio.Event()
         self._open = asyncio.Event()
 
     async def reached(self, *, within: float = WITHIN) -> None:
-        """Returns when an agent stands at the gate."""
+        """Returns when an agent waits at the gate."""
         try:
             async with asyncio.timeout(within):
                 await self._reached.wait()
         except TimeoutError:
-            raise AssertionError(f"no agent stood at the gate within {within} s") from None
+            raise AssertionError(f"no agent reached the gate within {within} s") from None
 
     def open(self) -> None:
         self._open.set()
@@ -52,14 +52,14 @@ class Sleep:
 
 
 class Raise:
-    """Raises, in the middle of the run."""
+    """Raises ``error`` in the middle of the run."""
 
     def __init__(self, error: BaseException | type[BaseException]) -> None:
         self.error = error
 
 
 class IgnoreCancel:
-    """Waits at ``gate`` and swallows every cancellation until that is opened."""
+    """Waits at ``gate`` and ignores every cancellation until it is opened (a zombie)."""
 
     def __init__(self, gate: Gate) -> None:
         self.gate = gate
@@ -74,18 +74,18 @@ class IgnoreCancel:
 
 
 class Yield:
-    """Yields anything at all, checked by nobody."""
+    """Yields ``items``, which may be of any type."""
 
     def __init__(self, *items: Any) -> None:
         self.items = items
 
 
 class Hang:
-    """Waits for ever."""
+    """Waits until it is cancelled."""
 
 
 class Call:
-    """Awaits a function of the run's context; what it returns, if anything, is yielded."""
+    """Awaits a function of the run's context; yields what it returns, unless that is ``None``."""
 
     def __init__(self, function: Callable[[RunContext], Awaitable[Any]]) -> None:
         self.function = function
@@ -95,7 +95,7 @@ Step = str | Event | Gate | Sleep | Raise | IgnoreCancel | Yield | Hang | Call
 
 
 class ScriptedAgent(Agent):
-    """Follows its steps in every run."""
+    """Executes the same steps in every run."""
 
     def __init__(self, steps: Sequence[Step]) -> None:
         self._steps = steps
@@ -128,7 +128,7 @@ async def _follow(step: Step, ctx: RunContext) -> AsyncIterator[Any]:
 
 
 class Script:
-    """An agent factory: each run follows ``steps``, or those of ``named[text]`` if there are any.
+    """An agent factory: each run executes ``steps``, or ``named[text]`` for that message.
 
     ``runs`` are the contexts of all runs so far, in order.
     """
@@ -147,7 +147,7 @@ class Script:
 
     @property
     def texts(self) -> list[str]:
-        """What the runs were asked."""
+        """The text of the message of each run."""
         return [ctx.text for ctx in self.runs]
 
 

@@ -1,7 +1,7 @@
-"""AG-UI's ordering rules, written down a second time, to hold the product's own against.
+"""AG-UI's rules of event order, implemented a second time, to check the product's own.
 
-A stream of events as plain JSON objects is legal when :class:`Verifier` takes all of it. Stricter
-than AG-UI's own verifier in one thing: nothing may be open at ``RUN_ERROR`` either.
+A stream of events, as plain JSON objects, is legal when :class:`Verifier` reads all of it. It is
+stricter than AG-UI's own verifier in one point: nothing may be open at ``RUN_ERROR`` either.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _OPENS: Final = {
     "STEP_STARTED": ("step", "stepName"),
     "SUBAGENT_STARTED": ("subagent", "subagentRunId"),
 }
-_GOES_ON: Final = {
+_CONTINUES: Final = {
     "TEXT_MESSAGE_CONTENT": ("text", "messageId"),
     "TOOL_CALL_ARGS": ("call", "toolCallId"),
     "REASONING_MESSAGE_CONTENT": ("reasoning", "messageId"),
@@ -53,102 +53,104 @@ _FREE: Final = frozenset(
 
 
 class Illegal(AssertionError):
-    """An event stands where AG-UI does not allow it."""
+    """An event is not allowed at this point of its run."""
 
 
 class Verifier:
-    """Reads the events of one stream (one run, or several one after the other)."""
+    """Reads the events of one stream: one run, or several runs in sequence."""
 
     def __init__(self) -> None:
         self.running = False
         self.ended: str | None = None
-        """The type of the terminal event of the last run, while no other has begun."""
+        """The type of the last run's terminal event; ``None`` while a run is active."""
         self.terminals = 0
         self._open: dict[tuple[str, ...], str | None] = {}
         self._subagents: set[str] = set()
         self._owners: dict[str, str | None] = {}
 
     def read(self, event: Json) -> None:
-        """Takes the next event; raises Illegal."""
+        """Reads the next event. Raises Illegal."""
         kind = event["type"]
         if kind == "RUN_STARTED":
             self._begin()
         elif kind == "RUN_ERROR":
-            self._need(self.ended != "RUN_ERROR", "RUN_ERROR after RUN_ERROR")
+            self._require(self.ended != "RUN_ERROR", "RUN_ERROR after RUN_ERROR")
             self._end(kind)
         else:
-            self._need(self.running, f"{kind} outside a run")
+            self._require(self.running, f"{kind} outside a run")
             if kind == "RUN_FINISHED":
                 self._end(kind)
             else:
                 self._within(kind, event)
 
     def _begin(self) -> None:
-        self._need(not self.running, "RUN_STARTED while a run is active")
+        self._require(not self.running, "RUN_STARTED while a run is active")
         self.running, self.ended = True, None
         self._subagents.clear()
         self._owners.clear()
 
     def _end(self, kind: str) -> None:
-        self._need(not self._open, f"{kind} with {sorted(self._open)} open")
+        self._require(not self._open, f"{kind} with {sorted(self._open)} open")
         self.running, self.ended = False, kind
         self.terminals += 1
 
     def _within(self, kind: str, event: Json) -> None:
         if kind in _OPENS:
-            self._opens(*_OPENS[kind], event)
-        elif kind in _GOES_ON:
-            self._need(isinstance(event["delta"], str), f"{kind} without text")
-            self._goes_on(*_GOES_ON[kind], event)
+            self._open_one(*_OPENS[kind], event)
+        elif kind in _CONTINUES:
+            self._require(isinstance(event["delta"], str), f"{kind} without text")
+            self._continue(*_CONTINUES[kind], event)
         elif kind in _ENDS:
-            key = self._goes_on(*_ENDS[kind], event)
+            key = self._continue(*_ENDS[kind], event)
             del self._open[key]
         else:
-            self._need(kind in _FREE, f"{kind} is no explicit event")
+            self._require(kind in _FREE, f"{kind} is no explicit event")
 
-    def _opens(self, what: str, member: str, event: Json) -> None:
+    def _open_one(self, what: str, member: str, event: Json) -> None:
         key, owner = _key(what, member, event), event.get("subagentRunId")
-        self._need(isinstance(event[member], str), f"{event['type']} without an id")
-        self._need(key not in self._open, f"{event['type']} for {key}, which is open")
+        self._require(isinstance(event[member], str), f"{event['type']} without an id")
+        self._require(key not in self._open, f"{event['type']} for {key}, which is open")
         if what == "subagent":
-            self._opens_subagent(event)
+            self._open_subagent(event)
             owner = None
         elif what == "call":
             parent = event.get("parentMessageId")
             if parent in self._owners and owner is not None:
-                self._need(owner == self._owners[parent], f"{key} has another owner than {parent}")
+                self._require(
+                    owner == self._owners[parent], f"{key} has another owner than {parent}"
+                )
         if what in ("text", "reasoning"):
             self._owners.setdefault(event[member], owner)
         self._open[key] = owner
 
-    def _opens_subagent(self, event: Json) -> None:
-        self._need(isinstance(event["name"], str), "a subagent without a name")
-        self._need(event["subagentRunId"] not in self._subagents, "a subagent started twice")
+    def _open_subagent(self, event: Json) -> None:
+        self._require(isinstance(event["name"], str), "a subagent without a name")
+        self._require(event["subagentRunId"] not in self._subagents, "a subagent started twice")
         parent = event.get("parentSubagentRunId")
-        self._need(parent is None or parent in self._subagents, f"no subagent {parent}")
+        self._require(parent is None or parent in self._subagents, f"no subagent {parent}")
         self._subagents.add(event["subagentRunId"])
 
-    def _goes_on(self, what: str, member: str, event: Json) -> tuple[str, ...]:
+    def _continue(self, what: str, member: str, event: Json) -> tuple[str, ...]:
         key = _key(what, member, event)
-        self._need(key in self._open, f"{event['type']} for {key}, which is not open")
+        self._require(key in self._open, f"{event['type']} for {key}, which is not open")
         owner = event.get("subagentRunId")
         if what != "subagent" and owner is not None:
-            self._need(owner == self._open[key], f"{event['type']} for {key} of another owner")
+            self._require(owner == self._open[key], f"{event['type']} for {key} of another owner")
         return key
 
-    def _need(self, true: bool, otherwise: str) -> None:
+    def _require(self, true: bool, otherwise: str) -> None:
         if not true:
             raise Illegal(otherwise)
 
 
 def _key(what: str, member: str, event: Json) -> tuple[str, ...]:
-    """A step is known by its owner, too: two subagents may be in steps of one name at once."""
+    """Includes a step's subagent: two subagents may be in steps of the same name."""
     owner = event.get("subagentRunId")
     return (what, event[member], owner) if what == "step" and owner else (what, event[member])
 
 
 def verify(events: Iterable[Json]) -> Verifier:
-    """Reads all of ``events``; raises Illegal."""
+    """Reads all of ``events``. Raises Illegal."""
     verifier = Verifier()
     for event in events:
         verifier.read(event)

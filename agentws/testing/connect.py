@@ -1,15 +1,14 @@
-"""Clients in process: an ASGI app talked to directly, so that a test needs no port and no thread.
+"""In-process clients: they call an ASGI app directly, so a test needs no port and no thread.
 
 ::
 
     async with running(app), connect(app, "/ws/chat") as client:
         await client.send({"type": "send", "id": "m1", "content": "Hello"})
         await client.until(lambda frame: kind(frame) == "RUN_FINISHED")
-        client.drop()                     # the cable is pulled
+        client.drop()                     # the connection is lost
         await client.reconnect()          # the same session, from the last position
 
-Everything that waits has a deadline, and fails with an AssertionError that says what did come
-instead.
+Everything that waits has a deadline. After it, an AssertionError says what was received instead.
 """
 
 from __future__ import annotations
@@ -31,25 +30,25 @@ from .line import WITHIN, Closed, Line, Message, Refused, end
 __all__ = ["Client", "Closed", "Frame", "Refused", "connect", "kind", "open_transport", "running"]
 
 Frame = dict[str, Any]
-"""One decoded frame, of either wire."""
+"""One decoded frame, of any wire."""
 
 _SHOWN: Final = 5
-"""How many of the frames before it a failure shows where none was waited for yet."""
+"""The number of earlier frames that a failure shows."""
 
 TERMINAL: Final = frozenset({"RUN_FINISHED", "RUN_ERROR"})
 
 
 def kind(frame: Frame) -> str:
-    """The ``type`` of what a frame says: of the event in an event frame, else its own."""
+    """The ``type`` of the event in an event frame; the frame's own ``type`` otherwise."""
     event = frame.get("event")
     return str(event["type"] if isinstance(event, dict) else frame["type"])
 
 
 class Client:
-    """One client of one session, over connections that come and go.
+    """One client of one session, over any number of connections.
 
-    ``frames`` is everything it has read, over all of them; ``position`` the last one it has read,
-    which is where :meth:`reconnect` resumes. ``lines`` are the connections, the last one current.
+    ``frames`` are all frames that it has read; ``position`` is the last position it has read, from
+    which :meth:`reconnect` resumes. ``lines`` are its connections; the last one is current.
     """
 
     def __init__(
@@ -90,7 +89,7 @@ class Client:
 
     @property
     def closed(self) -> Closed | None:
-        """How the server ended the current connection, once it has."""
+        """How the server closed the current connection; ``None`` while it is open."""
         return self.line.closed
 
     # Connecting
@@ -144,7 +143,7 @@ class Client:
             offered.append(BEARER + base64.urlsafe_b64encode(self._token.encode()).decode())
         return offered
 
-    # Saying
+    # Sending
 
     async def send(self, frame: str | Mapping[str, Any] | bytes) -> None:
         """Sends a frame: text as it is, a mapping as JSON, bytes as a binary message.
@@ -161,7 +160,7 @@ class Client:
                 self.line.send({"type": "websocket.receive", "text": text})
 
     async def say(self, content: str, id: str, **members: Any) -> Frame:
-        """Sends a user message and returns what it is answered with: ``accepted`` or ``error``."""
+        """Sends a user message and returns the reply: ``accepted`` or ``error``."""
         return await self.ask({"type": "send", "id": id, "content": content, **members})
 
     async def ask(self, frame: Mapping[str, Any]) -> Frame:
@@ -169,7 +168,7 @@ class Client:
         await self.send(frame)
         return await self.until(lambda one: one.get("reply") == frame["id"])
 
-    # Listening
+    # Receiving
 
     async def receive(self, *, within: float = WITHIN) -> Frame:
         """The next frame. Raises Closed."""
@@ -183,7 +182,7 @@ class Client:
 
     @asynccontextmanager
     async def _deadline(self, within: float, missing: str, start: int) -> AsyncIterator[None]:
-        """Turns a timeout into what was missing, and the frames that came from ``start`` on."""
+        """Turns a timeout into an AssertionError: what was missing, and the frames since."""
         try:
             async with asyncio.timeout(within) as deadline:
                 yield
@@ -191,7 +190,7 @@ class Client:
             if not deadline.expired():
                 raise
             came = self.frames[max(start, 0) :]
-            raise AssertionError(f"{missing} within {within} s; came: {came}") from None
+            raise AssertionError(f"{missing} within {within} s; received: {came}") from None
 
     def _take(self, frame: Frame) -> Frame:
         self.frames.append(frame)
@@ -207,7 +206,7 @@ class Client:
     async def until(
         self, wanted: Callable[[Frame], bool] | str, *, within: float = WITHIN
     ) -> Frame:
-        """Reads frames until one is ``wanted`` (a predicate, or a kind) and returns that one."""
+        """Reads frames until one is ``wanted`` (a predicate, or a kind), and returns that one."""
         fits = wanted if callable(wanted) else lambda frame: kind(frame) == wanted
         missing = "none that was wanted" if callable(wanted) else f"no {wanted}"
         async with self._deadline(within, missing, len(self.frames)):
@@ -216,14 +215,14 @@ class Client:
         return frame
 
     async def answer(self, *, within: float = WITHIN) -> str:
-        """Reads until a run ends and returns the text that was said until then."""
+        """Reads until a run ends, and returns the text of the answer."""
         start = len(self.frames)
         await self.until(lambda frame: kind(frame) in TERMINAL, within=within)
         deltas = (frame["event"] for frame in self.frames[start:] if "event" in frame)
         return "".join(one["delta"] for one in deltas if one["type"] == "TEXT_MESSAGE_CONTENT")
 
     async def settle(self) -> list[Frame]:
-        """What comes without waiting for anything but the app's own turns."""
+        """The frames that arrive while the app's tasks run, without waiting for time to pass."""
         start = len(self.frames)
         for _ in range(50):
             await asyncio.sleep(0)
@@ -231,7 +230,7 @@ class Client:
         return self.frames[start:]
 
     def take_waiting(self) -> None:
-        """Reads what has come, without waiting for anything."""
+        """Reads what was received already, without waiting."""
         for text in self.line.waiting():
             self._unread += _frames(text)
         while self._unread:
@@ -244,20 +243,20 @@ class Client:
     # Failing
 
     def pause(self) -> None:
-        """Stops reading: the app's next sends wait."""
+        """Stops reading, as a slow consumer: the app's next sends block."""
         self.line.read(False)
 
     def resume(self) -> None:
         self.line.read(True)
 
     def drop(self) -> None:
-        """Pulls the cable: what was not read is lost, and the server finds the peer gone."""
+        """Loses the connection (1006): frames that were not read are lost."""
         self.line.waiting()
         self._unread.clear()
         self.line.leave(1006)
 
     async def wait_closed(self, *, within: float = WITHIN) -> Closed:
-        """Reads until the server closes and returns how it did."""
+        """Reads until the server closes the connection; returns code and reason."""
         async with self._deadline(within, "no close", len(self.frames)):
             while True:
                 try:
@@ -267,7 +266,7 @@ class Client:
         raise AssertionError
 
     async def aclose(self) -> None:
-        """Leaves politely and waits until the app is done. Raises what the app raised."""
+        """Closes the connection (1000) and waits for the app to end. Raises what the app raised."""
         if self.lines:
             self.line.leave(1000)
         for line in self.lines:
@@ -292,10 +291,10 @@ async def connect(app: Any, url: str = "/ws/chat", **options: Any) -> AsyncItera
 
 @asynccontextmanager
 async def running(app: Any, *, within: float = WITHIN) -> AsyncIterator[dict[str, Any]]:
-    """``app`` between its startup and its shutdown; gives the lifespan's state.
+    """Runs the lifespan of ``app`` around the block; gives the lifespan's state.
 
-    Whatever ends the block, the app is over when this returns. Raises AssertionError for a step
-    that takes longer than ``within`` seconds or that the app says has failed.
+    The app has ended when this returns, however the block ends. Raises AssertionError when startup
+    or shutdown fails, or takes longer than ``within`` seconds.
     """
     to_app: asyncio.Queue[Message] = asyncio.Queue()
     from_app: asyncio.Queue[Message] = asyncio.Queue()
@@ -312,9 +311,9 @@ async def running(app: Any, *, within: float = WITHIN) -> AsyncIterator[dict[str
             answer.cancel()
             assert task.done(), f"the app's {name} took more than {within} s"
             task.result()
-            raise AssertionError(f"the app returned instead of answering its {name}")
-        said = answer.result()
-        assert said["type"] == f"lifespan.{name}.complete", said.get("message", said["type"])
+            raise AssertionError(f"the app returned before its {name} was complete")
+        sent = answer.result()
+        assert sent["type"] == f"lifespan.{name}.complete", sent.get("message", sent["type"])
 
     try:
         await step("startup")
@@ -328,7 +327,7 @@ async def running(app: Any, *, within: float = WITHIN) -> AsyncIterator[dict[str
 
 
 class _LineTransport:
-    """A line as the Python client's port to a network."""
+    """A line as a transport of the Python client."""
 
     def __init__(self, line: Line) -> None:
         self._line = line
@@ -350,13 +349,13 @@ class _LineTransport:
         await self._line.wait_closed()
 
     def drop(self) -> None:
-        """Pulls the cable."""
+        """Loses the connection (1006)."""
         self._line.waiting()
         self._line.leave(1006)
 
 
 def open_transport(app: Any, url: str = "/ws/chat", **options: Any) -> OpenTransport:
-    """What ``agentws.client.Chat`` opens its connections with, here to ``app`` in process."""
+    """A function with which ``agentws.client.Chat`` connects to ``app`` in process."""
 
     async def open(opening: Opening) -> _LineTransport:
         client = Client(app, url, subprotocols=opening.subprotocols, **options)

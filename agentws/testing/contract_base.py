@@ -1,4 +1,4 @@
-"""What the parts of the store contract share: its fixtures, and words for its tests."""
+"""Fixtures and helpers that the parts of the store contract share."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ EPOCH = "e1"
 
 
 class StoreFixtures:
-    """The fixtures of a store's contract. Override ``store``; ``peer`` where it can be shared."""
+    """The fixtures of the store contract. Override ``store``, and ``peer`` if it can be shared."""
 
     @pytest.fixture
     def anyio_backend(self) -> str:
@@ -28,23 +28,23 @@ class StoreFixtures:
 
     @pytest.fixture
     async def store(self) -> Store:
-        """An open store. Override it, as an async fixture that yields and then closes."""
+        """An open store. Override it with an async fixture that yields it and closes it."""
         raise NotImplementedError("override the fixture `store`")
 
     @pytest.fixture
     async def peer(self, store: Store) -> Store:
-        """A second open store over the same data, where two nodes can share it."""
+        """A second open store over the same data, if two nodes can share it."""
         return store
 
 
 def a_session(*, owner: str | None = None, updated: float = 1000.0) -> SessionInfo:
-    """A session nobody else uses, so that a suite can run against a store that is not empty."""
+    """A session with a new id, so that the suite can run against a store that is not empty."""
     id = f"s_{secrets.token_urlsafe(12)}"
     return SessionInfo(id=id, owner=owner, agent="default", created=1000.0, updated=updated)
 
 
 async def begin(store: Store, *, epoch: str = EPOCH) -> str:
-    """The id of a new session."""
+    """Creates a session and returns its id."""
     info, made = await store.create(a_session(), epoch=epoch)
     assert made
     return info.id
@@ -59,14 +59,14 @@ def events(*names: object) -> list[bytes]:
 
 
 async def filled(store: Store, count: int) -> tuple[str, list[Record]]:
-    """A new session of that many events, with their records."""
+    """Creates a session with ``count`` events; returns its id and their records."""
     session = await begin(store)
     done = await store.append(session, events(*range(1, count + 1)))
     return session, list(done.records)
 
 
 def every_call(store: Store, session: str) -> dict[str, Callable[[], Awaitable[object]]]:
-    """A call of every method for that session, by the method's name; the last deletes it."""
+    """A call of each method of the store, by its name. The last one deletes the session."""
     lease = Lease(session, "a", f"{EPOCH}:1", 60)
     return {
         "ping": store.ping,
@@ -91,7 +91,7 @@ def every_call(store: Store, session: str) -> dict[str, Callable[[], Awaitable[o
 
 
 async def outside_a_task(call: Callable[[], Awaitable[object]]) -> None:
-    """Runs ``call`` in a callback of the loop, where it has to end without waiting."""
+    """Runs ``call`` in a callback of the loop. It must end without waiting for anything."""
     done = asyncio.get_running_loop().create_future()
 
     def run() -> None:
@@ -102,7 +102,7 @@ async def outside_a_task(call: Callable[[], Awaitable[object]]) -> None:
         except Exception as error:
             done.set_exception(error)
         else:
-            done.set_exception(AssertionError("it waits, and says that it never does"))
+            done.set_exception(AssertionError("an immediate store waited for something"))
 
     asyncio.get_running_loop().call_soon(run)
     await done
@@ -120,10 +120,10 @@ async def everything(store: Store, session: str) -> list[Record]:
     return records
 
 
-async def eventually(look: Callable[[], Awaitable[T | None]], *, within: float = 10.0) -> T:
-    """What ``look`` returns once that is true; fails when it never is."""
+async def eventually(poll: Callable[[], Awaitable[T | None]], *, within: float = 10.0) -> T:
+    """Polls until ``poll`` returns a true value; raises AssertionError after ``within``."""
     deadline = time.monotonic() + within
-    while not (found := await look()):
+    while not (found := await poll()):
         assert time.monotonic() < deadline, f"not within {within} seconds"
         await asyncio.sleep(0.01)
     return found

@@ -1,4 +1,4 @@
-"""The store contract: who may run a session."""
+"""The store contract: leases and their fencing tokens, which decide who may run a session."""
 
 from __future__ import annotations
 
@@ -25,33 +25,37 @@ async def held(store: Store, session: str, owner: str, *, ttl: float = 60.0) -> 
 
 
 class LeaseRules(StoreFixtures):
-    """At most one holder at a time, and a former one can't write, however late it wakes up."""
+    """A session has at most one holder. A former holder can't append, however late it tries."""
 
-    async def test_a_lease_names_its_holder(self, store: Store) -> None:
+    async def test_a_lease_has_its_session_its_owner_and_its_ttl(self, store: Store) -> None:
         session = await begin(store)
         lease = await held(store, session, "a", ttl=30)
         assert (lease.session, lease.owner, lease.ttl) == (session, "a", 30)
         assert counter(lease) > 0
 
-    async def test_another_owner_waits(self, store: Store, peer: Store) -> None:
+    async def test_another_owner_gets_no_lease_while_one_is_held(
+        self, store: Store, peer: Store
+    ) -> None:
         session = await begin(store)
         await held(store, session, "a")
         assert await peer.lease(session, owner="b", ttl=60) is None
         assert await peer.lease(await begin(store), owner="b", ttl=60) is not None
 
-    async def test_of_concurrent_claims_one_wins(self, store: Store, peer: Store) -> None:
+    async def test_of_concurrent_requests_exactly_one_gets_the_lease(
+        self, store: Store, peer: Store
+    ) -> None:
         session = await begin(store)
         claims = await asyncio.gather(
             *((store if n % 2 else peer).lease(session, owner=f"node{n}", ttl=60) for n in range(8))
         )
         assert len([claim for claim in claims if claim is not None]) == 1
 
-    async def test_the_holder_keeps_its_fence(self, store: Store) -> None:
+    async def test_the_holder_that_asks_again_keeps_its_fencing_token(self, store: Store) -> None:
         session = await begin(store)
         first = await held(store, session, "a")
         assert (await held(store, session, "a")).fence == first.fence
 
-    async def test_an_expired_lease_goes_to_the_next_with_a_greater_fence(
+    async def test_an_expired_lease_goes_to_the_next_owner_with_a_greater_fencing_token(
         self, store: Store, peer: Store
     ) -> None:
         session = await begin(store)
@@ -61,7 +65,9 @@ class LeaseRules(StoreFixtures):
         assert counter(second) > counter(first)
         assert await store.lease(session, owner="a", ttl=60) is None
 
-    async def test_a_former_holder_is_fenced(self, store: Store, peer: Store) -> None:
+    async def test_an_append_with_an_old_fencing_token_is_refused(
+        self, store: Store, peer: Store
+    ) -> None:
         session = await begin(store)
         first = await held(store, session, "a", ttl=0.05)
         await store.append(session, [event("first")], fence=first.fence)
@@ -77,7 +83,7 @@ class LeaseRules(StoreFixtures):
             event("a command, by any node"),
         ]
 
-    async def test_a_refused_append_changes_nothing(self, store: Store) -> None:
+    async def test_an_append_that_is_fenced_changes_nothing(self, store: Store) -> None:
         session, _ = await filled(store, 2)
         await held(store, session, "a")
         before = await store.head(session)
@@ -88,7 +94,7 @@ class LeaseRules(StoreFixtures):
                 )
         assert await store.head(session) == before
 
-    async def test_one_refusal_leaves_concurrent_appends_alone(self, store: Store) -> None:
+    async def test_a_fenced_append_does_not_affect_concurrent_appends(self, store: Store) -> None:
         session = await begin(store)
         fence = (await held(store, session, "a")).fence
         done = await asyncio.gather(
@@ -102,14 +108,14 @@ class LeaseRules(StoreFixtures):
         records = await store.read(session)
         assert [record.data for record in records] == [event(n) for n in (1, 3, 5, 7, 9)]
 
-    async def test_a_released_lease_is_free_at_once(self, store: Store, peer: Store) -> None:
+    async def test_a_released_lease_can_be_taken_at_once(self, store: Store, peer: Store) -> None:
         session = await begin(store)
         first = await held(store, session, "a")
         await store.release(first)
         second = await held(peer, session, "b")
         assert counter(second) > counter(first)
 
-    async def test_a_fence_is_used_once(self, store: Store) -> None:
+    async def test_a_fencing_token_is_never_issued_twice(self, store: Store) -> None:
         session = await begin(store)
         fences = []
         for owner in ("a", "b", "a", "a"):
@@ -118,7 +124,7 @@ class LeaseRules(StoreFixtures):
             await store.release(lease)
         assert fences == sorted(set(fences))
 
-    async def test_releasing_what_is_lost_does_nothing(self, store: Store) -> None:
+    async def test_releasing_a_lease_that_is_not_held_does_nothing(self, store: Store) -> None:
         session = await begin(store)
         first = await held(store, session, "a")
         await store.release(first)
@@ -130,7 +136,9 @@ class LeaseRules(StoreFixtures):
         await store.delete(session)
         await store.release(second)
 
-    async def test_renewing_keeps_what_is_still_held(self, store: Store) -> None:
+    async def test_renewing_returns_only_the_sessions_that_are_still_held(
+        self, store: Store
+    ) -> None:
         mine, brief, theirs, free = [await begin(store) for _ in range(4)]
         await held(store, mine, "a")
         await held(store, brief, "a", ttl=0.05)
@@ -140,11 +148,11 @@ class LeaseRules(StoreFixtures):
         assert list(await store.renew("a", wanted, ttl=60)) == [mine]
         assert list(await store.renew("a", [], ttl=60)) == []
 
-    async def test_renewing_extends(self, store: Store) -> None:
+    async def test_renewing_extends_a_lease(self, store: Store) -> None:
         session, other = await begin(store), await begin(store)
         renewed: list[str] = []
         ttl = 0.1
-        # Long enough for a store, or a machine, that takes its time between the two calls.
+        # Longer each time, for a slow store or machine between the two calls.
         while not renewed and ttl < 60:
             ttl *= 2
             await held(store, session, "a", ttl=ttl)
@@ -165,7 +173,7 @@ class LeaseRules(StoreFixtures):
         await eventually(expired)
         assert list(await store.renew("a", [session], ttl=60)) == []
 
-    async def test_unsettled_are_those_open_that_nobody_holds(self, store: Store) -> None:
+    async def test_unsettled_lists_open_sessions_without_a_holder(self, store: Store) -> None:
         empty = await begin(store)
         (settled, _), (free, _), (taken, _) = [await filled(store, 2) for _ in range(3)]
         await store.append(settled, [], settled=Settled(2))
@@ -178,8 +186,8 @@ class LeaseRules(StoreFixtures):
         assert taken in await store.unsettled(limit=100_000)
         assert len(await store.unsettled(limit=1)) == 1
 
-    async def test_the_unsettled_come_oldest_first(self, store: Store) -> None:
-        """So that who takes up some at a time gets to all."""
+    async def test_unsettled_lists_the_oldest_sessions_first(self, store: Store) -> None:
+        """So that recovery in batches reaches all of them."""
         made = [(await filled(store, 1))[0] for _ in range(5)]
         for session in (made[3], made[0]):
             await store.append(session, [event("later")])

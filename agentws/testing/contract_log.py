@@ -29,9 +29,11 @@ def position(record: Record, *, epoch: str = EPOCH) -> Position:
 
 
 class AppendRules(StoreFixtures):
-    """Appends are atomic, ordered, chained, and idempotent under a key."""
+    """Appends are atomic, ordered, chained, and idempotent under an idempotency key."""
 
-    async def test_appends_consecutively_with_chained_tags(self, store: Store) -> None:
+    async def test_appended_events_have_consecutive_seqs_and_chained_tags(
+        self, store: Store
+    ) -> None:
         session = await begin(store)
         first = await store.append(session, events("a", "b", "c"))
         second = await store.append(session, events("d"))
@@ -43,7 +45,7 @@ class AppendRules(StoreFixtures):
         assert list(await store.read(session)) == records
         assert (await store.head(session)).position == second.position
 
-    async def test_keeps_bytes_as_they_are(self, store: Store) -> None:
+    async def test_events_are_stored_byte_for_byte(self, store: Store) -> None:
         session = await begin(store)
         texts = ["Grüße, 世界 🙂", r"\u0000 \" \\ ' %s ?1 :a $b", "x" * 100_000, "a\x7fb\u2028"]
         wanted = [b'{"event":{"type":"RAW","event":"%b"}}' % text.encode() for text in texts]
@@ -52,14 +54,14 @@ class AppendRules(StoreFixtures):
         assert [record.data for record in records] == wanted
         check_tags(records)
 
-    async def test_appends_nothing_to_settle_alone(self, store: Store) -> None:
+    async def test_an_append_without_events_can_set_the_checkpoint(self, store: Store) -> None:
         session, records = await filled(store, 3)
         done = await store.append(session, [], settled=Settled(2))
         assert (list(done.records), done.position) == ([], position(records[-1]))
         head = await store.head(session)
         assert (head.position, head.settled) == (position(records[-1]), Settled(2))
 
-    async def test_settled_only_grows(self, store: Store, peer: Store) -> None:
+    async def test_the_checkpoint_never_moves_back(self, store: Store, peer: Store) -> None:
         session, _ = await filled(store, 5)
         three, again, four = Settled(3, b"three"), Settled(3, b"again"), Settled(4)
         steps = (
@@ -75,7 +77,7 @@ class AppendRules(StoreFixtures):
             await store.append(session, [event("more")], settled=asked)
             assert (await peer.head(session)).settled == settled
 
-    async def test_the_last_of_concurrent_settles_is_the_highest(
+    async def test_of_concurrent_checkpoints_the_highest_one_remains(
         self, store: Store, peer: Store
     ) -> None:
         session, _ = await filled(store, 20)
@@ -85,7 +87,9 @@ class AppendRules(StoreFixtures):
         )
         assert (await store.head(session)).settled == Settled(20, b"20")
 
-    async def test_carries_much_and_any_bytes(self, store: Store) -> None:
+    async def test_the_state_of_a_checkpoint_may_be_large_and_of_any_bytes(
+        self, store: Store
+    ) -> None:
         (session, records), (other, _) = await filled(store, 3), await filled(store, 2)
         carried = bytes(range(256)) * 2000
         await store.append(session, [], settled=Settled(3, carried))
@@ -95,7 +99,9 @@ class AppendRules(StoreFixtures):
         assert await store.head(session) == Head(done.position, Settled(3, carried))
         assert list(await store.read(session)) == [*records, *done.records]
 
-    async def test_what_is_carried_goes_with_its_session(self, store: Store) -> None:
+    async def test_the_state_of_a_checkpoint_is_deleted_with_its_session(
+        self, store: Store
+    ) -> None:
         (kept, _), (gone, _) = await filled(store, 2), await filled(store, 2)
         await store.append(kept, [], settled=Settled(2, b"kept"))
         await store.append(gone, [], settled=Settled(2, b"gone"))
@@ -104,7 +110,7 @@ class AppendRules(StoreFixtures):
         assert (await store.head(new)).settled == Settled()
         assert (await store.head(kept)).settled == Settled(2, b"kept")
 
-    async def test_concurrent_appends_are_whole_and_in_one_order(
+    async def test_concurrent_appends_are_atomic_and_totally_ordered(
         self, store: Store, peer: Store
     ) -> None:
         session = await begin(store)
@@ -128,7 +134,9 @@ class AppendRules(StoreFixtures):
             names = [record.data.rpartition(b'",')[0][:-1] for record in records[start : start + 3]]
             assert len(set(names)) == 1, "the events of one append stand together"
 
-    async def test_readers_see_all_of_an_append_or_none(self, store: Store, peer: Store) -> None:
+    async def test_a_reader_sees_all_events_of_an_append_or_none(
+        self, store: Store, peer: Store
+    ) -> None:
         session = await begin(store)
 
         async def write() -> None:
@@ -144,14 +152,16 @@ class AppendRules(StoreFixtures):
             assert (await peer.head(session)).position.seq >= len(records)
         await writing
 
-    async def test_what_was_appended_is_readable_at_once(self, store: Store, peer: Store) -> None:
+    async def test_an_append_can_be_read_as_soon_as_it_has_returned(
+        self, store: Store, peer: Store
+    ) -> None:
         session = await begin(store)
         for turn in range(10):
             done = await store.append(session, events(turn))
             assert (await peer.head(session)).position == done.position
             assert (await peer.read(session))[-1] == done.records[-1]
 
-    async def test_a_cancelled_append_is_whole_or_nothing(self, store: Store) -> None:
+    async def test_a_cancelled_append_appends_everything_or_nothing(self, store: Store) -> None:
         session = await begin(store)
         for turn in range(10):
             append = asyncio.ensure_future(store.append(session, events("a", "b", "c")))
@@ -168,7 +178,9 @@ class AppendRules(StoreFixtures):
 
     # Keys
 
-    async def test_a_key_appends_once(self, store: Store) -> None:
+    async def test_a_second_append_with_the_same_idempotency_key_changes_nothing(
+        self, store: Store
+    ) -> None:
         session = await begin(store)
         first = await store.append(session, events(1, 2), key=Key("m1", "d1"))
         await store.append(session, events(3))
@@ -181,7 +193,9 @@ class AppendRules(StoreFixtures):
         head = await store.head(session)
         assert (head.position.seq, head.settled) == (3, Settled())
 
-    async def test_a_key_can_be_claimed_alone(self, store: Store, peer: Store) -> None:
+    async def test_an_append_without_events_can_use_an_idempotency_key(
+        self, store: Store, peer: Store
+    ) -> None:
         empty, (session, records) = await begin(store), await filled(store, 3)
         for log, end in ((empty, Position(EPOCH, 0, GENESIS)), (session, position(records[-1]))):
             first = await store.append(log, [], key=Key("m1", "d1"))
@@ -198,14 +212,16 @@ class AppendRules(StoreFixtures):
                 await store.append(log, [], key=Key("m1", "d2"))
         assert [record.data for record in await store.read(empty)] == events("between")
 
-    async def test_another_body_under_a_key_is_refused(self, store: Store) -> None:
+    async def test_an_idempotency_key_with_another_digest_is_refused(self, store: Store) -> None:
         session = await begin(store)
         await store.append(session, events(1), key=Key("m1", "d1"))
         with pytest.raises(IdempotencyConflict):
             await store.append(session, events(2), key=Key("m1", "d2"))
         assert (await store.head(session)).position.seq == 1
 
-    async def test_finds_what_a_key_has_done(self, store: Store) -> None:
+    async def test_find_returns_the_position_of_an_idempotency_keys_append(
+        self, store: Store
+    ) -> None:
         session = await begin(store)
         assert await store.find(session, Key("m1", "d1")) is None
         first = await store.append(session, events(1, 2), key=Key("m1", "d1"))
@@ -219,7 +235,7 @@ class AppendRules(StoreFixtures):
             await store.find(session, Key("m1", "d2"))
         assert (await store.head(session)).position.seq == 3
 
-    async def test_keys_belong_to_their_session(self, store: Store) -> None:
+    async def test_each_session_has_its_own_idempotency_keys(self, store: Store) -> None:
         one, two = await begin(store), await begin(store)
         for session in (one, two):
             done = await store.append(session, events(1), key=Key("m1", session))
@@ -227,7 +243,9 @@ class AppendRules(StoreFixtures):
         done = await store.append(one, events(2), key=Key("m2", "d1"))
         assert (done.duplicate, done.position.seq) == (False, 2)
 
-    async def test_of_concurrent_duplicates_one_appends(self, store: Store, peer: Store) -> None:
+    async def test_of_concurrent_duplicates_exactly_one_is_appended(
+        self, store: Store, peer: Store
+    ) -> None:
         session = await begin(store)
         done = await asyncio.gather(
             *(
@@ -239,7 +257,9 @@ class AppendRules(StoreFixtures):
         assert len({appended.position for appended in done}) == 1
         assert (await store.head(session)).position.seq == 1
 
-    async def test_a_refused_append_uses_no_key(self, store: Store) -> None:
+    async def test_an_append_that_is_refused_does_not_use_its_idempotency_key(
+        self, store: Store
+    ) -> None:
         session = await begin(store)
         with pytest.raises(Fenced):
             await store.append(session, events(1), key=Key("m1", "d1"), fence=f"{EPOCH}:99")
@@ -248,23 +268,23 @@ class AppendRules(StoreFixtures):
 
 
 class ReadRules(StoreFixtures):
-    """Reads continue exactly where a position stands, or say why they can't."""
+    """Reads continue exactly after a position, or raise PositionLost with the reason."""
 
-    async def test_reads_after_a_position_exclusively(self, store: Store) -> None:
+    async def test_a_read_begins_after_the_given_position(self, store: Store) -> None:
         session, records = await filled(store, 5)
         for at, record in enumerate(records):
             assert list(await store.read(session, after=position(record))) == records[at + 1 :]
         start = Position(EPOCH, 0, GENESIS)
         assert list(await store.read(session, after=start)) == records
 
-    async def test_reads_in_pages(self, store: Store) -> None:
+    async def test_a_log_can_be_read_page_by_page(self, store: Store) -> None:
         session, records = await filled(store, 10)
         assert list(await store.read(session, limit=4)) == records[:4]
         assert list(await store.read(session, after=position(records[3]), limit=4)) == records[4:8]
         assert list(await store.read(session, after=position(records[7]), limit=4)) == records[8:]
         assert await everything(store, session) == records
 
-    async def test_a_page_is_full_where_the_log_goes_on(self, store: Store) -> None:
+    async def test_a_page_is_full_unless_the_log_ends(self, store: Store) -> None:
         session, records = await filled(store, 600)
         assert list(await store.read(session)) == records[:PAGE]
         assert list(await store.read(session, after=position(records[7]))) == records[8 : PAGE + 8]
@@ -273,7 +293,7 @@ class ReadRules(StoreFixtures):
         assert list(await store.read_back(session, before=601)) == records[-PAGE:]
         assert list(await store.read_back(session, before=101)) == records[:100]
 
-    async def test_a_page_is_full_however_large_its_events_are(self, store: Store) -> None:
+    async def test_a_page_of_large_events_is_full_too(self, store: Store) -> None:
         session = await begin(store)
         large = [b'{"event":{"type":"RAW","event":"%b"}}' % (b"%d" % n * 50_000) for n in range(40)]
         for start in range(0, 40, 10):
@@ -283,25 +303,25 @@ class ReadRules(StoreFixtures):
         back = await store.read_back(session, before=41, limit=39)
         assert [record.data for record in back] == large[1:]
 
-    async def test_another_epoch_is_lost(self, store: Store) -> None:
+    async def test_a_position_of_another_epoch_is_lost(self, store: Store) -> None:
         session, records = await filled(store, 3)
         for foreign in (position(records[1], epoch="e0"), Position("e0", 0, GENESIS)):
             await self._lost(store, session, foreign, "epoch")
 
-    async def test_the_future_is_lost(self, store: Store) -> None:
+    async def test_a_position_beyond_the_end_of_the_log_is_lost(self, store: Store) -> None:
         session, records = await filled(store, 3)
         await self._lost(store, session, Position(EPOCH, 4, records[-1].tag), "future")
         empty = await begin(store)
         await self._lost(store, empty, Position(EPOCH, 1, records[0].tag), "future")
 
-    async def test_another_history_is_lost(self, store: Store) -> None:
+    async def test_a_position_of_a_divergent_history_is_lost(self, store: Store) -> None:
         session, records = await filled(store, 3)
         for at in range(3):
             other = Position(EPOCH, at + 1, "0123456789abcdef")
             await self._lost(store, session, other, "diverged")
         await self._lost(store, session, Position(EPOCH, 2, records[2].tag), "diverged")
 
-    async def test_reads_back_the_nearest_in_log_order(self, store: Store) -> None:
+    async def test_reading_back_returns_the_nearest_events_in_log_order(self, store: Store) -> None:
         session, records = await filled(store, 10)
         assert list(await store.read_back(session, before=8, limit=3)) == records[4:7]
         assert list(await store.read_back(session, before=3, limit=5)) == records[:2]
@@ -311,7 +331,7 @@ class ReadRules(StoreFixtures):
 
     # Compaction
 
-    async def test_compacting_replaces_a_range(self, store: Store) -> None:
+    async def test_compaction_replaces_a_range_of_events(self, store: Store) -> None:
         session, records = await filled(store, 8)
         folded = msgspec.structs.replace(records[4], data=event("folded"))
         left = [*records[:2], folded, *records[6:]]
@@ -320,7 +340,9 @@ class ReadRules(StoreFixtures):
             assert list(await store.read(session)) == left
             assert list(await store.read_back(session, before=9)) == left
 
-    async def test_positions_after_compaction_survive_or_are_lost(self, store: Store) -> None:
+    async def test_a_position_is_lost_only_if_compaction_removed_its_event(
+        self, store: Store
+    ) -> None:
         session, records = await filled(store, 8)
         folded = msgspec.structs.replace(records[4], data=event("folded"))
         await store.compact(session, first=3, last=6, records=[folded])
@@ -331,7 +353,7 @@ class ReadRules(StoreFixtures):
         for gone in (records[2], records[3], records[5]):
             await self._lost(store, session, position(gone), "compacted")
 
-    async def test_the_log_goes_on_after_compaction(self, store: Store) -> None:
+    async def test_appends_continue_after_compaction(self, store: Store) -> None:
         session, records = await filled(store, 4)
         await store.append(session, events(5), key=Key("m1", "d1"), settled=Settled(4, b"four"))
         head = await store.head(session)
@@ -344,7 +366,7 @@ class ReadRules(StoreFixtures):
         done = await store.append(session, events(6))
         assert done.position == (await store.head(untouched)).position
 
-    async def test_compacting_all_away_keeps_the_head(self, store: Store) -> None:
+    async def test_compacting_events_away_keeps_the_head(self, store: Store) -> None:
         session, _ = await filled(store, 4)
         head = await store.head(session)
         await store.compact(session, first=1, last=3, records=[])

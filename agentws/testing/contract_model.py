@@ -1,4 +1,4 @@
-"""The store contract: after any steps in any order, the store is what a simple model is."""
+"""The store contract, model-based: after random steps the store equals a simple model."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Outcome = object
 
 @dataclass
 class LogModel:
-    """A log without anything clever: what a store is compared with."""
+    """The simplest log that keeps the contract; a store is compared with it."""
 
     kept: list[Record] = field(default_factory=list)
     history: list[Position] = field(default_factory=lambda: [Position(EPOCH, 0, GENESIS)])
@@ -122,7 +122,7 @@ STEPS = st.lists(
 
 
 class ModelRules(StoreFixtures):
-    """Random steps, each compared with the model's."""
+    """Random steps; the result of each is compared with the model's."""
 
     @hypothesis.settings(
         max_examples=100,
@@ -137,7 +137,7 @@ class ModelRules(StoreFixtures):
         ],
     )
     @hypothesis.given(steps=STEPS)
-    async def test_does_what_the_model_does(
+    async def test_random_steps_have_the_same_results_as_in_the_model(
         self, store: Store, steps: list[tuple[object, ...]]
     ) -> None:
         session, model = await begin(store), LogModel()
@@ -152,7 +152,7 @@ class ModelRules(StoreFixtures):
 
 @dataclass
 class _Comparison:
-    """Takes one step in the store and in the model."""
+    """Executes each step in the store and in the model, and compares the results."""
 
     store: Store
     session: str

@@ -31,7 +31,7 @@ NEEDS_A_SESSION: Final = (
 
 
 async def pages_of(store: Store, owner: str, *, limit: int) -> list[Sequence[SessionInfo]]:
-    """All of an owner's sessions, page by page."""
+    """All sessions of an owner, read page by page."""
     pages = [await store.sessions(owner=owner, limit=limit)]
     while len(pages[-1]) == limit:
         last = pages[-1][-1]
@@ -45,16 +45,16 @@ async def listed_after(store: Store, info: SessionInfo) -> list[SessionInfo]:
 
 
 class SessionRules(StoreFixtures):
-    """Sessions are made once, found, listed, changed and deleted for ever."""
+    """Sessions are created once, found, listed, changed, and deleted for good."""
 
-    async def test_answers_a_ping(self, store: Store) -> None:
+    async def test_a_ping_is_answered(self, store: Store) -> None:
         await store.ping()
 
-    async def test_closes_twice(self, store: Store) -> None:
+    async def test_closing_twice_does_nothing(self, store: Store) -> None:
         await store.close()
         await store.close()
 
-    async def test_a_closed_store_answers_or_is_unavailable(self, store: Store) -> None:
+    async def test_a_closed_store_answers_or_raises_unavailable(self, store: Store) -> None:
         session, _ = await filled(store, 2)
         calls = every_call(store, session)
         await store.close()
@@ -62,8 +62,8 @@ class SessionRules(StoreFixtures):
             with suppress(Unavailable):
                 await call()
 
-    async def test_a_store_that_is_immediate_never_waits(self, store: Store) -> None:
-        """It may be called where there is no task; any other needs one, and has one."""
+    async def test_an_immediate_store_never_waits(self, store: Store) -> None:
+        """It may be called outside a task. Any other store is called in a task only."""
         session, _ = await filled(store, 2)
         for call in every_call(store, session).values():
             if store.immediate:
@@ -72,14 +72,14 @@ class SessionRules(StoreFixtures):
                 async with asyncio.timeout(60):
                     await call()
 
-    async def test_a_new_session_is_there_with_an_empty_log(self, store: Store) -> None:
+    async def test_a_new_session_has_an_empty_log(self, store: Store) -> None:
         info = a_session(owner="ada")
         assert await store.create(info, epoch="e7") == (info, True)
         assert await store.info(info.id) == info
         assert await store.head(info.id) == Head(Position("e7", 0, GENESIS), Settled())
         assert list(await store.read(info.id)) == []
 
-    async def test_keeps_every_field(self, store: Store) -> None:
+    async def test_every_field_of_a_session_is_stored(self, store: Store) -> None:
         info = msgspec.structs.replace(
             a_session(owner="ada"),
             agent="support",
@@ -91,7 +91,7 @@ class SessionRules(StoreFixtures):
         await store.create(info, epoch="e1")
         assert await store.info(info.id) == info
 
-    async def test_of_concurrent_creates_exactly_one_makes_it(
+    async def test_of_concurrent_creates_exactly_one_creates_the_session(
         self, store: Store, peer: Store
     ) -> None:
         wanted = a_session()
@@ -107,7 +107,7 @@ class SessionRules(StoreFixtures):
         assert all(info == claims[winners[0]] for info, _ in made)
         assert (await store.head(wanted.id)).position.epoch == f"e{winners[0]}"
 
-    async def test_creating_again_changes_nothing(self, store: Store) -> None:
+    async def test_creating_an_existing_session_changes_nothing(self, store: Store) -> None:
         session, records = await filled(store, 2)
         before = await store.info(session)
         again = msgspec.structs.replace(before, owner="mallory", title="Mine now")
@@ -115,12 +115,14 @@ class SessionRules(StoreFixtures):
         assert list(await store.read(session)) == records
 
     @pytest.mark.parametrize("verb", NEEDS_A_SESSION)
-    async def test_what_is_not_there_is_not_found(self, store: Store, verb: str) -> None:
+    async def test_a_session_that_does_not_exist_is_not_found(
+        self, store: Store, verb: str
+    ) -> None:
         session = a_session().id
         with pytest.raises(NotFound):
             await every_call(store, session)[verb]()
 
-    async def test_update_changes_what_is_given(self, store: Store) -> None:
+    async def test_an_update_changes_only_the_given_fields(self, store: Store) -> None:
         info = msgspec.structs.replace(a_session(owner="ada"), title="Old", metadata={"a": 1})
         await store.create(info, epoch="e1")
         titled = await store.update(info.id, title="New")
@@ -131,7 +133,7 @@ class SessionRules(StoreFixtures):
         assert marked.updated >= titled.updated
         assert await store.info(info.id) == marked
 
-    async def test_an_append_counts_as_an_update(self, store: Store) -> None:
+    async def test_an_append_updates_the_time_of_the_session(self, store: Store) -> None:
         session = await begin(store)
         before = await store.info(session)
         await store.append(session, [event(1)])
@@ -139,7 +141,7 @@ class SessionRules(StoreFixtures):
         assert after.updated > before.updated
         assert after == msgspec.structs.replace(before, updated=after.updated)
 
-    async def test_lists_an_owners_sessions_last_updated_first(self, store: Store) -> None:
+    async def test_an_owners_sessions_are_listed_last_updated_first(self, store: Store) -> None:
         owner, other = token_hex(8), token_hex(8)
         for updated in (3.0, 1.0, 5.0, 2.0, 4.0):
             await store.create(a_session(owner=owner, updated=updated), epoch="e1")
@@ -149,7 +151,7 @@ class SessionRules(StoreFixtures):
         assert [info.updated for info in listed] == [5.0, 4.0, 3.0, 2.0, 1.0]
         assert {info.owner for info in listed} == {owner}
 
-    async def test_lists_in_pages(self, store: Store) -> None:
+    async def test_sessions_are_listed_in_pages(self, store: Store) -> None:
         owner = token_hex(8)
         for updated in range(1, 6):
             await store.create(a_session(owner=owner, updated=float(updated)), epoch="e1")
@@ -162,7 +164,9 @@ class SessionRules(StoreFixtures):
         assert list(await store.sessions(owner=owner, before=(1.0, ""))) == []
         assert list(await store.sessions(owner=token_hex(8))) == []
 
-    async def test_lists_each_once_however_many_were_updated_together(self, store: Store) -> None:
+    async def test_sessions_updated_at_the_same_time_are_listed_once_each(
+        self, store: Store
+    ) -> None:
         owner = token_hex(8)
         made = [a_session(owner=owner, updated=float(n % 3)) for n in range(11)]
         for info in made:
@@ -176,7 +180,7 @@ class SessionRules(StoreFixtures):
         listed = [info.id for page in pages for info in page]
         assert sorted(listed) == sorted(info.id for info in made)
 
-    async def test_a_page_goes_on_where_the_last_ended_whatever_became_of_it(
+    async def test_the_next_page_is_right_after_its_last_session_was_changed_or_deleted(
         self, store: Store
     ) -> None:
         owner = token_hex(8)
@@ -188,7 +192,9 @@ class SessionRules(StoreFixtures):
         await store.delete(made[2].id)
         assert await listed_after(store, made[2]) == made[3:]
 
-    async def test_a_deleted_session_is_gone_and_its_id_used_up(self, store: Store) -> None:
+    async def test_a_deleted_session_is_gone_and_its_id_can_not_be_used_again(
+        self, store: Store
+    ) -> None:
         owner = token_hex(8)
         info = a_session(owner=owner)
         await store.create(info, epoch="e1")
@@ -206,14 +212,14 @@ class SessionRules(StoreFixtures):
         with pytest.raises(NotFound):
             await store.create(info, epoch="e2")
 
-    async def test_deleting_what_is_not_there_does_nothing(self, store: Store) -> None:
+    async def test_deleting_a_session_that_does_not_exist_does_nothing(self, store: Store) -> None:
         info = a_session()
         await store.delete(info.id)
         assert await store.create(info, epoch="e1") == (info, True)
         await store.delete(info.id)
         await store.delete(info.id)
 
-    async def test_deleting_one_leaves_the_others(self, store: Store) -> None:
+    async def test_deleting_a_session_leaves_the_others_unchanged(self, store: Store) -> None:
         (one, records), two = await filled(store, 3), await begin(store)
         await store.append(two, events(1), key=Key("k", "d"))
         await store.delete(two)
@@ -223,7 +229,7 @@ class SessionRules(StoreFixtures):
         done = await store.append(three, events(2), key=Key("k", "other"))
         assert (done.duplicate, done.position.seq) == (False, 1)
 
-    async def test_finds_stale_sessions(self, store: Store) -> None:
+    async def test_stale_lists_sessions_last_updated_before_a_time(self, store: Store) -> None:
         old, new = a_session(updated=10.0), a_session(updated=20.0)
         for info in (old, new):
             await store.create(info, epoch="e1")
@@ -232,8 +238,8 @@ class SessionRules(StoreFixtures):
         assert new.id not in found
         assert len(await store.stale(updated_before=30.0, limit=1)) == 1
 
-    async def test_finds_the_oldest_first(self, store: Store) -> None:
-        """So that who asks for some at a time and deals with them gets to all."""
+    async def test_stale_lists_the_oldest_sessions_first(self, store: Store) -> None:
+        """So that processing them in batches reaches all of them."""
         made = [a_session(updated=float(n % 4)) for n in (2, 7, 1, 3, 5, 0)]
         for info in made:
             await store.create(info, epoch="e1")
@@ -242,7 +248,7 @@ class SessionRules(StoreFixtures):
         assert [id for id in found if id in order] == order
         assert list(await store.stale(updated_before=10.0, limit=3)) == found[:3]
 
-    async def test_heads_answer_in_the_order_of_the_question(self, store: Store) -> None:
+    async def test_heads_are_returned_in_the_order_of_the_ids(self, store: Store) -> None:
         empty = await begin(store)
         (three, _), (two, _) = await filled(store, 3), await filled(store, 2)
         missing = a_session().id

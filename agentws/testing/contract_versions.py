@@ -1,4 +1,4 @@
-"""The store contract: appends that expect the log's end to be where their caller decided."""
+"""The store contract: appends with an expected version (optimistic concurrency control)."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from .oracle import check_tags
 
 
 async def attempt(store: Store, session: str, name: object, expect: int) -> Appended | None:
-    """What an append under an expectation did; ``None`` where it was refused."""
+    """An append with an expected version; ``None`` when it was refused."""
     try:
         return await store.append(session, [event(name)], expect=expect)
     except VersionConflict:
@@ -20,9 +20,9 @@ async def attempt(store: Store, session: str, name: object, expect: int) -> Appe
 
 
 class VersionRules(StoreFixtures):
-    """An append under ``expect`` is made at that end of the log, or not at all."""
+    """An append with ``expect`` is made at that end of the log, or not at all."""
 
-    async def test_an_append_is_made_where_it_expects_the_end(self, store: Store) -> None:
+    async def test_an_append_that_expects_the_end_of_the_log_is_made(self, store: Store) -> None:
         session = await begin(store)
         for end in range(4):
             done = await store.append(session, [event(end)], expect=end)
@@ -42,7 +42,7 @@ class VersionRules(StoreFixtures):
         assert list(await store.read(session)) == records
         assert await store.find(session, Key("k", "d")) is None
 
-    async def test_of_concurrent_appends_that_expect_one_end_exactly_one_is_made(
+    async def test_of_concurrent_appends_with_the_same_expected_version_exactly_one_is_made(
         self, store: Store, peer: Store
     ) -> None:
         session, _ = await filled(store, 2)
@@ -58,10 +58,10 @@ class VersionRules(StoreFixtures):
         assert len(records) == 12
         check_tags(records)
 
-    async def test_writers_that_decide_again_all_get_their_turn(
+    async def test_writers_that_retry_after_a_conflict_all_succeed(
         self, store: Store, peer: Store
     ) -> None:
-        """Counting: each adds one to what it has read, so a decision on an old log would show."""
+        """Each appends its expected number, so a decision on an old log would be seen."""
         session = await begin(store)
 
         async def count(through: Store) -> None:
@@ -75,7 +75,7 @@ class VersionRules(StoreFixtures):
         found = [record.data for record in await everything(store, session)]
         assert found == events(*range(1, 21))
 
-    async def test_events_that_commute_leave_an_expectation_valid(
+    async def test_events_that_commute_leave_an_expected_version_valid(
         self, store: Store, peer: Store
     ) -> None:
         session, _ = await filled(store, 2)
@@ -89,19 +89,21 @@ class VersionRules(StoreFixtures):
         await store.append(session, events("text"), commutes=True, expect=6)
         assert (await store.append(session, events("on 6, too"), expect=6)).position.seq == 8
 
-    async def test_appending_nothing_leaves_an_expectation_valid(self, store: Store) -> None:
+    async def test_an_append_without_events_leaves_an_expected_version_valid(
+        self, store: Store
+    ) -> None:
         session, _ = await filled(store, 2)
         await store.append(session, [], key=Key("claim", "d"))
         await store.append(session, [], settled=Settled(2))
         await store.append(session, [], expect=2)
         assert (await store.append(session, events("next"), expect=2)).position.seq == 3
 
-    async def test_compaction_leaves_an_expectation_valid(self, store: Store) -> None:
+    async def test_compaction_leaves_an_expected_version_valid(self, store: Store) -> None:
         session, records = await filled(store, 4)
         await store.compact(session, first=1, last=3, records=[records[2]])
         assert (await store.append(session, events("next"), expect=4)).position.seq == 5
 
-    async def test_a_duplicate_is_told_whatever_it_expects(self, store: Store) -> None:
+    async def test_a_duplicate_is_reported_whatever_version_it_expects(self, store: Store) -> None:
         session, _ = await filled(store, 2)
         first = await store.append(session, events("once"), key=Key("k", "d"), expect=2)
         for expect in (0, 2, 3, 9):
@@ -110,7 +112,9 @@ class VersionRules(StoreFixtures):
             with pytest.raises(IdempotencyConflict):
                 await store.append(session, events("once"), key=Key("k", "other"), expect=expect)
 
-    async def test_a_fence_is_checked_before_an_expectation(self, store: Store) -> None:
+    async def test_the_fencing_token_is_checked_before_the_expected_version(
+        self, store: Store
+    ) -> None:
         session, _ = await filled(store, 2)
         lease = await store.lease(session, owner="a", ttl=60)
         assert lease is not None

@@ -1,4 +1,4 @@
-"""The contracts of the ports, as suites to subclass.
+"""The contracts of the ports, as test suites to subclass.
 
 ::
 
@@ -12,8 +12,8 @@
             yield store
             await store.close()
 
-The tests are ``async def`` and run under anyio's pytest plugin on asyncio. They need ``pytest`` and
-``hypothesis``. Every test uses sessions and channels of its own, so a shared server will do.
+The tests are ``async def`` and run on asyncio with anyio's pytest plugin. They need ``pytest`` and
+``hypothesis``. Every test creates its own sessions and channels, so a shared server can be used.
 """
 
 from __future__ import annotations
@@ -31,23 +31,25 @@ from .contract_sessions import SessionRules
 from .contract_versions import VersionRules
 from .needs import pytest
 
+__all__ = ["BusContract", "StoreContract"]
+
 
 @pytest.mark.anyio
 class StoreContract(SessionRules, AppendRules, VersionRules, ReadRules, LeaseRules, ModelRules):
-    """The sentences of :class:`agentws.store.Store`, as far as a healthy store can show them.
+    """Tests what :class:`agentws.store.Store` promises, as far as a healthy store can show it.
 
-    What failing technology must do (``Unavailable``, and nothing lost) is yours to test.
-    Override the fixture ``store``, and ``peer`` (a second store over the same data) where the
+    Test yourself what happens when the technology fails: ``Unavailable``, and nothing is lost.
+    Override the fixture ``store``, and ``peer`` (a second store over the same data) if the
     technology can be shared: races are then run between the two.
     """
 
 
 @pytest.mark.anyio
 class BusContract:
-    """Every sentence of :class:`agentws.bus.Bus`.
+    """Tests what :class:`agentws.bus.Bus` promises.
 
-    Override the fixture ``bus``, and ``peer`` (another node's) where the bus reaches further than
-    its process.
+    Override the fixture ``bus``, and ``peer`` (another node's bus) if the bus reaches other
+    processes.
     """
 
     @pytest.fixture
@@ -56,47 +58,51 @@ class BusContract:
 
     @pytest.fixture
     async def bus(self) -> Bus:
-        """An open bus. Override it, as an async fixture that yields and then closes."""
+        """An open bus. Override it with an async fixture that yields it and closes it."""
         raise NotImplementedError("override the fixture `bus`")
 
     @pytest.fixture
     async def peer(self, bus: Bus) -> Bus:
-        """A second open bus that reaches the first."""
+        """A second open bus that reaches the first one."""
         return bus
 
-    async def test_reaches_every_subscriber(self, bus: Bus, peer: Bus) -> None:
+    async def test_a_message_reaches_every_subscriber(self, bus: Bus, peer: Bus) -> None:
         channel = token_hex(8)
         heard: list[tuple[str, str, bytes]] = []
         bus.subscribe(channel, lambda name, payload: heard.append(("one", name, payload)))
         peer.subscribe(channel, lambda name, payload: heard.append(("two", name, payload)))
-        await self._ring(peer, channel, b"ding \x00\xff", lambda: len(heard) >= 2)
+        await self._publish_until(peer, channel, b"ding \x00\xff", lambda: len(set(heard)) >= 2)
         assert {("one", channel, b"ding \x00\xff"), ("two", channel, b"ding \x00\xff")} == set(
             heard
         )
 
-    async def test_channels_are_apart(self, bus: Bus, peer: Bus) -> None:
+    async def test_a_subscriber_gets_no_message_of_another_channel(
+        self, bus: Bus, peer: Bus
+    ) -> None:
         mine, other = token_hex(8), token_hex(8)
         heard: list[bytes] = []
-        overheard: list[bytes] = []
+        of_other_channel: list[bytes] = []
         bus.subscribe(mine, lambda _, payload: heard.append(payload))
-        bus.subscribe(other, lambda _, payload: overheard.append(payload))
-        await self._ring(peer, mine, b"for me", lambda: bool(heard))
-        assert overheard == []
+        bus.subscribe(other, lambda _, payload: of_other_channel.append(payload))
+        await self._publish_until(peer, mine, b"for me", lambda: bool(heard))
+        assert of_other_channel == []
 
-    async def test_one_publishers_messages_keep_their_order(self, bus: Bus, peer: Bus) -> None:
+    async def test_the_messages_of_one_publisher_keep_their_order(
+        self, bus: Bus, peer: Bus
+    ) -> None:
         channel = token_hex(8)
         heard: list[int] = []
         bus.subscribe(channel, lambda _, payload: heard.append(int(payload)))
-        await self._ring(peer, channel, b"-1", lambda: bool(heard))
+        await self._publish_until(peer, channel, b"-1", lambda: bool(heard))
         for number in range(200):
             peer.publish(channel, b"%d" % number)
-        await self._ring(peer, channel, b"1000", lambda: heard[-1] == 1000)
+        await self._publish_until(peer, channel, b"1000", lambda: heard[-1] == 1000)
         numbers = [number for number in heard if 0 <= number < 1000]
         assert numbers == sorted(set(numbers))
         if bus.lossless:
             assert numbers == list(range(200))
 
-    async def test_unsubscribing_ends_one_subscription(self, bus: Bus, peer: Bus) -> None:
+    async def test_unsubscribing_ends_only_that_subscription(self, bus: Bus, peer: Bus) -> None:
         channel = token_hex(8)
         heard: list[str] = []
         stays: list[bytes] = []
@@ -109,36 +115,38 @@ class BusContract:
         bus.subscribe(channel, lambda _, payload: stays.append(payload))
         ends()
         ends()
-        await self._ring(peer, channel, b"once", lambda: bool(heard and stays))
+        await self._publish_until(peer, channel, b"once", lambda: bool(heard and stays))
         also()
         stays.clear()
         count = len(heard)
-        await self._ring(peer, channel, b"never", lambda: bool(stays))
+        await self._publish_until(peer, channel, b"never", lambda: bool(stays))
         assert len(heard) == count
 
-    async def test_nothing_from_before_subscribing_is_needed(self, bus: Bus, peer: Bus) -> None:
+    async def test_messages_published_after_subscribing_are_received(
+        self, bus: Bus, peer: Bus
+    ) -> None:
         channel = token_hex(8)
-        peer.publish(channel, b"nobody listens")
+        peer.publish(channel, b"before anyone subscribed")
         heard: list[bytes] = []
         bus.subscribe(channel, lambda _, payload: heard.append(payload))
-        await self._ring(peer, channel, b"now", lambda: b"now" in heard)
+        await self._publish_until(peer, channel, b"now", lambda: b"now" in heard)
 
-    async def test_closes_twice(self, bus: Bus) -> None:
+    async def test_closing_twice_does_nothing(self, bus: Bus) -> None:
         bus.subscribe(token_hex(8), lambda *_: None)
         await bus.close()
         await bus.close()
         bus.publish(token_hex(8), b"never raises")
 
-    async def _ring(
+    async def _publish_until(
         self, bus: Bus, channel: str, payload: bytes, heard: Callable[[], bool]
     ) -> None:
-        """Rings until it is heard: once where nothing is lost, else again and again."""
+        """Publishes until it is received: once on a lossless bus, repeatedly on any other."""
         bus.publish(channel, payload)
 
-        async def look() -> bool:
+        async def received() -> bool:
             if not heard() and not bus.lossless:
                 bus.publish(channel, payload)
             await asyncio.sleep(0)
             return heard()
 
-        await eventually(look)
+        await eventually(received)

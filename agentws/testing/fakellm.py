@@ -1,7 +1,7 @@
-"""A language model for tests and demos: scripted, offline, and as faulty as asked.
+"""A scripted language model for tests and demos: offline, with any fault that a test wants.
 
-:class:`ScriptedLLM` answers in process. :class:`FakeLLM` is a server on a loopback port that speaks
-OpenAI's chat completions and Anthropic's messages, so the real SDKs can be tested against it:
+:class:`ScriptedLLM` answers in process. :class:`FakeLLM` is a server on a loopback port with
+OpenAI's chat completions and Anthropic's messages, to test code with the real SDKs:
 
     async with FakeLLM([Reply("Hello!"), Reply("Bye", fault="drop")]) as fake:
         llm = OpenAIChat("fake", base_url=fake.openai_url, api_key="x")
@@ -52,16 +52,16 @@ from .fakewire import WIRES, Wire
 from .loopback import serving
 
 Fault = Literal["drop", "truncate", "stall", "malformed", "error", "rate_limit"]
-"""What happens in the middle of an answer: the connection breaks; the body ends politely but
-early; nothing comes any more; a chunk is not JSON; the provider reports that it is overloaded, or
-that there are too many requests."""
+"""What happens in the middle of an answer: ``drop``, the connection breaks; ``truncate``, the body
+ends early without an error; ``stall``, nothing more is sent; ``malformed``, a chunk is not JSON;
+``error`` and ``rate_limit``, the provider reports that it is overloaded, or the rate limit."""
 
 Finish = Literal["stop", "length", "refused"]
-"""The ends that have a word of their own with each provider."""
+"""The finish reasons that each provider has its own word for."""
 
 
 def words(text: str) -> list[str]:
-    """``text`` in word-sized pieces, none of them empty, that make it up when joined."""
+    """``text`` in word-sized pieces. None is empty; joined, they are ``text``."""
     return re.findall(r"\s*\S+\s*", text) or [text] * bool(text)
 
 
@@ -69,15 +69,14 @@ def words(text: str) -> list[str]:
 class Reply:
     """One scripted answer: ``text`` in word-sized chunks, ``delay`` seconds before each.
 
-    Text that is given in pieces is sent in these pieces, lone surrogates and all.
+    A list of strings is sent in exactly these chunks, lone surrogates included.
     A ``status`` other than 200 refuses the request instead, with ``text`` as the message and
-    ``headers`` on the response. A ``fault`` strikes once ``after`` chunks were sent. ``finish`` is
-    the reason that a whole answer ends with: one of ``Finish``, or any other value as it is.
+    ``headers`` on the response. A ``fault`` happens after ``after`` chunks. ``finish`` is the
+    finish reason of a complete answer: one of ``Finish``; any other value is sent unchanged.
 
-    Two more are for :class:`FakeLLM` alone, to send what no specification allows. ``events``, any
-    JSON values (or bytes, for what is not even that), are sent after the text. ``edit`` is given
-    each other event as the provider would send it, and returns what is sent in its place (None:
-    nothing is).
+    Two options are for :class:`FakeLLM` only, to send what no specification allows. ``events``,
+    any JSON values (or bytes, for invalid JSON), are sent after the text. ``edit`` gets each other
+    event as the provider would send it, and returns what to send instead (``None``: nothing).
     """
 
     text: str | Sequence[str] = ""
@@ -96,24 +95,24 @@ class Reply:
 
     @property
     def sent(self) -> list[str]:
-        """The chunks that go out before the fault, or all."""
+        """The chunks that are sent: those before the fault, or all."""
         return self.chunks[: self.after] if self.fault else self.chunks
 
 
 @dataclass(frozen=True)
 class Turn:
-    """One message as a script sees it, whatever the wire it came by."""
+    """One message of a request as a script sees it, the same for every provider."""
 
     role: str
     text: str
 
 
 Script = Sequence[Reply | str] | Callable[[Sequence[Turn]], Reply | str]
-"""Replies in order, the last of them for ever; or a function of the conversation."""
+"""Replies in order, the last one repeated; or a function of the conversation."""
 
 
 def echo(turns: Sequence[Turn]) -> Reply:
-    """The default script: says back what the user said last."""
+    """The default script: repeats the user's last message."""
     said = next((turn.text for turn in reversed(turns) if turn.role == "user"), "nothing")
     return Reply(f"You said: {said}")
 
@@ -137,10 +136,10 @@ def _tokens(turns: Sequence[Turn]) -> int:
 
 
 class ScriptedLLM(LLM):
-    """A script as an :class:`LLM`, with no server and no SDK between.
+    """A script as an :class:`LLM`, without server and SDK.
 
     Counts like :class:`FakeLLM`, but ``requests`` holds the newest hundred, as turns. Every fault
-    but ``stall`` is an ``LLMUnavailable`` (``rate_limit`` an ``LLMRateLimited``).
+    but ``stall`` is an ``LLMUnavailable`` (``rate_limit``: an ``LLMRateLimited``).
     """
 
     def __init__(self, script: Script = echo, *, model: str = "scripted") -> None:
@@ -164,24 +163,24 @@ class ScriptedLLM(LLM):
                 await anyio.sleep(reply.delay)
                 yield chunk
             if reply.fault:
-                await _strike(reply.fault)
+                await _raise_fault(reply.fault)
         except (GeneratorExit, anyio.get_cancelled_exc_class()):
             self.disconnects += 1
             raise
         self.completed += 1
         given, written = _tokens(turns), len(reply.chunks)
         yield TokenUsage("scripted", self.model, given, written, given + written)
-        _end(reply)
+        _check_finish(reply)
 
 
-async def _strike(fault: Fault) -> None:
+async def _raise_fault(fault: Fault) -> None:
     if fault == "stall":
         await anyio.sleep_forever()
     raise LLMRateLimited if fault == "rate_limit" else LLMUnavailable
 
 
-def _end(reply: Reply) -> None:
-    """Raises what an adapter would of an answer that ends like this."""
+def _check_finish(reply: Reply) -> None:
+    """Raises the LLMError that an adapter would raise for such an answer."""
     if not reply.finish:
         raise LLMUnavailable(BROKE_OFF)
     if reply.finish == "refused":
@@ -207,11 +206,11 @@ def _turn(message: Message) -> Turn | None:
 
 
 class FakeLLM:
-    """The server, on a free loopback port for as long as ``async with`` lasts.
+    """A model server on a free loopback port; it runs inside ``async with``.
 
-    ``requests`` holds the decoded bodies, in order. ``completed`` counts answers that went out
-    whole and ``disconnects`` those whose reader left before; after ``settled()`` nothing is under
-    way, so the two are final.
+    ``requests`` holds the decoded bodies, in order. ``completed`` counts answers that were sent
+    completely, and ``disconnects`` those whose client disconnected before. After ``settled()`` no
+    answer is being sent, so both are final.
     """
 
     def __init__(self, script: Script = echo) -> None:
@@ -235,12 +234,12 @@ class FakeLLM:
         return self.url
 
     async def settled(self) -> None:
-        """Return when no answer is under way."""
+        """Returns when no answer is being sent."""
         while self._answers:
             await self._changed.wait()
 
     async def asked(self, count: int = 1) -> None:
-        """Return when at least ``count`` requests have come."""
+        """Returns when at least ``count`` requests were received."""
         while len(self.requests) < count:
             await self._changed.wait()
 
@@ -268,12 +267,12 @@ class FakeLLM:
         self.requests.append(body)
         with anyio.CancelScope() as answer:
             self._answers.add(answer)
-            self._ring()
+            self._notify()
             try:
                 await self._respond(wire, body, reply, scope, receive, send)
             finally:
                 self._answers.discard(answer)
-                self._ring()
+                self._notify()
 
     async def _respond(
         self,
@@ -291,18 +290,20 @@ class FakeLLM:
             return await response(scope, receive, send)
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(self._watch, receive, tasks.cancel_scope)
-            await self._play(wire, body, reply, send)
+            await self._send_answer(wire, body, reply, send)
             tasks.cancel_scope.cancel()
 
     async def _watch(self, receive: Receive, answer: anyio.CancelScope) -> None:
         while (await receive())["type"] != "http.disconnect":
             pass
-        # The server also says this of an answer that has just gone out whole.
+        # The server also reports a disconnect after an answer was sent completely.
         if not answer.cancel_called:
             self.disconnects += 1
             answer.cancel()
 
-    async def _play(self, wire: Wire, body: dict[str, Any], reply: Reply, send: Send) -> None:
+    async def _send_answer(
+        self, wire: Wire, body: dict[str, Any], reply: Reply, send: Send
+    ) -> None:
         await send(
             {
                 "type": "http.response.start",
@@ -313,7 +314,7 @@ class FakeLLM:
         async for event in self._events(wire, body, reply):
             await send({"type": "http.response.body", "body": event, "more_body": True})
         if reply.fault == "drop":
-            # An application that returns without ending its body makes the server hang up.
+            # An app that returns without ending its body makes the server drop the connection.
             return
         await send({"type": "http.response.body", "body": b""})
         self.completed += reply.fault is None
@@ -341,7 +342,7 @@ class FakeLLM:
                     yield _edited(wire, reply, data)
                 yield wire.last
 
-    def _ring(self) -> None:
+    def _notify(self) -> None:
         self._changed.set()
         self._changed = anyio.Event()
 
@@ -352,7 +353,7 @@ def _edited(wire: Wire, reply: Reply, data: Mapping[str, Any]) -> bytes:
 
 
 class _Endpoint:
-    """An ASGI app, which it takes to be told of a disconnect while sending."""
+    """An ASGI app: only that gets a disconnect while it sends."""
 
     def __init__(self, fake: FakeLLM, wire: Wire) -> None:
         self._fake = fake

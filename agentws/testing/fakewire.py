@@ -1,4 +1,4 @@
-"""The two streams that :mod:`agentws.testing.fakellm` speaks, as bytes: no I/O, no script."""
+"""The streaming formats of OpenAI and Anthropic that the fake model server sends. No I/O."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ Body = Mapping[str, Any]
 
 
 class Wire(ABC):
-    """One provider's way to stream an answer over server-sent events."""
+    """How one provider streams an answer over server-sent events (SSE)."""
 
     path: ClassVar[str]
     finishes: ClassVar[Mapping[str, str]]
-    """The provider's words for a script's; every other word is sent as it is."""
+    """The provider's finish reason for each of a script's; any other is sent unchanged."""
     malformed: ClassVar[bytes]
     last: ClassVar[bytes] = b""
-    """What follows the last event of a whole answer."""
+    """The bytes after the last event of a complete answer."""
 
     @abstractmethod
     def begin(self, body: Body) -> Iterator[Body]: ...
@@ -28,20 +28,20 @@ class Wire(ABC):
 
     @abstractmethod
     def end(self, body: Body, finish: Any, given: int, written: int) -> Iterator[Body]:
-        """The events after the text; ``given`` and ``written`` are tokens."""
+        """The events after the text. ``given`` and ``written`` are numbers of tokens."""
 
     @abstractmethod
     def error(self, status: int, message: str) -> dict[str, Any]: ...
 
     @abstractmethod
     def event(self, data: Any, *, name: str | None = None) -> bytes:
-        """``data``, any JSON value, as an event of the stream."""
+        """``data``, any JSON value, encoded as one event of the stream."""
 
     def _finish(self, finish: Any) -> Any:
         return self.finishes.get(finish, finish) if isinstance(finish, str) else finish
 
     def turns(self, body: Body) -> Iterator[tuple[str, str]]:
-        """Role and text of the messages in a request, the instructions first."""
+        """Role and text of each message in a request; the instructions come first."""
         for message in body["messages"]:
             yield message["role"], _text(message.get("content"))
 

@@ -1,7 +1,7 @@
-"""Backends that fail on purpose, around any real one.
+"""Backends that inject faults around any real one.
 
 store = FaultyStore(MemoryStore(), fail_on="append", times=2)
-store = FaultyStore(MemoryStore(), fail_on="append", after=True)   # done, and not told so
+store = FaultyStore(MemoryStore(), fail_on="append", after=True)   # a lost acknowledgement
 store = SlowStore(MemoryStore(), delay=0.2)
 bus = LossyBus(LocalBus(), drop=0.5, seed=7)
 """
@@ -27,7 +27,7 @@ T = TypeVar("T")
 
 
 class WrappedStore(Store):
-    """Passes every call to ``store``, through :meth:`around`."""
+    """Forwards every call to ``store`` through :meth:`around`."""
 
     def __init__(self, store: Store) -> None:
         self.store = store
@@ -49,6 +49,9 @@ class WrappedStore(Store):
 
     async def ping(self) -> None:
         await self.around("ping", self.store.ping)
+
+    def default_bus(self) -> Bus | None:
+        return self.store.default_bus()
 
     async def create(self, info: SessionInfo, *, epoch: str) -> tuple[SessionInfo, bool]:
         return await self.around("create", lambda: self.store.create(info, epoch=epoch))
@@ -145,8 +148,8 @@ class WrappedStore(Store):
 class FaultyStore(WrappedStore):
     """Raises ``error`` for the next ``times`` calls of the methods named in ``fail_on``.
 
-    With ``after`` the call is made first: it took effect, and the caller is told that it failed
-    (a lost acknowledgement). :meth:`fail` sets the next failures, also while it is in use;
+    With ``after`` the call is made first: it takes effect, and then raises (a lost
+    acknowledgement). :meth:`fail` sets the next failures, also while the store is in use.
     ``calls`` counts all calls by method, failed ones too.
     """
 
@@ -171,14 +174,14 @@ class FaultyStore(WrappedStore):
         error: Callable[[], Exception] = Unavailable,
         after: bool = False,
     ) -> None:
-        """From now on: the next ``times`` calls of these methods fail, until :meth:`heal`."""
+        """Makes the next ``times`` calls of these methods fail, or all until :meth:`heal`."""
         self._fail_on = {fail_on} if isinstance(fail_on, str) else set(fail_on)
         self._times = times
         self._error = error
         self._after = after
 
     def heal(self) -> None:
-        """Nothing fails any more."""
+        """Ends all failures."""
         self._times = 0
 
     async def around(self, operation: str, call: Callable[[], Awaitable[T]]) -> T:
@@ -195,8 +198,8 @@ class FaultyStore(WrappedStore):
 class SlowStore(WrappedStore):
     """Waits ``delay`` seconds before every call of the methods in ``slow_on`` (all, when empty).
 
-    While :meth:`pause` is in force such calls wait until :meth:`resume`: an exact way to meet a
-    store in the middle of something. ``waiting`` says how many do.
+    From :meth:`pause` to :meth:`resume` such calls block, so a test can act in the middle of one.
+    ``waiting`` is the number of calls that wait.
     """
 
     def __init__(
@@ -230,7 +233,7 @@ class SlowStore(WrappedStore):
 
 
 class LossyBus(Bus):
-    """Loses each message with probability ``drop``; the same ``seed`` loses the same ones."""
+    """Loses each message with probability ``drop``; the same ``seed`` loses the same messages."""
 
     lossless = False
 

@@ -1,8 +1,8 @@
-"""The laws of a session's commands, checked against its log alone.
+"""The rules (laws) of a session's commands, checked against its log alone.
 
-A command is decided against the log that it is appended to. So a log shows, event by event, that
-each one was allowed by what stands before it: :func:`violations` says where it was not, and
-:func:`moments` what was open after each event. Both want the whole log, not compacted.
+A command is decided against the log that it is appended to, so every event must be allowed by the
+events before it. :func:`violations` returns those that are not; :func:`moments` returns what was
+open after each event. Both need the whole log, before compaction.
 """
 
 from __future__ import annotations
@@ -14,9 +14,11 @@ from ..protocol import events as e
 from ..protocol import messages as m
 from ..protocol.codec import Envelope, Record, decode_record
 
+__all__ = ["NOTHING", "Moment", "Violation", "moments", "violations"]
+
 
 class Violation(NamedTuple):
-    """An event that its past does not allow."""
+    """An event that the log before it does not allow."""
 
     law: str
     seq: int
@@ -27,28 +29,28 @@ class Violation(NamedTuple):
 
 
 class Moment(NamedTuple):
-    """What is open in a session between two events of its log."""
+    """What is open in a session after an event of its log."""
 
     queue: tuple[str, ...] = ()
-    """Ids of the messages that wait, in the order in which they will run."""
+    """Ids of the queued messages, in the order in which they will run."""
     run: str | None = None
     message: str | None = None
-    """What the run answers; ``None`` for one that goes on after questions."""
+    """The id of the message that the run answers; ``None`` for one that resumes interrupts."""
     stopping: bool = False
-    """Whether the run was asked to stop, by a cancel or by a message that interrupts it."""
+    """Whether a stop was requested: by a cancel, or by a message that interrupts the run."""
     interrupts: frozenset[str] = frozenset()
-    """Open questions."""
+    """Ids of open interrupts (questions)."""
     answers: frozenset[str] = frozenset()
-    """Answered questions whose run has not gone on yet."""
+    """Ids of answered interrupts that no run has resumed yet."""
 
     @property
     def resumable(self) -> bool:
-        """Every question was answered: the next run goes on from there."""
+        """Whether every interrupt was answered: the next run resumes."""
         return bool(self.answers) and not self.interrupts
 
     @property
     def settled(self) -> bool:
-        """No run is open and none is due."""
+        """Whether no run is active and none is due."""
         return self.run is None and not self.queue and not self.resumable
 
 
@@ -56,7 +58,7 @@ NOTHING: Final = Moment()
 
 
 def moments(records: Sequence[Record]) -> list[Moment]:
-    """What was open after so many events: the first is of the empty log."""
+    """What is open in the empty log, and then after each event."""
     found = [NOTHING]
     for record in records:
         found.append(_after(found[-1], decode_record(record.data)))
@@ -68,14 +70,16 @@ def violations(
 ) -> list[Violation]:
     """Every event that the log before it does not allow, in the log's order.
 
-    ``max_queued`` is the cap of the queue. ``ended``: whether nothing may be open at the end.
+    ``max_queued`` is the limit of the queue. ``ended``: whether nothing may be open at the end.
     """
-    judge = _Judge(max_queued)
+    checker = _Checker(max_queued)
     for record in records:
-        judge.take(record.seq, decode_record(record.data))
-    if ended and not judge.now.settled:
-        judge.found.append(Violation("everything ends", judge.seq, f"open is {judge.now}"))
-    return judge.found
+        checker.read(record.seq, decode_record(record.data))
+    if ended and not checker.now.settled:
+        checker.found.append(
+            Violation("everything ends", checker.seq, f"still open: {checker.now}")
+        )
+    return checker.found
 
 
 def _after(now: Moment, body: Envelope) -> Moment:
@@ -125,8 +129,8 @@ def _resumed(started: e.RunStarted) -> frozenset[str]:
     return frozenset(one.interrupt_id for one in entries)
 
 
-class _Judge:
-    """Holds each event of a log against what stands before it."""
+class _Checker:
+    """Checks each event of a log against the events before it."""
 
     def __init__(self, max_queued: int | None) -> None:
         self.now = NOTHING
@@ -136,11 +140,11 @@ class _Judge:
         self._accepted: set[str] = set()
         self._withdrawn: set[str] = set()
         self._answered: set[str] = set()
-        """Messages that a run has answered, or answers."""
+        """Ids of messages on which a run was started."""
         self._begun: set[str] = set()
         self._stopped: set[str | None] = set()
 
-    def take(self, seq: int, body: Envelope) -> None:
+    def read(self, seq: int, body: Envelope) -> None:
         self.seq = seq
         for law, what in self._broken(body):
             self.found.append(Violation(law, seq, what))
@@ -166,7 +170,10 @@ class _Judge:
                     yield "a clear finds nothing open", f"cleared during {self.now}"
             case _:
                 if body.run is not None and body.run != self.now.run:
-                    yield "a run speaks between its start and its end", f"{body.run} spoke"
+                    yield (
+                        "a run speaks between its start and its end",
+                        f"an event of {body.run} during {self.now}",
+                    )
 
     def _accept(self, event: e.MessageAccepted) -> Iterator[tuple[str, str]]:
         id = event.message.id
@@ -197,9 +204,9 @@ class _Judge:
             elif id in self._answered:
                 yield "a message is answered once", f"{id} ran again"
             elif id not in now.queue:
-                yield "a run answers what waits", f"{id} ran, and never waited"
+                yield "a run answers what waits", f"{id} ran without having been queued"
         if not asked and not (now.resumable and _resumed(event) == now.answers):
-            yield "a run answers what waits", f"{event.run_id} goes on after {now}"
+            yield "a run answers what waits", f"{event.run_id} resumed after {now}"
         elif asked and asked[0] in now.queue[0 if now.resumable else 1 :]:
             yield "a run answers what comes first", f"{asked} ran before {now}"
         self._begun.add(event.run_id)
@@ -220,4 +227,4 @@ class _Judge:
             event.outcome, m.CancelledOutcome
         )
         if cancelled and not self.now.stopping:
-            yield "a stop was asked for", f"{run} was stopped, and nobody asked for it"
+            yield "a stop was asked for", f"{run} was cancelled without a request"

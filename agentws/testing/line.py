@@ -1,4 +1,4 @@
-"""One ASGI WebSocket connection, spoken to directly: no sockets, no threads."""
+"""One ASGI WebSocket connection in process: no sockets, no threads."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from typing import Any, Final
 Message = MutableMapping[str, Any]
 
 WITHIN: Final = 10.0
-"""Seconds that anything in a test may take, unless it says otherwise."""
+"""The default timeout of everything that waits in a test, in seconds."""
 
 _ENDING: Final = 60.0
-"""Seconds that an app may take to end: one that is cancelled still gives its runs their time."""
+"""Seconds that a cancelled app may take to end: it still drains its runs."""
 
 
 class Refused(Exception):
@@ -26,7 +26,7 @@ class Refused(Exception):
 
 
 class Closed(Exception):
-    """The connection has ended; 1006 when nobody said why."""
+    """The connection was closed; ``code`` is 1006 when it was lost."""
 
     def __init__(self, code: int, reason: str = "") -> None:
         super().__init__(code, reason)
@@ -35,22 +35,22 @@ class Closed(Exception):
 
 
 async def end(task: asyncio.Task[Any]) -> None:
-    """Cancels a task and returns when it is over, however it ended: a test leaves none behind."""
+    """Cancels a task and waits for its end, so that no test leaves a task behind."""
     task.cancel()
     done, _ = await asyncio.wait([task], timeout=_ENDING)
     assert done, f"{task.get_name()} did not end within {_ENDING} s of being cancelled"
     if not task.cancelled():
-        # Looked at, or the loop would report it; what the test fails with is more to the point.
+        # Retrieved, so that the loop does not log it: the test fails with a better error.
         task.exception()
 
 
 class Line:
-    """The peer's end of one connection to ``app``.
+    """The client's end of one connection to ``app``, and the ASGI server in between.
 
-    The server in between behaves as real ones do: what the app sends waits in a buffer without end
-    unless the peer was told not to read, a send to a peer that is gone raises ``OSError``, and the
-    app learns of the end by one ``websocket.disconnect``. ``direct``: it offers ``agentws.write``,
-    as the preset of :mod:`agentws.server` does.
+    The server behaves as real ones do. What the app sends is buffered without limit while the
+    client reads, and blocks while it does not. A send after the client has left raises
+    ``OSError``, and the app gets one ``websocket.disconnect``. ``direct``: the server offers
+    ``agentws.write``, as the preset of :mod:`agentws.server` does.
     """
 
     def __init__(self, app: Any, scope: Mapping[str, Any], *, direct: bool = False) -> None:
@@ -68,19 +68,20 @@ class Line:
         self.accepted = False
         self.subprotocol: str | None = None
         self.gone = False
-        """The peer has left."""
+        """Whether the client has left."""
         self.reading = True
         self.closed: Closed | None = None
-        """How the app ended the connection."""
+        """How the app closed the connection; ``None`` while it is open."""
         self.blocked = 0
-        """Sends of the app that wait for the peer to read."""
+        """The number of the app's sends that wait for the client to read."""
 
-    # The peer
+    # The client
 
     async def open(self, *, within: float = WITHIN) -> None:
-        """Returns when the app has accepted. Raises Refused, and AssertionError after ``within``.
+        """Returns when the app has accepted the handshake.
 
-        An app that has not answered by then is ended.
+        Raises Refused; AssertionError when the app has not answered ``within`` so many seconds,
+        then it is cancelled.
         """
         self._task = asyncio.get_running_loop().create_task(self._run(), name="an ASGI app")
         try:
@@ -98,27 +99,27 @@ class Line:
             raise self._refusal
 
     def send(self, message: Message) -> None:
-        """Gives the app a message. Raises Closed."""
+        """Sends a message to the app. Raises Closed."""
         self._check_open()
         self._for_app.append(message)
         self._changed.set()
 
     async def receive(self) -> str:
-        """The next text message. Raises Closed, after everything that was said before."""
-        await self._until(lambda: bool(self._messages) or self._over)
+        """The next text message. Raises Closed, once all messages before it were received."""
+        await self._until(lambda: bool(self._messages) or self._ended)
         if self._messages:
             return self._messages.popleft()
         self._check_open()
         raise Closed(1006)
 
     def waiting(self) -> list[str]:
-        """Takes what has come and was not read."""
+        """Removes and returns the messages that were received and not read yet."""
         messages = list(self._messages)
         self._messages.clear()
         return messages
 
     def leave(self, code: int) -> None:
-        """The peer is gone; with 1006 it is as if the cable had been pulled."""
+        """The client leaves; with 1006 the connection is lost without a close handshake."""
         if self.gone:
             return
         self.gone = True
@@ -127,7 +128,7 @@ class Line:
         self._changed.set()
 
     def read(self, reading: bool) -> None:
-        """Whether the peer takes what it is sent; while it does not, the app's sends wait."""
+        """Sets whether the client reads; while it does not, the app's sends block."""
         self.reading = reading
         if reading:
             self._messages += self._held
@@ -135,9 +136,9 @@ class Line:
         self._changed.set()
 
     async def wait_closed(self, *, within: float = WITHIN) -> None:
-        """Returns when the app is done with this connection. Raises what the app raised.
+        """Returns when the app has ended this connection. Raises what the app raised.
 
-        Raises AssertionError when it is not done ``within`` so many seconds; then it is ended.
+        After ``within`` seconds it is cancelled, and AssertionError is raised.
         """
         if self._task is None:
             return
@@ -148,7 +149,7 @@ class Line:
         self._task.result()
 
     @property
-    def _over(self) -> bool:
+    def _ended(self) -> bool:
         ended = self._task is not None and self._task.done()
         return self.gone or self.closed is not None or ended
 
@@ -175,7 +176,7 @@ class Line:
         try:
             await self._app(self._scope, self._receive, self._send)
         except OSError:
-            # What a send to a peer that has left raises; servers expect it.
+            # Raised by a send after the client has left; ASGI servers expect it.
             if not self.gone:
                 raise
         finally:
@@ -193,7 +194,7 @@ class Line:
             raise BrokenPipeError("the peer is gone")
         if self.closed is not None or self._refusal is not None:
             raise RuntimeError(f"{message['type']} after the connection was closed")
-        self._take(message)
+        self._deliver(message)
         self._changed.set()
 
     async def _until_read(self) -> None:
@@ -220,7 +221,7 @@ class Line:
         if self.gone or self.closed is not None:
             raise BrokenPipeError("the peer is gone")
 
-    def _take(self, message: Message) -> None:
+    def _deliver(self, message: Message) -> None:
         match message["type"]:
             case "websocket.accept" if not self.accepted:
                 self.subprotocol = message.get("subprotocol")
@@ -235,7 +236,7 @@ class Line:
             case "websocket.http.response.body" if not self.accepted:
                 self._refusal = Refused(self._started, message.get("body", b""))
             case other:
-                raise AssertionError(f"the app sent {other} where it may not")
+                raise AssertionError(f"the app sent {other} in a state that does not allow it")
 
     def _close(self, code: int, reason: str) -> None:
         if self.accepted:

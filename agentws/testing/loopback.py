@@ -1,4 +1,4 @@
-"""An app of a test's own, served on a free loopback port."""
+"""Serves a test's ASGI app on a free loopback port."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ class _Server(uvicorn.Server):
         self.stopping = asyncio.Event()
 
     async def main_loop(self) -> None:
-        # The server's own loop notices a stop a tick later, which adds up over many tests.
+        # uvicorn's own loop polls for a stop, which adds up over many tests.
         await self.stopping.wait()
 
     def capture_signals(self) -> Any:
-        # The signals of the process are its own business.
+        # Leaves the signal handlers of the test process alone.
         return nullcontext()
 
 
@@ -42,7 +42,7 @@ async def serving(app: Starlette) -> AsyncIterator[str]:
     # No task group: it would wrap what the test raises in an exception group.
     running = asyncio.create_task(server.serve([listener]))
     try:
-        # The socket listens already, so a client may come before the server accepts.
+        # The socket listens already: a client may connect before the server accepts.
         yield f"http://127.0.0.1:{listener.getsockname()[1]}"
     finally:
         server.stopping.set()

@@ -1,4 +1,4 @@
-"""The third parties that the contracts stand on."""
+"""pytest and hypothesis, which the contracts need; without them, an error says what to install."""
 
 from __future__ import annotations
 

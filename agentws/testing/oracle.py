@@ -1,8 +1,8 @@
-"""The oracle: did every client see the log, all of it, once and in order?
+"""The test oracle: did every client see the log, all of it, exactly once and in order?
 
-The log in the store is the truth. :func:`check_log` says whether that is a log that may be, and
-:func:`check_client` whether the frames that a client read, over all its connections, are what it
-says. Both raise AssertionError with the first thing that is wrong.
+The log in the store is the truth. :func:`check_log` checks the log itself, and
+:func:`check_client` that the frames a client read, over all its connections, show that log. Both
+raise AssertionError with the first error.
 """
 
 from __future__ import annotations
@@ -23,6 +23,8 @@ from ..protocol.position import GENESIS, Position, chain, parse_position
 from ..store import PAGE, Store
 from .agui import runs_of, verify
 from .connect import Frame
+
+__all__ = ["check_client", "check_log", "check_simple", "check_tags", "read_log"]
 
 TERMINAL: Final = ("RUN_FINISHED", "RUN_ERROR")
 
@@ -49,8 +51,8 @@ def check_log(
 ) -> None:
     """Checks a log that was not compacted: its tags, its runs and its messages.
 
-    ``accepted`` are the ids of messages that some client was told are accepted. ``settled``:
-    whether every run must have ended by now, and every message have been answered or withdrawn.
+    ``accepted`` are the ids of messages that were acknowledged to a client. ``settled``: whether
+    every run must have ended, and every message must have been answered or withdrawn.
     """
     check_tags(records)
     bodies = [decode_record(record.data) for record in records]
@@ -72,12 +74,12 @@ def check_log(
 
 
 def check_tags(records: Sequence[Record]) -> None:
-    """Every event's tag is that of its whole past, from the log's beginning on."""
+    """Checks the hash chain: every event's tag, from the log's beginning on."""
     tag = GENESIS
     for seq, record in enumerate(records, start=1):
         assert record.seq == seq, f"event {seq} has seq {record.seq}"
         tag = chain(tag, seq, record.data)
-        assert record.tag == tag, f"the tag of event {seq} is not that of its past"
+        assert record.tag == tag, f"the tag of event {seq} does not match the events before it"
 
 
 def _check_run(run: str, events: list[dict[str, Any]], *, settled: bool) -> None:
@@ -89,10 +91,10 @@ def _check_run(run: str, events: list[dict[str, Any]], *, settled: bool) -> None
 
 
 def _check_stops(bodies: Iterable[Envelope]) -> None:
-    """No run was stopped that nobody asked to stop, and no stop names a run that never was.
+    """Every cancelled run was requested to stop, and every stop names a run that began.
 
-    The other way round nothing is promised that a log could show: an agent may have finished
-    before the stop reached it, however far apart the two stand.
+    The converse can't be checked: an agent may finish before the stop reaches it, however far
+    apart the two are in the log.
     """
     begun: set[str | None] = set()
     taken_back: set[str] = set()
@@ -104,12 +106,12 @@ def _check_stops(bodies: Iterable[Envelope]) -> None:
             case e.RunStarted(input=given):
                 begun.add(body.run)
                 run, message = body.run, given.messages[0].id if given and given.messages else None
-                # One that interrupts may have come before the run began, which did not know of it.
+                # A message that interrupts may be in the log before the run that it interrupts.
                 later = came[came.index(message) + 1 :] if message in came else []
                 stopped = message in taken_back or not interrupting.isdisjoint(later)
                 interrupting.discard(message or "")
             case e.RunCancelling():
-                assert body.run in begun, f"a stop of {body.run}, which never began"
+                assert body.run in begun, f"a cancel of {body.run}, which never began"
                 stopped = stopped or body.run == run
             case e.MessageWithdrawn(message_id=id):
                 taken_back.add(id)
@@ -121,7 +123,7 @@ def _check_stops(bodies: Iterable[Envelope]) -> None:
                     interrupting.add(asked.id)
                     stopped = stopped or run is not None
             case e.RunFinished(outcome=m.CancelledOutcome()):
-                assert stopped, f"{body.run} was stopped, and nobody asked for it"
+                assert stopped, f"{body.run} was cancelled without a request"
                 run = None
             case e.RunFinished() | e.RunError():
                 run = None
@@ -138,10 +140,10 @@ def _asked(event: dict[str, Any]) -> list[str]:
 # A client
 
 
-class Restated:
-    """What the frames of a snapshot say beside its messages, against the log up to there.
+class SnapshotCheck:
+    """Checks the frames of a snapshot other than its messages, against the log up to there.
 
-    What the log takes back later may be missing: a snapshot is read while others write.
+    What a later event removes may be missing, since others may append while a snapshot is read.
     """
 
     def __init__(self, fold: Fold, later: Sequence[Record]) -> None:
@@ -185,22 +187,22 @@ class Restated:
 
 
 class Reader:
-    """What one client saw, against the log."""
+    """Checks the frames that one client read against the log."""
 
     def __init__(self, epoch: str, records: Sequence[Record]) -> None:
         self._epoch = epoch
         self._records = records
         self._at = {record.seq: index for index, record in enumerate(records)}
         self.seq = 0
-        """Up to where the client has seen the log."""
+        """The seq up to which the client has read the log."""
         self._snapshot: Position | None = None
-        self._restated: Restated | None = None
+        self._rest: SnapshotCheck | None = None
         self._welcomed = False
         self.events: list[tuple[str | None, dict[str, Any]]] = []
-        """What the client has now: run and event, from the last snapshot or beginning on."""
+        """The run and event of everything since the last snapshot, or since the beginning."""
 
     def read(self, frame: Frame) -> None:
-        """Takes the next frame the client read; raises AssertionError."""
+        """Checks the next frame. Raises AssertionError."""
         if "event" in frame:
             assert self._welcomed, "an event before the welcome"
             self._event(frame)
@@ -212,7 +214,7 @@ class Reader:
         assert head.epoch == self._epoch, "the welcome is of another log"
         self._index(head)
         self._welcomed = True
-        self._restated = None
+        self._rest = None
         match frame["resume"]:
             case "new":
                 assert self.seq == 0, "a session that was known is new"
@@ -237,27 +239,27 @@ class Reader:
             self.events = []
             self._check_snapshot(event)
         elif self._snapshot == position and run is None:
-            # The rest of the snapshot: state and queue, all standing at one position.
-            assert self._restated is not None
-            self._restated.read(event)
+            # The rest of the snapshot: state and queue, all at the same position.
+            assert self._rest is not None
+            self._rest.read(event)
         else:
             self._snapshot = None
             self.check_snapshot()
-            self._go_on(position, event, run)
+            self._check_next(position, event, run)
         self.events.append((run, event))
 
-    def _go_on(self, position: Position, event: dict[str, Any], run: str | None) -> None:
+    def _check_next(self, position: Position, event: dict[str, Any], run: str | None) -> None:
         assert position.seq > self.seq, f"{position} again, after {self.seq}"
         first = self._at[self.seq] + 1 if self.seq else 0
         since = self._records[first : self._index(position) + 1]
         merged = merge(since)
         assert len(merged) == 1, f"a gap: {len(merged)} events from {self.seq} to {position.seq}"
         body = msgspec.json.decode(merged[0].data)
-        assert body == _body(event, run), f"{position} is {body}, and was shown as {event}"
+        assert body == _body(event, run), f"{position} is {body}, but was shown as {event}"
         self.seq = position.seq
 
     def _index(self, position: Position) -> int:
-        """Where ``position`` is in the log; it must be there, with that tag."""
+        """The index of ``position`` in the log. Raises AssertionError if it is not in there."""
         if position.seq == 0:
             return -1
         index = self._at.get(position.seq)
@@ -268,7 +270,7 @@ class Reader:
     def _check_snapshot(self, event: dict[str, Any]) -> None:
         end = 0 if self.seq == 0 else self._at[self.seq] + 1
         fold = Fold().apply_all(self._records[:end])
-        self._restated = Restated(fold, self._records[end:])
+        self._rest = SnapshotCheck(fold, self._records[end:])
         assert fold.outline.run is None, "a snapshot in the middle of a run"
         whole = msgspec.to_builtins(fold.messages)
         shown = event["messages"]
@@ -280,19 +282,19 @@ class Reader:
         assert right, "a snapshot of other messages"
         cut = shown != whole
         extras = (event.get("metadata") or {}).get("agentws", {})
-        # What was cleared since has no older page either.
-        said = "before" in extras or (not shown and self._restated.cleared)
-        assert not cut or said, "a snapshot that is cut and does not say so"
-        self._restated.check_interrupts(extras.get("interrupts", []))
+        # Messages that were cleared since are on no older page either.
+        said = "before" in extras or (not shown and self._rest.cleared)
+        assert not cut or said, "a partial snapshot without a link to older pages"
+        self._rest.check_interrupts(extras.get("interrupts", []))
 
     def check_snapshot(self) -> None:
-        """The last snapshot that the client read was whole."""
-        restated, self._restated = self._restated, None
-        if restated is not None:
-            restated.check_whole()
+        """Checks that the last snapshot was complete."""
+        rest, self._rest = self._rest, None
+        if rest is not None:
+            rest.check_whole()
 
     def check_runs(self) -> None:
-        """What the client has is legal for AG-UI, run by run."""
+        """Checks that the events of every run are in AG-UI's order."""
         runs: dict[str, list[dict[str, Any]]] = {}
         for run, event in self.events:
             if run is not None and event["type"].isupper():
@@ -306,7 +308,7 @@ def _is_cut(shown: dict[str, Any]) -> bool:
 
 
 def _is_shown(whole: dict[str, Any], shown: dict[str, Any]) -> bool:
-    """Whether ``shown`` is that message, or the end of it where it says so."""
+    """Whether ``shown`` is the message ``whole``, or its end if it is marked as cut."""
     if not _is_cut(shown):
         return whole == shown
     said, end = str(whole.get("content") or ""), str(shown.get("content") or "")
@@ -317,9 +319,10 @@ def _is_shown(whole: dict[str, Any], shown: dict[str, Any]) -> bool:
 def check_simple(records: Sequence[Record], frames: Iterable[Frame]) -> None:
     """Checks what one client of the simple wire read, over all its connections.
 
-    Whole messages, in order, none twice; and none left out once it had a position to come back to.
+    Messages must be complete, in order and without duplicates; after the first position that it
+    got, none may be missing.
     """
-    said = _said(records)
+    said = _assistant_texts(records)
     seen: list[int] = []
     first: int | None = None
     for frame in frames:
@@ -338,8 +341,8 @@ def check_simple(records: Sequence[Record], frames: Iterable[Frame]) -> None:
     assert not missed, f"messages that ended at {missed} were never shown"
 
 
-def _said(records: Sequence[Record]) -> dict[int, str]:
-    """What assistants said, by the seq at which each message ended."""
+def _assistant_texts(records: Sequence[Record]) -> dict[int, str]:
+    """The texts of assistants, by the seq of the event that ended each message."""
     texts: dict[str, str] = {}
     said: dict[int, str] = {}
     for record in records:
@@ -363,7 +366,10 @@ def _body(event: dict[str, Any], run: str | None) -> dict[str, Any]:
 def check_client(
     epoch: str, records: Sequence[Record], frames: Iterable[Frame], *, complete: bool = False
 ) -> Reader:
-    """Checks the frames that one client of the native wire read; ``complete``: up to the head."""
+    """Checks the frames that one client of the native wire read.
+
+    ``complete``: whether it must have read up to the head of the log.
+    """
     reader = Reader(epoch, records)
     for frame in frames:
         reader.read(frame)

@@ -1,7 +1,7 @@
-"""Virtual time: a loop whose clock jumps to the next timer instead of waiting for it.
+"""Virtual time: an event loop whose clock jumps to the next timer instead of waiting for it.
 
-A test of a ten-second lease takes no time and always goes the same way. Only for code that waits
-for nothing but its own loop: with sockets or threads, time would fly while they work.
+A test of a ten-second lease takes no time and is deterministic. Only for code that waits for
+nothing outside its loop: while sockets or threads work, virtual time would jump ahead.
 
 ::
 
@@ -18,7 +18,7 @@ from typing import Any
 
 
 class _JumpingSelector(selectors.SelectSelector):
-    """Finds that nothing happened, at once, and that the time it was to wait has passed."""
+    """Returns at once, and advances the clock by the time it should have waited."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -28,7 +28,7 @@ class _JumpingSelector(selectors.SelectSelector):
         ready = super().select(0)
         if not ready:
             if timeout is None:
-                raise RuntimeError("every task waits for something that can't happen any more")
+                raise RuntimeError("deadlock: every task waits, and no timer is set")
             self.now += max(timeout, 0.0)
         return ready
 

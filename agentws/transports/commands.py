@@ -1,78 +1,158 @@
-"""Commands over a connection: nothing else that the peer says waits for one of the agent's own."""
+"""The commands of clients: one table of handlers for WebSocket and HTTP.
+
+To add a command: its struct in ``protocol/frames.py``, what it appends in ``runs/inbox.py``, and
+one row of ``HANDLERS`` here.
+"""
 
 from __future__ import annotations
 
-import contextvars
-import logging
-from collections import deque
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Final
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, Final, NamedTuple
 
-from ..agents.commands import Typed
-from ..errors import AgentwsError, BadRequest, Internal, TooMany
-from ..runs.commands import Answer, Asked
-from .connection import Connection
+import msgspec
 
-if TYPE_CHECKING:
-    from ..gateway.gateway import AgentGateway
+from ..agents.commands import Typed, parse_command
+from ..auth import Identity
+from ..errors import BadRequest, NotSupported
+from ..protocol import frames as f
+from ..runs.commands import Invocation
+from ..runs.inbox import check_content
+from ..runs.leased import new_id
+from ..sessions.session import Session
+from ..store import Appended
+from .service import SessionService
 
-logger: Final = logging.getLogger("agentws")
-
-WAITING: Final = 8
-"""Commands of one connection that may wait for the one that runs."""
-
-Say = Callable[[Answer], None]
+Result = Appended | Invocation | f.Pong | None
+"""What was appended (``None``: nothing had to be), a command to be answered, or the reply."""
 
 
-def check_typed(typed: Typed) -> None:
-    """Raises BadRequest for a slash alone."""
-    if not typed.name:
-        raise BadRequest("There is no command name.", expected="/help for a list")
+class ClientRequest(NamedTuple):
+    """A command of a client: the frame, who sent it, and the session that it is for."""
+
+    service: SessionService
+    session: Session
+    frame: Any
+    identity: Identity | None
+
+    @property
+    def by(self) -> str | None:
+        return None if self.identity is None else self.identity.id
 
 
-async def take_command(
-    gateway: AgentGateway, connection: Connection, typed: Typed, *, id: str | None, say: Say
-) -> None:
-    """Answers a command by ``say``: a built-in one in its turn, an agent's own when it is done.
+class Post(NamedTuple):
+    """How a command is sent over HTTP: its frame is the body of a ``POST`` to this path."""
 
-    Those run one after the other; raises TooMany when too many wait, and what refuses a command.
+    path: str
+    summary: str
+    makes_session: bool = False
+    starts_run: bool = False
+    """Refused while the node drains. What makes a session is refused where it makes it."""
+
+
+class Handler(NamedTuple):
+    """What handles one command."""
+
+    run: Callable[[ClientRequest], Awaitable[Result]]
+    checks_itself: bool = False
+    """Whether ``run`` checks the right to write; else that is checked before it."""
+    post: Post | None = None
+
+
+def _send(request: ClientRequest) -> Awaitable[Appended]:
+    service, session, frame, identity = request
+    return service.send(session, frame, identity=identity)
+
+
+def _command(request: ClientRequest) -> Awaitable[Invocation]:
+    service, session, frame, identity = request
+    return service.command(session, Typed(frame.name, frame.args or ""), identity=identity)
+
+
+def _cancel(request: ClientRequest) -> Awaitable[Appended | None]:
+    return request.service.inbox.cancel(request.session, request.frame, by=request.by)
+
+
+def _withdraw(request: ClientRequest) -> Awaitable[Appended]:
+    return request.service.inbox.withdraw(request.session, request.frame)
+
+
+def _answer(request: ClientRequest) -> Awaitable[Appended]:
+    service, session, frame, identity = request
+    return service.inbox.answer(session, frame, identity=identity)
+
+
+async def _ping(request: ClientRequest) -> f.Pong:
+    return f.Pong(reply=request.frame.id)
+
+
+_MESSAGES: Final = Post(
+    "/sessions/{id}/messages",
+    "Sends a message; a command is answered at once",
+    makes_session=True,
+)
+_CANCEL: Final = Post("/sessions/{id}/cancel", "Stops a run, or takes back its message")
+_ANSWERS: Final = Post("/sessions/{id}/answers", "Answers a question of the agent", starts_run=True)
+
+HANDLERS: Final[Mapping[type[f.ClientFrame], Handler]] = {
+    f.Send: Handler(_send, checks_itself=True, post=_MESSAGES),
+    f.Command: Handler(_command, checks_itself=True),
+    f.Cancel: Handler(_cancel, post=_CANCEL),
+    f.Withdraw: Handler(_withdraw),
+    f.Answer: Handler(_answer, post=_ANSWERS),
+    f.Ping: Handler(_ping, checks_itself=True),
+}
+"""Every other frame of the protocol is refused with NotSupported."""
+
+
+def command_in(frame: f.AnyClientFrame) -> f.AnyClientFrame:
+    """``frame``, or the command that is typed in its text. A message without an id is given one.
+
+    Raises BadRequest for an empty message, and for a command without a name.
     """
-    check_typed(typed)
-    # What the log says must not wait for a factory that takes its time.
-    connection.uncork_now()
-    asked = await gateway.command(connection.session, typed, identity=connection.identity)
-    if not asked.own:
-        say(await asked.answer(id))
-        return
-    waiting = connection.commands
-    if waiting is None:
-        connection.commands = deque([(asked, id, say)])
-        gateway.tasks.spawn(
-            _answer(connection),
-            name=f"commands of {connection.id}",
-            context=contextvars.copy_context(),
-        )
-    elif len(waiting) < WAITING:
-        waiting.append((asked, id, say))
-    else:
-        raise TooMany("The commands before this one are still running.", retry_after=1.0)
+    match frame:
+        case f.Send(content=content):
+            check_content(content)
+            typed = parse_command(content) if isinstance(content, str) else None
+            if typed is None:
+                return frame if frame.id else msgspec.structs.replace(frame, id=new_id("msg"))
+            # A minted id would be no idempotency key: the client does not know it.
+            found = f.Command(id=frame.id or None, name=typed.name, args=typed.args)
+        case f.Command():
+            found = msgspec.structs.replace(frame, name=frame.name.lstrip("/"))
+        case _:
+            return frame
+    if not found.name:
+        raise BadRequest("There is no command name.", expected="/help for a list")
+    return found
 
 
-async def _answer(connection: Connection) -> None:
-    """Answers what waits. Not stopped when the peer leaves: what has begun is finished."""
-    try:
-        while connection.commands:
-            asked, id, say = connection.commands.popleft()
-            await _answer_one(connection, asked, id, say)
-    finally:
-        connection.commands = None
+def perform(request: ClientRequest, *, may_write: bool = False) -> Awaitable[Result]:
+    """Carries out the command. The frame is one that :func:`command_in` has returned.
+
+    ``may_write``: the right to write was checked when the session was opened. Raises NotSupported,
+    Forbidden, and what refuses the command.
+    """
+    handler = HANDLERS.get(type(request.frame))
+    if handler is None:
+        raise NotSupported()
+    if may_write or handler.checks_itself:
+        return handler.run(request)
+    return _check_and_run(handler, request)
 
 
-async def _answer_one(connection: Connection, asked: Asked, id: str | None, say: Say) -> None:
-    try:
-        say(await asked.answer(id))
-    except AgentwsError as error:
-        connection.send_error(error, reply=id)
-    except Exception:
-        logger.exception("a command could not be answered")
-        connection.send_error(Internal(), reply=id)
+async def _check_and_run(handler: Handler, request: ClientRequest) -> Result:
+    await request.service.check_write(request.session, request.identity)
+    return await handler.run(request)
+
+
+def reply(request: ClientRequest, done: Appended | f.Pong | None) -> f.ControlFrame:
+    """``accepted``, with the head where nothing had to be appended; or the reply itself."""
+    if isinstance(done, f.Pong):
+        return done
+    position = request.session.head if done is None else done.position
+    return f.Accepted(
+        reply=request.frame.id,
+        position=str(position),
+        durability=request.service.store.durability,
+        duplicate=done is not None and done.duplicate,
+    )

@@ -1,8 +1,12 @@
-"""A connection is a cursor.
+"""A connection is a cursor: a position in a session's log, and a peer to write to.
 
-It owns a position in its session's log and nothing else: no queue, no task. When the log grows it
-is rung, reads what follows its position and writes that as one message. A peer that is slow is
-read for later, when it can take more; what it then reads is merged.
+It has no queue and no task. When the log grows it is rung, reads what follows its position and
+writes that as one message.
+
+This is where backpressure is applied to a slow consumer: while the outgoing buffer is full nothing
+is read from the log, so nothing waits in memory; when the buffer drains, the events since then are
+read and merged. What bounds the memory of one connection: one message under way (``_outgoing``, cut
+to ``sizes.MESSAGE``), and ``MAX_CONTROLS`` control frames of together ``MAX_UNREAD`` bytes.
 """
 
 from __future__ import annotations
@@ -11,7 +15,7 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import Sequence
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 from ..auth import Identity
 from ..errors import AgentwsError, Draining, Internal, PositionLost, Unavailable
@@ -19,6 +23,7 @@ from ..protocol import frames as f
 from ..protocol.codec import Record
 from ..protocol.position import Position
 from ..protocol.sizes import MESSAGE
+from ..protocol.wires.wire import Encoder
 from ..sessions.session import Session
 from ..tasks.tasks import Tasks
 from .outlet import Outlet
@@ -27,21 +32,15 @@ from .pieces import Pieces
 logger: Final = logging.getLogger("agentws")
 
 MAX_CONTROLS: Final = 256
-"""Control frames that may wait for a peer before it is closed as one that never reads."""
+"""Control frames that may wait for a peer; with more of them it is closed, since it never reads."""
 MAX_UNREAD: Final = 1024 * 1024
-"""Bytes of control frames that may wait, likewise; what is said to everybody is among them."""
-CROWDED: Final = 64 * 1024
-"""Bytes of them at which the peer is not listened to any more: its frames cause most of them."""
+"""Bytes of control frames that may wait, likewise; broadcasts are among them."""
+PAUSE_READING_AT: Final = 64 * 1024
+"""Bytes of waiting control frames above which no more of the peer's messages are read: most of
+them are replies."""
 
-
-class Wire(Protocol):
-    """How a connection says things; see ``agentws.protocol.native`` and ``.simple``."""
-
-    def events(self, epoch: str, records: Sequence[Record]) -> list[bytes]: ...
-
-    def control(self, frame: f.ControlFrame) -> bytes | None: ...
-
-    def messages(self, parts: list[bytes]) -> list[bytes]: ...
+LOG_REPLACED: Final = "The log of this session was replaced; load it anew."
+"""The sentence for a reader whose position became void: the log was lost or deleted under it."""
 
 
 class Connection:
@@ -54,16 +53,16 @@ class Connection:
         "_outgoing",
         "_outlet",
         "_reading",
-        "_room",
+        "_readable",
         "_tasks",
         "_uncorking",
         "commands",
+        "encoder",
         "id",
         "identity",
         "position",
         "session",
         "unread",
-        "wire",
     )
 
     def __init__(
@@ -72,14 +71,14 @@ class Connection:
         id: str,
         session: Session,
         identity: Identity | None,
-        wire: Wire,
+        encoder: Encoder,
         outlet: Outlet,
         tasks: Tasks,
     ) -> None:
         self.id = id
         self.session = session
         self.identity = identity
-        self.wire = wire
+        self.encoder = encoder
         self.position: Position = session.head
         self._outlet = outlet
         self._tasks = tasks
@@ -88,7 +87,7 @@ class Connection:
         self._corked = True
         self._uncorking = False
         self._reading = False
-        self._room: asyncio.Future[None] | None = None
+        self._readable: asyncio.Future[None] | None = None
         self._closing: tuple[int, str] | None = None
         self.unread = 0
         """Bytes of control frames that wait for the peer."""
@@ -103,24 +102,24 @@ class Connection:
     def owner(self) -> str | None:
         return None if self.identity is None else self.identity.id
 
-    # Saying things
+    # Writing
 
     def send_control(self, frame: f.ControlFrame) -> None:
-        """Writes a control frame, after what was said before."""
-        said = self.wire.control(frame)
-        if said is not None:
-            self.send_frames([said])
+        """Writes a control frame, after those before it. Nothing where the wire has none of it."""
+        encoded = self.encoder.control(frame)
+        if encoded is not None:
+            self.send_frames([encoded])
 
-    def begin(self, position: Position, said: Sequence[bytes]) -> None:
-        """Follows the log from ``position`` on, after ``said``.
+    def begin(self, position: Position, first: Sequence[bytes]) -> None:
+        """Follows the log from ``position`` on, after the frames ``first``: a snapshot, mostly.
 
-        That is bounded by what a session may hold open, and counts as nothing that was left unread.
+        Its size is bounded elsewhere, so it does not count as unread control frames.
         """
         self.position = position
-        self._controls = [*(self._controls or ()), *said]
+        self._controls = [*(self._controls or ()), *first]
 
     def send_frames(self, parts: Sequence[bytes]) -> None:
-        """Writes encoded frames, before any event that is still to be read."""
+        """Writes encoded frames, before any event that was not read yet."""
         if self._closing is not None:
             return
         if self._controls is None:
@@ -134,23 +133,26 @@ class Connection:
             self.ring()
 
     def send_error(self, error: AgentwsError, *, reply: str | None = None) -> None:
-        """Tells the peer of an error; the connection lives on."""
+        """Sends an error; the connection stays open."""
         self.send_control(f.error_frame(error, reply=reply))
 
-    async def room(self) -> None:
-        """Returns when the peer may be listened to again. For one waiter at a time."""
-        while self.unread > CROWDED and self._closing is None and not self._outlet.broken:
-            self._room = asyncio.get_running_loop().create_future()
-            await self._room
+    async def readable(self) -> None:
+        """Waits until the peer has read its replies, so that its messages may be read again.
+
+        For one waiter at a time.
+        """
+        while self.unread > PAUSE_READING_AT and self._closing is None and not self._outlet.broken:
+            self._readable = asyncio.get_running_loop().create_future()
+            await self._readable
 
     def cork(self) -> None:
-        """Holds writing back, so that what happens until :meth:`uncork` leaves as one message."""
+        """Holds writes back, so that those until :meth:`uncork` leave as one message."""
         self._corked = True
 
     def uncork(self) -> None:
-        """Writes what was held back, once what it has set off has had its turn on the loop.
+        """Writes what was held back in the next turn of the event loop.
 
-        An agent that answers at once thereby answers in the same message that accepts the question.
+        An agent that answers at once is thereby sent in the same message as ``accepted``.
         """
         if not self._uncorking:
             self._uncorking = True
@@ -163,7 +165,9 @@ class Connection:
     # Following (session.Follower)
 
     def ring(self) -> None:
-        """Writes what there is, as far as the peer takes it. Never raises: others are rung, too."""
+        """Writes what there is until the outgoing buffer is full. Never raises: the session rings
+        its other followers too.
+        """
         if self._corked or self._reading:
             return
         outlet = self._outlet
@@ -173,54 +177,53 @@ class Connection:
                     parts = self._next_parts()
                     if not parts:
                         break
-                    if len(parts) == 1:
-                        self._outgoing = self.wire.messages(parts)
-                    else:
-                        self._outgoing = self._in_pieces(parts)
+                    self._outgoing = self._in_pieces(parts)
                 outlet.write(self._outgoing.pop(0))
             if self._closing is not None and not self._outgoing and not outlet.blocked:
                 self._close_now(*self._closing)
         except Exception:
             self._give_up()
-        if self._room is not None and not self._room.done():
-            self._room.set_result(None)
+        if self._readable is not None and not self._readable.done():
+            self._readable.set_result(None)
 
     def _give_up(self) -> None:
         logger.exception("%r can't be written to", self)
         if self._closing is None:
-            # Corked, so that saying why does not run into the same again.
+            # Corked, so that sending the reason does not fail in the same way again.
             self._corked = True
             self.refuse(Internal())
             self.uncork()
 
     def _in_pieces(self, parts: list[bytes]) -> list[bytes]:
-        """``parts`` as messages that a peer can take one at a time."""
+        """``parts`` as messages of at most ``sizes.MESSAGE`` bytes, but for larger single parts."""
         if not parts:
             return []
+        # In an array each part has a comma or bracket after it.
+        if len(parts) == 1 or sum(map(len, parts)) + len(parts) < MESSAGE:
+            return self.encoder.messages(parts)
         messages: list[bytes] = []
         start, size = 0, 1
         for at, part in enumerate(parts):
-            # With the comma or bracket that follows it in an array.
             size += len(part) + 1
             if size > MESSAGE and at > start:
-                messages += self.wire.messages(parts[start:at])
+                messages += self.encoder.messages(parts[start:at])
                 start, size = at, len(part) + 2
-        return messages + self.wire.messages(parts[start:])
+        return messages + self.encoder.messages(parts[start:])
 
     def lost(self) -> None:
-        """The log is not what it was: the peer comes back and is told so."""
-        self.send_error(Unavailable("This session is not what it was."))
+        """The log was replaced or deleted: closes. The client learns why when it reconnects."""
+        self.send_error(Unavailable(LOG_REPLACED))
         self.close(4503, "position lost")
 
     def _next_parts(self) -> list[bytes]:
-        """The next frames to write, and the position that is reached with them."""
+        """The next frames to write; moves the position to the last of them."""
         parts, self._controls = self._controls or [], None
         self.unread = 0
-        # One that is being closed may never have been welcomed; the log waits for its return.
+        # A connection that is being closed may not have sent its ``welcome``: no events then.
         if self._closing is None and self.position.seq < self.session.head.seq:
             records = self.session.tail_after(self.position)
             if records is None:
-                # What was said goes first, a welcome above all; the next turn reads.
+                # Control frames go first, above all a ``welcome``; the next turn reads.
                 if not parts:
                     self._read_store()
             else:
@@ -231,16 +234,16 @@ class Connection:
 
     def _advance(self, records: Sequence[Record]) -> list[bytes]:
         if not records:
-            raise Unavailable("The store does not have what the log has.")
+            raise Unavailable("The store is behind the events that this node knows.")
         epoch, last = self.position.epoch, records[-1]
         self.position = Position(epoch, last.seq, last.tag)
-        return self.wire.events(epoch, records)
+        return self.encoder.events(epoch, records)
 
     def _read_store(self) -> None:
-        """The position is older than what is in memory: a task reads pages until it is not."""
+        """The position is older than the tail in memory: a task reads from the store up to it."""
         self._reading = True
         reading, immediate = self._read_pages(), self.session.immediate
-        self._tasks.ask(reading, name=f"reading for {self.id}", immediate=immediate)
+        self._tasks.call_store(reading, name=f"reading for {self.id}", immediate=immediate)
 
     async def _read_pages(self) -> None:
         failed: AgentwsError | None = None
@@ -253,7 +256,7 @@ class Connection:
         except Exception:
             logger.exception("the log could not be read for %r", self)
             failed = Internal()
-        # Not when cancelled: then nobody is to begin again.
+        # Not when cancelled: then nothing may begin again.
         self._reading = False
         match failed:
             case PositionLost():
@@ -268,7 +271,7 @@ class Connection:
             await self._write_slowly(await self._next_messages(pieces))
 
     async def _next_messages(self, pieces: Pieces) -> list[bytes]:
-        """The next piece of the log, to be held by nobody but who writes it."""
+        """The next piece of the log as messages; the caller holds the only reference to them."""
         return self._in_pieces(self._advance(await pieces.after(self.position)))
 
     @property
@@ -276,7 +279,7 @@ class Connection:
         return self._closing is not None or self._outlet.broken
 
     async def _write_slowly(self, messages: list[bytes]) -> None:
-        """Writes ``messages`` as the peer takes them, and keeps none that it was sent."""
+        """Writes ``messages`` as the peer reads them (backpressure); drops each one once sent."""
         while messages and not self._over:
             await self._outlet.writable()
             self._outlet.write(messages.pop(0))
@@ -285,30 +288,28 @@ class Connection:
     # Closing
 
     def leave(self) -> None:
-        """The peer has gone. Without this, only the garbage collector could free what is left."""
+        """The peer has gone. Breaks the cycle of references, so that memory is freed at once."""
         self._outlet.broken = True
         self._outlet.on_writable = _nothing
 
     @property
     def closing(self) -> bool:
-        """Whether it is to be closed: nothing that the peer still sends counts."""
+        """Whether it is about to be closed: messages of the peer are ignored."""
         return self._closing is not None
 
     def close(self, code: int, reason: str) -> None:
-        """Closes once everything said before has been written."""
+        """Closes once everything before has been written."""
         if self._closing is None:
             self._closing = (code, reason)
         self.ring()
 
     def refuse(self, error: AgentwsError) -> None:
-        """Says why, then closes with the code of ``error``."""
-        self.send_control(bye(error))
-        if self.wire.control(bye(error)) is None:
-            self.send_error(error)
+        """Sends the reason, then closes with the code of ``error``."""
+        self.send_frames(farewell(self.encoder, error))
         self.close(error.close_code, error.code)
 
     def close_for_restart(self) -> None:
-        """The node goes away; the peer is told to come back, and finds another or the next one."""
+        """Tells the peer to reconnect: to another node, or to this one after its restart."""
         error = Draining(retry_after=1.0)
         self.send_control(bye(error, code=1012))
         self.close(1012, "service restart")
@@ -321,6 +322,14 @@ class Connection:
 
 def _nothing() -> None:
     pass
+
+
+def farewell(encoder: Encoder, error: AgentwsError, *, code: int | None = None) -> list[bytes]:
+    """The last frame, with the reason of the close: ``bye``, or ``error`` on a wire without one."""
+    last = encoder.control(bye(error, code=code))
+    if last is None:
+        last = encoder.control(f.error_frame(error))
+    return [] if last is None else [last]
 
 
 def bye(error: AgentwsError, *, code: int | None = None) -> f.Bye:

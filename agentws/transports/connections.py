@@ -1,4 +1,4 @@
-"""The connections of one node: how many there may be, and what is said to all of them."""
+"""The connections of one node: connection limits, broadcasts, and closing all of them."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from ..tasks.tasks import Tasks
 logger: Final = logging.getLogger("agentws")
 
 SLICE: Final = 128
-"""Connections written to before others get their turn: a broadcast must not stall answers."""
+"""Connections that a broadcast writes to in one turn of the event loop: answers must not stall."""
 OPENING: Final = 64
-"""Connections that may open at once; the others wait: a reconnect storm must starve nobody."""
-
+"""Connections that may open at once; the others wait, so that a reconnect storm starves nobody."""
 PAUSE: Final = 0.05
-"""Seconds between goodbyes to one slice and the next: who leaves together returns together."""
+"""Seconds between closing one slice and the next: clients that are closed together would reconnect
+together."""
 GOODBYES: Final = 5.0
 """Seconds that all goodbyes may take."""
 LEAVING: Final = 1.0
@@ -29,7 +29,7 @@ LEAVING: Final = 1.0
 
 
 class Peer(Protocol):
-    """Whoever holds a connection open, on whatever transport."""
+    """One open connection, on any transport."""
 
     @property
     def closing(self) -> bool: ...
@@ -40,7 +40,7 @@ class Peer(Protocol):
 
 
 class Place:
-    """One of the places that there are for connections, until it is given back."""
+    """One connection counted against the limits, until it is released."""
 
     __slots__ = ("_connections", "address", "owner")
 
@@ -50,13 +50,13 @@ class Place:
         self.address = address
 
     def __enter__(self) -> None:
-        """For who needs it only while waiting."""
+        """For a place that is needed only for a while, by a poll for instance."""
 
     def __exit__(self, *error: object) -> None:
         self.release()
 
     def release(self) -> None:
-        """Gives it back; a second time does nothing."""
+        """Releases it; a second time does nothing."""
         connections, self._connections = self._connections, None
         if connections is not None:
             connections.vacate(self)
@@ -76,7 +76,7 @@ class Connections:
         self._empty: asyncio.Event | None = None
         self.opening: Final = asyncio.Semaphore(OPENING)
         self.polls: Final[set[Callable[[], None]]] = set()
-        """What wakes those that wait for an answer over HTTP, which is all that is said to them."""
+        """Wakes each poll that waits, when the node drains. Broadcasts do not reach polls."""
 
     def __repr__(self) -> str:
         return f"<Connections {len(self)}>"
@@ -85,14 +85,14 @@ class Connections:
         return len(self._connections)
 
     def admit(self, *, owner: str | None, address: str) -> Place:
-        """Takes a place for one more, before anything is waited for: a burst must not slip through.
+        """Counts one more connection. Call it before any ``await``, or a burst exceeds the limits.
 
-        Raises TooMany or Unavailable when there is none. The place goes back with the peer it was
-        added with, or by :meth:`Place.release`.
+        Raises TooMany or Unavailable where a limit is reached. The place is released when the peer
+        that it was added with is discarded, or by :meth:`Place.release`.
         """
         limits = self._limits
         if self._places >= limits.max_connections:
-            raise Unavailable("There is no room for another connection.", retry_after=2.0)
+            raise Unavailable("This server has no room for another connection.", retry_after=2.0)
         if owner is not None and self._per_identity[owner] >= limits.max_connections_per_identity:
             raise TooMany("You have too many connections.", retry_after=5.0)
         if self._per_address[address] >= limits.max_connections_per_address:
@@ -120,10 +120,10 @@ class Connections:
         if self._empty is not None and not self._connections:
             self._empty.set()
 
-    # To everybody
+    # Broadcasts and closing
 
     def announce(self, notice: Notice) -> asyncio.Task[int]:
-        """Shows ``notice`` to every connection, in turns, after those announced before it.
+        """Sends ``notice`` to every connection, in slices, after the notices before it.
 
         The task's result is how many were reached.
         """
@@ -144,9 +144,10 @@ class Connections:
         return reached
 
     async def say_goodbye(self) -> None:
-        """Closes every connection, telling each to come back.
+        """Closes every connection, telling each client to reconnect.
 
-        A few at a time, within ``GOODBYES`` seconds; returns when they have left or had time to.
+        A slice at a time, within ``GOODBYES`` seconds, so that no reconnect storm follows. Returns
+        when all have left, or after ``LEAVING`` seconds more.
         """
         for wake in tuple(self.polls):
             wake()
@@ -156,8 +157,8 @@ class Connections:
             try:
                 connection.close_for_restart()
             except Exception:
-                # One that fails must not keep the others from being told.
-                logger.exception("%r could not be told goodbye", connection)
+                # One that fails must not keep the others from being closed.
+                logger.exception("%r could not be closed", connection)
             if turn % SLICE == 0:
                 await asyncio.sleep(pause)
         await self._left(within=LEAVING)
@@ -170,7 +171,7 @@ class Connections:
             async with asyncio.timeout(within):
                 await self._empty.wait()
         except TimeoutError:
-            logger.info("%d connections did not answer a goodbye", len(self))
+            logger.info("%d connections did not close in time", len(self))
 
 
 def _decrease(counter: Counter[str], key: str) -> None:

@@ -1,4 +1,4 @@
-"""CORS: what pages of allowed origins may read. Whether they are allowed is the guard's to say."""
+"""CORS headers and preflights. Which origins are allowed is decided by the guard."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from .guard import Guard, Scope, header
 
 Header = tuple[bytes, bytes]
 
-EXPOSED: Final = b"ETag, Retry-After, WWW-Authenticate"
+EXPOSED: Final = b"Agentws-Session, ETag, Retry-After, WWW-Authenticate"
 MAX_AGE: Final = "600"
-"""Seconds for which a browser need not ask again; Chromium keeps it no longer than two hours."""
+"""Seconds for which a browser may cache a preflight; Chromium's maximum is two hours."""
 _ASKED_HEADERS: Final = "access-control-request-headers"
 
 
 def cors_headers(guard: Guard, scope: Scope) -> list[Header]:
-    """The headers of an answer to a request that the guard let in.
+    """The headers of a response to a request that passed the guard.
 
-    Only an origin that is trusted may send credentials: with ``"*"``, or ``null``, any page could
-    act as whoever looks at it.
+    Only a trusted origin may send credentials: with ``"*"`` or ``null``, any page could act with
+    its visitor's credentials.
     """
     origin = header(scope, b"origin")
     if origin is None:
@@ -38,9 +38,9 @@ def cors_headers(guard: Guard, scope: Scope) -> list[Header]:
 
 
 def preflight(request: Request, methods: str) -> Response:
-    """What may be asked of a path. The headers a page names are allowed as they are.
+    """The response to an OPTIONS request. Every header that the page names is allowed.
 
-    They say nothing by themselves, and which ones ``authenticate`` reads only the host knows.
+    Headers alone grant nothing, and only the host knows which ones its ``authenticate`` reads.
     """
     headers = {"allow": methods}
     if "access-control-request-method" in request.headers:

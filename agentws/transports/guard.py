@@ -1,9 +1,10 @@
-"""Who may knock: Host and Origin, checked before anything else looks at a request.
+"""The guard: checks the Host and Origin headers before anything else reads a request.
 
-CORS does not protect WebSockets, and a page of any site can open one to localhost. So a browser's
-Origin must be the host's own or allowed by name; and a gateway that listens on the loopback only
-serves loopback names, since a foreign name that resolves there is DNS rebinding. A request whose
-Host is missing, doubled or malformed is refused: proxies and servers disagree on whom it is for.
+CORS does not protect WebSockets: a page of any site can open one to localhost (cross-site WebSocket
+hijacking). So a browser's Origin must be the host's own or an allowed one. A gateway on a loopback
+address serves loopback names only, as a foreign name that resolves there is DNS rebinding. A
+request whose Host is missing, repeated or malformed is refused: proxies and servers would disagree
+about its target.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ T = TypeVar("T")
 class Guard:
     """Checks Host and Origin of every request and handshake.
 
-    Raises TypeError for a string where a list is meant: it would be read letter by letter, and a
+    Raises TypeError for a string instead of a list: it would be read letter by letter, and a
     ``"*"`` in it would allow everything. Raises ValueError for a host or an origin that no browser
     could send.
     """
@@ -41,17 +42,17 @@ class Guard:
     def __init__(
         self, *, allowed_origins: Sequence[str] | None, allowed_hosts: Sequence[str] | None
     ) -> None:
-        given = () if allowed_origins is None else allowed_origins
-        origins = _read("allowed_origins", given, allowed_origin)
+        named = () if allowed_origins is None else allowed_origins
+        origins = _parsed("allowed_origins", named, allowed_origin)
         self.any_origin: Final = "*" in origins
         self.origins: Final = frozenset(origins) - {"*"}
         self._hosts: tuple[HostPattern, ...] | None = None
         if allowed_hosts is not None:
-            self._hosts = tuple(_read("allowed_hosts", allowed_hosts, allowed_host))
+            self._hosts = tuple(_parsed("allowed_hosts", allowed_hosts, allowed_host))
             if not self._hosts:
                 raise ValueError("allowed_hosts is empty; expected names of hosts, or None for any")
-        named = map(split_origin, self.origins)
-        self._named = frozenset(name for scheme, name, _ in named if scheme in DEFAULT_PORTS)
+        parts = map(split_origin, self.origins)
+        self._named = frozenset(name for scheme, name, _ in parts if scheme in DEFAULT_PORTS)
 
     def check(self, scope: Scope) -> None:
         """Raises BadRequest for a malformed Host, Misdirected and Forbidden for foreign names."""
@@ -66,9 +67,9 @@ class Guard:
         return sent_origin(origin) in self.origins
 
     def trusts(self, origin: str) -> bool:
-        """Whether a page of ``origin`` may act with its user's credentials.
+        """Whether a page of ``origin`` may send its user's credentials.
 
-        Any page can have the origin ``null``, by a sandboxed frame: naming it is no trust.
+        Never ``null``: any page can have that origin, in a sandboxed frame.
         """
         return origin != _NULL and self.names(origin)
 
@@ -101,10 +102,10 @@ def _host_of(scope: Scope) -> tuple[str, int | None] | None:
     """Name and port of the Host header; ``None`` without one. Raises BadRequest."""
     sent = [value for key, value in scope.get("headers", ()) if key == b"host"]
     if len(sent) > 1:
-        raise BadRequest("There is more than one Host header.", expected="one")
+        raise BadRequest("There is more than one Host header.", expected="exactly one")
     if not sent:
         if scope.get("http_version") == "1.1":
-            raise BadRequest("There is no Host header.", expected="one, as HTTP/1.1 demands")
+            raise BadRequest("There is no Host header.", expected="one, as HTTP/1.1 requires")
         return None
     try:
         return sent_host(sent[0].decode("latin-1"))
@@ -112,17 +113,17 @@ def _host_of(scope: Scope) -> tuple[str, int | None] | None:
         raise BadRequest("The Host header is malformed.", expected="name[:port]") from error
 
 
-def _read(option: str, given: Sequence[str], read: Callable[[str], T]) -> list[T]:
-    if isinstance(given, str):
-        raise TypeError(f"{option} is {given!r}; expected a list, as in [{given!r}]")
-    if isinstance(given, bytes) or not isinstance(given, Iterable):
-        raise TypeError(f"{option} is {given!r}; expected a list of texts")
-    entries = list(given)
+def _parsed(option: str, value: Sequence[str], parse: Callable[[str], T]) -> list[T]:
+    if isinstance(value, str):
+        raise TypeError(f"{option} is {value!r}; expected a list, as in [{value!r}]")
+    if isinstance(value, bytes) or not isinstance(value, Iterable):
+        raise TypeError(f"{option} is {value!r}; expected a list of strings")
+    entries = list(value)
     for entry in entries:
         if not isinstance(entry, str):
-            raise TypeError(f"{option} has {entry!r}; expected text")
+            raise TypeError(f"{option} has {entry!r}; expected a string")
     try:
-        return [read(entry) for entry in entries]
+        return [parse(entry) for entry in entries]
     except ValueError as error:
         raise ValueError(f"{option}: {error}") from None
 
@@ -130,8 +131,8 @@ def _read(option: str, given: Sequence[str], read: Callable[[str], T]) -> list[T
 def _same_origin(origin: str, name: str, port: int | None, *, tls: bool) -> bool:
     """Whether a page of ``origin`` came from the host of that name and port.
 
-    Without ``tls`` that is either scheme, since TLS may have ended before this server. With it an
-    ``http`` page is another origin, and whoever can change an unencrypted page could act from it.
+    Without ``tls`` both schemes are accepted, as a proxy may have terminated TLS. With it, an
+    ``http`` page is another origin: an attacker in the network could have changed that page.
     """
     sent = sent_origin(origin)
     if sent is None:
@@ -139,5 +140,5 @@ def _same_origin(origin: str, name: str, port: int | None, *, tls: bool) -> bool
     scheme, of, its_port = split_origin(sent)
     if scheme not in DEFAULT_PORTS or (tls and scheme != "https"):
         return False
-    # A Host without a port means the default of the scheme that the page came by.
+    # A Host header without a port means the default port of the page's scheme.
     return of == name and its_port == (port or DEFAULT_PORTS[scheme])

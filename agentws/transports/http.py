@@ -1,7 +1,7 @@
-"""What every HTTP route shares: who may call it, what may come in, and how it is refused.
+"""What every HTTP route shares: checks, decoding of the body, and errors.
 
 A route is data: an :class:`Operation`. The endpoint of a path checks Host, Origin, credentials,
-pace and body for all of them, so that no handler can forget to.
+rate limits and body for all of them, so that no handler can forget to.
 """
 
 from __future__ import annotations
@@ -10,7 +10,8 @@ import asyncio
 import logging
 import math
 from collections.abc import Awaitable, Callable, Iterable, Mapping
-from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
+from functools import partial
+from typing import Any, Final, Literal, NamedTuple
 
 import msgspec
 from starlette.requests import ClientDisconnect, Request
@@ -30,15 +31,13 @@ from ..errors import (
     Unauthenticated,
     UnsupportedMedia,
 )
-from ..protocol.frames import ClientFrame, check_id, failure
-from ..protocol.strict import check_value, decode_strictly
+from ..protocol.bodies import read_json
+from ..protocol.frames import failure
 from .cors import cors_headers, preflight
 from .guard import Guard
 from .identifying import Identifying, address_of
 from .rates import Paces
-
-if TYPE_CHECKING:
-    from ..gateway.gateway import AgentGateway
+from .service import HttpService
 
 logger: Final = logging.getLogger("agentws")
 
@@ -46,20 +45,20 @@ BODY_TIMEOUT: Final = 30.0
 """Seconds that a body may take to arrive."""
 JSON: Final = "application/json"
 SERVER: Final = "agentws.server"
-"""ASGI extension by which the preset of :mod:`agentws.server` makes itself known."""
+"""The ASGI extension that the preset of :mod:`agentws.server` offers to its application."""
 
 Audience = Literal["anyone", "caller", "caller or admin", "admin"]
-"""Who may call a route; ``caller`` is whom the host's ``authenticate`` knows, or anybody without
-one."""
+"""Who may call a route. A ``caller`` has an identity, or is anybody where the host has no
+``authenticate``."""
 
 
 class Call(NamedTuple):
-    """One request, let in: who asks, and what."""
+    """One request that has passed the checks."""
 
     request: Request
     identity: Identity | None = None
     body: Any = None
-    """As the operation's ``body`` says; ``None`` without one."""
+    """Decoded by the operation's ``body`` or ``reads``; ``None`` without a body."""
 
     @property
     def owner(self) -> str | None:
@@ -71,6 +70,8 @@ class Call(NamedTuple):
 
 
 Handler = Callable[[Call], Awaitable[ASGIApp]]
+Reads = Mapping[str, Callable[[bytes], Any]]
+"""Decodes a body, by its media type; raises BadRequest."""
 
 
 class Operation(NamedTuple):
@@ -82,27 +83,29 @@ class Operation(NamedTuple):
     audience: Audience
     summary: str
     body: type | None = None
-    """What the body is decoded to; ``None``: the route reads it itself, or has none."""
+    """What the body, which must be JSON, is decoded to; ``None`` where there is none."""
     answer: type | None = None
     """What the JSON that it answers is; ``None`` for something else, or nothing."""
     status: int = 200
+    reads: Reads | None = None
+    """Decodes bodies of several media types, in place of ``body``."""
 
 
 def http_routes(
-    gateway: AgentGateway,
+    service: HttpService,
     guard: Guard,
     identifying: Identifying,
     operations: Iterable[Operation],
     *,
     prefix: str,
 ) -> list[BaseRoute]:
-    """One route for each path, whatever methods it has."""
+    """One route for each path, with all its methods."""
     paths: dict[str, list[Operation]] = {}
     for operation in operations:
         paths.setdefault(operation.path, []).append(operation)
-    door = Door(gateway, guard, identifying)
+    checks = RequestChecks(service, guard, identifying)
     return [
-        Route(prefix + path, Endpoint(door, found), name="agentws", include_in_schema=False)
+        Route(prefix + path, Endpoint(checks, found), name="agentws", include_in_schema=False)
         for path, found in paths.items()
     ]
 
@@ -110,14 +113,10 @@ def http_routes(
 class Endpoint:
     """The ASGI app of one path."""
 
-    def __init__(self, door: Door, operations: Iterable[Operation]) -> None:
-        self._door = door
+    def __init__(self, checks: RequestChecks, operations: Iterable[Operation]) -> None:
+        self._checks = checks
         self._operations: Final[dict[str, Operation]] = {one.method: one for one in operations}
-        self._decoders: Final[dict[str, msgspec.json.Decoder[Any]]] = {
-            method: msgspec.json.Decoder(one.body)
-            for method, one in self._operations.items()
-            if one.body is not None
-        }
+        self._reads: Final = {method: _reads(one) for method, one in self._operations.items()}
         self._methods: Final = ", ".join([*self._operations, "OPTIONS"])
 
     def __repr__(self) -> str:
@@ -133,26 +132,26 @@ class Endpoint:
 
         request = Request(scope, receive)
         try:
-            self._door.guard.check(scope)
-            extra += cors_headers(self._door.guard, scope)
-            response = await self._answer(request)
+            self._checks.guard.check(scope)
+            extra += cors_headers(self._checks.guard, scope)
+            response = await self._respond(request)
         except AgentwsError as error:
-            response = refusal(error, allow=self._methods)
+            response = error_response(error, allow=self._methods)
         except ClientDisconnect:
             return
         except Exception:
             logger.exception("a request could not be handled")
-            response = refusal(Internal())
+            response = error_response(Internal())
         await response(scope, receive, send_with_headers)
 
-    async def _answer(self, request: Request) -> ASGIApp:
+    async def _respond(self, request: Request) -> ASGIApp:
         if request.method == "OPTIONS":
             return preflight(request, self._methods)
         operation = self._operation(request.method)
-        call = await self._door.let_in(request, operation)
-        if operation.body is not None:
-            decoder = self._decoders[operation.method]
-            call = call._replace(body=await self._door.read_body(call, decoder))
+        call = await self._checks.admit(request, operation)
+        reads = self._reads[operation.method]
+        if reads:
+            call = call._replace(body=await self._checks.read_body(call, reads))
         return await operation.handler(call)
 
     def _operation(self, method: str) -> Operation:
@@ -162,36 +161,36 @@ class Endpoint:
         return operation
 
 
-class Door:
-    """Lets requests in, or says why not."""
+class RequestChecks:
+    """Checks requests before they are handled."""
 
-    def __init__(self, gateway: AgentGateway, guard: Guard, identifying: Identifying) -> None:
-        self._gateway = gateway
+    def __init__(self, service: HttpService, guard: Guard, identifying: Identifying) -> None:
+        self._service = service
         self.guard: Final = guard
         self._identifying = identifying
-        self._paces = Paces(gateway.limits)
+        self._paces = Paces(service.limits)
 
-    async def let_in(self, request: Request, operation: Operation) -> Call:
-        """Raises what tells a caller why it may not."""
+    async def admit(self, request: Request, operation: Operation) -> Call:
+        """The request as a call; raises Unauthenticated, Forbidden, NotFound and TooMany."""
         match operation.audience:
             case "anyone":
                 return Call(request)
             case "admin":
                 self._check_admin(request)
-                await self._gateway.start()
+                await self._service.start()
                 return Call(request)
             case "caller or admin" if self._identifying.is_admin(request):
-                await self._gateway.start()
+                await self._service.start()
                 return Call(request)
             case _:
-                await self._gateway.start()
+                await self._service.start()
                 call = Call(request, await self._identifying.identify(request))
                 if operation.method != "GET":
                     self._paces.count(_caller(call))
                 return call
 
     def _check_admin(self, request: Request) -> None:
-        if not self._gateway.has_admin:
+        if not self._service.has_admin:
             raise NotFound(
                 "This route is off: the gateway has no admin key.",
                 expected="an admin_key where the gateway is mounted",
@@ -199,22 +198,27 @@ class Door:
         if not self._identifying.is_admin(request):
             raise Unauthenticated(expected="the admin key, as a bearer token or in X-API-Key")
 
-    async def read_body(self, call: Call, decoder: msgspec.json.Decoder[Any]) -> Any:
-        """The body as ``decoder`` reads it; nothing at all stands for an empty object.
+    async def read_body(self, call: Call, reads: Reads) -> Any:
+        """The body, as the entry of ``reads`` for its media type decodes it.
 
-        Only JSON by name is read: a page of another site can send a form, or plain text, without
-        asking first, but not this.
+        Raises UnsupportedMedia, TooLarge, TimedOut, TooMany and BadRequest. A page in a browser,
+        which sends an Origin, must send JSON: a page of another site can send a form or plain text
+        with the user's cookies and without a CORS preflight (cross-site request forgery).
         """
-        kind = call.request.headers.get("content-type", "").partition(";")[0].strip().lower()
-        if kind != JSON:
-            raise UnsupportedMedia(expected=f"Content-Type: {JSON}")
-        data = await read_limited(call.request, self._gateway.limits.max_message_size)
+        headers = call.request.headers
+        kind = headers.get("content-type", "").partition(";")[0].strip().lower()
+        kinds = [JSON] if "origin" in headers else list(reads)
+        if kind not in kinds or kind not in reads:
+            raise UnsupportedMedia(expected=f"Content-Type: {' or '.join(kinds)}")
+        data = await read_limited(call.request, self._service.limits.max_message_size)
         self._paces.count(_caller(call), size=len(data))
-        body = decode_strictly(decoder, data or b"{}", "body")
-        check_value(msgspec.to_builtins(body), "body")
-        if isinstance(body, ClientFrame):
-            check_id(body.id)
-        return body
+        return reads[kind](data)
+
+
+def _reads(operation: Operation) -> Reads:
+    if operation.body is None:
+        return operation.reads or {}
+    return {JSON: partial(read_json, msgspec.json.Decoder(operation.body))}
 
 
 async def read_limited(request: Request, limit: int) -> bytes:
@@ -232,23 +236,23 @@ async def read_limited(request: Request, limit: int) -> bytes:
     return b"".join(parts)
 
 
-# Answers
+# Responses
 
 
-def answer(
+def json_response(
     body: msgspec.Struct | Mapping[str, Any] | bytes,
     *,
     status: int = 200,
     headers: Mapping[str, str] | None = None,
 ) -> Response:
-    """JSON that no cache may keep; ``bytes`` are JSON already."""
+    """A response with JSON that no cache may keep; ``bytes`` are encoded already."""
     content = body if isinstance(body, bytes) else msgspec.json.encode(body)
     fresh = {"cache-control": "no-store", **(headers or {})}
     return Response(content, status_code=status, media_type=JSON, headers=fresh)
 
 
-def refusal(error: AgentwsError, *, allow: str | None = None) -> Response:
-    """What a peer may know of ``error``."""
+def error_response(error: AgentwsError, *, allow: str | None = None) -> Response:
+    """The response to a request that is refused; ``allow``: the methods of the path."""
     headers: dict[str, str] = {}
     if error.retry_after is not None:
         headers["retry-after"] = str(max(1, math.ceil(error.retry_after)))
@@ -256,10 +260,10 @@ def refusal(error: AgentwsError, *, allow: str | None = None) -> Response:
         headers["www-authenticate"] = "Bearer"
     if isinstance(error, MethodNotAllowed) and allow is not None:
         headers["allow"] = allow
-    return answer(failure(error), status=error.status, headers=headers)
+    return json_response(failure(error), status=error.status, headers=headers)
 
 
-# Questions
+# Query parameters
 
 
 def query_number(request: Request, name: str, *, default: int, largest: int) -> int:
@@ -268,7 +272,7 @@ def query_number(request: Request, name: str, *, default: int, largest: int) -> 
     if text is None:
         return default
     if not (text.isascii() and text.isdigit() and len(text) <= 16) or int(text) < 1:
-        raise BadRequest(f"The parameter {name} does not fit.", expected="a whole number from 1")
+        raise BadRequest(f"The parameter {name} is not valid.", expected="a whole number from 1")
     return min(int(text), largest)
 
 
@@ -282,7 +286,7 @@ def query_float(request: Request, name: str) -> float | None:
     except ValueError:
         number = math.nan
     if not math.isfinite(number) or number < 0:
-        raise BadRequest(f"The parameter {name} does not fit.", expected="a number from 0")
+        raise BadRequest(f"The parameter {name} is not valid.", expected="a number from 0")
     return number
 
 

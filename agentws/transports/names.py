@@ -1,8 +1,8 @@
-"""Names of hosts and origins, as settings give them and as browsers send them.
+"""Parsing and normalizing of host names and origins, from settings and from headers.
 
-Both are brought into one form, so that what is configured matches what comes: lower case, no
-trailing dot, IP addresses in their shortest form, international names in punycode, no port that is
-the scheme's default. A setting that could never match is refused where it is given.
+Both get one canonical form, so that a setting matches what browsers send: lower case, no trailing
+dot, IP addresses in their shortest form, international names in punycode, no default port. A
+setting that could never match raises ValueError.
 """
 
 from __future__ import annotations
@@ -34,12 +34,12 @@ _DOTS: Final = str.maketrans("。．｡", "...")
 
 
 class HostPattern(NamedTuple):
-    """A ``Host`` that is served: a name, or all names below it; on one port, or on any."""
+    """An entry of ``allowed_hosts``: a name or all its subdomains; on one port, or on any."""
 
     name: str
     port: int | None = None
     below: bool = False
-    """The names below ``name``, not itself; with an empty ``name`` all there are."""
+    """Matches the subdomains of ``name``, not ``name``; with an empty ``name`` every host."""
 
     def matches(self, name: str | None, port: int | None) -> bool:
         if self.below:
@@ -49,15 +49,15 @@ class HostPattern(NamedTuple):
         return fits and (
             self.port is None
             or self.port == port
-            # A default port is not sent, and which scheme it came by only a proxy may know.
+            # Browsers omit a default port, and only a proxy may know the scheme.
             or (port is None and self.port in DEFAULT_PORTS.values())
         )
 
 
 def allowed_host(text: str) -> HostPattern:
-    """What ``text`` among ``allowed_hosts`` means; raises ValueError saying what was expected."""
+    """Parses an entry of ``allowed_hosts``; raises ValueError with what was expected."""
     try:
-        # An IPv6 address may do without brackets, where no port follows it.
+        # An IPv6 address without a port needs no brackets.
         bare = text.count(":") > 1 and not text.startswith("[")
         given, port = _authority(f"[{text}]" if bare else text)
         if given == "*":
@@ -67,11 +67,11 @@ def allowed_host(text: str) -> HostPattern:
         return HostPattern(_name(given), port)
     except ValueError:
         hint = f"; did you mean {urlsplit(text).hostname}?" if "://" in text else ""
-        raise ValueError(f"{text!r} is no host; expected {_HOST}{hint}") from None
+        raise ValueError(f"{text!r} is not a host; expected {_HOST}{hint}") from None
 
 
 def allowed_origin(text: str) -> str:
-    """``text`` among ``allowed_origins`` as a browser sends it, or ``*``; raises ValueError."""
+    """Parses an entry of ``allowed_origins``: in canonical form, or ``*``; raises ValueError."""
     if text in ("*", "null"):
         return text
     try:
@@ -81,7 +81,7 @@ def allowed_origin(text: str) -> str:
 
 
 def sent_origin(text: str) -> str | None:
-    """An ``Origin`` header in the form of :func:`allowed_origin`; ``None`` for what is none."""
+    """An ``Origin`` header in canonical form; ``None`` if it is not an origin."""
     if not text.isascii() or text == "*":
         return None
     try:
@@ -91,7 +91,7 @@ def sent_origin(text: str) -> str | None:
 
 
 def split_origin(origin: str) -> tuple[str, str, int | None]:
-    """Scheme, name and port of an origin in its one form; ``null`` has none of them."""
+    """Scheme, name and port of an origin in canonical form; ``null`` has none of them."""
     scheme, _, authority = origin.partition("://")
     if scheme not in DEFAULT_PORTS:
         return scheme, authority, None
@@ -100,8 +100,8 @@ def split_origin(origin: str) -> tuple[str, str, int | None]:
 
 
 def sent_host(text: str) -> tuple[str, int | None]:
-    """Name and port of a ``Host`` header; raises ValueError for one that is malformed."""
-    # Whitespace around a header's value is no part of it, and some servers leave it there.
+    """Name and port of a ``Host`` header; raises ValueError if it is malformed."""
+    # Some servers do not strip the whitespace around a header's value.
     name, port = _authority(text.strip(" \t"))
     if name.startswith("["):
         return _shortest(ipaddress.IPv6Address(name[1:-1])), port
@@ -111,9 +111,9 @@ def sent_host(text: str) -> tuple[str, int | None]:
 
 
 def is_loopback(name: str) -> bool:
-    """Whether a host's name or address, in any of its forms, is this machine and no other.
+    """Whether a host name or address, in any of its forms, can only be this machine.
 
-    Names below ``localhost`` are: no DNS server is asked for them.
+    Subdomains of ``localhost`` are loopback names, too: browsers ask no DNS server for them.
     """
     name = name.strip("[]").lower().removesuffix(".")
     if name == "localhost" or name.endswith(".localhost"):
@@ -140,7 +140,7 @@ def _origin(text: str) -> str:
         return f"{scheme}://{shown}" if is_default else f"{scheme}://{shown}:{port}"
     if scheme == "file" and not rest:
         return "file://"
-    # What pages of browsers' extensions and of apps have: nobody but their maker knows its form.
+    # Origins of browser extensions and apps: only their makers know the exact form.
     opaque = _OPAQUE.fullmatch(rest) and not _NOT_OPAQUE & set(rest)
     if scheme in ("file", "ws", "wss") or not opaque:
         raise ValueError(text)
@@ -148,7 +148,7 @@ def _origin(text: str) -> str:
 
 
 def _authority(text: str) -> tuple[str, int | None]:
-    """What is before the port, and the port, if any; raises ValueError."""
+    """The part before the port, and the port, if any; raises ValueError."""
     found = _AUTHORITY.fullmatch(text)
     if found is None:
         raise ValueError(text)
@@ -159,7 +159,7 @@ def _authority(text: str) -> tuple[str, int | None]:
 
 
 def _name(given: str, *, numeric: bool = True) -> str:
-    """The one form of a name or an address; raises ValueError for what is neither."""
+    """A name or an address in canonical form; raises ValueError for anything else."""
     if given.startswith("["):
         return _shortest(ipaddress.IPv6Address(given[1:-1]))
     name = given.lower()
@@ -178,7 +178,7 @@ def _name(given: str, *, numeric: bool = True) -> str:
 
 
 def _ascii(label: str) -> str:
-    """Punycode as browsers write it; IDNA's older mapping, Python's, has other names for some."""
+    """Punycode as browsers write it; Python's codec (IDNA 2003) maps some names differently."""
     if label.isascii():
         return label
     if not all(unicodedata.category(char)[0] in "LMN" or char == "-" for char in label):
@@ -188,6 +188,6 @@ def _ascii(label: str) -> str:
 
 def _shortest(address: ipaddress.IPv6Address) -> str:
     if address.scope_id is not None:
-        # An interface of this machine, which no browser sends.
+        # A scope id names an interface of this machine; no browser sends it.
         raise ValueError(str(address))
     return address.compressed

@@ -1,8 +1,8 @@
-"""Writing to a peer without waiting for it.
+"""The write side of one WebSocket connection, with backpressure.
 
-An ASGI ``send`` is a coroutine that mostly finishes at once and waits only while the peer's buffer
-is full. So it is run up to that point right where the data is, and a task exists only for peers
-that are slow. A server that offers ``agentws.write`` is handed finished frames instead.
+An ASGI ``send`` is a coroutine that mostly finishes at once and waits only while the outgoing
+buffer is full. So it is run inline up to that point, and a task exists only for a slow consumer.
+A server that offers ``agentws.write`` is handed finished frames instead.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from ..tasks.tasks import Tasks
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 EXTENSION: Final = "agentws.write"
 GONE: Final = (OSError, RuntimeError)
-"""How servers say that the peer has gone: with OSError, or by refusing a send after a close."""
+"""What servers raise when the peer has gone: OSError, or RuntimeError for a send after a close."""
 
 
 class Outlet:
-    """One peer's end. Write only while it is not :attr:`blocked`."""
+    """Writes to one peer. Write only while it is not :attr:`blocked`."""
 
     __slots__ = (
         "_context",
@@ -39,14 +39,14 @@ class Outlet:
     ) -> None:
         self._send = send
         self._tasks = tasks
-        # A middleware's ``send`` sees the context variables of its own connection, whoever's
-        # event is written: sessions are shared.
+        # A middleware's ``send`` must see the context variables of its own connection, although
+        # the event may come from a task of another one: sessions are shared.
         context = contextvars.copy_context()
         self._context = context if len(context) else None
         self._extension = extension
         self._waiter: asyncio.Future[None] | None = None
         self.blocked = False
-        """The peer is slow: it must take what it was sent before it gets more."""
+        """The outgoing buffer is full: the peer must read before more is written."""
         self.broken = False
         """The peer is gone."""
         self.on_writable: Callable[[], None] = lambda: None
@@ -70,7 +70,7 @@ class Outlet:
             context = self._context and self._context.copy()
             task = self._tasks.start(work, name="a slow peer", context=context, quiet=GONE)
         except (*GONE, asyncio.CancelledError):
-            # Cancelled is the sending, by a middleware's cancel scope for one, and not the caller.
+            # The send was cancelled, by a middleware's cancel scope for one, and not the caller.
             self.broken = True
             return
         if task is not None:

@@ -1,4 +1,4 @@
-"""The chat page and the browser client, as the package holds them."""
+"""The routes of the chat page and the browser client, served from the package's files."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _KINDS: Final = {
     ".svg": "image/svg+xml",
     ".ts": "text/plain; charset=utf-8",
 }
-"""What is served; files of any other kind are not."""
+"""Content types by suffix; files with any other suffix are not served."""
 _HOST: Final = re.compile(r"[A-Za-z0-9.:\[\]_-]{1,255}")
 _POLICY: Final = (
     "default-src 'none'",
@@ -44,7 +44,7 @@ _POLICY: Final = (
 
 
 class Asset(NamedTuple):
-    """One file, ready to be sent."""
+    """A file in memory: its content, its Content-Type and its ETag."""
 
     content: bytes
     kind: str
@@ -73,14 +73,14 @@ class PageRoutes:
         headers = {
             "content-security-policy": policy(call.request.headers.get("host", "")),
             "cross-origin-opener-policy": "same-origin",
-            # The address holds the session's id.
+            # The page's URL contains the session's id.
             "referrer-policy": "no-referrer",
             "x-frame-options": "DENY",
         }
         return _serve(call.request, asset, headers)
 
     async def file(self, call: Call) -> ASGIApp:
-        # Names are looked up among those that exist, so no path leads anywhere else.
+        # Looked up in a dict of the existing files, so there is no path traversal.
         path = call.request.path_params["path"]
         asset = (await self._loaded()).get(path)
         if asset is None or path == INDEX:
@@ -88,7 +88,7 @@ class PageRoutes:
         return _serve(call.request, asset, {})
 
     async def client(self, call: Call) -> ASGIApp:
-        """Sends on to where the client's own imports can be found beside it."""
+        """Redirects to the folder of the client, where its relative imports resolve."""
         return RedirectResponse("web/client.js", status_code=307)
 
     async def _loaded(self) -> dict[str, Asset]:
@@ -97,9 +97,9 @@ class PageRoutes:
         return self._assets
 
     async def slash(self, call: Call) -> ASGIApp:
-        """The page's addresses are relative to the prefix with a slash at its end.
+        """Redirects to the prefix with a trailing slash, which the page's relative URLs need.
 
-        The last part of the path as it was asked for: a parameter of the prefix may stand in it.
+        The redirect is relative, as the requested path may contain parameters of the prefix.
         """
         query = call.request.url.query
         name = quote(call.request.scope["path"].rpartition("/")[2], safe="")
@@ -109,14 +109,14 @@ class PageRoutes:
 def policy(host: str) -> str:
     """The page's Content-Security-Policy.
 
-    Older Safari takes ``'self'`` for http alone, so the sockets of ``host`` are named.
+    Older versions of Safari match ``'self'`` with http only, so WebSocket URLs are added.
     """
     sockets = f" ws://{host} wss://{host}" if _HOST.fullmatch(host) else ""
     return "; ".join(_POLICY).format(sockets=sockets)
 
 
 def _serve(request: Request, asset: Asset, headers: dict[str, str]) -> Response:
-    # Names carry no version, so a browser asks each time whether its copy is the newest.
+    # File names carry no version, so a browser must revalidate its copy each time.
     headers = {**headers, "cache-control": "no-cache", "etag": asset.tag}
     if _is_known(request.headers.get("if-none-match", ""), asset.tag):
         return Response(status_code=304, headers=headers)

@@ -1,7 +1,7 @@
-"""Reading on in a log, a piece at a time.
+"""Reading a log in pieces of a bounded size.
 
-A store counts in events, and a peer that does not read costs what was read for it. So how many are
-read at once follows from how large the others are, and what is given is bounded in bytes.
+A store's limit counts events, but a slow consumer costs memory for the bytes read for it. So the
+limit of each read is estimated from the size of the events before it, and a piece is cut to size.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ MOST: Final = 200
 
 
 class Pieces:
-    """The events of a session after a position; keeps nothing between one piece and the next."""
+    """Reads a session's events after a position; keeps no event from one piece to the next."""
 
     __slots__ = ("_count", "_session")
 
@@ -47,7 +47,7 @@ def _count(event_size: int) -> int:
 
 
 def fitting(records: Sequence[Record], room: int) -> int:
-    """How many of ``records`` have ``room`` together; the first always does."""
+    """How many of ``records`` have together at most ``room`` bytes; at least one."""
     size = 0
     for count, record in enumerate(records):
         size += len(record.data)

@@ -1,4 +1,4 @@
-"""The path before every route of a gateway; with parameters in it, one serves many tenants."""
+"""Validation of the path prefix of a gateway's routes; it may have parameters (tenants)."""
 
 from __future__ import annotations
 
@@ -8,21 +8,18 @@ from typing import Final
 from starlette.convertors import CONVERTOR_TYPES
 
 PARAMETER: Final = re.compile(r"\{([A-Za-z_][A-Za-z0-9_]*)(?::([A-Za-z_][A-Za-z0-9_]*))?\}")
-"""A parameter as Starlette's paths have it: its name, and its convertor."""
+"""A parameter in a Starlette path: its name, and its convertor."""
 OWN: Final = frozenset({"id", "path"})
-"""The parameters of the gateway's own routes."""
+"""The parameters of the gateway's own routes, which a prefix can't use."""
 
 _NEVER: Final = re.compile(r"[?#%\\{}\x00-\x1f\x7f]")
-"""What no path has once its parameters are taken out, and what was percent-encoded is decoded."""
+"""Characters that a decoded path without its parameters can't have."""
 
 
 def check_prefix(prefix: str) -> None:
-    """Raises ValueError, which says what was expected, for a prefix that no path could begin with.
-
-    Raises TypeError for what is no text.
-    """
+    """Raises ValueError for a prefix that no request's path could have, TypeError for no string."""
     if not isinstance(prefix, str):
-        raise TypeError(f"prefix is {prefix!r}; expected text")
+        raise TypeError(f"prefix is {prefix!r}; expected a string")
     if not prefix:
         return
     first, *segments = prefix.split("/")
@@ -35,7 +32,7 @@ def check_prefix(prefix: str) -> None:
         taken = " and ".join(sorted(OWN))
         raise _wrong(prefix, f"parameters of different names, and other ones than {taken}")
     for convertor in {convertor or "str" for _, convertor in PARAMETER.findall(prefix)}:
-        # A parameter that goes on over slashes would take the gateway's own paths for a part of it.
+        # A path parameter matches slashes: it would swallow the gateway's own paths.
         if convertor == "path" or convertor not in CONVERTOR_TYPES:
             others = ", ".join(sorted(CONVERTOR_TYPES.keys() - {"path"}))
             raise _wrong(prefix, f"no {{...:{convertor}}}, but one of {others}")

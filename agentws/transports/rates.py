@@ -1,4 +1,4 @@
-"""How fast somebody may go on."""
+"""Rate limits: token buckets for messages and bytes, per connection or per caller."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from ..errors import TooMany
 from ..limits import Limits
 
 REMEMBERED: Final = 10_000
-"""Callers whose pace is remembered; whoever called longest ago is forgotten first."""
+"""Callers whose rate is remembered; the least recently seen one is evicted first."""
 
 
 class TokenBucket:
-    """Allows ``burst`` at once and ``rate`` per second on average. Times come from the caller."""
+    """Allows ``burst`` at once and ``rate`` per second on average. The caller passes the time."""
 
     __slots__ = ("_at", "_burst", "_rate", "_tokens")
 
@@ -41,7 +41,7 @@ class TokenBucket:
 
 
 class Pace:
-    """One caller's: how many messages, and how many bytes."""
+    """The rate limit of one connection or caller: messages and bytes per second."""
 
     __slots__ = ("_messages", "_sizes")
 
@@ -51,13 +51,13 @@ class Pace:
         self._sizes = TokenBucket(rate=limits.byte_rate, burst=burst)
 
     def count(self, *, messages: int = 0, size: int = 0) -> None:
-        """Counts what came; raises TooMany, saying when to come again."""
+        """Counts what was received; raises TooMany with ``retry_after``."""
         now = asyncio.get_running_loop().time()
         wait = self._messages.take(messages, now) or self._sizes.take(size, now)
         _refuse_for(wait)
 
     def check(self) -> None:
-        """Raises TooMany where no message would be let through now."""
+        """Raises TooMany if a message would be refused now; counts nothing."""
         _refuse_for(self._messages.wait(asyncio.get_running_loop().time()))
 
 
@@ -67,7 +67,7 @@ def _refuse_for(wait: float) -> None:
 
 
 class Paces:
-    """How fast callers without a connection may go on, each by its name."""
+    """The rate limits of callers without a connection (HTTP), by the caller's name."""
 
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
@@ -77,7 +77,7 @@ class Paces:
         return f"<Paces callers={len(self._paces)}>"
 
     def count(self, caller: str, *, size: int | None = None) -> None:
-        """Counts a message, or the ``size`` of its body; raises TooMany."""
+        """Counts a message, or instead the ``size`` of its body; raises TooMany."""
         pace = self._pace_of(caller)
         if size is None:
             pace.count(messages=1)
@@ -85,7 +85,7 @@ class Paces:
             pace.count(size=size)
 
     def check(self, caller: str) -> None:
-        """Raises TooMany where no message of this caller would be let through now."""
+        """Raises TooMany if a message of this caller would be refused now; counts nothing."""
         pace = self._paces.get(caller)
         if pace is not None:
             pace.check()

@@ -1,42 +1,55 @@
-"""The routes of one gateway."""
+"""The routes of one gateway: those of the node and its sessions, and those of every wire."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
 
 from starlette.routing import BaseRoute, WebSocketRoute
 
+from ..protocol.wires import WIRES
+from ..protocol.wires.wire import AskWire, SocketWire, StreamWire, Wire
+from .ask import AskRoutes
 from .guard import Guard
 from .http import Operation, http_routes
 from .identifying import Identifying
 from .page import PageRoutes
 from .server_routes import ServerRoutes
+from .service import NodeService
 from .session_routes import SessionRoutes
 from .sse import EventRoutes
 from .websocket import WebSocketTransport
 
-if TYPE_CHECKING:
-    from ..gateway.gateway import AgentGateway
-
 
 def gateway_routes(
-    gateway: AgentGateway, guard: Guard, *, prefix: str, page: bool
+    service: NodeService, guard: Guard, *, prefix: str, page: bool
 ) -> list[BaseRoute]:
-    """Every route of the gateway under ``prefix``, the page only where it is wanted."""
-    # One for both, so that keys can't be tried at twice the pace.
-    identifying = Identifying(gateway)
-    asked = operations(gateway, prefix=prefix, page=page)
-    return [
-        WebSocketRoute(f"{prefix}/ws/chat", WebSocketTransport(gateway, guard, identifying)),
-        *http_routes(gateway, guard, identifying, asked, prefix=prefix),
+    """Every route of the gateway under ``prefix``; the chat page only with ``page``."""
+    # One for WebSocket and HTTP, so that keys can't be tried at twice the pace.
+    identifying = Identifying(service)
+    sockets = [
+        WebSocketRoute(prefix + path, WebSocketTransport(service, guard, identifying, wires))
+        for path, wires in _by_path(WIRES).items()
     ]
+    asked = operations(service, prefix=prefix, page=page)
+    return [*sockets, *http_routes(service, guard, identifying, asked, prefix=prefix)]
 
 
-def operations(gateway: AgentGateway, *, prefix: str, page: bool) -> list[Operation]:
-    """What can be asked over HTTP."""
+def operations(service: NodeService, *, prefix: str, page: bool) -> list[Operation]:
+    """Everything that is offered over HTTP."""
+    streams = [wire for wire in WIRES if isinstance(wire, StreamWire)]
+    asks = [wire for wire in WIRES if isinstance(wire, AskWire)]
     return [
-        *ServerRoutes(gateway).operations(),
-        *SessionRoutes(gateway).operations(),
-        *EventRoutes(gateway).operations(),
+        *ServerRoutes(service).operations(),
+        *SessionRoutes(service).operations(),
+        *EventRoutes(service, streams).operations(),
+        *AskRoutes(service, asks).operations(),
         *(PageRoutes(prefix).operations() if page else ()),
     ]
+
+
+def _by_path(wires: Sequence[Wire]) -> dict[str, list[SocketWire]]:
+    found: dict[str, list[SocketWire]] = {}
+    for wire in wires:
+        if isinstance(wire, SocketWire):
+            found.setdefault(wire.path, []).append(wire)
+    return found

@@ -1,10 +1,10 @@
-"""The HTTP routes of the node itself: is it well, how much is going on, tell everybody."""
+"""The HTTP routes of the node itself: health, readiness, counts, broadcast and push."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from starlette.types import ASGIApp
 
@@ -12,23 +12,21 @@ from ..errors import AgentwsError, NotSupported, WrongLoop
 from ..protocol import bodies as b
 from ..runs.inbox import check_content
 from ..sessions.registry import check_session_id
-from .http import SERVER, Call, Operation, answer
+from .http import SERVER, Call, Operation, json_response
 from .outlet import EXTENSION
-
-if TYPE_CHECKING:
-    from ..gateway.gateway import AgentGateway
+from .service import NodeService
 
 logger: Final = logging.getLogger("agentws")
 
 PING_TIMEOUT: Final = 2.0
-"""Seconds after which a store that says nothing counts as unreachable."""
+"""Seconds after which a store that does not answer a ping counts as unreachable."""
 
 
 class ServerRoutes:
-    """Answers what is asked of the node."""
+    """Handles the requests about the node."""
 
-    def __init__(self, gateway: AgentGateway) -> None:
-        self._gateway = gateway
+    def __init__(self, service: NodeService) -> None:
+        self._service = service
 
     def operations(self) -> list[Operation]:
         return [
@@ -68,29 +66,29 @@ class ServerRoutes:
         ]
 
     async def alive(self, call: Call) -> ASGIApp:
-        """Touches no store: a restart would not mend one."""
-        return answer(b.Health())
+        """Liveness. Does not ask the store: a restart would not repair it."""
+        return json_response(b.Health())
 
     async def ready(self, call: Call) -> ASGIApp:
-        gateway = self._gateway
+        service = self._service
         reachable = await self._reaches_store()
         status = b.Readiness(
-            status="draining" if gateway.draining else "ready" if reachable else "unavailable",
+            status="draining" if service.draining else "ready" if reachable else "unavailable",
             store="ok" if reachable else "unreachable",
-            durability=gateway.store.durability,
-            draining=gateway.draining,
+            durability=service.store.durability,
+            draining=service.draining,
             hardening="preset" if is_preset(call) else "partial",
         )
-        return answer(status, status=200 if status.status == "ready" else 503)
+        return json_response(status, status=200 if status.status == "ready" else 503)
 
     async def _reaches_store(self) -> bool:
-        gateway = self._gateway
+        service = self._service
         try:
             async with asyncio.timeout(PING_TIMEOUT):
-                await gateway.start()
-                await gateway.store.ping()
+                await service.start()
+                await service.store.ping()
         except WrongLoop:
-            # It says nothing of the store, and nobody waits for it to be over.
+            # A mistake in the host's code, not an outage of the store.
             raise
         except (AgentwsError, TimeoutError):
             return False
@@ -100,30 +98,30 @@ class ServerRoutes:
         return True
 
     async def stats(self, call: Call) -> ASGIApp:
-        return answer(self._gateway.stats())
+        return json_response(self._service.stats())
 
     async def broadcast(self, call: Call) -> ASGIApp:
         body: b.Broadcast = call.body
         check_content(body.content)
         if body.topic is not None or body.durable:
             raise NotSupported("Topics are not offered.", expected="no topic, and not durable")
-        reached = await self._gateway.broadcast(
+        reached = await self._service.broadcast(
             body.content, level=body.level, metadata=body.metadata
         )
-        return answer(b.Reached(reached=reached))
+        return json_response(b.Reached(reached=reached))
 
     async def push(self, call: Call) -> ASGIApp:
         body: b.Push = call.body
         check_content(body.content)
         id = call.request.path_params["id"]
         check_session_id(id)
-        position = await self._gateway.session(id).push(
+        position = await self._service.session(id).push(
             body.content, level=body.level, metadata=body.metadata
         )
-        return answer(b.Pushed(position=position))
+        return json_response(b.Pushed(position=position))
 
 
 def is_preset(call: Call) -> bool:
-    """Whether the server is the preset, which drops peers that an ASGI app can't."""
+    """Whether the server is the preset, which has timeouts and limits that an ASGI app can't."""
     extensions = call.request.scope.get("extensions") or {}
     return SERVER in extensions or EXTENSION in extensions

@@ -1,94 +1,90 @@
-"""``/ws/chat``: the handshake, and the frames in. What goes out is the connection's own doing."""
+"""The WebSocket endpoint: the pump of every wire over WebSocket.
+
+Here are the handshake and the frames that come in. What goes out is written by
+:class:`~agentws.transports.connection.Connection`.
+"""
 
 from __future__ import annotations
 
 import asyncio
-import datetime
 import logging
-from collections.abc import Awaitable, Callable, MutableMapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping, Sequence
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
+from typing import Any, Final, NamedTuple
 from urllib.parse import parse_qsl
 
 from starlette.requests import HTTPConnection
 
 from ..auth import Identity
-from ..errors import AgentwsError, BadRequest, EventTooLarge, Internal, TooLarge, TooMany
-from ..protocol.frames import BEARER, NATIVE, SIMPLE, encode_frame, error_frame
-from ..protocol.native import NativeWire
-from ..protocol.simple import SimpleWire
+from ..errors import AgentwsError, EventTooLarge, Internal, TooLarge, TooMany
+from ..protocol import frames as f
+from ..protocol.wires import choose_wire
+from ..protocol.wires.wire import EncoderContext, SocketWire
+from ..runs.commands import Invocation
 from ..runs.leased import new_id
 from ..sessions.registry import check_session_id
-from .connection import CROWDED, Connection, bye
+from .command_queue import reply_to_command
+from .commands import ClientRequest, command_in, perform, reply
+from .connection import PAUSE_READING_AT, Connection, farewell
 from .connections import Place
 from .guard import Guard
 from .identifying import Identifying, address_of
-from .native import NativePeer
+from .opening import begin, greeting
 from .outlet import EXTENSION, GONE, Outlet, Send
 from .rates import Pace
-from .simple import SimplePeer
-
-if TYPE_CHECKING:
-    from ..gateway.gateway import AgentGateway
+from .service import SessionService
+from .times import iso_time
 
 logger: Final = logging.getLogger("agentws")
 
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 CORKED: Final = 0.005
 """Seconds that writing is held back at most, however long a message takes to be handled."""
-_NATIVE: Final = NativeWire()
-_WIRES: Final = (NATIVE, SIMPLE)
-_EPOCH: Final = datetime.datetime.fromtimestamp(0, datetime.UTC)
-_FIRST_MOMENT: Final = -62_135_596_800_000
-_LAST_MOMENT: Final = 253_402_300_799_999
 
 
-class Peer(Protocol):
-    """Reads what a client sends, on one of the wires."""
-
-    refuses_binary: int
-    """The code that closes the connection of a peer that sends binary messages."""
-
-    async def open(self, opening: Opening) -> None:
-        """Says what the client has to know first, and places its cursor."""
-
-    async def text(self, text: str) -> None:
-        """One message of the client; raises AgentwsError to answer it with an error frame."""
-
-    def reply_to(self, text: str) -> str | None:
-        """The id that an error about this message should name."""
-
-
-class Opening(NamedTuple):
+class Handshake(NamedTuple):
     """What a handshake asks for."""
 
-    session: str | None
-    after: str | None
-    agent: str | None
-    stream: bool
+    wire: SocketWire
     subprotocol: str | None
-    """The wire by its name; ``None`` for the simple one of a client that offered none."""
-    made: bool = False
+    """What is accepted; ``None`` for a client that offered nothing."""
+    query: Mapping[str, str]
 
     @property
-    def native(self) -> bool:
-        return self.subprotocol == NATIVE
+    def session(self) -> str | None:
+        return self.query.get("session") or None
+
+    @property
+    def agent(self) -> str | None:
+        return self.query.get("agent") or None
+
+    @property
+    def after(self) -> str | None:
+        """The client's position. Given and empty is one that was lost, not one that never was."""
+        return self.query.get("after")
 
 
 class _Gone(Exception):
-    """The peer left before it was answered."""
+    """The peer left before the handshake was answered."""
 
 
 class WebSocketTransport:
-    """The ASGI app of the WebSocket endpoint."""
+    """The ASGI app of one WebSocket path, which serves ``wires``."""
 
-    def __init__(self, gateway: AgentGateway, guard: Guard, identifying: Identifying) -> None:
-        self._gateway = gateway
+    def __init__(
+        self,
+        service: SessionService,
+        guard: Guard,
+        identifying: Identifying,
+        wires: Sequence[SocketWire],
+    ) -> None:
+        self._service = service
         self._guard = guard
         self._identifying = identifying
+        self._wires = wires
 
     async def __call__(self, scope: Any, receive: Receive, send: Send) -> None:
-        # An idle connection holds this frame: what opening it needed is gone by then.
+        # An idle connection holds this frame. What the handshake needed is freed by then.
         try:
             opened = await self._handshake(scope, receive, send)
         except _Gone:
@@ -100,53 +96,54 @@ class WebSocketTransport:
 
     async def _handshake(
         self, scope: Any, receive: Receive, send: Send
-    ) -> tuple[Connection, Peer] | None:
+    ) -> tuple[Connection, SocketWire] | None:
         message = await receive()
         if message["type"] != "websocket.connect":
             return None
         try:
             self._guard.check(scope)
-            opening = parse_opening(scope)
+            handshake = parse_handshake(scope, self._wires)
         except AgentwsError as error:
             await _deny(scope, send, error)
             return None
         extension = scope.get("extensions", {}).get(EXTENSION)
-        outlet = Outlet(send, self._gateway.tasks, extension=extension)
-        return await self._open(scope, send, outlet, opening)
+        outlet = Outlet(send, self._service.tasks, extension=extension)
+        connection = await self._open(scope, send, outlet, handshake)
+        return None if connection is None else (connection, handshake.wire)
 
     async def _open(
-        self, scope: Any, send: Send, outlet: Outlet, opening: Opening
-    ) -> tuple[Connection, Peer] | None:
-        """The connection, accepted and at its place; ``None`` when it was refused."""
-        gateway = self._gateway
+        self, scope: Any, send: Send, outlet: Outlet, handshake: Handshake
+    ) -> Connection | None:
+        """The connection, accepted and at its position; ``None`` when it was refused."""
         try:
-            check_opening(opening)
-            await gateway.start()
+            if handshake.session is not None:
+                check_session_id(handshake.session)
+            await self._service.start()
             identity = await self._identifying.identify(HTTPConnection(scope))
-            return await self._enter(send, outlet, opening, identity, address_of(scope))
+            return await self._enter(send, outlet, handshake, identity, address_of(scope))
         except AgentwsError as error:
-            await self._refuse(send, opening, error)
+            await _refuse(send, handshake, error)
         except _Gone:
             raise
         except Exception:
             logger.exception("a handshake failed")
-            await self._refuse(send, opening, Internal())
+            await _refuse(send, handshake, Internal())
         return None
 
     async def _enter(
         self,
         send: Send,
         outlet: Outlet,
-        opening: Opening,
+        handshake: Handshake,
         identity: Identity | None,
         address: str,
-    ) -> tuple[Connection, Peer]:
-        gateway = self._gateway
+    ) -> Connection:
+        connections = self._service.connections
         owner = None if identity is None else identity.id
-        place = gateway.connections.admit(owner=owner, address=address)
+        place = connections.admit(owner=owner, address=address)
         try:
-            async with gateway.connections.opening:
-                return await self._follow(send, outlet, opening, identity, place)
+            async with connections.opening:
+                return await self._follow(send, outlet, handshake, identity, place)
         except BaseException:
             place.release()
             raise
@@ -155,33 +152,27 @@ class WebSocketTransport:
         self,
         send: Send,
         outlet: Outlet,
-        opening: Opening,
+        handshake: Handshake,
         identity: Identity | None,
         place: Place,
-    ) -> tuple[Connection, Peer]:
-        gateway = self._gateway
-        session, made = await gateway.enter(opening.session, identity=identity, agent=opening.agent)
-        await _accept(send, opening)
-        simple = None
-        if not opening.native:
-            simple = SimpleWire(session=session.id, stream=opening.stream, now=iso_time)
+    ) -> Connection:
+        service = self._service
+        session, made = await service.enter(
+            handshake.session, identity=identity, agent=handshake.agent
+        )
+        await _accept(send, handshake)
         connection = Connection(
             id=new_id("con"),
             session=session,
             identity=identity,
-            wire=simple or _NATIVE,
+            encoder=handshake.wire.encoder(EncoderContext(session.id, handshake.query, iso_time)),
             outlet=outlet,
-            tasks=gateway.tasks,
+            tasks=service.tasks,
         )
-        peer: Peer
-        if simple is None:
-            peer = NativePeer(gateway, connection)
-        else:
-            peer = SimplePeer(gateway, connection, simple)
         session.follow(connection)
-        gateway.connections.add(connection, place)
+        service.connections.add(connection, place)
         try:
-            await peer.open(opening._replace(made=made))
+            await self._begin(connection, handshake, made=made)
         except AgentwsError as error:
             connection.refuse(error)
         except Exception:
@@ -192,39 +183,42 @@ class WebSocketTransport:
             self._leave(connection)
             raise
         connection.uncork()
-        return connection, peer
+        return connection
 
-    async def _refuse(self, send: Send, opening: Opening, error: AgentwsError) -> None:
-        """Accepts and closes at once: a browser tells its page nothing of a refused handshake."""
-        await _accept(send, opening)
-        if opening.native:
-            said = encode_frame(bye(error))
-        else:
-            wire = SimpleWire(session=opening.session or "", stream=False, now=iso_time)
-            said = wire.control(error_frame(error)) or b""
-        await _say(send, {"type": "websocket.send", "text": said.decode()})
-        await _say(
-            send, {"type": "websocket.close", "code": error.close_code, "reason": error.code}
+    async def _begin(self, connection: Connection, handshake: Handshake, *, made: bool) -> None:
+        """Places the cursor, and sends what comes before the first event after it."""
+        service, session, encoder = self._service, connection.session, connection.encoder
+        wire, after = handshake.wire, handshake.after
+        beginning = await begin(service, session, wire, encoder, after=after, made=made)
+        first = greeting(
+            service,
+            session,
+            wire,
+            encoder,
+            beginning,
+            connection=connection.id,
+            identity=connection.owner,
         )
+        snapshot = encoder.events(beginning.position.epoch, beginning.records)
+        connection.begin(beginning.position, [*first, *snapshot])
 
     def _leave(self, connection: Connection) -> None:
         connection.leave()
         connection.session.unfollow(connection)
-        self._gateway.connections.discard(connection)
+        self._service.connections.discard(connection)
         with suppress(RuntimeError):
             # A loop that was closed under the connection has no time any more.
             connection.session.used = asyncio.get_running_loop().time()
 
     # Serving
 
-    async def _serve(self, connection: Connection, peer: Peer, receive: Receive) -> None:
-        reader = _Reader(self._gateway, connection, peer)
+    async def _serve(self, connection: Connection, wire: SocketWire, receive: Receive) -> None:
+        reader = _Reader(self._service, connection, wire)
         try:
             while True:
-                if connection.unread > CROWDED:
-                    # Pauses reading while the peer leaves replies unread: more frames of it would
-                    # only add to them.
-                    await connection.room()
+                if connection.unread > PAUSE_READING_AT:
+                    # Backpressure: nothing more is read from a peer that does not read its replies.
+                    await connection.readable()
                 message = await receive()
                 if message["type"] != "websocket.receive":
                     return
@@ -232,35 +226,35 @@ class WebSocketTransport:
                 if connection.closing:
                     continue
                 if text is None:
-                    connection.close(peer.refuses_binary, "text frames only")
+                    connection.close(wire.binary_close_code, "text frames only")
                 else:
-                    await reader.take(text)
+                    await reader.handle(text)
         finally:
             self._leave(connection)
 
 
 class _Reader:
-    """Takes a client's messages one by one, at the pace its limits allow."""
+    """Handles a client's messages one by one, within its rate limits."""
 
-    __slots__ = ("_connection", "_errors", "_gateway", "_pace", "_peer")
+    __slots__ = ("_connection", "_errors", "_pace", "_service", "_wire")
 
-    def __init__(self, gateway: AgentGateway, connection: Connection, peer: Peer) -> None:
-        self._gateway = gateway
+    def __init__(self, service: SessionService, connection: Connection, wire: SocketWire) -> None:
+        self._service = service
         self._connection = connection
-        self._peer = peer
+        self._wire = wire
         self._errors = 0
         self._pace: Pace | None = None
 
-    async def take(self, text: str) -> None:
+    async def handle(self, text: str) -> None:
         """Handles one message. An error is answered; too many in a row close the connection."""
         connection = self._connection
         connection.cork()
         try:
             self._check(text)
-            if self._gateway.may_wait:
-                await self._take_slowly(text)
+            if self._service.may_wait:
+                await self._perform_uncorking(text)
             else:
-                await self._peer.text(text)
+                await self._perform(text)
             self._errors = 0
         except AgentwsError as error:
             self._answer(error, text)
@@ -270,29 +264,44 @@ class _Reader:
         finally:
             connection.uncork()
 
-    async def _take_slowly(self, text: str) -> None:
-        """What the log says must not wait for a host or a store that takes its time."""
+    async def _perform_uncorking(self, text: str) -> None:
+        """Events of the log must not wait for a host or a store that takes its time."""
         loop = asyncio.get_running_loop()
         uncorking = loop.call_later(CORKED, self._connection.uncork_now)
         try:
-            await self._peer.text(text)
+            await self._perform(text)
         finally:
             uncorking.cancel()
 
+    async def _perform(self, text: str) -> None:
+        """Does what the message asks, and replies."""
+        connection = self._connection
+        frame = command_in(self._wire.decode(text))
+        if isinstance(frame, f.Command):
+            # Events of the log must not wait for a factory that takes its time.
+            connection.uncork_now()
+        request = ClientRequest(self._service, connection.session, frame, connection.identity)
+        done = await perform(request)
+        if isinstance(done, Invocation):
+            await reply_to_command(connection, request, done)
+        else:
+            connection.send_control(reply(request, done))
+
     def _answer(self, error: AgentwsError, text: str) -> None:
         self._errors += 1
-        # What is too large to be read costs the server; what is too large to be kept does not.
+        # A message above the limit closes the connection; one that is only too large for an event
+        # is refused.
         oversize = isinstance(error, TooLarge) and not isinstance(error, EventTooLarge)
-        reply = None if oversize else self._peer.reply_to(text)
-        self._connection.send_error(error, reply=reply)
+        reply_to = None if oversize else self._wire.reply_to(text)
+        self._connection.send_error(error, reply=reply_to)
         if oversize:
             self._connection.close(error.close_code, error.code)
-        elif self._errors >= self._gateway.limits.max_errors:
+        elif self._errors >= self._service.limits.max_errors:
             self._connection.refuse(TooMany("Too many errors in a row.", retry_after=5.0))
 
     def _check(self, text: str) -> None:
-        limits = self._gateway.limits
-        # Characters are at least as many bytes, so most messages are not encoded to be measured.
+        limits = self._service.limits
+        # A character has at most 4 bytes, so most messages need not be encoded to be measured.
         size = len(text) if len(text) * 4 <= limits.max_message_size else len(text.encode())
         if size > limits.max_message_size:
             raise TooLarge(
@@ -303,66 +312,50 @@ class _Reader:
         self._pace.count(messages=1, size=size)
 
 
-def parse_opening(scope: Any) -> Opening:
+def parse_handshake(scope: Any, wires: Sequence[SocketWire]) -> Handshake:
     """What the handshake asks for; raises BadRequest when no wire can be agreed on."""
     query = dict(
         parse_qsl(scope.get("query_string", b"").decode("latin-1"), keep_blank_values=True)
     )
-    offered = scope.get("subprotocols", ())
-    wires = [one for one in offered if not one.startswith(BEARER)]
-    served = next((one for one in wires if one in _WIRES), None)
-    if wires and served is None:
-        raise BadRequest("None of these subprotocols is served.", expected=f"{NATIVE} or {SIMPLE}")
-    return Opening(
-        session=query.get("session") or None,
-        # Given and empty is a position that was lost, not one that never was.
-        after=query.get("after"),
-        agent=query.get("agent") or None,
-        stream=query.get("stream") == "1",
-        subprotocol=served,
-    )
+    # An entry with a token is no wire.
+    offered = [one for one in scope.get("subprotocols", ()) if not one.startswith(f.BEARER)]
+    wire, subprotocol = choose_wire(wires, offered)
+    return Handshake(wire, subprotocol, query)
 
 
-def check_opening(opening: Opening) -> None:
-    """Raises BadRequest, naming what was expected, for a session id of another form."""
-    if opening.session is not None:
-        check_session_id(opening.session)
+async def _refuse(send: Send, handshake: Handshake, error: AgentwsError) -> None:
+    """Accepts and closes at once: a browser hides from its page why a handshake was refused."""
+    await _accept(send, handshake)
+    context = EncoderContext(handshake.session or "", handshake.query, iso_time)
+    encoder = handshake.wire.encoder(context)
+    for payload in encoder.messages(farewell(encoder, error)):
+        await _send(send, {"type": "websocket.send", "text": payload.decode()})
+    await _send(send, {"type": "websocket.close", "code": error.close_code, "reason": error.code})
 
 
-async def _say(send: Send, message: MutableMapping[str, Any]) -> None:
-    """Sends; raises _Gone, so that only a peer's leaving is taken for that."""
+async def _send(send: Send, message: MutableMapping[str, Any]) -> None:
+    """Sends; raises _Gone where the peer has left."""
     try:
         await send(message)
     except GONE as error:
         raise _Gone from error
 
 
-async def _accept(send: Send, opening: Opening) -> None:
-    await _say(send, {"type": "websocket.accept", "subprotocol": opening.subprotocol})
+async def _accept(send: Send, handshake: Handshake) -> None:
+    await _send(send, {"type": "websocket.accept", "subprotocol": handshake.subprotocol})
 
 
 async def _deny(scope: Any, send: Send, error: AgentwsError) -> None:
     """Refuses before accepting: with the error as an HTTP response where the server can."""
     if "websocket.http.response" not in scope.get("extensions", {}):
-        await _say(send, {"type": "websocket.close", "code": 1008, "reason": error.code})
+        await _send(send, {"type": "websocket.close", "code": 1008, "reason": error.code})
         return
-    body = _NATIVE.control(error_frame(error)) or b""
+    body = f.encode_frame(f.error_frame(error))
     headers: Sequence[tuple[bytes, bytes]] = [
         (b"content-type", b"application/json"),
         (b"content-length", str(len(body)).encode()),
     ]
-    await _say(
+    await _send(
         send, {"type": "websocket.http.response.start", "status": error.status, "headers": headers}
     )
-    await _say(send, {"type": "websocket.http.response.body", "body": body})
-
-
-def iso_time(timestamp: int | None) -> str:
-    """Milliseconds since the epoch, or now, as ISO 8601 in UTC; years from 1 to 9999."""
-    if timestamp is None:
-        moment = datetime.datetime.now(datetime.UTC)
-    else:
-        # Agents give times, too; one in nanoseconds is a mistake that must not end a connection.
-        known = min(max(timestamp, _FIRST_MOMENT), _LAST_MOMENT)
-        moment = _EPOCH + datetime.timedelta(milliseconds=known)
-    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    await _send(send, {"type": "websocket.http.response.body", "body": body})

@@ -1,4 +1,4 @@
-/** Types of the browser client. See `client.js` for what the parts do. */
+/** Types of the browser client. Its modules document what the parts do. */
 
 export interface Clock {
   now(): number;
@@ -6,7 +6,7 @@ export interface Clock {
   clearTimeout(timer: unknown): void;
 }
 
-/** Where the client listens for the network and the page coming and going. */
+/** Where the client listens for `online`, `offline`, visibility and page lifecycle events. */
 export interface Signals {
   window?: EventTarget;
   document?: EventTarget & { hidden: boolean };
@@ -14,7 +14,7 @@ export interface Signals {
 
 export type Metadata = Record<string, unknown>;
 
-/** AG-UI content parts; other members than these are passed on. */
+/** AG-UI content parts; members that are not declared here are kept. */
 export type ContentPart =
   | { type: 'text'; text: string; metadata?: unknown }
   | {
@@ -42,13 +42,13 @@ export interface ChatError {
 export interface ToolCall {
   id: string;
   name: string;
-  /** JSON, as far as it has arrived. */
+  /** JSON; incomplete while streaming. */
   args: string;
-  /** `called`: the arguments are complete and the result is awaited. */
+  /** `called`: the arguments are complete, the result has not arrived. */
   status: 'streaming' | 'called' | 'done' | 'cancelled' | 'error';
   result?: Content;
   error?: string;
-  /** What only its provider can read. */
+  /** Only the model's provider can read it. */
   encryptedValue?: string;
   metadata?: Metadata;
 }
@@ -57,19 +57,19 @@ export interface ChatMessage {
   id: string;
   role:
     'user' | 'assistant' | 'system' | 'developer' | 'reasoning' | 'activity' | 'tool' | 'notice';
-  /** What a person may read of it. */
+  /** The text of `content`. */
   text: string;
   /**
-   * `sending`: not yet accepted. `queued`: in the log, waiting its turn. `cancelled` and `error`: how the
-   * run ended whose last words these are, or (a user message) that it was refused.
+   * `sending`: not accepted yet. `queued`: in the log, its run has not begun. `cancelled` and `error`: how the
+   * run ended whose last message this is, or (on a user message) that it was refused.
    */
   status: 'sending' | 'queued' | 'streaming' | 'done' | 'cancelled' | 'error';
-  /** It is not known to have reached the log: it can be sent again, or discarded. */
+  /** In the outbox, not known to be in the log: it can be retried, withdrawn or discarded. */
   unsent?: true;
-  /** The run that this belongs to, where it is known. */
+  /** The run that this belongs to, if known. */
   run?: string;
   error?: ChatError;
-  /** Content parts, or an activity's content, when it is more than a text. */
+  /** Content parts, or the content of an activity; absent when the content is a text. */
   content?: any;
   toolCalls?: ToolCall[];
   name?: string;
@@ -77,9 +77,9 @@ export interface ChatMessage {
   activityType?: string;
   subagent?: string;
   overlap?: Overlap;
-  /** What only its provider can read. */
+  /** Only the model's provider can read it. */
   encryptedValue?: string;
-  /** Of all its events; `agentws` says how the run ended whose last words these are, if not well. */
+  /** Of all its events; `agentws` has how the run failed or was cancelled whose last message this is. */
   metadata?: Metadata;
 }
 
@@ -105,14 +105,14 @@ export interface Interrupt {
 }
 
 /**
- * Ephemeral: a broadcast, the answer to a command, or that the server no longer has the conversation that
- * was shown (`metadata.code` is `conversation_lost`).
+ * Ephemeral: a broadcast, the answer to a command, or that the server lost the conversation that was shown
+ * (`metadata.code` is `conversation_lost`).
  */
 export interface Notice {
   key: string;
   content: string;
   level: 'info' | 'warning' | 'error';
-  /** The id of the message after which it came; it may be gone since. */
+  /** The id of the message after which it arrived; that message may have been removed since. */
   after: string | null;
   topic?: string;
   reply?: string;
@@ -131,25 +131,25 @@ export interface SendFrame extends SendOptions {
   content: Content;
 }
 
-/** What a log means. */
+/** The projection of a session's log. */
 export interface Log {
-  /** The position of the last event in it. */
+  /** The position of its last event. */
   position: string | null;
   messages: readonly ChatMessage[];
   queue: readonly ChatMessage[];
   runs: Readonly<Record<string, Run>>;
-  /** The run that is going on. */
+  /** The id of the active run. */
   run: string | null;
   interrupts: readonly Interrupt[];
-  /** The state that the agent shares. */
+  /** The state that the agent shares with its clients. */
   shared: any;
   title: string | null;
   agent: string | null;
-  /** What asks for the older messages that a snapshot left out, or for the beginning of a long one. */
+  /** The `before` of a request for older messages, or for the beginning of a long one; null if there are none. */
   earlier: number | null;
-  /** A snapshot was the last that came: more of it may stand at the same position. */
+  /** The last frame was part of a snapshot: more parts may follow at the same position. */
   restated: boolean;
-  /** Messages that AG-UI chunks continue without naming them. */
+  /** The messages that AG-UI chunks without an id continue. */
   lane: { text?: string; reasoning?: string; tool?: string };
 }
 
@@ -157,15 +157,15 @@ export type ConnectionState = 'connecting' | 'open' | 'reconnecting' | 'offline'
 
 export interface ChatSnapshot extends Omit<Log, 'lane' | 'restated'> {
   connection: ConnectionState;
-  /** How many attempts have failed since the connection was last stable. */
+  /** Failed attempts since the connection was last stable. */
   attempt: number;
-  /** When the next attempt is due, by the clock. */
+  /** The time of the next attempt, in milliseconds of the clock. */
   retryAt: number | null;
-  /** Why the connection is closed, or was lost. */
+  /** Why the connection was closed or lost. */
   error: ChatError | null;
   status: 'submitted' | 'streaming' | 'ready' | 'error';
   session: string | null;
-  /** The conversation, what waits in the queue, and what is being sent, in this order. */
+  /** The conversation, then the queue, then the outbox. */
   messages: readonly ChatMessage[];
   notices: readonly Notice[];
   agents: readonly string[];
@@ -182,13 +182,13 @@ export interface SendOptions {
 }
 
 export interface ConnectOptions {
-  /** The session to follow; without one the server makes one. */
+  /** The session to follow; without one the server creates one. */
   session?: string;
-  /** The agent that a new session talks to. */
+  /** The agent of a new session. */
   agent?: string;
-  /** Asked before every attempt, so that a reconnect has fresh credentials. */
+  /** Called before every attempt, so that a reconnect has a valid token. */
   getToken?: () => string | null | undefined | Promise<string | null | undefined>;
-  /** Where unsent messages survive a reload; `sessionStorage`, say. */
+  /** Stores unsent messages across a reload, for example `sessionStorage`. */
   storage?: Pick<Storage, 'getItem' | 'setItem' | 'removeItem'>;
   WebSocket?: new (url: string, protocols: string[]) => WebSocket;
   clock?: Clock;
@@ -204,15 +204,17 @@ export interface Accepted {
   duplicate?: boolean;
 }
 
-/** AG-UI messages, and what asks for still older ones. A long message may be in several, part by part. */
+/** A page of AG-UI messages. A long message may be on several pages, with a part on each. */
 export interface OlderMessages {
   messages: readonly any[];
+  /** Requests the page before this one; absent on the first. */
   before?: number;
-  /** What was posted among them. */
+  /** The notices posted between these messages. */
   notices?: readonly any[];
 }
 
 export class RequestError extends Error {
+  constructor(error: ChatError);
   code?: string;
   retryable?: boolean;
 }
@@ -249,7 +251,7 @@ export function connect(
   url: string | (() => string | Promise<string>),
   options?: ConnectOptions,
 ): AgentSocket;
-/** An id for a new session, which nobody guesses; on plain-http pages of a local network too. */
+/** An unguessable id for a new session; also works on pages over plain http. */
 export function newSessionId(): string;
 export function reduce(log: Log, frame: EventFrame): Log;
 export function applyPatch(document: unknown, operations: readonly Operation[]): unknown;

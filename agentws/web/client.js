@@ -8,9 +8,10 @@
  *
  * @module
  */
-export { AgentSocket, connect, idleSnapshot } from './socket.js';
+export { AgentSocket, connect } from './socket.js';
+export { idleSnapshot } from './view.js';
 export { newSessionId } from './environment.js';
-export { RequestError } from './requests.js';
+export { RequestError } from './errors.js';
 export { emptyLog, reduce } from './reducer.js';
 export { applyPatch } from './patch.js';
 export { retryDelay } from './backoff.js';

@@ -1,33 +1,36 @@
 /**
- * One socket after another to one address: opening, noticing that it is dead, and trying again.
- * It knows nothing of messages or logs; it hands every frame on.
+ * A connection that reconnects: opens a WebSocket, detects a half-open one by heartbeat, and opens the next
+ * one with backoff. It knows nothing of messages or logs; it passes every frame on.
  *
  * @module
  */
-import { BadAddress, openSocket } from './address.js';
 import { retryDelay } from './backoff.js';
-import { isBusy, isFatal, nameOf } from './closing.js';
 import { decode, encode } from './encoding.js';
+import { errorCode, failure, isBusy, isFatal } from './errors.js';
+import { BadAddress, openSocket } from './opening.js';
 
-const PROTOCOL = 'agentws.v1';
-const OPENING = 10_000;
-const ANSWER = 3_000;
-const STABLE = 10_000;
+/** Milliseconds from an attempt's beginning to its `welcome`. */
+const HANDSHAKE_TIMEOUT = 10_000;
+/** Milliseconds from a ping to any frame. */
+const PING_TIMEOUT = 3_000;
+/** A connection that lasted so many milliseconds resets the backoff. */
+const STABLE_AFTER = 10_000;
+/** Seconds without a frame until a ping, where the server names none. */
 const HEARTBEAT = 25;
-/** How soon a close follows the error that it is about. */
-const SOON = 1_000;
+/** Milliseconds within which a close belongs to the error before it. */
+const CLOSE_FOLLOWS = 1_000;
 
 /**
  * @typedef {import('./client.js').ChatError} ChatError
- * @typedef {'idle' | 'connecting' | 'open' | 'waiting' | 'suspended' | 'closed'} Phase
+ * @typedef {'connecting' | 'open' | 'waiting' | 'suspended' | 'closed'} Phase
  */
 
 /**
  * @typedef {object} Settings
- * @property {() => string | Promise<string>} url asked anew for every attempt
+ * @property {() => string | Promise<string>} url called for every attempt
  * @property {(() => string | null | undefined | Promise<string | null | undefined>) | undefined} getToken likewise
- * @property {(frames: any[]) => void} receive called before `change` tells of what the frames changed
- * @property {(code: number) => void} dropped called when the server or the network closed a socket
+ * @property {(frames: any[]) => void} receive called before `change` reports what the frames changed
+ * @property {(code: number) => void} dropped called when the server or the network closed the socket
  * @property {() => void} change called after every change of `state`
  * @property {new (url: string, protocols: string[]) => WebSocket} WebSocket
  * @property {import('./client.js').Clock} clock
@@ -37,31 +40,28 @@ const SOON = 1_000;
 
 export class Connection {
   /** @type {Phase} */
-  #phase = 'idle';
+  #phase = 'closed';
   /** @type {Settings} */
   #settings;
-  /**
-   * @type {WebSocket | null} The only socket that is listened to: a replaced one may still deliver.
-   */
+  /** @type {WebSocket | null} events of any other socket are ignored: a replaced one may still deliver */
   #socket = null;
-  #turn = 0;
+  /** Counts sockets: an attempt that finds another number after an await has been replaced. */
+  #generation = 0;
   #attempt = 0;
   #wasOpen = false;
   #offline = false;
   #heartbeat = HEARTBEAT;
   #openedAt = 0;
-  #heardAt = 0;
+  #receivedAt = 0;
   /** @type {number | null} */
   #retryAt = null;
   /** @type {ChatError | null} */
   #error = null;
-  /**
-   * @type {{retryable: boolean, retryAfter?: number, error: ChatError} | null} what the server said of the coming close
-   */
-  #verdict = null;
+  /** @type {{retryable: boolean, retryAfter?: number, error: ChatError} | null} why the server is about to close */
+  #reason = null;
   /** @type {Map<string, unknown>} */
   #timers = new Map();
-  /** @type {(() => void)[]} */
+  /** @type {(() => void)[]} remove the listeners on the page */
   #unlisten = [];
 
   /** @param {Settings} settings */
@@ -81,181 +81,169 @@ export class Connection {
     };
   }
 
-  get isOpen() {
-    return this.#phase === 'open';
-  }
-
   #label() {
-    if (this.#phase === 'closed' || this.#phase === 'idle') return 'closed';
+    if (this.#phase === 'closed') return 'closed';
     if (this.#offline) return 'offline';
     if (this.#phase === 'open') return 'open';
     return this.#wasOpen || this.#attempt > 0 ? 'reconnecting' : 'connecting';
   }
 
-  /** Opens, or opens again after a close; without effect while it is open or on the way. */
+  /** Connects, also after a close; does nothing while it is open or reconnecting. */
   start() {
-    if (this.#phase !== 'idle' && this.#phase !== 'closed') return;
+    if (this.#phase !== 'closed') return;
     this.#listen();
     this.#attempt = 0;
     this.#error = null;
     this.#connect();
   }
 
-  /** Drops the socket there is, and opens another at once. */
+  /** Replaces the socket at once. */
   restart() {
-    if (this.#phase === 'idle' || this.#phase === 'closed') return this.start();
+    if (this.#phase === 'closed') return this.start();
     this.#connect();
   }
 
-  /** Ends it for good, until `start`. @param {ChatError | null} [error] */
+  /** Closes, until `start`. @param {ChatError | null} [error] */
   close(error = null) {
     this.#unlisten.splice(0).forEach((off) => off());
-    this.#drop(1000);
+    this.#drop();
     this.#error = error;
-    this.#enter('closed');
+    this.#setPhase('closed');
   }
 
   /**
    * @param {object} frame
-   * @returns {boolean} whether it went out; not into a socket that is likely to be dead
+   * @returns {boolean} whether it went out: while offline it does not, since the socket is probably half-open
    */
   send(frame) {
-    return !this.#offline && this.#put(frame);
+    return !this.#offline && this.#transmit(frame);
   }
 
   /** @param {object} frame @returns {boolean} */
-  #put(frame) {
+  #transmit(frame) {
     if (this.#phase !== 'open' || !this.#socket) return false;
     this.#socket.send(encode(frame));
     return true;
   }
 
   async #connect() {
-    // Whoever calls may have come before a timer that would do the same.
-    this.#drop(1000);
-    const turn = this.#turn;
-    this.#after('opening', OPENING, () => this.#lost());
-    this.#enter('connecting');
+    // This cancels the retry timer too, which would make a second attempt.
+    this.#drop();
+    const generation = this.#generation;
+    this.#after('handshake', HANDSHAKE_TIMEOUT, () => this.#lost());
+    this.#setPhase('connecting');
     const { url, getToken, WebSocket } = this.#settings;
     try {
       const [address, token] = await Promise.all([url(), getToken?.()]);
-      if (turn !== this.#turn) return;
-      this.#follow(openSocket(WebSocket, address, protocols(token)));
+      if (generation !== this.#generation) return;
+      this.#listenTo(openSocket(WebSocket, address, token));
     } catch (error) {
-      if (turn !== this.#turn) return;
-      // A token that can't be had now may come later.
+      if (generation !== this.#generation) return;
+      // `url` or `getToken` failed, which may be temporary.
       if (error instanceof BadAddress) this.close(failure('bad_url', error.message));
       else this.#lost();
     }
   }
 
   /** @param {WebSocket} socket */
-  #follow(socket) {
+  #listenTo(socket) {
     this.#socket = socket;
-    this.#verdict = null;
+    this.#reason = null;
     socket.onmessage = ({ data }) => {
-      if (socket === this.#socket) this.#hear(data);
+      if (socket === this.#socket) this.#receive(data);
     };
     socket.onclose = ({ code, reason }) => {
       if (socket === this.#socket) this.#closed(code, reason);
     };
-    // A close event always follows, and says more.
+    // A close event always follows, with the code.
     socket.onerror = () => {};
   }
 
   /** @param {unknown} data */
-  #hear(data) {
+  #receive(data) {
     const frames = decode(data);
     if (frames === null) return;
-    this.#heardAt = this.#settings.clock.now();
-    this.#cancel('answer');
+    this.#receivedAt = this.#settings.clock.now();
+    this.#cancel('ping');
     const before = this.#label();
-    for (const frame of frames) this.#note(frame);
-    // Something arrived, whatever the browser thinks of the network.
+    for (const frame of frames) this.#inspect(frame);
+    // A frame arrived, so the browser is wrong about the network.
     this.#offline = false;
-    // Whoever acts on being told that it is open comes after what has waited for that.
+    // First sends what has waited for the connection: a listener of `change` may send more.
     this.#settings.receive(frames);
     if (this.#label() !== before) this.#settings.change();
   }
 
-  /** @param {any} frame what it says of the connection itself */
-  #note(frame) {
-    const complaint = frame.type === 'error' && frame.reply === undefined;
-    this.#verdict = complaint || frame.type === 'bye' ? verdict(frame) : null;
-    if (complaint) this.#after('verdict', SOON, () => (this.#verdict = null));
-    else this.#cancel('verdict');
+  /** Handles what a frame says about the connection itself. @param {any} frame */
+  #inspect(frame) {
+    const isError = frame.type === 'error' && frame.reply === undefined;
+    this.#reason = isError || frame.type === 'bye' ? reasonOf(frame) : null;
+    if (isError) this.#after('reason', CLOSE_FOLLOWS, () => (this.#reason = null));
+    else this.#cancel('reason');
     if (frame.type === 'welcome') this.#welcomed(frame);
   }
 
   /** @param {any} welcome */
   #welcomed(welcome) {
-    this.#cancel('opening');
+    this.#cancel('handshake');
     this.#heartbeat = (welcome.heartbeat ?? HEARTBEAT) * 1000;
     this.#openedAt = this.#settings.clock.now();
     this.#wasOpen = true;
     this.#error = null;
-    this.#watch(this.#heartbeat);
+    this.#watchHeartbeat(this.#heartbeat);
     this.#phase = 'open';
   }
 
-  /** One timer that looks back, instead of one reset at every frame. @param {number} delay */
-  #watch(delay) {
-    this.#after('watch', delay, () => {
-      const quiet = this.#settings.clock.now() - this.#heardAt;
-      if (quiet >= this.#heartbeat) this.probe();
-      this.#watch(quiet >= this.#heartbeat ? this.#heartbeat : this.#heartbeat - quiet);
+  /** One timer that checks the last frame's time, instead of one reset by every frame. @param {number} delay */
+  #watchHeartbeat(delay) {
+    this.#after('heartbeat', delay, () => {
+      const idle = this.#settings.clock.now() - this.#receivedAt;
+      if (idle >= this.#heartbeat) this.#ping();
+      this.#watchHeartbeat(idle >= this.#heartbeat ? this.#heartbeat : this.#heartbeat - idle);
     });
   }
 
-  /**
-   * Asks for a sign of life. A socket that gives none in time is dead, whatever its `readyState` says.
-   */
-  probe() {
-    if (this.#timers.has('answer') || !this.#put({ type: 'ping' })) return;
-    this.#after('answer', ANSWER, () => this.#lost());
+  /** A socket on which no frame follows in time is half-open, whatever its `readyState` says. */
+  #ping() {
+    if (this.#timers.has('ping') || !this.#transmit({ type: 'ping' })) return;
+    this.#after('ping', PING_TIMEOUT, () => this.#lost());
   }
 
   /** @param {number} code @param {string} reason */
   #closed(code, reason) {
-    const said = this.#verdict;
+    const announced = this.#reason;
     const expired =
       code === 4401 && this.#phase === 'open' && this.#settings.getToken !== undefined;
-    // Credentials that were good a moment ago have run out: the next attempt asks for fresh ones.
-    const retry = expired || (said ? said.retryable : !isFatal(code));
-    if (!retry)
-      return this.close(
-        said?.error ??
-          failure(nameOf(code), reason || `The server closed the connection (${code}).`),
-      );
-    if (said?.error) this.#error = said.error;
+    // A token that was valid has expired: the next attempt asks for a new one.
+    const retry = expired || (announced ? announced.retryable : !isFatal(code));
+    const message = reason || `The server closed the connection (${code}).`;
+    if (!retry) return this.close(announced?.error ?? failure(errorCode(code), message));
+    if (announced) this.#error = announced.error;
     this.#settings.dropped(code);
-    this.#lost(isBusy(code), said?.retryAfter);
+    this.#lost(isBusy(code), announced?.retryAfter);
   }
 
-  /** @param {boolean} [busy] @param {number} [retryAfter] seconds */
+  /** Schedules the next attempt. @param {boolean} [busy] @param {number} [retryAfter] seconds */
   #lost(busy = false, retryAfter = 0) {
     const { clock, random } = this.#settings;
-    if (this.#phase === 'open' && clock.now() - this.#openedAt >= STABLE) this.#attempt = 0;
-    this.#drop(1000);
+    if (this.#phase === 'open' && clock.now() - this.#openedAt >= STABLE_AFTER) this.#attempt = 0;
+    this.#drop();
     const count = busy || this.#offline ? this.#attempt + 1 : this.#attempt;
     const delay = retryDelay(count, random, { atLeast: retryAfter * 1000 });
     this.#attempt += 1;
     this.#retryAt = clock.now() + delay;
     this.#after('retry', delay, () => this.#connect());
-    this.#enter('waiting');
+    this.#setPhase('waiting');
   }
 
-  /**
-   * Lets go of the socket and of every timer; what the socket still delivers is not listened to.
-   * @param {number} code
-   */
-  #drop(code) {
+  /** Closes the socket, if there is one, and cancels every timer. */
+  #drop() {
     const socket = this.#socket;
     this.#socket = null;
-    this.#turn += 1;
+    this.#generation += 1;
     this.#retryAt = null;
     for (const name of [...this.#timers.keys()]) this.#cancel(name);
-    if (socket && socket.readyState < 2) socket.close(code);
+    if (socket && socket.readyState < 2) socket.close(1000);
   }
 
   /** @param {string} name @param {number} delay @param {() => void} act */
@@ -276,7 +264,7 @@ export class Connection {
   }
 
   /** @param {Phase} phase */
-  #enter(phase) {
+  #setPhase(phase) {
     this.#phase = phase;
     this.#settings.change();
   }
@@ -293,7 +281,7 @@ export class Connection {
     this.#on(window, 'offline', () => this.#wentOffline());
     this.#on(window, 'online', () => this.#cameBack());
     this.#on(document, 'visibilitychange', () => {
-      if (document && !document.hidden) this.#look();
+      if (document && !document.hidden) this.#hurry();
     });
     for (const [target, away, back] of /** @type {const} */ ([
       [window, 'pagehide', 'pageshow'],
@@ -311,35 +299,29 @@ export class Connection {
     this.#unlisten.push(() => target.removeEventListener(type, act));
   }
 
-  /**
-   * The browser may be wrong (a server on this very machine), so the socket is asked, not dropped.
-   */
+  /** The browser may be wrong (the server may be on this machine), so the socket gets a ping, not a close. */
   #wentOffline() {
     this.#setOffline(true);
-    this.probe();
+    this.#ping();
   }
 
   #cameBack() {
     this.#setOffline(false);
     this.#attempt = 0;
-    this.#look();
+    this.#hurry();
   }
 
-  #look() {
-    if (this.#phase === 'waiting' && !this.#isHeldBack()) this.#connect();
-    else this.probe();
-  }
-
-  /** A server that said when to come back is not asked before. */
-  #isHeldBack() {
-    return this.#verdict?.retryAfter !== undefined;
+  /** Connects without waiting for the backoff, unless the server has set the delay. */
+  #hurry() {
+    if (this.#phase === 'waiting' && this.#reason?.retryAfter === undefined) this.#connect();
+    else this.#ping();
   }
 
   /** An open socket would keep the page out of the back-forward cache. */
   #suspend() {
     if (this.#phase === 'suspended' || this.#phase === 'closed') return;
-    this.#drop(1000);
-    this.#enter('suspended');
+    this.#drop();
+    this.#setPhase('suspended');
   }
 
   #resume() {
@@ -350,29 +332,7 @@ export class Connection {
 }
 
 /** @param {any} frame a `bye`, or an `error` about the connection */
-function verdict(frame) {
-  const { code, reason, message, retryable, retryAfter } = frame;
-  const said = message ?? `The server closed the connection (${reason ?? code}).`;
-  return { retryable, retryAfter, error: failure(reason ?? nameOf(code), said, retryable) };
-}
-
-/**
- * @param {string} code
- * @param {string} message
- * @param {boolean} [retryable]
- * @returns {ChatError}
- */
-function failure(code, message, retryable = false) {
-  return { code, message, retryable };
-}
-
-/** @param {string | null | undefined} token @returns {string[]} */
-function protocols(token) {
-  return token ? [PROTOCOL, `agentws.bearer.${base64url(token)}`] : [PROTOCOL];
-}
-
-/** @param {string} text @returns {string} */
-function base64url(text) {
-  const bytes = String.fromCharCode(...new TextEncoder().encode(text));
-  return btoa(bytes).replaceAll('+', '-').replaceAll('/', '_').replaceAll('=', '');
+function reasonOf({ code, reason, message, retryable, retryAfter }) {
+  const text = message ?? `The server closed the connection (${reason ?? code}).`;
+  return { retryable, retryAfter, error: failure(reason ?? errorCode(code), text, retryable) };
 }

@@ -1,16 +1,16 @@
 /**
- * Frames as text.
+ * Encodes and decodes frames: one WebSocket message is one frame or an array of frames, as JSON.
  *
  * @module
  */
 import { parseExactly } from './exact.js';
 
-/** Escapes in JSON; half a pair is the only thing that is written as `\ud8..` to `\udf..`. */
+/** Escapes in JSON. `JSON.stringify` writes only a lone surrogate as `\ud8..` to `\udf..`. */
 const ESCAPES = /\\(?:ud[89a-f][0-9a-f]{2}|.)/g;
 
 /**
- * `frame` as JSON that every server reads. A text cut in the middle of a character holds half a
- * surrogate pair, which is no Unicode: U+FFFD takes its place, in names and values.
+ * `frame` as JSON that every server accepts. A text cut in the middle of a character has a lone surrogate, which
+ * is not valid Unicode: U+FFFD replaces it, in names and in values.
  *
  * @param {object} frame
  * @returns {string}
@@ -22,8 +22,8 @@ export function encode(frame) {
 }
 
 /**
- * @param {unknown} data of a message
- * @returns {any[] | null} the frames it holds; null for what is none
+ * @param {unknown} data of a WebSocket message
+ * @returns {any[] | null} its frames; null if it is not JSON
  */
 export function decode(data) {
   if (typeof data !== 'string') return null;
@@ -35,7 +35,7 @@ export function decode(data) {
   }
 }
 
-/** Activities are data that people look at. Inside of a text, no quote stands like these. @param {string} data */
+/** Only activities need exact numbers. Quotes inside a text are escaped. @param {string} data */
 function hasActivity(data) {
   return data.includes('"ACTIVITY_SNAPSHOT"') || data.includes('"activity"');
 }

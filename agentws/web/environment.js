@@ -1,6 +1,6 @@
 /**
- * What the client takes from the place it runs in, unless it is given something else. Nothing is
- * touched at import, so a server that renders pages may import it too.
+ * The defaults for what the client needs of its environment. Nothing is read at import, so a server that
+ * renders pages may import it.
  *
  * @module
  */
@@ -22,12 +22,12 @@ export function environment() {
   };
 }
 
-/** An id for a new session, which nobody guesses: 128 random bits. */
+/** An unguessable id for a new session: 128 random bits. */
 export function newSessionId() {
   return `ses_${randomId()}`;
 }
 
-/** `crypto.randomUUID` is missing on plain-http pages of a local network; `getRandomValues` is not. */
+/** Not `crypto.randomUUID`, which pages over plain http on a local network do not have. */
 function randomId() {
   const bytes = globalThis.crypto.getRandomValues(new Uint8Array(16));
   return Array.from(bytes, (byte) => byte.toString(16).padStart(2, '0')).join('');

@@ -1,26 +1,26 @@
 /**
- * Numbers as they were spelled. A number of this language is a double: 9007199254740993 is none, and 10.00 is
- * 10. Who shows data, not texts, asks here how it was written.
+ * Exact numbers in JSON. JavaScript parses a number to a double, which loses digits (9007199254740993) and
+ * trailing zeros (10.00). This keeps how a number was spelled, for whoever displays the data.
  *
  * @module
  */
 
-/** @type {WeakMap<object, Map<string, string>>} the spelling of members that would be written otherwise */
+/** @type {WeakMap<object, Map<string, string>>} by object and key, where `String(value)` would be different */
 const spellings = new WeakMap();
 
 /**
- * As `JSON.parse`, slower, and `spelled` knows how the numbers of the result were written, where this
- * browser tells (Chromium 114, Firefox 135, Safari 18.4).
+ * `JSON.parse` that records the spelling of numbers for `spelled`; it is slower. Needs Chromium 114,
+ * Firefox 135 or Safari 18.4; older browsers record nothing.
  *
  * @param {string} text
  * @returns {any}
  */
 export function parseExactly(text) {
-  return JSON.parse(text, /** @type {any} */ (note));
+  return JSON.parse(text, /** @type {any} */ (record));
 }
 
 /** @this {object} @param {string} key @param {unknown} value @param {{source?: string}} [context] */
-function note(key, value, context) {
+function record(key, value, context) {
   const source = context?.source;
   if (typeof value === 'number' && source !== undefined && source !== String(value)) {
     const members = spellings.get(this) ?? new Map();
@@ -31,7 +31,7 @@ function note(key, value, context) {
 
 /**
  * @param {unknown} value
- * @returns {string} its JSON, on one line; what a patch has changed since is spelled as this language does
+ * @returns {string} its JSON on one line; what a patch has changed since has the spelling of JavaScript
  */
 export function spelled(value) {
   const { rawJSON } = /** @type {any} */ (JSON);

@@ -1,26 +1,26 @@
 /**
- * What was told in passing: broadcasts, and answers to commands. None of it is in the log.
+ * Ephemeral notices: broadcasts and answers to commands. They are not in the log.
  *
  * @module
  */
 import { defined } from './wire.js';
 
-const KEPT = 100;
-const LOST = {
-  content: 'The server no longer has what was said here before.',
+const CAPACITY = 100;
+const CONVERSATION_LOST = {
+  content: 'The server no longer has the conversation that was shown here.',
   level: 'warning',
   metadata: { code: 'conversation_lost' },
 };
 
 export class Notices {
-  /** @type {readonly import('./client.js').Notice[]} */
+  /** @type {readonly import('./client.js').Notice[]} the newest last */
   list = [];
   #count = 0;
 
-  /** The conversation that they were told in is gone, which is all there is to tell of it. */
-  lost() {
+  /** The server has lost the conversation that the notices belong to: says that instead. */
+  conversationLost() {
     this.list = [];
-    this.add(LOST, null);
+    this.add(CONVERSATION_LOST, null);
   }
 
   /**
@@ -30,6 +30,6 @@ export class Notices {
   add({ content, level = 'info', metadata, topic, reply }, after) {
     const key = `notice-${++this.#count}`;
     const notice = { key, content, level, after, ...defined({ metadata, topic, reply }) };
-    this.list = [...this.list, notice].slice(-KEPT);
+    this.list = [...this.list, notice].slice(-CAPACITY);
   }
 }

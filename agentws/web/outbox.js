@@ -1,10 +1,10 @@
 /**
- * What was sent and is not known to be in the log yet. An entry is sent again after every drop until
- * the server has accepted it; its id makes that harmless. With a storage it survives a reload too.
+ * The outbox: user messages that are not known to be in the log. With a storage they survive a reload.
+ * `delivery.js` sends them.
  *
  * @module
  */
-import { defined, textOf } from './wire.js';
+import { defined, fromWire } from './wire.js';
 
 const CAPACITY = 100;
 
@@ -12,8 +12,13 @@ const CAPACITY = 100;
  * @typedef {import('./client.js').ChatError} ChatError
  * @typedef {import('./client.js').SendFrame} SendFrame
  * @typedef {Pick<globalThis.Storage, 'getItem' | 'setItem' | 'removeItem'>} Storage
- * @typedef {{frame: SendFrame, status: 'sending' | 'accepted' | 'failed', position?: string, error?: ChatError, tries: number, sent?: boolean}} Entry
- * `sent`: it went out at some time, so the server may know of it.
+ * @typedef {object} Entry
+ * @property {SendFrame} frame
+ * @property {'sending' | 'accepted' | 'failed'} status
+ * @property {number} tries how often the server has refused it
+ * @property {boolean} [sent] the server may have received it
+ * @property {string} [position] its place in the log, once accepted
+ * @property {ChatError} [error]
  */
 
 export class Outbox {
@@ -30,7 +35,7 @@ export class Outbox {
   }
 
   /**
-   * Takes up what an earlier page left unsent in `session`; from now on entries are kept under it.
+   * Loads what an earlier page left unsent in `session`, and stores entries under that session from now on.
    * @param {string} session
    */
   attach(session) {
@@ -44,25 +49,27 @@ export class Outbox {
     ]);
   }
 
+  get isEmpty() {
+    return this.#entries.length === 0;
+  }
+
   /** @returns {SendFrame[]} what to send on a new connection, in order */
   get unsent() {
     return this.#entries.filter(({ status }) => status !== 'failed').map(({ frame }) => frame);
   }
 
-  /** @returns {Entry[]} what no answer has come to yet */
+  /** @returns {Entry[]} what the server has not answered */
   get sending() {
     return this.#entries.filter(({ status }) => status === 'sending');
   }
 
-  /** @returns {import('./client.js').ChatMessage[]} as a person sees them */
+  /** @returns {import('./client.js').ChatMessage[]} as messages of the conversation */
   get messages() {
-    return this.#entries.map(({ frame, status, error }) => ({
-      id: frame.id,
-      role: 'user',
-      text: textOf(frame.content),
+    return this.#entries.map(({ frame: { id, content }, status, error }) => ({
+      ...fromWire({ id, role: 'user', content }),
       status: status === 'failed' ? 'error' : 'sending',
       unsent: true,
-      ...defined({ error, content: typeof frame.content === 'string' ? undefined : frame.content }),
+      ...defined({ error }),
     }));
   }
 
@@ -71,53 +78,26 @@ export class Outbox {
     return this.#entries.find(({ frame }) => frame.id === id);
   }
 
-  /** @param {SendFrame} frame @throws {RangeError} when too much is waiting already */
+  /** @param {SendFrame} frame @throws {RangeError} when the outbox is full */
   add(frame) {
-    if (this.#entries.length >= CAPACITY) throw new RangeError('too many unsent messages');
+    if (this.#entries.length >= CAPACITY)
+      throw new RangeError(`too many unsent messages: the limit is ${CAPACITY}`);
     this.#change([...this.#entries, { frame, status: 'sending', tries: 0 }]);
   }
 
-  /** @param {string} id @param {string} position where it stands in the log */
-  accept(id, position) {
-    const entry = this.find(id);
-    // A command leaves nothing in the log to wait for.
-    if (entry && isCommand(entry.frame)) return this.discard(id);
-    this.#update(id, { status: 'accepted', position, error: undefined });
+  /** @param {string} id @param {Partial<Entry>} change */
+  update(id, change) {
+    this.#change(
+      this.#entries.map((entry) => (entry.frame.id === id ? { ...entry, ...change } : entry)),
+    );
   }
 
   /** @param {string} id @param {ChatError} error */
   fail(id, error) {
-    this.#update(id, { status: 'failed', error });
+    this.update(id, { status: 'failed', error });
   }
 
-  /** @param {ChatError} error */
-  failUnaccepted(error) {
-    for (const { frame } of this.sending) this.fail(frame.id, error);
-  }
-
-  /** @param {string} id it is to go out again, as if for the first time */
-  retry(id) {
-    this.#update(id, { status: 'sending', error: undefined, tries: 0, sent: false });
-  }
-
-  /** @param {string} id */
-  noteSent(id) {
-    if (!this.find(id)?.sent) this.#update(id, { sent: true });
-  }
-
-  /** @param {string} id the server has it no more than before it went out */
-  noteUntouched(id) {
-    this.#update(id, { sent: false });
-  }
-
-  /** @param {string} id @returns {number} how often it was refused by now */
-  countTry(id) {
-    const tries = (this.find(id)?.tries ?? 0) + 1;
-    this.#update(id, { tries });
-    return tries;
-  }
-
-  /** Forgets what `isKnown` says the log holds. @param {(entry: Entry) => boolean} isKnown */
+  /** Removes what `isKnown` finds in the log. @param {(entry: Entry) => boolean} isKnown */
   settle(isKnown) {
     const left = this.#entries.filter((entry) => !isKnown(entry));
     if (left.length < this.#entries.length) this.#change(left);
@@ -128,13 +108,6 @@ export class Outbox {
     this.settle(({ frame }) => frame.id === id);
   }
 
-  /** @param {string} id @param {Partial<Entry>} change */
-  #update(id, change) {
-    this.#change(
-      this.#entries.map((entry) => (entry.frame.id === id ? { ...entry, ...change } : entry)),
-    );
-  }
-
   /** @param {readonly Entry[]} entries */
   #change(entries) {
     this.#entries = entries;
@@ -143,7 +116,7 @@ export class Outbox {
       if (entries.length === 0) this.#storage.removeItem(this.#key);
       else this.#storage.setItem(this.#key, JSON.stringify(entries));
     } catch {
-      // Full, or forbidden here: then entries live as long as the page.
+      // The storage is full or forbidden: entries then live as long as the page.
     }
   }
 
@@ -151,33 +124,20 @@ export class Outbox {
   #load(key) {
     try {
       const entries = JSON.parse(this.#storage?.getItem(key) ?? '[]');
-      return entries.filter(isEntry).map(withReadablePosition);
+      return entries.filter(isEntry).map(restored);
     } catch {
       return [];
     }
   }
 }
 
-/** @param {any} entry whatever a storage gave back */
+/** @param {any} entry what the storage returned, which may be anything */
 function isEntry(entry) {
   const { id, content } = entry?.frame ?? {};
   return typeof id === 'string' && (typeof content === 'string' || Array.isArray(content));
 }
 
-/** Without its place an entry waits until it is seen, or accepted again. @param {Entry} entry */
-function withReadablePosition({ position, ...entry }) {
-  return typeof position === 'string' ? { ...entry, position } : entry;
-}
-
-/**
- * Whether this is carried out by the gateway itself instead of becoming a message.
- * @param {SendFrame} frame
- */
-export function isCommand({ content }) {
-  return typeof content === 'string' && (/^\/(?!\/)/.test(content) || content.trim() === 'ping');
-}
-
-/** @param {string} message @returns {ChatError} */
-export function tooLarge(message) {
-  return { code: 'too_large', message, retryable: false };
+/** Without a position an entry waits until the log shows it, or it is accepted again. @param {Entry} entry */
+function restored({ position, ...entry }) {
+  return { ...entry, tries: entry.tries ?? 0, ...(typeof position === 'string' && { position }) };
 }

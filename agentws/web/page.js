@@ -1,5 +1,5 @@
 /**
- * The built-in chat page. It uses the published client and nothing else, so it is also its trial.
+ * The built-in chat page. It uses only the public client, so it also tests that.
  *
  * @module
  */
@@ -18,6 +18,7 @@ import {
 import { Composer } from './page/composer.js';
 import { accessKey, keepAccessKey } from './page/credentials.js';
 import { byId, el, icon, setText } from './page/dom.js';
+import { isNarrow, showSidebar, sidebarShown } from './page/sidebar.js';
 import { Transcript } from './page/transcript.js';
 
 /** @typedef {import('./client.js').ChatSnapshot} ChatSnapshot */
@@ -44,9 +45,7 @@ class Page {
   #chat;
   /** @type {readonly {name: string, summary: string}[]} */
   #commands = [];
-  /**
-   * @type {Map<string, string | null>} what was typed, by its id; null for what fills the list of commands
-   */
+  /** @type {Map<string, string | null>} what was typed, by its id; null for the request of the commands */
   #asked = new Map();
   #knowsCommands = false;
   #frame = 0;
@@ -70,9 +69,9 @@ class Page {
         announcer: byId('announcer'),
       },
       {
-        again: (message) => this.#again(message),
+        again: (message) => this.#tryAgain(message),
         discard: (id) => this.#chat.discard(id),
-        takeBack: (message) => this.#takeBack(message),
+        withdraw: (message) => this.#withdraw(message),
         answer: (interrupt, payload, status) =>
           void this.#chat.answer(interrupt.id, payload, status),
       },
@@ -122,7 +121,7 @@ class Page {
         return showSidebar(false);
       if (this.#chat.getSnapshot().run !== null) void this.#chat.stop();
     }
-    // Typing anywhere is typing a message.
+    // Typing anywhere on the page types into the message box.
     const plain =
       event.key.length === 1 &&
       !event.ctrlKey &&
@@ -157,9 +156,7 @@ class Page {
     return chat;
   }
 
-  /**
-   * Once a frame is often enough, however fast words arrive; a hidden page has no frames and needs none.
-   */
+  /** Draws at most once per animation frame, however fast deltas arrive; a hidden page has no frames. */
   #schedule() {
     if (this.#frame !== 0) return;
     this.#frame = requestAnimationFrame(() => {
@@ -203,7 +200,7 @@ class Page {
     else if (byId('sessions').dataset.session !== session) this.#drawChats();
   }
 
-  /** Only a person who is known has chats on the server. @param {ChatSnapshot} snapshot */
+  /** The server lists the chats of an identified person only. @param {ChatSnapshot} snapshot */
   async #list({ identity }) {
     if (identity === this.#listedFor) return;
     this.#listedFor = identity;
@@ -242,10 +239,10 @@ class Page {
     button.disabled = true;
     try {
       const page = await olderMessages(session, earlier);
-      // Another chat, or another snapshot, may have come meanwhile.
+      // Another chat or snapshot may have replaced this one meanwhile.
       if (chat.getSnapshot().earlier === earlier) chat.showEarlier(page);
     } catch {
-      // The button stays, to be pressed again.
+      // The button stays, so that the person can try again.
     } finally {
       button.disabled = false;
     }
@@ -270,14 +267,14 @@ class Page {
     try {
       this.#asked.set(this.#chat.send(text), text);
     } catch {
-      // Too much waits already; the text stays in the box.
+      // The outbox is full: the text stays in the box.
       return this.#composer.restore(text);
     }
     this.#draw();
     this.#transcript.toEnd();
   }
 
-  /** A chat is called after its first message, where nobody has named it. @param {string} text */
+  /** Names a chat without a title after its first message. @param {string} text */
   #name(text) {
     const snapshot = this.#chat.getSnapshot();
     const { identity, title, session, messages } = snapshot;
@@ -287,8 +284,8 @@ class Page {
     }
   }
 
-  /** @param {any} message the last words of a run that failed, or a message that was refused */
-  #again(message) {
+  /** @param {any} message the last message of a failed run, or a message that was refused */
+  #tryAgain(message) {
     if (message.unsent) return this.#sendAgain(message);
     const { messages } = this.#chat.getSnapshot();
     const at = messages.findIndex(({ id }) => id === message.id);
@@ -299,21 +296,21 @@ class Page {
   /** @param {any} message that was refused */
   #sendAgain({ id, text, error }) {
     if (error.retryable) return this.#chat.retry(id);
-    // Under its id it would be refused again: a command, for one, runs once for it.
+    // Its id is its idempotency key: under the same id it would be refused again.
     this.#chat.discard(id);
     this.#send(text);
   }
 
   /** @param {any} message */
-  #takeBack(message) {
+  #withdraw(message) {
     this.#chat.withdraw(message.id).then(
       () => this.#composer.restore(message.text),
-      // It has begun already: there is nothing to take back.
+      // Its run has begun, so it cannot be withdrawn.
       () => {},
     );
   }
 
-  /** Asked for when the first slash is typed: most conversations never need it. */
+  /** Requests the commands when the first slash is typed: most conversations never need them. */
   #knownCommands() {
     if (!this.#knowsCommands && this.#chat.getSnapshot().connection === 'open') {
       this.#knowsCommands = true;
@@ -344,7 +341,7 @@ function drawConnection({ connection }) {
 }
 
 /**
- * Whether the first message that is shown is the first that was said.
+ * Whether the first message shown is the first of the chat.
  * @param {ChatSnapshot} snapshot
  */
 function showsBeginning({ position, earlier }) {
@@ -371,24 +368,6 @@ function storage() {
   } catch {
     return undefined;
   }
-}
-
-function isNarrow() {
-  return matchMedia('(max-width: 860px)').matches;
-}
-
-function sidebarShown() {
-  return document.body.classList.contains(isNarrow() ? 'sidebar-shown' : 'sidebar-wide');
-}
-
-/** @param {boolean} shown */
-function showSidebar(shown) {
-  const narrow = isNarrow();
-  document.body.classList.toggle('sidebar-shown', narrow && shown);
-  if (!narrow) document.body.classList.toggle('sidebar-wide', shown);
-  byId('sidebar-open').setAttribute('aria-expanded', String(shown));
-  byId('sidebar').inert = !shown;
-  if (narrow && shown) byId('sidebar-close').focus();
 }
 
 showSidebar(!isNarrow() && rememberedChats().length > 1);

@@ -1,5 +1,7 @@
 /**
  * JSON Patch (RFC 6902) on immutable values: what changes is copied, the rest is shared.
+ * Ours, not a library: shared parts keep their identity and the spelling of their numbers, no key reaches a
+ * prototype, depth and growth are bounded by the server that sends the patch, and it takes 0.8 kB of the client.
  *
  * @module
  */
@@ -23,17 +25,17 @@ function applyOne(document, operation) {
   const path = parsePointer(operation.path);
   switch (operation.op) {
     case 'add':
-      return put(document, path, valueOf(operation), true);
+      return write(document, path, valueOf(operation), true);
     case 'replace':
       read(document, path);
-      return put(document, path, valueOf(operation), false);
+      return write(document, path, valueOf(operation), false);
     case 'remove':
       return remove(document, path);
     case 'copy':
-      return put(document, path, read(document, parsePointer(operation.from)), true);
+      return write(document, path, read(document, parsePointer(operation.from)), true);
     case 'move': {
       const from = parsePointer(operation.from);
-      return put(remove(document, from), path, read(document, from), true);
+      return write(remove(document, from), path, read(document, from), true);
     }
     case 'test':
       if (equal(read(document, path), valueOf(operation))) return document;
@@ -45,14 +47,15 @@ function applyOne(document, operation) {
 
 /** @param {Operation} operation @returns {unknown} */
 function valueOf({ op, value }) {
-  if (value === undefined) throw new RangeError(`${op} without a value`);
+  if (value === undefined) throw new RangeError(`${op} needs a value`);
   return value;
 }
 
 /** @param {string | undefined} pointer @returns {string[]} */
 function parsePointer(pointer) {
   if (pointer === '') return [];
-  if (typeof pointer !== 'string' || pointer[0] !== '/') throw new RangeError('not a JSON pointer');
+  if (typeof pointer !== 'string' || pointer[0] !== '/')
+    throw new RangeError(`${pointer} is not a JSON pointer`);
   return pointer
     .slice(1)
     .split('/')
@@ -62,7 +65,7 @@ function parsePointer(pointer) {
 /** @param {any} value @param {string[]} path @returns {unknown} */
 function read(value, path) {
   for (const key of path) {
-    if (!has(value, key)) throw new RangeError(`nothing at ${key}`);
+    if (!has(value, key)) throw new RangeError(`there is nothing at ${key}`);
     value = value[key];
   }
   return value;
@@ -81,20 +84,20 @@ function has(value, key) {
  * @param {boolean} insert
  * @returns {unknown}
  */
-function put(target, path, value, insert) {
+function write(target, path, value, insert) {
   if (path.length === 0) return value;
   const [key, ...rest] = path;
-  const child = rest.length === 0 ? value : put(read(target, [key]), rest, value, insert);
-  if (Array.isArray(target)) return putItem(target, key, child, insert && rest.length === 0);
-  if (!isObject(target)) throw new RangeError(`nothing holds ${key}`);
+  const child = rest.length === 0 ? value : write(read(target, [key]), rest, value, insert);
+  if (Array.isArray(target)) return writeItem(target, key, child, insert && rest.length === 0);
+  if (!isObject(target)) throw new RangeError(`${key} needs an object or an array around it`);
   return { ...target, [key]: child };
 }
 
 /** @param {unknown[]} list @param {string} key @param {unknown} value @param {boolean} insert */
-function putItem(list, key, value, insert) {
+function writeItem(list, key, value, insert) {
   const index = key === '-' ? list.length : Number(key);
-  if (key !== '-' && !isIndex(key)) throw new RangeError(`${key} is not an index`);
-  if (index > list.length) throw new RangeError(`no place ${key}`);
+  if (key !== '-' && !isIndex(key)) throw new RangeError(`${key} is not an array index`);
+  if (index > list.length) throw new RangeError(`index ${key} is after the end of the array`);
   return [...list.slice(0, index), value, ...list.slice(insert ? index : index + 1)];
 }
 
@@ -103,7 +106,7 @@ function remove(target, path) {
   if (path.length === 0) return null;
   const [key, ...rest] = path;
   const child = read(target, [key]);
-  if (rest.length > 0) return put(target, [key], remove(child, rest), false);
+  if (rest.length > 0) return write(target, [key], remove(child, rest), false);
   if (Array.isArray(target)) return target.filter((_, index) => index !== Number(key));
   const { [key]: _, ...others } = target;
   return others;
@@ -115,7 +118,7 @@ function isIndex(key) {
 }
 
 /** @param {unknown} value @returns {value is Record<string, unknown>} */
-function isObject(value) {
+export function isObject(value) {
   return typeof value === 'object' && value !== null && !Array.isArray(value);
 }
 

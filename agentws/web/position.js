@@ -1,5 +1,5 @@
 /**
- * Positions: opaque to everybody else, but order and kinship can be read off them.
+ * Positions in a log, `epoch.seq.tag`. Callers treat them as opaque strings and compare them here.
  *
  * @module
  */
@@ -16,8 +16,17 @@ export function parsePosition(position) {
 /**
  * @param {string} left
  * @param {string} right
- * @returns {boolean} whether both stand in one log
+ * @returns {boolean} whether both belong to one log
  */
 export function ofOneLog(left, right) {
   return parsePosition(left).epoch === parsePosition(right).epoch;
+}
+
+/**
+ * @param {string} head the newest position that is known of a log
+ * @param {string} position
+ * @returns {boolean} whether `position` is of that log and not after `head`
+ */
+export function covers(head, position) {
+  return ofOneLog(head, position) && parsePosition(position).seq <= parsePosition(head).seq;
 }

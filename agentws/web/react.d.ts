@@ -1,6 +1,6 @@
 import type { AgentSocket, ChatMessage, ChatSnapshot, ConnectOptions } from './client.js';
 
-type Verbs = Pick<
+type Methods = Pick<
   AgentSocket,
   | 'send'
   | 'retry'
@@ -13,10 +13,10 @@ type Verbs = Pick<
   | 'reconnect'
 >;
 
-/** Follows a session; the connection is shared by all that name the same url, session and agent. */
-export function useAgentChat(url: string, options?: ConnectOptions): ChatSnapshot & Verbs;
+/** Follows a session. Components with the same url, session and agent share one connection. */
+export function useAgentChat(url: string, options?: ConnectOptions): ChatSnapshot & Methods;
 
-/** `messages` with `content`, `connected`, `sendMessage(text)`: for components written for a plain socket. */
+/** For components written for a plain WebSocket: `messages` with `content`, `connected`, `sendMessage(text)`. */
 export function useWebSocket(
   url: string,
   options?: ConnectOptions,

@@ -7,20 +7,31 @@ import { useCallback, useMemo, useSyncExternalStore } from 'react';
 import { AgentSocket, idleSnapshot } from './client.js';
 
 /**
- * Sockets by address and session. StrictMode and fast refresh unmount and mount again at once, and
- * two components may follow one session: they share one connection, which ends a moment after the last
- * of them is gone.
+ * Sockets by address, session and agent, shared by all components that follow the same session. A socket closes
+ * in a microtask after its last component has unmounted, since StrictMode and fast refresh mount it again at once.
  *
  * @type {Map<string, AgentSocket>}
  */
 const sockets = new Map();
-/** @type {WeakMap<AgentSocket, number>} */
+/** @type {WeakMap<AgentSocket, number>} how many components follow a socket */
 const users = new WeakMap();
+const METHODS = /** @type {const} */ ([
+  'send',
+  'retry',
+  'discard',
+  'stop',
+  'withdraw',
+  'command',
+  'answer',
+  'toolResult',
+  'reconnect',
+]);
+/** @typedef {Pick<AgentSocket, typeof METHODS[number]>} Methods */
 
 /** @param {string} key @param {string} url @param {import('./client.js').ConnectOptions} options */
 function obtain(key, url, options) {
   const socket = sockets.get(key) ?? new AgentSocket(url, options);
-  // A server renders for many and must remember none of them.
+  // A server renders for many users, so it must not share sockets.
   if (globalThis.window !== undefined) sockets.set(key, socket);
   return socket;
 }
@@ -48,8 +59,8 @@ function retain(key, socket) {
 }
 
 /**
- * Follows a session and gives what there is to show, with the verbs that change it. Options are read
- * when the address or the session changes, so they may be written in place.
+ * Follows a session. Returns its snapshot with the methods that change it. Options are read when the address,
+ * the session or the agent changes, so they may be an inline object.
  *
  * @param {string} url
  * @param {import('./client.js').ConnectOptions} [options]
@@ -59,7 +70,7 @@ export function useAgentChat(url, options = {}) {
   const key = JSON.stringify([url, session ?? null, agent ?? null]);
   const socket = useMemo(
     () => obtain(key, url, options),
-    // eslint-disable-next-line react-hooks/exhaustive-deps -- the rest of the options is taken once
+    // eslint-disable-next-line react-hooks/exhaustive-deps -- the other options are read once
     [key],
   );
   const subscribe = useCallback(
@@ -74,38 +85,29 @@ export function useAgentChat(url, options = {}) {
     [key, socket],
   );
   const snapshot = useSyncExternalStore(subscribe, socket.getSnapshot, () => idleSnapshot);
-  const verbs = useMemo(() => bind(socket), [socket]);
-  return useMemo(() => ({ ...snapshot, ...verbs }), [snapshot, verbs]);
+  const methods = useMemo(() => boundMethods(socket), [socket]);
+  return useMemo(() => ({ ...snapshot, ...methods }), [snapshot, methods]);
 }
 
-/** @param {AgentSocket} socket */
-function bind(socket) {
-  return {
-    send: socket.send.bind(socket),
-    retry: socket.retry.bind(socket),
-    discard: socket.discard.bind(socket),
-    stop: socket.stop.bind(socket),
-    withdraw: socket.withdraw.bind(socket),
-    command: socket.command.bind(socket),
-    answer: socket.answer.bind(socket),
-    toolResult: socket.toolResult.bind(socket),
-    reconnect: socket.reconnect.bind(socket),
-  };
+/** @param {AgentSocket} socket @returns {Methods} */
+function boundMethods(socket) {
+  return /** @type {any} */ (
+    Object.fromEntries(METHODS.map((name) => [name, socket[name].bind(socket)]))
+  );
 }
 
 /**
- * The small hook that many pages have already, on a connection that survives: `messages` have
- * `content`, `sendMessage` takes a text.
+ * Replaces the WebSocket hook that many pages have: `messages` with `content`, `connected`, `sendMessage(text)`.
  *
  * @param {string} url
  * @param {import('./client.js').ConnectOptions} [options]
  */
 export function useWebSocket(url, options) {
   const chat = useAgentChat(url, options);
-  const { messages: said, connection, send } = chat;
+  const { messages: shown, connection, send } = chat;
   const messages = useMemo(
-    () => said.map((message) => ({ ...message, content: message.text })),
-    [said],
+    () => shown.map((message) => ({ ...message, content: message.text })),
+    [shown],
   );
   return { messages, connected: connection === 'open', sendMessage: send };
 }

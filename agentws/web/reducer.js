@@ -1,31 +1,29 @@
 /**
- * The meaning of a log: `reduce(log, frame) -> log`, pure, so folding in pieces is folding the whole,
- * and a replay after a drop ends where an unbroken connection would have.
+ * The fold of the log: `reduce(log, frame) -> log`, a pure projection of its events. Folding in pieces equals
+ * folding the whole, so a replay after a reconnect ends with what an unbroken connection would have shown.
  *
- * An event type that isn't known here only advances the position: old clients survive new servers.
+ * An unknown event type only advances the position, so that old clients work with new servers.
  *
  * @module
  */
+import { applySnapshot, fromSnapshot, prependPage, replaced, withNotices } from './history.js';
 import {
+  addMessage,
   appendText,
   changeCall,
+  changeMessage,
   closeMessage,
   findMessage,
-  fromSnapshot,
-  join,
   openCall,
   openMessage,
-  putBefore,
-  replaced,
-  restate,
-  sealMessage,
+  setEncryptedValue,
   withMetadata,
-  withNotices,
 } from './messages.js';
-import { applyPatch } from './patch.js';
+import { applyPatch, isObject } from './patch.js';
 import { parsePosition } from './position.js';
 import {
   accepted,
+  cancelling,
   changeRun,
   dequeue,
   endRun,
@@ -39,9 +37,10 @@ import { callResult, defined, fromWire, noticeMessage } from './wire.js';
  * @typedef {import('./client.js').Log} Log
  * @typedef {import('./client.js').EventFrame} EventFrame
  * @typedef {(log: Log, event: any, frame: EventFrame) => Log} Fold
+ * @typedef {(messages: Log['messages'], event: any, frame: EventFrame) => Log['messages']} FoldMessages
  */
 
-/** @type {Log} A log of which nothing is known yet. */
+/** @type {Log} The log before its first event. */
 export const emptyLog = Object.freeze({
   position: null,
   messages: [],
@@ -58,8 +57,7 @@ export const emptyLog = Object.freeze({
 });
 
 /**
- * `log` after `frame`. A frame at or before the position that `log` stands at changes nothing, so
- * a frame may come twice.
+ * `log` after `frame`. A frame at or before the log's position changes nothing, so a frame may arrive twice.
  *
  * @param {Log} log
  * @param {EventFrame} frame
@@ -68,7 +66,7 @@ export const emptyLog = Object.freeze({
 export function reduce(log, frame) {
   const here = log.position === null ? -1 : parsePosition(log.position).seq;
   const there = parsePosition(frame.id).seq;
-  // What a snapshot consists of shares the one position that it stands for.
+  // The frames of one snapshot share its position.
   const part = log.restated && frame.run === undefined && there === here;
   if (there <= here && !part) return log;
   const fold = Object.hasOwn(folds, frame.event.type) ? folds[frame.event.type] : undefined;
@@ -78,78 +76,67 @@ export function reduce(log, frame) {
 }
 
 /**
- * `log` with older messages in front, which a snapshot had left out, and what was posted among them.
- * A message of which the log has the end only is made of both parts.
+ * `log` with a page of older messages and notices in front.
  *
  * @param {Log} log
- * @param {import('./client.js').OlderMessages} page AG-UI messages, and where older ones end
+ * @param {import('./client.js').OlderMessages} page
  * @returns {Log}
  */
 export function prepend(log, { messages: wire, before, notices = [] }) {
   const page = withNotices(fromSnapshot(wire), notices);
-  return { ...log, messages: putBefore(page, log.messages), earlier: before ?? null };
+  return { ...log, messages: prependPage(page, log.messages), earlier: before ?? null };
 }
 
-/** @type {Record<string, Fold>} */
+/** @type {FoldMessages} */
+const append = (messages, { messageId, delta, metadata }) =>
+  appendText(messages, messageId, delta, metadata);
+/** @type {FoldMessages} */
+const close = (messages, { messageId, metadata }) => closeMessage(messages, messageId, metadata);
+
+/** @type {Record<string, Fold>} by the type of the event */
 const folds = {
-  TEXT_MESSAGE_START: (log, event, frame) => ({
-    ...log,
-    messages: openMessage(log.messages, event.messageId, authorship(event, frame)),
-  }),
-  TEXT_MESSAGE_CONTENT: appended,
-  TEXT_MESSAGE_END: closed,
-  TEXT_MESSAGE_CHUNK: (log, event, frame) => chunk(log, event, 'text', authorship(event, frame)),
+  TEXT_MESSAGE_START: onMessages((messages, event, frame) =>
+    openMessage(messages, event.messageId, textFields(event, frame)),
+  ),
+  TEXT_MESSAGE_CONTENT: onMessages(append),
+  TEXT_MESSAGE_END: onMessages(close),
+  TEXT_MESSAGE_CHUNK: (log, event, frame) => chunk(log, event, 'text', textFields(event, frame)),
 
-  REASONING_MESSAGE_START: (log, event, frame) => ({
-    ...log,
-    messages: openMessage(log.messages, event.messageId, thought(event, frame)),
-  }),
-  REASONING_MESSAGE_CONTENT: appended,
-  REASONING_MESSAGE_END: closed,
+  REASONING_MESSAGE_START: onMessages((messages, event, frame) =>
+    openMessage(messages, event.messageId, reasoningFields(event, frame)),
+  ),
+  REASONING_MESSAGE_CONTENT: onMessages(append),
+  REASONING_MESSAGE_END: onMessages(close),
   REASONING_MESSAGE_CHUNK: (log, event, frame) =>
-    chunk(log, event, 'reasoning', thought(event, frame)),
+    chunk(log, event, 'reasoning', reasoningFields(event, frame)),
 
-  TOOL_CALL_START: (log, event, frame) => ({
-    ...log,
-    messages: openCall(log.messages, event, frame.run),
-  }),
-  TOOL_CALL_ARGS: (log, event) => appendArgs(log, event.toolCallId, event),
-  TOOL_CALL_END: (log, event) => ({
-    ...log,
-    messages: changeCall(log.messages, event.toolCallId, ({ status, metadata }) => ({
-      status: status === 'streaming' ? 'called' : status,
-      ...withMetadata(metadata, event.metadata),
-    })),
-  }),
+  TOOL_CALL_START: onMessages((messages, event, frame) => openCall(messages, event, frame.run)),
+  TOOL_CALL_ARGS: onMessages((messages, event) => appendArgs(messages, event.toolCallId, event)),
+  TOOL_CALL_END: onMessages((messages, event) =>
+    changeCall(
+      messages,
+      event.toolCallId,
+      ({ status }) => ({ status: status === 'streaming' ? 'called' : status }),
+      event.metadata,
+    ),
+  ),
   TOOL_CALL_CHUNK: toolChunk,
-  TOOL_CALL_RESULT: (log, event) => ({
-    ...log,
-    messages: changeCall(log.messages, event.toolCallId, () => callResult(event)),
-  }),
-  REASONING_ENCRYPTED_VALUE: (log, { subtype, entityId, encryptedValue }) => ({
-    ...log,
-    messages:
-      subtype === 'message'
-        ? sealMessage(log.messages, entityId, encryptedValue)
-        : changeCall(log.messages, entityId, () => ({ encryptedValue })),
-  }),
+  TOOL_CALL_RESULT: onMessages((messages, event) =>
+    changeCall(messages, event.toolCallId, () => callResult(event)),
+  ),
+  REASONING_ENCRYPTED_VALUE: onMessages((messages, { subtype, entityId, encryptedValue }) =>
+    subtype === 'message'
+      ? setEncryptedValue(messages, entityId, encryptedValue)
+      : changeCall(messages, entityId, () => ({ encryptedValue })),
+  ),
 
-  MESSAGES_SNAPSHOT: (log, event, frame) =>
-    frame.run === undefined
-      ? {
-          ...log,
-          ...openings(event.metadata?.agentws),
-          messages: withNotices(
-            fromSnapshot(event.messages),
-            event.metadata?.agentws?.notices ?? [],
-          ),
-          restated: true,
-        }
-      : { ...log, messages: restate(log.messages, event.messages) },
+  MESSAGES_SNAPSHOT: messagesSnapshot,
   STATE_SNAPSHOT: (log, event) => ({ ...log, shared: event.snapshot }),
   STATE_DELTA: (log, event) => ({ ...log, shared: patched(log.shared, event.delta) }),
-  ACTIVITY_SNAPSHOT: activitySnapshot,
-  ACTIVITY_DELTA: activityDelta,
+  ACTIVITY_SNAPSHOT: onMessages(activitySnapshot),
+  ACTIVITY_DELTA: onMessages((messages, { messageId, patch, metadata }) =>
+    changeMessage(messages, messageId, (message) => patchedActivity(message, patch), metadata),
+  ),
 
   RUN_STARTED: runStarted,
   RUN_FINISHED: runFinished,
@@ -166,16 +153,14 @@ const folds = {
   'message.withdrawn': withdrawn,
   'message.steered': (log, event, frame) =>
     event.outcome === 'delivered' ? dequeue(log, event.messageId, frame.run) : log,
-  'run.cancelling': (log, _event, frame) =>
-    changeRun(log, frame.run ?? log.run ?? undefined, { status: 'cancelling' }),
+  'run.cancelling': (log, _event, frame) => cancelling(log, frame.run),
   'interrupt.answered': (log, event) => ({
     ...log,
     interrupts: log.interrupts.filter(({ id }) => id !== event.interruptId),
   }),
-  'notice.posted': (log, event, frame) => ({
-    ...log,
-    messages: join(log.messages, noticeMessage(frame.id, event)),
-  }),
+  'notice.posted': onMessages((messages, event, frame) =>
+    addMessage(messages, noticeMessage(frame.id, event)),
+  ),
   'history.cleared': (log) => ({
     ...log,
     messages: [],
@@ -189,48 +174,33 @@ const folds = {
   }),
 };
 
-/** @param {any} event @param {EventFrame} frame */
-function authorship(event, frame) {
-  return {
-    role: event.role ?? 'assistant',
-    name: event.name,
-    run: frame.run,
-    subagent: event.subagentRunId,
-    metadata: event.metadata,
-  };
+/** @param {FoldMessages} fold @returns {Fold} */
+function onMessages(fold) {
+  return (log, event, frame) => ({ ...log, messages: fold(log.messages, event, frame) });
 }
 
 /** @param {any} event @param {EventFrame} frame */
-function thought(event, frame) {
-  return {
-    role: /** @type {const} */ ('reasoning'),
-    run: frame.run,
-    subagent: event.subagentRunId,
-    metadata: event.metadata,
-  };
+function textFields(event, frame) {
+  return { ...ownFields(event, frame), role: event.role ?? 'assistant', name: event.name };
 }
 
-/** @type {Fold} */
-function appended(log, { messageId, delta, metadata }) {
-  return { ...log, messages: appendText(log.messages, messageId, delta, metadata) };
+/** @param {any} event @param {EventFrame} frame */
+function reasoningFields(event, frame) {
+  return { ...ownFields(event, frame), role: /** @type {const} */ ('reasoning') };
 }
 
-/** @type {Fold} */
-function closed(log, { messageId, metadata }) {
-  return { ...log, messages: closeMessage(log.messages, messageId, metadata) };
+/** @param {any} event @param {EventFrame} frame */
+function ownFields({ subagentRunId: subagent, metadata }, { run }) {
+  return { run, subagent, metadata };
 }
 
-/** @param {Log} log @param {string} id @param {any} event @returns {Log} */
-function appendArgs(log, id, { delta = '', metadata }) {
-  const messages = changeCall(log.messages, id, (call) => ({
-    args: call.args + delta,
-    ...withMetadata(call.metadata, metadata),
-  }));
-  return { ...log, messages };
+/** @param {Log['messages']} messages @param {string} id @param {any} event */
+function appendArgs(messages, id, { delta = '', metadata }) {
+  return changeCall(messages, id, ({ args }) => ({ args: args + delta }), metadata);
 }
 
 /**
- * A chunk opens a message by naming it, and continues the last one by not naming any.
+ * A chunk with an id opens that message; one without continues the last one of its kind.
  *
  * @param {Log} log
  * @param {any} event
@@ -258,56 +228,55 @@ function toolChunk(log, event, frame) {
     event.toolCallName === undefined
       ? log.messages
       : openCall(log.messages, { ...event, toolCallId: id }, frame.run);
-  return appendArgs({ ...log, lane: { ...log.lane, tool: id }, messages }, id, event);
+  return { ...log, lane: { ...log.lane, tool: id }, messages: appendArgs(messages, id, event) };
 }
 
-/** A patch that doesn't fit leaves the value as it is: an old one is better than a wrong guess.
- * @param {unknown} value @param {any} patch */
+/** @type {Fold} */
+function messagesSnapshot(log, { messages, metadata }, frame) {
+  if (frame.run !== undefined) return { ...log, messages: applySnapshot(log.messages, messages) };
+  // What the snapshot of a session says besides its messages.
+  const { before = null, interrupts = [], title = null, notices = [] } = metadata?.agentws ?? {};
+  return {
+    ...log,
+    earlier: before,
+    interrupts,
+    title,
+    messages: withNotices(fromSnapshot(messages), notices),
+    restated: true,
+  };
+}
+
+/** @type {FoldMessages} */
+function activitySnapshot(messages, event, frame) {
+  const known = findMessage(messages, event.messageId);
+  if (known && event.replace === false) return messages;
+  const { metadata } = { ...known, ...withMetadata(known?.metadata, event.metadata) };
+  const fresh = fromWire({ ...event, id: event.messageId, role: 'activity', metadata });
+  return known
+    ? messages.map((one) => (one === known ? replaced(known, fresh) : one))
+    : addMessage(messages, { ...fresh, ...defined({ run: frame.run }) });
+}
+
+/**
+ * Applies a patch to an activity, whose content stays an object.
+ *
+ * @param {import('./client.js').ChatMessage} message
+ * @param {any} patch
+ */
+function patchedActivity({ role, content }, patch) {
+  const fresh = role === 'activity' ? patched(content, patch) : null;
+  return isObject(fresh) ? { content: fresh } : {};
+}
+
+/**
+ * A patch that does not fit leaves the value as it is: an old value is better than a wrong one.
+ *
+ * @param {unknown} value @param {any} patch
+ */
 function patched(value, patch) {
   try {
     return applyPatch(value ?? {}, patch);
   } catch {
     return value;
   }
-}
-
-/** @type {Fold} */
-function activitySnapshot(log, event, frame) {
-  const known = findMessage(log.messages, event.messageId);
-  if (known && event.replace === false) return log;
-  const { metadata } = { ...known, ...withMetadata(known?.metadata, event.metadata) };
-  const fresh = fromWire({ ...event, id: event.messageId, role: 'activity', metadata });
-  if (!known)
-    return { ...log, messages: join(log.messages, { ...fresh, ...defined({ run: frame.run }) }) };
-  const messages = log.messages.map((one) => (one === known ? replaced(known, fresh) : one));
-  return { ...log, messages };
-}
-
-/** @type {Fold} */
-function activityDelta(log, { messageId, patch, metadata }) {
-  const messages = log.messages.map((one) =>
-    one.id === messageId
-      ? { ...one, ...repainted(one, patch), ...withMetadata(one.metadata, metadata) }
-      : one,
-  );
-  return { ...log, messages };
-}
-
-/**
- * @param {import('./client.js').ChatMessage} message
- * @param {any} patch of an activity, whose content stays an object
- */
-function repainted({ role, content }, patch) {
-  const fresh = role === 'activity' ? patched(content, patch) : null;
-  return isObject(fresh) ? { content: fresh } : {};
-}
-
-/** @param {unknown} value */
-function isObject(value) {
-  return typeof value === 'object' && value !== null && !Array.isArray(value);
-}
-
-/** What the snapshot of a session says besides its messages. @param {any} [metadata] */
-function openings({ before = null, interrupts = [], title = null } = {}) {
-  return { earlier: before, interrupts, title };
 }

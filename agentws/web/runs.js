@@ -1,9 +1,9 @@
 /**
- * The part of the fold that is about runs: what waits for one, how it begins, how it ends.
+ * The part of the fold that is about runs: the queue before a run, its beginning, its end. Pure.
  *
  * @module
  */
-import { endMessages, findMessage, join } from './messages.js';
+import { addMessage, changeMessage, endMessages, findMessage } from './messages.js';
 import { defined, fromWire } from './wire.js';
 
 /**
@@ -26,18 +26,18 @@ export function accepted(log, event) {
   return cancelling({ ...log, queue: [queued, ...log.queue] });
 }
 
-/** A message that waits is taken back. @type {Fold} */
+/** @type {Fold} */
 export function withdrawn(log, { messageId }) {
   return { ...log, queue: log.queue.filter(({ id }) => id !== messageId) };
 }
 
-/** The run that goes on, if one does, is to stop. @param {Log} log @returns {Log} */
-function cancelling(log) {
-  return changeRun(log, log.run ?? undefined, { status: 'cancelling' });
+/** @param {Log} log @param {string} [run] the active one by default @returns {Log} */
+export function cancelling(log, run = log.run ?? undefined) {
+  return changeRun(log, run, { status: 'cancelling' });
 }
 
 /**
- * A message that waited joins the conversation here.
+ * Moves a message from the queue to the conversation.
  * @param {Log} log
  * @param {string} id
  * @param {string | undefined} run
@@ -50,7 +50,7 @@ export function dequeue(log, id, run) {
   return {
     ...log,
     queue: log.queue.filter((one) => one !== waiting),
-    messages: join(log.messages, { ...message, status: 'done', ...defined({ run }) }),
+    messages: addMessage(log.messages, { ...message, status: 'done', ...defined({ run }) }),
   };
 }
 
@@ -58,7 +58,7 @@ export function dequeue(log, id, run) {
 export function runStarted(log, event, frame) {
   const id = frame.run ?? event.runId;
   const asked = event.input?.messages ?? [];
-  const joined = asked.reduce((/** @type {Log} */ before, /** @type {any} */ message) => {
+  const begun = asked.reduce((/** @type {Log} */ before, /** @type {any} */ message) => {
     const { messages, ...rest } = dequeue(before, message.id, id);
     return { ...rest, messages: ask(messages, message, id) };
   }, log);
@@ -68,22 +68,25 @@ export function runStarted(log, event, frame) {
   /** @type {Run} */
   const run = { id, status: 'running', ...defined({ message: asked[0]?.id }) };
   return {
-    ...joined,
+    ...begun,
     lane: {},
     run: id,
-    runs: { ...joined.runs, [id]: run },
-    interrupts: joined.interrupts.filter(
+    runs: { ...begun.runs, [id]: run },
+    interrupts: begun.interrupts.filter(
       (/** @type {import('./client.js').Interrupt} */ interrupt) => !answered.has(interrupt.id),
     ),
   };
 }
 
-/** What a run answers is of that run, also where it was there before.
- * @param {Log['messages']} messages @param {any} message @param {string} run */
+/**
+ * Adds the message that a run answers, and marks it as part of that run.
+ *
+ * @param {Log['messages']} messages @param {any} message @param {string} run
+ */
 function ask(messages, message, run) {
   return findMessage(messages, message.id)
-    ? messages.map((one) => (one.id === message.id ? { ...one, run } : one))
-    : join(messages, { ...fromWire(message), run });
+    ? changeMessage(messages, message.id, () => ({ run }))
+    : addMessage(messages, { ...fromWire(message), run });
 }
 
 /** @type {Fold} */
@@ -99,7 +102,7 @@ export function runFinished(log, event, frame) {
     ...interrupt,
     run: frame.run,
   }));
-  // A snapshot may have told of a question whose run is replayed after it.
+  // A snapshot may have brought an interrupt whose run is replayed after it.
   const known = new Set(open.map((/** @type {any} */ { id }) => id));
   const others = ended.interrupts.filter(({ id }) => !known.has(id));
   return { ...ended, interrupts: [...others, ...open] };
@@ -115,14 +118,9 @@ export function runFinished(log, event, frame) {
 export function endRun(log, id, status, end) {
   const run = id ?? log.run ?? undefined;
   if (run === undefined) return log;
-  const ended = changeRun(
-    { ...log, runs: { [run]: { id: run, status: 'running' }, ...log.runs } },
-    run,
-    {
-      step: undefined,
-      ...end,
-    },
-  );
+  /** @type {Log['runs']} with this run, whose beginning a snapshot may have left out */
+  const runs = { [run]: { id: run, status: 'running' }, ...log.runs };
+  const ended = changeRun({ ...log, runs }, run, { step: undefined, ...end });
   return {
     ...ended,
     lane: {},

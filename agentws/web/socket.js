@@ -1,52 +1,27 @@
 /**
- * `AgentSocket`: one session, followed. It puts together the connection, the fold of the log and the
- * outbox, and shows them as one immutable snapshot.
+ * `AgentSocket`: follows one session. It connects the connection, the log and the outbox, and publishes them
+ * as one immutable snapshot.
  *
  * @module
  */
-import { addressOf } from './address.js';
 import { Connection } from './connection.js';
 import { Delivery } from './delivery.js';
 import { environment } from './environment.js';
 import { Notices } from './notices.js';
-import { Outbox, tooLarge } from './outbox.js';
-import { Requests } from './requests.js';
-import { ofOneLog, parsePosition } from './position.js';
+import { addressOf } from './opening.js';
+import { Outbox } from './outbox.js';
+import { covers, ofOneLog } from './position.js';
 import { emptyLog, prepend, reduce } from './reducer.js';
-import { conversation, statusOf } from './view.js';
+import { idleSnapshot, idsOf, snapshotOf } from './view.js';
 import { defined } from './wire.js';
 
 /**
- * @typedef {import('./client.js').ChatError} ChatError
- * @typedef {import('./client.js').ChatSnapshot} ChatSnapshot
  * @typedef {import('./client.js').ConnectOptions} ConnectOptions
+ * @typedef {string | (() => string | Promise<string>)} Url
  */
 
-const CLOSED = { code: 'closed', message: 'The connection is closed.', retryable: true };
-
-/** @type {ChatSnapshot} What there is to show before anything happened, on a server too. */
-export const idleSnapshot = Object.freeze({
-  connection: 'closed',
-  attempt: 0,
-  retryAt: null,
-  error: null,
-  status: 'ready',
-  session: null,
-  messages: [],
-  queue: [],
-  runs: {},
-  run: null,
-  interrupts: [],
-  notices: [],
-  shared: undefined,
-  title: null,
-  agent: null,
-  earlier: null,
-  agents: [],
-  identity: null,
-  limits: null,
-  position: null,
-});
+/** The close code for a message that is too large. */
+const TOO_LARGE = 1009;
 
 export class AgentSocket {
   #options;
@@ -62,16 +37,13 @@ export class AgentSocket {
   /** @type {string | null} */
   #session;
   #notices = new Notices();
-  #requests = new Requests((frame) => this.#connection.send(frame));
-  /**
-   * A snapshot is on its way: what is shown is dropped when it arrives, not before, so nothing flickers.
-   */
+  /** A snapshot will replace the log. The old one is shown until it arrives, so that the page does not flicker. */
   #stale = false;
   /** @type {Set<() => void>} */
   #listeners = new Set();
   #snapshot = idleSnapshot;
 
-  /** @param {string | (() => string | Promise<string>)} url @param {ConnectOptions} [options] */
+  /** @param {Url} url @param {ConnectOptions} [options] */
   constructor(url, options = {}) {
     this.#options = { ...environment(), ...defined(options) };
     this.#session = options.session ?? null;
@@ -93,18 +65,18 @@ export class AgentSocket {
     this.#publish();
   }
 
-  /** Opens the connection; without effect while it is open. */
+  /** Connects; does nothing while it is connected. */
   open() {
     this.#connection.start();
     return this;
   }
 
-  /** Ends the connection until `open`. What is unsent is kept. */
+  /** Closes the connection, until `open`. Unsent messages are kept. */
   close() {
     this.#connection.close();
   }
 
-  /** Tries again now, also after a refusal that ended the trying. */
+  /** Reconnects now, also after a fatal error. */
   reconnect() {
     this.#connection.restart();
   }
@@ -113,7 +85,7 @@ export class AgentSocket {
     return this.#session;
   }
 
-  /** @returns {ChatSnapshot} the same object until something changes */
+  /** @returns {import('./client.js').ChatSnapshot} the same object until something changes */
   getSnapshot = () => this.#snapshot;
 
   /** @param {() => void} listener called after every change @returns {() => void} */
@@ -123,8 +95,8 @@ export class AgentSocket {
   };
 
   /**
-   * Sends a user message, now or as soon as there is a connection; it is shown at once. Throws RangeError
-   * when too many wait already.
+   * Sends a user message, now or as soon as the connection is open; the snapshot shows it at once. Throws
+   * RangeError when the outbox is full.
    *
    * @param {import('./client.js').Content} content
    * @param {import('./client.js').SendOptions} [options]
@@ -140,20 +112,19 @@ export class AgentSocket {
 
   /** Sends a message again that was refused. @param {string} id */
   retry(id) {
-    this.#outbox.retry(id);
-    this.#delivery.flush();
+    this.#delivery.retry(id);
     this.#publish();
   }
 
-  /** Forgets a message that was not accepted. @param {string} id */
+  /** Removes an unsent message. @param {string} id */
   discard(id) {
     this.#outbox.discard(id);
     this.#publish();
   }
 
   /**
-   * Shows older messages in front: the answer of `GET sessions/{id}/messages?before=`, asked with the
-   * snapshot's `earlier`.
+   * Puts older messages in front: the answer of `GET sessions/{id}/messages?before=`, with the snapshot's
+   * `earlier` as `before`.
    *
    * @param {import('./client.js').OlderMessages} page
    */
@@ -163,42 +134,41 @@ export class AgentSocket {
   }
 
   /**
-   * Stops the current run, or the message that is about to make one.
+   * Cancels the current run, or the message that is about to start one.
    * @returns {Promise<import('./client.js').Accepted | null>} null when there was nothing to stop
    */
   stop() {
     const { run, queue } = this.#log;
     const message = this.#outbox.unsent.at(-1)?.id ?? queue.at(-1)?.id;
     if (run === null && message === undefined) return Promise.resolve(null);
-    // Named, so that a stop that comes late never hits the next run.
+    // It names the run, so that a late cancel does not stop the next one.
     return this.#request({ type: 'cancel', ...(run !== null ? { run } : { message }) }, true);
   }
 
   /**
-   * Takes back a message that waits, here or on the server. Rejects when it has begun.
+   * Withdraws a message that waits, here or in the server's queue. Rejects when its run has begun.
    * @param {string} id
-   * @returns {Promise<import('./client.js').Accepted | null>} null when it had never got there
+   * @returns {Promise<import('./client.js').Accepted | null>} null when the server never received it
    */
   withdraw(id) {
     const kept = this.#outbox.find(id);
     this.discard(id);
     if (kept && !kept.sent) return Promise.resolve(null);
-    const reply = this.#request({ type: 'withdraw', message: id }, true);
-    const arrived = () => kept?.status !== 'sending' || this.#isInLog(id);
-    const taken = reply.catch((error) => {
-      // It was lost on its way: there is nothing to take back there.
+    const arrived = () => kept?.status !== 'sending' || idsOf(this.#log).has(id);
+    const reply = this.#request({ type: 'withdraw', message: id }, true).catch((error) => {
+      // The message was lost on its way, so the server has nothing to withdraw.
       if (error.code === 'not_found' && !arrived()) return null;
       throw error;
     });
-    taken.catch(() => {});
-    return taken;
+    reply.catch(() => {});
+    return reply;
   }
 
   /**
    * The same as sending `/name args`.
    * @param {string} name
    * @param {string} [args]
-   * @param {{id?: string}} [options] what its answer names as `reply`
+   * @param {{id?: string}} [options] the `reply` of its answer
    */
   command(name, args, { id } = {}) {
     return this.#request({ type: 'command', name, ...defined({ id, args }) }, false);
@@ -215,7 +185,7 @@ export class AgentSocket {
   }
 
   /**
-   * The result of a tool that runs here.
+   * Sends the result of a tool that runs in this client.
    * @param {string} toolCallId
    * @param {{content?: unknown, error?: string}} result
    */
@@ -235,14 +205,14 @@ export class AgentSocket {
 
   /**
    * @param {any} frame
-   * @param {boolean} repeatable whether it does no harm to send it twice
-   * @returns {Promise<any>}
+   * @param {boolean} repeatable whether it is safe to send it twice
+   * @returns {Promise<import('./client.js').Accepted>}
    */
   #request(frame, repeatable) {
-    return this.#requests.ask({ id: this.#options.newId(), ...frame }, repeatable);
+    return this.#delivery.request({ id: this.#options.newId(), ...frame }, repeatable);
   }
 
-  /** @param {string | (() => string | Promise<string>)} url */
+  /** The address of the next handshake: the server replays the log after `after`. @param {Url} url */
   async #address(url) {
     const base = typeof url === 'function' ? await url() : url;
     return addressOf(base, {
@@ -257,33 +227,32 @@ export class AgentSocket {
     for (const frame of frames) {
       if (!frame.event) this.#control(frame);
       else if (!this.#stale && this.#isForeign(frame)) {
-        // Unannounced, and so is what follows it: begin again with a snapshot.
+        // Another log without a snapshot: the reconnect asks for one.
         this.#stale = true;
         return this.#connection.restart();
-      } else this.#follow(frame);
+      } else this.#reduce(frame);
     }
     this.#settle();
-    // Any frame is a sign of life: what was kept back until there is one goes out.
+    // Any frame shows that the connection works: sends what has waited for that.
     this.#delivery.flush();
-    this.#requests.flush();
     this.#publish();
   }
 
-  /** @param {{id: string}} frame @returns {boolean} whether it is of another log than the one shown */
+  /** @param {{id: string}} frame @returns {boolean} whether it is of another log than this one */
   #isForeign({ id }) {
     return this.#log.position !== null && !ofOneLog(this.#log.position, id);
   }
 
   /** @param {import('./client.js').EventFrame} frame */
-  #follow(frame) {
-    if (this.#stale) this.#beginAnew(frame.id);
+  #reduce(frame) {
+    if (this.#stale) this.#replaceLog(frame.id);
     this.#log = reduce(this.#log, frame);
   }
 
-  /** Drops what is shown, and says so where its log is gone. @param {string} position in the new one */
-  #beginAnew(position, log = emptyLog) {
-    const isEmpty = conversation(this.#log, []).length === 0;
-    if (!isEmpty && this.#isForeign({ id: position })) this.#notices.lost();
+  /** Drops the log, with a notice when the server has lost it. @param {string} position in the new one */
+  #replaceLog(position, log = emptyLog) {
+    const isEmpty = idsOf(this.#log).size === 0;
+    if (!isEmpty && this.#isForeign({ id: position })) this.#notices.conversationLost();
     this.#log = log;
     this.#stale = false;
   }
@@ -294,7 +263,7 @@ export class AgentSocket {
       case 'welcome':
         return this.#welcomed(frame);
       case 'accepted':
-        return this.#accepted(frame);
+        return this.#delivery.accepted(frame);
       case 'error':
         return this.#refused(frame);
       case 'notice':
@@ -309,27 +278,14 @@ export class AgentSocket {
     this.#outbox.attach(welcome.session);
     this.#stale = welcome.resume === 'snapshot';
     const { head: position, resume } = welcome;
-    if (resume === 'new') this.#beginAnew(position, { ...emptyLog, position });
+    if (resume === 'new') this.#replaceLog(position, { ...emptyLog, position });
     this.#delivery.begin(welcome.limits?.maxMessageSize);
-    this.#requests.begin();
-  }
-
-  /** @param {string} id */
-  #isInLog(id) {
-    return [...this.#log.messages, ...this.#log.queue].some((message) => message.id === id);
-  }
-
-  /** @param {any} frame */
-  #accepted(frame) {
-    this.#outbox.accept(frame.reply, frame.position);
-    this.#requests.accept(frame);
   }
 
   /** @param {any} frame */
   #refused(frame) {
-    if (this.#requests.refuse(frame)) return;
-    if (this.#outbox.find(frame.reply)) this.#delivery.refused(frame);
-    else this.#noticed({ content: frame.message, level: 'error', metadata: { code: frame.code } });
+    if (this.#delivery.refused(frame)) return;
+    this.#noticed({ content: frame.message, level: 'error', metadata: { code: frame.code } });
   }
 
   /** @param {any} frame */
@@ -338,59 +294,43 @@ export class AgentSocket {
   }
 
   #changed() {
-    if (this.#connection.state.connection === 'closed') {
-      this.#requests.refuseAll(CLOSED);
-      this.#delivery.end();
-    }
+    if (this.#connection.state.connection === 'closed') this.#delivery.end();
     this.#publish();
   }
 
   /** @param {number} code */
   #dropped(code) {
-    // Whatever was too big would be too big again.
-    if (code === 1009)
-      this.#outbox.failUnaccepted(tooLarge('The server found this message too big.'));
+    if (code === TOO_LARGE) this.#delivery.tooLargeForServer();
   }
 
-  /**
-   * An entry is known once the log that is shown has it, or has passed the place where it was accepted.
-   */
+  /** Removes from the outbox what the log has, or has passed: a message that was cleared since. */
   #settle() {
-    const { position, messages, queue } = this.#log;
-    if (position === null || this.#stale) return;
-    const here = parsePosition(position);
-    const shown = new Set([...messages, ...queue].map(({ id }) => id));
-    this.#outbox.settle(({ frame, status, position: at }) => {
-      if (shown.has(frame.id)) return true;
-      if (status !== 'accepted' || at === undefined || !ofOneLog(position, at)) return false;
-      return parsePosition(at).seq <= here.seq;
-    });
+    const { position } = this.#log;
+    if (position === null || this.#stale || this.#outbox.isEmpty) return;
+    const ids = idsOf(this.#log);
+    this.#outbox.settle(
+      ({ frame, status, position: at }) =>
+        ids.has(frame.id) || (status === 'accepted' && at !== undefined && covers(position, at)),
+    );
   }
 
   #publish() {
-    const { lane, restated, ...log } = this.#log;
-    const { agent, agents = [], identity = null, limits = null } = this.#welcome;
-    const unsent = this.#outbox.messages;
-    this.#snapshot = Object.freeze({
-      ...log,
-      ...this.#connection.state,
-      status: statusOf(this.#log, unsent),
+    this.#snapshot = snapshotOf({
+      log: this.#log,
+      connection: this.#connection.state,
+      welcome: this.#welcome,
       session: this.#session,
-      messages: conversation(this.#log, unsent),
+      unsent: this.#outbox.messages,
       notices: this.#notices.list,
-      agent: log.agent ?? agent ?? null,
-      agents,
-      identity,
-      limits,
     });
     for (const listener of [...this.#listeners]) listener();
   }
 }
 
 /**
- * Follows a session at `url`, and keeps following it until `close()`.
+ * Opens an `AgentSocket`: follows a session at `url`, with reconnects, until `close()`.
  *
- * @param {string | (() => string | Promise<string>)} url
+ * @param {Url} url
  * @param {ConnectOptions} [options]
  * @returns {AgentSocket}
  */

@@ -1,5 +1,5 @@
 /**
- * What single things of the wire are here: an AG-UI message, a call, a result, a notice. Pure.
+ * Converts single AG-UI objects (a message, a tool call, its result, a notice) to the client's types. Pure.
  *
  * @module
  */
@@ -33,7 +33,7 @@ export function fromWire(message) {
 }
 
 /**
- * How the run ended whose last words a message is.
+ * How a run ended badly, or that a page cut the message: the gateway's own metadata of a message.
  *
  * @param {import('./client.js').Metadata} [metadata] @returns {any}
  */
@@ -48,7 +48,7 @@ function callFromWire({ id, function: { name, arguments: args }, encryptedValue,
 
 /**
  * @param {string} id the position at which it was posted
- * @param {any} notice what a `notice.posted` says
+ * @param {any} notice a `notice.posted` event
  * @returns {ChatMessage}
  */
 export function noticeMessage(id, { content, level, metadata }) {
@@ -68,7 +68,7 @@ export function callResult(event) {
 
 /**
  * @param {unknown} content a string or AG-UI content parts
- * @returns {string} what a person may read of it
+ * @returns {string} the text in it
  */
 export function textOf(content) {
   if (typeof content === 'string') return content;
@@ -79,7 +79,7 @@ export function textOf(content) {
 /**
  * @template {object} T
  * @param {T} fields
- * @returns {T} without those that are undefined
+ * @returns {T} without the undefined ones
  */
 export function defined(fields) {
   return /** @type {T} */ (

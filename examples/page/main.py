@@ -1,4 +1,4 @@
-"""Pages of one's own: one with a plain WebSocket, one with the client. `python main.py`"""
+"""Your own pages: one with a plain WebSocket, one with the client. `python main.py`"""
 
 import os
 from collections.abc import AsyncIterator
@@ -22,7 +22,7 @@ async def storyteller(ctx: RunContext) -> AsyncIterator[str]:
 app = Starlette(
     routes=[
         Mount("/pages", StaticFiles(directory=Path(__file__).parent / "static", html=True)),
-        # The client is part of the Python package, so a page and its server always fit.
+        # The client is part of the Python package, so it always matches the server.
         Mount("/agentws", StaticFiles(packages=[("agentws", "web")])),
     ]
 )

@@ -1,4 +1,4 @@
-"""The React hook, served. `npm install && npm run build && python main.py`, then /app/."""
+"""The React hook. `npm install && npm run build && python main.py`, then open /app/."""
 
 import os
 from collections.abc import AsyncIterator

@@ -1,10 +1,10 @@
-"""A service of its own: conversations in SQLite, and keys from the environment.
+"""A standalone service: conversations in SQLite, and keys from the environment.
 
     python main.py
     uvicorn main:app --host 0.0.0.0 --port 8000 --reload
 
-With ``CHAT_KEYS="key-of-ann=ann,key-of-bob=bob"`` a client must present one of the keys as a bearer
-token; without it, everybody is anonymous. ``ADMIN_KEY`` opens ``/broadcast``.
+With ``CHAT_KEYS="key-of-ann=ann,key-of-bob=bob"`` a client must send one of the keys as a bearer
+token. Without it, all clients are anonymous. ``ADMIN_KEY`` enables ``/broadcast``.
 """
 
 import os
@@ -13,12 +13,12 @@ from collections.abc import AsyncIterator
 from starlette.applications import Starlette
 
 from agentws import Agent, BearerKeys, RunContext, SQLiteStore, mount_agent_gateway
-from agentws.protocol.messages import UserMessage
+from agentws.events import UserMessage
 from agentws.server import serve
 
 
 class Listener(Agent):
-    """Says how often you have spoken: the history is still there after a restart."""
+    """Counts your messages: the history survives a restart."""
 
     async def run(self, ctx: RunContext) -> AsyncIterator[str]:
         said = [one for one in await ctx.history() if isinstance(one, UserMessage)]
@@ -27,7 +27,7 @@ class Listener(Agent):
 
 
 def keys(listed: str) -> BearerKeys | None:
-    """``key=who,key=who`` as an authenticator; nothing listed, nobody to tell apart."""
+    """An authenticator for ``key=user,key=user``; ``None`` for an empty list."""
     pairs = [one.strip().partition("=") for one in listed.split(",") if one.strip()]
     return BearerKeys({key: who for key, _, who in pairs}) if pairs else None
 

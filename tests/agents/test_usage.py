@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from agentws.agents.agent import RunContext
-from agentws.agents.usage import counted, token_count
+from agentws.agents.usage import readable_usage, token_count
 from agentws.protocol.messages import TokenUsage
 from tests.runs.harness import talk
 
@@ -40,11 +40,11 @@ async def test_numbers_are_reported_as_a_provider_wrote_them(value: Any) -> None
 
 def test_good_usage_is_reported_as_it_is() -> None:
     usage = TokenUsage("p", "m", 1, 2, 3, 4, 5, 6)
-    assert counted(usage) == usage
-    assert counted(TokenUsage()) == TokenUsage()
+    assert readable_usage(usage) == usage
+    assert readable_usage(TokenUsage()) == TokenUsage()
 
 
 @pytest.mark.parametrize("usage", [None, {"input_tokens": 1}, 5], ids=str)
 def test_what_is_no_usage_is_a_type_error(usage: Any) -> None:
     with pytest.raises(TypeError, match="expected a TokenUsage"):
-        counted(usage)
+        readable_usage(usage)

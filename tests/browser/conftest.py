@@ -1,4 +1,4 @@
-"""A server in a process of its own, that can be killed, and pages of a real browser on it."""
+"""Fixtures: a server in its own process, which tests can kill, and pages of a real browser."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ HERE = Path(__file__).parent
 
 
 class Server(processes.Server):
-    """On the same database each time, so that a client finds its sessions again."""
+    """Every start uses the same database, so that a client finds its sessions again."""
 
     def __init__(self, folder: Path, *options: str, database: str | None = None) -> None:
         database = database or str(folder / "sessions.sqlite3")
@@ -34,14 +34,14 @@ def server(tmp_path: Path) -> Iterator[Server]:
 
 @pytest.fixture
 def locked_server(tmp_path: Path) -> Iterator[Server]:
-    """One that asks for the key ``sesame``."""
+    """A server that asks for the key ``sesame``."""
     with Server(tmp_path, "sesame") as one:
         yield one
 
 
 @pytest.fixture
 def forgetful_server(tmp_path: Path) -> Iterator[Server]:
-    """One that loses its sessions with its process."""
+    """A server that keeps its sessions in memory, and loses them with its process."""
     with Server(tmp_path, database="memory") as one:
         yield one
 
@@ -55,8 +55,8 @@ def context(browser: Browser) -> Iterator[BrowserContext]:
 
 
 @pytest.fixture
-def complaints() -> Iterator[list[str]]:
-    """What the browser's console said of a page; the policy's violations among it."""
+def console_errors() -> Iterator[list[str]]:
+    """Errors and warnings of the browser's console, with violations of the page's policy."""
     said: list[str] = []
     yield said
     serious = [text for text in said if "ERR_" not in text and "WebSocket" not in text]
@@ -65,18 +65,18 @@ def complaints() -> Iterator[list[str]]:
 
 @pytest.fixture
 def open_page(
-    server: Server, context: BrowserContext, complaints: list[str]
+    server: Server, context: BrowserContext, console_errors: list[str]
 ) -> Callable[..., Page]:
-    """Opens the chat page in a tab of its own, connected."""
+    """Opens the chat page in a new tab and waits until it is connected."""
 
     def note(message: ConsoleMessage) -> None:
         if message.type in ("error", "warning"):
-            complaints.append(message.text)
+            console_errors.append(message.text)
 
     def opened(url: str | None = None) -> Page:
         page = context.new_page()
         page.on("console", note)
-        page.on("pageerror", lambda error: complaints.append(str(error)))
+        page.on("pageerror", lambda error: console_errors.append(str(error)))
         page.goto(url or server.url)
         page.wait_for_selector("#connection[data-state=open]")
         return page

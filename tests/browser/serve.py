@@ -1,8 +1,8 @@
-"""The server that the browser tests look at: an agent that writes slowly, on a store that lasts.
+"""The server of the browser tests: an agent that writes slowly, on a durable store.
 
 python serve.py PORT DATABASE [KEY]
 
-DATABASE ``memory`` is one that does not last.
+DATABASE ``memory`` keeps everything in memory.
 """
 
 from __future__ import annotations
@@ -42,10 +42,15 @@ LIMITS = Limits(lease_ttl=2.0, drain_timeout=1.0, heartbeat=5.0, snapshot_messag
 
 
 class Scribe(Agent):
-    """``count N`` writes the numbers up to N, ``fill N`` at once; ``fail`` fails, ``break`` before
-    its first word; ``ask`` asks; ``write "..."`` writes what the JSON string says,
-    ``call ["...", "..."]`` calls a tool with the first text and gets the second, ``show {...}``
-    shows an activity; else: said back.
+    """The first word of a message says what to do; without such a word it echoes the message.
+
+    ``count N``              writes the numbers up to N, one delta each
+    ``fill N``               writes them in one delta
+    ``fail``, ``break``      fails after, or before, its first delta
+    ``ask``                  ends the run with an interrupt
+    ``write "..."``          streams the JSON string
+    ``call ["...", "..."]``  calls a tool with the first text as arguments, the second as result
+    ``show {...}``           shows an activity
     """
 
     async def run(self, ctx: RunContext) -> AsyncGenerator[str | AgentEvent, None]:

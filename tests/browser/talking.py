@@ -1,4 +1,4 @@
-"""What a person does on the page, and what the agent of the tests does then."""
+"""What a person types on the page, to make the agent of the tests do something."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ from playwright.sync_api import Page, expect
 OpenPage = Callable[..., Page]
 
 
-def say(page: Page, text: str) -> None:
+def send(page: Page, text: str) -> None:
     page.fill("#composer-input", text)
     page.keyboard.press("Enter")
 
 
-def let_it_write(page: Page, text: str) -> None:
-    """The agent writes ``text``, in pieces."""
-    say(page, f"write {json.dumps(text)}")
+def stream_answer(page: Page, text: str) -> None:
+    """Makes the agent stream ``text``, and waits for the end of the run."""
+    send(page, f"write {json.dumps(text)}")
     expect(page.locator("#transcript")).to_have_attribute("aria-busy", "false", timeout=20_000)
     expect(page.locator(".assistant .prose > *")).not_to_have_count(0)
 
 
-def let_it_call(page: Page, arguments: str, result: str) -> None:
-    """The agent calls a tool with ``arguments`` and gets ``result``; the tool's card is opened."""
-    say(page, f"call {json.dumps([arguments, result])}")
+def call_tool(page: Page, arguments: str, result: str) -> None:
+    """Makes the agent call a tool with ``arguments`` and ``result``, and opens the tool's card."""
+    send(page, f"call {json.dumps([arguments, result])}")
     expect(page.locator(".tool")).to_have_attribute("data-status", "done")
     page.locator(".tool summary").click()

@@ -1,36 +1,36 @@
-"""A card shows the JSON of a call as it was said."""
+"""A card shows the JSON of a tool call with its spelling."""
 
 from __future__ import annotations
 
 import pytest
 from playwright.sync_api import expect
 
-from .talking import OpenPage, let_it_call, say
+from .talking import OpenPage, call_tool, send
 
 pytestmark = pytest.mark.timeout(120)
 
 
-def test_json_is_laid_out_and_spelled_as_it_was(open_page: OpenPage) -> None:
+def test_json_is_pretty_printed_and_keeps_its_spelling(open_page: OpenPage) -> None:
     page = open_page()
     arguments = '{"id":9007199254740993,"price":10.00,"far":1e400,"id":"\\u00e9"}'
     shown = '{\n  "id": 9007199254740993,\n  "price": 10.00,\n  "far": 1e400,\n  "id": "\\u00e9"\n}'
-    let_it_call(page, arguments, "[1.0, {}]")
+    call_tool(page, arguments, "[1.0, {}]")
     assert page.locator(".tool pre").all_text_contents() == [shown, "[\n  1.0,\n  {}\n]"]
     page.reload()
     page.locator(".tool summary").click()
     assert page.locator(".tool pre").all_text_contents() == [shown, "[\n  1.0,\n  {}\n]"]
 
 
-def test_what_is_no_json_is_shown_as_it_is(open_page: OpenPage) -> None:
+def test_a_text_that_is_not_json_is_shown_unchanged(open_page: OpenPage) -> None:
     page = open_page()
     for text in ('{"id":90071992547', "{'id': 1}", "10.00", ' {"a":1} and more'):
-        let_it_call(page, text, text)
+        call_tool(page, text, text)
         assert page.locator(".tool pre").all_text_contents() == [text, text]
         page.click("#new-chat-small")
         expect(page.locator(".empty")).to_be_visible()
 
 
-def test_arguments_are_shown_as_they_come(open_page: OpenPage) -> None:
+def test_streaming_arguments_are_pretty_printed_when_they_are_complete(open_page: OpenPage) -> None:
     page = open_page()
     shown = page.evaluate(
         """async () => {
@@ -50,9 +50,9 @@ def test_arguments_are_shown_as_they_come(open_page: OpenPage) -> None:
     assert shown == ['{"a":', '{"a":10.00', '{"a":10.00}', '{\n  "a": 10.00\n}']
 
 
-def test_an_activity_shows_its_numbers_as_they_were_said(open_page: OpenPage) -> None:
+def test_an_activity_keeps_the_spelling_of_its_numbers(open_page: OpenPage) -> None:
     page = open_page()
-    say(page, 'show {"title": "Plan", "id": 9007199254740993}')
+    send(page, 'show {"title": "Plan", "id": 9007199254740993}')
     for _ in range(2):
         page.locator(".card summary").click()
         expect(page.locator(".card pre")).to_contain_text("9007199254740993")

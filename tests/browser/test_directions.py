@@ -1,11 +1,11 @@
-"""What is written from right to left begins on the right; what is code never does."""
+"""Text direction: Arabic and Hebrew text begins on the right, code never does."""
 
 from __future__ import annotations
 
 import pytest
 from playwright.sync_api import Page, expect
 
-from .talking import OpenPage, let_it_write, say
+from .talking import OpenPage, send, stream_answer
 
 pytestmark = pytest.mark.timeout(120)
 
@@ -30,28 +30,28 @@ def directions(page: Page, selector: str) -> list[str]:
     return list(page.locator(selector).evaluate_all(measure))
 
 
-def test_each_block_of_an_answer_begins_on_its_own_side(open_page: OpenPage) -> None:
+def test_each_block_of_an_answer_has_its_own_text_direction(open_page: OpenPage) -> None:
     page = open_page()
-    let_it_write(page, "\n\n".join(BLOCKS))
+    stream_answer(page, "\n\n".join(BLOCKS))
     assert directions(page, ".assistant .prose > *") == list(BLOCKS.values())
     assert directions(page, ".assistant li") == ["rtl", "rtl", "rtl", "ltr", "ltr"]
     assert set(directions(page, ".assistant code, .assistant pre")) == {"ltr"}
 
 
-def test_what_a_person_says_begins_on_its_own_side(open_page: OpenPage) -> None:
+def test_a_user_message_has_its_own_text_direction(open_page: OpenPage) -> None:
     page = open_page()
     for text, side in ((HEBREW, "rtl"), ("", "ltr")):
         page.fill("#composer-input", text)
         assert directions(page, "#composer-input") == [side]
     for text in (ARABIC, "Hello"):
-        say(page, text)
+        send(page, text)
         expect(page.locator(".assistant strong").last).to_have_text(text)
     assert directions(page, ".user .bubble") == ["rtl", "ltr"]
     expect(page.locator("#title")).to_have_text(ARABIC)
     assert directions(page, "#title, #sessions a") == ["rtl", "rtl"]
 
 
-def test_what_else_is_said_begins_on_its_own_side(open_page: OpenPage) -> None:
+def test_every_other_kind_of_item_has_its_own_text_direction(open_page: OpenPage) -> None:
     page = open_page()
     sides = page.evaluate(
         """async (text) => {

@@ -1,4 +1,4 @@
-"""What an agent writes is what the page shows, streamed in any pieces."""
+"""The page renders the Markdown of an answer the same, whatever deltas it arrives in."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import expect
 
-from .talking import OpenPage, let_it_write
+from .talking import OpenPage, stream_answer
 
 pytestmark = pytest.mark.timeout(180)
 EXAMPLES = Path(__file__).parents[1] / "web/commonmark/examples.js"
@@ -47,21 +47,21 @@ def test_every_character_of_an_answer_is_shown(open_page: OpenPage) -> None:
         "get_user_name reads *.py and *.js, Fact[1], $HOME and $PATH,",
         "see https://example.com/a. Or (https://example.com/b_(c)).",
     )
-    let_it_write(page, "\n\n".join(said))
+    stream_answer(page, "\n\n".join(said))
     expect(page.locator(".assistant .prose > p")).to_have_text(said)
     links = page.locator(".assistant .prose a").evaluate_all("all => all.map((a) => a.href)")
     assert links == ["https://example.com/a", "https://example.com/b_(c)"]
 
 
-def test_a_code_fence_closes_whatever_ends_its_lines(open_page: OpenPage) -> None:
+def test_a_code_fence_closes_with_crlf_line_ends(open_page: OpenPage) -> None:
     page = open_page()
-    let_it_write(page, "Run:\r\n```sh\r\nls\r\n```\r\n- a\r\n\r\n  > quoted\r\n- b\r\n")
+    stream_answer(page, "Run:\r\n```sh\r\nls\r\n```\r\n- a\r\n\r\n  > quoted\r\n- b\r\n")
     expect(page.locator(".assistant .prose > .code code")).to_have_text("ls")
     expect(page.locator(".assistant .prose > ul > li")).to_have_count(2)
     expect(page.locator(".assistant li blockquote p")).to_have_text("quoted")
 
 
-def test_an_answer_ends_the_same_wherever_it_was_cut(open_page: OpenPage) -> None:
+def test_an_answer_is_rendered_the_same_wherever_its_deltas_are_cut(open_page: OpenPage) -> None:
     page = open_page()
     page.route("**/examples.js", lambda route: route.fulfill(path=EXAMPLES))
     count, wrong = page.evaluate(STREAM, TEXTS)
@@ -69,7 +69,7 @@ def test_an_answer_ends_the_same_wherever_it_was_cut(open_page: OpenPage) -> Non
     assert wrong == []
 
 
-def test_what_is_closed_keeps_its_elements(open_page: OpenPage) -> None:
+def test_closed_blocks_keep_their_elements(open_page: OpenPage) -> None:
     page = open_page()
     text = "One *two*.\n\n```py\nthree = 3\n```\n\n- four\n- five\n\nsix [seven]\n\neight\n\n"
     removed, lost, link = page.evaluate(
@@ -94,7 +94,7 @@ def test_what_is_closed_keeps_its_elements(open_page: OpenPage) -> None:
     assert link == "seven", "a definition at the end holds for the links before it"
 
 
-def test_all_of_a_large_block_is_shown_while_it_grows(open_page: OpenPage) -> None:
+def test_a_large_block_is_shown_completely_while_it_grows(open_page: OpenPage) -> None:
     page = open_page()
     for line, ending in (
         ("- an *item* more\n", ""),
@@ -116,8 +116,8 @@ def test_all_of_a_large_block_is_shown_while_it_grows(open_page: OpenPage) -> No
         assert short is None, json.dumps(short)
 
 
-def test_nothing_comes_into_what_finds_its_direction_itself(open_page: OpenPage) -> None:
-    """It would be looked through each time: the time would be the square of the length."""
+def test_nothing_is_inserted_into_an_element_with_automatic_direction(open_page: OpenPage) -> None:
+    """The browser would search the element each time: quadratic in the length of the text."""
     page = open_page()
     inserted = page.evaluate(
         """async (lines) => {
@@ -142,9 +142,9 @@ def test_nothing_comes_into_what_finds_its_direction_itself(open_page: OpenPage)
     assert inserted == []
 
 
-def test_lines_end_where_the_agent_ended_them(open_page: OpenPage) -> None:
+def test_line_ends_and_spaces_of_an_answer_are_kept(open_page: OpenPage) -> None:
     page = open_page()
     text = "one\ntwo    three\n\n- four\n  five"
-    let_it_write(page, text)
+    stream_answer(page, text)
     shown = page.locator(".assistant .prose > *").evaluate_all("all => all.map((a) => a.innerText)")
     assert shown == ["one\ntwo    three", "four\nfive"]

@@ -1,4 +1,4 @@
-"""The chat page in a real browser: what it shows is true, whatever happens to the network."""
+"""The chat page in a real browser, with network failures, restarts and several tabs."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, expect
 
-from .talking import OpenPage, say
+from .talking import OpenPage, send
 
 if TYPE_CHECKING:
     from .conftest import Server
@@ -21,7 +21,7 @@ WHOLE = " ".join(f"n{number}" for number in range(1, COUNT + 1))
 
 
 def answer(page: Page) -> str:
-    """What the last answer says so far."""
+    """The text of the last answer so far."""
     return page.locator(".assistant .prose").last.inner_text().strip()
 
 
@@ -30,7 +30,7 @@ def wait_for_words(page: Page, word: str) -> None:
 
 
 def wait_until_drawn(page: Page, length: int) -> None:
-    """Returns when the last answer has that many characters: it is drawn a piece at a time."""
+    """Waits until the last answer has that many characters."""
     drawn = "all => [...all].at(-1).innerText.trim().length"
     page.wait_for_function(
         f"length => ({drawn})(document.querySelectorAll('.assistant .prose')) >= length",
@@ -49,22 +49,22 @@ def wait_for_connection(page: Page, state: str) -> None:
 
 def test_an_answer_streams_in_as_markdown(open_page: OpenPage) -> None:
     page = open_page()
-    say(page, f"count {COUNT}")
+    send(page, f"count {COUNT}")
     wait_for_words(page, "n3 ")
-    assert f"n{COUNT}" not in answer(page), "words are shown as they come"
+    assert f"n{COUNT}" not in answer(page), "deltas are shown as they arrive"
     expect(page.locator("#stop")).to_be_visible()
     wait_until_idle(page)
     assert answer(page) == WHOLE
     expect(page.locator("#announcer")).to_contain_text(f"n{COUNT}")
 
-    say(page, "hello")
+    send(page, "hello")
     expect(page.locator(".assistant strong")).to_have_text("hello")
     expect(page.locator(".user .bubble")).to_have_text([f"count {COUNT}", "hello"])
 
 
-def test_words_are_added_and_nothing_is_drawn_again(open_page: OpenPage) -> None:
+def test_a_streaming_answer_is_appended_to_without_removing_elements(open_page: OpenPage) -> None:
     page = open_page()
-    say(page, "count 20")
+    send(page, "count 20")
     wait_for_words(page, "n2 ")
     page.evaluate(
         """() => {
@@ -80,9 +80,9 @@ def test_words_are_added_and_nothing_is_drawn_again(open_page: OpenPage) -> None
     assert page.evaluate("window.removed") == 0
 
 
-def test_a_reload_in_the_middle_goes_on(open_page: OpenPage) -> None:
+def test_a_reload_during_a_run_continues_the_answer(open_page: OpenPage) -> None:
     page = open_page()
-    say(page, f"count {COUNT}")
+    send(page, f"count {COUNT}")
     wait_for_words(page, "n5 ")
     page.reload()
     wait_for_words(page, "n5 ")
@@ -92,9 +92,9 @@ def test_a_reload_in_the_middle_goes_on(open_page: OpenPage) -> None:
 
 
 @pytest.mark.parametrize("how", ["button", "key"])
-def test_stop_keeps_what_was_said(open_page: OpenPage, how: str) -> None:
+def test_a_stopped_run_keeps_its_partial_answer(open_page: OpenPage, how: str) -> None:
     page = open_page()
-    say(page, "count 400")
+    send(page, "count 400")
     wait_for_words(page, "n3 ")
     if how == "button":
         page.click("#stop")
@@ -109,13 +109,15 @@ def test_stop_keeps_what_was_said(open_page: OpenPage, how: str) -> None:
     assert answer(page) == said
 
 
-def test_offline_and_back(open_page: OpenPage, context: BrowserContext) -> None:
+def test_a_message_written_offline_is_sent_when_the_network_is_back(
+    open_page: OpenPage, context: BrowserContext
+) -> None:
     page = open_page()
-    say(page, f"count {COUNT}")
+    send(page, f"count {COUNT}")
     wait_for_words(page, "n3 ")
     context.set_offline(True)
     wait_for_connection(page, "offline")
-    say(page, "written without a network")
+    send(page, "written without a network")
     expect(page.locator(".user").last).to_have_attribute("data-status", "sending")
     context.set_offline(False)
     wait_for_connection(page, "open")
@@ -127,14 +129,14 @@ def test_offline_and_back(open_page: OpenPage, context: BrowserContext) -> None:
     )
 
 
-def test_what_was_written_offline_can_be_taken_back(
+def test_a_message_written_offline_can_be_withdrawn(
     open_page: OpenPage, context: BrowserContext
 ) -> None:
     page = open_page()
     context.set_offline(True)
     wait_for_connection(page, "offline")
-    say(page, "first")
-    say(page, "second")
+    send(page, "first")
+    send(page, "second")
     page.locator(".user .link").last.click()
     expect(page.locator(".user .bubble")).to_have_text(["first"])
     expect(page.locator("#composer-input")).to_have_value("second")
@@ -145,21 +147,21 @@ def test_what_was_written_offline_can_be_taken_back(
 def test_two_tabs_show_the_same(open_page: OpenPage) -> None:
     first = open_page()
     second = open_page(first.url)
-    say(first, "count 20")
+    send(first, "count 20")
     wait_for_words(second, "n3 ")
-    say(second, "and from here")
+    send(second, "and from here")
     for page in (first, second):
         expect(page.locator(".assistant strong")).to_have_text("and from here")
         wait_until_idle(page)
     assert first.inner_text("#transcript") == second.inner_text("#transcript")
 
 
-def test_a_queued_message_is_shown_and_can_be_taken_back(open_page: OpenPage) -> None:
+def test_a_queued_message_is_shown_and_can_be_withdrawn(open_page: OpenPage) -> None:
     page = open_page()
-    say(page, "count 400")
+    send(page, "count 400")
     wait_for_words(page, "n2 ")
-    say(page, "one")
-    say(page, "two")
+    send(page, "one")
+    send(page, "two")
     expect(page.locator(".is-queued .bubble")).to_have_text(["one", "two"])
     page.locator(".is-queued .link").last.click()
     expect(page.locator(".is-queued .bubble")).to_have_text(["one"])
@@ -169,11 +171,11 @@ def test_a_queued_message_is_shown_and_can_be_taken_back(open_page: OpenPage) ->
     expect(page.locator(".assistant strong")).to_have_text("one")
 
 
-def test_the_server_dies_in_the_middle_and_the_page_ends_in_the_truth(
+def test_a_server_that_is_killed_during_a_run_leaves_an_error_and_a_working_page(
     open_page: OpenPage, server: Server
 ) -> None:
     page = open_page()
-    say(page, "count 400")
+    send(page, "count 400")
     wait_for_words(page, "n5 ")
     server.kill()
     wait_for_connection(page, "reconnecting")
@@ -182,40 +184,42 @@ def test_the_server_dies_in_the_middle_and_the_page_ends_in_the_truth(
     wait_for_connection(page, "open")
     expect(page.locator(".error")).to_be_visible(timeout=30_000)
     wait_until_idle(page)
-    assert answer(page).startswith(shown), "nothing that was shown has vanished"
-    say(page, "still there?")
+    assert answer(page).startswith(shown), "everything that was shown is still there"
+    send(page, "still there?")
     expect(page.locator(".assistant strong")).to_have_text("still there?")
 
 
-def test_a_restart_is_a_short_reconnect(open_page: OpenPage, server: Server) -> None:
+def test_a_message_written_during_a_restart_is_sent_after_the_reconnect(
+    open_page: OpenPage, server: Server
+) -> None:
     page = open_page()
-    say(page, "hello")
+    send(page, "hello")
     expect(page.locator(".assistant strong")).to_have_text("hello")
     server.stop()
     wait_for_connection(page, "reconnecting")
-    say(page, "sent to nobody yet")
+    send(page, "sent to nobody yet")
     server.start()
     expect(page.locator(".assistant strong")).to_have_text(["hello", "sent to nobody yet"])
     expect(page.locator(".user .bubble")).to_have_text(["hello", "sent to nobody yet"])
 
 
-def test_a_conversation_that_the_server_lost_is_gone_from_the_page_which_says_so(
+def test_a_conversation_that_the_server_lost_is_replaced_by_a_notice(
     open_page: OpenPage, forgetful_server: Server
 ) -> None:
     page = open_page(forgetful_server.url)
-    say(page, "hello")
+    send(page, "hello")
     expect(page.locator(".assistant strong")).to_have_text("hello")
-    say(page, "/history")
+    send(page, "/history")
     expect(page.locator(".command-text")).to_contain_text("hello")
     forgetful_server.kill()
     wait_for_connection(page, "reconnecting")
     forgetful_server.start()
     wait_for_connection(page, "open")
     expect(page.locator(".notice")).to_have_text(
-        "The server no longer has what was said here before."
+        "The server no longer has the conversation that was shown here."
     )
     expect(page.locator("#transcript > *")).to_have_count(1)
-    say(page, "again")
+    send(page, "again")
     expect(page.locator(".assistant strong")).to_have_text(["again"])
     expect(page.locator(".user .bubble")).to_have_text(["again"])
     page.reload()
@@ -225,7 +229,7 @@ def test_a_conversation_that_the_server_lost_is_gone_from_the_page_which_says_so
 
 def test_an_error_is_shown_and_can_be_tried_again(open_page: OpenPage) -> None:
     page = open_page()
-    say(page, "fail")
+    send(page, "fail")
     expect(page.locator(".error-text")).to_have_text("This was meant to fail.")
     assert answer(page) == "So far so good."
     page.click(".error .button")
@@ -238,7 +242,7 @@ def test_an_error_before_the_first_word_can_be_tried_again_after_a_reload(
     open_page: OpenPage,
 ) -> None:
     page = open_page()
-    say(page, "break")
+    send(page, "break")
     expect(page.locator(".error-text")).to_have_text("Nothing came of it.")
     page.reload()
     expect(page.locator(".error-text")).to_have_text("Nothing came of it.")
@@ -248,10 +252,12 @@ def test_an_error_before_the_first_word_can_be_tried_again_after_a_reload(
     expect(page.locator(".error-text")).to_have_text(["Nothing came of it."] * 2)
 
 
-def test_a_long_chat_keeps_its_name(open_page: OpenPage, context: BrowserContext) -> None:
+def test_a_chat_longer_than_a_snapshot_keeps_its_title(
+    open_page: OpenPage, context: BrowserContext
+) -> None:
     page = open_page()
     for number in range(12):
-        say(page, f"message {number}")
+        send(page, f"message {number}")
         expect(page.locator(".assistant strong")).to_have_count(number + 1)
     address = page.url
     page.reload()
@@ -263,20 +269,20 @@ def test_a_long_chat_keeps_its_name(open_page: OpenPage, context: BrowserContext
     expect(page.locator("#title")).to_have_text("Untitled chat")
 
 
-def test_what_a_clear_says_is_shown(open_page: OpenPage) -> None:
+def test_the_answer_to_a_clear_command_is_shown(open_page: OpenPage) -> None:
     page = open_page()
-    say(page, "hello")
+    send(page, "hello")
     wait_until_idle(page)
     expect(page.locator(".assistant strong")).to_have_text("hello")
-    say(page, "/clear")
+    send(page, "/clear")
     expect(page.locator(".command .command-name")).to_have_text("/clear")
     expect(page.locator(".user")).to_have_count(0)
 
 
-def test_a_question_is_answered_once_and_for_all_tabs(open_page: OpenPage) -> None:
+def test_an_interrupt_answered_in_one_tab_is_answered_in_all(open_page: OpenPage) -> None:
     first = open_page()
     second = open_page(first.url)
-    say(first, "ask")
+    send(first, "ask")
     for page in (first, second):
         expect(page.locator(".question p")).to_have_text("Delete everything?")
     second.click(".question >> text=Approve")
@@ -303,7 +309,7 @@ def test_a_slash_lists_the_commands(open_page: OpenPage) -> None:
 
 def test_a_refused_command_can_be_tried_again_or_discarded(open_page: OpenPage) -> None:
     page = open_page()
-    say(page, "/nonsense")
+    send(page, "/nonsense")
     for button in (".button", ".quiet"):
         expect(page.locator(".error")).to_be_visible()
         expect(page.locator(".user .bubble")).to_have_text(["/nonsense"])
@@ -311,14 +317,14 @@ def test_a_refused_command_can_be_tried_again_or_discarded(open_page: OpenPage) 
     expect(page.locator(".user")).to_have_count(0)
 
 
-def test_chats_are_kept_apart_and_found_again(open_page: OpenPage) -> None:
+def test_chats_are_separate_and_listed_in_the_sidebar(open_page: OpenPage) -> None:
     page = open_page()
-    say(page, "first chat")
+    send(page, "first chat")
     expect(page.locator(".assistant strong")).to_have_text("first chat")
     page.click("#new-chat-small")
     expect(page.locator(".empty")).to_be_visible()
     wait_for_connection(page, "open")
-    say(page, "second chat")
+    send(page, "second chat")
     expect(page.locator(".assistant strong")).to_have_text("second chat")
     page.click("#sidebar-open")
     expect(page.locator("#sessions a")).to_have_text(["second chat", "first chat"])
@@ -328,10 +334,10 @@ def test_chats_are_kept_apart_and_found_again(open_page: OpenPage) -> None:
     expect(page.locator(".assistant strong")).to_have_text("second chat")
 
 
-def test_earlier_messages_are_fetched_when_asked_for(open_page: OpenPage) -> None:
+def test_older_messages_are_fetched_page_by_page(open_page: OpenPage) -> None:
     page = open_page()
     for number in range(12):
-        say(page, f"message {number}")
+        send(page, f"message {number}")
         expect(page.locator(".assistant strong").last).to_have_text(f"message {number}")
         wait_until_idle(page)
     page.reload()
@@ -351,7 +357,7 @@ def test_an_answer_that_is_larger_than_a_snapshot_is_fetched_part_by_part(
     open_page: OpenPage,
 ) -> None:
     page = open_page()
-    say(page, "fill 4000")
+    send(page, "fill 4000")
     wait_until_idle(page)
     wait_for_words(page, "n4000 ")
     whole = answer(page)
@@ -370,9 +376,9 @@ def test_an_answer_that_is_larger_than_a_snapshot_is_fetched_part_by_part(
     expect(page.locator(".assistant .prose")).to_have_count(1)
 
 
-def test_an_address_in_an_answer_is_harmless(open_page: OpenPage) -> None:
+def test_an_unsafe_address_in_an_answer_is_not_a_link(open_page: OpenPage) -> None:
     page = open_page()
-    say(page, "[a](javascript:alert(1)) [b](https://example.com/) ![c](https://example.com/c.png)")
+    send(page, "[a](javascript:alert(1)) [b](https://example.com/) ![c](https://example.com/c.png)")
     links = page.locator(".assistant .prose a")
     expect(links).to_have_count(3)
     assert links.nth(0).get_attribute("href") is None
@@ -382,7 +388,7 @@ def test_an_address_in_an_answer_is_harmless(open_page: OpenPage) -> None:
     expect(page.locator(".assistant img")).to_have_count(0)
 
 
-def test_the_keyboard_reaches_everything(open_page: OpenPage) -> None:
+def test_the_message_box_works_with_the_keyboard_alone(open_page: OpenPage) -> None:
     page = open_page()
     page.keyboard.type("h")
     expect(page.locator("#composer-input")).to_be_focused()
@@ -397,10 +403,10 @@ def test_the_keyboard_reaches_everything(open_page: OpenPage) -> None:
     expect(page.locator("#composer-input")).to_have_value("hi\nthere")
 
 
-def test_a_phone_has_no_sideways_scroll(open_page: OpenPage) -> None:
+def test_a_narrow_page_does_not_scroll_sideways(open_page: OpenPage) -> None:
     page = open_page()
     page.set_viewport_size({"width": 360, "height": 640})
-    say(page, "x" * 300)
+    send(page, "x" * 300)
     expect(page.locator(".assistant strong")).to_be_visible()
     assert page.evaluate("document.documentElement.scrollWidth") <= 360
     assert page.evaluate("document.querySelector('#scroller').scrollWidth") <= 360
@@ -408,7 +414,7 @@ def test_a_phone_has_no_sideways_scroll(open_page: OpenPage) -> None:
     assert box is not None and box["y"] + box["height"] <= 640
 
 
-def test_a_locked_server_asks_for_a_key_and_knows_the_chats(
+def test_a_server_with_authentication_asks_for_a_key_and_lists_the_chats(
     browser: Browser, locked_server: Server
 ) -> None:
     with closing(browser.new_context()) as first:
@@ -419,7 +425,7 @@ def test_a_locked_server_asks_for_a_key_and_knows_the_chats(
             page.keyboard.press("Enter")
             wait_for_connection(page, "open" if key == "sesame" else "closed")
         expect(page.locator("#banner")).to_be_hidden()
-        say(page, "remember me")
+        send(page, "remember me")
         expect(page.locator(".assistant strong")).to_have_text("remember me")
         wait_until_idle(page)
     with closing(browser.new_context()) as second:

@@ -1,4 +1,4 @@
-"""The page over plain http in a local network, where browsers keep much from it."""
+"""The page over plain http in a local network, where browsers disable secure-context APIs."""
 
 from __future__ import annotations
 
@@ -18,34 +18,34 @@ pytestmark = pytest.mark.timeout(120)
 
 @pytest.fixture
 def page(browser: Browser, server: Server) -> Iterator[Page]:
-    complaints: list[str] = []
+    console_errors: list[str] = []
     with closing(browser.new_context(reduced_motion="reduce")) as context:
         page = context.new_page()
-        page.on("pageerror", lambda error: complaints.append(str(error)))
+        page.on("pageerror", lambda error: console_errors.append(str(error)))
         page.goto(f"http://{LAN}:{server.port}/")
         assert page.evaluate("[isSecureContext, typeof crypto.randomUUID]") == [False, "undefined"]
         expect(page.locator("#connection")).to_have_attribute("data-state", "open")
         yield page
-    assert complaints == []
+    assert console_errors == []
 
 
-def say(page: Page, text: str) -> None:
-    talking.say(page, text)
+def send(page: Page, text: str) -> None:
+    talking.send(page, text)
     expect(page.locator(".assistant strong").last).to_have_text(text)
     expect(page.locator("#transcript")).to_have_attribute("aria-busy", "false")
 
 
-def test_chats_begin_and_go_on(page: Page) -> None:
-    say(page, "hello")
+def test_chats_work_over_plain_http(page: Page) -> None:
+    send(page, "hello")
     page.reload()
     expect(page.locator(".assistant strong")).to_have_text("hello")
     page.click("#new-chat-small")
     expect(page.locator(".empty")).to_be_visible()
-    say(page, "another")
+    send(page, "another")
 
 
-def test_an_answer_is_copied(page: Page) -> None:
-    say(page, "hello")
+def test_an_answer_is_copied_over_plain_http(page: Page) -> None:
+    send(page, "hello")
     button = page.locator(".assistant .copy")
     button.focus()
     page.keyboard.press("Enter")

@@ -1,4 +1,4 @@
-"""The page by day and by night: what the system asks for is what is shown, and it can be read."""
+"""The page follows the system's light or dark colour scheme, with enough contrast to read."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any, Literal
 from playwright.sync_api import Page, expect
 
 READABLE = 4.5
-# What is read, of every kind that a chat shows.
+# One selector for every kind of text in a chat.
 READ = ".user .bubble, .assistant .prose, .error-text, .error .button, #title, #composer-input"
 MEASURE = """(selector) => {
   const paint = document.createElement('canvas').getContext('2d', { willReadFrequently: true });
@@ -50,8 +50,8 @@ def contrast(one: list[int], other: list[int]) -> float:
     return (lighter + 0.05) / (darker + 0.05)
 
 
-def look(page: Page, scheme: Scheme) -> dict[str, Any]:
-    """The page's background in that scheme, and the contrast of each thing that is read."""
+def measure(page: Page, scheme: Scheme) -> dict[str, Any]:
+    """The page's background in that scheme, and the contrast of each text."""
     page.emulate_media(color_scheme=scheme, reduced_motion="reduce")
     (body,) = page.evaluate(MEASURE, "body")
     measured = page.evaluate(MEASURE, READ)
@@ -60,7 +60,7 @@ def look(page: Page, scheme: Scheme) -> dict[str, Any]:
     return {"background": body["background"], "contrasts": contrasts}
 
 
-def test_day_and_night(open_page: Callable[..., Page]) -> None:
+def test_the_page_is_readable_in_light_and_dark_scheme(open_page: Callable[..., Page]) -> None:
     page = open_page()
     for text in ("hello", "fail"):
         page.fill("#composer-input", text)
@@ -70,7 +70,7 @@ def test_day_and_night(open_page: Callable[..., Page]) -> None:
             {"hello": "hello", "fail": "So far"}[text]
         )
     expect(page.locator(".error-text")).to_be_visible()
-    light, dark = look(page, "light"), look(page, "dark")
+    light, dark = measure(page, "light"), measure(page, "dark")
     assert luminance(light["background"]) > 0.8
     assert luminance(dark["background"]) < 0.05
     for scheme in (light, dark):

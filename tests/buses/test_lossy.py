@@ -27,12 +27,12 @@ def heard_through(bus: LossyBus) -> list[bytes]:
     return heard
 
 
-def test_a_seed_names_what_is_lost() -> None:
+def test_the_same_seed_loses_the_same_messages() -> None:
     heard = heard_through(LossyBus(LocalBus(), drop=0.5, seed=3))
     assert heard == heard_through(LossyBus(LocalBus(), drop=0.5, seed=3))
     assert heard != heard_through(LossyBus(LocalBus(), drop=0.5, seed=4))
 
 
-def test_it_loses_all_or_nothing_when_asked() -> None:
+def test_a_lossy_bus_can_lose_all_messages_or_none() -> None:
     assert heard_through(LossyBus(LocalBus())) == []
     assert len(heard_through(LossyBus(LocalBus(), drop=0))) == 100

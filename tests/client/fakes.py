@@ -1,15 +1,16 @@
-"""A server without a network: a log, the opening rules of the wire, and faults on demand."""
+"""A server without a network: a log, the opening rules of the native wire, and faults on demand."""
 
 from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from contextlib import asynccontextmanager
 from typing import Any
 
 import msgspec
 
-from agentws.client import Chat, Opening, Timing, TransportClosed
+from agentws.client import Chat, Opening, Timing, TransportClosed, Turn
 from agentws.protocol import events as e
 from agentws.protocol import frames as f
 from agentws.protocol import messages as m
@@ -22,7 +23,7 @@ LIMITS = f.FrameLimits(max_message_size=65536, max_queued=10, message_rate=20.0)
 
 
 class FakeTransport:
-    """One connection. ``inbox`` is what the client will receive, a close among it."""
+    """One connection. ``inbox`` holds what the client will receive, including a close."""
 
     def __init__(self, server: FakeServer, opening: Opening) -> None:
         self.server = server
@@ -30,12 +31,12 @@ class FakeTransport:
         self.inbox: asyncio.Queue[str | bytes | TransportClosed] = asyncio.Queue()
         self.sent: list[dict[str, Any]] = []
         self.closed = False
-        self.silent = False
+        self.half_open = False
         self.delivered = 0
         self.drop_at: int | None = None
 
     async def send(self, text: str) -> None:
-        if self.silent:
+        if self.half_open:
             return
         if self.closed:
             raise TransportClosed()
@@ -44,7 +45,7 @@ class FakeTransport:
         self.server.receive(self, frame)
 
     async def recv(self) -> str | bytes:
-        if self.silent:
+        if self.half_open:
             await asyncio.Event().wait()
         message = await self.inbox.get()
         if isinstance(message, TransportClosed):
@@ -56,7 +57,7 @@ class FakeTransport:
         self.closed = True
         self.server.connections.discard(self)
 
-    # What the server does with it
+    # For the server
 
     def push(self, *frames: bytes | f.ControlFrame) -> None:
         for frame in frames:
@@ -88,7 +89,7 @@ def echo(text: str) -> Sequence[e.AnyEvent]:
 
 
 class FakeServer:
-    """One session. Answers every message by ``script`` as soon as it arrives."""
+    """A server with one session. ``script`` answers every message at once."""
 
     def __init__(self, script: Script = echo) -> None:
         self.script = script
@@ -97,7 +98,7 @@ class FakeServer:
         self.head = Position(self.epoch, 0, GENESIS)
         self.known: dict[str, Position] = {}
         self.session = "ses_fake"
-        self.made = False
+        self.created = False
         self.heartbeat = 30.0
         self.connections: set[FakeTransport] = set()
         self.openings: list[Opening] = []
@@ -108,12 +109,12 @@ class FakeServer:
         self.answering = True
         self.trimmed = 0
         self.welcome_patch: dict[str, Any] = {}
-        self.refuse: Callable[[int], TransportClosed | None] = lambda attempt: None
+        self.refuse_opening: Callable[[int], TransportClosed | None] = lambda attempt: None
         self.reply: Callable[[dict[str, Any]], list[f.ControlFrame] | None] = lambda frame: None
 
     async def open(self, opening: Opening) -> FakeTransport:
         self.openings.append(opening)
-        if (closed := self.refuse(len(self.openings))) is not None:
+        if (closed := self.refuse_opening(len(self.openings))) is not None:
             raise closed
         transport = FakeTransport(self, opening)
         self.transports.append(transport)
@@ -131,8 +132,8 @@ class FakeServer:
 
     def welcome(self, transport: FakeTransport) -> None:
         after = transport.opening.after
-        resume, reason = self.judge(after)
-        self.made = True
+        resume, reason = self.resume_for(after)
+        self.created = True
         frame = {
             "type": "welcome",
             "protocol": "agentws.v1",
@@ -156,11 +157,11 @@ class FakeServer:
             case "snapshot":
                 self.snapshot(transport)
 
-    def judge(self, after: str | None) -> tuple[f.Resume, str | None]:
+    def resume_for(self, after: str | None) -> tuple[f.Resume, str | None]:
         if after is None:
-            return ("snapshot", "no_position") if self.made else ("new", None)
+            return ("snapshot", "no_position") if self.created else ("new", None)
         position = read_position(after)
-        if position is None or not self.made:
+        if position is None or not self.created:
             return "snapshot", "lost"
         if position.epoch != self.epoch:
             return "snapshot", "epoch"
@@ -174,8 +175,8 @@ class FakeServer:
                 transport.push(event_frames(self.epoch, [record])[0])
 
     def snapshot(self, transport: FakeTransport) -> None:
-        """As of before the run going on, in one message; then that run."""
-        base = self.base()
+        """A snapshot as of before the active run, in one message; then a replay of that run."""
+        base = self.run_base()
         before = [record for record in self.records if record.seq <= base]
         fold = Fold().apply_all(before)
         record = before[-1] if before else Record(0, GENESIS, b"")
@@ -190,7 +191,8 @@ class FakeServer:
         transport.push(b"[%b]" % b",".join(framed))
         self.replay(transport, base)
 
-    def base(self) -> int:
+    def run_base(self) -> int:
+        """The last seq before the active run."""
         fold, base = Fold(), 0
         for record in self.records:
             fold.apply_all([record])
@@ -205,7 +207,7 @@ class FakeServer:
         run: str | None = None,
         reply: Callable[[Position], None] = lambda position: None,
     ) -> Position:
-        """``reply`` goes out before the events."""
+        """Appends to the log. ``reply`` is called before the events are delivered."""
         records = extend(self.head, [encode_event(event, run=run) for event in events])
         self.records += records
         self.head = Position(self.epoch, records[-1].seq, records[-1].tag)
@@ -215,7 +217,7 @@ class FakeServer:
                 transport.push(event_frames(self.epoch, [record])[0])
         return self.head
 
-    def lose_everything(self, epoch: str = "ep2") -> None:
+    def replace_log(self, epoch: str = "ep2") -> None:
         self.epoch = epoch
         self.records, self.known = [], {}
         self.head = Position(epoch, 0, GENESIS)
@@ -236,7 +238,7 @@ class FakeServer:
             self.append(event, run=run)
         self.finish(run)
 
-    # Frames of the client
+    # Frames from the client
 
     def receive(self, transport: FakeTransport, frame: dict[str, Any]) -> None:
         self.frames.append(frame)
@@ -278,25 +280,43 @@ def types(events: Iterable[e.Event]) -> list[str]:
     return [str(event.__struct_config__.tag) for event in events]
 
 
-async def until(condition: Any) -> None:
+def run_types(words: int) -> list[str]:
+    """The types of the events of a run that echoes so many words."""
+    text = ["TEXT_MESSAGE_START", *["TEXT_MESSAGE_CONTENT"] * words, "TEXT_MESSAGE_END"]
+    return ["RUN_STARTED", *text, "RUN_FINISHED"]
+
+
+async def until(condition: Callable[[], object]) -> None:
+    """Returns once the condition is true; raises TimeoutError after 5 seconds."""
     async with asyncio.timeout(5):
-        while not condition():  # noqa: ASYNC110 - what it waits for sets no event
+        while not condition():  # noqa: ASYNC110 - no event is set when the condition becomes true
             await asyncio.sleep(0.001)
 
 
+@asynccontextmanager
+async def accepted_message(text: str) -> AsyncIterator[tuple[FakeServer, Chat, Turn]]:
+    """A server, a chat and a turn: the message is accepted, and no run answers it yet."""
+    server = FakeServer()
+    server.answering = False
+    async with server.chat() as chat:
+        turn = chat.send(text)
+        await turn.accepted()
+        yield server, chat, turn
+
+
 async def go_away(server: FakeServer, chat: Any) -> None:
-    """The network is gone until ``come_back``."""
-    server.refuse = lambda attempt: TransportClosed()
+    """Drops the connection and refuses others until ``come_back``."""
+    server.refuse_opening = lambda attempt: TransportClosed()
     server.transports[-1].drop()
     await until(lambda: chat.connection == "reconnecting")
 
 
 def come_back(server: FakeServer) -> None:
-    server.refuse = lambda attempt: None
+    server.refuse_opening = lambda attempt: None
 
 
-async def take(updates: Any, kind: type[Any]) -> Any:
-    """The updates of one kind, until none is waiting."""
+async def received(updates: Any, kind: type[Any]) -> Any:
+    """The updates of one kind that have been received so far."""
     while True:
         try:
             async with asyncio.timeout(0.2):

@@ -1,4 +1,4 @@
-"""Servers on real sockets, in the loop of the test: a gateway, any ASGI app, a proxy."""
+"""Servers on real sockets, on the event loop of the test: an ASGI app, or a proxy."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from agentws.client import Chat
 
 @asynccontextmanager
 async def listening(config: uvicorn.Config) -> AsyncIterator[str]:
-    """Host and port of a server that runs in this loop."""
+    """Host and port of a server that runs on this event loop."""
     server = uvicorn.Server(config)
     listener = socket.create_server(("127.0.0.1", 0))
-    # Not serve(): that one takes over the signals of the whole test process.
+    # Not serve(): it would take over the signal handlers of the test process.
     task = asyncio.create_task(server._serve([listener]))
     try:
         yield f"127.0.0.1:{listener.getsockname()[1]}"
@@ -33,25 +33,24 @@ def plain(app: Any) -> uvicorn.Config:
 
 
 async def enter(chat: Chat) -> None:
-    """For a chat that is refused."""
+    """Enters a chat that must be refused."""
     async with chat:
-        raise AssertionError("came in")
+        raise AssertionError("the chat was not refused")
 
 
 class Proxy:
-    """An HTTP proxy that leads to one place, whatever is asked for, or answers with ``answer``."""
+    """An HTTP proxy that connects every request to ``target``, or answers it with ``answer``."""
 
     def __init__(self, target: str, answer: bytes = b"") -> None:
         self._target = target
         self._answer = answer
-        self.asked: list[str] = []
-        """The request lines."""
+        self.request_lines: list[str] = []
         self.heads: list[str] = []
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         head = (await reader.readuntil(b"\r\n\r\n")).decode()
         self.heads.append(head)
-        self.asked.append(head.splitlines()[0])
+        self.request_lines.append(head.splitlines()[0])
         if self._answer:
             writer.write(self._answer)
             writer.close()
@@ -82,7 +81,7 @@ async def proxying(proxy: Proxy) -> AsyncIterator[str]:
         yield f"127.0.0.1:{server.sockets[0].getsockname()[1]}"
 
 
-def nobody() -> str:
+def unused_address() -> str:
     """Host and port where nothing listens."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         return f"127.0.0.1:{listener.getsockname()[1]}"

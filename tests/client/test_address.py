@@ -1,4 +1,4 @@
-"""Whatever address of a gateway a person has at hand, its endpoint is found."""
+"""From the URL of a gateway to its endpoint: candidates, aliases, redirects, invalid URLs."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from starlette.applications import Starlette
 
 from agentws import RunContext, mount_agent_gateway
 from agentws.client import Opening, Refused, connect
-from agentws.client.address import addresses, redirected, shown
+from agentws.client.address import addresses, redact, redirect_target
 from agentws.errors import AgentwsError, BadRequest, Forbidden
 
-from .serving import enter, listening, nobody, plain
+from .serving import enter, listening, plain, unused_address
 
 NOTHING = Opening()
 
@@ -29,12 +29,12 @@ def gateway(prefix: str = "/assistant") -> Starlette:
 
 
 class Host:
-    """A server with a gateway at ``/assistant``, which it knows by other paths as well."""
+    """A server with a gateway at ``/assistant``, and with aliases and redirects of paths."""
 
     def __init__(
         self, *, paths: dict[str, str] | None = None, places: dict[str, str] | None = None
     ) -> None:
-        """``paths`` are other names of paths, ``places`` where paths redirect to."""
+        """``paths`` maps aliases to paths, ``places`` maps paths to the targets of redirects."""
         self._app = gateway()
         self._paths = paths or {}
         self.places = places or {}
@@ -82,8 +82,8 @@ async def test_a_gateway_without_a_prefix_is_found(path: str) -> None:
 
 
 @pytest.mark.parametrize("path", ["/agent-socket", "/agent-socket/", "/"])
-async def test_an_endpoint_by_another_path_is_found(path: str) -> None:
-    """As a proxy may show it."""
+async def test_an_endpoint_at_another_path_is_found(path: str) -> None:
+    """As behind a proxy that changes paths."""
     host = Host(paths={path: "/assistant/ws/chat"})
     async with listening(plain(host)) as server, connect(f"ws://{server}{path}") as chat:
         assert await chat.ask("hi") == "hi"
@@ -92,7 +92,7 @@ async def test_an_endpoint_by_another_path_is_found(path: str) -> None:
 
 @pytest.mark.parametrize("place", ["/assistant/", "/assistant", "assistant/", "{host}/assistant/"])
 async def test_a_redirect_to_the_gateway_of_the_same_server_is_followed(place: str) -> None:
-    """With the token, and with what was asked for."""
+    """The new address gets the same query."""
     host = Host()
     async with listening(plain(host)) as server:
         host.places = {"/chat": place.format(host=f"http://{server}")}
@@ -102,7 +102,7 @@ async def test_a_redirect_to_the_gateway_of_the_same_server_is_followed(place: s
     assert host.asked == ["/chat/ws/chat", "/chat", "/assistant/ws/chat"]
 
 
-async def test_redirects_without_an_end_are_left() -> None:
+async def test_endless_redirects_are_given_up() -> None:
     host = Host(places={f"/{n}{end}": f"/{n + 1}" for n in range(99) for end in ("", "/ws/chat")})
     async with listening(plain(host)) as server:
         with pytest.raises(Refused, match="307"):
@@ -115,7 +115,7 @@ async def test_redirects_without_an_end_are_left() -> None:
     assert host.asked == ["/ws/chat", "/"]
 
 
-async def test_where_there_is_no_gateway_that_is_said_once() -> None:
+async def test_a_server_without_a_gateway_is_refused_after_both_candidates() -> None:
     host = Host()
     async with listening(plain(host)) as server:
         with pytest.raises(Forbidden, match="path") as refused:
@@ -123,8 +123,8 @@ async def test_where_there_is_no_gateway_that_is_said_once() -> None:
     assert host.asked == ["/nowhere/ws/chat", "/nowhere"] and not refused.value.retryable
 
 
-async def test_a_message_shows_neither_password_nor_session() -> None:
-    url = f"ws://ann:secret@{nobody()}/?session=my-own-session-id"
+async def test_an_error_message_shows_neither_password_nor_session() -> None:
+    url = f"ws://ann:secret@{unused_address()}/?session=my-own-session-id"
     with pytest.raises(AgentwsError, match="can't be reached") as failed:
         await enter(connect(url, connect_timeout=0.3))
     assert "secret" not in str(failed.value) and "my-own" not in str(failed.value)
@@ -141,12 +141,11 @@ async def test_a_message_shows_neither_password_nor_session() -> None:
         (" HTTP://h/a \n", ["ws://h/a/ws/chat", "ws://h/a"]),
     ],
 )
-def test_what_a_url_may_mean(url: str, expected: list[str]) -> None:
+def test_the_candidate_addresses_of_a_url(url: str, expected: list[str]) -> None:
     assert addresses(url, NOTHING) == expected
 
 
-def test_what_is_asked_for_now_replaces_what_the_url_asks_for() -> None:
-    """A session and a position in it are from another moment than the URL."""
+def test_session_and_position_of_the_opening_replace_those_of_the_url() -> None:
     url = "ws://h/ws/chat?session=old&x=%20&after=e.1.0123456789abcdef&x=2"
     opening = Opening(session="new", after="e.2.0123456789abcdef")
     assert addresses(url, opening) == [
@@ -157,7 +156,7 @@ def test_what_is_asked_for_now_replaces_what_the_url_asks_for() -> None:
 @pytest.mark.parametrize(
     "url", ["", "h", "h:8000", "http:h", "http:///a", "ws://h:0/", "ws://h:x/", "ws://\udcff/"]
 )
-def test_what_is_no_address(url: str) -> None:
+def test_an_invalid_url_is_refused(url: str) -> None:
     with pytest.raises(BadRequest, match="address"):
         addresses(url, NOTHING)
 
@@ -166,25 +165,25 @@ def test_what_is_no_address(url: str) -> None:
     "url",
     ["ws://ann:secret@h:x/a?session=my-own", "ftp://ann:secret@h/#my-own", "ann:secret@h?my-own"],
 )
-def test_what_is_no_address_is_shown_without_what_is_secret(url: str) -> None:
+def test_the_error_for_an_invalid_url_shows_no_secrets(url: str) -> None:
     with pytest.raises(BadRequest) as refused:
         addresses(url if "//" in url else f"//{url}", NOTHING)
     assert "secret" not in str(refused.value) and "my-own" not in str(refused.value)
 
 
 @pytest.mark.parametrize("url", ["ws://a..b/", f"ws://{'a' * 64}.example/", "ws://ünn\u200b.."])
-async def test_a_host_that_can_not_be_is_no_address(url: str) -> None:
+async def test_an_impossible_host_name_is_refused(url: str) -> None:
     with pytest.raises(BadRequest, match="address"):
         await enter(connect(url))
 
 
 @pytest.mark.parametrize("fields", [{"session": "\udcff" * 16}, {"agent": "\ud800"}])
-def test_what_is_asked_for_must_be_text(fields: dict[str, str]) -> None:
+def test_a_session_or_agent_that_is_not_valid_text_is_refused(fields: dict[str, str]) -> None:
     with pytest.raises(BadRequest, match="text"):
         addresses("ws://h/", Opening(**fields))
 
 
-async def test_a_token_must_be_text() -> None:
+async def test_a_token_that_is_not_valid_text_is_refused() -> None:
     with pytest.raises(BadRequest, match="token"):
         await enter(connect("ws://127.0.0.1:1/", token="\udcff"))
 
@@ -209,10 +208,12 @@ async def test_a_token_must_be_text() -> None:
         ("ws://h/a", "http://[", None),
     ],
 )
-def test_a_redirect_stays_on_its_server(address: str, location: str, expected: str | None) -> None:
-    found = redirected(address, location)
+def test_only_redirects_within_the_same_server_are_followed(
+    address: str, location: str, expected: str | None
+) -> None:
+    found = redirect_target(address, location)
     assert (found and found.lower()) == expected
 
 
-def test_an_address_is_shown_without_what_is_secret() -> None:
-    assert shown("https://ann:pw@h:1/a?session=s#f") == "wss://h:1/a"
+def test_a_redacted_address_has_no_credentials_and_no_query() -> None:
+    assert redact("https://ann:pw@h:1/a?session=s#f") == "wss://h:1/a"

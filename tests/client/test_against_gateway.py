@@ -86,7 +86,7 @@ async def serving_tls(authority: trustme.CA, folder: Path) -> AsyncIterator[str]
         yield f"wss://{address}/ws/chat"
 
 
-async def test_a_conversation() -> None:
+async def test_a_chat_sends_messages_and_holds_the_conversation() -> None:
     async with serving() as url, connect(url) as chat:
         events = [event async for event in chat.send("one two three")]
         assert types(events)[0] == "RUN_STARTED" and types(events)[-1] == "RUN_FINISHED"
@@ -101,7 +101,7 @@ async def test_a_conversation() -> None:
         ]
 
 
-async def test_a_session_goes_on_in_another_chat() -> None:
+async def test_another_chat_continues_a_session() -> None:
     async with serving() as url:
         async with connect(url) as chat:
             await chat.ask("hi", id="a-message-of-mine")
@@ -113,7 +113,7 @@ async def test_a_session_goes_on_in_another_chat() -> None:
             assert later.messages == [] and later.position == position
 
 
-async def test_what_was_posted_meanwhile_is_told_with_the_conversation() -> None:
+async def test_a_snapshot_brings_the_notices_that_were_pushed_before() -> None:
     key = {"authorization": "Bearer key"}
     async with serving(admin_key="key") as url, connect(url) as chat:
         await chat.ask("hi")
@@ -124,13 +124,13 @@ async def test_what_was_posted_meanwhile_is_told_with_the_conversation() -> None
         later = connect(url, session=chat.session)
         updates = later.watch()
         async with later:
-            seen = [update async for update in take(updates, 2)]
+            seen = [update async for update in log_events(updates, 2)]
             assert types([one.event for one in seen]) == ["MESSAGES_SNAPSHOT", "notice.posted"]
             assert seen[1].event == e.NoticePosted("ready", "info", timestamp=ANY)
             assert {one.position for one in seen} == {later.position}, "where to resume"
 
 
-async def take(updates: AsyncIterator[Update], count: int) -> AsyncIterator[LogEvent]:
+async def log_events(updates: AsyncIterator[Update], count: int) -> AsyncIterator[LogEvent]:
     async for update in updates:
         if isinstance(update, LogEvent):
             yield update
@@ -139,7 +139,7 @@ async def take(updates: AsyncIterator[Update], count: int) -> AsyncIterator[LogE
                 return
 
 
-async def test_two_chats_see_the_same() -> None:
+async def test_two_chats_of_a_session_see_the_same_log() -> None:
     async with serving() as url, connect(url) as one:
         async with connect(url, session=one.session) as two:
             first, second = one.watch(), two.watch()
@@ -151,7 +151,7 @@ async def test_two_chats_see_the_same() -> None:
 
 
 async def log_of(updates: Any, until: str) -> str:
-    """The text of the log up to a position; how it was cut into deltas is not told."""
+    """The text of the log up to a position, whatever deltas it is cut into."""
     text = ""
     async for update in updates:
         if isinstance(update, LogEvent):
@@ -162,7 +162,7 @@ async def log_of(updates: Any, until: str) -> str:
     return text
 
 
-async def test_stop_commands_and_failures() -> None:
+async def test_a_turn_can_be_stopped_fail_or_be_a_command() -> None:
     async with serving() as url, connect(url) as chat:
         turn = chat.send("forever")
         async for event in turn:
@@ -183,7 +183,7 @@ async def test_stop_commands_and_failures() -> None:
         assert await chat.ask("//not a command") == "/not a command "
 
 
-async def test_a_queued_message_can_be_taken_back() -> None:
+async def test_a_queued_message_can_be_withdrawn() -> None:
     async with serving() as url, connect(url) as chat:
         running, queued = chat.send("forever"), chat.send("later")
         await queued.accepted()
@@ -194,7 +194,7 @@ async def test_a_queued_message_can_be_taken_back() -> None:
         assert queued.over
 
 
-async def test_who_may_not_come_in_is_told_why() -> None:
+async def test_a_refused_connection_raises_the_reason() -> None:
     keys = BearerKeys({"right": "ann", "other": "bob"})
     async with serving(authenticate=keys) as url:
         for token in (None, "wrong"):
@@ -214,12 +214,12 @@ async def test_who_may_not_come_in_is_told_why() -> None:
 @pytest.mark.parametrize(
     "url", ["nonsense", "ftp://host/", "ws://", "ws://host:port/", "ws://h:0x/"]
 )
-async def test_what_is_no_address_is_refused(url: str) -> None:
+async def test_an_invalid_url_is_refused(url: str) -> None:
     with pytest.raises(BadRequest, match="address"):
         await enter(connect(url))
 
 
-async def test_nobody_there() -> None:
+async def test_entering_raises_disconnected_when_no_server_listens() -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
     with pytest.raises(Disconnected):
@@ -234,7 +234,7 @@ def authority() -> trustme.CA:
     return trustme.CA()
 
 
-async def test_a_conversation_over_tls_with_a_context(
+async def test_a_chat_works_over_tls_with_an_ssl_context(
     authority: trustme.CA, tmp_path: Path
 ) -> None:
     context = ssl.create_default_context()
@@ -246,7 +246,7 @@ async def test_a_conversation_over_tls_with_a_context(
             assert await chat.ask("three") == "three "
 
 
-async def test_tls_without_a_context_trusts_what_the_machine_trusts(
+async def test_tls_without_an_ssl_context_trusts_the_machines_authorities(
     authority: trustme.CA, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     trusted = tmp_path / "trusted.pem"
@@ -264,8 +264,8 @@ async def test_tls_without_a_context_trusts_what_the_machine_trusts(
 
 
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
-async def test_a_redirect_is_not_followed(status: int) -> None:
-    """Whoever answers there would be given the token."""
+async def test_a_redirect_to_another_server_is_not_followed(status: int) -> None:
+    """That server would receive the token."""
     reached: list[str] = []
 
     async def elsewhere(scope: Any, receive: Any, send: Any) -> None:
@@ -286,7 +286,7 @@ async def test_a_redirect_is_not_followed(status: int) -> None:
 
 
 class Fragile:
-    """A transport that breaks after so many messages."""
+    """A transport that breaks after ``left`` messages."""
 
     def __init__(self, inner: Transport, left: int) -> None:
         self._inner, self._left = inner, left
@@ -311,8 +311,10 @@ class Fragile:
 
 @pytest.mark.parametrize("window", [600.0, 0.0])
 @pytest.mark.parametrize("life", [2, 3, 4, 5, 7])
-async def test_a_network_that_never_holds(life: int, window: float) -> None:
-    """With a replay window of zero a run is compacted as soon as it ends."""
+async def test_ten_messages_are_answered_over_connections_that_soon_break(
+    life: int, window: float
+) -> None:
+    """With a replay window of zero, a run is compacted as soon as it ends."""
     limits = Limits(replay_window=window, message_rate=1e6, message_burst=10**6)
     async with serving(limits=limits, store=MemoryStore()) as url:
 

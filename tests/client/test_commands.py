@@ -1,4 +1,4 @@
-"""Commands: run at most once, however they were typed, and answered by what they say."""
+"""Commands, as frames and as text: each runs at most once, and its output is its answer."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def accepted(server: FakeServer, frame: dict[str, Any]) -> f.Accepted:
 
 
 def refuse(server: FakeServer, code: str, *, times: int = 1000) -> None:
-    """Refuses that often, as something that may pass."""
+    """Refuses that many requests, as retryable."""
     left = times
 
     def reply(frame: dict[str, Any]) -> list[f.ControlFrame]:
@@ -54,7 +54,7 @@ BOTH = pytest.mark.parametrize("pay", [by_frame, by_text])
 
 @BOTH
 @pytest.mark.parametrize("code", ["internal", "timed_out", "from_the_future"])
-async def test_a_command_that_may_have_been_run_is_not_repeated(pay: Any, code: str) -> None:
+async def test_a_command_that_may_have_run_is_not_retried(pay: Any, code: str) -> None:
     server = FakeServer()
     refuse(server, code)
     async with server.chat() as chat:
@@ -65,7 +65,7 @@ async def test_a_command_that_may_have_been_run_is_not_repeated(pay: Any, code: 
 
 @BOTH
 @pytest.mark.parametrize("code", ["too_many", "unavailable", "draining"])
-async def test_a_command_that_was_refused_unread_is_made_again(
+async def test_a_command_that_was_refused_before_it_began_is_retried(
     pay: Any, code: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(outbox, "RETRY_BASE", 0.001)
@@ -77,13 +77,13 @@ async def test_a_command_that_was_refused_unread_is_made_again(
 
 
 @BOTH
-@pytest.mark.parametrize("heard", [False, True])
-async def test_a_command_is_not_sent_again_when_the_connection_is_lost(
-    pay: Any, heard: bool
+@pytest.mark.parametrize("acknowledged", [False, True])
+async def test_a_command_is_not_resent_after_a_lost_connection(
+    pay: Any, acknowledged: bool
 ) -> None:
-    """Neither before anything was heard of it, nor between its acceptance and what it says."""
+    """Neither before any reply, nor between its acceptance and its output."""
     server = FakeServer()
-    server.reply = lambda frame: [accepted(server, frame)] if heard else []
+    server.reply = lambda frame: [accepted(server, frame)] if acknowledged else []
     async with server.chat() as chat:
         paying = asyncio.create_task(pay(chat))
         await until(lambda: server.frames)
@@ -94,7 +94,7 @@ async def test_a_command_is_not_sent_again_when_the_connection_is_lost(
     assert len(server.frames) == 1
 
 
-async def test_a_command_is_no_message_of_the_log() -> None:
+async def test_a_command_has_no_position_in_the_log() -> None:
     server = FakeServer()
     refuse(server, "never", times=0)
     async with server.chat() as chat:
@@ -107,11 +107,11 @@ texts = st.text(st.sampled_from("/ping \n\tx")) | st.text()
 
 
 @given(texts)
-def test_the_server_takes_the_same_for_commands(text: str) -> None:
+def test_client_and_server_agree_which_text_is_a_command(text: str) -> None:
     assert is_command(f.Send(id="x", content=text)) == (parse_command(text) is not None)
 
 
-def test_what_else_is_a_command() -> None:
+def test_only_command_frames_and_plain_text_are_commands() -> None:
     assert is_command(f.Command(id="x", name="help"))
     assert not is_command(f.Send(id="x", content=[m.TextPart("/help")]))
     assert not is_command(f.Cancel(id="x"))

@@ -1,4 +1,4 @@
-"""Through a proxy, past it, or one sentence that names what set it."""
+"""Proxies from arguments and the environment: used, bypassed, or refused with a clear message."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from agentws import RunContext, mount_agent_gateway
 from agentws.client import BadProxy, Disconnected, connect
 from agentws.client.proxies import is_loopback, proxy_for
 
-from .serving import Proxy, enter, listening, nobody, plain, proxying
+from .serving import Proxy, enter, listening, plain, proxying, unused_address
 
 VARIABLES = ("ws", "wss", "socks", "http", "https", "all", "no")
 
@@ -36,7 +36,7 @@ def gateway() -> Starlette:
 
 @pytest.mark.parametrize("given", ["http://{}", "http://{}/", "{}", "//{}", "http://ann@{}"])
 @pytest.mark.parametrize("variable", ["HTTP_PROXY", "https_proxy", "ALL_PROXY", "ws_proxy"])
-async def test_a_variable_leads_through_a_proxy(
+async def test_a_proxy_from_a_variable_is_used(
     monkeypatch: pytest.MonkeyPatch, variable: str, given: str
 ) -> None:
     async with listening(plain(gateway())) as server:
@@ -45,12 +45,12 @@ async def test_a_variable_leads_through_a_proxy(
             monkeypatch.setenv(variable, given.format(address))
             async with connect("http://agent.example/") as chat:
                 assert await chat.ask("hi") == "hi"
-    assert proxy.asked == ["CONNECT agent.example:80 HTTP/1.1"]
+    assert proxy.request_lines == ["CONNECT agent.example:80 HTTP/1.1"]
     assert ("Proxy-Authorization: Basic YW5uOg==" in proxy.heads[0]) is ("ann" in given)
 
 
 @pytest.mark.parametrize("host", ["localhost", "127.0.0.1"])
-async def test_this_machine_is_reached_past_every_proxy_that_is_not_asked_for(
+async def test_a_server_on_this_machine_is_reached_without_the_environments_proxy(
     monkeypatch: pytest.MonkeyPatch, host: str
 ) -> None:
     async with listening(plain(gateway())) as server:
@@ -61,13 +61,13 @@ async def test_this_machine_is_reached_past_every_proxy_that_is_not_asked_for(
                 monkeypatch.setenv(variable, f"http://{address}")
             async with connect(url) as chat:
                 assert await chat.ask("hi") == "hi"
-            assert proxy.asked == []
+            assert proxy.request_lines == []
             async with connect(url, proxy=f"http://{address}") as chat:
                 assert await chat.ask("hi") == "hi"
-            assert len(proxy.asked) == 1
+            assert len(proxy.request_lines) == 1
 
 
-async def test_none_is_no_proxy_and_no_proxy_names_hosts(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_proxy_none_and_no_proxy_bypass_the_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HTTPS_PROXY", "http://proxy.example:3128")
     assert proxy_for("wss://agent.example/", None) is None
     assert proxy_for("wss://agent.example/", True) is not None
@@ -101,7 +101,7 @@ async def test_none_is_no_proxy_and_no_proxy_names_hosts(monkeypatch: pytest.Mon
         (",, /8", "10.0.0.1", False),
     ],
 )
-def test_what_no_proxy_may_name(
+def test_no_proxy_may_name_networks_and_wildcards(
     monkeypatch: pytest.MonkeyPatch, entries: str, host: str, expected: bool
 ) -> None:
     monkeypatch.setenv("HTTP_PROXY", "http://proxy.example:3128")
@@ -110,14 +110,14 @@ def test_what_no_proxy_may_name(
 
 
 @pytest.mark.parametrize("scheme", ["socks4", "socks5", "socks5h", "http", "https"])
-def test_a_proxy_without_a_port_has_that_of_its_scheme(scheme: str) -> None:
+def test_a_proxy_without_a_port_gets_the_default_port_of_its_scheme(scheme: str) -> None:
     port = {"http": 80, "https": 443}.get(scheme, 1080)
     for given in (f"{scheme}://proxy.example", f"{scheme}://proxy.example:"):
         found = proxy_for("ws://agent.example/", given)
         assert found is not None and found.url == f"{scheme}://proxy.example:{port}"
 
 
-def test_a_variable_of_spaces_is_not_set(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_blank_variable_counts_as_not_set(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WS_PROXY", " ")
     assert proxy_for("ws://agent.example/", True) is None
     monkeypatch.setenv("HTTP_PROXY", " proxy.example:3128 ")
@@ -136,12 +136,12 @@ def test_a_variable_of_spaces_is_not_set(monkeypatch: pytest.MonkeyPatch) -> Non
         *((host, False) for host in ("10.0.0.1", "fe80::1", "notlocalhost", "", "münchen.example")),
     ],
 )
-def test_what_this_machine_is_called(host: str, expected: bool) -> None:
+def test_names_and_addresses_of_this_machine_are_recognised(host: str, expected: bool) -> None:
     assert is_loopback(host) is expected
 
 
-def test_the_order_of_the_variables(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The last one set in each list wins over those before it."""
+def test_the_variables_have_the_documented_order(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each variable in a list has precedence over those before it."""
     orders = {
         "ws": ("ALL_PROXY", "HTTP_PROXY", "HTTPS_PROXY", "SOCKS_PROXY", "WS_PROXY"),
         "wss": ("ALL_PROXY", "HTTPS_PROXY", "SOCKS_PROXY", "WSS_PROXY"),
@@ -168,7 +168,7 @@ MALFORMED += ["http://user:secret@:80", ":::", "http://host:-1", "htt p://h"]
 
 
 @pytest.mark.parametrize("value", MALFORMED)
-async def test_what_is_no_proxy_is_a_sentence_that_names_the_variable(
+async def test_the_error_for_a_malformed_proxy_names_the_variable(
     monkeypatch: pytest.MonkeyPatch, value: str
 ) -> None:
     monkeypatch.setenv("Https_Proxy", value)
@@ -182,11 +182,11 @@ async def test_what_is_no_proxy_is_a_sentence_that_names_the_variable(
 
 
 @pytest.mark.parametrize("scheme", ["socks5", "socks5h", "socks4", "socks", "SOCKS5"])
-async def test_a_socks_proxy_is_a_sentence_that_names_the_variable(
+async def test_the_error_for_a_failing_socks_proxy_names_the_variable(
     monkeypatch: pytest.MonkeyPatch, scheme: str
 ) -> None:
-    """Without the package for it; with that, nobody is there."""
-    address = nobody()
+    """BadProxy without the package for SOCKS; with it, Disconnected: no proxy listens."""
+    address = unused_address()
     monkeypatch.setenv("ALL_PROXY", f"{scheme}://user:secret@{address}")
     with pytest.raises((BadProxy, Disconnected)) as failed:
         await enter(connect("ws://agent.example/", connect_timeout=0.4))
@@ -195,10 +195,10 @@ async def test_a_socks_proxy_is_a_sentence_that_names_the_variable(
 
 
 @pytest.mark.parametrize("given", ["http://{}", "{}", "https://{}", "http://user:secret@{}"])
-async def test_a_proxy_that_is_not_there_is_named_and_tried_again(
+async def test_an_unreachable_proxy_is_named_and_retried(
     monkeypatch: pytest.MonkeyPatch, given: str
 ) -> None:
-    address = nobody()
+    address = unused_address()
     monkeypatch.setenv("HTTP_PROXY", given.format(address))
     with pytest.raises(Disconnected) as failed:
         await enter(connect("ws://agent.example/", connect_timeout=0.4))
@@ -207,7 +207,7 @@ async def test_a_proxy_that_is_not_there_is_named_and_tried_again(
     assert "secret" not in said and failed.value.retryable
 
 
-async def test_a_proxy_that_says_nothing_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_silent_proxy_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     from asyncio import Event, StreamReader, StreamWriter, start_server
 
     over = Event()
@@ -229,12 +229,12 @@ async def test_a_proxy_that_says_nothing_is_named(monkeypatch: pytest.MonkeyPatc
     [
         (b"HTTP/1.1 407 Proxy Authentication Required\r\n\r\n", BadProxy, "407"),
         (b"HTTP/1.1 403 Forbidden\r\n\r\n", BadProxy, "403"),
-        (b"SSH-2.0-OpenSSH\r\n", BadProxy, "does not answer as a proxy"),
+        (b"SSH-2.0-OpenSSH\r\n", BadProxy, "does not answer like a proxy"),
         (b"HTTP/1.1 502 Bad Gateway\r\n\r\n", Disconnected, "502"),
         (b"HTTP/1.1 504 Gateway Timeout\r\n\r\n", Disconnected, "504"),
     ],
 )
-async def test_what_a_proxy_refuses_is_told_and_tried_again_where_it_may_pass(
+async def test_a_refusal_of_the_proxy_is_reported_and_retried_if_transient(
     monkeypatch: pytest.MonkeyPatch, answer: bytes, kind: type[Exception], said: str
 ) -> None:
     proxy = Proxy("", answer)
@@ -243,4 +243,4 @@ async def test_what_a_proxy_refuses_is_told_and_tried_again_where_it_may_pass(
         with pytest.raises(kind, match=said) as failed:
             await enter(connect("wss://agent.example/", connect_timeout=1.0))
     assert "HTTPS_PROXY" in str(failed.value) and "NO_PROXY" in str(failed.value)
-    assert (len(proxy.asked) > 1) is (kind is Disconnected)
+    assert (len(proxy.request_lines) > 1) is (kind is Disconnected)

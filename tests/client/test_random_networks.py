@@ -1,4 +1,4 @@
-"""The client over a gateway in the same process, on networks that do whatever they like."""
+"""The client with a gateway in the same process, over networks with random faults."""
 
 from __future__ import annotations
 
@@ -40,18 +40,18 @@ async def agent(ctx: RunContext) -> AsyncIterator[str]:
         await asyncio.sleep(0)
 
 
-class Weather(NamedTuple):
-    """What one connection meets: it breaks after ``life`` messages; ``lost`` says which are."""
+class Fault(NamedTuple):
+    """One connection breaks after ``life`` messages; ``lost`` says what is lost with it."""
 
     life: int
     lost: str
 
 
-class Stormy:
-    """A transport in that weather. What breaks it may have arrived at the other side, or not."""
+class Unreliable:
+    """A transport with that fault. The message that breaks it may have arrived, or not."""
 
-    def __init__(self, inner: Any, weather: Weather) -> None:
-        self._inner, self._left, self._lost = inner, weather.life, weather.lost
+    def __init__(self, inner: Any, fault: Fault) -> None:
+        self._inner, self._left, self._lost = inner, fault.life, fault.lost
 
     async def send(self, text: str) -> None:
         if self._lost != "sent" or self._left > 1:
@@ -74,20 +74,20 @@ class Stormy:
             self._inner.drop()
 
 
-def stormy(app: Any, weathers: list[Weather]) -> Callable[[Opening], Awaitable[Transport]]:
-    calm = open_transport(app)
-    left = iter(weathers)
+def unreliable(app: Any, faults: list[Fault]) -> Callable[[Opening], Awaitable[Transport]]:
+    inner_open = open_transport(app)
+    left = iter(faults)
 
     async def open_one(opening: Opening) -> Transport:
-        inner = await calm(opening)
-        weather = next(left, None)
-        return inner if weather is None else Stormy(inner, weather)
+        inner = await inner_open(opening)
+        fault = next(left, None)
+        return inner if fault is None else Unreliable(inner, fault)
 
     return open_one
 
 
-weathers = st.lists(
-    st.builds(Weather, st.integers(1, 12), st.sampled_from(["sent", "received", "nothing"])),
+faults = st.lists(
+    st.builds(Fault, st.integers(1, 12), st.sampled_from(["sent", "received", "nothing"])),
     max_size=12,
 )
 
@@ -108,35 +108,35 @@ acts = st.lists(
 
 
 @settings(max_examples=200, deadline=None)
-@given(first=weathers, second=weathers, acts=acts)
-def test_two_chats_of_one_session_end_in_the_same_truth(
-    first: list[Weather], second: list[Weather], acts: list[Act]
+@given(first=faults, second=faults, acts=acts)
+def test_two_chats_of_a_session_end_with_the_same_log(
+    first: list[Fault], second: list[Fault], acts: list[Act]
 ) -> None:
     asyncio.run(scenario(MemoryStore(), [first, second], acts))
 
 
 @settings(max_examples=15, deadline=None)
-@given(first=weathers, second=weathers, acts=acts)
-def test_the_same_on_disk(first: list[Weather], second: list[Weather], acts: list[Act]) -> None:
+@given(first=faults, second=faults, acts=acts)
+def test_two_chats_of_a_session_on_disk_end_with_the_same_log(
+    first: list[Fault], second: list[Fault], acts: list[Act]
+) -> None:
     with TemporaryDirectory() as folder:
         store = SQLiteStore(Path(folder) / "log.db", synchronous="NORMAL")
         asyncio.run(scenario(store, [first, second], acts))
 
 
-async def scenario(store: Store, weathers: list[list[Weather]], acts: list[Act]) -> None:
+async def scenario(store: Store, faults: list[list[Fault]], acts: list[Act]) -> None:
     app = Starlette()
     mount_agent_gateway(app, agent, store=store, limits=LIMITS)
     session = "a-session-of-two-chats"
     async with running(app), asyncio.timeout(20):
-        one, two = (
-            Chat(stormy(app, weather), session=session, timing=FAST) for weather in weathers
-        )
+        one, two = (Chat(unreliable(app, fault), session=session, timing=FAST) for fault in faults)
         watched = [one.watch(), two.watch()]
         async with one, two:
             turns = [(one, two)[act.by].send(act.text) for act in acts]
             stops = [turn.cancel() for turn, act in zip(turns, acts, strict=True) if act.stop]
             ends = await asyncio.gather(*map(end_of, turns), *stops)
-            # A message taken back just as its run begins: that run ends after the turn has.
+            # If a message is withdrawn just as its run begins, the run ends after the turn.
             records = await settled_log(store, session, one, two)
             check_log(records, accepted=[turn.id for turn in turns])
             truth = Fold().apply_all(records).messages
@@ -148,7 +148,7 @@ async def scenario(store: Store, weathers: list[list[Weather]], acts: list[Act])
 
 
 async def settled_log(store: Store, session: str, *chats: Chat) -> list[Record]:
-    """The log once nothing is open in it and the chats have it all."""
+    """The log, once nothing in it is open and both chats have received all of it."""
     while True:
         epoch, records = await read_log(store, session)
         end = f"{epoch}.{records[-1].seq}.{records[-1].tag}"
@@ -166,7 +166,7 @@ async def end_of(turn: Turn) -> str | type[AgentwsError]:
 
 
 def check_positions(entries: list[LogEvent]) -> None:
-    """Only a snapshot goes back, and nothing comes twice."""
+    """Positions only increase, except at a snapshot; no event comes twice."""
     before = -1
     for entry in entries:
         seq = int(entry.position.split(".")[1])

@@ -1,4 +1,4 @@
-"""The server of ``speaking.py``, peers of it that behave badly, and how long others wait."""
+"""Runs ``speaking.py``; raw clients that misbehave; measures how long other clients wait."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ HERE = Path(__file__).parent
 
 
 class Speaking(Server):
-    """With the server preset, or under stock uvicorn."""
+    """``speaking.py`` with the server preset, or under stock uvicorn."""
 
     def __init__(self, folder: Path, kind: str) -> None:
         log, said = str(folder / "log.sqlite3"), folder / "said.txt"
@@ -29,15 +29,15 @@ class Speaking(Server):
         return f"ws://{self.host}/ws/chat"
 
     def resident(self) -> int:
-        """Bytes of memory that the process holds."""
+        """The resident memory of the process, in bytes."""
         pages = int(Path(f"/proc/{self.process.pid}/statm").read_text().split()[1])
         return pages * os.sysconf("SC_PAGE_SIZE")
 
 
 class Peer:
-    """A native WebSocket client made of bytes, which reads only when told to.
+    """A native client over a raw socket, which reads only when told to.
 
-    At another ``path`` than a WebSocket's it is one of plain HTTP.
+    With a ``path`` other than a WebSocket's it sends a plain HTTP request.
     """
 
     def __init__(
@@ -67,7 +67,7 @@ class Peer:
         self.socket.sendall(bytes([0x81, 0x80 | len(payload), 0, 0, 0, 0]) + payload)
 
     def read_until(self, end: bytes) -> bytes:
-        """All that came, up to and including ``end``, frames and all."""
+        """The bytes received up to and including ``end``, with the WebSocket framing."""
         read = bytearray()
         while end not in read[-65536 - len(end) :]:
             piece = self.socket.recv(65536)
@@ -80,7 +80,7 @@ class Peer:
 
 
 async def turns(url: str, count: int) -> list[float]:
-    """How long each of some turns of another client takes, in seconds."""
+    """The durations in seconds of ``count`` turns of a new client."""
     async with connect(url) as chat:
         return [await turn(chat) for _ in range(count)]
 
@@ -92,7 +92,7 @@ async def turn(chat: Chat) -> float:
 
 
 def check_speed(quiet: list[float], busy: list[float]) -> None:
-    """A turn waits for a piece of what another costs; no turn waits for all of it."""
+    """Checks that turns under load are not much slower than those without it."""
     usual = max(statistics.median(quiet), 0.005)
     assert statistics.median(busy) < 20 * usual, (usual, busy)
     assert max(busy) < 200 * usual, (usual, busy)

@@ -1,4 +1,4 @@
-"""A server whose agent does what costs others most; run by the tests beside it."""
+"""A server whose agent loads it in several ways; run by the tests of this folder."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ LARGE = "".join(f"Line {number:08} says this.\n" for number in range(8 * 1024 * 
 
 
 class Speaker(Agent):
-    """``flood``: a million deltas; ``events``: 20,000 that nothing merges; ``block``: stops all;
-    ``large``: 8 MB at once."""
+    """``flood``: a million deltas; ``events``: 20,000 events that can't be merged; ``block``:
+    blocks the event loop; ``large``: 8 MB at once."""
 
     async def run(self, ctx: RunContext) -> AsyncIterator[str | Custom]:
         match ctx.text:

@@ -1,4 +1,4 @@
-"""A client that never reads while its agent says a million things costs nobody anything."""
+"""A slow consumer that never reads a million deltas: memory and other clients' latency."""
 
 from __future__ import annotations
 
@@ -15,7 +15,9 @@ SESSION = "a-session-that-is-flooded"
 
 @pytest.mark.timeout(180)
 @pytest.mark.parametrize("kind", ["preset", "stock"])
-async def test_memory_stays_flat_and_others_keep_their_speed(tmp_path: Path, kind: str) -> None:
+async def test_a_client_that_never_reads_a_flood_costs_little_memory_and_delays_nobody(
+    tmp_path: Path, kind: str
+) -> None:
     with Speaking(tmp_path, kind) as server:
         quiet = await turns(server.chat, 20)
         before = server.resident()
@@ -28,6 +30,6 @@ async def test_memory_stays_flat_and_others_keep_their_speed(tmp_path: Path, kin
                 flooded += await turns(server.chat, 1)
                 highest = max(highest, server.resident())
         peer.close()
-    # The log is on disk; what is in memory is a tail, a page or two, and the peer's buffers.
+    # The log is on disk. In memory are a tail, a page or two, and the socket buffers.
     assert highest - before < 64 * 1024 * 1024, (before, highest)
     check_speed(quiet, flooded)

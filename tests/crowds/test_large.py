@@ -1,4 +1,4 @@
-"""An answer of 8 MB, told to peers that never read, and to clients with their library's limits."""
+"""An answer of 8 MB: slow consumers that never read, and clients with default size limits."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ WAYS = ["ws", "missed", "opened", "events"]
 
 @contextmanager
 def never_reading(server: Speaking, way: str, position: str) -> Iterator[None]:
-    """A hundred peers of the session that read nothing but the handshake."""
+    """A hundred clients of the session that read only the handshake."""
     query = f"session={SESSION}" + (f"&after={position}" if way == "missed" else "")
     events = f"/sessions/{SESSION}/events?after={position}"
     path = events if way == "events" else f"/ws/chat?{query}"
@@ -41,7 +41,7 @@ def never_reading(server: Speaking, way: str, position: str) -> Iterator[None]:
 
 
 async def answered(server: Speaking) -> str:
-    """Has an answer of 8 MB said in the session; returns the position before it."""
+    """Makes the agent answer 8 MB in the session; returns the position before the answer."""
     async with connect(server.chat, session=SESSION) as chat:
         await chat.ask("Hello")
         position = str(chat.position)
@@ -52,7 +52,9 @@ async def answered(server: Speaking) -> str:
 @pytest.mark.timeout(180)
 @pytest.mark.parametrize("kind", ["preset", "stock"])
 @pytest.mark.parametrize("way", WAYS)
-async def test_a_viewer_that_never_reads_costs_little(tmp_path: Path, kind: str, way: str) -> None:
+async def test_viewers_that_never_read_cost_little_memory(
+    tmp_path: Path, kind: str, way: str
+) -> None:
     with Speaking(tmp_path, kind) as server:
         position = await answered(server)
         await answered(server)
@@ -69,14 +71,14 @@ async def test_a_viewer_that_never_reads_costs_little(tmp_path: Path, kind: str,
 
 @pytest.fixture(scope="module", params=["preset", "stock"])
 def large(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Any:
-    """A server with a session that has an answer of 8 MB, and the position before that."""
+    """A server with an answer of 8 MB in its session, and the position before the answer."""
     with Speaking(tmp_path_factory.mktemp(request.param), request.param) as server:
         yield server, asyncio.run(answered(server))
 
 
 @pytest.mark.timeout(60)
-async def test_a_library_with_its_usual_limits_opens_the_session(large: Any) -> None:
-    """``websockets`` closes with 1009 what is larger than 1 MiB."""
+async def test_a_large_session_opens_with_a_librarys_default_message_limit(large: Any) -> None:
+    """``websockets`` closes the connection with 1009 at a message over 1 MiB."""
     server, _ = large
     async with websocket(f"{server.chat}?session={SESSION}", subprotocols=["agentws.v1"]) as ws:  # type: ignore[list-item]
         snapshot = await event(ws, "MESSAGES_SNAPSHOT")
@@ -93,7 +95,7 @@ async def test_a_library_with_its_usual_limits_opens_the_session(large: Any) -> 
 
 
 @pytest.mark.timeout(60)
-async def test_such_a_library_reads_what_it_missed(large: Any) -> None:
+async def test_a_large_replay_fits_a_librarys_default_message_limit(large: Any) -> None:
     server, position = large
     url = f"{server.chat}?session={SESSION}&after={position}"
     texts: list[str] = []
@@ -110,7 +112,7 @@ async def test_such_a_library_reads_what_it_missed(large: Any) -> None:
 
 
 @pytest.mark.timeout(60)
-async def test_such_a_library_hears_a_live_answer_on_the_simple_wire(large: Any) -> None:
+async def test_a_large_live_answer_fits_the_default_limit_on_the_simple_wire(large: Any) -> None:
     server, _ = large
     async with websocket(server.chat) as ws:
         await ws.send("large")
@@ -124,7 +126,7 @@ async def test_such_a_library_hears_a_live_answer_on_the_simple_wire(large: Any)
 
 
 @pytest.mark.timeout(60)
-async def test_polls_and_streams_are_read_in_pieces(large: Any) -> None:
+async def test_polls_and_sse_streams_deliver_a_large_answer_in_bounded_pieces(large: Any) -> None:
     server, position = large
     url, texts = f"http://{server.host}/sessions/{SESSION}/events", []
     async with httpx2.AsyncClient() as http:

@@ -1,6 +1,6 @@
-"""What one client or agent asks of the server delays others for a moment, and costs them nothing.
+"""A client or an agent that loads the server delays other clients only for a moment.
 
-Times are compared with those of the same server when it is left alone.
+Their latency is compared with that of the same server without load.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ pytestmark = pytest.mark.timeout(120)
 SESSION = "a-session-with-a-long-past"
 REPLAYS = 3
 MESSAGES = 2
-# A letter, masked with zeros, in a frame of its own: the first, and those that go on with it.
+# A frame with one letter, masked with zeros: the first fragment, and a continuation.
 FIRST, NEXT = b"\x01\x81\0\0\0\0x", b"\x00\x81\0\0\0\0x"
 
 
@@ -33,7 +33,7 @@ def server(tmp_path: Path) -> Iterator[Speaking]:
 
 
 async def turns_during(server: Speaking, work: Callable[[], None]) -> list[float]:
-    """The turns of a client while ``work`` goes on in a thread."""
+    """The durations of a client's turns while ``work`` runs in a thread."""
     working = asyncio.ensure_future(asyncio.to_thread(work))
     took = []
     async with connect(server.chat) as chat:
@@ -43,7 +43,7 @@ async def turns_during(server: Speaking, work: Callable[[], None]) -> list[float
     return took
 
 
-async def test_an_agent_that_blocks_the_loop_delays_others_and_loses_nothing(
+async def test_an_agent_that_blocks_the_loop_delays_others_but_loses_nothing(
     server: Speaking,
 ) -> None:
     async with connect(server.chat) as blocking, connect(server.chat) as other:
@@ -58,7 +58,7 @@ async def test_an_agent_that_blocks_the_loop_delays_others_and_loses_nothing(
         assert said == ["0123456789"] * (len(took) + 1)
 
 
-async def test_a_long_replay_leaves_others_their_speed(server: Speaking) -> None:
+async def test_a_long_replay_does_not_slow_down_other_clients(server: Speaking) -> None:
     quiet = await turns(server.chat, 20)
     peer = Peer(server, f"session={SESSION}")
     peer.send(type="send", id="m1", content="events")
@@ -78,7 +78,9 @@ async def test_a_long_replay_leaves_others_their_speed(server: Speaking) -> None
     check_speed(quiet, await turns_during(server, replay))
 
 
-async def test_a_message_in_tiny_fragments_leaves_others_their_speed(server: Speaking) -> None:
+async def test_a_message_in_tiny_fragments_does_not_slow_down_other_clients(
+    server: Speaking,
+) -> None:
     quiet = await turns(server.chat, 20)
 
     def dribble() -> None:
@@ -88,7 +90,7 @@ async def test_a_message_in_tiny_fragments_leaves_others_their_speed(server: Spe
             try:
                 while True:
                     peer.socket.sendall(NEXT * 1000)
-            except OSError:  # More than a message may have: the server has closed.
+            except OSError:  # The message is too large: the server has closed the connection.
                 peer.close()
 
     check_speed(quiet, await turns_during(server, dribble))

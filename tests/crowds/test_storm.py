@@ -1,4 +1,4 @@
-"""Many clients lose their connection at once, come back at once, and none has lost anything."""
+"""A reconnect storm: many clients drop and reconnect at once, and lose nothing."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ LIMITS = Limits(max_connections_per_address=CLIENTS + 1, run_timeout=120.0, max_
 
 
 @pytest.mark.timeout(180)
-async def test_two_thousand_drop_and_return() -> None:
+async def test_two_thousand_clients_reconnect_at_once_and_lose_nothing() -> None:
     away = asyncio.Event()
 
     async def speaker(ctx: RunContext) -> AsyncIterator[str]:

@@ -1,4 +1,4 @@
-"""Where tasks are to start eagerly they do so on every loop that the tests and servers run."""
+"""./dev test --eager: tasks start eagerly on every kind of loop of the tests and servers."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ print([name for name, is_eager in found.items() if not is_eager])
 """
 
 
-def test_tasks_start_eagerly_on_every_loop_that_is_run() -> None:
+def test_tasks_start_eagerly_on_every_kind_of_event_loop() -> None:
     path = os.pathsep.join([str(environments.EAGER.parent), str(shell.ROOT)])
     command = [sys.executable, "-c", PROBE]
     done = subprocess.run(
@@ -47,4 +47,4 @@ def test_tasks_start_eagerly_on_every_loop_that_is_run() -> None:
     if sys.version_info >= (3, 12):
         assert done.stdout.strip() == "[]", done.stdout + done.stderr
     else:
-        assert "asyncio.eager_task_factory came with Python 3.12" in done.stderr
+        assert "asyncio.eager_task_factory needs Python 3.12 or newer" in done.stderr

@@ -1,4 +1,4 @@
-"""Every part of the check runs, each test counts, and the last line has the sums."""
+"""./dev ci runs every part, counts every test, and prints the totals in its last line."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def log(tmp_path: Path) -> Iterator[Log]:
 
 
 def refuse(log: Log) -> Result:
-    raise Unavailable("Python 3.99 can't be had")
+    raise Unavailable("Python 3.99 was not found")
 
 
 def break_down(log: Log) -> Result:
@@ -42,9 +42,7 @@ def break_down(log: Log) -> Result:
 
 
 @pytest.mark.parametrize("at_once", [1, 2])
-def test_all_parts_run_whatever_became_of_the_others(
-    at_once: int, capfd: pytest.CaptureFixture[str]
-) -> None:
+def test_all_parts_run_even_if_others_fail(at_once: int, capfd: pytest.CaptureFixture[str]) -> None:
     parts = [
         Part("first", lambda log: whole(log, "a check", FAILS)),
         Part("second", refuse),
@@ -56,12 +54,14 @@ def test_all_parts_run_whatever_became_of_the_others(
     said = capfd.readouterr().out.splitlines()
     assert "ill" in said and "well" in said
     assert "FAILED a check ended with status 3 [first]" in said
-    assert "FAILED Python 3.99 can't be had [second]" in said
+    assert "FAILED Python 3.99 was not found [second]" in said
     assert "FAILED OSError('no space') [third]" in said
     assert said[-1] == "1 passed, 3 failed"
 
 
-def test_what_parts_print_at_once_is_not_mixed(capfd: pytest.CaptureFixture[str]) -> None:
+def test_the_output_of_concurrent_parts_is_not_interleaved(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
     slow = [sys.executable, "-uc", "import time\nfor _ in range(3): print('x'); time.sleep(0.05)"]
     parts = [Part(name, lambda log: whole(log, "a check", slow)) for name in ("first", "second")]
     run_parts(parts, at_once=2)
@@ -69,7 +69,9 @@ def test_what_parts_print_at_once_is_not_mixed(capfd: pytest.CaptureFixture[str]
     assert said.count("x\nx\nx\n") == 2
 
 
-def test_each_test_of_a_report_counts(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+def test_every_test_in_a_junit_report_is_counted(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
     (tmp_path / "test_all.py").write_text(TESTS)
     command = [sys.executable, "-m", "pytest", "-q", "-c", os.devnull, f"--rootdir={tmp_path}"]
 
@@ -93,14 +95,14 @@ def test_a_command_that_fails_without_a_failed_test_is_a_failure(report: str, lo
     assert (found.passed, found.failures) == (0, ["pytest ended with status 4"])
 
 
-def test_tests_that_can_not_run_are_one_failure(log: Log) -> None:
+def test_tests_that_can_not_run_count_as_one_failure(log: Log) -> None:
     def command(report: Path) -> list[str]:
         raise Unavailable("no Node")
 
     assert by_test(log, "node --test", command, os.environ).failures == ["no Node"]
 
 
-def test_what_hangs_is_ended_with_its_children(tmp_path: Path) -> None:
+def test_a_hanging_command_is_killed_with_its_children(tmp_path: Path) -> None:
     child_id = tmp_path / "child"
     with (tmp_path / "log").open("wb") as file:
         log = Log(file, 3.0)
@@ -125,7 +127,7 @@ def wait_until(condition: Callable[[], bool]) -> None:
         time.sleep(0.02)
 
 
-def test_nothing_at_all_is_no_success(capfd: pytest.CaptureFixture[str]) -> None:
+def test_a_run_without_any_passed_test_fails(capfd: pytest.CaptureFixture[str]) -> None:
     assert summary({"nothing": Result()}) == 1
     assert results.summary({"all": Result(passed=3)}) == 0
     assert capfd.readouterr().out.splitlines()[-1] == "3 passed, 0 failed"

@@ -41,7 +41,7 @@ def page(name: str) -> str:
 
 
 def section(text: str, heading: str) -> str:
-    """What stands under a heading, up to the next of its level or above."""
+    """The text under a heading, up to the next heading of its level or above."""
     level = len(heading) - len(heading.lstrip("#"))
     start = text.index(f"\n{heading}\n") + len(heading) + 2
     end = re.compile(rf"^#{{1,{level}}} ", re.M).search(text, start)

@@ -1,4 +1,4 @@
-"""The pages name every command and every option there is."""
+"""The pages list every command and every option."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ PAGE = page("reference/cli.md")
 
 
 @pytest.mark.parametrize(("heading", "options"), [("Serving", SERVING), ("Chatting", CHATTING)])
-def test_every_option_is_listed(heading: str, options: tuple[Option, ...]) -> None:
+def test_the_page_lists_every_option(heading: str, options: tuple[Option, ...]) -> None:
     table = rows(section(PAGE, f"## {heading}"))
     assert [[cell.strip("`") for cell in row[:3]] for row in table] == [
         [f"{one.flag} {one.metavar}", one.variable, one.default or ""] for one in options
@@ -30,7 +30,7 @@ def usage(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
     return capsys.readouterr().out
 
 
-def test_every_command_is_listed(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_page_lists_every_command(capsys: pytest.CaptureFixture[str]) -> None:
     listed = {row[0].strip("`").removeprefix("agentws ") for row in rows(PAGE) if len(row) == 2}
     commands = re.findall(r"^    (\w+) ", usage(capsys), re.M)
     assert listed == set(commands)
@@ -44,12 +44,12 @@ def test_every_flag_of_a_command_is_on_the_page(
     assert flags <= {part for code in codes(PAGE) for part in code.split()}
 
 
-def test_the_sample_of_the_benchmark_is_one(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_sample_of_the_benchmark_is_valid(capsys: pytest.CaptureFixture[str]) -> None:
     (sample,) = re.findall(r"^    agentws bench (.*)$", PAGE, re.M)
     bench._parser().parse_args(sample.split())
 
 
-def test_the_readme_lists_what_contributors_run(pytestconfig: pytest.Config) -> None:
+def test_the_readme_lists_every_dev_command(pytestconfig: pytest.Config) -> None:
     text = section((ROOT / "README.md").read_text(), "## Contributing")
     commands = runpy.run_path(str(ROOT / ".ci/dev.py"))["COMMANDS"]
     listed = set(re.findall(r"^    \./dev (\w+)", text, re.M))

@@ -1,4 +1,4 @@
-"""What the page on deploying says of times, of the preset and of the proxy."""
+"""The numbers and samples on the deployment page are those of the code."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import re
 
 from agentws import Limits
 from agentws.cli.options import SERVING
-from agentws.gateway.exiting import LOOKS
-from agentws.gateway.gateway import SETTLING
+from agentws.gateway.composition import SETTLING
+from agentws.gateway.server_exit import POLL_INTERVAL
 from agentws.server.draining import MIN_RESPONSE_SECONDS
 from agentws.server.preset import MAX_MESSAGE_SIZE, SHUTDOWN_SECONDS
 from agentws.transports.guard import Guard
@@ -16,7 +16,7 @@ from .pages import codes, page, rows, section
 
 PAGE = page("deploy.md")
 CLOSING = 3
-"""Three owners of tasks end theirs one after the other, each within a second."""
+"""Seconds: three owners of tasks end them one after the other, each within a second."""
 
 
 def test_a_shutdown_takes_as_long_as_the_page_says() -> None:
@@ -34,26 +34,27 @@ def test_a_shutdown_takes_as_long_as_the_page_says() -> None:
     assert len(given) == 4 and min(map(int, given)) > plain > sum(said)
 
 
-def test_the_longest_message_is_the_presets() -> None:
+def test_the_message_size_on_the_page_is_that_of_the_preset() -> None:
     assert f"{MAX_MESSAGE_SIZE // 1024} KiB" in section(PAGE, "## The server")
 
 
-def test_the_proxy_and_the_gateway_have_one_prefix() -> None:
+def test_the_nginx_location_is_the_prefix_of_the_gateway() -> None:
     text = section(PAGE, "## Behind nginx")
     (location,) = re.findall(r"location (/\S+)/ {", text)
     assert f"--prefix {location} " in text
 
 
-def test_the_proxy_passes_the_host_on_with_its_port() -> None:
-    """Else a page at another port than the scheme's own is of another origin."""
+def test_the_nginx_sample_passes_the_host_with_its_port() -> None:
+    """Without the port, a page at another port than the default one has another origin."""
     assert "proxy_set_header Host $http_host;" in section(PAGE, "## Behind nginx")
 
 
 def test_the_page_says_how_often_a_plain_server_is_looked_at() -> None:
-    assert f"{'five' if LOOKS == 0.2 else LOOKS} times a second" in section(PAGE, "## A restart")
+    assert POLL_INTERVAL == 0.2
+    assert "five times a second" in section(PAGE, "## A restart")
 
 
-def test_every_host_and_origin_on_the_page_may_be_given() -> None:
+def test_every_host_and_origin_on_the_page_is_valid() -> None:
     tables = section(PAGE, "## Hosts and origins").split("| `allowed_origins` |")
     hosts, origins = ([one for row in rows(table) for one in codes(row[0])] for table in tables)
     assert len(hosts) > 5 and len(origins) > 5
@@ -61,6 +62,6 @@ def test_every_host_and_origin_on_the_page_may_be_given() -> None:
     assert guard.any_origin and len(guard.origins) == len(origins) - 1
 
 
-def test_every_option_on_the_page_is_one() -> None:
+def test_every_option_on_the_page_exists() -> None:
     used = set(re.findall(r"agentws run [^`]*?(--[a-z-]+)", PAGE))
     assert used <= {option.flag for option in SERVING}

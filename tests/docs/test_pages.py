@@ -1,5 +1,5 @@
-"""What the pages show is true: blocks are those of files that tests run, or run here; links lead
-somewhere."""
+"""The samples on the pages work, because tests run them or the files that they are from, and links
+have a target."""
 
 from __future__ import annotations
 
@@ -22,26 +22,26 @@ LANGUAGES = {"python", "json", "js", "jsx", "nginx", "text", "toml"}
 
 
 @pytest.mark.parametrize("block", BLOCKS, ids=str)
-def test_a_block_names_its_language(block: Block) -> None:
+def test_a_code_block_names_its_language(block: Block) -> None:
     assert block.language in LANGUAGES
 
 
 @pytest.mark.parametrize("block", [b for b in BLOCKS if b.note.startswith("from ")], ids=str)
-def test_a_block_is_as_in_the_file_it_is_from(block: Block) -> None:
+def test_a_code_block_is_a_part_of_the_file_that_it_names(block: Block) -> None:
     file = ROOT / block.note.removeprefix("from ")
     assert block.text in file.read_text(), f"{block} is not in {block.note.removeprefix('from ')}"
 
 
-def test_scripts_of_a_page_are_from_files_that_are_run() -> None:
-    loose = [str(one) for one in BLOCKS if one.language in ("js", "jsx") and not one.note]
-    assert loose == []
+def test_javascript_on_a_page_is_from_a_file_that_is_tested() -> None:
+    unnamed = [str(one) for one in BLOCKS if one.language in ("js", "jsx") and not one.note]
+    assert unnamed == []
 
 
 @pytest.mark.parametrize(
     "block", [b for b in BLOCKS if b.language == "python" and not b.note], ids=str
 )
-def test_python_of_a_page_runs(block: Block, tmp_path: Path, monkeypatch: Any) -> None:
-    """As a module; its ``test_`` functions too."""
+def test_python_on_a_page_runs(block: Block, tmp_path: Path, monkeypatch: Any) -> None:
+    """As a module, and its ``test_`` functions."""
     monkeypatch.chdir(tmp_path)
     names: dict[str, Any] = {"__name__": "block"}
     exec(compile(textwrap.dedent(block.text), str(block), "exec"), names)
@@ -50,7 +50,7 @@ def test_python_of_a_page_runs(block: Block, tmp_path: Path, monkeypatch: Any) -
             asyncio.run(value())
 
 
-def test_the_page_on_testing_works_in_a_folder_with_nothing_else(tmp_path: Path) -> None:
+def test_the_files_of_the_testing_page_work_in_an_empty_folder(tmp_path: Path) -> None:
     page = ROOT / "docs/testing.md"
     files = [one for one in blocks(page) if re.fullmatch(r"[\w.]+\.(py|toml)", one.note)]
     for one in files:
@@ -72,7 +72,7 @@ def anchors(page: Path) -> set[str]:
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
-def test_links_lead_somewhere(page: Path) -> None:
+def test_every_link_to_a_file_has_a_target(page: Path) -> None:
     broken = []
     for target in re.findall(r"\]\(([^)\s]+)\)", page.read_text()):
         if target.startswith(("http://", "https://")):
@@ -84,7 +84,7 @@ def test_links_lead_somewhere(page: Path) -> None:
     assert broken == []
 
 
-def test_every_page_is_linked() -> None:
+def test_every_page_is_linked_from_another() -> None:
     linked = set()
     for page in PAGES:
         for target in re.findall(r"\]\(([^)\s#]+)", page.read_text()):
@@ -92,8 +92,8 @@ def test_every_page_is_linked() -> None:
     assert [str(page) for page in PAGES[1:] if page not in linked | {ROOT / "docs/index.md"}] == []
 
 
-def test_lines_are_not_longer_than_a_screen() -> None:
-    """Tables and samples may be: they can't be broken."""
+def test_lines_of_text_fit_a_screen() -> None:
+    """Tables and samples can't be wrapped, so they may be longer."""
     long = [
         f"{page.relative_to(ROOT)}:{number}"
         for page in PAGES

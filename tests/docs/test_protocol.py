@@ -1,4 +1,4 @@
-"""The protocol's page is complete, and its samples are what the code says."""
+"""The protocol page is complete, and its samples are what the code reads and writes."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ from agentws.errors import AgentwsError, LostReason
 from agentws.protocol import bodies, events, frames
 from agentws.protocol.codec import Record, decode_event, event_frames
 from agentws.protocol.messages import Interrupt, InterruptOutcome
-from agentws.protocol.native import snapshot_frames
 from agentws.protocol.notices import NOTICES, SnapshotNotice
 from agentws.protocol.position import chain, parse_position
-from agentws.protocol.simple import OutType, SimpleFrame
+from agentws.protocol.snapshots import snapshot_records
+from agentws.protocol.wires.simple import OutType, SimpleFrame
 from agentws.runs.run import STOP_ERRORS
 from agentws.testing import Frame, Script, connect, running
 from agentws.transports.routes import operations
@@ -38,7 +38,7 @@ FAILURE_FIELDS = {"code", "message", "retryable", "retryAfter", "expected"}
 
 
 def samples() -> Iterator[tuple[str, str, str]]:
-    """Every line of JSON on the page, with where it is and what is said of it."""
+    """Every line of JSON on the page: its place, the note above it, the line."""
     for block in blocks(DOCS / "reference/protocol.md"):
         if block.language == "json":
             for number, line in enumerate(block.text.splitlines(), block.line + 1):
@@ -49,7 +49,7 @@ SAMPLES = list(samples())
 
 
 def decode(note: str, line: str) -> Any:
-    """The sample as the code reads it; raises when it does not fit."""
+    """The sample as the code decodes it. Raises when it is not valid."""
     value = json.loads(line)
     kind = value.get("type")
     if note.startswith("body "):
@@ -69,9 +69,9 @@ def decode(note: str, line: str) -> Any:
 
 
 @pytest.mark.parametrize(("where", "note", "line"), SAMPLES, ids=[one[0] for one in SAMPLES])
-def test_a_sample_is_what_the_code_reads_and_writes(where: str, note: str, line: str) -> None:
+def test_a_sample_is_decoded_and_encoded_without_a_change(where: str, note: str, line: str) -> None:
     decoded = decode(note, line)
-    assert decoded is not None, "the code knows no such type"
+    assert decoded is not None, "the code has no such type"
     if isinstance(decoded, tuple):
         decoded = decoded[1]
         line = json.dumps(json.loads(line)["event"])
@@ -81,11 +81,11 @@ def test_a_sample_is_what_the_code_reads_and_writes(where: str, note: str, line:
 
 
 def dropping_defaults(value: dict[str, Any]) -> dict[str, Any]:
-    """``answer.status`` may be written although it is what it would be anyway."""
+    """``answer.status`` may be written although it has its default value."""
     return {k: v for k, v in value.items() if (k, v) != ("status", "resolved")}
 
 
-def test_a_tag_is_computed_as_the_page_says() -> None:
+def test_a_tag_is_computed_as_on_the_page() -> None:
     record = Record(1, chain("", 1, b'{"run":"r","event":{}}'), b'{"run":"r","event":{}}')
     frame = event_frames("7ac9c5c5", [record])[0]
     payload = b"{" + frame.partition(b",")[2]
@@ -93,8 +93,8 @@ def test_a_tag_is_computed_as_the_page_says() -> None:
     assert json.loads(frame)["id"] == f"7ac9c5c5.1.{record.tag}"
 
 
-def shown(kind: str) -> set[str]:
-    """The members that the samples of a type have."""
+def sample_members(kind: str) -> set[str]:
+    """The members of all samples of a type."""
     found: set[str] = set()
     for _, _, line in SAMPLES:
         value = json.loads(line)
@@ -109,27 +109,27 @@ def members(kind: type[msgspec.Struct]) -> set[str]:
 
 
 @pytest.mark.parametrize("kind", [*FRAMES, *CONTROLS])
-def test_every_member_of_a_frame_is_shown(kind: str) -> None:
+def test_every_member_of_a_frame_has_a_sample(kind: str) -> None:
     structs = [table[kind] for table in (FRAMES, CONTROLS) if kind in table]
     wanted = set[str]().union(*map(members, structs))
     if kind in ("send", "answer", "cancel"):
-        assert shown(kind) == wanted
+        assert sample_members(kind) == wanted
     else:
-        assert wanted - shown(kind) <= codes(PAGE), wanted - shown(kind)
-    assert shown(kind), f"there is no sample of {kind}"
+        assert wanted - sample_members(kind) <= codes(PAGE), wanted - sample_members(kind)
+    assert sample_members(kind), f"there is no sample of {kind}"
 
 
 @pytest.mark.parametrize("kind", EVENTS)
-def test_every_event_is_shown(kind: str) -> None:
-    assert shown(kind), f"there is no sample of {kind}"
+def test_every_event_has_a_sample_with_its_required_members(kind: str) -> None:
+    assert sample_members(kind), f"there is no sample of {kind}"
     required = {
         field.encode_name for field in msgspec.structs.fields(EVENTS[kind]) if field.required
     }
-    assert required <= shown(kind)
+    assert required <= sample_members(kind)
 
 
 @pytest.mark.parametrize("kind", [kind for kind in EVENTS if kind == kind.lower()])
-def test_every_member_of_the_gateways_events_is_listed(kind: str) -> None:
+def test_the_page_lists_every_member_of_the_gateway_events(kind: str) -> None:
     table = {row[0].strip("`"): row[1] for row in rows(section(PAGE, "### The gateway's events"))}
     listed = {name.rstrip("?") for name in codes(table[kind])}
     assert listed == members(EVENTS[kind]) - {"type", "timestamp", "metadata"}
@@ -140,7 +140,7 @@ def test_every_member_of_the_gateways_events_is_listed(kind: str) -> None:
 
 
 class Careful(Agent):
-    """Asks before it books."""
+    """Asks a question before it books."""
 
     async def run(self, ctx: RunContext) -> AsyncIterator[Output]:
         if ctx.answers:
@@ -151,8 +151,8 @@ class Careful(Agent):
 
 
 async def conversation() -> list[Frame]:
-    """What the wire says, to both connections: two questions of which one is answered, a command,
-    a notice, a title, and a reader who comes late."""
+    """All frames of two connections: two questions, one of them answered, a command, a notice, a
+    title, and a second connection that gets a snapshot."""
     app = Starlette()
     gateway = mount_agent_gateway(app, Careful, limits=Limits(snapshot_messages=1))
     async with running(app), connect(app, "/ws/chat") as client:
@@ -176,7 +176,7 @@ async def conversation() -> list[Frame]:
 
 
 def within(kind: str, frames: Iterable[Frame], *path: str) -> set[str]:
-    """The members that are found under ``path`` in what has that type."""
+    """The members under ``path`` in the frames and events of that type."""
     found: set[str] = set()
     for frame in frames:
         said = frame["event"] if "event" in frame and "id" in frame else frame
@@ -187,8 +187,8 @@ def within(kind: str, frames: Iterable[Frame], *path: str) -> set[str]:
     return found
 
 
-async def test_what_rides_along_is_shown() -> None:
-    """In places where the types say only that there may be something."""
+async def test_the_members_of_nested_objects_have_samples() -> None:
+    """Where the types allow any object."""
     samples = [json.loads(line) for _, _, line in SAMPLES]
     said = await conversation()
     for kind, *path in (
@@ -196,21 +196,21 @@ async def test_what_rides_along_is_shown() -> None:
         ("RUN_STARTED", "input"),
     ):
         assert within(kind, said, *path) == within(kind, samples, *path)
-    # Notices may have an application's own metadata too.
+    # The metadata of a notice may also hold members of the application.
     assert {"command", "commands"} == within("notice", said, "metadata")
     assert {"command", "commands"} <= within("notice", samples, "metadata")
 
 
-async def test_everything_that_a_snapshot_may_carry_is_named(
+async def test_the_page_names_everything_in_the_metadata_of_a_snapshot(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     passed: list[dict[str, Any]] = []
 
-    def watched(*arguments: Any, extras: dict[str, Any], **options: Any) -> list[bytes]:
+    def watched(*arguments: Any, extras: dict[str, Any], **options: Any) -> list[Record]:
         passed.append(extras)
-        return snapshot_frames(*arguments, extras=extras, **options)
+        return snapshot_records(*arguments, extras=extras, **options)
 
-    monkeypatch.setattr("agentws.transports.opening.snapshot_frames", watched)
+    monkeypatch.setattr("agentws.transports.opening.snapshot_records", watched)
     await conversation()
     named = codes(section(PAGE, "### How a connection begins"))
     named |= {name.removeprefix("metadata.agentws.") for name in named}
@@ -229,7 +229,7 @@ def every_error() -> set[type[AgentwsError]]:
     return found
 
 
-def test_every_error_is_listed_with_its_numbers() -> None:
+def test_the_page_lists_every_error_with_its_numbers() -> None:
     listed = {
         row[0].strip("`"): row[1:4]
         for row in rows(section(PAGE, "## Errors and close codes"))
@@ -237,14 +237,14 @@ def test_every_error_is_listed_with_its_numbers() -> None:
     }
     wanted = {
         one.code: [str(one.status), str(one().close_code), "yes" if one.retryable else "no"]
-        for one in every_error() - {errors.PositionLost, errors.Conflict}  # a family, never raised
+        for one in every_error() - {errors.PositionLost, errors.Conflict}  # base classes
     }
     lost = errors.PositionLost("lost")
     wanted[lost.code] = [str(lost.status), str(lost.close_code), "no"]
     assert listed == wanted
 
 
-def test_every_way_a_run_fails_is_listed() -> None:
+def test_the_page_lists_every_code_of_a_failed_run() -> None:
     listed = codes(section(PAGE, "## Errors and close codes"))
     kinds = {
         one.code
@@ -254,14 +254,14 @@ def test_every_way_a_run_fails_is_listed() -> None:
     assert kinds | set(STOP_ERRORS) <= listed | {"fenced"}
 
 
-def test_every_close_code_of_the_source_is_listed() -> None:
+def test_the_page_lists_every_close_code() -> None:
     text = section(PAGE, "## Errors and close codes")
     listed = set(map(int, re.findall(r"\b(1\d{3}|4[45]\d\d)\b", text)))
     assert {4000 + one.status for one in every_error()} <= listed
     assert {1001, 1003, 1006, 1008, 1009, 1011, 1012, 1013} <= listed
 
 
-def test_every_reason_and_type_is_listed() -> None:
+def test_the_page_lists_every_reason_type_and_overlap() -> None:
     reasons = {row[0].strip("`") for row in rows(section(PAGE, "### How a connection begins"))}
     assert reasons == {*get_args(LostReason), "no_position"}
     kinds = {row[0].strip("`") for row in rows(section(PAGE, "## The simple wire"))}
@@ -272,12 +272,12 @@ def test_every_reason_and_type_is_listed() -> None:
     assert overlaps == set(get_args(events.Overlap))
 
 
-def test_every_built_in_command_is_listed() -> None:
+def test_the_page_lists_every_built_in_command() -> None:
     listed = {row[0].strip("`/") for row in rows(section(PAGE, "## Commands"))}
     assert listed == {"ping", "help", "history", "clear", "whoami"}
 
 
-def test_every_route_is_listed_with_who_may_call_it() -> None:
+def test_the_page_lists_every_route_with_its_audience() -> None:
     listed = {
         (route.replace("{prefix}", "").replace("{path}", "{path:path}"), audience)
         for named, audience, _ in rows(section(PAGE, "## HTTP"))
@@ -291,11 +291,11 @@ def test_every_route_is_listed_with_who_may_call_it() -> None:
     assert listed == served
 
 
-def test_every_limit_that_is_in_welcome_is_one() -> None:
+def test_every_limit_in_welcome_is_a_setting() -> None:
     assert set(frames.FrameLimits.__struct_fields__) <= set(Limits.__struct_fields__)
 
 
-def test_every_limit_is_documented_with_its_default() -> None:
+def test_the_settings_page_lists_every_limit_with_its_default() -> None:
     table = {row[0].strip("`"): row[1] for row in rows(page("reference/settings.md"))}
     defaults = {name: str(getattr(Limits(), name)) for name in Limits.__struct_fields__}
     assert table == defaults

@@ -1,4 +1,4 @@
-"""The versions that are promised are the ones that are run, and the README names them."""
+"""The supported versions are those that the tests run with, and the README names them."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from .pages import ROOT
 
 PROJECT: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 HOSTS = {"fastapi"}
-"""Of what only the suite installs: the ones that users bring themselves."""
+"""Packages that only the test extra installs, because users bring their own."""
 
 
 def floors() -> dict[str, Version]:
-    """The oldest version that is allowed of all that users run with."""
+    """The oldest supported version of every package that users run with."""
     extras: dict[str, list[str]] = PROJECT["optional-dependencies"]
     lines = [*PROJECT["dependencies"]]
     for name, group in extras.items():
@@ -37,16 +37,16 @@ def pins(name: str) -> dict[str, Version]:
     return {package: Version(version) for package, version in parted}
 
 
-def test_every_floor_is_one_that_was_run() -> None:
+def test_every_oldest_supported_version_is_tested() -> None:
     assert floors() == pins("floors.txt")
 
 
-def test_the_suite_runs_with_no_less_than_the_floors() -> None:
+def test_the_pinned_versions_are_not_older_than_the_oldest_supported() -> None:
     newest = pins("constraints.txt")
     assert [name for name, floor in floors().items() if newest[name] < floor] == []
 
 
-def test_the_readme_names_the_floors() -> None:
+def test_the_readme_names_the_oldest_supported_versions() -> None:
     readme = (ROOT / "README.md").read_text()
     named = dict(re.findall(r"(\w+) from (\d[\d.]*\d)", readme))
     wanted = {name.lower(): Version(version) for name, version in named.items()}
@@ -55,7 +55,7 @@ def test_the_readme_names_the_floors() -> None:
 
 
 def test_the_readme_and_the_metadata_promise_the_same_pythons() -> None:
-    promised = pythons.promised()
+    promised = pythons.supported()
     readme = (ROOT / "README.md").read_text()
     assert re.findall(r"Python (3\.\d+) to (3\.\d+)", readme) == [(promised[0], promised[-1])]
     assert PROJECT["requires-python"] == f">={promised[0]}"
@@ -65,13 +65,13 @@ def test_the_readme_and_the_metadata_promise_the_same_pythons() -> None:
 
 def test_types_and_style_are_those_of_the_oldest_python() -> None:
     tools = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]
-    oldest = pythons.promised()[0]
+    oldest = pythons.supported()[0]
     assert tools["mypy"]["python_version"] == oldest
     assert tools["ruff"]["target-version"] == "py" + oldest.replace(".", "")
 
 
 def test_every_promised_python_is_run() -> None:
-    oldest, *others = pythons.promised()
+    oldest, *others = pythons.supported()
     plan = matrix.plan()
     assert [suite.version for suite in plan if suite.whole] == [oldest]
     plain = [suite for suite in plan if not (suite.whole or suite.eager or suite.oldest)]
@@ -80,5 +80,5 @@ def test_every_promised_python_is_run() -> None:
     assert [suite.version for suite in plan if suite.oldest] == [oldest]
 
 
-def test_what_is_left_out_on_the_others_is_there() -> None:
+def test_every_path_that_other_pythons_leave_out_exists() -> None:
     assert [path for path in matrix.LEFT_OUT if not (ROOT / path).exists()] == []

@@ -1,6 +1,6 @@
-"""Serves the app of a file as a machine in a local network does, which is not reached at loopback.
+"""Serves the app of a file as if it were reached over a local network instead of the loopback.
 
-The browser of the tests finds it there all the same.
+The browser of the tests still connects over the loopback.
 
 python lan.py FILE
 """
@@ -17,8 +17,8 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 ADDRESS = ("192.0.2.7", 80)
 
 
-class Reached:
-    """``app``, where each request and handshake came to ``ADDRESS``."""
+class ReachedAt:
+    """``app``, with ``ADDRESS`` as the server address of each request and handshake."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -29,5 +29,5 @@ class Reached:
 
 
 if __name__ == "__main__":
-    app = Reached(runpy.run_path(sys.argv[1])["app"])
+    app = ReachedAt(runpy.run_path(sys.argv[1])["app"])
     uvicorn.run(app, port=int(os.environ["PORT"]), access_log=False)

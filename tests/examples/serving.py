@@ -1,4 +1,4 @@
-"""Runs an example as a user would: in a process of its own, reached over a loopback port."""
+"""Runs an example as a user would: in its own process, on a loopback port."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Service(Server):
         return f"ws://{self.host}/ws/chat"
 
     def answers(self) -> bool:
-        """A reloader says where its child will listen."""
+        """Whether the port is open. With ``--reload``, another process opens it."""
         try:
             with socket.create_connection(("127.0.0.1", self.port), 1.0):
                 return True
@@ -35,7 +35,7 @@ class Service(Server):
 
 
 def environment(**more: str) -> dict[str, str]:
-    """This process's environment without what the examples look for, and with ``more``."""
+    """This process's environment without the variables that examples read, plus ``more``."""
     own = ("CHAT_", "OPENAI_", "ANTHROPIC_", "ADMIN_KEY", "PORT")
     kept = {name: value for name, value in os.environ.items() if not name.startswith(own)}
     return {**kept, "PYTHONUNBUFFERED": "1", **more}
@@ -45,7 +45,7 @@ def environment(**more: str) -> dict[str, str]:
 def script(
     path: str, *, folder: Path | None = None, env: Mapping[str, str] | None = None
 ) -> Iterator[Service]:
-    """``python PATH`` with ``PORT`` set; ``folder`` holds a copy of the example, where one does."""
+    """``python PATH`` with ``PORT`` set, in ``folder`` if that holds a copy of the example."""
     file = EXAMPLES / path
     with _running([file.name], folder or file.parent, env or {}) as service:
         yield service
@@ -53,7 +53,7 @@ def script(
 
 @contextmanager
 def lan(folder: Path) -> Iterator[Service]:
-    """The example in ``folder``, told that it is reached over a local network."""
+    """The example in ``folder``, as if it were reached over a local network."""
     with _running(["lan.py", str(folder / "main.py")], Path(__file__).parent, {}) as service:
         yield service
 
@@ -82,8 +82,8 @@ def agentws(target: str, *options: str) -> Iterator[Service]:
 @contextmanager
 def _running(command: list[str], folder: Path, env: Mapping[str, str]) -> Iterator[Service]:
     whole = environment(**{"PORT": "{port}", **env})
-    with tempfile.TemporaryDirectory() as said:
-        service = Service(*command, folder=folder, said=Path(said) / "said.txt", env=whole)
+    with tempfile.TemporaryDirectory() as output:
+        service = Service(*command, folder=folder, said=Path(output) / "said.txt", env=whole)
         with service:
             yield service
             service.stop()

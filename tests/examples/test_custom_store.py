@@ -1,4 +1,4 @@
-"""The example's store keeps the contract, and keeps its sessions when it is opened again."""
+"""The example store fulfils the contract, and survives restarts, crashes and full disks."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class TestJournalStore(StoreContract):
 
 
 @pytest.mark.anyio
-async def test_what_was_appended_is_there_after_a_restart(tmp_path: Path) -> None:
+async def test_sessions_and_events_survive_a_restart(tmp_path: Path) -> None:
     first = JournalStore(tmp_path / "chat.jsonl")
     await first.open()
     session, key = await begin(first), Key("msg_1", "digest")
@@ -49,7 +49,7 @@ async def test_what_was_appended_is_there_after_a_restart(tmp_path: Path) -> Non
 
 
 @pytest.mark.anyio
-async def test_a_line_that_was_torn_by_a_crash_is_left_out(tmp_path: Path) -> None:
+async def test_an_incomplete_last_line_after_a_crash_is_dropped(tmp_path: Path) -> None:
     path = tmp_path / "chat.jsonl"
     store = JournalStore(path)
     await store.open()
@@ -72,7 +72,9 @@ def full(_: Any) -> None:
 
 
 @pytest.mark.anyio
-async def test_a_full_disk_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_full_disk_raises_unavailable(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     store = JournalStore(tmp_path / "chat.jsonl")
     await store.open()
     session = await begin(store)
@@ -110,18 +112,18 @@ READS: dict[str, Change] = {
 }
 
 
-def test_every_method_of_the_port_is_tried() -> None:
+def test_the_tables_hold_every_method_of_the_port() -> None:
     assert {*CHANGES, *READS} == {
         name for name, value in vars(Store).items() if callable(value) and name[0] != "_"
-    } - {"open", "close"}
+    } - {"open", "close", "default_bus"}
 
 
 @pytest.mark.anyio
 @pytest.mark.parametrize("broken_by", ["create", "append", "update", "delete"])
-async def test_what_was_not_written_is_never_acknowledged(
+async def test_a_failed_write_makes_every_later_call_unavailable(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, broken_by: str
 ) -> None:
-    """Memory is ahead of the file by then, so nothing is told from it any more."""
+    """Memory is ahead of the file then, so nothing from memory may be returned."""
     store = JournalStore(tmp_path / "chat.jsonl")
     await store.open()
     session = await begin(store)
@@ -136,7 +138,7 @@ async def test_what_was_not_written_is_never_acknowledged(
 
 
 @pytest.mark.anyio
-async def test_a_message_that_was_not_written_is_written_when_it_is_sent_again(
+async def test_a_message_whose_write_failed_is_appended_when_it_is_resent(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store = JournalStore(tmp_path / "chat.jsonl")
@@ -162,7 +164,7 @@ async def test_a_message_that_was_not_written_is_written_when_it_is_sent_again(
 
 
 @pytest.mark.anyio
-async def test_a_store_that_is_opened_again_has_everything_once(tmp_path: Path) -> None:
+async def test_reopening_the_store_duplicates_nothing(tmp_path: Path) -> None:
     store = JournalStore(tmp_path / "chat.jsonl")
     await store.open()
     session = await begin(store)

@@ -23,7 +23,7 @@ NUMBERS = " ".join(map(str, range(1, 31)))
 
 @pytest.fixture
 def page(browser: Browser) -> Iterator[Page]:
-    """A tab that fails the test for whatever its console complains of."""
+    """A tab. An error in its console fails the test."""
     complaints: list[str] = []
     with browser.new_context() as context:
         page = context.new_page()
@@ -42,7 +42,7 @@ def pages() -> Iterator[serving.Service]:
         yield service
 
 
-def test_the_page_with_a_plain_socket(page: Page, pages: serving.Service) -> None:
+def test_the_plain_page_sends_messages_and_commands(page: Page, pages: serving.Service) -> None:
     page.goto(f"{pages.http}/pages/plain.html")
     expect(page.locator("#state")).to_have_text("connected")
     page.fill("#text", "Hello")
@@ -53,7 +53,7 @@ def test_the_page_with_a_plain_socket(page: Page, pages: serving.Service) -> Non
     expect(page.locator("#log div").nth(1)).to_have_text("pong")
 
 
-def test_the_page_with_the_client_goes_on_after_a_reload(
+def test_the_page_with_the_client_resumes_after_a_reload(
     page: Page, pages: serving.Service
 ) -> None:
     page.goto(f"{pages.http}/pages/chat.html")
@@ -71,7 +71,7 @@ def test_the_page_with_the_client_goes_on_after_a_reload(
 
 @pytest.fixture(scope="module")
 def react(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The example, built as its first line says, in a copy: nothing is left in the checkout."""
+    """A copy of the example, built as its first line says. The checkout stays clean."""
     home = tmp_path_factory.mktemp("react")
     unwanted = shutil.ignore_patterns("node_modules", "bundle.js")
     shutil.copytree(serving.EXAMPLES / "react", home / "examples/react", ignore=unwanted)
@@ -105,7 +105,7 @@ def npm(folder: Path, *arguments: str) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-def test_the_react_hook_goes_on_after_a_reload(page: Page, app: str) -> None:
+def test_the_react_hook_resumes_after_a_reload(page: Page, app: str) -> None:
     page.goto(app)
     expect(page.locator("#chat .state")).to_have_text("open")
     page.fill("#chat input", "count")
@@ -117,7 +117,7 @@ def test_the_react_hook_goes_on_after_a_reload(page: Page, app: str) -> None:
     expect(page.locator("#chat .user")).to_have_text("count")
 
 
-def test_a_react_hook_with_a_plain_socket(page: Page, app: str) -> None:
+def test_a_react_hook_with_a_plain_socket_sends_messages_and_commands(page: Page, app: str) -> None:
     page.goto(app)
     expect(page.locator("#plain .state")).to_have_text("connected")
     page.fill("#plain input", "count")
@@ -130,7 +130,7 @@ def test_a_react_hook_with_a_plain_socket(page: Page, app: str) -> None:
 
 @pytest.fixture(params=["page", "react"])
 def on_a_lan(request: pytest.FixtureRequest) -> Iterator[str]:
-    """The address of a sample that follows a session, over plain http in a local network."""
+    """The address of a page that uses the client, over plain HTTP in a local network."""
     react = request.param == "react"
     folder = request.getfixturevalue("react") if react else serving.EXAMPLES / "page"
     path = "app/" if react else "pages/chat.html"
@@ -138,7 +138,9 @@ def on_a_lan(request: pytest.FixtureRequest) -> Iterator[str]:
         yield f"http://{LAN}:{service.port}/{path}"
 
 
-def test_the_pages_work_over_plain_http_in_a_local_network(on_a_lan: str, page: Page) -> None:
+def test_pages_with_the_client_work_over_plain_http_in_a_local_network(
+    on_a_lan: str, page: Page
+) -> None:
     page.goto(on_a_lan)
     assert not page.evaluate("isSecureContext")
     expect(page.locator("#state, #chat .state")).to_have_text("open")
@@ -152,7 +154,7 @@ def test_the_pages_work_over_plain_http_in_a_local_network(on_a_lan: str, page: 
 
 
 def test_the_react_hook_renders_on_a_server(react: Path) -> None:
-    """Without a window: nothing is opened, and the markup is that of an idle chat."""
+    """Without a window: it opens no connection, and renders an idle chat."""
     script = (
         "import { createElement } from 'react';"
         "import { renderToString } from 'react-dom/server';"

@@ -1,4 +1,4 @@
-"""The examples that are run and end: clients, the worker, the cable that is pulled."""
+"""The examples that run and end: the clients, the worker, the resumed connection."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from agentws.client import LogEvent, connect
-from agentws.protocol.events import NoticePosted
+from agentws.events import NoticePosted
 from tests.processes import ROOT
 
 from . import serving
@@ -28,15 +28,15 @@ def run(script: str, *arguments: str, env: dict[str, str] | None = None) -> str:
     return done.stdout
 
 
-def test_python_client() -> None:
+def test_the_python_client_prints_its_answers() -> None:
     with serving.uvicorn("echo") as service:
         shown = run("python_client.py", service.chat).splitlines()
     assert shown[:3] == ["Hello in one piece ", "Hello piece by piece ", "[RunFinished]"]
     assert re.fullmatch(r"You are anonymous, in session \S+, with agent\.", shown[3])
-    assert re.fullmatch(r"Go on later with session='\S+', after='\S+'", shown[4])
+    assert re.fullmatch(r"Resume later with session='\S+', after='\S+'", shown[4])
 
 
-def test_plain_client() -> None:
+def test_the_plain_client_prints_its_answers() -> None:
     with serving.uvicorn("echo") as service:
         shown = run("plain_client.py", service.chat).splitlines()
     assert shown[:3] == [
@@ -46,7 +46,9 @@ def test_plain_client() -> None:
     ]
 
 
-async def test_push_from_worker(tmp_path: Path) -> None:
+async def test_a_push_from_another_process_reaches_connected_and_later_clients(
+    tmp_path: Path,
+) -> None:
     env = {"CHAT_DATABASE": str(tmp_path / "chat.sqlite3")}
     with serving.uvicorn("push_from_worker", env=env) as service:
         async with connect(service.chat) as chat:
@@ -60,13 +62,13 @@ async def test_push_from_worker(tmp_path: Path) -> None:
                     assert (update.position, update.event.content) == (position, "It is ready.")
                     break
             session = chat.session
-        # Who comes back later is told too: the notice is in the log.
+        # The notice is in the log, so a later client gets it too.
         async with connect(service.chat, session=session) as chat:
             assert chat.position == position
 
 
 @pytest.mark.parametrize("attempt", range(2))
-def test_resume_shows_what_the_readme_says(attempt: int) -> None:
+def test_the_resume_example_prints_what_the_readme_shows(attempt: int) -> None:
     shown = run("resume.py")
     assert "resume: replay" in shown
     assert "".join(re.findall(r"<- delta +(.*)", shown)) == "one two three four five six "

@@ -1,4 +1,4 @@
-"""Every example that serves, served as its first line says, and talked to by a real client."""
+"""Every example that is a server, started as its first line says, with a real client."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from . import serving
 
 
 async def first_answer(url: str, text: str) -> dict[str, Any]:
-    """What a client gets that knows nothing."""
+    """The first answer that a plain WebSocket client gets."""
     async with websockets.connect(url) as socket:
         await socket.send(text)
         answer = json.loads(await socket.recv())
@@ -27,7 +27,7 @@ async def first_answer(url: str, text: str) -> dict[str, Any]:
         return answer
 
 
-async def test_echo() -> None:
+async def test_the_echo_example_answers_plain_and_native_clients() -> None:
     with serving.uvicorn("echo") as service:
         answer = await first_answer(service.chat, "Hello from a script")
         assert (answer["type"], answer["content"]) == ("text", "Hello from a script ")
@@ -35,7 +35,7 @@ async def test_echo() -> None:
             assert await chat.ask("Hello again") == "Hello again "
 
 
-async def test_echo_without_a_service_of_its_own(tmp_path: Path) -> None:
+async def test_the_echo_example_runs_under_agentws_run(tmp_path: Path) -> None:
     with serving.agentws("echo:Echo", "--store", f"sqlite:{tmp_path / 'chat.db'}") as service:
         async with connect(service.chat) as chat:
             assert await chat.ask("Hello") == "Hello "
@@ -44,7 +44,7 @@ async def test_echo_without_a_service_of_its_own(tmp_path: Path) -> None:
             assert (await http.get("/readyz")).json()["hardening"] == "preset"
 
 
-async def test_standalone_as_a_script_keeps_conversations_over_a_restart(tmp_path: Path) -> None:
+async def test_the_standalone_example_keeps_conversations_over_a_restart(tmp_path: Path) -> None:
     env = {"CHAT_DATABASE": str(tmp_path / "chat.sqlite3")}
     with serving.script("standalone/main.py", env=env) as service:
         assert (await first_answer(service.chat, "Hello"))["content"].startswith("You said: Hello.")
@@ -56,7 +56,7 @@ async def test_standalone_as_a_script_keeps_conversations_over_a_restart(tmp_pat
             assert "message 2 of" in await chat.ask("Hello again")
 
 
-async def test_standalone_under_uvicorn_with_keys(tmp_path: Path) -> None:
+async def test_the_standalone_example_under_uvicorn_checks_its_keys(tmp_path: Path) -> None:
     env = {
         "CHAT_DATABASE": str(tmp_path / "chat.sqlite3"),
         "CHAT_KEYS": "key-of-ann=ann, key-of-bob=bob",
@@ -67,7 +67,7 @@ async def test_standalone_under_uvicorn_with_keys(tmp_path: Path) -> None:
         async with connect(service.chat, token="key-of-ann") as chat:
             assert "message 1 of" in await chat.ask("Hello")
             assert "You are ann" in await chat.command("whoami")
-            await notice_reaches(service, chat.session or "")
+            await check_broadcast(service, chat.session or "")
             with pytest.raises(Forbidden):
                 async with connect(service.chat, session=chat.session, token="key-of-bob"):
                     pass
@@ -76,8 +76,8 @@ async def test_standalone_under_uvicorn_with_keys(tmp_path: Path) -> None:
                 pass
 
 
-async def notice_reaches(service: serving.Service, session: str) -> None:
-    """A broadcast reaches who is connected; without the admin key there is none."""
+async def check_broadcast(service: serving.Service, session: str) -> None:
+    """A broadcast needs the admin key, and reaches connected clients."""
     headers = {"Authorization": "Bearer key-of-ann"}
     url = f"{service.chat}?session={session}"
     async with (
@@ -93,7 +93,9 @@ async def notice_reaches(service: serving.Service, session: str) -> None:
         assert (await http.get("/stats", headers=admin)).json()["total_connections"] == 2
 
 
-def test_standalone_listens_on_port_8000(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_the_standalone_example_listens_on_port_8000(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     served: dict[str, Any] = {}
     monkeypatch.setattr("agentws.server.serve", lambda app, **options: served.update(options))
     monkeypatch.delenv("PORT", raising=False)
@@ -102,7 +104,7 @@ def test_standalone_listens_on_port_8000(monkeypatch: pytest.MonkeyPatch, tmp_pa
     assert served == {"host": "127.0.0.1", "port": 8000}
 
 
-async def test_fastapi_shares_its_authentication() -> None:
+async def test_the_fastapi_example_shares_its_login_with_the_gateway() -> None:
     ann = {"Cookie": "session=cookie-of-ann"}
     bob = {"Cookie": "session=cookie-of-bob"}
     with serving.uvicorn("fastapi_app") as service:
@@ -129,11 +131,11 @@ async def test_fastapi_shares_its_authentication() -> None:
                 pass
 
 
-async def test_commands() -> None:
+async def test_the_commands_example_answers_its_commands() -> None:
     with serving.uvicorn("commands") as service:
         async with connect(service.chat) as chat:
             assert await chat.ask("a1") == "Form A1 is the change of address."
-            assert await chat.command("count") == "You have said 1 things."
+            assert await chat.command("count") == "You have sent 1 messages."
             assert await chat.command("/forms") == "A1: change of address\nB2: parking permit"
             assert "/forms — Lists the forms" in await chat.command("help")
             with pytest.raises(RunFailed, match="Type /forms for a list"):
@@ -142,7 +144,7 @@ async def test_commands() -> None:
                 await chat.command("form")
 
 
-async def test_several_agents() -> None:
+async def test_the_example_with_several_agents_answers_with_the_named_one() -> None:
     with serving.uvicorn("several_agents") as service:
         async with connect(service.chat) as chat:
             assert await chat.ask("It broke") == "support will look into it: It broke"
@@ -158,17 +160,17 @@ async def test_several_agents() -> None:
                 pass
 
 
-async def test_around_any_asgi_application() -> None:
+async def test_the_gateway_wraps_any_asgi_application() -> None:
     with serving.uvicorn("any_asgi") as service:
         async with httpx2.AsyncClient(base_url=service.http) as http:
-            assert (await http.get("/anything")).text == "the host speaks"
+            assert (await http.get("/anything")).text == "Hello from the host application."
             assert (await http.get("/chat/stats")).json()["total_connections"] == 0
         url = service.chat.replace("/ws/chat", "/chat/ws/chat")
         async with connect(url) as chat:
             assert await chat.ask("hello") == "HELLO"
 
 
-async def test_custom_store_keeps_conversations_over_a_restart(tmp_path: Path) -> None:
+async def test_the_custom_store_keeps_conversations_over_a_restart(tmp_path: Path) -> None:
     env = {"CHAT_JOURNAL": str(tmp_path / "chat.jsonl")}
     with serving.uvicorn("custom_store", env=env) as service:
         async with connect(service.chat) as chat:
@@ -181,14 +183,14 @@ async def test_custom_store_keeps_conversations_over_a_restart(tmp_path: Path) -
             assert await chat.ask("Hello again") == "Hello again"
 
 
-async def test_chat_agent_without_a_key() -> None:
+async def test_the_chat_agent_without_a_key_answers_from_a_script() -> None:
     with serving.uvicorn("chat_agent") as service:
         async with connect(service.chat) as chat:
             assert await chat.ask("What is this?") == "A model would answer this: What is this?"
 
 
 @pytest.mark.parametrize("provider", ["OPENAI", "ANTHROPIC"])
-async def test_chat_agent_with_a_model(provider: str) -> None:
+async def test_the_chat_agent_with_a_key_asks_the_model(provider: str) -> None:
     async with FakeLLM([Reply("I am a model."), Reply("So I said.")]) as fake:
         url = fake.openai_url if provider == "OPENAI" else fake.anthropic_url
         env = {f"{provider}_API_KEY": "a-key", f"{provider}_BASE_URL": url}

@@ -1,4 +1,4 @@
-"""An app called in process: plain requests, and streams that are read as they come and dropped."""
+"""Calls an app in process: plain requests, and SSE streams that can be paused and dropped."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import asyncio
 import itertools
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 from urllib.parse import urlsplit
 
 import httpx2
@@ -29,7 +29,7 @@ SESSION = "ses_0123456789abcdef"
 POLL = {"accept": "application/json"}
 WITHIN = 10.0
 POLLS = 0.02
-"""Seconds after which a node that heard nothing looks by itself."""
+"""The poll interval, in seconds, of nodes whose bus loses every ring."""
 KEY = "the-admin-key"
 
 
@@ -45,8 +45,8 @@ def client(app: Any, **headers: str) -> httpx2.AsyncClient:
 
 
 class Nodes:
-    """How many gateways :func:`served` runs. More than one share a store and a bus that never
-    rings, and take requests in turn: all that may differ is when a node learns of something.
+    """How many gateways :func:`served` runs. Several ones share a store, have a bus that loses
+    every ring, and get the requests in turn: only the latency may differ.
     """
 
     count = 1
@@ -60,10 +60,10 @@ async def served(
     alone: bool = False,
     **options: Any,
 ) -> AsyncIterator[tuple[AgentGateway, httpx2.AsyncClient]]:
-    """A running gateway and a client of it; with more :class:`Nodes` the client is of them all.
+    """A running gateway and a client; with several :class:`Nodes` the client calls all of them.
 
-    ``alone``: one gateway all the same, where a test is about what one node counts, keeps in
-    memory, or answers at once.
+    ``alone``: always one gateway, for tests about what one node counts, keeps in memory, or
+    answers at once.
     """
     count = 1 if alone else Nodes.count
     if count > 1:
@@ -83,11 +83,11 @@ async def served(
 
 
 def in_turn(apps: Sequence[Any]) -> Any:
-    """An app that passes each request to the next of them."""
+    """An app that passes each request to the next app (round robin)."""
     turns = itertools.cycle(apps)
 
     async def app(scope: Any, receive: Any, send: Any) -> None:
-        # Nothing in memory waits: who asks until it is so would keep the nodes from ever looking.
+        # A test that polls in a loop without waiting would starve the nodes' own polls.
         await asyncio.sleep(0)
         await next(turns)(scope, receive, send)
 
@@ -102,7 +102,7 @@ async def say(
 
 
 async def answered(http: httpx2.AsyncClient, *, session: str = SESSION) -> list[dict[str, Any]]:
-    """The conversation, once the session is at rest."""
+    """Waits until no run is active; returns the conversation."""
     async with asyncio.timeout(WITHIN):
         while (state := (await http.get(f"/sessions/{session}")).json())["running"]:
             query = {"after": state["position"], "wait": WITHIN}
@@ -113,7 +113,7 @@ async def answered(http: httpx2.AsyncClient, *, session: str = SESSION) -> list[
 
 
 class Sent(NamedTuple):
-    """One event of a stream: its name, the ``id:`` line if any, the data decoded."""
+    """One SSE event: its name, the ``id:`` line if any, and the decoded data."""
 
     name: str
     id: str | None
@@ -121,12 +121,12 @@ class Sent(NamedTuple):
 
     @property
     def type(self) -> str:
-        """The type of what a frame says."""
+        """The type of the event in the frame, or of the frame."""
         return str(self.data.get("event", self.data)["type"])
 
 
 class Stream:
-    """A stream of events, read as it comes; ``raw`` is every byte of it."""
+    """A client of an SSE stream; ``raw`` is every byte received."""
 
     def __init__(self, app: Any, url: str, **headers: str) -> None:
         parts = urlsplit(url)
@@ -163,7 +163,7 @@ class Stream:
         self._reading.set()
         self.task: asyncio.Task[None]
 
-    async def __aenter__(self) -> Stream:
+    async def __aenter__(self) -> Self:
         self.task = asyncio.get_running_loop().create_task(self._run())
         self.task.add_done_callback(lambda task: self._begun.set())
         await self._begun.wait()
@@ -197,14 +197,14 @@ class Stream:
                 self._chunks.put_nowait(None)
 
     def pause(self) -> None:
-        """Stops reading: the app's next send waits."""
+        """Stops reading, so that the app's next send waits (backpressure)."""
         self._reading.clear()
 
     def resume(self) -> None:
         self._reading.set()
 
     def drop(self) -> None:
-        """The connection is lost, with what was not read of it."""
+        """Drops the connection and what was not read of it."""
         self._gone.set()
         self._reading.set()
 
@@ -236,7 +236,7 @@ class Stream:
         return self.sent[-1]
 
     async def until(self, type: str) -> list[Sent]:
-        """Reads until an event of that type, and returns what came."""
+        """Reads until an event of that type; returns the events read."""
         start = len(self.sent)
         while (await self.next()).type != type:
             pass

@@ -9,7 +9,7 @@ from .calling import Nodes
 
 @pytest.fixture(scope="module", params=[1, 2], ids=["one node", "two nodes, no bus"])
 def nodes(request: pytest.FixtureRequest) -> Iterator[None]:
-    """What asks for it passes on one node, and on two where the bell never rings."""
+    """Runs a test on one node, and on two nodes whose bus loses every ring."""
     Nodes.count = request.param
     yield
     Nodes.count = 1

@@ -1,4 +1,4 @@
-"""Who may call what: every route there is, with no credentials, wrong ones and foreign pages."""
+"""Access to every HTTP route: missing and wrong credentials, foreign origins and hosts."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from agentws.transports.routes import operations
 from .calling import KEY, SESSION, Echo, Stream, client, say, served
 
 OPEN = {"/", "/health", "/livez", "/readyz", "/web/{path:path}", "/client.js"}
-"""What anybody may ask; everything else wants credentials where there are any."""
+"""Public routes; every other one needs credentials if authentication is configured."""
 ADMIN = {"/broadcast", "/sessions/{id}/push"}
 
 
@@ -44,7 +44,9 @@ def test_every_route_is_an_operation() -> None:
 
 
 @pytest.mark.parametrize("operation", GUARDED)
-async def test_without_credentials_nothing_is_answered(operation: Operation) -> None:
+async def test_a_protected_route_without_valid_credentials_answers_401(
+    operation: Operation,
+) -> None:
     async with served(authenticate=BearerKeys({"k": "ann"}), admin_key=KEY) as (_, http):
         for headers in ({}, {"authorization": "Bearer wrong"}, {"authorization": "Basic azo="}):
             response = await http.request(operation.method, address(operation), headers=headers)
@@ -55,7 +57,9 @@ async def test_without_credentials_nothing_is_answered(operation: Operation) -> 
 
 @pytest.mark.parametrize("operation", ADMINS)
 @pytest.mark.parametrize("presented", [None, "", "wrong", KEY[:-1], KEY + "x", "ann-key", "ÿ"])
-async def test_admin_routes_want_the_key(operation: Operation, presented: str | None) -> None:
+async def test_admin_routes_refuse_any_other_key(
+    operation: Operation, presented: str | None
+) -> None:
     keys = BearerKeys({"ann-key": "ann"})
     async with served(authenticate=keys, admin_key=KEY) as (gateway, http):
         await say(client(gateway, authorization="Bearer ann-key"), "hello")
@@ -72,7 +76,7 @@ async def test_admin_routes_want_the_key(operation: Operation, presented: str | 
 
 @pytest.mark.parametrize("operation", ADMINS)
 @pytest.mark.parametrize("admin_key", [None, ""])
-async def test_admin_routes_are_off_without_a_key(
+async def test_admin_routes_are_not_found_without_a_configured_admin_key(
     operation: Operation, admin_key: str | None
 ) -> None:
     async with served(admin_key=admin_key) as (_, http):
@@ -83,7 +87,7 @@ async def test_admin_routes_are_off_without_a_key(
 
 
 @pytest.mark.parametrize("operation", ADMINS)
-async def test_either_header_carries_the_key(operation: Operation) -> None:
+async def test_the_admin_key_is_accepted_in_both_headers(operation: Operation) -> None:
     async with served(admin_key=KEY) as (_, http):
         await say(http, "hello")
         for headers in ({"authorization": f"Bearer {KEY}"}, {"x-api-key": KEY}):
@@ -91,7 +95,7 @@ async def test_either_header_carries_the_key(operation: Operation) -> None:
             assert response.status_code == 200
 
 
-async def test_keys_can_not_be_tried_out_at_any_speed() -> None:
+async def test_attempts_at_the_admin_key_are_rate_limited() -> None:
     limits = Limits(message_rate=0.001, message_burst=5)
     async with served(admin_key=KEY, limits=limits) as (_, http):
         codes = [
@@ -104,8 +108,8 @@ async def test_keys_can_not_be_tried_out_at_any_speed() -> None:
 
 
 @pytest.mark.parametrize("header", ["x-api-key", "authorization"])
-async def test_nor_where_callers_may_ask_too(header: str) -> None:
-    """/stats answers both: it must not tell any faster which admin key is right."""
+async def test_attempts_at_the_admin_key_are_rate_limited_on_stats_too(header: str) -> None:
+    """/stats accepts callers and the admin: guesses at the admin key must be limited here too."""
     scheme = "Bearer " if header == "authorization" else ""
     limits = Limits(message_rate=0.001, message_burst=5)
     keys = BearerKeys({"ann-key": "ann"})
@@ -118,7 +122,7 @@ async def test_nor_where_callers_may_ask_too(header: str) -> None:
             assert [one.status_code for one in tried] == codes
 
 
-async def test_nor_those_of_callers() -> None:
+async def test_attempts_at_callers_keys_are_rate_limited() -> None:
     limits = Limits(message_rate=0.001, message_burst=5)
     keys = BearerKeys({"ann-key": "ann"})
     async with served(authenticate=keys, limits=limits) as (_, http):
@@ -131,7 +135,7 @@ async def test_nor_those_of_callers() -> None:
         assert right.status_code == 429 and float(right.headers["retry-after"]) >= 1
 
 
-async def test_the_admin_may_read_stats_where_callers_must_be_known() -> None:
+async def test_the_admin_may_read_stats_when_authentication_is_configured() -> None:
     keys = BearerKeys({"ann-key": "ann"})
     async with served(authenticate=keys, admin_key=KEY) as (_, http):
         for headers in ({"x-api-key": KEY}, {"authorization": "Bearer ann-key"}):
@@ -139,7 +143,7 @@ async def test_the_admin_may_read_stats_where_callers_must_be_known() -> None:
 
 
 @pytest.mark.parametrize("operation", EVERY)
-async def test_a_foreign_page_gets_nothing(operation: Operation) -> None:
+async def test_every_route_refuses_a_foreign_origin(operation: Operation) -> None:
     async with served(admin_key=KEY) as (_, http):
         headers = {"origin": "https://evil.example", "x-api-key": KEY}
         for method in (operation.method, "OPTIONS"):
@@ -149,7 +153,7 @@ async def test_a_foreign_page_gets_nothing(operation: Operation) -> None:
 
 
 @pytest.mark.parametrize("operation", EVERY)
-async def test_a_foreign_host_gets_nothing(operation: Operation) -> None:
+async def test_every_route_refuses_a_foreign_host(operation: Operation) -> None:
     async with served(admin_key=KEY, allowed_hosts=["good.example"]) as (_, http):
         for host in ("evil.example", "good.example.evil.example", ""):
             response = await http.request(
@@ -178,7 +182,7 @@ MALFORMED = [
 
 @pytest.mark.parametrize("operation", EVERY)
 @pytest.mark.parametrize("allowed_hosts", [None, ["*"]], ids=["by default", "any"])
-async def test_no_route_answers_a_malformed_host(
+async def test_every_route_refuses_a_malformed_host(
     operation: Operation, allowed_hosts: list[str] | None
 ) -> None:
     async with served(admin_key=KEY, allowed_hosts=allowed_hosts) as (_, http):
@@ -191,8 +195,8 @@ async def test_no_route_answers_a_malformed_host(
 @pytest.mark.parametrize(
     ("version", "status"), [("1.1", 400), ("1.0", 200), ("2", 200), ("3", 200)]
 )
-async def test_a_missing_host(version: str, status: int) -> None:
-    """HTTP/1.0 had none yet; from HTTP/2 on it is no header."""
+async def test_a_missing_host_header_is_refused_in_http_1_1_only(version: str, status: int) -> None:
+    """HTTP/1.0 does not require it; in HTTP/2 and later it is a pseudo-header."""
     async with served(alone=True) as (gateway, _):
         stream = Stream(gateway, "/health")
         stream.scope["http_version"] = version
@@ -202,13 +206,13 @@ async def test_a_missing_host(version: str, status: int) -> None:
 
 
 @pytest.mark.parametrize("origin", ["http://[x", "http://testserver:99999", "http://[::1"])
-async def test_an_origin_that_is_none(origin: str) -> None:
+async def test_a_malformed_origin_is_refused(origin: str) -> None:
     async with served() as (_, http):
         response = await http.get("/health", headers={"origin": origin})
         assert (response.status_code, response.json()["code"]) == (403, "forbidden")
 
 
-# The host's callable
+# The host's authenticate and authorize
 
 
 def refusing(status: int) -> object:
@@ -219,14 +223,18 @@ def refusing(status: int) -> object:
 
 
 @pytest.mark.parametrize(("raised", "answered"), [(401, 401), (403, 403), (418, 500)])
-async def test_what_a_callable_of_the_framework_raises(raised: int, answered: int) -> None:
+async def test_an_http_exception_of_authenticate_is_a_refusal_with_its_status(
+    raised: int, answered: int
+) -> None:
     async with served(authenticate=refusing(raised)) as (_, http):
         response = await http.get("/sessions")
         assert response.status_code == answered
         assert response.json()["code"] in ("unauthenticated", "forbidden", "internal")
 
 
-async def test_a_broken_callable_tells_nothing(caplog: pytest.LogCaptureFixture) -> None:
+async def test_an_error_in_authenticate_is_logged_and_not_revealed(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     def authenticate(connection: HTTPConnection) -> str:
         raise ValueError("the password is 1234")
 
@@ -242,13 +250,13 @@ async def test_a_broken_callable_tells_nothing(caplog: pytest.LogCaptureFixture)
 
 
 @pytest.mark.parametrize("answer", [None, "", Identity(""), 0, False])
-async def test_whoever_is_not_known_is_refused(answer: object) -> None:
+async def test_an_empty_identity_is_refused(answer: object) -> None:
     async with served(authenticate=lambda connection: answer) as (_, http):
         assert (await http.get("/sessions")).status_code == 401
 
 
 @pytest.mark.parametrize("answer", [object(), {"sub": "ada"}, {}, True, b"ada"])
-async def test_what_is_no_identity_is_an_error_of_the_server_s(
+async def test_an_authenticate_that_returns_no_identity_is_a_logged_server_error(
     answer: object, caplog: pytest.LogCaptureFixture
 ) -> None:
     async with served(authenticate=lambda connection: answer) as (_, http):
@@ -256,7 +264,7 @@ async def test_what_is_no_identity_is_an_error_of_the_server_s(
     assert "expected an Identity, or its id as a str, an int or a UUID" in caplog.text
 
 
-async def test_authorize_decides() -> None:
+async def test_authorize_decides_about_every_action() -> None:
     asked: list[tuple[str, str]] = []
 
     async def authorize(identity: object, info: object, action: str) -> bool:

@@ -1,4 +1,4 @@
-"""The log over plain HTTP: streams that are dropped and resumed, and polling."""
+"""The log over plain HTTP: SSE streams that are dropped and resumed, and long polls."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from agentws.testing.faults import FaultyStore
 from agentws.testing.oracle import check_client, check_log, read_log
 from agentws.testing.virtual import virtual_run
 from agentws.transports.connection import MAX_UNREAD
-from agentws.transports.sse import KEEPALIVE
+from agentws.transports.stream import KEEPALIVE
 
 from .calling import POLL, SESSION, Sent, Stream, answered, client, say, served
 
@@ -33,7 +33,7 @@ def frames(sent: Iterable[Sent]) -> list[dict[str, Any]]:
     return [one.data for one in sent]
 
 
-async def test_a_stream_begins_with_welcome_and_a_snapshot() -> None:
+async def test_an_sse_stream_begins_with_welcome_and_a_snapshot() -> None:
     async with served() as (gateway, http):
         await say(http, "hello")
         await answered(http)
@@ -53,7 +53,7 @@ async def test_a_stream_begins_with_welcome_and_a_snapshot() -> None:
             assert b"\r" not in stream.raw
 
 
-async def test_a_stream_goes_on_live_and_is_the_log() -> None:
+async def test_a_live_stream_delivers_the_whole_log() -> None:
     async with served() as (gateway, http):
         await say(http, "/help")
         async with Stream(gateway, URL) as stream:
@@ -67,7 +67,7 @@ async def test_a_stream_goes_on_live_and_is_the_log() -> None:
         assert ids == [one.data["id"] for one in stream.sent if one.name == "message"]
 
 
-async def test_a_stream_in_the_middle_of_a_run_gets_all_of_the_run() -> None:
+async def test_a_stream_opened_during_a_run_gets_the_whole_run() -> None:
     gate = Gate()
     async with served(Script("one ", gate, "two")) as (gateway, http):
         await say(http, "go")
@@ -82,7 +82,7 @@ async def test_a_stream_in_the_middle_of_a_run_gets_all_of_the_run() -> None:
 
 @settings(max_examples=30, deadline=None)
 @given(drops=st.lists(st.integers(1, 9), max_size=12), after_header=st.booleans())
-def test_a_stream_that_drops_anywhere_is_resumed_without_loss(
+def test_a_stream_dropped_anywhere_resumes_without_loss(
     drops: list[int], after_header: bool
 ) -> None:
     steps = [step for number in range(20) for step in (f"word{number} ", Sleep(1))]
@@ -119,7 +119,7 @@ def _resumed(gateway: AgentGateway, last: str | None, header: bool) -> Stream:
 
 
 def _applied(sent: list[Sent]) -> list[Sent]:
-    """What a browser's position covers: nothing that came after the last id."""
+    """The events up to the last id: the browser resumes from there."""
     numbers = [index for index, one in enumerate(sent) if one.id is not None]
     return sent[: numbers[-1] + 1] if numbers else []
 
@@ -138,7 +138,7 @@ async def test_only_the_last_frame_of_a_snapshot_has_an_id() -> None:
     ("position", "reason"),
     [("other.1.0123456789abcdef", "epoch"), ("{epoch}.99.0123456789abcdef", "future")],
 )
-async def test_a_position_that_is_lost_gets_a_snapshot(position: str, reason: str) -> None:
+async def test_a_lost_position_gets_a_snapshot(position: str, reason: str) -> None:
     async with served() as (gateway, http):
         head = (await say(http, "hello")).json()["position"]
         await answered(http)
@@ -150,11 +150,11 @@ async def test_a_position_that_is_lost_gets_a_snapshot(position: str, reason: st
 
 @pytest.mark.parametrize("after", ["x", "", "null", "0123abcd.7.", "%ff", "%", "9" * 5000])
 @pytest.mark.parametrize("header", [False, True])
-async def test_a_position_that_can_not_be_read_is_lost(after: str, header: bool) -> None:
+async def test_a_malformed_position_counts_as_lost(after: str, header: bool) -> None:
     async with served() as (gateway, http):
         await say(http, "hello")
         await answered(http)
-        # An empty header is none: a browser that has no position sends it so.
+        # An empty header counts as none: browsers without a position may send it.
         query = "" if header and after else f"?after={after}"
         headers = {"last-event-id": after} if header else {}
         async with Stream(gateway, URL + query, **headers) as stream:
@@ -166,8 +166,8 @@ async def test_a_position_that_can_not_be_read_is_lost(after: str, header: bool)
         assert len(poll["events"][0]["event"]["messages"]) == 2
 
 
-async def test_a_header_that_can_not_be_read_does_not_fall_back_to_the_address() -> None:
-    """The address is older than the header: going on from there would tell things twice."""
+async def test_a_malformed_last_event_id_does_not_fall_back_to_the_query() -> None:
+    """The query is older than the header: a replay from there would repeat events."""
     async with served() as (gateway, http):
         position = (await say(http, "hello")).json()["position"]
         await answered(http)
@@ -176,7 +176,7 @@ async def test_a_header_that_can_not_be_read_does_not_fall_back_to_the_address()
             assert (welcome["resume"], welcome["reason"]) == ("snapshot", "lost")
 
 
-def test_a_silent_stream_is_kept_alive() -> None:
+def test_an_idle_stream_gets_keepalive_comments() -> None:
     async def work() -> None:
         async with served() as (gateway, http):
             await say(http, "/help")
@@ -193,7 +193,7 @@ def test_a_silent_stream_is_kept_alive() -> None:
     virtual_run(work())
 
 
-async def test_a_stream_is_a_connection_like_any_other() -> None:
+async def test_a_stream_counts_as_a_connection_and_gets_broadcasts() -> None:
     async with served(admin_key="key", alone=True) as (gateway, http):
         await say(http, "/help")
         async with Stream(gateway, URL) as stream:
@@ -211,7 +211,7 @@ async def test_a_stream_is_a_connection_like_any_other() -> None:
         assert (stats["total_connections"], stats["active_sessions"]) == (0, 0)
 
 
-async def test_a_stream_that_is_not_read_does_not_keep_every_large_notice() -> None:
+async def test_the_backlog_of_notices_for_a_slow_consumer_is_bounded() -> None:
     async with served(alone=True) as (gateway, http):
         await say(http, "/help")
         async with Stream(gateway, URL) as stream:
@@ -223,11 +223,11 @@ async def test_a_stream_that_is_not_read_does_not_keep_every_large_notice() -> N
             stream.resume()
             await say(http, "Hello")
             await stream.until("RUN_FINISHED")
-            # What was being sent, and what waited behind it.
+            # The notice that was being sent, and the bounded backlog behind it.
             assert 0 < len(stream.raw) - before < 3 * MAX_UNREAD
 
 
-async def test_there_is_a_limit_to_streams() -> None:
+async def test_the_number_of_streams_is_limited() -> None:
     async with served(limits=Limits(max_connections_per_address=1)) as (gateway, http):
         await say(http, "/help")
         async with Stream(gateway, URL), Stream(gateway, URL) as refused:
@@ -236,7 +236,7 @@ async def test_there_is_a_limit_to_streams() -> None:
             assert stream.status == 200
 
 
-async def test_a_stream_ends_with_a_goodbye_when_the_node_drains() -> None:
+async def test_a_stream_ends_with_bye_when_the_node_drains() -> None:
     async with served() as (gateway, http):
         await say(http, "/help")
         async with Stream(gateway, URL) as stream:
@@ -258,11 +258,11 @@ async def test_a_stream_ends_when_its_session_is_deleted() -> None:
         assert (await http.get(URL)).status_code == 403
 
 
-async def test_a_slow_reader_reads_later_what_was_merged() -> None:
+async def test_a_slow_consumer_reads_coalesced_deltas_later() -> None:
     words = [f"w{number} " for number in range(300)]
     gate = Gate()
     steps = [step for word in words for step in (word, Sleep(0))]
-    # Nothing gathers: the log has a delta for every word, and what is merged is for the reader.
+    # Without gathering the log has one delta per word, so coalescing happens on delivery.
     async with served(Script(gate, *steps), limits=Limits(gather=0.0)) as (gateway, http):
         await say(http, "go")
         await gate.reached()
@@ -281,7 +281,7 @@ async def test_a_slow_reader_reads_later_what_was_merged() -> None:
         assert (logged, len(read) < 50) == (300, True)
 
 
-async def test_a_store_that_fails_ends_the_stream_retryably() -> None:
+async def test_an_error_of_the_store_ends_the_stream_retryably() -> None:
     store = FaultyStore(MemoryStore())
     limits = Limits(tail_size=1, snapshot_messages=1)
     gate = Gate()
@@ -311,7 +311,7 @@ async def test_a_store_that_fails_ends_the_stream_retryably() -> None:
             assert await stream.ended()
 
 
-async def test_a_foreign_stream_is_refused() -> None:
+async def test_a_stream_of_a_foreign_session_is_refused() -> None:
     keys = BearerKeys({"ann": "ann", "bob": "bob"})
     async with served(authenticate=keys) as (gateway, http):
         await say(client(gateway, authorization="Bearer ann"), "hello")
@@ -321,7 +321,7 @@ async def test_a_foreign_stream_is_refused() -> None:
             assert stream.status == 401
 
 
-# Polling
+# Long polls
 
 
 async def test_polling_reads_the_whole_log() -> None:
@@ -351,7 +351,7 @@ async def _poll(http: Any, **query: Any) -> dict[str, Any]:
     return found
 
 
-async def test_a_poll_waits_for_something_new() -> None:
+async def test_a_long_poll_waits_for_new_events() -> None:
     async with served() as (gateway, http):
         await say(http, "/help")
         position = (await _poll(http))["position"]
@@ -366,7 +366,7 @@ async def test_a_poll_waits_for_something_new() -> None:
         assert not session.followers
 
 
-def test_a_poll_gives_up_after_its_time() -> None:
+def test_a_long_poll_returns_empty_after_its_timeout() -> None:
     async def work() -> None:
         async with served() as (_, http):
             await say(http, "/help")
@@ -381,7 +381,7 @@ def test_a_poll_gives_up_after_its_time() -> None:
     virtual_run(work())
 
 
-async def test_a_long_log_is_polled_in_parts() -> None:
+async def test_a_long_log_is_polled_in_several_responses() -> None:
     async def agent(ctx: Any) -> AsyncIterator[Any]:
         for number in range(1200):
             yield Custom("n", number)
@@ -401,7 +401,7 @@ async def test_a_long_log_is_polled_in_parts() -> None:
         assert sum(parts) == len(records) - 1
 
 
-async def test_a_poll_of_a_deleted_session_ends() -> None:
+async def test_a_long_poll_ends_when_its_session_is_deleted() -> None:
     async with served() as (gateway, http):
         await say(http, "/help")
         position = (await _poll(http))["position"]
@@ -416,7 +416,7 @@ async def test_a_poll_of_a_deleted_session_ends() -> None:
         assert (await waiting).status_code == 503
 
 
-async def test_what_can_not_be_streamed() -> None:
+async def test_head_and_invalid_wait_are_refused() -> None:
     async with served() as (_, http):
         await say(http, "hello")
         assert (await http.head(URL)).status_code == 405
@@ -424,7 +424,7 @@ async def test_what_can_not_be_streamed() -> None:
         assert response.status_code == 400
 
 
-async def test_who_waits_has_a_place_among_the_connections() -> None:
+async def test_long_polls_count_as_connections() -> None:
     limits = Limits(max_connections_per_address=2)
     async with served(limits=limits, alone=True) as (_, http):
         await say(http, "hello")
@@ -445,8 +445,8 @@ async def test_who_waits_has_a_place_among_the_connections() -> None:
         assert again.status_code == 200
 
 
-async def test_a_store_with_trouble_of_its_own_ends_the_stream_with_a_word() -> None:
-    """Its errors may be those by which a server says that the peer has gone."""
+async def test_a_connection_error_of_the_store_ends_the_stream_with_bye() -> None:
+    """It may be of the class that a server raises when the client has disconnected."""
     store = FaultyStore(MemoryStore())
     async with served(store=store, limits=Limits(tail_size=1), alone=True) as (gateway, http):
         await say(http, "hello")
@@ -459,8 +459,8 @@ async def test_a_store_with_trouble_of_its_own_ends_the_stream_with_a_word() -> 
             assert await stream.ended()
 
 
-async def test_a_drain_answers_who_waits_for_something_new() -> None:
-    """A server may wait for every answer before it ends."""
+async def test_a_drain_answers_waiting_long_polls() -> None:
+    """A server may wait for every response before it ends."""
     async with served(alone=True) as (gateway, http):
         await say(http, "hello")
         await answered(http)

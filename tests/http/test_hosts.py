@@ -22,7 +22,7 @@ async def own(request: Request) -> PlainTextResponse:
 
 
 async def foreign(scope: Any, receive: Any, send: Any) -> None:
-    """An ASGI app of no framework."""
+    """A plain ASGI app without a framework."""
     if scope["type"] == "lifespan":
         for _ in range(2):
             message = await receive()
@@ -45,7 +45,7 @@ def host_app(name: str) -> Any:
 
 @pytest.mark.parametrize("host", ["starlette", "fastapi", "foreign"])
 @pytest.mark.parametrize("prefix", ["", "/agent"])
-async def test_every_host(host: str, prefix: str) -> None:
+async def test_the_routes_work_in_every_kind_of_host(host: str, prefix: str) -> None:
     app = mount_agent_gateway(host_app(host), Echo, prefix=prefix)
     async with running(app), client(app) as http:
         http.base_url = http.base_url.join(f"{prefix}/")
@@ -59,14 +59,14 @@ async def test_every_host(host: str, prefix: str) -> None:
         assert (await client(app).get("/own")).text.strip('"') == "the host's own"
 
 
-async def test_the_hosts_own_routes_come_first() -> None:
+async def test_the_hosts_own_routes_take_precedence() -> None:
     app = mount_agent_gateway(Starlette(routes=[Route("/", own), Route("/health", own)]), Echo)
     async with client(app) as http:
         assert (await http.get("/")).text == (await http.get("/health")).text == "the host's own"
     await app.stop()
 
 
-async def test_a_sub_app_has_its_own_gateway() -> None:
+async def test_a_mounted_sub_app_may_have_its_own_gateway() -> None:
     inner = Starlette()
     gateway = mount_agent_gateway(inner, Echo, prefix="/agent")
     outer = Starlette(routes=[Mount("/sub", inner)])
@@ -79,7 +79,7 @@ async def test_a_sub_app_has_its_own_gateway() -> None:
     await gateway.stop()
 
 
-async def test_a_host_without_a_lifespan_starts_with_the_first_request() -> None:
+async def test_without_a_lifespan_the_gateway_starts_with_the_first_request() -> None:
     gateway = mount_agent_gateway(Starlette(), Echo)
     async with client(gateway) as http:
         assert not gateway.started

@@ -1,4 +1,4 @@
-"""The page and its files."""
+"""The routes of the chat page and its files."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ NAMES = sorted(
 KINDS = {".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml"}
 
 
-async def test_the_page_is_kept_to_its_own_files() -> None:
+async def test_the_content_security_policy_allows_only_the_pages_own_files() -> None:
     async with served() as (_, http):
         response = await http.get("/", headers={"host": "testserver:8000"})
         assert response.status_code == 200
@@ -39,12 +39,12 @@ async def test_the_page_is_kept_to_its_own_files() -> None:
 
 
 @pytest.mark.parametrize("host", ["x; script-src *", "a b", "a,b", "x'", ""])
-def test_a_host_adds_nothing_to_the_policy(host: str) -> None:
-    """Nor does one come that far: a malformed Host is refused."""
+def test_a_malformed_host_can_not_inject_into_the_policy(host: str) -> None:
+    """The guard refuses a malformed Host before; this is a second line of defence."""
     assert "connect-src 'self';" in policy(host)
 
 
-async def test_everything_that_the_page_names_is_there() -> None:
+async def test_every_file_that_the_page_links_to_is_served() -> None:
     async with served(prefix="/agent") as (_, http):
         page = (await http.get("/agent/")).text
         named = re.findall(r'(?:href|src)="([^"#]+)"', page)
@@ -54,7 +54,7 @@ async def test_everything_that_the_page_names_is_there() -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
-async def test_a_file_is_served_as_what_it_is(name: str) -> None:
+async def test_a_file_is_served_with_its_content_type(name: str) -> None:
     async with served() as (_, http):
         response = await http.get(f"/web/{name}")
         assert response.content == (WEB / name).read_bytes()
@@ -62,7 +62,7 @@ async def test_a_file_is_served_as_what_it_is(name: str) -> None:
         assert response.headers["x-content-type-options"] == "nosniff"
 
 
-async def test_a_file_that_is_known_is_not_sent_again() -> None:
+async def test_a_file_with_a_matching_etag_is_not_sent_again() -> None:
     async with served() as (_, http):
         for url in ("/", "/web/client.js"):
             first = await http.get(url)
@@ -95,14 +95,14 @@ async def test_a_file_that_is_known_is_not_sent_again() -> None:
         "nothing.js",
     ],
 )
-async def test_no_path_leads_elsewhere(path: str) -> None:
+async def test_path_traversal_is_not_found(path: str) -> None:
     async with served() as (gateway, _):
         status = await _status(gateway, f"/web/{path}")
         assert status == 404
 
 
 async def _status(app: object, target: str) -> int:
-    """The status for a target as it was sent, which an HTTP client would tidy up first."""
+    """The status for a raw target, which an HTTP client would normalize before sending."""
     statuses: list[int] = []
 
     async def receive() -> dict[str, object]:
@@ -124,7 +124,7 @@ async def _status(app: object, target: str) -> int:
     return statuses[0]
 
 
-async def test_the_prefix_alone_leads_to_the_page() -> None:
+async def test_the_prefix_without_a_slash_redirects_to_the_page() -> None:
     async with served(prefix="/my/agent") as (_, http):
         response = await http.get("/my/agent?session=ses_0123456789abcdef")
         assert response.status_code == 307
@@ -133,7 +133,7 @@ async def test_the_prefix_alone_leads_to_the_page() -> None:
         assert (await http.get(url)).status_code == 200
 
 
-async def test_the_client_is_where_its_imports_are() -> None:
+async def test_client_js_redirects_to_where_its_imports_resolve() -> None:
     async with served(prefix="/agent") as (_, http):
         response = await http.get("/agent/client.js")
         assert response.status_code == 307

@@ -1,4 +1,4 @@
-"""What every route shares: methods, bodies, CORS, pace, errors."""
+"""What every HTTP route has in common: methods, bodies, CORS, rate limits, errors."""
 
 from __future__ import annotations
 
@@ -37,7 +37,9 @@ MESSAGE = b'{"id":"m1","content":"hello"}'
         ("TRACE", f"/sessions/{SESSION}", "GET, PATCH, DELETE, OPTIONS"),
     ],
 )
-async def test_another_method_is_refused(method: str, url: str, allowed: str) -> None:
+async def test_an_unsupported_method_is_refused_with_the_allowed_ones(
+    method: str, url: str, allowed: str
+) -> None:
     async with served(admin_key=KEY) as (_, http):
         response = await http.request(method, url)
         assert response.status_code == 405
@@ -53,7 +55,7 @@ async def test_head_is_answered_like_get() -> None:
 @pytest.mark.parametrize(
     "kind", ["", "text/plain", "application/x-www-form-urlencoded", "multipart/form-data", "json"]
 )
-async def test_only_json_by_name_is_read(kind: str) -> None:
+async def test_a_body_with_another_content_type_is_refused(kind: str) -> None:
     async with served(admin_key=KEY) as (_, http):
         headers = {"content-type": kind, "x-api-key": KEY} if kind else {"x-api-key": KEY}
         for method, url in (
@@ -69,7 +71,7 @@ async def test_only_json_by_name_is_read(kind: str) -> None:
             assert response.json()["expected"] == "Content-Type: application/json"
 
 
-async def test_json_by_any_spelling_is_read() -> None:
+async def test_the_json_content_type_is_matched_without_case_and_parameters() -> None:
     async with served() as (_, http):
         for number, kind in enumerate(("Application/JSON", "application/json; charset=utf-8")):
             body = MESSAGE.replace(b"m1", b"m%d" % number)
@@ -77,7 +79,7 @@ async def test_json_by_any_spelling_is_read() -> None:
             assert response.status_code == 202
 
 
-async def test_a_body_that_is_too_large_is_not_read_to_its_end() -> None:
+async def test_a_body_over_the_limit_is_refused_before_it_is_read_completely() -> None:
     read = 0
 
     async def endless() -> AsyncIterator[bytes]:
@@ -98,7 +100,7 @@ async def test_a_body_that_is_too_large_is_not_read_to_its_end() -> None:
     await gateway.stop()
 
 
-async def test_a_body_of_just_the_right_size_is_read() -> None:
+async def test_a_body_of_exactly_the_limit_is_accepted() -> None:
     async with served(limits=Limits(max_message_size=200)) as (_, http):
         for size, status in ((200, 202), (201, 413)):
             body = b'{"id":"m1","content":"%b"}' % (b"x" * (size - 24))
@@ -109,7 +111,7 @@ async def test_a_body_of_just_the_right_size_is_read() -> None:
             assert response.status_code == status
 
 
-async def test_a_peer_that_leaves_in_the_middle_of_a_body() -> None:
+async def test_a_client_that_disconnects_during_its_body_gets_no_answer() -> None:
     gateway = mount_agent_gateway(Starlette(), Echo)
     messages: Iterator[dict[str, Any]] = iter(
         [{"type": "http.request", "body": b"{", "more_body": True}, {"type": "http.disconnect"}]
@@ -140,7 +142,7 @@ def test_a_body_that_never_ends_times_out() -> None:
 
 
 async def _call(app: Any, receive: Any, headers: dict[str, str]) -> int | None:
-    """The status that a POST of a message gets, ``None`` for no answer at all."""
+    """The status of the response to a POST of a message; ``None`` without a response."""
     statuses: list[int] = []
 
     async def send(message: Any) -> None:
@@ -159,8 +161,8 @@ async def _call(app: Any, receive: Any, headers: dict[str, str]) -> int | None:
     return statuses[0] if statuses else None
 
 
-def says_something(body: bytes) -> bool:
-    """Whether it is a notice by chance, or by what hypothesis has read in the sources."""
+def is_broadcast(body: bytes) -> bool:
+    """Whether the random body is a valid notice."""
     try:
         msgspec.json.decode(body, type=bodies.Broadcast)
     except (msgspec.MsgspecError, UnicodeDecodeError):
@@ -170,13 +172,13 @@ def says_something(body: bytes) -> bool:
 
 @settings(max_examples=200, deadline=None)
 @given(body=st.binary(max_size=200) | st.text(max_size=100).map(str.encode))
-def test_no_body_whatever_is_more_than_a_bad_request(body: bytes) -> None:
+def test_random_bodies_are_refused_as_bad_requests(body: bytes) -> None:
     async def work() -> None:
         async with served(admin_key=KEY) as (_, http):
             headers = {"content-type": "application/json", "x-api-key": KEY}
             for url in (URL, f"/sessions/{SESSION}/answers", "/broadcast"):
                 response = await http.post(url, content=body, headers=headers)
-                if url == "/broadcast" and says_something(body):
+                if url == "/broadcast" and is_broadcast(body):
                     continue
                 assert response.status_code in (400, 403)
                 assert response.json().keys() >= {"code", "message", "retryable"}
@@ -184,10 +186,10 @@ def test_no_body_whatever_is_more_than_a_bad_request(body: bytes) -> None:
     virtual_run(work())
 
 
-# Pace
+# Rate limits
 
 
-async def test_a_caller_who_is_too_fast_is_told_when_to_come_back() -> None:
+async def test_a_caller_over_the_message_rate_gets_429_with_retry_after() -> None:
     limits = Limits(message_rate=0.5, message_burst=3)
     async with served(limits=limits) as (_, http):
         statuses = [(await say(http, "/help", f"m{number}")).status_code for number in range(4)]
@@ -198,7 +200,7 @@ async def test_a_caller_who_is_too_fast_is_told_when_to_come_back() -> None:
         assert (await http.get("/stats")).status_code == 200
 
 
-async def test_callers_have_a_pace_each() -> None:
+async def test_each_caller_has_its_own_rate_limit() -> None:
     keys = BearerKeys({"ann": "ann", "bob": "bob"})
     limits = Limits(message_rate=0.001, message_burst=1)
     async with served(authenticate=keys, limits=limits) as (gateway, _):
@@ -209,14 +211,14 @@ async def test_callers_have_a_pace_each() -> None:
             assert (await say(http, "/help", session=url)).status_code == 429
 
 
-async def test_large_bodies_have_a_pace_too() -> None:
+async def test_body_bytes_are_rate_limited() -> None:
     limits = Limits(byte_rate=1.0, max_message_size=1000)
     async with served(limits=limits) as (_, http):
         assert (await say(http, "/help " + "x" * 800, "m1")).status_code == 200
         assert (await say(http, "/help " + "x" * 800, "m2")).status_code == 429
 
 
-async def test_no_more_callers_are_remembered_than_there_is_room_for() -> None:
+async def test_the_number_of_remembered_callers_is_bounded() -> None:
     paces = Paces(Limits())
     for number in range(REMEMBERED + 10):
         paces.count(f"address {number}")
@@ -228,7 +230,7 @@ async def test_no_more_callers_are_remembered_than_there_is_room_for() -> None:
 GOOD = "https://app.example"
 
 
-async def test_a_preflight_of_an_allowed_origin() -> None:
+async def test_a_preflight_of_an_allowed_origin_is_granted() -> None:
     async with served(allowed_origins=[GOOD]) as (_, http):
         headers = {
             "origin": GOOD,
@@ -246,7 +248,7 @@ async def test_a_preflight_of_an_allowed_origin() -> None:
         assert {"Origin", "Access-Control-Request-Headers"} <= set(given.get_list("vary"))
 
 
-async def test_an_allowed_origin_may_read_answers_and_errors() -> None:
+async def test_an_allowed_origin_may_read_responses_and_errors() -> None:
     async with served(allowed_origins=[GOOD]) as (_, http):
         for url in ("/stats", "/sessions/ses_nobody_has_it", "/nowhere", "/"):
             response = await http.get(url, headers={"origin": GOOD})
@@ -256,7 +258,7 @@ async def test_an_allowed_origin_may_read_answers_and_errors() -> None:
                 assert response.headers["vary"] == "Origin"
 
 
-async def test_credentials_are_for_origins_with_a_name() -> None:
+async def test_only_origins_allowed_by_name_may_send_credentials() -> None:
     async with served(allowed_origins=["*", GOOD]) as (_, http):
         for origin, allowed, credentials in (
             ("https://any.example", "*", None),
@@ -268,7 +270,7 @@ async def test_credentials_are_for_origins_with_a_name() -> None:
             assert response.headers.get("access-control-allow-credentials") == credentials
 
 
-async def test_the_own_origin_needs_no_cors() -> None:
+async def test_the_same_origin_gets_no_cors_headers() -> None:
     async with served() as (_, http):
         response = await http.get("/stats", headers={"origin": "http://testserver"})
         assert response.status_code == 200
@@ -276,7 +278,7 @@ async def test_the_own_origin_needs_no_cors() -> None:
         assert response.headers["vary"] == "Origin"
 
 
-async def test_options_alone_says_what_a_path_can() -> None:
+async def test_options_without_a_preflight_lists_the_allowed_methods() -> None:
     async with served(authenticate=BearerKeys({})) as (_, http):
         response = await http.options(URL)
         assert response.status_code == 204
@@ -290,7 +292,9 @@ async def test_options_alone_says_what_a_path_can() -> None:
     ("error", "code", "status"),
     [(Unavailable, "unavailable", 503), (StorageFull, "storage_full", 503)],
 )
-async def test_a_store_that_fails(error: type[Exception], code: str, status: int) -> None:
+async def test_an_error_of_the_store_is_answered_retryably(
+    error: type[Exception], code: str, status: int
+) -> None:
     store = FaultyStore(MemoryStore())
     async with served(store=store) as (_, http):
         store.fail("create", times=1, error=error)
@@ -300,7 +304,7 @@ async def test_a_store_that_fails(error: type[Exception], code: str, status: int
         assert (await say(http, "hello")).status_code == 202
 
 
-async def test_what_nobody_expected_is_logged_and_not_told(
+async def test_an_unexpected_exception_is_logged_and_not_revealed(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     store = FaultyStore(MemoryStore())
@@ -312,7 +316,7 @@ async def test_what_nobody_expected_is_logged_and_not_told(
     assert "secret dsn" in caplog.text
 
 
-async def test_answers_are_not_kept_and_not_sniffed() -> None:
+async def test_responses_are_not_cached_and_not_sniffed() -> None:
     async with served() as (_, http):
         for response in (await http.get("/stats"), await http.get("/sessions/unknown")):
             assert response.headers["cache-control"] == "no-store"

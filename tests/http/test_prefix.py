@@ -1,4 +1,4 @@
-"""The path before every route: with parameters, where one gateway serves many tenants."""
+"""The path prefix of the routes, also with parameters: one gateway for many tenants."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from .test_hosts import foreign
 
 
 def of_tenant(connection: HTTPConnection) -> Identity | None:
-    """Who presents the name of the tenant is its one user."""
+    """Each tenant has one user, who presents the tenant's name."""
     tenant = connection.path_params["tenant"]
     if connection.headers.get("x-user") != tenant:
         return None
@@ -51,8 +51,8 @@ async def test_one_gateway_serves_many_tenants(host: str, prefix: str) -> None:
                 await stream.until("MESSAGES_SNAPSHOT")
 
 
-async def test_another_tenant_has_no_session_of_the_first() -> None:
-    """Its id is one for all tenants: whose it is says the identity."""
+async def test_a_tenant_can_not_use_another_tenants_session() -> None:
+    """Session ids are shared by all tenants; the identity decides who owns the session."""
     app = mount_agent_gateway(Starlette(), Echo, prefix="/t/{tenant}", authenticate=of_tenant)
     async with running(app), client(app) as http:
         for tenant, status in (("acme", 202), ("globex", 403)):
@@ -68,7 +68,7 @@ async def test_another_tenant_has_no_session_of_the_first() -> None:
 @pytest.mark.parametrize(
     "tenant", ["acme", "a%20b", "b%C3%BCcher", "a:b", "a%3Ab", "a%2525", "%7Bx%7D"]
 )
-async def test_the_prefix_alone_leads_to_the_page_of_the_same_tenant(
+async def test_the_prefix_without_a_slash_redirects_to_the_same_tenants_page(
     prefix: str, tenant: str
 ) -> None:
     app = mount_agent_gateway(Starlette(), Echo, prefix=prefix)
@@ -78,7 +78,7 @@ async def test_the_prefix_alone_leads_to_the_page_of_the_same_tenant(
         assert response.status_code == 307 and "{" not in response.headers["location"]
         url = response.url.join(response.headers["location"])
         assert url.host == "testserver" and url.query == f"session={SESSION}".encode()
-        # As it was asked for, but for what of it is written in two ways.
+        # Compared after normalization: some characters have two encodings.
         assert url.path == response.url.path + "/"
         assert "<title>" in (await http.get(url)).text
         assert (await http.get(url.join("web/page.js"))).status_code == 200
@@ -86,7 +86,7 @@ async def test_the_prefix_alone_leads_to_the_page_of_the_same_tenant(
         assert sent_on.status_code == 200 and sent_on.url == url.join("web/client.js")
 
 
-async def test_a_parameter_takes_what_its_convertor_takes() -> None:
+async def test_a_prefix_parameter_matches_only_what_its_convertor_accepts() -> None:
     app = mount_agent_gateway(Starlette(), Echo, prefix="/t/{tenant:int}")
     async with client(app) as http:
         assert (await http.get("/t/42/health")).status_code == 200
@@ -96,7 +96,7 @@ async def test_a_parameter_takes_what_its_convertor_takes() -> None:
 @pytest.mark.parametrize(
     "prefix", ["", "/a", "/a/b.c", "/a b", "/bücher", "/{a}", "/x{a}y/{b:int}"]
 )
-def test_a_prefix_that_paths_can_begin_with(prefix: str) -> None:
+def test_a_valid_prefix_is_accepted(prefix: str) -> None:
     check_prefix(prefix)
 
 
@@ -121,16 +121,16 @@ def test_a_prefix_that_paths_can_begin_with(prefix: str) -> None:
         *("/{a:path}", "/{a:nothing}", "/{id}", "/{path}", "/{a}/{a}"),
     ],
 )
-def test_any_other_is_refused_at_once(prefix: str) -> None:
+def test_an_invalid_prefix_raises_value_error_at_the_mount(prefix: str) -> None:
     app = Starlette()
     with pytest.raises(ValueError, match="is not a prefix; expected"):
         mount_agent_gateway(app, Echo, prefix=prefix)
     assert app.routes == []
-    with pytest.raises(TypeError, match="expected text"):
+    with pytest.raises(TypeError, match="expected a string"):
         check_prefix(None)  # type: ignore[arg-type]
 
 
-def test_parameters_of_the_gateways_own_are_known() -> None:
+def test_the_gateways_own_parameters_are_reserved() -> None:
     gateway = mount_agent_gateway(Starlette(), Echo)
     asked = operations(gateway, prefix="/x", page=True)
     assert {name for one in asked for name, _ in PARAMETER.findall(one.path)} == OWN

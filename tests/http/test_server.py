@@ -1,4 +1,4 @@
-"""The node itself: health, counts, broadcast, push."""
+"""The routes of the node: health, readiness, stats, broadcast, push."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from .calling import KEY, SESSION, Echo, answered, client, say, served
 ADMIN = {"x-api-key": KEY}
 
 
-async def test_being_alive_touches_no_store() -> None:
+async def test_liveness_does_not_use_the_store() -> None:
     store = FaultyStore(MemoryStore())
     store.fail({"open", "ping"})
     gateway = mount_agent_gateway(Starlette(), Echo, store=store)
@@ -31,7 +31,7 @@ async def test_being_alive_touches_no_store() -> None:
     assert not gateway.started
 
 
-async def test_readiness_follows_the_store() -> None:
+async def test_readiness_reports_whether_the_store_is_reachable() -> None:
     store = FaultyStore(MemoryStore())
     async with served(store=store) as (_, http):
         ready = {
@@ -51,7 +51,7 @@ async def test_readiness_follows_the_store() -> None:
         assert (await http.get("/readyz")).status_code == 200
 
 
-async def test_a_store_that_does_not_open_is_not_ready() -> None:
+async def test_a_node_whose_store_fails_to_open_is_not_ready() -> None:
     store = FaultyStore(MemoryStore())
     store.fail("open", times=1)
     gateway = mount_agent_gateway(Starlette(), Echo, store=store)
@@ -61,7 +61,7 @@ async def test_a_store_that_does_not_open_is_not_ready() -> None:
     await gateway.stop()
 
 
-def test_a_store_that_says_nothing_is_not_ready() -> None:
+def test_a_node_whose_store_hangs_is_not_ready() -> None:
     async def work() -> None:
         store = SlowStore(MemoryStore(), slow_on="ping")
         async with served(store=store) as (_, http):
@@ -71,7 +71,7 @@ def test_a_store_that_says_nothing_is_not_ready() -> None:
     virtual_run(work())
 
 
-async def test_a_node_that_drains_is_not_ready() -> None:
+async def test_a_draining_node_is_not_ready() -> None:
     async with served() as (gateway, http):
         await gateway.drain()
         response = await http.get("/readyz")
@@ -82,7 +82,7 @@ async def test_a_node_that_drains_is_not_ready() -> None:
 
 
 @pytest.mark.parametrize("extension", ["agentws.server", "agentws.write"])
-async def test_the_preset_makes_itself_known(extension: str) -> None:
+async def test_readiness_reports_the_server_preset(extension: str) -> None:
     gateway = mount_agent_gateway(Starlette(), Echo)
 
     async def preset(scope: Any, receive: Any, send: Any) -> None:
@@ -92,7 +92,7 @@ async def test_the_preset_makes_itself_known(extension: str) -> None:
     await gateway.stop()
 
 
-async def test_stats_count_and_name_nobody() -> None:
+async def test_stats_are_counts_without_session_ids() -> None:
     async with served() as (gateway, http):
         assert (await http.get("/stats")).json()["total_connections"] == 0
         async with connect(gateway, f"/ws/chat?session={SESSION}"):
@@ -102,7 +102,7 @@ async def test_stats_count_and_name_nobody() -> None:
             assert SESSION not in response.text
 
 
-async def test_a_broadcast_reaches_everybody() -> None:
+async def test_a_broadcast_reaches_every_connection() -> None:
     async with served(admin_key=KEY) as (gateway, http):
         async with (
             connect(gateway, "/ws/chat") as native,
@@ -127,13 +127,13 @@ async def test_a_broadcast_reaches_everybody() -> None:
         ({"content": "x", "durable": True}, 501, "not_supported"),
     ],
 )
-async def test_a_broadcast_that_is_refused(body: Any, status: int, code: str) -> None:
+async def test_an_invalid_broadcast_is_refused(body: Any, status: int, code: str) -> None:
     async with served(admin_key=KEY) as (_, http):
         response = await http.post("/broadcast", json=body, headers=ADMIN)
         assert (response.status_code, response.json()["code"]) == (status, code)
 
 
-async def test_a_push_is_seen_by_who_was_away() -> None:
+async def test_a_client_that_was_away_receives_a_pushed_notice() -> None:
     async with served(admin_key=KEY) as (gateway, http):
         accepted = (await say(http, "hello")).json()["position"]
         await answered(http)
@@ -146,14 +146,14 @@ async def test_a_push_is_seen_by_who_was_away() -> None:
             assert posted["id"] == response.json()["position"]
 
 
-async def test_a_push_to_nobody() -> None:
+async def test_a_push_to_an_unknown_session_is_not_found() -> None:
     async with served(admin_key=KEY) as (_, http):
         for id, status in (("ses_nobody_has_it", 404), ("short", 400)):
             response = await http.post(f"/sessions/{id}/push", json={"content": "x"}, headers=ADMIN)
             assert response.status_code == status
 
 
-async def test_many_broadcasts_at_once() -> None:
+async def test_concurrent_broadcasts_all_arrive() -> None:
     async with served(admin_key=KEY) as (gateway, http), connect(gateway, "/ws/chat") as ws:
         responses = await asyncio.gather(
             *(http.post("/broadcast", json={"content": f"{n}"}, headers=ADMIN) for n in range(10))

@@ -1,4 +1,4 @@
-"""Sessions over HTTP: send, read, page, change, delete, and whose they are."""
+"""The routes of sessions: send, read, page, rename, delete, list; and who may use them."""
 
 from __future__ import annotations
 
@@ -10,8 +10,7 @@ from typing import Any
 import pytest
 
 from agentws import BearerKeys, Limits, MemoryStore
-from agentws.agents.agent import CommandContext
-from agentws.agents.commands import Command
+from agentws.agents.commands import Command, CommandContext
 from agentws.protocol.events import RunFinished
 from agentws.protocol.messages import Interrupt, InterruptOutcome
 from agentws.protocol.position import parse_position
@@ -42,7 +41,7 @@ async def test_a_message_is_accepted_and_answered() -> None:
         ]
 
 
-async def test_the_same_message_again_is_the_same_message() -> None:
+async def test_a_repeated_message_is_deduplicated() -> None:
     script = Script("once")
     async with served(script) as (_, http):
         first = (await say(http, "hello")).json()
@@ -53,7 +52,7 @@ async def test_the_same_message_again_is_the_same_message() -> None:
         assert script.texts == ["hello"]
 
 
-async def test_the_same_id_with_another_body_is_refused() -> None:
+async def test_a_reused_idempotency_key_with_another_body_is_refused() -> None:
     async with served() as (_, http):
         await say(http, "hello")
         response = await say(http, "goodbye")
@@ -61,7 +60,7 @@ async def test_the_same_id_with_another_body_is_refused() -> None:
         assert response.json()["code"] == "idempotency_conflict"
 
 
-async def test_a_message_may_be_sent_again_over_the_other_transport() -> None:
+async def test_a_message_repeated_over_another_transport_is_deduplicated() -> None:
     async with served() as (gateway, http), connect(gateway, f"/ws/chat?session={SESSION}") as ws:
         over_http = (await say(http, "hello")).json()
         over_socket = await ws.say("hello", "m1")
@@ -69,7 +68,7 @@ async def test_a_message_may_be_sent_again_over_the_other_transport() -> None:
 
 
 @pytest.mark.parametrize("content", ["/help", "ping", "/whoami", "/history"])
-async def test_a_command_is_answered_at_once(content: str) -> None:
+async def test_a_slash_command_is_answered_in_the_response(content: str) -> None:
     async with served() as (gateway, http):
         response = await say(http, content)
         assert response.status_code == 200
@@ -79,7 +78,7 @@ async def test_a_command_is_answered_at_once(content: str) -> None:
         assert session.head.seq == 0
 
 
-async def test_an_unknown_command_is_refused() -> None:
+async def test_an_unknown_slash_command_is_refused() -> None:
     async with served() as (_, http):
         response = await say(http, "/hepl")
         assert response.status_code == 400
@@ -109,7 +108,7 @@ async def test_an_unknown_command_is_refused() -> None:
         (b'{"id":"m1","content":"x"} {}', "JSON"),
     ],
 )
-async def test_a_bad_message_is_refused_with_what_was_expected(body: bytes, hint: str) -> None:
+async def test_an_invalid_message_is_refused_with_what_was_expected(body: bytes, hint: str) -> None:
     async with served() as (gateway, http):
         headers = {"content-type": "application/json"}
         url = f"/sessions/{SESSION}/messages"
@@ -122,7 +121,7 @@ async def test_a_bad_message_is_refused_with_what_was_expected(body: bytes, hint
 
 
 @pytest.mark.parametrize("id", ["short", "x" * 129, "with space in it....", "%00" * 16])
-async def test_a_session_id_of_another_form_is_refused(id: str) -> None:
+async def test_an_invalid_session_id_is_refused(id: str) -> None:
     async with served() as (_, http):
         assert (await say(http, "hello", session=id)).status_code == 400
         for suffix in ("", "/messages", "/events"):
@@ -130,7 +129,7 @@ async def test_a_session_id_of_another_form_is_refused(id: str) -> None:
             assert response.status_code == 403
 
 
-async def test_a_full_queue_says_when_to_come_back() -> None:
+async def test_a_full_queue_answers_429_with_retry_after() -> None:
     gate = Gate()
     async with served(Script(gate), limits=Limits(max_queued=1), alone=True) as (_, http):
         await say(http, "one", "m1")
@@ -146,7 +145,7 @@ async def test_a_full_queue_says_when_to_come_back() -> None:
         gate.open()
 
 
-async def test_a_run_is_stopped() -> None:
+async def test_a_run_can_be_cancelled() -> None:
     gate = Gate()
     async with served(Script("partial ", gate)) as (_, http):
         await say(http, "go")
@@ -162,10 +161,10 @@ async def test_a_run_is_stopped() -> None:
         assert late.status_code == 202
 
 
-async def test_a_question_is_answered_once() -> None:
+async def test_an_agents_question_can_be_answered_once() -> None:
     question = Interrupt(id="int_1", reason="approval")
     finished = RunFinished("", "", outcome=InterruptOutcome([question]))
-    # The run that an answer begins asks the same again, on another node maybe before the next line.
+    # The run that the answer starts asks the same question again, maybe before the next line.
     async with served(Script(finished), alone=True) as (_, http):
         await say(http, "go")
         await answered(http)
@@ -181,7 +180,7 @@ async def test_a_question_is_answered_once() -> None:
         assert unknown.status_code == 404
 
 
-async def test_the_conversation_is_paged() -> None:
+async def test_the_conversation_is_read_page_by_page() -> None:
     async with served() as (_, http):
         for number in range(5):
             await say(http, f"n{number}", f"m{number}")
@@ -204,7 +203,7 @@ async def test_the_conversation_is_paged() -> None:
         assert len(pages) == 5 and "before" not in everything
 
 
-async def test_every_page_tells_what_was_posted_among_its_messages() -> None:
+async def test_every_page_includes_the_notices_posted_between_its_messages() -> None:
     async with served(alone=True) as (gateway, http):
         session = gateway.session(SESSION)
         positions: list[str] = []
@@ -231,7 +230,7 @@ async def test_every_page_tells_what_was_posted_among_its_messages() -> None:
         assert query["before"] == 0
 
 
-async def test_a_page_without_notices_tells_of_none() -> None:
+async def test_a_page_without_notices_has_no_notices_field() -> None:
     async with served() as (_, http):
         await say(http, "hello")
         await answered(http)
@@ -239,7 +238,7 @@ async def test_a_page_without_notices_tells_of_none() -> None:
 
 
 @pytest.mark.parametrize("query", ["limit=0", "limit=-1", "limit=x", "before=0", "before=1e3"])
-async def test_a_bad_page_is_refused(query: str) -> None:
+async def test_an_invalid_page_query_is_refused(query: str) -> None:
     async with served() as (_, http):
         await say(http, "hello")
         response = await http.get(f"/sessions/{SESSION}/messages?{query}")
@@ -268,7 +267,7 @@ async def test_own_sessions_are_listed_newest_first_and_paged() -> None:
         assert "owner" not in one
 
 
-async def test_sessions_that_were_used_at_one_moment_are_all_listed() -> None:
+async def test_sessions_with_the_same_update_time_are_all_listed() -> None:
     async with served(authenticate=KEYS, store=MemoryStore(clock=lambda: 1000.5)) as (gateway, _):
         ann = client(gateway, **ANN)
         ids = {f"ses_~.-0000000000000{number}" for number in range(5)}
@@ -297,7 +296,7 @@ BAD_CURSORS = {
 
 
 @pytest.mark.parametrize("cursor", BAD_CURSORS.values(), ids=BAD_CURSORS)
-async def test_a_list_from_a_bad_cursor_is_refused(cursor: str) -> None:
+async def test_a_list_with_an_invalid_cursor_is_refused(cursor: str) -> None:
     async with served(authenticate=KEYS) as (gateway, _):
         response = await client(gateway, **ANN).get("/sessions", params={"before": cursor})
         assert response.status_code == 400 and response.json()["expected"]
@@ -309,7 +308,7 @@ async def test_anonymous_sessions_are_not_listed() -> None:
         assert (await http.get("/sessions")).json() == {"sessions": []}
 
 
-async def test_a_session_is_renamed() -> None:
+async def test_a_session_can_be_renamed() -> None:
     async with served(alone=True) as (gateway, http):
         await say(http, "hello")
         await answered(http)
@@ -328,7 +327,7 @@ async def test_a_session_is_renamed() -> None:
             assert (await http.patch(url, json=bad)).status_code == 400
 
 
-async def test_a_deleted_session_is_gone_for_good() -> None:
+async def test_the_id_of_a_deleted_session_can_not_be_used_again() -> None:
     async with served(alone=True) as (_, http):
         await say(http, "hello")
         await answered(http)
@@ -339,7 +338,7 @@ async def test_a_deleted_session_is_gone_for_good() -> None:
             assert response.status_code == 403
 
 
-async def test_a_foreign_session_looks_like_one_that_is_not_there() -> None:
+async def test_a_foreign_session_is_refused_like_an_unknown_one() -> None:
     async with served(authenticate=KEYS) as (gateway, _):
         ann, bob = client(gateway, **ANN), client(gateway, **BOB)
         await say(ann, "hello")
@@ -361,7 +360,7 @@ async def test_a_foreign_session_looks_like_one_that_is_not_there() -> None:
         assert (await ann.get(f"/sessions/{SESSION}")).status_code == 200
 
 
-async def test_a_node_that_drains_takes_no_new_work() -> None:
+async def test_a_draining_node_refuses_new_work() -> None:
     async with served(alone=True) as (gateway, http):
         await say(http, "hello")
         await answered(http)
@@ -393,7 +392,7 @@ class Clerk(Echo):
         return f"refund {len(self._refunds)}: {args}"
 
 
-async def test_a_command_of_the_agent_runs_once_for_its_id() -> None:
+async def test_an_agents_slash_command_is_deduplicated_by_its_id() -> None:
     refunds: list[str] = []
     async with served(lambda: Clerk(refunds)) as (_, http):
         said = [(await say(http, "/refund 42", "c1")).json() for _ in range(3)]
@@ -406,7 +405,7 @@ async def test_a_command_of_the_agent_runs_once_for_its_id() -> None:
         assert (failed.status_code, failed.json()["retryable"]) == (500, False)
 
 
-async def test_pages_of_large_messages_are_bounded_and_hold_all_of_them() -> None:
+async def test_pages_of_large_messages_have_a_bounded_size_and_are_complete() -> None:
     async def agent(ctx: Any) -> AsyncIterator[str]:
         yield ctx.text[-1] * 40_000
 
@@ -426,7 +425,7 @@ async def test_pages_of_large_messages_are_bounded_and_hold_all_of_them() -> Non
     assert seen == [text for number in range(9) for text in (f"m{number}", f"{number}" * 2)]
 
 
-async def test_a_list_of_sessions_with_much_metadata_is_bounded_and_has_all_of_them() -> None:
+async def test_pages_of_sessions_with_large_metadata_have_a_bounded_size_and_are_complete() -> None:
     limits = Limits(byte_rate=1e9)
     async with served(authenticate=KEYS, headers=ANN, limits=limits) as (_, http):
         ids = [f"a-session-number-{number:02}" for number in range(12)]

@@ -1,4 +1,4 @@
-"""What goes wrong after the provider has said how its answer ended does not change that."""
+"""Errors of the connection after the finish reason do not change how an answer ended."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def ending(*events: Any, fault: Fault) -> Reply:
 
 @pytest.mark.parametrize("fault", BREAKS)
 @pytest.mark.parametrize(("connect", "end"), ENDS.values(), ids=ENDS)
-async def test_a_whole_answer_whose_connection_breaks_after_it_is_whole(
+async def test_an_answer_is_complete_when_the_connection_breaks_after_its_finish_reason(
     connect: Connect, end: Event, fault: Fault
 ) -> None:
     assert (await whole(connect, ending(end, fault=fault))).text == "one two"
@@ -56,7 +56,7 @@ async def test_a_whole_answer_whose_connection_breaks_after_it_is_whole(
 
 @pytest.mark.parametrize("fault", BREAKS)
 @pytest.mark.parametrize(("connect", "end", "kind"), LIMITS.values(), ids=LIMITS)
-async def test_a_break_after_another_end_does_not_hide_it(
+async def test_a_broken_connection_does_not_hide_the_finish_reason_before_it(
     connect: Connect, end: Event, kind: type[Exception], fault: Fault
 ) -> None:
     text, error = await refused(connect, ending(end, fault=fault))
@@ -65,7 +65,9 @@ async def test_a_break_after_another_end_does_not_hide_it(
 
 @pytest.mark.parametrize("fault", BREAKS)
 @pytest.mark.parametrize("reason", ["in_progress", "null", "error"])
-async def test_a_break_after_an_unknown_word_is_a_break(reason: str, fault: Fault) -> None:
+async def test_a_broken_connection_after_an_unknown_finish_reason_is_an_error(
+    reason: str, fault: Fault
+) -> None:
     _, error = await refused(openai_chat, ending(openai_end(reason), fault=fault))
     assert type(error) is LLMUnavailable
 
@@ -84,7 +86,7 @@ PIECES: Mapping[str, tuple[Connect, list[Event]]] = {
 
 @pytest.mark.parametrize("fault", BREAKS)
 @pytest.mark.parametrize(("connect", "events"), PIECES.values(), ids=PIECES)
-async def test_an_answer_that_went_on_after_its_end_may_break_off(
+async def test_a_break_is_an_error_when_text_followed_the_finish_reason(
     connect: Connect, events: list[Event], fault: Fault
 ) -> None:
     _, error = await refused(connect, ending(*events, fault=fault))
@@ -92,12 +94,14 @@ async def test_an_answer_that_went_on_after_its_end_may_break_off(
 
 
 @pytest.mark.parametrize(("connect", "end"), ENDS.values(), ids=ENDS)
-async def test_an_error_that_is_reported_after_the_end_counts(connect: Connect, end: Event) -> None:
+async def test_an_error_reported_after_the_finish_reason_fails_the_answer(
+    connect: Connect, end: Event
+) -> None:
     _, error = await refused(connect, ending(end, fault="rate_limit"))
     assert type(error) is LLMRateLimited
 
 
-async def test_an_error_without_a_known_word_that_is_reported_after_the_end_counts() -> None:
+async def test_an_error_with_an_unknown_code_after_the_finish_reason_fails_the_answer() -> None:
     reply = ending(openai_end("stop"), {"error": {"message": "It broke."}}, fault="truncate")
     _, error = await refused(openai_chat, reply)
     assert type(error) is LLMUnavailable

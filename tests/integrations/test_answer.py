@@ -1,4 +1,4 @@
-"""The laws of reading what a provider sends."""
+"""Properties of reading a provider's stream: text, token counts and errors."""
 
 from __future__ import annotations
 
@@ -16,28 +16,30 @@ units = st.text(st.sampled_from("aé😀\x00\ud83d\ude00\ud800\udfff\uffff"), ma
 
 
 @given(st.lists(units, max_size=6))
-def test_however_text_is_cut_the_characters_are_the_same(pieces: list[str]) -> None:
+def test_the_text_is_the_same_however_it_is_split_into_pieces(pieces: list[str]) -> None:
     text = Unicode()
-    joined = "".join(text.add(piece) for piece in pieces) + text.rest()
+    joined = "".join(text.add(piece) for piece in pieces) + text.flush()
     assert joined == unicode("".join(pieces).replace("\x00", ""))
 
 
 @given(st.text(st.characters(codec="utf-8", exclude_characters="\x00")), st.data())
-def test_text_may_be_cut_between_any_two_of_its_code_units(text: str, data: st.DataObject) -> None:
-    """As JSON holds it: a character beyond U+FFFF is two escapes."""
+def test_text_may_be_split_between_the_surrogates_of_a_character(
+    text: str, data: st.DataObject
+) -> None:
+    """In JSON, a character beyond U+FFFF is two escape sequences."""
     halves = [chr(unit) for unit in memoryview(text.encode("utf-16-le")).cast("H")]
     reader, read, at = Unicode(), "", 0
     while at < len(halves):
         size = data.draw(st.integers(1, 3))
         read += reader.add(json.loads(json.dumps("".join(halves[at : at + size]))))
         at += size
-    assert read + reader.rest() == text
+    assert read + reader.flush() == text
 
 
 @given(st.lists(units, max_size=6))
-def test_what_is_read_can_be_stored(pieces: list[str]) -> None:
+def test_the_text_that_is_read_can_always_be_stored(pieces: list[str]) -> None:
     text = Unicode()
-    for read in [*map(text.add, pieces), text.rest()]:
+    for read in [*map(text.add, pieces), text.flush()]:
         read.encode()
         assert "\x00" not in read
 
@@ -46,7 +48,7 @@ numbers = st.none() | st.integers(-5, 5) | st.floats() | st.text(max_size=2)
 
 
 @given(st.lists(st.dictionaries(st.sampled_from("ab"), numbers), max_size=5))
-def test_the_newest_count_that_can_be_read_is_the_count(usages: list[dict[str, Any]]) -> None:
+def test_the_last_readable_value_of_a_token_count_is_used(usages: list[dict[str, Any]]) -> None:
     one_by_one, together = Counts(), Counts()
     for usage in usages:
         one_by_one.add(usage, "ab")
@@ -93,11 +95,11 @@ def test_the_newest_count_that_can_be_read_is_the_count(usages: list[dict[str, A
         (5, 0),
     ],
 )
-def test_an_error_in_a_stream_stands_for_a_status(body: Any, status: int) -> None:
+def test_an_error_in_a_stream_has_an_http_status(body: Any, status: int) -> None:
     assert error_status(body) == status
 
 
-def test_an_error_may_be_nested_without_end() -> None:
+def test_an_error_may_be_nested_to_any_depth() -> None:
     body: Any = {"code": 429}
     for _ in range(50_000):
         body = {"error": body}

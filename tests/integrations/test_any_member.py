@@ -1,6 +1,6 @@
-"""Whichever one member of a good stream is missing or of another type, the rest of it counts.
+"""Any single member of a good stream may be missing or of another type: the rest is still read.
 
-What was said in the other events is kept, and the answer is whole just as long as its end was read.
+The text of the other events is kept. The answer is complete if its finish reason could be read.
 """
 
 from __future__ import annotations
@@ -82,11 +82,11 @@ class Stream:
 
 
 @pytest.mark.parametrize("wire", WIRES)
-async def test_any_member_of_a_stream_may_be_odd(wire: str) -> None:
+async def test_any_member_of_a_stream_may_be_missing_or_of_another_type(wire: str) -> None:
     stream, reason = Stream(), REASONS[wire]
     async with FakeLLM(stream.script) as fake, WIRES[wire](fake) as llm:
 
-        async def hear() -> tuple[str, bool]:
+        async def read_answer() -> tuple[str, bool]:
             text = ""
             try:
                 async for piece in llm.stream(HELLO):
@@ -95,9 +95,9 @@ async def test_any_member_of_a_stream_may_be_odd(wire: str) -> None:
                 return text, False
             return text, True
 
-        assert await hear() == ("one two", True)
+        assert await read_answer() == ("one two", True)
         for event, path, value in stream.variants():
-            text, is_whole = await hear()
+            text, is_whole = await read_answer()
             lost = [chunk for chunk in CHUNKS if f"'{chunk}'" in str(event)]
             assert text in ("one two", *("one two".replace(chunk, "") for chunk in lost))
             ends = at(event, reason) is not None

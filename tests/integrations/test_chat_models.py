@@ -1,4 +1,4 @@
-"""Both adapters, on the real SDKs, against the fake server: one body of tests for the port."""
+"""Both adapters with their real SDKs against the fake model server: the same tests for each."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ async def test_text_streams_in_deltas_and_usage_comes_last(connect: Connect) -> 
     assert (len(fake.requests), fake.completed, fake.disconnects) == (1, 1, 0)
 
 
-async def test_deltas_arrive_while_the_provider_is_still_writing(connect: Connect) -> None:
+async def test_deltas_are_yielded_while_the_provider_is_still_sending(connect: Connect) -> None:
     async with FakeLLM([Reply("one two", fault="stall")]) as fake, connect(fake) as llm:
         async with aclosing(llm.stream(HELLO)) as pieces:
             assert await anext(pieces) == "one "
@@ -122,7 +122,7 @@ async def test_leaving_a_cancel_scope_closes_the_request(connect: Connect) -> No
         assert (fake.completed, fake.disconnects) == (0, 1)
 
 
-async def test_a_request_that_has_not_begun_to_answer_is_cancelled_too(connect: Connect) -> None:
+async def test_a_request_without_an_answer_yet_is_cancelled_too(connect: Connect) -> None:
     async with FakeLLM([Reply("", fault="stall")]) as fake, connect(fake) as llm:
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(answer, llm)
@@ -147,7 +147,7 @@ async def test_a_request_that_has_not_begun_to_answer_is_cancelled_too(connect: 
         (529, LLMUnavailable, True),
     ],
 )
-async def test_a_refused_request_is_translated(
+async def test_a_refused_request_raises_the_matching_llm_error(
     connect: Connect, status: int, error: type[LLMError], retryable: bool
 ) -> None:
     said = f"Your key {KEY} is not welcome at 10.0.0.7"
@@ -158,21 +158,23 @@ async def test_a_refused_request_is_translated(
 
 
 @pytest.mark.parametrize("status", [401, 403])
-async def test_words_about_credentials_reach_no_log(connect: Connect, status: int) -> None:
+async def test_an_error_about_credentials_does_not_quote_them(
+    connect: Connect, status: int
+) -> None:
     said = f"Incorrect API key provided: {KEY}"
     async with FakeLLM([Reply(said, status=status)]) as fake, connect(fake) as llm:
         _, raised = await failure(llm)
     assert KEY not in "".join(traceback.format_exception(raised))
 
 
-async def test_a_rate_limit_says_when_to_come_back(connect: Connect) -> None:
+async def test_a_rate_limit_has_the_providers_retry_after(connect: Connect) -> None:
     limited = Reply(status=429, headers={"retry-after": "7"})
     async with FakeLLM([limited]) as fake, connect(fake) as llm:
         _, raised = await failure(llm)
     assert raised.retry_after == 7
 
 
-async def test_a_refusal_is_tried_again_before_the_user_hears_of_it(connect: Connect) -> None:
+async def test_a_refused_request_is_retried_before_it_fails(connect: Connect) -> None:
     busy = Reply(status=429, headers={"retry-after-ms": "1"})
     async with FakeLLM([busy, "Fine."]) as fake, connect(fake, max_retries=1) as llm:
         assert (await answer(llm))[0] == "Fine."
@@ -180,7 +182,7 @@ async def test_a_refusal_is_tried_again_before_the_user_hears_of_it(connect: Con
 
 
 @pytest.mark.parametrize("fault", ["drop", "truncate", "malformed", "error", "rate_limit"])
-async def test_an_answer_that_breaks_keeps_its_text_and_ends_in_an_error(
+async def test_an_answer_that_breaks_off_yields_its_text_and_then_an_error(
     connect: Connect, fault: Fault
 ) -> None:
     async with FakeLLM([Reply("one two three", fault=fault)]) as fake, connect(fake) as llm:
@@ -192,7 +194,7 @@ async def test_an_answer_that_breaks_keeps_its_text_and_ends_in_an_error(
     assert len(fake.requests) == 1
 
 
-async def test_a_silent_provider_is_given_up(connect: Connect) -> None:
+async def test_a_provider_that_sends_nothing_times_out(connect: Connect) -> None:
     async with (
         FakeLLM([Reply("one two", fault="stall")]) as fake,
         connect(fake, timeout=0.2) as llm,
@@ -204,7 +206,7 @@ async def test_a_silent_provider_is_given_up(connect: Connect) -> None:
     assert isinstance(raised, LLMUnavailable)
 
 
-async def test_a_provider_that_is_not_there_is_unavailable(connect: Connect) -> None:
+async def test_a_provider_that_can_not_be_reached_is_unavailable(connect: Connect) -> None:
     async with FakeLLM() as fake:
         pass
     async with connect(fake) as llm:
@@ -213,20 +215,20 @@ async def test_a_provider_that_is_not_there_is_unavailable(connect: Connect) -> 
     assert raised.retryable
 
 
-async def test_an_answer_at_the_length_limit_is_not_passed_off_as_whole(connect: Connect) -> None:
+async def test_an_answer_at_the_length_limit_is_cut_off(connect: Connect) -> None:
     async with FakeLLM([Reply("one two", finish="length")]) as fake, connect(fake) as llm:
         texts, raised = await failure(llm)
     assert texts == ["one ", "two"]
     assert isinstance(raised, LLMCutOff)
 
 
-async def test_a_filtered_answer_is_not_passed_off_as_whole(connect: Connect) -> None:
+async def test_a_filtered_answer_is_refused(connect: Connect) -> None:
     async with FakeLLM([Reply("one two", finish="refused")]) as fake, connect(fake) as llm:
         _, raised = await failure(llm)
     assert isinstance(raised, LLMRefused)
 
 
-async def test_a_client_of_the_caller_stays_open() -> None:
+async def test_a_client_of_the_caller_is_not_closed() -> None:
     import openai
 
     async with FakeLLM() as fake:
@@ -261,7 +263,7 @@ async def sent(connect: Connect) -> dict[str, Any]:
     return fake.requests[0]
 
 
-async def test_openai_is_sent_the_conversation() -> None:
+async def test_the_request_to_openai_contains_the_conversation() -> None:
     assert (await sent(openai_chat))["messages"] == [
         {"role": "system", "content": "You add."},
         {"role": "assistant", "content": "Welcome!"},
@@ -286,7 +288,7 @@ async def test_openai_is_sent_the_conversation() -> None:
     ]
 
 
-async def test_anthropic_is_sent_the_conversation() -> None:
+async def test_the_request_to_anthropic_contains_the_conversation() -> None:
     body = await sent(anthropic_messages)
     assert body["system"] == "You add.\n\nBe brief."
     assert body["messages"] == [
@@ -327,7 +329,7 @@ async def test_parameters_are_added_to_the_request(connect: Connect) -> None:
     assert fake.requests[0]["temperature"] == 0.25
 
 
-async def test_usage_can_be_left_out_for_servers_that_do_not_know_it() -> None:
+async def test_the_usage_option_can_be_left_out_for_servers_without_it() -> None:
     async with FakeLLM(["Hi"]) as fake, openai_chat(fake, include_usage=False) as llm:
         assert await answer(llm) == ["Hi"]
     assert "stream_options" not in fake.requests[0]

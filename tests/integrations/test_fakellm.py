@@ -1,4 +1,4 @@
-"""The fakes: a script in process keeps the promises of the port, and the server lets go."""
+"""The fake models: the in-process script keeps the port's contract; the server can be stopped."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ HELLO: list[Message] = [UserMessage(id="1", content="Hello there")]
 
 
 @given(st.text())
-def test_chunks_make_up_the_text(text: str) -> None:
+def test_the_chunks_join_to_the_text(text: str) -> None:
     assert "".join(Reply(text).chunks) == text
     assert all(Reply(text).chunks)
 
 
-async def test_it_echoes_unless_told_otherwise() -> None:
+async def test_the_default_script_echoes_the_user() -> None:
     llm = ScriptedLLM()
     async with aclosing(llm.stream(HELLO, instructions="Be brief.")) as pieces:
         *texts, usage = [piece async for piece in pieces]
@@ -41,7 +41,7 @@ async def test_it_echoes_unless_told_otherwise() -> None:
     assert (llm.completed, llm.disconnects) == (1, 0)
 
 
-async def test_replies_come_in_order_and_the_last_one_stays() -> None:
+async def test_replies_are_used_in_order_and_the_last_one_is_repeated() -> None:
     llm = ScriptedLLM(["One", "Two"])
     said = []
     for _ in range(3):
@@ -50,14 +50,14 @@ async def test_replies_come_in_order_and_the_last_one_stays() -> None:
     assert said == ["One", "Two", "Two"]
 
 
-async def test_closing_it_is_counted() -> None:
+async def test_a_closed_stream_is_counted_as_a_disconnect() -> None:
     llm = ScriptedLLM(["one two"])
     async with aclosing(llm.stream(HELLO)) as pieces:
         await anext(pieces)
     assert (llm.completed, llm.disconnects) == (0, 1)
 
 
-async def test_cancelling_a_stall_is_counted() -> None:
+async def test_a_cancelled_stall_is_counted_as_a_disconnect() -> None:
     llm = ScriptedLLM([Reply("one two", fault="stall")])
     begun = asyncio.Event()
 
@@ -76,7 +76,7 @@ async def test_cancelling_a_stall_is_counted() -> None:
 
 @pytest.mark.parametrize("fault", ["drop", "truncate", "malformed", "error", "rate_limit"])
 @pytest.mark.parametrize("after", [0, 1, 2])
-async def test_a_fault_strikes_after_so_many_chunks(fault: Fault, after: int) -> None:
+async def test_a_fault_happens_after_the_given_number_of_chunks(fault: Fault, after: int) -> None:
     llm = ScriptedLLM([Reply("one two", fault=fault, after=after)])
     texts = []
     with pytest.raises(LLMUnavailable) as raised:
@@ -98,7 +98,7 @@ async def test_a_fault_strikes_after_so_many_chunks(fault: Fault, after: int) ->
     ],
     ids=["length", "another reason", "refused", "no reason", "empty"],
 )
-async def test_an_answer_of_the_script_that_is_not_whole_is_an_error(
+async def test_an_incomplete_scripted_answer_raises_an_error(
     reply: Reply, error: type[LLMError]
 ) -> None:
     pieces = []
@@ -109,7 +109,7 @@ async def test_an_answer_of_the_script_that_is_not_whole_is_an_error(
     assert pieces[:-1] == reply.chunks
 
 
-async def test_a_refusal_is_an_error_before_any_text() -> None:
+async def test_a_refused_request_raises_before_any_text() -> None:
     llm = ScriptedLLM([Reply(status=429, headers={"retry-after": "2"})])
     with pytest.raises(LLMRateLimited) as raised:
         await anext(llm.stream(HELLO))
@@ -127,9 +127,7 @@ async def test_a_refusal_is_an_error_before_any_text() -> None:
         (None, None),
     ],
 )
-def test_only_seconds_are_understood_of_retry_after(
-    header: str | None, seconds: float | None
-) -> None:
+def test_retry_after_is_used_only_in_seconds(header: str | None, seconds: float | None) -> None:
     assert status_error(429, retry_after=header).retry_after == seconds
 
 
@@ -151,20 +149,20 @@ PATHS = ["/v1/chat/completions", "/v1/messages"]
 
 
 async def body(path: str, reply: Reply) -> bytes:
-    """What the server sends for ``reply``."""
+    """The body that the server sends for ``reply``."""
     asked = {"messages": [{"role": "user", "content": "Hi"}]}
     async with FakeLLM([reply]) as fake, AsyncClient() as client:
         return (await client.post(f"{fake.url}{path}", json=asked)).content
 
 
 @pytest.mark.parametrize("path", PATHS)
-async def test_text_in_pieces_is_sent_in_these_pieces(path: str) -> None:
+async def test_text_given_in_pieces_is_sent_in_exactly_these_pieces(path: str) -> None:
     sent = await body(path, Reply(["one two ", "", "\ud83d"]))
     assert [sent.count(piece) for piece in (b'"one two "', b'"\\ud83d"')] == [1, 1]
 
 
 @pytest.mark.parametrize("path", PATHS)
-async def test_odd_events_are_sent_as_they_are_after_the_text(path: str) -> None:
+async def test_extra_events_are_sent_unchanged_after_the_text(path: str) -> None:
     sent = await body(path, Reply("one", events=[{"odd": None}, None, [5], b"not even JSON\n\n"]))
     places = [sent.index(part) for part in (b"one", b'data: {"odd": null}', b"data: null")]
     places += [sent.index(part) for part in (b"data: [5]", b"not even JSON")]
@@ -187,6 +185,8 @@ async def test_events_can_be_changed_and_left_out(path: str) -> None:
 
 @pytest.mark.parametrize("path", PATHS)
 @pytest.mark.parametrize(("finish", "said"), [("odd", b'"odd"'), (None, b"null"), (5, b"5")])
-async def test_an_answer_may_end_with_any_reason(path: str, finish: object, said: bytes) -> None:
+async def test_an_answer_may_end_with_any_finish_reason(
+    path: str, finish: object, said: bytes
+) -> None:
     sent = await body(path, Reply("one", finish=finish))
     assert b'_reason": ' + said in sent

@@ -1,4 +1,4 @@
-"""A history of any provider is made fit for the one that it is sent to."""
+"""A history with any provider's messages becomes a valid request to another provider."""
 
 from __future__ import annotations
 
@@ -61,11 +61,11 @@ def wire(request: pytest.FixtureRequest) -> str:
 
 
 Step = tuple[str, str]
-"""What is said of a tool in a request: a call or a result, and its id."""
+"""A tool call or a result in a request, and its id."""
 
 
 def steps(messages: Sequence[dict[str, Any]]) -> list[list[Step]]:
-    """Of each message that a provider was sent, the calls and results in it."""
+    """The calls and results in each message of a request."""
     return [list(_steps(message)) for message in messages]
 
 
@@ -91,7 +91,7 @@ def names(messages: Sequence[dict[str, Any]]) -> list[str]:
 
 
 def check_pairs(messages: Sequence[dict[str, Any]]) -> None:
-    """Each call has an id of its own that fits, and its one result right after its message."""
+    """Each call has a valid unique id, and exactly one result, right after its message."""
     flat = [step for message in steps(messages) for step in message]
     calls = [id for what, id in flat if what == "call"]
     assert len(set(calls)) == len(calls)
@@ -105,7 +105,7 @@ def check_pairs(messages: Sequence[dict[str, Any]]) -> None:
     assert not owed
 
 
-# What each provider demands, for any history
+# What each provider requires, for any history
 
 
 texts = st.sampled_from(["", " ", "Hi", "\n"])
@@ -131,7 +131,7 @@ histories = st.lists(
 
 
 def drawn(strategy: st.SearchStrategy[Any], count: int) -> list[Any]:
-    """Examples of it, for a test that can't run inside of a draw."""
+    """Examples of a strategy, for a test that can't run inside a draw."""
     values: list[Any] = []
 
     @settings(max_examples=count, database=None)
@@ -143,7 +143,7 @@ def drawn(strategy: st.SearchStrategy[Any], count: int) -> list[Any]:
     return values
 
 
-async def test_any_history_is_sent_as_the_provider_demands(wire: str) -> None:
+async def test_any_history_becomes_a_valid_request(wire: str) -> None:
     check = {"openai": check_openai, "anthropic": check_anthropic}[wire]
     async with FakeLLM() as fake, WIRES[wire](fake) as llm:
         for history in drawn(histories, 200):
@@ -213,7 +213,7 @@ async def test_a_mapped_id_is_the_same_in_every_request(wire: str) -> None:
     assert [step for step in second if step][:2] == [step for step in first if step][:2]
 
 
-async def test_an_id_that_comes_twice_stands_for_two_calls(wire: str) -> None:
+async def test_an_id_of_two_calls_is_mapped_to_two_ids(wire: str) -> None:
     messages = await sent(
         wire,
         UserMessage("1", "What time is it?"),
@@ -230,7 +230,7 @@ async def test_an_id_that_comes_twice_stands_for_two_calls(wire: str) -> None:
     assert said == ["noon", "one", NO_RESULT]
 
 
-async def test_the_name_of_a_tool_is_mapped_to_one_that_is_allowed(wire: str) -> None:
+async def test_an_invalid_tool_name_is_mapped_to_a_valid_one(wire: str) -> None:
     given_names = ["mcp.files/read", "clock", "café", "", "::", "x" * 65]
     history: list[Message] = [UserMessage("1", "Read it.")]
     for number, name in enumerate(given_names):
@@ -242,7 +242,7 @@ async def test_the_name_of_a_tool_is_mapped_to_one_that_is_allowed(wire: str) ->
 
 
 @given(st.lists(ids, max_size=12))
-def test_mapped_ids_fit_and_stand_for_one_call_each(called: list[str]) -> None:
+def test_mapped_ids_are_valid_and_unique(called: list[str]) -> None:
     mapped = mapping(called)
     assert len(set(mapped)) == len(called)
     for id, given_id in zip(called, mapped, strict=True):
@@ -252,8 +252,8 @@ def test_mapped_ids_fit_and_stand_for_one_call_each(called: list[str]) -> None:
 
 
 @given(st.lists(ids, max_size=12))
-def test_a_mapped_id_is_never_that_of_another_call(called: list[str]) -> None:
-    """Not even of one that was made to look like it."""
+def test_a_mapped_id_never_equals_the_id_of_another_call(called: list[str]) -> None:
+    """Not even of a call whose id was chosen to collide."""
     made = mapping(called)
     assert len(set(mapping([*called, *made]))) == len(called) + len(made)
 
@@ -264,7 +264,7 @@ def mapping(called: list[str]) -> list[str]:
 
 
 @given(st.text(max_size=100))
-def test_a_name_that_fits_stays(name: str) -> None:
+def test_a_valid_tool_name_is_unchanged(name: str) -> None:
     mapped = tool_name(name)
     assert FITS.fullmatch(mapped) and len(mapped) <= LONGEST_NAME
     assert tool_name(mapped) == mapped
@@ -283,10 +283,10 @@ ARGUMENTS: list[tuple[str, dict[str, Any]]] = [
 
 
 @pytest.mark.parametrize(("said", "read"), ARGUMENTS, ids=lambda value: str(value)[:30])
-async def test_arguments_that_are_no_object_are_left_out(
+async def test_arguments_that_are_not_an_object_are_left_out(
     wire: str, said: str, read: dict[str, Any]
 ) -> None:
-    """Such as those of a call that was stopped while it was being written."""
+    """For example those of a call that was stopped in the middle."""
     history: list[Message] = [UserMessage("1", "Go"), calling("c1", arguments=said)]
     messages = await sent(wire, *history, UserMessage("2", "And?"))
     if wire == "anthropic":
@@ -296,7 +296,7 @@ async def test_arguments_that_are_no_object_are_left_out(
         assert call["function"]["arguments"] == (said if read else "{}")
 
 
-def test_many_calls_with_one_id_take_no_longer_each() -> None:
+def test_many_calls_with_the_same_id_take_linear_time() -> None:
     """Some servers give every call the same id, or none."""
     made = mapping(["functions.clock:0"] * 20_000)
     assert len(set(made)) == 20_000
@@ -305,7 +305,7 @@ def test_many_calls_with_one_id_take_no_longer_each() -> None:
 # Messages without text
 
 
-async def test_an_empty_message_does_not_vanish(wire: str) -> None:
+async def test_an_empty_message_is_not_dropped(wire: str) -> None:
     (message,) = await sent(wire, UserMessage("1", ""))
     assert "[An empty message.]" in str(message["content"])
 
@@ -317,6 +317,6 @@ async def test_a_result_without_text_is_sent_as_empty_text(wire: str) -> None:
     assert found == ""
 
 
-async def test_anthropic_is_not_asked_to_go_on_with_its_own_message() -> None:
+async def test_the_last_message_of_a_request_to_anthropic_is_the_users() -> None:
     messages = await sent("anthropic", UserMessage("1", "Hi"), calling(text="Hello! "))
     assert [message["role"] for message in messages] == ["user", "assistant", "user"]

@@ -1,4 +1,4 @@
-"""What a client of the gateway sees of a model's odd answers."""
+"""What a client of the gateway sees when a model's answer is malformed or incomplete."""
 
 from __future__ import annotations
 
@@ -52,7 +52,9 @@ async def test_odd_usage_does_not_fail_a_run(connect: Connect, value: Any) -> No
         assert ("inputTokens" in usage, usage["outputTokens"]) == (False, 2)
 
 
-async def test_an_answer_cut_short_says_why_and_keeps_its_text(connect: Connect) -> None:
+async def test_an_answer_that_is_cut_off_keeps_its_text_and_the_error_says_why(
+    connect: Connect,
+) -> None:
     reply = Reply("Hello there", finish="insufficient_system_resource")
     async with chat(connect, reply) as one:
         event = await end(one)
@@ -69,13 +71,13 @@ async def test_a_rate_limit_in_the_middle_is_retryable_and_keeps_the_text(connec
         assert await one.texts() == ["one "]
 
 
-async def test_an_empty_answer_is_not_a_run_that_says_nothing(connect: Connect) -> None:
+async def test_an_empty_answer_ends_the_run_with_an_error(connect: Connect) -> None:
     async with chat(connect, Reply("")) as one:
         event = await end(one)
         assert (event["code"], event["message"]) == ("llm_empty", "The model gave no answer.")
 
 
-async def test_the_sentence_of_a_refusal_is_read_by_the_user() -> None:
+async def test_the_text_of_a_refusal_is_shown_to_the_user() -> None:
     delta = {"choices": [{"index": 0, "delta": {"refusal": "I can't say that."}}]}
     async with chat(WIRES["openai"], Reply(events=[delta])) as one:
         assert (await end(one))["code"] == "llm_refused"
@@ -101,7 +103,7 @@ class Clock(Agent):
                 yield piece
 
 
-async def test_a_conversation_goes_on_with_another_provider(connect: Connect) -> None:
+async def test_a_conversation_can_continue_with_another_provider(connect: Connect) -> None:
     async with FakeLLM() as fake, connect(fake) as llm, talk(lambda: Clock(llm)) as one:
         await one.client.say("clock", "m1")
         await one.terminal()

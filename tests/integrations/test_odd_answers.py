@@ -1,6 +1,6 @@
-"""A good answer is kept, however oddly it is sent.
+"""A complete answer is kept, even if parts of the stream are malformed.
 
-Each odd shape is sent by the fake server through the real SDKs.
+The fake server sends each malformed stream through the real SDKs.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from .wires import (
     whole,
 )
 
-# Chunks without what they are for
+# Chunks without content
 
 ODD_CHUNKS: Mapping[str, Any] = {
     "a choice without delta": {"choices": [{"index": 0, "finish_reason": None}]},
@@ -67,11 +67,11 @@ ODD_CHUNKS: Mapping[str, Any] = {
 
 
 @pytest.mark.parametrize("chunk", ODD_CHUNKS.values(), ids=ODD_CHUNKS)
-async def test_a_chunk_of_openais_that_says_nothing_is_passed_over(chunk: Any) -> None:
+async def test_a_chunk_of_openai_without_content_is_skipped(chunk: Any) -> None:
     reply = Reply("Hello there", events=[chunk, openai_delta({"content": "!"})])
-    heard = await whole(openai_chat, reply)
-    assert heard.text == "Hello there!"
-    assert heard.usage == TokenUsage("openai", "fake", 2, 2, 4)
+    outcome = await whole(openai_chat, reply)
+    assert outcome.text == "Hello there!"
+    assert outcome.usage == TokenUsage("openai", "fake", 2, 2, 4)
 
 
 ODD_EVENTS: Mapping[str, Any] = {
@@ -100,19 +100,21 @@ ODD_EVENTS: Mapping[str, Any] = {
 
 
 @pytest.mark.parametrize("event", ODD_EVENTS.values(), ids=ODD_EVENTS)
-async def test_an_event_of_anthropics_that_says_nothing_is_passed_over(event: Any) -> None:
+async def test_an_event_of_anthropic_without_content_is_skipped(event: Any) -> None:
     more = anthropic_delta(type="text_delta", text="!")
-    heard = await whole(anthropic_messages, Reply("Hello there", events=[event, more]))
-    assert heard.text == "Hello there!"
+    outcome = await whole(anthropic_messages, Reply("Hello there", events=[event, more]))
+    assert outcome.text == "Hello there!"
 
 
 @pytest.mark.parametrize("kind", [{}, {"type": None}])
-async def test_text_of_anthropics_that_does_not_say_what_it_is_is_text(kind: Any) -> None:
-    heard = await whole(anthropic_messages, Reply("a", events=[anthropic_delta(text="b", **kind)]))
-    assert heard.text == "ab"
+async def test_text_of_anthropic_without_a_type_is_text(kind: Any) -> None:
+    outcome = await whole(
+        anthropic_messages, Reply("a", events=[anthropic_delta(text="b", **kind)])
+    )
+    assert outcome.text == "ab"
 
 
-async def test_content_in_parts_is_joined() -> None:
+async def test_the_text_of_content_parts_is_joined() -> None:
     parts = [
         {"type": "text", "text": "Good "},
         {"type": "image_url", "image_url": {"url": "https://example.com/x.png"}},
@@ -128,7 +130,7 @@ async def test_content_in_parts_is_joined() -> None:
     assert (await whole(openai_chat, reply)).text == "Good to see you."
 
 
-async def test_a_character_may_be_cut_between_two_parts() -> None:
+async def test_a_character_may_be_split_over_two_parts() -> None:
     parts = [{"type": "text", "text": "\ud83d"}, {"type": "text", "text": "\ude00"}]
     reply = Reply(events=[openai_delta({"content": parts})])
     assert (await whole(openai_chat, reply)).text == "😀"
@@ -153,19 +155,23 @@ PIECES: Mapping[str, tuple[list[str], str]] = {
 
 
 @pytest.mark.parametrize(("pieces", "text"), PIECES.values(), ids=PIECES)
-async def test_text_is_whole_characters(connect: Connect, pieces: list[str], text: str) -> None:
+async def test_split_surrogates_become_whole_characters(
+    connect: Connect, pieces: list[str], text: str
+) -> None:
     assert (await whole(connect, Reply(pieces))).text == text
 
 
 @pytest.mark.parametrize(("pieces", "text"), PIECES.values(), ids=PIECES)
-async def test_a_refusal_is_whole_characters(pieces: list[str], text: str) -> None:
+async def test_split_surrogates_of_a_refusal_become_whole_characters(
+    pieces: list[str], text: str
+) -> None:
     events = [openai_delta({"refusal": piece}) for piece in pieces]
     said, error = await refused(openai_chat, Reply(events=events))
     assert said == text
     assert isinstance(error, LLMRefused)
 
 
-async def test_halves_of_two_strings_are_not_joined() -> None:
+async def test_surrogates_of_two_different_texts_are_not_joined() -> None:
     events = [
         openai_delta({"content": "\ud83d", "reasoning_content": "\ud83d"}),
         openai_delta({"refusal": "\ude01"}),
@@ -175,7 +181,7 @@ async def test_halves_of_two_strings_are_not_joined() -> None:
     assert said == "\ufffd😀"
 
 
-# Anything at all
+# Any JSON value
 
 json = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
@@ -196,8 +202,8 @@ json = st.recursive(
 
 
 @pytest.mark.parametrize("wire", WIRES)
-async def test_nothing_that_is_json_kills_a_good_answer(wire: str) -> None:
-    """One server and one client for all examples: what varies is what is sent."""
+async def test_no_json_value_in_a_stream_fails_a_good_answer(wire: str) -> None:
+    """One server and one client for all examples, for speed: only the events vary."""
     sent: list[Any] = []
 
     def script(_: object) -> Reply:

@@ -1,6 +1,6 @@
-"""An answer that is not whole is never called whole, and says why it is not.
+"""An incomplete answer always raises an LLMError that says why it is incomplete.
 
-Each odd shape is sent by the fake server through the real SDKs.
+The fake server sends each such stream through the real SDKs.
 """
 
 from __future__ import annotations
@@ -31,9 +31,9 @@ from .wires import (
     Event,
     anthropic_delta,
     anthropic_messages,
-    hear,
     openai_chat,
     openai_delta,
+    read_answer,
     refused,
     whole,
 )
@@ -44,22 +44,22 @@ NO: list[Event] = [openai_delta({"refusal": "I can't "}), openai_delta({"refusal
 
 
 @pytest.mark.parametrize("finish", ["stop", "content_filter"])
-async def test_a_refusal_is_shown_and_said_to_be_one(finish: str) -> None:
-    said, error = await refused(openai_chat, Reply(events=NO, finish=finish))
-    assert said == "I can't say that."
+async def test_a_refusal_is_yielded_and_raises_llm_refused(finish: str) -> None:
+    text, error = await refused(openai_chat, Reply(events=NO, finish=finish))
+    assert text == "I can't say that."
     assert isinstance(error, LLMRefused)
 
 
-async def test_a_refusal_part_is_a_refusal() -> None:
+async def test_a_content_part_of_type_refusal_is_a_refusal() -> None:
     parts = [{"type": "refusal", "refusal": "I can't."}]
-    said, error = await refused(openai_chat, Reply(events=[openai_delta({"content": parts})]))
-    assert said == "I can't."
+    text, error = await refused(openai_chat, Reply(events=[openai_delta({"content": parts})]))
+    assert text == "I can't."
     assert isinstance(error, LLMRefused)
 
 
-async def test_a_refusal_after_some_text_is_one() -> None:
-    said, error = await refused(openai_chat, Reply("Well, ", events=NO))
-    assert said == "Well, I can't say that."
+async def test_a_refusal_after_some_text_is_a_refusal() -> None:
+    text, error = await refused(openai_chat, Reply("Well, ", events=NO))
+    assert text == "Well, I can't say that."
     assert isinstance(error, LLMRefused)
 
 
@@ -74,7 +74,7 @@ REASONING: Mapping[str, tuple[Connect, Event]] = {
 
 
 @pytest.mark.parametrize(("connect", "event"), REASONING.values(), ids=REASONING)
-async def test_reasoning_without_an_answer_is_said_to_be_that(
+async def test_the_error_of_reasoning_without_an_answer_says_so(
     connect: Connect, event: Event
 ) -> None:
     _, error = await refused(connect, Reply(events=[event]))
@@ -82,7 +82,7 @@ async def test_reasoning_without_an_answer_is_said_to_be_that(
     assert (str(error), error.retryable) == ("The model thought, but gave no answer.", True)
 
 
-async def test_reasoning_before_an_answer_is_fine() -> None:
+async def test_reasoning_before_an_answer_is_skipped() -> None:
     events = [openai_delta({"reasoning_content": "Hm."}), openai_delta({"content": "Yes."})]
     assert (await whole(openai_chat, Reply(events=events))).text == "Yes."
 
@@ -106,7 +106,7 @@ CALLS: Mapping[str, tuple[Connect, Event, str]] = {
 
 
 @pytest.mark.parametrize(("connect", "event", "finish"), CALLS.values(), ids=CALLS)
-async def test_a_tool_call_without_an_answer_is_said_to_be_that(
+async def test_the_error_of_a_tool_call_without_an_answer_says_so(
     connect: Connect, event: Event, finish: str
 ) -> None:
     _, error = await refused(connect, Reply(events=[event], finish=finish))
@@ -115,7 +115,7 @@ async def test_a_tool_call_without_an_answer_is_said_to_be_that(
 
 
 @pytest.mark.parametrize("text", ["", " ", "\n\n", "\x00"])
-async def test_no_answer_at_all_is_said_to_be_none(connect: Connect, text: str) -> None:
+async def test_an_answer_without_text_is_an_error(connect: Connect, text: str) -> None:
     _, error = await refused(connect, Reply([text]))
     assert isinstance(error, LLMEmpty)
     assert str(error) == "The model gave no answer."
@@ -129,7 +129,9 @@ GOOD = [(openai_chat, one) for one in ("stop", "tool_calls", "function_call", "S
 
 
 @pytest.mark.parametrize(("connect", "finish"), GOOD)
-async def test_an_answer_with_a_good_reason_is_whole(connect: Connect, finish: str) -> None:
+async def test_an_answer_with_a_good_finish_reason_is_complete(
+    connect: Connect, finish: str
+) -> None:
     assert (await whole(connect, Reply("Hello there", finish=finish))).text == "Hello there"
 
 
@@ -137,44 +139,50 @@ UNKNOWN = ["insufficient_system_resource", "error", "banana", "pause_turn", "SAF
 
 
 @pytest.mark.parametrize("finish", UNKNOWN)
-async def test_any_other_reason_is_an_answer_cut_short_and_is_told(
+async def test_any_other_finish_reason_is_a_cut_off_answer_and_is_in_the_message(
     connect: Connect, finish: str
 ) -> None:
-    heard = await hear(connect, Reply("Hello there", finish=finish))
-    assert heard.text == "Hello there"
-    assert isinstance(heard.error, LLMCutOff)
-    assert finish in str(heard.error)
-    assert heard.usage is not None
+    outcome = await read_answer(connect, Reply("Hello there", finish=finish))
+    assert outcome.text == "Hello there"
+    assert isinstance(outcome.error, LLMCutOff)
+    assert finish in str(outcome.error)
+    assert outcome.usage is not None
 
 
 @pytest.mark.parametrize("finish", [5, True, ["stop"], {"reason": "stop"}], ids=str)
-async def test_a_reason_that_is_not_a_word_is_no_good_one(connect: Connect, finish: Any) -> None:
+async def test_a_finish_reason_that_is_not_a_string_is_not_a_good_one(
+    connect: Connect, finish: Any
+) -> None:
     _, error = await refused(connect, Reply("Hello there", finish=finish))
     assert isinstance(error, LLMCutOff)
 
 
 @pytest.mark.parametrize("finish", ["x\x00\n\ud83dy" * 200, "<script>" * 50])
-async def test_a_reason_is_fit_to_be_logged(connect: Connect, finish: str) -> None:
+async def test_a_finish_reason_in_a_message_is_short_and_printable(
+    connect: Connect, finish: str
+) -> None:
     _, error = await refused(connect, Reply("Hello there", finish=finish))
     assert str(error).isprintable()
     assert len(str(error)) < 150
 
 
 @pytest.mark.parametrize("finish", [None, ""])
-async def test_an_answer_without_a_reason_broke_off(connect: Connect, finish: Any) -> None:
+async def test_an_answer_without_a_finish_reason_has_broken_off(
+    connect: Connect, finish: Any
+) -> None:
     _, error = await refused(connect, Reply("Hello there", finish=finish))
     assert type(error) is LLMUnavailable
 
 
 @pytest.mark.parametrize("bad", ["length", "content_filter"])
-async def test_a_reason_that_a_part_is_missing_is_not_overruled(bad: str) -> None:
+async def test_a_finish_reason_of_an_incomplete_answer_is_not_replaced(bad: str) -> None:
     event = openai_delta({}, finish_reason=bad)
     _, error = await refused(openai_chat, Reply("Hello there", events=[event]))
     assert isinstance(error, LLMCutOff | LLMRefused)
 
 
 @pytest.mark.parametrize("word", ["null", "none", "", "in_progress"])
-async def test_a_word_that_comes_before_the_reason_is_none(word: str) -> None:
+async def test_a_placeholder_before_the_finish_reason_is_ignored(word: str) -> None:
     events = [openai_delta({"content": "!"}, finish_reason=word)]
     assert (await whole(openai_chat, Reply("Hello there", events=events))).text == "Hello there!"
 
@@ -203,7 +211,7 @@ LIMITED: Mapping[str, Any] = {
 
 
 @pytest.mark.parametrize("event", LIMITED.values(), ids=LIMITED)
-async def test_a_rate_limit_in_the_middle_of_openais_stream_is_one(event: Any) -> None:
+async def test_a_rate_limit_in_the_middle_of_openais_stream_is_recognized(event: Any) -> None:
     reply = Reply("one two", events=[event], fault="truncate")
     text, error = await refused(openai_chat, reply)
     assert text == "one "
@@ -212,7 +220,7 @@ async def test_a_rate_limit_in_the_middle_of_openais_stream_is_one(event: Any) -
 
 
 @pytest.mark.parametrize("named", ["error", None])
-async def test_a_rate_limit_in_an_event_named_error_is_one(connect: Connect, named: Any) -> None:
+async def test_a_rate_limit_in_an_error_event_is_recognized(connect: Connect, named: Any) -> None:
     body = b'{"type":"error","error":{"type":"rate_limit_error","message":"Slow down."}}'
     name = b"event: error\n" if named else b"event: message_delta\n"
     event = name + b"data: " + body + b"\n\n"
@@ -220,7 +228,7 @@ async def test_a_rate_limit_in_an_event_named_error_is_one(connect: Connect, nam
     assert type(error) is LLMRateLimited
 
 
-async def test_a_rate_limit_of_the_script_is_one(connect: Connect) -> None:
+async def test_a_scripted_rate_limit_is_recognized(connect: Connect) -> None:
     text, error = await refused(connect, Reply("one two", fault="rate_limit"))
     assert (text, type(error)) == ("one ", LLMRateLimited)
 
@@ -242,7 +250,7 @@ OTHERS: Mapping[str, tuple[Any, type[LLMError], bool]] = {
 
 
 @pytest.mark.parametrize(("body", "kind", "retryable"), OTHERS.values(), ids=OTHERS)
-async def test_another_error_in_the_middle_of_a_stream_is_what_it_says(
+async def test_an_error_in_the_middle_of_a_stream_raises_the_matching_llm_error(
     body: Any, kind: type[LLMError], retryable: bool
 ) -> None:
     reply = Reply("one two", events=[{"error": body}], fault="truncate")
@@ -254,7 +262,7 @@ async def test_another_error_in_the_middle_of_a_stream_is_what_it_says(
 
 
 class Breaking:
-    """In place of an SDK's client: one that raises in the middle of its stream."""
+    """Replaces an SDK's client: it raises in the middle of its stream."""
 
     def __init__(self, error: Exception, *events: Any) -> None:
         self.chat = SimpleNamespace(completions=self)
@@ -278,7 +286,7 @@ class Breaking:
 
 
 class Odd(Exception):
-    """Of a proxy, or of a library between the SDK and the network."""
+    """An exception of a proxy, or of a library between the SDK and the network."""
 
     def __init__(self, **members: Any) -> None:
         super().__init__("key sk-secret")
@@ -309,13 +317,13 @@ RAISED: Mapping[str, tuple[Exception, type[LLMError], float | None]] = {
 
 @pytest.mark.parametrize(("error", "kind", "wait"), RAISED.values(), ids=RAISED)
 @pytest.mark.parametrize("adapter", [OpenAIChat, AnthropicMessages])
-async def test_what_is_raised_in_the_middle_of_a_stream_is_what_its_status_says(
+async def test_an_exception_in_the_middle_of_a_stream_raises_the_llm_error_of_its_status(
     adapter: Any, error: Exception, kind: type[LLMError], wait: float | None
 ) -> None:
-    said = openai_delta({"content": "one "}) | anthropic_delta(type="text_delta", text="one ")
+    text = openai_delta({"content": "one "}) | anthropic_delta(type="text_delta", text="one ")
     pieces = []
     with pytest.raises(LLMError) as raised:
-        async for piece in adapter("fake", client=Breaking(error, said)).stream(HELLO):
+        async for piece in adapter("fake", client=Breaking(error, text)).stream(HELLO):
             pieces.append(piece)
     assert pieces == ["one "]
     assert (type(raised.value), raised.value.retry_after) == (kind, wait)
@@ -326,7 +334,7 @@ async def test_what_is_raised_in_the_middle_of_a_stream_is_what_its_status_says(
     [(401, "insufficient_quota"), (403, None), (400, "invalid_api_key"), (200, "invalid_api_key")],
 )
 @pytest.mark.parametrize("adapter", [OpenAIChat, AnthropicMessages])
-async def test_words_about_credentials_reach_no_log(
+async def test_an_error_about_credentials_in_a_stream_does_not_quote_them(
     adapter: Any, status: int, code: str | None
 ) -> None:
     error = Odd(status_code=status, body={"code": code})

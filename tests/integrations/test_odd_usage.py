@@ -1,4 +1,4 @@
-"""Of the usage that a provider reports, what can be read is counted; the rest fails nothing."""
+"""The readable part of a provider's usage report is counted; the rest is ignored."""
 
 from __future__ import annotations
 
@@ -73,23 +73,23 @@ USAGE: Mapping[str, tuple[Any, TokenUsage | None]] = {
 
 
 @pytest.mark.parametrize(("usage", "counted"), USAGE.values(), ids=USAGE)
-async def test_of_openais_usage_what_can_be_read_is_counted(
+async def test_the_readable_part_of_openais_usage_is_counted(
     usage: Any, counted: TokenUsage | None
 ) -> None:
     def edit(event: Event) -> Event:
         return event | {"usage": usage} if "usage" in event else event
 
-    heard = await whole(openai_chat, Reply("Hello there", edit=edit))
-    assert (heard.text, heard.usage) == ("Hello there", counted)
+    outcome = await whole(openai_chat, Reply("Hello there", edit=edit))
+    assert (outcome.text, outcome.usage) == ("Hello there", counted)
 
 
-async def test_usage_that_comes_with_every_chunk_is_the_newest_of_each_count() -> None:
+async def test_usage_in_every_chunk_counts_the_last_value_of_each() -> None:
     counts = [{"prompt_tokens": 3, "completion_tokens": n, "total_tokens": 3 + n} for n in (1, 2)]
     sent: list[Any] = [*counts, {"completion_tokens": None}, None]
     events = [{"choices": [], "usage": one} for one in sent]
     reply = Reply("Hello there", events=events, edit=lambda e: None if "usage" in e else e)
-    heard = await whole(openai_chat, reply)
-    assert heard.usage == TokenUsage("openai", "fake", 3, 2, 5)
+    outcome = await whole(openai_chat, reply)
+    assert outcome.usage == TokenUsage("openai", "fake", 3, 2, 5)
 
 
 ODD_USAGE: list[Any] = [None, [], "much", 5, {}, {"input_tokens": None, "output_tokens": None}]
@@ -98,7 +98,7 @@ ODD_USAGE: list[Any] = [None, [], "much", 5, {}, {"input_tokens": None, "output_
 @pytest.mark.parametrize("usage", ODD_USAGE, ids=str)
 @pytest.mark.parametrize("kind", ["message_start", "message_delta"])
 @pytest.mark.parametrize("how", ["odd", "missing"])
-async def test_of_anthropics_usage_what_can_be_read_is_counted(
+async def test_the_readable_part_of_anthropics_usage_is_counted(
     kind: str, usage: Any, how: str
 ) -> None:
     def edit(event: Event) -> Event:
@@ -109,23 +109,23 @@ async def test_of_anthropics_usage_what_can_be_read_is_counted(
                 del holder["usage"]
         return event
 
-    heard = await whole(anthropic_messages, Reply("Hello there", edit=edit))
+    outcome = await whole(anthropic_messages, Reply("Hello there", edit=edit))
     counted = (None, 2, 2) if kind == "message_start" else (2, 0, 2)
-    assert heard.text == "Hello there"
-    assert heard.usage == TokenUsage("anthropic", "fake", *counted)
+    assert outcome.text == "Hello there"
+    assert outcome.usage == TokenUsage("anthropic", "fake", *counted)
 
 
-async def test_an_anthropic_answer_without_any_usage_is_whole() -> None:
+async def test_an_anthropic_answer_without_usage_is_complete() -> None:
     def edit(event: Event) -> Event:
         event.pop("usage", None)
         event.get("message", {}).pop("usage", None)
         return event
 
-    heard = await whole(anthropic_messages, Reply("Hello there", edit=edit))
-    assert (heard.text, heard.usage) == ("Hello there", None)
+    outcome = await whole(anthropic_messages, Reply("Hello there", edit=edit))
+    assert (outcome.text, outcome.usage) == ("Hello there", None)
 
 
-async def test_anthropics_cached_tokens_are_part_of_the_input() -> None:
+async def test_anthropics_cached_tokens_are_added_to_the_input() -> None:
     usage = {
         "input_tokens": "3",
         "cache_read_input_tokens": 5.0,
@@ -136,5 +136,5 @@ async def test_anthropics_cached_tokens_are_part_of_the_input() -> None:
     def edit(event: Event) -> Event:
         return event | {"usage": usage} if event["type"] == "message_delta" else event
 
-    heard = await whole(anthropic_messages, Reply("Hello there", edit=edit))
-    assert heard.usage == TokenUsage("anthropic", "fake", 8, 2, 10, cached_input_tokens=5)
+    outcome = await whole(anthropic_messages, Reply("Hello there", edit=edit))
+    assert outcome.usage == TokenUsage("anthropic", "fake", 8, 2, 10, cached_input_tokens=5)

@@ -1,4 +1,4 @@
-"""Both adapters on the real SDKs, against the fake server, as quickly as tests want them."""
+"""Both adapters with their real SDKs against the fake model server, set up for fast tests."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ HELLO: list[Message] = [UserMessage(id="1", content="Hello there")]
 Event = dict[str, Any]
 Connect = Callable[[FakeLLM], AbstractAsyncContextManager[LLM]]
 
-# The clients make no TLS connections, and most of what a client costs is reading certificates.
+# Reading certificates is most of the cost of a client, and these make no TLS connections.
 
 
 @asynccontextmanager
@@ -45,8 +45,8 @@ WIRES: Mapping[str, Connect] = {"openai": openai_chat, "anthropic": anthropic_me
 # One answer
 
 
-class Heard:
-    """What came of one answer."""
+class Outcome:
+    """The result of one answer: its text, usage and error."""
 
     def __init__(self) -> None:
         self.text = ""
@@ -54,31 +54,31 @@ class Heard:
         self.error: LLMError | None = None
 
 
-async def hear(connect: Connect, reply: Reply) -> Heard:
-    heard = Heard()
+async def read_answer(connect: Connect, reply: Reply) -> Outcome:
+    outcome = Outcome()
     async with FakeLLM([reply]) as fake, connect(fake) as llm:
         try:
             async for piece in llm.stream(HELLO):
                 if isinstance(piece, TokenUsage):
-                    heard.usage = piece
+                    outcome.usage = piece
                 else:
                     assert piece
-                    heard.text += piece
+                    outcome.text += piece
         except LLMError as error:
-            heard.error = error
-    return heard
+            outcome.error = error
+    return outcome
 
 
-async def whole(connect: Connect, reply: Reply) -> Heard:
-    heard = await hear(connect, reply)
-    assert heard.error is None
-    return heard
+async def whole(connect: Connect, reply: Reply) -> Outcome:
+    outcome = await read_answer(connect, reply)
+    assert outcome.error is None
+    return outcome
 
 
 async def refused(connect: Connect, reply: Reply) -> tuple[str, LLMError]:
-    heard = await hear(connect, reply)
-    assert heard.error is not None
-    return heard.text, heard.error
+    outcome = await read_answer(connect, reply)
+    assert outcome.error is not None
+    return outcome.text, outcome.error
 
 
 # Events of a stream

@@ -58,7 +58,7 @@ class InlineSQLite(SQLiteStore):
     async def open(self) -> None:
         if self._writer is None:
             writer = InlineThread[Write](self._connect_writer, self._commit)
-            reader = InlineThread[Read](self._connect_reader, self._look)
+            reader = InlineThread[Read](self._connect_reader, self._query)
             await writer.open()
             await reader.open()
             self._writer, self._reader = writer, reader

@@ -1,4 +1,4 @@
-"""Services in processes of their own."""
+"""Fixtures that run the services of this folder as processes."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ COMMANDS = {
 
 @contextmanager
 def service(arguments: list[str]) -> Iterator[Server]:
-    """Runs Python with these arguments; it must end well when told to, unless it was killed."""
+    """Runs Python with these arguments; checks that it stops without an error, unless killed."""
     with tempfile.TemporaryDirectory() as folder:
         server = Server(
             *arguments,
@@ -38,6 +38,6 @@ def service(arguments: list[str]) -> Iterator[Server]:
 
 @pytest.fixture(scope="module", params=list(COMMANDS))
 def base(request: pytest.FixtureRequest) -> Iterator[str]:
-    """Where the service is, once under plain uvicorn and once with the preset."""
+    """The ``host:port`` of ``main.py``, once under plain uvicorn and once with the preset."""
     with service(COMMANDS[request.param]) as running:
         yield running.host

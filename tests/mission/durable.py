@@ -1,4 +1,4 @@
-"""A service whose sessions are in a file: `python durable.py path port`."""
+"""A service with its sessions in a SQLite file: `python durable.py path port`."""
 
 from __future__ import annotations
 

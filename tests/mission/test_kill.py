@@ -1,4 +1,4 @@
-"""Processes that are killed: nothing acknowledged is lost, and every run ends once."""
+"""Killed server processes: no acknowledged message is lost, and every run ends once."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ NATIVE = Subprotocol("agentws.v1")
 
 
 class Native:
-    """A native client over a real socket; keeps what it read for the oracle."""
+    """A native client over a real socket; records its frames for the oracle."""
 
     def __init__(self) -> None:
         self.frames: list[Frame] = []
@@ -68,7 +68,7 @@ class Native:
         return frame
 
     async def until_gone(self) -> int:
-        """The close code, 1006 where none came."""
+        """Reads until the connection closes; returns the close code, 1006 if there was none."""
         with pytest.raises(ConnectionClosed) as closed:
             await self.until("nothing that ever comes")
         return 1006 if closed.value.rcvd is None else closed.value.rcvd.code
@@ -79,7 +79,7 @@ def durable(path: Path) -> list[str]:
 
 
 def freeze(running: Server, path: Path) -> None:
-    """Stops the process where it holds no lock of SQLite: that would keep every other one out."""
+    """Suspends the process while it holds no SQLite lock, which would block all others."""
     with contextlib.closing(sqlite3.connect(path, isolation_level=None, timeout=0)) as database:
         for _ in range(100):
             running.process.send_signal(signal.SIGSTOP)
@@ -90,11 +90,11 @@ def freeze(running: Server, path: Path) -> None:
                 return
             except sqlite3.OperationalError:
                 running.process.send_signal(signal.SIGCONT)
-    raise AssertionError("the process always writes")
+    raise AssertionError("the process held the lock every time")
 
 
 async def check(path: Path, client: Native, *, accepted: set[str]) -> list[str]:
-    """Asks the oracle; returns the kinds of the log's events."""
+    """Checks log and client with the oracle; returns the kinds of the log's events."""
     store = SQLiteStore(path)
     await store.open()
     try:
@@ -106,7 +106,9 @@ async def check(path: Path, client: Native, *, accepted: set[str]) -> list[str]:
     return [kind(json.loads(record.data)) for record in records]
 
 
-async def test_killed_in_the_middle_of_an_answer_and_started_again(tmp_path: Path) -> None:
+async def test_a_killed_and_restarted_server_ends_the_run_and_loses_no_message(
+    tmp_path: Path,
+) -> None:
     path, client = tmp_path / "log.db", Native()
     with service(durable(path)) as first:
         async with client.at(first):
@@ -126,7 +128,7 @@ async def test_killed_in_the_middle_of_an_answer_and_started_again(tmp_path: Pat
     assert kinds.count("RUN_STARTED") == 2
 
 
-async def test_killed_and_taken_over_by_another_node(tmp_path: Path) -> None:
+async def test_another_node_takes_over_the_session_of_a_killed_node(tmp_path: Path) -> None:
     path, client = tmp_path / "log.db", Native()
     with service(durable(path)) as first, service(durable(path)) as second:
         async with client.at(first):
@@ -142,7 +144,7 @@ async def test_killed_and_taken_over_by_another_node(tmp_path: Path) -> None:
         await check(path, client, accepted={"m1", "m2"})
 
 
-async def test_a_node_that_stood_still_writes_nothing_when_it_goes_on(tmp_path: Path) -> None:
+async def test_a_node_resumed_after_its_lease_expired_is_fenced_off(tmp_path: Path) -> None:
     path, client = tmp_path / "log.db", Native()
     with service(durable(path)) as first, service(durable(path)) as second:
         async with client.at(first):
@@ -158,7 +160,7 @@ async def test_a_node_that_stood_still_writes_nothing_when_it_goes_on(tmp_path: 
     assert kinds.count("RUN_STARTED") == 2
 
 
-async def test_a_deploy_is_a_short_reconnect(tmp_path: Path) -> None:
+async def test_a_client_survives_a_deploy_with_one_reconnect(tmp_path: Path) -> None:
     path, client = tmp_path / "log.db", Native()
     with service(durable(path)) as first, service(durable(path)) as second:
         async with client.at(first):

@@ -1,4 +1,4 @@
-"""Every frame and event as it is on the wire. A change here changes the protocol."""
+"""Every frame and event as it is on the wire. A change here is a change of the protocol."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Random logs: what agents may yield, made legal by the product, with what clients do between."""
+"""Random logs: random output of agents in legal order, with commands of clients in between."""
 
 from __future__ import annotations
 
@@ -113,7 +113,7 @@ EVENTS: list[st.SearchStrategy[Event]] = [
 ]
 event = st.one_of(EVENTS)
 yielded = st.lists(st.one_of(event, tricky), max_size=25)
-"""What one agent yields."""
+"""The output of one agent."""
 
 TERMINALS: list[Event] = [
     e.RunFinished("t", "r"),
@@ -130,7 +130,7 @@ BETWEEN: list[Event] = [
 
 
 def admit(sequence: RunSequence, items: list[Any]) -> list[Event]:
-    """What a run writes for what its agent yields: up to what is refused, and what closes it."""
+    """The events that a run writes for ``items``: up to one that is refused, then its end."""
     out: list[Event] = []
     for item in items:
         try:
@@ -146,7 +146,7 @@ def admit(sequence: RunSequence, items: list[Any]) -> list[Event]:
 
 @st.composite
 def logs(draw: st.DrawFn) -> list[Record]:
-    """A log of up to three runs, the last perhaps going on, with other events between."""
+    """A log of up to three runs, with other events between; the last may be unfinished."""
     datas: list[bytes] = []
     for number in range(draw(st.integers(1, 3))):
         run, message = f"run_{number}", m.UserMessage(f"m{number}", draw(texts))

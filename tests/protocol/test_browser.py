@@ -1,4 +1,4 @@
-"""The browser's fold is the server's: who saw it live and who reloads are shown the same."""
+"""The browser's fold equals the server's: a live client and one that reloads show the same."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from hypothesis import HealthCheck, Phase, given, settings
 
 from agentws.protocol.codec import Record, event_frames, event_type
 from agentws.protocol.fold import Fold
-from agentws.protocol.native import snapshot_frames
 from agentws.protocol.parts import divide
 from agentws.protocol.position import Position
+from agentws.protocol.snapshots import snapshot_records
 
 from .logs import logs
 
@@ -26,7 +26,7 @@ ENDS = ("RUN_FINISHED", "RUN_ERROR")
 
 
 def some_logs() -> list[list[Record]]:
-    """The same at every call."""
+    """Random logs, the same ones at every call."""
     found: list[list[Record]] = []
 
     @settings(
@@ -50,25 +50,25 @@ def live(records: list[Record]) -> list[Any]:
 
 
 def reloaded(records: list[Record], at: int) -> list[Any]:
-    """What a page is sent that comes when a run goes on: what was said before it, then the run."""
+    """The frames for a page that opens during a run: a snapshot from before it, then the run."""
     fold = Fold().apply_all(records[:at])
     last = records[at - 1]
-    snapshot = snapshot_frames(
+    snapshot = snapshot_records(
         Position("e", last.seq, last.tag),
         messages=fold.messages,
         state=fold.state,
         queued=(),
         extras={"title": fold.title},
     )
-    return [*(json.loads(frame) for frame in snapshot), *live(records[at:])]
+    return live([*snapshot, *records[at:]])
 
 
 def paged(records: list[Record], at: int, size: int) -> dict[str, Any]:
-    """:func:`reloaded` with the newest part of it alone, and the older ones as pages."""
+    """:func:`reloaded` with only the newest part in the snapshot, and older parts as pages."""
     fold = Fold().apply_all(records[:at])
     last = records[at - 1]
     *older, newest = divide(fold.messages, size, most=1000)
-    snapshot = snapshot_frames(
+    snapshot = snapshot_records(
         Position("e", last.seq, last.tag),
         messages=newest,
         state=fold.state,
@@ -76,12 +76,12 @@ def paged(records: list[Record], at: int, size: int) -> dict[str, Any]:
         extras={"title": fold.title, "before": len(older)},
     )
     pages = [{"messages": msgspec.to_builtins(part), "before": 1} for part in reversed(older)]
-    frames = [*(json.loads(frame) for frame in snapshot), *live(records[at:])]
+    frames = live([*snapshot, *records[at:]])
     return {"frames": frames, "older": pages}
 
 
 def in_the_browser(frames: list[Any]) -> Any:
-    """What the browser's client makes of each of these logs."""
+    """The result of the browser's client for each of these logs."""
     node = os.environ.get("AGENTWS_NODE") or shutil.which("node")
     assert node, "there is no Node; set AGENTWS_NODE"
     done = subprocess.run(
@@ -91,7 +91,7 @@ def in_the_browser(frames: list[Any]) -> Any:
     return json.loads(done.stdout)
 
 
-def test_a_page_that_reloads_shows_what_it_showed() -> None:
+def test_a_page_shows_the_same_conversation_after_a_reload() -> None:
     cases: list[tuple[list[Any], list[Any]]] = []
     for records in some_logs():
         ends = [at for at, one in enumerate(records, 1) if event_type(one.data) in ENDS]
@@ -103,7 +103,7 @@ def test_a_page_that_reloads_shows_what_it_showed() -> None:
 
 
 @pytest.mark.parametrize("size", [60, 150, 400])
-def test_what_is_loaded_part_by_part_is_what_was_shown(size: int) -> None:
+def test_a_conversation_loaded_page_by_page_is_the_whole_conversation(size: int) -> None:
     cases: list[tuple[Any, Any]] = []
     for records in some_logs():
         ends = [at for at, one in enumerate(records, 1) if event_type(one.data) in ENDS]

@@ -1,4 +1,4 @@
-"""Long texts are cut into events that can be sent, and the pieces are the text."""
+"""Long texts are cut into events of limited size; joined, the pieces are the text."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ STRANGE = [
     "\u2028",
     " ",
 ]
-"""Characters as people see them, with what makes each hard to cut beside."""
+"""Grapheme clusters, and what makes each of them hard to cut."""
 
 texts = st.lists(st.sampled_from(STRANGE), min_size=1, max_size=60)
 
@@ -55,7 +55,9 @@ def pieces_of(text: str, size: int) -> list[str]:
 
 
 @given(characters=texts, size=st.integers(8, 60))
-def test_pieces_are_the_text_and_each_is_one(characters: list[str], size: int) -> None:
+def test_the_pieces_join_to_the_text_and_each_is_valid_text(
+    characters: list[str], size: int
+) -> None:
     text = "".join(characters)
     pieces = pieces_of(text, size)
     assert "".join(pieces) == text
@@ -64,33 +66,33 @@ def test_pieces_are_the_text_and_each_is_one(characters: list[str], size: int) -
 
 @pytest.mark.parametrize("character", [one for one in STRANGE if one != "\\n"], ids=ascii)
 @pytest.mark.parametrize("before", range(40))
-def test_no_character_is_divided(character: str, before: int) -> None:
+def test_a_grapheme_cluster_is_not_cut(character: str, before: int) -> None:
     text = "-" * before + (character + "-") * 20
     for piece in pieces_of(text, 40):
         assert piece.replace(character, "").strip("-") == ""
 
 
-def test_flags_are_cut_between_flags() -> None:
+def test_a_row_of_flags_is_cut_between_flags() -> None:
     flag = "\U0001f1f3\U0001f1f4"
     for size in range(8, 60):
         for piece in pieces_of(flag * 30, size):
             assert len(piece) % 2 == 0
 
 
-def test_accents_without_end_are_cut_all_the_same() -> None:
+def test_unlimited_stacked_accents_are_cut_nevertheless() -> None:
     text = "a" + "\u0301" * 10_000
     pieces = pieces_of(text, 1000)
     assert "".join(pieces) == text
     assert len(pieces) < 40
 
 
-def test_backslashes_without_end_stay_whole_escapes() -> None:
+def test_a_text_of_backslashes_is_not_cut_inside_an_escape() -> None:
     text = "\\" * 10_001
     assert "".join(pieces_of(text, 999)) == text
 
 
-def test_backslashes_without_end_take_no_longer_than_other_text() -> None:
-    """A cut that counted them one by one took seconds, in which nobody else is served."""
+def test_a_text_of_backslashes_is_cut_in_linear_time() -> None:
+    """Counting them one by one once blocked the event loop for seconds."""
     data = encoded("\\" * 4_000_000)
     start, begun = 0, time.process_time()
     while start < len(data):
@@ -109,7 +111,7 @@ def test_backslashes_without_end_take_no_longer_than_other_text() -> None:
         ("一二三四五六七八九十", "一二三四五六"),
     ],
 )
-def test_a_text_is_cut_where_people_pause(text: str, piece: str) -> None:
+def test_a_text_is_cut_after_a_paragraph_a_line_or_a_word(text: str, piece: str) -> None:
     data = encoded(text)
     end = reading_border(data, 0, 18)
     assert msgspec.json.decode(b'"%b"' % data[:end]) == piece
@@ -132,7 +134,7 @@ def records(datas: list[bytes]) -> list[Record]:
 
 @pytest.mark.parametrize("event", DELTAS, ids=lambda one: type(one).__name__)
 @given(characters=texts, times=st.integers(4000, 9000))
-def test_the_pieces_of_a_large_delta_are_events_of_its_kind(
+def test_the_pieces_of_a_large_delta_are_deltas_of_the_same_type(
     event: Any, characters: list[str], times: int
 ) -> None:
     text = "".join(characters) * (times // len(characters))
@@ -145,14 +147,14 @@ def test_the_pieces_of_a_large_delta_are_events_of_its_kind(
     assert "".join(map(str, said)) == text
     assert {(body.run, type(body.event)) for body in bodies} == {("run_1", type(event))}
     assert all(len(record.data) <= LARGEST for record in made)
-    # What was cut stays cut, whoever merges.
+    # Merging does not exceed the limit again.
     again = merge(made)
     assert all(len(record.data) <= LARGEST for record in again)
     assert b"".join(split_delta(record.data)[1] for record in again) == inside
 
 
 @given(sizes=st.lists(st.integers(1, 30_000), min_size=1, max_size=30))
-def test_merging_makes_no_event_that_is_too_large(sizes: list[int]) -> None:
+def test_merged_deltas_stay_below_the_size_limit(sizes: list[int]) -> None:
     made = records(
         [
             encode_event(e.TextMessageContent(message_id="m", delta="x" * size), run="run_1")
@@ -163,12 +165,12 @@ def test_merging_makes_no_event_that_is_too_large(sizes: list[int]) -> None:
     assert all(len(record.data) <= LARGEST for record in merged)
     assert sum(len(split_delta(record.data)[1]) for record in merged) == sum(sizes)
     assert merged[-1].seq == made[-1].seq
-    # Two neighbours would not fit into one: nothing is left unmerged without need.
+    # No two neighbours would fit into one event: everything that can be merged is.
     for one, other in zip(merged, merged[1:], strict=False):
         assert len(one.data) + len(other.data) > LARGEST
 
 
-def test_an_event_frame_of_the_largest_text_is_64_kib_at_most() -> None:
+def test_the_largest_event_frame_with_text_has_at_most_64_kib() -> None:
     text = encoded("x" * 200_000)
     head, _ = split_delta(encode_event(DELTAS[0], run="run_" + "r" * 16))
     assert head is not None

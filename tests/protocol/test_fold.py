@@ -1,4 +1,4 @@
-"""What a fold makes of single events. Its laws are in test_laws."""
+"""The fold of single events, case by case. Its properties are tested in test_laws.py."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from agentws.protocol.position import GENESIS, Position
 
 
 def said(*events: Event, run: str | None = "r") -> list[Any]:
-    """The conversation that ``events`` of a run leave, through their bytes."""
+    """The conversation after these events of a run, which are encoded and decoded."""
     start = encode_event(e.RunStarted("t", "r"), run="r")
     datas = [start, *(encode_event(event, run=run) for event in events)]
     fold = Fold().apply_all(extend(Position("e", 0, GENESIS), datas))
@@ -44,11 +44,11 @@ PLAN = e.ActivitySnapshot("plan", "plan", {"steps": [1]})
 USER = m.UserMessage("u", "Hi")
 
 
-# Types of a newer node
+# Event types of a newer version
 
 
-def test_a_type_that_is_not_known_here_is_skipped() -> None:
-    """A log outlives the version that wrote it, in both directions."""
+def test_an_event_of_an_unknown_type_is_skipped() -> None:
+    """A log may be read by an older or a newer version than the one that wrote it."""
     later = b'{"run":"r","event":{"type":"LATER_EVENT","messageId":7}}'
     gateway = b'{"event":{"type":"session.archived"}}'
     known = [encode_event(event, run="r") for event in text("a", "x")]
@@ -59,7 +59,7 @@ def test_a_type_that_is_not_known_here_is_skipped() -> None:
 # Snapshots of an agent's history
 
 
-def test_a_snapshot_in_a_run_keeps_what_agents_seldom_restate() -> None:
+def test_a_snapshot_in_a_run_keeps_activities_and_reasoning_that_it_omits() -> None:
     snapshot = e.MessagesSnapshot([USER, m.AssistantMessage("a", "again")])
     shown = said(*reasoning("think", "Hm"), PLAN, *text("a", "x"), *text("b", "y"), snapshot)
     assert [one["id"] for one in shown] == ["think", "plan", "a", "u"]
@@ -73,7 +73,7 @@ def test_a_snapshot_in_a_run_keeps_what_agents_seldom_restate() -> None:
         (m.ActivityMessage("other", "plan", {}), ["think", "other"]),
     ],
 )
-def test_a_snapshot_that_brings_such_messages_replaces_them(
+def test_a_snapshot_in_a_run_replaces_message_types_that_it_contains(
     brought: m.Message, left: list[str]
 ) -> None:
     shown = said(*reasoning("think", "Hm"), PLAN, e.MessagesSnapshot([brought]))
@@ -88,7 +88,7 @@ def test_a_snapshot_outside_a_run_replaces_everything() -> None:
     assert fold.messages == [USER]
 
 
-def test_what_is_restated_goes_on() -> None:
+def test_a_message_of_a_snapshot_can_be_continued() -> None:
     call = m.ToolCall("c", m.FunctionCall("look", "{"), encrypted_value="s1")
     restated: list[m.Message] = [
         m.AssistantMessage("a", "x", [call], subagent_run_id="sub", encrypted_value="s2"),
@@ -133,10 +133,10 @@ def test_what_is_restated_goes_on() -> None:
     ]
 
 
-# What events say beside their own members
+# Metadata
 
 
-def test_metadata_of_every_event_of_a_message_is_the_messages() -> None:
+def test_the_metadata_of_all_events_of_a_message_is_merged_into_it() -> None:
     (shown,) = said(
         e.TextMessageStart("a", metadata={"start": 1, "last": 1}),
         e.TextMessageContent(message_id="a", delta="x", metadata={"content": 2, "last": 2}),
@@ -147,7 +147,7 @@ def test_metadata_of_every_event_of_a_message_is_the_messages() -> None:
     assert shown["content"] == "xy"
 
 
-def test_metadata_of_reasoning() -> None:
+def test_the_metadata_of_reasoning_events_is_merged_into_the_message() -> None:
     (shown,) = said(
         e.ReasoningMessageStart("a", "reasoning"),
         e.ReasoningMessageContent(message_id="a", delta="x", metadata={"a": 1}),
@@ -156,7 +156,7 @@ def test_metadata_of_reasoning() -> None:
     assert shown["metadata"] == {"a": 1, "b": 2}
 
 
-def test_metadata_of_a_call_is_the_calls_not_its_messages() -> None:
+def test_the_metadata_of_a_call_belongs_to_the_call_not_to_its_message() -> None:
     (shown,) = said(
         e.ToolCallStart("c", "look", metadata={"a": 1}),
         e.ToolCallArgs(tool_call_id="c", delta="{", metadata={"b": 2}),
@@ -169,7 +169,7 @@ def test_metadata_of_a_call_is_the_calls_not_its_messages() -> None:
     assert "metadata" not in shown
 
 
-def test_metadata_of_an_activity() -> None:
+def test_the_metadata_of_an_activity_is_merged_into_its_message() -> None:
     (shown,) = said(
         e.ActivitySnapshot("p", "plan", {"x": 1}, metadata={"a": 1}),
         e.ActivityDelta("p", "plan", [], metadata={"b": 2}),
@@ -178,7 +178,7 @@ def test_metadata_of_an_activity() -> None:
     assert (shown["content"], shown["metadata"]) == ({"x": 2}, {"a": 1, "b": 2, "c": 3})
 
 
-def test_how_a_run_ended_stands_beside_what_the_agent_said() -> None:
+def test_the_status_of_a_cancelled_run_is_in_the_agents_last_message() -> None:
     (shown,) = said(
         e.TextMessageStart("a", metadata={"a": 1}),
         e.TextMessageEnd("a"),
@@ -187,8 +187,8 @@ def test_how_a_run_ended_stands_beside_what_the_agent_said() -> None:
     assert shown["metadata"] == {"a": 1, "agentws": {"status": "cancelled"}}
 
 
-def test_what_only_the_provider_can_read_is_kept() -> None:
-    """The next turn must hand it back."""
+def test_an_encrypted_value_is_kept_with_its_message() -> None:
+    """The next request to the provider must contain it."""
     shown = said(
         *reasoning("think", "Hm"),
         e.ReasoningEncryptedValue("message", "think", "s1"),

@@ -1,4 +1,4 @@
-"""Garbage in is only ever a BadRequest."""
+"""Fuzzing of all decoders: any input is decoded, or refused with BadRequest."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from agentws.errors import BadRequest
 from agentws.protocol.frames import AnyClientFrame, decode_client_frame, encode_frame, frame_id
 from agentws.protocol.jsonpatch import apply_patch
 from agentws.protocol.position import GENESIS, Position, parse_position, read_position
-from agentws.protocol.simple import SimpleMessage, parse_simple
 from agentws.protocol.strict import MAX_DEPTH, MAX_NODES, check_value
+from agentws.protocol.wires.simple import SimpleMessage, parse_simple
 
 garbage = settings(max_examples=200, deadline=None, derandomize=True)
 
@@ -60,7 +60,7 @@ messages = st.one_of(
 
 @garbage
 @given(messages)
-def test_native_frames(text: str) -> None:
+def test_any_text_is_a_native_frame_or_a_bad_request(text: str) -> None:
     try:
         frame = decode_client_frame(text)
     except BadRequest as error:
@@ -80,7 +80,7 @@ def test_native_frames(text: str) -> None:
         '{"type":"send","id":"m-1","content":"cut \ud83d"}',
     ],
 )
-def test_a_cut_character_does_not_hide_whose_frame_it_is(text: str) -> None:
+def test_the_id_of_a_frame_with_a_lone_surrogate_can_be_read(text: str) -> None:
     with pytest.raises(BadRequest):
         decode_client_frame(text)
     assert frame_id(text) == "m-1"
@@ -88,7 +88,7 @@ def test_a_cut_character_does_not_hide_whose_frame_it_is(text: str) -> None:
 
 @garbage
 @given(messages)
-def test_simple_messages(text: str) -> None:
+def test_any_text_is_a_simple_message_or_a_bad_request(text: str) -> None:
     try:
         message = parse_simple(text)
     except BadRequest as error:
@@ -101,7 +101,7 @@ def test_simple_messages(text: str) -> None:
 
 @garbage
 @given(st.text(max_size=40))
-def test_positions(text: str) -> None:
+def test_any_text_is_a_position_or_a_bad_request(text: str) -> None:
     try:
         position = parse_position(text)
     except BadRequest as error:
@@ -116,7 +116,9 @@ def test_positions(text: str) -> None:
     st.integers(1, 10**16 - 1),
     st.from_regex(r"[0-9a-f]{16}", fullmatch=True),
 )
-def test_positions_round_trip_and_no_part_of_one_is_another(epoch: str, seq: int, tag: str) -> None:
+def test_a_position_round_trips_and_no_part_of_it_is_another_position(
+    epoch: str, seq: int, tag: str
+) -> None:
     for position in (Position(epoch, seq, tag), Position(epoch, 0, GENESIS)):
         text = str(position)
         assert parse_position(text) == position
@@ -130,7 +132,7 @@ def test_positions_round_trip_and_no_part_of_one_is_another(epoch: str, seq: int
     + [f"{'e' * 33}.0.", f"e.{10**16}.0123456789abcdef", "e.1.0123456789abcdef\x00"]
     + ["e.0.0123456789abcdef"],
 )
-def test_what_is_no_position(text: str) -> None:
+def test_a_malformed_position_is_refused(text: str) -> None:
     assert read_position(text) is None
     with pytest.raises(BadRequest):
         parse_position(text)
@@ -149,7 +151,7 @@ operations = st.fixed_dictionaries(
 
 @garbage
 @given(values, st.lists(operations, max_size=4))
-def test_patches(document: Any, patch: list[dict[str, Any]]) -> None:
+def test_any_patch_is_applied_or_a_bad_request(document: Any, patch: list[dict[str, Any]]) -> None:
     before = repr(document)
     try:
         apply_patch(document, patch)
@@ -160,7 +162,7 @@ def test_patches(document: Any, patch: list[dict[str, Any]]) -> None:
 
 @garbage
 @given(st.text(max_size=20))
-def test_commands(text: str) -> None:
+def test_any_text_is_a_command_or_a_bad_request(text: str) -> None:
     typed = parse_command(text)
     if typed is not None:
         assert text.strip() == "ping" or text.startswith("/")
@@ -174,7 +176,7 @@ def nested(levels: int) -> Any:
     return value
 
 
-def test_how_deep_and_how_many() -> None:
+def test_values_beyond_the_limits_of_depth_and_size_are_refused() -> None:
     check_value(nested(MAX_DEPTH), "value")
     for bad in (nested(MAX_DEPTH + 1), nested(100_000), [0] * MAX_NODES, float("nan"), ["\x00"]):
         with pytest.raises(BadRequest):

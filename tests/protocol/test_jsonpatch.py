@@ -1,4 +1,4 @@
-"""RFC 6902, the examples of its appendix A."""
+"""JSON Patch (RFC 6902): the examples of its appendix A, and the bounds on depth and growth."""
 
 from __future__ import annotations
 
@@ -115,14 +115,18 @@ FAILS: dict[str, tuple[Any, Patch]] = {
 
 
 @pytest.mark.parametrize(("document", "patch", "result"), APPLIES.values(), ids=APPLIES.keys())
-def test_applies(document: Any, patch: Patch, result: Any) -> None:
+def test_a_valid_patch_is_applied_and_the_document_is_unchanged(
+    document: Any, patch: Patch, result: Any
+) -> None:
     before = repr(document)
     assert apply_patch(document, patch) == result
     assert repr(document) == before
 
 
 @pytest.mark.parametrize(("document", "patch"), FAILS.values(), ids=FAILS.keys())
-def test_fails(document: Any, patch: Patch) -> None:
+def test_an_invalid_patch_is_refused_and_the_document_is_unchanged(
+    document: Any, patch: Patch
+) -> None:
     before = repr(document)
     with pytest.raises(BadRequest):
         apply_patch(document, patch)
@@ -151,7 +155,7 @@ documents = st.recursive(
 
 
 @given(documents, patches)
-def test_a_patch_is_its_operations_and_changes_nothing_it_was_given(
+def test_a_patch_equals_its_operations_one_by_one_and_changes_no_input(
     document: Any, patch: Patch
 ) -> None:
     before = repr((document, patch))
@@ -169,15 +173,15 @@ def test_a_patch_is_its_operations_and_changes_nothing_it_was_given(
     assert all(repr(one) == text for one, text in seen)
 
 
-def test_what_is_not_touched_is_shared() -> None:
+def test_the_result_shares_what_the_patch_does_not_touch() -> None:
     document = {"large": {"a": [1]}, "small": {"b": [2]}}
     result = apply_patch(document, [op("add", "/small/c", value=1)])
     assert result["large"] is document["large"]
     assert result["small"]["b"] is document["small"]["b"]
 
 
-def test_copies_of_the_whole_into_itself_end() -> None:
-    """Few bytes each, and one level deeper each: once that took the whole session down."""
+def test_copying_a_document_into_itself_is_bounded_in_depth() -> None:
+    """Each patch has a few bytes and nests one level deeper. That once failed a whole session."""
     state: Any = {"x": 1}
     refused = 0
     for _ in range(2000):
@@ -189,7 +193,7 @@ def test_copies_of_the_whole_into_itself_end() -> None:
     check_value(state, "state")
 
 
-def test_copies_that_double_end() -> None:
+def test_copies_that_double_a_document_are_bounded_in_size() -> None:
     state: Any = {"x": {"a": 1}}
     twice = [copy_op("", "/left"), copy_op("", "/right")]
     with pytest.raises(BadRequest):
@@ -201,7 +205,7 @@ def test_copies_that_double_end() -> None:
         apply_patch({"x": [0] * 100}, [copy_op("/x", f"/y{n}") for n in range(MAX_NODES // 100)])
 
 
-def test_moves_and_additions_go_no_deeper_than_anything_else() -> None:
+def test_moves_and_additions_are_bounded_in_depth() -> None:
     state: Any = {"x": 1}
     with pytest.raises(BadRequest):
         for _ in range(MAX_DEPTH + 1):
@@ -225,7 +229,7 @@ def test_a_document_too_deep_for_the_call_stack_is_refused() -> None:
 
 
 def test_a_document_that_grew_by_what_was_added_may_be_large() -> None:
-    """Clients apply every patch: to refuse one that they take would part them from the server."""
+    """Clients apply such a patch, so refusing it would make them diverge from the server."""
     state: Any = {"rows": []}
     for number in range(MAX_NODES // 8):
         state = apply_patch(state, [op("add", "/rows/-", value=dict.fromkeys("abcde", number))])

@@ -1,4 +1,4 @@
-"""Laws of logs, held against random ones."""
+"""Property tests of logs: merging, compaction, folds, snapshots, tags and the oracle."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ ENDS = ("RUN_FINISHED", "RUN_ERROR")
 
 
 def folded(records: list[Record]) -> Any:
-    """Everything that a fold knows, to compare."""
+    """The whole state of a fold, for comparison."""
     fold = Fold().apply_all(records)
     return msgspec.to_builtins([fold.messages, fold.state, fold.title])
 
@@ -65,7 +65,7 @@ def outlined(records: list[Record]) -> Any:
 
 @lawful
 @given(yielded)
-def test_what_a_run_writes_is_legal(items: list[Any]) -> None:
+def test_the_events_of_a_run_are_in_a_legal_order(items: list[Any]) -> None:
     events = admit(RunSequence("run_1"), items)
     start = e.RunStarted("t", "run_1", e.AGUI_VERSION)
     whole = [start, *events, e.RunFinished("t", "run_1")]
@@ -75,8 +75,8 @@ def test_what_a_run_writes_is_legal(items: list[Any]) -> None:
 
 @lawful
 @given(yielded)
-def test_what_is_refused_changes_nothing(items: list[Any]) -> None:
-    """So an adapter may go on after it."""
+def test_an_event_that_is_refused_changes_nothing(items: list[Any]) -> None:
+    """An adapter may continue after a refused event."""
     sequence, events = RunSequence("run_1"), []
     for item in items:
         if not isinstance(item, str):
@@ -92,7 +92,7 @@ def test_what_is_refused_changes_nothing(items: list[Any]) -> None:
 
 @lawful
 @given(logs())
-def test_merging_loses_nothing(records: list[Record]) -> None:
+def test_merging_keeps_the_fold_of_a_log(records: list[Record]) -> None:
     merged = merge(records)
     assert folded(merged) == folded(records)
     assert merge(merged) == merged
@@ -103,14 +103,14 @@ def test_merging_loses_nothing(records: list[Record]) -> None:
 
 @lawful
 @given(logs(), st.data())
-def test_merging_in_pieces_loses_nothing(records: list[Record], data: st.DataObject) -> None:
+def test_merging_a_log_in_pieces_keeps_its_fold(records: list[Record], data: st.DataObject) -> None:
     cut = data.draw(st.integers(0, len(records)))
     assert folded(merge(records[:cut]) + merge(records[cut:])) == folded(records)
 
 
 @lawful
 @given(logs())
-def test_compaction_keeps_what_is_read(records: list[Record]) -> None:
+def test_compaction_keeps_the_outline_and_adds_no_position(records: list[Record]) -> None:
     kept = merge(records)
     assert outlined(kept) == outlined(records)
     places = {(record.seq, record.tag) for record in records}
@@ -121,7 +121,7 @@ def test_compaction_keeps_what_is_read(records: list[Record]) -> None:
 
 @lawful
 @given(logs())
-def test_who_stands_at_a_kept_position_goes_on_as_if_nothing_was_compacted(
+def test_a_reader_at_a_remaining_position_continues_as_before_compaction(
     records: list[Record],
 ) -> None:
     kept = merge(records)
@@ -133,18 +133,22 @@ def test_who_stands_at_a_kept_position_goes_on_as_if_nothing_was_compacted(
 
 @lawful
 @given(logs(), st.data())
-def test_folding_in_pieces_is_folding_whole(records: list[Record], data: st.DataObject) -> None:
+def test_folding_a_log_in_pieces_equals_folding_it_whole(
+    records: list[Record], data: st.DataObject
+) -> None:
     cut = data.draw(st.integers(0, len(records)))
     fold = Fold().apply_all(records[:cut])
-    msgspec.to_builtins(fold.messages)  # looking at it in between changes nothing
+    msgspec.to_builtins(fold.messages)  # reading the messages in between changes nothing
     fold.apply_all(records[cut:])
     assert msgspec.to_builtins([fold.messages, fold.state, fold.title]) == folded(records)
 
 
 @lawful
 @given(logs(), st.data())
-def test_a_snapshot_stands_for_all_before_it(records: list[Record], data: st.DataObject) -> None:
-    """Whoever begins with one ends where those who read everything end."""
+def test_a_snapshot_replaces_the_events_before_it(
+    records: list[Record], data: st.DataObject
+) -> None:
+    """A reader that begins with a snapshot ends with the same fold as one that read everything."""
     ends = [at for at, one in enumerate(records, 1) if event_type(one.data) in ENDS]
     cut = data.draw(st.sampled_from([0, *ends]))
     fold = Fold()
@@ -155,7 +159,7 @@ def test_a_snapshot_stands_for_all_before_it(records: list[Record], data: st.Dat
 
 @lawful
 @given(logs())
-def test_the_outline_is_the_folds(records: list[Record]) -> None:
+def test_an_outline_equals_the_outline_of_the_fold(records: list[Record]) -> None:
     fold = Fold().apply_all(records)
     for name, value in outlined(records).items():
         assert getattr(fold.outline, name) == value
@@ -163,7 +167,7 @@ def test_the_outline_is_the_folds(records: list[Record]) -> None:
 
 @lawful
 @given(logs())
-def test_everything_reads_back(records: list[Record]) -> None:
+def test_every_record_decodes_to_the_event_that_was_encoded(records: list[Record]) -> None:
     check_tags(records)
     for record in records:
         body = decode_record(record.data)
@@ -175,7 +179,9 @@ def test_everything_reads_back(records: list[Record]) -> None:
 
 @lawful
 @given(logs(), st.data())
-def test_the_oracle_takes_any_merging(records: list[Record], data: st.DataObject) -> None:
+def test_the_oracle_accepts_deltas_merged_in_any_way(
+    records: list[Record], data: st.DataObject
+) -> None:
     cuts = sorted(data.draw(st.lists(st.integers(0, len(records)), max_size=5)))
     frames = [_welcome(records)]
     for start, end in zip([0, *cuts], [*cuts, len(records)], strict=True):
@@ -186,7 +192,9 @@ def test_the_oracle_takes_any_merging(records: list[Record], data: st.DataObject
 
 @lawful
 @given(logs(), st.data())
-def test_the_oracle_finds_what_is_wrong(records: list[Record], data: st.DataObject) -> None:
+def test_the_oracle_detects_every_kind_of_wrong_frame(
+    records: list[Record], data: st.DataObject
+) -> None:
     frames = [msgspec.json.decode(event_frames("e", [record])[0]) for record in records]
     at = data.draw(st.integers(0, len(frames) - 1))
     match data.draw(st.sampled_from(["lose", "double", "swap", "change", "move"])):
@@ -211,7 +219,9 @@ def _welcome(records: list[Record]) -> dict[str, Any]:
 
 
 @given(st.lists(st.binary(max_size=20), max_size=10), st.data())
-def test_tags_name_the_whole_past(datas: list[bytes], data: st.DataObject) -> None:
+def test_two_logs_have_the_same_tag_only_with_the_same_past(
+    datas: list[bytes], data: st.DataObject
+) -> None:
     records = extend(Position("e", 0, GENESIS), datas)
     check_tags(records)
     if records:
@@ -222,8 +232,8 @@ def test_tags_name_the_whole_past(datas: list[bytes], data: st.DataObject) -> No
     assert chain("a", 1, b"x") != chain("a", 11, b"x")
 
 
-def test_the_verifier_refuses() -> None:
-    """What AG-UI refuses, one example each."""
+def test_the_verifier_refuses_what_ag_ui_refuses() -> None:
+    """One example of each order of events that AG-UI refuses."""
     start, end = {"type": "RUN_STARTED"}, {"type": "RUN_FINISHED"}
     text = {"type": "TEXT_MESSAGE_START", "messageId": "a"}
     illegal: list[list[dict[str, Any]]] = [
@@ -245,8 +255,7 @@ def test_the_verifier_refuses() -> None:
             verify(events)
 
 
-def test_a_run_that_goes_on_in_the_middle_of_a_page() -> None:
-    """A fold may begin where no run is active; it knows what that part says."""
+def test_a_fold_may_begin_where_no_run_is_active() -> None:
     message = m.UserMessage("m1", "hi")
     events: list[tuple[e.Event, str | None]] = [
         (e.NoticePosted("n", "info"), None),

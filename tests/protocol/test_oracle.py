@@ -1,4 +1,4 @@
-"""The oracle finds what is wrong with a snapshot, and with how runs were stopped."""
+"""The oracle detects wrong snapshots, and runs that were cancelled without a request."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from agentws.protocol import events as e
 from agentws.protocol import messages as m
 from agentws.protocol.codec import Record, encode_event, event_frames, extend
 from agentws.protocol.fold import Fold
-from agentws.protocol.native import snapshot_frames
 from agentws.protocol.position import GENESIS, Position
+from agentws.protocol.snapshots import snapshot_records
 from agentws.testing.oracle import check_client, check_log
 
 Line = tuple[e.Event, str | None]
@@ -58,23 +58,23 @@ def shown(
     interrupts: list[m.Interrupt] | None = None,
     messages: list[m.Message] | None = None,
 ) -> None:
-    """Asks the oracle about a client that opened with a snapshot after ``before``.
+    """Checks a client that began with a snapshot after the events ``before``.
 
-    What is not given is as it should be; ``queued`` are places in the queue.
+    Options that are not given are as in the log; ``queued`` are indices in the queue.
     """
     records = log(*before, *after)
     fold = Fold().apply_all(records[: len(before)])
     queue = list(fold.outline.queue.values())
     place = records[len(before) - 1]
     extras = fold.outline.interrupts.values() if interrupts is None else interrupts
-    frames = snapshot_frames(
+    snapshot = snapshot_records(
         Position("e", place.seq, place.tag),
         messages=fold.messages if messages is None else messages,
         state=fold.state if state is ... else state,
         queued=queue if queued is None else [queue[at] for at in queued],
         extras={"interrupts": list(extras)},
     )
-    frames += event_frames("e", records[len(before) :])
+    frames = event_frames("e", [*snapshot, *records[len(before) :]])
     head = records[-1]
     welcome: dict[str, Any] = {
         "type": "welcome",
@@ -86,7 +86,7 @@ def shown(
 
 
 @pytest.mark.parametrize("after", [AFTER, []], ids=["events follow", "nothing follows"])
-def test_a_whole_snapshot_passes(after: list[Line]) -> None:
+def test_the_oracle_accepts_a_complete_snapshot(after: list[Line]) -> None:
     shown(after=after)
     shown([accepted("m1"), (e.NoticePosted("note", "info"), None)], after)
 
@@ -108,17 +108,17 @@ def test_a_whole_snapshot_passes(after: list[Line]) -> None:
     ids=str,
 )
 @pytest.mark.parametrize("after", [AFTER, []], ids=["events follow", "nothing follows"])
-def test_a_snapshot_that_says_something_else(wrong: dict[str, Any], after: list[Line]) -> None:
+def test_the_oracle_detects_a_wrong_snapshot(wrong: dict[str, Any], after: list[Line]) -> None:
     with pytest.raises(AssertionError):
         shown(after=after, **wrong)
 
 
-def test_a_snapshot_of_a_state_that_was_never_set() -> None:
+def test_the_oracle_detects_a_state_that_was_never_set() -> None:
     with pytest.raises(AssertionError):
         shown([accepted("m1")], AFTER, state={})
 
 
-def test_what_is_taken_back_while_a_snapshot_is_read_may_be_missing() -> None:
+def test_a_message_withdrawn_while_a_snapshot_is_read_may_be_missing() -> None:
     after: list[Line] = [
         (e.MessageWithdrawn("m3", "withdrawn"), None),
         (e.InterruptAnswered("int_1", "resolved"), None),
@@ -133,7 +133,7 @@ def test_what_is_taken_back_while_a_snapshot_is_read_may_be_missing() -> None:
         shown(after=after[2:], interrupts=[])
 
 
-def test_what_is_cleared_while_a_snapshot_is_read_may_be_missing() -> None:
+def test_history_cleared_while_a_snapshot_is_read_may_be_missing() -> None:
     after: list[Line] = [(e.HistoryCleared(), None)]
     shown(after=after, messages=[])
     shown(after=after, messages=[], interrupts=[])
@@ -187,11 +187,13 @@ UNASKED: dict[str, list[Line]] = {
 
 
 @pytest.mark.parametrize("lines", STOPPED.values(), ids=STOPPED.keys())
-def test_a_run_that_was_asked_to_stop(lines: list[Line]) -> None:
+def test_the_oracle_accepts_a_cancelled_run_that_was_requested_to_stop(lines: list[Line]) -> None:
     check_log(log(*lines))
 
 
 @pytest.mark.parametrize("lines", UNASKED.values(), ids=UNASKED.keys())
-def test_a_run_that_nobody_asked_to_stop(lines: list[Line]) -> None:
+def test_the_oracle_detects_a_cancelled_run_that_was_not_requested_to_stop(
+    lines: list[Line],
+) -> None:
     with pytest.raises(AssertionError):
         check_log(log(*lines))

@@ -1,4 +1,4 @@
-"""What is going on in a session, event by event: above all, what stops a run."""
+"""The outline of a session after each event: above all, which events stop a run."""
 
 from __future__ import annotations
 
@@ -49,16 +49,16 @@ GOING_ON: dict[str, list[e.Event]] = {
 
 
 @pytest.mark.parametrize("case", STOPPED)
-def test_a_run_is_to_stop(case: str) -> None:
+def test_these_events_make_the_active_run_stop(case: str) -> None:
     assert outlined(*STOPPED[case]).cancelling
 
 
 @pytest.mark.parametrize("case", GOING_ON)
-def test_a_run_goes_on(case: str) -> None:
+def test_these_events_let_the_active_run_continue(case: str) -> None:
     assert not outlined(*GOING_ON[case]).cancelling
 
 
-def test_what_is_carried_reads_back() -> None:
+def test_the_carried_state_round_trips() -> None:
     asked = m.InterruptOutcome([m.Interrupt("q1", "approval"), m.Interrupt("q2", "approval")])
     outline = outlined(
         accepted("m1"),
@@ -76,7 +76,7 @@ def test_what_is_carried_reads_back() -> None:
     assert list(again.answers) == ["q1", "q2"]
 
 
-def test_of_many_questions_the_newest_are_remembered() -> None:
+def test_only_the_newest_interrupts_are_remembered() -> None:
     outline = Outline()
     for number in range(150):
         asked = m.InterruptOutcome([m.Interrupt(f"q{number}", "approval")])

@@ -1,4 +1,4 @@
-"""What a run makes of what its agent yields, case by case. Its laws are in test_laws."""
+"""The events that a run makes of what its agent yields, case by case. See also test_laws.py."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ SUBAGENTS: list[Event] = [e.SubagentStarted("a", "helper"), e.SubagentStarted("b
 
 
 def admitted(*events: Event | str) -> list[Event]:
-    """What ``events`` become, verified."""
+    """The events that a run makes of ``events``; checked by the verifier."""
     sequence, out = RunSequence("run_1"), list[Event]()
     for event in events:
         if isinstance(event, str):
@@ -31,7 +31,7 @@ def admitted(*events: Event | str) -> list[Event]:
 
 
 def texts(events: list[Event]) -> dict[str | None, list[str]]:
-    """What was said, message by message, by the owner of each."""
+    """The texts of the messages, by the subagent that each belongs to."""
     owners: dict[str, str | None] = {}
     said: dict[str, str] = {}
     for event in events:
@@ -52,7 +52,7 @@ def texts(events: list[Event]) -> dict[str | None, list[str]]:
 
 
 @pytest.mark.parametrize("chunk", [e.TextMessageChunk, e.ReasoningMessageChunk])
-def test_a_chunk_of_another_subagent_is_a_message_of_its_own(chunk: Any) -> None:
+def test_a_chunk_of_another_subagent_opens_a_new_message(chunk: Any) -> None:
     out = admitted(
         *SUBAGENTS,
         chunk(delta="from a", subagent_run_id="a"),
@@ -63,7 +63,7 @@ def test_a_chunk_of_another_subagent_is_a_message_of_its_own(chunk: Any) -> None
     assert texts(out) == {"a": ["from a, more and more"], "b": ["from b"]}
 
 
-def test_a_subagents_chunk_does_not_go_on_with_the_agents_own_words() -> None:
+def test_a_chunk_of_a_subagent_does_not_continue_the_agents_message() -> None:
     out = admitted(*SUBAGENTS, "mine", e.TextMessageChunk(delta="a's", subagent_run_id="a"))
     assert texts(out) == {None: ["mine"], "a": ["a's"]}
 
@@ -77,7 +77,7 @@ def test_a_chunk_of_an_open_message_of_another_subagent_is_refused() -> None:
         )
 
 
-def test_what_a_chunk_says_beside_its_text_is_kept() -> None:
+def test_the_metadata_of_a_chunk_is_kept() -> None:
     out = admitted(
         e.TextMessageChunk(delta="x", metadata={"k": 1}, timestamp=5, raw_event={"r": 1}),
         e.TextMessageChunk(delta="y", metadata={"k": 2}, timestamp=6),
@@ -103,7 +103,7 @@ def test_what_a_chunk_says_beside_its_text_is_kept() -> None:
 # Steps
 
 
-def test_two_subagents_may_be_in_steps_of_one_name() -> None:
+def test_two_subagents_may_be_in_steps_of_the_same_name() -> None:
     out = admitted(
         *SUBAGENTS,
         e.StepStarted("search"),
@@ -117,14 +117,14 @@ def test_two_subagents_may_be_in_steps_of_one_name() -> None:
 
 
 def closed(*events: Event) -> list[Event]:
-    """What ends what ``events`` left open."""
+    """The events that close what ``events`` left open."""
     sequence = RunSequence("run_1")
     for event in events:
         sequence.admit(event)
     return sequence.close()
 
 
-def test_a_step_of_one_subagent_is_open_once() -> None:
+def test_a_subagent_can_not_open_the_same_step_twice() -> None:
     twice = e.StepStarted("search", subagent_run_id="a")
     with pytest.raises(InvalidEvent):
         admitted(*SUBAGENTS, twice, twice)
@@ -132,7 +132,7 @@ def test_a_step_of_one_subagent_is_open_once() -> None:
         admitted(*SUBAGENTS, twice, e.StepFinished("search", subagent_run_id="b"))
 
 
-def test_the_end_of_a_step_that_names_nobody_is_of_the_one_that_is_open() -> None:
+def test_a_step_end_without_a_subagent_closes_the_open_step_of_that_name() -> None:
     out = admitted(
         *SUBAGENTS, e.StepStarted("search", subagent_run_id="a"), e.StepFinished("search")
     )
@@ -146,7 +146,7 @@ def test_the_end_of_a_step_that_names_nobody_is_of_the_one_that_is_open() -> Non
         )
 
 
-def test_the_verifier_knows_steps_by_their_owner() -> None:
+def test_the_verifier_tells_steps_of_two_subagents_apart() -> None:
     start = {"type": "RUN_STARTED"}
     opens = {"type": "STEP_STARTED", "stepName": "search"}
     ends = {"type": "STEP_FINISHED", "stepName": "search"}

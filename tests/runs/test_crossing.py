@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import TypeVar
 
@@ -188,12 +189,14 @@ async def test_nothing_follows_what_was_not_written() -> None:
         run="run_1",
         fence=lease.fence,
         tasks=tasks,
+        context=contextvars.Context(),
         pace=lambda: 0.0,
         max_size=10_000,
         max_event_size=10_000,
     )
     store.pause()
     writer.write_event(Custom("first", 1))
+    writer.flush()
     await asyncio.sleep(0.1)
     writer.write_event(Custom("second", 2))
     await tasks.aclose(grace=1.0)

@@ -17,8 +17,7 @@ from agentws import (
     RunContext,
     mount_agent_gateway,
 )
-from agentws.agents.agent import CommandContext
-from agentws.agents.commands import Command
+from agentws.agents.commands import Command, CommandContext
 from agentws.testing.connect import Client, running
 
 from .harness import talk

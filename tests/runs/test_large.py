@@ -11,14 +11,14 @@ import msgspec
 import pytest
 
 from agentws import Agent, RunContext
-from agentws.agents.agent import CommandContext
-from agentws.agents.commands import Command
+from agentws.agents.commands import Command, CommandContext
 from agentws.errors import AgentError, EventTooLarge, NotFound
 from agentws.protocol import events as e
 from agentws.protocol import frames as f
 from agentws.protocol import messages as m
 from agentws.protocol.sizes import EVENT, FRAME, TEXT, TITLE
 from agentws.runs.documents import Documents, measure
+from agentws.sessions.compaction import compact_run
 from agentws.testing.agents import Script, Yield
 
 from .harness import Talk, talk
@@ -359,7 +359,7 @@ async def test_compaction_makes_no_larger_events() -> None:
         await one.terminal()
         before = await one.log()
         (session,) = list(one.gateway.sessions)
-        await session.compact(1, session.head.seq)
+        await compact_run(session._store, session.id, first=1, last=session.head.seq)
         after = await one.log()
         assert max(len(record.data) for record in after) <= TEXT
         assert len(after) <= len(before)

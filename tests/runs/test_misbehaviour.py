@@ -12,7 +12,7 @@ from agentws.agents.agent import RunContext
 from agentws.errors import AgentError
 from agentws.protocol import events as e
 from agentws.protocol import messages as m
-from agentws.runs.writer import ROOM
+from agentws.runs.writer import MAX_PENDING
 from agentws.testing.agents import Gate, Hang, IgnoreCancel, Raise, Script, Sleep, Step, Yield
 from agentws.testing.connect import connect
 from agentws.testing.oracle import check_log
@@ -274,7 +274,7 @@ async def test_an_answer_that_is_too_long(piece: str) -> None:
         event = (await one.terminal())["event"]
         assert (event["type"], event["code"]) == ("RUN_ERROR", "too_large")
         await one.check()
-        assert sum(len(record.data) for record in await one.log()) < 100_000 + ROOM + 10_000
+        assert sum(len(record.data) for record in await one.log()) < 100_000 + MAX_PENDING + 10_000
 
 
 async def test_a_million_deltas() -> None:

@@ -18,7 +18,7 @@ import pytest
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 
-from agentws.gateway.exiting import server_exiting
+from agentws.gateway.server_exit import server_exiting
 from tests import processes
 
 SESSION = "ses_of_a_server_that_reloads"

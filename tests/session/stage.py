@@ -1,4 +1,4 @@
-"""A stage for random schedules: nodes, clients and a store, and all that may happen to them."""
+"""The stage of random schedules: nodes, clients and a store, and what may happen to them."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ LIMITS = Limits(
 SESSION = "a-session-of-many-schedules"
 
 SAYS = ("words", "burst", "tools", "fail", "hang", "stubborn", "quiet")
-"""What an agent may be asked to do; see :func:`agent`."""
+"""What a message may ask the agent to do; see :func:`agent`."""
 
 
 async def agent(ctx: RunContext) -> AsyncIterator[Output]:
@@ -83,7 +83,7 @@ async def agent(ctx: RunContext) -> AsyncIterator[Output]:
 
 
 class Node:
-    """One node: its app, and the store as it sees it, which can be slow, fail and be cut off."""
+    """One node: its app, and its view of the store, which can be slow, fail and be cut off."""
 
     def __init__(self, store: Store, *, bus: Bus, limits: Limits, shared: bool) -> None:
         self.store = store
@@ -103,7 +103,7 @@ class Node:
         await self._running.enter_async_context(running(self.app, within=500.0))
 
     async def stop(self, *, killed: bool = False) -> None:
-        """``killed``: nothing that it does from now on reaches the store."""
+        """``killed``: none of its later calls reaches the store."""
         if killed or not self.up:
             self.way.set("down")
         await self._running.aclose()
@@ -114,8 +114,8 @@ class Node:
 class Stage:
     """Nodes on one log, and four clients of one session; the last speaks the simple wire.
 
-    ``make`` gives each node its store, and the stage its own to look at: always the same object, or
-    each time another one on the same file.
+    ``make`` returns the store of each node, and the one of the stage: always the same object, or
+    another one over the same file.
     """
 
     def __init__(
@@ -159,7 +159,7 @@ class Stage:
         self.nodes.append(await self._started())
 
     async def restart(self, number: int, *, killed: bool) -> None:
-        """Another process takes a node's place, with a store object of its own."""
+        """Replaces a node by a new process, with its own store object."""
         at = number % len(self.nodes)
         await self.nodes[at].stop(killed=killed)
         self.nodes[at] = await self._started()
@@ -177,14 +177,14 @@ class Stage:
             node.slow.delay = seconds
 
     def fail(self, call: str, *, times: int, after: bool) -> None:
-        """The next so many of these calls of each node fail."""
+        """The next ``times`` of these calls fail on each node."""
         for node in self.nodes:
             node.faults.fail(call, times=times, after=after)
 
     # What clients do
 
     async def connect(self, who: int, node: int) -> None:
-        """To a node that is up; a frozen one would only keep the client waiting."""
+        """Connects to a node that is up; a frozen one would only keep the client waiting."""
         up = self.up
         client = self.clients[who]
         self.read(who)
@@ -200,7 +200,7 @@ class Stage:
             return
 
     def read(self, who: int) -> None:
-        """Takes whole messages, as they came."""
+        """Reads all complete messages that have arrived."""
         client = self.clients[who]
         if client.lines:
             client.take_waiting()
@@ -212,10 +212,10 @@ class Stage:
     # How it ends
 
     async def finish(self, *, step: float) -> None:
-        """Everything heals; when nothing is open any more, every client reads to the end.
+        """Heals all faults, and returns when nothing is open and every client has read to the end.
 
-        What a connection that was dropped had asked may still be on its way into the log: so it has
-        to stay as it is for a while.
+        A command of a dropped connection may still be appended later, so the log has to stay
+        unchanged for a while.
         """
         self.slow_down(0.0)
         for node in self.nodes:
@@ -260,7 +260,7 @@ class Stage:
 
 
 def _in_words(frame: Frame) -> str | None:
-    """What of ``frame`` can be said on the simple wire."""
+    """The text for ``frame`` on the simple wire; ``None`` if it has none."""
     match frame["type"]:
         case "send":
             return str(frame["content"])

@@ -1,4 +1,4 @@
-"""The bell: rung for other nodes where there may be any."""
+"""Ringing the bell: an append publishes on the bus where other nodes may share the store."""
 
 from __future__ import annotations
 

@@ -9,7 +9,8 @@ from agentws.backends.memory import MemoryStore
 from agentws.protocol import events as e
 from agentws.protocol import messages as m
 from agentws.protocol.fold import Fold
-from agentws.sessions import conversation
+from agentws.sessions.compaction import compact_run
+from agentws.sessions.pages import Page, page_before
 from agentws.sessions.session import Session
 from agentws.store import Store
 from tests.session.test_session import a_run, note, session_of
@@ -31,26 +32,22 @@ async def cleared_session(store: Store, *, older: int) -> tuple[Session, int]:
 async def test_a_page_ends_where_the_history_was_cleared(older: int, messages: int) -> None:
     store = MemoryStore()
     session, _ = await cleared_session(store, older=older)
-    page = await conversation.page_before(
-        store, session.id, session.head.seq + 1, messages=messages
-    )
+    page = await page_before(store, session.id, session.head.seq + 1, messages=messages)
     assert [one.id for one in page.messages] == [f"m{older}", f"a{older}"]
     assert page.before is None
 
 
 @pytest.mark.parametrize("offset", [0, -1, -30])
-async def test_a_page_of_what_was_cleared_is_empty(offset: int) -> None:
-    """Who kept an address of older messages from before the clear is shown nothing there."""
+async def test_a_page_before_the_cleared_history_is_empty(offset: int) -> None:
+    """A client may have kept a ``before`` from before the clear."""
     store = MemoryStore()
     session, cleared = await cleared_session(store, older=30)
     for before in (cleared + 1 + offset, cleared + 2):
-        page = await conversation.page_before(
-            store, session.id, before, messages=10, cleared=cleared
-        )
+        page = await page_before(store, session.id, before, messages=10, cleared=cleared)
         assert (page.messages, page.before) == ([], None)
 
 
-async def test_a_page_above_a_clear_goes_on_to_it() -> None:
+async def test_pages_reach_back_to_where_the_history_was_cleared() -> None:
     store = MemoryStore()
     session, cleared = await cleared_session(store, older=3)
     for number in range(10, 40):
@@ -58,18 +55,16 @@ async def test_a_page_above_a_clear_goes_on_to_it() -> None:
     pages: list[m.Message] = []
     before: int | None = session.head.seq + 1
     while before is not None:
-        page = await conversation.page_before(
-            store, session.id, before, messages=6, cleared=cleared
-        )
+        page = await page_before(store, session.id, before, messages=6, cleared=cleared)
         assert page.messages
         pages[:0] = page.messages
         before = page.before
     assert pages == await session.messages()
 
 
-async def pages_of(session: Session, *, messages: int) -> list[conversation.Page]:
+async def pages_of(session: Session, *, messages: int) -> list[Page]:
     """All pages, the oldest first."""
-    pages: list[conversation.Page] = []
+    pages: list[Page] = []
     before: int | None = session.head.seq + 1
     while before is not None:
         pages.insert(0, await session.page_before(before, messages=messages))
@@ -79,8 +74,10 @@ async def pages_of(session: Session, *, messages: int) -> list[conversation.Page
 
 @pytest.mark.parametrize("first", [0, 1, 40])
 @pytest.mark.parametrize("messages", [1, 2, 4, 6, 100])
-async def test_every_notice_is_on_one_page_in_its_place(first: int, messages: int) -> None:
-    """Also where one page holds all messages exactly, or an older one holds notices alone."""
+async def test_every_notice_is_on_exactly_one_page_after_its_message(
+    first: int, messages: int
+) -> None:
+    """Also if one page has all messages exactly, or an older page has notices only."""
     session = await session_of(MemoryStore())
     await session.append([note(number) for number in range(first)])
     for number in range(3):
@@ -93,7 +90,7 @@ async def test_every_notice_is_on_one_page_in_its_place(first: int, messages: in
     assert [one.after for one in told[:first]] == [None] * first
 
 
-async def test_notices_of_before_a_clear_are_on_no_page() -> None:
+async def test_notices_from_before_the_history_was_cleared_are_on_no_page() -> None:
     session = await session_of(MemoryStore())
     await session.append([note(1), e.HistoryCleared(), note(2)])
     await a_run(session, 1, "answer")
@@ -101,8 +98,8 @@ async def test_notices_of_before_a_clear_are_on_no_page() -> None:
     assert [one.event.content for one in page.notices] == ["2"]
 
 
-async def test_a_run_that_goes_on_with_an_answer_is_on_the_page_of_the_run_that_asked() -> None:
-    """It may hold the result of a call that was made there."""
+async def test_a_run_that_resumes_with_an_answer_is_on_the_page_of_the_run_that_asked() -> None:
+    """It may have the result of a tool call of the run that asked."""
     session = await session_of(MemoryStore())
     await a_run(session, 0, "answer")
     asked = m.InterruptOutcome([m.Interrupt("int_1", "approval", tool_call_id="c")])
@@ -133,7 +130,7 @@ async def test_a_run_that_goes_on_with_an_answer_is_on_the_page_of_the_run_that_
     assert [one.id for one in newest.messages] == ["m2", "a2"], "too far for so short a page"
 
 
-async def test_a_clear_in_a_run_leaves_what_the_run_says_after_it() -> None:
+async def test_messages_begun_after_a_clear_within_a_run_stay() -> None:
     store = MemoryStore()
     session = await session_of(store)
     await a_run(session, 1, "answer")
@@ -151,7 +148,7 @@ async def test_a_clear_in_a_run_leaves_what_the_run_says_after_it() -> None:
         e.RunFinished(session.id, "run_2"),
     ]
     await session.append(said, run="run_2")
-    page = await conversation.page_before(store, session.id, session.head.seq + 1, messages=10)
+    page = await page_before(store, session.id, session.head.seq + 1, messages=10)
     assert msgspec.to_builtins(page.messages) == [
         {"role": "assistant", "id": "b2", "content": "kept"}
     ]
@@ -172,7 +169,7 @@ async def test_a_client_that_resumes_after_compaction_sees_no_text_twice() -> No
         await session.append([e.TextMessageContent(message_id="a", delta=delta)], run="run_1")
     ended: list[e.Event] = [e.TextMessageEnd("a"), e.RunFinished(session.id, "run_1")]
     await session.append(ended, run="run_1")
-    await conversation.compact_run(store, session.id, first=1, last=session.head.seq)
+    await compact_run(store, session.id, first=1, last=session.head.seq)
     missed = await store.read(session.id, after=place)
     assert len(missed) == 3
     (said,) = Fold().apply_all([*seen, *missed]).messages

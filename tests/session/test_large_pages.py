@@ -1,4 +1,4 @@
-"""Pages that are bounded in bytes: what is large comes in parts, and all of it comes."""
+"""Pages with a size limit in bytes: large runs are divided into parts without loss."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from agentws.protocol.codec import Entry, encode_event
 from agentws.protocol.merge import cut_delta, split_delta
 from agentws.protocol.parts import divide, is_cut
 from agentws.protocol.sizes import EVENT, NOTICES, PAGE
-from agentws.sessions import conversation
-from agentws.sessions.pages import Page
+from agentws.sessions.compaction import compact_run
+from agentws.sessions.pages import Page, page_before
 from agentws.sessions.session import Session
 from agentws.store import Store
 from tests.session.test_session import note, session_of
@@ -32,7 +32,7 @@ def size_of(messages: Sequence[m.Message]) -> int:
 
 
 async def say(session: Session, run: str, events: list[e.Event], *, end: bool = True) -> None:
-    """A run, as a writer appends it: text in pieces."""
+    """Appends a run as its writer does: text in several deltas."""
     given_ = m.RunAgentInput(session.id, run, [m.UserMessage(f"question-{run}", "?")])
     every: list[e.Event] = [e.RunStarted(session.id, run, None, None, given_), *events]
     if end:
@@ -44,7 +44,7 @@ async def say(session: Session, run: str, events: list[e.Event], *, end: bool = 
         datas = [data] if head is None else cut_delta(head, text)
         entries += [Entry(one, event, run) for one in datas]
     for at in range(0, len(entries), 20):
-        # Without a fence a session measures what a run would have measured itself.
+        # Without a fence the session checks the sizes that a run would have checked itself.
         await session.append_entries(entries[at : at + 20])
 
 
@@ -74,7 +74,7 @@ async def pages_of(session: Session, size: int = PAGE, messages: int = 20) -> li
 
 
 def joined(pages: Sequence[Page]) -> list[m.Message]:
-    """What a client makes of pages, the newest first, by what the protocol says."""
+    """The messages that a client joins from pages, the newest first, as the protocol says."""
     known: list[m.Message] = []
     for page in pages:
         newer = {message.id: message for message in known}
@@ -153,18 +153,20 @@ SAID: dict[str, list[e.Event]] = {
 
 @pytest.mark.parametrize("said", SAID.values(), ids=SAID.keys())
 @pytest.mark.parametrize("compacted", ["before", "between", "never"])
-async def test_a_large_run_comes_in_parts(said: list[e.Event], compacted: str) -> None:
+async def test_a_run_larger_than_a_page_is_divided_into_parts(
+    said: list[e.Event], compacted: str
+) -> None:
     session = await session_of(MemoryStore())
     await say(session, "r0", text("first", "Hello"))
     first = session.head.seq + 1
     await say(session, "r1", said)
     last = session.head.seq
     if compacted == "before":
-        await session.compact(first, last)
+        await compact_run(session._store, session.id, first=first, last=last)
     if compacted == "between":
         before = (await session.snapshot(messages=20, size=PAGE)).page.before
         pages = [(await session.snapshot(messages=20, size=PAGE)).page]
-        await session.compact(first, last)
+        await compact_run(session._store, session.id, first=first, last=last)
         while before is not None:
             pages.append(await session.page_before(before, messages=20, size=PAGE))
             before = pages[-1].before
@@ -174,7 +176,7 @@ async def test_a_large_run_comes_in_parts(said: list[e.Event], compacted: str) -
     assert pages[-1].messages[0].id == "question-r0"
 
 
-async def test_a_large_run_between_others() -> None:
+async def test_a_large_run_between_small_ones_leaves_them_on_pages_of_whole_runs() -> None:
     session = await session_of(MemoryStore())
     for number in range(6):
         await say(session, f"r{number}", text(f"a{number}", "x" * (MIB if number == 3 else 10)))
@@ -184,7 +186,7 @@ async def test_a_large_run_between_others() -> None:
 
 
 @pytest.mark.parametrize("length", [1000, 20_000, 45_000, 90_000])
-async def test_fewer_messages_where_they_are_large(length: int) -> None:
+async def test_a_page_has_fewer_messages_when_they_are_large(length: int) -> None:
     session = await session_of(MemoryStore())
     for number in range(8):
         await say(session, f"r{number}", text(f"a{number}", "x" * length))
@@ -192,8 +194,8 @@ async def test_fewer_messages_where_they_are_large(length: int) -> None:
     assert len(pages[0].messages) // 2 == min(8, PAGE // length)
 
 
-async def test_small_pieces_of_text_are_weighed_by_their_text() -> None:
-    """A run that was not compacted yet is no larger on a page than one that was."""
+async def test_the_size_of_deltas_is_counted_by_their_text() -> None:
+    """A run has the same size on a page before and after compaction."""
     session = await session_of(MemoryStore())
     words: list[e.Event] = [e.TextMessageContent(message_id="a", delta="word ")] * 5000
     await say(session, "r0", [e.TextMessageStart("a"), *words, e.TextMessageEnd("a")])
@@ -202,15 +204,15 @@ async def test_small_pieces_of_text_are_weighed_by_their_text() -> None:
     assert len(page.messages) == 4
 
 
-async def test_a_page_without_bounds_is_whole() -> None:
-    """What agents are given as history is not cut."""
+async def test_a_page_without_a_size_limit_is_not_cut() -> None:
+    """The history for agents is not cut."""
     session = await session_of(MemoryStore())
     await say(session, "r0", text("a", "x" * MIB))
     page = await session.page_before(session.head.seq + 1, messages=20)
     assert page.messages == await session.messages()
 
 
-async def test_a_part_of_a_message_says_so() -> None:
+async def test_a_cut_message_is_marked_as_cut() -> None:
     session = await session_of(MemoryStore())
     await say(session, "r0", text("a", "x" * (2 * PAGE)))
     newest, middle, oldest = await pages_of(session)
@@ -221,7 +223,7 @@ async def test_a_part_of_a_message_says_so() -> None:
     assert PAGE - 1000 < size_of(newest.messages) <= PAGE + 2
 
 
-async def test_a_large_run_that_was_stopped_says_so_where_it_ends() -> None:
+async def test_the_last_part_of_a_cancelled_large_run_is_marked_as_cancelled() -> None:
     session = await session_of(MemoryStore())
     stopped = e.RunFinished(session.id, "r0", outcome=m.CancelledOutcome())
     await say(session, "r0", [*text("a", "x" * (2 * PAGE)), stopped], end=False)
@@ -231,7 +233,7 @@ async def test_a_large_run_that_was_stopped_says_so_where_it_ends() -> None:
     await check(session)
 
 
-async def test_a_run_that_goes_on_has_no_parts() -> None:
+async def test_an_active_run_has_no_parts() -> None:
     session = await session_of(MemoryStore())
     await say(session, "r0", text("a", "before"))
     start = session.head.seq
@@ -242,7 +244,7 @@ async def test_a_run_that_goes_on_has_no_parts() -> None:
     assert [one.id for one in (await pages_of(session))[0].messages] == ["question-r0", "a"]
 
 
-async def test_a_clear_in_a_large_run_leaves_what_came_after_it() -> None:
+async def test_a_clear_within_a_large_run_keeps_the_messages_after_it() -> None:
     session = await session_of(MemoryStore())
     await say(session, "r0", text("a", "x" * MIB), end=False)
     await session.append([e.HistoryCleared()])
@@ -255,7 +257,7 @@ async def test_a_clear_in_a_large_run_leaves_what_came_after_it() -> None:
     assert len(pages) == 3
 
 
-async def test_notices_are_in_the_part_where_they_came() -> None:
+async def test_a_notice_is_in_the_part_that_was_written_when_it_was_posted() -> None:
     session = await session_of(MemoryStore())
     await session.append([note(0)])
     await say(session, "r0", text("a", "x" * MIB), end=False)
@@ -282,7 +284,7 @@ async def say_more(session: Session, events: list[e.Event]) -> None:
             await session.append_entries([Entry(data, event, "r0") for data in cut])
 
 
-async def test_many_large_notices_are_bounded_the_newest_first() -> None:
+async def test_the_bytes_of_notices_on_a_page_are_bounded_and_the_newest_are_kept() -> None:
     session = await session_of(MemoryStore())
     await say(session, "r0", text("a", "Hello"))
     for number in range(50):
@@ -292,7 +294,7 @@ async def test_many_large_notices_are_bounded_the_newest_first() -> None:
     assert 0 < sum(len(one.event.content) for one in page.notices) <= NOTICES
 
 
-async def test_a_large_notice_behind_a_large_run_is_on_a_page_of_its_own() -> None:
+async def test_a_large_notice_after_a_large_run_is_on_a_page_of_its_own() -> None:
     session = await session_of(MemoryStore())
     await say(session, "r0", text("a", "x" * (2 * PAGE)))
     await session.append([note(1), e.NoticePosted("z" * 250_000, "info")])
@@ -305,8 +307,8 @@ async def test_a_large_notice_behind_a_large_run_is_on_a_page_of_its_own() -> No
         assert size_of(page.messages) + notices < EVENT
 
 
-async def test_many_at_once_are_given_the_same_page() -> None:
-    """Dividing a large run takes several times its size in memory: it is done once."""
+async def test_concurrent_requests_for_a_page_share_one_read() -> None:
+    """Dividing a large run takes several times its size in memory, so it is done once."""
 
     class Counting(MemoryStore):
         reads = 0
@@ -327,9 +329,9 @@ async def test_many_at_once_are_given_the_same_page() -> None:
     assert store.reads == 20 and for_one > 1
 
 
-async def test_a_run_that_is_folded_while_its_end_is_read_is_read_again() -> None:
+async def test_a_run_that_is_compacted_while_it_is_read_is_read_again() -> None:
     class Folding(MemoryStore):
-        """Loses the position at which it is asked to read on, once."""
+        """Loses the position of a read, once."""
 
         lost = False
 
@@ -361,10 +363,10 @@ FEW_EVENTS: dict[str, tuple[str, list[e.Event]]] = {
 
 
 @pytest.mark.parametrize(("question", "said"), FEW_EVENTS.values(), ids=FEW_EVENTS.keys())
-async def test_a_run_with_fewer_events_than_parts_is_told_whole(
+async def test_a_large_run_of_few_events_is_divided_without_loss(
     question: str, said: list[e.Event]
 ) -> None:
-    """Its events are from before they were cut, or larger by the host's settings."""
+    """One event may be larger than a page, by the host's settings."""
     session = await session_of(MemoryStore())
     session.max_event_size = 64 * MIB
     given_ = m.RunAgentInput(session.id, "r1", [m.UserMessage("q", question)])
@@ -408,7 +410,7 @@ messages_ = st.lists(
 @given(said=messages_)
 @settings(deadline=None, suppress_health_check=[HealthCheck.too_slow], max_examples=60)
 @pytest.mark.filterwarnings("ignore::hypothesis.errors.HypothesisWarning")
-def test_parts_are_the_whole_and_follow_from_it_alone(said: list[m.Message]) -> None:
+def test_parts_join_to_the_same_messages_and_depend_on_nothing_else(said: list[m.Message]) -> None:
     named: list[m.Message] = []
     for number, one in enumerate(said):
         changes: dict[str, object] = {"id": f"{one.id}{number}"}
@@ -429,18 +431,18 @@ def test_parts_are_the_whole_and_follow_from_it_alone(said: list[m.Message]) -> 
         assert all(size_of(part) <= PAGE + 1000 for part in fewer[1:])
 
 
-async def test_conversation_pages_are_the_same_where_nothing_is_large() -> None:
+async def test_a_size_limit_changes_no_page_of_small_messages() -> None:
     session = await session_of(MemoryStore())
     for number in range(12):
         await say(session, f"r{number}", text(f"a{number}", "answer"))
     before: int | None = session.head.seq + 1
     while before is not None:
-        whole = await conversation.page_before(session._store, session.id, before, messages=4)
+        whole = await page_before(session._store, session.id, before, messages=4)
         assert await session.page_before(before, messages=4, size=PAGE) == whole
         before = whole.before
 
 
-async def test_a_page_ends_before_the_run_whose_question_is_too_much() -> None:
+async def test_a_page_ends_before_a_run_whose_question_does_not_fit() -> None:
     session = await session_of(MemoryStore())
     for number in range(3):
         question = m.RunAgentInput(
@@ -453,7 +455,7 @@ async def test_a_page_ends_before_the_run_whose_question_is_too_much() -> None:
     assert [len(page.messages) for page in pages] == [2, 2, 2]
 
 
-async def test_a_number_that_was_asked_for_while_a_run_went_on_is_asked_for_again() -> None:
+async def test_a_part_requested_while_its_run_was_active_can_be_requested_after_it() -> None:
     session = await session_of(MemoryStore())
     await say(session, "r0", text("a", "before"))
     start = session.head.seq + 1

@@ -1,4 +1,4 @@
-"""Polling while the log grows: an old answer about a log is no proof that the log was lost."""
+"""Polling while the log grows: an outdated answer does not mean that the log was lost."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from agentws.sessions.session import Session
 
 
 class SharedStore(MemoryStore):
-    """As if other processes wrote to it too; an append comes between a question and its answer."""
+    """A store that other processes may write to; an append comes between a query and its answer."""
 
     scope = "host"
     session: Session
@@ -37,7 +37,7 @@ class Follower:
         self.was_lost = True
 
 
-async def test_an_append_during_a_poll_does_not_void_the_session() -> None:
+async def test_an_append_during_a_poll_does_not_invalidate_the_session() -> None:
     store = SharedStore()
     sessions = Sessions(store=store, bus=LocalBus(), limits=Limits(), clock=time.time)
     sessions.on_open = lambda session: None

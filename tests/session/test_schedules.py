@@ -1,8 +1,8 @@
-"""Whatever happens, in whatever order: the log is one that may be, and every client saw it whole.
+"""Random schedules: after any order of events the log is valid, and every client saw all of it.
 
-Clients send, resend, stop, take back, drop, come back elsewhere, and stop reading; nodes freeze,
-wake up late, are added, stopped or killed, and started again; the store fails before and after it
-did what was asked; the bus loses rings. At the end everything heals, and the oracle is asked.
+Clients send, resend, cancel, withdraw, disconnect, reconnect to another node, and stop reading.
+Nodes freeze, resume late, are added, stopped, killed and restarted. The store fails before or after
+a call took effect. The bus loses rings. At the end all faults are healed and the oracle checks.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ CALLS = ("append", "read", "read_back", "lease", "renew", "release", "head", "he
 DISASTERS = st.one_of(
     st.tuples(st.just("freeze"), NODE),
     st.tuples(st.just("thaw"), NODE),
-    # Long enough for another node to take over, and back in the middle of what that one does.
+    # Long enough for another node to take the lease; the first one resumes while that one works.
     st.tuples(st.just("blackout"), st.sampled_from([1.0, 2.5, 4.0])),
     st.tuples(st.just("add node")),
     st.tuples(st.just("restart"), NODE, st.booleans()),
@@ -112,7 +112,7 @@ async def strike(stage: Stage, action: Action, *, pace: float) -> None:
 
 
 async def blackout(stage: Stage, seconds: float) -> None:
-    """Every node in turn is away, while the others go on, and then all are back."""
+    """Cuts every node off from the store in turn, while the others go on."""
     for node in list(stage.nodes):
         if len(stage.up) > 1 and node in stage.up:
             node.way.set("hung")
@@ -135,7 +135,7 @@ async def play(stage: Stage, actions: list[Action], *, pace: float) -> None:
 
 
 def often(soak: float, examples: int) -> Callable[[Any], Any]:
-    """So many schedules, always the same ones unless more are asked for."""
+    """The number of schedules; they are the same each time unless ``soak`` asks for more."""
     return settings(
         max_examples=max(1, int(examples * soak)),
         deadline=None,
@@ -172,12 +172,12 @@ def in_memory(actions: list[Action], loss: float, number: int) -> None:
 
 @pytest.fixture(autouse=True)
 def quiet(caplog: pytest.LogCaptureFixture) -> None:
-    """What goes wrong here is meant to."""
+    """Failures are expected here: they are not logged."""
     caplog.set_level(logging.CRITICAL + 1, logger="agentws")
 
 
 @pytest.mark.timeout(600)
-def test_any_schedule_of_clients(soak: float) -> None:
+def test_random_schedules_of_clients_keep_every_promise(soak: float) -> None:
     explore(soak, 1_000, ACTIONS, in_memory)
 
 
@@ -185,12 +185,12 @@ EVERYTHING = st.one_of(ACTIONS, ACTIONS, DISASTERS)
 
 
 @pytest.mark.timeout(600)
-def test_any_schedule_with_disasters(soak: float) -> None:
+def test_random_schedules_with_node_and_store_failures_keep_every_promise(soak: float) -> None:
     explore(soak, 2_000, EVERYTHING, in_memory)
 
 
-async def test_a_read_that_fails_when_it_was_rung_for_is_made_again() -> None:
-    """On a bus that loses nothing nobody rings twice."""
+async def test_a_read_that_failed_after_a_ring_is_retried_without_another_ring() -> None:
+    """On a lossless bus there is no second ring."""
     async with nodes(Script("Hello")) as (here, away):
         async with connect(here.app) as client:
             await client.until("welcome")
@@ -205,8 +205,8 @@ async def test_a_read_that_fails_when_it_was_rung_for_is_made_again() -> None:
 
 
 @pytest.mark.timeout(600)
-def test_any_schedule_on_sqlite(soak: float, tmp_path: Path) -> None:
-    """Each node has connections of its own; in real time, since their threads take some."""
+def test_random_schedules_on_sqlite_keep_every_promise(soak: float, tmp_path: Path) -> None:
+    """Each node has its own connections. In real time, since they have threads."""
     pace = 0.05
     quick = msgspec.structs.replace(
         LIMITS,

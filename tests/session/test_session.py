@@ -1,4 +1,4 @@
-"""A session by itself: what it reads, keeps, forgets, and tells whoever follows it."""
+"""A session: its followers, replay, snapshots and pages; loading and eviction."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from agentws.protocol import events as e
 from agentws.protocol import messages as m
 from agentws.protocol.codec import Record
 from agentws.protocol.position import GENESIS, Position
-from agentws.sessions import conversation
+from agentws.sessions.compaction import compact_run
 from agentws.sessions.follower import Bell
 from agentws.sessions.registry import Sessions
 from agentws.sessions.session import Session
@@ -54,7 +54,7 @@ async def a_run(session: Session, number: int, *words: str) -> None:
 
 
 async def follow(session: Session, after: Position | None) -> AsyncGenerator[Record, None]:
-    """A reader as transports are: it follows before it reads, so that nothing falls between."""
+    """A reader as transports are: it follows before it reads, so that it misses no event."""
     bell = Bell()
     session.follow(bell)
     position = after or Position(session.head.epoch, 0, GENESIS)
@@ -81,8 +81,8 @@ async def read(session: Session, after: Position | None, count: int) -> list[int
     return seqs
 
 
-async def test_following_misses_nothing() -> None:
-    """An event that comes between reading and waiting rings the bell."""
+async def test_a_follower_misses_no_event() -> None:
+    """An event that is appended between reading and waiting rings the follower."""
     session = await session_of(MemoryStore())
     await session.append([note(1)])
     reading = asyncio.create_task(read(session, None, 50))
@@ -93,7 +93,7 @@ async def test_following_misses_nothing() -> None:
     assert session.followers == ()
 
 
-async def test_following_from_far_behind_reads_the_store() -> None:
+async def test_a_follower_far_behind_the_tail_reads_the_store() -> None:
     session = await session_of(MemoryStore(), tail_size=100)
     for number in range(2 * PAGE):
         await session.append([note(number)])
@@ -101,17 +101,17 @@ async def test_following_from_far_behind_reads_the_store() -> None:
     assert await read(session, None, 2 * PAGE) == list(range(1, 2 * PAGE + 1))
 
 
-async def test_following_what_is_lost() -> None:
+async def test_a_follower_of_a_lost_log_gets_position_lost() -> None:
     session = await session_of(MemoryStore())
     await session.append([note(1)])
     reading = asyncio.create_task(read(session, session.head, 1))
     await asyncio.sleep(0)
-    session.void()
+    session.invalidate()
     with pytest.raises(PositionLost):
         await reading
 
 
-async def test_two_views_of_one_log_agree() -> None:
+async def test_two_sessions_over_one_log_agree() -> None:
     store = MemoryStore()
     one, two = await session_of(store), await session_of(store)
     await one.append([note(1)])
@@ -124,8 +124,7 @@ async def test_two_views_of_one_log_agree() -> None:
     assert list(tails[0]) == list(tails[1])
 
 
-async def test_whoever_catches_up_knows_all_that_was_there() -> None:
-    """Also when somebody else is reading already, and has read too early."""
+async def test_catching_up_during_another_read_still_gets_every_earlier_event() -> None:
     inner = MemoryStore()
     store = SlowStore(inner, slow_on="read")
     view, other = await session_of(store), await session_of(inner)
@@ -143,7 +142,7 @@ async def test_whoever_catches_up_knows_all_that_was_there() -> None:
     await first
 
 
-async def test_a_reader_that_fails_fails_for_all_who_wait() -> None:
+async def test_a_failed_read_fails_for_every_caller_that_waits_for_it() -> None:
     inner = MemoryStore()
     slow = SlowStore(inner, slow_on="read")
     store = FaultyStore(slow)
@@ -160,7 +159,7 @@ async def test_a_reader_that_fails_fails_for_all_who_wait() -> None:
     assert view.head.seq == 1
 
 
-async def test_a_cancelled_reader_leaves_no_doubt() -> None:
+async def test_a_cancelled_read_is_unavailable_for_the_other_callers_and_can_be_retried() -> None:
     inner = MemoryStore()
     store = SlowStore(inner, slow_on="read")
     view, other = await session_of(store), await session_of(inner)
@@ -178,12 +177,12 @@ async def test_a_cancelled_reader_leaves_no_doubt() -> None:
     assert view.head.seq == 1
 
 
-async def test_a_compacted_log_is_read_on_without_a_slip() -> None:
-    """What compaction left out leaves gaps in the seqs; nothing may count on there being none."""
+async def test_a_log_with_gaps_from_compaction_is_read_completely() -> None:
+    """Compaction leaves gaps in the seqs."""
     store = MemoryStore()
     session = await session_of(store)
     await a_run(session, 1, "a", "b", "c", "d")
-    await session.compact(1, session.head.seq)
+    await compact_run(session._store, session.id, first=1, last=session.head.seq)
     await a_run(session, 2, "e", "f")
     fresh = await session_of(store)
     assert fresh.head == session.head
@@ -198,28 +197,28 @@ async def test_a_compacted_log_is_read_on_without_a_slip() -> None:
     assert await fresh.check(Position("e1", 4, "0123456789abcdef")) in ("compacted", "diverged")
 
 
-async def test_compacting_while_somebody_reads() -> None:
-    """A reader in the middle of what is folded is told, not shown half of it."""
+async def test_a_reader_whose_position_was_compacted_is_told_so() -> None:
+    """It must not get a part of the folded deltas."""
     session = await session_of(MemoryStore(), tail_size=1)
     await a_run(session, 1, *"abcdefgh")
     following = follow(session, None)
     seen = [await anext(following) for _ in range(6)]
-    await session.compact(1, session.head.seq)
+    await compact_run(session._store, session.id, first=1, last=session.head.seq)
     session.forget_tail()
     middle = Position("e1", seen[-1].seq, seen[-1].tag)
     assert await session.check(middle) == "compacted"
     await following.aclose()
 
 
-async def test_the_whole_conversation_is_read_while_it_is_compacted() -> None:
-    """A page may end at a delta that is folded away before the next page is asked for."""
+async def test_the_whole_conversation_can_be_read_while_it_is_compacted() -> None:
+    """A page may end at a delta that is removed before the next page is read."""
 
     class Compacting(WrappedStore):
         async def around(self, operation: str, call: Callable[[], Awaitable[T]]) -> T:
             done = await call()
             if operation == "read" and not compacted:
                 compacted.append(True)
-                await conversation.compact_run(self.store, INFO.id, first=1, last=last)
+                await compact_run(self.store, INFO.id, first=1, last=last)
             return done
 
     compacted: list[bool] = []
@@ -232,7 +231,7 @@ async def test_the_whole_conversation_is_read_while_it_is_compacted() -> None:
     assert messages[-1].content == "word " * (PAGE + 50)
 
 
-async def test_a_snapshot_is_the_end_of_the_conversation() -> None:
+async def test_a_snapshot_has_the_newest_messages() -> None:
     session = await session_of(MemoryStore())
     for number in range(40):
         await a_run(session, number, "answer")
@@ -245,7 +244,7 @@ async def test_a_snapshot_is_the_end_of_the_conversation() -> None:
     assert snapshot.page.before is not None
 
 
-async def test_pages_backwards_are_the_whole_conversation() -> None:
+async def test_all_pages_together_are_the_whole_conversation() -> None:
     session = await session_of(MemoryStore())
     for number in range(25):
         await a_run(session, number, "answer")
@@ -261,7 +260,7 @@ async def test_pages_backwards_are_the_whole_conversation() -> None:
     assert pages == await session.messages()
 
 
-async def test_a_snapshot_has_the_notices_where_they_were_posted() -> None:
+async def test_a_snapshot_has_notices_after_the_messages_they_followed() -> None:
     session = await session_of(MemoryStore())
     await session.append([note(0)])
     for number in (1, 2):
@@ -280,7 +279,7 @@ async def test_a_snapshot_has_the_notices_where_they_were_posted() -> None:
     assert told == [("3", None)]
 
 
-async def test_the_notices_of_a_snapshot_have_a_bound() -> None:
+async def test_the_number_of_notices_in_a_snapshot_is_bounded() -> None:
     session = await session_of(MemoryStore())
     for number in range(150):
         await session.append([note(number)])
@@ -288,7 +287,7 @@ async def test_the_notices_of_a_snapshot_have_a_bound() -> None:
     assert [int(one.event.content) for one in page.notices] == list(range(50, 150))
 
 
-async def test_a_snapshot_in_the_middle_of_a_run_stands_before_it() -> None:
+async def test_a_snapshot_during_a_run_ends_before_that_run() -> None:
     session = await session_of(MemoryStore())
     await a_run(session, 1, "answer")
     before = session.head
@@ -313,7 +312,7 @@ async def sessions() -> AsyncIterator[Sessions]:
     await made.aclose()
 
 
-async def test_many_ask_for_one_session_and_get_one() -> None:
+async def test_concurrent_callers_load_a_session_once() -> None:
     store = SlowStore(MemoryStore(), delay=0.1)
     made = Sessions(store=store, bus=LocalBus(), limits=limits(), clock=lambda: 0.0)
     entering = [made.enter(INFO.id, owner=None, agent="agent") for _ in range(20)]
@@ -323,7 +322,7 @@ async def test_many_ask_for_one_session_and_get_one() -> None:
     await made.aclose()
 
 
-async def test_a_loader_that_goes_away_does_not_lose_the_session() -> None:
+async def test_a_session_whose_load_was_cancelled_can_be_loaded_again() -> None:
     store = SlowStore(MemoryStore(), slow_on="head")
     made = Sessions(store=store, bus=LocalBus(), limits=limits(), clock=lambda: 0.0)
     store.pause()
@@ -340,7 +339,7 @@ async def test_a_loader_that_goes_away_does_not_lose_the_session() -> None:
     await made.aclose()
 
 
-async def test_idle_sessions_are_let_go(sessions: Sessions) -> None:
+async def test_idle_sessions_are_evicted_from_memory(sessions: Sessions) -> None:
     session, made = await sessions.enter(INFO.id, owner=None, agent="agent")
     assert made
     await asyncio.sleep(9)
@@ -349,7 +348,7 @@ async def test_idle_sessions_are_let_go(sessions: Sessions) -> None:
     assert await sessions.find(INFO.id) is session
     await asyncio.sleep(9)
     sessions.sweep(busy=lambda one: False)
-    assert len(sessions) == 1, "it was asked for meanwhile"
+    assert len(sessions) == 1, "it was used meanwhile"
     await asyncio.sleep(10)
     sessions.sweep(busy=lambda one: True)
     assert len(sessions) == 1, "a run holds it"
@@ -360,6 +359,6 @@ async def test_idle_sessions_are_let_go(sessions: Sessions) -> None:
     assert again is not session and not made
 
 
-async def test_a_session_that_does_not_exist(sessions: Sessions) -> None:
+async def test_finding_a_session_that_does_not_exist_raises_not_found(sessions: Sessions) -> None:
     with pytest.raises(NotFound):
         await sessions.find("no-session-of-this-name")

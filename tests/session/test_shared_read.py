@@ -1,4 +1,4 @@
-"""Reading for everybody who wants to be up to date: one read at a time, and nobody starves."""
+"""Coalescing of reads: one read at a time, shared by its callers, without starvation."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from agentws.sessions.shared_read import SharedRead
 
 
 class Log:
-    """Something that grows, and takes a second to read."""
+    """A log that grows, and takes a second to read."""
 
     def __init__(self) -> None:
         self.end = 0
@@ -35,27 +35,27 @@ class Log:
             self.reading -= 1
 
 
-async def test_whoever_asks_knows_all_that_was_there_when_they_asked() -> None:
+async def test_every_caller_gets_a_read_that_began_after_its_call() -> None:
     log, reads = Log(), SharedRead()
 
     async def ask(after: float) -> None:
         await asyncio.sleep(after)
         log.end += 1
         wanted = log.end
-        await reads.join(log.read)
+        await reads.run(log.read)
         assert log.known >= wanted
 
     await asyncio.gather(*(ask(0.3 * number) for number in range(10)))
     assert log.reads <= 6
 
 
-async def test_a_log_that_grows_all_the_time_starves_nobody() -> None:
+async def test_no_caller_waits_for_more_than_two_reads() -> None:
     log, reads, loop = Log(), SharedRead(), asyncio.get_running_loop()
 
     async def ring() -> None:
         while True:
             log.end += 1
-            ringing.add(asyncio.create_task(reads.join(log.read)))
+            ringing.add(asyncio.create_task(reads.run(log.read)))
             await asyncio.sleep(0.1)
 
     ringing: set[asyncio.Task[None]] = set()
@@ -63,44 +63,44 @@ async def test_a_log_that_grows_all_the_time_starves_nobody() -> None:
     await asyncio.sleep(0.55)
     for _ in range(5):
         began, wanted = loop.time(), log.end
-        await reads.join(log.read)
+        await reads.run(log.read)
         assert log.known >= wanted
         assert loop.time() - began <= 2.1
     growing.cancel()
     await asyncio.wait({growing, *ringing})
 
 
-async def test_a_read_that_fails_is_told_to_all_who_wait_for_it() -> None:
+async def test_a_failed_read_raises_in_every_caller_that_waits_for_it() -> None:
     log, reads = Log(), SharedRead()
     log.failures = 1
-    first = asyncio.create_task(reads.join(log.read))
+    first = asyncio.create_task(reads.run(log.read))
     await asyncio.sleep(0.5)
-    second = asyncio.create_task(reads.join(log.read))
+    second = asyncio.create_task(reads.run(log.read))
     for one in (first, second):
         with pytest.raises(Unavailable):
             await one
-    await reads.join(log.read)
+    await reads.run(log.read)
 
 
-async def test_a_reader_that_is_cancelled_is_told_as_unavailable() -> None:
+async def test_a_cancelled_read_raises_unavailable_in_the_other_callers() -> None:
     log, reads = Log(), SharedRead()
-    first = asyncio.create_task(reads.join(log.read))
+    first = asyncio.create_task(reads.run(log.read))
     await asyncio.sleep(0.5)
-    second = asyncio.create_task(reads.join(log.read))
+    second = asyncio.create_task(reads.run(log.read))
     await asyncio.sleep(0)
     first.cancel()
     with pytest.raises(Unavailable):
         await second
     log.end = 7
-    await reads.join(log.read)
+    await reads.run(log.read)
     assert log.known == 7
 
 
-async def test_one_who_gives_up_waiting_leaves_the_read_alone() -> None:
+async def test_a_waiting_caller_that_is_cancelled_does_not_cancel_the_read() -> None:
     log, reads = Log(), SharedRead()
-    first = asyncio.create_task(reads.join(log.read))
+    first = asyncio.create_task(reads.run(log.read))
     await asyncio.sleep(0.5)
-    second = asyncio.create_task(reads.join(log.read))
+    second = asyncio.create_task(reads.run(log.read))
     await asyncio.sleep(0)
     second.cancel()
     await first

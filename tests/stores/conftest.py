@@ -1,4 +1,4 @@
-"""A SQLite store over a file, which other programs can reach."""
+"""A SQLite store over a file that other programs can open."""
 
 from __future__ import annotations
 

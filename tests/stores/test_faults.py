@@ -1,4 +1,4 @@
-"""The faulty backends: transparent while nothing fails, and exact when something does."""
+"""The faulty stores: transparent without faults, and exact with them."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class TestSlowStore(StoreContract):
 
 
 class TimedStore(WrappedStore):
-    """Bounds each call in time, as a store over a network does; that needs a task."""
+    """Has a timeout for each call, as a store over a network does; that needs a task."""
 
     async def around(self, operation: str, call: Callable[[], Awaitable[T]]) -> T:
         async with asyncio.timeout(30):
@@ -44,7 +44,7 @@ class TestTimedStore(StoreContract):
         yield TimedStore(MemoryStore())
 
 
-async def test_fails_as_often_as_asked() -> None:
+async def test_a_faulty_store_fails_the_given_number_of_times() -> None:
     store = FaultyStore(MemoryStore(), fail_on="append", times=2, error=StorageFull)
     session = await begin(store)
     for _ in range(2):
@@ -54,7 +54,7 @@ async def test_fails_as_often_as_asked() -> None:
     assert store.calls["append"] == 3
 
 
-async def test_fails_until_healed() -> None:
+async def test_a_faulty_store_fails_until_it_is_healed() -> None:
     store = FaultyStore(MemoryStore())
     session = await begin(store)
     store.fail({"read", "head"})
@@ -67,7 +67,7 @@ async def test_fails_until_healed() -> None:
     assert list(await store.read(session)) == []
 
 
-async def test_an_acknowledgement_can_be_lost() -> None:
+async def test_a_faulty_store_can_lose_the_acknowledgement_of_an_append() -> None:
     store = FaultyStore(MemoryStore(), fail_on="append", after=True)
     session = await begin(store)
     with pytest.raises(Unavailable):
@@ -76,7 +76,7 @@ async def test_an_acknowledgement_can_be_lost() -> None:
     assert (again.duplicate, again.position.seq) == (True, 2)
 
 
-async def test_a_slow_store_can_be_held() -> None:
+async def test_a_slow_store_can_be_paused_and_resumed() -> None:
     store = SlowStore(MemoryStore(), slow_on="append")
     session = await begin(store)
     store.pause()
@@ -92,7 +92,7 @@ async def test_a_slow_store_can_be_held() -> None:
     assert len(await store.read(session)) == 1
 
 
-def test_it_says_what_the_wrapped_store_promises() -> None:
+def test_a_wrapped_store_has_the_scope_and_durability_of_the_inner_one() -> None:
     store = FaultyStore(MemoryStore())
     assert (store.scope, store.durability) == ("process", "process")
 

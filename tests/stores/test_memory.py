@@ -10,7 +10,7 @@ from agentws.testing.contract_base import every_call
 from agentws.testing.contracts import StoreContract
 
 
-def test_the_contract_calls_every_method() -> None:
+def test_the_contract_calls_every_method_of_the_port() -> None:
     optional = {"open", "close", "ping"}
     calls = every_call(MemoryStore(), "s").keys()
     assert calls - optional == Store.__abstractmethods__

@@ -1,4 +1,4 @@
-"""The SQLite store keeps the contract, also between two connections to one file."""
+"""The SQLite store fulfils the contract, also with two stores over one file."""
 
 from __future__ import annotations
 

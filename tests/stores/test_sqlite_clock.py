@@ -1,4 +1,4 @@
-"""Leases in SQLite expire by the wall clock, which may be set back under them."""
+"""Leases in SQLite expire by the wall clock, which may be set back."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ async def store(tmp_path: Path, clock: Clock) -> AsyncIterator[SQLiteStore]:
 
 
 @pytest.mark.parametrize("renewed", [False, True])
-async def test_a_dead_nodes_lease_blocks_no_session(
+async def test_a_dead_nodes_lease_expires_although_the_clock_was_set_back(
     store: SQLiteStore, clock: Clock, renewed: bool
 ) -> None:
     session, _ = await filled(store, 2)
@@ -52,7 +52,9 @@ async def test_a_dead_nodes_lease_blocks_no_session(
     await store.append(session, [event(3)], fence=lease.fence)
 
 
-async def test_a_small_step_takes_no_lease_away(store: SQLiteStore, clock: Clock) -> None:
+async def test_a_small_correction_of_the_clock_takes_no_lease(
+    store: SQLiteStore, clock: Clock
+) -> None:
     session, _ = await filled(store, 2)
     assert await store.lease(session, owner="holder", ttl=10) is not None
     clock.now -= 9
@@ -61,7 +63,9 @@ async def test_a_small_step_takes_no_lease_away(store: SQLiteStore, clock: Clock
 
 
 @pytest.mark.parametrize("by", ["renew", "lease"])
-async def test_a_living_holder_keeps_its_lease(store: SQLiteStore, clock: Clock, by: str) -> None:
+async def test_a_holder_that_renews_keeps_its_lease_when_the_clock_was_set_back(
+    store: SQLiteStore, clock: Clock, by: str
+) -> None:
     session, _ = await filled(store, 2)
     lease = await store.lease(session, owner="holder", ttl=10)
     assert lease is not None

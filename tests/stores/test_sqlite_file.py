@@ -1,4 +1,4 @@
-"""What is true of the SQLite store beyond the contract: its groups and its failures."""
+"""The SQLite store beyond the contract: group commits and failures."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from .conftest import another_program
 
 @contextmanager
 def locked(path: Path) -> Iterator[None]:
-    """Another program is in the middle of a write."""
+    """Another program holds the write lock."""
     with another_program(path) as connection:
         connection.execute("BEGIN IMMEDIATE")
         yield
@@ -54,7 +54,9 @@ def commits(path: Path) -> int:
     return sum(header[4:8] != b"\0\0\0\0" for header in ours)
 
 
-async def test_what_is_queued_is_committed_together(path: Path, store: SQLiteStore) -> None:
+async def test_queued_appends_are_committed_in_one_transaction(
+    path: Path, store: SQLiteStore
+) -> None:
     sessions = [await begin(store) for _ in range(10)]
     before = commits(path)
     with locked(path):
@@ -65,7 +67,7 @@ async def test_what_is_queued_is_committed_together(path: Path, store: SQLiteSto
         ]
         await asyncio.sleep(0.05)
     await asyncio.gather(*appends)
-    # One for what was taken before the lock was met, one for all that came meanwhile.
+    # One for the calls taken before the lock was met, one for all that were queued meanwhile.
     assert 1 <= commits(path) - before <= 2
     for session in sessions:
         records = await store.read(session)
@@ -73,9 +75,7 @@ async def test_what_is_queued_is_committed_together(path: Path, store: SQLiteSto
         check_tags(records)
 
 
-async def test_what_is_carried_is_not_written_again_by_an_append(
-    path: Path, store: SQLiteStore
-) -> None:
+async def test_an_append_does_not_rewrite_the_carried_state(path: Path, store: SQLiteStore) -> None:
     session = await begin(store)
     await store.append(session, [event(0)], settled=Settled(1, b"x" * 300_000))
     before = size(f"{path}-wal")
@@ -85,7 +85,9 @@ async def test_what_is_carried_is_not_written_again_by_an_append(
     assert (await store.head(session)).settled == Settled(1, b"x" * 300_000)
 
 
-async def test_a_cancelled_caller_does_not_break_its_group(path: Path, store: SQLiteStore) -> None:
+async def test_a_cancelled_append_does_not_affect_the_others_of_its_group(
+    path: Path, store: SQLiteStore
+) -> None:
     session = await begin(store)
     with locked(path):
         appends = [asyncio.ensure_future(store.append(session, [event(n)])) for n in range(20)]
@@ -100,7 +102,9 @@ async def test_a_cancelled_caller_does_not_break_its_group(path: Path, store: SQ
     check_tags(records)
 
 
-async def test_a_broken_call_leaves_its_group_alone(path: Path, store: SQLiteStore) -> None:
+async def test_a_failing_call_does_not_affect_the_others_of_its_group(
+    path: Path, store: SQLiteStore
+) -> None:
     session = await begin(store)
     with locked(path):
         calls = [
@@ -155,7 +159,7 @@ async def test_the_reading_connection_cannot_write(store: SQLiteStore) -> None:
 # Failures
 
 
-async def test_a_lock_is_waited_for_within_bounds_off_the_loop(
+async def test_waiting_for_a_lock_is_bounded_and_does_not_block_the_loop(
     path: Path,
 ) -> None:
     store = SQLiteStore(path, busy_timeout=1.0)
@@ -219,7 +223,7 @@ def lose(file: str, *, replaced: bool) -> None:
 
 @pytest.mark.parametrize("suffix", ["", "-wal"])
 @pytest.mark.parametrize("replaced", [False, True])
-async def test_a_lost_file_fails_closed(
+async def test_a_deleted_or_replaced_file_makes_the_store_unavailable(
     path: Path, store: SQLiteStore, suffix: str, replaced: bool
 ) -> None:
     session, _ = await filled(store, 3)
@@ -235,7 +239,9 @@ async def test_a_lost_file_fails_closed(
     assert (f"{path.name}{suffix}" in os.listdir(path.parent)) == replaced
 
 
-async def test_a_stale_fence_is_refused_across_processes(path: Path, store: SQLiteStore) -> None:
+async def test_an_old_fencing_token_is_refused_across_connections(
+    path: Path, store: SQLiteStore
+) -> None:
     session = await begin(store)
     first = await store.lease(session, owner="a", ttl=600)
     assert first is not None

@@ -1,4 +1,4 @@
-"""What a killed process was told is kept, is kept."""
+"""A killed process: every append that was acknowledged to it is in the file."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from agentws.testing.oracle import check_tags
 WRITER = Path(__file__).with_name("sqlite_writer.py")
 
 
-async def test_a_killed_writer_loses_nothing_acknowledged(tmp_path: Path) -> None:
+async def test_a_killed_writer_loses_no_acknowledged_append(tmp_path: Path) -> None:
     path = tmp_path / "sessions.db"
-    told = await told_before_the_kill(path)
+    acknowledged = await acknowledged_before_the_kill(path)
     store = SQLiteStore(path)
     await store.open()
-    assert set(told) == {"s0", "s1", "s2"}
-    for session, positions in told.items():
+    assert set(acknowledged) == {"s0", "s1", "s2"}
+    for session, positions in acknowledged.items():
         records = await everything(store, session)
         assert len(records) % 3 == 0
         check_tags(records)
@@ -30,8 +30,8 @@ async def test_a_killed_writer_loses_nothing_acknowledged(tmp_path: Path) -> Non
     await store.close()
 
 
-async def told_before_the_kill(path: Path) -> dict[str, list[Position]]:
-    """By session, the positions that a writing process told us of until it was killed."""
+async def acknowledged_before_the_kill(path: Path) -> dict[str, list[Position]]:
+    """By session, the positions that a writing process printed until it was killed."""
     writer = await asyncio.create_subprocess_exec(
         sys.executable,
         str(WRITER),
@@ -47,8 +47,8 @@ async def told_before_the_kill(path: Path) -> dict[str, list[Position]]:
     rest, _ = await writer.communicate()
     # The last line may have been cut.
     lines += [line for line in rest.splitlines(keepends=True) if line.endswith(b"\n")]
-    told: dict[str, list[Position]] = {}
+    acknowledged: dict[str, list[Position]] = {}
     for line in lines:
         session, position = line.decode().split()
-        told.setdefault(session, []).append(parse_position(position))
-    return told
+        acknowledged.setdefault(session, []).append(parse_position(position))
+    return acknowledged

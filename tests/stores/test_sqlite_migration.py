@@ -1,4 +1,4 @@
-"""A file that an older version wrote is brought up to date, with everything in it."""
+"""A file of an older version is migrated with all its data."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ def path(tmp_path: Path) -> Path:
     return path
 
 
-async def test_version_1_keeps_everything(path: Path) -> None:
+async def test_a_migration_from_version_1_keeps_all_data(path: Path) -> None:
     store = SQLiteStore(path)
     await store.open()
     info = SessionInfo(
@@ -111,7 +111,7 @@ async def test_version_1_keeps_everything(path: Path) -> None:
     await store.close()
 
 
-async def test_version_1_goes_on(path: Path) -> None:
+async def test_a_migrated_database_can_be_written_to(path: Path) -> None:
     store = SQLiteStore(path)
     await store.open()
     lease = await store.lease("s_open", owner="b", ttl=60)
@@ -128,7 +128,7 @@ async def test_version_1_goes_on(path: Path) -> None:
     await again.close()
 
 
-async def test_an_old_log_may_be_expected_where_it_ends(path: Path) -> None:
+async def test_the_end_of_a_migrated_log_is_its_expected_version(path: Path) -> None:
     store = SQLiteStore(path)
     await store.open()
     for expect in (0, 1, 3):
@@ -138,7 +138,7 @@ async def test_an_old_log_may_be_expected_where_it_ends(path: Path) -> None:
     await store.close()
 
 
-async def test_of_two_that_open_an_old_file_one_brings_it_up_to_date(path: Path) -> None:
+async def test_concurrent_opens_of_an_old_file_migrate_it_once(path: Path) -> None:
     stores = [SQLiteStore(path) for _ in range(4)]
     await asyncio.gather(*(store.open() for store in stores))
     for store in stores:

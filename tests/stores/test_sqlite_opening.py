@@ -1,4 +1,4 @@
-"""Opening a SQLite file and closing it: what is kept, what is waited for, what is refused."""
+"""Opening and closing a SQLite file: durability, waiting for locks, refused files."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def write_over(path: Path, data: bytes) -> None:
 
 
 async def refusal(path: Path) -> str:
-    """The one line with which a store at ``path`` refuses to open. It leaves no thread behind."""
+    """The error line of a store that refuses to open ``path``; checks that no thread is left."""
     before = set(threading.enumerate())
     with pytest.raises(Unavailable) as refused:
         await SQLiteStore(path, busy_timeout=0.1).open()
@@ -52,7 +52,7 @@ async def refusal(path: Path) -> str:
     return line
 
 
-async def test_reopening_keeps_everything(path: Path, store: SQLiteStore) -> None:
+async def test_reopening_keeps_all_data(path: Path, store: SQLiteStore) -> None:
     info = a_session(owner="ada")
     await store.create(info, epoch="e1")
     await store.append(
@@ -87,7 +87,7 @@ async def test_closing_leaves_one_file(path: Path, store: SQLiteStore) -> None:
     assert os.listdir(path.parent) == [path.name]
 
 
-async def test_closing_finishes_what_is_under_way(path: Path, store: SQLiteStore) -> None:
+async def test_closing_finishes_the_calls_in_progress(path: Path, store: SQLiteStore) -> None:
     session = await begin(store)
     appends = [asyncio.ensure_future(store.append(session, [event(n)])) for n in range(50)]
     await asyncio.sleep(0)
@@ -95,7 +95,7 @@ async def test_closing_finishes_what_is_under_way(path: Path, store: SQLiteStore
     assert {append.result().position.seq for append in appends} == set(range(1, 51))
 
 
-async def test_before_open_and_after_close_it_is_unavailable(path: Path) -> None:
+async def test_a_store_that_is_not_open_is_unavailable(path: Path) -> None:
     store = SQLiteStore(path)
     for _ in range(2):
         for call in every_call(store, "s").values():
@@ -107,7 +107,7 @@ async def test_before_open_and_after_close_it_is_unavailable(path: Path) -> None
         await store.close()
 
 
-async def test_first_starts_may_meet(path: Path) -> None:
+async def test_concurrent_first_opens_create_one_database(path: Path) -> None:
     stores = [SQLiteStore(path) for _ in range(6)]
     await asyncio.gather(*(store.open() for store in stores))
     session, records = await filled(stores[0], 2)
@@ -116,8 +116,8 @@ async def test_first_starts_may_meet(path: Path) -> None:
     await asyncio.gather(*(store.close() for store in stores))
 
 
-async def test_a_recovery_by_another_process_is_waited_for() -> None:
-    """SQLite tells it apart from other locks, in the bits above those of the plain code."""
+async def test_opening_waits_for_a_recovery_by_another_process() -> None:
+    """SQLite reports it by an extended error code of SQLITE_BUSY."""
 
     class Recovering:
         tries = 0
@@ -145,7 +145,7 @@ async def test_a_newer_schema_is_refused(path: Path, store: SQLiteStore) -> None
     assert "newer agentws" in await refusal(path)
 
 
-async def test_another_programs_database_is_refused_untouched(path: Path) -> None:
+async def test_another_programs_database_is_refused_and_not_changed(path: Path) -> None:
     with another_program(path) as connection:
         connection.execute("CREATE TABLE session (mine)")
     before = contents(path)
@@ -153,7 +153,7 @@ async def test_another_programs_database_is_refused_untouched(path: Path) -> Non
     assert contents(path) == before
 
 
-async def test_what_is_not_a_database_is_refused(path: Path, tmp_path: Path) -> None:
+async def test_a_file_that_is_not_a_database_is_refused(path: Path, tmp_path: Path) -> None:
     write_over(path, b"something else entirely" * 1000)
     assert "not a database" in await refusal(path)
     assert "can't be opened: its path is a directory" in await refusal(tmp_path)
@@ -161,14 +161,14 @@ async def test_what_is_not_a_database_is_refused(path: Path, tmp_path: Path) -> 
         assert "can't be opened: there is no directory for it" in await refusal(nowhere)
 
 
-def test_durability_is_what_synchronous_makes_it(path: Path) -> None:
+def test_the_durability_follows_from_synchronous(path: Path) -> None:
     assert SQLiteStore(path).durability == "disk"
     assert SQLiteStore(path, synchronous="NORMAL").durability == "process"
     with pytest.raises(ValueError, match="synchronous"):
         SQLiteStore(path, synchronous="OFF; DROP")  # type: ignore[arg-type]
 
 
-async def test_a_damaged_file_fails_closed(path: Path, store: SQLiteStore) -> None:
+async def test_a_damaged_file_makes_the_store_unavailable(path: Path, store: SQLiteStore) -> None:
     session, _ = await filled(store, 200)
     await store.close()
     content = bytearray(contents(path))

@@ -1,4 +1,4 @@
-"""Where a database is, in each of the ways that people write it: never anywhere else."""
+"""The path of a database in each form that users write."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from agentws.errors import Unavailable
 
 @pytest.fixture
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A home directory, and another one to be in."""
+    """A home directory; another one is the working directory."""
     here = tmp_path / "here"
     for folder in (tmp_path / "home", here / "folder"):
         folder.mkdir(parents=True)
@@ -49,7 +49,7 @@ WRITTEN: dict[str, str] = {
 
 
 @pytest.mark.parametrize("written", WRITTEN)
-def test_a_path_is_what_it_means(written: str, home: Path) -> None:
+def test_every_form_of_a_path_names_the_right_file(written: str, home: Path) -> None:
     expected = WRITTEN[written].format(here=Path.cwd(), home=home)
     assert database_path(written) == expected
     assert database_path(written.encode()) == expected  # type: ignore[arg-type]
@@ -57,7 +57,7 @@ def test_a_path_is_what_it_means(written: str, home: Path) -> None:
         assert database_path(Path(written)) == expected
 
 
-async def test_the_file_is_made_where_it_is_meant(home: Path) -> None:
+async def test_the_database_is_created_at_its_path(home: Path) -> None:
     before = set(os.listdir("/"))
     for written, path in (
         ("sqlite:///one.db", Path.cwd() / "one.db"),
@@ -80,7 +80,9 @@ async def test_the_file_is_made_where_it_is_meant(home: Path) -> None:
         *("sqlite:///file:x?mode=memory", "sqlite+aiosqlite://", Path(":memory:")),
     ],
 )
-def test_a_database_in_memory_is_another_stores_work(written: Any, home: Path) -> None:
+def test_a_database_in_memory_is_refused_in_favour_of_the_memory_store(
+    written: Any, home: Path
+) -> None:
     with pytest.raises(ValueError, match=r"MemoryStore\(\) is what keeps sessions in memory"):
         SQLiteStore(written)
     assert list(Path.cwd().iterdir()) == [Path.cwd() / "folder"]
@@ -110,13 +112,15 @@ def test_a_database_in_memory_is_another_stores_work(written: Any, home: Path) -
         ("~nobody-of-that-name/chat.db", "no such home directory"),
     ],
 )
-async def test_what_is_no_file_is_refused_in_words(written: Any, says: str, home: Path) -> None:
-    # A directory that is there may be gone, or made, until the store is opened.
+async def test_a_path_that_names_no_file_is_refused_with_what_was_expected(
+    written: Any, says: str, home: Path
+) -> None:
+    # Directories are checked when the store is opened: they may be created or removed until then.
     with pytest.raises((ValueError, Unavailable), match=says):
         await SQLiteStore(written).open()
 
 
 @pytest.mark.parametrize("given", [None, 1, ["chat.db"]])
-def test_what_is_no_path_at_all(given: Any) -> None:
+def test_a_value_that_is_no_path_is_a_type_error(given: Any) -> None:
     with pytest.raises(TypeError, match="expected the path of a file"):
         SQLiteStore(given)

@@ -1,4 +1,4 @@
-"""Who may knock, who may come in, and what each is told."""
+"""Origin, Host, credentials, ownership and connection limits over WebSocket."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ async def end_of(client: Client) -> Closed:
     return closed
 
 
-async def test_the_owner_may(make: Make) -> None:
+async def test_the_owner_may_open_its_session(make: Make) -> None:
     async with make(Script("fine"), authenticate=KEYS) as world:
         client = await mine(world)
         assert client.frames[0]["identity"] == "ann"
@@ -57,7 +57,9 @@ async def test_no_wire_echoes_the_token(make: Make) -> None:
 
 @pytest.mark.parametrize("native", [True, False], ids=["native", "simple"])
 @pytest.mark.parametrize("token", [None, "wrong", "", "key-a ", "schlussel"])
-async def test_nobody_known_is_refused(make: Make, native: bool, token: str | None) -> None:
+async def test_a_client_without_valid_credentials_is_refused(
+    make: Make, native: bool, token: str | None
+) -> None:
     script = Script("fine")
     async with make(script, authenticate=KEYS) as world:
         client = await world.client(token=token, native=native)
@@ -69,7 +71,7 @@ async def test_nobody_known_is_refused(make: Make, native: bool, token: str | No
             assert len(gateway.sessions) == 0
 
 
-async def test_an_authorization_header_will_do(make: Make) -> None:
+async def test_an_authorization_header_authenticates_like_a_subprotocol_entry(make: Make) -> None:
     async with make(Script("fine"), authenticate=KEYS) as world:
         client = await world.client(headers={"authorization": "Bearer key-a"})
         assert (await client.receive())["identity"] == "ann"
@@ -78,14 +80,14 @@ async def test_an_authorization_header_will_do(make: Make) -> None:
 
 
 @pytest.mark.parametrize("entry", ["!!!", "a", "////", "_w"])
-async def test_a_token_that_is_no_base64(make: Make, entry: str) -> None:
+async def test_a_token_that_is_no_base64_is_refused(make: Make, entry: str) -> None:
     async with make(Script("fine"), authenticate=KEYS) as world:
         client = await world.client(subprotocols=["agentws.v1", f"agentws.bearer.{entry}"])
         assert (await end_of(client)).code == 4401
 
 
-async def test_another_may_not_and_learns_nothing(make: Make) -> None:
-    """Refused before anything is replayed; a deleted session answers in the same words."""
+async def test_a_foreign_session_is_refused_like_one_that_does_not_exist(make: Make) -> None:
+    """Refused before any replay; a deleted session gives the same answer."""
     async with make(Script("fine"), authenticate=KEYS) as world:
         client = await mine(world)
         deleted = await mine(world)
@@ -106,7 +108,7 @@ async def test_another_may_not_and_learns_nothing(make: Make) -> None:
         assert "private" not in str(said)
 
 
-async def test_an_anonymous_session_is_whose_holds_its_id(make: Make) -> None:
+async def test_an_anonymous_session_is_open_to_everybody_who_knows_its_id(make: Make) -> None:
     async with make(Script("fine")) as world:
         client = await world.client()
         await client.until("welcome")
@@ -114,7 +116,7 @@ async def test_an_anonymous_session_is_whose_holds_its_id(make: Make) -> None:
         assert (await other.receive())["type"] == "welcome"
 
 
-async def test_a_frame_says_nothing_of_who_one_is(make: Make) -> None:
+async def test_an_identity_is_never_taken_from_a_frame(make: Make) -> None:
     seen = []
 
     async def look(ctx: Any) -> None:
@@ -128,7 +130,7 @@ async def test_a_frame_says_nothing_of_who_one_is(make: Make) -> None:
         assert [one.id for one in seen] == ["bob"]
 
 
-async def test_authorize_decides_each_action(make: Make) -> None:
+async def test_authorize_is_asked_for_every_action(make: Make) -> None:
     def readers(identity: Identity | None, info: Any, action: str) -> bool:
         return identity is not None and (identity.id == info.owner or action == "read")
 
@@ -150,7 +152,7 @@ async def test_authorize_decides_each_action(make: Make) -> None:
 
 
 @pytest.mark.parametrize("answer", [None, 1, "yes", {"ok": True}])
-async def test_only_true_allows(make: Make, answer: Any) -> None:
+async def test_authorize_allows_by_returning_true_and_nothing_else(make: Make, answer: Any) -> None:
     async with make(Script("fine"), authorize=lambda *_: answer) as world:
         client = await world.client()
         assert (await end_of(client)).code == 4403
@@ -161,14 +163,16 @@ def raising(connection: HTTPConnection) -> str:
 
 
 @pytest.mark.parametrize("native", [True, False], ids=["native", "simple"])
-async def test_authentication_that_fails_tells_nothing(make: Make, native: bool) -> None:
+async def test_an_exception_in_authenticate_closes_without_internals(
+    make: Make, native: bool
+) -> None:
     async with make(Script("fine"), authenticate=raising) as world:
         client = await world.client(native=native)
         assert (await end_of(client)).code == 4500
         assert "10.0.0.7" not in str(client.frames)
 
 
-async def test_tokens_in_the_query_are_not_looked_at(make: Make) -> None:
+async def test_a_token_in_the_query_is_ignored(make: Make) -> None:
     async with make(Script("fine"), authenticate=KEYS) as world:
         for name in ("token", "access_token", "key", "api_key", "authorization"):
             client = await world.client(f"{name}=key-a")
@@ -203,7 +207,9 @@ ORIGINS: dict[str, bool] = {
 
 
 @pytest.mark.parametrize(("origin", "allowed"), ORIGINS.items(), ids=list(ORIGINS))
-async def test_origins(make: Make, origin: str, allowed: bool) -> None:
+async def test_a_handshake_is_refused_unless_its_origin_is_allowed(
+    make: Make, origin: str, allowed: bool
+) -> None:
     async with make(Script("fine"), allowed_origins=["https://app.example"]) as world:
         if allowed:
             client = await world.client(headers={"origin": origin})
@@ -216,7 +222,9 @@ async def test_origins(make: Make, origin: str, allowed: bool) -> None:
 
 @pytest.mark.parametrize(("scheme", "allowed"), [("https", True), ("http", False)])
 @pytest.mark.parametrize("port", ["", ":443"])
-def test_an_unencrypted_page_is_another_origin(scheme: str, allowed: bool, port: str) -> None:
+def test_an_http_page_is_not_the_same_origin_as_an_https_gateway(
+    scheme: str, allowed: bool, port: str
+) -> None:
     """The server's own TLS tells; where a proxy ended it, both schemes are the host's own."""
     guard = Guard(allowed_origins=None, allowed_hosts=None)
     origin = f"{scheme}://chat.example".encode()
@@ -228,16 +236,16 @@ def test_an_unencrypted_page_is_another_origin(scheme: str, allowed: bool, port:
 
 
 @pytest.mark.parametrize("option", ["allowed_origins", "allowed_hosts"])
-def test_one_string_is_no_list(option: str) -> None:
+def test_one_string_in_place_of_a_list_is_refused(option: str) -> None:
     with pytest.raises(TypeError, match="expected a list"):
         mount_agent_gateway(Starlette(), Script(), **{option: "https://*.example.com"})  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("option", ["allowed_origins", "allowed_hosts"])
 @pytest.mark.parametrize("given", [1, True, b"chat.example", b""])
-def test_what_is_no_list_is_named(option: str, given: Any) -> None:
+def test_a_value_that_is_no_list_is_named_in_the_error(option: str, given: Any) -> None:
     options = {"allowed_origins": None, "allowed_hosts": None, option: given}
-    with pytest.raises(TypeError, match=f"{option} is .*; expected a list of texts"):
+    with pytest.raises(TypeError, match=f"{option} is .*; expected a list of strings"):
         Guard(**options)
 
 
@@ -280,7 +288,7 @@ def test_what_is_no_list_is_named(option: str, given: Any) -> None:
         "https://app.example, https://b.example",
     ],
 )
-def test_an_allowed_origin_must_be_one(origin: str) -> None:
+def test_an_allowed_origin_must_be_a_valid_origin(origin: str) -> None:
     with pytest.raises(ValueError, match="scheme://host"):
         Guard(allowed_origins=[origin], allowed_hosts=None)
 
@@ -319,7 +327,7 @@ SENT_ORIGINS = {
 
 
 @pytest.mark.parametrize(("given", "sent"), SENT_ORIGINS.items(), ids=list(SENT_ORIGINS))
-def test_an_allowed_origin_matches_what_browsers_send(given: str, sent: str) -> None:
+def test_an_allowed_origin_matches_the_header_that_browsers_send(given: str, sent: str) -> None:
     guard = Guard(allowed_origins=[given], allowed_hosts=None)
     assert guard.names(sent) and not guard.any_origin
     guard.check(scope_of("chat.example", sent))
@@ -335,14 +343,14 @@ def test_an_allowed_origin_matches_what_browsers_send(given: str, sent: str) -> 
             guard.check(scope_of("chat.example", other))
 
 
-def test_every_origin_may_be_allowed() -> None:
+def test_a_star_allows_every_origin() -> None:
     guard = Guard(allowed_origins=["*"], allowed_hosts=None)
     for origin in ("https://anywhere.example", "null", "file://", "rubbish"):
         guard.check(scope_of("chat.example", origin))
         assert not guard.trusts(origin)
 
 
-def test_only_what_has_a_name_may_send_credentials() -> None:
+def test_only_origins_that_are_named_may_send_credentials() -> None:
     guard = Guard(allowed_origins=["null", "https://app.example:443"], allowed_hosts=None)
     assert guard.trusts("https://app.example") and not guard.trusts("null")
     (allowed, exposed) = cors_headers(guard, scope_of("chat.example", "null"))
@@ -381,7 +389,7 @@ HOSTS: dict[str, tuple[list[str], list[str]]] = {
 
 
 @pytest.mark.parametrize("given", HOSTS)
-def test_an_allowed_host_matches_what_is_sent_for_it(given: str) -> None:
+def test_an_allowed_host_matches_the_host_headers_that_clients_send(given: str) -> None:
     guard = Guard(allowed_origins=None, allowed_hosts=[given])
     served, refused = HOSTS[given]
     for host in served:
@@ -409,17 +417,17 @@ def test_an_allowed_host_matches_what_is_sent_for_it(given: str) -> None:
         *("[::1", "[::1]x", "fe80::1%eth0", "-chat.example", "chat.example?", "x" * 64, "a,b"),
     ],
 )
-def test_an_allowed_host_must_be_one(host: str) -> None:
-    with pytest.raises(ValueError, match=r"allowed_hosts: .* is no host; expected a host name"):
+def test_an_allowed_host_must_be_a_valid_host(host: str) -> None:
+    with pytest.raises(ValueError, match=r"allowed_hosts: .* is not a host; expected a host name"):
         Guard(allowed_origins=None, allowed_hosts=[host])
 
 
-def test_a_url_among_the_hosts_is_told_its_host() -> None:
+def test_the_error_for_a_url_among_the_hosts_names_its_host() -> None:
     with pytest.raises(ValueError, match=r"did you mean chat\.example\?"):
         Guard(allowed_origins=None, allowed_hosts=["https://chat.example:8443/path"])
 
 
-def test_a_list_of_hosts_that_serves_nobody_is_refused() -> None:
+def test_an_empty_list_of_hosts_is_refused() -> None:
     with pytest.raises(ValueError, match="empty"):
         Guard(allowed_origins=None, allowed_hosts=[])
     Guard(allowed_origins=[], allowed_hosts=None)
@@ -427,9 +435,9 @@ def test_a_list_of_hosts_that_serves_nobody_is_refused() -> None:
 
 @pytest.mark.parametrize("option", ["allowed_origins", "allowed_hosts"])
 @pytest.mark.parametrize("entry", [None, 1, b"chat.example", ["chat.example"]])
-def test_what_is_allowed_is_text(option: str, entry: Any) -> None:
+def test_allowed_hosts_and_origins_must_be_text(option: str, entry: Any) -> None:
     given = {"allowed_origins": None, "allowed_hosts": None, option: [entry]}
-    with pytest.raises(TypeError, match="expected text"):
+    with pytest.raises(TypeError, match="expected a string"):
         Guard(**given)
 
 
@@ -439,7 +447,7 @@ LOCAL += ["[::1]", "[::1]:8000", "[::ffff:127.0.0.1]", "[::ffff:7f00:1]:8000"]
 
 
 @pytest.mark.parametrize("listening", LOOPBACK)
-def test_the_loopback_serves_loopback_names_alone(listening: str) -> None:
+def test_a_loopback_address_serves_loopback_names_only(listening: str) -> None:
     guard = Guard(allowed_origins=["https://chat.example:443", "file://"], allowed_hosts=None)
     for host in (*LOCAL, "chat.example"):
         guard.check(scope_of(host, server=(listening, 8000)))
@@ -463,7 +471,7 @@ def test_other_addresses_serve_every_name(listening: str) -> None:
 
 
 @pytest.mark.parametrize("host", ["localhost ", " localhost", "localhost:8000\t"])
-def test_whitespace_around_a_host_is_no_part_of_it(host: str) -> None:
+def test_whitespace_around_a_host_header_is_ignored(host: str) -> None:
     guard = Guard(allowed_origins=None, allowed_hosts=["localhost"])
     guard.check(scope_of(host, server=("127.0.0.1", 8000)))
 
@@ -481,7 +489,7 @@ async def test_a_forbidden_origin_learns_nothing_of_sessions(make: Make) -> None
         assert bodies[0] == bodies[1]
 
 
-async def test_every_origin_where_that_is_said(make: Make) -> None:
+async def test_a_star_lets_a_page_of_any_origin_connect(make: Make) -> None:
     async with make(Script("fine"), allowed_origins=["*"]) as world:
         client = await world.client(headers={"origin": "https://anywhere.example"})
         assert (await client.receive())["type"] == "welcome"
@@ -501,7 +509,9 @@ async def test_every_origin_where_that_is_said(make: Make) -> None:
         (None, 400),
     ],
 )
-async def test_hosts(make: Make, host: str | None, status: int) -> None:
+async def test_a_handshake_is_refused_unless_its_host_is_allowed(
+    make: Make, host: str | None, status: int
+) -> None:
     async with make(Script("fine"), allowed_hosts=["chat.example"]) as world:
         if status == 101:
             assert (await (await world.client(host=host)).receive())["type"] == "welcome"
@@ -511,7 +521,7 @@ async def test_hosts(make: Make, host: str | None, status: int) -> None:
             assert refused.value.status == status
 
 
-async def test_a_subprotocol_nobody_speaks(make: Make) -> None:
+async def test_a_client_that_offers_only_unknown_subprotocols_is_refused(make: Make) -> None:
     async with make(Script("fine")) as world:
         with pytest.raises(Refused) as refused:
             await world.client(subprotocols=["graphql-ws", "mqtt"])
@@ -531,7 +541,7 @@ async def test_a_subprotocol_nobody_speaks(make: Make) -> None:
         "ses_0123456789abcde\u00e9",
     ],
 )
-async def test_session_ids_of_another_form(make: Make, session: str) -> None:
+async def test_a_session_id_of_an_invalid_form_is_refused(make: Make, session: str) -> None:
     async with make(Script("fine")) as world:
         client = Client(world.apps[0])
         client.session = session
@@ -542,7 +552,7 @@ async def test_session_ids_of_another_form(make: Make, session: str) -> None:
         assert "16 to 128" in str(client.frames) or client.frames[-1]["type"] == "bye"
 
 
-async def test_an_unknown_agent(make: Make) -> None:
+async def test_an_unknown_agent_is_refused(make: Make) -> None:
     async with make({"one": Script("fine")}) as world:
         client = await world.client("agent=two")
         assert (await end_of(client)).code == 4400
@@ -558,7 +568,7 @@ LIMITS = [
 
 
 @pytest.mark.parametrize(("limit", "code", "options"), LIMITS, ids=[one[0] for one in LIMITS])
-async def test_no_more_connections_than_allowed(
+async def test_a_connection_beyond_a_limit_is_refused(
     make: Make, limit: str, code: int, options: dict[str, Any]
 ) -> None:
     async with make(Script("fine"), **{limit: 3}, **options) as world:
@@ -582,10 +592,10 @@ async def test_no_more_connections_than_allowed(
 
 
 @pytest.mark.parametrize(("limit", "code", "options"), LIMITS, ids=[one[0] for one in LIMITS])
-async def test_a_burst_finds_no_more_places(
+async def test_a_burst_of_handshakes_does_not_exceed_a_limit(
     make: Make, limit: str, code: int, options: dict[str, Any]
 ) -> None:
-    """A place is taken before anything is waited for, and goes back when it comes to nothing."""
+    """A connection is counted before the first await, and released if it is refused."""
 
     async def slow(*_: object) -> bool:
         await asyncio.sleep(0.1)
@@ -606,14 +616,14 @@ async def test_a_burst_finds_no_more_places(
                 await client.aclose()
 
 
-async def test_a_place_goes_back_from_a_handshake_that_failed(make: Make) -> None:
+async def test_a_refused_handshake_does_not_count_against_the_limit(make: Make) -> None:
     async with make(Script("fine"), authorize=lambda *_: False, max_connections=1) as world:
         for _ in range(5):
             assert (await end_of(await world.client())).code == 4403
 
 
 @pytest.mark.parametrize("native", [True, False], ids=["native", "simple"])
-async def test_keys_can_not_be_tried_out_at_any_speed(make: Make, native: bool) -> None:
+async def test_guessing_keys_is_rate_limited_by_address(make: Make, native: bool) -> None:
     limits = {"message_rate": 1.0, "message_burst": 3}
     async with make(Script("fine"), authenticate=KEYS, **limits) as world:
         app = world.apps[0]
@@ -626,14 +636,16 @@ async def test_keys_can_not_be_tried_out_at_any_speed(make: Make, native: bool) 
 
         tried = [await code(f"key-{number}", "10.1.1.1") for number in range(5)]
         assert tried == [4401] * 3 + [4429] * 2
-        assert await code("key-a", "10.1.1.1") == 4429, "who may not try learns that it was right"
+        assert await code("key-a", "10.1.1.1") == 4429, (
+            "a client above the rate learns that the key was right"
+        )
         assert await code("key-a", "10.1.1.2") is None
         await asyncio.sleep(2)
         assert await code("key-a", "10.1.1.1") is None
 
 
-async def test_a_browser_names_the_simple_wire(make: Make) -> None:
-    """It fails a connection for which it offered subprotocols and none was chosen."""
+async def test_a_browser_with_a_token_can_choose_the_simple_wire_by_name(make: Make) -> None:
+    """A browser fails a connection for which it offered subprotocols and none was chosen."""
     encoded = base64.urlsafe_b64encode(b"key-a").decode()
     async with make(Script("fine"), authenticate=KEYS) as world:
         for offered, chosen in (
@@ -652,7 +664,7 @@ async def test_a_browser_names_the_simple_wire(make: Make) -> None:
         assert (await end_of(refused)).code == 4401
 
 
-def test_where_a_token_comes_from() -> None:
+def test_a_token_is_read_from_the_header_or_a_subprotocol_entry() -> None:
     encoded = base64.urlsafe_b64encode(b"key").decode().rstrip("=")
     for headers, subprotocols, token in (
         ([], [], None),

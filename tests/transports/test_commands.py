@@ -1,4 +1,4 @@
-"""Commands over a connection: once for their id, and nothing else waits for one of the agent's."""
+"""Commands over a connection: idempotent by id, and no other frame waits for an agent's own."""
 
 from __future__ import annotations
 
@@ -8,15 +8,14 @@ from collections.abc import AsyncIterator, Sequence
 import pytest
 
 from agentws import Agent, MemoryStore, RunContext
-from agentws.agents.agent import CommandContext
-from agentws.agents.commands import Command
+from agentws.agents.commands import Command, CommandContext
 from agentws.errors import AgentError, Forbidden, Unavailable
-from agentws.runs.commands import LONGEST
+from agentws.runs.commands import MAX_REPLY
 from agentws.testing.agents import Gate
 from agentws.testing.connect import Client, kind
 from agentws.testing.faults import FaultyStore, SlowStore
-from agentws.transports.commands import WAITING
-from agentws.transports.connection import CROWDED
+from agentws.transports.command_queue import WAITING
+from agentws.transports.connection import PAUSE_READING_AT
 
 from .conftest import Make
 
@@ -85,7 +84,7 @@ class Talker(Agent):
 
 
 async def said(client: Client, id: str, text: str) -> list[str]:
-    """What a command given as a message is answered with: what was accepted, what was said."""
+    """The answer to a command sent as a message: how it was accepted, and its text."""
     accepted = await client.ask({"type": "send", "id": id, "content": text})
     if accepted["type"] == "error":
         return [accepted["code"], accepted["message"]]
@@ -94,7 +93,7 @@ async def said(client: Client, id: str, text: str) -> list[str]:
 
 
 @pytest.mark.parametrize("how", ["timeout", "refused", "value"])
-async def test_a_command_that_fails_is_not_to_be_repeated(make: Make, how: str) -> None:
+async def test_a_failed_command_is_not_retryable(make: Make, how: str) -> None:
     async with make(Clerk()) as world:
         client = await world.client()
         error = await client.ask({"type": "send", "id": "c1", "content": f"/fail {how}"})
@@ -104,7 +103,7 @@ async def test_a_command_that_fails_is_not_to_be_repeated(make: Make, how: str) 
 
 
 @pytest.mark.parametrize("how", ["exit", "key", "own", "exit own", "own own", "key exit"])
-async def test_a_commands_exit_is_not_the_servers(make: Make, how: str) -> None:
+async def test_a_command_that_raises_an_exit_does_not_stop_the_server(make: Make, how: str) -> None:
     async with make(Clerk()) as world:
         client = await world.client()
         error = await client.ask({"type": "send", "id": "c1", "content": f"/leave {how}"})
@@ -132,7 +131,7 @@ UNMADE: dict[str, tuple[BaseException, str]] = {
 
 
 @pytest.mark.parametrize(("raised", "said"), UNMADE.values(), ids=UNMADE)
-async def test_that_an_agent_can_not_be_made_is_said_as_in_a_run(
+async def test_a_factory_that_fails_gives_a_command_the_same_error_as_a_run(
     make: Make, raised: BaseException, said: str
 ) -> None:
     async def factory() -> Agent:
@@ -145,7 +144,7 @@ async def test_that_an_agent_can_not_be_made_is_said_as_in_a_run(
         assert (await client.ask({"type": "ping", "id": "p1"}))["type"] == "pong"
 
 
-async def test_a_command_that_hangs_in_a_task_group_ends(make: Make) -> None:
+async def test_a_command_that_hangs_in_a_task_group_times_out(make: Make) -> None:
     async with make(Clerk(), command_timeout=3.0) as world:
         client = await world.client()
         await client.send({"type": "send", "id": "c1", "content": "/guard"})
@@ -163,7 +162,9 @@ async def test_a_command_that_hangs_in_a_task_group_ends(make: Make) -> None:
         ("odd surrogate", "agent_error"),
     ],
 )
-async def test_what_else_a_command_may_do(make: Make, command: str, code: str) -> None:
+async def test_a_command_that_raises_or_returns_no_text_is_an_error(
+    make: Make, command: str, code: str
+) -> None:
     async with make(Clerk()) as world:
         client = await world.client()
         error = await client.ask({"type": "send", "id": "c1", "content": f"/{command}"})
@@ -189,7 +190,7 @@ async def test_a_command_runs_once_for_its_id(make: Make) -> None:
         await world.check(client)
 
 
-async def test_who_lost_the_answer_does_not_clear_what_came_after(make: Make) -> None:
+async def test_a_repeated_clear_does_not_clear_newer_messages(make: Make) -> None:
     async with make(Clerk()) as world:
         client = await world.client()
         await client.say("one", "m1")
@@ -201,7 +202,7 @@ async def test_who_lost_the_answer_does_not_clear_what_came_after(make: Make) ->
         assert await said(client, "c2", "/history") == ["accepted", "You: two\nAgent: word "]
 
 
-async def test_a_clear_that_was_refused_is_not_used_up(make: Make) -> None:
+async def test_a_refused_clear_can_be_sent_again_with_its_id(make: Make) -> None:
     async with make(Clerk()) as world:
         client = await world.client()
         await client.say("go on", "m1")
@@ -213,7 +214,7 @@ async def test_a_clear_that_was_refused_is_not_used_up(make: Make) -> None:
         assert (await said(client, "c1", "/clear"))[0] == "accepted"
 
 
-async def test_what_only_looks_may_be_asked_again(make: Make) -> None:
+async def test_a_built_in_command_without_effects_is_answered_every_time(make: Make) -> None:
     async with make(Clerk()) as world:
         client = await world.client()
         for text in ("/ping", "/help", "/history", "/whoami"):
@@ -221,8 +222,8 @@ async def test_what_only_looks_may_be_asked_again(make: Make) -> None:
             assert first == again and first[0] == "accepted"
 
 
-async def test_nothing_waits_for_a_command(make: Make) -> None:
-    """What the log says goes on, and so does what the peer says."""
+async def test_other_frames_do_not_wait_for_a_slow_command(make: Make) -> None:
+    """Events are sent and frames of the client are handled meanwhile."""
     clerk = Clerk()
     async with make(clerk) as world:
         client = await world.client()
@@ -241,7 +242,7 @@ async def test_nothing_waits_for_a_command(make: Make) -> None:
         assert await said(client, "c2", "/refund 1") == ["accepted", "refunded 1"]
 
 
-async def test_a_command_that_hangs_ends(make: Make) -> None:
+async def test_a_command_that_hangs_times_out(make: Make) -> None:
     async with make(Clerk(), command_timeout=3.0) as world:
         client = await world.client()
         await client.send({"type": "send", "id": "c1", "content": "/wait"})
@@ -251,7 +252,9 @@ async def test_a_command_that_hangs_ends(make: Make) -> None:
         assert await said(client, "c2", "/refund 1") == ["accepted", "refunded 1"]
 
 
-async def test_who_leaves_in_a_command_is_noticed(make: Make) -> None:
+async def test_a_client_that_disconnects_during_a_command_is_noticed_and_the_command_ends(
+    make: Make,
+) -> None:
     clerk = Clerk()
     async with make(clerk) as world:
         client = await world.client()
@@ -265,7 +268,7 @@ async def test_who_leaves_in_a_command_is_noticed(make: Make) -> None:
         assert (await said(await world.back(client), "c1", "/wait"))[0] == "duplicate"
 
 
-async def test_a_simple_client_is_told_what_a_command_says(make: Make) -> None:
+async def test_a_simple_client_gets_the_answer_of_a_command(make: Make) -> None:
     async with make(Clerk()) as world:
         client = await world.client(native=False)
         for _ in range(2):
@@ -275,8 +278,8 @@ async def test_a_simple_client_is_told_what_a_command_says(make: Make) -> None:
         assert (await client.receive())["metadata"]["code"] == "agent_error"
 
 
-async def test_the_log_goes_on_while_the_store_is_slow_for_one(make: Make) -> None:
-    """Replies are held back to leave with what they set off, but not for as long as that takes."""
+async def test_events_are_sent_while_a_command_waits_for_a_slow_store(make: Make) -> None:
+    """Writes are corked while a frame is handled, but only for a few milliseconds."""
     store = SlowStore(MemoryStore(), slow_on="read_back")
     async with make(Clerk(), store=store) as world:
         client = await world.client()
@@ -290,15 +293,17 @@ async def test_the_log_goes_on_while_the_store_is_slow_for_one(make: Make) -> No
         await client.until(lambda frame: frame.get("reply") == "c1")
 
 
-async def test_what_a_command_says_is_cut(make: Make) -> None:
+async def test_a_long_answer_of_a_command_is_cut(make: Make) -> None:
     async with make(Clerk()) as world:
         client = await world.client()
         _, content = await said(client, "c1", "/print")
-        assert len(content) == LONGEST and content.endswith("\u2026")
+        assert len(content) == MAX_REPLY and content.endswith("\u2026")
 
 
-async def test_who_does_not_read_is_not_listened_to(make: Make) -> None:
-    """Nothing that waits for a peer is of a size that the peer can choose."""
+async def test_no_more_messages_are_read_from_a_client_that_does_not_read_its_replies(
+    make: Make,
+) -> None:
+    """The memory that replies take is bounded, whatever the client sends."""
     store = FaultyStore(MemoryStore())
     async with make(Clerk(), store=store) as world:
         client = await world.client()
@@ -310,12 +315,12 @@ async def test_who_does_not_read_is_not_listened_to(make: Make) -> None:
             await client.send({"type": "command", "id": str(number), "name": "history"})
             await asyncio.sleep(0.01)
         await asyncio.sleep(1)
-        assert store.calls["read_back"] - before < 4 + CROWDED // LONGEST
+        assert store.calls["read_back"] - before < 4 + PAUSE_READING_AT // MAX_REPLY
         client.resume()
         await client.until(lambda frame: frame.get("reply") == "49" and kind(frame) == "notice")
 
 
-async def test_commands_that_come_together_are_answered_in_order(make: Make) -> None:
+async def test_commands_sent_at_once_are_answered_in_order(make: Make) -> None:
     clerk = Clerk()
     async with make(clerk) as world:
         client = await world.client()

@@ -1,4 +1,4 @@
-"""The in-process client itself: what a server would do, it does."""
+"""The in-process test client behaves like a server and a client over a network."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from agentws.testing.connect import (
 )
 
 
-async def test_a_conversation() -> None:
+async def test_a_test_client_has_a_conversation() -> None:
     app = Starlette()
     mount_agent_gateway(app, Script("Hello ", "world"))
     async with running(app), connect(app) as client:
@@ -35,7 +35,7 @@ async def test_a_conversation() -> None:
         assert await client.answer() == "Hello world"
 
 
-async def test_the_cable_is_pulled_and_the_client_comes_back() -> None:
+async def test_a_dropped_test_client_reconnects_and_resumes() -> None:
     app, gate = Starlette(), Gate()
     mount_agent_gateway(app, Script("Hello ", gate, "world"))
     async with running(app), connect(app) as client:
@@ -50,7 +50,7 @@ async def test_the_cable_is_pulled_and_the_client_comes_back() -> None:
         assert await client.answer() == "world"
 
 
-async def test_a_paused_client_makes_the_app_wait() -> None:
+async def test_a_paused_test_client_makes_the_app_wait() -> None:
     app, gate = Starlette(), Gate()
     mount_agent_gateway(app, Script(gate, "one ", "two"))
     async with running(app), connect(app) as client:
@@ -65,7 +65,7 @@ async def test_a_paused_client_makes_the_app_wait() -> None:
         assert await client.answer() == "one two"
 
 
-async def test_a_transport_for_the_python_client() -> None:
+async def test_the_python_client_runs_over_an_in_process_transport() -> None:
     app = Starlette()
     mount_agent_gateway(app, Script("Hello"))
     async with running(app):
@@ -78,7 +78,7 @@ async def test_a_transport_for_the_python_client() -> None:
             await transport.recv()
 
 
-async def test_a_refused_handshake_says_why() -> None:
+async def test_a_refused_handshake_raises_with_status_and_body() -> None:
     app = Starlette()
     mount_agent_gateway(app, Script("Hello"))
     async with running(app):
@@ -98,7 +98,9 @@ WAITS: dict[str, Callable[[Client], Awaitable[Any]]] = {
 
 
 @pytest.mark.parametrize("wait", WAITS.values(), ids=WAITS)
-async def test_waiting_in_vain_says_what_came(wait: Callable[[Client], Awaitable[Any]]) -> None:
+async def test_a_wait_that_times_out_names_the_frames_that_came(
+    wait: Callable[[Client], Awaitable[Any]],
+) -> None:
     app, gate = Starlette(), Gate()
     mount_agent_gateway(app, Script("Hello ", gate))
     async with running(app), connect(app) as client:
@@ -110,7 +112,7 @@ async def test_waiting_in_vain_says_what_came(wait: Callable[[Client], Awaitable
         gate.open()
 
 
-async def test_waiting_for_an_agent_in_vain() -> None:
+async def test_a_wait_for_an_agent_times_out() -> None:
     with pytest.raises(AssertionError, match=r"gate within 5.0 s"):
         await Gate().reached(within=5.0)
 

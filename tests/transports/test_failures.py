@@ -1,5 +1,5 @@
-"""What fails on the server's side: the host's code, the store, a wire. Each peer is told the truth,
-and nobody else notices."""
+"""Failures of the host's code, of the store and of an encoder: the client concerned gets an error,
+and no other client is affected."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from agentws.testing.agents import Script, Sleep, Step
 from agentws.testing.connect import kind
 from agentws.testing.faults import FaultyStore
 from agentws.transports.connection import Connection
-from agentws.transports.websocket import iso_time
+from agentws.transports.times import iso_time
 
 from .conftest import Make
 from .world import World
@@ -30,7 +30,7 @@ ERRORS = [TimeoutError, ConnectionRefusedError, FileNotFoundError, ConnectionRes
 @pytest.mark.parametrize("error", ERRORS)
 @pytest.mark.parametrize("native", [True, False], ids=["native", "simple"])
 @pytest.mark.parametrize("option", ["authenticate", "authorize"])
-async def test_the_hosts_own_trouble_is_not_the_peers_leaving(
+async def test_an_error_of_the_host_is_not_taken_for_a_disconnect(
     make: Make, error: type[Exception], native: bool, option: str
 ) -> None:
     async def broken(*_: object) -> Any:
@@ -43,7 +43,9 @@ async def test_the_hosts_own_trouble_is_not_the_peers_leaving(
 
 
 @pytest.mark.parametrize("error", ERRORS)
-async def test_a_store_with_trouble_of_its_own(make: Make, error: type[Exception]) -> None:
+async def test_an_unexpected_error_of_the_store_refuses_the_frame_alone(
+    make: Make, error: type[Exception]
+) -> None:
     store = FaultyStore(MemoryStore())
     async with make(Script("fine"), store=store) as world:
         client = await world.client()
@@ -55,8 +57,10 @@ async def test_a_store_with_trouble_of_its_own(make: Make, error: type[Exception
         assert await client.answer() == "fine"
 
 
-async def test_a_peer_that_leaves_in_its_handshake(make: Make) -> None:
-    """That is nobody's failure: the app returns, and keeps no place for it."""
+async def test_a_client_that_leaves_during_its_handshake_leaves_no_connection_behind(
+    make: Make,
+) -> None:
+    """No error is logged; the app returns and the connection is not counted any more."""
 
     async def slow(connection: HTTPConnection) -> str:
         await asyncio.sleep(1)
@@ -74,8 +78,10 @@ async def test_a_peer_that_leaves_in_its_handshake(make: Make) -> None:
 
 
 @pytest.mark.parametrize("error", [ValueError, OSError, KeyError])
-async def test_a_log_that_can_not_be_read(make: Make, error: Callable[[], Exception]) -> None:
-    """The connection ends once, with a reason; it does not try for ever."""
+async def test_a_connection_whose_log_can_not_be_read_is_closed_once(
+    make: Make, error: Callable[[], Exception]
+) -> None:
+    """It is closed with a reason, and the store is not read again and again."""
     store = FaultyStore(MemoryStore())
     steps: list[Step] = ["word ", Sleep(0.1)]
     script = Script(*steps * 20)
@@ -102,7 +108,7 @@ async def test_a_log_that_can_not_be_read(make: Make, error: Callable[[], Except
         await world.check(client, slow)
 
 
-async def test_one_that_can_not_be_written_to_ends_alone(
+async def test_a_connection_that_can_not_be_written_to_does_not_affect_the_others(
     make: Make, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     broken: list[Connection] = []
@@ -138,7 +144,7 @@ def everybody(world: World) -> list[Connection]:
     ]
 
 
-async def test_an_agent_that_counts_nanoseconds(make: Make) -> None:
+async def test_a_timestamp_far_out_of_range_does_not_end_the_connection(make: Make) -> None:
     error = e.RunError("No.", timestamp=time.time_ns())
     async with make(Script(error)) as world:
         client = await world.client(native=False)
@@ -158,5 +164,5 @@ async def test_an_agent_that_counts_nanoseconds(make: Make) -> None:
         (-(10**30), "0001-01-01T00:00:00.000Z"),
     ],
 )
-def test_any_number_is_a_time(timestamp: int, said: str) -> None:
+def test_any_timestamp_is_formatted_within_the_years_1_to_9999(timestamp: int, said: str) -> None:
     assert iso_time(timestamp) == said

@@ -1,4 +1,4 @@
-"""Hostile frames: each is answered by one error, and the connection lives on, or is closed."""
+"""Hostile frames: each gets one error, and the connection stays open or is closed."""
 
 from __future__ import annotations
 
@@ -85,7 +85,9 @@ BAD: dict[str, str] = {
 
 
 @pytest.mark.parametrize("text", BAD.values(), ids=BAD.keys())
-async def test_a_frame_that_does_not_fit(make: Make, text: str) -> None:
+async def test_a_malformed_frame_is_refused_and_the_connection_stays_open(
+    make: Make, text: str
+) -> None:
     async with make(Script("fine")) as world:
         client = await world.client()
         await client.until("welcome")
@@ -112,7 +114,7 @@ async def lives(client: Client) -> None:
         '{"type":"send","id":"m7","content":5}',
     ],
 )
-async def test_an_error_names_the_frame(make: Make, text: str) -> None:
+async def test_an_error_names_the_id_of_the_malformed_frame(make: Make, text: str) -> None:
     async with make(Script("fine")) as world:
         client = await world.client()
         await client.until("welcome")
@@ -131,7 +133,7 @@ ODD: dict[str, str] = {
 
 
 @pytest.mark.parametrize("text", ODD.values(), ids=ODD.keys())
-async def test_a_frame_that_is_odd_and_fits(make: Make, text: str) -> None:
+async def test_an_unusual_but_valid_frame_is_accepted(make: Make, text: str) -> None:
     async with make(Script("fine")) as world:
         client = await world.client()
         await client.until("welcome")
@@ -158,7 +160,7 @@ TEXTS = [
 
 
 @pytest.mark.parametrize("text", TEXTS, ids=range(len(TEXTS)))
-async def test_text_round_trips(make: Make, text: str) -> None:
+async def test_any_text_is_stored_and_sent_unchanged(make: Make, text: str) -> None:
     script = Script(text)
     async with make(script) as world:
         client = await world.client()
@@ -172,7 +174,7 @@ async def test_text_round_trips(make: Make, text: str) -> None:
         await world.check(client)
 
 
-async def test_not_offered_is_said_so(make: Make) -> None:
+async def test_a_frame_that_is_not_offered_yet_is_refused_with_not_supported(make: Make) -> None:
     async with make(Script("fine")) as world:
         client = await world.client()
         await client.until("welcome")
@@ -193,7 +195,9 @@ NOT_OFFERED: list[Frame] = [
 
 
 @pytest.mark.parametrize("native", [True, False], ids=["native", "simple"])
-async def test_a_message_that_is_too_large(make: Make, native: bool) -> None:
+async def test_a_message_above_the_size_limit_closes_the_connection(
+    make: Make, native: bool
+) -> None:
     async with make(Script("fine")) as world:
         client = await world.client(native=native)
         await client.settle()
@@ -203,7 +207,7 @@ async def test_a_message_that_is_too_large(make: Make, native: bool) -> None:
         assert (await client.wait_closed()).code == 4413
 
 
-async def test_a_message_of_exactly_the_limit(make: Make) -> None:
+async def test_a_message_of_exactly_the_size_limit_is_accepted(make: Make) -> None:
     async with make(Script("fine")) as world:
         client = await world.client(native=False)
         await client.send("€" * 21_845 + "x")
@@ -211,7 +215,9 @@ async def test_a_message_of_exactly_the_limit(make: Make) -> None:
 
 
 @pytest.mark.parametrize("native", [True, False], ids=["native", "simple"])
-async def test_nonsense_without_end(make: Make, native: bool) -> None:
+async def test_too_many_malformed_frames_in_a_row_close_the_connection(
+    make: Make, native: bool
+) -> None:
     async with make(Script("fine")) as world:
         client = await world.client(native=native)
         for _ in range(20):
@@ -221,7 +227,7 @@ async def test_nonsense_without_end(make: Make, native: bool) -> None:
         assert len(errors) >= 20
 
 
-async def test_nonsense_now_and_then(make: Make) -> None:
+async def test_malformed_frames_between_valid_ones_do_not_close_the_connection(make: Make) -> None:
     async with make(Script("fine")) as world:
         client = await world.client()
         await client.until("welcome")
@@ -231,14 +237,14 @@ async def test_nonsense_now_and_then(make: Make) -> None:
             assert (await client.ask({"type": "ping", "id": "p"}))["type"] == "pong"
 
 
-async def test_a_binary_message_on_the_native_wire(make: Make) -> None:
+async def test_a_binary_message_closes_a_native_connection(make: Make) -> None:
     async with make(Script("fine")) as world:
         client = await world.client()
         await client.send(b"{}")
         assert (await client.wait_closed()).code == 4400
 
 
-async def test_nothing_is_done_after_a_close(make: Make) -> None:
+async def test_messages_after_a_close_are_ignored(make: Make) -> None:
     script = Script("fine")
     async with make(script) as world:
         client = await world.client()
@@ -251,8 +257,8 @@ async def test_nothing_is_done_after_a_close(make: Make) -> None:
         assert script.texts == []
 
 
-async def test_a_flood(make: Make) -> None:
-    """Faster than allowed is refused, then closed; what was accepted is kept."""
+async def test_a_flood_of_messages_is_rate_limited(make: Make) -> None:
+    """Messages above the rate are refused; then the connection is closed. None accepted is lost."""
     limits = {"message_rate": 20.0, "message_burst": 40, "max_queued": 1000}
     async with make(Script("fine"), **limits) as world:
         client = await world.client()
@@ -280,7 +286,7 @@ def asked(client: Client) -> str | None:
     return str(started[-1]["input"]["messages"][0]["id"]) if started else None
 
 
-async def test_too_many_bytes(make: Make) -> None:
+async def test_a_flood_of_bytes_is_rate_limited(make: Make) -> None:
     async with make(Script("fine"), byte_rate=100_000.0, max_queued=1000) as world:
         client = await world.client()
         await client.until("welcome")
@@ -294,12 +300,12 @@ async def test_too_many_bytes(make: Make) -> None:
 
 
 async def check_world(world: World) -> None:
-    """Nothing of a connection is left when it has gone."""
+    """No closed connection is counted any more."""
     for gateway in world.gateways:
         assert gateway.stats()["total_connections"] == 0
 
 
-async def test_nothing_is_left_of_a_connection(make: Make) -> None:
+async def test_a_closed_connection_leaves_no_follower_behind(make: Make) -> None:
     async with make(Script("fine")) as world:
         for number in range(10):
             client = await world.client(native=bool(number % 2))

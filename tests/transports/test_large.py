@@ -1,4 +1,4 @@
-"""No message of the server is larger than every client takes, whatever was said."""
+"""Every message of the server has a bounded size, however large an answer is."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ import pytest
 
 from agentws.protocol import events as e
 from agentws.protocol.parts import is_cut
-from agentws.protocol.simple import SimpleWire
 from agentws.protocol.sizes import EVENT, MESSAGE, PAGE, TEXT
-from agentws.protocol.spoken import PART, WHOLE, Spoken
+from agentws.protocol.wires.long_text import PART, WHOLE, LongText
+from agentws.protocol.wires.simple import SimpleEncoder
 from agentws.testing.agents import Gate, Script, Yield
 from agentws.testing.connect import TERMINAL, Client, Frame, kind
 from agentws.testing.oracle import check_simple
@@ -66,7 +66,7 @@ async def world_of(world: World, text: str) -> Client:
     return client
 
 
-async def test_a_live_answer_comes_in_messages_that_everybody_takes(make: Make) -> None:
+async def test_a_large_live_answer_is_sent_in_messages_of_a_bounded_size(make: Make) -> None:
     async with make(Script(LARGE)) as world:
         client = await world_of(world, "go")
         check_sizes(await raw(client))
@@ -74,7 +74,7 @@ async def test_a_live_answer_comes_in_messages_that_everybody_takes(make: Make) 
         await world.check(client)
 
 
-async def test_so_does_one_that_was_missed(make: Make) -> None:
+async def test_a_replay_of_a_large_answer_is_sent_in_messages_of_a_bounded_size(make: Make) -> None:
     async with make(Script(LARGE, Yield(*CALL, RESULT), "x" * 100_000)) as world:
         client = await world_of(world, "go")
         await client.until("TEXT_MESSAGE_START")
@@ -86,8 +86,10 @@ async def test_so_does_one_that_was_missed(make: Make) -> None:
         await world.check(client)
 
 
-async def test_so_does_one_that_goes_on(make: Make) -> None:
-    """Who joins in the middle of a run is given all of it."""
+async def test_a_large_answer_joined_midway_is_sent_in_messages_of_a_bounded_size(
+    make: Make,
+) -> None:
+    """A client that joins in the middle of a run gets all of it."""
     gate = Gate()
     async with make(Script(LARGE, gate, "end")) as world:
         client = await world_of(world, "go")
@@ -98,7 +100,7 @@ async def test_so_does_one_that_goes_on(make: Make) -> None:
         assert text_of(late.frames) == LARGE + "end"
 
 
-async def test_a_snapshot_is_bounded_and_older_parts_are_asked_for(make: Make) -> None:
+async def test_a_snapshot_is_bounded_and_older_parts_can_be_paged(make: Make) -> None:
     async with make(Script(named={"large": [LARGE], "small": ["Hello"]})) as world:
         client = await world_of(world, "large")
         await client.until("RUN_FINISHED", within=60)
@@ -119,7 +121,7 @@ async def test_a_snapshot_is_bounded_and_older_parts_are_asked_for(make: Make) -
         assert not any(map(is_cut, whole))
 
 
-async def test_a_snapshot_of_everything_that_is_large(make: Make) -> None:
+async def test_a_snapshot_with_everything_large_stays_below_the_message_limit(make: Make) -> None:
     """State, questions, notices and waiting messages beside the messages."""
     gate = Gate()
     state = e.StateSnapshot({"k": "x" * 200_000})
@@ -146,7 +148,9 @@ async def test_a_snapshot_of_everything_that_is_large(make: Make) -> None:
 
 
 @pytest.mark.parametrize("length", [10_000, 100_000])
-async def test_frames_of_one_moment_are_no_larger_message(make: Make, length: int) -> None:
+async def test_events_yielded_together_are_sent_in_messages_of_a_bounded_size(
+    make: Make, length: int
+) -> None:
     """Also where they are few."""
     items: list[Any] = [e.Custom("n", "x" * length) for _ in range(20)]
     async with make(Script(Yield(*items))) as world:
@@ -184,7 +188,9 @@ async def test_a_simple_answer_of_less_than_1_mib_is_one_message(make: Make) -> 
 
 
 @pytest.mark.parametrize("query", ["", "stream=1"])
-async def test_a_larger_one_is_said_in_parts_that_say_so(make: Make, query: str) -> None:
+async def test_a_simple_answer_above_1_mib_is_sent_in_numbered_parts(
+    make: Make, query: str
+) -> None:
     async with make(Script(LARGE)) as world:
         client, messages = await simple_answer(world, query)
         frames = texts(client)
@@ -201,7 +207,9 @@ async def test_a_larger_one_is_said_in_parts_that_say_so(make: Make, query: str)
         assert "".join(deltas) == (LARGE if query else "")
 
 
-async def test_a_client_that_comes_back_between_parts_is_told_the_others(make: Make) -> None:
+async def test_a_simple_client_that_reconnects_between_parts_gets_the_remaining_ones(
+    make: Make,
+) -> None:
     async with make(Script(LARGE)) as world:
         client, _ = await simple_answer(world)
         for at, frame in enumerate(texts(client)):
@@ -221,48 +229,48 @@ async def test_a_client_that_comes_back_between_parts_is_told_the_others(make: M
             ]
 
 
-def test_parts_do_not_depend_on_how_the_text_came() -> None:
+def test_parts_do_not_depend_on_how_the_text_was_cut_into_deltas() -> None:
     inside = json.dumps(LARGE, ensure_ascii=False).encode()[1:-1]
     told: list[list[tuple[int, str]]] = []
     for step in (997, 60_000, 64 * 1024):
-        spoken, parts, start = Spoken(), [], 0
+        text, parts, start = LongText(), [], 0
         while start < len(inside):
             end = start + step
             while end < len(inside) and (inside[end] >> 6 == 2 or 0x5C in inside[end - 6 : end]):
                 end += 1
-            spoken.add(memoryview(inside)[start:end])
-            parts += [(spoken.parts, part) for part in spoken.due()]
+            text.add(memoryview(inside)[start:end])
+            parts += [(text.parts, part) for part in text.due()]
             start = end
-        told.append([*parts, *((0, part) for part in spoken.rest())])
+        told.append([*parts, *((0, part) for part in text.rest())])
         assert all(len(part.encode()) <= PART for _, part in told[-1])
     whole = [[part for _, part in one] for one in told]
     assert whole[0] == whole[1] == whole[2]
 
 
 @pytest.mark.parametrize("over", [-1, 0, 1])
-def test_where_parts_begin(over: int) -> None:
-    spoken = Spoken()
-    spoken.add(memoryview(b"x" * (WHOLE - 100)))
-    assert spoken.due() == []
-    spoken.add(memoryview(b"x" * (100 + over)))
-    parts = [*spoken.due(), *spoken.rest()]
+def test_a_text_is_sent_in_parts_from_one_byte_above_the_limit_on(over: int) -> None:
+    text = LongText()
+    text.add(memoryview(b"x" * (WHOLE - 100)))
+    assert text.due() == []
+    text.add(memoryview(b"x" * (100 + over)))
+    parts = [*text.due(), *text.rest()]
     assert (len(parts) > 1) == (over > 0)
     assert "".join(parts) == "x" * (WHOLE + over)
 
 
-def test_small_pieces_of_a_long_text_are_not_kept_one_by_one() -> None:
-    spoken = Spoken()
+def test_small_deltas_of_a_long_text_are_kept_in_one_buffer() -> None:
+    text = LongText()
     for _ in range(100_000):
-        spoken.add(memoryview(b"word "))
-    assert len(spoken._chunks) == 1
-    assert "".join(spoken.rest()) == "word " * 100_000
+        text.add(memoryview(b"word "))
+    assert len(text._chunks) == 1
+    assert "".join(text.rest()) == "word " * 100_000
 
 
-def test_a_simple_wire_holds_large_pieces_where_they_are() -> None:
-    """A hundred clients of one answer share its events."""
-    wire = SimpleWire(session="s", stream=False, now=lambda timestamp: "now")
+def test_large_deltas_of_a_long_text_are_not_copied() -> None:
+    """All clients of one answer share the bytes of its events."""
+    wire = SimpleEncoder(session="s", stream=False, now=lambda timestamp: "now")
     assert wire.events("e", ()) == []
-    spoken, data = Spoken(), b"x" * 60_000
-    spoken.add(memoryview(data)[100:])
-    (chunk,) = spoken._chunks
+    text, data = LongText(), b"x" * 60_000
+    text.add(memoryview(data)[100:])
+    (chunk,) = text._chunks
     assert isinstance(chunk, memoryview) and chunk.obj is data

@@ -1,4 +1,4 @@
-"""What is left of a connection when its peer has gone."""
+"""Memory of connections after the client has gone."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ def held(kind: type) -> int:
     return sum(type(one) is kind for one in gc.get_objects())
 
 
-async def test_nothing_waits_for_the_garbage_collector(
+async def test_a_closed_connection_is_freed_without_the_garbage_collector(
     no_collector: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It runs seldom under load, and what waits for it meanwhile keeps memory in pieces."""
+    """It runs seldom under load, and garbage that waits for it fragments the memory."""
     monkeypatch.setattr(engine, "LINGER", 0.0)
     app = Starlette()
     mount_agent_gateway(app, Script("fine"), limits=limits())

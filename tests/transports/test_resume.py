@@ -1,4 +1,4 @@
-"""Coming back: every event once and in order, or a snapshot and the reason why."""
+"""Reconnecting: a replay of every event once and in order, or a snapshot and the reason why."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import pytest
 from agentws.errors import PositionLost
 from agentws.protocol.codec import Record
 from agentws.protocol.position import Position, parse_position
+from agentws.sessions.compaction import compact_run
 from agentws.store import PAGE
 from agentws.testing.agents import Gate, Script, Sleep, Step
 from agentws.testing.connect import Client, Closed, kind
@@ -28,7 +29,7 @@ async def talked(client: Client, times: int = 1) -> Client:
     return client
 
 
-async def test_a_new_session(make: Make) -> None:
+async def test_a_client_without_a_session_gets_a_new_one(make: Make) -> None:
     async with make(Script("fine")) as world:
         client = await world.client()
         welcome = await client.receive()
@@ -41,7 +42,7 @@ async def test_a_new_session(make: Make) -> None:
         await world.check(client)
 
 
-async def test_an_id_of_the_clients_own(make: Make) -> None:
+async def test_a_client_may_choose_the_id_of_a_new_session(make: Make) -> None:
     async with make(Script("fine")) as world:
         client = await world.client("session=my-own-session-id.~_1")
         welcome = await client.receive()
@@ -50,7 +51,7 @@ async def test_an_id_of_the_clients_own(make: Make) -> None:
         assert (await other.receive())["resume"] == "snapshot"
 
 
-async def test_a_replay_from_every_position(make: Make) -> None:
+async def test_a_replay_from_any_position_has_every_event_after_it_once(make: Make) -> None:
     async with make(Script(*words(8))) as world:
         first = await talked(await world.client(), 2)
         epoch, records = await world.records(first)
@@ -67,7 +68,7 @@ async def test_a_replay_from_every_position(make: Make) -> None:
             assert all(seq > record.seq for seq in positions)
 
 
-async def test_dropping_at_every_frame(make: Make) -> None:
+async def test_a_client_that_drops_after_every_frame_misses_nothing(make: Make) -> None:
     """The cable is pulled after each frame in turn, until there is nothing new."""
     async with make(Script(*words(10))) as world:
         client = await world.client()
@@ -80,7 +81,7 @@ async def test_dropping_at_every_frame(make: Make) -> None:
         await world.check(client)
 
 
-async def test_resuming_at_the_head_is_silent_then_live(make: Make) -> None:
+async def test_a_client_that_resumes_at_the_head_gets_only_new_events(make: Make) -> None:
     async with make(Script("fine")) as world:
         client = await talked(await world.client())
         await world.back(client)
@@ -90,7 +91,9 @@ async def test_resuming_at_the_head_is_silent_then_live(make: Make) -> None:
         await world.check(client)
 
 
-async def test_joining_in_the_middle_of_a_run(make: Make) -> None:
+async def test_a_client_that_joins_midway_gets_a_snapshot_and_the_run_from_its_beginning(
+    make: Make,
+) -> None:
     gate = Gate()
     script = Script("before", named={"go": ["one ", Sleep(0.1), "two ", gate, "three"]})
     async with make(script) as world:
@@ -106,7 +109,7 @@ async def test_joining_in_the_middle_of_a_run(make: Make) -> None:
         await world.check(first, other)
 
 
-async def test_a_snapshot_shows_what_was_posted_meanwhile(make: Make) -> None:
+async def test_a_snapshot_has_the_notices_posted_among_its_messages(make: Make) -> None:
     async with make(Script("fine")) as world:
         first = await talked(await world.client())
         assert first.session is not None
@@ -123,7 +126,7 @@ async def test_a_snapshot_shows_what_was_posted_meanwhile(make: Make) -> None:
         await world.check(first, other)
 
 
-async def test_a_snapshot_shows_the_queue(make: Make) -> None:
+async def test_a_snapshot_has_the_queued_messages(make: Make) -> None:
     gate = Gate()
     async with make(Script(gate)) as world:
         first = await world.client()
@@ -147,7 +150,9 @@ BAD_POSITIONS = {
 
 
 @pytest.mark.parametrize("reason", BAD_POSITIONS)
-async def test_a_position_that_is_not_good(make: Make, reason: str) -> None:
+async def test_a_position_of_another_log_gets_a_snapshot_and_the_reason(
+    make: Make, reason: str
+) -> None:
     async with make(Script(*words(5))) as world:
         first = await talked(await world.client())
         known = parse_position(str(first.position))
@@ -160,7 +165,9 @@ async def test_a_position_that_is_not_good(make: Make, reason: str) -> None:
         await world.check(client)
 
 
-async def test_a_position_that_was_trimmed(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_trimmed_position_gets_a_snapshot(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """No store here drops the beginning of a log; one that does is believed."""
     async with make(Script(*words(5)), tail_size=1) as world:
         first = await talked(await world.client(), 2)
@@ -181,7 +188,7 @@ async def test_a_position_that_was_trimmed(make: Make, monkeypatch: pytest.Monke
         assert (await client.receive())["event"]["type"] == "MESSAGES_SNAPSHOT"
 
 
-async def test_a_position_that_was_compacted(make: Make) -> None:
+async def test_a_compacted_position_gets_a_snapshot(make: Make) -> None:
     """Within the replay window deltas are replayed; after it the client is given a snapshot."""
     async with make(Script(*words(5)), replay_window=30.0, tail_size=1) as world:
         first = await talked(await world.client())
@@ -204,7 +211,7 @@ async def test_a_position_that_was_compacted(make: Make) -> None:
 async def _compact(gateway: object, client: Client) -> None:
     sessions = gateway.sessions  # type: ignore[attr-defined]
     session = await sessions.find(client.session)
-    await session.compact(1, session.head.seq)
+    await compact_run(session._store, session.id, first=1, last=session.head.seq)
     session.forget_tail()
 
 
@@ -214,7 +221,7 @@ UNREADABLE += ["e.1.0000000000000000.0", "\u0000", "\ud7ff\uffff", "\n", " ", "9
 
 
 @pytest.mark.parametrize("after", UNREADABLE)
-async def test_a_position_that_can_not_be_read_is_lost(make: Make, after: str) -> None:
+async def test_a_position_that_can_not_be_parsed_is_lost(make: Make, after: str) -> None:
     async with make(Script("fine")) as world:
         first = await talked(await world.client())
         client = await world.join(first, f"after={quote(after)}")
@@ -223,7 +230,7 @@ async def test_a_position_that_can_not_be_read_is_lost(make: Make, after: str) -
         await world.check(client)
 
 
-async def test_a_position_that_was_cut_off_is_lost_wherever_that_was(make: Make) -> None:
+async def test_a_truncated_position_is_lost(make: Make) -> None:
     async with make(Script("fine")) as world:
         first = await talked(await world.client())
         whole = str(first.position)
@@ -238,7 +245,7 @@ async def test_a_position_that_was_cut_off_is_lost_wherever_that_was(make: Make)
     "query",
     ["after=%ff%fe", "after=%zz", "after=%", "after=x&after=%00", "after={good}&after=x", "after"],
 )
-async def test_a_query_that_is_no_text_or_says_it_twice_is_no_position(
+async def test_an_undecodable_or_repeated_position_in_the_query_is_lost(
     make: Make, query: str
 ) -> None:
     async with make(Script("fine")) as world:
@@ -255,10 +262,10 @@ async def test_a_query_that_is_no_text_or_says_it_twice_is_no_position(
 
 @pytest.mark.parametrize("after", [*UNREADABLE, "0123abcd.7.0123456789abcdef", "0123abcd.0."])
 @pytest.mark.parametrize("query", ["", "session=my-own-session-id&"])
-async def test_a_position_for_a_session_that_is_made_now_is_lost(
+async def test_a_position_for_a_session_that_had_to_be_made_anew_is_lost(
     make: Make, query: str, after: str
 ) -> None:
-    """Its client has something to drop, which it would not learn from a new session."""
+    """The client must drop what it has, which ``new`` would not tell it."""
     async with make(Script("fine")) as world:
         client = await world.client(f"{query}after={quote(after)}")
         await _lost(client)
@@ -276,7 +283,7 @@ async def _lost(client: Client, *said: str) -> None:
     assert answers == list(said)
 
 
-async def test_two_tabs_see_the_same(make: Make) -> None:
+async def test_two_clients_of_a_session_see_the_same_events(make: Make) -> None:
     async with make(Script(*words(5))) as world:
         first = await world.client()
         await first.receive()
@@ -289,7 +296,7 @@ async def test_two_tabs_see_the_same(make: Make) -> None:
         await world.check(first, second)
 
 
-async def test_a_position_from_before_the_store_lost_everything(make: Make) -> None:
+async def test_a_position_from_before_the_store_was_lost_gets_a_snapshot(make: Make) -> None:
     """The session is made anew under its id: another epoch, and the client is told."""
     async with make(Script("fine")) as world:
         client = await talked(await world.client("session=my-own-session-id"))
@@ -304,7 +311,7 @@ async def test_a_position_from_before_the_store_lost_everything(make: Make) -> N
         await world.check(client)
 
 
-async def test_a_long_absence_reads_pages(make: Make) -> None:
+async def test_a_long_replay_is_read_from_the_store_in_pages(make: Make) -> None:
     steps: list[Step] = []
     for number in range(1500):
         steps += [f"{number} ", Sleep(0.05)]
@@ -319,7 +326,7 @@ async def test_a_long_absence_reads_pages(make: Make) -> None:
         await world.check(client)
 
 
-async def test_a_session_that_is_deleted_ends_its_connections(make: Make) -> None:
+async def test_deleting_a_session_closes_its_connections(make: Make) -> None:
     async with make(Script("fine")) as world:
         client = await talked(await world.client())
         session = await world.gateways[0].sessions.find(str(client.session))
@@ -331,7 +338,7 @@ async def test_a_session_that_is_deleted_ends_its_connections(make: Make) -> Non
             assert (await again.wait_closed()).code == 4403
 
 
-async def test_nothing_can_be_sent_once_it_is_closed(make: Make) -> None:
+async def test_a_client_can_not_send_after_a_close(make: Make) -> None:
     async with make(Script("fine")) as world:
         client = await world.client("session=short")
         assert (await client.wait_closed()).code == 4400

@@ -36,7 +36,9 @@ def check_frame(frame: Frame) -> None:
     assert moment.tzinfo is not None and frame["timestamp"].endswith("Z")
 
 
-async def test_nothing_on_connect_then_one_answer(make: Make) -> None:
+async def test_a_simple_client_gets_nothing_on_connect_and_one_answer_per_message(
+    make: Make,
+) -> None:
     async with make(Script("Hello ", "there")) as world:
         client = await simple(world)
         assert client.line.subprotocol is None
@@ -74,7 +76,7 @@ SENT: dict[str, tuple[str, str]] = {
 
 
 @pytest.mark.parametrize(("sent", "asked"), SENT.values(), ids=SENT.keys())
-async def test_what_is_a_message(make: Make, sent: str, asked: str) -> None:
+async def test_text_and_json_with_content_are_messages(make: Make, sent: str, asked: str) -> None:
     script = Script("fine")
     async with make(script) as world:
         client = await simple(world)
@@ -99,7 +101,7 @@ REFUSED: dict[str, str] = {
 
 
 @pytest.mark.parametrize("sent", REFUSED.values(), ids=REFUSED.keys())
-async def test_what_is_refused(make: Make, sent: str) -> None:
+async def test_an_invalid_simple_message_is_refused_with_an_error(make: Make, sent: str) -> None:
     async with make(Script("fine")) as world:
         client = await simple(world)
         error = await ask(client, sent)
@@ -109,7 +111,7 @@ async def test_what_is_refused(make: Make, sent: str) -> None:
         assert (await ask(client, "Hello"))["content"] == "fine"
 
 
-async def test_commands(make: Make) -> None:
+async def test_a_simple_client_can_use_commands(make: Make) -> None:
     async with make(Script("fine")) as world:
         client = await simple(world)
         assert (await ask(client, "ping"))["content"] == "pong"
@@ -128,7 +130,7 @@ async def test_commands(make: Make) -> None:
             check_frame(frame)
 
 
-async def test_several_messages_of_one_run(make: Make) -> None:
+async def test_each_message_of_a_run_is_sent_by_itself(make: Make) -> None:
     steps: list[Step] = [
         e.TextMessageStart("a"),
         e.TextMessageContent(message_id="a", delta="first"),
@@ -147,7 +149,7 @@ async def test_several_messages_of_one_run(make: Make) -> None:
         assert await client.settle() == []
 
 
-async def test_deltas_where_they_are_asked_for(make: Make) -> None:
+async def test_deltas_are_sent_with_stream_1(make: Make) -> None:
     async with make(Script("one ", Sleep(0.1), "two ", Sleep(0.1), "three")) as world:
         client = await simple(world, "stream=1")
         await client.send("go")
@@ -158,7 +160,7 @@ async def test_deltas_where_they_are_asked_for(make: Make) -> None:
         assert client.frames[-1]["content"] == "one two three"
 
 
-async def test_failures_and_stops_are_said(make: Make) -> None:
+async def test_a_failed_and_a_timed_out_answer_are_reported(make: Make) -> None:
     script = Script(named={"fail": ["partial", Raise(ValueError("secret"))], "hang": [Hang()]})
     async with make(script, run_timeout=3.0) as world:
         client = await simple(world)
@@ -172,8 +174,8 @@ async def test_failures_and_stops_are_said(make: Make) -> None:
             check_frame(frame)
 
 
-async def test_coming_back_in_the_middle_of_a_run(make: Make) -> None:
-    """The whole message is said, with what was written while nobody listened."""
+async def test_a_simple_client_that_reconnects_midway_gets_the_whole_answer(make: Make) -> None:
+    """The whole message is sent, with the part written while nobody was connected."""
     gates = [Gate(), Gate()]
     async with make(Script("one ", gates[0], "two ", gates[1], "three")) as world:
         client = await simple(world)
@@ -191,7 +193,7 @@ async def test_coming_back_in_the_middle_of_a_run(make: Make) -> None:
         assert (await client.receive())["content"] == "one two three"
 
 
-async def test_coming_back_with_a_position(make: Make) -> None:
+async def test_a_simple_client_that_resumes_gets_only_what_it_missed(make: Make) -> None:
     async with make(Script("fine")) as world:
         client = await simple(world)
         await ask(client, "one")
@@ -205,8 +207,10 @@ async def test_coming_back_with_a_position(make: Make) -> None:
 
 
 @pytest.mark.parametrize("query", ["", "stream=1"], ids=["whole", "stream"])
-async def test_coming_back_after_the_answer_was_compacted(make: Make, query: str) -> None:
-    """A delta's position is kept only so long; the answer that it was part of is said whole."""
+async def test_a_simple_client_that_resumes_at_a_compacted_position_gets_the_whole_answer(
+    make: Make, query: str
+) -> None:
+    """A delta's position is compacted away after a while; its message is then sent whole."""
     gates = [Gate(), Gate()]
     steps: list[Step] = ["one ", Sleep(0.1), "two ", gates[0], Sleep(0.1), "three", gates[1]]
     async with make(Script(*steps), replay_window=5.0) as world:
@@ -241,7 +245,7 @@ async def test_coming_back_after_the_answer_was_compacted(make: Make, query: str
     ],
 )
 @pytest.mark.parametrize("query", ["", "stream=1"], ids=["whole", "stream"])
-async def test_a_position_of_no_use_is_said(
+async def test_a_position_that_can_not_be_resumed_is_reported_by_an_error(
     make: Make, position: str, reason: str, query: str
 ) -> None:
     async with make(Script("fine")) as world:
@@ -259,9 +263,7 @@ async def test_a_position_of_no_use_is_said(
 
 
 @pytest.mark.parametrize("after", ["0123abcd.7.0123456789abcdef", "garbage", ""])
-async def test_a_position_for_a_session_that_is_made_now_is_said_to_be_lost(
-    make: Make, after: str
-) -> None:
+async def test_a_position_for_a_new_session_is_reported_as_lost(make: Make, after: str) -> None:
     async with make(Script("fine")) as world:
         client = await simple(world, f"session=my-own-session-id&after={after}")
         error = await client.receive()
@@ -270,7 +272,7 @@ async def test_a_position_for_a_session_that_is_made_now_is_said_to_be_lost(
         assert (await ask(client, "one"))["content"] == "fine"
 
 
-async def test_coming_back_without_one_says_nothing_old(make: Make) -> None:
+async def test_a_simple_client_without_a_position_gets_only_new_messages(make: Make) -> None:
     async with make(Script("fine")) as world:
         client = await simple(world)
         await ask(client, "one")
@@ -281,7 +283,7 @@ async def test_coming_back_without_one_says_nothing_old(make: Make) -> None:
         assert (await ask(client, "two"))["content"] == "fine"
 
 
-async def test_a_native_client_goes_on_with_it(make: Make) -> None:
+async def test_a_native_client_can_continue_the_session_of_a_simple_one(make: Make) -> None:
     async with make(Script("fine")) as world:
         client = await simple(world)
         await ask(client, "one")
@@ -305,7 +307,7 @@ async def test_pushes_and_broadcasts_are_notices(make: Make) -> None:
             check_frame(frame)
 
 
-async def test_a_broadcast_reaches_every_connection_of_its_node(make: Make) -> None:
+async def test_a_broadcast_reaches_every_connection_of_the_node(make: Make) -> None:
     async with make(Script("fine")) as world:
         clients = [await simple(world) for _ in range(4)]
         for gateway in world.gateways:
@@ -315,7 +317,7 @@ async def test_a_broadcast_reaches_every_connection_of_its_node(make: Make) -> N
             assert (notice["type"], notice["content"]) == ("notice", "Maintenance at 22:00")
 
 
-async def test_a_binary_message_closes(make: Make) -> None:
+async def test_a_binary_message_closes_a_simple_connection(make: Make) -> None:
     async with make(Script("fine")) as world:
         client = await simple(world)
         await client.send(b"Hello")

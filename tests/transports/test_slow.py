@@ -1,4 +1,4 @@
-"""Readers that are slow: they read later, what they read is merged, and they cost nobody."""
+"""Slow consumers: backpressure, merged deltas, bounded memory, and no effect on other clients."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.words import words
 from .conftest import Make
 
 
-async def test_a_slow_reader_reads_later_and_less(make: Make) -> None:
+async def test_a_slow_consumer_gets_fewer_merged_deltas_later(make: Make) -> None:
     async with make(Script(*words(200)), run_timeout=1000.0) as world:
         fast, slow = await world.client(), None
         await fast.until("welcome")
@@ -36,7 +36,7 @@ async def test_a_slow_reader_reads_later_and_less(make: Make) -> None:
         assert counts[1] < 10
 
 
-async def test_reading_now_and_then(make: Make) -> None:
+async def test_a_client_that_reads_now_and_then_misses_nothing(make: Make) -> None:
     async with make(Script(*words(100)), run_timeout=1000.0, tail_size=500) as world:
         client = await world.client()
         await client.say("go", "m1")
@@ -50,8 +50,8 @@ async def test_reading_now_and_then(make: Make) -> None:
         await world.check(client)
 
 
-async def test_a_reader_that_never_reads_costs_one_frame(make: Make) -> None:
-    """A connection keeps a position, not what it has yet to say."""
+async def test_a_client_that_never_reads_holds_one_message_in_memory(make: Make) -> None:
+    """A connection keeps a position in the log, and no backlog of events."""
     async with make(Script(*words(3000, 0.001)), tail_size=1000) as world:
         fast = await world.client()
         await fast.until("welcome")
@@ -69,8 +69,8 @@ async def test_a_reader_that_never_reads_costs_one_frame(make: Make) -> None:
         await world.check(fast, slow)
 
 
-async def test_a_reader_that_takes_no_answers_is_closed(make: Make) -> None:
-    """Replies have no log to wait in, so they are bounded."""
+async def test_a_client_that_reads_no_replies_is_closed(make: Make) -> None:
+    """Replies are in no log and wait in memory, so their number is bounded."""
     async with make(Script("fine")) as world:
         client = await world.client()
         await client.until("welcome")
@@ -84,7 +84,7 @@ async def test_a_reader_that_takes_no_answers_is_closed(make: Make) -> None:
         assert len(client.frames) < 400
 
 
-async def test_one_slow_reader_delays_nobody(make: Make) -> None:
+async def test_a_slow_consumer_does_not_delay_the_others(make: Make) -> None:
     gate = Gate()
     async with make(Script(gate, "fine")) as world:
         first = await world.client()
@@ -103,7 +103,9 @@ async def test_one_slow_reader_delays_nobody(make: Make) -> None:
 
 
 @pytest.mark.parametrize("paused", [False, True], ids=["reading", "not reading"])
-async def test_leaving_in_the_middle_of_a_long_replay(make: Make, paused: bool) -> None:
+async def test_a_client_that_leaves_during_a_long_replay_is_removed(
+    make: Make, paused: bool
+) -> None:
     async with make(Script(*words(2000, 0.001)), tail_size=1) as world:
         client = await world.client()
         await client.say("go", "m1")

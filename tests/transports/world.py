@@ -1,7 +1,8 @@
-"""What the transport tests run in: one gateway, or two on one store whose bus loses every ring;
-a server that knows nothing but ASGI, or one that takes finished frames.
+"""Where the transport tests run: one gateway, or two on one store whose bus loses every ring; a
+server that knows nothing but ASGI, or one that takes finished frames.
 
-"The bus is a bell" is proved by this: every test passes in both, clients going from node to node.
+Every test passes in each, with clients that go from node to node: to lose the bus costs latency
+only.
 """
 
 from __future__ import annotations

@@ -9,7 +9,7 @@ test('the first retry is immediate', () => {
   );
 });
 
-test('later ones are spread over a window that doubles, up to a cap', () => {
+test('later retries have full jitter over a window that doubles up to a cap', () => {
   const longest = [1, 2, 3, 4, 5, 6, 7, 8, 100].map((attempt) => retryDelay(attempt, () => 1));
   assert.deepEqual(longest, [300, 600, 1200, 2400, 4800, 9600, 15000, 15000, 15000]);
   assert.equal(
@@ -18,7 +18,7 @@ test('later ones are spread over a window that doubles, up to a cap', () => {
   );
 });
 
-test('what the server asked for is the least, and clients that were asked together come apart', () => {
+test('the delay that the server asked for is a minimum, with jitter behind it', () => {
   assert.equal(
     retryDelay(0, () => 0, { atLeast: 2000 }),
     2000,

@@ -3,7 +3,7 @@ import test from 'node:test';
 import { connect } from '../../agentws/web/client.js';
 import { FakeClock, FakeDocument, fakeNetwork, settled } from './fakes.mjs';
 
-/** A connection attempt in a world of its own. */
+/** A client with its own clock and network, before the handshake. */
 async function begin(options = {}) {
   const clock = new FakeClock();
   const network = fakeNetwork();
@@ -25,7 +25,7 @@ async function begin(options = {}) {
   };
 }
 
-/** The same, after the first welcome. */
+/** The same, after the handshake. */
 async function opened(options) {
   const world = await begin(options);
   world.network.last().welcome();
@@ -35,7 +35,7 @@ async function opened(options) {
 const event = (seq, fields, run) => ({ id: `ep.${seq}.t`, ...(run && { run }), event: fields });
 const connection = ({ chat }) => chat.getSnapshot().connection;
 
-test('it asks for the native wire, and is open once welcomed', async () => {
+test('it requests the native wire, and is open after the welcome', async () => {
   const world = await begin();
   const socket = world.network.last();
   assert.deepEqual(socket.protocols, ['agentws.v1']);
@@ -52,7 +52,7 @@ test('an http address becomes a WebSocket address', async () => {
   assert.equal(network.last().url.searchParams.get('agent'), 'helper');
 });
 
-test('the token is asked for at every attempt and travels as a subprotocol', async () => {
+test('every attempt gets a new token and sends it as a subprotocol', async () => {
   const tokens = ['first?>', 'second'];
   const { network, clock } = await opened({ getToken: async () => tokens.shift() });
   assert.deepEqual(network.last().protocols, ['agentws.v1', 'agentws.bearer.Zmlyc3Q_Pg']);
@@ -62,14 +62,14 @@ test('the token is asked for at every attempt and travels as a subprotocol', asy
 });
 
 for (const url of ['ws://[bad', () => 'ws://[bad', 'mailto:me@example.test']) {
-  test(`an address that leads nowhere is not tried again: ${url}`, async () => {
+  test(`an invalid address is not retried: ${url}`, async () => {
     class Strict {
       constructor(address) {
         if (!address.startsWith('ws')) throw new DOMException('no such scheme', 'SyntaxError');
       }
     }
     const clock = new FakeClock();
-    const chat = connect(url, { clock, signals: {}, WebSocket: Strict });
+    const chat = connect(url, { clock, signals: {}, WebSocket: /** @type {any} */ (Strict) });
     await clock.advance(60_000);
     const { connection: state, error } = chat.getSnapshot();
     assert.deepEqual([state, error.code, error.retryable], ['closed', 'bad_url', false]);
@@ -77,7 +77,7 @@ for (const url of ['ws://[bad', () => 'ws://[bad', 'mailto:me@example.test']) {
   });
 }
 
-test('what a secure page may not open is not tried again', async () => {
+test('an address that a secure page may not open is not retried', async () => {
   class Insecure {
     constructor() {
       throw new DOMException('plain text from a secure page', 'SecurityError');
@@ -87,7 +87,7 @@ test('what a secure page may not open is not tried again', async () => {
   assert.equal(connection(world), 'closed');
 });
 
-test('an address that can not be had now is asked for again', async () => {
+test('a failing url function is called again', async () => {
   const clock = new FakeClock();
   const network = fakeNetwork();
   const answers = [() => JSON.parse('<html>'), () => Promise.reject(new TypeError('no network'))];
@@ -97,7 +97,7 @@ test('an address that can not be had now is asked for again', async () => {
   assert.equal(network.sockets.length, 1);
 });
 
-test('a token that can not be had now is tried for again', async () => {
+test('a failing getToken is called again', async () => {
   let fails = 1;
   const getToken = () => (fails-- > 0 ? Promise.reject(new Error('no network')) : 'token');
   const { network, clock } = await begin({ getToken });
@@ -106,9 +106,9 @@ test('a token that can not be had now is tried for again', async () => {
   assert.equal(network.sockets.length, 1);
 });
 
-test('after a drop it comes back at once, with the session and the last position', async () => {
+test('after a drop it reconnects at once, with the session and the last position', async () => {
   const world = await opened();
-  world.network.last().say(event(7, { type: 'notice.posted', content: 'x', level: 'info' }));
+  world.network.last().deliver(event(7, { type: 'notice.posted', content: 'x', level: 'info' }));
   world.network.last().drop();
   assert.equal(connection(world), 'reconnecting');
   await world.clock.advance(0);
@@ -116,7 +116,7 @@ test('after a drop it comes back at once, with the session and the last position
   assert.deepEqual([searchParams.get('session'), searchParams.get('after')], ['ses_1', 'ep.7.t']);
 });
 
-test('it backs off while it fails', async () => {
+test('failed attempts use exponential backoff', async () => {
   const { network, clock } = await opened();
   const waits = [];
   for (let attempt = 0; attempt < 6; attempt++) {
@@ -129,11 +129,11 @@ test('it backs off while it fails', async () => {
   assert.deepEqual(waits, [50, 150, 300, 600, 1200, 2400]);
 });
 
-for (const [seconds, retry] of [
-  [9.9, 'late'],
-  [10, 'at once'],
+for (const { seconds, retry } of [
+  { seconds: 9.9, retry: 'late' },
+  { seconds: 10, retry: 'at once' },
 ]) {
-  test(`after failures and ${seconds} seconds of connection it comes back ${retry}`, async () => {
+  test(`after failures and then ${seconds} seconds of connection it reconnects ${retry}`, async () => {
     const { network, clock } = await opened();
     network.last().drop();
     await clock.advance(0);
@@ -145,7 +145,7 @@ for (const [seconds, retry] of [
   });
 }
 
-test('a handshake that never ends is given up', async () => {
+test('a handshake that does not end times out', async () => {
   const { network, clock } = await begin();
   await clock.advance(10_000);
   assert.equal(network.sockets[0].closedWith, 1000);
@@ -163,7 +163,7 @@ for (const [code, name] of [
   [4413, 'too_large'],
   [4499, 'close_4499'],
 ]) {
-  test(`${code} ends the trying`, async () => {
+  test(`close code ${code} is fatal`, async () => {
     const world = await begin();
     world.network.last().drop(code, 'no');
     await world.clock.advance(60_000);
@@ -179,7 +179,7 @@ for (const [code, name] of [
 }
 
 for (const code of [1000, 1001, 1005, 1006, 1011, 1012, 1013, 4408, 4429, 4500, 4503]) {
-  test(`${code} is tried again`, async () => {
+  test(`close code ${code} is retried`, async () => {
     const world = await opened();
     world.network.last().drop(code);
     await world.clock.advance(20_000);
@@ -187,7 +187,7 @@ for (const code of [1000, 1001, 1005, 1006, 1011, 1012, 1013, 4408, 4429, 4500, 
   });
 }
 
-test('a busy server is not asked again at once', async () => {
+test('a busy server is not retried at once', async () => {
   const { network, clock } = await opened();
   network.last().drop(4503);
   await clock.advance(100);
@@ -196,10 +196,10 @@ test('a busy server is not asked again at once', async () => {
   assert.equal(network.sockets.length, 2);
 });
 
-test('what a goodbye says decides, in both directions', async () => {
+test('a bye or an error before the close decides whether to retry', async () => {
   const end = await opened();
   const bye = { type: 'bye', code: 1012, reason: 'moved', retryable: false };
-  end.network.last().say({ ...bye, message: 'It is elsewhere now.' });
+  end.network.last().deliver({ ...bye, message: 'It is elsewhere now.' });
   end.network.last().drop(1012);
   assert.equal(connection(end), 'closed');
   assert.deepEqual(end.chat.getSnapshot().error, {
@@ -209,9 +209,13 @@ test('what a goodbye says decides, in both directions', async () => {
   });
 
   const back = await opened();
-  back.network
-    .last()
-    .say({ type: 'error', code: 'forbidden', message: 'not yet', retryable: true, retryAfter: 5 });
+  back.network.last().deliver({
+    type: 'error',
+    code: 'forbidden',
+    message: 'not yet',
+    retryable: true,
+    retryAfter: 5,
+  });
   back.network.last().drop(4403);
   await back.clock.advance(4_900);
   assert.equal(back.network.sockets.length, 1);
@@ -219,25 +223,29 @@ test('what a goodbye says decides, in both directions', async () => {
   assert.equal(back.network.sockets.length, 2);
 });
 
-test('an old complaint does not decide about a later drop', async () => {
+test('an error that another frame followed does not decide about the drop', async () => {
   const { network, clock } = await opened();
-  network.last().say({ type: 'error', code: 'bad_request', message: 'what?', retryable: false });
-  network.last().say({ type: 'pong' });
+  network
+    .last()
+    .deliver({ type: 'error', code: 'bad_request', message: 'what?', retryable: false });
+  network.last().deliver({ type: 'pong' });
   network.last().drop(1006);
   await clock.advance(0);
   assert.equal(network.sockets.length, 2);
 });
 
-test('a complaint decides about the close that follows it, not about one some time after', async () => {
+test('an error decides only about a close that follows within a second', async () => {
   const { network, clock } = await opened();
-  network.last().say({ type: 'error', code: 'bad_request', message: 'what?', retryable: false });
+  network
+    .last()
+    .deliver({ type: 'error', code: 'bad_request', message: 'what?', retryable: false });
   await clock.advance(1_000);
   network.last().drop(1012);
   await clock.advance(0);
   assert.equal(network.sockets.length, 2);
 });
 
-test('credentials that ran out are renewed', async () => {
+test('an expired token is renewed', async () => {
   const { network, clock } = await opened({ getToken: () => 'token' });
   network.last().drop(4401, 'expired');
   await clock.advance(0);
@@ -247,7 +255,7 @@ test('credentials that ran out are renewed', async () => {
   assert.equal(network.sockets.length, 2, 'fresh ones that are refused are refused');
 });
 
-test('a refusal can be tried again by hand', async () => {
+test('reconnect() retries after a fatal refusal', async () => {
   const world = await begin();
   world.network.last().drop(4403);
   world.chat.reconnect();
@@ -257,13 +265,13 @@ test('a refusal can be tried again by hand', async () => {
   assert.equal(world.chat.getSnapshot().error, null);
 });
 
-test('a silent connection is asked, and replaced when it does not answer', async () => {
+test('an idle connection gets a ping, and is replaced when nothing answers (half-open connection)', async () => {
   const { network, clock } = await opened();
   await clock.advance(19_999);
   assert.equal(network.last().sentOf('ping').length, 0);
   await clock.advance(1);
   assert.equal(network.last().sentOf('ping').length, 1);
-  network.last().say({ type: 'pong' });
+  network.last().deliver({ type: 'pong' });
   await clock.advance(19_999);
   assert.equal(network.sockets.length, 1);
   await clock.advance(1);
@@ -274,37 +282,37 @@ test('a silent connection is asked, and replaced when it does not answer', async
   assert.equal(network.sockets.length, 2);
 });
 
-test('a busy connection is not asked', async () => {
+test('a connection on which frames arrive gets no ping', async () => {
   const { network, clock } = await opened();
   for (let second = 0; second < 60; second++) {
     await clock.advance(1_000);
-    network.last().say(event(second + 1, { type: 'history.cleared' }));
+    network.last().deliver(event(second + 1, { type: 'history.cleared' }));
   }
   assert.equal(network.last().sentOf('ping').length, 0);
 });
 
-test('a replaced socket is not listened to', async () => {
+test('events of a replaced socket are ignored', async () => {
   const world = await opened();
   const [old] = world.network.sockets;
   world.chat.reconnect();
   await settled();
   world.network.last().welcome();
-  old.say(event(1, { type: 'notice.posted', content: 'late', level: 'info' }));
+  old.deliver(event(1, { type: 'notice.posted', content: 'late', level: 'info' }));
   old.drop(4403);
   assert.deepEqual(world.chat.getSnapshot().messages, []);
   assert.equal(connection(world), 'open');
 });
 
-test('offline is shown at once; a connection that answers nevertheless is open', async () => {
+test('offline is shown at once, until the connection answers a ping', async () => {
   const world = await opened();
   world.signal('offline');
   assert.equal(connection(world), 'offline');
   assert.equal(world.network.last().sentOf('ping').length, 1);
-  world.network.last().say({ type: 'pong' });
+  world.network.last().deliver({ type: 'pong' });
   assert.equal(connection(world), 'open');
 });
 
-test('offline that is true waits, and goes on at once when the network is back', async () => {
+test('a connection that is really offline reconnects as soon as the network is back', async () => {
   const world = await opened();
   world.signal('offline');
   await world.clock.advance(3_000);
@@ -318,7 +326,7 @@ test('offline that is true waits, and goes on at once when the network is back',
   assert.equal(connection(world), 'open');
 });
 
-test('a page that is looked at again asks, or tries at once', async () => {
+test('a page that becomes visible sends a ping, or reconnects without waiting', async () => {
   const { network, clock, signals } = await opened();
   signals.document.dispatchEvent(new Event('visibilitychange'));
   assert.equal(network.last().sentOf('ping').length, 1);
@@ -332,7 +340,7 @@ test('a page that is looked at again asks, or tries at once', async () => {
 });
 
 for (const hint of ['visibilitychange', 'online']) {
-  test(`a hint to try at once (${hint}) takes the place of the attempt that was due`, async () => {
+  test(`an immediate attempt (${hint}) replaces the scheduled one`, async () => {
     const { chat, network, clock, signals } = await opened();
     for (let attempt = 0; attempt < 3; attempt++) {
       network.last().drop();
@@ -353,7 +361,7 @@ for (const hint of ['visibilitychange', 'online']) {
   });
 }
 
-test('a page that is put away lets go, and takes up again', async () => {
+test('a hidden page closes its socket, and reconnects when it is shown again', async () => {
   const world = await opened();
   world.signal('pagehide');
   assert.equal(world.network.last().closedWith, 1000);
@@ -363,7 +371,7 @@ test('a page that is put away lets go, and takes up again', async () => {
   assert.equal(world.network.sockets.length, 2);
 });
 
-test('closed is closed', async () => {
+test('after close() nothing reconnects until open()', async () => {
   const world = await opened();
   world.chat.close();
   world.signal('online');
@@ -376,7 +384,7 @@ test('closed is closed', async () => {
   assert.equal(world.network.sockets.length, 2);
 });
 
-test('what is no JSON is ignored', async () => {
+test('a message that is not JSON is ignored', async () => {
   const world = await opened();
   world.network.last().onmessage({ data: 'nonsense' });
   world.network.last().onmessage({ data: new ArrayBuffer(1) });

@@ -3,7 +3,7 @@ import test from 'node:test';
 import { newSessionId } from '../../agentws/web/client.js';
 import { environment } from '../../agentws/web/environment.js';
 
-test('ids are made where there is no crypto.randomUUID', (context) => {
+test('ids need no crypto.randomUUID', (context) => {
   context.mock.method(globalThis.crypto, 'randomUUID', () => assert.fail('a secure context only'));
   const made = new Set();
   for (let count = 0; count < 1000; count++) made.add(environment().newId()).add(newSessionId());

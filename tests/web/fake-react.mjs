@@ -1,10 +1,12 @@
-/** As much of React as the hooks use: memory between renders, and a store that is subscribed to. */
+/** The part of React that the hooks use: memory between renders, and the subscription to a store. */
 
 let current = null;
 
 export class Mounted {
   memory = [];
   renders = 0;
+  store;
+  value;
   #cell = 0;
   #component;
   #subscription = null;
@@ -22,7 +24,7 @@ export class Mounted {
     this.renders += 1;
   }
 
-  /** What effects do after a render; StrictMode does it, undoes it and does it again. */
+  /** Runs the effects after a render; StrictMode runs, undoes and runs them again. */
   mount() {
     this.#subscription = this.store.subscribe(() => this.render());
   }

@@ -1,4 +1,4 @@
-/** What the tests put in the place of the browser: a clock, a socket, a network and a storage. */
+/** Fakes of the browser: a clock, a WebSocket, a network and a storage. */
 
 export class FakeClock {
   #now = 1_000_000;
@@ -41,7 +41,7 @@ export class FakeClock {
   }
 }
 
-/** Every promise that could settle has. */
+/** Waits until every promise that can settle has settled. */
 export async function settled() {
   for (let turn = 0; turn < 20; turn++) await Promise.resolve();
 }
@@ -51,6 +51,8 @@ export function fakeNetwork() {
   const sockets = [];
   class FakeWebSocket {
     readyState = 0;
+    onmessage;
+    onclose;
     sent = [];
     closedWith = null;
 
@@ -69,14 +71,14 @@ export function fakeNetwork() {
       this.closedWith = code;
     }
 
-    /** The server says something. */
-    say(...frames) {
+    /** The server sends frames. */
+    deliver(...frames) {
       this.readyState = 1;
       this.onmessage({ data: JSON.stringify(frames.length === 1 ? frames[0] : frames) });
     }
 
     welcome(fields = {}) {
-      this.say({
+      this.deliver({
         type: 'welcome',
         protocol: 'agentws.v1',
         connection: 'con_1',
@@ -91,7 +93,7 @@ export function fakeNetwork() {
       });
     }
 
-    /** The socket ends, as the server or the network would have it. */
+    /** The server or the network closes the socket. */
     drop(code = 1006, reason = '') {
       this.readyState = 3;
       this.onclose({ code, reason });
@@ -101,7 +103,7 @@ export function fakeNetwork() {
       return this.sent.filter((frame) => frame.type === type);
     }
   }
-  return { WebSocket: FakeWebSocket, sockets, last: () => sockets.at(-1) };
+  return { WebSocket: /** @type {any} */ (FakeWebSocket), sockets, last: () => sockets.at(-1) };
 }
 
 export class FakeDocument extends EventTarget {
@@ -115,7 +117,7 @@ export class FakeStorage {
   removeItem = (key) => void this.items.delete(key);
 }
 
-/** Numbers in [0, 1) that are the same every time. */
+/** Pseudo-random numbers in [0, 1): the same sequence for the same seed. */
 export function seeded(seed) {
   let state = seed >>> 0;
   return () => {

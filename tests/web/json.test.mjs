@@ -1,9 +1,9 @@
-/** JSON that people look at: laid out, and spelled as it was. */
+/** JSON that is shown: pretty-printed, with the spelling of its numbers. */
 import assert from 'node:assert/strict';
 import test from 'node:test';
 import { decode } from '../../agentws/web/encoding.js';
 import { parseExactly, spelled } from '../../agentws/web/exact.js';
-import { laidOut } from '../../agentws/web/page/json.js';
+import { prettyPrinted } from '../../agentws/web/page/json.js';
 
 test('every number keeps its spelling', () => {
   for (const number of [
@@ -15,23 +15,23 @@ test('every number keeps its spelling', () => {
     '0.1000',
     '123456789012345678901234567890',
   ])
-    assert.equal(laidOut(`{"n":${number}}`), `{\n  "n": ${number}\n}`);
+    assert.equal(prettyPrinted(`{"n":${number}}`), `{\n  "n": ${number}\n}`);
 });
 
-test('doubled keys and escapes stay', () => {
-  assert.equal(laidOut('{"a":1,"a":2}'), '{\n  "a": 1,\n  "a": 2\n}');
+test('duplicate keys and escapes are kept', () => {
+  assert.equal(prettyPrinted('{"a":1,"a":2}'), '{\n  "a": 1,\n  "a": 2\n}');
   assert.equal(
-    laidOut('["\\u00e9\\/", "\\"]", "\\\\"]'),
+    prettyPrinted('["\\u00e9\\/", "\\"]", "\\\\"]'),
     '[\n  "\\u00e9\\/",\n  "\\"]",\n  "\\\\"\n]',
   );
 });
 
-test('spaces between are laid out anew, those in a text are not', () => {
-  assert.equal(laidOut(' [ 1 ,\r\n\t{ } , [ ] ] '), '[\n  1,\n  {},\n  []\n]');
-  assert.equal(laidOut('{"a  b: ,":"c\u00a0 d"}'), '{\n  "a  b: ,": "c\u00a0 d"\n}');
+test('white space between tokens is replaced, and kept inside strings', () => {
+  assert.equal(prettyPrinted(' [ 1 ,\r\n\t{ } , [ ] ] '), '[\n  1,\n  {},\n  []\n]');
+  assert.equal(prettyPrinted('{"a  b: ,":"c\u00a0 d"}'), '{\n  "a  b: ,": "c\u00a0 d"\n}');
 });
 
-test('what is no JSON, not whole, or one value, is not laid out', () => {
+test('invalid or incomplete JSON and single values are not pretty-printed', () => {
   for (const text of [
     '',
     '{"a":',
@@ -46,22 +46,22 @@ test('what is no JSON, not whole, or one value, is not laid out', () => {
     'null',
     '\ufeff[]',
   ])
-    assert.equal(laidOut(text), null, text);
+    assert.equal(prettyPrinted(text), null, text);
 });
 
-test('what is deeper or longer than anybody reads is not laid out', () => {
-  assert.equal(laidOut(`["${'x'.repeat(1_000_000)}"]`), null);
-  assert.equal(laidOut('['.repeat(10_000) + ']'.repeat(10_000)), null);
-  assert.ok(laidOut('['.repeat(100) + ']'.repeat(100)));
-  assert.equal(laidOut('['.repeat(101) + ']'.repeat(101)), null);
+test('very deep or long JSON is not pretty-printed', () => {
+  assert.equal(prettyPrinted(`["${'x'.repeat(1_000_000)}"]`), null);
+  assert.equal(prettyPrinted('['.repeat(10_000) + ']'.repeat(10_000)), null);
+  assert.ok(prettyPrinted('['.repeat(100) + ']'.repeat(100)));
+  assert.equal(prettyPrinted('['.repeat(101) + ']'.repeat(101)), null);
   assert.equal(
-    laidOut(`${'['.repeat(90)}${'1,'.repeat(10_000)}1${']'.repeat(90)}`),
+    prettyPrinted(`${'['.repeat(90)}${'1,'.repeat(10_000)}1${']'.repeat(90)}`),
     null,
     'short, and of two million characters when it is laid out',
   );
 });
 
-test('a value looks as JSON.stringify would lay it out', () => {
+test('the layout is that of JSON.stringify', () => {
   let seed = 3;
   const random = (below) => {
     seed = (Math.imul(seed, 1664525) + 1013904223) >>> 0;
@@ -77,11 +77,11 @@ test('a value looks as JSON.stringify would lay it out', () => {
   };
   for (let round = 0; round < 2000; round++) {
     const one = [value(0)];
-    assert.equal(laidOut(JSON.stringify(one, null, round % 3)), JSON.stringify(one, null, 2));
+    assert.equal(prettyPrinted(JSON.stringify(one, null, round % 3)), JSON.stringify(one, null, 2));
   }
 });
 
-test('data that is shown keeps the spelling of its numbers', () => {
+test('parsed data keeps the spelling of its numbers', () => {
   const value = parseExactly('{"a":9007199254740993,"b":[10.00,1e400,5],"c":{"d":-0}}');
   assert.deepEqual(value.b[2], 5);
   assert.equal(value.b[0], 10, 'and is made of numbers');
@@ -89,7 +89,7 @@ test('data that is shown keeps the spelling of its numbers', () => {
   assert.equal(spelled({ a: 1 }), '{"a":1}');
 });
 
-test('an activity keeps the spelling of its numbers on its way here', () => {
+test('the numbers of an activity keep their spelling when its frame is decoded', () => {
   for (const type of [
     '"type":"ACTIVITY_SNAPSHOT"',
     '"type": "MESSAGES_SNAPSHOT", "role": "activity"',

@@ -1,9 +1,9 @@
-/** What holds for every log, tried on logs made at random. */
+/** Laws of the fold, tested on random logs. */
 import assert from 'node:assert/strict';
 import test from 'node:test';
 import { emptyLog } from '../../agentws/web/client.js';
 import { seeded } from './fakes.mjs';
-import { frames, fold, user, accepted, started, finished, says } from './logs.mjs';
+import { frames, fold, user, accepted, started, finished, textEvents } from './logs.mjs';
 
 function randomLog(random) {
   const pick = (list) => list[Math.floor(random() * list.length)];
@@ -67,9 +67,7 @@ function randomRun(turn, random, pick) {
   return [...body, end];
 }
 
-/**
- * As a replay may: adjacent deltas of one message become one, which has the position of the last.
- */
+/** Merges adjacent deltas of one message, as a replay may; the merged frame has the position of the last. */
 function merged(list) {
   const out = [];
   for (const frame of list) {
@@ -92,7 +90,7 @@ function merged(list) {
 }
 
 for (let seed = 1; seed <= 60; seed++) {
-  test(`laws hold for log ${seed}`, () => {
+  test(`folding in parts, twice or from a snapshot gives the same log (seed ${seed})`, () => {
     const random = seeded(seed);
     const log = randomLog(random);
     const whole = fold(emptyLog, log);
@@ -103,10 +101,10 @@ for (let seed = 1; seed <= 60; seed++) {
     );
     for (let cut = 0; cut <= log.length; cut++) {
       const piece = fold(emptyLog, log.slice(0, cut));
-      assert.deepEqual(fold(piece, log.slice(cut)), whole, 'in pieces is whole');
-      assert.deepEqual(fold(piece, merged(log.slice(cut))), whole, 'a merged replay says the same');
+      assert.deepEqual(fold(piece, log.slice(cut)), whole, 'in parts');
+      assert.deepEqual(fold(piece, merged(log.slice(cut))), whole, 'a replay with merged deltas');
       const overlap = Math.max(0, cut - Math.floor(random() * 6));
-      assert.deepEqual(fold(piece, log.slice(overlap)), whole, 'twice is once');
+      assert.deepEqual(fold(piece, log.slice(overlap)), whole, 'overlapping frames');
     }
   });
 }

@@ -1,7 +1,11 @@
-/** Words for writing down logs. */
+/** Builds logs for tests. */
 import { emptyLog, reduce } from '../../agentws/web/client.js';
 
-/** Event frames from events, numbered; `run` is taken from the run that is going on. */
+/**
+ * Numbered event frames of events; `run` is the active run.
+ *
+ * @param {any[]} events @param {{from?: number, run?: string}} [options]
+ */
 export function frames(events, { from = 1, run: current } = {}) {
   return events.map((event, index) => {
     if (event.type === 'RUN_STARTED') current = event.runId;
@@ -31,7 +35,7 @@ export const finished = (runId, outcome) => ({
   runId,
   ...(outcome && { outcome }),
 });
-export const says = (messageId, ...deltas) => [
+export const textEvents = (messageId, ...deltas) => [
   { type: 'TEXT_MESSAGE_START', messageId, role: 'assistant' },
   ...deltas.map((delta) => ({ type: 'TEXT_MESSAGE_CONTENT', messageId, delta })),
   { type: 'TEXT_MESSAGE_END', messageId },

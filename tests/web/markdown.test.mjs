@@ -1,4 +1,4 @@
-/** Markdown: every example of the CommonMark specification, and what is closed while a text grows. */
+/** Markdown: every example of the CommonMark specification, and incremental parsing. */
 import assert from 'node:assert/strict';
 import test from 'node:test';
 import { parse } from '../../agentws/web/page/blocks.js';
@@ -7,11 +7,11 @@ import MarkdownIt from '../../agentws/web/vendor/markdown-it.js';
 import { commonmark } from './commonmark/examples.js';
 import { html, withoutLines } from './markup.mjs';
 
-const specification = new MarkdownIt('commonmark');
+const specification = new /** @type {any} */ (MarkdownIt)('commonmark');
 const whole = (text) => html(parseWhole(text));
 const plain = (text) => textOf(parseWhole(text));
 
-/** A bare address is a link here, and an image without a text shows its address. */
+/** Differs from CommonMark: a bare address is a link, and an image without a text shows its address. */
 const OURS = new Set([
   '<https://foo.bar/baz bim>\n',
   '< https://foo.bar >\n',
@@ -33,7 +33,7 @@ function textOf(children) {
     .join('');
 }
 
-test('the examples of the specification that are shown are nearly all there are', () => {
+test('nearly all examples of the specification are covered', () => {
   assert.equal(commonmark.length, 652);
   assert.equal(shown.length, 576);
 });
@@ -48,7 +48,7 @@ for (const section of new Set(shown.map((example) => example.section)))
       );
   });
 
-test('markup is text', () => {
+test('HTML stays text', () => {
   for (const { markdown } of commonmark.filter((example) => hasMarkup(example.markdown))) {
     const tags = new Set(tagsOf(parseWhole(markdown)));
     assert.ok(plain(markdown).includes('<') || tags.has('a'), markdown);
@@ -87,7 +87,7 @@ for (const text of [
 ])
   test(`every character is shown: ${text}`, () => assert.equal(plain(text), text));
 
-test('a link ends where its address does', () => {
+test('a bare link ends with its address', () => {
   const addresses = (text) =>
     [...whole(text).matchAll(/href="([^"]*)"/g)].map(([, address]) => address);
   assert.deepEqual(
@@ -101,30 +101,30 @@ test('a link ends where its address does', () => {
   ]);
 });
 
-test('a word is an address where a link has its label', () => {
+test('a word is a link target only if a link uses its label', () => {
   assert.equal(whole('[a b]: word\n\n[A  b]'), '<p><a href="word">A  b</a></p>');
   assert.equal(whole('[a]: word\n\n[b]'), '<p>[a]: word</p><p>[b]</p>');
   assert.equal(whole('[a]: read.me\n[b]: <word>\n[c]: #d'), '');
 });
 
-test('a quote inside of a list is a quote in its item', () => {
+test('a quote inside a list belongs to its item', () => {
   assert.equal(
     withoutLines(whole('- one\n\n  > said\n- two')),
     '<ul><li><p>one</p><blockquote><p>said</p></blockquote></li><li><p>two</p></li></ul>',
   );
 });
 
-test('lines may end as on any system', () => {
+test('lines may end with LF, CRLF or CR', () => {
   const text = '# a\n\n```py\nb\n\n```\nc\n- d\n';
   for (const end of ['\r\n', '\r']) assert.equal(whole(text.replaceAll('\n', end)), whole(text));
 });
 
-test('tables, struck text and task lists are shown as such', () => {
+test('tables, strikethrough and task lists are rendered', () => {
   assert.equal(
     withoutLines(whole('| a | b |\n|---|--:|\n| `c\\|d` | ~~e~~ |')),
     '<table><thead><tr><th>a</th><th>b</th></tr></thead><tbody><tr><td><code>c|d</code></td><td><s>e</s></td></tr></tbody></table>',
   );
-  const [{ children }] = parseWhole('- [ ] a\n- [x] **b**\n- [y] c');
+  const [{ children }] = /** @type {any[]} */ (parseWhole('- [ ] a\n- [x] **b**\n- [y] c'));
   assert.deepEqual(
     children.map(({ children: [first] }) => first.props?.checked),
     [false, true, undefined],
@@ -133,26 +133,34 @@ test('tables, struck text and task lists are shown as such', () => {
 });
 
 /**
- * Writes `text` in `pieces`, and looks after each whether what is closed is what the whole text has there.
- * A link may be defined later: then the kinds of the blocks are compared.
+ * Writes `text` in `pieces`, and checks after each that the closed blocks are those of the whole text. A link may
+ * be defined later: then only the tags of the blocks are compared.
  */
 function grow(text, pieces) {
   const references = {};
   const blocks = parse(text.replace(/\r\n?/g, '\n'), references);
-  const told =
+  const comparable =
     Object.keys(references).length > 0 ? (list) => list.map(({ tag }) => tag).join() : html;
   const growing = new GrowingMarkdown();
   for (const piece of pieces) {
     growing.write(piece);
     const { closed } = growing;
-    assert.equal(told(closed), told(blocks.slice(0, closed.length)), JSON.stringify(text));
+    assert.equal(
+      comparable(closed),
+      comparable(blocks.slice(0, closed.length)),
+      JSON.stringify(text),
+    );
   }
   if (text.endsWith('\n') && growing.tail === '')
-    assert.equal(told([...growing.closed, ...growing.open]), told(blocks), JSON.stringify(text));
+    assert.equal(
+      comparable([...growing.closed, ...growing.open]),
+      comparable(blocks),
+      JSON.stringify(text),
+    );
   return growing;
 }
 
-test('what is closed does not change, wherever an example of the specification is cut', () => {
+test('closed blocks do not change, wherever an example of the specification is cut', () => {
   for (const { markdown } of commonmark) {
     grow(markdown, markdown.split(''));
     for (let cut = 0; cut <= markdown.length; cut++)
@@ -217,7 +225,7 @@ const LINES = [
   'c**',
 ];
 
-test('what is closed does not change, whatever lines follow each other', () => {
+test('closed blocks do not change, whatever lines follow each other', () => {
   let seed = 7;
   const random = (below) => {
     seed = (Math.imul(seed, 1664525) + 1013904223) >>> 0;
@@ -232,7 +240,7 @@ test('what is closed does not change, whatever lines follow each other', () => {
   assert.ok(closed > 4000, 'blocks close while a text grows');
 });
 
-test('a line that may become anything waits for its next character', () => {
+test('an ambiguous line is hidden until its next character', () => {
   const growing = new GrowingMarkdown();
   growing.write('These are:\n-');
   assert.equal(html(growing.open), '<p>These are:</p>');
@@ -240,7 +248,7 @@ test('a line that may become anything waits for its next character', () => {
   assert.equal(withoutLines(html(growing.open)), '<p>These are:</p><ul><li>one</li></ul>');
 });
 
-test('all of a large block is shown while it grows', () => {
+test('a large block is shown completely while it grows', () => {
   for (const line of ['word *em* and more. ', '- an item\n', '| a | b |\n']) {
     const text = `${line === '| a | b |\n' ? '| x | y |\n|---|---|\n' : ''}${line.repeat(600)}`;
     const growing = new GrowingMarkdown();
@@ -251,7 +259,7 @@ test('all of a large block is shown while it grows', () => {
   }
 });
 
-test('no text makes elements that nest without end', () => {
+test('the depth of nested elements is bounded', () => {
   const depthOf = (children) =>
     1 +
     Math.max(
@@ -273,8 +281,8 @@ test('no text makes elements that nest without end', () => {
   }
 });
 
-test('the parsing of a text is linear in its length', () => {
-  // Of one block, since what is closed is not parsed again.
+test('parsing a text takes time linear in its length', () => {
+  // A text of one block, since closed blocks are not parsed again.
   for (const line of ['word *em* and more. ', '- an item\n', 'x\n\n']) {
     const [short, long] = [12_000, 48_000].map((length) =>
       parsedFor(line.repeat(length / line.length)),
@@ -283,7 +291,7 @@ test('the parsing of a text is linear in its length', () => {
   }
 });
 
-/** @returns how many characters the parser was given while `text` came in */
+/** @returns how many characters the parser read while `text` arrived */
 function parsedFor(text) {
   const { parse: original } = MarkdownIt.prototype;
   let parsed = 0;

@@ -1,4 +1,4 @@
-/** Trees of `page/blocks.js` as the HTML that the CommonMark specification writes. */
+/** Converts trees of `page/blocks.js` to the HTML of the CommonMark specification. */
 
 const VOID = new Set(['br', 'hr', 'img', 'input']);
 const ESCAPES = { '&': '&amp;', '<': '&lt;', '>': '&gt;', '"': '&quot;' };
@@ -9,7 +9,7 @@ export function html(children) {
     .join('');
 }
 
-/** Where blocks begin and end, lines may as well. */
+/** Blocks may begin and end with a line end. */
 export function withoutLines(text) {
   return text
     .replace(

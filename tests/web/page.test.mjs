@@ -4,7 +4,7 @@ import test from 'node:test';
 import { idleSnapshot } from '../../agentws/web/client.js';
 import { itemsOf } from '../../agentws/web/page/items.js';
 
-globalThis.location ??= { pathname: '/' };
+globalThis.location ??= /** @type {any} */ ({ pathname: '/' });
 const { titleOf } = await import('../../agentws/web/page/chats.js');
 
 const message = (id, fields) => ({ id, role: 'user', text: id, status: 'done', ...fields });
@@ -12,7 +12,7 @@ const notice = (key, after) => ({ key, content: key, level: 'info', after });
 const keys = (fields) =>
   itemsOf({ ...idleSnapshot, connection: 'open', ...fields }, new Map()).map(({ key }) => key);
 
-test('a notice stands after the message it came after', () => {
+test('a notice is shown behind the message after which it arrived', () => {
   const messages = [message('u1'), message('u2')];
   const notices = [notice('n0', null), notice('n1', 'u1'), notice('n2', 'u2')];
   assert.deepEqual(keys({ messages, notices }), ['n0', 'u1', 'n1', 'u2', 'n2']);

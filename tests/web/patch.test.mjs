@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import test from 'node:test';
 import { applyPatch } from '../../agentws/web/client.js';
 
+/** @type {[string, unknown, import('../../agentws/web/client.js').Operation[], unknown][]} */
 const cases = [
   ['adds a member', { a: 1 }, [{ op: 'add', path: '/b', value: 2 }], { a: 1, b: 2 }],
   ['inserts into a list', [1, 3], [{ op: 'add', path: '/1', value: 2 }], [1, 2, 3]],
@@ -41,6 +42,7 @@ for (const [name, document, patch, expected] of cases) {
   });
 }
 
+/** @type {[unknown, any][]} */
 const misfits = [
   [{}, { op: 'remove', path: '/a' }],
   [{}, { op: 'replace', path: '/a', value: 1 }],
@@ -59,7 +61,7 @@ for (const [document, operation] of misfits) {
   });
 }
 
-test('a key that is a trap elsewhere is a plain key here', () => {
+test('keys such as __proto__ are plain keys: no prototype pollution', () => {
   const patched = applyPatch({}, [{ op: 'add', path: '/__proto__', value: { polluted: true } }]);
   assert.equal({}.polluted, undefined);
   assert.deepEqual(Object.keys(patched), ['__proto__']);

@@ -9,7 +9,7 @@ const FAKE = new URL('./fake-react.mjs', import.meta.url).href;
 const RESOLVE = `export const resolve = (name, context, next) =>
   name === 'react' ? { url: ${JSON.stringify(FAKE)}, shortCircuit: true } : next(name, context);`;
 register(`data:text/javascript,${encodeURIComponent(RESOLVE)}`);
-globalThis.window ??= new EventTarget();
+globalThis.window ??= /** @type {any} */ (new EventTarget());
 const { useAgentChat, useWebSocket } = await import('../../agentws/web/react.js');
 
 let sessions = 0;
@@ -27,7 +27,7 @@ function world() {
   return { network, options, url: 'wss://example.test/ws/chat' };
 }
 
-test('mounted twice, as StrictMode does, it opens one connection', async () => {
+test('a component that StrictMode mounts twice opens one connection', async () => {
   const { network, options, url } = world();
   const chat = new Mounted(() => useAgentChat(url, options));
   chat.mount();
@@ -40,7 +40,7 @@ test('mounted twice, as StrictMode does, it opens one connection', async () => {
   assert.equal(network.last().closedWith, null);
 });
 
-test('a conversation that the server lost is gone from what is rendered, which says so', async () => {
+test('a conversation that the server lost is removed, and a notice says so', async () => {
   const { network, options, url } = world();
   const chat = new Mounted(() => useAgentChat(url, options));
   const plain = new Mounted(() => useWebSocket(url, options));
@@ -49,17 +49,17 @@ test('a conversation that the server lost is gone from what is rendered, which s
   await settled();
   network.last().welcome();
   const messages = [{ id: 'u1', role: 'user', content: 'Hi' }];
-  network.last().say({ id: 'ep.1.t', event: { type: 'MESSAGES_SNAPSHOT', messages } });
+  network.last().deliver({ id: 'ep.1.t', event: { type: 'MESSAGES_SNAPSHOT', messages } });
   assert.equal(chat.value.messages.length, 1);
   network.last().drop();
   await options.clock.advance(1_000);
   network.last().welcome({ resume: 'snapshot', reason: 'lost', head: 'other.0.' });
-  network.last().say({ id: 'other.0.', event: { type: 'MESSAGES_SNAPSHOT', messages: [] } });
+  network.last().deliver({ id: 'other.0.', event: { type: 'MESSAGES_SNAPSHOT', messages: [] } });
   assert.deepEqual([chat.value.messages, plain.value.messages], [[], []]);
   assert.equal(chat.value.notices[0].metadata.code, 'conversation_lost');
 });
 
-test('two components follow one session on one connection, until both are gone', async () => {
+test('two components share one connection to a session until both are unmounted', async () => {
   const { network, options, url } = world();
   const first = new Mounted(() => useAgentChat(url, options));
   const second = new Mounted(() => useWebSocket(url, options));
@@ -82,7 +82,7 @@ test('two components follow one session on one connection, until both are gone',
   assert.equal(network.last().closedWith, 1000);
 });
 
-test('mounted again later it opens again', async () => {
+test('a component that is mounted again connects again', async () => {
   const { network, options, url } = world();
   const chat = new Mounted(() => useAgentChat(url, options));
   chat.mount();
@@ -94,7 +94,7 @@ test('mounted again later it opens again', async () => {
   assert.equal(network.sockets.length, 2);
 });
 
-test('options written in place make no new connection, and the verbs stay the same', async () => {
+test('inline options make no new connection, and the returned functions stay the same', async () => {
   const { network, options, url } = world();
   const chat = new Mounted(() => useAgentChat(url, { ...options }));
   chat.mount();

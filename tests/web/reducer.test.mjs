@@ -1,13 +1,23 @@
 import assert from 'node:assert/strict';
 import test from 'node:test';
 import { emptyLog, reduce } from '../../agentws/web/client.js';
-import { frames, fold, play, user, accepted, started, finished, says, texts } from './logs.mjs';
+import {
+  frames,
+  fold,
+  play,
+  user,
+  accepted,
+  started,
+  finished,
+  textEvents,
+  texts,
+} from './logs.mjs';
 
-test('a turn becomes a question and its answer', () => {
+test('a run becomes a user message and its answer', () => {
   const log = play(
     accepted('u1', 'Hi'),
     started('r1', user('u1', 'Hi')),
-    ...says('a1', 'Hel', 'lo'),
+    ...textEvents('a1', 'Hel', 'lo'),
     finished('r1'),
   );
   assert.deepEqual(texts(log), [
@@ -23,14 +33,18 @@ test('a turn becomes a question and its answer', () => {
   assert.equal(log.position, 'ep.7.t');
 });
 
-test('a message is open until its end', () => {
-  const log = play(started('r1', user('u1')), ...says('a1', 'Hel').slice(0, 2));
+test('a message is streaming until its end event', () => {
+  const log = play(started('r1', user('u1')), ...textEvents('a1', 'Hel').slice(0, 2));
   assert.equal(log.messages[1].status, 'streaming');
   assert.equal(log.run, 'r1');
 });
 
-test('what is accepted waits outside the conversation until its run begins', () => {
-  const waiting = play(started('r1', user('u1', 'one')), accepted('u2', 'two'), ...says('a1', 'A'));
+test('an accepted message is in the queue until its run begins', () => {
+  const waiting = play(
+    started('r1', user('u1', 'one')),
+    accepted('u2', 'two'),
+    ...textEvents('a1', 'A'),
+  );
   assert.deepEqual(texts(waiting), [
     ['user', 'one'],
     ['assistant', 'A'],
@@ -52,7 +66,7 @@ test('what is accepted waits outside the conversation until its run begins', () 
   assert.equal(next.messages[2].run, 'r2');
 });
 
-test('an interrupting message goes first', () => {
+test('a message that interrupts goes to the front of the queue', () => {
   const log = play(accepted('u1', 'one'), accepted('u2', 'two', 'interrupt'));
   assert.deepEqual(
     log.queue.map(({ id }) => id),
@@ -60,14 +74,14 @@ test('an interrupting message goes first', () => {
   );
 });
 
-test('a withdrawn message is gone', () => {
+test('a withdrawn message leaves the queue', () => {
   assert.deepEqual(
     play(accepted('u1'), { type: 'message.withdrawn', messageId: 'u1', reason: 'asked' }).queue,
     [],
   );
 });
 
-test('a message that interrupts asks the run to stop', () => {
+test('a message that interrupts marks the run as cancelling', () => {
   const going = [started('r1', user('u1', 'go')), accepted('u2', 'other', 'interrupt')];
   assert.equal(play(...going).runs.r1.status, 'cancelling');
   assert.equal(play(...going, finished('r1', { type: 'cancelled' })).runs.r1.status, 'cancelled');
@@ -76,7 +90,7 @@ test('a message that interrupts asks the run to stop', () => {
   assert.equal(play(...waiting, started('r1', user('u2'))).runs.r1.status, 'running');
 });
 
-test('a steering message joins where it is delivered', () => {
+test('a steering message enters the conversation where it is delivered', () => {
   const log = play(started('r1', user('u1', 'go')), accepted('u2', 'left', 'steer'), {
     type: 'message.steered',
     messageId: 'u2',
@@ -89,16 +103,16 @@ test('a steering message joins where it is delivered', () => {
   assert.deepEqual(log.queue, []);
 });
 
-test('a run tells of a message that was never seen', () => {
+test('a run adds a message that was never accepted in this log', () => {
   assert.deepEqual(texts(play(started('r1', user('u1', 'from another tab')))), [
     ['user', 'from another tab'],
   ]);
 });
 
-test('a cancelled run keeps its partial answer, marked', () => {
+test('a cancelled run keeps its partial answer, marked as cancelled', () => {
   const log = play(
     started('r1', user('u1')),
-    ...says('a1', 'Par'),
+    ...textEvents('a1', 'Par'),
     { type: 'run.cancelling' },
     finished('r1', { type: 'cancelled' }),
   );
@@ -107,15 +121,15 @@ test('a cancelled run keeps its partial answer, marked', () => {
   assert.equal(log.runs.r1.status, 'cancelled');
 });
 
-test('a stop that was asked for shows before it is carried out', () => {
+test('a run is shown as cancelling before it ends', () => {
   assert.equal(
     play(started('r1', user('u1')), { type: 'run.cancelling' }).runs.r1.status,
     'cancelling',
   );
 });
 
-test('an error ends what is open, and is told by the last words', () => {
-  const log = play(started('r1', user('u1')), ...says('a1', 'Par').slice(0, 2), {
+test('a failed run closes what is open, and its last message has the error', () => {
+  const log = play(started('r1', user('u1')), ...textEvents('a1', 'Par').slice(0, 2), {
     type: 'RUN_ERROR',
     message: 'Broken.',
     code: 'agent_error',
@@ -125,7 +139,7 @@ test('an error ends what is open, and is told by the last words', () => {
   assert.equal(log.runs.r1.status, 'failed');
 });
 
-test('an error before the first word is told by the question', () => {
+test('a run that fails before it answers puts the error on the user message', () => {
   const log = play(started('r1', user('u1')), { type: 'RUN_ERROR', message: 'Broken.' });
   assert.deepEqual(
     [log.messages[0].status, log.messages[0].error],
@@ -150,7 +164,7 @@ test('an interrupt is open until it is answered', () => {
   assert.deepEqual(answered.interrupts, []);
 });
 
-test('a question that a snapshot told of is asked once', () => {
+test('an interrupt in a snapshot and in its replayed run appears once', () => {
   const interrupts = [{ id: 'i1', reason: 'confirmation' }];
   const snapshot = {
     type: 'MESSAGES_SNAPSHOT',
@@ -164,14 +178,14 @@ test('a question that a snapshot told of is asked once', () => {
   );
 });
 
-test('a tool call is followed from its first argument to its result', () => {
+test('a tool call is updated from its first argument to its result', () => {
   const call = [
     { type: 'TOOL_CALL_START', toolCallId: 'c1', toolCallName: 'look', parentMessageId: 'a1' },
     { type: 'TOOL_CALL_ARGS', toolCallId: 'c1', delta: '{"a"' },
     { type: 'TOOL_CALL_ARGS', toolCallId: 'c1', delta: ':1}' },
     { type: 'TOOL_CALL_END', toolCallId: 'c1' },
   ];
-  const log = play(started('r1', user('u1')), ...says('a1', 'Looking.'), ...call);
+  const log = play(started('r1', user('u1')), ...textEvents('a1', 'Looking.'), ...call);
   assert.deepEqual(log.messages[1].toolCalls, [
     { id: 'c1', name: 'look', args: '{"a":1}', status: 'called' },
   ]);
@@ -190,7 +204,7 @@ test('a tool call is followed from its first argument to its result', () => {
   assert.equal(failed.messages[1].toolCalls[0].error, 'no such place');
 });
 
-test('a call without a message gets one of its own', () => {
+test('a call without a message gets a new message', () => {
   const log = play(started('r1', user('u1')), {
     type: 'TOOL_CALL_START',
     toolCallId: 'c1',
@@ -212,7 +226,7 @@ test('reasoning is a message of its own role', () => {
   assert.deepEqual(texts(log)[1], ['reasoning', 'Hmm']);
 });
 
-test('chunks open, continue and are closed by the end', () => {
+test('chunks open and continue messages, and the end of the run closes them', () => {
   const log = play(
     started('r1', user('u1')),
     { type: 'TEXT_MESSAGE_CHUNK', messageId: 'a1', delta: 'Hel' },
@@ -226,7 +240,7 @@ test('chunks open, continue and are closed by the end', () => {
   assert.equal(log.messages[2].toolCalls[0].args, '{}');
 });
 
-test('state is restated, patched, and kept when a patch does not fit', () => {
+test('state is replaced, patched, and kept when a patch does not fit', () => {
   const patch = (path) => ({ type: 'STATE_DELTA', delta: [{ op: 'replace', path, value: 2 }] });
   const log = play(
     started('r1'),
@@ -237,7 +251,7 @@ test('state is restated, patched, and kept when a patch does not fit', () => {
   assert.deepEqual(log.shared, { a: 2 });
 });
 
-test('activities are told, and patched', () => {
+test('activities are added and patched', () => {
   const log = play(
     started('r1'),
     { type: 'ACTIVITY_SNAPSHOT', messageId: 'x1', activityType: 'plan', content: { steps: [] } },
@@ -251,7 +265,7 @@ test('activities are told, and patched', () => {
   assert.deepEqual(log.messages[0].content, { steps: ['one'] });
 });
 
-test('a snapshot on connecting is everything', () => {
+test('the snapshot of a session replaces everything', () => {
   const messages = [
     user('u1', 'Hi'),
     {
@@ -285,7 +299,7 @@ test('a snapshot on connecting is everything', () => {
   });
 });
 
-test('the parts of a snapshot share a position, and none is lost', () => {
+test('all frames of a snapshot are applied, although they share one position', () => {
   const at = (seq, event) => ({ id: `ep.${seq}.`, event });
   const metadata = { agentws: { before: 3, interrupts: [{ id: 'i1', reason: 'confirmation' }] } };
   const log = [
@@ -308,11 +322,11 @@ test('the parts of a snapshot share a position, and none is lost', () => {
   );
 });
 
-test('a snapshot inside a run drops what it omits, but not reasoning', () => {
+test('a snapshot inside a run removes what it omits, except reasoning', () => {
   const log = play(
     started('r1', user('u1', 'Hi')),
     { type: 'REASONING_MESSAGE_START', messageId: 'm1', role: 'reasoning' },
-    ...says('a1', 'Old'),
+    ...textEvents('a1', 'Old'),
     {
       type: 'MESSAGES_SNAPSHOT',
       messages: [user('u1', 'Hi'), { id: 'a2', role: 'assistant', content: 'New' }],
@@ -324,7 +338,7 @@ test('a snapshot inside a run drops what it omits, but not reasoning', () => {
   );
 });
 
-test('what is restated in a run is replaced whole, and goes on', () => {
+test('a message in a snapshot inside a run is replaced as a whole, and goes on streaming', () => {
   const restated = { id: 'a1', role: 'assistant', content: 'New ' };
   const log = play(
     started('r1', user('u1', 'Hi')),
@@ -338,7 +352,7 @@ test('what is restated in a run is replaced whole, and goes on', () => {
   ]);
 });
 
-test('what events say beside their own members is kept, the newest first', () => {
+test('metadata of events is merged into their message, and the newest value wins', () => {
   const text = (type, metadata, rest) => ({ type, messageId: 'a1', metadata, ...rest });
   const call = (type, metadata, rest) => ({ type, toolCallId: 'c1', metadata, ...rest });
   const log = play(
@@ -356,7 +370,7 @@ test('what events say beside their own members is kept, the newest first', () =>
   assert.deepEqual(toolCalls[0].metadata, { a: 1, b: 2, c: 3 });
 });
 
-test('what only a provider can read is kept', () => {
+test('encrypted values are kept', () => {
   const sealed = (subtype, entityId) => ({
     type: 'REASONING_ENCRYPTED_VALUE',
     subtype,
@@ -378,7 +392,7 @@ test('what only a provider can read is kept', () => {
   assert.equal(activity.encryptedValue, undefined);
 });
 
-test('a call that a run left open waits for nothing, live or from a snapshot', () => {
+test('a call that a failed run left open is closed, live and in a snapshot', () => {
   const call = (id) => ({ id, type: 'function', function: { name: 'look', arguments: '{}' } });
   const metadata = { agentws: { status: 'cancelled' } };
   const messages = [
@@ -400,17 +414,17 @@ test('a call that a run left open waits for nothing, live or from a snapshot', (
   );
 });
 
-test('a result of a call that nobody made finds no place', () => {
+test('the result of an unknown call is ignored', () => {
   const result = { type: 'TOOL_CALL_RESULT', messageId: 't1', toolCallId: 'c1', content: 'found' };
   assert.deepEqual(texts(play(started('r1', user('u1')), result)), [['user', 'Hello']]);
 });
 
-test('a patch that lacks its value changes nothing', () => {
+test('a patch without its value changes nothing', () => {
   const delta = [{ op: 'add', path: '/a' }];
   assert.equal(play(started('r1'), { type: 'STATE_DELTA', delta }).shared, undefined);
 });
 
-test('a snapshot tells what the session is called', () => {
+test('a snapshot has the title of the session', () => {
   const called = {
     type: 'MESSAGES_SNAPSHOT',
     messages: [],
@@ -419,16 +433,16 @@ test('a snapshot tells what the session is called', () => {
   assert.equal(play(called).title, 'Trip');
 });
 
-test('of a cleared history nothing earlier can be asked for', () => {
+test('a cleared history has no older messages', () => {
   const metadata = { agentws: { before: 40 } };
   const snapshot = { type: 'MESSAGES_SNAPSHOT', messages: [user('u1')], metadata };
   assert.equal(play(snapshot, { type: 'history.cleared' }).earlier, null);
 });
 
-test('a cleared history is empty, and the late words of a cleared message find no place', () => {
+test('a cleared history is empty, and late deltas of a cleared message are ignored', () => {
   const log = play(
     started('r1', user('u1')),
-    ...says('a1', 'A').slice(0, 2),
+    ...textEvents('a1', 'A').slice(0, 2),
     { type: 'history.cleared' },
     { type: 'TEXT_MESSAGE_CONTENT', messageId: 'a1', delta: 'B' },
   );
@@ -436,7 +450,7 @@ test('a cleared history is empty, and the late words of a cleared message find n
   assert.equal(log.run, 'r1');
 });
 
-test('a durable notice stands in the conversation', () => {
+test('a durable notice is a message of the conversation', () => {
   const log = play({ type: 'notice.posted', content: 'Ready', level: 'info' });
   assert.deepEqual(
     [log.messages[0].role, log.messages[0].text, log.messages[0].level],
@@ -444,7 +458,7 @@ test('a durable notice stands in the conversation', () => {
   );
 });
 
-test('a snapshot shows notices where they were posted, as they were shown live', () => {
+test('a snapshot has notices in the same places as the live log', () => {
   const posted = { content: 'Ready', level: 'warning', metadata: { href: '/7' } };
   const notices = [
     { position: 'ep.1.t', ...posted },
@@ -462,18 +476,18 @@ test('a snapshot shows notices where they were posted, as they were shown live',
   assert.deepEqual(log.messages[0], live);
 });
 
-test('a session is renamed', () => {
+test('a title change is applied', () => {
   assert.equal(play({ type: 'session.updated', title: 'Trip' }).title, 'Trip');
 });
 
-test('an unknown event, and a name that every object has, only move the position', () => {
+test("an unknown event type, such as the name of an object's method, only advances the position", () => {
   for (const type of ['FROM_THE_FUTURE', 'toString', 'constructor']) {
     assert.deepEqual(play({ type }), { ...emptyLog, position: 'ep.1.t' });
   }
 });
 
-test('nothing that is folded is changed', () => {
-  const log = deepFreeze(play(started('r1', user('u1')), ...says('a1', 'A').slice(0, 2)));
+test('the fold mutates neither the log nor the frame', () => {
+  const log = deepFreeze(play(started('r1', user('u1')), ...textEvents('a1', 'A').slice(0, 2)));
   fold(
     log,
     frames([{ type: 'TEXT_MESSAGE_CONTENT', messageId: 'a1', delta: 'B' }, finished('r1')], {

@@ -3,6 +3,7 @@ import test from 'node:test';
 import { AgentSocket, RequestError, connect } from '../../agentws/web/client.js';
 import { FakeClock, FakeStorage, fakeNetwork, settled } from './fakes.mjs';
 
+/** @param {any} [options] */
 async function opened({ welcome, ...options } = {}) {
   const clock = new FakeClock();
   const network = fakeNetwork();
@@ -51,9 +52,10 @@ const text = (seq, run, ...deltas) => [
     event(seq + 1 + n, { type: 'TEXT_MESSAGE_CONTENT', messageId: `${run}-a`, delta }, run),
   ),
 ];
-const shown = (chat) => chat.getSnapshot().messages.map(({ text: said, status }) => [said, status]);
+const shown = (chat) =>
+  chat.getSnapshot().messages.map(({ text: shownText, status }) => [shownText, status]);
 
-test('a message is shown at once, and once, from sending to said', async () => {
+test('a message is shown at once, and only once, from sending to done', async () => {
   const { chat, socket } = await opened();
   const id = chat.send('Hi', { overlap: 'queue', metadata: { a: 1 } });
   assert.deepEqual(socket.sent.at(-1), {
@@ -65,35 +67,35 @@ test('a message is shown at once, and once, from sending to said', async () => {
   });
   assert.deepEqual(shown(chat), [['Hi', 'sending']]);
   assert.equal(chat.getSnapshot().status, 'submitted');
-  socket.say({ type: 'accepted', reply: id, position: 'ep.1.t', durability: 'disk' });
+  socket.deliver({ type: 'accepted', reply: id, position: 'ep.1.t', durability: 'disk' });
   assert.deepEqual(shown(chat), [['Hi', 'sending']], 'the log has not shown it yet');
-  socket.say(acceptedEvent(1, id, 'Hi'));
+  socket.deliver(acceptedEvent(1, id, 'Hi'));
   assert.deepEqual(shown(chat), [['Hi', 'queued']]);
-  socket.say(started(2, 'r1', id, 'Hi'));
+  socket.deliver(started(2, 'r1', id, 'Hi'));
   assert.deepEqual(shown(chat), [['Hi', 'done']]);
-  socket.say(...text(3, 'r1', 'Hel'));
+  socket.deliver(...text(3, 'r1', 'Hel'));
   assert.equal(chat.getSnapshot().status, 'streaming');
 });
 
-test('what was not accepted is sent again, with its id, on every new connection', async () => {
+test('an unaccepted message is sent again, with the same id, on every new connection', async () => {
   const world = await opened();
   const id = world.chat.send('Hi');
   const second = await again(world);
   assert.deepEqual(second.sentOf('send'), [{ type: 'send', id, content: 'Hi' }]);
-  second.say(acceptedEvent(1, id, 'Hi'));
+  second.deliver(acceptedEvent(1, id, 'Hi'));
   const third = await again(world);
   assert.deepEqual(third.sentOf('send'), [], 'the log shows it, although the answer was lost');
 });
 
-test('what was accepted but is not in the log that came back is sent again', async () => {
+test('an accepted message that is missing in the replayed log is sent again', async () => {
   const world = await opened();
   const id = world.chat.send('Hi');
-  world.socket.say({ type: 'accepted', reply: id, position: 'ep.5.t', durability: 'process' });
+  world.socket.deliver({ type: 'accepted', reply: id, position: 'ep.5.t', durability: 'process' });
   const second = await again(world);
   assert.equal(second.sentOf('send').length, 1);
 });
 
-test('messages written while there is no connection go out in order', async () => {
+test('messages sent while disconnected go out in order', async () => {
   const world = await opened();
   world.network.last().drop();
   world.chat.send('one');
@@ -109,7 +111,7 @@ test('messages written while there is no connection go out in order', async () =
   );
 });
 
-test('the unsent survives a reload', async () => {
+test('unsent messages survive a reload', async () => {
   const storage = new FakeStorage();
   const first = await opened({ storage, session: 'ses_1' });
   const id = first.chat.send('Hi');
@@ -119,7 +121,7 @@ test('the unsent survives a reload', async () => {
     second.socket.sentOf('send').map((frame) => frame.id),
     [id],
   );
-  second.socket.say(
+  second.socket.deliver(
     event(1, { type: 'MESSAGES_SNAPSHOT', messages: [{ id, role: 'user', content: 'Hi' }] }),
   );
   assert.equal(storage.items.size, 0);
@@ -132,7 +134,7 @@ for (const [what, change] of Object.entries({
   'no message': { frame: { id: 'a' } },
   'no text': { frame: { id: 'a', content: 7 } },
 })) {
-  test(`a storage that gives back garbage keeps nobody out: ${what}`, async () => {
+  test(`an invalid entry in the storage is ignored: ${what}`, async () => {
     const storage = new FakeStorage();
     const entry = { frame: { type: 'send', id: 'a', content: 'Hi' }, status: 'accepted', tries: 0 };
     const kept = [{ ...entry, position: 'ep.9.t', ...change }, null, 'x', { frame: null }];
@@ -142,7 +144,7 @@ for (const [what, change] of Object.entries({
       session: 'ses_1',
       welcome: { resume: 'snapshot' },
     });
-    socket.say(event(20, { type: 'MESSAGES_SNAPSHOT', messages: [] }));
+    socket.deliver(event(20, { type: 'MESSAGES_SNAPSHOT', messages: [] }));
     chat.send('on');
     assert.deepEqual(
       socket.sentOf('send').map(({ content }) => content),
@@ -151,7 +153,7 @@ for (const [what, change] of Object.entries({
   });
 }
 
-test('a storage that refuses is done without', async () => {
+test('a storage that throws is ignored', async () => {
   const storage = {
     getItem: () => 'nonsense',
     setItem: () => {
@@ -164,10 +166,10 @@ test('a storage that refuses is done without', async () => {
   assert.deepEqual(shown(chat), [['Hi', 'sending']]);
 });
 
-test('a command leaves nothing but its answer', async () => {
+test('a command leaves only its answer', async () => {
   const { chat, socket } = await opened();
   const id = chat.send('/help');
-  socket.say(
+  socket.deliver(
     {
       type: 'notice',
       reply: id,
@@ -192,10 +194,10 @@ test('a command leaves nothing but its answer', async () => {
   ]);
 });
 
-test('a refusal for good stays with the message, until it is sent again or given up', async () => {
+test('a message that is refused for good keeps its error until it is retried or discarded', async () => {
   const { chat, socket } = await opened();
   const id = chat.send('Hi');
-  socket.say({
+  socket.deliver({
     type: 'error',
     reply: id,
     code: 'run_active',
@@ -211,15 +213,15 @@ test('a refusal for good stays with the message, until it is sent again or given
   chat.retry(id);
   assert.equal(socket.sentOf('send').length, 2);
   assert.deepEqual(shown(chat), [['Hi', 'sending']]);
-  socket.say({ type: 'error', reply: id, code: 'forbidden', message: 'No.', retryable: false });
+  socket.deliver({ type: 'error', reply: id, code: 'forbidden', message: 'No.', retryable: false });
   chat.discard(id);
   assert.deepEqual(shown(chat), []);
 });
 
-test('a refusal for now is tried again when the server said', async () => {
+test('a message that is refused for now is sent again after retryAfter', async () => {
   const { chat, socket, clock } = await opened();
   const id = chat.send('Hi');
-  socket.say({
+  socket.deliver({
     type: 'error',
     reply: id,
     code: 'too_many',
@@ -241,19 +243,19 @@ const refusal = (reply, code, fields) => ({
   retryable: true,
   ...fields,
 });
-/** A minute in which the server gives signs of life. */
+/** A minute in which the server answers every ping. */
 async function minute({ socket, clock }) {
   for (let part = 0; part < 6; part++) {
     await clock.advance(10_000);
-    socket.say({ type: 'pong' });
+    socket.deliver({ type: 'pong' });
   }
 }
 const contents = (socket) => socket.sentOf('send').map(({ content }) => content);
 
-test('messages that were refused for now go out in their order, and nothing passes them', async () => {
+test('messages that are refused for now keep their order, and later ones wait', async () => {
   const { chat, socket, clock } = await opened();
   const ids = ['A', 'B'].map((content) => chat.send(content));
-  socket.say(
+  socket.deliver(
     refusal(ids[0], 'too_many', { retryAfter: 3 }),
     refusal(ids[1], 'too_many', { retryAfter: 1 }),
   );
@@ -264,45 +266,45 @@ test('messages that were refused for now go out in their order, and nothing pass
   assert.deepEqual(contents(socket), ['A', 'B', 'A', 'B', 'C']);
 });
 
-test('what is on its way is not sent again because another was refused', async () => {
+test('an unanswered message is not sent again because another one was refused', async () => {
   const { chat, socket, clock } = await opened();
   const [first] = ['A', 'B'].map((content) => chat.send(content));
-  socket.say(refusal(first, 'unavailable'));
+  socket.deliver(refusal(first, 'unavailable'));
   await clock.advance(5_000);
   assert.deepEqual(contents(socket), ['A', 'B', 'A']);
 });
 
-test('a new connection ends the pause', async () => {
+test('a new connection ends the pause after a refusal', async () => {
   const world = await opened();
-  world.socket.say(refusal(world.chat.send('A'), 'too_many', { retryAfter: 3600 }));
+  world.socket.deliver(refusal(world.chat.send('A'), 'too_many', { retryAfter: 3600 }));
   world.chat.send('B');
   assert.deepEqual(contents(await again(world)), ['A', 'B']);
 });
 
-test('closing ends the pause', async () => {
+test('close() ends the pause after a refusal', async () => {
   const { chat, socket, clock } = await opened();
-  socket.say(refusal(chat.send('A'), 'too_many', { retryAfter: 3600 }));
+  socket.deliver(refusal(chat.send('A'), 'too_many', { retryAfter: 3600 }));
   chat.close();
   assert.equal(clock.pending, 0);
 });
 
 for (const code of ['run_active', 'queue_full']) {
-  test(`${code} is told to the sender`, async () => {
+  test(`the refusal ${code} is not retried`, async () => {
     const world = await opened();
-    world.socket.say(refusal(world.chat.send('A'), code));
+    world.socket.deliver(refusal(world.chat.send('A'), code));
     assert.deepEqual(shown(world.chat), [['A', 'error']]);
     await minute(world);
     assert.deepEqual(contents(world.socket), ['A']);
   });
 }
 
-test('after so many tries it is given up, and trying again counts from the beginning', async () => {
+test('a message fails after 8 refusals, and retry() counts from zero', async () => {
   const world = await opened();
   const id = world.chat.send('A');
   const tries = async () => {
     let count = 0;
     for (; shown(world.chat)[0][1] === 'sending' && count < 20; count++) {
-      world.socket.say(refusal(id, 'internal'));
+      world.socket.deliver(refusal(id, 'internal'));
       await minute(world);
     }
     return count;
@@ -313,9 +315,9 @@ test('after so many tries it is given up, and trying again counts from the begin
 });
 
 for (const content of ['/pay 5', ' ping ', '/']) {
-  test(`a command that may have run is not run again: ${JSON.stringify(content)}`, async () => {
+  test(`a command that may have run is not sent again: ${JSON.stringify(content)}`, async () => {
     const world = await opened();
-    world.socket.say(refusal(world.chat.send(content), 'internal'));
+    world.socket.deliver(refusal(world.chat.send(content), 'internal'));
     await minute(world);
     assert.deepEqual(contents(world.socket), [content]);
     assert.deepEqual(shown(world.chat), [[content, 'error']]);
@@ -323,13 +325,13 @@ for (const content of ['/pay 5', ' ping ', '/']) {
 
   test(`a command that had not begun is sent again: ${JSON.stringify(content)}`, async () => {
     const { chat, socket, clock } = await opened();
-    socket.say(refusal(chat.send(content), 'too_many'));
+    socket.deliver(refusal(chat.send(content), 'too_many'));
     await clock.advance(5_000);
     assert.deepEqual(contents(socket), [content, content]);
   });
 }
 
-test('a command whose answer was lost with the connection is not run again unasked', async () => {
+test('a command whose answer was lost with the connection is not sent again', async () => {
   const world = await opened();
   const id = world.chat.send('/pay 5');
   const second = await again(world);
@@ -339,15 +341,15 @@ test('a command whose answer was lost with the connection is not run again unask
   assert.deepEqual(contents(second), ['/pay 5']);
 });
 
-test('a command that was carried out is forgotten', async () => {
+test('a command that was carried out is removed from the outbox', async () => {
   const world = await opened();
   const id = world.chat.send('/pay 5');
-  world.socket.say({ type: 'accepted', reply: id, position: 'ep.9.t', durability: 'disk' });
+  world.socket.deliver({ type: 'accepted', reply: id, position: 'ep.9.t', durability: 'disk' });
   assert.deepEqual(contents(await again(world)), []);
   assert.deepEqual(shown(world.chat), []);
 });
 
-test('a command written while there is no connection goes out once there is one', async () => {
+test('a command sent while disconnected goes out on the next connection', async () => {
   const world = await opened();
   world.network.last().drop();
   world.chat.send('/pay 5');
@@ -356,14 +358,14 @@ test('a command written while there is no connection goes out once there is one'
   assert.deepEqual(contents(world.network.last()), ['/pay 5']);
 });
 
-test('what begins with two slashes is a message like any other', async () => {
+test('text that begins with two slashes is a message, not a command', async () => {
   const { chat, socket, clock } = await opened();
-  socket.say(refusal(chat.send('//pay'), 'internal'));
+  socket.deliver(refusal(chat.send('//pay'), 'internal'));
   await clock.advance(5_000);
   assert.deepEqual(contents(socket), ['//pay', '//pay']);
 });
 
-test('half a character is sent as a mark of one', async () => {
+test('a lone surrogate is sent as U+FFFD', async () => {
   const { chat, socket } = await opened();
   chat.send('cut \ud83d', { metadata: { '\udc00': '\\ud800 is a word, \u{1f600} a whole one' } });
   chat.command('say', '\udc00');
@@ -374,7 +376,7 @@ test('half a character is sent as a mark of one', async () => {
   );
 });
 
-test('what has waited goes out before what is said on opening', async () => {
+test('waiting messages go out before those that a listener sends on opening', async () => {
   const world = await opened();
   world.network.last().drop();
   world.chat.send('first');
@@ -392,14 +394,14 @@ test('what has waited goes out before what is said on opening', async () => {
   );
 });
 
-test('what is too long is said without trying', async () => {
+test('a message over the size limit fails without being sent', async () => {
   const { chat, socket } = await opened({ welcome: { limits: { maxMessageSize: 100 } } });
   chat.send('ä'.repeat(60));
   assert.equal(socket.sentOf('send').length, 0);
   assert.equal(chat.getSnapshot().messages[0].error.code, 'too_large');
 });
 
-test('what the server found too big is not sent for ever', async () => {
+test('a message that closed the connection as too large is not sent again', async () => {
   const world = await opened();
   world.chat.send('big');
   world.network.last().drop(1009);
@@ -409,17 +411,17 @@ test('what the server found too big is not sent for ever', async () => {
   assert.deepEqual(shown(world.chat), [['big', 'error']]);
 });
 
-test('the outbox has an end', async () => {
+test('the outbox is bounded', async () => {
   const { chat } = await opened();
   for (let count = 0; count < 100; count++) chat.send('Hi');
   assert.throws(() => chat.send('Hi'), RangeError);
 });
 
-test('a replay goes on where the reader stood, and says nothing twice', async () => {
+test('a replay continues from the last position, and shows nothing twice', async () => {
   const world = await opened();
-  world.socket.say(started(1, 'r1', 'u1', 'Hi'), ...text(2, 'r1', 'Hel'));
+  world.socket.deliver(started(1, 'r1', 'u1', 'Hi'), ...text(2, 'r1', 'Hel'));
   const second = await again(world);
-  second.say(
+  second.deliver(
     ...text(2, 'r1', 'Hel'),
     event(9, { type: 'TEXT_MESSAGE_CONTENT', messageId: 'r1-a', delta: 'lo wor' }, 'r1'),
   );
@@ -429,12 +431,12 @@ test('a replay goes on where the reader stood, and says nothing twice', async ()
   ]);
 });
 
-test('a snapshot replaces everything, and until it comes the old is shown', async () => {
+test('a snapshot replaces the log, which is shown until the snapshot arrives', async () => {
   const world = await opened();
-  world.socket.say(started(50, 'r1', 'u1', 'Hi'), ...text(51, 'r1', 'Hel'));
+  world.socket.deliver(started(50, 'r1', 'u1', 'Hi'), ...text(51, 'r1', 'Hel'));
   const second = await again(world, { resume: 'snapshot', reason: 'epoch' });
   assert.equal(shown(world.chat).length, 2);
-  second.say(
+  second.deliver(
     {
       id: 'other.3.t',
       event: { type: 'MESSAGES_SNAPSHOT', messages: [{ id: 'u9', role: 'user', content: 'Else' }] },
@@ -452,21 +454,37 @@ for (const fields of [
   { resume: 'snapshot', reason: 'epoch' },
   { resume: 'new' },
 ]) {
-  test(`a conversation that the server lost is dropped, and that is said: ${Object.values(fields)}`, async () => {
+  test(`a conversation that the server lost is dropped with a notice: ${Object.values(fields)}`, async () => {
     const world = await opened();
-    world.socket.say(started(50, 'r1', 'u1', 'Hi'), ...text(51, 'r1', 'Hel'));
-    world.socket.say({ type: 'notice', content: 'all that was said', level: 'info', reply: 'x' });
+    world.socket.deliver(started(50, 'r1', 'u1', 'Hi'), ...text(51, 'r1', 'Hel'));
+    world.socket.deliver({
+      type: 'notice',
+      content: 'all that was said',
+      level: 'info',
+      reply: 'x',
+    });
     const id = world.chat.send('on its way');
-    world.socket.say({ type: 'accepted', reply: id, position: 'ep.60.t', durability: 'process' });
+    world.socket.deliver({
+      type: 'accepted',
+      reply: id,
+      position: 'ep.60.t',
+      durability: 'process',
+    });
     const second = await again(world, { head: 'other.70.t', ...fields });
     if (fields.resume === 'snapshot')
-      second.say({ id: 'other.70.t', event: { type: 'MESSAGES_SNAPSHOT', messages: [] } });
+      second.deliver({ id: 'other.70.t', event: { type: 'MESSAGES_SNAPSHOT', messages: [] } });
     const { notices, position, run } = world.chat.getSnapshot();
     assert.deepEqual(shown(world.chat), [['on its way', 'sending']]);
     assert.deepEqual([position, run], ['other.70.t', null]);
     assert.deepEqual(
       notices.map(({ content, metadata, after }) => [content, metadata?.code, after]),
-      [['The server no longer has what was said here before.', 'conversation_lost', null]],
+      [
+        [
+          'The server no longer has the conversation that was shown here.',
+          'conversation_lost',
+          null,
+        ],
+      ],
     );
     assert.deepEqual(second.sentOf('send').length, 1, 'the new log does not have it');
     const third = await again(world, { head: 'other.70.t' });
@@ -476,47 +494,49 @@ for (const fields of [
 }
 
 for (const fields of [{ reason: 'no_position' }, { reason: 'compacted' }, { reason: 'diverged' }]) {
-  test(`what is told again is not said to be lost: ${fields.reason}`, async () => {
+  test(`a snapshot of the same log gives no notice of a loss: ${fields.reason}`, async () => {
     const world = await opened();
-    world.socket.say(started(50, 'r1', 'u1', 'Hi'));
+    world.socket.deliver(started(50, 'r1', 'u1', 'Hi'));
     const second = await again(world, { resume: 'snapshot', ...fields });
-    second.say(event(50, { type: 'MESSAGES_SNAPSHOT', messages: [] }));
+    second.deliver(event(50, { type: 'MESSAGES_SNAPSHOT', messages: [] }));
     assert.deepEqual(world.chat.getSnapshot().notices, []);
   });
 }
 
-test('another log, unannounced, is said when its snapshot comes', async () => {
+test('the notice of an unannounced new log comes with its snapshot', async () => {
   const world = await opened();
-  world.socket.say(started(5, 'r1', 'u1', 'Hi'));
-  world.socket.say({ id: 'other.6.t', event: { type: 'history.cleared' } });
+  world.socket.deliver(started(5, 'r1', 'u1', 'Hi'));
+  world.socket.deliver({ id: 'other.6.t', event: { type: 'history.cleared' } });
   await settled();
   world.network.last().welcome({ resume: 'snapshot', reason: 'no_position', head: 'other.6.t' });
   assert.deepEqual(world.chat.getSnapshot().notices, []);
-  world.network.last().say({ id: 'other.6.t', event: { type: 'MESSAGES_SNAPSHOT', messages: [] } });
+  world.network
+    .last()
+    .deliver({ id: 'other.6.t', event: { type: 'MESSAGES_SNAPSHOT', messages: [] } });
   assert.equal(world.chat.getSnapshot().notices[0].metadata.code, 'conversation_lost');
 });
 
-test('who had nothing has lost nothing', async () => {
+test('an empty conversation gives no notice of a loss', async () => {
   const world = await opened();
   const second = await again(world, { resume: 'snapshot', reason: 'lost', head: 'other.0.' });
-  second.say({ id: 'other.0.', event: { type: 'MESSAGES_SNAPSHOT', messages: [] } });
+  second.deliver({ id: 'other.0.', event: { type: 'MESSAGES_SNAPSHOT', messages: [] } });
   assert.deepEqual(world.chat.getSnapshot().notices, []);
   assert.equal(world.chat.getSnapshot().position, 'other.0.');
 });
 
-test('a snapshot that was cut off before it began is asked for again', async () => {
+test('a snapshot that did not arrive before a drop is requested again', async () => {
   const world = await opened();
-  world.socket.say(started(5, 'r1', 'u1', 'Hi'));
+  world.socket.deliver(started(5, 'r1', 'u1', 'Hi'));
   await again(world, { resume: 'snapshot' });
   world.network.last().drop();
   await world.clock.advance(1_000);
   assert.equal(world.network.last().url.searchParams.get('after'), null);
 });
 
-test('a position of another log, unannounced, is never folded into this one', async () => {
+test('an unannounced event of another log is not folded into this one', async () => {
   const world = await opened();
-  world.socket.say(started(5, 'r1', 'u1', 'Hi'));
-  world.socket.say(
+  world.socket.deliver(started(5, 'r1', 'u1', 'Hi'));
+  world.socket.deliver(
     { id: 'other.6.t', event: { type: 'history.cleared' } },
     { id: 'other.7.t', event: { type: 'history.cleared' } },
   );
@@ -526,26 +546,26 @@ test('a position of another log, unannounced, is never folded into this one', as
   assert.equal(shown(world.chat).length, 1);
 });
 
-test('stop names the run, and is repeated until it is answered', async () => {
+test('stop() names the run, and is sent again until it is answered', async () => {
   const world = await opened();
-  world.socket.say(started(1, 'r1', 'u1', 'Hi'));
+  world.socket.deliver(started(1, 'r1', 'u1', 'Hi'));
   const reply = world.chat.stop();
   const [frame] = world.socket.sentOf('cancel');
   assert.equal(frame.run, 'r1');
   const second = await again(world);
   assert.deepEqual(second.sentOf('cancel'), [frame]);
-  second.say({ type: 'accepted', reply: frame.id, position: 'ep.2.t', durability: 'disk' });
+  second.deliver({ type: 'accepted', reply: frame.id, position: 'ep.2.t', durability: 'disk' });
   assert.equal((await reply).position, 'ep.2.t');
 });
 
-test('stop before the run has begun names the message', async () => {
+test('stop() before the run has begun names the message', async () => {
   const { chat, socket } = await opened();
   const id = chat.send('Hi');
   chat.stop();
   assert.equal(socket.sentOf('cancel')[0].message, id);
 });
 
-test('with nothing to stop, nothing is asked for', async () => {
+test('stop() sends nothing when there is nothing to stop', async () => {
   const world = await opened();
   world.network.last().drop();
   assert.equal(await world.chat.stop(), null);
@@ -558,7 +578,7 @@ test('with nothing to stop, nothing is asked for', async () => {
   );
 });
 
-test('what never left here is taken back at once', async () => {
+test('a message that was never sent is withdrawn at once', async () => {
   const world = await opened();
   world.network.last().drop();
   assert.equal(await world.chat.withdraw(world.chat.send('Hi')), null);
@@ -566,11 +586,11 @@ test('what never left here is taken back at once', async () => {
   world.network.last().welcome({ resume: 'replay' });
   assert.deepEqual(world.network.last().sent, []);
   const held = world.chat.send('and this');
-  world.network.last().say(refusal(held, 'too_many'));
+  world.network.last().deliver(refusal(held, 'too_many'));
   assert.equal(await world.chat.withdraw(held), null, 'nor what was refused');
 });
 
-test('what was lost on its way is taken back, what has begun is not', async () => {
+test('a message that was lost on its way is withdrawn, one whose run has begun is not', async () => {
   for (const begun of [false, true]) {
     const world = await opened();
     const id = world.chat.send('Hi');
@@ -580,14 +600,14 @@ test('what was lost on its way is taken back, what has begun is not', async () =
     const socket = world.network.last();
     socket.welcome({ resume: 'replay' });
     const [frame] = socket.sentOf('withdraw');
-    if (begun) socket.say(started(1, 'r1', id, 'Hi'));
-    socket.say(refusal(frame.id, 'not_found', { retryable: false }));
+    if (begun) socket.deliver(started(1, 'r1', id, 'Hi'));
+    socket.deliver(refusal(frame.id, 'not_found', { retryable: false }));
     if (begun) await assert.rejects(reply, { code: 'not_found' });
     else assert.equal(await reply, null);
   }
 });
 
-test('nothing is sent where there seems to be no network, until something is heard', async () => {
+test('nothing is sent while offline, until a frame arrives', async () => {
   const window = new EventTarget();
   const { chat, socket } = await opened({ signals: { window } });
   window.dispatchEvent(new Event('offline'));
@@ -599,14 +619,14 @@ test('nothing is sent where there seems to be no network, until something is hea
     socket.sent.map(({ type }) => type),
     ['ping'],
   );
-  socket.say({ type: 'pong' });
+  socket.deliver({ type: 'pong' });
   assert.deepEqual(
     socket.sent.map(({ type }) => type),
     ['ping', 'send', 'answer'],
   );
 });
 
-test('a reload remembers what has left here', async () => {
+test('after a reload the outbox knows what was sent', async () => {
   const storage = new FakeStorage();
   const first = await opened({ storage, session: 'ses_1' });
   const id = first.chat.send('Hi');
@@ -617,7 +637,7 @@ test('a reload remembers what has left here', async () => {
   await assert.rejects(reply, { code: 'closed' });
 });
 
-test('withdraw takes a message back here and there', async () => {
+test("withdraw() removes a message from the outbox and from the server's queue", async () => {
   const { chat, socket } = await opened();
   const id = chat.send('Hi');
   chat.withdraw(id);
@@ -625,7 +645,7 @@ test('withdraw takes a message back here and there', async () => {
   assert.equal(socket.sentOf('withdraw')[0].message, id);
 });
 
-test('an answer, a tool result and a command are frames, and refusals are errors', async () => {
+test('an answer, a tool result and a command are sent as frames, and a refusal rejects', async () => {
   const { chat, socket } = await opened();
   const answer = chat.answer('i1', { ok: true });
   chat.toolResult('c1', { content: 'found' });
@@ -638,7 +658,7 @@ test('an answer, a tool result and a command are frames, and refusals are errors
       { type: 'command', name: 'clear' },
     ],
   );
-  socket.say({
+  socket.deliver({
     type: 'error',
     reply: socket.sent[0].id,
     code: 'already_answered',
@@ -651,7 +671,7 @@ test('an answer, a tool result and a command are frames, and refusals are errors
   );
 });
 
-test('a command that may have been carried out is not repeated', async () => {
+test('a command() that may have run is not sent again', async () => {
   const world = await opened();
   const reply = world.chat.command('clear');
   const second = await again(world);
@@ -659,38 +679,38 @@ test('a command that may have been carried out is not repeated', async () => {
   await assert.rejects(reply, { code: 'connection_lost' });
 });
 
-test('a closed socket refuses what is still unanswered', async () => {
+test('close() rejects unanswered requests', async () => {
   const { chat } = await opened();
   const reply = chat.answer('i1');
   chat.close();
   await assert.rejects(reply, { code: 'closed' });
 });
 
-test('a refusal that concerns nothing in particular is shown as a notice', async () => {
+test('an error without a request becomes a notice', async () => {
   const { chat, socket } = await opened();
-  socket.say({ type: 'error', code: 'bad_request', message: 'What?', retryable: false });
+  socket.deliver({ type: 'error', code: 'bad_request', message: 'What?', retryable: false });
   assert.deepEqual(
     chat.getSnapshot().notices.map(({ content, level }) => [content, level]),
     [['What?', 'error']],
   );
 });
 
-test('a snapshot of the state stays the same object until something changes', async () => {
+test('getSnapshot() returns the same object until something changes', async () => {
   const { chat, socket } = await opened();
   let calls = 0;
   const unsubscribe = chat.subscribe(() => calls++);
   const before = chat.getSnapshot();
   assert.equal(chat.getSnapshot(), before);
   assert.equal(Object.isFrozen(before), true);
-  socket.say(started(1, 'r1', 'u1', 'Hi'), ...text(2, 'r1', 'Hel', 'lo'));
+  socket.deliver(started(1, 'r1', 'u1', 'Hi'), ...text(2, 'r1', 'Hel', 'lo'));
   assert.equal(calls, 1, 'one message of the server is one change');
   assert.notEqual(chat.getSnapshot(), before);
   unsubscribe();
-  socket.say({ type: 'notice', content: 'x', level: 'info' });
+  socket.deliver({ type: 'notice', content: 'x', level: 'info' });
   assert.equal(calls, 1);
 });
 
-test('making one opens nothing', async () => {
+test('the constructor opens no connection', async () => {
   const network = fakeNetwork();
   const chat = new AgentSocket('wss://example.test/ws/chat', {
     WebSocket: network.WebSocket,
@@ -701,11 +721,11 @@ test('making one opens nothing', async () => {
   assert.equal(chat.getSnapshot().connection, 'closed');
 });
 
-test('older messages stand in front, each once', async () => {
+test('older messages are put in front, each once', async () => {
   const { chat, socket } = await opened({ welcome: { resume: 'snapshot' } });
   const user = (id) => ({ id, role: 'user', content: id });
   const metadata = { agentws: { before: 40 } };
-  socket.say({
+  socket.deliver({
     id: 'ep.50.',
     event: { type: 'MESSAGES_SNAPSHOT', messages: [user('c')], metadata },
   });

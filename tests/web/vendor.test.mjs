@@ -8,7 +8,7 @@ const EXAMPLES = new URL('commonmark/', import.meta.url);
 
 for (const folder of [FOLDER, EXAMPLES]) {
   const read = (name) => readFileSync(new URL(name, folder));
-  test(`every file in ${folder.pathname.split('/').at(-2)} is the one that is written down`, () => {
+  test(`every file in ${folder.pathname.split('/').at(-2)} has the recorded hash`, () => {
     const rows = [
       ...read('README.md')
         .toString()
@@ -37,7 +37,7 @@ function imported(...names) {
   return [...needed].sort();
 }
 
-test('the package of the client names every file that the client imports', () => {
+test('the npm package lists every file that the client imports', () => {
   const { files } = JSON.parse(source('package.json'));
   assert.deepEqual(
     [...files].sort(),
@@ -45,7 +45,9 @@ test('the package of the client names every file that the client imports', () =>
   );
 });
 
-test('the page asks at once for every module that it imports', () => {
-  const links = source('index.html').matchAll(/(?:"modulepreload" href|"module" src)="web\/([^"]+)"/g);
+test('the page preloads every module that it imports', () => {
+  const links = source('index.html').matchAll(
+    /(?:"modulepreload" href|"module" src)="web\/([^"]+)"/g,
+  );
   assert.deepEqual(Array.from(links, ([, name]) => name).sort(), imported('page.js'));
 });

@@ -1,5 +1,5 @@
 /**
- * What stands above the message box when the connection was refused, and what can be done about it.
+ * The banner above the message box: why the connection was refused, and what the person can do about it.
  *
  * @module
  */
@@ -10,8 +10,8 @@ const SENTENCES = {
   unauthenticated: 'This server asks for an access key.',
   forbidden: 'This chat can\u2019t be opened here: it belongs to someone else.',
   not_found: 'There is no such chat.',
-  bad_request: 'This chat can\u2019t be opened: its address is not right.',
-  misdirected: 'This address is not served here.',
+  bad_request: 'This chat can\u2019t be opened: its address is not valid.',
+  misdirected: 'This server does not serve this address.',
 };
 
 /**

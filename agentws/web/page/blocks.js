@@ -1,6 +1,6 @@
 /**
- * Markdown as a tree of plain objects: CommonMark with the tables, the struck text, the task lists and the
- * bare addresses that agents write. Pure; no markup is parsed: what looks like HTML is text.
+ * Parses Markdown to a tree of plain objects: CommonMark with tables, strikethrough, task lists and bare
+ * addresses. Pure. HTML is not parsed: it stays text.
  *
  * @module
  */
@@ -14,32 +14,32 @@ import MarkdownIt from '../vendor/markdown-it.js';
  */
 
 const parser = configured();
-/** What is deeper inside of a text than this stands beside; browsers end where elements nest without end. */
-const DEEPEST = 100;
+/** Deeper elements are put beside each other: browsers limit how deep elements nest. */
+const MAX_DEPTH = 100;
 const FOOTNOTE = /^\[\^/;
-/** A label before a word that has nothing of an address. */
+/** A label before a word that is not an address. */
 const LABELLED_WORD =
   /^\[((?:\\.|[^\]\\])*)\]:[ \t]*(?![a-z][a-z\d+.-]*:|\S*(?:[/#?@<(\\]|\.[a-z]))\S/i;
 const LABELS = /\[((?:\\.|[^[\]\\])+)\](?!:)/g;
-/** @type {WeakMap<object, Set<string>>} the labels that the links of a text may have, by what its parsing shares */
+/** @type {WeakMap<object, Set<string>>} the labels that links of a text may refer to, by its parser's `env` */
 const labels = new WeakMap();
 
 function configured() {
   const markdown = new /** @type {any} */ (MarkdownIt)({ html: false, linkify: true });
-  // A scheme makes an address: `main.py` and `README.md` are files, whatever top-level domains there are.
+  // Only a scheme makes an address: `main.py` and `README.md` are files, although .py and .md are domains.
   markdown.linkify.set({ fuzzyLink: false, fuzzyEmail: false, fuzzyIP: false });
   markdown.linkify.add('ftp:', null).add('//', null);
-  // An address is judged where it becomes a link of the page, which is `setAddress` in `tree.js`.
+  // `setAddress` in `tree.js` validates an address when it becomes a link of the page.
   markdown.validateLink = () => true;
-  // Shown as it was written, with its percent signs.
+  // An address is shown as it was written, with its percent signs.
   markdown.normalizeLinkText = (/** @type {string} */ text) => text;
   keepNotes(markdown.block.ruler);
   return markdown;
 }
 
 /**
- * The definition of a link is not shown, so what only looks like one has to stay text: a footnote
- * (`[^1]: Smith`), and a word after a label that no link has (`[ERROR]: timeout`).
+ * A link definition is not shown, so text that only looks like one must not become one: a footnote
+ * (`[^1]: Smith`), and a word after a label that no link uses (`[ERROR]: timeout`).
  *
  * @param {any} ruler
  */
@@ -73,7 +73,7 @@ function labelsOf(source) {
   return new Set(Array.from(found, ([, label]) => parser.utils.normalizeReference(label)));
 }
 
-/** @type {Record<string, (token: any) => Block | string>} what becomes of a token that opens, or stands alone */
+/** @type {Record<string, (token: any) => Block | string>} of a token that opens an element, or stands alone */
 const MAKERS = {
   paragraph_open: byTag,
   heading_open: byTag,
@@ -106,7 +106,7 @@ const MAKERS = {
 
 /**
  * @param {string} source
- * @param {References} references known ones; those that `source` defines are added
+ * @param {References} references known ones; `parse` adds those that `source` defines
  * @returns {Block[]} the blocks of the top level
  */
 export function parse(source, references) {
@@ -121,24 +121,24 @@ function assemble(tokens, root) {
   const lists = [root];
   for (const [index, token] of tokens.entries()) {
     const into = lists[lists.length - 1];
-    // A tight list's paragraphs are hidden: their text is the item's own.
+    // The paragraphs of a tight list are hidden: their text belongs to the item.
     if (token.hidden) continue;
     if (token.type === 'inline') {
       if (tokens[index - 2]?.type === 'list_item_open') checkbox(token.children, into);
       assemble(token.children, into);
     } else if (token.nesting < 0) lists.pop();
-    else if (token.nesting > 0 && lists.length > DEEPEST) lists.push(into);
+    else if (token.nesting > 0 && lists.length > MAX_DEPTH) lists.push(into);
     else {
       const made = (MAKERS[token.type] ?? verbatim)(token);
       append(into, made);
       if (typeof made === 'string') continue;
-      if (into === root && token.map) atTop(made, token.map[1]);
+      if (into === root && token.map) markTopLevel(made, token.map[1]);
       if (token.nesting > 0) lists.push(slot(made));
     }
   }
 }
 
-/** @param {Child[]} list @param {Child} child adjacent texts are one */
+/** Joins adjacent texts. @param {Child[]} list @param {Child} child */
 function append(list, child) {
   const last = list.at(-1);
   if (typeof child === 'string' && typeof last === 'string') list[list.length - 1] = last + child;
@@ -146,12 +146,12 @@ function append(list, child) {
 }
 
 /**
- * Each block of the top level has a direction of its own, and all that is in it has the same one: a list's
- * markers stand on one side.
+ * Each block of the top level has its own text direction, which everything in it shares: the markers of a list
+ * are all on one side.
  *
  * @param {Block} block @param {number} end
  */
-function atTop(block, end) {
+function markTopLevel(block, end) {
   block.end = end;
   if (block.tag !== 'code-block') block.props.dir = 'auto';
 }
@@ -171,7 +171,7 @@ function byTag({ tag }) {
   return node(tag);
 }
 
-/** What a parser of another version may bring. @param {any} token @returns {string} */
+/** For a token type that this version of the parser does not have. @param {any} token @returns {string} */
 function verbatim({ content }) {
   return content;
 }
@@ -194,7 +194,7 @@ function cell(token) {
 /** @param {any} token */
 function link(token) {
   const title = token.attrGet('title');
-  // The text of a bare address is an address, in any language's paragraph.
+  // A bare address reads from left to right in every language.
   const bare = token.info === 'auto';
   return node('a', {
     address: token.attrGet('href'),
@@ -203,7 +203,7 @@ function link(token) {
   });
 }
 
-/** A page that fetches what an answer names tells others who reads it. @param {any} token */
+/** A link instead of the image: fetching it would tell its server who reads the answer. @param {any} token */
 function image(token) {
   const address = token.attrGet('src');
   const title = token.attrGet('title');
@@ -221,7 +221,7 @@ function textOf(tokens) {
     .join('');
 }
 
-/** Takes `[ ]` and `[x]` from the beginning of an item. @param {any[]} tokens @param {Child[]} into */
+/** Turns `[ ]` and `[x]` at the beginning of an item into a checkbox. @param {any[]} tokens @param {Child[]} into */
 function checkbox([first], into) {
   const [marks, mark] = /^\[([ xX])\]\s/.exec(first?.type === 'text' ? first.content : '') ?? [];
   if (!marks) return;

@@ -1,12 +1,11 @@
 /**
- * Cards: what a tool was called with and what it said, and what an activity shows. All of it as it was
- * said.
+ * Cards: the arguments and the result of a tool call, and the content of an activity, spelled as they arrived.
  *
  * @module
  */
 import { spelled } from '../exact.js';
 import { el, icon, setText } from './dom.js';
-import { laidOut } from './json.js';
+import { prettyPrinted } from './json.js';
 
 /** @typedef {import('./views.js').View} View */
 
@@ -36,12 +35,13 @@ export function toolCard() {
       setText(name, call.name);
       setText(state, CALL_STATES[/** @type {keyof typeof CALL_STATES} */ (call.status)]);
       if (call.args !== shown.args || call.status !== shown.status) {
-        // While they come in they are not whole, and looking whether they are costs more each time.
-        const whole = call.status === 'streaming' ? null : laidOut(call.args);
+        // Streaming arguments are incomplete, and parsing them again for every delta is quadratic.
+        const whole = call.status === 'streaming' ? null : prettyPrinted(call.args);
         setText(args, whole ?? call.args);
         argsPart.hidden = call.args === '' || whole === '{}';
       }
-      if (call.result !== shown.result || call.error !== shown.error) say(result, resultOf(call));
+      if (call.result !== shown.result || call.error !== shown.error)
+        setContent(result, resultOf(call));
       resultPart.hidden = result.textContent === '';
       element.dataset.status = call.status;
       shown = call;
@@ -54,7 +54,7 @@ export function orphanView() {
   const content = el('pre', { tabIndex: 0 });
   const element = card('card', icon('tool'), el('span', { class: 'card-title' }, 'Result'));
   element.append(part(content));
-  return { element, update: ({ message }) => say(content, message.text) };
+  return { element, update: ({ message }) => setContent(content, message.text) };
 }
 
 /** @returns {View} */
@@ -67,7 +67,7 @@ export function activityView() {
     element,
     update({ message }) {
       setText(title, message.content?.title ?? message.activityType ?? 'Activity');
-      say(content, spelled(message.content ?? {}));
+      setContent(content, spelled(message.content ?? {}));
     },
   };
 }
@@ -82,9 +82,9 @@ function part(...children) {
   return el('div', { class: 'card-part' }, ...children);
 }
 
-/** @param {HTMLElement} place @param {string} text JSON or what people read */
-function say(place, text) {
-  const json = laidOut(text);
+/** @param {HTMLElement} place @param {string} text JSON, which is pretty-printed, or any other text */
+function setContent(place, text) {
+  const json = prettyPrinted(text);
   place.dir = json === null ? 'auto' : 'ltr';
   setText(place, json ?? text);
 }

@@ -1,6 +1,6 @@
 /**
- * Which chats there are: what the server lists for this person, and what this browser remembers of
- * chats that belong to nobody in particular.
+ * The list of chats: those that the server lists for this person, and those that this browser remembers
+ * because they belong to nobody.
  *
  * @module
  */
@@ -11,8 +11,8 @@ import { credentials } from './credentials.js';
 /** @typedef {{id: string, title: string, at: number}} Chat */
 
 const KEY = `agentws:chats:${location.pathname}`;
-const REMEMBERED = 50;
-const TITLE = 60;
+const CAPACITY = 50;
+const TITLE_LENGTH = 60;
 
 /** @returns {Chat[]} the newest first */
 export function rememberedChats() {
@@ -24,7 +24,7 @@ export function rememberedChats() {
   }
 }
 
-/** @param {Chat} chat @returns {boolean} whether that was news */
+/** @param {Chat} chat @returns {boolean} whether that changed the list */
 export function rememberChat(chat) {
   const chats = rememberedChats();
   const known = chats.find(({ id }) => id === chat.id);
@@ -40,14 +40,14 @@ export function forgetChat(id) {
 /** @param {Chat[]} chats */
 function store(chats) {
   try {
-    localStorage.setItem(KEY, JSON.stringify(chats.slice(0, REMEMBERED)));
+    localStorage.setItem(KEY, JSON.stringify(chats.slice(0, CAPACITY)));
   } catch {
-    // Forbidden here: then chats are remembered by their address alone.
+    // Storage is forbidden: the address of the page still names the current chat.
   }
   return true;
 }
 
-/** @returns {Promise<Chat[]>} what the server lists; nothing where it lists nothing */
+/** @returns {Promise<Chat[]>} the server's list; empty if it gives none */
 export async function listedChats() {
   try {
     const response = await fetch('sessions', { headers: credentials() });
@@ -60,7 +60,7 @@ export async function listedChats() {
 }
 
 /**
- * Every visit to the page makes a session; one in which nothing was said is nobody's chat.
+ * Every visit to the page makes a session. One without a message is not listed.
  *
  * @param {{createdAt: string, updatedAt: string}} session
  */
@@ -69,7 +69,7 @@ function wasUsed({ createdAt, updatedAt }) {
 }
 
 /**
- * @param {{id: string, title?: string, updatedAt: string}} session as the server tells of it
+ * @param {{id: string, title?: string, updatedAt: string}} session as the server lists it
  * @returns {Chat}
  */
 function asChat({ id, title = '', updatedAt }) {
@@ -77,7 +77,7 @@ function asChat({ id, title = '', updatedAt }) {
 }
 
 /**
- * Gives a chat its name, for every device of this person.
+ * Names a chat on the server, so that every device of this person shows the name.
  *
  * @param {string} id
  * @param {string} title
@@ -88,12 +88,12 @@ export async function nameChat(id, title) {
   try {
     await fetch(`sessions/${encodeURIComponent(id)}`, { method: 'PATCH', headers, body });
   } catch {
-    // It then has its name in this browser only.
+    // Then only this browser has the name.
   }
 }
 
 /**
- * Older messages of a chat than a snapshot brings.
+ * Requests a page of older messages than the snapshot has.
  *
  * @param {string} id
  * @param {number} before
@@ -107,7 +107,7 @@ export async function olderMessages(id, before) {
   return parseExactly(await response.text());
 }
 
-/** Both, each once. @param {Chat[]} remembered @param {Chat[]} listed @returns {Chat[]} */
+/** Both lists without duplicates, the newest first. @param {Chat[]} remembered @param {Chat[]} listed @returns {Chat[]} */
 export function mergeChats(remembered, listed) {
   const titles = new Map(remembered.map(({ id, title }) => [id, title]));
   const named = listed.map((chat) => ({
@@ -118,10 +118,10 @@ export function mergeChats(remembered, listed) {
   return [...named, ...remembered.filter(({ id }) => !ids.has(id))].sort((a, b) => b.at - a.at);
 }
 
-/** @param {string} text @returns {string} what a chat is called after its first message */
+/** @param {string} text @returns {string} the title of a chat with this first message */
 export function titleOf(text) {
   const characters = Array.from(text.trim().split('\n')[0]);
-  return characters.length > TITLE
-    ? `${characters.slice(0, TITLE - 1).join('')}…`
+  return characters.length > TITLE_LENGTH
+    ? `${characters.slice(0, TITLE_LENGTH - 1).join('')}…`
     : characters.join('');
 }

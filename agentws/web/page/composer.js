@@ -1,5 +1,5 @@
 /**
- * The box a message is written in, and the list of commands above it.
+ * The message box, and the list of commands above it.
  *
  * @module
  */
@@ -13,7 +13,7 @@ export class Composer {
   /** @type {readonly Command[]} */
   #choices = [];
   #chosen = 0;
-  /** The text for which the list was put away. */
+  /** The text for which the list was closed. */
   #dismissed = '';
 
   /**
@@ -33,7 +33,7 @@ export class Composer {
     });
     input.addEventListener('input', () => this.#changed());
     input.addEventListener('keydown', (event) => this.#key(event));
-    input.addEventListener('blur', () => this.#offer([]));
+    input.addEventListener('blur', () => this.#showChoices([]));
     input.addEventListener('focus', () => this.refresh());
     stop.addEventListener('click', () => {
       actions.stop();
@@ -53,20 +53,18 @@ export class Composer {
     input.placeholder = running ? 'Write the next message' : 'Write a message';
   }
 
-  /** Offers commands that fit what is written, after they have become known too. */
+  /** Shows the commands that match the text; called again when the list of commands arrives. */
   refresh() {
     const { input } = this.#elements;
     const typed = /^\/([^\s/]*)$/.exec(input.value)?.[1];
     if (typed === undefined || input.value === this.#dismissed || document.activeElement !== input)
-      return this.#offer([]);
-    this.#offer(
+      return this.#showChoices([]);
+    this.#showChoices(
       this.#actions.commands().filter(({ name }) => name.startsWith(typed.toLowerCase())),
     );
   }
 
-  /**
-   * @param {string} text puts a text back that was taken, unless something else is being written
-   */
+  /** Puts a text back, unless the box has another one. @param {string} text */
   restore(text) {
     const { input } = this.#elements;
     if (input.value === '') this.write(text);
@@ -102,7 +100,7 @@ export class Composer {
 
   /** @param {KeyboardEvent} event */
   #key(event) {
-    // While an input method composes, Enter chooses a word.
+    // In an input method editor, Enter chooses a word.
     if (event.isComposing || event.keyCode === 229) return;
     if (this.#choices.length > 0 && this.#paletteKey(event)) return event.preventDefault();
     if (event.key === 'Enter' && !event.shiftKey) {
@@ -116,7 +114,7 @@ export class Composer {
     }
   }
 
-  /** @param {KeyboardEvent} event @returns {boolean} whether the list took the key */
+  /** @param {KeyboardEvent} event @returns {boolean} whether the list handled the key */
   #paletteKey(event) {
     const { key, shiftKey } = event;
     const step = { ArrowDown: 1, ArrowUp: -1 }[key];
@@ -126,13 +124,13 @@ export class Composer {
     } else if (key === 'Escape') {
       event.stopPropagation();
       this.#dismissed = this.#elements.input.value;
-      this.#offer([]);
+      this.#showChoices([]);
     } else if (key === 'Tab' && !shiftKey) {
       this.#dismissed = this.#complete();
-      this.#offer([]);
+      this.#showChoices([]);
     } else if (key === 'Enter' && !shiftKey) {
       this.#complete();
-      this.#offer([]);
+      this.#showChoices([]);
       return false;
     } else return false;
     return true;
@@ -145,7 +143,7 @@ export class Composer {
   }
 
   /** @param {readonly Command[]} choices */
-  #offer(choices) {
+  #showChoices(choices) {
     if (choices.length === 0 && this.#choices.length === 0) return;
     this.#choices = choices;
     this.#chosen = Math.min(this.#chosen, Math.max(choices.length - 1, 0));
@@ -172,7 +170,7 @@ export class Composer {
           role: 'option',
           'aria-selected': String(index === this.#chosen),
           mousemove: () => this.#choose(index),
-          // Before the box loses the focus, which puts the list away.
+          // Before `click`, since then the box has lost the focus, which closes the list.
           mousedown: (/** @type {Event} */ event) => {
             event.preventDefault();
             this.#chosen = index;

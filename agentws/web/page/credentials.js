@@ -1,5 +1,5 @@
 /**
- * The key that a person was asked for, where the server wants one. It lives as long as the tab.
+ * The access key that a person entered, for a server that asks for one. It lives as long as the tab.
  *
  * @module
  */
@@ -24,11 +24,11 @@ export function keepAccessKey(key) {
   try {
     sessionStorage.setItem(KEY, key);
   } catch {
-    // Forbidden here: then it lives as long as the page.
+    // Storage is forbidden: the key lives as long as the page.
   }
 }
 
-/** @returns {Record<string, string>} what an HTTP request says of who asks */
+/** @returns {Record<string, string>} the headers that authenticate an HTTP request */
 export function credentials() {
   const key = accessKey();
   return key ? { authorization: `Bearer ${key}` } : {};

@@ -1,5 +1,5 @@
 /**
- * Making elements without markup: the page's policy forbids anything that parses HTML.
+ * Creates elements without parsing HTML, which the page's Content-Security-Policy forbids.
  *
  * @module
  */
@@ -32,7 +32,7 @@ export function assign(element, properties) {
   }
 }
 
-/** Strokes on a field of 24 by 24. */
+/** SVG paths in a 24 by 24 view box. */
 const ICONS = {
   menu: 'M4 7h16M4 12h16M4 17h10',
   close: 'M6 6l12 12M18 6L6 18',
@@ -70,7 +70,7 @@ export function byId(id) {
 }
 
 /**
- * A button that copies what `text()` gives and says so.
+ * A button that copies the result of `text()`.
  * @param {() => string} text
  * @param {string} label
  */
@@ -93,7 +93,7 @@ async function copy(text) {
   try {
     await navigator.clipboard.writeText(text);
   } catch {
-    // The clipboard interface exists only on https pages and localhost, and may be forbidden there.
+    // The Clipboard API exists only on https pages and localhost, and may be forbidden there.
     copySelected(text);
   }
 }
@@ -110,7 +110,7 @@ function copySelected(text) {
 }
 
 /**
- * Sets a text only when it differs: a live region says again what is set again.
+ * Sets a text only when it differs: a screen reader repeats a live region that is set again.
  * @param {Node} node
  * @param {string} text
  */

@@ -1,5 +1,5 @@
 /**
- * Markdown that is still being written. Only what can change is parsed again: the block at the end. Pure.
+ * Incremental Markdown: parses only the block at the end again, since only that can change. Pure.
  *
  * @module
  */
@@ -7,47 +7,48 @@ import { parse } from './blocks.js';
 
 /** @typedef {import('./blocks.js').Block} Block */
 
-/** An open block of up to so many characters is parsed with every piece. */
+/** An open block of up to so many characters is parsed for every piece. */
 const SMALL = 4096;
 /**
- * A larger one when it has grown by this part of itself, or by that part with a line's end in it: so parsing all
- * of a text is linear in its length.
+ * A larger block is parsed when it has grown by 1/PART of its length, or by 1/PART_WITH_LINE with a line end in
+ * it. So parsing a whole text takes time linear in its length.
  */
 const PART = 16;
 const PART_WITH_LINE = 64;
-/** A line that may become anything: the marker of an item, a rule, or what makes a heading of the line before. */
+/** A line that may become a list item, a rule, or the underline of a heading. */
 const MARKS = /^[-=*_+#`~|:> \t]+$/;
 
 /**
- * A text in pieces, as blocks. A definition (`[label]: address`) holds for links that come after it; the
- * links before it are right when the text has ended and is parsed whole.
+ * The blocks of a text that arrives in pieces. A link definition (`[label]: address`) applies to the links after
+ * it; those before it are resolved when the text has ended and is parsed as a whole.
  */
 export class GrowingMarkdown {
-  /** @type {Block[]} what no further text changes */
+  /** @type {Block[]} blocks that no further text changes */
   closed = [];
-  /** @type {Block[]} what the next piece may change */
+  /** @type {Block[]} blocks that the next piece may change */
   open = [];
-  /** Text that came since `open` was parsed, of a large block. */
+  /** The text of a large block that arrived since `open` was parsed. */
   tail = '';
   /** @type {import('./blocks.js').References} of the closed blocks */
   #references = {};
-  /** What `open` was made of; `late` came since. */
+  /** What `open` was parsed from; `late` arrived since. */
   #source = '';
   #late = '';
-  /** The end of the source that is not shown yet. */
-  #held = '';
-  /** How much of the source consists of lines that were looked at for blocks that have closed. */
-  #looked = 0;
+  /** The end of the source, which is not shown yet: see MARKS. */
+  #hidden = '';
+  /** How much of the source was searched for closed blocks. */
+  #searched = 0;
+  /** A carriage return at the end of the last piece. */
   #half = '';
 
   /** @param {string} piece */
   write(piece) {
     const text = this.#half + piece;
-    // The other half of a line's end may be in the next piece.
+    // The line feed of a CRLF may be in the next piece.
     this.#half = text.endsWith('\r') ? '\r' : '';
     this.#late += withLines(text.slice(0, text.length - this.#half.length));
     if (this.#isDue()) this.#parse();
-    this.tail = this.#late === '' ? '' : this.#held + this.#late;
+    this.tail = this.#late === '' ? '' : this.#hidden + this.#late;
   }
 
   #isDue() {
@@ -64,22 +65,22 @@ export class GrowingMarkdown {
   }
 
   #parseVisible() {
-    const shown = visible(this.#source);
-    this.#held = this.#source.slice(shown);
+    const shown = visibleLength(this.#source);
+    this.#hidden = this.#source.slice(shown);
     this.open = parse(this.#source.slice(0, shown), Object.create(this.#references));
   }
 
   /**
-   * Closes every block that another one follows. Only whole lines tell: `---` below a paragraph makes it a
-   * heading, `--- and more` does not. The boundary is the end of a block, not the beginning of the next,
-   * since between them may be a definition whose title goes on.
+   * Closes every block that is followed by another one. It looks at whole lines only: `---` below a paragraph
+   * makes it a heading, `--- and more` does not. The boundary is the end of a block, not the beginning of the
+   * next, since a link definition between them may continue.
    */
   #close() {
     const whole = this.#source.lastIndexOf('\n') + 1;
-    if (whole === this.#looked) return false;
+    if (whole === this.#searched) return false;
     const blocks = parse(this.#source.slice(0, whole), Object.create(this.#references));
     const end = offsetOfLine(this.#source, blocks.at(-2)?.end ?? 0);
-    this.#looked = whole - end;
+    this.#searched = whole - end;
     if (end === 0) return false;
     for (const block of parse(this.#source.slice(0, end), this.#references))
       this.closed.push(block);
@@ -88,18 +89,18 @@ export class GrowingMarkdown {
   }
 }
 
-/** @param {string} text @returns {Block[]} a text that has ended */
+/** @param {string} text that has ended @returns {Block[]} */
 export function parseWhole(text) {
   return parse(text, {});
 }
 
-/** @param {string} text with lines that end as on any system */
+/** @param {string} text with any line ends @returns {string} with line feeds */
 function withLines(text) {
   return text.replace(/\r\n?/g, '\n');
 }
 
-/** @param {string} source @returns {number} how much of it is shown while more may come */
-function visible(source) {
+/** @param {string} source @returns {number} how many characters are shown while more may arrive */
+function visibleLength(source) {
   const line = source.lastIndexOf('\n') + 1;
   return MARKS.test(source.slice(line)) ? line : source.length;
 }

@@ -1,6 +1,6 @@
 /**
- * A little colour in code: comments, strings, numbers and common keywords, whatever the language. It
- * marks ranges and leaves the elements alone, so a selection survives it.
+ * Highlights code: comments, strings, numbers and common keywords of any language. It uses the CSS Custom
+ * Highlight API, which does not change the elements, so that a selection stays.
  *
  * @module
  */
@@ -15,7 +15,7 @@ const WORDS = [
   .join(' ')
   .replaceAll(' ', '|');
 
-/** Languages in which a hash begins a comment; elsewhere it may be a colour or a heading. */
+/** Languages in which `#` begins a comment; in others it may be a colour or a heading. */
 const HASHES =
   /^(py|python|rb|ruby|sh|bash|zsh|shell|console|ya?ml|toml|r|perl|makefile|dockerfile|conf|ini)?$/i;
 const PROSE = /^(text|txt|plain|markdown|md|log|output)$/i;
@@ -40,23 +40,23 @@ function pattern(comment) {
   return new RegExp(groups.join('|'), 'g');
 }
 
-const LONGEST = 50_000;
+const MAX_LENGTH = 50_000;
 
-/** @param {HTMLElement} code a finished block */
+/** @param {HTMLElement} code of a complete block */
 export function highlight(code) {
   const language = code.dataset.language ?? '';
   const [text] = code.childNodes;
   if (
     !('highlights' in CSS) ||
     !(text instanceof Text) ||
-    text.length > LONGEST ||
+    text.length > MAX_LENGTH ||
     PROSE.test(language)
   )
     return;
   for (const match of text.data.matchAll(HASHES.test(language) ? HASHED : PLAIN)) {
     const kind = Object.entries(match.groups ?? {}).find(([, found]) => found !== undefined)?.[0];
     if (!kind) continue;
-    // Static ranges would not keep a removed block alive, but aren't painted by every browser.
+    // A StaticRange would not keep a removed block in memory, but not every browser paints it.
     const range = new Range();
     range.setStart(text, match.index);
     range.setEnd(text, match.index + match[0].length);
@@ -72,7 +72,7 @@ function registry(kind) {
   return highlights.get(name);
 }
 
-/** Forgets every mark: the conversation is another one. */
+/** Removes all highlights, when another conversation is shown. */
 export function clearHighlights() {
   /** @type {any} */ (CSS).highlights?.clear();
 }

@@ -1,5 +1,5 @@
 /**
- * What the conversation shows, as a flat list of items with keys. Pure: `snapshot -> items`.
+ * The conversation as a flat list of items with keys. Pure: `snapshot -> items`.
  *
  * @module
  */
@@ -10,7 +10,7 @@
  * @typedef {{key: string, kind: string, [field: string]: any}} Item
  */
 
-/** @type {Record<string, string>} which view shows a message of a role */
+/** @type {Record<string, string>} the view for a message, by its role */
 const KINDS = {
   user: 'user',
   assistant: 'assistant',
@@ -22,34 +22,35 @@ const KINDS = {
 
 /**
  * @param {ChatSnapshot} snapshot
- * @param {Map<string, string | null>} asked what was typed, by the reply to it; null for what nobody needs to see
+ * @param {Map<string, string | null>} asked what was typed, by the `reply` of its answer; null hides the answer
  * @returns {Item[]}
  */
 export function itemsOf(snapshot, asked) {
   const known = new Set(snapshot.messages.map(({ id }) => id));
-  const notices = byPlace(
+  const notices = byMessage(
     snapshot.notices.filter(({ reply }) => !reply || asked.get(reply) !== null),
     known,
   );
-  const told = (/** @type {string | null} */ place) =>
-    (notices.get(place) ?? []).map((/** @type {any} */ notice) => noticeItem(notice, asked));
-  const items = told(null);
+  const noticesAfter = (/** @type {string | null} */ id) =>
+    (notices.get(id) ?? []).map((/** @type {any} */ notice) => noticeItem(notice, asked));
+  const items = noticesAfter(null);
   const lastAsked = snapshot.messages.findLast(({ role }) => role === 'user');
   let past = true;
   for (const message of snapshot.messages) {
     past &&= message !== lastAsked;
-    items.push(...messageItems(message, snapshot, past), ...told(message.id));
+    items.push(...messageItems(message, snapshot, past), ...noticesAfter(message.id));
   }
   return ordered(items, snapshot);
 }
 
 /**
- * What came after a message that is gone, cleared or older than what is shown, comes first.
+ * Groups notices by the message before them. Those after a message that is not shown (cleared, or on an older
+ * page) come first.
  *
  * @param {readonly import('../client.js').Notice[]} notices
  * @param {Set<string>} known
  */
-function byPlace(notices, known) {
+function byMessage(notices, known) {
   const groups = new Map();
   for (const notice of notices) {
     const place = known.has(notice.after ?? '') ? notice.after : null;
@@ -59,12 +60,12 @@ function byPlace(notices, known) {
 }
 
 /**
- * What waits its turn stands under what goes on now.
+ * Puts queued messages below the active run.
  * @param {Item[]} items
  * @param {ChatSnapshot} snapshot
  */
 function ordered(items, snapshot) {
-  const said = items.filter((item) => !item.waiting);
+  const shown = items.filter((item) => !item.waiting);
   const waiting = items.filter((item) => item.waiting);
   const questions = snapshot.interrupts.map((interrupt) => ({
     key: interrupt.id,
@@ -74,7 +75,7 @@ function ordered(items, snapshot) {
   const working = workingItem(snapshot);
   const next = snapshot.run === null ? waiting : [];
   return [
-    ...said,
+    ...shown,
     ...questions,
     ...next,
     ...working,
@@ -85,7 +86,7 @@ function ordered(items, snapshot) {
 /**
  * @param {ChatMessage} message
  * @param {ChatSnapshot} snapshot
- * @param {boolean} past a later message was asked since
+ * @param {boolean} past whether a later user message exists
  * @returns {Item[]}
  */
 function messageItems(message, { run, connection }, past) {
@@ -122,7 +123,7 @@ function noticeItem(notice, asked) {
 
 /**
  * @param {ChatSnapshot} snapshot
- * @returns {Item[]} what shows that something goes on while nothing is written
+ * @returns {Item[]} the indicator of a run that writes nothing at the moment
  */
 function workingItem({ run, runs, messages, queue }) {
   if (run === null)

@@ -1,22 +1,23 @@
 /**
- * JSON spread over lines as it was said: every number, string and doubled key keeps its spelling, since
- * nothing of it goes through a value of this language.
+ * Pretty-prints JSON without parsing it to values, so that every number, string and duplicate key keeps its
+ * spelling.
  *
  * @module
  */
 
-/** Deeper than this, spaces would be more than the text. */
-const DEEPEST = 100;
-/** Of so many characters at most, before and after; more would make the page stand still, and nobody reads it. */
-const LONGEST = 1_000_000;
+/** Deeper JSON is shown as it is: it would be mostly indentation. */
+const MAX_DEPTH = 100;
+/** In characters, before and after. Longer JSON is shown as it is: it would block the page. */
+const MAX_LENGTH = 1_000_000;
 
 /**
  * @param {string} text
- * @returns {string | null} an object or a list, laid out; null for what is neither, not whole, no JSON, or too much
+ * @returns {string | null} an object or an array over several lines; null for any other value, for what is not
+ *     JSON, incomplete, too deep or too long
  */
-export function laidOut(text) {
-  const may = text.length <= LONGEST && /^[ \t\r\n]*[{[]/.test(text);
-  return may && isJson(text) ? spread(text) : null;
+export function prettyPrinted(text) {
+  const isCandidate = text.length <= MAX_LENGTH && /^[ \t\r\n]*[{[]/.test(text);
+  return isCandidate && isJson(text) ? indented(text) : null;
 }
 
 /** @param {string} text */
@@ -30,12 +31,12 @@ function isJson(text) {
 }
 
 /** @param {string} text valid JSON @returns {string | null} */
-function spread(text) {
+function indented(text) {
   /** @type {string[]} */
   const parts = [];
   let depth = 0;
   let before = '';
-  // Of a deep one, the spaces may be many times the text.
+  // Counts the indentation, which may be many times the text.
   let length = 0;
   for (let at = 0; at < text.length;) {
     const end = endOfToken(text, at);
@@ -43,12 +44,12 @@ function spread(text) {
     at = end;
     if (/^\s/.test(token)) continue;
     length += token.length + 2 * depth;
-    if (depth > DEEPEST || length > LONGEST) return null;
+    if (depth > MAX_DEPTH || length > MAX_LENGTH) return null;
     if (token === '{' || token === '[') {
       parts.push(token, line(++depth));
     } else if (token === '}' || token === ']') {
       depth--;
-      // Of an empty one, both ends stand together.
+      // An empty object or array stays on one line.
       if (before === '{' || before === '[') parts[parts.length - 1] = token;
       else parts.push(line(depth), token);
     } else if (token === ',') parts.push(token, line(depth));

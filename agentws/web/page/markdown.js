@@ -1,6 +1,5 @@
 /**
- * A place that shows Markdown while it is being written. No markup is parsed on the way from the text to
- * the elements.
+ * A view of Markdown that is still streaming. No HTML is parsed on the way from the text to the elements.
  *
  * @module
  */
@@ -11,8 +10,8 @@ import { patchChildren } from './tree.js';
 
 /** @typedef {import('./blocks.js').Block} Block */
 
-/** What a text can go on in. */
-const PLACES =
+/** Elements that the tail of a text may be appended to. */
+const CONTAINERS =
   'p, h1, h2, h3, h4, h5, h6, ul, ol, li, blockquote, div, table, thead, tbody, tr, th, td, pre, pre > code';
 
 export class MarkdownView {
@@ -20,13 +19,13 @@ export class MarkdownView {
   #written = '';
   #ended = false;
   #growing = new GrowingMarkdown();
-  /** @type {Block[]} what the element's children show */
+  /** @type {Block[]} the blocks of the element's children */
   #shown = [];
   #tail = document.createTextNode('');
 
   /** @param {string} text all of it so far @param {boolean} done */
   update(text, done) {
-    // A snapshot may tell another text than the one that was being written.
+    // A snapshot may have another text than the one that was streaming.
     if (
       text.slice(0, this.#written.length) !== this.#written ||
       (this.#ended && text.length > this.#written.length)
@@ -50,7 +49,7 @@ export class MarkdownView {
     this.#showTail(tail);
   }
 
-  /** Parsed whole, so that a definition at the end holds for every link. @param {string} text */
+  /** Parses the whole text, so that a link definition at the end applies to every link. @param {string} text */
   #finish(text) {
     const { open } = this.#growing;
     const marked = this.#shown.length - open.length;
@@ -58,7 +57,7 @@ export class MarkdownView {
     this.#highlight(this.#shown.length - marked, 0);
   }
 
-  /** @param {Block[]} blocks @param {number} replaced how many at the end they take the place of */
+  /** @param {Block[]} blocks @param {number} replaced how many blocks at the end they replace */
   #show(blocks, replaced) {
     this.#tail.remove();
     const kept = this.#shown.length - replaced;
@@ -68,7 +67,7 @@ export class MarkdownView {
   }
 
   /**
-   * Counted from the end, where the changes are: elsewhere a browser counts through all children.
+   * Counts from the end, where the changes are: an index from the start makes a browser walk all children.
    *
    * @param {number} count @returns {any} the first of the last `count` children
    */
@@ -78,22 +77,25 @@ export class MarkdownView {
     return node;
   }
 
-  /** @param {string} text of a large block, as it was written, until the block is parsed again */
+  /** Shows the end of a large block as plain text until the block is parsed again. @param {string} text */
   #showTail(text) {
     if (text === '') return;
     let place = this.element;
-    while (place.lastElementChild?.matches(PLACES) && place.lastChild === place.lastElementChild)
+    while (
+      place.lastElementChild?.matches(CONTAINERS) &&
+      place.lastChild === place.lastElementChild
+    )
       place = place.lastElementChild;
     this.#tail.data = text;
     place.append(this.#tail);
   }
 
-  /** @param {number} count of blocks that no longer change @param {number} after how many stand after them */
+  /** @param {number} count of blocks that no longer change @param {number} after how many blocks follow them */
   #highlight(count, after) {
     let element = count > 0 ? this.#fromEnd(count + after) : null;
     const first = this.#shown.length - count - after;
     for (const block of this.#shown.slice(first, first + count)) {
-      // A search of elements costs more than all the rest where an answer has thousands of blocks.
+      // In an answer of thousands of blocks, searching the elements would cost more than everything else.
       if (holdsCode(block)) element?.querySelectorAll('pre > code').forEach(highlight);
       element = element?.nextSibling;
     }
@@ -110,5 +112,7 @@ export class MarkdownView {
 
 /** @param {import('./blocks.js').Child} child @returns {boolean} */
 function holdsCode(child) {
-  return typeof child !== 'string' && (child.tag === 'code-block' || child.children.some(holdsCode));
+  return (
+    typeof child !== 'string' && (child.tag === 'code-block' || child.children.some(holdsCode))
+  );
 }

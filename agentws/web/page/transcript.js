@@ -1,6 +1,6 @@
 /**
- * The conversation on the page: a keyed list, changed where it differs, that keeps to its end unless
- * the reader has scrolled away.
+ * The conversation on the page: a keyed list that is updated in place. It stays scrolled to its end unless the
+ * reader has scrolled away.
  *
  * @module
  */
@@ -9,18 +9,18 @@ import { clearHighlights } from './highlight.js';
 import { itemsOf } from './items.js';
 import { views } from './views.js';
 
-/** How near to the end counts as at the end, in pixels. */
-const NEAR = 80;
+/** Pixels from the end that still count as the end. */
+const NEAR_END = 80;
 
 export class Transcript {
   #elements;
   #actions;
   /** @type {Map<string, {view: import('./views.js').View, kind: string, item: any}>} */
   #shown = new Map();
-  /** @type {string | null} the answer that was announced last, or was there when the page came */
+  /** @type {string | null} the answer announced last, or already there when the page opened */
   #announced = null;
   #fresh = true;
-  #stuck = true;
+  #atEnd = true;
 
   /**
    * @param {{list: HTMLElement, scroller: HTMLElement, jump: HTMLElement, announcer: HTMLElement}} elements
@@ -30,11 +30,11 @@ export class Transcript {
     this.#elements = elements;
     this.#actions = actions;
     const { scroller, jump, list } = elements;
-    scroller.addEventListener('scroll', () => this.#noteScroll(), { passive: true });
+    scroller.addEventListener('scroll', () => this.#onScroll(), { passive: true });
     jump.addEventListener('click', () => this.toEnd(true));
-    // Fonts, folds and the keyboard change heights without any change of the conversation.
-    new ResizeObserver(() => this.#keepEnd()).observe(list);
-    new ResizeObserver(() => this.#keepEnd()).observe(scroller);
+    // Fonts, opened cards and an on-screen keyboard change heights without a change of the conversation.
+    new ResizeObserver(() => this.#scrollToEnd()).observe(list);
+    new ResizeObserver(() => this.#scrollToEnd()).observe(scroller);
   }
 
   /**
@@ -52,28 +52,28 @@ export class Transcript {
     this.#forget(new Set(items.map(({ key }) => key)));
     place(list, nodes);
     list.setAttribute('aria-busy', String(snapshot.run !== null));
-    // What came in front must not push away what is being read.
+    // Older messages in front must not move what is being read.
     if (first?.parentNode === list && first !== list.firstChild) {
       scroller.scrollTop += scroller.scrollHeight - height;
     }
     this.#announce(snapshot);
-    this.#keepEnd();
+    this.#scrollToEnd();
   }
 
-  /** Another conversation begins. */
+  /** Removes everything, before another conversation is shown. */
   clear() {
     this.#shown.clear();
     this.#elements.list.replaceChildren();
     clearHighlights();
     this.#announced = null;
     this.#fresh = true;
-    this.#stuck = true;
+    this.#atEnd = true;
   }
 
   /** @param {boolean} [smoothly] */
   toEnd(smoothly = false) {
     const { scroller } = this.#elements;
-    this.#stuck = true;
+    this.#atEnd = true;
     const calm = matchMedia('(prefers-reduced-motion: reduce)').matches;
     scroller.scrollTo({
       top: scroller.scrollHeight,
@@ -102,30 +102,30 @@ export class Transcript {
   }
 
   /**
-   * Finished answers only: a screen reader that is told every word says none.
+   * Announces complete answers only: a screen reader cannot follow single words.
    * @param {import('../client.js').ChatSnapshot} snapshot
    */
   #announce({ messages, position }) {
     const last = messages.findLast(
       ({ role, status, text }) => role === 'assistant' && status !== 'streaming' && text !== '',
     );
-    const news = last && last.id !== this.#announced;
-    if (news && !this.#fresh) setText(this.#elements.announcer, last.text);
+    const isNew = last && last.id !== this.#announced;
+    if (isNew && !this.#fresh) setText(this.#elements.announcer, last.text);
     this.#announced = last?.id ?? this.#announced;
     if (position !== null) this.#fresh = false;
   }
 
-  #noteScroll() {
+  #onScroll() {
     const { scroller, jump } = this.#elements;
     const left = scroller.scrollHeight - scroller.clientHeight - scroller.scrollTop;
-    this.#stuck = left < NEAR;
-    jump.hidden = this.#stuck;
+    this.#atEnd = left < NEAR_END;
+    jump.hidden = this.#atEnd;
   }
 
-  #keepEnd() {
+  #scrollToEnd() {
     const { scroller, jump } = this.#elements;
-    if (this.#stuck) scroller.scrollTop = scroller.scrollHeight;
-    jump.hidden = this.#stuck;
+    if (this.#atEnd) scroller.scrollTop = scroller.scrollHeight;
+    jump.hidden = this.#atEnd;
   }
 }
 
@@ -135,7 +135,7 @@ function same(left, right) {
 }
 
 /**
- * Puts `nodes` into `list` and moves none that is in its place already.
+ * Makes `nodes` the children of `list`, without moving one that is in place already.
  * @param {HTMLElement} list
  * @param {Node[]} nodes
  */

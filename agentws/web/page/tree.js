@@ -1,6 +1,6 @@
 /**
- * A tree of `blocks.js` as elements, and an older one changed into a newer one: what is equal keeps its
- * element, a text that has grown is added to, so nothing flickers and a selection stays.
+ * Renders a tree of `blocks.js` as elements, and updates them to a newer tree: equal parts keep their elements
+ * and a text that has grown is appended to, so that nothing flickers and a selection stays.
  *
  * @module
  */
@@ -12,23 +12,23 @@ import { assign, copyButton, el } from './dom.js';
  */
 
 /**
- * An element that finds its direction itself does not have it while its children come: with each, browsers
- * look through all that it holds.
+ * `dir="auto"` is removed from an element while its children change: browsers search the whole element for its
+ * direction after every change.
  */
 const AUTO = 'auto';
 const SCHEMES = new Set(['http:', 'https:', 'mailto:']);
 
 /**
  * @param {Element} parent
- * @param {readonly Child[]} olds what its last children show, from `first` on
- * @param {readonly Child[]} news what they shall show
+ * @param {readonly Child[]} olds the trees of its last children, from `first` on
+ * @param {readonly Child[]} news the trees that replace them
  * @param {ChildNode | null} [first]
  */
 export function patchChildren(parent, olds, news, first = parent.firstChild) {
   let node = first;
   for (const [index, child] of news.entries()) {
     const known = index < olds.length ? node : null;
-    // Taken before, since what is patched may be replaced.
+    // Before `patch`, which may replace the node.
     if (known) node = known.nextSibling;
     if (known) patch(known, olds[index], child);
     else parent.insertBefore(create(child), node);
@@ -89,7 +89,7 @@ function create(child) {
   return element;
 }
 
-/** @param {HTMLElement} element @param {Block} block @returns {Element} what its children are in */
+/** @param {HTMLElement} element @param {Block} block @returns {Element} the element that holds its children */
 function content(element, { tag }) {
   return tag === 'code-block' ? /** @type {Element} */ (element.querySelector('code')) : element;
 }
@@ -103,7 +103,7 @@ function setProps(element, { address, language, ...others }) {
 
 function codeBlock() {
   const code = el('code');
-  // Pasted into a shell, the last line's end would run the command.
+  // A line end at the end would run the command when it is pasted into a shell.
   const copied = () => (code.textContent ?? '').replace(/\n$/, '');
   return el(
     'div',
@@ -126,12 +126,12 @@ function setLanguage(block, language) {
   if (label) label.textContent = language;
 }
 
-/** No address becomes a link unless its scheme is harmless. @param {HTMLAnchorElement} link @param {string} address */
+/** Only an address with a safe scheme becomes a link. @param {HTMLAnchorElement} link @param {string} address */
 function setAddress(link, address) {
   const url = URL.parse?.(address, location.href) ?? parse(address);
   if (!url || !SCHEMES.has(url.protocol)) {
     link.removeAttribute('href');
-    // What was said can still be read.
+    // The address can still be read.
     link.title = address;
     return;
   }

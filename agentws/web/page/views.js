@@ -1,6 +1,5 @@
 /**
- * How each kind of item looks. A view is `{element, update(item)}`; it is made once for a key and
- * updated from then on.
+ * The view of each kind of item. A view is `{element, update(item)}`: created once for a key, then updated.
  *
  * @module
  */
@@ -11,7 +10,7 @@ import { MarkdownView } from './markdown.js';
 /**
  * @typedef {import('./items.js').Item} Item
  * @typedef {{element: HTMLElement, update: (item: Item) => void}} View
- * @typedef {{again: (message: any) => void, discard: (id: string) => void, takeBack: (message: any) => void,
+ * @typedef {{again: (message: any) => void, discard: (id: string) => void, withdraw: (message: any) => void,
  *   answer: (interrupt: any, payload: unknown, status?: 'resolved' | 'cancelled') => void}} Actions
  */
 
@@ -25,13 +24,13 @@ export const views = {
   command: commandView,
   orphan: orphanView,
   error: errorView,
-  stopped: () => still(el('p', { class: 'aside' }, icon('stop'), 'Stopped')),
+  stopped: () => fixedView(el('p', { class: 'aside' }, icon('stop'), 'Stopped')),
   question: questionView,
   working: workingView,
 };
 
 /** @param {HTMLElement} element @returns {View} */
-function still(element) {
+function fixedView(element) {
   return { element, update: () => {} };
 }
 
@@ -44,7 +43,7 @@ function userView(_item, actions) {
   const element = el('article', { class: 'item user', 'aria-label': 'You' }, text, foot);
   /** @type {any} */
   let shown;
-  button.addEventListener('click', () => actions.takeBack(shown));
+  button.addEventListener('click', () => actions.withdraw(shown));
   return {
     element,
     update({ message, waiting, queued, unsent }) {
@@ -133,7 +132,7 @@ function noticeView({ message }) {
     icon(level === 'info' ? 'info' : 'warning'),
     el('span', {}, text),
   );
-  return still(element);
+  return fixedView(element);
 }
 
 /** @param {Item} item @returns {View} */
@@ -143,7 +142,7 @@ function commandView({ notice, typed }) {
     ? commandTable(commands)
     : el('div', { class: 'command-text', dir: 'auto' }, notice.content);
   const name = el('div', { class: 'command-name', dir: 'auto' }, typed);
-  return still(el('div', { class: 'command' }, name, body));
+  return fixedView(el('div', { class: 'command' }, name, body));
 }
 
 /** @param {{name: string, summary: string}[]} commands */
@@ -184,7 +183,7 @@ function errorView(item, actions) {
     update(next) {
       message = next.message;
       setText(text, message.error.message || 'Something went wrong.');
-      // Only what never reached the log can be thrown away.
+      // Only a message that is not in the log can be discarded.
       again.hidden = next.past;
       discard.hidden = !message.unsent;
     },
@@ -210,7 +209,7 @@ function questionView({ interrupt }, actions) {
     'form',
     { class: 'question', dir: 'auto' },
     icon('question'),
-    el('p', {}, interrupt.message ?? 'The agent waits for your answer.'),
+    el('p', {}, interrupt.message ?? 'The agent is waiting for your answer.'),
     el('div', { class: 'actions' }, wantsText && input, yes, no),
   );
   form.addEventListener('submit', (/** @type {Event} */ event) => {
@@ -221,7 +220,7 @@ function questionView({ interrupt }, actions) {
     if (wantsText) actions.answer(interrupt, undefined, 'cancelled');
     else actions.answer(interrupt, { approved: false });
   });
-  return still(form);
+  return fixedView(form);
 }
 
 /** @returns {View} */

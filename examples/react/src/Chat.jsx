@@ -18,13 +18,24 @@ export function Chat({ url, session }) {
       <p className="state">{chat.connection}</p>
       <ol>
         {chat.messages.map((message) => (
-          <li key={message.id} className={`${message.role} ${message.status}`} dir="auto">{message.text}</li>
+          <li key={message.id} className={`${message.role} ${message.status}`} dir="auto">
+            {message.text}
+          </li>
         ))}
       </ol>
       <form onSubmit={submit}>
-        <input aria-label="Message" dir="auto" value={text} onChange={(event) => setText(event.target.value)} />
+        <input
+          aria-label="Message"
+          dir="auto"
+          value={text}
+          onChange={(event) => setText(event.target.value)}
+        />
         <button>Send</button>
-        {chat.run !== null && <button type="button" onClick={chat.stop}>Stop</button>}
+        {chat.run !== null && (
+          <button type="button" onClick={chat.stop}>
+            Stop
+          </button>
+        )}
       </form>
     </section>
   );

@@ -1,7 +1,7 @@
 import { useState } from 'react';
 import { usePlainSocket } from './usePlainSocket.js';
 
-/** The least there is: it shows the content of whatever comes. */
+/** The smallest chat: it shows the content of every message. */
 export function PlainChat({ url }) {
   const { messages, connected, sendMessage } = usePlainSocket(url);
   const [text, setText] = useState('');
@@ -15,9 +15,18 @@ export function PlainChat({ url }) {
   return (
     <section id="plain">
       <p className="state">{connected ? 'connected' : 'disconnected'}</p>
-      {messages.map((message, index) => <div key={index} dir="auto">{message.content}</div>)}
+      {messages.map((message, index) => (
+        <div key={index} dir="auto">
+          {message.content}
+        </div>
+      ))}
       <form onSubmit={submit}>
-        <input aria-label="Plain message" dir="auto" value={text} onChange={(event) => setText(event.target.value)} />
+        <input
+          aria-label="Plain message"
+          dir="auto"
+          value={text}
+          onChange={(event) => setText(event.target.value)}
+        />
         <button>Send</button>
       </form>
     </section>

@@ -1,6 +1,6 @@
 import { useCallback, useEffect, useRef, useState } from 'react';
 
-/** A socket as a hook, with nothing of agentws in it: text out, objects with a `content` in. */
+/** A plain WebSocket as a hook, without agentws: it sends text, and receives objects with a `content`. */
 export function usePlainSocket(url) {
   const socket = useRef(null);
   const [messages, setMessages] = useState([]);

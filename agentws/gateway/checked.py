@@ -1,0 +1,62 @@
+"""Validation of the values that the host's own code passes in, before they reach a log.
+
+Every client and every node reads a log for as long as it is kept. So a value that can't be encoded,
+or can't be decoded again, is a TypeError for the code that passed it, and is never appended.
+"""
+
+from __future__ import annotations
+
+from typing import Final, TypeVar, cast
+
+import msgspec
+
+from ..errors import InvalidEvent
+from ..protocol import events as e
+from ..protocol.codec import decode_event
+from ..protocol.messages import Metadata
+from ..runs.checking import check_event, check_title
+from ..runs.leased import now_ms
+
+EventT = TypeVar("EventT", e.NoticePosted, e.SessionUpdated)
+
+_NOTICE: Final = (
+    "content: str, level: 'info', 'warning' or 'error', metadata: a dict of JSON values or None"
+)
+_UPDATE: Final = "title: str or None, metadata: a dict of JSON values or None"
+
+
+def checked_notice(content: str, level: e.Level, metadata: Metadata | None) -> e.NoticePosted:
+    """The notice of a push or a broadcast; raises TypeError."""
+    if not isinstance(content, str):
+        # msgspec would encode bytes as base64 and not refuse them.
+        raise TypeError(f"this notice is {type(content).__name__}; expected {_NOTICE}")
+    notice = e.NoticePosted(_plain(content), level, timestamp=now_ms(), metadata=metadata)
+    return _checked(notice, "this notice", _NOTICE)
+
+
+def checked_update(title: str | None, metadata: Metadata | None) -> e.SessionUpdated:
+    """The new title or metadata of a session; raises TypeError, and EventTooLarge for the title."""
+    title = _plain(title) if isinstance(title, str) else title
+    update = e.SessionUpdated(title, None, timestamp=now_ms(), metadata=metadata)
+    checked = _checked(update, "this change of a session", _UPDATE)
+    if checked.title is not None:
+        check_title(checked.title)
+    return checked
+
+
+def _plain(text: str) -> str:
+    """``text`` as an exact ``str``: it may be an enum, or a template engine's safe string."""
+    return str.__str__(text)
+
+
+def _checked(event: EventT, what: str, expected: str) -> EventT:
+    """``event`` as it is read back from a log; raises TypeError.
+
+    It is a copy, as the host may still change its metadata in place, and its values have JSON's
+    types, as other types may be encoded as one of these.
+    """
+    try:
+        check_event(event)
+    except InvalidEvent as error:
+        raise TypeError(f"{what} is not valid: {error.__cause__}; expected {expected}") from error
+    return cast("EventT", decode_event(msgspec.json.encode(event)))

@@ -1,0 +1,132 @@
+"""The composition root: makes the parts of a gateway and connects them with each other.
+
+All of them hold tasks, futures and locks of one event loop. A gateway that moves to another loop
+makes a new composition and abandons the old one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from contextlib import AsyncExitStack
+from typing import Final
+
+from ..agents.factory import Agents
+from ..bus import Bus
+from ..errors import AgentwsError
+from ..limits import Limits
+from ..runs.engine import Runs
+from ..runs.inbox import Inbox
+from ..sessions.compaction import Compactions
+from ..sessions.registry import Sessions
+from ..sessions.session import Session
+from ..store import Store
+from ..tasks.tasks import Tasks
+from ..transports.connections import Connections
+from .broadcasts import Broadcasts
+from .housekeeping import Housekeeping
+
+logger: Final = logging.getLogger("agentws")
+
+SETTLING: Final = 6.0
+"""Seconds, at the end of a drain, for the store to write the ends of runs and release leases."""
+ABANDONING: Final = 5.0
+"""Seconds for a store or a bus to close when the event loop that it was opened on is closed."""
+
+
+class Composition:
+    """The parts of one gateway on one event loop, and the order in which they start and stop."""
+
+    def __init__(
+        self, *, store: Store, bus: Bus, agents: Agents, limits: Limits, node: str
+    ) -> None:
+        self._store = store
+        self._bus = bus
+        self._limits = limits
+        self.tasks: Final = Tasks()
+        self.connections: Final = Connections(limits, self.tasks)
+        self.broadcasts: Final = Broadcasts(
+            bus=bus, connections=self.connections, node=node, max_size=limits.max_event_size
+        )
+        self.sessions: Final = Sessions(store=store, bus=bus, limits=limits, clock=time.time)
+        self._compactions: Final = Compactions(store, window=limits.replay_window)
+        self.runs: Final = Runs(
+            store=store,
+            agents=agents,
+            limits=limits,
+            node=node,
+            open_session=self.sessions.find,
+            finished=self._compactions.run_ended,
+        )
+        self.inbox: Final = Inbox(runs=self.runs, limits=limits)
+        self.sessions.on_open = self._session_opened
+        # One bound method for all: every session in memory holds it.
+        self._schedule: Final = self.runs.schedule
+        self._housekeeping: Final = Housekeeping(
+            store=store,
+            sessions=self.sessions,
+            runs=self.runs,
+            compactions=self._compactions,
+            limits=limits,
+            delete=self.delete_session,
+        )
+
+    async def begin(self) -> None:
+        """Opens the store and the bus, and starts what runs in the background."""
+        try:
+            await self._store.open()
+            await self._bus.open()
+        except BaseException:
+            await self._store.close()
+            raise
+        self.runs.begin()
+        self.broadcasts.subscribe()
+        self._housekeeping.begin(self.tasks)
+
+    async def drain(self) -> None:
+        """Tells clients to reconnect elsewhere, and gives runs ``drain_timeout`` to finish."""
+        # Concurrently: a client reads the rest of its answer where it reconnects.
+        goodbye = self.tasks.spawn(self.connections.say_goodbye(), name="goodbye")
+        limits = self._limits
+        try:
+            async with asyncio.timeout(limits.drain_timeout + limits.cancel_grace + SETTLING):
+                await self.runs.drain(grace=limits.drain_timeout)
+        except (AgentwsError, TimeoutError) as error:
+            # A run that is still open is an orphaned run: the next lease holder recovers it.
+            logger.warning("draining: %s", error or "the store takes too long")
+        await goodbye
+        # Again, for connections that were in their handshake the first time.
+        await self.connections.say_goodbye()
+
+    async def close(self) -> None:
+        """Closes every part, even if another one fails to close."""
+        async with AsyncExitStack() as closing:
+            closing.push_async_callback(self._store.close)
+            closing.push_async_callback(self._bus.close)
+            closing.callback(self.broadcasts.unsubscribe)
+            closing.push_async_callback(self.sessions.aclose)
+            closing.push_async_callback(self.runs.aclose)
+            await self.tasks.aclose(grace=1.0)
+
+    async def abandon(self) -> None:
+        """Closes the ports after their event loop was closed; its tasks will never run again."""
+        self.broadcasts.unsubscribe()
+        self.sessions.abandon()
+        for port in (self._store, self._bus):
+            try:
+                async with asyncio.timeout(ABANDONING):
+                    await port.close()
+            except Exception as error:
+                logger.info("%r could not be closed after its event loop: %r", port, error)
+
+    async def delete_session(self, id: str) -> None:
+        """Deletes it from the store, and from the memory of this node."""
+        await self._store.delete(id)
+        self.runs.forget(id)
+        self.sessions.evict_deleted(id)
+
+    def _session_opened(self, session: Session) -> None:
+        session.on_outline_change = self._schedule
+        self._compactions.loaded(session)
+        self.runs.schedule(session)

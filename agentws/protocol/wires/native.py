@@ -1,0 +1,54 @@
+"""The native wire, ``agentws.v1``: event frames with positions, several of them in one message.
+
+Its frames are specified in :mod:`agentws.protocol.frames`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+from .. import frames as f
+from ..codec import Record, event_frames, join_frames
+from ..merge import merge
+from .wire import EncoderContext, Opening, SocketWire
+
+LATE: Final = 8
+"""A reader with more unread events than this is late and gets adjacent deltas merged. Writers
+batch their own, so only a slow or returning reader has that many."""
+
+
+class NativeEncoder:
+    """Stateless: one encoder serves all connections."""
+
+    __slots__ = ()
+
+    def events(self, epoch: str, records: Sequence[Record]) -> list[bytes]:
+        """One frame per event; for a late reader adjacent deltas of one message are one frame."""
+        return event_frames(epoch, merge(records) if len(records) > LATE else records)
+
+    def control(self, frame: f.ControlFrame) -> bytes | None:
+        return f.encode_frame(frame)
+
+    def messages(self, parts: list[bytes]) -> list[bytes]:
+        """All parts in one message."""
+        return [join_frames(parts)]
+
+
+_ENCODER: Final = NativeEncoder()
+
+
+def native_encoder(context: EncoderContext) -> NativeEncoder:
+    """The encoder of every native connection."""
+    return _ENCODER
+
+
+WIRE: Final = SocketWire(
+    name=f.NATIVE,
+    subprotocol=f.NATIVE,
+    encoder=native_encoder,
+    decode=f.decode_client_frame,
+    reply_to=f.frame_id,
+    opening=Opening(snapshot=True, prime=False),
+    binary_close_code=4400,
+)

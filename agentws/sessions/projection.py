@@ -1,0 +1,128 @@
+"""The projection of a log: what its events say about the session as a whole, without I/O."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+import msgspec
+
+from ..protocol import events as e
+from ..protocol.codec import Entry, Record, decode_record
+from ..protocol.events import Event
+from ..protocol.outline import OUTLINE_EVENTS, OUTLINE_TYPES, Carried, Outline
+from ..protocol.position import Position
+from ..store import SessionInfo, Settled
+from .senders import Senders, no_longer_queued
+
+DECODED_TYPES: Final = OUTLINE_TYPES | {"session.updated"}
+"""Types of the events that :meth:`Projection.apply` needs decoded; all others may be bytes only."""
+_APPLIED: Final = OUTLINE_EVENTS | {e.SessionUpdated}
+_CHANGEABLE: Final = (e.StateSnapshot, e.StateDelta, e.SessionUpdated)
+_encoder: Final = msgspec.json.Encoder()
+_carried: Final = msgspec.json.Decoder(Carried)
+
+
+class Projection:
+    """A session as of ``head``, the position of the newest event that was applied."""
+
+    __slots__ = (
+        "_accepted_at",
+        "_run_base",
+        "cleared",
+        "head",
+        "info",
+        "outline",
+        "outline_changed",
+        "senders",
+        "version",
+    )
+
+    def __init__(self, info: SessionInfo, head: Position, settled: Settled | None) -> None:
+        """``settled``: the checkpoint to begin with; ``None`` for an empty log."""
+        carried = _carried.decode(settled.carried) if settled and settled.carried else None
+        self.info = info
+        self.head = head
+        self.outline = Outline() if carried is None else Outline(carried)
+        self.outline_changed = False
+        """Set by :meth:`apply`; reset by the caller that has reported it."""
+        self.cleared = 0 if carried is None else carried.cleared
+        """The seq of the newest ``history.cleared``: nothing up to it is shown any more."""
+        self.version = head.seq
+        """The seq of the newest event known here that commands are decided on."""
+        self.senders: Senders | None = None
+        """Who sent what is queued, where this node knows more of them than the log says."""
+        self._run_base: Position | None = None
+        self._accepted_at: dict[str, int] | None = None
+        """The seqs at which queued messages were accepted; ``None`` while there are none."""
+
+    @property
+    def run_base(self) -> Position:
+        """The position just before the active run began; the head when no run is active."""
+        return self._run_base or self.head
+
+    def queued_at(self, seq: int) -> list[e.MessageAccepted]:
+        """The queued messages that were accepted at or before ``seq``."""
+        accepted_at = self._accepted_at or {}
+        queue = self.outline.queue.values()
+        return [one for one in queue if accepted_at[one.message.id] <= seq]
+
+    def checkpoint(self) -> Settled:
+        """What a cold start needs to begin at the head, where nothing may be open."""
+        carried = msgspec.structs.replace(self.outline.carried, cleared=self.cleared)
+        return Settled(self.head.seq, b"" if carried == Carried() else _encoder.encode(carried))
+
+    def apply(self, records: Sequence[Record], entries: Sequence[Entry]) -> None:
+        """Moves on by ``records``, which follow the head; ``entries`` are their events."""
+        for at, one in enumerate(entries):
+            if type(one.event) in _APPLIED:
+                self._apply_one(one, records[at], records[at - 1] if at else None)
+        last = records[-1]
+        self.head = Position(self.head.epoch, last.seq, last.tag)
+
+    def _apply_one(self, one: Entry, record: Record, before: Record | None) -> None:
+        assert one.event is not None
+        event = one.event
+        if type(event) in _CHANGEABLE:
+            # The agent may still change the object that it yielded; what was written counts.
+            event = decode_record(one.data).event
+        if self.senders is not None:
+            self.senders.remove(no_longer_queued(event, self.outline))
+            self.senders = self.senders or None
+        self.outline.apply(event, one.run)
+        self.outline_changed = True
+        self.version = record.seq
+        self._apply_besides_outline(event, record, before)
+
+    def _apply_besides_outline(self, event: Event, record: Record, before: Record | None) -> None:
+        match event:
+            case e.MessageAccepted():
+                self._accepted_at = self._accepted_at or {}
+                self._accepted_at[event.message.id] = record.seq
+            case e.HistoryCleared():
+                self.cleared = record.seq
+            case e.SessionUpdated():
+                self.info = _updated(self.info, event)
+            case e.RunStarted():
+                head = self.head
+                self._run_base = (
+                    head if before is None else Position(head.epoch, before.seq, before.tag)
+                )
+                if self._accepted_at is not None:
+                    self._accepted_at = _queued(self._accepted_at, self.outline)
+            case e.RunFinished() | e.RunError():
+                self._run_base = None
+            case _:
+                pass
+
+
+def _queued(known: dict[str, int], outline: Outline) -> dict[str, int] | None:
+    """The entries of ``known`` whose messages are still queued; ``None`` if there are none."""
+    if not outline.queue:
+        return None
+    return {id: value for id, value in known.items() if id in outline.queue} or None
+
+
+def _updated(info: SessionInfo, event: e.SessionUpdated) -> SessionInfo:
+    metadata = info.metadata if event.metadata is None else event.metadata
+    return msgspec.structs.replace(info, title=event.title or info.title, metadata=metadata)

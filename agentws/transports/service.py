@@ -1,0 +1,128 @@
+"""What the transports need of a gateway, as protocols.
+
+``AgentGateway`` satisfies them structurally; mypy proves it where ``mount`` passes one in. A test
+may pass a fake.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+from starlette.requests import HTTPConnection
+
+from ..agents.commands import Typed
+from ..agents.factory import Agents
+from ..auth import Action, Identity
+from ..limits import Limits
+from ..protocol import events as e
+from ..protocol import frames as f
+from ..protocol.messages import Metadata
+from ..runs.commands import Invocation
+from ..runs.inbox import Inbox
+from ..sessions.session import Session
+from ..store import Appended, SessionInfo, Store
+from ..tasks.tasks import Tasks
+from .connections import Connections
+
+
+class CredentialService(Protocol):
+    """Authenticates connections."""
+
+    @property
+    def limits(self) -> Limits: ...
+
+    @property
+    def has_admin(self) -> bool: ...
+
+    def is_admin(self, connection: HTTPConnection) -> bool: ...
+
+    async def identify(self, connection: HTTPConnection) -> Identity | None: ...
+
+
+class HttpService(Protocol):
+    """What the checks of every HTTP request need."""
+
+    @property
+    def limits(self) -> Limits: ...
+
+    @property
+    def has_admin(self) -> bool: ...
+
+    async def start(self) -> None: ...
+
+
+class SessionService(Protocol):
+    """Finds and makes sessions, and takes what clients ask of them."""
+
+    @property
+    def limits(self) -> Limits: ...
+
+    @property
+    def store(self) -> Store: ...
+
+    @property
+    def tasks(self) -> Tasks: ...
+
+    @property
+    def connections(self) -> Connections: ...
+
+    @property
+    def inbox(self) -> Inbox: ...
+
+    @property
+    def agents(self) -> Agents: ...
+
+    @property
+    def draining(self) -> bool: ...
+
+    @property
+    def may_wait(self) -> bool: ...
+
+    async def start(self) -> None: ...
+
+    async def enter(
+        self, id: str | None, *, identity: Identity | None, agent: str | None
+    ) -> tuple[Session, bool]: ...
+
+    async def open(
+        self, id: str, *, identity: Identity | None, action: Action = "read"
+    ) -> Session: ...
+
+    async def check_write(self, session: Session, identity: Identity | None) -> None: ...
+
+    async def send(
+        self, session: Session, frame: f.Send, *, identity: Identity | None
+    ) -> Appended: ...
+
+    async def command(
+        self, session: Session, typed: Typed, *, identity: Identity | None
+    ) -> Invocation: ...
+
+    async def owned(
+        self, identity: Identity | None, *, before: tuple[float, str] | None, limit: int
+    ) -> Sequence[SessionInfo]: ...
+
+    async def rename(
+        self, session: Session, *, title: str | None, metadata: Metadata | None
+    ) -> None: ...
+
+    async def delete(self, session: Session) -> None: ...
+
+
+class Pushing(Protocol):
+    async def push(
+        self, content: str, *, level: e.Level = "info", metadata: Metadata | None = None
+    ) -> str: ...
+
+
+class NodeService(CredentialService, HttpService, SessionService, Protocol):
+    """All of it: what the routes of the node itself need as well."""
+
+    def session(self, id: str) -> Pushing: ...
+
+    async def broadcast(
+        self, content: str, *, level: e.Level = "info", metadata: Metadata | None = None
+    ) -> int: ...
+
+    def stats(self) -> dict[str, Any]: ...

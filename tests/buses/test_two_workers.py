@@ -1,0 +1,59 @@
+"""Two worker processes on one SQLite file, with no bus between them but the store's own."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import statistics
+import urllib.request
+from pathlib import Path
+
+from tests.buses.two_workers import extra_seconds, frames_until, one_answer, two_workers, viewer
+from tests.processes import Server
+
+
+async def test_a_viewer_on_another_worker_sees_each_piece_at_once(tmp_path: Path) -> None:
+    with two_workers(tmp_path) as (owner, other):
+        near, far = await one_answer(owner, other)
+    assert {event.seq for event in far} >= {event.seq for event in near}
+    # Polling alone would take half a second.
+    assert statistics.median(extra_seconds(near, far)) < 0.1
+    assert far[-1].at - near[-1].at < 0.5
+
+
+async def test_a_stop_sent_to_another_worker_takes_effect_at_once(tmp_path: Path) -> None:
+    loop = asyncio.get_running_loop()
+    with two_workers(tmp_path) as (owner, other):
+        async with viewer(owner) as near, viewer(other) as far, asyncio.timeout(20):
+            for websocket in (near, far):
+                await frames_until(websocket, "welcome")
+            await near.send(json.dumps({"type": "send", "id": "m1", "content": "go"}))
+            await frames_until(far, "TEXT_MESSAGE_CONTENT")
+            began = loop.time()
+            await far.send(json.dumps({"type": "cancel", "id": "x1"}))
+            *_, (ended, frame) = await frames_until(far, "RUN_FINISHED")
+    assert frame["event"]["outcome"] == {"type": "cancelled"}
+    assert ended - began < 0.5
+
+
+def broadcast(worker: Server, content: str) -> None:
+    request = urllib.request.Request(
+        f"http://{worker.host}/broadcast",
+        data=json.dumps({"content": content}).encode(),
+        headers={"Authorization": "Bearer the-key", "Content-Type": "application/json"},
+    )
+    with urllib.request.urlopen(request, timeout=10) as response:
+        assert response.status == 200
+
+
+async def test_a_broadcast_reaches_the_clients_of_every_worker(tmp_path: Path) -> None:
+    content = "x" * 50_000
+    with two_workers(tmp_path) as (one, other):
+        async with viewer(one) as near, viewer(other) as far:
+            for websocket in (near, far):
+                await frames_until(websocket, "welcome")
+            await asyncio.to_thread(broadcast, one, content)
+            for websocket in (near, far):
+                async with asyncio.timeout(10):
+                    *_, (_, notice) = await frames_until(websocket, "notice")
+                assert notice["content"] == content

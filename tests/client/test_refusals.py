@@ -1,0 +1,167 @@
+"""What the server refuses: which refusals are retried, and what the others raise."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from agentws import errors
+from agentws.client import Refused, TransportClosed
+from agentws.protocol import frames as f
+
+from .fakes import FakeServer, accepted_message, until
+
+
+async def test_a_retryable_refusal_is_retried_and_keeps_the_order() -> None:
+    server = FakeServer()
+    refusals = [f.Error(code="unavailable", message="Not now.", retryable=True, retry_after=0.01)]
+
+    def reply(frame: dict[str, Any]) -> list[f.ControlFrame] | None:
+        if frame["type"] != "send" or not refusals:
+            return None
+        error = refusals.pop()
+        return [f.Error(**{**fields(error), "reply": frame["id"]})]
+
+    server.reply = reply
+    async with server.chat() as chat:
+        first = chat.send("first")
+        await until(lambda: server.frames and not refusals)
+        second = chat.send("second")
+        assert [await first.text(), await second.text()] == ["first ", "second "]
+    assert [frame["content"] for frame in server.sent("send")] == ["first", "first", "second"]
+
+
+def fields(frame: f.Error) -> dict[str, Any]:
+    return {name: getattr(frame, name) for name in frame.__struct_fields__}
+
+
+@pytest.mark.parametrize(
+    ("code", "kind"),
+    [
+        ("run_active", errors.RunActive),
+        ("queue_full", errors.QueueFull),
+        ("idempotency_conflict", errors.IdempotencyConflict),
+        ("too_large", errors.TooLarge),
+        ("from_the_future", Refused),
+    ],
+)
+async def test_a_refused_message_raises_the_refusal(code: str, kind: type[Exception]) -> None:
+    server = FakeServer()
+    retryable = code in ("run_active", "queue_full")
+    server.reply = lambda frame: [
+        f.Error(code=code, message="No.", retryable=retryable, reply=frame["id"])
+    ]
+    async with server.chat() as chat:
+        turn = chat.send("hi")
+        for wait in (turn.text(), turn.accepted(), anext(turn)):
+            with pytest.raises(kind, match="No"):
+                await wait
+    assert len(server.frames) == 1
+
+
+async def test_a_message_larger_than_the_servers_limit_is_not_sent() -> None:
+    server = FakeServer()
+    async with server.chat() as chat:
+        with pytest.raises(errors.TooLarge):
+            await chat.ask("ü" * 40_000)
+        assert await chat.ask("fits") == "fits "
+
+        def drop(frame: object) -> list[f.ControlFrame]:
+            server.transports[-1].drop(1009)
+            return []
+
+        server.reply = drop
+        with pytest.raises(errors.TooLarge):
+            await chat.ask("too big for something on the way")
+
+
+@pytest.mark.parametrize(
+    ("code", "kind"),
+    [
+        (4400, errors.BadRequest),
+        (4401, errors.Unauthenticated),
+        (4403, errors.Forbidden),
+        (4404, errors.NotFound),
+        (4409, errors.Conflict),
+        (4413, errors.TooLarge),
+        (4418, Refused),
+        (1008, errors.Forbidden),
+    ],
+)
+async def test_a_fatal_close_raises_wherever_the_application_waits(
+    code: int, kind: type[Exception]
+) -> None:
+    server = FakeServer()
+    server.refuse_opening = lambda attempt: TransportClosed(code, "Go away.")
+    with pytest.raises(kind, match="Go away"):
+        async with server.chat():
+            raise AssertionError("entered")
+    assert len(server.openings) == 1
+
+    async with accepted_message("hi") as (server, chat, turn):
+        watched = chat.events()
+        server.transports[0].drop(code, "Go away.")
+        for wait in (turn.text(), anext(turn), anext(watched)):
+            with pytest.raises(kind, match="Go away"):
+                await wait
+        with pytest.raises(kind, match="Go away"):
+            chat.send("again")
+        assert chat.connection == "closed"
+    assert len(server.openings) == 1
+
+
+async def test_leaving_raises_a_fatal_close_that_nothing_waited_for() -> None:
+    server = FakeServer()
+    with pytest.raises(errors.Forbidden):
+        async with server.chat() as chat:
+            server.transports[0].drop(4403, "Not yours.")
+            await until(lambda: chat.connection == "closed")
+
+
+@pytest.mark.parametrize("code", [1001, 1006, 1011, 1012, 1013, 4408, 4429, 4500, 4503])
+async def test_other_closes_are_followed_by_a_reconnect(code: int) -> None:
+    server = FakeServer()
+    async with server.chat() as chat:
+        server.transports[0].drop(code)
+        assert await chat.ask("hi") == "hi "
+    assert len(server.openings) == 2
+
+
+async def test_the_retryable_field_of_bye_overrules_the_close_code() -> None:
+    server = FakeServer()
+    async with server.chat() as chat:
+        server.transports[0].push(f.Bye(code=4403, reason="Moving you.", retryable=True))
+        server.transports[0].drop(4403)
+        assert await chat.ask("hi") == "hi "
+        server.transports[1].push(f.Bye(code=4503, reason="Closed down.", retryable=False))
+        server.transports[1].drop(4503)
+        with pytest.raises(errors.Unavailable, match="Closed down"):
+            await chat.ask("hi")
+
+
+@pytest.mark.parametrize(
+    ("reason", "kind"),
+    [("bad_request", errors.BadRequest), ("from_the_future", Refused), ("", Refused)],
+)
+async def test_the_message_of_bye_becomes_the_message_of_the_error(
+    reason: str, kind: type[Exception]
+) -> None:
+    server = FakeServer()
+    async with server.chat() as chat:
+        watched = chat.events()
+        sentence = "The session id is too short."
+        bye = f.Bye(code=4418, reason=reason, message=sentence, retryable=False)
+        server.transports[0].push(bye)
+        server.transports[0].drop(4418, reason)
+        with pytest.raises(kind, match=sentence):
+            await anext(watched)
+
+
+async def test_an_invalid_frame_ends_the_chat() -> None:
+    server = FakeServer()
+    async with server.chat() as chat:
+        watched = chat.events()
+        server.transports[0].push(b"<html>")
+        with pytest.raises(errors.Internal, match="not a valid frame"):
+            await anext(watched)

@@ -1,0 +1,356 @@
+"""``POST /ask``: a message in, the answer streamed out, with nothing but an HTTP client."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from typing import Any
+
+import httpx2
+import pytest
+
+from agentws import AgentError, BearerKeys, Limits
+from agentws.protocol.events import RunFinished
+from agentws.protocol.messages import Interrupt, InterruptOutcome
+from agentws.testing.agents import Gate, Script
+
+from .calling import SESSION, WITHIN, Stream, answered, client, served
+
+pytestmark = pytest.mark.usefixtures("nodes")
+
+FORM = "application/x-www-form-urlencoded"
+TEXT = {"accept": "text/plain"}
+
+
+class Ask(Stream):
+    """One ``POST /ask`` whose answer is read line by line as it comes."""
+
+    def __init__(self, app: Any, body: bytes, *, query: str = "", **headers: str) -> None:
+        given = {"accept": "*/*", "content_type": FORM, **headers}
+        super().__init__(app, f"/ask{query}", **given)
+        self.scope["method"] = "POST"
+        self._body = body
+
+    async def _receive(self) -> dict[str, Any]:
+        if not self._asked:
+            self._asked = True
+            return {"type": "http.request", "body": self._body, "more_body": False}
+        return await super()._receive()
+
+    async def line(self) -> str | None:
+        """The next line, ``None`` at the end of the answer."""
+        async with asyncio.timeout(WITHIN):
+            while b"\n" not in self._text:
+                chunk = await self._chunks.get()
+                if chunk is None:
+                    return self._text.decode() or None
+                self._text += chunk
+        line, _, self._text = self._text.partition(b"\n")
+        return line.decode()
+
+    async def lines(self) -> list[str]:
+        found: list[str] = []
+        while (line := await self.line()) is not None:
+            found.append(line)
+        return found
+
+
+async def ask(http: httpx2.AsyncClient, body: Any, **options: Any) -> httpx2.Response:
+    """Asks with a text as curl does, or with JSON."""
+    headers = options.pop("headers", {})
+    if isinstance(body, str):
+        headers = {"content-type": FORM, **headers}
+        return await http.post("/ask", content=body, headers=headers, **options)
+    return await http.post("/ask", json=body, headers=headers, **options)
+
+
+def kinds(response: httpx2.Response) -> list[str]:
+    """The type of every line of an answer."""
+    frames = map(json.loads, response.text.splitlines())
+    return [frame.get("event", frame)["type"] for frame in frames]
+
+
+async def test_an_answer_is_json_lines_from_the_acceptance_to_the_terminal_event() -> None:
+    async with served() as (_, http):
+        response = await ask(http, "hello world")
+        assert response.status_code == 200
+        assert response.headers["content-type"] == "application/x-ndjson; charset=utf-8"
+        found = kinds(response)
+        assert (found[0], found[1], found[-1]) == ("accepted", "RUN_STARTED", "RUN_FINISHED")
+        said = [
+            json.loads(line).get("event", {}).get("delta")
+            for line in response.text.split("\n")[:-1]
+        ]
+        assert "".join(filter(None, said)) == "hello world "
+        assert all("id" in json.loads(line) for line in response.text.splitlines()[1:])
+
+
+async def test_an_answer_is_bare_text_for_a_client_that_accepts_that() -> None:
+    async with served() as (_, http):
+        response = await ask(http, "hello world", headers=TEXT)
+        assert response.headers["content-type"] == "text/plain; charset=utf-8"
+        assert response.text == "hello world \n"
+
+
+@pytest.mark.parametrize("kind", [FORM, "text/plain", "Text/Plain; charset=utf-8"])
+async def test_text_is_the_message_as_it_is(kind: str) -> None:
+    async with served() as (_, http):
+        headers = {"content-type": kind, **TEXT}
+        response = await http.post("/ask", content="a=1&b=%20+ä", headers=headers)
+        assert response.text == "a=1&b=%20+ä \n"
+
+
+async def test_json_may_name_all_that_a_message_has() -> None:
+    async with served() as (_, http):
+        body = {"content": "hello", "id": "m1", "session": SESSION, "metadata": {"page": "/x"}}
+        response = await ask(http, body)
+        assert response.headers["agentws-session"] == SESSION
+        assert json.loads(response.text.splitlines()[0])["reply"] == "m1"
+        (question, _) = await answered(http)
+        assert question == {
+            "role": "user",
+            "id": "m1",
+            "content": "hello",
+            "metadata": {"page": "/x"},
+        }
+
+
+async def test_a_new_session_is_told_in_a_header_and_can_be_gone_on_with() -> None:
+    async with served() as (_, http):
+        first = await ask(http, "one")
+        session = first.headers["agentws-session"]
+        assert (await ask(http, "two", params={"session": session})).status_code == 200
+        headers = {"agentws-session": session}
+        assert (await ask(http, "three", headers=headers)).headers["agentws-session"] == session
+        messages = await answered(http, session=session)
+        assert [one["content"] for one in messages if one["role"] == "user"] == [
+            "one",
+            "two",
+            "three",
+        ]
+
+
+async def test_the_same_id_again_gets_the_same_answer_again() -> None:
+    async with served() as (_, http):
+        body = {"content": "hello", "id": "m1", "session": SESSION}
+        first, second = await ask(http, body), await ask(http, body)
+        assert first.text.splitlines()[1:] == second.text.splitlines()[1:]
+        assert json.loads(second.text.splitlines()[0])["duplicate"]
+        again = await ask(http, "hello", params={"id": "m1", "session": SESSION}, headers=TEXT)
+        assert again.text == "hello \n"
+        assert len(await answered(http)) == 2
+        other = await ask(http, {**body, "content": "other"})
+        assert (other.status_code, other.json()["code"]) == (409, "idempotency_conflict")
+
+
+async def test_an_answer_streams_while_it_is_written() -> None:
+    gate = Gate()
+    async with served(Script("Hello\n", gate, "world")) as (gateway, http):
+        async with Ask(gateway, b"Hi", accept="text/plain") as asked:
+            assert await asked.line() == "Hello"
+            gate.open()
+            assert await asked.lines() == ["world"]
+
+
+async def test_a_queued_message_gets_its_own_answer_and_no_other() -> None:
+    gate = Gate()
+
+    async def agent(ctx: Any) -> AsyncIterator[str]:
+        await gate.wait()
+        yield ctx.text
+
+    async with served(agent, alone=True) as (gateway, http):
+        query = f"?session={SESSION}"
+        async with (
+            Ask(gateway, b"first", query=query, accept="text/plain") as first,
+            Ask(gateway, b"second", query=query, accept="text/plain") as second,
+            Ask(gateway, b"third", query=query) as third,
+        ):
+            gate.open()
+            assert await first.lines() == ["first"]
+            assert await second.lines() == ["second"]
+            frames = [json.loads(line) for line in await third.lines()]
+            assert len({frame["run"] for frame in frames[1:]}) == 1
+            assert [f["event"]["delta"] for f in frames[1:] if "delta" in f["event"]] == ["third"]
+
+
+async def test_a_client_that_disconnects_does_not_stop_the_run() -> None:
+    gate = Gate()
+    async with served(Script("Hello ", gate, "world")) as (gateway, http):
+        async with Ask(gateway, b"Hi", query=f"?session={SESSION}", accept="text/plain") as asked:
+            assert asked.status == 200
+        gate.open()
+        assert (await answered(http))[-1]["content"] == "Hello world"
+
+
+async def test_an_agent_that_fails_ends_the_answer_with_its_error() -> None:
+    async def agent(ctx: Any) -> AsyncIterator[str]:
+        yield "Well"
+        raise AgentError("No luck.")
+
+    async with served(agent) as (_, http):
+        last = json.loads((await ask(http, "Hi")).text.splitlines()[-1])["event"]
+        assert (last["type"], last["code"], last["message"]) == (
+            "RUN_ERROR",
+            "agent_error",
+            "No luck.",
+        )
+        assert (await ask(http, "Hi", headers=TEXT)).text == "Well\n[agent_error: No luck.]\n"
+
+
+async def test_an_answer_that_is_stopped_says_so() -> None:
+    gate = Gate()
+    async with served(Script("Hello", gate)) as (gateway, http):
+        async with Ask(gateway, b"Hi", query=f"?session={SESSION}", accept="text/plain") as asked:
+            await http.post(f"/sessions/{SESSION}/cancel", json={})
+            assert (await asked.lines())[-1] == "[The answer was stopped.]"
+
+
+async def test_a_message_that_is_taken_back_in_the_queue_ends_its_answer() -> None:
+    gate = Gate()
+    async with served(Script(gate), alone=True) as (gateway, http):
+        query = f"?session={SESSION}"
+        async with (
+            Ask(gateway, b"first", query=query),
+            Ask(gateway, b"second", query=f"{query}&id=m2", accept="text/plain") as text,
+        ):
+            async with Ask(gateway, b"second", query=f"{query}&id=m2") as lines:
+                await http.post(f"/sessions/{SESSION}/cancel", json={"message": "m2"})
+                assert await text.lines() == [
+                    "[The message was taken back before it was answered.]"
+                ]
+                assert json.loads((await lines.lines())[-1])["event"]["type"] == "message.withdrawn"
+            gate.open()
+
+
+async def test_a_question_of_the_agent_ends_the_answer_with_it() -> None:
+    async def agent(ctx: Any) -> AsyncIterator[Any]:
+        questions = [Interrupt("int_1", "approval", "Book it?")]
+        yield RunFinished(ctx.session.id, ctx.run_id, outcome=InterruptOutcome(questions))
+
+    async with served(agent) as (_, http):
+        assert (await ask(http, "Hi", headers=TEXT)).text == "[The agent asks: Book it?]\n"
+
+
+@pytest.mark.parametrize(
+    ("accept", "said"), [("*/*", '"content":"pong"'), ("text/plain", "pong\n")]
+)
+async def test_a_command_is_answered_at_once(accept: str, said: str) -> None:
+    async with served() as (_, http):
+        for content in ("ping", "/ping"):
+            response = await ask(http, content, headers={"accept": accept})
+            assert response.status_code == 200
+            assert said in response.text
+            assert response.headers["agentws-session"]
+        assert "/whoami" in (await ask(http, "/help", headers=TEXT)).text
+        unknown = await ask(http, "/unknown")
+        assert (unknown.status_code, unknown.json()["code"]) == (400, "unknown_command")
+
+
+@pytest.mark.parametrize(
+    ("body", "kind", "status"),
+    [
+        (b"", FORM, 400),
+        (b" \n", "text/plain", 400),
+        (b"\xff", "text/plain", 400),
+        (b"a\x00b", "text/plain", 400),
+        (b"{", "application/json", 400),
+        (b'{"content":1}', "application/json", 400),
+        (b'{"content":"x","id":""}', "application/json", 400),
+        (b'{"content":"x","session":"short"}', "application/json", 400),
+        (b"x", "multipart/form-data", 415),
+        (b"x" * 70_000, "text/plain", 413),
+    ],
+)
+async def test_a_bad_body_is_refused_with_a_status(body: bytes, kind: str, status: int) -> None:
+    async with served(limits=Limits(max_message_size=65_536)) as (_, http):
+        response = await http.post("/ask", content=body, headers={"content-type": kind})
+        assert response.status_code == status
+        assert response.json()["message"]
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD", "PUT", "DELETE"])
+async def test_another_method_is_refused(method: str) -> None:
+    async with served() as (_, http):
+        response = await http.request(method, "/ask")
+        assert response.status_code == 405
+        assert response.headers["allow"] == "POST, OPTIONS"
+
+
+async def test_a_page_must_send_json_so_that_a_foreign_one_needs_a_preflight() -> None:
+    async with served(allowed_origins=["*"]) as (_, http):
+        for origin in ("http://testserver", "https://other.example", "null"):
+            for kind in (FORM, "text/plain"):
+                headers = {"origin": origin, "content-type": kind}
+                refused = await http.post("/ask", content="hello", headers=headers)
+                assert (refused.status_code, refused.json()["code"]) == (415, "unsupported_media")
+                assert refused.json()["expected"] == "Content-Type: application/json"
+            allowed = await ask(http, {"content": "hello"}, headers={"origin": origin})
+            assert allowed.status_code == 200
+
+
+async def test_a_foreign_page_can_not_ask() -> None:
+    async with served() as (_, http):
+        for origin in ("https://evil.example", "null"):
+            response = await ask(http, "hello", headers={"origin": origin})
+            assert (response.status_code, response.json()["code"]) == (403, "forbidden")
+
+
+async def test_a_foreign_session_and_no_credentials_are_refused() -> None:
+    keys = BearerKeys({"a": "ann", "b": "bob"})
+    async with served(authenticate=keys) as (gateway, http):
+        assert (await ask(http, "hello")).status_code == 401
+        ann, bob = (
+            client(gateway, authorization="Bearer a"),
+            client(gateway, authorization="Bearer b"),
+        )
+        session = (await ask(ann, "hello")).headers["agentws-session"]
+        foreign = await ask(bob, "hello", params={"session": session})
+        assert (foreign.status_code, foreign.json()["code"]) == (403, "forbidden")
+
+
+async def test_a_client_that_asks_too_fast_is_told_when_to_come_back() -> None:
+    async with served(limits=Limits(message_rate=0.1, message_burst=1), alone=True) as (_, http):
+        assert (await ask(http, "one")).status_code == 200
+        refused = await ask(http, "two")
+        assert (refused.status_code, refused.headers["retry-after"]) == (429, "10")
+
+
+async def test_a_client_that_finds_no_room_has_sent_nothing() -> None:
+    async with served(limits=Limits(max_connections=1), alone=True) as (gateway, http):
+        await ask(http, "one", params={"session": SESSION})
+        async with Stream(gateway, f"/sessions/{SESSION}/events"):
+            refused = await ask(http, "two", params={"session": SESSION})
+            assert (refused.status_code, refused.json()["code"]) == (503, "unavailable")
+        assert len(await answered(http)) == 2
+
+
+async def test_a_node_that_drains_takes_no_question() -> None:
+    async with served(alone=True) as (gateway, http):
+        await gateway.drain()
+        response = await ask(http, "hello")
+        assert (response.status_code, response.json()["code"]) == (503, "draining")
+
+
+async def test_an_answer_under_way_is_ended_by_a_drain_and_read_on_with_its_id() -> None:
+    gate = Gate()
+    async with served(Script("Hello\n", gate, "world"), alone=True) as (gateway, _):
+        query = f"?session={SESSION}&id=m1"
+        async with Ask(gateway, b"Hi", query=query, accept="text/plain") as asked:
+            assert await asked.line() == "Hello"
+            draining = asyncio.ensure_future(gateway.drain())
+            assert (await asked.lines())[-1].startswith("[draining: ")
+            gate.open()
+            await draining
+
+
+async def test_a_silent_answer_is_kept_alive(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("agentws.transports.stream.KEEPALIVE", 0.01)
+    gate = Gate()
+    async with served(Script(gate, "done"), alone=True) as (gateway, _):
+        async with Ask(gateway, b"Hi") as asked:
+            while await asked.line() != "":
+                pass
+            gate.open()
+            assert json.loads((await asked.lines())[-1])["event"]["type"] == "RUN_FINISHED"

@@ -1,0 +1,219 @@
+"""Invalid values of the host's own code raise TypeError and never reach a log."""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+import pytest
+
+from agentws import Agent, AgentGateway, Command, CommandContext, Identity, RunContext
+from agentws.protocol.events import SessionUpdated
+from agentws.store import SessionInfo
+from agentws.testing.agents import Script
+from agentws.testing.connect import kind
+from agentws.testing.oracle import read_log
+from tests.runs.harness import talk
+
+NOTICES: list[dict[str, Any]] = [
+    {"content": 42},
+    {"content": None},
+    {"content": b"bytes"},
+    {"content": "lone \ud800"},
+    {"content": "zero \x00"},
+    {"content": "hi", "level": "fatal"},
+    {"content": "hi", "level": None},
+    {"content": "hi", "metadata": {"x": object()}},
+    {"content": "hi", "metadata": {"x": float("nan")}},
+    {"content": "hi", "metadata": ["a list"]},
+]
+
+
+@pytest.mark.parametrize("given", NOTICES, ids=str)
+async def test_pushing_an_invalid_notice_raises_type_error_and_appends_nothing(
+    given: dict[str, Any],
+) -> None:
+    async with talk(Script("fine")) as one:
+        for say in (one.gateway.session(one.session).push, one.gateway.broadcast):
+            with pytest.raises(TypeError, match="expected content: str, level: 'info', 'warning'"):
+                await say(**given)
+        assert (await read_log(one.store, one.session))[1] == []
+        await one.client.say("go", "m1")
+        assert await one.client.answer() == "fine"
+        await one.check()
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"title": 42, "metadata": None},
+        {"title": "\ud800", "metadata": None},
+        {"title": "fine", "metadata": {"x": object()}},
+        {"title": None, "metadata": "text"},
+    ],
+    ids=str,
+)
+async def test_renaming_to_an_invalid_title_or_metadata_raises_type_error(
+    given: dict[str, Any],
+) -> None:
+    async with talk(Script("fine")) as one:
+        session = await one.gateway.sessions.find(one.session)
+        with pytest.raises(TypeError, match="expected title: str or None"):
+            await one.gateway.rename(session, **given)
+        assert (await one.store.info(one.session)).title is None
+        assert (await read_log(one.store, one.session))[1] == []
+
+
+async def test_session_metadata_changed_in_place_by_an_agent_is_not_stored() -> None:
+    async def say_hello(ctx: CommandContext, args: str) -> str:
+        spoil(ctx.session)
+        return "hello"
+
+    def spoil(session: SessionInfo) -> None:
+        assert session.metadata == {"tags": ["a"]}
+        session.metadata["tags"].append(object())
+
+    class Spoiling(Agent):
+        async def run(self, ctx: RunContext) -> AsyncIterator[str]:
+            spoil(ctx.session)
+            yield "fine"
+
+        def commands(self) -> list[Command]:
+            return [Command("hello", "Says hello", say_hello)]
+
+    async with talk(Spoiling) as one:
+        session = await one.gateway.sessions.find(one.session)
+        await one.gateway.rename(session, title=None, metadata={"tags": ["a"]})
+        await one.client.say("/hello", "c1")
+        assert (await one.client.until("notice"))["content"] == "hello"
+        await one.client.say("go", "m1")
+        assert await one.client.answer() == "fine"
+        await one.check()
+        for info in (session.info, await one.store.info(one.session)):
+            assert info.metadata == {"tags": ["a"]}
+
+
+@pytest.mark.parametrize("given", ["ada", Identity("ada"), {"sub": "ada"}, True], ids=repr)
+@pytest.mark.parametrize("option", ["authenticate", "authorize"])
+def test_an_authenticate_or_authorize_that_is_not_callable_raises_type_error(
+    option: str, given: Any
+) -> None:
+    with pytest.raises(TypeError, match=f"{option} is {type(given).__name__}; expected a callable"):
+        AgentGateway(None, **{option: given})
+
+
+class Safe(str):
+    """Like the safe strings of template engines."""
+
+
+class Word(enum.StrEnum):
+    HI = "hi"
+
+
+@pytest.mark.parametrize("text", [Safe("hi"), Word.HI], ids=repr)
+async def test_a_str_subclass_is_stored_as_a_plain_str(text: str) -> None:
+    async with talk(Script("fine")) as one:
+        session = await one.gateway.sessions.find(one.session)
+        await one.gateway.rename(session, title=text, metadata=None)
+        await one.gateway.session(one.session).push(text)
+        await one.gateway.broadcast(text)
+        assert (await one.client.until("notice.posted"))["event"]["content"] == "hi"
+        assert (await one.client.until("notice"))["content"] == "hi"
+        for info in (session.info, await one.store.info(one.session)):
+            assert (info.title, type(info.title)) == ("hi", str)
+        await one.check()
+
+
+async def test_metadata_changed_by_the_host_after_a_rename_stays_as_stored() -> None:
+    async with talk(Script("fine")) as one:
+        session = await one.gateway.sessions.find(one.session)
+        metadata: dict[str, Any] = {"tags": ["a"], "pair": (1, 2)}
+        await one.gateway.rename(session, title=None, metadata=metadata)
+        metadata["tags"].append(object())
+        for info in (session.info, await one.store.info(one.session)):
+            assert info.metadata == {"tags": ["a"], "pair": [1, 2]}
+
+
+async def test_metadata_changed_by_an_agent_after_it_yielded_stays_as_stored() -> None:
+    metadata: dict[str, Any] = {"tags": ["a"]}
+
+    async def agent(ctx: RunContext) -> AsyncIterator[Any]:
+        yield SessionUpdated("a title", metadata=metadata)
+        metadata["tags"].append(object())
+        yield "fine"
+
+    async with talk(agent) as one:
+        await one.client.say("go", "m1")
+        assert await one.client.answer() == "fine"
+        await one.check()
+        for info in (
+            (await one.gateway.sessions.find(one.session)).info,
+            await one.store.info(one.session),
+        ):
+            assert info.metadata == {"tags": ["a"]}
+
+
+@pytest.mark.parametrize(
+    "id", [None, True, 1.5, b"ada", {"sub": "ada"}, "\ud800", "a\x00"], ids=repr
+)
+def test_an_identity_with_an_id_of_another_type_raises_type_error(id: Any) -> None:
+    with pytest.raises(TypeError, match="the id of an identity"):
+        Identity(id)
+
+
+@pytest.mark.parametrize("claims", [None, "admin", ["admin"]])
+def test_claims_that_are_no_mapping_raise_type_error(claims: Any) -> None:
+    with pytest.raises(TypeError, match="expected a mapping"):
+        Identity("ada", claims)
+
+
+async def _say_hello(ctx: Any, args: str) -> str:
+    return "hello"
+
+
+COMMANDS: list[tuple[Any, str]] = [
+    (None, "commands returned NoneType; expected a list of Command"),
+    ({"hello": _say_hello}, "commands returned dict; expected a list of Command"),
+    ([("hello", "Says hello", _say_hello)], "commands returned tuple in its list"),
+    ([Command(1, "Says hello", _say_hello)], "the command 1 does not fit"),  # type: ignore[arg-type]
+    ([Command("hello", None, _say_hello)], "the command 'hello' does not fit"),  # type: ignore[arg-type]
+    ([Command("hello", "Says hello", None)], "the command 'hello' does not fit"),  # type: ignore[arg-type]
+    ([Command("/hello", "Says hello", _say_hello)], "the command '/hello' can't be typed"),
+    ([Command("say hello", "Says hello", _say_hello)], "the command 'say hello' can't be typed"),
+    ([Command("", "Says hello", _say_hello)], "the command '' can't be typed"),
+]
+
+
+def speaking(commands: Callable[[], Any]) -> type[Agent]:
+    class Speaking(Agent):
+        async def run(self, ctx: RunContext) -> AsyncIterator[str]:
+            yield "fine"
+
+        def commands(self) -> Any:
+            return commands()
+
+    return Speaking
+
+
+@pytest.mark.parametrize(("made", "said"), COMMANDS, ids=lambda value: str(value)[:40])
+async def test_invalid_commands_of_an_agent_are_logged_and_refused_as_agent_error(
+    made: Any, said: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with talk(speaking(lambda: made)) as one:
+        for text in ("/hello", "/help", "/other"):
+            refused = await one.client.say(text, f"c{text}")
+            assert (kind(refused), refused["code"]) == ("error", "agent_error")
+        assert said in caplog.text
+        await one.client.say("go", "m1")
+        assert await one.client.answer() == "fine"
+        await one.check()
+
+
+async def test_an_agents_commands_may_be_a_generator() -> None:
+    async with talk(
+        speaking(lambda: (one for one in [Command("hello", "Says hello", _say_hello)]))
+    ) as one:
+        await one.client.say("/hello", "c1")
+        assert (await one.client.until("notice"))["content"] == "hello"
+        await one.check()
