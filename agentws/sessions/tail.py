@@ -33,11 +33,12 @@ class Tail:
 
     def _shorten(self) -> None:
         """Forgets the older half, so that shortening costs little per event."""
-        drop = 0
-        while self._size > self._limit and drop < len(self._records) - 1:
-            self._size -= len(self._records[drop].data)
+        records, size, drop = self._records, self._size, 0
+        while size > self._limit and drop < len(records) - 1:
+            size -= len(records[drop].data)
             drop += 1
-        del self._records[:drop]
+        del records[:drop]
+        self._size = size
 
     def after(self, seq: int) -> Sequence[Record] | None:
         """The records after ``seq``; ``None`` when the first of those is not here any more."""
