@@ -197,10 +197,12 @@ class Connection:
         """``parts`` as messages that a peer can take one at a time."""
         if not parts:
             return []
+        # In an array each part has a comma or bracket after it.
+        if sum(map(len, parts)) + len(parts) < MESSAGE:
+            return self.wire.messages(parts)
         messages: list[bytes] = []
         start, size = 0, 1
         for at, part in enumerate(parts):
-            # With the comma or bracket that follows it in an array.
             size += len(part) + 1
             if size > MESSAGE and at > start:
                 messages += self.wire.messages(parts[start:at])
