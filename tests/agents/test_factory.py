@@ -191,11 +191,11 @@ AGENTS: dict[str, Any] = {
 
 
 @pytest.mark.parametrize("factory", AGENTS.values(), ids=AGENTS.keys())
-async def test_each_of_these_is_an_agent(factory: Any) -> None:
+async def test_every_accepted_form_makes_an_agent(factory: Any) -> None:
     assert await run(factory) == "echo hello"
 
 
-async def test_whether_it_takes_a_session_is_found_out_once() -> None:
+async def test_a_callable_without_annotations_is_tried_with_a_session_once() -> None:
     given: list[type] = []
 
     def undecided(one: Any) -> Any:
@@ -206,7 +206,7 @@ async def test_whether_it_takes_a_session_is_found_out_once() -> None:
     assert given == [SessionInfo, RunContext, RunContext]
 
 
-async def test_what_a_factory_raises_about_a_session_is_its_own() -> None:
+async def test_an_attribute_error_of_a_factory_is_raised() -> None:
     with pytest.raises(AttributeError, match="no_such_thing"):
         await run(lambda session: OfSession(session.no_such_thing))
 
@@ -279,7 +279,7 @@ REFUSED: dict[str, tuple[Any, str]] = {
 
 
 @pytest.mark.parametrize(("factory", "says"), REFUSED.values(), ids=REFUSED.keys())
-def test_what_can_be_seen_is_refused_at_once(factory: Any, says: str) -> None:
+def test_a_visible_mistake_is_refused_when_mounting(factory: Any, says: str) -> None:
     with pytest.raises(TypeError, match=says):
         Agents(factory)
 
@@ -297,12 +297,12 @@ ANSWERS: dict[str, Any] = {
 
 
 @pytest.mark.parametrize("factory", ANSWERS.values(), ids=ANSWERS.keys())
-async def test_what_only_a_run_shows_is_told_in_words(factory: Any) -> None:
+async def test_a_mistake_that_only_a_run_shows_ends_it_with_an_explanation(factory: Any) -> None:
     with pytest.raises(AgentError, match=r"write `async def agent\(ctx\)` .* `yield`"):
         await run(factory)
 
 
-async def test_a_generator_behind_a_coroutine_is_closed_with_its_run() -> None:
+async def test_a_generator_returned_by_a_coroutine_is_closed_with_its_run() -> None:
     closed: list[str] = []
 
     async def generator(ctx: Any) -> AsyncIterator[str]:

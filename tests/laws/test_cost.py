@@ -108,7 +108,7 @@ COMMANDS: dict[str, tuple[Any, Frame, Counter[str]]] = {
 
 @pytest.mark.parametrize("backend", ["memory", "sqlite"])
 @pytest.mark.parametrize(("before", "frame", "calls"), COMMANDS.values(), ids=COMMANDS)
-async def test_a_command_that_nothing_crosses_is_one_append(
+async def test_a_command_without_a_conflict_costs_one_append(
     tmp_path: Path, backend: str, before: Any, frame: Frame, calls: Counter[str]
 ) -> None:
     inner = memory_store() if backend == "memory" else InlineSQLite(tmp_path / "log.db")
@@ -123,7 +123,7 @@ async def test_a_command_that_nothing_crosses_is_one_append(
         assert store.calls == calls
 
 
-async def test_a_run_that_nothing_crosses_begins_without_a_look_at_the_log() -> None:
+async def test_a_run_without_a_conflict_begins_without_reading_the_log() -> None:
     store = Counting(memory_store())
     async with node(store, limits(), LocalBus()) as client:
         await quiet(client)
@@ -163,7 +163,7 @@ async def streaming(
 @pytest.mark.parametrize("hears", [True, False], ids=["bus", "no bus"])
 @pytest.mark.parametrize("at", [0, 1], ids=["its node", "another node"])
 @pytest.mark.parametrize("share", [0.0, 0.1, 0.5, 1.5, 4.0])
-async def test_a_stream_costs_a_command_no_second_append(
+async def test_a_running_stream_causes_a_command_no_second_append(
     tmp_path: Path, share: float, at: int, hears: bool
 ) -> None:
     chance, tries = random.Random(1), []

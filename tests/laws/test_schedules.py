@@ -57,11 +57,11 @@ def test_each_event_is_allowed_by_the_log_before_it(outcomes: list[Outcome]) -> 
     check(outcomes, lambda one: one.broken)
 
 
-def test_an_acknowledged_command_has_had_its_effect(outcomes: list[Outcome]) -> None:
+def test_an_acknowledged_command_has_its_effect_in_the_log(outcomes: list[Outcome]) -> None:
     check(outcomes, lambda one: one.without_effect)
 
 
-def test_a_refusal_is_true_of_the_log_when_it_is_said(outcomes: list[Outcome]) -> None:
+def test_a_refusal_holds_for_the_log_at_its_time(outcomes: list[Outcome]) -> None:
     check(outcomes, lambda one: one.without_cause)
 
 
@@ -105,12 +105,12 @@ def replies(outcomes: Sequence[Outcome]) -> Counter[tuple[str, str]]:
     )
 
 
-def test_the_schedules_meet_every_reply(outcomes: list[Outcome], soak: float) -> None:
+def test_the_schedules_cover_every_reply(outcomes: list[Outcome], soak: float) -> None:
     counted = replies(outcomes)
     assert soak < 1.0 or counted.keys() >= EXPECTED, EXPECTED - counted.keys()
 
 
-def test_commands_that_cross_are_decided_again_and_hardly_ever_given_up(
+def test_conflicting_commands_are_decided_again_and_rarely_refused(
     outcomes: list[Outcome],
 ) -> None:
     counted = replies(outcomes)

@@ -60,7 +60,7 @@ def answer(id: str, interrupt: str, payload: Any) -> dict[str, Any]:
     return {"type": "answer", "id": id, "interrupt": interrupt, "payload": payload}
 
 
-async def test_open_questions_are_still_open() -> None:
+async def test_open_questions_survive_settling() -> None:
     script = Script(named={"go": asking("q1", "q2"), "": [Call(resumed)]})
     async with talk(script, session_idle=1.0, store=memory_store()) as one:
         await one.client.say("go", "m1")
@@ -75,7 +75,7 @@ async def test_open_questions_are_still_open() -> None:
         await client.aclose()
 
 
-async def test_the_same_question_may_be_asked_again() -> None:
+async def test_a_question_id_can_be_used_again_after_settling() -> None:
     script = Script(named={"go": asking("q1"), "": [Call(resumed)]})
     async with talk(script) as one:
         for turn in (1, 2):
@@ -92,7 +92,7 @@ async def counting(ctx: RunContext) -> e.Event:
     return e.StateDelta([{"op": "replace", "path": "/count", "value": count + 1}])
 
 
-async def test_the_shared_state_goes_on() -> None:
+async def test_the_shared_state_survives_settling() -> None:
     script = Script(Call(counting))
     async with talk(script, session_idle=1.0, store=memory_store()) as one:
         for number in range(3):
@@ -108,7 +108,7 @@ async def test_the_shared_state_goes_on() -> None:
         await client.aclose()
 
 
-async def test_a_snapshot_has_the_state_of_long_ago() -> None:
+async def test_a_snapshot_has_the_state_from_before_settling() -> None:
     """And not what the run going on has made of it: that follows."""
 
     async def setting(ctx: RunContext) -> AsyncIterator[Any]:
@@ -133,7 +133,7 @@ async def test_a_snapshot_has_the_state_of_long_ago() -> None:
             assert delta["event"]["delta"][0]["path"] == "/new"
 
 
-async def test_what_an_agent_does_to_a_state_it_was_given_is_its_own() -> None:
+async def test_changing_the_state_in_place_is_not_shared() -> None:
     kept: list[dict[str, Any]] = []
 
     async def careless(ctx: RunContext) -> AsyncIterator[Any]:
@@ -155,7 +155,7 @@ async def test_what_an_agent_does_to_a_state_it_was_given_is_its_own() -> None:
             assert snapshot["event"]["snapshot"] == {"list": []}
 
 
-async def test_an_agent_names_its_session() -> None:
+async def test_a_title_from_an_agent_is_stored() -> None:
     store = memory_store()
     async with talk(Script("hi", e.SessionUpdated("Trip to Rome")), store=store) as one:
         await one.client.say("go", "m1")
@@ -166,7 +166,7 @@ async def test_an_agent_names_its_session() -> None:
         assert known["title"] == "Trip to Rome"
 
 
-async def test_the_agent_is_told_who_sent_the_message() -> None:
+async def test_the_agent_gets_the_identity_of_the_sender() -> None:
     """Not whose session it is: a host may let others in."""
 
     def who(connection: HTTPConnection) -> Identity | None:

@@ -34,7 +34,7 @@ class Recorder:
         yield f"{ctx.session.id} {ctx.run_id}"
 
 
-async def test_contexts_histories_and_states_are_kept_apart() -> None:
+async def test_runs_of_different_sessions_share_no_context_history_or_state() -> None:
     recorder = Recorder()
     async with talk(recorder.run) as one, connect(one.gateway) as other:
         clients = {"one": one.client, "other": other}
