@@ -1,4 +1,4 @@
-"""ChatAgent: what it asks the model, what it says, and what a stop does."""
+"""ChatAgent: its prompt, its output, and its cancellation."""
 
 from __future__ import annotations
 

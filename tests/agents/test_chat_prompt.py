@@ -1,4 +1,4 @@
-"""The laws of what a model is shown of a conversation."""
+"""Properties of the prompt that is made of a conversation."""
 
 from __future__ import annotations
 
@@ -141,7 +141,7 @@ def test_a_long_conversation_is_not_read_whole() -> None:
 
 
 def ended(reading: Coroutine[Any, Any, list[Message]]) -> list[Message]:
-    """What comes of a coroutine that never waits."""
+    """The result of a coroutine that never waits."""
     with pytest.raises(StopIteration) as done:
         reading.send(None)
     messages: list[Message] = done.value.value
@@ -149,7 +149,7 @@ def ended(reading: Coroutine[Any, Any, list[Message]]) -> list[Message]:
 
 
 def context(asked: list[Message], limits: list[int | None]) -> RunContext:
-    """A run's, of that conversation; ``limits`` gets how much of it was asked for."""
+    """A context with that conversation; ``limits`` collects the limits of the reads."""
 
     async def history(limit: int | None) -> list[Message]:
         limits.append(limit)

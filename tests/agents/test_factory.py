@@ -1,4 +1,4 @@
-"""What may be given as an agent; what else is refused at the mount, or by a run, in words."""
+"""The accepted forms of an agent; anything else is refused when mounting, or by the run."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ SESSION = SessionInfo(id="ses_0123456789abcdef", owner=None, agent="agent", crea
 
 
 async def run(factory: Any) -> str:
-    """What an agent of ``factory`` says; run twice, since each run makes one."""
+    """The text of an agent of ``factory``; run twice, since each run makes an agent."""
     agents = Agents(factory)
     said = ["".join([str(one) async for one in await output(agents)]) for _ in range(2)]
     assert said[0] == said[1]
@@ -99,14 +99,14 @@ class Callable_:
 
 
 class Passing:
-    """A plain ``__call__`` that gives a generator."""
+    """A plain ``__call__`` that returns a generator."""
 
     def __call__(self, ctx: Any) -> Any:
         return echo(ctx)
 
 
 class Steps:
-    """An async iterator that is no generator: it has nothing to close."""
+    """An async iterator without ``aclose``."""
 
     def __init__(self, text: str) -> None:
         self._left = [text, "echo "]

@@ -1,4 +1,4 @@
-"""What an agent reports of a model's cost never fails its answer."""
+"""Token usage: no report of a provider makes an answer fail."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The checker of laws finds what a log may not hold, and nothing in one that is as it should be."""
+"""The checker of laws accepts legal logs and rejects illegal ones."""
 
 from __future__ import annotations
 

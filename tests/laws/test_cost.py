@@ -1,4 +1,4 @@
-"""What it costs that a command is decided against the log: nothing, unless something crosses."""
+"""The cost of optimistic concurrency control: nothing without a conflict."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ async def node(store: Counting, few: Limits, bus: Bus) -> AsyncIterator[Client]:
             yield client
 
 
-# Nothing crosses
+# Without a conflict
 
 
 async def quiet(client: Client) -> None:
@@ -101,7 +101,7 @@ COMMANDS: dict[str, tuple[Any, Frame, Counter[str]]] = {
     "a stop of what waits": (waiting_one, {"type": "cancel", "message": "m2"}, ONE),
     "a withdrawal": (waiting_one, {"type": "withdraw", "message": "m2"}, ONE),
     "an answer": (asked, {"type": "answer", "interrupt": "q1", "payload": "yes"}, ONE),
-    # Looked for first: who cleared before is not told of a later run.
+    # One lookup first: a repeated /clear is a duplicate, also during a later run.
     "a clear": (quiet, {"type": "command", "name": "clear"}, Counter(append=1, find=1)),
 }
 
@@ -143,7 +143,7 @@ GATHER = 0.025
 async def streaming(
     path: Path, *, share: float, hears: bool
 ) -> AsyncIterator[list[tuple[Counting, Client]]]:
-    """Two nodes, the first with a run whose deltas are appended as fast as they may be.
+    """Two nodes; the first one appends the deltas of a run as fast as possible.
 
     ``share`` of the time between two appends of the stream is what each call of a store takes.
     """

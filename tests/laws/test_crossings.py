@@ -1,7 +1,7 @@
-"""Each crossing, one by one: a command is decided, the log goes on, and then it is appended.
+"""Each race, one by one: a command is decided, the log grows, and then it is appended.
 
-Two nodes with a handle each of one SQLite file; the append of one of them is held where it has been
-decided and the store does not have it yet.
+Two nodes with a handle each on one SQLite file. The append of one of them is held after it was
+decided, before it reaches the store.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ class Crossing:
         return await client.ask({"type": type, "id": f"x{self._number}", **members})
 
     async def crossed(self, type: str, asking: Any, *others: Any) -> Any:
-        """The result of ``asking``, whose append of a ``type`` waits until ``others`` are done."""
+        """The result of ``asking``; its append of a ``type`` is held until ``others`` end."""
         self.store.hold(type)
         task = asyncio.ensure_future(asking)
         await self.store.held()
@@ -63,7 +63,7 @@ class Crossing:
         return await task
 
     async def until_open(self, run: str | None, *, queue: int = 0) -> None:
-        """Returns when the run for that message goes on (or none does), and so many wait."""
+        """Returns when the run for that message (or none) is active, with that many queued."""
         async with asyncio.timeout(10):
             while True:
                 now = moments((await read_log(self._witness, SESSION))[1])[-1]
@@ -72,7 +72,7 @@ class Crossing:
                 await asyncio.sleep(0.01)
 
     async def log(self) -> list[dict[str, Any]]:
-        """The log once everything in it has ended, held against the laws."""
+        """The log once everything in it has ended, checked against the laws."""
         async with asyncio.timeout(60):
             while True:
                 epoch, records = await read_log(self._witness, SESSION)
@@ -88,7 +88,7 @@ class Crossing:
         return [msgspec.json.decode(record.data)["event"] for record in records]
 
     async def ends(self) -> list[tuple[str, str]]:
-        """Each run's message, and how it ended."""
+        """The message and the outcome of each run."""
         runs: dict[str, str] = {}
         found = []
         for event in await self.log():
@@ -146,7 +146,7 @@ def code(reply: Frame) -> str:
 
 
 async def opened(gate: Gate, one: Crossing, run: str | None = None, *, queue: int = 0) -> None:
-    """The agent at ``gate`` goes on, and its run's end is in the log."""
+    """Lets the agent go on at ``gate``, and returns when the end of its run is in the log."""
     gate.open()
     await one.until_open(run, queue=queue)
 
@@ -189,7 +189,7 @@ async def test_a_late_cancel_never_stops_the_next_run(tmp_path: Path, target: st
 
 
 async def test_a_cancel_that_waits_for_its_turn_never_stops_the_next_run(tmp_path: Path) -> None:
-    """Another command of its node is on its way: what it stops is what went on when it came."""
+    """Another command of its node is under way: it cancels the run that was active when it came."""
     gate, second = Gate(), Gate()
     async with crossing(tmp_path, script(gate, second)) as one:
         await one.here.say("wait", "m1")
@@ -227,7 +227,7 @@ async def test_two_cancels_from_two_nodes_are_one(tmp_path: Path) -> None:
 async def test_a_cancel_of_a_queued_message_that_races_with_its_run_stops_it(
     tmp_path: Path,
 ) -> None:
-    """It was to be taken back; by then it runs, so the run is stopped."""
+    """It was to be withdrawn; its run has begun by then, so that is cancelled."""
     gate, second = Gate(), Gate()
     async with crossing(tmp_path, script(gate, second)) as one:
         await one.here.say("wait", "m1")
@@ -317,7 +317,7 @@ async def test_the_second_of_two_withdrawals_from_two_nodes_is_not_found(tmp_pat
 async def test_an_interrupting_message_that_races_with_the_start_of_a_run_goes_first(
     tmp_path: Path,
 ) -> None:
-    """It comes first: the run that had been decided has not begun, so there is none to stop."""
+    """It comes first: the decided run has not begun, so there is none to cancel."""
     async with crossing(tmp_path, script(Gate())) as one:
         first = one.here.say("quick", "m1")
         other = one.there.say("quick", "m2", overlap="interrupt")
@@ -430,7 +430,7 @@ async def test_a_message_that_races_with_a_clear_is_answered(tmp_path: Path) -> 
 async def test_a_run_that_goes_on_with_answers_and_a_clear_exclude_each_other(
     tmp_path: Path,
 ) -> None:
-    """Either the answers are forgotten, and no run goes on; or it does, and nothing is cleared."""
+    """Either the answers are cleared and no run goes on, or it does and nothing is cleared."""
     async with crossing(tmp_path, script(Gate())) as one:
         await one.here.say("ask", "m1")
         await one.there.until(lambda frame: "q1" in str(frame))
@@ -481,7 +481,7 @@ async def test_an_answer_that_loses_the_race_with_a_clear_is_not_found(tmp_path:
         assert "interrupt.answered" not in await one.kinds()
 
 
-# What a node has not heard of
+# Nodes that have not read the newest events
 
 
 async def test_a_cancel_on_a_node_that_has_not_read_the_run_stops_it(tmp_path: Path) -> None:
@@ -508,7 +508,7 @@ async def test_reject_is_exact_on_a_node_that_has_not_read_the_end_of_the_run(
     gate = Gate()
     async with crossing(tmp_path, script(gate), deaf=True) as one:
         await one.here.say("wait", "m1")
-        # Refused, it has caught up to the run; of its end nobody tells it.
+        # The refusal has read up to the run; no bell tells it of the end.
         assert code(await one.there.say("quick", "m2", overlap="reject")) == "run_active"
         await opened(gate, one)
         assert code(await one.there.say("quick", "m3", overlap="reject")) == "accepted"

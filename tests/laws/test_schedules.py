@@ -1,4 +1,4 @@
-"""Whatever crosses, the laws hold: random schedules of commands on two nodes over one file."""
+"""The laws hold in random schedules of commands on two nodes over one SQLite file."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def outcomes(soak: float, tmp_path_factory: pytest.TempPathFactory) -> list[Outc
 
 @pytest.fixture(autouse=True)
 def quiet(caplog: pytest.LogCaptureFixture) -> None:
-    """What goes wrong here is meant to."""
+    """Silences the log: the faults here are intended."""
     caplog.set_level(logging.CRITICAL + 1, logger="agentws")
 
 
@@ -96,7 +96,7 @@ EXPECTED = {
 
 
 def replies(outcomes: Sequence[Outcome]) -> Counter[tuple[str, str]]:
-    """How often which kind of frame was answered what."""
+    """How often each kind of frame got each reply."""
     return Counter(
         (one.frame["type"], one.refused or ("duplicate" if one.duplicate else "accepted"))
         for outcome in outcomes
@@ -119,7 +119,7 @@ def test_conflicting_commands_are_decided_again_and_rarely_refused(
 
 
 def test_the_laws_hold_with_the_threads_of_sqlite(soak: float, tmp_path: Path) -> None:
-    """In real time. Where the log ends is not known here at every moment, so replies go unread."""
+    """In real time: the end of the log is not known at every moment, so replies are not checked."""
 
     def play(seed: int) -> Outcome:
         path = tmp_path / f"{seed}.db"

@@ -1,4 +1,4 @@
-"""What clients are told is held against the log: what was done, refused, or left behind."""
+"""The checker of replies: acknowledged, refused and leftover commands against the log."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Questions that a run ends with, and the run that goes on once they are answered."""
+"""Runs that end with questions (interrupts), and the runs that go on with the answers."""
 
 from __future__ import annotations
 

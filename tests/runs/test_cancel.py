@@ -1,4 +1,4 @@
-"""Stopping: from any place in a run's life, takes effect once, and never hits the next run."""
+"""Cancelling a run: possible at any moment, has one effect, and never stops the next run."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ async def test_a_cancel_withdraws_a_message_whose_run_has_not_begun() -> None:
 
 
 async def test_a_send_with_an_immediate_cancel_ends_cancelled_or_withdrawn() -> None:
-    """Whatever the order in which the node gets to it, the message ends stopped or taken back."""
+    """In any order of handling, the message ends cancelled or withdrawn."""
     script = Script("partial", Hang())
     async with talk(script) as one:
         for number in range(10):
@@ -124,7 +124,7 @@ async def test_a_cancelled_run_closes_everything_open_before_its_end() -> None:
 
 
 async def test_an_agent_can_cancel_its_own_run() -> None:
-    """The stop comes while the agent is not waiting, and must not hit the end of its run."""
+    """The cancel comes while the agent is not waiting, and must not cancel the end of its run."""
 
     async def agent(ctx: RunContext) -> AsyncIterator[str]:
         yield "partial"

@@ -1,4 +1,4 @@
-"""What a session goes on with when nobody here has its past in memory any more."""
+"""What a cold start of a session reads from its checkpoint (the state that is carried)."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def soon_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 async def forgotten(one: Talk) -> None:
-    """Leaves, and waits until the session is in memory no more."""
+    """Disconnects, and waits for the eviction of the session."""
     await one.client.aclose()
     for _ in range(100):
         if not len(one.gateway.sessions):
@@ -39,7 +39,7 @@ async def forgotten(one: Talk) -> None:
 
 
 async def back(one: Talk) -> tuple[Client, dict[str, Any]]:
-    """Comes back without a position; gives the snapshot's metadata."""
+    """Reconnects without a position; returns the metadata of the snapshot."""
     client = Client(one.client.app, f"/ws/chat?session={one.session}")
     await client.open()
     await client.until("welcome")
@@ -109,7 +109,7 @@ async def test_the_shared_state_survives_settling() -> None:
 
 
 async def test_a_snapshot_has_the_state_from_before_settling() -> None:
-    """And not what the run going on has made of it: that follows."""
+    """Without the changes of the active run, whose events follow the snapshot."""
 
     async def setting(ctx: RunContext) -> AsyncIterator[Any]:
         if ctx.text == "set":
@@ -167,7 +167,7 @@ async def test_a_title_from_an_agent_is_stored() -> None:
 
 
 async def test_the_agent_gets_the_identity_of_the_sender() -> None:
-    """Not whose session it is: a host may let others in."""
+    """The sender need not be the owner of the session."""
 
     def who(connection: HTTPConnection) -> Identity | None:
         name = connection.headers.get("x-user")

@@ -1,4 +1,4 @@
-"""What crosses something on its way: stops, limits, ends and shutdowns that come in between."""
+"""Races: cancels, limits, ends and shutdowns that come during an append."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ from .nodes import memory_store
 T = TypeVar("T")
 
 CROSSING = (0.0, 0.05, 0.1, 0.19, 0.21)
-"""Seconds after the acceptance of a message at which something else is asked: an append takes 0.2,
-so the run begins in the log before it, after it, or just then."""
+"""Seconds from the acceptance of a message to the next request. An append takes 0.2,
+so the run's start is appended before it, after it, or at that moment."""
 
 
 @pytest.mark.parametrize("pause", CROSSING)
@@ -86,7 +86,7 @@ async def test_an_error_during_a_cancel_still_ends_the_run_cancelled() -> None:
 async def test_a_message_that_races_with_the_release_of_the_lease_is_answered(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """The lease is let go under no run: the message is answered, whole, and once."""
+    """No lease is released under a run: the message is answered completely, and once."""
     monkeypatch.setattr(engine, "LINGER", 0.5)
     store = SlowStore(memory_store(), slow_on=("append", "release"))
     app = Starlette()
@@ -178,7 +178,7 @@ async def test_a_draining_node_begins_no_run_that_waited_for_a_slot() -> None:
 
 
 async def test_no_event_is_appended_after_a_failed_append() -> None:
-    """A write that is cancelled at shutdown leaves no hole for what the agent said after it."""
+    """An append that is cancelled at shutdown is not followed by later output."""
     store = SlowStore(MemoryStore(), slow_on="append")
     info = SessionInfo(id="a-session-of-this-test", agent="agent", created=0.0, updated=0.0)
     await store.create(info, epoch="e1")
@@ -211,7 +211,7 @@ async def test_no_event_is_appended_after_a_failed_append() -> None:
 
 async def test_a_run_whose_lease_was_lost_does_not_end_cancelled() -> None:
     class Forgetful(WrappedStore):
-        """Says that no lease is held any more, though none was taken over."""
+        """Reports every lease as lost, although no other node took one."""
 
         async def around(self, operation: str, call: Callable[[], Awaitable[T]]) -> T:
             done = await call()
@@ -226,7 +226,7 @@ async def test_a_run_whose_lease_was_lost_does_not_end_cancelled() -> None:
 
 
 async def test_a_store_that_waits_is_always_called_from_a_task() -> None:
-    """Timeouts belong to a task: a store that uses one must be in its own, whoever rang."""
+    """A timeout belongs to a task: a store may use one, so each call must run in a task."""
 
     class Impatient(WrappedStore):
         async def around(self, operation: str, call: Callable[[], Awaitable[T]]) -> T:

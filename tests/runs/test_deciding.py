@@ -1,4 +1,4 @@
-"""Commands that others cross again and again: decided anew each time, and refused in the end."""
+"""Commands with repeated version conflicts: decided again each time, and refused in the end."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ T = TypeVar("T")
 
 
 class Crossed(WrappedStore):
-    """Refuses the next so many appends, as if others had appended before each of them."""
+    """Refuses the next appends with a version conflict, as if other appends had come first."""
 
     refusals = 0
     refused = 0

@@ -1,4 +1,4 @@
-"""Factories that make no agent, and agents that are no generators."""
+"""Factories that make no agent, and agents that are not async generators."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What an agent raises inside a task group is said as it would be without the group."""
+"""Errors that an agent raises: alone, or in the exception group of a task group."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def group(*errors: BaseException) -> BaseExceptionGroup[BaseException]:
 
 
 async def outcome(agent: Any) -> tuple[str, str, bool]:
-    """Code, sentence and ``retryable`` of the error that a run of ``agent`` ends with."""
+    """The code, the message and ``retryable`` of the error that a run of ``agent`` ends with."""
     async with talk(agent) as one:
         await one.client.say("go", "m1")
         event = (await one.terminal())["event"]
@@ -97,7 +97,7 @@ async def test_a_group_of_agent_errors_ends_the_run_with_the_first_of_them(
     assert await outcome(Script(Raise(error))) == said
 
 
-# An error of a class of the agent's own, whatever that makes of its members
+# Errors of the agent's own classes, with members of any type
 
 
 class Numbered(AgentError):
@@ -112,7 +112,7 @@ class Coded(AgentError):
 
 class Bare(AgentError):
     def __init__(self) -> None:
-        """Without ``super().__init__()``, as many are written."""
+        """Without ``super().__init__()``, as in many classes of errors."""
 
 
 class Maybe(AgentError):
@@ -231,7 +231,7 @@ async def test_a_run_that_times_out_in_a_task_group_ends_timed_out() -> None:
         assert (await one.terminal())["event"]["code"] == "timed_out"
 
 
-# What an agent's own task groups and timeouts cancel while the run is waiting for others
+# Task groups and timeouts of an agent that cancel its run while that gives way to others
 
 
 async def busy_in_asyncio(ctx: RunContext) -> AsyncGenerator[str, None]:
@@ -356,5 +356,5 @@ def test_a_deeply_nested_group_is_read_without_recursion() -> None:
         error = group(error)
     assert isinstance(on_purpose(error), Declined)
     while isinstance(error, BaseExceptionGroup):
-        # Freed from the outside in, or freeing it would recurse as deep.
+        # Freed from the outside in: freeing the whole at once would recurse.
         (error,) = error.exceptions

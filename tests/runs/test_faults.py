@@ -1,4 +1,4 @@
-"""A store that fails, before or after it did what was asked, and one that takes its time."""
+"""Stores that fail, before or after the call had its effect, and slow stores."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class FailsNth(FaultyStore):
 @AFTER
 @pytest.mark.parametrize("nth", range(1, 8))
 async def test_one_failing_append_has_no_visible_effect(after: bool, nth: int) -> None:
-    """Whichever append fails, done or not: the log is whole, nothing is there twice."""
+    """Any append may fail, with or without effect: the log is complete, without duplicates."""
     store = FailsNth(nth, after=after)
     async with talk(Script(*words(5)), store=store) as one:
         answer = await one.client.say("go", "m1")
@@ -104,7 +104,7 @@ async def test_repeated_text_is_not_taken_for_a_lost_append() -> None:
 
 
 async def test_a_message_whose_acknowledgement_was_lost_is_run() -> None:
-    """The append landed, the client heard of a failure and is gone."""
+    """The append was made, the client got a failure and has disconnected."""
     store = FaultyStore(MemoryStore())
     async with talk(Script("fine"), store=store) as one:
         store.fail("append", times=1, after=True)
@@ -126,7 +126,7 @@ async def test_a_resend_starts_the_run_of_an_append_that_seemed_to_fail() -> Non
 
 
 async def test_a_run_ends_interrupted_after_a_long_outage_of_the_store() -> None:
-    """The run gives up; it ends interrupted once the store is back, and so does nothing else."""
+    """The run ends, interrupted, when the store is available again; the next one succeeds."""
     store = FaultyStore(MemoryStore())
     gate = Gate()
     script = Script(named={"go": ["one ", gate, "two"], "next": ["fine"]})
@@ -210,7 +210,7 @@ async def test_a_slow_store_loses_nothing_and_ends_every_run_once(delay: float) 
 
 
 async def test_a_snapshot_during_the_start_of_the_next_run_is_consistent() -> None:
-    """A snapshot is read while the queue it shows moves on."""
+    """A snapshot is read while the queue in it changes."""
     store = SlowStore(MemoryStore(), slow_on="read_back")
     gate = Gate()
     async with talk(Script(gate, "fine"), store=store) as one:
@@ -240,7 +240,7 @@ async def _enter(app: Any, session: str) -> Any:
 
 @pytest.mark.parametrize("operation", ["read_back", "head", "create"])
 async def test_a_connection_during_a_store_failure_is_refused_as_retryable(operation: str) -> None:
-    """Refused and told to come back; the log that grows meanwhile is not shown unwelcomed."""
+    """Refused as retryable; no event is sent before the ``welcome``."""
     store = FaultyStore(MemoryStore())
     async with talk(Script(*words(20)), store=store) as one:
         await one.client.say("go", "m1")

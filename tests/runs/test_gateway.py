@@ -1,4 +1,4 @@
-"""The gateway as the server's own code uses it."""
+"""The API of the gateway for the code of the host."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ async def test_a_gateway_without_agents_pushes_and_runs_nothing() -> None:
         await client.say("hello", "m1")
         await client.until("RUN_FINISHED")
         assert client.session is not None
-        # A message that nobody has taken up: it is not the speaker's to answer.
+        # A queued message: a gateway without agents must not run it.
         worker = AgentGateway(None, store=store, limits=LIMITS)
         position = await worker.session(client.session).push("ready")
         assert worker.stats()["active_runs"] == 0

@@ -1,4 +1,4 @@
-"""What is large: text is cut into events that everybody can take, anything else is refused."""
+"""Size limits: long text is split into events, any other event that is too large is refused."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ async def test_long_text_is_split_into_events_of_64_kib(items: list[Any]) -> Non
 
 
 def custom(size: int) -> e.Custom:
-    """One whose event frame has at least ``size`` bytes, and not many more."""
+    """An event whose frame has ``size`` bytes or a few more."""
     return e.Custom("n", "x" * size)
 
 
@@ -169,7 +169,7 @@ async def test_a_value_that_patches_make_too_large_ends_the_run(items: list[Any]
 
 
 async def test_a_small_state_can_be_patched_any_number_of_times() -> None:
-    """What patches bring in sum is measured only where it might be too much."""
+    """A value is measured only where the sum of its patches may exceed the limit."""
     items = [e.StateSnapshot({"k": ""}), *(patch("x" * 1000) for _ in range(1000))]
     async with talk(Script(Yield(*items)), max_event_size=20_000) as one:
         await one.client.say("go", "m1")
@@ -276,7 +276,7 @@ async def test_a_title_that_is_too_large_for_a_snapshot_is_refused() -> None:
 
 
 async def test_a_message_that_is_too_large_for_its_run_started_is_refused() -> None:
-    """RUN_STARTED has more beside a message than message.accepted."""
+    """The frame of RUN_STARTED is larger than that of message.accepted."""
     async with talk(Script("fine"), max_message_size=MIB) as one:
         for length in range(EVENT - 600, EVENT, 25):
             if (await one.client.say("x" * length, f"m{length}"))["type"] == "error":

@@ -1,4 +1,4 @@
-"""Whatever an agent does, its run ends exactly once and the log stays true."""
+"""Agents that misbehave: every run ends exactly once, and the log stays legal."""
 
 from __future__ import annotations
 
@@ -165,7 +165,7 @@ async def test_a_swallowed_cancellation_does_not_cancel_the_next_run() -> None:
 
 
 class Closes:
-    """An iterator whose closing goes wrong."""
+    """An iterator whose ``aclose`` raises."""
 
     def __init__(self, close: Callable[[], None]) -> None:
         self._close = close
@@ -280,7 +280,7 @@ async def test_a_run_that_exceeds_its_size_limit_ends_too_large(piece: str) -> N
 
 
 async def test_a_flood_of_deltas_makes_few_events_and_does_not_block_other_sessions() -> None:
-    """One agent that never waits: few events, few bytes, and others get their turn."""
+    """An agent that never waits makes few events, and other sessions get their turn."""
 
     async def agent(ctx: RunContext) -> AsyncIterator[str]:
         for _ in range(1_000_000 if ctx.text == "flood" else 1):
@@ -344,7 +344,7 @@ async def test_text_that_looks_like_a_protocol_frame_stays_text() -> None:
 
 
 async def test_metadata_that_looks_like_a_delta_is_not_merged() -> None:
-    """Deltas are merged as bytes, so nothing inside an event may look like the end of one."""
+    """Deltas are merged as bytes: no content may be taken for the end of an event."""
     disguised = {"a": 1, "delta": "x"}
     steps = [
         e.TextMessageStart("t"),

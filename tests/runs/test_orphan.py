@@ -1,4 +1,4 @@
-"""Ending what a dead node left open, from its log alone."""
+"""Ending an orphaned run, from the log alone."""
 
 from __future__ import annotations
 

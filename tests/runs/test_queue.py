@@ -1,4 +1,4 @@
-"""What a second message does while one runs."""
+"""A second message during a run: queue, interrupt, reject."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ async def test_overlap_reject_is_refused_while_a_run_is_active() -> None:
 
 
 async def test_a_late_resend_is_accepted_as_a_duplicate() -> None:
-    """Neither a full queue nor an active run refuses what was accepted before."""
+    """A resend is a duplicate even with a full queue or an active run."""
     gate = Gate()
     async with talk(Script(gate), max_queued=1) as one:
         first = await one.client.say("one", "m1", overlap="reject")

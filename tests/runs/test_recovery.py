@@ -1,4 +1,4 @@
-"""Nodes that die, freeze and go away: every run ends once, and no message is lost."""
+"""Nodes that die, freeze and drain: every run ends once, and no message is lost."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ LOSSY = pytest.mark.parametrize("lossy", [None, 1.0], ids=["bus", "no bus"])
 
 
 async def check(client: Client, node: Node) -> list[str]:
-    """Asks the oracle about one client; returns the kinds of the log's events."""
+    """Checks what one client saw; returns the types of the log's events."""
     assert client.session is not None
     epoch, records = await read_log(node.store.store, client.session)
     check_log(records, accepted=accepted(client.frames))
@@ -66,7 +66,7 @@ async def test_a_node_with_an_expired_lease_is_fenced(lossy: float | None) -> No
 
 @LOSSY
 async def test_a_queued_message_of_a_dead_node_is_run_by_another(lossy: float | None) -> None:
-    """Accepted, and the node gone before the run began: another runs it, unasked."""
+    """The node dies after it accepted the message: another node runs it without a request."""
     script = Script("fine")
     store = memory_store()
     async with nodes(script, store=store, lossy=lossy) as (first, second):
@@ -154,7 +154,7 @@ async def test_a_new_gateway_on_the_same_store_ends_orphaned_runs() -> None:
 
 
 async def test_a_lost_lease_stops_the_run() -> None:
-    """Another node took the session over while this one was away: it writes nothing more."""
+    """Another node took the lease: every append of this one is refused by its fencing token."""
     script = Script(named={"go": ["partial ", Hang()], "next": ["fine"]})
     async with nodes(script) as (first, second):
         async with connect(first.app) as client:
@@ -189,7 +189,7 @@ async def test_a_drain_disconnects_clients_then_waits_for_runs_then_interrupts_t
                 bye = await client.until("bye")
                 assert (bye["code"], bye["retryable"]) == (1012, True)
                 assert (await client.wait_closed()).code == 1012
-                # The run goes on where it is, and is read on elsewhere.
+                # The run continues on its node; the client reads its events from another one.
                 assert not draining.done()
                 await client.reconnect(second.app)
             gate.open()

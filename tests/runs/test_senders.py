@@ -1,4 +1,4 @@
-"""Who is who in a session that several people share, and in whose context a run goes on."""
+"""Senders in a shared session: their identity, and the context variables of their runs."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ tenant: ContextVar[str] = ContextVar("tenant", default="nobody's")
 
 
 class Seen:
-    """An agent that writes down for whom it is called, and in which context."""
+    """An agent that records the identity and the context variables of each run."""
 
     def __init__(self) -> None:
         self.runs: list[tuple[str, str | None, str, str]] = []
@@ -58,7 +58,7 @@ def by_header(connection: HTTPConnection) -> Identity:
 
 
 def in_a_context(app: Any) -> Any:
-    """A middleware as hosts have them: a context variable says whose request it is."""
+    """A host's middleware: sets a context variable for each request."""
 
     async def middleware(scope: Any, receive: Any, send: Any) -> None:
         names = [value for name, value in scope.get("headers", ()) if name == b"x-user"]
@@ -98,7 +98,7 @@ def person(app: Any, name: str, role: str = "") -> Any:
 
 
 async def ended(client: Client, count: int) -> None:
-    """Reads until so many runs have ended."""
+    """Reads until that many runs have ended."""
     while sum(one["type"] == "RUN_FINISHED" for one in client.events()) < count:
         await client.until("RUN_FINISHED")
 
@@ -130,7 +130,7 @@ async def test_an_agent_gets_the_first_sender_of_a_message_id_that_is_sent_again
 
 
 async def test_a_sender_that_loses_the_race_for_a_message_id_is_not_its_sender() -> None:
-    """Both are on their way into the log; bob's, tried first, is held up."""
+    """Both appends are under way; bob's began first and is delayed."""
 
     class Overtaken(WrappedStore):
         first = True
@@ -169,7 +169,7 @@ async def test_a_message_whose_acknowledgement_was_lost_keeps_its_sender() -> No
 
 
 async def test_a_message_whose_sender_disconnected_keeps_its_sender() -> None:
-    """As by a host's own deadline for requests: the store goes on with what it was given."""
+    """The request is cancelled, as by a host's timeout; the store still makes the append."""
 
     class CutOff(WrappedStore):
         waiting = False
@@ -259,7 +259,7 @@ async def test_a_run_for_a_message_of_another_node_has_no_context_variables() ->
 
 async def test_the_context_of_an_ended_run_is_released() -> None:
     class Request:
-        """What a host's context variables refer to may be large."""
+        """Stands for a large object in a context variable."""
 
     request: ContextVar[Request] = ContextVar("request")
     alive: weakref.WeakSet[Request] = weakref.WeakSet()
@@ -275,7 +275,7 @@ async def test_the_context_of_an_ended_run_is_released() -> None:
             await asyncio.get_running_loop().create_task(sending, context=context)
             await ended(ada, number + 1)
         del context, made, sending
-        # The session's task goes when its lease is given back, soon after the last run.
+        # The session's task ends when its lease is released, soon after the last run.
         await asyncio.sleep(5)
         gc.collect()
         assert len(seen.runs) == 5
@@ -283,7 +283,7 @@ async def test_the_context_of_an_ended_run_is_released() -> None:
 
 
 async def test_tasks_that_outlive_a_request_do_not_inherit_its_context() -> None:
-    """The store is opened by whoever comes first, and looked after ever since."""
+    """The first request opens the store and starts the housekeeping."""
     found: dict[str, set[str]] = {}
 
     class Watching(WrappedStore):
