@@ -84,7 +84,7 @@ class Runs:
     def _holds(self, id: str) -> bool:
         return id in self._leased or id in self._retries
 
-    # Deciding
+    # What the log asks for
 
     def write_start(self, session: Session) -> None:
         """Appends the RUN_STARTED that a run still holds back, before a command is decided."""
