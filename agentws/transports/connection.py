@@ -202,7 +202,7 @@ class Connection:
         if not parts:
             return []
         # In an array each part has a comma or bracket after it.
-        if len(parts) == 1 or sum(map(len, parts)) + len(parts) < MESSAGE:
+        if sum(map(len, parts)) + len(parts) < MESSAGE:
             return self.encoder.messages(parts)
         messages: list[bytes] = []
         start, size = 0, 1
