@@ -76,6 +76,7 @@ class StreamWire(NamedTuple):
     path: str
     summary: str
     media_type: str
+    """Without a charset: it is UTF-8, and is added to the header."""
     encoder: MakeEncoder
     opening: Opening
     preamble: bytes
