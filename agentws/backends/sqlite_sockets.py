@@ -96,6 +96,12 @@ class SocketFiles:
                 return self._connected(name)
         except ConnectionRefusedError:
             self._remove_stale(name)
+        except PermissionError:
+            logger.warning(
+                "this process may not write to %s%s: the process that listens there hears of "
+                "changes only by polling, and of broadcasts not at all",
+                *(self._prefix, name),
+            )
         except OSError as error:
             if error.errno in _TRANSIENT:
                 raise

@@ -362,6 +362,18 @@ def test_nothing_is_sent_to_a_user_who_may_not_read_the_database(
                 connection.close()
 
 
+async def test_a_socket_that_may_not_be_written_to_is_reported(
+    path: Path, bus: SQLiteBus, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def refuse(*_: object) -> socket.socket:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(SocketFiles, "_connected", refuse)
+    async with opened(path):
+        assert caplog.text.count("may not write to") == 1
+    assert own_name(bus) in caplog.text
+
+
 async def test_connecting_is_retried_after_the_process_ran_out_of_descriptors(
     path: Path, bus: SQLiteBus, monkeypatch: pytest.MonkeyPatch
 ) -> None:
