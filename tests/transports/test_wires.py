@@ -99,7 +99,6 @@ async def test_a_reader_follows_what_a_transport_did_not_append() -> None:
 
 
 def test_the_first_subprotocol_that_is_served_chooses_the_wire() -> None:
-    assert [one.name for one in SOCKETS] == [f.NATIVE, f.SIMPLE]
     for offered, name, subprotocol in [
         ([], f.SIMPLE, None),
         ([f.SIMPLE, f.NATIVE], f.SIMPLE, f.SIMPLE),
