@@ -75,6 +75,7 @@ class StreamWire(NamedTuple):
 
     name: str
     path: str
+    """Below the prefix; it contains ``{id}``, the session's."""
     summary: str
     media_type: str
     encoder: MakeEncoder
