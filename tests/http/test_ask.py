@@ -329,6 +329,13 @@ async def test_a_bad_body_is_refused_with_a_status(body: bytes, kind: str, statu
         assert response.json()["message"]
 
 
+@pytest.mark.parametrize("query", ["id=", "id=%00", f"id={'x' * 129}", "session=%00", "agent=%00"])
+async def test_a_bad_query_is_refused(query: str) -> None:
+    async with served() as (_, http):
+        response = await ask(http, "hello", params=query)
+        assert (response.status_code, response.json()["code"]) == (400, "bad_request")
+
+
 @pytest.mark.parametrize("method", ["GET", "HEAD", "PUT", "DELETE"])
 async def test_another_method_is_refused(method: str) -> None:
     async with served() as (_, http):
