@@ -54,6 +54,15 @@ def test_the_wheel_has_the_command_and_only_the_agentws_package(wheel: zipfile.Z
     assert "agentws = agentws.cli:main" in wheel.read(points).decode()
 
 
+def test_the_wheel_declares_the_licences_of_the_vendored_files(wheel: zipfile.ZipFile) -> None:
+    (name,) = [name for name in wheel.namelist() if name.endswith("dist-info/METADATA")]
+    lines = wheel.read(name).decode().splitlines()
+    vendored = {path.relative_to(ROOT).as_posix() for path in PACKAGE.rglob("*.LICENSE")}
+    assert {f"License-File: {path}" for path in {"LICENSE", *vendored}} <= set(lines)
+    # One of the vendored packages, entities, has a BSD licence; the others have the MIT licence.
+    assert "License-Expression: MIT AND BSD-2-Clause" in lines
+
+
 def test_the_browser_package_has_its_files_and_the_same_version() -> None:
     browser = json.loads((PACKAGE / "web" / "package.json").read_text())
     assert browser["version"] == PROJECT["version"] == metadata.version("agentws")

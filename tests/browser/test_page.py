@@ -43,6 +43,13 @@ def wait_until_idle(page: Page) -> None:
     expect(page.locator("#stop")).to_be_hidden()
 
 
+def middle(page: Page, selector: str) -> float:
+    """The horizontal middle of an element, in pixels."""
+    box = page.locator(selector).bounding_box()
+    assert box is not None
+    return box["x"] + box["width"] / 2
+
+
 def wait_for_connection(page: Page, state: str) -> None:
     expect(page.locator("#connection")).to_have_attribute("data-state", state, timeout=20_000)
 
@@ -345,6 +352,7 @@ def test_older_messages_are_fetched_page_by_page(open_page: OpenPage) -> None:
     bubbles = page.locator(".user .bubble")
     expect(bubbles.last).to_have_text("message 11")
     assert bubbles.count() < 12
+    assert middle(page, "#earlier") == pytest.approx(middle(page, "#transcript"), abs=1)
     while page.locator("#earlier").is_visible():
         shown = bubbles.count()
         page.click("#earlier")
@@ -424,6 +432,8 @@ def test_a_server_with_authentication_asks_for_a_key_and_lists_the_chats(
             page.fill("#banner input", key)
             page.keyboard.press("Enter")
             wait_for_connection(page, "open" if key == "sesame" else "closed")
+            if key == "wrong":
+                expect(page.locator("#banner")).to_contain_text("refused this access key")
         expect(page.locator("#banner")).to_be_hidden()
         send(page, "remember me")
         expect(page.locator(".assistant strong")).to_have_text("remember me")

@@ -262,6 +262,7 @@ async def test_an_answer_that_is_stopped_says_so() -> None:
     gate = Gate()
     async with served(Script("Hello", gate)) as (gateway, http):
         async with Ask(gateway, b"Hi", query=f"?session={SESSION}", accept="text/plain") as asked:
+            await gate.reached()
             await http.post(f"/sessions/{SESSION}/cancel", json={})
             assert (await asked.lines())[-1] == "[The answer was stopped.]"
 

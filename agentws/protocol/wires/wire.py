@@ -78,6 +78,7 @@ class StreamWire(NamedTuple):
     """Below the prefix; it contains ``{id}``, the session's."""
     summary: str
     media_type: str
+    """Without a charset: it is UTF-8, and is added to the header."""
     encoder: MakeEncoder
     opening: Opening
     preamble: bytes

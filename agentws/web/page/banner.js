@@ -3,11 +3,11 @@
  *
  * @module
  */
+import { accessKey } from './credentials.js';
 import { el, icon } from './dom.js';
 
 /** @type {Record<string, string>} */
 const SENTENCES = {
-  unauthenticated: 'This server asks for an access key.',
   forbidden: 'This chat can\u2019t be opened here: it belongs to someone else.',
   not_found: 'There is no such chat.',
   bad_request: 'This chat can\u2019t be opened: its address is not valid.',
@@ -21,12 +21,20 @@ const SENTENCES = {
  */
 export function drawBanner(banner, { connection, error }, actions) {
   const shown = connection === 'closed' ? error : null;
-  const text = shown ? (SENTENCES[shown.code ?? ''] ?? shown.message) : '';
+  const text = shown ? sentence(shown) : '';
   if (banner.dataset.text === text) return;
   banner.dataset.text = text;
   banner.hidden = shown === null;
   if (shown?.code === 'unauthenticated') banner.replaceChildren(...signIn(text, actions));
   else banner.replaceChildren(...refused(text, actions));
+}
+
+/** @param {NonNullable<import('../client.js').ChatSnapshot['error']>} error */
+function sentence({ code, message }) {
+  if (code !== 'unauthenticated') return SENTENCES[code ?? ''] ?? message;
+  return accessKey()
+    ? 'The server refused this access key.'
+    : 'This server asks for an access key.';
 }
 
 /**
