@@ -33,7 +33,7 @@ class Dev(Server):
 
 def copy_tracked(folder: Path) -> None:
     """Copies the tracked files, as they are in the working tree."""
-    # git refuses a checkout of another owner, as in a container that mounts it.
+    # git refuses a checkout that another user owns, as in a container that mounts it.
     command = ["git", "-c", "safe.directory=*", "ls-files", "-z"]
     listed = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True).stdout
     for name in filter(None, listed.split("\0")):

@@ -35,7 +35,7 @@ class Speaking(Server):
 
 
 class Peer:
-    """A native client over a raw socket, which reads only when told to.
+    """A native client over a raw socket, which reads only when the test calls it.
 
     With a ``path`` other than a WebSocket's it sends a plain HTTP request.
     """

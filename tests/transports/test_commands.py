@@ -1,4 +1,4 @@
-"""Commands over a connection: idempotent by id, and no other frame waits for an agent's own."""
+"""Commands over a connection: idempotent by id, and no other frame waits for them."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from .conftest import Make
 
 
 class Clerk:
-    """Makes agents that stream words for ever, and have commands that do what a test needs."""
+    """Makes agents that stream words without end, and have the commands that tests need."""
 
     def __init__(self) -> None:
         self.gate = Gate()

@@ -64,7 +64,7 @@ BAD: dict[str, str] = {
     + "[" * 20_000
     + "]" * 20_000
     + "}}",
-    "deep arrays nobody asked for": '{"type":"ping","a":' + "[" * 30_000 + "]" * 30_000 + "}",
+    "deep arrays in an unknown member": '{"type":"ping","a":' + "[" * 30_000 + "]" * 30_000 + "}",
     "deep objects": '{"type":"send","id":"m1","content":"x","metadata":'
     + '{"a":' * 9_000
     + "1"
