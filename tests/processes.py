@@ -120,6 +120,25 @@ def _fill(text: str, values: Mapping[str, str]) -> str:
     return text
 
 
+def is_running(pid: int) -> bool:
+    """Whether the process lives. A zombie process has ended, too."""
+    try:
+        status = Path(f"/proc/{pid}/stat").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+    return status.rpartition(")")[2].split()[0] != "Z"
+
+
+def wait_until(
+    condition: Callable[[], bool], explain: Callable[[], str] = str, *, within: float = 30.0
+) -> None:
+    """Polls until the condition holds; raises AssertionError with ``explain()`` otherwise."""
+    deadline = time.monotonic() + within
+    while not condition():
+        assert time.monotonic() < deadline, explain()
+        time.sleep(0.02)
+
+
 def is_healthy(url: str) -> bool:
     """Whether a gateway's health route at ``url`` answers 200."""
     try:

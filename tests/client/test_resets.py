@@ -1,4 +1,4 @@
-"""The log of the server is not the one that the client knows: snapshots, lost and new logs."""
+"""The log of the server differs from the client's replica: snapshots, lost and new logs."""
 
 from __future__ import annotations
 

@@ -410,7 +410,7 @@ messages_ = st.lists(
 @given(said=messages_)
 @settings(deadline=None, suppress_health_check=[HealthCheck.too_slow], max_examples=60)
 @pytest.mark.filterwarnings("ignore::hypothesis.errors.HypothesisWarning")
-def test_parts_join_to_the_same_messages_and_depend_on_nothing_else(said: list[m.Message]) -> None:
+def test_parts_join_to_the_same_messages_and_depend_only_on_them(said: list[m.Message]) -> None:
     named: list[m.Message] = []
     for number, one in enumerate(said):
         changes: dict[str, object] = {"id": f"{one.id}{number}"}

@@ -94,7 +94,7 @@ async def test_a_connection_whose_log_can_not_be_read_is_closed_once(
         slow.pause()
         await client.say("go", "m1")
         await client.until("RUN_FINISHED")
-        # Until every node knows all of the log: only the slow one is to read.
+        # Waits until every node has read the whole log, so that only the slow one reads later.
         await asyncio.sleep(1)
         store.fail("read", error=error)
         calls = store.calls["read"]
