@@ -74,8 +74,11 @@ def test_every_variant_has_a_column_and_its_medians() -> None:
     assert "raw, server preset" in header
     for number, name in enumerate(VARIANTS, 1):
         assert f"{number + 1:.1f} KiB" in line
-        told = msgspec.json.decode(report.as_json([row], []))["workloads"][0]
-        assert (told["medians"][name], told["spreads"][name]) == (number + 1, 1 / (number + 1))
+        shown = msgspec.json.decode(report.as_json([row], []))["workloads"][0]
+        assert (shown["medians"][name], shown["spreads"][name]) == (
+            number + 1,
+            1 / (number + 1),
+        )
     only = report.table([report.Row(workloads.WORKLOADS[0], {STOCK.name: [1.0]})])
     assert "preset" not in only and "raw" not in only
 

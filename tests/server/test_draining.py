@@ -1,4 +1,4 @@
-"""A graceful shutdown: clients are told first, runs get time to finish, then the server closes."""
+"""A graceful shutdown: clients get a bye, runs get time to finish, then the server closes."""
 
 from __future__ import annotations
 
