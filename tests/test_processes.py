@@ -23,7 +23,9 @@ time.sleep(600)
 
 def a_server(folder: Path, *options: str) -> Server:
     (folder / "listens.py").write_text(LISTENS)
-    return Server("listens.py", "{port}", *options, folder=folder, said=folder / "said.txt")
+    return Server(
+        "listens.py", "{port}", *options, folder=folder, output_file=folder / "output.txt"
+    )
 
 
 def wait_for_end(server: Server) -> None:
@@ -70,13 +72,17 @@ def test_a_server_that_never_listens_is_killed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(Server, "patience", 1.0)
-    server = Server("-c", "import time; time.sleep(600)", folder=tmp_path, said=tmp_path / "said")
+    server = Server(
+        "-c", "import time; time.sleep(600)", folder=tmp_path, output_file=tmp_path / "output.txt"
+    )
     with pytest.raises(AssertionError, match="not ready"):
         server.start()
     assert not is_running(server.process.pid)
 
 
 def test_the_output_of_a_server_that_exits_at_once_is_in_the_error(tmp_path: Path) -> None:
-    server = Server("-c", "raise SystemExit('no luck')", folder=tmp_path, said=tmp_path / "said")
+    server = Server(
+        "-c", "raise SystemExit('no luck')", folder=tmp_path, output_file=tmp_path / "output.txt"
+    )
     with pytest.raises(AssertionError, match="no luck"):
         server.start()
