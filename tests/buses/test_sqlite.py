@@ -308,7 +308,7 @@ async def test_a_hello_names_only_sockets_beside_the_database(bus: SQLiteBus, pa
 
 @pytest.mark.parametrize("mode", [0o600, 0o660, 0o644, 0o666])
 @pytest.mark.parametrize("umask", [0, 0o077])
-def test_who_may_write_to_the_database_may_write_to_the_socket_and_nobody_else(
+def test_a_socket_is_writable_only_for_users_who_can_write_to_the_database(
     path: Path, mode: int, umask: int
 ) -> None:
     path.chmod(mode)

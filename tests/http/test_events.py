@@ -237,7 +237,7 @@ async def test_the_number_of_streams_is_limited() -> None:
             assert stream.status == 200
 
 
-async def test_a_stream_that_can_not_begin_gives_its_place_back(
+async def test_a_stream_that_fails_to_begin_releases_its_place(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     async with served(limits=Limits(max_connections=1), alone=True) as (gateway, http):
