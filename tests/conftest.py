@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from playwright.sync_api import Browser
 
 LAN = "lan.test"
-"""A host name whose pages over plain http are no secure context, as in a local network."""
+"""A host name whose pages over plain http are not a secure context, as in a local network."""
 
 
 @pytest.fixture(scope="session")

@@ -25,7 +25,7 @@ class Server:
 
     ``{port}`` in an argument or an environment variable is replaced by the port: 0 at the first
     start (the server chooses a free one and logs it), and the same port at every restart. The
-    output goes to the file ``said``.
+    output goes to the file ``output_file``.
     """
 
     program = sys.executable
@@ -33,12 +33,12 @@ class Server:
     patience = 30.0
 
     def __init__(
-        self, *arguments: str, folder: Path, said: Path, env: Mapping[str, str] | None = None
+        self, *arguments: str, folder: Path, output_file: Path, env: Mapping[str, str] | None = None
     ) -> None:
         self.port = 0
         self._arguments = arguments
         self._folder = folder
-        self._said = said
+        self._output_file = output_file
         self._env = {**self.base, **(env or {})}
 
     @property
@@ -47,7 +47,7 @@ class Server:
 
     @property
     def output(self) -> str:
-        return self._said.read_text() if self._said.exists() else ""
+        return self._output_file.read_text() if self._output_file.exists() else ""
 
     def __enter__(self) -> Self:
         self.start()
@@ -65,13 +65,13 @@ class Server:
         """Returns when it is ready; kills it and raises if it does not become ready."""
         before = len(self.output)
         filled = {"{port}": str(self.port)}
-        with self._said.open("ab") as said:
+        with self._output_file.open("ab") as file:
             self.process = subprocess.Popen(
                 [self.program, *(_fill(each, filled) for each in self._arguments)],
                 cwd=self._folder,
                 env={name: _fill(value, filled) for name, value in self._env.items()},
-                stdout=said,
-                stderr=said,
+                stdout=file,
+                stderr=file,
                 # A process group of its own, so that a reloader's children are killed too.
                 start_new_session=True,
             )
@@ -118,6 +118,25 @@ def _fill(text: str, values: Mapping[str, str]) -> str:
     for name, value in values.items():
         text = text.replace(name, value)
     return text
+
+
+def is_running(pid: int) -> bool:
+    """Whether the process lives. A zombie process has ended, too."""
+    try:
+        status = Path(f"/proc/{pid}/stat").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+    return status.rpartition(")")[2].split()[0] != "Z"
+
+
+def wait_until(
+    condition: Callable[[], bool], explain: Callable[[], str] = str, *, within: float = 30.0
+) -> None:
+    """Polls until the condition holds; raises AssertionError with ``explain()`` otherwise."""
+    deadline = time.monotonic() + within
+    while not condition():
+        assert time.monotonic() < deadline, explain()
+        time.sleep(0.02)
 
 
 def is_healthy(url: str) -> bool:

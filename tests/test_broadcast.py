@@ -20,12 +20,12 @@ from tests.virtual import anyio_backend as anyio_backend
 
 class FakePeer:
     def __init__(self) -> None:
-        self.said: list[str] = []
+        self.notices: list[str] = []
         self.closing = False
         self.told_at: float | None = None
 
     def send_control(self, frame: Notice) -> None:
-        self.said.append(frame.content)
+        self.notices.append(frame.content)
 
     def close_for_restart(self) -> None:
         self.closing = True
@@ -54,14 +54,14 @@ async def test_each_of_several_broadcasts_counts_its_own_peers() -> None:
     await asyncio.sleep(0)
     third = connections.announce(notice("three"))
     assert [await each for each in (first, second, third)] == [3 * SLICE] * 3
-    assert all(peer.said == ["one", "two", "three"] for peer in peers)
+    assert all(peer.notices == ["one", "two", "three"] for peer in peers)
 
 
 async def test_a_broadcast_skips_a_connection_that_is_closing() -> None:
     connections, peers = crowd(3)
     peers[1].closing = True
     assert await connections.announce(notice("one")) == 2
-    assert peers[1].said == []
+    assert peers[1].notices == []
 
 
 async def test_a_cancelled_broadcast_does_not_delay_the_next() -> None:
@@ -70,7 +70,7 @@ async def test_a_cancelled_broadcast_does_not_delay_the_next() -> None:
     await asyncio.sleep(0)
     cut.cancel()
     assert await connections.announce(notice("two")) == 2 * SLICE
-    assert peers[-1].said == ["two"]
+    assert peers[-1].notices == ["two"]
 
 
 async def test_overlapping_broadcasts_reach_every_connection() -> None:
@@ -96,7 +96,7 @@ async def test_a_broadcast_reaches_the_connections_of_every_node_once() -> None:
     second.unsubscribe()
     await first.send(NoticePosted("two", "info"))
     await asyncio.sleep(0.1)
-    assert [peer.said for _, peers in nodes for peer in peers] == [["one", "two"], ["one"]]
+    assert [peer.notices for _, peers in nodes for peer in peers] == [["one", "two"], ["one"]]
 
 
 async def test_a_broadcast_of_another_node_that_can_not_be_decoded_is_logged(
@@ -107,7 +107,7 @@ async def test_a_broadcast_of_another_node_that_can_not_be_decoded_is_logged(
     Broadcasts(bus=bus, connections=connections, node="here", max_size=1000).subscribe()
     bus.publish(CHANNEL, b'elsewhere {"type":"notice"')
     await asyncio.sleep(0.1)
-    assert peer.said == [] and "could not be decoded" in caplog.text
+    assert peer.notices == [] and "could not be decoded" in caplog.text
 
 
 async def test_goodbyes_are_spread_in_time_against_a_reconnect_storm() -> None:

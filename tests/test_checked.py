@@ -163,7 +163,7 @@ def test_an_identity_with_an_id_of_another_type_raises_type_error(id: Any) -> No
 
 
 @pytest.mark.parametrize("claims", [None, "admin", ["admin"]])
-def test_claims_that_are_no_mapping_raise_type_error(claims: Any) -> None:
+def test_claims_that_are_not_a_mapping_raise_type_error(claims: Any) -> None:
     with pytest.raises(TypeError, match="expected a mapping"):
         Identity("ada", claims)
 

@@ -33,7 +33,7 @@ class Dev(Server):
 
 def copy_tracked(folder: Path) -> None:
     """Copies the tracked files, as they are in the working tree."""
-    # git refuses a checkout of another owner, as in a container that mounts it.
+    # git refuses a checkout that another user owns, as in a container that mounts it.
     command = ["git", "-c", "safe.directory=*", "ls-files", "-z"]
     listed = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True).stdout
     for name in filter(None, listed.split("\0")):
@@ -74,8 +74,8 @@ async def test_dev_run_works_in_a_fresh_checkout_and_stops_cleanly(tmp_path: Pat
     copy_tracked(checkout)
     path = os.pathsep.join([f"{sys.base_prefix}/bin", "/usr/bin", "/bin"])
     env = {"PATH": path, "HOME": str(home), **pip_settings()}
-    said = tmp_path / "said.txt"
-    with Dev("run", "--port", "{port}", folder=checkout, said=said, env=env) as dev:
+    output_file = tmp_path / "output.txt"
+    with Dev("run", "--port", "{port}", folder=checkout, output_file=output_file, env=env) as dev:
         assert "<html" in page_of(dev)
         async with connect(f"ws://{dev.host}/ws/chat") as chat:
             assert await chat.ask("hello")

@@ -43,7 +43,7 @@ class RecordingStore(WrappedStore):
         return await call()
 
 
-async def spoken(app: Starlette, *, times: int = 1) -> str:
+async def answered_session(app: Starlette, *, times: int = 1) -> str:
     """Creates a session with this many answers; returns its id after the client has left."""
     client = await Client(app).open()
     for number in range(times):
@@ -82,7 +82,7 @@ async def test_a_run_is_compacted_after_its_replay_window() -> None:
     store, app = MemoryStore(), Starlette()
     mount_agent_gateway(app, Script(*words(5)), store=store, limits=LIMITS)
     async with running(app):
-        session = await spoken(app)
+        session = await answered_session(app)
         await asyncio.sleep(WINDOW - 2)
         assert not await is_folded(store, session)
         await asyncio.sleep(4)
@@ -93,7 +93,7 @@ async def test_a_compaction_that_failed_is_tried_again() -> None:
     store, app = RecordingStore(), Starlette()
     mount_agent_gateway(app, Script(*words(5)), store=store, limits=LIMITS)
     async with running(app):
-        session = await spoken(app)
+        session = await answered_session(app)
         store.refused.add("compact")
         await asyncio.sleep(WINDOW + 20)
         assert not await is_folded(store, session)
@@ -109,7 +109,7 @@ async def test_a_failing_compaction_does_not_delay_the_others(
     mount_agent_gateway(app, Script(*words(5)), store=store, limits=LIMITS)
     compact = store.compact
     async with running(app):
-        first, second = await spoken(app), await spoken(app)
+        first, second = await answered_session(app), await answered_session(app)
 
         async def failing(session: str, **given: object) -> None:
             if session == first:
@@ -128,7 +128,7 @@ async def test_old_runs_of_another_process_are_compacted_after_their_session_is_
         app = Starlette()
         gateway = mount_agent_gateway(app, Script(*words(5)), store=store, limits=LIMITS)
         async with running(app):
-            session = await spoken(app, times=3)
+            session = await answered_session(app, times=3)
             if _ == 0:
                 old = session
                 continue
@@ -163,7 +163,7 @@ async def test_a_compacted_session_is_read_once_after_it_is_loaded() -> None:
     store, app = RecordingStore(), Starlette()
     gateway = mount_agent_gateway(app, Script(*words(5)), store=store, limits=LIMITS)
     async with running(app):
-        session = await spoken(app, times=2)
+        session = await answered_session(app, times=2)
         await asyncio.sleep(WINDOW + 70)
         assert len(gateway.sessions) == 0
         await gateway.session(session).messages()
@@ -178,6 +178,6 @@ async def test_many_due_compactions_are_spread_over_several_rounds() -> None:
     mount_agent_gateway(app, Script(*words(2)), store=store, limits=LIMITS)
     async with running(app):
         for _ in range(PER_TURN + 20):
-            await spoken(app)
+            await answered_session(app)
         await asyncio.sleep(WINDOW + 60)
         assert store.asked.count("compact") == PER_TURN + 20

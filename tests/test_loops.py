@@ -151,7 +151,7 @@ def test_a_run_whose_loop_ended_is_recovered_as_interrupted_on_the_next_loop(sto
 def test_a_gateway_restarts_after_its_loop_was_closed_without_cancelling_tasks(
     store: Store,
 ) -> None:
-    """Some test runners close a loop so: its tasks are neither cancelled nor run again."""
+    """Some test runners close a loop like this: its tasks are neither cancelled nor run again."""
     gateway = mounted(store, never_ending)
     loop = asyncio.new_event_loop()
     client = Client(gateway, f"/ws/chat?session={SESSION}")

@@ -22,10 +22,10 @@ UP, DOWN = f"{STARTUP}.complete", f"{SHUTDOWN}.complete"
 
 
 class Lifespan:
-    """The server's side of an app's lifespan; ``said`` has the app's messages."""
+    """The server's side of an app's lifespan; ``sent`` has the messages that the app sent."""
 
     def __init__(self, app: Any) -> None:
-        self.said: list[dict[str, Any]] = []
+        self.sent: list[dict[str, Any]] = []
         self._app = app
         self._messages: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
         self._answers: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
@@ -38,7 +38,7 @@ class Lifespan:
 
     async def _send(self, message: dict[str, Any]) -> None:
         assert message["type"].startswith("lifespan."), "servers refuse other messages"
-        self.said.append(message)
+        self.sent.append(message)
         self._answers.put_nowait(message)
 
     async def answer_to(self, kind: str) -> str:
@@ -140,7 +140,7 @@ async def test_the_gateway_runs_until_the_server_shuts_down_whatever_the_hosts_l
     assert await lifespan.answer_to(SHUTDOWN) == DOWN
     assert gateway.draining and not gateway.started
     await lifespan.ended()
-    assert [message["type"] for message in lifespan.said] == [UP, DOWN]
+    assert [message["type"] for message in lifespan.sent] == [UP, DOWN]
 
 
 @pytest.mark.parametrize("host", EVERY, ids=lambda host: host.__name__)
@@ -155,19 +155,19 @@ async def test_a_gateway_that_fails_to_start_fails_the_startup(
     monkeypatch.setattr(gateway.store, "open", refuse)
     assert await lifespan.answer_to(STARTUP) == f"{STARTUP}.failed"
     await lifespan.ended()
-    (said,) = lifespan.said
-    assert "no store today" in said["message"] and not gateway.started
+    (sent,) = lifespan.sent
+    assert "no store today" in sent["message"] and not gateway.started
 
 
 async def test_a_started_host_is_shut_down_when_the_gateway_fails_to_start(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    heard: list[str] = []
+    received: list[str] = []
 
     async def host(scope: Any, receive: Any, send: Any) -> None:
         for _ in range(2):
             message = await receive()
-            heard.append(message["type"])
+            received.append(message["type"])
             await send({"type": f"{message['type']}.complete"})
 
     gateway, lifespan = mounted(host)
@@ -177,7 +177,7 @@ async def test_a_started_host_is_shut_down_when_the_gateway_fails_to_start(
 
     monkeypatch.setattr(gateway.store, "open", refuse)
     assert await lifespan.answer_to(STARTUP) == f"{STARTUP}.failed"
-    assert heard == [STARTUP, SHUTDOWN]
+    assert received == [STARTUP, SHUTDOWN]
 
 
 async def test_the_gateway_does_not_start_when_the_host_fails_to_start() -> None:
@@ -204,7 +204,7 @@ async def test_the_host_still_shuts_down_when_the_gateway_fails_to_stop(
 
     monkeypatch.setattr(gateway.store, "close", refuse)
     assert await lifespan.answer_to(SHUTDOWN) == f"{SHUTDOWN}.failed"
-    assert "as ordered" in lifespan.said[-1]["message"]
+    assert "as ordered" in lifespan.sent[-1]["message"]
     await lifespan.ended()
 
 
@@ -233,17 +233,17 @@ async def test_the_gateway_registers_its_drain_with_a_server_that_has_a_list_for
 ) -> None:
     gateway = mount_agent_gateway(host, Script("fine"))
     drains: list[Any] = []
-    said: asyncio.Queue[Any] = asyncio.Queue()
+    sent: asyncio.Queue[Any] = asyncio.Queue()
     given: asyncio.Queue[Any] = asyncio.Queue()
     scope = {"type": "lifespan", "asgi": {"version": "3.0"}, "state": {DRAINS: drains}}
-    task = asyncio.create_task(gateway(scope, given.get, said.put))
+    task = asyncio.create_task(gateway(scope, given.get, sent.put))
     given.put_nowait({"type": STARTUP})
-    assert (await said.get())["type"] == UP
+    assert (await sent.get())["type"] == UP
     (drain,) = drains
     await drain()
     assert gateway.draining and gateway.started
     given.put_nowait({"type": SHUTDOWN})
-    assert (await said.get())["type"] == DOWN
+    assert (await sent.get())["type"] == DOWN
     await task
 
 

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import re
 import signal
-import time
 from pathlib import Path
 
 import pytest
 
-from tests.processes import Server
+from tests.processes import Server, is_running, wait_until
 
 LISTENS = """
 import signal, socket, subprocess, sys, time
@@ -25,25 +23,16 @@ time.sleep(600)
 
 def a_server(folder: Path, *options: str) -> Server:
     (folder / "listens.py").write_text(LISTENS)
-    return Server("listens.py", "{port}", *options, folder=folder, said=folder / "said.txt")
+    return Server(
+        "listens.py", "{port}", *options, folder=folder, output_file=folder / "output.txt"
+    )
 
 
-def is_running(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-        # A zombie process has ended, too.
-        return "Z" not in Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2]
-    except (ProcessLookupError, FileNotFoundError):
-        return False
-
-
-def all_end(server: Server) -> bool:
-    """Whether the process and its child end within 5 s; only its parent can wait for the child."""
+def wait_for_end(server: Server) -> None:
+    """Waits until the process and its child have ended; only its parent can wait for the child."""
     child = int(re.findall(r"child (\d+)", server.output)[-1])
-    deadline = time.monotonic() + 5.0
-    while any(map(is_running, (server.process.pid, child))) and time.monotonic() < deadline:
-        time.sleep(0.01)
-    return not any(map(is_running, (server.process.pid, child)))
+    both = (server.process.pid, child)
+    wait_until(lambda: not any(map(is_running, both)), within=5.0)
 
 
 def test_a_test_server_keeps_its_port_when_restarted(tmp_path: Path) -> None:
@@ -58,14 +47,14 @@ def test_a_test_server_keeps_its_port_when_restarted(tmp_path: Path) -> None:
 def test_a_failing_test_leaves_no_server_process(tmp_path: Path) -> None:
     with pytest.raises(ZeroDivisionError), a_server(tmp_path) as server:
         raise ZeroDivisionError
-    assert all_end(server)
+    wait_for_end(server)
 
 
 def test_a_suspended_server_can_be_stopped(tmp_path: Path) -> None:
     with a_server(tmp_path) as server:
         server.process.send_signal(signal.SIGSTOP)
         assert server.stop() == -signal.SIGTERM
-        assert all_end(server)
+        wait_for_end(server)
 
 
 def test_a_server_that_ignores_sigterm_is_killed(
@@ -76,20 +65,24 @@ def test_a_server_that_ignores_sigterm_is_killed(
         with pytest.raises(AssertionError, match="does not end"):
             server.stop()
         monkeypatch.undo()
-        assert all_end(server)
+        wait_for_end(server)
 
 
 def test_a_server_that_never_listens_is_killed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(Server, "patience", 1.0)
-    server = Server("-c", "import time; time.sleep(600)", folder=tmp_path, said=tmp_path / "said")
+    server = Server(
+        "-c", "import time; time.sleep(600)", folder=tmp_path, output_file=tmp_path / "output.txt"
+    )
     with pytest.raises(AssertionError, match="not ready"):
         server.start()
     assert not is_running(server.process.pid)
 
 
 def test_the_output_of_a_server_that_exits_at_once_is_in_the_error(tmp_path: Path) -> None:
-    server = Server("-c", "raise SystemExit('no luck')", folder=tmp_path, said=tmp_path / "said")
+    server = Server(
+        "-c", "raise SystemExit('no luck')", folder=tmp_path, output_file=tmp_path / "output.txt"
+    )
     with pytest.raises(AssertionError, match="no luck"):
         server.start()

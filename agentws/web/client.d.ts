@@ -60,8 +60,8 @@ export interface ChatMessage {
   /** The text of `content`. */
   text: string;
   /**
-   * `sending`: not accepted yet. `queued`: in the log, its run has not begun. `cancelled` and `error`: how the
-   * run ended whose last message this is, or (on a user message) that it was refused.
+   * `sending`: not accepted yet. `queued`: in the log, its run has not begun. `cancelled` and `error`: how the run
+   * ended, on its last message. `error` on a user message: it was refused.
    */
   status: 'sending' | 'queued' | 'streaming' | 'done' | 'cancelled' | 'error';
   /** In the outbox, not known to be in the log: it can be retried, withdrawn or discarded. */
@@ -79,7 +79,7 @@ export interface ChatMessage {
   overlap?: Overlap;
   /** Only the model's provider can read it. */
   encryptedValue?: string;
-  /** Of all its events; `agentws` has how the run failed or was cancelled whose last message this is. */
+  /** Merged from all its events; in the last message of a run, `agentws` says how the run failed or was cancelled. */
   metadata?: Metadata;
 }
 
@@ -105,7 +105,7 @@ export interface Interrupt {
 }
 
 /**
- * Ephemeral: a broadcast, the answer to a command, or that the server lost the conversation that was shown
+ * Ephemeral: a broadcast, the answer to a command, or a note that the server lost the conversation that was shown
  * (`metadata.code` is `conversation_lost`).
  */
 export interface Notice {
@@ -145,7 +145,7 @@ export interface Log {
   shared: any;
   title: string | null;
   agent: string | null;
-  /** The `before` of a request for older messages, or for the beginning of a long one; null if there are none. */
+  /** The `before` of a request for older messages, or for the beginning of a long message; null if there are none. */
   earlier: number | null;
   /** The last frame was part of a snapshot: more parts may follow at the same position. */
   restated: boolean;

@@ -9,15 +9,15 @@ import { decode, encode } from './encoding.js';
 import { errorCode, failure, isBusy, isFatal } from './errors.js';
 import { BadAddress, openSocket } from './opening.js';
 
-/** Milliseconds from an attempt's beginning to its `welcome`. */
+/** The handshake timeout: milliseconds from an attempt's beginning to its `welcome`. */
 const HANDSHAKE_TIMEOUT = 10_000;
-/** Milliseconds from a ping to any frame. */
+/** The heartbeat timeout: milliseconds from a ping to any frame. */
 const PING_TIMEOUT = 3_000;
-/** A connection that lasted so many milliseconds resets the backoff. */
+/** A connection that lasted this many milliseconds resets the backoff. */
 const STABLE_AFTER = 10_000;
-/** Seconds without a frame until a ping, where the server names none. */
+/** Seconds without a frame until a ping, if the server names no heartbeat. */
 const HEARTBEAT = 25;
-/** Milliseconds within which a close belongs to the error before it. */
+/** A close belongs to the error before it if it follows within this many milliseconds. */
 const CLOSE_FOLLOWS = 1_000;
 
 /**
@@ -28,7 +28,7 @@ const CLOSE_FOLLOWS = 1_000;
 /**
  * @typedef {object} Settings
  * @property {() => string | Promise<string>} url called for every attempt
- * @property {(() => string | null | undefined | Promise<string | null | undefined>) | undefined} getToken likewise
+ * @property {(() => string | null | undefined | Promise<string | null | undefined>) | undefined} getToken called for every attempt
  * @property {(frames: any[]) => void} receive called before `change` reports what the frames changed
  * @property {(code: number) => void} dropped called when the server or the network closed the socket
  * @property {() => void} change called after every change of `state`
@@ -203,7 +203,7 @@ export class Connection {
     });
   }
 
-  /** A socket on which no frame follows in time is half-open, whatever its `readyState` says. */
+  /** A socket on which no frame arrives in time is half-open, even if its `readyState` is open. */
   #ping() {
     if (this.#timers.has('ping') || !this.#transmit({ type: 'ping' })) return;
     this.#after('ping', PING_TIMEOUT, () => this.#lost());

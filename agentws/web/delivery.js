@@ -3,7 +3,7 @@
  *
  * A message of the outbox is sent in order, once on a connection, and again on the next one until the server has
  * accepted it. Its id is its idempotency key, so sending it twice is safe. A request has a caller who awaits the
- * answer. Whatever may have run and is not safe to repeat fails when the connection is lost.
+ * answer. A request that may have run and is not safe to repeat fails when the connection is lost.
  *
  * @module
  */
@@ -25,7 +25,7 @@ import { CONNECTION_LOST, RequestError, failure } from './errors.js';
 
 const TRIES = 8;
 const PAUSE = 1_000;
-/** Refusals that depend on the session's state: whoever sent the message decides whether to wait. */
+/** Refusals that depend on the session's state: not retried here, since the sender decides whether to wait. */
 const SENDERS_CHOICE = new Set(['run_active', 'queue_full']);
 /** Refusals that the server gives before it does anything. */
 const UNTOUCHED = new Set(['too_many', 'unavailable', 'storage_full', 'draining']);
@@ -57,7 +57,7 @@ export class Delivery {
     this.#random = random;
   }
 
-  /** After a handshake: what is unanswered is to be sent again, or fails. @param {number} [limit] bytes */
+  /** After a handshake: unanswered frames are sent again, or fail. @param {number} [limit] bytes */
   begin(limit = Infinity) {
     this.#limit = limit;
     for (const { frame, sent } of this.#outbox.sending) {
@@ -96,7 +96,7 @@ export class Delivery {
     return reply;
   }
 
-  /** Sends what has not gone out on this connection. */
+  /** Sends the frames that have not gone out on this connection. */
   flush() {
     if (this.#pause === null) this.#flushOutbox();
     for (const { frame } of this.#requests.values()) this.#offer(frame);

@@ -1,6 +1,6 @@
 /**
  * Exact numbers in JSON. JavaScript parses a number to a double, which loses digits (9007199254740993) and
- * trailing zeros (10.00). This keeps how a number was spelled, for whoever displays the data.
+ * trailing zeros (10.00). This keeps the spelling of each number, so that a page can show it.
  *
  * @module
  */

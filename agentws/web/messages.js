@@ -76,7 +76,7 @@ export function openMessage(messages, id, fields) {
 }
 
 /**
- * A message whose content is not a text stays as it is.
+ * A message whose content is not a text does not change.
  *
  * @param {Messages} messages @param {string} id @param {string} delta @param {Metadata} [metadata]
  * @returns {Messages}
@@ -102,7 +102,7 @@ export function closeMessage(messages, id, metadata) {
 }
 
 /**
- * A message that had ended badly before it was opened again gets that status back.
+ * A message that had failed or was cancelled before it was opened again gets that status back.
  *
  * @param {ChatMessage['status']} status @param {Metadata} [metadata] @returns {ChatMessage['status']}
  */

@@ -1,5 +1,5 @@
 /**
- * The outbox: user messages that are not known to be in the log. With a storage they survive a reload.
+ * The outbox: user messages that are not known to be in the log (a retry queue). With a storage they survive a reload.
  * `delivery.js` sends them.
  *
  * @module

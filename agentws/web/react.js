@@ -97,7 +97,7 @@ function boundMethods(socket) {
 }
 
 /**
- * Replaces the WebSocket hook that many pages have: `messages` with `content`, `connected`, `sendMessage(text)`.
+ * Has the form of common WebSocket hooks: `messages` with `content`, `connected`, `sendMessage(text)`.
  *
  * @param {string} url
  * @param {import('./client.js').ConnectOptions} [options]

@@ -146,7 +146,7 @@ export class AgentSocket {
   }
 
   /**
-   * Withdraws a message that waits, here or in the server's queue. Rejects when its run has begun.
+   * Withdraws a message from the outbox or from the server's queue. Rejects when its run has begun.
    * @param {string} id
    * @returns {Promise<import('./client.js').Accepted | null>} null when the server never received it
    */
@@ -156,7 +156,7 @@ export class AgentSocket {
     if (kept && !kept.sent) return Promise.resolve(null);
     const arrived = () => kept?.status !== 'sending' || idsOf(this.#log).has(id);
     const reply = this.#request({ type: 'withdraw', message: id }, true).catch((error) => {
-      // The message was lost on its way, so the server has nothing to withdraw.
+      // The message never reached the server, which has nothing to withdraw.
       if (error.code === 'not_found' && !arrived()) return null;
       throw error;
     });
@@ -233,7 +233,7 @@ export class AgentSocket {
       } else this.#reduce(frame);
     }
     this.#settle();
-    // Any frame shows that the connection works: sends what has waited for that.
+    // Any frame shows that the connection works, so what has waited for that is sent.
     this.#delivery.flush();
     this.#publish();
   }
@@ -303,7 +303,7 @@ export class AgentSocket {
     if (code === TOO_LARGE) this.#delivery.tooLargeForServer();
   }
 
-  /** Removes from the outbox what the log has, or has passed: a message that was cleared since. */
+  /** Removes messages from the outbox that the log has, or had (the history may have been cleared since). */
   #settle() {
     const { position } = this.#log;
     if (position === null || this.#stale || this.#outbox.isEmpty) return;

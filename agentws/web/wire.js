@@ -33,7 +33,7 @@ export function fromWire(message) {
 }
 
 /**
- * How a run ended badly, or that a page cut the message: the gateway's own metadata of a message.
+ * The gateway's own metadata of a message: how its run failed or was cancelled, or that a page cut it.
  *
  * @param {import('./client.js').Metadata} [metadata] @returns {any}
  */

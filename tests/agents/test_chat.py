@@ -13,33 +13,9 @@ from agentws.agents.llm import LLM, LLMUnavailable
 from agentws.agents.prompt import STOPPED
 from agentws.integrations.anthropic import AnthropicMessages
 from agentws.integrations.openai import OpenAIChat
-from agentws.protocol.messages import AssistantMessage, Message, TokenUsage, UserMessage
-from agentws.store import SessionInfo
+from agentws.protocol.messages import AssistantMessage, TokenUsage
 from agentws.testing.fakellm import FakeLLM, Reply, ScriptedLLM, Turn
-
-SESSION = SessionInfo(id="ses_0123456789abcdef", agent="agent", created=0.0, updated=0.0)
-
-
-def context(*messages: Message | str) -> RunContext:
-    """A run that answers the last of ``messages``; a string is a user message."""
-    history = [
-        UserMessage(id=f"m{index}", content=message) if isinstance(message, str) else message
-        for index, message in enumerate(messages)
-    ]
-    asked = history[-1]
-    assert isinstance(asked, UserMessage)
-
-    async def read(limit: int | None) -> list[Message]:
-        return history[-limit:] if limit else history
-
-    return RunContext(
-        message=asked,
-        session=SESSION,
-        run_id="run_1",
-        agent="agent",
-        identity=None,
-        history=read,
-    )
+from tests.contexts import run_context
 
 
 async def said(agent: ChatAgent, ctx: RunContext) -> list[object]:
@@ -48,7 +24,7 @@ async def said(agent: ChatAgent, ctx: RunContext) -> list[object]:
 
 
 async def test_a_chat_agent_yields_the_text_of_the_model_and_reports_its_usage() -> None:
-    ctx = context("Hello there")
+    ctx = run_context("Hello there")
     assert await said(ChatAgent(ScriptedLLM(["Good day."])), ctx) == ["Good ", "day."]
     assert ctx.usage == [TokenUsage("scripted", "scripted", 2, 2, 4)]
 
@@ -56,7 +32,7 @@ async def test_a_chat_agent_yields_the_text_of_the_model_and_reports_its_usage()
 async def test_the_model_gets_the_instructions_and_the_conversation() -> None:
     llm = ScriptedLLM()
     earlier = AssistantMessage(id="a", content="Hi!")
-    await said(ChatAgent(llm, instructions="Be brief."), context("Hello", earlier, "Bye"))
+    await said(ChatAgent(llm, instructions="Be brief."), run_context("Hello", earlier, "Bye"))
     assert llm.requests[0] == [
         Turn("system", "Be brief."),
         Turn("user", "Hello"),
@@ -68,7 +44,7 @@ async def test_the_model_gets_the_instructions_and_the_conversation() -> None:
 async def test_the_oldest_turns_are_left_out_first() -> None:
     llm = ScriptedLLM()
     agent = ChatAgent(llm, history_budget=30)
-    await said(agent, context("old " * 40, "recent", "newest"))
+    await said(agent, run_context("old " * 40, "recent", "newest"))
     assert [turn.text for turn in llm.requests[0]] == ["recent", "newest"]
 
 
@@ -77,7 +53,7 @@ async def test_the_prompt_marks_a_cancelled_answer() -> None:
     stopped = AssistantMessage(
         id="a", content="Once upon", metadata={"agentws": {"status": "cancelled"}}
     )
-    await said(ChatAgent(llm), context("A story!", stopped, "Never mind."))
+    await said(ChatAgent(llm), run_context("A story!", stopped, "Never mind."))
     assert llm.requests[0][1] == Turn("assistant", f"Once upon\n\n{STOPPED['cancelled']}")
 
 
@@ -85,7 +61,7 @@ async def test_text_before_a_failure_is_kept() -> None:
     pieces = []
     with pytest.raises(LLMUnavailable):
         agent = ChatAgent(ScriptedLLM([Reply("one two", fault="drop")]))
-        async with aclosing(agent.run(context("Go"))) as answer:
+        async with aclosing(agent.run(run_context("Go"))) as answer:
             async for piece in answer:
                 pieces.append(piece)
     assert pieces == ["one "]
@@ -98,7 +74,7 @@ async def test_cancelling_a_run_closes_the_request_to_the_provider(wire: str) ->
             begun = anyio.Event()
 
             async def run() -> None:
-                async with aclosing(ChatAgent(llm).run(context("Go"))) as answer:
+                async with aclosing(ChatAgent(llm).run(run_context("Go"))) as answer:
                     async for _ in answer:
                         begun.set()
 

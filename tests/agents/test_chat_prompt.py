@@ -111,7 +111,7 @@ def test_every_call_is_directly_followed_by_its_one_result(conversation: list[Me
 
 
 @given(conversations)
-def test_well_formed_changes_tool_results_only(conversation: list[Message]) -> None:
+def test_well_formed_changes_only_tool_results(conversation: list[Message]) -> None:
     def others(of: list[Message]) -> list[Message]:
         return [message for message in of if not isinstance(message, ToolMessage)]
 
@@ -193,8 +193,8 @@ def said(text: str | None, status: str) -> Message:
 
 
 def test_a_cancelled_answer_is_marked_for_the_model() -> None:
-    told = [said("Once upon", "cancelled"), said(None, "error")]
-    assert [message.content for message in prompt([*told, ASKED], budget=1000)] == [
+    answers = [said("Once upon", "cancelled"), said(None, "error")]
+    assert [message.content for message in prompt([*answers, ASKED], budget=1000)] == [
         f"Once upon\n\n{STOPPED['cancelled']}",
         STOPPED["error"],
         "Well?",

@@ -18,8 +18,10 @@ class Server(processes.Server):
 
     def __init__(self, folder: Path, *options: str, database: str | None = None) -> None:
         database = database or str(folder / "sessions.sqlite3")
-        said = folder / "said.txt"
-        super().__init__("serve.py", "{port}", database, *options, folder=HERE, said=said)
+        output_file = folder / "output.txt"
+        super().__init__(
+            "serve.py", "{port}", database, *options, folder=HERE, output_file=output_file
+        )
 
     @property
     def url(self) -> str:
@@ -57,9 +59,9 @@ def context(browser: Browser) -> Iterator[BrowserContext]:
 @pytest.fixture
 def console_errors() -> Iterator[list[str]]:
     """Errors and warnings of the browser's console, with violations of the page's policy."""
-    said: list[str] = []
-    yield said
-    serious = [text for text in said if "ERR_" not in text and "WebSocket" not in text]
+    messages: list[str] = []
+    yield messages
+    serious = [text for text in messages if "ERR_" not in text and "WebSocket" not in text]
     assert serious == []
 
 

@@ -20,7 +20,7 @@ async def answer(bus: SQLiteBus) -> None:
 
 
 async def fork(bus: SQLiteBus) -> None:
-    """Forks a child that exits and one that closes the bus, and then does as ``answer``."""
+    """Forks a child that exits and one that closes the bus; then does the same as ``answer``."""
     in_child(atexit._run_exitfuncs)
     in_child(lambda: without_waiting(bus.close()))
     await answer(bus)
@@ -40,10 +40,10 @@ def in_child(work: Callable[[], None]) -> None:
 
 
 def without_waiting(work: Coroutine[object, object, None]) -> None:
-    """Runs ``work`` without an event loop: the one that the child has a copy of is its parent's."""
+    """Runs ``work`` without an event loop: the child has only a copy of its parent's loop."""
     with suppress(StopIteration):
         work.send(None)
-        raise AssertionError("it waits")
+        raise AssertionError("the coroutine waits for something")
 
 
 async def main(task: str, path: str) -> None:

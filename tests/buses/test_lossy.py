@@ -18,21 +18,21 @@ class TestLossyBus(BusContract):
         await bus.close()
 
 
-def heard_through(bus: LossyBus) -> list[bytes]:
-    heard: list[bytes] = []
-    bus.subscribe("c", lambda _, payload: heard.append(payload))
+def delivered_through(bus: LossyBus) -> list[bytes]:
+    delivered: list[bytes] = []
+    bus.subscribe("c", lambda _, payload: delivered.append(payload))
     for number in range(100):
         bus.publish("c", b"%d" % number)
-    assert bus.lost == bus.published - len(heard)
-    return heard
+    assert bus.lost == bus.published - len(delivered)
+    return delivered
 
 
 def test_the_same_seed_loses_the_same_messages() -> None:
-    heard = heard_through(LossyBus(LocalBus(), drop=0.5, seed=3))
-    assert heard == heard_through(LossyBus(LocalBus(), drop=0.5, seed=3))
-    assert heard != heard_through(LossyBus(LocalBus(), drop=0.5, seed=4))
+    delivered = delivered_through(LossyBus(LocalBus(), drop=0.5, seed=3))
+    assert delivered == delivered_through(LossyBus(LocalBus(), drop=0.5, seed=3))
+    assert delivered != delivered_through(LossyBus(LocalBus(), drop=0.5, seed=4))
 
 
 def test_a_lossy_bus_can_lose_all_messages_or_none() -> None:
-    assert heard_through(LossyBus(LocalBus())) == []
-    assert len(heard_through(LossyBus(LocalBus(), drop=0))) == 100
+    assert delivered_through(LossyBus(LocalBus())) == []
+    assert len(delivered_through(LossyBus(LocalBus(), drop=0))) == 100

@@ -83,7 +83,7 @@ def listen(bus: SQLiteBus, channel: str = "c") -> list[bytes]:
 
 
 async def connected(one: SQLiteBus, other: SQLiteBus) -> None:
-    """Both of them write to each other."""
+    """Returns when each bus receives what the other publishes."""
     for writer, reader in ((one, other), (other, one)):
         received = listen(reader, "connected")
 
@@ -223,7 +223,7 @@ def connection_backlogs(bus: SQLiteBus) -> list[int]:
 # In one process
 
 
-async def test_all_that_start_at_the_same_time_reach_each_other(path: Path) -> None:
+async def test_buses_that_open_at_the_same_time_reach_each_other(path: Path) -> None:
     buses = [SQLiteBus(path) for _ in range(5)]
     await asyncio.gather(*(bus.open() for bus in buses))
     for number, bus in enumerate(buses):
@@ -308,7 +308,7 @@ async def test_a_hello_names_only_sockets_beside_the_database(bus: SQLiteBus, pa
 
 @pytest.mark.parametrize("mode", [0o600, 0o660, 0o644, 0o666])
 @pytest.mark.parametrize("umask", [0, 0o077])
-def test_who_may_write_to_the_database_may_write_to_the_socket_and_nobody_else(
+def test_a_socket_is_writable_only_for_users_who_can_write_to_the_database(
     path: Path, mode: int, umask: int
 ) -> None:
     path.chmod(mode)
@@ -429,7 +429,7 @@ async def test_a_path_longer_than_a_socket_address_works_on_linux(tmp_path: Path
 
 
 @pytest.mark.parametrize("name", ["x" * 150 + ".sqlite3", "missing/chat.sqlite3"])
-async def test_where_no_socket_is_possible_the_bus_reaches_its_own_process(
+async def test_a_bus_without_sockets_reaches_its_own_process_only(
     tmp_path: Path, name: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     path = tmp_path / name
@@ -444,7 +444,7 @@ async def test_where_no_socket_is_possible_the_bus_reaches_its_own_process(
     assert os.listdir(tmp_path) == before
 
 
-async def test_no_warning_where_sockets_are_possible(
+async def test_a_bus_with_sockets_logs_no_warning(
     bus: SQLiteBus, peer: SQLiteBus, caplog: pytest.LogCaptureFixture
 ) -> None:
     await connected(bus, peer)
@@ -467,7 +467,7 @@ def test_a_bus_opens_again_on_another_loop_after_the_first_was_closed(path: Path
     assert sockets(path) == []
 
 
-def test_a_bus_that_nobody_closed_leaves_no_file(path: Path) -> None:
+def test_a_bus_that_was_never_closed_leaves_no_file(path: Path) -> None:
     asyncio.run(SQLiteBus(path).open())
     assert sockets(path) == []
 

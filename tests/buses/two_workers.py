@@ -31,7 +31,7 @@ def two_workers(folder: Path, bus: str = "default") -> Iterator[tuple[Server, Se
     database = str(folder / "chat.sqlite3")
 
     def worker(name: str) -> Server:
-        return Server("worker.py", database, "{port}", bus, folder=HERE, said=folder / name)
+        return Server("worker.py", database, "{port}", bus, folder=HERE, output_file=folder / name)
 
     with worker("first.txt") as first, worker("second.txt") as second:
         yield first, second

@@ -63,7 +63,7 @@ class Server(processes.Server):
             *arguments,
             *("--port", "{port}"),
             folder=folder,
-            said=folder / "said.txt",
+            output_file=folder / "output.txt",
             env=environment(**env),
         )
 
@@ -78,13 +78,6 @@ class Server(processes.Server):
     def interrupt(self) -> int:
         """Sends what Ctrl-C sends; returns the exit code."""
         return self.stop(signal.SIGINT)
-
-
-def wait_for(condition: Callable[[], bool], explain: Callable[[], str]) -> None:
-    deadline = time.monotonic() + PATIENCE
-    while not condition():
-        assert time.monotonic() < deadline, explain()
-        time.sleep(0.02)
 
 
 @pytest.fixture

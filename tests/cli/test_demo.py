@@ -7,7 +7,6 @@ from contextlib import aclosing
 
 import pytest
 
-from agentws.agents.agent import RunContext
 from agentws.agents.commands import CommandContext, find_command
 from agentws.cli.demo import INTRO, SHOWS, Demo, demo_agent, llm_from, offline_llm
 from agentws.errors import AgentError, BadRequest
@@ -20,33 +19,15 @@ from agentws.protocol.events import (
 )
 from agentws.protocol.messages import AssistantMessage, Message, TokenUsage, UserMessage
 from agentws.protocol.sequence import RunSequence
-from agentws.store import SessionInfo
 from agentws.testing.fakellm import FakeLLM, ScriptedLLM
-
-SESSION = SessionInfo(id="ses_0123456789abcdef", agent="agent", created=0.0, updated=0.0)
-
-
-def context(text: str) -> RunContext:
-    message = UserMessage(id="m1", content=text)
-
-    async def history(limit: int | None) -> list[Message]:
-        return [message]
-
-    return RunContext(
-        message=message,
-        session=SESSION,
-        run_id="run_1",
-        agent="agent",
-        identity=None,
-        history=history,
-    )
+from tests.contexts import SESSION, run_context
 
 
 async def events(text: str) -> list[Event]:
     """The events of the run as they are appended; raises InvalidEvent."""
     sequence = RunSequence("run_1")
     log: list[Event] = []
-    async with aclosing(demo().run(context(text))) as answer:
+    async with aclosing(demo().run(run_context(text))) as answer:
         async for piece in answer:
             chunk = TextMessageChunk(delta=piece) if isinstance(piece, str) else piece
             log += sequence.admit(chunk)
@@ -87,7 +68,7 @@ async def test_the_tool_show_has_one_call_with_its_result() -> None:
 async def test_the_error_show_fails_after_some_text() -> None:
     pieces: list[object] = []
     with pytest.raises(AgentError):
-        async with aclosing(demo().run(context("error"))) as answer:
+        async with aclosing(demo().run(run_context("error"))) as answer:
             async for piece in answer:
                 pieces.append(piece)
     assert pieces

@@ -16,8 +16,9 @@ from agentws.cli import main
 from agentws.client import ConnectionChange, RunFailed, connect
 from agentws.errors import Unauthenticated
 from agentws.protocol import events as e
+from tests.processes import wait_until
 
-from .conftest import Server, wait_for
+from .conftest import Server
 
 Serve = Callable[..., Server]
 
@@ -188,7 +189,7 @@ async def test_a_chat_survives_a_server_killed_in_the_middle_of_an_answer(serve:
             if shown == 20:
                 break
         server.kill()
-        wait_for(lambda: server.process.poll() is not None, lambda: server.output)
+        wait_until(lambda: server.process.poll() is not None, lambda: server.output)
         later = chat.send("after")
         await asyncio.to_thread(server.start)
         with pytest.raises(RunFailed) as interrupted:

@@ -18,8 +18,9 @@ import pytest
 
 from agentws.client import Chat, connect
 from agentws.protocol.frames import Notice
+from tests.processes import wait_until
 
-from .conftest import Server, Terminal, wait_for
+from .conftest import Server, Terminal
 
 Serve = Callable[..., Server]
 Command = Callable[..., subprocess.CompletedProcess[str]]
@@ -134,7 +135,7 @@ async def test_a_shutdown_drains_every_worker_and_leaves_no_process(serve: Serve
         server.process.send_signal(signal.SIGTERM)
         await asyncio.to_thread(server.process.wait, 10)
         assert server.process.returncode == -signal.SIGTERM
-    wait_for(lambda: not processes_of(server), lambda: str(processes_of(server)))
+    wait_until(lambda: not processes_of(server), lambda: str(processes_of(server)))
     with pytest.raises(ConnectionRefusedError):
         socket.create_connection(("127.0.0.1", server.port), timeout=5).close()
     assert "Traceback" not in server.output
@@ -149,14 +150,14 @@ async def test_workers_stop_when_their_supervisor_is_killed(serve: Serve) -> Non
     server = serve("run", "nodes:app", "--workers", "2")
     async with on_every_worker(server, 2):
         server.process.kill()
-    wait_for(lambda: not processes_of(server), lambda: str(processes_of(server)))
+    wait_until(lambda: not processes_of(server), lambda: str(processes_of(server)))
 
 
 async def test_a_hangup_replaces_the_workers_one_by_one(serve: Serve) -> None:
     server = serve("run", "nodes:app", "--workers", "2")
     async with on_every_worker(server, 2) as before:
         server.process.send_signal(signal.SIGHUP)
-        wait_for(lambda: not processes_of(server) & set(before), lambda: server.output)
+        wait_until(lambda: not processes_of(server) & set(before), lambda: server.output)
         async with on_every_worker(server, 2) as after:
             assert not set(before) & set(after)
         for chat in before.values():
@@ -193,7 +194,7 @@ def test_ctrl_c_during_the_start_ends_all_workers_without_a_traceback(
     monkeypatch.chdir(folder)
     screen = terminal("run", "nodes:app", "--workers", "2", "--port", "0")
     screen.see("stop       Ctrl-C")
-    wait_for(lambda: len(processes_of(screen)) > 1, lambda: screen.shown)
+    wait_until(lambda: len(processes_of(screen)) > 1, lambda: screen.shown)
     screen.type("\x03")
     assert screen.wait() == 0
     assert "Traceback" not in screen.rest()

@@ -305,7 +305,7 @@ async def accepted_message(text: str) -> AsyncIterator[tuple[FakeServer, Chat, T
 
 
 async def go_away(server: FakeServer, chat: Any) -> None:
-    """Drops the connection and refuses others until ``come_back``."""
+    """Drops the connection and refuses new ones until ``come_back``."""
     server.refuse_opening = lambda attempt: TransportClosed()
     server.transports[-1].drop()
     await until(lambda: chat.connection == "reconnecting")

@@ -102,7 +102,7 @@ async def test_a_redirect_to_the_gateway_of_the_same_server_is_followed(place: s
     assert host.asked == ["/chat/ws/chat", "/chat", "/assistant/ws/chat"]
 
 
-async def test_endless_redirects_are_given_up() -> None:
+async def test_the_number_of_redirects_that_are_followed_is_bounded() -> None:
     host = Host(places={f"/{n}{end}": f"/{n + 1}" for n in range(99) for end in ("", "/ws/chat")})
     async with listening(plain(host)) as server:
         with pytest.raises(Refused, match="307"):

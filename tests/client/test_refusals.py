@@ -73,7 +73,7 @@ async def test_a_message_larger_than_the_servers_limit_is_not_sent() -> None:
 
         server.reply = drop
         with pytest.raises(errors.TooLarge):
-            await chat.ask("too big for something on the way")
+            await chat.ask("too large for a proxy")
 
 
 @pytest.mark.parametrize(

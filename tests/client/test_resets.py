@@ -1,4 +1,4 @@
-"""The log of the server is not the one that the client knows: snapshots, lost and new logs."""
+"""The log of the server differs from the client's replica: snapshots, lost and new logs."""
 
 from __future__ import annotations
 
@@ -129,7 +129,7 @@ async def test_a_malformed_position_resets_the_chat_and_is_not_sent(after: str, 
     assert server.openings[0].after is None and server.openings[1].after == str(server.head)
 
 
-async def test_a_new_session_gives_a_new_chat_no_reset() -> None:
+async def test_a_chat_with_a_new_session_is_not_reset() -> None:
     server = FakeServer()
     chat = server.chat()
     watched = chat.watch()

@@ -1,4 +1,4 @@
-"""Servers that are no gateway, or a broken one: our own errors, never those of a library."""
+"""Servers that are not a gateway, or a broken one: the client raises its own errors only."""
 
 from __future__ import annotations
 
@@ -42,7 +42,9 @@ async def answering(answer: bytes) -> AsyncIterator[str]:
         (b"HTTP/1.1 301 Moved\r\nLocation: http://[\r\nContent-Length: 0\r\n\r\n", "to http://\\["),
     ],
 )
-async def test_a_server_that_is_no_gateway_raises_a_clear_error(answer: bytes, said: str) -> None:
+async def test_a_server_that_is_not_a_gateway_raises_a_clear_error(
+    answer: bytes, said: str
+) -> None:
     async with answering(answer) as url:
         with pytest.raises(AgentwsError, match=said):
             await enter(connect(url, connect_timeout=2.0))

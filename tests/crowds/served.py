@@ -21,8 +21,8 @@ class Speaking(Server):
     """``speaking.py`` with the server preset, or under stock uvicorn."""
 
     def __init__(self, folder: Path, kind: str) -> None:
-        log, said = str(folder / "log.sqlite3"), folder / "said.txt"
-        super().__init__("speaking.py", "{port}", log, kind, folder=HERE, said=said)
+        log, output_file = str(folder / "log.sqlite3"), folder / "output.txt"
+        super().__init__("speaking.py", "{port}", log, kind, folder=HERE, output_file=output_file)
 
     @property
     def chat(self) -> str:
@@ -35,7 +35,7 @@ class Speaking(Server):
 
 
 class Peer:
-    """A native client over a raw socket, which reads only when told to.
+    """A native client over a raw socket, which reads only when the test calls it.
 
     With a ``path`` other than a WebSocket's it sends a plain HTTP request.
     """

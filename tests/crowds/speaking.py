@@ -1,4 +1,4 @@
-"""A server whose agent loads it in several ways; run by the tests of this folder."""
+"""A server whose agent causes load in several ways; run by the tests of this folder."""
 
 from __future__ import annotations
 

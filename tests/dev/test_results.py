@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import os
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import results
 from results import Log, Part, Result, by_test, run_parts, summary, whole
 from shell import Unavailable
+
+from tests.processes import is_running, wait_until
 
 PASSES = [sys.executable, "-c", "print('well')"]
 FAILS = [sys.executable, "-c", "print('ill'); raise SystemExit(3)"]
@@ -109,22 +110,7 @@ def test_a_hanging_command_is_killed_with_its_children(tmp_path: Path) -> None:
         command = ["sh", "-c", f"sleep 600 & echo $! > '{child_id}'; wait"]
         found = whole(log, "a check", command)
     assert found.failures == ["a check did not end within 3 s"]
-    wait_until(lambda: is_gone(int(child_id.read_text())))
-
-
-def is_gone(process: int) -> bool:
-    try:
-        status = Path(f"/proc/{process}/stat").read_text()
-    except OSError:
-        return True
-    return status.rpartition(")")[2].split()[0] == "Z"
-
-
-def wait_until(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 20
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
+    wait_until(lambda: not is_running(int(child_id.read_text())))
 
 
 def test_a_run_without_any_passed_test_fails(capfd: pytest.CaptureFixture[str]) -> None:

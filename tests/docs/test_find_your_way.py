@@ -66,14 +66,14 @@ def room(cell: str) -> str:
     return "" if name == "__init__" else name
 
 
-def test_the_layers_stand_in_the_order_in_which_they_may_import() -> None:
+def test_the_layers_are_listed_in_the_order_of_their_imports() -> None:
     order = {name: number for number, layer in enumerate(LAYERS) for name in layer}
     listed = [room(row[0]) for row in rows(ROOMS) if len(row) == 2]
     assert sorted(listed) == sorted(order)
     assert listed == sorted(listed, key=lambda name: order[name])
 
 
-def test_what_stands_beside_the_layers_is_listed_with_what_it_may_import() -> None:
+def test_each_folder_beside_the_layers_is_listed_with_what_it_may_import() -> None:
     listed = {room(row[0]): row[2] for row in rows(ROOMS) if len(row) == 3}
     assert listed.pop("web") == "no Python"
     assert listed == {name: imports(rooms) for name, rooms in BESIDE.items()}
@@ -86,7 +86,7 @@ def imports(rooms: set[str]) -> str:
     return ", ".join([*every, *sorted(rooms - EVERY_LAYER if every else rooms)])
 
 
-def test_the_layers_that_may_import_backends_too_say_so() -> None:
+def test_the_map_names_the_layers_that_may_import_backends() -> None:
     listed = {room(row[0]) for row in rows(ROOMS) if len(row) == 2 and "backends" in row[1]}
     assert listed == {name for name, rooms in ALSO.items() if "backends" in rooms}
 

@@ -32,7 +32,7 @@ def sources() -> str:
 def test_a_row_of_the_glossary_has_our_word_and_the_fields(row: list[str]) -> None:
     assert len(row) == 2
     assert all(row), "a cell is empty"
-    assert not row[1].endswith("."), "a row is no sentence"
+    assert not row[1].endswith("."), "a row is not a sentence"
 
 
 @pytest.mark.parametrize("text", SECTIONS, ids=lambda text: text.splitlines()[0])

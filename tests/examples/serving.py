@@ -83,7 +83,9 @@ def agentws(target: str, *options: str) -> Iterator[Service]:
 def _running(command: list[str], folder: Path, env: Mapping[str, str]) -> Iterator[Service]:
     whole = environment(**{"PORT": "{port}", **env})
     with tempfile.TemporaryDirectory() as output:
-        service = Service(*command, folder=folder, said=Path(output) / "said.txt", env=whole)
+        service = Service(
+            *command, folder=folder, output_file=Path(output) / "output.txt", env=whole
+        )
         with service:
             yield service
             service.stop()

@@ -45,8 +45,8 @@ def client(app: Any, **headers: str) -> httpx2.AsyncClient:
 
 
 class Nodes:
-    """How many gateways :func:`served` runs. Several ones share a store, have a bus that loses
-    every ring, and get the requests in turn: only the latency may differ.
+    """How many gateways :func:`served` runs. Several gateways share a store, have a bus that loses
+    every ring, and get the requests in turn. Only the latency may differ.
     """
 
     count = 1

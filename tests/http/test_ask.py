@@ -141,14 +141,14 @@ async def test_the_accept_header_chooses_the_form_of_the_answer(
 
 
 @pytest.mark.parametrize("kind", [FORM, "text/plain", "Text/Plain; charset=utf-8"])
-async def test_text_is_the_message_as_it_is(kind: str) -> None:
+async def test_a_text_body_is_the_message_unchanged(kind: str) -> None:
     async with served() as (_, http):
         headers = {"content-type": kind, **TEXT}
         response = await http.post("/ask", content="a=1&b=%20+ä", headers=headers)
         assert response.text == "a=1&b=%20+ä \n"
 
 
-async def test_json_may_name_all_that_a_message_has() -> None:
+async def test_a_json_body_may_have_every_member_of_a_message() -> None:
     async with served() as (_, http):
         body = {"content": "hello", "id": "m1", "session": SESSION, "metadata": {"page": "/x"}}
         response = await ask(http, body)
@@ -163,7 +163,7 @@ async def test_json_may_name_all_that_a_message_has() -> None:
         }
 
 
-async def test_a_new_session_is_told_in_a_header_and_can_be_gone_on_with() -> None:
+async def test_a_new_session_is_named_in_a_header_and_can_be_continued() -> None:
     async with served() as (_, http):
         first = await ask(http, "one")
         session = first.headers["agentws-session"]
@@ -178,7 +178,7 @@ async def test_a_new_session_is_told_in_a_header_and_can_be_gone_on_with() -> No
         ]
 
 
-async def test_the_same_id_again_gets_the_same_answer_again() -> None:
+async def test_a_repeated_id_gets_the_same_answer() -> None:
     async with served() as (_, http):
         body = {"content": "hello", "id": "m1", "session": SESSION}
         first, second = await ask(http, body), await ask(http, body)
@@ -258,7 +258,7 @@ async def test_an_agent_that_fails_ends_the_answer_with_its_error() -> None:
         assert (await ask(http, "Hi", headers=TEXT)).text == "Well\n[agent_error: No luck.]\n"
 
 
-async def test_an_answer_that_is_stopped_says_so() -> None:
+async def test_a_stopped_answer_ends_with_a_line_that_says_so() -> None:
     gate = Gate()
     async with served(Script("Hello", gate)) as (gateway, http):
         async with Ask(gateway, b"Hi", query=f"?session={SESSION}", accept="text/plain") as asked:
@@ -267,7 +267,7 @@ async def test_an_answer_that_is_stopped_says_so() -> None:
             assert (await asked.lines())[-1] == "[The answer was stopped.]"
 
 
-async def test_a_message_that_is_taken_back_in_the_queue_ends_its_answer() -> None:
+async def test_withdrawing_a_queued_message_ends_its_answer() -> None:
     gate = Gate()
     async with served(Script(gate), alone=True) as (gateway, http):
         query = f"?session={SESSION}"
@@ -284,7 +284,7 @@ async def test_a_message_that_is_taken_back_in_the_queue_ends_its_answer() -> No
             gate.open()
 
 
-async def test_a_question_of_the_agent_ends_the_answer_with_it() -> None:
+async def test_an_agents_question_is_the_last_line_of_the_answer() -> None:
     async def agent(ctx: Any) -> AsyncIterator[Any]:
         questions = [Interrupt("int_1", "approval", "Book it?")]
         yield RunFinished(ctx.session.id, ctx.run_id, outcome=InterruptOutcome(questions))
@@ -345,7 +345,7 @@ async def test_another_method_is_refused(method: str) -> None:
         assert response.headers["allow"] == "POST, OPTIONS"
 
 
-async def test_a_page_must_send_json_so_that_a_foreign_one_needs_a_preflight() -> None:
+async def test_a_page_must_send_json_so_that_other_origins_need_a_preflight() -> None:
     async with served(allowed_origins=["*"]) as (_, http):
         for origin in ("http://testserver", "https://other.example", "null"):
             for kind in (FORM, "text/plain"):
@@ -357,14 +357,14 @@ async def test_a_page_must_send_json_so_that_a_foreign_one_needs_a_preflight() -
             assert allowed.status_code == 200
 
 
-async def test_a_foreign_page_can_not_ask() -> None:
+async def test_a_page_of_a_foreign_origin_is_refused() -> None:
     async with served() as (_, http):
         for origin in ("https://evil.example", "null"):
             response = await ask(http, "hello", headers={"origin": origin})
             assert (response.status_code, response.json()["code"]) == (403, "forbidden")
 
 
-async def test_a_foreign_session_and_no_credentials_are_refused() -> None:
+async def test_a_foreign_session_or_missing_credentials_are_refused() -> None:
     keys = BearerKeys({"a": "ann", "b": "bob"})
     async with served(authenticate=keys) as (gateway, http):
         assert (await ask(http, "hello")).status_code == 401
@@ -377,14 +377,14 @@ async def test_a_foreign_session_and_no_credentials_are_refused() -> None:
         assert (foreign.status_code, foreign.json()["code"]) == (403, "forbidden")
 
 
-async def test_a_client_that_asks_too_fast_is_told_when_to_come_back() -> None:
+async def test_a_client_over_the_message_rate_gets_429_with_retry_after() -> None:
     async with served(limits=Limits(message_rate=0.1, message_burst=1), alone=True) as (_, http):
         assert (await ask(http, "one")).status_code == 200
         refused = await ask(http, "two")
         assert (refused.status_code, refused.headers["retry-after"]) == (429, "10")
 
 
-async def test_a_client_that_finds_no_room_has_sent_nothing() -> None:
+async def test_a_message_is_not_appended_when_the_connection_limit_is_reached() -> None:
     async with served(limits=Limits(max_connections=1), alone=True) as (gateway, http):
         await ask(http, "one", params={"session": SESSION})
         async with Stream(gateway, f"/sessions/{SESSION}/events"):
@@ -393,14 +393,14 @@ async def test_a_client_that_finds_no_room_has_sent_nothing() -> None:
         assert len(await answered(http)) == 2
 
 
-async def test_a_node_that_drains_takes_no_question() -> None:
+async def test_a_draining_node_refuses_a_message() -> None:
     async with served(alone=True) as (gateway, http):
         await gateway.drain()
         response = await ask(http, "hello")
         assert (response.status_code, response.json()["code"]) == (503, "draining")
 
 
-async def test_an_answer_under_way_is_ended_by_a_drain_and_read_on_with_its_id() -> None:
+async def test_a_drain_ends_an_active_answer_with_a_draining_line() -> None:
     gate = Gate()
     async with served(Script("Hello\n", gate, "world"), alone=True) as (gateway, _):
         query = f"?session={SESSION}&id=m1"
@@ -412,7 +412,7 @@ async def test_an_answer_under_way_is_ended_by_a_drain_and_read_on_with_its_id()
             await draining
 
 
-async def test_a_silent_answer_is_kept_alive(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_silent_answer_gets_keepalive_lines(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("agentws.transports.stream.KEEPALIVE", 0.01)
     gate = Gate()
     async with served(Script(gate, "done"), alone=True) as (gateway, _):

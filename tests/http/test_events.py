@@ -91,23 +91,23 @@ def test_a_stream_dropped_anywhere_resumes_without_loss(
     async def work() -> None:
         async with served(Script(*steps)) as (gateway, http):
             await say(http, "go")
-            told: list[Sent] = []
+            received: list[Sent] = []
             last = None
             for length in [*drops, 1000]:
                 async with _resumed(gateway, last, after_header) as stream:
-                    while len(stream.sent) < length and _goes_on(stream):
+                    while len(stream.sent) < length and _is_active(stream):
                         await stream.next()
                 last = stream.last_id or last
-                told += _applied(stream.sent)
-                if not _goes_on(stream):
+                received += _applied(stream.sent)
+                if not _is_active(stream):
                     break
             epoch, records = await read_log(gateway.store, SESSION)
-            check_client(epoch, records, frames(told), complete=True)
+            check_client(epoch, records, frames(received), complete=True)
 
     virtual_run(work())
 
 
-def _goes_on(stream: Stream) -> bool:
+def _is_active(stream: Stream) -> bool:
     return not stream.sent or stream.sent[-1].type != "RUN_FINISHED"
 
 
@@ -237,7 +237,7 @@ async def test_the_number_of_streams_is_limited() -> None:
             assert stream.status == 200
 
 
-async def test_a_stream_that_can_not_begin_gives_its_place_back(
+async def test_a_stream_that_fails_to_begin_releases_its_place(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     async with served(limits=Limits(max_connections=1), alone=True) as (gateway, http):
@@ -342,20 +342,20 @@ async def test_a_stream_of_a_foreign_session_is_refused() -> None:
 async def test_polling_reads_the_whole_log() -> None:
     async with served(alone=True) as (gateway, http):
         await say(http, "/help")
-        told: list[dict[str, Any]] = []
+        received: list[dict[str, Any]] = []
         poll = await _poll(http)
         assert poll["resume"] == "snapshot" and poll["reason"] == "no_position"
         welcome = {"type": "welcome", "head": poll["position"]}
-        told.append(welcome | {key: poll[key] for key in ("resume", "reason")})
-        told += poll["events"]
+        received.append(welcome | {key: poll[key] for key in ("resume", "reason")})
+        received += poll["events"]
         for number in range(3):
             await say(http, f"question {number}", f"m{number}")
             await answered(http)
             poll = await _poll(http, after=poll["position"])
             assert poll["resume"] == "replay" and "more" not in poll
-            told += poll["events"]
+            received += poll["events"]
         epoch, records = await read_log(gateway.store, SESSION)
-        check_client(epoch, records, told, complete=True)
+        check_client(epoch, records, received, complete=True)
 
 
 async def _poll(http: Any, **query: Any) -> dict[str, Any]:

@@ -159,5 +159,5 @@ async def test_concurrent_broadcasts_all_arrive() -> None:
             *(http.post("/broadcast", json={"content": f"{n}"}, headers=ADMIN) for n in range(10))
         )
         assert all(one.status_code == 200 for one in responses)
-        heard = {(await ws.until("notice"))["content"] for _ in range(10)}
-        assert heard == {str(n) for n in range(10)}
+        received = {(await ws.until("notice"))["content"] for _ in range(10)}
+        assert received == {str(n) for n in range(10)}

@@ -217,9 +217,9 @@ async def test_every_page_includes_the_notices_posted_between_its_messages() -> 
         query = {"limit": 2}
         for number in reversed(range(3)):
             page = (await http.get(url, params=query)).json()
-            (told,) = page["notices"]
-            assert told.pop("timestamp")
-            assert told == {
+            (notice,) = page["notices"]
+            assert notice.pop("timestamp")
+            assert notice == {
                 "position": positions[number],
                 "content": f"ready {number}",
                 "level": "warning",

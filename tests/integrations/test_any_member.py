@@ -55,7 +55,7 @@ def changed(event: Event, path: Path, value: Any) -> Event:
 
 
 class Stream:
-    """Answers a request as recorded, but for one member of one event."""
+    """Answers a request as recorded, except for one member of one event."""
 
     def __init__(self) -> None:
         self.events: list[Event] = []

@@ -253,7 +253,7 @@ def test_mapped_ids_are_valid_and_unique(called: list[str]) -> None:
 
 @given(st.lists(ids, max_size=12))
 def test_a_mapped_id_never_equals_the_id_of_another_call(called: list[str]) -> None:
-    """Not even of a call whose id was chosen to collide."""
+    """Even if the id of the other call was chosen to collide."""
     made = mapping(called)
     assert len(set(mapping([*called, *made]))) == len(called) + len(made)
 

@@ -9,8 +9,8 @@ from typing import Any
 
 from agentws.testing.connect import Client, Closed, Frame, kind
 
+from .replies import Request
 from .stores import End
-from .told import Request
 
 SESSION = "a-session-of-many-laws"
 MESSAGES = 8
@@ -82,7 +82,7 @@ class Crowd:
             )
         except Closed:
             await self.connect(client)
-        one.told = self._end.seq
+        one.replied_at = self._end.seq
 
     async def _send(self, client: Client, who: int, frame: Frame) -> Request:
         client.take_waiting()

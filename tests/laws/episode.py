@@ -1,6 +1,6 @@
 """One random schedule: three clients, two nodes, one SQLite file, and the races among them.
 
-``virtual_run(episode(InlineSQLite, path, seed))`` plays the one that a failure names once more.
+``virtual_run(episode(InlineSQLite, path, seed))`` replays the schedule that a failure names.
 """
 
 from __future__ import annotations
@@ -31,8 +31,8 @@ from agentws.testing.laws import Violation, moments, violations
 from agentws.testing.oracle import check_client, check_log, read_log
 
 from .crowd import SESSION, Crowd, seq_of
+from .replies import Account, Request
 from .stores import End, Jittery
-from .told import Account, Request
 
 LIMITS = Limits(
     gather=0.01,
@@ -50,7 +50,7 @@ TIMES = ("gather", "cancel_grace", "poll_interval", "idle_poll_interval", "drain
 """The limits that go with the pace of an episode."""
 
 
-class Weather:
+class Faults:
     """The faults of an episode: delays and failures of the store, losses of the bus."""
 
     def __init__(self, seed: int) -> None:
@@ -84,8 +84,8 @@ class Outcome:
     """Errors in the log, and in what each client saw of it."""
     hung: list[str] = field(default_factory=list)
 
-    def story(self) -> str:
-        """The log and the commands, to be read."""
+    def report(self) -> str:
+        """The log and the commands as text, for the error of a test."""
         lines = [f"seed {self.seed}"]
         lines += [f"{record.seq} {record.data.decode()[:300]}" for record in self.records]
         return "\n".join([*lines, *map(str, self.requests)])
@@ -100,20 +100,20 @@ async def episode(
     """
     # The jitter of retries is the same in each replay of a schedule.
     random.seed(seed)
-    outcome, weather, end = Outcome(seed), Weather(seed), End()
+    outcome, faults, end = Outcome(seed), Faults(seed), End()
     bus: Bus = LocalBus()
-    if weather.loss:
-        bus = LossyBus(bus, drop=weather.loss, seed=seed)
+    if faults.loss:
+        bus = LossyBus(bus, drop=faults.loss, seed=seed)
     witness = make(path)
     async with AsyncExitStack() as stack:
         await witness.open()
         stack.push_async_callback(witness.close)
         apps = []
         for number in (2 * seed, 2 * seed + 1):
-            most, failing = weather.most * pace, weather.failing
+            most, failing = faults.most * pace, faults.failing
             store = Jittery(make(path), end, most=most, failing=failing, seed=number)
             app = Starlette()
-            limits = weather.limits(pace)
+            limits = faults.limits(pace)
             mount_agent_gateway(app, agent_at(pace), store=store, bus=bus, limits=limits)
             await stack.enter_async_context(running(app, within=500.0))
             apps.append(app)
@@ -121,14 +121,14 @@ async def episode(
         outcome.hung = await _play(crowd, witness, pace)
         epoch, outcome.records = await read_log(witness, SESSION)
         outcome.requests = crowd.requests
-        _judge(outcome, crowd, epoch, weather.max_queued)
+        _check(outcome, crowd, epoch, faults.max_queued)
         for client in crowd.clients:
             client.drop()
     return outcome
 
 
 async def _play(crowd: Crowd, witness: Store, pace: float) -> list[str]:
-    """Returns what never ended."""
+    """Returns what has not ended, as text for the report."""
     parts = await asyncio.gather(*map(crowd.play, range(3)), return_exceptions=True)
     hung = [repr(part) for part in parts if isinstance(part, BaseException)]
     calm, before, open = 0, -1, None
@@ -141,7 +141,7 @@ async def _play(crowd: Crowd, witness: Store, pace: float) -> list[str]:
                 await crowd.connect(client)
         open = moments(records)[-1]
         over = open.settled and {len(records)} == set(map(seq_of, crowd.clients))
-        # A command of a client that disconnected may still be under way.
+        # A command of a client that disconnected may still be in progress.
         calm = calm + 1 if over and len(records) == before else 0
         before = len(records)
         if calm == 3:
@@ -149,7 +149,7 @@ async def _play(crowd: Crowd, witness: Store, pace: float) -> list[str]:
     return hung or [f"{open} and clients at {list(map(seq_of, crowd.clients))} of {before}"]
 
 
-def _judge(outcome: Outcome, crowd: Crowd, epoch: str, max_queued: int) -> None:
+def _check(outcome: Outcome, crowd: Crowd, epoch: str, max_queued: int) -> None:
     records, over = outcome.records, not outcome.hung
     outcome.broken = violations(records, max_queued=max_queued, ended=over)
     account = Account(records, outcome.requests, max_queued=max_queued)
@@ -171,7 +171,7 @@ def _judge(outcome: Outcome, crowd: Crowd, epoch: str, max_queued: int) -> None:
 
 
 def agent_at(pace: float) -> Callable[[RunContext], AsyncIterator[Output]]:
-    """Does what the message says, or goes on with answers."""
+    """Does what the message says, or resumes with answers."""
 
     async def agent(ctx: RunContext) -> AsyncIterator[Output]:
         if ctx.answers:

@@ -26,8 +26,8 @@ class End:
 class Jittery(WrappedStore):
     """Waits a random time before and after each call; both are zero often, and ``most`` at most.
 
-    What a caller knew when it called may not be so any more when the call is made. ``failing`` is
-    the share of calls that fail, half of them after they were done.
+    So the log may have changed between the call and its effect. ``failing`` is the share of calls
+    that fail, half of them after they had their effect.
     """
 
     def __init__(self, store: Store, end: End, *, most: float, failing: float, seed: int) -> None:
@@ -69,13 +69,13 @@ class Held(WrappedStore):
         self._free.set()
 
     def hold(self, type: str) -> None:
-        """From now on; only the first such append is held, until :meth:`let_go`."""
+        """Holds the first such append from now on, until :meth:`let_go`."""
         self._type = type
         self._held.clear()
         self._free.clear()
 
     async def held(self) -> None:
-        """Returns when an append is held: what it does has been decided."""
+        """Returns when an append is held: its command has been decided."""
         try:
             async with asyncio.timeout(WITHIN):
                 await self._held.wait()

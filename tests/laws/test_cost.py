@@ -141,13 +141,13 @@ GATHER = 0.025
 
 @asynccontextmanager
 async def streaming(
-    path: Path, *, share: float, hears: bool
+    path: Path, *, share: float, lossless: bool
 ) -> AsyncIterator[list[tuple[Counting, Client]]]:
     """Two nodes; the first one appends the deltas of a run as fast as possible.
 
     ``share`` of the time between two appends of the stream is what each call of a store takes.
     """
-    bus: Bus = LocalBus() if hears else LossyBus(LocalBus(), drop=1.0)
+    bus: Bus = LocalBus() if lossless else LossyBus(LocalBus(), drop=1.0)
     few = limits(gather=GATHER, poll_interval=1.0, idle_poll_interval=1.0)
     stores = [Counting(InlineSQLite(path), latency=share * GATHER) for _ in range(2)]
     async with AsyncExitStack() as stack:
@@ -160,14 +160,14 @@ async def streaming(
         assert violations(records, ended=False) == []
 
 
-@pytest.mark.parametrize("hears", [True, False], ids=["bus", "no bus"])
+@pytest.mark.parametrize("lossless", [True, False], ids=["bus", "no bus"])
 @pytest.mark.parametrize("at", [0, 1], ids=["its node", "another node"])
 @pytest.mark.parametrize("share", [0.0, 0.1, 0.5, 1.5, 4.0])
-async def test_a_running_stream_causes_a_command_no_second_append(
-    tmp_path: Path, share: float, at: int, hears: bool
+async def test_a_command_during_a_stream_needs_no_second_append(
+    tmp_path: Path, share: float, at: int, lossless: bool
 ) -> None:
     chance, tries = random.Random(1), []
-    async with streaming(tmp_path / "log.db", share=share, hears=hears) as nodes:
+    async with streaming(tmp_path / "log.db", share=share, lossless=lossless) as nodes:
         store, client = nodes[at]
         for number in range(0, 60, 2):
             for frame in (

@@ -50,7 +50,7 @@ def check(outcomes: Sequence[Outcome], wrong: Callable[[Outcome], Sequence[objec
     if bad:
         count = f"{len(bad)} of {len(outcomes)} schedules"
         found = "\n".join(map(str, wrong(bad[0])))
-        pytest.fail(f"{count}; the first:\n{found}\n{bad[0].story()}", pytrace=False)
+        pytest.fail(f"{count}; the first:\n{found}\n{bad[0].report()}", pytrace=False)
 
 
 def test_each_event_is_allowed_by_the_log_before_it(outcomes: list[Outcome]) -> None:

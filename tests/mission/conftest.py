@@ -26,7 +26,7 @@ def service(arguments: list[str]) -> Iterator[Server]:
         server = Server(
             *arguments,
             folder=HERE,
-            said=Path(folder) / "said.txt",
+            output_file=Path(folder) / "output.txt",
             env={"PATH": "/usr/bin:/bin"},
         )
         with server:

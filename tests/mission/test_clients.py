@@ -15,10 +15,10 @@ ADMIN = {"Authorization": "Bearer the-admin-key"}
 
 async def ask(websocket: ClientConnection, text: str) -> dict[str, Any]:
     await websocket.send(text)
-    return await hear(websocket)
+    return await receive(websocket)
 
 
-async def hear(websocket: ClientConnection) -> dict[str, Any]:
+async def receive(websocket: ClientConnection) -> dict[str, Any]:
     async with asyncio.timeout(10):
         frame: dict[str, Any] = json.loads(await websocket.recv())
     assert isinstance(frame["content"], str) and frame["content"]
@@ -142,7 +142,7 @@ async def test_a_broadcast_reaches_every_connection(base: str) -> None:
         )
         assert status == 200
         for websocket in (one, two):
-            notice = await hear(websocket)
+            notice = await receive(websocket)
             assert (notice["type"], notice["content"]) == ("notice", "Maintenance at 22:00")
 
 

@@ -15,7 +15,7 @@ from agentws.protocol.fold import Fold
 from agentws.protocol.position import GENESIS, Position
 
 
-def said(*events: Event, run: str | None = "r") -> list[Any]:
+def conversation(*events: Event, run: str | None = "r") -> list[Any]:
     """The conversation after these events of a run, which are encoded and decoded."""
     start = encode_event(e.RunStarted("t", "r"), run="r")
     datas = [start, *(encode_event(event, run=run) for event in events)]
@@ -61,7 +61,9 @@ def test_an_event_of_an_unknown_type_is_skipped() -> None:
 
 def test_a_snapshot_in_a_run_keeps_activities_and_reasoning_that_it_omits() -> None:
     snapshot = e.MessagesSnapshot([USER, m.AssistantMessage("a", "again")])
-    shown = said(*reasoning("think", "Hm"), PLAN, *text("a", "x"), *text("b", "y"), snapshot)
+    shown = conversation(
+        *reasoning("think", "Hm"), PLAN, *text("a", "x"), *text("b", "y"), snapshot
+    )
     assert [one["id"] for one in shown] == ["think", "plan", "a", "u"]
     assert shown[2]["content"] == "again"
 
@@ -76,7 +78,7 @@ def test_a_snapshot_in_a_run_keeps_activities_and_reasoning_that_it_omits() -> N
 def test_a_snapshot_in_a_run_replaces_message_types_that_it_contains(
     brought: m.Message, left: list[str]
 ) -> None:
-    shown = said(*reasoning("think", "Hm"), PLAN, e.MessagesSnapshot([brought]))
+    shown = conversation(*reasoning("think", "Hm"), PLAN, e.MessagesSnapshot([brought]))
     assert [one["id"] for one in shown] == left
 
 
@@ -106,7 +108,7 @@ def test_a_message_of_a_snapshot_can_be_continued() -> None:
         e.ReasoningMessageContent(message_id="think", delta="m"),
         e.ActivityDelta("plan", "plan", [{"op": "add", "path": "/steps/-", "value": 1}]),
     ]
-    shown = said(*before, e.MessagesSnapshot(restated), *after)
+    shown = conversation(*before, e.MessagesSnapshot(restated), *after)
     assert shown == [
         {
             "role": "assistant",
@@ -137,7 +139,7 @@ def test_a_message_of_a_snapshot_can_be_continued() -> None:
 
 
 def test_the_metadata_of_all_events_of_a_message_is_merged_into_it() -> None:
-    (shown,) = said(
+    (shown,) = conversation(
         e.TextMessageStart("a", metadata={"start": 1, "last": 1}),
         e.TextMessageContent(message_id="a", delta="x", metadata={"content": 2, "last": 2}),
         e.TextMessageContent(message_id="a", delta="y"),
@@ -148,7 +150,7 @@ def test_the_metadata_of_all_events_of_a_message_is_merged_into_it() -> None:
 
 
 def test_the_metadata_of_reasoning_events_is_merged_into_the_message() -> None:
-    (shown,) = said(
+    (shown,) = conversation(
         e.ReasoningMessageStart("a", "reasoning"),
         e.ReasoningMessageContent(message_id="a", delta="x", metadata={"a": 1}),
         e.ReasoningMessageEnd("a", metadata={"b": 2}),
@@ -157,7 +159,7 @@ def test_the_metadata_of_reasoning_events_is_merged_into_the_message() -> None:
 
 
 def test_the_metadata_of_a_call_belongs_to_the_call_not_to_its_message() -> None:
-    (shown,) = said(
+    (shown,) = conversation(
         e.ToolCallStart("c", "look", metadata={"a": 1}),
         e.ToolCallArgs(tool_call_id="c", delta="{", metadata={"b": 2}),
         e.ToolCallArgs(tool_call_id="c", delta="}"),
@@ -170,7 +172,7 @@ def test_the_metadata_of_a_call_belongs_to_the_call_not_to_its_message() -> None
 
 
 def test_the_metadata_of_an_activity_is_merged_into_its_message() -> None:
-    (shown,) = said(
+    (shown,) = conversation(
         e.ActivitySnapshot("p", "plan", {"x": 1}, metadata={"a": 1}),
         e.ActivityDelta("p", "plan", [], metadata={"b": 2}),
         e.ActivitySnapshot("p", "plan", {"x": 2}, metadata={"c": 3}),
@@ -179,7 +181,7 @@ def test_the_metadata_of_an_activity_is_merged_into_its_message() -> None:
 
 
 def test_the_status_of_a_cancelled_run_is_in_the_agents_last_message() -> None:
-    (shown,) = said(
+    (shown,) = conversation(
         e.TextMessageStart("a", metadata={"a": 1}),
         e.TextMessageEnd("a"),
         e.RunFinished("t", "r", None, m.CancelledOutcome()),
@@ -189,7 +191,7 @@ def test_the_status_of_a_cancelled_run_is_in_the_agents_last_message() -> None:
 
 def test_an_encrypted_value_is_kept_with_its_message() -> None:
     """The next request to the provider must contain it."""
-    shown = said(
+    shown = conversation(
         *reasoning("think", "Hm"),
         e.ReasoningEncryptedValue("message", "think", "s1"),
         *text("a", "x"),

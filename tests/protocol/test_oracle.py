@@ -148,8 +148,8 @@ WITHDRAWN: Line = (e.MessageWithdrawn("m1", "withdrawn"), None)
 
 STOPPED: dict[str, list[Line]] = {
     "asked": [*BEGUN, STOP, finished("run_1", CANCELLED)],
-    "taken back": [*BEGUN, WITHDRAWN, finished("run_1", CANCELLED)],
-    "taken back before": [accepted("m1"), WITHDRAWN, BEGUN[1], finished("run_1", CANCELLED)],
+    "withdrawn": [*BEGUN, WITHDRAWN, finished("run_1", CANCELLED)],
+    "withdrawn before the run": [accepted("m1"), WITHDRAWN, BEGUN[1], finished("run_1", CANCELLED)],
     "overtaken": [
         *BEGUN,
         accepted("m2", "interrupt"),
@@ -161,7 +161,7 @@ STOPPED: dict[str, list[Line]] = {
     "too late": [*BEGUN, finished("run_1"), STOP],
 }
 UNASKED: dict[str, list[Line]] = {
-    "nobody asked": [*BEGUN, finished("run_1", CANCELLED)],
+    "without a request": [*BEGUN, finished("run_1", CANCELLED)],
     "a late stop hits the next": [
         *BEGUN,
         finished("run_1"),
@@ -176,7 +176,7 @@ UNASKED: dict[str, list[Line]] = {
         started("run_2", "m2"),
         finished("run_2", CANCELLED),
     ],
-    "the message of another was taken back": [
+    "another message was withdrawn": [
         *BEGUN,
         accepted("m2"),
         (e.MessageWithdrawn("m2", "withdrawn"), None),

@@ -43,7 +43,7 @@ class NodeStore(WrappedStore):
         self._changed.set()
 
     async def close(self) -> None:
-        """Does nothing: the store is shared, and its maker closes it."""
+        """Does nothing: the store is shared, and the test closes it."""
 
 
 class Node:

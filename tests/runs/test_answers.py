@@ -1,4 +1,4 @@
-"""Runs that end with questions (interrupts), and the runs that go on with the answers."""
+"""Runs that end with questions (interrupts), and the runs that resume with the answers."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def answer(id: str, interrupt: str, **members: Any) -> dict[str, Any]:
     return {"type": "answer", "id": id, "interrupt": interrupt, **members}
 
 
-async def test_a_run_goes_on_with_the_answer_to_its_question() -> None:
+async def test_a_run_resumes_with_the_answer_to_its_question() -> None:
     async with talk(script("q1")) as one:
         await ask(one)
         await one.client.ask(answer("a1", "q1", payload="yes"))
@@ -51,7 +51,7 @@ async def test_a_run_goes_on_with_the_answer_to_its_question() -> None:
         await one.check()
 
 
-async def test_a_run_goes_on_once_every_question_is_answered() -> None:
+async def test_a_run_resumes_once_every_question_is_answered() -> None:
     async with talk(script("q1", "q2")) as one:
         await ask(one)
         await one.client.ask(answer("a2", "q2", payload=2))
@@ -99,7 +99,7 @@ async def test_an_answer_to_an_unknown_question_is_not_found(interrupt: str) -> 
         await one.check()
 
 
-async def test_a_run_goes_on_after_its_question_was_cancelled() -> None:
+async def test_a_run_resumes_after_its_question_was_cancelled() -> None:
     async with talk(script("q1")) as one:
         await ask(one)
         await one.client.ask(answer("a1", "q1", status="cancelled"))

@@ -20,7 +20,7 @@ from .nodes import memory_store
 T = TypeVar("T")
 
 
-class Crossed(WrappedStore):
+class Conflicting(WrappedStore):
     """Refuses the next appends with a version conflict, as if other appends had come first."""
 
     refusals = 0
@@ -36,7 +36,7 @@ class Crossed(WrappedStore):
 
 @pytest.mark.parametrize("times", [1, 2, 5])
 async def test_a_command_with_a_version_conflict_is_decided_again(times: int) -> None:
-    store = Crossed(memory_store())
+    store = Conflicting(memory_store())
     async with talk(Script("fine"), store=store) as one:
         store.refusals = times
         assert kind(await one.client.say("go", "m1")) == "accepted"
@@ -46,7 +46,7 @@ async def test_a_command_with_a_version_conflict_is_decided_again(times: int) ->
 
 
 async def test_a_command_whose_version_conflicts_persist_is_refused_as_retryable() -> None:
-    store = Crossed(memory_store())
+    store = Conflicting(memory_store())
     async with talk(Script(Hang()), store=store) as one:
         await one.client.say("go", "m1")
         await one.client.until("RUN_STARTED")
@@ -66,22 +66,22 @@ async def test_a_command_whose_version_conflicts_persist_is_refused_as_retryable
             assert (refused["code"], refused["retryable"]) == ("conflict", True)
             late = loop.time() - began - deciding.RETRY_SECONDS
             assert 0 <= late <= deciding.LONGEST_PAUSE + 0.1
-        assert store.refused < 200, "it tries without a pause"
+        assert store.refused < 200, "it retries without a pause (backoff)"
         store.refusals = 0
         assert await one.log() == before
         assert kind(await one.client.say("more", "xsend")) == "accepted"
 
 
 async def test_a_run_whose_start_has_a_version_conflict_begins_once() -> None:
-    store, script = Crossed(memory_store()), Script("fine")
+    store, script = Conflicting(memory_store()), Script("fine")
     async with talk(script, store=store) as one:
 
-        async def crossing(operation: str, call: Callable[[], Awaitable[T]]) -> T:
+        async def conflicting(operation: str, call: Callable[[], Awaitable[T]]) -> T:
             if operation == "lease":
                 store.refusals = 3
-            return await Crossed.around(store, operation, call)
+            return await Conflicting.around(store, operation, call)
 
-        store.around = crossing  # type: ignore[method-assign]
+        store.around = conflicting  # type: ignore[method-assign]
         await one.client.say("go", "m1")
         assert await one.client.answer() == "fine"
         assert store.refused == 3

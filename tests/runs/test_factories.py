@@ -58,7 +58,7 @@ def _withdrawn(frame: Frame) -> bool:
     return bool("event" in frame and frame["event"]["type"] == "message.withdrawn")
 
 
-async def test_a_run_method_that_is_no_async_generator_ends_the_run_with_an_error() -> None:
+async def test_a_run_method_that_is_not_an_async_generator_ends_the_run_with_an_error() -> None:
     class Plain(Script):
         def __call__(self) -> Any:
             agent = super().__call__()

@@ -52,7 +52,7 @@ async def test_one_failing_append_has_no_visible_effect(after: bool, nth: int) -
 
 @AFTER
 @pytest.mark.parametrize("reading", ["read", "read_back"])
-async def test_an_append_is_made_once_though_it_and_its_lookup_fail(
+async def test_an_append_is_made_once_although_it_and_its_lookup_fail(
     after: bool, reading: str
 ) -> None:
     store = FaultyStore(MemoryStore())

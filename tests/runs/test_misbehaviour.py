@@ -61,7 +61,7 @@ async def test_an_agent_that_raises_ends_its_run_with_an_error(
         assert (await one.texts())[-1] == "fine"
 
 
-async def test_the_sentence_of_an_agent_error_is_shown_to_the_user() -> None:
+async def test_the_message_of_an_agent_error_is_shown_to_the_user() -> None:
     async with talk(Script(Raise(AgentError("Your card was declined.")))) as one:
         await one.client.say("go", "m1")
         event = (await one.terminal())["event"]

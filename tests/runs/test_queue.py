@@ -120,7 +120,7 @@ async def test_the_same_id_with_another_body_is_an_idempotency_conflict() -> Non
         await one.check()
 
 
-async def test_fifty_concurrent_resends_are_one_message() -> None:
+async def test_fifty_concurrent_resends_are_deduplicated() -> None:
     script = Script("fine")
     async with talk(script, max_queued=100) as one:
         for _ in range(50):

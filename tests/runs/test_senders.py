@@ -129,8 +129,8 @@ async def test_an_agent_gets_the_first_sender_of_a_message_id_that_is_sent_again
     ]
 
 
-async def test_a_sender_that_loses_the_race_for_a_message_id_is_not_its_sender() -> None:
-    """Both appends are under way; bob's began first and is delayed."""
+async def test_a_message_belongs_to_the_sender_that_wins_the_race_for_its_id() -> None:
+    """Both appends are in progress; bob's began first and is delayed."""
 
     class Overtaken(WrappedStore):
         first = True
@@ -374,7 +374,7 @@ async def test_an_invalid_identity_is_logged_as_an_error(
 
 
 @pytest.mark.parametrize("answer", [None, 1, "yes", object()])
-async def test_an_authorize_result_that_is_no_bool_is_logged_as_an_error(
+async def test_an_authorize_result_that_is_not_a_bool_is_logged_as_an_error(
     answer: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
     app = Starlette()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 import tempfile
@@ -16,6 +15,7 @@ from agentws import bench
 from agentws.bench import load, measure, process, report, scale, workloads
 from agentws.bench.process import ServerProcess
 from agentws.bench.variants import PRESET, RAW, STOCK, VARIANTS
+from tests.processes import is_running
 
 TINY = scale.Scale(
     idle=8,
@@ -74,8 +74,11 @@ def test_every_variant_has_a_column_and_its_medians() -> None:
     assert "raw, server preset" in header
     for number, name in enumerate(VARIANTS, 1):
         assert f"{number + 1:.1f} KiB" in line
-        told = msgspec.json.decode(report.as_json([row], []))["workloads"][0]
-        assert (told["medians"][name], told["spreads"][name]) == (number + 1, 1 / (number + 1))
+        shown = msgspec.json.decode(report.as_json([row], []))["workloads"][0]
+        assert (shown["medians"][name], shown["spreads"][name]) == (
+            number + 1,
+            1 / (number + 1),
+        )
     only = report.table([report.Row(workloads.WORKLOADS[0], {STOCK.name: [1.0]})])
     assert "preset" not in only and "raw" not in only
 
@@ -122,14 +125,6 @@ def test_no_workload_opens_more_files_than_it_may(
     assert bool(notes) == (fitting != given)
 
 
-def is_gone(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return True
-    return False
-
-
 @pytest.fixture
 def scratch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The only directory for temporary files of this process and those that it starts."""
@@ -146,7 +141,7 @@ def names(folder: Path) -> list[str]:
 async def test_a_server_leaves_no_process_and_no_files(scratch: Path) -> None:
     async with ServerProcess(STOCK, {"store": "sqlite"}, core=0) as server:
         assert "bench.sqlite3" in names(scratch)
-    assert is_gone(server.pid)
+    assert not is_running(server.pid)
     assert names(scratch) == []
 
 
@@ -160,7 +155,7 @@ async def test_a_server_that_does_not_start_leaves_no_process_and_no_files(scrat
     with pytest.raises(RuntimeError, match="did not start"):
         async with server:
             pass
-    assert is_gone(server.pid)
+    assert not is_running(server.pid)
     assert names(scratch) == []
 
 
@@ -172,5 +167,5 @@ async def test_a_server_that_starts_too_slowly_leaves_no_process_and_no_files(
     with pytest.raises(TimeoutError):
         async with server:
             pass
-    assert is_gone(server.pid)
+    assert not is_running(server.pid)
     assert names(scratch) == []

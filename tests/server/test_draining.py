@@ -1,4 +1,4 @@
-"""A graceful shutdown: clients are told first, runs get time to finish, then the server closes."""
+"""A graceful shutdown: clients get a bye, runs get time to finish, then the server closes."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def closed(client: ClientConnection) -> int:
 def test_a_shutdown_tells_clients_to_reconnect_and_lets_the_run_finish(tmp_path: Path) -> None:
     path = tmp_path / "log.db"
     server = processes.Server(
-        "slow_service.py", str(path), "{port}", folder=HERE, said=tmp_path / "said.txt"
+        "slow_service.py", str(path), "{port}", folder=HERE, output_file=tmp_path / "output.txt"
     )
     with server:
         url = f"{server.host}/ws/chat?session={SESSION}"

@@ -8,7 +8,7 @@ import sys
 import threading
 import time
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -47,13 +47,13 @@ def write(folder: Path, version: str) -> None:
 def uvicorn(folder: Path, *options: str) -> Iterator[processes.Server]:
     write(folder, "one")
     command = ["-m", "uvicorn", "main:app", "--port", "{port}", *options]
-    with processes.Server(*command, folder=folder, said=folder / "said.txt") as server:
-        wait_for(lambda: version(server) == "one", server)
+    with processes.Server(*command, folder=folder, output_file=folder / "output.txt") as server:
+        processes.wait_until(lambda: version(server) == "one", lambda: server.output)
         body = json.dumps({"id": "m1", "content": "go"}).encode()
         url = f"http://{server.host}/sessions/{SESSION}/messages"
         headers = {"content-type": "application/json"}
         urllib.request.urlopen(urllib.request.Request(url, body, headers), timeout=10).close()
-        wait_for(lambda: not look(server, "")["running"], server)
+        processes.wait_until(lambda: not look(server, "")["running"], lambda: server.output)
         yield server
 
 
@@ -70,13 +70,6 @@ def look(server: processes.Server, below: str) -> Any:
     request = urllib.request.Request(url, headers={"accept": "application/json"})
     with urllib.request.urlopen(request, timeout=60) as response:
         return json.load(response)
-
-
-def wait_for(condition: Callable[[], bool], server: processes.Server) -> None:
-    deadline = time.monotonic() + PATIENCE
-    while not condition():
-        assert time.monotonic() < deadline, server.output
-        time.sleep(0.05)
 
 
 def stream(server: processes.Server, opened: threading.Event) -> str:

@@ -6,7 +6,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -24,7 +23,7 @@ class Supervised(processes.Server):
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         super().__init__(
-            str(HERE / "supervised.py"), "{port}", folder=folder, said=folder / "said.txt"
+            str(HERE / "supervised.py"), "{port}", folder=folder, output_file=folder / "output.txt"
         )
 
     def answers(self) -> bool:
@@ -44,10 +43,7 @@ class Supervised(processes.Server):
         return found
 
     def wait_until(self, condition: Callable[[], bool]) -> None:
-        deadline = time.monotonic() + 30
-        while not condition():
-            assert time.monotonic() < deadline, self.output
-            time.sleep(0.05)
+        processes.wait_until(condition, lambda: self.output)
 
 
 @pytest.fixture

@@ -21,9 +21,10 @@ from agentws.testing.connect import Client, Closed, Frame, kind, running
 from agentws.testing.faults import FaultyStore, LossyBus, SlowStore
 from agentws.testing.laws import violations
 from agentws.testing.oracle import check_client, check_log, check_simple, read_log
+from tests.limits import limits
 from tests.runs.nodes import NodeStore
 
-LIMITS = Limits(
+LIMITS = limits(
     gather=0.01,
     cancel_grace=0.2,
     lease_ttl=2.0,
@@ -35,9 +36,6 @@ LIMITS = Limits(
     tail_size=1500,
     session_idle=1.0,
     snapshot_messages=4,
-    message_rate=1e6,
-    message_burst=10**6,
-    byte_rate=1e12,
 )
 
 SESSION = "a-session-of-many-schedules"

@@ -84,10 +84,10 @@ async def test_every_notice_is_on_exactly_one_page_after_its_message(
         await a_run(session, number, "answer")
         await session.append([note(first + number)])
     pages = await pages_of(session, messages=messages)
-    told = [one for page in pages for one in page.notices]
-    assert [one.event.content for one in told] == [str(number) for number in range(first + 3)]
-    assert [one.after for one in told[first:]] == ["a0", "a1", "a2"]
-    assert [one.after for one in told[:first]] == [None] * first
+    notices = [one for page in pages for one in page.notices]
+    assert [one.event.content for one in notices] == [str(number) for number in range(first + 3)]
+    assert [one.after for one in notices[first:]] == ["a0", "a1", "a2"]
+    assert [one.after for one in notices[:first]] == [None] * first
 
 
 async def test_notices_from_before_the_history_was_cleared_are_on_no_page() -> None:

@@ -90,11 +90,11 @@ def joined(pages: Sequence[Page]) -> list[m.Message]:
 
 def _join(older: m.Message, newer: m.Message) -> m.Message:
     metadata = dict(newer.metadata or {})
-    told = {key: value for key, value in metadata.pop("agentws", {}).items() if key != "cut"}
+    ours = {key: value for key, value in metadata.pop("agentws", {}).items() if key != "cut"}
     if is_cut(older):
-        told["cut"] = True
-    if told:
-        metadata["agentws"] = told
+        ours["cut"] = True
+    if ours:
+        metadata["agentws"] = ours
     assert not isinstance(newer, m.ToolMessage | m.ActivityMessage)
     assert type(older) is type(newer)
     both = (older.content, newer.content)
@@ -265,9 +265,9 @@ async def test_a_notice_is_in_the_part_that_was_written_when_it_was_posted() -> 
     await say_more(session, text("b", "y" * MIB))
     await session.append([note(2)])
     pages = await pages_of(session)
-    told = {one.event.content: index for index, page in enumerate(pages) for one in page.notices}
-    assert told["2"] == 0
-    assert 0 < told["1"] < told["0"] == len(pages) - 1
+    page_of = {one.event.content: index for index, page in enumerate(pages) for one in page.notices}
+    assert page_of["2"] == 0
+    assert 0 < page_of["1"] < page_of["0"] == len(pages) - 1
     assert sum(len(page.notices) for page in pages) == 3
     for page in pages:
         for one in page.notices:
@@ -300,8 +300,8 @@ async def test_a_large_notice_after_a_large_run_is_on_a_page_of_its_own() -> Non
     await session.append([note(1), e.NoticePosted("z" * 250_000, "info")])
     pages = await pages_of(session)
     assert joined(pages) == await session.messages()
-    told = [one.event.content[:1] for page in reversed(pages) for one in page.notices]
-    assert told == ["1", "z"]
+    shown = [one.event.content[:1] for page in reversed(pages) for one in page.notices]
+    assert shown == ["1", "z"]
     for page in pages:
         notices = sum(len(one.event.content) for one in page.notices)
         assert size_of(page.messages) + notices < EVENT
@@ -410,7 +410,7 @@ messages_ = st.lists(
 @given(said=messages_)
 @settings(deadline=None, suppress_health_check=[HealthCheck.too_slow], max_examples=60)
 @pytest.mark.filterwarnings("ignore::hypothesis.errors.HypothesisWarning")
-def test_parts_join_to_the_same_messages_and_depend_on_nothing_else(said: list[m.Message]) -> None:
+def test_parts_join_to_the_same_messages_and_depend_only_on_them(said: list[m.Message]) -> None:
     named: list[m.Message] = []
     for number, one in enumerate(said):
         changes: dict[str, object] = {"id": f"{one.id}{number}"}

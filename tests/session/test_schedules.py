@@ -112,7 +112,7 @@ async def strike(stage: Stage, action: Action, *, pace: float) -> None:
 
 
 async def blackout(stage: Stage, seconds: float) -> None:
-    """Cuts every node off from the store in turn, while the others go on."""
+    """Disconnects one node after the other from the store, while the others work."""
     for node in list(stage.nodes):
         if len(stage.up) > 1 and node in stage.up:
             node.way.set("hung")

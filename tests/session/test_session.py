@@ -267,16 +267,16 @@ async def test_a_snapshot_has_notices_after_the_messages_they_followed() -> None
         await a_run(session, number, "yes")
         await session.append([note(number)])
     page = (await session.snapshot(messages=2)).page
-    told = [(one.event.content, one.after) for one in page.notices]
-    assert told == [("2", "a2")], "those of older pages are not shown"
+    notices = [(one.event.content, one.after) for one in page.notices]
+    assert notices == [("2", "a2")], "a snapshot has no notices of older pages"
     page = (await session.snapshot(messages=10)).page
-    told = [(one.event.content, one.after) for one in page.notices]
-    assert told == [("0", None), ("1", "a1"), ("2", "a2")]
+    notices = [(one.event.content, one.after) for one in page.notices]
+    assert notices == [("0", None), ("1", "a1"), ("2", "a2")]
     await session.append([e.HistoryCleared(), note(3)])
-    told = [
+    notices = [
         (one.event.content, one.after) for one in (await session.snapshot(messages=2)).page.notices
     ]
-    assert told == [("3", None)]
+    assert notices == [("3", None)]
 
 
 async def test_the_number_of_notices_in_a_snapshot_is_bounded() -> None:

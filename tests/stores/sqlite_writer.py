@@ -1,4 +1,4 @@
-"""A process that appends for ever and prints the position of every acknowledged append."""
+"""A process that appends without end and prints the position of every acknowledged append."""
 
 from __future__ import annotations
 

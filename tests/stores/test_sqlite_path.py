@@ -121,6 +121,6 @@ async def test_a_path_that_names_no_file_is_refused_with_what_was_expected(
 
 
 @pytest.mark.parametrize("given", [None, 1, ["chat.db"]])
-def test_a_value_that_is_no_path_is_a_type_error(given: Any) -> None:
+def test_a_value_that_is_not_a_path_raises_type_error(given: Any) -> None:
     with pytest.raises(TypeError, match="expected the path of a file"):
         SQLiteStore(given)

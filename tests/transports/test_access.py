@@ -36,7 +36,7 @@ async def mine(world: World, **options: Any) -> Client:
 
 async def end_of(client: Client) -> Closed:
     closed = await client.wait_closed()
-    assert not client.events(), "a foreigner was shown an event"
+    assert not client.events(), "an event was sent to another identity"
     return closed
 
 
@@ -80,7 +80,7 @@ async def test_an_authorization_header_authenticates_like_a_subprotocol_entry(ma
 
 
 @pytest.mark.parametrize("entry", ["!!!", "a", "////", "_w"])
-async def test_a_token_that_is_no_base64_is_refused(make: Make, entry: str) -> None:
+async def test_a_token_that_is_not_base64_is_refused(make: Make, entry: str) -> None:
     async with make(Script("fine"), authenticate=KEYS) as world:
         client = await world.client(subprotocols=["agentws.v1", f"agentws.bearer.{entry}"])
         assert (await end_of(client)).code == 4401
@@ -225,7 +225,7 @@ async def test_a_handshake_is_refused_unless_its_origin_is_allowed(
 def test_an_http_page_is_not_the_same_origin_as_an_https_gateway(
     scheme: str, allowed: bool, port: str
 ) -> None:
-    """The server's own TLS tells; where a proxy ended it, both schemes are the host's own."""
+    """The server knows its own TLS. Behind a proxy that terminates TLS, it accepts both schemes."""
     guard = Guard(allowed_origins=None, allowed_hosts=None)
     origin = f"{scheme}://chat.example".encode()
     headers = [(b"host", f"chat.example{port}".encode()), (b"origin", origin)]
@@ -243,7 +243,7 @@ def test_one_string_in_place_of_a_list_is_refused(option: str) -> None:
 
 @pytest.mark.parametrize("option", ["allowed_origins", "allowed_hosts"])
 @pytest.mark.parametrize("given", [1, True, b"chat.example", b""])
-def test_a_value_that_is_no_list_is_named_in_the_error(option: str, given: Any) -> None:
+def test_a_value_that_is_not_a_list_is_named_in_the_error(option: str, given: Any) -> None:
     options = {"allowed_origins": None, "allowed_hosts": None, option: given}
     with pytest.raises(TypeError, match=f"{option} is .*; expected a list of strings"):
         Guard(**options)
@@ -476,7 +476,7 @@ def test_whitespace_around_a_host_header_is_ignored(host: str) -> None:
     guard.check(scope_of(host, server=("127.0.0.1", 8000)))
 
 
-async def test_a_forbidden_origin_learns_nothing_of_sessions(make: Make) -> None:
+async def test_a_forbidden_origin_learns_nothing_about_sessions(make: Make) -> None:
     async with make(Script("fine")) as world:
         client = await world.client()
         await client.until("welcome")
@@ -536,7 +536,7 @@ async def test_a_client_that_offers_only_unknown_subprotocols_is_refused(make: M
     [
         "short",
         "x" * 129,
-        "spaces are no good id",
+        "an id with spaces",
         "ses_/../../etc/passwd",
         "ses_0123456789abcde\u00e9",
     ],

@@ -1,4 +1,4 @@
-"""Commands over a connection: idempotent by id, and no other frame waits for an agent's own."""
+"""Commands over a connection: idempotent by id, and no other frame waits for them."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from .conftest import Make
 
 
 class Clerk:
-    """Makes agents that stream words for ever, and have commands that do what a test needs."""
+    """Makes agents that stream words without end, and have the commands that tests need."""
 
     def __init__(self) -> None:
         self.gate = Gate()
@@ -83,8 +83,8 @@ class Talker(Agent):
         return "x" * 1_000_000
 
 
-async def said(client: Client, id: str, text: str) -> list[str]:
-    """The answer to a command sent as a message: how it was accepted, and its text."""
+async def run_command(client: Client, id: str, text: str) -> list[str]:
+    """Sends a command as a message; returns how it was accepted, and its output."""
     accepted = await client.ask({"type": "send", "id": id, "content": text})
     if accepted["type"] == "error":
         return [accepted["code"], accepted["message"]]
@@ -99,7 +99,7 @@ async def test_a_failed_command_is_not_retryable(make: Make, how: str) -> None:
         error = await client.ask({"type": "send", "id": "c1", "content": f"/fail {how}"})
         assert (error["code"], error["retryable"], error["reply"]) == ("agent_error", False, "c1")
         assert "10.0.0.7" not in str(error)
-        assert await said(client, "c2", "/ping") == ["accepted", "pong"]
+        assert await run_command(client, "c2", "/ping") == ["accepted", "pong"]
 
 
 @pytest.mark.parametrize("how", ["exit", "key", "own", "exit own", "own own", "key exit"])
@@ -109,7 +109,7 @@ async def test_a_command_that_raises_an_exit_does_not_stop_the_server(make: Make
         error = await client.ask({"type": "send", "id": "c1", "content": f"/leave {how}"})
         assert (error["code"], error["message"]) == ("agent_error", "The command failed.")
         assert (error["retryable"], error["reply"]) == (False, "c1")
-        assert await said(client, "c2", "/refund 1") == ["accepted", "refunded 1"]
+        assert await run_command(client, "c2", "/refund 1") == ["accepted", "refunded 1"]
 
 
 def group(*errors: BaseException) -> BaseExceptionGroup[BaseException]:
@@ -130,9 +130,9 @@ UNMADE: dict[str, tuple[BaseException, str]] = {
 }
 
 
-@pytest.mark.parametrize(("raised", "said"), UNMADE.values(), ids=UNMADE)
+@pytest.mark.parametrize(("raised", "run_command"), UNMADE.values(), ids=UNMADE)
 async def test_a_factory_that_fails_gives_a_command_the_same_error_as_a_run(
-    make: Make, raised: BaseException, said: str
+    make: Make, raised: BaseException, run_command: str
 ) -> None:
     async def factory() -> Agent:
         raise raised
@@ -140,7 +140,11 @@ async def test_a_factory_that_fails_gives_a_command_the_same_error_as_a_run(
     async with make(factory) as world:
         client = await world.client()
         error = await client.ask({"type": "send", "id": "c1", "content": "/ping"})
-        assert (error["type"], error["code"], error["message"]) == ("error", "agent_error", said)
+        assert (error["type"], error["code"], error["message"]) == (
+            "error",
+            "agent_error",
+            run_command,
+        )
         assert (await client.ask({"type": "ping", "id": "p1"}))["type"] == "pong"
 
 
@@ -175,17 +179,17 @@ async def test_a_command_runs_once_for_its_id(make: Make) -> None:
     clerk = Clerk()
     async with make(clerk) as world:
         client = await world.client()
-        assert await said(client, "c1", "/refund 42") == ["accepted", "refunded 42"]
+        assert await run_command(client, "c1", "/refund 42") == ["accepted", "refunded 42"]
         for _ in range(2):
             other = await world.join(client)
-            answer, notice = await said(other, "c1", "/refund 42")
+            answer, notice = await run_command(other, "c1", "/refund 42")
             assert answer == "duplicate" and "not run again" in notice
         frame = {"type": "command", "id": "c1", "name": "refund", "args": "42"}
         assert (await client.ask(frame))["duplicate"] is True
         assert "not run again" in (await client.receive())["content"]
-        assert (await said(client, "c1", "/refund 43"))[0] == "idempotency_conflict"
-        assert (await said(client, "c1", "hello"))[0] == "idempotency_conflict"
-        assert await said(client, "c2", "/refund 42") == ["accepted", "refunded 42"]
+        assert (await run_command(client, "c1", "/refund 43"))[0] == "idempotency_conflict"
+        assert (await run_command(client, "c1", "hello"))[0] == "idempotency_conflict"
+        assert await run_command(client, "c2", "/refund 42") == ["accepted", "refunded 42"]
         assert clerk.refunds == ["42", "42"]
         await world.check(client)
 
@@ -195,11 +199,11 @@ async def test_a_repeated_clear_does_not_clear_newer_messages(make: Make) -> Non
         client = await world.client()
         await client.say("one", "m1")
         await client.until("RUN_FINISHED")
-        assert (await said(client, "c1", "/clear"))[0] == "accepted"
+        assert (await run_command(client, "c1", "/clear"))[0] == "accepted"
         await client.say("two", "m2")
         await client.until("RUN_FINISHED")
-        assert (await said(client, "c1", "/clear"))[0] == "duplicate"
-        assert await said(client, "c2", "/history") == ["accepted", "You: two\nAgent: word "]
+        assert (await run_command(client, "c1", "/clear"))[0] == "duplicate"
+        assert await run_command(client, "c2", "/history") == ["accepted", "You: two\nAgent: word "]
 
 
 async def test_a_refused_clear_can_be_sent_again_with_its_id(make: Make) -> None:
@@ -211,14 +215,14 @@ async def test_a_refused_clear_can_be_sent_again_with_its_id(make: Make) -> None
         assert (error["code"], error["retryable"]) == ("run_active", True)
         await client.ask({"type": "cancel", "id": "x"})
         await client.until("RUN_FINISHED")
-        assert (await said(client, "c1", "/clear"))[0] == "accepted"
+        assert (await run_command(client, "c1", "/clear"))[0] == "accepted"
 
 
 async def test_a_built_in_command_without_effects_is_answered_every_time(make: Make) -> None:
     async with make(Clerk()) as world:
         client = await world.client()
         for text in ("/ping", "/help", "/history", "/whoami"):
-            first, again = [await said(client, "c1", text) for _ in range(2)]
+            first, again = [await run_command(client, "c1", text) for _ in range(2)]
             assert first == again and first[0] == "accepted"
 
 
@@ -239,7 +243,7 @@ async def test_other_frames_do_not_wait_for_a_slow_command(make: Make) -> None:
         clerk.gate.open()
         notice = await client.until(lambda frame: kind(frame) == "notice")
         assert (notice["reply"], notice["content"]) == ("c1", "waited")
-        assert await said(client, "c2", "/refund 1") == ["accepted", "refunded 1"]
+        assert await run_command(client, "c2", "/refund 1") == ["accepted", "refunded 1"]
 
 
 async def test_a_command_that_hangs_times_out(make: Make) -> None:
@@ -249,7 +253,7 @@ async def test_a_command_that_hangs_times_out(make: Make) -> None:
         error = await client.until(lambda frame: frame.get("reply") == "c1", within=4)
         assert (error["code"], error["retryable"]) == ("agent_error", False)
         assert "too long" in error["message"]
-        assert await said(client, "c2", "/refund 1") == ["accepted", "refunded 1"]
+        assert await run_command(client, "c2", "/refund 1") == ["accepted", "refunded 1"]
 
 
 async def test_a_client_that_disconnects_during_a_command_is_noticed_and_the_command_ends(
@@ -265,7 +269,7 @@ async def test_a_client_that_disconnects_during_a_command_is_noticed_and_the_com
         await client.line.wait_closed(within=1)
         clerk.gate.open()
         await asyncio.sleep(1)
-        assert (await said(await world.back(client), "c1", "/wait"))[0] == "duplicate"
+        assert (await run_command(await world.back(client), "c1", "/wait"))[0] == "duplicate"
 
 
 async def test_a_simple_client_gets_the_answer_of_a_command(make: Make) -> None:
@@ -296,7 +300,7 @@ async def test_events_are_sent_while_a_command_waits_for_a_slow_store(make: Make
 async def test_a_long_answer_of_a_command_is_cut(make: Make) -> None:
     async with make(Clerk()) as world:
         client = await world.client()
-        _, content = await said(client, "c1", "/print")
+        _, content = await run_command(client, "c1", "/print")
         assert len(content) == MAX_REPLY and content.endswith("\u2026")
 
 

@@ -135,7 +135,7 @@ async def test_a_test_that_fails_leaves_no_app_behind() -> None:
 
 
 class Stubborn:
-    """An app that takes its time to answer, and to end when it is told to."""
+    """An app that is slow to accept, and slow to end when it is cancelled."""
 
     def __init__(self, *, accepts: bool) -> None:
         self.accepts = accepts

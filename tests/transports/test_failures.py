@@ -94,7 +94,7 @@ async def test_a_connection_whose_log_can_not_be_read_is_closed_once(
         slow.pause()
         await client.say("go", "m1")
         await client.until("RUN_FINISHED")
-        # Until every node knows all of the log: only the slow one is to read.
+        # Waits until every node has read the whole log, so that only the slow one reads later.
         await asyncio.sleep(1)
         store.fail("read", error=error)
         calls = store.calls["read"]
@@ -125,7 +125,7 @@ async def test_a_connection_that_can_not_be_written_to_does_not_affect_the_other
         await fine.until("welcome")
         other = await world.join(fine)
         welcome = await other.until("welcome")
-        broken += [one for one in everybody(world) if one.id == welcome["connection"]]
+        broken += [one for one in connections_of(world) if one.id == welcome["connection"]]
         await fine.say("go", "m1")
         assert await fine.answer() == "one two"
         closed = await other.wait_closed()
@@ -134,7 +134,7 @@ async def test_a_connection_that_can_not_be_written_to_does_not_affect_the_other
     assert "no wire says that" in caplog.text
 
 
-def everybody(world: World) -> list[Connection]:
+def connections_of(world: World) -> list[Connection]:
     return [
         follower
         for gateway in world.gateways

@@ -64,7 +64,7 @@ BAD: dict[str, str] = {
     + "[" * 20_000
     + "]" * 20_000
     + "}}",
-    "deep arrays nobody asked for": '{"type":"ping","a":' + "[" * 30_000 + "]" * 30_000 + "}",
+    "deep arrays in an unknown member": '{"type":"ping","a":' + "[" * 30_000 + "]" * 30_000 + "}",
     "deep objects": '{"type":"send","id":"m1","content":"x","metadata":'
     + '{"a":' * 9_000
     + "1"
@@ -273,14 +273,14 @@ async def test_a_flood_of_messages_is_rate_limited(make: Make) -> None:
         assert len(done) == 40
         await world.back(client)
         await client.say("x", "last")
-        while asked(client) != "last":
+        while answered_message(client) != "last":
             await client.receive()
         if kind(client.frames[-1]) != "RUN_FINISHED":
             await client.until("RUN_FINISHED")
         await world.check(client)
 
 
-def asked(client: Client) -> str | None:
+def answered_message(client: Client) -> str | None:
     """The message that the last run answers."""
     started = [event for event in client.events() if event["type"] == "RUN_STARTED"]
     return str(started[-1]["input"]["messages"][0]["id"]) if started else None

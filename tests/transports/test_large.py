@@ -231,7 +231,7 @@ async def test_a_simple_client_that_reconnects_between_parts_gets_the_remaining_
 
 def test_parts_do_not_depend_on_how_the_text_was_cut_into_deltas() -> None:
     inside = json.dumps(LARGE, ensure_ascii=False).encode()[1:-1]
-    told: list[list[tuple[int, str]]] = []
+    sent: list[list[tuple[int, str]]] = []
     for step in (997, 60_000, 64 * 1024):
         text, parts, start = LongText(), [], 0
         while start < len(inside):
@@ -241,9 +241,9 @@ def test_parts_do_not_depend_on_how_the_text_was_cut_into_deltas() -> None:
             text.add(memoryview(inside)[start:end])
             parts += [(text.parts, part) for part in text.due()]
             start = end
-        told.append([*parts, *((0, part) for part in text.rest())])
-        assert all(len(part.encode()) <= PART for _, part in told[-1])
-    whole = [[part for _, part in one] for one in told]
+        sent.append([*parts, *((0, part) for part in text.rest())])
+        assert all(len(part.encode()) <= PART for _, part in sent[-1])
+    whole = [[part for _, part in one] for one in sent]
     assert whole[0] == whole[1] == whole[2]
 
 

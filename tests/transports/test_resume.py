@@ -119,10 +119,10 @@ async def test_a_snapshot_has_the_notices_posted_among_its_messages(make: Make) 
         other = await world.join(first)
         assert (await other.receive())["resume"] == "snapshot"
         snapshot = (await other.receive())["event"]
-        (told,) = snapshot["metadata"]["agentws"]["notices"]
+        (notice,) = snapshot["metadata"]["agentws"]["notices"]
         after = snapshot["messages"][-1]["id"]
-        assert told.pop("position") == position and told.pop("after") == after
-        assert told | {"type": "notice.posted"} == live
+        assert notice.pop("position") == position and notice.pop("after") == after
+        assert notice | {"type": "notice.posted"} == live
         await world.check(first, other)
 
 
@@ -168,7 +168,7 @@ async def test_a_position_of_another_log_gets_a_snapshot_and_the_reason(
 async def test_a_trimmed_position_gets_a_snapshot(
     make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """No store here drops the beginning of a log; one that does is believed."""
+    """The stores of this package never trim a log, so the test simulates one that does."""
     async with make(Script(*words(5)), tail_size=1) as world:
         first = await talked(await world.client(), 2)
         position = next(frame["id"] for frame in first.frames if "event" in frame)
@@ -262,10 +262,10 @@ async def test_an_undecodable_or_repeated_position_in_the_query_is_lost(
 
 @pytest.mark.parametrize("after", [*UNREADABLE, "0123abcd.7.0123456789abcdef", "0123abcd.0."])
 @pytest.mark.parametrize("query", ["", "session=my-own-session-id&"])
-async def test_a_position_for_a_session_that_had_to_be_made_anew_is_lost(
+async def test_a_position_for_a_session_that_was_created_again_is_lost(
     make: Make, query: str, after: str
 ) -> None:
-    """The client must drop what it has, which ``new`` would not tell it."""
+    """The client must drop what it has, so it gets a snapshot instead of ``new``."""
     async with make(Script("fine")) as world:
         client = await world.client(f"{query}after={quote(after)}")
         await _lost(client)
@@ -274,7 +274,7 @@ async def test_a_position_for_a_session_that_had_to_be_made_anew_is_lost(
 
 
 async def _lost(client: Client, *said: str) -> None:
-    """The client is told that its position is lost, and then the whole: ``said`` by the agent."""
+    """The client gets a snapshot with the reason ``lost``, and ``said`` as the agent's messages."""
     welcome = await client.receive()
     assert (welcome["resume"], welcome["reason"]) == ("snapshot", "lost")
     event = (await client.receive())["event"]
@@ -297,7 +297,7 @@ async def test_two_clients_of_a_session_see_the_same_events(make: Make) -> None:
 
 
 async def test_a_position_from_before_the_store_was_lost_gets_a_snapshot(make: Make) -> None:
-    """The session is made anew under its id: another epoch, and the client is told."""
+    """The session is created again under its id: it has another epoch."""
     async with make(Script("fine")) as world:
         client = await talked(await world.client("session=my-own-session-id"))
         lost = client.position
@@ -338,7 +338,7 @@ async def test_deleting_a_session_closes_its_connections(make: Make) -> None:
             assert (await again.wait_closed()).code == 4403
 
 
-async def test_a_client_can_not_send_after_a_close(make: Make) -> None:
+async def test_a_test_client_can_not_send_after_a_close(make: Make) -> None:
     async with make(Script("fine")) as world:
         client = await world.client("session=short")
         assert (await client.wait_closed()).code == 4400

@@ -27,7 +27,7 @@ SOCKETS = [wire for wire in WIRES if isinstance(wire, SocketWire)]
 
 
 class TypesEncoder:
-    """Tells a client the types of events, one JSON object each, and nothing else."""
+    """Sends a client only the types of events, one JSON object each."""
 
     def events(self, epoch: str, records: Sequence[Record]) -> list[bytes]:
         return [b'{"type":"%b"}' % event_type(one.data).encode() for one in records]
@@ -73,7 +73,7 @@ async def test_a_transport_serves_a_client_without_a_gateway() -> None:
     assert len(service.connections) == 0
 
 
-async def test_a_wire_that_no_pump_has_heard_of_is_served_from_its_entry_alone() -> None:
+async def test_a_new_wire_needs_only_its_entry_in_the_table() -> None:
     service = FakeService()
     app = transport(service, *SOCKETS, TYPES)
     client = await Client(app, native=False, subprotocols=["other", "test.types"]).open()
@@ -88,7 +88,7 @@ async def test_a_wire_that_no_pump_has_heard_of_is_served_from_its_entry_alone()
     assert client.closed is not None and client.closed.args[0] == 4400
 
 
-async def test_a_reader_follows_what_a_transport_did_not_append() -> None:
+async def test_a_client_gets_events_that_the_server_appends_by_itself() -> None:
     service = FakeService()
     client = await Client(transport(service, *SOCKETS), native=False).open()
     await client.send("Hello")
@@ -113,14 +113,14 @@ def test_the_first_subprotocol_that_is_served_chooses_the_wire() -> None:
     assert refused.value.expected == "test.types"
 
 
-def test_every_wire_has_a_place_of_its_own() -> None:
+def test_every_wire_has_its_own_subprotocol_or_path() -> None:
     places = [wire.subprotocol if isinstance(wire, SocketWire) else wire.path for wire in WIRES]
     assert len(set(places)) == len(WIRES)
     assert sum(isinstance(wire, SocketWire) and wire.default for wire in WIRES) == 1
 
 
 def test_no_transport_names_a_wire_or_the_gateway() -> None:
-    """Wires are reached by the table; what is needed of a gateway is in ``service``."""
+    """Wires come from the table. ``service`` declares what a transport needs of a gateway."""
     shared = {"", "wire"}
     for path in Path(agentws.transports.__file__).parent.glob("*.py"):
         tree = ast.parse(path.read_text())
@@ -133,7 +133,7 @@ def test_no_transport_names_a_wire_or_the_gateway() -> None:
         assert "TYPE_CHECKING" not in path.read_text(), path
 
 
-def test_a_message_without_an_id_is_given_one_and_a_command_is_not() -> None:
+def test_a_message_without_an_id_gets_one_and_a_command_does_not() -> None:
     plain, typed = (command_in(f.Send(id=f.NO_ID, content=text)) for text in ("Hi", "/help me"))
     assert plain.id and plain.id.startswith("msg_")
     assert typed == f.Command(id=None, name="help", args="me")

@@ -1,7 +1,7 @@
 """Where the transport tests run: one gateway, or two on one store whose bus loses every ring; a
 server that knows nothing but ASGI, or one that takes finished frames.
 
-Every test passes in each, with clients that go from node to node: to lose the bus costs latency
+Every test passes in each, with clients that go from node to node: losing the bus costs latency
 only.
 """
 
@@ -46,19 +46,19 @@ class World:
         return self.gateways[0]
 
     async def client(self, query: str = "", **options: Any) -> Client:
-        """A connected client, of the next node."""
+        """A client that is connected to the next node."""
         url = f"/ws/chat{'?' if query else ''}{query}"
         client = Client(next(self._next), url, direct=self._direct, **options)
         self.clients.append(client)
         return await client.open()
 
     async def join(self, other: Client, query: str = "", **options: Any) -> Client:
-        """A client of the session of another, at the next node."""
+        """A client of the same session as ``other``, connected to the next node."""
         parts = [f"session={other.session}", *([query] if query else [])]
         return await self.client("&".join(parts), **options)
 
     async def back(self, client: Client) -> Client:
-        """Reconnects a client, to the next node."""
+        """Reconnects a client to the next node."""
         return await client.reconnect(next(self._next))
 
     async def records(self, client: Client) -> tuple[str, list[Record]]:

@@ -338,7 +338,7 @@ test('a snapshot inside a run removes what it omits, except reasoning', () => {
   );
 });
 
-test('a message in a snapshot inside a run is replaced as a whole, and goes on streaming', () => {
+test('a message in a snapshot inside a run is replaced as a whole, and continues to stream', () => {
   const restated = { id: 'a1', role: 'assistant', content: 'New ' };
   const log = play(
     started('r1', user('u1', 'Hi')),

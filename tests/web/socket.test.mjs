@@ -380,9 +380,9 @@ test('waiting messages go out before those that a listener sends on opening', as
   const world = await opened();
   world.network.last().drop();
   world.chat.send('first');
-  let told = 0;
+  let sent = 0;
   world.chat.subscribe(() => {
-    if (world.chat.getSnapshot().connection !== 'open' || told++ > 0) return;
+    if (world.chat.getSnapshot().connection !== 'open' || sent++ > 0) return;
     world.chat.command('help');
     world.chat.send('second');
   });

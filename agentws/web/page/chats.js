@@ -1,6 +1,6 @@
 /**
  * The list of chats: those that the server lists for this person, and those that this browser remembers
- * because they belong to nobody.
+ * because they are anonymous.
  *
  * @module
  */

@@ -7,7 +7,7 @@ import { parse } from './blocks.js';
 
 /** @typedef {import('./blocks.js').Block} Block */
 
-/** An open block of up to so many characters is parsed for every piece. */
+/** An open block of up to this many characters is parsed again for every piece. */
 const SMALL = 4096;
 /**
  * A larger block is parsed when it has grown by 1/PART of its length, or by 1/PART_WITH_LINE with a line end in

@@ -1,5 +1,5 @@
 /**
- * A view of Markdown that is still streaming. No HTML is parsed on the way from the text to the elements.
+ * A view of Markdown that is still streaming. It never parses HTML: elements are made from the text directly.
  *
  * @module
  */

@@ -118,7 +118,7 @@ async def test_an_agent_is_not_called_when_the_start_of_its_run_cant_be_appended
         await one.client.say("go", "m1")
         await asyncio.sleep(60)
         assert not script.runs
-        assert store.calls["lease"] <= 4, "what can't go on is tried ever again"
+        assert store.calls["lease"] <= 4, "the run is retried without backoff"
         Full.around = FaultyStore.around  # type: ignore[method-assign]
         store.heal()
         assert await one.client.answer() == "fine"
@@ -174,7 +174,7 @@ async def test_a_draining_node_begins_no_run_that_waited_for_a_slot() -> None:
         gate.open()
         await draining
         log = (await read_log(store, str(b.session)))[1]
-        assert len(log) == 1, "a run was begun, to be interrupted"
+        assert len(log) == 1, "a run was begun although the node drains"
 
 
 async def test_no_event_is_appended_after_a_failed_append() -> None:

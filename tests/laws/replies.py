@@ -1,7 +1,8 @@
 """The replies to clients' commands, checked against the log.
 
-A reply speaks of the log at some moment between the command and the reply. So an acknowledged
-command has had its effect by then, a refusal was true then, and what was refused left nothing.
+A reply holds for the log at some moment between the command and the reply. So an acknowledged
+command has its effect in the log by then, a refusal was true then, and a refused command has
+appended nothing.
 """
 
 from __future__ import annotations
@@ -33,18 +34,18 @@ class Request:
 
     client: int
     frame: Frame
-    asked: int
+    sent_at: int
     """The end of the log when the frame was sent."""
-    seen: int
-    """The position up to which its client had read by then."""
+    read_to: int
+    """The position up to which its client had read when it sent the frame."""
     reply: Frame | None = None
-    """``None`` where the client disconnected before it read one."""
-    told: int = 0
+    """``None`` if the client disconnected before it read one."""
+    replied_at: int = 0
     """The end of the log when the reply was read."""
 
     def __str__(self) -> str:
         said = "nothing" if self.reply is None else str(self.reply)
-        return f"{self.asked}..{self.told} client {self.client}: {self.frame} -> {said}"
+        return f"{self.sent_at}..{self.replied_at} client {self.client}: {self.frame} -> {said}"
 
     @property
     def refused(self) -> str | None:
@@ -90,8 +91,8 @@ class Account:
                 yield f"acknowledged without effect: {one}"
 
     def _has_effect(self, one: Request) -> bool:
-        first = 0 if one.duplicate else one.asked
-        if self._own(one) and first < one.position <= one.told:
+        first = 0 if one.duplicate else one.sent_at
+        if self._own(one) and first < one.position <= one.replied_at:
             return self._meant(one) or self._of_another(one)
         # A cancel without anything to cancel, or after its target has ended, is acknowledged too.
         return one.frame["type"] == "cancel" and self._idle(one)
@@ -102,10 +103,10 @@ class Account:
             return True
         hit, before = self.bodies[one.position], self.moments[one.position - 1]
         targets = {hit.get("run"), before.message, hit["event"].get("messageId"), None}
-        return any(current(now) in targets for now in self.moments[one.seen : one.asked + 1])
+        return any(current(now) in targets for now in self.moments[one.read_to : one.sent_at + 1])
 
     def _of_another(self, one: Request) -> bool:
-        """Whether another cancel may have appended the event that this one was told of."""
+        """Whether another cancel may have appended the event of this acknowledgement."""
         return any(
             other is not one
             and other.frame["type"] == "cancel"
@@ -119,7 +120,7 @@ class Account:
         if target is not None:
             return self._ever(one, lambda now: not is_open(target, now))
         # Without a target it means the run that its client saw, never the next one.
-        within = self.moments[one.seen : one.told + 1]
+        within = self.moments[one.read_to : one.replied_at + 1]
         for at, now in enumerate(within):
             meant = current(now)
             if meant is None or any(not is_open(meant, later) for later in within[at:]):
@@ -176,7 +177,7 @@ class Account:
                 # Version conflicts until its deadline, or a failure of the store.
                 return one.reply is not None and bool(one.reply["retryable"])
             case "send", "idempotency_conflict":
-                known = self._accepted(frame["id"], one.told)
+                known = self._accepted(frame["id"], one.replied_at)
                 return known is not None and not same_message(frame, known)
             case "send", "run_active":
                 wanted = frame.get("overlap") == "reject"
@@ -192,7 +193,7 @@ class Account:
             case "answer", "already_answered":
                 return any(
                     event["interruptId"] == frame["interrupt"] and not same_answer(frame, event)
-                    for event in self._events("interrupt.answered", one.told)
+                    for event in self._events("interrupt.answered", one.replied_at)
                 )
             case "command", "run_active":
                 return self._ever(one, lambda now: bool(now.run or now.queue))
@@ -200,20 +201,20 @@ class Account:
 
     def _ever(self, one: Request, true: Callable[[Moment], bool]) -> bool:
         """Whether the condition held at some moment between the command and the reply."""
-        return any(map(true, self.moments[one.asked : one.told + 1]))
+        return any(map(true, self.moments[one.sent_at : one.replied_at + 1]))
 
     def _no_room(self, one: Request, true: Callable[[Moment], bool]) -> bool:
         """The same for a send. Messages that were pending at that time may count, too."""
         entering = [
             other.position
             for other in self.requests
-            if other.frame["type"] == "send" and other.asked <= one.told < other.position
+            if other.frame["type"] == "send" and other.sent_at <= one.replied_at < other.position
         ]
-        return any(map(true, self.moments[one.asked : max([one.told, *entering]) + 1]))
+        return any(map(true, self.moments[one.sent_at : max([one.replied_at, *entering]) + 1]))
 
     def _late(self, one: Request) -> bool:
         """Whether a send is new, and no resend of an accepted message."""
-        known = self._accepted(one.frame["id"], one.asked)
+        known = self._accepted(one.frame["id"], one.sent_at)
         return known is None or not same_message(one.frame, known)
 
     def _accepted(self, id: str, until: int) -> dict[str, Any] | None:
@@ -237,7 +238,7 @@ class Account:
             mine = [frame for frame in lost if could_be(frame, event)]
             if any(event["type"] in some for some in EFFECTS.values()):
                 if seq not in owned and not mine:
-                    yield f"nobody was told of {body} at {seq}"
+                    yield f"no command was acknowledged with {body} at {seq}"
 
 
 def current(now: Moment) -> str | None:
