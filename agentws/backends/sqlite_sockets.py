@@ -39,8 +39,8 @@ class SocketFiles:
     """This process's listening socket, and the socket files of the others that share a database.
 
     They are beside the database, named ``chat.sqlite3-bell-<16 hex digits>``: a process that can
-    share the database finds them, and the directory's permissions hold for both. The own file is
-    removed by :meth:`close`, or at the latest when the process exits normally.
+    share the database finds them, and the directory's permissions hold for both. This process's own
+    file is removed by :meth:`close`, or at the latest when the process exits normally.
     """
 
     def __init__(self, database: str) -> None:
@@ -61,7 +61,7 @@ class SocketFiles:
     def _listen(self) -> socket.socket:
         sock = self._resources.enter_context(_new_socket())
         sock.bind(self._address(self.own))
-        self._resources.callback(_remove_in, os.getpid(), self._path(self.own))
+        self._resources.callback(_remove_if_owner, os.getpid(), self._path(self.own))
         sock.listen(128)
         return sock
 
@@ -87,7 +87,7 @@ class SocketFiles:
         return sock
 
     def _remove_stale(self, name: str) -> None:
-        """Removes what a killed process left. Between bind and listen a live one refuses, too."""
+        """Removes the socket of a killed process. A new one also refuses until it listens."""
         path = self._path(name)
         with suppress(OSError):
             if time.time() - os.stat(path).st_mtime > _STARTING:
@@ -116,8 +116,8 @@ def _new_socket() -> socket.socket:
     return sock
 
 
-def _remove_in(process: int, path: str) -> None:
-    """A forked child has a copy of everything; the file stays its parent's."""
+def _remove_if_owner(process: int, path: str) -> None:
+    """Removes the file in that process only, not in a forked child: the file is the parent's."""
     if os.getpid() == process:
         with suppress(OSError):
             os.unlink(path)
@@ -197,7 +197,7 @@ class Incoming:
         self._ended = ended
         self._unread = bytearray()
         self.name: str | None = None
-        """The name of the other process's own socket, once it has said it."""
+        """The name of the other process's own socket, once it has sent it."""
         sock.setblocking(False)
         loop.add_reader(sock, self._read)
 
@@ -215,7 +215,7 @@ class Incoming:
         try:
             messages = split_messages(self._unread)
         except ValueError:
-            logger.warning("what came through a socket beside the database is no message")
+            logger.warning("a socket beside the database received what is not a message")
             self._ended(self)
             return
         for channel, payload in messages:
@@ -232,7 +232,7 @@ def encode_message(channel: str, payload: bytes) -> bytes:
 
 
 def split_messages(received: bytearray) -> list[tuple[str, bytes]]:
-    """Removes all complete messages from the front of ``received`` and returns them.
+    """Removes all complete messages from the beginning of ``received`` and returns them.
 
     Raises ValueError for what is no message.
     """

@@ -113,7 +113,7 @@ class AgentGateway:
         return self._lifetime.draining
 
     async def start(self, *, again: bool = False) -> None:
-        """Opens the store and the bus, and recovers orphaned runs. Starting twice is the same.
+        """Opens the store and the bus, and recovers orphaned runs. A second start does nothing.
 
         A stopped gateway does not start again by a late request: it raises Draining, unless the
         caller is a new lifespan and passes ``again``. Raises WrongLoop if the gateway runs on
@@ -194,7 +194,7 @@ class AgentGateway:
         return session
 
     async def check_write(self, session: Session, identity: Identity | None) -> None:
-        """Raises Forbidden unless the identity may write; every action is checked, not only one."""
+        """Raises Forbidden unless the identity may write. Call it before every client command."""
         await self._access.check(identity, session.info, "write")
 
     # Client commands
@@ -275,7 +275,7 @@ class AgentGateway:
         return await self._parts.broadcasts.send(notice)
 
     def stats(self) -> dict[str, Any]:
-        """Counts of this node; they name no session and nobody."""
+        """Counts of this node, without ids of sessions or users."""
         return {
             "active_sessions": self.sessions.followed,
             "total_connections": len(self.connections),

@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from .codec import Record
-from .cutting import border
+from .cutting import boundary
 from .sizes import FRAME, TEXT
 
 LARGEST: Final = TEXT - FRAME
@@ -81,7 +81,7 @@ def cut_delta(head: bytes, text: bytes) -> list[bytes]:
     pieces: list[bytes] = []
     start = 0
     while len(text) - start > room:
-        end = border(text, start, start + room)
+        end = boundary(text, start, start + room)
         pieces.append(text[start:end])
         start = end
     pieces.append(text[start:])

@@ -14,7 +14,7 @@ from typing import Final
 import msgspec
 
 from ..errors import AgentError, AgentwsError, EventTooLarge, InvalidEvent
-from ..protocol.frames import Failure, failure, sayable
+from ..protocol.frames import Failure, failure, sendable
 
 _failures: Final = msgspec.json.Decoder(Failure)
 logger: Final = logging.getLogger("agentws.run")
@@ -82,8 +82,8 @@ def _is_sayable(error: AgentwsError) -> bool:
 
 
 def _sayable(error: AgentwsError) -> AgentError:
-    said = AgentError(sayable(error.message))
-    code = sayable(str(error.code or AgentError.code))
+    said = AgentError(sendable(error.message))
+    code = sendable(str(error.code or AgentError.code))
     vars(said).update(code=code, retryable=bool(error.retryable))
     return said
 

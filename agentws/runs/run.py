@@ -19,7 +19,7 @@ from ..errors import AgentError, AgentwsError, Fenced, InvalidEvent
 from ..protocol import events as e
 from ..protocol import messages as m
 from ..protocol.events import Event
-from ..protocol.frames import sayable
+from ..protocol.frames import sendable
 from ..protocol.outline import patched
 from ..protocol.sequence import TERMINAL, RunSequence
 from ..tasks.eager import InContext
@@ -279,7 +279,7 @@ async def _forget_cancellations(task: asyncio.Task[Any]) -> None:
 
 def run_error(code: str, message: str, *, retryable: bool) -> Event:
     """The RUN_ERROR of a failed run. Never refused: a sentence that can't be sent is mended."""
-    return e.RunError(sayable(message), code, metadata={"agentws": {"retryable": retryable}})
+    return e.RunError(sendable(message), code, metadata={"agentws": {"retryable": retryable}})
 
 
 class _ResumedIterator(AsyncIterator[Any]):

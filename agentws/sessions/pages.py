@@ -23,7 +23,7 @@ from ..store import PAGE, Store
 _STARTS: Final = frozenset(
     {"RUN_STARTED", "TEXT_MESSAGE_START", "TOOL_CALL_RESULT", "REASONING_MESSAGE_START"}
 )
-"""Events that begin a message of the conversation; ``RUN_STARTED`` brings the user's."""
+"""Events that begin a message of the conversation; ``RUN_STARTED`` contains the user's."""
 ENDS: Final = frozenset({"RUN_FINISHED", "RUN_ERROR"})
 _QUESTIONS: Final = frozenset({"RUN_STARTED", "RUN_FINISHED"})
 """Events that ask questions (interrupts), or resume with their answers."""
@@ -33,9 +33,9 @@ NOTICE: Final = "notice.posted"
 _NOTICES: Final = 100
 """The most notices on a page, the newest: nothing else bounds their number."""
 _FARTHEST: Final = 4
-"""How many times the wanted messages a page may have, so that a run that asked is on it, too."""
+"""A page may have this many times the wanted messages, so that the run that asked is on it, too."""
 _AT_ONCE: Final = 256 * 1024
-"""Bytes of one read, about, where events may be large: many clients may open a session at once."""
+"""About the bytes of one read if events may be large: many clients may open a session at once."""
 _FEWEST: Final = 8
 """The fewest events of one read."""
 _PER_MESSAGE: Final = 4

@@ -217,7 +217,7 @@ class Reader:
         self._rest = None
         match frame["resume"]:
             case "new":
-                assert self.seq == 0, "a session that was known is new"
+                assert self.seq == 0, "a known session was reported as new"
                 self._snapshot = None
             case "replay":
                 assert "reason" not in frame

@@ -126,7 +126,7 @@ class SessionRoutes:
         return json_response(newest)
 
     async def _view(self, session: Session) -> b.SessionView:
-        # Invocation of the store: another node may have renamed or used the session since.
+        # Read from the store: another node may have renamed or used the session since.
         info = await self._service.store.info(session.id)
         running = not session.outline.settled
         return view(info, position=str(session.head), running=running)

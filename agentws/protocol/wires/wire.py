@@ -14,7 +14,7 @@ from ..codec import Record
 
 
 class Encoder(Protocol):
-    """Writes for one connection, or for all where it keeps no state."""
+    """Serializes records and control frames for one connection; without state, for all of them."""
 
     def events(self, epoch: str, records: Sequence[Record]) -> list[bytes]:
         """The records as parts of messages. Adjacent deltas may be merged (coalescing)."""
