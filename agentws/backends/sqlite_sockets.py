@@ -44,7 +44,7 @@ class SocketFiles:
     """
 
     def __init__(self, database: str) -> None:
-        """Binds and listens. Raises OSError where no socket is possible."""
+        """Binds and listens. Raises OSError if no socket is possible."""
         folder, base = os.path.split(os.path.realpath(database))
         self._folder = folder
         self._prefix = f"{base}-bell-"
@@ -75,7 +75,7 @@ class SocketFiles:
         return bool(_NAME.fullmatch(name)) and name != self.own
 
     def connect(self, name: str) -> socket.socket | None:
-        """A connection to another process; ``None`` where it does not listen any more."""
+        """A connection to another process; ``None`` if it does not listen any more."""
         sock = _new_socket()
         try:
             sock.connect(self._address(name))
@@ -234,7 +234,7 @@ def encode_message(channel: str, payload: bytes) -> bytes:
 def split_messages(received: bytearray) -> list[tuple[str, bytes]]:
     """Removes all complete messages from the beginning of ``received`` and returns them.
 
-    Raises ValueError for what is no message.
+    Raises ValueError for bytes that are not a message.
     """
     messages: list[tuple[str, bytes]] = []
     start = 0

@@ -46,7 +46,7 @@ class AgentGateway:
 
     The host's code pushes through it: ``await gateway.session(id).push("...")``,
     ``await gateway.broadcast("...")``. It starts with the host's lifespan, or with the first
-    request where the host has no lifespan. With ``None`` as ``agent_factory`` it only pushes: for
+    request if the host has no lifespan. With ``None`` as ``agent_factory`` it only pushes: for
     a worker process that serves no clients and runs no agents.
     """
 

@@ -130,8 +130,8 @@ class Health(Body, kw_only=True, frozen=True, omit_defaults=False):
 class Readiness(Body, kw_only=True, frozen=True, omit_defaults=False):
     """Whether this node should be sent work.
 
-    ``hardening``: ``preset`` where ``agentws.server`` serves it, ``partial`` where another server
-    does and only what an app can do from inside is done.
+    ``hardening`` is ``preset`` under ``agentws.server``. Under any other server it is ``partial``:
+    only the protections that an ASGI app itself can have.
     """
 
     status: Literal["ready", "unavailable", "draining"]

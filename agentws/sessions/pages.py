@@ -1,7 +1,7 @@
 """A conversation page by page, the newest first.
 
 Reads backwards, so a page costs by what it holds, not by how long the log is. A page holds whole
-runs. A page that is bounded in bytes holds fewer of them where they are large; a run that is larger
+runs. A page that is bounded in bytes holds fewer of them if they are large; a run that is larger
 than a page comes in parts, see :mod:`agentws.sessions.large_runs`.
 """
 
@@ -85,7 +85,7 @@ async def page_before(
 class BackwardScan:
     """Reads a log backwards from where a page ends, and collects the records of that page.
 
-    With ``size`` the page has fewer messages where they have more than that many bytes together.
+    With ``size`` the page has fewer messages if they have more than that many bytes together.
     ``event_size`` is the expected size of an event in bytes.
     """
 
@@ -108,9 +108,9 @@ class BackwardScan:
         """Whether the scan began in the middle of a run and has not reached its beginning."""
 
     async def page(self, store: Store, session: str, before: int) -> Page | None:
-        """The page; ``None`` where the newest run has to be divided into parts.
+        """The page; ``None`` if the newest run has to be divided into parts.
 
-        That is also so where ``before`` is in the middle of a run: it names one of its parts.
+        Also ``None`` if ``before`` is in the middle of a run: it names one of its parts.
         """
         async with aclosing(self._records(store, session, before)) as records:
             async for record in records:

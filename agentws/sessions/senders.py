@@ -1,4 +1,4 @@
-"""The senders of queued messages, where this node knows more of them than the log says."""
+"""The senders of queued messages, if this node knows more of them than the log says."""
 
 from __future__ import annotations
 

@@ -232,7 +232,7 @@ class Session(Projection):
         self.followers = (*self.followers, follower)
 
     def unfollow(self, follower: Follower) -> None:
-        """Ends :meth:`follow`; does nothing for a follower that is not there."""
+        """Ends :meth:`follow`; does nothing for one that does not follow."""
         followers = self.followers
         if follower in followers:
             at = followers.index(follower)

@@ -153,7 +153,7 @@ class Connection:
     def uncork(self) -> None:
         """Writes what was held back in the next turn of the event loop.
 
-        An agent that answers at once is thereby sent in the same message as ``accepted``.
+        So the first output of a fast agent is sent in the same message as ``accepted``.
         """
         if not self._uncorking:
             self._uncorking = True

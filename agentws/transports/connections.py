@@ -18,7 +18,7 @@ logger: Final = logging.getLogger("agentws")
 SLICE: Final = 128
 """Connections that a broadcast writes to in one turn of the event loop, not to delay answers."""
 OPENING: Final = 64
-"""Connections that may open at once; the others wait, so that a reconnect storm starves nobody."""
+"""Handshakes handled at once; others wait, so that a reconnect storm does not delay everything."""
 PAUSE: Final = 0.05
 """Seconds between closing one slice and the next: clients that are closed together would reconnect
 together."""

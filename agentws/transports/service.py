@@ -1,6 +1,6 @@
 """What the transports need of a gateway, as protocols.
 
-``AgentGateway`` satisfies them structurally; mypy proves it where ``mount`` passes one in. A test
+``AgentGateway`` satisfies them structurally; mypy checks it when ``mount`` passes one in. A test
 may pass a fake.
 """
 

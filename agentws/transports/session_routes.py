@@ -30,7 +30,7 @@ from .times import iso_time
 
 PAGE_OF_SESSIONS: Final = 50
 MOST: Final = 200
-"""Sessions or messages in one page, whatever is asked for."""
+"""The most sessions or messages of one page, whatever limit the client asks for."""
 ACCEPTED: Final = 202
 
 _place: Final = msgspec.json.Decoder(tuple[float, str])

@@ -65,7 +65,7 @@ class Handshake(NamedTuple):
 
 
 class _PeerLeft(Exception):
-    """The peer left before the handshake was answered."""
+    """The peer disconnected before the handshake was answered."""
 
 
 class WebSocketTransport:
@@ -334,7 +334,7 @@ async def _refuse(send: Send, handshake: Handshake, error: AgentwsError) -> None
 
 
 async def _send(send: Send, message: MutableMapping[str, Any]) -> None:
-    """Sends; raises _PeerLeft where the peer has left."""
+    """Sends; raises _PeerLeft if the peer has disconnected."""
     try:
         await send(message)
     except GONE as error:
@@ -346,7 +346,7 @@ async def _accept(send: Send, handshake: Handshake) -> None:
 
 
 async def _deny(scope: Any, send: Send, error: AgentwsError) -> None:
-    """Refuses before accepting: with the error as an HTTP response where the server can."""
+    """Refuses before accepting: with the error as an HTTP response if the server supports that."""
     if "websocket.http.response" not in scope.get("extensions", {}):
         await _send(send, {"type": "websocket.close", "code": 1008, "reason": error.code})
         return

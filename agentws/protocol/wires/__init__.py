@@ -26,8 +26,8 @@ def choose_wire(
 ) -> tuple[SocketWire, str | None]:
     """The wire of a WebSocket handshake, and the subprotocol to accept it with.
 
-    It is the first one offered that is served; the default one where none is offered, accepted
-    without a subprotocol. Raises BadRequest where none of those offered is served.
+    It is the first one offered that is served. If none is offered, it is the default one, accepted
+    without a subprotocol. Raises BadRequest if none of those offered is served.
     """
     served = {wire.subprotocol: wire for wire in wires}
     names = list(offered)

@@ -64,7 +64,7 @@ def read_ask(data: bytes) -> Question:
 
 
 def read_text(data: bytes) -> Question:
-    """The whole body as the message, verbatim; raises BadRequest where it is not UTF-8."""
+    """The whole body as the message, verbatim; raises BadRequest if it is not UTF-8."""
     try:
         text = data.decode()
     except UnicodeDecodeError as error:

@@ -46,7 +46,7 @@ class LongText:
             self._chunks.append(bytearray(text))
 
     def due(self) -> list[str]:
-        """The parts to send now, before the message has ended; mostly none."""
+        """The parts to send now, before the message has ended; usually none."""
         if self._total <= WHOLE:
             return []
         texts: list[str] = []
