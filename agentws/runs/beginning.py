@@ -27,9 +27,9 @@ def next_sender(session: Session) -> Sender | None:
     return None
 
 
-def next_context(session: Session) -> RunContext:
+def next_context(session: Session, sender: Sender | None) -> RunContext:
     """The context of the next run: it answers the open questions, else the first queued message."""
-    outline, sender = session.outline, next_sender(session)
+    outline = session.outline
     answers = tuple(outline.answers.values()) if outline.resumable else ()
     accepted = _continuation(answers) if answers else next(iter(outline.queue.values()))
     by = None if accepted.by is None else Identity(accepted.by)

@@ -11,9 +11,9 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Sequence
 from contextvars import Context
+from functools import partial
 from typing import Final
 
-from ..agents.agent import Agent
 from ..agents.factory import Agents
 from ..errors import AgentwsError, Fenced, NotFound, PositionLost, VersionConflict
 from ..limits import Limits
@@ -84,7 +84,7 @@ class Runs:
     def _holds(self, id: str) -> bool:
         return id in self._leased or id in self._retries
 
-    # Deciding
+    # What the log asks for
 
     def write_start(self, session: Session) -> None:
         """Appends the RUN_STARTED that a run still holds back, before a command is decided."""
@@ -225,7 +225,8 @@ class Runs:
         session = leased.session
         if self._draining or session.outline.settled or leased.lease is None:
             return None
-        sender, context = next_sender(session), next_context(session)
+        sender = next_sender(session)
+        context = next_context(session, sender)
         variables = Context() if sender is None or sender.context is None else sender.context
         writer = RunWriter(
             session,
@@ -259,10 +260,7 @@ class Runs:
     async def _drive_run(self, leased: LeasedSession, run: Run) -> bool:
         """Drives the run to its end. False when it was abandoned: another task ended it."""
         first, context = leased.session.run_base.seq + 1, run.context
-
-        async def make() -> Agent:
-            return await self._agents.make(context.agent, context.session)
-
+        make = partial(self._agents.make, context.agent, context.session)
         # An event loop keeps a cancelled timer for a while, and its context: so an empty one.
         timer = asyncio.get_running_loop().call_later(
             self._limits.run_timeout, self._stop_run, leased, run, "timed_out", context=Context()
@@ -279,7 +277,8 @@ class Runs:
         leased.run = None
         self._run_ended(leased, first)
         leased.cancelled = run.stopping == "interrupted" and not self._draining
-        await leased.keep_info(self._store, before=context.session)
+        if leased.info_changed(since=context.session):
+            await leased.store_info(self._store)
         return not leased.cancelled
 
     def _run_ended(self, leased: LeasedSession, first: int) -> None:

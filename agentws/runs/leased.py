@@ -91,8 +91,12 @@ class LeasedSession:
             await session.settle(fence=lease.fence)
         await store.release(lease)
 
-    async def keep_info(self, store: Store, *, before: SessionInfo) -> None:
-        """Stores a title or metadata that the agent has changed: lists of sessions show them."""
+    def info_changed(self, *, since: SessionInfo) -> bool:
+        """Whether the agent has changed the session's title or metadata."""
         info = self.session.info
-        if (info.title, info.metadata) != (before.title, before.metadata):
-            await store.update(self.session.id, title=info.title, metadata=info.metadata)
+        return info.title != since.title or info.metadata != since.metadata
+
+    async def store_info(self, store: Store) -> None:
+        """Stores the session's title and metadata: lists of sessions show them."""
+        info = self.session.info
+        await store.update(self.session.id, title=info.title, metadata=info.metadata)

@@ -252,7 +252,7 @@ class RunWriter:
             self._flushed_at = self._loop.time()
             if self._waiters:
                 self._wake_waiters()
-            if self._error is None:
+            if self._error is None and (self._pieces or self._batch):
                 self.flush()
 
     async def _append(self, batch: list[Entry], *, expect: int | None = None) -> None:
@@ -340,20 +340,15 @@ class RunWriter:
         while True:
             self._check_open()
             if not self._in_flight:
-                if self._session.immediate:
-                    await self._write_now()
-                else:
+                if not self._session.immediate:
                     self._flush()
+                elif batch := self._next_batch():
+                    # The store never waits, so that no task is needed.
+                    await self._write(batch)
                 self._check_open()
             if not self._in_flight:
                 return
             await self._wait_for_append()
-
-    async def _write_now(self) -> None:
-        """Appends in this task, since the store never waits."""
-        batch = self._next_batch()
-        if batch:
-            await self._write(batch)
 
     def _check_open(self) -> None:
         if self._error is not None:

@@ -17,6 +17,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from typing import Any, Final
 
@@ -96,7 +97,7 @@ class Workers:
         for _ in range(wanted - len(staying)):
             self._workers.append(_Worker(self._config, self._sockets))
 
-    def _wait(self, received: socket.socket) -> None:
+    def _wait(self, received: Connection) -> None:
         """Returns when a worker has started or ended, a signal was received, or a time has come."""
         times = [one for one in (self._retry_at, self._kill_at) if one is not None]
         timeout = max(0.0, min(times) - time.monotonic()) if times else None
@@ -256,14 +257,13 @@ def _stop_with_supervisor() -> None:
 
 
 @contextmanager
-def _signals() -> Iterator[socket.socket]:
-    """A socket that receives one byte for each signal, and so ends the wait for workers."""
-    receiving, sending = socket.socketpair()
-    receiving.setblocking(False)
+def _signals() -> Iterator[Connection]:
+    """A pipe that receives one byte for each signal, and so ends the wait for workers."""
+    receiving, sending = _spawn.Pipe(duplex=False)
     numbers = [one for one in (*_STOPPING, _RESTART) if one is not None]
 
     def handle(number: int, frame: object) -> None:
-        sending.send(bytes((number,)))
+        sending.send_bytes(bytes((number,)))
 
     before = [(one, signal.signal(one, handle)) for one in numbers]
     try:
@@ -275,11 +275,9 @@ def _signals() -> Iterator[socket.socket]:
         sending.close()
 
 
-def _read_signals(receiving: socket.socket) -> bytes:
-    try:
-        return receiving.recv(64)
-    except BlockingIOError:
-        return b""
+def _read_signals(receiving: Connection) -> Iterator[int]:
+    while receiving.poll():
+        yield from receiving.recv_bytes()
 
 
 @contextmanager
@@ -288,6 +286,8 @@ def _interrupt_blocked() -> Iterator[None]:
     if not hasattr(signal, "pthread_sigmask"):
         yield
         return
+    # multiprocessing starts it with the first process, and then unblocks SIGINT itself.
+    resource_tracker.ensure_running()
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield

@@ -93,7 +93,7 @@ class Connection:
         """Bytes of control frames that wait for the peer."""
         self.commands: deque[Any] | None = None
         """Commands of the agent that wait while one of them runs; ``None`` while none does."""
-        outlet.on_writable = self.ring
+        outlet.writer = self
 
     def __repr__(self) -> str:
         return f"<Connection {self.id} at {self.position.seq}>"
@@ -180,6 +180,9 @@ class Connection:
                         break
                     self._outgoing = self._split(parts)
                 outlet.write(self._outgoing.pop(0))
+            if not self._outgoing:
+                # Not an empty list, which every idle connection would hold.
+                self._outgoing = None
             if self._closing is not None and not self._outgoing and not outlet.blocked:
                 self._close_now(*self._closing)
         except Exception:
@@ -200,7 +203,7 @@ class Connection:
         if not parts:
             return []
         # In an array each part has a comma or bracket after it.
-        if len(parts) == 1 or sum(map(len, parts)) + len(parts) < MESSAGE:
+        if sum(map(len, parts)) + len(parts) < MESSAGE:
             return self.encoder.messages(parts)
         messages: list[bytes] = []
         start, size = 0, 1
@@ -291,7 +294,7 @@ class Connection:
     def leave(self) -> None:
         """Call it when the peer has disconnected. Frees memory: it breaks a reference cycle."""
         self._outlet.broken = True
-        self._outlet.on_writable = _nothing
+        self._outlet.writer = None
 
     @property
     def closing(self) -> bool:
@@ -319,10 +322,6 @@ class Connection:
         self._corked = True
         self._outlet.send({"type": "websocket.close", "code": code, "reason": reason})
         self._outlet.broken = True
-
-
-def _nothing() -> None:
-    pass
 
 
 def close_notice(encoder: Encoder, error: AgentwsError, *, code: int | None = None) -> list[bytes]:

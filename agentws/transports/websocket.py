@@ -84,13 +84,31 @@ class WebSocketTransport:
         self._wires = wires
 
     async def __call__(self, scope: Any, receive: Receive, send: Send) -> None:
-        # An idle connection holds this frame. What the handshake needed is freed by then.
+        # The only frame of this package that an idle connection holds: the handshake and each
+        # message have frames of their own, which are freed by then.
         try:
             opened = await self._handshake(scope, receive, send)
         except _PeerLeft:
             return
-        if opened is not None:
-            await self._serve(*opened, receive)
+        if opened is None:
+            return
+        connection, wire = opened
+        del opened
+        reader: _Reader | None = None
+        try:
+            while True:
+                if connection.unread > PAUSE_READING_AT:
+                    # Backpressure: nothing more is read from a peer that does not read its replies.
+                    await connection.readable()
+                message = await receive()
+                if message["type"] != "websocket.receive":
+                    return
+                if reader is None:
+                    # Not before: many connections only listen.
+                    reader = _Reader(self._service, connection, wire)
+                await reader.handle(message)
+        finally:
+            self._leave(connection)
 
     # Opening
 
@@ -210,28 +228,6 @@ class WebSocketTransport:
             # Raised if the event loop was closed before the connection.
             connection.session.used = asyncio.get_running_loop().time()
 
-    # Serving
-
-    async def _serve(self, connection: Connection, wire: SocketWire, receive: Receive) -> None:
-        reader = _Reader(self._service, connection, wire)
-        try:
-            while True:
-                if connection.unread > PAUSE_READING_AT:
-                    # Backpressure: nothing more is read from a peer that does not read its replies.
-                    await connection.readable()
-                message = await receive()
-                if message["type"] != "websocket.receive":
-                    return
-                text = message.get("text")
-                if connection.closing:
-                    continue
-                if text is None:
-                    connection.close(wire.binary_close_code, "text frames only")
-                else:
-                    await reader.handle(text)
-        finally:
-            self._leave(connection)
-
 
 class _Reader:
     """Handles a client's messages one by one, within its rate limits."""
@@ -245,9 +241,15 @@ class _Reader:
         self._errors = 0
         self._pace: Pace | None = None
 
-    async def handle(self, text: str) -> None:
+    async def handle(self, message: Mapping[str, Any]) -> None:
         """Handles one message. An error is answered; too many in a row close the connection."""
         connection = self._connection
+        if connection.closing:
+            return
+        text = message.get("text")
+        if text is None:
+            connection.close(self._wire.binary_close_code, "text frames only")
+            return
         connection.cork()
         try:
             self._check(text)

@@ -1,4 +1,4 @@
-"""ChatAgent: what it asks the model, what it says, and what a stop does."""
+"""ChatAgent: its prompt, its output, and its cancellation."""
 
 from __future__ import annotations
 
@@ -47,13 +47,13 @@ async def said(agent: ChatAgent, ctx: RunContext) -> list[object]:
         return [piece async for piece in answer]
 
 
-async def test_it_says_what_the_model_says_and_reports_what_it_cost() -> None:
+async def test_a_chat_agent_yields_the_text_of_the_model_and_reports_its_usage() -> None:
     ctx = context("Hello there")
     assert await said(ChatAgent(ScriptedLLM(["Good day."])), ctx) == ["Good ", "day."]
     assert ctx.usage == [TokenUsage("scripted", "scripted", 2, 2, 4)]
 
 
-async def test_the_model_is_given_instructions_and_the_conversation() -> None:
+async def test_the_model_gets_the_instructions_and_the_conversation() -> None:
     llm = ScriptedLLM()
     earlier = AssistantMessage(id="a", content="Hi!")
     await said(ChatAgent(llm, instructions="Be brief."), context("Hello", earlier, "Bye"))
@@ -65,14 +65,14 @@ async def test_the_model_is_given_instructions_and_the_conversation() -> None:
     ]
 
 
-async def test_the_oldest_turns_leave_first() -> None:
+async def test_the_oldest_turns_are_left_out_first() -> None:
     llm = ScriptedLLM()
     agent = ChatAgent(llm, history_budget=30)
     await said(agent, context("old " * 40, "recent", "newest"))
     assert [turn.text for turn in llm.requests[0]] == ["recent", "newest"]
 
 
-async def test_the_model_is_told_that_an_answer_was_stopped() -> None:
+async def test_the_prompt_marks_a_cancelled_answer() -> None:
     llm = ScriptedLLM()
     stopped = AssistantMessage(
         id="a", content="Once upon", metadata={"agentws": {"status": "cancelled"}}
@@ -81,7 +81,7 @@ async def test_the_model_is_told_that_an_answer_was_stopped() -> None:
     assert llm.requests[0][1] == Turn("assistant", f"Once upon\n\n{STOPPED['cancelled']}")
 
 
-async def test_what_was_said_before_a_failure_is_kept() -> None:
+async def test_text_before_a_failure_is_kept() -> None:
     pieces = []
     with pytest.raises(LLMUnavailable):
         agent = ChatAgent(ScriptedLLM([Reply("one two", fault="drop")]))
@@ -92,7 +92,7 @@ async def test_what_was_said_before_a_failure_is_kept() -> None:
 
 
 @pytest.mark.parametrize("wire", ["openai", "anthropic"])
-async def test_stopping_a_run_closes_the_request_to_the_provider(wire: str) -> None:
+async def test_cancelling_a_run_closes_the_request_to_the_provider(wire: str) -> None:
     async with FakeLLM([Reply("one two three", fault="stall")]) as fake:
         async with adapter(wire, fake) as llm:
             begun = anyio.Event()

@@ -1,4 +1,4 @@
-"""The laws of what a model is shown of a conversation."""
+"""Properties of the prompt that is made of a conversation."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def cost(conversation: list[Message]) -> int:
 
 
 @given(conversations, budgets)
-def test_what_is_kept_is_the_end_of_the_conversation(
+def test_the_newest_part_of_the_conversation_is_kept(
     conversation: list[Message], budget: int
 ) -> None:
     kept = newest_turns(conversation, budget=budget)
@@ -83,7 +83,7 @@ def test_the_budget_holds_except_for_the_turn_to_be_answered(
 
 
 @given(conversations, budgets)
-def test_nothing_that_fits_is_left_out(conversation: list[Message], budget: int) -> None:
+def test_no_turn_that_fits_is_left_out(conversation: list[Message], budget: int) -> None:
     kept = newest_turns(conversation, budget=budget)
     rest = conversation[: len(conversation) - len(kept)]
     starts = [i for i, message in enumerate(rest) if isinstance(message, UserMessage)]
@@ -92,7 +92,7 @@ def test_nothing_that_fits_is_left_out(conversation: list[Message], budget: int)
 
 
 @given(conversations)
-def test_the_message_to_be_answered_is_always_shown(conversation: list[Message]) -> None:
+def test_the_message_to_be_answered_is_always_in_the_prompt(conversation: list[Message]) -> None:
     asked = UserMessage(id="last", content="x" * 1000)
     assert newest_turns([*conversation, asked], budget=0) == [asked]
 
@@ -111,7 +111,7 @@ def test_every_call_is_directly_followed_by_its_one_result(conversation: list[Me
 
 
 @given(conversations)
-def test_being_well_formed_changes_tool_results_only(conversation: list[Message]) -> None:
+def test_well_formed_changes_tool_results_only(conversation: list[Message]) -> None:
     def others(of: list[Message]) -> list[Message]:
         return [message for message in of if not isinstance(message, ToolMessage)]
 
@@ -119,13 +119,13 @@ def test_being_well_formed_changes_tool_results_only(conversation: list[Message]
 
 
 @given(conversations)
-def test_what_is_well_formed_stays_as_it_is(conversation: list[Message]) -> None:
+def test_a_well_formed_conversation_is_unchanged(conversation: list[Message]) -> None:
     once = well_formed(conversation)
     assert well_formed(once) == once
 
 
 @given(conversations, budgets)
-def test_reading_no_more_than_is_shown_changes_nothing(
+def test_the_prompt_of_a_partly_read_history_is_that_of_the_whole(
     conversation: list[Message], budget: int
 ) -> None:
     asked = [*conversation, UserMessage(id="last", content="Well?")]
@@ -141,7 +141,7 @@ def test_a_long_conversation_is_not_read_whole() -> None:
 
 
 def ended(reading: Coroutine[Any, Any, list[Message]]) -> list[Message]:
-    """What comes of a coroutine that never waits."""
+    """The result of a coroutine that never waits."""
     with pytest.raises(StopIteration) as done:
         reading.send(None)
     messages: list[Message] = done.value.value
@@ -149,7 +149,7 @@ def ended(reading: Coroutine[Any, Any, list[Message]]) -> list[Message]:
 
 
 def context(asked: list[Message], limits: list[int | None]) -> RunContext:
-    """A run's, of that conversation; ``limits`` gets how much of it was asked for."""
+    """A context with that conversation; ``limits`` collects the limits of the reads."""
 
     async def history(limit: int | None) -> list[Message]:
         limits.append(limit)
@@ -162,14 +162,14 @@ def context(asked: list[Message], limits: list[int | None]) -> RunContext:
     )
 
 
-def test_a_call_whose_run_was_stopped_gets_a_result_that_says_so() -> None:
+def test_a_tool_call_without_a_result_gets_one_that_says_so() -> None:
     last = UserMessage(id="u", content="and now?")
     shown = well_formed([UserMessage(id="u", content="go"), assistant("", ["a"]), last])
     assert isinstance(shown[2], ToolMessage)
     assert (shown[2].tool_call_id, shown[2].content, shown[3]) == ("a", NO_RESULT, last)
 
 
-def test_calls_that_share_an_id_get_their_results_in_order() -> None:
+def test_tool_calls_with_the_same_id_get_their_results_in_order() -> None:
     def result(text: str) -> Message:
         return ToolMessage(id="t", content=text, tool_call_id="a")
 
@@ -192,7 +192,7 @@ def said(text: str | None, status: str) -> Message:
     return AssistantMessage(id="a", content=text, metadata={"agentws": {"status": status}})
 
 
-def test_a_stopped_answer_is_marked_for_the_model() -> None:
+def test_a_cancelled_answer_is_marked_for_the_model() -> None:
     told = [said("Once upon", "cancelled"), said(None, "error")]
     assert [message.content for message in prompt([*told, ASKED], budget=1000)] == [
         f"Once upon\n\n{STOPPED['cancelled']}",
@@ -201,7 +201,7 @@ def test_a_stopped_answer_is_marked_for_the_model() -> None:
     ]
 
 
-def test_a_message_that_got_no_answer_is_marked_for_the_model() -> None:
+def test_a_message_without_an_answer_is_marked_for_the_model() -> None:
     metadata = {"agentws": {"status": "cancelled"}}
     parts: list[ContentPart] = [TextPart(text="Hi")]
     asked: list[Message] = [
@@ -217,7 +217,7 @@ def test_a_message_that_got_no_answer_is_marked_for_the_model() -> None:
     ]
 
 
-def test_a_whole_answer_is_not_marked() -> None:
+def test_a_complete_answer_is_not_marked() -> None:
     whole: list[Message] = [
         said("The end.", "complete"),
         AssistantMessage(id="a", content="Hi", metadata={"agentws": "of another kind"}),
@@ -228,7 +228,7 @@ def test_a_whole_answer_is_not_marked() -> None:
 
 
 @given(conversations, budgets)
-def test_a_prompt_is_well_formed_and_ends_with_the_question(
+def test_a_prompt_is_well_formed_and_ends_with_the_message_to_be_answered(
     conversation: list[Message], budget: int
 ) -> None:
     shown = prompt([*conversation, ASKED], budget=budget)

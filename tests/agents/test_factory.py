@@ -1,4 +1,4 @@
-"""What may be given as an agent; what else is refused at the mount, or by a run, in words."""
+"""The accepted forms of an agent; anything else is refused when mounting, or by the run."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ SESSION = SessionInfo(id="ses_0123456789abcdef", owner=None, agent="agent", crea
 
 
 async def run(factory: Any) -> str:
-    """What an agent of ``factory`` says; run twice, since each run makes one."""
+    """The text of an agent of ``factory``; run twice, since each run makes an agent."""
     agents = Agents(factory)
     said = ["".join([str(one) async for one in await output(agents)]) for _ in range(2)]
     assert said[0] == said[1]
@@ -99,14 +99,14 @@ class Callable_:
 
 
 class Passing:
-    """A plain ``__call__`` that gives a generator."""
+    """A plain ``__call__`` that returns a generator."""
 
     def __call__(self, ctx: Any) -> Any:
         return echo(ctx)
 
 
 class Steps:
-    """An async iterator that is no generator: it has nothing to close."""
+    """An async iterator without ``aclose``."""
 
     def __init__(self, text: str) -> None:
         self._left = [text, "echo "]
@@ -191,11 +191,11 @@ AGENTS: dict[str, Any] = {
 
 
 @pytest.mark.parametrize("factory", AGENTS.values(), ids=AGENTS.keys())
-async def test_each_of_these_is_an_agent(factory: Any) -> None:
+async def test_every_accepted_form_makes_an_agent(factory: Any) -> None:
     assert await run(factory) == "echo hello"
 
 
-async def test_whether_it_takes_a_session_is_found_out_once() -> None:
+async def test_a_callable_without_annotations_is_tried_with_a_session_once() -> None:
     given: list[type] = []
 
     def undecided(one: Any) -> Any:
@@ -206,7 +206,7 @@ async def test_whether_it_takes_a_session_is_found_out_once() -> None:
     assert given == [SessionInfo, RunContext, RunContext]
 
 
-async def test_what_a_factory_raises_about_a_session_is_its_own() -> None:
+async def test_an_attribute_error_of_a_factory_is_raised() -> None:
     with pytest.raises(AttributeError, match="no_such_thing"):
         await run(lambda session: OfSession(session.no_such_thing))
 
@@ -279,7 +279,7 @@ REFUSED: dict[str, tuple[Any, str]] = {
 
 
 @pytest.mark.parametrize(("factory", "says"), REFUSED.values(), ids=REFUSED.keys())
-def test_what_can_be_seen_is_refused_at_once(factory: Any, says: str) -> None:
+def test_a_visible_mistake_is_refused_when_mounting(factory: Any, says: str) -> None:
     with pytest.raises(TypeError, match=says):
         Agents(factory)
 
@@ -297,12 +297,12 @@ ANSWERS: dict[str, Any] = {
 
 
 @pytest.mark.parametrize("factory", ANSWERS.values(), ids=ANSWERS.keys())
-async def test_what_only_a_run_shows_is_told_in_words(factory: Any) -> None:
+async def test_a_mistake_that_only_a_run_shows_ends_it_with_an_explanation(factory: Any) -> None:
     with pytest.raises(AgentError, match=r"write `async def agent\(ctx\)` .* `yield`"):
         await run(factory)
 
 
-async def test_a_generator_behind_a_coroutine_is_closed_with_its_run() -> None:
+async def test_a_generator_returned_by_a_coroutine_is_closed_with_its_run() -> None:
     closed: list[str] = []
 
     async def generator(ctx: Any) -> AsyncIterator[str]:

@@ -1,4 +1,4 @@
-"""What an agent reports of a model's cost never fails its answer."""
+"""Token usage: no report of a provider makes an answer fail."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from tests.runs.harness import talk
     + [(value, None) for value in (None, True, -1, -0.5, 2**53 + 2, 10**400, float("nan"))]
     + [(value, None) for value in ("", "many", "inf", "9" * 5000, [7], {"n": 7}, b"7", ())],
 )
-def test_a_count_is_read_however_it_is_written(value: Any, count: int | None) -> None:
+def test_a_token_count_is_read_in_any_form(value: Any, count: int | None) -> None:
     assert token_count(value) == count
 
 
 @pytest.mark.parametrize("value", ["12", 12.0, "12.0"])
-async def test_numbers_are_reported_as_a_provider_wrote_them(value: Any) -> None:
+async def test_usage_in_odd_forms_is_reported(value: Any) -> None:
     odd: list[Any] = ["p", "\ud83d\x00", value, [value], 10**400, -1]
 
     async def agent(ctx: RunContext) -> AsyncIterator[str]:
@@ -38,13 +38,13 @@ async def test_numbers_are_reported_as_a_provider_wrote_them(value: Any) -> None
         assert event["usage"] == [{"provider": "p", "inputTokens": 12}]
 
 
-def test_good_usage_is_reported_as_it_is() -> None:
+def test_valid_usage_is_reported_unchanged() -> None:
     usage = TokenUsage("p", "m", 1, 2, 3, 4, 5, 6)
     assert readable_usage(usage) == usage
     assert readable_usage(TokenUsage()) == TokenUsage()
 
 
 @pytest.mark.parametrize("usage", [None, {"input_tokens": 1}, 5], ids=str)
-def test_what_is_no_usage_is_a_type_error(usage: Any) -> None:
+def test_anything_but_a_token_usage_is_a_type_error(usage: Any) -> None:
     with pytest.raises(TypeError, match="expected a TokenUsage"):
         readable_usage(usage)

@@ -140,6 +140,15 @@ class Terminal:
         """The exit code."""
         return self.process.wait(PATIENCE)
 
+    def rest(self) -> str:
+        """What is shown until all processes have closed the terminal."""
+        while select.select([self._master], [], [], PATIENCE)[0]:
+            try:
+                self.shown += os.read(self._master, 65536).decode(self._encoding)
+            except OSError:
+                return self.shown[self._read :]
+        raise AssertionError(f"a process still has the terminal: {self.shown!r}")
+
     def close(self) -> None:
         if self.process.poll() is None:
             self.process.kill()

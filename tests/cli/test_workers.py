@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import signal
 import socket
 import subprocess
 import time
+import urllib.request
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from pathlib import Path
@@ -15,8 +17,9 @@ from pathlib import Path
 import pytest
 
 from agentws.client import Chat, connect
+from agentws.protocol.frames import Notice
 
-from .conftest import Server, wait_for
+from .conftest import Server, Terminal, wait_for
 
 Serve = Callable[..., Server]
 Command = Callable[..., subprocess.CompletedProcess[str]]
@@ -58,7 +61,7 @@ def chat_with(server: Server) -> Chat:
     return connect(f"{server.url}ws/chat", connect_timeout=20)
 
 
-def processes_of(server: Server) -> set[int]:
+def processes_of(server: Server | Terminal) -> set[int]:
     """The living processes of the server: it leads a process group."""
     found = set()
     for entry in Path("/proc").iterdir():
@@ -159,6 +162,41 @@ async def test_a_hangup_replaces_the_workers_one_by_one(serve: Serve) -> None:
         for chat in before.values():
             assert int(await chat.ask("which")) in after
     assert "Traceback" not in server.output and "ended unexpectedly" not in server.output
+
+
+async def test_a_broadcast_reaches_the_clients_of_every_worker(serve: Serve) -> None:
+    server = serve("run", "nodes:Node", *TWO, "--admin-key", "admin")
+    async with on_every_worker(server, 2) as chats:
+        watched = [chat.watch() for chat in chats.values()]
+        await asyncio.to_thread(broadcast, server, "hello everybody")
+        async with asyncio.timeout(10):
+            for updates in watched:
+                async for update in updates:
+                    if isinstance(update, Notice) and update.content == "hello everybody":
+                        break
+
+
+def broadcast(server: Server, content: str) -> None:
+    request = urllib.request.Request(
+        f"{server.url}broadcast",
+        data=json.dumps({"content": content}).encode(),
+        headers={"Content-Type": "application/json", "X-API-Key": "admin"},
+    )
+    with urllib.request.urlopen(request, timeout=10) as response:
+        assert response.status == 200
+
+
+def test_ctrl_c_during_the_start_ends_all_workers_without_a_traceback(
+    terminal: Callable[..., Terminal], folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A terminal sends SIGINT to all processes, also to those that still import their modules."""
+    monkeypatch.chdir(folder)
+    screen = terminal("run", "nodes:app", "--workers", "2", "--port", "0")
+    screen.see("stop       Ctrl-C")
+    wait_for(lambda: len(processes_of(screen)) > 1, lambda: screen.shown)
+    screen.type("\x03")
+    assert screen.wait() == 0
+    assert "Traceback" not in screen.rest()
 
 
 async def test_a_log_line_names_its_worker(serve: Serve, folder: Path) -> None:

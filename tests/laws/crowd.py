@@ -1,4 +1,4 @@
-"""Three clients who know of each other's messages, runs and questions, and say random things."""
+"""Three clients that send random commands, also about each other's messages and runs."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ MESSAGES = 8
 ACTIONS = 9
 """Frames of each client, at least."""
 PATIENCE = 120.0
-"""Virtual seconds within which everything is answered: longer is a hang."""
+"""Virtual seconds within which every command must be answered."""
 
 REPLIES = ("accepted", "error")
 
 SAYS = ("words", "words", "burst", "ask", "ask", "hang", "fail", "nothing")
-"""What the agent may be asked to do."""
+"""What a message can tell the agent to do."""
 OVERLAPS = (None, None, "queue", "interrupt", "reject", "reject")
 FRAMES = {
     "send": 34,
@@ -33,7 +33,7 @@ FRAMES = {
     "answer": 16,
     "clear": 8,
 }
-"""What is said how often."""
+"""The commands, with their weights."""
 
 
 class Crowd:
@@ -52,7 +52,7 @@ class Crowd:
         self.clients = [Client(apps[number % len(apps)], url) for number in range(3)]
 
     async def play(self, who: int) -> None:
-        """One client's part: a frame, its reply, a pause, the next."""
+        """The loop of one client: a frame, its reply, a pause."""
         client, chance = self.clients[who], self._random
         await self.connect(client)
         for _ in range(ACTIONS):
@@ -64,7 +64,7 @@ class Crowd:
             await self._ask(client, who, frame)
 
     async def connect(self, client: Client, app: Any = None) -> None:
-        """Opens a connection, however often a store that fails refuses one."""
+        """Connects, with retries while the store fails."""
         while True:
             try:
                 await client.reconnect(app)
@@ -94,13 +94,13 @@ class Crowd:
         return one
 
     async def _leave_after(self, client: Client, who: int, frame: Frame) -> None:
-        """The reply is lost; the same is asked again, perhaps of the other node."""
+        """The reply is lost: the same frame is sent again, perhaps to the other node."""
         await self._send(client, who, frame)
         await asyncio.sleep(self._random.choice((0.0, self._random.uniform(0, 0.1))) * self._pace)
         client.take_waiting()
         await self.connect(client, self._random.choice(self._apps))
 
-    # What is said
+    # The commands
 
     def _frame(self) -> Frame:
         self._number += 1
@@ -137,7 +137,7 @@ class Crowd:
         return self._recent(sent, "m0")
 
     def _waiting(self) -> str:
-        """Mostly a message that waits, as far as one of the clients has read."""
+        """Mostly a message that is queued in what a client has read."""
         taken = {one["id"] for event in self._seen("RUN_STARTED") for one in _messages(event)}
         taken |= {event["messageId"] for event in self._seen("message.withdrawn")}
         queued = [event["message"]["id"] for event in self._seen("message.accepted")]
@@ -145,7 +145,7 @@ class Crowd:
         return self._sent() if self._random.random() < 0.3 else self._recent(waiting, self._sent())
 
     def _asked(self) -> str:
-        """Mostly an open question, as far as one of the clients has read."""
+        """Mostly a question that is open in what a client has read."""
         ended = self._seen("RUN_FINISHED")
         asked = [
             one["id"]

@@ -1,4 +1,4 @@
-"""One random schedule: three clients, two nodes, one SQLite file, and whatever crosses there.
+"""One random schedule: three clients, two nodes, one SQLite file, and the races among them.
 
 ``virtual_run(episode(InlineSQLite, path, seed))`` plays the one that a failure names once more.
 """
@@ -51,7 +51,7 @@ TIMES = ("gather", "cancel_grace", "poll_interval", "idle_poll_interval", "drain
 
 
 class Weather:
-    """What an episode meets: how slow its store is and how often it fails, what the bus loses."""
+    """The faults of an episode: delays and failures of the store, losses of the bus."""
 
     def __init__(self, seed: int) -> None:
         chance = random.Random(f"weather {seed}")
@@ -67,7 +67,7 @@ class Weather:
 
 @dataclass
 class Outcome:
-    """What came of an episode."""
+    """The result of an episode."""
 
     seed: int
     records: list[Record] = field(default_factory=list)
@@ -75,13 +75,13 @@ class Outcome:
     broken: list[Violation] = field(default_factory=list)
     """Laws that the log breaks."""
     without_effect: list[str] = field(default_factory=list)
-    """Commands that were acknowledged and did nothing."""
+    """Commands that were acknowledged and had no effect."""
     without_cause: list[str] = field(default_factory=list)
-    """Commands that were refused and need not have been."""
+    """Commands that were refused although the log allowed them."""
     left_behind: list[str] = field(default_factory=list)
     """Events that no acknowledged command has appended, or that two have."""
     misseen: list[str] = field(default_factory=list)
-    """What the oracle says of the log, and of what each client saw of it."""
+    """Errors in the log, and in what each client saw of it."""
     hung: list[str] = field(default_factory=list)
 
     def story(self) -> str:
@@ -94,11 +94,11 @@ class Outcome:
 async def episode(
     make: Callable[[Path], Store], path: Path, seed: int, *, pace: float = 1.0
 ) -> Outcome:
-    """Plays one schedule to its end and holds what came of it against the laws.
+    """Plays one schedule to its end and checks the result against the laws.
 
     ``make`` gives a handle of the file at ``path``; ``pace`` is how long a second takes.
     """
-    # What the product draws (pauses before it tries again) is drawn the same each time.
+    # The jitter of retries is the same in each replay of a schedule.
     random.seed(seed)
     outcome, weather, end = Outcome(seed), Weather(seed), End()
     bus: Bus = LocalBus()
@@ -141,7 +141,7 @@ async def _play(crowd: Crowd, witness: Store, pace: float) -> list[str]:
                 await crowd.connect(client)
         open = moments(records)[-1]
         over = open.settled and {len(records)} == set(map(seq_of, crowd.clients))
-        # What a client that left had asked may still be on its way into the log.
+        # A command of a client that disconnected may still be under way.
         calm = calm + 1 if over and len(records) == before else 0
         before = len(records)
         if calm == 3:
@@ -171,7 +171,7 @@ def _judge(outcome: Outcome, crowd: Crowd, epoch: str, max_queued: int) -> None:
 
 
 def agent_at(pace: float) -> Callable[[RunContext], AsyncIterator[Output]]:
-    """Does what the message says, or goes on after answers."""
+    """Does what the message says, or goes on with answers."""
 
     async def agent(ctx: RunContext) -> AsyncIterator[Output]:
         if ctx.answers:

@@ -1,4 +1,4 @@
-"""SQLite without threads: every call is done where it is made, so that the clock may be virtual."""
+"""SQLite without threads: every call runs in its caller, so that the clock can be virtual."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ EPOCH = 1_700_000_000.0
 
 
 class InlineThread(DatabaseThread[Operation]):
-    """A connection of its own, as the thread has, and no thread."""
+    """A database connection without the thread."""
 
     def __init__(
         self,

@@ -1,4 +1,4 @@
-"""Stores between which commands can cross: slow at random, held at one append, counted."""
+"""Stores for races between commands: with random delays, held at one append, or counted."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ T = TypeVar("T")
 
 
 class End:
-    """Where the log of one file ends, as every handle of it is watched."""
+    """The end of the log in one file, by watching every handle of the file."""
 
     seq = 0
 

@@ -1,4 +1,4 @@
-"""The checker of laws finds what a log may not hold, and nothing in one that is as it should be."""
+"""The checker of laws accepts legal logs and rejects illegal ones."""
 
 from __future__ import annotations
 
@@ -123,7 +123,7 @@ GOOD: dict[str, list[Line]] = {
 
 
 @pytest.mark.parametrize("lines", GOOD.values(), ids=GOOD)
-def test_a_log_that_may_be(lines: list[Line]) -> None:
+def test_the_checker_accepts_a_legal_log(lines: list[Line]) -> None:
     assert violations(log(*lines), max_queued=3) == []
     assert moments(log(*lines))[-1].settled
 
@@ -247,18 +247,18 @@ BAD: dict[str, tuple[str, list[Line]]] = {
 
 
 @pytest.mark.parametrize(("law", "lines"), BAD.values(), ids=BAD)
-def test_a_log_that_may_not_be(law: str, lines: list[Line]) -> None:
+def test_the_checker_rejects_an_illegal_log(law: str, lines: list[Line]) -> None:
     over = law == "everything ends"
     found = violations(log(*lines), max_queued=2 if law == "the queue is bounded" else None)
     assert {one.law for one in found if over or one.law != "everything ends"} == {law}
     assert found[0].seq == len(lines)
 
 
-def test_what_is_open_may_stay_so_in_a_log_that_goes_on() -> None:
+def test_the_checker_accepts_open_items_in_an_unfinished_log() -> None:
     assert violations(log(*RUN), ended=False) == []
 
 
-def test_what_was_open_at_each_moment() -> None:
+def test_the_checker_knows_what_was_open_at_each_event() -> None:
     shown = moments(log(*RUN, accepted("m2"), cancelling("r1"), asking("r1", "q1"), cleared()))
     assert [one.queue for one in shown] == [(), ("m1",), (), ("m2",), ("m2",), ("m2",), ("m2",)]
     assert [one.run for one in shown] == [None, None, "r1", "r1", "r1", None, None]

@@ -1,4 +1,4 @@
-"""What it costs that a command is decided against the log: nothing, unless something crosses."""
+"""The cost of optimistic concurrency control: nothing without a conflict."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ async def node(store: Counting, few: Limits, bus: Bus) -> AsyncIterator[Client]:
             yield client
 
 
-# Nothing crosses
+# Without a conflict
 
 
 async def quiet(client: Client) -> None:
@@ -101,14 +101,14 @@ COMMANDS: dict[str, tuple[Any, Frame, Counter[str]]] = {
     "a stop of what waits": (waiting_one, {"type": "cancel", "message": "m2"}, ONE),
     "a withdrawal": (waiting_one, {"type": "withdraw", "message": "m2"}, ONE),
     "an answer": (asked, {"type": "answer", "interrupt": "q1", "payload": "yes"}, ONE),
-    # Looked for first: who cleared before is not told of a later run.
+    # One lookup first: a repeated /clear is a duplicate, also during a later run.
     "a clear": (quiet, {"type": "command", "name": "clear"}, Counter(append=1, find=1)),
 }
 
 
 @pytest.mark.parametrize("backend", ["memory", "sqlite"])
 @pytest.mark.parametrize(("before", "frame", "calls"), COMMANDS.values(), ids=COMMANDS)
-async def test_a_command_that_nothing_crosses_is_one_append(
+async def test_a_command_without_a_conflict_costs_one_append(
     tmp_path: Path, backend: str, before: Any, frame: Frame, calls: Counter[str]
 ) -> None:
     inner = memory_store() if backend == "memory" else InlineSQLite(tmp_path / "log.db")
@@ -123,7 +123,7 @@ async def test_a_command_that_nothing_crosses_is_one_append(
         assert store.calls == calls
 
 
-async def test_a_run_that_nothing_crosses_begins_without_a_look_at_the_log() -> None:
+async def test_a_run_without_a_conflict_begins_without_reading_the_log() -> None:
     store = Counting(memory_store())
     async with node(store, limits(), LocalBus()) as client:
         await quiet(client)
@@ -143,7 +143,7 @@ GATHER = 0.025
 async def streaming(
     path: Path, *, share: float, hears: bool
 ) -> AsyncIterator[list[tuple[Counting, Client]]]:
-    """Two nodes, the first with a run whose deltas are appended as fast as they may be.
+    """Two nodes; the first one appends the deltas of a run as fast as possible.
 
     ``share`` of the time between two appends of the stream is what each call of a store takes.
     """
@@ -163,7 +163,7 @@ async def streaming(
 @pytest.mark.parametrize("hears", [True, False], ids=["bus", "no bus"])
 @pytest.mark.parametrize("at", [0, 1], ids=["its node", "another node"])
 @pytest.mark.parametrize("share", [0.0, 0.1, 0.5, 1.5, 4.0])
-async def test_a_stream_costs_a_command_no_second_append(
+async def test_a_running_stream_causes_a_command_no_second_append(
     tmp_path: Path, share: float, at: int, hears: bool
 ) -> None:
     chance, tries = random.Random(1), []

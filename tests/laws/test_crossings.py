@@ -1,7 +1,7 @@
-"""Each crossing, one by one: a command is decided, the log goes on, and then it is appended.
+"""Each race, one by one: a command is decided, the log grows, and then it is appended.
 
-Two nodes with a handle each of one SQLite file; the append of one of them is held where it has been
-decided and the store does not have it yet.
+Two nodes with a handle each on one SQLite file. The append of one of them is held after it was
+decided, before it reaches the store.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ class Crossing:
         return await client.ask({"type": type, "id": f"x{self._number}", **members})
 
     async def crossed(self, type: str, asking: Any, *others: Any) -> Any:
-        """The result of ``asking``, whose append of a ``type`` waits until ``others`` are done."""
+        """The result of ``asking``; its append of a ``type`` is held until ``others`` end."""
         self.store.hold(type)
         task = asyncio.ensure_future(asking)
         await self.store.held()
@@ -63,7 +63,7 @@ class Crossing:
         return await task
 
     async def until_open(self, run: str | None, *, queue: int = 0) -> None:
-        """Returns when the run for that message goes on (or none does), and so many wait."""
+        """Returns when the run for that message (or none) is active, with that many queued."""
         async with asyncio.timeout(10):
             while True:
                 now = moments((await read_log(self._witness, SESSION))[1])[-1]
@@ -72,7 +72,7 @@ class Crossing:
                 await asyncio.sleep(0.01)
 
     async def log(self) -> list[dict[str, Any]]:
-        """The log once everything in it has ended, held against the laws."""
+        """The log once everything in it has ended, checked against the laws."""
         async with asyncio.timeout(60):
             while True:
                 epoch, records = await read_log(self._witness, SESSION)
@@ -88,7 +88,7 @@ class Crossing:
         return [msgspec.json.decode(record.data)["event"] for record in records]
 
     async def ends(self) -> list[tuple[str, str]]:
-        """Each run's message, and how it ended."""
+        """The message and the outcome of each run."""
         runs: dict[str, str] = {}
         found = []
         for event in await self.log():
@@ -146,7 +146,7 @@ def code(reply: Frame) -> str:
 
 
 async def opened(gate: Gate, one: Crossing, run: str | None = None, *, queue: int = 0) -> None:
-    """The agent at ``gate`` goes on, and its run's end is in the log."""
+    """Lets the agent go on at ``gate``, and returns when the end of its run is in the log."""
     gate.open()
     await one.until_open(run, queue=queue)
 
@@ -155,7 +155,9 @@ async def opened(gate: Gate, one: Crossing, run: str | None = None, *, queue: in
 
 
 @pytest.mark.parametrize("target", ["run", "message", None])
-async def test_a_stop_that_the_end_of_its_run_crosses(tmp_path: Path, target: str | None) -> None:
+async def test_a_cancel_that_races_with_the_end_of_its_run_has_no_effect(
+    tmp_path: Path, target: str | None
+) -> None:
     gate = Gate()
     async with crossing(tmp_path, script(gate)) as one:
         await one.here.say("wait", "m1")
@@ -170,7 +172,7 @@ async def test_a_stop_that_the_end_of_its_run_crosses(tmp_path: Path, target: st
 
 
 @pytest.mark.parametrize("target", ["run", "message", None])
-async def test_a_late_stop_never_hits_the_next_run(tmp_path: Path, target: str | None) -> None:
+async def test_a_late_cancel_never_stops_the_next_run(tmp_path: Path, target: str | None) -> None:
     gate, second = Gate(), Gate()
     async with crossing(tmp_path, script(gate, second)) as one:
         await one.here.say("wait", "m1")
@@ -186,8 +188,8 @@ async def test_a_late_stop_never_hits_the_next_run(tmp_path: Path, target: str |
         assert await one.ends() == [(f"m{number}", "success") for number in range(3)]
 
 
-async def test_a_stop_that_waits_for_its_turn_never_hits_the_next_run(tmp_path: Path) -> None:
-    """Another command of its node is on its way: what it stops is what went on when it came."""
+async def test_a_cancel_that_waits_for_its_turn_never_stops_the_next_run(tmp_path: Path) -> None:
+    """Another command of its node is under way: it cancels the run that was active when it came."""
     gate, second = Gate(), Gate()
     async with crossing(tmp_path, script(gate, second)) as one:
         await one.here.say("wait", "m1")
@@ -207,7 +209,7 @@ async def test_a_stop_that_waits_for_its_turn_never_hits_the_next_run(tmp_path: 
         assert await one.ends() == [(f"m{number}", "success") for number in range(4)]
 
 
-async def test_two_stops_from_two_nodes_are_one(tmp_path: Path) -> None:
+async def test_two_cancels_from_two_nodes_are_one(tmp_path: Path) -> None:
     async with crossing(tmp_path, script(Gate())) as one:
         await one.here.say("wait", "m1")
         await one.until_open("m1")
@@ -222,8 +224,10 @@ async def test_two_stops_from_two_nodes_are_one(tmp_path: Path) -> None:
         assert await one.ends() == [("m0", "success"), ("m1", "cancelled")]
 
 
-async def test_a_stop_of_a_waiting_message_whose_run_begins(tmp_path: Path) -> None:
-    """It was to be taken back; by then it runs, so the run is stopped."""
+async def test_a_cancel_of_a_queued_message_that_races_with_its_run_stops_it(
+    tmp_path: Path,
+) -> None:
+    """It was to be withdrawn; its run has begun by then, so that is cancelled."""
     gate, second = Gate(), Gate()
     async with crossing(tmp_path, script(gate, second)) as one:
         await one.here.say("wait", "m1")
@@ -237,7 +241,9 @@ async def test_a_stop_of_a_waiting_message_whose_run_begins(tmp_path: Path) -> N
         assert "message.withdrawn" not in await one.kinds()
 
 
-async def test_a_stop_of_a_message_that_crosses_the_start_of_its_run(tmp_path: Path) -> None:
+async def test_a_cancel_of_a_message_that_races_with_the_start_of_its_run_stops_it(
+    tmp_path: Path,
+) -> None:
     async with crossing(tmp_path, script(Gate())) as one:
         sending = one.here.say("wait", "m1")
         await one.crossed("RUN_STARTED", sending, one.ask(one.there, "cancel", message="m1"))
@@ -249,7 +255,7 @@ async def test_a_stop_of_a_message_that_crosses_the_start_of_its_run(tmp_path: P
 # A withdrawal
 
 
-async def test_a_withdrawal_that_the_start_of_the_run_crosses(tmp_path: Path) -> None:
+async def test_a_withdrawal_that_loses_the_race_with_its_run_is_not_found(tmp_path: Path) -> None:
     gate, second = Gate(), Gate()
     async with crossing(tmp_path, script(gate, second)) as one:
         await one.here.say("wait", "m1")
@@ -264,7 +270,7 @@ async def test_a_withdrawal_that_the_start_of_the_run_crosses(tmp_path: Path) ->
         assert "message.withdrawn" not in await one.kinds()
 
 
-async def test_the_start_of_a_run_that_a_withdrawal_crosses(tmp_path: Path) -> None:
+async def test_a_run_that_loses_the_race_with_a_withdrawal_does_not_begin(tmp_path: Path) -> None:
     async with crossing(tmp_path, script(Gate())) as one:
         sending = one.here.say("quick", "m1")
         taken_back = one.ask(one.there, "withdraw", message="m1")
@@ -274,7 +280,7 @@ async def test_the_start_of_a_run_that_a_withdrawal_crosses(tmp_path: Path) -> N
         assert (await one.kinds()).count("message.withdrawn") == 1
 
 
-async def test_the_next_message_runs_instead_of_one_that_was_taken_back(tmp_path: Path) -> None:
+async def test_the_next_message_runs_instead_of_a_withdrawn_one(tmp_path: Path) -> None:
     gate = Gate()
     async with crossing(tmp_path, script(gate)) as one:
         await one.here.say("wait", "m1")
@@ -290,7 +296,7 @@ async def test_the_next_message_runs_instead_of_one_that_was_taken_back(tmp_path
         assert await one.ends() == [(id, "success") for id in ("m0", "m1", "m3")]
 
 
-async def test_two_withdrawals_from_two_nodes(tmp_path: Path) -> None:
+async def test_the_second_of_two_withdrawals_from_two_nodes_is_not_found(tmp_path: Path) -> None:
     gate = Gate()
     async with crossing(tmp_path, script(gate)) as one:
         await one.here.say("wait", "m1")
@@ -308,8 +314,10 @@ async def test_two_withdrawals_from_two_nodes(tmp_path: Path) -> None:
 # The start of a run
 
 
-async def test_the_start_of_a_run_that_an_interrupting_message_crosses(tmp_path: Path) -> None:
-    """It comes first: the run that had been decided has not begun, so there is none to stop."""
+async def test_an_interrupting_message_that_races_with_the_start_of_a_run_goes_first(
+    tmp_path: Path,
+) -> None:
+    """It comes first: the decided run has not begun, so there is none to cancel."""
     async with crossing(tmp_path, script(Gate())) as one:
         first = one.here.say("quick", "m1")
         other = one.there.say("quick", "m2", overlap="interrupt")
@@ -317,7 +325,7 @@ async def test_the_start_of_a_run_that_an_interrupting_message_crosses(tmp_path:
         assert await one.ends() == [(id, "success") for id in ("m0", "m2", "m1")]
 
 
-async def test_the_start_of_a_run_that_another_message_crosses(tmp_path: Path) -> None:
+async def test_a_run_begins_although_another_message_races_with_its_start(tmp_path: Path) -> None:
     async with crossing(tmp_path, script(Gate())) as one:
         first = one.here.say("quick", "m1")
         await one.crossed("RUN_STARTED", first, one.there.say("quick", "m2"))
@@ -339,7 +347,7 @@ async def test_reject_is_exact_when_another_node_accepts(tmp_path: Path, overlap
         assert await one.ends() == [("m0", "success"), ("m2", "success")]
 
 
-async def test_the_cap_of_the_queue_holds_across_nodes(tmp_path: Path) -> None:
+async def test_the_limit_of_the_queue_holds_across_nodes(tmp_path: Path) -> None:
     gate = Gate()
     async with crossing(tmp_path, script(gate)) as one:
         await one.here.say("wait", "m1")
@@ -353,7 +361,7 @@ async def test_the_cap_of_the_queue_holds_across_nodes(tmp_path: Path) -> None:
         assert await one.ends() == [(id, "success") for id in ("m0", "m1", "m2", "m4")]
 
 
-async def test_a_message_that_another_one_crosses_is_accepted_all_the_same(tmp_path: Path) -> None:
+async def test_two_messages_that_race_are_both_accepted(tmp_path: Path) -> None:
     gate = Gate()
     async with crossing(tmp_path, script(gate)) as one:
         await one.here.say("wait", "m1")
@@ -378,7 +386,9 @@ async def test_a_resend_through_another_node_is_a_duplicate(tmp_path: Path) -> N
         assert await one.ends() == [("m0", "success"), ("m1", "success")]
 
 
-async def test_another_body_under_the_same_id_through_another_node(tmp_path: Path) -> None:
+async def test_another_body_under_the_same_id_through_another_node_is_a_conflict(
+    tmp_path: Path,
+) -> None:
     async with crossing(tmp_path, script(Gate())) as one:
         sending = one.here.say("quick", "m1")
         reply = await one.crossed("message.accepted", sending, one.there.say("other", "m1"))
@@ -389,7 +399,7 @@ async def test_another_body_under_the_same_id_through_another_node(tmp_path: Pat
 # Clearing
 
 
-async def test_a_clear_that_the_start_of_a_run_crosses(tmp_path: Path) -> None:
+async def test_a_clear_that_loses_the_race_with_a_run_is_refused(tmp_path: Path) -> None:
     gate = Gate()
     async with crossing(tmp_path, script(gate)) as one:
         clear = one.ask(one.here, "command", name="clear")
@@ -400,7 +410,7 @@ async def test_a_clear_that_the_start_of_a_run_crosses(tmp_path: Path) -> None:
         assert "history.cleared" not in await one.kinds()
 
 
-async def test_a_clear_that_a_whole_run_crosses_is_after_it(tmp_path: Path) -> None:
+async def test_a_clear_that_races_with_a_whole_run_comes_after_it(tmp_path: Path) -> None:
     async with crossing(tmp_path, script(Gate())) as one:
         clear = one.ask(one.here, "command", name="clear")
         sending, over = one.there.say("quick", "m1"), one.until_open(None)
@@ -409,7 +419,7 @@ async def test_a_clear_that_a_whole_run_crosses_is_after_it(tmp_path: Path) -> N
         assert (await one.kinds())[-1] == "history.cleared"
 
 
-async def test_a_message_that_a_clear_crosses_is_answered(tmp_path: Path) -> None:
+async def test_a_message_that_races_with_a_clear_is_answered(tmp_path: Path) -> None:
     async with crossing(tmp_path, script(Gate())) as one:
         sending = one.here.say("quick", "m1")
         clear = one.ask(one.there, "command", name="clear")
@@ -417,8 +427,10 @@ async def test_a_message_that_a_clear_crosses_is_answered(tmp_path: Path) -> Non
         assert await one.ends() == [("m0", "success"), ("m1", "success")]
 
 
-async def test_the_start_of_a_run_that_goes_on_is_not_crossed_by_a_clear(tmp_path: Path) -> None:
-    """Either the answers are forgotten, and no run goes on; or it does, and nothing is cleared."""
+async def test_a_run_that_goes_on_with_answers_and_a_clear_exclude_each_other(
+    tmp_path: Path,
+) -> None:
+    """Either the answers are cleared and no run goes on, or it does and nothing is cleared."""
     async with crossing(tmp_path, script(Gate())) as one:
         await one.here.say("ask", "m1")
         await one.there.until(lambda frame: "q1" in str(frame))
@@ -458,7 +470,7 @@ async def test_the_same_answer_from_two_nodes_is_one(tmp_path: Path) -> None:
         assert (await one.kinds()).count("interrupt.answered") == 1
 
 
-async def test_an_answer_that_a_clear_crosses(tmp_path: Path) -> None:
+async def test_an_answer_that_loses_the_race_with_a_clear_is_not_found(tmp_path: Path) -> None:
     async with crossing(tmp_path, script(Gate())) as one:
         await one.here.say("ask", "m1")
         await one.there.until(lambda frame: "q1" in str(frame))
@@ -469,10 +481,10 @@ async def test_an_answer_that_a_clear_crosses(tmp_path: Path) -> None:
         assert "interrupt.answered" not in await one.kinds()
 
 
-# What a node has not heard of
+# Nodes that have not read the newest events
 
 
-async def test_a_stop_of_a_run_that_its_node_has_not_heard_of(tmp_path: Path) -> None:
+async def test_a_cancel_on_a_node_that_has_not_read_the_run_stops_it(tmp_path: Path) -> None:
     async with crossing(tmp_path, script(Gate()), deaf=True) as one:
         await one.here.say("wait", "m1")
         await one.until_open("m1")
@@ -480,7 +492,7 @@ async def test_a_stop_of_a_run_that_its_node_has_not_heard_of(tmp_path: Path) ->
         assert await one.ends() == [("m0", "success"), ("m1", "cancelled")]
 
 
-async def test_a_withdrawal_of_a_message_that_its_node_has_not_heard_of(tmp_path: Path) -> None:
+async def test_a_withdrawal_on_a_node_that_has_not_read_the_message_works(tmp_path: Path) -> None:
     gate = Gate()
     async with crossing(tmp_path, script(gate), deaf=True) as one:
         await one.here.say("wait", "m1")
@@ -490,11 +502,13 @@ async def test_a_withdrawal_of_a_message_that_its_node_has_not_heard_of(tmp_path
         assert await one.ends() == [("m0", "success"), ("m1", "success")]
 
 
-async def test_reject_is_exact_on_a_node_that_has_not_heard_of_the_end(tmp_path: Path) -> None:
+async def test_reject_is_exact_on_a_node_that_has_not_read_the_end_of_the_run(
+    tmp_path: Path,
+) -> None:
     gate = Gate()
     async with crossing(tmp_path, script(gate), deaf=True) as one:
         await one.here.say("wait", "m1")
-        # Refused, it has caught up to the run; of its end nobody tells it.
+        # The refusal has read up to the run; no bell tells it of the end.
         assert code(await one.there.say("quick", "m2", overlap="reject")) == "run_active"
         await opened(gate, one)
         assert code(await one.there.say("quick", "m3", overlap="reject")) == "accepted"

@@ -1,4 +1,4 @@
-"""Whatever crosses, the laws hold: random schedules of commands on two nodes over one file."""
+"""The laws hold in random schedules of commands on two nodes over one SQLite file."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def outcomes(soak: float, tmp_path_factory: pytest.TempPathFactory) -> list[Outc
 
 @pytest.fixture(autouse=True)
 def quiet(caplog: pytest.LogCaptureFixture) -> None:
-    """What goes wrong here is meant to."""
+    """Silences the log: the faults here are intended."""
     caplog.set_level(logging.CRITICAL + 1, logger="agentws")
 
 
@@ -57,11 +57,11 @@ def test_each_event_is_allowed_by_the_log_before_it(outcomes: list[Outcome]) -> 
     check(outcomes, lambda one: one.broken)
 
 
-def test_an_acknowledged_command_has_had_its_effect(outcomes: list[Outcome]) -> None:
+def test_an_acknowledged_command_has_its_effect_in_the_log(outcomes: list[Outcome]) -> None:
     check(outcomes, lambda one: one.without_effect)
 
 
-def test_a_refusal_is_true_of_the_log_when_it_is_said(outcomes: list[Outcome]) -> None:
+def test_a_refusal_holds_for_the_log_at_its_time(outcomes: list[Outcome]) -> None:
     check(outcomes, lambda one: one.without_cause)
 
 
@@ -96,7 +96,7 @@ EXPECTED = {
 
 
 def replies(outcomes: Sequence[Outcome]) -> Counter[tuple[str, str]]:
-    """How often which kind of frame was answered what."""
+    """How often each kind of frame got each reply."""
     return Counter(
         (one.frame["type"], one.refused or ("duplicate" if one.duplicate else "accepted"))
         for outcome in outcomes
@@ -105,12 +105,12 @@ def replies(outcomes: Sequence[Outcome]) -> Counter[tuple[str, str]]:
     )
 
 
-def test_the_schedules_meet_every_reply(outcomes: list[Outcome], soak: float) -> None:
+def test_the_schedules_cover_every_reply(outcomes: list[Outcome], soak: float) -> None:
     counted = replies(outcomes)
     assert soak < 1.0 or counted.keys() >= EXPECTED, EXPECTED - counted.keys()
 
 
-def test_commands_that_cross_are_decided_again_and_hardly_ever_given_up(
+def test_conflicting_commands_are_decided_again_and_rarely_refused(
     outcomes: list[Outcome],
 ) -> None:
     counted = replies(outcomes)
@@ -119,7 +119,7 @@ def test_commands_that_cross_are_decided_again_and_hardly_ever_given_up(
 
 
 def test_the_laws_hold_with_the_threads_of_sqlite(soak: float, tmp_path: Path) -> None:
-    """In real time. Where the log ends is not known here at every moment, so replies go unread."""
+    """In real time: the end of the log is not known at every moment, so replies are not checked."""
 
     def play(seed: int) -> Outcome:
         path = tmp_path / f"{seed}.db"

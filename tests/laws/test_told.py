@@ -1,4 +1,4 @@
-"""What clients are told is held against the log: what was done, refused, or left behind."""
+"""The checker of replies: acknowledged, refused and leftover commands against the log."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ EFFECTIVE: dict[str, tuple[list[Line], Request]] = {
 
 
 @pytest.mark.parametrize(("lines", "one"), EFFECTIVE.values(), ids=EFFECTIVE)
-def test_an_acknowledgement_that_is_true(lines: list[Line], one: Request) -> None:
+def test_the_checker_accepts_a_true_acknowledgement(lines: list[Line], one: Request) -> None:
     assert list(account(lines, one).without_effect()) == []
 
 
@@ -117,7 +117,7 @@ WITHOUT_EFFECT: dict[str, tuple[list[Line], Request]] = {
 
 
 @pytest.mark.parametrize(("lines", "one"), WITHOUT_EFFECT.values(), ids=WITHOUT_EFFECT)
-def test_an_acknowledgement_that_is_not_true(lines: list[Line], one: Request) -> None:
+def test_the_checker_rejects_a_false_acknowledgement(lines: list[Line], one: Request) -> None:
     assert len(list(account(lines, one).without_effect())) == 1
 
 
@@ -145,7 +145,7 @@ JUSTIFIED: dict[str, tuple[list[Line], Request]] = {
 
 
 @pytest.mark.parametrize(("lines", "one"), JUSTIFIED.values(), ids=JUSTIFIED)
-def test_a_refusal_that_is_true(lines: list[Line], one: Request) -> None:
+def test_the_checker_accepts_a_true_refusal(lines: list[Line], one: Request) -> None:
     assert list(account(lines, one).without_cause()) == []
 
 
@@ -168,18 +168,18 @@ WITHOUT_CAUSE: dict[str, tuple[list[Line], Request]] = {
 
 
 @pytest.mark.parametrize(("lines", "one"), WITHOUT_CAUSE.values(), ids=WITHOUT_CAUSE)
-def test_a_refusal_that_is_not_true(lines: list[Line], one: Request) -> None:
+def test_the_checker_rejects_a_false_refusal(lines: list[Line], one: Request) -> None:
     assert len(list(account(lines, one).without_cause())) == 1
 
 
-def test_what_a_refused_command_left_behind() -> None:
+def test_the_checker_finds_events_of_a_refused_command() -> None:
     one = refused(SEND, "queue_full", asked=0, told=0)
     assert len(list(account(RUN, one).unowned())) == 1
     assert list(account(RUN, one, lost(SEND)).unowned()) == []
     assert list(account(RUN, done(SEND, 1, asked=0, told=1)).unowned()) == []
 
 
-def test_one_event_is_not_two_commands() -> None:
+def test_the_checker_rejects_one_event_for_two_commands() -> None:
     twice = [done(SEND, 1, asked=0, told=1) for _ in range(2)]
     assert len(list(account(RUN, *twice).doubled())) == 1
     again = done(SEND, 1, asked=0, told=1, duplicate=True)

@@ -1,4 +1,4 @@
-"""What clients were told of their commands, held against the log.
+"""The replies to clients' commands, checked against the log.
 
 A reply speaks of the log at some moment between the command and the reply. So an acknowledged
 command has had its effect by then, a refusal was true then, and what was refused left nothing.
@@ -29,18 +29,18 @@ EFFECTS = {
 
 @dataclass
 class Request:
-    """One frame of a client, and what it was answered."""
+    """One frame of a client, and its reply."""
 
     client: int
     frame: Frame
     asked: int
-    """Where the log ended when it was sent."""
+    """The end of the log when the frame was sent."""
     seen: int
-    """How far its client had read the log by then."""
+    """The position up to which its client had read by then."""
     reply: Frame | None = None
-    """``None`` where the client left before it could read one."""
+    """``None`` where the client disconnected before it read one."""
     told: int = 0
-    """Where the log ended when the reply was read."""
+    """The end of the log when the reply was read."""
 
     def __str__(self) -> str:
         said = "nothing" if self.reply is None else str(self.reply)
@@ -70,7 +70,7 @@ class Request:
 
 
 class Account:
-    """The log and the requests of one episode, to be held against each other."""
+    """The log and the requests of one episode, to be checked against each other."""
 
     def __init__(
         self, records: Sequence[Record], requests: Sequence[Request], *, max_queued: int
@@ -93,11 +93,11 @@ class Account:
         first = 0 if one.duplicate else one.asked
         if self._own(one) and first < one.position <= one.told:
             return self._meant(one) or self._of_another(one)
-        # A cancel that finds nothing to stop, or what it was meant for at its end, is as good.
+        # A cancel without anything to cancel, or after its target has ended, is acknowledged too.
         return one.frame["type"] == "cancel" and self._idle(one)
 
     def _meant(self, one: Request) -> bool:
-        """Whether a stop without a target has hit what was going on when it was asked for."""
+        """Whether a cancel without a target has stopped what was active when it was sent."""
         if one.frame["type"] != "cancel" or len(one.frame) > 2:
             return True
         hit, before = self.bodies[one.position], self.moments[one.position - 1]
@@ -105,7 +105,7 @@ class Account:
         return any(current(now) in targets for now in self.moments[one.seen : one.asked + 1])
 
     def _of_another(self, one: Request) -> bool:
-        """Whether another stop may have appended what stands where this one found the log's end."""
+        """Whether another cancel may have appended the event that this one was told of."""
         return any(
             other is not one
             and other.frame["type"] == "cancel"
@@ -114,11 +114,11 @@ class Account:
         )
 
     def _idle(self, one: Request) -> bool:
-        """Whether a cancel had nothing to stop."""
+        """Whether a cancel had nothing to cancel."""
         target = one.frame.get("run") or one.frame.get("message")
         if target is not None:
             return self._ever(one, lambda now: not is_open(target, now))
-        # Without a target it is meant for the run that its client saw: never for the next one.
+        # Without a target it means the run that its client saw, never the next one.
         within = self.moments[one.seen : one.told + 1]
         for at, now in enumerate(within):
             meant = current(now)
@@ -127,7 +127,7 @@ class Account:
         return False
 
     def _own(self, one: Request) -> bool:
-        """Whether what stands at the acknowledged position is what the frame asks for."""
+        """Whether the event at the acknowledged position is what the frame asks for."""
         if not 0 < one.position < len(self.bodies):
             return False
         body, frame = self.bodies[one.position], one.frame
@@ -151,10 +151,10 @@ class Account:
         return False
 
     def doubled(self) -> Iterator[str]:
-        """Events that two commands were told are theirs, and no duplicates."""
+        """Events that were acknowledged to two commands, neither as a duplicate."""
         owners: dict[int, Request] = {}
         for one in self.requests:
-            # A cancel that found the run stopping may name the stop of another.
+            # A cancel of a run that is being cancelled may be acknowledged with the other cancel.
             if one.frame["type"] == "cancel" or one.duplicate or not self._own(one):
                 continue
             first = owners.setdefault(one.position, one)
@@ -164,7 +164,7 @@ class Account:
     # Refused
 
     def without_cause(self) -> Iterator[str]:
-        """Refusals of what the log allowed at every moment between the command and the reply."""
+        """Refusals of commands that the log allowed at every moment up to the reply."""
         for one in self.requests:
             if one.refused is not None and not self._justified(one, one.refused):
                 yield f"refused without cause: {one}"
@@ -173,7 +173,7 @@ class Account:
         frame, kind = one.frame, one.frame["type"]
         match kind, code:
             case _, "conflict" | "unavailable":
-                # The log went on too fast, for as long as it was tried; or the store failed.
+                # Version conflicts until its deadline, or a failure of the store.
                 return one.reply is not None and bool(one.reply["retryable"])
             case "send", "idempotency_conflict":
                 known = self._accepted(frame["id"], one.told)
@@ -199,11 +199,11 @@ class Account:
         return False
 
     def _ever(self, one: Request, true: Callable[[Moment], bool]) -> bool:
-        """Whether it was so at a moment between the command and the reply."""
+        """Whether the condition held at some moment between the command and the reply."""
         return any(map(true, self.moments[one.asked : one.told + 1]))
 
     def _no_room(self, one: Request, true: Callable[[Moment], bool]) -> bool:
-        """The same for a send. Room may be held for messages that were on their way by then."""
+        """The same for a send. Messages that were pending at that time may count, too."""
         entering = [
             other.position
             for other in self.requests
@@ -212,7 +212,7 @@ class Account:
         return any(map(true, self.moments[one.asked : max([one.told, *entering]) + 1]))
 
     def _late(self, one: Request) -> bool:
-        """Whether a send is not a resend of what was accepted before."""
+        """Whether a send is new, and no resend of an accepted message."""
         known = self._accepted(one.frame["id"], one.asked)
         return known is None or not same_message(one.frame, known)
 
@@ -225,12 +225,12 @@ class Account:
             if body["event"]["type"] == type:
                 yield body["event"]
 
-    # Left behind
+    # Leftovers
 
     def unowned(self) -> Iterator[str]:
-        """Events of commands that nobody was told of: a refused command left something."""
+        """Events without an acknowledged command: a refused command has left something."""
         owned = {one.position for one in self.requests if one.refused is None}
-        # A store that failed may have done what it was asked all the same.
+        # A call of the store that failed may have had its effect.
         lost = [one.frame for one in self.requests if one.reply is None or one.unknown]
         for seq, body in enumerate(self.bodies[1:], start=1):
             event = body["event"]
@@ -241,12 +241,12 @@ class Account:
 
 
 def current(now: Moment) -> str | None:
-    """What a stop without a target is for: the run going on, or the message that comes next."""
+    """The target of a cancel without one: the active run, or the next queued message."""
     return now.run or next(iter(now.queue), None)
 
 
 def is_open(target: str, now: Moment) -> bool:
-    """Whether the message waits, or the run (of that id, or for that message) goes on unstopped."""
+    """Whether the message is queued, or its run (or that of this id) active and not cancelled."""
     return target in now.queue or (target in (now.run, now.message) and not now.stopping)
 
 
@@ -262,7 +262,7 @@ def same_answer(frame: Frame, event: dict[str, Any]) -> bool:
 
 
 def could_be(frame: Frame, event: dict[str, Any]) -> bool:
-    """Whether the event may have come of a frame whose reply nobody read."""
+    """Whether the event may come from a frame whose reply was not read."""
     if event["type"] not in EFFECTS[frame["type"]]:
         return False
     match frame["type"]:

@@ -1,4 +1,4 @@
-"""A gateway to test with: small limits, and words for what tests do with it."""
+"""A gateway with small limits, and the steps that tests take with it."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class Talk:
         return await self.client.until(lambda one: kind(one) in TERMINAL)
 
     async def ended(self, count: int) -> list[dict[str, Any]]:
-        """Reads until ``count`` runs have ended, ever; returns how they did."""
+        """Reads until ``count`` runs have ended; returns their terminal events."""
         while True:
             terminals = [one for one in self.client.events() if one["type"] in TERMINAL]
             if len(terminals) >= count:
@@ -51,20 +51,20 @@ class Talk:
             await self.client.until(lambda frame: kind(frame) in TERMINAL)
 
     async def check(self, *, complete: bool = True) -> Fold:
-        """Asks the oracle; returns the fold of the log."""
+        """Checks the log and what the client saw; returns the fold of the log."""
         epoch, records = await read_log(self.store, self.session)
         check_log(records, accepted=accepted(self.client.frames))
         check_client(epoch, records, self.client.frames, complete=complete)
         return Fold().apply_all(records)
 
     async def texts(self) -> list[str | None]:
-        """What the assistant said, message by message."""
+        """The texts of the assistant's messages."""
         fold = Fold().apply_all(await self.log())
         return [one.content for one in fold.messages if isinstance(one, m.AssistantMessage)]
 
 
 def accepted(frames: list[Frame]) -> set[str]:
-    """The messages whose acceptance a client was told of, by reply ids that begin with an m."""
+    """The accepted messages by the client's frames; their reply ids begin with an m."""
     replies = (frame.get("reply") for frame in frames if frame.get("type") == "accepted")
     return {reply for reply in replies if reply is not None and reply.startswith("m")}
 
@@ -73,7 +73,7 @@ def accepted(frames: list[Frame]) -> set[str]:
 async def talk(
     agent: Any, *, store: Store | None = None, url: str = "/ws/chat", **changes: Any
 ) -> AsyncIterator[Talk]:
-    """A running gateway for ``agent`` and a client that was welcomed."""
+    """A running gateway for ``agent``, and a client that has got its ``welcome``."""
     app, store = Starlette(), store or MemoryStore()
     bus = changes.pop("bus", None)
     gateway = mount_agent_gateway(app, agent, store=store, bus=bus, limits=limits(**changes))

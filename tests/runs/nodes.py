@@ -23,7 +23,7 @@ T = TypeVar("T")
 
 
 class NodeStore(WrappedStore):
-    """One node's way to the store, which can be cut: calls then hang, or fail."""
+    """One node's connection to the store. It can be cut: then calls hang, or fail."""
 
     def __init__(self, store: Store) -> None:
         super().__init__(store)
@@ -43,7 +43,7 @@ class NodeStore(WrappedStore):
         self._changed.set()
 
     async def close(self) -> None:
-        """The store is shared: whoever made it closes it."""
+        """Does nothing: the store is shared, and its maker closes it."""
 
 
 class Node:
@@ -57,7 +57,7 @@ class Node:
         )
 
     def freeze(self) -> None:
-        """As if the process was stopped, or died, with its connections still open."""
+        """Freezes the node, as a process that was stopped or died with open connections."""
         self.store.set("hung")
 
     def thaw(self) -> None:
@@ -78,7 +78,7 @@ async def nodes(
     lossy: float | None = None,
     **changes: Any,
 ) -> AsyncIterator[list[Node]]:
-    """``count`` running nodes; ``lossy``: with what probability the bus loses a ring."""
+    """``count`` running nodes; ``lossy`` is the probability that the bus loses a message."""
     store = store or memory_store()
     local = LocalBus()
     bus: Bus = local if lossy is None else LossyBus(local, drop=lossy)

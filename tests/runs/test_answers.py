@@ -1,4 +1,4 @@
-"""Questions that a run ends with, and the run that goes on once they are answered."""
+"""Runs that end with questions (interrupts), and the runs that go on with the answers."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def answer(id: str, interrupt: str, **members: Any) -> dict[str, Any]:
     return {"type": "answer", "id": id, "interrupt": interrupt, **members}
 
 
-async def test_an_answer_lets_the_run_go_on() -> None:
+async def test_a_run_goes_on_with_the_answer_to_its_question() -> None:
     async with talk(script("q1")) as one:
         await ask(one)
         await one.client.ask(answer("a1", "q1", payload="yes"))
@@ -51,7 +51,7 @@ async def test_an_answer_lets_the_run_go_on() -> None:
         await one.check()
 
 
-async def test_it_waits_for_every_answer() -> None:
+async def test_a_run_goes_on_once_every_question_is_answered() -> None:
     async with talk(script("q1", "q2")) as one:
         await ask(one)
         await one.client.ask(answer("a2", "q2", payload=2))
@@ -63,7 +63,7 @@ async def test_it_waits_for_every_answer() -> None:
         await one.check()
 
 
-async def test_the_first_answer_wins() -> None:
+async def test_the_first_answer_to_a_question_wins() -> None:
     async with talk(script("q1")) as one:
         await ask(one)
         async with connect(one.client.app, f"/ws/chat?session={one.session}") as other:
@@ -91,7 +91,7 @@ async def test_the_same_answer_again_is_a_duplicate() -> None:
 
 
 @pytest.mark.parametrize("interrupt", ["never", "", "x" * 200])
-async def test_a_question_nobody_asked(interrupt: str) -> None:
+async def test_an_answer_to_an_unknown_question_is_not_found(interrupt: str) -> None:
     async with talk(script("q1")) as one:
         await ask(one)
         refused = await one.client.ask(answer("a1", interrupt))
@@ -99,21 +99,21 @@ async def test_a_question_nobody_asked(interrupt: str) -> None:
         await one.check()
 
 
-async def test_a_cancelled_question_goes_on_as_well() -> None:
+async def test_a_run_goes_on_after_its_question_was_cancelled() -> None:
     async with talk(script("q1")) as one:
         await ask(one)
         await one.client.ask(answer("a1", "q1", status="cancelled"))
         assert await one.client.answer() == "q1=None"
 
 
-async def test_clearing_forgets_the_question() -> None:
+async def test_clear_removes_open_questions() -> None:
     async with talk(script("q1")) as one:
         await ask(one)
         await one.client.ask({"type": "command", "id": "c", "name": "clear"})
         assert (await one.client.ask(answer("a1", "q1")))["code"] == "not_found"
 
 
-async def test_another_message_may_come_before_the_answer() -> None:
+async def test_a_message_can_be_sent_before_the_answer_to_a_question() -> None:
     async with talk(script("q1")) as one:
         await ask(one)
         await one.client.say("other", "m2")
@@ -123,7 +123,7 @@ async def test_another_message_may_come_before_the_answer() -> None:
         await one.check()
 
 
-async def test_a_snapshot_shows_the_open_question() -> None:
+async def test_a_snapshot_has_the_open_question() -> None:
     async with talk(script("q1")) as one:
         await ask(one)
         async with connect(one.client.app, f"/ws/chat?session={one.session}") as other:
@@ -132,7 +132,7 @@ async def test_a_snapshot_shows_the_open_question() -> None:
 
 
 @pytest.mark.parametrize("lossy", [None, 1.0], ids=["bus", "no bus"])
-async def test_an_answer_given_to_another_node(lossy: float | None) -> None:
+async def test_an_answer_through_another_node_continues_the_run(lossy: float | None) -> None:
     async with nodes(script("q1"), lossy=lossy) as (first, second):
         async with connect(first.app) as client:
             await client.say("go", "m1")

@@ -1,4 +1,4 @@
-"""Stopping: from any place in a run's life, takes effect once, and never hits the next run."""
+"""Cancelling a run: possible at any moment, has one effect, and never stops the next run."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from agentws.testing.connect import connect, kind
 from .harness import talk
 
 
-async def test_a_run_is_stopped_once() -> None:
+async def test_a_second_cancel_of_a_run_has_no_effect() -> None:
     async with talk(Script("partial", Hang())) as one:
         await one.client.say("go", "m1")
         await one.client.until("TEXT_MESSAGE_CONTENT")
@@ -29,7 +29,7 @@ async def test_a_run_is_stopped_once() -> None:
 
 
 @pytest.mark.parametrize("by", ["run", "message"])
-async def test_a_stop_names_what_it_is_for(by: str) -> None:
+async def test_a_cancel_can_name_its_run_or_its_message(by: str) -> None:
     async with talk(Script(Hang())) as one:
         await one.client.say("go", "m1")
         started = await one.client.until("RUN_STARTED")
@@ -39,7 +39,7 @@ async def test_a_stop_names_what_it_is_for(by: str) -> None:
         await one.check()
 
 
-async def test_a_late_stop_does_not_hit_the_next_run() -> None:
+async def test_a_late_cancel_does_not_stop_the_next_run() -> None:
     gate = Gate()
     script = Script(named={"first": ["first"], "second": [gate, "second"]})
     async with talk(script) as one:
@@ -55,7 +55,7 @@ async def test_a_late_stop_does_not_hit_the_next_run() -> None:
         assert "run.cancelling" not in await one.kinds()
 
 
-async def test_stopping_nothing_changes_nothing() -> None:
+async def test_a_cancel_without_an_active_run_has_no_effect() -> None:
     async with talk(Script("fine")) as one:
         assert kind(await one.client.ask({"type": "cancel", "id": "c"})) == "accepted"
         await one.client.say("go", "m1")
@@ -64,7 +64,7 @@ async def test_stopping_nothing_changes_nothing() -> None:
         await one.check()
 
 
-async def test_stopping_a_message_that_has_not_begun() -> None:
+async def test_a_cancel_withdraws_a_message_whose_run_has_not_begun() -> None:
     gate = Gate()
     script = Script(gate)
     async with talk(script) as one:
@@ -80,8 +80,8 @@ async def test_stopping_a_message_that_has_not_begun() -> None:
         await one.check()
 
 
-async def test_send_and_stop_in_one_breath() -> None:
-    """Whatever the order in which the node gets to it, the message ends stopped or taken back."""
+async def test_a_send_with_an_immediate_cancel_ends_cancelled_or_withdrawn() -> None:
+    """In any order of handling, the message ends cancelled or withdrawn."""
     script = Script("partial", Hang())
     async with talk(script) as one:
         for number in range(10):
@@ -95,7 +95,7 @@ async def test_send_and_stop_in_one_breath() -> None:
         await one.check()
 
 
-async def test_any_tab_may_stop_it() -> None:
+async def test_any_connection_of_the_session_can_cancel_the_run() -> None:
     async with talk(Script("partial", Hang())) as one:
         await one.client.say("go", "m1")
         await one.client.until("TEXT_MESSAGE_CONTENT")
@@ -106,7 +106,7 @@ async def test_any_tab_may_stop_it() -> None:
         assert (await one.terminal())["event"]["outcome"] == {"type": "cancelled"}
 
 
-async def test_everything_open_is_closed_before_the_end() -> None:
+async def test_a_cancelled_run_closes_everything_open_before_its_end() -> None:
     steps: list[Step] = [e.StepStarted("s"), e.ToolCallStart("c", "look"), "text", Hang()]
     async with talk(Script(*steps)) as one:
         await one.client.say("go", "m1")
@@ -123,8 +123,8 @@ async def test_everything_open_is_closed_before_the_end() -> None:
         ]
 
 
-async def test_an_agent_that_stops_itself() -> None:
-    """The stop comes while the agent is not waiting, and must not hit the end of its run."""
+async def test_an_agent_can_cancel_its_own_run() -> None:
+    """The cancel comes while the agent is not waiting, and must not cancel the end of its run."""
 
     async def agent(ctx: RunContext) -> AsyncIterator[str]:
         yield "partial"
@@ -139,7 +139,7 @@ async def test_an_agent_that_stops_itself() -> None:
         await one.check()
 
 
-async def test_clearing_waits_for_the_end() -> None:
+async def test_clear_is_refused_while_a_run_is_active() -> None:
     gate = Gate()
     async with talk(Script(gate, "fine")) as one:
         await one.client.say("go", "m1")

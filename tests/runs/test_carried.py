@@ -1,4 +1,4 @@
-"""What a session goes on with when nobody here has its past in memory any more."""
+"""What a cold start of a session reads from its checkpoint (the state that is carried)."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def soon_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 async def forgotten(one: Talk) -> None:
-    """Leaves, and waits until the session is in memory no more."""
+    """Disconnects, and waits for the eviction of the session."""
     await one.client.aclose()
     for _ in range(100):
         if not len(one.gateway.sessions):
@@ -39,7 +39,7 @@ async def forgotten(one: Talk) -> None:
 
 
 async def back(one: Talk) -> tuple[Client, dict[str, Any]]:
-    """Comes back without a position; gives the snapshot's metadata."""
+    """Reconnects without a position; returns the metadata of the snapshot."""
     client = Client(one.client.app, f"/ws/chat?session={one.session}")
     await client.open()
     await client.until("welcome")
@@ -60,7 +60,7 @@ def answer(id: str, interrupt: str, payload: Any) -> dict[str, Any]:
     return {"type": "answer", "id": id, "interrupt": interrupt, "payload": payload}
 
 
-async def test_open_questions_are_still_open() -> None:
+async def test_open_questions_survive_settling() -> None:
     script = Script(named={"go": asking("q1", "q2"), "": [Call(resumed)]})
     async with talk(script, session_idle=1.0, store=memory_store()) as one:
         await one.client.say("go", "m1")
@@ -75,7 +75,7 @@ async def test_open_questions_are_still_open() -> None:
         await client.aclose()
 
 
-async def test_the_same_question_may_be_asked_again() -> None:
+async def test_a_question_id_can_be_used_again_after_settling() -> None:
     script = Script(named={"go": asking("q1"), "": [Call(resumed)]})
     async with talk(script) as one:
         for turn in (1, 2):
@@ -92,7 +92,7 @@ async def counting(ctx: RunContext) -> e.Event:
     return e.StateDelta([{"op": "replace", "path": "/count", "value": count + 1}])
 
 
-async def test_the_shared_state_goes_on() -> None:
+async def test_the_shared_state_survives_settling() -> None:
     script = Script(Call(counting))
     async with talk(script, session_idle=1.0, store=memory_store()) as one:
         for number in range(3):
@@ -108,8 +108,8 @@ async def test_the_shared_state_goes_on() -> None:
         await client.aclose()
 
 
-async def test_a_snapshot_has_the_state_of_long_ago() -> None:
-    """And not what the run going on has made of it: that follows."""
+async def test_a_snapshot_has_the_state_from_before_settling() -> None:
+    """Without the changes of the active run, whose events follow the snapshot."""
 
     async def setting(ctx: RunContext) -> AsyncIterator[Any]:
         if ctx.text == "set":
@@ -133,7 +133,7 @@ async def test_a_snapshot_has_the_state_of_long_ago() -> None:
             assert delta["event"]["delta"][0]["path"] == "/new"
 
 
-async def test_what_an_agent_does_to_a_state_it_was_given_is_its_own() -> None:
+async def test_changing_the_state_in_place_is_not_shared() -> None:
     kept: list[dict[str, Any]] = []
 
     async def careless(ctx: RunContext) -> AsyncIterator[Any]:
@@ -155,7 +155,7 @@ async def test_what_an_agent_does_to_a_state_it_was_given_is_its_own() -> None:
             assert snapshot["event"]["snapshot"] == {"list": []}
 
 
-async def test_an_agent_names_its_session() -> None:
+async def test_a_title_from_an_agent_is_stored() -> None:
     store = memory_store()
     async with talk(Script("hi", e.SessionUpdated("Trip to Rome")), store=store) as one:
         await one.client.say("go", "m1")
@@ -166,8 +166,8 @@ async def test_an_agent_names_its_session() -> None:
         assert known["title"] == "Trip to Rome"
 
 
-async def test_the_agent_is_told_who_sent_the_message() -> None:
-    """Not whose session it is: a host may let others in."""
+async def test_the_agent_gets_the_identity_of_the_sender() -> None:
+    """The sender need not be the owner of the session."""
 
     def who(connection: HTTPConnection) -> Identity | None:
         name = connection.headers.get("x-user")

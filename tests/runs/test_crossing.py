@@ -1,4 +1,4 @@
-"""What crosses something on its way: stops, limits, ends and shutdowns that come in between."""
+"""Races: cancels, limits, ends and shutdowns that come during an append."""
 
 from __future__ import annotations
 
@@ -33,12 +33,12 @@ from .nodes import memory_store
 T = TypeVar("T")
 
 CROSSING = (0.0, 0.05, 0.1, 0.19, 0.21)
-"""Seconds after the acceptance of a message at which something else is asked: an append takes 0.2,
-so the run begins in the log before it, after it, or just then."""
+"""Seconds from the acceptance of a message to the next request. An append takes 0.2,
+so the run's start is appended before it, after it, or at that moment."""
 
 
 @pytest.mark.parametrize("pause", CROSSING)
-async def test_a_stop_that_crosses_the_start_of_its_run(pause: float) -> None:
+async def test_a_cancel_that_races_with_the_start_of_its_run_stops_it(pause: float) -> None:
     store = SlowStore(MemoryStore(), slow_on="append")
     async with talk(Script("one ", Hang()), store=store) as one:
         store.delay = 0.2
@@ -51,7 +51,9 @@ async def test_a_stop_that_crosses_the_start_of_its_run(pause: float) -> None:
 
 
 @pytest.mark.parametrize("pause", CROSSING)
-async def test_an_interruption_that_crosses_the_start_of_a_run(pause: float) -> None:
+async def test_an_interrupting_message_that_races_with_the_start_of_a_run_stops_it(
+    pause: float,
+) -> None:
     store = SlowStore(MemoryStore(), slow_on="append")
     script = Script("fine", named={"go": ["one ", Hang()]})
     async with talk(script, store=store) as one:
@@ -65,7 +67,7 @@ async def test_an_interruption_that_crosses_the_start_of_a_run(pause: float) -> 
         await one.check()
 
 
-async def test_a_stop_comes_before_what_goes_wrong_on_the_way_out() -> None:
+async def test_an_error_during_a_cancel_still_ends_the_run_cancelled() -> None:
     class Clumsy(Agent):
         async def run(self, ctx: RunContext) -> AsyncIterator[Output]:
             try:
@@ -81,10 +83,10 @@ async def test_a_stop_comes_before_what_goes_wrong_on_the_way_out() -> None:
         assert (await one.terminal())["event"]["outcome"]["type"] == "cancelled"
 
 
-async def test_a_message_that_comes_while_its_session_is_settled(
+async def test_a_message_that_races_with_the_release_of_the_lease_is_answered(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """The lease is let go under no run: the message is answered, whole, and once."""
+    """No lease is released under a run: the message is answered completely, and once."""
     monkeypatch.setattr(engine, "LINGER", 0.5)
     store = SlowStore(memory_store(), slow_on=("append", "release"))
     app = Starlette()
@@ -104,7 +106,7 @@ async def test_a_message_that_comes_while_its_session_is_settled(
         assert [one["type"] for one in b.events()].count("RUN_ERROR") == 0
 
 
-async def test_an_agent_is_not_called_for_a_run_that_cant_be_written() -> None:
+async def test_an_agent_is_not_called_when_the_start_of_its_run_cant_be_appended() -> None:
     class Full(FaultyStore):
         async def around(self, operation: str, call: Callable[[], Awaitable[T]]) -> T:
             if operation == "append" and self.calls["append"] == 1:
@@ -124,7 +126,7 @@ async def test_an_agent_is_not_called_for_a_run_that_cant_be_written() -> None:
         await one.check()
 
 
-async def test_a_deleted_session_is_not_tried_again() -> None:
+async def test_a_deleted_session_is_not_retried() -> None:
     store = FaultyStore(memory_store())
     async with talk(Script(Hang()), store=store) as one:
         await one.client.say("go", "m1")
@@ -138,7 +140,7 @@ async def test_a_deleted_session_is_not_tried_again() -> None:
         assert "waiting=0" in repr(one.gateway.runs)
 
 
-async def test_room_is_held_for_what_is_on_its_way_into_the_log() -> None:
+async def test_pending_messages_count_for_the_limit_of_runs() -> None:
     store = SlowStore(MemoryStore(), slow_on="append", delay=0.05)
     async with talk(Script(Hang()), store=store, max_queued=3) as one:
         session = await one.gateway.sessions.find(one.session)
@@ -156,7 +158,7 @@ async def test_room_is_held_for_what_is_on_its_way_into_the_log() -> None:
         assert sum(await asyncio.gather(*(send(n, "queue") for n in range(10, 30)))) == 3
 
 
-async def test_a_node_that_drains_begins_nothing_that_waited_for_its_turn() -> None:
+async def test_a_draining_node_begins_no_run_that_waited_for_a_slot() -> None:
     store, gate = memory_store(), Gate()
     app = Starlette()
     script = Script("later", named={"first": [gate, "done"]})
@@ -175,8 +177,8 @@ async def test_a_node_that_drains_begins_nothing_that_waited_for_its_turn() -> N
         assert len(log) == 1, "a run was begun, to be interrupted"
 
 
-async def test_nothing_follows_what_was_not_written() -> None:
-    """A write that is cancelled at shutdown leaves no hole for what the agent said after it."""
+async def test_no_event_is_appended_after_a_failed_append() -> None:
+    """An append that is cancelled at shutdown is not followed by later output."""
     store = SlowStore(MemoryStore(), slow_on="append")
     info = SessionInfo(id="a-session-of-this-test", agent="agent", created=0.0, updated=0.0)
     await store.create(info, epoch="e1")
@@ -207,9 +209,9 @@ async def test_nothing_follows_what_was_not_written() -> None:
         await writer.drain()
 
 
-async def test_a_lost_lease_is_not_told_as_the_users_stop() -> None:
+async def test_a_run_whose_lease_was_lost_does_not_end_cancelled() -> None:
     class Forgetful(WrappedStore):
-        """Says that no lease is held any more, though none was taken over."""
+        """Reports every lease as lost, although no other node took one."""
 
         async def around(self, operation: str, call: Callable[[], Awaitable[T]]) -> T:
             done = await call()
@@ -223,8 +225,8 @@ async def test_a_lost_lease_is_not_told_as_the_users_stop() -> None:
         gate.open()
 
 
-async def test_a_store_is_asked_from_a_task() -> None:
-    """Timeouts belong to a task: a store that uses one must be in its own, whoever rang."""
+async def test_a_store_that_waits_is_always_called_from_a_task() -> None:
+    """A timeout belongs to a task: a store may use one, so each call must run in a task."""
 
     class Impatient(WrappedStore):
         async def around(self, operation: str, call: Callable[[], Awaitable[T]]) -> T:

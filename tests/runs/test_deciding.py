@@ -1,4 +1,4 @@
-"""Commands that others cross again and again: decided anew each time, and refused in the end."""
+"""Commands with repeated version conflicts: decided again each time, and refused in the end."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ T = TypeVar("T")
 
 
 class Crossed(WrappedStore):
-    """Refuses the next so many appends, as if others had appended before each of them."""
+    """Refuses the next appends with a version conflict, as if other appends had come first."""
 
     refusals = 0
     refused = 0
@@ -35,7 +35,7 @@ class Crossed(WrappedStore):
 
 
 @pytest.mark.parametrize("times", [1, 2, 5])
-async def test_a_command_that_is_crossed_is_decided_again(times: int) -> None:
+async def test_a_command_with_a_version_conflict_is_decided_again(times: int) -> None:
     store = Crossed(memory_store())
     async with talk(Script("fine"), store=store) as one:
         store.refusals = times
@@ -45,7 +45,7 @@ async def test_a_command_that_is_crossed_is_decided_again(times: int) -> None:
         await one.check()
 
 
-async def test_a_command_that_is_crossed_for_long_is_refused_as_a_conflict() -> None:
+async def test_a_command_whose_version_conflicts_persist_is_refused_as_retryable() -> None:
     store = Crossed(memory_store())
     async with talk(Script(Hang()), store=store) as one:
         await one.client.say("go", "m1")
@@ -72,7 +72,7 @@ async def test_a_command_that_is_crossed_for_long_is_refused_as_a_conflict() -> 
         assert kind(await one.client.say("more", "xsend")) == "accepted"
 
 
-async def test_a_run_whose_start_is_crossed_is_begun_once() -> None:
+async def test_a_run_whose_start_has_a_version_conflict_begins_once() -> None:
     store, script = Crossed(memory_store()), Script("fine")
     async with talk(script, store=store) as one:
 

@@ -1,4 +1,4 @@
-"""Factories that make no agent, and agents that are no generators."""
+"""Factories that make no agent, and agents that are not async generators."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ FACTORIES: dict[str, Any] = {
 
 
 @pytest.mark.parametrize("factory", FACTORIES.values(), ids=FACTORIES.keys())
-async def test_a_factory_that_makes_no_agent(factory: Any) -> None:
+async def test_a_factory_that_makes_no_agent_ends_the_run_with_an_error(factory: Any) -> None:
     async with talk(factory) as one:
         for number in range(3):
             await one.client.say("go", f"m{number}")
@@ -42,7 +42,7 @@ async def test_a_factory_that_makes_no_agent(factory: Any) -> None:
         await one.check()
 
 
-async def test_a_factory_that_is_slow_can_be_stopped() -> None:
+async def test_a_run_is_cancelled_while_its_factory_waits() -> None:
     async def factory() -> Any:
         await asyncio.sleep(1000)
 
@@ -58,7 +58,7 @@ def _withdrawn(frame: Frame) -> bool:
     return bool("event" in frame and frame["event"]["type"] == "message.withdrawn")
 
 
-async def test_a_run_that_is_no_generator() -> None:
+async def test_a_run_method_that_is_no_async_generator_ends_the_run_with_an_error() -> None:
     class Plain(Script):
         def __call__(self) -> Any:
             agent = super().__call__()

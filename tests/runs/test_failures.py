@@ -1,4 +1,4 @@
-"""What an agent raises inside a task group is said as it would be without the group."""
+"""Errors that an agent raises: alone, or in the exception group of a task group."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def group(*errors: BaseException) -> BaseExceptionGroup[BaseException]:
 
 
 async def outcome(agent: Any) -> tuple[str, str, bool]:
-    """Code, sentence and ``retryable`` of the error that a run of ``agent`` ends with."""
+    """The code, the message and ``retryable`` of the error that a run of ``agent`` ends with."""
     async with talk(agent) as one:
         await one.client.say("go", "m1")
         event = (await one.terminal())["event"]
@@ -69,7 +69,7 @@ async def in_anyio(ctx: RunContext) -> AsyncIterator[str]:
 
 
 @pytest.mark.parametrize("agent", [in_asyncio, in_anyio])
-async def test_an_agents_error_in_a_task_group_is_said_to_the_user(agent: Any) -> None:
+async def test_an_agent_error_raised_in_a_task_group_is_shown_to_the_user(agent: Any) -> None:
     assert await outcome(agent) == ("declined", "Your card was declined.", True)
 
 
@@ -91,13 +91,13 @@ SAID = {
 
 
 @pytest.mark.parametrize(("error", "said"), SAID.values(), ids=SAID)
-async def test_a_group_of_agent_errors_is_the_first_of_them(
+async def test_a_group_of_agent_errors_ends_the_run_with_the_first_of_them(
     error: BaseException, said: tuple[str, str, bool]
 ) -> None:
     assert await outcome(Script(Raise(error))) == said
 
 
-# An error of a class of the agent's own, whatever that makes of its members
+# Errors of the agent's own classes, with members of any type
 
 
 class Numbered(AgentError):
@@ -112,7 +112,7 @@ class Coded(AgentError):
 
 class Bare(AgentError):
     def __init__(self) -> None:
-        """Without ``super().__init__()``, as many are written."""
+        """Without ``super().__init__()``, as in many classes of errors."""
 
 
 class Maybe(AgentError):
@@ -137,7 +137,7 @@ ODD = {
 
 
 @pytest.mark.parametrize(("error", "said"), ODD.values(), ids=ODD)
-async def test_an_odd_error_does_not_make_a_log_unreadable(
+async def test_an_error_with_members_of_the_wrong_type_leaves_the_log_readable(
     error: BaseException, said: tuple[str, str, bool]
 ) -> None:
     assert await outcome(Script(Raise(error))) == said
@@ -154,18 +154,20 @@ MIXED = {
 
 
 @pytest.mark.parametrize("error", MIXED.values(), ids=MIXED)
-async def test_a_group_with_anything_else_says_nothing(error: BaseException) -> None:
+async def test_a_group_with_any_other_exception_shows_no_details(error: BaseException) -> None:
     assert await outcome(Script(Raise(error))) == ("agent_error", "The agent failed.", False)
 
 
-async def test_the_log_has_the_traceback_of_a_mixed_group(caplog: pytest.LogCaptureFixture) -> None:
+async def test_the_server_log_has_the_traceback_of_a_mixed_group(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     await outcome(Script(Raise(group(Declined(), SECRET))))
     assert "secret-key-123" in caplog.text
     assert "Declined" in caplog.text
     assert "Traceback" in caplog.text
 
 
-async def test_the_log_has_every_sentence_and_cause_of_a_group(
+async def test_the_server_log_has_every_message_and_cause_of_a_group(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     caused = AgentError("Second.")
@@ -177,7 +179,7 @@ async def test_the_log_has_every_sentence_and_cause_of_a_group(
 
 
 @pytest.mark.parametrize("error", [Declined(), SECRET], ids=["its own", "another"])
-async def test_a_stop_goes_before_what_fails_because_of_it(error: Exception) -> None:
+async def test_a_cancel_takes_precedence_over_the_errors_that_it_causes(error: Exception) -> None:
     gate = Gate()
 
     async def agent(ctx: RunContext) -> AsyncIterator[str]:
@@ -200,7 +202,7 @@ async def test_a_stop_goes_before_what_fails_because_of_it(error: Exception) -> 
         await one.check()
 
 
-async def test_a_group_that_holds_the_cancellation_of_a_stop_is_that_stop() -> None:
+async def test_a_group_with_the_cancellation_of_a_cancel_ends_the_run_cancelled() -> None:
     gate = Gate()
 
     async def agent(ctx: RunContext) -> AsyncIterator[str]:
@@ -218,7 +220,7 @@ async def test_a_group_that_holds_the_cancellation_of_a_stop_is_that_stop() -> N
         await one.check()
 
 
-async def test_a_run_that_times_out_in_a_task_group_says_so() -> None:
+async def test_a_run_that_times_out_in_a_task_group_ends_timed_out() -> None:
     async def agent(ctx: RunContext) -> AsyncIterator[str]:
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(anyio.sleep, 10_000)
@@ -229,7 +231,7 @@ async def test_a_run_that_times_out_in_a_task_group_says_so() -> None:
         assert (await one.terminal())["event"]["code"] == "timed_out"
 
 
-# What an agent's own task groups and timeouts cancel while the run is waiting for others
+# Task groups and timeouts of an agent that cancel its run while that gives way to others
 
 
 async def busy_in_asyncio(ctx: RunContext) -> AsyncGenerator[str, None]:
@@ -253,7 +255,9 @@ async def busy_within(ctx: RunContext) -> AsyncIterator[str]:
 
 
 @pytest.mark.parametrize("agent", [busy_in_asyncio, busy_in_anyio, busy_within])
-async def test_a_task_group_may_fail_while_its_agent_is_not_waiting(agent: Any) -> None:
+async def test_a_task_group_that_fails_while_its_agent_is_at_a_yield_fails_the_run(
+    agent: Any,
+) -> None:
     assert await outcome(agent) == ("declined", "Your card was declined.", True)
 
 
@@ -274,7 +278,7 @@ async def enough_in_anyio(ctx: RunContext) -> AsyncIterator[str]:
 
 
 @pytest.mark.parametrize("agent", [enough_in_asyncio, enough_in_anyio])
-async def test_a_timeout_of_an_agent_is_its_own_affair(agent: Any) -> None:
+async def test_an_agent_can_handle_its_own_timeout(agent: Any) -> None:
     async with talk(agent) as one:
         await one.client.say("go", "m1")
         assert (await one.terminal())["event"]["type"] == "RUN_FINISHED"
@@ -289,14 +293,14 @@ async def returning(ctx: RunContext) -> AsyncIterator[str]:
             yield "word "
 
 
-async def test_an_agent_may_end_with_its_timeout() -> None:
+async def test_an_agent_that_returns_on_its_own_timeout_succeeds() -> None:
     async with talk(returning) as one:
         await one.client.say("go", "m1")
         assert (await one.terminal())["event"]["outcome"] == {"type": "success"}
         await one.check()
 
 
-async def test_a_stop_of_a_busy_agent_is_a_stop() -> None:
+async def test_cancelling_an_agent_that_never_waits_ends_its_run_cancelled() -> None:
     async def agent(ctx: RunContext) -> AsyncIterator[str]:
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(anyio.sleep, 10_000)
@@ -311,7 +315,7 @@ async def test_a_stop_of_a_busy_agent_is_a_stop() -> None:
         await one.check()
 
 
-async def test_a_task_group_around_a_yield_closes_without_complaint(
+async def test_closing_a_task_group_around_a_yield_logs_no_error(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     gate = Gate()
@@ -339,18 +343,18 @@ trees = st.recursive(
 
 
 @given(trees)
-def test_what_is_said_does_not_depend_on_the_nesting(tree: list[BaseException]) -> None:
+def test_the_error_of_a_group_does_not_depend_on_its_nesting(tree: list[BaseException]) -> None:
     flat = list(leaves(tree[0]))
     assert list(leaves(group(*tree))) == flat
     wholly = all(isinstance(leaf, AgentError | NotFound) for leaf in flat)
     assert on_purpose(tree[0]) is (flat[0] if wholly else None)
 
 
-def test_depth_does_not_matter() -> None:
+def test_a_deeply_nested_group_is_read_without_recursion() -> None:
     error: BaseException = Declined()
     for _ in range(20_000):
         error = group(error)
     assert isinstance(on_purpose(error), Declined)
     while isinstance(error, BaseExceptionGroup):
-        # Freed from the outside in, or freeing it would recurse as deep.
+        # Freed from the outside in: freeing the whole at once would recurse.
         (error,) = error.exceptions

@@ -1,4 +1,4 @@
-"""A store that fails, before or after it did what was asked, and one that takes its time."""
+"""Stores that fail, before or after the call had its effect, and slow stores."""
 
 from __future__ import annotations
 
@@ -37,8 +37,8 @@ class FailsNth(FaultyStore):
 
 @AFTER
 @pytest.mark.parametrize("nth", range(1, 8))
-async def test_one_failing_append_is_not_seen(after: bool, nth: int) -> None:
-    """Whichever append fails, done or not: the log is whole, nothing is there twice."""
+async def test_one_failing_append_has_no_visible_effect(after: bool, nth: int) -> None:
+    """Any append may fail, with or without effect: the log is complete, without duplicates."""
     store = FailsNth(nth, after=after)
     async with talk(Script(*words(5)), store=store) as one:
         answer = await one.client.say("go", "m1")
@@ -52,7 +52,7 @@ async def test_one_failing_append_is_not_seen(after: bool, nth: int) -> None:
 
 @AFTER
 @pytest.mark.parametrize("reading", ["read", "read_back"])
-async def test_an_append_fails_and_so_does_looking_what_became_of_it(
+async def test_an_append_is_made_once_though_it_and_its_lookup_fail(
     after: bool, reading: str
 ) -> None:
     store = FaultyStore(MemoryStore())
@@ -71,7 +71,7 @@ async def test_an_append_fails_and_so_does_looking_what_became_of_it(
 
 
 @AFTER
-async def test_a_large_batch_is_looked_up_as_a_whole(after: bool) -> None:
+async def test_a_large_batch_with_a_lost_acknowledgement_is_appended_once(after: bool) -> None:
     """More events at once than one page of the log."""
     store = FaultyStore(MemoryStore())
     gate = Gate()
@@ -87,7 +87,7 @@ async def test_a_large_batch_is_looked_up_as_a_whole(after: bool) -> None:
         assert (await one.kinds()).count("CUSTOM") == 1200
 
 
-async def test_the_same_words_again_are_not_taken_for_a_lost_append() -> None:
+async def test_repeated_text_is_not_taken_for_a_lost_append() -> None:
     store = FaultyStore(MemoryStore())
     gates = [Gate(), Gate()]
     async with talk(Script("ha", gates[0], "ha", gates[1], "ha"), store=store) as one:
@@ -103,8 +103,8 @@ async def test_the_same_words_again_are_not_taken_for_a_lost_append() -> None:
         assert await one.texts() == ["hahaha"]
 
 
-async def test_a_message_is_run_though_its_acceptance_was_never_told() -> None:
-    """The append landed, the client heard of a failure and is gone."""
+async def test_a_message_whose_acknowledgement_was_lost_is_run() -> None:
+    """The append was made, the client got a failure and has disconnected."""
     store = FaultyStore(MemoryStore())
     async with talk(Script("fine"), store=store) as one:
         store.fail("append", times=1, after=True)
@@ -114,7 +114,7 @@ async def test_a_message_is_run_though_its_acceptance_was_never_told() -> None:
         await one.check()
 
 
-async def test_a_resend_wakes_what_its_first_append_did_not() -> None:
+async def test_a_resend_starts_the_run_of_an_append_that_seemed_to_fail() -> None:
     store = FaultyStore(MemoryStore())
     async with talk(Script("fine"), store=store) as one:
         store.fail("append", times=1, after=True)
@@ -125,8 +125,8 @@ async def test_a_resend_wakes_what_its_first_append_did_not() -> None:
         await one.check()
 
 
-async def test_a_store_that_is_away_for_long() -> None:
-    """The run gives up; it ends interrupted once the store is back, and so does nothing else."""
+async def test_a_run_ends_interrupted_after_a_long_outage_of_the_store() -> None:
+    """The run ends, interrupted, when the store is available again; the next one succeeds."""
     store = FaultyStore(MemoryStore())
     gate = Gate()
     script = Script(named={"go": ["one ", gate, "two"], "next": ["fine"]})
@@ -146,7 +146,7 @@ async def test_a_store_that_is_away_for_long() -> None:
         await one.check()
 
 
-async def test_a_full_store_fails_the_run_and_heals() -> None:
+async def test_a_full_store_fails_the_run_and_the_session_recovers() -> None:
     store = FaultyStore(MemoryStore())
     gate = Gate()
     async with talk(Script(named={"go": [gate, "text"], "next": ["fine"]}), store=store) as one:
@@ -165,7 +165,9 @@ async def test_a_full_store_fails_the_run_and_heals() -> None:
 
 @pytest.mark.parametrize("operation", ["lease", "renew", "release", "unsettled", "heads"])
 @AFTER
-async def test_any_other_call_that_fails_once(operation: str, after: bool) -> None:
+async def test_two_failures_of_any_other_store_call_are_survived(
+    operation: str, after: bool
+) -> None:
     store = FaultyStore(MemoryStore())
     async with talk(Script(*words(3)), store=store, lease_ttl=0.5) as one:
         store.fail(operation, times=2, after=after)
@@ -176,7 +178,7 @@ async def test_any_other_call_that_fails_once(operation: str, after: bool) -> No
         await one.check()
 
 
-async def test_a_stop_while_the_store_is_slow_is_one_end() -> None:
+async def test_a_cancel_while_the_store_is_slow_writes_one_end() -> None:
     """The end waits for the store for longer than an agent may take to clean up."""
     store = SlowStore(MemoryStore(), slow_on="append")
     async with talk(Script("partial", Hang()), store=store) as one:
@@ -193,7 +195,7 @@ async def test_a_stop_while_the_store_is_slow_is_one_end() -> None:
 
 
 @pytest.mark.parametrize("delay", [0.001, 0.03, 0.2])
-async def test_a_slow_store(delay: float) -> None:
+async def test_a_slow_store_loses_nothing_and_ends_every_run_once(delay: float) -> None:
     store = SlowStore(MemoryStore(), delay=delay)
     async with talk(Script(*words(10)), store=store, cancel_grace=0.05) as one:
         for number in range(3):
@@ -207,8 +209,8 @@ async def test_a_slow_store(delay: float) -> None:
         await one.check()
 
 
-async def test_entering_while_the_next_run_begins() -> None:
-    """A snapshot is read while the queue it shows moves on."""
+async def test_a_snapshot_during_the_start_of_the_next_run_is_consistent() -> None:
+    """A snapshot is read while the queue in it changes."""
     store = SlowStore(MemoryStore(), slow_on="read_back")
     gate = Gate()
     async with talk(Script(gate, "fine"), store=store) as one:
@@ -237,8 +239,8 @@ async def _enter(app: Any, session: str) -> Any:
 
 
 @pytest.mark.parametrize("operation", ["read_back", "head", "create"])
-async def test_entering_while_the_store_fails(operation: str) -> None:
-    """Refused and told to come back; the log that grows meanwhile is not shown unwelcomed."""
+async def test_a_connection_during_a_store_failure_is_refused_as_retryable(operation: str) -> None:
+    """Refused as retryable; no event is sent before the ``welcome``."""
     store = FaultyStore(MemoryStore())
     async with talk(Script(*words(20)), store=store) as one:
         await one.client.say("go", "m1")

@@ -1,4 +1,4 @@
-"""The gateway as the server's own code uses it."""
+"""The API of the gateway for the code of the host."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from .harness import talk
 LIMITS = Limits(cancel_grace=0.2, poll_interval=0.02, idle_poll_interval=0.02, lease_ttl=0.5)
 
 
-async def test_a_gateway_without_agents_only_speaks() -> None:
+async def test_a_gateway_without_agents_pushes_and_runs_nothing() -> None:
     store = MemoryStore()
     app = Starlette()
     mount_agent_gateway(app, _echo, store=store, limits=LIMITS)
@@ -34,7 +34,7 @@ async def test_a_gateway_without_agents_only_speaks() -> None:
         await client.say("hello", "m1")
         await client.until("RUN_FINISHED")
         assert client.session is not None
-        # A message that nobody has taken up: it is not the speaker's to answer.
+        # A queued message: a gateway without agents must not run it.
         worker = AgentGateway(None, store=store, limits=LIMITS)
         position = await worker.session(client.session).push("ready")
         assert worker.stats()["active_runs"] == 0
@@ -44,7 +44,7 @@ async def test_a_gateway_without_agents_only_speaks() -> None:
         client.drop()
 
 
-async def test_pushing_to_no_session() -> None:
+async def test_a_push_to_an_unknown_session_is_not_found() -> None:
     worker = AgentGateway(None, limits=LIMITS)
     with pytest.raises(NotFound):
         await worker.session("a-session-that-is-not-there").push("ready")
@@ -77,7 +77,7 @@ async def _echo(ctx: RunContext) -> AsyncIterator[str]:
     yield ctx.text
 
 
-async def test_a_command_is_shown_the_whole_conversation() -> None:
+async def test_a_command_can_read_the_whole_conversation() -> None:
     class Counting(Agent):
         async def run(self, ctx: RunContext) -> AsyncIterator[str]:
             yield "fine"

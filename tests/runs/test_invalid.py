@@ -88,7 +88,7 @@ INVALID: dict[str, list[Any]] = {
 
 @pytest.mark.parametrize("items", INVALID.values(), ids=INVALID.keys())
 @pytest.mark.parametrize("before", ["", "Hello "], ids=["first", "after text"])
-async def test_what_is_no_event_ends_the_run(items: list[Any], before: str) -> None:
+async def test_an_invalid_event_ends_the_run_with_an_error(items: list[Any], before: str) -> None:
     script = Script(named={"go": [*([before] if before else []), Yield(*items)], "ok": ["fine"]})
     async with talk(script) as one:
         await one.client.say("go", "m1")

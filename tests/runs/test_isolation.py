@@ -1,4 +1,4 @@
-"""Two sessions of one agent know nothing of each other, however their runs interleave."""
+"""Isolation of sessions: the interleaved runs of one agent share nothing."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from .harness import talk
 
 
 class Recorder:
-    """Keeps every context, and speaks only while another run is in progress, too."""
+    """Keeps every context, and yields only while another run is active."""
 
     def __init__(self) -> None:
         self.contexts: defaultdict[str, list[RunContext]] = defaultdict(list)
@@ -34,12 +34,12 @@ class Recorder:
         yield f"{ctx.session.id} {ctx.run_id}"
 
 
-async def test_contexts_histories_and_states_are_kept_apart() -> None:
+async def test_runs_of_different_sessions_share_no_context_history_or_state() -> None:
     recorder = Recorder()
     async with talk(recorder.run) as one, connect(one.gateway) as other:
         clients = {"one": one.client, "other": other}
         for turn in ("first", "second"):
-            # The same ids in both sessions: what is idempotent is so within a session.
+            # The same ids in both sessions: an idempotency key belongs to one session.
             await asyncio.gather(*(c.say(f"{name} {turn}", turn) for name, c in clients.items()))
             answers = await asyncio.gather(*(client.answer() for client in clients.values()))
             for client, answer in zip(clients.values(), answers, strict=True):

@@ -1,4 +1,4 @@
-"""What is large: text is cut into events that everybody can take, anything else is refused."""
+"""Size limits: long text is split into events, any other event that is too large is refused."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ TEXTS: dict[str, list[Any]] = {
 
 
 @pytest.mark.parametrize("items", TEXTS.values(), ids=TEXTS.keys())
-async def test_long_text_becomes_events_of_64_kib(items: list[Any]) -> None:
+async def test_long_text_is_split_into_events_of_64_kib(items: list[Any]) -> None:
     async with talk(Script(Yield(*items)), max_run_size=64 * MIB) as one:
         await one.client.say("go", "m1")
         assert (await one.terminal())["event"]["type"] == "RUN_FINISHED"
@@ -77,7 +77,7 @@ async def test_long_text_becomes_events_of_64_kib(items: list[Any]) -> None:
 
 
 def custom(size: int) -> e.Custom:
-    """One whose event frame has at least ``size`` bytes, and not many more."""
+    """An event whose frame has ``size`` bytes or a few more."""
     return e.Custom("n", "x" * size)
 
 
@@ -119,7 +119,7 @@ async def test_any_other_event_that_is_too_large_ends_its_run(type: str, item: A
 
 
 @pytest.mark.parametrize("limit", [2000, EVENT, 2 * MIB])
-async def test_the_limit_of_an_event_is_a_setting(limit: int) -> None:
+async def test_the_size_limit_of_an_event_is_a_setting(limit: int) -> None:
     script = Script(named={"fits": [Yield(custom(limit - 200))], "not": [Yield(custom(limit))]})
     async with talk(script, max_event_size=limit) as one:
         await one.client.say("fits", "m1")
@@ -160,7 +160,7 @@ GROWING: dict[str, list[Any]] = {
 
 
 @pytest.mark.parametrize("items", GROWING.values(), ids=GROWING.keys())
-async def test_what_grows_by_patches_does_not_outgrow_an_event(items: list[Any]) -> None:
+async def test_a_value_that_patches_make_too_large_ends_the_run(items: list[Any]) -> None:
     async with talk(Script(named={"go": [Yield(*items)], "ok": ["fine"]})) as one:
         await one.client.say("go", "m1")
         assert (await one.terminal())["event"]["code"] == "too_large"
@@ -169,8 +169,8 @@ async def test_what_grows_by_patches_does_not_outgrow_an_event(items: list[Any])
         assert len(msgspec.json.encode(session.outline.state)) <= EVENT
 
 
-async def test_a_state_that_changes_for_ever_and_stays_small_is_fine() -> None:
-    """What patches bring in sum is measured only where it might be too much."""
+async def test_a_small_state_can_be_patched_any_number_of_times() -> None:
+    """A value is measured only where the sum of its patches may exceed the limit."""
     items = [e.StateSnapshot({"k": ""}), *(patch("x" * 1000) for _ in range(1000))]
     async with talk(Script(Yield(*items)), max_event_size=20_000) as one:
         await one.client.say("go", "m1")
@@ -181,7 +181,7 @@ def patch(value: str) -> e.StateDelta:
     return e.StateDelta([{"op": "replace", "path": "/k", "value": value}])
 
 
-async def test_the_state_of_an_earlier_run_counts() -> None:
+async def test_the_state_of_an_earlier_run_counts_for_the_limit() -> None:
     script = Script(
         named={
             "one": [Yield(e.StateSnapshot({"a": "x" * 9000}))],
@@ -195,7 +195,7 @@ async def test_the_state_of_an_earlier_run_counts() -> None:
             assert (await one.terminal())["event"]["type"] == f"RUN_{ends}"
 
 
-def test_a_patch_that_is_refused_changes_nothing() -> None:
+def test_a_refused_patch_leaves_its_value_unchanged() -> None:
     documents = Documents({"a": "x" * 900}, max_event_size=1127)
     with pytest.raises(EventTooLarge):
         documents.admit(e.StateDelta([{"op": "add", "path": "/b", "value": "x" * 200}]), 300)
@@ -203,13 +203,13 @@ def test_a_patch_that_is_refused_changes_nothing() -> None:
 
 
 @pytest.mark.parametrize("value", [None, 1.5, "é\n", {"k": [1, "x", {"é": None}]}, [], ["x"] * 50])
-def test_a_value_is_measured_as_it_is_written(value: Any) -> None:
+def test_the_measured_size_is_that_of_the_json(value: Any) -> None:
     size = len(msgspec.json.encode(value))
     assert measure(value, size) == size
     assert measure(value, 10**6) == size
 
 
-def test_a_value_that_shares_much_is_measured_at_once() -> None:
+def test_a_value_with_many_copies_is_measured_without_encoding_it() -> None:
     value: Any = "x" * 1000
     for _ in range(40):
         value = [value, value]
@@ -220,7 +220,7 @@ def test_a_value_that_shares_much_is_measured_at_once() -> None:
 
 
 @pytest.mark.parametrize("sentence", ["x" * MIB, "\U0001f600" * 100_000, "a\ud800b", "a\x00b"])
-async def test_a_run_ends_whatever_the_sentence_of_its_error_is(sentence: str) -> None:
+async def test_a_run_ends_with_an_error_whose_message_cant_be_encoded(sentence: str) -> None:
     class Failing(Agent):
         async def run(self, ctx: RunContext) -> AsyncIterator[str]:
             yield "Hello"
@@ -238,7 +238,7 @@ async def test_a_run_ends_whatever_the_sentence_of_its_error_is(sentence: str) -
 # Other ways into a log
 
 
-async def test_what_the_server_says_is_bounded() -> None:
+async def test_pushes_and_broadcasts_that_are_too_large_are_refused() -> None:
     async with talk(Script("fine")) as one:
         handle = one.gateway.session(one.session)
         for large in (handle.push("x" * EVENT), one.gateway.broadcast("x" * EVENT)):
@@ -253,7 +253,7 @@ async def test_what_the_server_says_is_bounded() -> None:
             await one.gateway.session("another-session-here").push("x")
 
 
-async def test_a_name_that_is_too_large_changes_nothing() -> None:
+async def test_a_title_or_metadata_that_is_too_large_is_refused() -> None:
     async with talk(Script("fine")) as one:
         (session,) = list(one.gateway.sessions)
         with pytest.raises(EventTooLarge):
@@ -262,7 +262,7 @@ async def test_a_name_that_is_too_large_changes_nothing() -> None:
         assert await one.log() == []
 
 
-async def test_a_title_that_a_snapshot_could_not_say_is_refused() -> None:
+async def test_a_title_that_is_too_large_for_a_snapshot_is_refused() -> None:
     named = e.SessionUpdated("x" * (TITLE - 2))
     script = Script(named={"short": [Yield(named)], "long": [Yield(e.SessionUpdated("x" * TITLE))]})
     async with talk(script) as one:
@@ -276,8 +276,8 @@ async def test_a_title_that_a_snapshot_could_not_say_is_refused() -> None:
         assert session.info.title == "x" * (TITLE - 2)
 
 
-async def test_a_message_is_refused_where_its_run_could_not_say_it_again() -> None:
-    """RUN_STARTED has more beside a message than message.accepted."""
+async def test_a_message_that_is_too_large_for_its_run_started_is_refused() -> None:
+    """The frame of RUN_STARTED is larger than that of message.accepted."""
     async with talk(Script("fine"), max_message_size=MIB) as one:
         for length in range(EVENT - 600, EVENT, 25):
             if (await one.client.say("x" * length, f"m{length}"))["type"] == "error":
@@ -289,7 +289,9 @@ async def test_a_message_is_refused_where_its_run_could_not_say_it_again() -> No
 
 
 @pytest.mark.parametrize("sentence", ["x" * MIB, "a\ud800b", "a\x00b"])
-async def test_a_command_is_refused_whatever_the_sentence_of_its_error_is(sentence: str) -> None:
+async def test_a_command_is_refused_with_an_error_whose_message_cant_be_encoded(
+    sentence: str,
+) -> None:
     async def fail(context: CommandContext, args: str) -> str:
         raise AgentError(sentence)
 
@@ -308,7 +310,7 @@ async def test_a_command_is_refused_whatever_the_sentence_of_its_error_is(senten
         assert (await one.terminal())["event"]["type"] == "RUN_FINISHED"
 
 
-async def test_a_message_that_is_too_large_for_a_log_is_refused_and_the_connection_lives() -> None:
+async def test_a_message_that_is_too_large_is_refused_and_the_connection_stays_open() -> None:
     async with talk(Script("fine"), max_message_size=MIB) as one:
         refused = await one.client.say("x" * EVENT, "m1")
         assert (refused["type"], refused["code"]) == ("error", "too_large")
@@ -317,7 +319,7 @@ async def test_a_message_that_is_too_large_for_a_log_is_refused_and_the_connecti
         assert (await one.terminal())["event"]["type"] == "RUN_FINISHED"
 
 
-async def test_answers_that_one_event_could_not_say_are_refused() -> None:
+async def test_answers_that_are_too_large_for_one_event_are_refused() -> None:
     asked = [m.Interrupt(f"i{number}", "input_required") for number in range(5)]
     asking = e.RunFinished("t", "r", outcome=m.InterruptOutcome(asked))
     script = Script(named={"go": [Yield(asking)], "": ["fine"]})
@@ -340,7 +342,7 @@ async def answer(one: Talk, interrupt: str, payload: str) -> Any:
     return await one.client.until(lambda said: said.get("reply") == frame.id)
 
 
-async def test_questions_that_one_event_could_not_say_end_the_run_that_asks_them() -> None:
+async def test_questions_that_are_too_large_for_one_event_end_their_run() -> None:
     def asking(number: int) -> e.RunFinished:
         question = m.Interrupt(f"i{number}", "input_required", "x" * 40_000)
         return e.RunFinished("t", "r", outcome=m.InterruptOutcome([question]))
@@ -353,7 +355,7 @@ async def test_questions_that_one_event_could_not_say_end_the_run_that_asks_them
         assert (await one.terminal())["event"]["code"] == "too_large"
 
 
-async def test_compaction_makes_no_larger_events() -> None:
+async def test_compaction_keeps_to_the_size_limit_of_events() -> None:
     async with talk(Script(*(["x" * 10_000] * 100)), replay_window=0.0) as one:
         await one.client.say("go", "m1")
         await one.terminal()

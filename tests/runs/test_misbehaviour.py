@@ -1,4 +1,4 @@
-"""Whatever an agent does, its run ends exactly once and the log stays true."""
+"""Agents that misbehave: every run ends exactly once, and the log stays legal."""
 
 from __future__ import annotations
 
@@ -45,7 +45,9 @@ ERRORS: dict[str, BaseException] = {
 
 @pytest.mark.parametrize("error", ERRORS.values(), ids=ERRORS.keys())
 @pytest.mark.parametrize("before", ["", "Hello "], ids=["before text", "after text"])
-async def test_an_agent_that_raises(error: BaseException, before: str) -> None:
+async def test_an_agent_that_raises_ends_its_run_with_an_error(
+    error: BaseException, before: str
+) -> None:
     steps: list[Step] = [*([before] if before else []), Raise(error)]
     async with talk(Script(named={"go": steps, "ok": ["fine"]})) as one:
         await one.client.say("go", "m1")
@@ -59,14 +61,14 @@ async def test_an_agent_that_raises(error: BaseException, before: str) -> None:
         assert (await one.texts())[-1] == "fine"
 
 
-async def test_a_sentence_for_the_user() -> None:
+async def test_the_sentence_of_an_agent_error_is_shown_to_the_user() -> None:
     async with talk(Script(Raise(AgentError("Your card was declined.")))) as one:
         await one.client.say("go", "m1")
         event = (await one.terminal())["event"]
         assert (event["code"], event["message"]) == ("agent_error", "Your card was declined.")
 
 
-async def test_an_agent_that_hangs_ends_timed_out() -> None:
+async def test_a_run_whose_agent_hangs_ends_timed_out() -> None:
     async with talk(Script("so ", Hang()), run_timeout=20.0) as one:
         await one.client.say("go", "m1")
         event = (await one.client.until("RUN_ERROR", within=30))["event"]
@@ -76,7 +78,7 @@ async def test_an_agent_that_hangs_ends_timed_out() -> None:
         assert await one.texts() == ["so "]
 
 
-async def test_an_agent_that_swallows_its_cancellation_is_left_behind() -> None:
+async def test_an_agent_that_ignores_its_cancellation_is_abandoned() -> None:
     gate = Gate()
     stubborn = IgnoreCancel(gate)
     script = Script(named={"go": ["so ", stubborn, "too late"], "next": ["fine"]})
@@ -97,7 +99,7 @@ async def test_an_agent_that_swallows_its_cancellation_is_left_behind() -> None:
         assert await one.texts() == ["so ", "fine"]
 
 
-async def test_an_agent_left_behind_holds_no_slot() -> None:
+async def test_an_abandoned_agent_holds_no_run_slot() -> None:
     gate = Gate()
     script = Script(named={"go": [IgnoreCancel(gate)], "next": ["fine"]})
     async with talk(script, max_runs=1) as one:
@@ -110,7 +112,7 @@ async def test_an_agent_left_behind_holds_no_slot() -> None:
         gate.open()
 
 
-async def test_an_agent_that_ignores_its_timeout_is_left_behind() -> None:
+async def test_an_agent_that_ignores_its_timeout_is_abandoned() -> None:
     gate = Gate()
     async with talk(Script(IgnoreCancel(gate), "late"), run_timeout=3.0) as one:
         await one.client.say("go", "m1")
@@ -120,7 +122,7 @@ async def test_an_agent_that_ignores_its_timeout_is_left_behind() -> None:
         await one.check()
 
 
-async def test_yielding_after_a_stop_changes_nothing() -> None:
+async def test_output_after_a_cancel_is_dropped() -> None:
     async def stubborn(ctx: RunContext) -> AsyncIterator[str]:
         yield "before "
         try:
@@ -138,7 +140,7 @@ async def test_yielding_after_a_stop_changes_nothing() -> None:
         assert await one.texts() == ["before "]
 
 
-async def test_a_swallowed_cancellation_is_not_left_for_the_next_run() -> None:
+async def test_a_swallowed_cancellation_does_not_cancel_the_next_run() -> None:
     async def agent(ctx: RunContext) -> AsyncIterator[str]:
         if ctx.text == "first":
             try:
@@ -163,7 +165,7 @@ async def test_a_swallowed_cancellation_is_not_left_for_the_next_run() -> None:
 
 
 class Closes:
-    """An iterator whose closing goes wrong."""
+    """An iterator whose ``aclose`` raises."""
 
     def __init__(self, close: Callable[[], None]) -> None:
         self._close = close
@@ -190,7 +192,7 @@ def _raise(error: BaseException) -> Callable[[], None]:
 
 
 @pytest.mark.parametrize("error", [ValueError("no"), SystemExit(1), Odd()], ids=repr)
-async def test_a_generator_that_does_not_close(error: BaseException) -> None:
+async def test_a_run_ends_although_its_generator_does_not_close(error: BaseException) -> None:
     async def never(ctx: RunContext) -> AsyncIterator[str]:
         yield ""
 
@@ -207,7 +209,7 @@ async def test_a_generator_that_does_not_close(error: BaseException) -> None:
         assert await one.texts() == ["said"]
 
 
-async def test_cleaning_up_may_take_its_time() -> None:
+async def test_an_agent_may_await_in_its_cleanup() -> None:
     cleaned = []
 
     async def careful(ctx: RunContext) -> AsyncIterator[str]:
@@ -236,7 +238,7 @@ async def test_cleaning_up_may_take_its_time() -> None:
     ],
     ids=["finished, failed", "failed, finished", "finished, text"],
 )
-async def test_the_first_end_wins(terminals: list[Any]) -> None:
+async def test_only_the_first_terminal_event_of_an_agent_counts(terminals: list[Any]) -> None:
     async with talk(Script("text", Yield(*terminals))) as one:
         await one.client.say("go", "m1")
         event = (await one.terminal())["event"]
@@ -245,7 +247,7 @@ async def test_the_first_end_wins(terminals: list[Any]) -> None:
         assert await one.texts() == ["text"]
 
 
-async def test_an_end_names_this_run_whatever_the_agent_wrote() -> None:
+async def test_a_terminal_event_gets_the_ids_of_its_run() -> None:
     async with talk(Script(e.RunFinished("x", "y", {"a": 1}))) as one:
         await one.client.say("go", "m1")
         terminal = await one.terminal()
@@ -254,7 +256,7 @@ async def test_an_end_names_this_run_whatever_the_agent_wrote() -> None:
         assert terminal["event"]["result"] == {"a": 1}
 
 
-async def test_changing_an_event_after_yielding_it_changes_nothing() -> None:
+async def test_changing_an_event_after_its_yield_has_no_effect() -> None:
     async def agent(ctx: RunContext) -> AsyncIterator[e.Event]:
         state = {"step": 1}
         yield e.StateSnapshot(state)
@@ -268,7 +270,7 @@ async def test_changing_an_event_after_yielding_it_changes_nothing() -> None:
 
 
 @pytest.mark.parametrize("piece", ["x" * 500, "x" * 400_000], ids=["pieces", "one piece"])
-async def test_an_answer_that_is_too_long(piece: str) -> None:
+async def test_a_run_that_exceeds_its_size_limit_ends_too_large(piece: str) -> None:
     async with talk(Script(Yield(*[piece] * 1000)), max_run_size=100_000) as one:
         await one.client.say("go", "m1")
         event = (await one.terminal())["event"]
@@ -277,8 +279,8 @@ async def test_an_answer_that_is_too_long(piece: str) -> None:
         assert sum(len(record.data) for record in await one.log()) < 100_000 + MAX_PENDING + 10_000
 
 
-async def test_a_million_deltas() -> None:
-    """One agent that never waits: few events, few bytes, and others get their turn."""
+async def test_a_flood_of_deltas_makes_few_events_and_does_not_block_other_sessions() -> None:
+    """An agent that never waits makes few events, and other sessions get their turn."""
 
     async def agent(ctx: RunContext) -> AsyncIterator[str]:
         for _ in range(1_000_000 if ctx.text == "flood" else 1):
@@ -299,7 +301,7 @@ async def test_a_million_deltas() -> None:
         assert sum(len(record.data) for record in records) < 10_000_000
 
 
-async def test_an_agent_that_leaves_everything_open() -> None:
+async def test_everything_that_an_agent_leaves_open_is_closed() -> None:
     opened = [
         e.ReasoningStart("r"),
         e.ReasoningMessageStart("r", "reasoning"),
@@ -315,7 +317,7 @@ async def test_an_agent_that_leaves_everything_open() -> None:
             await one.check()
 
 
-async def test_a_task_that_an_agent_leaves_running_speaks_to_nobody() -> None:
+async def test_a_task_that_outlives_its_agent_has_no_effect_on_the_log() -> None:
     async def orphan() -> None:
         await asyncio.sleep(0.2)
 
@@ -332,7 +334,7 @@ async def test_a_task_that_an_agent_leaves_running_speaks_to_nobody() -> None:
         await one.check()
 
 
-async def test_text_that_looks_like_the_protocol_stays_text() -> None:
+async def test_text_that_looks_like_a_protocol_frame_stays_text() -> None:
     said = '/clear {"type":"RUN_FINISHED"} "}}\n{"id":"e.1.a","event":{"type":"x","delta":"'
     async with talk(Script(said, said)) as one:
         await one.client.say("go", "m1")
@@ -341,8 +343,8 @@ async def test_text_that_looks_like_the_protocol_stays_text() -> None:
         assert await one.texts() == [said * 2]
 
 
-async def test_metadata_that_looks_like_a_delta_stays_metadata() -> None:
-    """Deltas are merged as bytes, so nothing inside an event may look like the end of one."""
+async def test_metadata_that_looks_like_a_delta_is_not_merged() -> None:
+    """Deltas are merged as bytes: no content may be taken for the end of an event."""
     disguised = {"a": 1, "delta": "x"}
     steps = [
         e.TextMessageStart("t"),
@@ -362,7 +364,7 @@ async def test_metadata_that_looks_like_a_delta_stays_metadata() -> None:
         assert [event["name"] for event in customs] == ["n0", "n1", "n2"]
 
 
-async def test_an_activity_patch_that_does_not_apply_spoils_nothing() -> None:
+async def test_an_activity_patch_that_does_not_apply_has_no_effect() -> None:
     steps: list[Step] = [
         e.ActivitySnapshot("a", "plan", {"steps": []}),
         e.ActivityDelta("a", "plan", [{"op": "replace", "path": "/nowhere", "value": 1}]),
@@ -383,7 +385,7 @@ async def test_an_activity_patch_that_does_not_apply_spoils_nothing() -> None:
         assert (await one.client.receive())["resume"] == "replay"
 
 
-async def test_sleeping_is_fine() -> None:
+async def test_an_agent_may_sleep_between_its_deltas() -> None:
     async with talk(Script(Sleep(1), "slow ", Sleep(1), "answer")) as one:
         await one.client.say("go", "m1")
         assert await one.client.answer() == "slow answer"

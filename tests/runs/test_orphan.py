@@ -1,4 +1,4 @@
-"""Ending what a dead node left open, from its log alone."""
+"""Ending an orphaned run, from the log alone."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from agentws.store import SessionInfo
 INFO = SessionInfo(id="a-session-of-this-test", agent="agent", created=0.0, updated=0.0)
 
 
-async def test_a_run_that_a_newer_node_wrote_is_ended() -> None:
+async def test_an_orphaned_run_with_events_of_a_newer_version_is_ended() -> None:
     store = MemoryStore()
     await store.create(INFO, epoch="e1")
     lease = await store.lease(INFO.id, owner="here", ttl=60.0)

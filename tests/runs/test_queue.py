@@ -1,4 +1,4 @@
-"""What a second message does while one runs."""
+"""A second message during a run: queue, interrupt, reject."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from agentws.testing.connect import kind
 from .harness import talk
 
 
-async def test_messages_run_in_the_order_in_which_they_came() -> None:
+async def test_queued_messages_run_in_order() -> None:
     gate = Gate()
     script = Script("a", gate)
     async with talk(script) as one:
@@ -25,7 +25,7 @@ async def test_messages_run_in_the_order_in_which_they_came() -> None:
         await one.check()
 
 
-async def test_a_run_is_given_the_conversation_before_it() -> None:
+async def test_a_run_can_read_the_conversation_before_it() -> None:
     seen: list[list[tuple[str, Any]]] = []
 
     async def look(ctx: RunContext) -> str:
@@ -51,7 +51,7 @@ class _Plain:
         self.content = message.content
 
 
-async def test_interrupting_keeps_the_partial_answer_and_runs_next() -> None:
+async def test_an_interrupting_message_keeps_the_partial_answer_and_runs_next() -> None:
     script = Script(named={"slow": ["partial", Hang()], "other": ["other"], "now": ["now"]})
     async with talk(script) as one:
         await one.client.say("slow", "m1")
@@ -70,14 +70,14 @@ async def test_interrupting_keeps_the_partial_answer_and_runs_next() -> None:
         assert partial.metadata == {"agentws": {"status": "cancelled"}}
 
 
-async def test_interrupting_nothing_is_just_a_message() -> None:
+async def test_an_interrupting_message_without_an_active_run_is_an_ordinary_one() -> None:
     async with talk(Script("fine")) as one:
         await one.client.say("now", "m1", overlap="interrupt")
         assert await one.client.answer() == "fine"
         await one.check()
 
 
-async def test_rejecting_while_a_run_is_active() -> None:
+async def test_overlap_reject_is_refused_while_a_run_is_active() -> None:
     gate = Gate()
     async with talk(Script(gate, "fine")) as one:
         await one.client.say("one", "m1")
@@ -90,8 +90,8 @@ async def test_rejecting_while_a_run_is_active() -> None:
         await one.check()
 
 
-async def test_a_resend_is_accepted_however_late() -> None:
-    """Neither a full queue nor an active run refuses what was accepted before."""
+async def test_a_late_resend_is_accepted_as_a_duplicate() -> None:
+    """A resend is a duplicate even with a full queue or an active run."""
     gate = Gate()
     async with talk(Script(gate), max_queued=1) as one:
         first = await one.client.say("one", "m1", overlap="reject")
@@ -109,7 +109,7 @@ async def test_a_resend_is_accepted_however_late() -> None:
         await one.check()
 
 
-async def test_the_same_id_with_another_body() -> None:
+async def test_the_same_id_with_another_body_is_an_idempotency_conflict() -> None:
     async with talk(Script("fine")) as one:
         await one.client.say("one", "m1")
         await one.terminal()
@@ -120,7 +120,7 @@ async def test_the_same_id_with_another_body() -> None:
         await one.check()
 
 
-async def test_fifty_at_once() -> None:
+async def test_fifty_concurrent_resends_are_one_message() -> None:
     script = Script("fine")
     async with talk(script, max_queued=100) as one:
         for _ in range(50):
@@ -134,7 +134,7 @@ async def test_fifty_at_once() -> None:
         assert script.texts == ["one", "two"]
 
 
-async def test_withdrawing_a_queued_message() -> None:
+async def test_a_queued_message_can_be_withdrawn() -> None:
     gate = Gate()
     script = Script(gate)
     async with talk(script) as one:
@@ -153,7 +153,7 @@ async def test_withdrawing_a_queued_message() -> None:
         await one.check(complete=False)
 
 
-async def test_messages_go_to_the_agent_they_name() -> None:
+async def test_a_message_is_answered_by_the_agent_that_it_names() -> None:
     agents = {"first": Script("from first"), "second": Script("from second")}
     async with talk(agents) as one:
         await one.client.say("hi", "m1")
@@ -165,7 +165,7 @@ async def test_messages_go_to_the_agent_they_name() -> None:
         await one.check()
 
 
-async def test_a_new_session_may_choose_its_agent() -> None:
+async def test_a_new_session_gets_the_agent_that_its_client_names() -> None:
     agents = {"first": Script("from first"), "second": Script("from second")}
     async with talk(agents, url="/ws/chat?agent=second") as one:
         assert one.client.frames[0]["agent"] == "second"
@@ -173,7 +173,7 @@ async def test_a_new_session_may_choose_its_agent() -> None:
         assert await one.client.answer() == "from second"
 
 
-async def test_no_more_runs_at_once_than_allowed() -> None:
+async def test_active_runs_never_exceed_max_runs() -> None:
     gate = Gate()
     script = Script(named={"hold": [gate], "next": ["fine"]})
     async with talk(script, max_runs=1) as one:

@@ -1,4 +1,4 @@
-"""Nodes that die, freeze and go away: every run ends once, and no message is lost."""
+"""Nodes that die, freeze and drain: every run ends once, and no message is lost."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ LOSSY = pytest.mark.parametrize("lossy", [None, 1.0], ids=["bus", "no bus"])
 
 
 async def check(client: Client, node: Node) -> list[str]:
-    """Asks the oracle about one client; returns the kinds of the log's events."""
+    """Checks what one client saw; returns the types of the log's events."""
     assert client.session is not None
     epoch, records = await read_log(node.store.store, client.session)
     check_log(records, accepted=accepted(client.frames))
@@ -28,7 +28,7 @@ async def check(client: Client, node: Node) -> list[str]:
 
 
 @LOSSY
-async def test_a_dead_nodes_run_is_ended_by_another(lossy: float | None) -> None:
+async def test_an_orphaned_run_is_ended_by_another_node(lossy: float | None) -> None:
     async with nodes(Script("partial ", Hang()), lossy=lossy) as (first, second):
         async with connect(first.app) as client:
             await client.say("go", "m1")
@@ -43,7 +43,7 @@ async def test_a_dead_nodes_run_is_ended_by_another(lossy: float | None) -> None
 
 
 @LOSSY
-async def test_a_node_that_wakes_up_late_writes_nothing(lossy: float | None) -> None:
+async def test_a_node_with_an_expired_lease_is_fenced(lossy: float | None) -> None:
     gate = Gate()
     script = Script(named={"go": ["partial ", gate, "too late"], "next": ["fine"]})
     async with nodes(script, lossy=lossy) as (first, second):
@@ -65,8 +65,8 @@ async def test_a_node_that_wakes_up_late_writes_nothing(lossy: float | None) -> 
 
 
 @LOSSY
-async def test_a_message_that_its_node_did_not_live_to_run(lossy: float | None) -> None:
-    """Accepted, and the node gone before the run began: another runs it, unasked."""
+async def test_a_queued_message_of_a_dead_node_is_run_by_another(lossy: float | None) -> None:
+    """The node dies after it accepted the message: another node runs it without a request."""
     script = Script("fine")
     store = memory_store()
     async with nodes(script, store=store, lossy=lossy) as (first, second):
@@ -82,7 +82,7 @@ async def test_a_message_that_its_node_did_not_live_to_run(lossy: float | None) 
 
 
 @LOSSY
-async def test_another_node_takes_a_message_while_one_runs(lossy: float | None) -> None:
+async def test_a_message_can_be_sent_through_another_node_during_a_run(lossy: float | None) -> None:
     gate = Gate()
     script = Script(named={"go": [gate, "one"], "next": ["two"]})
     async with nodes(script, lossy=lossy) as (first, second):
@@ -99,7 +99,7 @@ async def test_another_node_takes_a_message_while_one_runs(lossy: float | None) 
 
 
 @LOSSY
-async def test_a_stop_reaches_the_node_that_runs(lossy: float | None) -> None:
+async def test_a_cancel_through_another_node_stops_the_run(lossy: float | None) -> None:
     async with nodes(Script("partial", Hang()), lossy=lossy) as (first, second):
         async with connect(first.app) as client:
             await client.say("go", "m1")
@@ -111,7 +111,7 @@ async def test_a_stop_reaches_the_node_that_runs(lossy: float | None) -> None:
             await check(client, second)
 
 
-async def test_fifty_resends_on_three_nodes_are_one_message() -> None:
+async def test_fifty_resends_on_three_nodes_are_deduplicated() -> None:
     script = Script("fine")
     async with nodes(script, 3) as made:
         clients = []
@@ -133,7 +133,7 @@ async def test_fifty_resends_on_three_nodes_are_one_message() -> None:
         assert script.texts == ["go"]
 
 
-async def test_a_new_gateway_on_the_same_store_ends_what_was_left() -> None:
+async def test_a_new_gateway_on_the_same_store_ends_orphaned_runs() -> None:
     store = memory_store()
     session = None
     async with nodes(Script("partial ", Hang()), 1, store=store) as (first,):
@@ -153,8 +153,8 @@ async def test_a_new_gateway_on_the_same_store_ends_what_was_left() -> None:
         await after.aclose()
 
 
-async def test_a_lease_that_was_lost_stops_the_run() -> None:
-    """Another node took the session over while this one was away: it writes nothing more."""
+async def test_a_lost_lease_stops_the_run() -> None:
+    """Another node took the lease: every append of this one is refused by its fencing token."""
     script = Script(named={"go": ["partial ", Hang()], "next": ["fine"]})
     async with nodes(script) as (first, second):
         async with connect(first.app) as client:
@@ -171,7 +171,7 @@ async def test_a_lease_that_was_lost_stops_the_run() -> None:
             await check(client, second)
 
 
-async def test_draining_sends_clients_away_then_waits_then_ends_what_is_left() -> None:
+async def test_a_drain_disconnects_clients_then_waits_for_runs_then_interrupts_the_rest() -> None:
     gate = Gate()
     script = Script(named={"short": [gate, "done"], "long": ["partial", Hang()]})
     async with nodes(script) as (first, second):
@@ -189,7 +189,7 @@ async def test_draining_sends_clients_away_then_waits_then_ends_what_is_left() -
                 bye = await client.until("bye")
                 assert (bye["code"], bye["retryable"]) == (1012, True)
                 assert (await client.wait_closed()).code == 1012
-                # The run goes on where it is, and is read on elsewhere.
+                # The run continues on its node; the client reads its events from another one.
                 assert not draining.done()
                 await client.reconnect(second.app)
             gate.open()
@@ -203,7 +203,7 @@ async def test_draining_sends_clients_away_then_waits_then_ends_what_is_left() -
                 await check(client, second)
 
 
-async def test_an_idle_session_is_let_go_and_taken_up_elsewhere_at_once(
+async def test_the_lease_of_an_idle_session_is_released_for_other_nodes(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(engine, "LINGER", 0.1)

@@ -1,4 +1,4 @@
-"""Who is who in a session that several people share, and in whose context a run goes on."""
+"""Senders in a shared session: their identity, and the context variables of their runs."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ tenant: ContextVar[str] = ContextVar("tenant", default="nobody's")
 
 
 class Seen:
-    """An agent that writes down for whom it is called, and in which context."""
+    """An agent that records the identity and the context variables of each run."""
 
     def __init__(self) -> None:
         self.runs: list[tuple[str, str | None, str, str]] = []
@@ -58,7 +58,7 @@ def by_header(connection: HTTPConnection) -> Identity:
 
 
 def in_a_context(app: Any) -> Any:
-    """A middleware as hosts have them: a context variable says whose request it is."""
+    """A host's middleware: sets a context variable for each request."""
 
     async def middleware(scope: Any, receive: Any, send: Any) -> None:
         names = [value for name, value in scope.get("headers", ()) if name == b"x-user"]
@@ -98,14 +98,14 @@ def person(app: Any, name: str, role: str = "") -> Any:
 
 
 async def ended(client: Client, count: int) -> None:
-    """Reads until so many runs have ended."""
+    """Reads until that many runs have ended."""
     while sum(one["type"] == "RUN_FINISHED" for one in client.events()) < count:
         await client.until("RUN_FINISHED")
 
 
 @pytest.mark.parametrize("same", [True, False])
 @pytest.mark.parametrize("slow", [0.0, 0.05])
-async def test_an_agent_is_told_who_sent_a_message_whoever_sends_its_id_again(
+async def test_an_agent_gets_the_first_sender_of_a_message_id_that_is_sent_again(
     same: bool, slow: float
 ) -> None:
     seen = Seen()
@@ -129,8 +129,8 @@ async def test_an_agent_is_told_who_sent_a_message_whoever_sends_its_id_again(
     ]
 
 
-async def test_a_try_that_loses_the_race_for_an_id_is_not_taken_for_its_sender() -> None:
-    """Both are on their way into the log; bob's, tried first, is held up."""
+async def test_a_sender_that_loses_the_race_for_a_message_id_is_not_its_sender() -> None:
+    """Both appends are under way; bob's began first and is delayed."""
 
     class Overtaken(WrappedStore):
         first = True
@@ -168,8 +168,8 @@ async def test_a_message_whose_acknowledgement_was_lost_keeps_its_sender() -> No
     assert [run[:3] for run in seen.runs] == [("go", "ada", "admin")]
 
 
-async def test_a_message_whose_sender_was_cut_off_keeps_them() -> None:
-    """As by a host's own deadline for requests: the store goes on with what it was given."""
+async def test_a_message_whose_sender_disconnected_keeps_its_sender() -> None:
+    """The request is cancelled, as by a host's timeout; the store still makes the append."""
 
     class CutOff(WrappedStore):
         waiting = False
@@ -199,7 +199,7 @@ async def test_a_message_whose_sender_was_cut_off_keeps_them() -> None:
     assert [run[:3] for run in seen.runs] == [("go", "ada", "admin")]
 
 
-async def test_a_store_that_is_away_costs_a_session_few_of_the_messages_that_are_tried() -> None:
+async def test_few_senders_are_remembered_while_the_store_is_unavailable() -> None:
     seen, store = Seen(), FaultyStore(memory_store())
     async with shared(seen, store=store) as (app, gateway), person(app, "ada", "admin") as ada:
         session = await gateway.sessions.find(str(ada.session or SESSION))
@@ -217,7 +217,7 @@ async def test_a_store_that_is_away_costs_a_session_few_of_the_messages_that_are
 
 
 @pytest.mark.parametrize("slow", [0.0, 0.05])
-async def test_a_run_has_the_context_of_the_connection_that_asked_for_it(slow: float) -> None:
+async def test_a_run_has_the_context_variables_of_its_sender(slow: float) -> None:
     seen = Seen()
     store = SlowStore(memory_store(), slow_on="append", delay=slow) if slow else None
     async with shared(seen, store=store) as (app, _):
@@ -239,7 +239,7 @@ async def test_a_run_has_the_context_of_the_connection_that_asked_for_it(slow: f
     ]
 
 
-async def test_a_run_for_another_node_s_message_has_a_clean_context() -> None:
+async def test_a_run_for_a_message_of_another_node_has_no_context_variables() -> None:
     seen, store, bus = Seen(), memory_store(), LocalBus()
     async with (
         shared(seen, store=store, bus=bus) as (here, _),
@@ -257,9 +257,9 @@ async def test_a_run_for_another_node_s_message_has_a_clean_context() -> None:
     ]
 
 
-async def test_nothing_keeps_the_context_of_a_run_that_is_over() -> None:
+async def test_the_context_of_an_ended_run_is_released() -> None:
     class Request:
-        """What a host's context variables refer to may be large."""
+        """Stands for a large object in a context variable."""
 
     request: ContextVar[Request] = ContextVar("request")
     alive: weakref.WeakSet[Request] = weakref.WeakSet()
@@ -275,15 +275,15 @@ async def test_nothing_keeps_the_context_of_a_run_that_is_over() -> None:
             await asyncio.get_running_loop().create_task(sending, context=context)
             await ended(ada, number + 1)
         del context, made, sending
-        # The session's task goes when its lease is given back, soon after the last run.
+        # The session's task ends when its lease is released, soon after the last run.
         await asyncio.sleep(5)
         gc.collect()
         assert len(seen.runs) == 5
         assert len(alive) == 0
 
 
-async def test_what_outlives_a_request_does_not_inherit_its_context() -> None:
-    """The store is opened by whoever comes first, and looked after ever since."""
+async def test_tasks_that_outlive_a_request_do_not_inherit_its_context() -> None:
+    """The first request opens the store and starts the housekeeping."""
     found: dict[str, set[str]] = {}
 
     class Watching(WrappedStore):
@@ -315,7 +315,7 @@ async def test_what_outlives_a_request_does_not_inherit_its_context() -> None:
     assert found["create"] == {"ada's"}
 
 
-async def test_a_peer_is_sent_to_in_the_context_of_its_own_connection() -> None:
+async def test_a_send_runs_in_the_context_of_its_own_connection() -> None:
     sent: list[tuple[str, str]] = []
 
     def watching(app: Any) -> Any:
@@ -342,7 +342,7 @@ async def test_a_peer_is_sent_to_in_the_context_of_its_own_connection() -> None:
 
 
 @pytest.mark.parametrize("value", [42, "42"])
-async def test_an_identity_may_be_a_number(value: Any) -> None:
+async def test_an_identity_can_be_a_number(value: Any) -> None:
     app, store = Starlette(), MemoryStore()
 
     async def agent(ctx: RunContext) -> AsyncIterator[str]:
@@ -359,7 +359,7 @@ async def test_an_identity_may_be_a_number(value: Any) -> None:
 
 
 @pytest.mark.parametrize("value", [{"sub": "ada"}, object(), True, b"ada", ["ada"]])
-async def test_what_is_no_identity_is_an_error_in_the_server_s_log(
+async def test_an_invalid_identity_is_logged_as_an_error(
     value: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
     app = Starlette()
@@ -374,7 +374,7 @@ async def test_what_is_no_identity_is_an_error_in_the_server_s_log(
 
 
 @pytest.mark.parametrize("answer", [None, 1, "yes", object()])
-async def test_what_is_no_permission_is_an_error_in_the_server_s_log(
+async def test_an_authorize_result_that_is_no_bool_is_logged_as_an_error(
     answer: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
     app = Starlette()

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
@@ -85,7 +87,25 @@ def test_a_worker_that_does_not_end_in_time_is_killed(supervised: Supervised) ->
 def test_workers_end_when_none_can_start(tmp_path: Path) -> None:
     (tmp_path / "broken").touch()
     server = Supervised(tmp_path)
-    with pytest.raises(AssertionError, match="it ended at once"):
+    with pytest.raises(AssertionError, match="before it served; stopping"):
         server.start()
     assert server.process.returncode == 3
     assert server.output.count("before it served; stopping") == 1
+
+
+FIRST_WORKER = """
+import sys
+from agentws.server import workers
+
+blocked = "import signal, sys; sys.exit(7 * (signal.SIGINT in signal.pthread_sigmask(0, [])))"
+with workers._interrupt_blocked():
+    worker = workers._spawn.Process(target=exec, args=(blocked,))
+    worker.start()
+worker.join()
+sys.exit(worker.exitcode)
+"""
+
+
+def test_the_first_worker_starts_with_sigint_blocked() -> None:
+    """With the first process Python starts one of its own, and unblocks SIGINT after that."""
+    assert subprocess.run([sys.executable, "-c", FIRST_WORKER], timeout=30).returncode == 7
