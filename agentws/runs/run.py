@@ -25,7 +25,7 @@ from ..protocol.sequence import TERMINAL, RunSequence
 from ..tasks.eager import InContext
 from .checking import check_event, check_text
 from .documents import PATCHED, Documents
-from .failure import consists_of, explained, is_cancellation
+from .failure import consists_of, error_for_run, is_cancellation
 from .writer import RunWriter
 
 logger: Final = logging.getLogger("agentws.run")
@@ -108,7 +108,7 @@ class Run:
             terminal = self._terminal_for(error)
         try:
             if self._task is not None and self._task.cancelling():
-                await _forget_cancellations(self._task)
+                await _clear_cancellations(self._task)
         finally:
             self._task = None
         if self.abandoned or self.stopping == "fenced":
@@ -129,7 +129,9 @@ class Run:
         """The terminal event of an agent that raised ``error``."""
         if is_cancellation(error, asyncio.current_task()):
             return self._cancelled_event()
-        return self._failed_event(explained(error, run=self.id, stopping=self.stopping is not None))
+        return self._failed_event(
+            error_for_run(error, run=self.id, stopping=self.stopping is not None)
+        )
 
     def _cancelled_event(self) -> Event:
         """The terminal event after a cancellation: by a stop, a shutdown, or the agent itself."""
@@ -267,7 +269,7 @@ class Run:
         return run_error(self.stopping, STOP_ERRORS[self.stopping], retryable=True)
 
 
-async def _forget_cancellations(task: asyncio.Task[Any]) -> None:
+async def _clear_cancellations(task: asyncio.Task[Any]) -> None:
     """Clears cancellations that the agent swallowed: they must not cancel the run's end."""
     try:
         await asyncio.sleep(0)
@@ -278,7 +280,7 @@ async def _forget_cancellations(task: asyncio.Task[Any]) -> None:
 
 
 def run_error(code: str, message: str, *, retryable: bool) -> Event:
-    """The RUN_ERROR of a failed run. Never refused: a sentence that can't be sent is mended."""
+    """The RUN_ERROR of a failed run. Never refused: a sentence that can't be sent is corrected."""
     return e.RunError(sendable(message), code, metadata={"agentws": {"retryable": retryable}})
 
 

@@ -33,7 +33,7 @@ class KeepaliveSweep:
     """Visits every open connection a few times per ping interval.
 
     One timer for all: a timer for each connection would cost each of them memory. `interval` is
-    `None` where keepalive is off; `timeout` is `None` where missing pongs are tolerated.
+    `None` if keepalive is off; `timeout` is `None` if missing pongs are tolerated.
     """
 
     def __init__(

@@ -116,7 +116,7 @@ class AgentwsWebSocketProtocol(OpeningProtocol):
         self._wake_drainers()
 
     def shutdown(self) -> None:
-        """The server stops: tell both sides, and end soon even if the peer does not answer."""
+        """The server stops: close both sides, and end soon even if the peer does not answer."""
         if self._phase is CONNECTING or self._phase is DENYING:
             self._refuse(HTTPStatus.SERVICE_UNAVAILABLE, b"the server is stopping")
         else:
