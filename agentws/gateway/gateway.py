@@ -30,11 +30,11 @@ from ..protocol.messages import Message, Metadata
 from ..runs.commands import Invocation, commands_of
 from ..sessions.session import Session
 from ..store import Appended, SessionInfo, Store
-from .checked import checked_notice, checked_update
 from .composition import Composition
 from .handle import SessionHandle
 from .lifetime import Lifetime
 from .server_exit import drain_on_exit, server_exiting
+from .validation import checked_notice, checked_update
 
 if TYPE_CHECKING:
     from starlette.requests import HTTPConnection

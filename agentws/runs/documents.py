@@ -16,7 +16,7 @@ from ..protocol.events import Event, JsonPatch
 from ..protocol.jsonpatch import apply_patch
 from ..protocol.outline import patched
 from ..protocol.sizes import FRAME
-from .checking import check_title
+from .validation import check_title
 
 PATCHED: Final = frozenset(
     {e.StateSnapshot, e.StateDelta, e.ActivitySnapshot, e.ActivityDelta, e.SessionUpdated}

@@ -23,9 +23,9 @@ from ..protocol.frames import sendable
 from ..protocol.outline import patched
 from ..protocol.sequence import TERMINAL, RunSequence
 from ..tasks.eager import InContext
-from .checking import check_event, check_text
 from .documents import PATCHED, Documents
 from .failure import consists_of, error_for_run, is_cancellation
+from .validation import check_event, check_text
 from .writer import RunWriter
 
 logger: Final = logging.getLogger("agentws.run")

@@ -14,8 +14,8 @@ from ..errors import InvalidEvent
 from ..protocol import events as e
 from ..protocol.codec import decode_event
 from ..protocol.messages import Metadata
-from ..runs.checking import check_event, check_title
 from ..runs.leased import now_ms
+from ..runs.validation import check_event, check_title
 
 EventT = TypeVar("EventT", e.NoticePosted, e.SessionUpdated)
 
