@@ -1,7 +1,7 @@
 """Every numeric setting of the gateway: sizes, rates, counts, timeouts.
 
 To add a setting that is a number, add a field here, with its unit and its reason in the docstring
-below it, and a row in ``docs/reference/settings.md``; the code that uses it gets ``Limits`` passed
+below it, and a row in ``docs/reference/settings.md``. The code that uses it gets ``Limits`` passed
 in. Any other setting (a store, a callable, a key) is a keyword-only option of
 ``mount_agent_gateway`` in ``mount.py``.
 """

@@ -1,7 +1,7 @@
 """Coalescing of adjacent text deltas, and cutting of long ones. Both work on encoded records.
 
 A reader with a backlog gets fewer, larger events with the same text. Log compaction stores the
-same merged records. A merged record has the last position of its deltas, so a reader that is at a
+same merged records. A merged record has the last position of its deltas. So a reader that is at a
 remaining position has read everything up to it and nothing after it. Merged records obey the size
 limit of written ones: no reader gets a text event larger than ``sizes.TEXT``.
 

@@ -181,8 +181,8 @@ class Run:
     async def _pause(self) -> asyncio.CancelledError | None:
         """Gives way to other tasks, and waits for the store (backpressure).
 
-        Returns a cancellation that is no stop: a task group or a timeout of the agent cancels this
-        task while it waits here, and must see the cancellation raised at the agent's ``yield``.
+        Returns a cancellation that is not a stop of the run. A task group or a timeout of the agent
+        may cancel this task while it waits here; it must be raised at the agent's ``yield``.
         """
         try:
             if self.writer.backpressure:

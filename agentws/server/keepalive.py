@@ -1,7 +1,7 @@
 """Keepalive: one timer that pings all open connections and drops the half-open ones.
 
 A connection is half-open when its peer has vanished without a close (a lost network, a dead
-machine): it answers no ping and is dropped after `ws_ping_interval` plus `ws_ping_timeout` seconds
+machine). It answers no ping. It is dropped after `ws_ping_interval` plus `ws_ping_timeout` seconds
 (20 and 20 by default), at most one sweep late.
 """
 

@@ -1,7 +1,7 @@
 """Worker processes: several servers on one port under one supervisor.
 
-uvicorn has a supervisor too (`uvicorn.supervisors.Multiprocess`). It is not used, because it always
-runs uvicorn's own server class, which closes connections before the application drains, and because
+uvicorn has a supervisor too (`uvicorn.supervisors.Multiprocess`), not used for two reasons. It
+always runs uvicorn's own server class, which closes connections before the application drains. And
 it waits forever for a worker that does not end.
 """
 

@@ -3,10 +3,12 @@
 It has no queue and no task. When the log grows it is rung, reads what follows its position and
 writes that as one message.
 
-This is where backpressure is applied to a slow consumer: while the outgoing buffer is full nothing
-is read from the log, so nothing waits in memory; when the buffer drains, the events since then are
-read and merged. What bounds the memory of one connection: one message under way (``_outgoing``, cut
-to ``sizes.MESSAGE``), and ``MAX_CONTROLS`` control frames of together ``MAX_UNREAD`` bytes.
+This is where backpressure is applied to a slow consumer. While the outgoing buffer is full, nothing
+is read from the log, so nothing waits in memory. When the buffer drains, the events since then are
+read and merged.
+
+What bounds the memory of one connection: the frames of one read (``_outgoing``), which is at most
+the session's tail, and ``MAX_CONTROLS`` control frames of together ``MAX_UNREAD`` bytes.
 """
 
 from __future__ import annotations

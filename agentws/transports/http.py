@@ -199,11 +199,11 @@ class RequestChecks:
             raise Unauthenticated(expected="the admin key, as a bearer token or in X-API-Key")
 
     async def read_body(self, call: Call, reads: Reads) -> Any:
-        """The body, as the entry of ``reads`` for its media type decodes it.
+        """The body, decoded by the entry of ``reads`` for its media type.
 
-        Raises UnsupportedMedia, TooLarge, TimedOut, TooMany and BadRequest. A page in a browser,
-        which sends an Origin, must send JSON: a page of another site can send a form or plain text
-        with the user's cookies and without a CORS preflight (cross-site request forgery).
+        Raises UnsupportedMedia, TooLarge, TimedOut, TooMany and BadRequest. A browser, which sends
+        an Origin, must send JSON. A form or plain text needs no CORS preflight: a page of another
+        site could send it with the user's cookies (cross-site request forgery).
         """
         headers = call.request.headers
         kind = headers.get("content-type", "").partition(";")[0].strip().lower()
