@@ -21,8 +21,8 @@ logger: Final = logging.getLogger("agentws")
 
 _HELLO: Final = ""
 """The channel of the first message: a process sends the name of its own socket."""
-_ACCEPT_PAUSE: Final = 1.0
-"""Seconds before accepting again after a failure, such as no free file descriptors."""
+_PAUSE: Final = 1.0
+"""Seconds before another try after a transient failure, such as no free file descriptors."""
 _LAST_WRITES: Final = 1.0
 """Seconds that closing waits for what other processes have not read yet."""
 
@@ -98,7 +98,8 @@ class _Mesh:
         self._incoming: set[Incoming] = set()
         self._batch: list[bytes] = []
         """Messages published in this pass of the event loop: one write carries all of them."""
-        self._accept_later: asyncio.TimerHandle | None = None
+        self._retries: dict[str, asyncio.TimerHandle] = {}
+        """By the name of the process to connect to; accepting is retried under the own name."""
         self._loop.add_reader(files.listening, self._accept)
 
     # Connecting
@@ -107,7 +108,11 @@ class _Mesh:
         """Connects to the process with that name, once."""
         if name in self._outgoing or not self._files.is_other(name):
             return
-        sock = self._files.connect(name)
+        try:
+            sock = self._files.connect(name)
+        except OSError:
+            self._retry(name, lambda: self.connect(name))
+            return
         if sock is None:
             return
         self._outgoing[name] = Outgoing(self._loop, sock, lambda: self._disconnect(name))
@@ -126,12 +131,17 @@ class _Mesh:
         except OSError:
             # Otherwise it would fail again in every pass of the loop, at full load of a core.
             self._loop.remove_reader(self._files.listening)
-            self._accept_later = self._loop.call_later(_ACCEPT_PAUSE, self._accept_again)
+            self._retry(self._files.own, self._accept_again)
             return
         self._incoming.add(Incoming(self._loop, sock, self._receive, self._end))
 
     def _accept_again(self) -> None:
         self._loop.add_reader(self._files.listening, self._accept)
+
+    def _retry(self, name: str, action: Callable[[], None]) -> None:
+        if name in self._retries:
+            self._retries[name].cancel()
+        self._retries[name] = self._loop.call_later(_PAUSE, action)
 
     def _end(self, connection: Incoming) -> None:
         """Ends the connection: the other process has closed its side, or was killed."""
@@ -205,7 +215,7 @@ class _Mesh:
     def _unwatch(self) -> None:
         """A forked child must not do this: it shares the selector of its parent's loop."""
         self._loop.remove_reader(self._files.listening)
-        if self._accept_later is not None:
-            self._accept_later.cancel()
+        for retry in self._retries.values():
+            retry.cancel()
         for connection in self._connections():
             connection.close()

@@ -7,6 +7,7 @@ the channel in UTF-8 and the payload.
 from __future__ import annotations
 
 import asyncio
+import errno
 import logging
 import os
 import re
@@ -30,8 +31,14 @@ _HEADER: Final = struct.Struct("!HI")
 _NAME: Final = re.compile(r"[0-9a-f]{16}")
 _LONGEST_ADDRESS: Final = 103
 """Bytes of a socket's address: ``sun_path`` has 104 on macOS and 108 on Linux, with a zero byte."""
+_WAITING: Final = 1024
+"""Connections that wait to be accepted: more than workers of one host that start together."""
 _STARTING: Final = 10.0
 """Seconds in which a socket that refuses connections may belong to a process that just starts."""
+_TRANSIENT: Final = frozenset(
+    {errno.EAGAIN, errno.EINTR, errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
+)
+"""Why connecting may fail for now: no descriptors are left, or the other accepts too slowly."""
 _AGAIN: Final = (BlockingIOError, InterruptedError)
 
 
@@ -39,13 +46,15 @@ class SocketFiles:
     """This process's listening socket, and the socket files of the others that share a database.
 
     They are beside the database, named ``chat.sqlite3-bell-<16 hex digits>``: a process that can
-    share the database finds them, and the directory's permissions hold for both. This process's own
-    file is removed by :meth:`close`, or at the latest when the process exits normally.
+    share the database finds them. Only users who may write to the database may write to the socket:
+    a message could forge a broadcast. This process's own file is removed by :meth:`close`, or at
+    the latest when the process exits normally.
     """
 
     def __init__(self, database: str) -> None:
         """Binds and listens. Raises OSError if no socket is possible."""
-        folder, base = os.path.split(os.path.realpath(database))
+        self._database = os.path.realpath(database)
+        folder, base = os.path.split(self._database)
         self._folder = folder
         self._prefix = f"{base}-bell-"
         self._folder_descriptor: int | None = None
@@ -62,7 +71,9 @@ class SocketFiles:
         sock = self._resources.enter_context(_new_socket())
         sock.bind(self._address(self.own))
         self._resources.callback(_remove_if_owner, os.getpid(), self._path(self.own))
-        sock.listen(128)
+        # Before it listens, it refuses all connections, whatever the umask has allowed.
+        _copy_permissions(self._database, self._path(self.own))
+        sock.listen(_WAITING)
         return sock
 
     def others(self) -> list[str]:
@@ -75,15 +86,34 @@ class SocketFiles:
         return bool(_NAME.fullmatch(name)) and name != self.own
 
     def connect(self, name: str) -> socket.socket | None:
-        """A connection to another process; ``None`` if it does not listen any more."""
+        """A connection to another process; ``None`` if it does not listen any more.
+
+        ``None`` also for a socket whose owner may not read the database: messages contain ids of
+        sessions. Raises OSError if a later try may succeed.
+        """
+        try:
+            if _may_read(os.stat(self._database), os.lstat(self._path(name))):
+                return self._connected(name)
+        except ConnectionRefusedError:
+            self._remove_stale(name)
+        except PermissionError:
+            logger.warning(
+                "this process may not write to %s%s: the process that listens there finds "
+                "changes only by polling, and broadcasts do not reach it",
+                *(self._prefix, name),
+            )
+        except OSError as error:
+            if error.errno in _TRANSIENT:
+                raise
+        return None
+
+    def _connected(self, name: str) -> socket.socket:
         sock = _new_socket()
         try:
             sock.connect(self._address(name))
-        except OSError as error:
+        except OSError:
             sock.close()
-            if isinstance(error, ConnectionRefusedError):
-                self._remove_stale(name)
-            return None
+            raise
         return sock
 
     def _remove_stale(self, name: str) -> None:
@@ -114,6 +144,29 @@ def _new_socket() -> socket.socket:
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     sock.setblocking(False)
     return sock
+
+
+def _copy_permissions(database: str, socket_file: str) -> None:
+    """Gives the socket the database's group and mode, and its owner if this process may do so."""
+    wanted = os.stat(database)
+    mode = wanted.st_mode & 0o666
+    try:
+        os.chown(socket_file, wanted.st_uid if os.geteuid() == 0 else -1, wanted.st_gid)
+    except OSError:
+        # The socket has another group, which must not get the rights of the database's group.
+        mode &= 0o606
+    os.chmod(socket_file, mode)
+
+
+def _may_read(database: os.stat_result, socket_file: os.stat_result) -> bool:
+    """Whether the owner of the socket may read the database, as far as the files show it.
+
+    Other users can create a socket too, if everyone may write to the directory, as in ``/tmp``.
+    """
+    if socket_file.st_uid in (0, os.geteuid(), database.st_uid):
+        return True
+    in_group = socket_file.st_gid == database.st_gid
+    return bool(database.st_mode & (0o044 if in_group else 0o004))
 
 
 def _remove_if_owner(process: int, path: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import secrets
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Final
@@ -65,12 +66,12 @@ class AgentGateway:
         self.store: Final = store or MemoryStore()
         self.bus: Final = bus or self.store.default_bus() or LocalBus()
         self.agents: Final = Agents(agent_factory)
-        self.node: Final = secrets.token_urlsafe(9)
         check_callable("authenticate", authenticate)
         check_callable("authorize", authorize)
         self._authenticate = authenticate
         self._access = Access(authorize)
         self._admin_key = admin_key
+        self._process = 0
         self._compose()
         self._lifetime: Final = Lifetime(
             begin=self._begin, drain=self._drain, close=self._close, abandon=self._abandon
@@ -79,7 +80,10 @@ class AgentGateway:
         """The ASGI app that serves this gateway and its host; set by ``mount_agent_gateway``."""
 
     def _compose(self) -> None:
-        """Makes the parts that belong to one event loop."""
+        """Makes the parts that belong to one event loop, of a node that is this process."""
+        if self._process != os.getpid():
+            self._process = os.getpid()
+            self.node = secrets.token_urlsafe(9)
         parts = self._parts = Composition(
             store=self.store, bus=self.bus, agents=self.agents, limits=self.limits, node=self.node
         )
@@ -133,6 +137,10 @@ class AgentGateway:
         await self._lifetime.stop()
 
     async def _begin(self) -> None:
+        if self._process != os.getpid():
+            # Made before a fork. Processes with one name would hold one lease together, with one
+            # fencing token, and ignore each other's broadcasts.
+            self._compose()
         await self._parts.begin()
         exiting = server_exiting()
         if exiting is not None:

@@ -60,7 +60,7 @@ class AskRoutes:
         place = self._service.connections.admit(owner=call.owner, address=call.address)
         try:
             session, _ = await self._service.enter(id, identity=call.identity, agent=message.agent)
-            chosen = wire.format_for(call.request.headers.get("accept", ""))
+            chosen = wire.format_for(",".join(call.request.headers.getlist("accept")))
             context = EncoderContext(session.id, call.request.query_params, iso_time)
             body = StreamBody(
                 chosen.media_type,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections import OrderedDict
 from typing import Final
 
@@ -63,7 +64,8 @@ class Pace:
 
 def _refuse_for(wait: float) -> None:
     if wait:
-        raise TooMany("You are sending too fast.", retry_after=round(wait, 2))
+        # Rounded up: a caller that waits for less would be refused again.
+        raise TooMany("You are sending too fast.", retry_after=math.ceil(wait * 100) / 100)
 
 
 class Paces:

@@ -101,23 +101,21 @@ class EventRoutes:
         try:
             async with service.connections.opening:
                 beginning = await begin(service, session, wire, encoder, after=after, made=False)
+            said = greeting(
+                service,
+                session,
+                wire,
+                encoder,
+                beginning,
+                connection=id,
+                identity=call.owner,
+            )
+            snapshot = encoder.events(beginning.position.epoch, beginning.records)
         except BaseException:
             place.release()
             raise
-        said = greeting(
-            service,
-            session,
-            wire,
-            encoder,
-            beginning,
-            connection=id,
-            identity=call.owner,
-        )
-        first = [
-            b"".join([wire.preamble, *said]),
-            *encoder.events(beginning.position.epoch, beginning.records),
-        ]
         body = StreamBody(wire.media_type, encoder, wire.keepalive)
+        first = [b"".join([wire.preamble, *said]), *snapshot]
         return HttpStream(
             service, session, beginning.position, body, id=id, place=place, first=first
         )

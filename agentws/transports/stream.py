@@ -149,6 +149,11 @@ class HttpStream:
         self._gone = True
         self.ring()
 
+    @property
+    def _over(self) -> bool:
+        """Whether nothing more is to be written: the client has gone, or its run has ended."""
+        return self._gone or (self._run is not None and self._run.ended)
+
     async def _follow(self, send: Send) -> None:
         """Writes what is new and waits for more, until a disconnect or the end of the stream."""
         while not self._gone:
@@ -164,7 +169,7 @@ class HttpStream:
             except Exception:
                 logger.exception("%r can't be written to", self)
                 self._end(Internal())
-            if self._run is not None and self._run.ended:
+            if self._over:
                 return
             if self._close_notice is not None:
                 await self._write(send, b"".join(self._close_notice))
@@ -174,7 +179,7 @@ class HttpStream:
 
     async def _write_events(self, send: Send) -> None:
         pieces = Pieces(self.session)
-        while not self._gone and self._position.seq < self.session.head.seq:
+        while not self._over and self._position.seq < self.session.head.seq:
             records = await pieces.after(self._position)
             if not records:
                 return

@@ -7,6 +7,7 @@ import logging
 import os
 import signal
 import socket
+import stat
 import struct
 import sys
 import time
@@ -18,6 +19,7 @@ from pathlib import Path
 
 import pytest
 
+from agentws.backends import sqlite_sockets
 from agentws.backends.sqlite import SQLiteStore
 from agentws.backends.sqlite_bus import SQLiteBus
 from agentws.backends.sqlite_sockets import BACKLOG, LARGEST, SocketFiles
@@ -30,7 +32,9 @@ OTHER = Path(__file__).with_name("other_process.py")
 
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
-    return tmp_path / "chat.sqlite3"
+    path = tmp_path / "chat.sqlite3"
+    path.touch()
+    return path
 
 
 @asynccontextmanager
@@ -302,6 +306,92 @@ async def test_a_hello_names_only_sockets_beside_the_database(bus: SQLiteBus, pa
     await elsewhere.wait_closed()
 
 
+@pytest.mark.parametrize("mode", [0o600, 0o660, 0o644, 0o666])
+@pytest.mark.parametrize("umask", [0, 0o077])
+def test_who_may_write_to_the_database_may_write_to_the_socket_and_nobody_else(
+    path: Path, mode: int, umask: int
+) -> None:
+    path.chmod(mode)
+    before = os.umask(umask)
+    try:
+        files = SocketFiles(str(path))
+    finally:
+        os.umask(before)
+    with closing(files):
+        (own,) = sockets(path)
+        found = path.with_name(own).stat()
+    assert (stat.S_IMODE(found.st_mode), found.st_gid) == (mode, path.stat().st_gid)
+
+
+def test_a_socket_of_another_group_gives_that_group_nothing(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise PermissionError
+
+    path.chmod(0o664)
+    monkeypatch.setattr(os, "chown", refuse)
+    with closing(SocketFiles(str(path))):
+        (own,) = sockets(path)
+        assert stat.S_IMODE(path.with_name(own).stat().st_mode) == 0o604
+
+
+@pytest.mark.parametrize(
+    ("mode", "same_group", "is_connected"),
+    [(0o600, True, False), (0o640, False, False), (0o640, True, True), (0o604, False, True)],
+)
+def test_nothing_is_sent_to_a_user_who_may_not_read_the_database(
+    path: Path, monkeypatch: pytest.MonkeyPatch, mode: int, same_group: bool, is_connected: bool
+) -> None:
+    def as_another_user(file: str) -> os.stat_result:
+        found = list(os.stat(file, follow_symlinks=False))
+        found[stat.ST_UID] += 1
+        found[stat.ST_GID] += not same_group
+        return os.stat_result(found)
+
+    path.chmod(mode)
+    planted = path.with_name(f"chat.sqlite3-bell-{'0' * 16}")
+    with closing(socket.socket(socket.AF_UNIX)) as listening:
+        listening.bind(str(planted))
+        listening.listen()
+        monkeypatch.setattr(os, "lstat", as_another_user)
+        with closing(SocketFiles(str(path))) as files:
+            connection = files.connect("0" * 16)
+            assert (connection is not None) == is_connected
+            if connection is not None:
+                connection.close()
+
+
+async def test_a_socket_that_may_not_be_written_to_is_reported(
+    path: Path, bus: SQLiteBus, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def refuse(*_: object) -> socket.socket:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(SocketFiles, "_connected", refuse)
+    async with opened(path):
+        assert caplog.text.count("may not write to") == 1
+    assert own_name(bus) in caplog.text
+
+
+async def test_connecting_is_retried_after_the_process_ran_out_of_descriptors(
+    path: Path, bus: SQLiteBus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, tries = sqlite_sockets._new_socket, []
+
+    def exhausted() -> socket.socket:
+        tries.append(time.monotonic())
+        if len(tries) == 2:
+            raise OSError(24, "Too many open files")
+        return real()
+
+    monkeypatch.setattr("agentws.backends.sqlite_bus._PAUSE", 0.1)
+    monkeypatch.setattr(sqlite_sockets, "_new_socket", exhausted)
+    async with opened(path) as peer:
+        await connected(bus, peer)
+    assert tries[2] - tries[1] >= 0.09
+
+
 async def test_accepting_is_retried_after_the_process_ran_out_of_descriptors(
     bus: SQLiteBus, path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -319,7 +409,7 @@ async def test_accepting_is_retried_after_the_process_ran_out_of_descriptors(
                 raise OSError(24, "Too many open files")
             return real.accept()
 
-    monkeypatch.setattr("agentws.backends.sqlite_bus._ACCEPT_PAUSE", 0.1)
+    monkeypatch.setattr("agentws.backends.sqlite_bus._PAUSE", 0.1)
     monkeypatch.setattr(files, "listening", Exhausted())
     async with opened(path) as peer:
         await connected(bus, peer)
@@ -331,6 +421,7 @@ async def test_a_path_longer_than_a_socket_address_works_on_linux(tmp_path: Path
     folder = tmp_path / ("deep" * 40)
     folder.mkdir()
     path = folder / "chat.sqlite3"
+    path.touch()
     async with opened(path) as one, opened(path) as other:
         await connected(one, other)
         assert len(sockets(path)) == 2
@@ -341,12 +432,16 @@ async def test_a_path_longer_than_a_socket_address_works_on_linux(tmp_path: Path
 async def test_where_no_socket_is_possible_the_bus_reaches_its_own_process(
     tmp_path: Path, name: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    async with opened(tmp_path / name) as bus:
+    path = tmp_path / name
+    if path.parent.exists():
+        path.touch()
+    before = os.listdir(tmp_path)
+    async with opened(path) as bus:
         received = listen(bus)
         bus.publish("c", b"here")
         assert received == [b"here"]
     assert "only by polling" in caplog.text
-    assert os.listdir(tmp_path) == []
+    assert os.listdir(tmp_path) == before
 
 
 async def test_no_warning_where_sockets_are_possible(

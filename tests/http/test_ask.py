@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
-from typing import Any
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any, TypeVar
 
 import httpx2
 import pytest
 
-from agentws import AgentError, BearerKeys, Limits
+from agentws import AgentError, BearerKeys, Limits, MemoryStore, Store
 from agentws.protocol.events import RunFinished
 from agentws.protocol.messages import Interrupt, InterruptOutcome
 from agentws.testing.agents import Gate, Script
+from agentws.testing.faults import WrappedStore
 
 from .calling import SESSION, WITHIN, Stream, answered, client, served
 
@@ -21,6 +23,7 @@ pytestmark = pytest.mark.usefixtures("nodes")
 
 FORM = "application/x-www-form-urlencoded"
 TEXT = {"accept": "text/plain"}
+T = TypeVar("T")
 
 
 class Ask(Stream):
@@ -54,6 +57,18 @@ class Ask(Stream):
         while (line := await self.line()) is not None:
             found.append(line)
         return found
+
+
+class CountingStore(WrappedStore):
+    """Counts the calls of each method of the store."""
+
+    def __init__(self, store: Store) -> None:
+        super().__init__(store)
+        self.counts: Counter[str] = Counter()
+
+    async def around(self, operation: str, call: Callable[[], Awaitable[T]]) -> T:
+        self.counts[operation] += 1
+        return await call()
 
 
 async def ask(http: httpx2.AsyncClient, body: Any, **options: Any) -> httpx2.Response:
@@ -91,6 +106,38 @@ async def test_an_answer_is_bare_text_for_a_client_that_accepts_that() -> None:
         response = await ask(http, "hello world", headers=TEXT)
         assert response.headers["content-type"] == "text/plain; charset=utf-8"
         assert response.text == "hello world \n"
+
+
+@pytest.mark.parametrize(
+    ("accept", "text"),
+    [
+        (["text/plain, */*"], True),
+        (["Text/Plain; charset=utf-8"], True),
+        (["text/*"], True),
+        (["text/html", "text/plain"], True),
+        (["application/x-ndjson;q=0.1, text/plain"], True),
+        (["text/html, text/plain;q=0.5"], True),
+        (["*/*;q=0.5, text/plain;q=0.6"], True),
+        (["text/plain;q=0, */*"], False),
+        (["text/plain; Q=0.100, application/*"], False),
+        (["text/plain;q=0"], False),
+        (["*/*"], False),
+        (["*/*", "image/png"], False),
+        (["image/png"], False),
+        (["", ";q=1,,/;=", "text/"], False),
+        (["application/x-ndjson, text/plain"], False),
+        ([], False),
+    ],
+)
+async def test_the_accept_header_chooses_the_form_of_the_answer(
+    accept: list[str], text: bool
+) -> None:
+    async with served() as (_, http):
+        del http.headers["accept"]
+        headers = [("content-type", FORM), *(("accept", one) for one in accept)]
+        response = await http.post("/ask", content="hello", headers=headers)
+        assert (response.text == "hello \n") is text
+        assert response.headers["content-type"].startswith("text/plain") is text
 
 
 @pytest.mark.parametrize("kind", [FORM, "text/plain", "Text/Plain; charset=utf-8"])
@@ -142,6 +189,18 @@ async def test_the_same_id_again_gets_the_same_answer_again() -> None:
         assert len(await answered(http)) == 2
         other = await ask(http, {**body, "content": "other"})
         assert (other.status_code, other.json()["code"]) == (409, "idempotency_conflict")
+
+
+async def test_an_old_answer_is_read_without_the_log_after_it() -> None:
+    store = CountingStore(MemoryStore())
+    limits = Limits(tail_size=1, message_burst=1000)
+    async with served(store=store, alone=True, limits=limits) as (_, http):
+        for number in range(60):
+            await ask(http, "hello", params={"session": SESSION, "id": f"m{number}"})
+        store.counts.clear()
+        again = await ask(http, "hello", params={"session": SESSION, "id": "m0"}, headers=TEXT)
+        assert again.text == "hello \n"
+        assert store.counts["read"] == 1
 
 
 async def test_an_answer_streams_while_it_is_written() -> None:
@@ -268,6 +327,13 @@ async def test_a_bad_body_is_refused_with_a_status(body: bytes, kind: str, statu
         response = await http.post("/ask", content=body, headers={"content-type": kind})
         assert response.status_code == status
         assert response.json()["message"]
+
+
+@pytest.mark.parametrize("query", ["id=", "id=%00", f"id={'x' * 129}", "session=%00", "agent=%00"])
+async def test_a_bad_query_is_refused(query: str) -> None:
+    async with served() as (_, http):
+        response = await ask(http, "hello", params=query)
+        assert (response.status_code, response.json()["code"]) == (400, "bad_request")
 
 
 @pytest.mark.parametrize("method", ["GET", "HEAD", "PUT", "DELETE"])

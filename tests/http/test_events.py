@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from agentws import AgentGateway, BearerKeys, Limits, MemoryStore
 from agentws.protocol.events import Custom, StateSnapshot
+from agentws.protocol.wires.event_stream import EventStreamEncoder
 from agentws.testing.agents import Gate, Script, Sleep
 from agentws.testing.connect import kind
 from agentws.testing.faults import FaultyStore
@@ -232,6 +233,20 @@ async def test_the_number_of_streams_is_limited() -> None:
         await say(http, "/help")
         async with Stream(gateway, URL), Stream(gateway, URL) as refused:
             assert refused.status == 429 and "retry-after" in refused.headers
+        async with Stream(gateway, URL) as stream:
+            assert stream.status == 200
+
+
+async def test_a_stream_that_can_not_begin_gives_its_place_back(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async with served(limits=Limits(max_connections=1), alone=True) as (gateway, http):
+        await say(http, "hello")
+        await answered(http)
+        with monkeypatch.context() as patched:
+            patched.setattr(EventStreamEncoder, "control", lambda self, frame: 1 / 0)
+            async with Stream(gateway, URL) as failed:
+                assert failed.status == 500
         async with Stream(gateway, URL) as stream:
             assert stream.status == 200
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from starlette.applications import Starlette
 
 from agentws import BearerKeys, Limits, MemoryStore, mount_agent_gateway
-from agentws.errors import StorageFull, Unavailable
+from agentws.errors import StorageFull, TooMany, Unavailable
 from agentws.protocol import bodies
 from agentws.testing.faults import FaultyStore
 from agentws.testing.virtual import virtual_run
@@ -223,6 +223,20 @@ async def test_the_number_of_remembered_callers_is_bounded() -> None:
     for number in range(REMEMBERED + 10):
         paces.count(f"address {number}")
     assert repr(paces) == f"<Paces callers={REMEMBERED}>"
+
+
+@pytest.mark.parametrize("rate", [3.0, 7.0, 300.0, 900.0])
+def test_a_caller_that_waits_as_long_as_it_is_told_is_not_refused_again(rate: float) -> None:
+    async def call_twice() -> None:
+        paces = Paces(Limits(message_rate=rate, message_burst=1))
+        paces.count("address")
+        with pytest.raises(TooMany) as refused:
+            paces.count("address")
+        assert refused.value.retry_after is not None
+        await asyncio.sleep(refused.value.retry_after)
+        paces.count("address")
+
+    virtual_run(call_twice())
 
 
 # CORS

@@ -27,7 +27,8 @@ def choose_wire(
     """The wire of a WebSocket handshake, and the subprotocol to accept it with.
 
     It is the first one offered that is served. If none is offered, it is the default one, accepted
-    without a subprotocol. Raises BadRequest if none of those offered is served.
+    without a subprotocol. Raises BadRequest if none of those offered is served, or if none is
+    offered and there is no default.
     """
     served = {wire.subprotocol: wire for wire in wires}
     names = list(offered)
@@ -36,5 +37,6 @@ def choose_wire(
             return served[name], name
     default = next((wire for wire in wires if wire.default), None)
     if names or default is None:
-        raise BadRequest("None of these subprotocols is served.", expected=" or ".join(served))
+        wrong = "None of these subprotocols is served." if names else "No subprotocol was offered."
+        raise BadRequest(wrong, expected=" or ".join(served))
     return default, None

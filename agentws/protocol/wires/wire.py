@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple, Protocol
 
 from .. import frames as f
+from ..accept import preferred
 from ..codec import Record
 
 
@@ -74,6 +75,7 @@ class StreamWire(NamedTuple):
 
     name: str
     path: str
+    """Below the prefix; it contains ``{id}``, the session's."""
     summary: str
     media_type: str
     encoder: MakeEncoder
@@ -113,10 +115,9 @@ class AskWire(NamedTuple):
     """The first one is the default."""
 
     def format_for(self, accept: str) -> AnswerFormat:
-        """The format whose media type is named first in an ``Accept`` header, else the default."""
-        wanted = [part.partition(";")[0].strip().lower() for part in accept.split(",")]
+        """The format that an ``Accept`` header prefers; the default where it accepts none."""
         by_type = {one.media_type: one for one in self.formats}
-        return next((by_type[one] for one in wanted if one in by_type), self.formats[0])
+        return by_type[preferred(accept, list(by_type))]
 
 
 FollowWire = SocketWire | StreamWire
