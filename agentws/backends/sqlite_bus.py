@@ -99,7 +99,7 @@ class _Mesh:
         self._batch: list[bytes] = []
         """Messages published in this pass of the event loop: one write carries all of them."""
         self._retries: dict[str, asyncio.TimerHandle] = {}
-        """By the name of the process to connect to; accepting is retried under the own name."""
+        """Timers by the name of the process to connect to; this process's own name: to accept."""
         self._loop.add_reader(files.listening, self._accept)
 
     # Connecting

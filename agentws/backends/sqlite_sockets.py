@@ -38,7 +38,7 @@ _STARTING: Final = 10.0
 _TRANSIENT: Final = frozenset(
     {errno.EAGAIN, errno.EINTR, errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
 )
-"""Why connecting may fail for now: no descriptors are left, or the other accepts too slowly."""
+"""Transient errors of connecting: no free descriptors, or the other process accepts too slowly."""
 _AGAIN: Final = (BlockingIOError, InterruptedError)
 
 

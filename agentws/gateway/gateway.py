@@ -80,7 +80,7 @@ class AgentGateway:
         """The ASGI app that serves this gateway and its host; set by ``mount_agent_gateway``."""
 
     def _compose(self) -> None:
-        """Makes the parts that belong to one event loop, of a node that is this process."""
+        """Makes the parts that belong to one event loop. A forked process becomes a new node."""
         if self._process != os.getpid():
             self._process = os.getpid()
             self.node = secrets.token_urlsafe(9)

@@ -115,7 +115,7 @@ class AskWire(NamedTuple):
     """The first one is the default."""
 
     def format_for(self, accept: str) -> AnswerFormat:
-        """The format that an ``Accept`` header prefers; the default where it accepts none."""
+        """The format that an ``Accept`` header prefers; the default if it accepts none."""
         by_type = {one.media_type: one for one in self.formats}
         return by_type[preferred(accept, list(by_type))]
 
