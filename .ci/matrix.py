@@ -65,7 +65,7 @@ anyio loses a cancel scope that a child task enters before its first wait, and t
 """
 EAGER = (
     *("buses", "client", "http", "laws", "runs", "server", "session", "stores", "transports"),
-    *("test_broadcast.py", "test_eager.py", "test_checked.py", "test_housekeeping.py"),
+    *("test_broadcast.py", "test_eager.py", "test_validation.py", "test_housekeeping.py"),
 )
 """The parts of tests/ that create and await tasks."""
 

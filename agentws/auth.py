@@ -70,10 +70,10 @@ def _check_text(id: str) -> None:
 
 
 def as_identity(value: object) -> Identity | None:
-    """The identity for a value that ``authenticate`` returned; ``None`` is nobody.
+    """The identity for a value that ``authenticate`` returned; ``None`` if it identifies nobody.
 
-    An empty id, 0 and False are nobody, too: they come from a missing header or column, and would
-    be one identity for everybody. Raises TypeError for anything else, such as a user object or a
+    So do an empty id, 0 and False: they come from a missing header or column, and would be one
+    identity for everybody. Raises TypeError for anything else, such as a user object or a
     dict of claims: treated as nobody, a mistake of the host would look like wrong credentials.
     """
     if isinstance(value, Identity):

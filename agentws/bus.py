@@ -30,7 +30,7 @@ class Bus(ABC):
     scope: Scope
     """How far a message reaches."""
     lossless: bool = False
-    """True only where a message can't be lost within ``scope``: then followers need not poll."""
+    """True only if a message can't be lost within ``scope``: then followers need not poll."""
 
     async def open(self) -> None:  # noqa: B027 - a backend without connections has nothing to do
         """Connects. Raises ``Unavailable`` with one clear line if it can't."""

@@ -91,7 +91,7 @@ class BadRequest(AgentwsError):
 
 
 class InvalidEvent(BadRequest):
-    """An agent yielded something that is no event, or an event that is not legal at this point."""
+    """An agent yielded something that is not an event, or an event that is illegal here."""
 
     code = "invalid_event"
     summary = "The agent produced an invalid event."

@@ -2,8 +2,8 @@
 
 Re-exports, for code that uses agentws, from two modules of ``protocol/``. AG-UI's events have
 upper-case types and are what an agent may yield (``AgentEvent``); the gateway's own have lower-case
-ones (``GatewayEvent``), and are what a client reads besides. Attributes are in snake case here
-and in camelCase on the wire.
+ones (``GatewayEvent``), and clients receive both. Attributes are in snake case here and in
+camelCase on the wire.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """Every numeric setting of the gateway: sizes, rates, counts, timeouts.
 
-Where would I add a setting? A number is a field here, with its unit and its reason in the docstring
-below it, and a row in ``docs/reference/settings.md``; the code that uses it gets ``Limits`` passed
-in. Anything else (a store, a callable, a key) is a keyword-only option of ``mount_agent_gateway``
-in ``mount.py``.
+To add a setting that is a number, add a field here, with its unit and its reason in the docstring
+below it, and a row in ``docs/reference/settings.md``. The code that uses it gets ``Limits`` passed
+in. Any other setting (a store, a callable, a key) is a keyword-only option of
+``mount_agent_gateway`` in ``mount.py``.
 """
 
 from __future__ import annotations

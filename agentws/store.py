@@ -197,8 +197,8 @@ class Store(ABC):
         concurrent appends that expect the same end exactly one is made, on whichever node.
         ``commutes``: the events change nothing that any command is decided on, such as the text of
         an answer: an ``expect`` from before them is still valid after them. For this a store keeps
-        one number per log, the seq of the last event that was appended without ``commutes``, and
-        refuses an ``expect`` below it, or above the log's end.
+        one number per log: the seq of the last event that was appended without ``commutes``. It
+        refuses an ``expect`` below that, or above the log's end.
         The order of the checks: the session, ``fence``, ``key``, ``expect``. A duplicate under
         ``key`` is returned whatever it expects.
         ``events`` may be empty, to use ``key`` or ``settled`` alone; the position is then the log's

@@ -14,7 +14,7 @@ from agentws.protocol.frames import Notice
 from agentws.tasks.tasks import Tasks
 from agentws.testing.agents import Script
 from agentws.testing.connect import connect, running
-from agentws.transports.connections import GOODBYES, LEAVING, PAUSE, SLICE, Connections
+from agentws.transports.connections import CLOSE_TIMEOUT, CLOSING, PAUSE, SLICE, Connections
 from tests.virtual import anyio_backend as anyio_backend
 
 
@@ -113,7 +113,7 @@ async def test_a_broadcast_of_another_node_that_can_not_be_decoded_is_logged(
 async def test_goodbyes_are_spread_in_time_against_a_reconnect_storm() -> None:
     connections, peers = crowd(4 * SLICE)
     begun = asyncio.get_running_loop().time()
-    await connections.say_goodbye()
+    await connections.close_all()
     times = sorted({round(peer.told_at - begun, 6) for peer in peers if peer.told_at is not None})
     assert times == [round(PAUSE * turn, 6) for turn in range(4)]
 
@@ -121,8 +121,8 @@ async def test_goodbyes_are_spread_in_time_against_a_reconnect_storm() -> None:
 async def test_goodbyes_to_very_many_connections_take_a_bounded_time() -> None:
     connections, _ = crowd(200 * SLICE)
     begun = asyncio.get_running_loop().time()
-    await connections.say_goodbye()
-    assert asyncio.get_running_loop().time() - begun <= GOODBYES + LEAVING + 0.01
+    await connections.close_all()
+    assert asyncio.get_running_loop().time() - begun <= CLOSING + CLOSE_TIMEOUT + 0.01
 
 
 async def test_a_goodbye_waits_until_peers_have_disconnected() -> None:
@@ -131,9 +131,9 @@ async def test_a_goodbye_waits_until_peers_have_disconnected() -> None:
     begun = loop.time()
     for at, peer in enumerate(peers, start=1):
         loop.call_later(0.1 * at, connections.discard, peer)
-    await connections.say_goodbye()
+    await connections.close_all()
     assert loop.time() - begun == pytest.approx(0.2)
-    await connections.say_goodbye()
+    await connections.close_all()
     assert loop.time() - begun == pytest.approx(0.2)
 
 
@@ -146,6 +146,6 @@ async def test_a_failing_peer_does_not_prevent_the_other_goodbyes(
         raise RuntimeError("as ordered")
 
     peers[0].close_for_restart = fail  # type: ignore[method-assign]
-    await connections.say_goodbye()
+    await connections.close_all()
     assert [peer.closing for peer in peers] == [False, True, True]
     assert "as ordered" in caplog.text

@@ -21,7 +21,7 @@ Output = str | AgentEvent
 class RunContext(SessionContext):
     """What a run is given: the message it answers, who sent it, and the session it belongs to.
 
-    ``identity`` is who sent the message, as authenticated; without claims where another node
+    ``identity`` is who sent the message, as authenticated; without claims if another node
     accepted it, ``None`` for an anonymous sender.
     """
 

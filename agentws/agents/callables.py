@@ -32,7 +32,7 @@ def kind_of(called: Any) -> Kind | None:
     """What a call returns, as far as can be told; ``None`` for classes and plain functions.
 
     Looks through ``functools.partial``, methods, objects with ``__call__``, and decorators that
-    use ``functools.wraps``. A decorator counts as what it wraps only where that is an async
+    use ``functools.wraps``. A decorator counts as what it wraps only if that is an async
     generator function: it may turn any other function into one.
     """
     function = _function_of(called)
@@ -62,7 +62,7 @@ def _function_of(called: Any) -> Any:
 
 
 def arguments_of(called: Callable[..., Any], *, fewest: int = 0) -> int | None:
-    """How many arguments ``called`` can be given, 0 or 1; ``None`` where it needs others.
+    """How many arguments ``called`` can be given, 0 or 1; ``None`` if it needs others.
 
     1 for a function of ``*args``: a decorator passes them on.
     """
@@ -116,7 +116,7 @@ def _class_name(annotation: Any) -> str:
 
 
 def _signature_of(called: Callable[..., Any]) -> inspect.Signature | None:
-    """The signature; ``None`` where there is none, as for some callables that are written in C."""
+    """The signature; ``None`` if it has none, as some callables that are written in C."""
     try:
         if sys.version_info >= (3, 14):
             import annotationlib

@@ -67,7 +67,7 @@ def unescape(text: str) -> str:
 def checked_commands(made: object) -> tuple[Command, ...]:
     """The commands that an agent's ``commands`` method returned, checked.
 
-    Raises TypeError for anything else, and ValueError for a name that nobody can type: users would
+    Raises TypeError for anything else, and ValueError for a name that can't be typed: users would
     take this mistake of the agent's author for an unknown command.
     """
     if isinstance(made, str | Mapping) or not isinstance(made, Iterable):
@@ -86,7 +86,7 @@ def _check_declared(command: object) -> None:
     name, summary, run = command
     if not (isinstance(name, str) and isinstance(summary, str) and callable(run)):
         raise TypeError(
-            f"the command {name!r} does not fit; expected name: str, summary: str, and run: an "
+            f"the command {name!r} is not valid; expected name: str, summary: str, and run: an "
             "async function that takes a CommandContext and what follows the name"
         )
     if not name or name.startswith("/") or name.split() != [name]:

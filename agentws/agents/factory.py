@@ -78,7 +78,7 @@ class Agents:
     async def make(self, name: str, session: SessionInfo) -> Agent:
         """A new agent. Raises what the factory raises, and TypeError if it makes anything else.
 
-        Raises AgentError, which says what to write, where it returns text or a plain generator.
+        Raises AgentError, which says what to write, if it returns text or a plain generator.
         """
         maker = self._makers.get(name) or self._makers[self.default]
         made = maker(session)

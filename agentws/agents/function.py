@@ -19,7 +19,7 @@ class FunctionAgent(Agent):
         self._function = function
 
     def run(self, ctx: RunContext) -> AsyncIterator[Output]:
-        """Raises AgentError, which says what to write, where the function returns anything else."""
+        """Raises AgentError, which says what to write, if the function returns anything else."""
         returned = self._function(ctx)
         if not hasattr(returned, "__aiter__") and inspect.isawaitable(returned):
             return _awaited(returned)

@@ -42,7 +42,7 @@ class LLM(ABC):
 
         Yields text deltas (never empty, without lone surrogates and NUL) as they arrive, and at
         most one ``TokenUsage``, after the text. A normal end means that there is an answer and that
-        it is complete. Where the model declines, its text is yielded before LLMRefused is raised.
+        it is complete. If the model declines, its text is yielded before LLMRefused is raised.
 
         Closing the generator, or cancelling the task that reads it, first closes the request to the
         provider, so that nothing more is generated or paid for.

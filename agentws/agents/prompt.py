@@ -52,7 +52,7 @@ def prompt(messages: Sequence[Message], *, budget: int) -> list[Message]:
 def newest_turns(messages: Sequence[Message], *, budget: int) -> list[Message]:
     """The newest turns that fit ``budget`` together, whole and in order.
 
-    The last turn is to be answered: it is kept even where it is larger than the budget.
+    The last turn is to be answered: it is kept even if it is larger than the budget.
     """
     kept: list[list[Message]] = []
     left = budget
@@ -137,7 +137,7 @@ def _no_result(call: str) -> ToolMessage:
 
 
 def _marked(message: Message) -> Message:
-    """``message`` with a note where its run failed or was cancelled, or a model continues it."""
+    """``message`` with a note if its run failed or was cancelled: else a model continues it."""
     notes = _NOTES.get(type(message), {})
     note = notes.get(_status(message))
     if note is None or not isinstance(message, AssistantMessage | UserMessage):

@@ -1,4 +1,4 @@
-"""The store in memory: what it keeps ends with its process."""
+"""The store in memory: everything in it is lost when its process ends."""
 
 from __future__ import annotations
 

@@ -20,9 +20,9 @@ from .sqlite_sockets import LARGEST, Incoming, Outgoing, SocketFiles, encode_mes
 logger: Final = logging.getLogger("agentws")
 
 _HELLO: Final = ""
-"""The channel on which a process sends the name of its own socket, first of all."""
+"""The channel of the first message: a process sends the name of its own socket."""
 _PAUSE: Final = 1.0
-"""Seconds until another try of what failed for now, as it does while no descriptors are left."""
+"""Seconds before another try after a transient failure, such as no free file descriptors."""
 _LAST_WRITES: Final = 1.0
 """Seconds that closing waits for what other processes have not read yet."""
 
@@ -53,8 +53,8 @@ class SQLiteBus(Bus):
             files, others = await asyncio.to_thread(_begin, self._path)
         except (OSError, AttributeError) as error:
             logger.warning(
-                "other processes that share the database hear of changes only by polling, and of "
-                "broadcasts not at all: no socket is possible beside it (%s)",
+                "no socket is possible beside the database (%s): other processes that share it "
+                "find changes only by polling, and broadcasts do not reach them",
                 error,
             )
             return
@@ -99,7 +99,7 @@ class _Mesh:
         self._batch: list[bytes] = []
         """Messages published in this pass of the event loop: one write carries all of them."""
         self._retries: dict[str, asyncio.TimerHandle] = {}
-        """By the name of the process to connect to; accepting is retried under the own name."""
+        """Timers by the name of the process to connect to; this process's own name: to accept."""
         self._loop.add_reader(files.listening, self._accept)
 
     # Connecting
@@ -144,7 +144,7 @@ class _Mesh:
         self._retries[name] = self._loop.call_later(_PAUSE, action)
 
     def _end(self, connection: Incoming) -> None:
-        """The other process has closed, or was killed: nothing is written to it any more."""
+        """Ends the connection: the other process has closed its side, or was killed."""
         self._incoming.discard(connection)
         connection.close()
         if connection.name is not None:
@@ -157,12 +157,12 @@ class _Mesh:
             return
         if len(payload) > LARGEST:
             logger.warning(
-                "a message of %d bytes reaches no other process: %d is the most",
+                "a message of %d bytes reaches no other process: expected at most %d bytes",
                 *(len(payload), LARGEST),
             )
             return
         if not self._batch:
-            # A closed loop has nothing left that could write.
+            # Raised if the event loop was closed: nothing can be written any more.
             with suppress(RuntimeError):
                 self._loop.call_soon(self._write_batch)
         self._batch.append(encode_message(channel, payload))

@@ -20,7 +20,7 @@ _IN_MEMORY: Final = ":memory:"
 
 
 def database_path(given: str | os.PathLike[str]) -> str:
-    """The absolute path that ``given`` means: a path, where ``~`` is the home directory, or a URL.
+    """The absolute path for ``given``: a path, in which ``~`` is the home directory, or a URL.
 
     After ``sqlite:`` three slashes begin a relative path and four an absolute one; ``sqlite:PATH``
     without them is the path as it is. Raises ValueError, which says what was expected, for a
@@ -82,7 +82,7 @@ def _with_home(given: object, path: str) -> str:
         # A path object has removed a "./" that it may have been written with.
         raise ValueError(
             f"the database is {given!r}, and there is no such home directory; expected '~/path', "
-            "or './~' for a name that begins so"
+            "or './~' for a name that begins with '~'"
         )
     return expanded
 
@@ -93,6 +93,5 @@ def _wrong(given: object) -> ValueError:
 
 def _in_memory(given: object) -> ValueError:
     return ValueError(
-        f"the database is {given!r}; expected a file, as MemoryStore() is what keeps sessions in "
-        "memory"
+        f"the database is {given!r}; expected a file (MemoryStore() keeps sessions in memory)"
     )

@@ -155,7 +155,7 @@ def _refuse_foreign(connection: sqlite3.Connection) -> None:
 
 
 def _enter_wal(connection: sqlite3.Connection, busy_timeout: float) -> None:
-    """Waits for locks, as SQLite does not while it changes the journal mode.
+    """Turns the write-ahead log on. Waits for locks, since SQLite does not in this case.
 
     Two processes may open a new database at the same time.
     """

@@ -38,7 +38,7 @@ _STARTING: Final = 10.0
 _TRANSIENT: Final = frozenset(
     {errno.EAGAIN, errno.EINTR, errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
 )
-"""Why connecting may fail for now: no descriptors are left, or the other accepts too slowly."""
+"""Transient errors of connecting: no free descriptors, or the other process accepts too slowly."""
 _AGAIN: Final = (BlockingIOError, InterruptedError)
 
 
@@ -46,13 +46,13 @@ class SocketFiles:
     """This process's listening socket, and the socket files of the others that share a database.
 
     They are beside the database, named ``chat.sqlite3-bell-<16 hex digits>``: a process that can
-    share the database finds them. Who may write to the database may write to the socket, and
-    nobody else: a message could forge a broadcast. The own file is removed by :meth:`close`, or at
+    share the database finds them. Only users who may write to the database may write to the socket:
+    a message could forge a broadcast. This process's own file is removed by :meth:`close`, or at
     the latest when the process exits normally.
     """
 
     def __init__(self, database: str) -> None:
-        """Binds and listens. Raises OSError where no socket is possible."""
+        """Binds and listens. Raises OSError if no socket is possible."""
         self._database = os.path.realpath(database)
         folder, base = os.path.split(self._database)
         self._folder = folder
@@ -70,7 +70,7 @@ class SocketFiles:
     def _listen(self) -> socket.socket:
         sock = self._resources.enter_context(_new_socket())
         sock.bind(self._address(self.own))
-        self._resources.callback(_remove_in, os.getpid(), self._path(self.own))
+        self._resources.callback(_remove_if_owner, os.getpid(), self._path(self.own))
         # Before it listens, it refuses all connections, whatever the umask has allowed.
         _copy_permissions(self._database, self._path(self.own))
         sock.listen(_WAITING)
@@ -86,10 +86,10 @@ class SocketFiles:
         return bool(_NAME.fullmatch(name)) and name != self.own
 
     def connect(self, name: str) -> socket.socket | None:
-        """A connection to another process; ``None`` where it does not listen any more.
+        """A connection to another process; ``None`` if it does not listen any more.
 
-        ``None`` also for a socket whose owner may not read the database: what is published names
-        sessions. Raises OSError where a later try may succeed.
+        ``None`` also for a socket whose owner may not read the database: messages contain ids of
+        sessions. Raises OSError if a later try may succeed.
         """
         try:
             if _may_read(os.stat(self._database), os.lstat(self._path(name))):
@@ -98,8 +98,8 @@ class SocketFiles:
             self._remove_stale(name)
         except PermissionError:
             logger.warning(
-                "this process may not write to %s%s: the process that listens there hears of "
-                "changes only by polling, and of broadcasts not at all",
+                "this process may not write to %s%s: the process that listens there finds "
+                "changes only by polling, and broadcasts do not reach it",
                 *(self._prefix, name),
             )
         except OSError as error:
@@ -117,7 +117,7 @@ class SocketFiles:
         return sock
 
     def _remove_stale(self, name: str) -> None:
-        """Removes what a killed process left. Between bind and listen a live one refuses, too."""
+        """Removes the socket of a killed process. A new one also refuses until it listens."""
         path = self._path(name)
         with suppress(OSError):
             if time.time() - os.stat(path).st_mtime > _STARTING:
@@ -147,13 +147,13 @@ def _new_socket() -> socket.socket:
 
 
 def _copy_permissions(database: str, socket_file: str) -> None:
-    """Gives the socket the database's group and mode, and its owner where this process may."""
+    """Gives the socket the database's group and mode, and its owner if this process may do so."""
     wanted = os.stat(database)
     mode = wanted.st_mode & 0o666
     try:
         os.chown(socket_file, wanted.st_uid if os.geteuid() == 0 else -1, wanted.st_gid)
     except OSError:
-        # The socket has another group, which may not get what the database's group has.
+        # The socket has another group, which must not get the rights of the database's group.
         mode &= 0o606
     os.chmod(socket_file, mode)
 
@@ -161,7 +161,7 @@ def _copy_permissions(database: str, socket_file: str) -> None:
 def _may_read(database: os.stat_result, socket_file: os.stat_result) -> bool:
     """Whether the owner of the socket may read the database, as far as the files show it.
 
-    Others can create a socket too where anyone may write to the directory, as in ``/tmp``.
+    Other users can create a socket too, if everyone may write to the directory, as in ``/tmp``.
     """
     if socket_file.st_uid in (0, os.geteuid(), database.st_uid):
         return True
@@ -169,8 +169,8 @@ def _may_read(database: os.stat_result, socket_file: os.stat_result) -> bool:
     return bool(database.st_mode & (0o044 if in_group else 0o004))
 
 
-def _remove_in(process: int, path: str) -> None:
-    """A forked child has a copy of everything; the file stays its parent's."""
+def _remove_if_owner(process: int, path: str) -> None:
+    """Removes the file in that process only, not in a forked child: the file is the parent's."""
     if os.getpid() == process:
         with suppress(OSError):
             os.unlink(path)
@@ -250,7 +250,7 @@ class Incoming:
         self._ended = ended
         self._unread = bytearray()
         self.name: str | None = None
-        """The name of the other process's own socket, once it has said it."""
+        """The name of the other process's own socket, once it has sent it."""
         sock.setblocking(False)
         loop.add_reader(sock, self._read)
 
@@ -268,7 +268,7 @@ class Incoming:
         try:
             messages = split_messages(self._unread)
         except ValueError:
-            logger.warning("what came through a socket beside the database is no message")
+            logger.warning("a socket beside the database received what is not a message")
             self._ended(self)
             return
         for channel, payload in messages:
@@ -285,9 +285,9 @@ def encode_message(channel: str, payload: bytes) -> bytes:
 
 
 def split_messages(received: bytearray) -> list[tuple[str, bytes]]:
-    """Removes all complete messages from the front of ``received`` and returns them.
+    """Removes all complete messages from the beginning of ``received`` and returns them.
 
-    Raises ValueError for what is no message.
+    Raises ValueError for bytes that are not a message.
     """
     messages: list[tuple[str, bytes]] = []
     start = 0

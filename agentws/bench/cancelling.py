@@ -56,7 +56,7 @@ class CancellingClient(GatewayClient):
 
 async def _cancels(client: CancellingClient, count: int) -> tuple[float, float]:
     """The median seconds of ``count`` cancels to the acknowledgement, and to the end."""
-    # At different moments of the time in which deltas are coalesced.
+    # At different times within the window in which deltas are coalesced.
     found = [await client.cancel(PACE * (number % 10) / 2) for number in range(-2, count)]
     acknowledged, ended = zip(*found[2:], strict=True)
     return median(acknowledged), median(ended)

@@ -11,7 +11,7 @@ import msgspec
 from .variants import DELTA, Variant
 
 _TEXT, _CLOSE, _PING = 0x1, 0x8, 0x9
-# A mask of zeros is valid, and masking with it costs the client nothing.
+# A mask of zeros is valid, and costs the client no masking.
 _NO_MASK = bytes(4)
 
 
@@ -118,7 +118,7 @@ class Client(asyncio.Protocol, ABC):
 
     @abstractmethod
     def expect(self, deltas: int) -> None:
-        """Prepare for an answer of so many deltas."""
+        """Prepare for an answer of `deltas` deltas."""
 
     @abstractmethod
     def ask(self, work: str, deltas: int) -> None:

@@ -97,7 +97,7 @@ def table(rows: Sequence[Row]) -> str:
 
 
 def as_json(rows: Sequence[Row], notes: list[str]) -> str:
-    """Everything, in one line."""
+    """All figures and notes, in one line of JSON."""
     return msgspec.json.encode(
         {"environment": environment(), "notes": notes, "workloads": list(map(_row, rows))}
     ).decode()

@@ -27,7 +27,7 @@ def default_options(scale: Scale) -> Options:
 
 
 def on_disk(scale: Scale) -> Options:
-    """With a store whose callers wait for it."""
+    """With a store on disk, whose callers wait for it."""
     return {"store": "sqlite"}
 
 
@@ -37,13 +37,13 @@ def without_coalescing(scale: Scale) -> Options:
 
 
 def early_eviction(scale: Scale) -> Options:
-    """With early eviction: a session without followers soon leaves memory."""
+    """With early eviction: a session without followers is soon evicted from memory."""
     names = ("session_idle", "replay_window", "poll_interval")
     return {"limits": dict.fromkeys(names, scale.idle_seconds), "store": "sqlite"}
 
 
 def immediate_eviction(scale: Scale) -> Options:
-    """With immediate eviction, which is waited for before every cold start."""
+    """With immediate eviction, so that every later use of a session is a cold start."""
     return early_eviction(scale._replace(idle_seconds=scale.idle_seconds / 10))
 
 
@@ -71,7 +71,7 @@ async def idle(server: ServerProcess, scale: Scale) -> float:
 
 
 async def _memory(server: ServerProcess) -> int:
-    """Bytes in use, without garbage: how much of it waits for a collection is chance."""
+    """Bytes in use, after a garbage collection: the amount of garbage before it is random."""
     await asyncio.sleep(SETTLE)
     await server.request("POST", "/settle")
     return measure.unique_bytes(server.pid)
@@ -97,7 +97,7 @@ async def _echo(server: ServerProcess, count: int, turns: int) -> float:
 
 
 async def echo(server: ServerProcess, scale: Scale) -> float:
-    """One turn after another: each wakes an idle server, as the messages of people do."""
+    """Turns one after the other: each wakes an idle server, as messages of users do."""
     return await _echo(server, 1, scale.turns)
 
 

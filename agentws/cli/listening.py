@@ -15,7 +15,7 @@ BACKLOG: Final = 2048
 _TRIES: Final = 20
 """How often to look for a port that is free on all addresses."""
 _ABSENT: Final = frozenset({errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT})
-"""Errors for an address that this machine does not have, such as IPv6 where it is off."""
+"""Errors for an address that this machine does not have, such as IPv6 if it is off."""
 _LOCALHOST: Final = ("127.0.0.1", "::1")
 """What browsers resolve ``localhost`` to, whatever this machine's hosts file says."""
 
@@ -71,7 +71,7 @@ def _addresses(host: str) -> list[Address]:
 
 
 def _bound(addresses: Iterable[Address], port: int) -> list[socket.socket]:
-    """Binds every address; raises OSError, and leaves no socket open, where one is in use."""
+    """Binds every address; raises OSError, and leaves no socket open, if one is in use."""
     bound: list[socket.socket] = []
     absent: OSError | None = None
     with ExitStack() as opened:

@@ -103,7 +103,7 @@ def api_key(text: str) -> tuple[str, str]:
 
 SERVING: Final = (
     Option("--host", "HOST", "where to listen", "HOST", "127.0.0.1"),
-    Option("--port", "PORT", "0 takes a free one", "PORT", "8000", port),
+    Option("--port", "PORT", "the port; 0 takes a free one", "PORT", "8000", port),
     Option(
         "--workers",
         "WORKERS",
@@ -121,11 +121,11 @@ SERVING: Final = (
         "memory",
         store,
     ),
-    Option("--admin-key", "ADMIN_KEY", "opens the admin routes, such as /broadcast", "KEY"),
+    Option("--admin-key", "ADMIN_KEY", "enables the admin routes, such as /broadcast", "KEY"),
     Option(
         "--api-key",
         "API_KEY",
-        "whoever presents KEY is IDENTITY; without any, everyone is anonymous",
+        "a client that sends KEY is IDENTITY; without keys, every client is anonymous",
         "KEY=IDENTITY",
         read=api_key,
         many=True,
@@ -146,7 +146,7 @@ SERVING: Final = (
         read=checked(allowed_host),
         many=True,
     ),
-    Option("--agent-name", "AGENT_NAME", "what clients call the agent", "NAME"),
+    Option("--agent-name", "AGENT_NAME", "the name of the agent for clients", "NAME"),
 )
 CHATTING: Final = (
     Option("--session", "SESSION", "the session to continue", "ID"),
@@ -210,7 +210,7 @@ def _described(option: Option) -> str:
 
 
 def _many(parser: argparse.ArgumentParser, option: Option, given: str | None) -> list[Any] | None:
-    """Reads each part itself, since argparse reads a default only where it is text."""
+    """Reads each part itself, since argparse reads a default only if it is text."""
     if not given:
         return None
     parts = [part.strip() for part in given.split(",") if part.strip()]

@@ -97,7 +97,7 @@ def _config(app: Any, settings: Settings, **options: Any) -> uvicorn.Config:
 
 
 def print_start_message(settings: Settings, served: Served, listeners: list[socket.socket]) -> None:
-    """What is served where, on standard error: standard output is for data."""
+    """Prints what is served, and where, to standard error: standard output is for data."""
     addresses = [str(listener.getsockname()[0]) for listener in listeners]
     is_reachable = not all(map(is_loopback, addresses))
     host = settings.host.strip("[]")
@@ -121,6 +121,6 @@ def print_start_message(settings: Settings, served: Served, listeners: list[sock
     if served.is_ours and is_reachable and not settings.api_key:
         lines.append(
             f"WARNING: {settings.host} is reachable from other machines, and anyone there can use "
-            "this agent. --api-key KEY=IDENTITY asks who they are."
+            "this agent. --api-key KEY=IDENTITY requires a key."
         )
     print("\n".join(lines), file=sys.stderr, flush=True)

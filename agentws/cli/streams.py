@@ -31,7 +31,7 @@ def printable(text: str) -> str:
 
 def escape_what_is_not_encodable() -> None:
     """Makes standard output and error write ``\\u4f60`` for a character outside their encoding,
-    where they would raise."""
+    instead of raising."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper) and stream.errors not in _LENIENT:
             stream.reconfigure(errors="backslashreplace")
@@ -53,7 +53,7 @@ def _json_escapes(error: UnicodeError) -> tuple[str, int]:
 
 
 def check_output() -> None:
-    """Raises Problem where standard output is closed."""
+    """Raises Problem if standard output is closed."""
     if sys.stdout is None:
         raise Problem("standard output is closed: the answer can't be shown")
 
@@ -61,7 +61,7 @@ def check_output() -> None:
 def write(text: str) -> None:
     """Writes to standard output and flushes: an answer is read while it is written.
 
-    Raises Problem where writing fails, and BrokenPipeError where the reader has closed the pipe.
+    Raises Problem if writing fails, and BrokenPipeError if the reader has closed the pipe.
     """
     try:
         sys.stdout.write(text)
@@ -74,7 +74,7 @@ def write(text: str) -> None:
 
 
 def discard_output() -> None:
-    """Redirects standard output to nowhere, so that the flush at exit does not fail again."""
+    """Redirects standard output to the null device, so that the flush at exit can not fail."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
@@ -91,7 +91,7 @@ _UTF16: Final = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 
 
 def open_input() -> int:
-    """The descriptor of standard input; raises Problem where it is closed."""
+    """The descriptor of standard input; raises Problem if it is closed."""
     if sys.stdin is None:
         raise nothing_to_send()
     return sys.stdin.fileno()

@@ -1,4 +1,4 @@
-"""From the URL that a user gives to the WebSocket addresses where the gateway may be."""
+"""Turns the URL that a user gives into the WebSocket addresses that the gateway may have."""
 
 from __future__ import annotations
 

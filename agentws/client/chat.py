@@ -274,7 +274,7 @@ class Chat:
         return reply.content
 
     async def patch_state(self, patch: JsonPatch) -> None:
-        """Changes the shared state by a JSON Patch (RFC 6902), where the agent allows it.
+        """Changes the shared state by a JSON Patch (RFC 6902), if the agent allows it.
 
         Raises as :meth:`command` does.
         """

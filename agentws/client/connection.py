@@ -102,7 +102,7 @@ class Connection:
         self._announced: AnnouncedClose | None = None
 
     def ring(self) -> None:
-        """Says that there is something to send."""
+        """Wakes the writer: there may be something to send."""
         self._wake.set()
 
     async def run(self) -> None:
@@ -172,7 +172,7 @@ class Connection:
             return TransportClosed(1006, str(needed))
 
     def _read_timeout(self) -> float | None:
-        """How long silence is normal."""
+        """Seconds without a message after which the connection may be half-open."""
         return self._timing.answer if self._announced is not None else self._heartbeat
 
     async def _probe(self, transport: Transport) -> None:
@@ -208,7 +208,7 @@ class Connection:
             raise TransportClosed(4500, why, retryable=False) from error
 
     def _inspect(self, frame: Frame) -> None:
-        """Notes what a frame says about the connection itself."""
+        """Remembers what a frame says about the connection itself."""
         match frame:
             case Welcome():
                 self._heartbeat = frame.heartbeat

@@ -73,7 +73,7 @@ class Log:
         self._snapshot_due = True
 
     def welcome(self, frame: Welcome) -> LogReset | None:
-        """Notes how the log continues on this connection. Returns a reset if the log is new."""
+        """Applies a ``welcome``: how the log continues. Returns a reset if the log is new."""
         self._head = parse_position(frame.head)
         self._snapshot_seq = None
         self._snapshot_due = frame.resume == "snapshot"

@@ -160,7 +160,7 @@ class Outbox:
         self._ring()
 
     def connection_lost(self) -> None:
-        """Marks sent requests to be resent, and fails those that must not be repeated."""
+        """Makes sent requests due again, and fails those that must not be repeated."""
         self._end_pause()
         for request in tuple(self._requests.values()):
             if not request.sent:

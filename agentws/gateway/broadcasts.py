@@ -1,6 +1,6 @@
 """Broadcasts: a notice to every connected client of every node, through the bus.
 
-A broadcast is not stored. Who is not connected misses it.
+A broadcast is not stored. Clients that are not connected miss it.
 """
 
 from __future__ import annotations

@@ -87,7 +87,7 @@ class Composition:
     async def drain(self) -> None:
         """Tells clients to reconnect elsewhere, and gives runs ``drain_timeout`` to finish."""
         # Concurrently: a client reads the rest of its answer where it reconnects.
-        goodbye = self.tasks.spawn(self.connections.say_goodbye(), name="goodbye")
+        closing = self.tasks.spawn(self.connections.close_all(), name="closing connections")
         limits = self._limits
         try:
             async with asyncio.timeout(limits.drain_timeout + limits.cancel_grace + SETTLING):
@@ -95,9 +95,9 @@ class Composition:
         except (AgentwsError, TimeoutError) as error:
             # A run that is still open is an orphaned run: the next lease holder recovers it.
             logger.warning("draining: %s", error or "the store takes too long")
-        await goodbye
+        await closing
         # Again, for connections that were in their handshake the first time.
-        await self.connections.say_goodbye()
+        await self.connections.close_all()
 
     async def close(self) -> None:
         """Closes every part, even if another one fails to close."""

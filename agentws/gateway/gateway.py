@@ -31,11 +31,11 @@ from ..protocol.messages import Message, Metadata
 from ..runs.commands import Invocation, commands_of
 from ..sessions.session import Session
 from ..store import Appended, SessionInfo, Store
-from .checked import checked_notice, checked_update
 from .composition import Composition
 from .handle import SessionHandle
 from .lifetime import Lifetime
 from .server_exit import drain_on_exit, server_exiting
+from .validation import checked_notice, checked_update
 
 if TYPE_CHECKING:
     from starlette.requests import HTTPConnection
@@ -47,7 +47,7 @@ class AgentGateway:
 
     The host's code pushes through it: ``await gateway.session(id).push("...")``,
     ``await gateway.broadcast("...")``. It starts with the host's lifespan, or with the first
-    request where the host has no lifespan. With ``None`` as ``agent_factory`` it only pushes: for
+    request if the host has no lifespan. With ``None`` as ``agent_factory`` it only pushes: for
     a worker process that serves no clients and runs no agents.
     """
 
@@ -80,7 +80,7 @@ class AgentGateway:
         """The ASGI app that serves this gateway and its host; set by ``mount_agent_gateway``."""
 
     def _compose(self) -> None:
-        """Makes the parts that belong to one event loop, of a node that is this process."""
+        """Makes the parts that belong to one event loop. A forked process becomes a new node."""
         if self._process != os.getpid():
             self._process = os.getpid()
             self.node = secrets.token_urlsafe(9)
@@ -117,7 +117,7 @@ class AgentGateway:
         return self._lifetime.draining
 
     async def start(self, *, again: bool = False) -> None:
-        """Opens the store and the bus, and recovers orphaned runs. Starting twice is the same.
+        """Opens the store and the bus, and recovers orphaned runs. A second start does nothing.
 
         A stopped gateway does not start again by a late request: it raises Draining, unless the
         caller is a new lifespan and passes ``again``. Raises WrongLoop if the gateway runs on
@@ -202,7 +202,7 @@ class AgentGateway:
         return session
 
     async def check_write(self, session: Session, identity: Identity | None) -> None:
-        """Raises Forbidden unless the identity may write; every action is checked, not only one."""
+        """Raises Forbidden unless the identity may write. Call it before every client command."""
         await self._access.check(identity, session.info, "write")
 
     # Client commands
@@ -283,7 +283,7 @@ class AgentGateway:
         return await self._parts.broadcasts.send(notice)
 
     def stats(self) -> dict[str, Any]:
-        """Counts of this node; they name no session and nobody."""
+        """Counts of this node, without ids of sessions or users."""
         return {
             "active_sessions": self.sessions.followed,
             "total_connections": len(self.connections),

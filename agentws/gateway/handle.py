@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 from ..protocol import events as e
 from ..protocol.messages import Message, Metadata
 from ..sessions.session import Session
-from .checked import checked_notice
+from .validation import checked_notice
 
 Find = Callable[[str], Awaitable[Session]]
 """Returns the session of an id, after a start of the gateway if needed; raises NotFound."""

@@ -3,7 +3,7 @@
 Starlette takes the first route that matches, so a catch-all route of the host, or static files at
 ``/``, would take the paths of a gateway that is mounted later. Here, of two routes that match the
 same path, the more specific one gets it: the one whose path has more characters outside of
-parameters. Of two that are equally specific, the host's gets it, as it was there first.
+parameters. If both are equally specific, the host's route gets it, since it was added first.
 """
 
 from __future__ import annotations

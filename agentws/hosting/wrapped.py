@@ -1,4 +1,4 @@
-"""A wrapper for hosts that are no Starlette apps: gateway routes first, lifespans nested."""
+"""A wrapper for hosts that are not Starlette apps: gateway routes first, lifespans nested."""
 
 from __future__ import annotations
 

@@ -16,13 +16,13 @@ class _Range(NamedTuple):
     quality: float
 
     def exactness(self, media_type: str) -> int:
-        """How exactly it names ``media_type``, from 1 to 3; 0 where it does not match."""
+        """How exactly it names ``media_type``, from 1 to 3; 0 if it does not match."""
         group = media_type.partition("/")[0]
         return {"*/*": 1, f"{group}/*": 2, media_type: 3}.get(self.pattern, 0)
 
 
 def preferred(accept: str, offered: Sequence[str]) -> str:
-    """The media type of ``offered`` that the header prefers; the first where it accepts none.
+    """The media type of ``offered`` that the header prefers; the first if it accepts none.
 
     Of equal q-values the type that is named more exactly has precedence, then the one named first.
     """

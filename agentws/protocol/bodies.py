@@ -24,7 +24,7 @@ class Body(Wire, kw_only=True, frozen=True):
 
 
 def read_json(decoder: msgspec.json.Decoder[T], data: bytes) -> T:
-    """The body as ``decoder`` reads it; no bytes at all stand for ``{}``. Raises BadRequest."""
+    """Decodes a body; an empty one is read as ``{}``. Raises BadRequest."""
     body = decode_strictly(decoder, data or b"{}", "body")
     check_value(msgspec.to_builtins(body), "body")
     if isinstance(body, ClientFrame):
@@ -36,7 +36,7 @@ def read_json(decoder: msgspec.json.Decoder[T], data: bytes) -> T:
 
 
 class SessionChange(Body, kw_only=True, frozen=True):
-    """An absent member leaves the value unchanged."""
+    """New values for a session. An absent member leaves the value unchanged."""
 
     title: Title | msgspec.UnsetType = msgspec.UNSET
     metadata: Metadata | msgspec.UnsetType = msgspec.UNSET
@@ -79,18 +79,18 @@ class SessionView(Body, kw_only=True, frozen=True):
 
 
 class SessionList(Body, kw_only=True, frozen=True, omit_defaults=False):
-    """``before`` is the cursor of the next page; absent on the last one."""
+    """A page of sessions. ``before`` is the cursor of the next page; absent on the last one."""
 
     sessions: list[SessionView]
     before: str | msgspec.UnsetType = msgspec.UNSET
 
 
 class MessageList(Body, kw_only=True, frozen=True, omit_defaults=False):
-    """The conversation as of ``position``, where no answer was being written.
+    """A page of the conversation as of ``position``, at which no run was active.
 
-    ``queued`` were accepted and wait for their turn. ``before`` asks for older messages; absent
-    where there are none. ``position`` and ``queued`` come with the newest page only. ``notices``
-    were posted among these messages; absent where none was.
+    ``queued`` are accepted messages that wait for a run. ``before`` asks for older messages; absent
+    if there are none. Only the newest page has ``position`` and ``queued``. ``notices`` were posted
+    among these messages; absent if none was.
     """
 
     messages: list[Message]
@@ -118,6 +118,8 @@ class Reached(Body, kw_only=True, frozen=True, omit_defaults=False):
 
 
 class Pushed(Body, kw_only=True, frozen=True):
+    """The position of the notice in the session's log."""
+
     position: str
 
 
@@ -128,8 +130,8 @@ class Health(Body, kw_only=True, frozen=True, omit_defaults=False):
 class Readiness(Body, kw_only=True, frozen=True, omit_defaults=False):
     """Whether this node should be sent work.
 
-    ``hardening``: ``preset`` where ``agentws.server`` serves it, ``partial`` where another server
-    does and only what an app can do from inside is done.
+    ``hardening`` is ``preset`` under ``agentws.server``. Under any other server it is ``partial``:
+    only the protections that an ASGI app itself can have.
     """
 
     status: Literal["ready", "unavailable", "draining"]

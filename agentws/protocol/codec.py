@@ -109,7 +109,7 @@ def join_frames(frames: list[bytes]) -> bytes:
 
 
 def extend(head: Position, datas: Iterable[bytes]) -> list[Record]:
-    """Encoded events as the records that follow ``head``: numbered, with chained tags."""
+    """The records of these encoded events, which follow ``head``: numbered, with chained tags."""
     records: list[Record] = []
     seq, tag = head.seq, head.tag
     for data in datas:

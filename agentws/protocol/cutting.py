@@ -19,11 +19,11 @@ _BREAKS: Final = (b"\\n\\n", b"\\r\\n\\r\\n", b"\\n", b" ")
 """Ends of paragraphs, lines and words, in order of preference."""
 
 
-def border(text: bytes, start: int, end: int) -> int:
-    """The last index in ``text`` in (``start``, ``end``] that is between two characters.
+def boundary(text: bytes, start: int, end: int) -> int:
+    """The last boundary between two characters in ``text[start:end + 1]``, after ``start``.
 
-    ``text`` is the inside of an encoded JSON string, ``start`` such an index, and ``end - start``
-    at least 8.
+    ``text`` is the inside of an encoded JSON string. ``start`` must be a boundary, and ``end`` at
+    least 8 bytes after it.
     """
     if end >= len(text):
         return len(text)
@@ -38,8 +38,11 @@ def border(text: bytes, start: int, end: int) -> int:
     return last
 
 
-def reading_border(text: bytes, start: int, end: int) -> int:
-    """Like :func:`border`; after a paragraph, line or word that ends in the second half."""
+def word_boundary(text: bytes, start: int, end: int) -> int:
+    """Like :func:`boundary`, but if possible the end of a paragraph, a line or a word.
+
+    Only one in the second half of the range counts, so that parts are not too small.
+    """
     if end >= len(text):
         return len(text)
     for mark in _BREAKS:
@@ -47,7 +50,7 @@ def reading_border(text: bytes, start: int, end: int) -> int:
         # A backslash that is escaped itself, followed by an n, is not a line break.
         if at >= 0 and _whole(text, start, at) == at:
             return at + len(mark)
-    return border(text, start, end)
+    return boundary(text, start, end)
 
 
 def _whole(text: bytes, start: int, end: int) -> int:

@@ -292,7 +292,7 @@ class NoticePosted(Event, tag="notice.posted", frozen=True):
 
 
 class HistoryCleared(Event, tag="history.cleared", frozen=True):
-    """The history was cleared: earlier messages are shown no more, nor given to the model."""
+    """The history was cleared: earlier messages are not shown, or given to the model, any more."""
 
 
 class SessionUpdated(Event, tag="session.updated", frozen=True):

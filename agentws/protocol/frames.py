@@ -21,12 +21,12 @@ from .strict import check_value, decode_strictly
 NATIVE: Final = "agentws.v1"
 """The subprotocol that chooses the native wire."""
 SIMPLE: Final = "agentws.simple"
-"""That of the simple wire, for a browser that has a token to offer and so must offer a wire."""
+"""The subprotocol that chooses the simple wire. A browser that offers a token must offer a wire."""
 BEARER: Final = "agentws.bearer."
 """Prefix of the subprotocol entry that carries a token, base64url without padding."""
 MAX_ID: Final = 128
 NO_ID: Final = ""
-"""The id of a :class:`Send` whose wire has no ids; one is minted where it is handled."""
+"""The id of a :class:`Send` whose wire has no ids; the handler of the command generates one."""
 
 Durability = Literal["process", "disk", "replicated"]
 Resume = Literal["new", "replay", "snapshot"]
@@ -240,7 +240,7 @@ class Error(ServerFrame, Failure, tag="error", kw_only=True, frozen=True):
 
 
 class Notice(ServerFrame, tag="notice", kw_only=True, frozen=True):
-    """Ephemeral. ``reply`` names the command frame that it answers."""
+    """A message for the user that is not in the log. ``reply``: the id of the command answered."""
 
     content: str
     level: Level
@@ -254,7 +254,7 @@ class Pong(ServerFrame, tag="pong", kw_only=True, frozen=True):
 
 
 class Bye(ServerFrame, tag="bye", kw_only=True, frozen=True):
-    """``reason`` is an error's code, ``message`` its sentence; the close follows."""
+    """The last frame before a close. ``reason`` is an error's code, ``message`` its sentence."""
 
     code: int
     reason: str
@@ -265,8 +265,8 @@ class Bye(ServerFrame, tag="bye", kw_only=True, frozen=True):
 
 ControlFrame = Welcome | Accepted | Error | Notice | Pong | Bye
 
-LONGEST: Final = 4_000
-"""Characters of the sentence of an error."""
+MAX_SENTENCE: Final = 4_000
+"""The most characters of an error's sentence."""
 _encoder: Final = msgspec.json.Encoder()
 
 
@@ -274,13 +274,13 @@ def encode_frame(frame: ControlFrame | AnyClientFrame) -> bytes:
     return _encoder.encode(frame)
 
 
-def sayable(sentence: str) -> str:
-    """``sentence`` as it can be encoded and stored; it may come from an exception of an agent.
+def sendable(sentence: str) -> str:
+    """``sentence`` in a form that can be encoded and stored: an agent's exception may contain it.
 
-    Cut to ``LONGEST`` characters, without U+0000 and lone surrogates.
+    Cut to ``MAX_SENTENCE`` characters, without U+0000 and lone surrogates.
     """
-    if len(sentence) > LONGEST:
-        sentence = sentence[: LONGEST - 1] + "\u2026"
+    if len(sentence) > MAX_SENTENCE:
+        sentence = sentence[: MAX_SENTENCE - 1] + "\u2026"
     return sentence.replace("\x00", "").encode(errors="replace").decode()
 
 
@@ -288,10 +288,10 @@ def failure(error: AgentwsError) -> Failure:
     """``error`` as a client sees it."""
     return Failure(
         code=error.code,
-        message=sayable(error.message),
+        message=sendable(error.message),
         retryable=error.retryable,
         retry_after=error.retry_after,
-        expected=None if error.expected is None else sayable(error.expected),
+        expected=None if error.expected is None else sendable(error.expected),
     )
 
 

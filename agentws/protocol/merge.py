@@ -1,7 +1,7 @@
 """Coalescing of adjacent text deltas, and cutting of long ones. Both work on encoded records.
 
 A reader with a backlog gets fewer, larger events with the same text. Log compaction stores the
-same merged records. A merged record has the last position of its deltas, so a reader that is at a
+same merged records. A merged record has the last position of its deltas. So a reader that is at a
 remaining position has read everything up to it and nothing after it. Merged records obey the size
 limit of written ones: no reader gets a text event larger than ``sizes.TEXT``.
 
@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from .codec import Record
-from .cutting import border
+from .cutting import boundary
 from .sizes import FRAME, TEXT
 
 LARGEST: Final = TEXT - FRAME
@@ -81,7 +81,7 @@ def cut_delta(head: bytes, text: bytes) -> list[bytes]:
     pieces: list[bytes] = []
     start = 0
     while len(text) - start > room:
-        end = border(text, start, start + room)
+        end = boundary(text, start, start + room)
         pieces.append(text[start:end])
         start = end
     pieces.append(text[start:])

@@ -13,15 +13,15 @@ from typing import Any, Final, TypeVar
 import msgspec
 
 from . import messages as m
-from .cutting import border
+from .cutting import boundary
 from .fold import STATUS_KEY
 from .messages import Message
 
 CUT: Final = "cut"
-"""The member of a message's ``metadata.agentws`` that says: its beginning is on an older page."""
+"""The member of ``metadata.agentws`` that marks a message whose beginning is on an older page."""
 
 _LARGEST_CHARACTER: Final = 512
-"""More bytes than :func:`border` looks back for the beginning of a character."""
+"""More bytes than :func:`boundary` looks back for the beginning of a character."""
 _encoder: Final = msgspec.json.Encoder()
 _Texts = (
     m.AssistantMessage | m.DeveloperMessage | m.ReasoningMessage | m.SystemMessage | m.UserMessage
@@ -121,12 +121,18 @@ def _at_most(
 
 
 def _room(size: int, beside: int) -> int:
-    """The bytes of a part for text: so many that a run rarely has more parts than events."""
+    """The bytes for text in a part with ``beside`` other bytes: about what is left of ``size``.
+
+    At least two thirds of it, so that a run rarely has more parts than events.
+    """
     return max(size - beside, 2 * size // 3)
 
 
 def _without(message: _Texts, **also: Any) -> dict[str, Any]:
-    """The changes that remove text and calls; with ``also``, all that only the last piece has."""
+    """The changes that remove text and calls from a piece of ``message``.
+
+    With ``also``, which is added, the encrypted value too: only the last piece has these members.
+    """
     empty: dict[str, Any] = {"content": None if message.content is None else "", **also}
     if isinstance(message, m.AssistantMessage):
         empty["tool_calls"] = None
@@ -167,12 +173,12 @@ def _cut(text: str, room: int) -> list[str]:
     """``text`` in pieces of at most ``room`` encoded bytes; the first one is the shortest."""
     inside = _encoder.encode(text)[1:-1]
     pieces: list[str] = []
-    # A border between characters is at most that much before the target.
+    # The boundary between two characters is at most that far before the target.
     step = max(room - _LARGEST_CHARACTER, 8)
     target = (len(inside) - 1) % step + 1
     start = 0
     while start < len(inside):
-        end = border(inside, start, max(target, start + 8))
+        end = boundary(inside, start, max(target, start + 8))
         pieces.append(msgspec.json.decode(b'"%b"' % inside[start:end]))
         start, target = end, target + step
     return pieces

@@ -1,4 +1,4 @@
-"""A snapshot of a session as records: the state of the conversation in place of its history."""
+"""A snapshot of a session as records: the state of the conversation instead of its history."""
 
 from __future__ import annotations
 

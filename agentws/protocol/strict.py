@@ -21,11 +21,11 @@ T = TypeVar("T")
 
 
 def decode_strictly(decoder: msgspec.json.Decoder[T], data: bytes | str, what: str) -> T:
-    """``data`` decoded. Raises BadRequest that says what is wrong; ``what`` names the input."""
+    """Decodes ``data``. Raises BadRequest that says what is wrong; ``what`` names the input."""
     try:
         value = decoder.decode(data)
     except msgspec.ValidationError as error:
-        raise BadRequest(f"This {what} does not fit: {error}.") from error
+        raise BadRequest(f"This {what} is not valid: {error}.") from error
     except (msgspec.DecodeError, UnicodeError) as error:
         raise BadRequest(f"This {what} is not valid JSON.", expected="one JSON object") from error
     except RecursionError as error:

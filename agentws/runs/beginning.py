@@ -15,7 +15,7 @@ from .leased import new_id, now_ms
 
 
 def next_sender(session: Session) -> Sender | None:
-    """The sender of the next run, where this node knows more of them than the log."""
+    """The sender of the next run, if this node knows more of them than the log."""
     outline, senders = session.outline, session.senders
     if senders is None:
         return None
@@ -57,7 +57,7 @@ def next_context(session: Session, sender: Sender | None) -> RunContext:
 
 
 def run_started(context: RunContext) -> e.RunStarted:
-    """The first event of the run, with the message or the answers that it goes on with."""
+    """The first event of the run, with the message or the answers that it continues with."""
     session, run = context.session.id, context.run_id
     if context.answers:
         return started_by_answers(session, run, context.answers)
@@ -72,7 +72,7 @@ def started_by_message(session: str, run: str, message: m.UserMessage) -> e.RunS
 def started_by_answers(
     session: str, run: str, answers: Iterable[e.InterruptAnswered]
 ) -> e.RunStarted:
-    """The first event of a run that goes on with all these ``answers``."""
+    """The first event of a run that resumes with all these ``answers``."""
     resume = [_resume_entry(answer) for answer in answers]
     return _started(session, run, m.RunAgentInput(session, run, [], resume=resume))
 
@@ -82,7 +82,7 @@ def _started(session: str, run: str, given: m.RunAgentInput) -> e.RunStarted:
 
 
 def _continuation(answers: Sequence[e.InterruptAnswered]) -> e.MessageAccepted:
-    """The message of a run that goes on after questions: empty, as the user sent none."""
+    """The message of a run that resumes after questions: empty, since the user sent none."""
     empty = m.UserMessage(new_id("msg"), "")
     return e.MessageAccepted(empty, "queue", None, answers[-1].by)
 

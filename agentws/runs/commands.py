@@ -14,7 +14,7 @@ from ..protocol.frames import Notice, Send
 from ..protocol.messages import AssistantMessage, Message, UserMessage, text_of
 from ..sessions.session import Session
 from ..store import Appended
-from .failure import is_cancelled, on_purpose
+from .failure import error_for_user, is_cancelled
 from .inbox import Inbox, send_key
 
 logger: Final = logging.getLogger("agentws")
@@ -22,7 +22,7 @@ logger: Final = logging.getLogger("agentws")
 HISTORY_MESSAGES: Final = 20
 """Messages that ``/history`` shows."""
 MAX_REPLY: Final = 16_000
-"""Characters of a reply, at most: no log keeps replies, so they wait in memory for a slow peer."""
+"""The most characters of a reply: it is in no log, so it waits in memory for a slow consumer."""
 _ELLIPSIS: Final = "\u2026"
 _CLEAR: Final = "clear"
 
@@ -49,7 +49,7 @@ async def commands_of(making: Awaitable[Agent], *, within: float) -> Sequence[Co
     except BaseException as error:
         if is_cancelled(error, asyncio.current_task()):
             raise
-        if (known := on_purpose(error)) is not None:
+        if (known := error_for_user(error)) is not None:
             raise known from known.__cause__
         if deadline.expired():
             message = "The agent could not be asked for its commands in time."
@@ -93,10 +93,10 @@ class Invocation:
         """Whether the agent declares the command: it may be slow, and have effects."""
 
     async def answer(self, id: str | None) -> Answer:
-        """Runs the command. With an ``id``, one that has effects is run at most once.
+        """Runs the command. With an ``id``, a command that has effects is run at most once.
 
-        ``id`` is its idempotency key: it is claimed in the log before an agent's command begins,
-        and a second command under it is refused with a notice. So a failure in the command is an
+        ``id`` is its idempotency key. It is claimed in the log before an agent's command begins,
+        and a second command under it is refused with a notice. So a failure of the command is an
         AgentError that is never retryable. Raises RunActive for ``/clear`` during a run.
         """
         known = await self._claim(id) if id is not None else None
@@ -137,7 +137,7 @@ class Invocation:
             # A command may raise SystemExit: the server must not exit by that.
             if is_cancelled(error, asyncio.current_task()):
                 raise
-            known = on_purpose(error)
+            known = error_for_user(error)
             if known is not None and not known.retryable:
                 raise known from known.__cause__
             raise self._failure(error, known, late=deadline.expired()) from error
@@ -146,7 +146,7 @@ class Invocation:
     def _failure(
         self, error: BaseException, known: AgentwsError | None, *, late: bool
     ) -> AgentError:
-        """The error for the peer; ``late`` where the command's timeout caused ``error``."""
+        """The error for the peer; ``late`` if the command's timeout caused ``error``."""
         if known is not None:
             return AgentError(known.message)
         if late:

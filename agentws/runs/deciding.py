@@ -20,7 +20,7 @@ from ..sessions.session import Session
 from ..store import Appended, Key
 
 RETRY_SECONDS: Final = 5.0
-"""Seconds after which a command is refused, retryable, when other appends always come first."""
+"""Seconds after which a command is refused (retryable), if other appends always come first."""
 FIRST_PAUSE: Final = 0.01
 LONGEST_PAUSE: Final = 0.5
 """Seconds of backoff at most, with jitter, before the third decision and before any later one."""
@@ -34,7 +34,7 @@ class Decision(NamedTuple):
     entry: Entry
     key: Key | None = None
     conflict: type[Conflict] = IdempotencyConflict
-    """What is raised where ``key`` was used with another body."""
+    """What is raised if ``key`` was used with another body."""
 
 
 Command = Callable[[], Decision | None]
@@ -43,10 +43,10 @@ for nothing; raises an AgentwsError to refuse the command."""
 
 
 def decide(session: Session, command: Command) -> Awaitable[Appended | None]:
-    """Appends what ``command`` decides, if the log is still the one that it decided on; else again.
+    """Appends what ``command`` decides. Decides again if the log has grown since the decision.
 
-    Returns ``None``, or raises the refusal, where the command decided so on the newest log. Raises
-    VersionConflict when other appends came first for ``RETRY_SECONDS``, and what an append raises.
+    Returns ``None``, or raises the refusal, if that is the decision on the newest log. Raises
+    VersionConflict if other appends came first for ``RETRY_SECONDS``, and what an append raises.
     Without a conflict it costs one call of the store. A run's deltas cause no conflict.
     """
     # In a store that never waits, no other command comes between the decision and its append.
@@ -67,7 +67,7 @@ async def _decide(session: Session, command: Command) -> Appended | None:
         try:
             decision = command()
         except AgentwsError:
-            # Refused on what is known here: final only if this is the newest log.
+            # Refused on the log as known here: final only if it is the newest log.
             await session.catch_up()
             if session.version == version or loop.time() > deadline:
                 raise

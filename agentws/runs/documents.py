@@ -1,4 +1,4 @@
-"""The values that a run changes by JSON Patch: each must stay small enough for one event.
+"""The values that a run changes by JSON Patch: each must remain small enough for one event.
 
 A snapshot holds the shared state in one event, and an activity in one message. Small patches may
 add up to a large value, so its size is tracked.
@@ -16,7 +16,7 @@ from ..protocol.events import Event, JsonPatch
 from ..protocol.jsonpatch import apply_patch
 from ..protocol.outline import patched
 from ..protocol.sizes import FRAME
-from .checking import check_title
+from .validation import check_title
 
 PATCHED: Final = frozenset(
     {e.StateSnapshot, e.StateDelta, e.ActivitySnapshot, e.ActivityDelta, e.SessionUpdated}
@@ -89,16 +89,16 @@ class Documents:
             at_most = measure(value, self._largest)
             if at_most > self._largest:
                 raise EventTooLarge(
-                    f"With this {kind} {what} has more than {self._largest} bytes;"
-                    " one event can hold no more."
+                    f"With this {kind} {what} would have more than {self._largest} bytes,"
+                    " the most that one event can hold."
                 )
         document.value, document.at_most = value, at_most
 
 
 def measure(value: Any, limit: int) -> int:
-    """The bytes of ``value`` as JSON; any number above ``limit`` where it is larger than that.
+    """The bytes of ``value`` as JSON. If it is larger than ``limit``, any number above that.
 
-    Patches that copy may put one large text into a value many times: found without encoding it.
+    A value may contain a large text many times, by patches that copy. It is not encoded then.
     """
     pending, size = [value], 0
     while pending:
@@ -115,7 +115,7 @@ def measure(value: Any, limit: int) -> int:
 
 
 def _patched_activity(content: Any, patch: JsonPatch) -> Any:
-    """As AG-UI demands, a patch that does not apply leaves an activity unchanged."""
+    """AG-UI: a patch that does not apply leaves an activity unchanged."""
     try:
         return apply_patch(content, patch)
     except BadRequest:

@@ -14,7 +14,7 @@ from typing import Final
 import msgspec
 
 from ..errors import AgentError, AgentwsError, EventTooLarge, InvalidEvent
-from ..protocol.frames import Failure, failure, sayable
+from ..protocol.frames import Failure, failure, sendable
 
 _failures: Final = msgspec.json.Decoder(Failure)
 logger: Final = logging.getLogger("agentws.run")
@@ -60,40 +60,40 @@ def is_cancelled(error: BaseException, task: asyncio.Task[object] | None) -> boo
     return cancelled and task is not None and task.cancelling() > 0
 
 
-def on_purpose(error: BaseException) -> AgentwsError | None:
+def error_for_user(error: BaseException) -> AgentwsError | None:
     """The error with a sentence for the user, or the first of a group of such errors; else None.
 
-    Its members have the declared types, even where a class of the agent breaks them: one record
-    that can't be read would make its whole log unreadable.
+    Its members have the declared types, even if a class of the agent violates them: one record that
+    can't be read would make its whole log unreadable.
     """
     first = next(leaves(error))
     if not isinstance(first, AgentwsError) or not consists_of(error, AgentwsError):
         return None
-    return first if _is_sayable(first) else _sayable(first)
+    return first if _is_sendable(first) else _sendable_error(first)
 
 
-def _is_sayable(error: AgentwsError) -> bool:
+def _is_sendable(error: AgentwsError) -> bool:
     try:
-        said = failure(error)
-        same = _failures.decode(msgspec.json.encode(said)) == said
-        return same and "\x00" not in said.code + said.message and 400 <= error.status < 600
+        sent = failure(error)
+        same = _failures.decode(msgspec.json.encode(sent)) == sent
+        return same and "\x00" not in sent.code + sent.message and 400 <= error.status < 600
     except Exception:
         return False
 
 
-def _sayable(error: AgentwsError) -> AgentError:
-    said = AgentError(sayable(error.message))
-    code = sayable(str(error.code or AgentError.code))
-    vars(said).update(code=code, retryable=bool(error.retryable))
-    return said
+def _sendable_error(error: AgentwsError) -> AgentError:
+    sent = AgentError(sendable(error.message))
+    code = sendable(str(error.code or AgentError.code))
+    vars(sent).update(code=code, retryable=bool(error.retryable))
+    return sent
 
 
-def explained(error: BaseException, *, run: str, stopping: bool) -> AgentwsError:
+def error_for_run(error: BaseException, *, run: str, stopping: bool) -> AgentwsError:
     """The error that the run ends with because of ``error``. Logs what was raised.
 
-    It leaks nothing of an exception that has no sentence for the user.
+    It reveals nothing of an exception that has no sentence for the user.
     """
-    known = on_purpose(error)
+    known = error_for_user(error)
     if known is None:
         logger.error("run %s: the agent raised", run, exc_info=error)
         return AgentError()
@@ -103,7 +103,7 @@ def explained(error: BaseException, *, run: str, stopping: bool) -> AgentwsError
 
 
 def _log(error: BaseException, *, run: str, stopping: bool) -> None:
-    """An error that was raised on purpose needs no traceback, but its cause does."""
+    """Logs the error; with a traceback of its cause only, if it was raised on purpose."""
     if isinstance(error, InvalidEvent | EventTooLarge | AgentError):
         logger.warning("run %s: %s", run, error, exc_info=error.__cause__)
     elif not stopping:

@@ -112,7 +112,7 @@ class Inbox:
             if isinstance(error, AgentwsError) and not isinstance(error, Unavailable):
                 senders.discard(id, sender)
             else:
-                # The append failed or was cancelled, and may be in the log all the same.
+                # The append failed or was cancelled, but may be in the log.
                 senders.keep_unconfirmed(id, sender)
             raise
         if done is None or done.duplicate:
@@ -194,7 +194,7 @@ class Inbox:
         def command() -> Decision | None:
             if frame.interrupt not in session.outline.interrupts:
                 return None
-            # One RUN_STARTED holds all answers of the run that goes on with them.
+            # One RUN_STARTED holds all answers of the run that resumes with them.
             answers = [*session.outline.answers.values(), event]
             resumed = started_by_answers(session.id, new_id("run"), answers)
             check_sizes([entry(resumed, run=resumed.run_id)], session.max_event_size)

@@ -1,4 +1,4 @@
-"""A session whose lease this node holds, as far as running it goes."""
+"""What a node keeps in memory of a session whose lease it holds, to run its agent."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ class LeasedSession:
         return True
 
     async def settle_and_release(self, store: Store) -> None:
-        """Settles the session where nothing is open, and releases its lease."""
+        """Settles the session if nothing is open, and releases its lease."""
         session, lease = self.session, self.lease
         if lease is None:
             return

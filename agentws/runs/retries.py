@@ -26,7 +26,7 @@ class RetryQueue:
         return session in self._due
 
     def add(self, session: Session) -> None:
-        """Retries the session at once, or after its pause where it has failed before."""
+        """Retries the session at once, or after its pause if it has failed before."""
         due = asyncio.get_running_loop().time() + self._pauses.get(session.id, 0.0)
         self._due[session.id] = due, session
 

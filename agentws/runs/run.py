@@ -19,13 +19,13 @@ from ..errors import AgentError, AgentwsError, Fenced, InvalidEvent
 from ..protocol import events as e
 from ..protocol import messages as m
 from ..protocol.events import Event
-from ..protocol.frames import sayable
+from ..protocol.frames import sendable
 from ..protocol.outline import patched
 from ..protocol.sequence import TERMINAL, RunSequence
 from ..tasks.eager import InContext
-from .checking import check_event, check_text
 from .documents import PATCHED, Documents
-from .failure import consists_of, explained, is_cancellation
+from .failure import consists_of, error_for_run, is_cancellation
+from .validation import check_event, check_text
 from .writer import RunWriter
 
 logger: Final = logging.getLogger("agentws.run")
@@ -108,7 +108,7 @@ class Run:
             terminal = self._terminal_for(error)
         try:
             if self._task is not None and self._task.cancelling():
-                await _forget_cancellations(self._task)
+                await _clear_cancellations(self._task)
         finally:
             self._task = None
         if self.abandoned or self.stopping == "fenced":
@@ -129,7 +129,9 @@ class Run:
         """The terminal event of an agent that raised ``error``."""
         if is_cancellation(error, asyncio.current_task()):
             return self._cancelled_event()
-        return self._failed_event(explained(error, run=self.id, stopping=self.stopping is not None))
+        return self._failed_event(
+            error_for_run(error, run=self.id, stopping=self.stopping is not None)
+        )
 
     def _cancelled_event(self) -> Event:
         """The terminal event after a cancellation: by a stop, a shutdown, or the agent itself."""
@@ -179,8 +181,8 @@ class Run:
     async def _pause(self) -> asyncio.CancelledError | None:
         """Gives way to other tasks, and waits for the store (backpressure).
 
-        Returns a cancellation that is no stop: a task group or a timeout of the agent cancels this
-        task while it waits here, and must see the cancellation raised at the agent's ``yield``.
+        Returns a cancellation that is not a stop of the run. A task group or a timeout of the agent
+        may cancel this task while it waits here; it must be raised at the agent's ``yield``.
         """
         try:
             if self.writer.backpressure:
@@ -267,7 +269,7 @@ class Run:
         return run_error(self.stopping, STOP_ERRORS[self.stopping], retryable=True)
 
 
-async def _forget_cancellations(task: asyncio.Task[Any]) -> None:
+async def _clear_cancellations(task: asyncio.Task[Any]) -> None:
     """Clears cancellations that the agent swallowed: they must not cancel the run's end."""
     try:
         await asyncio.sleep(0)
@@ -278,8 +280,8 @@ async def _forget_cancellations(task: asyncio.Task[Any]) -> None:
 
 
 def run_error(code: str, message: str, *, retryable: bool) -> Event:
-    """The RUN_ERROR of a failed run. Never refused: a sentence that can't be sent is mended."""
-    return e.RunError(sayable(message), code, metadata={"agentws": {"retryable": retryable}})
+    """The RUN_ERROR of a failed run. Never refused: a sentence that can't be sent is corrected."""
+    return e.RunError(sendable(message), code, metadata={"agentws": {"retryable": retryable}})
 
 
 class _ResumedIterator(AsyncIterator[Any]):

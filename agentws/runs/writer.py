@@ -39,7 +39,7 @@ SPLITTABLE: Final = (
     e.ToolCallArgs,
     e.ToolCallChunk,
 )
-"""The events whose text is split where it is too long for one."""
+"""The events whose text is split if it is too long for one event."""
 RETRY_SECONDS: Final = 30.0
 """Seconds for which an append is retried while the store is unavailable."""
 
@@ -256,7 +256,7 @@ class RunWriter:
                 self.flush()
 
     async def _append(self, batch: list[Entry], *, expect: int | None = None) -> None:
-        """Appends once, with retries: after a lost acknowledgement it looks into the log first."""
+        """Appends the batch once, with retries: before each it checks whether it is in the log."""
         session = self._session
         before = session.head.seq
         try:
@@ -278,7 +278,7 @@ class RunWriter:
         raise error
 
     async def _is_in_log(self, batch: list[Entry], after: int) -> bool:
-        """Whether an append that seemed to fail is in the log all the same."""
+        """Whether an append that seemed to fail (a lost acknowledgement) is in the log."""
         await self._session.catch_up()
         records = await self._session.read_from(after)
         # An append is atomic, so it is enough to find its last event.
@@ -290,7 +290,7 @@ class RunWriter:
     # Limits
 
     def check_size(self, event: Event, size: int) -> None:
-        """Raises TooLarge where the run has no room left, EventTooLarge for a large event."""
+        """Raises TooLarge if the run has no room left, EventTooLarge for a large event."""
         self.check_room(size)
         if not isinstance(event, SPLITTABLE):
             check_sizes([entry(event, run=self._run)], self._largest)
@@ -318,7 +318,7 @@ class RunWriter:
                 )
 
     def check_room(self, size: int) -> None:
-        """Raises TooLarge where so much more would exceed the size of the run."""
+        """Raises TooLarge if ``size`` more bytes would exceed the size of the run."""
         if self._pending_size + size > self._left:
             raise TooLarge("The answer is too long.")
 

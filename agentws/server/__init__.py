@@ -4,7 +4,7 @@
     serve(app, host="127.0.0.1", port=8000)
 
 `Server(server_config(app))` is the same server, for hosts that run it themselves. Imports uvicorn
-(and httptools where it is installed) and nothing else of agentws: it serves any ASGI application.
+(and httptools if it is installed) and nothing else of agentws: it serves any ASGI application.
 """
 
 from __future__ import annotations

@@ -18,7 +18,7 @@ class CorkedProtocol(asyncio.Protocol):
     """Collects what it writes until the end of the event loop's pass: one system call for all.
 
     Bounds the memory of one connection's write side: at most `CORK_LIMIT` bytes and one frame wait
-    here, and above the transport's high-water mark `_write_paused` is true until it has drained.
+    here. Above the transport's high-water mark, `_write_paused` is true until it has drained.
     """
 
     __slots__ = (

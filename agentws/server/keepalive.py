@@ -1,7 +1,7 @@
 """Keepalive: one timer that pings all open connections and drops the half-open ones.
 
 A connection is half-open when its peer has vanished without a close (a lost network, a dead
-machine): it answers no ping and is dropped after `ws_ping_interval` plus `ws_ping_timeout` seconds
+machine). It answers no ping. It is dropped after `ws_ping_interval` plus `ws_ping_timeout` seconds
 (20 and 20 by default), at most one sweep late.
 """
 
@@ -33,7 +33,7 @@ class KeepaliveSweep:
     """Visits every open connection a few times per ping interval.
 
     One timer for all: a timer for each connection would cost each of them memory. `interval` is
-    `None` where keepalive is off; `timeout` is `None` where missing pongs are tolerated.
+    `None` if keepalive is off; `timeout` is `None` if missing pongs are tolerated.
     """
 
     def __init__(

@@ -78,7 +78,7 @@ def collect_less_often() -> None:
 
 
 def http_protocol() -> type[asyncio.Protocol]:
-    """The protocol class for HTTP: with httptools where it is installed, else with h11."""
+    """The protocol class for HTTP: with httptools if it is installed, else with h11."""
     try:
         from .upgrading import PresetHttpToolsProtocol
     except ImportError:

@@ -25,7 +25,7 @@ class Corked(Protocol):
 
 
 class ServerShared:
-    """Lives as long as the server. Timers and settings here cost nothing per connection."""
+    """Exists as long as the server. Timers and settings here cost nothing per connection."""
 
     def __init__(
         self,

@@ -29,7 +29,7 @@ def is_unbounded(cycle: Any) -> bool:
 
 
 class PresetH11Protocol(H11Protocol):
-    """uvicorn's h11 protocol with `offer_mark`; used where httptools is not installed."""
+    """uvicorn's h11 protocol with `offer_mark`; used if httptools is not installed."""
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)

@@ -4,10 +4,12 @@ It does for an ASGI application what uvicorn's own classes do, without permessag
 connection holds little more than the slots of its protocol object. All that is written in one pass
 of the event loop leaves in one system call.
 
-What bounds the memory of one connection: one message of at most `ws_max_size` bytes in the parser;
-`ws_max_queue` received messages, or one large one, in the inbox (then reading is paused, which is
-backpressure for the peer); and on the write side `CORK_LIMIT` and the transport's high-water mark,
-above which `send` waits.
+What bounds the memory of one connection:
+
+* The parser holds one message of at most `ws_max_size` bytes.
+* The inbox holds `ws_max_queue` received messages, or one large one. Then reading is paused
+  (backpressure).
+* On the write side, `send` waits above `CORK_LIMIT` and the transport's high-water mark.
 
 The ASGI extension `agentws.write` in `scope["extensions"]` bypasses `send` for applications that
 build frames themselves, once for many connections:
@@ -116,7 +118,7 @@ class AgentwsWebSocketProtocol(OpeningProtocol):
         self._wake_drainers()
 
     def shutdown(self) -> None:
-        """The server stops: tell both sides, and end soon even if the peer does not answer."""
+        """The server stops: close both sides, and end soon even if the peer does not answer."""
         if self._phase is CONNECTING or self._phase is DENYING:
             self._refuse(HTTPStatus.SERVICE_UNAVAILABLE, b"the server is stopping")
         else:

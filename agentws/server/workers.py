@@ -1,7 +1,7 @@
 """Worker processes: several servers on one port under one supervisor.
 
-uvicorn has a supervisor too (`uvicorn.supervisors.Multiprocess`). It is not used, because it always
-runs uvicorn's own server class, which closes connections before the application drains, and because
+uvicorn has a supervisor too (`uvicorn.supervisors.Multiprocess`), not used for two reasons. It
+always runs uvicorn's own server class, which closes connections before the application drains. And
 it waits forever for a worker that does not end.
 """
 
@@ -30,7 +30,7 @@ from .preset import collect_less_often
 SHUTDOWN_SECONDS: Final = 40.0
 """What workers get for a graceful shutdown; after it they are killed. A drain takes less."""
 RETRY_SECONDS: Final = 1.0
-"""The pause before another try where a worker could not start and others serve."""
+"""The pause before another try, if a worker could not start while others serve."""
 _STOPPING: Final = (signal.SIGINT, signal.SIGTERM)
 _RESTART: Final = getattr(signal, "SIGHUP", None)
 
@@ -42,7 +42,7 @@ class Workers:
     """Runs `count` worker processes of `config` on `sockets` until a signal ends them.
 
     * A worker that ends is replaced. One that fails to start is tried again while others serve;
-      where none serves, all are stopped.
+      if none serves, all are stopped.
     * SIGTERM and SIGINT drain all workers; a second one ends the drain.
     * SIGHUP replaces the workers one by one: an old one drains once its replacement serves.
     * Workers notice the death of the supervisor and drain.

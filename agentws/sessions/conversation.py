@@ -20,7 +20,7 @@ from .pages import ENDS, Page
 _FIRST: Final = 32
 """Events in the first read, while their size is unknown."""
 _AT_ONCE: Final = 256 * 1024
-"""Bytes of one read, about."""
+"""About the bytes of one read."""
 
 
 class Snapshot(NamedTuple):
@@ -37,7 +37,9 @@ class Snapshot(NamedTuple):
     title: str | None
 
 
-async def whole(store: Store, session: str, epoch: str, *, through: int) -> list[Message]:
+async def whole_conversation(
+    store: Store, session: str, epoch: str, *, through: int
+) -> list[Message]:
     """The conversation from its beginning up to the seq ``through``."""
     while True:
         try:
@@ -60,7 +62,7 @@ async def _read_whole(store: Store, session: str, epoch: str, through: int) -> l
     return fold.messages
 
 
-async def run_begun(store: Store, session: str, through: int) -> Record | None:
+async def active_run_start(store: Store, session: str, through: int) -> Record | None:
     """The first event of the run that is open at the seq ``through``; ``None`` if none is."""
     before, limit = through + 1, _FIRST
     while True:

@@ -119,7 +119,7 @@ class BoundedPages:
 
 
 def _has_no_room(newest: Record, weight: int) -> bool:
-    """Whether that is a notice too large to be said beside a part of the run before it."""
+    """Whether it is a notice too large for a page that also has a part of the run before it."""
     large = event_type(newest.data) == NOTICE and len(newest.data) > NOTICES
     return large and weight > PAGE + NOTICES
 

@@ -1,7 +1,7 @@
 """A conversation page by page, the newest first.
 
 Reads backwards, so a page costs by what it holds, not by how long the log is. A page holds whole
-runs. A page that is bounded in bytes holds fewer of them where they are large; a run that is larger
+runs. A page that is bounded in bytes holds fewer of them if they are large; a run that is larger
 than a page comes in parts, see :mod:`agentws.sessions.large_runs`.
 """
 
@@ -23,7 +23,7 @@ from ..store import PAGE, Store
 _STARTS: Final = frozenset(
     {"RUN_STARTED", "TEXT_MESSAGE_START", "TOOL_CALL_RESULT", "REASONING_MESSAGE_START"}
 )
-"""Events that begin a message of the conversation; ``RUN_STARTED`` brings the user's."""
+"""Events that begin a message of the conversation; ``RUN_STARTED`` contains the user's."""
 ENDS: Final = frozenset({"RUN_FINISHED", "RUN_ERROR"})
 _QUESTIONS: Final = frozenset({"RUN_STARTED", "RUN_FINISHED"})
 """Events that ask questions (interrupts), or resume with their answers."""
@@ -33,9 +33,9 @@ NOTICE: Final = "notice.posted"
 _NOTICES: Final = 100
 """The most notices on a page, the newest: nothing else bounds their number."""
 _FARTHEST: Final = 4
-"""How many times the wanted messages a page may have, so that a run that asked is on it, too."""
+"""A page may have this many times the wanted messages, so that the run that asked is on it, too."""
 _AT_ONCE: Final = 256 * 1024
-"""Bytes of one read, about, where events may be large: many clients may open a session at once."""
+"""About the bytes of one read if events may be large: many clients may open a session at once."""
 _FEWEST: Final = 8
 """The fewest events of one read."""
 _PER_MESSAGE: Final = 4
@@ -85,7 +85,7 @@ async def page_before(
 class BackwardScan:
     """Reads a log backwards from where a page ends, and collects the records of that page.
 
-    With ``size`` the page has fewer messages where they have more than that many bytes together.
+    With ``size`` the page has fewer messages if they have more than that many bytes together.
     ``event_size`` is the expected size of an event in bytes.
     """
 
@@ -108,9 +108,9 @@ class BackwardScan:
         """Whether the scan began in the middle of a run and has not reached its beginning."""
 
     async def page(self, store: Store, session: str, before: int) -> Page | None:
-        """The page; ``None`` where the newest run has to be divided into parts.
+        """The page; ``None`` if the newest run has to be divided into parts.
 
-        That is also so where ``before`` is in the middle of a run: it names one of its parts.
+        Also ``None`` if ``before`` is in the middle of a run: it names one of its parts.
         """
         async with aclosing(self._records(store, session, before)) as records:
             async for record in records:

@@ -47,11 +47,11 @@ class Projection:
         self.outline_changed = False
         """Set by :meth:`apply`; reset by the caller that has reported it."""
         self.cleared = 0 if carried is None else carried.cleared
-        """The seq of the newest ``history.cleared``: nothing up to it is shown any more."""
+        """The seq of the newest ``history.cleared``: nothing at or before it is shown."""
         self.version = head.seq
         """The seq of the newest event known here that commands are decided on."""
         self.senders: Senders | None = None
-        """Who sent what is queued, where this node knows more of them than the log says."""
+        """The senders of queued messages, if this node knows more of them than the log says."""
         self._run_base: Position | None = None
         self._accepted_at: dict[str, int] | None = None
         """The seqs at which queued messages were accepted; ``None`` while there are none."""
@@ -73,7 +73,7 @@ class Projection:
         return Settled(self.head.seq, b"" if carried == Carried() else _encoder.encode(carried))
 
     def apply(self, records: Sequence[Record], entries: Sequence[Entry]) -> None:
-        """Moves on by ``records``, which follow the head; ``entries`` are their events."""
+        """Applies ``records``, which follow the head; ``entries`` are their events."""
         for at, one in enumerate(entries):
             if type(one.event) in _APPLIED:
                 self._apply_one(one, records[at], records[at - 1] if at else None)

@@ -139,7 +139,7 @@ class Sessions:
     def _publish_ring(self, session: Session) -> None:
         if self._store.exclusive:
             return  # no other node reads this log
-        # A bus delivers to its own process while it publishes; that ring carries no news here.
+        # A bus also delivers to its own process, while it publishes: this node ignores that ring.
         self._publishing = session.id
         self._bus.publish(_CHANNEL + session.id, b"%d" % session.head.seq)
         self._publishing = None
@@ -175,7 +175,7 @@ class Sessions:
     def needs_polling(self) -> bool:
         """Whether an append on another node may cause no ring here.
 
-        That is so where the bus may lose messages, or does not reach all nodes of the store.
+        True if the bus may lose messages, or does not reach all nodes of the store.
         """
         return not self._bus.lossless or _REACH[self._bus.scope] < _REACH[self._store.scope]
 

@@ -1,4 +1,4 @@
-"""The senders of queued messages, where this node knows more of them than the log says."""
+"""The senders of queued messages, if this node knows more of them than the log says."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from ..protocol.outline import Outline
 class Sender(NamedTuple):
     """Who asked for a run: the identity with its claims, and the context variables.
 
-    ``event`` is what was to be appended for them. Somebody else may try the same id, or the same
-    client another body: the sender of the event that is in the log counts.
+    ``event`` is the event to append for them. Another client may send the same id, or the same
+    client another body: the run is for the sender of the event that is in the log.
     """
 
     event: Event
@@ -53,19 +53,19 @@ class Senders:
         return len(self._known)
 
     def add(self, id: str, sender: Sender) -> None:
-        """Call before the append: the run may start before the caller's append returns."""
+        """Adds a sender. Call it before the append: the run may start before that returns."""
         self._known[id] = (*self._known.get(id, ()), sender)
 
     def discard(self, id: str, sender: Sender) -> None:
-        """The append was refused."""
+        """Removes a sender whose append was refused."""
         left = tuple(one for one in self._known.pop(id, ()) if one is not sender)
         if left:
             self._known[id] = left
 
     def keep_unconfirmed(self, id: str, sender: Sender) -> None:
-        """The append failed with an unknown outcome: the sender is kept if it is a recent one.
+        """Keeps a sender whose append failed with an unknown outcome: the newest of them only.
 
-        The bound keeps a store that is down for long from filling the memory.
+        Without this bound a store that is down for long would fill the memory.
         """
         unconfirmed = (*self._unconfirmed, (id, sender))
         for one in unconfirmed[:-UNCONFIRMED]:

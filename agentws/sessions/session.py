@@ -98,7 +98,7 @@ class Session(Projection):
 
     @classmethod
     async def load(cls, info: SessionInfo, store: Store, *, tail_size: int) -> Session:
-        """The session as the store has it: a cold start. Reads the log from the settled mark on."""
+        """The session as the store has it: a cold start. Reads the log from its checkpoint on."""
         head = await store.head(info.id)
         settled = head.settled
         session = cls(info, store, head.position, tail_size=tail_size, settled=settled)
@@ -169,7 +169,7 @@ class Session(Projection):
         return done
 
     async def settle(self, *, fence: str) -> None:
-        """Stores a checkpoint: nothing is open up to the head, and the state to load from there."""
+        """Stores a checkpoint at the head, where nothing is open, for later cold starts."""
         await self._store.append(self.id, [], fence=fence, settled=self.checkpoint())
 
     def announce(self) -> None:
@@ -228,11 +228,11 @@ class Session(Projection):
     # Following
 
     def follow(self, follower: Follower) -> None:
-        """Rings ``follower`` from now on. Follow first, then read: so no event is missed."""
+        """Rings ``follower`` from now on. Follow before reading, so that no event is missed."""
         self.followers = (*self.followers, follower)
 
     def unfollow(self, follower: Follower) -> None:
-        """Ends :meth:`follow`; does nothing for a follower that is not there."""
+        """Ends :meth:`follow`; does nothing for one that does not follow."""
         followers = self.followers
         if follower in followers:
             at = followers.index(follower)
@@ -306,4 +306,6 @@ class Session(Projection):
     async def messages(self, *, through: int | None = None) -> list[Message]:
         """The whole conversation, up to that seq."""
         end = self.head.seq if through is None else through
-        return await conversation.whole(self._store, self.id, self.head.epoch, through=end)
+        return await conversation.whole_conversation(
+            self._store, self.id, self.head.epoch, through=end
+        )

@@ -12,7 +12,7 @@ class SharedRead:
     """Shares reads between callers. A call during a read waits for the next read.
 
     The read that is under way may have missed the event because of which the caller reads. No
-    caller waits for more than two reads, so a log that grows all the time starves nobody.
+    caller waits for more than two reads, even if the log grows all the time.
     """
 
     __slots__ = ("_asked", "_covered", "_reading")

@@ -30,7 +30,7 @@ class Tail:
         kept += records
         self._size += _size(records)
         if kept[-1].seq - kept[0].seq >= len(kept):
-            kept = self._records = _unbroken(kept)
+            kept = self._records = _contiguous_end(kept)
             self._size = _size(kept)
         if self._size > 2 * self._limit:
             self._shorten()
@@ -71,7 +71,7 @@ def _size(records: Sequence[Record]) -> int:
     return sum(map(len, map(_data, records)))
 
 
-def _unbroken(records: list[Record]) -> list[Record]:
+def _contiguous_end(records: list[Record]) -> list[Record]:
     """The longest end of ``records`` with no missing seq; compaction leaves gaps before it."""
     start = len(records) - 1
     while start and records[start - 1].seq == records[start].seq - 1:

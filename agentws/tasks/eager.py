@@ -29,12 +29,12 @@ T = TypeVar("T")
 
 
 class EagerStarts:
-    """Starts tasks at once. Close it when its tasks have ended."""
+    """Starts tasks at once (eager start). Close it when its tasks have ended."""
 
     __slots__ = ("_spares",)
 
     def __init__(self) -> None:
-        # More than one where a coroutine starts another coroutine in its first step.
+        # More than one if a coroutine starts another coroutine in its first step.
         self._spares: list[_Spare] = []
 
     if sys.version_info >= (3, 12):

@@ -83,7 +83,7 @@ class Tasks:
         immediate: bool,
         context: Context | None = None,
     ) -> None:
-        """Runs ``coroutine``, which calls a store: at once where the store is ``immediate``."""
+        """Runs ``coroutine``, which calls a store: at once if the store is ``immediate``."""
         if immediate:
             self.start(coroutine, name=name, context=context)
         else:

@@ -104,7 +104,7 @@ class Verifier:
             key = self._continue(*_ENDS[kind], event)
             del self._open[key]
         else:
-            self._require(kind in _FREE, f"{kind} is no explicit event")
+            self._require(kind in _FREE, f"{kind} is not an explicit event")
 
     def _open_one(self, what: str, member: str, event: Json) -> None:
         key, owner = _key(what, member, event), event.get("subagentRunId")

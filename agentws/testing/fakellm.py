@@ -52,9 +52,12 @@ from .fakewire import WIRES, Wire
 from .loopback import serving
 
 Fault = Literal["drop", "truncate", "stall", "malformed", "error", "rate_limit"]
-"""What happens in the middle of an answer: ``drop``, the connection breaks; ``truncate``, the body
-ends early without an error; ``stall``, nothing more is sent; ``malformed``, a chunk is not JSON;
-``error`` and ``rate_limit``, the provider reports that it is overloaded, or the rate limit."""
+"""What happens in the middle of an answer.
+
+``drop``: the connection breaks. ``truncate``: the body ends early, without an error. ``stall``:
+nothing more is sent. ``malformed``: a chunk is not JSON. ``error``, ``rate_limit``: the provider
+reports that it is overloaded, or the rate limit.
+"""
 
 Finish = Literal["stop", "length", "refused"]
 """The finish reasons that each provider has its own word for."""

@@ -164,14 +164,17 @@ class _Checker:
                 yield from self._end(end, body.run)
             case e.InterruptAnswered(interrupt_id=id):
                 if id not in self.now.interrupts:
-                    yield "an answer finds its question open", f"{id} was answered"
+                    yield "only an open question is answered", f"{id} was answered"
             case e.HistoryCleared():
                 if self.now.run is not None or self.now.queue:
-                    yield "a clear finds nothing open", f"cleared during {self.now}"
+                    yield (
+                        "the history is cleared only while nothing is open",
+                        f"cleared during {self.now}",
+                    )
             case _:
                 if body.run is not None and body.run != self.now.run:
                     yield (
-                        "a run speaks between its start and its end",
+                        "a run appends only between its start and its end",
                         f"an event of {body.run} during {self.now}",
                     )
 
@@ -180,16 +183,22 @@ class _Checker:
         if id in self._accepted:
             yield "a message is accepted once", f"{id} again"
         if event.overlap == "reject" and not self.now.settled:
-            yield "reject finds nothing open", f"{id} was accepted during {self.now}"
+            yield (
+                "overlap reject is accepted only while nothing is open",
+                f"{id} was accepted during {self.now}",
+            )
         if self._max_queued is not None and len(self.now.queue) >= self._max_queued:
-            yield "the queue has a cap", f"{id} is one more than {self._max_queued}"
+            yield "the queue is bounded", f"{id} is one more than {self._max_queued}"
         self._accepted.add(id)
 
     def _withdraw(self, id: str) -> Iterator[tuple[str, str]]:
         if id in self._answered:
-            yield "a message is withdrawn or run", f"{id} was withdrawn after its run began"
+            yield (
+                "a message is withdrawn or answered, not both",
+                f"{id} was withdrawn after its run began",
+            )
         elif id not in self.now.queue:
-            yield "a withdrawn message was waiting", f"{id} was withdrawn"
+            yield "only a queued message is withdrawn", f"{id} was withdrawn"
         self._withdrawn.add(id)
 
     def _start(self, event: e.RunStarted, run: str | None) -> Iterator[tuple[str, str]]:
@@ -200,21 +209,30 @@ class _Checker:
             yield "one run at a time", f"{event.run_id} began during {now.run}"
         for id in asked:
             if id in self._withdrawn:
-                yield "a message is withdrawn or run", f"{id} ran after it was withdrawn"
+                yield (
+                    "a message is withdrawn or answered, not both",
+                    f"{id} ran after it was withdrawn",
+                )
             elif id in self._answered:
                 yield "a message is answered once", f"{id} ran again"
             elif id not in now.queue:
-                yield "a run answers what waits", f"{id} ran without having been queued"
+                yield (
+                    "a run answers a queued message or open questions",
+                    f"{id} ran without having been queued",
+                )
         if not asked and not (now.resumable and _resumed(event) == now.answers):
-            yield "a run answers what waits", f"{event.run_id} resumed after {now}"
+            yield (
+                "a run answers a queued message or open questions",
+                f"{event.run_id} resumed after {now}",
+            )
         elif asked and asked[0] in now.queue[0 if now.resumable else 1 :]:
-            yield "a run answers what comes first", f"{asked} ran before {now}"
+            yield "runs answer messages in the order of the queue", f"{asked} ran before {now}"
         self._begun.add(event.run_id)
         self._answered.update(asked)
 
     def _cancel(self, run: str | None) -> Iterator[tuple[str, str]]:
         if run is None or run != self.now.run:
-            yield "a stop comes before its run's end", f"{run} was stopped during {self.now}"
+            yield "a stop is requested before the run ends", f"{run} was stopped during {self.now}"
         elif run in self._stopped:
             yield "a run is stopped once", f"{run} again"
         self._stopped.add(run)
@@ -227,4 +245,7 @@ class _Checker:
             event.outcome, m.CancelledOutcome
         )
         if cancelled and not self.now.stopping:
-            yield "a stop was asked for", f"{run} was cancelled without a request"
+            yield (
+                "a run is cancelled only after a request",
+                f"{run} was cancelled without a request",
+            )

@@ -167,7 +167,7 @@ class SnapshotCheck:
 
     def read(self, event: dict[str, Any]) -> None:
         if event["type"] == "STATE_SNAPSHOT":
-            assert self._state is not None, "a snapshot of state where there is none"
+            assert self._state is not None, "a snapshot has a state, but the log has none"
             assert event["snapshot"] == self._state, f"{self._state} was shown as {event}"
             self._state = None
             return
@@ -217,7 +217,7 @@ class Reader:
         self._rest = None
         match frame["resume"]:
             case "new":
-                assert self.seq == 0, "a session that was known is new"
+                assert self.seq == 0, "a known session was reported as new"
                 self._snapshot = None
             case "replay":
                 assert "reason" not in frame

@@ -1,7 +1,7 @@
 """``POST {path}`` with a message, answered by a stream of the run that answers it.
 
 The pump of every wire of that kind. The message is appended to the log like any other; the response
-then follows the log to the terminal event of that run. A client that disconnects stops nothing.
+then follows the log to the terminal event of that run. A disconnect does not stop the run.
 """
 
 from __future__ import annotations
@@ -53,10 +53,10 @@ class AskRoutes:
         ]
 
     async def ask(self, wire: AskWire, call: Call) -> ASGIApp:
-        """Appends the message and streams its answer; raises what refuses the message."""
+        """Appends the message and streams its answer. Raises the refusal of the message."""
         message, id = _question(call)
         frame = command_in(message)
-        # Before anything is appended: a client that is refused for want of room has sent nothing.
+        # Before anything is appended: a message that is refused here must not be in the log.
         place = self._service.connections.admit(owner=call.owner, address=call.address)
         try:
             session, _ = await self._service.enter(id, identity=call.identity, agent=message.agent)
@@ -73,7 +73,7 @@ class AskRoutes:
             if isinstance(done, Invocation):
                 notice = (await done.answer(frame.id)).notice
                 place.release()
-                return _whole(body, msgspec.structs.replace(notice, reply=frame.id))
+                return _single_frame(body, msgspec.structs.replace(notice, reply=frame.id))
             assert isinstance(done, Appended)
             return self._stream(request, done, body, place)
         except BaseException:
@@ -114,8 +114,8 @@ def _question(call: Call) -> Question:
     return Question(frame, session)
 
 
-def _whole(body: StreamBody, frame: f.ControlFrame) -> Response:
-    """An answer that is one control frame."""
+def _single_frame(body: StreamBody, frame: f.ControlFrame) -> Response:
+    """A response that is one control frame."""
     encoded = body.encoder.control(frame)
     headers = {name.decode(): value.decode() for name, value in body.headers}
     fresh = {"cache-control": "no-store", **headers}

@@ -28,7 +28,7 @@ async def reply_to_command(
 ) -> None:
     """Replies to a built-in command now, and to an agent's own when it is done.
 
-    Raises what refuses a built-in command, and TooMany when too many of the agent's own wait.
+    Raises the refusal of a built-in command, and TooMany when too many of the agent's own wait.
     """
     if not invocation.own:
         await _reply(connection, request, invocation)
@@ -48,7 +48,7 @@ async def reply_to_command(
 
 
 async def _run_queue(connection: Connection) -> None:
-    """Runs what waits. Not stopped when the client leaves: a command that has begun is finished."""
+    """Runs the waiting commands in order. Goes on after a disconnect: a command is not stopped."""
     try:
         while connection.commands:
             request, invocation = connection.commands.popleft()

@@ -23,7 +23,7 @@ from ..store import Appended
 from .service import SessionService
 
 Result = Appended | Invocation | f.Pong | None
-"""What was appended (``None``: nothing had to be), a command to be answered, or the reply."""
+"""What was appended (``None`` for nothing), a slash command to be answered, or the reply itself."""
 
 
 class ClientRequest(NamedTuple):
@@ -46,7 +46,7 @@ class Post(NamedTuple):
     summary: str
     makes_session: bool = False
     starts_run: bool = False
-    """Refused while the node drains. What makes a session is refused where it makes it."""
+    """Refused while the node drains. A command that makes a session is refused when it does so."""
 
 
 class Handler(NamedTuple):
@@ -90,7 +90,7 @@ _MESSAGES: Final = Post(
     "Sends a message; a command is answered at once",
     makes_session=True,
 )
-_CANCEL: Final = Post("/sessions/{id}/cancel", "Stops a run, or takes back its message")
+_CANCEL: Final = Post("/sessions/{id}/cancel", "Stops a run, or withdraws its message")
 _ANSWERS: Final = Post("/sessions/{id}/answers", "Answers a question of the agent", starts_run=True)
 
 HANDLERS: Final[Mapping[type[f.ClientFrame], Handler]] = {
@@ -115,7 +115,7 @@ def command_in(frame: f.AnyClientFrame) -> f.AnyClientFrame:
             typed = parse_command(content) if isinstance(content, str) else None
             if typed is None:
                 return frame if frame.id else msgspec.structs.replace(frame, id=new_id("msg"))
-            # A minted id would be no idempotency key: the client does not know it.
+            # A generated id would be no idempotency key: the client does not know it.
             found = f.Command(id=frame.id or None, name=typed.name, args=typed.args)
         case f.Command():
             found = msgspec.structs.replace(frame, name=frame.name.lstrip("/"))
@@ -130,7 +130,7 @@ def perform(request: ClientRequest, *, may_write: bool = False) -> Awaitable[Res
     """Carries out the command. The frame is one that :func:`command_in` has returned.
 
     ``may_write``: the right to write was checked when the session was opened. Raises NotSupported,
-    Forbidden, and what refuses the command.
+    Forbidden, and the refusal of the command.
     """
     handler = HANDLERS.get(type(request.frame))
     if handler is None:
@@ -146,7 +146,7 @@ async def _check_and_run(handler: Handler, request: ClientRequest) -> Result:
 
 
 def reply(request: ClientRequest, done: Appended | f.Pong | None) -> f.ControlFrame:
-    """``accepted``, with the head where nothing had to be appended; or the reply itself."""
+    """``accepted``, with the head if nothing was appended; or the reply itself."""
     if isinstance(done, f.Pong):
         return done
     position = request.session.head if done is None else done.position

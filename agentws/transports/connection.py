@@ -3,10 +3,12 @@
 It has no queue and no task. When the log grows it is rung, reads what follows its position and
 writes that as one message.
 
-This is where backpressure is applied to a slow consumer: while the outgoing buffer is full nothing
-is read from the log, so nothing waits in memory; when the buffer drains, the events since then are
-read and merged. What bounds the memory of one connection: one message under way (``_outgoing``, cut
-to ``sizes.MESSAGE``), and ``MAX_CONTROLS`` control frames of together ``MAX_UNREAD`` bytes.
+This is where backpressure is applied to a slow consumer. While the outgoing buffer is full, nothing
+is read from the log, so nothing waits in memory. When the buffer drains, the events since then are
+read and merged.
+
+What bounds the memory of one connection: the frames of one read (``_outgoing``), which is at most
+the session's tail, and ``MAX_CONTROLS`` control frames of together ``MAX_UNREAD`` bytes.
 """
 
 from __future__ import annotations
@@ -32,14 +34,14 @@ from .pieces import Pieces
 logger: Final = logging.getLogger("agentws")
 
 MAX_CONTROLS: Final = 256
-"""Control frames that may wait for a peer; with more of them it is closed, since it never reads."""
+"""The most control frames that may wait for a peer. With more it is closed: it never reads."""
 MAX_UNREAD: Final = 1024 * 1024
-"""Bytes of control frames that may wait, likewise; broadcasts are among them."""
+"""The most bytes of such frames, likewise. Broadcasts count, too."""
 PAUSE_READING_AT: Final = 64 * 1024
 """Bytes of waiting control frames above which no more of the peer's messages are read: most of
 them are replies."""
 
-LOG_REPLACED: Final = "The log of this session was replaced; load it anew."
+LOG_REPLACED: Final = "The log of this session was replaced. Load the session again."
 """The sentence for a reader whose position became void: the log was lost or deleted under it."""
 
 
@@ -105,21 +107,22 @@ class Connection:
     # Writing
 
     def send_control(self, frame: f.ControlFrame) -> None:
-        """Writes a control frame, after those before it. Nothing where the wire has none of it."""
+        """Writes a control frame, in order. Writes nothing if the wire does not show this frame."""
         encoded = self.encoder.control(frame)
         if encoded is not None:
             self.send_frames([encoded])
 
     def begin(self, position: Position, first: Sequence[bytes]) -> None:
-        """Follows the log from ``position`` on, after the frames ``first``: a snapshot, mostly.
+        """Writes the frames ``first`` and follows the log from ``position`` on.
 
-        Its size is bounded elsewhere, so it does not count as unread control frames.
+        The size of ``first`` (a snapshot, for example) is bounded elsewhere, so these frames do not
+        count as unread control frames.
         """
         self.position = position
         self._controls = [*(self._controls or ()), *first]
 
     def send_frames(self, parts: Sequence[bytes]) -> None:
-        """Writes encoded frames, before any event that was not read yet."""
+        """Writes encoded control frames, before any event that was not read yet."""
         if self._closing is not None:
             return
         if self._controls is None:
@@ -152,7 +155,7 @@ class Connection:
     def uncork(self) -> None:
         """Writes what was held back in the next turn of the event loop.
 
-        An agent that answers at once is thereby sent in the same message as ``accepted``.
+        So the first output of a fast agent is sent in the same message as ``accepted``.
         """
         if not self._uncorking:
             self._uncorking = True
@@ -165,7 +168,7 @@ class Connection:
     # Following (session.Follower)
 
     def ring(self) -> None:
-        """Writes what there is until the outgoing buffer is full. Never raises: the session rings
+        """Reads on and writes, until the outgoing buffer is full. Never raises: the session rings
         its other followers too.
         """
         if self._corked or self._reading:
@@ -177,7 +180,7 @@ class Connection:
                     parts = self._next_parts()
                     if not parts:
                         break
-                    self._outgoing = self._in_pieces(parts)
+                    self._outgoing = self._split(parts)
                 outlet.write(self._outgoing.pop(0))
             if not self._outgoing:
                 # Not an empty list, which every idle connection would hold.
@@ -197,8 +200,8 @@ class Connection:
             self.refuse(Internal())
             self.uncork()
 
-    def _in_pieces(self, parts: list[bytes]) -> list[bytes]:
-        """``parts`` as messages of at most ``sizes.MESSAGE`` bytes, but for larger single parts."""
+    def _split(self, parts: list[bytes]) -> list[bytes]:
+        """Groups ``parts`` into messages of at most ``sizes.MESSAGE`` bytes; larger ones alone."""
         if not parts:
             return []
         # In an array each part has a comma or bracket after it.
@@ -214,7 +217,7 @@ class Connection:
         return messages + self.encoder.messages(parts[start:])
 
     def lost(self) -> None:
-        """The log was replaced or deleted: closes. The client learns why when it reconnects."""
+        """Closes: the log was replaced or deleted. The client learns why when it reconnects."""
         self.send_error(Unavailable(LOG_REPLACED))
         self.close(4503, "position lost")
 
@@ -243,7 +246,7 @@ class Connection:
         return self.encoder.events(epoch, records)
 
     def _read_store(self) -> None:
-        """The position is older than the tail in memory: a task reads from the store up to it."""
+        """Starts a task that reads the store up to the tail: the position is older than that."""
         self._reading = True
         reading, immediate = self._read_pages(), self.session.immediate
         self._tasks.call_store(reading, name=f"reading for {self.id}", immediate=immediate)
@@ -259,7 +262,7 @@ class Connection:
         except Exception:
             logger.exception("the log could not be read for %r", self)
             failed = Internal()
-        # Not when cancelled: then nothing may begin again.
+        # Not after a cancellation: then no new read may begin.
         self._reading = False
         match failed:
             case PositionLost():
@@ -270,20 +273,20 @@ class Connection:
 
     async def _write_pages(self) -> None:
         pieces = Pieces(self.session)
-        while not self._over and self.session.tail_after(self.position) is None:
+        while not self._is_over and self.session.tail_after(self.position) is None:
             await self._write_slowly(await self._next_messages(pieces))
 
     async def _next_messages(self, pieces: Pieces) -> list[bytes]:
         """The next piece of the log as messages; the caller holds the only reference to them."""
-        return self._in_pieces(self._advance(await pieces.after(self.position)))
+        return self._split(self._advance(await pieces.after(self.position)))
 
     @property
-    def _over(self) -> bool:
+    def _is_over(self) -> bool:
         return self._closing is not None or self._outlet.broken
 
     async def _write_slowly(self, messages: list[bytes]) -> None:
         """Writes ``messages`` as the peer reads them (backpressure); drops each one once sent."""
-        while messages and not self._over:
+        while messages and not self._is_over:
             await self._outlet.writable()
             self._outlet.write(messages.pop(0))
         await self._outlet.writable()
@@ -291,24 +294,24 @@ class Connection:
     # Closing
 
     def leave(self) -> None:
-        """The peer has gone. Breaks the cycle of references, so that memory is freed at once."""
+        """Call it when the peer has disconnected. Frees memory: it breaks a reference cycle."""
         self._outlet.broken = True
         self._outlet.writer = None
 
     @property
     def closing(self) -> bool:
-        """Whether it is about to be closed: messages of the peer are ignored."""
+        """Whether it will be closed, once what was written is sent. Client messages are ignored."""
         return self._closing is not None
 
     def close(self, code: int, reason: str) -> None:
-        """Closes once everything before has been written."""
+        """Closes the connection once everything before is written."""
         if self._closing is None:
             self._closing = (code, reason)
         self.ring()
 
     def refuse(self, error: AgentwsError) -> None:
         """Sends the reason, then closes with the code of ``error``."""
-        self.send_frames(farewell(self.encoder, error))
+        self.send_frames(close_notice(self.encoder, error))
         self.close(error.close_code, error.code)
 
     def close_for_restart(self) -> None:
@@ -323,7 +326,7 @@ class Connection:
         self._outlet.broken = True
 
 
-def farewell(encoder: Encoder, error: AgentwsError, *, code: int | None = None) -> list[bytes]:
+def close_notice(encoder: Encoder, error: AgentwsError, *, code: int | None = None) -> list[bytes]:
     """The last frame, with the reason of the close: ``bye``, or ``error`` on a wire without one."""
     last = encoder.control(bye(error, code=code))
     if last is None:
@@ -335,7 +338,7 @@ def bye(error: AgentwsError, *, code: int | None = None) -> f.Bye:
     return f.Bye(
         code=code or error.close_code,
         reason=error.code,
-        message=f.sayable(str(error)),
+        message=f.sendable(str(error)),
         retryable=error.retryable,
         retry_after=error.retry_after,
     )

@@ -16,16 +16,16 @@ from ..tasks.tasks import Tasks
 logger: Final = logging.getLogger("agentws")
 
 SLICE: Final = 128
-"""Connections that a broadcast writes to in one turn of the event loop: answers must not stall."""
+"""Connections that a broadcast writes to in one turn of the event loop, not to delay answers."""
 OPENING: Final = 64
-"""Connections that may open at once; the others wait, so that a reconnect storm starves nobody."""
+"""Handshakes handled at once; others wait, so that a reconnect storm does not delay everything."""
 PAUSE: Final = 0.05
 """Seconds between closing one slice and the next: clients that are closed together would reconnect
 together."""
-GOODBYES: Final = 5.0
-"""Seconds that all goodbyes may take."""
-LEAVING: Final = 1.0
-"""Seconds for the last peers to answer a goodbye."""
+CLOSING: Final = 5.0
+"""Seconds within which all clients are told to reconnect."""
+CLOSE_TIMEOUT: Final = 1.0
+"""Seconds that the last peers have to answer the close."""
 
 
 class Peer(Protocol):
@@ -50,7 +50,7 @@ class Place:
         self.address = address
 
     def __enter__(self) -> None:
-        """For a place that is needed only for a while, by a poll for instance."""
+        """Releases the place at the end of the block. For short requests such as polls."""
 
     def __exit__(self, *error: object) -> None:
         self.release()
@@ -72,11 +72,11 @@ class Connections:
         self._places = 0
         self._per_identity: Counter[str] = Counter()
         self._per_address: Counter[str] = Counter()
-        self._spreading: asyncio.Task[int] | None = None
+        self._broadcasting: asyncio.Task[int] | None = None
         self._empty: asyncio.Event | None = None
         self.opening: Final = asyncio.Semaphore(OPENING)
         self.polls: Final[set[Callable[[], None]]] = set()
-        """Wakes each poll that waits, when the node drains. Broadcasts do not reach polls."""
+        """Functions that end the wait of each poll, for a drain. Broadcasts do not reach polls."""
 
     def __repr__(self) -> str:
         return f"<Connections {len(self)}>"
@@ -87,7 +87,7 @@ class Connections:
     def admit(self, *, owner: str | None, address: str) -> Place:
         """Counts one more connection. Call it before any ``await``, or a burst exceeds the limits.
 
-        Raises TooMany or Unavailable where a limit is reached. The place is released when the peer
+        Raises TooMany or Unavailable if a limit is reached. The place is released when the peer
         that it was added with is discarded, or by :meth:`Place.release`.
         """
         limits = self._limits
@@ -127,11 +127,11 @@ class Connections:
 
         The task's result is how many were reached.
         """
-        spreading = self._spread(notice, after=self._spreading)
-        self._spreading = self._tasks.spawn(spreading, name="broadcast")
-        return self._spreading
+        sending = self._broadcast(notice, after=self._broadcasting)
+        self._broadcasting = self._tasks.spawn(sending, name="broadcast")
+        return self._broadcasting
 
-    async def _spread(self, notice: Notice, *, after: asyncio.Task[int] | None) -> int:
+    async def _broadcast(self, notice: Notice, *, after: asyncio.Task[int] | None) -> int:
         if after is not None and not after.done():
             await asyncio.wait({after})
         reached = 0
@@ -143,16 +143,16 @@ class Connections:
                 await asyncio.sleep(0)
         return reached
 
-    async def say_goodbye(self) -> None:
+    async def close_all(self) -> None:
         """Closes every connection, telling each client to reconnect.
 
-        A slice at a time, within ``GOODBYES`` seconds, so that no reconnect storm follows. Returns
-        when all have left, or after ``LEAVING`` seconds more.
+        A slice at a time, within ``CLOSING`` seconds, so that no reconnect storm follows. Returns
+        when all have left, or after ``CLOSE_TIMEOUT`` seconds more.
         """
         for wake in tuple(self.polls):
             wake()
         peers = tuple(self._connections)
-        pause = min(PAUSE, GOODBYES * SLICE / max(1, len(peers)))
+        pause = min(PAUSE, CLOSING * SLICE / max(1, len(peers)))
         for turn, connection in enumerate(peers, start=1):
             try:
                 connection.close_for_restart()
@@ -161,7 +161,7 @@ class Connections:
                 logger.exception("%r could not be closed", connection)
             if turn % SLICE == 0:
                 await asyncio.sleep(pause)
-        await self._left(within=LEAVING)
+        await self._left(within=CLOSE_TIMEOUT)
 
     async def _left(self, *, within: float) -> None:
         if not self._connections:

@@ -48,7 +48,7 @@ SERVER: Final = "agentws.server"
 """The ASGI extension that the preset of :mod:`agentws.server` offers to its application."""
 
 Audience = Literal["anyone", "caller", "caller or admin", "admin"]
-"""Who may call a route. A ``caller`` has an identity, or is anybody where the host has no
+"""Who may call a route. A ``caller`` has an identity, or may be anyone if the host has no
 ``authenticate``."""
 
 
@@ -83,12 +83,12 @@ class Operation(NamedTuple):
     audience: Audience
     summary: str
     body: type | None = None
-    """What the body, which must be JSON, is decoded to; ``None`` where there is none."""
+    """The type that the JSON body is decoded to; ``None`` for a route without a body."""
     answer: type | None = None
-    """What the JSON that it answers is; ``None`` for something else, or nothing."""
+    """The type of the JSON that the route returns; ``None`` if it returns no JSON."""
     status: int = 200
     reads: Reads | None = None
-    """Decodes bodies of several media types, in place of ``body``."""
+    """Decodes bodies of several media types; used instead of ``body``."""
 
 
 def http_routes(
@@ -199,11 +199,11 @@ class RequestChecks:
             raise Unauthenticated(expected="the admin key, as a bearer token or in X-API-Key")
 
     async def read_body(self, call: Call, reads: Reads) -> Any:
-        """The body, as the entry of ``reads`` for its media type decodes it.
+        """The body, decoded by the entry of ``reads`` for its media type.
 
-        Raises UnsupportedMedia, TooLarge, TimedOut, TooMany and BadRequest. A page in a browser,
-        which sends an Origin, must send JSON: a page of another site can send a form or plain text
-        with the user's cookies and without a CORS preflight (cross-site request forgery).
+        Raises UnsupportedMedia, TooLarge, TimedOut, TooMany and BadRequest. A browser, which sends
+        an Origin, must send JSON. A form or plain text needs no CORS preflight: a page of another
+        site could send it with the user's cookies (cross-site request forgery).
         """
         headers = call.request.headers
         kind = headers.get("content-type", "").partition(";")[0].strip().lower()
@@ -245,7 +245,7 @@ def json_response(
     status: int = 200,
     headers: Mapping[str, str] | None = None,
 ) -> Response:
-    """A response with JSON that no cache may keep; ``bytes`` are encoded already."""
+    """A JSON response that must not be cached; ``bytes`` are encoded already."""
     content = body if isinstance(body, bytes) else msgspec.json.encode(body)
     fresh = {"cache-control": "no-store", **(headers or {})}
     return Response(content, status_code=status, media_type=JSON, headers=fresh)
@@ -277,7 +277,7 @@ def query_number(request: Request, name: str, *, default: int, largest: int) -> 
 
 
 def query_float(request: Request, name: str) -> float | None:
-    """A number of at least 0, ``None`` where it is not given; raises BadRequest."""
+    """A number of at least 0, or ``None`` if it is absent; raises BadRequest."""
     text = request.query_params.get(name)
     if text is None:
         return None

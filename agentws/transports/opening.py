@@ -42,9 +42,9 @@ async def begin(
     after: str | None,
     made: bool,
 ) -> Beginning:
-    """Where a reader of ``wire`` begins that brings the position ``after``.
+    """Returns where a reader of ``wire`` begins, and primes its encoder if the wire needs that.
 
-    ``made``: the session was made just now.
+    ``after`` is the position that the client sent. ``made``: this request created the session.
     """
     if wire.opening.snapshot:
         messages = service.limits.snapshot_messages
@@ -60,10 +60,10 @@ async def begin(
 async def _replay_or_snapshot(
     session: Session, *, after: str | None, made: bool, messages: int
 ) -> Beginning:
-    """A replay from ``after`` where that is good, else a snapshot of the newest ``messages``.
+    """A replay from ``after`` if one can start there, else a snapshot of the newest ``messages``.
 
-    A reader of a new session that brings no position is told that it is new. One that brings a
-    position has something to drop, and gets an empty snapshot.
+    In a new session, a reader without a position is told that the session is new. One with a
+    position has content to drop: it gets an empty snapshot.
     """
     if after is None and made:
         return Beginning(Position(session.head.epoch, 0, GENESIS), "new")
@@ -92,9 +92,9 @@ async def _replay_or_snapshot(
 async def _replay_or_head(
     service: SessionService, session: Session, *, after: str | None, made: bool
 ) -> Beginning:
-    """A replay from ``after`` where that is good, else new events only.
+    """A replay from ``after`` if one can start there, else new events only.
 
-    A position that was compacted away is in the middle of an answer: that is replayed whole.
+    A position that compaction removed is in the middle of an answer, which is then replayed whole.
     """
     if after is None:
         return Beginning(session.head, "replay")
@@ -107,16 +107,16 @@ async def _replay_or_head(
 
 
 async def resume_point(session: Session, after: str, *, made: bool) -> Position | LostReason:
-    """The position ``after`` where it is good, else why it can't be continued from.
+    """The position ``after`` if a replay can start there, else the reason why not.
 
-    A position that can't be read is one that is not good: what a client's own storage did to it
-    must not keep the client out. ``made``: no position of an earlier log continues into this one.
+    A position that can't be parsed is ``lost`` and no error: the client's storage may have damaged
+    it, which must not lock the client out. ``made``: a new log has no earlier positions.
     """
     position = None if made else read_position(after)
     if position is None:
         return "lost"
     if position.seq > session.head.seq:
-        # The reader comes from another node, and this one has not heard the bell yet.
+        # The reader was connected to another node, and no ring has reached this one yet.
         await session.catch_up()
     return await session.check(position) or position
 
@@ -131,7 +131,7 @@ def greeting(
     connection: str,
     identity: str | None,
 ) -> list[bytes]:
-    """The control frames that are sent first: a ``welcome``, or that a position was lost."""
+    """The control frames that are sent first: a ``welcome``, or an error for a lost position."""
     frame: f.ControlFrame
     if wire.opening.snapshot:
         frame = _welcome(

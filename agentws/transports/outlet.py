@@ -67,16 +67,16 @@ class Outlet:
             self._begin(extension["drain"]())
 
     def send(self, message: MutableMapping[str, Any]) -> None:
-        """Sends any other ASGI message, a close for one."""
+        """Sends any other ASGI message, such as a close."""
         if not self.broken:
             self._begin(self._send(message))
 
     def _begin(self, work: Any) -> None:
         try:
             context = self._context and self._context.copy()
-            task = self._tasks.start(work, name="a slow peer", context=context, quiet=GONE)
+            task = self._tasks.start(work, name="slow consumer", context=context, quiet=GONE)
         except (*GONE, asyncio.CancelledError):
-            # The send was cancelled, by a middleware's cancel scope for one, and not the caller.
+            # The send was cancelled (by a cancel scope of a middleware, perhaps), not the caller.
             self.broken = True
             return
         if task is not None:

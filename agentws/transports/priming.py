@@ -5,7 +5,7 @@ from __future__ import annotations
 from ..errors import PositionLost, Unavailable
 from ..protocol.position import GENESIS, Position, parse_position
 from ..protocol.wires.wire import Encoder
-from ..sessions.conversation import run_begun
+from ..sessions.conversation import active_run_start
 from ..sessions.session import Session
 from ..store import Store
 from .connection import LOG_REPLACED
@@ -15,14 +15,15 @@ from .pieces import Pieces
 async def prime(store: Store, session: Session, encoder: Encoder, position: Position) -> Position:
     """Feeds ``encoder`` the run that ``position`` is in the middle of, up to there.
 
-    What it writes for that is dropped: the client has it, or is not to get it. Returns where to go
-    on. That is not always ``position``: its event may still be in memory, and folded in the store.
+    The output of the encoder is dropped: the client has it, or must not get it. Returns the
+    position to continue from. It may differ from ``position``, if compaction has removed that event
+    from the store while it is still in memory.
     """
     if position.seq > session.head.seq:
-        # The client comes from another node, and this one has not heard the bell yet.
+        # The client was connected to another node, and no ring has reached this one yet.
         await session.catch_up()
     while position.seq:
-        first = await run_begun(store, session.id, position.seq)
+        first = await active_run_start(store, session.id, position.seq)
         if first is None:
             break
         begun = Position(position.epoch, first.seq, first.tag)
@@ -31,7 +32,7 @@ async def prime(store: Store, session: Session, encoder: Encoder, position: Posi
         except PositionLost as lost:
             if lost.reason != "compacted":
                 raise Unavailable(LOG_REPLACED) from lost
-            # The event that was read last has been folded away meanwhile: once more.
+            # Compaction has removed the event that was read last: start again.
     return position
 
 
@@ -47,7 +48,7 @@ async def _feed(session: Session, encoder: Encoder, begun: Position, *, through:
 
 
 async def before_folded(store: Store, session: Session, after: str) -> Position:
-    """The nearest position before ``after``, whose event was folded into a later one."""
+    """The nearest position before ``after``, whose event compaction folded into a later one."""
     folded = parse_position(after)
     kept = await store.read_back(session.id, before=folded.seq, limit=1)
     if kept:

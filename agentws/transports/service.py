@@ -1,6 +1,6 @@
 """What the transports need of a gateway, as protocols.
 
-``AgentGateway`` satisfies them structurally; mypy proves it where ``mount`` passes one in. A test
+``AgentGateway`` satisfies them structurally; mypy checks it when ``mount`` passes one in. A test
 may pass a fake.
 """
 
@@ -53,7 +53,7 @@ class HttpService(Protocol):
 
 
 class SessionService(Protocol):
-    """Finds and makes sessions, and takes what clients ask of them."""
+    """Finds and creates sessions, and accepts the commands of clients."""
 
     @property
     def limits(self) -> Limits: ...
@@ -117,7 +117,7 @@ class Pushing(Protocol):
 
 
 class NodeService(CredentialService, HttpService, SessionService, Protocol):
-    """All of it: what the routes of the node itself need as well."""
+    """The whole interface: it also has what the routes of the node itself need."""
 
     def session(self, id: str) -> Pushing: ...
 

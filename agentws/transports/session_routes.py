@@ -30,7 +30,7 @@ from .times import iso_time
 
 PAGE_OF_SESSIONS: Final = 50
 MOST: Final = 200
-"""Sessions or messages in one page, whatever is asked for."""
+"""The most sessions or messages of one page, whatever limit the client asks for."""
 ACCEPTED: Final = 202
 
 _place: Final = msgspec.json.Decoder(tuple[float, str])
@@ -126,7 +126,7 @@ class SessionRoutes:
         return json_response(newest)
 
     async def _view(self, session: Session) -> b.SessionView:
-        # Invocation of the store: another node may have renamed or used the session since.
+        # Read from the store: another node may have renamed or used the session since.
         info = await self._service.store.info(session.id)
         running = not session.outline.settled
         return view(info, position=str(session.head), running=running)

@@ -36,7 +36,7 @@ from .stream import HttpStream, StreamBody
 from .times import iso_time
 
 LONGEST_WAIT: Final = 30.0
-"""Seconds that a poll may wait for something new; proxies mostly give up after 60."""
+"""Seconds that a poll may wait for something new; most proxies give up after 60."""
 
 
 class EventRoutes:
@@ -141,10 +141,10 @@ async def read_or_wait(
     *,
     wait: float,
 ) -> Sequence[Record]:
-    """The events after ``beginning``; waits up to ``wait`` seconds where there is nothing yet.
+    """The events after ``beginning``; waits up to ``wait`` seconds if there are none yet.
 
-    ``first`` are the frames that are answered before them. A node that drains answers at once: a
-    server may wait for this answer before it ends. Raises Unavailable where the log is lost.
+    ``first`` are the frames that precede them in the response. A node that drains answers at once:
+    its server may wait for this response before it stops. Raises Unavailable if the log was lost.
     """
     bell = Bell()
     session.follow(bell)

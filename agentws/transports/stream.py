@@ -22,7 +22,7 @@ from ..protocol.message_run import MessageRun
 from ..protocol.position import Position
 from ..protocol.wires.wire import Encoder
 from ..sessions.session import Session
-from .connection import LOG_REPLACED, MAX_CONTROLS, MAX_UNREAD, farewell
+from .connection import LOG_REPLACED, MAX_CONTROLS, MAX_UNREAD, close_notice
 from .connections import Place
 from .http import SERVER
 from .outlet import GONE
@@ -73,7 +73,7 @@ class HttpStream:
         self._first = deque(first)
         self._run = run
         self._controls: list[bytes] = []
-        self._farewell: list[bytes] | None = None
+        self._close_notice: list[bytes] | None = None
         self._gone = False
         self._rung = asyncio.Event()
 
@@ -88,11 +88,11 @@ class HttpStream:
     def lost(self) -> None:
         self._end(Unavailable(LOG_REPLACED))
 
-    # To everybody (connections.Peer)
+    # Broadcasts and closing (connections.Peer)
 
     @property
     def closing(self) -> bool:
-        return self._farewell is not None
+        return self._close_notice is not None
 
     def send_control(self, frame: f.ControlFrame) -> None:
         """Sends a control frame. A slow consumer with too many unread misses the newest."""
@@ -107,8 +107,8 @@ class HttpStream:
         self._end(Draining(retry_after=1.0), code=1012)
 
     def _end(self, error: AgentwsError, *, code: int | None = None) -> None:
-        if self._farewell is None:
-            self._farewell = farewell(self._encoder, error, code=code)
+        if self._close_notice is None:
+            self._close_notice = close_notice(self._encoder, error, code=code)
         self.ring()
 
     # The response
@@ -124,7 +124,7 @@ class HttpStream:
         try:
             start = {"type": "http.response.start", "status": 200, "headers": self._headers()}
             await self._send(send, start)
-            # A slow stream holds what is left of it, and no more.
+            # One by one: for a slow consumer only what was not sent yet is kept in memory.
             while self._first:
                 await self._write(send, self._first.popleft())
             await self._follow(send)
@@ -155,7 +155,7 @@ class HttpStream:
         return self._gone or (self._run is not None and self._run.ended)
 
     async def _follow(self, send: Send) -> None:
-        """Writes what there is and waits for more, until the client has gone or it is over."""
+        """Writes what is new and waits for more, until a disconnect or the end of the stream."""
         while not self._gone:
             self._rung.clear()
             controls, self._controls = self._controls, []
@@ -171,8 +171,8 @@ class HttpStream:
                 self._end(Internal())
             if self._over:
                 return
-            if self._farewell is not None:
-                await self._write(send, b"".join(self._farewell))
+            if self._close_notice is not None:
+                await self._write(send, b"".join(self._close_notice))
                 return
             if not await self._was_rung():
                 await self._write(send, self._body.keepalive)
@@ -192,7 +192,7 @@ class HttpStream:
             self._position = Position(epoch, last.seq, last.tag)
 
     async def _was_rung(self) -> bool:
-        """Waits for the bell; false when ``KEEPALIVE`` seconds passed in silence."""
+        """Waits for a ring; false after ``KEEPALIVE`` seconds without one."""
         try:
             async with asyncio.timeout(KEEPALIVE):
                 await self._rung.wait()

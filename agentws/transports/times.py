@@ -15,7 +15,7 @@ def iso_time(timestamp: int | None) -> str:
     if timestamp is None:
         moment = datetime.datetime.now(datetime.UTC)
     else:
-        # Agents give times, too; one in nanoseconds is a mistake that must not end a connection.
+        # An agent may set a timestamp in nanoseconds: this mistake must not end a connection.
         known = min(max(timestamp, _FIRST_MOMENT), _LAST_MOMENT)
         moment = _EPOCH + datetime.timedelta(milliseconds=known)
     return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -25,7 +25,7 @@ from ..runs.leased import new_id
 from ..sessions.registry import check_session_id
 from .command_queue import reply_to_command
 from .commands import ClientRequest, command_in, perform, reply
-from .connection import PAUSE_READING_AT, Connection, farewell
+from .connection import PAUSE_READING_AT, Connection, close_notice
 from .connections import Place
 from .guard import Guard
 from .identifying import Identifying, address_of
@@ -39,7 +39,7 @@ logger: Final = logging.getLogger("agentws")
 
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 CORKED: Final = 0.005
-"""Seconds that writing is held back at most, however long a message takes to be handled."""
+"""The most seconds that writes are held back while a client's message is handled."""
 
 
 class Handshake(NamedTuple):
@@ -60,12 +60,12 @@ class Handshake(NamedTuple):
 
     @property
     def after(self) -> str | None:
-        """The client's position. Given and empty is one that was lost, not one that never was."""
+        """The client's position; empty for one that the client has lost, ``None`` for none."""
         return self.query.get("after")
 
 
-class _Gone(Exception):
-    """The peer left before the handshake was answered."""
+class _PeerLeft(Exception):
+    """The peer disconnected before the handshake was answered."""
 
 
 class WebSocketTransport:
@@ -88,7 +88,7 @@ class WebSocketTransport:
         # message have frames of their own, which are freed by then.
         try:
             opened = await self._handshake(scope, receive, send)
-        except _Gone:
+        except _PeerLeft:
             return
         if opened is None:
             return
@@ -141,7 +141,7 @@ class WebSocketTransport:
             return await self._enter(send, outlet, handshake, identity, address_of(scope))
         except AgentwsError as error:
             await _refuse(send, handshake, error)
-        except _Gone:
+        except _PeerLeft:
             raise
         except Exception:
             logger.exception("a handshake failed")
@@ -194,7 +194,7 @@ class WebSocketTransport:
         except AgentwsError as error:
             connection.refuse(error)
         except Exception:
-            # It was accepted already, so it is this connection that has to be closed.
+            # The handshake was accepted already, so the connection has to be closed.
             logger.exception("a connection could not be opened")
             connection.refuse(Internal())
         except BaseException:
@@ -225,7 +225,7 @@ class WebSocketTransport:
         connection.session.unfollow(connection)
         self._service.connections.discard(connection)
         with suppress(RuntimeError):
-            # A loop that was closed under the connection has no time any more.
+            # Raised if the event loop was closed before the connection.
             connection.session.used = asyncio.get_running_loop().time()
 
 
@@ -267,7 +267,7 @@ class _Reader:
             connection.uncork()
 
     async def _perform_uncorking(self, text: str) -> None:
-        """Events of the log must not wait for a host or a store that takes its time."""
+        """Performs it; uncorks after ``CORKED`` seconds: events must not wait for a slow host."""
         loop = asyncio.get_running_loop()
         uncorking = loop.call_later(CORKED, self._connection.uncork_now)
         try:
@@ -280,7 +280,7 @@ class _Reader:
         connection = self._connection
         frame = command_in(self._wire.decode(text))
         if isinstance(frame, f.Command):
-            # Events of the log must not wait for a factory that takes its time.
+            # Events of the log must not wait for a slow agent factory.
             connection.uncork_now()
         request = ClientRequest(self._service, connection.session, frame, connection.identity)
         done = await perform(request)
@@ -319,7 +319,7 @@ def parse_handshake(scope: Any, wires: Sequence[SocketWire]) -> Handshake:
     query = dict(
         parse_qsl(scope.get("query_string", b"").decode("latin-1"), keep_blank_values=True)
     )
-    # An entry with a token is no wire.
+    # The entry with the token names no wire.
     offered = [one for one in scope.get("subprotocols", ()) if not one.startswith(f.BEARER)]
     wire, subprotocol = choose_wire(wires, offered)
     return Handshake(wire, subprotocol, query)
@@ -330,17 +330,17 @@ async def _refuse(send: Send, handshake: Handshake, error: AgentwsError) -> None
     await _accept(send, handshake)
     context = EncoderContext(handshake.session or "", handshake.query, iso_time)
     encoder = handshake.wire.encoder(context)
-    for payload in encoder.messages(farewell(encoder, error)):
+    for payload in encoder.messages(close_notice(encoder, error)):
         await _send(send, {"type": "websocket.send", "text": payload.decode()})
     await _send(send, {"type": "websocket.close", "code": error.close_code, "reason": error.code})
 
 
 async def _send(send: Send, message: MutableMapping[str, Any]) -> None:
-    """Sends; raises _Gone where the peer has left."""
+    """Sends; raises _PeerLeft if the peer has disconnected."""
     try:
         await send(message)
     except GONE as error:
-        raise _Gone from error
+        raise _PeerLeft from error
 
 
 async def _accept(send: Send, handshake: Handshake) -> None:
@@ -348,7 +348,7 @@ async def _accept(send: Send, handshake: Handshake) -> None:
 
 
 async def _deny(scope: Any, send: Send, error: AgentwsError) -> None:
-    """Refuses before accepting: with the error as an HTTP response where the server can."""
+    """Refuses before accepting: with the error as an HTTP response if the server supports that."""
     if "websocket.http.response" not in scope.get("extensions", {}):
         await _send(send, {"type": "websocket.close", "code": 1008, "reason": error.code})
         return

@@ -50,7 +50,7 @@ Command = Callable[..., subprocess.CompletedProcess[str]]
         (["demo", "--store", "sqlite:."], 1, "is a directory"),
         (["demo", "--store", "sqlite:folder/"], 2, "a directory; expected the path of a file"),
         (["demo", "--store", "sqlite:"], 2, "expected the path of a file"),
-        (["demo", "--store", "sqlite::memory:"], 2, "MemoryStore() is what keeps"),
+        (["demo", "--store", "sqlite::memory:"], 2, "MemoryStore() keeps"),
         (["demo", "--store", "sqlite://"], 2, "expected memory"),
         (["demo", "--store", "sqlite://host/x.db"], 2, "sqlite:////absolute/path"),
         (["demo", "--store", "sqlite:file:x.db?mode=ro"], 2, "without options"),

@@ -132,92 +132,98 @@ RUN: list[Line] = [accepted("m1"), started("r1", "m1")]
 QUESTION: list[Line] = [*RUN, asking("r1", "q1")]
 BAD: dict[str, tuple[str, list[Line]]] = {
     "run, then withdrawn": (
-        "a message is withdrawn or run",
+        "a message is withdrawn or answered, not both",
         [*RUN, withdrawn("m1")],
     ),
     "answered, then withdrawn": (
-        "a message is withdrawn or run",
+        "a message is withdrawn or answered, not both",
         [*RUN, finished("r1"), withdrawn("m1")],
     ),
     "withdrawn, then run": (
-        "a message is withdrawn or run",
+        "a message is withdrawn or answered, not both",
         [accepted("m1"), accepted("m2"), withdrawn("m1"), started("r1", "m1")],
     ),
     "withdrawn twice": (
-        "a withdrawn message was waiting",
+        "only a queued message is withdrawn",
         [accepted("m1"), withdrawn("m1"), withdrawn("m1")],
     ),
-    "withdrawn before it came": ("a withdrawn message was waiting", [withdrawn("m1")]),
+    "withdrawn before it came": ("only a queued message is withdrawn", [withdrawn("m1")]),
     "a stop after the end": (
-        "a stop comes before its run's end",
+        "a stop is requested before the run ends",
         [*RUN, finished("r1"), cancelling("r1")],
     ),
     "a stop in the next run": (
-        "a stop comes before its run's end",
+        "a stop is requested before the run ends",
         [*RUN, accepted("m2"), finished("r1"), started("r2", "m2"), cancelling("r1")],
     ),
-    "a stop of no run": ("a stop comes before its run's end", [cancelling("r1")]),
+    "a stop of no run": ("a stop is requested before the run ends", [cancelling("r1")]),
     "two stops": (
         "a run is stopped once",
         [*RUN, cancelling("r1"), cancelling("r1")],
     ),
-    "stopped unasked": ("a stop was asked for", [*RUN, stopped("r1")]),
+    "stopped unasked": ("a run is cancelled only after a request", [*RUN, stopped("r1")]),
     "stopped by one that came before": (
-        "a stop was asked for",
+        "a run is cancelled only after a request",
         [*RUN, finished("r1"), accepted("m2", "interrupt"), started("r2", "m2"), stopped("r2")],
     ),
-    "reject during a run": ("reject finds nothing open", [*RUN, accepted("m2", "reject")]),
+    "reject during a run": (
+        "overlap reject is accepted only while nothing is open",
+        [*RUN, accepted("m2", "reject")],
+    ),
     "reject while one waits": (
-        "reject finds nothing open",
+        "overlap reject is accepted only while nothing is open",
         [accepted("m1"), accepted("m2", "reject")],
     ),
     "reject while a run is due": (
-        "reject finds nothing open",
+        "overlap reject is accepted only while nothing is open",
         [*QUESTION, answered("q1"), accepted("m2", "reject")],
     ),
     "a queue too long": (
-        "the queue has a cap",
+        "the queue is bounded",
         [*RUN, accepted("m2"), accepted("m3"), accepted("m4", "interrupt")],
     ),
-    "cleared in a run": ("a clear finds nothing open", [*RUN, cleared()]),
-    "cleared with a queue": ("a clear finds nothing open", [accepted("m1"), cleared()]),
+    "cleared in a run": ("the history is cleared only while nothing is open", [*RUN, cleared()]),
+    "cleared with a queue": (
+        "the history is cleared only while nothing is open",
+        [accepted("m1"), cleared()],
+    ),
     "answered twice": (
-        "an answer finds its question open",
+        "only an open question is answered",
         [*QUESTION, answered("q1"), answered("q1")],
     ),
     "answered after a clear": (
-        "an answer finds its question open",
+        "only an open question is answered",
         [*QUESTION, cleared(), answered("q1")],
     ),
-    "answered, never asked": ("an answer finds its question open", [answered("q1")]),
+    "answered, never asked": ("only an open question is answered", [answered("q1")]),
     "accepted twice": ("a message is accepted once", [*RUN, finished("r1"), accepted("m1")]),
     "answered by two runs": (
         "a message is answered once",
         [*RUN, finished("r1"), started("r2", "m1")],
     ),
-    "a run of nothing": ("a run answers what waits", [started("r1", "m1")]),
+    "a run of nothing": ("a run answers a queued message or open questions", [started("r1", "m1")]),
     "a run of answers that were cleared": (
-        "a run answers what waits",
+        "a run answers a queued message or open questions",
         [*QUESTION, answered("q1"), cleared(), resumed("r2", "q1")],
     ),
     "a run of half of the answers": (
-        "a run answers what waits",
+        "a run answers a queued message or open questions",
         [*RUN, asking("r1", "q1", "q2"), answered("q1"), resumed("r2", "q1")],
     ),
     "a run with another's answers": (
-        "a run answers what waits",
+        "a run answers a queued message or open questions",
         [*QUESTION, answered("q1"), resumed("r2", "q2")],
     ),
     "out of turn": (
-        "a run answers what comes first",
+        "runs answer messages in the order of the queue",
         [accepted("m1"), accepted("m2"), started("r2", "m2")],
     ),
     "before one that interrupts": (
-        "a run answers what comes first",
+        "runs answer messages in the order of the queue",
         [accepted("m1"), accepted("m2", "interrupt"), started("r1", "m1")],
     ),
     "before the answers": (
-        "a run answers what comes first",
+        "runs answer messages in the order of the queue",
         [*QUESTION, answered("q1"), accepted("m2"), started("r2", "m2")],
     ),
     "two runs": (
@@ -231,7 +237,7 @@ BAD: dict[str, tuple[str, list[Line]]] = {
     "two ends": ("a run ends once", [*RUN, finished("r1"), failed("r1")]),
     "an end of another": ("a run ends once", [*RUN, finished("r2")]),
     "said after the end": (
-        "a run speaks between its start and its end",
+        "a run appends only between its start and its end",
         [*RUN, finished("r1"), said("r1")],
     ),
     "never answered": ("everything ends", [accepted("m1")]),
@@ -243,7 +249,7 @@ BAD: dict[str, tuple[str, list[Line]]] = {
 @pytest.mark.parametrize(("law", "lines"), BAD.values(), ids=BAD)
 def test_the_checker_rejects_an_illegal_log(law: str, lines: list[Line]) -> None:
     over = law == "everything ends"
-    found = violations(log(*lines), max_queued=2 if law == "the queue has a cap" else None)
+    found = violations(log(*lines), max_queued=2 if law == "the queue is bounded" else None)
     assert {one.law for one in found if over or one.law != "everything ends"} == {law}
     assert found[0].seq == len(lines)
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from agentws.protocol import events as e
 from agentws.protocol.codec import Record, decode_record, encode_event, event_frames
-from agentws.protocol.cutting import border, reading_border
+from agentws.protocol.cutting import boundary, word_boundary
 from agentws.protocol.merge import LARGEST, LARGEST_HEAD, cut_delta, merge, split_delta
 from agentws.protocol.position import Position, chain
 from agentws.protocol.sizes import FRAME, TEXT
@@ -47,7 +47,7 @@ def encoded(text: str) -> bytes:
 def pieces_of(text: str, size: int) -> list[str]:
     data, start, pieces = encoded(text), 0, []
     while start < len(data):
-        end = border(data, start, start + size)
+        end = boundary(data, start, start + size)
         assert start < end <= max(start + size, start + 1)
         pieces.append(msgspec.json.decode(b'"%b"' % data[start:end]))
         start = end
@@ -96,7 +96,7 @@ def test_a_text_of_backslashes_is_cut_in_linear_time() -> None:
     data = encoded("\\" * 4_000_000)
     start, begun = 0, time.process_time()
     while start < len(data):
-        start = border(data, start, start + 60_001)
+        start = boundary(data, start, start + 60_001)
     assert time.process_time() - begun < 1.5
 
 
@@ -113,7 +113,7 @@ def test_a_text_of_backslashes_is_cut_in_linear_time() -> None:
 )
 def test_a_text_is_cut_after_a_paragraph_a_line_or_a_word(text: str, piece: str) -> None:
     data = encoded(text)
-    end = reading_border(data, 0, 18)
+    end = word_boundary(data, 0, 18)
     assert msgspec.json.decode(b'"%b"' % data[:end]) == piece
 
 

@@ -18,7 +18,7 @@ from agentws.agents.agent import RunContext
 from agentws.agents.llm import LLMRateLimited
 from agentws.errors import AgentError, NotFound, TooLarge
 from agentws.protocol.events import RunFinished
-from agentws.runs.failure import leaves, on_purpose
+from agentws.runs.failure import error_for_user, leaves
 from agentws.testing.agents import Gate, Raise, Script
 
 from .harness import talk
@@ -347,14 +347,14 @@ def test_the_error_of_a_group_does_not_depend_on_its_nesting(tree: list[BaseExce
     flat = list(leaves(tree[0]))
     assert list(leaves(group(*tree))) == flat
     wholly = all(isinstance(leaf, AgentError | NotFound) for leaf in flat)
-    assert on_purpose(tree[0]) is (flat[0] if wholly else None)
+    assert error_for_user(tree[0]) is (flat[0] if wholly else None)
 
 
 def test_a_deeply_nested_group_is_read_without_recursion() -> None:
     error: BaseException = Declined()
     for _ in range(20_000):
         error = group(error)
-    assert isinstance(on_purpose(error), Declined)
+    assert isinstance(error_for_user(error), Declined)
     while isinstance(error, BaseExceptionGroup):
         # Freed from the outside in: freeing the whole at once would recurse.
         (error,) = error.exceptions

@@ -26,9 +26,9 @@ def choose_wire(
 ) -> tuple[SocketWire, str | None]:
     """The wire of a WebSocket handshake, and the subprotocol to accept it with.
 
-    It is the first one offered that is served; the default one where none is offered, accepted
-    without a subprotocol. Raises BadRequest where none of those offered is served, and where none
-    is offered and there is no default.
+    It is the first one offered that is served. If none is offered, it is the default one, accepted
+    without a subprotocol. Raises BadRequest if none of those offered is served, or if none is
+    offered and there is no default.
     """
     served = {wire.subprotocol: wire for wire in wires}
     names = list(offered)

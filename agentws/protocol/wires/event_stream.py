@@ -22,8 +22,8 @@ class EventStreamEncoder(NativeEncoder):
     def events(self, epoch: str, records: Sequence[Record]) -> list[bytes]:
         """One event per frame.
 
-        Of frames at one position only the last has the id: a client that loses the connection in
-        the middle of a snapshot comes back with its old position and gets the snapshot whole.
+        Of several frames at one position only the last has the id. So a client that loses the
+        connection in the middle of a snapshot reconnects with its old position, and gets all of it.
         """
         frames = super().events(epoch, records)
         if len(frames) > 1 and records[0].seq == records[-1].seq:

@@ -64,7 +64,7 @@ def read_ask(data: bytes) -> Question:
 
 
 def read_text(data: bytes) -> Question:
-    """The whole body as the message, verbatim; raises BadRequest where it is not UTF-8."""
+    """The whole body as the message, verbatim; raises BadRequest if it is not UTF-8."""
     try:
         text = data.decode()
     except UnicodeDecodeError as error:
@@ -93,7 +93,7 @@ class LineEncoder(NativeEncoder):
 class TextEncoder:
     """One response's encoder: the text of the agent's messages, each ended by a line break.
 
-    An answer that ends otherwise than well gets a last line in brackets that says so.
+    An answer that failed, was stopped or asks a question has a last line in brackets that says so.
     """
 
     __slots__ = ("_line_start", "_open")
@@ -135,7 +135,7 @@ class TextEncoder:
         return "" if ended else "\n"
 
     def control(self, frame: f.ControlFrame) -> bytes | None:
-        """The answer of a command, and errors. A broadcast is not part of the answer."""
+        """The reply to a command, and errors. A broadcast is not part of the answer."""
         match frame:
             case f.Notice() if "command" in (frame.metadata or {}):
                 return f"{frame.content}\n".encode()

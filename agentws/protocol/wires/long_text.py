@@ -10,7 +10,7 @@ from typing import Final
 
 import msgspec
 
-from ..cutting import reading_border
+from ..cutting import word_boundary
 
 WHOLE: Final = 1020 * 1024
 """Bytes of encoded text that are sent whole: with the members around it, one message of 1 MiB."""
@@ -46,7 +46,7 @@ class LongText:
             self._chunks.append(bytearray(text))
 
     def due(self) -> list[str]:
-        """The parts to send now, before the message has ended; mostly none."""
+        """The parts to send now, before the message has ended; usually none."""
         if self._total <= WHOLE:
             return []
         texts: list[str] = []
@@ -70,7 +70,7 @@ class LongText:
             size += len(self._chunks[count])
             count += 1
         text = b"".join(self._chunks[:count])
-        end = reading_border(text, 0, PART)
+        end = word_boundary(text, 0, PART)
         self._chunks[:count] = [memoryview(text)[end:]]
         self._left -= end
         self.parts += 1

@@ -13,9 +13,9 @@ from ..codec import Record, event_frames, join_frames
 from ..merge import merge
 from .wire import EncoderContext, Opening, SocketWire
 
-LATE: Final = 8
-"""A reader with more unread events than this is late and gets adjacent deltas merged. Writers
-batch their own, so only a slow or returning reader has that many."""
+BACKLOG: Final = 8
+"""A reader with more unread events than this has a backlog: it gets adjacent deltas merged
+(coalescing). Writers batch their appends, so it is a slow consumer, or one that reconnects."""
 
 
 class NativeEncoder:
@@ -24,8 +24,8 @@ class NativeEncoder:
     __slots__ = ()
 
     def events(self, epoch: str, records: Sequence[Record]) -> list[bytes]:
-        """One frame per event; for a late reader adjacent deltas of one message are one frame."""
-        return event_frames(epoch, merge(records) if len(records) > LATE else records)
+        """One frame per event; in a backlog, adjacent deltas of one message are one frame."""
+        return event_frames(epoch, merge(records) if len(records) > BACKLOG else records)
 
     def control(self, frame: f.ControlFrame) -> bytes | None:
         return f.encode_frame(frame)

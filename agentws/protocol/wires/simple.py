@@ -60,7 +60,7 @@ _SHOWN: Final = frozenset(
 def parse_simple(text: str) -> SimpleMessage:
     """The message in ``text``. Raises BadRequest for an object with an unknown or wrong member.
 
-    Text that is no JSON object is a message, verbatim. So is an object that has neither ``type``
+    Text that is not a JSON object is a message, verbatim. So is an object that has neither ``type``
     nor ``content``: people send code to agents.
     """
     if "\x00" in text:

@@ -15,13 +15,13 @@ from ..codec import Record
 
 
 class Encoder(Protocol):
-    """Writes for one connection, or for all where it keeps no state."""
+    """Serializes records and control frames for one connection; without state, for all of them."""
 
     def events(self, epoch: str, records: Sequence[Record]) -> list[bytes]:
         """The records as parts of messages. Adjacent deltas may be merged (coalescing)."""
 
     def control(self, frame: f.ControlFrame) -> bytes | None:
-        """A control frame as one part; ``None`` where this wire does not show it."""
+        """A control frame as one part; ``None`` if this wire does not show it."""
 
     def messages(self, parts: list[bytes]) -> list[bytes]:
         """``parts`` as messages of a WebSocket, or as chunks of a response body."""
@@ -44,10 +44,10 @@ class Opening(NamedTuple):
     """What a reader is given before it follows the log."""
 
     snapshot: bool
-    """``True``: a ``welcome``, then a replay from the client's position, or a snapshot where there
-    is no usable one. ``False``: nothing; without a position it begins at the head."""
+    """``True``: a ``welcome``, then a replay from the client's position, or a snapshot if none is
+    possible. ``False``: a replay only; without a position, new events only."""
     prime: bool
-    """Whether the encoder is first fed the part of a run that the position is in the middle of:
+    """Whether the encoder first reads the part of a run that the client has already received:
     needed by an encoder that writes whole messages."""
 
 
@@ -61,7 +61,7 @@ class SocketWire(NamedTuple):
     """The command in a message; raises BadRequest. A ``send`` without an id has ``frames.NO_ID``.
     """
     reply_to: Callable[[str], str | None]
-    """The id that an error about this message names, even where the message can't be decoded."""
+    """The id that an error about this message names, even if the message can't be decoded."""
     opening: Opening
     binary_close_code: int
     """The code that closes the connection of a client that sends a binary message."""
@@ -86,7 +86,7 @@ class StreamWire(NamedTuple):
     keepalive: bytes
     """What is sent after some seconds of silence: proxies drop idle connections."""
     polled: MakeEncoder | None = None
-    """Encodes the frames of a JSON answer to a poll; ``None`` where it can't be polled."""
+    """Encodes the frames of a JSON answer to a poll; ``None`` if it can't be polled."""
 
 
 class Question(NamedTuple):
@@ -116,7 +116,7 @@ class AskWire(NamedTuple):
     """The first one is the default."""
 
     def format_for(self, accept: str) -> AnswerFormat:
-        """The format that an ``Accept`` header prefers; the default where it accepts none."""
+        """The format that an ``Accept`` header prefers; the default if it accepts none."""
         by_type = {one.media_type: one for one in self.formats}
         return by_type[preferred(accept, list(by_type))]
 

@@ -1,4 +1,4 @@
-"""Validation of what an agent yields: whatever passes can be written, read back and shown.
+"""Validation of what an agent yields: a valid item can be written, read back and shown.
 
 An event's constructor does not check its members, and one record that can't be read would make
 its whole log unreadable.

@@ -176,9 +176,9 @@ COMMANDS: list[tuple[Any, str]] = [
     (None, "commands returned NoneType; expected a list of Command"),
     ({"hello": _say_hello}, "commands returned dict; expected a list of Command"),
     ([("hello", "Says hello", _say_hello)], "commands returned tuple in its list"),
-    ([Command(1, "Says hello", _say_hello)], "the command 1 does not fit"),  # type: ignore[arg-type]
-    ([Command("hello", None, _say_hello)], "the command 'hello' does not fit"),  # type: ignore[arg-type]
-    ([Command("hello", "Says hello", None)], "the command 'hello' does not fit"),  # type: ignore[arg-type]
+    ([Command(1, "Says hello", _say_hello)], "the command 1 is not valid"),  # type: ignore[arg-type]
+    ([Command("hello", None, _say_hello)], "the command 'hello' is not valid"),  # type: ignore[arg-type]
+    ([Command("hello", "Says hello", None)], "the command 'hello' is not valid"),  # type: ignore[arg-type]
     ([Command("/hello", "Says hello", _say_hello)], "the command '/hello' can't be typed"),
     ([Command("say hello", "Says hello", _say_hello)], "the command 'say hello' can't be typed"),
     ([Command("", "Says hello", _say_hello)], "the command '' can't be typed"),

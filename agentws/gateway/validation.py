@@ -14,8 +14,8 @@ from ..errors import InvalidEvent
 from ..protocol import events as e
 from ..protocol.codec import decode_event
 from ..protocol.messages import Metadata
-from ..runs.checking import check_event, check_title
 from ..runs.leased import now_ms
+from ..runs.validation import check_event, check_title
 
 EventT = TypeVar("EventT", e.NoticePosted, e.SessionUpdated)
 
@@ -52,8 +52,8 @@ def _plain(text: str) -> str:
 def _checked(event: EventT, what: str, expected: str) -> EventT:
     """``event`` as it is read back from a log; raises TypeError.
 
-    It is a copy, as the host may still change its metadata in place, and its values have JSON's
-    types, as other types may be encoded as one of these.
+    It is a copy, since the host may still change its metadata in place. Its values have JSON's
+    types: values of other types may have been encoded as one of these.
     """
     try:
         check_event(event)
