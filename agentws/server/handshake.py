@@ -82,7 +82,7 @@ def parse_upgrade(request: bytes) -> UpgradeRequest:
         raise BadHandshake(HTTPStatus.BAD_REQUEST, "expected a Sec-WebSocket-Key of 16 bytes")
     offered = b",".join(_values(headers, b"sec-websocket-protocol")).decode("latin-1")
     subprotocols = [token for part in offered.split(",") if (token := part.strip())]
-    accept = base64.b64encode(hashlib.sha1(keys[0] + _ACCEPT_GUID).digest())
+    accept = base64.b64encode(hashlib.sha1(keys[0] + _ACCEPT_GUID, usedforsecurity=False).digest())
     return UpgradeRequest(target, headers, subprotocols, accept)
 
 

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
-from operator import attrgetter
 from typing import Final
 
 from ..errors import Conflict, IdempotencyConflict, LostReason, PositionLost
@@ -33,9 +32,6 @@ from .shared_read import SharedRead
 from .tail import Tail
 
 logger: Final = logging.getLogger("agentws")
-
-_data: Final = attrgetter("data")
-_event: Final = attrgetter("event")
 
 
 class Session(Projection):
@@ -147,8 +143,11 @@ class Session(Projection):
         """:meth:`append` for encoded events. A run (``fence``) has checked the sizes of its own."""
         if fence is None:
             check_sizes(entries, self.max_event_size)
-        datas = list(map(_data, entries))
-        commutes = OUTLINE_EVENTS.isdisjoint(map(type, map(_event, entries)))
+        datas, commutes = [], True
+        for one in entries:
+            datas.append(one.data)
+            if commutes and type(one.event) in OUTLINE_EVENTS:
+                commutes = False
         done = await self._store.append(
             self.id, datas, key=key, fence=fence, expect=expect, commutes=commutes
         )
