@@ -83,7 +83,7 @@ async def test_the_database_is_created_at_its_path(home: Path) -> None:
 def test_a_database_in_memory_is_refused_in_favour_of_the_memory_store(
     written: Any, home: Path
 ) -> None:
-    with pytest.raises(ValueError, match=r"MemoryStore\(\) is what keeps sessions in memory"):
+    with pytest.raises(ValueError, match=r"MemoryStore\(\) keeps sessions in memory"):
         SQLiteStore(written)
     assert list(Path.cwd().iterdir()) == [Path.cwd() / "folder"]
 
