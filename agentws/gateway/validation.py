@@ -14,7 +14,7 @@ from ..errors import InvalidEvent
 from ..protocol import events as e
 from ..protocol.codec import decode_event
 from ..protocol.messages import Metadata
-from ..runs.leased import now_ms
+from ..runs.ids import now_ms
 from ..runs.validation import check_event, check_title
 
 EventT = TypeVar("EventT", e.NoticePosted, e.SessionUpdated)

@@ -11,7 +11,7 @@ from ..protocol import events as e
 from ..protocol import messages as m
 from ..sessions.senders import Sender
 from ..sessions.session import Session
-from .leased import new_id, now_ms
+from .ids import new_id, now_ms
 
 
 def next_sender(session: Session) -> Sender | None:

@@ -39,7 +39,7 @@ from ..store import Appended, Key
 from .beginning import started_by_answers, started_by_message
 from .deciding import Command, Decision, decide
 from .engine import Runs
-from .leased import new_id, now_ms
+from .ids import new_id, now_ms
 
 RUN_STARTED: Final = 1024
 """Bytes of a frame with RUN_STARTED at most, beside the message that the run answers."""

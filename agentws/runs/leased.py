@@ -3,20 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import secrets
-import time
 
 from ..sessions.session import Session
 from ..store import Lease, SessionInfo, Store
 from .run import Run
-
-
-def new_id(prefix: str) -> str:
-    return f"{prefix}_{secrets.token_urlsafe(12)}"
-
-
-def now_ms() -> int:
-    return time.time_ns() // 1_000_000
 
 
 class LeasedSession:

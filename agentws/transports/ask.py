@@ -18,7 +18,7 @@ from ..protocol import frames as f
 from ..protocol.message_run import MessageRun
 from ..protocol.wires.wire import AskWire, EncoderContext, Question
 from ..runs.commands import Invocation
-from ..runs.leased import new_id
+from ..runs.ids import new_id
 from ..sessions.registry import check_session_id
 from ..store import Appended
 from .commands import ClientRequest, command_in, perform, reply

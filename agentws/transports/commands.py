@@ -16,8 +16,8 @@ from ..auth import Identity
 from ..errors import BadRequest, NotSupported
 from ..protocol import frames as f
 from ..runs.commands import Invocation
+from ..runs.ids import new_id
 from ..runs.inbox import check_content
-from ..runs.leased import new_id
 from ..sessions.session import Session
 from ..store import Appended
 from .service import SessionService

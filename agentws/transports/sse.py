@@ -21,7 +21,7 @@ from ..protocol.codec import Record
 from ..protocol.position import Position
 from ..protocol.sizes import EVENT
 from ..protocol.wires.wire import EncoderContext, MakeEncoder, StreamWire
-from ..runs.leased import new_id
+from ..runs.ids import new_id
 from ..sessions.follower import Bell
 from ..sessions.session import Session
 from ..store import PAGE

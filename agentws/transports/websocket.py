@@ -21,7 +21,7 @@ from ..protocol import frames as f
 from ..protocol.wires import choose_wire
 from ..protocol.wires.wire import EncoderContext, SocketWire
 from ..runs.commands import Invocation
-from ..runs.leased import new_id
+from ..runs.ids import new_id
 from ..sessions.registry import check_session_id
 from .command_queue import reply_to_command
 from .commands import ClientRequest, command_in, perform, reply

@@ -145,6 +145,14 @@ def code(reply: Frame) -> str:
     return str(reply.get("code", reply["type"]))
 
 
+async def occupied(gate: Gate, one: Race) -> None:
+    """The run of ``m1`` is active, and ``m2`` from the other node is queued behind it."""
+    await one.here.say("wait", "m1")
+    await gate.reached()
+    await one.there.say("wait too", "m2")
+    await one.until_open("m1", queue=1)
+
+
 async def opened(gate: Gate, one: Race, run: str | None = None, *, queue: int = 0) -> None:
     """Lets the agent continue at ``gate``; returns when the end of its run is in the log."""
     gate.open()
@@ -192,10 +200,7 @@ async def test_a_cancel_that_waits_for_its_turn_never_stops_the_next_run(tmp_pat
     """Another command of its node is in progress: it cancels the run that was active before."""
     gate, second = Gate(), Gate()
     async with race(tmp_path, script(gate, second)) as one:
-        await one.here.say("wait", "m1")
-        await gate.reached()
-        await one.there.say("wait too", "m2")
-        await one.until_open("m1", queue=1)
+        await occupied(gate, one)
         async with connect(one.here.app, f"/ws/chat?session={SESSION}") as beside:
             await beside.until("welcome")
             one.store.hold("message.accepted")
@@ -230,10 +235,7 @@ async def test_a_cancel_of_a_queued_message_that_races_with_its_run_stops_it(
     """The message should be withdrawn; its run has begun meanwhile, so the run is cancelled."""
     gate, second = Gate(), Gate()
     async with race(tmp_path, script(gate, second)) as one:
-        await one.here.say("wait", "m1")
-        await gate.reached()
-        await one.there.say("wait too", "m2")
-        await one.until_open("m1", queue=1)
+        await occupied(gate, one)
         stop = one.ask(one.here, "cancel", message="m2")
         reply = await one.overtaken("message.withdrawn", stop, opened(gate, one, "m2"))
         assert code(reply) == "accepted"
@@ -258,10 +260,7 @@ async def test_a_cancel_of_a_message_that_races_with_the_start_of_its_run_stops_
 async def test_a_withdrawal_that_loses_the_race_with_its_run_is_not_found(tmp_path: Path) -> None:
     gate, second = Gate(), Gate()
     async with race(tmp_path, script(gate, second)) as one:
-        await one.here.say("wait", "m1")
-        await gate.reached()
-        await one.there.say("wait too", "m2")
-        await one.until_open("m1", queue=1)
+        await occupied(gate, one)
         taken_back = one.ask(one.here, "withdraw", message="m2")
         reply = await one.overtaken("message.withdrawn", taken_back, opened(gate, one, "m2"))
         assert (code(reply), reply["retryable"]) == ("not_found", False)
