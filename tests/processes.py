@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import signal
@@ -95,6 +96,16 @@ class Server:
             assert self.process.poll() is None, f"the server exited: {self.output}"
             assert time.monotonic() < deadline, f"the server is not ready: {self.output}"
             time.sleep(0.02)
+
+    def broadcast(self, content: str, *, key: str) -> None:
+        """Sends a notice to everybody; returns when the gateway has accepted it."""
+        request = urllib.request.Request(
+            f"http://{self.host}/broadcast",
+            data=json.dumps({"content": content}).encode(),
+            headers={"X-API-Key": key, "Content-Type": "application/json"},
+        )
+        with urllib.request.urlopen(request, timeout=10) as response:
+            assert response.status == 200
 
     def kill(self) -> None:
         """Kills its process group with SIGKILL, like a power failure."""

@@ -5,11 +5,9 @@ from __future__ import annotations
 import asyncio
 import json
 import statistics
-import urllib.request
 from pathlib import Path
 
 from tests.buses.two_workers import extra_seconds, frames_until, one_answer, two_workers, viewer
-from tests.processes import Server
 
 
 async def test_a_viewer_on_another_worker_sees_each_piece_at_once(tmp_path: Path) -> None:
@@ -36,23 +34,13 @@ async def test_a_stop_sent_to_another_worker_takes_effect_at_once(tmp_path: Path
     assert ended - began < 0.5
 
 
-def broadcast(worker: Server, content: str) -> None:
-    request = urllib.request.Request(
-        f"http://{worker.host}/broadcast",
-        data=json.dumps({"content": content}).encode(),
-        headers={"Authorization": "Bearer the-key", "Content-Type": "application/json"},
-    )
-    with urllib.request.urlopen(request, timeout=10) as response:
-        assert response.status == 200
-
-
 async def test_a_broadcast_reaches_the_clients_of_every_worker(tmp_path: Path) -> None:
     content = "x" * 50_000
     with two_workers(tmp_path) as (one, other):
         async with viewer(one) as near, viewer(other) as far:
             for websocket in (near, far):
                 await frames_until(websocket, "welcome")
-            await asyncio.to_thread(broadcast, one, content)
+            await asyncio.to_thread(one.broadcast, content, key="the-key")
             for websocket in (near, far):
                 async with asyncio.timeout(10):
                     *_, (_, notice) = await frames_until(websocket, "notice")

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import os
 import signal
 import socket
 import subprocess
 import time
-import urllib.request
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from pathlib import Path
@@ -169,22 +167,12 @@ async def test_a_broadcast_reaches_the_clients_of_every_worker(serve: Serve) -> 
     server = serve("run", "nodes:Node", *TWO, "--admin-key", "admin")
     async with on_every_worker(server, 2) as chats:
         watched = [chat.watch() for chat in chats.values()]
-        await asyncio.to_thread(broadcast, server, "hello everybody")
+        await asyncio.to_thread(server.broadcast, "hello everybody", key="admin")
         async with asyncio.timeout(10):
             for updates in watched:
                 async for update in updates:
                     if isinstance(update, Notice) and update.content == "hello everybody":
                         break
-
-
-def broadcast(server: Server, content: str) -> None:
-    request = urllib.request.Request(
-        f"{server.url}broadcast",
-        data=json.dumps({"content": content}).encode(),
-        headers={"Content-Type": "application/json", "X-API-Key": "admin"},
-    )
-    with urllib.request.urlopen(request, timeout=10) as response:
-        assert response.status == 200
 
 
 def test_ctrl_c_during_the_start_ends_all_workers_without_a_traceback(
