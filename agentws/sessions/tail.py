@@ -3,12 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from operator import attrgetter
-from typing import Final
 
 from ..protocol.codec import Record
-
-_data: Final = attrgetter("data")
 
 
 class Tail:
@@ -68,7 +64,7 @@ class Tail:
 
 
 def _size(records: Sequence[Record]) -> int:
-    return sum(map(len, map(_data, records)))
+    return sum([len(record.data) for record in records])
 
 
 def _contiguous_end(records: list[Record]) -> list[Record]:

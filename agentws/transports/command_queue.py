@@ -19,7 +19,7 @@ from .connection import Connection
 
 logger: Final = logging.getLogger("agentws")
 
-WAITING: Final = 8
+MAX_WAITING: Final = 8
 """Commands of one connection that may wait for the one that runs."""
 
 
@@ -41,7 +41,7 @@ async def reply_to_command(
             name=f"commands of {connection.id}",
             context=contextvars.copy_context(),
         )
-    elif len(waiting) < WAITING:
+    elif len(waiting) < MAX_WAITING:
         waiting.append((request, invocation))
     else:
         raise TooMany("The commands before this one are still running.", retry_after=1.0)

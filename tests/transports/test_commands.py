@@ -14,7 +14,7 @@ from agentws.runs.commands import MAX_REPLY
 from agentws.testing.agents import Gate
 from agentws.testing.connect import Client, kind
 from agentws.testing.faults import FaultyStore, SlowStore
-from agentws.transports.command_queue import WAITING
+from agentws.transports.command_queue import MAX_WAITING
 from agentws.transports.connection import PAUSE_READING_AT
 
 from .conftest import Make
@@ -330,18 +330,18 @@ async def test_commands_sent_at_once_are_answered_in_order(make: Make) -> None:
         client = await world.client()
         await client.send({"type": "command", "id": "first", "name": "wait"})
         await clerk.gate.reached()
-        for number in range(WAITING + 2):
+        for number in range(MAX_WAITING + 2):
             frame = {"type": "command", "id": str(number), "name": "refund", "args": str(number)}
             await client.send(frame)
-        for number in range(WAITING, WAITING + 2):
+        for number in range(MAX_WAITING, MAX_WAITING + 2):
             error = await client.until(lambda frame: kind(frame) == "error")
             assert (error["code"], error["reply"]) == ("too_many", str(number))
         clerk.gate.open()
-        await client.until(lambda frame: frame.get("reply") == str(WAITING - 1))
+        await client.until(lambda frame: frame.get("reply") == str(MAX_WAITING - 1))
         notices = [frame["reply"] for frame in client.frames if kind(frame) == "notice"]
         assert notices == ["first", *map(str, range(len(notices) - 1))]
         await client.settle()
-        assert clerk.refunds == [str(number) for number in range(WAITING)]
+        assert clerk.refunds == [str(number) for number in range(MAX_WAITING)]
 
 
 def test_an_agents_error_is_not_retryable() -> None:
