@@ -14,7 +14,7 @@ gateway = mount_agent_gateway(app, Echo)
 
 from __future__ import annotations
 
-from .agents.agent import Agent, Output, RunContext
+from .agents.agent import Agent, RunContext
 from .agents.chat import ChatAgent
 from .agents.commands import Command, CommandContext
 from .agents.factory import AgentFactory
@@ -27,6 +27,7 @@ from .agents.llm import (
     LLMRefused,
     LLMUnavailable,
 )
+from .agents.output import Output
 from .auth import BearerKeys, Identity
 from .backends.local import LocalBus
 from .backends.memory import MemoryStore

@@ -7,15 +7,13 @@ from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
 from ..auth import Identity
-from ..protocol.events import AgentEvent, InterruptAnswered
+from ..protocol.events import InterruptAnswered
 from ..protocol.messages import Message, TokenUsage, UserMessage, text_of
 from ..store import SessionInfo
 from .commands import Command
 from .context import History, SessionContext
+from .output import Output, RunOutput
 from .usage import readable_usage
-
-Output = str | AgentEvent
-"""What an agent may yield: text, or any AG-UI event (see :mod:`agentws.protocol.sequence`)."""
 
 
 class RunContext(SessionContext):
@@ -25,7 +23,7 @@ class RunContext(SessionContext):
     accepted it, ``None`` for an anonymous sender.
     """
 
-    __slots__ = ("agent", "answers", "message", "run_id", "state", "usage")
+    __slots__ = ("_output", "agent", "answers", "message", "run_id", "state", "usage")
 
     def __init__(
         self,
@@ -50,6 +48,7 @@ class RunContext(SessionContext):
         self.answers = answers
         """Answers to the questions that the previous run ended with; else empty."""
         self.usage: list[TokenUsage] = []
+        self._output: RunOutput | None = None
 
     def __repr__(self) -> str:
         return f"<RunContext {self.run_id} of {self.session.id}>"
@@ -72,6 +71,17 @@ class RunContext(SessionContext):
         ``error``.
         """
         return await self._history(limit)
+
+    def attach(self, output: RunOutput) -> None:
+        """Connects the context with the run that it belongs to. Called once, before the agent."""
+        self._output = output
+
+    @property
+    def output(self) -> RunOutput:
+        """Where this context's methods write; raises RuntimeError outside of a run."""
+        if self._output is None:
+            raise RuntimeError("this context belongs to no run; expected one that a gateway made")
+        return self._output
 
     def report_usage(self, usage: TokenUsage) -> None:
         """Adds to the run's ``RUN_FINISHED.usage``; one entry per provider and model.

@@ -6,8 +6,9 @@ from collections.abc import AsyncGenerator
 from contextlib import aclosing
 
 from ..protocol.messages import TokenUsage
-from .agent import Agent, Output, RunContext
+from .agent import Agent, RunContext
 from .llm import LLM
+from .output import Output
 from .prompt import enough_history, prompt
 
 

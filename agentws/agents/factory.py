@@ -9,7 +9,7 @@ from typing import Any, Final
 from ..errors import BadRequest, NotSupported
 from ..protocol.frames import MAX_ID
 from ..store import SessionInfo
-from .agent import Agent, Output, RunContext
+from .agent import Agent, RunContext
 from .callables import (
     ASYNC_GENERATOR,
     COROUTINE,
@@ -22,6 +22,7 @@ from .callables import (
     wants_the_context,
 )
 from .function import FunctionAgent, check_output, close_unused
+from .output import Output
 
 RunFunction = Callable[[RunContext], AsyncIterator[Output]]
 AgentFactory = (

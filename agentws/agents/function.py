@@ -7,7 +7,8 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from typing import Any, Final
 
 from ..errors import AgentError
-from .agent import Agent, Output, RunContext
+from .agent import Agent, RunContext
+from .output import Output
 
 _EXPECTED: Final = "write `async def agent(ctx)` and give the text with `yield`"
 

@@ -10,10 +10,11 @@ from datetime import UTC, datetime
 
 import anyio
 
-from ..agents.agent import Agent, Output, RunContext
+from ..agents.agent import Agent, RunContext
 from ..agents.chat import ChatAgent
 from ..agents.commands import Command, CommandContext
 from ..agents.llm import LLM
+from ..agents.output import Output
 from ..errors import AgentError, BadRequest
 from ..protocol.events import ToolCallArgs, ToolCallEnd, ToolCallResult, ToolCallStart
 from ..protocol.messages import UserMessage

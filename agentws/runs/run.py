@@ -15,6 +15,7 @@ from contextvars import Context
 from typing import Any, Final, Literal
 
 from ..agents.agent import Agent, RunContext
+from ..agents.output import Output
 from ..errors import AgentError, AgentwsError, Fenced, InvalidEvent
 from ..protocol import events as e
 from ..protocol import messages as m
@@ -78,6 +79,7 @@ class Run:
         self._task: asyncio.Task[Any] | None = None
         self.ending = False
         self._text: str | None = None
+        context.attach(self)
 
     def __repr__(self) -> str:
         return f"<Run {self.id} stopping={self.stopping}>"
@@ -177,6 +179,27 @@ class Run:
         finally:
             await _close(output)
         return self._finished_event(None) if self.stopping is None else self.stopped_event()
+
+    def write(self, item: Output) -> None:
+        """Implements :meth:`agentws.agents.output.RunOutput.write`."""
+        if self.ending:
+            raise InvalidEvent("This run has ended.", expected="output before the agent returns")
+        if self.stopping is not None:
+            return
+        if isinstance(item, str):
+            self._write_text(item)
+        elif isinstance(item, TERMINAL):
+            raise InvalidEvent(
+                f"{type(item).__name__} ends a run.", expected="an agent that yields it, or returns"
+            )
+        else:
+            self._write_event(item)
+        # The task that writes need not be the one whose waiting flushes the output.
+        self.writer.flush_soon()
+
+    async def wait_for_room(self) -> None:
+        """Implements :meth:`agentws.agents.output.RunOutput.wait_for_room`."""
+        await self.writer.wait_for_room()
 
     async def _pause(self) -> asyncio.CancelledError | None:
         """Gives way to other tasks, and waits for the store (backpressure).

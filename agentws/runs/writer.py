@@ -210,6 +210,10 @@ class RunWriter:
             self._scheduled = True
             self._loop.call_at(due, self._flush)
 
+    def flush_soon(self) -> None:
+        """:meth:`flush` in the next turn of the event loop, with all that is written until then."""
+        self._loop.call_soon(self.flush)
+
     def _flush(self) -> None:
         batch = self._next_batch()
         if batch:

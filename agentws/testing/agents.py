@@ -16,7 +16,8 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
-from ..agents.agent import Agent, Output, RunContext
+from ..agents.agent import Agent, RunContext
+from ..agents.output import Output
 from ..protocol.events import Event
 from .line import WITHIN
 

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from agentws.agents.agent import Agent, Output, RunContext
+from agentws.agents.agent import Agent, RunContext
 from agentws.agents.factory import Agents
+from agentws.agents.output import Output
 from agentws.errors import AgentError
 from agentws.protocol.messages import Message, UserMessage
 from agentws.store import SessionInfo

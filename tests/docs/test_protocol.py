@@ -15,7 +15,7 @@ from starlette.applications import Starlette
 
 from agentws import Agent, Limits, RunContext, errors, mount_agent_gateway
 from agentws.agents import llm
-from agentws.agents.agent import Output
+from agentws.agents.output import Output
 from agentws.errors import AgentwsError, LostReason
 from agentws.protocol import bodies, events, frames
 from agentws.protocol.codec import Record, decode_event, event_frames

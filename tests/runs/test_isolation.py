@@ -6,7 +6,8 @@ import asyncio
 from collections import defaultdict
 from collections.abc import AsyncIterator
 
-from agentws.agents.agent import Output, RunContext
+from agentws.agents.agent import RunContext
+from agentws.agents.output import Output
 from agentws.protocol import events as e
 from agentws.protocol import messages as m
 from agentws.testing.connect import connect, kind

@@ -11,7 +11,8 @@ import pytest
 from starlette.applications import Starlette
 
 from agentws import mount_agent_gateway
-from agentws.agents.agent import Agent, Output, RunContext
+from agentws.agents.agent import Agent, RunContext
+from agentws.agents.output import Output
 from agentws.backends.memory import MemoryStore
 from agentws.errors import AgentwsError, StorageFull, Unavailable
 from agentws.protocol import frames as f
