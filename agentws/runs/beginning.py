@@ -19,8 +19,8 @@ def next_sender(session: Session) -> Sender | None:
     outline, senders = session.outline, session.senders
     if senders is None:
         return None
-    if outline.resumable:
-        answer = list(outline.answers.values())[-1]
+    if outline.resuming:
+        answer = list(outline.resuming.values())[-1]
         return senders.of(answer.interrupt_id, answer)
     for id, accepted in outline.queue.items():
         return senders.of(id, accepted)
@@ -30,7 +30,7 @@ def next_sender(session: Session) -> Sender | None:
 def next_context(session: Session, sender: Sender | None) -> RunContext:
     """The context of the next run: it answers the open questions, else the first queued message."""
     outline = session.outline
-    answers = tuple(outline.answers.values()) if outline.resumable else ()
+    answers = tuple(outline.resuming.values())
     accepted = _continuation(answers) if answers else next(iter(outline.queue.values()))
     by = None if accepted.by is None else Identity(accepted.by)
     base, message = session.head, accepted.message
