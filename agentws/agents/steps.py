@@ -35,6 +35,8 @@ class Recorded(NamedTuple):
     """The ids of calls."""
     results: Mapping[str, e.ToolCallResult] = {}
     questions: Mapping[str, Asked] = {}
+    resuming: frozenset[str] = frozenset()
+    """The questions whose answers the agent is called again for."""
 
 
 NOTHING_RECORDED: Final = Recorded()
@@ -95,8 +97,8 @@ class Steps:
         self._ids = 0
         self._working: set[Work] = set()
         self._waiting: dict[str, tuple[Interrupt, asyncio.Future[e.InterruptAnswered]]] = {}
-        self._unasked = set(recorded.questions)
-        """Recorded questions that the agent has not asked again yet."""
+        self._unasked = set(recorded.resuming)
+        """Questions that the agent is called again for, and has not asked again yet."""
         self._followers: list[asyncio.Future[None]] = []
         self.open_calls: dict[str, str] = {}
         """The calls without a result, and their steps."""

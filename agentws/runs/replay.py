@@ -6,6 +6,7 @@ before it as its parent.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any, Final, NamedTuple
 
 from ..agents.steps import Asked, Recorded
@@ -70,10 +71,11 @@ async def read_replay(session: Session, origin: Origin) -> Replay | None:
         return None
     message = first.input.messages[0]
     assert isinstance(message, m.UserMessage)
-    return Replay(origin, message, _recorded(first.run_id, found))
+    resuming = session.outline.resuming.keys()
+    return Replay(origin, message, _recorded(first.run_id, found, resuming))
 
 
-def _recorded(first: str, found: list[Envelope]) -> Recorded:
+def _recorded(first: str, found: list[Envelope], resuming: Collection[str]) -> Recorded:
     runs = {first}
     calls: dict[str, str] = {}
     results: dict[str, e.ToolCallResult] = {}
@@ -97,7 +99,8 @@ def _recorded(first: str, found: list[Envelope]) -> Recorded:
                     questions[step] = Asked(interrupt, answer)
             case _:
                 pass
-    return Recorded(calls, results, questions)
+    due = frozenset(step for step, one in questions.items() if one.interrupt.id in resuming)
+    return Recorded(calls, results, questions, due)
 
 
 def told_in(metadata: Metadata | None) -> dict[str, Any]:
