@@ -12,7 +12,7 @@ from ..protocol.messages import Message, TokenUsage, UserMessage, text_of
 from ..store import SessionInfo
 from . import asking, calls, client_tools, progress
 from .commands import Command
-from .context import History, SessionContext
+from .context import Earlier, History, SessionContext
 from .output import Output, RunOutput
 from .steps import Work
 from .tools import Tool
@@ -28,7 +28,17 @@ class RunContext(SessionContext):
     accepted it, ``None`` for an anonymous sender.
     """
 
-    __slots__ = ("_output", "agent", "answers", "message", "run_id", "state", "usage", "work")
+    __slots__ = (
+        "_earlier",
+        "_output",
+        "agent",
+        "answers",
+        "message",
+        "run_id",
+        "state",
+        "usage",
+        "work",
+    )
 
     def __init__(
         self,
@@ -41,6 +51,7 @@ class RunContext(SessionContext):
         history: History,
         state: Any = None,
         answers: Sequence[InterruptAnswered] = (),
+        earlier: Earlier | None = None,
     ) -> None:
         super().__init__(session=session, identity=identity, history=history)
         self.message = message
@@ -53,6 +64,7 @@ class RunContext(SessionContext):
         self.answers = answers
         """Answers to the questions that the previous run ended with; else empty."""
         self.usage: list[TokenUsage] = []
+        self._earlier = earlier
         self._output: RunOutput | None = None
         self.work: tuple[Work, ...] = ()
         """The calls that this context was given to, the outermost first."""
@@ -78,6 +90,14 @@ class RunContext(SessionContext):
         ``error``.
         """
         return await self._history(limit)
+
+    async def earlier(self) -> list[Message]:
+        """What this agent has written since its message, if it is called again for an answer.
+
+        Empty otherwise. An agent that can't repeat itself, since it has its text and its calls from
+        a model, goes on from here; see :meth:`ask`.
+        """
+        return [] if self._earlier is None else await self._earlier()
 
     def attach(self, output: RunOutput) -> None:
         """Connects the context with the run that it belongs to. Called once, before the agent."""

@@ -6,7 +6,7 @@ from typing import Any, Final, NamedTuple
 
 import msgspec
 
-from .messages import CLIENT_TOOL, Interrupt
+from .messages import CLIENT_TOOL, Interrupt, told_in
 from .outline import Outline
 
 YES: Final = frozenset({"yes", "y", "ok", "true"})
@@ -41,7 +41,7 @@ def spoken_answer(outline: Outline, text: str) -> Spoken | None:
         return None
     run = outline.asked.get(next(reversed(list(outline.interrupts))))
     for id, interrupt in outline.interrupts.items():
-        if outline.asked.get(id) == run and "step" in _told(interrupt):
+        if outline.asked.get(id) == run and "step" in told_in(interrupt.metadata):
             if interrupt.reason != CLIENT_TOOL:
                 return _answered(interrupt, text.strip())
     return None
@@ -79,10 +79,5 @@ def _json(id: str, text: str) -> Spoken | None:
 
 
 def _choices(interrupt: Interrupt) -> list[str]:
-    found = _told(interrupt).get("choices")
+    found = told_in(interrupt.metadata).get("choices")
     return found if isinstance(found, list) else []
-
-
-def _told(interrupt: Interrupt) -> dict[str, Any]:
-    told = (interrupt.metadata or {}).get("agentws")
-    return told if isinstance(told, dict) else {}
