@@ -83,6 +83,19 @@ class RunContext(SessionContext):
             raise RuntimeError("this context belongs to no run; expected one that a gateway made")
         return self._output
 
+    async def steered(self) -> list[UserMessage]:
+        """The messages that were sent to steer this run since the last call; empty if none were.
+
+        They are delivered when this returns: the conversation shows them here, after what was
+        written before. A message that the run never takes is queued when it ends. Costs nothing
+        while there are none. Raises Unavailable when the store is.
+        """
+        return await self.output.steering.take()
+
+    def steering(self) -> AsyncIterator[UserMessage]:
+        """Yields each steering message as it comes, until the run ends; see :meth:`steered`."""
+        return self.output.steering.messages()
+
     def report_usage(self, usage: TokenUsage) -> None:
         """Adds to the run's ``RUN_FINISHED.usage``; one entry per provider and model.
 

@@ -8,9 +8,10 @@ it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from itertools import takewhile
 from types import MappingProxyType
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import msgspec
 
@@ -47,12 +48,16 @@ class Outline:
         "answers",
         "asked",
         "base_state",
+        "by",
         "cancelling",
+        "delivered",
         "interrupts",
         "message",
         "queue",
         "run",
         "state",
+        "steering",
+        "undelivered",
     )
 
     def __init__(self, carried: Carried = _NOTHING) -> None:
@@ -62,8 +67,17 @@ class Outline:
         """The id of the active run."""
         self.message: str | None = None
         """The id of the message that it answers."""
+        self.by: str | None = None
+        """The id of the identity that asked for it; ``None`` for an anonymous one."""
         self.cancelling = False
         """Whether the run is to stop: a cancel, or a message that interrupts it."""
+        self.steering: Mapping[str, e.MessageAccepted] = _NONE
+        """Messages for the active run that it has not taken yet, the oldest first."""
+        self.delivered: Mapping[str, e.MessageAccepted] = _NONE
+        """Steering messages that the active run has taken, in that order."""
+        self.undelivered: Mapping[str, str] = _NONE
+        """Queued messages that were to steer a run that has ended, with the reason why they did
+        not: their ``message.steered`` is still to be appended."""
         self.interrupts: Mapping[str, m.Interrupt] = carried.interrupts or _NONE
         """Open interrupts, by id: questions of runs that ended to wait for answers."""
         self.asked: Mapping[str, str] = carried.asked or _NONE
@@ -99,24 +113,50 @@ class Outline:
             handle(self, event, run)
 
     def _accept(self, event: e.MessageAccepted, run: str | None) -> None:
+        # The log's order decides, not what the sender knew of runs.
         id = event.message.id
         if event.overlap == "interrupt":
-            # The log's order decides, not what the sender knew of runs.
             self.queue = {id: event, **self.queue}
             self.cancelling = self.run is not None
+        elif event.overlap == "steer" and self.run is not None:
+            self.steering = {**self.steering, id: event}
         else:
             self.queue = {**self.queue, id: event}
 
+    def _steer(self, event: e.MessageSteered, run: str | None) -> None:
+        id = event.message_id
+        self.undelivered = _without(self.undelivered, id)
+        accepted = self.steering.get(id)
+        if accepted is None:
+            return
+        self.steering = _without(self.steering, id)
+        if event.outcome == "delivered":
+            self.delivered = {**self.delivered, id: accepted}
+        else:
+            self.queue = _queued_first({id: accepted}, self.queue)
+
     def _withdraw(self, event: e.MessageWithdrawn, run: str | None) -> None:
         self._unqueue(event.message_id)
+        self.steering = _without(self.steering, event.message_id)
 
     def _unqueue(self, id: str) -> None:
-        if id in self.queue:
-            left = {one: event for one, event in self.queue.items() if one != id}
-            self.queue = left or _NONE
+        self.queue = _without(self.queue, id)
+        self.undelivered = _without(self.undelivered, id)
+
+    def _edit(self, event: e.MessageEdited, run: str | None) -> None:
+        id = event.message.id
+        if (accepted := self.queue.get(id)) is not None:
+            edited = msgspec.structs.replace(accepted, message=event.message)
+            self.queue = {**self.queue, id: edited}
+
+    def _promote(self, event: e.MessagePromoted, run: str | None) -> None:
+        id = event.message_id
+        if (accepted := self.queue.get(id)) is not None:
+            self.queue = {id: accepted, **_without(self.queue, id)}
 
     def _start(self, event: e.RunStarted, run: str | None) -> None:
         asked = [message.id for message in event.input.messages] if event.input else []
+        self.by = self._asker(asked)
         self.run = event.run_id
         self.message = asked[0] if asked else None
         self.cancelling = False
@@ -137,8 +177,18 @@ class Outline:
             asked = {**self.asked, **dict.fromkeys(questions, event.run_id)}
             self.asked = dict(list(asked.items())[-_REMEMBERED:])
 
+    def _asker(self, asked: Sequence[str]) -> str | None:
+        """The id of the identity whose message, or last answer, the next run begins with."""
+        sent = [self.queue.get(id) for id in asked] if asked else list(self.answers.values())
+        return None if not sent or sent[-1] is None else sent[-1].by
+
     def _end(self, event: Event, run: str | None) -> None:
-        self.run, self.message, self.cancelling = None, None, False
+        self.run, self.message, self.by, self.cancelling = None, None, None, False
+        self.delivered = _NONE
+        if self.steering:
+            self.undelivered = {**self.undelivered, **dict.fromkeys(self.steering, _reason(event))}
+            self.queue = _queued_first(self.steering, self.queue)
+            self.steering = _NONE
 
     def _answer(self, event: e.InterruptAnswered, run: str | None) -> None:
         id = event.interrupt_id
@@ -156,6 +206,38 @@ class Outline:
         self.state = patched(self.state, event.delta)
 
 
+T = TypeVar("T")
+
+
+def _without(known: Mapping[str, T], id: str) -> Mapping[str, T]:
+    if id not in known:
+        return known
+    return {one: value for one, value in known.items() if one != id} or _NONE
+
+
+def _queued_first(
+    fresh: Mapping[str, e.MessageAccepted], queue: Mapping[str, e.MessageAccepted]
+) -> Mapping[str, e.MessageAccepted]:
+    """``queue`` with ``fresh`` at its front, but behind the messages that interrupted the run."""
+    first = dict(takewhile(lambda item: item[1].overlap == "interrupt", queue.items()))
+    return {**first, **fresh, **queue}
+
+
+def _reason(end: Event) -> str:
+    """Why a run that ended with ``end`` did not take a steering message."""
+    match end:
+        case e.RunFinished(outcome=m.CancelledOutcome()):
+            return "cancelled"
+        case e.RunFinished(outcome=m.InterruptOutcome()):
+            return "waiting"
+        case e.RunFinished():
+            return "finished"
+        case e.RunError(code="interrupted"):
+            return "interrupted"
+        case _:
+            return "failed"
+
+
 def patched(state: Any, delta: list[dict[str, Any]]) -> Any:
     """AG-UI: a patch that does not apply changes nothing; the first one applies to ``{}``."""
     try:
@@ -167,6 +249,9 @@ def patched(state: Any, delta: list[dict[str, Any]]) -> Any:
 _HANDLERS: Final[dict[type[Event], Callable[[Outline, Any, str | None], None]]] = {
     e.MessageAccepted: Outline._accept,
     e.MessageWithdrawn: Outline._withdraw,
+    e.MessageSteered: Outline._steer,
+    e.MessageEdited: Outline._edit,
+    e.MessagePromoted: Outline._promote,
     e.RunStarted: Outline._start,
     e.RunCancelling: Outline._cancel,
     e.RunFinished: Outline._finish,

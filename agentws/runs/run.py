@@ -26,6 +26,7 @@ from ..protocol.sequence import TERMINAL, RunSequence
 from ..tasks.eager import InContext
 from .documents import PATCHED, Documents
 from .failure import consists_of, error_for_run, is_cancellation
+from .steering import Steering
 from .validation import check_event, check_text
 from .writer import RunWriter
 
@@ -52,6 +53,7 @@ class Run:
         "_documents",
         "_check_from",
         "_sequence",
+        "_steering",
         "_task",
         "_text",
         "abandoned",
@@ -76,6 +78,7 @@ class Run:
         self._sequence = RunSequence(id)
         self._check_from = writer.large
         self._documents: Documents | None = None
+        self._steering: Steering | None = None
         self._task: asyncio.Task[Any] | None = None
         self.ending = False
         self._text: str | None = None
@@ -113,6 +116,8 @@ class Run:
                 await _clear_cancellations(self._task)
         finally:
             self._task = None
+            if self._steering is not None:
+                self._steering.close()
         if self.abandoned or self.stopping == "fenced":
             raise Fenced()
         await self.end(terminal)
@@ -200,6 +205,18 @@ class Run:
     async def wait_for_room(self) -> None:
         """Implements :meth:`agentws.agents.output.RunOutput.wait_for_room`."""
         await self.writer.wait_for_room()
+
+    @property
+    def steering(self) -> Steering:
+        """Implements :attr:`agentws.agents.output.RunOutput.steering`."""
+        if self._steering is None:
+            self._steering = Steering(self.writer, end_text=self._end_text)
+        return self._steering
+
+    def _end_text(self) -> None:
+        self._text = None
+        for event in self._sequence.end_text():
+            self.writer.write_event(event)
 
     async def _pause(self) -> asyncio.CancelledError | None:
         """Gives way to other tasks, and waits for the store (backpressure).
