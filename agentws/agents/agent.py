@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
 from ..auth import Identity
-from ..protocol.events import InterruptAnswered
+from ..protocol.events import InterruptAnswered, Overlap
 from ..protocol.messages import Message, TokenUsage, UserMessage, text_of
 from ..store import SessionInfo
 from .commands import Command
@@ -113,6 +113,10 @@ class Agent(ABC):
     :class:`~agentws.errors.AgentError`. When it is cancelled, the run is cancelled. ``finally``
     blocks run in every case.
     """
+
+    overlaps: frozenset[Overlap] = frozenset({"queue", "steer", "interrupt", "reject"})
+    """What a message may ask for that arrives during a run, besides ``queue``. A message with
+    another ``overlap`` is refused, and told which ones are allowed."""
 
     @abstractmethod
     def run(self, ctx: RunContext) -> AsyncIterator[Output]:
