@@ -8,8 +8,7 @@ it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from itertools import takewhile
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, Final, TypeVar
 
@@ -62,7 +61,8 @@ class Outline:
 
     def __init__(self, carried: Carried = _NOTHING) -> None:
         self.queue: Mapping[str, e.MessageAccepted] = _NONE
-        """Accepted messages that no run has started on, in the order in which they will run."""
+        """Accepted messages that no run has begun with or taken, in the order in which they will
+        run."""
         self.run: str | None = None
         """The id of the active run."""
         self.message: str | None = None
@@ -72,7 +72,7 @@ class Outline:
         self.cancelling = False
         """Whether the run is to stop: a cancel, or a message that interrupts it."""
         self.steering: Mapping[str, e.MessageAccepted] = _NONE
-        """Messages for the active run that it has not taken yet, the oldest first."""
+        """Queued messages that the active run may take, the oldest first."""
         self.delivered: Mapping[str, e.MessageAccepted] = _NONE
         """Steering messages that the active run has taken, in that order."""
         self.undelivered: Mapping[str, str] = _NONE
@@ -118,29 +118,30 @@ class Outline:
         if event.overlap == "interrupt":
             self.queue = {id: event, **self.queue}
             self.cancelling = self.run is not None
-        elif event.overlap == "steer" and self.run is not None:
+        elif event.overlap == "steer" and self.run is not None and not self.cancelling:
+            self.queue = _behind(self.steering, {id: event}, self.queue)
             self.steering = {**self.steering, id: event}
         else:
             self.queue = {**self.queue, id: event}
 
     def _steer(self, event: e.MessageSteered, run: str | None) -> None:
         id = event.message_id
-        self.undelivered = _without(self.undelivered, id)
         accepted = self.steering.get(id)
         if accepted is None:
+            self.undelivered = _without(self.undelivered, id)
             return
-        self.steering = _without(self.steering, id)
+        self._unqueue(id)
         if event.outcome == "delivered":
             self.delivered = {**self.delivered, id: accepted}
         else:
-            self.queue = _queued_first({id: accepted}, self.queue)
+            self.queue = {**self.queue, id: accepted}
 
     def _withdraw(self, event: e.MessageWithdrawn, run: str | None) -> None:
         self._unqueue(event.message_id)
-        self.steering = _without(self.steering, event.message_id)
 
     def _unqueue(self, id: str) -> None:
         self.queue = _without(self.queue, id)
+        self.steering = _without(self.steering, id)
         self.undelivered = _without(self.undelivered, id)
 
     def _edit(self, event: e.MessageEdited, run: str | None) -> None:
@@ -187,7 +188,6 @@ class Outline:
         self.delivered = _NONE
         if self.steering:
             self.undelivered = {**self.undelivered, **dict.fromkeys(self.steering, _reason(event))}
-            self.queue = _queued_first(self.steering, self.queue)
             self.steering = _NONE
 
     def _answer(self, event: e.InterruptAnswered, run: str | None) -> None:
@@ -215,12 +215,15 @@ def _without(known: Mapping[str, T], id: str) -> Mapping[str, T]:
     return {one: value for one, value in known.items() if one != id} or _NONE
 
 
-def _queued_first(
-    fresh: Mapping[str, e.MessageAccepted], queue: Mapping[str, e.MessageAccepted]
+def _behind(
+    earlier: Iterable[str],
+    fresh: Mapping[str, e.MessageAccepted],
+    queue: Mapping[str, e.MessageAccepted],
 ) -> Mapping[str, e.MessageAccepted]:
-    """``queue`` with ``fresh`` at its front, but behind the messages that interrupted the run."""
-    first = dict(takewhile(lambda item: item[1].overlap == "interrupt", queue.items()))
-    return {**first, **fresh, **queue}
+    """``queue`` with ``fresh`` behind the last one of ``earlier``; without any, at the front."""
+    ids = list(queue)
+    at = max((ids.index(id) + 1 for id in earlier), default=0)
+    return {**{id: queue[id] for id in ids[:at]}, **fresh, **queue}
 
 
 def _reason(end: Event) -> str:

@@ -131,7 +131,7 @@ class Inbox:
         outline = session.outline
         if frame.overlap == "reject" and not outline.settled:
             raise RunActive(retry_after=1.0)
-        if len(outline.queue) + len(outline.steering) >= self._limits.max_queued:
+        if len(outline.queue) >= self._limits.max_queued:
             raise QueueFull(retry_after=1.0)
         owner = session.info.owner
         if owner is not None and outline.settled:
@@ -161,7 +161,7 @@ class Inbox:
         """Withdraws a queued message; raises NotFound when it is not in the queue any more."""
 
         def command() -> Decision:
-            if not _waits(session.outline, frame.message):
+            if frame.message not in session.outline.queue:
                 raise not_queued()
             return _withdraw_decision(frame.message, "withdrawn")
 
@@ -252,7 +252,7 @@ def _with_target(outline: Outline, frame: f.Cancel) -> f.Cancel:
 
 def _cancel_decision(outline: Outline, frame: f.Cancel, by: str | None) -> Decision | None:
     """What a cancel appends; ``None`` when there is nothing to cancel."""
-    if frame.message is not None and _waits(outline, frame.message):
+    if frame.message is not None and frame.message in outline.queue:
         return _withdraw_decision(frame.message, "cancelled")
     target = frame.run or frame.message
     hit = target is not None and target in (outline.run, outline.message, *outline.delivered)
@@ -261,17 +261,14 @@ def _cancel_decision(outline: Outline, frame: f.Cancel, by: str | None) -> Decis
     return Decision(entry(e.RunCancelling(by, timestamp=now_ms()), run=outline.run))
 
 
-def _waits(outline: Outline, message: str) -> bool:
-    """Whether no run has begun with the message, or taken it."""
-    return message in outline.queue or message in outline.steering
-
-
 def _not_steering(outline: Outline, event: e.MessageAccepted) -> str | None:
     """Why a message with overlap ``steer`` reaches no run; ``None`` if it may, or is another."""
     if event.overlap != "steer":
         return None
     if outline.run is None:
         return "no_run"
+    if outline.cancelling:
+        return "cancelled"
     # The agent acts for whoever asked for the run: nobody else may tell it what to do.
     return None if outline.by == event.by else "other_sender"
 

@@ -51,10 +51,15 @@ def promote(session: Session, frame: f.Promote, *, by: str | None) -> Decision |
 
 
 def queued(outline: Outline, message: str) -> e.MessageAccepted:
-    """The message as it waits in the queue; raises NotFound."""
+    """The message as it waits in the queue for a run of its own; raises NotFound."""
     accepted = outline.queue.get(message)
     if accepted is None:
         raise not_queued()
+    if message in outline.steering:
+        raise NotFound(
+            "This message waits for the active run, which may take it at any moment.",
+            expected="the id of a queued message",
+        )
     return accepted
 
 

@@ -111,12 +111,14 @@ async def test_only_a_queued_message_is_changed(change: Any) -> None:
         await one.client.say("steer", "m3", overlap="steer")
         await one.client.ask({"type": "withdraw", "id": "w", "message": "m2"})
         await gate.reached()
-        for id in ("m1", "m2", "m3", "unknown"):
+        for id in ("m1", "m2", "unknown"):
             refused = await change(one, id, *content)
             assert (refused["code"], refused["message"]) == (
                 "not_found",
                 "This message is not in the queue.",
             )
+        steering = await change(one, "m3", *content)
+        assert (steering["code"], "active run" in steering["message"]) == ("not_found", True)
         gate.open()
         await one.ended(2)
         await one.check()

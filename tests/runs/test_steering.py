@@ -91,7 +91,7 @@ async def test_an_undelivered_message_says_why_and_runs_next(end: str) -> None:
     assert texts == ["first", "steer 1", "steer 2", "queued"]
 
 
-async def test_a_message_that_interrupts_stays_before_what_was_to_steer() -> None:
+async def test_a_message_that_interrupts_runs_before_what_was_to_steer() -> None:
     gate, texts = Gate(), list[str]()
 
     async def agent(ctx: RunContext) -> Any:
@@ -104,11 +104,17 @@ async def test_a_message_that_interrupts_stays_before_what_was_to_steer() -> Non
         await gate.reached()
         await one.client.say("queued", "m2")
         await one.client.say("steer", "m3", overlap="steer")
-        await one.client.say("now", "m4", overlap="interrupt")
+        now = {"type": "send", "id": "m4", "content": "now", "overlap": "interrupt"}
+        late = {"type": "send", "id": "m5", "content": "late", "overlap": "steer"}
+        await asyncio.gather(one.client.send(now), one.client.send(late))
         gate.open()
-        await one.ended(4)
+        await one.ended(5)
+        assert await outcomes(one) == [
+            ("m5", "undelivered", "cancelled"),
+            ("m3", "undelivered", "cancelled"),
+        ]
         await one.check()
-    assert texts == ["first", "now", "steer", "queued"]
+    assert texts == ["first", "now", "steer", "queued", "late"]
 
 
 async def test_without_an_active_run_it_is_queued_at_once() -> None:
