@@ -115,7 +115,7 @@ class Run:
             if self._task is not None and self._task.cancelling():
                 await _clear_cancellations(self._task)
         finally:
-            self._task = None
+            self._task, self.ending = None, True
             if self._steering is not None:
                 self._steering.close()
         if self.abandoned or self.stopping == "fenced":
@@ -210,7 +210,7 @@ class Run:
     def steering(self) -> Steering:
         """Implements :attr:`agentws.agents.output.RunOutput.steering`."""
         if self._steering is None:
-            self._steering = Steering(self.writer, end_text=self._end_text)
+            self._steering = Steering(self.writer, end_text=self._end_text, ended=self.ending)
         return self._steering
 
     def _end_text(self) -> None:

@@ -33,10 +33,12 @@ class Steering:
 
     __slots__ = ("_end_text", "_ended", "_taken", "_waiters", "_writer")
 
-    def __init__(self, writer: RunWriter, *, end_text: Callable[[], None]) -> None:
+    def __init__(
+        self, writer: RunWriter, *, end_text: Callable[[], None], ended: bool = False
+    ) -> None:
         self._writer = writer
         self._end_text = end_text
-        self._ended = False
+        self._ended = ended
         self._taken = 0
         """How many of the delivered messages the agent has got."""
         self._waiters: list[asyncio.Future[None]] = []

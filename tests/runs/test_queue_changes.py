@@ -10,7 +10,7 @@ import pytest
 from agentws.protocol import messages as m
 from agentws.protocol.codec import decode_event
 from agentws.protocol.fold import Fold
-from agentws.testing.agents import Gate, Script
+from agentws.testing.agents import Gate, IgnoreCancel, Script
 from agentws.testing.connect import Frame, connect, kind
 
 from .harness import Talk, talk
@@ -193,3 +193,28 @@ async def test_a_tab_that_opens_late_folds_the_same_queue() -> None:
         await one.ended(5)
         await one.check()
     assert script.texts == ["first", "next", "last", "last", "edited"]
+
+
+async def test_a_late_tab_shows_the_order_of_messages_that_interrupted() -> None:
+    first, second = Gate(), Gate()
+    ignoring = IgnoreCancel(first)
+    script = Script(named={"first": [ignoring], "next": [second], "last": ["x"]})
+    async with talk(script, cancel_grace=60.0) as one:
+        await one.client.say("first", "m1")
+        await first.reached()
+        await one.client.say("next", "m2")
+        await one.client.say("last", "m3")
+        await one.client.say("last", "m4", overlap="interrupt")
+        await one.client.say("last", "m5", overlap="interrupt")
+        await promote(one, "m3")
+        await promote(one, "m2")
+        first.open()
+        await second.reached()
+        async with connect(one.client.app, f"/ws/chat?session={one.session}") as late:
+            await late.until("RUN_STARTED")
+            queue = queue_of(late.frames)
+        second.open()
+        await one.ended(5)
+        await one.check()
+    assert [id for id, _ in queue] == ["m3", "m5", "m4"]
+    assert script.texts == ["first", "next", "last", "last", "last"]

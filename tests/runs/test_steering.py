@@ -8,25 +8,33 @@ from typing import Any
 import pytest
 
 from agentws import RunContext
+from agentws.backends.memory import MemoryStore
 from agentws.errors import AgentError
+from agentws.protocol import events as e
 from agentws.protocol import messages as m
 from agentws.testing.agents import Gate
-from agentws.testing.connect import kind
+from agentws.testing.connect import connect, kind
+from agentws.testing.faults import FaultyStore
+from agentws.testing.laws import violations
+from agentws.testing.oracle import check_client, check_log, read_log
 
-from .harness import Talk, talk
+from .harness import Talk, accepted, talk
+from .nodes import nodes
 
 
 class Steered:
     """An agent that writes, waits, takes what came, and writes again."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, speaks_first: bool = True) -> None:
+        self.speaks_first = speaks_first
         self.gate = Gate()
         self.taken: list[Any] = []
         self.texts: list[str] = []
 
     async def __call__(self, ctx: RunContext) -> Any:
         self.texts.append(ctx.text)
-        yield "before"
+        if self.speaks_first:
+            yield "before"
         if ctx.text == "slow":
             await self.gate.wait()
             self.taken += [one.content for one in await ctx.steered()]
@@ -294,3 +302,160 @@ async def test_history_has_the_message_where_it_was_delivered() -> None:
         await one.client.say("history", "m3")
         await one.ended(2)
     assert [one.content for one in seen[0]] == ["slow", "before", "faster", "after", "history"]
+
+
+@pytest.mark.parametrize(
+    "command",
+    [{"type": "withdraw", "message": "m2"}, {"type": "cancel", "message": "m1"}],
+    ids=["withdrawn", "stopped"],
+)
+async def test_another_node_comes_before_the_delivery(command: dict[str, str]) -> None:
+    """The node of the run does not know of the command yet: no bell, and it polls rarely."""
+    # No text to end, so that the delivery is the next append of the run.
+    agent = Steered(speaks_first=False)
+    rarely: dict[str, Any] = {"poll_interval": 50.0, "idle_poll_interval": 50.0, "lease_ttl": 100.0}
+    async with nodes(agent, lossy=1.0, **rarely) as (first, second):
+        async with connect(first.app) as here:
+            await here.say("slow", "m1")
+            await agent.gate.reached()
+            await here.say("faster", "m2", overlap="steer")
+            async with connect(second.app, f"/ws/chat?session={here.session}") as there:
+                done = await there.ask({"id": "c1", **command})
+                assert kind(done) == "accepted"
+            agent.gate.open()
+            while not any(event["type"] == "RUN_FINISHED" for event in here.events()):
+                await here.receive(within=200)
+            await asyncio.sleep(200)
+            await here.settle()
+            assert here.session is not None
+            epoch, records = await read_log(first.store.store, here.session)
+            assert violations(records) == []
+            check_log(records, accepted=accepted(here.frames))
+            check_client(epoch, records, here.frames, complete=True)
+    assert agent.taken == []
+
+
+async def test_a_node_that_dies_leaves_the_message_to_the_next() -> None:
+    agent = Steered()
+    async with nodes(agent) as (first, second):
+        async with connect(first.app) as client:
+            await client.say("slow", "m1")
+            await agent.gate.reached()
+            await client.say("steer", "m2", overlap="steer")
+            first.freeze()
+            await client.reconnect(second.app)
+            await client.until("RUN_FINISHED", within=20)
+            assert client.session is not None
+            epoch, records = await read_log(second.store.store, client.session)
+            assert violations(records) == []
+            check_client(epoch, records, client.frames, complete=True)
+            steered = [one for one in client.events() if one["type"] == "message.steered"]
+            assert [(one["outcome"], one["reason"]) for one in steered] == [
+                ("undelivered", "interrupted")
+            ]
+    assert agent.texts == ["slow", "steer"]
+
+
+@pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
+@pytest.mark.parametrize("take", ["steered", "steering"])
+async def test_a_delivery_is_made_once_although_its_append_fails(after: bool, take: str) -> None:
+    store, gate, got = FaultyStore(MemoryStore()), Gate(), list[Any]()
+
+    async def agent(ctx: RunContext) -> Any:
+        # No text to end, so that the delivery is the next append of the run.
+        await gate.wait()
+        store.fail("append", times=1, after=after)
+        if take == "steered":
+            got.extend(one.content for one in await ctx.steered())
+        else:
+            async for message in ctx.steering():
+                got.append(message.content)
+                break
+        yield "after"
+
+    async with talk(agent, store=store) as one:
+        await one.client.say("go", "m1")
+        await gate.reached()
+        await one.client.say("left", "m2", overlap="steer")
+        gate.open()
+        await one.terminal()
+        assert await outcomes(one) == [("m2", "delivered", None)]
+        await one.check()
+    assert got == ["left"]
+
+
+@pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
+async def test_an_outcome_is_appended_once_although_its_append_fails(after: bool) -> None:
+    store, gate, texts = FaultyStore(MemoryStore()), Gate(), list[str]()
+
+    async def agent(ctx: RunContext) -> Any:
+        texts.append(ctx.text)
+        yield "text"
+        await gate.wait()
+
+    async with talk(agent, store=store) as one:
+        await one.client.say("go", "m1")
+        await gate.reached()
+        await one.client.say("late", "m2", overlap="steer")
+        gate.open()
+        await one.terminal()
+        store.fail("append", times=1, after=after)
+        await one.ended(2)
+        assert await outcomes(one) == [("m2", "undelivered", "finished")]
+        await one.check()
+    assert texts == ["go", "late"]
+
+
+async def test_a_message_is_taken_once_by_two_tasks() -> None:
+    async def agent(ctx: RunContext) -> Any:
+        yield "text"
+        await gate.wait()
+        taken = await asyncio.gather(*(ctx.steered() for _ in range(3)))
+        got.extend(one.id for some in taken for one in some)
+
+    gate, got = Gate(), list[str]()
+    async with talk(agent) as one:
+        await one.client.say("go", "m1")
+        await gate.reached()
+        await one.client.say("one", "m2", overlap="steer")
+        await one.client.say("two", "m3", overlap="steer")
+        gate.open()
+        await one.terminal()
+        await one.check()
+    assert sorted(got) == ["m2", "m3"]
+
+
+async def test_a_run_that_is_over_takes_nothing() -> None:
+    contexts: list[RunContext] = []
+
+    async def agent(ctx: RunContext) -> Any:
+        contexts.append(ctx)
+        yield "text"
+
+    async with talk(agent) as one:
+        await one.client.say("go", "m1")
+        await one.terminal()
+        assert await contexts[0].steered() == []
+        assert [message async for message in contexts[0].steering()] == []
+
+
+async def test_an_open_message_of_the_agents_own_goes_on_after_a_delivery() -> None:
+    """Only text that was yielded plainly is ended: the agent closes what it has opened."""
+    gate = Gate()
+
+    async def agent(ctx: RunContext) -> Any:
+        yield e.TextMessageStart("own")
+        yield e.TextMessageContent(message_id="own", delta="one ")
+        await gate.wait()
+        await ctx.steered()
+        yield e.TextMessageContent(message_id="own", delta="two")
+        yield e.TextMessageEnd("own")
+
+    async with talk(agent) as one:
+        await one.client.say("go", "m1")
+        await gate.reached()
+        await one.client.say("left", "m2", overlap="steer")
+        gate.open()
+        await one.terminal()
+        fold = await one.check()
+    assert told(fold) == [("U", "go"), ("A", "one two"), ("U", "left")]
