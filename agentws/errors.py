@@ -17,7 +17,8 @@
     │   └── Fenced              409 / 4409   fenced
     ├── PositionLost            410 / 4410   position_lost
     ├── TooLarge                413 / 4413   too_large
-    │   └── EventTooLarge       413 / 4413   too_large
+    │   ├── EventTooLarge       413 / 4413   too_large
+    │   └── QuotaExceeded       413 / 4413   quota_exceeded
     ├── UnsupportedMedia        415 / 4415   unsupported_media
     ├── Misdirected             421 / 4421   misdirected
     ├── TooMany                 429 / 4429   too_many                retryable
@@ -43,7 +44,8 @@ from typing import ClassVar, Literal
 __all__ = ["AgentError", "AgentwsError", "AlreadyAnswered", "BadRequest", "Conflict", "Draining"]
 __all__ += ["EventTooLarge", "Fenced", "Forbidden", "IdempotencyConflict", "Internal"]
 __all__ += ["InvalidEvent", "LostReason", "MethodNotAllowed", "Misdirected", "NotFound"]
-__all__ += ["NotSupported", "PositionLost", "QueueFull", "RunActive", "StorageFull", "TimedOut"]
+__all__ += ["NotSupported", "PositionLost", "QueueFull", "QuotaExceeded", "RunActive"]
+__all__ += ["StorageFull", "TimedOut"]
 __all__ += ["TooLarge", "TooMany", "Unauthenticated", "Unavailable", "UnknownCommand"]
 __all__ += ["UnsupportedMedia", "VersionConflict", "WrongLoop"]
 
@@ -210,8 +212,15 @@ class EventTooLarge(TooLarge):
         return cls(f"This {kind} has {size} bytes; an event has at most {limit}.")
 
 
+class QuotaExceeded(TooLarge):
+    """The files of one identity, or of one anonymous session, would be more than its quota."""
+
+    code = "quota_exceeded"
+    summary = "Your files take up too much space."
+
+
 class UnsupportedMedia(AgentwsError):
-    """The ``Content-Type`` of the body is not one that the route reads."""
+    """The ``Content-Type`` of the body, or the type of a file, is not one that is accepted."""
 
     code = "unsupported_media"
     status = 415
