@@ -18,6 +18,7 @@ from .agents.agent import Agent, RunContext
 from .agents.chat import ChatAgent
 from .agents.commands import Command, CommandContext
 from .agents.factory import AgentFactory
+from .agents.files import Attachment
 from .agents.llm import (
     LLM,
     LLMCutOff,
@@ -29,11 +30,14 @@ from .agents.llm import (
 )
 from .agents.output import Output
 from .auth import BearerKeys, Identity
+from .backends.disk import DiskFileStore
 from .backends.local import LocalBus
 from .backends.memory import MemoryStore
+from .backends.memory_files import MemoryFileStore
 from .backends.sqlite import SQLiteStore
 from .bus import Bus
 from .errors import AgentError, AgentwsError, Forbidden, NotFound, Unauthenticated
+from .files import FileInfo, FileStore
 from .gateway.gateway import AgentGateway
 from .gateway.handle import SessionHandle
 from .limits import Limits
@@ -48,11 +52,15 @@ __all__ = [
     "AgentFactory",
     "AgentGateway",
     "AgentwsError",
+    "Attachment",
     "BearerKeys",
     "Bus",
     "ChatAgent",
     "Command",
     "CommandContext",
+    "DiskFileStore",
+    "FileInfo",
+    "FileStore",
     "Forbidden",
     "Identity",
     "LLMCutOff",
@@ -63,6 +71,7 @@ __all__ = [
     "LLMUnavailable",
     "Limits",
     "LocalBus",
+    "MemoryFileStore",
     "MemoryStore",
     "NotFound",
     "Output",

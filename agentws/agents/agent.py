@@ -6,12 +6,14 @@ from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
+from ..attachments.library import Files
 from ..auth import Identity
 from ..protocol.events import InterruptAnswered
 from ..protocol.messages import Message, TokenUsage, UserMessage, text_of
 from ..store import SessionInfo
 from .commands import Command
 from .context import History, SessionContext
+from .files import Attachment, Data, attachments_of, write_file
 from .output import Output, RunOutput
 from .usage import readable_usage
 
@@ -23,7 +25,7 @@ class RunContext(SessionContext):
     accepted it, ``None`` for an anonymous sender.
     """
 
-    __slots__ = ("_output", "agent", "answers", "message", "run_id", "state", "usage")
+    __slots__ = ("_files", "_output", "agent", "answers", "message", "run_id", "state", "usage")
 
     def __init__(
         self,
@@ -36,6 +38,7 @@ class RunContext(SessionContext):
         history: History,
         state: Any = None,
         answers: Sequence[InterruptAnswered] = (),
+        files: Files | None = None,
     ) -> None:
         super().__init__(session=session, identity=identity, history=history)
         self.message = message
@@ -48,6 +51,7 @@ class RunContext(SessionContext):
         self.answers = answers
         """Answers to the questions that the previous run ended with; else empty."""
         self.usage: list[TokenUsage] = []
+        self._files = files
         self._output: RunOutput | None = None
 
     def __repr__(self) -> str:
@@ -59,9 +63,21 @@ class RunContext(SessionContext):
         return text_of(self.message.content)
 
     @property
-    def attachments(self) -> list[str]:
-        """Ids of the files sent with the message."""
-        return list((self.message.metadata or {}).get("attachments", ()))
+    def attachments(self) -> list[Attachment]:
+        """The files sent with the message."""
+        return self.attachments_of(self.message)
+
+    def attachments_of(self, message: UserMessage) -> list[Attachment]:
+        """The files sent with any message of the session, such as one of :meth:`history`."""
+        return attachments_of(message, self._files, self.session.id)
+
+    async def write_file(self, name: str, data: Data, *, type: str | None = None) -> Attachment:
+        """Makes a file of bytes, text or an async iterable of bytes, and shows it to the user.
+
+        Without ``type`` it is recognized by the content. The file is kept with the session. Raises
+        TooLarge, QuotaExceeded, StorageFull, and NotSupported if the gateway keeps no files.
+        """
+        return await write_file(self.output, self._files, self.session, name, data, type)
 
     async def history(self, *, limit: int | None = None) -> list[Message]:
         """The conversation up to and including the message being answered, oldest first.

@@ -16,7 +16,7 @@ _REMOVED: Final = frozenset({"Cc", "Cs", "Zl", "Zp"})
 _DIRECTIONS: Final = frozenset(
     "\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
 )
-"""Controls of the writing direction: with them a name that ends in ``.exe`` may look like an image."""
+"""Controls of the writing direction: with them a program's name may look like an image's."""
 _FORBIDDEN: Final = frozenset('<>:"|?*')
 """Characters that no name on Windows can have."""
 

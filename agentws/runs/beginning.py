@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from ..agents.agent import RunContext
+from ..attachments.library import Files
 from ..auth import Identity
 from ..protocol import events as e
 from ..protocol import messages as m
 from ..sessions.senders import Sender
 from ..sessions.session import Session
 from .ids import new_id, now_ms
+
+NextContext = Callable[[Session, Sender | None], RunContext]
+"""Makes the context of a session's next run."""
 
 
 def next_sender(session: Session) -> Sender | None:
@@ -27,7 +31,9 @@ def next_sender(session: Session) -> Sender | None:
     return None
 
 
-def next_context(session: Session, sender: Sender | None) -> RunContext:
+def next_context(
+    session: Session, sender: Sender | None, *, files: Files | None = None
+) -> RunContext:
     """The context of the next run: it answers the open questions, else the first queued message."""
     outline = session.outline
     answers = tuple(outline.answers.values()) if outline.resumable else ()
@@ -53,6 +59,7 @@ def next_context(session: Session, sender: Sender | None) -> RunContext:
         # A copy: a change that the agent makes in place is not shared.
         state=None if outline.state is None else copy.deepcopy(outline.state),
         answers=answers,
+        files=files,
     )
 
 

@@ -20,7 +20,7 @@ from ..limits import Limits
 from ..sessions.session import Session
 from ..store import Store
 from ..tasks.tasks import Tasks
-from .beginning import next_context, next_sender, run_started
+from .beginning import NextContext, next_sender, run_started
 from .leased import LeasedSession
 from .orphan import end_orphan
 from .retries import RetryQueue
@@ -47,6 +47,7 @@ class Runs:
         limits: Limits,
         node: str,
         open_session: Callable[[str], Awaitable[Session]],
+        next_context: NextContext,
         finished: Callable[[Session, int, int], None],
     ) -> None:
         self._store = store
@@ -54,6 +55,7 @@ class Runs:
         self._limits = limits
         self._node = node
         self._open_session = open_session
+        self._next_context = next_context
         self._finished = finished
         self._tasks = Tasks()
         self._slots = asyncio.Semaphore(limits.max_runs)
@@ -226,7 +228,7 @@ class Runs:
         if self._draining or session.outline.settled or leased.lease is None:
             return None
         sender = next_sender(session)
-        context = next_context(session, sender)
+        context = self._next_context(session, sender)
         variables = Context() if sender is None or sender.context is None else sender.context
         writer = RunWriter(
             session,

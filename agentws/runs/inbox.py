@@ -9,12 +9,13 @@ request that is sent again is a duplicate (deduplication).
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Sequence
 from typing import Final
 
 import msgspec
 
 from ..agents.commands import unescape
+from ..attachments.library import Files
 from ..auth import Identity
 from ..errors import (
     AgentwsError,
@@ -31,11 +32,13 @@ from ..limits import Limits
 from ..protocol import events as e
 from ..protocol import frames as f
 from ..protocol import messages as m
+from ..protocol.attachments import ATTACHMENTS, AttachedFile
 from ..protocol.codec import check_sizes, entry
 from ..protocol.outline import Outline
 from ..sessions.senders import Sender, Senders, sender_now
 from ..sessions.session import Session
 from ..store import Appended, Key
+from .attaching import attach_files, has_files
 from .beginning import started_by_answers, started_by_message
 from .deciding import Command, Decision, decide
 from .engine import Runs
@@ -50,8 +53,9 @@ _encoder: Final = msgspec.json.Encoder(order="deterministic")
 class Inbox:
     """Decides the requests of one node's clients, and appends the result."""
 
-    def __init__(self, *, runs: Runs, limits: Limits) -> None:
+    def __init__(self, *, runs: Runs, limits: Limits, files: Files | None = None) -> None:
         self._runs = runs
+        self._files = files
         self._limits = limits
         # Messages by owner that are accepted and not in the log yet: they count for the limit.
         self._pending_of: dict[str, int] = {}
@@ -66,11 +70,22 @@ class Inbox:
         """Accepts a user message, once for its id: the id is its idempotency key.
 
         Raises IdempotencyConflict, QueueFull, RunActive (overlap ``reject``), TooMany,
-        VersionConflict, EventTooLarge and NotSupported.
+        VersionConflict, EventTooLarge, NotSupported, and NotFound for an attachment that is not the
+        sender's.
         """
         by = None if identity is None else identity.id
         key = send_key(frame, by=by)
-        event = _accepted_event(frame, agent, by=by)
+        files: Sequence[AttachedFile] = ()
+        if has_files(frame):
+            try:
+                files = await attach_files(self._files, frame, session=session.id, by=by)
+            except AgentwsError:
+                # The file of a message that was accepted before may be deleted by now.
+                known = await session.find(key)
+                if known is None:
+                    raise
+                return known
+        event = _accepted_event(frame, agent, by=by, files=files)
         accepted = entry(event)
         if len(accepted.data) + RUN_STARTED > session.max_event_size:
             started = started_by_message(session.id, new_id("run"), event.message)
@@ -250,14 +265,17 @@ def _withdraw_decision(message: str, reason: str) -> Decision:
     return Decision(entry(e.MessageWithdrawn(message, reason, timestamp=now_ms())))
 
 
-def _accepted_event(frame: f.Send, agent: str | None, *, by: str | None) -> e.MessageAccepted:
+def _accepted_event(
+    frame: f.Send, agent: str | None, *, by: str | None, files: Sequence[AttachedFile]
+) -> e.MessageAccepted:
     overlap = frame.overlap or "queue"
     if overlap == "steer":
         raise NotSupported("Steering is not offered.", expected="queue, interrupt or reject")
     content = unescape(frame.content) if isinstance(frame.content, str) else frame.content
     metadata = dict(frame.metadata or {})
-    if frame.attachments:
-        metadata["attachments"] = frame.attachments
+    metadata.pop(ATTACHMENTS, None)
+    if files:
+        metadata[ATTACHMENTS] = msgspec.to_builtins(files)
     message = m.UserMessage(frame.id, content, metadata=metadata or None)
     return e.MessageAccepted(message, overlap, agent, by, timestamp=now_ms())
 
