@@ -33,6 +33,8 @@ from ..bus import Scope
 from ..errors import AgentwsError, NotFound, Unavailable
 from ..files import FileInfo, FileStore, Measure, NewFile, Quota, Usage
 
+__all__ = ["S3FileStore"]
+
 PART: Final = 5 * 1024 * 1024
 """Bytes of a part of an upload: the least that S3 accepts. One part is in memory, and one sent."""
 CHUNK: Final = 1024 * 1024

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 _NAMES = {
     "agentws": """
-        LLM Agent AgentError AgentFactory AgentGateway AgentwsError BearerKeys Bus ChatAgent
-        Command CommandContext Forbidden Identity LLMCutOff LLMEmpty LLMError LLMRateLimited
-        LLMRefused LLMUnavailable Limits LocalBus MemoryStore NotFound Output RunContext
-        SQLiteStore Session SessionHandle SessionInfo Store Unauthenticated
-        mount_agent_gateway
+        LLM Agent AgentError AgentFactory AgentGateway AgentwsError Attachment BearerKeys Bus
+        ChatAgent Command CommandContext DiskFileStore FileInfo FileStore Forbidden Identity
+        LLMCutOff LLMEmpty LLMError LLMRateLimited LLMRefused LLMUnavailable Limits LocalBus
+        MemoryFileStore MemoryStore NotFound Output RunContext SQLiteStore Session SessionHandle
+        SessionInfo Store Unauthenticated mount_agent_gateway
     """,
+    "agentws.backends.s3": "S3FileStore",
     "agentws.bus": "Bus Listener Scope",
     "agentws.client": """
         BadProxy Chat ChatClosed ConnectionChange Disconnected Error LogEvent LogReset
@@ -23,8 +24,8 @@ _NAMES = {
     "agentws.errors": """
         AgentError AgentwsError AlreadyAnswered BadRequest Conflict Draining EventTooLarge
         Fenced Forbidden IdempotencyConflict Internal InvalidEvent LostReason
-        MethodNotAllowed Misdirected NotFound NotSupported PositionLost QueueFull RunActive
-        StorageFull TimedOut TooLarge TooMany Unauthenticated Unavailable UnknownCommand
+        MethodNotAllowed Misdirected NotFound NotSupported PositionLost QueueFull QuotaExceeded
+        RunActive StorageFull TimedOut TooLarge TooMany Unauthenticated Unavailable UnknownCommand
         UnsupportedMedia VersionConflict WrongLoop
     """,
     "agentws.events": """
@@ -43,6 +44,7 @@ _NAMES = {
         TextPart TokenUsage Tool ToolCall ToolCallArgs ToolCallChunk ToolCallEnd
         ToolCallResult ToolCallStart ToolMessage UrlSource UserMessage VideoPart text_of
     """,
+    "agentws.files": "FileInfo FileStore Measure NewFile Quota Scope Usage",
     "agentws.integrations.anthropic": "AnthropicMessages",
     "agentws.integrations.openai": "OpenAIChat",
     "agentws.server": "AgentwsWebSocketProtocol Server frame_text serve server_config",
@@ -55,7 +57,7 @@ _NAMES = {
         Script ScriptedAgent Sleep SlowStore VirtualLoop WrappedStore Yield connect kind
         open_transport running virtual_run
     """,
-    "agentws.testing.contracts": "BusContract StoreContract",
+    "agentws.testing.contracts": "BusContract FileStoreContract StoreContract",
     "agentws.testing.fakellm": "FakeLLM Fault Finish Reply Script ScriptedLLM Turn echo words",
     "agentws.testing.laws": "NOTHING Moment Violation moments violations",
     "agentws.testing.oracle": "check_client check_log check_simple check_tags read_log",
