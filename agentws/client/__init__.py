@@ -33,6 +33,7 @@ from .session import Token
 from .transport import Opening, OpenTransport, Transport, TransportClosed
 from .turn import Turn
 from .updates import ConnectionChange, LogEvent, LogReset, Update
+from .uploading import Uploader
 from .websocket import open_websocket, unreachable
 
 
@@ -85,6 +86,7 @@ def connect(
         token=token,
         connect_timeout=connect_timeout,
         unreachable=lambda: unreachable(url, proxy),
+        upload=Uploader(url, headers=headers, ssl_context=ssl_context, proxy=proxy),
     )
 
 

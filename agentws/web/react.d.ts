@@ -10,6 +10,8 @@ type Methods = Pick<
   | 'command'
   | 'answer'
   | 'toolResult'
+  | 'upload'
+  | 'fileUrl'
   | 'reconnect'
 >;
 
