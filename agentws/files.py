@@ -115,7 +115,8 @@ class FileStore(ABC):
 
         Raises what ``chunks`` raises, and QuotaExceeded if its holder would have more than
         ``quota`` with it; the file then does not exist, and what was written of it is removed.
-        However many calls are concurrent, no holder ever has more than its quota.
+        However many calls are concurrent, no holder ever has more than its quota. If its session
+        was deleted meanwhile, it may raise NotFound; else the file is one that a sweep deletes.
         """
 
     @abstractmethod

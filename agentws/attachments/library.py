@@ -23,6 +23,9 @@ A file that was not attached before it expired can't be attached any more. So a 
 against a message: no message that is being sent can name a file that a sweep deletes.
 """
 
+SWEPT: Final = 100
+"""Files that one sweep deletes at most. If it was as many, the next one follows at once."""
+
 
 class Files:
     """Applies the limits to a file store. ``clock`` is in seconds since the epoch."""
@@ -157,7 +160,7 @@ class Files:
     async def sweep(self) -> int:
         """Deletes files that expired before they were attached; returns how many."""
         before = self._clock() - self.limits.file_expiry - SWEEP_MARGIN
-        return await self.store.sweep(created_before=before)
+        return await self.store.sweep(created_before=before, limit=SWEPT)
 
 
 def attached(info: FileInfo) -> AttachedFile:

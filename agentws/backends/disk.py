@@ -336,7 +336,7 @@ def _complete(index: sqlite3.Connection, info: FileInfo, quota: Quota | None) ->
         (info.size, info.sha256, info.id),
     )
     if not done.rowcount:
-        raise Unavailable("This upload took so long that it was given up.")
+        raise NotFound("The session of this file was deleted.")
     if quota is not None:
         quota.check(_usage(index, info.holder))
 

@@ -8,7 +8,7 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import Final
 
-from ..attachments.library import Files
+from ..attachments.library import SWEPT, Files
 from ..errors import AgentwsError
 from ..limits import Limits
 from ..runs.engine import Runs
@@ -77,7 +77,8 @@ class Housekeeping:
         await self._delete_expired()
         if self._files is not None and now >= self._sweep_files_at:
             self._sweep_files_at = now + FILE_SWEEP
-            await self._files.sweep()
+            if await self._files.sweep() == SWEPT:
+                self._sweep_files_at = now
 
     async def _delete_expired(self) -> None:
         if self._limits.session_retention is None:

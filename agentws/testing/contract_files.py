@@ -24,6 +24,7 @@ from collections.abc import AsyncIterator
 
 from ..errors import NotFound, QuotaExceeded
 from ..files import FileInfo, FileStore, NewFile, Quota, Usage
+from .contract_files_model import FileModelRules
 from .needs import pytest
 
 MIB = 1024 * 1024
@@ -74,7 +75,7 @@ async def exists(files: FileStore, id: str) -> bool:
 
 
 @pytest.mark.anyio
-class FileStoreContract:
+class FileStoreContract(FileModelRules):
     """Tests what :class:`agentws.files.FileStore` promises, as far as a healthy store can show it.
 
     Override the fixture ``files``, and ``peer`` (a second store over the same data) if the
