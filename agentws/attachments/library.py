@@ -14,7 +14,7 @@ from ..protocol.attachments import AttachedFile
 from ..protocol.frames import MAX_ID
 from .intake import Intake, check_size
 from .names import clean_name
-from .types import accepts, plain_type, type_of
+from .types import accepts, check_patterns, plain_type, type_of
 
 SWEEP_MARGIN: Final = 3600.0
 """Seconds after a file's expiry before it is deleted.
@@ -28,9 +28,15 @@ SWEPT: Final = 100
 
 
 class Files:
-    """Applies the limits to a file store. ``clock`` is in seconds since the epoch."""
+    """Applies the limits to a file store. ``clock`` is in seconds since the epoch.
+
+    Raises TypeError for a store that is none, and TypeError or ValueError for wrong ``file_types``.
+    """
 
     def __init__(self, store: FileStore, limits: Limits, *, clock: Callable[[], float]) -> None:
+        if not isinstance(store, FileStore):
+            raise TypeError(f"files is {store!r}; expected a FileStore, as DiskFileStore('files')")
+        check_patterns(limits.file_types)
         self.store: Final = store
         self.limits: Final = limits
         self._clock = clock

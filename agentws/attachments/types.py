@@ -64,6 +64,19 @@ def type_of(head: bytes, *, name: str = "", declared: str | None = None) -> str:
     return next(iter(found), BINARY)
 
 
+def check_patterns(patterns: Sequence[str]) -> None:
+    """Raises TypeError for a text instead of several, ValueError for one that matches no type."""
+    if isinstance(patterns, str):
+        raise TypeError(f"file_types is {patterns!r}; expected a tuple, as in ({patterns!r},)")
+    for pattern in patterns:
+        main, _, sub = pattern.partition("/")
+        named = f"{main}/{'x' if sub == '*' else sub}"
+        if pattern != ANY and plain_type(named) != named:
+            raise ValueError(
+                f"{pattern!r} is not a type of files; expected one such as image/png, image/*, */*"
+            )
+
+
 def accepts(patterns: Sequence[str], kind: str) -> bool:
     """Whether one of ``patterns`` (``image/png``, ``image/*``, ``*/*``) matches the type."""
     main = kind.partition("/")[0]

@@ -78,6 +78,9 @@ def make(settings: Settings, environment: Mapping[str, str]) -> Served:
         _refuse_gateway_options(settings)
         if isinstance(target, AgentGateway):
             _check_shared(target.store, settings, "SQLiteStore(PATH) in mount_agent_gateway(...)")
+            if target.files is not None:
+                expected = "DiskFileStore(PATH) in mount_agent_gateway(...)"
+                _check_shared(target.files.store, settings, expected)
         return Served(target, [], is_ours=False)
     return Served(_mounted(target, settings), _storage_notes(settings))
 
@@ -104,7 +107,7 @@ def _mounted(factory: Any, settings: Settings) -> Starlette:
     return app
 
 
-def _check_shared(store: Store, settings: Settings, expected: str) -> None:
+def _check_shared(store: Store | FileStore, settings: Settings, expected: str) -> None:
     """Raises Problem for several workers with a store of which each would have its own."""
     if settings.workers > 1 and store.scope == "process":
         raise Problem(
