@@ -66,7 +66,7 @@ class DiskFileStore(FileStore):
     scope: Scope = "host"
 
     def __init__(self, folder: str | os.PathLike[str]) -> None:
-        self._folder = Path(folder)
+        self._folder = Path(folder).expanduser()
 
     def __repr__(self) -> str:
         return f"<DiskFileStore {self._folder}>"

@@ -77,14 +77,10 @@ class Inbox:
         key = send_key(frame, by=by)
         files: Sequence[AttachedFile] = ()
         if has_files(frame):
-            try:
-                files = await attach_files(self._files, frame, session=session.id, by=by)
-            except AgentwsError:
-                # The file of a message that was accepted before may be deleted by now.
-                known = await session.find(key)
-                if known is None:
-                    raise
-                return known
+            found = await self._attach_files(session, frame, key=key, by=by)
+            if isinstance(found, Appended):
+                return found
+            files = found
         event = _accepted_event(frame, agent, by=by, files=files)
         accepted = entry(event)
         if len(accepted.data) + RUN_STARTED > session.max_event_size:
@@ -108,10 +104,33 @@ class Inbox:
             if known is None:
                 raise
             return known
+        except NotFound:
+            await self._drop_files(session)
+            raise
         finally:
             self._uncount_pending(session.info.owner)
         assert done is not None
         return done
+
+    async def _attach_files(
+        self, session: Session, frame: f.Send, *, key: Key, by: str | None
+    ) -> Sequence[AttachedFile] | Appended:
+        """The files of a message; or the duplicate, for one that was accepted before.
+
+        A message may be sent again after its files were deleted.
+        """
+        try:
+            return await attach_files(self._files, frame, session=session.id, by=by)
+        except AgentwsError:
+            known = await session.find(key)
+            if known is None:
+                raise
+            return known
+
+    async def _drop_files(self, session: Session) -> None:
+        """Deletes what was attached to a session after it was deleted."""
+        if self._files is not None:
+            await self._files.store.delete_session(session.id)
 
     async def _append_for(
         self, sender: Sender, id: str, session: Session, command: Command

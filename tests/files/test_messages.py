@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 import secrets
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
 import pytest
 
-from agentws import Agent, FileInfo, MemoryFileStore, RunContext
+from agentws import Agent, AgentGateway, FileInfo, MemoryFileStore, RunContext
 from agentws.agents.output import Output
 from agentws.attachments.library import SWEEP_MARGIN
 from agentws.errors import NotFound, NotSupported, QuotaExceeded, TooLarge
@@ -184,6 +184,14 @@ async def test_the_simple_wire_names_files_in_the_metadata() -> None:
         assert question["metadata"]["mine"] == 1
 
 
+async def test_a_question_over_plain_http_has_files() -> None:
+    async with served(Reader) as (_, http):
+        file = await put(http)
+        body = {"content": "Look", "session": SESSION, "attachments": [file["id"]]}
+        answer = await http.post("/ask", json=body, headers={"accept": "text/plain"})
+        assert answer.text == "hello.txt text/plain 5 of 5;done\n"
+
+
 # Reading
 
 
@@ -320,6 +328,28 @@ async def test_deleting_a_session_deletes_its_files() -> None:
         assert (await http.delete(f"/sessions/{SESSION}", headers=ANN)).status_code == 204
         assert held(gateway) == 1
         assert (await http.get(f"/files/{kept['id']}", headers=ANN)).status_code == 200
+
+
+async def test_a_file_that_is_attached_while_its_session_is_deleted_goes_with_it() -> None:
+    class Deleting(MemoryFileStore):
+        """Another node deletes the session after the file was attached."""
+
+        gateway: AgentGateway
+
+        async def attach(self, ids: Sequence[str], session: str) -> None:
+            found = await self.gateway.sessions.find(session)
+            await self.gateway.delete(found)
+            await super().attach(ids, session)
+
+    store = Deleting()
+    async with served(Reader, files=store, known=True) as (gateway, http):
+        store.gateway = gateway
+        file = await put(http, session=None, headers=ANN)
+        other = await put(http, session=None, headers=ANN)
+        done = await send(http, attachments=[file["id"]], headers=ANN)
+        assert done.status_code in (403, 404), done.text
+        assert held(gateway) == 1
+        assert (await http.get(f"/files/{other['id']}", headers=ANN)).status_code == 200
 
 
 async def test_an_expired_session_takes_its_files_with_it() -> None:
