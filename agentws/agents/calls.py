@@ -132,8 +132,8 @@ async def _run(ctx: Caller, one: Call, arguments: Mapping[str, Any]) -> Any:
     limit = asyncio.timeout(tool.timeout)
     work = Work(one.id, limit)
     try:
+        await steps.begin(work)
         async with limit:
-            steps.begin(work)
             return await tool.run(ctx.within(work), arguments)
     except (ReplayDiverged, ToolError):
         raise
