@@ -11,6 +11,7 @@ from typing import Protocol
 
 from ..protocol.events import AgentEvent
 from ..protocol.messages import UserMessage
+from .steps import Steps
 
 Output = str | AgentEvent
 """What an agent may yield: text, or any AG-UI event (see :mod:`agentws.protocol.sequence`)."""
@@ -42,3 +43,17 @@ class RunOutput(Protocol):
     @property
     def steering(self) -> SteeringMessages:
         """The steering messages of the run."""
+
+    @property
+    def steps(self) -> Steps:
+        """What the agent calls and asks."""
+
+    @property
+    def largest_result(self) -> int:
+        """The most bytes of a tool's result."""
+
+    def record(self, event: AgentEvent) -> bool:
+        """:meth:`write` for an event of a step: also while an agent repeats what is known.
+
+        False when it was not written, since the run is being stopped.
+        """

@@ -109,7 +109,8 @@ class RunWriter:
         """The expected version for the run's first event, until that is appended."""
         self._flushed_at = 0.0
         self._scheduled = False
-        """Whether a flush has its time, or an append is in flight."""
+        """Whether no flush is to be scheduled: it has its time, an append is in flight, or the
+        output is held back."""
         self._in_flight = False
         self._closed = False
         self._error: AgentwsError | None = None
@@ -125,10 +126,9 @@ class RunWriter:
         """The size from which an item must be checked before it is written."""
         return min(LARGEST, self._largest) // 2
 
-    @property
-    def shared_state(self) -> Any:
-        """The session's shared state, as of the newest event in the log."""
-        return self.session.outline.state
+    def hold(self) -> None:
+        """Holds back what is written until :meth:`begin`."""
+        self._scheduled = self.backpressure = True
 
     async def begin(self, started: Event, *, expect: int) -> None:
         """Appends the run's first event, with ``expect`` as its expected version.
@@ -137,11 +137,21 @@ class RunWriter:
         can come first (an exclusive store), the event is held back and appended with the agent's
         first output, or by :meth:`write_start`. Raises VersionConflict, and what an append raises.
         """
+        first = entry(started, run=self.run)
         if self.session.exclusive:
             self._expect = expect
-            self.write_event(started)
+            self._batch.insert(0, first)
+            self._pending_size += len(first.data)
         else:
-            await self._append([entry(started, run=self.run)], expect=expect)
+            await self._append([first], expect=expect)
+        self._scheduled = self.backpressure = False
+        self._wake_waiters()
+
+    @property
+    def begun_at(self) -> int:
+        """The seq of the run's first event."""
+        self.write_start()
+        return self.session.run_base.seq + 1
 
     def write_start(self) -> None:
         """Appends the run's first event now, if it is not in the log yet."""
@@ -357,8 +367,7 @@ class RunWriter:
             await self._wait_for_append()
 
     async def decide(self, command: Command) -> Appended | None:
-        """Appends what ``command`` decides, after everything that was written before; see
-        :func:`agentws.runs.deciding.decide`. Raises the error that made an append fail, too."""
+        """:func:`.deciding.decide` under the fence, after everything that was written before."""
         await self.drain()
         return await decide(self.session, command, fence=self._fence)
 

@@ -12,6 +12,7 @@ type Methods = Pick<
   | 'command'
   | 'answer'
   | 'toolResult'
+  | 'tool'
   | 'reconnect'
 >;
 
