@@ -194,6 +194,8 @@ class Runs:
             return True
         if self._draining or outline.settled:
             return False
+        if outline.undelivered:
+            return await append_undelivered(leased.session, leased.lease)
         await self._slots.acquire()
         self.running += 1
         run, resumed = None, False
@@ -237,9 +239,6 @@ class Runs:
         """Begins the next run; ``None`` when the log has changed and is to be read again."""
         session = leased.session
         if self._draining or session.outline.settled or leased.lease is None:
-            return None
-        if session.outline.undelivered:
-            await append_undelivered(session, fence=leased.lease.fence)
             return None
         run = await self._maker.begin(session, fence=leased.lease.fence)
         if run is None:
