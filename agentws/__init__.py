@@ -29,6 +29,7 @@ from .agents.llm import (
     LLMUnavailable,
 )
 from .agents.output import Output
+from .agents.tools import Tool, tool
 from .auth import BearerKeys, Identity
 from .backends.disk import DiskFileStore
 from .backends.local import LocalBus
@@ -36,7 +37,18 @@ from .backends.memory import MemoryStore
 from .backends.memory_files import MemoryFileStore
 from .backends.sqlite import SQLiteStore
 from .bus import Bus
-from .errors import AgentError, AgentwsError, Forbidden, NotFound, Unauthenticated
+from .errors import (
+    AgentError,
+    AgentwsError,
+    AskDeclined,
+    AskExpired,
+    Forbidden,
+    NotFound,
+    ToolArgumentsInvalid,
+    ToolDenied,
+    ToolError,
+    Unauthenticated,
+)
 from .files import FileInfo, FileStore
 from .gateway.gateway import AgentGateway
 from .gateway.handle import SessionHandle
@@ -52,6 +64,8 @@ __all__ = [
     "AgentFactory",
     "AgentGateway",
     "AgentwsError",
+    "AskDeclined",
+    "AskExpired",
     "Attachment",
     "BearerKeys",
     "Bus",
@@ -81,6 +95,11 @@ __all__ = [
     "SessionHandle",
     "SessionInfo",
     "Store",
+    "Tool",
+    "ToolArgumentsInvalid",
+    "ToolDenied",
+    "ToolError",
     "Unauthenticated",
     "mount_agent_gateway",
+    "tool",
 ]

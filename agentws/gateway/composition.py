@@ -10,7 +10,6 @@ import asyncio
 import logging
 import time
 from contextlib import AsyncExitStack
-from functools import partial
 from typing import Final
 
 from ..agents.factory import Agents
@@ -18,7 +17,6 @@ from ..attachments.library import Files
 from ..bus import Bus
 from ..errors import AgentwsError
 from ..limits import Limits
-from ..runs.beginning import next_context
 from ..runs.engine import Runs
 from ..runs.inbox import Inbox
 from ..sessions.compaction import Compactions
@@ -68,8 +66,8 @@ class Composition:
             limits=limits,
             node=node,
             open_session=self.sessions.find,
-            next_context=partial(next_context, files=files),
             finished=self._compactions.run_ended,
+            files=files,
         )
         self.inbox: Final = Inbox(runs=self.runs, limits=limits, files=files)
         self.sessions.on_open = self._session_opened
