@@ -16,9 +16,10 @@ from ..protocol import events as e
 from ..protocol.codec import Entry, entry
 from ..protocol.messages import UserMessage
 from ..sessions.session import Session
+from .appending import RETRY_SECONDS
 from .deciding import Decision, decide
 from .ids import now_ms
-from .writer import RETRY_SECONDS, RunWriter
+from .writer import RunWriter
 
 PAUSE: Final = 0.2
 """Seconds between two tries while the store is unavailable."""
