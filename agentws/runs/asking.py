@@ -62,6 +62,10 @@ class AskingRun(Run):
         """:meth:`Run.stop`; without effect while the run waits, since no run is active then."""
         return self.parked is None and super().stop(why)
 
+    def detach(self) -> None:
+        super().detach()
+        self.on_waiting = None
+
     def before_end(self, terminal: Event) -> Event:
         """Writes the results of unfinished calls. An agent may not end without its answers."""
         self._end_steering()

@@ -269,7 +269,7 @@ class Runs:
                 return False
             raise
         finally:
-            run.stop_timer()
+            run.detach()
         leased.run = None
         self.run_ended(leased, run.first)
         leased.cancelled = run.stopping == "interrupted" and not self._draining
@@ -280,8 +280,7 @@ class Runs:
     def start_timer(self, leased: LeasedSession, run: Run) -> None:
         """Stops the run when it takes too long."""
         run.first = leased.session.run_base.seq + 1
-        stop = partial(self._stop_run, leased, run, "timed_out")
-        run.call_later(self._limits.run_timeout, stop)
+        run.call_later(self._limits.run_timeout, partial(self._stop_run, leased, run, "timed_out"))
 
     def run_ended(self, leased: LeasedSession, first: int) -> None:
         self._retries.forget(leased.session.id)
