@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import difflib
 import inspect
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from typing import Any, Final
 
 from ..errors import BadRequest, NotSupported
 from ..protocol.frames import MAX_ID
+from ..protocol.messages import Content
 from ..store import SessionInfo
 from .agent import Agent, RunContext
 from .callables import (
@@ -22,6 +24,7 @@ from .callables import (
     wants_the_context,
 )
 from .function import FunctionAgent, check_output, close_unused
+from .mentions import Mentions
 from .output import Output
 
 RunFunction = Callable[[RunContext], AsyncIterator[Output]]
@@ -60,6 +63,7 @@ class Agents:
         self._makers = {name: _maker(name, one) for name, one in named.items()}
         self.names: Final = list(self._makers)
         self.default: Final = self.names[0] if self.names else DEFAULT_NAME
+        self._mentions = Mentions(self.names) if self.several else None
 
     def __repr__(self) -> str:
         return f"<Agents {', '.join(self.names)}>"
@@ -71,10 +75,18 @@ class Agents:
         if name is None:
             return self.default
         if name not in self._makers:
-            raise BadRequest(
-                f"There is no agent {name[:40]!r}.", expected=f"one of {', '.join(self.names)}"
-            )
+            near = difflib.get_close_matches(name, self.names, n=3) or self.names
+            raise BadRequest(f"There is no agent {name[:40]!r}.", expected=one_of(near))
         return name
+
+    @property
+    def several(self) -> bool:
+        """Whether there is a choice: then clients are shown which agent answers."""
+        return len(self.names) > 1
+
+    def mentioned(self, content: Content) -> str | None:
+        """The agent that ``content`` is addressed to, as in ``@billing where is my invoice?``."""
+        return None if self._mentions is None else self._mentions.find(content)
 
     async def make(self, name: str, session: SessionInfo) -> Agent:
         """A new agent. Raises what the factory raises, and TypeError if it makes anything else.
@@ -91,6 +103,11 @@ class Agents:
             return FunctionAgent(made)
         check_output(made)
         raise TypeError(f"agent factory {name!r} made {made!r}; expected an Agent")
+
+
+def one_of(names: Iterable[str]) -> str:
+    """Names as the ``expected`` of an error."""
+    return f"one of {', '.join(names)}"
 
 
 def _check_name(name: Any) -> None:

@@ -35,6 +35,8 @@ class Carried(msgspec.Struct, frozen=True, omit_defaults=True):
     state: Any = None
     cleared: int = 0
     """The seq of the newest ``history.cleared``."""
+    agent: str | None = None
+    """The session's agent, if it was changed: the store may learn of it later."""
 
 
 _NOTHING: Final = Carried()
