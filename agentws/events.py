@@ -11,6 +11,7 @@ from __future__ import annotations
 from .protocol.events import (
     ActivityDelta,
     ActivitySnapshot,
+    AgentChosen,
     AgentEvent,
     AguiEvent,
     AnyEvent,
@@ -101,6 +102,7 @@ __all__ = [
     "ActivityDelta",
     "ActivityMessage",
     "ActivitySnapshot",
+    "AgentChosen",
     "AgentEvent",
     "AguiEvent",
     "AnyEvent",

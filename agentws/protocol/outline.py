@@ -35,6 +35,8 @@ class Carried(msgspec.Struct, frozen=True, omit_defaults=True):
     state: Any = None
     cleared: int = 0
     """The seq of the newest ``history.cleared``."""
+    asker: str | None = None
+    """The agent that asked the open questions, if the log names one."""
     agent: str | None = None
     """The session's agent, if it was changed: the store may learn of it later."""
 
@@ -46,6 +48,7 @@ class Outline:
     """What is open in a session after an event of its log. Feed it the log in order."""
 
     __slots__ = (
+        "agent",
         "answers",
         "asked",
         "base_state",
@@ -64,6 +67,8 @@ class Outline:
         """The id of the active run."""
         self.message: str | None = None
         """The id of the message that it answers."""
+        self.agent: str | None = carried.asker
+        """The agent of the active run, else of the newest one, if the log names it."""
         self.cancelling = False
         """Whether the run is to stop: a cancel, or a message that interrupts it."""
         self.interrupts: Mapping[str, m.Interrupt] = carried.interrupts or _NONE
@@ -93,7 +98,14 @@ class Outline:
     @property
     def carried(self) -> Carried:
         """The state for a checkpoint here. Nothing may be running or queued."""
-        return Carried(dict(self.interrupts), dict(self.asked), dict(self.answers), self.state)
+        waiting = self.interrupts or self.answers
+        return Carried(
+            dict(self.interrupts),
+            dict(self.asked),
+            dict(self.answers),
+            self.state,
+            asker=self.agent if waiting else None,
+        )
 
     def apply(self, event: Event, run: str | None) -> None:
         handle = _HANDLERS.get(type(event))
@@ -121,12 +133,17 @@ class Outline:
         asked = [message.id for message in event.input.messages] if event.input else []
         self.run = event.run_id
         self.message = asked[0] if asked else None
+        self.agent = _agent_of(event)
         self.cancelling = False
         self.base_state = self.state
         for id in asked:
             self._unqueue(id)
         if not asked:
             self.answers = _NONE
+
+    def _choose(self, event: e.AgentChosen, run: str | None) -> None:
+        if run is not None and run == self.run:
+            self.agent = event.agent
 
     def _cancel(self, event: e.RunCancelling, run: str | None) -> None:
         self.cancelling = self.cancelling or (run is not None and run == self.run)
@@ -158,6 +175,13 @@ class Outline:
         self.state = patched(self.state, event.delta)
 
 
+def _agent_of(started: e.RunStarted) -> str | None:
+    """The agent that the beginning of a run names: none where there is only one agent."""
+    ours = (started.metadata or {}).get("agentws")
+    agent = ours.get("agent") if isinstance(ours, dict) else None
+    return agent if isinstance(agent, str) else None
+
+
 def patched(state: Any, delta: list[dict[str, Any]]) -> Any:
     """AG-UI: a patch that does not apply changes nothing; the first one applies to ``{}``."""
     try:
@@ -170,6 +194,7 @@ _HANDLERS: Final[dict[type[Event], Callable[[Outline, Any, str | None], None]]] 
     e.MessageAccepted: Outline._accept,
     e.MessageWithdrawn: Outline._withdraw,
     e.RunStarted: Outline._start,
+    e.AgentChosen: Outline._choose,
     e.RunCancelling: Outline._cancel,
     e.RunFinished: Outline._finish,
     e.RunError: Outline._end,

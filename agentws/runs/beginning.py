@@ -5,6 +5,8 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterable, Sequence
 
+import msgspec
+
 from ..agents.agent import RunContext
 from ..auth import Identity
 from ..protocol import events as e
@@ -47,7 +49,8 @@ def next_context(session: Session, sender: Sender | None) -> RunContext:
         message=message,
         session=session.info,
         run_id=new_id("run"),
-        agent=accepted.agent or session.info.agent,
+        # Questions are answered to the agent that asked them, whichever the session has by now.
+        agent=accepted.agent or (outline.agent if answers else None) or session.info.agent,
         identity=by if sender is None else sender.identity,
         history=history,
         # A copy: a change that the agent makes in place is not shared.
@@ -56,12 +59,19 @@ def next_context(session: Session, sender: Sender | None) -> RunContext:
     )
 
 
-def run_started(context: RunContext) -> e.RunStarted:
-    """The first event of the run, with the message or the answers that it continues with."""
+def run_started(context: RunContext, *, agent: str | None = None) -> e.RunStarted:
+    """The first event of the run, with the message or the answers that it continues with.
+
+    It names ``agent``, if that is not the only one.
+    """
     session, run = context.session.id, context.run_id
     if context.answers:
-        return started_by_answers(session, run, context.answers)
-    return started_by_message(session, run, context.message)
+        started = started_by_answers(session, run, context.answers)
+    else:
+        started = started_by_message(session, run, context.message)
+    if agent is None:
+        return started
+    return msgspec.structs.replace(started, metadata={"agentws": {"agent": agent}})
 
 
 def started_by_message(session: str, run: str, message: m.UserMessage) -> e.RunStarted:

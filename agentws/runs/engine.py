@@ -11,7 +11,6 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Sequence
 from contextvars import Context
-from functools import partial
 from typing import Final
 
 from ..agents.factory import Agents
@@ -25,6 +24,7 @@ from .leased import LeasedSession
 from .orphan import end_orphan
 from .retries import RetryQueue
 from .run import Run, Stop
+from .team import Team
 from .writer import RunWriter
 
 logger: Final = logging.getLogger("agentws.run")
@@ -238,9 +238,11 @@ class Runs:
             max_size=self._limits.max_run_size,
             max_event_size=self._limits.max_event_size,
         )
-        run = Run(id=context.run_id, context=context, writer=writer, variables=variables)
+        team = Team(self._agents, self._limits)
+        run = Run(id=context.run_id, context=context, writer=writer, variables=variables, team=team)
+        started = run_started(context, agent=team.speaker(context.agent))
         try:
-            await writer.begin(run_started(context), expect=session.head.seq)
+            await writer.begin(started, expect=session.head.seq)
         except VersionConflict:
             # Its message may be withdrawn by now, or another one may come first.
             await session.catch_up()
@@ -260,13 +262,12 @@ class Runs:
     async def _drive_run(self, leased: LeasedSession, run: Run) -> bool:
         """Drives the run to its end. False when it was abandoned: another task ended it."""
         first, context = leased.session.run_base.seq + 1, run.context
-        make = partial(self._agents.make, context.agent, context.session)
         # An event loop keeps a cancelled timer for a while, and its context: so an empty one.
         timer = asyncio.get_running_loop().call_later(
             self._limits.run_timeout, self._stop_run, leased, run, "timed_out", context=Context()
         )
         try:
-            await run.drive(make)
+            await run.drive()
         except Fenced:
             if run.abandoned:
                 self.zombies -= 1

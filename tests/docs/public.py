@@ -21,14 +21,14 @@ _NAMES = {
         RunFailed Timing Token Transport TransportClosed Turn Update connect
     """,
     "agentws.errors": """
-        AgentError AgentwsError AlreadyAnswered BadRequest Conflict Draining EventTooLarge
+        AgentError AgentwsError AlreadyAnswered BadRequest Conflict DelegateFailed Draining EventTooLarge
         Fenced Forbidden IdempotencyConflict Internal InvalidEvent LostReason
         MethodNotAllowed Misdirected NotFound NotSupported PositionLost QueueFull RunActive
-        StorageFull TimedOut TooLarge TooMany Unauthenticated Unavailable UnknownCommand
+        StorageFull TimedOut TooLarge TooMany TooManyAgents Unauthenticated Unavailable UnknownCommand
         UnsupportedMedia VersionConflict WrongLoop
     """,
     "agentws.events": """
-        ActivityDelta ActivityMessage ActivitySnapshot AgentEvent AguiEvent AnyEvent
+        ActivityDelta ActivityMessage ActivitySnapshot AgentChosen AgentEvent AguiEvent AnyEvent
         AssistantMessage AudioPart CancelledOutcome Content ContentPart Context Custom
         DataSource DeveloperMessage DocumentPart Event FileSource FunctionCall GatewayEvent
         HistoryCleared ImagePart Interrupt InterruptAnswered InterruptOutcome JsonPatch
