@@ -28,12 +28,13 @@ from .agents.llm import (
     LLMUnavailable,
 )
 from .agents.output import Output
+from .agents.routing import ModelRouter, Router
 from .auth import BearerKeys, Identity
 from .backends.local import LocalBus
 from .backends.memory import MemoryStore
 from .backends.sqlite import SQLiteStore
 from .bus import Bus
-from .errors import AgentError, AgentwsError, Forbidden, NotFound, Unauthenticated
+from .errors import AgentError, AgentwsError, DelegateFailed, Forbidden, NotFound, Unauthenticated
 from .gateway.gateway import AgentGateway
 from .gateway.handle import SessionHandle
 from .limits import Limits
@@ -53,6 +54,7 @@ __all__ = [
     "ChatAgent",
     "Command",
     "CommandContext",
+    "DelegateFailed",
     "Forbidden",
     "Identity",
     "LLMCutOff",
@@ -64,8 +66,10 @@ __all__ = [
     "Limits",
     "LocalBus",
     "MemoryStore",
+    "ModelRouter",
     "NotFound",
     "Output",
+    "Router",
     "RunContext",
     "SQLiteStore",
     "Session",

@@ -26,6 +26,7 @@ from .callables import (
 from .function import FunctionAgent, check_output, close_unused
 from .mentions import Mentions
 from .output import Output
+from .routing import Router
 
 RunFunction = Callable[[RunContext], AsyncIterator[Output]]
 AgentFactory = (
@@ -49,7 +50,8 @@ _Maker = Callable[[SessionInfo], Any]
 class Agents:
     """The agents of one gateway by name; the first is the default. None at all for ``None``.
 
-    Raises TypeError, which says what was expected, for anything that can't make an agent.
+    Raises TypeError, which says what was expected, for anything that can't make an agent, and
+    ValueError for a router that names one that is not there.
     """
 
     def __init__(self, factory: AgentFactory | None) -> None:
@@ -63,6 +65,9 @@ class Agents:
         self._makers = {name: _maker(name, one) for name, one in named.items()}
         self.names: Final = list(self._makers)
         self.default: Final = self.names[0] if self.names else DEFAULT_NAME
+        for name, one in named.items():
+            if isinstance(one, Router):
+                one.check(name, among=self.names)
         self._mentions = Mentions(self.names) if self.several else None
 
     def __repr__(self) -> str:

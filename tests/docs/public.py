@@ -9,9 +9,9 @@ from __future__ import annotations
 _NAMES = {
     "agentws": """
         LLM Agent AgentError AgentFactory AgentGateway AgentwsError BearerKeys Bus ChatAgent
-        Command CommandContext Forbidden Identity LLMCutOff LLMEmpty LLMError LLMRateLimited
-        LLMRefused LLMUnavailable Limits LocalBus MemoryStore NotFound Output RunContext
-        SQLiteStore Session SessionHandle SessionInfo Store Unauthenticated
+        Command CommandContext DelegateFailed Forbidden Identity LLMCutOff LLMEmpty LLMError
+        LLMRateLimited LLMRefused LLMUnavailable Limits LocalBus MemoryStore ModelRouter NotFound
+        Output Router RunContext SQLiteStore Session SessionHandle SessionInfo Store Unauthenticated
         mount_agent_gateway
     """,
     "agentws.bus": "Bus Listener Scope",
@@ -21,11 +21,11 @@ _NAMES = {
         RunFailed Timing Token Transport TransportClosed Turn Update connect
     """,
     "agentws.errors": """
-        AgentError AgentwsError AlreadyAnswered BadRequest Conflict DelegateFailed Draining EventTooLarge
-        Fenced Forbidden IdempotencyConflict Internal InvalidEvent LostReason
+        AgentError AgentwsError AlreadyAnswered BadRequest Conflict DelegateFailed Draining
+        EventTooLarge Fenced Forbidden IdempotencyConflict Internal InvalidEvent LostReason
         MethodNotAllowed Misdirected NotFound NotSupported PositionLost QueueFull RunActive
-        StorageFull TimedOut TooLarge TooMany TooManyAgents Unauthenticated Unavailable UnknownCommand
-        UnsupportedMedia VersionConflict WrongLoop
+        StorageFull TimedOut TooLarge TooMany TooManyAgents Unauthenticated Unavailable
+        UnknownCommand UnsupportedMedia VersionConflict WrongLoop
     """,
     "agentws.events": """
         ActivityDelta ActivityMessage ActivitySnapshot AgentChosen AgentEvent AguiEvent AnyEvent

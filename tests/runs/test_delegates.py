@@ -6,6 +6,7 @@ import asyncio
 import random
 from typing import Any
 
+import httpx2
 import pytest
 
 from agentws import Identity, RunContext
@@ -109,9 +110,7 @@ async def test_a_delegate_has_its_own_history_and_its_callers_identity() -> None
 
     async def researcher(ctx: RunContext) -> Any:
         history = await ctx.history()
-        seen.extend(
-            [ctx.agent, ctx.text, ctx.identity, [one.content for one in history]]
-        )
+        seen.extend([ctx.agent, ctx.text, ctx.identity, [one.content for one in history]])
         seen.append([one.content for one in await ctx.history(limit=1)])
         yield ""
 
@@ -463,6 +462,25 @@ async def test_the_run_of_a_dead_node_is_closed_with_its_delegates() -> None:
             await second.until(lambda frame: kind(frame) == "RUN_ERROR")
             kinds = [one["type"] for one in second.events()]
             assert kinds[-3:] == ["TEXT_MESSAGE_END", "SUBAGENT_ERROR", "RUN_ERROR"]
+
+
+async def lead_of_one(ctx: RunContext) -> Any:
+    await ctx.delegate("researcher", "facts")
+    yield "the answer"
+
+
+async def test_a_client_that_is_sent_text_only_gets_the_answer_and_no_delegates() -> None:
+    async with talk({"lead": lead_of_one, "researcher": researcher}) as t:
+        async with connect(t.client.app, "/ws/chat?stream=1", native=False) as simple:
+            await simple.send("go")
+            first, text = await simple.receive(), await simple.until("text")
+            assert (first["type"], first["content"]) == ("delta", "the answer")
+            assert text["content"] == "the answer"
+        transport = httpx2.ASGITransport(t.client.app)
+        async with httpx2.AsyncClient(transport=transport, base_url="http://test") as http:
+            asked = {"content-type": "text/plain", "accept": "text/plain"}
+            response = await http.post("/ask", content="go", headers=asked)
+            assert response.text == "the answer\n"
 
 
 async def test_any_tree_of_delegates_is_a_legal_run() -> None:
