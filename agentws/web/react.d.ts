@@ -8,6 +8,7 @@ type Methods = Pick<
   | 'stop'
   | 'withdraw'
   | 'command'
+  | 'switchAgent'
   | 'answer'
   | 'toolResult'
   | 'reconnect'

@@ -22,6 +22,7 @@ const METHODS = /** @type {const} */ ([
   'stop',
   'withdraw',
   'command',
+  'switchAgent',
   'answer',
   'toolResult',
   'reconnect',
