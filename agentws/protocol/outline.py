@@ -35,8 +35,7 @@ class Carried(msgspec.Struct, frozen=True, omit_defaults=True):
     state: Any = None
     cleared: int = 0
     """The seq of the newest ``history.cleared``."""
-    asker: str | None = None
-    """The agent that asked the open questions, if the log names one."""
+    askers: dict[str, str] = {}
     agent: str | None = None
     """The session's agent, if it was changed: the store may learn of it later."""
 
@@ -51,6 +50,7 @@ class Outline:
         "agent",
         "answers",
         "asked",
+        "askers",
         "base_state",
         "cancelling",
         "interrupts",
@@ -67,7 +67,7 @@ class Outline:
         """The id of the active run."""
         self.message: str | None = None
         """The id of the message that it answers."""
-        self.agent: str | None = carried.asker
+        self.agent: str | None = None
         """The agent of the active run, else of the newest one, if the log names it."""
         self.cancelling = False
         """Whether the run is to stop: a cancel, or a message that interrupts it."""
@@ -75,6 +75,8 @@ class Outline:
         """Open interrupts, by id: questions of runs that ended to wait for answers."""
         self.asked: Mapping[str, str] = carried.asked or _NONE
         """The run that last raised an interrupt, by its id; also of answered ones."""
+        self.askers: Mapping[str, str] = carried.askers or _NONE
+        """The agents that asked what is open, by their run, where the log names them."""
         self.answers: Mapping[str, e.InterruptAnswered] = carried.answers or _NONE
         """Answers that no run has resumed with yet, by the interrupt's id."""
         self.state: Any = carried.state
@@ -98,13 +100,12 @@ class Outline:
     @property
     def carried(self) -> Carried:
         """The state for a checkpoint here. Nothing may be running or queued."""
-        waiting = self.interrupts or self.answers
         return Carried(
             dict(self.interrupts),
             dict(self.asked),
             dict(self.answers),
             self.state,
-            asker=self.agent if waiting else None,
+            askers=dict(self.askers),
         )
 
     def apply(self, event: Event, run: str | None) -> None:
@@ -155,6 +156,17 @@ class Outline:
             self.interrupts = {**self.interrupts, **questions}
             asked = {**self.asked, **dict.fromkeys(questions, event.run_id)}
             self.asked = dict(list(asked.items())[-_REMEMBERED:])
+            self._note_asker(event.run_id)
+
+    def _note_asker(self, run: str) -> None:
+        """Keeps the agent of a run that asked, and of the others that still wait for an answer."""
+        known = self.askers if self.agent is None else {**self.askers, run: self.agent}
+        waiting = {self.asked.get(id) for id in (*self.interrupts, *self.answers)}
+        self.askers = {run: agent for run, agent in known.items() if run in waiting} or _NONE
+
+    def asker(self, interrupt: str) -> str | None:
+        """The agent that asked an open question; ``None`` if the log does not name it."""
+        return self.askers.get(self.asked.get(interrupt, ""))
 
     def _end(self, event: Event, run: str | None) -> None:
         self.run, self.message, self.cancelling = None, None, False

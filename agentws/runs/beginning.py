@@ -11,6 +11,7 @@ from ..agents.agent import RunContext
 from ..auth import Identity
 from ..protocol import events as e
 from ..protocol import messages as m
+from ..protocol.outline import Outline
 from ..sessions.senders import Sender
 from ..sessions.session import Session
 from .ids import new_id, now_ms
@@ -50,13 +51,17 @@ def next_context(session: Session, sender: Sender | None) -> RunContext:
         session=session.info,
         run_id=new_id("run"),
         # Questions are answered to the agent that asked them, whichever the session has by now.
-        agent=accepted.agent or (outline.agent if answers else None) or session.info.agent,
+        agent=accepted.agent or _asker(outline, answers) or session.info.agent,
         identity=by if sender is None else sender.identity,
         history=history,
         # A copy: a change that the agent makes in place is not shared.
         state=None if outline.state is None else copy.deepcopy(outline.state),
         answers=answers,
     )
+
+
+def _asker(outline: Outline, answers: Sequence[e.InterruptAnswered]) -> str | None:
+    return outline.asker(answers[-1].interrupt_id) if answers else None
 
 
 def run_started(context: RunContext, *, agent: str | None = None) -> e.RunStarted:

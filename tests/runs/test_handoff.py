@@ -11,6 +11,7 @@ import pytest
 from agentws import RunContext
 from agentws.protocol import events as e
 from agentws.protocol import messages as m
+from agentws.runs import engine
 from agentws.testing.agents import Call, Gate, Script
 from agentws.testing.agui import runs_of, verify
 from agentws.testing.connect import connect, kind
@@ -255,8 +256,9 @@ async def test_usage_of_all_agents_is_summed_in_one_run() -> None:
         assert [one["model"] for one in terminal["usage"]] == ["a", "b"]
 
 
-async def test_an_answer_goes_to_the_agent_that_asked() -> None:
+async def test_an_answer_goes_to_the_agent_that_asked(monkeypatch: pytest.MonkeyPatch) -> None:
     """Whichever agent the session has by then, and also when it asked for one message only."""
+    monkeypatch.setattr(engine, "LINGER", 0.1)
     answers: list[tuple[str, Any]] = []
 
     async def asking(ctx: RunContext) -> Any:
@@ -267,10 +269,19 @@ async def test_an_answer_goes_to_the_agent_that_asked() -> None:
             asked = m.Interrupt("i1", "approval", message="May I?")
             yield e.RunFinished("", "", outcome=m.InterruptOutcome([asked]))
 
-    async with talk({"support": billing, "asking": asking}) as t:
+    agents = {"support": billing, "asking": asking}
+    async with talk(agents, session_idle=0.1) as t:
         await ended(t, "@asking hello")
-        await t.client.send({"type": "answer", "id": "a1", "interrupt": "i1", "payload": True})
-        await t.ended(2)
+        await ended(t, "something else", "m2")
+        # Also from the checkpoint of a cold start.
+        await t.client.aclose()
+        for _ in range(100):
+            if len(t.gateway.sessions):
+                await asyncio.sleep(0.05)
+        assert not len(t.gateway.sessions)
+        async with connect(t.client.app, f"/ws/chat?session={t.session}") as later:
+            await later.send({"type": "answer", "id": "a1", "interrupt": "i1", "payload": True})
+            assert await later.answer() == "thanks"
         assert answers == [("asking", True)]
 
 
