@@ -11,6 +11,7 @@ from typing import Any, Protocol
 
 from ..protocol.events import AgentEvent
 from ..protocol.messages import Content, Message
+from .steps import Steps, Work
 
 Output = str | AgentEvent
 """What an agent may yield: text, or any AG-UI event (see :mod:`agentws.protocol.sequence`)."""
@@ -43,9 +44,30 @@ class RunOutput(Protocol):
         """
 
     async def delegate(
-        self, name: str, content: Content, *, history: Sequence[Message], within: float | None
+        self,
+        name: str,
+        content: Content,
+        *,
+        history: Sequence[Message],
+        within: float | None,
+        work: tuple[Work, ...],
     ) -> Any:
         """Runs the agent ``name`` inside this run; returns its result.
 
+        ``work``: the calls that this call is made in, which wait for the answers it waits for.
         Raises BadRequest, DelegateFailed and TooManyAgents.
+        """
+
+    @property
+    def steps(self) -> Steps:
+        """What the agent calls and asks."""
+
+    @property
+    def largest_result(self) -> int:
+        """The most bytes of a tool's result."""
+
+    def record(self, event: AgentEvent) -> bool:
+        """:meth:`write` for an event of a step: also while an agent repeats what is known.
+
+        False when it was not written, since the run is being stopped.
         """

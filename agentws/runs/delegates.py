@@ -16,6 +16,7 @@ import msgspec
 from ..agents.agent import RunContext
 from ..agents.handover import Handover
 from ..agents.output import Output, RunOutput
+from ..agents.steps import Steps, Work
 from ..errors import (
     AgentError,
     AgentwsError,
@@ -23,6 +24,7 @@ from ..errors import (
     DelegateFailed,
     InvalidEvent,
     NotSupported,
+    ReplayDiverged,
 )
 from ..protocol import events as e
 from ..protocol import messages as m
@@ -34,6 +36,7 @@ from .ids import new_id
 from .team import Team
 from .validation import check_event, check_text
 
+_encoder: Final = msgspec.json.Encoder()
 DESCRIPTION: Final = 500
 """Characters of the task that SUBAGENT_STARTED shows."""
 
@@ -47,6 +50,8 @@ class Caller(NamedTuple):
     shared: RunContext
     """The context of the run's own agent: it has the newest shared state."""
     team: Team
+    work: tuple[Work, ...] = ()
+    """The calls that it is called in."""
     id: str | None = None
     """The id of the delegate that calls; ``None`` for the run's own agent."""
     depth: int = 0
@@ -63,43 +68,79 @@ async def call_delegate(
     """Runs the agent ``name`` to its end; see :meth:`agentws.agents.agent.RunContext.delegate`."""
     if not (content if isinstance(content, list) else content.strip()):
         raise BadRequest("There is nothing to do for the delegate.", expected="a task as text")
+    steps = caller.run.steps
+    step = steps.next("delegate", name, _encoder.encode(content))
+    recorded = steps.delegate(step)
+    if recorded is not None:
+        return _recorded(name, recorded)
     caller.team.count_delegate(name, depth=caller.depth + 1)
-    delegate = Delegate(caller, name, m.UserMessage(new_id("msg"), content), history)
+    limit = asyncio.timeout(within)
+    delegate = Delegate(caller, name, m.UserMessage(new_id("msg"), content), history, limit, step)
     delegate.begin()
+    caller.team.working.append(delegate)
     try:
-        async with asyncio.timeout(within) as deadline:
+        async with limit:
             result = await delegate.drive()
-        delegate.finish()
+        delegate.finish(result)
     except GeneratorExit:
         raise
     except BaseException as error:
         # An agent may raise SystemExit: the caller must not exit by that.
-        if is_cancelled(error, asyncio.current_task()):
-            delegate.fail("It was stopped.", "cancelled")
-            raise
-        if deadline.expired():
-            delegate.fail("It took too long.", "timed_out")
-            raise DelegateFailed(f"The agent {name} took too long.") from error
-        known = error_for_run(error, run=caller.context.run_id, stopping=False)
-        delegate.fail(known.message, known.code)
-        raise DelegateFailed(
-            f"The agent {name} failed: {known.message}", retryable=known.retryable
-        ) from error
+        raise _failed(delegate, name, error, caller, late=limit.expired()) from error
+    finally:
+        caller.team.working.remove(delegate)
     return result
+
+
+def _failed(
+    delegate: Delegate, name: str, error: BaseException, caller: Caller, *, late: bool
+) -> BaseException:
+    """Ends a delegate that raised ``error``; returns what its caller is to get."""
+    if is_cancelled(error, asyncio.current_task()):
+        delegate.fail("It was stopped.", "cancelled", final=False)
+        return error
+    if late:
+        delegate.fail("It took too long.", "timed_out")
+        return DelegateFailed(f"The agent {name} took too long.")
+    if isinstance(error, ReplayDiverged):
+        delegate.fail(error.message, error.code, final=False)
+        return error
+    known = error_for_run(error, run=caller.context.run_id, stopping=False)
+    delegate.fail(known.message, known.code)
+    return DelegateFailed(f"The agent {name} failed: {known.message}", retryable=known.retryable)
+
+
+def _recorded(name: str, end: e.SubagentFinished | e.SubagentError) -> Any:
+    """The result of a delegate that had ended before its run went on with an answer."""
+    if isinstance(end, e.SubagentFinished):
+        return end.result
+    raise DelegateFailed(f"The agent {name} failed: {end.message}")
 
 
 class Delegate:
     """One delegate: writes what its agent yields to the run, attributed. It is its output, too."""
 
     def __init__(
-        self, caller: Caller, name: str, message: m.UserMessage, history: Sequence[m.Message]
+        self,
+        caller: Caller,
+        name: str,
+        message: m.UserMessage,
+        history: Sequence[m.Message],
+        limit: asyncio.Timeout,
+        step: str,
     ) -> None:
         self.id: Final = new_id("sub")
         self._caller = caller
         self._name = name
         self._run = caller.run
         self._sequence = RunSequence(self.id, speaker=name)
-        self._context = caller.context.for_delegate(name, message, [*history, message])
+        self._step = step
+        self._parts = 1
+        """In how many runs it has worked: it goes on in another one after a question."""
+        self._work = Work(self.id, limit)
+        self._context = caller.context.for_delegate(
+            name, message, [*history, message], work=(*caller.work, self._work)
+        )
         self._context.attach(self)
         self._successor: Handover | None = None
         self._result: Any = None
@@ -109,12 +150,33 @@ class Delegate:
         self._text_id = ""
 
     def begin(self) -> None:
+        self._run.write(self._started())
+
+    def _started(self) -> e.SubagentStarted:
         text = m.text_of(self._context.message.content)
         description = text if len(text) <= DESCRIPTION else text[: DESCRIPTION - 1] + "\u2026"
-        self._run.write(e.SubagentStarted(self.id, self._name, description, self._caller.id))
+        return e.SubagentStarted(self.id, self._name, description, self._caller.id)
+
+    def suspend(self) -> list[Event]:
+        """Implements :meth:`.team.Subagent.suspend`."""
+        ended = e.SubagentFinished(self.id, None, m.SubagentSuspended())
+        return [*map(self._attributed, self._sequence.close()), ended]
+
+    def restart(self) -> Event:
+        """Implements :meth:`.team.Subagent.restart`."""
+        self._parts += 1
+        self._sequence = RunSequence(f"{self.id}_{self._parts}", speaker=self._sequence.speaker)
+        return self._started()
 
     async def drive(self) -> Any:
         """Runs the agent, and the one that a router has chosen; returns what the caller gets."""
+        self._run.steps.begin(self._work)
+        try:
+            return await self._drive()
+        finally:
+            self._run.steps.end(self._work)
+
+    async def _drive(self) -> Any:
         await self._consume_output()
         while self._successor is not None:
             self._context = self._context.for_successor(self._successor)
@@ -153,16 +215,28 @@ class Delegate:
             self._context.report_usage(usage)
         self._result = terminal.result
 
-    def finish(self) -> None:
-        """Closes what the agent left open, and ends the delegate well."""
-        self._close()
-        self._run.write(e.SubagentFinished(self.id, self._result, m.SubagentSuccess()))
+    def finish(self, result: Any) -> None:
+        """Closes what the agent left open, and ends the delegate well.
 
-    def fail(self, message: str, code: str) -> None:
-        """Ends the delegate with an error; the run closes it if it can't be written any more."""
+        The result is recorded, unless it is too large: then the delegate works again if its caller
+        is called again.
+        """
+        self._close()
+        success, told = m.SubagentSuccess(), {"agentws": {"step": self._step}}
+        ended = e.SubagentFinished(self.id, result, success, metadata=told)
+        if len(_encoder.encode(result)) > self._run.largest_result and isinstance(result, str):
+            ended = e.SubagentFinished(self.id, None, success)
+        self._run.write(ended)
+
+    def fail(self, message: str, code: str, *, final: bool = True) -> None:
+        """Ends the delegate with an error; the run closes it if it can't be written any more.
+
+        ``final``: that is its result, also if its caller is called again.
+        """
+        told = {"agentws": {"step": self._step}} if final else None
         with suppress(AgentwsError):
             self._close()
-            self._run.write(e.SubagentError(self.id, message, code))
+            self._run.write(e.SubagentError(self.id, message, code, metadata=told))
 
     def _close(self) -> None:
         for event in self._sequence.close():
@@ -220,6 +294,18 @@ class Delegate:
             return msgspec.structs.replace(event, subagent_run_id=self.id)
         return event
 
+    @property
+    def steps(self) -> Steps:
+        return self._run.steps
+
+    @property
+    def largest_result(self) -> int:
+        return self._run.largest_result
+
+    def record(self, event: e.AgentEvent) -> bool:
+        written = [self._run.record(self._attributed(one)) for one in self._sequence.admit(event)]
+        return all(written)
+
     async def wait_for_room(self) -> None:
         await self._run.wait_for_room()
 
@@ -236,8 +322,8 @@ class Delegate:
         *,
         history: Sequence[m.Message],
         within: float | None,
+        work: tuple[Work, ...],
     ) -> Any:
-        caller = self._caller._replace(
-            context=self._context, id=self.id, depth=self._caller.depth + 1
-        )
+        depth = self._caller.depth + 1
+        caller = self._caller._replace(context=self._context, work=work, id=self.id, depth=depth)
         return await call_delegate(caller, name, content, history=history, within=within)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Awaitable, Coroutine, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextvars import Context
 from typing import Any, Final, Literal
 
@@ -25,7 +25,6 @@ from ..protocol.frames import sendable
 from ..protocol.outline import patched
 from ..protocol.sequence import TERMINAL, RunSequence
 from ..tasks.eager import InContext
-from .delegates import Caller, call_delegate
 from .documents import PATCHED, Documents
 from .failure import error_for_run, is_cancellation
 from .generators import ITEMS_PER_TURN, ResumedIterator, close_output, output_of
@@ -51,19 +50,25 @@ class Run:
     """Drives one agent once, in the task that awaits :meth:`drive`."""
 
     __slots__ = (
-        "_documents",
         "_check_from",
+        "_documents",
+        "_driving",
         "_sequence",
         "_successor",
-        "_task",
         "_team",
         "_text",
         "abandoned",
         "context",
         "ending",
+        "first",
+        "has_slot",
         "id",
         "over",
+        "is_zombie",
+        "parked",
         "stopping",
+        "task",
+        "timer",
         "variables",
         "writer",
     )
@@ -85,10 +90,21 @@ class Run:
         self._sequence = RunSequence(id, speaker=team.speaker(context.agent))
         self._check_from = writer.large
         self._documents: Documents | None = None
-        self._task: asyncio.Task[Any] | None = None
+        self.task: asyncio.Task[Any] | None = None
+        """The task that drives the agent."""
         self.ending = False
         self._text: str | None = None
-        context.attach(self)
+        self._driving: InContext[Event] | None = None
+        self.first = 0
+        """The seq of its first event."""
+        self.is_zombie = False
+        """Whether its agent ignored its cancellation."""
+        self.parked: asyncio.Future[None] | None = None
+        """Done when the run resumes, while its agent waits for answers without an active run."""
+        self.has_slot = True
+        """Whether it counts as one of the active runs of this node."""
+        self.timer: asyncio.TimerHandle | None = None
+        """What ends it when it takes too long, or waits too long in memory."""
 
     def __repr__(self) -> str:
         return f"<Run {self.id} stopping={self.stopping}>"
@@ -98,13 +114,28 @@ class Run:
         if self.stopping is not None or self.ending:
             return False
         self.stopping, self.over = why, True
-        if self._task is not None:
-            self._task.cancel()
+        if self.task is not None:
+            self.task.cancel()
         return True
+
+    def give_up_slot(self) -> bool:
+        """Whether it had a slot, which it has no longer."""
+        had, self.has_slot = self.has_slot, False
+        return had
+
+    def call_later(self, seconds: float, then: Callable[[], object]) -> None:
+        """Calls ``then`` in ``seconds``; see :meth:`stop_timer`."""
+        self.stop_timer()
+        # An event loop keeps a cancelled timer for a while, and its context: so an empty one.
+        self.timer = asyncio.get_running_loop().call_later(seconds, then, context=Context())
+
+    def stop_timer(self) -> None:
+        if self.timer is not None:
+            self.timer.cancel()
 
     async def drive(self) -> None:
         """Runs the agent to its end. Raises Fenced, and what appending the end raises."""
-        self._task = asyncio.current_task()
+        self.task = asyncio.current_task()
         try:
             if self.stopping is not None:
                 terminal = self.stopped_event()
@@ -114,27 +145,41 @@ class Run:
                     self._take_over(self._successor)
                     terminal = await self._in_context(self._consume_output())
         except GeneratorExit:
-            self._task = None
+            self.task = None
             raise
         except BaseException as error:
             # An agent may raise SystemExit or KeyboardInterrupt: the server must not exit by that.
             terminal = self._terminal_for(error)
+        if self.parked is not None and self.stopping is None:
+            terminal = await self._until_resumed(self.parked, terminal)
         try:
-            if self._task is not None and self._task.cancelling():
-                await _clear_cancellations(self._task)
+            if self.task is not None and self.task.cancelling():
+                await _clear_cancellations(self.task)
         finally:
-            self._task = None
-        if self.abandoned or self.stopping == "fenced":
+            self.task = None
+        if self.abandoned or self.stopping == "fenced" or self.parked is not None:
             raise Fenced()
         await self.end(terminal)
+
+    async def _until_resumed(self, resumed: asyncio.Future[None], terminal: Event) -> Event:
+        """Waits with the end of an agent that did not wait for its answers."""
+        try:
+            await resumed
+        except asyncio.CancelledError as error:
+            return self._terminal_for(error)
+        return terminal
 
     async def end(self, terminal: Event) -> None:
         """Closes what is open and appends ``terminal``; returns when that is in the store."""
         self.ending = True
         for event in self._sequence.close():
             self.writer.write_event(event)
-        self.writer.write_event(terminal)
+        self.writer.write_event(self.before_end(terminal))
         await self.writer.drain()
+
+    def before_end(self, terminal: Event) -> Event:
+        """Writes what must precede the end; returns the terminal event that is right then."""
+        return terminal
 
     # The agent
 
@@ -142,7 +187,7 @@ class Run:
         """The terminal event of an agent that raised ``error``."""
         if is_cancellation(error, asyncio.current_task()):
             return self._cancelled_event()
-        return self._failed_event(
+        return self.failed_event(
             error_for_run(error, run=self.id, stopping=self.stopping is not None)
         )
 
@@ -154,11 +199,12 @@ class Run:
             self.stopping = self.stopping or "interrupted"
         if self.stopping is None:
             logger.warning("run %s: the agent cancelled itself", self.id)
-            return self._failed_event(AgentError())
+            return self.failed_event(AgentError())
         return self.stopped_event()
 
     def _in_context(self, output: Coroutine[Any, Any, Event]) -> Awaitable[Event]:
-        return InContext(output, self.variables, on_wait=self.writer.flush)
+        self._driving = InContext(output, self.variables, on_wait=self.writer.flush)
+        return self._driving
 
     async def _consume_output(self) -> Event:
         """Writes what the agent yields; returns the terminal event."""
@@ -190,8 +236,7 @@ class Run:
 
     def write(self, item: Output) -> None:
         """Implements :meth:`agentws.agents.output.RunOutput.write`."""
-        if self.ending:
-            raise InvalidEvent("This run has ended.", expected="output before the agent returns")
+        self.check_open()
         if self.over:
             return
         if isinstance(item, str):
@@ -207,8 +252,7 @@ class Run:
 
     def write_text(self, message_id: str, delta: str) -> None:
         """Implements :meth:`agentws.agents.output.RunOutput.write_text`."""
-        if self.ending:
-            raise InvalidEvent("This run has ended.", expected="output before the agent returns")
+        self.check_open()
         if self.over:
             return
         check_text(delta)
@@ -216,11 +260,24 @@ class Run:
         self.writer.write_text(message_id, delta)
         self.writer.flush_soon()
 
+    def check_open(self) -> None:
+        """Raises InvalidEvent after the end of the run."""
+        if self.ending:
+            raise InvalidEvent("This run has ended.", expected="output before the agent returns")
+
     async def wait_for_room(self) -> None:
         """Implements :meth:`agentws.agents.output.RunOutput.wait_for_room`."""
         await self.writer.wait_for_room()
 
     # Other agents
+
+    def connect(self) -> None:
+        """Connects the context with this run."""
+
+    @property
+    def speaker(self) -> str | None:
+        """The name of the agent that goes on now, if it is not the only one."""
+        return self._sequence.speaker
 
     def hand_over(self, name: str, *, reason: str | None, lasting: bool) -> None:
         """Implements :meth:`agentws.agents.output.RunOutput.hand_over`."""
@@ -235,21 +292,9 @@ class Run:
         for event in (*self._sequence.close(), *handover_events(handover)):
             self.writer.write_event(event)
         self.context = self.context.for_successor(handover)
-        self.context.attach(self)
+        self.connect()
         self._sequence.speaker = self._team.speaker(handover.to)
         self._successor, self._text, self.over = None, None, False
-
-    async def delegate(
-        self,
-        name: str,
-        content: m.Content,
-        *,
-        history: Sequence[m.Message],
-        within: float | None,
-    ) -> Any:
-        """Implements :meth:`agentws.agents.output.RunOutput.delegate`."""
-        caller = Caller(self, self.context, self.context, self._team)
-        return await call_delegate(caller, name, content, history=history, within=within)
 
     async def _pause(self) -> asyncio.CancelledError | None:
         """Gives way to other tasks, and waits for the store (backpressure).
@@ -329,7 +374,8 @@ class Run:
             self.writer.check_terminal(finished)
         return finished
 
-    def _failed_event(self, error: AgentwsError) -> Event:
+    def failed_event(self, error: AgentwsError) -> Event:
+        """The terminal event of a run that failed with ``error``."""
         if self.stopping is not None:
             # An error while the agent is being stopped is no failure of the run.
             return self.stopped_event()

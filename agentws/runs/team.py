@@ -3,23 +3,35 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable
+from typing import Protocol
 
 from ..agents.agent import Agent, RunContext
 from ..agents.factory import Agents
 from ..errors import BadRequest, TooManyAgents
 from ..limits import Limits
+from ..protocol.events import Event
+
+
+class Subagent(Protocol):
+    """What a team needs of a delegate."""
+
+    def suspend(self) -> list[Event]: ...
+
+    def restart(self) -> Event: ...
 
 
 class Team:
     """Makes the agents of one run, and counts how often it calls another one."""
 
-    __slots__ = ("_agents", "_delegates", "_handoffs", "_limits")
+    __slots__ = ("_agents", "_delegates", "_handoffs", "_limits", "working")
 
     def __init__(self, agents: Agents, limits: Limits) -> None:
         self._agents = agents
         self._limits = limits
         self._delegates = 0
         self._handoffs = 0
+        self.working: list[Subagent] = []
+        """The delegates that have begun and not ended; a caller is before those that it called."""
 
     def make(self, context: RunContext) -> Awaitable[Agent]:
         """A new agent of the name that ``context`` has."""
@@ -36,6 +48,16 @@ class Team:
         if self._handoffs == self._limits.max_handoffs:
             raise TooManyAgents("The agents keep handing the conversation over to each other.")
         self._handoffs += 1
+
+    # A run that ends in the log while its agents wait for answers
+
+    def suspend(self) -> list[Event]:
+        """The events that end the part of each delegate in a run that ends with questions."""
+        return [event for one in reversed(self.working) for event in one.suspend()]
+
+    def restart(self) -> list[Event]:
+        """The events that begin the delegates again, in the run that goes on."""
+        return [one.restart() for one in self.working]
 
     def count_delegate(self, name: str, *, depth: int) -> None:
         """Raises BadRequest for an unknown agent, TooManyAgents above a limit.
