@@ -8,7 +8,7 @@ it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Set
+from collections.abc import Callable, Iterable, Mapping, Set
 from types import MappingProxyType
 from typing import Any, Final, TypeVar
 
@@ -124,6 +124,10 @@ class Outline:
             self.state,
             askers=dict(self.askers),
         )
+
+    def open_questions(self, interrupts: Iterable[m.Interrupt]) -> None:
+        """Begins with the open interrupts of a snapshot, which does not say what run asked."""
+        self.interrupts = {one.id: one for one in interrupts} or _NONE
 
     def apply(self, event: Event, run: str | None) -> None:
         handle = _HANDLERS.get(type(event))

@@ -63,7 +63,7 @@ def next_context(
             before = page.messages
         return [*before, message]
 
-    return RunContext(
+    context = RunContext(
         message=message,
         session=session.info,
         run_id=new_id("run"),
@@ -74,6 +74,8 @@ def next_context(
         state=own_state(session),
         answers=answers,
     )
+    context.handed_over = None if replay is None else replay.handed_over
+    return context
 
 
 def _asker(outline: Outline) -> str | None:

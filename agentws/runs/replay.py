@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import Any, Final, NamedTuple
 
+from ..agents.handover import Handover
 from ..agents.steps import Asked, Recorded
 from ..protocol import events as e
 from ..protocol import messages as m
@@ -27,6 +28,8 @@ _TYPES: Final = frozenset(
         e.SubagentFinished,
         e.SubagentError,
         e.InterruptAnswered,
+        e.AgentChosen,
+        e.SessionUpdated,
     )
 )
 
@@ -50,6 +53,8 @@ class Replay(NamedTuple):
     origin: Origin
     message: m.UserMessage
     recorded: Recorded
+    handed_over: Handover | None = None
+    """How the agent got the conversation, if it was not the run's first one."""
 
 
 def next_origin(outline: Outline) -> Origin | None:
@@ -74,7 +79,25 @@ async def read_replay(session: Session, origin: Origin) -> Replay | None:
     message = first.input.messages[0]
     assert isinstance(message, m.UserMessage)
     resuming = session.outline.resuming.keys()
-    return Replay(origin, message, _recorded(first.run_id, found, resuming))
+    recorded = _recorded(first.run_id, found, resuming)
+    return Replay(origin, message, recorded, _handed_over(first, found))
+
+
+def _handed_over(first: e.RunStarted, found: list[Envelope]) -> Handover | None:
+    """The newest handoff in these runs: the agent that has asked goes on as that one left it."""
+    runs, agent = {first.run_id}, told_in(first.metadata).get("agent")
+    chosen = handed = None
+    for body in found:
+        match body.event:
+            case e.RunStarted(run_id=run, parent_run_id=parent) if parent in runs:
+                runs.add(run)
+            case e.AgentChosen(agent=to, reason=reason) if body.run in runs:
+                chosen, agent = Handover(str(agent), to, reason, True), to
+            case e.SessionUpdated(agent=str(to)) if body.run in runs and to == agent:
+                handed = chosen
+            case _:
+                pass
+    return handed
 
 
 def _recorded(first: str, found: list[Envelope], resuming: Collection[str]) -> Recorded:

@@ -211,14 +211,25 @@ async def test_another_node_goes_on_with_the_delegate() -> None:
 @WAYS
 async def test_the_agent_that_took_over_asks_and_gets_the_answer(park: float) -> None:
     async def lead(ctx: RunContext) -> Any:
-        yield "Over to the clerk. "
+        yield f"Over to the clerk for {await ctx.ask('For whom?')}. "
         await ctx.handoff("clerk", "It is theirs.")
+
+    async def clerk(ctx: RunContext) -> Any:
+        handed = ctx.handed_over
+        assert handed is not None and (handed.by, handed.to) == ("lead", "clerk")
+        yield f"booked: {await ctx.ask(f'Book it? {handed.reason}')}"
 
     async with talk({"lead": lead, "clerk": clerk}, park=park) as t:
         await t.client.say("go", "m1")
         (asked,) = await questions(t.client)
         await wait_for_parking(park)
-        await t.client.ask(answer("a1", asked["id"], "yes"))
-        await t.ended(2)
+        await t.client.ask(answer("a1", asked["id"], "Ann"))
+        (asked,) = await questions(t.client)
+        assert asked["message"] == "Book it? It is theirs."
+        await wait_for_parking(park)
+        await t.client.ask(answer("a2", asked["id"], "yes"))
+        await t.ended(3)
         await check(t)
         assert (await t.texts())[-1] == "booked: yes"
+        starts = [one for one in t.client.events() if one["type"] == "RUN_STARTED"]
+        assert [one["metadata"]["agentws"]["agent"] for one in starts] == ["lead", "lead", "clerk"]
