@@ -29,8 +29,7 @@ from .delegates import Caller, call_delegate
 from .documents import PATCHED, Documents
 from .failure import error_for_run, is_cancellation
 from .generators import ITEMS_PER_TURN, ResumedIterator, close_output, output_of
-from .ids import now_ms
-from .team import Team
+from .team import Team, handover_events
 from .validation import check_event, check_text
 from .writer import RunWriter
 
@@ -340,13 +339,6 @@ class Run:
         if self.stopping is None or self.stopping not in STOP_ERRORS:
             return e.RunFinished(self.context.session.id, self.id, None, m.CancelledOutcome())
         return run_error(self.stopping, STOP_ERRORS[self.stopping], retryable=True)
-
-
-def handover_events(handover: Handover) -> list[Event]:
-    """What a handover appends: who goes on in this run and, if it lasts, after it."""
-    now = now_ms()
-    chosen = e.AgentChosen(handover.to, handover.reason, timestamp=now)
-    return [chosen, e.SessionUpdated(agent=handover.to, timestamp=now)][: 1 + handover.lasting]
 
 
 async def _clear_cancellations(task: asyncio.Task[Any]) -> None:

@@ -6,8 +6,12 @@ from collections.abc import Awaitable
 
 from ..agents.agent import Agent, RunContext
 from ..agents.factory import Agents
+from ..agents.handover import Handover
 from ..errors import BadRequest, TooManyAgents
 from ..limits import Limits
+from ..protocol import events as e
+from ..protocol.events import Event
+from .ids import now_ms
 
 
 class Team:
@@ -48,3 +52,10 @@ class Team:
         if self._delegates == self._limits.max_delegates:
             raise TooManyAgents("The agents have delegated too often in this run.")
         self._delegates += 1
+
+
+def handover_events(handover: Handover) -> list[Event]:
+    """What a handover appends: who goes on in this run and, if it lasts, after it."""
+    now = now_ms()
+    chosen = e.AgentChosen(handover.to, handover.reason, timestamp=now)
+    return [chosen, e.SessionUpdated(agent=handover.to, timestamp=now)][: 1 + handover.lasting]
