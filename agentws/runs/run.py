@@ -26,7 +26,7 @@ from ..protocol.outline import patched
 from ..protocol.sequence import TERMINAL, RunSequence
 from ..tasks.eager import InContext
 from .documents import PATCHED, Documents
-from .failure import error_for_run, is_cancellation
+from .failure import clear_cancellations, error_for_run, is_cancellation
 from .generators import ITEMS_PER_TURN, ResumedIterator, close_output, output_of
 from .team import Team, handover_events
 from .validation import check_event, check_text
@@ -153,7 +153,7 @@ class Run:
             terminal = await self._until_resumed(self.parked, terminal)
         try:
             if self.task is not None and self.task.cancelling():
-                await _clear_cancellations(self.task)
+                await clear_cancellations(self.task)
         finally:
             self.task = None
         if self.abandoned or self.stopping == "fenced" or self.parked is not None:
@@ -385,16 +385,6 @@ class Run:
         if self.stopping is None or self.stopping not in STOP_ERRORS:
             return e.RunFinished(self.context.session.id, self.id, None, m.CancelledOutcome())
         return run_error(self.stopping, STOP_ERRORS[self.stopping], retryable=True)
-
-
-async def _clear_cancellations(task: asyncio.Task[Any]) -> None:
-    """Clears cancellations that the agent swallowed: they must not cancel the run's end."""
-    try:
-        await asyncio.sleep(0)
-    except asyncio.CancelledError:
-        pass
-    while task.cancelling():
-        task.uncancel()
 
 
 def run_error(code: str, message: str, *, retryable: bool) -> Event:
