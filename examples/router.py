@@ -49,8 +49,8 @@ async def fruit(ctx: RunContext) -> AsyncIterator[str]:
     """Asks the taster about two things at once, inside its own run."""
     try:
         colour, taste = await asyncio.gather(
-            ctx.delegate("taster", "colour", timeout=5),
-            ctx.delegate("taster", "taste", timeout=5),
+            ctx.delegate("_taster", "colour", timeout=5),
+            ctx.delegate("_taster", "taste", timeout=5),
         )
         yield f"The taster says: {colour}, {taste}."
     except DelegateFailed as failed:
@@ -67,6 +67,6 @@ agents = {
     "support": support,
     "billing": lambda: Billing(INVOICES),
     "fruit": fruit,
-    "taster": taster,
+    "_taster": taster,
 }
 gateway = mount_agent_gateway(app, agents)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import inspect
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Mapping
 from typing import Any, Final
 
 from ..errors import BadRequest, NotSupported
@@ -40,6 +40,8 @@ AgentFactory = (
 a callable that returns an async generator for a RunContext, or a mapping of names to those."""
 
 DEFAULT_NAME: Final = "agent"
+INTERNAL: Final = "_"
+"""What the name of an internal agent begins with: only other agents may call it."""
 _EXPECTED: Final = (
     "an Agent subclass, a callable that returns an Agent, an `async def(ctx)` generator function, "
     "or a mapping of names to those"
@@ -63,31 +65,41 @@ class Agents:
         for name in named:
             _check_name(name)
         self._makers = {name: _maker(name, one) for name, one in named.items()}
-        self.names: Final = list(self._makers)
+        self.names: Final = [name for name in self._makers if not name.startswith(INTERNAL)]
+        """The agents that clients may choose."""
+        if named and not self.names:
+            raise TypeError(
+                f"agent_factory has only internal agents ({', '.join(named)}); expected a name "
+                f"without {INTERNAL!r} in front"
+            )
         self.default: Final = self.names[0] if self.names else DEFAULT_NAME
         for name, one in named.items():
             if isinstance(one, Router):
-                one.check(name, among=self.names)
-        self._mentions = Mentions(self.names) if self.several else None
+                one.check(name, among=self._makers)
+        self._mentions = Mentions(self.names) if len(self.names) > 1 else None
 
     def __repr__(self) -> str:
         return f"<Agents {', '.join(self.names)}>"
 
     def check(self, name: str | None) -> str:
-        """``name``, or the default for ``None``; raises BadRequest for an unknown name."""
+        """``name``, or the default for ``None``; raises BadRequest for one that no client may name.
+
+        An internal agent is unknown to clients.
+        """
         if not self.names:
             raise NotSupported("There is no agent here.")
         if name is None:
             return self.default
-        if name not in self._makers:
-            near = difflib.get_close_matches(name, self.names, n=3) or self.names
-            raise BadRequest(f"There is no agent {name[:40]!r}.", expected=one_of(near))
-        return name
+        return _checked(name, self.names)
+
+    def check_any(self, name: str) -> str:
+        """``name``, which may be an internal agent's; raises BadRequest for an unknown one."""
+        return _checked(name, self._makers)
 
     @property
     def several(self) -> bool:
-        """Whether there is a choice: then clients are shown which agent answers."""
-        return len(self.names) > 1
+        """Whether clients are shown which agent answers."""
+        return len(self._makers) > 1
 
     def mentioned(self, content: Content) -> str | None:
         """The agent that ``content`` is addressed to, as in ``@billing where is my invoice?``."""
@@ -108,6 +120,13 @@ class Agents:
             return FunctionAgent(made)
         check_output(made)
         raise TypeError(f"agent factory {name!r} made {made!r}; expected an Agent")
+
+
+def _checked(name: str, known: Collection[str]) -> str:
+    if name in known:
+        return name
+    near = difflib.get_close_matches(name, known, n=3) or known
+    raise BadRequest(f"There is no agent {name[:40]!r}.", expected=one_of(near))
 
 
 def one_of(names: Iterable[str]) -> str:

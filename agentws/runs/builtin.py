@@ -61,7 +61,7 @@ def builtin_commands(
         Builtin(Command("clear", "Forgets the conversation", _cleared), clear),
         Builtin(Command("whoami", "Shows the session", show_session)),
     ]
-    if agents.several:
+    if len(agents.names) > 1:
         listed = partial(_list_agents, agents, session)
         commands += [
             Builtin(Command("agents", "Lists the agents", listed)),

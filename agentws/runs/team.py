@@ -46,7 +46,7 @@ class Team:
 
     def count_handoff(self, to: str, *, by: str) -> None:
         """Raises BadRequest if ``by`` can't hand over to ``to``, TooManyAgents above the limit."""
-        if self._agents.check(to) == by:
+        if self._agents.check_any(to) == by:
             raise BadRequest(f"{by} has the conversation already.", expected="another agent")
         if self._handoffs == self._limits.max_handoffs:
             raise TooManyAgents("The agents keep handing the conversation over to each other.")
@@ -67,7 +67,7 @@ class Team:
 
         ``depth`` is 1 for a delegate of the run's own agent, and one more for each below that.
         """
-        self._agents.check(name)
+        self._agents.check_any(name)
         if depth > self._limits.max_delegate_depth:
             raise TooManyAgents("The agents delegate to each other without an end.")
         if self._delegates == self._limits.max_delegates:

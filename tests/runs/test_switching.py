@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from agentws import RunContext
+from agentws.agents.factory import Agents
 from agentws.backends.memory import MemoryStore
 from agentws.runs import engine
 from agentws.testing.connect import Client, Frame, connect, kind
@@ -183,3 +184,40 @@ async def test_a_rename_leaves_the_agent_alone() -> None:
         session = await t.gateway.sessions.find(t.session)
         await t.gateway.rename(session, title="Trip", metadata=None)
         assert await said(t, "hello", "m1") == "billing: hello"
+
+
+INTERNAL = {"support": answering, "billing": answering, "_clerk": answering}
+
+
+@pytest.mark.parametrize(
+    "frame",
+    [
+        {"type": "send", "id": "m1", "content": "hello", "agent": "_clerk"},
+        {"type": "command", "id": "c1", "name": "agent", "args": "_clerk"},
+    ],
+)
+async def test_no_client_can_choose_an_internal_agent(frame: Frame) -> None:
+    async with talk(INTERNAL) as t:
+        await t.client.send(frame)
+        error = await t.client.until("error")
+        assert (error["code"], error["expected"]) == ("bad_request", "one of support, billing")
+        assert await said(t, "@_clerk hello", "m2") == "support: @_clerk hello"
+        assert "_clerk" not in (await command(t.client, "/agents", "c3"))["content"]
+        welcome = next(one for one in t.client.frames if one["type"] == "welcome")
+        assert welcome["agents"] == ["support", "billing"]
+
+
+async def test_agents_call_an_internal_one() -> None:
+    async def support(ctx: RunContext) -> Any:
+        yield await ctx.delegate("_clerk", "work") + "; "
+        await ctx.handoff("_clerk")
+
+    async with talk({"_clerk": answering, "support": support}) as t:
+        assert await said(t, "hello", "m1") == "_clerk: hello"
+        assert (await t.texts())[1] == "_clerk: work; "
+        assert (await command(t.client, "/agents", "c1"))["code"] == "unknown_command"
+
+
+def test_a_gateway_needs_an_agent_that_clients_can_choose() -> None:
+    with pytest.raises(TypeError, match="only internal agents"):
+        Agents({"_clerk": answering})
