@@ -13,7 +13,7 @@ from ..protocol.messages import Content, Message, TokenUsage, UserMessage, text_
 from ..store import SessionInfo
 from . import asking, calls, client_tools, progress
 from .commands import Command
-from .context import History, SessionContext
+from .context import Earlier, History, SessionContext
 from .handover import Handover
 from .output import Output, RunOutput
 from .steps import Work
@@ -31,6 +31,7 @@ class RunContext(SessionContext):
     """
 
     __slots__ = (
+        "_earlier",
         "_output",
         "agent",
         "answers",
@@ -53,6 +54,7 @@ class RunContext(SessionContext):
         history: History,
         state: Any = None,
         answers: Sequence[InterruptAnswered] = (),
+        earlier: Earlier | None = None,
     ) -> None:
         super().__init__(session=session, identity=identity, history=history)
         self.message = message
@@ -67,6 +69,7 @@ class RunContext(SessionContext):
         self.handed_over: Handover | None = None
         """Which agent gave the conversation to this one in this run, and why; else ``None``."""
         self.usage: list[TokenUsage] = []
+        self._earlier = earlier
         self._output: RunOutput | None = None
         self.work: tuple[Work, ...] = ()
         """The calls that this context was given to, the outermost first."""
@@ -145,8 +148,16 @@ class RunContext(SessionContext):
         other = copy.copy(self)
         other.agent, other.message, other._history = agent, message, given
         other.answers, other.handed_over, other._output = (), None, None
-        other.work = work
+        other.work, other._earlier = work, None
         return other
+
+    async def earlier(self) -> list[Message]:
+        """What this agent has written since its message, if it is called again for an answer.
+
+        Empty otherwise. An agent that can't repeat itself, since it has its text and its calls from
+        a model, goes on from here; see :meth:`ask`.
+        """
+        return [] if self._earlier is None else await self._earlier()
 
     def attach(self, output: RunOutput) -> None:
         """Connects the context with the run that it belongs to. Called once, before the agent."""

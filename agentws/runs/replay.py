@@ -14,7 +14,8 @@ from ..agents.steps import Asked, Recorded
 from ..protocol import events as e
 from ..protocol import messages as m
 from ..protocol.codec import Envelope, decode_record
-from ..protocol.messages import Metadata
+from ..protocol.fold import Fold
+from ..protocol.messages import told_in
 from ..protocol.outline import Outline
 from ..sessions.session import Session
 
@@ -51,6 +52,8 @@ class Replay(NamedTuple):
     """What an agent is called again with."""
 
     origin: Origin
+    runs: frozenset[str]
+    """The runs that it goes on from."""
     message: m.UserMessage
     recorded: Recorded
     handed_over: Handover | None = None
@@ -79,18 +82,19 @@ async def read_replay(session: Session, origin: Origin) -> Replay | None:
     message = first.input.messages[0]
     assert isinstance(message, m.UserMessage)
     resuming = session.outline.resuming.keys()
-    recorded = _recorded(first.run_id, found, resuming)
-    return Replay(origin, message, recorded, _handed_over(first, found))
+    runs = _chain(first.run_id, found)
+    recorded = _recorded(runs, found, resuming)
+    return Replay(origin, runs, message, recorded, _handed_over(first, runs, found))
 
 
-def _handed_over(first: e.RunStarted, found: list[Envelope]) -> Handover | None:
+def _handed_over(
+    first: e.RunStarted, runs: Collection[str], found: list[Envelope]
+) -> Handover | None:
     """The newest handoff in these runs: the agent that has asked goes on as that one left it."""
-    runs, agent = {first.run_id}, told_in(first.metadata).get("agent")
+    agent = told_in(first.metadata).get("agent")
     chosen = handed = None
     for body in found:
         match body.event:
-            case e.RunStarted(run_id=run, parent_run_id=parent) if parent in runs:
-                runs.add(run)
             case e.AgentChosen(agent=to, reason=reason) if body.run in runs:
                 chosen, agent = Handover(str(agent), to, reason, True), to
             case e.SessionUpdated(agent=str(to)) if body.run in runs and to == agent:
@@ -100,8 +104,27 @@ def _handed_over(first: e.RunStarted, found: list[Envelope]) -> Handover | None:
     return handed
 
 
-def _recorded(first: str, found: list[Envelope], resuming: Collection[str]) -> Recorded:
+async def earlier_messages(session: Session, replay: Replay) -> list[m.Message]:
+    """What these runs have written, without the message that the first of them answers, and without
+    what their delegates wrote."""
+    fold = Fold()
+    for record in await session.read_since(replay.origin.seq):
+        body = decode_record(record.data)
+        if body.run in replay.runs:
+            fold.apply(body.event, body.run)
+    own = [one for one in fold.messages if one.subagent_run_id is None]
+    return [one for one in own if one.id != replay.message.id]
+
+
+def _chain(first: str, found: list[Envelope]) -> frozenset[str]:
     runs = {first}
+    for body in found:
+        if isinstance(body.event, e.RunStarted) and body.event.parent_run_id in runs:
+            runs.add(body.event.run_id)
+    return frozenset(runs)
+
+
+def _recorded(runs: frozenset[str], found: list[Envelope], resuming: Collection[str]) -> Recorded:
     calls: dict[str, str] = {}
     results: dict[str, e.ToolCallResult] = {}
     asked: dict[str, m.Interrupt] = {}
@@ -109,8 +132,6 @@ def _recorded(first: str, found: list[Envelope], resuming: Collection[str]) -> R
     delegates: dict[str, e.SubagentFinished | e.SubagentError] = {}
     for body in found:
         match body.event:
-            case e.RunStarted(run_id=run, parent_run_id=parent) if parent in runs:
-                runs.add(run)
             case e.ToolCallStart() as start if body.run in runs:
                 if step := told_in(start.metadata).get("step"):
                     calls[step] = start.tool_call_id
@@ -130,9 +151,3 @@ def _recorded(first: str, found: list[Envelope], resuming: Collection[str]) -> R
                 pass
     due = frozenset(step for step, one in questions.items() if one.interrupt.id in resuming)
     return Recorded(calls, results, questions, due, delegates)
-
-
-def told_in(metadata: Metadata | None) -> dict[str, Any]:
-    """What the gateway has told in the metadata of an event or a question."""
-    told = (metadata or {}).get("agentws")
-    return told if isinstance(told, dict) else {}
