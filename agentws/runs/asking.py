@@ -105,7 +105,11 @@ class AskingRun(Run):
 
     def record(self, event: e.AgentEvent) -> bool:
         """Implements :meth:`agentws.agents.output.RunOutput.record`."""
-        Run.write(self, event)
+        self.check_open()
+        if self.stopping is None:
+            # Also after a handoff: the call has been made.
+            Run._write_event(self, event)
+            self.writer.flush_soon()
         return self.stopping is None
 
     def origin(self) -> dict[str, Any]:
@@ -206,10 +210,3 @@ class ReplayedRun(AskingRun):
     def _write_event(self, item: Any) -> None:
         if not self.steps.replaying:
             super()._write_event(item)
-
-    def record(self, event: e.AgentEvent) -> bool:
-        self.check_open()
-        if self.stopping is None:
-            super()._write_event(event)
-            self.writer.flush_soon()
-        return self.stopping is None

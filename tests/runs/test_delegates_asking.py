@@ -233,3 +233,46 @@ async def test_the_agent_that_took_over_asks_and_gets_the_answer(park: float) ->
         assert (await t.texts())[-1] == "booked: yes"
         starts = [one for one in t.client.events() if one["type"] == "RUN_STARTED"]
         assert [one["metadata"]["agentws"]["agent"] for one in starts] == ["lead", "lead", "clerk"]
+
+
+@WAYS
+async def test_a_tool_may_delegate_and_the_delegate_ask(park: float) -> None:
+    @tool(timeout=0.1)
+    async def consult(ctx: RunContext, topic: str) -> str:
+        """Asks the clerk."""
+        return str(await ctx.delegate("clerk", topic))
+
+    async def lead(ctx: RunContext) -> Any:
+        yield await ctx.call(consult, topic="book it")
+
+    async with talk({"lead": lead, "clerk": clerk}, park=park) as t:
+        await t.client.say("go", "m1")
+        (asked,) = await questions(t.client)
+        await asyncio.sleep(0.3)
+        await t.client.ask(answer("a1", asked["id"], "yes"))
+        await t.ended(2)
+        await check(t)
+        assert (await t.texts())[-1] == "booked: yes"
+
+
+async def test_a_tool_may_hand_over() -> None:
+    @tool
+    async def transfer(ctx: RunContext) -> str:
+        """Transfers the user to the clerk."""
+        await ctx.handoff("clerk", "It is theirs.")
+        return "transferred"
+
+    async def lead(ctx: RunContext) -> Any:
+        yield await ctx.call(transfer)
+        yield "never"
+
+    async def clerk(ctx: RunContext) -> Any:
+        yield "here"
+
+    async with talk({"lead": lead, "clerk": clerk}) as t:
+        await t.client.say("go", "m1")
+        await t.ended(1)
+        await check(t)
+        assert (await t.texts())[-1] == "here"
+        (result,) = events_of(t.client, "TOOL_CALL_RESULT")
+        assert result["content"] == "transferred"
