@@ -11,6 +11,7 @@ type Methods = Pick<
   | 'switchAgent'
   | 'answer'
   | 'toolResult'
+  | 'tool'
   | 'reconnect'
 >;
 

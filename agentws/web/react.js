@@ -25,6 +25,7 @@ const METHODS = /** @type {const} */ ([
   'switchAgent',
   'answer',
   'toolResult',
+  'tool',
   'reconnect',
 ]);
 /** @typedef {Pick<AgentSocket, typeof METHODS[number]>} Methods */
