@@ -16,8 +16,9 @@ from typing import Any, Final
 
 from ..agents.agent import RunContext
 from ..agents.calls import stopped_results
+from ..agents.handover import Handover
 from ..agents.steps import NOTHING_RECORDED, Recorded, Steps, Work
-from ..errors import ReplayDiverged
+from ..errors import InvalidEvent, ReplayDiverged
 from ..protocol import events as e
 from ..protocol import messages as m
 from ..protocol.events import Event
@@ -76,6 +77,19 @@ class AskingRun(Run):
         return self.failed_event(ReplayDiverged()) if self.steps.replaying and success else terminal
 
     # What the context needs
+
+    @property
+    def speaker(self) -> str | None:
+        """The name of the agent that goes on now, if it is not the only one."""
+        return self._sequence.speaker
+
+    def hand_over(self, name: str, *, reason: str | None, lasting: bool) -> None:
+        """Implements :meth:`agentws.agents.output.RunOutput.hand_over`."""
+        if self.ending or self.over:
+            raise InvalidEvent("This agent's part of the run has ended.")
+        self._team.count_handoff(name, by=self.context.agent)
+        self._successor = Handover(self.context.agent, name, reason, lasting)
+        self.over = True
 
     async def delegate(
         self,
@@ -170,6 +184,8 @@ class AskingRun(Run):
         self.context.usage.clear()
         self._sequence = RunSequence(run, speaker=self.speaker)
         self._text, self._documents = None, None
+        if self._steering is not None:
+            self._steering.continue_as(writer)
         for event in self._team.restart():
             self._write_event(event)
         self.parked = asyncio.get_running_loop().create_future()

@@ -31,7 +31,7 @@ from ..protocol import messages as m
 from ..protocol.events import Attributed, Event
 from ..protocol.sequence import TERMINAL, RunSequence
 from .failure import error_for_run, is_cancelled
-from .generators import ITEMS_PER_TURN, close_output, output_of
+from .generator import ITEMS_PER_TURN, close_generator, output_of
 from .ids import new_id
 from .team import Team
 from .validation import check_event, check_text
@@ -202,7 +202,7 @@ class Delegate:
                     await asyncio.sleep(0)
                 await self.wait_for_room()
         finally:
-            await close_output(output)
+            await close_generator(output)
 
     def _end(self, terminal: e.RunFinished | e.RunError) -> None:
         if isinstance(terminal, e.RunError):
@@ -297,6 +297,10 @@ class Delegate:
     @property
     def steps(self) -> Steps:
         return self._run.steps
+
+    @property
+    def steering(self) -> Any:
+        return self._run.steering
 
     @property
     def largest_result(self) -> int:

@@ -27,7 +27,8 @@ from ..protocol.sequence import TERMINAL, RunSequence
 from ..tasks.eager import InContext
 from .documents import PATCHED, Documents
 from .failure import clear_cancellations, error_for_run, is_cancellation
-from .generators import ITEMS_PER_TURN, ResumedIterator, close_output, output_of
+from .generator import ITEMS_PER_TURN, ResumedIterator, close_generator, output_of
+from .steering import Steering
 from .team import Team, handover_events
 from .validation import check_event, check_text
 from .writer import RunWriter
@@ -55,6 +56,7 @@ class Run:
         "_sequence",
         "_successor",
         "_team",
+        "_steering",
         "_text",
         "abandoned",
         "context",
@@ -89,6 +91,7 @@ class Run:
         self._sequence = RunSequence(id, speaker=team.speaker(context.agent))
         self._check_from = writer.large
         self._documents: Documents | None = None
+        self._steering: Steering | None = None
         self.task: asyncio.Task[Any] | None = None
         """The task that drives the agent."""
         self.ending = False
@@ -155,7 +158,9 @@ class Run:
             if self.task is not None and self.task.cancelling():
                 await clear_cancellations(self.task)
         finally:
-            self.task = None
+            self.task, self.ending = None, True
+            if self._steering is not None:
+                self._steering.close()
         if self.abandoned or self.stopping == "fenced" or self.parked is not None:
             raise Fenced()
         await self.end(terminal)
@@ -230,7 +235,7 @@ class Run:
                             break
                 items = rest
         finally:
-            await close_output(output)
+            await close_generator(output)
         return self._finished_event(None) if self.stopping is None else self.stopped_event()
 
     def write(self, item: Output) -> None:
@@ -268,23 +273,22 @@ class Run:
         """Implements :meth:`agentws.agents.output.RunOutput.wait_for_room`."""
         await self.writer.wait_for_room()
 
+    @property
+    def steering(self) -> Steering:
+        """Implements :attr:`agentws.agents.output.RunOutput.steering`."""
+        if self._steering is None:
+            self._steering = Steering(self.writer, end_text=self._end_text, ended=self.ending)
+        return self._steering
+
+    def _end_text(self) -> None:
+        self._text = None
+        for event in self._sequence.end_text():
+            self.writer.write_event(event)
+
     # Other agents
 
     def connect(self) -> None:
         """Connects the context with this run."""
-
-    @property
-    def speaker(self) -> str | None:
-        """The name of the agent that goes on now, if it is not the only one."""
-        return self._sequence.speaker
-
-    def hand_over(self, name: str, *, reason: str | None, lasting: bool) -> None:
-        """Implements :meth:`agentws.agents.output.RunOutput.hand_over`."""
-        if self.ending or self.over:
-            raise InvalidEvent("This agent's part of the run has ended.")
-        self._team.count_handoff(name, by=self.context.agent)
-        self._successor = Handover(self.context.agent, name, reason, lasting)
-        self.over = True
 
     def _take_over(self, handover: Handover) -> None:
         """Closes what the agent left open, and goes on with the one that it has chosen."""

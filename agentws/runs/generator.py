@@ -49,7 +49,7 @@ class ResumedIterator(AsyncIterator[Any]):
         return following
 
 
-async def close_output(output: Any) -> None:
+async def close_generator(output: Any) -> None:
     """Closes the agent's generator. An error of that is logged: the run ends all the same."""
     if not hasattr(output, "aclose"):
         return  # a plain async iterator
