@@ -29,6 +29,7 @@ from .agents.llm import (
     LLMUnavailable,
 )
 from .agents.output import Output
+from .agents.routing import ModelRouter, Router
 from .agents.tools import Tool, tool
 from .auth import BearerKeys, Identity
 from .backends.disk import DiskFileStore
@@ -42,6 +43,7 @@ from .errors import (
     AgentwsError,
     AskDeclined,
     AskExpired,
+    DelegateFailed,
     Forbidden,
     NotFound,
     ToolArgumentsInvalid,
@@ -72,6 +74,7 @@ __all__ = [
     "ChatAgent",
     "Command",
     "CommandContext",
+    "DelegateFailed",
     "DiskFileStore",
     "FileInfo",
     "FileStore",
@@ -87,8 +90,10 @@ __all__ = [
     "LocalBus",
     "MemoryFileStore",
     "MemoryStore",
+    "ModelRouter",
     "NotFound",
     "Output",
+    "Router",
     "RunContext",
     "SQLiteStore",
     "Session",

@@ -26,6 +26,8 @@
     │   └── QueueFull           429 / 4429   queue_full              retryable
     ├── Internal                500 / 4500   internal                retryable
     │   ├── AgentError          500 / 4500   agent_error
+    │   │   ├── DelegateFailed  500 / 4500   delegate_failed
+    │   │   └── TooManyAgents   500 / 4500   too_many_agents
     │   │   ├── ToolError       500 / 4500   tool_failed
     │   │   │   ├── ToolArgumentsInvalid     tool_arguments_invalid
     │   │   │   └── ToolDenied               tool_denied
@@ -54,7 +56,7 @@ __all__ += ["EventTooLarge", "Expired", "Fenced", "Forbidden", "IdempotencyConfl
 __all__ += ["InvalidEvent", "LostReason", "MethodNotAllowed", "Misdirected", "NotFound"]
 __all__ += ["NotSupported", "PositionLost", "QueueFull", "QuotaExceeded", "ReplayDiverged"]
 __all__ += ["RunActive", "StorageFull", "TimedOut", "ToolArgumentsInvalid", "ToolDenied"]
-__all__ += ["ToolError"]
+__all__ += ["DelegateFailed", "ToolError", "TooManyAgents"]
 __all__ += ["TooLarge", "TooMany", "Unauthenticated", "Unavailable", "UnknownCommand"]
 __all__ += ["UnsupportedMedia", "VersionConflict", "WrongLoop"]
 
@@ -273,6 +275,31 @@ class AgentError(Internal):
     code = "agent_error"
     retryable = False
     summary = "The agent failed."
+
+
+class DelegateFailed(AgentError):
+    """A delegate has ended with an error, which is the ``__cause__``; retryable if that is."""
+
+    code = "delegate_failed"
+    summary = "An agent that was asked for help failed."
+
+    def __init__(
+        self,
+        message: str | None = None,
+        *,
+        retryable: bool = False,
+        expected: str | None = None,
+        retry_after: float | None = None,
+    ) -> None:
+        super().__init__(message, expected=expected, retry_after=retry_after)
+        vars(self).update(retryable=retryable)
+
+
+class TooManyAgents(AgentError):
+    """The agents of one run call each other too often, or too deeply: a loop."""
+
+    code = "too_many_agents"
+    summary = "The agents call each other too often."
 
 
 class ToolError(AgentError):

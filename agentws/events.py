@@ -11,6 +11,7 @@ from __future__ import annotations
 from .protocol.events import (
     ActivityDelta,
     ActivitySnapshot,
+    AgentChosen,
     AgentEvent,
     AguiEvent,
     AnyEvent,
@@ -103,6 +104,7 @@ __all__ = [
     "ActivityDelta",
     "ActivityMessage",
     "ActivitySnapshot",
+    "AgentChosen",
     "AgentEvent",
     "AguiEvent",
     "AnyEvent",

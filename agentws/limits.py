@@ -66,6 +66,12 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     Text is split into events of at most 64 KiB instead. The server sends no message larger than
     this, so a client's own limit must not be below it.
     """
+    max_handoffs: int = 8
+    """How often the agents of one run may hand the conversation over; more is a loop."""
+    max_delegates: int = 32
+    """Delegates of one run together, at any depth: each is a call of a model that costs money."""
+    max_delegate_depth: int = 4
+    """How deeply delegates may be nested; a delegate of the run's own agent is at depth 1."""
     command_timeout: float = 30.0
     """How long an agent's slash command may take before it is cancelled."""
 

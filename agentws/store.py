@@ -139,7 +139,12 @@ class Store(ABC):
 
     @abstractmethod
     async def update(
-        self, session: str, *, title: str | None = None, metadata: Metadata | None = None
+        self,
+        session: str,
+        *,
+        title: str | None = None,
+        metadata: Metadata | None = None,
+        agent: str | None = None,
     ) -> SessionInfo:
         """Changes what is given, and sets ``updated`` by the store's clock. Raises NotFound."""
 

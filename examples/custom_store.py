@@ -43,6 +43,7 @@ class Change(msgspec.Struct, omit_defaults=True):
     settled: Settled | None = None
     title: str | None = None
     metadata: Metadata | None = None
+    agent: str | None = None
     deleted: bool = False
 
 
@@ -91,8 +92,10 @@ class JournalStore(Store):
             await self._held.create(change.created, epoch=change.epoch)
         elif change.deleted:
             await self._held.delete(change.session)
-        elif change.title is not None or change.metadata is not None:
-            await self._held.update(change.session, title=change.title, metadata=change.metadata)
+        elif (change.title, change.metadata, change.agent) != (None, None, None):
+            await self._held.update(
+                change.session, title=change.title, metadata=change.metadata, agent=change.agent
+            )
         else:
             events = [event.encode() for event in change.events]
             await self._held.append(change.session, events, key=change.key, settled=change.settled)
@@ -155,10 +158,15 @@ class JournalStore(Store):
         return done
 
     async def update(
-        self, session: str, *, title: str | None = None, metadata: Metadata | None = None
+        self,
+        session: str,
+        *,
+        title: str | None = None,
+        metadata: Metadata | None = None,
+        agent: str | None = None,
     ) -> SessionInfo:
-        info = await self._memory.update(session, title=title, metadata=metadata)
-        self._write(Change(info.updated, session, title=title, metadata=metadata))
+        info = await self._memory.update(session, title=title, metadata=metadata, agent=agent)
+        self._write(Change(info.updated, session, title=title, metadata=metadata, agent=agent))
         return info
 
     async def delete(self, session: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any, TypeVar
@@ -9,12 +10,13 @@ from typing import Any, TypeVar
 from ..attachments.library import Files
 from ..auth import Identity
 from ..protocol.events import InterruptAnswered, Overlap
-from ..protocol.messages import Message, TokenUsage, UserMessage, text_of
+from ..protocol.messages import Content, Message, TokenUsage, UserMessage, text_of
 from ..store import SessionInfo
 from . import asking, calls, client_tools, progress
 from .commands import Command
 from .context import Earlier, History, SessionContext
 from .files import Attachment, Data, attachments_of, write_file
+from .handover import Handover
 from .output import Output, RunOutput
 from .steps import Work
 from .tools import Tool
@@ -36,6 +38,7 @@ class RunContext(SessionContext):
         "_output",
         "agent",
         "answers",
+        "handed_over",
         "message",
         "run_id",
         "state",
@@ -67,6 +70,8 @@ class RunContext(SessionContext):
         ``STATE_SNAPSHOT`` and ``STATE_DELTA`` change it. A change in place is not shared."""
         self.answers = answers
         """Answers to the questions that the previous run ended with; else empty."""
+        self.handed_over: Handover | None = None
+        """Which agent gave the conversation to this one in this run, and why; else ``None``."""
         self.usage: list[TokenUsage] = []
         self._earlier = earlier
         self._files = files
@@ -107,6 +112,61 @@ class RunContext(SessionContext):
         ``error``.
         """
         return await self._history(limit)
+
+    async def delegate(
+        self,
+        agent: str,
+        task: Content,
+        *,
+        history: Sequence[Message] = (),
+        timeout: float | None = None,  # noqa: ASYNC109 - it ends a part of the run, in order
+    ) -> Any:
+        """Lets another mounted agent work on ``task`` inside this run; returns its result.
+
+        That is the text of its newest message, or the ``result`` of the RUN_FINISHED it yields.
+        Clients see its output as a subagent's. It gets ``history``, not the session's, and acts for
+        the same identity. Delegates may run in parallel. ``timeout`` is in seconds. Raises
+        DelegateFailed when it fails, BadRequest for an unknown agent, TooManyAgents.
+        """
+        return await self.output.delegate(
+            agent, task, history=history, within=timeout, work=self.work
+        )
+
+    async def handoff(self, agent: str, reason: str | None = None) -> None:
+        """Gives the conversation to another mounted agent, in this run and for later messages.
+
+        It goes on when this agent returns, with the same message; ``ctx.handed_over`` tells it the
+        reason. What this agent yields after the call is dropped, and its generator closed. Raises
+        BadRequest for an unknown agent, TooManyAgents after ``Limits.max_handoffs``.
+        """
+        self.output.hand_over(agent, reason=reason, lasting=True)
+
+    def for_successor(self, handover: Handover) -> RunContext:
+        """The context of the agent that goes on with the run; this one can't write any more."""
+        other = copy.copy(self)
+        other.agent, other.answers = handover.to, ()
+        other.handed_over = handover if handover.lasting else self.handed_over
+        self._output = None
+        return other
+
+    def for_delegate(
+        self,
+        agent: str,
+        message: UserMessage,
+        history: Sequence[Message],
+        *,
+        work: tuple[Work, ...],
+    ) -> RunContext:
+        """The context of an agent that works on ``message`` inside this run."""
+
+        async def given(limit: int | None) -> list[Message]:
+            return list(history if limit is None else history[-limit:])
+
+        other = copy.copy(self)
+        other.agent, other.message, other._history = agent, message, given
+        other.answers, other.handed_over, other._output = (), None, None
+        other.work, other._earlier = work, None
+        return other
 
     async def earlier(self) -> list[Message]:
         """What this agent has written since its message, if it is called again for an answer.

@@ -10,6 +10,7 @@ from .agent import Agent, RunContext
 from .llm import LLM
 from .output import Output
 from .prompt import enough_history, prompt
+from .speakers import as_read_by
 
 
 class ChatAgent(Agent):
@@ -29,7 +30,8 @@ class ChatAgent(Agent):
 
     async def run(self, ctx: RunContext) -> AsyncGenerator[Output, None]:
         budget = self.history_budget
-        messages = prompt(await enough_history(ctx, budget=budget), budget=budget)
+        history = as_read_by(ctx, await enough_history(ctx, budget=budget))
+        messages = prompt(history, budget=budget)
         async with aclosing(self.llm.stream(messages, instructions=self.instructions)) as answer:
             async for piece in answer:
                 if isinstance(piece, TokenUsage):

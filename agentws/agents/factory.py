@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import difflib
 import inspect
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Mapping
 from typing import Any, Final
 
 from ..errors import BadRequest, NotSupported
 from ..protocol.frames import MAX_ID
+from ..protocol.messages import Content
 from ..store import SessionInfo
 from .agent import Agent, RunContext
 from .callables import (
@@ -22,7 +24,9 @@ from .callables import (
     wants_the_context,
 )
 from .function import FunctionAgent, check_output, close_unused
+from .mentions import Mentions
 from .output import Output
+from .routing import Router
 
 RunFunction = Callable[[RunContext], AsyncIterator[Output]]
 AgentFactory = (
@@ -36,6 +40,8 @@ AgentFactory = (
 a callable that returns an async generator for a RunContext, or a mapping of names to those."""
 
 DEFAULT_NAME: Final = "agent"
+INTERNAL: Final = "_"
+"""What the name of an internal agent begins with: only other agents may call it."""
 _EXPECTED: Final = (
     "an Agent subclass, a callable that returns an Agent, an `async def(ctx)` generator function, "
     "or a mapping of names to those"
@@ -46,7 +52,8 @@ _Maker = Callable[[SessionInfo], Any]
 class Agents:
     """The agents of one gateway by name; the first is the default. None at all for ``None``.
 
-    Raises TypeError, which says what was expected, for anything that can't make an agent.
+    Raises TypeError, which says what was expected, for anything that can't make an agent, and
+    ValueError for a router that names one that is not there.
     """
 
     def __init__(self, factory: AgentFactory | None) -> None:
@@ -58,23 +65,45 @@ class Agents:
         for name in named:
             _check_name(name)
         self._makers = {name: _maker(name, one) for name, one in named.items()}
-        self.names: Final = list(self._makers)
+        self.names: Final = [name for name in self._makers if not name.startswith(INTERNAL)]
+        """The agents that clients may choose."""
+        if named and not self.names:
+            raise TypeError(
+                f"agent_factory has only internal agents ({', '.join(named)}); expected a name "
+                f"without {INTERNAL!r} in front"
+            )
         self.default: Final = self.names[0] if self.names else DEFAULT_NAME
+        for name, one in named.items():
+            if isinstance(one, Router):
+                one.check(name, among=self._makers)
+        self._mentions = Mentions(self.names) if len(self.names) > 1 else None
 
     def __repr__(self) -> str:
         return f"<Agents {', '.join(self.names)}>"
 
     def check(self, name: str | None) -> str:
-        """``name``, or the default for ``None``; raises BadRequest for an unknown name."""
+        """``name``, or the default for ``None``; raises BadRequest for one that no client may name.
+
+        An internal agent is unknown to clients.
+        """
         if not self.names:
             raise NotSupported("There is no agent here.")
         if name is None:
             return self.default
-        if name not in self._makers:
-            raise BadRequest(
-                f"There is no agent {name[:40]!r}.", expected=f"one of {', '.join(self.names)}"
-            )
-        return name
+        return _checked(name, self.names)
+
+    def check_any(self, name: str) -> str:
+        """``name``, which may be an internal agent's; raises BadRequest for an unknown one."""
+        return _checked(name, self._makers)
+
+    @property
+    def several(self) -> bool:
+        """Whether clients are shown which agent answers."""
+        return len(self._makers) > 1
+
+    def mentioned(self, content: Content) -> str | None:
+        """The agent that ``content`` is addressed to, as in ``@billing where is my invoice?``."""
+        return None if self._mentions is None else self._mentions.find(content)
 
     async def make(self, name: str, session: SessionInfo) -> Agent:
         """A new agent. Raises what the factory raises, and TypeError if it makes anything else.
@@ -91,6 +120,18 @@ class Agents:
             return FunctionAgent(made)
         check_output(made)
         raise TypeError(f"agent factory {name!r} made {made!r}; expected an Agent")
+
+
+def _checked(name: str, known: Collection[str]) -> str:
+    if name in known:
+        return name
+    near = difflib.get_close_matches(name, known, n=3) or known
+    raise BadRequest(f"There is no agent {name[:40]!r}.", expected=one_of(near))
+
+
+def one_of(names: Iterable[str]) -> str:
+    """Names as the ``expected`` of an error."""
+    return f"one of {', '.join(names)}"
 
 
 def _check_name(name: Any) -> None:

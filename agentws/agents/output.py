@@ -6,12 +6,12 @@ in the order in which they are written, and are checked in the same way.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from typing import Protocol
+from collections.abc import AsyncIterator, Sequence
+from typing import Any, Protocol
 
 from ..protocol.events import AgentEvent
-from ..protocol.messages import UserMessage
-from .steps import Steps
+from ..protocol.messages import Content, Message, UserMessage
+from .steps import Steps, Work
 
 Output = str | AgentEvent
 """What an agent may yield: text, or any AG-UI event (see :mod:`agentws.protocol.sequence`)."""
@@ -37,8 +37,36 @@ class RunOutput(Protocol):
         legal now, and after the end of the run; raises EventTooLarge and TooLarge.
         """
 
+    def write_text(self, message_id: str, delta: str) -> None:
+        """Writes the next piece of a text message that an event has opened.
+
+        Pieces of one message are written together (coalescing). Raises as :meth:`write` does.
+        """
+
     async def wait_for_room(self) -> None:
         """Returns when more may be written (backpressure). Raises what made an append fail."""
+
+    def hand_over(self, name: str, *, reason: str | None, lasting: bool) -> None:
+        """Lets the agent ``name`` go on with this run, as soon as this one has returned.
+
+        What this agent still yields or writes is dropped: it is closed at its next ``yield``.
+        ``lasting``: later messages go to that agent, too. Raises BadRequest and TooManyAgents.
+        """
+
+    async def delegate(
+        self,
+        name: str,
+        content: Content,
+        *,
+        history: Sequence[Message],
+        within: float | None,
+        work: tuple[Work, ...],
+    ) -> Any:
+        """Runs the agent ``name`` inside this run; returns its result.
+
+        ``work``: the calls that this call is made in, which wait for the answers it waits for.
+        Raises BadRequest, DelegateFailed and TooManyAgents.
+        """
 
     @property
     def steering(self) -> SteeringMessages:

@@ -89,7 +89,9 @@ async def enough_history(ctx: RunContext, *, budget: int) -> list[Message]:
     limit = _FIRST_PAGE
     while True:
         messages = await ctx.history(limit=limit)
-        if len(messages) < limit or sum(map(approximate_tokens, messages)) > budget:
+        # What delegates wrote is in no prompt.
+        own = (message for message in messages if message.subagent_run_id is None)
+        if len(messages) < limit or sum(map(approximate_tokens, own)) > budget:
             return messages
         limit *= 2
 

@@ -37,6 +37,8 @@ class Recorded(NamedTuple):
     questions: Mapping[str, Asked] = {}
     resuming: frozenset[str] = frozenset()
     """The questions whose answers the agent is called again for."""
+    delegates: Mapping[str, e.SubagentFinished | e.SubagentError] = {}
+    """The ends of delegates."""
 
 
 NOTHING_RECORDED: Final = Recorded()
@@ -50,6 +52,9 @@ class StepHost(Protocol):
 
     def now(self) -> int:
         """The time, in milliseconds since the epoch."""
+
+    def replayed(self) -> None:
+        """Called when an agent that was called again has asked for every answer."""
 
     def check_questions(self, questions: Sequence[Interrupt]) -> None:
         """Raises EventTooLarge if the run can't end with these questions.
@@ -142,6 +147,9 @@ class Steps:
         """The id of the call that was written in this step, whether it has a result or not."""
         return self._recorded.calls.get(step)
 
+    def delegate(self, step: str) -> e.SubagentFinished | e.SubagentError | None:
+        return self._recorded.delegates.get(step)
+
     def result(self, step: str) -> e.ToolCallResult | None:
         return self._recorded.results.get(step)
 
@@ -155,6 +163,7 @@ class Steps:
         return found
 
     def _release(self) -> None:
+        self._host.replayed()
         followers, self._followers = self._followers, []
         for one in followers:
             if not one.done():

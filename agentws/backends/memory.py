@@ -132,10 +132,15 @@ class MemoryStore(Store):
         return self._log(session).info
 
     async def update(
-        self, session: str, *, title: str | None = None, metadata: Metadata | None = None
+        self,
+        session: str,
+        *,
+        title: str | None = None,
+        metadata: Metadata | None = None,
+        agent: str | None = None,
     ) -> SessionInfo:
         log = self._log(session)
-        changes = {"title": title, "metadata": metadata}
+        changes = {"title": title, "metadata": metadata, "agent": agent}
         given = {name: value for name, value in changes.items() if value is not None}
         log.change(given, now=self._clock())
         return log.info

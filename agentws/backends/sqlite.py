@@ -192,11 +192,21 @@ class SQLiteStore(Store):
         return await self._read(partial(sessions.info, session=session))
 
     async def update(
-        self, session: str, *, title: str | None = None, metadata: Metadata | None = None
+        self,
+        session: str,
+        *,
+        title: str | None = None,
+        metadata: Metadata | None = None,
+        agent: str | None = None,
     ) -> SessionInfo:
         return await self._write(
             partial(
-                sessions.update, session=session, title=title, metadata=metadata, clock=self._clock
+                sessions.update,
+                session=session,
+                title=title,
+                metadata=metadata,
+                agent=agent,
+                clock=self._clock,
             )
         )
 

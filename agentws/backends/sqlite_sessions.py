@@ -75,13 +75,14 @@ def update(
     session: str,
     title: str | None,
     metadata: Metadata | None,
+    agent: str | None,
     clock: Clock,
 ) -> SessionInfo:
     info(connection, session)
     connection.execute(
         "UPDATE session SET title = coalesce(?, title), metadata = coalesce(?, metadata), "
-        "updated = ? WHERE id = ?",
-        (title, None if metadata is None else as_json(metadata), clock(), session),
+        "agent = coalesce(?, agent), updated = ? WHERE id = ?",
+        (title, None if metadata is None else as_json(metadata), agent, clock(), session),
     )
     return info(connection, session)
 

@@ -168,6 +168,17 @@ class Chat:
         return self._followed.connection
 
     @property
+    def agents(self) -> list[str]:
+        """The names of the agents that the server has; empty before its ``welcome``."""
+        return [] if self.welcome is None else list(self.welcome.agents)
+
+    @property
+    def agent(self) -> str | None:
+        """The agent that the session has now."""
+        known = None if self.welcome is None else self.welcome.agent
+        return self._followed.log.fold.agent or known
+
+    @property
     def messages(self) -> list[Message]:
         """The conversation as received so far. An unfinished answer has its text so far."""
         return self._followed.log.fold.messages
@@ -365,6 +376,13 @@ class Chat:
         reply = await self._request(frame)
         assert isinstance(reply, Notice)
         return reply.content
+
+    async def switch_agent(self, name: str) -> None:
+        """Gives the session another agent, for its later messages: one of :attr:`agents`.
+
+        Raises BadRequest for an unknown one, and Disconnected as :meth:`command` does.
+        """
+        await self.command("agent", name)
 
     async def patch_state(self, patch: JsonPatch) -> None:
         """Changes the shared state by a JSON Patch (RFC 6902), if the agent allows it.

@@ -8,6 +8,8 @@ import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Final
 
+import msgspec
+
 from ..agents.commands import CommandContext, Typed
 from ..agents.factory import AgentFactory, Agents
 from ..attachments.library import Files
@@ -31,6 +33,7 @@ from ..protocol import events as e
 from ..protocol import frames as f
 from ..protocol.codec import check_sizes, entry
 from ..protocol.messages import Message, Metadata
+from ..runs.builtin import builtin_commands
 from ..runs.commands import Invocation, commands_of
 from ..runs.declared import check_overlap
 from ..runs.inbox import send_key
@@ -224,7 +227,8 @@ class AgentGateway:
         if self.draining:
             raise Draining(retry_after=1.0)
         await self._access.check(identity, session.info, "write")
-        agent = None if frame.agent is None else self.agents.check(frame.agent)
+        named = frame.agent is not None
+        agent = self.agents.check(frame.agent) if named else self.agents.mentioned(frame.content)
         if frame.overlap not in (None, "queue"):
             await self._check_overlap(session, frame, agent=agent, identity=identity)
         return await self.inbox.send(session, frame, agent=agent, identity=identity)
@@ -260,8 +264,10 @@ class AgentGateway:
             typed,
             commands=commands,
             context=CommandContext(session=session.info, identity=identity, history=history),
+            builtin=builtin_commands(
+                session, inbox=self.inbox, agents=self.agents, store=self.store
+            ),
             session=session,
-            inbox=self.inbox,
             timeout=self.limits.command_timeout,
         )
 
@@ -279,9 +285,9 @@ class AgentGateway:
         """Changes the title or the metadata, if not ``None``. Raises EventTooLarge, TypeError."""
         update = checked_update(title, metadata)
         check_sizes([entry(update)], session.max_event_size)
-        session.info = await self.store.update(
-            session.id, title=update.title, metadata=update.metadata
-        )
+        info = await self.store.update(session.id, title=update.title, metadata=update.metadata)
+        # Which agent it has is decided in the log: the store may be behind.
+        session.info = msgspec.structs.replace(info, agent=session.info.agent)
         await session.append([update])
 
     async def delete(self, session: Session) -> None:

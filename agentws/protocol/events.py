@@ -316,6 +316,13 @@ class SessionUpdated(Event, tag="session.updated", frozen=True):
     agent: str | None = None
 
 
+class AgentChosen(Event, tag="agent.chosen", frozen=True):
+    """Another agent goes on with the active run: a router chose it, or it was handed over to."""
+
+    agent: str
+    reason: str | None = None
+
+
 GatewayEvent = (
     MessageAccepted
     | MessageWithdrawn
@@ -327,6 +334,7 @@ GatewayEvent = (
     | NoticePosted
     | HistoryCleared
     | SessionUpdated
+    | AgentChosen
 )
 
 AguiEvent = (

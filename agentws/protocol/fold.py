@@ -23,7 +23,7 @@ STATUS_KEY: Final = "agentws"
 class Fold:
     """The state of one fold. Feed it the log's records in order with :meth:`apply_all`."""
 
-    __slots__ = ("_builders", "_calls", "_run_messages", "outline", "title")
+    __slots__ = ("_builders", "_calls", "_run_messages", "agent", "outline", "title")
 
     def __init__(self) -> None:
         self._builders: dict[str, Builder] = {}
@@ -31,6 +31,8 @@ class Fold:
         self._run_messages: list[str] = []
         self.outline = Outline()
         self.title: str | None = None
+        self.agent: str | None = None
+        """The session's agent, if the log has changed it."""
 
     def __repr__(self) -> str:
         return f"<Fold messages={len(self._builders)} {self.outline!r}>"
@@ -101,6 +103,7 @@ class Fold:
 
     def _rename(self, event: e.SessionUpdated, run: str | None) -> None:
         self.title = event.title or self.title
+        self.agent = event.agent or self.agent
 
     def _take_steering(self, event: e.MessageSteered, run: str | None) -> None:
         """Shows the message where the run took it."""

@@ -39,6 +39,9 @@ class Carried(msgspec.Struct, frozen=True, omit_defaults=True):
     state: Any = None
     cleared: int = 0
     """The seq of the newest ``history.cleared``."""
+    askers: dict[str, str] = {}
+    agent: str | None = None
+    """The session's agent, if it was changed: the store may learn of it later."""
 
 
 _NOTHING: Final = Carried()
@@ -48,9 +51,11 @@ class Outline:
     """What is open in a session after an event of its log. Feed it the log in order."""
 
     __slots__ = (
+        "agent",
         "answered",
         "answers",
         "asked",
+        "askers",
         "base_state",
         "by",
         "cancelling",
@@ -72,6 +77,8 @@ class Outline:
         """The id of the active run."""
         self.message: str | None = None
         """The id of the message that it answers."""
+        self.agent: str | None = None
+        """The agent of the active run, else of the newest one, if the log names it."""
         self.by: str | None = None
         """The id of the identity that asked for it; ``None`` for an anonymous one."""
         self.cancelling = False
@@ -87,6 +94,8 @@ class Outline:
         """Open interrupts, by id: questions of runs that ended to wait for answers."""
         self.asked: Mapping[str, str] = carried.asked or _NONE
         """The run that last raised an interrupt, by its id; also of answered ones."""
+        self.askers: Mapping[str, str] = carried.askers or _NONE
+        """The agents that asked what is open, by their run, where the log names them."""
         self.answers: Mapping[str, e.InterruptAnswered] = carried.answers or _NONE
         """Answers that no run has resumed with yet, by the interrupt's id."""
         self.answered: Mapping[str, m.Interrupt] = carried.answered or _NONE
@@ -127,6 +136,7 @@ class Outline:
             dict(self.answers),
             dict(self.answered),
             self.state,
+            askers=dict(self.askers),
         )
 
     def open_questions(self, interrupts: Iterable[m.Interrupt]) -> None:
@@ -186,6 +196,7 @@ class Outline:
         self.by = self._asker(asked)
         self.run = event.run_id
         self.message = asked[0] if asked else None
+        self.agent = _agent_of(event)
         self.cancelling = False
         self.base_state = self.state
         for id in asked:
@@ -199,6 +210,10 @@ class Outline:
         self.answers = _without(self.answers, ids)
         self.answered = _without(self.answered, ids)
 
+    def _choose(self, event: e.AgentChosen, run: str | None) -> None:
+        if run is not None and run == self.run:
+            self.agent = event.agent
+
     def _cancel(self, event: e.RunCancelling, run: str | None) -> None:
         self.cancelling = self.cancelling or (run is not None and run == self.run)
 
@@ -210,6 +225,17 @@ class Outline:
             asked = {**self.asked, **dict.fromkeys(questions, event.run_id)}
             over = [id for id in asked if id not in self.interrupts and id not in self.answers]
             self.asked = _without(asked, set(over[:-_REMEMBERED]))
+            self._note_asker(event.run_id)
+
+    def _note_asker(self, run: str) -> None:
+        """Keeps the agent of a run that asked, and of the others that still wait for an answer."""
+        known = self.askers if self.agent is None else {**self.askers, run: self.agent}
+        waiting = {self.asked.get(id) for id in (*self.interrupts, *self.answers)}
+        self.askers = {run: agent for run, agent in known.items() if run in waiting} or _NONE
+
+    def asker(self, interrupt: str) -> str | None:
+        """The agent that asked an open question; ``None`` if the log does not name it."""
+        return self.askers.get(self.asked.get(interrupt, ""))
 
     def _asker(self, asked: Sequence[str]) -> str | None:
         """The id of the identity whose message, or last answer, the next run begins with."""
@@ -238,6 +264,13 @@ class Outline:
 
     def _change_state(self, event: e.StateDelta, run: str | None) -> None:
         self.state = patched(self.state, event.delta)
+
+
+def _agent_of(started: e.RunStarted) -> str | None:
+    """The agent that the beginning of a run names: none where there is only one agent."""
+    ours = (started.metadata or {}).get("agentws")
+    agent = ours.get("agent") if isinstance(ours, dict) else None
+    return agent if isinstance(agent, str) else None
 
 
 def _without(known: Mapping[str, T], ids: Set[str]) -> Mapping[str, T]:
@@ -288,6 +321,7 @@ _HANDLERS: Final[dict[type[Event], Callable[[Outline, Any, str | None], None]]] 
     e.MessageEdited: Outline._edit,
     e.MessagePromoted: Outline._promote,
     e.RunStarted: Outline._start,
+    e.AgentChosen: Outline._choose,
     e.RunCancelling: Outline._cancel,
     e.RunFinished: Outline._finish,
     e.RunError: Outline._end,

@@ -108,9 +108,11 @@ Chunk = e.TextMessageChunk | e.ToolCallChunk | e.ReasoningMessageChunk
 class RunSequence:
     """What is open in one run. Messages without an id get one that is derived from the run's."""
 
-    __slots__ = ("_lane", "_named", "_open", "_owners", "_run", "_subagents")
+    __slots__ = ("_lane", "_named", "_open", "_owners", "_run", "_subagents", "speaker")
 
-    def __init__(self, run: str) -> None:
+    def __init__(self, run: str, *, speaker: str | None = None) -> None:
+        self.speaker = speaker
+        """The name for the assistant's messages that have none; ``None`` leaves them without."""
         self._run = run
         self._named = 0
         self._open: dict[Key, Event] = {}
@@ -125,7 +127,7 @@ class RunSequence:
 
     def begin_text(self) -> tuple[list[Event], str]:
         """Opens a message for text, if none is; returns the events for that, and its id."""
-        opening, key = self._enter_lane("text message", None, None, e.TextMessageStart)
+        opening, key = self._enter_lane("text message", None, None, self._text_start)
         return opening, key.id
 
     def admit(self, event: Event) -> list[Event]:
@@ -137,6 +139,8 @@ class RunSequence:
                 return self._tool_chunk(event)
             case e.ReasoningMessageChunk():
                 return self._reasoning_chunk(event)
+            case e.TextMessageStart():
+                event = self._signed(event)
         rule = RULES.get(type(event))
         if rule is None:
             if type(event) not in ALONE:
@@ -163,6 +167,16 @@ class RunSequence:
             closing += [_closer(kind, opener) for opener in reversed(of_kind)]
         self._open.clear()
         return closing
+
+    def _text_start(self, id: str) -> Event:
+        return e.TextMessageStart(id, name=self.speaker)
+
+    def _signed(self, event: e.TextMessageStart) -> e.TextMessageStart:
+        """``event`` with the speaker's name, if it begins an assistant's message without one."""
+        assistants = event.role in (None, "assistant") and event.subagent_run_id is None
+        if self.speaker is None or event.name is not None or not assistants:
+            return event
+        return msgspec.structs.replace(event, name=self.speaker)
 
     # Rules
 
@@ -262,13 +276,14 @@ class RunSequence:
 
     def _text_chunk(self, chunk: e.TextMessageChunk) -> list[Event]:
         def opener(id: str) -> Event:
-            return e.TextMessageStart(
+            start = e.TextMessageStart(
                 id,
                 role=chunk.role,
                 name=chunk.name,
                 subagent_run_id=chunk.subagent_run_id,
                 **_common_members(chunk),
             )
+            return self._signed(start)
 
         return self._chunk("text message", chunk.message_id, chunk, opener)
 

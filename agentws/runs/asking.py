@@ -10,22 +10,25 @@ While it waits, it has no active run in the log. What the agent writes then is h
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextvars import Context
 from typing import Any, Final
 
-from ..agents.agent import Agent, RunContext
+from ..agents.agent import RunContext
 from ..agents.calls import stopped_results
+from ..agents.handover import Handover
 from ..agents.output import Output
-from ..agents.steps import NOTHING_RECORDED, Recorded, Steps
-from ..errors import ReplayDiverged
+from ..agents.steps import NOTHING_RECORDED, Recorded, Steps, Work
+from ..errors import InvalidEvent, ReplayDiverged
 from ..protocol import events as e
 from ..protocol import messages as m
 from ..protocol.events import Event
 from ..protocol.sequence import RunSequence
+from .delegates import Caller, call_delegate
 from .ids import now_ms
 from .run import Run, Stop
 from .steering import Steering
+from .team import Team
 from .validation import check_event
 from .writer import RunWriter
 
@@ -45,18 +48,23 @@ class AskingRun(Run):
         context: RunContext,
         writer: RunWriter,
         variables: Context,
+        team: Team,
         origin: Mapping[str, Any] | None = None,
         recorded: Recorded = NOTHING_RECORDED,
     ) -> None:
         """``origin`` and ``recorded``: what an agent goes on from that is called again."""
-        super().__init__(id=id, context=context, writer=writer, variables=variables)
+        super().__init__(id=id, context=context, writer=writer, variables=variables, team=team)
         self._origin = origin
         self._recorded = recorded
         self._steps: Steps | None = None
         self._steering: Steering | None = None
         self.on_waiting: Callable[[AskingRun], None] | None = None
         """Called when the agent only waits for answers; see :meth:`park`."""
-        context.attach(self)
+        self.connect()
+
+    def connect(self) -> None:
+        """Implements :meth:`.run.Run.connect`."""
+        self.context.attach(self)
 
     def stop(self, why: Stop) -> bool:
         """:meth:`Run.stop`; without effect while the run waits, since no run is active then."""
@@ -80,6 +88,32 @@ class AskingRun(Run):
     # What the context needs
 
     @property
+    def speaker(self) -> str | None:
+        """The name of the agent that goes on now, if it is not the only one."""
+        return self._sequence.speaker
+
+    def hand_over(self, name: str, *, reason: str | None, lasting: bool) -> None:
+        """Implements :meth:`agentws.agents.output.RunOutput.hand_over`."""
+        if self.ending or self.over:
+            raise InvalidEvent("This agent's part of the run has ended.")
+        self._team.count_handoff(name, by=self.context.agent)
+        self._successor = Handover(self.context.agent, name, reason, lasting)
+        self.over = True
+
+    async def delegate(
+        self,
+        name: str,
+        content: m.Content,
+        *,
+        history: Sequence[m.Message],
+        within: float | None,
+        work: tuple[Work, ...],
+    ) -> Any:
+        """Implements :meth:`agentws.agents.output.RunOutput.delegate`."""
+        caller = Caller(self, self.context, self.context, self._team, work)
+        return await call_delegate(caller, name, content, history=history, within=within)
+
+    @property
     def steps(self) -> Steps:
         """Implements :attr:`agentws.agents.output.RunOutput.steps`."""
         if self._steps is None:
@@ -94,9 +128,9 @@ class AskingRun(Run):
             self._steering = Steering(self)
         return self._steering
 
-    async def drive(self, make: Callable[[], Awaitable[Agent]]) -> None:
+    async def drive(self) -> None:
         try:
-            await super().drive(make)
+            await super().drive()
         finally:
             self._end_steering()
 
@@ -123,7 +157,13 @@ class AskingRun(Run):
 
     def record(self, event: e.AgentEvent) -> bool:
         """Implements :meth:`agentws.agents.output.RunOutput.record`."""
-        AskingRun.write(self, event)
+        self.check_open()
+        if self.parked is not None:
+            self.writer.check_held()
+        if self.stopping is None:
+            # Also after a handoff: the call has been made.
+            Run._write_event(self, event)
+            self.writer.flush_soon()
         return self.stopping is None
 
     def origin(self) -> dict[str, Any]:
@@ -133,6 +173,11 @@ class AskingRun(Run):
             by = {} if identity is None else {"by": identity.id}
             self._origin = {"origin": self.writer.begun_at, **by}
         return dict(self._origin)
+
+    def replayed(self) -> None:
+        """Implements :meth:`agentws.agents.steps.StepHost.replayed`."""
+        for event in self._team.restart():
+            self._write_event(event)
 
     def now(self) -> int:
         """Implements :meth:`agentws.agents.steps.StepHost.now`."""
@@ -174,6 +219,8 @@ class AskingRun(Run):
         The agent goes on as ``run``; what it writes until that begins is held by ``writer``.
         Returns the writer that is to be drained.
         """
+        for event in self._team.suspend():
+            self._write_event(event)
         for event in self._sequence.close():
             self.writer.write_event(event)
         self.writer.write_event(self._asking(self.steps.questions))
@@ -181,7 +228,10 @@ class AskingRun(Run):
         ended, self.writer = self.writer, writer
         self.id = self.context.run_id = run
         self.context.usage.clear()
-        self._sequence, self._text, self._documents = RunSequence(run), None, None
+        self._sequence = RunSequence(run, speaker=self.speaker)
+        self._text, self._documents = None, None
+        for event in self._team.restart():
+            self._write_event(event)
         self.parked = asyncio.get_running_loop().create_future()
         if self._driving is not None:
             self._driving.on_wait = writer.flush
@@ -218,13 +268,10 @@ class ReplayedRun(AskingRun):
         if not self.steps.replaying:
             super()._write_text(delta)
 
+    def write_text(self, message_id: str, delta: str) -> None:
+        if not self.steps.replaying:
+            super().write_text(message_id, delta)
+
     def _write_event(self, item: Any) -> None:
         if not self.steps.replaying:
             super()._write_event(item)
-
-    def record(self, event: e.AgentEvent) -> bool:
-        self.check_open()
-        if self.stopping is None:
-            super()._write_event(event)
-            self.writer.flush_soon()
-        return self.stopping is None

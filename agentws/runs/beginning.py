@@ -8,19 +8,24 @@ from contextvars import Context
 from functools import partial
 from typing import Any
 
+import msgspec
+
 from ..agents.agent import RunContext
+from ..agents.factory import Agents
 from ..attachments.library import Files
 from ..auth import Identity
 from ..errors import VersionConflict
 from ..limits import Limits
 from ..protocol import events as e
 from ..protocol import messages as m
+from ..protocol.outline import Outline
 from ..sessions.senders import Sender
 from ..sessions.session import Session
 from ..tasks.tasks import Tasks
 from .asking import AskingRun, ReplayedRun
 from .ids import new_id, now_ms
 from .replay import Replay, earlier_messages, next_origin, read_replay
+from .team import Team
 from .writer import RunWriter
 
 
@@ -66,11 +71,12 @@ def next_context(
             before = page.messages
         return [*before, message]
 
-    return RunContext(
+    context = RunContext(
         message=message,
         session=session.info,
         run_id=new_id("run"),
-        agent=accepted.agent or session.info.agent,
+        # Questions are answered to the agent that asked them, whichever the session has by now.
+        agent=accepted.agent or _asker(outline) or session.info.agent,
         identity=identity,
         history=history,
         state=own_state(session),
@@ -78,6 +84,13 @@ def next_context(
         earlier=earlier,
         files=files,
     )
+    context.handed_over = None if replay is None else replay.handed_over
+    return context
+
+
+def _asker(outline: Outline) -> str | None:
+    """The agent that goes on with the answers of the next run, if there are any."""
+    return next((outline.asker(id) for id in outline.resuming), None)
 
 
 def _identity(accepted: e.MessageAccepted, sender: Sender | None) -> Identity | None:
@@ -91,8 +104,18 @@ def own_state(session: Session) -> Any:
     return None if session.outline.state is None else copy.deepcopy(session.outline.state)
 
 
-def run_started(session: Session, context: RunContext) -> e.RunStarted:
-    """The first event of the next run, with the message or the answers that it continues with."""
+def run_started(session: Session, context: RunContext, *, agent: str | None = None) -> e.RunStarted:
+    """The first event of the next run, with the message or the answers that it continues with.
+
+    It names ``agent``, if that is not the only one.
+    """
+    started = _run_started(session, context)
+    if agent is None:
+        return started
+    return msgspec.structs.replace(started, metadata={"agentws": {"agent": agent}})
+
+
+def _run_started(session: Session, context: RunContext) -> e.RunStarted:
     resuming = session.outline.resuming
     if resuming:
         parent = session.outline.asked.get(next(iter(resuming)))
@@ -137,10 +160,12 @@ class RunMaker:
         self,
         *,
         tasks: Tasks,
+        agents: Agents,
         limits: Limits,
         files: Files | None,
         pace: Callable[[], float],
     ) -> None:
+        self._agents = agents
         self._tasks = tasks
         self._limits = limits
         self._files = files
@@ -169,12 +194,13 @@ class RunMaker:
         context = next_context(session, sender, replay, files=self._files)
         variables = Context() if sender is None or sender.context is None else sender.context
         writer = self.writer(session, context.run_id, fence, variables)
-        run = _made(context, writer, variables, replay)
+        team = Team(self._agents, self._limits)
+        run = _made(context, writer, variables, team, replay)
         return run if await self.start(session, run) else None
 
     async def start(self, session: Session, run: AskingRun) -> bool:
         """Appends the first event of ``run``; false when the log has changed."""
-        started = run_started(session, run.context)
+        started = run_started(session, run.context, agent=run.speaker)
         try:
             await run.writer.begin(started, expect=session.head.seq)
         except VersionConflict:
@@ -185,15 +211,22 @@ class RunMaker:
 
 
 def _made(
-    context: RunContext, writer: RunWriter, variables: Context, replay: Replay | None
+    context: RunContext,
+    writer: RunWriter,
+    variables: Context,
+    team: Team,
+    replay: Replay | None,
 ) -> AskingRun:
     if replay is None:
-        return AskingRun(id=context.run_id, context=context, writer=writer, variables=variables)
+        return AskingRun(
+            id=context.run_id, context=context, writer=writer, variables=variables, team=team
+        )
     return ReplayedRun(
         id=context.run_id,
         context=context,
         writer=writer,
         variables=variables,
+        team=team,
         origin=replay.origin.told(),
         recorded=replay.recorded,
     )

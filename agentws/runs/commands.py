@@ -8,24 +8,17 @@ from collections.abc import Awaitable, Sequence
 from typing import Any, Final, NamedTuple
 
 from ..agents.agent import Agent
-from ..agents.commands import PING, Command, CommandContext, Typed, checked_commands, find_command
+from ..agents.commands import Command, CommandContext, Typed, checked_commands, find_command
 from ..errors import AgentError, AgentwsError
 from ..protocol.frames import Notice, Send
-from ..protocol.messages import AssistantMessage, Message, UserMessage, text_of
 from ..sessions.session import Session
 from ..store import Appended
+from .builtin import ELLIPSIS, MAX_REPLY, Builtin
 from .declared import declared
 from .failure import error_for_user, is_cancelled
-from .inbox import Inbox, send_key
+from .inbox import send_key
 
 logger: Final = logging.getLogger("agentws")
-
-HISTORY_MESSAGES: Final = 20
-"""Messages that ``/history`` shows."""
-MAX_REPLY: Final = 16_000
-"""The most characters of a reply: it is in no log, so it waits in memory for a slow consumer."""
-_ELLIPSIS: Final = "\u2026"
-_CLEAR: Final = "clear"
 
 
 class Answer(NamedTuple):
@@ -59,28 +52,25 @@ class Invocation:
         typed: Typed,
         *,
         commands: Sequence[Command],
+        builtin: Sequence[Builtin],
         context: CommandContext,
         session: Session,
-        inbox: Inbox,
         timeout: float,
     ) -> None:
         names = {command.name for command in commands}
-        builtin = (
-            Command(PING, "Tests the connection", _pong),
-            Command("help", "Lists the commands", self._help),
-            Command("history", "Shows the conversation", show_history),
-            Command(_CLEAR, "Forgets the conversation", _cleared),
-            Command("whoami", "Shows the session", show_session),
-        )
-        self._known = [*(one for one in builtin if one.name not in names), *commands]
+        first, *others = [one.command for one in builtin]
+        known = [first, Command("help", "Lists the commands", self._help), *others]
+        self._known = [*(one for one in known if one.name not in names), *commands]
         self._command = find_command(self._known, typed.name)
         self._typed = typed
         self._context = context
         self._session = session
-        self._inbox = inbox
         self._timeout = timeout
         self.own: Final = typed.name in names
         """Whether the agent declares the command: it may be slow, and have effects."""
+        effects = {one.command.name: one.effect for one in builtin if one.effect is not None}
+        decide = None if self.own else effects.get(typed.name)
+        self._effect = None if decide is None else decide(typed.args)
 
     async def answer(self, id: str | None) -> Answer:
         """Runs the command. With an ``id``, a command that has effects is run at most once.
@@ -95,8 +85,8 @@ class Invocation:
             return Answer(self._notice(said), known)
         if self.own:
             return Answer(self._notice(await self._run_own()), known)
-        if known is None and self._typed.name == _CLEAR:
-            await self._inbox.clear(self._session)
+        if known is None and self._effect is not None:
+            await self._effect(None)
         content = await self._command.run(self._context, self._typed.args)
         return Answer(self._notice(content), known)
 
@@ -107,10 +97,10 @@ class Invocation:
         key = send_key(Send(id=id, content=f"/{name} {args}"), by=by)
         if self.own:
             return await self._session.append([], key=key)
-        if name != _CLEAR:
+        if self._effect is None:
             return None
-        # Clearing and the claim are one event. A repeated /clear is a duplicate, also during a run.
-        return await self._session.find(key) or await self._inbox.clear(self._session, key=key)
+        # The effect and the claim are one event. A repeated /clear is a duplicate, also in a run.
+        return await self._session.find(key) or await self._effect(key)
 
     async def _run_own(self) -> str:
         name = self._typed.name
@@ -151,39 +141,8 @@ class Invocation:
             known = [{"name": one.name, "summary": one.summary} for one in self._known]
             metadata["commands"] = known
         if len(content) > MAX_REPLY:
-            content = content[: MAX_REPLY - 1] + _ELLIPSIS
+            content = content[: MAX_REPLY - 1] + ELLIPSIS
         return Notice(content=content, level="info", metadata=metadata)
 
     async def _help(self, context: CommandContext, args: str) -> str:
         return "\n".join(f"/{one.name} — {one.summary}" for one in self._known)
-
-
-async def _pong(context: CommandContext, args: str) -> str:
-    return "pong"
-
-
-async def _cleared(context: CommandContext, args: str) -> str:
-    return "The conversation was cleared."
-
-
-async def show_history(context: CommandContext, args: str) -> str:
-    messages = await context.history(limit=HISTORY_MESSAGES)
-    lines = [line for line in map(_line, messages) if line is not None]
-    text = "\n".join(lines[-HISTORY_MESSAGES:]) or "There is no conversation yet."
-    # The newest part is kept.
-    return text if len(text) <= MAX_REPLY else _ELLIPSIS + text[1 - MAX_REPLY :]
-
-
-def _line(message: Message) -> str | None:
-    match message:
-        case UserMessage():
-            return f"You: {text_of(message.content)}"
-        case AssistantMessage(content=str(text)) if text:
-            return f"Agent: {text}"
-        case _:
-            return None
-
-
-async def show_session(context: CommandContext, args: str) -> str:
-    who = "anonymous" if context.identity is None else context.identity.id
-    return f"You are {who}, in session {context.session.id}, with {context.session.agent}."

@@ -62,7 +62,9 @@ class Runs:
         self._slots = asyncio.Semaphore(limits.max_runs)
         self._leased: dict[str, LeasedSession] = {}
         self._retries = RetryQueue()
-        self._maker = RunMaker(tasks=self._tasks, limits=limits, files=files, pace=self._pace)
+        self._maker = RunMaker(
+            tasks=self._tasks, agents=agents, limits=limits, files=files, pace=self._pace
+        )
         self._parking = Parking(self, self._maker, tasks=self._tasks, limits=limits)
         self._expiry = Expiry(tasks=self._tasks, open_session=open_session)
         # Without agents this node runs nothing: another node takes the open sessions.
@@ -259,10 +261,9 @@ class Runs:
     async def _drive_run(self, leased: LeasedSession, run: Run) -> bool:
         """Drives the run to its end. False when it was abandoned: another task ended it."""
         context = run.context
-        make = partial(self._agents.make, context.agent, context.session)
         self.start_timer(leased, run)
         try:
-            await run.drive(make)
+            await run.drive()
         except Fenced:
             self.zombies -= run.is_zombie
             if run.abandoned or run.parked is not None:

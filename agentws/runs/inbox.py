@@ -304,6 +304,18 @@ class Inbox:
         assert done is not None
         return done
 
+    async def switch_agent(
+        self, session: Session, agent: str, *, key: Key | None = None
+    ) -> Appended:
+        """Gives the session another agent: for its later messages, and those that are queued."""
+
+        def command() -> Decision:
+            return Decision(entry(e.SessionUpdated(agent=agent, timestamp=now_ms())), key=key)
+
+        done = await self._decide(session, command)
+        assert done is not None
+        return done
+
 
 def _with_target(outline: Outline, frame: f.Cancel) -> f.Cancel:
     """A cancel of "whatever is active" with the id of what that is now.

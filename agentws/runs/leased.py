@@ -82,11 +82,14 @@ class LeasedSession:
         await store.release(lease)
 
     def info_changed(self, *, since: SessionInfo) -> bool:
-        """Whether the agent has changed the session's title or metadata."""
+        """Whether the agent has changed the session's title, metadata or agent."""
         info = self.session.info
-        return info.title != since.title or info.metadata != since.metadata
+        changed = info.title != since.title or info.metadata != since.metadata
+        return changed or info.agent != since.agent
 
     async def store_info(self, store: Store) -> None:
-        """Stores the session's title and metadata: lists of sessions show them."""
+        """Stores what lists of sessions show: the session's title, metadata and agent."""
         info = self.session.info
-        await store.update(self.session.id, title=info.title, metadata=info.metadata)
+        await store.update(
+            self.session.id, title=info.title, metadata=info.metadata, agent=info.agent
+        )

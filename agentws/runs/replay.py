@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import Any, Final, NamedTuple
 
+from ..agents.handover import Handover
 from ..agents.steps import Asked, Recorded
 from ..protocol import events as e
 from ..protocol import messages as m
@@ -25,7 +26,11 @@ _TYPES: Final = frozenset(
         e.RunFinished,
         e.ToolCallStart,
         e.ToolCallResult,
+        e.SubagentFinished,
+        e.SubagentError,
         e.InterruptAnswered,
+        e.AgentChosen,
+        e.SessionUpdated,
     )
 )
 
@@ -51,6 +56,8 @@ class Replay(NamedTuple):
     """The runs that it goes on from."""
     message: m.UserMessage
     recorded: Recorded
+    handed_over: Handover | None = None
+    """How the agent got the conversation, if it was not the run's first one."""
 
 
 def next_origin(outline: Outline) -> Origin | None:
@@ -76,18 +83,38 @@ async def read_replay(session: Session, origin: Origin) -> Replay | None:
     assert isinstance(message, m.UserMessage)
     resuming = session.outline.resuming.keys()
     runs = _chain(first.run_id, found)
-    return Replay(origin, runs, message, _recorded(runs, found, resuming))
+    recorded = _recorded(runs, found, resuming)
+    return Replay(origin, runs, message, recorded, _handed_over(first, runs, found))
+
+
+def _handed_over(
+    first: e.RunStarted, runs: Collection[str], found: list[Envelope]
+) -> Handover | None:
+    """The newest handoff in these runs: the agent that has asked goes on as that one left it."""
+    agent = told_in(first.metadata).get("agent")
+    chosen = handed = None
+    for body in found:
+        match body.event:
+            case e.AgentChosen(agent=to, reason=reason) if body.run in runs:
+                chosen, agent = Handover(str(agent), to, reason, True), to
+            case e.SessionUpdated(agent=str(to)) if body.run in runs and to == agent:
+                handed = chosen
+            case _:
+                pass
+    return handed
 
 
 async def earlier_messages(session: Session, replay: Replay) -> list[m.Message]:
-    """What these runs have written and what steered them, without the message that they answer."""
+    """What these runs have written and what steered them, without the message that they answer, and
+    without what their delegates wrote."""
     fold = Fold()
     for record in await session.read_since(replay.origin.seq):
         body = decode_record(record.data)
         # A message that steers is accepted outside of the run that takes it.
         if body.run in replay.runs or isinstance(body.event, e.MessageAccepted):
             fold.apply(body.event, body.run)
-    return [one for one in fold.messages if one.id != replay.message.id]
+    own = [one for one in fold.messages if one.subagent_run_id is None]
+    return [one for one in own if one.id != replay.message.id]
 
 
 def _chain(first: str, found: list[Envelope]) -> frozenset[str]:
@@ -103,6 +130,7 @@ def _recorded(runs: frozenset[str], found: list[Envelope], resuming: Collection[
     results: dict[str, e.ToolCallResult] = {}
     asked: dict[str, m.Interrupt] = {}
     questions: dict[str, Asked] = {}
+    delegates: dict[str, e.SubagentFinished | e.SubagentError] = {}
     for body in found:
         match body.event:
             case e.ToolCallStart() as start if body.run in runs:
@@ -111,6 +139,9 @@ def _recorded(runs: frozenset[str], found: list[Envelope], resuming: Collection[
             case e.ToolCallResult() as result if body.run in runs:
                 if step := told_in(result.metadata).get("step"):
                     results[step] = result
+            case e.SubagentFinished() | e.SubagentError() as end if body.run in runs:
+                if step := told_in(end.metadata).get("step"):
+                    delegates[step] = end
             case e.RunFinished(outcome=m.InterruptOutcome(interrupts)) if body.run in runs:
                 asked |= {one.id: one for one in interrupts}
             case e.InterruptAnswered(interrupt_id=id) as answer if id in asked:
@@ -120,4 +151,4 @@ def _recorded(runs: frozenset[str], found: list[Envelope], resuming: Collection[
             case _:
                 pass
     due = frozenset(step for step, one in questions.items() if one.interrupt.id in resuming)
-    return Recorded(calls, results, questions, due)
+    return Recorded(calls, results, questions, due, delegates)

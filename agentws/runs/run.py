@@ -10,11 +10,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextvars import Context
 from typing import Any, Final, Literal
 
-from ..agents.agent import Agent, RunContext
+from ..agents.agent import RunContext
+from ..agents.handover import Handover
 from ..agents.output import Output
 from ..errors import AgentError, AgentwsError, Fenced, InvalidEvent
 from ..protocol import events as e
@@ -25,7 +26,9 @@ from ..protocol.outline import patched
 from ..protocol.sequence import TERMINAL, RunSequence
 from ..tasks.eager import InContext
 from .documents import PATCHED, Documents
-from .failure import consists_of, error_for_run, is_cancellation
+from .failure import clear_cancellations, error_for_run, is_cancellation
+from .generator import ITEMS_PER_TURN, ResumedIterator, close_generator, output_of
+from .team import Team, handover_events
 from .validation import check_event, check_text
 from .writer import RunWriter
 
@@ -33,9 +36,6 @@ logger: Final = logging.getLogger("agentws.run")
 
 Stop = Literal["cancelled", "timed_out", "interrupted", "fenced"]
 """Why a run is stopped from outside."""
-
-ITEMS_PER_TURN: Final = 64
-"""Items after which an agent that never waits gives way to other tasks."""
 
 STOP_ERRORS: Final[dict[Stop, str]] = {
     "timed_out": "The answer took too long.",
@@ -53,6 +53,8 @@ class Run:
         "_documents",
         "_driving",
         "_sequence",
+        "_successor",
+        "_team",
         "_text",
         "abandoned",
         "context",
@@ -60,6 +62,7 @@ class Run:
         "first",
         "has_slot",
         "id",
+        "over",
         "is_zombie",
         "parked",
         "stopping",
@@ -70,7 +73,7 @@ class Run:
     )
 
     def __init__(
-        self, *, id: str, context: RunContext, writer: RunWriter, variables: Context
+        self, *, id: str, context: RunContext, writer: RunWriter, variables: Context, team: Team
     ) -> None:
         self.id = id
         self.context = context
@@ -79,7 +82,11 @@ class Run:
         """The context variables that the agent sees: those of the sender's connection, or none."""
         self.stopping: Stop | None = None
         self.abandoned = False
-        self._sequence = RunSequence(id)
+        self.over = False
+        """Whether what the agent still yields is dropped: its run is stopped, or handed over."""
+        self._team = team
+        self._successor: Handover | None = None
+        self._sequence = RunSequence(id, speaker=team.speaker(context.agent))
         self._check_from = writer.large
         self._documents: Documents | None = None
         self.task: asyncio.Task[Any] | None = None
@@ -105,7 +112,7 @@ class Run:
         """Cancels the agent. False, with no effect, when it was stopped before or has ended."""
         if self.stopping is not None or self.ending:
             return False
-        self.stopping = why
+        self.stopping, self.over = why, True
         if self.task is not None:
             self.task.cancel()
         return True
@@ -130,16 +137,17 @@ class Run:
         if self.timer is not None:
             self.timer.cancel()
 
-    async def drive(self, make: Callable[[], Awaitable[Agent]]) -> None:
+    async def drive(self) -> None:
         """Runs the agent to its end. Raises Fenced, and what appending the end raises."""
         self.task = asyncio.current_task()
         try:
             if self.stopping is not None:
                 terminal = self.stopped_event()
             else:
-                output = self._consume_output(make)
-                self._driving = InContext(output, self.variables, on_wait=self.writer.flush)
-                terminal = await self._driving
+                terminal = await self._in_context(self._consume_output())
+                while self._successor is not None and self.stopping is None:
+                    self._take_over(self._successor)
+                    terminal = await self._in_context(self._consume_output())
         except GeneratorExit:
             self.task = None
             raise
@@ -150,7 +158,7 @@ class Run:
             terminal = await self._until_resumed(self.parked, terminal)
         try:
             if self.task is not None and self.task.cancelling():
-                await _clear_cancellations(self.task)
+                await clear_cancellations(self.task)
         finally:
             self.task = None
         if self.abandoned or self.stopping == "fenced" or self.parked is not None:
@@ -198,22 +206,20 @@ class Run:
             return self.failed_event(AgentError())
         return self.stopped_event()
 
-    async def _consume_output(self, make: Callable[[], Awaitable[Agent]]) -> Event:
+    def _in_context(self, output: Coroutine[Any, Any, Event]) -> Awaitable[Event]:
+        self._driving = InContext(output, self.variables, on_wait=self.writer.flush)
+        return self._driving
+
+    async def _consume_output(self) -> Event:
         """Writes what the agent yields; returns the terminal event."""
-        output: Any = (await make()).run(self.context)
-        if not hasattr(output, "__aiter__"):
-            _close_coroutine(output)
-            raise InvalidEvent(
-                "The agent's run is not an async generator: write `async def run(self, ctx)` and "
-                "give the text with `yield`."
-            )
+        output = output_of(await self._team.make(self.context), self.context)
         source, since_pause = aiter(output), 0
         items: AsyncIterator[Any] | None = source
         try:
             while items is not None:
                 rest = None
                 async for item in items:
-                    if self.stopping is not None:
+                    if self.over:
                         break
                     if isinstance(item, str):
                         self._write_text(item)
@@ -225,17 +231,17 @@ class Run:
                     if since_pause == ITEMS_PER_TURN or self.writer.backpressure:
                         cancelled, since_pause = await self._pause(), 0
                         if cancelled is not None:
-                            rest = _ResumedIterator(source, cancelled)
+                            rest = ResumedIterator(source, cancelled)
                             break
                 items = rest
         finally:
-            await _close(output)
+            await close_generator(output)
         return self._finished_event(None) if self.stopping is None else self.stopped_event()
 
     def write(self, item: Output) -> None:
         """Implements :meth:`agentws.agents.output.RunOutput.write`."""
         self.check_open()
-        if self.stopping is not None:
+        if self.over:
             return
         if isinstance(item, str):
             self._write_text(item)
@@ -248,6 +254,16 @@ class Run:
         # The task that writes need not be the one whose waiting flushes the output.
         self.writer.flush_soon()
 
+    def write_text(self, message_id: str, delta: str) -> None:
+        """Implements :meth:`agentws.agents.output.RunOutput.write_text`."""
+        self.check_open()
+        if self.over:
+            return
+        check_text(delta)
+        self.writer.check_room(len(delta))
+        self.writer.write_text(message_id, delta)
+        self.writer.flush_soon()
+
     def check_open(self) -> None:
         """Raises InvalidEvent after the end of the run."""
         if self.ending:
@@ -256,6 +272,20 @@ class Run:
     async def wait_for_room(self) -> None:
         """Implements :meth:`agentws.agents.output.RunOutput.wait_for_room`."""
         await self.writer.wait_for_room()
+
+    # Other agents
+
+    def connect(self) -> None:
+        """Connects the context with this run."""
+
+    def _take_over(self, handover: Handover) -> None:
+        """Closes what the agent left open, and goes on with the one that it has chosen."""
+        for event in (*self._sequence.close(), *handover_events(handover)):
+            self.writer.write_event(event)
+        self.context = self.context.for_successor(handover)
+        self.connect()
+        self._sequence.speaker = self._team.speaker(handover.to)
+        self._successor, self._text, self.over = None, None, False
 
     async def _pause(self) -> asyncio.CancelledError | None:
         """Gives way to other tasks, and waits for the store (backpressure).
@@ -349,54 +379,6 @@ class Run:
         return run_error(self.stopping, STOP_ERRORS[self.stopping], retryable=True)
 
 
-async def _clear_cancellations(task: asyncio.Task[Any]) -> None:
-    """Clears cancellations that the agent swallowed: they must not cancel the run's end."""
-    try:
-        await asyncio.sleep(0)
-    except asyncio.CancelledError:
-        pass
-    while task.cancelling():
-        task.uncancel()
-
-
 def run_error(code: str, message: str, *, retryable: bool) -> Event:
     """The RUN_ERROR of a failed run. Never refused: a sentence that can't be sent is corrected."""
     return e.RunError(sendable(message), code, metadata={"agentws": {"retryable": retryable}})
-
-
-class _ResumedIterator(AsyncIterator[Any]):
-    """The items after ``cancelled`` was raised in the generator, at its ``yield``."""
-
-    def __init__(self, items: Any, cancelled: asyncio.CancelledError) -> None:
-        self._items = items
-        self._cancelled: asyncio.CancelledError | None = cancelled
-
-    def __anext__(self) -> Awaitable[Any]:
-        cancelled, self._cancelled = self._cancelled, None
-        following: Awaitable[Any]
-        if cancelled is None:
-            following = self._items.__anext__()
-        elif hasattr(self._items, "athrow"):
-            following = self._items.athrow(cancelled)
-        else:
-            raise cancelled  # a plain async iterator has no athrow
-        return following
-
-
-async def _close(output: Any) -> None:
-    """Closes the agent's generator. An error of that is logged: the run ends all the same."""
-    if not hasattr(output, "aclose"):
-        return  # a plain async iterator
-    try:
-        await output.aclose()
-    except (asyncio.CancelledError, GeneratorExit):
-        raise
-    except BaseException as error:
-        # A task group around a `yield` wraps the GeneratorExit that closes it in a group.
-        if not consists_of(error, GeneratorExit):
-            logger.exception("an agent's generator did not close")
-
-
-def _close_coroutine(output: Any) -> None:
-    if hasattr(output, "close"):
-        output.close()

@@ -28,6 +28,7 @@ class Projection:
 
     __slots__ = (
         "_accepted_at",
+        "_agent",
         "_run_base",
         "cleared",
         "head",
@@ -41,7 +42,9 @@ class Projection:
     def __init__(self, info: SessionInfo, head: Position, settled: Settled | None) -> None:
         """``settled``: the checkpoint to begin with; ``None`` for an empty log."""
         carried = _carried.decode(settled.carried) if settled and settled.carried else None
-        self.info = info
+        self._agent = None if carried is None else carried.agent
+        """The session's agent, if an event of the log has changed it."""
+        self.info = info if self._agent is None else _with_agent(info, self._agent)
         self.head = head
         self.outline = Outline() if carried is None else Outline(carried)
         self.outline_changed = False
@@ -69,7 +72,9 @@ class Projection:
 
     def checkpoint(self) -> Settled:
         """What a cold start needs to begin at the head, where nothing may be open."""
-        carried = msgspec.structs.replace(self.outline.carried, cleared=self.cleared)
+        carried = msgspec.structs.replace(
+            self.outline.carried, cleared=self.cleared, agent=self._agent
+        )
         return Settled(self.head.seq, b"" if carried == Carried() else _encoder.encode(carried))
 
     def apply(self, records: Sequence[Record], entries: Sequence[Entry]) -> None:
@@ -113,6 +118,7 @@ class Projection:
                 self.cleared = record.seq
             case e.SessionUpdated():
                 self.info = _updated(self.info, event)
+                self._agent = event.agent or self._agent
             case e.RunStarted():
                 head = self.head
                 self._run_base = (
@@ -135,4 +141,10 @@ def _queued(known: dict[str, int], outline: Outline) -> dict[str, int] | None:
 
 def _updated(info: SessionInfo, event: e.SessionUpdated) -> SessionInfo:
     metadata = info.metadata if event.metadata is None else event.metadata
-    return msgspec.structs.replace(info, title=event.title or info.title, metadata=metadata)
+    return msgspec.structs.replace(
+        info, title=event.title or info.title, agent=event.agent or info.agent, metadata=metadata
+    )
+
+
+def _with_agent(info: SessionInfo, agent: str) -> SessionInfo:
+    return msgspec.structs.replace(info, agent=agent)

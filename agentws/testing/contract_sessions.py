@@ -131,7 +131,9 @@ class SessionRules(StoreFixtures):
         marked = await store.update(info.id, metadata={"b": 2})
         assert (marked.title, marked.metadata) == ("New", {"b": 2})
         assert marked.updated >= titled.updated
-        assert await store.info(info.id) == marked
+        switched = await store.update(info.id, agent="billing")
+        assert (switched.agent, switched.title, marked.agent) == ("billing", "New", info.agent)
+        assert await store.info(info.id) == switched
 
     async def test_an_append_updates_the_time_of_the_session(self, store: Store) -> None:
         session = await begin(store)

@@ -60,10 +60,16 @@ class WrappedStore(Store):
         return await self.around("info", lambda: self.store.info(session))
 
     async def update(
-        self, session: str, *, title: str | None = None, metadata: Metadata | None = None
+        self,
+        session: str,
+        *,
+        title: str | None = None,
+        metadata: Metadata | None = None,
+        agent: str | None = None,
     ) -> SessionInfo:
         return await self.around(
-            "update", lambda: self.store.update(session, title=title, metadata=metadata)
+            "update",
+            lambda: self.store.update(session, title=title, metadata=metadata, agent=agent),
         )
 
     async def sessions(

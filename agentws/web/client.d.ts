@@ -72,9 +72,11 @@ export interface ChatMessage {
   /** Content parts, or the content of an activity; absent when the content is a text. */
   content?: any;
   toolCalls?: ToolCall[];
+  /** The agent that wrote it, where there are several. */
   name?: string;
   level?: 'info' | 'warning' | 'error';
   activityType?: string;
+  /** The id of the subagent that wrote it: it is no part of the answer. */
   subagent?: string;
   /** Of a queued message. `steer`: the active run may take it, so it is neither edited nor promoted. */
   overlap?: Overlap;
@@ -89,9 +91,24 @@ export interface Run {
   status: 'running' | 'cancelling' | 'finished' | 'cancelled' | 'interrupted' | 'failed';
   /** The id of the user message that it answers. */
   message?: string;
+  /** The agent that answers now, where there are several. */
+  agent?: string;
+  /** The agents that it has asked for help, by id: `ChatMessage.subagent` is one. */
+  subagents?: Readonly<Record<string, Subagent>>;
   step?: string;
   error?: ChatError;
   usage?: Record<string, unknown>[];
+}
+
+/** An agent that works inside the run of another one. */
+export interface Subagent {
+  name: string;
+  status: 'running' | 'finished' | 'suspended' | 'failed';
+  /** What it was asked to do, shortened. */
+  description?: string;
+  /** The id of the subagent that asked it, if that was one. */
+  parent?: string;
+  error?: ChatError;
 }
 
 export interface Interrupt {
@@ -282,6 +299,8 @@ export class AgentSocket {
   /** Moves a queued message to the front. Rejects when its run has begun. */
   promote(message: string): Promise<Accepted>;
   command(name: string, args?: string, options?: { id?: string }): Promise<Accepted>;
+  /** Gives the session another agent: one of `agents`. */
+  switchAgent(name: string): Promise<Accepted>;
   answer(
     interrupt: string,
     payload?: unknown,

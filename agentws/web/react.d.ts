@@ -10,6 +10,7 @@ type Methods = Pick<
   | 'editQueued'
   | 'promote'
   | 'command'
+  | 'switchAgent'
   | 'answer'
   | 'toolResult'
   | 'tool'

@@ -24,6 +24,7 @@ const METHODS = /** @type {const} */ ([
   'editQueued',
   'promote',
   'command',
+  'switchAgent',
   'answer',
   'toolResult',
   'tool',

@@ -25,6 +25,7 @@ import {
   accepted,
   cancelling,
   changeRun,
+  changeSubagent,
   edited,
   endRun,
   promoted,
@@ -150,6 +151,23 @@ const folds = {
     }),
   STEP_STARTED: (log, event, frame) => changeRun(log, frame.run, { step: event.stepName }),
   STEP_FINISHED: (log, _event, frame) => changeRun(log, frame.run, { step: undefined }),
+
+  SUBAGENT_STARTED: (log, event, frame) =>
+    changeSubagent(log, frame.run, event.subagentRunId, {
+      name: event.name,
+      status: 'running',
+      ...defined({ description: event.description, parent: event.parentSubagentRunId }),
+    }),
+  SUBAGENT_FINISHED: (log, event, frame) =>
+    changeSubagent(log, frame.run, event.subagentRunId, {
+      status: event.outcome?.type === 'suspended' ? 'suspended' : 'finished',
+    }),
+  SUBAGENT_ERROR: (log, event, frame) =>
+    changeSubagent(log, frame.run, event.subagentRunId, {
+      status: 'failed',
+      error: defined({ code: event.code, message: event.message }),
+    }),
+  'agent.chosen': (log, { agent }, frame) => changeRun(log, frame.run, { agent }),
 
   'message.accepted': accepted,
   'message.withdrawn': withdrawn,

@@ -100,7 +100,11 @@ export function runStarted(log, event, frame) {
     (event.input?.resume ?? []).map((/** @type {any} */ entry) => entry.interruptId),
   );
   /** @type {Run} */
-  const run = { id, status: 'running', ...defined({ message: asked[0]?.id }) };
+  const run = {
+    id,
+    status: 'running',
+    ...defined({ message: asked[0]?.id, agent: event.metadata?.agentws?.agent }),
+  };
   return {
     ...begun,
     lane: {},
@@ -168,4 +172,16 @@ export function endRun(log, id, status, end) {
 export function changeRun(log, id, change) {
   if (id === undefined || !Object.hasOwn(log.runs, id)) return log;
   return { ...log, runs: { ...log.runs, [id]: defined({ ...log.runs[id], ...change }) } };
+}
+
+/**
+ * @param {Log} log
+ * @param {string | undefined} run
+ * @param {string} id
+ * @param {Partial<import('./client.js').Subagent>} change
+ */
+export function changeSubagent(log, run, id, change) {
+  const known = log.runs[run ?? '']?.subagents;
+  const changed = /** @type {import('./client.js').Subagent} */ ({ ...known?.[id], ...change });
+  return changeRun(log, run, { subagents: { ...known, [id]: changed } });
 }

@@ -193,6 +193,11 @@ export class AgentSocket {
     return this.#request({ type: 'command', name, ...defined({ id, args }) }, false);
   }
 
+  /** Gives the session another agent. @param {string} name */
+  switchAgent(name) {
+    return this.command('agent', name);
+  }
+
   /**
    * Answers an interrupt.
    * @param {string} interrupt

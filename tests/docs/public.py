@@ -9,11 +9,12 @@ from __future__ import annotations
 _NAMES = {
     "agentws": """
         Agent AgentError AgentFactory AgentGateway AgentwsError AskDeclined AskExpired
-        Attachment BearerKeys Bus ChatAgent Command CommandContext DiskFileStore FileInfo
-        FileStore Forbidden Identity Limits LLM LLMCutOff LLMEmpty LLMError LLMRateLimited
-        LLMRefused LLMUnavailable LocalBus MemoryFileStore MemoryStore mount_agent_gateway
-        NotFound Output RunContext Session SessionHandle SessionInfo SQLiteStore Store tool Tool
-        ToolArgumentsInvalid ToolDenied ToolError Unauthenticated
+        Attachment BearerKeys Bus ChatAgent Command CommandContext DelegateFailed DiskFileStore
+        FileInfo FileStore Forbidden Identity Limits LLM LLMCutOff LLMEmpty LLMError
+        LLMRateLimited LLMRefused LLMUnavailable LocalBus MemoryFileStore MemoryStore
+        ModelRouter mount_agent_gateway NotFound Output Router RunContext Session SessionHandle
+        SessionInfo SQLiteStore Store Tool tool ToolArgumentsInvalid ToolDenied ToolError
+        Unauthenticated
     """,
     "agentws.backends.s3": "S3FileStore",
     "agentws.bus": "Bus Listener Scope",
@@ -24,14 +25,15 @@ _NAMES = {
     """,
     "agentws.errors": """
         AgentError AgentwsError AlreadyAnswered AskDeclined AskExpired BadRequest Conflict
-        Draining EventTooLarge Expired Fenced Forbidden IdempotencyConflict Internal
-        InvalidEvent LostReason MethodNotAllowed Misdirected NotFound NotSupported PositionLost
-        QueueFull QuotaExceeded ReplayDiverged RunActive StorageFull TimedOut TooLarge
-        ToolArgumentsInvalid ToolDenied ToolError TooMany Unauthenticated Unavailable
+        DelegateFailed Draining EventTooLarge Expired Fenced Forbidden IdempotencyConflict
+        Internal InvalidEvent LostReason MethodNotAllowed Misdirected NotFound NotSupported
+        PositionLost QueueFull QuotaExceeded ReplayDiverged RunActive StorageFull TimedOut
+        TooLarge ToolArgumentsInvalid ToolDenied ToolError TooMany TooManyAgents Unauthenticated
+        Unavailable
         UnknownCommand UnsupportedMedia VersionConflict WrongLoop
     """,
     "agentws.events": """
-        ActivityDelta ActivityMessage ActivitySnapshot AgentEvent AguiEvent AnyEvent
+        ActivityDelta ActivityMessage ActivitySnapshot AgentChosen AgentEvent AguiEvent AnyEvent
         AssistantMessage AudioPart CancelledOutcome Content ContentPart Context Custom
         DataSource DeveloperMessage DocumentPart Event FileSource FunctionCall GatewayEvent
         HistoryCleared ImagePart Interrupt InterruptAnswered InterruptOutcome JsonPatch

@@ -274,7 +274,7 @@ def test_the_page_lists_every_reason_type_and_overlap() -> None:
 
 def test_the_page_lists_every_built_in_command() -> None:
     listed = {row[0].strip("`/") for row in rows(section(PAGE, "## Commands"))}
-    assert listed == {"ping", "help", "history", "clear", "whoami"}
+    assert listed == {"ping", "help", "history", "clear", "whoami", "agents", "agent"}
 
 
 def test_the_page_lists_every_route_with_its_audience() -> None:

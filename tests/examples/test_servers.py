@@ -144,6 +144,22 @@ async def test_the_commands_example_answers_its_commands() -> None:
                 await chat.command("form")
 
 
+async def test_the_example_with_a_router_routes_delegates_and_hands_over() -> None:
+    with serving.uvicorn("router") as service:
+        async with connect(service.chat) as chat:
+            assert await chat.ask("Where is my invoice?") == "Your invoice: 7 apples, 21 coins."
+            assert await chat.ask("Is the pear ripe?") == "The taster says: green, sweet."
+            assert (await chat.ask("Hello")).startswith("How can I help?")
+            handed = await chat.ask("I want to pay")
+            assert handed == (
+                "That is a question for billing. \n\nHello from billing. The user wants to pay. "
+                "Your invoice: 7 apples, 21 coins."
+            )
+            assert chat.agent == "billing"
+            assert "fruit" in await chat.command("agents")
+            assert (await chat.ask("@support hello")).startswith("How can I help?")
+
+
 async def test_the_example_with_several_agents_answers_with_the_named_one() -> None:
     with serving.uvicorn("several_agents") as service:
         async with connect(service.chat) as chat:

@@ -95,4 +95,5 @@ EVENTS = [
     '{"type":"notice.posted","content":"Your export is ready","level":"info"}',
     '{"type":"history.cleared"}',
     '{"type":"session.updated","title":"Travel","agent":"support"}',
+    '{"type":"agent.chosen","agent":"billing","reason":"It is about money."}',
 ]

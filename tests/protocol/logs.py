@@ -124,6 +124,7 @@ BETWEEN: list[Event] = [
     e.NoticePosted("notice", "info"),
     e.HistoryCleared(),
     e.SessionUpdated("title", None),
+    e.SessionUpdated(agent="billing"),
     e.RunCancelling(),
     e.MessageWithdrawn("x", "why"),
 ]

@@ -104,7 +104,8 @@ async def test_progress_belongs_to_the_call_that_it_is_of() -> None:
     @tool
     async def outer(ctx: RunContext) -> int:
         ctx.progress("outer", done=1, total=2)
-        return await ctx.call(inner)
+        called: Any = inner
+        return int(await ctx.call(called))
 
     async def agent(ctx: RunContext) -> AsyncIterator[str]:
         ctx.progress("run")

@@ -10,7 +10,7 @@ import pytest
 from agentws import Agent, MemoryStore, RunContext
 from agentws.agents.commands import Command, CommandContext
 from agentws.errors import AgentError, Forbidden, Unavailable
-from agentws.runs.commands import MAX_REPLY
+from agentws.runs.builtin import MAX_REPLY
 from agentws.testing.agents import Gate
 from agentws.testing.connect import Client, kind
 from agentws.testing.faults import FaultyStore, SlowStore

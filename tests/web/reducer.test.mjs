@@ -538,6 +538,39 @@ test('a snapshot has notices in the same places as the live log', () => {
   assert.deepEqual(log.messages[0], live);
 });
 
+test('a run knows the agent that answers and the subagents that it has asked', () => {
+  const sub = (type, subagentRunId, rest = {}) => ({ type, subagentRunId, ...rest });
+  const log = play(
+    { ...started('r1', user('u1')), metadata: { agentws: { agent: 'auto' } } },
+    sub('SUBAGENT_STARTED', 's1', { name: 'finder', description: 'Find it' }),
+    sub('SUBAGENT_STARTED', 's2', { name: 'reader', parentSubagentRunId: 's1' }),
+    { type: 'TEXT_MESSAGE_START', messageId: 'a1', name: 'finder', subagentRunId: 's1' },
+    sub('SUBAGENT_ERROR', 's2', { message: 'No.', code: 'agent_error' }),
+    sub('SUBAGENT_FINISHED', 's1', { outcome: { type: 'success' } }),
+  );
+  assert.equal(log.runs.r1.agent, 'auto');
+  assert.deepEqual(log.runs.r1.subagents, {
+    s1: { name: 'finder', status: 'finished', description: 'Find it' },
+    s2: {
+      name: 'reader',
+      status: 'failed',
+      parent: 's1',
+      error: { code: 'agent_error', message: 'No.' },
+    },
+  });
+  const { name, subagent } = log.messages[1];
+  assert.deepEqual([name, subagent], ['finder', 's1']);
+  const chosen = { id: 'ep.20.t', run: 'r1', event: { type: 'agent.chosen', agent: 'billing' } };
+  const suspended = sub('SUBAGENT_FINISHED', 's1', { outcome: { type: 'suspended' } });
+  const next = fold(log, [chosen, { id: 'ep.21.t', run: 'r1', event: suspended }]);
+  assert.equal(next.runs.r1.agent, 'billing');
+  assert.equal(next.runs.r1.subagents?.s1.status, 'suspended');
+});
+
+test('a session follows its agent', () => {
+  assert.equal(play({ type: 'session.updated', agent: 'billing' }).agent, 'billing');
+});
+
 test('a title change is applied', () => {
   assert.equal(play({ type: 'session.updated', title: 'Trip' }).title, 'Trip');
 });

@@ -166,6 +166,19 @@ test('a storage that throws is ignored', async () => {
   assert.deepEqual(shown(chat), [['Hi', 'sending']]);
 });
 
+test('a switch of the agent is a command, and the session has that agent when the log says so', async () => {
+  const { chat, socket } = await opened();
+  const switched = chat.switchAgent('billing');
+  const { id, ...frame } = socket.sent.at(-1);
+  assert.deepEqual(frame, { type: 'command', name: 'agent', args: 'billing' });
+  socket.deliver(
+    { id: 'ep.1.t', event: { type: 'session.updated', agent: 'billing' } },
+    { type: 'accepted', reply: id, position: 'ep.1.t', durability: 'process' },
+  );
+  await switched;
+  assert.equal(chat.getSnapshot().agent, 'billing');
+});
+
 test('a command leaves only its answer', async () => {
   const { chat, socket } = await opened();
   const id = chat.send('/help');

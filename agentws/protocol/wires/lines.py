@@ -109,7 +109,7 @@ class TextEncoder:
 
     def _event(self, event: AnyEvent) -> str:
         match event:
-            case e.TextMessageStart(role=None | "assistant"):
+            case e.TextMessageStart(role=None | "assistant", subagent_run_id=None):
                 self._open.add(event.message_id)
             case e.TextMessageContent() if event.message_id in self._open:
                 if event.delta:

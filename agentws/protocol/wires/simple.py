@@ -132,7 +132,7 @@ class SimpleEncoder:
         if run is not None:
             metadata["run_id"] = run
         match event:
-            case e.TextMessageStart(role=None | "assistant"):
+            case e.TextMessageStart(role=None | "assistant", subagent_run_id=None):
                 self._texts[event.message_id] = LongText()
             case e.TextMessageContent() if event.message_id in self._texts:
                 return self._continue(event, metadata, data)
