@@ -52,9 +52,9 @@ __all__ = ["AgentError", "AgentwsError", "AlreadyAnswered", "AskDeclined", "AskE
 __all__ += ["BadRequest", "Conflict", "Draining"]
 __all__ += ["EventTooLarge", "Expired", "Fenced", "Forbidden", "IdempotencyConflict", "Internal"]
 __all__ += ["InvalidEvent", "LostReason", "MethodNotAllowed", "Misdirected", "NotFound"]
-__all__ += ["NotSupported", "PositionLost", "QueueFull", "QuotaExceeded"]
-__all__ += ["ReplayDiverged", "RunActive"]
-__all__ += ["StorageFull", "TimedOut", "ToolArgumentsInvalid", "ToolDenied", "ToolError"]
+__all__ += ["NotSupported", "PositionLost", "QueueFull", "QuotaExceeded", "ReplayDiverged"]
+__all__ += ["RunActive", "StorageFull", "TimedOut", "ToolArgumentsInvalid", "ToolDenied"]
+__all__ += ["ToolError"]
 __all__ += ["TooLarge", "TooMany", "Unauthenticated", "Unavailable", "UnknownCommand"]
 __all__ += ["UnsupportedMedia", "VersionConflict", "WrongLoop"]
 

@@ -40,7 +40,8 @@ CREATE TABLE IF NOT EXISTS files (
     holder TEXT NOT NULL,
     size INTEGER NOT NULL DEFAULT 0,
     sha256 TEXT NOT NULL DEFAULT '',
-    complete INTEGER NOT NULL DEFAULT 0
+    complete INTEGER NOT NULL DEFAULT 0,
+    deleting INTEGER NOT NULL DEFAULT 0
 );
 CREATE INDEX IF NOT EXISTS files_by_holder ON files (holder);
 CREATE INDEX IF NOT EXISTS files_by_session ON files (session);
@@ -53,6 +54,8 @@ CREATE TABLE IF NOT EXISTS attached (
 CREATE INDEX IF NOT EXISTS attached_by_file ON attached (file);
 """
 _COLUMNS: Final = "id, name, type, owner, session, created, size, sha256"
+# An upload of the file, which may be going on, can't complete it any more.
+_MARK_DELETED: Final = "UPDATE files SET complete = 0, deleting = 1 WHERE id = ?"
 _IS_ATTACHED: Final = "EXISTS (SELECT 1 FROM attached WHERE file = files.id)"
 
 
@@ -210,7 +213,7 @@ class DiskFileStore(FileStore):
 
         def mark(index: sqlite3.Connection) -> list[str]:
             ids = choose(index)
-            index.executemany("UPDATE files SET complete = 0 WHERE id = ?", [(id,) for id in ids])
+            index.executemany(_MARK_DELETED, [(id,) for id in ids])
             index.executemany("DELETE FROM attached WHERE file = ?", [(id,) for id in ids])
             return ids
 
@@ -332,7 +335,7 @@ def _insert(index: sqlite3.Connection, new: NewFile) -> None:
 
 def _complete(index: sqlite3.Connection, info: FileInfo, quota: Quota | None) -> None:
     done = index.execute(
-        "UPDATE files SET size = ?, sha256 = ?, complete = 1 WHERE id = ?",
+        "UPDATE files SET size = ?, sha256 = ?, complete = 1 WHERE id = ? AND NOT deleting",
         (info.size, info.sha256, info.id),
     )
     if not done.rowcount:

@@ -66,8 +66,8 @@ class Composition:
             limits=limits,
             node=node,
             open_session=self.sessions.find,
-            finished=self._compactions.run_ended,
             files=files,
+            finished=self._compactions.run_ended,
         )
         self.inbox: Final = Inbox(runs=self.runs, limits=limits, files=files)
         self.sessions.on_open = self._session_opened

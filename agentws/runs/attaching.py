@@ -5,16 +5,16 @@ from __future__ import annotations
 from ..attachments.library import Files
 from ..errors import NotSupported
 from ..protocol.attachments import ATTACHMENTS, AttachedFile, file_ids
-from ..protocol.frames import Send
+from ..protocol.frames import EditQueued, Send
 
 
-def has_files(frame: Send) -> bool:
+def has_files(frame: Send | EditQueued) -> bool:
     """Whether a message names files. On the simple wire they are in the metadata."""
     return bool(frame.attachments) or (frame.metadata is not None and ATTACHMENTS in frame.metadata)
 
 
 async def attach_files(
-    files: Files | None, frame: Send, *, session: str, by: str | None
+    files: Files | None, frame: Send | EditQueued, *, session: str, by: str | None
 ) -> list[AttachedFile]:
     """Attaches the files of a message to its session; returns what its log says of them.
 

@@ -23,9 +23,6 @@ from .ids import new_id, now_ms
 from .replay import Replay, earlier_messages, next_origin, read_replay
 from .writer import RunWriter
 
-KeptFiles = Files | None
-"""``None`` if the gateway keeps no files."""
-
 
 def next_sender(session: Session) -> Sender | None:
     """The sender of the next run, if this node knows more of them than the log."""
@@ -45,7 +42,7 @@ def next_context(
     sender: Sender | None,
     replay: Replay | None = None,
     *,
-    files: KeptFiles = None,
+    files: Files | None = None,
 ) -> RunContext:
     """The context of the next run: it answers the open questions, else the first queued message.
 
@@ -137,11 +134,16 @@ class RunMaker:
     """Makes the runs of one node. ``pace``: see :class:`.writer.RunWriter`."""
 
     def __init__(
-        self, *, tasks: Tasks, limits: Limits, pace: Callable[[], float], files: KeptFiles = None
+        self,
+        *,
+        tasks: Tasks,
+        limits: Limits,
+        files: Files | None,
+        pace: Callable[[], float],
     ) -> None:
         self._tasks = tasks
-        self._files = files
         self._limits = limits
+        self._files = files
         self._pace = pace
 
     def writer(self, session: Session, run: str, fence: str, variables: Context) -> RunWriter:

@@ -14,18 +14,20 @@ from functools import partial
 from typing import Final
 
 from ..agents.factory import Agents
+from ..attachments.library import Files
 from ..errors import AgentwsError, Fenced, NotFound, PositionLost
 from ..limits import Limits
 from ..sessions.session import Session
 from ..store import Store
 from ..tasks.tasks import Tasks
-from .beginning import KeptFiles, RunMaker
+from .beginning import RunMaker
 from .expiring import Expiry
 from .leased import LeasedSession
 from .orphan import end_orphan
 from .parking import Parking
 from .retries import RetryQueue
 from .run import Run, Stop
+from .steering import append_undelivered
 
 logger: Final = logging.getLogger("agentws.run")
 
@@ -47,8 +49,8 @@ class Runs:
         limits: Limits,
         node: str,
         open_session: Callable[[str], Awaitable[Session]],
+        files: Files | None,
         finished: Callable[[Session, int, int], None],
-        files: KeptFiles = None,
     ) -> None:
         self._store = store
         self._agents = agents
@@ -60,7 +62,7 @@ class Runs:
         self._slots = asyncio.Semaphore(limits.max_runs)
         self._leased: dict[str, LeasedSession] = {}
         self._retries = RetryQueue()
-        self._maker = RunMaker(tasks=self._tasks, limits=limits, pace=self._pace, files=files)
+        self._maker = RunMaker(tasks=self._tasks, limits=limits, files=files, pace=self._pace)
         self._parking = Parking(self, self._maker, tasks=self._tasks, limits=limits)
         self._expiry = Expiry(tasks=self._tasks, open_session=open_session)
         # Without agents this node runs nothing: another node takes the open sessions.
@@ -236,6 +238,9 @@ class Runs:
         session = leased.session
         if self._draining or session.outline.settled or leased.lease is None:
             return None
+        if session.outline.undelivered:
+            await append_undelivered(session, fence=leased.lease.fence)
+            return None
         run = await self._maker.begin(session, fence=leased.lease.fence)
         if run is None:
             return None
@@ -375,10 +380,7 @@ class Runs:
         self._draining = not self._agents.names
 
     async def drain(self, *, grace: float) -> None:
-        """Begins no more runs and waits ``grace`` seconds for the active ones.
-
-        The rest is interrupted, with an error that is retryable.
-        """
+        """Begins no more runs; those that are active after ``grace`` seconds are interrupted."""
         self._draining = True
         await self._wait_for_runs(grace)
         for leased in list(self._leased.values()):
@@ -395,5 +397,6 @@ class Runs:
     async def aclose(self) -> None:
         """Cancels every task. An agent that ignores this is left behind."""
         self._expiry.close()
-        if ignoring := await self._tasks.aclose(grace=1.0):
+        ignoring = await self._tasks.aclose(grace=1.0)
+        if ignoring:
             logger.error("%d agents ignore their cancellation and are left behind", ignoring)

@@ -14,7 +14,6 @@ from typing import Final
 
 import msgspec
 
-from ..agents.commands import unescape
 from ..attachments.library import Files
 from ..auth import Identity
 from ..errors import (
@@ -23,7 +22,6 @@ from ..errors import (
     BadRequest,
     Expired,
     NotFound,
-    NotSupported,
     QueueFull,
     RunActive,
     TooMany,
@@ -33,7 +31,7 @@ from ..limits import Limits
 from ..protocol import events as e
 from ..protocol import frames as f
 from ..protocol import messages as m
-from ..protocol.attachments import ATTACHMENTS, AttachedFile
+from ..protocol.attachments import AttachedFile
 from ..protocol.codec import check_sizes, entry
 from ..protocol.outline import Outline
 from ..sessions.senders import Sender, Senders, sender_now
@@ -41,13 +39,12 @@ from ..sessions.session import Session
 from ..store import Appended, Key
 from .answering import EXPIRY_DIGEST, answer_key, answer_of, check_answer
 from .attaching import attach_files, has_files
-from .beginning import started_by_answers, started_by_message
+from .beginning import started_by_answers
 from .deciding import Command, Decision, decide
 from .engine import Runs
 from .ids import new_id, now_ms
-
-RUN_STARTED: Final = 1024
-"""Bytes of a frame with RUN_STARTED at most, beside the message that the run answers."""
+from .queueing import RUN_STARTED, check_answerable, edit, not_queued, promote, user_message
+from .steering import not_steered
 
 _encoder: Final = msgspec.json.Encoder(order="deterministic")
 
@@ -86,13 +83,14 @@ class Inbox:
         event = _accepted_event(frame, agent, by=by, files=files)
         accepted = entry(event)
         if len(accepted.data) + RUN_STARTED > session.max_event_size:
-            started = started_by_message(session.id, new_id("run"), event.message)
-            check_sizes([entry(started, run=started.run_id)], session.max_event_size)
+            check_answerable(session, event)
         sender = sender_now(event, identity)
 
         def command() -> Decision:
             self._check_room(session, frame)
-            return Decision(accepted, key=key)
+            missed = _not_steering(session.outline, event)
+            more = () if missed is None else (not_steered(frame.id, missed),)
+            return Decision(accepted, key=key, more=more)
 
         try:
             self._count_pending(session.info.owner)
@@ -200,14 +198,36 @@ class Inbox:
 
         def command() -> Decision:
             if frame.message not in session.outline.queue:
-                raise NotFound(
-                    "This message is not in the queue.", expected="the id of a queued message"
-                )
+                raise not_queued()
             return _withdraw_decision(frame.message, "withdrawn")
 
         done = await self._decide(session, command)
         assert done is not None
         return done
+
+    async def edit_queued(
+        self, session: Session, frame: f.EditQueued, *, by: str | None = None
+    ) -> Appended | None:
+        """Replaces a queued message in its place; ``None`` if that changes nothing.
+
+        Raises NotFound when a run has begun with it, Forbidden when ``by`` has not sent it,
+        EventTooLarge, and what :func:`attach_files` raises.
+        """
+        files: Sequence[AttachedFile] | None = None
+        if has_files(frame) or frame.attachments is not None:
+            # Before anything is attached.
+            edit(session, frame, by=by, files=None)
+            files = await attach_files(self._files, frame, session=session.id, by=by)
+        return await self._decide(session, lambda: edit(session, frame, by=by, files=files))
+
+    async def promote(
+        self, session: Session, frame: f.Promote, *, by: str | None = None
+    ) -> Appended | None:
+        """Moves a queued message to the front; ``None`` if it is there.
+
+        Raises NotFound when a run has begun with it.
+        """
+        return await self._decide(session, lambda: promote(session, frame, by=by))
 
     async def answer(
         self, session: Session, frame: f.Answer, *, identity: Identity | None
@@ -302,10 +322,22 @@ def _cancel_decision(outline: Outline, frame: f.Cancel, by: str | None) -> Decis
     if frame.message is not None and frame.message in outline.queue:
         return _withdraw_decision(frame.message, "cancelled")
     target = frame.run or frame.message
-    hit = target is not None and target in (outline.run, outline.message)
+    hit = target is not None and target in (outline.run, outline.message, *outline.delivered)
     if outline.run is None or outline.cancelling or not hit:
         return None
     return Decision(entry(e.RunCancelling(by, timestamp=now_ms()), run=outline.run))
+
+
+def _not_steering(outline: Outline, event: e.MessageAccepted) -> str | None:
+    """Why a message with overlap ``steer`` reaches no run; ``None`` if it may, or is another."""
+    if event.overlap != "steer":
+        return None
+    if outline.run is None:
+        return "no_run"
+    if outline.cancelling:
+        return "cancelled"
+    # The agent acts for whoever asked for the run: nobody else may tell it what to do.
+    return None if outline.by == event.by else "other_sender"
 
 
 def _withdraw_decision(message: str, reason: str) -> Decision:
@@ -315,16 +347,8 @@ def _withdraw_decision(message: str, reason: str) -> Decision:
 def _accepted_event(
     frame: f.Send, agent: str | None, *, by: str | None, files: Sequence[AttachedFile]
 ) -> e.MessageAccepted:
-    overlap = frame.overlap or "queue"
-    if overlap == "steer":
-        raise NotSupported("Steering is not offered.", expected="queue, interrupt or reject")
-    content = unescape(frame.content) if isinstance(frame.content, str) else frame.content
-    metadata = dict(frame.metadata or {})
-    metadata.pop(ATTACHMENTS, None)
-    if files:
-        metadata[ATTACHMENTS] = msgspec.to_builtins(files)
-    message = m.UserMessage(frame.id, content, metadata=metadata or None)
-    return e.MessageAccepted(message, overlap, agent, by, timestamp=now_ms())
+    message = user_message(frame.id, frame.content, frame.metadata, files=files)
+    return e.MessageAccepted(message, frame.overlap or "queue", agent, by, timestamp=now_ms())
 
 
 def send_key(frame: f.Send, *, by: str | None) -> Key:

@@ -9,12 +9,11 @@ from __future__ import annotations
 _NAMES = {
     "agentws": """
         Agent AgentError AgentFactory AgentGateway AgentwsError AskDeclined AskExpired
-        Attachment DiskFileStore FileInfo FileStore MemoryFileStore
-        BearerKeys Bus ChatAgent Command CommandContext Forbidden Identity LLM LLMCutOff
-        LLMEmpty LLMError LLMRateLimited LLMRefused LLMUnavailable Limits LocalBus
-        MemoryStore NotFound Output RunContext SQLiteStore Session SessionHandle SessionInfo
-        Store Tool ToolArgumentsInvalid ToolDenied ToolError Unauthenticated
-        mount_agent_gateway tool
+        Attachment BearerKeys Bus ChatAgent Command CommandContext DiskFileStore FileInfo
+        FileStore Forbidden Identity Limits LLM LLMCutOff LLMEmpty LLMError LLMRateLimited
+        LLMRefused LLMUnavailable LocalBus MemoryFileStore MemoryStore mount_agent_gateway
+        NotFound Output RunContext Session SessionHandle SessionInfo SQLiteStore Store tool Tool
+        ToolArgumentsInvalid ToolDenied ToolError Unauthenticated
     """,
     "agentws.backends.s3": "S3FileStore",
     "agentws.bus": "Bus Listener Scope",
@@ -26,9 +25,9 @@ _NAMES = {
     "agentws.errors": """
         AgentError AgentwsError AlreadyAnswered AskDeclined AskExpired BadRequest Conflict
         Draining EventTooLarge Expired Fenced Forbidden IdempotencyConflict Internal
-        InvalidEvent LostReason MethodNotAllowed Misdirected NotFound NotSupported
-        PositionLost QueueFull QuotaExceeded ReplayDiverged RunActive StorageFull TimedOut TooLarge
-        TooMany ToolArgumentsInvalid ToolDenied ToolError Unauthenticated Unavailable
+        InvalidEvent LostReason MethodNotAllowed Misdirected NotFound NotSupported PositionLost
+        QueueFull QuotaExceeded ReplayDiverged RunActive StorageFull TimedOut TooLarge
+        ToolArgumentsInvalid ToolDenied ToolError TooMany Unauthenticated Unavailable
         UnknownCommand UnsupportedMedia VersionConflict WrongLoop
     """,
     "agentws.events": """
