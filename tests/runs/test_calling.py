@@ -104,12 +104,12 @@ async def test_progress_belongs_to_the_call_that_it_is_of() -> None:
     @tool
     async def outer(ctx: RunContext) -> int:
         ctx.progress("outer", done=1, total=2)
-        called: Any = inner
-        return int(await ctx.call(called))
+        return await ctx.call(inner)
 
     async def agent(ctx: RunContext) -> AsyncIterator[str]:
         ctx.progress("run")
-        yield f"{await ctx.call(outer)}"
+        number = await ctx.call(outer)
+        yield f"{number}"
 
     async with talk(agent) as one:
         await one.client.say("go", "m1")
