@@ -12,7 +12,7 @@ import asyncio
 import logging
 from collections.abc import Callable
 from contextvars import Context
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 
@@ -123,11 +123,6 @@ class RunWriter:
     def large(self) -> int:
         """The size from which an item must be checked before it is written."""
         return min(LARGEST, self._largest) // 2
-
-    @property
-    def shared_state(self) -> Any:
-        """The session's shared state, as of the newest event in the log."""
-        return self.session.outline.state
 
     def hold(self) -> None:
         """Holds back what is written until :meth:`begin`."""
@@ -343,8 +338,7 @@ class RunWriter:
             await self._wait_for_append()
 
     async def decide(self, command: Command) -> Appended | None:
-        """Appends what ``command`` decides, after everything that was written before; see
-        :func:`agentws.runs.deciding.decide`. Raises the error that made an append fail, too."""
+        """:func:`.deciding.decide` under the fence, after everything that was written before."""
         await self.drain()
         return await decide(self.session, command, fence=self._fence)
 

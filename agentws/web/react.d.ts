@@ -7,10 +7,14 @@ type Methods = Pick<
   | 'discard'
   | 'stop'
   | 'withdraw'
+  | 'editQueued'
+  | 'promote'
   | 'command'
   | 'answer'
   | 'toolResult'
   | 'tool'
+  | 'upload'
+  | 'fileUrl'
   | 'reconnect'
 >;
 

@@ -21,10 +21,14 @@ const METHODS = /** @type {const} */ ([
   'discard',
   'stop',
   'withdraw',
+  'editQueued',
+  'promote',
   'command',
   'answer',
   'toolResult',
   'tool',
+  'upload',
+  'fileUrl',
   'reconnect',
 ]);
 /** @typedef {Pick<AgentSocket, typeof METHODS[number]>} Methods */
