@@ -395,6 +395,5 @@ class Runs:
     async def aclose(self) -> None:
         """Cancels every task. An agent that ignores this is left behind."""
         self._expiry.close()
-        ignoring = await self._tasks.aclose(grace=1.0)
-        if ignoring:
+        if ignoring := await self._tasks.aclose(grace=1.0):
             logger.error("%d agents ignore their cancellation and are left behind", ignoring)
