@@ -25,7 +25,7 @@ from ..protocol.outline import patched
 from ..protocol.sequence import TERMINAL, RunSequence
 from ..tasks.eager import InContext
 from .documents import PATCHED, Documents
-from .failure import consists_of, error_for_run, is_cancellation
+from .failure import clear_cancellations, consists_of, error_for_run, is_cancellation
 from .validation import check_event, check_text
 from .writer import RunWriter
 
@@ -150,7 +150,7 @@ class Run:
             terminal = await self._until_resumed(self.parked, terminal)
         try:
             if self.task is not None and self.task.cancelling():
-                await _clear_cancellations(self.task)
+                await clear_cancellations(self.task)
         finally:
             self.task = None
         if self.abandoned or self.stopping == "fenced" or self.parked is not None:
@@ -347,16 +347,6 @@ class Run:
         if self.stopping is None or self.stopping not in STOP_ERRORS:
             return e.RunFinished(self.context.session.id, self.id, None, m.CancelledOutcome())
         return run_error(self.stopping, STOP_ERRORS[self.stopping], retryable=True)
-
-
-async def _clear_cancellations(task: asyncio.Task[Any]) -> None:
-    """Clears cancellations that the agent swallowed: they must not cancel the run's end."""
-    try:
-        await asyncio.sleep(0)
-    except asyncio.CancelledError:
-        pass
-    while task.cancelling():
-        task.uncancel()
 
 
 def run_error(code: str, message: str, *, retryable: bool) -> Event:
