@@ -118,3 +118,13 @@ def _log(error: BaseException, *, run: str, stopping: bool) -> None:
         logger.warning("run %s: %s", run, error, exc_info=error.__cause__)
     elif not stopping:
         logger.warning("run %s: %s", run, error, exc_info=error)
+
+
+async def clear_cancellations(task: asyncio.Task[object]) -> None:
+    """Clears cancellations that the agent swallowed: they must not cancel the run's end."""
+    try:
+        await asyncio.sleep(0)
+    except asyncio.CancelledError:
+        pass
+    while task.cancelling():
+        task.uncancel()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import javascript
 
-LIMIT = 11_400
+LIMIT = 14_000
 """Bytes, minified and gzipped: `python .ci/javascript.py size`."""
 
 
