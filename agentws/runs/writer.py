@@ -13,7 +13,7 @@ import logging
 import random
 from collections.abc import Callable
 from contextvars import Context
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 
