@@ -17,9 +17,10 @@ from ..protocol.codec import Entry, entry
 from ..protocol.messages import UserMessage
 from ..sessions.session import Session
 from ..store import Lease
+from .appending import RETRY_SECONDS
 from .deciding import Decision, decide
 from .ids import now_ms
-from .writer import RETRY_SECONDS, RunWriter
+from .writer import RunWriter
 
 PAUSE: Final = 0.2
 """Seconds between two tries while the store is unavailable."""

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import random
 from collections.abc import Callable
 from contextvars import Context
 from typing import Final
@@ -27,6 +26,7 @@ from ..protocol.sizes import QUESTIONS
 from ..sessions.session import Session
 from ..store import Appended
 from ..tasks.tasks import Tasks
+from .appending import append
 from .deciding import Command, decide
 
 logger: Final = logging.getLogger("agentws.run")
@@ -42,8 +42,6 @@ SPLITTABLE: Final = (
     e.ToolCallChunk,
 )
 """The events whose text is split if it is too long for one event."""
-RETRY_SECONDS: Final = 30.0
-"""Seconds for which an append is retried while the store is unavailable."""
 
 
 class RunWriter:
@@ -130,6 +128,11 @@ class RunWriter:
         """Holds back what is written until :meth:`begin`."""
         self._scheduled = self.backpressure = True
 
+    def check_held(self) -> None:
+        """Raises TooLarge if no more can be held back."""
+        if self._pending_size > MAX_PENDING:
+            raise TooLarge("The agent writes too much while it waits for an answer.")
+
     async def begin(self, started: Event, *, expect: int) -> None:
         """Appends the run's first event, with ``expect`` as its expected version.
 
@@ -143,7 +146,7 @@ class RunWriter:
             self._batch.insert(0, first)
             self._pending_size += len(first.data)
         else:
-            await self._append([first], expect=expect)
+            await append(self.session, [first], fence=self._fence, expect=expect)
         self._scheduled = self.backpressure = False
         self._wake_waiters()
 
@@ -251,7 +254,7 @@ class RunWriter:
     async def _write(self, batch: list[Entry]) -> None:
         expect, self._expect = self._expect, None
         try:
-            await self._append(batch, expect=expect)
+            await append(self.session, batch, fence=self._fence, expect=expect)
         except AgentwsError as error:
             self._error = error
         except Exception as error:
@@ -270,38 +273,6 @@ class RunWriter:
                 self._wake_waiters()
             if self._error is None and (self._pieces or self._batch):
                 self.flush()
-
-    async def _append(self, batch: list[Entry], *, expect: int | None = None) -> None:
-        """Appends the batch once, with retries: before each it checks whether it is in the log."""
-        session = self.session
-        before = session.head.seq
-        try:
-            await session.append_entries(batch, fence=self._fence, expect=expect)
-            return
-        except Unavailable as unavailable:
-            error = unavailable
-        deadline = self._loop.time() + RETRY_SECONDS
-        pause = 0.05
-        while self._loop.time() < deadline:
-            await asyncio.sleep(random.uniform(pause / 2, pause))
-            pause = min(2 * pause, 1.0)
-            try:
-                if not await self._is_in_log(batch, before):
-                    await session.append_entries(batch, fence=self._fence, expect=expect)
-                return
-            except Unavailable as again:
-                error = again
-        raise error
-
-    async def _is_in_log(self, batch: list[Entry], after: int) -> bool:
-        """Whether an append that seemed to fail (a lost acknowledgement) is in the log."""
-        await self.session.catch_up()
-        records = await self.session.read_from(after)
-        # An append is atomic, so it is enough to find its last event.
-        found = any(record.data == batch[-1].data for record in records)
-        if found:
-            self.session.announce()
-        return found
 
     # Limits
 
