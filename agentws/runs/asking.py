@@ -72,7 +72,7 @@ class AskingRun(Run):
 
     def detach(self) -> None:
         super().detach()
-        self.on_waiting = None
+        self.on_waiting, self._steering = None, None
 
     def before_end(self, terminal: Event) -> Event:
         """Writes the results of unfinished calls. An agent may not end without its answers."""

@@ -60,16 +60,6 @@ def is_cancelled(error: BaseException, task: asyncio.Task[object] | None) -> boo
     return cancelled and task is not None and task.cancelling() > 0
 
 
-async def clear_cancellations(task: asyncio.Task[object]) -> None:
-    """Clears cancellations that the agent swallowed: they must not cancel the run's end."""
-    try:
-        await asyncio.sleep(0)
-    except asyncio.CancelledError:
-        pass
-    while task.cancelling():
-        task.uncancel()
-
-
 def error_for_user(error: BaseException) -> AgentwsError | None:
     """The error with a sentence for the user, or the first of a group of such errors; else None.
 
