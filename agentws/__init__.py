@@ -28,6 +28,7 @@ from .agents.llm import (
     LLMUnavailable,
 )
 from .agents.output import Output
+from .agents.sharing import StateChange
 from .auth import BearerKeys, Identity
 from .backends.local import LocalBus
 from .backends.memory import MemoryStore
@@ -71,6 +72,7 @@ __all__ = [
     "Session",
     "SessionHandle",
     "SessionInfo",
+    "StateChange",
     "Store",
     "Unauthenticated",
     "mount_agent_gateway",

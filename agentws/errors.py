@@ -13,6 +13,7 @@
     │   ├── IdempotencyConflict 409 / 4409   idempotency_conflict
     │   ├── AlreadyAnswered     409 / 4409   already_answered
     │   ├── RunActive           409 / 4409   run_active              retryable
+    │   ├── StateConflict       409 / 4409   state_conflict
     │   ├── VersionConflict     409 / 4409   conflict                retryable
     │   └── Fenced              409 / 4409   fenced
     ├── PositionLost            410 / 4410   position_lost
@@ -43,7 +44,8 @@ from typing import ClassVar, Literal
 __all__ = ["AgentError", "AgentwsError", "AlreadyAnswered", "BadRequest", "Conflict", "Draining"]
 __all__ += ["EventTooLarge", "Fenced", "Forbidden", "IdempotencyConflict", "Internal"]
 __all__ += ["InvalidEvent", "LostReason", "MethodNotAllowed", "Misdirected", "NotFound"]
-__all__ += ["NotSupported", "PositionLost", "QueueFull", "RunActive", "StorageFull", "TimedOut"]
+__all__ += ["NotSupported", "PositionLost", "QueueFull", "RunActive", "StateConflict"]
+__all__ += ["StorageFull", "TimedOut"]
 __all__ += ["TooLarge", "TooMany", "Unauthenticated", "Unavailable", "UnknownCommand"]
 __all__ += ["UnsupportedMedia", "VersionConflict", "WrongLoop"]
 
@@ -159,6 +161,13 @@ class RunActive(Conflict):
     code = "run_active"
     retryable = True
     summary = "The agent is still answering."
+
+
+class StateConflict(Conflict):
+    """A client's patch does not apply to the shared state as it is now."""
+
+    code = "state_conflict"
+    summary = "This patch does not apply to the shared state."
 
 
 class VersionConflict(Conflict):

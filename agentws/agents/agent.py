@@ -7,12 +7,13 @@ from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
 from ..auth import Identity
-from ..protocol.events import InterruptAnswered
+from ..protocol.events import InterruptAnswered, JsonPatch, StateDelta, StateSnapshot
 from ..protocol.messages import Message, TokenUsage, UserMessage, text_of
 from ..store import SessionInfo
 from .commands import Command
 from .context import History, SessionContext
 from .output import Output, RunOutput
+from .sharing import AcceptsState
 from .usage import readable_usage
 
 
@@ -23,7 +24,7 @@ class RunContext(SessionContext):
     accepted it, ``None`` for an anonymous sender.
     """
 
-    __slots__ = ("_output", "agent", "answers", "message", "run_id", "state", "usage")
+    __slots__ = ("_output", "_state", "agent", "answers", "message", "run_id", "usage")
 
     def __init__(
         self,
@@ -42,9 +43,7 @@ class RunContext(SessionContext):
         self.run_id = run_id
         self.agent = agent
         """The name under which this agent was mounted."""
-        self.state = state
-        """The shared state, a JSON value: as it was when the run began, and then as this run's
-        ``STATE_SNAPSHOT`` and ``STATE_DELTA`` change it. A change in place is not shared."""
+        self._state = state
         self.answers = answers
         """Answers to the questions that the previous run ended with; else empty."""
         self.usage: list[TokenUsage] = []
@@ -83,6 +82,36 @@ class RunContext(SessionContext):
             raise RuntimeError("this context belongs to no run; expected one that a gateway made")
         return self._output
 
+    # The shared state
+
+    @property
+    def state(self) -> Any:
+        """The shared state, a JSON value; ``None`` when nobody has set any.
+
+        As it is now: with what this run has written, and with the changes of clients. It is a
+        copy: a change in place is not shared.
+        """
+        return self._state if self._output is None else self._output.shared.read()
+
+    def state_changes(self) -> AsyncIterator[Any]:
+        """The state after each change by a client since :attr:`state` was last read.
+
+        Changes at the same time are given as one. It ends with the run.
+        """
+        return self.output.shared.changes()
+
+    def set_state(self, value: Any) -> None:
+        """Replaces the shared state by a JSON value. Raises as ``output.write`` does."""
+        self.output.write(StateSnapshot(value))
+
+    def patch_state(self, patch: JsonPatch) -> None:
+        """Changes the shared state by RFC 6902 operations, all or none of them.
+
+        Raises BadRequest, which says which operation does not apply, and as ``output.write`` does.
+        """
+        self.output.shared.check(patch)
+        self.output.write(StateDelta(patch))
+
     def report_usage(self, usage: TokenUsage) -> None:
         """Adds to the run's ``RUN_FINISHED.usage``; one entry per provider and model.
 
@@ -100,6 +129,10 @@ class Agent(ABC):
     :class:`~agentws.errors.AgentError`. When it is cancelled, the run is cancelled. ``finally``
     blocks run in every case.
     """
+
+    accepts_state: bool | AcceptsState = False
+    """Whether clients may change the shared state: all, none, or a method that is given the
+    :class:`~agentws.StateChange` and returns whether to accept it."""
 
     @abstractmethod
     def run(self, ctx: RunContext) -> AsyncIterator[Output]:

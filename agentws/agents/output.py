@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Protocol
 
 from ..protocol.events import AgentEvent
+from .sharing import SharedState
 
 Output = str | AgentEvent
 """What an agent may yield: text, or any AG-UI event (see :mod:`agentws.protocol.sequence`)."""
@@ -26,3 +27,7 @@ class RunOutput(Protocol):
 
     async def wait_for_room(self) -> None:
         """Returns when more may be written (backpressure). Raises what made an append fail."""
+
+    @property
+    def shared(self) -> SharedState:
+        """The shared state as the run sees it."""

@@ -48,10 +48,12 @@ class Outline:
         "asked",
         "base_state",
         "cancelling",
+        "client_changes",
         "interrupts",
         "message",
         "queue",
         "run",
+        "run_changes",
         "state",
     )
 
@@ -71,7 +73,11 @@ class Outline:
         self.answers: Mapping[str, e.InterruptAnswered] = carried.answers or _NONE
         """Answers that no run has resumed with yet, by the interrupt's id."""
         self.state: Any = carried.state
-        """The shared state, a JSON value; ``None`` when no agent has set any."""
+        """The shared state, a JSON value; ``None`` when nobody has set any."""
+        self.run_changes = 0
+        """How many changes of the state the active run has in the log."""
+        self.client_changes = 0
+        """How many changes of the state by clients were applied here."""
         self.base_state: Any = carried.state
         """The shared state as it was before the active run."""
 
@@ -121,6 +127,7 @@ class Outline:
         self.message = asked[0] if asked else None
         self.cancelling = False
         self.base_state = self.state
+        self.run_changes = 0
         for id in asked:
             self._unqueue(id)
         if not asked:
@@ -151,9 +158,15 @@ class Outline:
 
     def _set_state(self, event: e.StateSnapshot, run: str | None) -> None:
         self.state = event.snapshot
+        self.run_changes += 1
 
     def _change_state(self, event: e.StateDelta, run: str | None) -> None:
         self.state = patched(self.state, event.delta)
+        self.run_changes += 1
+
+    def _change_state_for_client(self, event: e.StateChanged, run: str | None) -> None:
+        self.state = patched(self.state, event.patch)
+        self.client_changes += 1
 
 
 def patched(state: Any, delta: list[dict[str, Any]]) -> Any:
@@ -175,6 +188,7 @@ _HANDLERS: Final[dict[type[Event], Callable[[Outline, Any, str | None], None]]] 
     e.HistoryCleared: Outline._clear,
     e.StateSnapshot: Outline._set_state,
     e.StateDelta: Outline._change_state,
+    e.StateChanged: Outline._change_state_for_client,
 }
 
 OUTLINE_EVENTS: Final = frozenset(_HANDLERS)

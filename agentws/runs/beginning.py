@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Iterable, Sequence
 
 from ..agents.agent import RunContext
@@ -50,8 +49,6 @@ def next_context(session: Session, sender: Sender | None) -> RunContext:
         agent=accepted.agent or session.info.agent,
         identity=by if sender is None else sender.identity,
         history=history,
-        # A copy: a change that the agent makes in place is not shared.
-        state=None if outline.state is None else copy.deepcopy(outline.state),
         answers=answers,
     )
 

@@ -21,11 +21,11 @@ from ..protocol import events as e
 from ..protocol import messages as m
 from ..protocol.events import Event
 from ..protocol.frames import sendable
-from ..protocol.outline import patched
 from ..protocol.sequence import TERMINAL, RunSequence
 from ..tasks.eager import InContext
 from .documents import PATCHED, Documents
 from .failure import consists_of, error_for_run, is_cancellation
+from .shared_state import RunState
 from .validation import check_event, check_text
 from .writer import RunWriter
 
@@ -52,6 +52,7 @@ class Run:
         "_documents",
         "_check_from",
         "_sequence",
+        "_shared",
         "_task",
         "_text",
         "abandoned",
@@ -76,6 +77,7 @@ class Run:
         self._sequence = RunSequence(id)
         self._check_from = writer.large
         self._documents: Documents | None = None
+        self._shared: RunState | None = None
         self._task: asyncio.Task[Any] | None = None
         self.ending = False
         self._text: str | None = None
@@ -120,6 +122,8 @@ class Run:
     async def end(self, terminal: Event) -> None:
         """Closes what is open and appends ``terminal``; returns when that is in the store."""
         self.ending = True
+        if self._shared is not None:
+            self._shared.close()
         for event in self._sequence.close():
             self.writer.write_event(event)
         self.writer.write_event(terminal)
@@ -201,6 +205,14 @@ class Run:
         """Implements :meth:`agentws.agents.output.RunOutput.wait_for_room`."""
         await self.writer.wait_for_room()
 
+    @property
+    def shared(self) -> RunState:
+        """Implements :attr:`agentws.agents.output.RunOutput.shared`."""
+        if self._shared is None:
+            largest = self.writer.max_event_size
+            self._shared = RunState(self.writer.session, self.id, max_event_size=largest)
+        return self._shared
+
     async def _pause(self) -> asyncio.CancelledError | None:
         """Gives way to other tasks, and waits for the store (backpressure).
 
@@ -243,16 +255,14 @@ class Run:
             if type(event) in PATCHED:
                 self._track_document(event, size)
             self.writer.write_event(event)
-        if isinstance(item, e.StateSnapshot):
-            self.context.state = item.snapshot
-        elif isinstance(item, e.StateDelta):
-            self.context.state = patched(self.context.state, item.delta)
 
     def _track_document(self, event: Event, size: int) -> None:
         """Applies an event to the state or an activity; raises EventTooLarge for the result."""
+        if isinstance(event, e.StateSnapshot | e.StateDelta):
+            self.shared.admit(event, size)
+            return
         if self._documents is None:
-            largest = self.writer.max_event_size
-            self._documents = Documents(self.writer.shared_state, max_event_size=largest)
+            self._documents = Documents(max_event_size=self.writer.max_event_size)
         self._documents.admit(event, size)
 
     # Terminal events

@@ -13,7 +13,7 @@ import logging
 import random
 from collections.abc import Callable
 from contextvars import Context
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 
@@ -124,9 +124,9 @@ class RunWriter:
         return min(LARGEST, self._largest) // 2
 
     @property
-    def shared_state(self) -> Any:
-        """The session's shared state, as of the newest event in the log."""
-        return self._session.outline.state
+    def session(self) -> Session:
+        """The session that it appends to."""
+        return self._session
 
     async def begin(self, started: Event, *, expect: int) -> None:
         """Appends the run's first event, with ``expect`` as its expected version.

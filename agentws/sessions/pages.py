@@ -52,6 +52,7 @@ _NOT_SHOWN: Final = frozenset(
         "interrupt.answered",
         "message.accepted",
         "session.updated",
+        "state.changed",
     }
 )
 """Events that may be large and add nothing to the messages."""

@@ -81,6 +81,11 @@ def _answer(request: ClientRequest) -> Awaitable[Appended]:
     return service.inbox.answer(session, frame, identity=identity)
 
 
+def _state(request: ClientRequest) -> Awaitable[Appended]:
+    service, session, frame, identity = request
+    return service.change_state(session, frame, identity=identity)
+
+
 async def _ping(request: ClientRequest) -> f.Pong:
     return f.Pong(reply=request.frame.id)
 
@@ -99,6 +104,7 @@ HANDLERS: Final[Mapping[type[f.ClientFrame], Handler]] = {
     f.Cancel: Handler(_cancel, post=_CANCEL),
     f.Withdraw: Handler(_withdraw),
     f.Answer: Handler(_answer, post=_ANSWERS),
+    f.State: Handler(_state),
     f.Ping: Handler(_ping, checks_itself=True),
 }
 """Every other frame of the protocol is refused with NotSupported."""

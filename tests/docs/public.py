@@ -11,7 +11,8 @@ _NAMES = {
         LLM Agent AgentError AgentFactory AgentGateway AgentwsError BearerKeys Bus ChatAgent
         Command CommandContext Forbidden Identity LLMCutOff LLMEmpty LLMError LLMRateLimited
         LLMRefused LLMUnavailable Limits LocalBus MemoryStore NotFound Output RunContext
-        SQLiteStore Session SessionHandle SessionInfo Store Unauthenticated
+        SQLiteStore Session SessionHandle SessionInfo StateChange Store
+        Unauthenticated
         mount_agent_gateway
     """,
     "agentws.bus": "Bus Listener Scope",
@@ -24,8 +25,8 @@ _NAMES = {
         AgentError AgentwsError AlreadyAnswered BadRequest Conflict Draining EventTooLarge
         Fenced Forbidden IdempotencyConflict Internal InvalidEvent LostReason
         MethodNotAllowed Misdirected NotFound NotSupported PositionLost QueueFull RunActive
-        StorageFull TimedOut TooLarge TooMany Unauthenticated Unavailable UnknownCommand
-        UnsupportedMedia VersionConflict WrongLoop
+        StateConflict StorageFull TimedOut TooLarge TooMany Unauthenticated Unavailable
+        UnknownCommand UnsupportedMedia VersionConflict WrongLoop
     """,
     "agentws.events": """
         ActivityDelta ActivityMessage ActivitySnapshot AgentEvent AguiEvent AnyEvent
@@ -36,8 +37,8 @@ _NAMES = {
         Metadata NoticePosted Overlap Raw ReasoningEncryptedValue ReasoningEnd
         ReasoningMessage ReasoningMessageChunk ReasoningMessageContent ReasoningMessageEnd
         ReasoningMessageStart ReasoningStart ResumeEntry Role RunAgentInput RunCancelling
-        RunError RunFinished RunOutcome RunStarted SessionUpdated Source StateDelta
-        StateSnapshot StepFinished StepStarted SubagentError SubagentFinished
+        RunError RunFinished RunOutcome RunStarted SessionUpdated Source StateChanged
+        StateDelta StateSnapshot StepFinished StepStarted SubagentError SubagentFinished
         SubagentOutcome SubagentStarted SubagentSuccess SubagentSuspended SuccessOutcome
         SystemMessage TextMessageChunk TextMessageContent TextMessageEnd TextMessageStart
         TextPart TokenUsage Tool ToolCall ToolCallArgs ToolCallChunk ToolCallEnd

@@ -196,10 +196,15 @@ async def test_the_state_of_an_earlier_run_counts_for_the_limit() -> None:
 
 
 def test_a_refused_patch_leaves_its_value_unchanged() -> None:
-    documents = Documents({"a": "x" * 900}, max_event_size=1127)
+    documents = Documents(max_event_size=1127)
+    documents.admit(e.ActivitySnapshot("a", "x", {"a": "x" * 900}), 910)
     with pytest.raises(EventTooLarge):
-        documents.admit(e.StateDelta([{"op": "add", "path": "/b", "value": "x" * 200}]), 300)
-    documents.admit(e.StateDelta([{"op": "add", "path": "/b", "value": "x"}]), 60)
+        documents.admit(_activity_patch("x" * 200), 300)
+    documents.admit(_activity_patch("x"), 60)
+
+
+def _activity_patch(value: str) -> e.ActivityDelta:
+    return e.ActivityDelta("a", "x", [{"op": "add", "path": "/b", "value": value}])
 
 
 @pytest.mark.parametrize("value", [None, 1.5, "é\n", {"k": [1, "x", {"é": None}]}, [], ["x"] * 50])
