@@ -141,7 +141,7 @@ export interface Log {
   /** The id of the active run. */
   run: string | null;
   interrupts: readonly Interrupt[];
-  /** The state that the agent shares with its clients. */
+  /** The state that the agent and its clients share. */
   shared: any;
   title: string | null;
   agent: string | null;
@@ -240,7 +240,9 @@ export class AgentSocket {
     status?: 'resolved' | 'cancelled',
   ): Promise<Accepted>;
   toolResult(toolCallId: string, result: { content?: Content; error?: string }): Promise<Accepted>;
+  /** Changes the shared state, if the agent accepts it; the snapshot has it as `shared`. */
   patchState(patch: Operation[]): Promise<Accepted>;
+  setState(value: unknown): Promise<Accepted>;
   authenticate(token: string): Promise<Accepted>;
 }
 

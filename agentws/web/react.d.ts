@@ -10,6 +10,8 @@ type Methods = Pick<
   | 'command'
   | 'answer'
   | 'toolResult'
+  | 'patchState'
+  | 'setState'
   | 'reconnect'
 >;
 

@@ -24,6 +24,8 @@ const METHODS = /** @type {const} */ ([
   'command',
   'answer',
   'toolResult',
+  'patchState',
+  'setState',
   'reconnect',
 ]);
 /** @typedef {Pick<AgentSocket, typeof METHODS[number]>} Methods */

@@ -193,9 +193,18 @@ export class AgentSocket {
     return this.#request({ type: 'tool_result', toolCallId, ...defined(result) }, true);
   }
 
-  /** Changes the shared state. @param {import('./client.js').Operation[]} patch */
+  /**
+   * Changes the shared state by a JSON Patch, if the agent accepts it. Rejects with `state_conflict` when it does
+   * not apply to the state as it is by then.
+   * @param {import('./client.js').Operation[]} patch
+   */
   patchState(patch) {
-    return this.#request({ type: 'state', patch }, false);
+    return this.#request({ type: 'state', patch }, true);
+  }
+
+  /** Replaces the shared state. @param {unknown} value */
+  setState(value) {
+    return this.patchState([{ op: 'add', path: '', value }]);
   }
 
   /** Renews the credentials of the open connection. @param {string} token */

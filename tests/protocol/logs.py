@@ -126,6 +126,8 @@ BETWEEN: list[Event] = [
     e.SessionUpdated("title", None),
     e.RunCancelling(),
     e.MessageWithdrawn("x", "why"),
+    e.StateChanged([{"op": "add", "path": "/x", "value": [2]}]),
+    e.StateChanged([{"op": "add", "path": "/x/-", "value": 3}], "ann"),
 ]
 
 
