@@ -14,6 +14,7 @@ from .commands import Command
 from .context import History, SessionContext
 from .output import Output, RunOutput
 from .sharing import AcceptsState
+from .showing import Shown, reason
 from .usage import readable_usage
 
 
@@ -24,7 +25,7 @@ class RunContext(SessionContext):
     accepted it, ``None`` for an anonymous sender.
     """
 
-    __slots__ = ("_output", "_state", "agent", "answers", "message", "run_id", "usage")
+    __slots__ = ("_output", "_shown", "_state", "agent", "answers", "message", "run_id", "usage")
 
     def __init__(
         self,
@@ -48,6 +49,7 @@ class RunContext(SessionContext):
         """Answers to the questions that the previous run ended with; else empty."""
         self.usage: list[TokenUsage] = []
         self._output: RunOutput | None = None
+        self._shown: Shown | None = None
 
     def __repr__(self) -> str:
         return f"<RunContext {self.run_id} of {self.session.id}>"
@@ -111,6 +113,36 @@ class RunContext(SessionContext):
         """
         self.output.shared.check(patch)
         self.output.write(StateDelta(patch))
+
+    # What is shown besides text
+
+    def reason(self, text: str) -> None:
+        """Writes a piece of the agent's reasoning, which clients fold.
+
+        Pieces continue one message until the agent writes text or calls a tool.
+        """
+        reason(self.output, text)
+
+    def cite(self, url: str, title: str | None = None, *, excerpt: str | None = None) -> int:
+        """Adds a source to the conversation; returns its number in this run, from 1.
+
+        The same URL again has the same number. Only http and https. A long title or excerpt is cut.
+        Raises InvalidEvent for another URL.
+        """
+        return self._shown_parts().cite(self.output, url, title, excerpt)
+
+    def show(self, kind: str, content: dict[str, Any], *, id: str | None = None) -> str:
+        """Shows a structured part, such as a chart, which clients render by its kind.
+
+        Returns its id. With an ``id`` that was returned before, that part is replaced. Raises
+        InvalidEvent and EventTooLarge.
+        """
+        return self._shown_parts().show(self.output, kind, content, id)
+
+    def _shown_parts(self) -> Shown:
+        if self._shown is None:
+            self._shown = Shown(self.run_id)
+        return self._shown
 
     def report_usage(self, usage: TokenUsage) -> None:
         """Adds to the run's ``RUN_FINISHED.usage``; one entry per provider and model.

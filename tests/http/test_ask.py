@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 import httpx2
 import pytest
 
-from agentws import AgentError, BearerKeys, Limits, MemoryStore, Store
+from agentws import AgentError, BearerKeys, Limits, MemoryStore, RunContext, Store
 from agentws.protocol.events import RunFinished
 from agentws.protocol.messages import Interrupt, InterruptOutcome
 from agentws.testing.agents import Gate, Script
@@ -282,6 +282,15 @@ async def test_withdrawing_a_queued_message_ends_its_answer() -> None:
                 ]
                 assert json.loads((await lines.lines())[-1])["event"]["type"] == "message.withdrawn"
             gate.open()
+
+
+async def test_the_sources_of_an_answer_follow_its_text() -> None:
+    async def agent(ctx: RunContext) -> AsyncIterator[Any]:
+        yield f"See [{ctx.cite('https://example.com/', 'A title')}]."
+
+    async with served(agent) as (_, http):
+        answer = (await ask(http, "Hi", headers=TEXT)).text
+        assert answer == "See [1].\n[1] A title https://example.com/\n"
 
 
 async def test_an_agents_question_is_the_last_line_of_the_answer() -> None:
