@@ -13,6 +13,7 @@ from agentws import Agent, AgentError, RunContext, StateChange
 from agentws.agents.sharing import AcceptsState
 from agentws.errors import BadRequest
 from agentws.protocol import events as e
+from agentws.protocol.codec import event_type
 from agentws.protocol.fold import Fold
 from agentws.testing.connect import Client, Frame, connect, kind
 from agentws.testing.faults import FaultyStore, SlowStore
@@ -447,14 +448,30 @@ def random_patch(rng: random.Random, who: str) -> list[dict[str, Any]]:
     return rng.sample(operations, rng.randrange(1, 3))
 
 
-async def patching(client: Client, rng: random.Random, name: str) -> None:
+async def patching(client: Client, rng: random.Random, name: str) -> int:
+    """Sends changes, each until the answer is final; returns how many were accepted."""
+    made = 0
     for number in range(15):
         if rng.random() < 0.2:
             await client.say("go", f"m-{name}-{number}")
         frame = change(*random_patch(rng, name), id=f"{name}{number}")
         reply = await client.ask(frame)
+        while reply.get("retryable"):
+            reply = await client.ask(frame)
         assert reply["type"] == "accepted" or reply["code"] == "state_conflict", reply
+        made += reply["type"] == "accepted"
         await asyncio.sleep(rng.choice([0, 0.001, 0.01]))
+    return made
+
+
+async def freezing(node: Node, rng: random.Random) -> int:
+    """Lets a node lose its lease in some of the cases: another one ends its run."""
+    if rng.random() < 0.5:
+        await asyncio.sleep(rng.random() * 0.1)
+        node.freeze()
+        await asyncio.sleep(6)
+        node.thaw()
+    return 0
 
 
 def folded(client: Client) -> Any:
@@ -479,14 +496,18 @@ async def test_every_tab_shows_the_state_of_the_log(seed: int) -> None:
     lossy = rng.choice([None, 0.5, 1.0])
     async with nodes(lambda: Busy(rng), lossy=lossy) as made:
         tabs = [await opened(node) for node in made for _ in range(2)]
-        await asyncio.gather(
-            *(patching(tab, rng, name) for tab, name in zip(tabs, "abcd", strict=True))
+        accepted = await asyncio.gather(
+            *(patching(tab, rng, name) for tab, name in zip(tabs, "abcd", strict=True)),
+            freezing(rng.choice(made), rng),
         )
         late = [await opened(node) for node in made]
         epoch, records = await idle(made)
         state = Fold().apply_all(records).state
+        assert sum(event_type(one.data) == "state.changed" for one in records) == sum(accepted)
         for tab in [*tabs, *late]:
             await until_position(tab, f"{epoch}.{records[-1].seq}.{records[-1].tag}")
+            # The frames of a snapshot share its position.
+            await tab.settle()
             check_client(epoch, records, tab.frames, complete=False)
             assert folded(tab) == state
             await tab.aclose()

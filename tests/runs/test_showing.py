@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import pytest
@@ -173,7 +173,15 @@ async def test_a_part_that_is_too_large_says_so() -> None:
     assert end["code"] == "too_large" and "ACTIVITY_SNAPSHOT" in end["message"]
 
 
-async def test_nothing_is_shown_after_the_run() -> None:
+LATE: dict[str, Callable[[RunContext], object]] = {
+    "reasoning": lambda ctx: ctx.reason("late"),
+    "a source": lambda ctx: ctx.cite("https://example.com/"),
+    "a part": lambda ctx: ctx.show("chart", {}),
+}
+
+
+@pytest.mark.parametrize("what", LATE)
+async def test_nothing_is_shown_after_the_run(what: str) -> None:
     kept: list[RunContext] = []
 
     async def agent(ctx: RunContext) -> AsyncIterator[Any]:
@@ -182,13 +190,8 @@ async def test_nothing_is_shown_after_the_run() -> None:
 
     async with talk(agent) as one:
         await run(one)
-        for show in (
-            lambda ctx: ctx.reason("late"),
-            lambda ctx: ctx.cite("https://example.com/"),
-            lambda ctx: ctx.show("chart", {}),
-        ):
-            with pytest.raises(InvalidEvent, match="has ended"):
-                show(kept[0])
+        with pytest.raises(InvalidEvent, match="has ended"):
+            LATE[what](kept[0])
 
 
 async def test_everything_is_seen_while_the_agent_waits() -> None:
