@@ -407,6 +407,52 @@ async def test_a_value_that_json_writes_otherwise_is_seen_as_clients_see_it() ->
         assert seen == [{"pair": [1, 2, 3]}] == [(await one.check()).state]
 
 
+# Where it is kept
+
+
+async def test_a_tab_that_opens_during_a_run_shows_what_clients_changed_in_it() -> None:
+    async with talk(Open) as one:
+        await one.client.ask(change(add("/before", 1)))
+        await one.client.say("wait", "m1")
+        await one.client.until("STATE_SNAPSHOT")
+        await one.client.ask(change(add("/during", 1), id="s2"))
+        async with connect(one.client.app, f"/ws/chat?session={one.session}") as tab:
+            await tab.settle()
+            snapshot = next(each for each in tab.events() if each["type"] == "STATE_SNAPSHOT")
+            assert snapshot["snapshot"] == {"before": 1}
+            assert folded(tab) == {"waiting": True, "during": 1}
+        await one.client.ask(change(add("/go", 1), id="s3"))
+        await one.terminal()
+
+
+async def test_a_change_without_a_run_survives_a_cold_start() -> None:
+    store = memory_store()
+    async with talk(Open, store=store, session_idle=1.0) as one:
+        await one.client.say("here", "m1")
+        await one.terminal()
+        await asyncio.sleep(10)
+        await one.client.ask(change(add("/n", 1)))
+        session, app = one.session, one.client.app
+        await one.client.aclose()
+        await asyncio.sleep(30)
+        assert not list(one.gateway.sessions)
+        async with connect(app, f"/ws/chat?session={session}") as late:
+            await late.settle()
+            assert folded(late) == {"text": "here", "n": 1}
+
+
+async def test_many_changes_without_a_run_are_not_applied_again_at_every_cold_start() -> None:
+    store = memory_store()
+    async with talk(Open, store=store) as one:
+        for number in range(300):
+            await one.client.ask(change(add("/n", number), id=f"s{number}"))
+        await asyncio.sleep(30)
+        head = await store.head(one.session)
+        assert head.position.seq - head.settled.seq < 100
+        await one.client.settle()
+        assert (await one.check()).state == {"n": 299}
+
+
 # Any interleaving
 
 
