@@ -46,16 +46,18 @@ class Document:
         self.value, self._at_most = value, at_most
 
     def change(self, value: Any, patch: JsonPatch, size: int, *, kind: str, name: str) -> None:
-        """Sets the value that ``patch``, of ``size`` bytes, gives. Raises EventTooLarge.
+        """Sets the value that ``patch``, of ``size`` bytes, gives.
 
-        ``kind`` and ``name`` say in the error what was to change what.
+        Raises EventTooLarge for one that is too large, unless the old value was as large: then the
+        patch does no harm. ``kind`` and ``name`` say in the error what was to change what.
         """
         # A patch makes the value larger by its own size at most, unless it copies.
         copies = any(operation.get("op") == "copy" for operation in patch)
         at_most = None if copies or self._at_most is None else self._at_most + size
         if at_most is None or at_most > self._largest:
             at_most = measure(value, self._largest) if copies else len(_encoder.encode(value))
-            if at_most > self._largest:
+            grows = copies or at_most > len(_encoder.encode(self.value))
+            if at_most > self._largest and grows:
                 raise EventTooLarge(
                     f"With this {kind} {name} would have more than {self._largest} bytes,"
                     " the most that one event can hold."

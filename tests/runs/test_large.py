@@ -17,7 +17,7 @@ from agentws.protocol import events as e
 from agentws.protocol import frames as f
 from agentws.protocol import messages as m
 from agentws.protocol.sizes import EVENT, FRAME, TEXT, TITLE
-from agentws.runs.documents import Documents, measure
+from agentws.runs.documents import Document, Documents, measure
 from agentws.sessions.compaction import compact_run
 from agentws.testing.agents import Script, Yield
 
@@ -201,6 +201,18 @@ def test_a_refused_patch_leaves_its_value_unchanged() -> None:
     with pytest.raises(EventTooLarge):
         documents.admit(_activity_patch("x" * 200), 300)
     documents.admit(_activity_patch("x"), 60)
+
+
+def test_a_value_that_is_too_large_already_may_become_smaller() -> None:
+    document = Document({"a": "x" * 2000, "b": "y" * 10}, largest=1127)
+    remove = [{"op": "remove", "path": "/b"}]
+    document.change({"a": "x" * 2000}, remove, 30, kind="patch", name="it")
+    with pytest.raises(EventTooLarge):
+        document.change({"a": "x" * 2001}, [], 1, kind="patch", name="it")
+    copy = [{"op": "copy", "from": "/a", "path": ""}]
+    with pytest.raises(EventTooLarge):
+        document.change("x" * 2000, copy, 30, kind="patch", name="it")
+    document.change({"a": ""}, [], 1, kind="patch", name="it")
 
 
 def _activity_patch(value: str) -> e.ActivityDelta:
