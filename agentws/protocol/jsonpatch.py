@@ -56,23 +56,20 @@ def check_patch(patch: list[dict[str, Any]]) -> None:
             f"This patch has {len(patch)} operations.", expected=f"1 to {MAX_OPERATIONS}"
         )
     for number, operation in enumerate(patch, 1):
-        kind = operation.get("op")
-        if not isinstance(kind, str) or kind not in _MEMBERS:
-            raise BadRequest(
-                f"Operation {number} of the patch has no known op.", expected=_OPERATIONS
-            )
-        needed = _MEMBERS[kind]
-        pointers = ["path", "from"] if needed == "from" else ["path"]
-        for name in pointers:
-            if not _is_pointer(operation.get(name)):
-                raise BadRequest(
-                    f"Operation {number} of the patch, {kind}, has no valid {name}.",
-                    expected="a JSON Pointer such as /items/0",
-                )
-        if needed == "value" and "value" not in operation:
-            raise BadRequest(
-                f"Operation {number} of the patch, {kind}, has no value.", expected="any JSON value"
-            )
+        _check_operation(f"Operation {number} of the patch", operation)
+
+
+def _check_operation(named: str, operation: dict[str, Any]) -> None:
+    kind = operation.get("op")
+    if not isinstance(kind, str) or kind not in _MEMBERS:
+        raise BadRequest(f"{named} has no known op.", expected=_OPERATIONS)
+    needed = _MEMBERS[kind]
+    for name in ("path", "from") if needed == "from" else ("path",):
+        if not _is_pointer(operation.get(name)):
+            expected = "a JSON Pointer such as /items/0"
+            raise BadRequest(f"{named}, {kind}, has no valid {name}.", expected=expected)
+    if needed == "value" and "value" not in operation:
+        raise BadRequest(f"{named}, {kind}, has no value.", expected="any JSON value")
 
 
 def _is_pointer(value: object) -> bool:
