@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator, Sequence
-from typing import Any
+from collections.abc import AsyncIterator, Mapping, Sequence
+from typing import Any, TypeVar
 
 from ..auth import Identity
-from ..protocol.events import InterruptAnswered, JsonPatch, StateDelta, StateSnapshot
+from ..protocol.events import InterruptAnswered, JsonPatch, StateSnapshot
 from ..protocol.messages import Message, TokenUsage, UserMessage, text_of
 from ..store import SessionInfo
+from . import asking, calls, client_tools, progress
 from .commands import Command
-from .context import History, SessionContext
+from .context import Earlier, History, SessionContext
 from .output import Output, RunOutput
 from .sharing import AcceptsState
 from .showing import Shown, reason
+from .steps import Work
+from .tools import Tool
 from .usage import readable_usage
+
+R = TypeVar("R")
 
 
 class RunContext(SessionContext):
@@ -25,7 +30,18 @@ class RunContext(SessionContext):
     accepted it, ``None`` for an anonymous sender.
     """
 
-    __slots__ = ("_output", "_shown", "_state", "agent", "answers", "message", "run_id", "usage")
+    __slots__ = (
+        "_earlier",
+        "_output",
+        "_shown",
+        "_state",
+        "agent",
+        "answers",
+        "message",
+        "run_id",
+        "usage",
+        "work",
+    )
 
     def __init__(
         self,
@@ -38,6 +54,7 @@ class RunContext(SessionContext):
         history: History,
         state: Any = None,
         answers: Sequence[InterruptAnswered] = (),
+        earlier: Earlier | None = None,
     ) -> None:
         super().__init__(session=session, identity=identity, history=history)
         self.message = message
@@ -48,8 +65,11 @@ class RunContext(SessionContext):
         self.answers = answers
         """Answers to the questions that the previous run ended with; else empty."""
         self.usage: list[TokenUsage] = []
+        self._earlier = earlier
         self._output: RunOutput | None = None
         self._shown: Shown | None = None
+        self.work: tuple[Work, ...] = ()
+        """The calls that this context was given to, the outermost first."""
 
     def __repr__(self) -> str:
         return f"<RunContext {self.run_id} of {self.session.id}>"
@@ -72,6 +92,14 @@ class RunContext(SessionContext):
         ``error``.
         """
         return await self._history(limit)
+
+    async def earlier(self) -> list[Message]:
+        """What this agent has written since its message, if it is called again for an answer.
+
+        Empty otherwise. An agent that can't repeat itself, since it has its text and its calls from
+        a model, goes on from here; see :meth:`ask`.
+        """
+        return [] if self._earlier is None else await self._earlier()
 
     def attach(self, output: RunOutput) -> None:
         """Connects the context with the run that it belongs to. Called once, before the agent."""
@@ -111,8 +139,7 @@ class RunContext(SessionContext):
 
         Raises BadRequest, which says which operation does not apply, and as ``output.write`` does.
         """
-        self.output.shared.check(patch)
-        self.output.write(StateDelta(patch))
+        self.output.patch_state(patch)
 
     # What is shown besides text
 
@@ -151,6 +178,82 @@ class RunContext(SessionContext):
         token count is left out. Raises TypeError for anything but a TokenUsage.
         """
         self.usage.append(readable_usage(usage))
+
+    # What the agent calls and asks
+
+    async def call(self, tool: Tool[..., R], /, **arguments: Any) -> R:
+        """Calls a tool and returns its result; the call and its result are written as events.
+
+        Calls may run in parallel. Raises ToolError if the tool fails, takes longer than its
+        timeout, or returns what can't be written; ToolArgumentsInvalid; and ToolDenied if a person
+        does not approve the call.
+        """
+        result: R = await calls.call(self, tool, arguments)
+        return result
+
+    def progress(
+        self, message: str | None = None, *, done: float | None = None, total: float | None = None
+    ) -> None:
+        """Shows how far the work is; in a tool, as the progress of its call."""
+        progress.write(self, message, done=done, total=total)
+
+    async def ask(
+        self,
+        question: str,
+        *,
+        schema: Any = None,
+        choices: Sequence[str] | None = None,
+        expires: float | None = None,
+    ) -> Any:
+        """Asks a person, and returns the answer: a value of type ``schema``, or one of ``choices``.
+
+        The run ends with the question, and another one goes on with the answer. The agent waits for
+        that in memory for some time (``Limits.park``); later, or on another node, it is called
+        again, and what it asked and called before returns what was recorded. So it must ask and
+        call the same again, in whatever time has passed.
+
+        ``schema`` is a type, or a JSON Schema as a dict, which is only shown. An answer that does
+        not fit is asked for again. Raises AskDeclined if the question is cancelled, AskExpired if
+        nobody answers it in ``expires`` seconds, and ReplayDiverged.
+        """
+        return await asking.ask(self, question, schema=schema, choices=choices, expires=expires)
+
+    async def client_tool(
+        self,
+        name: str,
+        arguments: Mapping[str, Any] | None = None,
+        *,
+        schema: Any = None,
+        timeout: float | None = None,  # noqa: ASYNC109
+    ) -> Any:
+        """Has a client call its own tool; returns what the first one sends as ``tool_result``.
+
+        That is text or content parts, or a value of type ``schema`` that is in the text as JSON.
+        Waits as :meth:`ask` does. Raises ToolError if the client reports an error, if the result
+        does not fit, and if no client answers in ``timeout`` seconds.
+        """
+        return await client_tools.client_tool(self, name, arguments, schema=schema, expires=timeout)
+
+    def within(self, work: Work) -> RunContext:
+        """This context, as it is given to a tool that is called."""
+        return _WithinCall(self, work)
+
+
+class _WithinCall(RunContext):
+    """A context for one call: everything but ``work`` is that of the run, also when it changes."""
+
+    __slots__ = ("_whole", "work")
+
+    def __init__(self, whole: RunContext, work: Work) -> None:
+        object.__setattr__(self, "_whole", whole)
+        object.__setattr__(self, "work", (*whole.work, work))
+
+    def __getattr__(self, name: str) -> Any:
+        # Called for the attributes of RunContext, which have no value here.
+        return getattr(self._whole, name)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        setattr(self._whole, name, value)
 
 
 class Agent(ABC):

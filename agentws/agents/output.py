@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from ..protocol.events import AgentEvent
+from ..protocol.events import AgentEvent, JsonPatch
 from .sharing import SharedState
+from .steps import Steps
 
 Output = str | AgentEvent
 """What an agent may yield: text, or any AG-UI event (see :mod:`agentws.protocol.sequence`)."""
@@ -31,3 +32,20 @@ class RunOutput(Protocol):
     @property
     def shared(self) -> SharedState:
         """The shared state as the run sees it."""
+
+    def patch_state(self, patch: JsonPatch) -> None:
+        """Writes a change of the shared state. Raises BadRequest for one that does not apply."""
+
+    @property
+    def steps(self) -> Steps:
+        """What the agent calls and asks."""
+
+    @property
+    def largest_result(self) -> int:
+        """The most bytes of a tool's result."""
+
+    def record(self, event: AgentEvent) -> bool:
+        """:meth:`write` for an event of a step: also while an agent repeats what is known.
+
+        False when it was not written, since the run is being stopped.
+        """

@@ -38,6 +38,3 @@ class SharedState(Protocol):
 
     def changes(self) -> AsyncIterator[Any]:
         """:meth:`read` after every change by a client since the last read; ends with the run."""
-
-    def check(self, patch: JsonPatch) -> None:
-        """Raises BadRequest, which says which operation does not apply to the state now."""

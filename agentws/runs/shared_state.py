@@ -37,6 +37,7 @@ class RunState:
         "_client_changes",
         "_closed",
         "_document",
+        "_ending",
         "_in_log",
         "_pending",
         "_read",
@@ -61,6 +62,8 @@ class RunState:
         """What the run has written since the agent read ``_read``; ``None`` if that can't tell the
         state any more, or if it was never read."""
         self._read_at = outline.client_changes
+        self._ending: str | None = None
+        """The run that asked, while the agent waits for answers."""
         self._waiting: set[Bell] = set()
         self._closed = False
 
@@ -87,6 +90,20 @@ class RunState:
             self._unread.append(kept)
             if len(self._unread) > MOST_UNREAD:
                 self._unread = None
+
+    # An agent that waits for answers
+
+    def park(self, run: str) -> None:
+        """The run ends, and the agent goes on as another one, which has not begun."""
+        # What is not in the log yet comes before that end.
+        self._pending.clear()
+        self._in_log = 0
+        self._run, self._ending = run, self._run
+
+    def resume(self) -> None:
+        """The run has begun. Other runs may have changed the state meanwhile."""
+        self._ending = None
+        self._rebase()
 
     def close(self) -> None:
         """The run has ended: nobody waits for changes any more."""
@@ -132,15 +149,22 @@ class RunState:
     def _current(self) -> Document:
         """The state with all that is known here; it must not be changed in place."""
         outline = self._session.outline
-        if outline.client_changes != self._client_changes and outline.run == self._run:
-            self._drop_appended(outline)
-            value = outline.state
-            for event in self._pending:
-                value = _changed(value, event)
-            self._document.replace(value, None)
-            self._unread = None
-            self._client_changes = outline.client_changes
+        if outline.client_changes != self._client_changes:
+            parked = self._ending is not None and outline.run != self._ending
+            if parked or outline.run == self._run:
+                self._rebase()
         return self._document
+
+    def _rebase(self) -> None:
+        """Applies what is not in the log yet to the state of the log."""
+        outline = self._session.outline
+        self._drop_appended(outline)
+        value = outline.state
+        for event in self._pending:
+            value = _changed(value, event)
+        self._document.replace(value, None)
+        self._unread = None
+        self._client_changes = outline.client_changes
 
     def _drop_appended(self, outline: Outline) -> None:
         """Forgets the changes that are in the log."""

@@ -12,6 +12,7 @@ type Methods = Pick<
   | 'toolResult'
   | 'patchState'
   | 'setState'
+  | 'tool'
   | 'reconnect'
 >;
 

@@ -26,6 +26,7 @@ const METHODS = /** @type {const} */ ([
   'toolResult',
   'patchState',
   'setState',
+  'tool',
   'reconnect',
 ]);
 /** @typedef {Pick<AgentSocket, typeof METHODS[number]>} Methods */

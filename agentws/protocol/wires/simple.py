@@ -17,8 +17,9 @@ from .. import frames as f
 from ..codec import Record, decode_record, event_type
 from ..events import AnyEvent
 from ..merge import merge, split_delta
-from ..messages import CancelledOutcome
+from ..messages import CancelledOutcome, Interrupt, InterruptOutcome
 from ..sources import MOST, source_line
+from ..spoken import question_text
 from ..strict import check_value
 from .long_text import LongText
 from .wire import EncoderContext, Opening, SocketWire
@@ -92,10 +93,10 @@ def _object(value: dict[str, Any], text: str) -> SimpleMessage:
     return SimpleMessage(content, metadata)
 
 
-def decode_simple(text: str) -> f.Send:
-    """The client's message as a ``send`` without an id. Raises BadRequest."""
+def decode_simple(text: str) -> f.Say:
+    """The client's message, without an id; it may answer a question. Raises BadRequest."""
     message = parse_simple(text)
-    return f.Send(id=f.NO_ID, content=message.content, metadata=message.metadata)
+    return f.Say(id=f.NO_ID, content=message.content, metadata=message.metadata)
 
 
 class SimpleEncoder:
@@ -165,12 +166,24 @@ class SimpleEncoder:
             return [self._frame("error", event.message, metadata, event)]
         if isinstance(event.outcome, CancelledOutcome):
             return [self._frame("system", "The answer was stopped.", dict(metadata), event)]
+        if isinstance(event.outcome, InterruptOutcome):
+            return self._questions(event.outcome.interrupts, metadata, event)
         return []
 
     def _sources_of_run(self, metadata: dict[str, Any]) -> list[SimpleFrame]:
         lines, self._sources = self._sources, []
         content = "\n".join(["Sources:", *lines])
         return [self._frame("system", content, dict(metadata))] if lines else []
+
+    def _questions(
+        self, interrupts: Sequence[Interrupt], metadata: dict[str, Any], event: AnyEvent
+    ) -> list[SimpleFrame]:
+        texts = [(one.id, question_text(one)) for one in interrupts]
+        return [
+            self._frame("system", text, {**metadata, "interrupt": id}, event)
+            for id, text in texts
+            if text is not None
+        ]
 
     def _continue(
         self, event: e.TextMessageContent, metadata: dict[str, Any], data: bytes
