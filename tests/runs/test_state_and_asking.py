@@ -40,7 +40,10 @@ class Asking(Agent):
 
 
 @pytest.mark.parametrize("park", [600.0, 0.5], ids=["in memory", "called again"])
-async def test_the_state_goes_on_while_an_agent_waits_for_an_answer(park: float) -> None:
+@pytest.mark.parametrize("client", [True, False], ids=["client", "other run"])
+async def test_the_state_goes_on_while_an_agent_waits_for_an_answer(
+    park: float, client: bool
+) -> None:
     seen: list[Any] = []
 
     class Agent_(Asking):
@@ -52,7 +55,8 @@ async def test_the_state_goes_on_while_an_agent_waits_for_an_answer(park: float)
         ended = (await one.terminal())["event"]
         question = ended["outcome"]["interrupts"][0]["id"]
         await asyncio.sleep(1)
-        assert (await one.client.ask(change("s1", "/client", 1)))["type"] == "accepted"
+        if client:
+            assert (await one.client.ask(change("s1", "/client", 1)))["type"] == "accepted"
         await one.client.say("another", "m2")
         await one.terminal()
         answer = {"type": "answer", "id": "a1", "interrupt": question, "payload": 3}
@@ -60,7 +64,7 @@ async def test_the_state_goes_on_while_an_agent_waits_for_an_answer(park: float)
         end = (await one.terminal())["event"]
         assert end["type"] == "RUN_FINISHED", end
         fold = await one.check()
-    before = {"client": 1, "other": "another"}
+    before = {**({"client": 1} if client else {}), "other": "another"}
     assert fold.state == {**before, "many": 3}
     assert seen == [before, {**before, "many": 3}]
     numbers = [m.content["number"] for m in fold.messages if hasattr(m, "activity_type")]
