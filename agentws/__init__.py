@@ -30,6 +30,7 @@ from .agents.llm import (
 )
 from .agents.output import Output
 from .agents.routing import ModelRouter, Router
+from .agents.sharing import StateChange
 from .agents.tools import Tool, tool
 from .auth import BearerKeys, Identity
 from .backends.disk import DiskFileStore
@@ -99,6 +100,7 @@ __all__ = [
     "Session",
     "SessionHandle",
     "SessionInfo",
+    "StateChange",
     "Store",
     "Tool",
     "ToolArgumentsInvalid",

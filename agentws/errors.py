@@ -14,6 +14,7 @@
     │   ├── AlreadyAnswered     409 / 4409   already_answered
     │   ├── Expired             409 / 4409   expired
     │   ├── RunActive           409 / 4409   run_active              retryable
+    │   ├── StateConflict       409 / 4409   state_conflict
     │   ├── VersionConflict     409 / 4409   conflict                retryable
     │   └── Fenced              409 / 4409   fenced
     ├── PositionLost            410 / 4410   position_lost
@@ -55,8 +56,8 @@ __all__ += ["BadRequest", "Conflict", "Draining"]
 __all__ += ["EventTooLarge", "Expired", "Fenced", "Forbidden", "IdempotencyConflict", "Internal"]
 __all__ += ["InvalidEvent", "LostReason", "MethodNotAllowed", "Misdirected", "NotFound"]
 __all__ += ["NotSupported", "PositionLost", "QueueFull", "QuotaExceeded", "ReplayDiverged"]
-__all__ += ["RunActive", "StorageFull", "TimedOut", "ToolArgumentsInvalid", "ToolDenied"]
-__all__ += ["DelegateFailed", "ToolError", "TooManyAgents"]
+__all__ += ["RunActive", "StateConflict", "StorageFull", "TimedOut", "ToolArgumentsInvalid"]
+__all__ += ["DelegateFailed", "ToolDenied", "ToolError", "TooManyAgents"]
 __all__ += ["TooLarge", "TooMany", "Unauthenticated", "Unavailable", "UnknownCommand"]
 __all__ += ["UnsupportedMedia", "VersionConflict", "WrongLoop"]
 
@@ -179,6 +180,13 @@ class RunActive(Conflict):
     code = "run_active"
     retryable = True
     summary = "The agent is still answering."
+
+
+class StateConflict(Conflict):
+    """A client's patch does not apply to the shared state as it is now."""
+
+    code = "state_conflict"
+    summary = "This patch does not apply to the shared state."
 
 
 class VersionConflict(Conflict):

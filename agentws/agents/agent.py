@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 from ..attachments.library import Files
 from ..auth import Identity
-from ..protocol.events import InterruptAnswered, Overlap
+from ..protocol.events import InterruptAnswered, JsonPatch, Overlap, StateSnapshot
 from ..protocol.messages import Content, Message, TokenUsage, UserMessage, text_of
 from ..store import SessionInfo
 from . import asking, calls, client_tools, progress
@@ -18,6 +18,8 @@ from .context import Earlier, History, SessionContext
 from .files import Attachment, Data, attachments_of, write_file
 from .handover import Handover
 from .output import Output, RunOutput
+from .sharing import AcceptsState
+from .showing import Shown, reason
 from .steps import Work
 from .tools import Tool
 from .usage import readable_usage
@@ -36,12 +38,13 @@ class RunContext(SessionContext):
         "_earlier",
         "_files",
         "_output",
+        "_shown",
+        "_state",
         "agent",
         "answers",
         "handed_over",
         "message",
         "run_id",
-        "state",
         "usage",
         "work",
     )
@@ -65,9 +68,7 @@ class RunContext(SessionContext):
         self.run_id = run_id
         self.agent = agent
         """The name under which this agent was mounted."""
-        self.state = state
-        """The shared state, a JSON value: as it was when the run began, and then as this run's
-        ``STATE_SNAPSHOT`` and ``STATE_DELTA`` change it. A change in place is not shared."""
+        self._state = state
         self.answers = answers
         """Answers to the questions that the previous run ended with; else empty."""
         self.handed_over: Handover | None = None
@@ -76,6 +77,7 @@ class RunContext(SessionContext):
         self._earlier = earlier
         self._files = files
         self._output: RunOutput | None = None
+        self._shown: Shown | None = None
         self.work: tuple[Work, ...] = ()
         """The calls that this context was given to, the outermost first."""
 
@@ -165,7 +167,7 @@ class RunContext(SessionContext):
         other = copy.copy(self)
         other.agent, other.message, other._history = agent, message, given
         other.answers, other.handed_over, other._output = (), None, None
-        other.work, other._earlier = work, None
+        other.work, other._earlier, other._shown = work, None, self._shown_parts()
         return other
 
     async def earlier(self) -> list[Message]:
@@ -199,6 +201,65 @@ class RunContext(SessionContext):
     def steering(self) -> AsyncIterator[UserMessage]:
         """Yields each steering message as it comes, until the run ends; see :meth:`steered`."""
         return self.output.steering.messages()
+
+    # The shared state
+
+    @property
+    def state(self) -> Any:
+        """The shared state, a JSON value; ``None`` when nobody has set any.
+
+        As it is now: with what this run has written, and with the changes of clients. It is a
+        copy: a change in place is not shared.
+        """
+        return self._state if self._output is None else self._output.shared.read()
+
+    def state_changes(self) -> AsyncIterator[Any]:
+        """The state after each change by a client since :attr:`state` was last read.
+
+        Changes at the same time are given as one. It ends with the run.
+        """
+        return self.output.shared.changes()
+
+    def set_state(self, value: Any) -> None:
+        """Replaces the shared state by a JSON value. Raises as ``output.write`` does."""
+        self.output.write(StateSnapshot(value))
+
+    def patch_state(self, patch: JsonPatch) -> None:
+        """Changes the shared state by RFC 6902 operations, all or none of them.
+
+        Raises BadRequest, which says which operation does not apply, and as ``output.write`` does.
+        """
+        self.output.patch_state(patch)
+
+    # What is shown besides text
+
+    def reason(self, text: str) -> None:
+        """Writes a piece of the agent's reasoning, which clients fold.
+
+        Pieces continue one message until the agent writes text or calls a tool.
+        """
+        reason(self.output, text)
+
+    def cite(self, url: str, title: str | None = None, *, excerpt: str | None = None) -> int:
+        """Adds a source to the conversation; returns its number in this run, from 1.
+
+        The same URL again has the same number. Only http and https. A long title or excerpt is cut.
+        Raises InvalidEvent for another URL.
+        """
+        return self._shown_parts().cite(self.output, url, title, excerpt)
+
+    def show(self, kind: str, content: dict[str, Any], *, id: str | None = None) -> str:
+        """Shows a structured part, such as a chart, which clients render by its kind.
+
+        Returns its id. With an ``id`` that was returned before, that part is replaced. Raises
+        InvalidEvent and EventTooLarge.
+        """
+        return self._shown_parts().show(self.output, kind, content, id)
+
+    def _shown_parts(self) -> Shown:
+        if self._shown is None:
+            self._shown = Shown(self.run_id)
+        return self._shown
 
     def report_usage(self, usage: TokenUsage) -> None:
         """Adds to the run's ``RUN_FINISHED.usage``; one entry per provider and model.
@@ -297,6 +358,9 @@ class Agent(ABC):
     overlaps: frozenset[Overlap] = frozenset({"queue", "steer", "interrupt", "reject"})
     """What a message may ask for that arrives during a run, besides ``queue``. A message with
     another ``overlap`` is refused, and told which ones are allowed."""
+    accepts_state: bool | AcceptsState = False
+    """Whether clients may change the shared state: all, none, or a method that is given the
+    :class:`~agentws.StateChange` and returns whether to accept it."""
 
     @abstractmethod
     def run(self, ctx: RunContext) -> AsyncIterator[Output]:

@@ -9,8 +9,9 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Sequence
 from typing import Any, Protocol
 
-from ..protocol.events import AgentEvent
+from ..protocol.events import AgentEvent, JsonPatch
 from ..protocol.messages import Content, Message, UserMessage
+from .sharing import SharedState
 from .steps import Steps, Work
 
 Output = str | AgentEvent
@@ -71,6 +72,13 @@ class RunOutput(Protocol):
     @property
     def steering(self) -> SteeringMessages:
         """The steering messages of the run."""
+
+    @property
+    def shared(self) -> SharedState:
+        """The shared state as the run sees it."""
+
+    def patch_state(self, patch: JsonPatch) -> None:
+        """Writes a change of the shared state. Raises BadRequest for one that does not apply."""
 
     @property
     def steps(self) -> Steps:

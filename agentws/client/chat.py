@@ -185,7 +185,7 @@ class Chat:
 
     @property
     def state(self) -> Any:
-        """The state that the agent shares, or ``None``."""
+        """The state that the agent and its clients share, or ``None``."""
         return self._followed.log.fold.state
 
     @property
@@ -385,11 +385,16 @@ class Chat:
         await self.command("agent", name)
 
     async def patch_state(self, patch: JsonPatch) -> None:
-        """Changes the shared state by a JSON Patch (RFC 6902), if the agent allows it.
+        """Changes the shared state by a JSON Patch (RFC 6902), if the agent accepts it.
 
-        Raises as :meth:`command` does.
+        It is sent again after a reconnect, and made once. Raises StateConflict when it does not
+        apply to the state as it is by then.
         """
-        await self._request(State(id=_new_id("req"), patch=patch), repeatable=False)
+        await self._request(State(id=_new_id("req"), patch=patch))
+
+    async def set_state(self, value: Any) -> None:
+        """Replaces the shared state, if the agent accepts it."""
+        await self.patch_state([{"op": "add", "path": "", "value": value}])
 
     async def _request(self, frame: AnyClientFrame, *, repeatable: bool = True) -> Reply:
         self._check_open()

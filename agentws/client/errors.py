@@ -108,6 +108,7 @@ _KNOWN: Final[tuple[type[AgentwsError], ...]] = (
     errors.IdempotencyConflict,
     errors.AlreadyAnswered,
     errors.RunActive,
+    errors.StateConflict,
     errors.TooLarge,
     errors.QuotaExceeded,
     errors.UnsupportedMedia,

@@ -32,11 +32,14 @@ from ..limits import Limits
 from ..protocol import events as e
 from ..protocol import frames as f
 from ..protocol.codec import check_sizes, entry
+from ..protocol.jsonpatch import check_patch
 from ..protocol.messages import Message, Metadata
 from ..runs.builtin import builtin_commands
 from ..runs.commands import Invocation, commands_of
-from ..runs.declared import check_overlap
+from ..runs.consulting import consult
 from ..runs.inbox import send_key
+from ..runs.overlaps import check_overlap
+from ..runs.state_changes import accepted_state
 from ..sessions.session import Session
 from ..store import Appended, SessionInfo, Store
 from .composition import Composition
@@ -270,6 +273,23 @@ class AgentGateway:
             session=session,
             timeout=self.limits.command_timeout,
         )
+
+    async def change_state(
+        self, session: Session, frame: f.State, *, identity: Identity | None
+    ) -> Appended:
+        """Changes the shared state, if the session's agent accepts it.
+
+        Raises BadRequest, NotSupported, TimedOut, AgentError, and as
+        :meth:`agentws.runs.inbox.Inbox.change_state`.
+        """
+        check_patch(frame.patch)
+        accepts = await consult(
+            self.agents.make(session.info.agent, session.info),
+            accepted_state,
+            about="the changes that it accepts",
+            within=self.limits.command_timeout,
+        )
+        return await self.inbox.change_state(session, frame, accepts=accepts, identity=identity)
 
     async def owned(
         self, identity: Identity | None, *, before: tuple[float, str] | None, limit: int

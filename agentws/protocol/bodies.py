@@ -117,6 +117,13 @@ class MessageList(Body, kw_only=True, frozen=True, omit_defaults=False):
     notices: list[SnapshotNotice] | msgspec.UnsetType = msgspec.UNSET
 
 
+class StateView(Body, kw_only=True, frozen=True, omit_defaults=False):
+    """The shared state as of ``position``; ``null`` when nobody has set any."""
+
+    state: Any
+    position: str
+
+
 class Poll(Body, kw_only=True, frozen=True):
     """Events after a position, as event frames. Ask again with ``after`` set to ``position``."""
 

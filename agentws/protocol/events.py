@@ -300,6 +300,13 @@ class InterruptAnswered(Event, tag="interrupt.answered", frozen=True):
     by: str | None = None
 
 
+class StateChanged(Event, tag="state.changed", frozen=True):
+    """A client changed the shared state. The patch applied where it stands in the log."""
+
+    patch: JsonPatch
+    by: str | None = None
+
+
 class NoticePosted(Event, tag="notice.posted", frozen=True):
     """A notice from the server that is kept in the log."""
 
@@ -331,6 +338,7 @@ GatewayEvent = (
     | MessagePromoted
     | RunCancelling
     | InterruptAnswered
+    | StateChanged
     | NoticePosted
     | HistoryCleared
     | SessionUpdated

@@ -3,18 +3,35 @@
 The result shares with the document what the patch does not touch (structural sharing), so a small
 patch of a large document is cheap. Callers must not change a result in place.
 
-Not by a library: ``jsonpatch`` copies the document (218 KB: 21 ms, here 0.02) and has no limits.
+Not by a library: ``jsonpatch`` 1.48 copies the document (215 KB: 26 ms, here 0.01), and its growth
+by ``copy`` operations has no limit.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Any, Final
 
 from ..errors import BadRequest
 from .strict import MAX_DEPTH, MAX_NODES, check_value
 
+MAX_OPERATIONS: Final = 256
+"""The most operations in a patch of a client: each may copy a container of the document."""
+
+_MEMBERS: Final[dict[object, str | None]] = {
+    "add": "value",
+    "remove": None,
+    "replace": "value",
+    "move": "from",
+    "copy": "from",
+    "test": "value",
+}
+"""The member that an operation needs besides ``op`` and ``path``."""
 _OPERATIONS: Final = "add, remove, replace, move, copy or test"
+_POINTER: Final = re.compile(r"(?:/(?:[^/~]|~[01])*)*")
+_MAX_SHOWN: Final = 80
+"""Characters of a path that an error shows."""
 _DOES_NOT_APPLY: Final = (
     KeyError,
     IndexError,
@@ -25,27 +42,67 @@ _DOES_NOT_APPLY: Final = (
 )
 
 
+class _Refusal(ValueError):
+    """Why an operation does not apply, in words that complete a sentence."""
+
+
+def check_patch(patch: list[dict[str, Any]]) -> None:
+    """Raises BadRequest, which names the operation, unless every operation has a valid form.
+
+    An agent's patch needs no such check: one that has no valid form does not apply.
+    """
+    if not 0 < len(patch) <= MAX_OPERATIONS:
+        raise BadRequest(
+            f"This patch has {len(patch)} operations.", expected=f"1 to {MAX_OPERATIONS}"
+        )
+    for number, operation in enumerate(patch, 1):
+        _check_operation(f"Operation {number} of the patch", operation)
+
+
+def _check_operation(named: str, operation: dict[str, Any]) -> None:
+    kind = operation.get("op")
+    if not isinstance(kind, str) or kind not in _MEMBERS:
+        raise BadRequest(f"{named} has no known op.", expected=_OPERATIONS)
+    needed = _MEMBERS[kind]
+    for name in ("path", "from") if needed == "from" else ("path",):
+        if not _is_pointer(operation.get(name)):
+            expected = "a JSON Pointer such as /items/0"
+            raise BadRequest(f"{named}, {kind}, has no valid {name}.", expected=expected)
+    if needed == "value" and "value" not in operation:
+        raise BadRequest(f"{named}, {kind}, has no value.", expected="any JSON value")
+
+
+def _is_pointer(value: object) -> bool:
+    return isinstance(value, str) and _POINTER.fullmatch(value) is not None
+
+
 def apply_patch(document: Any, patch: list[dict[str, Any]]) -> Any:
     """``document`` with all operations of ``patch`` applied.
 
-    Raises BadRequest when an operation does not apply: then nothing is applied. Also when the
-    result is nested deeper than ``MAX_DEPTH``, or when ``copy`` operations make it larger than
-    ``MAX_NODES`` parts. Other operations can't add more than the patch itself holds, but a few
-    bytes of ``copy`` operations can double a document again and again.
+    Raises BadRequest, which says which operation does not apply and why: then nothing is applied.
+    Also when the result is nested deeper than ``MAX_DEPTH``, or when ``copy`` operations make it
+    larger than ``MAX_NODES`` parts. Other operations can't add more than the patch itself holds,
+    but a few bytes of ``copy`` operations can double a document again and again.
     """
     result, copied = document, 0
-    for operation in patch:
+    for number, operation in enumerate(patch, 1):
         try:
             if operation["op"] == "copy":
                 copied += _nodes(_get(result, _tokens(operation["from"])), 0)
                 if copied > MAX_NODES:
-                    raise ValueError("too many copies")
+                    raise _Refusal("it copies too much")
             result = _apply(result, operation)
         except _DOES_NOT_APPLY as error:
-            raise BadRequest(f"This patch does not apply: {operation.get('op')!r}.") from error
+            raise BadRequest(_does_not_apply(number, operation, error)) from error
     if copied:
         check_value(result, "patched document")
     return result
+
+
+def _does_not_apply(number: int, operation: dict[str, Any], error: Exception) -> str:
+    shown = str(operation.get("path"))[:_MAX_SHOWN] or "the whole document"
+    why = str(error) if isinstance(error, _Refusal) else "there is nothing at this path"
+    return f"Operation {number} of the patch, {operation.get('op')} {shown}, does not apply: {why}."
 
 
 def _apply(document: Any, operation: dict[str, Any]) -> Any:
@@ -65,7 +122,7 @@ def _apply(document: Any, operation: dict[str, Any]) -> Any:
             return _add(document, path, _get(document, _tokens(operation["from"])))
         case "test":
             if not _equal(_get(document, path), operation["value"]):
-                raise ValueError("test failed")
+                raise _Refusal("the value there is another one")
             return document
         case other:
             raise BadRequest(f"There is no patch operation {other!r}.", expected=_OPERATIONS)
@@ -74,7 +131,7 @@ def _apply(document: Any, operation: dict[str, Any]) -> Any:
 def _nodes(value: Any, depth: int) -> int:
     """The number of parts of ``value``, which is to be placed ``depth`` levels deep.
 
-    Raises ValueError when it would be nested deeper than ``MAX_DEPTH`` there. Not recursive: the
+    Raises _Refusal when it would be nested deeper than ``MAX_DEPTH`` there. Not recursive: the
     value may be too deep for the call stack.
     """
     pending = [(value, depth)]
@@ -83,7 +140,7 @@ def _nodes(value: Any, depth: int) -> int:
         node, level = pending.pop()
         nodes += 1
         if level > MAX_DEPTH:
-            raise ValueError("nested too deeply")
+            raise _Refusal("it would be nested too deeply")
         if isinstance(node, dict):
             nodes += len(node)
             pending.extend((part, level + 1) for part in node.values())
@@ -93,7 +150,7 @@ def _nodes(value: Any, depth: int) -> int:
 
 
 def _checked_copy(value: Any, path: list[str]) -> Any:
-    """A copy of ``value`` for ``path``; raises ValueError when it would be nested too deeply."""
+    """A copy of ``value`` for ``path``; raises _Refusal when it would be nested too deeply."""
     _nodes(value, len(path))
     return _copy(value)
 
@@ -122,13 +179,13 @@ def _tokens(pointer: str) -> list[str]:
     if pointer == "":
         return []
     if not pointer.startswith("/"):
-        raise ValueError("a pointer begins with a slash")
+        raise _Refusal("its path does not begin with a slash")
     return [token.replace("~1", "/").replace("~0", "~") for token in pointer[1:].split("/")]
 
 
 def _index(items: list[Any], token: str, *, limit: int) -> int:
     if not (token == "0" or (token.isascii() and token.isdigit() and token[0] != "0")):
-        raise ValueError("not an array index")
+        raise _Refusal("its path has no index of the array")
     index = int(token)
     if index > limit:
         raise IndexError(token)

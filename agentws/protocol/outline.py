@@ -59,11 +59,13 @@ class Outline:
         "base_state",
         "by",
         "cancelling",
+        "client_changes",
         "delivered",
         "interrupts",
         "message",
         "queue",
         "run",
+        "run_changes",
         "state",
         "steering",
         "undelivered",
@@ -101,7 +103,11 @@ class Outline:
         self.answered: Mapping[str, m.Interrupt] = carried.answered or _NONE
         """The interrupts that these answers are for, by id."""
         self.state: Any = carried.state
-        """The shared state, a JSON value; ``None`` when no agent has set any."""
+        """The shared state, a JSON value; ``None`` when nobody has set any."""
+        self.run_changes = 0
+        """How many changes of the state the active run has in the log."""
+        self.client_changes = 0
+        """How many changes of the state by clients were applied here."""
         self.base_state: Any = carried.state
         """The shared state as it was before the active run."""
 
@@ -199,6 +205,7 @@ class Outline:
         self.agent = _agent_of(event)
         self.cancelling = False
         self.base_state = self.state
+        self.run_changes = 0
         for id in asked:
             self._unqueue(id)
         if not asked:
@@ -261,9 +268,15 @@ class Outline:
 
     def _set_state(self, event: e.StateSnapshot, run: str | None) -> None:
         self.state = event.snapshot
+        self.run_changes += 1
 
     def _change_state(self, event: e.StateDelta, run: str | None) -> None:
         self.state = patched(self.state, event.delta)
+        self.run_changes += 1
+
+    def _change_state_for_client(self, event: e.StateChanged, run: str | None) -> None:
+        self.state = patched(self.state, event.patch)
+        self.client_changes += 1
 
 
 def _agent_of(started: e.RunStarted) -> str | None:
@@ -329,6 +342,7 @@ _HANDLERS: Final[dict[type[Event], Callable[[Outline, Any, str | None], None]]] 
     e.HistoryCleared: Outline._clear,
     e.StateSnapshot: Outline._set_state,
     e.StateDelta: Outline._change_state,
+    e.StateChanged: Outline._change_state_for_client,
 }
 
 OUTLINE_EVENTS: Final = frozenset(_HANDLERS)

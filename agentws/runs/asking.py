@@ -22,7 +22,7 @@ from ..agents.steps import NOTHING_RECORDED, Recorded, Steps, Work
 from ..errors import InvalidEvent, ReplayDiverged
 from ..protocol import events as e
 from ..protocol import messages as m
-from ..protocol.events import Event
+from ..protocol.events import Event, JsonPatch
 from ..protocol.sequence import RunSequence
 from .delegates import Caller, call_delegate
 from .ids import now_ms
@@ -110,7 +110,7 @@ class AskingRun(Run):
         work: tuple[Work, ...],
     ) -> Any:
         """Implements :meth:`agentws.agents.output.RunOutput.delegate`."""
-        caller = Caller(self, self.context, self.context, self._team, work)
+        caller = Caller(self, self.context, self._team, work)
         return await call_delegate(caller, name, content, history=history, within=within)
 
     @property
@@ -230,6 +230,8 @@ class AskingRun(Run):
         self.context.usage.clear()
         self._sequence = RunSequence(run, speaker=self.speaker)
         self._text, self._documents = None, None
+        if self._shared is not None:
+            self._shared.park(run)
         for event in self._team.restart():
             self._write_event(event)
         self.parked = asyncio.get_running_loop().create_future()
@@ -237,10 +239,11 @@ class AskingRun(Run):
             self._driving.on_wait = writer.flush
         return ended
 
-    def resume(self, answers: Sequence[e.InterruptAnswered], *, state: Any) -> None:
+    def resume(self, answers: Sequence[e.InterruptAnswered]) -> None:
         """Gives the answers to the waiting agent, after its run has begun."""
         parked, self.parked = self.parked, None
-        self.context.state = state
+        if self._shared is not None:
+            self._shared.resume()
         self.steps.answer(answers)
         # The agent may have asked more meanwhile.
         self.steps.look()
@@ -275,3 +278,8 @@ class ReplayedRun(AskingRun):
     def _write_event(self, item: Any) -> None:
         if not self.steps.replaying:
             super()._write_event(item)
+
+    def patch_state(self, patch: JsonPatch) -> None:
+        # What it repeats has changed the state before, and need not apply to it again.
+        if not self.steps.replaying:
+            super().patch_state(patch)

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Iterable, Sequence
 from contextvars import Context
 from functools import partial
-from typing import Any
 
 import msgspec
 
@@ -79,7 +77,6 @@ def next_context(
         agent=accepted.agent or _asker(outline) or session.info.agent,
         identity=identity,
         history=history,
-        state=own_state(session),
         answers=answers,
         earlier=earlier,
         files=files,
@@ -97,11 +94,6 @@ def _identity(accepted: e.MessageAccepted, sender: Sender | None) -> Identity | 
     if sender is not None:
         return sender.identity
     return None if accepted.by is None else Identity(accepted.by)
-
-
-def own_state(session: Session) -> Any:
-    """The shared state, as a copy: a change that the agent makes in place is not shared."""
-    return None if session.outline.state is None else copy.deepcopy(session.outline.state)
 
 
 def run_started(session: Session, context: RunContext, *, agent: str | None = None) -> e.RunStarted:

@@ -14,7 +14,7 @@ from ..protocol.frames import Notice, Send
 from ..sessions.session import Session
 from ..store import Appended
 from .builtin import ELLIPSIS, MAX_REPLY, Builtin
-from .declared import declared
+from .consulting import consult
 from .failure import error_for_user, is_cancelled
 from .inbox import send_key
 
@@ -30,15 +30,13 @@ class Answer(NamedTuple):
 
 
 async def commands_of(making: Awaitable[Agent], *, within: float) -> Sequence[Command]:
-    """The commands of the agent that ``making`` returns.
-
-    Raises what :func:`agentws.runs.declared.declared` raises.
-    """
-
-    def read(agent: Agent) -> Sequence[Command]:
-        return checked_commands(agent.commands())
-
-    return await declared(making, read, within=within, what="commands")
+    """The commands of the agent that ``making`` returns; raises as :func:`consult` does."""
+    return await consult(
+        making,
+        lambda agent: checked_commands(agent.commands()),
+        about="its commands",
+        within=within,
+    )
 
 
 class Invocation:

@@ -16,6 +16,7 @@ import msgspec
 from ..agents.agent import RunContext
 from ..agents.handover import Handover
 from ..agents.output import Output, RunOutput
+from ..agents.sharing import SharedState
 from ..agents.steps import Steps, Work
 from ..errors import (
     AgentError,
@@ -28,7 +29,7 @@ from ..errors import (
 )
 from ..protocol import events as e
 from ..protocol import messages as m
-from ..protocol.events import Attributed, Event
+from ..protocol.events import Attributed, Event, JsonPatch
 from ..protocol.sequence import TERMINAL, RunSequence
 from .failure import error_for_run, is_cancelled
 from .generator import ITEMS_PER_TURN, close_generator, output_of
@@ -47,8 +48,6 @@ class Caller(NamedTuple):
     run: RunOutput
     """The output of the whole run, which all delegates write to."""
     context: RunContext
-    shared: RunContext
-    """The context of the run's own agent: it has the newest shared state."""
     team: Team
     work: tuple[Work, ...] = ()
     """The calls that it is called in."""
@@ -258,8 +257,6 @@ class Delegate:
         for event in self._sequence.admit(item):
             self._note_text(event)
             self._run.write(self._attributed(event))
-        if isinstance(item, e.StateSnapshot | e.StateDelta):
-            self._context.state = self._caller.shared.state
 
     def _write_text(self, delta: str) -> None:
         check_text(delta)
@@ -301,6 +298,15 @@ class Delegate:
     @property
     def steering(self) -> Any:
         return self._run.steering
+
+    @property
+    def shared(self) -> SharedState:
+        return self._run.shared
+
+    def patch_state(self, patch: JsonPatch) -> None:
+        if not self._run.steps.replaying:
+            self._run.shared.check(patch)
+            self.write(e.StateDelta(patch))
 
     @property
     def largest_result(self) -> int:

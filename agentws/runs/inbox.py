@@ -2,8 +2,8 @@
 
 Every request is decided against the log that it is appended to, and nothing else happens here. The
 node that holds the session's lease reads it from the log. Idempotency keys are made here
-(:func:`send_key`, and :meth:`Inbox.answer`) and checked by the store, within its ``append``: a
-request that is sent again is a duplicate (deduplication).
+(:func:`send_key`, :meth:`Inbox.answer`, :meth:`Inbox.change_state`) and checked by the store,
+within its ``append``: a request that is sent again is a duplicate (deduplication).
 """
 
 from __future__ import annotations
@@ -14,16 +14,21 @@ from typing import Final
 
 import msgspec
 
+from ..agents.sharing import AcceptsState
 from ..attachments.library import Files
 from ..auth import Identity
 from ..errors import (
+    AgentError,
     AgentwsError,
     AlreadyAnswered,
     BadRequest,
+    EventTooLarge,
     Expired,
+    Forbidden,
     NotFound,
     QueueFull,
     RunActive,
+    StateConflict,
     TooMany,
     Unavailable,
 )
@@ -44,6 +49,7 @@ from .deciding import Command, Decision, decide
 from .engine import Runs
 from .ids import new_id, now_ms
 from .queueing import RUN_STARTED, check_answerable, edit, not_queued, promote, user_message
+from .state_changes import state_command
 from .steering import not_steered
 
 _encoder: Final = msgspec.json.Encoder(order="deterministic")
@@ -271,6 +277,27 @@ class Inbox:
             raise NotFound("There is no such open question.")
         return done
 
+    async def change_state(
+        self, session: Session, frame: f.State, *, accepts: AcceptsState, identity: Identity | None
+    ) -> Appended:
+        """Changes the shared state, once for the frame's id, if it has one.
+
+        Raises what :func:`state_command` says, and IdempotencyConflict.
+        """
+        by = None if identity is None else identity.id
+        key = None if frame.id is None else Key(f"state:{frame.id}", body_digest(frame, by=by))
+        command = state_command(session, frame.patch, key=key, accepts=accepts, identity=identity)
+        try:
+            done = await self._decide(session, command)
+        except (AgentError, EventTooLarge, Forbidden, StateConflict):
+            # Not for a change that was made before and is sent again: that is a duplicate.
+            known = None if key is None else await session.find(key)
+            if known is None:
+                raise
+            return known
+        assert done is not None
+        return done
+
     def _check_resumption(self, session: Session, event: e.InterruptAnswered) -> None:
         """Raises EventTooLarge: one RUN_STARTED holds all answers of the run that resumes."""
         outline = session.outline
@@ -368,7 +395,7 @@ def send_key(frame: f.Send, *, by: str | None) -> Key:
     return Key(f"send:{frame.id}", body_digest(frame, by=by))
 
 
-def body_digest(frame: f.Send | f.Answer, *, by: str | None) -> str:
+def body_digest(frame: f.Send | f.Answer | f.State, *, by: str | None) -> str:
     """A digest of a frame's body and its sender: the same whenever the same id is sent again."""
     body = _encoder.encode(msgspec.structs.replace(frame, id=""))
     if by is not None:

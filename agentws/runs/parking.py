@@ -10,7 +10,7 @@ from ..limits import Limits
 from ..sessions.session import Session
 from ..tasks.tasks import Tasks
 from .asking import AskingRun
-from .beginning import RunMaker, own_state
+from .beginning import RunMaker
 from .ids import new_id
 from .leased import LeasedSession
 from .run import Run
@@ -110,7 +110,7 @@ class Parking:
             return False
         leased.run, leased.task, run.has_slot = run, run.task, True
         self._runs.start_timer(leased, run)
-        run.resume(answers, state=own_state(session))
+        run.resume(answers)
         self._runs.apply_missed_stops(leased, run)
         return True
 

@@ -20,14 +20,14 @@ from ..agents.output import Output
 from ..errors import AgentError, AgentwsError, Fenced, InvalidEvent
 from ..protocol import events as e
 from ..protocol import messages as m
-from ..protocol.events import Event
+from ..protocol.events import Event, JsonPatch
 from ..protocol.frames import sendable
-from ..protocol.outline import patched
 from ..protocol.sequence import TERMINAL, RunSequence
 from ..tasks.eager import InContext
 from .documents import PATCHED, Documents
 from .failure import clear_cancellations, error_for_run, is_cancellation
 from .generator import ITEMS_PER_TURN, ResumedIterator, close_generator, output_of
+from .shared_state import RunState
 from .team import Team, handover_events
 from .validation import check_event, check_text
 from .writer import RunWriter
@@ -53,6 +53,7 @@ class Run:
         "_documents",
         "_driving",
         "_sequence",
+        "_shared",
         "_successor",
         "_team",
         "_text",
@@ -89,6 +90,7 @@ class Run:
         self._sequence = RunSequence(id, speaker=team.speaker(context.agent))
         self._check_from = writer.large
         self._documents: Documents | None = None
+        self._shared: RunState | None = None
         self.task: asyncio.Task[Any] | None = None
         """The task that drives the agent."""
         self.ending = False
@@ -161,6 +163,8 @@ class Run:
                 await clear_cancellations(self.task)
         finally:
             self.task = None
+        if self._shared is not None:
+            self._shared.close()
         if self.abandoned or self.stopping == "fenced" or self.parked is not None:
             raise Fenced()
         await self.end(terminal)
@@ -176,6 +180,8 @@ class Run:
     async def end(self, terminal: Event) -> None:
         """Closes what is open and appends ``terminal``; returns when that is in the store."""
         self.ending = True
+        if self._shared is not None:
+            self._shared.close()
         for event in self._sequence.close():
             self.writer.write_event(event)
         self.writer.write_event(self.before_end(terminal))
@@ -273,6 +279,19 @@ class Run:
         """Implements :meth:`agentws.agents.output.RunOutput.wait_for_room`."""
         await self.writer.wait_for_room()
 
+    @property
+    def shared(self) -> RunState:
+        """Implements :attr:`agentws.agents.output.RunOutput.shared`."""
+        if self._shared is None:
+            largest = self.writer.max_event_size
+            self._shared = RunState(self.writer.session, self.id, max_event_size=largest)
+        return self._shared
+
+    def patch_state(self, patch: JsonPatch) -> None:
+        """Implements :meth:`agentws.agents.output.RunOutput.patch_state`."""
+        self.shared.check(patch)
+        self.write(e.StateDelta(patch))
+
     # Other agents
 
     def connect(self) -> None:
@@ -329,16 +348,14 @@ class Run:
             if type(event) in PATCHED:
                 self._track_document(event, size)
             self.writer.write_event(event)
-        if isinstance(item, e.StateSnapshot):
-            self.context.state = item.snapshot
-        elif isinstance(item, e.StateDelta):
-            self.context.state = patched(self.context.state, item.delta)
 
     def _track_document(self, event: Event, size: int) -> None:
         """Applies an event to the state or an activity; raises EventTooLarge for the result."""
+        if isinstance(event, e.StateSnapshot | e.StateDelta):
+            self.shared.admit(event, size)
+            return
         if self._documents is None:
-            largest = self.writer.max_event_size
-            self._documents = Documents(self.writer.session.outline.state, max_event_size=largest)
+            self._documents = Documents(max_event_size=self.writer.max_event_size)
         self._documents.admit(event, size)
 
     # Terminal events

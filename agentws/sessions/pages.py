@@ -58,6 +58,7 @@ _NOT_SHOWN: Final = frozenset(
         "interrupt.answered",
         "message.edited",
         "session.updated",
+        "state.changed",
     }
 )
 """Events that may be large and add nothing to the messages."""

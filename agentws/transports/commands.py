@@ -107,6 +107,11 @@ def _answer(request: ClientRequest) -> Awaitable[Appended]:
     return service.inbox.answer(session, frame, identity=identity)
 
 
+def _state(request: ClientRequest) -> Awaitable[Appended]:
+    service, session, frame, identity = request
+    return service.change_state(session, frame, identity=identity)
+
+
 def _tool_result(request: ClientRequest) -> Awaitable[Appended]:
     service, session, frame, identity = request
     return service.inbox.tool_result(session, frame, identity=identity)
@@ -138,6 +143,7 @@ HANDLERS: Final[Mapping[type[f.ClientFrame], Handler]] = {
     f.EditQueued: Handler(_edit_queued, post=_EDIT),
     f.Promote: Handler(_promote, post=_PROMOTE),
     f.Answer: Handler(_answer, post=_ANSWERS),
+    f.State: Handler(_state),
     f.ToolResult: Handler(_tool_result, post=_TOOL_RESULTS),
     f.Ping: Handler(_ping, checks_itself=True),
 }

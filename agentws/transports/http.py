@@ -46,6 +46,9 @@ logger: Final = logging.getLogger("agentws")
 BODY_TIMEOUT: Final = 30.0
 """Seconds that a body may take to arrive."""
 JSON: Final = "application/json"
+JSON_PATCH: Final = "application/json-patch+json"
+_PREFLIGHTED: Final = (JSON, JSON_PATCH)
+"""Media types that a page of another site can't send without a CORS preflight."""
 SERVER: Final = "agentws.server"
 """The ASGI extension that the preset of :mod:`agentws.server` offers to its application."""
 
@@ -228,12 +231,12 @@ class RequestChecks:
         """The body, decoded by the entry of ``reads`` for its media type.
 
         Raises UnsupportedMedia, TooLarge, TimedOut, TooMany and BadRequest. A browser, which sends
-        an Origin, must send JSON. A form or plain text needs no CORS preflight: a page of another
-        site could send it with the user's cookies (cross-site request forgery).
+        an Origin, must send a kind of JSON. A form or plain text needs no CORS preflight: a page of
+        another site could send it with the user's cookies (cross-site request forgery).
         """
         headers = call.request.headers
         kind = headers.get("content-type", "").partition(";")[0].strip().lower()
-        kinds = [JSON] if "origin" in headers else list(reads)
+        kinds = [one for one in reads if one in _PREFLIGHTED or "origin" not in headers]
         if kind not in kinds or kind not in reads:
             raise UnsupportedMedia(expected=f"Content-Type: {' or '.join(kinds)}")
         data = await read_limited(call.request, self._service.limits.max_message_size)

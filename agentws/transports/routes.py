@@ -18,6 +18,7 @@ from .server_routes import ServerRoutes
 from .service import NodeService
 from .session_routes import SessionRoutes
 from .sse import EventRoutes
+from .state_routes import StateRoutes
 from .websocket import WebSocketTransport
 
 
@@ -43,6 +44,7 @@ def operations(service: NodeService, *, prefix: str, page: bool) -> list[Operati
     return [
         *ServerRoutes(service).operations(),
         *SessionRoutes(service).operations(),
+        *StateRoutes(service).operations(),
         *EventRoutes(service, streams).operations(),
         *AskRoutes(service, asks).operations(),
         *(() if files is None else FileRoutes(service, files).operations()),

@@ -103,6 +103,10 @@ class SessionService(Protocol):
         self, session: Session, typed: Typed, *, identity: Identity | None
     ) -> Invocation: ...
 
+    async def change_state(
+        self, session: Session, frame: f.State, *, identity: Identity | None
+    ) -> Appended: ...
+
     async def owned(
         self, identity: Identity | None, *, before: tuple[float, str] | None, limit: int
     ) -> Sequence[SessionInfo]: ...

@@ -170,7 +170,7 @@ export interface Log {
   /** The id of the active run. */
   run: string | null;
   interrupts: readonly Interrupt[];
-  /** The state that the agent shares with its clients. */
+  /** The state that the agent and its clients share. */
   shared: any;
   title: string | null;
   agent: string | null;
@@ -309,9 +309,11 @@ export class AgentSocket {
   toolResult(toolCallId: string, result: { content?: Content; error?: string }): Promise<Accepted>;
   /** Has `handler` make the agent's calls of a tool of this client; returns a function that ends this. */
   tool(name: string, handler: (args: any) => unknown): () => void;
+  /** Changes the shared state, if the agent accepts it; the snapshot has it as `shared`. */
   patchState(patch: Operation[]): Promise<Accepted>;
   upload(file: Blob, options?: UploadOptions): Promise<UploadedFile>;
   fileUrl(id: string): string;
+  setState(value: unknown): Promise<Accepted>;
   authenticate(token: string): Promise<Accepted>;
 }
 

@@ -13,6 +13,8 @@ type Methods = Pick<
   | 'switchAgent'
   | 'answer'
   | 'toolResult'
+  | 'patchState'
+  | 'setState'
   | 'tool'
   | 'upload'
   | 'fileUrl'

@@ -27,6 +27,8 @@ const METHODS = /** @type {const} */ ([
   'switchAgent',
   'answer',
   'toolResult',
+  'patchState',
+  'setState',
   'tool',
   'upload',
   'fileUrl',

@@ -179,6 +179,7 @@ const folds = {
     ...log,
     interrupts: log.interrupts.filter(({ id }) => id !== event.interruptId),
   }),
+  'state.changed': (log, event) => ({ ...log, shared: patched(log.shared, event.patch) }),
   'notice.posted': onMessages((messages, event, frame) =>
     addMessage(messages, noticeMessage(frame.id, event)),
   ),

@@ -226,9 +226,18 @@ export class AgentSocket {
     return handleTool(this, name, handler);
   }
 
-  /** Changes the shared state. @param {import('./client.js').Operation[]} patch */
+  /**
+   * Changes the shared state by a JSON Patch, if the agent accepts it. Rejects with `state_conflict` when it does
+   * not apply to the state as it is by then.
+   * @param {import('./client.js').Operation[]} patch
+   */
   patchState(patch) {
-    return this.#request({ type: 'state', patch }, false);
+    return this.#request({ type: 'state', patch }, true);
+  }
+
+  /** Replaces the shared state. @param {unknown} value */
+  setState(value) {
+    return this.patchState([{ op: 'add', path: '', value }]);
   }
 
   /**

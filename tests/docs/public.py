@@ -13,8 +13,8 @@ _NAMES = {
         FileInfo FileStore Forbidden Identity Limits LLM LLMCutOff LLMEmpty LLMError
         LLMRateLimited LLMRefused LLMUnavailable LocalBus MemoryFileStore MemoryStore
         ModelRouter mount_agent_gateway NotFound Output Router RunContext Session SessionHandle
-        SessionInfo SQLiteStore Store Tool tool ToolArgumentsInvalid ToolDenied ToolError
-        Unauthenticated
+        SessionInfo SQLiteStore StateChange Store Tool tool ToolArgumentsInvalid ToolDenied
+        ToolError Unauthenticated
     """,
     "agentws.backends.s3": "S3FileStore",
     "agentws.bus": "Bus Listener Scope",
@@ -27,9 +27,9 @@ _NAMES = {
         AgentError AgentwsError AlreadyAnswered AskDeclined AskExpired BadRequest Conflict
         DelegateFailed Draining EventTooLarge Expired Fenced Forbidden IdempotencyConflict
         Internal InvalidEvent LostReason MethodNotAllowed Misdirected NotFound NotSupported
-        PositionLost QueueFull QuotaExceeded ReplayDiverged RunActive StorageFull TimedOut
-        TooLarge ToolArgumentsInvalid ToolDenied ToolError TooMany TooManyAgents Unauthenticated
-        Unavailable
+        PositionLost QueueFull QuotaExceeded ReplayDiverged RunActive StateConflict StorageFull
+        TimedOut TooLarge ToolArgumentsInvalid ToolDenied ToolError TooMany TooManyAgents
+        Unauthenticated Unavailable
         UnknownCommand UnsupportedMedia VersionConflict WrongLoop
     """,
     "agentws.events": """
@@ -42,8 +42,8 @@ _NAMES = {
         Metadata NoticePosted Overlap Raw ReasoningEncryptedValue ReasoningEnd
         ReasoningMessage ReasoningMessageChunk ReasoningMessageContent ReasoningMessageEnd
         ReasoningMessageStart ReasoningStart ResumeEntry Role RunAgentInput RunCancelling
-        RunError RunFinished RunOutcome RunStarted SessionUpdated Source StateDelta
-        StateSnapshot StepFinished StepStarted SubagentError SubagentFinished
+        RunError RunFinished RunOutcome RunStarted SessionUpdated Source StateChanged
+        StateDelta StateSnapshot StepFinished StepStarted SubagentError SubagentFinished
         SubagentOutcome SubagentStarted SubagentSuccess SubagentSuspended SuccessOutcome
         SystemMessage TextMessageChunk TextMessageContent TextMessageEnd TextMessageStart
         TextPart TokenUsage Tool ToolCall ToolCallArgs ToolCallChunk ToolCallEnd

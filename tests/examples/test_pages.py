@@ -53,6 +53,30 @@ def test_the_plain_page_sends_messages_and_commands(page: Page, pages: serving.S
     expect(page.locator("#log div").nth(1)).to_have_text("pong")
 
 
+def test_a_person_and_an_agent_fill_in_a_form_together(page: Page, browser: Browser) -> None:
+    with serving.uvicorn("shared_state") as service, browser.new_context() as other:
+        page.goto(f"{service.http}/form")
+        expect(page.locator("#form")).to_be_hidden()
+        page.fill("#text", "oslo")
+        page.keyboard.press("Enter")
+        expect(page.locator("[name=city]")).to_have_value("Oslo")
+        tab = other.new_page()
+        tab.goto(page.url)
+        expect(tab.locator("[name=city]")).to_have_value("Oslo")
+        tab.fill("[name=nights]", "3")
+        tab.keyboard.press("Tab")
+        expect(page.locator("[name=nights]")).to_have_value("3")
+        page.fill("[name=nights]", "300")
+        page.keyboard.press("Tab")
+        expect(page.locator("#error")).to_have_text("We book 1 to 30 nights.")
+        expect(page.locator("[name=nights]")).to_have_value("3")
+        page.check("[name=confirmed]")
+        expect(page.locator(".assistant")).to_contain_text("Booked: Oslo, 3 nights.")
+        expect(tab.locator("[name=confirmed]")).to_be_checked()
+        # It would reconnect, and complain, while the server stops.
+        page.goto("about:blank")
+
+
 def test_the_page_with_the_client_resumes_after_a_reload(
     page: Page, pages: serving.Service
 ) -> None:

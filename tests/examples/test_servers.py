@@ -12,7 +12,8 @@ import pytest
 import websockets
 
 from agentws.client import LogEvent, RunFailed, connect
-from agentws.errors import AgentwsError, BadRequest, Forbidden, Unauthenticated
+from agentws.errors import AgentError, AgentwsError, BadRequest, Forbidden, Unauthenticated
+from agentws.events import StateSnapshot
 from agentws.testing.fakellm import FakeLLM, Reply
 
 from . import serving
@@ -33,6 +34,22 @@ async def test_the_echo_example_answers_plain_and_native_clients() -> None:
         assert (answer["type"], answer["content"]) == ("text", "Hello from a script ")
         async with connect(service.chat) as chat:
             assert await chat.ask("Hello again") == "Hello again "
+
+
+async def test_the_shared_state_example_books_what_was_confirmed() -> None:
+    with serving.uvicorn("shared_state") as service:
+        async with connect(service.chat) as chat:
+            turn = chat.send("oslo")
+            async for event in turn:
+                if isinstance(event, StateSnapshot):
+                    break
+            with pytest.raises(AgentError, match="1 to 30 nights"):
+                await chat.patch_state([{"op": "replace", "path": "/nights", "value": 99}])
+            with pytest.raises(Forbidden):
+                await chat.set_state({"anything": 1})
+            await chat.set_state({"city": "Bergen", "nights": 2, "confirmed": True})
+            assert (await turn.text()).endswith(" Booked: Bergen, 2 nights.")
+            assert chat.state["city"] == "Bergen"
 
 
 async def test_the_echo_example_runs_under_agentws_run(tmp_path: Path) -> None:

@@ -284,6 +284,15 @@ async def test_withdrawing_a_queued_message_ends_its_answer() -> None:
             gate.open()
 
 
+async def test_the_sources_of_an_answer_follow_its_text() -> None:
+    async def agent(ctx: RunContext) -> AsyncIterator[Any]:
+        yield f"See [{ctx.cite('https://example.com/', 'A title')}]."
+
+    async with served(agent) as (_, http):
+        answer = (await ask(http, "Hi", headers=TEXT)).text
+        assert answer == "See [1].\n[1] A title https://example.com/\n"
+
+
 async def test_an_agents_question_is_the_last_line_of_the_answer() -> None:
     async def agent(ctx: Any) -> AsyncIterator[Any]:
         questions = [Interrupt("int_1", "approval", "Book it?")]

@@ -92,6 +92,7 @@ EVENTS = [
     '{"type":"message.promoted","messageId":"m1","by":"ann"}',
     '{"type":"run.cancelling","by":"ann"}',
     '{"type":"interrupt.answered","interruptId":"int_1","status":"resolved","payload":true}',
+    '{"type":"state.changed","patch":[{"op":"test","path":"/a","value":1}],"by":"ann"}',
     '{"type":"notice.posted","content":"Your export is ready","level":"info"}',
     '{"type":"history.cleared"}',
     '{"type":"session.updated","title":"Travel","agent":"support"}',

@@ -127,6 +127,8 @@ BETWEEN: list[Event] = [
     e.SessionUpdated(agent="billing"),
     e.RunCancelling(),
     e.MessageWithdrawn("x", "why"),
+    e.StateChanged([{"op": "add", "path": "/x", "value": [2]}]),
+    e.StateChanged([{"op": "add", "path": "/x/-", "value": 3}], "ann"),
 ]
 
 

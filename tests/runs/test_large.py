@@ -17,7 +17,7 @@ from agentws.protocol import events as e
 from agentws.protocol import frames as f
 from agentws.protocol import messages as m
 from agentws.protocol.sizes import EVENT, FRAME, TEXT, TITLE
-from agentws.runs.documents import Documents, measure
+from agentws.runs.documents import Document, Documents, measure
 from agentws.sessions.compaction import compact_run
 from agentws.testing.agents import Script, Yield
 
@@ -196,10 +196,27 @@ async def test_the_state_of_an_earlier_run_counts_for_the_limit() -> None:
 
 
 def test_a_refused_patch_leaves_its_value_unchanged() -> None:
-    documents = Documents({"a": "x" * 900}, max_event_size=1127)
+    documents = Documents(max_event_size=1127)
+    documents.admit(e.ActivitySnapshot("a", "x", {"a": "x" * 900}), 910)
     with pytest.raises(EventTooLarge):
-        documents.admit(e.StateDelta([{"op": "add", "path": "/b", "value": "x" * 200}]), 300)
-    documents.admit(e.StateDelta([{"op": "add", "path": "/b", "value": "x"}]), 60)
+        documents.admit(_activity_patch("x" * 200), 300)
+    documents.admit(_activity_patch("x"), 60)
+
+
+def test_a_value_that_is_too_large_already_may_become_smaller() -> None:
+    document = Document({"a": "x" * 2000, "b": "y" * 10}, largest=1127)
+    remove = [{"op": "remove", "path": "/b"}]
+    document.change({"a": "x" * 2000}, remove, 30, kind="patch", name="it")
+    with pytest.raises(EventTooLarge):
+        document.change({"a": "x" * 2001}, [], 1, kind="patch", name="it")
+    copy = [{"op": "copy", "from": "/a", "path": ""}]
+    with pytest.raises(EventTooLarge):
+        document.change("x" * 2000, copy, 30, kind="patch", name="it")
+    document.change({"a": ""}, [], 1, kind="patch", name="it")
+
+
+def _activity_patch(value: str) -> e.ActivityDelta:
+    return e.ActivityDelta("a", "x", [{"op": "add", "path": "/b", "value": value}])
 
 
 @pytest.mark.parametrize("value", [None, 1.5, "é\n", {"k": [1, "x", {"é": None}]}, [], ["x"] * 50])

@@ -93,6 +93,11 @@ class FakeService:
         message = UserMessage(frame.id, frame.content)
         return await session.append([e.MessageAccepted(message, "queue")])
 
+    async def change_state(
+        self, session: Session, frame: f.State, *, identity: Identity | None
+    ) -> Appended:
+        return await session.append([e.StateChanged(frame.patch)])
+
     async def command(
         self, session: Session, typed: Typed, *, identity: Identity | None
     ) -> Invocation:

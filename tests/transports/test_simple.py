@@ -53,6 +53,51 @@ async def test_a_simple_client_gets_nothing_on_connect_and_one_answer_per_messag
             check_frame(frame)
 
 
+CITED = [
+    e.ActivitySnapshot("s1", "agentws.source", {"number": 1, "url": "https://example.com/a"}),
+    e.ActivitySnapshot("x1", "chart", {"points": [1]}),
+    e.ActivitySnapshot(
+        "s2", "agentws.source", {"number": 2, "url": "https://example.com/b", "title": "B\n b"}
+    ),
+]
+SOURCES = "Sources:\n[1] https://example.com/a\n[2] B b https://example.com/b"
+
+
+async def test_the_sources_of_an_answer_are_a_note_after_it(make: Make) -> None:
+    async with make(Script(*CITED[:2], "See [1], [2].", CITED[2])) as world:
+        client = await simple(world)
+        for _ in range(2):
+            answer = await ask(client, "Hello")
+            assert (answer["type"], answer["content"]) == ("text", "See [1], [2].")
+            note = await client.receive()
+            assert (note["type"], note["content"]) == ("system", SOURCES)
+            assert {"run_id", "position"} <= note["metadata"].keys()
+        for frame in client.frames:
+            check_frame(frame)
+
+
+async def test_the_sources_of_a_failed_answer_come_before_its_error(make: Make) -> None:
+    async with make(Script("See", *CITED, Raise(ValueError("no")))) as world:
+        client = await simple(world)
+        kinds = [(await ask(client, "Hello"))["type"]]
+        kinds += [(await client.receive())["type"] for _ in range(2)]
+        assert kinds == ["text", "system", "error"]
+
+
+async def test_a_client_that_comes_back_gets_all_sources(make: Make) -> None:
+    gate = Gate()
+    async with make(Script(CITED[0], "See [1], [2].", CITED[2], gate, "More.")) as world:
+        client = await simple(world, "stream=1")
+        await client.send("Hello")
+        await client.receive()
+        client.drop()
+        await client.reconnect()
+        gate.open()
+        while (note := await client.receive())["type"] != "system":
+            pass
+        assert note["content"] == SOURCES
+
+
 SENT: dict[str, tuple[str, str]] = {
     "plain text": ("Hello", "Hello"),
     "JSON with a type": ('{"type": "text", "content": "Hello"}', "Hello"),

@@ -46,6 +46,7 @@ function randomRun(turn, random, pick) {
       },
     ],
     state: (n) => [{ type: 'STATE_DELTA', delta: [{ op: 'add', path: `/k${n}`, value: turn }] }],
+    shared: (n) => [{ type: 'state.changed', patch: [{ op: 'add', path: `/s${n}`, value: turn }] }],
     notice: () => [{ type: 'notice.posted', content: 'Ready', level: 'info' }],
     step: () => [
       { type: 'STEP_STARTED', stepName: 'think' },

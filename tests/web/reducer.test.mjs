@@ -313,6 +313,12 @@ test('state is replaced, patched, and kept when a patch does not fit', () => {
   assert.deepEqual(log.shared, { a: 2 });
 });
 
+test('a client changes the state, before any agent has set one and during a run', () => {
+  const changed = (path) => ({ type: 'state.changed', patch: [{ op: 'add', path, value: 1 }] });
+  const log = play(changed('/a'), started('r1'), changed('/b'), changed('/nowhere/b'));
+  assert.deepEqual(log.shared, { a: 1, b: 1 });
+});
+
 test('activities are added and patched', () => {
   const log = play(
     started('r1'),

@@ -697,6 +697,21 @@ test('an answer, a tool result and a command are sent as frames, and a refusal r
   );
 });
 
+test('a change of the state is sent as a patch, and again after a reconnect', async () => {
+  const world = await opened();
+  /** @type {import("../../agentws/web/client.js").Operation[]} */
+  const patch = [{ op: 'test', path: '/a', value: 1 }];
+  world.chat.patchState(patch);
+  world.chat.setState({ a: 2 });
+  const patches = (socket) => socket.sentOf('state').map(({ id, patch }) => [id, patch]);
+  const sent = patches(world.socket);
+  assert.deepEqual(
+    sent.map(([, patch]) => patch),
+    [patch, [{ op: 'add', path: '', value: { a: 2 } }]],
+  );
+  assert.deepEqual(patches(await again(world)), sent);
+});
+
 test('a tool of the client is called once for each open call, and its result is sent', async () => {
   const { chat, socket } = await opened();
   const seen = [];

@@ -18,6 +18,7 @@ from ..bodies import Body, read_json
 from ..codec import Record, decode_record, event_type
 from ..events import AnyEvent, Overlap
 from ..messages import CancelledOutcome, Content, InterruptOutcome, Metadata
+from ..sources import MOST, source_line
 from .native import NativeEncoder
 from .wire import AnswerFormat, AskWire, EncoderContext, Question
 
@@ -26,6 +27,7 @@ _SHOWN: Final = frozenset(
         "TEXT_MESSAGE_START",
         "TEXT_MESSAGE_CONTENT",
         "TEXT_MESSAGE_END",
+        "ACTIVITY_SNAPSHOT",
         "RUN_FINISHED",
         "RUN_ERROR",
         "message.withdrawn",
@@ -93,14 +95,16 @@ class LineEncoder(NativeEncoder):
 class TextEncoder:
     """One response's encoder: the text of the agent's messages, each ended by a line break.
 
-    An answer that failed, was stopped or asks a question has a last line in brackets that says so.
+    Its sources follow, each on a line. An answer that failed, was stopped or asks a question has a
+    last line in brackets that says so.
     """
 
-    __slots__ = ("_line_start", "_open")
+    __slots__ = ("_line_start", "_open", "_sources")
 
     def __init__(self) -> None:
         self._open: set[str] = set()
         self._line_start = True
+        self._sources: list[str] = []
 
     def events(self, epoch: str, records: Sequence[Record]) -> list[bytes]:
         shown = (one.data for one in records if event_type(one.data) in _SHOWN)
@@ -118,12 +122,13 @@ class TextEncoder:
             case e.TextMessageEnd() if event.message_id in self._open:
                 self._open.discard(event.message_id)
                 return self._end_line()
-            case e.RunFinished(outcome=CancelledOutcome()):
-                return "[The answer was stopped.]\n"
-            case e.RunFinished(outcome=InterruptOutcome(interrupts=asked)):
-                return "".join(f"[The agent asks: {one.message or one.reason}]\n" for one in asked)
-            case e.RunError():
-                return _failed(event.code or "agent_error", event.message)
+            case e.ActivitySnapshot():
+                line = source_line(event)
+                if line is not None and len(self._sources) < MOST:
+                    self._sources.append(f"{line}\n")
+            case e.RunFinished() | e.RunError():
+                sources, self._sources = self._sources, []
+                return "".join(sources) + _end(event)
             case e.MessageWithdrawn():
                 return "[The message was taken back before it was answered.]\n"
             case _:
@@ -150,6 +155,18 @@ class TextEncoder:
     def messages(self, parts: list[bytes]) -> list[bytes]:
         """All parts in one chunk."""
         return [b"".join(parts)]
+
+
+def _end(event: e.RunFinished | e.RunError) -> str:
+    match event:
+        case e.RunFinished(outcome=CancelledOutcome()):
+            return "[The answer was stopped.]\n"
+        case e.RunFinished(outcome=InterruptOutcome(interrupts=asked)):
+            return "".join(f"[The agent asks: {one.message or one.reason}]\n" for one in asked)
+        case e.RunError():
+            return _failed(event.code or "agent_error", event.message)
+        case _:
+            return ""
 
 
 def _failed(code: str, message: str) -> str:

@@ -18,6 +18,7 @@ from ..codec import Record, decode_record, event_type
 from ..events import AnyEvent
 from ..merge import merge, split_delta
 from ..messages import CancelledOutcome, Interrupt, InterruptOutcome
+from ..sources import MOST, source_line
 from ..spoken import question_text
 from ..strict import check_value
 from .long_text import LongText
@@ -51,6 +52,7 @@ _SHOWN: Final = frozenset(
         "TEXT_MESSAGE_START",
         "TEXT_MESSAGE_CONTENT",
         "TEXT_MESSAGE_END",
+        "ACTIVITY_SNAPSHOT",
         "RUN_FINISHED",
         "RUN_ERROR",
         "notice.posted",
@@ -98,19 +100,21 @@ def decode_simple(text: str) -> f.Say:
 
 
 class SimpleEncoder:
-    """One connection's encoder: keeps the text of messages that are not finished.
+    """One connection's encoder: keeps the text of messages that are not finished, and the sources
+    of a run, which are shown at its end.
 
     ``stream``: whether deltas are sent too. ``now`` gives the time as ISO 8601 in UTC, for events
     that carry none.
     """
 
-    __slots__ = ("_now", "_session", "_stream", "_texts")
+    __slots__ = ("_now", "_session", "_sources", "_stream", "_texts")
 
     def __init__(self, *, session: str, stream: bool, now: Callable[[int | None], str]) -> None:
         self._session = session
         self._stream = stream
         self._now = now
         self._texts: dict[str, LongText] = {}
+        self._sources: list[str] = []
 
     def events(self, epoch: str, records: Sequence[Record]) -> list[bytes]:
         parts: list[bytes] = []
@@ -140,13 +144,12 @@ class SimpleEncoder:
                 text = self._texts.pop(event.message_id)
                 metadata["message_id"] = event.message_id
                 return self._parts(text, text.rest(), metadata, ended=True)
-            case e.RunFinished(outcome=CancelledOutcome()):
-                return [self._frame("system", "The answer was stopped.", metadata, event)]
-            case e.RunFinished(outcome=InterruptOutcome(interrupts)):
-                return self._questions(interrupts, metadata, event)
-            case e.RunError():
-                metadata["code"] = event.code or "agent_error"
-                return [self._frame("error", event.message, metadata, event)]
+            case e.ActivitySnapshot():
+                line = source_line(event)
+                if line is not None and len(self._sources) < MOST:
+                    self._sources.append(line)
+            case e.RunFinished() | e.RunError():
+                return [*self._sources_of_run(metadata), *self._end(event, metadata)]
             case e.NoticePosted():
                 metadata |= event.metadata or {}
                 metadata["level"] = event.level
@@ -154,6 +157,23 @@ class SimpleEncoder:
             case _:
                 pass
         return []
+
+    def _end(
+        self, event: e.RunFinished | e.RunError, metadata: dict[str, Any]
+    ) -> list[SimpleFrame]:
+        if isinstance(event, e.RunError):
+            metadata = {**metadata, "code": event.code or "agent_error"}
+            return [self._frame("error", event.message, metadata, event)]
+        if isinstance(event.outcome, CancelledOutcome):
+            return [self._frame("system", "The answer was stopped.", dict(metadata), event)]
+        if isinstance(event.outcome, InterruptOutcome):
+            return self._questions(event.outcome.interrupts, metadata, event)
+        return []
+
+    def _sources_of_run(self, metadata: dict[str, Any]) -> list[SimpleFrame]:
+        lines, self._sources = self._sources, []
+        content = "\n".join(["Sources:", *lines])
+        return [self._frame("system", content, dict(metadata))] if lines else []
 
     def _questions(
         self, interrupts: Sequence[Interrupt], metadata: dict[str, Any], event: AnyEvent
