@@ -70,7 +70,10 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     session_idle: float = 60.0
     """A session without followers and without a run is evicted from memory after this."""
     session_retention: float | None = None
-    """Sessions that were not updated for this long are deleted; ``None`` keeps them."""
+    """Sessions that were not used for this long are deleted; ``None`` keeps them.
+
+    A session may have its own, which a client can't set to more than this.
+    """
     snapshot_messages: int = 20
     """The messages of a snapshot; clients page through older ones over HTTP."""
     tail_size: int = 64 * 1024

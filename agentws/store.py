@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from typing import Final
 
 import msgspec
+from msgspec import UNSET, UnsetType
 
 from .bus import Bus, Scope
 from .protocol.codec import Record, extend
@@ -37,6 +38,8 @@ class SessionInfo(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True,
     updated: float
     title: str | None = None
     metadata: Metadata | None = None
+    retention: float | None = None
+    """Seconds that it is kept after ``updated``; ``None``: as long as the gateway keeps any."""
 
 
 class Settled(msgspec.Struct, frozen=True, gc=False):
@@ -139,9 +142,20 @@ class Store(ABC):
 
     @abstractmethod
     async def update(
-        self, session: str, *, title: str | None = None, metadata: Metadata | None = None
+        self,
+        session: str,
+        *,
+        title: str | None = None,
+        metadata: Metadata | None = None,
+        retention: float | UnsetType | None = UNSET,
+        keep_title: bool = False,
     ) -> SessionInfo:
-        """Changes what is given, and sets ``updated`` by the store's clock. Raises NotFound."""
+        """Changes what is given, and sets ``updated`` by the store's clock. Raises NotFound.
+
+        With ``keep_title``, a session that has a title keeps it: of concurrent calls that name a
+        session for the first time exactly one does. ``retention`` is in seconds; ``None`` removes
+        the session's own.
+        """
 
     @abstractmethod
     async def sessions(
@@ -155,17 +169,21 @@ class Store(ABC):
         """
 
     @abstractmethod
-    async def delete(self, session: str) -> None:
+    async def delete(self, session: str, *, updated: float | None = None) -> bool:
         """Deletes the session, its log and its keys; the id can't be used again.
 
-        Does nothing for an id that does not exist.
+        With ``updated``, only a session whose ``updated`` is still that, and that has no valid
+        lease: both are checked in the same atomic step. Returns False if it was kept for that. Does
+        nothing for an id that does not exist.
         """
 
     @abstractmethod
-    async def stale(self, *, updated_before: float, limit: int = 100) -> Sequence[str]:
-        """Ids of sessions last updated before that time (seconds since the epoch).
+    async def stale(self, *, retention: float | None, limit: int = 100) -> Sequence[SessionInfo]:
+        """Sessions that were not updated for longer than their retention, by the store's clock.
 
-        Ordered by ``(updated, id)``, the oldest first.
+        ``retention``: that of sessions without their own, in seconds; ``None`` keeps those. Without
+        sessions that have a valid lease. Ordered by ``(updated + retention, id)``, those first that
+        have expired first.
         """
 
     # The log

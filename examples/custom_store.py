@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 import msgspec
+from msgspec import UNSET, UnsetType
 from starlette.applications import Starlette
 
 from agentws import MemoryStore, RunContext, SessionInfo, mount_agent_gateway
@@ -41,8 +42,7 @@ class Change(msgspec.Struct, omit_defaults=True):
     events: list[str] = []
     key: Key | None = None
     settled: Settled | None = None
-    title: str | None = None
-    metadata: Metadata | None = None
+    updated: SessionInfo | None = None
     deleted: bool = False
 
 
@@ -91,8 +91,11 @@ class JournalStore(Store):
             await self._held.create(change.created, epoch=change.epoch)
         elif change.deleted:
             await self._held.delete(change.session)
-        elif change.title is not None or change.metadata is not None:
-            await self._held.update(change.session, title=change.title, metadata=change.metadata)
+        elif change.updated is not None:
+            now = change.updated
+            await self._held.update(
+                now.id, title=now.title, metadata=now.metadata, retention=now.retention
+            )
         else:
             events = [event.encode() for event in change.events]
             await self._held.append(change.session, events, key=change.key, settled=change.settled)
@@ -155,15 +158,25 @@ class JournalStore(Store):
         return done
 
     async def update(
-        self, session: str, *, title: str | None = None, metadata: Metadata | None = None
+        self,
+        session: str,
+        *,
+        title: str | None = None,
+        metadata: Metadata | None = None,
+        retention: float | UnsetType | None = UNSET,
+        keep_title: bool = False,
     ) -> SessionInfo:
-        info = await self._memory.update(session, title=title, metadata=metadata)
-        self._write(Change(info.updated, session, title=title, metadata=metadata))
+        info = await self._memory.update(
+            session, title=title, metadata=metadata, retention=retention, keep_title=keep_title
+        )
+        self._write(Change(info.updated, session, updated=info))
         return info
 
-    async def delete(self, session: str) -> None:
-        await self._memory.delete(session)
-        self._write(Change(time.time(), session, deleted=True))
+    async def delete(self, session: str, *, updated: float | None = None) -> bool:
+        deleted = await self._memory.delete(session, updated=updated)
+        if deleted:
+            self._write(Change(time.time(), session, deleted=True))
+        return deleted
 
     # Reads, and what the file need not keep.
 
@@ -175,8 +188,8 @@ class JournalStore(Store):
     ) -> Sequence[SessionInfo]:
         return await self._memory.sessions(owner=owner, before=before, limit=limit)
 
-    async def stale(self, *, updated_before: float, limit: int = 100) -> Sequence[str]:
-        return await self._memory.stale(updated_before=updated_before, limit=limit)
+    async def stale(self, *, retention: float | None, limit: int = 100) -> Sequence[SessionInfo]:
+        return await self._memory.stale(retention=retention, limit=limit)
 
     async def find(self, session: str, key: Key) -> Appended | None:
         return await self._memory.find(session, key)

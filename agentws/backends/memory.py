@@ -5,9 +5,11 @@ from __future__ import annotations
 import time
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterable, Sequence
-from typing import Final
+from operator import itemgetter
+from typing import Any, Final
 
 import msgspec
+from msgspec import UNSET, UnsetType
 
 from ..bus import Scope
 from ..errors import Fenced, IdempotencyConflict, NotFound, PositionLost, VersionConflict
@@ -56,6 +58,9 @@ class _Log:
 
     def index_after(self, seq: int) -> int:
         return bisect_right(self.records, seq, key=_seq)
+
+    def leased(self, now: float) -> bool:
+        return self.owner is not None and self.lease_until > now
 
 
 def _seq(record: Record) -> int:
@@ -119,11 +124,22 @@ class MemoryStore(Store):
         return self._log(session).info
 
     async def update(
-        self, session: str, *, title: str | None = None, metadata: Metadata | None = None
+        self,
+        session: str,
+        *,
+        title: str | None = None,
+        metadata: Metadata | None = None,
+        retention: float | UnsetType | None = UNSET,
+        keep_title: bool = False,
     ) -> SessionInfo:
         log = self._log(session)
-        changes = {"title": title, "metadata": metadata}
-        given = {name: value for name, value in changes.items() if value is not None}
+        kept = log.info.title if keep_title else None
+        changes = {"title": kept or title, "metadata": metadata}
+        given: dict[str, Any] = {
+            name: value for name, value in changes.items() if value is not None
+        }
+        if retention is not UNSET:
+            given["retention"] = retention
         log.info = msgspec.structs.replace(log.info, updated=self._clock(), **given)
         return log.info
 
@@ -134,13 +150,27 @@ class MemoryStore(Store):
         found = [info for info in owned if before is None or _age(info) < before]
         return sorted(found, key=_age, reverse=True)[:limit]
 
-    async def delete(self, session: str) -> None:
-        if self._logs.pop(session, None) is not None:
-            self._deleted.add(session)
+    async def delete(self, session: str, *, updated: float | None = None) -> bool:
+        log = self._logs.get(session)
+        if log is None:
+            return True
+        if updated is not None and (log.info.updated != updated or log.leased(self._monotonic())):
+            return False
+        del self._logs[session]
+        self._deleted.add(session)
+        return True
 
-    async def stale(self, *, updated_before: float, limit: int = 100) -> Sequence[str]:
-        infos = (log.info for log in self._logs.values())
-        return _oldest((info for info in infos if info.updated < updated_before), limit)
+    async def stale(self, *, retention: float | None, limit: int = 100) -> Sequence[SessionInfo]:
+        now, monotonic = self._clock(), self._monotonic()
+        expired = [
+            (info.updated + kept, info.id, info)
+            for log in self._logs.values()
+            if (kept := retention if (info := log.info).retention is None else info.retention)
+            is not None
+            and info.updated + kept < now
+            and not log.leased(monotonic)
+        ]
+        return [info for _, _, info in sorted(expired, key=itemgetter(0, 1))[:limit]]
 
     # The log
 
@@ -218,7 +248,7 @@ class MemoryStore(Store):
 
     async def lease(self, session: str, *, owner: str, ttl: float) -> Lease | None:
         log, now = self._log(session), self._monotonic()
-        held = log.owner is not None and log.lease_until > now
+        held = log.leased(now)
         if held and log.owner != owner:
             return None
         if not held:
@@ -231,7 +261,7 @@ class MemoryStore(Store):
         held = []
         for session in sessions:
             log = self._logs.get(session)
-            if log is not None and log.owner == owner and log.lease_until > now:
+            if log is not None and log.owner == owner and log.leased(now):
                 log.lease_until = now + ttl
                 held.append(session)
         return held
@@ -243,7 +273,7 @@ class MemoryStore(Store):
 
     async def unsettled(self, *, limit: int = 100) -> Sequence[str]:
         now = self._monotonic()
-        free = (log for log in self._logs.values() if log.owner is None or log.lease_until <= now)
+        free = (log for log in self._logs.values() if not log.leased(now))
         return _oldest((log.info for log in free if log.head.seq > log.settled.seq), limit)
 
 

@@ -11,6 +11,8 @@ from functools import partial
 from itertools import groupby
 from typing import Any, Literal, TypeVar, cast
 
+from msgspec import UNSET, UnsetType
+
 from ..errors import AgentwsError, StorageFull, Unavailable
 from ..protocol.codec import Record
 from ..protocol.frames import Durability
@@ -192,12 +194,17 @@ class SQLiteStore(Store):
         return await self._read(partial(sessions.info, session=session))
 
     async def update(
-        self, session: str, *, title: str | None = None, metadata: Metadata | None = None
+        self,
+        session: str,
+        *,
+        title: str | None = None,
+        metadata: Metadata | None = None,
+        retention: float | UnsetType | None = UNSET,
+        keep_title: bool = False,
     ) -> SessionInfo:
+        change = sessions.Change(title, metadata, retention, keep_title)
         return await self._write(
-            partial(
-                sessions.update, session=session, title=title, metadata=metadata, clock=self._clock
-            )
+            partial(sessions.update, session=session, change=change, clock=self._clock)
         )
 
     async def sessions(
@@ -205,11 +212,15 @@ class SQLiteStore(Store):
     ) -> Sequence[SessionInfo]:
         return await self._read(partial(sessions.sessions, owner=owner, before=before, limit=limit))
 
-    async def delete(self, session: str) -> None:
-        await self._write(partial(sessions.delete, session=session))
+    async def delete(self, session: str, *, updated: float | None = None) -> bool:
+        return await self._write(
+            partial(sessions.delete, session=session, updated=updated, clock=self._clock)
+        )
 
-    async def stale(self, *, updated_before: float, limit: int = 100) -> Sequence[str]:
-        return await self._read(partial(sessions.stale, updated_before=updated_before, limit=limit))
+    async def stale(self, *, retention: float | None, limit: int = 100) -> Sequence[SessionInfo]:
+        return await self._read(
+            partial(sessions.stale, retention=retention, limit=limit, clock=self._clock)
+        )
 
     # The log
 

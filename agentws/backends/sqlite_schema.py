@@ -104,6 +104,13 @@ MIGRATIONS: Final[tuple[tuple[str, ...], ...]] = (
         "ALTER TABLE session ADD COLUMN version INTEGER NOT NULL DEFAULT 0",
         "UPDATE session SET version = seq",
     ),
+    (
+        "ALTER TABLE session ADD COLUMN retention REAL",
+        "DROP INDEX session_updated",
+        "CREATE INDEX session_updated ON session (updated, id) WHERE retention IS NULL",
+        "CREATE INDEX session_expiry ON session (updated + retention, id) "
+        "WHERE retention IS NOT NULL",
+    ),
 )
 """The statements that migrate the schema from version n - 1 to n."""
 

@@ -26,6 +26,7 @@ from ..tasks.tasks import Tasks
 from ..transports.connections import Connections
 from .broadcasts import Broadcasts
 from .housekeeping import Housekeeping
+from .retention import Retention
 
 logger: Final = logging.getLogger("agentws")
 
@@ -64,12 +65,13 @@ class Composition:
         # One bound method for all: every session in memory holds it.
         self._schedule: Final = self.runs.schedule
         self._housekeeping: Final = Housekeeping(
-            store=store,
             sessions=self.sessions,
             runs=self.runs,
             compactions=self._compactions,
+            retention=Retention(
+                store=store, sessions=self.sessions, limits=limits, delete=self.delete_session
+            ),
             limits=limits,
-            delete=self.delete_session,
         )
 
     async def begin(self) -> None:
@@ -120,9 +122,13 @@ class Composition:
             except Exception as error:
                 logger.info("%r could not be closed after its event loop: %r", port, error)
 
-    async def delete_session(self, id: str) -> None:
-        """Deletes it from the store, and from the memory of this node."""
-        await self._store.delete(id)
+    async def delete_session(self, id: str, *, updated: float | None = None) -> None:
+        """Deletes it from the store, and from the memory of this node.
+
+        With ``updated``, only if it is unused since; see :meth:`Store.delete`.
+        """
+        if not await self._store.delete(id, updated=updated):
+            return
         self.runs.forget(id)
         self.sessions.evict_deleted(id)
 

@@ -7,6 +7,8 @@ import secrets
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Final
 
+from msgspec import UNSET, UnsetType
+
 from ..agents.commands import CommandContext, Typed
 from ..agents.factory import AgentFactory, Agents
 from ..auth import (
@@ -245,14 +247,19 @@ class AgentGateway:
             return ()
         return await self.store.sessions(owner=identity.id, before=before, limit=limit)
 
-    async def rename(
-        self, session: Session, *, title: str | None, metadata: Metadata | None
+    async def change_session(
+        self,
+        session: Session,
+        *,
+        title: str | None = None,
+        metadata: Metadata | None = None,
+        retention: float | UnsetType | None = UNSET,
     ) -> None:
-        """Changes the title or the metadata, if not ``None``. Raises EventTooLarge, TypeError."""
-        update = checked_update(title, metadata)
+        """Changes what is given. Raises EventTooLarge, and TypeError for an invalid value."""
+        update = checked_update(title, metadata, retention)
         check_sizes([entry(update)], session.max_event_size)
-        session.info = await self.store.update(
-            session.id, title=update.title, metadata=update.metadata
+        await self.store.update(
+            session.id, title=update.title, metadata=update.metadata, retention=update.retention
         )
         await session.append([update])
 
@@ -264,7 +271,7 @@ class AgentGateway:
 
     def session(self, id: str) -> SessionHandle:
         """A handle that pushes to the session of that id."""
-        return SessionHandle(id, self._find_session)
+        return SessionHandle(id, self._find_session, self.change_session)
 
     async def _find_session(self, id: str) -> Session:
         await self.start()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import time
 from collections.abc import Awaitable, Callable
 from typing import Final
 
@@ -13,8 +12,8 @@ from ..limits import Limits
 from ..runs.engine import Runs
 from ..sessions.compaction import Compactions
 from ..sessions.registry import Sessions
-from ..store import Store
 from ..tasks.tasks import Tasks
+from .retention import Retention
 
 logger: Final = logging.getLogger("agentws")
 
@@ -34,19 +33,17 @@ class Housekeeping:
     def __init__(
         self,
         *,
-        store: Store,
         sessions: Sessions,
         runs: Runs,
         compactions: Compactions,
+        retention: Retention,
         limits: Limits,
-        delete: Callable[[str], Awaitable[None]],
     ) -> None:
-        self._store = store
         self._sessions = sessions
         self._runs = runs
         self._compactions = compactions
+        self._retention = retention
         self._limits = limits
-        self._delete = delete
         self._recover_at = 0.0
 
     def begin(self, tasks: Tasks) -> None:
@@ -67,14 +64,7 @@ class Housekeeping:
         await self._runs.sweep()
         self._sessions.sweep(busy=self._runs.holds)
         await self._compactions.work()
-        await self._delete_expired()
-
-    async def _delete_expired(self) -> None:
-        if self._limits.session_retention is None:
-            return
-        before = time.time() - self._limits.session_retention
-        for id in await self._store.stale(updated_before=before):
-            await self._delete(id)
+        await self._retention.work()
 
 
 async def _repeat(work: Callable[[], Awaitable[None]], *, every: float) -> None:

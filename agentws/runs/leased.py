@@ -82,11 +82,17 @@ class LeasedSession:
         await store.release(lease)
 
     def info_changed(self, *, since: SessionInfo) -> bool:
-        """Whether the agent has changed the session's title or metadata."""
+        """Whether the agent has changed the session's title, metadata or retention."""
         info = self.session.info
-        return info.title != since.title or info.metadata != since.metadata
+        return (info.title, info.metadata, info.retention) != (
+            since.title,
+            since.metadata,
+            since.retention,
+        )
 
     async def store_info(self, store: Store) -> None:
-        """Stores the session's title and metadata: lists of sessions show them."""
+        """Stores what lists of sessions show, and how long the session is kept."""
         info = self.session.info
-        await store.update(self.session.id, title=info.title, metadata=info.metadata)
+        await store.update(
+            self.session.id, title=info.title, metadata=info.metadata, retention=info.retention
+        )

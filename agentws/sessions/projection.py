@@ -125,4 +125,7 @@ def _queued(known: dict[str, int], outline: Outline) -> dict[str, int] | None:
 
 def _updated(info: SessionInfo, event: e.SessionUpdated) -> SessionInfo:
     metadata = info.metadata if event.metadata is None else event.metadata
-    return msgspec.structs.replace(info, title=event.title or info.title, metadata=metadata)
+    retention = info.retention if event.retention is msgspec.UNSET else event.retention
+    return msgspec.structs.replace(
+        info, title=event.title or info.title, metadata=metadata, retention=retention
+    )

@@ -74,7 +74,7 @@ def every_call(store: Store, session: str) -> dict[str, Callable[[], Awaitable[o
         "info": lambda: store.info(session),
         "update": lambda: store.update(session, title="x"),
         "sessions": lambda: store.sessions(owner="nobody"),
-        "stale": lambda: store.stale(updated_before=0.0),
+        "stale": lambda: store.stale(retention=None),
         "append": lambda: store.append(session, [event(1)]),
         "find": lambda: store.find(session, Key("k", "d")),
         "head": lambda: store.head(session),

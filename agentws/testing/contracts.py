@@ -27,6 +27,7 @@ from .contract_base import eventually
 from .contract_leases import LeaseRules
 from .contract_log import AppendRules, ReadRules
 from .contract_model import ModelRules
+from .contract_retention import RetentionRules
 from .contract_sessions import SessionRules
 from .contract_versions import VersionRules
 from .needs import pytest
@@ -35,7 +36,9 @@ __all__ = ["BusContract", "StoreContract"]
 
 
 @pytest.mark.anyio
-class StoreContract(SessionRules, AppendRules, VersionRules, ReadRules, LeaseRules, ModelRules):
+class StoreContract(
+    SessionRules, RetentionRules, AppendRules, VersionRules, ReadRules, LeaseRules, ModelRules
+):
     """Tests what :class:`agentws.store.Store` promises, as far as a healthy store can show it.
 
     Test yourself what happens when the technology fails: ``Unavailable``, and nothing is lost.

@@ -8,7 +8,7 @@ from functools import partial
 from typing import Final
 
 import msgspec
-from msgspec import UNSET
+from msgspec import UNSET, UnsetType
 from starlette.responses import Response
 from starlette.types import ASGIApp
 
@@ -63,7 +63,7 @@ class SessionRoutes:
                 one,
                 self.change,
                 "caller",
-                "Changes title or metadata",
+                "Changes title, metadata or retention",
                 body=b.SessionChange,
                 answer=b.SessionView,
             ),
@@ -137,11 +137,22 @@ class SessionRoutes:
         change: b.SessionChange = call.body
         title = None if change.title is UNSET else change.title
         metadata = None if change.metadata is UNSET else change.metadata
-        if title is None and metadata is None:
-            raise BadRequest("This request changes nothing.", expected="title or metadata")
+        if title is None and metadata is None and change.retention is UNSET:
+            expected = "title, metadata or retention"
+            raise BadRequest("This request changes nothing.", expected=expected)
+        self._check_retention(change.retention)
         session = await open_session(self._service, call, action="write")
-        await self._service.rename(session, title=title, metadata=metadata)
+        await self._service.change_session(
+            session, title=title, metadata=metadata, retention=change.retention
+        )
         return json_response(await self._view(session))
+
+    def _check_retention(self, retention: float | UnsetType | None) -> None:
+        """A user may shorten what the host has set, and not lengthen it."""
+        longest = self._service.limits.session_retention
+        if longest is not None and isinstance(retention, float) and retention > longest:
+            expected = f"at most {longest:g} seconds, or null"
+            raise BadRequest("Sessions are not kept that long here.", expected=expected)
 
     async def delete(self, call: Call) -> ASGIApp:
         session = await open_session(self._service, call, action="delete")
@@ -234,6 +245,7 @@ def view(
         updated_at=iso_time(round(info.updated * 1000)),
         title=info.title,
         metadata=info.metadata,
+        retention=info.retention,
         position=position,
         running=running,
     )

@@ -99,7 +99,7 @@ READS: dict[str, Change] = {
     "ping": lambda store, session: store.ping(),
     "info": lambda store, session: store.info(session),
     "sessions": lambda store, session: store.sessions(owner="ann"),
-    "stale": lambda store, session: store.stale(updated_before=0),
+    "stale": lambda store, session: store.stale(retention=None),
     "find": lambda store, session: store.find(session, KEY),
     "head": lambda store, session: store.head(session),
     "heads": lambda store, session: store.heads([session]),

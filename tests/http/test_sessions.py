@@ -327,6 +327,24 @@ async def test_a_session_can_be_renamed() -> None:
             assert (await http.patch(url, json=bad)).status_code == 400
 
 
+async def test_the_retention_of_a_session_can_be_changed() -> None:
+    limits = Limits(session_retention=1000)
+    async with served(limits=limits) as (_, http):
+        await say(http, "hello")
+        await answered(http)
+        url = f"/sessions/{SESSION}"
+        assert "retention" not in (await http.get(url)).json()
+        assert (await http.patch(url, json={"retention": 500})).json()["retention"] == 500
+        assert (await http.patch(url, json={"title": "Trip"})).json()["retention"] == 500
+        assert "retention" not in (await http.patch(url, json={"retention": None})).json()
+        refused: list[object] = [0, -5, "500", [], True]
+        for bad in refused:
+            assert (await http.patch(url, json={"retention": bad})).status_code == 400
+        response = await http.patch(url, json={"retention": 1001})
+        assert response.status_code == 400 and "1000" in response.json()["expected"]
+        assert "retention" not in (await http.get(url)).json()
+
+
 async def test_the_id_of_a_deleted_session_can_not_be_used_again() -> None:
     async with served(alone=True) as (_, http):
         await say(http, "hello")
