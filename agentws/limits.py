@@ -62,7 +62,7 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     this, so a client's own limit must not be below it.
     """
     command_timeout: float = 30.0
-    """How long an agent's slash command may take before it is cancelled."""
+    """How long an agent's slash command, or its ``title``, may take before it is cancelled."""
 
     # Sessions
     replay_window: float = 600.0
@@ -74,6 +74,8 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
 
     A session may have its own, which a client can't set to more than this.
     """
+    title_length: int = 60
+    """Characters of a title that is made of the first message, at most; 0: none are named."""
     snapshot_messages: int = 20
     """The messages of a snapshot; clients page through older ones over HTTP."""
     tail_size: int = 64 * 1024

@@ -18,6 +18,7 @@ from ..errors import AgentwsError
 from ..limits import Limits
 from ..runs.engine import Runs
 from ..runs.inbox import Inbox
+from ..runs.titles import Titles
 from ..sessions.compaction import Compactions
 from ..sessions.registry import Sessions
 from ..sessions.session import Session
@@ -58,7 +59,14 @@ class Composition:
             limits=limits,
             node=node,
             open_session=self.sessions.find,
-            finished=self._compactions.run_ended,
+            finished=self._run_ended,
+        )
+        self._titles: Final = Titles(
+            store=store,
+            agents=agents,
+            limits=limits,
+            tasks=self.tasks,
+            write_start=self.runs.write_start,
         )
         self.inbox: Final = Inbox(runs=self.runs, limits=limits)
         self.sessions.on_open = self._session_opened
@@ -131,6 +139,10 @@ class Composition:
             return
         self.runs.forget(id)
         self.sessions.evict_deleted(id)
+
+    def _run_ended(self, session: Session, first: int, last: int) -> None:
+        self._compactions.run_ended(session, first, last)
+        self._titles.run_ended(session, last)
 
     def _session_opened(self, session: Session) -> None:
         session.on_outline_change = self._schedule

@@ -11,7 +11,7 @@ _NAMES = {
         LLM Agent AgentError AgentFactory AgentGateway AgentwsError BearerKeys Bus ChatAgent
         Command CommandContext Forbidden Identity LLMCutOff LLMEmpty LLMError LLMRateLimited
         LLMRefused LLMUnavailable Limits LocalBus MemoryStore NotFound Output RunContext
-        SQLiteStore Session SessionHandle SessionInfo Store Unauthenticated
+        SQLiteStore Session SessionContext SessionHandle SessionInfo Store Unauthenticated
         mount_agent_gateway
     """,
     "agentws.bus": "Bus Listener Scope",

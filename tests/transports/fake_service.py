@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 
+from msgspec import UNSET, UnsetType
 from starlette.requests import HTTPConnection
 
 from agentws.agents.commands import Typed
@@ -102,8 +103,13 @@ class FakeService:
     ) -> Sequence[SessionInfo]:
         return ()
 
-    async def rename(
-        self, session: Session, *, title: str | None, metadata: Metadata | None
+    async def change_session(
+        self,
+        session: Session,
+        *,
+        title: str | None = None,
+        metadata: Metadata | None = None,
+        retention: float | UnsetType | None = UNSET,
     ) -> None:
         pass
 
