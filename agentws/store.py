@@ -15,13 +15,16 @@ import msgspec
 from msgspec import UNSET, UnsetType
 
 from .bus import Bus, Scope
+from .errors import NotSupported
 from .protocol.codec import Record, extend
 from .protocol.frames import Durability
 from .protocol.messages import Metadata
 from .protocol.position import GENESIS, Position, chain
+from .protocol.search import contains, searchable, terms_of, words_of
 
 __all__ = ["GENESIS", "PAGE", "Appended", "Durability", "Head", "Key", "Lease", "Metadata"]
-__all__ += ["Position", "Record", "Scope", "SessionInfo", "Settled", "Store", "chain", "extend"]
+__all__ += ["Position", "Record", "Scope", "SessionInfo", "Settled", "Store", "chain", "contains"]
+__all__ += ["extend", "searchable", "terms_of", "words_of"]
 
 PAGE: Final = 500
 """Records of one read, unless the caller asks for another number."""
@@ -167,6 +170,31 @@ class Store(ABC):
         which may have changed or been deleted since. Ids compare by code point. Returns fewer only
         at the end of the list.
         """
+
+    async def search(
+        self,
+        owner: str,
+        query: str,
+        *,
+        before: tuple[float, str] | None = None,
+        limit: int = 50,
+    ) -> Sequence[SessionInfo]:
+        """The next ``limit`` sessions of ``owner`` that match ``query``, listed as by `sessions`.
+
+        :mod:`agentws.protocol.search` says what matches: each term of the query is in the title, or
+        in a message of the user or the assistant that is in view; the last word of a term may be
+        incomplete. Any text is a valid query; one without a word matches nothing. A title, a
+        deletion and a cleared history take effect at once, messages at the latest when the log is
+        settled after them and :meth:`maintain` has returned False. Raises NotSupported.
+        """
+        raise NotSupported("This store can't search.", expected="a list without query")
+
+    async def maintain(self) -> bool:
+        """Does a bounded piece of the store's own work in the background, such as indexing.
+
+        Returns whether there may be more. A node calls it regularly, and nothing waits for it.
+        """
+        return False
 
     @abstractmethod
     async def delete(self, session: str, *, updated: float | None = None) -> bool:

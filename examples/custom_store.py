@@ -188,6 +188,16 @@ class JournalStore(Store):
     ) -> Sequence[SessionInfo]:
         return await self._memory.sessions(owner=owner, before=before, limit=limit)
 
+    async def search(
+        self,
+        owner: str,
+        query: str,
+        *,
+        before: tuple[float, str] | None = None,
+        limit: int = 50,
+    ) -> Sequence[SessionInfo]:
+        return await self._memory.search(owner, query, before=before, limit=limit)
+
     async def stale(self, *, retention: float | None, limit: int = 100) -> Sequence[SessionInfo]:
         return await self._memory.stale(retention=retention, limit=limit)
 

@@ -17,6 +17,7 @@ from ..protocol.codec import Record, extend
 from ..protocol.frames import Durability
 from ..protocol.messages import Metadata
 from ..protocol.position import GENESIS, Position
+from ..protocol.search import Words, contains, searchable, terms_of, words_of
 from ..store import PAGE, Appended, Head, Key, Lease, SessionInfo, Settled, Store
 
 _UNSETTLED: Final = Settled()
@@ -147,8 +148,20 @@ class MemoryStore(Store):
         self, *, owner: str, before: tuple[float, str] | None = None, limit: int = 50
     ) -> Sequence[SessionInfo]:
         owned = [log.info for log in self._logs.values() if log.info.owner == owner]
-        found = [info for info in owned if before is None or _age(info) < before]
-        return sorted(found, key=_age, reverse=True)[:limit]
+        return _newest(owned, before, limit)
+
+    async def search(
+        self,
+        owner: str,
+        query: str,
+        *,
+        before: tuple[float, str] | None = None,
+        limit: int = 50,
+    ) -> Sequence[SessionInfo]:
+        terms = terms_of(query)
+        owned = (log for log in self._logs.values() if log.info.owner == owner)
+        found = [log.info for log in owned if terms and _matches(log, terms)]
+        return _newest(found, before, limit)
 
     async def delete(self, session: str, *, updated: float | None = None) -> bool:
         log = self._logs.get(session)
@@ -279,6 +292,18 @@ class MemoryStore(Store):
 
 def _age(info: SessionInfo) -> tuple[float, str]:
     return info.updated, info.id
+
+
+def _newest(
+    infos: Iterable[SessionInfo], before: tuple[float, str] | None, limit: int
+) -> list[SessionInfo]:
+    found = [info for info in infos if before is None or _age(info) < before]
+    return sorted(found, key=_age, reverse=True)[:limit]
+
+
+def _matches(log: _Log, terms: Sequence[Words]) -> bool:
+    texts = [words_of(log.info.title or ""), *searchable(log.records).messages]
+    return all(any(contains(words, term) for words in texts) for term in terms)
 
 
 def _oldest(infos: Iterable[SessionInfo], limit: int) -> list[str]:

@@ -21,6 +21,7 @@ from ..protocol.position import Position
 from ..store import PAGE, Appended, Head, Key, Lease, SessionInfo, Settled, Store
 from . import sqlite_leases as leases
 from . import sqlite_log as log
+from . import sqlite_search as search
 from . import sqlite_sessions as sessions
 from .sqlite_bus import SQLiteBus
 from .sqlite_log import Append, append_all
@@ -211,6 +212,24 @@ class SQLiteStore(Store):
         self, *, owner: str, before: tuple[float, str] | None = None, limit: int = 50
     ) -> Sequence[SessionInfo]:
         return await self._read(partial(sessions.sessions, owner=owner, before=before, limit=limit))
+
+    async def search(
+        self,
+        owner: str,
+        query: str,
+        *,
+        before: tuple[float, str] | None = None,
+        limit: int = 50,
+    ) -> Sequence[SessionInfo]:
+        return await self._read(
+            partial(search.search, owner=owner, query=query, before=before, limit=limit)
+        )
+
+    async def maintain(self) -> bool:
+        batches = await self._read(search.due)
+        if batches:
+            await self._write(partial(search.index, batches=batches))
+        return bool(batches)
 
     async def delete(self, session: str, *, updated: float | None = None) -> bool:
         return await self._write(

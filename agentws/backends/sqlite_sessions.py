@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Final, NamedTuple
 
 import msgspec
@@ -12,6 +12,7 @@ from msgspec import UNSET, UnsetType
 from ..errors import NotFound
 from ..protocol.messages import Metadata
 from ..store import SessionInfo
+from . import sqlite_passages as passages
 from .sqlite_log import as_json, decode_strings
 
 Clock = Callable[[], float]
@@ -73,7 +74,7 @@ def create(
         raise NotFound("This session was deleted.")
     metadata = None if wanted.metadata is None else as_json(wanted.metadata)
     connection.execute(
-        f"INSERT INTO session ({_COLUMNS}, epoch) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        f"INSERT INTO session ({_COLUMNS}, epoch, indexed) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, 0)",
         (
             wanted.id,
             wanted.owner,
@@ -86,6 +87,8 @@ def create(
             epoch,
         ),
     )
+    if wanted.title is not None:
+        passages.index_title(connection, wanted.id)
     return wanted, True
 
 
@@ -113,16 +116,32 @@ def update(
             session,
         ),
     )
-    return info(connection, session)
+    after = info(connection, session)
+    if after.title != before.title:
+        passages.index_title(connection, session)
+    return after
 
 
 def sessions(
     connection: sqlite3.Connection, owner: str, before: tuple[float, str] | None, limit: int
 ) -> list[SessionInfo]:
+    return select_infos(connection, owner, before, limit)
+
+
+def select_infos(
+    connection: sqlite3.Connection,
+    owner: str,
+    before: tuple[float, str] | None,
+    limit: int,
+    *,
+    also: str = "",
+    given: Sequence[str] = (),
+) -> list[SessionInfo]:
+    """A page of an owner's sessions, the last updated first; ``also``: a further condition."""
     rows = connection.execute(
-        f"SELECT {_COLUMNS} FROM session WHERE owner = ? AND (updated, id) < (?, ?) "
+        f"SELECT {_COLUMNS} FROM session WHERE owner = ? AND (updated, id) < (?, ?) {also} "
         "ORDER BY updated DESC, id DESC LIMIT ?",
-        (owner, *(before or (float("inf"), "")), limit),
+        (owner, *(before or (float("inf"), "")), *given, limit),
     )
     return [_info(row) for row in rows.fetchall()]
 
@@ -139,7 +158,7 @@ def delete(
     log, updated_at, leased = row
     if updated is not None and (updated != updated_at or leased):
         return False
-    for table in ("event", "key", "carried", "session"):
+    for table in ("event", "key", "carried", "passage", "session"):
         connection.execute(f"DELETE FROM {table} WHERE log = ?", (log,))
     connection.execute("INSERT INTO deleted (id) VALUES (?)", (session,))
     return True

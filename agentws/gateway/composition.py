@@ -73,6 +73,7 @@ class Composition:
         # One bound method for all: every session in memory holds it.
         self._schedule: Final = self.runs.schedule
         self._housekeeping: Final = Housekeeping(
+            store=store,
             sessions=self.sessions,
             runs=self.runs,
             compactions=self._compactions,

@@ -240,11 +240,21 @@ class AgentGateway:
         )
 
     async def owned(
-        self, identity: Identity | None, *, before: tuple[float, str] | None, limit: int
+        self,
+        identity: Identity | None,
+        *,
+        query: str | None = None,
+        before: tuple[float, str] | None,
+        limit: int,
     ) -> Sequence[SessionInfo]:
-        """The identity's own sessions, last updated first; none for an anonymous caller."""
+        """The identity's own sessions that match ``query``, if there is one; last updated first.
+
+        None for an anonymous caller. Raises NotSupported for a query if the store can't search.
+        """
         if identity is None:
             return ()
+        if query is not None:
+            return await self.store.search(identity.id, query, before=before, limit=limit)
         return await self.store.sessions(owner=identity.id, before=before, limit=limit)
 
     async def change_session(

@@ -12,6 +12,7 @@ from ..limits import Limits
 from ..runs.engine import Runs
 from ..sessions.compaction import Compactions
 from ..sessions.registry import Sessions
+from ..store import Store
 from ..tasks.tasks import Tasks
 from .retention import Retention
 
@@ -19,6 +20,8 @@ logger: Final = logging.getLogger("agentws")
 
 HOUSEKEEPING: Final = 1.0
 """Seconds between two rounds of everything but lease renewal."""
+MAINTENANCE: Final = 0.1
+"""Seconds of a round for the store's own work, such as the search index of an old file."""
 RENEWALS: Final = 5
 """How often a lease is renewed within its ``lease_ttl``: some renewals may fail."""
 
@@ -27,18 +30,21 @@ class Housekeeping:
     """Runs the periodic work in the background.
 
     A round recovers orphaned runs, polls for appends whose bell was lost, releases the leases of
-    idle sessions, evicts idle sessions from memory, compacts logs and deletes expired sessions.
+    idle sessions, evicts idle sessions from memory, compacts logs, deletes expired sessions, and
+    gives the store time for its own work.
     """
 
     def __init__(
         self,
         *,
+        store: Store,
         sessions: Sessions,
         runs: Runs,
         compactions: Compactions,
         retention: Retention,
         limits: Limits,
     ) -> None:
+        self._store = store
         self._sessions = sessions
         self._runs = runs
         self._compactions = compactions
@@ -65,6 +71,11 @@ class Housekeeping:
         self._sessions.sweep(busy=self._runs.holds)
         await self._compactions.work()
         await self._retention.work()
+        await self._maintain(asyncio.get_running_loop().time() + MAINTENANCE)
+
+    async def _maintain(self, until: float) -> None:
+        while await self._store.maintain() and asyncio.get_running_loop().time() < until:
+            pass
 
 
 async def _repeat(work: Callable[[], Awaitable[None]], *, every: float) -> None:

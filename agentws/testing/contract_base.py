@@ -74,6 +74,7 @@ def every_call(store: Store, session: str) -> dict[str, Callable[[], Awaitable[o
         "info": lambda: store.info(session),
         "update": lambda: store.update(session, title="x"),
         "sessions": lambda: store.sessions(owner="nobody"),
+        "maintain": store.maintain,
         "stale": lambda: store.stale(retention=None),
         "append": lambda: store.append(session, [event(1)]),
         "find": lambda: store.find(session, Key("k", "d")),

@@ -88,6 +88,21 @@ class WrappedStore(Store):
             "sessions", lambda: self.store.sessions(owner=owner, before=before, limit=limit)
         )
 
+    async def search(
+        self,
+        owner: str,
+        query: str,
+        *,
+        before: tuple[float, str] | None = None,
+        limit: int = 50,
+    ) -> Sequence[SessionInfo]:
+        return await self.around(
+            "search", lambda: self.store.search(owner, query, before=before, limit=limit)
+        )
+
+    async def maintain(self) -> bool:
+        return await self.around("maintain", self.store.maintain)
+
     async def delete(self, session: str, *, updated: float | None = None) -> bool:
         return await self.around("delete", lambda: self.store.delete(session, updated=updated))
 

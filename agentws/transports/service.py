@@ -101,7 +101,12 @@ class SessionService(Protocol):
     ) -> Invocation: ...
 
     async def owned(
-        self, identity: Identity | None, *, before: tuple[float, str] | None, limit: int
+        self,
+        identity: Identity | None,
+        *,
+        query: str | None = None,
+        before: tuple[float, str] | None,
+        limit: int,
     ) -> Sequence[SessionInfo]: ...
 
     async def change_session(

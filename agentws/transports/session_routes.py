@@ -31,6 +31,8 @@ from .times import iso_time
 PAGE_OF_SESSIONS: Final = 50
 MOST: Final = 200
 """The most sessions or messages of one page, whatever limit the client asks for."""
+MOST_SEARCHED: Final = 500
+"""The most characters of a search query."""
 ACCEPTED: Final = 202
 
 _place: Final = msgspec.json.Decoder(tuple[float, str])
@@ -54,7 +56,7 @@ class SessionRoutes:
                 "/sessions",
                 self.owned,
                 "caller",
-                "The caller's own sessions, last used first",
+                "The caller's own sessions, or those that match a query; last used first",
                 answer=b.SessionList,
             ),
             Operation("GET", one, self.one, "caller", "One session", answer=b.SessionView),
@@ -100,7 +102,8 @@ class SessionRoutes:
     async def owned(self, call: Call) -> ASGIApp:
         limit = query_number(call.request, "limit", default=PAGE_OF_SESSIONS, largest=MOST)
         before = _list_position(call.request.query_params.get("before"))
-        found = await self._service.owned(call.identity, before=before, limit=limit)
+        query = _search_query(call.request.query_params.get("query"))
+        found = await self._service.owned(call.identity, query=query, before=before, limit=limit)
         shown = _first_of(found, PAGE)
         more = len(found) == limit or len(shown) < len(found)
         cursor = _list_cursor(found[len(shown) - 1]) if more else UNSET
@@ -213,6 +216,16 @@ def _first_of(found: Sequence[SessionInfo], room: int) -> list[b.SessionView]:
             break
         shown.append(one)
     return shown
+
+
+def _search_query(text: str | None) -> str | None:
+    """``None`` for a list of all: a page sends the text of its search field as it is."""
+    if text is None or not text.strip():
+        return None
+    if len(text) > MOST_SEARCHED:
+        expected = f"at most {MOST_SEARCHED} characters"
+        raise BadRequest("The parameter query is too long.", expected=expected)
+    return text
 
 
 def _list_cursor(last: SessionInfo) -> str:

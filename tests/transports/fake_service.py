@@ -99,7 +99,12 @@ class FakeService:
         raise UnknownCommand()
 
     async def owned(
-        self, identity: Identity | None, *, before: tuple[float, str] | None, limit: int
+        self,
+        identity: Identity | None,
+        *,
+        query: str | None = None,
+        before: tuple[float, str] | None,
+        limit: int,
     ) -> Sequence[SessionInfo]:
         return ()
 
