@@ -103,6 +103,15 @@ class MessageList(Body, kw_only=True, frozen=True, omit_defaults=False):
     notices: list[SnapshotNotice] | msgspec.UnsetType = msgspec.UNSET
 
 
+class Export(Body, kw_only=True, frozen=True, omit_defaults=False):
+    """A whole conversation as of ``position``, at which no run was active, the oldest first."""
+
+    session: SessionView
+    position: str
+    messages: list[Message]
+    notices: list[SnapshotNotice]
+
+
 class Poll(Body, kw_only=True, frozen=True):
     """Events after a position, as event frames. Ask again with ``after`` set to ``position``."""
 

@@ -9,6 +9,7 @@ from starlette.routing import BaseRoute, WebSocketRoute
 from ..protocol.wires import WIRES
 from ..protocol.wires.wire import AskWire, SocketWire, StreamWire, Wire
 from .ask import AskRoutes
+from .export import ExportRoutes
 from .guard import Guard
 from .http import Operation, http_routes
 from .identifying import Identifying
@@ -41,6 +42,7 @@ def operations(service: NodeService, *, prefix: str, page: bool) -> list[Operati
     return [
         *ServerRoutes(service).operations(),
         *SessionRoutes(service).operations(),
+        *ExportRoutes(service).operations(),
         *EventRoutes(service, streams).operations(),
         *AskRoutes(service, asks).operations(),
         *(PageRoutes(prefix).operations() if page else ()),
