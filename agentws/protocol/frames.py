@@ -52,6 +52,13 @@ class Send(ClientFrame, tag="send", kw_only=True, frozen=True):
     metadata: Metadata | None = None
 
 
+class Say(Send, tag="say", kw_only=True, frozen=True):
+    """A message of a wire without answers: it answers the open question, if it is an answer.
+
+    Not on the wire: the decoder of such a wire makes it.
+    """
+
+
 class Cancel(ClientFrame, tag="cancel", kw_only=True, frozen=True):
     run: str | None = None
     message: str | None = None
@@ -114,7 +121,7 @@ AnyClientFrame = (
 )
 
 _client_frames: Final[msgspec.json.Decoder[AnyClientFrame]] = msgspec.json.Decoder(AnyClientFrame)
-_CLIENT_TYPES: Final = "send, cancel, withdraw, answer, command or ping"
+_CLIENT_TYPES: Final = "send, cancel, withdraw, answer, tool_result, command or ping"
 
 
 def decode_client_frame(data: bytes | str) -> AnyClientFrame:
@@ -138,6 +145,8 @@ def _open_parts(frame: AnyClientFrame) -> tuple[Any, ...]:
             return (frame.metadata, None if isinstance(frame.content, str) else frame.content)
         case Answer():
             return (frame.payload,)
+        case ToolResult():
+            return (None if isinstance(frame.content, str) else frame.content,)
         case State():
             return (frame.patch,)
         case _:

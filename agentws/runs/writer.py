@@ -107,7 +107,8 @@ class RunWriter:
         """The expected version for the run's first event, until that is appended."""
         self._flushed_at = 0.0
         self._scheduled = False
-        """Whether a flush has its time, or an append is in flight."""
+        """Whether no flush is to be scheduled: it has its time, an append is in flight, or the
+        output is held back."""
         self._in_flight = False
         self._closed = False
         self._error: AgentwsError | None = None
@@ -128,6 +129,10 @@ class RunWriter:
         """The session's shared state, as of the newest event in the log."""
         return self._session.outline.state
 
+    def hold(self) -> None:
+        """Holds back what is written until :meth:`begin`."""
+        self._scheduled = self.backpressure = True
+
     async def begin(self, started: Event, *, expect: int) -> None:
         """Appends the run's first event, with ``expect`` as its expected version.
 
@@ -135,11 +140,21 @@ class RunWriter:
         can come first (an exclusive store), the event is held back and appended with the agent's
         first output, or by :meth:`write_start`. Raises VersionConflict, and what an append raises.
         """
+        first = entry(started, run=self._run)
         if self._session.exclusive:
             self._expect = expect
-            self.write_event(started)
+            self._batch.insert(0, first)
+            self._pending_size += len(first.data)
         else:
-            await self._append([entry(started, run=self._run)], expect=expect)
+            await self._append([first], expect=expect)
+        self._scheduled = self.backpressure = False
+        self._wake_waiters()
+
+    @property
+    def begun_at(self) -> int:
+        """The seq of the run's first event."""
+        self.write_start()
+        return self._session.run_base.seq + 1
 
     def write_start(self) -> None:
         """Appends the run's first event now, if it is not in the log yet."""

@@ -15,6 +15,7 @@ from ..agents.commands import Typed, parse_command
 from ..auth import Identity
 from ..errors import BadRequest, NotSupported
 from ..protocol import frames as f
+from ..protocol.spoken import spoken_answer
 from ..runs.commands import Invocation
 from ..runs.ids import new_id
 from ..runs.inbox import check_content
@@ -63,6 +64,19 @@ def _send(request: ClientRequest) -> Awaitable[Appended]:
     return service.send(session, frame, identity=identity)
 
 
+async def _say(request: ClientRequest) -> Appended:
+    """A message, or the answer to the open question if it is one."""
+    service, session, frame, identity = request
+    answer = None
+    if isinstance(frame.content, str):
+        answer = spoken_answer(session.outline, frame.content)
+    if answer is None:
+        return await _send(request)
+    await service.check_write(session, identity)
+    said = f.Answer(interrupt=answer.interrupt, payload=answer.payload)
+    return await service.inbox.answer(session, said, identity=identity)
+
+
 def _command(request: ClientRequest) -> Awaitable[Invocation]:
     service, session, frame, identity = request
     return service.command(session, Typed(frame.name, frame.args or ""), identity=identity)
@@ -81,6 +95,11 @@ def _answer(request: ClientRequest) -> Awaitable[Appended]:
     return service.inbox.answer(session, frame, identity=identity)
 
 
+def _tool_result(request: ClientRequest) -> Awaitable[Appended]:
+    service, session, frame, identity = request
+    return service.inbox.tool_result(session, frame, identity=identity)
+
+
 async def _ping(request: ClientRequest) -> f.Pong:
     return f.Pong(reply=request.frame.id)
 
@@ -92,13 +111,18 @@ _MESSAGES: Final = Post(
 )
 _CANCEL: Final = Post("/sessions/{id}/cancel", "Stops a run, or withdraws its message")
 _ANSWERS: Final = Post("/sessions/{id}/answers", "Answers a question of the agent", starts_run=True)
+_TOOL_RESULTS: Final = Post(
+    "/sessions/{id}/tool-results", "Gives the result of a client's tool", starts_run=True
+)
 
 HANDLERS: Final[Mapping[type[f.ClientFrame], Handler]] = {
     f.Send: Handler(_send, checks_itself=True, post=_MESSAGES),
+    f.Say: Handler(_say, checks_itself=True),
     f.Command: Handler(_command, checks_itself=True),
     f.Cancel: Handler(_cancel, post=_CANCEL),
     f.Withdraw: Handler(_withdraw),
     f.Answer: Handler(_answer, post=_ANSWERS),
+    f.ToolResult: Handler(_tool_result, post=_TOOL_RESULTS),
     f.Ping: Handler(_ping, checks_itself=True),
 }
 """Every other frame of the protocol is refused with NotSupported."""
