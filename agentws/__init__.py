@@ -19,6 +19,7 @@ from .agents.chat import ChatAgent
 from .agents.commands import Command, CommandContext
 from .agents.context import SessionContext
 from .agents.factory import AgentFactory
+from .agents.files import Attachment
 from .agents.llm import (
     LLM,
     LLMCutOff,
@@ -31,8 +32,10 @@ from .agents.llm import (
 from .agents.output import Output
 from .agents.tools import Tool, tool
 from .auth import BearerKeys, Identity
+from .backends.disk import DiskFileStore
 from .backends.local import LocalBus
 from .backends.memory import MemoryStore
+from .backends.memory_files import MemoryFileStore
 from .backends.sqlite import SQLiteStore
 from .bus import Bus
 from .errors import (
@@ -47,6 +50,7 @@ from .errors import (
     ToolError,
     Unauthenticated,
 )
+from .files import FileInfo, FileStore
 from .gateway.gateway import AgentGateway
 from .gateway.handle import SessionHandle
 from .limits import Limits
@@ -63,11 +67,15 @@ __all__ = [
     "AgentwsError",
     "AskDeclined",
     "AskExpired",
+    "Attachment",
     "BearerKeys",
     "Bus",
     "ChatAgent",
     "Command",
     "CommandContext",
+    "DiskFileStore",
+    "FileInfo",
+    "FileStore",
     "Forbidden",
     "Identity",
     "LLMCutOff",
@@ -78,6 +86,7 @@ __all__ = [
     "LLMUnavailable",
     "Limits",
     "LocalBus",
+    "MemoryFileStore",
     "MemoryStore",
     "NotFound",
     "Output",

@@ -6,13 +6,15 @@ from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any, TypeVar
 
+from ..attachments.library import Files
 from ..auth import Identity
-from ..protocol.events import InterruptAnswered
+from ..protocol.events import InterruptAnswered, Overlap
 from ..protocol.messages import Message, TokenUsage, UserMessage, text_of
 from ..store import SessionInfo
 from . import asking, calls, client_tools, progress
 from .commands import Command
 from .context import Earlier, History, SessionContext
+from .files import Attachment, Data, attachments_of, write_file
 from .output import Output, RunOutput
 from .steps import Work
 from .tools import Tool
@@ -30,6 +32,7 @@ class RunContext(SessionContext):
 
     __slots__ = (
         "_earlier",
+        "_files",
         "_output",
         "agent",
         "answers",
@@ -52,6 +55,7 @@ class RunContext(SessionContext):
         state: Any = None,
         answers: Sequence[InterruptAnswered] = (),
         earlier: Earlier | None = None,
+        files: Files | None = None,
     ) -> None:
         super().__init__(session=session, identity=identity, history=history)
         self.message = message
@@ -65,6 +69,7 @@ class RunContext(SessionContext):
         """Answers to the questions that the previous run ended with; else empty."""
         self.usage: list[TokenUsage] = []
         self._earlier = earlier
+        self._files = files
         self._output: RunOutput | None = None
         self.work: tuple[Work, ...] = ()
         """The calls that this context was given to, the outermost first."""
@@ -78,9 +83,21 @@ class RunContext(SessionContext):
         return text_of(self.message.content)
 
     @property
-    def attachments(self) -> list[str]:
-        """Ids of the files sent with the message."""
-        return list((self.message.metadata or {}).get("attachments", ()))
+    def attachments(self) -> list[Attachment]:
+        """The files sent with the message."""
+        return self.attachments_of(self.message)
+
+    def attachments_of(self, message: UserMessage) -> list[Attachment]:
+        """The files sent with any message of the session, such as one of :meth:`history`."""
+        return attachments_of(message, self._files, self.session.id)
+
+    async def write_file(self, name: str, data: Data, *, type: str | None = None) -> Attachment:
+        """Makes a file of bytes, text or an async iterable of bytes, and shows it to the user.
+
+        Without ``type`` it is recognized by the content. The file is kept with the session. Raises
+        TooLarge, QuotaExceeded, StorageFull, and NotSupported if the gateway keeps no files.
+        """
+        return await write_file(self, self._files, name, data, type)
 
     async def history(self, *, limit: int | None = None) -> list[Message]:
         """The conversation up to and including the message being answered, oldest first.
@@ -109,6 +126,19 @@ class RunContext(SessionContext):
         if self._output is None:
             raise RuntimeError("this context belongs to no run; expected one that a gateway made")
         return self._output
+
+    async def steered(self) -> list[UserMessage]:
+        """The messages that were sent to steer this run since the last call; empty if none were.
+
+        They are delivered when this returns: the conversation shows them here, after what was
+        written before. A message that the run never takes is queued when it ends. Costs nothing
+        while there are none. Raises Unavailable when the store is.
+        """
+        return await self.output.steering.take()
+
+    def steering(self) -> AsyncIterator[UserMessage]:
+        """Yields each steering message as it comes, until the run ends; see :meth:`steered`."""
+        return self.output.steering.messages()
 
     def report_usage(self, usage: TokenUsage) -> None:
         """Adds to the run's ``RUN_FINISHED.usage``; one entry per provider and model.
@@ -203,6 +233,10 @@ class Agent(ABC):
     :class:`~agentws.errors.AgentError`. When it is cancelled, the run is cancelled. ``finally``
     blocks run in every case.
     """
+
+    overlaps: frozenset[Overlap] = frozenset({"queue", "steer", "interrupt", "reject"})
+    """What a message may ask for that arrives during a run, besides ``queue``. A message with
+    another ``overlap`` is refused, and told which ones are allowed."""
 
     @abstractmethod
     def run(self, ctx: RunContext) -> AsyncIterator[Output]:

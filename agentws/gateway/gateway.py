@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import secrets
+import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Final
 
@@ -11,6 +12,7 @@ from msgspec import UNSET, UnsetType
 
 from ..agents.commands import CommandContext, Typed
 from ..agents.factory import AgentFactory, Agents
+from ..attachments.library import Files
 from ..auth import (
     Access,
     Action,
@@ -24,13 +26,16 @@ from ..auth import (
 from ..backends.local import LocalBus
 from ..backends.memory import MemoryStore
 from ..bus import Bus
-from ..errors import Draining, Forbidden, NotFound
+from ..errors import Draining, Forbidden, NotFound, NotSupported
+from ..files import FileStore
 from ..limits import Limits
 from ..protocol import events as e
 from ..protocol import frames as f
 from ..protocol.codec import check_sizes, entry
 from ..protocol.messages import Message, Metadata
 from ..runs.commands import Invocation, commands_of
+from ..runs.declared import check_overlap
+from ..runs.inbox import send_key
 from ..sessions.session import Session
 from ..store import Appended, SessionInfo, Store
 from .composition import Composition
@@ -59,6 +64,7 @@ class AgentGateway:
         *,
         store: Store | None = None,
         bus: Bus | None = None,
+        files: FileStore | None = None,
         authenticate: Authenticate | None = None,
         authorize: Authorize | None = None,
         admin_key: str | None = None,
@@ -67,6 +73,7 @@ class AgentGateway:
         self.limits: Final = limits or Limits()
         self.store: Final = store or MemoryStore()
         self.bus: Final = bus or self.store.default_bus() or LocalBus()
+        self.files: Final = None if files is None else Files(files, self.limits, clock=time.time)
         self.agents: Final = Agents(agent_factory)
         check_callable("authenticate", authenticate)
         check_callable("authorize", authorize)
@@ -87,7 +94,12 @@ class AgentGateway:
             self._process = os.getpid()
             self.node = secrets.token_urlsafe(9)
         parts = self._parts = Composition(
-            store=self.store, bus=self.bus, agents=self.agents, limits=self.limits, node=self.node
+            store=self.store,
+            bus=self.bus,
+            files=self.files,
+            agents=self.agents,
+            limits=self.limits,
+            node=self.node,
         )
         self.tasks = parts.tasks
         self.connections = parts.connections
@@ -215,7 +227,23 @@ class AgentGateway:
             raise Draining(retry_after=1.0)
         await self._access.check(identity, session.info, "write")
         agent = None if frame.agent is None else self.agents.check(frame.agent)
+        if frame.overlap not in (None, "queue"):
+            await self._check_overlap(session, frame, agent=agent, identity=identity)
         return await self.inbox.send(session, frame, agent=agent, identity=identity)
+
+    async def _check_overlap(
+        self, session: Session, frame: f.Send, *, agent: str | None, identity: Identity | None
+    ) -> None:
+        """Raises NotSupported if the agent does not allow the overlap of a new message."""
+        if frame.overlap is None or not self.agents.names:
+            return
+        making = self.agents.make(agent or session.info.agent, session.info)
+        try:
+            await check_overlap(making, frame.overlap, within=self.limits.command_timeout)
+        except NotSupported:
+            by = None if identity is None else identity.id
+            if await session.find(send_key(frame, by=by)) is None:
+                raise
 
     async def command(
         self, session: Session, typed: Typed, *, identity: Identity | None

@@ -7,6 +7,7 @@ import logging
 from collections.abc import Awaitable, Callable
 from typing import Final
 
+from ..attachments.library import SWEPT, Files
 from ..errors import AgentwsError
 from ..limits import Limits
 from ..runs.engine import Runs
@@ -22,6 +23,8 @@ HOUSEKEEPING: Final = 1.0
 """Seconds between two rounds of everything but lease renewal."""
 MAINTENANCE: Final = 0.1
 """Seconds of a round for the store's own work, such as the search index of an old file."""
+FILE_SWEEP: Final = 60.0
+"""Seconds between two sweeps of files that no message was sent with."""
 RENEWALS: Final = 5
 """How often a lease is renewed within its ``lease_ttl``: some renewals may fail."""
 
@@ -30,8 +33,8 @@ class Housekeeping:
     """Runs the periodic work in the background.
 
     A round recovers orphaned runs, polls for appends whose bell was lost, releases the leases of
-    idle sessions, evicts idle sessions from memory, compacts logs, deletes expired sessions, and
-    gives the store time for its own work.
+    idle sessions, evicts idle sessions from memory, compacts logs, deletes expired sessions and
+    files, and gives the store time for its own work.
     """
 
     def __init__(
@@ -43,6 +46,7 @@ class Housekeeping:
         compactions: Compactions,
         retention: Retention,
         limits: Limits,
+        files: Files | None = None,
     ) -> None:
         self._store = store
         self._sessions = sessions
@@ -50,7 +54,9 @@ class Housekeeping:
         self._compactions = compactions
         self._retention = retention
         self._limits = limits
+        self._files = files
         self._recover_at = 0.0
+        self._sweep_files_at = 0.0
 
     def begin(self, tasks: Tasks) -> None:
         """Starts the work; it ends when ``tasks`` are closed."""
@@ -71,6 +77,10 @@ class Housekeeping:
         self._sessions.sweep(busy=self._runs.holds)
         await self._compactions.work()
         await self._retention.work()
+        if self._files is not None and now >= self._sweep_files_at:
+            self._sweep_files_at = now + FILE_SWEEP
+            if await self._files.sweep() == SWEPT:
+                self._sweep_files_at = now
         await self._maintain(asyncio.get_running_loop().time() + MAINTENANCE)
 
     async def _maintain(self, until: float) -> None:

@@ -102,6 +102,13 @@ class Fold:
     def _rename(self, event: e.SessionUpdated, run: str | None) -> None:
         self.title = event.title or self.title
 
+    def _take_steering(self, event: e.MessageSteered, run: str | None) -> None:
+        """Shows the message where the run took it."""
+        accepted = self.outline.delivered.get(event.message_id)
+        if accepted is not None and event.message_id not in self._builders:
+            self._run_messages.append(event.message_id)
+            self._builders[event.message_id] = Builder(accepted.message)
+
     # Snapshots
 
     def _replace_messages(self, event: e.MessagesSnapshot, run: str | None) -> None:
@@ -196,6 +203,7 @@ class Fold:
             event.message_id,
             event.content,
             event.tool_call_id,
+            _error_of(event),
             subagent_run_id=event.subagent_run_id,
             metadata=event.metadata,
         )
@@ -224,6 +232,12 @@ class Fold:
             activity.add_metadata(event.metadata)
 
 
+def _error_of(result: e.ToolCallResult) -> str | None:
+    """The sentence of a call that failed, was denied or was stopped; the event has no member."""
+    status = m.told_in(result.metadata).get("status", "done")
+    return None if status == "done" else m.text_of(result.content)
+
+
 _RARELY_IN_SNAPSHOTS: Final[frozenset[type[m.Message]]] = frozenset(
     {m.ReasoningMessage, m.ActivityMessage}
 )
@@ -232,6 +246,7 @@ _HANDLERS: Final[dict[type[Event], Callable[[Fold, Any, str | None], None]]] = {
     e.RunStarted: Fold._start,
     e.RunFinished: Fold._finish,
     e.RunError: Fold._fail,
+    e.MessageSteered: Fold._take_steering,
     e.HistoryCleared: Fold._clear,
     e.SessionUpdated: Fold._rename,
     e.MessagesSnapshot: Fold._replace_messages,

@@ -10,12 +10,13 @@ While it waits, it has no active run in the log. What the agent writes then is h
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextvars import Context
 from typing import Any, Final
 
-from ..agents.agent import RunContext
+from ..agents.agent import Agent, RunContext
 from ..agents.calls import stopped_results
+from ..agents.output import Output
 from ..agents.steps import NOTHING_RECORDED, Recorded, Steps
 from ..errors import ReplayDiverged
 from ..protocol import events as e
@@ -24,6 +25,7 @@ from ..protocol.events import Event
 from ..protocol.sequence import RunSequence
 from .ids import now_ms
 from .run import Run, Stop
+from .steering import Steering
 from .validation import check_event
 from .writer import RunWriter
 
@@ -34,7 +36,7 @@ AROUND_RESULT: Final = 2048
 class AskingRun(Run):
     """A run with the steps of its agent: its calls and questions."""
 
-    __slots__ = ("_origin", "_recorded", "_steps", "on_waiting")
+    __slots__ = ("_origin", "_recorded", "_steering", "_steps", "on_waiting")
 
     def __init__(
         self,
@@ -51,6 +53,7 @@ class AskingRun(Run):
         self._origin = origin
         self._recorded = recorded
         self._steps: Steps | None = None
+        self._steering: Steering | None = None
         self.on_waiting: Callable[[AskingRun], None] | None = None
         """Called when the agent only waits for answers; see :meth:`park`."""
         context.attach(self)
@@ -59,12 +62,18 @@ class AskingRun(Run):
         """:meth:`Run.stop`; without effect while the run waits, since no run is active then."""
         return self.parked is None and super().stop(why)
 
+    def detach(self) -> None:
+        super().detach()
+        self.on_waiting = None
+
     def before_end(self, terminal: Event) -> Event:
         """Writes the results of unfinished calls. An agent may not end without its answers."""
+        self._end_steering()
         if self._steps is None and not self._recorded.resuming:
             return terminal
         for event in stopped_results(self):
             self.writer.write_event(event)
+        self.steps.cancel()
         success = isinstance(terminal, e.RunFinished) and self.stopping is None
         return self.failed_event(ReplayDiverged()) if self.steps.replaying and success else terminal
 
@@ -79,13 +88,42 @@ class AskingRun(Run):
         return self._steps
 
     @property
+    def steering(self) -> Steering:
+        """Implements :attr:`agentws.agents.output.RunOutput.steering`."""
+        if self._steering is None:
+            self._steering = Steering(self)
+        return self._steering
+
+    async def drive(self, make: Callable[[], Awaitable[Agent]]) -> None:
+        try:
+            await super().drive(make)
+        finally:
+            self._end_steering()
+
+    def end_text(self) -> None:
+        """Implements :meth:`agentws.runs.steering.SteeredRun.end_text`."""
+        self._text = None
+        for event in self._sequence.end_text():
+            self.writer.write_event(event)
+
+    def _end_steering(self) -> None:
+        if self._steering is not None:
+            self._steering.close()
+
+    @property
     def largest_result(self) -> int:
         """Implements :attr:`agentws.agents.output.RunOutput.largest_result`."""
         return self.writer.max_event_size - AROUND_RESULT
 
+    def write(self, item: Output) -> None:
+        """:meth:`Run.write`; raises TooLarge for too much output while the run waits."""
+        if self.parked is not None:
+            self.writer.check_held()
+        super().write(item)
+
     def record(self, event: e.AgentEvent) -> bool:
         """Implements :meth:`agentws.agents.output.RunOutput.record`."""
-        Run.write(self, event)
+        AskingRun.write(self, event)
         return self.stopping is None
 
     def origin(self) -> dict[str, Any]:
@@ -102,6 +140,7 @@ class AskingRun(Run):
 
     def check_questions(self, questions: Sequence[m.Interrupt]) -> None:
         """Implements :meth:`agentws.agents.steps.StepHost.check_questions`."""
+        self.check_open()
         asking = self._asking(questions)
         check_event(asking)
         self.writer.check_terminal(asking)
@@ -110,6 +149,11 @@ class AskingRun(Run):
         outcome = m.InterruptOutcome(list(questions))
         usage = self.context.usage or None
         return e.RunFinished(self.context.session.id, self.id, None, outcome, usage)
+
+    async def until_running(self) -> None:
+        """Implements :meth:`agentws.agents.steps.StepHost.until_running`."""
+        while self.parked is not None:
+            await asyncio.shield(self.parked)
 
     def is_waiting(self) -> None:
         """Implements :meth:`agentws.agents.steps.StepHost.is_waiting`."""
@@ -148,6 +192,8 @@ class AskingRun(Run):
         parked, self.parked = self.parked, None
         self.context.state = state
         self.steps.answer(answers)
+        # The agent may have asked more meanwhile.
+        self.steps.look()
         if parked is not None and not parked.done():
             parked.set_result(None)
         self.writer.flush()
@@ -156,6 +202,9 @@ class AskingRun(Run):
         """Cancels a waiting agent, and drops what it writes. It is called again for the answers."""
         self.abandoned, self.stopping = True, "fenced"
         self.writer.close()
+        self.steps.cancel()
+        if self.parked is not None:
+            self.parked.cancel()
         if self.task is not None:
             self.task.cancel()
 

@@ -14,6 +14,7 @@ from functools import partial
 from typing import Final
 
 from ..agents.factory import Agents
+from ..attachments.library import Files
 from ..errors import AgentwsError, Fenced, NotFound, PositionLost
 from ..limits import Limits
 from ..sessions.session import Session
@@ -26,6 +27,7 @@ from .orphan import end_orphan
 from .parking import Parking
 from .retries import RetryQueue
 from .run import Run, Stop
+from .steering import append_undelivered
 
 logger: Final = logging.getLogger("agentws.run")
 
@@ -47,6 +49,7 @@ class Runs:
         limits: Limits,
         node: str,
         open_session: Callable[[str], Awaitable[Session]],
+        files: Files | None,
         finished: Callable[[Session, int, int], None],
     ) -> None:
         self._store = store
@@ -59,7 +62,7 @@ class Runs:
         self._slots = asyncio.Semaphore(limits.max_runs)
         self._leased: dict[str, LeasedSession] = {}
         self._retries = RetryQueue()
-        self._maker = RunMaker(tasks=self._tasks, limits=limits, pace=self._pace)
+        self._maker = RunMaker(tasks=self._tasks, limits=limits, files=files, pace=self._pace)
         self._parking = Parking(self, self._maker, tasks=self._tasks, limits=limits)
         self._expiry = Expiry(tasks=self._tasks, open_session=open_session)
         # Without agents this node runs nothing: another node takes the open sessions.
@@ -191,6 +194,8 @@ class Runs:
             return True
         if self._draining or outline.settled:
             return False
+        if outline.undelivered:
+            return await append_undelivered(leased.session, leased.lease)
         await self._slots.acquire()
         self.running += 1
         run, resumed = None, False
@@ -264,7 +269,7 @@ class Runs:
                 return False
             raise
         finally:
-            run.stop_timer()
+            run.detach()
         leased.run = None
         self.run_ended(leased, run.first)
         leased.cancelled = run.stopping == "interrupted" and not self._draining
@@ -275,8 +280,7 @@ class Runs:
     def start_timer(self, leased: LeasedSession, run: Run) -> None:
         """Stops the run when it takes too long."""
         run.first = leased.session.run_base.seq + 1
-        stop = partial(self._stop_run, leased, run, "timed_out")
-        run.call_later(self._limits.run_timeout, stop)
+        run.call_later(self._limits.run_timeout, partial(self._stop_run, leased, run, "timed_out"))
 
     def run_ended(self, leased: LeasedSession, first: int) -> None:
         self._retries.forget(leased.session.id)
@@ -374,10 +378,7 @@ class Runs:
         self._draining = not self._agents.names
 
     async def drain(self, *, grace: float) -> None:
-        """Begins no more runs and waits ``grace`` seconds for the active ones.
-
-        The rest is interrupted, with an error that is retryable.
-        """
+        """Begins no more runs; those that are active after ``grace`` seconds are interrupted."""
         self._draining = True
         await self._wait_for_runs(grace)
         for leased in list(self._leased.values()):
@@ -394,6 +395,5 @@ class Runs:
     async def aclose(self) -> None:
         """Cancels every task. An agent that ignores this is left behind."""
         self._expiry.close()
-        ignoring = await self._tasks.aclose(grace=1.0)
-        if ignoring:
+        if ignoring := await self._tasks.aclose(grace=1.0):
             logger.error("%d agents ignore their cancellation and are left behind", ignoring)

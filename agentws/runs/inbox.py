@@ -9,12 +9,12 @@ request that is sent again is a duplicate (deduplication).
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Sequence
 from typing import Final
 
 import msgspec
 
-from ..agents.commands import unescape
+from ..attachments.library import Files
 from ..auth import Identity
 from ..errors import (
     AgentwsError,
@@ -22,7 +22,6 @@ from ..errors import (
     BadRequest,
     Expired,
     NotFound,
-    NotSupported,
     QueueFull,
     RunActive,
     TooMany,
@@ -32,19 +31,20 @@ from ..limits import Limits
 from ..protocol import events as e
 from ..protocol import frames as f
 from ..protocol import messages as m
+from ..protocol.attachments import AttachedFile
 from ..protocol.codec import check_sizes, entry
 from ..protocol.outline import Outline
 from ..sessions.senders import Sender, Senders, sender_now
 from ..sessions.session import Session
 from ..store import Appended, Key
 from .answering import EXPIRY_DIGEST, answer_key, answer_of, check_answer
-from .beginning import started_by_answers, started_by_message
+from .attaching import attach_files, has_files
+from .beginning import started_by_answers
 from .deciding import Command, Decision, decide
 from .engine import Runs
 from .ids import new_id, now_ms
-
-RUN_STARTED: Final = 1024
-"""Bytes of a frame with RUN_STARTED at most, beside the message that the run answers."""
+from .queueing import RUN_STARTED, check_answerable, edit, not_queued, promote, user_message
+from .steering import not_steered
 
 _encoder: Final = msgspec.json.Encoder(order="deterministic")
 
@@ -52,8 +52,9 @@ _encoder: Final = msgspec.json.Encoder(order="deterministic")
 class Inbox:
     """Decides the requests of one node's clients, and appends the result."""
 
-    def __init__(self, *, runs: Runs, limits: Limits) -> None:
+    def __init__(self, *, runs: Runs, limits: Limits, files: Files | None = None) -> None:
         self._runs = runs
+        self._files = files
         self._limits = limits
         # Messages by owner that are accepted and not in the log yet: they count for the limit.
         self._pending_of: dict[str, int] = {}
@@ -68,20 +69,28 @@ class Inbox:
         """Accepts a user message, once for its id: the id is its idempotency key.
 
         Raises IdempotencyConflict, QueueFull, RunActive (overlap ``reject``), TooMany,
-        VersionConflict, EventTooLarge and NotSupported.
+        VersionConflict, EventTooLarge, NotSupported, and NotFound for an attachment that is not the
+        sender's.
         """
         by = None if identity is None else identity.id
         key = send_key(frame, by=by)
-        event = _accepted_event(frame, agent, by=by)
+        files: Sequence[AttachedFile] = ()
+        if has_files(frame):
+            found = await self._attach_files(session, frame, key=key, by=by)
+            if isinstance(found, Appended):
+                return found
+            files = found
+        event = _accepted_event(frame, agent, by=by, files=files)
         accepted = entry(event)
         if len(accepted.data) + RUN_STARTED > session.max_event_size:
-            started = started_by_message(session.id, new_id("run"), event.message)
-            check_sizes([entry(started, run=started.run_id)], session.max_event_size)
+            check_answerable(session, event)
         sender = sender_now(event, identity)
 
         def command() -> Decision:
             self._check_room(session, frame)
-            return Decision(accepted, key=key)
+            missed = _not_steering(session.outline, event)
+            more = () if missed is None else (not_steered(frame.id, missed),)
+            return Decision(accepted, key=key, more=more)
 
         try:
             self._count_pending(session.info.owner)
@@ -95,10 +104,33 @@ class Inbox:
             if known is None:
                 raise
             return known
+        except NotFound:
+            await self._drop_files(session)
+            raise
         finally:
             self._uncount_pending(session.info.owner)
         assert done is not None
         return done
+
+    async def _attach_files(
+        self, session: Session, frame: f.Send, *, key: Key, by: str | None
+    ) -> Sequence[AttachedFile] | Appended:
+        """The files of a message; or the duplicate, for one that was accepted before.
+
+        A message may be sent again after its files were deleted.
+        """
+        try:
+            return await attach_files(self._files, frame, session=session.id, by=by)
+        except AgentwsError:
+            known = await session.find(key)
+            if known is None:
+                raise
+            return known
+
+    async def _drop_files(self, session: Session) -> None:
+        """Deletes what was attached to a session after it was deleted."""
+        if self._files is not None:
+            await self._files.store.delete_session(session.id)
 
     async def _append_for(
         self, sender: Sender, id: str, session: Session, command: Command
@@ -166,14 +198,36 @@ class Inbox:
 
         def command() -> Decision:
             if frame.message not in session.outline.queue:
-                raise NotFound(
-                    "This message is not in the queue.", expected="the id of a queued message"
-                )
+                raise not_queued()
             return _withdraw_decision(frame.message, "withdrawn")
 
         done = await self._decide(session, command)
         assert done is not None
         return done
+
+    async def edit_queued(
+        self, session: Session, frame: f.EditQueued, *, by: str | None = None
+    ) -> Appended | None:
+        """Replaces a queued message in its place; ``None`` if that changes nothing.
+
+        Raises NotFound when a run has begun with it, Forbidden when ``by`` has not sent it,
+        EventTooLarge, and what :func:`attach_files` raises.
+        """
+        files: Sequence[AttachedFile] | None = None
+        if has_files(frame) or frame.attachments is not None:
+            # Before anything is attached.
+            edit(session, frame, by=by, files=None)
+            files = await attach_files(self._files, frame, session=session.id, by=by)
+        return await self._decide(session, lambda: edit(session, frame, by=by, files=files))
+
+    async def promote(
+        self, session: Session, frame: f.Promote, *, by: str | None = None
+    ) -> Appended | None:
+        """Moves a queued message to the front; ``None`` if it is there.
+
+        Raises NotFound when a run has begun with it.
+        """
+        return await self._decide(session, lambda: promote(session, frame, by=by))
 
     async def answer(
         self, session: Session, frame: f.Answer, *, identity: Identity | None
@@ -268,26 +322,33 @@ def _cancel_decision(outline: Outline, frame: f.Cancel, by: str | None) -> Decis
     if frame.message is not None and frame.message in outline.queue:
         return _withdraw_decision(frame.message, "cancelled")
     target = frame.run or frame.message
-    hit = target is not None and target in (outline.run, outline.message)
+    hit = target is not None and target in (outline.run, outline.message, *outline.delivered)
     if outline.run is None or outline.cancelling or not hit:
         return None
     return Decision(entry(e.RunCancelling(by, timestamp=now_ms()), run=outline.run))
+
+
+def _not_steering(outline: Outline, event: e.MessageAccepted) -> str | None:
+    """Why a message with overlap ``steer`` reaches no run; ``None`` if it may, or is another."""
+    if event.overlap != "steer":
+        return None
+    if outline.run is None:
+        return "no_run"
+    if outline.cancelling:
+        return "cancelled"
+    # The agent acts for whoever asked for the run: nobody else may tell it what to do.
+    return None if outline.by == event.by else "other_sender"
 
 
 def _withdraw_decision(message: str, reason: str) -> Decision:
     return Decision(entry(e.MessageWithdrawn(message, reason, timestamp=now_ms())))
 
 
-def _accepted_event(frame: f.Send, agent: str | None, *, by: str | None) -> e.MessageAccepted:
-    overlap = frame.overlap or "queue"
-    if overlap == "steer":
-        raise NotSupported("Steering is not offered.", expected="queue, interrupt or reject")
-    content = unescape(frame.content) if isinstance(frame.content, str) else frame.content
-    metadata = dict(frame.metadata or {})
-    if frame.attachments:
-        metadata["attachments"] = frame.attachments
-    message = m.UserMessage(frame.id, content, metadata=metadata or None)
-    return e.MessageAccepted(message, overlap, agent, by, timestamp=now_ms())
+def _accepted_event(
+    frame: f.Send, agent: str | None, *, by: str | None, files: Sequence[AttachedFile]
+) -> e.MessageAccepted:
+    message = user_message(frame.id, frame.content, frame.metadata, files=files)
+    return e.MessageAccepted(message, frame.overlap or "queue", agent, by, timestamp=now_ms())
 
 
 def send_key(frame: f.Send, *, by: str | None) -> Key:

@@ -80,11 +80,12 @@ async def read_replay(session: Session, origin: Origin) -> Replay | None:
 
 
 async def earlier_messages(session: Session, replay: Replay) -> list[m.Message]:
-    """What these runs have written, without the message that the first of them answers."""
+    """What these runs have written and what steered them, without the message that they answer."""
     fold = Fold()
     for record in await session.read_since(replay.origin.seq):
         body = decode_record(record.data)
-        if body.run in replay.runs:
+        # A message that steers is accepted outside of the run that takes it.
+        if body.run in replay.runs or isinstance(body.event, e.MessageAccepted):
             fold.apply(body.event, body.run)
     return [one for one in fold.messages if one.id != replay.message.id]
 

@@ -121,6 +121,11 @@ class Run:
         # An event loop keeps a cancelled timer for a while, and its context: so an empty one.
         self.timer = asyncio.get_running_loop().call_later(seconds, then, context=Context())
 
+    def detach(self) -> None:
+        """Drops what refers to its session: without cycles, memory is freed at once."""
+        self.stop_timer()
+        self.timer = None
+
     def stop_timer(self) -> None:
         if self.timer is not None:
             self.timer.cancel()
@@ -303,7 +308,7 @@ class Run:
         """Applies an event to the state or an activity; raises EventTooLarge for the result."""
         if self._documents is None:
             largest = self.writer.max_event_size
-            self._documents = Documents(self.writer.shared_state, max_event_size=largest)
+            self._documents = Documents(self.writer.session.outline.state, max_event_size=largest)
         self._documents.admit(event, size)
 
     # Terminal events

@@ -10,6 +10,7 @@ from ..protocol.wires import WIRES
 from ..protocol.wires.wire import AskWire, SocketWire, StreamWire, Wire
 from .ask import AskRoutes
 from .export import ExportRoutes
+from .file_routes import FileRoutes
 from .guard import Guard
 from .http import Operation, http_routes
 from .identifying import Identifying
@@ -36,7 +37,8 @@ def gateway_routes(
 
 
 def operations(service: NodeService, *, prefix: str, page: bool) -> list[Operation]:
-    """Everything that is offered over HTTP."""
+    """Everything that is offered over HTTP; the routes of files only with a file store."""
+    files = service.files
     streams = [wire for wire in WIRES if isinstance(wire, StreamWire)]
     asks = [wire for wire in WIRES if isinstance(wire, AskWire)]
     return [
@@ -45,6 +47,7 @@ def operations(service: NodeService, *, prefix: str, page: bool) -> list[Operati
         *ExportRoutes(service).operations(),
         *EventRoutes(service, streams).operations(),
         *AskRoutes(service, asks).operations(),
+        *(() if files is None else FileRoutes(service, files).operations()),
         *(PageRoutes(prefix).operations() if page else ()),
     ]
 

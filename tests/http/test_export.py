@@ -193,12 +193,7 @@ async def test_the_conversation_is_exported_as_markdown() -> None:
     async with served(script) as (gateway, http):
         session, _ = await gateway.sessions.enter(SESSION, owner=None, agent="default")
         await gateway.change_session(session, title="My *invoice*")
-        body = {
-            "id": "m1",
-            "content": "Where is it?\n# Assistant\nno",
-            "attachments": ["file_1*"],
-        }
-        assert (await http.post(f"/sessions/{SESSION}/messages", json=body)).status_code == 202
+        await say(http, "Where is it?\n# Assistant\nno")
         await answered(http)
         await gateway.session(SESSION).push("Saved")
         response = await http.get(URL, params={"format": "markdown"})
@@ -210,7 +205,6 @@ async def test_the_conversation_is_exported_as_markdown() -> None:
         assert user.endswith(" UTC")
         at = lines.index(user)
         assert lines[at + 2 : at + 5] == ["> Where is it?", "> # Assistant", "> no"]
-        assert r"Attachment: file\_1\*" in lines
         at = lines.index(r"**Call of look\_up**")
         assert lines[at + 2 : at + 5] == ["````json", '{"order": "```7```"}', "````"]
         at = lines.index(r"**Result of look\_up**")

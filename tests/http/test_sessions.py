@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from agentws import BearerKeys, Limits, MemoryStore
+from agentws import BearerKeys, Limits, MemoryStore, RunContext
 from agentws.agents.commands import Command, CommandContext
 from agentws.protocol.events import RunFinished
 from agentws.protocol.messages import Interrupt, InterruptOutcome
@@ -146,6 +146,27 @@ async def test_a_full_queue_answers_429_with_retry_after() -> None:
         gate.open()
 
 
+async def test_the_queue_is_edited_and_moved() -> None:
+    gate = Gate()
+    script = Script(gate)
+    async with served(script, alone=True) as (_, http):
+        for number, text in enumerate(["one", "two", "three"]):
+            await say(http, text, f"m{number}")
+        await gate.reached()
+        url = f"/sessions/{SESSION}/queue"
+        edit = {"message": "m1", "content": "edited", "id": "e1"}
+        edited = await http.post(f"{url}/edit", json=edit)
+        assert (edited.status_code, edited.json()["reply"]) == (202, "e1")
+        moved = await http.post(f"{url}/promote", json={"message": "m2"})
+        assert moved.status_code == 202
+        page = (await http.get(f"/sessions/{SESSION}/messages")).json()
+        assert [one["content"] for one in page["queued"]] == ["three", "edited"]
+        for body, status in (({**edit, "message": "m0"}, 404), ({**edit, "content": " "}, 400)):
+            assert (await http.post(f"{url}/edit", json=body)).status_code == status
+        gate.open()
+        await answered(http)
+
+
 async def test_a_run_can_be_cancelled() -> None:
     gate = Gate()
     async with served(Script("partial ", gate)) as (_, http):
@@ -179,6 +200,27 @@ async def test_an_agents_question_can_be_answered_once() -> None:
         assert other.status_code == 409 and other.json()["code"] == "already_answered"
         unknown = await http.post(url, json={"interrupt": "int_2"})
         assert unknown.status_code == 404
+
+
+async def test_a_clients_tool_gets_its_result_once() -> None:
+    async def agent(ctx: RunContext) -> AsyncIterator[str]:
+        yield f"It is {await ctx.client_tool('clock')}."
+
+    async with served(agent) as (_, http):
+        await say(http, "go")
+        (call,) = (await answered(http))[-1]["toolCalls"]
+        url = f"/sessions/{SESSION}/tool-results"
+        body = {"toolCallId": call["id"], "content": "noon"}
+        first = await http.post(url, json=body)
+        assert first.status_code == 202
+        again = await http.post(url, json=body)
+        assert again.json() == {**first.json(), "duplicate": True}
+        other = await http.post(url, json={"toolCallId": call["id"], "error": "broken"})
+        assert other.status_code == 409 and other.json()["code"] == "already_answered"
+        assert (await http.post(url, json={"toolCallId": call["id"]})).status_code == 400
+        unknown = await http.post(url, json={"toolCallId": "call_0", "content": "x"})
+        assert unknown.status_code == 404
+        assert (await answered(http))[-1]["content"] == "It is noon."
 
 
 async def test_the_conversation_is_read_page_by_page() -> None:
@@ -419,6 +461,9 @@ async def test_a_foreign_session_is_refused_like_an_unknown_one() -> None:
             ("GET", "/events", None),
             ("POST", "/cancel", {}),
             ("POST", "/answers", {"interrupt": "int_1"}),
+            ("POST", "/tool-results", {"toolCallId": "call_1", "content": "x"}),
+            ("POST", "/queue/edit", {"message": "m1", "content": "x"}),
+            ("POST", "/queue/promote", {"message": "m1"}),
         ):
             foreign = await bob.request(method, f"/sessions/{SESSION}{suffix}", json=body)
             unknown = await bob.request(method, f"/sessions/ses_nobody_has_it{suffix}", json=body)
