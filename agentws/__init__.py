@@ -17,6 +17,7 @@ from __future__ import annotations
 from .agents.agent import Agent, RunContext
 from .agents.chat import ChatAgent
 from .agents.commands import Command, CommandContext
+from .agents.context import SessionContext
 from .agents.factory import AgentFactory
 from .agents.files import Attachment
 from .agents.llm import (
@@ -98,6 +99,7 @@ __all__ = [
     "RunContext",
     "SQLiteStore",
     "Session",
+    "SessionContext",
     "SessionHandle",
     "SessionInfo",
     "StateChange",

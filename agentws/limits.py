@@ -73,7 +73,7 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     max_delegate_depth: int = 4
     """How deeply delegates may be nested; a delegate of the run's own agent is at depth 1."""
     command_timeout: float = 30.0
-    """How long an agent's slash command may take before it is cancelled."""
+    """How long an agent's slash command, or its ``title``, may take before it is cancelled."""
 
     # Files
     max_file_size: int = 10 * 1024 * 1024
@@ -101,7 +101,12 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     session_idle: float = 60.0
     """A session without followers and without a run is evicted from memory after this."""
     session_retention: float | None = None
-    """Sessions that were not updated for this long are deleted; ``None`` keeps them."""
+    """Sessions that were not used for this long are deleted; ``None`` keeps them.
+
+    A session may have its own, which a client can't set to more than this.
+    """
+    title_length: int = 60
+    """Characters of a title that is made of the first message, at most; 0: none are named."""
     snapshot_messages: int = 20
     """The messages of a snapshot; clients page through older ones over HTTP."""
     tail_size: int = 64 * 1024

@@ -12,15 +12,19 @@ from collections.abc import Sequence
 from typing import Final
 
 import msgspec
+from msgspec import UNSET, UnsetType
 
 from .bus import Bus, Scope
+from .errors import NotSupported
 from .protocol.codec import Record, extend
 from .protocol.frames import Durability
 from .protocol.messages import Metadata
 from .protocol.position import GENESIS, Position, chain
+from .protocol.search import contains, searchable, terms_of, words_of
 
 __all__ = ["GENESIS", "PAGE", "Appended", "Durability", "Head", "Key", "Lease", "Metadata"]
-__all__ += ["Position", "Record", "Scope", "SessionInfo", "Settled", "Store", "chain", "extend"]
+__all__ += ["Position", "Record", "Scope", "SessionInfo", "Settled", "Store", "chain", "contains"]
+__all__ += ["extend", "searchable", "terms_of", "words_of"]
 
 PAGE: Final = 500
 """Records of one read, unless the caller asks for another number."""
@@ -37,6 +41,8 @@ class SessionInfo(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True,
     updated: float
     title: str | None = None
     metadata: Metadata | None = None
+    retention: float | None = None
+    """Seconds that it is kept after ``updated``; ``None``: as long as the gateway keeps any."""
 
 
 class Settled(msgspec.Struct, frozen=True, gc=False):
@@ -145,8 +151,15 @@ class Store(ABC):
         title: str | None = None,
         metadata: Metadata | None = None,
         agent: str | None = None,
+        retention: float | UnsetType | None = UNSET,
+        keep_title: bool = False,
     ) -> SessionInfo:
-        """Changes what is given, and sets ``updated`` by the store's clock. Raises NotFound."""
+        """Changes what is given, and sets ``updated`` by the store's clock. Raises NotFound.
+
+        With ``keep_title``, a session that has a title keeps it: of concurrent calls that name a
+        session for the first time exactly one does. ``retention`` is in seconds; ``None`` removes
+        the session's own.
+        """
 
     @abstractmethod
     async def sessions(
@@ -159,18 +172,47 @@ class Store(ABC):
         at the end of the list.
         """
 
+    async def search(
+        self,
+        owner: str,
+        query: str,
+        *,
+        before: tuple[float, str] | None = None,
+        limit: int = 50,
+    ) -> Sequence[SessionInfo]:
+        """The next ``limit`` sessions of ``owner`` that match ``query``, listed as by `sessions`.
+
+        :mod:`agentws.protocol.search` says what matches: each term of the query is in the title, or
+        in a message of the user or the assistant that is in view; the last word of a term may be
+        incomplete. Any text is a valid query; one without a word matches nothing. A title, a
+        deletion and a cleared history take effect at once, messages at the latest when the log is
+        settled after them and :meth:`maintain` has returned False. Raises NotSupported.
+        """
+        raise NotSupported("This store can't search.", expected="a list without query")
+
+    async def maintain(self) -> bool:
+        """Does a bounded piece of the store's own work in the background, such as indexing.
+
+        Returns whether there may be more. A node calls it regularly, and nothing waits for it.
+        """
+        return False
+
     @abstractmethod
-    async def delete(self, session: str) -> None:
+    async def delete(self, session: str, *, updated: float | None = None) -> bool:
         """Deletes the session, its log and its keys; the id can't be used again.
 
-        Does nothing for an id that does not exist.
+        With ``updated``, only a session whose ``updated`` is still that, and that has no valid
+        lease: both are checked in the same atomic step. Returns False if it was kept for that. Does
+        nothing for an id that does not exist.
         """
 
     @abstractmethod
-    async def stale(self, *, updated_before: float, limit: int = 100) -> Sequence[str]:
-        """Ids of sessions last updated before that time (seconds since the epoch).
+    async def stale(self, *, retention: float | None, limit: int = 100) -> Sequence[SessionInfo]:
+        """Sessions that were not updated for longer than their retention, by the store's clock.
 
-        Ordered by ``(updated, id)``, the oldest first.
+        ``retention``: that of sessions without their own, in seconds; ``None`` keeps those. Without
+        sessions that have a valid lease. Ordered by ``(updated + retention, id)``, those first that
+        have expired first.
         """
 
     # The log

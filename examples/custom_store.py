@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 import msgspec
+from msgspec import UNSET, UnsetType
 from starlette.applications import Starlette
 
 from agentws import MemoryStore, RunContext, SessionInfo, mount_agent_gateway
@@ -41,9 +42,7 @@ class Change(msgspec.Struct, omit_defaults=True):
     events: list[str] = []
     key: Key | None = None
     settled: Settled | None = None
-    title: str | None = None
-    metadata: Metadata | None = None
-    agent: str | None = None
+    updated: SessionInfo | None = None
     deleted: bool = False
 
 
@@ -92,9 +91,14 @@ class JournalStore(Store):
             await self._held.create(change.created, epoch=change.epoch)
         elif change.deleted:
             await self._held.delete(change.session)
-        elif (change.title, change.metadata, change.agent) != (None, None, None):
+        elif change.updated is not None:
+            now = change.updated
             await self._held.update(
-                change.session, title=change.title, metadata=change.metadata, agent=change.agent
+                now.id,
+                title=now.title,
+                metadata=now.metadata,
+                agent=now.agent,
+                retention=now.retention,
             )
         else:
             events = [event.encode() for event in change.events]
@@ -164,14 +168,25 @@ class JournalStore(Store):
         title: str | None = None,
         metadata: Metadata | None = None,
         agent: str | None = None,
+        retention: float | UnsetType | None = UNSET,
+        keep_title: bool = False,
     ) -> SessionInfo:
-        info = await self._memory.update(session, title=title, metadata=metadata, agent=agent)
-        self._write(Change(info.updated, session, title=title, metadata=metadata, agent=agent))
+        info = await self._memory.update(
+            session,
+            title=title,
+            metadata=metadata,
+            agent=agent,
+            retention=retention,
+            keep_title=keep_title,
+        )
+        self._write(Change(info.updated, session, updated=info))
         return info
 
-    async def delete(self, session: str) -> None:
-        await self._memory.delete(session)
-        self._write(Change(time.time(), session, deleted=True))
+    async def delete(self, session: str, *, updated: float | None = None) -> bool:
+        deleted = await self._memory.delete(session, updated=updated)
+        if deleted:
+            self._write(Change(time.time(), session, deleted=True))
+        return deleted
 
     # Reads, and what the file need not keep.
 
@@ -183,8 +198,18 @@ class JournalStore(Store):
     ) -> Sequence[SessionInfo]:
         return await self._memory.sessions(owner=owner, before=before, limit=limit)
 
-    async def stale(self, *, updated_before: float, limit: int = 100) -> Sequence[str]:
-        return await self._memory.stale(updated_before=updated_before, limit=limit)
+    async def search(
+        self,
+        owner: str,
+        query: str,
+        *,
+        before: tuple[float, str] | None = None,
+        limit: int = 50,
+    ) -> Sequence[SessionInfo]:
+        return await self._memory.search(owner, query, before=before, limit=limit)
+
+    async def stale(self, *, retention: float | None, limit: int = 100) -> Sequence[SessionInfo]:
+        return await self._memory.stale(retention=retention, limit=limit)
 
     async def find(self, session: str, key: Key) -> Appended | None:
         return await self._memory.find(session, key)

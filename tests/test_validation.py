@@ -60,7 +60,7 @@ async def test_renaming_to_an_invalid_title_or_metadata_raises_type_error(
     async with talk(Script("fine")) as one:
         session = await one.gateway.sessions.find(one.session)
         with pytest.raises(TypeError, match="expected title: str or None"):
-            await one.gateway.rename(session, **given)
+            await one.gateway.change_session(session, **given)
         assert (await one.store.info(one.session)).title is None
         assert (await read_log(one.store, one.session))[1] == []
 
@@ -84,7 +84,7 @@ async def test_session_metadata_changed_in_place_by_an_agent_is_not_stored() -> 
 
     async with talk(Spoiling) as one:
         session = await one.gateway.sessions.find(one.session)
-        await one.gateway.rename(session, title=None, metadata={"tags": ["a"]})
+        await one.gateway.change_session(session, title=None, metadata={"tags": ["a"]})
         await one.client.say("/hello", "c1")
         assert (await one.client.until("notice"))["content"] == "hello"
         await one.client.say("go", "m1")
@@ -115,7 +115,7 @@ class Word(enum.StrEnum):
 async def test_a_str_subclass_is_stored_as_a_plain_str(text: str) -> None:
     async with talk(Script("fine")) as one:
         session = await one.gateway.sessions.find(one.session)
-        await one.gateway.rename(session, title=text, metadata=None)
+        await one.gateway.change_session(session, title=text, metadata=None)
         await one.gateway.session(one.session).push(text)
         await one.gateway.broadcast(text)
         assert (await one.client.until("notice.posted"))["event"]["content"] == "hi"
@@ -129,7 +129,7 @@ async def test_metadata_changed_by_the_host_after_a_rename_stays_as_stored() -> 
     async with talk(Script("fine")) as one:
         session = await one.gateway.sessions.find(one.session)
         metadata: dict[str, Any] = {"tags": ["a"], "pair": (1, 2)}
-        await one.gateway.rename(session, title=None, metadata=metadata)
+        await one.gateway.change_session(session, title=None, metadata=metadata)
         metadata["tags"].append(object())
         for info in (session.info, await one.store.info(one.session)):
             assert info.metadata == {"tags": ["a"], "pair": [1, 2]}

@@ -366,6 +366,15 @@ class Agent(ABC):
     def run(self, ctx: RunContext) -> AsyncIterator[Output]:
         """Answers ``ctx.message``."""
 
+    async def title(self, ctx: SessionContext) -> str | None:
+        """Names the session; ``None`` names it by its first message.
+
+        Called while a session with an owner has no title, after a run that was answered, with a new
+        instance of the agent. Nothing waits for it. After ``Limits.command_timeout`` seconds, or an
+        exception, the session is named by its first message.
+        """
+        return None
+
     def commands(self) -> Sequence[Command]:
         """The commands this agent offers besides the built-in ones."""
         return ()

@@ -10,7 +10,6 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Final, NamedTuple
 
 from ..errors import UnknownCommand
-from ..protocol.messages import Message
 from .context import SessionContext
 
 
@@ -18,10 +17,6 @@ class CommandContext(SessionContext):
     """What a command is given: the session, and in ``identity`` who typed the command."""
 
     __slots__ = ()
-
-    async def history(self, *, limit: int | None = None) -> list[Message]:
-        """The conversation so far, oldest first; with ``limit``, its newest messages."""
-        return await self._history(limit)
 
 
 CommandRun = Callable[[CommandContext, str], Awaitable[str]]

@@ -19,7 +19,7 @@ Earlier = Callable[[], Awaitable[list[Message]]]
 
 
 class SessionContext:
-    """The session, who acts in it, and its conversation. The base of both contexts."""
+    """The session, who acts in it, and its conversation. The base of all contexts."""
 
     __slots__ = ("_history", "identity", "session")
 
@@ -29,6 +29,10 @@ class SessionContext:
         self.session = _copied(session)
         self.identity = identity
         self._history = history
+
+    async def history(self, *, limit: int | None = None) -> list[Message]:
+        """The conversation so far, oldest first; with ``limit``, its newest messages."""
+        return await self._history(limit)
 
 
 def _copied(session: SessionInfo) -> SessionInfo:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import time
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from operator import itemgetter
 from typing import Any, Final
 
 import msgspec
+from msgspec import UNSET, UnsetType
 
 from ..bus import Scope
 from ..errors import Fenced, IdempotencyConflict, NotFound, PositionLost, VersionConflict
@@ -15,6 +17,7 @@ from ..protocol.codec import Record, extend
 from ..protocol.frames import Durability
 from ..protocol.messages import Metadata
 from ..protocol.position import GENESIS, Position
+from ..protocol.search import Words, contains, searchable, terms_of, words_of
 from ..store import PAGE, Appended, Head, Key, Lease, SessionInfo, Settled, Store
 
 _UNSETTLED: Final = Settled()
@@ -69,6 +72,9 @@ class _Log:
 
     def index_after(self, seq: int) -> int:
         return bisect_right(self.records, seq, key=_seq)
+
+    def leased(self, now: float) -> bool:
+        return self.owner is not None and self.lease_until > now
 
 
 def _seq(record: Record) -> int:
@@ -138,10 +144,17 @@ class MemoryStore(Store):
         title: str | None = None,
         metadata: Metadata | None = None,
         agent: str | None = None,
+        retention: float | UnsetType | None = UNSET,
+        keep_title: bool = False,
     ) -> SessionInfo:
         log = self._log(session)
-        changes = {"title": title, "metadata": metadata, "agent": agent}
-        given = {name: value for name, value in changes.items() if value is not None}
+        kept = log.info.title if keep_title else None
+        changes = {"title": kept or title, "metadata": metadata, "agent": agent}
+        given: dict[str, Any] = {
+            name: value for name, value in changes.items() if value is not None
+        }
+        if retention is not UNSET:
+            given["retention"] = retention
         log.change(given, now=self._clock())
         return log.info
 
@@ -149,16 +162,42 @@ class MemoryStore(Store):
         self, *, owner: str, before: tuple[float, str] | None = None, limit: int = 50
     ) -> Sequence[SessionInfo]:
         owned = [log.info for log in self._logs.values() if log.info.owner == owner]
-        found = [info for info in owned if before is None or _age(info) < before]
-        return sorted(found, key=_age, reverse=True)[:limit]
+        return _newest(owned, before, limit)
 
-    async def delete(self, session: str) -> None:
-        if self._logs.pop(session, None) is not None:
-            self._deleted.add(session)
+    async def search(
+        self,
+        owner: str,
+        query: str,
+        *,
+        before: tuple[float, str] | None = None,
+        limit: int = 50,
+    ) -> Sequence[SessionInfo]:
+        terms = terms_of(query)
+        owned = (log for log in self._logs.values() if log.info.owner == owner)
+        found = [log.info for log in owned if terms and _matches(log, terms)]
+        return _newest(found, before, limit)
 
-    async def stale(self, *, updated_before: float, limit: int = 100) -> Sequence[str]:
-        infos = (log.info for log in self._logs.values())
-        return _oldest((info for info in infos if info.updated < updated_before), limit)
+    async def delete(self, session: str, *, updated: float | None = None) -> bool:
+        log = self._logs.get(session)
+        if log is None:
+            return True
+        if updated is not None and (log.info.updated != updated or log.leased(self._monotonic())):
+            return False
+        del self._logs[session]
+        self._deleted.add(session)
+        return True
+
+    async def stale(self, *, retention: float | None, limit: int = 100) -> Sequence[SessionInfo]:
+        now, monotonic = self._clock(), self._monotonic()
+        expired = [
+            (info.updated + kept, info.id, info)
+            for log in self._logs.values()
+            if (kept := retention if (info := log.info).retention is None else info.retention)
+            is not None
+            and info.updated + kept < now
+            and not log.leased(monotonic)
+        ]
+        return [info for _, _, info in sorted(expired, key=itemgetter(0, 1))[:limit]]
 
     # The log
 
@@ -236,7 +275,7 @@ class MemoryStore(Store):
 
     async def lease(self, session: str, *, owner: str, ttl: float) -> Lease | None:
         log, now = self._log(session), self._monotonic()
-        held = log.owner is not None and log.lease_until > now
+        held = log.leased(now)
         if held and log.owner != owner:
             return None
         if not held:
@@ -249,7 +288,7 @@ class MemoryStore(Store):
         held = []
         for session in sessions:
             log = self._logs.get(session)
-            if log is not None and log.owner == owner and log.lease_until > now:
+            if log is not None and log.owner == owner and log.leased(now):
                 log.lease_until = now + ttl
                 held.append(session)
         return held
@@ -261,12 +300,24 @@ class MemoryStore(Store):
 
     async def unsettled(self, *, limit: int = 100) -> Sequence[str]:
         now = self._monotonic()
-        free = (log for log in self._logs.values() if log.owner is None or log.lease_until <= now)
+        free = (log for log in self._logs.values() if not log.leased(now))
         return _oldest((log.info for log in free if log.head.seq > log.settled.seq), limit)
 
 
 def _age(info: SessionInfo) -> tuple[float, str]:
     return info.updated, info.id
+
+
+def _newest(
+    infos: Iterable[SessionInfo], before: tuple[float, str] | None, limit: int
+) -> list[SessionInfo]:
+    found = [info for info in infos if before is None or _age(info) < before]
+    return sorted(found, key=_age, reverse=True)[:limit]
+
+
+def _matches(log: _Log, terms: Sequence[Words]) -> bool:
+    texts = [words_of(log.info.title or ""), *searchable(log.records).messages]
+    return all(any(contains(words, term) for words in texts) for term in terms)
 
 
 def _oldest(infos: Iterable[SessionInfo], limit: int) -> list[str]:

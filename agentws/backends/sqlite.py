@@ -11,6 +11,8 @@ from functools import partial
 from itertools import groupby
 from typing import Any, Literal, TypeVar, cast
 
+from msgspec import UNSET, UnsetType
+
 from ..errors import AgentwsError, StorageFull, Unavailable
 from ..protocol.codec import Record
 from ..protocol.frames import Durability
@@ -19,6 +21,7 @@ from ..protocol.position import Position
 from ..store import PAGE, Appended, Head, Key, Lease, SessionInfo, Settled, Store
 from . import sqlite_leases as leases
 from . import sqlite_log as log
+from . import sqlite_search as search
 from . import sqlite_sessions as sessions
 from .sqlite_bus import SQLiteBus
 from .sqlite_log import Append, append_all
@@ -198,16 +201,12 @@ class SQLiteStore(Store):
         title: str | None = None,
         metadata: Metadata | None = None,
         agent: str | None = None,
+        retention: float | UnsetType | None = UNSET,
+        keep_title: bool = False,
     ) -> SessionInfo:
+        change = sessions.Change(title, metadata, agent, retention, keep_title)
         return await self._write(
-            partial(
-                sessions.update,
-                session=session,
-                title=title,
-                metadata=metadata,
-                agent=agent,
-                clock=self._clock,
-            )
+            partial(sessions.update, session=session, change=change, clock=self._clock)
         )
 
     async def sessions(
@@ -215,11 +214,33 @@ class SQLiteStore(Store):
     ) -> Sequence[SessionInfo]:
         return await self._read(partial(sessions.sessions, owner=owner, before=before, limit=limit))
 
-    async def delete(self, session: str) -> None:
-        await self._write(partial(sessions.delete, session=session))
+    async def search(
+        self,
+        owner: str,
+        query: str,
+        *,
+        before: tuple[float, str] | None = None,
+        limit: int = 50,
+    ) -> Sequence[SessionInfo]:
+        return await self._read(
+            partial(search.search, owner=owner, query=query, before=before, limit=limit)
+        )
 
-    async def stale(self, *, updated_before: float, limit: int = 100) -> Sequence[str]:
-        return await self._read(partial(sessions.stale, updated_before=updated_before, limit=limit))
+    async def maintain(self) -> bool:
+        batches = await self._read(search.due)
+        if batches:
+            await self._write(partial(search.index, batches=batches))
+        return bool(batches)
+
+    async def delete(self, session: str, *, updated: float | None = None) -> bool:
+        return await self._write(
+            partial(sessions.delete, session=session, updated=updated, clock=self._clock)
+        )
+
+    async def stale(self, *, retention: float | None, limit: int = 100) -> Sequence[SessionInfo]:
+        return await self._read(
+            partial(sessions.stale, retention=retention, limit=limit, clock=self._clock)
+        )
 
     # The log
 

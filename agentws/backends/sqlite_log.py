@@ -22,9 +22,11 @@ from ..errors import (
     PositionLost,
     VersionConflict,
 )
-from ..protocol.codec import Record, extend
+from ..protocol.codec import Record, event_type, extend
 from ..protocol.position import Position
+from ..protocol.search import CLEARED
 from ..store import Appended, Head, Key, Settled
+from . import sqlite_passages as passages
 
 _WIDEST: Final = 128
 """Events in one INSERT. Smaller powers of two insert the rest: so few statements are compiled."""
@@ -47,7 +49,7 @@ _INSERT_KEYS: Final = """
 _KEEP_CARRIED: Final = "INSERT OR REPLACE INTO carried (log, data) VALUES (?, ?)"
 _UPDATE_LOGS: Final = """
     UPDATE session SET
-        seq = moved.seq, tag = moved.tag, settled = moved.settled, version = moved.version,
+        seq = moved.seq, tag = moved.tag, version = moved.version, {settled}
         updated = CASE WHEN moved.grown THEN ? ELSE session.updated END
     FROM (
         SELECT json_extract(value, '$[0]') AS log, json_extract(value, '$[1]') AS seq,
@@ -57,6 +59,9 @@ _UPDATE_LOGS: Final = """
     ) AS moved
     WHERE session.log = moved.log
 """
+# A column that is set costs a look at every index that has it.
+_MOVE_LOGS: Final = _UPDATE_LOGS.format(settled="")
+_SETTLE_LOGS: Final = _UPDATE_LOGS.format(settled="settled = moved.settled,")
 # SQLite joins the events of a page to one row; they are split by their lengths in bytes.
 _PAGE: Final = """
     SELECT json_group_array(json_array(seq, tag, length(data))),
@@ -144,6 +149,7 @@ class _Group:
         self._keys = self._find_keys(connection, appends)
         self._new_keys: list[_Known] = []
         self._carried: dict[int, bytes] = {}
+        self._cleared: dict[int, int] = {}
         self._events: list[tuple[int, str, bytes] | int | str | bytes] = []
 
     def _find_keys(
@@ -174,6 +180,8 @@ class _Group:
         records = self._extend(log, events)
         if records and not commutes:
             log.version = log.seq
+            if any(event_type(record.data) == CLEARED for record in records):
+                self._cleared[log.log] = log.seq
         if key is not None:
             made = _Known(log.log, key.id, key.digest, log.seq, log.tag)
             self._keys[log.log, key.id] = made
@@ -200,11 +208,14 @@ class _Group:
             if log.changed
         ]
         if moved:
-            connection.execute(_UPDATE_LOGS, (now, as_json(moved)))
+            update = _SETTLE_LOGS if self._carried else _MOVE_LOGS
+            connection.execute(update, (now, as_json(moved)))
         if self._new_keys:
             connection.execute(_INSERT_KEYS, (as_json(self._new_keys),))
         if self._carried:
             connection.executemany(_KEEP_CARRIED, self._carried.items())
+        if self._cleared:
+            passages.clear(connection, self._cleared.items())
 
 
 def _repeated(key: Key, digest: str, position: Position) -> Appended | AgentwsError:
@@ -322,6 +333,13 @@ def read_back(
     log = _log_row(connection, session)
     last = max(0, min(before, log.seq + 1) - 1)
     return _page(connection, _BACKWARD, log.log, 0, last, limit=limit)[::-1]
+
+
+def records_between(
+    connection: sqlite3.Connection, log: int, first: int, last: int, *, limit: int
+) -> list[Record]:
+    """The first ``limit`` records of a log with seqs from ``first`` to ``last``."""
+    return _page(connection, _FORWARD, log, first, last, limit=limit)
 
 
 def _page(

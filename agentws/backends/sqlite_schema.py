@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import sqlite3
 import time
+from contextlib import closing
 from typing import Final
 
 from ..errors import Unavailable
@@ -104,6 +105,45 @@ MIGRATIONS: Final[tuple[tuple[str, ...], ...]] = (
         "ALTER TABLE session ADD COLUMN version INTEGER NOT NULL DEFAULT 0",
         "UPDATE session SET version = seq",
     ),
+    (
+        "ALTER TABLE session ADD COLUMN retention REAL",
+        "DROP INDEX session_updated",
+        "CREATE INDEX session_updated ON session (updated, id) WHERE retention IS NULL",
+        "CREATE INDEX session_expiry ON session (updated + retention, id) "
+        "WHERE retention IS NOT NULL",
+    ),
+    (
+        # The titles and messages of older sessions are indexed later, a few at a time.
+        "ALTER TABLE session ADD COLUMN indexed INTEGER NOT NULL DEFAULT -1",
+        "CREATE INDEX session_unindexed ON session (log) "
+        "WHERE indexed < settled AND owner IS NOT NULL",
+        """
+        CREATE TABLE passage (
+            id INTEGER PRIMARY KEY,
+            log INTEGER NOT NULL,
+            seq INTEGER NOT NULL,
+            words TEXT NOT NULL
+        )
+        """,
+        "CREATE INDEX passage_log ON passage (log, seq)",
+        # Words come separated by spaces: every other character is part of one.
+        """
+        CREATE VIRTUAL TABLE search USING fts5 (
+            words, content = 'passage', content_rowid = 'id',
+            tokenize = "unicode61 remove_diacritics 0 categories 'L* M* N* P* S* C*'"
+        )
+        """,
+        """
+        CREATE TRIGGER passage_added AFTER INSERT ON passage BEGIN
+            INSERT INTO search (rowid, words) VALUES (new.id, new.words);
+        END
+        """,
+        """
+        CREATE TRIGGER passage_removed AFTER DELETE ON passage BEGIN
+            INSERT INTO search (search, rowid, words) VALUES ('delete', old.id, old.words);
+        END
+        """,
+    ),
 )
 """The statements that migrate the schema from version n - 1 to n."""
 
@@ -112,6 +152,8 @@ def connect_writer(path: str, *, synchronous: str, busy_timeout: float) -> sqlit
     """Opens the connection that writes; creates the database and migrates its schema."""
     if sqlite3.sqlite_version_info < OLDEST_SQLITE:
         raise Unavailable("This SQLite is too old: 3.33 or newer is needed.")
+    if not _has_fts5():
+        raise Unavailable("This SQLite was built without FTS5, which the search needs.")
     with translated():
         connection = sqlite3.connect(path, timeout=busy_timeout, isolation_level=None)
         try:
@@ -135,6 +177,12 @@ def connect_reader(path: str, *, busy_timeout: float) -> sqlite3.Connection:
         # SQLite opens the files with the first query: now, while they are the writer's files.
         connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
     return connection
+
+
+def _has_fts5() -> bool:
+    with closing(sqlite3.connect(":memory:")) as connection:
+        options = connection.execute("PRAGMA compile_options").fetchall()
+    return ("ENABLE_FTS5",) in options
 
 
 def _pragma(connection: sqlite3.Connection, name: str) -> int:

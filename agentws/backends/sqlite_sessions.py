@@ -3,23 +3,49 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable
-from typing import Any, Final
+from collections.abc import Callable, Sequence
+from typing import Any, Final, NamedTuple
 
 import msgspec
+from msgspec import UNSET, UnsetType
 
 from ..errors import NotFound
 from ..protocol.messages import Metadata
 from ..store import SessionInfo
+from . import sqlite_passages as passages
 from .sqlite_log import as_json, decode_strings
 
 Clock = Callable[[], float]
 
-_COLUMNS: Final = "id, owner, agent, created, updated, title, metadata"
+_COLUMNS: Final = "id, owner, agent, created, updated, title, metadata, retention"
+
+LEASED: Final = "(holder IS NOT NULL AND expires > :now AND expires <= :now + 2 * ttl)"
+"""Whether the session has a valid lease, see :mod:`agentws.backends.sqlite_leases`."""
+# The conditions are written as in the indexes, which SQLite would not use otherwise.
+_EXPIRED_BY_OWN: Final = f"""
+    SELECT updated + retention, {_COLUMNS} FROM session
+    WHERE retention IS NOT NULL AND updated + retention < :now AND NOT {LEASED}
+    ORDER BY updated + retention, id LIMIT :limit
+"""
+_EXPIRED_BY_DEFAULT: Final = f"""
+    SELECT updated + :kept, {_COLUMNS} FROM session
+    WHERE retention IS NULL AND updated < :now - :kept AND NOT {LEASED}
+    ORDER BY updated, id LIMIT :limit
+"""
+
+
+class Change(NamedTuple):
+    """New values for a session; see :meth:`agentws.store.Store.update`."""
+
+    title: str | None
+    metadata: Metadata | None
+    agent: str | None
+    retention: float | UnsetType | None
+    keep_title: bool
 
 
 def _info(row: tuple[Any, ...]) -> SessionInfo:
-    id, owner, agent, created, updated, title, metadata = row
+    id, owner, agent, created, updated, title, metadata, retention = row
     return SessionInfo(
         id=id,
         owner=owner,
@@ -28,6 +54,7 @@ def _info(row: tuple[Any, ...]) -> SessionInfo:
         updated=updated,
         title=title,
         metadata=None if metadata is None else msgspec.json.decode(metadata),
+        retention=retention,
     )
 
 
@@ -48,7 +75,7 @@ def create(
         raise NotFound("This session was deleted.")
     metadata = None if wanted.metadata is None else as_json(wanted.metadata)
     connection.execute(
-        f"INSERT INTO session ({_COLUMNS}, epoch) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+        f"INSERT INTO session ({_COLUMNS}, epoch, indexed) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, 0)",
         (
             wanted.id,
             wanted.owner,
@@ -57,9 +84,12 @@ def create(
             wanted.updated,
             wanted.title,
             metadata,
+            wanted.retention,
             epoch,
         ),
     )
+    if wanted.title is not None:
+        passages.index_title(connection, wanted.id)
     return wanted, True
 
 
@@ -71,49 +101,80 @@ def info(connection: sqlite3.Connection, session: str) -> SessionInfo:
 
 
 def update(
-    connection: sqlite3.Connection,
-    session: str,
-    title: str | None,
-    metadata: Metadata | None,
-    agent: str | None,
-    clock: Clock,
+    connection: sqlite3.Connection, session: str, change: Change, clock: Clock
 ) -> SessionInfo:
-    info(connection, session)
+    before = info(connection, session)
+    kept = before.title if change.keep_title else None
+    retention = before.retention if change.retention is UNSET else change.retention
     connection.execute(
         "UPDATE session SET title = coalesce(?, title), metadata = coalesce(?, metadata), "
-        "agent = coalesce(?, agent), updated = ? WHERE id = ?",
-        (title, None if metadata is None else as_json(metadata), agent, clock(), session),
+        "agent = coalesce(?, agent), retention = ?, updated = ? WHERE id = ?",
+        (
+            kept or change.title,
+            None if change.metadata is None else as_json(change.metadata),
+            change.agent,
+            retention,
+            clock(),
+            session,
+        ),
     )
-    return info(connection, session)
+    after = info(connection, session)
+    if after.title != before.title:
+        passages.index_title(connection, session)
+    return after
 
 
 def sessions(
     connection: sqlite3.Connection, owner: str, before: tuple[float, str] | None, limit: int
 ) -> list[SessionInfo]:
+    return select_infos(connection, owner, before, limit)
+
+
+def select_infos(
+    connection: sqlite3.Connection,
+    owner: str,
+    before: tuple[float, str] | None,
+    limit: int,
+    *,
+    also: str = "",
+    given: Sequence[str] = (),
+) -> list[SessionInfo]:
+    """A page of an owner's sessions, the last updated first; ``also``: a further condition."""
     rows = connection.execute(
-        f"SELECT {_COLUMNS} FROM session WHERE owner = ? AND (updated, id) < (?, ?) "
+        f"SELECT {_COLUMNS} FROM session WHERE owner = ? AND (updated, id) < (?, ?) {also} "
         "ORDER BY updated DESC, id DESC LIMIT ?",
-        (owner, *(before or (float("inf"), "")), limit),
+        (owner, *(before or (float("inf"), "")), *given, limit),
     )
     return [_info(row) for row in rows.fetchall()]
 
 
-def delete(connection: sqlite3.Connection, session: str) -> None:
-    row = connection.execute("SELECT log FROM session WHERE id = ?", (session,)).fetchone()
+def delete(
+    connection: sqlite3.Connection, session: str, updated: float | None, clock: Clock
+) -> bool:
+    row = connection.execute(
+        f"SELECT log, updated, {LEASED} FROM session WHERE id = :id",
+        {"id": session, "now": clock()},
+    ).fetchone()
     if row is None:
-        return
-    for table in ("event", "key", "carried", "session"):
-        connection.execute(f"DELETE FROM {table} WHERE log = ?", row)
+        return True
+    log, updated_at, leased = row
+    if updated is not None and (updated != updated_at or leased):
+        return False
+    for table in ("event", "key", "carried", "passage", "session"):
+        connection.execute(f"DELETE FROM {table} WHERE log = ?", (log,))
     connection.execute("INSERT INTO deleted (id) VALUES (?)", (session,))
+    return True
 
 
-def stale(connection: sqlite3.Connection, updated_before: float, limit: int) -> list[str]:
-    return select_ids(
-        connection,
-        "SELECT id FROM session WHERE updated < ? ORDER BY updated, id LIMIT ?",
-        updated_before,
-        limit,
-    )
+def stale(
+    connection: sqlite3.Connection, retention: float | None, limit: int, clock: Clock
+) -> list[SessionInfo]:
+    given = {"now": clock(), "kept": retention, "limit": limit}
+    rows = connection.execute(_EXPIRED_BY_OWN, given).fetchall()
+    if retention is not None:
+        rows += connection.execute(_EXPIRED_BY_DEFAULT, given).fetchall()
+    rows.sort(key=lambda row: row[:2])
+    return [_info(row[1:]) for row in rows[:limit]]
 
 
 def select_ids(connection: sqlite3.Connection, query: str, *values: Any) -> list[str]:

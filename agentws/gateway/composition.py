@@ -19,6 +19,7 @@ from ..errors import AgentwsError
 from ..limits import Limits
 from ..runs.engine import Runs
 from ..runs.inbox import Inbox
+from ..runs.titles import Titles
 from ..sessions.compaction import Compactions
 from ..sessions.registry import Sessions
 from ..sessions.session import Session
@@ -27,6 +28,7 @@ from ..tasks.tasks import Tasks
 from ..transports.connections import Connections
 from .broadcasts import Broadcasts
 from .housekeeping import Housekeeping
+from .retention import Retention
 
 logger: Final = logging.getLogger("agentws")
 
@@ -67,7 +69,14 @@ class Composition:
             node=node,
             open_session=self.sessions.find,
             files=files,
-            finished=self._compactions.run_ended,
+            finished=self._run_ended,
+        )
+        self._titles: Final = Titles(
+            store=store,
+            agents=agents,
+            limits=limits,
+            tasks=self.tasks,
+            write_start=self.runs.write_start,
         )
         self.inbox: Final = Inbox(runs=self.runs, limits=limits, files=files)
         self.sessions.on_open = self._session_opened
@@ -78,8 +87,10 @@ class Composition:
             sessions=self.sessions,
             runs=self.runs,
             compactions=self._compactions,
+            retention=Retention(
+                store=store, sessions=self.sessions, limits=limits, delete=self.delete_session
+            ),
             limits=limits,
-            delete=self.delete_session,
             files=files,
         )
 
@@ -136,14 +147,17 @@ class Composition:
             except Exception as error:
                 logger.info("%r could not be closed after its event loop: %r", port, error)
 
-    async def delete_session(self, id: str) -> None:
+    async def delete_session(self, id: str, *, updated: float | None = None) -> None:
         """Deletes it with its files from the stores, and from the memory of this node.
 
         The files first: an error or a crash then leaves a session that can be deleted again. And
-        once more after it, for a file that was attached meanwhile.
+        once more after it, for a file that was attached meanwhile. With ``updated``, only if it is
+        unused since, see :meth:`Store.delete`: a session that is kept keeps its files.
         """
-        await self._delete_files(id)
-        await self._store.delete(id)
+        if updated is None:
+            await self._delete_files(id)
+        if not await self._store.delete(id, updated=updated):
+            return
         await self._delete_files(id)
         self.runs.forget(id)
         self.sessions.evict_deleted(id)
@@ -151,6 +165,10 @@ class Composition:
     async def _delete_files(self, session: str) -> None:
         if self._files is not None:
             await self._files.store.delete_session(session)
+
+    def _run_ended(self, session: Session, first: int, last: int) -> None:
+        self._compactions.run_ended(session, first, last)
+        self._titles.run_ended(session, last)
 
     def _session_opened(self, session: Session) -> None:
         session.on_outline_change = self._schedule

@@ -8,7 +8,7 @@ import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Final
 
-import msgspec
+from msgspec import UNSET, UnsetType
 
 from ..agents.commands import CommandContext, Typed
 from ..agents.factory import AgentFactory, Agents
@@ -292,22 +292,37 @@ class AgentGateway:
         return await self.inbox.change_state(session, frame, accepts=accepts, identity=identity)
 
     async def owned(
-        self, identity: Identity | None, *, before: tuple[float, str] | None, limit: int
+        self,
+        identity: Identity | None,
+        *,
+        query: str | None = None,
+        before: tuple[float, str] | None,
+        limit: int,
     ) -> Sequence[SessionInfo]:
-        """The identity's own sessions, last updated first; none for an anonymous caller."""
+        """The identity's own sessions that match ``query``, if there is one; last updated first.
+
+        None for an anonymous caller. Raises NotSupported for a query if the store can't search.
+        """
         if identity is None:
             return ()
+        if query is not None:
+            return await self.store.search(identity.id, query, before=before, limit=limit)
         return await self.store.sessions(owner=identity.id, before=before, limit=limit)
 
-    async def rename(
-        self, session: Session, *, title: str | None, metadata: Metadata | None
+    async def change_session(
+        self,
+        session: Session,
+        *,
+        title: str | None = None,
+        metadata: Metadata | None = None,
+        retention: float | UnsetType | None = UNSET,
     ) -> None:
-        """Changes the title or the metadata, if not ``None``. Raises EventTooLarge, TypeError."""
-        update = checked_update(title, metadata)
+        """Changes what is given. Raises EventTooLarge, and TypeError for an invalid value."""
+        update = checked_update(title, metadata, retention)
         check_sizes([entry(update)], session.max_event_size)
-        info = await self.store.update(session.id, title=update.title, metadata=update.metadata)
-        # Which agent it has is decided in the log: the store may be behind.
-        session.info = msgspec.structs.replace(info, agent=session.info.agent)
+        await self.store.update(
+            session.id, title=update.title, metadata=update.metadata, retention=update.retention
+        )
         await session.append([update])
 
     async def delete(self, session: Session) -> None:
@@ -318,7 +333,7 @@ class AgentGateway:
 
     def session(self, id: str) -> SessionHandle:
         """A handle that pushes to the session of that id."""
-        return SessionHandle(id, self._find_session)
+        return SessionHandle(id, self._find_session, self.change_session)
 
     async def _find_session(self, id: str) -> Session:
         await self.start()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import time
 from collections.abc import Awaitable, Callable
 from typing import Final
 
@@ -16,11 +15,14 @@ from ..sessions.compaction import Compactions
 from ..sessions.registry import Sessions
 from ..store import Store
 from ..tasks.tasks import Tasks
+from .retention import Retention
 
 logger: Final = logging.getLogger("agentws")
 
 HOUSEKEEPING: Final = 1.0
 """Seconds between two rounds of everything but lease renewal."""
+MAINTENANCE: Final = 0.1
+"""Seconds of a round for the store's own work, such as the search index of an old file."""
 FILE_SWEEP: Final = 60.0
 """Seconds between two sweeps of files that no message was sent with."""
 RENEWALS: Final = 5
@@ -31,8 +33,8 @@ class Housekeeping:
     """Runs the periodic work in the background.
 
     A round recovers orphaned runs, polls for appends whose bell was lost, releases the leases of
-    idle sessions, evicts idle sessions from memory, compacts logs and deletes expired sessions and
-    files.
+    idle sessions, evicts idle sessions from memory, compacts logs, deletes expired sessions and
+    files, and gives the store time for its own work.
     """
 
     def __init__(
@@ -42,16 +44,16 @@ class Housekeeping:
         sessions: Sessions,
         runs: Runs,
         compactions: Compactions,
+        retention: Retention,
         limits: Limits,
-        delete: Callable[[str], Awaitable[None]],
         files: Files | None = None,
     ) -> None:
         self._store = store
         self._sessions = sessions
         self._runs = runs
         self._compactions = compactions
+        self._retention = retention
         self._limits = limits
-        self._delete = delete
         self._files = files
         self._recover_at = 0.0
         self._sweep_files_at = 0.0
@@ -74,18 +76,16 @@ class Housekeeping:
         await self._runs.sweep()
         self._sessions.sweep(busy=self._runs.holds)
         await self._compactions.work()
-        await self._delete_expired()
+        await self._retention.work()
         if self._files is not None and now >= self._sweep_files_at:
             self._sweep_files_at = now + FILE_SWEEP
             if await self._files.sweep() == SWEPT:
                 self._sweep_files_at = now
+        await self._maintain(asyncio.get_running_loop().time() + MAINTENANCE)
 
-    async def _delete_expired(self) -> None:
-        if self._limits.session_retention is None:
-            return
-        before = time.time() - self._limits.session_retention
-        for id in await self._store.stale(updated_before=before):
-            await self._delete(id)
+    async def _maintain(self, until: float) -> None:
+        while await self._store.maintain() and asyncio.get_running_loop().time() < until:
+            pass
 
 
 async def _repeat(work: Callable[[], Awaitable[None]], *, every: float) -> None:

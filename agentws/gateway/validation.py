@@ -6,9 +6,11 @@ or can't be decoded again, is a TypeError for the code that passed it, and is ne
 
 from __future__ import annotations
 
+import math
 from typing import Final, TypeVar, cast
 
 import msgspec
+from msgspec import UNSET, UnsetType
 
 from ..errors import InvalidEvent
 from ..protocol import events as e
@@ -22,7 +24,9 @@ EventT = TypeVar("EventT", e.NoticePosted, e.SessionUpdated)
 _NOTICE: Final = (
     "content: str, level: 'info', 'warning' or 'error', metadata: a dict of JSON values or None"
 )
-_UPDATE: Final = "title: str or None, metadata: a dict of JSON values or None"
+_UPDATE: Final = (
+    "title: str or None, metadata: a dict of JSON values or None, retention: seconds or None"
+)
 
 
 def checked_notice(content: str, level: e.Level, metadata: Metadata | None) -> e.NoticePosted:
@@ -34,14 +38,27 @@ def checked_notice(content: str, level: e.Level, metadata: Metadata | None) -> e
     return _checked(notice, "this notice", _NOTICE)
 
 
-def checked_update(title: str | None, metadata: Metadata | None) -> e.SessionUpdated:
-    """The new title or metadata of a session; raises TypeError, and EventTooLarge for the title."""
+def checked_update(
+    title: str | None,
+    metadata: Metadata | None,
+    retention: float | UnsetType | None = UNSET,
+) -> e.SessionUpdated:
+    """The new values of a session; raises TypeError, and EventTooLarge for the title."""
     title = _plain(title) if isinstance(title, str) else title
-    update = e.SessionUpdated(title, None, timestamp=now_ms(), metadata=metadata)
+    if retention not in (UNSET, None) and not _is_duration(retention):
+        raise TypeError(f"this retention is {retention!r}; expected seconds above 0, or None")
+    update = e.SessionUpdated(title, None, retention, timestamp=now_ms(), metadata=metadata)
     checked = _checked(update, "this change of a session", _UPDATE)
     if checked.title is not None:
         check_title(checked.title)
     return checked
+
+
+def _is_duration(value: object) -> bool:
+    """Whether it is a number of seconds. JSON would take infinity for ``None``, and true for 1."""
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        return False
+    return 0 < value < math.inf
 
 
 def _plain(text: str) -> str:

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal, TypeVar
 
 import msgspec
 
-from .events import Level
+from .events import Level, Retention
 from .frames import ClientFrame, Durability, Resume, check_id
 from .frames import Failure as Failure
 from .messages import Message, Metadata, UserMessage, Wire
@@ -40,6 +40,8 @@ class SessionChange(Body, kw_only=True, frozen=True):
 
     title: Title | msgspec.UnsetType = msgspec.UNSET
     metadata: Metadata | msgspec.UnsetType = msgspec.UNSET
+    retention: Retention | msgspec.UnsetType | None = msgspec.UNSET
+    """Seconds that it is kept after its last use; ``null``: as long as the gateway keeps any."""
 
 
 class Push(Body, kw_only=True, frozen=True):
@@ -72,6 +74,7 @@ class SessionView(Body, kw_only=True, frozen=True):
     updated_at: str
     title: str | None = None
     metadata: Metadata | None = None
+    retention: float | None = None
     position: str | None = None
     """The head of its log; only in the view of one session, like ``running``."""
     running: bool | None = None
@@ -122,6 +125,15 @@ class StateView(Body, kw_only=True, frozen=True, omit_defaults=False):
 
     state: Any
     position: str
+
+
+class Export(Body, kw_only=True, frozen=True, omit_defaults=False):
+    """A whole conversation as of ``position``, at which no run was active, the oldest first."""
+
+    session: SessionView
+    position: str
+    messages: list[Message]
+    notices: list[SnapshotNotice]
 
 
 class Poll(Body, kw_only=True, frozen=True):

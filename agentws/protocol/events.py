@@ -7,7 +7,9 @@ message differ only at their end: :mod:`agentws.protocol.merge` relies on it.
 
 from __future__ import annotations
 
-from typing import Any, Final, Literal
+from typing import Annotated, Any, Final, Literal
+
+import msgspec
 
 from .messages import (
     Content,
@@ -318,9 +320,15 @@ class HistoryCleared(Event, tag="history.cleared", frozen=True):
     """The history was cleared: earlier messages are not shown, or given to the model, any more."""
 
 
+Retention = Annotated[float, msgspec.Meta(gt=0)]
+"""Seconds for which a session is kept after its last use."""
+
+
 class SessionUpdated(Event, tag="session.updated", frozen=True):
     title: str | None = None
     agent: str | None = None
+    retention: Retention | msgspec.UnsetType | None = msgspec.UNSET
+    """``None`` removes the session's own: the gateway's applies again."""
 
 
 class AgentChosen(Event, tag="agent.chosen", frozen=True):

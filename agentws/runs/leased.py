@@ -82,14 +82,22 @@ class LeasedSession:
         await store.release(lease)
 
     def info_changed(self, *, since: SessionInfo) -> bool:
-        """Whether the agent has changed the session's title, metadata or agent."""
+        """Whether the agent has changed what the store keeps besides the log."""
         info = self.session.info
-        changed = info.title != since.title or info.metadata != since.metadata
-        return changed or info.agent != since.agent
+        return (info.title, info.metadata, info.agent, info.retention) != (
+            since.title,
+            since.metadata,
+            since.agent,
+            since.retention,
+        )
 
     async def store_info(self, store: Store) -> None:
-        """Stores what lists of sessions show: the session's title, metadata and agent."""
+        """Stores what lists of sessions show, and how long the session is kept."""
         info = self.session.info
         await store.update(
-            self.session.id, title=info.title, metadata=info.metadata, agent=info.agent
+            self.session.id,
+            title=info.title,
+            metadata=info.metadata,
+            agent=info.agent,
+            retention=info.retention,
         )

@@ -97,13 +97,14 @@ class BoundedPages:
         number = len(parts) if number is None else min(number, len(parts))
         notices = _notices_of(run, parts, number - 1)
         if number > 1:
-            return Page(parts[number - 1], start + number - 1, notices)
+            return Page(parts[number - 1], start + number - 1, notices, run.times)
         if await begins_before(store, session, start, cleared):
-            return Page(parts[0], start, notices)
+            return Page(parts[0], start, notices, run.times)
         # Only notices are older: they belong to this page.
         scan = BackwardScan(messages=1, cleared=cleared, size=size)
         oldest = await scan.page(store, session, start)
-        return Page(parts[0], None, [*(oldest.notices if oldest else ()), *notices])
+        older = oldest.notices if oldest else ()
+        return Page(parts[0], None, [*older, *notices], run.times)
 
     async def _read_to_end(self, records: list[Record]) -> bool:
         """Reads the rest of the run in ``records`` into them; False if the run is still active."""

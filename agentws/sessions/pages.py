@@ -8,7 +8,7 @@ than a page comes in parts, see :mod:`agentws.sessions.large_runs`.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing
 from typing import Final, NamedTuple
 
@@ -36,6 +36,8 @@ _QUESTIONS: Final = frozenset({"RUN_STARTED", "RUN_FINISHED"})
 CLEARED: Final = "history.cleared"
 """Nothing before it is part of the conversation."""
 NOTICE: Final = "notice.posted"
+_LOOKED_INTO: Final = frozenset({NOTICE, "RUN_STARTED"})
+"""Events that say more of a page than its messages."""
 _NOTICES: Final = 100
 """The most notices on a page, the newest: nothing else bounds their number."""
 _FARTHEST: Final = 4
@@ -72,6 +74,8 @@ class Page(NamedTuple):
     """The parameter that asks for the page before this one; ``None`` when this is the first."""
     notices: Sequence[Posted] = ()
     """The durable notices among the messages, in order."""
+    times: Mapping[str, int] = {}
+    """By the ids of user messages: when a run began to answer them, in ms since the epoch."""
 
 
 async def page_before(
@@ -237,13 +241,19 @@ def fold_page(newest_first: list[Record], before: int | None) -> Page:
     """The page of these records."""
     fold = Fold()
     notices: deque[Posted] = deque(maxlen=_NOTICES)
+    times: dict[str, int] = {}
     for record in reversed(newest_first):
-        event = decode_record(record.data).event if event_type(record.data) == NOTICE else None
-        if isinstance(event, e.NoticePosted):
-            notices.append(Posted(record.seq, record.tag, event, fold.last))
-        else:
+        if event_type(record.data) not in _LOOKED_INTO:
             fold.apply_all((record,))
+            continue
+        body = decode_record(record.data)
+        match body.event:
+            case e.NoticePosted() as event:
+                notices.append(Posted(record.seq, record.tag, event, fold.last))
+            case e.RunStarted(input=RunAgentInput(messages=asked), timestamp=int(began)):
+                times.update((message.id, began) for message in asked)
+        fold.apply(body.event, body.run)
     messages = fold.messages
     shown = {message.id for message in messages}
     placed = [one if one.after in shown else one._replace(after=None) for one in notices]
-    return Page(messages, before, placed)
+    return Page(messages, before, placed, times)

@@ -17,7 +17,8 @@ from .senders import Senders, no_longer_queued
 
 DECODED_TYPES: Final = OUTLINE_TYPES | {"session.updated"}
 """Types of the events that :meth:`Projection.apply` needs decoded; all others may be bytes only."""
-_APPLIED: Final = OUTLINE_EVENTS | {e.SessionUpdated}
+APPLIED_EVENTS: Final = OUTLINE_EVENTS | {e.SessionUpdated}
+"""The events that change a projection: commands are decided on them."""
 _CHANGEABLE: Final = (e.StateSnapshot, e.StateDelta, e.SessionUpdated)
 _encoder: Final = msgspec.json.Encoder()
 _carried: Final = msgspec.json.Decoder(Carried)
@@ -80,7 +81,7 @@ class Projection:
     def apply(self, records: Sequence[Record], entries: Sequence[Entry]) -> None:
         """Applies ``records``, which follow the head; ``entries`` are their events."""
         for at, one in enumerate(entries):
-            if type(one.event) in _APPLIED:
+            if type(one.event) in APPLIED_EVENTS:
                 self._apply_one(one, records[at], records[at - 1] if at else None)
         last = records[-1]
         self.head = Position(self.head.epoch, last.seq, last.tag)
@@ -141,8 +142,13 @@ def _queued(known: dict[str, int], outline: Outline) -> dict[str, int] | None:
 
 def _updated(info: SessionInfo, event: e.SessionUpdated) -> SessionInfo:
     metadata = info.metadata if event.metadata is None else event.metadata
+    retention = info.retention if event.retention is msgspec.UNSET else event.retention
     return msgspec.structs.replace(
-        info, title=event.title or info.title, agent=event.agent or info.agent, metadata=metadata
+        info,
+        title=event.title or info.title,
+        agent=event.agent or info.agent,
+        metadata=metadata,
+        retention=retention,
     )
 
 

@@ -17,7 +17,6 @@ from ..errors import Conflict, IdempotencyConflict, LostReason, PositionLost
 from ..protocol.codec import Entry, Record, check_sizes, entry, entry_of, event_type
 from ..protocol.events import Event
 from ..protocol.messages import Message
-from ..protocol.outline import OUTLINE_EVENTS
 from ..protocol.position import Position
 from ..protocol.sizes import EVENT, TEXT
 from ..store import PAGE, Appended, Key, SessionInfo, Settled, Store
@@ -27,7 +26,7 @@ from .conversation import Snapshot
 from .follower import Follower
 from .large_runs import BoundedPages
 from .pages import Page, page_before
-from .projection import DECODED_TYPES, Projection
+from .projection import APPLIED_EVENTS, DECODED_TYPES, Projection
 from .shared_read import SharedRead
 from .tail import Tail
 
@@ -146,7 +145,7 @@ class Session(Projection):
         datas, commutes = [], True
         for one in entries:
             datas.append(one.data)
-            if commutes and type(one.event) in OUTLINE_EVENTS:
+            if commutes and type(one.event) in APPLIED_EVENTS:
                 commutes = False
         done = await self._store.append(
             self.id, datas, key=key, fence=fence, expect=expect, commutes=commutes

@@ -87,6 +87,7 @@ class SessionRules(StoreFixtures):
             updated=2345.25,
             title="Grüße, 世界 'quoted' \"twice\" 🙂",
             metadata={"plan": "pro", "nested": {"list": [1, 2.5, None, True]}},
+            retention=86400.5,
         )
         await store.create(info, epoch="e1")
         assert await store.info(info.id) == info
@@ -134,6 +135,26 @@ class SessionRules(StoreFixtures):
         switched = await store.update(info.id, agent="billing")
         assert (switched.agent, switched.title, marked.agent) == ("billing", "New", info.agent)
         assert await store.info(info.id) == switched
+
+    async def test_a_title_that_is_to_be_kept_is_kept(self, store: Store) -> None:
+        info = a_session()
+        await store.create(info, epoch="e1")
+        assert (await store.update(info.id, title="First", keep_title=True)).title == "First"
+        assert (await store.update(info.id, title="Second", keep_title=True)).title == "First"
+        assert (await store.update(info.id, title="Renamed")).title == "Renamed"
+        assert (await store.info(info.id)).title == "Renamed"
+
+    async def test_of_concurrent_first_titles_exactly_one_is_kept(
+        self, store: Store, peer: Store
+    ) -> None:
+        session = await begin(store)
+        named = await asyncio.gather(
+            *(
+                (store if n % 2 else peer).update(session, title=f"title {n}", keep_title=True)
+                for n in range(12)
+            )
+        )
+        assert {info.title for info in named} == {(await store.info(session)).title}
 
     async def test_an_append_updates_the_time_of_the_session(self, store: Store) -> None:
         session = await begin(store)
@@ -230,25 +251,6 @@ class SessionRules(StoreFixtures):
         assert list(await store.read(three)) == []
         done = await store.append(three, events(2), key=Key("k", "other"))
         assert (done.duplicate, done.position.seq) == (False, 1)
-
-    async def test_stale_lists_sessions_last_updated_before_a_time(self, store: Store) -> None:
-        old, new = a_session(updated=10.0), a_session(updated=20.0)
-        for info in (old, new):
-            await store.create(info, epoch="e1")
-        found = await store.stale(updated_before=20.0, limit=100_000)
-        assert old.id in found
-        assert new.id not in found
-        assert len(await store.stale(updated_before=30.0, limit=1)) == 1
-
-    async def test_stale_lists_the_oldest_sessions_first(self, store: Store) -> None:
-        """So that processing them in batches reaches all of them."""
-        made = [a_session(updated=float(n % 4)) for n in (2, 7, 1, 3, 5, 0)]
-        for info in made:
-            await store.create(info, epoch="e1")
-        order = [info.id for info in sorted(made, key=lambda info: (info.updated, info.id))]
-        found = list(await store.stale(updated_before=10.0, limit=100_000))
-        assert [id for id in found if id in order] == order
-        assert list(await store.stale(updated_before=10.0, limit=3)) == found[:3]
 
     async def test_heads_are_returned_in_the_order_of_the_ids(self, store: Store) -> None:
         empty = await begin(store)

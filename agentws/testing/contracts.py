@@ -28,20 +28,32 @@ from .contract_files import FileStoreContract
 from .contract_leases import LeaseRules
 from .contract_log import AppendRules, ReadRules
 from .contract_model import ModelRules
+from .contract_retention import RetentionRules
+from .contract_search import SearchRules
 from .contract_sessions import SessionRules
 from .contract_versions import VersionRules
 from .needs import pytest
 
-__all__ = ["BusContract", "FileStoreContract", "StoreContract"]
+__all__ = ["BusContract", "FileStoreContract", "SearchContract", "StoreContract"]
 
 
 @pytest.mark.anyio
-class StoreContract(SessionRules, AppendRules, VersionRules, ReadRules, LeaseRules, ModelRules):
+class StoreContract(
+    SessionRules, RetentionRules, AppendRules, VersionRules, ReadRules, LeaseRules, ModelRules
+):
     """Tests what :class:`agentws.store.Store` promises, as far as a healthy store can show it.
 
     Test yourself what happens when the technology fails: ``Unavailable``, and nothing is lost.
     Override the fixture ``store``, and ``peer`` (a second store over the same data) if the
     technology can be shared: races are then run between the two.
+    """
+
+
+@pytest.mark.anyio
+class SearchContract(SearchRules):
+    """Tests :meth:`agentws.store.Store.search`, which a store need not offer.
+
+    It has the fixtures of :class:`StoreContract`: a test class may inherit both.
     """
 
 

@@ -16,6 +16,8 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Collection, Sequence
 from typing import TypeVar
 
+from msgspec import UNSET, UnsetType
+
 from ..bus import Bus, Listener
 from ..errors import Unavailable
 from ..protocol.codec import Record
@@ -66,10 +68,19 @@ class WrappedStore(Store):
         title: str | None = None,
         metadata: Metadata | None = None,
         agent: str | None = None,
+        retention: float | UnsetType | None = UNSET,
+        keep_title: bool = False,
     ) -> SessionInfo:
         return await self.around(
             "update",
-            lambda: self.store.update(session, title=title, metadata=metadata, agent=agent),
+            lambda: self.store.update(
+                session,
+                title=title,
+                metadata=metadata,
+                agent=agent,
+                retention=retention,
+                keep_title=keep_title,
+            ),
         )
 
     async def sessions(
@@ -79,12 +90,27 @@ class WrappedStore(Store):
             "sessions", lambda: self.store.sessions(owner=owner, before=before, limit=limit)
         )
 
-    async def delete(self, session: str) -> None:
-        await self.around("delete", lambda: self.store.delete(session))
-
-    async def stale(self, *, updated_before: float, limit: int = 100) -> Sequence[str]:
+    async def search(
+        self,
+        owner: str,
+        query: str,
+        *,
+        before: tuple[float, str] | None = None,
+        limit: int = 50,
+    ) -> Sequence[SessionInfo]:
         return await self.around(
-            "stale", lambda: self.store.stale(updated_before=updated_before, limit=limit)
+            "search", lambda: self.store.search(owner, query, before=before, limit=limit)
+        )
+
+    async def maintain(self) -> bool:
+        return await self.around("maintain", self.store.maintain)
+
+    async def delete(self, session: str, *, updated: float | None = None) -> bool:
+        return await self.around("delete", lambda: self.store.delete(session, updated=updated))
+
+    async def stale(self, *, retention: float | None, limit: int = 100) -> Sequence[SessionInfo]:
+        return await self.around(
+            "stale", lambda: self.store.stale(retention=retention, limit=limit)
         )
 
     async def append(

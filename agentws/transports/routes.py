@@ -9,6 +9,7 @@ from starlette.routing import BaseRoute, WebSocketRoute
 from ..protocol.wires import WIRES
 from ..protocol.wires.wire import AskWire, SocketWire, StreamWire, Wire
 from .ask import AskRoutes
+from .export import ExportRoutes
 from .file_routes import FileRoutes
 from .guard import Guard
 from .http import Operation, http_routes
@@ -45,6 +46,7 @@ def operations(service: NodeService, *, prefix: str, page: bool) -> list[Operati
         *ServerRoutes(service).operations(),
         *SessionRoutes(service).operations(),
         *StateRoutes(service).operations(),
+        *ExportRoutes(service).operations(),
         *EventRoutes(service, streams).operations(),
         *AskRoutes(service, asks).operations(),
         *(() if files is None else FileRoutes(service, files).operations()),

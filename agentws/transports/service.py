@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Protocol
 
+from msgspec import UNSET, UnsetType
 from starlette.requests import HTTPConnection
 
 from ..agents.commands import Typed
@@ -108,11 +109,21 @@ class SessionService(Protocol):
     ) -> Appended: ...
 
     async def owned(
-        self, identity: Identity | None, *, before: tuple[float, str] | None, limit: int
+        self,
+        identity: Identity | None,
+        *,
+        query: str | None = None,
+        before: tuple[float, str] | None,
+        limit: int,
     ) -> Sequence[SessionInfo]: ...
 
-    async def rename(
-        self, session: Session, *, title: str | None, metadata: Metadata | None
+    async def change_session(
+        self,
+        session: Session,
+        *,
+        title: str | None = None,
+        metadata: Metadata | None = None,
+        retention: float | UnsetType | None = UNSET,
     ) -> None: ...
 
     async def delete(self, session: Session) -> None: ...

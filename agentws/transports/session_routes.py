@@ -8,7 +8,7 @@ from functools import partial
 from typing import Final
 
 import msgspec
-from msgspec import UNSET
+from msgspec import UNSET, UnsetType
 from starlette.responses import Response
 from starlette.types import ASGIApp
 
@@ -31,6 +31,8 @@ from .times import iso_time
 PAGE_OF_SESSIONS: Final = 50
 MOST: Final = 200
 """The most sessions or messages of one page, whatever limit the client asks for."""
+MOST_SEARCHED: Final = 500
+"""The most characters of a search query."""
 ACCEPTED: Final = 202
 
 _place: Final = msgspec.json.Decoder(tuple[float, str])
@@ -54,7 +56,7 @@ class SessionRoutes:
                 "/sessions",
                 self.owned,
                 "caller",
-                "The caller's own sessions, last used first",
+                "The caller's own sessions, or those that match a query; last used first",
                 answer=b.SessionList,
             ),
             Operation("GET", one, self.one, "caller", "One session", answer=b.SessionView),
@@ -63,7 +65,7 @@ class SessionRoutes:
                 one,
                 self.change,
                 "caller",
-                "Changes title or metadata",
+                "Changes title, metadata or retention",
                 body=b.SessionChange,
                 answer=b.SessionView,
             ),
@@ -100,7 +102,8 @@ class SessionRoutes:
     async def owned(self, call: Call) -> ASGIApp:
         limit = query_number(call.request, "limit", default=PAGE_OF_SESSIONS, largest=MOST)
         before = _list_position(call.request.query_params.get("before"))
-        found = await self._service.owned(call.identity, before=before, limit=limit)
+        query = _search_query(call.request.query_params.get("query"))
+        found = await self._service.owned(call.identity, query=query, before=before, limit=limit)
         shown = _first_of(found, PAGE)
         more = len(found) == limit or len(shown) < len(found)
         cursor = _list_cursor(found[len(shown) - 1]) if more else UNSET
@@ -137,11 +140,22 @@ class SessionRoutes:
         change: b.SessionChange = call.body
         title = None if change.title is UNSET else change.title
         metadata = None if change.metadata is UNSET else change.metadata
-        if title is None and metadata is None:
-            raise BadRequest("This request changes nothing.", expected="title or metadata")
+        if title is None and metadata is None and change.retention is UNSET:
+            expected = "title, metadata or retention"
+            raise BadRequest("This request changes nothing.", expected=expected)
+        self._check_retention(change.retention)
         session = await open_session(self._service, call, action="write")
-        await self._service.rename(session, title=title, metadata=metadata)
+        await self._service.change_session(
+            session, title=title, metadata=metadata, retention=change.retention
+        )
         return json_response(await self._view(session))
+
+    def _check_retention(self, retention: float | UnsetType | None) -> None:
+        """A user may shorten what the host has set, and not lengthen it."""
+        longest = self._service.limits.session_retention
+        if longest is not None and isinstance(retention, float) and retention > longest:
+            expected = f"at most {longest:g} seconds, or null"
+            raise BadRequest("Sessions are not kept that long here.", expected=expected)
 
     async def delete(self, call: Call) -> ASGIApp:
         session = await open_session(self._service, call, action="delete")
@@ -204,6 +218,16 @@ def _first_of(found: Sequence[SessionInfo], room: int) -> list[b.SessionView]:
     return shown
 
 
+def _search_query(text: str | None) -> str | None:
+    """``None`` for a list of all: a page sends the text of its search field as it is."""
+    if text is None or not text.strip():
+        return None
+    if len(text) > MOST_SEARCHED:
+        expected = f"at most {MOST_SEARCHED} characters"
+        raise BadRequest("The parameter query is too long.", expected=expected)
+    return text
+
+
 def _list_cursor(last: SessionInfo) -> str:
     """An opaque cursor to the sessions after ``last``."""
     place = msgspec.json.encode((last.updated, last.id))
@@ -234,6 +258,7 @@ def view(
         updated_at=iso_time(round(info.updated * 1000)),
         title=info.title,
         metadata=info.metadata,
+        retention=info.retention,
         position=position,
         running=running,
     )

@@ -12,9 +12,9 @@ _NAMES = {
         Attachment BearerKeys Bus ChatAgent Command CommandContext DelegateFailed DiskFileStore
         FileInfo FileStore Forbidden Identity Limits LLM LLMCutOff LLMEmpty LLMError
         LLMRateLimited LLMRefused LLMUnavailable LocalBus MemoryFileStore MemoryStore
-        ModelRouter mount_agent_gateway NotFound Output Router RunContext Session SessionHandle
-        SessionInfo SQLiteStore StateChange Store Tool tool ToolArgumentsInvalid ToolDenied
-        ToolError Unauthenticated
+        ModelRouter mount_agent_gateway NotFound Output Router RunContext Session SessionContext
+        SessionHandle SessionInfo SQLiteStore StateChange Store Tool tool ToolArgumentsInvalid
+        ToolDenied ToolError Unauthenticated
     """,
     "agentws.backends.s3": "S3FileStore",
     "agentws.bus": "Bus Listener Scope",
@@ -55,14 +55,14 @@ _NAMES = {
     "agentws.server": "AgentwsWebSocketProtocol Server frame_text serve server_config",
     "agentws.store": """
         GENESIS PAGE Appended Durability Head Key Lease Metadata Position Record Scope
-        SessionInfo Settled Store chain extend
+        SessionInfo Settled Store chain contains extend searchable terms_of words_of
     """,
     "agentws.testing": """
         Call Client Closed FaultyStore Frame Gate Hang IgnoreCancel LossyBus Raise Refused
         Script ScriptedAgent Sleep SlowStore VirtualLoop WrappedStore Yield connect kind
         open_transport running virtual_run
     """,
-    "agentws.testing.contracts": "BusContract FileStoreContract StoreContract",
+    "agentws.testing.contracts": "BusContract FileStoreContract SearchContract StoreContract",
     "agentws.testing.fakellm": "FakeLLM Fault Finish Reply Script ScriptedLLM Turn echo words",
     "agentws.testing.laws": "NOTHING Moment Violation moments violations",
     "agentws.testing.oracle": "check_client check_log check_simple check_tags read_log",

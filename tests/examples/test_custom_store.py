@@ -13,11 +13,11 @@ import pytest
 from agentws.errors import NotFound, Unavailable
 from agentws.store import Key, Lease, Settled, Store
 from agentws.testing.contract_base import a_session, begin, events, everything
-from agentws.testing.contracts import StoreContract
+from agentws.testing.contracts import SearchContract, StoreContract
 from examples.custom_store import JournalStore
 
 
-class TestJournalStore(StoreContract):
+class TestJournalStore(StoreContract, SearchContract):
     @pytest.fixture
     async def store(self, tmp_path: Path) -> AsyncIterator[JournalStore]:
         store = JournalStore(tmp_path / "chat.jsonl")
@@ -99,7 +99,8 @@ READS: dict[str, Change] = {
     "ping": lambda store, session: store.ping(),
     "info": lambda store, session: store.info(session),
     "sessions": lambda store, session: store.sessions(owner="ann"),
-    "stale": lambda store, session: store.stale(updated_before=0),
+    "search": lambda store, session: store.search("ann", "word"),
+    "stale": lambda store, session: store.stale(retention=None),
     "find": lambda store, session: store.find(session, KEY),
     "head": lambda store, session: store.head(session),
     "heads": lambda store, session: store.heads([session]),
@@ -115,7 +116,7 @@ READS: dict[str, Change] = {
 def test_the_tables_hold_every_method_of_the_port() -> None:
     assert {*CHANGES, *READS} == {
         name for name, value in vars(Store).items() if callable(value) and name[0] != "_"
-    } - {"open", "close", "default_bus"}
+    } - {"open", "close", "default_bus", "maintain"}
 
 
 @pytest.mark.anyio

@@ -14,6 +14,7 @@ from agentws.agents.commands import Command, CommandContext
 from agentws.protocol.events import RunFinished
 from agentws.protocol.messages import Interrupt, InterruptOutcome
 from agentws.protocol.position import parse_position
+from agentws.store import Store
 from agentws.testing.agents import Gate, Script
 from agentws.testing.connect import connect
 
@@ -325,6 +326,55 @@ async def test_sessions_with_the_same_update_time_are_all_listed() -> None:
         assert sorted(seen) == sorted(ids)
 
 
+async def test_own_sessions_are_searched() -> None:
+    async with served(authenticate=KEYS) as (gateway, _):
+        ann, bob = client(gateway, **ANN), client(gateway, **BOB)
+        ids = [f"ses_0123456789abcde{number}" for number in range(5)]
+        for id, text in zip(ids, ["Oslo", "Bergen", "Oslo again", "Oslo too", "Riga"], strict=True):
+            await say(ann, text, session=id)
+            await answered(ann, session=id)
+        await say(bob, "Oslo", session="ses_bob_0123456789")
+        await answered(bob, session="ses_bob_0123456789")
+
+        async def searched(http: Any, **query: Any) -> list[str]:
+            page = (await http.get("/sessions", params=query)).json()
+            return [one["id"] for one in page["sessions"]]
+
+        assert await searched(ann, query="oslo") == [ids[3], ids[2], ids[0]]
+        assert await searched(bob, query="oslo") == ["ses_bob_0123456789"]
+        assert await searched(ann, query="OSLO ag") == [ids[2]]
+        for nothing in ("paris", '"', "oslo riga", "*"):
+            assert await searched(ann, query=nothing) == []
+        for everything in ("", "  "):
+            assert len(await searched(ann, query=everything)) == 5
+        page = (await ann.get("/sessions", params={"query": "oslo", "limit": 2})).json()
+        assert [one["id"] for one in page["sessions"]] == [ids[3], ids[2]]
+        assert await searched(ann, query="oslo", limit=2, before=page["before"]) == [ids[0]]
+
+
+async def test_an_anonymous_caller_finds_nothing() -> None:
+    async with served() as (_, http):
+        await say(http, "hello")
+        await answered(http)
+        assert (await http.get("/sessions?query=hello")).json() == {"sessions": []}
+
+
+async def test_a_query_that_is_too_long_is_refused() -> None:
+    async with served(authenticate=KEYS) as (gateway, _):
+        response = await client(gateway, **ANN).get("/sessions", params={"query": "x" * 501})
+        assert response.status_code == 400 and "500" in response.json()["expected"]
+
+
+async def test_a_store_that_can_not_search_says_so() -> None:
+    class Plain(MemoryStore):
+        search = Store.search
+
+    async with served(authenticate=KEYS, store=Plain()) as (gateway, _):
+        response = await client(gateway, **ANN).get("/sessions", params={"query": "x"})
+        assert response.status_code == 501 and response.json()["code"] == "not_supported"
+        assert (await client(gateway, **ANN).get("/sessions")).status_code == 200
+
+
 BAD_CURSORS = {
     "empty": "",
     "a time": "1762079460.456",
@@ -367,6 +417,24 @@ async def test_a_session_can_be_renamed() -> None:
         changes: list[object] = [{}, {"title": 7}, {"title": None}, {"title": "x" * 201}]
         for bad in [*changes, {"metadata": []}]:
             assert (await http.patch(url, json=bad)).status_code == 400
+
+
+async def test_the_retention_of_a_session_can_be_changed() -> None:
+    limits = Limits(session_retention=1000)
+    async with served(limits=limits) as (_, http):
+        await say(http, "hello")
+        await answered(http)
+        url = f"/sessions/{SESSION}"
+        assert "retention" not in (await http.get(url)).json()
+        assert (await http.patch(url, json={"retention": 500})).json()["retention"] == 500
+        assert (await http.patch(url, json={"title": "Trip"})).json()["retention"] == 500
+        assert "retention" not in (await http.patch(url, json={"retention": None})).json()
+        refused: list[object] = [0, -5, "500", [], True]
+        for bad in refused:
+            assert (await http.patch(url, json={"retention": bad})).status_code == 400
+        response = await http.patch(url, json={"retention": 1001})
+        assert response.status_code == 400 and "1000" in response.json()["expected"]
+        assert "retention" not in (await http.get(url)).json()
 
 
 async def test_the_id_of_a_deleted_session_can_not_be_used_again() -> None:

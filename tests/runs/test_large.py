@@ -274,7 +274,7 @@ async def test_a_title_or_metadata_that_is_too_large_is_refused() -> None:
     async with talk(Script("fine")) as one:
         (session,) = list(one.gateway.sessions)
         with pytest.raises(EventTooLarge):
-            await one.gateway.rename(session, title="new", metadata={"k": "x" * EVENT})
+            await one.gateway.change_session(session, title="new", metadata={"k": "x" * EVENT})
         assert (await one.gateway.store.info(session.id)).title is None
         assert await one.log() == []
 
@@ -285,7 +285,7 @@ async def test_a_title_that_is_too_large_for_a_snapshot_is_refused() -> None:
     async with talk(script) as one:
         (session,) = list(one.gateway.sessions)
         with pytest.raises(EventTooLarge, match="title"):
-            await one.gateway.rename(session, title="x" * TITLE, metadata=None)
+            await one.gateway.change_session(session, title="x" * TITLE, metadata=None)
         await one.client.say("short", "m1")
         assert (await one.terminal())["event"]["type"] == "RUN_FINISHED"
         await one.client.say("long", "m2")

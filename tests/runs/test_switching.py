@@ -182,7 +182,7 @@ async def test_a_rename_leaves_the_agent_alone() -> None:
     async with talk(TWO, store=Forgetful()) as t:
         await command(t.client, "/agent billing", "c1")
         session = await t.gateway.sessions.find(t.session)
-        await t.gateway.rename(session, title="Trip", metadata=None)
+        await t.gateway.change_session(session, title="Trip", metadata=None)
         assert await said(t, "hello", "m1") == "billing: hello"
 
 

@@ -7,16 +7,16 @@ import pytest
 from agentws.backends.memory import MemoryStore
 from agentws.store import Store
 from agentws.testing.contract_base import every_call
-from agentws.testing.contracts import StoreContract
+from agentws.testing.contracts import SearchContract, StoreContract
 
 
 def test_the_contract_calls_every_method_of_the_port() -> None:
-    optional = {"open", "close", "ping"}
+    optional = {"open", "close", "ping", "maintain"}
     calls = every_call(MemoryStore(), "s").keys()
     assert calls - optional == Store.__abstractmethods__
 
 
-class TestMemoryStore(StoreContract):
+class TestMemoryStore(StoreContract, SearchContract):
     @pytest.fixture
     async def store(self) -> AsyncIterator[MemoryStore]:
         store = MemoryStore()

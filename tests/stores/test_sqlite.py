@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from agentws.backends.sqlite import SQLiteStore
-from agentws.testing.contracts import StoreContract
+from agentws.testing.contracts import SearchContract, StoreContract
 
 
-class TestSQLiteStore(StoreContract):
+class TestSQLiteStore(StoreContract, SearchContract):
     @pytest.fixture
     async def store(self, tmp_path: Path) -> AsyncIterator[SQLiteStore]:
         store = SQLiteStore(tmp_path / "sessions.db", synchronous="NORMAL")

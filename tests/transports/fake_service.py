@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 
+from msgspec import UNSET, UnsetType
 from starlette.requests import HTTPConnection
 
 from agentws.agents.commands import Typed
@@ -104,12 +105,22 @@ class FakeService:
         raise UnknownCommand()
 
     async def owned(
-        self, identity: Identity | None, *, before: tuple[float, str] | None, limit: int
+        self,
+        identity: Identity | None,
+        *,
+        query: str | None = None,
+        before: tuple[float, str] | None,
+        limit: int,
     ) -> Sequence[SessionInfo]:
         return ()
 
-    async def rename(
-        self, session: Session, *, title: str | None, metadata: Metadata | None
+    async def change_session(
+        self,
+        session: Session,
+        *,
+        title: str | None = None,
+        metadata: Metadata | None = None,
+        retention: float | UnsetType | None = UNSET,
     ) -> None:
         pass
 
