@@ -13,7 +13,7 @@ from ..store import SessionInfo
 from .commands import Command
 from .context import History, SessionContext
 from .output import Output, RunOutput
-from .usage import readable_usage
+from .usage import add_usage
 
 
 class RunContext(SessionContext):
@@ -84,12 +84,12 @@ class RunContext(SessionContext):
         return self._output
 
     def report_usage(self, usage: TokenUsage) -> None:
-        """Adds to the run's ``RUN_FINISHED.usage``; one entry per provider and model.
+        """Adds to the run's ``RUN_FINISHED.usage``, which has one entry per provider and model.
 
         Numbers may have any form that providers use (floats, strings, null). One that is not a
         token count is left out. Raises TypeError for anything but a TokenUsage.
         """
-        self.usage.append(readable_usage(usage))
+        add_usage(self.usage, usage)
 
 
 class Agent(ABC):
