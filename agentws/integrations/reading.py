@@ -149,6 +149,8 @@ def _as_json(arguments: object) -> str:
     return as_json(arguments) if isinstance(arguments, dict) else ""
 
 
+FIRST_PAUSE: Final = 0.5
+"""Seconds of backoff at most, with jitter, before the first repetition; twice as many each time."""
 LONGEST_WAIT: Final = 60.0
 """Seconds that a provider may ask to wait before a request is repeated."""
 
@@ -164,7 +166,7 @@ class Repeats:
 
     def __init__(self, most: int) -> None:
         self._left = most
-        self._pause = 0.5
+        self._pause = FIRST_PAUSE
         self.begun = False
         """Whether a response has begun."""
         self.shown = False

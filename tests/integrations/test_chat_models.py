@@ -18,6 +18,7 @@ from agentws.agents.llm import (
     LLMRateLimited,
     LLMRefused,
     LLMUnavailable,
+    Piece,
 )
 from agentws.integrations.anthropic import AnthropicMessages
 from agentws.integrations.openai import OpenAIChat
@@ -58,7 +59,7 @@ def connect(request: pytest.FixtureRequest) -> Connect:
     return request.param  # type: ignore[no-any-return]
 
 
-async def answer(llm: LLM, messages: list[Message] = HELLO) -> list[str | TokenUsage]:
+async def answer(llm: LLM, messages: list[Message] = HELLO) -> list[Piece]:
     async with aclosing(llm.stream(messages)) as pieces:
         return [piece async for piece in pieces]
 

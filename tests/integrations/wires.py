@@ -33,7 +33,7 @@ async def openai_chat(fake: FakeLLM) -> AsyncIterator[LLM]:
     http = openai.DefaultAsyncHttpxClient(verify=False)
     options: Any = {"base_url": fake.openai_url, "api_key": "key", "max_retries": 0}
     async with openai.AsyncOpenAI(**options, http_client=http) as client:
-        yield OpenAIChat("fake", client=client)
+        yield OpenAIChat("fake", client=client, max_retries=0)
 
 
 @asynccontextmanager
@@ -41,7 +41,7 @@ async def anthropic_messages(fake: FakeLLM) -> AsyncIterator[LLM]:
     http = anthropic.DefaultAsyncHttpxClient(verify=False)
     options: Any = {"base_url": fake.anthropic_url, "api_key": "key", "max_retries": 0}
     async with anthropic.AsyncAnthropic(**options, http_client=http) as client:
-        yield AnthropicMessages("fake", client=client)
+        yield AnthropicMessages("fake", client=client, max_retries=0)
 
 
 WIRES: Mapping[str, Connect] = {"openai": openai_chat, "anthropic": anthropic_messages}
@@ -102,8 +102,10 @@ async def whole(connect: Connect, reply: Reply, tools: Sequence[Tool] = ()) -> O
     return outcome
 
 
-async def refused(connect: Connect, reply: Reply) -> tuple[str, LLMError]:
-    outcome = await read_answer(connect, reply)
+async def refused(
+    connect: Connect, reply: Reply, tools: Sequence[Tool] = ()
+) -> tuple[str, LLMError]:
+    outcome = await read_answer(connect, reply, tools)
     assert outcome.error is not None
     return outcome.text, outcome.error
 
