@@ -113,13 +113,13 @@ async def test_any_member_of_a_stream_may_be_missing_or_of_another_type(wire: st
 async def test_any_member_of_a_call_or_of_reasoning_may_be_missing_or_of_another_type(
     wire: str,
 ) -> None:
-    stream = Stream(reasoning="Hm, well.", signature="sig", calls=[Call("f", {"a": 1}), Call("g")])
+    stream = Stream(reasoning=["Hm"], signature="s", calls=[Call("f", ["{}"])])
     async with FakeLLM(stream.script) as fake, WIRES[wire](fake) as llm:
 
         async def read_answer() -> Round:
             shown = Round()
             try:
-                async for piece in llm.stream(HELLO, tools=[Tool("f", ""), Tool("g", "")]):
+                async for piece in llm.stream(HELLO, tools=[Tool("f", "")]):
                     if not isinstance(piece, TokenUsage):
                         list(shown.add(piece))
             except LLMError:
