@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator, Sequence
-from typing import Any
+from collections.abc import AsyncIterator, Mapping, Sequence
+from typing import Any, TypeVar
 
 from ..auth import Identity
 from ..protocol.events import InterruptAnswered
 from ..protocol.messages import Message, TokenUsage, UserMessage, text_of
 from ..store import SessionInfo
+from . import asking, calls, client_tools, progress
 from .commands import Command
 from .context import History, SessionContext
 from .output import Output, RunOutput
+from .steps import Work
+from .tools import Tool
 from .usage import add_usage
+
+R = TypeVar("R")
 
 
 class RunContext(SessionContext):
@@ -23,7 +28,7 @@ class RunContext(SessionContext):
     accepted it, ``None`` for an anonymous sender.
     """
 
-    __slots__ = ("_output", "agent", "answers", "message", "run_id", "state", "usage")
+    __slots__ = ("_output", "agent", "answers", "message", "run_id", "state", "usage", "work")
 
     def __init__(
         self,
@@ -49,6 +54,8 @@ class RunContext(SessionContext):
         """Answers to the questions that the previous run ended with; else empty."""
         self.usage: list[TokenUsage] = []
         self._output: RunOutput | None = None
+        self.work: tuple[Work, ...] = ()
+        """The calls that this context was given to, the outermost first."""
 
     def __repr__(self) -> str:
         return f"<RunContext {self.run_id} of {self.session.id}>"
@@ -90,6 +97,82 @@ class RunContext(SessionContext):
         token count is left out. Raises TypeError for anything but a TokenUsage.
         """
         add_usage(self.usage, usage)
+
+    # What the agent calls and asks
+
+    async def call(self, tool: Tool[..., R], /, **arguments: Any) -> R:
+        """Calls a tool and returns its result; the call and its result are written as events.
+
+        Calls may run in parallel. Raises ToolError if the tool fails, takes longer than its
+        timeout, or returns what can't be written; ToolArgumentsInvalid; and ToolDenied if a person
+        does not approve the call.
+        """
+        result: R = await calls.call(self, tool, arguments)
+        return result
+
+    def progress(
+        self, message: str | None = None, *, done: float | None = None, total: float | None = None
+    ) -> None:
+        """Shows how far the work is; in a tool, as the progress of its call."""
+        progress.write(self, message, done=done, total=total)
+
+    async def ask(
+        self,
+        question: str,
+        *,
+        schema: Any = None,
+        choices: Sequence[str] | None = None,
+        expires: float | None = None,
+    ) -> Any:
+        """Asks a person, and returns the answer: a value of type ``schema``, or one of ``choices``.
+
+        The run ends with the question, and another one goes on with the answer. The agent waits for
+        that in memory for some time (``Limits.park``); later, or on another node, it is called
+        again, and what it asked and called before returns what was recorded. So it must ask and
+        call the same again, in whatever time has passed.
+
+        ``schema`` is a type, or a JSON Schema as a dict, which is only shown. An answer that does
+        not fit is asked for again. Raises AskDeclined if the question is cancelled, AskExpired if
+        nobody answers it in ``expires`` seconds, and ReplayDiverged.
+        """
+        return await asking.ask(self, question, schema=schema, choices=choices, expires=expires)
+
+    async def client_tool(
+        self,
+        name: str,
+        arguments: Mapping[str, Any] | None = None,
+        *,
+        schema: Any = None,
+        timeout: float | None = None,  # noqa: ASYNC109
+    ) -> Any:
+        """Has a client call its own tool; returns what the first one sends as ``tool_result``.
+
+        That is text or content parts, or a value of type ``schema`` that is in the text as JSON.
+        Waits as :meth:`ask` does. Raises ToolError if the client reports an error, if the result
+        does not fit, and if no client answers in ``timeout`` seconds.
+        """
+        return await client_tools.client_tool(self, name, arguments, schema=schema, expires=timeout)
+
+    def within(self, work: Work) -> RunContext:
+        """This context, as it is given to a tool that is called."""
+        return _WithinCall(self, work)
+
+
+class _WithinCall(RunContext):
+    """A context for one call: everything but ``work`` is that of the run, also when it changes."""
+
+    __slots__ = ("_whole", "work")
+
+    def __init__(self, whole: RunContext, work: Work) -> None:
+        object.__setattr__(self, "_whole", whole)
+        object.__setattr__(self, "work", (*whole.work, work))
+
+    def __getattr__(self, name: str) -> Any:
+        # Called for the attributes of RunContext, which have no value here.
+        return getattr(self._whole, name)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        setattr(self._whole, name, value)
 
 
 class Agent(ABC):

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Protocol
 
 from ..protocol.events import AgentEvent
+from .steps import Steps
 
 Output = str | AgentEvent
 """What an agent may yield: text, or any AG-UI event (see :mod:`agentws.protocol.sequence`)."""
@@ -26,3 +27,17 @@ class RunOutput(Protocol):
 
     async def wait_for_room(self) -> None:
         """Returns when more may be written (backpressure). Raises what made an append fail."""
+
+    @property
+    def steps(self) -> Steps:
+        """What the agent calls and asks."""
+
+    @property
+    def largest_result(self) -> int:
+        """The most bytes of a tool's result."""
+
+    def record(self, event: AgentEvent) -> bool:
+        """:meth:`write` for an event of a step: also while an agent repeats what is known.
+
+        False when it was not written, since the run is being stopped.
+        """

@@ -7,7 +7,7 @@ Source: the AG-UI 1.0 specification, "Messages" and "Interrupts".
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 import msgspec
 
@@ -192,6 +192,10 @@ class ResumeEntry(Wire, frozen=True):
     status: Literal["resolved", "cancelled"]
     payload: Any = None
     metadata: Metadata | None = None
+
+
+CLIENT_TOOL: Final = "agentws:client_tool"
+"""The reason of an interrupt that a client answers with the result of its own tool."""
 
 
 class Interrupt(Wire, frozen=True):

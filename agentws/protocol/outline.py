@@ -8,9 +8,9 @@ it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Set
 from types import MappingProxyType
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import msgspec
 
@@ -20,10 +20,13 @@ from . import messages as m
 from .events import Event
 from .jsonpatch import apply_patch
 
+T = TypeVar("T")
+
 _NONE: Final[Mapping[str, Any]] = MappingProxyType({})
 """The empty mapping, shared by all sessions in which nothing waits: that is most of them."""
 _REMEMBERED: Final = 100
-"""The number of interrupts whose run is remembered, to refuse a late second answer clearly."""
+"""The number of interrupts whose run is remembered when no run waits for them any more, to refuse a
+late second answer clearly."""
 
 
 class Carried(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -32,6 +35,7 @@ class Carried(msgspec.Struct, frozen=True, omit_defaults=True):
     interrupts: dict[str, m.Interrupt] = {}
     asked: dict[str, str] = {}
     answers: dict[str, e.InterruptAnswered] = {}
+    answered: dict[str, m.Interrupt] = {}
     state: Any = None
     cleared: int = 0
     """The seq of the newest ``history.cleared``."""
@@ -44,6 +48,7 @@ class Outline:
     """What is open in a session after an event of its log. Feed it the log in order."""
 
     __slots__ = (
+        "answered",
         "answers",
         "asked",
         "base_state",
@@ -70,6 +75,8 @@ class Outline:
         """The run that last raised an interrupt, by its id; also of answered ones."""
         self.answers: Mapping[str, e.InterruptAnswered] = carried.answers or _NONE
         """Answers that no run has resumed with yet, by the interrupt's id."""
+        self.answered: Mapping[str, m.Interrupt] = carried.answered or _NONE
+        """The interrupts that these answers are for, by id."""
         self.state: Any = carried.state
         """The shared state, a JSON value; ``None`` when no agent has set any."""
         self.base_state: Any = carried.state
@@ -81,17 +88,32 @@ class Outline:
     @property
     def settled(self) -> bool:
         """Whether nothing is open: no run, no queued message, no answer that waits for a run."""
-        return not (self.queue or self.run is not None or (self.answers and not self.interrupts))
+        return not (self.queue or self.run is not None or (self.answers and self.resuming))
 
     @property
-    def resumable(self) -> bool:
-        """Whether every interrupt was answered, so that the next run resumes with the answers."""
-        return bool(self.answers) and not self.interrupts
+    def resuming(self) -> Mapping[str, e.InterruptAnswered]:
+        """The answers that the next run resumes with, by the interrupt's id; empty if none does.
+
+        They are all the answers to the questions of one run: of the first one that waits for no
+        more of them. What other runs asked does not matter.
+        """
+        if not self.answers:
+            return _NONE
+        waiting = {self.asked.get(id) for id in self.interrupts}
+        run = next((run for run in map(self.asked.get, self.answers) if run not in waiting), "")
+        found = {id: one for id, one in self.answers.items() if self.asked.get(id) == run}
+        return found or _NONE
 
     @property
     def carried(self) -> Carried:
         """The state for a checkpoint here. Nothing may be running or queued."""
-        return Carried(dict(self.interrupts), dict(self.asked), dict(self.answers), self.state)
+        return Carried(
+            dict(self.interrupts),
+            dict(self.asked),
+            dict(self.answers),
+            dict(self.answered),
+            self.state,
+        )
 
     def apply(self, event: Event, run: str | None) -> None:
         handle = _HANDLERS.get(type(event))
@@ -112,8 +134,7 @@ class Outline:
 
     def _unqueue(self, id: str) -> None:
         if id in self.queue:
-            left = {one: event for one, event in self.queue.items() if one != id}
-            self.queue = left or _NONE
+            self.queue = _without(self.queue, {id})
 
     def _start(self, event: e.RunStarted, run: str | None) -> None:
         asked = [message.id for message in event.input.messages] if event.input else []
@@ -124,7 +145,13 @@ class Outline:
         for id in asked:
             self._unqueue(id)
         if not asked:
-            self.answers = _NONE
+            self._resume(event.input)
+
+    def _resume(self, given: m.RunAgentInput | None) -> None:
+        resume = given.resume if given else None
+        ids = {one.interrupt_id for one in resume} if isinstance(resume, list) else set()
+        self.answers = _without(self.answers, ids)
+        self.answered = _without(self.answered, ids)
 
     def _cancel(self, event: e.RunCancelling, run: str | None) -> None:
         self.cancelling = self.cancelling or (run is not None and run == self.run)
@@ -135,7 +162,8 @@ class Outline:
             questions = {one.id: one for one in event.outcome.interrupts}
             self.interrupts = {**self.interrupts, **questions}
             asked = {**self.asked, **dict.fromkeys(questions, event.run_id)}
-            self.asked = dict(list(asked.items())[-_REMEMBERED:])
+            over = [id for id in asked if id not in self.interrupts and id not in self.answers]
+            self.asked = _without(asked, set(over[:-_REMEMBERED]))
 
     def _end(self, event: Event, run: str | None) -> None:
         self.run, self.message, self.cancelling = None, None, False
@@ -143,17 +171,22 @@ class Outline:
     def _answer(self, event: e.InterruptAnswered, run: str | None) -> None:
         id = event.interrupt_id
         if id in self.interrupts:
-            self.interrupts = {one: left for one, left in self.interrupts.items() if one != id}
+            self.answered = {**self.answered, id: self.interrupts[id]}
+            self.interrupts = _without(self.interrupts, {id})
             self.answers = {**self.answers, id: event}
 
     def _clear(self, event: e.HistoryCleared, run: str | None) -> None:
-        self.interrupts, self.answers = _NONE, _NONE
+        self.interrupts, self.answers, self.answered = _NONE, _NONE, _NONE
 
     def _set_state(self, event: e.StateSnapshot, run: str | None) -> None:
         self.state = event.snapshot
 
     def _change_state(self, event: e.StateDelta, run: str | None) -> None:
         self.state = patched(self.state, event.delta)
+
+
+def _without(mapping: Mapping[str, T], ids: Set[str]) -> Mapping[str, T]:
+    return {id: one for id, one in mapping.items() if id not in ids} or _NONE
 
 
 def patched(state: Any, delta: list[dict[str, Any]]) -> Any:

@@ -15,14 +15,17 @@ from functools import partial
 from typing import Final
 
 from ..agents.factory import Agents
-from ..errors import AgentwsError, Fenced, NotFound, PositionLost, VersionConflict
+from ..errors import AgentwsError, Fenced, NotFound, PositionLost
 from ..limits import Limits
 from ..sessions.session import Session
 from ..store import Store
 from ..tasks.tasks import Tasks
-from .beginning import next_context, next_sender, run_started
+from .asking import AskingRun
+from .beginning import RunMaker, own_state
+from .ids import new_id
 from .leased import LeasedSession
 from .orphan import end_orphan
+from .parking import Parking
 from .retries import RetryQueue
 from .run import Run, Stop
 from .writer import RunWriter
@@ -59,6 +62,8 @@ class Runs:
         self._slots = asyncio.Semaphore(limits.max_runs)
         self._leased: dict[str, LeasedSession] = {}
         self._retries = RetryQueue()
+        self._parking = Parking(limits)
+        self._maker = RunMaker(tasks=self._tasks, limits=limits, pace=self._pace)
         # Without agents this node runs nothing: another node takes the open sessions.
         self._draining = not agents.names
         self.running = 0
@@ -94,6 +99,7 @@ class Runs:
 
     def schedule(self, session: Session) -> None:
         """Starts or stops runs as the session's outline asks for. Called when that changed."""
+        self._parking.check(session)
         leased = self._leased.get(session.id)
         if leased is not None and leased.busy:
             if leased.run is not None:
@@ -126,8 +132,8 @@ class Runs:
         if leased.run is not run or run.ending:
             # The agent has returned: the end of its run only waits for a slow store.
             return
-        run.abandoned = True
-        self._release_slot()
+        run.abandoned = run.is_zombie = True
+        self._release_slot(run)
         self.zombies += 1
         logger.error("run %s: the agent ignores its cancellation", run.id)
         leased.task = self._tasks.spawn(self._end_abandoned(leased, run), name=f"end of {run.id}")
@@ -188,20 +194,27 @@ class Runs:
             return False
         await self._slots.acquire()
         self.running += 1
-        run = None
+        run, resumed = None, False
         try:
+            if self._parking.resumable(leased.session):
+                resumed = await self._resume(leased)
+                return not resumed
             run = await self._begin_run(leased)
             return run is None or await self._drive_run(leased, run)
         finally:
-            if run is None or not run.abandoned:
-                self._release_slot()
+            if not resumed:
+                self._release_slot(run)
 
     def _take_lease(self, leased: LeasedSession) -> Awaitable[bool]:
         return leased.take_lease(self._store, owner=self._node, ttl=self._limits.lease_ttl)
 
-    def _release_slot(self) -> None:
-        self.running -= 1
-        self._slots.release()
+    def _release_slot(self, run: Run | None) -> None:
+        """Releases the slot of ``run``, if it still has one, or one that no run has begun in."""
+        if run is None or run.has_slot:
+            self.running -= 1
+            self._slots.release()
+        if run is not None:
+            run.has_slot = False
 
     def _retry_later(self, leased: LeasedSession, error: BaseException) -> None:
         """The store refused or is unavailable: a retry here, or another node, goes on later."""
@@ -217,6 +230,7 @@ class Runs:
         if self._leased.get(leased.session.id) is leased:
             del self._leased[leased.session.id]
         leased.end()
+        self._parking.let_go(leased.session)
 
     # One run
 
@@ -225,26 +239,10 @@ class Runs:
         session = leased.session
         if self._draining or session.outline.settled or leased.lease is None:
             return None
-        sender = next_sender(session)
-        context = next_context(session, sender)
-        variables = Context() if sender is None or sender.context is None else sender.context
-        writer = RunWriter(
-            session,
-            run=context.run_id,
-            fence=leased.lease.fence,
-            tasks=self._tasks,
-            context=variables,
-            pace=self._pace,
-            max_size=self._limits.max_run_size,
-            max_event_size=self._limits.max_event_size,
-        )
-        run = Run(id=context.run_id, context=context, writer=writer, variables=variables)
-        try:
-            await writer.begin(run_started(context), expect=session.head.seq)
-        except VersionConflict:
-            # Its message may be withdrawn by now, or another one may come first.
-            await session.catch_up()
+        run = await self._maker.begin(session, fence=leased.lease.fence)
+        if run is None:
             return None
+        run.on_waiting = partial(self._park, leased)
         leased.run = run
         self._apply_missed_stops(leased, run)
         return run
@@ -259,27 +257,31 @@ class Runs:
 
     async def _drive_run(self, leased: LeasedSession, run: Run) -> bool:
         """Drives the run to its end. False when it was abandoned: another task ended it."""
-        first, context = leased.session.run_base.seq + 1, run.context
+        context = run.context
         make = partial(self._agents.make, context.agent, context.session)
-        # An event loop keeps a cancelled timer for a while, and its context: so an empty one.
-        timer = asyncio.get_running_loop().call_later(
-            self._limits.run_timeout, self._stop_run, leased, run, "timed_out", context=Context()
-        )
+        self._start_timer(leased, run)
         try:
             await run.drive(make)
         except Fenced:
-            if run.abandoned:
-                self.zombies -= 1
+            self.zombies -= run.is_zombie
+            if run.abandoned or run.parked is not None:
                 return False
             raise
         finally:
-            timer.cancel()
+            run.stop_timer()
         leased.run = None
-        self._run_ended(leased, first)
+        self._run_ended(leased, run.first)
         leased.cancelled = run.stopping == "interrupted" and not self._draining
         if leased.info_changed(since=context.session):
             await leased.store_info(self._store)
         return not leased.cancelled
+
+    def _start_timer(self, leased: LeasedSession, run: Run) -> None:
+        # An event loop keeps a cancelled timer for a while, and its context: so an empty one.
+        run.first = leased.session.run_base.seq + 1
+        run.timer = asyncio.get_running_loop().call_later(
+            self._limits.run_timeout, self._stop_run, leased, run, "timed_out", context=Context()
+        )
 
     def _run_ended(self, leased: LeasedSession, first: int) -> None:
         self._retries.forget(leased.session.id)
@@ -293,12 +295,66 @@ class Runs:
         logger.warning("orphaned run %s was ended: its node is gone", run)
         self._run_ended(leased, first)
 
+    # Runs that wait for answers
+
+    def _park(self, leased: LeasedSession, run: AskingRun) -> None:
+        """Ends the run in the log: its agent waits in memory, and the session goes on."""
+        if leased.run is not run or leased.lease is None:
+            return
+        fence, asked = leased.lease.fence, run.id
+        following = new_id("run")
+        held = self._maker.writer(leased.session, following, fence, run.variables)
+        ended = run.park(following, held)
+        leased.run = None
+        ending = self._end_asking(leased, run, asked, ended)
+        leased.task = self._tasks.spawn(ending, name=f"end of {asked}")
+
+    async def _end_asking(
+        self, leased: LeasedSession, run: AskingRun, asked: str, ended: RunWriter
+    ) -> None:
+        self._release_slot(run)
+        run.stop_timer()
+        try:
+            await ended.drain()
+        except Exception as error:
+            run.let_go()
+            self._retry_later(leased, error)
+            return
+        self._parking.add(leased.session, asked, run)
+        self._run_ended(leased, run.first)
+        self._parking.check(leased.session)
+        await self._run_session(leased)
+
+    async def _resume(self, leased: LeasedSession) -> bool:
+        """Goes on with a waiting agent, in its own task. False if the log has changed."""
+        session = leased.session
+        asked, run = self._parking.take(session)
+        answers = list(session.outline.resuming.values())
+        try:
+            begun = await self._maker.start(session, run)
+        except BaseException:
+            run.let_go()
+            raise
+        if not begun:
+            self._parking.add(session, asked, run)
+            self._parking.check(session)
+            return False
+        leased.run, leased.task, run.has_slot = run, run.task, True
+        self._start_timer(leased, run)
+        run.resume(answers, state=own_state(session))
+        self._apply_missed_stops(leased, run)
+        return True
+
     # Housekeeping
 
     async def sweep(self) -> None:
         """Releases the leases of idle sessions and retries those that are due. Called regularly."""
         now = asyncio.get_running_loop().time()
-        idle = [one for one in self._leased.values() if not (one.busy or one.releasing)]
+        idle = [
+            one
+            for one in self._leased.values()
+            if not (one.busy or one.releasing or self._parking.holds(one.session))
+        ]
         await self._release_all([one for one in idle if now - one.idle_since >= LINGER])
         await asyncio.gather(*(self._retry(session) for session in self._retries.due()))
 
@@ -343,6 +399,7 @@ class Runs:
                 continue
             logger.warning("session %s: the lease was lost", id)
             leased.lease = None
+            self._parking.let_go(leased.session)
             if leased.run is not None:
                 self._stop_run(leased, leased.run, "fenced")
 
@@ -364,8 +421,10 @@ class Runs:
         """The session was deleted: its run is stopped."""
         self._retries.forget(session)
         leased = self._leased.get(session)
-        if leased is not None and leased.run is not None:
-            self._stop_run(leased, leased.run, "fenced")
+        if leased is not None:
+            self._parking.let_go(leased.session)
+            if leased.run is not None:
+                self._stop_run(leased, leased.run, "fenced")
 
     def begin(self) -> None:
         """Begins to run sessions, also after a drain."""

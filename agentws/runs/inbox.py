@@ -196,7 +196,7 @@ class Inbox:
                 return None
             # One RUN_STARTED holds all answers of the run that resumes with them.
             answers = [*session.outline.answers.values(), event]
-            resumed = started_by_answers(session.id, new_id("run"), answers)
+            resumed = started_by_answers(session.id, new_id("run"), answers, parent=new_id("run"))
             check_sizes([entry(resumed, run=resumed.run_id)], session.max_event_size)
             return Decision(entry(event), key=key(), conflict=AlreadyAnswered)
 

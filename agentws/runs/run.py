@@ -49,16 +49,22 @@ class Run:
     """Drives one agent once, in the task that awaits :meth:`drive`."""
 
     __slots__ = (
-        "_documents",
         "_check_from",
+        "_documents",
+        "_driving",
         "_sequence",
-        "_task",
         "_text",
         "abandoned",
         "context",
         "ending",
+        "first",
+        "has_slot",
         "id",
+        "is_zombie",
+        "parked",
         "stopping",
+        "task",
+        "timer",
         "variables",
         "writer",
     )
@@ -76,10 +82,21 @@ class Run:
         self._sequence = RunSequence(id)
         self._check_from = writer.large
         self._documents: Documents | None = None
-        self._task: asyncio.Task[Any] | None = None
+        self.task: asyncio.Task[Any] | None = None
+        """The task that drives the agent."""
         self.ending = False
         self._text: str | None = None
-        context.attach(self)
+        self._driving: InContext[Event] | None = None
+        self.first = 0
+        """The seq of its first event."""
+        self.is_zombie = False
+        """Whether its agent ignored its cancellation."""
+        self.parked: asyncio.Future[None] | None = None
+        """Done when the run resumes, while its agent waits for answers without an active run."""
+        self.has_slot = True
+        """Whether it counts as one of the active runs of this node."""
+        self.timer: asyncio.TimerHandle | None = None
+        """What ends it when it takes too long, or waits too long in memory."""
 
     def __repr__(self) -> str:
         return f"<Run {self.id} stopping={self.stopping}>"
@@ -89,41 +106,60 @@ class Run:
         if self.stopping is not None or self.ending:
             return False
         self.stopping = why
-        if self._task is not None:
-            self._task.cancel()
+        if self.task is not None:
+            self.task.cancel()
         return True
+
+    def stop_timer(self) -> None:
+        if self.timer is not None:
+            self.timer.cancel()
 
     async def drive(self, make: Callable[[], Awaitable[Agent]]) -> None:
         """Runs the agent to its end. Raises Fenced, and what appending the end raises."""
-        self._task = asyncio.current_task()
+        self.task = asyncio.current_task()
         try:
             if self.stopping is not None:
                 terminal = self.stopped_event()
             else:
                 output = self._consume_output(make)
-                terminal = await InContext(output, self.variables, on_wait=self.writer.flush)
+                self._driving = InContext(output, self.variables, on_wait=self.writer.flush)
+                terminal = await self._driving
         except GeneratorExit:
-            self._task = None
+            self.task = None
             raise
         except BaseException as error:
             # An agent may raise SystemExit or KeyboardInterrupt: the server must not exit by that.
             terminal = self._terminal_for(error)
+        if self.parked is not None and self.stopping is None:
+            terminal = await self._until_resumed(self.parked, terminal)
         try:
-            if self._task is not None and self._task.cancelling():
-                await _clear_cancellations(self._task)
+            if self.task is not None and self.task.cancelling():
+                await _clear_cancellations(self.task)
         finally:
-            self._task = None
-        if self.abandoned or self.stopping == "fenced":
+            self.task = None
+        if self.abandoned or self.stopping == "fenced" or self.parked is not None:
             raise Fenced()
         await self.end(terminal)
+
+    async def _until_resumed(self, resumed: asyncio.Future[None], terminal: Event) -> Event:
+        """Waits with the end of an agent that did not wait for its answers."""
+        try:
+            await resumed
+        except asyncio.CancelledError as error:
+            return self._terminal_for(error)
+        return terminal
 
     async def end(self, terminal: Event) -> None:
         """Closes what is open and appends ``terminal``; returns when that is in the store."""
         self.ending = True
         for event in self._sequence.close():
             self.writer.write_event(event)
-        self.writer.write_event(terminal)
+        self.writer.write_event(self.before_end(terminal))
         await self.writer.drain()
+
+    def before_end(self, terminal: Event) -> Event:
+        """Writes what must precede the end; returns the terminal event that is right then."""
+        return terminal
 
     # The agent
 
@@ -131,7 +167,7 @@ class Run:
         """The terminal event of an agent that raised ``error``."""
         if is_cancellation(error, asyncio.current_task()):
             return self._cancelled_event()
-        return self._failed_event(
+        return self.failed_event(
             error_for_run(error, run=self.id, stopping=self.stopping is not None)
         )
 
@@ -143,7 +179,7 @@ class Run:
             self.stopping = self.stopping or "interrupted"
         if self.stopping is None:
             logger.warning("run %s: the agent cancelled itself", self.id)
-            return self._failed_event(AgentError())
+            return self.failed_event(AgentError())
         return self.stopped_event()
 
     async def _consume_output(self, make: Callable[[], Awaitable[Agent]]) -> Event:
@@ -182,8 +218,7 @@ class Run:
 
     def write(self, item: Output) -> None:
         """Implements :meth:`agentws.agents.output.RunOutput.write`."""
-        if self.ending:
-            raise InvalidEvent("This run has ended.", expected="output before the agent returns")
+        self.check_open()
         if self.stopping is not None:
             return
         if isinstance(item, str):
@@ -196,6 +231,11 @@ class Run:
             self._write_event(item)
         # The task that writes need not be the one whose waiting flushes the output.
         self.writer.flush_soon()
+
+    def check_open(self) -> None:
+        """Raises InvalidEvent after the end of the run."""
+        if self.ending:
+            raise InvalidEvent("This run has ended.", expected="output before the agent returns")
 
     async def wait_for_room(self) -> None:
         """Implements :meth:`agentws.agents.output.RunOutput.wait_for_room`."""
@@ -279,7 +319,8 @@ class Run:
             self.writer.check_terminal(finished)
         return finished
 
-    def _failed_event(self, error: AgentwsError) -> Event:
+    def failed_event(self, error: AgentwsError) -> Event:
+        """The terminal event of a run that failed with ``error``."""
         if self.stopping is not None:
             # An error while the agent is being stopped is no failure of the run.
             return self.stopped_event()

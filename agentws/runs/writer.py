@@ -49,7 +49,8 @@ class RunWriter:
 
     ``context`` has the context variables that the agent sees. ``pace`` returns for how many seconds
     after an append the next events are gathered. In bytes, ``max_size`` bounds the whole run, and
-    ``max_event_size`` the frame of each event but text.
+    ``max_event_size`` the frame of each event but text. Output that is written before :meth:`begin`
+    is held back until then.
     """
 
     __slots__ = (
@@ -96,7 +97,7 @@ class RunWriter:
         self._pace = pace
         self._left = max_size
         self._largest = max_event_size
-        self.backpressure = False
+        self.backpressure = True
         """Whether the agent must await :meth:`wait_for_room` before it writes more."""
         self._loop = asyncio.get_running_loop()
         self._batch: list[Entry] = []
@@ -106,8 +107,9 @@ class RunWriter:
         self._expect: int | None = None
         """The expected version for the run's first event, until that is appended."""
         self._flushed_at = 0.0
-        self._scheduled = False
-        """Whether a flush has its time, or an append is in flight."""
+        self._scheduled = True
+        """Whether no flush is to be scheduled: it has its time, an append is in flight, or the run
+        has not begun."""
         self._in_flight = False
         self._closed = False
         self._error: AgentwsError | None = None
@@ -135,11 +137,21 @@ class RunWriter:
         can come first (an exclusive store), the event is held back and appended with the agent's
         first output, or by :meth:`write_start`. Raises VersionConflict, and what an append raises.
         """
+        first = entry(started, run=self._run)
         if self._session.exclusive:
             self._expect = expect
-            self.write_event(started)
+            self._batch.insert(0, first)
+            self._pending_size += len(first.data)
         else:
-            await self._append([entry(started, run=self._run)], expect=expect)
+            await self._append([first], expect=expect)
+        self._scheduled = self.backpressure = False
+        self._wake_waiters()
+
+    @property
+    def begun_at(self) -> int:
+        """The seq of the run's first event."""
+        self.write_start()
+        return self._session.run_base.seq + 1
 
     def write_start(self) -> None:
         """Appends the run's first event now, if it is not in the log yet."""

@@ -42,11 +42,20 @@ class Moment(NamedTuple):
     """Ids of open interrupts (questions)."""
     answers: frozenset[str] = frozenset()
     """Ids of answered interrupts that no run has resumed yet."""
+    asked: tuple[tuple[str, str], ...] = ()
+    """The run that asked each interrupt, by id."""
 
     @property
     def resumable(self) -> bool:
-        """Whether every interrupt was answered: the next run resumes."""
-        return bool(self.answers) and not self.interrupts
+        """Whether every interrupt of a run was answered: the next run resumes that one."""
+        return bool(self.resumptions)
+
+    @property
+    def resumptions(self) -> set[frozenset[str]]:
+        """The answers with which a run may resume: all those to the questions of one run."""
+        asked = dict(self.asked)
+        runs = {asked[id] for id in self.answers} - {asked[id] for id in self.interrupts}
+        return {frozenset(id for id in self.answers if asked[id] == run) for run in runs}
 
     @property
     def settled(self) -> bool:
@@ -93,16 +102,21 @@ def _after(now: Moment, body: Envelope) -> Moment:
             return now._replace(queue=_without(now.queue, (id,)))
         case e.RunStarted(run_id=run) as started:
             asked = _asked(started)
-            left = now.answers if asked else frozenset[str]()
             first = asked[0] if asked else None
-            return Moment(_without(now.queue, asked), run, first, False, now.interrupts, left)
+            return now._replace(
+                queue=_without(now.queue, asked),
+                run=run,
+                message=first,
+                stopping=False,
+                answers=now.answers - _resumed(started),
+            )
         case e.RunCancelling() if body.run == now.run:
             return now._replace(stopping=now.run is not None)
         case e.RunFinished(outcome=outcome):
             questions = outcome.interrupts if isinstance(outcome, m.InterruptOutcome) else []
-            return _ended(now, frozenset(one.id for one in questions))
+            return _ended(now, by=body.run or "", questions=[one.id for one in questions])
         case e.RunError():
-            return _ended(now, frozenset())
+            return _ended(now)
         case e.InterruptAnswered(interrupt_id=id) if id in now.interrupts:
             return now._replace(interrupts=now.interrupts - {id}, answers=now.answers | {id})
         case e.HistoryCleared():
@@ -115,8 +129,14 @@ def _without(queue: tuple[str, ...], ids: Sequence[str]) -> tuple[str, ...]:
     return tuple(id for id in queue if id not in ids)
 
 
-def _ended(now: Moment, questions: frozenset[str]) -> Moment:
-    return Moment(now.queue, None, None, False, now.interrupts | questions, now.answers)
+def _ended(now: Moment, *, by: str = "", questions: Sequence[str] = ()) -> Moment:
+    asked = {**dict(now.asked), **dict.fromkeys(questions, by)}
+    return Moment(
+        now.queue,
+        interrupts=now.interrupts.union(questions),
+        answers=now.answers,
+        asked=tuple(asked.items()),
+    )
 
 
 def _asked(started: e.RunStarted) -> list[str]:
@@ -220,7 +240,7 @@ class _Checker:
                     "a run answers a queued message or open questions",
                     f"{id} ran without having been queued",
                 )
-        if not asked and not (now.resumable and _resumed(event) == now.answers):
+        if not asked and _resumed(event) not in now.resumptions:
             yield (
                 "a run answers a queued message or open questions",
                 f"{event.run_id} resumed after {now}",

@@ -1,0 +1,82 @@
+"""Tools that a client has: the run ends with the call, the client's result resumes it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from typing import Any
+
+from ..errors import ToolError
+from ..protocol import events as e
+from ..protocol.messages import CLIENT_TOOL, Content, Interrupt, text_of
+from .asking import answered, has_expired, response_schema
+from .caller import Caller
+from .schemas import decoded, encoded
+
+
+async def client_tool(
+    ctx: Caller,
+    name: str,
+    arguments: Mapping[str, Any] | None = None,
+    *,
+    schema: Any = None,
+    expires: float | None = None,
+) -> Any:
+    """Has a client call a tool; see :meth:`agentws.RunContext.client_tool`."""
+    response = None if schema is None else response_schema(schema)
+    steps, text = ctx.output.steps, encoded(dict(arguments or {})).decode()
+    step = steps.next("client_tool", name, text.encode())
+    done = steps.result(step)
+    if done is None:
+        known = steps.known(f"{step}/0")
+        call = known.interrupt.id if known else await _shown(ctx, name, text)
+        steps.open_calls[call] = step
+        begun = asyncio.get_running_loop().time()
+        question = Interrupt(call, CLIENT_TOOL, f"Call {name}", call, response)
+        answer = await answered(ctx, f"{step}/0", question, expires=expires)
+        duration = round(asyncio.get_running_loop().time() - begun, 3)
+        told = {"kind": "text", "step": step, "duration": duration}
+        done = _result(name, call, answer, told, message=steps.new_id("msg"))
+        if ctx.output.record(done):
+            steps.open_calls.pop(call, None)
+    if (done.metadata or {}).get("agentws", {}).get("status") != "done":
+        raise ToolError(text_of(done.content))
+    return _converted(name, done.content, schema)
+
+
+async def _shown(ctx: Caller, name: str, arguments: str) -> str:
+    """Writes the call; returns its id."""
+    output = ctx.output
+    await output.steps.caught_up()
+    call = output.steps.new_id("call")
+    output.record(e.ToolCallStart(call, name))
+    output.record(e.ToolCallArgs(tool_call_id=call, delta=arguments))
+    output.record(e.ToolCallEnd(call))
+    return call
+
+
+def _result(
+    name: str, call: str, answer: e.InterruptAnswered, told: dict[str, Any], *, message: str
+) -> e.ToolCallResult:
+    payload = answer.payload if isinstance(answer.payload, dict) else {}
+    content: Content
+    if answer.status == "cancelled":
+        late = has_expired(answer)
+        content = f"No client called {name} in time." if late else f"{name} was not called."
+        status = "error"
+    elif payload.get("error") is not None:
+        content, status = str(payload["error"]), "error"
+    else:
+        content, status = payload.get("content") or "", "done"
+    return e.ToolCallResult(
+        message, call, content, "tool", metadata={"agentws": {"status": status, **told}}
+    )
+
+
+def _converted(name: str, content: Content, schema: Any) -> Any:
+    if schema is None or isinstance(schema, dict):
+        return content
+    try:
+        return decoded(text_of(content), schema)
+    except ValueError as error:
+        raise ToolError(f"The result of {name} does not fit: {error}.") from error

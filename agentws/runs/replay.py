@@ -1,0 +1,95 @@
+"""What an agent goes on from that is called again: what its earlier runs called, asked and got.
+
+A question names the first of these runs (its ``origin``, a seq). Each later one names the run
+before it as its parent.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final, NamedTuple
+
+from ..agents.steps import Asked, Recorded
+from ..protocol import events as e
+from ..protocol import messages as m
+from ..protocol.codec import Envelope, decode_record
+from ..protocol.messages import Metadata
+from ..protocol.outline import Outline
+from ..sessions.session import Session
+
+_TYPES: Final = frozenset(
+    str(event.__struct_config__.tag)
+    for event in (e.RunStarted, e.RunFinished, e.ToolCallResult, e.InterruptAnswered)
+)
+
+
+class Origin(NamedTuple):
+    """The first run of an agent that asked."""
+
+    seq: int
+    """Of its RUN_STARTED."""
+    by: str | None
+    """Who sent the message that it answers."""
+
+    def told(self) -> dict[str, Any]:
+        """As the questions carry it."""
+        return {"origin": self.seq} if self.by is None else {"origin": self.seq, "by": self.by}
+
+
+class Replay(NamedTuple):
+    """What an agent is called again with."""
+
+    origin: Origin
+    message: m.UserMessage
+    recorded: Recorded
+
+
+def next_origin(outline: Outline) -> Origin | None:
+    """The first run of the agent that the next run resumes; ``None`` if it resumes none.
+
+    Then it is a new run for a message, or for the answers to questions that an agent yielded.
+    """
+    for id in outline.resuming:
+        asked = outline.answered.get(id)
+        told = _told(asked.metadata if asked else None)
+        if type(told.get("origin")) is int:
+            return Origin(told["origin"], told.get("by"))
+    return None
+
+
+async def read_replay(session: Session, origin: Origin) -> Replay | None:
+    """Reads the log from ``origin`` on; ``None`` if that run is not in it."""
+    found = [decode_record(record.data) for record in await session.read_since(origin.seq, _TYPES)]
+    first = found[0].event if found else None
+    if not isinstance(first, e.RunStarted) or first.input is None or not first.input.messages:
+        return None
+    message = first.input.messages[0]
+    assert isinstance(message, m.UserMessage)
+    return Replay(origin, message, _recorded(first.run_id, found))
+
+
+def _recorded(first: str, found: list[Envelope]) -> Recorded:
+    runs = {first}
+    results: dict[str, e.ToolCallResult] = {}
+    asked: dict[str, m.Interrupt] = {}
+    questions: dict[str, Asked] = {}
+    for body in found:
+        match body.event:
+            case e.RunStarted(run_id=run, parent_run_id=parent) if parent in runs:
+                runs.add(run)
+            case e.ToolCallResult() as result if body.run in runs:
+                if step := _told(result.metadata).get("step"):
+                    results[step] = result
+            case e.RunFinished(outcome=m.InterruptOutcome(interrupts)) if body.run in runs:
+                asked |= {one.id: one for one in interrupts}
+            case e.InterruptAnswered(interrupt_id=id) as answer if id in asked:
+                interrupt = asked.pop(id)
+                if step := _told(interrupt.metadata).get("step"):
+                    questions[step] = Asked(interrupt, answer)
+            case _:
+                pass
+    return Recorded(results, questions)
+
+
+def _told(metadata: Metadata | None) -> dict[str, Any]:
+    told = (metadata or {}).get("agentws")
+    return told if isinstance(told, dict) else {}
