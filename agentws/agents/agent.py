@@ -90,6 +90,22 @@ class RunContext(SessionContext):
             raise RuntimeError("this context belongs to no run; expected one that a gateway made")
         return self._output
 
+    @property
+    def said(self) -> list[Message]:
+        """What the earlier runs of this agent wrote, if it is called again for an answer.
+
+        The agent takes from it what it need not make again.
+        """
+        return [] if self._output is None else self._output.said
+
+    async def caught_up(self) -> None:
+        """Returns when the agent is where it waited for answers: what it does now is new.
+
+        Raises ReplayDiverged for an agent that was called again, and does something else instead.
+        """
+        if self._output is not None:
+            await self._output.caught_up()
+
     def report_usage(self, usage: TokenUsage) -> None:
         """Adds to the run's ``RUN_FINISHED.usage``, which has one entry per provider and model.
 

@@ -15,6 +15,7 @@ from ..protocol.fold import STATUS_KEY
 from ..protocol.messages import (
     AssistantMessage,
     Content,
+    Media,
     Message,
     TextPart,
     ToolMessage,
@@ -36,6 +37,8 @@ EMPTY_MESSAGE = "[An empty message.]"
 NO_RESULT = "There is no result: the run ended before the tool did."
 
 _TOKENS_PER_MESSAGE = 4
+_TOKENS_PER_MEDIA = 1_500
+"""About what an image or a page costs; providers count by pixels, which are not known here."""
 _FIRST_PAGE = 64
 """Messages in the first page of the history that is read."""
 
@@ -78,7 +81,10 @@ def approximate_tokens(message: Message) -> int:
 
     Bytes and not characters, since scripts with longer encodings also take more tokens.
     """
-    return len(_text(message).encode("utf-8", "surrogatepass")) // 4 + _TOKENS_PER_MESSAGE
+    size = len(_text(message).encode("utf-8", "surrogatepass"))
+    content = message.content if isinstance(message, UserMessage | ToolMessage) else None
+    media = [one for one in content if isinstance(one, Media)] if isinstance(content, list) else ()
+    return size // 4 + len(media) * _TOKENS_PER_MEDIA + _TOKENS_PER_MESSAGE
 
 
 async def enough_history(ctx: RunContext, *, budget: int) -> list[Message]:
@@ -137,7 +143,15 @@ def _no_result(call: str) -> ToolMessage:
 
 
 def _marked(message: Message) -> Message:
-    """``message`` with a note if its run failed or was cancelled: else a model continues it."""
+    """``message`` with a note if its run failed or was cancelled: else a model continues it.
+
+    The result of a call that was not done becomes an error, which AG-UI's events can't say.
+    """
+    if isinstance(message, ToolMessage):
+        failed = _status(message) not in ("", "done") and message.error is None
+        return (
+            msgspec.structs.replace(message, error=readable(message.content)) if failed else message
+        )
     notes = _NOTES.get(type(message), {})
     note = notes.get(_status(message))
     if note is None or not isinstance(message, AssistantMessage | UserMessage):

@@ -1,7 +1,7 @@
 """One round of a chat agent: what a model answers to one request, shown and remembered.
 
 The messages of a round share the beginning of their ids. So an agent that is called again for an
-answer finds its rounds in the log (:func:`recorded_rounds`), and asks the model for none of them
+answer finds its rounds in the log (:func:`recorded_round`), and asks the model for none of them
 again.
 """
 
@@ -9,9 +9,7 @@ from __future__ import annotations
 
 import secrets
 import string
-from collections import deque
 from collections.abc import Iterator, Sequence
-from itertools import groupby
 from typing import Final
 
 from ..errors import InvalidEvent
@@ -195,11 +193,14 @@ def calls_of(messages: Sequence[m.Message]) -> list[m.ToolCall]:
     return [call for one in assistants for call in one.tool_calls or ()]
 
 
-def recorded_rounds(said: Sequence[m.Message]) -> deque[list[m.Message]]:
-    """The rounds in what an agent ``said`` before, oldest first: the messages of each."""
-    own = [one for one in said if one.id.startswith(PREFIX) and not isinstance(one, m.ToolMessage)]
-    return deque(list(round) for _, round in groupby(own, key=_round_of))
+def recorded_round(said: list[m.Message]) -> list[m.Message]:
+    """Takes the messages of the oldest round from what an agent ``said`` before.
 
-
-def _round_of(message: m.Message) -> str:
-    return message.id.rpartition("_")[0]
+    Empty when there is none left. All agents of a run take from the same list, in the order in
+    which they asked their models.
+    """
+    name = next((one.id.rpartition("_")[0] for one in said if one.id.startswith(PREFIX)), None)
+    taken = [one for one in said if name is not None and one.id.rpartition("_")[0] == name]
+    for one in taken:
+        said.remove(one)
+    return taken

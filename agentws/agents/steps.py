@@ -15,7 +15,7 @@ from typing import Any, Final, NamedTuple, Protocol
 
 from ..errors import ReplayDiverged
 from ..protocol import events as e
-from ..protocol.messages import Interrupt
+from ..protocol.messages import Interrupt, Message
 
 DIVERGED: Final = 5.0
 """Seconds for which a step that was not recorded waits until every answer has been asked for."""
@@ -33,6 +33,10 @@ class Recorded(NamedTuple):
 
     results: Mapping[str, e.ToolCallResult] = {}
     questions: Mapping[str, Asked] = {}
+    awaited: frozenset[str] = frozenset()
+    """The steps of the questions that the last run ended with: the agent waited there."""
+    said: Sequence[Message] = ()
+    """What the agent wrote in these runs, as messages."""
 
 
 NOTHING_RECORDED: Final = Recorded()
@@ -90,8 +94,8 @@ class Steps:
         self._ids = 0
         self._working: set[Work] = set()
         self._waiting: dict[str, tuple[Interrupt, asyncio.Future[e.InterruptAnswered]]] = {}
-        self._unasked = set(recorded.questions)
-        """Recorded questions that the agent has not asked again yet."""
+        self._unasked = set(recorded.awaited)
+        """Questions at which the agent waited, and that it has not asked again yet."""
         self._followers: list[asyncio.Future[None]] = []
         self.open_calls: dict[str, str] = {}
         """The calls without a result, and their steps."""

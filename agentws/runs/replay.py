@@ -12,13 +12,25 @@ from ..agents.steps import Asked, Recorded
 from ..protocol import events as e
 from ..protocol import messages as m
 from ..protocol.codec import Envelope, decode_record
+from ..protocol.fold import Fold
 from ..protocol.messages import Metadata
 from ..protocol.outline import Outline
 from ..sessions.session import Session
 
+_WRITTEN: Final = (
+    e.TextMessageStart,
+    e.TextMessageContent,
+    e.ToolCallStart,
+    e.ToolCallArgs,
+    e.ToolCallResult,
+    e.ReasoningMessageStart,
+    e.ReasoningMessageContent,
+    e.ReasoningEncryptedValue,
+)
+"""What an agent writes that its messages are made of."""
 _TYPES: Final = frozenset(
     str(event.__struct_config__.tag)
-    for event in (e.RunStarted, e.RunFinished, e.ToolCallResult, e.InterruptAnswered)
+    for event in (*_WRITTEN, e.RunStarted, e.RunFinished, e.InterruptAnswered)
 )
 
 
@@ -71,8 +83,12 @@ def _recorded(first: str, found: list[Envelope]) -> Recorded:
     runs = {first}
     results: dict[str, e.ToolCallResult] = {}
     asked: dict[str, m.Interrupt] = {}
+    awaited: list[m.Interrupt] = []
     questions: dict[str, Asked] = {}
+    written = Fold()
     for body in found:
+        if body.run in runs and isinstance(body.event, _WRITTEN):
+            written.apply(body.event, body.run)
         match body.event:
             case e.RunStarted(run_id=run, parent_run_id=parent) if parent in runs:
                 runs.add(run)
@@ -80,6 +96,7 @@ def _recorded(first: str, found: list[Envelope]) -> Recorded:
                 if step := _told(result.metadata).get("step"):
                     results[step] = result
             case e.RunFinished(outcome=m.InterruptOutcome(interrupts)) if body.run in runs:
+                awaited = interrupts
                 asked |= {one.id: one for one in interrupts}
             case e.InterruptAnswered(interrupt_id=id) as answer if id in asked:
                 interrupt = asked.pop(id)
@@ -87,7 +104,8 @@ def _recorded(first: str, found: list[Envelope]) -> Recorded:
                     questions[step] = Asked(interrupt, answer)
             case _:
                 pass
-    return Recorded(results, questions)
+    steps = frozenset(step for one in awaited if (step := _told(one.metadata).get("step")))
+    return Recorded(results, questions, steps & questions.keys(), written.messages)
 
 
 def _told(metadata: Metadata | None) -> dict[str, Any]:
