@@ -23,8 +23,10 @@ from .agents.llm import (
     LLMCutOff,
     LLMEmpty,
     LLMError,
+    LLMPiece,
     LLMRateLimited,
     LLMRefused,
+    LLMRounds,
     LLMUnavailable,
 )
 from .agents.output import Output
@@ -72,8 +74,10 @@ __all__ = [
     "LLMCutOff",
     "LLMEmpty",
     "LLMError",
+    "LLMPiece",
     "LLMRateLimited",
     "LLMRefused",
+    "LLMRounds",
     "LLMUnavailable",
     "Limits",
     "LocalBus",

@@ -8,7 +8,7 @@ from typing import Any
 
 from ..protocol.messages import Message, TokenUsage
 from .agent import Agent, RunContext
-from .llm import LLM, LLMRounds, Piece
+from .llm import LLM, LLMPiece, LLMRounds
 from .output import Output
 from .prompt import enough_history, prompt
 from .rounds import Round, calls_of, recorded_round
@@ -84,7 +84,7 @@ class ChatAgent(Agent):
             said += await self._tools.results(ctx, calls, refused=not left)
         raise LLMRounds
 
-    def _ask(self, said: Sequence[Message]) -> AsyncGenerator[Piece, None]:
+    def _ask(self, said: Sequence[Message]) -> AsyncGenerator[LLMPiece, None]:
         messages = prompt(said, budget=self.history_budget)
         offered = self._tools.offered
         if not offered:

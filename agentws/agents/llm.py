@@ -24,7 +24,7 @@ from ..errors import AgentError
 from ..protocol.events import ReasoningEncryptedValue, ReasoningMessageChunk, ToolCallChunk
 from ..protocol.messages import Content, Message, TextPart, TokenUsage, Tool
 
-Piece = str | ToolCallChunk | ReasoningMessageChunk | ReasoningEncryptedValue | TokenUsage
+LLMPiece = str | ToolCallChunk | ReasoningMessageChunk | ReasoningEncryptedValue | TokenUsage
 """What a model yields: text, a piece of a tool call, a piece of its reasoning, or its usage.
 
 All but text are AG-UI's structs, so there is one vocabulary from the model to the screen. Their ids
@@ -45,7 +45,7 @@ class LLM(ABC):
         *,
         instructions: str | None = None,
         tools: Sequence[Tool] = (),
-    ) -> AsyncGenerator[Piece, None]:
+    ) -> AsyncGenerator[LLMPiece, None]:
         """Asks the model for the next message of the conversation.
 
         ``messages`` is the conversation in order; the last one is to be answered: a user's, or the
@@ -194,7 +194,7 @@ __all__ = [
     "LLMRefused",
     "LLMRounds",
     "LLMUnavailable",
-    "Piece",
+    "LLMPiece",
     "readable",
     "speaks_of_credentials",
     "status_error",

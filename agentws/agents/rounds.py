@@ -15,7 +15,7 @@ from typing import Final
 from ..errors import InvalidEvent
 from ..protocol import events as e
 from ..protocol import messages as m
-from .llm import Piece
+from .llm import LLMPiece
 from .output import Output
 
 PREFIX: Final = "round_"
@@ -41,7 +41,7 @@ class Round:
         self.in_text = False
         """Whether the next text continues a message: then it may be shown as it is."""
 
-    def add(self, piece: Piece) -> Iterator[Output]:
+    def add(self, piece: LLMPiece) -> Iterator[Output]:
         """Adds a piece, but no usage; returns what shows it."""
         match piece:
             case str():

@@ -11,8 +11,8 @@ from ..agents.llm import (
     TIMED_OUT,
     UNREACHABLE,
     LLMError,
+    LLMPiece,
     LLMUnavailable,
-    Piece,
     status_error,
 )
 from ..protocol.messages import DeveloperMessage, Message, SystemMessage, TokenUsage, Tool
@@ -89,7 +89,7 @@ class AnthropicMessages(LLM):
         *,
         instructions: str | None = None,
         tools: Sequence[Tool] = (),
-    ) -> AsyncGenerator[Piece, None]:
+    ) -> AsyncGenerator[LLMPiece, None]:
         request = self._request(messages, instructions, tools)
         names, repeats = our_names(tools), Repeats(self._max_retries)
         while True:
@@ -155,7 +155,7 @@ _GIVEN: Final = _NAMES[:3]
 """Anthropic does not include cached tokens in ``input_tokens``; other providers do."""
 
 
-def _read(event: object, reading: Reading) -> Iterator[Piece]:
+def _read(event: object, reading: Reading) -> Iterator[LLMPiece]:
     """What ``event`` adds to the answer."""
     answer, counts = reading.answer, reading.counts
     match member(event, "type"):
@@ -174,7 +174,7 @@ def _read(event: object, reading: Reading) -> Iterator[Piece]:
             answer.note_error(error_status(event) or 500)
 
 
-def _said(part: object, index: object, reading: Reading) -> Iterator[Piece]:
+def _said(part: object, index: object, reading: Reading) -> Iterator[LLMPiece]:
     """What a content block, or a delta of one, says."""
     answer = reading.answer
     match member(part, "type"):

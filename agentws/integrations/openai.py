@@ -11,8 +11,8 @@ from ..agents.llm import (
     TIMED_OUT,
     UNREACHABLE,
     LLMError,
+    LLMPiece,
     LLMUnavailable,
-    Piece,
     status_error,
 )
 from ..protocol.messages import Message, TokenUsage, Tool
@@ -97,7 +97,7 @@ class OpenAIChat(LLM):
         *,
         instructions: str | None = None,
         tools: Sequence[Tool] = (),
-    ) -> AsyncGenerator[Piece, None]:
+    ) -> AsyncGenerator[LLMPiece, None]:
         body = self._body(messages, instructions, tools)
         names, repeats = our_names(tools), Repeats(self._max_retries)
         while True:
@@ -145,7 +145,7 @@ class OpenAIChat(LLM):
             await self._client.close()
 
 
-def _read(chunk: object, reading: Reading) -> Iterator[Piece]:
+def _read(chunk: object, reading: Reading) -> Iterator[LLMPiece]:
     """What ``chunk`` adds to the answer."""
     answer = reading.answer
     if usage := member(chunk, "usage"):
@@ -163,7 +163,7 @@ def _read(chunk: object, reading: Reading) -> Iterator[Piece]:
             answer.note_error(error_status(member(choice, "error")))
 
 
-def _read_delta(delta: object, reading: Reading) -> Iterator[Piece]:
+def _read_delta(delta: object, reading: Reading) -> Iterator[LLMPiece]:
     answer, content = reading.answer, member(delta, "content")
     if type(content) is str:
         text = answer.add_text(content)
@@ -214,7 +214,7 @@ def _thought(part: object) -> str:
     return "".join(text for text in texts if isinstance(text, str))
 
 
-def _read_call(call: object, reading: Reading) -> Iterator[Piece]:
+def _read_call(call: object, reading: Reading) -> Iterator[LLMPiece]:
     index, id, function = member(call, "index"), member(call, "id"), member(call, "function")
     yield from reading.add_call(
         index=index,

@@ -7,7 +7,7 @@ import random
 from collections.abc import Iterator, Mapping
 from typing import Final
 
-from ..agents.llm import LLMError, LLMUnavailable, Piece
+from ..agents.llm import LLMError, LLMPiece, LLMUnavailable
 from ..protocol.events import ReasoningEncryptedValue, ReasoningMessageChunk, ToolCallChunk
 from .answer import Answer, Counts, Endings, Unicode, unicode
 from .tool_names import as_json
@@ -28,7 +28,7 @@ class Reading:
         self._calls = _Calls()
         self._thoughts: dict[str, Unicode] = {}
 
-    def add_reasoning(self, block: object, piece: object) -> Iterator[Piece]:
+    def add_reasoning(self, block: object, piece: object) -> Iterator[LLMPiece]:
         """A ``piece`` of the reasoning in ``block``; nothing if it is not text."""
         if isinstance(piece, str) and piece:
             id = _block(block)
@@ -37,7 +37,7 @@ class Reading:
 
     def add_call(
         self, *, index: object, id: object, name: object, arguments: object
-    ) -> Iterator[Piece]:
+    ) -> Iterator[LLMPiece]:
         """A piece of a call; its members in any form that servers send."""
         if not self._tools:
             return
@@ -57,18 +57,18 @@ class Reading:
                 yield ToolCallChunk(call.id, delta=text)
         call.early.clear()
 
-    def seal_call(self, index: object, id: object, value: str) -> Iterator[Piece]:
+    def seal_call(self, index: object, id: object, value: str) -> Iterator[LLMPiece]:
         """``value`` must be sent back with a call that was begun."""
         call = self._calls.find(index, id, None) if self._tools else None
         if call is not None and call.name:
             yield ReasoningEncryptedValue("tool-call", call.id, _storable(value))
 
-    def seal_reasoning(self, block: object, kind: str, value: object) -> Iterator[Piece]:
+    def seal_reasoning(self, block: object, kind: str, value: object) -> Iterator[LLMPiece]:
         """``value``, of a ``kind``, must be sent back with the reasoning in ``block``."""
         if sealed := _storable(value):
             yield ReasoningEncryptedValue("message", _block(block), kind + sealed)
 
-    def rest(self) -> Iterator[Piece]:
+    def rest(self) -> Iterator[LLMPiece]:
         """What was kept back, after the end of the stream."""
         if text := self.answer.flush():
             yield text

@@ -31,10 +31,10 @@ from ..agents.llm import (
     LLM,
     LLMCutOff,
     LLMEmpty,
+    LLMPiece,
     LLMRateLimited,
     LLMRefused,
     LLMUnavailable,
-    Piece,
     readable,
     status_error,
 )
@@ -51,7 +51,7 @@ from ..protocol.messages import (
 )
 from .fakewire import WIRES, Wire
 from .loopback import serving
-from .replies import Call, Fault, Finish, Reply, Script, Turn, echo, words
+from .replies import Fault, Finish, Reply, Script, ToolUse, Turn, echo, words
 
 
 class _Player:
@@ -92,7 +92,7 @@ class ScriptedLLM(LLM):
         *,
         instructions: str | None = None,
         tools: Sequence[Tool] = (),
-    ) -> AsyncGenerator[Piece, None]:
+    ) -> AsyncGenerator[LLMPiece, None]:
         turns = [Turn("system", instructions)] if instructions else []
         turns += [turn for message in messages if (turn := _turn(message))]
         self.requests.append(turns)
@@ -308,5 +308,5 @@ class _Endpoint:
         await self._fake._answer(self._wire, scope, receive, send)
 
 
-__all__ = ["Call", "FakeLLM", "Fault", "Finish", "Reply", "Script", "ScriptedLLM", "Turn", "echo"]
-__all__ += ["words"]
+__all__ = ["FakeLLM", "Fault", "Finish", "Reply", "Script", "ScriptedLLM", "Turn", "echo"]
+__all__ += ["ToolUse", "words"]

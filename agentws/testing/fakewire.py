@@ -7,7 +7,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from typing import Any, ClassVar
 
-from ..agents.llm import Piece
+from ..agents.llm import LLMPiece
 from ..protocol.events import ReasoningEncryptedValue, ReasoningMessageChunk, ToolCallChunk
 
 Body = Mapping[str, Any]
@@ -27,7 +27,7 @@ class Wire(ABC):
     def begin(self, body: Body) -> Iterator[Body]: ...
 
     @abstractmethod
-    def piece(self, piece: Piece, opened: list[str]) -> Iterator[Body]:
+    def piece(self, piece: LLMPiece, opened: list[str]) -> Iterator[Body]:
         """The events for a piece of an answer.
 
         ``opened`` belongs to the answer: the parts of it that were begun, as the wire names them.
@@ -70,7 +70,7 @@ class ChatCompletions(Wire):
     def begin(self, body: Body) -> Iterator[Body]:
         yield self._chunk({"role": "assistant", "content": ""})
 
-    def piece(self, piece: Piece, opened: list[str]) -> Iterator[Body]:
+    def piece(self, piece: LLMPiece, opened: list[str]) -> Iterator[Body]:
         match piece:
             case str():
                 yield self._chunk({"content": piece})
@@ -150,7 +150,7 @@ class Messages(Wire):
         yield {"type": "message_start", "message": message}
         yield {"type": "ping"}
 
-    def piece(self, piece: Piece, opened: list[str]) -> Iterator[Body]:
+    def piece(self, piece: LLMPiece, opened: list[str]) -> Iterator[Body]:
         name, block, delta = _block(piece)
         if opened[-1:] != [name]:
             yield from self._stop(opened)
@@ -181,7 +181,7 @@ class Messages(Wire):
         return f"event: {name or kind or 'message'}\ndata: {json.dumps(data)}\n\n".encode()
 
 
-def _block(piece: Piece) -> tuple[str, Body, Body]:
+def _block(piece: LLMPiece) -> tuple[str, Body, Body]:
     """The content block that ``piece`` belongs to: its name, its beginning, and the delta."""
     match piece:
         case ToolCallChunk(tool_call_id=id, tool_call_name=name, delta=delta):

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from ..agents.llm import Piece
+from ..agents.llm import LLMPiece
 from ..protocol.events import ReasoningEncryptedValue, ReasoningMessageChunk, ToolCallChunk
 
 Fault = Literal["drop", "truncate", "stall", "malformed", "error", "rate_limit"]
@@ -29,7 +29,7 @@ def words(text: str) -> list[str]:
 
 
 @dataclass(frozen=True)
-class Call:
+class ToolUse:
     """A scripted call of the tool ``name``.
 
     ``arguments`` are an object, streamed in fragments, or a list of strings: exactly these
@@ -71,7 +71,7 @@ class Reply:
     text: str | Sequence[str] = ""
     reasoning: str | Sequence[str] = field(default="", kw_only=True)
     signature: str = field(default="", kw_only=True)
-    calls: Sequence[Call] = field(default=(), kw_only=True)
+    calls: Sequence[ToolUse] = field(default=(), kw_only=True)
     delay: float = field(default=0.0, kw_only=True)
     status: int = field(default=200, kw_only=True)
     headers: Mapping[str, str] = field(default_factory=dict, kw_only=True)
@@ -87,9 +87,9 @@ class Reply:
         return _split(self.text)
 
     @property
-    def pieces(self) -> list[Piece]:
+    def pieces(self) -> list[LLMPiece]:
         """Everything that it says, in order, as a model yields it."""
-        thoughts: list[Piece] = [
+        thoughts: list[LLMPiece] = [
             ReasoningMessageChunk("0", delta) for delta in _split(self.reasoning)
         ]
         if self.signature:
@@ -97,7 +97,7 @@ class Reply:
         return [*thoughts, *self.chunks, *_called(self.calls)]
 
     @property
-    def sent(self) -> list[Piece]:
+    def sent(self) -> list[LLMPiece]:
         """The pieces that are sent: those before the fault, or all."""
         return self.pieces[: self.after] if self.fault else self.pieces
 
@@ -111,7 +111,7 @@ def _split(text: str | Sequence[str]) -> list[str]:
     return words(text) if isinstance(text, str) else list(text)
 
 
-def _called(calls: Sequence[Call]) -> Iterator[Piece]:
+def _called(calls: Sequence[ToolUse]) -> Iterator[LLMPiece]:
     for number, call in enumerate(calls):
         id = call.id or f"call-{number}"
         yield ToolCallChunk(id, call.name)

@@ -9,9 +9,9 @@ from __future__ import annotations
 _NAMES = {
     "agentws": """
         LLM Agent AgentError AgentFactory AgentGateway AgentwsError BearerKeys Bus ChatAgent
-        Command CommandContext Forbidden Identity LLMCutOff LLMEmpty LLMError LLMRateLimited
-        LLMRefused LLMUnavailable Limits LocalBus MemoryStore NotFound Output RunContext
-        SQLiteStore Session SessionHandle SessionInfo Store Unauthenticated
+        Command CommandContext Forbidden Identity LLMCutOff LLMEmpty LLMError LLMPiece
+        LLMRateLimited LLMRefused LLMRounds LLMUnavailable Limits LocalBus MemoryStore NotFound
+        Output RunContext SQLiteStore Session SessionHandle SessionInfo Store Unauthenticated
         mount_agent_gateway
     """,
     "agentws.bus": "Bus Listener Scope",
@@ -56,7 +56,9 @@ _NAMES = {
         open_transport running virtual_run
     """,
     "agentws.testing.contracts": "BusContract StoreContract",
-    "agentws.testing.fakellm": "FakeLLM Fault Finish Reply Script ScriptedLLM Turn echo words",
+    "agentws.testing.fakellm": """
+        FakeLLM Fault Finish Reply Script ScriptedLLM ToolUse Turn echo words
+    """,
     "agentws.testing.laws": "NOTHING Moment Violation moments violations",
     "agentws.testing.oracle": "check_client check_log check_simple check_tags read_log",
 }

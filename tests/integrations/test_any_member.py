@@ -14,7 +14,7 @@ import pytest
 from agentws.agents.llm import LLMError
 from agentws.agents.rounds import Round
 from agentws.protocol.messages import AssistantMessage, TokenUsage, Tool
-from agentws.testing.fakellm import Call, FakeLLM, Reply
+from agentws.testing.fakellm import FakeLLM, Reply, ToolUse
 
 from .wires import HELLO, WIRES, Event
 
@@ -113,7 +113,7 @@ async def test_any_member_of_a_stream_may_be_missing_or_of_another_type(wire: st
 async def test_any_member_of_a_call_or_of_reasoning_may_be_missing_or_of_another_type(
     wire: str,
 ) -> None:
-    stream = Stream(reasoning=["Hm"], signature="s", calls=[Call("f", ["{}"])])
+    stream = Stream(reasoning=["Hm"], signature="s", calls=[ToolUse("f", ["{}"])])
     async with FakeLLM(stream.script) as fake, WIRES[wire](fake) as llm:
 
         async def read_answer() -> Round:

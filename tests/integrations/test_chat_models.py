@@ -15,10 +15,10 @@ from agentws.agents.llm import (
     LLM,
     LLMCutOff,
     LLMError,
+    LLMPiece,
     LLMRateLimited,
     LLMRefused,
     LLMUnavailable,
-    Piece,
 )
 from agentws.integrations.anthropic import AnthropicMessages
 from agentws.integrations.openai import OpenAIChat
@@ -59,7 +59,7 @@ def connect(request: pytest.FixtureRequest) -> Connect:
     return request.param  # type: ignore[no-any-return]
 
 
-async def answer(llm: LLM, messages: list[Message] = HELLO) -> list[Piece]:
+async def answer(llm: LLM, messages: list[Message] = HELLO) -> list[LLMPiece]:
     async with aclosing(llm.stream(messages)) as pieces:
         return [piece async for piece in pieces]
 

@@ -9,12 +9,12 @@ from typing import Any
 
 import pytest
 
-from agentws.agents.llm import LLM, LLMCutOff, LLMUnavailable, Piece
+from agentws.agents.llm import LLM, LLMCutOff, LLMPiece, LLMUnavailable
 from agentws.integrations import anthropic_prompt, openai_prompt, reading
 from agentws.integrations.anthropic import AnthropicMessages
 from agentws.integrations.openai import OpenAIChat
 from agentws.protocol import messages as m
-from agentws.testing.fakellm import Call, FakeLLM, Fault, Reply
+from agentws.testing.fakellm import FakeLLM, Fault, Reply, ToolUse
 
 from .wires import (
     HELLO,
@@ -33,30 +33,30 @@ TOOLS = [ADD, CLOCK]
 
 
 async def test_calls_are_streamed_beside_text(connect: Connect) -> None:
-    reply = Reply("Let me see.", calls=[Call("add", {"a": 1234567890}), Call("clock")])
+    reply = Reply("Let me see.", calls=[ToolUse("add", {"a": 1234567890}), ToolUse("clock")])
     outcome = await whole(connect, reply, TOOLS)
     assert outcome.text == "Let me see."
     assert list(outcome.calls.values()) == [("add", '{"a": 1234567890}'), ("clock", "{}")]
 
 
 async def test_arguments_are_yielded_as_they_come(connect: Connect) -> None:
-    stalled = Reply(calls=[Call("add", ['{"a"', ":1}"])], fault="stall", after=2)
+    stalled = Reply(calls=[ToolUse("add", ['{"a"', ":1}"])], fault="stall", after=2)
     async with FakeLLM([stalled]) as fake, connect(fake) as llm:
         async with aclosing(llm.stream(HELLO, tools=TOOLS)) as pieces:
             begun, arguments = await anext(pieces), await anext(pieces)
     assert (tool_name(begun), getattr(arguments, "delta", None)) == ("add", '{"a"')
 
 
-def tool_name(piece: Piece) -> str | None:
+def tool_name(piece: LLMPiece) -> str | None:
     return getattr(piece, "tool_call_name", None)
 
 
 async def test_an_answer_of_calls_alone_is_complete(connect: Connect) -> None:
-    assert (await whole(connect, Reply(calls=[Call("clock")]), TOOLS)).text == ""
+    assert (await whole(connect, Reply(calls=[ToolUse("clock")]), TOOLS)).text == ""
 
 
 async def test_a_call_that_is_cut_off_is_an_error(connect: Connect) -> None:
-    _, error = await refused(connect, Reply(calls=[Call("clock")], finish="length"), TOOLS)
+    _, error = await refused(connect, Reply(calls=[ToolUse("clock")], finish="length"), TOOLS)
     assert isinstance(error, LLMCutOff)
 
 
@@ -88,7 +88,7 @@ async def test_anthropic_is_given_the_tools() -> None:
 
 async def test_a_name_that_a_provider_refuses_is_mapped_there_and_back(connect: Connect) -> None:
     odd = m.Tool("time.now", "Tells the time.")
-    outcome = await whole(connect, Reply(calls=[Call("time_now")]), [odd])
+    outcome = await whole(connect, Reply(calls=[ToolUse("time_now")]), [odd])
     assert list(outcome.calls.values()) == [("time.now", "{}")]
 
 
@@ -146,7 +146,7 @@ async def test_calls_in_the_forms_of_compatible_servers_are_read(
 
 
 async def test_half_characters_of_arguments_are_joined(connect: Connect) -> None:
-    call = Call("add", ['{"a":"', "\ud83d", "\ude00", '"}', "\ud83d"])
+    call = ToolUse("add", ['{"a":"', "\ud83d", "\ude00", '"}', "\ud83d"])
     outcome = await whole(connect, Reply(calls=[call]), TOOLS)
     assert list(outcome.calls.values()) == [("add", '{"a":"😀"}\ufffd')]
 
@@ -191,7 +191,7 @@ def round_of(outcome: Outcome, *sealed: str) -> list[m.Message]:
 
 
 async def test_signed_reasoning_is_sent_back_to_anthropic_unchanged() -> None:
-    reply = Reply("Adding.", reasoning="Hm, well.", signature="s1g+/=", calls=[Call("add")])
+    reply = Reply("Adding.", reasoning="Hm, well.", signature="s1g+/=", calls=[ToolUse("add")])
     outcome = await whole(anthropic_messages, reply, TOOLS)
     (sealed,) = outcome.sealed
     said = round_of(outcome, sealed.encrypted_value)
@@ -205,7 +205,7 @@ async def test_signed_reasoning_is_sent_back_to_anthropic_unchanged() -> None:
 async def test_redacted_reasoning_is_sent_back_to_anthropic() -> None:
     block = {"type": "redacted_thinking", "data": "x7=="}
     start = {"type": "content_block_start", "index": 9, "content_block": block}
-    reply = Reply(calls=[Call("add")], events=[start])
+    reply = Reply(calls=[ToolUse("add")], events=[start])
     outcome = await whole(anthropic_messages, reply, TOOLS)
     said = round_of(outcome, outcome.sealed[0].encrypted_value)
     assert anthropic_prompt.conversation(said)[1]["content"][0] == block
@@ -279,7 +279,7 @@ async def test_a_response_that_fails_before_any_output_is_asked_for_again(
     assert (said[0], len(said), len(fake.requests)) == ("Fine.", 2, 2)
 
 
-SHOWN = [Reply("one two"), Reply(reasoning="Hm, well."), Reply(calls=[Call("clock")])]
+SHOWN = [Reply("one two"), Reply(reasoning="Hm, well."), Reply(calls=[ToolUse("clock")])]
 
 
 @pytest.mark.parametrize("wire", ["openai", "anthropic"])

@@ -9,7 +9,7 @@ from typing import Any
 import anthropic
 import openai
 
-from agentws.agents.llm import LLM, LLMError, Piece
+from agentws.agents.llm import LLM, LLMError, LLMPiece
 from agentws.integrations.anthropic import AnthropicMessages
 from agentws.integrations.openai import OpenAIChat
 from agentws.protocol.events import (
@@ -62,7 +62,7 @@ class Outcome:
         self.usage: TokenUsage | None = None
         self.error: LLMError | None = None
 
-    def add(self, piece: Piece) -> None:
+    def add(self, piece: LLMPiece) -> None:
         match piece:
             case TokenUsage():
                 assert self.usage is None

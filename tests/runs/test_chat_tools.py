@@ -15,7 +15,7 @@ from agentws.agents.output import Output
 from agentws.agents.toolbox import TOO_MANY
 from agentws.protocol import messages as m
 from agentws.testing.connect import connect
-from agentws.testing.fakellm import Call, Reply, ScriptedLLM, Turn
+from agentws.testing.fakellm import Reply, ScriptedLLM, ToolUse, Turn
 
 from .asking import answer, events_of, questions
 from .harness import Talk, talk
@@ -49,7 +49,7 @@ async def refund(order: str) -> str:
 
 refunded: list[str] = []
 
-ADD = Call("add", {"a": 1, "b": 2})
+ADD = ToolUse("add", {"a": 1, "b": 2})
 
 
 def chat(llm: LLM, **options: Any) -> Callable[[], ChatAgent]:
@@ -93,7 +93,7 @@ async def test_the_model_gets_the_result_of_its_call_and_answers() -> None:
 
 
 async def test_the_arguments_are_shown_as_they_are_streamed() -> None:
-    llm = ScriptedLLM([Reply(calls=[Call("add", ['{"a":', '1,"b":', "2}"])], delay=1), "3"])
+    llm = ScriptedLLM([Reply(calls=[ToolUse("add", ['{"a":', '1,"b":', "2}"])], delay=1), "3"])
     async with talk(chat(llm)) as one:
         await ended(one)
         deltas = [event["delta"] for event in events_of(one.client, "TOOL_CALL_ARGS")]
@@ -106,7 +106,7 @@ async def test_a_call_without_arguments_has_an_empty_object() -> None:
         """Tells the time."""
         return "12:30"
 
-    llm = ScriptedLLM([Reply(calls=[Call("now", [])]), "Half past twelve."])
+    llm = ScriptedLLM([Reply(calls=[ToolUse("now", [])]), "Half past twelve."])
     async with talk(chat(llm, tools=[now])) as one:
         await ended(one)
         assert [event["delta"] for event in events_of(one.client, "TOOL_CALL_ARGS")] == ["{}"]
@@ -125,8 +125,8 @@ async def test_the_calls_of_one_round_run_in_parallel_and_results_keep_their_ord
         order.append(name)
         return name
 
-    slow = Call("wait", {"name": "slow", "seconds": 2})
-    fast = Call("wait", {"name": "fast", "seconds": 1})
+    slow = ToolUse("wait", {"name": "slow", "seconds": 2})
+    fast = ToolUse("wait", {"name": "fast", "seconds": 1})
     llm = ScriptedLLM([Reply(calls=[slow, fast]), "Done."])
     async with talk(chat(llm, tools=[wait])) as one:
         await ended(one)
@@ -137,8 +137,8 @@ async def test_the_calls_of_one_round_run_in_parallel_and_results_keep_their_ord
 
 
 async def test_calls_with_the_same_id_in_different_rounds_are_different_calls() -> None:
-    call = Call("add", {"a": 1, "b": 2}, id="call_0")
-    other = Call("add", {"a": 3, "b": 4}, id="call_0")
+    call = ToolUse("add", {"a": 1, "b": 2}, id="call_0")
+    other = ToolUse("add", {"a": 3, "b": 4}, id="call_0")
     llm = ScriptedLLM([Reply(calls=[call]), Reply(calls=[other]), "Done."])
     async with talk(chat(llm)) as one:
         await ended(one)
@@ -151,17 +151,17 @@ async def test_calls_with_the_same_id_in_different_rounds_are_different_calls() 
 @pytest.mark.parametrize(
     ("call", "said"),
     [
-        (Call("subtract"), "There is no tool subtract. Use add, fail, crash, refund."),
-        (Call("add", {"a": 1}), "The arguments of add are not valid"),
-        (Call("add", {"a": 1, "b": "two"}), "The arguments of add are not valid"),
-        (Call("add", ['{"a":']), "The arguments of add are not valid"),
-        (Call("add", ["[1, 2]"]), "The arguments of add are not valid"),
-        (Call("fail", {"why": "Monday"}), "It failed: Monday."),
-        (Call("crash"), "The tool failed."),
+        (ToolUse("subtract"), "There is no tool subtract. Use add, fail, crash, refund."),
+        (ToolUse("add", {"a": 1}), "The arguments of add are not valid"),
+        (ToolUse("add", {"a": 1, "b": "two"}), "The arguments of add are not valid"),
+        (ToolUse("add", ['{"a":']), "The arguments of add are not valid"),
+        (ToolUse("add", ["[1, 2]"]), "The arguments of add are not valid"),
+        (ToolUse("fail", {"why": "Monday"}), "It failed: Monday."),
+        (ToolUse("crash"), "The tool failed."),
     ],
     ids=["unknown", "missing", "wrong", "broken", "no object", "tool error", "other error"],
 )
-async def test_the_model_reads_why_a_call_failed(call: Call, said: str) -> None:
+async def test_the_model_reads_why_a_call_failed(call: ToolUse, said: str) -> None:
     llm = ScriptedLLM([Reply(calls=[call, ADD]), "Sorry."])
     async with talk(chat(llm)) as one:
         assert (await ended(one))["outcome"] == {"type": "success"}
@@ -181,7 +181,7 @@ async def test_a_failed_call_is_still_failed_in_the_next_run() -> None:
             given.append(messages)
             return super().stream(messages, **options)
 
-    llm = Recording([Reply(calls=[Call("fail")]), "Sorry.", "Again."])
+    llm = Recording([Reply(calls=[ToolUse("fail")]), "Sorry.", "Again."])
     async with talk(chat(llm)) as one:
         await ended(one)
         await one.client.say("again", "m-2")
@@ -200,7 +200,7 @@ async def test_the_rounds_of_one_run_are_limited() -> None:
         calls.append(1)
         return "more"
 
-    llm = ScriptedLLM([Reply("Once more. ", calls=[Call("count")])])
+    llm = ScriptedLLM([Reply("Once more. ", calls=[ToolUse("count")])])
     async with talk(chat(llm, tools=[count], max_rounds=3)) as one:
         event = await ended(one)
         contents = [event["content"] for event in events_of(one.client, "TOOL_CALL_RESULT")]
@@ -223,7 +223,7 @@ async def test_a_large_result_is_an_error_that_the_model_reads() -> None:
         """Returns much."""
         return "x" * 10_000_000
 
-    llm = ScriptedLLM([Reply(calls=[Call("big")]), "Too much."])
+    llm = ScriptedLLM([Reply(calls=[ToolUse("big")]), "Too much."])
     async with talk(chat(llm, tools=[big])) as one:
         assert (await ended(one))["outcome"] == {"type": "success"}
     assert "too large" in results(llm)[0]
@@ -291,7 +291,9 @@ async def test_a_stop_stops_the_tools() -> None:
             stopped.append(name)
         return name
 
-    llm = ScriptedLLM([Reply(calls=[Call("wait", {"name": "a"}), Call("wait", {"name": "b"})])])
+    llm = ScriptedLLM(
+        [Reply(calls=[ToolUse("wait", {"name": "a"}), ToolUse("wait", {"name": "b"})])]
+    )
     async with talk(chat(llm, tools=[wait])) as one:
         await one.client.say("go", "m1")
         await one.client.until("TOOL_CALL_END")
@@ -320,7 +322,7 @@ def agent_of(llm: LLM) -> Callable[[], ChatAgent]:
     return chat(llm)
 
 
-ASKS = Reply("I ask. ", calls=[Call("refund", {"order": "A7"})])
+ASKS = Reply("I ask. ", calls=[ToolUse("refund", {"order": "A7"})])
 PARK = pytest.mark.parametrize("park", [300.0, 0.05], ids=["in memory", "called again"])
 
 
@@ -360,10 +362,10 @@ async def test_a_denied_call_is_told_to_the_model(park: float) -> None:
 
 @PARK
 async def test_calls_of_several_rounds_may_be_approved(park: float) -> None:
-    both = [Call("refund", {"order": "B1"}), Call("refund", {"order": "B2"})]
+    both = [ToolUse("refund", {"order": "B1"}), ToolUse("refund", {"order": "B2"})]
     llm = ScriptedLLM(
         [
-            Reply("Sum. ", reasoning="Hm.", calls=[ADD, Call("unknown")]),
+            Reply("Sum. ", reasoning="Hm.", calls=[ADD, ToolUse("unknown")]),
             ASKS,
             Reply("Both. ", calls=[both[0], ADD, both[1]]),
             "Done.",
@@ -433,16 +435,16 @@ async def test_a_subclass_may_call_and_ask_around_its_model() -> None:
 def random_script(rng: random.Random) -> list[Reply]:
     """Rounds with text, reasoning and all kinds of calls, and an answer at the end."""
 
-    def call() -> Call:
+    def call() -> ToolUse:
         order = f"O{rng.randrange(3)}"
         return rng.choice(
             [
                 ADD,
-                Call("add", {"a": 1}),
-                Call("unknown"),
-                Call("fail"),
-                Call("refund", {"order": order}),
-                Call("refund", {"order": order}),
+                ToolUse("add", {"a": 1}),
+                ToolUse("unknown"),
+                ToolUse("fail"),
+                ToolUse("refund", {"order": order}),
+                ToolUse("refund", {"order": order}),
             ]
         )
 
