@@ -104,7 +104,7 @@ class _Calls:
     """The calls of one answer, by what the pieces of a stream say about which one they belong to.
 
     The servers of one protocol differ: there are indexes without ids, ids without indexes, the
-    index 0 for every call, and a new id with every piece.
+    index 0 for every call, one id for every call, and a new id with every piece.
     """
 
     def __init__(self) -> None:
@@ -118,12 +118,13 @@ class _Calls:
     def find(self, index: object, id: object, name: object) -> _Call | None:
         """The call that a piece belongs to, a new one if need be; ``None`` if it belongs to none.
 
-        A piece begins a call if it has a name, and no known id, or no id and no known index.
+        A piece begins a call if it has a name, and no known id, or no id and no known index, or a
+        known id and a new index.
         """
         index = index if isinstance(index, int | str) else None
         id = id if isinstance(id, str) and id else None
         known = self._by_id.get(id) if id is not None else None
-        if known is not None:
+        if known is not None and not (name and index is not None and index not in self._by_index):
             return known
         known = self._by_index.get(index) if index is not None else None
         if known is not None and (id is None or not name or known.name == ""):

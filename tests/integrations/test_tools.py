@@ -109,6 +109,10 @@ ODD_CALLS: dict[str, list[list[dict[str, Any]]]] = {
         [piece("add", '{"a"', index=0), piece("clock", "", index=1)],
         [piece(None, "{}", index=1), piece(None, ":1}", index=0)],
     ],
+    "the same id for every call": [
+        [piece("add", '{"a"', index=0, id="x"), piece(None, ":1}", index=0, id="x")],
+        [piece("clock", "{}", index=1, id="x")],
+    ],
     "neither": [[piece("add", '{"a"')], [piece(None, ":1}")], [piece("clock", "{}")]],
     "a new id with every piece": [
         [piece("add", '{"a"', index=0, id="x")],
