@@ -7,7 +7,7 @@ node, it is called again, and the same question returns the recorded answer.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any, Final
 
 import msgspec
@@ -18,6 +18,8 @@ from ..protocol.messages import Interrupt, Metadata
 from .caller import Caller
 from .schemas import converted, schema_of
 
+MAX_EXPIRY: Final = 10 * 366 * 86400
+"""The most seconds until a question expires: ten years."""
 _encoder: Final = msgspec.json.Encoder(order="sorted")
 
 
@@ -85,7 +87,7 @@ async def answered(
     asked = msgspec.structs.replace(
         question,
         id=question.id or steps.new_id("ask"),
-        expires_at=None if expires is None else _deadline(expires),
+        expires_at=None if expires is None else _deadline(steps.now(), expires),
         metadata=_metadata(question.metadata, {**steps.origin(), "step": step}),
     )
     with steps.pausing(ctx.work):
@@ -96,10 +98,11 @@ def _metadata(known: Metadata | None, more: dict[str, Any]) -> Metadata:
     return {**(known or {}), "agentws": {**(known or {}).get("agentws", {}), **more}}
 
 
-def _deadline(seconds: float) -> str:
-    if seconds <= 0:
-        raise ValueError(f"expires is {seconds}; expected seconds above 0")
-    due = datetime.now(UTC) + timedelta(seconds=seconds)
+def _deadline(now: int, seconds: float) -> str:
+    """``now``, in milliseconds since the epoch, and ``seconds`` later, as ISO 8601."""
+    if not 0 < seconds <= MAX_EXPIRY:
+        raise ValueError(f"expires is {seconds}; expected 0 to {MAX_EXPIRY} seconds")
+    due = datetime.fromtimestamp(now / 1000 + seconds, UTC)
     return due.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 

@@ -65,14 +65,9 @@ async def call(
     recorded = steps.result(step)
     if recorded is not None:
         return _recorded(tool, recorded)
-    known = steps.known(f"{step}/0")
-    if known is None:
-        await steps.caught_up()
-    before = known.interrupt.tool_call_id if known else None
-    one = Call(tool, before or shown or steps.new_id("call"), step, text)
-    if before is None and shown is None:
-        _show(ctx.output, one)
-    return await _result(ctx, one)
+    # One that was written without a result is made again: it was waiting, or it was cut off.
+    id = steps.call(step) or shown or await show(ctx, tool.name, text, step)
+    return await _result(ctx, Call(tool, id, step, text))
 
 
 def _json(tool: Tool[..., Any], arguments: Mapping[str, Any]) -> str:
@@ -92,10 +87,15 @@ def _canonical(text: str) -> bytes:
         return text.encode(errors="replace")
 
 
-def _show(output: RunOutput, one: Call) -> None:
-    output.record(e.ToolCallStart(one.id, one.tool.name))
-    output.record(e.ToolCallArgs(tool_call_id=one.id, delta=one.arguments))
-    output.record(e.ToolCallEnd(one.id))
+async def show(ctx: Caller, name: str, arguments: str, step: str) -> str:
+    """Writes a call that was not written before; returns its id."""
+    output = ctx.output
+    await output.steps.caught_up()
+    id = output.steps.new_id("call")
+    output.record(e.ToolCallStart(id, name, metadata={"agentws": {"step": step}}))
+    output.record(e.ToolCallArgs(tool_call_id=id, delta=arguments))
+    output.record(e.ToolCallEnd(id))
+    return id
 
 
 async def _result(ctx: Caller, one: Call) -> Any:
@@ -154,7 +154,7 @@ def _finish(
     duration = round(asyncio.get_running_loop().time() - begun, 3)
     edited = {} if given is None or given.edited is None else {"editedArgs": given.edited}
     result = e.ToolCallResult(
-        output.steps.new_id("msg"),
+        output.steps.new_id("result"),
         one.id,
         content,
         "tool",
@@ -176,7 +176,7 @@ def stopped_results(output: RunOutput) -> list[e.ToolCallResult]:
     steps = output.steps
     return [
         e.ToolCallResult(
-            steps.new_id("msg"),
+            steps.new_id("result"),
             id,
             STOPPED,
             "tool",

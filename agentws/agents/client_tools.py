@@ -11,6 +11,7 @@ from ..protocol import events as e
 from ..protocol.messages import CLIENT_TOOL, Content, Interrupt, text_of
 from .asking import answered, has_expired, response_schema
 from .caller import Caller
+from .calls import show
 from .schemas import decoded, encoded
 
 
@@ -28,31 +29,19 @@ async def client_tool(
     step = steps.next("client_tool", name, text.encode())
     done = steps.result(step)
     if done is None:
-        known = steps.known(f"{step}/0")
-        call = known.interrupt.id if known else await _shown(ctx, name, text)
+        call = steps.call(step) or await show(ctx, name, text, step)
         steps.open_calls[call] = step
         begun = asyncio.get_running_loop().time()
         question = Interrupt(call, CLIENT_TOOL, f"Call {name}", call, response)
         answer = await answered(ctx, f"{step}/0", question, expires=expires)
         duration = round(asyncio.get_running_loop().time() - begun, 3)
         told = {"kind": "text", "step": step, "duration": duration}
-        done = _result(name, call, answer, told, message=steps.new_id("msg"))
+        done = _result(name, call, answer, told, message=steps.new_id("result"))
         if ctx.output.record(done):
             steps.open_calls.pop(call, None)
     if (done.metadata or {}).get("agentws", {}).get("status") != "done":
         raise ToolError(text_of(done.content))
     return _converted(name, done.content, schema)
-
-
-async def _shown(ctx: Caller, name: str, arguments: str) -> str:
-    """Writes the call; returns its id."""
-    output = ctx.output
-    await output.steps.caught_up()
-    call = output.steps.new_id("call")
-    output.record(e.ToolCallStart(call, name))
-    output.record(e.ToolCallArgs(tool_call_id=call, delta=arguments))
-    output.record(e.ToolCallEnd(call))
-    return call
 
 
 def _result(

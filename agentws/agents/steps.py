@@ -31,6 +31,8 @@ class Asked(NamedTuple):
 class Recorded(NamedTuple):
     """What the runs recorded that an agent goes on from, by step."""
 
+    calls: Mapping[str, str] = {}
+    """The ids of calls."""
     results: Mapping[str, e.ToolCallResult] = {}
     questions: Mapping[str, Asked] = {}
     awaited: frozenset[str] = frozenset()
@@ -47,6 +49,9 @@ class StepHost(Protocol):
 
     def origin(self) -> dict[str, Any]:
         """What a question must carry, so that the agent can be called again for its answer."""
+
+    def now(self) -> int:
+        """The time, in milliseconds since the epoch."""
 
     def check_questions(self, questions: Sequence[Interrupt]) -> None:
         """Raises EventTooLarge if the run can't end with these questions."""
@@ -119,6 +124,9 @@ class Steps:
     def origin(self) -> dict[str, Any]:
         return self._host.origin()
 
+    def now(self) -> int:
+        return self._host.now()
+
     # What was recorded
 
     @property
@@ -126,12 +134,12 @@ class Steps:
         """Whether an answer was not asked for yet: until then the agent repeats what is known."""
         return bool(self._unasked)
 
+    def call(self, step: str) -> str | None:
+        """The id of the call that was written in this step, whether it has a result or not."""
+        return self._recorded.calls.get(step)
+
     def result(self, step: str) -> e.ToolCallResult | None:
         return self._recorded.results.get(step)
-
-    def known(self, step: str) -> Asked | None:
-        """The recorded question and answer of this step; see :meth:`asked`."""
-        return self._recorded.questions.get(step)
 
     def asked(self, step: str) -> Asked | None:
         """The recorded question and answer of this step. The agent has now asked for it."""

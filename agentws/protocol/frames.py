@@ -114,7 +114,7 @@ AnyClientFrame = (
 )
 
 _client_frames: Final[msgspec.json.Decoder[AnyClientFrame]] = msgspec.json.Decoder(AnyClientFrame)
-_CLIENT_TYPES: Final = "send, cancel, withdraw, answer, command or ping"
+_CLIENT_TYPES: Final = "send, cancel, withdraw, answer, tool_result, command or ping"
 
 
 def decode_client_frame(data: bytes | str) -> AnyClientFrame:
@@ -138,6 +138,8 @@ def _open_parts(frame: AnyClientFrame) -> tuple[Any, ...]:
             return (frame.metadata, None if isinstance(frame.content, str) else frame.content)
         case Answer():
             return (frame.payload,)
+        case ToolResult():
+            return (None if isinstance(frame.content, str) else frame.content,)
         case State():
             return (frame.patch,)
         case _:

@@ -22,6 +22,7 @@ from ..protocol import events as e
 from ..protocol import messages as m
 from ..protocol.events import Event
 from ..protocol.sequence import RunSequence
+from .ids import now_ms
 from .run import Run, Stop
 from .validation import check_event
 from .writer import RunWriter
@@ -105,6 +106,10 @@ class AskingRun(Run):
             by = {} if identity is None else {"by": identity.id}
             self._origin = {"origin": self.writer.begun_at, **by}
         return dict(self._origin)
+
+    def now(self) -> int:
+        """Implements :meth:`agentws.agents.steps.StepHost.now`."""
+        return now_ms()
 
     def check_questions(self, questions: Sequence[m.Interrupt]) -> None:
         """Implements :meth:`agentws.agents.steps.StepHost.check_questions`."""

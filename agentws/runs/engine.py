@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Sequence
-from contextvars import Context
 from functools import partial
 from typing import Final
 
@@ -20,15 +19,13 @@ from ..limits import Limits
 from ..sessions.session import Session
 from ..store import Store
 from ..tasks.tasks import Tasks
-from .asking import AskingRun
-from .beginning import RunMaker, own_state
-from .ids import new_id
+from .beginning import RunMaker
+from .expiring import Expiry
 from .leased import LeasedSession
 from .orphan import end_orphan
 from .parking import Parking
 from .retries import RetryQueue
 from .run import Run, Stop
-from .writer import RunWriter
 
 logger: Final = logging.getLogger("agentws.run")
 
@@ -62,8 +59,9 @@ class Runs:
         self._slots = asyncio.Semaphore(limits.max_runs)
         self._leased: dict[str, LeasedSession] = {}
         self._retries = RetryQueue()
-        self._parking = Parking(limits)
         self._maker = RunMaker(tasks=self._tasks, limits=limits, pace=self._pace)
+        self._parking = Parking(self, self._maker, tasks=self._tasks, limits=limits)
+        self._expiry = Expiry(tasks=self._tasks, open_session=open_session)
         # Without agents this node runs nothing: another node takes the open sessions.
         self._draining = not agents.names
         self.running = 0
@@ -100,6 +98,7 @@ class Runs:
     def schedule(self, session: Session) -> None:
         """Starts or stops runs as the session's outline asks for. Called when that changed."""
         self._parking.check(session)
+        self._expiry.watch(session)
         leased = self._leased.get(session.id)
         if leased is not None and leased.busy:
             if leased.run is not None:
@@ -115,7 +114,7 @@ class Runs:
             leased = self._leased[session.id] = LeasedSession(session)
         elif leased.wake():
             return
-        leased.task = self._tasks.spawn(self._run_session(leased), name=f"session {session.id}")
+        leased.task = self._tasks.spawn(self.run_session(leased), name=f"session {session.id}")
 
     def _stop_if_cancelled(self, leased: LeasedSession, run: Run) -> None:
         outline = leased.session.outline
@@ -133,7 +132,7 @@ class Runs:
             # The agent has returned: the end of its run only waits for a slow store.
             return
         run.abandoned = run.is_zombie = True
-        self._release_slot(run)
+        self.release_slot(run)
         self.zombies += 1
         logger.error("run %s: the agent ignores its cancellation", run.id)
         leased.task = self._tasks.spawn(self._end_abandoned(leased, run), name=f"end of {run.id}")
@@ -146,15 +145,15 @@ class Runs:
             await run.end(run.stopped_event())
             run.writer.close()
             leased.run = None
-            self._run_ended(leased, first)
+            self.run_ended(leased, first)
         except Exception as error:
-            self._retry_later(leased, error)
+            self.retry_later(leased, error)
             return
-        await self._run_session(leased)
+        await self.run_session(leased)
 
     # The task of one session
 
-    async def _run_session(self, leased: LeasedSession) -> None:
+    async def run_session(self, leased: LeasedSession) -> None:
         """Runs everything open in the session, one run after the other, then waits for more."""
         loop, task = asyncio.get_running_loop(), leased.task
         try:
@@ -170,7 +169,7 @@ class Runs:
         except (asyncio.CancelledError, GeneratorExit):
             raise
         except BaseException as error:
-            self._retry_later(leased, error)
+            self.retry_later(leased, error)
             if not isinstance(error, Exception):
                 raise
             return
@@ -197,26 +196,23 @@ class Runs:
         run, resumed = None, False
         try:
             if self._parking.resumable(leased.session):
-                resumed = await self._resume(leased)
-                return not resumed
+                return not (resumed := await self._parking.resume(leased))
             run = await self._begin_run(leased)
             return run is None or await self._drive_run(leased, run)
         finally:
             if not resumed:
-                self._release_slot(run)
+                self.release_slot(run)
 
     def _take_lease(self, leased: LeasedSession) -> Awaitable[bool]:
         return leased.take_lease(self._store, owner=self._node, ttl=self._limits.lease_ttl)
 
-    def _release_slot(self, run: Run | None) -> None:
+    def release_slot(self, run: Run | None) -> None:
         """Releases the slot of ``run``, if it still has one, or one that no run has begun in."""
-        if run is None or run.has_slot:
+        if run is None or run.give_up_slot():
             self.running -= 1
             self._slots.release()
-        if run is not None:
-            run.has_slot = False
 
-    def _retry_later(self, leased: LeasedSession, error: BaseException) -> None:
+    def retry_later(self, leased: LeasedSession, error: BaseException) -> None:
         """The store refused or is unavailable: a retry here, or another node, goes on later."""
         expected = isinstance(error, AgentwsError)
         logger.warning("session %s: %s", leased.session.id, error, exc_info=not expected)
@@ -242,12 +238,12 @@ class Runs:
         run = await self._maker.begin(session, fence=leased.lease.fence)
         if run is None:
             return None
-        run.on_waiting = partial(self._park, leased)
+        run.on_waiting = partial(self._parking.park, leased)
         leased.run = run
-        self._apply_missed_stops(leased, run)
+        self.apply_missed_stops(leased, run)
         return run
 
-    def _apply_missed_stops(self, leased: LeasedSession, run: Run) -> None:
+    def apply_missed_stops(self, leased: LeasedSession, run: Run) -> None:
         """Stops a run for what happened while its start was being appended."""
         self._stop_if_cancelled(leased, run)
         if leased.lease is None:
@@ -259,7 +255,7 @@ class Runs:
         """Drives the run to its end. False when it was abandoned: another task ended it."""
         context = run.context
         make = partial(self._agents.make, context.agent, context.session)
-        self._start_timer(leased, run)
+        self.start_timer(leased, run)
         try:
             await run.drive(make)
         except Fenced:
@@ -270,20 +266,19 @@ class Runs:
         finally:
             run.stop_timer()
         leased.run = None
-        self._run_ended(leased, run.first)
+        self.run_ended(leased, run.first)
         leased.cancelled = run.stopping == "interrupted" and not self._draining
         if leased.info_changed(since=context.session):
             await leased.store_info(self._store)
         return not leased.cancelled
 
-    def _start_timer(self, leased: LeasedSession, run: Run) -> None:
-        # An event loop keeps a cancelled timer for a while, and its context: so an empty one.
+    def start_timer(self, leased: LeasedSession, run: Run) -> None:
+        """Stops the run when it takes too long."""
         run.first = leased.session.run_base.seq + 1
-        run.timer = asyncio.get_running_loop().call_later(
-            self._limits.run_timeout, self._stop_run, leased, run, "timed_out", context=Context()
-        )
+        stop = partial(self._stop_run, leased, run, "timed_out")
+        run.call_later(self._limits.run_timeout, stop)
 
-    def _run_ended(self, leased: LeasedSession, first: int) -> None:
+    def run_ended(self, leased: LeasedSession, first: int) -> None:
         self._retries.forget(leased.session.id)
         self._finished(leased.session, first, leased.session.head.seq)
 
@@ -293,68 +288,15 @@ class Runs:
         first = leased.session.run_base.seq + 1
         await end_orphan(leased.session, run, fence=leased.lease.fence)
         logger.warning("orphaned run %s was ended: its node is gone", run)
-        self._run_ended(leased, first)
-
-    # Runs that wait for answers
-
-    def _park(self, leased: LeasedSession, run: AskingRun) -> None:
-        """Ends the run in the log: its agent waits in memory, and the session goes on."""
-        if leased.run is not run or leased.lease is None:
-            return
-        fence, asked = leased.lease.fence, run.id
-        following = new_id("run")
-        held = self._maker.writer(leased.session, following, fence, run.variables)
-        ended = run.park(following, held)
-        leased.run = None
-        ending = self._end_asking(leased, run, asked, ended)
-        leased.task = self._tasks.spawn(ending, name=f"end of {asked}")
-
-    async def _end_asking(
-        self, leased: LeasedSession, run: AskingRun, asked: str, ended: RunWriter
-    ) -> None:
-        self._release_slot(run)
-        run.stop_timer()
-        try:
-            await ended.drain()
-        except Exception as error:
-            run.let_go()
-            self._retry_later(leased, error)
-            return
-        self._parking.add(leased.session, asked, run)
-        self._run_ended(leased, run.first)
-        self._parking.check(leased.session)
-        await self._run_session(leased)
-
-    async def _resume(self, leased: LeasedSession) -> bool:
-        """Goes on with a waiting agent, in its own task. False if the log has changed."""
-        session = leased.session
-        asked, run = self._parking.take(session)
-        answers = list(session.outline.resuming.values())
-        try:
-            begun = await self._maker.start(session, run)
-        except BaseException:
-            run.let_go()
-            raise
-        if not begun:
-            self._parking.add(session, asked, run)
-            self._parking.check(session)
-            return False
-        leased.run, leased.task, run.has_slot = run, run.task, True
-        self._start_timer(leased, run)
-        run.resume(answers, state=own_state(session))
-        self._apply_missed_stops(leased, run)
-        return True
+        self.run_ended(leased, first)
 
     # Housekeeping
 
     async def sweep(self) -> None:
         """Releases the leases of idle sessions and retries those that are due. Called regularly."""
         now = asyncio.get_running_loop().time()
-        idle = [
-            one
-            for one in self._leased.values()
-            if not (one.busy or one.releasing or self._parking.holds(one.session))
-        ]
+        free = [one for one in self._leased.values() if not self._parking.holds(one.session)]
+        idle = [one for one in free if not (one.busy or one.releasing)]
         await self._release_all([one for one in idle if now - one.idle_since >= LINGER])
         await asyncio.gather(*(self._retry(session) for session in self._retries.due()))
 
@@ -451,6 +393,7 @@ class Runs:
 
     async def aclose(self) -> None:
         """Cancels every task. An agent that ignores this is left behind."""
+        self._expiry.close()
         ignoring = await self._tasks.aclose(grace=1.0)
         if ignoring:
             logger.error("%d agents ignore their cancellation and are left behind", ignoring)

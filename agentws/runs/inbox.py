@@ -20,6 +20,7 @@ from ..errors import (
     AgentwsError,
     AlreadyAnswered,
     BadRequest,
+    Expired,
     NotFound,
     NotSupported,
     QueueFull,
@@ -36,6 +37,7 @@ from ..protocol.outline import Outline
 from ..sessions.senders import Sender, Senders, sender_now
 from ..sessions.session import Session
 from ..store import Appended, Key
+from .answering import EXPIRY_DIGEST, answer_key, answer_of, check_answer
 from .beginning import started_by_answers, started_by_message
 from .deciding import Command, Decision, decide
 from .engine import Runs
@@ -179,36 +181,62 @@ class Inbox:
         """Answers an open question; the first answer wins.
 
         The same answer again is a duplicate; another one raises AlreadyAnswered. Raises NotFound
-        for a question that was never asked, or whose history was cleared, and EventTooLarge.
+        for a question that was never asked, or whose history was cleared, Expired after its
+        deadline, BadRequest for an answer that is none of its choices, and EventTooLarge.
         """
         by = None if identity is None else identity.id
         event = e.InterruptAnswered(
             frame.interrupt, frame.status, frame.payload, by, timestamp=now_ms()
         )
-
-        def key() -> Key:
-            # With the run's id too: an agent may use the same question id again.
-            asked = session.outline.asked.get(frame.interrupt)
-            return Key(f"answer:{asked}:{frame.interrupt}", body_digest(frame, by=by))
+        digest = body_digest(frame, by=by)
 
         def command() -> Decision | None:
-            if frame.interrupt not in session.outline.interrupts:
+            outline = session.outline
+            asked = outline.interrupts.get(frame.interrupt)
+            if asked is None:
                 return None
-            # One RUN_STARTED holds all answers of the run that resumes with them.
-            answers = [*session.outline.answers.values(), event]
-            resumed = started_by_answers(session.id, new_id("run"), answers, parent=new_id("run"))
-            check_sizes([entry(resumed, run=resumed.run_id)], session.max_event_size)
-            return Decision(entry(event), key=key(), conflict=AlreadyAnswered)
+            check_answer(asked, frame)
+            self._check_resumption(session, event)
+            key = answer_key(session, frame.interrupt, digest)
+            return Decision(entry(event), key=key, conflict=AlreadyAnswered)
 
         sender = sender_now(event, identity)
-        if sender is None:
-            done = await self._decide(session, command)
-        else:
-            done = await self._append_for(sender, frame.interrupt, session, command)
-        done = done or await session.find(key(), conflict=AlreadyAnswered)
+        try:
+            if sender is None:
+                done = await self._decide(session, command)
+            else:
+                done = await self._append_for(sender, frame.interrupt, session, command)
+            key = answer_key(session, frame.interrupt, digest)
+            done = done or await session.find(key, conflict=AlreadyAnswered)
+        except AlreadyAnswered:
+            key = answer_key(session, frame.interrupt, EXPIRY_DIGEST)
+            if await session.find(key, conflict=AlreadyAnswered):
+                raise Expired() from None
+            raise
         if done is None:
             raise NotFound("There is no such open question.")
         return done
+
+    def _check_resumption(self, session: Session, event: e.InterruptAnswered) -> None:
+        """Raises EventTooLarge: one RUN_STARTED holds all answers of the run that resumes."""
+        outline = session.outline
+        run = outline.asked.get(event.interrupt_id)
+        answers = [
+            one for one in outline.answers.values() if outline.asked.get(one.interrupt_id) == run
+        ]
+        resumed = started_by_answers(session.id, new_id("run"), [*answers, event], parent=run)
+        check_sizes([entry(resumed, run=resumed.run_id)], session.max_event_size)
+
+    async def tool_result(
+        self, session: Session, frame: f.ToolResult, *, identity: Identity | None
+    ) -> Appended:
+        """Takes the result of a client's tool, or its error; the first one wins.
+
+        It is the :meth:`answer` to the question that asks for it. Raises what that raises, and
+        BadRequest.
+        """
+        answer = answer_of(frame, session.outline)
+        return await self.answer(session, answer, identity=identity)
 
     async def clear(self, session: Session, *, key: Key | None = None) -> Appended:
         """Clears the conversation. Raises RunActive while a run is active or a message queued."""

@@ -62,7 +62,7 @@ def next_origin(outline: Outline) -> Origin | None:
     """
     for id in outline.resuming:
         asked = outline.answered.get(id)
-        told = _told(asked.metadata if asked else None)
+        told = told_in(asked.metadata if asked else None)
         if type(told.get("origin")) is int:
             return Origin(told["origin"], told.get("by"))
     return None
@@ -81,6 +81,7 @@ async def read_replay(session: Session, origin: Origin) -> Replay | None:
 
 def _recorded(first: str, found: list[Envelope]) -> Recorded:
     runs = {first}
+    calls: dict[str, str] = {}
     results: dict[str, e.ToolCallResult] = {}
     asked: dict[str, m.Interrupt] = {}
     awaited: list[m.Interrupt] = []
@@ -92,22 +93,26 @@ def _recorded(first: str, found: list[Envelope]) -> Recorded:
         match body.event:
             case e.RunStarted(run_id=run, parent_run_id=parent) if parent in runs:
                 runs.add(run)
+            case e.ToolCallStart() as start if body.run in runs:
+                if step := told_in(start.metadata).get("step"):
+                    calls[step] = start.tool_call_id
             case e.ToolCallResult() as result if body.run in runs:
-                if step := _told(result.metadata).get("step"):
+                if step := told_in(result.metadata).get("step"):
                     results[step] = result
             case e.RunFinished(outcome=m.InterruptOutcome(interrupts)) if body.run in runs:
                 awaited = interrupts
                 asked |= {one.id: one for one in interrupts}
             case e.InterruptAnswered(interrupt_id=id) as answer if id in asked:
                 interrupt = asked.pop(id)
-                if step := _told(interrupt.metadata).get("step"):
+                if step := told_in(interrupt.metadata).get("step"):
                     questions[step] = Asked(interrupt, answer)
             case _:
                 pass
-    steps = frozenset(step for one in awaited if (step := _told(one.metadata).get("step")))
-    return Recorded(results, questions, steps & questions.keys(), written.messages)
+    steps = frozenset(step for one in awaited if (step := told_in(one.metadata).get("step")))
+    return Recorded(calls, results, questions, steps & questions.keys(), written.messages)
 
 
-def _told(metadata: Metadata | None) -> dict[str, Any]:
+def told_in(metadata: Metadata | None) -> dict[str, Any]:
+    """What the gateway has told in the metadata of an event or a question."""
     told = (metadata or {}).get("agentws")
     return told if isinstance(told, dict) else {}

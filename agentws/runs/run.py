@@ -110,6 +110,17 @@ class Run:
             self.task.cancel()
         return True
 
+    def give_up_slot(self) -> bool:
+        """Whether it had a slot, which it has no longer."""
+        had, self.has_slot = self.has_slot, False
+        return had
+
+    def call_later(self, seconds: float, then: Callable[[], object]) -> None:
+        """Calls ``then`` in ``seconds``; see :meth:`stop_timer`."""
+        self.stop_timer()
+        # An event loop keeps a cancelled timer for a while, and its context: so an empty one.
+        self.timer = asyncio.get_running_loop().call_later(seconds, then, context=Context())
+
     def stop_timer(self) -> None:
         if self.timer is not None:
             self.timer.cancel()

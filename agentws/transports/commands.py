@@ -81,6 +81,11 @@ def _answer(request: ClientRequest) -> Awaitable[Appended]:
     return service.inbox.answer(session, frame, identity=identity)
 
 
+def _tool_result(request: ClientRequest) -> Awaitable[Appended]:
+    service, session, frame, identity = request
+    return service.inbox.tool_result(session, frame, identity=identity)
+
+
 async def _ping(request: ClientRequest) -> f.Pong:
     return f.Pong(reply=request.frame.id)
 
@@ -92,6 +97,9 @@ _MESSAGES: Final = Post(
 )
 _CANCEL: Final = Post("/sessions/{id}/cancel", "Stops a run, or withdraws its message")
 _ANSWERS: Final = Post("/sessions/{id}/answers", "Answers a question of the agent", starts_run=True)
+_TOOL_RESULTS: Final = Post(
+    "/sessions/{id}/tool-results", "Gives the result of a client's tool", starts_run=True
+)
 
 HANDLERS: Final[Mapping[type[f.ClientFrame], Handler]] = {
     f.Send: Handler(_send, checks_itself=True, post=_MESSAGES),
@@ -99,6 +107,7 @@ HANDLERS: Final[Mapping[type[f.ClientFrame], Handler]] = {
     f.Cancel: Handler(_cancel, post=_CANCEL),
     f.Withdraw: Handler(_withdraw),
     f.Answer: Handler(_answer, post=_ANSWERS),
+    f.ToolResult: Handler(_tool_result, post=_TOOL_RESULTS),
     f.Ping: Handler(_ping, checks_itself=True),
 }
 """Every other frame of the protocol is refused with NotSupported."""
