@@ -283,6 +283,15 @@ async def test_a_response_that_fails_before_any_output_is_asked_for_again(
     assert (said[0], len(said), len(fake.requests)) == ("Fine.", 2, 2)
 
 
+@pytest.mark.parametrize("wire", ["openai", "anthropic"])
+async def test_a_refused_request_is_repeated_by_the_sdk_alone(wire: str) -> None:
+    busy = Reply(status=503, headers={"retry-after-ms": "1"})
+    async with FakeLLM([busy]) as fake, adapter(wire, fake, 1) as llm:
+        with pytest.raises(LLMUnavailable):
+            await anext(llm.stream(HELLO))
+    assert len(fake.requests) == 2
+
+
 SHOWN = [Reply("one two"), Reply(reasoning="Hm, well."), Reply(calls=[ToolUse("clock")])]
 
 

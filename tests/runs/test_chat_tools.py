@@ -404,6 +404,38 @@ async def test_another_node_goes_on_with_the_rounds_of_a_node_that_is_gone() -> 
     assert (refunded, len(llm.requests)) == (["A7"], 3)
 
 
+@PARK
+async def test_a_refused_call_beside_one_that_asks_has_one_result(park: float) -> None:
+    llm = ScriptedLLM([Reply(calls=[*ASKS.calls, ToolUse("unknown")]), "Done."])
+    async with talk(agent_of(llm), park=park) as one:
+        await one.client.say("go", "m1")
+        (asked,) = await questions(one.client)
+        await asyncio.sleep(1)
+        await one.client.ask(answer("a1", asked["id"], {"approved": True}))
+        assert await one.client.answer() == "Done."
+        assert len(events_of(one.client, "TOOL_CALL_RESULT")) == 2
+        await one.check()
+
+
+async def test_an_agent_that_no_longer_asks_does_not_ask_its_model() -> None:
+    llm, lives = ScriptedLLM(["Never said."]), [True, False]
+
+    class Changed(ChatAgent):
+        async def run(self, ctx: RunContext) -> AsyncGenerator[Output, None]:
+            if lives.pop(0):
+                await ctx.ask("Sure?")
+            async for item in super().run(ctx):
+                yield item
+
+    async with talk(lambda: Changed(llm), park=0.05) as one:
+        await one.client.say("go", "m1")
+        (asked,) = await questions(one.client)
+        await asyncio.sleep(1)
+        await one.client.ask(answer("a1", asked["id"], "yes"))
+        assert (await one.terminal())["event"]["code"] == "replay_diverged"
+    assert not llm.requests
+
+
 async def test_a_subclass_may_call_and_ask_around_its_model() -> None:
     llm = ScriptedLLM([Reply("One. ", calls=[ADD]), "Two.", "Three."])
 
