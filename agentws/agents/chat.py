@@ -60,11 +60,12 @@ class ChatAgent(Agent):
     async def run(self, ctx: RunContext) -> AsyncGenerator[Output, None]:
         said = await self.conversation(ctx)
         for left in reversed(range(self.max_rounds)):
-            messages = recorded_round(ctx.said)
+            messages, steered = recorded_round(ctx.said)
             if not messages:
                 await ctx.caught_up()
                 answered = Round()
-                async with aclosing(self._ask(said)) as answer:
+                asked = prompt(said, budget=self.history_budget)
+                async with aclosing(self._ask(asked)) as answer:
                     async for piece in answer:
                         if answered.in_text and isinstance(piece, str):
                             answered.continue_text(piece)
@@ -82,10 +83,10 @@ class ChatAgent(Agent):
                 return
             said += messages
             said += await self._tools.results(ctx, calls, refused=not left)
+            said += steered
         raise LLMRounds
 
-    def _ask(self, said: Sequence[Message]) -> AsyncGenerator[LLMPiece, None]:
-        messages = prompt(said, budget=self.history_budget)
+    def _ask(self, messages: Sequence[Message]) -> AsyncGenerator[LLMPiece, None]:
         offered = self._tools.offered
         if not offered:
             return self.llm.stream(messages, instructions=self.instructions)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import secrets
 import string
 from collections.abc import Iterator, Sequence
-from typing import Final
+from typing import Final, NamedTuple
 
 from ..errors import InvalidEvent
 from ..protocol import events as e
@@ -193,14 +193,34 @@ def calls_of(messages: Sequence[m.Message]) -> list[m.ToolCall]:
     return [call for one in assistants for call in one.tool_calls or ()]
 
 
-def recorded_round(said: list[m.Message]) -> list[m.Message]:
-    """Takes the messages of the oldest round from what an agent ``said`` before.
+class Recorded(NamedTuple):
+    """One round as the log has it."""
 
-    Empty when there is none left. All agents of a run take from the same list, in the order in
-    which they asked their models.
+    messages: list[m.Message]
+    """Without the results of its calls; empty when there is no such round."""
+    steered: list[m.Message]
+    """What users said after it, to steer the run."""
+
+
+def recorded_round(said: list[m.Message]) -> Recorded:
+    """Takes the oldest round from what an agent ``said`` before.
+
+    All agents of a run take from the same list, in the order in which they asked their models.
     """
-    name = next((one.id.rpartition("_")[0] for one in said if one.id.startswith(PREFIX)), None)
-    taken = [one for one in said if name is not None and one.id.rpartition("_")[0] == name]
-    for one in taken:
-        said.remove(one)
-    return taken
+    rounds = [_round_of(one) for one in said]
+    name = next((name for name in rounds if name), None)
+    if name is None:
+        return Recorded([], [])
+    last = len(rounds) - 1 - rounds[::-1].index(name)
+    until = next((at for at in range(last + 1, len(said)) if rounds[at]), len(said))
+    messages = [one for one, of in zip(said, rounds, strict=True) if of == name]
+    steered: list[m.Message] = [
+        one for one in said[last + 1 : until] if isinstance(one, m.UserMessage)
+    ]
+    said[:] = [one for one in said if one not in messages and one not in steered]
+    return Recorded(messages, steered)
+
+
+def _round_of(message: m.Message) -> str:
+    """The name of the round; empty for a message of no round."""
+    return message.id.rpartition("_")[0] if message.id.startswith(PREFIX) else ""

@@ -38,7 +38,7 @@ class Recorded(NamedTuple):
     awaited: frozenset[str] = frozenset()
     """The steps of the questions that the last run ended with: the agent waited there."""
     said: Sequence[Message] = ()
-    """What the agent wrote in these runs, as messages."""
+    """What the agent itself wrote in these runs, as messages."""
 
 
 NOTHING_RECORDED: Final = Recorded()

@@ -12,25 +12,14 @@ from ..agents.steps import Asked, Recorded
 from ..protocol import events as e
 from ..protocol import messages as m
 from ..protocol.codec import Envelope, decode_record
-from ..protocol.fold import Fold
 from ..protocol.messages import Metadata
 from ..protocol.outline import Outline
 from ..sessions.session import Session
+from .said import SAID, said_in
 
-_WRITTEN: Final = (
-    e.TextMessageStart,
-    e.TextMessageContent,
-    e.ToolCallStart,
-    e.ToolCallArgs,
-    e.ToolCallResult,
-    e.ReasoningMessageStart,
-    e.ReasoningMessageContent,
-    e.ReasoningEncryptedValue,
-)
-"""What an agent writes that its messages are made of."""
 _TYPES: Final = frozenset(
     str(event.__struct_config__.tag)
-    for event in (*_WRITTEN, e.RunStarted, e.RunFinished, e.InterruptAnswered)
+    for event in (*SAID, e.RunStarted, e.RunFinished, e.InterruptAnswered)
 )
 
 
@@ -86,10 +75,7 @@ def _recorded(first: str, found: list[Envelope]) -> Recorded:
     asked: dict[str, m.Interrupt] = {}
     awaited: list[m.Interrupt] = []
     questions: dict[str, Asked] = {}
-    written = Fold()
     for body in found:
-        if body.run in runs and isinstance(body.event, _WRITTEN):
-            written.apply(body.event, body.run)
         match body.event:
             case e.RunStarted(run_id=run, parent_run_id=parent) if parent in runs:
                 runs.add(run)
@@ -109,7 +95,7 @@ def _recorded(first: str, found: list[Envelope]) -> Recorded:
             case _:
                 pass
     steps = frozenset(step for one in awaited if (step := told_in(one.metadata).get("step")))
-    return Recorded(calls, results, questions, steps & questions.keys(), written.messages)
+    return Recorded(calls, results, questions, steps & questions.keys(), said_in(found, runs))
 
 
 def told_in(metadata: Metadata | None) -> dict[str, Any]:
