@@ -32,11 +32,17 @@ async def client_tool(
         call = steps.call(step) or await show(ctx, name, text, step)
         steps.open_calls[call] = step
         begun = asyncio.get_running_loop().time()
-        question = Interrupt(call, CLIENT_TOOL, f"Call {name}", call, response)
-        answer = await answered(ctx, f"{step}/0", question, expires=expires)
+        told = {"agentws": {"tool": name}}
+        asked = Interrupt(call, CLIENT_TOOL, f"Call {name}", call, response, metadata=told)
+        answer = await answered(ctx, f"{step}/0", asked, expires=expires)
         duration = round(asyncio.get_running_loop().time() - begun, 3)
-        told = {"kind": "text", "step": step, "duration": duration}
-        done = _result(name, call, answer, told, message=steps.new_id("result"))
+        done = _result(
+            name,
+            call,
+            answer,
+            {"kind": "text", "step": step, "duration": duration},
+            message=steps.new_id("result"),
+        )
         if ctx.output.record(done):
             steps.open_calls.pop(call, None)
     if (done.metadata or {}).get("agentws", {}).get("status") != "done":

@@ -35,8 +35,8 @@ class Recorded(NamedTuple):
     """The ids of calls."""
     results: Mapping[str, e.ToolCallResult] = {}
     questions: Mapping[str, Asked] = {}
-    awaited: frozenset[str] = frozenset()
-    """The steps of the questions that the last run ended with: the agent waited there."""
+    resuming: frozenset[str] = frozenset()
+    """The questions whose answers the agent is called again for."""
     said: Sequence[Message] = ()
     """What the agent itself wrote in these runs, as messages."""
 
@@ -99,8 +99,8 @@ class Steps:
         self._ids = 0
         self._working: set[Work] = set()
         self._waiting: dict[str, tuple[Interrupt, asyncio.Future[e.InterruptAnswered]]] = {}
-        self._unasked = set(recorded.awaited)
-        """Questions at which the agent waited, and that it has not asked again yet."""
+        self._unasked = set(recorded.resuming)
+        """Questions that the agent is called again for, and has not asked again yet."""
         self._followers: list[asyncio.Future[None]] = []
         self.open_calls: dict[str, str] = {}
         """The calls without a result, and their steps."""

@@ -19,14 +19,16 @@ from ..protocol.frames import (
     Notice,
     Send,
     State,
+    ToolResult,
     Welcome,
     Withdraw,
 )
-from ..protocol.messages import Content, Message, Metadata
+from ..protocol.messages import Content, Interrupt, Message, Metadata
 from .connection import Connection, Timing
 from .errors import ChatClosed, Disconnected
 from .outbox import Reply
 from .session import FollowedSession, Token
+from .tools import ClientTools, Handler
 from .transport import OpenTransport
 from .turn import Turn
 from .updates import ConnectionChange, ConnectionState, LogEvent, Update
@@ -70,6 +72,8 @@ class Chat:
         self._task: asyncio.Task[None] | None = None
         self._failure: Exception | None = None
         self._failure_seen = False
+        self._tools: ClientTools | None = None
+        self._following: asyncio.Task[None] | None = None
 
     def __repr__(self) -> str:
         return f"<Chat {self.session or '(new session)'} {self.connection}>"
@@ -133,6 +137,9 @@ class Chat:
             self._followed.caught_up.set()
 
     async def _stop(self) -> None:
+        if self._following is not None:
+            self._following.cancel()
+            await asyncio.wait({self._following})
         if self._task is not None:
             self._task.cancel()
             await asyncio.wait({self._task})
@@ -162,6 +169,11 @@ class Chat:
     def state(self) -> Any:
         """The state that the agent shares, or ``None``."""
         return self._followed.log.fold.state
+
+    @property
+    def questions(self) -> list[Interrupt]:
+        """The questions that are open; see :meth:`answer`."""
+        return list(self._followed.log.fold.outline.interrupts.values())
 
     @property
     def position(self) -> str | None:
@@ -262,6 +274,34 @@ class Chat:
         await self._request(
             Answer(id=_new_id("req"), interrupt=interrupt, status=status, payload=payload)
         )
+
+    async def tool_result(
+        self, call: str, content: Content | None = None, *, error: str | None = None
+    ) -> None:
+        """Gives the result of a client's tool, or the error; see :meth:`tool` for an easier way.
+
+        Raises AlreadyAnswered if another client has done so.
+        """
+        await self._request(
+            ToolResult(id=_new_id("req"), tool_call_id=call, content=content, error=error)
+        )
+
+    def tool(self, name: str, handler: Handler) -> None:
+        """Has ``handler`` make the calls of the agent's ``ctx.client_tool(name, ...)``.
+
+        It is given the arguments as a dict, and returns text, or what is sent as JSON; what it
+        raises is sent as the error. Calls that are open already are made too. Call it within
+        ``async with``.
+        """
+        self._check_open()
+        if self._tools is None:
+            self._tools = ClientTools(lambda: self._followed.log.fold, self._send_result)
+            following = self._tools.follow(self.watch())
+            self._following = asyncio.create_task(following, name="client tools")
+        self._tools.add(name, handler)
+
+    async def _send_result(self, call: str, content: str | None, error: str | None) -> None:
+        await self.tool_result(call, content, error=error)
 
     async def command(self, name: str, args: str | None = None) -> str:
         """Runs a command and returns its output. ``name`` needs no slash.

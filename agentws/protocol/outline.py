@@ -8,7 +8,7 @@ it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Set
+from collections.abc import Callable, Iterable, Mapping, Set
 from types import MappingProxyType
 from typing import Any, Final, TypeVar
 
@@ -114,6 +114,10 @@ class Outline:
             dict(self.answered),
             self.state,
         )
+
+    def open_questions(self, interrupts: Iterable[m.Interrupt]) -> None:
+        """Begins with the open interrupts of a snapshot, which does not say what run asked."""
+        self.interrupts = {one.id: one for one in interrupts} or _NONE
 
     def apply(self, event: Event, run: str | None) -> None:
         handle = _HANDLERS.get(type(event))

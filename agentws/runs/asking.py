@@ -62,7 +62,7 @@ class AskingRun(Run):
 
     def before_end(self, terminal: Event) -> Event:
         """Writes the results of unfinished calls. An agent may not end without its answers."""
-        if self._steps is None and not self._recorded.questions:
+        if self._steps is None and not self._recorded.resuming:
             return terminal
         for event in stopped_results(self):
             self.writer.write_event(event)
@@ -86,7 +86,7 @@ class AskingRun(Run):
 
     async def caught_up(self) -> None:
         """Implements :meth:`agentws.agents.output.RunOutput.caught_up`."""
-        if self._recorded.questions:
+        if self._recorded.resuming:
             await self.steps.caught_up()
 
     @property
@@ -144,6 +144,7 @@ class AskingRun(Run):
         for event in self._sequence.close():
             self.writer.write_event(event)
         self.writer.write_event(self._asking(self.steps.questions))
+        writer.hold()
         ended, self.writer = self.writer, writer
         self.id = self.context.run_id = run
         self.context.usage.clear()

@@ -6,6 +6,7 @@ before it as its parent.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any, Final, NamedTuple
 
 from ..agents.steps import Asked, Recorded
@@ -65,15 +66,15 @@ async def read_replay(session: Session, origin: Origin) -> Replay | None:
         return None
     message = first.input.messages[0]
     assert isinstance(message, m.UserMessage)
-    return Replay(origin, message, _recorded(first.run_id, found))
+    resuming = session.outline.resuming.keys()
+    return Replay(origin, message, _recorded(first.run_id, found, resuming))
 
 
-def _recorded(first: str, found: list[Envelope]) -> Recorded:
+def _recorded(first: str, found: list[Envelope], resuming: Collection[str]) -> Recorded:
     runs = {first}
     calls: dict[str, str] = {}
     results: dict[str, e.ToolCallResult] = {}
     asked: dict[str, m.Interrupt] = {}
-    awaited: list[m.Interrupt] = []
     questions: dict[str, Asked] = {}
     for body in found:
         match body.event:
@@ -86,7 +87,6 @@ def _recorded(first: str, found: list[Envelope]) -> Recorded:
                 if step := told_in(result.metadata).get("step"):
                     results[step] = result
             case e.RunFinished(outcome=m.InterruptOutcome(interrupts)) if body.run in runs:
-                awaited = interrupts
                 asked |= {one.id: one for one in interrupts}
             case e.InterruptAnswered(interrupt_id=id) as answer if id in asked:
                 interrupt = asked.pop(id)
@@ -94,8 +94,8 @@ def _recorded(first: str, found: list[Envelope]) -> Recorded:
                     questions[step] = Asked(interrupt, answer)
             case _:
                 pass
-    steps = frozenset(step for one in awaited if (step := told_in(one.metadata).get("step")))
-    return Recorded(calls, results, questions, steps & questions.keys(), said_in(found, runs))
+    due = frozenset(step for step, one in questions.items() if one.interrupt.id in resuming)
+    return Recorded(calls, results, questions, due, said_in(found, runs))
 
 
 def told_in(metadata: Metadata | None) -> dict[str, Any]:

@@ -49,8 +49,7 @@ class RunWriter:
 
     ``context`` has the context variables that the agent sees. ``pace`` returns for how many seconds
     after an append the next events are gathered. In bytes, ``max_size`` bounds the whole run, and
-    ``max_event_size`` the frame of each event but text. Output that is written before :meth:`begin`
-    is held back until then.
+    ``max_event_size`` the frame of each event but text.
     """
 
     __slots__ = (
@@ -97,7 +96,7 @@ class RunWriter:
         self._pace = pace
         self._left = max_size
         self._largest = max_event_size
-        self.backpressure = True
+        self.backpressure = False
         """Whether the agent must await :meth:`wait_for_room` before it writes more."""
         self._loop = asyncio.get_running_loop()
         self._batch: list[Entry] = []
@@ -107,9 +106,9 @@ class RunWriter:
         self._expect: int | None = None
         """The expected version for the run's first event, until that is appended."""
         self._flushed_at = 0.0
-        self._scheduled = True
-        """Whether no flush is to be scheduled: it has its time, an append is in flight, or the run
-        has not begun."""
+        self._scheduled = False
+        """Whether no flush is to be scheduled: it has its time, an append is in flight, or the
+        output is held back."""
         self._in_flight = False
         self._closed = False
         self._error: AgentwsError | None = None
@@ -129,6 +128,10 @@ class RunWriter:
     def shared_state(self) -> Any:
         """The session's shared state, as of the newest event in the log."""
         return self._session.outline.state
+
+    def hold(self) -> None:
+        """Holds back what is written until :meth:`begin`."""
+        self._scheduled = self.backpressure = True
 
     async def begin(self, started: Event, *, expect: int) -> None:
         """Appends the run's first event, with ``expect`` as its expected version.
