@@ -58,7 +58,7 @@ class ChatAgent(Agent):
         return await enough_history(ctx, budget=self.history_budget)
 
     async def run(self, ctx: RunContext) -> AsyncGenerator[Output, None]:
-        said = await self.conversation(ctx)
+        said = [*await self.conversation(ctx)]
         for left in reversed(range(self.max_rounds)):
             messages, steered = recorded_round(ctx.said)
             if not messages:

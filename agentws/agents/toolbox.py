@@ -17,6 +17,8 @@ from .llm import LLM
 from .results import content_of
 from .tools import Tool
 
+LONGEST_NAME: Final = 64
+"""Characters of the name of a tool; models accept no longer one."""
 TOO_MANY: Final = "The call was not made: tools were used too often for one answer."
 
 
@@ -59,7 +61,8 @@ class Toolbox:
         tool = self._tools.get(call.function.name)
         if tool is None:
             known = ", ".join(self._tools) or "no tool at all"
-            return _refusal(ctx, call, f"There is no tool {call.function.name}. Use {known}.")
+            name = call.function.name[:LONGEST_NAME]
+            return _refusal(ctx, call, f"There is no tool {name}. Use {known}.")
         try:
             result = await calls.call(ctx, tool, call.function.arguments, shown=call.id)
             content, _ = content_of(tool.name, result, largest=ctx.output.largest_result)
