@@ -82,9 +82,17 @@ def approximate_tokens(message: Message) -> int:
     Bytes and not characters, since scripts with longer encodings also take more tokens.
     """
     size = len(_text(message).encode("utf-8", "surrogatepass"))
-    content = message.content if isinstance(message, UserMessage | ToolMessage) else None
-    media = [one for one in content if isinstance(one, Media)] if isinstance(content, list) else ()
-    return size // 4 + len(media) * _TOKENS_PER_MEDIA + _TOKENS_PER_MESSAGE
+    return size // 4 + _media(message) * _TOKENS_PER_MEDIA + _TOKENS_PER_MESSAGE
+
+
+def _media(message: Message) -> int:
+    """How many images and files come with ``message``."""
+    if not isinstance(message, UserMessage | ToolMessage):
+        return 0
+    files = (message.metadata or {}).get("attachments")
+    parts = message.content if isinstance(message.content, list) else []
+    attached = len(files) if isinstance(files, list) else 0
+    return attached + sum(isinstance(part, Media) for part in parts)
 
 
 async def enough_history(ctx: RunContext, *, budget: int) -> list[Message]:
