@@ -12,7 +12,7 @@ from ..protocol.messages import Message, TokenUsage, UserMessage, text_of
 from ..store import SessionInfo
 from . import asking, calls, client_tools, progress
 from .commands import Command
-from .context import History, SessionContext
+from .context import Earlier, History, SessionContext
 from .output import Output, RunOutput
 from .steps import Work
 from .tools import Tool
@@ -28,7 +28,18 @@ class RunContext(SessionContext):
     accepted it, ``None`` for an anonymous sender.
     """
 
-    __slots__ = ("_output", "agent", "answers", "message", "run_id", "state", "usage", "work")
+    __slots__ = (
+        "_earlier",
+        "_output",
+        "_written",
+        "agent",
+        "answers",
+        "message",
+        "run_id",
+        "state",
+        "usage",
+        "work",
+    )
 
     def __init__(
         self,
@@ -41,6 +52,7 @@ class RunContext(SessionContext):
         history: History,
         state: Any = None,
         answers: Sequence[InterruptAnswered] = (),
+        earlier: Earlier | None = None,
     ) -> None:
         super().__init__(session=session, identity=identity, history=history)
         self.message = message
@@ -53,6 +65,8 @@ class RunContext(SessionContext):
         self.answers = answers
         """Answers to the questions that the previous run ended with; else empty."""
         self.usage: list[TokenUsage] = []
+        self._earlier = earlier
+        self._written: list[Message] | None = None
         self._output: RunOutput | None = None
         self.work: tuple[Work, ...] = ()
         """The calls that this context was given to, the outermost first."""
@@ -79,6 +93,17 @@ class RunContext(SessionContext):
         """
         return await self._history(limit)
 
+    async def earlier(self) -> list[Message]:
+        """What this agent has written since its message, if it is called again for an answer.
+
+        Empty otherwise. An agent that can't repeat itself, since it has its text and its calls from
+        a model, goes on from here; see :meth:`ask`. It is the same list each time: whoever goes on
+        from a message takes it out.
+        """
+        if self._written is None:
+            self._written = [] if self._earlier is None else await self._earlier()
+        return self._written
+
     def attach(self, output: RunOutput) -> None:
         """Connects the context with the run that it belongs to. Called once, before the agent."""
         self._output = output
@@ -90,21 +115,13 @@ class RunContext(SessionContext):
             raise RuntimeError("this context belongs to no run; expected one that a gateway made")
         return self._output
 
-    @property
-    def said(self) -> list[Message]:
-        """What the earlier runs of this agent wrote, if it is called again for an answer.
-
-        The agent takes from it what it need not make again.
-        """
-        return [] if self._output is None else self._output.said
-
     async def caught_up(self) -> None:
         """Returns when the agent is where it waited for answers: what it does now is new.
 
         Raises ReplayDiverged for an agent that was called again, and does something else instead.
         """
-        if self._output is not None:
-            await self._output.caught_up()
+        if self._earlier is not None:
+            await self.output.steps.caught_up()
 
     def report_usage(self, usage: TokenUsage) -> None:
         """Adds to the run's ``RUN_FINISHED.usage``, which has one entry per provider and model.

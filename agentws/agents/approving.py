@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 from ..errors import ToolArgumentsInvalid, ToolDenied
+from ..protocol.frames import sendable
 from ..protocol.messages import Interrupt
 from .asking import answered
 from .caller import Caller
@@ -32,9 +33,8 @@ async def approved(
         return Approved(parsed)
     wrong, attempt = "", 0
     while True:
-        question = Interrupt(
-            "", "tool_call", f"{wrong}Call {tool.name}?", call, response_schema(tool)
-        )
+        message = f"{wrong}Call {tool.name} with {sendable(arguments)}?"
+        question = Interrupt("", "tool_call", message, call, response_schema(tool))
         answer = await answered(ctx, f"{step}/{attempt}", question)
         payload = answer.payload if isinstance(answer.payload, dict) else {}
         if answer.status == "cancelled" or payload.get("approved") is not True:

@@ -14,7 +14,7 @@ import msgspec
 
 from ..errors import AskDeclined, AskExpired
 from ..protocol import events as e
-from ..protocol.messages import Interrupt, Metadata
+from ..protocol.messages import Interrupt, Metadata, told_in
 from .caller import Caller
 from .schemas import converted, schema_of
 
@@ -95,7 +95,7 @@ async def answered(
 
 
 def _metadata(known: Metadata | None, more: dict[str, Any]) -> Metadata:
-    return {**(known or {}), "agentws": {**(known or {}).get("agentws", {}), **more}}
+    return {**(known or {}), "agentws": {**told_in(known), **more}}
 
 
 def _deadline(now: int, seconds: float) -> str:
@@ -108,5 +108,4 @@ def _deadline(now: int, seconds: float) -> str:
 
 def has_expired(answer: e.InterruptAnswered) -> bool:
     """Whether nobody answered: the question was cancelled at its deadline."""
-    told: dict[str, Any] = (answer.metadata or {}).get("agentws", {})
-    return bool(told.get("expired"))
+    return bool(told_in(answer.metadata).get("expired"))

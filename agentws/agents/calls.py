@@ -18,7 +18,7 @@ from ..errors import (
 )
 from ..protocol import events as e
 from ..protocol.frames import sendable
-from ..protocol.messages import Content
+from ..protocol.messages import Content, told_in
 from .approving import Approved, approved
 from .caller import Caller
 from .output import RunOutput
@@ -55,13 +55,17 @@ async def call(
     """Calls ``tool`` and writes the call, its arguments, and its result or error as events.
 
     ``shown`` is the id of a call whose TOOL_CALL_START, ARGS and END were written before, as by a
-    model's stream. Returns the tool's result. Raises ToolError, ToolArgumentsInvalid and
+    model's stream; an agent that is called again must give it again, and finds it in
+    ``ctx.earlier()``. Returns the tool's result. Raises ToolError, ToolArgumentsInvalid and
     ToolDenied. What was recorded of the same call in an earlier run is returned, or raised, without
     a call.
     """
     steps = ctx.output.steps
     text = arguments if isinstance(arguments, str) else _json(tool, arguments)
-    step = steps.next("call", tool.name, _canonical(text))
+    if shown is None:
+        step = steps.next("call", tool.name, _canonical(text))
+    else:
+        step = steps.next("shown", shown, b"")
     recorded = steps.result(step)
     if recorded is not None:
         return _recorded(tool, recorded)
@@ -165,10 +169,10 @@ def _finish(
 
 
 def _recorded(tool: Tool[..., Any], recorded: e.ToolCallResult) -> Any:
-    told = (recorded.metadata or {}).get("agentws", {})
+    told = told_in(recorded.metadata)
     if told.get("status") == "done":
         return result_of(tool, recorded.content, told.get("kind", "text"))
-    raise _ERRORS.get(told.get("code"), ToolError)(str(recorded.content))
+    raise _ERRORS.get(str(told.get("code")), ToolError)(str(recorded.content))
 
 
 def stopped_results(output: RunOutput) -> list[e.ToolCallResult]:

@@ -60,7 +60,7 @@ class ChatAgent(Agent):
     async def run(self, ctx: RunContext) -> AsyncGenerator[Output, None]:
         said = [*await self.conversation(ctx)]
         for left in reversed(range(self.max_rounds)):
-            messages, steered = recorded_round(ctx.said)
+            messages, steered = recorded_round(await ctx.earlier())
             if not messages:
                 await ctx.caught_up()
                 answered = Round()

@@ -8,7 +8,7 @@ from typing import Any
 
 from ..errors import ToolError
 from ..protocol import events as e
-from ..protocol.messages import CLIENT_TOOL, Content, Interrupt, text_of
+from ..protocol.messages import CLIENT_TOOL, Content, Interrupt, text_of, told_in
 from .asking import answered, has_expired, response_schema
 from .caller import Caller
 from .calls import show
@@ -45,7 +45,7 @@ async def client_tool(
         )
         if ctx.output.record(done):
             steps.open_calls.pop(call, None)
-    if (done.metadata or {}).get("agentws", {}).get("status") != "done":
+    if told_in(done.metadata).get("status") != "done":
         raise ToolError(text_of(done.content))
     return _converted(name, done.content, schema)
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 from typing import Protocol
 
 from ..protocol.events import AgentEvent
-from ..protocol.messages import Message
 from .steps import Steps
 
 Output = str | AgentEvent
@@ -32,13 +31,6 @@ class RunOutput(Protocol):
     @property
     def steps(self) -> Steps:
         """What the agent calls and asks."""
-
-    @property
-    def said(self) -> list[Message]:
-        """What the earlier runs wrote that the agent goes on from; the agent takes from it."""
-
-    async def caught_up(self) -> None:
-        """Returns when what the agent does is new. Raises ReplayDiverged."""
 
     @property
     def largest_result(self) -> int:

@@ -15,7 +15,7 @@ from typing import Any, Final, NamedTuple, Protocol
 
 from ..errors import ReplayDiverged
 from ..protocol import events as e
-from ..protocol.messages import Interrupt, Message
+from ..protocol.messages import Interrupt
 
 DIVERGED: Final = 5.0
 """Seconds for which a step that was not recorded waits until every answer has been asked for."""
@@ -37,8 +37,6 @@ class Recorded(NamedTuple):
     questions: Mapping[str, Asked] = {}
     resuming: frozenset[str] = frozenset()
     """The questions whose answers the agent is called again for."""
-    said: Sequence[Message] = ()
-    """What the agent itself wrote in these runs, as messages."""
 
 
 NOTHING_RECORDED: Final = Recorded()

@@ -50,7 +50,7 @@ class Toolbox:
         With ``refused``, none is made, and the results say so.
         """
         if refused:
-            return [_refusal(ctx, call, TOO_MANY) for call in called]
+            return [await _refusal(ctx, call, TOO_MANY) for call in called]
         if len(called) == 1:
             return [await self._result(ctx, called[0])]
         async with asyncio.TaskGroup() as tasks:
@@ -62,7 +62,7 @@ class Toolbox:
         if tool is None:
             known = ", ".join(self._tools) or "no tool at all"
             name = call.function.name[:LONGEST_NAME]
-            return _refusal(ctx, call, f"There is no tool {name}. Use {known}.")
+            return await _refusal(ctx, call, f"There is no tool {name}. Use {known}.")
         try:
             result = await calls.call(ctx, tool, call.function.arguments, shown=call.id)
             content, _ = content_of(tool.name, result, largest=ctx.output.largest_result)
@@ -71,9 +71,9 @@ class Toolbox:
         return _message(call, content)
 
 
-def _refusal(ctx: RunContext, call: m.ToolCall, why: str) -> m.ToolMessage:
+async def _refusal(ctx: RunContext, call: m.ToolCall, why: str) -> m.ToolMessage:
     """The result of a call that is not made; written, unless an earlier run has written it."""
-    known = (one.tool_call_id for one in ctx.said if isinstance(one, m.ToolMessage))
+    known = (one.tool_call_id for one in await ctx.earlier() if isinstance(one, m.ToolMessage))
     if call.id not in known:
         result = e.ToolCallResult(
             ctx.output.steps.new_id("msg"),

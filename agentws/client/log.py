@@ -8,7 +8,7 @@ from ..protocol.codec import decode_event
 from ..protocol.events import AnyEvent, MessagesSnapshot
 from ..protocol.fold import Fold
 from ..protocol.frames import EventFrame, Welcome
-from ..protocol.messages import Interrupt
+from ..protocol.messages import Interrupt, told_in
 from ..protocol.position import Position, parse_position, read_position
 from .errors import SnapshotNeeded
 from .updates import LogEvent, LogReset
@@ -134,10 +134,9 @@ class Log:
 
 def _questions(snapshot: MessagesSnapshot) -> list[Interrupt]:
     """The open questions of a snapshot; none for a form of a newer version."""
-    told = (snapshot.metadata or {}).get("agentws", {})
     try:
-        return msgspec.convert(told.get("interrupts", []), list[Interrupt])
-    except (msgspec.ValidationError, AttributeError):
+        return msgspec.convert(told_in(snapshot.metadata).get("interrupts", []), list[Interrupt])
+    except msgspec.ValidationError:
         return []
 
 

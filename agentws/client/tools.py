@@ -12,7 +12,7 @@ import msgspec
 
 from ..errors import AgentwsError
 from ..protocol.fold import Fold
-from ..protocol.messages import CLIENT_TOOL, AssistantMessage, Interrupt
+from ..protocol.messages import CLIENT_TOOL, AssistantMessage, Interrupt, told_in
 from .updates import Update
 
 logger: Final = logging.getLogger("agentws.client")
@@ -54,8 +54,7 @@ class ClientTools:
         for id in self._working.keys() - open.keys():
             self._working.pop(id).cancel()
         for id, interrupt in open.items():
-            told = (interrupt.metadata or {}).get("agentws", {})
-            handler = self._handlers.get(str(told.get("tool")))
+            handler = self._handlers.get(str(told_in(interrupt.metadata).get("tool")))
             if interrupt.reason == CLIENT_TOOL and handler is not None and id not in self._working:
                 working = self._call(id, handler, self._arguments(id))
                 self._working[id] = asyncio.create_task(working, name=f"tool {id}")

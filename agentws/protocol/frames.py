@@ -52,6 +52,13 @@ class Send(ClientFrame, tag="send", kw_only=True, frozen=True):
     metadata: Metadata | None = None
 
 
+class Say(Send, tag="say", kw_only=True, frozen=True):
+    """A message of a wire without answers: it answers the open question, if it is an answer.
+
+    Not on the wire: the decoder of such a wire makes it.
+    """
+
+
 class Cancel(ClientFrame, tag="cancel", kw_only=True, frozen=True):
     run: str | None = None
     message: str | None = None

@@ -18,6 +18,12 @@ class Wire(msgspec.Struct, frozen=True, omit_defaults=True, rename="camel"):
     """The base of all wire types: frozen, camelCase on the wire, ``None`` is left out."""
 
 
+def told_in(metadata: Metadata | None) -> dict[str, Any]:
+    """What the gateway has told in the metadata of an event, a message or a question."""
+    told = (metadata or {}).get("agentws")
+    return told if isinstance(told, dict) else {}
+
+
 # Content parts
 
 

@@ -12,7 +12,6 @@ from ..protocol.outline import Outline
 from ..sessions.session import Session
 from ..store import Key
 from .ids import ms_of, now_ms
-from .replay import told_in
 
 
 def check_answer(interrupt: m.Interrupt, answer: f.Answer) -> None:
@@ -20,7 +19,7 @@ def check_answer(interrupt: m.Interrupt, answer: f.Answer) -> None:
 
     Only of a question that an agent asked by its context: for any other one the agent checks it.
     """
-    told = told_in(interrupt.metadata)
+    told = m.told_in(interrupt.metadata)
     if interrupt.expires_at is not None and now_ms() >= ms_of(interrupt.expires_at):
         raise Expired()
     if answer.status == "cancelled" or "step" not in told:

@@ -34,7 +34,7 @@ AROUND_RESULT: Final = 2048
 class AskingRun(Run):
     """A run with the steps of its agent: its calls and questions."""
 
-    __slots__ = ("_origin", "_recorded", "_said", "_steps", "on_waiting")
+    __slots__ = ("_origin", "_recorded", "_steps", "on_waiting")
 
     def __init__(
         self,
@@ -50,7 +50,6 @@ class AskingRun(Run):
         super().__init__(id=id, context=context, writer=writer, variables=variables)
         self._origin = origin
         self._recorded = recorded
-        self._said = list(recorded.said)
         self._steps: Steps | None = None
         self.on_waiting: Callable[[AskingRun], None] | None = None
         """Called when the agent only waits for answers; see :meth:`park`."""
@@ -78,16 +77,6 @@ class AskingRun(Run):
             prefix = self.id.removeprefix("run_")
             self._steps = Steps(self, prefix=prefix, recorded=self._recorded)
         return self._steps
-
-    @property
-    def said(self) -> list[m.Message]:
-        """Implements :attr:`agentws.agents.output.RunOutput.said`."""
-        return self._said
-
-    async def caught_up(self) -> None:
-        """Implements :meth:`agentws.agents.output.RunOutput.caught_up`."""
-        if self._recorded.resuming:
-            await self.steps.caught_up()
 
     @property
     def largest_result(self) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Iterable, Sequence
 from contextvars import Context
+from functools import partial
 from typing import Any
 
 from ..agents.agent import RunContext
@@ -18,7 +19,7 @@ from ..sessions.session import Session
 from ..tasks.tasks import Tasks
 from .asking import AskingRun, ReplayedRun
 from .ids import new_id, now_ms
-from .replay import Replay, next_origin, read_replay
+from .replay import Replay, earlier_messages, next_origin, read_replay
 from .writer import RunWriter
 
 
@@ -46,7 +47,9 @@ def next_context(
     answers = tuple(outline.resuming.values())
     accepted = _continuation(answers) if answers else next(iter(outline.queue.values()))
     message, identity, base = accepted.message, _identity(accepted, sender), session.head.seq
+    earlier = None
     if replay is not None:
+        earlier = partial(earlier_messages, session, replay)
         by, base = replay.origin.by, replay.origin.seq - 1
         message, identity, answers = replay.message, None if by is None else Identity(by), ()
 
@@ -67,6 +70,7 @@ def next_context(
         history=history,
         state=own_state(session),
         answers=answers,
+        earlier=earlier,
     )
 
 

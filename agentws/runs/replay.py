@@ -13,14 +13,20 @@ from ..agents.steps import Asked, Recorded
 from ..protocol import events as e
 from ..protocol import messages as m
 from ..protocol.codec import Envelope, decode_record
-from ..protocol.messages import Metadata
+from ..protocol.messages import told_in
 from ..protocol.outline import Outline
 from ..sessions.session import Session
-from .said import SAID, said_in
+from .said import said_in
 
 _TYPES: Final = frozenset(
     str(event.__struct_config__.tag)
-    for event in (*SAID, e.RunStarted, e.RunFinished, e.InterruptAnswered)
+    for event in (
+        e.RunStarted,
+        e.RunFinished,
+        e.ToolCallStart,
+        e.ToolCallResult,
+        e.InterruptAnswered,
+    )
 )
 
 
@@ -41,6 +47,8 @@ class Replay(NamedTuple):
     """What an agent is called again with."""
 
     origin: Origin
+    runs: frozenset[str]
+    """The runs that it goes on from."""
     message: m.UserMessage
     recorded: Recorded
 
@@ -67,19 +75,31 @@ async def read_replay(session: Session, origin: Origin) -> Replay | None:
     message = first.input.messages[0]
     assert isinstance(message, m.UserMessage)
     resuming = session.outline.resuming.keys()
-    return Replay(origin, message, _recorded(first.run_id, found, resuming))
+    runs = _chain(first.run_id, found)
+    return Replay(origin, runs, message, _recorded(runs, found, resuming))
 
 
-def _recorded(first: str, found: list[Envelope], resuming: Collection[str]) -> Recorded:
+async def earlier_messages(session: Session, replay: Replay) -> list[m.Message]:
+    """What these runs have written, without the message that the first of them answers."""
+    log = [decode_record(record.data) for record in await session.read_since(replay.origin.seq)]
+    return [one for one in said_in(log, replay.runs) if one.id != replay.message.id]
+
+
+def _chain(first: str, found: list[Envelope]) -> frozenset[str]:
     runs = {first}
+    for body in found:
+        if isinstance(body.event, e.RunStarted) and body.event.parent_run_id in runs:
+            runs.add(body.event.run_id)
+    return frozenset(runs)
+
+
+def _recorded(runs: frozenset[str], found: list[Envelope], resuming: Collection[str]) -> Recorded:
     calls: dict[str, str] = {}
     results: dict[str, e.ToolCallResult] = {}
     asked: dict[str, m.Interrupt] = {}
     questions: dict[str, Asked] = {}
     for body in found:
         match body.event:
-            case e.RunStarted(run_id=run, parent_run_id=parent) if parent in runs:
-                runs.add(run)
             case e.ToolCallStart() as start if body.run in runs:
                 if step := told_in(start.metadata).get("step"):
                     calls[step] = start.tool_call_id
@@ -95,10 +115,4 @@ def _recorded(first: str, found: list[Envelope], resuming: Collection[str]) -> R
             case _:
                 pass
     due = frozenset(step for step, one in questions.items() if one.interrupt.id in resuming)
-    return Recorded(calls, results, questions, due, said_in(found, runs))
-
-
-def told_in(metadata: Metadata | None) -> dict[str, Any]:
-    """What the gateway has told in the metadata of an event or a question."""
-    told = (metadata or {}).get("agentws")
-    return told if isinstance(told, dict) else {}
+    return Recorded(calls, results, questions, due)

@@ -260,13 +260,17 @@ class Session(Projection):
         found = await self._store.read_back(self.id, before=self.head.seq + 1)
         return [record for record in found if record.seq > seq]
 
-    async def read_since(self, seq: int, types: Collection[str]) -> list[Record]:
-        """The events of these types from ``seq`` to the head, in order."""
+    async def read_since(self, seq: int, types: Collection[str] | None = None) -> list[Record]:
+        """The events from ``seq`` to the head, in order: those of these types, or all."""
         found: list[Record] = []
         before = self.head.seq + 1
         while before > seq:
             page = await self._store.read_back(self.id, before=before)
-            kept = [one for one in page if one.seq >= seq and event_type(one.data) in types]
+            kept = [
+                one
+                for one in page
+                if one.seq >= seq and (types is None or event_type(one.data) in types)
+            ]
             found[:0] = kept
             before = page[0].seq if len(page) == PAGE else seq
         return found

@@ -15,6 +15,7 @@ from ..agents.commands import Typed, parse_command
 from ..auth import Identity
 from ..errors import BadRequest, NotSupported
 from ..protocol import frames as f
+from ..protocol.spoken import spoken_answer
 from ..runs.commands import Invocation
 from ..runs.ids import new_id
 from ..runs.inbox import check_content
@@ -63,6 +64,19 @@ def _send(request: ClientRequest) -> Awaitable[Appended]:
     return service.send(session, frame, identity=identity)
 
 
+async def _say(request: ClientRequest) -> Appended:
+    """A message, or the answer to the open question if it is one."""
+    service, session, frame, identity = request
+    answer = None
+    if isinstance(frame.content, str):
+        answer = spoken_answer(session.outline, frame.content)
+    if answer is None:
+        return await _send(request)
+    await service.check_write(session, identity)
+    said = f.Answer(interrupt=answer.interrupt, payload=answer.payload)
+    return await service.inbox.answer(session, said, identity=identity)
+
+
 def _command(request: ClientRequest) -> Awaitable[Invocation]:
     service, session, frame, identity = request
     return service.command(session, Typed(frame.name, frame.args or ""), identity=identity)
@@ -103,6 +117,7 @@ _TOOL_RESULTS: Final = Post(
 
 HANDLERS: Final[Mapping[type[f.ClientFrame], Handler]] = {
     f.Send: Handler(_send, checks_itself=True, post=_MESSAGES),
+    f.Say: Handler(_say, checks_itself=True),
     f.Command: Handler(_command, checks_itself=True),
     f.Cancel: Handler(_cancel, post=_CANCEL),
     f.Withdraw: Handler(_withdraw),

@@ -10,6 +10,7 @@ type Methods = Pick<
   | 'command'
   | 'answer'
   | 'toolResult'
+  | 'tool'
   | 'reconnect'
 >;
 

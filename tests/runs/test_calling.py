@@ -323,7 +323,7 @@ async def test_a_call_waits_for_its_approval(park: float) -> None:
     async with talk(paying(desk), park=park) as one:
         await one.client.say("go", "m1")
         asked = await approval(one)
-        assert asked["message"] == "Call pay?"
+        assert asked["message"] == 'Call pay with {"amount":500}?'
         assert set(asked["responseSchema"]["properties"]) == {"approved", "reason", "editedArgs"}
         assert desk.done == ["o1 1"]
         await one.client.ask(answer("a1", asked["id"], {"approved": True}))

@@ -9,6 +9,8 @@ from typing import Any
 import pytest
 
 from agentws import RunContext, tool
+from agentws.agents.calls import call
+from agentws.protocol import events as e
 from agentws.sessions.compaction import compact_run
 from agentws.store import Store
 from agentws.testing.connect import connect
@@ -216,3 +218,38 @@ async def test_a_call_that_was_cut_off_by_a_crash_is_not_lost_silently() -> None
             assert trip.done == ["hang"]
             late = await client.ask(answer("a1", asked["id"], {"approved": True}))
             assert late["duplicate"] is True
+
+
+@pytest.mark.parametrize("park", [300.0, 0.05], ids=["in memory", "called again"])
+async def test_an_agent_with_a_model_goes_on_from_what_it_wrote(park: float) -> None:
+    """Its model says something else each time, so it is not asked again for what is known."""
+    trip = Trip()
+    rounds: list[int] = []
+
+    async def model(ctx: RunContext) -> AsyncIterator[Any]:
+        """Books the same flight twice, under the ids that the model gave."""
+        earlier = await ctx.earlier()
+        for number in (1, 2):
+            id, arguments = f"toolu_{number}", '{"flight": "QF1"}'
+            known = {one.id for each in earlier for one in getattr(each, "tool_calls", None) or ()}
+            if id not in known:
+                rounds.append(number)
+                yield f"Round {number}. "
+                yield e.ToolCallStart(id, "book")
+                yield e.ToolCallArgs(tool_call_id=id, delta=arguments)
+                yield e.ToolCallEnd(id)
+            if id not in {getattr(each, "tool_call_id", None) for each in earlier}:
+                await call(ctx, trip.book, arguments, shown=id)
+        yield "Done."
+
+    async with talk(model, park=park) as one:
+        await one.client.say("go", "m1")
+        for number in (1, 2):
+            (asked,) = await questions(one.client)
+            assert asked["toolCallId"] == f"toolu_{number}"
+            await asyncio.sleep(1)
+            await one.client.ask(answer(f"a{number}", asked["id"], {"approved": True}))
+        await one.terminal()
+        assert (rounds, trip.done) == ([1, 2], ["book QF1", "book QF1"])
+        assert [each for each in await one.texts() if each] == ["Round 1. ", "Round 2. ", "Done."]
+        await one.check()

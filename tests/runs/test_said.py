@@ -76,7 +76,9 @@ def test_rounds_are_found_in_the_log_as_they_were_shown(seed: int) -> None:
 def test_what_a_subagent_said_is_not_the_agents_own() -> None:
     own = Envelope(event=e.TextMessageStart("round_a_1"), run="run_1")
     other = Envelope(event=e.TextMessageStart("round_b_1", subagent_run_id="sub_1"), run="run_1")
-    assert [one.id for one in said_in([own, other], {"run_1"})] == ["round_a_1"]
+    said = said_in([other, own], {"run_1"})
+    assert [one.id for one in recorded_round(said).messages] == ["round_a_1"]
+    assert recorded_round(said).messages == []
 
 
 def test_a_message_that_was_not_delivered_was_not_said() -> None:
