@@ -12,8 +12,8 @@ _NAMES = {
         BearerKeys Bus ChatAgent Command CommandContext Forbidden Identity LLM LLMCutOff
         LLMEmpty LLMError LLMPiece LLMRateLimited LLMRefused LLMRounds LLMUnavailable
         Limits LocalBus MemoryStore NotFound Output RunContext SQLiteStore Session
-        SessionHandle SessionInfo Store Tool ToolArgumentsInvalid ToolDenied ToolError Unauthenticated
-        mount_agent_gateway tool
+        SessionHandle SessionInfo Store Tool ToolArgumentsInvalid ToolDenied ToolError
+        Unauthenticated mount_agent_gateway tool
     """,
     "agentws.bus": "Bus Listener Scope",
     "agentws.client": """
