@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any, TypeVar
 
 from ..auth import Identity
-from ..protocol.events import InterruptAnswered
+from ..protocol.events import InterruptAnswered, Overlap
 from ..protocol.messages import Message, TokenUsage, UserMessage, text_of
 from ..store import SessionInfo
 from . import asking, calls, client_tools, progress
@@ -123,6 +123,19 @@ class RunContext(SessionContext):
         if self._earlier is not None:
             await self.output.steps.caught_up()
 
+    async def steered(self) -> list[UserMessage]:
+        """The messages that were sent to steer this run since the last call; empty if none were.
+
+        They are delivered when this returns: the conversation shows them here, after what was
+        written before. A message that the run never takes is queued when it ends. Costs nothing
+        while there are none. Raises Unavailable when the store is.
+        """
+        return await self.output.steering.take()
+
+    def steering(self) -> AsyncIterator[UserMessage]:
+        """Yields each steering message as it comes, until the run ends; see :meth:`steered`."""
+        return self.output.steering.messages()
+
     def report_usage(self, usage: TokenUsage) -> None:
         """Adds to the run's ``RUN_FINISHED.usage``, which has one entry per provider and model.
 
@@ -216,6 +229,10 @@ class Agent(ABC):
     :class:`~agentws.errors.AgentError`. When it is cancelled, the run is cancelled. ``finally``
     blocks run in every case.
     """
+
+    overlaps: frozenset[Overlap] = frozenset({"queue", "steer", "interrupt", "reject"})
+    """What a message may ask for that arrives during a run, besides ``queue``. A message with
+    another ``overlap`` is refused, and told which ones are allowed."""
 
     @abstractmethod
     def run(self, ctx: RunContext) -> AsyncIterator[Output]:

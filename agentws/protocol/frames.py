@@ -68,6 +68,19 @@ class Withdraw(ClientFrame, tag="withdraw", kw_only=True, frozen=True):
     message: str
 
 
+class EditQueued(ClientFrame, tag="edit_queued", kw_only=True, frozen=True):
+    """New content for a queued message. ``attachments`` and ``metadata`` stay if left out."""
+
+    message: str
+    content: Content
+    attachments: list[str] | None = None
+    metadata: Metadata | None = None
+
+
+class Promote(ClientFrame, tag="promote", kw_only=True, frozen=True):
+    message: str
+
+
 class Answer(ClientFrame, tag="answer", kw_only=True, frozen=True):
     interrupt: str
     status: Literal["resolved", "cancelled"] = "resolved"
@@ -110,6 +123,8 @@ AnyClientFrame = (
     Send
     | Cancel
     | Withdraw
+    | EditQueued
+    | Promote
     | Answer
     | ToolResult
     | State
@@ -121,7 +136,9 @@ AnyClientFrame = (
 )
 
 _client_frames: Final[msgspec.json.Decoder[AnyClientFrame]] = msgspec.json.Decoder(AnyClientFrame)
-_CLIENT_TYPES: Final = "send, cancel, withdraw, answer, tool_result, command or ping"
+_CLIENT_TYPES: Final = (
+    "send, cancel, withdraw, edit_queued, promote, answer, tool_result, command or ping"
+)
 
 
 def decode_client_frame(data: bytes | str) -> AnyClientFrame:
@@ -141,7 +158,7 @@ def decode_client_frame(data: bytes | str) -> AnyClientFrame:
 def _open_parts(frame: AnyClientFrame) -> tuple[Any, ...]:
     """The members that may hold any JSON."""
     match frame:
-        case Send():
+        case Send() | EditQueued():
             return (frame.metadata, None if isinstance(frame.content, str) else frame.content)
         case Answer():
             return (frame.payload,)

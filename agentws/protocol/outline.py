@@ -8,7 +8,7 @@ it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Set
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from types import MappingProxyType
 from typing import Any, Final, TypeVar
 
@@ -52,23 +52,37 @@ class Outline:
         "answers",
         "asked",
         "base_state",
+        "by",
         "cancelling",
+        "delivered",
         "interrupts",
         "message",
         "queue",
         "run",
         "state",
+        "steering",
+        "undelivered",
     )
 
     def __init__(self, carried: Carried = _NOTHING) -> None:
         self.queue: Mapping[str, e.MessageAccepted] = _NONE
-        """Accepted messages that no run has started on, in the order in which they will run."""
+        """Accepted messages that no run has begun with or taken, in the order in which they will
+        run."""
         self.run: str | None = None
         """The id of the active run."""
         self.message: str | None = None
         """The id of the message that it answers."""
+        self.by: str | None = None
+        """The id of the identity that asked for it; ``None`` for an anonymous one."""
         self.cancelling = False
         """Whether the run is to stop: a cancel, or a message that interrupts it."""
+        self.steering: Mapping[str, e.MessageAccepted] = _NONE
+        """Queued messages that the active run may take, the oldest first."""
+        self.delivered: Mapping[str, e.MessageAccepted] = _NONE
+        """Steering messages that the active run has taken, in that order."""
+        self.undelivered: Mapping[str, str] = _NONE
+        """Queued messages that were to steer a run that has ended, with the reason why they did
+        not: their ``message.steered`` is still to be appended."""
         self.interrupts: Mapping[str, m.Interrupt] = carried.interrupts or _NONE
         """Open interrupts, by id: questions of runs that ended to wait for answers."""
         self.asked: Mapping[str, str] = carried.asked or _NONE
@@ -125,23 +139,51 @@ class Outline:
             handle(self, event, run)
 
     def _accept(self, event: e.MessageAccepted, run: str | None) -> None:
+        # The log's order decides, not what the sender knew of runs.
         id = event.message.id
         if event.overlap == "interrupt":
-            # The log's order decides, not what the sender knew of runs.
             self.queue = {id: event, **self.queue}
             self.cancelling = self.run is not None
+        elif event.overlap == "steer" and self.run is not None and not self.cancelling:
+            self.queue = _behind(self.steering, {id: event}, self.queue)
+            self.steering = {**self.steering, id: event}
         else:
             self.queue = {**self.queue, id: event}
+
+    def _steer(self, event: e.MessageSteered, run: str | None) -> None:
+        id = event.message_id
+        accepted = self.steering.get(id)
+        if accepted is None:
+            self.undelivered = _without(self.undelivered, {id})
+            return
+        self._unqueue(id)
+        if event.outcome == "delivered":
+            self.delivered = {**self.delivered, id: accepted}
+        else:
+            self.queue = {**self.queue, id: accepted}
 
     def _withdraw(self, event: e.MessageWithdrawn, run: str | None) -> None:
         self._unqueue(event.message_id)
 
     def _unqueue(self, id: str) -> None:
-        if id in self.queue:
-            self.queue = _without(self.queue, {id})
+        self.queue = _without(self.queue, {id})
+        self.steering = _without(self.steering, {id})
+        self.undelivered = _without(self.undelivered, {id})
+
+    def _edit(self, event: e.MessageEdited, run: str | None) -> None:
+        id = event.message.id
+        if (accepted := self.queue.get(id)) is not None:
+            edited = msgspec.structs.replace(accepted, message=event.message)
+            self.queue = {**self.queue, id: edited}
+
+    def _promote(self, event: e.MessagePromoted, run: str | None) -> None:
+        id = event.message_id
+        if (accepted := self.queue.get(id)) is not None:
+            self.queue = {id: accepted, **_without(self.queue, {id})}
 
     def _start(self, event: e.RunStarted, run: str | None) -> None:
         asked = [message.id for message in event.input.messages] if event.input else []
+        self.by = self._asker(asked)
         self.run = event.run_id
         self.message = asked[0] if asked else None
         self.cancelling = False
@@ -169,8 +211,17 @@ class Outline:
             over = [id for id in asked if id not in self.interrupts and id not in self.answers]
             self.asked = _without(asked, set(over[:-_REMEMBERED]))
 
+    def _asker(self, asked: Sequence[str]) -> str | None:
+        """The id of the identity whose message, or last answer, the next run begins with."""
+        sent = [self.queue.get(id) for id in asked] if asked else list(self.answers.values())
+        return None if not sent or sent[-1] is None else sent[-1].by
+
     def _end(self, event: Event, run: str | None) -> None:
-        self.run, self.message, self.cancelling = None, None, False
+        self.run, self.message, self.by, self.cancelling = None, None, None, False
+        self.delivered = _NONE
+        if self.steering:
+            self.undelivered = {**self.undelivered, **dict.fromkeys(self.steering, _reason(event))}
+            self.steering = _NONE
 
     def _answer(self, event: e.InterruptAnswered, run: str | None) -> None:
         id = event.interrupt_id
@@ -189,8 +240,36 @@ class Outline:
         self.state = patched(self.state, event.delta)
 
 
-def _without(mapping: Mapping[str, T], ids: Set[str]) -> Mapping[str, T]:
-    return {id: one for id, one in mapping.items() if id not in ids} or _NONE
+def _without(known: Mapping[str, T], ids: Set[str]) -> Mapping[str, T]:
+    if ids.isdisjoint(known):
+        return known
+    return {one: value for one, value in known.items() if one not in ids} or _NONE
+
+
+def _behind(
+    earlier: Iterable[str],
+    fresh: Mapping[str, e.MessageAccepted],
+    queue: Mapping[str, e.MessageAccepted],
+) -> Mapping[str, e.MessageAccepted]:
+    """``queue`` with ``fresh`` behind the last one of ``earlier``; without any, at the front."""
+    ids = list(queue)
+    at = max((ids.index(id) + 1 for id in earlier), default=0)
+    return {**{id: queue[id] for id in ids[:at]}, **fresh, **queue}
+
+
+def _reason(end: Event) -> str:
+    """Why a run that ended with ``end`` did not take a steering message."""
+    match end:
+        case e.RunFinished(outcome=m.CancelledOutcome()):
+            return "cancelled"
+        case e.RunFinished(outcome=m.InterruptOutcome()):
+            return "waiting"
+        case e.RunFinished():
+            return "finished"
+        case e.RunError(code="interrupted"):
+            return "interrupted"
+        case _:
+            return "failed"
 
 
 def patched(state: Any, delta: list[dict[str, Any]]) -> Any:
@@ -204,6 +283,9 @@ def patched(state: Any, delta: list[dict[str, Any]]) -> Any:
 _HANDLERS: Final[dict[type[Event], Callable[[Outline, Any, str | None], None]]] = {
     e.MessageAccepted: Outline._accept,
     e.MessageWithdrawn: Outline._withdraw,
+    e.MessageSteered: Outline._steer,
+    e.MessageEdited: Outline._edit,
+    e.MessagePromoted: Outline._promote,
     e.RunStarted: Outline._start,
     e.RunCancelling: Outline._cancel,
     e.RunFinished: Outline._finish,

@@ -138,6 +138,8 @@ class AskingRun(Run):
         self.id = self.context.run_id = run
         self.context.usage.clear()
         self._sequence, self._text, self._documents = RunSequence(run), None, None
+        if self._steering is not None:
+            self._steering.continue_as(writer)
         self.parked = asyncio.get_running_loop().create_future()
         if self._driving is not None:
             self._driving.on_wait = writer.flush

@@ -26,6 +26,7 @@ from .orphan import end_orphan
 from .parking import Parking
 from .retries import RetryQueue
 from .run import Run, Stop
+from .steering import append_undelivered
 
 logger: Final = logging.getLogger("agentws.run")
 
@@ -235,6 +236,9 @@ class Runs:
         session = leased.session
         if self._draining or session.outline.settled or leased.lease is None:
             return None
+        if session.outline.undelivered:
+            await append_undelivered(session, fence=leased.lease.fence)
+            return None
         run = await self._maker.begin(session, fence=leased.lease.fence)
         if run is None:
             return None
@@ -374,10 +378,7 @@ class Runs:
         self._draining = not self._agents.names
 
     async def drain(self, *, grace: float) -> None:
-        """Begins no more runs and waits ``grace`` seconds for the active ones.
-
-        The rest is interrupted, with an error that is retryable.
-        """
+        """Begins no more runs; those that are active after ``grace`` seconds are interrupted."""
         self._draining = True
         await self._wait_for_runs(grace)
         for leased in list(self._leased.values()):

@@ -14,7 +14,6 @@ from typing import Final
 
 import msgspec
 
-from ..agents.commands import unescape
 from ..auth import Identity
 from ..errors import (
     AgentwsError,
@@ -22,7 +21,6 @@ from ..errors import (
     BadRequest,
     Expired,
     NotFound,
-    NotSupported,
     QueueFull,
     RunActive,
     TooMany,
@@ -38,13 +36,12 @@ from ..sessions.senders import Sender, Senders, sender_now
 from ..sessions.session import Session
 from ..store import Appended, Key
 from .answering import EXPIRY_DIGEST, answer_key, answer_of, check_answer
-from .beginning import started_by_answers, started_by_message
+from .beginning import started_by_answers
 from .deciding import Command, Decision, decide
 from .engine import Runs
 from .ids import new_id, now_ms
-
-RUN_STARTED: Final = 1024
-"""Bytes of a frame with RUN_STARTED at most, beside the message that the run answers."""
+from .queueing import RUN_STARTED, check_answerable, edit, not_queued, promote, user_message
+from .steering import not_steered
 
 _encoder: Final = msgspec.json.Encoder(order="deterministic")
 
@@ -68,20 +65,21 @@ class Inbox:
         """Accepts a user message, once for its id: the id is its idempotency key.
 
         Raises IdempotencyConflict, QueueFull, RunActive (overlap ``reject``), TooMany,
-        VersionConflict, EventTooLarge and NotSupported.
+        VersionConflict and EventTooLarge.
         """
         by = None if identity is None else identity.id
         key = send_key(frame, by=by)
         event = _accepted_event(frame, agent, by=by)
         accepted = entry(event)
         if len(accepted.data) + RUN_STARTED > session.max_event_size:
-            started = started_by_message(session.id, new_id("run"), event.message)
-            check_sizes([entry(started, run=started.run_id)], session.max_event_size)
+            check_answerable(session, event)
         sender = sender_now(event, identity)
 
         def command() -> Decision:
             self._check_room(session, frame)
-            return Decision(accepted, key=key)
+            missed = _not_steering(session.outline, event)
+            more = () if missed is None else (not_steered(frame.id, missed),)
+            return Decision(accepted, key=key, more=more)
 
         try:
             self._count_pending(session.info.owner)
@@ -166,14 +164,31 @@ class Inbox:
 
         def command() -> Decision:
             if frame.message not in session.outline.queue:
-                raise NotFound(
-                    "This message is not in the queue.", expected="the id of a queued message"
-                )
+                raise not_queued()
             return _withdraw_decision(frame.message, "withdrawn")
 
         done = await self._decide(session, command)
         assert done is not None
         return done
+
+    async def edit_queued(
+        self, session: Session, frame: f.EditQueued, *, by: str | None = None
+    ) -> Appended | None:
+        """Replaces a queued message in its place; ``None`` if that changes nothing.
+
+        Raises NotFound when a run has begun with it, Forbidden when ``by`` has not sent it, and
+        EventTooLarge.
+        """
+        return await self._decide(session, lambda: edit(session, frame, by=by))
+
+    async def promote(
+        self, session: Session, frame: f.Promote, *, by: str | None = None
+    ) -> Appended | None:
+        """Moves a queued message to the front; ``None`` if it is there.
+
+        Raises NotFound when a run has begun with it.
+        """
+        return await self._decide(session, lambda: promote(session, frame, by=by))
 
     async def answer(
         self, session: Session, frame: f.Answer, *, identity: Identity | None
@@ -268,10 +283,22 @@ def _cancel_decision(outline: Outline, frame: f.Cancel, by: str | None) -> Decis
     if frame.message is not None and frame.message in outline.queue:
         return _withdraw_decision(frame.message, "cancelled")
     target = frame.run or frame.message
-    hit = target is not None and target in (outline.run, outline.message)
+    hit = target is not None and target in (outline.run, outline.message, *outline.delivered)
     if outline.run is None or outline.cancelling or not hit:
         return None
     return Decision(entry(e.RunCancelling(by, timestamp=now_ms()), run=outline.run))
+
+
+def _not_steering(outline: Outline, event: e.MessageAccepted) -> str | None:
+    """Why a message with overlap ``steer`` reaches no run; ``None`` if it may, or is another."""
+    if event.overlap != "steer":
+        return None
+    if outline.run is None:
+        return "no_run"
+    if outline.cancelling:
+        return "cancelled"
+    # The agent acts for whoever asked for the run: nobody else may tell it what to do.
+    return None if outline.by == event.by else "other_sender"
 
 
 def _withdraw_decision(message: str, reason: str) -> Decision:
@@ -279,15 +306,8 @@ def _withdraw_decision(message: str, reason: str) -> Decision:
 
 
 def _accepted_event(frame: f.Send, agent: str | None, *, by: str | None) -> e.MessageAccepted:
-    overlap = frame.overlap or "queue"
-    if overlap == "steer":
-        raise NotSupported("Steering is not offered.", expected="queue, interrupt or reject")
-    content = unescape(frame.content) if isinstance(frame.content, str) else frame.content
-    metadata = dict(frame.metadata or {})
-    if frame.attachments:
-        metadata["attachments"] = frame.attachments
-    message = m.UserMessage(frame.id, content, metadata=metadata or None)
-    return e.MessageAccepted(message, overlap, agent, by, timestamp=now_ms())
+    message = user_message(frame.id, frame.content, frame.attachments, frame.metadata)
+    return e.MessageAccepted(message, frame.overlap or "queue", agent, by, timestamp=now_ms())
 
 
 def send_key(frame: f.Send, *, by: str | None) -> Key:

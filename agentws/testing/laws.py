@@ -44,6 +44,12 @@ class Moment(NamedTuple):
     """Ids of answered interrupts that no run has resumed yet."""
     asked: tuple[tuple[str, str], ...] = ()
     """The run that asked each interrupt, by id."""
+    steering: tuple[str, ...] = ()
+    """Ids of the queued messages that the active run may take, the oldest first."""
+    taken: frozenset[str] = frozenset()
+    """Ids of the steering messages that the active run has taken."""
+    owed: frozenset[str] = frozenset()
+    """Ids of the queued messages that no run took, and whose ``message.steered`` is to follow."""
 
     @property
     def resumable(self) -> bool:
@@ -96,19 +102,33 @@ def _after(now: Moment, body: Envelope) -> Moment:
         case e.MessageAccepted(message=message, overlap="interrupt"):
             queue = (message.id, *now.queue)
             return now._replace(queue=queue, stopping=now.run is not None)
+        case e.MessageAccepted(message=message, overlap="steer"):
+            return _steer(now, message.id)
         case e.MessageAccepted(message=message):
             return now._replace(queue=(*now.queue, message.id))
         case e.MessageWithdrawn(message_id=id):
-            return now._replace(queue=_without(now.queue, (id,)))
+            return _unqueue(now, id)
+        case e.MessageSteered(message_id=id, outcome="delivered"):
+            return _unqueue(now, id)._replace(taken=now.taken | {id})
+        case e.MessageSteered(message_id=id) if id in now.steering:
+            freed = _unqueue(now, id)
+            return freed._replace(queue=(*freed.queue, id))
+        case e.MessageSteered(message_id=id):
+            return now._replace(owed=now.owed - {id})
+        case e.MessagePromoted(message_id=id) if id in now.queue:
+            return now._replace(queue=(id, *_without(now.queue, (id,))))
         case e.RunStarted(run_id=run) as started:
             asked = _asked(started)
             first = asked[0] if asked else None
-            return now._replace(
-                queue=_without(now.queue, asked),
-                run=run,
-                message=first,
-                stopping=False,
-                answers=now.answers - _resumed(started),
+            return Moment(
+                _without(now.queue, asked),
+                run,
+                first,
+                False,
+                now.interrupts,
+                now.answers - _resumed(started),
+                now.asked,
+                owed=now.owed - set(asked),
             )
         case e.RunCancelling() if body.run == now.run:
             return now._replace(stopping=now.run is not None)
@@ -125,6 +145,20 @@ def _after(now: Moment, body: Envelope) -> Moment:
             return now
 
 
+def _steer(now: Moment, id: str) -> Moment:
+    """It waits at the front, behind earlier ones, for a run that may take it."""
+    if now.run is None or now.stopping:
+        return now._replace(queue=(*now.queue, id), owed=now.owed | {id})
+    at = max((now.queue.index(one) + 1 for one in now.steering), default=0)
+    queue = (*now.queue[:at], id, *now.queue[at:])
+    return now._replace(queue=queue, steering=(*now.steering, id))
+
+
+def _unqueue(now: Moment, id: str) -> Moment:
+    queue, steering = _without(now.queue, (id,)), _without(now.steering, (id,))
+    return now._replace(queue=queue, steering=steering, owed=now.owed - {id})
+
+
 def _without(queue: tuple[str, ...], ids: Sequence[str]) -> tuple[str, ...]:
     return tuple(id for id in queue if id not in ids)
 
@@ -136,6 +170,7 @@ def _ended(now: Moment, *, by: str = "", questions: Sequence[str] = ()) -> Momen
         interrupts=now.interrupts.union(questions),
         answers=now.answers,
         asked=tuple(asked.items()),
+        owed=now.owed | set(now.steering),
     )
 
 
@@ -160,7 +195,8 @@ class _Checker:
         self._accepted: set[str] = set()
         self._withdrawn: set[str] = set()
         self._answered: set[str] = set()
-        """Ids of messages on which a run was started."""
+        """Ids of messages with which a run began, or which it took."""
+        self._messages: dict[str, m.UserMessage] = {}
         self._begun: set[str] = set()
         self._stopped: set[str | None] = set()
 
@@ -176,6 +212,13 @@ class _Checker:
                 yield from self._accept(accepted)
             case e.MessageWithdrawn(message_id=id):
                 yield from self._withdraw(id)
+            case e.MessageSteered() as steered:
+                yield from self._steer(steered, body.run)
+            case e.MessageEdited(message=message):
+                yield from self._change(message.id)
+                self._messages[message.id] = message
+            case e.MessagePromoted(message_id=id):
+                yield from self._change(id)
             case e.RunStarted() as started:
                 yield from self._start(started, body.run)
             case e.RunCancelling():
@@ -210,6 +253,20 @@ class _Checker:
         if self._max_queued is not None and len(self.now.queue) >= self._max_queued:
             yield "the queue is bounded", f"{id} is one more than {self._max_queued}"
         self._accepted.add(id)
+        self._messages[id] = event.message
+
+    def _steer(self, event: e.MessageSteered, run: str | None) -> Iterator[tuple[str, str]]:
+        id, now = event.message_id, self.now
+        if id not in (*now.steering, *now.owed):
+            yield "a steering message has one outcome", f"{id} had none to get during {now}"
+        elif event.outcome == "delivered":
+            if id not in now.steering or run != now.run or now.stopping:
+                yield "a run takes messages that steer it", f"{run} took {id} during {now}"
+            self._answered.add(id)
+
+    def _change(self, id: str) -> Iterator[tuple[str, str]]:
+        if id not in self.now.queue or id in self.now.steering:
+            yield "only a queued message is edited or promoted", f"{id} during {self.now}"
 
     def _withdraw(self, id: str) -> Iterator[tuple[str, str]]:
         if id in self._answered:
@@ -240,6 +297,10 @@ class _Checker:
                     "a run answers a queued message or open questions",
                     f"{id} ran without having been queued",
                 )
+            elif event.input is not None and self._messages.get(id) != event.input.messages[0]:
+                yield "a run begins with the message as it is in the log", f"{id} was another"
+        if now.owed:
+            yield "an outcome comes before the next run", f"{sorted(now.owed)} have none"
         if not asked and _resumed(event) not in now.resumptions:
             yield (
                 "a run answers a queued message or open questions",

@@ -90,6 +90,18 @@ def _withdraw(request: ClientRequest) -> Awaitable[Appended]:
     return request.service.inbox.withdraw(request.session, request.frame)
 
 
+def _edit_queued(request: ClientRequest) -> Awaitable[Appended | None]:
+    content = request.frame.content
+    check_content(content)
+    if isinstance(content, str) and parse_command(content) is not None:
+        raise BadRequest("A command can't wait in the queue.", expected="text, or //text")
+    return request.service.inbox.edit_queued(request.session, request.frame, by=request.by)
+
+
+def _promote(request: ClientRequest) -> Awaitable[Appended | None]:
+    return request.service.inbox.promote(request.session, request.frame, by=request.by)
+
+
 def _answer(request: ClientRequest) -> Awaitable[Appended]:
     service, session, frame, identity = request
     return service.inbox.answer(session, frame, identity=identity)
@@ -110,6 +122,8 @@ _MESSAGES: Final = Post(
     makes_session=True,
 )
 _CANCEL: Final = Post("/sessions/{id}/cancel", "Stops a run, or withdraws its message")
+_EDIT: Final = Post("/sessions/{id}/queue/edit", "Replaces a queued message in its place")
+_PROMOTE: Final = Post("/sessions/{id}/queue/promote", "Moves a queued message to the front")
 _ANSWERS: Final = Post("/sessions/{id}/answers", "Answers a question of the agent", starts_run=True)
 _TOOL_RESULTS: Final = Post(
     "/sessions/{id}/tool-results", "Gives the result of a client's tool", starts_run=True
@@ -121,6 +135,8 @@ HANDLERS: Final[Mapping[type[f.ClientFrame], Handler]] = {
     f.Command: Handler(_command, checks_itself=True),
     f.Cancel: Handler(_cancel, post=_CANCEL),
     f.Withdraw: Handler(_withdraw),
+    f.EditQueued: Handler(_edit_queued, post=_EDIT),
+    f.Promote: Handler(_promote, post=_PROMOTE),
     f.Answer: Handler(_answer, post=_ANSWERS),
     f.ToolResult: Handler(_tool_result, post=_TOOL_RESULTS),
     f.Ping: Handler(_ping, checks_itself=True),

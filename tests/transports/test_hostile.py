@@ -189,7 +189,6 @@ NOT_OFFERED: list[Frame] = [
     {"type": "subscribe", "id": "3", "topic": "t"},
     {"type": "unsubscribe", "id": "4", "topic": "t"},
     {"type": "auth", "id": "5", "token": "t"},
-    {"type": "send", "id": "6", "content": "x", "overlap": "steer"},
 ]
 
 
