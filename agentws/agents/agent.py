@@ -130,7 +130,7 @@ class RunContext(SessionContext):
         written before. A message that the run never takes is queued when it ends. Costs nothing
         while there are none. Raises Unavailable when the store is.
         """
-        return await self.output.steering.take()
+        return [] if self._output is None else await self._output.steering.take()
 
     def steering(self) -> AsyncIterator[UserMessage]:
         """Yields each steering message as it comes, until the run ends; see :meth:`steered`."""

@@ -30,6 +30,8 @@ class ChatAgent(Agent):
 
     An agent that waits for an approval may be made anew for the answer, on another node. What the
     model said before is then read from the log; the model is not asked for it again.
+
+    A message that steers the run is given to the model in the next round.
     """
 
     def __init__(
@@ -63,6 +65,7 @@ class ChatAgent(Agent):
             messages, steered = recorded_round(await ctx.earlier())
             if not messages:
                 await ctx.caught_up()
+                said += await ctx.steered()
                 answered = Round()
                 asked = prompt(said, budget=self.history_budget)
                 async with aclosing(self._ask(asked)) as answer:

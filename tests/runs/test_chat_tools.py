@@ -461,6 +461,59 @@ async def test_a_subclass_may_call_and_ask_around_its_model() -> None:
     assert len(llm.requests) == 3
 
 
+# Steering
+
+
+def steer(id: str, content: str) -> dict[str, Any]:
+    return {"type": "send", "id": id, "content": content, "overlap": "steer"}
+
+
+async def test_a_steering_message_is_given_to_the_model_in_the_next_round() -> None:
+    @tool
+    async def wait() -> str:
+        """Waits."""
+        await asyncio.sleep(10)
+        return "done"
+
+    llm = ScriptedLLM([Reply(calls=[ToolUse("wait")]), "As you wish."])
+    async with talk(chat(llm, tools=[wait])) as one:
+        await one.client.say("go", "m1")
+        await one.client.until("TOOL_CALL_END")
+        await one.client.ask(steer("m2", "In French!"))
+        assert await one.client.answer() == "As you wish."
+        assert [event["outcome"] for event in events_of(one.client, "message.steered")] == [
+            "delivered"
+        ]
+        await one.check()
+    assert [turn.text for turn in llm.requests[1]] == ["go", "", "done", "In French!"]
+
+
+@PARK
+async def test_what_steered_the_run_is_not_forgotten_when_an_agent_is_called_again(
+    park: float,
+) -> None:
+    @tool
+    async def wait() -> str:
+        """Waits."""
+        await asyncio.sleep(10)
+        return "done"
+
+    llm = ScriptedLLM([Reply("One. ", calls=[ToolUse("wait")]), ASKS, "Fini."])
+    refunded.clear()
+    async with talk(chat(llm, tools=[wait, refund]), park=park) as one:
+        await one.client.say("go", "m1")
+        await one.client.until("TOOL_CALL_END")
+        await one.client.ask(steer("m2", "In French!"))
+        (asked,) = await questions(one.client)
+        await asyncio.sleep(1)
+        await one.client.ask(answer("a1", asked["id"], {"approved": True}))
+        assert await one.client.answer() == "Fini."
+        await one.check()
+    said = ["go", "One. ", "done", "In French!", "I ask. ", "Refunded A7."]
+    assert [turn.text for turn in llm.requests[2]] == said
+    assert len(llm.requests) == 3
+
+
 # The same, whether an agent waited or was called again
 
 
