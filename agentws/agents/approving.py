@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+import logging
+from collections.abc import Mapping
+from typing import Any, Final, NamedTuple
 
-from ..errors import ToolArgumentsInvalid, ToolDenied
+from ..errors import ToolArgumentsInvalid, ToolDenied, ToolError
 from ..protocol.frames import sendable
 from ..protocol.messages import Interrupt
 from .asking import answered
 from .caller import Caller
 from .tools import Tool
+
+logger: Final = logging.getLogger("agentws.run")
 
 
 class Approved(NamedTuple):
@@ -29,7 +33,7 @@ async def approved(
     ToolArgumentsInvalid and ToolDenied.
     """
     parsed = tool.parse(arguments)
-    if not tool.needs_approval(parsed):
+    if not _needs_approval(tool, parsed):
         return Approved(parsed)
     wrong, attempt = "", 0
     while True:
@@ -47,6 +51,15 @@ async def approved(
             return Approved(tool.parse(edited), edited)
         except ToolArgumentsInvalid as error:
             wrong, attempt = f"{error.message} ", attempt + 1
+
+
+def _needs_approval(tool: Tool[..., Any], parsed: Mapping[str, Any]) -> bool:
+    """Raises ToolError if the tool's own callable fails: then the call is not made."""
+    try:
+        return tool.needs_approval(parsed)
+    except Exception as error:
+        logger.error("the approve of %s raised", tool.name, exc_info=error)
+        raise ToolError() from error
 
 
 def response_schema(tool: Tool[..., Any]) -> dict[str, Any]:

@@ -60,6 +60,8 @@ async def call(
     ToolDenied. What was recorded of the same call in an earlier run is returned, or raised, without
     a call.
     """
+    if not isinstance(tool, Tool):
+        raise TypeError(f"{tool!r} is no tool; expected a function with @tool")
     steps = ctx.output.steps
     text = arguments if isinstance(arguments, str) else _json(tool, arguments)
     if shown is None:
@@ -130,8 +132,8 @@ async def _run(ctx: Caller, one: Call, arguments: Mapping[str, Any]) -> Any:
     limit = asyncio.timeout(tool.timeout)
     work = Work(one.id, limit)
     try:
+        await steps.begin(work)
         async with limit:
-            steps.begin(work)
             return await tool.run(ctx.within(work), arguments)
     except (ReplayDiverged, ToolError):
         raise
@@ -179,12 +181,12 @@ def stopped_results(output: RunOutput) -> list[e.ToolCallResult]:
     """The results of the calls that a run ends without: they were stopped."""
     steps = output.steps
     return [
-        e.ToolCallResult(
-            steps.new_id("result"),
-            id,
-            STOPPED,
-            "tool",
-            metadata={"agentws": {"status": "stopped", "step": step}},
-        )
+        stopped_result(id, step, message=steps.new_id("result"))
         for id, step in steps.open_calls.items()
     ]
+
+
+def stopped_result(call: str, step: str, *, message: str) -> e.ToolCallResult:
+    """The result of a call that was stopped, under the id ``message``."""
+    told = {"agentws": {"status": "stopped", "step": step}}
+    return e.ToolCallResult(message, call, STOPPED, "tool", metadata=told)

@@ -52,7 +52,13 @@ class StepHost(Protocol):
         """The time, in milliseconds since the epoch."""
 
     def check_questions(self, questions: Sequence[Interrupt]) -> None:
-        """Raises EventTooLarge if the run can't end with these questions."""
+        """Raises EventTooLarge if the run can't end with these questions.
+
+        Raises InvalidEvent if it has ended.
+        """
+
+    async def until_running(self) -> None:
+        """Returns when the run is active: at once, unless it waits for answers."""
 
     def is_waiting(self) -> None:
         """Called when the agent waits for answers, and nothing that it called is working."""
@@ -172,12 +178,14 @@ class Steps:
 
     # What is going on
 
-    def begin(self, work: Work) -> None:
+    async def begin(self, work: Work) -> None:
+        """Begins a call. While the run waits for answers, none begins: it could not be recorded."""
+        await self._host.until_running()
         self._working.add(work)
 
     def end(self, work: Work) -> None:
         self._working.discard(work)
-        self._look()
+        self.look()
 
     @contextmanager
     def pausing(self, calls: Iterable[Work]) -> Iterator[None]:
@@ -196,7 +204,8 @@ class Steps:
         """Whether the agent only waits for answers."""
         return bool(self._waiting) and all(one.paused for one in self._working)
 
-    def _look(self) -> None:
+    def look(self) -> None:
+        """Tells the run if the agent only waits."""
         if self.idle:
             self._host.is_waiting()
 
@@ -210,7 +219,7 @@ class Steps:
         self._host.check_questions([*self.questions, interrupt])
         answered: asyncio.Future[e.InterruptAnswered] = asyncio.get_running_loop().create_future()
         self._waiting[interrupt.id] = interrupt, answered
-        self._look()
+        self.look()
         try:
             return await answered
         finally:
@@ -222,3 +231,10 @@ class Steps:
             _, answered = self._waiting.pop(one.interrupt_id, (None, None))
             if answered is not None and not answered.done():
                 answered.set_result(one)
+
+    def cancel(self) -> None:
+        """Cancels who waits for an answer or for its turn: the agent has ended, or is let go."""
+        for _, answered in self._waiting.values():
+            answered.cancel()
+        for following in self._followers:
+            following.cancel()

@@ -27,6 +27,7 @@ from .schemas import converted, decoded, schema_of
 P = ParamSpec("P")
 Q = ParamSpec("Q")
 R = TypeVar("R")
+R_co = TypeVar("R_co", covariant=True)
 
 Approval = bool | Callable[[Any], bool]
 """Whether a person must approve each call; or a callable that says so of a call's arguments, which
@@ -36,7 +37,7 @@ _NAME: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _CONTEXT: Final = re.compile(r"(?:\w+\.)*RunContext(?:\s*\|\s*None)?")
 
 
-class Tool(msgspec.Struct, Generic[P, R], frozen=True, eq=False, kw_only=True):
+class Tool(msgspec.Struct, Generic[P, R_co], frozen=True, eq=False, kw_only=True):
     """A function with what a model must know of it. Calling it calls the function.
 
     Made by :func:`tool`. As a class attribute it is a method: ``self.refund`` is a tool that is
@@ -61,7 +62,7 @@ class Tool(msgspec.Struct, Generic[P, R], frozen=True, eq=False, kw_only=True):
         return self.function(*args, **kwargs)
 
     @overload
-    def __get__(self, instance: None, owner: type[Any]) -> Tool[P, R]: ...
+    def __get__(self, instance: None, owner: type[Any]) -> Tool[P, R_co]: ...
 
     @overload
     def __get__(

@@ -202,6 +202,7 @@ class Fold:
             event.message_id,
             event.content,
             event.tool_call_id,
+            _error_of(event),
             subagent_run_id=event.subagent_run_id,
             metadata=event.metadata,
         )
@@ -228,6 +229,12 @@ class Fold:
         if (activity := self._builders.get(event.message_id)) is not None:
             activity.patch(event.patch)
             activity.add_metadata(event.metadata)
+
+
+def _error_of(result: e.ToolCallResult) -> str | None:
+    """The sentence of a call that failed, was denied or was stopped; the event has no member."""
+    status = m.told_in(result.metadata).get("status", "done")
+    return None if status == "done" else m.text_of(result.content)
 
 
 _RARELY_IN_SNAPSHOTS: Final[frozenset[type[m.Message]]] = frozenset(

@@ -16,6 +16,7 @@ from typing import Any, Final
 
 from ..agents.agent import RunContext
 from ..agents.calls import stopped_results
+from ..agents.output import Output
 from ..agents.steps import NOTHING_RECORDED, Recorded, Steps
 from ..errors import ReplayDiverged
 from ..protocol import events as e
@@ -65,6 +66,7 @@ class AskingRun(Run):
             return terminal
         for event in stopped_results(self):
             self.writer.write_event(event)
+        self.steps.cancel()
         success = isinstance(terminal, e.RunFinished) and self.stopping is None
         return self.failed_event(ReplayDiverged()) if self.steps.replaying and success else terminal
 
@@ -83,9 +85,15 @@ class AskingRun(Run):
         """Implements :attr:`agentws.agents.output.RunOutput.largest_result`."""
         return self.writer.max_event_size - AROUND_RESULT
 
+    def write(self, item: Output) -> None:
+        """:meth:`Run.write`; raises TooLarge for too much output while the run waits."""
+        if self.parked is not None:
+            self.writer.check_held()
+        super().write(item)
+
     def record(self, event: e.AgentEvent) -> bool:
         """Implements :meth:`agentws.agents.output.RunOutput.record`."""
-        Run.write(self, event)
+        AskingRun.write(self, event)
         return self.stopping is None
 
     def origin(self) -> dict[str, Any]:
@@ -102,6 +110,7 @@ class AskingRun(Run):
 
     def check_questions(self, questions: Sequence[m.Interrupt]) -> None:
         """Implements :meth:`agentws.agents.steps.StepHost.check_questions`."""
+        self.check_open()
         asking = self._asking(questions)
         check_event(asking)
         self.writer.check_terminal(asking)
@@ -110,6 +119,11 @@ class AskingRun(Run):
         outcome = m.InterruptOutcome(list(questions))
         usage = self.context.usage or None
         return e.RunFinished(self.context.session.id, self.id, None, outcome, usage)
+
+    async def until_running(self) -> None:
+        """Implements :meth:`agentws.agents.steps.StepHost.until_running`."""
+        while self.parked is not None:
+            await asyncio.shield(self.parked)
 
     def is_waiting(self) -> None:
         """Implements :meth:`agentws.agents.steps.StepHost.is_waiting`."""
@@ -150,6 +164,8 @@ class AskingRun(Run):
         parked, self.parked = self.parked, None
         self.context.state = state
         self.steps.answer(answers)
+        # The agent may have asked more meanwhile.
+        self.steps.look()
         if parked is not None and not parked.done():
             parked.set_result(None)
         self.writer.flush()
@@ -158,6 +174,9 @@ class AskingRun(Run):
         """Cancels a waiting agent, and drops what it writes. It is called again for the answers."""
         self.abandoned, self.stopping = True, "fenced"
         self.writer.close()
+        self.steps.cancel()
+        if self.parked is not None:
+            self.parked.cancel()
         if self.task is not None:
             self.task.cancel()
 

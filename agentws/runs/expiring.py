@@ -30,28 +30,33 @@ class Expiry:
     def __init__(self, *, tasks: Tasks, open_session: Callable[[str], Awaitable[Session]]) -> None:
         self._tasks = tasks
         self._open_session = open_session
-        self._timers: dict[tuple[str, str], asyncio.TimerHandle] = {}
+        self._timers: dict[str, dict[str, asyncio.TimerHandle]] = {}
+        """By session and question."""
 
     def __len__(self) -> int:
-        return len(self._timers)
+        return sum(map(len, self._timers.values()))
 
     def watch(self, session: Session) -> None:
         """Notes the deadlines of the session's questions. Called when its outline has changed."""
-        open = session.outline.interrupts
+        open, known = session.outline.interrupts, self._timers.get(session.id, {})
+        for id in known.keys() - open.keys():
+            self._forget(session.id, id)
         for id, interrupt in open.items():
             due = interrupt.expires_at
-            if due is not None and (session.id, id) not in self._timers:
+            if due is not None and id not in known:
                 self._note(session.id, id, (ms_of(due) - now_ms()) / 1000)
-        if self._timers:
-            known = [key for key in self._timers if key[0] == session.id and key[1] not in open]
-            for key in known:
-                self._timers.pop(key).cancel()
 
     def _note(self, session: str, interrupt: str, seconds: float) -> None:
         expire = partial(self._expire, session, interrupt)
-        self._timers[session, interrupt] = asyncio.get_running_loop().call_later(
-            max(seconds, 0.0), expire, context=Context()
-        )
+        timer = asyncio.get_running_loop().call_later(max(seconds, 0.0), expire, context=Context())
+        self._timers.setdefault(session, {})[interrupt] = timer
+
+    def _forget(self, session: str, interrupt: str) -> None:
+        timers = self._timers.get(session, {})
+        if interrupt in timers:
+            timers.pop(interrupt).cancel()
+        if not timers:
+            self._timers.pop(session, None)
 
     def _expire(self, session: str, interrupt: str) -> None:
         expiring = self._append(session, interrupt)
@@ -66,12 +71,12 @@ class Expiry:
             logger.warning("question %s of %s did not expire yet: %s", interrupt, session, error)
             self._note(session, interrupt, RETRY_SECONDS)
             return
-        self._timers.pop((session, interrupt), None)
+        self._forget(session, interrupt)
 
     def close(self) -> None:
-        for timer in self._timers.values():
-            timer.cancel()
-        self._timers.clear()
+        for session, timers in list(self._timers.items()):
+            for interrupt in list(timers):
+                self._forget(session, interrupt)
 
 
 async def expire(session: Session, interrupt: str) -> None:

@@ -5,11 +5,19 @@ The next node that gets the session's lease ends it, as interrupted and retryabl
 
 from __future__ import annotations
 
+from typing import Final
+
+from ..agents.calls import stopped_result
+from ..protocol import events as e
 from ..protocol.codec import decode_record, event_type
+from ..protocol.events import Event
+from ..protocol.messages import told_in
 from ..protocol.position import Position
 from ..protocol.sequence import RULED_TYPES, RunSequence
 from ..sessions.session import Session
 from .run import STOP_ERRORS, run_error
+
+_TYPES: Final = RULED_TYPES | {"TOOL_CALL_RESULT"}
 
 
 async def end_orphan(session: Session, run: str, *, fence: str) -> None:
@@ -18,15 +26,29 @@ async def end_orphan(session: Session, run: str, *, fence: str) -> None:
     Raises what the store raises. Safe to call again: it then goes on from the newest log.
     """
     sequence = RunSequence(run)
+    unfinished: dict[str, Event] = {}
     position = session.run_base
     while records := await session.read(position):
         for record in records:
             # A newer node may write events that are unknown here: they open nothing known here.
-            if event_type(record.data) not in RULED_TYPES:
+            if event_type(record.data) not in _TYPES:
                 continue
             body = decode_record(record.data)
             if body.run == run:
                 sequence.admit(body.event)
+                _note_call(unfinished, body.event)
         position = Position(position.epoch, records[-1].seq, records[-1].tag)
     terminal = run_error("interrupted", STOP_ERRORS["interrupted"], retryable=True)
-    await session.append([*sequence.close(), terminal], run=run, fence=fence)
+    events = [*sequence.close(), *unfinished.values(), terminal]
+    await session.append(events, run=run, fence=fence)
+
+
+def _note_call(unfinished: dict[str, Event], event: Event) -> None:
+    """Keeps the result of a call that the agent made by its context, while it has none."""
+    match event:
+        case e.ToolCallStart(tool_call_id=id) if step := told_in(event.metadata).get("step"):
+            unfinished[id] = stopped_result(id, step, message=f"result_{id}")
+        case e.ToolCallResult(tool_call_id=id):
+            unfinished.pop(id, None)
+        case _:
+            pass

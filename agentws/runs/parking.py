@@ -36,7 +36,7 @@ class SessionRuns(Protocol):
 
 
 class _Parked(NamedTuple):
-    session: Session
+    session: str
     run: AskingRun
 
 
@@ -53,13 +53,15 @@ class Parking:
         self._tasks = tasks
         self._limits = limits
         self._parked: dict[str, _Parked] = {}
+        self._of: dict[str, set[str]] = {}
+        """The same runs by session."""
 
     def __len__(self) -> int:
         return len(self._parked)
 
     def holds(self, session: Session) -> bool:
         """Whether an agent of the session waits here."""
-        return any(one.session is session for one in self._parked.values())
+        return session.id in self._of
 
     # To wait, and to go on
 
@@ -97,8 +99,7 @@ class Parking:
         session = leased.session
         asked, answers = _next_asked(session), list(session.outline.resuming.values())
         # Not to be let go from here on: its run begins.
-        run = self._parked.pop(asked).run
-        run.stop_timer()
+        run = self._remove(asked)
         try:
             begun = await self._maker.start(session, run)
         except BaseException:
@@ -114,7 +115,8 @@ class Parking:
         return True
 
     def _add(self, session: Session, asked: str, run: AskingRun) -> None:
-        self._parked[asked] = _Parked(session, run)
+        self._parked[asked] = _Parked(session.id, run)
+        self._of.setdefault(session.id, set()).add(asked)
         run.call_later(self._limits.park, partial(self._let_go, asked))
         if len(self._parked) > self._limits.max_parked:
             self._let_go(next(iter(self._parked)))
@@ -123,31 +125,33 @@ class Parking:
 
     def resumable(self, session: Session) -> bool:
         """Whether the agent waits here that goes on with the answers of the next run."""
-        found = self._parked.get(_next_asked(session))
-        return found is not None and found.session is session
+        return self.holds(session) and _next_asked(session) in self._parked
 
     def check(self, session: Session) -> None:
         """Lets agents go whose questions are not open any more, as after a ``/clear``."""
-        if not self._parked:
+        if not self.holds(session):
             return
         outline = session.outline
-        ids = [*outline.interrupts, *outline.answers]
-        waiting = {outline.asked.get(id) for id in ids}
-        for asked, one in list(self._parked.items()):
-            if one.session is session and asked not in waiting:
-                self._let_go(asked)
+        waiting = {outline.asked.get(id) for id in (*outline.interrupts, *outline.answers)}
+        for asked in self._of[session.id] - waiting:
+            self._let_go(asked)
 
-    def let_go(self, session: Session | None = None) -> None:
-        """Lets all agents go that wait here, or those of one session."""
-        for asked, one in list(self._parked.items()):
-            if session is None or one.session is session:
-                self._let_go(asked)
+    def let_go(self, session: Session) -> None:
+        """Lets the agents of the session go."""
+        for asked in list(self._of.get(session.id, ())):
+            self._let_go(asked)
 
     def _let_go(self, asked: str) -> None:
-        run = self._parked.pop(asked).run
-        run.stop_timer()
         logger.info("run %s: its agent waits no longer, and is called again for the answer", asked)
-        run.let_go()
+        self._remove(asked).let_go()
+
+    def _remove(self, asked: str) -> AskingRun:
+        session, run = self._parked.pop(asked)
+        self._of[session].discard(asked)
+        if not self._of[session]:
+            del self._of[session]
+        run.stop_timer()
+        return run
 
 
 def _next_asked(session: Session) -> str:

@@ -135,6 +135,11 @@ class RunWriter:
         """Holds back what is written until :meth:`begin`."""
         self._scheduled = self.backpressure = True
 
+    def check_held(self) -> None:
+        """Raises TooLarge if no more can be held back."""
+        if self._pending_size > MAX_PENDING:
+            raise TooLarge("The agent writes too much while it waits for an answer.")
+
     async def begin(self, started: Event, *, expect: int) -> None:
         """Appends the run's first event, with ``expect`` as its expected version.
 

@@ -239,6 +239,7 @@ function isOver(call, status) {
   return (
     call.status === 'done' ||
     call.status === 'error' ||
+    (call.status === 'cancelled' && call.result !== undefined) ||
     (status === 'done' && call.status === 'called')
   );
 }

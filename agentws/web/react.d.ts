@@ -17,6 +17,13 @@ type Methods = Pick<
 /** Follows a session. Components with the same url, session and agent share one connection. */
 export function useAgentChat(url: string, options?: ConnectOptions): ChatSnapshot & Methods;
 
+/** Has `handler` make the agent's calls of a tool of this client, while the component is mounted. */
+export function useAgentTool(
+  chat: Pick<AgentSocket, 'tool'>,
+  name: string,
+  handler: (args: any) => unknown,
+): void;
+
 /** For components written for a plain WebSocket: `messages` with `content`, `connected`, `sendMessage(text)`. */
 export function useWebSocket(
   url: string,

@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { useCallback, useMemo, useSyncExternalStore } from 'react';
+import { useCallback, useEffect, useMemo, useRef, useSyncExternalStore } from 'react';
 import { AgentSocket, idleSnapshot } from './client.js';
 
 /**
@@ -88,6 +88,21 @@ export function useAgentChat(url, options = {}) {
   const snapshot = useSyncExternalStore(subscribe, socket.getSnapshot, () => idleSnapshot);
   const methods = useMemo(() => boundMethods(socket), [socket]);
   return useMemo(() => ({ ...snapshot, ...methods }), [snapshot, methods]);
+}
+
+/**
+ * Has `handler` make the agent's calls of a tool of this client, while the component is mounted.
+ *
+ * @param {Pick<Methods, 'tool'>} chat of `useAgentChat`
+ * @param {string} name
+ * @param {(args: any) => unknown} handler may be an inline function: the latest one is called
+ */
+export function useAgentTool({ tool }, name, handler) {
+  const latest = useRef(handler);
+  useEffect(() => {
+    latest.current = handler;
+  }, [handler]);
+  useEffect(() => tool(name, (args) => latest.current(args)), [tool, name]);
 }
 
 /** @param {AgentSocket} socket @returns {Methods} */

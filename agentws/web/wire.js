@@ -57,10 +57,11 @@ export function noticeMessage(id, { content, level, metadata }) {
 
 /** @param {any} event a TOOL_CALL_RESULT, or a tool message @returns {Partial<ToolCall>} */
 export function callResult(event) {
-  const error = event.error ?? event.metadata?.agentws?.error;
+  const { status, error: told } = event.metadata?.agentws ?? {};
+  const error = event.error ?? told ?? (status === 'error' || status === 'denied');
   const failed = error !== undefined && error !== false;
   return {
-    status: failed ? 'error' : 'done',
+    status: status === 'stopped' ? 'cancelled' : failed ? 'error' : 'done',
     result: event.content,
     ...(failed && { error: typeof error === 'string' ? error : textOf(event.content) }),
   };

@@ -63,6 +63,7 @@ async def test_a_body_with_another_content_type_is_refused(kind: str) -> None:
             ("POST", URL),
             ("POST", f"/sessions/{SESSION}/cancel"),
             ("POST", f"/sessions/{SESSION}/answers"),
+            ("POST", f"/sessions/{SESSION}/tool-results"),
             ("POST", f"/sessions/{SESSION}/push"),
             ("POST", "/broadcast"),
             ("PATCH", f"/sessions/{SESSION}"),
@@ -165,6 +166,7 @@ async def _call(app: Any, receive: Any, headers: dict[str, str]) -> int | None:
 BODIES: dict[str, msgspec.json.Decoder[Any]] = {
     URL: msgspec.json.Decoder(f.Send),
     f"/sessions/{SESSION}/answers": msgspec.json.Decoder(f.Answer),
+    f"/sessions/{SESSION}/tool-results": msgspec.json.Decoder(f.ToolResult),
     "/broadcast": msgspec.json.Decoder(bodies.Broadcast),
 }
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from agentws import BearerKeys, Limits, MemoryStore
+from agentws import BearerKeys, Limits, MemoryStore, RunContext
 from agentws.agents.commands import Command, CommandContext
 from agentws.protocol.events import RunFinished
 from agentws.protocol.messages import Interrupt, InterruptOutcome
@@ -178,6 +178,27 @@ async def test_an_agents_question_can_be_answered_once() -> None:
         assert other.status_code == 409 and other.json()["code"] == "already_answered"
         unknown = await http.post(url, json={"interrupt": "int_2"})
         assert unknown.status_code == 404
+
+
+async def test_a_clients_tool_gets_its_result_once() -> None:
+    async def agent(ctx: RunContext) -> AsyncIterator[str]:
+        yield f"It is {await ctx.client_tool('clock')}."
+
+    async with served(agent) as (_, http):
+        await say(http, "go")
+        (call,) = (await answered(http))[-1]["toolCalls"]
+        url = f"/sessions/{SESSION}/tool-results"
+        body = {"toolCallId": call["id"], "content": "noon"}
+        first = await http.post(url, json=body)
+        assert first.status_code == 202
+        again = await http.post(url, json=body)
+        assert again.json() == {**first.json(), "duplicate": True}
+        other = await http.post(url, json={"toolCallId": call["id"], "error": "broken"})
+        assert other.status_code == 409 and other.json()["code"] == "already_answered"
+        assert (await http.post(url, json={"toolCallId": call["id"]})).status_code == 400
+        unknown = await http.post(url, json={"toolCallId": "call_0", "content": "x"})
+        assert unknown.status_code == 404
+        assert (await answered(http))[-1]["content"] == "It is noon."
 
 
 async def test_the_conversation_is_read_page_by_page() -> None:
@@ -351,6 +372,7 @@ async def test_a_foreign_session_is_refused_like_an_unknown_one() -> None:
             ("GET", "/events", None),
             ("POST", "/cancel", {}),
             ("POST", "/answers", {"interrupt": "int_1"}),
+            ("POST", "/tool-results", {"toolCallId": "call_1", "content": "x"}),
         ):
             foreign = await bob.request(method, f"/sessions/{SESSION}{suffix}", json=body)
             unknown = await bob.request(method, f"/sessions/ses_nobody_has_it{suffix}", json=body)

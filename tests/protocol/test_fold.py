@@ -211,3 +211,14 @@ def test_an_encrypted_value_is_kept_with_its_message() -> None:
     assert answer["toolCalls"][0]["encryptedValue"] == "s3"
     assert result["encryptedValue"] == "s4"
     assert "encryptedValue" not in plan
+
+
+@pytest.mark.parametrize("status", ["done", "error", "denied", "stopped"])
+def test_the_message_of_a_failed_call_has_its_error(status: str) -> None:
+    fold = Fold()
+    fold.apply(e.ToolCallStart("c", "look"), "r")
+    told = {"agentws": {"status": status}}
+    fold.apply(e.ToolCallResult("result", "c", "so", metadata=told), "r")
+    result = fold.messages[-1]
+    assert isinstance(result, m.ToolMessage)
+    assert (result.content, result.error) == ("so", None if status == "done" else "so")

@@ -10,10 +10,11 @@ import msgspec
 import pytest
 
 from agentws import AgentError, RunContext, ToolDenied, ToolError, tool
-from agentws.testing.connect import kind
+from agentws.testing.connect import connect, kind
 
 from .asking import answer, events_of, questions
 from .harness import Talk, talk
+from .nodes import nodes
 
 
 class Receipt(msgspec.Struct):
@@ -293,7 +294,58 @@ async def test_a_call_that_outlives_its_agent_is_stopped() -> None:
         await one.check()
 
 
+async def test_what_is_no_tool_is_refused() -> None:
+    async def plain() -> None: ...
+
+    async def agent(ctx: RunContext) -> AsyncIterator[str]:
+        with pytest.raises(TypeError, match="expected a function with @tool"):
+            await ctx.call(plain)  # type: ignore[arg-type]
+        yield "fine"
+
+    async with talk(agent) as one:
+        await one.client.say("go", "m1")
+        assert await one.client.answer() == "fine"
+
+
+async def test_a_call_of_a_node_that_died_is_stopped() -> None:
+    @tool
+    async def work() -> None:
+        await asyncio.get_running_loop().create_future()
+
+    async def agent(ctx: RunContext) -> AsyncIterator[str]:
+        yield "On it. "
+        await ctx.call(work)
+
+    async with nodes(agent) as (first, second), connect(first.app) as client:
+        await client.say("go", "m1")
+        await client.until(lambda frame: kind(frame) == "TOOL_CALL_END")
+        first.freeze()
+        await client.reconnect(second.app)
+        ended = (await client.until("RUN_ERROR"))["event"]
+        assert ended["code"] == "interrupted"
+        (result,) = events_of(client, "TOOL_CALL_RESULT")
+        assert result["metadata"]["agentws"]["status"] == "stopped"
+
+
 # Approvals
+
+
+async def test_a_call_is_not_made_if_the_rule_for_its_approval_fails() -> None:
+    done: list[float] = []
+
+    @tool(approve=lambda args: args.amont > 100)
+    async def give(amount: float) -> None:
+        done.append(amount)
+
+    async def agent(ctx: RunContext) -> AsyncIterator[str]:
+        with pytest.raises(ToolError, match="The tool failed"):
+            await ctx.call(give, amount=5)
+        yield "fine"
+
+    async with talk(agent) as one:
+        await one.client.say("go", "m1")
+        await one.terminal()
+        assert (await results(one), done) == ([("error", "The tool failed.")], [])
 
 
 PARKS = pytest.mark.parametrize("park", [300.0, 0.05], ids=["in memory", "called again"])

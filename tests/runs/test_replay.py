@@ -61,7 +61,8 @@ async def compacted(store: Store, session: str) -> None:
 
 async def test_each_answer_may_come_a_day_later_in_another_process() -> None:
     trip, store = Trip(), memory_store()
-    session, url, asked = "", "/ws/chat", []
+    session, url = "", "/ws/chat"
+    asked: list[dict[str, Any]] = []
     for step, given in enumerate([None, *ANSWERS]):
         async with nodes(trip.agent, 1, store=store) as (node,):
             async with connect(node.app, url) as client:

@@ -4,6 +4,7 @@ let current = null;
 
 export class Mounted {
   memory = [];
+  effects = new Map();
   renders = 0;
   store;
   value;
@@ -27,11 +28,23 @@ export class Mounted {
   /** Runs the effects after a render; StrictMode runs, undoes and runs them again. */
   mount() {
     this.#subscription = this.store.subscribe(() => this.render());
+    for (const effect of this.effects.values()) effect.undo = effect.run();
   }
 
   unmount() {
+    for (const effect of this.effects.values()) effect.undo?.();
     this.#subscription?.();
     this.#subscription = null;
+  }
+
+  /** An effect whose dependencies have changed runs again, once it is mounted. */
+  effect(run, dependencies) {
+    const cell = this.#cell;
+    this.remember(() => {
+      this.effects.get(cell)?.undo?.();
+      const undo = this.#subscription ? run() : undefined;
+      this.effects.set(cell, { run, undo });
+    }, dependencies);
   }
 
   remember(make, dependencies) {
@@ -46,6 +59,8 @@ export class Mounted {
 export const useMemo = (make, dependencies) => current.remember(make, dependencies);
 export const useCallback = (callback, dependencies) =>
   current.remember(() => callback, dependencies);
+export const useRef = (value) => current.remember(() => ({ current: value }), []);
+export const useEffect = (run, dependencies) => current.effect(run, dependencies);
 export function useSyncExternalStore(subscribe, getSnapshot, getServerSnapshot) {
   current.store = { subscribe, getServerSnapshot };
   return getSnapshot();

@@ -10,7 +10,7 @@ const RESOLVE = `export const resolve = (name, context, next) =>
   name === 'react' ? { url: ${JSON.stringify(FAKE)}, shortCircuit: true } : next(name, context);`;
 register(`data:text/javascript,${encodeURIComponent(RESOLVE)}`);
 globalThis.window ??= /** @type {any} */ (new EventTarget());
-const { useAgentChat, useWebSocket } = await import('../../agentws/web/react.js');
+const { useAgentChat, useAgentTool, useWebSocket } = await import('../../agentws/web/react.js');
 
 let sessions = 0;
 
@@ -109,4 +109,40 @@ test('a server renders the idle state', () => {
   const { options, url } = world();
   const chat = new Mounted(() => useAgentChat(url, options));
   assert.equal(chat.store.getServerSnapshot(), idleSnapshot);
+});
+
+test('a component makes the calls of a tool with its latest handler, while it is mounted', async () => {
+  const { network, options, url } = world();
+  let city = 'Rome';
+  const chat = new Mounted(() => {
+    const value = useAgentChat(url, options);
+    useAgentTool(value, 'locate', () => city);
+    return value;
+  });
+  chat.mount();
+  await settled();
+  network.last().welcome();
+  let seq = 0;
+  const ask = async (id) => {
+    const metadata = { agentws: { tool: 'locate' } };
+    const asked = { id, reason: 'agentws:client_tool', toolCallId: id, metadata };
+    const outcome = { type: 'interrupt', interrupts: [asked] };
+    const deliver = (event) => network.last().deliver({ id: `ep.${++seq}.t`, run: id, event });
+    deliver({ type: 'RUN_STARTED', threadId: 's', runId: id });
+    deliver({ type: 'RUN_FINISHED', threadId: 's', runId: id, outcome });
+    await settled();
+  };
+  await ask('c1');
+  city = 'Oslo';
+  await ask('c2');
+  const sent = network.last();
+  chat.unmount();
+  await ask('c3');
+  assert.deepEqual(
+    sent.sentOf('tool_result').map(({ toolCallId, content }) => [toolCallId, content]),
+    [
+      ['c1', 'Rome'],
+      ['c2', 'Oslo'],
+    ],
+  );
 });

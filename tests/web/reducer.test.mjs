@@ -204,6 +204,32 @@ test('a tool call is updated from its first argument to its result', () => {
   assert.equal(failed.messages[1].toolCalls[0].error, 'no such place');
 });
 
+for (const [said, status] of [
+  ['done', 'done'],
+  ['error', 'error'],
+  ['denied', 'error'],
+  ['stopped', 'cancelled'],
+]) {
+  test(`a call whose result is ${said} has the status ${status}`, () => {
+    const log = play(
+      started('r1', user('u1')),
+      { type: 'TOOL_CALL_START', toolCallId: 'c1', toolCallName: 'look' },
+      { type: 'TOOL_CALL_END', toolCallId: 'c1' },
+      {
+        type: 'TOOL_CALL_RESULT',
+        messageId: 't1',
+        toolCallId: 'c1',
+        content: 'so',
+        metadata: { agentws: { status: said } },
+      },
+      { type: 'RUN_ERROR', message: 'The agent failed.' },
+    );
+    const [call] = log.messages.at(-1).toolCalls;
+    assert.deepEqual([call.status, call.result], [status, 'so']);
+    assert.equal(call.error, status === 'error' ? 'so' : undefined);
+  });
+}
+
 test('a call without a message gets a new message', () => {
   const log = play(started('r1', user('u1')), {
     type: 'TOOL_CALL_START',
