@@ -18,6 +18,7 @@ from .agents.agent import Agent, RunContext
 from .agents.chat import ChatAgent
 from .agents.commands import Command, CommandContext
 from .agents.factory import AgentFactory
+from .agents.files import Attachment
 from .agents.llm import (
     LLM,
     LLMCutOff,
@@ -32,8 +33,10 @@ from .agents.llm import (
 from .agents.output import Output
 from .agents.tools import Tool, tool
 from .auth import BearerKeys, Identity
+from .backends.disk import DiskFileStore
 from .backends.local import LocalBus
 from .backends.memory import MemoryStore
+from .backends.memory_files import MemoryFileStore
 from .backends.sqlite import SQLiteStore
 from .bus import Bus
 from .errors import (
@@ -48,6 +51,7 @@ from .errors import (
     ToolError,
     Unauthenticated,
 )
+from .files import FileInfo, FileStore
 from .gateway.gateway import AgentGateway
 from .gateway.handle import SessionHandle
 from .limits import Limits
@@ -64,11 +68,15 @@ __all__ = [
     "AgentwsError",
     "AskDeclined",
     "AskExpired",
+    "Attachment",
     "BearerKeys",
     "Bus",
     "ChatAgent",
     "Command",
     "CommandContext",
+    "DiskFileStore",
+    "FileInfo",
+    "FileStore",
     "Forbidden",
     "Identity",
     "LLMCutOff",
@@ -81,6 +89,7 @@ __all__ = [
     "LLMUnavailable",
     "Limits",
     "LocalBus",
+    "MemoryFileStore",
     "MemoryStore",
     "NotFound",
     "Output",

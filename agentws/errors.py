@@ -18,7 +18,8 @@
     │   └── Fenced              409 / 4409   fenced
     ├── PositionLost            410 / 4410   position_lost
     ├── TooLarge                413 / 4413   too_large
-    │   └── EventTooLarge       413 / 4413   too_large
+    │   ├── EventTooLarge       413 / 4413   too_large
+    │   └── QuotaExceeded       413 / 4413   quota_exceeded
     ├── UnsupportedMedia        415 / 4415   unsupported_media
     ├── Misdirected             421 / 4421   misdirected
     ├── TooMany                 429 / 4429   too_many                retryable
@@ -51,8 +52,9 @@ __all__ = ["AgentError", "AgentwsError", "AlreadyAnswered", "AskDeclined", "AskE
 __all__ += ["BadRequest", "Conflict", "Draining"]
 __all__ += ["EventTooLarge", "Expired", "Fenced", "Forbidden", "IdempotencyConflict", "Internal"]
 __all__ += ["InvalidEvent", "LostReason", "MethodNotAllowed", "Misdirected", "NotFound"]
-__all__ += ["NotSupported", "PositionLost", "QueueFull", "ReplayDiverged", "RunActive"]
-__all__ += ["StorageFull", "TimedOut", "ToolArgumentsInvalid", "ToolDenied", "ToolError"]
+__all__ += ["NotSupported", "PositionLost", "QueueFull", "QuotaExceeded", "ReplayDiverged"]
+__all__ += ["RunActive", "StorageFull", "TimedOut", "ToolArgumentsInvalid", "ToolDenied"]
+__all__ += ["ToolError"]
 __all__ += ["TooLarge", "TooMany", "Unauthenticated", "Unavailable", "UnknownCommand"]
 __all__ += ["UnsupportedMedia", "VersionConflict", "WrongLoop"]
 
@@ -226,8 +228,15 @@ class EventTooLarge(TooLarge):
         return cls(f"This {kind} has {size} bytes; an event has at most {limit}.")
 
 
+class QuotaExceeded(TooLarge):
+    """The files of one identity, or of one anonymous session, would be more than its quota."""
+
+    code = "quota_exceeded"
+    summary = "Your files take up too much space."
+
+
 class UnsupportedMedia(AgentwsError):
-    """The ``Content-Type`` of the body is not one that the route reads."""
+    """The ``Content-Type`` of the body, or the type of a file, is not one that is accepted."""
 
     code = "unsupported_media"
     status = 415

@@ -69,6 +69,26 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     command_timeout: float = 30.0
     """How long an agent's slash command may take before it is cancelled."""
 
+    # Files
+    max_file_size: int = 10 * 1024 * 1024
+    """Bytes of one file, uploaded or made by an agent."""
+    max_files_per_message: int = 10
+    """Attachments of one message, and files of one upload."""
+    file_types: tuple[str, ...] = ("*/*",)
+    """Types that may be uploaded, such as ``image/*``. Recognized by content, not by the name."""
+    file_quota: int = 1024 * 1024 * 1024
+    """Bytes of all files of one identity, or of one anonymous session."""
+    max_files: int = 1_000
+    """Files of one identity, or of one anonymous session."""
+    max_uploads: int = 100
+    """Concurrent uploads of this node."""
+    max_uploads_per_caller: int = 10
+    """Concurrent uploads of one identity, or of one network address without one, on this node."""
+    upload_timeout: float = 600.0
+    """How long one upload may take."""
+    file_expiry: float = 24 * 3600.0
+    """How long an uploaded file may wait for the message that it is attached to."""
+
     # Sessions
     replay_window: float = 600.0
     """How long after its end a run can be replayed delta by delta; then compaction folds it."""

@@ -10,6 +10,7 @@ from starlette.types import ASGIApp
 from .agents.factory import AgentFactory
 from .auth import Authenticate, Authorize
 from .bus import Bus
+from .files import FileStore
 from .gateway.gateway import AgentGateway
 from .hosting.lifespan import join_lifespan
 from .hosting.precedence import insert_routes
@@ -28,6 +29,7 @@ def mount_agent_gateway(
     prefix: str = "",
     store: Store | None = None,
     bus: Bus | None = None,
+    files: FileStore | None = None,
     authenticate: Authenticate | None = None,
     authorize: Authorize | None = None,
     allowed_origins: Sequence[str] | None = None,
@@ -47,8 +49,10 @@ def mount_agent_gateway(
     ``prefix``: a path before every route. It may have parameters, as in ``/t/{tenant}``;
     ``authenticate`` finds them in ``connection.path_params``.
 
-    ``authenticate``: returns the identity on a connection. Without it sessions are anonymous, and
-    whoever knows a session's id may use it. ``authorize``: decides instead of plain ownership.
+    ``files``: where files are kept, such as ``DiskFileStore("files")``; without it there are no
+    uploads and no attachments. ``authenticate``: returns the identity on a connection. Without it
+    sessions are anonymous, and whoever knows a session's id may use it. ``authorize``: decides
+    instead of plain ownership.
     ``allowed_origins``: browser origins besides the host's own, for WebSocket and CORS; ``"*"``
     allows all. ``allowed_hosts``: the Host headers to serve. The default is any; if the server
     listens on a loopback address, only loopback names. ``admin_key``: enables ``/broadcast`` and
@@ -65,6 +69,7 @@ def mount_agent_gateway(
         agent_factory,
         store=store,
         bus=bus,
+        files=files,
         authenticate=authenticate,
         authorize=authorize,
         admin_key=admin_key,

@@ -24,8 +24,9 @@ LAYERS: list[set[str]] = [
     {"errors"},
     {"protocol"},
     {"limits", "bus"},
-    {"store"},
+    {"store", "files"},
     {"auth"},
+    {"attachments"},
     {"tasks"},
     {"sessions"},
     {"agents"},
@@ -36,7 +37,7 @@ LAYERS: list[set[str]] = [
     {"mount"},
     {"", "events"},  # the public names: agentws/__init__.py, agentws/events.py
 ]
-PORTS = {"errors", "protocol", "auth", "store", "bus"}
+PORTS = {"errors", "protocol", "auth", "store", "files", "bus"}
 EVERY_LAYER = set[str]().union(*LAYERS)
 
 BESIDE: dict[str, set[str]] = {
@@ -55,7 +56,8 @@ ALSO: dict[str, set[str]] = {
 }
 
 FOREIGN: dict[str, set[str]] = {
-    "transports": {"starlette"},
+    "attachments": {"puremagic"},
+    "transports": {"starlette", "python_multipart"},
     "hosting": {"starlette"},
     "mount": {"starlette"},
     "server": {"uvicorn", "httptools"},

@@ -6,6 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any, TypeVar
 
+from ..attachments.library import Files
 from ..auth import Identity
 from ..protocol.events import InterruptAnswered, Overlap
 from ..protocol.messages import Message, TokenUsage, UserMessage, text_of
@@ -13,6 +14,7 @@ from ..store import SessionInfo
 from . import asking, calls, client_tools, progress
 from .commands import Command
 from .context import Earlier, History, SessionContext
+from .files import Attachment, Data, attachments_of, write_file
 from .output import Output, RunOutput
 from .steps import Work
 from .tools import Tool
@@ -30,6 +32,7 @@ class RunContext(SessionContext):
 
     __slots__ = (
         "_earlier",
+        "_files",
         "_output",
         "_written",
         "agent",
@@ -53,6 +56,7 @@ class RunContext(SessionContext):
         state: Any = None,
         answers: Sequence[InterruptAnswered] = (),
         earlier: Earlier | None = None,
+        files: Files | None = None,
     ) -> None:
         super().__init__(session=session, identity=identity, history=history)
         self.message = message
@@ -67,6 +71,7 @@ class RunContext(SessionContext):
         self.usage: list[TokenUsage] = []
         self._earlier = earlier
         self._written: list[Message] | None = None
+        self._files = files
         self._output: RunOutput | None = None
         self.work: tuple[Work, ...] = ()
         """The calls that this context was given to, the outermost first."""
@@ -80,9 +85,21 @@ class RunContext(SessionContext):
         return text_of(self.message.content)
 
     @property
-    def attachments(self) -> list[str]:
-        """Ids of the files sent with the message."""
-        return list((self.message.metadata or {}).get("attachments", ()))
+    def attachments(self) -> list[Attachment]:
+        """The files sent with the message."""
+        return self.attachments_of(self.message)
+
+    def attachments_of(self, message: UserMessage) -> list[Attachment]:
+        """The files sent with any message of the session, such as one of :meth:`history`."""
+        return attachments_of(message, self._files, self.session.id)
+
+    async def write_file(self, name: str, data: Data, *, type: str | None = None) -> Attachment:
+        """Makes a file of bytes, text or an async iterable of bytes, and shows it to the user.
+
+        Without ``type`` it is recognized by the content. The file is kept with the session. Raises
+        TooLarge, QuotaExceeded, StorageFull, and NotSupported if the gateway keeps no files.
+        """
+        return await write_file(self.output, self._files, self.session, name, data, type)
 
     async def history(self, *, limit: int | None = None) -> list[Message]:
         """The conversation up to and including the message being answered, oldest first.

@@ -12,13 +12,17 @@ from typing import Any, NamedTuple
 from starlette.applications import Starlette
 
 from ..auth import BearerKeys
+from ..backends.disk import DiskFileStore
 from ..backends.memory import MemoryStore
+from ..backends.memory_files import MemoryFileStore
 from ..backends.sqlite import SQLiteStore
 from ..backends.sqlite_path import database_path
 from ..errors import Unavailable
+from ..files import FileStore
 from ..gateway.gateway import AgentGateway
 from ..mount import mount_agent_gateway
 from ..store import Store
+from .options import BESIDE, OFF
 from .problem import USAGE, Problem
 from .target import is_asgi_app, load_target
 
@@ -33,6 +37,7 @@ class Settings:
     workers: int
     prefix: str
     store: str
+    files: str
     admin_key: str | None
     api_key: list[tuple[str, str]]
     allowed_origin: list[str]
@@ -67,14 +72,17 @@ def make(settings: Settings, environment: Mapping[str, str]) -> Served:
         from .demo import demo_agent, llm_from
 
         llm, note = llm_from(environment)
-        return Served(_mounted(demo_agent(llm), settings), [note, *_store_notes(settings.store)])
+        return Served(_mounted(demo_agent(llm), settings), [note, *_storage_notes(settings)])
     target = load_target(settings.target)
     if is_asgi_app(target):
         _refuse_gateway_options(settings)
         if isinstance(target, AgentGateway):
             _check_shared(target.store, settings, "SQLiteStore(PATH) in mount_agent_gateway(...)")
+            if target.files is not None:
+                expected = "DiskFileStore(PATH) in mount_agent_gateway(...)"
+                _check_shared(target.files.store, settings, expected)
         return Served(target, [], is_ours=False)
-    return Served(_mounted(target, settings), _store_notes(settings.store))
+    return Served(_mounted(target, settings), _storage_notes(settings))
 
 
 def _mounted(factory: Any, settings: Settings) -> Starlette:
@@ -87,6 +95,7 @@ def _mounted(factory: Any, settings: Settings) -> Starlette:
             factory,
             prefix=settings.prefix,
             store=store_of(settings.store),
+            files=files_of(settings.files, settings.store),
             authenticate=BearerKeys(dict(settings.api_key)) if settings.api_key else None,
             admin_key=settings.admin_key,
             allowed_origins=settings.allowed_origin or None,
@@ -98,7 +107,7 @@ def _mounted(factory: Any, settings: Settings) -> Starlette:
     return app
 
 
-def _check_shared(store: Store, settings: Settings, expected: str) -> None:
+def _check_shared(store: Store | FileStore, settings: Settings, expected: str) -> None:
     """Raises Problem for several workers with a store of which each would have its own."""
     if settings.workers > 1 and store.scope == "process":
         raise Problem(
@@ -112,6 +121,7 @@ def _refuse_gateway_options(settings: Settings) -> None:
     """An app has mounted its own gateway: options that would have no effect are mistakes."""
     given = {
         "--store": settings.store != "memory",
+        "--files": settings.files != BESIDE,
         "--prefix": bool(settings.prefix),
         "--admin-key": settings.admin_key is not None,
         "--api-key": bool(settings.api_key),
@@ -156,9 +166,29 @@ def check_store(text: str) -> None:
         raise Problem(f"the store {text} can't be opened: {error}") from error
 
 
-def _store_notes(text: str) -> list[str]:
-    if text == "memory":
+def files_of(text: str, store: str) -> FileStore | None:
+    """The file store of ``--files``; without a folder, files are kept where sessions are."""
+    if text == OFF:
+        return None
+    if text == BESIDE and store == "memory":
+        return MemoryFileStore()
+    return DiskFileStore(f"{database_path(store)}.files" if text == BESIDE else text)
+
+
+def check_files(text: str, store: str) -> None:
+    """Opens the file store, so that a folder that can't be used is reported first."""
+    files = files_of(text, store)
+    if files is None:
+        return
+    try:
+        asyncio.run(files.open())
+    except Unavailable as error:
+        raise Problem(f"the folder of the files can't be used: {error}") from error
+
+
+def _storage_notes(settings: Settings) -> list[str]:
+    if settings.store == "memory":
         return [
             "Sessions are kept in memory and end with this process; --store sqlite:PATH keeps them."
         ]
-    return [f"Sessions are kept in {database_path(text)}."]
+    return [f"Sessions are kept in {database_path(settings.store)}."]

@@ -18,6 +18,9 @@ from ..transports.prefix import check_prefix
 from .problem import USAGE, Problem
 
 PREFIX: Final = "AGENTWS_"
+BESIDE: Final = "beside"
+OFF: Final = "off"
+"""Words that ``--files`` takes instead of a folder."""
 MAX_WORKERS: Final = 256
 CHILD_SETTINGS: Final = "AGENTWS_CHILD_SETTINGS"
 """How a supervisor (--reload, --workers) passes its settings to the processes that serve."""
@@ -80,6 +83,12 @@ def store(text: str) -> str:
     return text
 
 
+def files(text: str) -> str:
+    if text not in (BESIDE, OFF) and ":" in text[2:]:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a folder; expected a path, or {OFF}")
+    return text
+
+
 def checked(check: Callable[[str], object]) -> Callable[[str], str]:
     """A reader of text that ``check`` validates, which raises ValueError."""
 
@@ -120,6 +129,14 @@ SERVING: Final = (
         "STORE",
         "memory",
         store,
+    ),
+    Option(
+        "--files",
+        "FILES",
+        "where uploaded files are kept: a folder, off, or beside the store",
+        "FILES",
+        BESIDE,
+        files,
     ),
     Option("--admin-key", "ADMIN_KEY", "enables the admin routes, such as /broadcast", "KEY"),
     Option(

@@ -16,7 +16,7 @@ from ..server.draining import Server
 from ..server.preset import collect_less_often, server_config
 from ..server.workers import Workers, worker_log_config
 from ..transports.names import is_loopback
-from .app import Served, Settings, check_store, make
+from .app import Served, Settings, check_files, check_store, make
 from .listening import described, listen
 from .options import CHILD_SETTINGS
 from .problem import NOT_STARTED, USAGE, Problem
@@ -31,6 +31,7 @@ def serve(settings: Settings, environment: Mapping[str, str], *, reload: bool = 
         )
     served = make(settings, environment)
     check_store(settings.store)
+    check_files(settings.files, settings.store)
     with ExitStack() as opened:
         listeners = [opened.enter_context(one) for one in listen(settings.host, settings.port)]
         print_start_message(settings, served, listeners)

@@ -14,7 +14,8 @@ was not accepted, and neither loses nor duplicates anything. Imports ``errors``,
 from __future__ import annotations
 
 import ssl
-from collections.abc import Awaitable, Mapping
+from collections.abc import Mapping
+from functools import partial
 
 from ..protocol.frames import Error, Notice
 from .chat import Chat
@@ -33,6 +34,7 @@ from .session import Token
 from .transport import Opening, OpenTransport, Transport, TransportClosed
 from .turn import Turn
 from .updates import ConnectionChange, LogEvent, LogReset, Update
+from .uploading import Uploader
 from .websocket import open_websocket, unreachable
 
 
@@ -74,17 +76,15 @@ def connect(
     (Unauthenticated, Forbidden, NotFound, ...).
     """
 
-    def open_transport(opening: Opening) -> Awaitable[Transport]:
-        return open_websocket(url, opening, headers=headers, ssl_context=ssl_context, proxy=proxy)
-
     return Chat(
-        open_transport,
+        partial(open_websocket, url, headers=headers, ssl_context=ssl_context, proxy=proxy),
         session=session,
         after=after,
         agent=agent,
         token=token,
         connect_timeout=connect_timeout,
         unreachable=lambda: unreachable(url, proxy),
+        upload=Uploader(url, headers=headers, ssl_context=ssl_context, proxy=proxy),
     )
 
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import random
 import uuid
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from types import TracebackType
 from typing import Any, Final, Literal, Self
 
 from ..errors import AgentwsError, Internal
+from ..protocol.bodies import FileView
 from ..protocol.events import JsonPatch, Overlap
 from ..protocol.frames import (
     Answer,
@@ -32,6 +33,7 @@ from .tools import ClientTools, Handler
 from .transport import OpenTransport
 from .turn import Turn
 from .updates import ConnectionChange, ConnectionState, LogEvent, Update
+from .uploading import Progress, Source, Upload, name_of, no_uploads
 
 CLOSING: Final = 5.0
 """Seconds that leaving waits for the server to accept the last messages."""
@@ -58,9 +60,11 @@ class Chat:
         connect_timeout: float = 10.0,
         timing: Timing | None = None,
         unreachable: Callable[[], str] = lambda: "The server can't be reached.",
+        upload: Callable[[Upload], Awaitable[FileView]] = no_uploads,
     ) -> None:
         """``open_transport`` opens one connection. ``unreachable`` returns the message of the
-        Disconnected error when no other reason is known. The rest is as for :func:`connect`."""
+        Disconnected error when no other reason is known. ``upload`` sends one file. The rest is as
+        for :func:`connect`."""
         self._followed = FollowedSession(
             session=session, after=after, agent=agent, token=token, ring=self._ring
         )
@@ -68,6 +72,7 @@ class Chat:
         self._connect_timeout = connect_timeout
         self._timing = timing or Timing()
         self._unreachable = unreachable
+        self._upload = upload
         self._connection: Connection | None = None
         self._task: asyncio.Task[None] | None = None
         self._failure: Exception | None = None
@@ -209,13 +214,14 @@ class Chat:
         id: str | None = None,
         overlap: Overlap | None = None,
         agent: str | None = None,
-        attachments: Sequence[str] | None = None,
+        attachments: Sequence[str | FileView] | None = None,
         metadata: Metadata | None = None,
     ) -> Turn:
         """Sends a user message, now or as soon as there is a connection.
 
         Iterate over the returned turn for the events of the answer. ``id`` is the message's
-        idempotency key: the server accepts the same id once, from every chat. Text that is a
+        idempotency key: the server accepts the same id once, from every chat. ``attachments`` are
+        files that were uploaded, or their ids. Text that is a
         command (``/help``, ``ping``) is not a message: every send of it runs at most once.
         Raises TooMany when too many messages are unsent, ChatClosed outside of ``async with``.
         """
@@ -224,7 +230,7 @@ class Chat:
             content=content,
             overlap=overlap,
             agent=agent,
-            attachments=list(attachments) if attachments else None,
+            attachments=_ids_of(attachments) if attachments else None,
             metadata=metadata,
         )
         if (open_turn := self._followed.turns.find(frame.id)) is not None:
@@ -234,6 +240,26 @@ class Chat:
         turn = Turn(frame, request, self._cancel_turn)
         self._followed.open_turn(turn, request)
         return turn
+
+    async def upload(
+        self,
+        source: Source,
+        *,
+        name: str | None = None,
+        type: str | None = None,
+        progress: Progress | None = None,
+    ) -> FileView:
+        """Uploads bytes, or the file at a path, for this session. Attach the result to a message.
+
+        ``progress`` is called with the bytes sent and the size. Raises TooLarge, QuotaExceeded,
+        UnsupportedMedia, NotFound when the server takes no files, Disconnected when the connection
+        was lost (a second upload makes a second file), and OSError for a file that can't be read.
+        """
+        self._check_open()
+        token = await self._followed.token()
+        limit = None if self.welcome is None else self.welcome.limits.max_file_size
+        named = name_of(source, name)
+        return await self._upload(Upload(source, named, type, self.session, token, progress, limit))
 
     async def ask(self, content: Content, **options: Any) -> str:
         """Sends a message and returns the text of its answer. The options are those of ``send``.
@@ -339,6 +365,10 @@ class Chat:
     def _ring(self) -> None:
         if self._connection is not None:
             self._connection.ring()
+
+
+def _ids_of(attachments: Sequence[str | FileView]) -> list[str]:
+    return [one if isinstance(one, str) else one.id for one in attachments]
 
 
 async def _log_events(updates: AsyncIterator[Update]) -> AsyncIterator[LogEvent]:

@@ -109,6 +109,8 @@ _KNOWN: Final[tuple[type[AgentwsError], ...]] = (
     errors.AlreadyAnswered,
     errors.RunActive,
     errors.TooLarge,
+    errors.QuotaExceeded,
+    errors.UnsupportedMedia,
     errors.Misdirected,
     errors.TooMany,
     errors.QueueFull,

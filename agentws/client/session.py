@@ -95,9 +95,10 @@ class FollowedSession:
     # For the connection (see connection.Owner)
 
     async def opening(self) -> Opening:
-        return Opening(self.session, self.log.after, self._agent, await self._get_token())
+        return Opening(self.session, self.log.after, self._agent, await self.token())
 
-    async def _get_token(self) -> str | None:
+    async def token(self) -> str | None:
+        """A valid token; raises TransportClosed if there is none at the moment."""
         if not callable(self._token):
             return self._token
         try:

@@ -13,6 +13,7 @@ from contextlib import AsyncExitStack
 from typing import Final
 
 from ..agents.factory import Agents
+from ..attachments.library import Files
 from ..bus import Bus
 from ..errors import AgentwsError
 from ..limits import Limits
@@ -39,10 +40,18 @@ class Composition:
     """The parts of one gateway on one event loop, and the order in which they start and stop."""
 
     def __init__(
-        self, *, store: Store, bus: Bus, agents: Agents, limits: Limits, node: str
+        self,
+        *,
+        store: Store,
+        bus: Bus,
+        files: Files | None,
+        agents: Agents,
+        limits: Limits,
+        node: str,
     ) -> None:
         self._store = store
         self._bus = bus
+        self._files = files
         self._limits = limits
         self.tasks: Final = Tasks()
         self.connections: Final = Connections(limits, self.tasks)
@@ -57,9 +66,10 @@ class Composition:
             limits=limits,
             node=node,
             open_session=self.sessions.find,
+            files=files,
             finished=self._compactions.run_ended,
         )
-        self.inbox: Final = Inbox(runs=self.runs, limits=limits)
+        self.inbox: Final = Inbox(runs=self.runs, limits=limits, files=files)
         self.sessions.on_open = self._session_opened
         # One bound method for all: every session in memory holds it.
         self._schedule: Final = self.runs.schedule
@@ -70,6 +80,7 @@ class Composition:
             compactions=self._compactions,
             limits=limits,
             delete=self.delete_session,
+            files=files,
         )
 
     async def begin(self) -> None:
@@ -77,6 +88,8 @@ class Composition:
         try:
             await self._store.open()
             await self._bus.open()
+            if self._files is not None:
+                await self._files.store.open()
         except BaseException:
             await self._store.close()
             raise
@@ -104,6 +117,8 @@ class Composition:
         async with AsyncExitStack() as closing:
             closing.push_async_callback(self._store.close)
             closing.push_async_callback(self._bus.close)
+            if self._files is not None:
+                closing.push_async_callback(self._files.store.close)
             closing.callback(self.broadcasts.unsubscribe)
             closing.push_async_callback(self.sessions.aclose)
             closing.push_async_callback(self.runs.aclose)
@@ -113,7 +128,8 @@ class Composition:
         """Closes the ports after their event loop was closed; its tasks will never run again."""
         self.broadcasts.unsubscribe()
         self.sessions.abandon()
-        for port in (self._store, self._bus):
+        ports = [self._store, self._bus, *(() if self._files is None else [self._files.store])]
+        for port in ports:
             try:
                 async with asyncio.timeout(ABANDONING):
                     await port.close()
@@ -121,10 +137,20 @@ class Composition:
                 logger.info("%r could not be closed after its event loop: %r", port, error)
 
     async def delete_session(self, id: str) -> None:
-        """Deletes it from the store, and from the memory of this node."""
+        """Deletes it with its files from the stores, and from the memory of this node.
+
+        The files first: an error or a crash then leaves a session that can be deleted again. And
+        once more after it, for a file that was attached meanwhile.
+        """
+        await self._delete_files(id)
         await self._store.delete(id)
+        await self._delete_files(id)
         self.runs.forget(id)
         self.sessions.evict_deleted(id)
+
+    async def _delete_files(self, session: str) -> None:
+        if self._files is not None:
+            await self._files.store.delete_session(session)
 
     def _session_opened(self, session: Session) -> None:
         session.on_outline_change = self._schedule

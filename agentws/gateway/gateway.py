@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 import secrets
+import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from ..agents.commands import CommandContext, Typed
 from ..agents.factory import AgentFactory, Agents
+from ..attachments.library import Files
 from ..auth import (
     Access,
     Action,
@@ -23,6 +25,7 @@ from ..backends.local import LocalBus
 from ..backends.memory import MemoryStore
 from ..bus import Bus
 from ..errors import Draining, Forbidden, NotFound, NotSupported
+from ..files import FileStore
 from ..limits import Limits
 from ..protocol import events as e
 from ..protocol import frames as f
@@ -59,6 +62,7 @@ class AgentGateway:
         *,
         store: Store | None = None,
         bus: Bus | None = None,
+        files: FileStore | None = None,
         authenticate: Authenticate | None = None,
         authorize: Authorize | None = None,
         admin_key: str | None = None,
@@ -67,6 +71,7 @@ class AgentGateway:
         self.limits: Final = limits or Limits()
         self.store: Final = store or MemoryStore()
         self.bus: Final = bus or self.store.default_bus() or LocalBus()
+        self.files: Final = None if files is None else Files(files, self.limits, clock=time.time)
         self.agents: Final = Agents(agent_factory)
         check_callable("authenticate", authenticate)
         check_callable("authorize", authorize)
@@ -87,7 +92,12 @@ class AgentGateway:
             self._process = os.getpid()
             self.node = secrets.token_urlsafe(9)
         parts = self._parts = Composition(
-            store=self.store, bus=self.bus, agents=self.agents, limits=self.limits, node=self.node
+            store=self.store,
+            bus=self.bus,
+            files=self.files,
+            agents=self.agents,
+            limits=self.limits,
+            node=self.node,
         )
         self.tasks = parts.tasks
         self.connections = parts.connections

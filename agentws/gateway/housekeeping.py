@@ -8,6 +8,7 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import Final
 
+from ..attachments.library import SWEPT, Files
 from ..errors import AgentwsError
 from ..limits import Limits
 from ..runs.engine import Runs
@@ -20,6 +21,8 @@ logger: Final = logging.getLogger("agentws")
 
 HOUSEKEEPING: Final = 1.0
 """Seconds between two rounds of everything but lease renewal."""
+FILE_SWEEP: Final = 60.0
+"""Seconds between two sweeps of files that no message was sent with."""
 RENEWALS: Final = 5
 """How often a lease is renewed within its ``lease_ttl``: some renewals may fail."""
 
@@ -28,7 +31,8 @@ class Housekeeping:
     """Runs the periodic work in the background.
 
     A round recovers orphaned runs, polls for appends whose bell was lost, releases the leases of
-    idle sessions, evicts idle sessions from memory, compacts logs and deletes expired sessions.
+    idle sessions, evicts idle sessions from memory, compacts logs and deletes expired sessions and
+    files.
     """
 
     def __init__(
@@ -40,6 +44,7 @@ class Housekeeping:
         compactions: Compactions,
         limits: Limits,
         delete: Callable[[str], Awaitable[None]],
+        files: Files | None = None,
     ) -> None:
         self._store = store
         self._sessions = sessions
@@ -47,7 +52,9 @@ class Housekeeping:
         self._compactions = compactions
         self._limits = limits
         self._delete = delete
+        self._files = files
         self._recover_at = 0.0
+        self._sweep_files_at = 0.0
 
     def begin(self, tasks: Tasks) -> None:
         """Starts the work; it ends when ``tasks`` are closed."""
@@ -68,6 +75,10 @@ class Housekeeping:
         self._sessions.sweep(busy=self._runs.holds)
         await self._compactions.work()
         await self._delete_expired()
+        if self._files is not None and now >= self._sweep_files_at:
+            self._sweep_files_at = now + FILE_SWEEP
+            if await self._files.sweep() == SWEPT:
+                self._sweep_files_at = now
 
     async def _delete_expired(self) -> None:
         if self._limits.session_retention is None:

@@ -78,6 +78,23 @@ class SessionView(Body, kw_only=True, frozen=True):
     """Whether an answer is being written, or a message waits for one."""
 
 
+class FileView(Body, kw_only=True, frozen=True):
+    """A file as its owner sees it. ``size`` is in bytes; ``sha256`` is in hex."""
+
+    id: str
+    name: str
+    type: str
+    size: int
+    sha256: str
+    created_at: str
+
+
+class FileList(Body, frozen=True):
+    """The files of one upload, in their order."""
+
+    files: list[FileView]
+
+
 class SessionList(Body, kw_only=True, frozen=True, omit_defaults=False):
     """A page of sessions. ``before`` is the cursor of the next page; absent on the last one."""
 

@@ -226,6 +226,10 @@ class FrameLimits(Wire, frozen=True):
     max_message_size: int
     max_queued: int
     message_rate: float
+    max_file_size: int | None = None
+    """This and the following are absent if the gateway keeps no files."""
+    max_files_per_message: int | None = None
+    file_types: list[str] | None = None
 
 
 class Welcome(ServerFrame, tag="welcome", kw_only=True, frozen=True):

@@ -9,6 +9,7 @@ from functools import partial
 from typing import Any
 
 from ..agents.agent import RunContext
+from ..attachments.library import Files
 from ..auth import Identity
 from ..errors import VersionConflict
 from ..limits import Limits
@@ -37,7 +38,11 @@ def next_sender(session: Session) -> Sender | None:
 
 
 def next_context(
-    session: Session, sender: Sender | None, replay: Replay | None = None
+    session: Session,
+    sender: Sender | None,
+    replay: Replay | None = None,
+    *,
+    files: Files | None = None,
 ) -> RunContext:
     """The context of the next run: it answers the open questions, else the first queued message.
 
@@ -71,6 +76,7 @@ def next_context(
         state=own_state(session),
         answers=answers,
         earlier=earlier,
+        files=files,
     )
 
 
@@ -127,9 +133,17 @@ def _resume_entry(answer: e.InterruptAnswered) -> m.ResumeEntry:
 class RunMaker:
     """Makes the runs of one node. ``pace``: see :class:`.writer.RunWriter`."""
 
-    def __init__(self, *, tasks: Tasks, limits: Limits, pace: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        *,
+        tasks: Tasks,
+        limits: Limits,
+        files: Files | None,
+        pace: Callable[[], float],
+    ) -> None:
         self._tasks = tasks
         self._limits = limits
+        self._files = files
         self._pace = pace
 
     def writer(self, session: Session, run: str, fence: str, variables: Context) -> RunWriter:
@@ -152,7 +166,7 @@ class RunMaker:
             if next_origin(session.outline) != origin:
                 return None
         sender = next_sender(session)
-        context = next_context(session, sender, replay)
+        context = next_context(session, sender, replay, files=self._files)
         variables = Context() if sender is None or sender.context is None else sender.context
         writer = self.writer(session, context.run_id, fence, variables)
         run = _made(context, writer, variables, replay)

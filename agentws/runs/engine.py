@@ -14,6 +14,7 @@ from functools import partial
 from typing import Final
 
 from ..agents.factory import Agents
+from ..attachments.library import Files
 from ..errors import AgentwsError, Fenced, NotFound, PositionLost
 from ..limits import Limits
 from ..sessions.session import Session
@@ -48,6 +49,7 @@ class Runs:
         limits: Limits,
         node: str,
         open_session: Callable[[str], Awaitable[Session]],
+        files: Files | None,
         finished: Callable[[Session, int, int], None],
     ) -> None:
         self._store = store
@@ -60,7 +62,7 @@ class Runs:
         self._slots = asyncio.Semaphore(limits.max_runs)
         self._leased: dict[str, LeasedSession] = {}
         self._retries = RetryQueue()
-        self._maker = RunMaker(tasks=self._tasks, limits=limits, pace=self._pace)
+        self._maker = RunMaker(tasks=self._tasks, limits=limits, files=files, pace=self._pace)
         self._parking = Parking(self, self._maker, tasks=self._tasks, limits=limits)
         self._expiry = Expiry(tasks=self._tasks, open_session=open_session)
         # Without agents this node runs nothing: another node takes the open sessions.

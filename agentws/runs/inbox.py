@@ -9,11 +9,12 @@ request that is sent again is a duplicate (deduplication).
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Sequence
 from typing import Final
 
 import msgspec
 
+from ..attachments.library import Files
 from ..auth import Identity
 from ..errors import (
     AgentwsError,
@@ -30,12 +31,14 @@ from ..limits import Limits
 from ..protocol import events as e
 from ..protocol import frames as f
 from ..protocol import messages as m
+from ..protocol.attachments import AttachedFile
 from ..protocol.codec import check_sizes, entry
 from ..protocol.outline import Outline
 from ..sessions.senders import Sender, Senders, sender_now
 from ..sessions.session import Session
 from ..store import Appended, Key
 from .answering import EXPIRY_DIGEST, answer_key, answer_of, check_answer
+from .attaching import attach_files, has_files
 from .beginning import started_by_answers
 from .deciding import Command, Decision, decide
 from .engine import Runs
@@ -49,8 +52,9 @@ _encoder: Final = msgspec.json.Encoder(order="deterministic")
 class Inbox:
     """Decides the requests of one node's clients, and appends the result."""
 
-    def __init__(self, *, runs: Runs, limits: Limits) -> None:
+    def __init__(self, *, runs: Runs, limits: Limits, files: Files | None = None) -> None:
         self._runs = runs
+        self._files = files
         self._limits = limits
         # Messages by owner that are accepted and not in the log yet: they count for the limit.
         self._pending_of: dict[str, int] = {}
@@ -65,11 +69,18 @@ class Inbox:
         """Accepts a user message, once for its id: the id is its idempotency key.
 
         Raises IdempotencyConflict, QueueFull, RunActive (overlap ``reject``), TooMany,
-        VersionConflict and EventTooLarge.
+        VersionConflict, EventTooLarge, NotSupported, and NotFound for an attachment that is not the
+        sender's.
         """
         by = None if identity is None else identity.id
         key = send_key(frame, by=by)
-        event = _accepted_event(frame, agent, by=by)
+        files: Sequence[AttachedFile] = ()
+        if has_files(frame):
+            found = await self._attach_files(session, frame, key=key, by=by)
+            if isinstance(found, Appended):
+                return found
+            files = found
+        event = _accepted_event(frame, agent, by=by, files=files)
         accepted = entry(event)
         if len(accepted.data) + RUN_STARTED > session.max_event_size:
             check_answerable(session, event)
@@ -93,10 +104,33 @@ class Inbox:
             if known is None:
                 raise
             return known
+        except NotFound:
+            await self._drop_files(session)
+            raise
         finally:
             self._uncount_pending(session.info.owner)
         assert done is not None
         return done
+
+    async def _attach_files(
+        self, session: Session, frame: f.Send, *, key: Key, by: str | None
+    ) -> Sequence[AttachedFile] | Appended:
+        """The files of a message; or the duplicate, for one that was accepted before.
+
+        A message may be sent again after its files were deleted.
+        """
+        try:
+            return await attach_files(self._files, frame, session=session.id, by=by)
+        except AgentwsError:
+            known = await session.find(key)
+            if known is None:
+                raise
+            return known
+
+    async def _drop_files(self, session: Session) -> None:
+        """Deletes what was attached to a session after it was deleted."""
+        if self._files is not None:
+            await self._files.store.delete_session(session.id)
 
     async def _append_for(
         self, sender: Sender, id: str, session: Session, command: Command
@@ -176,10 +210,15 @@ class Inbox:
     ) -> Appended | None:
         """Replaces a queued message in its place; ``None`` if that changes nothing.
 
-        Raises NotFound when a run has begun with it, Forbidden when ``by`` has not sent it, and
-        EventTooLarge.
+        Raises NotFound when a run has begun with it, Forbidden when ``by`` has not sent it,
+        EventTooLarge, and what :func:`attach_files` raises.
         """
-        return await self._decide(session, lambda: edit(session, frame, by=by))
+        files: Sequence[AttachedFile] | None = None
+        if has_files(frame) or frame.attachments is not None:
+            # Before anything is attached.
+            edit(session, frame, by=by, files=None)
+            files = await attach_files(self._files, frame, session=session.id, by=by)
+        return await self._decide(session, lambda: edit(session, frame, by=by, files=files))
 
     async def promote(
         self, session: Session, frame: f.Promote, *, by: str | None = None
@@ -305,8 +344,10 @@ def _withdraw_decision(message: str, reason: str) -> Decision:
     return Decision(entry(e.MessageWithdrawn(message, reason, timestamp=now_ms())))
 
 
-def _accepted_event(frame: f.Send, agent: str | None, *, by: str | None) -> e.MessageAccepted:
-    message = user_message(frame.id, frame.content, frame.attachments, frame.metadata)
+def _accepted_event(
+    frame: f.Send, agent: str | None, *, by: str | None, files: Sequence[AttachedFile]
+) -> e.MessageAccepted:
+    message = user_message(frame.id, frame.content, frame.metadata, files=files)
     return e.MessageAccepted(message, frame.overlap or "queue", agent, by, timestamp=now_ms())
 
 

@@ -6,6 +6,7 @@ with is not in the queue any more.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final
 
 import msgspec
@@ -15,6 +16,7 @@ from ..errors import Forbidden, NotFound
 from ..protocol import events as e
 from ..protocol import frames as f
 from ..protocol import messages as m
+from ..protocol.attachments import ATTACHMENTS, AttachedFile, files_of
 from ..protocol.codec import check_sizes, entry
 from ..protocol.outline import Outline
 from ..sessions.session import Session
@@ -26,8 +28,14 @@ RUN_STARTED: Final = 1024
 """Bytes of a frame with RUN_STARTED at most, beside the message that the run answers."""
 
 
-def edit(session: Session, frame: f.EditQueued, *, by: str | None) -> Decision | None:
-    """What an edit appends; ``None`` if it changes nothing.
+def edit(
+    session: Session,
+    frame: f.EditQueued,
+    *,
+    by: str | None,
+    files: Sequence[AttachedFile] | None,
+) -> Decision | None:
+    """What an edit appends; ``None`` if it changes nothing. ``files``: those of the frame, if any.
 
     Raises NotFound, Forbidden for a message of somebody else, and EventTooLarge. A run acts for the
     sender of its message, so nobody else may write it.
@@ -35,7 +43,7 @@ def edit(session: Session, frame: f.EditQueued, *, by: str | None) -> Decision |
     accepted = queued(session.outline, frame.message)
     if accepted.by != by:
         raise Forbidden("Only the sender of this message may edit it.")
-    edited = msgspec.structs.replace(accepted, message=_edited(accepted.message, frame))
+    edited = msgspec.structs.replace(accepted, message=_edited(accepted.message, frame, files))
     if edited == accepted:
         return None
     check_answerable(session, edited)
@@ -77,22 +85,21 @@ def check_answerable(session: Session, accepted: e.MessageAccepted) -> None:
 
 
 def user_message(
-    id: str, content: m.Content, attachments: list[str] | None, metadata: m.Metadata | None
+    id: str, content: m.Content, metadata: m.Metadata | None, *, files: Sequence[AttachedFile]
 ) -> m.UserMessage:
     """The message that a client's frame asks for."""
     told = dict(metadata or {})
-    if attachments:
-        told["attachments"] = attachments
+    told.pop(ATTACHMENTS, None)
+    if files:
+        told[ATTACHMENTS] = msgspec.to_builtins(files)
     text = unescape(content) if isinstance(content, str) else content
     return m.UserMessage(id, text, metadata=told or None)
 
 
-def _edited(known: m.UserMessage, frame: f.EditQueued) -> m.UserMessage:
+def _edited(
+    known: m.UserMessage, frame: f.EditQueued, files: Sequence[AttachedFile] | None
+) -> m.UserMessage:
     """The message with what the frame changes: members that it leaves out stay as they are."""
-    metadata = {**(known.metadata or {})}
-    attachments: list[str] | None = metadata.pop("attachments", None)
-    if frame.metadata is not None:
-        metadata = {**frame.metadata}
-    if frame.attachments is not None:
-        attachments = frame.attachments
-    return user_message(known.id, frame.content, attachments, metadata)
+    metadata = known.metadata if frame.metadata is None else frame.metadata
+    kept = files_of(known) if files is None else files
+    return user_message(known.id, frame.content, metadata, files=kept)

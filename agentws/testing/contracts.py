@@ -24,6 +24,7 @@ from secrets import token_hex
 
 from ..bus import Bus
 from .contract_base import eventually
+from .contract_files import FileStoreContract
 from .contract_leases import LeaseRules
 from .contract_log import AppendRules, ReadRules
 from .contract_model import ModelRules
@@ -31,7 +32,7 @@ from .contract_sessions import SessionRules
 from .contract_versions import VersionRules
 from .needs import pytest
 
-__all__ = ["BusContract", "StoreContract"]
+__all__ = ["BusContract", "FileStoreContract", "StoreContract"]
 
 
 @pytest.mark.anyio

@@ -23,6 +23,7 @@ from ..auth import Identity
 from ..errors import (
     AgentwsError,
     BadRequest,
+    Forbidden,
     Internal,
     MethodNotAllowed,
     NotFound,
@@ -37,6 +38,7 @@ from .cors import cors_headers, preflight
 from .guard import Guard
 from .identifying import Identifying, address_of
 from .rates import Paces
+from .refusal import Refusal, WatchedBody
 from .service import HttpService
 
 logger: Final = logging.getLogger("agentws")
@@ -77,7 +79,7 @@ Reads = Mapping[str, Callable[[bytes], Any]]
 class Operation(NamedTuple):
     """One method of one path below the gateway's prefix."""
 
-    method: Literal["GET", "POST", "PATCH", "DELETE"]
+    method: Literal["GET", "POST", "PUT", "PATCH", "DELETE"]
     path: str
     handler: Handler
     audience: Audience
@@ -89,6 +91,8 @@ class Operation(NamedTuple):
     status: int = 200
     reads: Reads | None = None
     """Decodes bodies of several media types; used instead of ``body``."""
+    streams: bool = False
+    """Whether the handler reads the body itself, and may refuse it before its end."""
 
 
 def http_routes(
@@ -148,11 +152,23 @@ class Endpoint:
         if request.method == "OPTIONS":
             return preflight(request, self._methods)
         operation = self._operation(request.method)
+        if operation.streams:
+            return await self._stream(request, operation)
         call = await self._checks.admit(request, operation)
         reads = self._reads[operation.method]
         if reads:
             call = call._replace(body=await self._checks.read_body(call, reads))
         return await operation.handler(call)
+
+    async def _stream(self, request: Request, operation: Operation) -> ASGIApp:
+        body = WatchedBody(request.receive)
+        try:
+            if operation.method == "POST":
+                self._checks.check_form(request)
+            call = await self._checks.admit(Request(request.scope, body), operation)
+            return await operation.handler(call)
+        except AgentwsError as error:
+            return Refusal(error_response(error), body)
 
     def _operation(self, method: str) -> Operation:
         operation = self._operations.get("GET" if method == "HEAD" else method)
@@ -186,7 +202,7 @@ class RequestChecks:
                 await self._service.start()
                 call = Call(request, await self._identifying.identify(request))
                 if operation.method != "GET":
-                    self._paces.count(_caller(call))
+                    self._paces.count(caller_of(call))
                 return call
 
     def _check_admin(self, request: Request) -> None:
@@ -197,6 +213,16 @@ class RequestChecks:
             )
         if not self._identifying.is_admin(request):
             raise Unauthenticated(expected="the admin key, as a bearer token or in X-API-Key")
+
+    def check_form(self, request: Request) -> None:
+        """Raises Forbidden for a form of a page that the host does not trust by name.
+
+        With ``"*"`` any page may send a form with its visitor's cookies, and no preflight asks the
+        server first (cross-site request forgery). Other methods have a preflight.
+        """
+        origin = request.headers.get("origin")
+        if origin is not None and self.guard.any_origin and not self.guard.trusts(origin):
+            raise Forbidden("This origin may not send forms.", expected="PUT instead of POST")
 
     async def read_body(self, call: Call, reads: Reads) -> Any:
         """The body, decoded by the entry of ``reads`` for its media type.
@@ -211,7 +237,7 @@ class RequestChecks:
         if kind not in kinds or kind not in reads:
             raise UnsupportedMedia(expected=f"Content-Type: {' or '.join(kinds)}")
         data = await read_limited(call.request, self._service.limits.max_message_size)
-        self._paces.count(_caller(call), size=len(data))
+        self._paces.count(caller_of(call), size=len(data))
         return reads[kind](data)
 
 
@@ -290,7 +316,8 @@ def query_float(request: Request, name: str) -> float | None:
     return number
 
 
-def _caller(call: Call) -> str:
+def caller_of(call: Call) -> str:
+    """Who is counted by rate limits: the identity, or without one the network address."""
     if call.identity is not None:
         return f"identity {call.identity.id}"
     return f"address {call.address}"

@@ -7,7 +7,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final, Literal, NamedTuple
 
+import msgspec
+
 from ..errors import LostReason, PositionLost
+from ..limits import Limits
 from ..protocol import frames as f
 from ..protocol.codec import Record
 from ..protocol.position import GENESIS, Position, read_position
@@ -171,5 +174,17 @@ def _welcome(
         agents=service.agents.names,
         identity=identity,
         heartbeat=limits.heartbeat,
-        limits=f.FrameLimits(limits.max_message_size, limits.max_queued, limits.message_rate),
+        limits=_frame_limits(limits, with_files=service.files is not None),
+    )
+
+
+def _frame_limits(limits: Limits, *, with_files: bool) -> f.FrameLimits:
+    always = f.FrameLimits(limits.max_message_size, limits.max_queued, limits.message_rate)
+    if not with_files:
+        return always
+    return msgspec.structs.replace(
+        always,
+        max_file_size=limits.max_file_size,
+        max_files_per_message=limits.max_files_per_message,
+        file_types=list(limits.file_types),
     )

@@ -9,6 +9,7 @@ from starlette.routing import BaseRoute, WebSocketRoute
 from ..protocol.wires import WIRES
 from ..protocol.wires.wire import AskWire, SocketWire, StreamWire, Wire
 from .ask import AskRoutes
+from .file_routes import FileRoutes
 from .guard import Guard
 from .http import Operation, http_routes
 from .identifying import Identifying
@@ -35,7 +36,8 @@ def gateway_routes(
 
 
 def operations(service: NodeService, *, prefix: str, page: bool) -> list[Operation]:
-    """Everything that is offered over HTTP."""
+    """Everything that is offered over HTTP; the routes of files only with a file store."""
+    files = service.files
     streams = [wire for wire in WIRES if isinstance(wire, StreamWire)]
     asks = [wire for wire in WIRES if isinstance(wire, AskWire)]
     return [
@@ -43,6 +45,7 @@ def operations(service: NodeService, *, prefix: str, page: bool) -> list[Operati
         *SessionRoutes(service).operations(),
         *EventRoutes(service, streams).operations(),
         *AskRoutes(service, asks).operations(),
+        *(() if files is None else FileRoutes(service, files).operations()),
         *(PageRoutes(prefix).operations() if page else ()),
     ]
 

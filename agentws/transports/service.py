@@ -13,6 +13,7 @@ from starlette.requests import HTTPConnection
 
 from ..agents.commands import Typed
 from ..agents.factory import Agents
+from ..attachments.library import Files
 from ..auth import Action, Identity
 from ..limits import Limits
 from ..protocol import events as e
@@ -60,6 +61,9 @@ class SessionService(Protocol):
 
     @property
     def store(self) -> Store: ...
+
+    @property
+    def files(self) -> Files | None: ...
 
     @property
     def tasks(self) -> Tasks: ...

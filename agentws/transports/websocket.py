@@ -279,8 +279,8 @@ class _Reader:
         """Does what the message asks, and replies."""
         connection = self._connection
         frame = command_in(self._wire.decode(text))
-        if isinstance(frame, f.Command):
-            # Events of the log must not wait for a slow agent factory.
+        if isinstance(frame, f.Command) or getattr(frame, "attachments", None):
+            # Events of the log must not wait for a slow agent factory or file store.
             connection.uncork_now()
         request = ClientRequest(self._service, connection.session, frame, connection.identity)
         done = await perform(request)

@@ -131,6 +131,17 @@ export interface SendFrame extends SendOptions {
   content: Content;
 }
 
+/** The gateway's limits for a client: sizes in bytes, `messageRate` per second. */
+export interface Limits {
+  maxMessageSize: number;
+  maxQueued: number;
+  messageRate: number;
+  /** This and the following are absent if the gateway keeps no files. */
+  maxFileSize?: number;
+  maxFilesPerMessage?: number;
+  fileTypes?: string[];
+}
+
 /** The projection of a session's log. */
 export interface Log {
   /** The position of its last event. */
@@ -170,7 +181,7 @@ export interface ChatSnapshot extends Omit<Log, 'lane' | 'restated'> {
   notices: readonly Notice[];
   agents: readonly string[];
   identity: string | null;
-  limits: Record<string, number> | null;
+  limits: Limits | null;
 }
 
 export interface SendOptions {
@@ -179,6 +190,33 @@ export interface SendOptions {
   agent?: string;
   attachments?: string[];
   metadata?: Metadata;
+}
+
+/** A file that was uploaded: its `id` goes into the `attachments` of a message. */
+export interface UploadedFile {
+  id: string;
+  name: string;
+  /** Recognized by the content. */
+  type: string;
+  /** In bytes. */
+  size: number;
+  /** In hex. */
+  sha256: string;
+  createdAt: string;
+}
+
+/** A file in `metadata.attachments` of a user message, or the content of an activity of the type `agentws.file`. */
+export type AttachedFile = Pick<UploadedFile, 'id' | 'name' | 'type' | 'size'>;
+
+export interface UploadOptions {
+  /** By default that of a `File`. */
+  name?: string;
+  /** Called with the bytes that were sent, and the size of the file. */
+  onProgress?: (sent: number, size: number) => void;
+  /** Aborts the upload. */
+  signal?: AbortSignal;
+  /** Sends cookies to a gateway of another origin, which must allow this page's by name. */
+  credentials?: boolean;
 }
 
 export interface ConnectOptions {
@@ -191,6 +229,7 @@ export interface ConnectOptions {
   /** Stores unsent messages across a reload, for example `sessionStorage`. */
   storage?: Pick<Storage, 'getItem' | 'setItem' | 'removeItem'>;
   WebSocket?: new (url: string, protocols: string[]) => WebSocket;
+  XMLHttpRequest?: new () => XMLHttpRequest;
   clock?: Clock;
   random?: () => number;
   signals?: Signals;
@@ -243,6 +282,8 @@ export class AgentSocket {
   /** Has `handler` make the agent's calls of a tool of this client; returns a function that ends this. */
   tool(name: string, handler: (args: any) => unknown): () => void;
   patchState(patch: Operation[]): Promise<Accepted>;
+  upload(file: Blob, options?: UploadOptions): Promise<UploadedFile>;
+  fileUrl(id: string): string;
   authenticate(token: string): Promise<Accepted>;
 }
 

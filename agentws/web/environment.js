@@ -6,11 +6,12 @@
  */
 
 /**
- * @returns {Required<Pick<import('./client.js').ConnectOptions, 'WebSocket' | 'clock' | 'random' | 'signals' | 'newId'>>}
+ * @returns {Required<Pick<import('./client.js').ConnectOptions, 'WebSocket' | 'XMLHttpRequest' | 'clock' | 'random' | 'signals' | 'newId'>>}
  */
 export function environment() {
   return {
     WebSocket: globalThis.WebSocket,
+    XMLHttpRequest: globalThis.XMLHttpRequest,
     clock: {
       now: () => Date.now(),
       setTimeout: (act, delay) => globalThis.setTimeout(act, delay),

@@ -11,6 +11,8 @@ type Methods = Pick<
   | 'answer'
   | 'toolResult'
   | 'tool'
+  | 'upload'
+  | 'fileUrl'
   | 'reconnect'
 >;
 

@@ -25,6 +25,8 @@ const METHODS = /** @type {const} */ ([
   'answer',
   'toolResult',
   'tool',
+  'upload',
+  'fileUrl',
   'reconnect',
 ]);
 /** @typedef {Pick<AgentSocket, typeof METHODS[number]>} Methods */

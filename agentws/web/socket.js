@@ -7,12 +7,14 @@
 import { Connection } from './connection.js';
 import { Delivery } from './delivery.js';
 import { environment } from './environment.js';
+import { RequestError, failure } from './errors.js';
 import { Notices } from './notices.js';
 import { addressOf } from './opening.js';
 import { Outbox } from './outbox.js';
 import { covers, ofOneLog } from './position.js';
 import { emptyLog, prepend, reduce } from './reducer.js';
 import { handleTool } from './tools.js';
+import { fileAddress, upload } from './upload.js';
 import { idleSnapshot, idsOf, snapshotOf } from './view.js';
 import { defined } from './wire.js';
 
@@ -37,6 +39,8 @@ export class AgentSocket {
   #welcome = {};
   /** @type {string | null} */
   #session;
+  /** The address that was given, or that a function gave last. */
+  #base = '';
   #notices = new Notices();
   /** A snapshot will replace the log. The old one is shown until it arrives, so that the page does not flicker. */
   #stale = false;
@@ -48,6 +52,7 @@ export class AgentSocket {
   constructor(url, options = {}) {
     this.#options = { ...environment(), ...defined(options) };
     this.#session = options.session ?? null;
+    if (typeof url === 'string') this.#base = url;
     this.#outbox = new Outbox(options.storage ?? null);
     if (this.#session) this.#outbox.attach(this.#session);
     this.#delivery = new Delivery(
@@ -208,6 +213,25 @@ export class AgentSocket {
     return this.#request({ type: 'state', patch }, false);
   }
 
+  /**
+   * Uploads a file for this session; `send` takes its id among the `attachments`. Rejects when it is refused.
+   * @param {Blob} file a `File`, or any blob
+   * @param {import('./client.js').UploadOptions} [options]
+   */
+  async upload(file, options = {}) {
+    const { name = /** @type {File} */ (file).name ?? '' } = options;
+    const most = this.#welcome.limits?.maxFileSize;
+    if (file.size > most)
+      throw new RequestError(failure('too_large', `A file has at most ${most} bytes.`));
+    const token = await this.#options.getToken?.();
+    return upload(this.#options.XMLHttpRequest, this.fileUrl(name), file, token, options);
+  }
+
+  /** The address of a file of this session, for a link or an image. @param {string} id */
+  fileUrl(id) {
+    return fileAddress(this.#base, this.#session, id);
+  }
+
   /** Renews the credentials of the open connection. @param {string} token */
   authenticate(token) {
     return this.#request({ type: 'auth', token }, true);
@@ -224,8 +248,8 @@ export class AgentSocket {
 
   /** The address of the next handshake: the server replays the log after `after`. @param {Url} url */
   async #address(url) {
-    const base = typeof url === 'function' ? await url() : url;
-    return addressOf(base, {
+    if (typeof url === 'function') this.#base = await url();
+    return addressOf(this.#base, {
       session: this.#session,
       after: this.#stale ? null : this.#log.position,
       agent: this.#options.agent,

@@ -9,12 +9,13 @@ from __future__ import annotations
 _NAMES = {
     "agentws": """
         Agent AgentError AgentFactory AgentGateway AgentwsError AskDeclined AskExpired
-        BearerKeys Bus ChatAgent Command CommandContext Forbidden Identity LLM LLMCutOff
-        LLMEmpty LLMError LLMPiece LLMRateLimited LLMRefused LLMRounds LLMUnavailable
-        Limits LocalBus MemoryStore NotFound Output RunContext SQLiteStore Session
-        SessionHandle SessionInfo Store Tool ToolArgumentsInvalid ToolDenied ToolError
-        Unauthenticated mount_agent_gateway tool
+        Attachment BearerKeys Bus ChatAgent Command CommandContext DiskFileStore FileInfo
+        FileStore Forbidden Identity Limits LLM LLMCutOff LLMEmpty LLMError LLMPiece
+        LLMRateLimited LLMRefused LLMRounds LLMUnavailable LocalBus MemoryFileStore MemoryStore mount_agent_gateway
+        NotFound Output RunContext Session SessionHandle SessionInfo SQLiteStore Store tool Tool
+        ToolArgumentsInvalid ToolDenied ToolError Unauthenticated
     """,
+    "agentws.backends.s3": "S3FileStore",
     "agentws.bus": "Bus Listener Scope",
     "agentws.client": """
         BadProxy Chat ChatClosed ConnectionChange Disconnected Error LogEvent LogReset
@@ -24,9 +25,9 @@ _NAMES = {
     "agentws.errors": """
         AgentError AgentwsError AlreadyAnswered AskDeclined AskExpired BadRequest Conflict
         Draining EventTooLarge Expired Fenced Forbidden IdempotencyConflict Internal
-        InvalidEvent LostReason MethodNotAllowed Misdirected NotFound NotSupported
-        PositionLost QueueFull ReplayDiverged RunActive StorageFull TimedOut TooLarge
-        TooMany ToolArgumentsInvalid ToolDenied ToolError Unauthenticated Unavailable
+        InvalidEvent LostReason MethodNotAllowed Misdirected NotFound NotSupported PositionLost
+        QueueFull QuotaExceeded ReplayDiverged RunActive StorageFull TimedOut TooLarge
+        ToolArgumentsInvalid ToolDenied ToolError TooMany Unauthenticated Unavailable
         UnknownCommand UnsupportedMedia VersionConflict WrongLoop
     """,
     "agentws.events": """
@@ -45,6 +46,7 @@ _NAMES = {
         TextPart TokenUsage Tool ToolCall ToolCallArgs ToolCallChunk ToolCallEnd
         ToolCallResult ToolCallStart ToolMessage UrlSource UserMessage VideoPart text_of
     """,
+    "agentws.files": "FileInfo FileStore Measure NewFile Quota Scope Usage",
     "agentws.integrations.anthropic": "AnthropicMessages",
     "agentws.integrations.openai": "OpenAIChat",
     "agentws.server": "AgentwsWebSocketProtocol Server frame_text serve server_config",
@@ -57,7 +59,7 @@ _NAMES = {
         Script ScriptedAgent Sleep SlowStore VirtualLoop WrappedStore Yield connect kind
         open_transport running virtual_run
     """,
-    "agentws.testing.contracts": "BusContract StoreContract",
+    "agentws.testing.contracts": "BusContract FileStoreContract StoreContract",
     "agentws.testing.fakellm": """
         FakeLLM Fault Finish Reply Script ScriptedLLM ToolUse Turn echo words
     """,

@@ -13,7 +13,7 @@ import msgspec
 import pytest
 from starlette.applications import Starlette
 
-from agentws import Agent, Limits, RunContext, errors, mount_agent_gateway
+from agentws import Agent, Limits, MemoryFileStore, RunContext, errors, mount_agent_gateway
 from agentws.agents import llm
 from agentws.agents.output import Output
 from agentws.errors import AgentwsError, LostReason
@@ -283,7 +283,7 @@ def test_the_page_lists_every_route_with_its_audience() -> None:
         for named, audience, _ in rows(section(PAGE, "## HTTP"))
         for route in codes(named)
     }
-    gateway = mount_agent_gateway(Starlette(), Script())
+    gateway = mount_agent_gateway(Starlette(), Script(), files=MemoryFileStore())
     served = {
         (f"{one.method} {one.path}", one.audience)
         for one in operations(gateway, prefix="", page=True)

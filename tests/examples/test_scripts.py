@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 import subprocess
 import sys
+import urllib.request
 from pathlib import Path
 
 import pytest
 
 from agentws.client import LogEvent, connect
-from agentws.events import NoticePosted
+from agentws.errors import TooLarge
+from agentws.events import ActivityMessage, NoticePosted
 from tests.processes import ROOT
 
 from . import serving
@@ -75,3 +78,25 @@ def test_the_resume_example_prints_what_the_readme_shows(attempt: int) -> None:
     transcript = [line.rstrip() for line in shown.splitlines()]
     readme = (ROOT / "README.md").read_text()
     assert "\n".join(transcript) in readme
+
+
+def fetched(url: str) -> str:
+    with urllib.request.urlopen(url) as response:
+        return str(response.read().decode())
+
+
+async def test_the_files_example_counts_words_and_answers_with_a_table(tmp_path: Path) -> None:
+    with serving.script("files.py", env={"CHAT_FILES": str(tmp_path / "files")}) as service:
+        async with connect(service.chat) as chat:
+            notes = await chat.upload(b"the cat and the dog " * 20_000, name="notes.txt")
+            picture = await chat.upload(b"\x89PNG\r\n\x1a\n" + bytes(20), name="notes.png")
+            answer = await chat.ask("Count", attachments=[notes, picture])
+            assert answer.startswith("Reading notes.txt, 400000 bytes. It has 100000 words. ")
+            assert answer.endswith("notes.png is image/png: that has no words. ")
+            (made,) = [one for one in chat.messages if isinstance(one, ActivityMessage)]
+            query = f"files/{made.content['id']}?session={chat.session}"
+            table = await asyncio.to_thread(fetched, f"{service.http}/{query}")
+            rows = ["and,20000", "cat,20000", "dog,20000", "the,40000", "word,count"]
+            assert sorted(table.splitlines()) == rows
+            with pytest.raises(TooLarge):
+                await chat.upload(bytes(2 * 1024 * 1024))

@@ -75,8 +75,8 @@ async def talk(
 ) -> AsyncIterator[Talk]:
     """A running gateway for ``agent``, and a client that has got its ``welcome``."""
     app, store = Starlette(), store or MemoryStore()
-    bus = changes.pop("bus", None)
-    gateway = mount_agent_gateway(app, agent, store=store, bus=bus, limits=limits(**changes))
+    ports = {name: changes.pop(name, None) for name in ("bus", "files")}
+    gateway = mount_agent_gateway(app, agent, store=store, limits=limits(**changes), **ports)
     async with running(app), connect(app, url) as client:
         await client.until("welcome")
         yield Talk(gateway, client, store)

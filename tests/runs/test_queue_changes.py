@@ -7,11 +7,14 @@ from typing import Any
 import msgspec
 import pytest
 
+from agentws import MemoryFileStore
 from agentws.protocol import messages as m
 from agentws.protocol.codec import decode_event
 from agentws.protocol.fold import Fold
 from agentws.testing.agents import Gate, IgnoreCancel, Script
 from agentws.testing.connect import Frame, connect, kind
+from tests.files.calling import put
+from tests.http.calling import client
 
 from .harness import Talk, talk
 
@@ -57,20 +60,39 @@ async def test_an_edit_keeps_what_it_does_not_name() -> None:
     gate, script = waiting()
     async with talk(script) as one:
         await one.client.say("first", "m1")
-        await one.client.say("text", "m2", attachments=["f1"], metadata={"a": 1})
+        await one.client.say("text", "m2", metadata={"a": 1})
         await edit(one, "m2", "other text")
-        await one.client.say("text", "m3", attachments=["f1"], metadata={"a": 1})
-        await edit(one, "m3", "text", attachments=[], metadata={"b": 2})
+        await one.client.say("text", "m3", metadata={"a": 1})
+        await edit(one, "m3", "text", metadata={"b": 2})
         await one.client.say("text", "m4")
-        await edit(one, "m4", "//text", attachments=["f2"])
+        await edit(one, "m4", "//text")
         gate.open()
         await one.ended(4)
         await one.check()
     _, kept, changed, escaped = script.runs
-    assert (kept.text, kept.attachments) == ("other text", ["f1"])
-    assert kept.message.metadata == {"a": 1, "attachments": ["f1"]}
-    assert (changed.attachments, changed.message.metadata) == ([], {"b": 2})
-    assert (escaped.text, escaped.attachments) == ("/text", ["f2"])
+    assert (kept.text, kept.message.metadata) == ("other text", {"a": 1})
+    assert changed.message.metadata == {"b": 2}
+    assert escaped.text == "/text"
+
+
+async def test_an_edit_keeps_replaces_or_removes_the_files_of_a_message() -> None:
+    gate, script = waiting()
+    async with talk(script, files=MemoryFileStore()) as one, client(one.gateway) as http:
+        first, second = [await put(http, session=one.session) for _ in range(2)]
+        await one.client.say("first", "m1")
+        for id in ("m2", "m3", "m4"):
+            await one.client.say("text", id, attachments=[first["id"]])
+        await edit(one, "m2", "other text")
+        await edit(one, "m3", "text", attachments=[])
+        await edit(one, "m4", "text", attachments=[second["id"]])
+        refused = await edit(one, "m4", "text", attachments=["file_of_nobody"])
+        gate.open()
+        await one.ended(4)
+        await one.check()
+    assert refused["code"] == "not_found"
+    _, *runs = script.runs
+    found = [[file.id for file in ctx.attachments] for ctx in runs]
+    assert found == [[first["id"]], [], [second["id"]]]
 
 
 async def test_an_edit_or_a_promotion_that_changes_nothing_appends_nothing() -> None:

@@ -56,6 +56,7 @@ class FakeService:
     has_admin = False
     draining = False
     may_wait = False
+    files = None
 
     def __init__(self) -> None:
         self.limits = Limits()

@@ -1,0 +1,168 @@
+"""Uploads of files over HTTP, beside the WebSocket of a chat: in a thread, by the standard library.
+
+The connection is opened like the chat's own: the same server, headers, proxy and TLS settings.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import ssl
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing
+from io import BytesIO
+from pathlib import Path
+from typing import IO, Final, NamedTuple
+from urllib.error import HTTPError, URLError
+from urllib.parse import parse_qsl, quote, urlencode, urlsplit, urlunsplit
+from urllib.request import BaseHandler, HTTPSHandler, ProxyHandler, Request, build_opener
+
+import msgspec
+
+from ..errors import AgentwsError, NotFound, TooLarge
+from ..protocol.bodies import Failure, FileView
+from .address import ENDPOINT, addresses
+from .errors import ChatClosed, Disconnected, refusal
+from .proxies import ProxySetting, proxy_for
+from .transport import Opening
+
+BLOCK: Final = 64 * 1024
+"""Bytes that are sent at once; after each of them ``progress`` is called."""
+TIMEOUT: Final = 60.0
+"""Seconds without any progress of the connection."""
+_HTTP: Final = {"ws": "http", "wss": "https"}
+
+Source = bytes | str | os.PathLike[str]
+"""The content of a file, or the path of one."""
+Progress = Callable[[int, int], None]
+"""Called with the bytes that were sent and the size of the file, on the event loop."""
+
+
+class Upload(NamedTuple):
+    """One file to upload."""
+
+    source: Source
+    name: str
+    type: str | None
+    session: str | None
+    token: str | None
+    progress: Progress | None
+    limit: int | None
+    """The most bytes that the server takes: a larger file is not sent."""
+
+
+class Uploader:
+    """Uploads to the gateway at ``url``."""
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        headers: Mapping[str, str] | None,
+        ssl_context: ssl.SSLContext | None,
+        proxy: ProxySetting,
+    ) -> None:
+        self._url = url
+        self._headers = dict(headers or {})
+        self._ssl_context = ssl_context
+        self._proxy = proxy
+
+    async def __call__(self, upload: Upload) -> FileView:
+        """Raises the server's refusal, Disconnected, and OSError for a file that can't be read."""
+        stopped = threading.Event()
+        report = _reporter(upload.progress)
+        try:
+            return await asyncio.to_thread(self._send, upload, report, stopped)
+        finally:
+            stopped.set()
+
+    def _send(self, upload: Upload, report: Progress, stopped: threading.Event) -> FileView:
+        address = addresses(self._url, Opening(session=upload.session))[0]
+        with closing(_opened(upload.source)) as file:
+            size = file.seek(0, os.SEEK_END)
+            file.seek(0)
+            if upload.limit is not None and size > upload.limit:
+                raise TooLarge("This file is too large.", expected=f"at most {upload.limit} bytes")
+            request = Request(
+                _file_url(address, upload),
+                data=_blocks(file, size, report, stopped),
+                method="PUT",
+                headers={**self._headers, **_headers(upload, size)},
+            )
+            opener = build_opener(*self._handlers(address))
+            try:
+                with opener.open(request, timeout=TIMEOUT) as response:
+                    return msgspec.json.decode(response.read(), type=FileView)
+            except HTTPError as error:
+                raise _refusal(error) from error
+            except (URLError, ConnectionError, TimeoutError) as error:
+                raise Disconnected("The connection was lost during the upload.") from error
+
+    def _handlers(self, address: str) -> list[BaseHandler]:
+        chosen = proxy_for(address, self._proxy)
+        through = {} if chosen is None else {"http": chosen.url, "https": chosen.url}
+        return [ProxyHandler(through), HTTPSHandler(context=self._ssl_context)]
+
+
+def name_of(source: Source, name: str | None) -> str:
+    """The name that a file is uploaded under."""
+    if name is None and not isinstance(source, bytes):
+        name = Path(source).name
+    return (name or "").replace("\\", "/").rpartition("/")[2] or "file"
+
+
+def _opened(source: Source) -> IO[bytes]:
+    return BytesIO(source) if isinstance(source, bytes) else Path(source).open("rb")
+
+
+def _headers(upload: Upload, size: int) -> dict[str, str]:
+    found = {"Content-Length": str(size)}
+    found["Content-Type"] = upload.type or "application/octet-stream"
+    if upload.token is not None:
+        found["Authorization"] = f"Bearer {upload.token}"
+    return found
+
+
+def _file_url(address: str, upload: Upload) -> str:
+    parts = urlsplit(address)
+    path = f"{parts.path.removesuffix(ENDPOINT)}/files/{quote(upload.name, safe='')}"
+    query = [pair for pair in parse_qsl(parts.query) if pair[0] not in ("after", "agent")]
+    return urlunsplit((_HTTP[parts.scheme], parts.netloc, path, urlencode(query), ""))
+
+
+def _blocks(
+    file: IO[bytes], size: int, report: Progress, stopped: threading.Event
+) -> Iterator[bytes]:
+    sent = 0
+    while block := file.read(BLOCK):
+        if stopped.is_set():
+            raise ConnectionAbortedError("the upload was cancelled")
+        yield block
+        sent += len(block)
+        report(sent, size)
+
+
+def _reporter(progress: Progress | None) -> Progress:
+    if progress is None:
+        return lambda sent, size: None
+    loop = asyncio.get_running_loop()
+
+    def report(sent: int, size: int) -> None:
+        loop.call_soon_threadsafe(progress, sent, size)
+
+    return report
+
+
+def _refusal(error: HTTPError) -> AgentwsError:
+    try:
+        return refusal(msgspec.json.decode(error.read(), type=Failure))
+    except (msgspec.MsgspecError, OSError):
+        if error.code == 404:
+            return NotFound("This gateway takes no files.")
+        return Disconnected(f"The server answered {error.code}.")
+
+
+async def no_uploads(upload: Upload) -> FileView:
+    """Of a chat that was made for a transport of its own, which has no HTTP."""
+    raise ChatClosed("This chat has no address for uploads: use connect().")

@@ -1,0 +1,55 @@
+/**
+ * Uploads over HTTP, beside the WebSocket. With `XMLHttpRequest`, since `fetch` reports no progress of an upload.
+ *
+ * @module
+ */
+import { CONNECTION_LOST, RequestError, failure } from './errors.js';
+import { addressOf } from './opening.js';
+
+/**
+ * The address of a file, or of the upload of one with that name.
+ *
+ * @param {string} url of the chat @param {string | null} session @param {string} last
+ */
+export function fileAddress(url, session, last) {
+  const address = new URL(addressOf(url, { session }));
+  address.protocol = address.protocol.replace(/^ws/, 'http');
+  // A URL would take a dot for a folder.
+  const name = /^\.*$/.test(last) ? 'file' : encodeURIComponent(last);
+  address.pathname = address.pathname.replace(/(\/ws\/chat)?\/?$/, `/files/${name}`);
+  return address.href;
+}
+
+/**
+ * @param {new () => XMLHttpRequest} Request
+ * @param {string} address
+ * @param {Blob} file
+ * @param {string | null | undefined} token
+ * @param {import('./client.js').UploadOptions} options
+ * @returns {Promise<import('./client.js').UploadedFile>}
+ */
+export function upload(Request, address, file, token, { onProgress, signal, credentials = false }) {
+  return new Promise((resolve, reject) => {
+    const request = new Request();
+    const fail = (/** @type {import('./client.js').ChatError} */ error) =>
+      reject(new RequestError(error));
+    request.open('PUT', address);
+    request.responseType = 'json';
+    request.withCredentials = credentials;
+    if (token) request.setRequestHeader('Authorization', `Bearer ${token}`);
+    request.upload.onprogress = ({ loaded }) => onProgress?.(loaded, file.size);
+    request.onload = () => {
+      const { status, response } = request;
+      if (status === 201) resolve(response);
+      else
+        fail(
+          response?.code ? response : failure('upload_failed', `The server answered ${status}.`),
+        );
+    };
+    request.onerror = () => fail(CONNECTION_LOST);
+    request.onabort = () => fail(failure('aborted', 'The upload was stopped.'));
+    signal?.addEventListener('abort', () => request.abort());
+    if (signal?.aborted) return request.onabort(/** @type {any} */ (null));
+    request.send(file);
+  });
+}

@@ -1,0 +1,399 @@
+"""Messages with files, and agents that read and make them."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import time
+from collections.abc import AsyncIterator, Sequence
+from typing import Any
+
+import pytest
+
+from agentws import Agent, AgentGateway, FileInfo, MemoryFileStore, RunContext
+from agentws.agents.output import Output
+from agentws.attachments.library import SWEEP_MARGIN
+from agentws.errors import NotFound, NotSupported, QuotaExceeded, TooLarge
+from agentws.files import NewFile, holder_of
+from agentws.testing import Script, connect, kind
+from tests.runs.harness import talk
+
+from .calling import ANN, BOB, OTHER, PNG, SESSION, held, put, refused, served, until_held
+
+
+class Reader(Agent):
+    """Says what it was sent, and what is in it."""
+
+    async def run(self, ctx: RunContext) -> AsyncIterator[Output]:
+        for file in ctx.attachments:
+            async with file.open() as chunks:
+                size = sum([len(chunk) async for chunk in chunks])
+            yield f"{file.name} {file.type} {size} of {file.size};"
+        yield "done"
+
+
+async def send(http: Any, *, session: str = SESSION, headers: Any = None, **body: Any) -> Any:
+    body = {"id": "m1", "content": "Look", **body}
+    return await http.post(f"/sessions/{session}/messages", json=body, headers=headers)
+
+
+async def conversation(http: Any, *, headers: Any = None) -> list[dict[str, Any]]:
+    """The messages when nothing is open any more."""
+    async with asyncio.timeout(10):
+        while True:
+            state = (await http.get(f"/sessions/{SESSION}", headers=headers)).json()
+            if not state["running"]:
+                break
+            await asyncio.sleep(0.01)
+    messages = (await http.get(f"/sessions/{SESSION}/messages", headers=headers)).json()["messages"]
+    assert isinstance(messages, list)
+    return messages
+
+
+# Sending
+
+
+async def test_an_agent_reads_the_files_of_its_message() -> None:
+    async with served(Reader) as (_, http):
+        one = await put(http, PNG, name="one.png")
+        two = await put(http, b"x" * 600_000, name="two.txt")
+        done = await send(http, attachments=[one["id"], two["id"], one["id"]])
+        assert done.status_code == 202, done.text
+        question, answer = await conversation(http)
+        assert question["metadata"]["attachments"] == [
+            {"id": one["id"], "name": "one.png", "type": "image/png", "size": len(PNG)},
+            {"id": two["id"], "name": "two.txt", "type": "text/plain", "size": 600_000},
+        ]
+        assert question["content"] == "Look"
+        expected = (
+            f"one.png image/png {len(PNG)} of {len(PNG)};two.txt text/plain 600000 of 600000;"
+        )
+        assert answer["content"] == expected + "done"
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        {"attachments": ["file_aaaaaaaaaaaaaaaaaaaaaaaa"]},
+        {"attachments": ["../../etc/passwd"]},
+        {"metadata": {"attachments": ["file_aaaaaaaaaaaaaaaaaaaaaaaa"]}},
+    ],
+)
+async def test_a_message_with_an_unknown_file_is_not_accepted(sent: dict[str, Any]) -> None:
+    async with served(Reader) as (_, http):
+        refused(await send(http, **sent), 404, "not_found")
+        assert await conversation(http) == []
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        {"attachments": [""]},
+        {"attachments": ["x" * 200]},
+        {"metadata": {"attachments": "file_a"}},
+        {"metadata": {"attachments": {"id": "file_a"}}},
+        {"metadata": {"attachments": [{"id": "file_a", "name": "a", "type": "b", "size": 1}]}},
+        {"metadata": {"attachments": ["file_a"]}, "attachments": ["file_a"]},
+    ],
+)
+async def test_attachments_are_a_list_of_ids(sent: dict[str, Any]) -> None:
+    async with served(Reader) as (_, http):
+        refused(await send(http, **sent), 400, "bad_request")
+        assert await conversation(http) == []
+
+
+async def test_a_message_with_too_many_files_is_not_accepted() -> None:
+    async with served(Reader, max_files_per_message=2) as (_, http):
+        ids = [(await put(http))["id"] for _ in range(3)]
+        error = refused(await send(http, attachments=ids), 400, "bad_request")
+        assert error["expected"] == "at most 2"
+        assert (await send(http, attachments=ids[:2])).status_code == 202
+
+
+async def test_a_foreign_file_can_not_be_attached() -> None:
+    async with served(Reader, known=True) as (_, http):
+        file = await put(http, session=None, headers=ANN)
+        refused(await send(http, attachments=[file["id"]], headers=BOB), 404, "not_found")
+        bound = await put(http, session=OTHER, headers=ANN)
+        for id in (bound["id"], "file_aaaaaaaaaaaaaaaaaaaaaaaa"):
+            done = await send(http, session="ses_of_ann_00000000", attachments=[id], headers=ANN)
+            refused(done, 404, "not_found")
+        done = await send(http, session=OTHER, attachments=[bound["id"], file["id"]], headers=ANN)
+        assert done.status_code == 202
+
+
+async def test_a_file_of_another_session_without_an_owner_can_not_be_attached() -> None:
+    async with served(Reader) as (_, http):
+        file = await put(http, session=OTHER)
+        refused(await send(http, attachments=[file["id"]]), 404, "not_found")
+
+
+async def test_a_message_that_is_sent_again_is_a_duplicate_though_its_file_is_deleted() -> None:
+    async with served(Reader) as (_, http):
+        file = await put(http)
+        first = await send(http, attachments=[file["id"]])
+        await conversation(http)
+        await http.delete(f"/files/{file['id']}", params={"session": SESSION})
+        again = await send(http, attachments=[file["id"]])
+        assert again.json() == {**first.json(), "duplicate": True}
+        refused(await send(http, attachments=[]), 409, "idempotency_conflict")
+
+
+async def test_a_gateway_without_files_refuses_attachments() -> None:
+    async with talk(Reader) as here:
+        for frame in ({"attachments": ["file_a"]}, {"metadata": {"attachments": ["file_a"]}}):
+            await here.client.send({"type": "send", "id": "x1", "content": "Look", **frame})
+            error = await here.client.until("error")
+            assert (error["code"], error["reply"]) == ("not_supported", "x1")
+        (welcome,) = [one for one in here.client.frames if one.get("type") == "welcome"]
+        assert set(welcome["limits"]) == {"maxMessageSize", "maxQueued", "messageRate"}
+        await here.client.send({"type": "send", "id": "m1", "content": "a", "attachments": []})
+        await here.terminal()
+
+
+async def test_over_websocket_a_refused_file_is_an_error_and_the_connection_lives_on() -> None:
+    async with served(Reader) as (gateway, http):
+        async with connect(gateway, f"/ws/chat?session={SESSION}") as client:
+            welcome = await client.until("welcome")
+            limits = welcome["limits"]
+            assert limits["maxFileSize"] == 10 * 1024 * 1024
+            assert (limits["maxFilesPerMessage"], limits["fileTypes"]) == (10, ["*/*"])
+            frame = {"type": "send", "id": "m1", "content": "Look", "attachments": ["file_no"]}
+            await client.send(frame)
+            error = await client.until("error")
+            assert (error["code"], error["reply"]) == ("not_found", "m1")
+            file = await put(http)
+            await client.send({**frame, "attachments": [file["id"]]})
+            await client.until(lambda one: kind(one) == "RUN_FINISHED")
+            accepted = [one for one in client.events() if one["type"] == "message.accepted"]
+            assert accepted[0]["message"]["metadata"]["attachments"][0]["name"] == "hello.txt"
+
+
+async def test_the_simple_wire_names_files_in_the_metadata() -> None:
+    async with served(Reader) as (gateway, http):
+        file = await put(http)
+        async with connect(gateway, f"/ws/chat?session={SESSION}", subprotocols=[]) as client:
+            sent = {"content": "Look", "metadata": {"attachments": [file["id"]], "mine": 1}}
+            await client.send(sent)
+            answer = await client.until("text")
+            assert answer["content"] == "hello.txt text/plain 5 of 5;done"
+            await client.send({"content": "Look", "metadata": {"attachments": ["file_no"]}})
+            error = await client.until("error")
+            assert error["metadata"]["code"] == "not_found"
+        question = (await conversation(http))[0]
+        assert question["metadata"]["mine"] == 1
+
+
+async def test_a_question_over_plain_http_has_files() -> None:
+    async with served(Reader) as (_, http):
+        file = await put(http)
+        body = {"content": "Look", "session": SESSION, "attachments": [file["id"]]}
+        answer = await http.post("/ask", json=body, headers={"accept": "text/plain"})
+        assert answer.text == "hello.txt text/plain 5 of 5;done\n"
+
+
+# Reading
+
+
+async def test_an_agent_reads_a_file_as_a_whole_within_a_limit() -> None:
+    async def agent(ctx: RunContext) -> AsyncIterator[Output]:
+        (file,) = ctx.attachments
+        assert await file.read(limit=5) == b"Hello"
+        with pytest.raises(TooLarge):
+            await file.read(limit=4)
+        for message in await ctx.history():
+            if message.id == ctx.message.id:
+                assert [one.id for one in ctx.attachments_of(message)] == [file.id]  # type: ignore[arg-type]
+        yield "ok"
+
+    async with served(agent) as (_, http):
+        file = await put(http)
+        await send(http, attachments=[file["id"]])
+        assert (await conversation(http))[1]["content"] == "ok"
+
+
+async def test_an_agent_that_reads_a_deleted_file_gets_not_found() -> None:
+    deleted = asyncio.Event()
+
+    async def agent(ctx: RunContext) -> AsyncIterator[Output]:
+        await deleted.wait()
+        try:
+            await ctx.attachments[0].read(limit=10)
+        except NotFound as error:
+            yield error.code
+
+    async with served(agent) as (_, http):
+        file = await put(http)
+        await send(http, attachments=[file["id"]])
+        await http.delete(f"/files/{file['id']}", params={"session": SESSION})
+        deleted.set()
+        assert (await conversation(http))[1]["content"] == "not_found"
+
+
+# Making
+
+
+async def test_an_agent_makes_files_that_the_history_keeps() -> None:
+    async def pieces() -> AsyncIterator[bytes]:
+        for _ in range(3):
+            yield b"%PDF-1.7 page\n"
+
+    async def agent(ctx: RunContext) -> AsyncIterator[Output]:
+        yield "Here:"
+        made = await ctx.write_file("../report.pdf", pieces(), type="application/pdf")
+        assert (made.name, made.size) == ("report.pdf", 42)
+        await ctx.write_file("notes.md", "# Notes")
+        assert await made.read(limit=100) == b"%PDF-1.7 page\n" * 3
+        yield "done"
+
+    async with served(agent, known=True) as (_, http):
+        await send(http, headers=ANN)
+        messages = await conversation(http, headers=ANN)
+        files = [one for one in messages if one["role"] == "activity"]
+        assert {one["activityType"] for one in files} == {"agentws.file"}
+        assert [one["content"] for one in files] == [
+            {"id": files[0]["id"], "name": "report.pdf", "type": "application/pdf", "size": 42},
+            {"id": files[1]["id"], "name": "notes.md", "type": "text/markdown", "size": 7},
+        ]
+        path = f"/files/{files[0]['id']}"
+        got = await http.get(path, headers=ANN)
+        assert got.content == b"%PDF-1.7 page\n" * 3
+        refused(await http.get(path, headers=BOB), 404, "not_found")
+
+
+@pytest.mark.parametrize(
+    ("changes", "data", "error"),
+    [
+        ({"max_file_size": 10}, b"x" * 11, TooLarge),
+        ({"file_quota": 10}, b"x" * 11, QuotaExceeded),
+    ],
+)
+async def test_what_an_agent_makes_is_within_the_limits(
+    changes: dict[str, Any], data: bytes, error: type[Exception]
+) -> None:
+    async def agent(ctx: RunContext) -> AsyncIterator[Output]:
+        with pytest.raises(error):
+            await ctx.write_file("a", data)
+        yield "ok"
+
+    async with served(agent, **changes) as (gateway, http):
+        await send(http)
+        assert [one["role"] for one in await conversation(http)] == ["user", "assistant"]
+        assert held(gateway) == 0
+
+
+async def test_an_agent_of_a_gateway_without_files_makes_none() -> None:
+    async def agent(ctx: RunContext) -> AsyncIterator[Output]:
+        with pytest.raises(NotSupported):
+            await ctx.write_file("a", b"x")
+        yield "ok"
+
+    async with talk(agent) as here:
+        await here.client.send({"type": "send", "id": "m1", "content": "a"})
+        await here.terminal()
+        assert await here.texts() == ["ok"]
+
+
+async def test_a_run_that_is_stopped_while_it_makes_a_file_leaves_nothing() -> None:
+    begun = asyncio.Event()
+
+    async def stalled() -> AsyncIterator[bytes]:
+        yield b"begin"
+        begun.set()
+        await asyncio.Event().wait()
+
+    async def agent(ctx: RunContext) -> AsyncIterator[Output]:
+        await ctx.write_file("a", stalled())
+        yield "never"
+
+    async with served(agent) as (gateway, http):
+        await send(http)
+        await begun.wait()
+        await http.post(f"/sessions/{SESSION}/cancel", json={})
+        await conversation(http)
+        assert held(gateway) == 0
+
+
+# The end of files
+
+
+async def test_deleting_a_session_deletes_its_files() -> None:
+    async with served(Reader, known=True) as (gateway, http):
+        attached = await put(http, session=None, headers=ANN)
+        await put(http, session=SESSION, headers=ANN)
+        kept = await put(http, session=None, headers=ANN)
+        await send(http, attachments=[attached["id"]], headers=ANN)
+        await conversation(http, headers=ANN)
+        assert held(gateway) == 3
+        assert (await http.delete(f"/sessions/{SESSION}", headers=ANN)).status_code == 204
+        assert held(gateway) == 1
+        assert (await http.get(f"/files/{kept['id']}", headers=ANN)).status_code == 200
+
+
+async def test_a_file_that_is_attached_while_its_session_is_deleted_goes_with_it() -> None:
+    class Deleting(MemoryFileStore):
+        """Another node deletes the session after the file was attached."""
+
+        gateway: AgentGateway
+
+        async def attach(self, ids: Sequence[str], session: str) -> None:
+            found = await self.gateway.sessions.find(session)
+            await self.gateway.delete(found)
+            await super().attach(ids, session)
+
+    store = Deleting()
+    async with served(Reader, files=store, known=True) as (gateway, http):
+        store.gateway = gateway
+        file = await put(http, session=None, headers=ANN)
+        other = await put(http, session=None, headers=ANN)
+        done = await send(http, attachments=[file["id"]], headers=ANN)
+        assert done.status_code in (403, 404), done.text
+        assert held(gateway) == 1
+        assert (await http.get(f"/files/{other['id']}", headers=ANN)).status_code == 200
+
+
+async def test_an_expired_session_takes_its_files_with_it() -> None:
+    async with served(Reader, session_retention=0.0) as (gateway, http):
+        await put(http)
+        await until_held(gateway, 0)
+
+
+async def stored(store: MemoryFileStore, *, age: float) -> FileInfo:
+    """A file that was uploaded ``age`` seconds ago."""
+    new = NewFile(
+        id=f"file_{secrets.token_urlsafe(18)}",
+        name="a",
+        type="text/plain",
+        session=SESSION,
+        created=time.time() - age,
+    )
+
+    async def data() -> AsyncIterator[bytes]:
+        yield b"x"
+
+    return await store.create(new, data())
+
+
+async def test_a_file_that_no_message_was_sent_with_expires() -> None:
+    """It can't be attached any more an hour before a sweep may delete it."""
+    store = MemoryFileStore()
+    old = await stored(store, age=100.0)
+    dead = await stored(store, age=100.0 + SWEEP_MARGIN)
+    async with served(Reader, files=store, file_expiry=90.0) as (gateway, http):
+        await until_held(gateway, 1)
+        assert (await store.info(old.id)).size == 1
+        for info in (old, dead):
+            refused(await send(http, attachments=[info.id]), 404, "not_found")
+        young = await put(http)
+        assert (await send(http, attachments=[young["id"]])).status_code == 202
+    assert await store.usage(holder_of(None, SESSION))
+
+
+async def test_an_attached_file_outlives_its_expiry_and_can_be_attached_again() -> None:
+    store = MemoryFileStore()
+    old = await stored(store, age=100.0 + SWEEP_MARGIN)
+    await store.attach([old.id], SESSION)
+    async with served(Script(), files=store, file_expiry=90.0) as (_, http):
+        assert (await send(http, attachments=[old.id])).status_code == 202
+        await asyncio.sleep(0.1)
+        assert (await store.info(old.id)).size == 1
