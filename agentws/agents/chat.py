@@ -8,6 +8,7 @@ from typing import Any
 
 from ..protocol.messages import Message, TokenUsage
 from .agent import Agent, RunContext
+from .attached import AttachedFiles
 from .llm import LLM, LLMPiece, LLMRounds
 from .output import Output
 from .prompt import enough_history, prompt
@@ -22,6 +23,8 @@ class ChatAgent(Agent):
     The prompt holds the newest whole turns that fit ``history_budget`` (approximate tokens, a
     quarter of the bytes), and always the message to be answered. Cancelling the run closes the
     request to the provider. Any number of agents may share ``llm``; its maker closes it.
+
+    The files of the messages in the prompt are given to the model, up to 8 MiB each.
 
     The model may call ``tools``. It is asked again with their results, in at most ``max_rounds``
     rounds; a run that would need more ends with LLMRounds. The calls of one round run in parallel.
@@ -60,14 +63,14 @@ class ChatAgent(Agent):
         return await enough_history(ctx, budget=self.history_budget)
 
     async def run(self, ctx: RunContext) -> AsyncGenerator[Output, None]:
-        said = [*await self.conversation(ctx)]
+        said, files = [*await self.conversation(ctx)], AttachedFiles(ctx.attachments_of)
         for left in reversed(range(self.max_rounds)):
             messages, steered = recorded_round(await ctx.earlier())
             if not messages:
                 await ctx.caught_up()
                 said += await ctx.steered()
                 answered = Round()
-                asked = prompt(said, budget=self.history_budget)
+                asked = await files.shown(prompt(said, budget=self.history_budget))
                 async with aclosing(self._ask(asked)) as answer:
                     async for piece in answer:
                         if answered.in_text and isinstance(piece, str):

@@ -11,7 +11,8 @@ _NAMES = {
         Agent AgentError AgentFactory AgentGateway AgentwsError AskDeclined AskExpired
         Attachment BearerKeys Bus ChatAgent Command CommandContext DiskFileStore FileInfo
         FileStore Forbidden Identity Limits LLM LLMCutOff LLMEmpty LLMError LLMPiece
-        LLMRateLimited LLMRefused LLMRounds LLMUnavailable LocalBus MemoryFileStore MemoryStore mount_agent_gateway
+        LLMRateLimited LLMRefused LLMRounds LLMUnavailable LocalBus MemoryFileStore
+        MemoryStore mount_agent_gateway
         NotFound Output RunContext Session SessionHandle SessionInfo SQLiteStore Store tool Tool
         ToolArgumentsInvalid ToolDenied ToolError Unauthenticated
     """,
