@@ -99,7 +99,7 @@ class RunContext(SessionContext):
         Without ``type`` it is recognized by the content. The file is kept with the session. Raises
         TooLarge, QuotaExceeded, StorageFull, and NotSupported if the gateway keeps no files.
         """
-        return await write_file(self.output, self._files, self.session, name, data, type)
+        return await write_file(self, self._files, name, data, type)
 
     async def history(self, *, limit: int | None = None) -> list[Message]:
         """The conversation up to and including the message being answered, oldest first.

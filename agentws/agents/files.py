@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Sequence
 from contextlib import aclosing, asynccontextmanager
+from typing import Protocol
 
 import msgspec
 
@@ -11,7 +12,7 @@ from ..attachments.library import Files, attached
 from ..errors import NotSupported, TooLarge
 from ..protocol.attachments import FILE_ACTIVITY, AttachedFile, files_of
 from ..protocol.events import ActivitySnapshot
-from ..protocol.messages import UserMessage
+from ..protocol.messages import ActivityMessage, Message, UserMessage, told_in
 from ..store import SessionInfo
 from .output import RunOutput
 
@@ -61,24 +62,47 @@ def attachments_of(message: UserMessage, files: Files | None, session: str) -> l
     return [Attachment(file, files, session) for file in files_of(message)]
 
 
+class Writer(Protocol):
+    """What a new file needs of the context of its run."""
+
+    @property
+    def output(self) -> RunOutput: ...
+
+    @property
+    def session(self) -> SessionInfo: ...
+
+    async def earlier(self) -> list[Message]: ...
+
+
 async def write_file(
-    output: RunOutput,
-    files: Files | None,
-    session: SessionInfo,
-    name: str,
-    data: Data,
-    type: str | None,
+    ctx: Writer, files: Files | None, name: str, data: Data, type: str | None
 ) -> Attachment:
-    """Stores a file of the session, then shows it: an activity, which the history keeps."""
-    kept = _checked(files)
+    """Stores a file of the session, then shows it: an activity, which the history keeps.
+
+    An agent that is called again gets the file that it made before.
+    """
+    kept, session, steps = _checked(files), ctx.session, ctx.output.steps
+    step = steps.next("file", name, b"")
+    known = _made_in(step, await ctx.earlier()) if steps.replaying else None
+    if known is not None:
+        return Attachment(known, kept, session.id)
+    await steps.caught_up()
     async with aclosing(_chunks(data)) as chunks:
         info = await kept.write(
             chunks, name=name, type=type, owner=session.owner, session=session.id
         )
     file = attached(info)
-    output.write(ActivitySnapshot(info.id, FILE_ACTIVITY, msgspec.to_builtins(file)))
-    await output.wait_for_room()
+    shown, told = msgspec.to_builtins(file), {"agentws": {"step": step}}
+    ctx.output.record(ActivitySnapshot(info.id, FILE_ACTIVITY, shown, metadata=told))
+    await ctx.output.wait_for_room()
     return Attachment(file, kept, session.id)
+
+
+def _made_in(step: str, earlier: Sequence[Message]) -> AttachedFile | None:
+    for message in earlier:
+        if isinstance(message, ActivityMessage) and told_in(message.metadata).get("step") == step:
+            return msgspec.convert(message.content, AttachedFile)
+    return None
 
 
 async def _chunks(data: Data) -> AsyncGenerator[bytes, None]:

@@ -41,6 +41,10 @@ class RunOutput(Protocol):
         """Returns when more may be written (backpressure). Raises what made an append fail."""
 
     @property
+    def steering(self) -> SteeringMessages:
+        """The steering messages of the run."""
+
+    @property
     def steps(self) -> Steps:
         """What the agent calls and asks."""
 
@@ -53,7 +57,3 @@ class RunOutput(Protocol):
 
         False when it was not written, since the run is being stopped.
         """
-
-    @property
-    def steering(self) -> SteeringMessages:
-        """The steering messages of the run."""

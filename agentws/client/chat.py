@@ -17,7 +17,9 @@ from ..protocol.frames import (
     AnyClientFrame,
     Cancel,
     Command,
+    EditQueued,
     Notice,
+    Promote,
     Send,
     State,
     ToolResult,
@@ -220,7 +222,8 @@ class Chat:
         """Sends a user message, now or as soon as there is a connection.
 
         Iterate over the returned turn for the events of the answer. ``id`` is the message's
-        idempotency key: the server accepts the same id once, from every chat. ``attachments`` are
+        idempotency key: the server accepts the same id once, from every chat. With the overlap
+        ``steer`` the active run may take the message; if it does not, it waits. ``attachments`` are
         files that were uploaded, or their ids. Text that is a
         command (``/help``, ``ping``) is not a message: every send of it runs at most once.
         Raises TooMany when too many messages are unsent, ChatClosed outside of ``async with``.
@@ -285,6 +288,30 @@ class Chat:
     async def withdraw(self, message: str) -> None:
         """Withdraws a message that waits in the queue."""
         await self._request(Withdraw(id=_new_id("req"), message=message))
+
+    async def edit_queued(
+        self,
+        message: str,
+        content: Content,
+        *,
+        attachments: Sequence[str] | None = None,
+        metadata: Metadata | None = None,
+    ) -> None:
+        """Replaces a message of one's own that waits in the queue; it keeps its place.
+
+        What is left out stays as it is. Raises NotFound when a run has begun with the message.
+        """
+        given = None if attachments is None else list(attachments)
+        id = _new_id("req")
+        await self._request(
+            EditQueued(
+                id=id, message=message, content=content, attachments=given, metadata=metadata
+            )
+        )
+
+    async def promote(self, message: str) -> None:
+        """Moves a queued message to the front. Raises NotFound when a run has begun with it."""
+        await self._request(Promote(id=_new_id("req"), message=message))
 
     async def answer(
         self,

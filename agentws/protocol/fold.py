@@ -106,6 +106,7 @@ class Fold:
         """Shows the message where the run took it."""
         accepted = self.outline.delivered.get(event.message_id)
         if accepted is not None and event.message_id not in self._builders:
+            self._run_messages.append(event.message_id)
             self._builders[event.message_id] = Builder(accepted.message)
 
     # Snapshots

@@ -241,9 +241,10 @@ class Outline:
 
 
 def _without(known: Mapping[str, T], ids: Set[str]) -> Mapping[str, T]:
+    """``known`` itself if it has none of the ids."""
     if ids.isdisjoint(known):
         return known
-    return {one: value for one, value in known.items() if one not in ids} or _NONE
+    return {id: one for id, one in known.items() if id not in ids} or _NONE
 
 
 def _behind(

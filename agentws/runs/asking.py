@@ -10,11 +10,11 @@ While it waits, it has no active run in the log. What the agent writes then is h
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextvars import Context
 from typing import Any, Final
 
-from ..agents.agent import RunContext
+from ..agents.agent import Agent, RunContext
 from ..agents.calls import stopped_results
 from ..agents.output import Output
 from ..agents.steps import NOTHING_RECORDED, Recorded, Steps
@@ -25,6 +25,7 @@ from ..protocol.events import Event
 from ..protocol.sequence import RunSequence
 from .ids import now_ms
 from .run import Run, Stop
+from .steering import Steering
 from .validation import check_event
 from .writer import RunWriter
 
@@ -35,7 +36,7 @@ AROUND_RESULT: Final = 2048
 class AskingRun(Run):
     """A run with the steps of its agent: its calls and questions."""
 
-    __slots__ = ("_origin", "_recorded", "_steps", "on_waiting")
+    __slots__ = ("_origin", "_recorded", "_steering", "_steps", "on_waiting")
 
     def __init__(
         self,
@@ -52,6 +53,7 @@ class AskingRun(Run):
         self._origin = origin
         self._recorded = recorded
         self._steps: Steps | None = None
+        self._steering: Steering | None = None
         self.on_waiting: Callable[[AskingRun], None] | None = None
         """Called when the agent only waits for answers; see :meth:`park`."""
         context.attach(self)
@@ -60,8 +62,13 @@ class AskingRun(Run):
         """:meth:`Run.stop`; without effect while the run waits, since no run is active then."""
         return self.parked is None and super().stop(why)
 
+    def detach(self) -> None:
+        super().detach()
+        self.on_waiting = None
+
     def before_end(self, terminal: Event) -> Event:
         """Writes the results of unfinished calls. An agent may not end without its answers."""
+        self._end_steering()
         if self._steps is None and not self._recorded.resuming:
             return terminal
         for event in stopped_results(self):
@@ -79,6 +86,29 @@ class AskingRun(Run):
             prefix = self.id.removeprefix("run_")
             self._steps = Steps(self, prefix=prefix, recorded=self._recorded)
         return self._steps
+
+    @property
+    def steering(self) -> Steering:
+        """Implements :attr:`agentws.agents.output.RunOutput.steering`."""
+        if self._steering is None:
+            self._steering = Steering(self)
+        return self._steering
+
+    async def drive(self, make: Callable[[], Awaitable[Agent]]) -> None:
+        try:
+            await super().drive(make)
+        finally:
+            self._end_steering()
+
+    def end_text(self) -> None:
+        """Implements :meth:`agentws.runs.steering.SteeredRun.end_text`."""
+        self._text = None
+        for event in self._sequence.end_text():
+            self.writer.write_event(event)
+
+    def _end_steering(self) -> None:
+        if self._steering is not None:
+            self._steering.close()
 
     @property
     def largest_result(self) -> int:
@@ -152,8 +182,6 @@ class AskingRun(Run):
         self.id = self.context.run_id = run
         self.context.usage.clear()
         self._sequence, self._text, self._documents = RunSequence(run), None, None
-        if self._steering is not None:
-            self._steering.continue_as(writer)
         self.parked = asyncio.get_running_loop().create_future()
         if self._driving is not None:
             self._driving.on_wait = writer.flush

@@ -194,6 +194,8 @@ class Runs:
             return True
         if self._draining or outline.settled:
             return False
+        if outline.undelivered:
+            return await append_undelivered(leased.session, leased.lease)
         await self._slots.acquire()
         self.running += 1
         run, resumed = None, False
@@ -238,9 +240,6 @@ class Runs:
         session = leased.session
         if self._draining or session.outline.settled or leased.lease is None:
             return None
-        if session.outline.undelivered:
-            await append_undelivered(session, fence=leased.lease.fence)
-            return None
         run = await self._maker.begin(session, fence=leased.lease.fence)
         if run is None:
             return None
@@ -270,7 +269,7 @@ class Runs:
                 return False
             raise
         finally:
-            run.stop_timer()
+            run.detach()
         leased.run = None
         self.run_ended(leased, run.first)
         leased.cancelled = run.stopping == "interrupted" and not self._draining
@@ -281,8 +280,7 @@ class Runs:
     def start_timer(self, leased: LeasedSession, run: Run) -> None:
         """Stops the run when it takes too long."""
         run.first = leased.session.run_base.seq + 1
-        stop = partial(self._stop_run, leased, run, "timed_out")
-        run.call_later(self._limits.run_timeout, stop)
+        run.call_later(self._limits.run_timeout, partial(self._stop_run, leased, run, "timed_out"))
 
     def run_ended(self, leased: LeasedSession, first: int) -> None:
         self._retries.forget(leased.session.id)
@@ -397,6 +395,5 @@ class Runs:
     async def aclose(self) -> None:
         """Cancels every task. An agent that ignores this is left behind."""
         self._expiry.close()
-        ignoring = await self._tasks.aclose(grace=1.0)
-        if ignoring:
+        if ignoring := await self._tasks.aclose(grace=1.0):
             logger.error("%d agents ignore their cancellation and are left behind", ignoring)

@@ -13,10 +13,10 @@ from ..agents.steps import Asked, Recorded
 from ..protocol import events as e
 from ..protocol import messages as m
 from ..protocol.codec import Envelope, decode_record
+from ..protocol.fold import Fold
 from ..protocol.messages import told_in
 from ..protocol.outline import Outline
 from ..sessions.session import Session
-from .said import said_in
 
 _TYPES: Final = frozenset(
     str(event.__struct_config__.tag)
@@ -80,9 +80,14 @@ async def read_replay(session: Session, origin: Origin) -> Replay | None:
 
 
 async def earlier_messages(session: Session, replay: Replay) -> list[m.Message]:
-    """What these runs have written, without the message that the first of them answers."""
-    log = [decode_record(record.data) for record in await session.read_since(replay.origin.seq)]
-    return [one for one in said_in(log, replay.runs) if one.id != replay.message.id]
+    """What these runs have written and what steered them, without the message that they answer."""
+    fold = Fold()
+    for record in await session.read_since(replay.origin.seq):
+        body = decode_record(record.data)
+        # A message that steers is accepted outside of the run that takes it.
+        if body.run in replay.runs or isinstance(body.event, e.MessageAccepted):
+            fold.apply(body.event, body.run)
+    return [one for one in fold.messages if one.id != replay.message.id]
 
 
 def _chain(first: str, found: list[Envelope]) -> frozenset[str]:

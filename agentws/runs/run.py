@@ -25,9 +25,7 @@ from ..protocol.outline import patched
 from ..protocol.sequence import TERMINAL, RunSequence
 from ..tasks.eager import InContext
 from .documents import PATCHED, Documents
-from .failure import error_for_run, is_cancellation
-from .generator import ResumedIterator, close_coroutine, close_generator
-from .steering import Steering
+from .failure import consists_of, error_for_run, is_cancellation
 from .validation import check_event, check_text
 from .writer import RunWriter
 
@@ -55,7 +53,6 @@ class Run:
         "_documents",
         "_driving",
         "_sequence",
-        "_steering",
         "_text",
         "abandoned",
         "context",
@@ -85,7 +82,6 @@ class Run:
         self._sequence = RunSequence(id)
         self._check_from = writer.large
         self._documents: Documents | None = None
-        self._steering: Steering | None = None
         self.task: asyncio.Task[Any] | None = None
         """The task that drives the agent."""
         self.ending = False
@@ -125,6 +121,11 @@ class Run:
         # An event loop keeps a cancelled timer for a while, and its context: so an empty one.
         self.timer = asyncio.get_running_loop().call_later(seconds, then, context=Context())
 
+    def detach(self) -> None:
+        """Drops what refers to its session: without cycles, memory is freed at once."""
+        self.stop_timer()
+        self.timer = None
+
     def stop_timer(self) -> None:
         if self.timer is not None:
             self.timer.cancel()
@@ -151,9 +152,7 @@ class Run:
             if self.task is not None and self.task.cancelling():
                 await _clear_cancellations(self.task)
         finally:
-            self.task, self.ending = None, True
-            if self._steering is not None:
-                self._steering.close()
+            self.task = None
         if self.abandoned or self.stopping == "fenced" or self.parked is not None:
             raise Fenced()
         await self.end(terminal)
@@ -203,7 +202,7 @@ class Run:
         """Writes what the agent yields; returns the terminal event."""
         output: Any = (await make()).run(self.context)
         if not hasattr(output, "__aiter__"):
-            close_coroutine(output)
+            _close_coroutine(output)
             raise InvalidEvent(
                 "The agent's run is not an async generator: write `async def run(self, ctx)` and "
                 "give the text with `yield`."
@@ -226,11 +225,11 @@ class Run:
                     if since_pause == ITEMS_PER_TURN or self.writer.backpressure:
                         cancelled, since_pause = await self._pause(), 0
                         if cancelled is not None:
-                            rest = ResumedIterator(source, cancelled)
+                            rest = _ResumedIterator(source, cancelled)
                             break
                 items = rest
         finally:
-            await close_generator(output)
+            await _close(output)
         return self._finished_event(None) if self.stopping is None else self.stopped_event()
 
     def write(self, item: Output) -> None:
@@ -257,18 +256,6 @@ class Run:
     async def wait_for_room(self) -> None:
         """Implements :meth:`agentws.agents.output.RunOutput.wait_for_room`."""
         await self.writer.wait_for_room()
-
-    @property
-    def steering(self) -> Steering:
-        """Implements :attr:`agentws.agents.output.RunOutput.steering`."""
-        if self._steering is None:
-            self._steering = Steering(self.writer, end_text=self._end_text, ended=self.ending)
-        return self._steering
-
-    def _end_text(self) -> None:
-        self._text = None
-        for event in self._sequence.end_text():
-            self.writer.write_event(event)
 
     async def _pause(self) -> asyncio.CancelledError | None:
         """Gives way to other tasks, and waits for the store (backpressure).
@@ -321,7 +308,7 @@ class Run:
         """Applies an event to the state or an activity; raises EventTooLarge for the result."""
         if self._documents is None:
             largest = self.writer.max_event_size
-            self._documents = Documents(self.writer.shared_state, max_event_size=largest)
+            self._documents = Documents(self.writer.session.outline.state, max_event_size=largest)
         self._documents.admit(event, size)
 
     # Terminal events
@@ -375,3 +362,41 @@ async def _clear_cancellations(task: asyncio.Task[Any]) -> None:
 def run_error(code: str, message: str, *, retryable: bool) -> Event:
     """The RUN_ERROR of a failed run. Never refused: a sentence that can't be sent is corrected."""
     return e.RunError(sendable(message), code, metadata={"agentws": {"retryable": retryable}})
+
+
+class _ResumedIterator(AsyncIterator[Any]):
+    """The items after ``cancelled`` was raised in the generator, at its ``yield``."""
+
+    def __init__(self, items: Any, cancelled: asyncio.CancelledError) -> None:
+        self._items = items
+        self._cancelled: asyncio.CancelledError | None = cancelled
+
+    def __anext__(self) -> Awaitable[Any]:
+        cancelled, self._cancelled = self._cancelled, None
+        following: Awaitable[Any]
+        if cancelled is None:
+            following = self._items.__anext__()
+        elif hasattr(self._items, "athrow"):
+            following = self._items.athrow(cancelled)
+        else:
+            raise cancelled  # a plain async iterator has no athrow
+        return following
+
+
+async def _close(output: Any) -> None:
+    """Closes the agent's generator. An error of that is logged: the run ends all the same."""
+    if not hasattr(output, "aclose"):
+        return  # a plain async iterator
+    try:
+        await output.aclose()
+    except (asyncio.CancelledError, GeneratorExit):
+        raise
+    except BaseException as error:
+        # A task group around a `yield` wraps the GeneratorExit that closes it in a group.
+        if not consists_of(error, GeneratorExit):
+            logger.exception("an agent's generator did not close")
+
+
+def _close_coroutine(output: Any) -> None:
+    if hasattr(output, "close"):
+        output.close()

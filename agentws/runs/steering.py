@@ -8,56 +8,72 @@ ends; the outcome is appended before the next run begins.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
-from typing import Final
+from collections.abc import AsyncIterator
+from typing import Final, Protocol
 
-from ..errors import Unavailable
+from ..errors import Fenced, Unavailable
 from ..protocol import events as e
 from ..protocol.codec import Entry, entry
 from ..protocol.messages import UserMessage
 from ..sessions.session import Session
+from ..store import Lease
+from .appending import RETRY_SECONDS
 from .deciding import Decision, decide
 from .ids import now_ms
-from .writer import RETRY_SECONDS, RunWriter
+from .writer import RunWriter
 
 PAUSE: Final = 0.2
 """Seconds between two tries while the store is unavailable."""
 
 
+class SteeredRun(Protocol):
+    """What steering needs of a run."""
+
+    id: str
+    writer: RunWriter
+    ending: bool
+    abandoned: bool
+
+    def end_text(self) -> None: ...
+
+
 class Steering:
-    """The steering messages of one run, for its agent.
+    """The steering messages of one run, for its agent."""
 
-    ``end_text`` ends the message that the agent is writing: what it writes later follows the
-    steering message.
-    """
+    __slots__ = ("_closed", "_of", "_run", "_taken", "_waiters")
 
-    __slots__ = ("_end_text", "_ended", "_taken", "_waiters", "_writer")
-
-    def __init__(
-        self, writer: RunWriter, *, end_text: Callable[[], None], ended: bool = False
-    ) -> None:
-        self._writer = writer
-        self._end_text = end_text
-        self._ended = ended
+    def __init__(self, run: SteeredRun) -> None:
+        self._run = run
+        self._closed = False
+        self._of = run.id
         self._taken = 0
-        """How many of the delivered messages the agent has got."""
+        """How many of the messages that were delivered to the run ``_of`` the agent has got."""
         self._waiters: list[asyncio.Future[None]] = []
 
-    def continue_as(self, writer: RunWriter) -> None:
-        """The agent goes on in the run of ``writer``, which steering messages reach from now on."""
-        self._writer, self._taken = writer, 0
+    @property
+    def _session(self) -> Session:
+        return self._run.writer.session
+
+    @property
+    def _ended(self) -> bool:
+        return self._closed or self._run.ending or self._run.abandoned
 
     async def take(self, most: int | None = None) -> list[UserMessage]:
         """The next messages, at most ``most``; they are delivered when this returns.
 
         Raises Unavailable, and Fenced if another node has the session.
         """
-        outline = self._writer.session.outline
+        outline, run = self._session.outline, self._run
+        if self._of != run.id:
+            # The agent has waited for answers, and goes on as another run.
+            self._of, self._taken = run.id, 0
         waiting = len(outline.delivered) > self._taken
-        if outline.steering and not self._ended and not (most and waiting):
-            self._end_text()
+        may_take = outline.steering and outline.run == run.id and not self._ended
+        if may_take and not (most and waiting):
+            # What is written later follows the message.
+            run.end_text()
             await self._deliver(most)
-        if self._ended or outline.run != self._writer.run:
+        if self._ended or outline.run != self._of:
             return []
         fresh = list(outline.delivered.values())[self._taken :][:most]
         self._taken += len(fresh)
@@ -68,7 +84,7 @@ class Steering:
         deadline = loop.time() + RETRY_SECONDS
         while True:
             try:
-                await self._writer.decide(lambda: self._delivery(most))
+                await self._run.writer.decide(lambda: self._delivery(most))
                 return
             except Unavailable:
                 # The append may be in the log all the same. It is then found delivered.
@@ -77,7 +93,7 @@ class Steering:
             await asyncio.sleep(PAUSE)
 
     def _delivery(self, most: int | None) -> Decision | None:
-        outline, run = self._writer.session.outline, self._writer.run
+        outline, run = self._session.outline, self._run.id
         if self._ended or outline.run != run or outline.cancelling:
             return None
         ids = list(outline.steering)[:most]
@@ -97,7 +113,7 @@ class Steering:
 
     async def _wait(self) -> None:
         """Returns when there may be more to take, or the run has ended."""
-        session = self._writer.session
+        session = self._session
         waiter = asyncio.get_running_loop().create_future()
         self._waiters.append(waiter)
         if len(self._waiters) == 1:
@@ -111,7 +127,7 @@ class Steering:
 
     def ring(self) -> None:
         """Implements :meth:`agentws.sessions.follower.Follower.ring`."""
-        outline = self._writer.session.outline
+        outline = self._session.outline
         if self._ended or (outline.steering and not outline.cancelling):
             for waiter in self._waiters:
                 if not waiter.done():
@@ -123,16 +139,20 @@ class Steering:
 
     def close(self) -> None:
         """The run ends: nothing more is delivered to it."""
-        self._ended = True
+        self._closed = True
         self.ring()
 
 
-async def append_undelivered(session: Session, *, fence: str) -> None:
-    """Appends the outcome of each message that was to steer a run which has ended.
+async def append_undelivered(session: Session, lease: Lease | None) -> bool:
+    """Appends the outcome of each message that was to steer a run which has ended; returns True.
 
-    Raises what the store raises. Safe to call again: it then goes on from the newest log.
+    Raises Fenced without a lease, and what the store raises. Safe to call again: it then goes on
+    from the newest log.
     """
-    await decide(session, lambda: _outcomes(session), fence=fence)
+    if lease is None:
+        raise Fenced()
+    await decide(session, lambda: _outcomes(session), fence=lease.fence)
+    return True
 
 
 def _outcomes(session: Session) -> Decision | None:

@@ -10,10 +10,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import random
 from collections.abc import Callable
 from contextvars import Context
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 
@@ -27,6 +26,7 @@ from ..protocol.sizes import QUESTIONS
 from ..sessions.session import Session
 from ..store import Appended
 from ..tasks.tasks import Tasks
+from .appending import append
 from .deciding import Command, decide
 
 logger: Final = logging.getLogger("agentws.run")
@@ -42,8 +42,6 @@ SPLITTABLE: Final = (
     e.ToolCallChunk,
 )
 """The events whose text is split if it is too long for one event."""
-RETRY_SECONDS: Final = 30.0
-"""Seconds for which an append is retried while the store is unavailable."""
 
 
 class RunWriter:
@@ -126,11 +124,6 @@ class RunWriter:
         """The size from which an item must be checked before it is written."""
         return min(LARGEST, self._largest) // 2
 
-    @property
-    def shared_state(self) -> Any:
-        """The session's shared state, as of the newest event in the log."""
-        return self.session.outline.state
-
     def hold(self) -> None:
         """Holds back what is written until :meth:`begin`."""
         self._scheduled = self.backpressure = True
@@ -153,7 +146,7 @@ class RunWriter:
             self._batch.insert(0, first)
             self._pending_size += len(first.data)
         else:
-            await self._append([first], expect=expect)
+            await append(self.session, [first], fence=self._fence, expect=expect)
         self._scheduled = self.backpressure = False
         self._wake_waiters()
 
@@ -261,7 +254,7 @@ class RunWriter:
     async def _write(self, batch: list[Entry]) -> None:
         expect, self._expect = self._expect, None
         try:
-            await self._append(batch, expect=expect)
+            await append(self.session, batch, fence=self._fence, expect=expect)
         except AgentwsError as error:
             self._error = error
         except Exception as error:
@@ -280,38 +273,6 @@ class RunWriter:
                 self._wake_waiters()
             if self._error is None and (self._pieces or self._batch):
                 self.flush()
-
-    async def _append(self, batch: list[Entry], *, expect: int | None = None) -> None:
-        """Appends the batch once, with retries: before each it checks whether it is in the log."""
-        session = self.session
-        before = session.head.seq
-        try:
-            await session.append_entries(batch, fence=self._fence, expect=expect)
-            return
-        except Unavailable as unavailable:
-            error = unavailable
-        deadline = self._loop.time() + RETRY_SECONDS
-        pause = 0.05
-        while self._loop.time() < deadline:
-            await asyncio.sleep(random.uniform(pause / 2, pause))
-            pause = min(2 * pause, 1.0)
-            try:
-                if not await self._is_in_log(batch, before):
-                    await session.append_entries(batch, fence=self._fence, expect=expect)
-                return
-            except Unavailable as again:
-                error = again
-        raise error
-
-    async def _is_in_log(self, batch: list[Entry], after: int) -> bool:
-        """Whether an append that seemed to fail (a lost acknowledgement) is in the log."""
-        await self.session.catch_up()
-        records = await self.session.read_from(after)
-        # An append is atomic, so it is enough to find its last event.
-        found = any(record.data == batch[-1].data for record in records)
-        if found:
-            self.session.announce()
-        return found
 
     # Limits
 
@@ -377,8 +338,7 @@ class RunWriter:
             await self._wait_for_append()
 
     async def decide(self, command: Command) -> Appended | None:
-        """Appends what ``command`` decides, after everything that was written before; see
-        :func:`agentws.runs.deciding.decide`. Raises the error that made an append fail, too."""
+        """:func:`.deciding.decide` under the fence, after everything that was written before."""
         await self.drain()
         return await decide(self.session, command, fence=self._fence)
 

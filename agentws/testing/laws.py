@@ -42,14 +42,14 @@ class Moment(NamedTuple):
     """Ids of open interrupts (questions)."""
     answers: frozenset[str] = frozenset()
     """Ids of answered interrupts that no run has resumed yet."""
-    asked: tuple[tuple[str, str], ...] = ()
-    """The run that asked each interrupt, by id."""
     steering: tuple[str, ...] = ()
     """Ids of the queued messages that the active run may take, the oldest first."""
     taken: frozenset[str] = frozenset()
     """Ids of the steering messages that the active run has taken."""
     owed: frozenset[str] = frozenset()
     """Ids of the queued messages that no run took, and whose ``message.steered`` is to follow."""
+    asked: tuple[tuple[str, str], ...] = ()
+    """The run that asked each interrupt, by id."""
 
     @property
     def resumable(self) -> bool:
@@ -120,14 +120,12 @@ def _after(now: Moment, body: Envelope) -> Moment:
         case e.RunStarted(run_id=run) as started:
             asked = _asked(started)
             first = asked[0] if asked else None
-            return Moment(
-                _without(now.queue, asked),
-                run,
-                first,
-                False,
-                now.interrupts,
-                now.answers - _resumed(started),
-                now.asked,
+            return now._replace(
+                queue=_without(now.queue, asked),
+                run=run,
+                message=first,
+                stopping=False,
+                answers=now.answers - _resumed(started),
                 owed=now.owed - set(asked),
             )
         case e.RunCancelling() if body.run == now.run:

@@ -76,6 +76,7 @@ export interface ChatMessage {
   level?: 'info' | 'warning' | 'error';
   activityType?: string;
   subagent?: string;
+  /** Of a queued message. `steer`: the active run may take it, so it is neither edited nor promoted. */
   overlap?: Overlap;
   /** Only the model's provider can read it. */
   encryptedValue?: string;
@@ -272,6 +273,14 @@ export class AgentSocket {
   showEarlier(page: OlderMessages): void;
   stop(): Promise<Accepted | null>;
   withdraw(id: string): Promise<Accepted | null>;
+  /** Replaces a queued message in its place. Rejects when its run has begun. */
+  editQueued(
+    message: string,
+    content: Content,
+    more?: { attachments?: string[]; metadata?: Metadata },
+  ): Promise<Accepted>;
+  /** Moves a queued message to the front. Rejects when its run has begun. */
+  promote(message: string): Promise<Accepted>;
   command(name: string, args?: string, options?: { id?: string }): Promise<Accepted>;
   answer(
     interrupt: string,

@@ -7,6 +7,8 @@ type Methods = Pick<
   | 'discard'
   | 'stop'
   | 'withdraw'
+  | 'editQueued'
+  | 'promote'
   | 'command'
   | 'answer'
   | 'toolResult'

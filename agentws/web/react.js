@@ -21,6 +21,8 @@ const METHODS = /** @type {const} */ ([
   'discard',
   'stop',
   'withdraw',
+  'editQueued',
+  'promote',
   'command',
   'answer',
   'toolResult',

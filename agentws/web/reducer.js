@@ -25,10 +25,12 @@ import {
   accepted,
   cancelling,
   changeRun,
-  dequeue,
+  edited,
   endRun,
+  promoted,
   runFinished,
   runStarted,
+  steered,
   withdrawn,
 } from './runs.js';
 import { callResult, defined, fromWire, noticeMessage } from './wire.js';
@@ -151,8 +153,9 @@ const folds = {
 
   'message.accepted': accepted,
   'message.withdrawn': withdrawn,
-  'message.steered': (log, event, frame) =>
-    event.outcome === 'delivered' ? dequeue(log, event.messageId, frame.run) : log,
+  'message.steered': steered,
+  'message.edited': edited,
+  'message.promoted': promoted,
   'run.cancelling': (log, _event, frame) => cancelling(log, frame.run),
   'interrupt.answered': (log, event) => ({
     ...log,

@@ -15,15 +15,49 @@ import { defined, fromWire } from './wire.js';
 
 /** @type {Fold} */
 export function accepted(log, event) {
-  const { message } = event;
-  if (findMessage(log.messages, message.id) || findMessage(log.queue, message.id)) return log;
+  const { message, overlap } = event;
+  const { queue, run, runs } = log;
+  if (findMessage(log.messages, message.id) || findMessage(queue, message.id)) return log;
+  const missed = overlap === 'steer' && (run === null || runs[run]?.status === 'cancelling');
   const queued = {
     ...fromWire(message),
     status: /** @type {const} */ ('queued'),
-    overlap: event.overlap,
+    overlap: missed ? 'queue' : overlap,
   };
-  if (event.overlap !== 'interrupt') return { ...log, queue: [...log.queue, queued] };
-  return cancelling({ ...log, queue: [queued, ...log.queue] });
+  if (overlap === 'interrupt') return cancelling({ ...log, queue: [queued, ...queue] });
+  const at = queued.overlap === 'steer' ? queue.findLastIndex(steers) + 1 : queue.length;
+  return { ...log, queue: [...queue.slice(0, at), queued, ...queue.slice(at)] };
+}
+
+/** @param {import('./client.js').ChatMessage} message */
+const steers = ({ overlap }) => overlap === 'steer';
+
+/** @type {Fold} */
+export function steered(log, { messageId, outcome }, { run }) {
+  const one = findMessage(log.queue, messageId);
+  if (!one || !steers(one)) return log;
+  if (outcome === 'delivered') return dequeue(log, messageId, run);
+  const others = log.queue.filter((other) => other !== one);
+  return { ...log, queue: [...others, { ...one, overlap: 'queue' }] };
+}
+
+/** @type {Fold} */
+export function edited(log, { message }) {
+  return changeQueue(log, (one) => {
+    const { status, overlap } = one;
+    return one.id === message.id ? { ...fromWire(message), status, overlap } : one;
+  });
+}
+
+/** @type {Fold} */
+export function promoted(log, { messageId }) {
+  const one = findMessage(log.queue, messageId);
+  return one ? { ...log, queue: [one, ...log.queue.filter((other) => other !== one)] } : log;
+}
+
+/** @param {Log} log @param {(message: import('./client.js').ChatMessage) => any} change */
+function changeQueue(log, change) {
+  return { ...log, queue: log.queue.map(change) };
 }
 
 /** @type {Fold} */
@@ -120,7 +154,8 @@ export function endRun(log, id, status, end) {
   if (run === undefined) return log;
   /** @type {Log['runs']} with this run, whose beginning a snapshot may have left out */
   const runs = { [run]: { id: run, status: 'running' }, ...log.runs };
-  const ended = changeRun({ ...log, runs }, run, { step: undefined, ...end });
+  const waiting = changeQueue(log, (one) => (steers(one) ? { ...one, overlap: 'queue' } : one));
+  const ended = changeRun({ ...waiting, runs }, run, { step: undefined, ...end });
   return {
     ...ended,
     lane: {},

@@ -140,6 +140,19 @@ export class AgentSocket {
   }
 
   /**
+   * Replaces a queued message in its place. What is left out of `more` stays as it is.
+   * @param {string} message @param {string | any[]} content @param {{attachments?: string[], metadata?: any}} [more]
+   */
+  editQueued(message, content, more) {
+    return this.#request({ type: 'edit_queued', message, content, ...more }, true);
+  }
+
+  /** @param {string} message the id of a queued message that is to run next */
+  promote(message) {
+    return this.#request({ type: 'promote', message }, true);
+  }
+
+  /**
    * Cancels the current run, or the message that is about to start one.
    * @returns {Promise<import('./client.js').Accepted | null>} null when there was nothing to stop
    */

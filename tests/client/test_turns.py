@@ -6,7 +6,6 @@ import asyncio
 
 import pytest
 
-from agentws import errors
 from agentws.client import Disconnected, MessageWithdrawn, RunCancelled, RunFailed
 from agentws.protocol import events as e
 from agentws.protocol import frames as f
@@ -82,12 +81,50 @@ async def test_the_rest_of_the_run_answers_a_steered_message() -> None:
         late = chat.send("late", overlap="steer")
         await late.accepted()
         server.append(e.MessageSteered(second.id, "delivered"), run=run)
-        server.append(e.MessageSteered(late.id, "undelivered", "The run ended."), run=run)
         server.append(*server.script("both"), run=run)
         server.finish(run)
+        server.append(e.MessageSteered(late.id, "undelivered", "finished"))
         assert await first.text() == await second.text() == "both "
-        with pytest.raises(errors.Conflict, match="The run ended"):
-            await late.text()
+        assert types([event async for event in second])[0] == "message.steered"
+        run = server.start(late.id, "late")
+        server.append(*server.script("late"), run=run)
+        server.finish(run)
+        assert await late.text() == "late "
+        assert types([event async for event in late])[0] == "RUN_STARTED"
+
+
+async def test_a_steered_turn_survives_a_replay_of_its_run() -> None:
+    server = FakeServer()
+    server.answering = False
+    async with server.chat() as chat:
+        first = chat.send("first")
+        await first.accepted()
+        run = server.start(first.id, "first")
+        second = chat.send("second", overlap="steer")
+        await second.accepted()
+        server.append(e.MessageSteered(second.id, "delivered"), run=run)
+        server.append(*server.script("both"), run=run)
+        await until(lambda: second.run == run)
+        server.transports[-1].drop()
+        await until(lambda: len(server.transports) == 2)
+        server.finish(run)
+        assert await second.text() == "both "
+
+
+async def test_a_queued_message_is_edited_and_promoted() -> None:
+    server = FakeServer()
+    async with server.chat() as chat:
+        await chat.edit_queued("m1", "other", attachments=[])
+        await chat.promote("m1")
+    (edit,), (promote,) = server.sent("edit_queued"), server.sent("promote")
+    assert {**edit, "id": ""} == {
+        "type": "edit_queued",
+        "id": "",
+        "message": "m1",
+        "content": "other",
+        "attachments": [],
+    }
+    assert (promote["type"], promote["message"]) == ("promote", "m1")
 
 
 async def test_a_command_is_answered_and_not_resent_after_a_lost_connection() -> None:

@@ -36,7 +36,8 @@ _NAMES = {
         AssistantMessage AudioPart CancelledOutcome Content ContentPart Context Custom
         DataSource DeveloperMessage DocumentPart Event FileSource FunctionCall GatewayEvent
         HistoryCleared ImagePart Interrupt InterruptAnswered InterruptOutcome JsonPatch
-        Level Message MessageAccepted MessageSteered MessageWithdrawn MessagesSnapshot
+        Level Message MessageAccepted MessageEdited MessagePromoted MessageSteered MessageWithdrawn
+        MessagesSnapshot
         Metadata NoticePosted Overlap Raw ReasoningEncryptedValue ReasoningEnd
         ReasoningMessage ReasoningMessageChunk ReasoningMessageContent ReasoningMessageEnd
         ReasoningMessageStart ReasoningStart ResumeEntry Role RunAgentInput RunCancelling

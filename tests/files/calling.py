@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -82,3 +83,21 @@ async def until_held(gateway: AgentGateway, count: int) -> None:
         return held(gateway) == count
 
     await eventually(reached)
+
+
+async def send(http: Any, *, session: str = SESSION, headers: Any = None, **body: Any) -> Any:
+    body = {"id": "m1", "content": "Look", **body}
+    return await http.post(f"/sessions/{session}/messages", json=body, headers=headers)
+
+
+async def conversation(http: Any, *, headers: Any = None) -> list[dict[str, Any]]:
+    """The messages when nothing is open any more."""
+    async with asyncio.timeout(10):
+        while True:
+            state = (await http.get(f"/sessions/{SESSION}", headers=headers)).json()
+            if not state["running"]:
+                break
+            await asyncio.sleep(0.01)
+    messages = (await http.get(f"/sessions/{SESSION}/messages", headers=headers)).json()["messages"]
+    assert isinstance(messages, list)
+    return messages

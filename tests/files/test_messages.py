@@ -13,12 +13,25 @@ import pytest
 from agentws import Agent, AgentGateway, FileInfo, MemoryFileStore, RunContext
 from agentws.agents.output import Output
 from agentws.attachments.library import SWEEP_MARGIN
-from agentws.errors import NotFound, NotSupported, QuotaExceeded, TooLarge
+from agentws.errors import NotFound, TooLarge
 from agentws.files import NewFile, holder_of
 from agentws.testing import Script, connect, kind
 from tests.runs.harness import talk
 
-from .calling import ANN, BOB, OTHER, PNG, SESSION, held, put, refused, served, until_held
+from .calling import (
+    ANN,
+    BOB,
+    OTHER,
+    PNG,
+    SESSION,
+    conversation,
+    held,
+    put,
+    refused,
+    send,
+    served,
+    until_held,
+)
 
 
 class Reader(Agent):
@@ -30,24 +43,6 @@ class Reader(Agent):
                 size = sum([len(chunk) async for chunk in chunks])
             yield f"{file.name} {file.type} {size} of {file.size};"
         yield "done"
-
-
-async def send(http: Any, *, session: str = SESSION, headers: Any = None, **body: Any) -> Any:
-    body = {"id": "m1", "content": "Look", **body}
-    return await http.post(f"/sessions/{session}/messages", json=body, headers=headers)
-
-
-async def conversation(http: Any, *, headers: Any = None) -> list[dict[str, Any]]:
-    """The messages when nothing is open any more."""
-    async with asyncio.timeout(10):
-        while True:
-            state = (await http.get(f"/sessions/{SESSION}", headers=headers)).json()
-            if not state["running"]:
-                break
-            await asyncio.sleep(0.01)
-    messages = (await http.get(f"/sessions/{SESSION}/messages", headers=headers)).json()["messages"]
-    assert isinstance(messages, list)
-    return messages
 
 
 # Sending
@@ -228,90 +223,6 @@ async def test_an_agent_that_reads_a_deleted_file_gets_not_found() -> None:
         await http.delete(f"/files/{file['id']}", params={"session": SESSION})
         deleted.set()
         assert (await conversation(http))[1]["content"] == "not_found"
-
-
-# Making
-
-
-async def test_an_agent_makes_files_that_the_history_keeps() -> None:
-    async def pieces() -> AsyncIterator[bytes]:
-        for _ in range(3):
-            yield b"%PDF-1.7 page\n"
-
-    async def agent(ctx: RunContext) -> AsyncIterator[Output]:
-        yield "Here:"
-        made = await ctx.write_file("../report.pdf", pieces(), type="application/pdf")
-        assert (made.name, made.size) == ("report.pdf", 42)
-        await ctx.write_file("notes.md", "# Notes")
-        assert await made.read(limit=100) == b"%PDF-1.7 page\n" * 3
-        yield "done"
-
-    async with served(agent, known=True) as (_, http):
-        await send(http, headers=ANN)
-        messages = await conversation(http, headers=ANN)
-        files = [one for one in messages if one["role"] == "activity"]
-        assert {one["activityType"] for one in files} == {"agentws.file"}
-        assert [one["content"] for one in files] == [
-            {"id": files[0]["id"], "name": "report.pdf", "type": "application/pdf", "size": 42},
-            {"id": files[1]["id"], "name": "notes.md", "type": "text/markdown", "size": 7},
-        ]
-        path = f"/files/{files[0]['id']}"
-        got = await http.get(path, headers=ANN)
-        assert got.content == b"%PDF-1.7 page\n" * 3
-        refused(await http.get(path, headers=BOB), 404, "not_found")
-
-
-@pytest.mark.parametrize(
-    ("changes", "data", "error"),
-    [
-        ({"max_file_size": 10}, b"x" * 11, TooLarge),
-        ({"file_quota": 10}, b"x" * 11, QuotaExceeded),
-    ],
-)
-async def test_what_an_agent_makes_is_within_the_limits(
-    changes: dict[str, Any], data: bytes, error: type[Exception]
-) -> None:
-    async def agent(ctx: RunContext) -> AsyncIterator[Output]:
-        with pytest.raises(error):
-            await ctx.write_file("a", data)
-        yield "ok"
-
-    async with served(agent, **changes) as (gateway, http):
-        await send(http)
-        assert [one["role"] for one in await conversation(http)] == ["user", "assistant"]
-        assert held(gateway) == 0
-
-
-async def test_an_agent_of_a_gateway_without_files_makes_none() -> None:
-    async def agent(ctx: RunContext) -> AsyncIterator[Output]:
-        with pytest.raises(NotSupported):
-            await ctx.write_file("a", b"x")
-        yield "ok"
-
-    async with talk(agent) as here:
-        await here.client.send({"type": "send", "id": "m1", "content": "a"})
-        await here.terminal()
-        assert await here.texts() == ["ok"]
-
-
-async def test_a_run_that_is_stopped_while_it_makes_a_file_leaves_nothing() -> None:
-    begun = asyncio.Event()
-
-    async def stalled() -> AsyncIterator[bytes]:
-        yield b"begin"
-        begun.set()
-        await asyncio.Event().wait()
-
-    async def agent(ctx: RunContext) -> AsyncIterator[Output]:
-        await ctx.write_file("a", stalled())
-        yield "never"
-
-    async with served(agent) as (gateway, http):
-        await send(http)
-        await begun.wait()
-        await http.post(f"/sessions/{SESSION}/cancel", json={})
-        await conversation(http)
-        assert held(gateway) == 0
 
 
 # The end of files

@@ -9,8 +9,7 @@ from agentws.integrations.anthropic import AnthropicMessages
 from agentws.testing.fakellm import FakeLLM, Reply
 from tests.agents.test_chat import adapter
 
-from .calling import PNG, put, served
-from .test_messages import conversation, send
+from .calling import PNG, conversation, put, send, served
 
 
 async def test_a_model_is_given_the_files_of_a_message_and_of_earlier_ones() -> None:

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 import httpx2
 import pytest
 
-from agentws import AgentError, BearerKeys, Limits, MemoryStore, Store
+from agentws import AgentError, BearerKeys, Limits, MemoryStore, RunContext, Store
 from agentws.protocol.events import RunFinished
 from agentws.protocol.messages import Interrupt, InterruptOutcome
 from agentws.testing.agents import Gate, Script
@@ -421,3 +421,32 @@ async def test_a_silent_answer_gets_keepalive_lines(monkeypatch: pytest.MonkeyPa
                 pass
             gate.open()
             assert json.loads((await asked.lines())[-1])["event"]["type"] == "RUN_FINISHED"
+
+
+async def test_a_message_that_steers_is_answered_by_the_rest_of_the_run() -> None:
+    gate = Gate()
+
+    async def agent(ctx: RunContext) -> AsyncIterator[str]:
+        yield "before"
+        await gate.wait()
+        async for message in ctx.steering():
+            yield f"took {message.content}"
+            break
+
+    async with served(agent, alone=True) as (gateway, _):
+        query = f"?session={SESSION}"
+        async with Ask(gateway, b"first", query=query) as first:
+            await gate.reached()
+            body = b'{"content":"left","id":"m2","overlap":"steer"}'
+            async with Ask(gateway, body, query=query, content_type="application/json") as steer:
+                assert json.loads(await steer.line() or "")["type"] == "accepted"
+                gate.open()
+                events = [json.loads(line)["event"] for line in await steer.lines()]
+            assert [event["type"] for event in events] == [
+                "message.steered",
+                "TEXT_MESSAGE_START",
+                "TEXT_MESSAGE_CONTENT",
+                "TEXT_MESSAGE_END",
+                "RUN_FINISHED",
+            ]
+            assert "RUN_FINISHED" in (await first.lines())[-1]

@@ -145,6 +145,27 @@ async def test_a_full_queue_answers_429_with_retry_after() -> None:
         gate.open()
 
 
+async def test_the_queue_is_edited_and_moved() -> None:
+    gate = Gate()
+    script = Script(gate)
+    async with served(script, alone=True) as (_, http):
+        for number, text in enumerate(["one", "two", "three"]):
+            await say(http, text, f"m{number}")
+        await gate.reached()
+        url = f"/sessions/{SESSION}/queue"
+        edit = {"message": "m1", "content": "edited", "id": "e1"}
+        edited = await http.post(f"{url}/edit", json=edit)
+        assert (edited.status_code, edited.json()["reply"]) == (202, "e1")
+        moved = await http.post(f"{url}/promote", json={"message": "m2"})
+        assert moved.status_code == 202
+        page = (await http.get(f"/sessions/{SESSION}/messages")).json()
+        assert [one["content"] for one in page["queued"]] == ["three", "edited"]
+        for body, status in (({**edit, "message": "m0"}, 404), ({**edit, "content": " "}, 400)):
+            assert (await http.post(f"{url}/edit", json=body)).status_code == status
+        gate.open()
+        await answered(http)
+
+
 async def test_a_run_can_be_cancelled() -> None:
     gate = Gate()
     async with served(Script("partial ", gate)) as (_, http):
@@ -373,6 +394,8 @@ async def test_a_foreign_session_is_refused_like_an_unknown_one() -> None:
             ("POST", "/cancel", {}),
             ("POST", "/answers", {"interrupt": "int_1"}),
             ("POST", "/tool-results", {"toolCallId": "call_1", "content": "x"}),
+            ("POST", "/queue/edit", {"message": "m1", "content": "x"}),
+            ("POST", "/queue/promote", {"message": "m1"}),
         ):
             foreign = await bob.request(method, f"/sessions/{SESSION}{suffix}", json=body)
             unknown = await bob.request(method, f"/sessions/ses_nobody_has_it{suffix}", json=body)

@@ -144,6 +144,26 @@ def admit(sequence: RunSequence, items: list[Any]) -> list[Event]:
     return out + sequence.close()
 
 
+def _steers(draw: st.DrawFn, run: str, name: str) -> list[bytes]:
+    """What clients do to the queue during a run: some of it steers, or can't."""
+    message, other = m.UserMessage(name, draw(texts)), m.UserMessage(f"{name}-later", "later")
+    changed = m.UserMessage(other.id, draw(texts))
+    outcome = e.MessageSteered(name, "undelivered", "other_sender")
+    delivered = encode_event(e.MessageSteered(name, "delivered"), run=run)
+    happens: list[list[bytes | e.Event]] = [
+        [],
+        [delivered],
+        [outcome],
+        [e.MessageWithdrawn(name, "withdrawn")],
+        [e.MessagePromoted(other.id), e.MessageEdited(changed)],
+        [e.MessageEdited(changed), delivered],
+    ]
+    overlap: e.Overlap = draw(st.sampled_from(["queue", "interrupt"]))
+    accepted = [e.MessageAccepted(message, "steer"), e.MessageAccepted(other, overlap)]
+    some = [*accepted, *draw(st.sampled_from(happens))]
+    return [one if isinstance(one, bytes) else encode_event(one) for one in some]
+
+
 @st.composite
 def logs(draw: st.DrawFn) -> list[Record]:
     """A log of up to three runs, with other events between; the last may be unfinished."""
@@ -157,7 +177,11 @@ def logs(draw: st.DrawFn) -> list[Record]:
         for one in admit(RunSequence(run), draw(yielded)):
             datas.append(encode_event(one, run=run))
             if draw(st.integers(0, 9)) == 0:
-                datas.append(encode_event(draw(st.sampled_from(BETWEEN[2:]))))
+                between = draw(st.sampled_from(BETWEEN[2:]))
+                of_run = run if isinstance(between, e.RunCancelling) else None
+                datas.append(encode_event(between, run=of_run))
+            if draw(st.integers(0, 9)) == 0:
+                datas += _steers(draw, run, f"s{len(datas)}")
         datas.append(encode_event(draw(st.sampled_from(TERMINALS)), run=run))
         if draw(st.booleans()):
             datas.append(encode_event(draw(st.sampled_from(BETWEEN))))

@@ -13,8 +13,10 @@ import msgspec
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 
-from agentws.protocol.codec import Record, event_frames, event_type
+from agentws.protocol import events as e
+from agentws.protocol.codec import Record, decode_record, event_frames, event_type
 from agentws.protocol.fold import Fold
+from agentws.protocol.outline import Outline
 from agentws.protocol.parts import divide
 from agentws.protocol.position import Position
 from agentws.protocol.snapshots import snapshot_records
@@ -49,6 +51,17 @@ def live(records: list[Record]) -> list[Any]:
     return [json.loads(frame) for frame in event_frames("e", records)]
 
 
+def queue_before(records: list[Record], at: int) -> list[e.MessageAccepted]:
+    """The queue as of then, without what has left it since: as a server shows it."""
+    then, now = Outline(), Outline()
+    for number, record in enumerate(records, 1):
+        body = decode_record(record.data)
+        now.apply(body.event, body.run)
+        if number <= at:
+            then.apply(body.event, body.run)
+    return [one for id, one in now.queue.items() if id in then.queue]
+
+
 def reloaded(records: list[Record], at: int) -> list[Any]:
     """The frames for a page that opens during a run: a snapshot from before it, then the run."""
     fold = Fold().apply_all(records[:at])
@@ -57,7 +70,7 @@ def reloaded(records: list[Record], at: int) -> list[Any]:
         Position("e", last.seq, last.tag),
         messages=fold.messages,
         state=fold.state,
-        queued=(),
+        queued=queue_before(records, at),
         extras={"title": fold.title},
     )
     return live([*snapshot, *records[at:]])
@@ -72,7 +85,7 @@ def paged(records: list[Record], at: int, size: int) -> dict[str, Any]:
         Position("e", last.seq, last.tag),
         messages=newest,
         state=fold.state,
-        queued=(),
+        queued=queue_before(records, at),
         extras={"title": fold.title, "before": len(older)},
     )
     pages = [{"messages": msgspec.to_builtins(part), "before": 1} for part in reversed(older)]
@@ -115,3 +128,15 @@ def test_a_conversation_loaded_page_by_page_is_the_whole_conversation(size: int)
     shown = in_the_browser([log for case in cases for log in case])
     for case, saw, sees in zip(cases, shown[::2], shown[1::2], strict=True):
         assert sees == saw, json.dumps([case, saw, sees], indent=1, ensure_ascii=False)
+
+
+def test_a_page_shows_the_queue_of_the_log() -> None:
+    cases = some_logs()
+    shown = in_the_browser([live(records) for records in cases])
+    waiting = 0
+    for records, sees in zip(cases, shown, strict=True):
+        queue = Fold().apply_all(records).outline.queue
+        waiting += len(queue) > 1
+        expected = [[id, one.message.content] for id, one in queue.items()]
+        assert sees["queue"] == expected, json.dumps([live(records), sees], indent=1)
+    assert waiting > 20

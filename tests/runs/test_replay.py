@@ -11,10 +11,13 @@ import pytest
 from agentws import RunContext, tool
 from agentws.agents.calls import call
 from agentws.protocol import events as e
+from agentws.protocol import messages as m
 from agentws.sessions.compaction import compact_run
 from agentws.store import Store
+from agentws.testing.agents import Gate
 from agentws.testing.connect import connect
 from agentws.testing.faults import FaultyStore
+from agentws.testing.laws import violations
 from agentws.testing.oracle import read_log
 
 from .asking import answer, events_of, questions
@@ -254,3 +257,45 @@ async def test_an_agent_with_a_model_goes_on_from_what_it_wrote(park: float) -> 
         assert (rounds, trip.done) == ([1, 2], ["book QF1", "book QF1"])
         assert [each for each in await one.texts() if each] == ["Round 1. ", "Round 2. ", "Done."]
         await one.check()
+
+
+@pytest.mark.parametrize("park", [300.0, 0.05], ids=["in memory", "called again"])
+async def test_an_agent_that_asked_is_steered_before_and_after_the_answer(park: float) -> None:
+    gates, taken = [Gate(), Gate()], list[str]()
+
+    async def agent(ctx: RunContext) -> AsyncIterator[str]:
+        if ctx.text == "other":
+            yield "fine"
+            return
+        known = [str(one.content) for one in await ctx.earlier() if isinstance(one, m.UserMessage)]
+        if not known:
+            await gates[0].wait()
+        known += [str(one.content) for one in await ctx.steered()]
+        answer = await ctx.ask("Go on?")
+        await gates[1].wait()
+        known += [str(one.content) for one in await ctx.steered()]
+        taken.extend(known)
+        yield f"{answer}: {' '.join(known)}"
+
+    async with talk(agent, park=park) as one:
+        await one.client.say("go", "m1")
+        await gates[0].reached()
+        await one.client.say("first", "m2", overlap="steer")
+        gates[0].open()
+        (asked,) = await questions(one.client)
+        await asyncio.sleep(1)
+        await one.client.say("other", "m3", overlap="steer")
+        await one.client.until("RUN_FINISHED")
+        await one.client.ask(answer("a1", asked["id"], "yes"))
+        await gates[1].reached()
+        await one.client.say("second", "m4", overlap="steer")
+        gates[1].open()
+        await one.client.until("RUN_FINISHED")
+        steered = events_of(one.client, "message.steered")
+        assert [(each["messageId"], each["outcome"]) for each in steered] == [
+            ("m2", "delivered"),
+            ("m3", "undelivered"),
+            ("m4", "delivered"),
+        ]
+        assert violations((await read_log(one.store, one.session))[1]) == []
+    assert taken == ["first", "second"]

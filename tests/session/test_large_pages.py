@@ -466,3 +466,24 @@ async def test_a_part_requested_while_its_run_was_active_can_be_requested_after_
     late = await session.page_before(start + 3, messages=20, size=PAGE)
     assert [one.id for one in late.messages] == ["b"]
     await check(session)
+
+
+@pytest.mark.parametrize("size", [10, 90_000])
+async def test_messages_that_steered_are_on_the_pages_where_they_were_taken(size: int) -> None:
+    session = await session_of(MemoryStore())
+    for number in range(4):
+        steered = m.UserMessage(f"steered-{number}", "x" * size)
+        await say(
+            session,
+            f"r{number}",
+            [
+                *text(f"a{number}", "y" * size),
+                e.MessageAccepted(steered, "steer"),
+                e.MessageSteered(steered.id, "delivered"),
+                *text(f"b{number}", "z" * size),
+            ],
+        )
+    pages = await check(session)
+    assert (len(pages) > 1) == (size > 10)
+    whole = await session.messages()
+    assert [one.id for one in whole[:4]] == ["question-r0", "a0", "steered-0", "b0"]

@@ -8,9 +8,10 @@ import { prepend } from '../../agentws/web/reducer.js';
 import { fold } from './logs.mjs';
 
 /** Removes what a snapshot does not have: the run of a message, the status of an open call, and notices. */
-function comparable({ messages, shared, title }) {
+function comparable({ messages, queue, shared, title }) {
   const lasting = messages.filter(({ role }) => role !== 'notice');
-  return { messages: lasting.map(message), shared: shared ?? null, title };
+  const waiting = queue.map(({ id, text }) => [id, text]);
+  return { messages: lasting.map(message), queue: waiting, shared: shared ?? null, title };
 }
 
 const message = ({ run, toolCalls, ...rest }) => ({

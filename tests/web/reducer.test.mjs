@@ -103,6 +103,42 @@ test('a steering message enters the conversation where it is delivered', () => {
   assert.deepEqual(log.queue, []);
 });
 
+const ids = (log) => log.queue.map(({ id, overlap }) => `${id} ${overlap}`);
+
+test('a steering message waits at the front for its run, then for one of its own', () => {
+  const going = [started('r1', user('u1')), accepted('u2'), accepted('s1', 'x', 'steer')];
+  const log = [...going, accepted('s2', 'y', 'steer')];
+  assert.deepEqual(ids(play(...log)), ['s1 steer', 's2 steer', 'u2 queue']);
+  const ended = ['s1 queue', 's2 queue', 'u2 queue'];
+  assert.deepEqual(ids(play(...log, finished('r1'))), ended);
+  const outcome = { type: 'message.steered', outcome: 'undelivered', reason: 'finished' };
+  const known = [...log, finished('r1'), { ...outcome, messageId: 's1' }];
+  assert.deepEqual(ids(play(...known)), ended);
+});
+
+test('a message that no run can take waits behind the others', () => {
+  const outcome = { type: 'message.steered', outcome: 'undelivered', messageId: 's1' };
+  const steer = [accepted('s1', 'x', 'steer'), outcome];
+  const last = ['u2 queue', 's1 queue'];
+  assert.deepEqual(ids(play(accepted('u2'), ...steer)), last);
+  const going = [started('r1', user('u1')), accepted('u2')];
+  assert.deepEqual(ids(play(...going, ...steer)), last);
+  assert.deepEqual(ids(play(...going, { type: 'run.cancelling' }, ...steer)), last);
+});
+
+test('a queued message is edited in its place, and promoted to the front', () => {
+  const edit = (id) => ({ type: 'message.edited', message: user(id, 'edited') });
+  const promote = (messageId) => ({ type: 'message.promoted', messageId });
+  const log = play(accepted('u1'), accepted('u2'), edit('u1'), promote('u2'), edit('u9'));
+  assert.deepEqual(ids(log), ['u2 queue', 'u1 queue']);
+  assert.deepEqual([log.queue[1].text, log.queue[1].status], ['edited', 'queued']);
+  assert.deepEqual(ids(play(accepted('u1'), promote('u9'))), ['u1 queue']);
+  assert.equal(
+    play(accepted('u1'), edit('u1'), started('r1', user('u1'))).messages[0].text,
+    'edited',
+  );
+});
+
 test('a run adds a message that was never accepted in this log', () => {
   assert.deepEqual(texts(play(started('r1', user('u1', 'from another tab')))), [
     ['user', 'from another tab'],

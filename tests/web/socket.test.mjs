@@ -645,6 +645,19 @@ test("withdraw() removes a message from the outbox and from the server's queue",
   assert.equal(socket.sentOf('withdraw')[0].message, id);
 });
 
+test('a queued message is edited and promoted by frames', async () => {
+  const { chat, socket } = await opened();
+  chat.editQueued('m1', 'other', { attachments: [] });
+  chat.promote('m1');
+  assert.deepEqual(
+    socket.sent.map(({ id, ...frame }) => frame),
+    [
+      { type: 'edit_queued', message: 'm1', content: 'other', attachments: [] },
+      { type: 'promote', message: 'm1' },
+    ],
+  );
+});
+
 test('an answer, a tool result and a command are sent as frames, and a refusal rejects', async () => {
   const { chat, socket } = await opened();
   const answer = chat.answer('i1', { ok: true });

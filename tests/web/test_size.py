@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import javascript
 
-LIMIT = 10_700
+LIMIT = 11_000
 """Bytes, minified and gzipped: `python .ci/javascript.py size`."""
 
 
