@@ -25,8 +25,10 @@ from .agents.llm import (
     LLMCutOff,
     LLMEmpty,
     LLMError,
+    LLMPiece,
     LLMRateLimited,
     LLMRefused,
+    LLMRounds,
     LLMUnavailable,
 )
 from .agents.output import Output
@@ -85,8 +87,10 @@ __all__ = [
     "LLMCutOff",
     "LLMEmpty",
     "LLMError",
+    "LLMPiece",
     "LLMRateLimited",
     "LLMRefused",
+    "LLMRounds",
     "LLMUnavailable",
     "Limits",
     "LocalBus",

@@ -22,7 +22,7 @@ from .sharing import AcceptsState
 from .showing import Shown, reason
 from .steps import Work
 from .tools import Tool
-from .usage import readable_usage
+from .usage import add_usage
 
 R = TypeVar("R")
 
@@ -40,6 +40,7 @@ class RunContext(SessionContext):
         "_output",
         "_shown",
         "_state",
+        "_written",
         "agent",
         "answers",
         "handed_over",
@@ -75,6 +76,7 @@ class RunContext(SessionContext):
         """Which agent gave the conversation to this one in this run, and why; else ``None``."""
         self.usage: list[TokenUsage] = []
         self._earlier = earlier
+        self._written: list[Message] | None = None
         self._files = files
         self._output: RunOutput | None = None
         self._shown: Shown | None = None
@@ -148,6 +150,7 @@ class RunContext(SessionContext):
         other = copy.copy(self)
         other.agent, other.answers = handover.to, ()
         other.handed_over = handover if handover.lasting else self.handed_over
+        other._earlier = other._written = None
         self._output = None
         return other
 
@@ -167,16 +170,20 @@ class RunContext(SessionContext):
         other = copy.copy(self)
         other.agent, other.message, other._history = agent, message, given
         other.answers, other.handed_over, other._output = (), None, None
-        other.work, other._earlier, other._shown = work, None, self._shown_parts()
+        other.work, other._shown = work, self._shown_parts()
+        other._earlier = other._written = None
         return other
 
     async def earlier(self) -> list[Message]:
         """What this agent has written since its message, if it is called again for an answer.
 
         Empty otherwise. An agent that can't repeat itself, since it has its text and its calls from
-        a model, goes on from here; see :meth:`ask`.
+        a model, goes on from here; see :meth:`ask`. It is the same list each time: whoever goes on
+        from a message takes it out.
         """
-        return [] if self._earlier is None else await self._earlier()
+        if self._written is None:
+            self._written = [] if self._earlier is None else await self._earlier()
+        return self._written
 
     def attach(self, output: RunOutput) -> None:
         """Connects the context with the run that it belongs to. Called once, before the agent."""
@@ -189,6 +196,14 @@ class RunContext(SessionContext):
             raise RuntimeError("this context belongs to no run; expected one that a gateway made")
         return self._output
 
+    async def caught_up(self) -> None:
+        """Returns when the agent is where it waited for answers: what it does now is new.
+
+        Raises ReplayDiverged for an agent that was called again, and does something else instead.
+        """
+        if self._earlier is not None:
+            await self.output.steps.caught_up()
+
     async def steered(self) -> list[UserMessage]:
         """The messages that were sent to steer this run since the last call; empty if none were.
 
@@ -196,7 +211,7 @@ class RunContext(SessionContext):
         written before. A message that the run never takes is queued when it ends. Costs nothing
         while there are none. Raises Unavailable when the store is.
         """
-        return await self.output.steering.take()
+        return [] if self._output is None else await self._output.steering.take()
 
     def steering(self) -> AsyncIterator[UserMessage]:
         """Yields each steering message as it comes, until the run ends; see :meth:`steered`."""
@@ -262,12 +277,12 @@ class RunContext(SessionContext):
         return self._shown
 
     def report_usage(self, usage: TokenUsage) -> None:
-        """Adds to the run's ``RUN_FINISHED.usage``; one entry per provider and model.
+        """Adds to the run's ``RUN_FINISHED.usage``, which has one entry per provider and model.
 
         Numbers may have any form that providers use (floats, strings, null). One that is not a
         token count is left out. Raises TypeError for anything but a TokenUsage.
         """
-        self.usage.append(readable_usage(usage))
+        add_usage(self.usage, usage)
 
     # What the agent calls and asks
 

@@ -5,7 +5,8 @@
     │   └── LLMRateLimited        llm_rate_limited   retryable: too many requests
     ├── LLMCutOff                 llm_cut_off        the answer is incomplete; the sentence says why
     ├── LLMRefused                llm_refused        the model declined, or a filter stopped it
-    └── LLMEmpty                  llm_empty          retryable: the model ended without any text
+    ├── LLMEmpty                  llm_empty          retryable: the model ended without any text
+    └── LLMRounds                 llm_rounds         the model called tools without ever answering
 
 Their sentences are written for the user of the agent. The provider's own error becomes the
 ``__cause__``, unless it is about credentials and might quote them.
@@ -20,29 +21,55 @@ from types import TracebackType
 from typing import Self
 
 from ..errors import AgentError
-from ..protocol.messages import Content, Message, TextPart, TokenUsage
+from ..protocol.events import ReasoningEncryptedValue, ReasoningMessageChunk, ToolCallChunk
+from ..protocol.messages import Content, Message, TextPart, TokenUsage, Tool
+
+LLMPiece = str | ToolCallChunk | ReasoningMessageChunk | ReasoningEncryptedValue | TokenUsage
+"""What a model yields: text, a piece of a tool call, a piece of its reasoning, or its usage.
+
+All but text are AG-UI's structs, so there is one vocabulary from the model to the screen. Their ids
+need only be unique within one answer: whoever shows an answer gives its parts ids of the session.
+"""
 
 
 class LLM(ABC):
-    """Turns a conversation into streamed text.
+    """Turns a conversation into a streamed answer: text, reasoning and calls of tools.
 
     One instance serves many conversations at once; it belongs to the event loop that uses it.
     """
 
     @abstractmethod
     def stream(
-        self, messages: Sequence[Message], *, instructions: str | None = None
-    ) -> AsyncGenerator[str | TokenUsage, None]:
+        self,
+        messages: Sequence[Message],
+        *,
+        instructions: str | None = None,
+        tools: Sequence[Tool] = (),
+    ) -> AsyncGenerator[LLMPiece, None]:
         """Asks the model for the next message of the conversation.
 
-        ``messages`` is the conversation in order; the last one is to be answered. Every tool call
-        in it is directly followed by its result, see :func:`agentws.agents.prompt.well_formed`. An
-        implementation must use the text of user, assistant, system, developer and tool messages;
-        it may skip other roles.
+        ``messages`` is the conversation in order; the last one is to be answered: a user's, or the
+        result of a tool. Every tool call in it is followed by its result, see
+        :func:`agentws.agents.prompt.well_formed`. An implementation must use the text of user,
+        assistant, system, developer and tool messages; it may skip other roles, and content that is
+        not text. ``tools`` are those that the model may call, each name once. An agent without
+        tools leaves the argument out, so a model that has no tools need not take it.
 
-        Yields text deltas (never empty, without lone surrogates and NUL) as they arrive, and at
-        most one ``TokenUsage``, after the text. A normal end means that there is an answer and that
-        it is complete. If the model declines, its text is yielded before LLMRefused is raised.
+        Yields, as they arrive:
+
+        - Text deltas, never empty, without lone surrogates and NUL.
+        - For each call a ``ToolCallChunk`` with id and name (one of ``tools``, or whatever else the
+          model said), then others with its id and more of its arguments. The arguments of all
+          chunks of a call, joined, are JSON; of a call without arguments they may be empty. Chunks
+          of several calls may be mixed.
+        - ``ReasoningMessageChunk`` for each piece of reasoning, with the id of its block, and
+          ``ReasoningEncryptedValue`` (subtype ``message``, the block's id) for what the provider
+          must get back. Of a call (subtype ``tool-call``), after its first chunk.
+        - At most one ``TokenUsage``, last.
+
+        A normal end means that there is an answer and that it is complete. If the model declines,
+        its text is yielded before LLMRefused is raised. A request that failed before anything was
+        yielded may be repeated; after the first piece it never is.
 
         Closing the generator, or cancelling the task that reads it, first closes the request to the
         provider, so that nothing more is generated or paid for.
@@ -97,6 +124,11 @@ class LLMEmpty(LLMError):
     code = "llm_empty"
     retryable = True
     summary = "The model gave no answer."
+
+
+class LLMRounds(LLMError):
+    code = "llm_rounds"
+    summary = "The model used its tools again and again, and gave no answer."
 
 
 TIMED_OUT = "The model did not answer in time."
@@ -160,7 +192,9 @@ __all__ = [
     "LLMError",
     "LLMRateLimited",
     "LLMRefused",
+    "LLMRounds",
     "LLMUnavailable",
+    "LLMPiece",
     "readable",
     "speaks_of_credentials",
     "status_error",

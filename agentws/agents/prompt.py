@@ -15,6 +15,7 @@ from ..protocol.fold import STATUS_KEY
 from ..protocol.messages import (
     AssistantMessage,
     Content,
+    Media,
     Message,
     TextPart,
     ToolMessage,
@@ -36,6 +37,8 @@ EMPTY_MESSAGE = "[An empty message.]"
 NO_RESULT = "There is no result: the run ended before the tool did."
 
 _TOKENS_PER_MESSAGE = 4
+_TOKENS_PER_MEDIA = 1_500
+"""About what an image or a page costs; providers count by pixels, which are not known here."""
 _FIRST_PAGE = 64
 """Messages in the first page of the history that is read."""
 
@@ -78,7 +81,18 @@ def approximate_tokens(message: Message) -> int:
 
     Bytes and not characters, since scripts with longer encodings also take more tokens.
     """
-    return len(_text(message).encode("utf-8", "surrogatepass")) // 4 + _TOKENS_PER_MESSAGE
+    size = len(_text(message).encode("utf-8", "surrogatepass"))
+    return size // 4 + _media(message) * _TOKENS_PER_MEDIA + _TOKENS_PER_MESSAGE
+
+
+def _media(message: Message) -> int:
+    """How many images and files come with ``message``."""
+    if not isinstance(message, UserMessage | ToolMessage):
+        return 0
+    files = (message.metadata or {}).get("attachments")
+    parts = message.content if isinstance(message.content, list) else []
+    attached = len(files) if isinstance(files, list) else 0
+    return attached + sum(isinstance(part, Media) for part in parts)
 
 
 async def enough_history(ctx: RunContext, *, budget: int) -> list[Message]:
@@ -139,7 +153,15 @@ def _no_result(call: str) -> ToolMessage:
 
 
 def _marked(message: Message) -> Message:
-    """``message`` with a note if its run failed or was cancelled: else a model continues it."""
+    """``message`` with a note if its run failed or was cancelled: else a model continues it.
+
+    The result of a call that was not done becomes an error, which AG-UI's events can't say.
+    """
+    if isinstance(message, ToolMessage):
+        failed = _status(message) not in ("", "done") and message.error is None
+        return (
+            msgspec.structs.replace(message, error=readable(message.content)) if failed else message
+        )
     notes = _NOTES.get(type(message), {})
     note = notes.get(_status(message))
     if note is None or not isinstance(message, AssistantMessage | UserMessage):

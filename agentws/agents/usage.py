@@ -41,3 +41,24 @@ def readable_usage(usage: TokenUsage) -> TokenUsage:
 
 def _name(value: object) -> str | None:
     return value if isinstance(value, str) and value.isprintable() else None
+
+
+def add_usage(total: list[TokenUsage], usage: TokenUsage) -> None:
+    """Adds ``usage`` to the entry of ``total`` with its provider and model, or as a new one.
+
+    A number that only one of the two has counts as it is.
+    """
+    read = readable_usage(usage)
+    for place, known in enumerate(total):
+        if (known.provider, known.model) == (read.provider, read.model):
+            total[place] = _sum(known, read)
+            return
+    total.append(read)
+
+
+def _sum(one: TokenUsage, other: TokenUsage) -> TokenUsage:
+    summed = msgspec.structs.asdict(one)
+    for member, value in msgspec.structs.asdict(other).items():
+        if member not in _NAMES and value is not None:
+            summed[member] = min((summed[member] or 0) + value, _LARGEST)
+    return TokenUsage(**summed)

@@ -101,6 +101,7 @@ class Answer:
         "_text",
         "error",
         "empty_message",
+        "has_calls",
         "has_text",
     )
 
@@ -115,6 +116,8 @@ class Answer:
         """The error that the provider reported in the stream."""
         self.has_text = False
         """Whether there was any text other than white space."""
+        self.has_calls = False
+        """Whether the model called a tool that it was given."""
         self.empty_message = "The model gave no answer."
         """The error message for an answer without text."""
 
@@ -133,6 +136,11 @@ class Answer:
             return ""
         self._refused = True
         return self._refusal.add(piece)
+
+    def note_call(self) -> None:
+        """Records that the answer calls a tool."""
+        self.has_calls = True
+        self._continued = self._continued or self._reason is not None
 
     def note_error(self, status: int) -> None:
         """Records an error that the provider reports in the stream; status 0 is none."""
@@ -167,23 +175,24 @@ class Answer:
         """The text that was kept back, after the end of the stream."""
         return self._text.flush() + self._refusal.flush()
 
-    def require_whole(self) -> None:
-        """Raises the LLMError that says why the answer is not complete, unless it is."""
+    def failure(self) -> LLMError | None:
+        """The LLMError that says why the answer is not complete; ``None`` if it is."""
         endings = self._endings
         if self.error is not None:
-            raise self.error
+            return self.error
         if self._reason is None:
             # A proxy that gives up often ends the body without an error: only the reason shows it.
-            raise LLMUnavailable(BROKE_OFF)
+            return LLMUnavailable(BROKE_OFF)
         reason = self._reason.lower()
         if self._refused or reason in endings.refused:
-            raise LLMRefused
+            return LLMRefused()
         if reason in endings.at_limit:
-            raise LLMCutOff
+            return LLMCutOff()
         if reason not in endings.whole:
-            raise LLMCutOff(_cut_off(self._reason))
-        if not self.has_text:
-            raise LLMEmpty(self.empty_message)
+            return LLMCutOff(_cut_off(self._reason))
+        if not self.has_text and not self.has_calls:
+            return LLMEmpty(self.empty_message)
+        return None
 
 
 @contextmanager

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
 from typing import Any, Final, cast
 
 from ..agents.llm import (
@@ -11,25 +11,14 @@ from ..agents.llm import (
     TIMED_OUT,
     UNREACHABLE,
     LLMError,
+    LLMPiece,
     LLMUnavailable,
-    readable,
     status_error,
 )
-from ..agents.prompt import EMPTY_MESSAGE, well_formed
-from ..protocol.messages import (
-    AssistantMessage,
-    DeveloperMessage,
-    Message,
-    SystemMessage,
-    TokenUsage,
-    ToolCall,
-    ToolMessage,
-    UserMessage,
-)
+from ..protocol.messages import DeveloperMessage, Message, SystemMessage, TokenUsage, Tool
 from .answer import (
     CALLED_ONLY,
     THOUGHT_ONLY,
-    Answer,
     Counts,
     Endings,
     error_status,
@@ -37,7 +26,9 @@ from .answer import (
     retry_after,
     translated_errors,
 )
-from .tool_names import ToolIds, tool_arguments, tool_name
+from .anthropic_prompt import REDACTED, SIGNATURE, conversation, tool_entries
+from .reading import Reading, Repeats
+from .tool_names import our_names
 
 try:
     import anthropic
@@ -55,8 +46,6 @@ ENDINGS: Final = Endings(
     refused=frozenset({"refusal"}),
 )
 
-Block = dict[str, Any]
-
 
 class AnthropicMessages(LLM):
     """A model behind Anthropic's Messages API.
@@ -64,8 +53,11 @@ class AnthropicMessages(LLM):
     ``max_tokens`` limits one answer. ``client`` is used unchanged and must be closed by the caller.
     Otherwise one is created with ``base_url`` and ``api_key`` (absent: where the SDK looks for
     them), ``timeout`` (seconds without data from the provider) and ``max_retries`` (of a request
-    without an answer yet). ``parameters`` are added to the body of every request, for example
-    ``{"top_p": 0.9}``.
+    without an answer yet; also of one whose response begins and then fails).
+
+    ``parameters`` are added to the body of every request: ``{"top_p": 0.9}``, or
+    ``{"thinking": {"type": "enabled", "budget_tokens": 4096}}`` for reasoning. ``media=False`` is
+    for models that refuse images and files: each is then named in text.
     """
 
     def __init__(
@@ -78,6 +70,7 @@ class AnthropicMessages(LLM):
         api_key: str | None = None,
         timeout: float = 120.0,
         max_retries: int = 2,
+        media: bool = True,
         parameters: Mapping[str, Any] | None = None,
     ) -> None:
         self.model = model
@@ -86,26 +79,44 @@ class AnthropicMessages(LLM):
         self._client = client or anthropic.AsyncAnthropic(
             base_url=base_url, api_key=api_key, timeout=timeout, max_retries=max_retries
         )
+        self._max_retries = max_retries
+        self._media = media
         self._parameters: dict[str, Any] = dict(parameters or {})
 
     async def stream(
-        self, messages: Sequence[Message], *, instructions: str | None = None
-    ) -> AsyncGenerator[str | TokenUsage, None]:
-        request = self._request(messages, instructions)
-        answer, counts = Answer(ENDINGS), Counts()
-        with translated_errors(answer, _llm_error):
-            # Not the SDK's own message accumulation, which fails on an invalid event.
-            async with await self._begin(request) as events:
-                async for event in events:
-                    if text := _read(event, answer, counts):
-                        yield text
-                    if answer.error is not None:
-                        break
-        if rest := answer.flush():
-            yield rest
-        if counts:
-            yield _usage(counts, self.model)
-        answer.require_whole()
+        self,
+        messages: Sequence[Message],
+        *,
+        instructions: str | None = None,
+        tools: Sequence[Tool] = (),
+    ) -> AsyncGenerator[LLMPiece, None]:
+        request = self._request(messages, instructions, tools)
+        names, repeats = our_names(tools), Repeats(self._max_retries)
+        while True:
+            reading, error = Reading(ENDINGS, names), None
+            try:
+                with translated_errors(reading.answer, _llm_error):
+                    # Not the SDK's own message accumulation, which fails on an invalid event.
+                    async with await self._begin(request) as events:
+                        repeats.begun = True
+                        async for event in events:
+                            for piece in _read(event, reading):
+                                repeats.shown = True
+                                yield piece
+                            if reading.answer.error is not None:
+                                break
+            except LLMUnavailable as raised:
+                error = raised
+            for piece in reading.rest():
+                repeats.shown = True
+                yield piece
+            failure = error or reading.answer.failure()
+            if not await repeats.again(failure):
+                break
+        if reading.counts:
+            yield _usage(reading.counts, self.model)
+        if failure is not None:
+            raise failure
 
     async def _begin(self, request: dict[str, Any]) -> anthropic.AsyncStream[RawMessageStreamEvent]:
         return cast(
@@ -113,16 +124,20 @@ class AnthropicMessages(LLM):
             await self._client.messages.create(stream=True, **request),
         )
 
-    def _request(self, messages: Sequence[Message], instructions: str | None) -> dict[str, Any]:
+    def _request(
+        self, messages: Sequence[Message], instructions: str | None, tools: Sequence[Tool]
+    ) -> dict[str, Any]:
         system = [instructions] if instructions else []
         system += [m.content for m in messages if isinstance(m, SystemMessage | DeveloperMessage)]
         system = [text for text in system if text.strip()]
         request = {
             "model": self.model,
             "max_tokens": self.max_tokens,
-            "messages": _conversation(messages),
+            "messages": conversation(messages, media=self._media),
             "extra_body": self._parameters,
         }
+        if tools:
+            request["tools"] = tool_entries(tools)
         return request | {"system": "\n\n".join(system)} if system else request
 
     async def aclose(self) -> None:
@@ -140,13 +155,14 @@ _GIVEN: Final = _NAMES[:3]
 """Anthropic does not include cached tokens in ``input_tokens``; other providers do."""
 
 
-def _read(event: object, answer: Answer, counts: Counts) -> str:
-    """The text that ``event`` adds to ``answer``."""
+def _read(event: object, reading: Reading) -> Iterator[LLMPiece]:
+    """What ``event`` adds to the answer."""
+    answer, counts = reading.answer, reading.counts
     match member(event, "type"):
         case "content_block_delta":
-            return _said(member(event, "delta"), answer)
+            yield from _said(member(event, "delta"), member(event, "index"), reading)
         case "content_block_start":
-            return _said(member(event, "content_block"), answer)
+            yield from _said(member(event, "content_block"), member(event, "index"), reading)
         case "message_start":
             message = member(event, "message")
             counts.add(member(message, "usage"), _NAMES)
@@ -156,81 +172,36 @@ def _read(event: object, answer: Answer, counts: Counts) -> str:
             answer.note_reason(member(member(event, "delta"), "stop_reason"))
         case "error":
             answer.note_error(error_status(event) or 500)
-    return ""
 
 
-def _said(part: object, answer: Answer) -> str:
-    """The text in a content block, or in a delta of one."""
+def _said(part: object, index: object, reading: Reading) -> Iterator[LLMPiece]:
+    """What a content block, or a delta of one, says."""
+    answer = reading.answer
     match member(part, "type"):
         case None | "text" | "text_delta":
-            return answer.add_text(member(part, "text"))
-        case "thinking" | "thinking_delta" | "redacted_thinking":
+            if text := answer.add_text(member(part, "text")):
+                yield text
+        case "thinking" | "thinking_delta" | "signature_delta":
             answer.empty_message = THOUGHT_ONLY
-        case "tool_use" | "server_tool_use":
+            yield from reading.add_reasoning(index, member(part, "thinking"))
+            yield from reading.seal_reasoning(index, SIGNATURE, member(part, "signature"))
+        case "redacted_thinking":
+            answer.empty_message = THOUGHT_ONLY
+            yield from reading.seal_reasoning(index, REDACTED, member(part, "data"))
+        case "tool_use":
             answer.empty_message = CALLED_ONLY
-    return ""
-
-
-def _conversation(messages: Sequence[Message]) -> list[Block]:
-    """The messages as the API requires them.
-
-    The first and the last are the user's, the roles alternate, and all results of one step are in
-    one message.
-    """
-    fit = well_formed(messages)
-    ids = ToolIds(fit)
-    entries: list[Block] = []
-    for role, blocks in (_blocks(message, ids) for message in fit):
-        if not blocks:
-            continue
-        if not entries and role == "assistant":
-            entries.append({"role": "user", "content": [_text("[The conversation begins.]")]})
-        if entries and entries[-1]["role"] == role:
-            entries[-1]["content"] += blocks
-        else:
-            entries.append({"role": role, "content": blocks})
-    if not entries or entries[-1]["role"] == "assistant":
-        entries.append({"role": "user", "content": [_text("[Please go on.]")]})
-    return entries
-
-
-def _blocks(message: Message, ids: ToolIds) -> tuple[str, list[Block]]:
-    match message:
-        case UserMessage(content=content):
-            text = readable(content)
-            return "user", [_text(text if text.strip() else EMPTY_MESSAGE)]
-        case AssistantMessage(content=content, tool_calls=calls):
-            said = [_text(content)] if content and content.strip() else []
-            return "assistant", said + [_tool_use(call, ids) for call in calls or ()]
-        case ToolMessage():
-            return "user", [_tool_result(message, ids)]
-        case _:
-            return "", []
-
-
-def _text(text: str) -> Block:
-    return {"type": "text", "text": text}
-
-
-def _tool_use(call: ToolCall, ids: ToolIds) -> Block:
-    return {
-        "type": "tool_use",
-        "id": ids.of_call(call.id),
-        "name": tool_name(call.function.name),
-        "input": tool_arguments(call.function.arguments) or {},
-    }
-
-
-def _tool_result(message: ToolMessage, ids: ToolIds) -> Block:
-    said = readable(message.content) or message.error
-    failed = message.error is not None
-    return {
-        "type": "tool_result",
-        "tool_use_id": ids.of_result(message.tool_call_id),
-        # The API refuses an error without text.
-        "content": said or ("The tool failed." if failed else ""),
-        "is_error": failed,
-    }
+            yield from reading.add_call(
+                index=index,
+                id=member(part, "id"),
+                name=member(part, "name"),
+                # Empty, when the arguments follow; some servers send all of them here.
+                arguments=member(part, "input") or "",
+            )
+        case "input_json_delta":
+            piece = member(part, "partial_json")
+            yield from reading.add_call(index=index, id=None, name=None, arguments=piece)
+        case "server_tool_use":
+            answer.empty_message = CALLED_ONLY
 
 
 def _usage(counts: Counts, model: str) -> TokenUsage:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
 from typing import Any, Final, cast
 
 from ..agents.llm import (
@@ -11,20 +11,11 @@ from ..agents.llm import (
     TIMED_OUT,
     UNREACHABLE,
     LLMError,
+    LLMPiece,
     LLMUnavailable,
-    readable,
     status_error,
 )
-from ..agents.prompt import EMPTY_MESSAGE, well_formed
-from ..protocol.messages import (
-    AssistantMessage,
-    DeveloperMessage,
-    Message,
-    SystemMessage,
-    TokenUsage,
-    ToolMessage,
-    UserMessage,
-)
+from ..protocol.messages import Message, TokenUsage, Tool
 from .answer import (
     CALLED_ONLY,
     THOUGHT_ONLY,
@@ -37,7 +28,9 @@ from .answer import (
     retry_after,
     translated_errors,
 )
-from .tool_names import ToolIds, tool_arguments, tool_name
+from .openai_prompt import EXTRA, conversation, tool_entries
+from .reading import Reading, Repeats
+from .tool_names import as_json, our_names
 
 try:
     import openai
@@ -62,9 +55,14 @@ class OpenAIChat(LLM):
 
     ``client`` is used unchanged and must be closed by the caller. Otherwise one is created with
     ``base_url`` and ``api_key`` (absent: where the SDK looks for them), ``timeout`` (seconds
-    without data from the provider) and ``max_retries`` (of a request without an answer yet).
+    without data from the provider) and ``max_retries`` (of a request without an answer yet; also of
+    one whose response begins and then fails).
+
     ``parameters`` are added to the body of every request, for example ``{"temperature": 0.2}``.
-    ``include_usage=False`` is for servers that don't support ``stream_options``.
+    ``include_usage=False`` is for servers that don't support ``stream_options``. ``media=False`` is
+    for models that refuse images and files: each is then named in text. ``send_reasoning=True``
+    sends the model's reasoning back while it uses tools, which some models require (DeepSeek and
+    Kimi, when they think).
     """
 
     def __init__(
@@ -77,6 +75,8 @@ class OpenAIChat(LLM):
         timeout: float = 120.0,
         max_retries: int = 2,
         include_usage: bool = True,
+        media: bool = True,
+        send_reasoning: bool = False,
         parameters: Mapping[str, Any] | None = None,
     ) -> None:
         self.model = model
@@ -84,39 +84,60 @@ class OpenAIChat(LLM):
         self._client = client or openai.AsyncOpenAI(
             base_url=base_url, api_key=api_key, timeout=timeout, max_retries=max_retries
         )
+        self._max_retries = max_retries
+        self._media = media
+        self._send_reasoning = send_reasoning
         self._parameters: dict[str, Any] = dict(parameters or {})
         if include_usage:
             self._parameters.setdefault("stream_options", {"include_usage": True})
 
     async def stream(
-        self, messages: Sequence[Message], *, instructions: str | None = None
-    ) -> AsyncGenerator[str | TokenUsage, None]:
-        conversation = _conversation(messages, instructions)
-        answer, counts = Answer(ENDINGS), Counts()
-        with translated_errors(answer, _llm_error):
-            chunks = await self._request(conversation)
-            async with chunks:
-                async for chunk in chunks:
-                    if usage := member(chunk, "usage"):
-                        _count(counts, usage)
-                    if text := _read(chunk, answer):
-                        yield text
-                    if answer.error is not None:
-                        break
-        if rest := answer.flush():
-            yield rest
-        if counts:
-            yield _usage(counts, self.model)
-        answer.require_whole()
+        self,
+        messages: Sequence[Message],
+        *,
+        instructions: str | None = None,
+        tools: Sequence[Tool] = (),
+    ) -> AsyncGenerator[LLMPiece, None]:
+        body = self._body(messages, instructions, tools)
+        names, repeats = our_names(tools), Repeats(self._max_retries)
+        while True:
+            reading, error = Reading(ENDINGS, names), None
+            try:
+                with translated_errors(reading.answer, _llm_error):
+                    async with await self._request(body) as chunks:
+                        repeats.begun = True
+                        async for chunk in chunks:
+                            for piece in _read(chunk, reading):
+                                repeats.shown = True
+                                yield piece
+                            if reading.answer.error is not None:
+                                break
+            except LLMUnavailable as raised:
+                error = raised
+            for piece in reading.rest():
+                repeats.shown = True
+                yield piece
+            failure = error or reading.answer.failure()
+            if not await repeats.again(failure):
+                break
+        if reading.counts:
+            yield _usage(reading.counts, self.model)
+        if failure is not None:
+            raise failure
 
-    async def _request(
-        self, conversation: list[dict[str, Any]]
-    ) -> openai.AsyncStream[ChatCompletionChunk]:
-        return await self._client.chat.completions.create(
-            model=self.model,
-            messages=cast("Any", conversation),
-            stream=True,
-            extra_body=self._parameters,
+    def _body(
+        self, messages: Sequence[Message], instructions: str | None, tools: Sequence[Tool]
+    ) -> dict[str, Any]:
+        shown = conversation(
+            messages, instructions, media=self._media, reasoning=self._send_reasoning
+        )
+        body = {"model": self.model, "messages": shown, "extra_body": self._parameters}
+        return body | {"tools": tool_entries(tools)} if tools else body
+
+    async def _request(self, body: dict[str, Any]) -> openai.AsyncStream[ChatCompletionChunk]:
+        return cast(
+            "openai.AsyncStream[ChatCompletionChunk]",
+            await self._client.chat.completions.create(stream=True, **body),
         )
 
     async def aclose(self) -> None:
@@ -124,25 +145,26 @@ class OpenAIChat(LLM):
             await self._client.close()
 
 
-def _read(chunk: object, answer: Answer) -> str:
-    """The text that ``chunk`` adds to ``answer``."""
+def _read(chunk: object, reading: Reading) -> Iterator[LLMPiece]:
+    """What ``chunk`` adds to the answer."""
+    answer = reading.answer
+    if usage := member(chunk, "usage"):
+        _count(reading.counts, usage)
     choices = entries(member(chunk, "choices"))
     if not choices:
         answer.note_error(error_status(chunk))
-    text = ""
     for choice in choices:
         delta = member(choice, "delta")
         if delta is not None:
-            text += _read_delta(delta, answer)
+            yield from _read_delta(delta, reading)
         reason = member(choice, "finish_reason")
         if reason and not answer.note_reason(reason):
             # Some proxies report the error next to the reason.
             answer.note_error(error_status(member(choice, "error")))
-    return text
 
 
-def _read_delta(delta: object, answer: Answer) -> str:
-    content = member(delta, "content")
+def _read_delta(delta: object, reading: Reading) -> Iterator[LLMPiece]:
+    answer, content = reading.answer, member(delta, "content")
     if type(content) is str:
         text = answer.add_text(content)
     else:
@@ -151,7 +173,11 @@ def _read_delta(delta: object, answer: Answer) -> str:
         text += answer.add_refusal(refusal)
     if not answer.has_text:
         _note_why_empty(delta, answer)
-    return text
+    yield from reading.add_reasoning(0, _reasoning(delta, content))
+    if text:
+        yield text
+    for call in entries(member(delta, "tool_calls")):
+        yield from _read_call(call, reading)
 
 
 def _read_part(part: object, answer: Answer) -> str:
@@ -169,6 +195,36 @@ def _read_part(part: object, answer: Answer) -> str:
 
 
 _REASONING: Final = ("reasoning_content", "reasoning", "reasoning_details", "thinking")
+"""The members for reasoning, of which a server sends one, or the same text in two."""
+
+
+def _reasoning(delta: object, content: object) -> str:
+    """The reasoning in ``delta``: in a member of its own, or in parts of its content."""
+    for name in _REASONING:
+        value = member(delta, name)
+        if isinstance(value, str) and value:
+            return value
+    parts = entries(content) or (content,)
+    return "".join(_thought(part) for part in parts if member(part, "type") == "thinking")
+
+
+def _thought(part: object) -> str:
+    said = member(part, "thinking")
+    texts = [said] if isinstance(said, str) else [member(one, "text") for one in entries(said)]
+    return "".join(text for text in texts if isinstance(text, str))
+
+
+def _read_call(call: object, reading: Reading) -> Iterator[LLMPiece]:
+    index, id, function = member(call, "index"), member(call, "id"), member(call, "function")
+    yield from reading.add_call(
+        index=index,
+        id=id,
+        name=member(function, "name"),
+        arguments=member(function, "arguments"),
+    )
+    extra = member(call, "extra_content")
+    if isinstance(extra, dict):
+        yield from reading.seal_call(index, id, EXTRA + as_json(extra))
 
 
 def _note_why_empty(delta: object, answer: Answer) -> None:
@@ -176,51 +232,6 @@ def _note_why_empty(delta: object, answer: Answer) -> None:
         answer.empty_message = THOUGHT_ONLY
     elif member(delta, "tool_calls") or member(delta, "function_call"):
         answer.empty_message = CALLED_ONLY
-
-
-def _conversation(messages: Sequence[Message], instructions: str | None) -> list[dict[str, Any]]:
-    start = [{"role": "system", "content": instructions}] if instructions else []
-    fit = well_formed(messages)
-    ids = ToolIds(fit)
-    return start + [entry for message in fit if (entry := _entry(message, ids))]
-
-
-def _entry(message: Message, ids: ToolIds) -> dict[str, Any] | None:
-    match message:
-        case UserMessage(content=content):
-            return {"role": "user", "content": readable(content) or EMPTY_MESSAGE}
-        case SystemMessage(content=text) | DeveloperMessage(content=text):
-            # Compatible servers support only "system"; OpenAI reads it as "developer".
-            return {"role": "system", "content": text} if text else None
-        case AssistantMessage():
-            return _assistant(message, ids)
-        case ToolMessage(tool_call_id=call, content=content, error=error):
-            text = readable(content) or error or ""
-            return {"role": "tool", "tool_call_id": ids.of_result(call), "content": text}
-        case _:
-            return None
-
-
-def _assistant(message: AssistantMessage, ids: ToolIds) -> dict[str, Any] | None:
-    calls = [
-        {
-            "id": ids.of_call(call.id),
-            "type": "function",
-            "function": {
-                "name": tool_name(call.function.name),
-                "arguments": _arguments(call.function.arguments),
-            },
-        }
-        for call in message.tool_calls or ()
-    ]
-    if calls:
-        return {"role": "assistant", "content": message.content or None, "tool_calls": calls}
-    return {"role": "assistant", "content": message.content} if message.content else None
-
-
-def _arguments(text: str) -> str:
-    """The arguments of a call; ``{}`` if they are invalid, which many servers refuse."""
-    return text if tool_arguments(text) is not None else "{}"
 
 
 def _count(counts: Counts, usage: object) -> None:

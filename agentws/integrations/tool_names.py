@@ -16,7 +16,7 @@ from typing import Any, Final
 
 import msgspec
 
-from ..protocol.messages import AssistantMessage, Message
+from ..protocol.messages import AssistantMessage, Message, Tool
 
 LONGEST_ID: Final = 40
 """OpenAI's limit; Anthropic's is higher."""
@@ -75,10 +75,25 @@ def tool_arguments(text: str) -> dict[str, Any] | None:
 
     The arguments of a call that was stopped in the middle are incomplete.
     """
+    value = json_value(text)
+    return value if isinstance(value, dict) else None
+
+
+def json_value(text: str) -> Any:
+    """The value of a JSON ``text``; ``None`` if it is not JSON."""
     try:
-        return msgspec.json.decode(text, type=dict[str, Any])
+        return msgspec.json.decode(text)
     except (msgspec.DecodeError, UnicodeError, RecursionError):
         return None
+
+
+def as_json(value: Any) -> str:
+    return msgspec.json.encode(value).decode()
+
+
+def our_names(tools: Sequence[Tool]) -> dict[str, str]:
+    """The names of ``tools`` by those that a provider is given."""
+    return {tool_name(tool.name): tool.name for tool in tools}
 
 
 def tool_name(name: str) -> str:

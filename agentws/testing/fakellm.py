@@ -13,13 +13,11 @@ OpenAI's chat completions and Anthropic's messages, to test code with the real S
 from __future__ import annotations
 
 import copy
-import re
 from collections import deque
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack
-from dataclasses import dataclass, field
 from types import TracebackType
-from typing import Any, Literal, Self
+from typing import Any, Self
 
 import anyio
 from starlette.applications import Starlette
@@ -33,91 +31,27 @@ from ..agents.llm import (
     LLM,
     LLMCutOff,
     LLMEmpty,
+    LLMPiece,
     LLMRateLimited,
     LLMRefused,
     LLMUnavailable,
     readable,
     status_error,
 )
+from ..protocol.events import ToolCallChunk
 from ..protocol.messages import (
     AssistantMessage,
     DeveloperMessage,
     Message,
     SystemMessage,
     TokenUsage,
+    Tool,
     ToolMessage,
     UserMessage,
 )
 from .fakewire import WIRES, Wire
 from .loopback import serving
-
-Fault = Literal["drop", "truncate", "stall", "malformed", "error", "rate_limit"]
-"""What happens in the middle of an answer.
-
-``drop``: the connection breaks. ``truncate``: the body ends early, without an error. ``stall``:
-nothing more is sent. ``malformed``: a chunk is not JSON. ``error``, ``rate_limit``: the provider
-reports that it is overloaded, or the rate limit.
-"""
-
-Finish = Literal["stop", "length", "refused"]
-"""The finish reasons that each provider has its own word for."""
-
-
-def words(text: str) -> list[str]:
-    """``text`` in word-sized pieces. None is empty; joined, they are ``text``."""
-    return re.findall(r"\s*\S+\s*", text) or [text] * bool(text)
-
-
-@dataclass(frozen=True)
-class Reply:
-    """One scripted answer: ``text`` in word-sized chunks, ``delay`` seconds before each.
-
-    A list of strings is sent in exactly these chunks, lone surrogates included.
-    A ``status`` other than 200 refuses the request instead, with ``text`` as the message and
-    ``headers`` on the response. A ``fault`` happens after ``after`` chunks. ``finish`` is the
-    finish reason of a complete answer: one of ``Finish``; any other value is sent unchanged.
-
-    Two options are for :class:`FakeLLM` only, to send what no specification allows. ``events``,
-    any JSON values (or bytes, for invalid JSON), are sent after the text. ``edit`` gets each other
-    event as the provider would send it, and returns what to send instead (``None``: nothing).
-    """
-
-    text: str | Sequence[str] = ""
-    delay: float = field(default=0.0, kw_only=True)
-    status: int = field(default=200, kw_only=True)
-    headers: Mapping[str, str] = field(default_factory=dict, kw_only=True)
-    fault: Fault | None = field(default=None, kw_only=True)
-    after: int = field(default=1, kw_only=True)
-    finish: Any = field(default="stop", kw_only=True)
-    events: Sequence[Any] = field(default=(), kw_only=True)
-    edit: Callable[[dict[str, Any]], Any] | None = field(default=None, kw_only=True)
-
-    @property
-    def chunks(self) -> list[str]:
-        return words(self.text) if isinstance(self.text, str) else list(self.text)
-
-    @property
-    def sent(self) -> list[str]:
-        """The chunks that are sent: those before the fault, or all."""
-        return self.chunks[: self.after] if self.fault else self.chunks
-
-
-@dataclass(frozen=True)
-class Turn:
-    """One message of a request as a script sees it, the same for every provider."""
-
-    role: str
-    text: str
-
-
-Script = Sequence[Reply | str] | Callable[[Sequence[Turn]], Reply | str]
-"""Replies in order, the last one repeated; or a function of the conversation."""
-
-
-def echo(turns: Sequence[Turn]) -> Reply:
-    """The default script: repeats the user's last message."""
-    said = next((turn.text for turn in reversed(turns) if turn.role == "user"), "nothing")
-    return Reply(f"You said: {said}")
+from .replies import Fault, Finish, Reply, Script, ToolUse, Turn, echo, words
 
 
 class _Player:
@@ -153,8 +87,12 @@ class ScriptedLLM(LLM):
         self._player = _Player(script)
 
     async def stream(
-        self, messages: Sequence[Message], *, instructions: str | None = None
-    ) -> AsyncGenerator[str | TokenUsage, None]:
+        self,
+        messages: Sequence[Message],
+        *,
+        instructions: str | None = None,
+        tools: Sequence[Tool] = (),
+    ) -> AsyncGenerator[LLMPiece, None]:
         turns = [Turn("system", instructions)] if instructions else []
         turns += [turn for message in messages if (turn := _turn(message))]
         self.requests.append(turns)
@@ -162,18 +100,19 @@ class ScriptedLLM(LLM):
         if reply.status != 200:
             raise status_error(reply.status, retry_after=reply.headers.get("retry-after"))
         try:
-            for chunk in reply.sent:
+            for piece in reply.sent:
                 await anyio.sleep(reply.delay)
-                yield chunk
+                if tools or not isinstance(piece, ToolCallChunk):
+                    yield piece
             if reply.fault:
                 await _raise_fault(reply.fault)
         except (GeneratorExit, anyio.get_cancelled_exc_class()):
             self.disconnects += 1
             raise
         self.completed += 1
-        given, written = _tokens(turns), len(reply.chunks)
+        given, written = _tokens(turns), len(reply.pieces)
         yield TokenUsage("scripted", self.model, given, written, given + written)
-        _check_finish(reply)
+        _check_finish(reply, called=bool(tools and reply.calls))
 
 
 async def _raise_fault(fault: Fault) -> None:
@@ -182,7 +121,7 @@ async def _raise_fault(fault: Fault) -> None:
     raise LLMRateLimited if fault == "rate_limit" else LLMUnavailable
 
 
-def _check_finish(reply: Reply) -> None:
+def _check_finish(reply: Reply, *, called: bool) -> None:
     """Raises the LLMError that an adapter would raise for such an answer."""
     if not reply.finish:
         raise LLMUnavailable(BROKE_OFF)
@@ -190,7 +129,7 @@ def _check_finish(reply: Reply) -> None:
         raise LLMRefused
     if reply.finish != "stop":
         raise LLMCutOff
-    if not "".join(reply.chunks).strip():
+    if not called and not "".join(reply.chunks).strip():
         raise LLMEmpty
 
 
@@ -323,11 +262,13 @@ class FakeLLM:
         self.completed += reply.fault is None
 
     async def _events(self, wire: Wire, body: dict[str, Any], reply: Reply) -> AsyncIterator[bytes]:
+        opened: list[str] = []
         for data in wire.begin(body):
             yield _edited(wire, reply, data)
-        for chunk in reply.sent:
+        for piece in reply.sent:
             await anyio.sleep(reply.delay)
-            yield _edited(wire, reply, wire.delta(chunk))
+            for data in wire.piece(piece, opened):
+                yield _edited(wire, reply, data)
         for event in reply.events:
             yield event if isinstance(event, bytes) else wire.event(event)
         match reply.fault:
@@ -341,7 +282,8 @@ class FakeLLM:
                 yield wire.event(wire.error(429, "Too many requests"), name="error")
             case None:
                 given = _tokens([Turn(*turn) for turn in wire.turns(body)])
-                for data in wire.end(body, reply.finish, given, len(reply.chunks)):
+                written = len(reply.pieces)
+                for data in wire.end(body, reply.ending, given, written, opened):
                     yield _edited(wire, reply, data)
                 yield wire.last
 
@@ -366,4 +308,5 @@ class _Endpoint:
         await self._fake._answer(self._wire, scope, receive, send)
 
 
-__all__ = ["FakeLLM", "Fault", "Finish", "Reply", "Script", "ScriptedLLM", "Turn", "echo", "words"]
+__all__ = ["FakeLLM", "Fault", "Finish", "Reply", "Script", "ScriptedLLM", "Turn", "echo"]
+__all__ += ["ToolUse", "words"]

@@ -7,6 +7,9 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from typing import Any, ClassVar
 
+from ..agents.llm import LLMPiece
+from ..protocol.events import ReasoningEncryptedValue, ReasoningMessageChunk, ToolCallChunk
+
 Body = Mapping[str, Any]
 
 
@@ -24,11 +27,17 @@ class Wire(ABC):
     def begin(self, body: Body) -> Iterator[Body]: ...
 
     @abstractmethod
-    def delta(self, text: str) -> Body: ...
+    def piece(self, piece: LLMPiece, opened: list[str]) -> Iterator[Body]:
+        """The events for a piece of an answer.
+
+        ``opened`` belongs to the answer: the parts of it that were begun, as the wire names them.
+        """
 
     @abstractmethod
-    def end(self, body: Body, finish: Any, given: int, written: int) -> Iterator[Body]:
-        """The events after the text. ``given`` and ``written`` are numbers of tokens."""
+    def end(
+        self, body: Body, finish: Any, given: int, written: int, opened: list[str]
+    ) -> Iterator[Body]:
+        """The events after the last piece. ``given`` and ``written`` are numbers of tokens."""
 
     @abstractmethod
     def error(self, status: int, message: str) -> dict[str, Any]: ...
@@ -54,17 +63,31 @@ def _text(content: Any) -> str:
 
 class ChatCompletions(Wire):
     path = "/v1/chat/completions"
-    finishes = {"refused": "content_filter"}
+    finishes = {"refused": "content_filter", "calls": "tool_calls"}
     malformed = b'data: {"choices": [{"delta":\n\n'
     last = b"data: [DONE]\n\n"
 
     def begin(self, body: Body) -> Iterator[Body]:
         yield self._chunk({"role": "assistant", "content": ""})
 
-    def delta(self, text: str) -> Body:
-        return self._chunk({"content": text})
+    def piece(self, piece: LLMPiece, opened: list[str]) -> Iterator[Body]:
+        match piece:
+            case str():
+                yield self._chunk({"content": piece})
+            case ReasoningMessageChunk(delta=delta):
+                yield self._chunk({"reasoning_content": delta})
+            case ToolCallChunk(tool_call_id=str(id), delta=delta):
+                function: dict[str, Any] = {"arguments": delta or ""}
+                call: dict[str, Any] = {"function": function}
+                if id not in opened:
+                    opened.append(id)
+                    function["name"] = piece.tool_call_name
+                    call |= {"id": id, "type": "function"}
+                yield self._chunk({"tool_calls": [{"index": opened.index(id)} | call]})
 
-    def end(self, body: Body, finish: Any, given: int, written: int) -> Iterator[Body]:
+    def end(
+        self, body: Body, finish: Any, given: int, written: int, opened: list[str]
+    ) -> Iterator[Body]:
         yield self._chunk({}, self._finish(finish))
         if (body.get("stream_options") or {}).get("include_usage"):
             total = given + written
@@ -92,13 +115,25 @@ _COMPLETION = {
 
 class Messages(Wire):
     path = "/v1/messages"
-    finishes = {"stop": "end_turn", "length": "max_tokens", "refused": "refusal"}
+    finishes = {
+        "stop": "end_turn",
+        "length": "max_tokens",
+        "refused": "refusal",
+        "calls": "tool_use",
+    }
     malformed = b'event: content_block_delta\ndata: {"type": "content_block_delta",\n\n'
 
     def turns(self, body: Body) -> Iterator[tuple[str, str]]:
         if "system" in body:
             yield "system", _text(body["system"])
-        yield from super().turns(body)
+        for message in body["messages"]:
+            content = message["content"]
+            blocks = [{"text": content}] if isinstance(content, str) else content
+            results = [block for block in blocks if block.get("type") == "tool_result"]
+            yield from (("tool", _text(result["content"])) for result in results)
+            rest = [block for block in blocks if block not in results]
+            if rest:
+                yield message["role"], _text(rest)
 
     def begin(self, body: Body) -> Iterator[Body]:
         given = sum(len(text.split()) for _, text in self.turns(body))
@@ -113,16 +148,26 @@ class Messages(Wire):
             "usage": {"input_tokens": given, "output_tokens": 0},
         }
         yield {"type": "message_start", "message": message}
-        block = {"type": "text", "text": ""}
-        yield {"type": "content_block_start", "index": 0, "content_block": block}
         yield {"type": "ping"}
 
-    def delta(self, text: str) -> Body:
-        delta = {"type": "text_delta", "text": text}
-        return {"type": "content_block_delta", "index": 0, "delta": delta}
+    def piece(self, piece: LLMPiece, opened: list[str]) -> Iterator[Body]:
+        name, block, delta = _block(piece)
+        if opened[-1:] != [name]:
+            yield from self._stop(opened)
+            opened.append(name)
+            start = {"type": "content_block_start", "index": len(opened) - 1}
+            yield start | {"content_block": block}
+        if delta:
+            yield {"type": "content_block_delta", "index": len(opened) - 1, "delta": delta}
 
-    def end(self, body: Body, finish: Any, given: int, written: int) -> Iterator[Body]:
-        yield {"type": "content_block_stop", "index": 0}
+    def _stop(self, opened: list[str]) -> Iterator[Body]:
+        if opened:
+            yield {"type": "content_block_stop", "index": len(opened) - 1}
+
+    def end(
+        self, body: Body, finish: Any, given: int, written: int, opened: list[str]
+    ) -> Iterator[Body]:
+        yield from self._stop(opened)
         delta = {"stop_reason": self._finish(finish), "stop_sequence": None}
         usage = {"output_tokens": written}
         yield {"type": "message_delta", "delta": delta, "usage": usage}
@@ -135,6 +180,24 @@ class Messages(Wire):
         kind = data.get("type") if isinstance(data, Mapping) else None
         return f"event: {name or kind or 'message'}\ndata: {json.dumps(data)}\n\n".encode()
 
+
+def _block(piece: LLMPiece) -> tuple[str, Body, Body]:
+    """The content block that ``piece`` belongs to: its name, its beginning, and the delta."""
+    match piece:
+        case ToolCallChunk(tool_call_id=id, tool_call_name=name, delta=delta):
+            block: Body = {"type": "tool_use", "id": id, "name": name, "input": {}}
+            json_delta = {"type": "input_json_delta", "partial_json": delta}
+            return f"call {id}", block, json_delta if delta is not None else {}
+        case ReasoningMessageChunk(delta=delta):
+            return "thinking", _THINKING, {"type": "thinking_delta", "thinking": delta}
+        case ReasoningEncryptedValue(encrypted_value=value):
+            return "thinking", _THINKING, {"type": "signature_delta", "signature": value}
+        case _:
+            block = {"type": "text", "text": ""}
+            return "text", block, {"type": "text_delta", "text": piece}
+
+
+_THINKING: Body = {"type": "thinking", "thinking": "", "signature": ""}
 
 _KINDS = {
     400: "invalid_request_error",

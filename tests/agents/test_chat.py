@@ -10,9 +10,11 @@ import pytest
 from agentws.agents.agent import RunContext
 from agentws.agents.chat import ChatAgent
 from agentws.agents.llm import LLM, LLMUnavailable
+from agentws.agents.output import Output
 from agentws.agents.prompt import STOPPED
 from agentws.integrations.anthropic import AnthropicMessages
 from agentws.integrations.openai import OpenAIChat
+from agentws.protocol.events import TextMessageChunk
 from agentws.protocol.messages import AssistantMessage, TokenUsage
 from agentws.testing.fakellm import FakeLLM, Reply, ScriptedLLM, Turn
 from tests.contexts import run_context
@@ -20,7 +22,12 @@ from tests.contexts import run_context
 
 async def said(agent: ChatAgent, ctx: RunContext) -> list[object]:
     async with aclosing(agent.run(ctx)) as answer:
-        return [piece async for piece in answer]
+        return [text_in(item) async for item in answer]
+
+
+def text_in(item: Output) -> object:
+    """The text of a chunk: the first piece of a message is one."""
+    return item.delta if isinstance(item, TextMessageChunk) else item
 
 
 async def test_a_chat_agent_yields_the_text_of_the_model_and_reports_its_usage() -> None:
@@ -63,7 +70,7 @@ async def test_text_before_a_failure_is_kept() -> None:
         agent = ChatAgent(ScriptedLLM([Reply("one two", fault="drop")]))
         async with aclosing(agent.run(run_context("Go"))) as answer:
             async for piece in answer:
-                pieces.append(piece)
+                pieces.append(text_in(piece))
     assert pieces == ["one "]
 
 

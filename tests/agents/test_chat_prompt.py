@@ -24,11 +24,13 @@ from agentws.protocol.messages import (
     AssistantMessage,
     ContentPart,
     FunctionCall,
+    ImagePart,
     Message,
     SystemMessage,
     TextPart,
     ToolCall,
     ToolMessage,
+    UrlSource,
     UserMessage,
 )
 from agentws.store import SessionInfo
@@ -131,6 +133,16 @@ def test_the_prompt_of_a_partly_read_history_is_that_of_the_whole(
     asked = [*conversation, UserMessage(id="last", content="Well?")]
     newest = ended(enough_history(context(asked, []), budget=budget))
     assert prompt(newest, budget=budget) == prompt(asked, budget=budget)
+
+
+def test_images_and_files_count_in_the_budget() -> None:
+    image = ImagePart(UrlSource("https://example.com/cat.png"))
+    plain = approximate_tokens(UserMessage(id="u", content=[TextPart(text="Look")]))
+    both: list[ContentPart] = [TextPart(text="Look"), image]
+    shown = approximate_tokens(UserMessage(id="u", content=both))
+    metadata = {"attachments": ["file_1", "file_2"]}
+    attached = approximate_tokens(UserMessage(id="u", content="Look", metadata=metadata))
+    assert shown > plain + 1000 and attached > plain + 2000
 
 
 def test_a_long_conversation_is_not_read_whole() -> None:

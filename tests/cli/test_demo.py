@@ -17,7 +17,7 @@ from agentws.protocol.events import (
     ToolCallResult,
     ToolCallStart,
 )
-from agentws.protocol.messages import AssistantMessage, Message, TokenUsage, UserMessage
+from agentws.protocol.messages import AssistantMessage, Message, UserMessage
 from agentws.protocol.sequence import RunSequence
 from agentws.testing.fakellm import FakeLLM, ScriptedLLM
 from tests.contexts import SESSION, run_context
@@ -92,7 +92,7 @@ async def test_the_offline_model_uses_earlier_messages() -> None:
 async def answer(messages: list[Message], llm: object) -> str:
     assert isinstance(llm, ScriptedLLM)
     async with aclosing(llm.stream(messages)) as pieces:
-        return "".join([piece async for piece in pieces if not isinstance(piece, TokenUsage)])
+        return "".join([piece async for piece in pieces if isinstance(piece, str)])
 
 
 async def command(text: str) -> str:

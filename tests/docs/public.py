@@ -10,8 +10,8 @@ _NAMES = {
     "agentws": """
         Agent AgentError AgentFactory AgentGateway AgentwsError AskDeclined AskExpired
         Attachment BearerKeys Bus ChatAgent Command CommandContext DelegateFailed DiskFileStore
-        FileInfo FileStore Forbidden Identity Limits LLM LLMCutOff LLMEmpty LLMError
-        LLMRateLimited LLMRefused LLMUnavailable LocalBus MemoryFileStore MemoryStore
+        FileInfo FileStore Forbidden Identity Limits LLM LLMCutOff LLMEmpty LLMError LLMPiece
+        LLMRateLimited LLMRefused LLMRounds LLMUnavailable LocalBus MemoryFileStore MemoryStore
         ModelRouter mount_agent_gateway NotFound Output Router RunContext Session SessionContext
         SessionHandle SessionInfo SQLiteStore StateChange Store Tool tool ToolArgumentsInvalid
         ToolDenied ToolError Unauthenticated
@@ -63,7 +63,9 @@ _NAMES = {
         open_transport running virtual_run
     """,
     "agentws.testing.contracts": "BusContract FileStoreContract SearchContract StoreContract",
-    "agentws.testing.fakellm": "FakeLLM Fault Finish Reply Script ScriptedLLM Turn echo words",
+    "agentws.testing.fakellm": """
+        FakeLLM Fault Finish Reply Script ScriptedLLM ToolUse Turn echo words
+    """,
     "agentws.testing.laws": "NOTHING Moment Violation moments violations",
     "agentws.testing.oracle": "check_client check_log check_simple check_tags read_log",
 }

@@ -12,8 +12,9 @@ from typing import Any
 import pytest
 
 from agentws.agents.llm import LLMError
-from agentws.protocol.messages import TokenUsage
-from agentws.testing.fakellm import FakeLLM, Reply
+from agentws.agents.rounds import Round
+from agentws.protocol.messages import AssistantMessage, TokenUsage, Tool
+from agentws.testing.fakellm import FakeLLM, Reply, ToolUse
 
 from .wires import HELLO, WIRES, Event
 
@@ -57,12 +58,13 @@ def changed(event: Event, path: Path, value: Any) -> Event:
 class Stream:
     """Answers a request as recorded, except for one member of one event."""
 
-    def __init__(self) -> None:
+    def __init__(self, **said: Any) -> None:
         self.events: list[Event] = []
+        self._said = said
         self.sent: Iterator[Event] | None = None
 
     def script(self, _: object) -> Reply:
-        return Reply(CHUNKS, edit=self._edit)
+        return Reply(CHUNKS, edit=self._edit, **self._said)
 
     def _edit(self, event: Event) -> Event:
         if self.sent is not None:
@@ -90,7 +92,7 @@ async def test_any_member_of_a_stream_may_be_missing_or_of_another_type(wire: st
             text = ""
             try:
                 async for piece in llm.stream(HELLO):
-                    text += "" if isinstance(piece, TokenUsage) else piece
+                    text += piece if isinstance(piece, str) else ""
             except LLMError:
                 return text, False
             return text, True
@@ -105,3 +107,29 @@ async def test_any_member_of_a_stream_may_be_missing_or_of_another_type(wire: st
                 assert not is_whole, (path, value)
             elif not ends or path != ("type",):
                 assert is_whole, (path, value)
+
+
+@pytest.mark.parametrize("wire", WIRES)
+async def test_any_member_of_a_call_or_of_reasoning_may_be_missing_or_of_another_type(
+    wire: str,
+) -> None:
+    stream = Stream(reasoning=["Hm"], signature="s", calls=[ToolUse("f", ["{}"])])
+    async with FakeLLM(stream.script) as fake, WIRES[wire](fake) as llm:
+
+        async def read_answer() -> Round:
+            shown = Round()
+            try:
+                async for piece in llm.stream(HELLO, tools=[Tool("f", "")]):
+                    if not isinstance(piece, TokenUsage):
+                        list(shown.add(piece))
+            except LLMError:
+                pass
+            return shown
+
+        await read_answer()
+        for event, _, _ in stream.variants():
+            said = [
+                one for one in (await read_answer()).messages if isinstance(one, AssistantMessage)
+            ]
+            if all(f"'{chunk}'" not in str(event) for chunk in CHUNKS):
+                assert "".join(one.content or "" for one in said) == "one two", event

@@ -15,6 +15,7 @@ from agentws.agents.llm import (
     LLM,
     LLMCutOff,
     LLMError,
+    LLMPiece,
     LLMRateLimited,
     LLMRefused,
     LLMUnavailable,
@@ -58,7 +59,7 @@ def connect(request: pytest.FixtureRequest) -> Connect:
     return request.param  # type: ignore[no-any-return]
 
 
-async def answer(llm: LLM, messages: list[Message] = HELLO) -> list[str | TokenUsage]:
+async def answer(llm: LLM, messages: list[Message] = HELLO) -> list[LLMPiece]:
     async with aclosing(llm.stream(messages)) as pieces:
         return [piece async for piece in pieces]
 
@@ -268,7 +269,13 @@ async def test_the_request_to_openai_contains_the_conversation() -> None:
         {"role": "system", "content": "You add."},
         {"role": "assistant", "content": "Welcome!"},
         {"role": "system", "content": "Be brief."},
-        {"role": "user", "content": "Look:\n[image attached]"},
+        {
+            "role": "user",
+            "content": [
+                {"type": "text", "text": "Look:"},
+                {"type": "image_url", "image_url": {"url": PICTURE.source.value}},
+            ],
+        },
         {
             "role": "assistant",
             "content": "Adding.",
@@ -294,7 +301,13 @@ async def test_the_request_to_anthropic_contains_the_conversation() -> None:
     assert body["messages"] == [
         {"role": "user", "content": [text("[The conversation begins.]")]},
         {"role": "assistant", "content": [text("Welcome!")]},
-        {"role": "user", "content": [text("Look:\n[image attached]")]},
+        {
+            "role": "user",
+            "content": [
+                text("Look:"),
+                {"type": "image", "source": {"type": "url", "url": PICTURE.source.value}},
+            ],
+        },
         {
             "role": "assistant",
             "content": [

@@ -82,9 +82,9 @@ async def test_the_error_of_reasoning_without_an_answer_says_so(
     assert (str(error), error.retryable) == ("The model thought, but gave no answer.", True)
 
 
-async def test_reasoning_before_an_answer_is_skipped() -> None:
-    events = [openai_delta({"reasoning_content": "Hm."}), openai_delta({"content": "Yes."})]
-    assert (await whole(openai_chat, Reply(events=events))).text == "Yes."
+async def test_reasoning_is_no_part_of_the_text(connect: Connect) -> None:
+    outcome = await whole(connect, Reply("Yes.", reasoning="Hm, well."))
+    assert (outcome.text, outcome.reasoning) == ("Yes.", "Hm, well.")
 
 
 CALLS: Mapping[str, tuple[Connect, Event, str]] = {

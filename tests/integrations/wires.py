@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any
 
 import anthropic
 import openai
 
-from agentws.agents.llm import LLM, LLMError
+from agentws.agents.llm import LLM, LLMError, LLMPiece
 from agentws.integrations.anthropic import AnthropicMessages
 from agentws.integrations.openai import OpenAIChat
-from agentws.protocol.messages import Message, TokenUsage, UserMessage
+from agentws.protocol.events import (
+    ReasoningEncryptedValue,
+    ReasoningMessageChunk,
+    ToolCallChunk,
+)
+from agentws.protocol.messages import Message, TokenUsage, Tool, UserMessage
 from agentws.testing.fakellm import FakeLLM, Reply
 
 HELLO: list[Message] = [UserMessage(id="1", content="Hello there")]
@@ -28,7 +33,7 @@ async def openai_chat(fake: FakeLLM) -> AsyncIterator[LLM]:
     http = openai.DefaultAsyncHttpxClient(verify=False)
     options: Any = {"base_url": fake.openai_url, "api_key": "key", "max_retries": 0}
     async with openai.AsyncOpenAI(**options, http_client=http) as client:
-        yield OpenAIChat("fake", client=client)
+        yield OpenAIChat("fake", client=client, max_retries=0)
 
 
 @asynccontextmanager
@@ -36,7 +41,7 @@ async def anthropic_messages(fake: FakeLLM) -> AsyncIterator[LLM]:
     http = anthropic.DefaultAsyncHttpxClient(verify=False)
     options: Any = {"base_url": fake.anthropic_url, "api_key": "key", "max_retries": 0}
     async with anthropic.AsyncAnthropic(**options, http_client=http) as client:
-        yield AnthropicMessages("fake", client=client)
+        yield AnthropicMessages("fake", client=client, max_retries=0)
 
 
 WIRES: Mapping[str, Connect] = {"openai": openai_chat, "anthropic": anthropic_messages}
@@ -46,37 +51,61 @@ WIRES: Mapping[str, Connect] = {"openai": openai_chat, "anthropic": anthropic_me
 
 
 class Outcome:
-    """The result of one answer: its text, usage and error."""
+    """The result of one answer: its text, reasoning, calls, usage and error."""
 
     def __init__(self) -> None:
         self.text = ""
+        self.reasoning = ""
+        self.calls: dict[str, tuple[str, str]] = {}
+        """Name and arguments of each call, by its id."""
+        self.sealed: list[ReasoningEncryptedValue] = []
         self.usage: TokenUsage | None = None
         self.error: LLMError | None = None
 
+    def add(self, piece: LLMPiece) -> None:
+        match piece:
+            case TokenUsage():
+                assert self.usage is None
+                self.usage = piece
+            case str():
+                assert piece
+                self.text += piece
+            case ReasoningMessageChunk(delta=delta):
+                assert delta
+                self.reasoning += delta
+            case ToolCallChunk(tool_call_id=str(id), tool_call_name=str(name)):
+                assert id not in self.calls
+                self.calls[id] = name, piece.delta or ""
+            case ToolCallChunk(tool_call_id=str(id), delta=str(delta)):
+                name, arguments = self.calls[id]
+                self.calls[id] = name, arguments + delta
+            case ReasoningEncryptedValue():
+                self.sealed.append(piece)
+            case _:
+                raise AssertionError(piece)
 
-async def read_answer(connect: Connect, reply: Reply) -> Outcome:
+
+async def read_answer(connect: Connect, reply: Reply, tools: Sequence[Tool] = ()) -> Outcome:
     outcome = Outcome()
     async with FakeLLM([reply]) as fake, connect(fake) as llm:
         try:
-            async for piece in llm.stream(HELLO):
-                if isinstance(piece, TokenUsage):
-                    outcome.usage = piece
-                else:
-                    assert piece
-                    outcome.text += piece
+            async for piece in llm.stream(HELLO, tools=tools):
+                outcome.add(piece)
         except LLMError as error:
             outcome.error = error
     return outcome
 
 
-async def whole(connect: Connect, reply: Reply) -> Outcome:
-    outcome = await read_answer(connect, reply)
+async def whole(connect: Connect, reply: Reply, tools: Sequence[Tool] = ()) -> Outcome:
+    outcome = await read_answer(connect, reply, tools)
     assert outcome.error is None
     return outcome
 
 
-async def refused(connect: Connect, reply: Reply) -> tuple[str, LLMError]:
-    outcome = await read_answer(connect, reply)
+async def refused(
+    connect: Connect, reply: Reply, tools: Sequence[Tool] = ()
+) -> tuple[str, LLMError]:
+    outcome = await read_answer(connect, reply, tools)
     assert outcome.error is not None
     return outcome.text, outcome.error
 

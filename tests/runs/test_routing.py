@@ -275,7 +275,9 @@ async def test_a_model_chooses_and_gets_the_conversation(answer: str, agent: str
 
 async def test_a_model_that_is_down_leaves_it_to_the_default() -> None:
     class Down(ScriptedLLM):
-        async def stream(self, messages: Any, *, instructions: str | None = None) -> Any:
+        async def stream(
+            self, messages: Any, *, instructions: str | None = None, tools: Any = ()
+        ) -> Any:
             raise LLMUnavailable()
             yield ""
 

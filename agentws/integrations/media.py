@@ -1,0 +1,114 @@
+"""Images, documents and sound of a message, in the forms that providers take.
+
+Content is given as it is in the message, or by its address: the provider fetches that, never this
+process. What no provider takes is named in text, so that the model can say that it can't read it.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from collections.abc import Mapping
+from typing import Final, Literal, NamedTuple
+
+from ..protocol.messages import (
+    AudioPart,
+    DataSource,
+    DocumentPart,
+    ImagePart,
+    Media,
+    UrlSource,
+)
+
+IMAGES: Final = frozenset({"image/png", "image/jpeg", "image/gif", "image/webp"})
+SOUNDS: Final = {"audio/wav": "wav", "audio/x-wav": "wav", "audio/mpeg": "mp3", "audio/mp3": "mp3"}
+PDF: Final = "application/pdf"
+_TEXTS: Final = ("application/json", "application/xml", "application/yaml", "application/toml")
+_WEB: Final = ("https://", "http://")
+
+Kind = Literal["image", "pdf", "text", "sound"]
+
+
+class Given(NamedTuple):
+    """One part of a message that a provider may take."""
+
+    kind: Kind
+    mime_type: str
+    data: str = ""
+    """Base64; of the kind ``text`` the text itself. Empty for content at ``url``."""
+    url: str = ""
+    name: str = ""
+
+    @property
+    def data_url(self) -> str:
+        """The content as a ``data:`` URL, or its address."""
+        return self.url or f"data:{self.mime_type};base64,{self.data}"
+
+
+def given(part: Media) -> Given | None:
+    """What a provider may be given of ``part``; ``None`` when it can only be named."""
+    match part.source:
+        case DataSource(value=value, mime_type=mime):
+            return _of_data(part, mime.partition(";")[0].strip().lower(), value)
+        case UrlSource(value=value) if value.startswith("data:"):
+            mime, _, data = value.removeprefix("data:").partition(";base64,")
+            return _of_data(part, mime.lower(), data)
+        case UrlSource(value=value, mime_type=mime) if value.lower().startswith(_WEB):
+            return _of_url(part, mime, value)
+        case _:
+            return None
+
+
+def named(part: Media) -> str:
+    """``part`` in words, for a model that can't be given it."""
+    kind, name = part.__struct_config__.tag, _name(part)
+    return f"[{kind} attached: {name}]" if name else f"[{kind} attached]"
+
+
+def _of_data(part: Media, mime: str, value: str) -> Given | None:
+    kind = _kind(part, mime)
+    decoded = _decoded(value) if kind else None
+    if kind is None or decoded is None:
+        return None
+    if kind == "text":
+        return Given(kind, mime, decoded.decode("utf-8", "replace"), name=_name(part))
+    return Given(kind, mime, value, name=_name(part))
+
+
+def _of_url(part: Media, mime: str | None, url: str) -> Given | None:
+    match part:
+        case ImagePart() if mime is None or mime in IMAGES:
+            return Given("image", mime or "", url=url, name=_name(part))
+        case DocumentPart() if mime in (None, PDF):
+            return Given("pdf", PDF, url=url, name=_name(part))
+        case _:
+            return None
+
+
+def _kind(part: Media, mime: str) -> Kind | None:
+    match part:
+        case ImagePart() if mime in IMAGES:
+            return "image"
+        case DocumentPart() if mime == PDF:
+            return "pdf"
+        case DocumentPart() if mime.startswith("text/") or mime in _TEXTS:
+            return "text"
+        case AudioPart() if mime in SOUNDS:
+            return "sound"
+        case _:
+            return None
+
+
+def _decoded(value: str) -> bytes | None:
+    """The bytes of base64; ``None`` for anything else, for which a provider refuses the request."""
+    try:
+        return base64.b64decode(value, validate=True) or None
+    except (binascii.Error, ValueError):
+        return None
+
+
+def _name(part: Media) -> str:
+    """AG-UI has no member for a file's name; clients put it into the metadata."""
+    metadata = part.metadata if isinstance(part.metadata, Mapping) else {}
+    name = metadata.get("filename") or metadata.get("name")
+    return name if isinstance(name, str) and name.isprintable() else ""

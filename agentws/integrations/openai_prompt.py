@@ -1,0 +1,148 @@
+"""A conversation as the messages of a chat completion."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+from ..agents.llm import readable
+from ..agents.prompt import EMPTY_MESSAGE, well_formed
+from ..protocol.messages import (
+    AssistantMessage,
+    Content,
+    ContentPart,
+    DeveloperMessage,
+    Message,
+    ReasoningMessage,
+    SystemMessage,
+    TextPart,
+    Tool,
+    ToolCall,
+    ToolMessage,
+    UserMessage,
+)
+from .media import SOUNDS, Given, given, named
+from .tool_names import ToolIds, json_value, tool_arguments, tool_name
+
+Entry = dict[str, Any]
+
+EXTRA: Final = "openai.extra_content:"
+"""Begins a sealed value of a call: the member that Gemini's compatible server demands back."""
+
+
+def conversation(
+    messages: Sequence[Message],
+    instructions: str | None,
+    *,
+    media: bool = True,
+    reasoning: bool = False,
+) -> list[Entry]:
+    """The messages as chat completions take them, the instructions first.
+
+    Without ``media``, images and files are named in text. With ``reasoning``, what the model
+    thought since the user's last message is sent back in ``reasoning_content``.
+    """
+    entries = [{"role": "system", "content": instructions}] if instructions else []
+    fit = well_formed(messages)
+    ids = ToolIds(fit)
+    thought = ""
+    for place, message in enumerate(fit):
+        if isinstance(message, ReasoningMessage):
+            thought += message.content if reasoning and place > _last_user(fit) else ""
+            continue
+        entry = _entry(message, ids, media)
+        if thought and entry is not None and entry["role"] == "assistant":
+            entry["reasoning_content"], thought = thought, ""
+        if entry is not None:
+            entries.append(entry)
+    return entries
+
+
+def tool_entries(tools: Sequence[Tool]) -> list[Entry]:
+    """The ``tools`` of a request."""
+    return [
+        {
+            "type": "function",
+            "function": {
+                "name": tool_name(tool.name),
+                "description": tool.description,
+                "parameters": tool.parameters or {"type": "object", "properties": {}},
+            },
+        }
+        for tool in tools
+    ]
+
+
+def _last_user(messages: Sequence[Message]) -> int:
+    users = (at for at, one in enumerate(messages) if isinstance(one, UserMessage))
+    return max(users, default=-1)
+
+
+def _entry(message: Message, ids: ToolIds, media: bool) -> Entry | None:
+    match message:
+        case UserMessage(content=content):
+            return {"role": "user", "content": _user_content(content, media)}
+        case SystemMessage(content=text) | DeveloperMessage(content=text):
+            # Compatible servers support only "system"; OpenAI reads it as "developer".
+            return {"role": "system", "content": text} if text else None
+        case AssistantMessage():
+            return _assistant(message, ids)
+        case ToolMessage(tool_call_id=call, content=content, error=error):
+            text = readable(content) or error or ""
+            return {"role": "tool", "tool_call_id": ids.of_result(call), "content": text}
+        case _:
+            return None
+
+
+def _user_content(content: Content, media: bool) -> str | list[Entry]:
+    """Text as a string, which every server takes; parts only where there is more than text."""
+    parts = [] if isinstance(content, str) or not media else [_part(one) for one in content]
+    if all(part["type"] == "text" for part in parts):
+        return readable(content) or EMPTY_MESSAGE
+    return [part for part in parts if part.get("text") != ""]
+
+
+def _part(part: ContentPart) -> Entry:
+    if isinstance(part, TextPart):
+        return {"type": "text", "text": part.text}
+    one = given(part)
+    return (_media(one) if one else None) or {"type": "text", "text": named(part)}
+
+
+def _media(one: Given) -> Entry | None:
+    match one:
+        case Given(kind="image"):
+            return {"type": "image_url", "image_url": {"url": one.data_url}}
+        case Given(kind="pdf", url=""):
+            file = {"filename": one.name or "document.pdf", "file_data": one.data_url}
+            return {"type": "file", "file": file}
+        case Given(kind="sound"):
+            sound = {"data": one.data, "format": SOUNDS[one.mime_type]}
+            return {"type": "input_audio", "input_audio": sound}
+        case Given(kind="text"):
+            return {"type": "text", "text": f"{one.name}:\n{one.data}" if one.name else one.data}
+        case _:
+            return None  # chat completions take no address of a document
+
+
+def _assistant(message: AssistantMessage, ids: ToolIds) -> Entry | None:
+    calls = [_call(call, ids) for call in message.tool_calls or ()]
+    if calls:
+        return {"role": "assistant", "content": message.content or None, "tool_calls": calls}
+    return {"role": "assistant", "content": message.content} if message.content else None
+
+
+def _call(call: ToolCall, ids: ToolIds) -> Entry:
+    function = {
+        "name": tool_name(call.function.name),
+        "arguments": _arguments(call.function.arguments),
+    }
+    entry: Entry = {"id": ids.of_call(call.id), "type": "function", "function": function}
+    if call.encrypted_value is not None and call.encrypted_value.startswith(EXTRA):
+        entry["extra_content"] = json_value(call.encrypted_value.removeprefix(EXTRA))
+    return entry
+
+
+def _arguments(text: str) -> str:
+    """The arguments of a call; ``{}`` if they are invalid, which many servers refuse."""
+    return text if tool_arguments(text) is not None else "{}"
