@@ -52,6 +52,30 @@ class Send(ClientFrame, tag="send", kw_only=True, frozen=True):
     metadata: Metadata | None = None
 
 
+class Regenerate(ClientFrame, tag="regenerate", kw_only=True, frozen=True):
+    """Answers a user message again; by default the last one."""
+
+    message: str | None = None
+    agent: str | None = None
+
+
+class Edit(ClientFrame, tag="edit", kw_only=True, frozen=True):
+    """Goes on from an earlier user message with another one, whose id is ``id``."""
+
+    id: str
+    message: str
+    content: Content
+    attachments: list[str] | None = None
+    agent: str | None = None
+    metadata: Metadata | None = None
+
+
+class Switch(ClientFrame, tag="switch", kw_only=True, frozen=True):
+    """Goes back to another branch of the conversation."""
+
+    branch: str
+
+
 class Cancel(ClientFrame, tag="cancel", kw_only=True, frozen=True):
     run: str | None = None
     message: str | None = None
@@ -101,6 +125,9 @@ class Ping(ClientFrame, tag="ping", kw_only=True, frozen=True):
 
 AnyClientFrame = (
     Send
+    | Regenerate
+    | Edit
+    | Switch
     | Cancel
     | Withdraw
     | Answer
@@ -114,7 +141,7 @@ AnyClientFrame = (
 )
 
 _client_frames: Final[msgspec.json.Decoder[AnyClientFrame]] = msgspec.json.Decoder(AnyClientFrame)
-_CLIENT_TYPES: Final = "send, cancel, withdraw, answer, command or ping"
+_CLIENT_TYPES: Final = "send, regenerate, edit, switch, cancel, withdraw, answer, command or ping"
 
 
 def decode_client_frame(data: bytes | str) -> AnyClientFrame:
@@ -134,7 +161,7 @@ def decode_client_frame(data: bytes | str) -> AnyClientFrame:
 def _open_parts(frame: AnyClientFrame) -> tuple[Any, ...]:
     """The members that may hold any JSON."""
     match frame:
-        case Send():
+        case Send() | Edit():
             return (frame.metadata, None if isinstance(frame.content, str) else frame.content)
         case Answer():
             return (frame.payload,)

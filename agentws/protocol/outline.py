@@ -17,6 +17,7 @@ import msgspec
 from ..errors import BadRequest
 from . import events as e
 from . import messages as m
+from .branches import UNBRANCHED, Branches
 from .events import Event
 from .jsonpatch import apply_patch
 
@@ -35,6 +36,7 @@ class Carried(msgspec.Struct, frozen=True, omit_defaults=True):
     state: Any = None
     cleared: int = 0
     """The seq of the newest ``history.cleared``."""
+    branches: Branches = UNBRANCHED
 
 
 _NOTHING: Final = Carried()
@@ -47,6 +49,7 @@ class Outline:
         "answers",
         "asked",
         "base_state",
+        "branches",
         "cancelling",
         "interrupts",
         "message",
@@ -74,6 +77,8 @@ class Outline:
         """The shared state, a JSON value; ``None`` when no agent has set any."""
         self.base_state: Any = carried.state
         """The shared state as it was before the active run."""
+        self.branches: Branches = carried.branches
+        """What of the log is out of view, and what can come back."""
 
     def __repr__(self) -> str:
         return f"<Outline run={self.run} queue={len(self.queue)} cancelling={self.cancelling}>"
@@ -91,7 +96,13 @@ class Outline:
     @property
     def carried(self) -> Carried:
         """The state for a checkpoint here. Nothing may be running or queued."""
-        return Carried(dict(self.interrupts), dict(self.asked), dict(self.answers), self.state)
+        return Carried(
+            dict(self.interrupts),
+            dict(self.asked),
+            dict(self.answers),
+            self.state,
+            branches=self.branches,
+        )
 
     def apply(self, event: Event, run: str | None) -> None:
         handle = _HANDLERS.get(type(event))
@@ -143,17 +154,28 @@ class Outline:
     def _answer(self, event: e.InterruptAnswered, run: str | None) -> None:
         id = event.interrupt_id
         if id in self.interrupts:
-            self.interrupts = {one: left for one, left in self.interrupts.items() if one != id}
+            self.interrupts = _without(self.interrupts, id)
             self.answers = {**self.answers, id: event}
 
     def _clear(self, event: e.HistoryCleared, run: str | None) -> None:
         self.interrupts, self.answers = _NONE, _NONE
+        self.branches = UNBRANCHED
+
+    def _branch(self, event: e.HistoryBranched, run: str | None) -> None:
+        self.branches = self.branches.after(event)
+        for id in event.interrupts:
+            self.interrupts = _without(self.interrupts, id)
+            self.answers = _without(self.answers, id)
 
     def _set_state(self, event: e.StateSnapshot, run: str | None) -> None:
         self.state = event.snapshot
 
     def _change_state(self, event: e.StateDelta, run: str | None) -> None:
         self.state = patched(self.state, event.delta)
+
+
+def _without(known: Mapping[str, Any], id: str) -> Mapping[str, Any]:
+    return {one: left for one, left in known.items() if one != id} or _NONE
 
 
 def patched(state: Any, delta: list[dict[str, Any]]) -> Any:
@@ -173,6 +195,7 @@ _HANDLERS: Final[dict[type[Event], Callable[[Outline, Any, str | None], None]]] 
     e.RunError: Outline._end,
     e.InterruptAnswered: Outline._answer,
     e.HistoryCleared: Outline._clear,
+    e.HistoryBranched: Outline._branch,
     e.StateSnapshot: Outline._set_state,
     e.StateDelta: Outline._change_state,
 }

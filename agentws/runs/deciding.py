@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Final, NamedTuple
 
@@ -35,6 +35,8 @@ class Decision(NamedTuple):
     key: Key | None = None
     conflict: type[Conflict] = IdempotencyConflict
     """What is raised if ``key`` was used with another body."""
+    rest: Sequence[Entry] = ()
+    """More entries, appended after ``entry`` in the same atomic step."""
 
 
 Command = Callable[[], Decision | None]
@@ -77,9 +79,9 @@ async def _decide(session: Session, command: Command) -> Appended | None:
             if session.version == version or loop.time() > deadline:
                 return None
             continue
-        decided, key, conflict = decision
+        decided, key, conflict, rest = decision
         try:
-            return await session.append_entries([decided], key=key, expect=expect)
+            return await session.append_entries([decided, *rest], key=key, expect=expect)
         except IdempotencyConflict as error:
             raise conflict() from error
         except VersionConflict as error:

@@ -9,7 +9,8 @@ request that is sent again is a duplicate (deduplication).
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Final
 
 import msgspec
@@ -31,12 +32,13 @@ from ..limits import Limits
 from ..protocol import events as e
 from ..protocol import frames as f
 from ..protocol import messages as m
-from ..protocol.codec import check_sizes, entry
+from ..protocol.codec import Entry, check_sizes, entry
 from ..protocol.outline import Outline
 from ..sessions.senders import Sender, Senders, sender_now
 from ..sessions.session import Session
 from ..store import Appended, Key
 from .beginning import started_by_answers, started_by_message
+from .branches import branch_before
 from .deciding import Command, Decision, decide
 from .engine import Runs
 from .ids import new_id, now_ms
@@ -56,9 +58,15 @@ class Inbox:
         # Messages by owner that are accepted and not in the log yet: they count for the limit.
         self._pending_of: dict[str, int] = {}
 
-    def _decide(self, session: Session, command: Command) -> Awaitable[Appended | None]:
-        self._runs.write_start(session)
+    def decide(self, session: Session, command: Command) -> Awaitable[Appended | None]:
+        """Appends what ``command`` decides; see :func:`agentws.runs.deciding.decide`."""
+        self.write_start(session)
         return decide(session, command)
+
+    def write_start(self, session: Session) -> None:
+        """Appends the beginning of a run that is held back, if there is one: it may change what is
+        decided."""
+        self._runs.write_start(session)
 
     async def send(
         self, session: Session, frame: f.Send, *, agent: str | None, identity: Identity | None
@@ -70,26 +78,39 @@ class Inbox:
         """
         by = None if identity is None else identity.id
         key = send_key(frame, by=by)
-        event = _accepted_event(frame, agent, by=by)
+        event = accepted_event(frame, agent, by=by)
+
+        def command(accepted: Entry) -> Decision:
+            self.check_room(session, frame.overlap)
+            return Decision(accepted, key=key)
+
+        return await self.accept(session, event, command, key=key, identity=identity)
+
+    async def accept(
+        self,
+        session: Session,
+        event: e.MessageAccepted,
+        command: Callable[[Entry], Decision],
+        *,
+        key: Key | None,
+        identity: Identity | None,
+    ) -> Appended:
+        """Appends ``event``, as ``command`` decides for its entry. A refusal is none for a request
+        under a ``key`` that was carried out before: that is a duplicate."""
         accepted = entry(event)
         if len(accepted.data) + RUN_STARTED > session.max_event_size:
             started = started_by_message(session.id, new_id("run"), event.message)
             check_sizes([entry(started, run=started.run_id)], session.max_event_size)
         sender = sender_now(event, identity)
-
-        def command() -> Decision:
-            self._check_room(session, frame)
-            return Decision(accepted, key=key)
-
+        decided = partial(command, accepted)
         try:
             self._count_pending(session.info.owner)
             if sender is None:
-                done = await self._decide(session, command)
+                done = await self.decide(session, decided)
             else:
-                done = await self._append_for(sender, frame.id, session, command)
-        except (QueueFull, RunActive, TooMany):
-            # Not for a message that was accepted before and is sent again: that is a duplicate.
-            known = await session.find(key)
+                done = await self._append_for(sender, event.message.id, session, decided)
+        except (NotFound, QueueFull, RunActive, TooMany):
+            known = None if key is None else await session.find(key)
             if known is None:
                 raise
             return known
@@ -107,7 +128,7 @@ class Inbox:
         senders = session.senders
         senders.add(id, sender)
         try:
-            done = await self._decide(session, command)
+            done = await self.decide(session, command)
         except BaseException as error:
             if isinstance(error, AgentwsError) and not isinstance(error, Unavailable):
                 senders.discard(id, sender)
@@ -129,9 +150,10 @@ class Inbox:
             if not self._pending_of[owner]:
                 del self._pending_of[owner]
 
-    def _check_room(self, session: Session, frame: f.Send) -> None:
+    def check_room(self, session: Session, overlap: e.Overlap | None) -> None:
+        """Raises RunActive, QueueFull or TooMany for a message that is not accepted now."""
         outline = session.outline
-        if frame.overlap == "reject" and not outline.settled:
+        if overlap == "reject" and not outline.settled:
             raise RunActive(retry_after=1.0)
         if len(outline.queue) >= self._limits.max_queued:
             raise QueueFull(retry_after=1.0)
@@ -157,7 +179,7 @@ class Inbox:
             stop = _with_target(session.outline, stop)
             return _cancel_decision(session.outline, stop, by)
 
-        return await self._decide(session, command)
+        return await self.decide(session, command)
 
     async def withdraw(self, session: Session, frame: f.Withdraw) -> Appended:
         """Withdraws a queued message; raises NotFound when it is not in the queue any more."""
@@ -167,9 +189,9 @@ class Inbox:
                 raise NotFound(
                     "This message is not in the queue.", expected="the id of a queued message"
                 )
-            return _withdraw_decision(frame.message, "withdrawn")
+            return _withdraw_decision(session.outline, frame.message, "withdrawn")
 
-        done = await self._decide(session, command)
+        done = await self.decide(session, command)
         assert done is not None
         return done
 
@@ -202,7 +224,7 @@ class Inbox:
 
         sender = sender_now(event, identity)
         if sender is None:
-            done = await self._decide(session, command)
+            done = await self.decide(session, command)
         else:
             done = await self._append_for(sender, frame.interrupt, session, command)
         done = done or await session.find(key(), conflict=AlreadyAnswered)
@@ -218,7 +240,7 @@ class Inbox:
                 raise RunActive("Stop the answer first, then clear.", retry_after=1.0)
             return Decision(entry(e.HistoryCleared(timestamp=now_ms())), key=key)
 
-        done = await self._decide(session, command)
+        done = await self.decide(session, command)
         assert done is not None
         return done
 
@@ -238,7 +260,7 @@ def _with_target(outline: Outline, frame: f.Cancel) -> f.Cancel:
 def _cancel_decision(outline: Outline, frame: f.Cancel, by: str | None) -> Decision | None:
     """What a cancel appends; ``None`` when there is nothing to cancel."""
     if frame.message is not None and frame.message in outline.queue:
-        return _withdraw_decision(frame.message, "cancelled")
+        return _withdraw_decision(outline, frame.message, "cancelled")
     target = frame.run or frame.message
     hit = target is not None and target in (outline.run, outline.message)
     if outline.run is None or outline.cancelling or not hit:
@@ -246,11 +268,14 @@ def _cancel_decision(outline: Outline, frame: f.Cancel, by: str | None) -> Decis
     return Decision(entry(e.RunCancelling(by, timestamp=now_ms()), run=outline.run))
 
 
-def _withdraw_decision(message: str, reason: str) -> Decision:
-    return Decision(entry(e.MessageWithdrawn(message, reason, timestamp=now_ms())))
+def _withdraw_decision(outline: Outline, message: str, reason: str) -> Decision:
+    back = branch_before(outline, message)
+    withdrawn = entry(e.MessageWithdrawn(message, reason, timestamp=now_ms()))
+    return Decision(withdrawn, rest=() if back is None else [entry(back)])
 
 
-def _accepted_event(frame: f.Send, agent: str | None, *, by: str | None) -> e.MessageAccepted:
+def accepted_event(frame: f.Send, agent: str | None, *, by: str | None) -> e.MessageAccepted:
+    """The event that accepts this message."""
     overlap = frame.overlap or "queue"
     if overlap == "steer":
         raise NotSupported("Steering is not offered.", expected="queue, interrupt or reject")
@@ -267,7 +292,7 @@ def send_key(frame: f.Send, *, by: str | None) -> Key:
     return Key(f"send:{frame.id}", body_digest(frame, by=by))
 
 
-def body_digest(frame: f.Send | f.Answer, *, by: str | None) -> str:
+def body_digest(frame: f.ClientFrame, *, by: str | None) -> str:
     """A digest of a frame's body and its sender: the same whenever the same id is sent again."""
     body = _encoder.encode(msgspec.structs.replace(frame, id=""))
     if by is not None:

@@ -107,6 +107,10 @@ def _after(now: Moment, body: Envelope) -> Moment:
             return now._replace(interrupts=now.interrupts - {id}, answers=now.answers | {id})
         case e.HistoryCleared():
             return now._replace(interrupts=frozenset(), answers=frozenset())
+        case e.HistoryBranched(interrupts=gone):
+            return now._replace(
+                interrupts=now.interrupts.difference(gone), answers=now.answers.difference(gone)
+            )
         case _:
             return now
 
@@ -171,6 +175,8 @@ class _Checker:
                         "the history is cleared only while nothing is open",
                         f"cleared during {self.now}",
                     )
+            case e.HistoryBranched() as branched:
+                yield from self._branch(branched)
             case _:
                 if body.run is not None and body.run != self.now.run:
                     yield (
@@ -190,6 +196,27 @@ class _Checker:
         if self._max_queued is not None and len(self.now.queue) >= self._max_queued:
             yield "the queue is bounded", f"{id} is one more than {self._max_queued}"
         self._accepted.add(id)
+
+    def _branch(self, event: e.HistoryBranched) -> Iterator[tuple[str, str]]:
+        undone = event.left not in event.branches
+        if self.now.run is not None or not (undone or self.now.settled):
+            yield (
+                "the conversation branches only while nothing is open",
+                f"it branched during {self.now}",
+            )
+        if undone and event.replaced not in self._withdrawn:
+            yield (
+                "a branch goes away only with the message that it would begin with",
+                f"{event.left} went away",
+            )
+        if not undone and event.replaced not in self._answered:
+            yield "only an answered message is replaced", f"{event.replaced} was replaced"
+        if not event.hidden[0] <= event.hidden[1] < self.seq:
+            yield "only what is in the log goes out of view", f"{event.hidden} went out of view"
+        if event.replaced == event.message_id and not undone:
+            # It is accepted and answered again.
+            for known in (self._accepted, self._answered, self._withdrawn):
+                known.discard(event.message_id)
 
     def _withdraw(self, id: str) -> Iterator[tuple[str, str]]:
         if id in self._answered:

@@ -13,8 +13,9 @@ import msgspec
 
 from ..agents.commands import Typed, parse_command
 from ..auth import Identity
-from ..errors import BadRequest, NotSupported
+from ..errors import BadRequest, Draining, NotSupported
 from ..protocol import frames as f
+from ..runs import branching
 from ..runs.commands import Invocation
 from ..runs.ids import new_id
 from ..runs.inbox import check_content
@@ -63,6 +64,30 @@ def _send(request: ClientRequest) -> Awaitable[Appended]:
     return service.send(session, frame, identity=identity)
 
 
+def _regenerate(request: ClientRequest) -> Awaitable[Appended]:
+    service, session, frame, identity = request
+    agent = _agent_of(request)
+    return branching.regenerate(service.inbox, session, frame, agent=agent, identity=identity)
+
+
+def _edit(request: ClientRequest) -> Awaitable[Appended]:
+    service, session, frame, identity = request
+    agent = _agent_of(request)
+    return branching.edit(service.inbox, session, frame, agent=agent, identity=identity)
+
+
+def _agent_of(request: ClientRequest) -> str | None:
+    """The agent that is to answer, if the frame names one. Raises Draining and BadRequest."""
+    service, _, frame, _ = request
+    if service.draining:
+        raise Draining(retry_after=1.0)
+    return None if frame.agent is None else service.agents.check(frame.agent)
+
+
+def _switch(request: ClientRequest) -> Awaitable[Appended | None]:
+    return branching.switch(request.service.inbox, request.session, request.frame, by=request.by)
+
+
 def _command(request: ClientRequest) -> Awaitable[Invocation]:
     service, session, frame, identity = request
     return service.command(session, Typed(frame.name, frame.args or ""), identity=identity)
@@ -90,11 +115,17 @@ _MESSAGES: Final = Post(
     "Sends a message; a command is answered at once",
     makes_session=True,
 )
+_REGENERATE: Final = Post("/sessions/{id}/regenerate", "Answers a message again", starts_run=True)
+_EDIT: Final = Post("/sessions/{id}/edit", "Changes an earlier message", starts_run=True)
+_SWITCH: Final = Post("/sessions/{id}/switch", "Goes back to another branch")
 _CANCEL: Final = Post("/sessions/{id}/cancel", "Stops a run, or withdraws its message")
 _ANSWERS: Final = Post("/sessions/{id}/answers", "Answers a question of the agent", starts_run=True)
 
 HANDLERS: Final[Mapping[type[f.ClientFrame], Handler]] = {
     f.Send: Handler(_send, checks_itself=True, post=_MESSAGES),
+    f.Regenerate: Handler(_regenerate, post=_REGENERATE),
+    f.Edit: Handler(_edit, post=_EDIT),
+    f.Switch: Handler(_switch, post=_SWITCH),
     f.Command: Handler(_command, checks_itself=True),
     f.Cancel: Handler(_cancel, post=_CANCEL),
     f.Withdraw: Handler(_withdraw),

@@ -31,8 +31,8 @@ _NAMES = {
         ActivityDelta ActivityMessage ActivitySnapshot AgentEvent AguiEvent AnyEvent
         AssistantMessage AudioPart CancelledOutcome Content ContentPart Context Custom
         DataSource DeveloperMessage DocumentPart Event FileSource FunctionCall GatewayEvent
-        HistoryCleared ImagePart Interrupt InterruptAnswered InterruptOutcome JsonPatch
-        Level Message MessageAccepted MessageSteered MessageWithdrawn MessagesSnapshot
+        HistoryBranched HistoryCleared ImagePart Interrupt InterruptAnswered InterruptOutcome
+        JsonPatch Level Message MessageAccepted MessageSteered MessageWithdrawn MessagesSnapshot
         Metadata NoticePosted Overlap Raw ReasoningEncryptedValue ReasoningEnd
         ReasoningMessage ReasoningMessageChunk ReasoningMessageContent ReasoningMessageEnd
         ReasoningMessageStart ReasoningStart ResumeEntry Role RunAgentInput RunCancelling
