@@ -93,9 +93,10 @@ async def switch(
     """
     key = _key(frame, by=by)
     try:
-        return await _retried(lambda: _switch_once(inbox, session, frame.branch, key))
+        done = await _retried(lambda: _switch_once(inbox, session, frame.branch, key))
     except (NotFound, RunActive) as error:
         return await _unless_done(session, key, error)
+    return done or (None if key is None else await session.find(key))
 
 
 def _key(frame: f.Regenerate | f.Switch, *, by: str | None) -> Key | None:
