@@ -9,26 +9,29 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from types import TracebackType
 from typing import Any, Final, Literal, Self
 
-from ..errors import AgentwsError, Internal
+from ..errors import AgentwsError, Internal, NotFound, RunActive
 from ..protocol.events import JsonPatch, Overlap
 from ..protocol.frames import (
     Answer,
     AnyClientFrame,
     Cancel,
     Command,
+    Edit,
     Notice,
+    Regenerate,
     Send,
     State,
+    Switch,
     Welcome,
     Withdraw,
 )
-from ..protocol.messages import Content, Message, Metadata
+from ..protocol.messages import Content, Message, Metadata, UserMessage
 from .connection import Connection, Timing
 from .errors import ChatClosed, Disconnected
 from .outbox import Reply
 from .session import FollowedSession, Token
 from .transport import OpenTransport
-from .turn import Turn
+from .turn import Asking, Turn
 from .updates import ConnectionChange, ConnectionState, LogEvent, Update
 
 CLOSING: Final = 5.0
@@ -215,13 +218,64 @@ class Chat:
             attachments=list(attachments) if attachments else None,
             metadata=metadata,
         )
-        if (open_turn := self._followed.turns.find(frame.id)) is not None:
-            return open_turn
+        return self._followed.turns.find(frame.id) or self._ask(frame, frame.id, frame.id)
+
+    def _ask(self, frame: Asking, id: str, message: str) -> Turn:
+        """Sends ``frame`` under that id; the turn is the answer to ``message``."""
         self._check_open()
-        request = self._followed.outbox.add(frame.id, frame)
-        turn = Turn(frame, request, self._cancel_turn)
+        request = self._followed.outbox.add(id, frame)
+        turn = Turn(frame, request, self._cancel_turn, message=message)
         self._followed.open_turn(turn, request)
         return turn
+
+    def edit(
+        self,
+        message: str,
+        content: Content,
+        *,
+        id: str | None = None,
+        agent: str | None = None,
+        attachments: Sequence[str] | None = None,
+        metadata: Metadata | None = None,
+    ) -> Turn:
+        """Goes on from an earlier user message with another one, on a new branch.
+
+        The turn is the answer to the new message, whose id and idempotency key is ``id``. Raises as
+        :meth:`send`. The turn raises NotFound if ``message`` is not in view, and RunActive
+        during a run.
+        """
+        frame = Edit(
+            id=id or _new_id("msg"),
+            message=message,
+            content=content,
+            agent=agent,
+            attachments=list(attachments) if attachments else None,
+            metadata=metadata,
+        )
+        return self._followed.turns.find(frame.id) or self._ask(frame, frame.id, frame.id)
+
+    def regenerate(self, message: str | None = None, *, agent: str | None = None) -> Turn:
+        """Answers a user message again, by default the last one, on a new branch.
+
+        Raises NotFound without such a message, and RunActive for one that waits for its answer;
+        else as :meth:`edit`.
+        """
+        users = [one.id for one in self.messages if isinstance(one, UserMessage)]
+        asked = message or next(reversed(users), None)
+        if asked is None:
+            raise NotFound("There is no message to answer again.")
+        if self._followed.turns.find(asked) is not None:
+            raise RunActive()
+        id = _new_id("req")
+        return self._ask(Regenerate(id=id, message=asked, agent=agent), id, asked)
+
+    async def switch(self, branch: str) -> None:
+        """Goes back to another branch: one of ``metadata["agentws"]["branches"]["ids"]``.
+
+        The conversation is loaded again: it is in ``messages`` after the next LogReset. Raises
+        NotFound for a branch that is not at a message in view, and RunActive during a run.
+        """
+        await self._request(Switch(id=_new_id("req"), branch=branch))
 
     async def ask(self, content: Content, **options: Any) -> str:
         """Sends a message and returns the text of its answer. The options are those of ``send``.

@@ -146,6 +146,7 @@ class _Checker:
         self._answered: set[str] = set()
         """Ids of messages on which a run was started."""
         self._begun: set[str] = set()
+        self._branches: set[str] = set()
         self._stopped: set[str | None] = set()
 
     def read(self, seq: int, body: Envelope) -> None:
@@ -213,7 +214,9 @@ class _Checker:
             yield "only an answered message is replaced", f"{event.replaced} was replaced"
         if not event.hidden[0] <= event.hidden[1] < self.seq:
             yield "only what is in the log goes out of view", f"{event.hidden} went out of view"
-        if event.replaced == event.message_id and not undone:
+        new = event.branch not in self._branches
+        self._branches.update((event.left, event.branch))
+        if new and event.replaced == event.message_id:
             # It is accepted and answered again.
             for known in (self._accepted, self._answered, self._withdrawn):
                 known.discard(event.message_id)
