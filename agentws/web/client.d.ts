@@ -79,7 +79,7 @@ export interface ChatMessage {
   overlap?: Overlap;
   /** Only the model's provider can read it. */
   encryptedValue?: string;
-  /** Merged from all its events; in the last message of a run, `agentws` says how the run failed or was cancelled. */
+  /** Merged from all its events; in the last message of a run, `agentws` says how the run failed or was cancelled. In a user message it names the branches at its place. */
   metadata?: Metadata;
 }
 
@@ -181,6 +181,9 @@ export interface SendOptions {
   metadata?: Metadata;
 }
 
+/** `id` becomes the id of the new message. */
+export type EditOptions = Omit<SendOptions, 'overlap'>;
+
 export interface ConnectOptions {
   /** The session to follow; without one the server creates one. */
   session?: string;
@@ -233,6 +236,9 @@ export class AgentSocket {
   showEarlier(page: OlderMessages): void;
   stop(): Promise<Accepted | null>;
   withdraw(id: string): Promise<Accepted | null>;
+  edit(message: string, content: Content, options?: EditOptions): Promise<Accepted>;
+  regenerate(message?: string): Promise<Accepted>;
+  switchTo(branch: string): Promise<Accepted>;
   command(name: string, args?: string, options?: { id?: string }): Promise<Accepted>;
   answer(
     interrupt: string,

@@ -132,9 +132,9 @@ class Model:
             )
         )
 
-    def step(self) -> None:
+    def step(self, *, switch: bool = True) -> None:
         at = self.chance.randrange(len(self.view)) if self.view else 0
-        does = self.chance.randrange(5)
+        does = self.chance.randrange(5 if switch else 4)
         if not self.view or does < 2:
             self.turn(self.name("m"))
         elif does == 2:
