@@ -214,6 +214,10 @@ class _Checker:
             yield "only an answered message is replaced", f"{event.replaced} was replaced"
         if not event.hidden[0] <= event.hidden[1] < self.seq:
             yield "only what is in the log goes out of view", f"{event.hidden} went out of view"
+        if undone and event.replaced == event.message_id:
+            # What is in view is its earlier answer.
+            self._answered.add(event.message_id)
+            self._withdrawn.discard(event.message_id)
         new = event.branch not in self._branches
         self._branches.update((event.left, event.branch))
         if new and event.replaced == event.message_id:
