@@ -7,7 +7,7 @@ to a branch brings its ranges back. Runs never overlap, so a range holds whole r
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 import msgspec
@@ -80,7 +80,7 @@ class Branches(msgspec.Struct, frozen=True, omit_defaults=True):
     def fork_with(self, branch: str) -> Fork | None:
         return self._fork(lambda one: one.id == branch)
 
-    def _fork(self, wanted: Any) -> Fork | None:
+    def _fork(self, wanted: Callable[[Branch], bool]) -> Fork | None:
         return next((fork for fork in self.forks if any(map(wanted, fork.branches))), None)
 
     def after(self, event: HistoryBranched) -> Branches:

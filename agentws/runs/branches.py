@@ -17,9 +17,12 @@ from .ids import new_id, now_ms
 MOST_RANGES: Final = 5_000
 """The most separate ranges of a log that may be out of view: every checkpoint holds them."""
 
+_BEGINNING: Final = 2
+"""The events with which a branch begins: ``history.branched`` and ``message.accepted``."""
 
-def new_branch(outline: Outline, turn: Turn, message: str | None, *, end: int) -> e.HistoryBranched:
-    """Begins a branch instead of ``turn`` with that message, or with the turn's own again.
+
+def new_branch(outline: Outline, turn: Turn, message: str, *, end: int) -> e.HistoryBranched:
+    """Begins a branch instead of ``turn``, with that message: another one, or its own again.
 
     ``end`` is the seq of the log's end. Raises Conflict if too much is out of view already.
     """
@@ -28,11 +31,11 @@ def new_branch(outline: Outline, turn: Turn, message: str | None, *, end: int) -
     begun = new_id("br")
     event = e.HistoryBranched(
         turn.message.id,
-        message or turn.message.id,
+        message,
         left,
         begun,
         [*([left] if fork is None else fork.ids), begun],
-        (turn.start, end),
+        (_first(fork, turn), end),
         _still_open(outline, turn.asked),
         turn.restated,
         timestamp=now_ms(),
@@ -51,7 +54,7 @@ def other_branch(
         fork.current,
         branch,
         fork.ids,
-        (turn.start, end),
+        (_first(fork, turn), end),
         _still_open(outline, turn.asked),
         True,
         timestamp=now_ms(),
@@ -82,6 +85,16 @@ def branch_before(outline: Outline, message: str) -> e.HistoryBranched | None:
         reload=True,
         timestamp=now_ms(),
     )
+
+
+def _first(fork: Fork | None, turn: Turn) -> int:
+    """The seq from which on ``turn`` goes out of view.
+
+    A branch begins with two events before its run. They go with it, so that the ranges of several
+    branches at one place are one range; but not with anything between them and the run.
+    """
+    begun = turn.start if fork is None else fork.in_view.start
+    return begun if turn.start - begun == _BEGINNING else turn.start
 
 
 def _still_open(outline: Outline, asked: Iterable[str]) -> list[str]:

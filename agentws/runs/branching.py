@@ -154,14 +154,17 @@ async def _switch_once(
 
 
 async def _read(inbox: Inbox, session: Session, message: str | None) -> tuple[int, Turn | None]:
-    """The turn of a message, and the version of the session that it was read from."""
+    """The turn of a message, and the version of the session that it was read from.
+
+    Raises _Overtaken if that is not the newest one, unless a run is active: that decides.
+    """
     inbox.write_start(session)
     version = session.version
     turn = await session.find_turn(message)
     if turn is None:
         # Another node may have written it.
         await session.catch_up()
-    if session.version != version:
+    if session.version != version and (turn is None or session.outline.settled):
         raise _Overtaken()
     return version, turn
 

@@ -68,9 +68,9 @@ class Inbox:
         decided."""
         self._runs.write_start(session)
 
-    async def send(
+    def send(
         self, session: Session, frame: f.Send, *, agent: str | None, identity: Identity | None
-    ) -> Appended:
+    ) -> Awaitable[Appended]:
         """Accepts a user message, once for its id: the id is its idempotency key.
 
         Raises IdempotencyConflict, QueueFull, RunActive (overlap ``reject``), TooMany,
@@ -84,7 +84,7 @@ class Inbox:
             self.check_room(session, frame.overlap)
             return Decision(accepted, key=key)
 
-        return await self.accept(session, event, command, key=key, identity=identity)
+        return self.accept(session, event, command, key=key, identity=identity)
 
     async def accept(
         self,
@@ -95,8 +95,11 @@ class Inbox:
         key: Key | None,
         identity: Identity | None,
     ) -> Appended:
-        """Appends ``event``, as ``command`` decides for its entry. A refusal is none for a request
-        under a ``key`` that was carried out before: that is a duplicate."""
+        """Appends ``event``, as ``command`` decides for its entry.
+
+        Raises what ``command`` raises, but not for a request under a ``key`` that was carried out
+        before: that is a duplicate.
+        """
         accepted = entry(event)
         if len(accepted.data) + RUN_STARTED > session.max_event_size:
             started = started_by_message(session.id, new_id("run"), event.message)

@@ -12,6 +12,7 @@ import pytest
 from agentws.agents.agent import RunContext
 from agentws.protocol import events as e
 from agentws.protocol import messages as m
+from agentws.runs import branches as branch_events
 from agentws.testing.agents import Hang, Script
 from agentws.testing.connect import Frame, connect, kind
 
@@ -175,6 +176,21 @@ async def test_a_queued_message_is_not_edited_here() -> None:
         reply = await one.client.ask(frame)
         assert (reply["code"], reply["retryable"]) == ("conflict", False)
         assert "queue" in reply["message"]
+
+
+async def test_a_log_branches_until_too_many_ranges_are_out_of_view(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(branch_events, "MOST_RANGES", 1)
+    async with talk(counting) as one:
+        await said(one, "a", "b", "c")
+        await branch(one, {"type": "regenerate", "id": "g1"})
+        await branch(one, {"type": "regenerate", "id": "g2"})
+        await one.client.say("d", "m4")
+        await one.terminal()
+        before = await one.kinds()
+        assert await refusal(one, {"type": "regenerate", "id": "g3"}) == "conflict"
+        assert await one.kinds() == before
 
 
 # Sent again
