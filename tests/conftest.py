@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import settings
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
@@ -48,6 +49,14 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         metavar="TIMES",
         help="run the random schedules this many times as often",
     )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    # Hypothesis generates the same examples in every run, so that a failure can be repeated. A soak
+    # generates new ones.
+    settings.register_profile("repeatable", derandomize=True)
+    if config.getoption("--soak") <= 1.0:
+        settings.load_profile("repeatable")
 
 
 @pytest.fixture(scope="session")

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import time
 from bisect import bisect_left, bisect_right
-from collections.abc import Callable, Iterable, Sequence
-from typing import Final
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, Final
 
 import msgspec
 
@@ -26,18 +26,20 @@ class _Log:
     __slots__ = (
         "current_fence",
         "fence",
+        "_info",
         "head",
-        "info",
         "keys",
         "lease_until",
         "owner",
         "records",
         "settled",
+        "updated",
         "version",
     )
 
     def __init__(self, info: SessionInfo, epoch: str) -> None:
-        self.info = info
+        self._info = info
+        self.updated = info.updated
         self.head = Position(epoch, 0, GENESIS)
         self.records: list[Record] = []
         self.keys: dict[str, tuple[str, Position]] | None = None
@@ -48,6 +50,17 @@ class _Log:
         self.current_fence = f"{epoch}:0"
         self.owner: str | None = None
         self.lease_until = 0.0
+
+    @property
+    def info(self) -> SessionInfo:
+        if self._info.updated != self.updated:
+            # Here and not in each append, of which it would be a large part.
+            self._info = msgspec.structs.replace(self._info, updated=self.updated)
+        return self._info
+
+    def change(self, members: Mapping[str, Any], *, now: float) -> None:
+        self.updated = now
+        self._info = msgspec.structs.replace(self._info, **members)
 
     def issue_fence(self) -> None:
         """Issues the next fencing token; every older one is refused from now on."""
@@ -124,7 +137,7 @@ class MemoryStore(Store):
         log = self._log(session)
         changes = {"title": title, "metadata": metadata}
         given = {name: value for name, value in changes.items() if value is not None}
-        log.info = msgspec.structs.replace(log.info, updated=self._clock(), **given)
+        log.change(given, now=self._clock())
         return log.info
 
     async def sessions(
@@ -168,7 +181,7 @@ class MemoryStore(Store):
             log.head = Position(log.head.epoch, records[-1].seq, records[-1].tag)
             if not commutes:
                 log.version = log.head.seq
-            log.info = msgspec.structs.replace(log.info, updated=self._clock())
+            log.updated = self._clock()
         if key is not None:
             log.keys = log.keys or {}
             log.keys[key.id] = (key.digest, log.head)

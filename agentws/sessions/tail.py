@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Sequence
+from itertools import accumulate
 
 from ..protocol.codec import Record
 
@@ -33,12 +35,13 @@ class Tail:
 
     def _shorten(self) -> None:
         """Drops the older half at once, so that the cost per event is small."""
-        records, size, drop = self._records, self._size, 0
-        while size > self._limit and drop < len(records) - 1:
-            size -= len(records[drop].data)
-            drop += 1
-        del records[:drop]
-        self._size = size
+        records = self._records
+        # dropped[i]: the bytes of the records up to and including i.
+        dropped = list(accumulate([len(record.data) for record in records]))
+        last = min(bisect_left(dropped, self._size - self._limit), len(records) - 2)
+        if last >= 0:
+            del records[: last + 1]
+            self._size -= dropped[last]
 
     def after(self, seq: int) -> Sequence[Record] | None:
         """The records after ``seq``; ``None`` when the first of them was dropped already."""
@@ -64,7 +67,10 @@ class Tail:
 
 
 def _size(records: Sequence[Record]) -> int:
-    return sum([len(record.data) for record in records])
+    size = 0
+    for record in records:
+        size += len(record.data)
+    return size
 
 
 def _contiguous_end(records: list[Record]) -> list[Record]:

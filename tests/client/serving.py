@@ -38,6 +38,14 @@ async def enter(chat: Chat) -> None:
         raise AssertionError("the chat was not refused")
 
 
+async def request_head(reader: asyncio.StreamReader) -> str | None:
+    """The head of a request; ``None`` if the client gave up before it had sent one."""
+    try:
+        return (await reader.readuntil(b"\r\n\r\n")).decode()
+    except (asyncio.IncompleteReadError, ConnectionError):
+        return None
+
+
 class Proxy:
     """An HTTP proxy that connects every request to ``target``, or answers it with ``answer``."""
 
@@ -48,7 +56,10 @@ class Proxy:
         self.heads: list[str] = []
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        head = (await reader.readuntil(b"\r\n\r\n")).decode()
+        head = await request_head(reader)
+        if head is None:
+            writer.close()
+            return
         self.heads.append(head)
         self.request_lines.append(head.splitlines()[0])
         if self._answer:

@@ -14,7 +14,7 @@ from agentws.client.websocket import _translating_opening
 from agentws.errors import AgentwsError, Internal
 
 from .fakes import FAST, FakeServer, FakeTransport
-from .serving import enter
+from .serving import enter, request_head
 
 
 @asynccontextmanager
@@ -22,9 +22,9 @@ async def answering(answer: bytes) -> AsyncIterator[str]:
     """A server that sends this answer to every request, and closes."""
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await reader.readuntil(b"\r\n\r\n")
-        writer.write(answer)
-        await writer.drain()
+        if await request_head(reader) is not None:
+            writer.write(answer)
+            await writer.drain()
         writer.close()
 
     async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:

@@ -11,6 +11,7 @@ import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from socket import create_connection
 from typing import Any
 
 import httpx2
@@ -101,7 +102,24 @@ def poll(server: processes.Server, opened: threading.Event) -> str:
     return "bye" if said["events"] == [] else str(said)
 
 
-OPEN = [stream, socket, poll]
+def silent(server: processes.Server, opened: threading.Event) -> str:
+    """A peer that reads but never answers a close frame."""
+    request = (
+        f"GET /ws/chat?session={SESSION} HTTP/1.1\r\nHost: {server.host}\r\n"
+        "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
+        "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+    )
+    with create_connection(("127.0.0.1", server.port), timeout=60) as connection:
+        connection.sendall(request.encode())
+        received = connection.recv(65536)
+        assert received.startswith(b"HTTP/1.1 101 "), received
+        opened.set()
+        while received := connection.recv(65536):
+            last = received
+    return "bye" if b"\x03\xf4" in last else repr(last)
+
+
+OPEN = [stream, socket, poll, silent]
 
 
 def save_until_served(server: processes.Server, folder: Path, wanted: str) -> None:
@@ -134,7 +152,7 @@ def opened(server: processes.Server, kinds: list[Any]) -> Iterator[list[str]]:
         thread.join(PATIENCE)
 
 
-@pytest.mark.parametrize("kinds", [[stream], [socket], [poll], [*OPEN, *OPEN]])
+@pytest.mark.parametrize("kinds", [[stream], [socket], [poll], [silent], [*OPEN, *OPEN]])
 def test_uvicorn_reloads_with_any_connection_open(tmp_path: Path, kinds: list[Any]) -> None:
     with uvicorn(tmp_path, "--reload") as server:
         with opened(server, kinds) as ended:
@@ -149,7 +167,7 @@ def test_uvicorn_stops_with_any_connection_open(tmp_path: Path, loop: str) -> No
     with uvicorn(tmp_path, "--loop", loop) as server:
         with opened(server, OPEN) as ended:
             server.process.send_signal(signal.SIGTERM)
-            assert server.process.wait(PATIENCE) in (0, -signal.SIGTERM)
+            assert server.process.wait(PATIENCE) in (0, -signal.SIGTERM), server.output
         assert ended == ["bye"] * len(OPEN)
         assert "Traceback" not in server.output
 
