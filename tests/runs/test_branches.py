@@ -193,6 +193,21 @@ async def test_a_log_branches_until_too_many_ranges_are_out_of_view(
         assert await one.kinds() == before
 
 
+async def test_nothing_branches_while_a_message_waits() -> None:
+    async with talk(counting, max_runs=1) as one:
+        await said(one, "a")
+        async with connect(one.client.app) as other:
+            await other.say("hang", "h1")
+            await other.until("RUN_STARTED")
+            await one.client.say("b", "m2")
+            for frame in (EDITING[0], {"type": "regenerate", "id": "g1"}):
+                assert await refusal(one, frame) == "run_active"
+            await other.ask({"type": "cancel", "id": "c1"})
+        await one.terminal()
+        assert await shown(one) == ["a", "a#1", "b", "b#3"]
+        await one.check()
+
+
 # Sent again
 
 
