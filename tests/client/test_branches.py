@@ -13,7 +13,9 @@ import pytest
 from agentws import RunContext
 from agentws.client import Chat
 from agentws.errors import AgentwsError, NotFound, RunActive
+from agentws.protocol import events as e
 from agentws.protocol import messages as m
+from agentws.protocol.codec import decode_record
 from agentws.testing.connect import open_transport
 from agentws.testing.laws import violations
 from agentws.testing.oracle import check_log, read_log
@@ -108,13 +110,50 @@ def test_after_any_interleaving_every_tab_shows_what_the_server_has(seed: int) -
     virtual_run(schedule(random.Random(seed)))
 
 
+class Person:
+    """Who acts in one tab, mostly knowing what is going on."""
+
+    def __init__(self, chat: Chat, chance: random.Random, name: str) -> None:
+        self.chat = chat
+        self.said: set[str] = set()
+        """The ids of the messages that were accepted."""
+        self.refused: set[str] = set()
+        self._chance = chance
+        self._name = name
+
+    async def act(self) -> None:
+        for number in range(8):
+            await asyncio.sleep(self._chance.choice((0.0, 0.02, 0.1, 0.5, 1.0)))
+            id = f"{self._name}{number}"
+            try:
+                await self._step(id)
+            except AgentwsError as error:
+                assert error.code in ("run_active", "not_found", "conflict"), error
+                self.refused.add(id)
+
+    async def _step(self, id: str) -> None:
+        chance, chat = self._chance, self.chat
+        users = [one for one in chat.messages if isinstance(one, m.UserMessage)]
+        match chance.randrange(5) if users else 0:
+            case 0:
+                await chat.send(id, id=id).accepted()
+                self.said.add(id)
+            case 1:
+                await chat.edit(chance.choice(users).id, id, id=id).accepted()
+                self.said.add(id)
+            case 2:
+                await chat.regenerate(chance.choice(users).id).accepted()
+            case _:
+                known = [branch for one in users for branch in ids_of(one)]
+                await chat.switch(chance.choice(known or ["br_none"]))
+
+
 async def schedule(chance: random.Random) -> None:
     store = memory_store()
     lossy = chance.choice((None, 0.5))
     async with nodes(echo, store=store, lossy=lossy) as many, tabs(many) as chats:
-        await asyncio.gather(
-            *(act(chat, chance, name) for chat, name in zip(chats, "xyz", strict=True))
-        )
+        people = [Person(chat, chance, name) for chat, name in zip(chats, "xyz", strict=True)]
+        await asyncio.gather(*(person.act() for person in people))
         await until_calm(chats)
         async with tabs(many, 2) as (fresh, also):
             wanted = [fresh.messages, also.messages]
@@ -123,28 +162,11 @@ async def schedule(chance: random.Random) -> None:
         _, records = await read_log(store, SESSION)
         check_log(records)
         assert violations(records) == []
-
-
-async def act(chat: Chat, chance: random.Random, name: str) -> None:
-    """What one person does, mostly knowing what is going on."""
-    for number in range(8):
-        await asyncio.sleep(chance.choice((0.0, 0.02, 0.1, 0.5, 1.0)))
-        users = [one for one in chat.messages if isinstance(one, m.UserMessage)]
-        said = f"{name}{number}"
-        try:
-            match chance.randrange(5) if users else 0:
-                case 0:
-                    await chat.send(said).accepted()
-                case 1:
-                    await chat.regenerate(chance.choice(users).id).accepted()
-                case 2:
-                    await chat.edit(chance.choice(users).id, said).accepted()
-                case _:
-                    known = [id for one in users for id in ids_of(one)]
-                    if known:
-                        await chat.switch(chance.choice(known))
-        except AgentwsError as refused:
-            assert refused.code in ("run_active", "not_found", "conflict"), refused
+        bodies = [decode_record(record.data).event for record in records]
+        taken = {one.message.id for one in bodies if isinstance(one, e.MessageAccepted)}
+        for person in people:
+            assert not taken & person.refused
+            assert person.said <= taken
 
 
 def ids_of(message: m.UserMessage) -> list[str]:
