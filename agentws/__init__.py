@@ -28,12 +28,24 @@ from .agents.llm import (
     LLMUnavailable,
 )
 from .agents.output import Output
+from .agents.tools import Tool, tool
 from .auth import BearerKeys, Identity
 from .backends.local import LocalBus
 from .backends.memory import MemoryStore
 from .backends.sqlite import SQLiteStore
 from .bus import Bus
-from .errors import AgentError, AgentwsError, Forbidden, NotFound, Unauthenticated
+from .errors import (
+    AgentError,
+    AgentwsError,
+    AskDeclined,
+    AskExpired,
+    Forbidden,
+    NotFound,
+    ToolArgumentsInvalid,
+    ToolDenied,
+    ToolError,
+    Unauthenticated,
+)
 from .gateway.gateway import AgentGateway
 from .gateway.handle import SessionHandle
 from .limits import Limits
@@ -48,6 +60,8 @@ __all__ = [
     "AgentFactory",
     "AgentGateway",
     "AgentwsError",
+    "AskDeclined",
+    "AskExpired",
     "BearerKeys",
     "Bus",
     "ChatAgent",
@@ -72,6 +86,11 @@ __all__ = [
     "SessionHandle",
     "SessionInfo",
     "Store",
+    "Tool",
+    "ToolArgumentsInvalid",
+    "ToolDenied",
+    "ToolError",
     "Unauthenticated",
     "mount_agent_gateway",
+    "tool",
 ]

@@ -12,6 +12,7 @@
     ├── Conflict                409 / 4409   conflict
     │   ├── IdempotencyConflict 409 / 4409   idempotency_conflict
     │   ├── AlreadyAnswered     409 / 4409   already_answered
+    │   ├── Expired             409 / 4409   expired
     │   ├── RunActive           409 / 4409   run_active              retryable
     │   ├── VersionConflict     409 / 4409   conflict                retryable
     │   └── Fenced              409 / 4409   fenced
@@ -24,6 +25,12 @@
     │   └── QueueFull           429 / 4429   queue_full              retryable
     ├── Internal                500 / 4500   internal                retryable
     │   ├── AgentError          500 / 4500   agent_error
+    │   │   ├── ToolError       500 / 4500   tool_failed
+    │   │   │   ├── ToolArgumentsInvalid     tool_arguments_invalid
+    │   │   │   └── ToolDenied               tool_denied
+    │   │   ├── AskDeclined     500 / 4500   ask_declined
+    │   │   ├── AskExpired      500 / 4500   ask_expired
+    │   │   └── ReplayDiverged  500 / 4500   replay_diverged
     │   └── WrongLoop           500 / 4500   wrong_loop
     ├── NotSupported            501 / 4501   not_supported
     └── Unavailable             503 / 4503   unavailable             retryable
@@ -40,10 +47,12 @@ from __future__ import annotations
 
 from typing import ClassVar, Literal
 
-__all__ = ["AgentError", "AgentwsError", "AlreadyAnswered", "BadRequest", "Conflict", "Draining"]
-__all__ += ["EventTooLarge", "Fenced", "Forbidden", "IdempotencyConflict", "Internal"]
+__all__ = ["AgentError", "AgentwsError", "AlreadyAnswered", "AskDeclined", "AskExpired"]
+__all__ += ["BadRequest", "Conflict", "Draining"]
+__all__ += ["EventTooLarge", "Expired", "Fenced", "Forbidden", "IdempotencyConflict", "Internal"]
 __all__ += ["InvalidEvent", "LostReason", "MethodNotAllowed", "Misdirected", "NotFound"]
-__all__ += ["NotSupported", "PositionLost", "QueueFull", "RunActive", "StorageFull", "TimedOut"]
+__all__ += ["NotSupported", "PositionLost", "QueueFull", "ReplayDiverged", "RunActive"]
+__all__ += ["StorageFull", "TimedOut", "ToolArgumentsInvalid", "ToolDenied", "ToolError"]
 __all__ += ["TooLarge", "TooMany", "Unauthenticated", "Unavailable", "UnknownCommand"]
 __all__ += ["UnsupportedMedia", "VersionConflict", "WrongLoop"]
 
@@ -153,6 +162,13 @@ class AlreadyAnswered(Conflict):
     summary = "This was already answered."
 
 
+class Expired(Conflict):
+    """An answer came after the deadline of its question."""
+
+    code = "expired"
+    summary = "This question has expired."
+
+
 class RunActive(Conflict):
     """A message with overlap ``reject`` arrived while a run was active."""
 
@@ -248,6 +264,48 @@ class AgentError(Internal):
     code = "agent_error"
     retryable = False
     summary = "The agent failed."
+
+
+class ToolError(AgentError):
+    """A tool failed, or ran for too long. The sentence is for the user, and for a model."""
+
+    code = "tool_failed"
+    summary = "The tool failed."
+
+
+class ToolArgumentsInvalid(ToolError):
+    """A tool was given arguments that do not fit its parameters; the tool was not called."""
+
+    code = "tool_arguments_invalid"
+    summary = "The arguments of the tool are not valid."
+
+
+class ToolDenied(ToolError):
+    """A person did not approve a call; the tool was not called."""
+
+    code = "tool_denied"
+    summary = "The call was denied."
+
+
+class AskDeclined(AgentError):
+    """A question was cancelled by the person who was asked."""
+
+    code = "ask_declined"
+    summary = "The question was declined."
+
+
+class AskExpired(AgentError):
+    """Nobody answered a question before its deadline."""
+
+    code = "ask_expired"
+    summary = "The question was not answered in time."
+
+
+class ReplayDiverged(AgentError):
+    """An agent that was called again for an answer did not ask as it had asked before."""
+
+    code = "replay_diverged"
+    summary = "The agent has changed since it asked: the answer does not fit any more."
 
 
 class WrongLoop(Internal):

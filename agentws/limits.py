@@ -39,10 +39,15 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     max_runs: int = 1_000
     """Concurrent runs of this node; further ones wait until one ends."""
     max_runs_per_identity: int = 10
+    max_parked: int = 1_000
+    """Agents of this node that wait in memory for answers. Beyond that the one that has waited
+    longest is let go: it is called again when its answer comes."""
 
     # Runs
     run_timeout: float = 600.0
     """How long one run may take before it ends as ``timed_out``."""
+    park: float = 300.0
+    """How long an agent that has asked waits in memory for the answer; see ``max_parked``."""
     cancel_grace: float = 5.0
     """How long a cancelled agent may clean up before its run ends without it."""
     gather: float = 0.025

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator, Sequence
-from typing import Any
+from collections.abc import AsyncIterator, Mapping, Sequence
+from typing import Any, TypeVar
 
 from ..auth import Identity
-from ..protocol.events import InterruptAnswered
+from ..protocol.events import InterruptAnswered, Overlap
 from ..protocol.messages import Message, TokenUsage, UserMessage, text_of
 from ..store import SessionInfo
+from . import asking, calls, client_tools, progress
 from .commands import Command
-from .context import History, SessionContext
+from .context import Earlier, History, SessionContext
 from .output import Output, RunOutput
+from .steps import Work
+from .tools import Tool
 from .usage import readable_usage
+
+R = TypeVar("R")
 
 
 class RunContext(SessionContext):
@@ -23,7 +28,17 @@ class RunContext(SessionContext):
     accepted it, ``None`` for an anonymous sender.
     """
 
-    __slots__ = ("_output", "agent", "answers", "message", "run_id", "state", "usage")
+    __slots__ = (
+        "_earlier",
+        "_output",
+        "agent",
+        "answers",
+        "message",
+        "run_id",
+        "state",
+        "usage",
+        "work",
+    )
 
     def __init__(
         self,
@@ -36,6 +51,7 @@ class RunContext(SessionContext):
         history: History,
         state: Any = None,
         answers: Sequence[InterruptAnswered] = (),
+        earlier: Earlier | None = None,
     ) -> None:
         super().__init__(session=session, identity=identity, history=history)
         self.message = message
@@ -48,7 +64,10 @@ class RunContext(SessionContext):
         self.answers = answers
         """Answers to the questions that the previous run ended with; else empty."""
         self.usage: list[TokenUsage] = []
+        self._earlier = earlier
         self._output: RunOutput | None = None
+        self.work: tuple[Work, ...] = ()
+        """The calls that this context was given to, the outermost first."""
 
     def __repr__(self) -> str:
         return f"<RunContext {self.run_id} of {self.session.id}>"
@@ -72,6 +91,14 @@ class RunContext(SessionContext):
         """
         return await self._history(limit)
 
+    async def earlier(self) -> list[Message]:
+        """What this agent has written since its message, if it is called again for an answer.
+
+        Empty otherwise. An agent that can't repeat itself, since it has its text and its calls from
+        a model, goes on from here; see :meth:`ask`.
+        """
+        return [] if self._earlier is None else await self._earlier()
+
     def attach(self, output: RunOutput) -> None:
         """Connects the context with the run that it belongs to. Called once, before the agent."""
         self._output = output
@@ -83,6 +110,19 @@ class RunContext(SessionContext):
             raise RuntimeError("this context belongs to no run; expected one that a gateway made")
         return self._output
 
+    async def steered(self) -> list[UserMessage]:
+        """The messages that were sent to steer this run since the last call; empty if none were.
+
+        They are delivered when this returns: the conversation shows them here, after what was
+        written before. A message that the run never takes is queued when it ends. Costs nothing
+        while there are none. Raises Unavailable when the store is.
+        """
+        return await self.output.steering.take()
+
+    def steering(self) -> AsyncIterator[UserMessage]:
+        """Yields each steering message as it comes, until the run ends; see :meth:`steered`."""
+        return self.output.steering.messages()
+
     def report_usage(self, usage: TokenUsage) -> None:
         """Adds to the run's ``RUN_FINISHED.usage``; one entry per provider and model.
 
@@ -90,6 +130,82 @@ class RunContext(SessionContext):
         token count is left out. Raises TypeError for anything but a TokenUsage.
         """
         self.usage.append(readable_usage(usage))
+
+    # What the agent calls and asks
+
+    async def call(self, tool: Tool[..., R], /, **arguments: Any) -> R:
+        """Calls a tool and returns its result; the call and its result are written as events.
+
+        Calls may run in parallel. Raises ToolError if the tool fails, takes longer than its
+        timeout, or returns what can't be written; ToolArgumentsInvalid; and ToolDenied if a person
+        does not approve the call.
+        """
+        result: R = await calls.call(self, tool, arguments)
+        return result
+
+    def progress(
+        self, message: str | None = None, *, done: float | None = None, total: float | None = None
+    ) -> None:
+        """Shows how far the work is; in a tool, as the progress of its call."""
+        progress.write(self, message, done=done, total=total)
+
+    async def ask(
+        self,
+        question: str,
+        *,
+        schema: Any = None,
+        choices: Sequence[str] | None = None,
+        expires: float | None = None,
+    ) -> Any:
+        """Asks a person, and returns the answer: a value of type ``schema``, or one of ``choices``.
+
+        The run ends with the question, and another one goes on with the answer. The agent waits for
+        that in memory for some time (``Limits.park``); later, or on another node, it is called
+        again, and what it asked and called before returns what was recorded. So it must ask and
+        call the same again, in whatever time has passed.
+
+        ``schema`` is a type, or a JSON Schema as a dict, which is only shown. An answer that does
+        not fit is asked for again. Raises AskDeclined if the question is cancelled, AskExpired if
+        nobody answers it in ``expires`` seconds, and ReplayDiverged.
+        """
+        return await asking.ask(self, question, schema=schema, choices=choices, expires=expires)
+
+    async def client_tool(
+        self,
+        name: str,
+        arguments: Mapping[str, Any] | None = None,
+        *,
+        schema: Any = None,
+        timeout: float | None = None,  # noqa: ASYNC109
+    ) -> Any:
+        """Has a client call its own tool; returns what the first one sends as ``tool_result``.
+
+        That is text or content parts, or a value of type ``schema`` that is in the text as JSON.
+        Waits as :meth:`ask` does. Raises ToolError if the client reports an error, if the result
+        does not fit, and if no client answers in ``timeout`` seconds.
+        """
+        return await client_tools.client_tool(self, name, arguments, schema=schema, expires=timeout)
+
+    def within(self, work: Work) -> RunContext:
+        """This context, as it is given to a tool that is called."""
+        return _WithinCall(self, work)
+
+
+class _WithinCall(RunContext):
+    """A context for one call: everything but ``work`` is that of the run, also when it changes."""
+
+    __slots__ = ("_whole", "work")
+
+    def __init__(self, whole: RunContext, work: Work) -> None:
+        object.__setattr__(self, "_whole", whole)
+        object.__setattr__(self, "work", (*whole.work, work))
+
+    def __getattr__(self, name: str) -> Any:
+        # Called for the attributes of RunContext, which have no value here.
+        return getattr(self._whole, name)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        setattr(self._whole, name, value)
 
 
 class Agent(ABC):
@@ -100,6 +216,10 @@ class Agent(ABC):
     :class:`~agentws.errors.AgentError`. When it is cancelled, the run is cancelled. ``finally``
     blocks run in every case.
     """
+
+    overlaps: frozenset[Overlap] = frozenset({"queue", "steer", "interrupt", "reject"})
+    """What a message may ask for that arrives during a run, besides ``queue``. A message with
+    another ``overlap`` is refused, and told which ones are allowed."""
 
     @abstractmethod
     def run(self, ctx: RunContext) -> AsyncIterator[Output]:

@@ -14,6 +14,9 @@ from ..store import SessionInfo
 History = Callable[["int | None"], Awaitable[list[Message]]]
 """Reads the conversation, oldest message first; given a limit, its newest messages."""
 
+Earlier = Callable[[], Awaitable[list[Message]]]
+"""Reads what an agent that is called again has written."""
+
 
 class SessionContext:
     """The session, who acts in it, and its conversation. The base of both contexts."""

@@ -79,11 +79,17 @@ def raw_app() -> Any:
 
 def gateway_app(options: dict[str, Any], directory: str = "") -> Any:
     """The gateway, with an agent whose answer is what its message asks for."""
-    from agentws import Agent, Limits, RunContext, mount_agent_gateway
+    from agentws import Agent, Limits, RunContext, mount_agent_gateway, tool
+
+    @tool
+    async def look(text: str) -> str:
+        return text
 
     class Worker(Agent):
         async def run(self, ctx: RunContext) -> AsyncIterator[str]:
             work, _, count = ctx.text.partition(":")
+            if work == "tool":
+                await ctx.call(look, text=DELTA)
             for _ in range(int(count or 1)):
                 yield DELTA
                 if work == "paced":

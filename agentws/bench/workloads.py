@@ -77,20 +77,20 @@ async def _memory(server: ServerProcess) -> int:
     return measure.unique_bytes(server.pid)
 
 
-async def _turns(clients: list[Client], count: int) -> None:
+async def _turns(clients: list[Client], count: int, work: str = "echo") -> None:
     async def several(each: Client, turns: int) -> None:
         for _ in range(turns):
-            each.ask("echo", 1)
+            each.ask(work, 1)
             await each.answer()
 
     await asyncio.gather(*(several(each, count // len(clients)) for each in clients))
 
 
-async def _echo(server: ServerProcess, count: int, turns: int) -> float:
+async def _echo(server: ServerProcess, count: int, turns: int, work: str = "echo") -> float:
     clients = await connect(server.variant, server.port, count)
-    await _turns(clients, 500)
+    await _turns(clients, 500, work)
     meter = Meter(server.pid)
-    await _turns(clients, turns)
+    await _turns(clients, turns, work)
     cost = meter.microseconds(turns)
     await _drop(clients)
     return cost
@@ -104,6 +104,11 @@ async def echo(server: ServerProcess, scale: Scale) -> float:
 async def busy(server: ServerProcess, scale: Scale) -> float:
     """A saturated server: it never sleeps, and reads what waits in batches."""
     return await _echo(server, 50, scale.turns)
+
+
+async def tool(server: ServerProcess, scale: Scale) -> float:
+    """The same with one call of a tool in each turn."""
+    return await _echo(server, 50, scale.turns, "tool")
 
 
 async def _runs(server: ServerProcess, runs: int, work: str, deltas: int) -> float:
@@ -272,6 +277,7 @@ WORKLOADS = (
     Workload("idle", "an idle connection", "KiB", idle, 1.0, 0.6),
     Workload("echo", "a turn of an echo agent, against a bare echo", "µs", echo, 4.0, 3.0),
     Workload("busy", "the same on a saturated server (50 clients)", "µs", busy, None, None),
+    Workload("tool", "the same with one call of a tool in each turn", "µs", tool, None, None),
     Workload("paced", "a delta, 100 runs with one every 20 ms", "µs", paced, 0.85, 0.58),
     Workload("burst", "a delta, 100 runs as fast as they yield", "µs", burst, 0.1, 0.1),
     Workload("broadcast", "one delivery of a broadcast", "µs", broadcast, 0.85, 0.6),

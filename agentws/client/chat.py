@@ -22,14 +22,16 @@ from ..protocol.frames import (
     Send,
     State,
     Switch,
+    ToolResult,
     Welcome,
     Withdraw,
 )
-from ..protocol.messages import Content, Message, Metadata, UserMessage
+from ..protocol.messages import Content, Interrupt, Message, Metadata, UserMessage
 from .connection import Connection, Timing
 from .errors import ChatClosed, Disconnected
 from .outbox import Reply
 from .session import FollowedSession, Token
+from .tools import ClientTools, Handler
 from .transport import OpenTransport
 from .turn import Asking, Turn
 from .updates import ConnectionChange, ConnectionState, LogEvent, Update
@@ -73,6 +75,8 @@ class Chat:
         self._task: asyncio.Task[None] | None = None
         self._failure: Exception | None = None
         self._failure_seen = False
+        self._tools: ClientTools | None = None
+        self._following: asyncio.Task[None] | None = None
 
     def __repr__(self) -> str:
         return f"<Chat {self.session or '(new session)'} {self.connection}>"
@@ -136,6 +140,9 @@ class Chat:
             self._followed.caught_up.set()
 
     async def _stop(self) -> None:
+        if self._following is not None:
+            self._following.cancel()
+            await asyncio.wait({self._following})
         if self._task is not None:
             self._task.cancel()
             await asyncio.wait({self._task})
@@ -165,6 +172,11 @@ class Chat:
     def state(self) -> Any:
         """The state that the agent shares, or ``None``."""
         return self._followed.log.fold.state
+
+    @property
+    def questions(self) -> list[Interrupt]:
+        """The questions that are open; see :meth:`answer`."""
+        return list(self._followed.log.fold.outline.interrupts.values())
 
     @property
     def position(self) -> str | None:
@@ -221,7 +233,6 @@ class Chat:
         return self._followed.turns.find(frame.id) or self._ask(frame, frame.id, frame.id)
 
     def _ask(self, frame: Asking, id: str, message: str) -> Turn:
-        """Sends ``frame`` under that id; the turn is the answer to ``message``."""
         self._check_open()
         request = self._followed.outbox.add(id, frame)
         turn = Turn(frame, request, self._cancel_turn, message=message)
@@ -240,9 +251,8 @@ class Chat:
     ) -> Turn:
         """Goes on from an earlier user message with another one, on a new branch.
 
-        The turn is the answer to the new message, whose id and idempotency key is ``id``. Raises as
-        :meth:`send`. The turn raises NotFound if ``message`` is not in view, and RunActive
-        during a run.
+        ``id`` is that of the new message. Raises as :meth:`send`; the turn raises NotFound if
+        ``message`` is not in view, and RunActive during a run.
         """
         frame = Edit(
             id=id or _new_id("msg"),
@@ -255,15 +265,11 @@ class Chat:
         return self._followed.turns.find(frame.id) or self._ask(frame, frame.id, frame.id)
 
     def regenerate(self, message: str | None = None, *, agent: str | None = None) -> Turn:
-        """Answers a user message again, by default the last one, on a new branch.
-
-        Raises NotFound without such a message, and RunActive for one that waits for its answer;
-        else as :meth:`edit`.
-        """
+        """Answers a user message again, by default the last one. Raises NotFound and RunActive."""
         users = [one.id for one in self.messages if isinstance(one, UserMessage)]
-        asked = message or next(reversed(users), None)
-        if asked is None:
+        if message is None and not users:
             raise NotFound("There is no message to answer again.")
+        asked = message or users[-1]
         if self._followed.turns.find(asked) is not None:
             raise RunActive()
         id = _new_id("req")
@@ -272,8 +278,8 @@ class Chat:
     async def switch(self, branch: str) -> None:
         """Goes back to another branch: one of ``metadata["agentws"]["branches"]["ids"]``.
 
-        The conversation is loaded again: it is in ``messages`` after the next LogReset. Raises
-        NotFound for a branch that is not at a message in view, and RunActive during a run.
+        The conversation is then loaded again. Raises NotFound for a branch that is not at a message
+        in view, and RunActive during a run.
         """
         await self._request(Switch(id=_new_id("req"), branch=branch))
 
@@ -316,6 +322,34 @@ class Chat:
         await self._request(
             Answer(id=_new_id("req"), interrupt=interrupt, status=status, payload=payload)
         )
+
+    async def tool_result(
+        self, call: str, content: Content | None = None, *, error: str | None = None
+    ) -> None:
+        """Gives the result of a client's tool, or the error; see :meth:`tool` for an easier way.
+
+        Raises AlreadyAnswered if another client has done so.
+        """
+        await self._request(
+            ToolResult(id=_new_id("req"), tool_call_id=call, content=content, error=error)
+        )
+
+    def tool(self, name: str, handler: Handler) -> None:
+        """Has ``handler`` make the calls of the agent's ``ctx.client_tool(name, ...)``.
+
+        It is given the arguments as a dict, and returns text, or what is sent as JSON; what it
+        raises is sent as the error. Calls that are open already are made too. Call it within
+        ``async with``.
+        """
+        self._check_open()
+        if self._tools is None:
+            self._tools = ClientTools(lambda: self._followed.log.fold, self._send_result)
+            following = self._tools.follow(self.watch())
+            self._following = asyncio.create_task(following, name="client tools")
+        self._tools.add(name, handler)
+
+    async def _send_result(self, call: str, content: str | None, error: str | None) -> None:
+        await self.tool_result(call, content, error=error)
 
     async def command(self, name: str, args: str | None = None) -> str:
         """Runs a command and returns its output. ``name`` needs no slash.

@@ -5,9 +5,10 @@ from __future__ import annotations
 import msgspec
 
 from ..protocol.codec import decode_event
-from ..protocol.events import AnyEvent
+from ..protocol.events import AnyEvent, MessagesSnapshot
 from ..protocol.fold import Fold
 from ..protocol.frames import EventFrame, Welcome
+from ..protocol.messages import Interrupt, told_in
 from ..protocol.position import Position, parse_position, read_position
 from .errors import SnapshotNeeded
 from .updates import LogEvent, LogReset
@@ -100,6 +101,8 @@ class Log:
         if event is None:
             return None, reset
         self.fold.apply(event, frame.run)
+        if frame.run is None and isinstance(event, MessagesSnapshot):
+            self.fold.outline.open_questions(_questions(event))
         return LogEvent(frame.id, frame.run, event), reset
 
     def _is_next(self, position: Position, frame: EventFrame) -> bool:
@@ -127,6 +130,14 @@ class Log:
         self._known_after = 0
         self._snapshot_due = False
         return reset
+
+
+def _questions(snapshot: MessagesSnapshot) -> list[Interrupt]:
+    """The open questions of a snapshot; none for a form of a newer version."""
+    try:
+        return msgspec.convert(told_in(snapshot.metadata).get("interrupts", []), list[Interrupt])
+    except msgspec.ValidationError:
+        return []
 
 
 def _decode_known(frame: EventFrame) -> AnyEvent | None:

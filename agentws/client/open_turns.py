@@ -5,7 +5,7 @@ from __future__ import annotations
 import weakref
 from collections.abc import Iterable
 
-from ..errors import AgentwsError, Conflict
+from ..errors import AgentwsError
 from ..protocol import events as e
 from ..protocol.events import AnyEvent
 from ..protocol.frames import Notice
@@ -79,7 +79,8 @@ class OpenTurns:
         outline, lacking = log.fold.outline, False
         for turn in self.open():
             accepted = turn.accepted_before
-            waiting = turn.id in outline.queue or turn.id == outline.message
+            taken = turn.id == outline.message or turn.id in outline.delivered
+            waiting = taken or turn.id in outline.queue
             if waiting or accepted is None or (turn.run is not None and turn.run == outline.run):
                 continue
             if log.knows(accepted):
@@ -93,7 +94,7 @@ class OpenTurns:
         turns = [turn for id in asked if (turn := self.find(id)) is not None]
         self._by_run = {event.run_id: [weakref.ref(turn) for turn in turns]}
         for turn in turns:
-            turn.begin(event)
+            turn.begin(event.run_id, event)
 
     def _withdraw(self, id: str) -> None:
         """Does nothing if a run answers the message: it is being stopped, and its end will come."""
@@ -102,17 +103,11 @@ class OpenTurns:
             self._end_one(id, MessageWithdrawn())
 
     def _steer(self, event: e.MessageSteered, run: str | None) -> None:
-        """The rest of the run answers a message that was given to the running agent."""
+        """The rest of the run answers a message that it took; any other waits in the queue."""
         turn = self.find(event.message_id)
-        if turn is None:
-            return
-        if event.outcome == "undelivered" or run is None:
-            self._end_one(
-                turn.id, Conflict(event.reason or "The message came after the end of the run.")
-            )
-            return
-        turn.run = run
-        self._by_run.setdefault(run, []).append(weakref.ref(turn))
+        if turn is not None and run is not None and event.outcome == "delivered":
+            turn.begin(run, event)
+            self._by_run.setdefault(run, []).append(weakref.ref(turn))
 
     def _feed(self, run: str, event: AnyEvent) -> None:
         turns = [turn for one in self._by_run.get(run, ()) if (turn := one()) is not None]

@@ -38,6 +38,9 @@ class Turn:
     * ``MESSAGES_SNAPSHOT`` ends the turn instead of a terminal event: the run has ended and its
       events were compacted. The snapshot holds the answer.
 
+    A message that steered the active run has the rest of that run as its turn, which begins with
+    ``message.steered``.
+
     Keep a reference to the turn: without one it receives nothing, although the message is sent.
     """
 
@@ -124,8 +127,9 @@ class Turn:
             case _:
                 return None
 
-    def begin(self, event: e.RunStarted) -> None:
-        self.run = event.run_id
+    def begin(self, run: str, event: e.RunStarted | e.MessageSteered) -> None:
+        """A run begins with the message, or has taken it."""
+        self.run = run
         self._texts.clear()
         self._mailbox.clear()
         self._mailbox.put_nowait(event)

@@ -22,13 +22,15 @@ from ..auth import (
 from ..backends.local import LocalBus
 from ..backends.memory import MemoryStore
 from ..bus import Bus
-from ..errors import Draining, Forbidden, NotFound
+from ..errors import Draining, Forbidden, NotFound, NotSupported
 from ..limits import Limits
 from ..protocol import events as e
 from ..protocol import frames as f
 from ..protocol.codec import check_sizes, entry
 from ..protocol.messages import Message, Metadata
 from ..runs.commands import Invocation, commands_of
+from ..runs.declared import check_overlap
+from ..runs.inbox import send_key
 from ..sessions.session import Session
 from ..store import Appended, SessionInfo, Store
 from .composition import Composition
@@ -213,7 +215,23 @@ class AgentGateway:
             raise Draining(retry_after=1.0)
         await self._access.check(identity, session.info, "write")
         agent = None if frame.agent is None else self.agents.check(frame.agent)
+        if frame.overlap not in (None, "queue"):
+            await self._check_overlap(session, frame, agent=agent, identity=identity)
         return await self.inbox.send(session, frame, agent=agent, identity=identity)
+
+    async def _check_overlap(
+        self, session: Session, frame: f.Send, *, agent: str | None, identity: Identity | None
+    ) -> None:
+        """Raises NotSupported if the agent does not allow the overlap of a new message."""
+        if frame.overlap is None or not self.agents.names:
+            return
+        making = self.agents.make(agent or session.info.agent, session.info)
+        try:
+            await check_overlap(making, frame.overlap, within=self.limits.command_timeout)
+        except NotSupported:
+            by = None if identity is None else identity.id
+            if await session.find(send_key(frame, by=by)) is None:
+                raise
 
     async def command(
         self, session: Session, typed: Typed, *, identity: Identity | None

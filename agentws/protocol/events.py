@@ -241,6 +241,7 @@ class SubagentError(AgentEvent, tag="SUBAGENT_ERROR", frozen=True):
 # The gateway's own
 
 Overlap = Literal["queue", "steer", "interrupt", "reject"]
+SteeringOutcome = Literal["delivered", "undelivered"]
 Level = Literal["info", "warning", "error"]
 
 
@@ -262,11 +263,26 @@ class MessageWithdrawn(Event, tag="message.withdrawn", frozen=True):
 
 
 class MessageSteered(Event, tag="message.steered", frozen=True):
-    """Whether a message with overlap ``steer`` reached the active run."""
+    """Whether a message with overlap ``steer`` reached the active run; if not, it is queued."""
 
     message_id: str
-    outcome: Literal["delivered", "undelivered"]
+    outcome: SteeringOutcome
     reason: str | None = None
+    """Why it was not delivered."""
+
+
+class MessageEdited(Event, tag="message.edited", frozen=True):
+    """A queued message was replaced by ``message``, which has its id; it keeps its place."""
+
+    message: UserMessage
+    by: str | None = None
+
+
+class MessagePromoted(Event, tag="message.promoted", frozen=True):
+    """A queued message was moved to the front of the queue."""
+
+    message_id: str
+    by: str | None = None
 
 
 class RunCancelling(Event, tag="run.cancelling", frozen=True):
@@ -325,6 +341,8 @@ GatewayEvent = (
     MessageAccepted
     | MessageWithdrawn
     | MessageSteered
+    | MessageEdited
+    | MessagePromoted
     | RunCancelling
     | InterruptAnswered
     | NoticePosted

@@ -128,6 +128,12 @@ class Fold:
     def _rename(self, event: e.SessionUpdated, run: str | None) -> None:
         self.title = event.title or self.title
 
+    def _take_steering(self, event: e.MessageSteered, run: str | None) -> None:
+        """Shows the message where the run took it."""
+        accepted = self.outline.delivered.get(event.message_id)
+        if accepted is not None and event.message_id not in self._builders:
+            self._builders[event.message_id] = Builder(accepted.message)
+
     # Snapshots
 
     def _replace_messages(self, event: e.MessagesSnapshot, run: str | None) -> None:
@@ -261,6 +267,7 @@ _HANDLERS: Final[dict[type[Event], Callable[[Fold, Any, str | None], None]]] = {
     e.RunStarted: Fold._start,
     e.RunFinished: Fold._finish,
     e.RunError: Fold._fail,
+    e.MessageSteered: Fold._take_steering,
     e.HistoryCleared: Fold._clear,
     e.HistoryBranched: Fold._branch,
     e.SessionUpdated: Fold._rename,

@@ -76,12 +76,32 @@ class Switch(ClientFrame, tag="switch", kw_only=True, frozen=True):
     branch: str
 
 
+class Say(Send, tag="say", kw_only=True, frozen=True):
+    """A message of a wire without answers: it answers the open question, if it is an answer.
+
+    Not on the wire: the decoder of such a wire makes it.
+    """
+
+
 class Cancel(ClientFrame, tag="cancel", kw_only=True, frozen=True):
     run: str | None = None
     message: str | None = None
 
 
 class Withdraw(ClientFrame, tag="withdraw", kw_only=True, frozen=True):
+    message: str
+
+
+class EditQueued(ClientFrame, tag="edit_queued", kw_only=True, frozen=True):
+    """New content for a queued message. ``attachments`` and ``metadata`` stay if left out."""
+
+    message: str
+    content: Content
+    attachments: list[str] | None = None
+    metadata: Metadata | None = None
+
+
+class Promote(ClientFrame, tag="promote", kw_only=True, frozen=True):
     message: str
 
 
@@ -130,6 +150,8 @@ AnyClientFrame = (
     | Switch
     | Cancel
     | Withdraw
+    | EditQueued
+    | Promote
     | Answer
     | ToolResult
     | State
@@ -141,7 +163,10 @@ AnyClientFrame = (
 )
 
 _client_frames: Final[msgspec.json.Decoder[AnyClientFrame]] = msgspec.json.Decoder(AnyClientFrame)
-_CLIENT_TYPES: Final = "send, regenerate, edit, switch, cancel, withdraw, answer, command or ping"
+_CLIENT_TYPES: Final = (
+    "send, regenerate, edit, switch, cancel, withdraw, edit_queued, promote, answer, tool_result,"
+    " command or ping"
+)
 
 
 def decode_client_frame(data: bytes | str) -> AnyClientFrame:
@@ -161,10 +186,12 @@ def decode_client_frame(data: bytes | str) -> AnyClientFrame:
 def _open_parts(frame: AnyClientFrame) -> tuple[Any, ...]:
     """The members that may hold any JSON."""
     match frame:
-        case Send() | Edit():
+        case Send() | Edit() | EditQueued():
             return (frame.metadata, None if isinstance(frame.content, str) else frame.content)
         case Answer():
             return (frame.payload,)
+        case ToolResult():
+            return (None if isinstance(frame.content, str) else frame.content,)
         case State():
             return (frame.patch,)
         case _:

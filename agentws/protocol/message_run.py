@@ -8,14 +8,16 @@ from typing import Final
 from . import events as e
 from .codec import Record, decode_record, event_type
 
+_BEGINNINGS: Final = frozenset({"RUN_STARTED", "message.steered", "message.withdrawn"})
 _TERMINAL: Final = frozenset({"RUN_FINISHED", "RUN_ERROR"})
 
 
 class MessageRun:
     """Selects the events of the run that answers a message. Feed it the log after the message.
 
-    Runs of other messages, before it in the queue, are left out. ``ended`` is true once the run's
-    terminal event was seen, or the message was withdrawn and no run will ever answer it.
+    Runs of other messages, before it in the queue, are left out. Of a run that the message steered,
+    it selects what follows the delivery. ``ended`` is true once the run's terminal event was seen,
+    or the message was withdrawn and no run will ever answer it.
     """
 
     __slots__ = ("_message", "_prefix", "ended")
@@ -38,17 +40,23 @@ class MessageRun:
         return True
 
     def _begins(self, data: bytes) -> bool:
-        if event_type(data) not in ("RUN_STARTED", "message.withdrawn"):
+        if event_type(data) not in _BEGINNINGS:
             return False
-        match decode_record(data).event:
+        body = decode_record(data)
+        match body.event:
             case e.RunStarted(run_id=run, input=asked) if asked is not None:
                 if not any(one.id == self._message for one in asked.messages):
                     return False
-                # A record begins with its run, and run ids need no escapes.
-                self._prefix = b'{"run":"%b",' % run.encode()
-                return True
+                return self._select_run(run)
+            case e.MessageSteered(message_id=self._message, outcome="delivered"):
+                return body.run is not None and self._select_run(body.run)
             case e.MessageWithdrawn(message_id=self._message):
                 self.ended = True
                 return True
             case _:
                 return False
+
+    def _select_run(self, run: str) -> bool:
+        # A record begins with its run, and run ids need no escapes.
+        self._prefix = b'{"run":"%b",' % run.encode()
+        return True

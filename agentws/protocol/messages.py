@@ -7,7 +7,7 @@ Source: the AG-UI 1.0 specification, "Messages" and "Interrupts".
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 import msgspec
 
@@ -16,6 +16,12 @@ Metadata = Mapping[str, Any]
 
 class Wire(msgspec.Struct, frozen=True, omit_defaults=True, rename="camel"):
     """The base of all wire types: frozen, camelCase on the wire, ``None`` is left out."""
+
+
+def told_in(metadata: Metadata | None) -> dict[str, Any]:
+    """What the gateway has told in the metadata of an event, a message or a question."""
+    told = (metadata or {}).get("agentws")
+    return told if isinstance(told, dict) else {}
 
 
 # Content parts
@@ -192,6 +198,10 @@ class ResumeEntry(Wire, frozen=True):
     status: Literal["resolved", "cancelled"]
     payload: Any = None
     metadata: Metadata | None = None
+
+
+CLIENT_TOOL: Final = "agentws:client_tool"
+"""The reason of an interrupt that a client answers with the result of its own tool."""
 
 
 class Interrupt(Wire, frozen=True):

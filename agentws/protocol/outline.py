@@ -8,9 +8,9 @@ it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from types import MappingProxyType
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import msgspec
 
@@ -21,10 +21,13 @@ from .branches import UNBRANCHED, Branches
 from .events import Event
 from .jsonpatch import apply_patch
 
+T = TypeVar("T")
+
 _NONE: Final[Mapping[str, Any]] = MappingProxyType({})
 """The empty mapping, shared by all sessions in which nothing waits: that is most of them."""
 _REMEMBERED: Final = 100
-"""The number of interrupts whose run is remembered, to refuse a late second answer clearly."""
+"""The number of interrupts whose run is remembered when no run waits for them any more, to refuse a
+late second answer clearly."""
 
 
 class Carried(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -33,6 +36,7 @@ class Carried(msgspec.Struct, frozen=True, omit_defaults=True):
     interrupts: dict[str, m.Interrupt] = {}
     asked: dict[str, str] = {}
     answers: dict[str, e.InterruptAnswered] = {}
+    answered: dict[str, m.Interrupt] = {}
     state: Any = None
     cleared: int = 0
     """The seq of the newest ``history.cleared``."""
@@ -46,33 +50,50 @@ class Outline:
     """What is open in a session after an event of its log. Feed it the log in order."""
 
     __slots__ = (
+        "answered",
         "answers",
         "asked",
         "base_state",
         "branches",
+        "by",
         "cancelling",
+        "delivered",
         "interrupts",
         "message",
         "queue",
         "run",
         "state",
+        "steering",
+        "undelivered",
     )
 
     def __init__(self, carried: Carried = _NOTHING) -> None:
         self.queue: Mapping[str, e.MessageAccepted] = _NONE
-        """Accepted messages that no run has started on, in the order in which they will run."""
+        """Accepted messages that no run has begun with or taken, in the order in which they will
+        run."""
         self.run: str | None = None
         """The id of the active run."""
         self.message: str | None = None
         """The id of the message that it answers."""
+        self.by: str | None = None
+        """The id of the identity that asked for it; ``None`` for an anonymous one."""
         self.cancelling = False
         """Whether the run is to stop: a cancel, or a message that interrupts it."""
+        self.steering: Mapping[str, e.MessageAccepted] = _NONE
+        """Queued messages that the active run may take, the oldest first."""
+        self.delivered: Mapping[str, e.MessageAccepted] = _NONE
+        """Steering messages that the active run has taken, in that order."""
+        self.undelivered: Mapping[str, str] = _NONE
+        """Queued messages that were to steer a run that has ended, with the reason why they did
+        not: their ``message.steered`` is still to be appended."""
         self.interrupts: Mapping[str, m.Interrupt] = carried.interrupts or _NONE
         """Open interrupts, by id: questions of runs that ended to wait for answers."""
         self.asked: Mapping[str, str] = carried.asked or _NONE
         """The run that last raised an interrupt, by its id; also of answered ones."""
         self.answers: Mapping[str, e.InterruptAnswered] = carried.answers or _NONE
         """Answers that no run has resumed with yet, by the interrupt's id."""
+        self.answered: Mapping[str, m.Interrupt] = carried.answered or _NONE
+        """The interrupts that these answers are for, by id."""
         self.state: Any = carried.state
         """The shared state, a JSON value; ``None`` when no agent has set any."""
         self.base_state: Any = carried.state
@@ -86,12 +107,21 @@ class Outline:
     @property
     def settled(self) -> bool:
         """Whether nothing is open: no run, no queued message, no answer that waits for a run."""
-        return not (self.queue or self.run is not None or (self.answers and not self.interrupts))
+        return not (self.queue or self.run is not None or (self.answers and self.resuming))
 
     @property
-    def resumable(self) -> bool:
-        """Whether every interrupt was answered, so that the next run resumes with the answers."""
-        return bool(self.answers) and not self.interrupts
+    def resuming(self) -> Mapping[str, e.InterruptAnswered]:
+        """The answers that the next run resumes with, by the interrupt's id; empty if none does.
+
+        They are all the answers to the questions of one run: of the first one that waits for no
+        more of them. What other runs asked does not matter.
+        """
+        if not self.answers:
+            return _NONE
+        waiting = {self.asked.get(id) for id in self.interrupts}
+        run = next((run for run in map(self.asked.get, self.answers) if run not in waiting), "")
+        found = {id: one for id, one in self.answers.items() if self.asked.get(id) == run}
+        return found or _NONE
 
     @property
     def carried(self) -> Carried:
@@ -100,9 +130,14 @@ class Outline:
             dict(self.interrupts),
             dict(self.asked),
             dict(self.answers),
+            dict(self.answered),
             self.state,
             branches=self.branches,
         )
+
+    def open_questions(self, interrupts: Iterable[m.Interrupt]) -> None:
+        """Begins with the open interrupts of a snapshot, which does not say what run asked."""
+        self.interrupts = {one.id: one for one in interrupts} or _NONE
 
     def apply(self, event: Event, run: str | None) -> None:
         handle = _HANDLERS.get(type(event))
@@ -110,24 +145,51 @@ class Outline:
             handle(self, event, run)
 
     def _accept(self, event: e.MessageAccepted, run: str | None) -> None:
+        # The log's order decides, not what the sender knew of runs.
         id = event.message.id
         if event.overlap == "interrupt":
-            # The log's order decides, not what the sender knew of runs.
             self.queue = {id: event, **self.queue}
             self.cancelling = self.run is not None
+        elif event.overlap == "steer" and self.run is not None and not self.cancelling:
+            self.queue = _behind(self.steering, {id: event}, self.queue)
+            self.steering = {**self.steering, id: event}
         else:
             self.queue = {**self.queue, id: event}
+
+    def _steer(self, event: e.MessageSteered, run: str | None) -> None:
+        id = event.message_id
+        accepted = self.steering.get(id)
+        if accepted is None:
+            self.undelivered = _without(self.undelivered, {id})
+            return
+        self._unqueue(id)
+        if event.outcome == "delivered":
+            self.delivered = {**self.delivered, id: accepted}
+        else:
+            self.queue = {**self.queue, id: accepted}
 
     def _withdraw(self, event: e.MessageWithdrawn, run: str | None) -> None:
         self._unqueue(event.message_id)
 
     def _unqueue(self, id: str) -> None:
-        if id in self.queue:
-            left = {one: event for one, event in self.queue.items() if one != id}
-            self.queue = left or _NONE
+        self.queue = _without(self.queue, {id})
+        self.steering = _without(self.steering, {id})
+        self.undelivered = _without(self.undelivered, {id})
+
+    def _edit(self, event: e.MessageEdited, run: str | None) -> None:
+        id = event.message.id
+        if (accepted := self.queue.get(id)) is not None:
+            edited = msgspec.structs.replace(accepted, message=event.message)
+            self.queue = {**self.queue, id: edited}
+
+    def _promote(self, event: e.MessagePromoted, run: str | None) -> None:
+        id = event.message_id
+        if (accepted := self.queue.get(id)) is not None:
+            self.queue = {id: accepted, **_without(self.queue, {id})}
 
     def _start(self, event: e.RunStarted, run: str | None) -> None:
         asked = [message.id for message in event.input.messages] if event.input else []
+        self.by = self._asker(asked)
         self.run = event.run_id
         self.message = asked[0] if asked else None
         self.cancelling = False
@@ -135,7 +197,13 @@ class Outline:
         for id in asked:
             self._unqueue(id)
         if not asked:
-            self.answers = _NONE
+            self._resume(event.input)
+
+    def _resume(self, given: m.RunAgentInput | None) -> None:
+        resume = given.resume if given else None
+        ids = {one.interrupt_id for one in resume} if isinstance(resume, list) else set()
+        self.answers = _without(self.answers, ids)
+        self.answered = _without(self.answered, ids)
 
     def _cancel(self, event: e.RunCancelling, run: str | None) -> None:
         self.cancelling = self.cancelling or (run is not None and run == self.run)
@@ -146,26 +214,38 @@ class Outline:
             questions = {one.id: one for one in event.outcome.interrupts}
             self.interrupts = {**self.interrupts, **questions}
             asked = {**self.asked, **dict.fromkeys(questions, event.run_id)}
-            self.asked = dict(list(asked.items())[-_REMEMBERED:])
+            over = [id for id in asked if id not in self.interrupts and id not in self.answers]
+            self.asked = _without(asked, set(over[:-_REMEMBERED]))
+
+    def _asker(self, asked: Sequence[str]) -> str | None:
+        """The id of the identity whose message, or last answer, the next run begins with."""
+        sent = [self.queue.get(id) for id in asked] if asked else list(self.answers.values())
+        return None if not sent or sent[-1] is None else sent[-1].by
 
     def _end(self, event: Event, run: str | None) -> None:
-        self.run, self.message, self.cancelling = None, None, False
+        self.run, self.message, self.by, self.cancelling = None, None, None, False
+        self.delivered = _NONE
+        if self.steering:
+            self.undelivered = {**self.undelivered, **dict.fromkeys(self.steering, _reason(event))}
+            self.steering = _NONE
 
     def _answer(self, event: e.InterruptAnswered, run: str | None) -> None:
         id = event.interrupt_id
         if id in self.interrupts:
-            self.interrupts = _without(self.interrupts, id)
+            self.answered = {**self.answered, id: self.interrupts[id]}
+            self.interrupts = _without(self.interrupts, {id})
             self.answers = {**self.answers, id: event}
 
     def _clear(self, event: e.HistoryCleared, run: str | None) -> None:
-        self.interrupts, self.answers = _NONE, _NONE
+        self.interrupts, self.answers, self.answered = _NONE, _NONE, _NONE
         self.branches = UNBRANCHED
 
     def _branch(self, event: e.HistoryBranched, run: str | None) -> None:
         self.branches = self.branches.after(event)
-        for id in event.interrupts:
-            self.interrupts = _without(self.interrupts, id)
-            self.answers = _without(self.answers, id)
+        gone = set(event.interrupts)
+        self.interrupts = _without(self.interrupts, gone)
+        self.answers = _without(self.answers, gone)
+        self.answered = _without(self.answered, gone)
 
     def _set_state(self, event: e.StateSnapshot, run: str | None) -> None:
         self.state = event.snapshot
@@ -174,8 +254,36 @@ class Outline:
         self.state = patched(self.state, event.delta)
 
 
-def _without(known: Mapping[str, Any], id: str) -> Mapping[str, Any]:
-    return {one: left for one, left in known.items() if one != id} or _NONE
+def _without(known: Mapping[str, T], ids: Set[str]) -> Mapping[str, T]:
+    if ids.isdisjoint(known):
+        return known
+    return {one: value for one, value in known.items() if one not in ids} or _NONE
+
+
+def _behind(
+    earlier: Iterable[str],
+    fresh: Mapping[str, e.MessageAccepted],
+    queue: Mapping[str, e.MessageAccepted],
+) -> Mapping[str, e.MessageAccepted]:
+    """``queue`` with ``fresh`` behind the last one of ``earlier``; without any, at the front."""
+    ids = list(queue)
+    at = max((ids.index(id) + 1 for id in earlier), default=0)
+    return {**{id: queue[id] for id in ids[:at]}, **fresh, **queue}
+
+
+def _reason(end: Event) -> str:
+    """Why a run that ended with ``end`` did not take a steering message."""
+    match end:
+        case e.RunFinished(outcome=m.CancelledOutcome()):
+            return "cancelled"
+        case e.RunFinished(outcome=m.InterruptOutcome()):
+            return "waiting"
+        case e.RunFinished():
+            return "finished"
+        case e.RunError(code="interrupted"):
+            return "interrupted"
+        case _:
+            return "failed"
 
 
 def patched(state: Any, delta: list[dict[str, Any]]) -> Any:
@@ -189,6 +297,9 @@ def patched(state: Any, delta: list[dict[str, Any]]) -> Any:
 _HANDLERS: Final[dict[type[Event], Callable[[Outline, Any, str | None], None]]] = {
     e.MessageAccepted: Outline._accept,
     e.MessageWithdrawn: Outline._withdraw,
+    e.MessageSteered: Outline._steer,
+    e.MessageEdited: Outline._edit,
+    e.MessagePromoted: Outline._promote,
     e.RunStarted: Outline._start,
     e.RunCancelling: Outline._cancel,
     e.RunFinished: Outline._finish,

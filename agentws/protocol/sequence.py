@@ -148,6 +148,11 @@ class RunSequence:
         before = self._leave_lane() if self._ends_lane(rule, key) else []
         return [*before, event]
 
+    def end_text(self) -> list[Event]:
+        """The event that closes the message of the agent's text; later text opens a new one."""
+        lane = self._lane
+        return self._leave_lane() if lane is not None and lane.key.kind == "text message" else []
+
     def close(self) -> list[Event]:
         """The events that close everything open, innermost kinds first. Nothing is open then."""
         closing = self._leave_lane()

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import msgspec
+
 from . import events as e
 from .codec import Record, encode_event
 from .messages import Message
@@ -31,5 +33,6 @@ def snapshot_records(
     events: list[e.Event] = [e.MessagesSnapshot(messages, metadata=metadata)]
     if state is not None:
         events.append(e.StateSnapshot(state))
-    events += queued
+    # Any other overlap would change their order.
+    events += [msgspec.structs.replace(one, overlap="queue") for one in queued]
     return [Record(position.seq, position.tag, encode_event(event)) for event in events]

@@ -3,15 +3,24 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from contextvars import Context
+from functools import partial
+from typing import Any
 
 from ..agents.agent import RunContext
 from ..auth import Identity
+from ..errors import VersionConflict
+from ..limits import Limits
 from ..protocol import events as e
 from ..protocol import messages as m
 from ..sessions.senders import Sender
 from ..sessions.session import Session
+from ..tasks.tasks import Tasks
+from .asking import AskingRun, ReplayedRun
 from .ids import new_id, now_ms
+from .replay import Replay, earlier_messages, next_origin, read_replay
+from .writer import RunWriter
 
 
 def next_sender(session: Session) -> Sender | None:
@@ -19,27 +28,36 @@ def next_sender(session: Session) -> Sender | None:
     outline, senders = session.outline, session.senders
     if senders is None:
         return None
-    if outline.resumable:
-        answer = list(outline.answers.values())[-1]
+    if outline.resuming:
+        answer = list(outline.resuming.values())[-1]
         return senders.of(answer.interrupt_id, answer)
     for id, accepted in outline.queue.items():
         return senders.of(id, accepted)
     return None
 
 
-def next_context(session: Session, sender: Sender | None) -> RunContext:
-    """The context of the next run: it answers the open questions, else the first queued message."""
+def next_context(
+    session: Session, sender: Sender | None, replay: Replay | None = None
+) -> RunContext:
+    """The context of the next run: it answers the open questions, else the first queued message.
+
+    With ``replay`` it is that of an agent that is called again for its first message.
+    """
     outline = session.outline
-    answers = tuple(outline.answers.values()) if outline.resumable else ()
+    answers = tuple(outline.resuming.values())
     accepted = _continuation(answers) if answers else next(iter(outline.queue.values()))
-    by = None if accepted.by is None else Identity(accepted.by)
-    base, message = session.head, accepted.message
+    message, identity, base = accepted.message, _identity(accepted, sender), session.head.seq
+    earlier = None
+    if replay is not None:
+        earlier = partial(earlier_messages, session, replay)
+        by, base = replay.origin.by, replay.origin.seq - 1
+        message, identity, answers = replay.message, None if by is None else Identity(by), ()
 
     async def history(limit: int | None) -> list[m.Message]:
         if limit is None:
-            before = await session.messages(through=base.seq)
+            before = await session.messages(through=base)
         else:
-            page = await session.page_before(base.seq + 1, messages=limit)
+            page = await session.page_before(base + 1, messages=limit)
             before = page.messages
         return [*before, message]
 
@@ -48,20 +66,32 @@ def next_context(session: Session, sender: Sender | None) -> RunContext:
         session=session.info,
         run_id=new_id("run"),
         agent=accepted.agent or session.info.agent,
-        identity=by if sender is None else sender.identity,
+        identity=identity,
         history=history,
-        # A copy: a change that the agent makes in place is not shared.
-        state=None if outline.state is None else copy.deepcopy(outline.state),
+        state=own_state(session),
         answers=answers,
+        earlier=earlier,
     )
 
 
-def run_started(context: RunContext) -> e.RunStarted:
-    """The first event of the run, with the message or the answers that it continues with."""
-    session, run = context.session.id, context.run_id
-    if context.answers:
-        return started_by_answers(session, run, context.answers)
-    return started_by_message(session, run, context.message)
+def _identity(accepted: e.MessageAccepted, sender: Sender | None) -> Identity | None:
+    if sender is not None:
+        return sender.identity
+    return None if accepted.by is None else Identity(accepted.by)
+
+
+def own_state(session: Session) -> Any:
+    """The shared state, as a copy: a change that the agent makes in place is not shared."""
+    return None if session.outline.state is None else copy.deepcopy(session.outline.state)
+
+
+def run_started(session: Session, context: RunContext) -> e.RunStarted:
+    """The first event of the next run, with the message or the answers that it continues with."""
+    resuming = session.outline.resuming
+    if resuming:
+        parent = session.outline.asked.get(next(iter(resuming)))
+        return started_by_answers(session.id, context.run_id, resuming.values(), parent=parent)
+    return started_by_message(session.id, context.run_id, context.message)
 
 
 def started_by_message(session: str, run: str, message: m.UserMessage) -> e.RunStarted:
@@ -70,15 +100,18 @@ def started_by_message(session: str, run: str, message: m.UserMessage) -> e.RunS
 
 
 def started_by_answers(
-    session: str, run: str, answers: Iterable[e.InterruptAnswered]
+    session: str, run: str, answers: Iterable[e.InterruptAnswered], *, parent: str | None
 ) -> e.RunStarted:
-    """The first event of a run that resumes with all these ``answers``."""
+    """The first event of a run that resumes ``parent`` with all these ``answers``."""
     resume = [_resume_entry(answer) for answer in answers]
-    return _started(session, run, m.RunAgentInput(session, run, [], resume=resume))
+    given = m.RunAgentInput(session, run, [], resume=resume)
+    return _started(session, run, given, parent=parent)
 
 
-def _started(session: str, run: str, given: m.RunAgentInput) -> e.RunStarted:
-    return e.RunStarted(session, run, e.AGUI_VERSION, None, given, timestamp=now_ms())
+def _started(
+    session: str, run: str, given: m.RunAgentInput, *, parent: str | None = None
+) -> e.RunStarted:
+    return e.RunStarted(session, run, e.AGUI_VERSION, parent, given, timestamp=now_ms())
 
 
 def _continuation(answers: Sequence[e.InterruptAnswered]) -> e.MessageAccepted:
@@ -89,3 +122,64 @@ def _continuation(answers: Sequence[e.InterruptAnswered]) -> e.MessageAccepted:
 
 def _resume_entry(answer: e.InterruptAnswered) -> m.ResumeEntry:
     return m.ResumeEntry(answer.interrupt_id, answer.status, answer.payload)
+
+
+class RunMaker:
+    """Makes the runs of one node. ``pace``: see :class:`.writer.RunWriter`."""
+
+    def __init__(self, *, tasks: Tasks, limits: Limits, pace: Callable[[], float]) -> None:
+        self._tasks = tasks
+        self._limits = limits
+        self._pace = pace
+
+    def writer(self, session: Session, run: str, fence: str, variables: Context) -> RunWriter:
+        return RunWriter(
+            session,
+            run=run,
+            fence=fence,
+            tasks=self._tasks,
+            context=variables,
+            pace=self._pace,
+            max_size=self._limits.max_run_size,
+            max_event_size=self._limits.max_event_size,
+        )
+
+    async def begin(self, session: Session, *, fence: str) -> AskingRun | None:
+        """Begins the next run; ``None`` when the log has changed and is to be read again."""
+        origin, replay = next_origin(session.outline), None
+        if origin is not None:
+            replay = await read_replay(session, origin)
+            if next_origin(session.outline) != origin:
+                return None
+        sender = next_sender(session)
+        context = next_context(session, sender, replay)
+        variables = Context() if sender is None or sender.context is None else sender.context
+        writer = self.writer(session, context.run_id, fence, variables)
+        run = _made(context, writer, variables, replay)
+        return run if await self.start(session, run) else None
+
+    async def start(self, session: Session, run: AskingRun) -> bool:
+        """Appends the first event of ``run``; false when the log has changed."""
+        started = run_started(session, run.context)
+        try:
+            await run.writer.begin(started, expect=session.head.seq)
+        except VersionConflict:
+            # Its message may be withdrawn by now, or another one may come first.
+            await session.catch_up()
+            return False
+        return True
+
+
+def _made(
+    context: RunContext, writer: RunWriter, variables: Context, replay: Replay | None
+) -> AskingRun:
+    if replay is None:
+        return AskingRun(id=context.run_id, context=context, writer=writer, variables=variables)
+    return ReplayedRun(
+        id=context.run_id,
+        context=context,
+        writer=writer,
+        variables=variables,
+        origin=replay.origin.told(),
+        recorded=replay.recorded,
+    )

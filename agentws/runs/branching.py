@@ -127,7 +127,7 @@ async def _branch(
         def command(accepted: Entry) -> Decision:
             _check_calm(session, version)
             inbox.check_room(session, None)
-            return Decision(_through_head(branched, session), key=key, rest=[accepted])
+            return Decision(_through_head(branched, session), key=key, more=[accepted])
 
         return await inbox.accept(session, event, command, key=key, identity=identity)
 
@@ -179,7 +179,7 @@ def _check_calm(session: Session, version: int) -> None:
 
 def _no_turn(outline: Outline, message: str | None) -> Conflict | NotFound:
     if message is not None and message in outline.queue:
-        return Conflict("This message is still in the queue.", expected="one that was answered")
+        return Conflict("This message is still in the queue.", expected="edit_queued for this one")
     return NotFound("There is no such message here.", expected="the id of a user message in view")
 
 

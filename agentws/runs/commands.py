@@ -9,11 +9,12 @@ from typing import Any, Final, NamedTuple
 
 from ..agents.agent import Agent
 from ..agents.commands import PING, Command, CommandContext, Typed, checked_commands, find_command
-from ..errors import AgentError, AgentwsError, TimedOut
+from ..errors import AgentError, AgentwsError
 from ..protocol.frames import Notice, Send
 from ..protocol.messages import AssistantMessage, Message, UserMessage, text_of
 from ..sessions.session import Session
 from ..store import Appended
+from .declared import declared
 from .failure import error_for_user, is_cancelled
 from .inbox import Inbox, send_key
 
@@ -38,24 +39,13 @@ class Answer(NamedTuple):
 async def commands_of(making: Awaitable[Agent], *, within: float) -> Sequence[Command]:
     """The commands of the agent that ``making`` returns.
 
-    Raises TimedOut after ``within`` seconds, and otherwise the error that a run would end with: the
-    agent's own sentence, or a plain AgentError.
+    Raises what :func:`agentws.runs.declared.declared` raises.
     """
-    try:
-        async with asyncio.timeout(within) as deadline:
-            return checked_commands((await making).commands())
-    except GeneratorExit:
-        raise
-    except BaseException as error:
-        if is_cancelled(error, asyncio.current_task()):
-            raise
-        if (known := error_for_user(error)) is not None:
-            raise known from known.__cause__
-        if deadline.expired():
-            message = "The agent could not be asked for its commands in time."
-            raise TimedOut(message) from error
-        logger.error("an agent could not be asked for its commands", exc_info=error)
-        raise AgentError() from error
+
+    def read(agent: Agent) -> Sequence[Command]:
+        return checked_commands(agent.commands())
+
+    return await declared(making, read, within=within, what="commands")
 
 
 class Invocation:

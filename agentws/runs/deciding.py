@@ -35,8 +35,8 @@ class Decision(NamedTuple):
     key: Key | None = None
     conflict: type[Conflict] = IdempotencyConflict
     """What is raised if ``key`` was used with another body."""
-    rest: Sequence[Entry] = ()
-    """More entries, appended after ``entry`` in the same atomic step."""
+    more: Sequence[Entry] = ()
+    """What follows ``entry``, in the same append."""
 
 
 Command = Callable[[], Decision | None]
@@ -44,23 +44,27 @@ Command = Callable[[], Decision | None]
 for nothing; raises an AgentwsError to refuse the command."""
 
 
-def decide(session: Session, command: Command) -> Awaitable[Appended | None]:
+def decide(
+    session: Session, command: Command, *, fence: str | None = None
+) -> Awaitable[Appended | None]:
     """Appends what ``command`` decides. Decides again if the log has grown since the decision.
 
     Returns ``None``, or raises the refusal, if that is the decision on the newest log. Raises
     VersionConflict if other appends came first for ``RETRY_SECONDS``, and what an append raises.
-    Without a conflict it costs one call of the store. A run's deltas cause no conflict.
+    Without a conflict it costs one call of the store. A run's deltas cause no conflict. ``fence``:
+    the fencing token, for what only the holder of the lease may append.
     """
     # In a store that never waits, no other command comes between the decision and its append.
-    return _decide(session, command) if session.immediate else _decide_in_turn(session, command)
+    decided = _decide if session.immediate else _decide_in_turn
+    return decided(session, command, fence)
 
 
-async def _decide_in_turn(session: Session, command: Command) -> Appended | None:
+async def _decide_in_turn(session: Session, command: Command, fence: str | None) -> Appended | None:
     async with _in_turn(session):
-        return await _decide(session, command)
+        return await _decide(session, command, fence)
 
 
-async def _decide(session: Session, command: Command) -> Appended | None:
+async def _decide(session: Session, command: Command, fence: str | None) -> Appended | None:
     loop = asyncio.get_running_loop()
     deadline = loop.time() + RETRY_SECONDS
     pause = 0.0
@@ -79,9 +83,11 @@ async def _decide(session: Session, command: Command) -> Appended | None:
             if session.version == version or loop.time() > deadline:
                 return None
             continue
-        decided, key, conflict, rest = decision
+        decided, key, conflict, more = decision
         try:
-            return await session.append_entries([decided, *rest], key=key, expect=expect)
+            return await session.append_entries(
+                [decided, *more], key=key, expect=expect, fence=fence
+            )
         except IdempotencyConflict as error:
             raise conflict() from error
         except VersionConflict as error:

@@ -10,22 +10,23 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Sequence
-from contextvars import Context
 from functools import partial
 from typing import Final
 
 from ..agents.factory import Agents
-from ..errors import AgentwsError, Fenced, NotFound, PositionLost, VersionConflict
+from ..errors import AgentwsError, Fenced, NotFound, PositionLost
 from ..limits import Limits
 from ..sessions.session import Session
 from ..store import Store
 from ..tasks.tasks import Tasks
-from .beginning import next_context, next_sender, run_started
+from .beginning import RunMaker
+from .expiring import Expiry
 from .leased import LeasedSession
 from .orphan import end_orphan
+from .parking import Parking
 from .retries import RetryQueue
 from .run import Run, Stop
-from .writer import RunWriter
+from .steering import append_undelivered
 
 logger: Final = logging.getLogger("agentws.run")
 
@@ -59,6 +60,9 @@ class Runs:
         self._slots = asyncio.Semaphore(limits.max_runs)
         self._leased: dict[str, LeasedSession] = {}
         self._retries = RetryQueue()
+        self._maker = RunMaker(tasks=self._tasks, limits=limits, pace=self._pace)
+        self._parking = Parking(self, self._maker, tasks=self._tasks, limits=limits)
+        self._expiry = Expiry(tasks=self._tasks, open_session=open_session)
         # Without agents this node runs nothing: another node takes the open sessions.
         self._draining = not agents.names
         self.running = 0
@@ -94,6 +98,8 @@ class Runs:
 
     def schedule(self, session: Session) -> None:
         """Starts or stops runs as the session's outline asks for. Called when that changed."""
+        self._parking.check(session)
+        self._expiry.watch(session)
         leased = self._leased.get(session.id)
         if leased is not None and leased.busy:
             if leased.run is not None:
@@ -109,7 +115,7 @@ class Runs:
             leased = self._leased[session.id] = LeasedSession(session)
         elif leased.wake():
             return
-        leased.task = self._tasks.spawn(self._run_session(leased), name=f"session {session.id}")
+        leased.task = self._tasks.spawn(self.run_session(leased), name=f"session {session.id}")
 
     def _stop_if_cancelled(self, leased: LeasedSession, run: Run) -> None:
         outline = leased.session.outline
@@ -126,8 +132,8 @@ class Runs:
         if leased.run is not run or run.ending:
             # The agent has returned: the end of its run only waits for a slow store.
             return
-        run.abandoned = True
-        self._release_slot()
+        run.abandoned = run.is_zombie = True
+        self.release_slot(run)
         self.zombies += 1
         logger.error("run %s: the agent ignores its cancellation", run.id)
         leased.task = self._tasks.spawn(self._end_abandoned(leased, run), name=f"end of {run.id}")
@@ -140,15 +146,15 @@ class Runs:
             await run.end(run.stopped_event())
             run.writer.close()
             leased.run = None
-            self._run_ended(leased, first)
+            self.run_ended(leased, first)
         except Exception as error:
-            self._retry_later(leased, error)
+            self.retry_later(leased, error)
             return
-        await self._run_session(leased)
+        await self.run_session(leased)
 
     # The task of one session
 
-    async def _run_session(self, leased: LeasedSession) -> None:
+    async def run_session(self, leased: LeasedSession) -> None:
         """Runs everything open in the session, one run after the other, then waits for more."""
         loop, task = asyncio.get_running_loop(), leased.task
         try:
@@ -164,7 +170,7 @@ class Runs:
         except (asyncio.CancelledError, GeneratorExit):
             raise
         except BaseException as error:
-            self._retry_later(leased, error)
+            self.retry_later(leased, error)
             if not isinstance(error, Exception):
                 raise
             return
@@ -188,22 +194,26 @@ class Runs:
             return False
         await self._slots.acquire()
         self.running += 1
-        run = None
+        run, resumed = None, False
         try:
+            if self._parking.resumable(leased.session):
+                return not (resumed := await self._parking.resume(leased))
             run = await self._begin_run(leased)
             return run is None or await self._drive_run(leased, run)
         finally:
-            if run is None or not run.abandoned:
-                self._release_slot()
+            if not resumed:
+                self.release_slot(run)
 
     def _take_lease(self, leased: LeasedSession) -> Awaitable[bool]:
         return leased.take_lease(self._store, owner=self._node, ttl=self._limits.lease_ttl)
 
-    def _release_slot(self) -> None:
-        self.running -= 1
-        self._slots.release()
+    def release_slot(self, run: Run | None) -> None:
+        """Releases the slot of ``run``, if it still has one, or one that no run has begun in."""
+        if run is None or run.give_up_slot():
+            self.running -= 1
+            self._slots.release()
 
-    def _retry_later(self, leased: LeasedSession, error: BaseException) -> None:
+    def retry_later(self, leased: LeasedSession, error: BaseException) -> None:
         """The store refused or is unavailable: a retry here, or another node, goes on later."""
         expected = isinstance(error, AgentwsError)
         logger.warning("session %s: %s", leased.session.id, error, exc_info=not expected)
@@ -217,6 +227,7 @@ class Runs:
         if self._leased.get(leased.session.id) is leased:
             del self._leased[leased.session.id]
         leased.end()
+        self._parking.let_go(leased.session)
 
     # One run
 
@@ -225,31 +236,18 @@ class Runs:
         session = leased.session
         if self._draining or session.outline.settled or leased.lease is None:
             return None
-        sender = next_sender(session)
-        context = next_context(session, sender)
-        variables = Context() if sender is None or sender.context is None else sender.context
-        writer = RunWriter(
-            session,
-            run=context.run_id,
-            fence=leased.lease.fence,
-            tasks=self._tasks,
-            context=variables,
-            pace=self._pace,
-            max_size=self._limits.max_run_size,
-            max_event_size=self._limits.max_event_size,
-        )
-        run = Run(id=context.run_id, context=context, writer=writer, variables=variables)
-        try:
-            await writer.begin(run_started(context), expect=session.head.seq)
-        except VersionConflict:
-            # Its message may be withdrawn by now, or another one may come first.
-            await session.catch_up()
+        if session.outline.undelivered:
+            await append_undelivered(session, fence=leased.lease.fence)
             return None
+        run = await self._maker.begin(session, fence=leased.lease.fence)
+        if run is None:
+            return None
+        run.on_waiting = partial(self._parking.park, leased)
         leased.run = run
-        self._apply_missed_stops(leased, run)
+        self.apply_missed_stops(leased, run)
         return run
 
-    def _apply_missed_stops(self, leased: LeasedSession, run: Run) -> None:
+    def apply_missed_stops(self, leased: LeasedSession, run: Run) -> None:
         """Stops a run for what happened while its start was being appended."""
         self._stop_if_cancelled(leased, run)
         if leased.lease is None:
@@ -259,29 +257,32 @@ class Runs:
 
     async def _drive_run(self, leased: LeasedSession, run: Run) -> bool:
         """Drives the run to its end. False when it was abandoned: another task ended it."""
-        first, context = leased.session.run_base.seq + 1, run.context
+        context = run.context
         make = partial(self._agents.make, context.agent, context.session)
-        # An event loop keeps a cancelled timer for a while, and its context: so an empty one.
-        timer = asyncio.get_running_loop().call_later(
-            self._limits.run_timeout, self._stop_run, leased, run, "timed_out", context=Context()
-        )
+        self.start_timer(leased, run)
         try:
             await run.drive(make)
         except Fenced:
-            if run.abandoned:
-                self.zombies -= 1
+            self.zombies -= run.is_zombie
+            if run.abandoned or run.parked is not None:
                 return False
             raise
         finally:
-            timer.cancel()
+            run.stop_timer()
         leased.run = None
-        self._run_ended(leased, first)
+        self.run_ended(leased, run.first)
         leased.cancelled = run.stopping == "interrupted" and not self._draining
         if leased.info_changed(since=context.session):
             await leased.store_info(self._store)
         return not leased.cancelled
 
-    def _run_ended(self, leased: LeasedSession, first: int) -> None:
+    def start_timer(self, leased: LeasedSession, run: Run) -> None:
+        """Stops the run when it takes too long."""
+        run.first = leased.session.run_base.seq + 1
+        stop = partial(self._stop_run, leased, run, "timed_out")
+        run.call_later(self._limits.run_timeout, stop)
+
+    def run_ended(self, leased: LeasedSession, first: int) -> None:
         self._retries.forget(leased.session.id)
         self._finished(leased.session, first, leased.session.head.seq)
 
@@ -291,14 +292,15 @@ class Runs:
         first = leased.session.run_base.seq + 1
         await end_orphan(leased.session, run, fence=leased.lease.fence)
         logger.warning("orphaned run %s was ended: its node is gone", run)
-        self._run_ended(leased, first)
+        self.run_ended(leased, first)
 
     # Housekeeping
 
     async def sweep(self) -> None:
         """Releases the leases of idle sessions and retries those that are due. Called regularly."""
         now = asyncio.get_running_loop().time()
-        idle = [one for one in self._leased.values() if not (one.busy or one.releasing)]
+        free = [one for one in self._leased.values() if not self._parking.holds(one.session)]
+        idle = [one for one in free if not (one.busy or one.releasing)]
         await self._release_all([one for one in idle if now - one.idle_since >= LINGER])
         await asyncio.gather(*(self._retry(session) for session in self._retries.due()))
 
@@ -343,6 +345,7 @@ class Runs:
                 continue
             logger.warning("session %s: the lease was lost", id)
             leased.lease = None
+            self._parking.let_go(leased.session)
             if leased.run is not None:
                 self._stop_run(leased, leased.run, "fenced")
 
@@ -364,8 +367,10 @@ class Runs:
         """The session was deleted: its run is stopped."""
         self._retries.forget(session)
         leased = self._leased.get(session)
-        if leased is not None and leased.run is not None:
-            self._stop_run(leased, leased.run, "fenced")
+        if leased is not None:
+            self._parking.let_go(leased.session)
+            if leased.run is not None:
+                self._stop_run(leased, leased.run, "fenced")
 
     def begin(self) -> None:
         """Begins to run sessions, also after a drain."""
@@ -373,10 +378,7 @@ class Runs:
         self._draining = not self._agents.names
 
     async def drain(self, *, grace: float) -> None:
-        """Begins no more runs and waits ``grace`` seconds for the active ones.
-
-        The rest is interrupted, with an error that is retryable.
-        """
+        """Begins no more runs; those that are active after ``grace`` seconds are interrupted."""
         self._draining = True
         await self._wait_for_runs(grace)
         for leased in list(self._leased.values()):
@@ -392,6 +394,7 @@ class Runs:
 
     async def aclose(self) -> None:
         """Cancels every task. An agent that ignores this is left behind."""
+        self._expiry.close()
         ignoring = await self._tasks.aclose(grace=1.0)
         if ignoring:
             logger.error("%d agents ignore their cancellation and are left behind", ignoring)

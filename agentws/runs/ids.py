@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 import time
+from datetime import UTC, datetime
 
 
 def new_id(prefix: str) -> str:
@@ -14,3 +15,9 @@ def new_id(prefix: str) -> str:
 def now_ms() -> int:
     """Milliseconds since the epoch."""
     return time.time_ns() // 1_000_000
+
+
+def ms_of(timestamp: str) -> int:
+    """Milliseconds since the epoch of an ISO 8601 timestamp, by default in UTC."""
+    moment = datetime.fromisoformat(timestamp)
+    return int((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp() * 1000)

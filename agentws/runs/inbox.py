@@ -15,14 +15,13 @@ from typing import Final
 
 import msgspec
 
-from ..agents.commands import unescape
 from ..auth import Identity
 from ..errors import (
     AgentwsError,
     AlreadyAnswered,
     BadRequest,
+    Expired,
     NotFound,
-    NotSupported,
     QueueFull,
     RunActive,
     TooMany,
@@ -37,14 +36,14 @@ from ..protocol.outline import Outline
 from ..sessions.senders import Sender, Senders, sender_now
 from ..sessions.session import Session
 from ..store import Appended, Key
-from .beginning import started_by_answers, started_by_message
+from .answering import EXPIRY_DIGEST, answer_key, answer_of, check_answer
+from .beginning import started_by_answers
 from .branches import branch_before
 from .deciding import Command, Decision, decide
 from .engine import Runs
 from .ids import new_id, now_ms
-
-RUN_STARTED: Final = 1024
-"""Bytes of a frame with RUN_STARTED at most, beside the message that the run answers."""
+from .queueing import RUN_STARTED, check_answerable, edit, not_queued, promote, user_message
+from .steering import not_steered
 
 _encoder: Final = msgspec.json.Encoder(order="deterministic")
 
@@ -74,7 +73,7 @@ class Inbox:
         """Accepts a user message, once for its id: the id is its idempotency key.
 
         Raises IdempotencyConflict, QueueFull, RunActive (overlap ``reject``), TooMany,
-        VersionConflict, EventTooLarge and NotSupported.
+        VersionConflict and EventTooLarge.
         """
         by = None if identity is None else identity.id
         key = send_key(frame, by=by)
@@ -82,7 +81,9 @@ class Inbox:
 
         def command(accepted: Entry) -> Decision:
             self.check_room(session, frame.overlap)
-            return Decision(accepted, key=key)
+            missed = _not_steering(session.outline, event)
+            more = () if missed is None else (not_steered(frame.id, missed),)
+            return Decision(accepted, key=key, more=more)
 
         return self.accept(session, event, command, key=key, identity=identity)
 
@@ -102,8 +103,7 @@ class Inbox:
         """
         accepted = entry(event)
         if len(accepted.data) + RUN_STARTED > session.max_event_size:
-            started = started_by_message(session.id, new_id("run"), event.message)
-            check_sizes([entry(started, run=started.run_id)], session.max_event_size)
+            check_answerable(session, event)
         sender = sender_now(event, identity)
         decided = partial(command, accepted)
         try:
@@ -189,14 +189,31 @@ class Inbox:
 
         def command() -> Decision:
             if frame.message not in session.outline.queue:
-                raise NotFound(
-                    "This message is not in the queue.", expected="the id of a queued message"
-                )
+                raise not_queued()
             return _withdraw_decision(session.outline, frame.message, "withdrawn")
 
         done = await self.decide(session, command)
         assert done is not None
         return done
+
+    async def edit_queued(
+        self, session: Session, frame: f.EditQueued, *, by: str | None = None
+    ) -> Appended | None:
+        """Replaces a queued message in its place; ``None`` if that changes nothing.
+
+        Raises NotFound when a run has begun with it, Forbidden when ``by`` has not sent it, and
+        EventTooLarge.
+        """
+        return await self.decide(session, lambda: edit(session, frame, by=by))
+
+    async def promote(
+        self, session: Session, frame: f.Promote, *, by: str | None = None
+    ) -> Appended | None:
+        """Moves a queued message to the front; ``None`` if it is there.
+
+        Raises NotFound when a run has begun with it.
+        """
+        return await self.decide(session, lambda: promote(session, frame, by=by))
 
     async def answer(
         self, session: Session, frame: f.Answer, *, identity: Identity | None
@@ -204,36 +221,62 @@ class Inbox:
         """Answers an open question; the first answer wins.
 
         The same answer again is a duplicate; another one raises AlreadyAnswered. Raises NotFound
-        for a question that was never asked, or whose history was cleared, and EventTooLarge.
+        for a question that was never asked, or whose history was cleared, Expired after its
+        deadline, BadRequest for an answer that is none of its choices, and EventTooLarge.
         """
         by = None if identity is None else identity.id
         event = e.InterruptAnswered(
             frame.interrupt, frame.status, frame.payload, by, timestamp=now_ms()
         )
-
-        def key() -> Key:
-            # With the run's id too: an agent may use the same question id again.
-            asked = session.outline.asked.get(frame.interrupt)
-            return Key(f"answer:{asked}:{frame.interrupt}", body_digest(frame, by=by))
+        digest = body_digest(frame, by=by)
 
         def command() -> Decision | None:
-            if frame.interrupt not in session.outline.interrupts:
+            outline = session.outline
+            asked = outline.interrupts.get(frame.interrupt)
+            if asked is None:
                 return None
-            # One RUN_STARTED holds all answers of the run that resumes with them.
-            answers = [*session.outline.answers.values(), event]
-            resumed = started_by_answers(session.id, new_id("run"), answers)
-            check_sizes([entry(resumed, run=resumed.run_id)], session.max_event_size)
-            return Decision(entry(event), key=key(), conflict=AlreadyAnswered)
+            check_answer(asked, frame)
+            self._check_resumption(session, event)
+            key = answer_key(session, frame.interrupt, digest)
+            return Decision(entry(event), key=key, conflict=AlreadyAnswered)
 
         sender = sender_now(event, identity)
-        if sender is None:
-            done = await self.decide(session, command)
-        else:
-            done = await self._append_for(sender, frame.interrupt, session, command)
-        done = done or await session.find(key(), conflict=AlreadyAnswered)
+        try:
+            if sender is None:
+                done = await self.decide(session, command)
+            else:
+                done = await self._append_for(sender, frame.interrupt, session, command)
+            key = answer_key(session, frame.interrupt, digest)
+            done = done or await session.find(key, conflict=AlreadyAnswered)
+        except AlreadyAnswered:
+            key = answer_key(session, frame.interrupt, EXPIRY_DIGEST)
+            if await session.find(key, conflict=AlreadyAnswered):
+                raise Expired() from None
+            raise
         if done is None:
             raise NotFound("There is no such open question.")
         return done
+
+    def _check_resumption(self, session: Session, event: e.InterruptAnswered) -> None:
+        """Raises EventTooLarge: one RUN_STARTED holds all answers of the run that resumes."""
+        outline = session.outline
+        run = outline.asked.get(event.interrupt_id)
+        answers = [
+            one for one in outline.answers.values() if outline.asked.get(one.interrupt_id) == run
+        ]
+        resumed = started_by_answers(session.id, new_id("run"), [*answers, event], parent=run)
+        check_sizes([entry(resumed, run=resumed.run_id)], session.max_event_size)
+
+    async def tool_result(
+        self, session: Session, frame: f.ToolResult, *, identity: Identity | None
+    ) -> Appended:
+        """Takes the result of a client's tool, or its error; the first one wins.
+
+        It is the :meth:`answer` to the question that asks for it. Raises what that raises, and
+        BadRequest.
+        """
+        answer = answer_of(frame, session.outline)
+        return await self.answer(session, answer, identity=identity)
 
     async def clear(self, session: Session, *, key: Key | None = None) -> Appended:
         """Clears the conversation. Raises RunActive while a run is active or a message queued."""
@@ -265,29 +308,34 @@ def _cancel_decision(outline: Outline, frame: f.Cancel, by: str | None) -> Decis
     if frame.message is not None and frame.message in outline.queue:
         return _withdraw_decision(outline, frame.message, "cancelled")
     target = frame.run or frame.message
-    hit = target is not None and target in (outline.run, outline.message)
+    hit = target is not None and target in (outline.run, outline.message, *outline.delivered)
     if outline.run is None or outline.cancelling or not hit:
         return None
     return Decision(entry(e.RunCancelling(by, timestamp=now_ms()), run=outline.run))
 
 
+def _not_steering(outline: Outline, event: e.MessageAccepted) -> str | None:
+    """Why a message with overlap ``steer`` reaches no run; ``None`` if it may, or is another."""
+    if event.overlap != "steer":
+        return None
+    if outline.run is None:
+        return "no_run"
+    if outline.cancelling:
+        return "cancelled"
+    # The agent acts for whoever asked for the run: nobody else may tell it what to do.
+    return None if outline.by == event.by else "other_sender"
+
+
 def _withdraw_decision(outline: Outline, message: str, reason: str) -> Decision:
     back = branch_before(outline, message)
     withdrawn = entry(e.MessageWithdrawn(message, reason, timestamp=now_ms()))
-    return Decision(withdrawn, rest=() if back is None else [entry(back)])
+    return Decision(withdrawn, more=() if back is None else (entry(back),))
 
 
 def accepted_event(frame: f.Send, agent: str | None, *, by: str | None) -> e.MessageAccepted:
     """The event that accepts this message."""
-    overlap = frame.overlap or "queue"
-    if overlap == "steer":
-        raise NotSupported("Steering is not offered.", expected="queue, interrupt or reject")
-    content = unescape(frame.content) if isinstance(frame.content, str) else frame.content
-    metadata = dict(frame.metadata or {})
-    if frame.attachments:
-        metadata["attachments"] = frame.attachments
-    message = m.UserMessage(frame.id, content, metadata=metadata or None)
-    return e.MessageAccepted(message, overlap, agent, by, timestamp=now_ms())
+    message = user_message(frame.id, frame.content, frame.attachments, frame.metadata)
+    return e.MessageAccepted(message, frame.overlap or "queue", agent, by, timestamp=now_ms())
 
 
 def send_key(frame: f.Send, *, by: str | None) -> Key:

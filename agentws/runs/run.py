@@ -25,7 +25,9 @@ from ..protocol.outline import patched
 from ..protocol.sequence import TERMINAL, RunSequence
 from ..tasks.eager import InContext
 from .documents import PATCHED, Documents
-from .failure import consists_of, error_for_run, is_cancellation
+from .failure import error_for_run, is_cancellation
+from .generator import ResumedIterator, close_coroutine, close_generator
+from .steering import Steering
 from .validation import check_event, check_text
 from .writer import RunWriter
 
@@ -49,16 +51,23 @@ class Run:
     """Drives one agent once, in the task that awaits :meth:`drive`."""
 
     __slots__ = (
-        "_documents",
         "_check_from",
+        "_documents",
+        "_driving",
         "_sequence",
-        "_task",
+        "_steering",
         "_text",
         "abandoned",
         "context",
         "ending",
+        "first",
+        "has_slot",
         "id",
+        "is_zombie",
+        "parked",
         "stopping",
+        "task",
+        "timer",
         "variables",
         "writer",
     )
@@ -76,10 +85,22 @@ class Run:
         self._sequence = RunSequence(id)
         self._check_from = writer.large
         self._documents: Documents | None = None
-        self._task: asyncio.Task[Any] | None = None
+        self._steering: Steering | None = None
+        self.task: asyncio.Task[Any] | None = None
+        """The task that drives the agent."""
         self.ending = False
         self._text: str | None = None
-        context.attach(self)
+        self._driving: InContext[Event] | None = None
+        self.first = 0
+        """The seq of its first event."""
+        self.is_zombie = False
+        """Whether its agent ignored its cancellation."""
+        self.parked: asyncio.Future[None] | None = None
+        """Done when the run resumes, while its agent waits for answers without an active run."""
+        self.has_slot = True
+        """Whether it counts as one of the active runs of this node."""
+        self.timer: asyncio.TimerHandle | None = None
+        """What ends it when it takes too long, or waits too long in memory."""
 
     def __repr__(self) -> str:
         return f"<Run {self.id} stopping={self.stopping}>"
@@ -89,41 +110,73 @@ class Run:
         if self.stopping is not None or self.ending:
             return False
         self.stopping = why
-        if self._task is not None:
-            self._task.cancel()
+        if self.task is not None:
+            self.task.cancel()
         return True
+
+    def give_up_slot(self) -> bool:
+        """Whether it had a slot, which it has no longer."""
+        had, self.has_slot = self.has_slot, False
+        return had
+
+    def call_later(self, seconds: float, then: Callable[[], object]) -> None:
+        """Calls ``then`` in ``seconds``; see :meth:`stop_timer`."""
+        self.stop_timer()
+        # An event loop keeps a cancelled timer for a while, and its context: so an empty one.
+        self.timer = asyncio.get_running_loop().call_later(seconds, then, context=Context())
+
+    def stop_timer(self) -> None:
+        if self.timer is not None:
+            self.timer.cancel()
 
     async def drive(self, make: Callable[[], Awaitable[Agent]]) -> None:
         """Runs the agent to its end. Raises Fenced, and what appending the end raises."""
-        self._task = asyncio.current_task()
+        self.task = asyncio.current_task()
         try:
             if self.stopping is not None:
                 terminal = self.stopped_event()
             else:
                 output = self._consume_output(make)
-                terminal = await InContext(output, self.variables, on_wait=self.writer.flush)
+                self._driving = InContext(output, self.variables, on_wait=self.writer.flush)
+                terminal = await self._driving
         except GeneratorExit:
-            self._task = None
+            self.task = None
             raise
         except BaseException as error:
             # An agent may raise SystemExit or KeyboardInterrupt: the server must not exit by that.
             terminal = self._terminal_for(error)
+        if self.parked is not None and self.stopping is None:
+            terminal = await self._until_resumed(self.parked, terminal)
         try:
-            if self._task is not None and self._task.cancelling():
-                await _clear_cancellations(self._task)
+            if self.task is not None and self.task.cancelling():
+                await _clear_cancellations(self.task)
         finally:
-            self._task = None
-        if self.abandoned or self.stopping == "fenced":
+            self.task, self.ending = None, True
+            if self._steering is not None:
+                self._steering.close()
+        if self.abandoned or self.stopping == "fenced" or self.parked is not None:
             raise Fenced()
         await self.end(terminal)
+
+    async def _until_resumed(self, resumed: asyncio.Future[None], terminal: Event) -> Event:
+        """Waits with the end of an agent that did not wait for its answers."""
+        try:
+            await resumed
+        except asyncio.CancelledError as error:
+            return self._terminal_for(error)
+        return terminal
 
     async def end(self, terminal: Event) -> None:
         """Closes what is open and appends ``terminal``; returns when that is in the store."""
         self.ending = True
         for event in self._sequence.close():
             self.writer.write_event(event)
-        self.writer.write_event(terminal)
+        self.writer.write_event(self.before_end(terminal))
         await self.writer.drain()
+
+    def before_end(self, terminal: Event) -> Event:
+        """Writes what must precede the end; returns the terminal event that is right then."""
+        return terminal
 
     # The agent
 
@@ -131,7 +184,7 @@ class Run:
         """The terminal event of an agent that raised ``error``."""
         if is_cancellation(error, asyncio.current_task()):
             return self._cancelled_event()
-        return self._failed_event(
+        return self.failed_event(
             error_for_run(error, run=self.id, stopping=self.stopping is not None)
         )
 
@@ -143,14 +196,14 @@ class Run:
             self.stopping = self.stopping or "interrupted"
         if self.stopping is None:
             logger.warning("run %s: the agent cancelled itself", self.id)
-            return self._failed_event(AgentError())
+            return self.failed_event(AgentError())
         return self.stopped_event()
 
     async def _consume_output(self, make: Callable[[], Awaitable[Agent]]) -> Event:
         """Writes what the agent yields; returns the terminal event."""
         output: Any = (await make()).run(self.context)
         if not hasattr(output, "__aiter__"):
-            _close_coroutine(output)
+            close_coroutine(output)
             raise InvalidEvent(
                 "The agent's run is not an async generator: write `async def run(self, ctx)` and "
                 "give the text with `yield`."
@@ -173,17 +226,16 @@ class Run:
                     if since_pause == ITEMS_PER_TURN or self.writer.backpressure:
                         cancelled, since_pause = await self._pause(), 0
                         if cancelled is not None:
-                            rest = _ResumedIterator(source, cancelled)
+                            rest = ResumedIterator(source, cancelled)
                             break
                 items = rest
         finally:
-            await _close(output)
+            await close_generator(output)
         return self._finished_event(None) if self.stopping is None else self.stopped_event()
 
     def write(self, item: Output) -> None:
         """Implements :meth:`agentws.agents.output.RunOutput.write`."""
-        if self.ending:
-            raise InvalidEvent("This run has ended.", expected="output before the agent returns")
+        self.check_open()
         if self.stopping is not None:
             return
         if isinstance(item, str):
@@ -197,9 +249,26 @@ class Run:
         # The task that writes need not be the one whose waiting flushes the output.
         self.writer.flush_soon()
 
+    def check_open(self) -> None:
+        """Raises InvalidEvent after the end of the run."""
+        if self.ending:
+            raise InvalidEvent("This run has ended.", expected="output before the agent returns")
+
     async def wait_for_room(self) -> None:
         """Implements :meth:`agentws.agents.output.RunOutput.wait_for_room`."""
         await self.writer.wait_for_room()
+
+    @property
+    def steering(self) -> Steering:
+        """Implements :attr:`agentws.agents.output.RunOutput.steering`."""
+        if self._steering is None:
+            self._steering = Steering(self.writer, end_text=self._end_text, ended=self.ending)
+        return self._steering
+
+    def _end_text(self) -> None:
+        self._text = None
+        for event in self._sequence.end_text():
+            self.writer.write_event(event)
 
     async def _pause(self) -> asyncio.CancelledError | None:
         """Gives way to other tasks, and waits for the store (backpressure).
@@ -279,7 +348,8 @@ class Run:
             self.writer.check_terminal(finished)
         return finished
 
-    def _failed_event(self, error: AgentwsError) -> Event:
+    def failed_event(self, error: AgentwsError) -> Event:
+        """The terminal event of a run that failed with ``error``."""
         if self.stopping is not None:
             # An error while the agent is being stopped is no failure of the run.
             return self.stopped_event()
@@ -305,41 +375,3 @@ async def _clear_cancellations(task: asyncio.Task[Any]) -> None:
 def run_error(code: str, message: str, *, retryable: bool) -> Event:
     """The RUN_ERROR of a failed run. Never refused: a sentence that can't be sent is corrected."""
     return e.RunError(sendable(message), code, metadata={"agentws": {"retryable": retryable}})
-
-
-class _ResumedIterator(AsyncIterator[Any]):
-    """The items after ``cancelled`` was raised in the generator, at its ``yield``."""
-
-    def __init__(self, items: Any, cancelled: asyncio.CancelledError) -> None:
-        self._items = items
-        self._cancelled: asyncio.CancelledError | None = cancelled
-
-    def __anext__(self) -> Awaitable[Any]:
-        cancelled, self._cancelled = self._cancelled, None
-        following: Awaitable[Any]
-        if cancelled is None:
-            following = self._items.__anext__()
-        elif hasattr(self._items, "athrow"):
-            following = self._items.athrow(cancelled)
-        else:
-            raise cancelled  # a plain async iterator has no athrow
-        return following
-
-
-async def _close(output: Any) -> None:
-    """Closes the agent's generator. An error of that is logged: the run ends all the same."""
-    if not hasattr(output, "aclose"):
-        return  # a plain async iterator
-    try:
-        await output.aclose()
-    except (asyncio.CancelledError, GeneratorExit):
-        raise
-    except BaseException as error:
-        # A task group around a `yield` wraps the GeneratorExit that closes it in a group.
-        if not consists_of(error, GeneratorExit):
-            logger.exception("an agent's generator did not close")
-
-
-def _close_coroutine(output: Any) -> None:
-    if hasattr(output, "close"):
-        output.close()

@@ -25,7 +25,9 @@ from ..protocol.merge import LARGEST, LARGEST_HEAD, cut_delta, split_delta
 from ..protocol.messages import InterruptOutcome
 from ..protocol.sizes import QUESTIONS
 from ..sessions.session import Session
+from ..store import Appended
 from ..tasks.tasks import Tasks
+from .deciding import Command, decide
 
 logger: Final = logging.getLogger("agentws.run")
 
@@ -66,14 +68,14 @@ class RunWriter:
         "_loop",
         "_pace",
         "_pieces",
-        "_run",
         "_scheduled",
-        "_session",
         "_tasks",
         "_text_id",
         "_waiters",
         "_pending_size",
         "backpressure",
+        "run",
+        "session",
     )
 
     def __init__(
@@ -88,8 +90,8 @@ class RunWriter:
         max_size: int,
         max_event_size: int,
     ) -> None:
-        self._session = session
-        self._run = run
+        self.session = session
+        self.run = run
         self._fence = fence
         self._tasks = tasks
         self._context = context
@@ -107,7 +109,8 @@ class RunWriter:
         """The expected version for the run's first event, until that is appended."""
         self._flushed_at = 0.0
         self._scheduled = False
-        """Whether a flush has its time, or an append is in flight."""
+        """Whether no flush is to be scheduled: it has its time, an append is in flight, or the
+        output is held back."""
         self._in_flight = False
         self._closed = False
         self._error: AgentwsError | None = None
@@ -126,7 +129,11 @@ class RunWriter:
     @property
     def shared_state(self) -> Any:
         """The session's shared state, as of the newest event in the log."""
-        return self._session.outline.state
+        return self.session.outline.state
+
+    def hold(self) -> None:
+        """Holds back what is written until :meth:`begin`."""
+        self._scheduled = self.backpressure = True
 
     async def begin(self, started: Event, *, expect: int) -> None:
         """Appends the run's first event, with ``expect`` as its expected version.
@@ -135,11 +142,21 @@ class RunWriter:
         can come first (an exclusive store), the event is held back and appended with the agent's
         first output, or by :meth:`write_start`. Raises VersionConflict, and what an append raises.
         """
-        if self._session.exclusive:
+        first = entry(started, run=self.run)
+        if self.session.exclusive:
             self._expect = expect
-            self.write_event(started)
+            self._batch.insert(0, first)
+            self._pending_size += len(first.data)
         else:
-            await self._append([entry(started, run=self._run)], expect=expect)
+            await self._append([first], expect=expect)
+        self._scheduled = self.backpressure = False
+        self._wake_waiters()
+
+    @property
+    def begun_at(self) -> int:
+        """The seq of the run's first event."""
+        self.write_start()
+        return self.session.run_base.seq + 1
 
     def write_start(self) -> None:
         """Appends the run's first event now, if it is not in the log yet."""
@@ -165,7 +182,7 @@ class RunWriter:
         """
         if self._pieces:
             self._seal()
-        encoded = entry(event, run=self._run)
+        encoded = entry(event, run=self.run)
         if len(encoded.data) <= LARGEST:
             self._batch.append(encoded)
         else:
@@ -180,7 +197,7 @@ class RunWriter:
             delta = "".join(self._pieces)
             self._pieces = []
             event = TextMessageContent(message_id=self._text_id, delta=delta)
-            encoded = entry(event, run=self._run)
+            encoded = entry(event, run=self.run)
             if len(encoded.data) <= LARGEST:
                 self._batch.append(encoded)
             else:
@@ -217,7 +234,7 @@ class RunWriter:
     def _flush(self) -> None:
         batch = self._next_batch()
         if batch:
-            immediate = self._session.immediate
+            immediate = self.session.immediate
             # Tracing must show the calls of a store as those of the run.
             context = None if immediate else self._context.copy()
             writing = self._write(batch)
@@ -243,7 +260,7 @@ class RunWriter:
         except AgentwsError as error:
             self._error = error
         except Exception as error:
-            logger.exception("append of run %s failed", self._run)
+            logger.exception("append of run %s failed", self.run)
             self._error = Internal()
             self._error.__cause__ = error
         except BaseException:
@@ -261,7 +278,7 @@ class RunWriter:
 
     async def _append(self, batch: list[Entry], *, expect: int | None = None) -> None:
         """Appends the batch once, with retries: before each it checks whether it is in the log."""
-        session = self._session
+        session = self.session
         before = session.head.seq
         try:
             await session.append_entries(batch, fence=self._fence, expect=expect)
@@ -283,12 +300,12 @@ class RunWriter:
 
     async def _is_in_log(self, batch: list[Entry], after: int) -> bool:
         """Whether an append that seemed to fail (a lost acknowledgement) is in the log."""
-        await self._session.catch_up()
-        records = await self._session.read_from(after)
+        await self.session.catch_up()
+        records = await self.session.read_from(after)
         # An append is atomic, so it is enough to find its last event.
         found = any(record.data == batch[-1].data for record in records)
         if found:
-            self._session.announce()
+            self.session.announce()
         return found
 
     # Limits
@@ -297,9 +314,9 @@ class RunWriter:
         """Raises TooLarge if the run has no room left, EventTooLarge for a large event."""
         self.check_room(size)
         if not isinstance(event, SPLITTABLE):
-            check_sizes([entry(event, run=self._run)], self._largest)
+            check_sizes([entry(event, run=self.run)], self._largest)
             return
-        beside = len(entry(msgspec.structs.replace(event, delta=""), run=self._run).data)
+        beside = len(entry(msgspec.structs.replace(event, delta=""), run=self.run).data)
         if beside > LARGEST_HEAD:
             raise EventTooLarge(
                 f"Without its text this {event.__struct_config__.tag} has {beside} bytes;"
@@ -311,9 +328,9 @@ class RunWriter:
 
         Its questions are added to the open ones, and one snapshot must hold all of them.
         """
-        check_sizes([entry(event, run=self._run)], self._largest)
+        check_sizes([entry(event, run=self.run)], self._largest)
         if isinstance(event, RunFinished) and isinstance(event.outcome, InterruptOutcome):
-            known = self._session.outline.interrupts.values()
+            known = self.session.outline.interrupts.values()
             size = len(msgspec.json.encode([*known, *event.outcome.interrupts]))
             if size > QUESTIONS:
                 raise EventTooLarge(
@@ -344,7 +361,7 @@ class RunWriter:
         while True:
             self._check_open()
             if not self._in_flight:
-                if not self._session.immediate:
+                if not self.session.immediate:
                     self._flush()
                 elif batch := self._next_batch():
                     # The store never waits, so that no task is needed.
@@ -353,6 +370,12 @@ class RunWriter:
             if not self._in_flight:
                 return
             await self._wait_for_append()
+
+    async def decide(self, command: Command) -> Appended | None:
+        """Appends what ``command`` decides, after everything that was written before; see
+        :func:`agentws.runs.deciding.decide`. Raises the error that made an append fail, too."""
+        await self.drain()
+        return await decide(self.session, command, fence=self._fence)
 
     def _check_open(self) -> None:
         if self._error is not None:

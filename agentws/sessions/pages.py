@@ -22,7 +22,13 @@ from ..store import PAGE, Store
 from .view import BRANCHED, FEWEST, WHOLE, View, backwards
 
 _STARTS: Final = frozenset(
-    {"RUN_STARTED", "TEXT_MESSAGE_START", "TOOL_CALL_RESULT", "REASONING_MESSAGE_START"}
+    {
+        "RUN_STARTED",
+        "TEXT_MESSAGE_START",
+        "TOOL_CALL_RESULT",
+        "REASONING_MESSAGE_START",
+        "message.steered",
+    }
 )
 """Events that begin a message of the conversation; ``RUN_STARTED`` contains the user's."""
 ENDS: Final = frozenset({"RUN_FINISHED", "RUN_ERROR"})
@@ -47,7 +53,7 @@ _NOT_SHOWN: Final = frozenset(
         "STEP_FINISHED",
         "STEP_STARTED",
         "interrupt.answered",
-        "message.accepted",
+        "message.edited",
         "session.updated",
     }
 )
@@ -182,7 +188,7 @@ class BackwardScan:
 
 def _weight(data: bytes, kind: str) -> int:
     """About how many bytes an event adds to the messages of a page; rarely fewer than it does."""
-    if kind in _NOT_SHOWN:
+    if kind in _NOT_SHOWN or (kind == "message.accepted" and b'"overlap":"steer"' not in data):
         return 0
     head, text = split_delta(data)
     return len(data) if head is None or b'"metadata":' in head else len(text)

@@ -68,7 +68,7 @@ class Projection:
         return self._run_base or self.head
 
     def queued_at(self, seq: int) -> list[e.MessageAccepted]:
-        """The queued messages that were accepted at or before ``seq``."""
+        """The queued messages that were accepted at or before ``seq``, in their order."""
         accepted_at = self._accepted_at or {}
         queue = self.outline.queue.values()
         return [one for one in queue if accepted_at[one.message.id] <= seq]
@@ -95,10 +95,20 @@ class Projection:
         if self.senders is not None:
             self.senders.remove(no_longer_queued(event, self.outline))
             self.senders = self.senders or None
-        self.outline.apply(event, one.run)
+        self._apply_to_outline(event, one.run)
         self.outline_changed = True
         self.version = record.seq
         self._apply_besides_outline(event, record, before)
+
+    def _apply_to_outline(self, event: Event, run: str | None) -> None:
+        if self.senders is None or not isinstance(event, e.MessageEdited):
+            self.outline.apply(event, run)
+            return
+        id = event.message.id
+        before = self.outline.queue.get(id)
+        self.outline.apply(event, run)
+        if before is not None:
+            self.senders.replace(id, before, self.outline.queue[id])
 
     def _apply_besides_outline(self, event: Event, record: Record, before: Record | None) -> None:
         match event:

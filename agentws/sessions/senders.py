@@ -76,6 +76,13 @@ class Senders:
         """Who sent the ``event`` that is in the log under ``id``, if it is known here."""
         return next((one for one in self._known.get(id, ()) if one.event == event), None)
 
+    def replace(self, id: str, event: Event, edited: Event) -> None:
+        """The ``event`` under ``id`` was changed by its sender: it is ``edited`` from now on."""
+        known = self._known.get(id)
+        if known is not None:
+            changed = (one._replace(event=edited) if one.event == event else one for one in known)
+            self._known[id] = tuple(changed)
+
     def remove(self, ids: Iterable[str]) -> None:
         for id in ids:
             self._known.pop(id, None)
@@ -87,7 +94,7 @@ def no_longer_queued(event: Event, before: Outline) -> Iterable[str]:
         case e.RunStarted(input=given) if given is not None:
             answers = () if given.resume is msgspec.UNSET else given.resume
             return [*(one.id for one in given.messages), *(one.interrupt_id for one in answers)]
-        case e.MessageWithdrawn():
+        case e.MessageWithdrawn() | e.MessageSteered(outcome="delivered"):
             return [event.message_id]
         case e.HistoryCleared():
             return list(before.answers)

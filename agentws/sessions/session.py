@@ -10,11 +10,11 @@ and is rung when there may be more to read.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Final
 
 from ..errors import Conflict, IdempotencyConflict, LostReason, PositionLost
-from ..protocol.codec import Entry, Record, check_sizes, entry, entry_of
+from ..protocol.codec import Entry, Record, check_sizes, entry, entry_of, event_type
 from ..protocol.events import Event
 from ..protocol.messages import Message
 from ..protocol.outline import OUTLINE_EVENTS
@@ -260,6 +260,21 @@ class Session(Projection):
         """The events known here with a seq above ``seq``, at most a page."""
         found = await self._store.read_back(self.id, before=self.head.seq + 1)
         return [record for record in found if record.seq > seq]
+
+    async def read_since(self, seq: int, types: Collection[str] | None = None) -> list[Record]:
+        """The events from ``seq`` to the head, in order: those of these types, or all."""
+        found: list[Record] = []
+        before = self.head.seq + 1
+        while before > seq:
+            page = await self._store.read_back(self.id, before=before)
+            kept = [
+                one
+                for one in page
+                if one.seq >= seq and (types is None or event_type(one.data) in types)
+            ]
+            found[:0] = kept
+            before = page[0].seq if len(page) == PAGE else seq
+        return found
 
     async def check(self, position: Position) -> LostReason | None:
         """Why a client at ``position`` can't get a replay; ``None`` when it can."""

@@ -42,11 +42,26 @@ class Moment(NamedTuple):
     """Ids of open interrupts (questions)."""
     answers: frozenset[str] = frozenset()
     """Ids of answered interrupts that no run has resumed yet."""
+    asked: tuple[tuple[str, str], ...] = ()
+    """The run that asked each interrupt, by id."""
+    steering: tuple[str, ...] = ()
+    """Ids of the queued messages that the active run may take, the oldest first."""
+    taken: frozenset[str] = frozenset()
+    """Ids of the steering messages that the active run has taken."""
+    owed: frozenset[str] = frozenset()
+    """Ids of the queued messages that no run took, and whose ``message.steered`` is to follow."""
 
     @property
     def resumable(self) -> bool:
-        """Whether every interrupt was answered: the next run resumes."""
-        return bool(self.answers) and not self.interrupts
+        """Whether every interrupt of a run was answered: the next run resumes that one."""
+        return bool(self.resumptions)
+
+    @property
+    def resumptions(self) -> set[frozenset[str]]:
+        """The answers with which a run may resume: all those to the questions of one run."""
+        asked = dict(self.asked)
+        runs = {asked[id] for id in self.answers} - {asked[id] for id in self.interrupts}
+        return {frozenset(id for id in self.answers if asked[id] == run) for run in runs}
 
     @property
     def settled(self) -> bool:
@@ -87,22 +102,41 @@ def _after(now: Moment, body: Envelope) -> Moment:
         case e.MessageAccepted(message=message, overlap="interrupt"):
             queue = (message.id, *now.queue)
             return now._replace(queue=queue, stopping=now.run is not None)
+        case e.MessageAccepted(message=message, overlap="steer"):
+            return _steer(now, message.id)
         case e.MessageAccepted(message=message):
             return now._replace(queue=(*now.queue, message.id))
         case e.MessageWithdrawn(message_id=id):
-            return now._replace(queue=_without(now.queue, (id,)))
+            return _unqueue(now, id)
+        case e.MessageSteered(message_id=id, outcome="delivered"):
+            return _unqueue(now, id)._replace(taken=now.taken | {id})
+        case e.MessageSteered(message_id=id) if id in now.steering:
+            freed = _unqueue(now, id)
+            return freed._replace(queue=(*freed.queue, id))
+        case e.MessageSteered(message_id=id):
+            return now._replace(owed=now.owed - {id})
+        case e.MessagePromoted(message_id=id) if id in now.queue:
+            return now._replace(queue=(id, *_without(now.queue, (id,))))
         case e.RunStarted(run_id=run) as started:
             asked = _asked(started)
-            left = now.answers if asked else frozenset[str]()
             first = asked[0] if asked else None
-            return Moment(_without(now.queue, asked), run, first, False, now.interrupts, left)
+            return Moment(
+                _without(now.queue, asked),
+                run,
+                first,
+                False,
+                now.interrupts,
+                now.answers - _resumed(started),
+                now.asked,
+                owed=now.owed - set(asked),
+            )
         case e.RunCancelling() if body.run == now.run:
             return now._replace(stopping=now.run is not None)
         case e.RunFinished(outcome=outcome):
             questions = outcome.interrupts if isinstance(outcome, m.InterruptOutcome) else []
-            return _ended(now, frozenset(one.id for one in questions))
+            return _ended(now, by=body.run or "", questions=[one.id for one in questions])
         case e.RunError():
-            return _ended(now, frozenset())
+            return _ended(now)
         case e.InterruptAnswered(interrupt_id=id) if id in now.interrupts:
             return now._replace(interrupts=now.interrupts - {id}, answers=now.answers | {id})
         case e.HistoryCleared():
@@ -115,12 +149,33 @@ def _after(now: Moment, body: Envelope) -> Moment:
             return now
 
 
+def _steer(now: Moment, id: str) -> Moment:
+    """It waits at the front, behind earlier ones, for a run that may take it."""
+    if now.run is None or now.stopping:
+        return now._replace(queue=(*now.queue, id), owed=now.owed | {id})
+    at = max((now.queue.index(one) + 1 for one in now.steering), default=0)
+    queue = (*now.queue[:at], id, *now.queue[at:])
+    return now._replace(queue=queue, steering=(*now.steering, id))
+
+
+def _unqueue(now: Moment, id: str) -> Moment:
+    queue, steering = _without(now.queue, (id,)), _without(now.steering, (id,))
+    return now._replace(queue=queue, steering=steering, owed=now.owed - {id})
+
+
 def _without(queue: tuple[str, ...], ids: Sequence[str]) -> tuple[str, ...]:
     return tuple(id for id in queue if id not in ids)
 
 
-def _ended(now: Moment, questions: frozenset[str]) -> Moment:
-    return Moment(now.queue, None, None, False, now.interrupts | questions, now.answers)
+def _ended(now: Moment, *, by: str = "", questions: Sequence[str] = ()) -> Moment:
+    asked = {**dict(now.asked), **dict.fromkeys(questions, by)}
+    return Moment(
+        now.queue,
+        interrupts=now.interrupts.union(questions),
+        answers=now.answers,
+        asked=tuple(asked.items()),
+        owed=now.owed | set(now.steering),
+    )
 
 
 def _asked(started: e.RunStarted) -> list[str]:
@@ -144,7 +199,8 @@ class _Checker:
         self._accepted: set[str] = set()
         self._withdrawn: set[str] = set()
         self._answered: set[str] = set()
-        """Ids of messages on which a run was started."""
+        """Ids of messages with which a run began, or which it took."""
+        self._messages: dict[str, m.UserMessage] = {}
         self._begun: set[str] = set()
         self._branches: set[str] = set()
         self._stopped: set[str | None] = set()
@@ -161,6 +217,13 @@ class _Checker:
                 yield from self._accept(accepted)
             case e.MessageWithdrawn(message_id=id):
                 yield from self._withdraw(id)
+            case e.MessageSteered() as steered:
+                yield from self._steer(steered, body.run)
+            case e.MessageEdited(message=message):
+                yield from self._change(message.id)
+                self._messages[message.id] = message
+            case e.MessagePromoted(message_id=id):
+                yield from self._change(id)
             case e.RunStarted() as started:
                 yield from self._start(started, body.run)
             case e.RunCancelling():
@@ -197,6 +260,20 @@ class _Checker:
         if self._max_queued is not None and len(self.now.queue) >= self._max_queued:
             yield "the queue is bounded", f"{id} is one more than {self._max_queued}"
         self._accepted.add(id)
+        self._messages[id] = event.message
+
+    def _steer(self, event: e.MessageSteered, run: str | None) -> Iterator[tuple[str, str]]:
+        id, now = event.message_id, self.now
+        if id not in (*now.steering, *now.owed):
+            yield "a steering message has one outcome", f"{id} had none to get during {now}"
+        elif event.outcome == "delivered":
+            if id not in now.steering or run != now.run or now.stopping:
+                yield "a run takes messages that steer it", f"{run} took {id} during {now}"
+            self._answered.add(id)
+
+    def _change(self, id: str) -> Iterator[tuple[str, str]]:
+        if id not in self.now.queue or id in self.now.steering:
+            yield "only a queued message is edited or promoted", f"{id} during {self.now}"
 
     def _branch(self, event: e.HistoryBranched) -> Iterator[tuple[str, str]]:
         undone = event.left not in event.branches
@@ -254,7 +331,11 @@ class _Checker:
                     "a run answers a queued message or open questions",
                     f"{id} ran without having been queued",
                 )
-        if not asked and not (now.resumable and _resumed(event) == now.answers):
+            elif event.input is not None and self._messages.get(id) != event.input.messages[0]:
+                yield "a run begins with the message as it is in the log", f"{id} was another"
+        if now.owed:
+            yield "an outcome comes before the next run", f"{sorted(now.owed)} have none"
+        if not asked and _resumed(event) not in now.resumptions:
             yield (
                 "a run answers a queued message or open questions",
                 f"{event.run_id} resumed after {now}",

@@ -60,7 +60,7 @@ def check_log(
         _check_run(run, events, settled=settled)
     events = [msgspec.to_builtins(body.event) for body in bodies]
     taken = Counter(one["message"]["id"] for one in events if one["type"] == "message.accepted")
-    asked = Counter(id for one in events for id in _asked(one))
+    asked = Counter(id for one in events for id in (*_asked(one), *_delivered(one)))
     withdrawn = {one["messageId"] for one in events if one["type"] == "message.withdrawn"}
     again = Counter(_regenerated(events))
     assert all(taken[id] == 1 + again[id] for id in taken), f"accepted twice: {taken}"
@@ -151,6 +151,12 @@ def _asked(event: dict[str, Any]) -> list[str]:
     return [message["id"] for message in event.get("input", {}).get("messages", ())]
 
 
+def _delivered(event: dict[str, Any]) -> list[str]:
+    """The steering message that ``event`` gives to the active run."""
+    steered = event["type"] == "message.steered" and event["outcome"] == "delivered"
+    return [event["messageId"]] if steered else []
+
+
 # A client
 
 
@@ -162,12 +168,16 @@ class SnapshotCheck:
 
     def __init__(self, fold: Fold, later: Sequence[Record]) -> None:
         self._state = fold.state
-        self._queue = msgspec.to_builtins(list(fold.outline.queue.values()))
+        queue = fold.outline.queue.values()
+        waiting = [msgspec.structs.replace(one, overlap="queue") for one in queue]
+        self._queue = msgspec.to_builtins(waiting)
         self._interrupts = msgspec.to_builtins(list(fold.outline.interrupts.values()))
         events = [msgspec.json.decode(record.data)["event"] for record in later]
         self.cleared = any(one["type"] == "history.cleared" for one in events)
         self._taken = {id for one in events for id in _asked(one)}
         self._taken |= {one["messageId"] for one in events if one["type"] == "message.withdrawn"}
+        self._promoted = {one["messageId"] for one in events if one["type"] == "message.promoted"}
+        self._edits = [one["message"] for one in events if one["type"] == "message.edited"]
         self._answered = {
             one["interruptId"] for one in events if one["type"] == "interrupt.answered"
         }
@@ -186,10 +196,24 @@ class SnapshotCheck:
             self._state = None
             return
         assert event["type"] == "message.accepted", f"a snapshot holds {event['type']}"
-        assert event in self._queue, f"a snapshot has another queue than {event}"
-        at = self._queue.index(event)
-        self._skip(self._queue[:at])
-        del self._queue[: at + 1]
+        at = self._place(event)
+        assert at is not None, f"a snapshot has another queue than {event}"
+        before = self._queue[:at]
+        del self._queue[at]
+        if event["message"]["id"] in self._promoted:
+            return
+        passed = [one for one in before if one["message"]["id"] not in self._promoted]
+        self._skip(passed)
+        self._queue = [one for one in self._queue if one not in passed]
+
+    def _place(self, event: dict[str, Any]) -> int | None:
+        """Where the log has this message in the queue, as it was or as it was edited since."""
+        for at, one in enumerate(self._queue):
+            if one["message"]["id"] == event["message"]["id"]:
+                edited = event["message"] in self._edits
+                shown = {**one, "message": event["message"]} if edited else one
+                return at if event == shown else None
+        return None
 
     def check_whole(self) -> None:
         assert self._state is None, f"a snapshot without the state {self._state}"

@@ -15,6 +15,7 @@ from ..agents.commands import Typed, parse_command
 from ..auth import Identity
 from ..errors import BadRequest, Draining, NotSupported
 from ..protocol import frames as f
+from ..protocol.spoken import spoken_answer
 from ..runs import branching
 from ..runs.commands import Invocation
 from ..runs.ids import new_id
@@ -88,6 +89,19 @@ def _switch(request: ClientRequest) -> Awaitable[Appended | None]:
     return branching.switch(request.service.inbox, request.session, request.frame, by=request.by)
 
 
+async def _say(request: ClientRequest) -> Appended:
+    """A message, or the answer to the open question if it is one."""
+    service, session, frame, identity = request
+    answer = None
+    if isinstance(frame.content, str):
+        answer = spoken_answer(session.outline, frame.content)
+    if answer is None:
+        return await _send(request)
+    await service.check_write(session, identity)
+    said = f.Answer(interrupt=answer.interrupt, payload=answer.payload)
+    return await service.inbox.answer(session, said, identity=identity)
+
+
 def _command(request: ClientRequest) -> Awaitable[Invocation]:
     service, session, frame, identity = request
     return service.command(session, Typed(frame.name, frame.args or ""), identity=identity)
@@ -101,9 +115,26 @@ def _withdraw(request: ClientRequest) -> Awaitable[Appended]:
     return request.service.inbox.withdraw(request.session, request.frame)
 
 
+def _edit_queued(request: ClientRequest) -> Awaitable[Appended | None]:
+    content = request.frame.content
+    check_content(content)
+    if isinstance(content, str) and parse_command(content) is not None:
+        raise BadRequest("A command can't wait in the queue.", expected="text, or //text")
+    return request.service.inbox.edit_queued(request.session, request.frame, by=request.by)
+
+
+def _promote(request: ClientRequest) -> Awaitable[Appended | None]:
+    return request.service.inbox.promote(request.session, request.frame, by=request.by)
+
+
 def _answer(request: ClientRequest) -> Awaitable[Appended]:
     service, session, frame, identity = request
     return service.inbox.answer(session, frame, identity=identity)
+
+
+def _tool_result(request: ClientRequest) -> Awaitable[Appended]:
+    service, session, frame, identity = request
+    return service.inbox.tool_result(session, frame, identity=identity)
 
 
 async def _ping(request: ClientRequest) -> f.Pong:
@@ -119,17 +150,26 @@ _REGENERATE: Final = Post("/sessions/{id}/regenerate", "Answers a message again"
 _EDIT: Final = Post("/sessions/{id}/edit", "Changes an earlier message", starts_run=True)
 _SWITCH: Final = Post("/sessions/{id}/switch", "Goes back to another branch")
 _CANCEL: Final = Post("/sessions/{id}/cancel", "Stops a run, or withdraws its message")
+_EDIT_QUEUED: Final = Post("/sessions/{id}/queue/edit", "Replaces a queued message in its place")
+_PROMOTE: Final = Post("/sessions/{id}/queue/promote", "Moves a queued message to the front")
 _ANSWERS: Final = Post("/sessions/{id}/answers", "Answers a question of the agent", starts_run=True)
+_TOOL_RESULTS: Final = Post(
+    "/sessions/{id}/tool-results", "Gives the result of a client's tool", starts_run=True
+)
 
 HANDLERS: Final[Mapping[type[f.ClientFrame], Handler]] = {
     f.Send: Handler(_send, checks_itself=True, post=_MESSAGES),
     f.Regenerate: Handler(_regenerate, post=_REGENERATE),
     f.Edit: Handler(_edit, post=_EDIT),
     f.Switch: Handler(_switch, post=_SWITCH),
+    f.Say: Handler(_say, checks_itself=True),
     f.Command: Handler(_command, checks_itself=True),
     f.Cancel: Handler(_cancel, post=_CANCEL),
     f.Withdraw: Handler(_withdraw),
+    f.EditQueued: Handler(_edit_queued, post=_EDIT_QUEUED),
+    f.Promote: Handler(_promote, post=_PROMOTE),
     f.Answer: Handler(_answer, post=_ANSWERS),
+    f.ToolResult: Handler(_tool_result, post=_TOOL_RESULTS),
     f.Ping: Handler(_ping, checks_itself=True),
 }
 """Every other frame of the protocol is refused with NotSupported."""

@@ -246,6 +246,8 @@ export class AgentSocket {
     status?: 'resolved' | 'cancelled',
   ): Promise<Accepted>;
   toolResult(toolCallId: string, result: { content?: Content; error?: string }): Promise<Accepted>;
+  /** Has `handler` make the agent's calls of a tool of this client; returns a function that ends this. */
+  tool(name: string, handler: (args: any) => unknown): () => void;
   patchState(patch: Operation[]): Promise<Accepted>;
   authenticate(token: string): Promise<Accepted>;
 }

@@ -13,6 +13,7 @@ type Methods = Pick<
   | 'command'
   | 'answer'
   | 'toolResult'
+  | 'tool'
   | 'reconnect'
 >;
 

@@ -27,6 +27,7 @@ const METHODS = /** @type {const} */ ([
   'command',
   'answer',
   'toolResult',
+  'tool',
   'reconnect',
 ]);
 /** @typedef {Pick<AgentSocket, typeof METHODS[number]>} Methods */

@@ -12,6 +12,7 @@ import { addressOf } from './opening.js';
 import { Outbox } from './outbox.js';
 import { covers, ofOneLog } from './position.js';
 import { emptyLog, prepend, reduce } from './reducer.js';
+import { handleTool } from './tools.js';
 import { idleSnapshot, idsOf, snapshotOf } from './view.js';
 import { defined } from './wire.js';
 
@@ -215,6 +216,15 @@ export class AgentSocket {
    */
   toolResult(toolCallId, result) {
     return this.#request({ type: 'tool_result', toolCallId, ...defined(result) }, true);
+  }
+
+  /**
+   * Has `handler` make the agent's calls of a tool of this client. Returns a function that ends this.
+   * @param {string} name
+   * @param {(args: any) => unknown} handler
+   */
+  tool(name, handler) {
+    return handleTool(this, name, handler);
   }
 
   /** Changes the shared state. @param {import('./client.js').Operation[]} patch */

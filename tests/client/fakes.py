@@ -183,7 +183,8 @@ class FakeServer:
         parts: list[e.AnyEvent] = [e.MessagesSnapshot(fold.messages)]
         if fold.state is not None:
             parts.append(e.StateSnapshot(fold.state))
-        parts += fold.outline.queue.values()
+        queue = fold.outline.queue.values()
+        parts += [msgspec.structs.replace(one, overlap="queue") for one in queue]
         framed = [
             event_frames(self.epoch, [msgspec.structs.replace(record, data=encode_event(part))])[0]
             for part in parts

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 _NAMES = {
     "agentws": """
-        LLM Agent AgentError AgentFactory AgentGateway AgentwsError BearerKeys Bus ChatAgent
-        Command CommandContext Forbidden Identity LLMCutOff LLMEmpty LLMError LLMRateLimited
-        LLMRefused LLMUnavailable Limits LocalBus MemoryStore NotFound Output RunContext
-        SQLiteStore Session SessionHandle SessionInfo Store Unauthenticated
-        mount_agent_gateway
+        Agent AgentError AgentFactory AgentGateway AgentwsError AskDeclined AskExpired
+        BearerKeys Bus ChatAgent Command CommandContext Forbidden Identity LLM LLMCutOff
+        LLMEmpty LLMError LLMRateLimited LLMRefused LLMUnavailable Limits LocalBus
+        MemoryStore NotFound Output RunContext SQLiteStore Session SessionHandle SessionInfo
+        Store Tool ToolArgumentsInvalid ToolDenied ToolError Unauthenticated
+        mount_agent_gateway tool
     """,
     "agentws.bus": "Bus Listener Scope",
     "agentws.client": """
@@ -21,11 +22,12 @@ _NAMES = {
         RunFailed Timing Token Transport TransportClosed Turn Update connect
     """,
     "agentws.errors": """
-        AgentError AgentwsError AlreadyAnswered BadRequest Conflict Draining EventTooLarge
-        Fenced Forbidden IdempotencyConflict Internal InvalidEvent LostReason
-        MethodNotAllowed Misdirected NotFound NotSupported PositionLost QueueFull RunActive
-        StorageFull TimedOut TooLarge TooMany Unauthenticated Unavailable UnknownCommand
-        UnsupportedMedia VersionConflict WrongLoop
+        AgentError AgentwsError AlreadyAnswered AskDeclined AskExpired BadRequest Conflict
+        Draining EventTooLarge Expired Fenced Forbidden IdempotencyConflict Internal
+        InvalidEvent LostReason MethodNotAllowed Misdirected NotFound NotSupported
+        PositionLost QueueFull ReplayDiverged RunActive StorageFull TimedOut TooLarge
+        TooMany ToolArgumentsInvalid ToolDenied ToolError Unauthenticated Unavailable
+        UnknownCommand UnsupportedMedia VersionConflict WrongLoop
     """,
     "agentws.events": """
         ActivityDelta ActivityMessage ActivitySnapshot AgentEvent AguiEvent AnyEvent

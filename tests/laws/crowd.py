@@ -21,12 +21,14 @@ PATIENCE = 120.0
 
 REPLIES = ("accepted", "error")
 
-SAYS = ("words", "words", "burst", "ask", "ask", "hang", "fail", "nothing")
+SAYS = ("words", "words", "listen", "burst", "ask", "ask", "hang", "fail", "nothing")
 """What a message can tell the agent to do."""
-OVERLAPS = (None, None, "queue", "interrupt", "reject", "reject")
+OVERLAPS = (None, None, "queue", "interrupt", "reject", "reject", "steer", "steer", "steer")
 FRAMES = {
     "send": 34,
     "withdraw": 14,
+    "edit": 8,
+    "promote": 8,
     "cancel message": 12,
     "cancel run": 10,
     "cancel": 6,
@@ -111,6 +113,12 @@ class Crowd:
                 return self._message(self._random.randrange(MESSAGES))
             case "withdraw":
                 return {"type": "withdraw", "id": id, "message": self._waiting()}
+            case "edit":
+                message = self._waiting()
+                says = f"{self._random.choice(SAYS)} {message[1:]}"
+                return {"type": "edit_queued", "id": id, "message": message, "content": says}
+            case "promote":
+                return {"type": "promote", "id": id, "message": self._waiting()}
             case "cancel message":
                 return {"type": "cancel", "id": id, "message": self._sent()}
             case "cancel run":

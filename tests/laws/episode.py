@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Callable
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,7 +25,7 @@ from agentws.bus import Bus
 from agentws.limits import Limits
 from agentws.protocol import events as e
 from agentws.protocol import messages as m
-from agentws.protocol.codec import Record
+from agentws.protocol.codec import Record, decode_record
 from agentws.store import Store
 from agentws.testing.connect import running
 from agentws.testing.faults import LossyBus
@@ -83,6 +84,8 @@ class Outcome:
     """Events that no acknowledged command has appended, or that two have."""
     misseen: list[str] = field(default_factory=list)
     """Errors in the log, and in what each client saw of it."""
+    mistaken: list[str] = field(default_factory=list)
+    """Messages that an agent got to steer it, and the log does not say so."""
     hung: list[str] = field(default_factory=list)
 
     def report(self) -> str:
@@ -109,13 +112,13 @@ async def episode(
     async with AsyncExitStack() as stack:
         await witness.open()
         stack.push_async_callback(witness.close)
-        apps = []
+        apps, got = [], list[tuple[str, str]]()
         for number in (2 * seed, 2 * seed + 1):
             most, failing = faults.most * pace, faults.failing
             store = Jittery(make(path), end, most=most, failing=failing, seed=number)
             app = Starlette()
             limits = faults.limits(pace)
-            mount_agent_gateway(app, agent_at(pace), store=store, bus=bus, limits=limits)
+            mount_agent_gateway(app, agent_at(pace, got), store=store, bus=bus, limits=limits)
             await stack.enter_async_context(running(app, within=500.0))
             apps.append(app)
         crowd = Crowd(apps, end, seed=seed, pace=pace)
@@ -123,6 +126,7 @@ async def episode(
         epoch, outcome.records = await read_log(witness, SESSION)
         outcome.requests = crowd.requests
         _check(outcome, crowd, epoch, faults.max_queued)
+        outcome.mistaken = list(_mistaken(outcome.records, got))
         for client in crowd.clients:
             client.drop()
     return outcome
@@ -168,11 +172,28 @@ def _check(outcome: Outcome, crowd: Crowd, epoch: str, max_queued: int) -> None:
             outcome.misseen.append(f"client {number}: {error}")
 
 
+def _mistaken(records: list[Record], got: list[tuple[str, str]]) -> Iterator[str]:
+    bodies = [decode_record(record.data) for record in records]
+    delivered = {
+        (body.run, body.event.message_id)
+        for body in bodies
+        if isinstance(body.event, e.MessageSteered) and body.event.outcome == "delivered"
+    }
+    for run, message in got:
+        if (run, message) not in delivered:
+            yield f"{run} got {message}, which was not delivered to it"
+    for one, count in Counter(got).items():
+        if count > 1:
+            yield f"{one} was got {count} times"
+
+
 # The agent
 
 
-def agent_at(pace: float) -> Callable[[RunContext], AsyncIterator[Output]]:
-    """Does what the message says, or resumes with answers."""
+def agent_at(
+    pace: float, got: list[tuple[str, str]]
+) -> Callable[[RunContext], AsyncIterator[Output]]:
+    """Does what the message says, or resumes with answers. ``got`` is what steers each run."""
 
     async def agent(ctx: RunContext) -> AsyncIterator[Output]:
         if ctx.answers:
@@ -186,6 +207,16 @@ def agent_at(pace: float) -> Callable[[RunContext], AsyncIterator[Output]]:
                 for count in range(4):
                     yield f"{count} "
                     await asyncio.sleep(0.02 * pace)
+                    for message in await ctx.steered():
+                        got.append((ctx.run_id, message.id))
+                        yield f"took {message.id} "
+            case "listen":
+                yield "listening"
+                async for message in ctx.steering():
+                    got.append((ctx.run_id, message.id))
+                    yield f"took {message.id} "
+                    if int(number) % 2:
+                        break
             case "burst":
                 for count in range(20):
                     yield f"{count} "

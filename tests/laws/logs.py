@@ -20,7 +20,23 @@ def withdrawn(id: str, reason: str = "withdrawn") -> Line:
     return e.MessageWithdrawn(id, reason), None
 
 
-def started(run: str, message: str) -> Line:
+def steered(id: str, run: str | None = None) -> Line:
+    """Delivered to the run; undelivered without one."""
+    return e.MessageSteered(id, "undelivered" if run is None else "delivered"), run
+
+
+def edited(id: str, content: str | None = None) -> Line:
+    return e.MessageEdited(m.UserMessage(id, content or f"edited {id}")), None
+
+
+def promoted(id: str) -> Line:
+    return e.MessagePromoted(id), None
+
+
+def started(run: str, message: str, content: str | None = None) -> Line:
+    if content is not None:
+        given = m.RunAgentInput("t", run, [m.UserMessage(message, content)])
+        return e.RunStarted("t", run, None, None, given), run
     given = m.RunAgentInput("t", run, [m.UserMessage(message, f"question {message}")])
     return e.RunStarted("t", run, None, None, given), run
 

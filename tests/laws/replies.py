@@ -21,6 +21,8 @@ from agentws.testing.laws import Moment, moments
 EFFECTS = {
     "send": {"message.accepted"},
     "withdraw": {"message.withdrawn"},
+    "edit_queued": {"message.edited"},
+    "promote": {"message.promoted"},
     "cancel": {"message.withdrawn", "run.cancelling"},
     "answer": {"interrupt.answered"},
     "command": {"history.cleared"},
@@ -94,8 +96,39 @@ class Account:
         first = 0 if one.duplicate else one.sent_at
         if self._own(one) and first < one.position <= one.replied_at:
             return self._meant(one) or self._of_another(one)
+        if one.frame["type"] in ("edit_queued", "promote"):
+            return self._changes_nothing(one)
         # A cancel without anything to cancel, or after its target has ended, is acknowledged too.
         return one.frame["type"] == "cancel" and self._idle(one)
+
+    def _changes_nothing(self, one: Request) -> bool:
+        """Whether an edit or a promotion asked for what was so already."""
+        id = one.frame["message"]
+        for at in range(one.sent_at, one.replied_at + 1):
+            queue, content = self.moments[at].queue, one.frame.get("content")
+            wanted = queue[:1] == (id,) if content is None else content == self._content(id, at)
+            if wanted and id in queue:
+                return True
+        return False
+
+    def _content(self, id: str, until: int) -> Any:
+        """The content of a message as of that moment."""
+        for body in reversed(self.bodies[1 : until + 1]):
+            event = body["event"]
+            if event["type"] in ("message.accepted", "message.edited"):
+                if event["message"]["id"] == id:
+                    return event["message"]["content"]
+        return None
+
+    def _at(self, one: Request) -> int:
+        """The seq of the event at the acknowledged position.
+
+        The outcome of a message that no run can take is in the same append, behind it.
+        """
+        at = one.position
+        event = self.bodies[at].get("event", {}) if at < len(self.bodies) else {}
+        paired = one.frame["type"] == "send" and event.get("type") == "message.steered"
+        return at - 1 if paired else at
 
     def _meant(self, one: Request) -> bool:
         """Whether a cancel without a target has stopped what was active when it was sent."""
@@ -131,8 +164,9 @@ class Account:
         """Whether the event at the acknowledged position is what the frame asks for."""
         if not 0 < one.position < len(self.bodies):
             return False
-        body, frame = self.bodies[one.position], one.frame
-        event, before = body["event"], self.moments[one.position - 1]
+        at = self._at(one)
+        body, frame = self.bodies[at], one.frame
+        event, before = body["event"], self.moments[at - 1]
         match frame["type"], event["type"]:
             case "send", "message.accepted":
                 return same_message(frame, event)
@@ -146,7 +180,11 @@ class Account:
                 return mine and frame.get("message", id) == id and "run" not in frame
             case "cancel", "run.cancelling":
                 target = frame.get("run") or frame.get("message")
-                return target in (None, body["run"], before.message)
+                return target in (None, body["run"], before.message, *before.taken)
+            case "edit_queued", "message.edited":
+                return same_edit(frame, event)
+            case "promote", "message.promoted":
+                return bool(event["messageId"] == frame["message"])
             case "command", "history.cleared":
                 return True
         return False
@@ -158,7 +196,7 @@ class Account:
             # A cancel of a run that is being cancelled may be acknowledged with the other cancel.
             if one.frame["type"] == "cancel" or one.duplicate or not self._own(one):
                 continue
-            first = owners.setdefault(one.position, one)
+            first = owners.setdefault(self._at(one), one)
             if first is not one:
                 yield f"both appended {one.position}: {first} and {one}"
 
@@ -188,6 +226,9 @@ class Account:
                 return self._late(one) and full
             case "withdraw", "not_found":
                 return self._ever(one, lambda now: frame["message"] not in now.queue)
+            case "edit_queued" | "promote", "not_found":
+                id = frame["message"]
+                return self._ever(one, lambda now: id not in now.queue or id in now.steering)
             case "answer", "not_found":
                 return self._ever(one, lambda now: frame["interrupt"] not in now.interrupts)
             case "answer", "already_answered":
@@ -230,7 +271,7 @@ class Account:
 
     def unowned(self) -> Iterator[str]:
         """Events without an acknowledged command: a refused command has left something."""
-        owned = {one.position for one in self.requests if one.refused is None}
+        owned = {self._at(one) for one in self.requests if one.refused is None}
         # A call of the store that failed may have had its effect.
         lost = [one.frame for one in self.requests if one.reply is None or one.unknown]
         for seq, body in enumerate(self.bodies[1:], start=1):
@@ -248,13 +289,19 @@ def current(now: Moment) -> str | None:
 
 def is_open(target: str, now: Moment) -> bool:
     """Whether the message is queued, or its run (or that of this id) active and not cancelled."""
-    return target in now.queue or (target in (now.run, now.message) and not now.stopping)
+    hit = target in (now.run, now.message, *now.taken)
+    return target in now.queue or (hit and not now.stopping)
 
 
 def same_message(frame: Frame, event: dict[str, Any]) -> bool:
     message = event["message"]
     said = frame["id"], frame["content"], frame.get("overlap", "queue")
     return bool(said == (message["id"], message["content"], event["overlap"]))
+
+
+def same_edit(frame: Frame, event: dict[str, Any]) -> bool:
+    said = event["message"]["id"], event["message"]["content"]
+    return bool(said == (frame["message"], frame["content"]))
 
 
 def same_answer(frame: Frame, event: dict[str, Any]) -> bool:
@@ -271,7 +318,9 @@ def could_be(frame: Frame, event: dict[str, Any]) -> bool:
             return same_message(frame, event)
         case "answer":
             return same_answer(frame, event)
-        case "withdraw":
+        case "edit_queued":
+            return same_edit(frame, event)
+        case "withdraw" | "promote":
             return bool(frame["message"] == event["messageId"])
         case _:
             return True

@@ -77,6 +77,10 @@ def test_every_command_is_answered_and_every_run_ends(outcomes: list[Outcome]) -
     check(outcomes, lambda one: one.hung)
 
 
+def test_an_agent_gets_what_was_delivered_to_its_run_once(outcomes: list[Outcome]) -> None:
+    check(outcomes, lambda one: one.mistaken)
+
+
 EXPECTED = {
     ("send", "accepted"),
     ("send", "duplicate"),
@@ -85,6 +89,10 @@ EXPECTED = {
     ("send", "queue_full"),
     ("withdraw", "accepted"),
     ("withdraw", "not_found"),
+    ("edit_queued", "accepted"),
+    ("edit_queued", "not_found"),
+    ("promote", "accepted"),
+    ("promote", "not_found"),
     ("cancel", "accepted"),
     ("answer", "accepted"),
     ("answer", "duplicate"),

@@ -8,12 +8,20 @@ from collections.abc import AsyncIterator
 
 from starlette.applications import Starlette
 
-from agentws import Agent, Limits, RunContext, SQLiteStore, mount_agent_gateway
+from agentws import Agent, Limits, RunContext, SQLiteStore, mount_agent_gateway, tool
 from agentws.server import serve
+
+
+@tool(approve=True)
+async def pay(amount: int) -> str:
+    return f"paid {amount}"
 
 
 class Slow(Agent):
     async def run(self, ctx: RunContext) -> AsyncIterator[str]:
+        if ctx.text == "pay":
+            yield await ctx.call(pay, amount=5)
+            return
         for number in range(40 if ctx.text == "slow" else 1):
             yield f"{number} "
             await asyncio.sleep(0.05)

@@ -128,6 +128,26 @@ async def test_a_killed_and_restarted_server_ends_the_run_and_loses_no_message(
     assert kinds.count("RUN_STARTED") == 2
 
 
+async def test_an_approval_survives_a_killed_server(tmp_path: Path) -> None:
+    path, client = tmp_path / "log.db", Native()
+    with service(durable(path)) as first:
+        async with client.at(first):
+            await client.send(type="send", id="m1", content="pay")
+            ended = await client.until("RUN_FINISHED")
+            (asked,) = ended["event"]["outcome"]["interrupts"]
+            first.kill()
+            await client.until_gone()
+    with service(durable(path)) as second:
+        async with client.at(second):
+            payload = {"approved": True}
+            await client.send(type="answer", id="a1", interrupt=asked["id"], payload=payload)
+            result = (await client.until("TOOL_CALL_RESULT"))["event"]
+            assert (result["toolCallId"], result["content"]) == (asked["toolCallId"], "paid 5")
+            await client.until("RUN_FINISHED")
+        kinds = await check(path, client, accepted={"m1"})
+    assert kinds.count("TOOL_CALL_START") == 1
+
+
 async def test_another_node_takes_over_the_session_of_a_killed_node(tmp_path: Path) -> None:
     path, client = tmp_path / "log.db", Native()
     with service(durable(path)) as first, service(durable(path)) as second:

@@ -70,10 +70,27 @@ def test_the_carried_state_round_trips() -> None:
     data = msgspec.json.encode(outline.carried)
     again = Outline(msgspec.json.decode(data, type=Carried))
     assert again.carried == outline.carried
-    assert again.resumable is False
+    assert not again.resuming
     again.apply(e.InterruptAnswered("q2", "resolved"), None)
-    assert again.resumable
-    assert list(again.answers) == ["q1", "q2"]
+    assert list(again.resuming) == list(again.answers) == ["q1", "q2"]
+    assert list(again.answered) == ["q1", "q2"]
+
+
+def test_a_run_resumes_when_its_own_questions_are_answered() -> None:
+    outline = Outline()
+    for run in ("r1", "r2"):
+        asked = m.InterruptOutcome([m.Interrupt(f"{run}.{one}", "approval") for one in "ab"])
+        outline.apply(e.RunFinished("s", run, outcome=asked), None)
+    for id in ("r1.a", "r2.b"):
+        outline.apply(e.InterruptAnswered(id, "resolved"), None)
+        assert not outline.resuming and outline.settled
+    outline.apply(e.InterruptAnswered("r2.a", "resolved"), None)
+    assert list(outline.resuming) == ["r2.b", "r2.a"] and not outline.settled
+    resume = [m.ResumeEntry(id, "resolved") for id in ("r2.b", "r2.a")]
+    given = m.RunAgentInput("s", "r3", [], resume=resume)
+    outline.apply(e.RunStarted("s", "r3", input=given), "r3")
+    assert list(outline.answers) == list(outline.answered) == ["r1.a"]
+    assert list(outline.interrupts) == ["r1.b"]
 
 
 def test_only_the_newest_interrupts_are_remembered() -> None:
@@ -81,4 +98,8 @@ def test_only_the_newest_interrupts_are_remembered() -> None:
     for number in range(150):
         asked = m.InterruptOutcome([m.Interrupt(f"q{number}", "approval")])
         outline.apply(e.RunFinished("s", f"r{number}", outcome=asked), None)
-    assert list(outline.asked) == [f"q{number}" for number in range(50, 150)]
+        outline.apply(e.InterruptAnswered(f"q{number}", "resolved"), None)
+        resume = [m.ResumeEntry(f"q{number}", "resolved")]
+        given = m.RunAgentInput("s", "r", [], resume=resume)
+        outline.apply(e.RunStarted("s", "r", input=given), "r")
+    assert list(outline.asked)[:-1] == [f"q{number}" for number in range(49, 149)]

@@ -387,3 +387,50 @@ async def test_an_authorize_result_that_is_not_a_bool_is_logged_as_an_error(
     async with running(app), connect(app) as client:
         assert (await client.until("bye"))["code"] == 4403
     assert f"authorize returned {type(answer).__name__}; expected True or False" in caplog.text
+
+
+async def test_only_its_sender_edits_a_message_and_it_keeps_its_sender() -> None:
+    seen = Seen()
+    async with shared(seen) as (app, _):
+        async with person(app, "ada", "admin") as ada, person(app, "bob", "guest") as bob:
+            await ada.say("wait", "m1")
+            await ada.say("from ada", "m2")
+            edit = {"type": "edit_queued", "id": "e1", "message": "m2", "content": "edited"}
+            refused = await bob.ask(edit)
+            assert refused["code"] == "forbidden"
+            await bob.say("from bob", "m3")
+            for id in ("e2", "e3"):
+                assert kind(await ada.ask({**edit, "id": id, "content": id})) == "accepted"
+            moved = await bob.ask({"type": "promote", "id": "p1", "message": "m3"})
+            assert kind(moved) == "accepted"
+            await ended(ada, 3)
+    assert seen.runs[1:] == [
+        ("from bob", "bob", "guest", "bob's"),
+        ("e3", "ada", "admin", "ada's"),
+    ]
+
+
+async def test_nobody_else_steers_the_run_of_a_sender() -> None:
+    """The agent acts for the run's sender: another one's message waits for a run of its own."""
+    runs: list[tuple[str, str | None, list[Any]]] = []
+
+    async def agent(ctx: RunContext) -> AsyncIterator[str]:
+        yield "waiting "
+        if ctx.text == "wait":
+            await asyncio.sleep(5)
+        who = None if ctx.identity is None else ctx.identity.id
+        runs.append((ctx.text, who, [one.content for one in await ctx.steered()]))
+
+    async with shared(agent) as (app, _):
+        async with person(app, "ada") as ada, person(app, "bob") as bob:
+            await ada.say("wait", "m1")
+            await ada.until("RUN_STARTED")
+            await bob.say("from bob", "m2", overlap="steer")
+            await ada.say("from ada", "m3", overlap="steer")
+            await ended(ada, 2)
+            steered = [one for one in ada.events() if one["type"] == "message.steered"]
+    assert [(one["messageId"], one["outcome"], one.get("reason")) for one in steered] == [
+        ("m2", "undelivered", "other_sender"),
+        ("m3", "delivered", None),
+    ]
+    assert runs == [("wait", "ada", ["from ada"]), ("from bob", "bob", [])]

@@ -185,12 +185,10 @@ async def test_a_frame_that_is_not_offered_yet_is_refused_with_not_supported(mak
 
 
 NOT_OFFERED: list[Frame] = [
-    {"type": "tool_result", "id": "1", "toolCallId": "c", "content": "x"},
     {"type": "state", "id": "2", "patch": []},
     {"type": "subscribe", "id": "3", "topic": "t"},
     {"type": "unsubscribe", "id": "4", "topic": "t"},
     {"type": "auth", "id": "5", "token": "t"},
-    {"type": "send", "id": "6", "content": "x", "overlap": "steer"},
 ]
 
 

@@ -715,6 +715,45 @@ test('an answer, a tool result and a command are sent as frames, and a refusal r
   );
 });
 
+test('a tool of the client is called once for each open call, and its result is sent', async () => {
+  const { chat, socket } = await opened();
+  const seen = [];
+  const end = chat.tool('locate', (args) => {
+    seen.push(args);
+    if (args.fails) throw new Error('no signal');
+    return { city: 'Rome' };
+  });
+  let seq = 0;
+  const event = (event, run) => socket.deliver({ id: `ep.${++seq}.t`, run, event });
+  const ask = (call, args) => {
+    event({ type: 'RUN_STARTED', threadId: 's', runId: call }, call);
+    event({ type: 'TOOL_CALL_START', toolCallId: call, toolCallName: 'locate' }, call);
+    event({ type: 'TOOL_CALL_ARGS', toolCallId: call, delta: JSON.stringify(args) }, call);
+    event({ type: 'TOOL_CALL_END', toolCallId: call }, call);
+    const metadata = { agentws: { tool: 'locate' } };
+    const asked = { id: call, reason: 'agentws:client_tool', toolCallId: call, metadata };
+    const outcome = { type: 'interrupt', interrupts: [asked] };
+    event({ type: 'RUN_FINISHED', threadId: 's', runId: call, outcome }, call);
+  };
+  ask('c1', { exact: true });
+  ask('c2', { fails: true });
+  await settled();
+  end();
+  ask('c3', {});
+  await settled();
+  assert.deepEqual(seen, [{ exact: true }, { fails: true }]);
+  assert.deepEqual(
+    socket
+      .sentOf('tool_result')
+      .map(({ id, ...frame }) => frame)
+      .sort((left, right) => (left.toolCallId < right.toolCallId ? -1 : 1)),
+    [
+      { type: 'tool_result', toolCallId: 'c1', content: '{"city":"Rome"}' },
+      { type: 'tool_result', toolCallId: 'c2', error: 'no signal' },
+    ],
+  );
+});
+
 test('a command() that may have run is not sent again', async () => {
   const world = await opened();
   const reply = world.chat.command('clear');

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import javascript
 
-LIMIT = 10_300
+LIMIT = 10_500
 """Bytes, minified and gzipped: `python .ci/javascript.py size`."""
 
 

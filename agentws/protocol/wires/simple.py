@@ -17,7 +17,8 @@ from .. import frames as f
 from ..codec import Record, decode_record, event_type
 from ..events import AnyEvent
 from ..merge import merge, split_delta
-from ..messages import CancelledOutcome
+from ..messages import CancelledOutcome, Interrupt, InterruptOutcome
+from ..spoken import question_text
 from ..strict import check_value
 from .long_text import LongText
 from .wire import EncoderContext, Opening, SocketWire
@@ -90,10 +91,10 @@ def _object(value: dict[str, Any], text: str) -> SimpleMessage:
     return SimpleMessage(content, metadata)
 
 
-def decode_simple(text: str) -> f.Send:
-    """The client's message as a ``send`` without an id. Raises BadRequest."""
+def decode_simple(text: str) -> f.Say:
+    """The client's message, without an id; it may answer a question. Raises BadRequest."""
     message = parse_simple(text)
-    return f.Send(id=f.NO_ID, content=message.content, metadata=message.metadata)
+    return f.Say(id=f.NO_ID, content=message.content, metadata=message.metadata)
 
 
 class SimpleEncoder:
@@ -141,6 +142,8 @@ class SimpleEncoder:
                 return self._parts(text, text.rest(), metadata, ended=True)
             case e.RunFinished(outcome=CancelledOutcome()):
                 return [self._frame("system", "The answer was stopped.", metadata, event)]
+            case e.RunFinished(outcome=InterruptOutcome(interrupts)):
+                return self._questions(interrupts, metadata, event)
             case e.RunError():
                 metadata["code"] = event.code or "agent_error"
                 return [self._frame("error", event.message, metadata, event)]
@@ -151,6 +154,16 @@ class SimpleEncoder:
             case _:
                 pass
         return []
+
+    def _questions(
+        self, interrupts: Sequence[Interrupt], metadata: dict[str, Any], event: AnyEvent
+    ) -> list[SimpleFrame]:
+        texts = [(one.id, question_text(one)) for one in interrupts]
+        return [
+            self._frame("system", text, {**metadata, "interrupt": id}, event)
+            for id, text in texts
+            if text is not None
+        ]
 
     def _continue(
         self, event: e.TextMessageContent, metadata: dict[str, Any], data: bytes

@@ -1,0 +1,224 @@
+"""The steps of an agent: what it called and asked, in this run and in those that it goes on from.
+
+A step is identified by what it is (a call and its arguments, a question) and by how often it was
+made before. So an agent that is called again with an answer finds what was recorded of each step,
+and repeats none of them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any, Final, NamedTuple, Protocol
+
+from ..errors import ReplayDiverged
+from ..protocol import events as e
+from ..protocol.messages import Interrupt
+
+DIVERGED: Final = 5.0
+"""Seconds for which a step that was not recorded waits until every answer has been asked for."""
+
+
+class Asked(NamedTuple):
+    """A question, and its answer."""
+
+    interrupt: Interrupt
+    answer: e.InterruptAnswered
+
+
+class Recorded(NamedTuple):
+    """What the runs recorded that an agent goes on from, by step."""
+
+    calls: Mapping[str, str] = {}
+    """The ids of calls."""
+    results: Mapping[str, e.ToolCallResult] = {}
+    questions: Mapping[str, Asked] = {}
+    resuming: frozenset[str] = frozenset()
+    """The questions whose answers the agent is called again for."""
+
+
+NOTHING_RECORDED: Final = Recorded()
+
+
+class StepHost(Protocol):
+    """What steps need of the run."""
+
+    def origin(self) -> dict[str, Any]:
+        """What a question must carry, so that the agent can be called again for its answer."""
+
+    def now(self) -> int:
+        """The time, in milliseconds since the epoch."""
+
+    def check_questions(self, questions: Sequence[Interrupt]) -> None:
+        """Raises EventTooLarge if the run can't end with these questions."""
+
+    def is_waiting(self) -> None:
+        """Called when the agent waits for answers, and nothing that it called is working."""
+
+
+class Work:
+    """A call that is working, and its timeout, which stands still while a person is asked."""
+
+    __slots__ = ("id", "_left", "_pauses", "_timeout")
+
+    def __init__(self, id: str, timeout: asyncio.Timeout) -> None:
+        self.id = id
+        self._timeout = timeout
+        self._pauses = 0
+        self._left: float | None = None
+
+    @property
+    def paused(self) -> bool:
+        return self._pauses > 0
+
+    def pause(self) -> None:
+        self._pauses += 1
+        due = self._timeout.when()
+        if self._pauses == 1 and due is not None:
+            self._left = due - asyncio.get_running_loop().time()
+            self._timeout.reschedule(None)
+
+    def go_on(self) -> None:
+        self._pauses -= 1
+        if not self._pauses and self._left is not None and not self._timeout.expired():
+            self._timeout.reschedule(asyncio.get_running_loop().time() + self._left)
+
+
+class Steps:
+    """The steps of one agent, as long as it is in memory. ``prefix`` makes its ids unique."""
+
+    def __init__(self, host: StepHost, *, prefix: str, recorded: Recorded) -> None:
+        self._host = host
+        self._prefix = prefix
+        self._recorded = recorded
+        self._made: dict[str, int] = {}
+        self._ids = 0
+        self._working: set[Work] = set()
+        self._waiting: dict[str, tuple[Interrupt, asyncio.Future[e.InterruptAnswered]]] = {}
+        self._unasked = set(recorded.resuming)
+        """Questions that the agent is called again for, and has not asked again yet."""
+        self._followers: list[asyncio.Future[None]] = []
+        self.open_calls: dict[str, str] = {}
+        """The calls without a result, and their steps."""
+
+    def __repr__(self) -> str:
+        return f"<Steps working={len(self._working)} waiting={len(self._waiting)}>"
+
+    # Which step it is
+
+    def next(self, kind: str, name: str, arguments: bytes) -> str:
+        """The id of the next step of this kind, name and arguments."""
+        told = b"\x00".join((kind.encode(), name.encode(errors="replace"), arguments))
+        digest = hashlib.sha256(told).hexdigest()[:20]
+        self._made[digest] = count = self._made.get(digest, 0) + 1
+        return f"{digest}.{count}"
+
+    def new_id(self, kind: str) -> str:
+        self._ids += 1
+        return f"{kind}_{self._prefix}_{self._ids}"
+
+    def origin(self) -> dict[str, Any]:
+        return self._host.origin()
+
+    def now(self) -> int:
+        return self._host.now()
+
+    # What was recorded
+
+    @property
+    def replaying(self) -> bool:
+        """Whether an answer was not asked for yet: until then the agent repeats what is known."""
+        return bool(self._unasked)
+
+    def call(self, step: str) -> str | None:
+        """The id of the call that was written in this step, whether it has a result or not."""
+        return self._recorded.calls.get(step)
+
+    def result(self, step: str) -> e.ToolCallResult | None:
+        return self._recorded.results.get(step)
+
+    def asked(self, step: str) -> Asked | None:
+        """The recorded question and answer of this step. The agent has now asked for it."""
+        found = self._recorded.questions.get(step)
+        if step in self._unasked:
+            self._unasked.discard(step)
+            if not self._unasked:
+                self._release()
+        return found
+
+    def _release(self) -> None:
+        followers, self._followers = self._followers, []
+        for one in followers:
+            if not one.done():
+                one.set_result(None)
+
+    async def caught_up(self) -> None:
+        """Returns when every answer was asked for: a step that was not recorded waits for that.
+
+        Raises ReplayDiverged if that does not happen: then the agent does something else than
+        before, and the answer does not belong to it.
+        """
+        if not self._unasked:
+            return
+        following = asyncio.get_running_loop().create_future()
+        self._followers.append(following)
+        try:
+            async with asyncio.timeout(DIVERGED):
+                await following
+        except TimeoutError as error:
+            raise ReplayDiverged() from error
+
+    # What is going on
+
+    def begin(self, work: Work) -> None:
+        self._working.add(work)
+
+    def end(self, work: Work) -> None:
+        self._working.discard(work)
+        self._look()
+
+    @contextmanager
+    def pausing(self, calls: Iterable[Work]) -> Iterator[None]:
+        """Within this a person is asked: the calls that wait for the answer are not working."""
+        paused = list(calls)
+        for one in paused:
+            one.pause()
+        try:
+            yield
+        finally:
+            for one in paused:
+                one.go_on()
+
+    @property
+    def idle(self) -> bool:
+        """Whether the agent only waits for answers."""
+        return bool(self._waiting) and all(one.paused for one in self._working)
+
+    def _look(self) -> None:
+        if self.idle:
+            self._host.is_waiting()
+
+    @property
+    def questions(self) -> list[Interrupt]:
+        """The questions that the agent waits for."""
+        return [interrupt for interrupt, _ in self._waiting.values()]
+
+    async def wait(self, interrupt: Interrupt) -> e.InterruptAnswered:
+        """Returns the answer to a question. Raises EventTooLarge for a question that is."""
+        self._host.check_questions([*self.questions, interrupt])
+        answered: asyncio.Future[e.InterruptAnswered] = asyncio.get_running_loop().create_future()
+        self._waiting[interrupt.id] = interrupt, answered
+        self._look()
+        try:
+            return await answered
+        finally:
+            self._waiting.pop(interrupt.id, None)
+
+    def answer(self, answers: Iterable[e.InterruptAnswered]) -> None:
+        """Gives the answers to who waits for them."""
+        for one in answers:
+            _, answered = self._waiting.pop(one.interrupt_id, (None, None))
+            if answered is not None and not answered.done():
+                answered.set_result(one)

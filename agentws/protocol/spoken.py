@@ -1,0 +1,83 @@
+"""Questions as text, and the text that answers them: for clients that know of messages only."""
+
+from __future__ import annotations
+
+from typing import Any, Final, NamedTuple
+
+import msgspec
+
+from .messages import CLIENT_TOOL, Interrupt, told_in
+from .outline import Outline
+
+YES: Final = frozenset({"yes", "y", "ok", "true"})
+NO: Final = frozenset({"no", "n", "false"})
+
+
+class Spoken(NamedTuple):
+    """The answer that a text gives to a question."""
+
+    interrupt: str
+    payload: Any
+
+
+def question_text(interrupt: Interrupt) -> str | None:
+    """The question with its choices, numbered; ``None`` if no person can answer it."""
+    if interrupt.reason == CLIENT_TOOL:
+        return None
+    lines = [interrupt.message or "May I go on?"]
+    lines += [f"{number}. {one}" for number, one in enumerate(_choices(interrupt), 1)]
+    if interrupt.reason == "tool_call":
+        lines.append("Answer yes or no.")
+    return "\n".join(lines)
+
+
+def spoken_answer(outline: Outline, text: str) -> Spoken | None:
+    """The answer that ``text`` gives to the open question; ``None`` if it is an ordinary message.
+
+    That is one while something runs or waits to run. The question is the first one that is open of
+    the run that asked last.
+    """
+    if outline.run is not None or outline.queue or not outline.interrupts:
+        return None
+    run = outline.asked.get(next(reversed(list(outline.interrupts))))
+    for id, interrupt in outline.interrupts.items():
+        if outline.asked.get(id) == run and "step" in told_in(interrupt.metadata):
+            if interrupt.reason != CLIENT_TOOL:
+                return _answered(interrupt, text.strip())
+    return None
+
+
+def _answered(interrupt: Interrupt, text: str) -> Spoken | None:
+    choices = _choices(interrupt)
+    if choices:
+        return _chosen(interrupt.id, choices, text)
+    said = text.casefold()
+    if interrupt.reason == "tool_call":
+        known = said in YES or said in NO
+        return Spoken(interrupt.id, {"approved": said in YES}) if known else None
+    match (interrupt.response_schema or {}).get("type", "string"):
+        case "string":
+            return Spoken(interrupt.id, text)
+        case "boolean" if said in YES or said in NO:
+            return Spoken(interrupt.id, said in YES)
+        case _:
+            return _json(interrupt.id, text)
+
+
+def _chosen(id: str, choices: list[str], text: str) -> Spoken | None:
+    numbered = {str(number): one for number, one in enumerate(choices, 1)}
+    named = {one.casefold(): one for one in choices}
+    found = named.get(text.casefold(), numbered.get(text.removesuffix(".")))
+    return None if found is None else Spoken(id, found)
+
+
+def _json(id: str, text: str) -> Spoken | None:
+    try:
+        return Spoken(id, msgspec.json.decode(text))
+    except (msgspec.MsgspecError, UnicodeError, RecursionError):
+        return None
+
+
+def _choices(interrupt: Interrupt) -> list[str]:
+    found = told_in(interrupt.metadata).get("choices")
+    return found if isinstance(found, list) else []

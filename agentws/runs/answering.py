@@ -1,0 +1,73 @@
+"""What an answer to a question must be, and what becomes of a question that nobody answers."""
+
+from __future__ import annotations
+
+import msgspec
+
+from ..errors import BadRequest, Expired
+from ..protocol import events as e
+from ..protocol import frames as f
+from ..protocol import messages as m
+from ..protocol.outline import Outline
+from ..sessions.session import Session
+from ..store import Key
+from .ids import ms_of, now_ms
+
+
+def check_answer(interrupt: m.Interrupt, answer: f.Answer) -> None:
+    """Raises BadRequest for an answer that does not fit its question, and Expired for a late one.
+
+    Only of a question that an agent asked by its context: for any other one the agent checks it.
+    """
+    told = m.told_in(interrupt.metadata)
+    if interrupt.expires_at is not None and now_ms() >= ms_of(interrupt.expires_at):
+        raise Expired()
+    if answer.status == "cancelled" or "step" not in told:
+        return
+    choices = told.get("choices")
+    if isinstance(choices, list) and answer.payload not in choices:
+        raise BadRequest("This is none of the choices.", expected=f"one of {', '.join(choices)}")
+    payload = answer.payload if isinstance(answer.payload, dict) else {}
+    if interrupt.reason == "tool_call" and not isinstance(payload.get("approved"), bool):
+        raise BadRequest(
+            "This neither approves nor denies the call.",
+            expected='{"approved": true} or {"approved": false, "reason": "..."}',
+        )
+    if interrupt.reason == m.CLIENT_TOOL and not payload.keys() & {"content", "error"}:
+        raise BadRequest("This is no result of a tool.", expected="a tool_result")
+
+
+def answer_of(frame: f.ToolResult, outline: Outline) -> f.Answer:
+    """The result of a client's tool, as the answer to the question that asks for it.
+
+    Such a question has the id of its call. Raises BadRequest.
+    """
+    if (frame.content is None) == (frame.error is None):
+        raise BadRequest("This result has no content.", expected="either content or an error")
+    asked = outline.interrupts.get(frame.tool_call_id)
+    if asked is not None and asked.reason != m.CLIENT_TOOL:
+        raise BadRequest("This call is not for a client.", expected="the id of a client's call")
+    if frame.error is not None:
+        payload: dict[str, object] = {"error": frame.error}
+    else:
+        payload = {"content": msgspec.to_builtins(frame.content)}
+    return f.Answer(id=frame.id, interrupt=frame.tool_call_id, payload=payload)
+
+
+def answer_key(session: Session, interrupt: str, digest: str) -> Key:
+    """The idempotency key of the outcome of a question: it has one.
+
+    With the run's id too: an agent may use the same question id again.
+    """
+    return Key(f"answer:{session.outline.asked.get(interrupt)}:{interrupt}", digest)
+
+
+def expiry(interrupt: str) -> e.InterruptAnswered:
+    """The event of a question that nobody answered before its deadline."""
+    return e.InterruptAnswered(
+        interrupt, "cancelled", timestamp=now_ms(), metadata={"agentws": {"expired": True}}
+    )
+
+
+EXPIRY_DIGEST = "expired"
+"""The digest of an expiry: the same on every node."""

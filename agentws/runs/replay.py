@@ -1,0 +1,122 @@
+"""What an agent goes on from that is called again: what its earlier runs called, asked and got.
+
+A question names the first of these runs (its ``origin``, a seq). Each later one names the run
+before it as its parent.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import Any, Final, NamedTuple
+
+from ..agents.steps import Asked, Recorded
+from ..protocol import events as e
+from ..protocol import messages as m
+from ..protocol.codec import Envelope, decode_record
+from ..protocol.fold import Fold
+from ..protocol.messages import told_in
+from ..protocol.outline import Outline
+from ..sessions.session import Session
+
+_TYPES: Final = frozenset(
+    str(event.__struct_config__.tag)
+    for event in (
+        e.RunStarted,
+        e.RunFinished,
+        e.ToolCallStart,
+        e.ToolCallResult,
+        e.InterruptAnswered,
+    )
+)
+
+
+class Origin(NamedTuple):
+    """The first run of an agent that asked."""
+
+    seq: int
+    """Of its RUN_STARTED."""
+    by: str | None
+    """Who sent the message that it answers."""
+
+    def told(self) -> dict[str, Any]:
+        """As the questions carry it."""
+        return {"origin": self.seq} if self.by is None else {"origin": self.seq, "by": self.by}
+
+
+class Replay(NamedTuple):
+    """What an agent is called again with."""
+
+    origin: Origin
+    runs: frozenset[str]
+    """The runs that it goes on from."""
+    message: m.UserMessage
+    recorded: Recorded
+
+
+def next_origin(outline: Outline) -> Origin | None:
+    """The first run of the agent that the next run resumes; ``None`` if it resumes none.
+
+    Then it is a new run for a message, or for the answers to questions that an agent yielded.
+    """
+    for id in outline.resuming:
+        asked = outline.answered.get(id)
+        told = told_in(asked.metadata if asked else None)
+        if type(told.get("origin")) is int:
+            return Origin(told["origin"], told.get("by"))
+    return None
+
+
+async def read_replay(session: Session, origin: Origin) -> Replay | None:
+    """Reads the log from ``origin`` on; ``None`` if that run is not in it."""
+    found = [decode_record(record.data) for record in await session.read_since(origin.seq, _TYPES)]
+    first = found[0].event if found else None
+    if not isinstance(first, e.RunStarted) or first.input is None or not first.input.messages:
+        return None
+    message = first.input.messages[0]
+    assert isinstance(message, m.UserMessage)
+    resuming = session.outline.resuming.keys()
+    runs = _chain(first.run_id, found)
+    return Replay(origin, runs, message, _recorded(runs, found, resuming))
+
+
+async def earlier_messages(session: Session, replay: Replay) -> list[m.Message]:
+    """What these runs have written, without the message that the first of them answers."""
+    fold = Fold()
+    for record in await session.read_since(replay.origin.seq):
+        body = decode_record(record.data)
+        if body.run in replay.runs:
+            fold.apply(body.event, body.run)
+    return [one for one in fold.messages if one.id != replay.message.id]
+
+
+def _chain(first: str, found: list[Envelope]) -> frozenset[str]:
+    runs = {first}
+    for body in found:
+        if isinstance(body.event, e.RunStarted) and body.event.parent_run_id in runs:
+            runs.add(body.event.run_id)
+    return frozenset(runs)
+
+
+def _recorded(runs: frozenset[str], found: list[Envelope], resuming: Collection[str]) -> Recorded:
+    calls: dict[str, str] = {}
+    results: dict[str, e.ToolCallResult] = {}
+    asked: dict[str, m.Interrupt] = {}
+    questions: dict[str, Asked] = {}
+    for body in found:
+        match body.event:
+            case e.ToolCallStart() as start if body.run in runs:
+                if step := told_in(start.metadata).get("step"):
+                    calls[step] = start.tool_call_id
+            case e.ToolCallResult() as result if body.run in runs:
+                if step := told_in(result.metadata).get("step"):
+                    results[step] = result
+            case e.RunFinished(outcome=m.InterruptOutcome(interrupts)) if body.run in runs:
+                asked |= {one.id: one for one in interrupts}
+            case e.InterruptAnswered(interrupt_id=id) as answer if id in asked:
+                interrupt = asked.pop(id)
+                if step := told_in(interrupt.metadata).get("step"):
+                    questions[step] = Asked(interrupt, answer)
+            case _:
+                pass
+    due = frozenset(step for step, one in questions.items() if one.interrupt.id in resuming)
+    return Recorded(calls, results, questions, due)
