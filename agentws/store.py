@@ -183,8 +183,8 @@ class Store(ABC):
         """The next ``limit`` sessions of ``owner`` that match ``query``, listed as by `sessions`.
 
         :mod:`agentws.protocol.search` says what matches: each term of the query is in the title, or
-        in a message of the user or the assistant that is in view; the last word of a term may be
-        incomplete. Any text is a valid query; one without a word matches nothing. A title, a
+        in a message of the user or the assistant that was not cleared; the last word of a term may
+        be incomplete. Any text is a valid query; one without a word matches nothing. A title, a
         deletion and a cleared history take effect at once, messages at the latest when the log is
         settled after them and :meth:`maintain` has returned False. Raises NotSupported.
         """

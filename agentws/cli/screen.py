@@ -259,6 +259,11 @@ class Screen:
     def _cleared(self, event: e.Event) -> None:
         self.note("the conversation was cleared")
 
+    def _branched(self, event: e.Event) -> None:
+        assert isinstance(event, e.HistoryBranched)
+        if not event.reload:
+            self.note("the conversation goes on from an earlier message")
+
     def _snapshot(self, event: e.Event) -> None:
         assert isinstance(event, e.MessagesSnapshot)
         self.history(event.messages)
@@ -274,6 +279,7 @@ _EVENTS: Final[dict[type[e.Event], Show]] = {
     e.RunError: Screen._failed,
     e.NoticePosted: Screen._posted,
     e.HistoryCleared: Screen._cleared,
+    e.HistoryBranched: Screen._branched,
     e.MessagesSnapshot: Screen._snapshot,
 }
 

@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from types import TracebackType
 from typing import Any, Final, Literal, Self
 
-from ..errors import AgentwsError, Internal
+from ..errors import AgentwsError, Internal, NotFound, RunActive
 from ..protocol.bodies import FileView
 from ..protocol.events import JsonPatch, Overlap
 from ..protocol.frames import (
@@ -17,23 +17,26 @@ from ..protocol.frames import (
     AnyClientFrame,
     Cancel,
     Command,
+    Edit,
     EditQueued,
     Notice,
     Promote,
+    Regenerate,
     Send,
     State,
+    Switch,
     ToolResult,
     Welcome,
     Withdraw,
 )
-from ..protocol.messages import Content, Interrupt, Message, Metadata
+from ..protocol.messages import Content, Interrupt, Message, Metadata, UserMessage
 from .connection import Connection, Timing
 from .errors import ChatClosed, Disconnected
 from .outbox import Reply
 from .session import FollowedSession, Token
 from .tools import ClientTools, Handler
 from .transport import OpenTransport
-from .turn import Turn
+from .turn import Asking, Turn
 from .updates import ConnectionChange, ConnectionState, LogEvent, Update
 from .uploading import Progress, Source, Upload, name_of, no_uploads
 
@@ -247,11 +250,12 @@ class Chat:
             attachments=_ids_of(attachments) if attachments else None,
             metadata=metadata,
         )
-        if (open_turn := self._followed.turns.find(frame.id)) is not None:
-            return open_turn
+        return self._followed.turns.find(frame.id) or self._ask(frame, frame.id, frame.id)
+
+    def _ask(self, frame: Asking, id: str, message: str) -> Turn:
         self._check_open()
-        request = self._followed.outbox.add(frame.id, frame)
-        turn = Turn(frame, request, self._cancel_turn)
+        request = self._followed.outbox.add(id, frame)
+        turn = Turn(frame, request, self._cancel_turn, message=message)
         self._followed.open_turn(turn, request)
         return turn
 
@@ -274,6 +278,50 @@ class Chat:
         limit = None if self.welcome is None else self.welcome.limits.max_file_size
         named = name_of(source, name)
         return await self._upload(Upload(source, named, type, self.session, token, progress, limit))
+
+    def edit(
+        self,
+        message: str,
+        content: Content,
+        *,
+        id: str | None = None,
+        agent: str | None = None,
+        attachments: Sequence[str] | None = None,
+        metadata: Metadata | None = None,
+    ) -> Turn:
+        """Goes on from an earlier user message with another one, on a new branch.
+
+        ``id`` is that of the new message. Raises as :meth:`send`; the turn raises NotFound if
+        ``message`` is not in view, and RunActive during a run.
+        """
+        frame = Edit(
+            id=id or _new_id("msg"),
+            message=message,
+            content=content,
+            agent=agent,
+            attachments=list(attachments) if attachments else None,
+            metadata=metadata,
+        )
+        return self._followed.turns.find(frame.id) or self._ask(frame, frame.id, frame.id)
+
+    def regenerate(self, message: str | None = None, *, agent: str | None = None) -> Turn:
+        """Answers a user message again, by default the last one. Raises NotFound and RunActive."""
+        users = [one.id for one in self.messages if isinstance(one, UserMessage)]
+        if message is None and not users:
+            raise NotFound("There is no message to answer again.")
+        asked = message or users[-1]
+        if self._followed.turns.find(asked) is not None:
+            raise RunActive()
+        id = _new_id("req")
+        return self._ask(Regenerate(id=id, message=asked, agent=agent), id, asked)
+
+    async def switch(self, branch: str) -> None:
+        """Goes back to another branch: one of ``metadata["agentws"]["branches"]["ids"]``.
+
+        The conversation is then loaded again. Raises NotFound for a branch that is not at a message
+        in view, and RunActive during a run.
+        """
+        await self._request(Switch(id=_new_id("req"), branch=branch))
 
     async def ask(self, content: Content, **options: Any) -> str:
         """Sends a message and returns the text of its answer. The options are those of ``send``.

@@ -178,6 +178,9 @@ class FollowedSession:
                 # The notices are older, but the position to resume at is that of the snapshot.
                 self._publish(entry._replace(event=notice.event))
         self.turns.apply(entry)
+        if isinstance(entry.event, e.HistoryBranched) and entry.event.reload:
+            self.log.require_snapshot()
+            raise SnapshotNeeded("Another branch of the conversation came into view.")
 
     def _accepted_in_log(self, message: str, position: str) -> None:
         """A message in the log was accepted, even if its ``accepted`` frame was lost.
@@ -193,8 +196,9 @@ class FollowedSession:
         # The new log may lack messages that the old one had accepted, so resend them. Their ids are
         # idempotency keys: the server deduplicates what it has.
         for turn in self.turns.open():
-            if turn.id not in self.outbox:
-                self.open_turn(turn, self.outbox.add(turn.id, turn.frame))
+            id = turn.request.id
+            if id not in self.outbox:
+                self.open_turn(turn, self.outbox.add(id, turn.frame))
 
     def _publish(self, update: Update) -> None:
         for watcher in tuple(self._watchers):

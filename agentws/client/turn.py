@@ -11,12 +11,14 @@ from ..protocol import events as e
 from ..protocol import messages as m
 from ..protocol.events import AnyEvent
 from ..protocol.fold import STATUS_KEY
-from ..protocol.frames import Accepted, Notice, Send
+from ..protocol.frames import Accepted, Edit, Notice, Regenerate, Send
 from ..protocol.position import Position, parse_position
 from .errors import RunCancelled, RunFailed
 from .mailbox import Mailbox
 from .outbox import Request
 
+Asking = Send | Edit | Regenerate
+"""The frames that a run answers."""
 Cancel = Callable[["Turn"], Awaitable[None]]
 _SEPARATOR: Final = "\n\n"
 _NOT_IN_SNAPSHOT: Final = (
@@ -42,12 +44,13 @@ class Turn:
     Keep a reference to the turn: without one it receives nothing, although the message is sent.
     """
 
-    def __init__(self, frame: Send, request: Request, cancel: Cancel) -> None:
-        self.id: Final = frame.id
+    def __init__(self, frame: Asking, request: Request, cancel: Cancel, *, message: str) -> None:
+        self.id: Final = message
         """The message's id."""
         self.run: str | None = None
         """The id of the run, once it has started."""
         self.frame: Final = frame
+        """What asked for the answer."""
         self.request = request
         self._cancel = cancel
         self._mailbox: Mailbox[AnyEvent] = Mailbox()

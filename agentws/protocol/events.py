@@ -320,6 +320,27 @@ class HistoryCleared(Event, tag="history.cleared", frozen=True):
     """The history was cleared: earlier messages are not shown, or given to the model, any more."""
 
 
+class HistoryBranched(Event, tag="history.branched", frozen=True):
+    """From a user message on, the conversation is out of view, and goes on in another branch."""
+
+    replaced: str
+    """The id of the user message from which on the conversation is out of view."""
+    message_id: str
+    """The id of the user message that the branch in view begins with."""
+    left: str
+    """The id of the branch that went out of view."""
+    branch: str
+    """The id of the branch that is in view now."""
+    branches: list[str]
+    """The ids of all branches at this place, in the order in which they began."""
+    hidden: tuple[int, int]
+    """What went out of view: the first and the last seq. Parts of it may have been before."""
+    interrupts: list[str] = []
+    """The questions that are not open any more, since they were asked in what went out of view."""
+    reload: bool = False
+    """Whether a client must load the conversation again: what is in view is not only cut."""
+
+
 Retention = Annotated[float, msgspec.Meta(gt=0)]
 """Seconds for which a session is kept after its last use."""
 
@@ -349,6 +370,7 @@ GatewayEvent = (
     | StateChanged
     | NoticePosted
     | HistoryCleared
+    | HistoryBranched
     | SessionUpdated
     | AgentChosen
 )

@@ -11,6 +11,7 @@ from typing import Any, Final
 
 from . import events as e
 from . import messages as m
+from .branches import MARK, mark, with_mark
 from .codec import Record, decode_record, event_type
 from .events import Event
 from .message_builders import Builder, activity_message, reasoning_message, text_message
@@ -23,11 +24,13 @@ STATUS_KEY: Final = "agentws"
 class Fold:
     """The state of one fold. Feed it the log's records in order with :meth:`apply_all`."""
 
-    __slots__ = ("_builders", "_calls", "_run_messages", "agent", "outline", "title")
+    __slots__ = ("_builders", "_calls", "_left", "_run_messages", "agent", "outline", "title")
 
     def __init__(self) -> None:
         self._builders: dict[str, Builder] = {}
         self._calls: dict[str, Builder] = {}
+        self._left: dict[str, dict[str, Builder]] = {}
+        """The messages of branches that went out of view, by branch."""
         self._run_messages: list[str] = []
         self.outline = Outline()
         self.title: str | None = None
@@ -92,14 +95,37 @@ class Fold:
         if status is not None and spoken:
             kept = {name: value for name, value in status.items() if value is not None}
             assistants = [one for one in spoken if one.kind is m.AssistantMessage]
-            (assistants or spoken)[-1].add_metadata({STATUS_KEY: kept})
+            last = (assistants or spoken)[-1]
+            ours = (last.build().metadata or {}).get(STATUS_KEY)
+            if isinstance(ours, dict) and MARK in ours:
+                kept[MARK] = ours[MARK]
+            last.add_metadata({STATUS_KEY: kept})
         self._run_messages = []
 
     def _clear(self, event: e.HistoryCleared, run: str | None) -> None:
         """Later deltas of a message that began before this are ignored: the message is gone."""
         self._builders = {}
         self._calls = {}
+        self._left = {}
         self._run_messages = []
+
+    def _branch(self, event: e.HistoryBranched, run: str | None) -> None:
+        """Takes the end of the conversation out of view, and brings back a branch that it knows."""
+        ids = list(self._builders)
+        back = self._left.pop(event.branch, None)
+        if event.replaced in self._builders:
+            gone = ids[ids.index(event.replaced) :]
+        else:
+            # Without the message, a fold that began after it has only what follows it.
+            gone = ids if back is None else []
+        self._left[event.left] = {id: self._builders.pop(id) for id in gone}
+        self._builders |= back or {}
+        begins = self._builders.get(event.message_id)
+        message = None if begins is None else begins.build()
+        if isinstance(message, m.UserMessage):
+            marked = with_mark(message, mark(event.branch, event.branches))
+            self._builders[message.id] = Builder(marked)
+        self._index_calls()
 
     def _rename(self, event: e.SessionUpdated, run: str | None) -> None:
         self.title = event.title or self.title
@@ -129,6 +155,9 @@ class Fold:
                 if id in fresh or builder.kind in stay:
                     kept[id] = fresh.get(id, builder)
         self._builders = {**kept, **fresh}
+        self._index_calls()
+
+    def _index_calls(self) -> None:
         self._calls = {
             call.id: builder for builder in self._builders.values() for call in builder.calls
         }
@@ -251,6 +280,7 @@ _HANDLERS: Final[dict[type[Event], Callable[[Fold, Any, str | None], None]]] = {
     e.RunError: Fold._fail,
     e.MessageSteered: Fold._take_steering,
     e.HistoryCleared: Fold._clear,
+    e.HistoryBranched: Fold._branch,
     e.SessionUpdated: Fold._rename,
     e.MessagesSnapshot: Fold._replace_messages,
     e.TextMessageStart: Fold._begin_text,

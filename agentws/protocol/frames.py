@@ -52,6 +52,30 @@ class Send(ClientFrame, tag="send", kw_only=True, frozen=True):
     metadata: Metadata | None = None
 
 
+class Regenerate(ClientFrame, tag="regenerate", kw_only=True, frozen=True):
+    """Answers a user message again; by default the last one."""
+
+    message: str | None = None
+    agent: str | None = None
+
+
+class Edit(ClientFrame, tag="edit", kw_only=True, frozen=True):
+    """Goes on from an earlier user message with another one, whose id is ``id``."""
+
+    id: str
+    message: str
+    content: Content
+    attachments: list[str] | None = None
+    agent: str | None = None
+    metadata: Metadata | None = None
+
+
+class Switch(ClientFrame, tag="switch", kw_only=True, frozen=True):
+    """Goes back to another branch of the conversation."""
+
+    branch: str
+
+
 class Say(Send, tag="say", kw_only=True, frozen=True):
     """A message of a wire without answers: it answers the open question, if it is an answer.
 
@@ -121,6 +145,9 @@ class Ping(ClientFrame, tag="ping", kw_only=True, frozen=True):
 
 AnyClientFrame = (
     Send
+    | Regenerate
+    | Edit
+    | Switch
     | Cancel
     | Withdraw
     | EditQueued
@@ -137,7 +164,8 @@ AnyClientFrame = (
 
 _client_frames: Final[msgspec.json.Decoder[AnyClientFrame]] = msgspec.json.Decoder(AnyClientFrame)
 _CLIENT_TYPES: Final = (
-    "send, cancel, withdraw, edit_queued, promote, answer, tool_result, command or ping"
+    "send, regenerate, edit, switch, cancel, withdraw, edit_queued, promote, answer, tool_result,"
+    " command or ping"
 )
 
 
@@ -158,7 +186,7 @@ def decode_client_frame(data: bytes | str) -> AnyClientFrame:
 def _open_parts(frame: AnyClientFrame) -> tuple[Any, ...]:
     """The members that may hold any JSON."""
     match frame:
-        case Send() | EditQueued():
+        case Send() | Edit() | EditQueued():
             return (frame.metadata, None if isinstance(frame.content, str) else frame.content)
         case Answer():
             return (frame.payload,)

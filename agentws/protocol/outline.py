@@ -17,6 +17,7 @@ import msgspec
 from ..errors import BadRequest
 from . import events as e
 from . import messages as m
+from .branches import UNBRANCHED, Branches
 from .events import Event
 from .jsonpatch import apply_patch
 
@@ -42,6 +43,7 @@ class Carried(msgspec.Struct, frozen=True, omit_defaults=True):
     askers: dict[str, str] = {}
     agent: str | None = None
     """The session's agent, if it was changed: the store may learn of it later."""
+    branches: Branches = UNBRANCHED
 
 
 _NOTHING: Final = Carried()
@@ -57,6 +59,7 @@ class Outline:
         "asked",
         "askers",
         "base_state",
+        "branches",
         "by",
         "cancelling",
         "client_changes",
@@ -110,6 +113,8 @@ class Outline:
         """How many changes of the state by clients were applied here."""
         self.base_state: Any = carried.state
         """The shared state as it was before the active run."""
+        self.branches: Branches = carried.branches
+        """What of the log is out of view, and what can come back."""
 
     def __repr__(self) -> str:
         return f"<Outline run={self.run} queue={len(self.queue)} cancelling={self.cancelling}>"
@@ -143,6 +148,7 @@ class Outline:
             dict(self.answered),
             self.state,
             askers=dict(self.askers),
+            branches=self.branches,
         )
 
     def open_questions(self, interrupts: Iterable[m.Interrupt]) -> None:
@@ -265,6 +271,14 @@ class Outline:
 
     def _clear(self, event: e.HistoryCleared, run: str | None) -> None:
         self.interrupts, self.answers, self.answered = _NONE, _NONE, _NONE
+        self.branches = UNBRANCHED
+
+    def _branch(self, event: e.HistoryBranched, run: str | None) -> None:
+        self.branches = self.branches.after(event)
+        gone = set(event.interrupts)
+        self.interrupts = _without(self.interrupts, gone)
+        self.answers = _without(self.answers, gone)
+        self.answered = _without(self.answered, gone)
 
     def _set_state(self, event: e.StateSnapshot, run: str | None) -> None:
         self.state = event.snapshot
@@ -340,6 +354,7 @@ _HANDLERS: Final[dict[type[Event], Callable[[Outline, Any, str | None], None]]] 
     e.RunError: Outline._end,
     e.InterruptAnswered: Outline._answer,
     e.HistoryCleared: Outline._clear,
+    e.HistoryBranched: Outline._branch,
     e.StateSnapshot: Outline._set_state,
     e.StateDelta: Outline._change_state,
     e.StateChanged: Outline._change_state_for_client,

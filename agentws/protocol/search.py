@@ -1,4 +1,4 @@
-"""What a search over sessions matches: words of titles, and of the messages in view.
+"""What a search over sessions matches: words of titles, and of the messages of all branches.
 
 A store searches as these functions say, so that every store finds the same. A word is a run of
 letters and digits, compared without case and accents. In scripts that put no spaces between words
@@ -20,6 +20,8 @@ MOST_TERMS: Final = 8
 """The terms of a query that count, the first ones."""
 CLEARED: Final = "history.cleared"
 """The event that removes everything before it from view."""
+BRANCHED: Final = "history.branched"
+"""The event that takes a branch out of view."""
 _REPLACING: Final = frozenset({CLEARED, "MESSAGES_SNAPSHOT"})
 """Events after which no earlier message is in view, unless they contain it."""
 _WORD: Final = re.compile(r"[^\W_]+")
@@ -74,8 +76,11 @@ class Found(NamedTuple):
 
 
 def searchable(records: Iterable[Record]) -> Found:
-    """The words of the messages in a part of a log that begins and ends where no run is active."""
-    kept = list(records)
+    """The words of the messages in a part of a log that begins and ends where no run is active.
+
+    Those of other branches too: people can go back to them, so they are to be found.
+    """
+    kept = [record for record in records if event_type(record.data) != BRANCHED]
     replaces = any(event_type(record.data) in _REPLACING for record in kept)
     said = _said(Fold().apply_all(kept).messages)
     return Found([words for words in map(words_of, said) if words], replaces)

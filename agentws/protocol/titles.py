@@ -11,7 +11,7 @@ from .cutting import boundary
 
 _READ: Final = 4000
 """Characters of the text that are looked at: a message may have megabytes."""
-_SHORTEST: Final = 8
+_SHORTEST: Final = 9
 _ELLIPSIS: Final = "…"
 _NOT_TEXT: Final = frozenset({"Cc", "Cs"})
 """Control characters, and surrogates, which can't be sent."""
@@ -20,7 +20,7 @@ _BIDI: Final = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069
 
 
 def title_from(text: str, *, length: int) -> str | None:
-    """``text`` as a title of at most ``length`` characters (8 or more); ``None`` if it is blank."""
+    """``text`` as a title of at most ``length`` characters (9 or more); ``None`` if it is blank."""
     line = " ".join("".join(map(_shown, text[:_READ])).split())
     length = max(length, _SHORTEST)
     if len(line) <= length:
@@ -38,5 +38,5 @@ def _shown(char: str) -> str:
 def _cut(line: str, at: int) -> str:
     """The first ``at`` characters of a line without spaces, with no grapheme cluster divided."""
     encoded, prefix = (msgspec.json.encode(part)[1:-1] for part in (line, line[:at]))
-    end = boundary(encoded, 0, max(len(prefix), _SHORTEST))
+    end = boundary(encoded, 0, len(prefix))
     return msgspec.json.decode(b'"%b"' % encoded[:end], type=str)

@@ -9,7 +9,8 @@ within its ``append``: a request that is sent again is a duplicate (deduplicatio
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from typing import Final
 
 import msgspec
@@ -20,10 +21,8 @@ from ..auth import Identity
 from ..errors import (
     AgentError,
     AgentwsError,
-    AlreadyAnswered,
     BadRequest,
     EventTooLarge,
-    Expired,
     Forbidden,
     NotFound,
     QueueFull,
@@ -37,17 +36,16 @@ from ..protocol import events as e
 from ..protocol import frames as f
 from ..protocol import messages as m
 from ..protocol.attachments import AttachedFile
-from ..protocol.codec import check_sizes, entry
+from ..protocol.codec import Entry, entry
 from ..protocol.outline import Outline
 from ..sessions.senders import Sender, Senders, sender_now
 from ..sessions.session import Session
 from ..store import Appended, Key
-from .answering import EXPIRY_DIGEST, answer_key, answer_of, check_answer
 from .attaching import attach_files, has_files
-from .beginning import started_by_answers
+from .branches import branch_before
 from .deciding import Command, Decision, decide
 from .engine import Runs
-from .ids import new_id, now_ms
+from .ids import now_ms
 from .queueing import RUN_STARTED, check_answerable, edit, not_queued, promote, user_message
 from .state_changes import state_command
 from .steering import not_steered
@@ -65,13 +63,19 @@ class Inbox:
         # Messages by owner that are accepted and not in the log yet: they count for the limit.
         self._pending_of: dict[str, int] = {}
 
-    def _decide(self, session: Session, command: Command) -> Awaitable[Appended | None]:
-        self._runs.write_start(session)
+    def decide(self, session: Session, command: Command) -> Awaitable[Appended | None]:
+        """Appends what ``command`` decides; see :func:`agentws.runs.deciding.decide`."""
+        self.write_start(session)
         return decide(session, command)
 
-    async def send(
+    def write_start(self, session: Session) -> None:
+        """Appends the beginning of a run that is held back, if there is one: it may change what is
+        decided."""
+        self._runs.write_start(session)
+
+    def send(
         self, session: Session, frame: f.Send, *, agent: str | None, identity: Identity | None
-    ) -> Appended:
+    ) -> Awaitable[Appended]:
         """Accepts a user message, once for its id: the id is its idempotency key.
 
         Raises IdempotencyConflict, QueueFull, RunActive (overlap ``reject``), TooMany,
@@ -80,45 +84,81 @@ class Inbox:
         """
         by = None if identity is None else identity.id
         key = send_key(frame, by=by)
-        files: Sequence[AttachedFile] = ()
         if has_files(frame):
-            found = await self._attach_files(session, frame, key=key, by=by)
-            if isinstance(found, Appended):
-                return found
-            files = found
-        event = _accepted_event(frame, agent, by=by, files=files)
-        accepted = entry(event)
-        if len(accepted.data) + RUN_STARTED > session.max_event_size:
-            check_answerable(session, event)
-        sender = sender_now(event, identity)
+            return self._send_with_files(session, frame, agent=agent, identity=identity)
+        event = accepted_event(frame, agent, by=by, files=())
+        return self._send(session, frame, event, key=key, identity=identity)
 
-        def command() -> Decision:
-            self._check_room(session, frame)
+    async def _send_with_files(
+        self, session: Session, frame: f.Send, *, agent: str | None, identity: Identity | None
+    ) -> Appended:
+        by = None if identity is None else identity.id
+        key = send_key(frame, by=by)
+        files = await self.attach_files(session, frame, key=key, by=by)
+        if isinstance(files, Appended):
+            return files
+        event = accepted_event(frame, agent, by=by, files=files)
+        try:
+            return await self._send(session, frame, event, key=key, identity=identity)
+        except NotFound:
+            # The session was deleted meanwhile: what was attached to it must not stay.
+            await self._drop_files(session)
+            raise
+
+    def _send(
+        self,
+        session: Session,
+        frame: f.Send,
+        event: e.MessageAccepted,
+        *,
+        key: Key,
+        identity: Identity | None,
+    ) -> Awaitable[Appended]:
+
+        def command(accepted: Entry) -> Decision:
+            self.check_room(session, frame.overlap)
             missed = _not_steering(session.outline, event)
             more = () if missed is None else (not_steered(frame.id, missed),)
             return Decision(accepted, key=key, more=more)
 
+        return self.accept(session, event, command, key=key, identity=identity)
+
+    async def accept(
+        self,
+        session: Session,
+        event: e.MessageAccepted,
+        command: Callable[[Entry], Decision],
+        *,
+        key: Key | None,
+        identity: Identity | None,
+    ) -> Appended:
+        """Appends ``event``, as ``command`` decides for its entry.
+
+        Raises what ``command`` raises, but not for a request under a ``key`` that was carried out
+        before: that is a duplicate.
+        """
+        accepted = entry(event)
+        if len(accepted.data) + RUN_STARTED > session.max_event_size:
+            check_answerable(session, event)
+        sender = sender_now(event, identity)
+        decided = partial(command, accepted)
         try:
             self._count_pending(session.info.owner)
             if sender is None:
-                done = await self._decide(session, command)
+                done = await self.decide(session, decided)
             else:
-                done = await self._append_for(sender, frame.id, session, command)
-        except (QueueFull, RunActive, TooMany):
-            # Not for a message that was accepted before and is sent again: that is a duplicate.
-            known = await session.find(key)
+                done = await self.append_for(sender, event.message.id, session, decided)
+        except (NotFound, QueueFull, RunActive, TooMany):
+            known = None if key is None else await session.find(key)
             if known is None:
                 raise
             return known
-        except NotFound:
-            await self._drop_files(session)
-            raise
         finally:
             self._uncount_pending(session.info.owner)
         assert done is not None
         return done
 
-    async def _attach_files(
+    async def attach_files(
         self, session: Session, frame: f.Send, *, key: Key, by: str | None
     ) -> Sequence[AttachedFile] | Appended:
         """The files of a message; or the duplicate, for one that was accepted before.
@@ -138,7 +178,7 @@ class Inbox:
         if self._files is not None:
             await self._files.store.delete_session(session.id)
 
-    async def _append_for(
+    async def append_for(
         self, sender: Sender, id: str, session: Session, command: Command
     ) -> Appended | None:
         """Decides a command that a run will answer; keeps its sender if it was appended."""
@@ -147,7 +187,7 @@ class Inbox:
         senders = session.senders
         senders.add(id, sender)
         try:
-            done = await self._decide(session, command)
+            done = await self.decide(session, command)
         except BaseException as error:
             if isinstance(error, AgentwsError) and not isinstance(error, Unavailable):
                 senders.discard(id, sender)
@@ -169,9 +209,10 @@ class Inbox:
             if not self._pending_of[owner]:
                 del self._pending_of[owner]
 
-    def _check_room(self, session: Session, frame: f.Send) -> None:
+    def check_room(self, session: Session, overlap: e.Overlap | None) -> None:
+        """Raises RunActive, QueueFull or TooMany for a message that is not accepted now."""
         outline = session.outline
-        if frame.overlap == "reject" and not outline.settled:
+        if overlap == "reject" and not outline.settled:
             raise RunActive(retry_after=1.0)
         if len(outline.queue) >= self._limits.max_queued:
             raise QueueFull(retry_after=1.0)
@@ -197,7 +238,7 @@ class Inbox:
             stop = _with_target(session.outline, stop)
             return _cancel_decision(session.outline, stop, by)
 
-        return await self._decide(session, command)
+        return await self.decide(session, command)
 
     async def withdraw(self, session: Session, frame: f.Withdraw) -> Appended:
         """Withdraws a queued message; raises NotFound when it is not in the queue any more."""
@@ -205,9 +246,9 @@ class Inbox:
         def command() -> Decision:
             if frame.message not in session.outline.queue:
                 raise not_queued()
-            return _withdraw_decision(frame.message, "withdrawn")
+            return _withdraw_decision(session.outline, frame.message, "withdrawn")
 
-        done = await self._decide(session, command)
+        done = await self.decide(session, command)
         assert done is not None
         return done
 
@@ -224,7 +265,7 @@ class Inbox:
             # Before anything is attached.
             edit(session, frame, by=by, files=None)
             files = await attach_files(self._files, frame, session=session.id, by=by)
-        return await self._decide(session, lambda: edit(session, frame, by=by, files=files))
+        return await self.decide(session, lambda: edit(session, frame, by=by, files=files))
 
     async def promote(
         self, session: Session, frame: f.Promote, *, by: str | None = None
@@ -233,49 +274,7 @@ class Inbox:
 
         Raises NotFound when a run has begun with it.
         """
-        return await self._decide(session, lambda: promote(session, frame, by=by))
-
-    async def answer(
-        self, session: Session, frame: f.Answer, *, identity: Identity | None
-    ) -> Appended:
-        """Answers an open question; the first answer wins.
-
-        The same answer again is a duplicate; another one raises AlreadyAnswered. Raises NotFound
-        for a question that was never asked, or whose history was cleared, Expired after its
-        deadline, BadRequest for an answer that is none of its choices, and EventTooLarge.
-        """
-        by = None if identity is None else identity.id
-        event = e.InterruptAnswered(
-            frame.interrupt, frame.status, frame.payload, by, timestamp=now_ms()
-        )
-        digest = body_digest(frame, by=by)
-
-        def command() -> Decision | None:
-            outline = session.outline
-            asked = outline.interrupts.get(frame.interrupt)
-            if asked is None:
-                return None
-            check_answer(asked, frame)
-            self._check_resumption(session, event)
-            key = answer_key(session, frame.interrupt, digest)
-            return Decision(entry(event), key=key, conflict=AlreadyAnswered)
-
-        sender = sender_now(event, identity)
-        try:
-            if sender is None:
-                done = await self._decide(session, command)
-            else:
-                done = await self._append_for(sender, frame.interrupt, session, command)
-            key = answer_key(session, frame.interrupt, digest)
-            done = done or await session.find(key, conflict=AlreadyAnswered)
-        except AlreadyAnswered:
-            key = answer_key(session, frame.interrupt, EXPIRY_DIGEST)
-            if await session.find(key, conflict=AlreadyAnswered):
-                raise Expired() from None
-            raise
-        if done is None:
-            raise NotFound("There is no such open question.")
-        return done
+        return await self.decide(session, lambda: promote(session, frame, by=by))
 
     async def change_state(
         self, session: Session, frame: f.State, *, accepts: AcceptsState, identity: Identity | None
@@ -288,7 +287,7 @@ class Inbox:
         key = None if frame.id is None else Key(f"state:{frame.id}", body_digest(frame, by=by))
         command = state_command(session, frame.patch, key=key, accepts=accepts, identity=identity)
         try:
-            done = await self._decide(session, command)
+            done = await self.decide(session, command)
         except (AgentError, EventTooLarge, Forbidden, StateConflict):
             # Not for a change that was made before and is sent again: that is a duplicate.
             known = None if key is None else await session.find(key)
@@ -298,27 +297,6 @@ class Inbox:
         assert done is not None
         return done
 
-    def _check_resumption(self, session: Session, event: e.InterruptAnswered) -> None:
-        """Raises EventTooLarge: one RUN_STARTED holds all answers of the run that resumes."""
-        outline = session.outline
-        run = outline.asked.get(event.interrupt_id)
-        answers = [
-            one for one in outline.answers.values() if outline.asked.get(one.interrupt_id) == run
-        ]
-        resumed = started_by_answers(session.id, new_id("run"), [*answers, event], parent=run)
-        check_sizes([entry(resumed, run=resumed.run_id)], session.max_event_size)
-
-    async def tool_result(
-        self, session: Session, frame: f.ToolResult, *, identity: Identity | None
-    ) -> Appended:
-        """Takes the result of a client's tool, or its error; the first one wins.
-
-        It is the :meth:`answer` to the question that asks for it. Raises what that raises, and
-        BadRequest.
-        """
-        answer = answer_of(frame, session.outline)
-        return await self.answer(session, answer, identity=identity)
-
     async def clear(self, session: Session, *, key: Key | None = None) -> Appended:
         """Clears the conversation. Raises RunActive while a run is active or a message queued."""
 
@@ -327,7 +305,7 @@ class Inbox:
                 raise RunActive("Stop the answer first, then clear.", retry_after=1.0)
             return Decision(entry(e.HistoryCleared(timestamp=now_ms())), key=key)
 
-        done = await self._decide(session, command)
+        done = await self.decide(session, command)
         assert done is not None
         return done
 
@@ -339,7 +317,7 @@ class Inbox:
         def command() -> Decision:
             return Decision(entry(e.SessionUpdated(agent=agent, timestamp=now_ms())), key=key)
 
-        done = await self._decide(session, command)
+        done = await self.decide(session, command)
         assert done is not None
         return done
 
@@ -359,7 +337,7 @@ def _with_target(outline: Outline, frame: f.Cancel) -> f.Cancel:
 def _cancel_decision(outline: Outline, frame: f.Cancel, by: str | None) -> Decision | None:
     """What a cancel appends; ``None`` when there is nothing to cancel."""
     if frame.message is not None and frame.message in outline.queue:
-        return _withdraw_decision(frame.message, "cancelled")
+        return _withdraw_decision(outline, frame.message, "cancelled")
     target = frame.run or frame.message
     hit = target is not None and target in (outline.run, outline.message, *outline.delivered)
     if outline.run is None or outline.cancelling or not hit:
@@ -379,13 +357,16 @@ def _not_steering(outline: Outline, event: e.MessageAccepted) -> str | None:
     return None if outline.by == event.by else "other_sender"
 
 
-def _withdraw_decision(message: str, reason: str) -> Decision:
-    return Decision(entry(e.MessageWithdrawn(message, reason, timestamp=now_ms())))
+def _withdraw_decision(outline: Outline, message: str, reason: str) -> Decision:
+    back = branch_before(outline, message)
+    withdrawn = entry(e.MessageWithdrawn(message, reason, timestamp=now_ms()))
+    return Decision(withdrawn, more=() if back is None else (entry(back),))
 
 
-def _accepted_event(
+def accepted_event(
     frame: f.Send, agent: str | None, *, by: str | None, files: Sequence[AttachedFile]
 ) -> e.MessageAccepted:
+    """The event that accepts this message."""
     message = user_message(frame.id, frame.content, frame.metadata, files=files)
     return e.MessageAccepted(message, frame.overlap or "queue", agent, by, timestamp=now_ms())
 
@@ -395,7 +376,7 @@ def send_key(frame: f.Send, *, by: str | None) -> Key:
     return Key(f"send:{frame.id}", body_digest(frame, by=by))
 
 
-def body_digest(frame: f.Send | f.Answer | f.State, *, by: str | None) -> str:
+def body_digest(frame: f.ClientFrame, *, by: str | None) -> str:
     """A digest of a frame's body and its sender: the same whenever the same id is sent again."""
     body = _encoder.encode(msgspec.structs.replace(frame, id=""))
     if by is not None:

@@ -16,6 +16,7 @@ from ..protocol.messages import Interrupt, Message
 from ..protocol.position import GENESIS, Position
 from ..store import PAGE, Store
 from .pages import ENDS, Page
+from .view import BRANCHED, WHOLE, View, in_view
 
 _FIRST: Final = 32
 """Events in the first read, while their size is unknown."""
@@ -38,24 +39,30 @@ class Snapshot(NamedTuple):
 
 
 async def whole_conversation(
-    store: Store, session: str, epoch: str, *, through: int
+    store: Store, session: str, epoch: str, *, through: int, view: View = WHOLE
 ) -> list[Message]:
-    """The conversation from its beginning up to the seq ``through``."""
+    """The conversation in view, from its beginning up to the seq ``through``."""
     while True:
         try:
-            return await _read_whole(store, session, epoch, through)
+            return await _read_whole(store, session, epoch, through, view)
         except PositionLost as lost:
             if lost.reason != "compacted":
                 raise
             # Compaction has removed the event that was read last: start again.
 
 
-async def _read_whole(store: Store, session: str, epoch: str, through: int) -> list[Message]:
+async def _read_whole(
+    store: Store, session: str, epoch: str, through: int, view: View
+) -> list[Message]:
     fold = Fold()
     position = Position(epoch, 0, GENESIS)
     while position.seq < through:
         records = await store.read(session, after=position if position.seq else None)
-        fold.apply_all(record for record in records if record.seq <= through)
+        fold.apply_all(
+            record
+            for record in in_view(records, view)
+            if record.seq <= through and event_type(record.data) != BRANCHED
+        )
         if len(records) < PAGE:
             break
         position = Position(epoch, records[-1].seq, records[-1].tag)

@@ -20,6 +20,7 @@ from ..protocol.position import Position
 from ..protocol.sizes import NOTICES, PAGE
 from ..store import Store
 from .pages import ENDS, NOTICE, BackwardScan, Page, begins_before, fold_page
+from .view import View
 
 _AT_ONCE: Final = 32
 """Events of one read; few, since they are large."""
@@ -39,35 +40,35 @@ class BoundedPages:
         self._session = session
         self._epoch = epoch
         self._lock: asyncio.Lock | None = None
-        self._key: tuple[int, int, int] | None = None
+        self._key: tuple[int, int, View] | None = None
         self._page: Page | None = None
 
     async def before(
-        self, before: int, *, messages: int, size: int, cleared: int, event_size: int
+        self, before: int, *, messages: int, size: int, view: View, event_size: int
     ) -> Page:
         """The newest ``messages`` before that seq, or fewer: about ``size`` bytes at most.
 
         For a run that is larger: its last part, or the part before the one that ``before`` names.
         An active run has no parts; the page then holds what is older.
         """
-        scan = BackwardScan(messages=messages, cleared=cleared, size=size, event_size=event_size)
+        scan = BackwardScan(messages=messages, view=view, size=size, event_size=event_size)
         page = await scan.page(self._store, self._session, before)
         if page is not None:
             return page
         del scan
         self._lock = self._lock or asyncio.Lock()
         async with self._lock:
-            return await self._part_before(before, size, cleared)
+            return await self._part_before(before, size, view)
 
-    async def _part_before(self, before: int, size: int, cleared: int) -> Page:
-        key = before, size, cleared
+    async def _part_before(self, before: int, size: int, view: View) -> Page:
+        key = before, size, view
         while self._page is None or self._key != key:
-            scan = BackwardScan(messages=1, cleared=cleared, size=size)
+            scan = BackwardScan(messages=1, view=view, size=size)
             start = await scan.to_start(self._store, self._session, before)
             records = scan.newest_first[::-1]
             try:
                 if scan.inside_run and not await self._read_to_end(records):
-                    return await self._older_than(start, size, cleared)
+                    return await self._older_than(start, size, view)
             except PositionLost as lost:
                 if lost.reason != "compacted":
                     raise
@@ -77,18 +78,18 @@ class BoundedPages:
                 # This page has only what follows the run; the next page begins with the run.
                 return fold_page(scan.newest_first[:1], scan.newest_first[0].seq)
             number = before - start if scan.inside_run else None
-            self._page = await self._part(records, start, number, size, cleared)
+            self._page = await self._part(records, start, number, size, view)
             self._key = key
         return self._page
 
-    async def _older_than(self, start: int, size: int, cleared: int) -> Page:
+    async def _older_than(self, start: int, size: int, view: View) -> Page:
         """The page before an active run, which has no parts yet."""
-        scan = BackwardScan(messages=1, cleared=cleared, size=size)
+        scan = BackwardScan(messages=1, view=view, size=size)
         page = await scan.page(self._store, self._session, start)
-        return page or await self._part_before(start, size, cleared)
+        return page or await self._part_before(start, size, view)
 
     async def _part(
-        self, records: list[Record], start: int, number: int | None, size: int, cleared: int
+        self, records: list[Record], start: int, number: int | None, size: int, view: View
     ) -> Page:
         """That part of the run in ``records``; the last part without ``number``."""
         store, session = self._store, self._session
@@ -98,10 +99,10 @@ class BoundedPages:
         notices = _notices_of(run, parts, number - 1)
         if number > 1:
             return Page(parts[number - 1], start + number - 1, notices, run.times)
-        if await begins_before(store, session, start, cleared):
+        if await begins_before(store, session, start, view):
             return Page(parts[0], start, notices, run.times)
         # Only notices are older: they belong to this page.
-        scan = BackwardScan(messages=1, cleared=cleared, size=size)
+        scan = BackwardScan(messages=1, view=view, size=size)
         oldest = await scan.page(store, session, start)
         older = oldest.notices if oldest else ()
         return Page(parts[0], None, [*older, *notices], run.times)

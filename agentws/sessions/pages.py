@@ -19,6 +19,7 @@ from ..protocol.merge import split_delta
 from ..protocol.messages import InterruptOutcome, Message, RunAgentInput
 from ..protocol.notices import Posted
 from ..store import PAGE, Store
+from .view import BRANCHED, FEWEST, WHOLE, View, backwards
 
 _STARTS: Final = frozenset(
     {
@@ -42,10 +43,6 @@ _NOTICES: Final = 100
 """The most notices on a page, the newest: nothing else bounds their number."""
 _FARTHEST: Final = 4
 """A page may have this many times the wanted messages, so that the run that asked is on it, too."""
-_AT_ONCE: Final = 256 * 1024
-"""About the bytes of one read if events may be large: many clients may open a session at once."""
-_FEWEST: Final = 8
-"""The fewest events of one read."""
 _PER_MESSAGE: Final = 4
 """Events of a typical message in a compacted run, from which the size of a read is estimated."""
 _NOT_SHOWN: Final = frozenset(
@@ -79,15 +76,14 @@ class Page(NamedTuple):
 
 
 async def page_before(
-    store: Store, session: str, before: int, *, messages: int, cleared: int = 0
+    store: Store, session: str, before: int, *, messages: int, view: View = WHOLE
 ) -> Page:
     """The last ``messages`` before that seq, or a few more: runs are kept whole.
 
     A run that resumes with an answer stays on one page with the run that asked, whose tool calls it
     may finish, unless that one is far away.
-    ``cleared``: the seq of the newest known ``history.cleared``. Nothing at or before it is shown.
     """
-    scan = BackwardScan(messages=messages, cleared=cleared)
+    scan = BackwardScan(messages=messages, view=view)
     page = await scan.page(store, session, before)
     assert page is not None
     return page
@@ -101,11 +97,11 @@ class BackwardScan:
     """
 
     def __init__(
-        self, *, messages: int, cleared: int, size: int | None = None, event_size: int = 1
+        self, *, messages: int, view: View, size: int | None = None, event_size: int = 1
     ) -> None:
         self._messages = messages
         self._event_size = event_size
-        self._cleared = cleared
+        self._view = view
         self._size = size
         self._questions: set[str] = set()
         self._seen = 0
@@ -136,7 +132,7 @@ class BackwardScan:
                     return fold_page(self.newest_first[:count], seq)
                 if kind != "RUN_STARTED" or not self._enough:
                     continue
-                if await begins_before(store, session, record.seq, self._cleared):
+                if await begins_before(store, session, record.seq, self._view):
                     return fold_page(self.newest_first, record.seq)
                 # Only notices are older: they belong to this page.
         return fold_page(self.newest_first, None)
@@ -151,23 +147,14 @@ class BackwardScan:
                 self._add(record, kind)
                 if kind == "RUN_STARTED":
                     return record.seq
-        return self._cleared + 1
+        return self._view.cleared + 1
 
-    async def _records(self, store: Store, session: str, before: int) -> AsyncGenerator[Record]:
-        """The records before that seq, the newest first, back to where the history was cleared."""
+    def _records(self, store: Store, session: str, before: int) -> AsyncGenerator[Record]:
+        """The records in view before that seq, the newest first."""
         most = min(PAGE, max(32, _PER_MESSAGE * self._messages))
-        limit = min(most, max(_FEWEST, _AT_ONCE // self._event_size))
-        while before > self._cleared + 1:
-            page = await store.read_back(session, before=before, limit=limit)
-            for record in reversed(page):
-                if record.seq <= self._cleared:
-                    return
-                yield record
-            if len(page) < limit:
-                return
-            before = page[0].seq
-            size = sum(len(record.data) for record in page) // len(page)
-            limit = min(most, max(_FEWEST, _AT_ONCE // size))
+        return backwards(
+            store, session, before, view=self._view, most=most, event_size=self._event_size
+        )
 
     def _add(self, record: Record, kind: str) -> None:
         """Adds the next older record."""
@@ -221,20 +208,18 @@ def _track_questions(questions: set[str], newest: Record) -> None:
             questions.difference_update(question.id for question in asked)
 
 
-async def begins_before(store: Store, session: str, seq: int, cleared: int) -> bool:
-    """Whether the conversation has a message before ``seq`` that was not cleared."""
-    for _ in range(_FEWEST):
-        page = await store.read_back(session, before=seq, limit=_FEWEST)
-        for record in reversed(page):
+async def begins_before(store: Store, session: str, seq: int, view: View) -> bool:
+    """Whether the conversation in view has a message before ``seq``."""
+    async with aclosing(backwards(store, session, seq, view=view, most=FEWEST)) as records:
+        seen = 0
+        async for record in records:
             kind = event_type(record.data)
-            if kind == CLEARED or record.seq <= cleared:
+            if kind == CLEARED:
                 return False
-            if kind in _STARTS:
+            seen += 1
+            if kind in _STARTS or seen == FEWEST * FEWEST:
                 return True
-        if len(page) < _FEWEST:
-            return False
-        seq = page[0].seq
-    return True
+    return False
 
 
 def fold_page(newest_first: list[Record], before: int | None) -> Page:
@@ -243,7 +228,11 @@ def fold_page(newest_first: list[Record], before: int | None) -> Page:
     notices: deque[Posted] = deque(maxlen=_NOTICES)
     times: dict[str, int] = {}
     for record in reversed(newest_first):
-        if event_type(record.data) not in _LOOKED_INTO:
+        kind = event_type(record.data)
+        if kind == BRANCHED:
+            # The records are those in view as of now.
+            continue
+        if kind not in _LOOKED_INTO:
             fold.apply_all((record,))
             continue
         body = decode_record(record.data)

@@ -14,6 +14,7 @@ from ..protocol.outline import OUTLINE_EVENTS, OUTLINE_TYPES, Carried, Outline
 from ..protocol.position import Position
 from ..store import SessionInfo, Settled
 from .senders import Senders, no_longer_queued
+from .view import View
 
 DECODED_TYPES: Final = OUTLINE_TYPES | {"session.updated"}
 """Types of the events that :meth:`Projection.apply` needs decoded; all others may be bytes only."""
@@ -59,6 +60,11 @@ class Projection:
         self._run_base: Position | None = None
         self._accepted_at: dict[str, int] | None = None
         """The seqs at which queued messages were accepted; ``None`` while there are none."""
+
+    @property
+    def view(self) -> View:
+        """What of the log is the conversation."""
+        return View(self.cleared, self.outline.branches.hidden)
 
     @property
     def run_base(self) -> Position:

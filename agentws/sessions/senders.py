@@ -98,5 +98,7 @@ def no_longer_queued(event: Event, before: Outline) -> Iterable[str]:
             return [event.message_id]
         case e.HistoryCleared():
             return list(before.answers)
+        case e.HistoryBranched():
+            return event.interrupts
         case _:
             return ()

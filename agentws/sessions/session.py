@@ -20,7 +20,7 @@ from ..protocol.messages import Message
 from ..protocol.position import Position
 from ..protocol.sizes import EVENT, TEXT
 from ..store import PAGE, Appended, Key, SessionInfo, Settled, Store
-from . import conversation
+from . import conversation, turns
 from .command_turn import CommandTurn
 from .conversation import Snapshot
 from .follower import Follower
@@ -29,6 +29,7 @@ from .pages import Page, page_before
 from .projection import APPLIED_EVENTS, DECODED_TYPES, Projection
 from .shared_read import SharedRead
 from .tail import Tail
+from .turns import Turn
 
 logger: Final = logging.getLogger("agentws")
 
@@ -306,19 +307,26 @@ class Session(Projection):
         With ``size`` the page has about that many bytes at most: fewer messages, or a part of a
         large run.
         """
-        cleared = self.cleared
+        view, branches = self.view, self.outline.branches
         store, id = self._store, self.id
         if size is None:
-            return await page_before(store, id, before, messages=messages, cleared=cleared)
-        if self._pages is None:
-            self._pages = BoundedPages(store, id, self.head.epoch)
-        return await self._pages.before(
-            before, messages=messages, size=size, cleared=cleared, event_size=self.event_size
-        )
+            page = await page_before(store, id, before, messages=messages, view=view)
+        else:
+            self._pages = self._pages or BoundedPages(store, id, self.head.epoch)
+            page = await self._pages.before(
+                before, messages=messages, size=size, view=view, event_size=self.event_size
+            )
+        return page._replace(messages=branches.marked(page.messages)) if view.hidden else page
+
+    async def find_turn(self, message: str | None) -> Turn | None:
+        """The turn of that message, or the last one; ``None`` if it is not in view."""
+        return await turns.find_turn(self._store, self.id, self.head.seq, message, self.view)
 
     async def messages(self, *, through: int | None = None) -> list[Message]:
-        """The whole conversation, up to that seq."""
+        """The whole conversation in view, up to that seq."""
         end = self.head.seq if through is None else through
-        return await conversation.whole_conversation(
-            self._store, self.id, self.head.epoch, through=end
+        branches = self.outline.branches
+        messages = await conversation.whole_conversation(
+            self._store, self.id, self.head.epoch, through=end, view=self.view
         )
+        return branches.marked(messages)

@@ -82,7 +82,7 @@ async def found(store: Store, owner: str, query: str) -> set[str]:
 
 
 class SearchRules(StoreFixtures):
-    """A session is found by the words of its title and of its messages in view, by its owner."""
+    """A session is found by the words of its title and of its messages, by its owner."""
 
     async def test_a_session_is_found_by_words_of_its_title(self, store: Store) -> None:
         owner = token_hex(8)

@@ -139,6 +139,10 @@ def _after(now: Moment, body: Envelope) -> Moment:
             return now._replace(interrupts=now.interrupts - {id}, answers=now.answers | {id})
         case e.HistoryCleared():
             return now._replace(interrupts=frozenset(), answers=frozenset())
+        case e.HistoryBranched(interrupts=gone):
+            return now._replace(
+                interrupts=now.interrupts.difference(gone), answers=now.answers.difference(gone)
+            )
         case _:
             return now
 
@@ -196,6 +200,7 @@ class _Checker:
         """Ids of messages with which a run began, or which it took."""
         self._messages: dict[str, m.UserMessage] = {}
         self._begun: set[str] = set()
+        self._branches: set[str] = set()
         self._stopped: set[str | None] = set()
 
     def read(self, seq: int, body: Envelope) -> None:
@@ -232,6 +237,8 @@ class _Checker:
                         "the history is cleared only while nothing is open",
                         f"cleared during {self.now}",
                     )
+            case e.HistoryBranched() as branched:
+                yield from self._branch(branched)
             case _:
                 if body.run is not None and body.run != self.now.run:
                     yield (
@@ -265,6 +272,33 @@ class _Checker:
     def _change(self, id: str) -> Iterator[tuple[str, str]]:
         if id not in self.now.queue or id in self.now.steering:
             yield "only a queued message is edited or promoted", f"{id} during {self.now}"
+
+    def _branch(self, event: e.HistoryBranched) -> Iterator[tuple[str, str]]:
+        undone = event.left not in event.branches
+        if self.now.run is not None or not (undone or self.now.settled):
+            yield (
+                "the conversation branches only while nothing is open",
+                f"it branched during {self.now}",
+            )
+        if undone and event.replaced not in self._withdrawn:
+            yield (
+                "a branch goes away only with the message that it would begin with",
+                f"{event.left} went away",
+            )
+        if not undone and event.replaced not in self._answered:
+            yield "only an answered message is replaced", f"{event.replaced} was replaced"
+        if not event.hidden[0] <= event.hidden[1] < self.seq:
+            yield "only what is in the log goes out of view", f"{event.hidden} went out of view"
+        if undone and event.replaced == event.message_id:
+            # What is in view is its earlier answer.
+            self._answered.add(event.message_id)
+            self._withdrawn.discard(event.message_id)
+        new = event.branch not in self._branches
+        self._branches.update((event.left, event.branch))
+        if new and event.replaced == event.message_id:
+            # It is accepted and answered again.
+            for known in (self._accepted, self._answered, self._withdrawn):
+                known.discard(event.message_id)
 
     def _withdraw(self, id: str) -> Iterator[tuple[str, str]]:
         if id in self._answered:

@@ -13,9 +13,10 @@ import msgspec
 
 from ..agents.commands import Typed, parse_command
 from ..auth import Identity
-from ..errors import BadRequest, NotSupported
+from ..errors import BadRequest, Draining, NotSupported
 from ..protocol import frames as f
 from ..protocol.spoken import spoken_answer
+from ..runs import answers, branching
 from ..runs.commands import Invocation
 from ..runs.ids import new_id
 from ..runs.inbox import check_content
@@ -64,6 +65,30 @@ def _send(request: ClientRequest) -> Awaitable[Appended]:
     return service.send(session, frame, identity=identity)
 
 
+def _regenerate(request: ClientRequest) -> Awaitable[Appended]:
+    service, session, frame, identity = request
+    agent = _agent_of(request)
+    return branching.regenerate(service.inbox, session, frame, agent=agent, identity=identity)
+
+
+def _edit(request: ClientRequest) -> Awaitable[Appended]:
+    service, session, frame, identity = request
+    agent = _agent_of(request)
+    return branching.edit(service.inbox, session, frame, agent=agent, identity=identity)
+
+
+def _agent_of(request: ClientRequest) -> str | None:
+    """The agent that is to answer, if the frame names one. Raises Draining and BadRequest."""
+    service, _, frame, _ = request
+    if service.draining:
+        raise Draining(retry_after=1.0)
+    return None if frame.agent is None else service.agents.check(frame.agent)
+
+
+def _switch(request: ClientRequest) -> Awaitable[Appended | None]:
+    return branching.switch(request.service.inbox, request.session, request.frame, by=request.by)
+
+
 async def _say(request: ClientRequest) -> Appended:
     """A message, or the answer to the open question if it is one."""
     service, session, frame, identity = request
@@ -74,7 +99,7 @@ async def _say(request: ClientRequest) -> Appended:
         return await _send(request)
     await service.check_write(session, identity)
     said = f.Answer(interrupt=answer.interrupt, payload=answer.payload)
-    return await service.inbox.answer(session, said, identity=identity)
+    return await answers.answer(service.inbox, session, said, identity=identity)
 
 
 def _command(request: ClientRequest) -> Awaitable[Invocation]:
@@ -104,7 +129,7 @@ def _promote(request: ClientRequest) -> Awaitable[Appended | None]:
 
 def _answer(request: ClientRequest) -> Awaitable[Appended]:
     service, session, frame, identity = request
-    return service.inbox.answer(session, frame, identity=identity)
+    return answers.answer(service.inbox, session, frame, identity=identity)
 
 
 def _state(request: ClientRequest) -> Awaitable[Appended]:
@@ -114,7 +139,7 @@ def _state(request: ClientRequest) -> Awaitable[Appended]:
 
 def _tool_result(request: ClientRequest) -> Awaitable[Appended]:
     service, session, frame, identity = request
-    return service.inbox.tool_result(session, frame, identity=identity)
+    return answers.tool_result(service.inbox, session, frame, identity=identity)
 
 
 async def _ping(request: ClientRequest) -> f.Pong:
@@ -126,8 +151,11 @@ _MESSAGES: Final = Post(
     "Sends a message; a command is answered at once",
     makes_session=True,
 )
+_REGENERATE: Final = Post("/sessions/{id}/regenerate", "Answers a message again", starts_run=True)
+_EDIT: Final = Post("/sessions/{id}/edit", "Changes an earlier message", starts_run=True)
+_SWITCH: Final = Post("/sessions/{id}/switch", "Goes back to another branch")
 _CANCEL: Final = Post("/sessions/{id}/cancel", "Stops a run, or withdraws its message")
-_EDIT: Final = Post("/sessions/{id}/queue/edit", "Replaces a queued message in its place")
+_EDIT_QUEUED: Final = Post("/sessions/{id}/queue/edit", "Replaces a queued message in its place")
 _PROMOTE: Final = Post("/sessions/{id}/queue/promote", "Moves a queued message to the front")
 _ANSWERS: Final = Post("/sessions/{id}/answers", "Answers a question of the agent", starts_run=True)
 _TOOL_RESULTS: Final = Post(
@@ -136,11 +164,14 @@ _TOOL_RESULTS: Final = Post(
 
 HANDLERS: Final[Mapping[type[f.ClientFrame], Handler]] = {
     f.Send: Handler(_send, checks_itself=True, post=_MESSAGES),
+    f.Regenerate: Handler(_regenerate, post=_REGENERATE),
+    f.Edit: Handler(_edit, post=_EDIT),
+    f.Switch: Handler(_switch, post=_SWITCH),
     f.Say: Handler(_say, checks_itself=True),
     f.Command: Handler(_command, checks_itself=True),
     f.Cancel: Handler(_cancel, post=_CANCEL),
     f.Withdraw: Handler(_withdraw),
-    f.EditQueued: Handler(_edit_queued, post=_EDIT),
+    f.EditQueued: Handler(_edit_queued, post=_EDIT_QUEUED),
     f.Promote: Handler(_promote, post=_PROMOTE),
     f.Answer: Handler(_answer, post=_ANSWERS),
     f.State: Handler(_state),

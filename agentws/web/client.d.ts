@@ -82,7 +82,7 @@ export interface ChatMessage {
   overlap?: Overlap;
   /** Only the model's provider can read it. */
   encryptedValue?: string;
-  /** Merged from all its events; in the last message of a run, `agentws` says how the run failed or was cancelled. */
+  /** Merged from all its events; in the last message of a run, `agentws` says how the run failed or was cancelled. In a user message it names the branches at its place. */
   metadata?: Metadata;
 }
 
@@ -236,6 +236,8 @@ export interface UploadOptions {
   /** Sends cookies to a gateway of another origin, which must allow this page's by name. */
   credentials?: boolean;
 }
+/** `id` becomes the id of the new message. */
+export type EditOptions = Omit<SendOptions, 'overlap'>;
 
 export interface ConnectOptions {
   /** The session to follow; without one the server creates one. */
@@ -298,6 +300,9 @@ export class AgentSocket {
   ): Promise<Accepted>;
   /** Moves a queued message to the front. Rejects when its run has begun. */
   promote(message: string): Promise<Accepted>;
+  edit(message: string, content: Content, options?: EditOptions): Promise<Accepted>;
+  regenerate(message?: string): Promise<Accepted>;
+  switchTo(branch: string): Promise<Accepted>;
   command(name: string, args?: string, options?: { id?: string }): Promise<Accepted>;
   /** Gives the session another agent: one of `agents`. */
   switchAgent(name: string): Promise<Accepted>;

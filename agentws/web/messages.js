@@ -6,6 +6,7 @@
  *
  * @module
  */
+import { parsePosition } from './position.js';
 import { defined, endOf } from './wire.js';
 
 /**
@@ -138,6 +139,19 @@ export function addMessage(messages, message) {
 }
 
 /**
+ * Removes what is on another branch: the message `replaced` and all after it, or everything when only later
+ * messages are loaded. A notice that was posted after that stays.
+ *
+ * @param {Messages} messages @param {any} event a `history.branched` @returns {Messages}
+ */
+export function cutAt(messages, { replaced, hidden }) {
+  const at = indexOf(messages, replaced);
+  return messages.filter(
+    ({ id, role }, index) => index < at || (role === 'notice' && parsePosition(id).seq > hidden[1]),
+  );
+}
+
+/**
  * Adds a tool call to the assistant message that it names, or to a new message. A known call is continued
  * where it is.
  *
@@ -202,7 +216,8 @@ export function changeCall(messages, id, change, metadata) {
 export function endMessages(messages, run, status, error) {
   const last = status === 'done' ? undefined : lastMessage(messages, run);
   const cause = error && defined({ code: error.code, message: error.message });
-  const end = { agentws: { status, ...cause } };
+  const branches = endOf(last?.metadata)?.branches;
+  const end = { agentws: { status, ...cause, ...defined({ branches }) } };
   return messages.map((message) => {
     if (message.run !== run) return message;
     const open = message.status === 'streaming' || message === last;

@@ -17,6 +17,9 @@ const sockets = new Map();
 const users = new WeakMap();
 const METHODS = /** @type {const} */ ([
   'send',
+  'edit',
+  'regenerate',
+  'switchTo',
   'retry',
   'discard',
   'stop',

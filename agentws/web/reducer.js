@@ -13,6 +13,7 @@ import {
   changeCall,
   changeMessage,
   closeMessage,
+  cutAt,
   findMessage,
   openCall,
   openMessage,
@@ -189,6 +190,11 @@ const folds = {
     earlier: null,
     interrupts: [],
     runs: log.run === null ? {} : { [log.run]: log.runs[log.run] },
+  }),
+  'history.branched': (log, event) => ({
+    ...log,
+    messages: cutAt(log.messages, event),
+    interrupts: log.interrupts.filter(({ id }) => !event.interrupts?.includes(id)),
   }),
   'session.updated': (log, event) => ({
     ...log,

@@ -116,6 +116,30 @@ export class AgentSocket {
     return id;
   }
 
+  /**
+   * Goes on from an earlier user message with another one, on a new branch. Rejects during a run.
+   *
+   * @param {string} message
+   * @param {import('./client.js').Content} content
+   * @param {import('./client.js').EditOptions} [options]
+   */
+  edit(message, content, options = {}) {
+    return this.#request({ type: 'edit', message, content, ...defined(options) }, true);
+  }
+
+  /**
+   * Answers a user message again, on a new branch. Rejects during a run.
+   * @param {string} [message] the last one by default
+   */
+  regenerate(message) {
+    return this.#request({ type: 'regenerate', ...defined({ message }) }, true);
+  }
+
+  /** Goes back to another branch; the conversation is loaded again. @param {string} branch */
+  switchTo(branch) {
+    return this.#request({ type: 'switch', branch }, true);
+  }
+
   /** Sends a message again that was refused. @param {string} id */
   retry(id) {
     this.#delivery.retry(id);
@@ -287,8 +311,8 @@ export class AgentSocket {
   #receive(frames) {
     for (const frame of frames) {
       if (!frame.event) this.#control(frame);
-      else if (!this.#stale && this.#isForeign(frame)) {
-        // Another log without a snapshot: the reconnect asks for one.
+      else if (!this.#stale && (this.#isForeign(frame) || this.#needsReload(frame))) {
+        // The log can't be continued: the reconnect asks for a snapshot.
         this.#stale = true;
         return this.#connection.restart();
       } else this.#reduce(frame);
@@ -302,6 +326,15 @@ export class AgentSocket {
   /** @param {{id: string}} frame @returns {boolean} whether it is of another log than this one */
   #isForeign({ id }) {
     return this.#log.position !== null && !ofOneLog(this.#log.position, id);
+  }
+
+  /**
+   * @param {import('./client.js').EventFrame} frame
+   * @returns {boolean} whether what it brings into view is not here
+   */
+  #needsReload({ id, event }) {
+    const { position } = this.#log;
+    return event.reload === true && (position === null || !covers(position, id));
   }
 
   /** @param {import('./client.js').EventFrame} frame */

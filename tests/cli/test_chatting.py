@@ -6,12 +6,15 @@ import json
 import subprocess
 from collections.abc import Callable
 
+import msgspec
 import pytest
 
 from agentws.cli.chat import endpoint
 from agentws.cli.screen import Screen
 from agentws.cli.streams import printable
+from agentws.client import LogEvent
 from agentws.errors import BadRequest
+from agentws.protocol import events as e
 
 from .conftest import Server, Terminal
 
@@ -176,6 +179,15 @@ def test_no_prompt_follows_the_last_remark(capsys: pytest.CaptureFixture[str]) -
     screen.prompt()
     screen.leave("see you later")
     assert capsys.readouterr() == ("> \n", "-- see you later\n")
+
+
+def test_a_branch_that_another_client_began_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+    screen = Screen(interactive=True)
+    event = e.HistoryBranched("m1", "m2", "b1", "b2", ["b1", "b2"], (2, 5))
+    screen.show(LogEvent("e.6.t", None, event))
+    screen.show(LogEvent("e.9.t", None, msgspec.structs.replace(event, reload=True)))
+    shown = capsys.readouterr()
+    assert (shown.out + shown.err).count("goes on from an earlier message") == 1
 
 
 def test_control_characters_of_an_agent_do_not_reach_the_terminal() -> None:

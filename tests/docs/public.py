@@ -36,9 +36,9 @@ _NAMES = {
         ActivityDelta ActivityMessage ActivitySnapshot AgentChosen AgentEvent AguiEvent AnyEvent
         AssistantMessage AudioPart CancelledOutcome Content ContentPart Context Custom
         DataSource DeveloperMessage DocumentPart Event FileSource FunctionCall GatewayEvent
-        HistoryCleared ImagePart Interrupt InterruptAnswered InterruptOutcome JsonPatch
-        Level Message MessageAccepted MessageEdited MessagePromoted MessageSteered MessageWithdrawn
-        MessagesSnapshot
+        HistoryBranched HistoryCleared ImagePart Interrupt InterruptAnswered InterruptOutcome
+        JsonPatch Level Message MessageAccepted MessageEdited MessagePromoted MessagesSnapshot
+        MessageSteered MessageWithdrawn
         Metadata NoticePosted Overlap Raw ReasoningEncryptedValue ReasoningEnd
         ReasoningMessage ReasoningMessageChunk ReasoningMessageContent ReasoningMessageEnd
         ReasoningMessageStart ReasoningStart ResumeEntry Role RunAgentInput RunCancelling

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from agentws.protocol import events as e
 from agentws.protocol import messages as m
 from agentws.protocol.codec import Record, encode_event, extend
@@ -76,6 +78,12 @@ def answered(interrupt: str) -> Line:
 
 def cleared() -> Line:
     return e.HistoryCleared(), None
+
+
+def branched(replaced: str, message: str, *, first: int, last: int, **changes: Any) -> Line:
+    """A new branch ``b2`` instead of ``b1``, unless ``changes`` say otherwise."""
+    names = {"left": "b1", "branch": "b2", "branches": ["b1", "b2"], **changes}
+    return e.HistoryBranched(replaced, message, hidden=(first, last), **names), None
 
 
 def log(*lines: Line) -> list[Record]:

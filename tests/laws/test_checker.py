@@ -11,6 +11,7 @@ from .logs import (
     accepted,
     answered,
     asking,
+    branched,
     cancelling,
     cleared,
     edited,
@@ -196,6 +197,42 @@ GOOD: dict[str, list[Line]] = {
         started("r2", "m2"),
         finished("r2"),
     ],
+    "answered again, edited, and gone back": [
+        accepted("m1"),
+        started("r1", "m1"),
+        finished("r1"),
+        branched("m1", "m1", first=2, last=3),
+        accepted("m1"),
+        started("r2", "m1"),
+        finished("r2"),
+        branched("m1", "m1", first=6, last=7, left="b2", branch="b1"),
+        branched("m1", "m2", first=2, last=8, branch="b3", branches=["b1", "b2", "b3"]),
+        accepted("m2"),
+        started("r3", "m2"),
+        finished("r3"),
+    ],
+    "a branch that never begins": [
+        accepted("m1"),
+        started("r1", "m1"),
+        finished("r1"),
+        branched("m1", "m1", first=2, last=3),
+        accepted("m1"),
+        withdrawn("m1"),
+        branched("m1", "m1", first=4, last=4, left="b2", branch="b1", branches=["b1"]),
+        branched("m1", "m1", first=2, last=7, branch="b3", branches=["b1", "b3"]),
+        accepted("m1"),
+        started("r2", "m1"),
+        finished("r2"),
+    ],
+    "a branch closes the question": [
+        accepted("m1"),
+        started("r1", "m1"),
+        asking("r1", "q1"),
+        branched("m1", "m2", first=2, last=3, interrupts=["q1"]),
+        accepted("m2"),
+        started("r2", "m2"),
+        finished("r2"),
+    ],
 }
 
 
@@ -263,6 +300,47 @@ BAD: dict[str, tuple[str, list[Line]]] = {
     "cleared with a queue": (
         "the history is cleared only while nothing is open",
         [accepted("m1"), cleared()],
+    ),
+    "branched in a run": (
+        "the conversation branches only while nothing is open",
+        [*RUN, branched("m1", "m2", first=2, last=2)],
+    ),
+    "branched with a queue": (
+        "the conversation branches only while nothing is open",
+        [*RUN, accepted("m2"), finished("r1"), branched("m1", "m3", first=2, last=4)],
+    ),
+    "gone back with a message that was not withdrawn": (
+        "a branch goes away only with the message that it would begin with",
+        [*RUN, finished("r1"), branched("m1", "m1", first=2, last=3, branches=["b2"])],
+    ),
+    "replaced before it was answered": (
+        "only an answered message is replaced",
+        [*RUN, finished("r1"), branched("m2", "m3", first=2, last=3)],
+    ),
+    "hidden before it is there": (
+        "only what is in the log goes out of view",
+        [*RUN, finished("r1"), branched("m1", "m2", first=2, last=4)],
+    ),
+    "accepted again by a switch": (
+        "a message is accepted once",
+        [
+            *RUN,
+            finished("r1"),
+            branched("m1", "m1", first=2, last=3),
+            accepted("m1"),
+            started("r2", "m1"),
+            finished("r2"),
+            branched("m1", "m1", first=6, last=7, left="b2", branch="b1"),
+            accepted("m1"),
+        ],
+    ),
+    "answered on another branch": (
+        "only an open question is answered",
+        [
+            *QUESTION,
+            branched("m1", "m2", first=2, last=3, interrupts=["q1"]),
+            answered("q1"),
+        ],
     ),
     "answered twice": (
         "only an open question is answered",

@@ -6,6 +6,12 @@ CLIENT = [
     '{"type":"send","id":"m1","content":"Hello"}',
     '{"type":"send","id":"m1","content":[{"type":"text","text":"Hi"}],"attachments":["file_1"],'
     '"agent":"support","overlap":"interrupt","metadata":{"a":1}}',
+    '{"type":"regenerate"}',
+    '{"type":"regenerate","id":"g1","message":"m1","agent":"support"}',
+    '{"type":"edit","id":"m2","message":"m1","content":"Hello again"}',
+    '{"type":"edit","id":"m2","message":"m1","content":[{"type":"text","text":"Hi"}],'
+    '"attachments":["file_1"],"agent":"support","metadata":{"a":1}}',
+    '{"type":"switch","id":"w1","branch":"br_1"}',
     '{"type":"cancel"}',
     '{"type":"cancel","id":"c1","run":"run_1","message":"m1"}',
     '{"type":"withdraw","message":"m1"}',
@@ -95,6 +101,11 @@ EVENTS = [
     '{"type":"state.changed","patch":[{"op":"test","path":"/a","value":1}],"by":"ann"}',
     '{"type":"notice.posted","content":"Your export is ready","level":"info"}',
     '{"type":"history.cleared"}',
+    '{"type":"history.branched","replaced":"m1","messageId":"m2","left":"br_1","branch":"br_2",'
+    '"branches":["br_1","br_2"],"hidden":[12,40]}',
+    '{"type":"history.branched","replaced":"m2","messageId":"m1","left":"br_2","branch":"br_1",'
+    '"branches":["br_1","br_2"],"hidden":[43,50],"interrupts":["int_1"],"reload":true,'
+    '"timestamp":1}',
     '{"type":"session.updated","title":"Travel","agent":"support"}',
     '{"type":"agent.chosen","agent":"billing","reason":"It is about money."}',
 ]

@@ -123,6 +123,7 @@ TERMINALS: list[Event] = [
 BETWEEN: list[Event] = [
     e.NoticePosted("notice", "info"),
     e.HistoryCleared(),
+    e.HistoryBranched("a", "d", "br_1", "br_2", ["br_1", "br_2"], (1, 2), ["q1"]),
     e.SessionUpdated("title", None),
     e.SessionUpdated(agent="billing"),
     e.RunCancelling(),

@@ -22,6 +22,7 @@ from agentws.protocol.position import Position
 from agentws.protocol.snapshots import snapshot_records
 
 from .logs import logs
+from .test_branches import Model
 
 FOLD_LOGS = Path(__file__).resolve().parent.parent / "web" / "fold-logs.mjs"
 ENDS = ("RUN_FINISHED", "RUN_ERROR")
@@ -140,3 +141,25 @@ def test_a_page_shows_the_queue_of_the_log() -> None:
         expected = [[id, one.message.content] for id, one in queue.items()]
         assert sees["queue"] == expected, json.dumps([live(records), sees], indent=1)
     assert waiting > 20
+
+
+def test_a_page_that_saw_the_conversation_branch_shows_what_is_in_view() -> None:
+    cases: list[tuple[list[Any], list[Any]]] = []
+    for seed in range(40):
+        model = Model(seed)
+        for _ in range(20):
+            model.step(switch=False)
+        records = model.records()
+        cases.append((live(records), reloaded(records, len(records))))
+        # A page that began with a snapshot of only the newest messages.
+        middle = len(records) // 2
+        ends = [at for at in range(1, middle) if event_type(records[at - 1].data) in ENDS]
+        if ends:
+            known = paged(records, ends[-1], 60)["frames"]
+            cases.append((known, reloaded(records, len(records))))
+    shown = in_the_browser([frames for case in cases for frames in case])
+    for saw, sees in zip(shown[::2], shown[1::2], strict=True):
+        left = saw["messages"]
+        assert left == sees["messages"][len(sees["messages"]) - len(left) :]
+        assert left
+    assert shown[0] == shown[1]

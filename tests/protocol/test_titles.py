@@ -33,7 +33,7 @@ def test_a_title_is_one_line_cut_at_a_word(text: str, title: str | None) -> None
     assert title_from(text, length=24) == title
 
 
-@given(st.text(st.characters(codec=None), max_size=300), st.integers(8, 80))
+@given(st.text(st.characters(codec=None), max_size=300), st.integers(9, 80))
 def test_a_title_is_short_and_can_be_sent(text: str, length: int) -> None:
     title = title_from(text, length=length)
     if title is None:

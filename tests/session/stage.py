@@ -18,7 +18,7 @@ from agentws.protocol import events as e
 from agentws.protocol.codec import Record
 from agentws.protocol.fold import Fold
 from agentws.store import Store
-from agentws.testing.connect import Client, Closed, Frame, kind, running
+from agentws.testing.connect import Client, Closed, Frame, connect, kind, running
 from agentws.testing.faults import FaultyStore, LossyBus, SlowStore
 from agentws.testing.laws import violations
 from agentws.testing.oracle import check_client, check_log, check_simple, read_log
@@ -204,6 +204,12 @@ class Stage:
         if client.lines:
             client.take_waiting()
 
+    def branches(self) -> list[str]:
+        """The branches that the clients have read of."""
+        events = [event for client in self.clients[:3] for event in client.events()]
+        branched = [event for event in events if event["type"] == "history.branched"]
+        return list(dict.fromkeys(id for event in branched for id in event["branches"]))
+
     def drop(self, who: int) -> None:
         if self.clients[who].lines:
             self.clients[who].drop()
@@ -256,6 +262,11 @@ class Stage:
             check_client(epoch, records, client.frames, complete=True)
             kinds = {kind(frame) for frame in client.frames}
             assert "welcome" in kinds
+        for node in self.nodes:
+            async with connect(node.app, f"/ws/chat?session={SESSION}") as fresh:
+                await fresh.until("MESSAGES_SNAPSHOT", within=500.0)
+                await fresh.settle()
+                check_client(epoch, records, fresh.frames, complete=True)
 
 
 def _in_words(frame: Frame) -> str | None:

@@ -12,6 +12,7 @@ from agentws.protocol.fold import Fold
 from agentws.sessions.compaction import compact_run
 from agentws.sessions.pages import Page, page_before
 from agentws.sessions.session import Session
+from agentws.sessions.view import View
 from agentws.store import Store
 from tests.session.test_session import a_run, note, session_of
 
@@ -43,7 +44,7 @@ async def test_a_page_before_the_cleared_history_is_empty(offset: int) -> None:
     store = MemoryStore()
     session, cleared = await cleared_session(store, older=30)
     for before in (cleared + 1 + offset, cleared + 2):
-        page = await page_before(store, session.id, before, messages=10, cleared=cleared)
+        page = await page_before(store, session.id, before, messages=10, view=View(cleared))
         assert (page.messages, page.before) == ([], None)
 
 
@@ -55,7 +56,7 @@ async def test_pages_reach_back_to_where_the_history_was_cleared() -> None:
     pages: list[m.Message] = []
     before: int | None = session.head.seq + 1
     while before is not None:
-        page = await page_before(store, session.id, before, messages=6, cleared=cleared)
+        page = await page_before(store, session.id, before, messages=6, view=View(cleared))
         assert page.messages
         pages[:0] = page.messages
         before = page.before

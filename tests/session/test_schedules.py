@@ -1,8 +1,9 @@
 """Random schedules: after any order of events the log is valid, and every client saw all of it.
 
-Clients send, resend, cancel, withdraw, disconnect, reconnect to another node, and stop reading.
-Nodes freeze, resume late, are added, stopped, killed and restarted. The store fails before or after
-a call took effect. The bus loses rings. At the end all faults are healed and the oracle checks.
+Clients send, resend, cancel, withdraw, branch, disconnect, reconnect to another node, and stop
+reading. Nodes freeze, resume late, are added, stopped, killed and restarted. The store fails before
+or after a call took effect. The bus loses rings. At the end all faults are healed and the oracle
+checks.
 """
 
 from __future__ import annotations
@@ -51,6 +52,11 @@ ACTIONS = st.one_of(
     st.tuples(st.just("read"), WHO),
     st.tuples(st.just("wait"), st.sampled_from([0.0, 0.01, 0.05, 0.3, 1.0, 4.0])),
 )
+BRANCHING = st.one_of(
+    st.tuples(st.just("regenerate"), WHO, st.none() | MESSAGE),
+    st.tuples(st.just("edit"), WHO, MESSAGE, MESSAGE, st.sampled_from(SAYS)),
+    st.tuples(st.just("switch"), WHO, st.integers(0, 9)),
+)
 CALLS = ("append", "read", "read_back", "lease", "renew", "release", "head", "heads", "find")
 DISASTERS = st.one_of(
     st.tuples(st.just("freeze"), NODE),
@@ -74,6 +80,16 @@ async def act(stage: Stage, action: Action, number: int, *, pace: float) -> None
         case ("cancel" | "withdraw" as what, who, message):
             target = {} if message is None else {"message": f"m{message}"}
             await stage.say(who, {"type": what, "id": f"x{number}", **target})
+        case ("regenerate", who, message):
+            target = {} if message is None else {"message": f"m{message}"}
+            await stage.say(who, {"type": "regenerate", "id": f"g{number}", **target})
+        case ("edit", who, message, id, text):
+            frame = {"type": "edit", "id": f"m{10 + id}", "content": f"{text} {id}"}
+            await stage.say(who, {**frame, "message": f"m{message}"})
+        case ("switch", who, branch):
+            known = stage.branches()
+            id = known[branch % len(known)] if known else "br_none"
+            await stage.say(who, {"type": "switch", "id": f"s{number}", "branch": id})
         case ("clear", who):
             await stage.say(who, {"type": "command", "id": f"x{number}", "name": "clear"})
         case ("drop", who):
@@ -189,6 +205,19 @@ def test_random_schedules_with_node_and_store_failures_keep_every_promise(soak: 
     explore(soak, 2_000, EVERYTHING, in_memory)
 
 
+BRANCHES = st.one_of(ACTIONS, SENDS, BRANCHING, BRANCHING, BRANCHING)
+
+
+@pytest.mark.timeout(600)
+def test_random_schedules_with_branches_keep_every_promise(soak: float) -> None:
+    explore(soak, 700, BRANCHES, in_memory)
+
+
+@pytest.mark.timeout(600)
+def test_random_schedules_with_branches_and_failures_keep_every_promise(soak: float) -> None:
+    explore(soak, 700, st.one_of(BRANCHES, BRANCHES, DISASTERS), in_memory)
+
+
 async def test_a_read_that_failed_after_a_ring_is_retried_without_another_ring() -> None:
     """On a lossless bus there is no second ring."""
     async with nodes(Script("Hello")) as (here, away):
@@ -228,4 +257,4 @@ def test_random_schedules_on_sqlite_keep_every_promise(soak: float, tmp_path: Pa
         stage = Stage(lambda: SQLiteStore(path), loss=loss, seed=number, limits=quick)
         asyncio.run(play(stage, actions, pace=pace))
 
-    explore(soak, 150, EVERYTHING, on_sqlite)
+    explore(soak, 150, st.one_of(EVERYTHING, EVERYTHING, BRANCHING), on_sqlite)

@@ -518,6 +518,90 @@ test('a cleared history is empty, and late deltas of a cleared message are ignor
   assert.equal(log.run, 'r1');
 });
 
+const branched = (replaced, messageId, more) => ({
+  type: 'history.branched',
+  replaced,
+  messageId,
+  left: 'b1',
+  branch: 'b2',
+  branches: ['b1', 'b2'],
+  hidden: [3, 6],
+  ...more,
+});
+
+test('a branch removes the message that was replaced and all after it', () => {
+  const log = play(
+    started('r1', user('u1')),
+    finished('r1'),
+    started('r2', user('u2', 'two')),
+    ...textEvents('a2', 'A'),
+    finished('r2'),
+    branched('u2', 'u3'),
+    accepted('u3', 'three'),
+  );
+  assert.deepEqual(
+    log.messages.map(({ id }) => id),
+    ['u1'],
+  );
+  assert.deepEqual(
+    log.queue.map(({ id }) => id),
+    ['u3'],
+  );
+});
+
+test('an answer that is written again does not double the question', () => {
+  const again = user('u1');
+  again.metadata = { agentws: { branches: { current: 1, ids: ['b1', 'b2'] } } };
+  const log = play(
+    started('r1', user('u1')),
+    ...textEvents('a1', 'A'),
+    finished('r1'),
+    branched('u1', 'u1'),
+    { type: 'message.accepted', message: again, overlap: 'queue' },
+    started('r2', again),
+    ...textEvents('a2', 'B'),
+    finished('r2'),
+  );
+  assert.deepEqual(texts(log).slice(1), [['assistant', 'B']]);
+  assert.deepEqual(log.messages[0].metadata, again.metadata);
+  assert.deepEqual(log.queue, []);
+});
+
+test('a branch of an older message than those that are loaded removes all of them', () => {
+  const snapshot = { type: 'MESSAGES_SNAPSHOT', messages: [user('u5')] };
+  assert.deepEqual(play(snapshot, branched('u2', 'u9')).messages, []);
+});
+
+test('a branch closes the questions that it takes out of view, and keeps later notices', () => {
+  const asked = [{ id: 'q1' }, { id: 'q2' }];
+  const snapshot = {
+    type: 'MESSAGES_SNAPSHOT',
+    messages: [user('u1'), user('u2')],
+    metadata: { agentws: { interrupts: asked } },
+  };
+  const notice = (content) => ({ type: 'notice.posted', content, level: 'info' });
+  const log = play(
+    snapshot,
+    notice('before'),
+    notice('after'),
+    branched('u2', 'u3', { hidden: [1, 2], interrupts: ['q1'] }),
+  );
+  assert.deepEqual(log.interrupts, [{ id: 'q2' }]);
+  assert.deepEqual(
+    log.messages.map(({ id, text, role }) => (role === 'notice' ? text : id)),
+    ['u1', 'after'],
+  );
+});
+
+test('a message that failed without an answer still names its branches', () => {
+  const asked = user('u1');
+  asked.metadata = { agentws: { branches: { current: 0, ids: ['b1', 'b2'] } } };
+  const log = play(started('r1', asked), { type: 'RUN_ERROR', message: 'It failed.' });
+  const { agentws } = log.messages[0].metadata;
+  assert.equal(agentws.status, 'error');
+  assert.deepEqual(agentws.branches.ids, ['b1', 'b2']);
+});
+
 test('a durable notice is a message of the conversation', () => {
   const log = play({ type: 'notice.posted', content: 'Ready', level: 'info' });
   assert.deepEqual(

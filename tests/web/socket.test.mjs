@@ -559,6 +559,50 @@ test('an unannounced event of another log is not folded into this one', async ()
   assert.equal(shown(world.chat).length, 1);
 });
 
+test('going back to a branch loads the conversation again, once', async () => {
+  const world = await opened();
+  world.socket.deliver(started(5, 'r1', 'u1', 'Hi'));
+  const reply = world.chat.switchTo('b1');
+  const [frame] = world.socket.sentOf('switch');
+  assert.equal(frame.branch, 'b1');
+  const switched = { type: 'history.branched', replaced: 'u1', hidden: [5, 5], reload: true };
+  world.socket.deliver({ id: 'ep.6.t', event: switched });
+  await settled();
+  const second = world.network.last();
+  assert.equal(second.url.searchParams.get('after'), null);
+  assert.equal(shown(world.chat).length, 1);
+  second.welcome({ resume: 'snapshot', reason: 'no_position', head: 'ep.6.t' });
+  const messages = [{ role: 'user', id: 'u0', content: 'Hello' }];
+  second.deliver({ id: 'ep.6.t', event: { type: 'MESSAGES_SNAPSHOT', messages } });
+  assert.deepEqual(second.sentOf('switch'), [frame]);
+  second.deliver({ type: 'accepted', reply: frame.id, position: 'ep.6.t', duplicate: true });
+  assert.equal((await reply).position, 'ep.6.t');
+  second.deliver({ id: 'ep.5.t', event: switched });
+  await settled();
+  assert.equal(world.network.sockets.length, 2);
+  assert.equal(world.chat.getSnapshot().messages[0].id, 'u0');
+});
+
+test('edit() and regenerate() send their frames', async () => {
+  const { chat, socket } = await opened();
+  chat.edit('u1', 'Hello again', { id: 'u2', metadata: { a: 1 } });
+  chat.regenerate('u1');
+  chat.regenerate();
+  assert.deepEqual(socket.sentOf('edit'), [
+    {
+      type: 'edit',
+      id: 'u2',
+      message: 'u1',
+      content: 'Hello again',
+      metadata: { a: 1 },
+    },
+  ]);
+  assert.deepEqual(
+    socket.sentOf('regenerate').map(({ message }) => message),
+    ['u1', undefined],
+  );
+});
+
 test('stop() names the run, and is sent again until it is answered', async () => {
   const world = await opened();
   world.socket.deliver(started(1, 'r1', 'u1', 'Hi'));
