@@ -18,24 +18,19 @@ import {
 import { Composer } from './page/composer.js';
 import { accessKey, keepAccessKey } from './page/credentials.js';
 import { byId, el, icon, setText } from './page/dom.js';
+import { drawConnection } from './page/pill.js';
+import { Queue } from './page/queue.js';
 import { isNarrow, showSidebar, sidebarShown } from './page/sidebar.js';
 import { Transcript } from './page/transcript.js';
 
 /** @typedef {import('./client.js').ChatSnapshot} ChatSnapshot */
-
-const CONNECTION = {
-  connecting: 'Connecting',
-  open: 'Connected',
-  reconnecting: 'Reconnecting',
-  offline: 'Offline',
-  closed: 'Disconnected',
-};
 
 const BUTTONS = {
   'sidebar-close': 'close',
   'sidebar-open': 'menu',
   'new-chat-small': 'plus',
   stop: 'stop',
+  'send-now': 'now',
   send: 'up',
   jump: 'down',
 };
@@ -56,6 +51,11 @@ class Page {
   #empty = emptyView();
   #transcript;
   #composer;
+  #queue;
+  /** @type {Set<string | null>} the agents that refused to be steered */
+  #unsteerable = new Set();
+  /** @type {Set<string>} the ids of messages that were sent to steer */
+  #steering = new Set();
 
   constructor() {
     for (const [id, name] of Object.entries(BUTTONS))
@@ -82,16 +82,25 @@ class Page {
         input: byId('composer-input'),
         send: byId('send'),
         stop: byId('stop'),
+        now: byId('send-now'),
         palette: byId('palette'),
+        note: byId('composer-note'),
       },
       {
-        send: (text) => this.#send(text),
+        send: (text, overlap) => this.#send(text, { overlap }),
         stop: () => void this.#chat.stop(),
         commands: () => this.#knownCommands(),
         lastMessage: () =>
           this.#chat.getSnapshot().messages.findLast(({ role }) => role === 'user')?.text,
       },
     );
+    this.#queue = new Queue(byId('queue'), {
+      edit: (id, text) => this.#chat.editQueued(id, text),
+      promote: (id) => this.#chat.promote(id),
+      withdraw: (message) => this.#withdraw(message),
+      rescue: (text) => this.#composer.rescue(text),
+      tell: (sentence) => this.#composer.tell(sentence),
+    });
     this.#listen();
     this.#chat = this.#follow(
       sessionOfAddress() ?? rememberedChats()[0]?.id ?? newSessionId(),
@@ -138,6 +147,7 @@ class Page {
     if (session === this.#chat.session) return;
     this.#chat.close();
     this.#transcript.clear();
+    this.#queue.clear();
     this.#asked.clear();
     this.#commands = [];
     this.#knowsCommands = false;
@@ -167,10 +177,12 @@ class Page {
 
   #draw() {
     const snapshot = this.#chat.getSnapshot();
+    this.#queue.update(snapshot);
     this.#transcript.update(snapshot, this.#asked, this.#empty);
     this.#composer.update({
       running: snapshot.run !== null,
       stopping: snapshot.run !== null && snapshot.runs[snapshot.run]?.status === 'cancelling',
+      steerable: this.#isSteerable(snapshot),
     });
     byId('earlier').hidden = snapshot.earlier === null;
     this.#noteCommands(snapshot);
@@ -261,11 +273,22 @@ class Page {
     this.#open(newSessionId());
   }
 
-  /** @param {string} text */
-  #send(text) {
+  /** Unless it has refused that before. @param {ChatSnapshot} snapshot */
+  #isSteerable({ agent, messages }) {
+    const refused = messages.some(
+      ({ id, error }) => error?.code === 'not_supported' && this.#steering.has(id),
+    );
+    if (refused) this.#unsteerable.add(agent);
+    return !this.#unsteerable.has(agent);
+  }
+
+  /** @param {string} text @param {import('./client.js').SendOptions} [options] */
+  #send(text, options) {
     this.#name(text);
     try {
-      this.#asked.set(this.#chat.send(text), text);
+      const id = this.#chat.send(text, options);
+      this.#asked.set(id, text);
+      if (options?.overlap === 'steer') this.#steering.add(id);
     } catch {
       // The outbox is full: the text stays in the box.
       return this.#composer.restore(text);
@@ -329,15 +352,6 @@ class Page {
     this.#commands = /** @type {any} */ (commands);
     this.#composer.refresh();
   }
-}
-
-/** @param {ChatSnapshot} snapshot */
-function drawConnection({ connection }) {
-  const pill = byId('connection');
-  pill.dataset.state = connection;
-  pill.disabled = connection === 'open' || connection === 'connecting';
-  pill.title = pill.disabled ? '' : 'Try now';
-  setText(byId('connection-text'), CONNECTION[connection]);
 }
 
 /**

@@ -5,6 +5,7 @@ import { idleSnapshot } from '../../agentws/web/client.js';
 import { itemsOf } from '../../agentws/web/page/items.js';
 
 globalThis.location ??= /** @type {any} */ ({ pathname: '/' });
+const { waitingIn } = await import('../../agentws/web/page/queue.js');
 const { titleOf } = await import('../../agentws/web/page/chats.js');
 
 const message = (id, fields) => ({ id, role: 'user', text: id, status: 'done', ...fields });
@@ -28,4 +29,38 @@ test('a title is cut between characters', () => {
   assert.equal(titleOf('  Trip \nto Oslo'), 'Trip ');
   assert.equal(titleOf('\u{1f600}'.repeat(60)), '\u{1f600}'.repeat(60));
   assert.equal(titleOf('\u{1f600}'.repeat(61)), `${'\u{1f600}'.repeat(59)}\u2026`);
+});
+
+test('a message that waits during a run is in the list, and not in the conversation', () => {
+  const waits = message('u1', { status: 'queued' });
+  const unsent = message('u2', { status: 'sending', unsent: true });
+  const fields = {
+    run: 'r',
+    runs: { r: { id: 'r', status: 'running' } },
+    messages: [waits, unsent],
+  };
+  const listed = (snapshot) => waitingIn(snapshot).map(({ message: { id } }) => id);
+  assert.deepEqual(keys(fields), ['working']);
+  assert.deepEqual(listed({ ...idleSnapshot, ...fields, connection: 'open' }), ['u1', 'u2']);
+  assert.deepEqual(keys({ ...fields, connection: 'offline' }), ['working', 'u2']);
+  assert.deepEqual(listed({ ...idleSnapshot, ...fields, connection: 'offline' }), ['u1']);
+  assert.deepEqual(keys({ messages: [waits] }), ['u1']);
+  assert.deepEqual(listed({ ...idleSnapshot, messages: [waits] }), []);
+});
+
+test('only a message that is not about to be read can be changed', () => {
+  const messages = [
+    message('u1', { status: 'queued', overlap: 'steer' }),
+    message('u2', { status: 'queued' }),
+    message('u3', { status: 'queued', content: [{ type: 'text', text: 'u3' }] }),
+  ];
+  const waiting = waitingIn({ ...idleSnapshot, run: 'r', messages });
+  assert.deepEqual(
+    waiting.map(({ editable, promotable }) => [editable, promotable]),
+    [
+      [false, false],
+      [true, false],
+      [false, true],
+    ],
+  );
 });

@@ -3,9 +3,21 @@
  *
  * @module
  */
-import { el } from './dom.js';
+import { el, setText } from './dom.js';
 
-/** @typedef {{name: string, summary: string}} Command */
+/**
+ * @typedef {{name: string, summary: string}} Command
+ * @typedef {object} Actions
+ * @property {(text: string, overlap?: 'steer') => void} send
+ * @property {() => void} stop
+ * @property {() => readonly Command[]} commands
+ * @property {() => string | undefined} lastMessage
+ *
+ * @typedef {object} State
+ * @property {boolean} running
+ * @property {boolean} stopping
+ * @property {boolean} steerable whether the agent may take a message during its run
+ */
 
 export class Composer {
   #elements;
@@ -15,15 +27,17 @@ export class Composer {
   #chosen = 0;
   /** The text for which the list was closed. */
   #dismissed = '';
+  #steers = false;
 
   /**
-   * @param {{form: HTMLFormElement, input: HTMLTextAreaElement, send: HTMLButtonElement, stop: HTMLButtonElement, palette: HTMLElement}} elements
-   * @param {{send: (text: string) => void, stop: () => void, commands: () => readonly Command[], lastMessage: () => string | undefined}} actions
+   * @param {{form: HTMLFormElement, input: HTMLTextAreaElement, send: HTMLButtonElement, stop: HTMLButtonElement, now: HTMLButtonElement,
+   *   palette: HTMLElement, note: HTMLElement}} elements
+   * @param {Actions} actions
    */
   constructor(elements, actions) {
     this.#elements = elements;
     this.#actions = actions;
-    const { form, input, stop } = elements;
+    const { form, input, stop, now } = elements;
     form.addEventListener('submit', (event) => {
       event.preventDefault();
       this.#submit();
@@ -35,19 +49,23 @@ export class Composer {
     input.addEventListener('keydown', (event) => this.#key(event));
     input.addEventListener('blur', () => this.#showChoices([]));
     input.addEventListener('focus', () => this.refresh());
+    now.addEventListener('click', () => this.#submit('steer'));
     stop.addEventListener('click', () => {
       actions.stop();
       input.focus();
     });
   }
 
-  /** @param {{running: boolean, stopping: boolean}} state */
-  update({ running, stopping }) {
-    const { send, stop, input } = this.#elements;
+  /** @param {State} state */
+  update({ running, stopping, steerable }) {
+    const { send, stop, now, input } = this.#elements;
     const empty = input.value.trim() === '';
     if (stop.hidden === running) stop.hidden = !running;
     stop.disabled = stopping;
     send.disabled = empty;
+    // A command is carried out at once anyway.
+    this.#steers = running && !stopping && steerable && !/^\/(?!\/)/.test(input.value);
+    now.hidden = empty || !this.#steers;
     send.hidden = running && empty;
     send.setAttribute('aria-label', running ? 'Send when the answer is finished' : 'Send');
     input.placeholder = running ? 'Write the next message' : 'Write a message';
@@ -70,6 +88,17 @@ export class Composer {
     if (input.value === '') this.write(text);
   }
 
+  /** Puts a text back, after another one that the box may have. @param {string} text */
+  rescue(text) {
+    const { value } = this.#elements.input;
+    this.write(value.trim() === '' ? text : `${value}\n\n${text}`);
+  }
+
+  /** Says something until the text changes. @param {string} sentence */
+  tell(sentence) {
+    setText(this.#elements.note, sentence);
+  }
+
   /** @param {string} text */
   write(text) {
     const { input } = this.#elements;
@@ -82,6 +111,7 @@ export class Composer {
   #changed() {
     const { input } = this.#elements;
     this.#dismissed = '';
+    this.tell('');
     if (!CSS.supports('field-sizing', 'content')) {
       input.style.height = 'auto';
       input.style.height = `${input.scrollHeight}px`;
@@ -90,12 +120,13 @@ export class Composer {
     input.dispatchEvent(new CustomEvent('changed', { bubbles: true }));
   }
 
-  #submit() {
+  /** @param {'steer'} [overlap] */
+  #submit(overlap) {
     const { input } = this.#elements;
     const text = input.value.trim();
     if (text === '') return;
     this.write('');
-    this.#actions.send(text);
+    this.#actions.send(text, overlap);
   }
 
   /** @param {KeyboardEvent} event */
@@ -105,7 +136,8 @@ export class Composer {
     if (this.#choices.length > 0 && this.#paletteKey(event)) return event.preventDefault();
     if (event.key === 'Enter' && !event.shiftKey) {
       event.preventDefault();
-      this.#submit();
+      const now = (event.ctrlKey || event.metaKey) && this.#steers;
+      this.#submit(now ? 'steer' : undefined);
     } else if (event.key === 'ArrowUp' && this.#elements.input.value === '') {
       const last = this.#actions.lastMessage();
       if (last === undefined) return;

@@ -38,6 +38,7 @@ const ICONS = {
   close: 'M6 6l12 12M18 6L6 18',
   plus: 'M12 5v14M5 12h14',
   up: 'M12 19V5M6 11l6-6 6 6',
+  now: 'M4 12h13M12 6.5l5.5 5.5-5.5 5.5M20.5 6v12',
   down: 'M12 5v14M6 13l6 6 6-6',
   stop: 'M8 8h8v8H8z',
   copy: 'M9 9h10v11H9zM5 15V4h10',
