@@ -4,18 +4,18 @@
  * @module
  */
 import { connect, newSessionId } from './client.js';
+import { Attaching } from './page/attaching.js';
 import { drawBanner } from './page/banner.js';
 import {
   forgetChat,
-  listedChats,
-  mergeChats,
   nameChat,
   olderMessages,
   rememberChat,
   rememberedChats,
   titleOf,
 } from './page/chats.js';
-import { Composer } from './page/composer.js';
+import { ChatList } from './page/chatlist.js';
+import { Composer, isCommand } from './page/composer.js';
 import { accessKey, keepAccessKey } from './page/credentials.js';
 import { byId, el, icon, setText } from './page/dom.js';
 import { drawConnection } from './page/pill.js';
@@ -23,7 +23,10 @@ import { Queue } from './page/queue.js';
 import { isNarrow, showSidebar, sidebarShown } from './page/sidebar.js';
 import { Transcript } from './page/transcript.js';
 
-/** @typedef {import('./client.js').ChatSnapshot} ChatSnapshot */
+/**
+ * @typedef {import('./client.js').ChatSnapshot} ChatSnapshot
+ * @typedef {import('./client.js').AttachedFile} AttachedFile
+ */
 
 const BUTTONS = {
   'sidebar-close': 'close',
@@ -31,6 +34,8 @@ const BUTTONS = {
   'new-chat-small': 'plus',
   stop: 'stop',
   'send-now': 'now',
+  attach: 'clip',
+  photograph: 'camera',
   send: 'up',
   jump: 'down',
 };
@@ -44,18 +49,16 @@ class Page {
   #asked = new Map();
   #knowsCommands = false;
   #frame = 0;
-  /** @type {import('./page/chats.js').Chat[]} */
-  #listed = [];
-  /** @type {string | null} */
-  #listedFor = null;
+  #chats = new ChatList(byId('sessions'), (id) => this.#open(id));
   #empty = emptyView();
   #transcript;
   #composer;
   #queue;
+  #attaching;
   /** @type {Set<string | null>} the agents that refused to be steered */
   #unsteerable = new Set();
-  /** @type {Set<string>} the ids of messages that were sent to steer */
-  #steering = new Set();
+  /** @type {Map<string, {overlap?: import('./client.js').Overlap, files: readonly AttachedFile[]}>} how messages were sent */
+  #sent = new Map();
 
   constructor() {
     for (const [id, name] of Object.entries(BUTTONS))
@@ -87,7 +90,7 @@ class Page {
         note: byId('composer-note'),
       },
       {
-        send: (text, overlap) => this.#send(text, { overlap }),
+        send: (text, overlap) => this.#send(text, this.#filesFor(text), overlap),
         stop: () => void this.#chat.stop(),
         commands: () => this.#knownCommands(),
         lastMessage: () =>
@@ -101,6 +104,22 @@ class Page {
       rescue: (text) => this.#composer.rescue(text),
       tell: (sentence) => this.#composer.tell(sentence),
     });
+    this.#attaching = new Attaching(
+      {
+        list: byId('attached'),
+        attach: byId('attach'),
+        photograph: byId('photograph'),
+        picker: byId('picker'),
+        camera: byId('camera'),
+        input: byId('composer-input'),
+        drop: byId('drop'),
+      },
+      {
+        upload: (file, options) => this.#chat.upload(file, options),
+        changed: () => this.#schedule(),
+        tell: (sentence) => this.#composer.tell(sentence),
+      },
+    );
     this.#listen();
     this.#chat = this.#follow(
       sessionOfAddress() ?? rememberedChats()[0]?.id ?? newSessionId(),
@@ -148,6 +167,7 @@ class Page {
     this.#chat.close();
     this.#transcript.clear();
     this.#queue.clear();
+    this.#attaching.clear();
     this.#asked.clear();
     this.#commands = [];
     this.#knowsCommands = false;
@@ -178,11 +198,13 @@ class Page {
   #draw() {
     const snapshot = this.#chat.getSnapshot();
     this.#queue.update(snapshot);
+    this.#attaching.update(snapshot);
     this.#transcript.update(snapshot, this.#asked, this.#empty);
     this.#composer.update({
       running: snapshot.run !== null,
       stopping: snapshot.run !== null && snapshot.runs[snapshot.run]?.status === 'cancelling',
       steerable: this.#isSteerable(snapshot),
+      files: this.#attaching.state,
     });
     byId('earlier').hidden = snapshot.earlier === null;
     this.#noteCommands(snapshot);
@@ -193,7 +215,7 @@ class Page {
       signIn: (key) => this.#signIn(key),
     });
     this.#drawTitle(snapshot);
-    void this.#list(snapshot);
+    void this.#chats.update(snapshot);
   }
 
   /** @param {ChatSnapshot} snapshot */
@@ -208,39 +230,7 @@ class Page {
     setText(byId('title'), known ?? unnamed);
     document.title = known ?? 'Chat';
     if (session && known && first && rememberChat({ id: session, title: known, at: Date.now() }))
-      this.#drawChats();
-    else if (byId('sessions').dataset.session !== session) this.#drawChats();
-  }
-
-  /** The server lists the chats of an identified person only. @param {ChatSnapshot} snapshot */
-  async #list({ identity }) {
-    if (identity === this.#listedFor) return;
-    this.#listedFor = identity;
-    this.#listed = await listedChats();
-    this.#drawChats();
-  }
-
-  #drawChats() {
-    const current = this.#chat.session;
-    const links = mergeChats(rememberedChats(), this.#listed).map(({ id, title }) => {
-      const open = (/** @type {MouseEvent} */ event) => {
-        if (event.ctrlKey || event.metaKey || event.shiftKey) return;
-        event.preventDefault();
-        this.#open(id);
-      };
-      return el(
-        'a',
-        {
-          href: `?session=${encodeURIComponent(id)}`,
-          dir: 'auto',
-          'aria-current': id === current && 'page',
-          click: open,
-        },
-        title || 'Untitled chat',
-      );
-    });
-    byId('sessions').dataset.session = current ?? '';
-    byId('sessions').replaceChildren(...links);
+      this.#chats.draw(session);
   }
 
   async #showEarlier() {
@@ -276,21 +266,32 @@ class Page {
   /** Unless it has refused that before. @param {ChatSnapshot} snapshot */
   #isSteerable({ agent, messages }) {
     const refused = messages.some(
-      ({ id, error }) => error?.code === 'not_supported' && this.#steering.has(id),
+      ({ id, error }) => error?.code === 'not_supported' && this.#sent.get(id)?.overlap === 'steer',
     );
     if (refused) this.#unsteerable.add(agent);
     return !this.#unsteerable.has(agent);
   }
 
-  /** @param {string} text @param {import('./client.js').SendOptions} [options] */
-  #send(text, options) {
+  /** @param {string} text */
+  #filesFor(text) {
+    return isCommand(text) ? [] : this.#attaching.take();
+  }
+
+  /**
+   * @param {string} text
+   * @param {readonly AttachedFile[]} [files]
+   * @param {import('./client.js').Overlap} [overlap]
+   */
+  #send(text, files = [], overlap) {
     this.#name(text);
+    const attachments = files.length > 0 ? files.map(({ id }) => id) : undefined;
     try {
-      const id = this.#chat.send(text, options);
+      const id = this.#chat.send(text, { overlap, attachments });
       this.#asked.set(id, text);
-      if (options?.overlap === 'steer') this.#steering.add(id);
+      this.#sent.set(id, { overlap, files });
     } catch {
       // The outbox is full: the text stays in the box.
+      this.#attaching.restore(files);
       return this.#composer.restore(text);
     }
     this.#draw();
@@ -313,24 +314,34 @@ class Page {
     const { messages } = this.#chat.getSnapshot();
     const at = messages.findIndex(({ id }) => id === message.id);
     const asked = messages.slice(0, at + 1).findLast(({ role }) => role === 'user');
-    if (asked) this.#send(asked.text);
+    if (asked) this.#send(asked.text, this.#filesOf(asked));
   }
 
   /** @param {any} message that was refused */
-  #sendAgain({ id, text, error }) {
+  #sendAgain(message) {
+    const { id, text, error } = message;
     if (error.retryable) return this.#chat.retry(id);
     // Its id is its idempotency key: under the same id it would be refused again.
     this.#chat.discard(id);
-    this.#send(text);
+    this.#send(text, this.#filesOf(message));
   }
 
   /** @param {any} message */
   #withdraw(message) {
     this.#chat.withdraw(message.id).then(
-      () => this.#composer.restore(message.text),
+      () => {
+        this.#composer.restore(message.text);
+        this.#attaching.restore(this.#filesOf(message));
+      },
       // Its run has begun, so it cannot be withdrawn.
       () => {},
     );
+  }
+
+  /** @param {any} message of the user @returns {readonly AttachedFile[]} */
+  #filesOf({ id, metadata }) {
+    const files = metadata?.attachments ?? this.#sent.get(id)?.files;
+    return Array.isArray(files) ? files : [];
   }
 
   /** Requests the commands when the first slash is typed: most conversations never need them. */

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Locator, Page, expect
+from playwright.sync_api import FilePayload, Locator, Page, Route, expect
 
 from tests import processes
 
@@ -15,6 +16,21 @@ from .talking import OpenPage, send
 pytestmark = pytest.mark.timeout(120)
 
 HERE = Path(__file__).parent
+DOT = base64.b64decode(
+    "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
+)
+PICTURE = FilePayload(name="dot.png", mimeType="image/png", buffer=DOT)
+NOTE = FilePayload(name="note.txt", mimeType="text/plain", buffer=b"milk and bread\n" * 100)
+GIVE = """([kind, name, base64]) => {
+  const bytes = Uint8Array.from(atob(base64), (one) => one.charCodeAt(0));
+  const transfer = new DataTransfer();
+  transfer.items.add(new File([bytes], name, { type: 'image/png' }));
+  const event = kind === 'paste'
+    ? new ClipboardEvent('paste', { clipboardData: transfer, bubbles: true, cancelable: true })
+    : new DragEvent(kind, { dataTransfer: transfer, bubbles: true, cancelable: true });
+  document.querySelector('#composer-input').dispatchEvent(event);
+  return event.defaultPrevented;
+}"""
 
 
 @pytest.fixture
@@ -139,3 +155,117 @@ def test_a_message_that_an_agent_does_not_take_is_not_lost(chat: Page) -> None:
     expect(chat.locator("#send-now")).to_be_hidden()
     error.get_by_role("button", name="Try again").click()
     expect(waiting(chat)).to_have_text(["@busy wait, stop"])
+
+
+def give(page: Page, kind: str) -> bool:
+    """Has the browser paste, drag or drop a picture; whether the page handled that."""
+    handled = page.evaluate(GIVE, [kind, "dot.png", base64.b64encode(DOT).decode()])
+    return bool(handled)
+
+
+def wait_for_uploads(page: Page, count: int) -> None:
+    expect(page.locator(".chip")).to_have_count(count)
+    expect(page.locator(".chip progress:not([hidden])")).to_have_count(0)
+
+
+def test_files_are_sent_with_the_message(chat: Page) -> None:
+    with chat.expect_file_chooser() as choosing:
+        chat.click("#attach")
+    choosing.value.set_files([PICTURE, NOTE])
+    wait_for_uploads(chat, 2)
+    expect(chat.locator(".chip-name")).to_have_text(["dot.png", "note.txt"])
+    expect(chat.locator(".chip-about")).to_have_text(["70 bytes", "1.5 kB"])
+    assert chat.evaluate("document.querySelector('.chip img').naturalWidth") == 1
+    expect(chat.locator(".chip").last.locator("img")).to_have_count(0)
+    expect(chat.locator("#send")).to_be_disabled()
+    send(chat, "look")
+    expect(chat.locator(".assistant .prose")).to_contain_text("with 2 files dot.png note.txt")
+    expect(chat.locator("#attached")).to_be_hidden()
+    send(chat, "and now")
+    expect(chat.locator(".assistant .prose").last).to_contain_text("with 0 files")
+
+
+@pytest.mark.parametrize("kind", ["paste", "drop"])
+def test_a_picture_is_pasted_or_dropped(chat: Page, kind: str) -> None:
+    if kind == "drop":
+        assert give(chat, "dragenter")
+        expect(chat.locator("#drop")).to_be_visible()
+    assert give(chat, kind)
+    expect(chat.locator("#drop")).to_be_hidden()
+    wait_for_uploads(chat, 1)
+    send(chat, "look")
+    expect(chat.locator(".assistant .prose")).to_contain_text("with 1 files dot.png")
+
+
+def test_a_refused_file_says_why_and_holds_the_message(
+    chat: Page, console_errors: list[str]
+) -> None:
+    archive = FilePayload(name="photo.png", mimeType="image/png", buffer=b"PK\x03\x04" + 60 * b"x")
+    large = FilePayload(name="large.txt", mimeType="text/plain", buffer=200_001 * b"x")
+    chat.set_input_files("#picker", [archive, large])
+    about = chat.locator(".chip.is-failed .chip-about")
+    expect(about).to_have_count(2)
+    # The browser logs every refused request.
+    assert "415" in console_errors.pop()
+    expect(about.last).to_have_text("A file has at most 200000 bytes.")
+    send(chat, "look")
+    expect(chat.locator("#composer-note")).to_contain_text("Remove it")
+    expect(chat.locator("#composer-input")).to_have_value("look")
+    for name in ("photo.png", "large.txt"):
+        chat.get_by_role("button", name=f"Remove {name}").click()
+    expect(chat.locator("#attached")).to_be_hidden()
+    expect(chat.locator("#composer-note")).to_be_empty()
+    chat.locator("#composer-input").press("Enter")
+    expect(chat.locator(".assistant .prose")).to_contain_text("with 0 files")
+
+
+def test_more_files_than_a_message_may_have_are_not_added(chat: Page) -> None:
+    chat.set_input_files("#picker", [PICTURE, NOTE, PICTURE])
+    wait_for_uploads(chat, 2)
+    expect(chat.locator("#composer-note")).to_have_text("A message has at most 2 files.")
+
+
+def test_an_upload_is_stopped_or_tried_again(chat: Page) -> None:
+    held: list[Route] = []
+    chat.route("**/files/*", lambda route: held.append(route))
+    chat.set_input_files("#picker", [PICTURE])
+    bar = chat.get_by_role("progressbar", name="Upload of dot.png")
+    expect(bar).to_be_visible()
+    send(chat, "look")
+    expect(chat.locator("#composer-note")).to_have_text("The files are being uploaded.")
+    chat.get_by_role("button", name="Remove dot.png").click()
+    expect(chat.locator(".chip")).to_have_count(0)
+    chat.set_input_files("#picker", [NOTE])
+    chat.wait_for_timeout(0)
+    expect(bar).to_have_count(0)
+    while len(held) < 2:
+        chat.wait_for_timeout(10)
+    held[-1].abort()
+    chat.unroute("**/files/*")
+    chat.locator(".chip.is-failed").get_by_role("button", name="Try again").click()
+    wait_for_uploads(chat, 1)
+    expect(chat.locator(".is-failed")).to_have_count(0)
+    chat.locator("#composer-input").press("Enter")
+    expect(chat.locator(".assistant .prose")).to_contain_text("with 1 files note.txt")
+
+
+def test_a_message_that_is_taken_back_has_its_files_again(chat: Page) -> None:
+    begin(chat)
+    chat.set_input_files("#picker", [NOTE])
+    wait_for_uploads(chat, 1)
+    send(chat, "read this")
+    button(chat, "Take back", "read this").click()
+    expect(chat.locator("#composer-input")).to_have_value("read this")
+    expect(chat.locator(".chip-name")).to_have_text(["note.txt"])
+    stop(chat)
+    chat.locator("#composer-input").press("Enter")
+    expect(chat.locator(".assistant .prose").last).to_contain_text("with 1 files note.txt")
+
+
+def test_a_server_without_a_file_store_gets_no_files(open_page: OpenPage) -> None:
+    page = open_page()
+    for control in ("#attach", "#photograph"):
+        expect(page.locator(control)).to_be_hidden()
+    assert not give(page, "paste")
+    assert give(page, "drop"), "the browser would open the file instead of the page"
+    expect(page.locator(".chip")).to_have_count(0)

@@ -5,6 +5,7 @@ import { idleSnapshot } from '../../agentws/web/client.js';
 import { itemsOf } from '../../agentws/web/page/items.js';
 
 globalThis.location ??= /** @type {any} */ ({ pathname: '/' });
+const { accepted, sizeText } = await import('../../agentws/web/page/attaching.js');
 const { waitingIn } = await import('../../agentws/web/page/queue.js');
 const { titleOf } = await import('../../agentws/web/page/chats.js');
 
@@ -63,4 +64,24 @@ test('only a message that is not about to be read can be changed', () => {
       [false, true],
     ],
   );
+});
+
+test('the size of a file is short', () => {
+  const sizes = [0, 999, 1000, 1550, 48_213, 999_999, 10_485_760, 2.5e12, 1e16];
+  assert.deepEqual(sizes.map(sizeText), [
+    '0 bytes',
+    '999 bytes',
+    '1.0 kB',
+    '1.6 kB',
+    '48 kB',
+    '999 kB',
+    '10 MB',
+    '2.5 TB',
+    '10000 TB',
+  ]);
+});
+
+test('a file input offers the types that the server takes', () => {
+  assert.equal(accepted(['image/*', 'text/plain']), 'image/*,text/plain');
+  assert.equal(accepted(['*/*', 'text/plain']), '');
 });

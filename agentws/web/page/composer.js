@@ -17,7 +17,19 @@ import { el, setText } from './dom.js';
  * @property {boolean} running
  * @property {boolean} stopping
  * @property {boolean} steerable whether the agent may take a message during its run
+ * @property {'none' | 'ready' | 'busy' | 'failed'} files of this message
  */
+
+/** @type {Record<string, string>} why a message is not sent yet */
+const FILES = {
+  busy: 'The files are being uploaded.',
+  failed: 'A file could not be uploaded. Remove it, then send the message.',
+};
+
+/** Whether the server carries this out, instead of giving it to the agent. @param {string} text */
+export function isCommand(text) {
+  return /^\s*\/(?!\/)/.test(text);
+}
 
 export class Composer {
   #elements;
@@ -28,6 +40,8 @@ export class Composer {
   /** The text for which the list was closed. */
   #dismissed = '';
   #steers = false;
+  /** @type {State['files']} */
+  #files = 'none';
 
   /**
    * @param {{form: HTMLFormElement, input: HTMLTextAreaElement, send: HTMLButtonElement, stop: HTMLButtonElement, now: HTMLButtonElement,
@@ -57,18 +71,28 @@ export class Composer {
   }
 
   /** @param {State} state */
-  update({ running, stopping, steerable }) {
-    const { send, stop, now, input } = this.#elements;
+  update({ running, stopping, steerable, files }) {
+    const { send, stop, now, input, note } = this.#elements;
     const empty = input.value.trim() === '';
+    if (files !== this.#files && note.textContent === FILES[this.#files]) this.tell('');
+    this.#files = files;
     if (stop.hidden === running) stop.hidden = !running;
     stop.disabled = stopping;
-    send.disabled = empty;
+    send.disabled = empty || this.#waitsForFiles();
     // A command is carried out at once anyway.
-    this.#steers = running && !stopping && steerable && !/^\/(?!\/)/.test(input.value);
+    this.#steers = running && !stopping && steerable && !isCommand(input.value);
+    now.disabled = send.disabled;
     now.hidden = empty || !this.#steers;
     send.hidden = running && empty;
     send.setAttribute('aria-label', running ? 'Send when the answer is finished' : 'Send');
-    input.placeholder = running ? 'Write the next message' : 'Write a message';
+    const what = running ? 'Write the next message' : 'Write a message';
+    input.placeholder = files === 'none' ? what : 'Write what the files are for';
+  }
+
+  /** A command takes no files, so they stay for the next message. */
+  #waitsForFiles() {
+    const { value } = this.#elements.input;
+    return (this.#files === 'busy' || this.#files === 'failed') && !isCommand(value);
   }
 
   /** Shows the commands that match the text; called again when the list of commands arrives. */
@@ -125,6 +149,7 @@ export class Composer {
     const { input } = this.#elements;
     const text = input.value.trim();
     if (text === '') return;
+    if (this.#waitsForFiles()) return this.tell(FILES[this.#files]);
     this.write('');
     this.#actions.send(text, overlap);
   }
