@@ -4,6 +4,7 @@
  * @module
  */
 import { connect, newSessionId } from './client.js';
+import { AgentPicker, mentionable } from './page/agents.js';
 import { Attaching } from './page/attaching.js';
 import { drawBanner } from './page/banner.js';
 import {
@@ -15,6 +16,7 @@ import {
   titleOf,
 } from './page/chats.js';
 import { ChatList } from './page/chatlist.js';
+import { Commands } from './page/commands.js';
 import { Composer, isCommand } from './page/composer.js';
 import { accessKey, keepAccessKey } from './page/credentials.js';
 import { byId, el, icon, setText } from './page/dom.js';
@@ -43,11 +45,9 @@ const BUTTONS = {
 class Page {
   /** @type {import('./client.js').AgentSocket} */
   #chat;
-  /** @type {readonly {name: string, summary: string}[]} */
-  #commands = [];
-  /** @type {Map<string, string | null>} what was typed, by its id; null for the request of the commands */
+  #commands = new Commands(() => this.#quietly('help'));
+  /** @type {Map<string, string | null>} what was typed, by its id; null if its answer is not shown */
   #asked = new Map();
-  #knowsCommands = false;
   #frame = 0;
   #chats = new ChatList(byId('sessions'), (id) => this.#open(id));
   #empty = emptyView();
@@ -55,6 +55,7 @@ class Page {
   #composer;
   #queue;
   #attaching;
+  #agents;
   /** @type {Set<string | null>} the agents that refused to be steered */
   #unsteerable = new Set();
   /** @type {Map<string, {overlap?: import('./client.js').Overlap, files: readonly AttachedFile[]}>} how messages were sent */
@@ -92,7 +93,8 @@ class Page {
       {
         send: (text, overlap) => this.#send(text, this.#filesFor(text), overlap),
         stop: () => void this.#chat.stop(),
-        commands: () => this.#knownCommands(),
+        commands: () => this.#commands.known(this.#chat.getSnapshot()),
+        mentionable: (text) => mentionable(text, this.#chat.getSnapshot().agents),
         lastMessage: () =>
           this.#chat.getSnapshot().messages.findLast(({ role }) => role === 'user')?.text,
       },
@@ -120,6 +122,11 @@ class Page {
         tell: (sentence) => this.#composer.tell(sentence),
       },
     );
+    this.#agents = new AgentPicker(byId('agent'), {
+      choose: (name) => this.#quietly('agent', name),
+      changed: () => this.#schedule(),
+      tell: (sentence) => this.#composer.tell(sentence),
+    });
     this.#listen();
     this.#chat = this.#follow(
       sessionOfAddress() ?? rememberedChats()[0]?.id ?? newSessionId(),
@@ -169,8 +176,8 @@ class Page {
     this.#queue.clear();
     this.#attaching.clear();
     this.#asked.clear();
-    this.#commands = [];
-    this.#knowsCommands = false;
+    this.#commands.clear();
+    this.#agents.clear();
     this.#chat = this.#follow(session, history);
   }
 
@@ -207,7 +214,8 @@ class Page {
       files: this.#attaching.state,
     });
     byId('earlier').hidden = snapshot.earlier === null;
-    this.#noteCommands(snapshot);
+    if (this.#commands.note(snapshot)) this.#composer.refresh();
+    this.#agents.update(snapshot);
     drawConnection(snapshot);
     drawBanner(byId('banner'), snapshot, {
       retry: () => this.#chat.reconnect(),
@@ -344,24 +352,11 @@ class Page {
     return Array.isArray(files) ? files : [];
   }
 
-  /** Requests the commands when the first slash is typed: most conversations never need them. */
-  #knownCommands() {
-    if (!this.#knowsCommands && this.#chat.getSnapshot().connection === 'open') {
-      this.#knowsCommands = true;
-      const id = `commands-${newSessionId()}`;
-      this.#asked.set(id, null);
-      this.#chat.command('help', undefined, { id }).catch(() => (this.#knowsCommands = false));
-    }
-    return this.#commands;
-  }
-
-  /** @param {ChatSnapshot} snapshot */
-  #noteCommands({ notices }) {
-    const commands = notices.findLast(({ metadata }) => Array.isArray(metadata?.commands))?.metadata
-      ?.commands;
-    if (!commands || commands === this.#commands) return;
-    this.#commands = /** @type {any} */ (commands);
-    this.#composer.refresh();
+  /** Carries out a command, and does not show its answer. @param {string} name @param {string} [args] */
+  #quietly(name, args) {
+    const id = `quiet-${newSessionId()}`;
+    this.#asked.set(id, null);
+    return this.#chat.command(name, args, { id });
   }
 }
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import FilePayload, Locator, Page, Route, expect
+from playwright.sync_api import BrowserContext, FilePayload, Locator, Page, Route, expect
 
 from tests import processes
 
@@ -269,3 +269,61 @@ def test_a_server_without_a_file_store_gets_no_files(open_page: OpenPage) -> Non
     assert not give(page, "paste")
     assert give(page, "drop"), "the browser would open the file instead of the page"
     expect(page.locator(".chip")).to_have_count(0)
+
+
+def test_the_agent_is_chosen(chat: Page) -> None:
+    picker = chat.get_by_role("combobox", name="Agent")
+    expect(picker).to_have_value("guide")
+    expect(picker.locator("option")).to_have_text(["guide", "busy", "busybody"])
+    picker.select_option("busy")
+    send(chat, "hello")
+    expect(chat.locator(".assistant .prose")).to_contain_text("Busy with hello")
+    expect(chat.locator(".command")).to_have_count(0)
+    chat.reload()
+    expect(picker).to_have_value("busy")
+    send(chat, "/agent guide")
+    expect(picker).to_have_value("guide")
+    chat.click("#new-chat-small")
+    expect(picker).to_have_value("guide")
+
+
+def test_a_choice_that_is_refused_is_undone(chat: Page, context: BrowserContext) -> None:
+    picker = chat.get_by_role("combobox", name="Agent")
+    chat.evaluate(
+        """() => {
+          const option = new Option('nobody', 'nobody');
+          document.querySelector('#agent').append(option);
+        }"""
+    )
+    picker.select_option("nobody")
+    expect(chat.locator("#composer-note")).not_to_be_empty()
+    expect(picker).to_have_value("guide")
+    context.set_offline(True)
+    expect(picker).to_be_disabled()
+
+
+def test_one_agent_is_no_choice(open_page: OpenPage) -> None:
+    page = open_page()
+    expect(page.locator("#agent")).to_be_hidden()
+    page.locator("#composer-input").press_sequentially("@")
+    expect(page.locator("#palette")).to_be_hidden()
+
+
+def test_a_mention_is_completed(chat: Page) -> None:
+    box = chat.locator("#composer-input")
+    box.press_sequentially("@B")
+    options = chat.locator("#palette [role=option]")
+    expect(options).to_have_text(["@busy", "@busybody"])
+    box.press("ArrowDown")
+    box.press("Enter")
+    expect(box).to_have_value("@busybody ")
+    expect(chat.locator("#palette")).to_be_hidden()
+    expect(chat.locator(".user")).to_have_count(0)
+    box.fill("@bus")
+    options.first.click()
+    expect(box).to_have_value("@busy ")
+    box.press_sequentially("hello")
+    box.press("Enter")
+    expect(chat.locator(".assistant .prose")).to_contain_text("Busy with @busy hello")
+    box.fill("hello @b")
+    expect(chat.locator("#palette")).to_be_hidden()

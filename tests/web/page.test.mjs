@@ -5,6 +5,7 @@ import { idleSnapshot } from '../../agentws/web/client.js';
 import { itemsOf } from '../../agentws/web/page/items.js';
 
 globalThis.location ??= /** @type {any} */ ({ pathname: '/' });
+const { mentionable } = await import('../../agentws/web/page/agents.js');
 const { accepted, sizeText } = await import('../../agentws/web/page/attaching.js');
 const { waitingIn } = await import('../../agentws/web/page/queue.js');
 const { titleOf } = await import('../../agentws/web/page/chats.js');
@@ -84,4 +85,14 @@ test('the size of a file is short', () => {
 test('a file input offers the types that the server takes', () => {
   assert.equal(accepted(['image/*', 'text/plain']), 'image/*,text/plain');
   assert.equal(accepted(['*/*', 'text/plain']), '');
+});
+
+test('a mention is offered at the beginning of a text only', () => {
+  const agents = ['billing', 'Bills and more', 'support'];
+  assert.deepEqual(mentionable('@', agents), agents);
+  assert.deepEqual(mentionable('@BILL', agents), ['billing', 'Bills and more']);
+  assert.deepEqual(mentionable('@bills and', agents), ['Bills and more']);
+  for (const text of ['', 'bill', 'hello @bill', '@@bill', '@billing where', '@bill\n'])
+    assert.deepEqual(mentionable(text, agents), []);
+  assert.deepEqual(mentionable('@', ['billing']), []);
 });

@@ -1,16 +1,17 @@
 /**
- * The message box, and the list of commands above it.
+ * The message box, and the list above it of commands, or of agents to mention.
  *
  * @module
  */
 import { el, setText } from './dom.js';
 
 /**
- * @typedef {{name: string, summary: string}} Command
+ * @typedef {{text: string, summary: string, whole: boolean}} Choice `whole`: the text is a message
  * @typedef {object} Actions
  * @property {(text: string, overlap?: 'steer') => void} send
  * @property {() => void} stop
- * @property {() => readonly Command[]} commands
+ * @property {() => readonly import('./commands.js').Command[]} commands
+ * @property {(text: string) => string[]} mentionable the agents whose mention the text begins
  * @property {() => string | undefined} lastMessage
  *
  * @typedef {object} State
@@ -34,7 +35,7 @@ export function isCommand(text) {
 export class Composer {
   #elements;
   #actions;
-  /** @type {readonly Command[]} */
+  /** @type {readonly Choice[]} */
   #choices = [];
   #chosen = 0;
   /** The text for which the list was closed. */
@@ -95,15 +96,24 @@ export class Composer {
     return (this.#files === 'busy' || this.#files === 'failed') && !isCommand(value);
   }
 
-  /** Shows the commands that match the text; called again when the list of commands arrives. */
+  /** Shows what the text may become; called again when the list of commands arrives. */
   refresh() {
     const { input } = this.#elements;
-    const typed = /^\/([^\s/]*)$/.exec(input.value)?.[1];
-    if (typed === undefined || input.value === this.#dismissed || document.activeElement !== input)
-      return this.#showChoices([]);
-    this.#showChoices(
-      this.#actions.commands().filter(({ name }) => name.startsWith(typed.toLowerCase())),
-    );
+    const shown = input.value !== this.#dismissed && document.activeElement === input;
+    this.#showChoices(shown ? this.#choicesFor(input.value) : []);
+  }
+
+  /** @param {string} text @returns {Choice[]} */
+  #choicesFor(text) {
+    const typed = /^\/([^\s/]*)$/.exec(text)?.[1].toLowerCase();
+    if (typed === undefined)
+      return this.#actions
+        .mentionable(text)
+        .map((name) => ({ text: `@${name} `, summary: '', whole: false }));
+    return this.#actions
+      .commands()
+      .filter(({ name }) => name.startsWith(typed))
+      .map(({ name, summary }) => ({ text: `/${name}`, summary, whole: true }));
   }
 
   /** Puts a text back, unless the box has another one. @param {string} text */
@@ -186,20 +196,21 @@ export class Composer {
       this.#dismissed = this.#complete();
       this.#showChoices([]);
     } else if (key === 'Enter' && !shiftKey) {
-      this.#complete();
+      const { whole } = this.#choices[this.#chosen];
+      this.#dismissed = this.#complete();
       this.#showChoices([]);
-      return false;
+      return !whole;
     } else return false;
     return true;
   }
 
   #complete() {
-    const text = `/${this.#choices[this.#chosen].name}`;
+    const { text } = this.#choices[this.#chosen];
     this.write(text);
     return text;
   }
 
-  /** @param {readonly Command[]} choices */
+  /** @param {readonly Choice[]} choices */
   #showChoices(choices) {
     if (choices.length === 0 && this.#choices.length === 0) return;
     this.#choices = choices;
@@ -219,7 +230,7 @@ export class Composer {
 
   #draw() {
     const { palette, input } = this.#elements;
-    const options = this.#choices.map(({ name, summary }, index) =>
+    const options = this.#choices.map(({ text, summary, whole }, index) =>
       el(
         'li',
         {
@@ -231,12 +242,13 @@ export class Composer {
           mousedown: (/** @type {Event} */ event) => {
             event.preventDefault();
             this.#chosen = index;
-            this.#complete();
-            this.#submit();
+            this.#dismissed = this.#complete();
+            this.#showChoices([]);
+            if (whole) this.#submit();
           },
         },
-        el('span', { class: 'command-name', dir: 'ltr' }, `/${name}`),
-        el('span', { class: 'command-summary', dir: 'auto' }, summary),
+        el('span', { class: 'command-name', dir: 'auto' }, text.trimEnd()),
+        summary !== '' && el('span', { class: 'command-summary', dir: 'auto' }, summary),
       ),
     );
     palette.replaceChildren(...options);
