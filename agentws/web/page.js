@@ -56,9 +56,9 @@ class Page {
   #queue;
   #attaching;
   #agents;
-  /** @type {Set<string | null>} the agents that refused to be steered */
+  /** @type {Set<string | null | undefined>} the agents that refused to be steered */
   #unsteerable = new Set();
-  /** @type {Map<string, {overlap?: import('./client.js').Overlap, files: readonly AttachedFile[]}>} how messages were sent */
+  /** @type {Map<string, {overlap?: import('./client.js').Overlap, agent?: string | null, files: readonly AttachedFile[]}>} how messages were sent */
   #sent = new Map();
 
   constructor() {
@@ -176,6 +176,7 @@ class Page {
     this.#queue.clear();
     this.#attaching.clear();
     this.#asked.clear();
+    this.#sent.clear();
     this.#commands.clear();
     this.#agents.clear();
     this.#chat = this.#follow(session, history);
@@ -271,12 +272,12 @@ class Page {
     this.#open(newSessionId());
   }
 
-  /** Unless it has refused that before. @param {ChatSnapshot} snapshot */
+  /** Whether the agent has not refused that yet. @param {ChatSnapshot} snapshot */
   #isSteerable({ agent, messages }) {
-    const refused = messages.some(
-      ({ id, error }) => error?.code === 'not_supported' && this.#sent.get(id)?.overlap === 'steer',
-    );
-    if (refused) this.#unsteerable.add(agent);
+    for (const { id, error } of messages) {
+      const sent = this.#sent.get(id);
+      if (error?.code === 'not_supported' && sent?.overlap) this.#unsteerable.add(sent.agent);
+    }
     return !this.#unsteerable.has(agent);
   }
 
@@ -296,7 +297,9 @@ class Page {
     try {
       const id = this.#chat.send(text, { overlap, attachments });
       this.#asked.set(id, text);
-      this.#sent.set(id, { overlap, files });
+      // A mention may be of another agent.
+      const agent = text.startsWith('@') ? undefined : this.#chat.getSnapshot().agent;
+      this.#sent.set(id, { overlap, agent, files });
     } catch {
       // The outbox is full: the text stays in the box.
       this.#attaching.restore(files);

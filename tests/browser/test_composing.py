@@ -145,16 +145,20 @@ def test_a_message_that_the_run_may_take_can_only_be_taken_back(open_page: OpenP
 
 
 def test_a_message_that_an_agent_does_not_take_is_not_lost(chat: Page) -> None:
-    begin(chat, "@busy go")
-    chat.fill("#composer-input", "@busy wait, stop")
+    picker = chat.get_by_role("combobox", name="Agent")
+    picker.select_option("busy")
+    begin(chat)
+    chat.fill("#composer-input", "wait, stop")
     chat.click("#send-now")
     error = chat.locator(".error")
     expect(error).to_contain_text("does not allow")
-    expect(chat.locator(".user .bubble").last).to_have_text("@busy wait, stop")
+    expect(chat.locator(".user .bubble").last).to_have_text("wait, stop")
     chat.fill("#composer-input", "next")
     expect(chat.locator("#send-now")).to_be_hidden()
     error.get_by_role("button", name="Try again").click()
-    expect(waiting(chat)).to_have_text(["@busy wait, stop"])
+    expect(waiting(chat)).to_have_text(["wait, stop"])
+    picker.select_option("guide")
+    expect(chat.locator("#send-now")).to_be_visible()
 
 
 def give(page: Page, kind: str) -> bool:
