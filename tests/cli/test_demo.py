@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import sys
 from collections.abc import AsyncIterator
 from contextlib import aclosing, asynccontextmanager
@@ -109,10 +110,14 @@ TRIP: Answer = {"city": "Oslo", "nights": 3, "room": "double", "breakfast": Fals
         ("locate", {"content": "at home"}, "You are here: at home"),
     ],
 )
-async def test_a_question_of_the_demo_is_answered(word: str, payload: Any, text: str) -> None:
-    async with stage() as one:
+@pytest.mark.parametrize("park", [300.0, 0.01], ids=["in memory", "called again"])
+async def test_a_question_of_the_demo_is_answered(
+    word: str, payload: Any, text: str, park: float
+) -> None:
+    async with stage(park=park) as one:
         await one.client.say(word, "m1")
         asked = (await questions(one.client))[0]
+        await asyncio.sleep(0.05)
         await one.client.ask(answer("a1", asked["id"], payload))
         await one.terminal()
         assert (await one.texts())[-1].endswith(text)  # type: ignore[union-attr]
