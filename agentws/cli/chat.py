@@ -155,6 +155,8 @@ class Terminal:
         welcome = self._chat.welcome
         agent = welcome.agent if welcome else "the agent"
         self._screen.note(f"connected to {agent}; Ctrl-C stops the answer, Ctrl-D quits")
+        if welcome is not None and welcome.limits.max_file_size:
+            self._screen.note(f"{ATTACH} PATH sends a file with the next message")
 
     async def _show(self, updates: AsyncIterator[Update]) -> None:
         async for update in updates:

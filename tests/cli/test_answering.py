@@ -187,6 +187,7 @@ def test_files_are_attached_to_the_next_message(
     server = serve("demo")
     (tmp_path / "my notes.txt").write_text("Remember the milk")
     screen = terminal("chat", server.url)
+    screen.see("-- /attach PATH sends a file with the next message")
     screen.see("> ")
     screen.type("/attach\n")
     screen.see("-- expected /attach PATH")
