@@ -72,8 +72,7 @@ class Page {
         again: (message) => this.#tryAgain(message),
         discard: (id) => this.#chat.discard(id),
         withdraw: (message) => this.#withdraw(message),
-        answer: (interrupt, payload, status) =>
-          void this.#chat.answer(interrupt.id, payload, status),
+        answer: (interrupt, payload, status) => this.#chat.answer(interrupt.id, payload, status),
       },
     );
     this.#composer = new Composer(

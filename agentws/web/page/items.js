@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { progressText } from './progress.js';
 
 /**
  * @typedef {import('../client.js').ChatSnapshot} ChatSnapshot
@@ -38,7 +39,11 @@ export function itemsOf(snapshot, asked) {
   let past = true;
   for (const message of snapshot.messages) {
     past &&= message !== lastAsked;
-    items.push(...messageItems(message, snapshot, past), ...noticesAfter(message.id));
+    items.push(
+      ...messageItems(message, snapshot, past),
+      ...answeredItems(snapshot, message.id),
+      ...noticesAfter(message.id),
+    );
   }
   return ordered(items, snapshot);
 }
@@ -60,6 +65,35 @@ function byMessage(notices, known) {
 }
 
 /**
+ * The open questions. An approval of a call that is shown is on the card of that call.
+ * @param {ChatSnapshot} snapshot
+ * @returns {Item[]}
+ */
+function questionItems({ interrupts, messages }) {
+  const calls = new Set(messages.flatMap(({ toolCalls = [] }) => toolCalls.map(({ id }) => id)));
+  return interrupts
+    .filter(({ reason, toolCallId = '' }) => reason !== 'tool_call' || !calls.has(toolCallId))
+    .map((interrupt) => ({ key: interrupt.id, kind: 'question', interrupt }));
+}
+
+/**
+ * The questions that were answered after a message. The card of a call says what became of its approval.
+ * @param {ChatSnapshot} snapshot
+ * @param {string} id
+ * @returns {Item[]}
+ */
+function answeredItems({ answered, identity }, id) {
+  return answered
+    .filter(({ after, toolCallId }) => after === id && toolCallId === undefined)
+    .map((question) => ({
+      key: `${question.id}:answered:${question.run}`,
+      kind: 'answered',
+      question,
+      who: identity,
+    }));
+}
+
+/**
  * Puts queued messages below the active run.
  * @param {Item[]} items
  * @param {ChatSnapshot} snapshot
@@ -67,11 +101,7 @@ function byMessage(notices, known) {
 function ordered(items, snapshot) {
   const shown = items.filter((item) => !item.waiting);
   const waiting = items.filter((item) => item.waiting);
-  const questions = snapshot.interrupts.map((interrupt) => ({
-    key: interrupt.id,
-    kind: 'question',
-    interrupt,
-  }));
+  const questions = questionItems(snapshot);
   const working = workingItem(snapshot);
   const next = snapshot.run === null ? waiting : [];
   return [
@@ -89,7 +119,7 @@ function ordered(items, snapshot) {
  * @param {boolean} past whether a later user message exists
  * @returns {Item[]}
  */
-function messageItems(message, { run, connection }, past) {
+function messageItems(message, { run, connection, interrupts, answered, identity }, past) {
   const kind = KINDS[message.role];
   if (!kind) return [];
   const waiting = message.status === 'queued' || message.status === 'sending';
@@ -98,6 +128,7 @@ function messageItems(message, { run, connection }, past) {
   const items = [
     { key: message.id, kind, message, waiting, unsent, queued: waiting && run !== null },
   ];
+  if (message.toolCalls) Object.assign(items[0], { interrupts, answered, who: identity });
   if (message.error) items.push({ key: `${message.id}:error`, kind: 'error', message, past });
   else if (message.status === 'cancelled')
     items.push({ key: `${message.id}:stopped`, kind: 'stopped' });
@@ -128,7 +159,7 @@ function noticeItem(notice, asked) {
 function workingItem({ run, runs, messages, queue }) {
   if (run === null)
     return queue.length > 0 ? [{ key: 'working', kind: 'working', label: 'Thinking' }] : [];
-  const { status, step = 'Thinking' } = runs[run];
+  const { status, progress, step = progress ? progressText(progress) : 'Thinking' } = runs[run];
   const writing = messages.some((message) => message.run === run && message.status === 'streaming');
   if (writing && status === 'running') return [];
   return [{ key: 'working', kind: 'working', label: status === 'cancelling' ? 'Stopping' : step }];

@@ -6,12 +6,13 @@
 import { activityView, orphanView, toolCard } from './cards.js';
 import { copyButton, el, icon, setText } from './dom.js';
 import { MarkdownView } from './markdown.js';
+import { answeredView, questionView } from './questions.js';
 
 /**
  * @typedef {import('./items.js').Item} Item
  * @typedef {{element: HTMLElement, update: (item: Item) => void}} View
  * @typedef {{again: (message: any) => void, discard: (id: string) => void, withdraw: (message: any) => void,
- *   answer: (interrupt: any, payload: unknown, status?: 'resolved' | 'cancelled') => void}} Actions
+ *   answer: (interrupt: any, payload: unknown, status?: 'resolved' | 'cancelled') => Promise<unknown>}} Actions
  */
 
 /** @type {Record<string, (item: Item, actions: Actions) => View>} */
@@ -26,6 +27,7 @@ export const views = {
   error: errorView,
   stopped: () => fixedView(el('p', { class: 'aside' }, icon('stop'), 'Stopped')),
   question: questionView,
+  answered: answeredView,
   working: workingView,
 };
 
@@ -64,8 +66,8 @@ function attachmentNames(content) {
   return content.map((part) => part.metadata?.filename ?? part.type).join(', ');
 }
 
-/** @returns {View} */
-function assistantView() {
+/** @param {Item} _item @param {Actions} actions @returns {View} */
+function assistantView(_item, actions) {
   const markdown = new MarkdownView();
   const tools = el('div', { class: 'tools' });
   let text = '';
@@ -81,11 +83,11 @@ function assistantView() {
     tools,
     foot,
   );
-  /** @type {Map<string, View>} */
+  /** @type {Map<string, ReturnType<typeof toolCard>>} */
   const cards = new Map();
   return {
     element,
-    update({ message }) {
+    update({ message, ...asked }) {
       text = message.text;
       const streaming = message.status === 'streaming';
       markdown.element.hidden = text === '';
@@ -93,10 +95,10 @@ function assistantView() {
       element.classList.toggle('is-streaming', streaming);
       foot.hidden = streaming || text === '';
       for (const call of message.toolCalls ?? []) {
-        const card = cards.get(call.id) ?? toolCard();
+        const card = cards.get(call.id) ?? toolCard(actions);
         if (!cards.has(call.id)) tools.append(card.element);
         cards.set(call.id, card);
-        card.update(call);
+        card.update(call, asked);
       }
     },
   };
@@ -188,39 +190,6 @@ function errorView(item, actions) {
       discard.hidden = !message.unsent;
     },
   };
-}
-
-/** @param {Item} item @param {Actions} actions @returns {View} */
-function questionView({ interrupt }, actions) {
-  const wantsText = interrupt.reason === 'input_required';
-  const input = el('input', {
-    type: 'text',
-    dir: 'auto',
-    'aria-label': 'Your answer',
-    placeholder: 'Your answer',
-  });
-  const yes = el(
-    'button',
-    { type: 'submit', class: 'button primary' },
-    wantsText ? 'Answer' : 'Approve',
-  );
-  const no = el('button', { type: 'button', class: 'button' }, wantsText ? 'Cancel' : 'Deny');
-  const form = el(
-    'form',
-    { class: 'question', dir: 'auto' },
-    icon('question'),
-    el('p', {}, interrupt.message ?? 'The agent is waiting for your answer.'),
-    el('div', { class: 'actions' }, wantsText && input, yes, no),
-  );
-  form.addEventListener('submit', (/** @type {Event} */ event) => {
-    event.preventDefault();
-    actions.answer(interrupt, wantsText ? input.value : { approved: true });
-  });
-  no.addEventListener('click', () => {
-    if (wantsText) actions.answer(interrupt, undefined, 'cancelled');
-    else actions.answer(interrupt, { approved: false });
-  });
-  return fixedView(form);
 }
 
 /** @returns {View} */
