@@ -72,6 +72,9 @@ class Page {
         again: (message) => this.#tryAgain(message),
         discard: (id) => this.#chat.discard(id),
         withdraw: (message) => this.#withdraw(message),
+        edit: (message, text) => this.#edit(message, text),
+        regenerate: () => this.#chat.regenerate(),
+        switchTo: (branch) => this.#chat.switchTo(branch),
         answer: (interrupt, payload, status) => this.#chat.answer(interrupt.id, payload, status),
       },
     );
@@ -298,6 +301,12 @@ class Page {
     // Its id is its idempotency key: under the same id it would be refused again.
     this.#chat.discard(id);
     this.#send(text);
+  }
+
+  /** @param {any} message @param {string} text that replaces its own; its files stay */
+  #edit({ id, metadata }, text) {
+    const attachments = metadata?.attachments?.map((/** @type {any} */ file) => file.id);
+    return this.#chat.edit(id, text, attachments && { attachments });
   }
 
   /** @param {any} message */

@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { canBranch } from './branches.js';
 import { progressText } from './progress.js';
 
 /**
@@ -36,16 +37,26 @@ export function itemsOf(snapshot, asked) {
     (notices.get(id) ?? []).map((/** @type {any} */ notice) => noticeItem(notice, asked));
   const items = noticesAfter(null);
   const lastAsked = snapshot.messages.findLast(({ role }) => role === 'user');
+  const idle = canBranch(snapshot);
   let past = true;
   for (const message of snapshot.messages) {
     past &&= message !== lastAsked;
     items.push(
-      ...messageItems(message, snapshot, past),
+      ...messageItems(message, snapshot, past).map((item) => withIdle(item, idle, past)),
       ...answeredItems(snapshot, message.id),
       ...noticesAfter(message.id),
     );
   }
   return ordered(items, snapshot);
+}
+
+/**
+ * Whether a message can be edited, or an answer made again: only the last one can.
+ * @param {Item} item @param {boolean} idle @param {boolean} past
+ */
+function withIdle(item, idle, past) {
+  if (item.kind === 'user') return { ...item, idle };
+  return item.kind === 'assistant' ? { ...item, idle: idle && !past } : item;
 }
 
 /**

@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { againButton, versions } from './branches.js';
 import { activityView, orphanView, toolCard } from './cards.js';
 import { copyButton, el, icon, setText } from './dom.js';
 import { MarkdownView } from './markdown.js';
@@ -12,7 +13,9 @@ import { answeredView, questionView } from './questions.js';
  * @typedef {import('./items.js').Item} Item
  * @typedef {{element: HTMLElement, update: (item: Item) => void}} View
  * @typedef {{again: (message: any) => void, discard: (id: string) => void, withdraw: (message: any) => void,
- *   answer: (interrupt: any, payload: unknown, status?: 'resolved' | 'cancelled') => Promise<unknown>}} Actions
+ *   answer: (interrupt: any, payload: unknown, status?: 'resolved' | 'cancelled') => Promise<unknown>,
+ *   edit: (message: any, text: string) => Promise<unknown>, regenerate: () => Promise<unknown>,
+ *   switchTo: (branch: string) => Promise<unknown>}} Actions
  */
 
 /** @type {Record<string, (item: Item, actions: Actions) => View>} */
@@ -41,21 +44,31 @@ function userView(_item, actions) {
   const text = el('div', { class: 'bubble', dir: 'auto' });
   const note = el('span', { class: 'note' });
   const button = el('button', { type: 'button', class: 'link' }, 'Take back');
-  const foot = el('div', { class: 'foot' }, note, button);
-  const element = el('article', { class: 'item user', 'aria-label': 'You' }, text, foot);
+  const branching = versions(text, actions);
+  const foot = el('div', { class: 'foot' }, note, button, branching.foot);
+  const element = el(
+    'article',
+    { class: 'item user', 'aria-label': 'You' },
+    text,
+    branching.place,
+    foot,
+    branching.problem,
+  );
   /** @type {any} */
   let shown;
   button.addEventListener('click', () => actions.withdraw(shown));
   return {
     element,
-    update({ message, waiting, queued, unsent }) {
+    update({ message, waiting, queued, unsent, idle }) {
       shown = message;
       setText(text, message.text || attachmentNames(message.content));
       element.dataset.status = message.status;
       element.classList.toggle('is-queued', queued);
       setText(note, unsent ? 'Not sent yet' : 'Queued');
       button.hidden = !waiting;
-      foot.hidden = !queued && !unsent;
+      note.hidden = !queued && !unsent;
+      const branches = branching.update(message, idle && !waiting && !message.unsent);
+      foot.hidden = note.hidden && !branches;
     },
   };
 }
@@ -71,10 +84,12 @@ function assistantView(_item, actions) {
   const markdown = new MarkdownView();
   const tools = el('div', { class: 'tools' });
   let text = '';
+  const again = againButton(actions);
   const foot = el(
     'div',
     { class: 'foot' },
     copyButton(() => text, 'Copy the answer'),
+    again,
   );
   const element = el(
     'article',
@@ -87,13 +102,14 @@ function assistantView(_item, actions) {
   const cards = new Map();
   return {
     element,
-    update({ message, ...asked }) {
+    update({ message, idle, ...asked }) {
       text = message.text;
       const streaming = message.status === 'streaming';
       markdown.element.hidden = text === '';
       markdown.update(text, !streaming);
       element.classList.toggle('is-streaming', streaming);
       foot.hidden = streaming || text === '';
+      again.hidden = !idle;
       for (const call of message.toolCalls ?? []) {
         const card = cards.get(call.id) ?? toolCard(actions);
         if (!cards.has(call.id)) tools.append(card.element);
