@@ -73,6 +73,7 @@ class Page {
         discard: (id) => this.#chat.discard(id),
         withdraw: (message) => this.#withdraw(message),
         edit: (message, text) => this.#edit(message, text),
+        fileUrl: (id) => this.#chat.fileUrl(id),
         regenerate: () => this.#chat.regenerate(),
         switchTo: (branch) => this.#chat.switchTo(branch),
         answer: (interrupt, payload, status) => this.#chat.answer(interrupt.id, payload, status),

@@ -19,6 +19,7 @@ from agentws import (
     AskDeclined,
     AskExpired,
     Limits,
+    MemoryFileStore,
     RunContext,
     SQLiteStore,
     ToolDenied,
@@ -78,6 +79,18 @@ class Clerk(Agent):
                     yield str(await ctx.call(pack))
                 case "locate":
                     yield str(await ctx.client_tool("get_location", {}))
+                case "cite":
+                    number = ctx.cite("https://example.com/a", title="<i>Report</i>", excerpt="A.")
+                    yield f"Sales grew [{number}]."
+                    ctx.cite("https://example.org/b")
+                case "show":
+                    ctx.show("plan", {"title": "My plan", "steps": 2})
+                    yield "This is the plan."
+                case "file":
+                    await ctx.write_file("report.csv", "name,total", type="text/csv")
+                    yield "Here is your report."
+                case "help":
+                    yield f"I was told: {await ctx.delegate('_scholar', 'Find it')}"
                 case _:
                     asked = [one for one in await ctx.history() if isinstance(one, UserMessage)]
                     yield f"Answer to **{ctx.text}**, message {len(asked)}."
@@ -91,10 +104,17 @@ class Clerk(Agent):
             yield f"Failed. {error.message}"
 
 
+async def scholar(ctx: RunContext) -> AsyncIterator[str]:
+    yield f"Found **{ctx.text}**."
+
+
 def main(port: int, database: str) -> None:
     app = Starlette()
     limits = Limits(lease_ttl=2.0, drain_timeout=1.0, heartbeat=5.0)
-    mount_agent_gateway(app, Clerk, store=SQLiteStore(database), limits=limits)
+    agents = {"clerk": Clerk, "other": Clerk, "_scholar": scholar}
+    mount_agent_gateway(
+        app, agents, store=SQLiteStore(database), files=MemoryFileStore(), limits=limits
+    )
     uvicorn.run(app, host="127.0.0.1", port=port, access_log=False, ws="websockets-sansio")
 
 

@@ -137,13 +137,17 @@ export function orphanView() {
 /** @returns {View} */
 export function activityView() {
   const title = el('span', { class: 'card-title', dir: 'auto' });
+  const kind = el('span', { class: 'card-state', dir: 'auto' });
   const content = el('pre', { tabIndex: 0 });
-  const element = card('card', icon('info'), title);
+  const element = card('card', icon('info'), title, kind);
   element.append(part(content));
   return {
     element,
     update({ message }) {
-      setText(title, message.content?.title ?? message.activityType ?? 'Activity');
+      const named = message.content?.title;
+      const type = message.activityType ?? 'Activity';
+      setText(title, typeof named === 'string' ? named : type);
+      setText(kind, typeof named === 'string' ? type : '');
       setContent(content, spelled(message.content ?? {}));
     },
   };

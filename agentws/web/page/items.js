@@ -4,6 +4,7 @@
  * @module
  */
 import { canBranch } from './branches.js';
+import { grouped } from './groups.js';
 import { progressText } from './progress.js';
 
 /**
@@ -47,7 +48,7 @@ export function itemsOf(snapshot, asked) {
       ...noticesAfter(message.id),
     );
   }
-  return ordered(items, snapshot);
+  return ordered(grouped(items, snapshot), snapshot);
 }
 
 /**
@@ -131,7 +132,8 @@ function ordered(items, snapshot) {
  * @returns {Item[]}
  */
 function messageItems(message, { run, connection, interrupts, answered, identity }, past) {
-  const kind = KINDS[message.role];
+  const isFile = message.activityType === 'agentws.file';
+  const kind = isFile ? 'file' : KINDS[message.role];
   if (!kind) return [];
   const waiting = message.status === 'queued' || message.status === 'sending';
   const unsent = message.status === 'sending' && connection !== 'open';
@@ -174,4 +176,9 @@ function workingItem({ run, runs, messages, queue }) {
   const writing = messages.some((message) => message.run === run && message.status === 'streaming');
   if (writing && status === 'running') return [];
   return [{ key: 'working', kind: 'working', label: status === 'cancelling' ? 'Stopping' : step }];
+}
+
+/** @param {any} left @param {any} right items, whose parts are immutable */
+export function same(left, right) {
+  return Object.keys(right).every((name) => left[name] === right[name]);
 }

@@ -6,7 +6,7 @@
  */
 import { setText } from './dom.js';
 import { clearHighlights } from './highlight.js';
-import { itemsOf } from './items.js';
+import { itemsOf, same } from './items.js';
 import { views } from './views.js';
 
 /** Pixels from the end that still count as the end. */
@@ -139,11 +139,6 @@ export class Transcript {
     if (this.#atEnd) scroller.scrollTop = scroller.scrollHeight;
     jump.hidden = this.#atEnd;
   }
-}
-
-/** @param {any} left @param {any} right items, whose parts are immutable */
-function same(left, right) {
-  return Object.keys(right).every((name) => left[name] === right[name]);
 }
 
 /**

@@ -7,6 +7,7 @@ import { againButton, versions } from './branches.js';
 import { activityView, orphanView, toolCard } from './cards.js';
 import { copyButton, el, icon, setText } from './dom.js';
 import { MarkdownView } from './markdown.js';
+import { fileLink, fileView, filesOf, sourcesView, subagentView } from './parts.js';
 import { answeredView, questionView } from './questions.js';
 
 /**
@@ -15,7 +16,7 @@ import { answeredView, questionView } from './questions.js';
  * @typedef {{again: (message: any) => void, discard: (id: string) => void, withdraw: (message: any) => void,
  *   answer: (interrupt: any, payload: unknown, status?: 'resolved' | 'cancelled') => Promise<unknown>,
  *   edit: (message: any, text: string) => Promise<unknown>, regenerate: () => Promise<unknown>,
- *   switchTo: (branch: string) => Promise<unknown>}} Actions
+ *   fileUrl: (id: string) => string, switchTo: (branch: string) => Promise<unknown>}} Actions
  */
 
 /** @type {Record<string, (item: Item, actions: Actions) => View>} */
@@ -31,6 +32,9 @@ export const views = {
   stopped: () => fixedView(el('p', { class: 'aside' }, icon('stop'), 'Stopped')),
   question: questionView,
   answered: answeredView,
+  sources: sourcesView,
+  file: fileView,
+  subagent: (_item, actions) => subagentView(actions, views),
   working: workingView,
 };
 
@@ -44,11 +48,13 @@ function userView(_item, actions) {
   const text = el('div', { class: 'bubble', dir: 'auto' });
   const note = el('span', { class: 'note' });
   const button = el('button', { type: 'button', class: 'link' }, 'Take back');
+  const files = el('div', { class: 'files' });
   const branching = versions(text, actions);
   const foot = el('div', { class: 'foot' }, note, button, branching.foot);
   const element = el(
     'article',
     { class: 'item user', 'aria-label': 'You' },
+    files,
     text,
     branching.place,
     foot,
@@ -61,7 +67,11 @@ function userView(_item, actions) {
     element,
     update({ message, waiting, queued, unsent, idle }) {
       shown = message;
+      const attached = filesOf(message);
+      if (files.childElementCount !== attached.length)
+        files.replaceChildren(...attached.map((file) => fileLink(file, actions)));
       setText(text, message.text || attachmentNames(message.content));
+      text.classList.toggle('is-empty', text.textContent === '');
       element.dataset.status = message.status;
       element.classList.toggle('is-queued', queued);
       setText(note, unsent ? 'Not sent yet' : 'Queued');
@@ -84,6 +94,7 @@ function assistantView(_item, actions) {
   const markdown = new MarkdownView();
   const tools = el('div', { class: 'tools' });
   let text = '';
+  const speaker = el('div', { class: 'speaker', dir: 'auto' });
   const again = againButton(actions);
   const foot = el(
     'div',
@@ -94,6 +105,7 @@ function assistantView(_item, actions) {
   const element = el(
     'article',
     { class: 'item assistant', 'aria-label': 'Assistant' },
+    speaker,
     markdown.element,
     tools,
     foot,
@@ -102,7 +114,9 @@ function assistantView(_item, actions) {
   const cards = new Map();
   return {
     element,
-    update({ message, idle, ...asked }) {
+    update({ message, idle, agent, ...asked }) {
+      speaker.hidden = !agent;
+      setText(speaker, agent ?? '');
       text = message.text;
       const streaming = message.status === 'streaming';
       markdown.element.hidden = text === '';
