@@ -9,7 +9,6 @@ import {
   forgetChat,
   listedChats,
   mergeChats,
-  nameChat,
   olderMessages,
   rememberChat,
   rememberedChats,
@@ -18,6 +17,7 @@ import {
 import { Composer } from './page/composer.js';
 import { accessKey, keepAccessKey } from './page/credentials.js';
 import { byId, el, icon, setText } from './page/dom.js';
+import { drawShared } from './page/sharing.js';
 import { isNarrow, showSidebar, sidebarShown } from './page/sidebar.js';
 import { Transcript } from './page/transcript.js';
 
@@ -109,6 +109,7 @@ class Page {
       byId(id).addEventListener('click', () => showSidebar(false));
     byId('sidebar-open').addEventListener('click', () => showSidebar(!sidebarShown()));
     byId('earlier').addEventListener('click', () => void this.#showEarlier());
+    byId('shared').addEventListener('toggle', () => this.#draw());
     byId('connection').addEventListener('click', () => this.#chat.reconnect());
     byId('composer').addEventListener('changed', () => this.#draw());
     document.addEventListener('keydown', (event) => this.#key(event));
@@ -177,6 +178,7 @@ class Page {
     });
     byId('earlier').hidden = snapshot.earlier === null;
     this.#noteCommands(snapshot);
+    drawShared(byId('shared'), snapshot.shared);
     drawConnection(snapshot);
     drawBanner(byId('banner'), snapshot, {
       retry: () => this.#chat.reconnect(),
@@ -266,7 +268,6 @@ class Page {
 
   /** @param {string} text */
   #send(text) {
-    this.#name(text);
     try {
       this.#asked.set(this.#chat.send(text), text);
     } catch {
@@ -275,16 +276,6 @@ class Page {
     }
     this.#draw();
     this.#transcript.toEnd();
-  }
-
-  /** Names a chat without a title after its first message. @param {string} text */
-  #name(text) {
-    const snapshot = this.#chat.getSnapshot();
-    const { identity, title, session, messages } = snapshot;
-    const first = showsBeginning(snapshot) && !messages.some(({ role }) => role === 'user');
-    if (identity && session && title === null && first && !text.startsWith('/')) {
-      void nameChat(session, titleOf(text));
-    }
   }
 
   /** @param {any} message the last message of a failed run, or a message that was refused */

@@ -89,6 +89,9 @@ class Clerk(Agent):
                 case "file":
                     await ctx.write_file("report.csv", "name,total", type="text/csv")
                     yield "Here is your report."
+                case "share":
+                    ctx.set_state({"items": [rest]})
+                    yield "Shared."
                 case "help":
                     yield f"I was told: {await ctx.delegate('_scholar', 'Find it')}"
                 case _:

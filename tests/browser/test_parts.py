@@ -108,3 +108,15 @@ def test_a_file_of_the_agent_is_a_link(open_page: OpenPage) -> None:
     with page.expect_download() as download:
         page.click(".file")
     assert download.value.path().read_text() == "name,total"
+
+
+def test_the_shared_state_is_a_folded_panel_where_there_is_one(open_page: OpenPage) -> None:
+    page = open_page()
+    expect(page.locator("#shared")).to_be_hidden()
+    send(page, "share <b>tea</b>")
+    page.locator("#shared summary").click()
+    expect(page.locator("#shared pre")).to_contain_text("<b>tea</b>")
+    send(page, "share milk")
+    expect(page.locator("#shared pre")).to_contain_text("milk")
+    page.click("#new-chat-small")
+    expect(page.locator("#shared")).to_be_hidden()
