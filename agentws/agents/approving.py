@@ -33,7 +33,9 @@ async def approved(
     ToolArgumentsInvalid and ToolDenied.
     """
     parsed = tool.parse(arguments)
-    if not _needs_approval(tool, parsed):
+    # What a person has said counts, also where the tool has needed no approval since.
+    is_known = ctx.output.steps.asked(f"{step}/0") is not None
+    if not (is_known or _needs_approval(tool, parsed)):
         return Approved(parsed)
     wrong, attempt = "", 0
     while True:

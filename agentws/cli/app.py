@@ -69,10 +69,7 @@ class Served(NamedTuple):
 def make(settings: Settings, environment: Mapping[str, str]) -> Served:
     """The app of ``settings``. Raises Problem."""
     if settings.target is None:
-        from .demo import demo_agent, llm_from
-
-        llm, note = llm_from(environment)
-        return Served(_mounted(demo_agent(llm), settings), [note, *_storage_notes(settings)])
+        return _demo(settings, environment)
     target = load_target(settings.target)
     if is_asgi_app(target):
         _refuse_gateway_options(settings)
@@ -82,13 +79,23 @@ def make(settings: Settings, environment: Mapping[str, str]) -> Served:
                 expected = "DiskFileStore(PATH) in mount_agent_gateway(...)"
                 _check_shared(target.files.store, settings, expected)
         return Served(target, [], is_ours=False)
-    return Served(_mounted(target, settings), _storage_notes(settings))
+    agent = target if settings.agent_name is None else {settings.agent_name: target}
+    return Served(_mounted(agent, settings), _storage_notes(settings))
+
+
+def _demo(settings: Settings, environment: Mapping[str, str]) -> Served:
+    from .demo import demo_agents, llm_from
+
+    llm, note = llm_from(environment)
+    try:
+        agents = demo_agents(llm, name=settings.agent_name or "demo")
+    except ValueError as error:
+        raise Problem(f"--agent-name: {error}", status=USAGE) from error
+    return Served(_mounted(agents, settings), [note, *_storage_notes(settings)])
 
 
 def _mounted(factory: Any, settings: Settings) -> Starlette:
     app = Starlette()
-    if settings.agent_name is not None:
-        factory = {settings.agent_name: factory}
     try:
         gateway = mount_agent_gateway(
             app,

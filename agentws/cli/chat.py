@@ -9,12 +9,14 @@ import signal
 import sys
 from argparse import Namespace
 from asyncio import FIRST_COMPLETED
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Final
 
 import msgspec
 
+from ..agents.commands import parse_command, unescape
 from ..client import (
     Chat,
     ConnectionChange,
@@ -29,8 +31,13 @@ from ..client import (
     connect,
 )
 from ..client.address import addresses
-from ..errors import AgentwsError
+from ..errors import AgentwsError, AlreadyAnswered
+from ..protocol.bodies import FileView
+from ..protocol.events import Event, RunError, RunFinished
 from ..protocol.frames import Error, Notice, encode_frame, error_frame
+from ..protocol.messages import Interrupt, InterruptOutcome
+from ..protocol.spoken import Spoken
+from .asking import SKIP, Questions, answer_to
 from .problem import FAILED, INTERRUPTED
 from .screen import Screen
 from .streams import (
@@ -44,6 +51,8 @@ from .streams import (
 )
 
 CONNECT_TIMEOUT: Final = 3.0
+ATTACH: Final = "/attach"
+"""What a user types before the path of a file to send."""
 _SCHEMED: Final = re.compile(r"\s*[a-z][a-z0-9+.-]*://", re.IGNORECASE)
 
 
@@ -111,6 +120,9 @@ class Terminal:
         self._stopping: asyncio.Task[None] | None = None
         self._interrupted_before = False
         self._left = False
+        self._questions = Questions()
+        self._resuming = False
+        self._attached: list[FileView] = []
 
     async def run(self) -> int:
         updates = self._chat.watch()
@@ -150,25 +162,102 @@ class Terminal:
             of_others = isinstance(update, LogEvent) and not self._is_mine(update)
             if self._interactive or not of_others:
                 self._screen.show(update)
+            if isinstance(update, LogEvent):
+                self._follow(update.event)
+
+    def _follow(self, event: Event) -> None:
+        """Keeps the questions that a run ends with; asks for the next line after a resumed run."""
+        if isinstance(event, RunFinished) and isinstance(event.outcome, InterruptOutcome):
+            self._questions.asked(event.outcome.interrupts)
+        if self._resuming and isinstance(event, RunFinished | RunError):
+            self._resuming = False
+            self._screen.prompt()
 
     def _is_mine(self, entry: LogEvent) -> bool:
         return self._turn is not None and entry.run is not None and entry.run == self._turn.run
 
     async def _talk(self) -> int:
         status = 0
+        if (question := self._question()) is not None:
+            self._screen.question(question)
         self._screen.prompt()
         async for line in self._lines:
             self._screen.typed()
             if line.strip():
-                status = await self._send(line)
-            self._screen.prompt()
+                status = await self._take(line)
+            if not self._resuming:
+                self._screen.prompt()
         return 0 if self._interactive else status
 
-    async def _send(self, text: str) -> int:
+    def _question(self) -> Interrupt | None:
+        return self._questions.current(self._chat.questions) if self._interactive else None
+
+    async def _take(self, line: str) -> int:
+        """Does what a line says: it attaches a file, answers the open question, or is a message."""
         self._interrupted_before = False
+        word, _, rest = line.strip().partition(" ")
+        if self._interactive and word == ATTACH:
+            return await self._attach(rest.strip())
+        question = self._question()
+        if question is not None and word == SKIP:
+            return await self._answer(question, None)
+        if question is None or parse_command(line) is not None:
+            return await self._send(line)
+        answer = answer_to(question, unescape(line))
+        if answer is None:
+            self._screen.note("that does not answer the question")
+            self._screen.question(question)
+            return FAILED
+        return await self._answer(question, answer)
+
+    async def _answer(self, question: Interrupt, answer: Spoken | None) -> int:
+        """Answers; the run that goes on is shown as it comes."""
+        self._questions.answered(question.id)
+        following = self._question()
+        self._resuming = following is None
         try:
-            turn = self._turn = self._chat.send(text)
+            if answer is None:
+                await self._chat.answer(question.id, status="cancelled")
+            else:
+                await self._chat.answer(question.id, answer.payload)
+        except AgentwsError as error:
+            if self._chat.connection == "closed":
+                raise
+            self._resuming = False
+            if not isinstance(error, AlreadyAnswered):
+                self._questions.refused(question.id)
+            self._screen.note(f"error: {error}")
+            return FAILED
+        if following is not None:
+            self._screen.question(following)
+        return 0
+
+    async def _attach(self, path: str) -> int:
+        """Uploads a file, for the next message."""
+        if not path:
+            self._screen.note(f"expected {ATTACH} PATH")
+            return FAILED
+        try:
+            file = await self._chat.upload(_path(path))
+        except OSError as error:
+            self._screen.note(f"error: {path}: {error.strerror or error}")
+            return FAILED
+        except AgentwsError as error:
+            self._screen.note(f"error: {error}")
+            return FAILED
+        self._attached.append(file)
+        self._screen.note(f"{file.name} goes with the next message ({file.size} bytes)")
+        return 0
+
+    async def _send(self, text: str) -> int:
+        self._resuming = False
+        files = [] if parse_command(text) else self._attached
+        try:
+            turn = self._turn = self._chat.send(text, attachments=files or None)
             self._screen.mine.add(turn.id)
+            if files:
+                await turn.accepted()
+                self._attached = []
             self._screen.complete(await turn.text())
         except (RunFailed, RunCancelled) as ended:
             self._screen.complete(ended.text)
@@ -189,15 +278,22 @@ class Terminal:
             self._left = True
             self._talking.cancel()
         elif self._turn is not None and not self._turn.over:
-            self._stopping = asyncio.create_task(self._stop(self._turn))
+            self._stopping = asyncio.create_task(self._stop(self._turn.cancel()))
+        elif self._resuming:
+            self._stopping = asyncio.create_task(self._stop(self._chat.cancel()))
         else:
             self._screen.note("Ctrl-C again or Ctrl-D quits")
 
-    async def _stop(self, turn: Turn) -> None:
+    async def _stop(self, stopping: Awaitable[None]) -> None:
         try:
-            await turn.cancel()
+            await stopping
         except AgentwsError as error:
             self._screen.note(f"error: {error}")
+
+
+def _path(typed: str) -> Path:
+    """The path of a file as users type it, or drop it on a terminal: it may be quoted."""
+    return Path(typed.strip("'\"")).expanduser()
 
 
 @contextmanager

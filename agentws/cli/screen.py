@@ -8,12 +8,17 @@ from typing import Final
 from ..client import ConnectionChange, LogEvent, LogReset, Update
 from ..protocol import events as e
 from ..protocol import messages as m
+from ..protocol.attachments import FILE_ACTIVITY
 from ..protocol.frames import Error, Notice
+from ..protocol.sources import source_line
+from .asking import shown
 from .streams import printable, remark, write
 
 PROMPT: Final = "> "
 SHOWN: Final = 20
 """How many messages of an earlier conversation are shown when it is continued."""
+RESULT: Final = 80
+"""How many characters of a tool's result are shown."""
 
 _CHANGED: Final = "the conversation may have changed meanwhile; here it is again"
 _GONE: Final = "the server no longer has this conversation; a new one begins"
@@ -90,6 +95,7 @@ class Screen:
         self._texts: set[str] = set()
         self._piped = None if interactive else PipedAnswer()
         self._ended: set[str | None] = set()
+        self._calls: dict[str, str] = {}
 
     def show(self, update: Update) -> None:
         self._show(update)
@@ -234,7 +240,37 @@ class Screen:
 
     def _call(self, event: e.Event) -> None:
         assert isinstance(event, e.ToolCallStart)
+        self._calls[event.tool_call_id] = event.tool_call_name
         self.note(f"calls {event.tool_call_name}")
+
+    def _called(self, event: e.Event) -> None:
+        assert isinstance(event, e.ToolCallResult)
+        name = self._calls.pop(event.tool_call_id, None)
+        if name is not None and self._interactive:
+            told = m.told_in(event.metadata)
+            took = told.get("duration")
+            time = f" in {took:.1f} s" if isinstance(took, int | float) else ""
+            self.note(f"{name}: {told.get('status', 'done')}{time}, {_in_one_line(event.content)}")
+
+    def _activity(self, event: e.Event) -> None:
+        assert isinstance(event, e.ActivitySnapshot)
+        if not self._interactive:
+            return
+        source = source_line(event)
+        if source is not None:
+            self.note(f"source {source}")
+        elif event.activity_type == FILE_ACTIVITY:
+            told = event.content
+            self.note(f"file {told.get('name')}: {told.get('type')}, {told.get('size')} bytes")
+
+    def _chosen(self, event: e.Event) -> None:
+        assert isinstance(event, e.AgentChosen)
+        if self._interactive:
+            self.note(f"{event.agent} goes on")
+
+    def question(self, asked: m.Interrupt) -> None:
+        """Shows a question, and how to answer it."""
+        self.note(shown(asked))
 
     def _finished(self, event: e.Event) -> None:
         assert isinstance(event, e.RunFinished)
@@ -244,7 +280,10 @@ class Screen:
                 self.note("stopped")
             case m.InterruptOutcome(interrupts=asked):
                 for one in asked:
-                    self.note(f"asks: {one.message or one.reason}")
+                    if self._interactive:
+                        self.question(one)
+                    else:
+                        self.note(f"asks: {one.message or one.reason}")
             case _:
                 pass
 
@@ -275,6 +314,9 @@ _EVENTS: Final[dict[type[e.Event], Show]] = {
     e.TextMessageEnd: Screen._text_end,
     e.MessageAccepted: Screen._accepted,
     e.ToolCallStart: Screen._call,
+    e.ToolCallResult: Screen._called,
+    e.ActivitySnapshot: Screen._activity,
+    e.AgentChosen: Screen._chosen,
     e.RunFinished: Screen._finished,
     e.RunError: Screen._failed,
     e.NoticePosted: Screen._posted,
@@ -282,6 +324,11 @@ _EVENTS: Final[dict[type[e.Event], Show]] = {
     e.HistoryBranched: Screen._branched,
     e.MessagesSnapshot: Screen._snapshot,
 }
+
+
+def _in_one_line(content: m.Content) -> str:
+    text = " ".join(m.text_of(content).split())
+    return text if len(text) <= RESULT else f"{text[: RESULT - 3]}..."
 
 
 def _line(message: m.Message) -> str | None:

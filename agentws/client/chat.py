@@ -4,35 +4,26 @@ from __future__ import annotations
 
 import asyncio
 import random
-import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from types import TracebackType
-from typing import Any, Final, Literal, Self
+from typing import Any, Final, Self
 
 from ..errors import AgentwsError, Internal, NotFound, RunActive
 from ..protocol.bodies import FileView
-from ..protocol.events import JsonPatch, Overlap
+from ..protocol.events import Overlap
 from ..protocol.frames import (
-    Answer,
     AnyClientFrame,
     Cancel,
-    Command,
     Edit,
-    EditQueued,
-    Notice,
-    Promote,
     Regenerate,
     Send,
-    State,
-    Switch,
-    ToolResult,
     Welcome,
-    Withdraw,
 )
 from ..protocol.messages import Content, Interrupt, Message, Metadata, UserMessage
 from .connection import Connection, Timing
 from .errors import ChatClosed, Disconnected
 from .outbox import Reply
+from .requests import Requests, new_id
 from .session import FollowedSession, Token
 from .tools import ClientTools, Handler
 from .transport import OpenTransport
@@ -44,7 +35,7 @@ CLOSING: Final = 5.0
 """Seconds that leaving waits for the server to accept the last messages."""
 
 
-class Chat:
+class Chat(Requests):
     """One session. It survives the loss of connections.
 
     Use it as ``async with``. Entering waits until the session's content has arrived. Leaving waits
@@ -243,7 +234,7 @@ class Chat:
         Raises TooMany when too many messages are unsent, ChatClosed outside of ``async with``.
         """
         frame = Send(
-            id=id or _new_id("msg"),
+            id=id or new_id("msg"),
             content=content,
             overlap=overlap,
             agent=agent,
@@ -295,7 +286,7 @@ class Chat:
         ``message`` is not in view, and RunActive during a run.
         """
         frame = Edit(
-            id=id or _new_id("msg"),
+            id=id or new_id("msg"),
             message=message,
             content=content,
             agent=agent,
@@ -312,16 +303,8 @@ class Chat:
         asked = message or users[-1]
         if self._followed.turns.find(asked) is not None:
             raise RunActive()
-        id = _new_id("req")
+        id = new_id("req")
         return self._ask(Regenerate(id=id, message=asked, agent=agent), id, asked)
-
-    async def switch(self, branch: str) -> None:
-        """Goes back to another branch: one of ``metadata["agentws"]["branches"]["ids"]``.
-
-        The conversation is then loaded again. Raises NotFound for a branch that is not at a message
-        in view, and RunActive during a run.
-        """
-        await self._request(Switch(id=_new_id("req"), branch=branch))
 
     async def ask(self, content: Content, **options: Any) -> str:
         """Sends a message and returns the text of its answer. The options are those of ``send``.
@@ -338,65 +321,11 @@ class Chat:
             return
         # It names its target, so that a late request never stops the next run.
         frame = (
-            Cancel(id=_new_id("req"), run=outline.run)
+            Cancel(id=new_id("req"), run=outline.run)
             if outline.run is not None
-            else Cancel(id=_new_id("req"), message=message)
+            else Cancel(id=new_id("req"), message=message)
         )
         await self._request(frame)
-
-    async def withdraw(self, message: str) -> None:
-        """Withdraws a message that waits in the queue."""
-        await self._request(Withdraw(id=_new_id("req"), message=message))
-
-    async def edit_queued(
-        self,
-        message: str,
-        content: Content,
-        *,
-        attachments: Sequence[str] | None = None,
-        metadata: Metadata | None = None,
-    ) -> None:
-        """Replaces a message of one's own that waits in the queue; it keeps its place.
-
-        What is left out stays as it is. Raises NotFound when a run has begun with the message.
-        """
-        given = None if attachments is None else list(attachments)
-        id = _new_id("req")
-        await self._request(
-            EditQueued(
-                id=id, message=message, content=content, attachments=given, metadata=metadata
-            )
-        )
-
-    async def promote(self, message: str) -> None:
-        """Moves a queued message to the front. Raises NotFound when a run has begun with it."""
-        await self._request(Promote(id=_new_id("req"), message=message))
-
-    async def answer(
-        self,
-        interrupt: str,
-        payload: Any = None,
-        *,
-        status: Literal["resolved", "cancelled"] = "resolved",
-    ) -> None:
-        """Answers a question (an interrupt) that a run ended with.
-
-        Raises AlreadyAnswered if it has an answer already.
-        """
-        await self._request(
-            Answer(id=_new_id("req"), interrupt=interrupt, status=status, payload=payload)
-        )
-
-    async def tool_result(
-        self, call: str, content: Content | None = None, *, error: str | None = None
-    ) -> None:
-        """Gives the result of a client's tool, or the error; see :meth:`tool` for an easier way.
-
-        Raises AlreadyAnswered if another client has done so.
-        """
-        await self._request(
-            ToolResult(id=_new_id("req"), tool_call_id=call, content=content, error=error)
-        )
 
     def tool(self, name: str, handler: Handler) -> None:
         """Has ``handler`` make the calls of the agent's ``ctx.client_tool(name, ...)``.
@@ -415,35 +344,6 @@ class Chat:
     async def _send_result(self, call: str, content: str | None, error: str | None) -> None:
         await self.tool_result(call, content, error=error)
 
-    async def command(self, name: str, args: str | None = None) -> str:
-        """Runs a command and returns its output. ``name`` needs no slash.
-
-        Raises Disconnected when the connection was lost before the answer: it may have been run.
-        """
-        frame = Command(id=_new_id("req"), name=name.removeprefix("/"), args=args)
-        reply = await self._request(frame)
-        assert isinstance(reply, Notice)
-        return reply.content
-
-    async def switch_agent(self, name: str) -> None:
-        """Gives the session another agent, for its later messages: one of :attr:`agents`.
-
-        Raises BadRequest for an unknown one, and Disconnected as :meth:`command` does.
-        """
-        await self.command("agent", name)
-
-    async def patch_state(self, patch: JsonPatch) -> None:
-        """Changes the shared state by a JSON Patch (RFC 6902), if the agent accepts it.
-
-        It is sent again after a reconnect, and made once. Raises StateConflict when it does not
-        apply to the state as it is by then.
-        """
-        await self._request(State(id=_new_id("req"), patch=patch))
-
-    async def set_state(self, value: Any) -> None:
-        """Replaces the shared state, if the agent accepts it."""
-        await self.patch_state([{"op": "add", "path": "", "value": value}])
-
     async def _request(self, frame: AnyClientFrame, *, repeatable: bool = True) -> Reply:
         self._check_open()
         assert frame.id is not None
@@ -451,7 +351,7 @@ class Chat:
         return await asyncio.shield(request.replied)
 
     async def _cancel_turn(self, turn: Turn) -> None:
-        await self._request(Cancel(id=_new_id("req"), message=turn.id))
+        await self._request(Cancel(id=new_id("req"), message=turn.id))
 
     def _check_open(self) -> None:
         if self._failure is not None:
@@ -473,7 +373,3 @@ async def _log_events(updates: AsyncIterator[Update]) -> AsyncIterator[LogEvent]
     async for update in updates:
         if isinstance(update, LogEvent):
             yield update
-
-
-def _new_id(kind: str) -> str:
-    return f"{kind}_{uuid.uuid4().hex}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any, Final, cast
 
 from ..agents.llm import (
@@ -24,11 +25,10 @@ from .answer import (
     error_status,
     member,
     retry_after,
-    translated_errors,
 )
+from .answering import Provider, answer_of
 from .anthropic_prompt import REDACTED, SIGNATURE, conversation, tool_entries
-from .reading import Reading, Repeats
-from .tool_names import our_names
+from .reading import Reading
 
 try:
     import anthropic
@@ -83,7 +83,7 @@ class AnthropicMessages(LLM):
         self._media = media
         self._parameters: dict[str, Any] = dict(parameters or {})
 
-    async def stream(
+    def stream(
         self,
         messages: Sequence[Message],
         *,
@@ -91,34 +91,16 @@ class AnthropicMessages(LLM):
         tools: Sequence[Tool] = (),
     ) -> AsyncGenerator[LLMPiece, None]:
         request = self._request(messages, instructions, tools)
-        names, repeats = our_names(tools), Repeats(self._max_retries)
-        while True:
-            reading, error = Reading(ENDINGS, names), None
-            try:
-                with translated_errors(reading.answer, _llm_error):
-                    # Not the SDK's own message accumulation, which fails on an invalid event.
-                    async with await self._begin(request) as events:
-                        repeats.begun = True
-                        async for event in events:
-                            for piece in _read(event, reading):
-                                repeats.shown = True
-                                yield piece
-                            if reading.answer.error is not None:
-                                break
-            except LLMUnavailable as raised:
-                error = raised
-            for piece in reading.rest():
-                repeats.shown = True
-                yield piece
-            failure = error or reading.answer.failure()
-            if not await repeats.again(failure):
-                break
-        if reading.counts:
-            yield _usage(reading.counts, self.model)
-        if failure is not None:
-            raise failure
+        return answer_of(
+            _PROVIDER,
+            partial(self._begin, request),
+            model=self.model,
+            tools=tools,
+            max_retries=self._max_retries,
+        )
 
     async def _begin(self, request: dict[str, Any]) -> anthropic.AsyncStream[RawMessageStreamEvent]:
+        # Not the SDK's own message accumulation, which fails on an invalid event.
         return cast(
             "anthropic.AsyncStream[RawMessageStreamEvent]",
             await self._client.messages.create(stream=True, **request),
@@ -229,3 +211,6 @@ def _llm_error(error: Exception, status: int) -> LLMError:
             return status_error(status, retry_after=retry_after(error))
         case _:
             return LLMUnavailable(BROKE_OFF)
+
+
+_PROVIDER: Final = Provider(ENDINGS, _read, _llm_error, _usage)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any, Final, cast
 
 from ..agents.llm import (
@@ -26,11 +27,11 @@ from .answer import (
     error_status,
     member,
     retry_after,
-    translated_errors,
 )
+from .answering import Provider, answer_of
 from .openai_prompt import EXTRA, conversation, tool_entries
-from .reading import Reading, Repeats
-from .tool_names import as_json, our_names
+from .reading import Reading
+from .tool_names import as_json
 
 try:
     import openai
@@ -91,39 +92,21 @@ class OpenAIChat(LLM):
         if include_usage:
             self._parameters.setdefault("stream_options", {"include_usage": True})
 
-    async def stream(
+    def stream(
         self,
         messages: Sequence[Message],
         *,
         instructions: str | None = None,
         tools: Sequence[Tool] = (),
     ) -> AsyncGenerator[LLMPiece, None]:
-        body = self._body(messages, instructions, tools)
-        names, repeats = our_names(tools), Repeats(self._max_retries)
-        while True:
-            reading, error = Reading(ENDINGS, names), None
-            try:
-                with translated_errors(reading.answer, _llm_error):
-                    async with await self._request(body) as chunks:
-                        repeats.begun = True
-                        async for chunk in chunks:
-                            for piece in _read(chunk, reading):
-                                repeats.shown = True
-                                yield piece
-                            if reading.answer.error is not None:
-                                break
-            except LLMUnavailable as raised:
-                error = raised
-            for piece in reading.rest():
-                repeats.shown = True
-                yield piece
-            failure = error or reading.answer.failure()
-            if not await repeats.again(failure):
-                break
-        if reading.counts:
-            yield _usage(reading.counts, self.model)
-        if failure is not None:
-            raise failure
+        request = self._body(messages, instructions, tools)
+        return answer_of(
+            _PROVIDER,
+            partial(self._request, request),
+            model=self.model,
+            tools=tools,
+            max_retries=self._max_retries,
+        )
 
     def _body(
         self, messages: Sequence[Message], instructions: str | None, tools: Sequence[Tool]
@@ -265,3 +248,6 @@ def _llm_error(error: Exception, status: int) -> LLMError:
             return status_error(status, retry_after=retry_after(error))
         case _:
             return LLMUnavailable(BROKE_OFF)
+
+
+_PROVIDER: Final = Provider(ENDINGS, _read, _llm_error, _usage)

@@ -7,47 +7,43 @@ message differ only at their end: :mod:`agentws.protocol.merge` relies on it.
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Final, Literal
+from typing import Any, Final, Literal
 
-import msgspec
-
+from .event_base import AgentEvent, Attributed, Event, JsonPatch
+from .gateway_events import (
+    AgentChosen,
+    GatewayEvent,
+    HistoryBranched,
+    HistoryCleared,
+    InterruptAnswered,
+    Level,
+    MessageAccepted,
+    MessageEdited,
+    MessagePromoted,
+    MessageSteered,
+    MessageWithdrawn,
+    NoticePosted,
+    Overlap,
+    Retention,
+    RunCancelling,
+    SessionUpdated,
+    StateChanged,
+    SteeringOutcome,
+)
 from .messages import (
     Content,
     Interrupt,
     Message,
-    Metadata,
     RunAgentInput,
     RunOutcome,
     SubagentOutcome,
     TokenUsage,
     UserMessage,
-    Wire,
 )
 
 AGUI_VERSION: Final = "1.0"
 
 Role = Literal["developer", "system", "assistant", "user"]
-JsonPatch = list[dict[str, Any]]
-"""RFC 6902 operations."""
-
-
-class Event(Wire, tag_field="type", kw_only=True, frozen=True):
-    """The base of all events. ``timestamp`` is in milliseconds since the epoch."""
-
-    timestamp: int | None = None
-    metadata: Metadata | None = None
-
-
-class AgentEvent(Event, kw_only=True, frozen=True):
-    """An AG-UI event: what an agent may yield."""
-
-    raw_event: Any = None
-
-
-class Attributed(AgentEvent, kw_only=True, frozen=True):
-    """An event that may belong to a subagent's part of the run."""
-
-    subagent_run_id: str | None = None
 
 
 # Text
@@ -240,141 +236,6 @@ class SubagentError(AgentEvent, tag="SUBAGENT_ERROR", frozen=True):
     code: str | None = None
 
 
-# The gateway's own
-
-Overlap = Literal["queue", "steer", "interrupt", "reject"]
-SteeringOutcome = Literal["delivered", "undelivered"]
-Level = Literal["info", "warning", "error"]
-
-
-class MessageAccepted(Event, tag="message.accepted", frozen=True):
-    """A user message was appended to the log. A run answers it, now or from the queue."""
-
-    message: UserMessage
-    overlap: Overlap
-    agent: str | None = None
-    by: str | None = None
-    """The id of the identity that sent it; absent when it is anonymous."""
-
-
-class MessageWithdrawn(Event, tag="message.withdrawn", frozen=True):
-    """A queued message was withdrawn by a user, or dropped by policy."""
-
-    message_id: str
-    reason: str
-
-
-class MessageSteered(Event, tag="message.steered", frozen=True):
-    """Whether a message with overlap ``steer`` reached the active run; if not, it is queued."""
-
-    message_id: str
-    outcome: SteeringOutcome
-    reason: str | None = None
-    """Why it was not delivered."""
-
-
-class MessageEdited(Event, tag="message.edited", frozen=True):
-    """A queued message was replaced by ``message``, which has its id; it keeps its place."""
-
-    message: UserMessage
-    by: str | None = None
-
-
-class MessagePromoted(Event, tag="message.promoted", frozen=True):
-    """A queued message was moved to the front of the queue."""
-
-    message_id: str
-    by: str | None = None
-
-
-class RunCancelling(Event, tag="run.cancelling", frozen=True):
-    """A cancel was requested; the run's terminal event follows."""
-
-    by: str | None = None
-
-
-class InterruptAnswered(Event, tag="interrupt.answered", frozen=True):
-    """An interrupt was answered. Only the first answer is appended."""
-
-    interrupt_id: str
-    status: Literal["resolved", "cancelled"]
-    payload: Any = None
-    by: str | None = None
-
-
-class StateChanged(Event, tag="state.changed", frozen=True):
-    """A client changed the shared state. The patch applied where it stands in the log."""
-
-    patch: JsonPatch
-    by: str | None = None
-
-
-class NoticePosted(Event, tag="notice.posted", frozen=True):
-    """A notice from the server that is kept in the log."""
-
-    content: str
-    level: Level
-
-
-class HistoryCleared(Event, tag="history.cleared", frozen=True):
-    """The history was cleared: earlier messages are not shown, or given to the model, any more."""
-
-
-class HistoryBranched(Event, tag="history.branched", frozen=True):
-    """From a user message on, the conversation is out of view, and goes on in another branch."""
-
-    replaced: str
-    """The id of the user message from which on the conversation is out of view."""
-    message_id: str
-    """The id of the user message that the branch in view begins with."""
-    left: str
-    """The id of the branch that went out of view."""
-    branch: str
-    """The id of the branch that is in view now."""
-    branches: list[str]
-    """The ids of all branches at this place, in the order in which they began."""
-    hidden: tuple[int, int]
-    """What went out of view: the first and the last seq. Parts of it may have been before."""
-    interrupts: list[str] = []
-    """The questions that are not open any more, since they were asked in what went out of view."""
-    reload: bool = False
-    """Whether a client must load the conversation again: what is in view is not only cut."""
-
-
-Retention = Annotated[float, msgspec.Meta(gt=0)]
-"""Seconds for which a session is kept after its last use."""
-
-
-class SessionUpdated(Event, tag="session.updated", frozen=True):
-    title: str | None = None
-    agent: str | None = None
-    retention: Retention | msgspec.UnsetType | None = msgspec.UNSET
-    """``None`` removes the session's own: the gateway's applies again."""
-
-
-class AgentChosen(Event, tag="agent.chosen", frozen=True):
-    """Another agent goes on with the active run: a router chose it, or it was handed over to."""
-
-    agent: str
-    reason: str | None = None
-
-
-GatewayEvent = (
-    MessageAccepted
-    | MessageWithdrawn
-    | MessageSteered
-    | MessageEdited
-    | MessagePromoted
-    | RunCancelling
-    | InterruptAnswered
-    | StateChanged
-    | NoticePosted
-    | HistoryCleared
-    | HistoryBranched
-    | SessionUpdated
-    | AgentChosen
-)
-
 AguiEvent = (
     TextMessageStart
     | TextMessageContent
@@ -411,5 +272,9 @@ AguiEvent = (
 
 AnyEvent = AguiEvent | GatewayEvent
 
-__all__ = ["AGUI_VERSION", "AgentEvent", "AguiEvent", "AnyEvent", "Event", "GatewayEvent"]
-__all__ += ["Interrupt", "JsonPatch", "Level", "Overlap", "Role", "UserMessage"]
+__all__ = ["AGUI_VERSION", "AgentChosen", "AgentEvent", "AguiEvent", "AnyEvent"]
+__all__ += ["Attributed", "Event", "GatewayEvent", "HistoryBranched", "HistoryCleared"]
+__all__ += ["Interrupt", "InterruptAnswered", "JsonPatch", "Level", "MessageAccepted"]
+__all__ += ["MessageEdited", "MessagePromoted", "MessageSteered", "MessageWithdrawn"]
+__all__ += ["NoticePosted", "Overlap", "Retention", "Role", "RunCancelling"]
+__all__ += ["SessionUpdated", "StateChanged", "SteeringOutcome", "UserMessage"]

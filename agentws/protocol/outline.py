@@ -188,9 +188,12 @@ class Outline:
         self._unqueue(event.message_id)
 
     def _unqueue(self, id: str) -> None:
-        self.queue = _without(self.queue, {id})
-        self.steering = _without(self.steering, {id})
-        self.undelivered = _without(self.undelivered, {id})
+        if id in self.queue:
+            self.queue = _without(self.queue, {id})
+        if self.steering:
+            self.steering = _without(self.steering, {id})
+        if self.undelivered:
+            self.undelivered = _without(self.undelivered, {id})
 
     def _edit(self, event: e.MessageEdited, run: str | None) -> None:
         id = event.message.id
@@ -204,20 +207,26 @@ class Outline:
             self.queue = {id: accepted, **_without(self.queue, {id})}
 
     def _start(self, event: e.RunStarted, run: str | None) -> None:
-        asked = [message.id for message in event.input.messages] if event.input else []
-        self.by = self._asker(asked)
         self.run = event.run_id
-        self.message = asked[0] if asked else None
-        self.agent = _agent_of(event)
+        self.agent = None if event.metadata is None else _agent_in(event.metadata)
         self.cancelling = False
         self.base_state = self.state
         self.run_changes = 0
-        for id in asked:
-            self._unqueue(id)
-        if not asked:
+        if event.input is not None and event.input.messages:
+            self._begin_with(event.input.messages)
+        else:
             self._resume(event.input)
 
+    def _begin_with(self, messages: Sequence[m.Message]) -> None:
+        self.message = messages[0].id
+        accepted = self.queue.get(messages[-1].id)
+        self.by = None if accepted is None else accepted.by
+        for message in messages:
+            self._unqueue(message.id)
+
     def _resume(self, given: m.RunAgentInput | None) -> None:
+        last = list(self.answers.values())[-1:]
+        self.message, self.by = None, last[0].by if last else None
         resume = given.resume if given else None
         ids = {one.interrupt_id for one in resume} if isinstance(resume, list) else set()
         self.answers = _without(self.answers, ids)
@@ -249,11 +258,6 @@ class Outline:
     def asker(self, interrupt: str) -> str | None:
         """The agent that asked an open question; ``None`` if the log does not name it."""
         return self.askers.get(self.asked.get(interrupt, ""))
-
-    def _asker(self, asked: Sequence[str]) -> str | None:
-        """The id of the identity whose message, or last answer, the next run begins with."""
-        sent = [self.queue.get(id) for id in asked] if asked else list(self.answers.values())
-        return None if not sent or sent[-1] is None else sent[-1].by
 
     def _end(self, event: Event, run: str | None) -> None:
         self.run, self.message, self.by, self.cancelling = None, None, None, False
@@ -293,9 +297,9 @@ class Outline:
         self.client_changes += 1
 
 
-def _agent_of(started: e.RunStarted) -> str | None:
+def _agent_in(metadata: m.Metadata) -> str | None:
     """The agent that the beginning of a run names: none where there is only one agent."""
-    ours = (started.metadata or {}).get("agentws")
+    ours = metadata.get("agentws")
     agent = ours.get("agent") if isinstance(ours, dict) else None
     return agent if isinstance(agent, str) else None
 

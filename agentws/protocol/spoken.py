@@ -43,11 +43,12 @@ def spoken_answer(outline: Outline, text: str) -> Spoken | None:
     for id, interrupt in outline.interrupts.items():
         if outline.asked.get(id) == run and "step" in told_in(interrupt.metadata):
             if interrupt.reason != CLIENT_TOOL:
-                return _answered(interrupt, text.strip())
+                return answer_in(interrupt, text.strip())
     return None
 
 
-def _answered(interrupt: Interrupt, text: str) -> Spoken | None:
+def answer_in(interrupt: Interrupt, text: str) -> Spoken | None:
+    """The answer that ``text`` gives to ``interrupt``; ``None`` if it does not fit."""
     choices = _choices(interrupt)
     if choices:
         return _chosen(interrupt.id, choices, text)

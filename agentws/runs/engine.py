@@ -186,7 +186,9 @@ class Runs:
 
         False when nothing is open, or when another task goes on with the session.
         """
-        if leased.lease is None and not await self._take_lease(leased):
+        if leased.lease is None and not await leased.take_lease(
+            self._store, owner=self._node, ttl=self._limits.lease_ttl
+        ):
             self._drop(leased)
             self._retries.add(leased.session)
             return False
@@ -209,9 +211,6 @@ class Runs:
         finally:
             if not resumed:
                 self.release_slot(run)
-
-    def _take_lease(self, leased: LeasedSession) -> Awaitable[bool]:
-        return leased.take_lease(self._store, owner=self._node, ttl=self._limits.lease_ttl)
 
     def release_slot(self, run: Run | None) -> None:
         """Releases the slot of ``run``, if it still has one, or one that no run has begun in."""

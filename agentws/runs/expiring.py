@@ -38,7 +38,10 @@ class Expiry:
 
     def watch(self, session: Session) -> None:
         """Notes the deadlines of the session's questions. Called when its outline has changed."""
-        open, known = session.outline.interrupts, self._timers.get(session.id, {})
+        open, known = session.outline.interrupts, self._timers.get(session.id)
+        if not open and known is None:
+            return
+        known = known or {}
         for id in known.keys() - open.keys():
             self._forget(session.id, id)
         for id, interrupt in open.items():

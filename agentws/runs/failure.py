@@ -14,6 +14,8 @@ from typing import Final
 import msgspec
 
 from ..errors import AgentError, AgentwsError, EventTooLarge, InvalidEvent
+from ..protocol import events as e
+from ..protocol.events import Event
 from ..protocol.frames import Failure, failure, sendable
 
 _failures: Final = msgspec.json.Decoder(Failure)
@@ -118,3 +120,8 @@ async def clear_cancellations(task: asyncio.Task[object]) -> None:
         pass
     while task.cancelling():
         task.uncancel()
+
+
+def run_error(code: str, message: str, *, retryable: bool) -> Event:
+    """The RUN_ERROR of a failed run. Never refused: a sentence that can't be sent is corrected."""
+    return e.RunError(sendable(message), code, metadata={"agentws": {"retryable": retryable}})

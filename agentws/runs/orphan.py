@@ -15,7 +15,8 @@ from ..protocol.messages import told_in
 from ..protocol.position import Position
 from ..protocol.sequence import RULED_TYPES, RunSequence
 from ..sessions.session import Session
-from .run import STOP_ERRORS, run_error
+from .failure import run_error
+from .run import STOP_ERRORS
 
 _TYPES: Final = RULED_TYPES | {"TOOL_CALL_RESULT"}
 

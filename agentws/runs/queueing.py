@@ -88,11 +88,13 @@ def user_message(
     id: str, content: m.Content, metadata: m.Metadata | None, *, files: Sequence[AttachedFile]
 ) -> m.UserMessage:
     """The message that a client's frame asks for."""
+    text = unescape(content) if isinstance(content, str) else content
+    if metadata is None and not files:
+        return m.UserMessage(id, text)
     told = dict(metadata or {})
     told.pop(ATTACHMENTS, None)
     if files:
         told[ATTACHMENTS] = msgspec.to_builtins(files)
-    text = unescape(content) if isinstance(content, str) else content
     return m.UserMessage(id, text, metadata=told or None)
 
 

@@ -21,11 +21,10 @@ from ..errors import AgentError, AgentwsError, Fenced, InvalidEvent
 from ..protocol import events as e
 from ..protocol import messages as m
 from ..protocol.events import Event, JsonPatch
-from ..protocol.frames import sendable
 from ..protocol.sequence import TERMINAL, RunSequence
 from ..tasks.eager import InContext
 from .documents import PATCHED, Documents
-from .failure import clear_cancellations, error_for_run, is_cancellation
+from .failure import clear_cancellations, error_for_run, is_cancellation, run_error
 from .generator import ITEMS_PER_TURN, ResumedIterator, close_generator, output_of
 from .shared_state import RunState
 from .team import Team, handover_events
@@ -394,8 +393,3 @@ class Run:
         if self.stopping is None or self.stopping not in STOP_ERRORS:
             return e.RunFinished(self.context.session.id, self.id, None, m.CancelledOutcome())
         return run_error(self.stopping, STOP_ERRORS[self.stopping], retryable=True)
-
-
-def run_error(code: str, message: str, *, retryable: bool) -> Event:
-    """The RUN_ERROR of a failed run. Never refused: a sentence that can't be sent is corrected."""
-    return e.RunError(sendable(message), code, metadata={"agentws": {"retryable": retryable}})

@@ -58,8 +58,9 @@ class Titles:
     def run_ended(self, session: Session, last: int) -> None:
         """Begins to name the session if it has no title; ``last`` is the seq of the run's end."""
         info = session.info
-        named = info.title is not None or session.id in self._naming
-        if named or info.owner is None or not self._limits.title_length:
+        if info.title is not None or info.owner is None or session.id in self._naming:
+            return
+        if not self._limits.title_length:
             return
         self._naming.add(session.id)
         self._tasks.spawn(self._name(session, last), name=f"title of {session.id}")

@@ -181,11 +181,12 @@ class RunWriter:
         if self._pieces:
             self._seal()
         encoded = entry(event, run=self.run)
-        if len(encoded.data) <= LARGEST:
+        size = len(encoded.data)
+        if size <= LARGEST:
             self._batch.append(encoded)
         else:
             self._add_large(encoded)
-        self._pending_size += len(encoded.data)
+        self._pending_size += size
         if self._pending_size > MAX_PENDING:
             self.backpressure = True
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Final
+from collections.abc import Callable, Sequence
+from typing import Any, Final
 
 import msgspec
 
@@ -84,11 +84,15 @@ class Projection:
         )
         return Settled(self.head.seq, b"" if carried == Carried() else _encoder.encode(carried))
 
-    def apply(self, records: Sequence[Record], entries: Sequence[Entry]) -> None:
-        """Applies ``records``, which follow the head; ``entries`` are their events."""
-        for at, one in enumerate(entries):
-            if type(one.event) in APPLIED_EVENTS:
-                self._apply_one(one, records[at], records[at - 1] if at else None)
+    def apply(
+        self, records: Sequence[Record], entries: Sequence[Entry], applied: Sequence[int]
+    ) -> None:
+        """Applies ``records``, which follow the head; ``entries`` are their events.
+
+        ``applied``: the indexes of those in ``APPLIED_EVENTS``, see :func:`applied_in`.
+        """
+        for at in applied:
+            self._apply_one(entries[at], records[at], records[at - 1] if at else None)
         last = records[-1]
         self.head = Position(self.head.epoch, last.seq, last.tag)
 
@@ -104,7 +108,9 @@ class Projection:
         self._apply_to_outline(event, one.run)
         self.outline_changed = True
         self.version = record.seq
-        self._apply_besides_outline(event, record, before)
+        handle = _BESIDES_OUTLINE.get(type(event))
+        if handle is not None:
+            handle(self, event, record, before)
 
     def _apply_to_outline(self, event: Event, run: str | None) -> None:
         if self.senders is None or not isinstance(event, e.MessageEdited):
@@ -116,27 +122,43 @@ class Projection:
         if before is not None:
             self.senders.replace(id, before, self.outline.queue[id])
 
-    def _apply_besides_outline(self, event: Event, record: Record, before: Record | None) -> None:
-        match event:
-            case e.MessageAccepted():
-                self._accepted_at = self._accepted_at or {}
-                self._accepted_at[event.message.id] = record.seq
-            case e.HistoryCleared():
-                self.cleared = record.seq
-            case e.SessionUpdated():
-                self.info = _updated(self.info, event)
-                self._agent = event.agent or self._agent
-            case e.RunStarted():
-                head = self.head
-                self._run_base = (
-                    head if before is None else Position(head.epoch, before.seq, before.tag)
-                )
-                if self._accepted_at is not None:
-                    self._accepted_at = _queued(self._accepted_at, self.outline)
-            case e.RunFinished() | e.RunError():
-                self._run_base = None
-            case _:
-                pass
+    def _accept(self, event: e.MessageAccepted, record: Record, before: Record | None) -> None:
+        self._accepted_at = self._accepted_at or {}
+        self._accepted_at[event.message.id] = record.seq
+
+    def _clear(self, event: e.HistoryCleared, record: Record, before: Record | None) -> None:
+        self.cleared = record.seq
+
+    def _update(self, event: e.SessionUpdated, record: Record, before: Record | None) -> None:
+        self.info = _updated(self.info, event)
+        self._agent = event.agent or self._agent
+
+    def _start(self, event: e.RunStarted, record: Record, before: Record | None) -> None:
+        head = self.head
+        self._run_base = head if before is None else Position(head.epoch, before.seq, before.tag)
+        if self._accepted_at is not None:
+            self._accepted_at = _queued(self._accepted_at, self.outline)
+
+    def _end(self, event: Event, record: Record, before: Record | None) -> None:
+        self._run_base = None
+
+
+_BESIDES_OUTLINE: Final[
+    dict[type[Event], Callable[[Projection, Any, Record, Record | None], None]]
+] = {
+    e.MessageAccepted: Projection._accept,
+    e.HistoryCleared: Projection._clear,
+    e.SessionUpdated: Projection._update,
+    e.RunStarted: Projection._start,
+    e.RunFinished: Projection._end,
+    e.RunError: Projection._end,
+}
+"""What an event changes besides the outline."""
+
+
+def applied_in(entries: Sequence[Entry]) -> list[int]:
+    """The indexes of the entries that change a projection."""
+    return [at for at, one in enumerate(entries) if type(one.event) in APPLIED_EVENTS]
 
 
 def _queued(known: dict[str, int], outline: Outline) -> dict[str, int] | None:

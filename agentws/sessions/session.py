@@ -26,9 +26,9 @@ from .conversation import Snapshot
 from .follower import Follower
 from .large_runs import BoundedPages
 from .pages import Page, page_before
-from .projection import APPLIED_EVENTS, DECODED_TYPES, Projection
+from .projection import DECODED_TYPES, Projection, applied_in
 from .shared_read import SharedRead
-from .tail import Tail
+from .tail import Tail, size_of
 from .turns import Turn
 
 logger: Final = logging.getLogger("agentws")
@@ -143,13 +143,10 @@ class Session(Projection):
         """:meth:`append` for encoded events. A run (``fence``) has checked the sizes of its own."""
         if fence is None:
             check_sizes(entries, self.max_event_size)
-        datas, commutes = [], True
-        for one in entries:
-            datas.append(one.data)
-            if commutes and type(one.event) in APPLIED_EVENTS:
-                commutes = False
+        datas = [one.data for one in entries]
+        applied = applied_in(entries)
         done = await self._store.append(
-            self.id, datas, key=key, fence=fence, expect=expect, commutes=commutes
+            self.id, datas, key=key, fence=fence, expect=expect, commutes=not applied
         )
         if done.duplicate:
             # The first append may have been reported as failed: then its events are unknown here.
@@ -159,8 +156,8 @@ class Session(Projection):
         if not done.records:
             return done
         if done.records[0].seq == self.head.seq + 1:
-            self.apply(done.records, entries)
-            self._tail.add(done.records)
+            self.apply(done.records, entries, applied)
+            self._tail.add(done.records, sum(map(len, datas)))
             self._notify()
         elif done.records[-1].seq > self.head.seq:
             await self.catch_up()
@@ -197,8 +194,9 @@ class Session(Projection):
         records = await self._store.read(self.id, after=self.head if self.head.seq else None)
         fresh = [record for record in records if record.seq > self.head.seq]
         if fresh:
-            self.apply(fresh, [entry_of(record.data, DECODED_TYPES) for record in fresh])
-            self._tail.add(fresh)
+            entries = [entry_of(record.data, DECODED_TYPES) for record in fresh]
+            self.apply(fresh, entries, applied_in(entries))
+            self._tail.add(fresh, size_of(fresh))
             self._notify()
         return len(records)
 

@@ -22,14 +22,14 @@ class Tail:
     def __repr__(self) -> str:
         return f"<Tail records={len(self._records)} bytes={self._size}>"
 
-    def add(self, records: Sequence[Record]) -> None:
-        """Adds ``records``, which are newer than all others."""
+    def add(self, records: Sequence[Record], size: int) -> None:
+        """Adds ``records`` of ``size`` bytes together, which are newer than all others."""
         kept = self._records
         kept += records
-        self._size += _size(records)
+        self._size += size
         if kept[-1].seq - kept[0].seq >= len(kept):
             kept = self._records = _contiguous_end(kept)
-            self._size = _size(kept)
+            self._size = size_of(kept)
         if self._size > 2 * self._limit:
             self._shorten()
 
@@ -66,7 +66,8 @@ class Tail:
         self._records, self._size = [], 0
 
 
-def _size(records: Sequence[Record]) -> int:
+def size_of(records: Sequence[Record]) -> int:
+    """The bytes of these records."""
     size = 0
     for record in records:
         size += len(record.data)

@@ -4,38 +4,34 @@
  * @module
  */
 import { connect, newSessionId } from './client.js';
+import { AgentPicker, mentionable } from './page/agents.js';
+import { Attaching } from './page/attaching.js';
 import { drawBanner } from './page/banner.js';
-import {
-  forgetChat,
-  listedChats,
-  mergeChats,
-  olderMessages,
-  rememberChat,
-  rememberedChats,
-  titleOf,
-} from './page/chats.js';
-import { Composer } from './page/composer.js';
+import { forgetChat, olderMessages, rememberChat, rememberedChats, titleOf } from './page/chats.js';
+import { ChatList } from './page/chatlist.js';
+import { Commands } from './page/commands.js';
+import { Composer, isCommand } from './page/composer.js';
 import { accessKey, keepAccessKey } from './page/credentials.js';
 import { byId, el, icon, setText } from './page/dom.js';
+import { drawConnection } from './page/pill.js';
+import { Queue } from './page/queue.js';
 import { drawShared } from './page/sharing.js';
 import { isNarrow, showSidebar, sidebarShown } from './page/sidebar.js';
 import { Transcript } from './page/transcript.js';
 
-/** @typedef {import('./client.js').ChatSnapshot} ChatSnapshot */
-
-const CONNECTION = {
-  connecting: 'Connecting',
-  open: 'Connected',
-  reconnecting: 'Reconnecting',
-  offline: 'Offline',
-  closed: 'Disconnected',
-};
+/**
+ * @typedef {import('./client.js').ChatSnapshot} ChatSnapshot
+ * @typedef {import('./client.js').AttachedFile} AttachedFile
+ */
 
 const BUTTONS = {
   'sidebar-close': 'close',
   'sidebar-open': 'menu',
   'new-chat-small': 'plus',
   stop: 'stop',
+  'send-now': 'now',
+  attach: 'clip',
+  photograph: 'camera',
   send: 'up',
   jump: 'down',
 };
@@ -43,19 +39,21 @@ const BUTTONS = {
 class Page {
   /** @type {import('./client.js').AgentSocket} */
   #chat;
-  /** @type {readonly {name: string, summary: string}[]} */
-  #commands = [];
-  /** @type {Map<string, string | null>} what was typed, by its id; null for the request of the commands */
+  #commands = new Commands(() => this.#quietly('help'));
+  /** @type {Map<string, string | null>} what was typed, by its id; null if its answer is not shown */
   #asked = new Map();
-  #knowsCommands = false;
   #frame = 0;
-  /** @type {import('./page/chats.js').Chat[]} */
-  #listed = [];
-  /** @type {string | null} */
-  #listedFor = null;
+  #chats = new ChatList(byId('sessions'), (id) => this.#open(id));
   #empty = emptyView();
   #transcript;
   #composer;
+  #queue;
+  #attaching;
+  #agents;
+  /** @type {Set<string | null | undefined>} the agents that refused to be steered */
+  #unsteerable = new Set();
+  /** @type {Map<string, {overlap?: import('./client.js').Overlap, agent?: string | null, files: readonly AttachedFile[]}>} how messages were sent */
+  #sent = new Map();
 
   constructor() {
     for (const [id, name] of Object.entries(BUTTONS))
@@ -85,16 +83,47 @@ class Page {
         input: byId('composer-input'),
         send: byId('send'),
         stop: byId('stop'),
+        now: byId('send-now'),
         palette: byId('palette'),
+        note: byId('composer-note'),
       },
       {
-        send: (text) => this.#send(text),
+        send: (text, overlap) => this.#send(text, this.#filesFor(text), overlap),
         stop: () => void this.#chat.stop(),
-        commands: () => this.#knownCommands(),
+        commands: () => this.#commands.known(this.#chat.getSnapshot()),
+        mentionable: (text) => mentionable(text, this.#chat.getSnapshot().agents),
         lastMessage: () =>
           this.#chat.getSnapshot().messages.findLast(({ role }) => role === 'user')?.text,
       },
     );
+    this.#queue = new Queue(byId('queue'), {
+      edit: (id, text) => this.#chat.editQueued(id, text),
+      promote: (id) => this.#chat.promote(id),
+      withdraw: (message) => this.#withdraw(message),
+      rescue: (text) => this.#composer.rescue(text),
+      tell: (sentence) => this.#composer.tell(sentence),
+    });
+    this.#attaching = new Attaching(
+      {
+        list: byId('attached'),
+        attach: byId('attach'),
+        photograph: byId('photograph'),
+        picker: byId('picker'),
+        camera: byId('camera'),
+        input: byId('composer-input'),
+        drop: byId('drop'),
+      },
+      {
+        upload: (file, options) => this.#chat.upload(file, options),
+        changed: () => this.#schedule(),
+        tell: (sentence) => this.#composer.tell(sentence),
+      },
+    );
+    this.#agents = new AgentPicker(byId('agent'), {
+      choose: (name) => this.#quietly('agent', name),
+      changed: () => this.#schedule(),
+      tell: (sentence) => this.#composer.tell(sentence),
+    });
     this.#listen();
     this.#chat = this.#follow(
       sessionOfAddress() ?? rememberedChats()[0]?.id ?? newSessionId(),
@@ -142,9 +171,12 @@ class Page {
     if (session === this.#chat.session) return;
     this.#chat.close();
     this.#transcript.clear();
+    this.#queue.clear();
+    this.#attaching.clear();
     this.#asked.clear();
-    this.#commands = [];
-    this.#knowsCommands = false;
+    this.#sent.clear();
+    this.#commands.clear();
+    this.#agents.clear();
     this.#chat = this.#follow(session, history);
   }
 
@@ -171,14 +203,19 @@ class Page {
 
   #draw() {
     const snapshot = this.#chat.getSnapshot();
+    this.#queue.update(snapshot);
+    this.#attaching.update(snapshot);
     this.#transcript.update(snapshot, this.#asked, this.#empty);
     this.#composer.update({
       running: snapshot.run !== null,
       stopping: snapshot.run !== null && snapshot.runs[snapshot.run]?.status === 'cancelling',
+      steerable: this.#isSteerable(snapshot),
+      files: this.#attaching.state,
     });
     byId('earlier').hidden = snapshot.earlier === null;
-    this.#noteCommands(snapshot);
     drawShared(byId('shared'), snapshot.shared);
+    if (this.#commands.note(snapshot)) this.#composer.refresh();
+    this.#agents.update(snapshot);
     drawConnection(snapshot);
     drawBanner(byId('banner'), snapshot, {
       retry: () => this.#chat.reconnect(),
@@ -186,7 +223,7 @@ class Page {
       signIn: (key) => this.#signIn(key),
     });
     this.#drawTitle(snapshot);
-    void this.#list(snapshot);
+    void this.#chats.update(snapshot);
   }
 
   /** @param {ChatSnapshot} snapshot */
@@ -201,39 +238,7 @@ class Page {
     setText(byId('title'), known ?? unnamed);
     document.title = known ?? 'Chat';
     if (session && known && first && rememberChat({ id: session, title: known, at: Date.now() }))
-      this.#drawChats();
-    else if (byId('sessions').dataset.session !== session) this.#drawChats();
-  }
-
-  /** The server lists the chats of an identified person only. @param {ChatSnapshot} snapshot */
-  async #list({ identity }) {
-    if (identity === this.#listedFor) return;
-    this.#listedFor = identity;
-    this.#listed = await listedChats();
-    this.#drawChats();
-  }
-
-  #drawChats() {
-    const current = this.#chat.session;
-    const links = mergeChats(rememberedChats(), this.#listed).map(({ id, title }) => {
-      const open = (/** @type {MouseEvent} */ event) => {
-        if (event.ctrlKey || event.metaKey || event.shiftKey) return;
-        event.preventDefault();
-        this.#open(id);
-      };
-      return el(
-        'a',
-        {
-          href: `?session=${encodeURIComponent(id)}`,
-          dir: 'auto',
-          'aria-current': id === current && 'page',
-          click: open,
-        },
-        title || 'Untitled chat',
-      );
-    });
-    byId('sessions').dataset.session = current ?? '';
-    byId('sessions').replaceChildren(...links);
+      this.#chats.draw(session);
   }
 
   async #showEarlier() {
@@ -266,12 +271,36 @@ class Page {
     this.#open(newSessionId());
   }
 
+  /** Whether the agent has not refused that yet. @param {ChatSnapshot} snapshot */
+  #isSteerable({ agent, messages }) {
+    for (const { id, error } of messages) {
+      const sent = this.#sent.get(id);
+      if (error?.code === 'not_supported' && sent?.overlap) this.#unsteerable.add(sent.agent);
+    }
+    return !this.#unsteerable.has(agent);
+  }
+
   /** @param {string} text */
-  #send(text) {
+  #filesFor(text) {
+    return isCommand(text) ? [] : this.#attaching.take();
+  }
+
+  /**
+   * @param {string} text
+   * @param {readonly AttachedFile[]} [files]
+   * @param {import('./client.js').Overlap} [overlap]
+   */
+  #send(text, files = [], overlap) {
+    const attachments = files.length > 0 ? files.map(({ id }) => id) : undefined;
     try {
-      this.#asked.set(this.#chat.send(text), text);
+      const id = this.#chat.send(text, { overlap, attachments });
+      this.#asked.set(id, text);
+      // A mention may be of another agent.
+      const agent = text.startsWith('@') ? undefined : this.#chat.getSnapshot().agent;
+      this.#sent.set(id, { overlap, agent, files });
     } catch {
       // The outbox is full: the text stays in the box.
+      this.#attaching.restore(files);
       return this.#composer.restore(text);
     }
     this.#draw();
@@ -284,15 +313,16 @@ class Page {
     const { messages } = this.#chat.getSnapshot();
     const at = messages.findIndex(({ id }) => id === message.id);
     const asked = messages.slice(0, at + 1).findLast(({ role }) => role === 'user');
-    if (asked) this.#send(asked.text);
+    if (asked) this.#send(asked.text, this.#filesOf(asked));
   }
 
   /** @param {any} message that was refused */
-  #sendAgain({ id, text, error }) {
+  #sendAgain(message) {
+    const { id, text, error } = message;
     if (error.retryable) return this.#chat.retry(id);
     // Its id is its idempotency key: under the same id it would be refused again.
     this.#chat.discard(id);
-    this.#send(text);
+    this.#send(text, this.#filesOf(message));
   }
 
   /** @param {any} message @param {string} text that replaces its own; its files stay */
@@ -304,40 +334,27 @@ class Page {
   /** @param {any} message */
   #withdraw(message) {
     this.#chat.withdraw(message.id).then(
-      () => this.#composer.restore(message.text),
+      () => {
+        this.#composer.restore(message.text);
+        this.#attaching.restore(this.#filesOf(message));
+      },
       // Its run has begun, so it cannot be withdrawn.
       () => {},
     );
   }
 
-  /** Requests the commands when the first slash is typed: most conversations never need them. */
-  #knownCommands() {
-    if (!this.#knowsCommands && this.#chat.getSnapshot().connection === 'open') {
-      this.#knowsCommands = true;
-      const id = `commands-${newSessionId()}`;
-      this.#asked.set(id, null);
-      this.#chat.command('help', undefined, { id }).catch(() => (this.#knowsCommands = false));
-    }
-    return this.#commands;
+  /** @param {any} message of the user @returns {readonly AttachedFile[]} */
+  #filesOf({ id, metadata }) {
+    const files = metadata?.attachments ?? this.#sent.get(id)?.files;
+    return Array.isArray(files) ? files : [];
   }
 
-  /** @param {ChatSnapshot} snapshot */
-  #noteCommands({ notices }) {
-    const commands = notices.findLast(({ metadata }) => Array.isArray(metadata?.commands))?.metadata
-      ?.commands;
-    if (!commands || commands === this.#commands) return;
-    this.#commands = /** @type {any} */ (commands);
-    this.#composer.refresh();
+  /** Carries out a command, and does not show its answer. @param {string} name @param {string} [args] */
+  #quietly(name, args) {
+    const id = `quiet-${newSessionId()}`;
+    this.#asked.set(id, null);
+    return this.#chat.command(name, args, { id });
   }
-}
-
-/** @param {ChatSnapshot} snapshot */
-function drawConnection({ connection }) {
-  const pill = byId('connection');
-  pill.dataset.state = connection;
-  pill.disabled = connection === 'open' || connection === 'connecting';
-  pill.title = pill.disabled ? '' : 'Try now';
-  setText(byId('connection-text'), CONNECTION[connection]);
 }
 
 /**

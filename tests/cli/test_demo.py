@@ -2,80 +2,214 @@
 
 from __future__ import annotations
 
+import asyncio
 import sys
-from contextlib import aclosing
+from collections.abc import AsyncIterator
+from contextlib import aclosing, asynccontextmanager
+from typing import Any
 
 import pytest
 
+from agentws import MemoryFileStore
 from agentws.agents.commands import CommandContext, find_command
-from agentws.cli.demo import INTRO, SHOWS, Demo, demo_agent, llm_from, offline_llm
-from agentws.errors import AgentError, BadRequest
-from agentws.protocol.events import (
-    Event,
-    TextMessageChunk,
-    TextMessageContent,
-    ToolCallResult,
-    ToolCallStart,
+from agentws.cli.demo import INTRO, SHOWS, Demo, demo_agents, llm_from, offline_llm
+from agentws.cli.demo.texts import MARKDOWN
+from agentws.errors import BadRequest
+from agentws.protocol.messages import (
+    ActivityMessage,
+    AssistantMessage,
+    Message,
+    ReasoningMessage,
+    UserMessage,
 )
-from agentws.protocol.messages import AssistantMessage, Message, UserMessage
-from agentws.protocol.sequence import RunSequence
 from agentws.testing.fakellm import FakeLLM, ScriptedLLM
-from tests.contexts import SESSION, run_context
+from tests.contexts import SESSION
+from tests.runs.asking import answer, events_of, questions
+from tests.runs.harness import Talk, talk
 
 
-async def events(text: str) -> list[Event]:
-    """The events of the run as they are appended; raises InvalidEvent."""
-    sequence = RunSequence("run_1")
-    log: list[Event] = []
-    async with aclosing(demo().run(run_context(text))) as answer:
-        async for piece in answer:
-            chunk = TextMessageChunk(delta=piece) if isinstance(piece, str) else piece
-            log += sequence.admit(chunk)
-    return log + sequence.close()
+@asynccontextmanager
+async def stage(**options: Any) -> AsyncIterator[Talk]:
+    agents = demo_agents(ScriptedLLM(["From the model."]), pace=0)
+    async with talk(agents, files=MemoryFileStore(), **options) as one:
+        yield one
 
 
-def demo() -> Demo:
-    return demo_agent(ScriptedLLM(["From the model."]), pace=0)()
+async def said(one: Talk, word: str, id: str) -> str:
+    """The text of the answer to ``word``, whose run must be legal and succeed."""
+    await one.client.say(word, id)
+    ended = await one.terminal()
+    assert ended["event"]["type"] == "RUN_FINISHED", ended
+    assert ended["event"]["outcome"]["type"] == "success", ended
+    fold = await one.check()
+    return "".join(
+        message.content or ""
+        for message in fold.messages
+        if isinstance(message, AssistantMessage) and message.subagent_run_id is None
+    )
 
 
-def text_of(log: list[Event]) -> str:
-    return "".join(event.delta for event in log if isinstance(event, TextMessageContent))
+ASKING = {"approve", "ask", "form", "locate"}
 
 
-@pytest.mark.parametrize("word", sorted(SHOWS.keys() - {"error"}))
+@pytest.mark.parametrize("word", sorted(SHOWS.keys() - ASKING - {"error"}))
 async def test_every_demo_show_is_a_legal_run(word: str) -> None:
-    assert text_of(await events(word))
+    async with stage() as one:
+        assert await said(one, word, "m1")
 
 
 def test_the_intro_names_every_show_and_command() -> None:
-    commands = [command.name for command in demo().commands()]
+    commands = [command.name for command in Demo(ScriptedLLM([])).commands()]
     assert all(f"`{word}`" in INTRO for word in SHOWS)
     assert all(f"`/{name}" in INTRO for name in commands)
 
 
-async def test_a_shows_name_is_case_insensitive() -> None:
-    assert text_of(await events(" Demo ")) == INTRO
-
-
-async def test_the_tool_show_has_one_call_with_its_result() -> None:
-    log = await events("tool")
-    calls = [event.tool_call_id for event in log if isinstance(event, ToolCallStart)]
-    results = [event.tool_call_id for event in log if isinstance(event, ToolCallResult)]
-    assert len(calls) == 1
-    assert results == calls
-
-
-async def test_the_error_show_fails_after_some_text() -> None:
-    pieces: list[object] = []
-    with pytest.raises(AgentError):
-        async with aclosing(demo().run(run_context("error"))) as answer:
-            async for piece in answer:
-                pieces.append(piece)
-    assert pieces
+async def test_a_shows_name_is_case_insensitive_and_may_follow_a_mention() -> None:
+    async with stage() as one:
+        assert await said(one, " Demo ", "m1") == INTRO
+        assert await said(one, "@demo markdown", "m2") == INTRO + MARKDOWN
 
 
 async def test_any_other_text_goes_to_the_model() -> None:
-    assert text_of(await events("a long story about a tool")) == "From the model."
+    async with stage() as one:
+        assert await said(one, "a long story about a tool", "m1") == "From the model."
+
+
+async def test_the_error_show_fails_after_some_text() -> None:
+    async with stage() as one:
+        await one.client.say("error", "m1")
+        assert (await one.terminal())["event"]["message"].startswith("This is the error")
+        assert (await one.texts())[0]
+
+
+async def test_a_tool_shows_its_progress_and_a_failure_among_parallel_calls() -> None:
+    async with stage() as one:
+        await said(one, "tool", "m1")
+        done = [event["value"]["done"] for event in events_of(one.client, "CUSTOM")]
+        assert done == [1, 2, 3, 4]
+        text = await said(one, "parallel", "m2")
+        assert "apple: It costs 3" in text and "stone: Nobody sells a stone." in text
+        assert len(events_of(one.client, "TOOL_CALL_START")) == 4
+
+
+Answer = dict[str, Any]
+APPROVED: Answer = {"approved": True}
+EDITED: Answer = {"approved": True, "editedArgs": {"to": "Grace", "text": "Hi"}}
+DENIED: Answer = {"approved": False, "reason": "Too dear"}
+TRIP: Answer = {"city": "Oslo", "nights": 3, "room": "double", "breakfast": False}
+
+
+@pytest.mark.parametrize(
+    ("word", "payload", "text"),
+    [
+        ("approve", APPROVED, "Done. To Ada: The weather is fine."),
+        ("approve", EDITED, "Done. To Grace: Hi"),
+        ("approve", DENIED, "Too dear"),
+        ("ask", "small", "A small one, then."),
+        ("form", TRIP, "**Oslo**, 3 nights, a double room without breakfast."),
+        ("locate", {"content": "at home"}, "You are here: at home"),
+    ],
+)
+@pytest.mark.parametrize("park", [300.0, 0.01], ids=["in memory", "called again"])
+async def test_a_question_of_the_demo_is_answered(
+    word: str, payload: Any, text: str, park: float
+) -> None:
+    async with stage(park=park) as one:
+        await one.client.say(word, "m1")
+        asked = (await questions(one.client))[0]
+        await asyncio.sleep(0.05)
+        await one.client.ask(answer("a1", asked["id"], payload))
+        await one.terminal()
+        assert (await one.texts())[-1].endswith(text)  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize("word", ["ask", "form"])
+async def test_a_question_of_the_demo_may_be_declined(word: str) -> None:
+    async with stage() as one:
+        await one.client.say(word, "m1")
+        asked = (await questions(one.client))[0]
+        await one.client.ask(answer("a1", asked["id"], status="cancelled"))
+        await one.terminal()
+        assert ", then. " in ((await one.texts())[-1] or "")
+
+
+async def test_a_tool_that_no_client_has_times_out_with_a_sentence(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("agentws.cli.demo.talking.LOCATING", 0.1)
+    async with stage() as one:
+        await one.client.say("locate", "m1")
+        await questions(one.client)
+        await one.terminal()
+        assert "No client called get_location in time." in ((await one.texts())[-1] or "")
+
+
+async def test_the_slow_answer_can_be_steered() -> None:
+    async with stage() as one:
+        await one.client.say("steer", "m1")
+        await one.client.until("TEXT_MESSAGE_START")
+        await one.client.ask(
+            {"type": "send", "id": "m2", "content": "In the north", "overlap": "steer"}
+        )
+        await one.terminal()
+        outcomes = [event["outcome"] for event in events_of(one.client, "message.steered")]
+        assert outcomes == ["delivered"]
+        assert any("Understood: In the north" in (text or "") for text in await one.texts())
+
+
+async def test_reasoning_sources_and_a_part_are_shown() -> None:
+    async with stage() as one:
+        for number, word in enumerate(["reason", "sources", "chart"]):
+            await said(one, word, f"m{number}")
+        messages = (await one.check()).messages
+    kinds = [part.activity_type for part in messages if isinstance(part, ActivityMessage)]
+    assert kinds == ["agentws.source", "agentws.source", "chart"]
+    assert any(isinstance(message, ReasoningMessage) for message in messages)
+
+
+async def test_the_shared_list_is_changed_by_both_sides() -> None:
+    async with stage() as one:
+        await said(one, "state", "m1")
+        add = [{"op": "add", "path": "/items/-", "value": "tea"}]
+        await one.client.ask({"type": "state", "id": "s1", "patch": add})
+        assert "bread, tea" in await said(one, "state", "m2")
+        full = [{"op": "add", "path": "/items", "value": ["x"] * 51}]
+        refused = await one.client.ask({"type": "state", "id": "s2", "patch": full})
+        assert "has room for 50" in refused["message"]
+        none = [{"op": "add", "path": "", "value": 7}]
+        refused = await one.client.ask({"type": "state", "id": "s3", "patch": none})
+        assert refused["code"] == "forbidden"
+        assert "I added apples" in await said(one, "state", "m3")
+
+
+async def test_the_demo_makes_a_file_and_names_those_that_it_gets() -> None:
+    async with stage() as one:
+        assert "harvest.csv, " in await said(one, "file", "m1")
+        made = next(
+            part.content
+            for part in (await one.check()).messages
+            if isinstance(part, ActivityMessage)
+        )
+        frame = {"type": "send", "id": "m2", "content": "Look", "attachments": [made["id"]]}
+        assert (await one.client.ask(frame))["type"] == "accepted"
+        await one.terminal()
+        assert any("I got `harvest.csv`: text/csv" in (text or "") for text in await one.texts())
+
+
+async def test_the_poet_takes_over_and_gives_back() -> None:
+    async with stage() as one:
+        assert "I am the poet." in await said(one, "handoff", "m1")
+        assert "I was told of tool" in await said(one, "tool", "m2")
+        assert INTRO in await said(one, "back", "m3")
+        assert "It wrote:" in await said(one, "delegate", "m4")
+        chosen = [event["agent"] for event in events_of(one.client, "agent.chosen")]
+        assert chosen == ["poet", "demo"]
+
+
+def test_the_demo_agent_does_not_have_the_poets_name() -> None:
+    assert list(demo_agents(offline_llm(), name="shop")) == ["shop", "poet"]
+    with pytest.raises(ValueError, match="another name"):
+        demo_agents(offline_llm(), name="poet")
 
 
 async def test_the_offline_model_uses_earlier_messages() -> None:
@@ -85,11 +219,11 @@ async def test_the_offline_model_uses_earlier_messages() -> None:
         AssistantMessage(id="2", content="Hello"),
     ]
     asked = UserMessage(id="3", content="Who am I?")
-    assert "My name is Ada" in await answer(llm_messages := [*earlier, asked], llm)
-    assert INTRO in await answer(llm_messages[2:], llm)
+    assert "My name is Ada" in await reply(llm_messages := [*earlier, asked], llm)
+    assert INTRO in await reply(llm_messages[2:], llm)
 
 
-async def answer(messages: list[Message], llm: object) -> str:
+async def reply(messages: list[Message], llm: object) -> str:
     assert isinstance(llm, ScriptedLLM)
     async with aclosing(llm.stream(messages)) as pieces:
         return "".join([piece async for piece in pieces if isinstance(piece, str)])
@@ -101,7 +235,7 @@ async def command(text: str) -> str:
 
     name, _, args = text.partition(" ")
     ctx = CommandContext(session=SESSION, identity=None, history=history)
-    return await find_command(demo().commands(), name).run(ctx, args)
+    return await find_command(Demo(ScriptedLLM([])).commands(), name).run(ctx, args)
 
 
 async def test_the_demo_commands_answer() -> None:

@@ -393,6 +393,30 @@ async def test_a_call_waits_for_its_approval(park: float) -> None:
         await one.check()
 
 
+@pytest.mark.parametrize("approves", [True, False])
+async def test_an_answer_counts_though_the_tool_needs_no_approval_any_more(approves: bool) -> None:
+    done: list[int] = []
+    versions = [tool(name="pay", approve=True), tool(name="pay")]
+
+    async def agent(ctx: RunContext) -> AsyncIterator[str]:
+        async def pay(amount: int) -> str:
+            done.append(amount)
+            return "paid"
+
+        try:
+            yield await ctx.call(versions.pop(0)(pay), amount=500)
+        except ToolDenied:
+            yield "denied"
+
+    async with talk(agent, park=0.05) as one:
+        await one.client.say("go", "m1")
+        asked = await approval(one)
+        await one.client.ask(answer("a1", asked["id"], {"approved": approves}))
+        assert await one.client.answer() == ("paid" if approves else "denied")
+        assert done == ([500] if approves else [])
+        await one.check()
+
+
 @PARKS
 @pytest.mark.parametrize(
     ("given", "says"),

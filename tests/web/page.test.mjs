@@ -5,6 +5,9 @@ import { idleSnapshot } from '../../agentws/web/client.js';
 import { itemsOf } from '../../agentws/web/page/items.js';
 
 globalThis.location ??= /** @type {any} */ ({ pathname: '/' });
+const { mentionable } = await import('../../agentws/web/page/agents.js');
+const { accepted, sizeText } = await import('../../agentws/web/page/attaching.js');
+const { waitingIn } = await import('../../agentws/web/page/queue.js');
 const { titleOf } = await import('../../agentws/web/page/chats.js');
 
 const message = (id, fields) => ({ id, role: 'user', text: id, status: 'done', ...fields });
@@ -28,4 +31,68 @@ test('a title is cut between characters', () => {
   assert.equal(titleOf('  Trip \nto Oslo'), 'Trip ');
   assert.equal(titleOf('\u{1f600}'.repeat(60)), '\u{1f600}'.repeat(60));
   assert.equal(titleOf('\u{1f600}'.repeat(61)), `${'\u{1f600}'.repeat(59)}\u2026`);
+});
+
+test('a message that waits during a run is in the list, and not in the conversation', () => {
+  const waits = message('u1', { status: 'queued' });
+  const unsent = message('u2', { status: 'sending', unsent: true });
+  const fields = {
+    run: 'r',
+    runs: { r: { id: 'r', status: 'running' } },
+    messages: [waits, unsent],
+  };
+  const listed = (snapshot) => waitingIn(snapshot).map(({ message: { id } }) => id);
+  assert.deepEqual(keys(fields), ['working']);
+  assert.deepEqual(listed({ ...idleSnapshot, ...fields, connection: 'open' }), ['u1', 'u2']);
+  assert.deepEqual(keys({ ...fields, connection: 'offline' }), ['working', 'u2']);
+  assert.deepEqual(listed({ ...idleSnapshot, ...fields, connection: 'offline' }), ['u1']);
+  assert.deepEqual(keys({ messages: [waits] }), ['u1']);
+  assert.deepEqual(listed({ ...idleSnapshot, messages: [waits] }), []);
+});
+
+test('only a message that is not about to be read can be changed', () => {
+  const messages = [
+    message('u1', { status: 'queued', overlap: 'steer' }),
+    message('u2', { status: 'queued' }),
+    message('u3', { status: 'queued', content: [{ type: 'text', text: 'u3' }] }),
+  ];
+  const waiting = waitingIn({ ...idleSnapshot, run: 'r', messages });
+  assert.deepEqual(
+    waiting.map(({ editable, promotable }) => [editable, promotable]),
+    [
+      [false, false],
+      [true, false],
+      [false, true],
+    ],
+  );
+});
+
+test('the size of a file is short', () => {
+  const sizes = [0, 999, 1000, 1550, 48_213, 999_999, 10_485_760, 2.5e12, 1e16];
+  assert.deepEqual(sizes.map(sizeText), [
+    '0 bytes',
+    '999 bytes',
+    '1.0 kB',
+    '1.6 kB',
+    '48 kB',
+    '999 kB',
+    '10 MB',
+    '2.5 TB',
+    '10000 TB',
+  ]);
+});
+
+test('a file input offers the types that the server takes', () => {
+  assert.equal(accepted(['image/*', 'text/plain']), 'image/*,text/plain');
+  assert.equal(accepted(['*/*', 'text/plain']), '');
+});
+
+test('a mention is offered at the beginning of a text only', () => {
+  const agents = ['billing', 'Bills and more', 'support'];
+  assert.deepEqual(mentionable('@', agents), agents);
+  assert.deepEqual(mentionable('@BILL', agents), ['billing', 'Bills and more']);
+  assert.deepEqual(mentionable('@bills and', agents), ['Bills and more']);
+  for (const text of ['', 'bill', 'hello @bill', '@@bill', '@billing where', '@bill\n'])
+    assert.deepEqual(mentionable(text, agents), []);
+  assert.deepEqual(mentionable('@', ['billing']), []);
 });

@@ -1,29 +1,58 @@
 /**
- * The message box, and the list of commands above it.
+ * The message box, and the list above it of commands, or of agents to mention.
  *
  * @module
  */
-import { el } from './dom.js';
+import { el, setText } from './dom.js';
 
-/** @typedef {{name: string, summary: string}} Command */
+/**
+ * @typedef {{text: string, summary: string, whole: boolean}} Choice `whole`: the text is a message
+ * @typedef {object} Actions
+ * @property {(text: string, overlap?: 'steer') => void} send
+ * @property {() => void} stop
+ * @property {() => readonly import('./commands.js').Command[]} commands
+ * @property {(text: string) => string[]} mentionable the agents whose mention the text begins
+ * @property {() => string | undefined} lastMessage
+ *
+ * @typedef {object} State
+ * @property {boolean} running
+ * @property {boolean} stopping
+ * @property {boolean} steerable whether the agent may take a message during its run
+ * @property {'none' | 'ready' | 'busy' | 'failed'} files of this message
+ */
+
+/** @type {Record<string, string>} why a message is not sent yet */
+const FILES = {
+  busy: 'The files are being uploaded.',
+  failed: 'A file could not be uploaded. Remove it, then send the message.',
+};
+
+/** Whether the server carries this out, instead of giving it to the agent. @param {string} text */
+export function isCommand(text) {
+  return /^\s*\/(?!\/)/.test(text);
+}
 
 export class Composer {
   #elements;
   #actions;
-  /** @type {readonly Command[]} */
+  /** @type {readonly Choice[]} */
   #choices = [];
   #chosen = 0;
   /** The text for which the list was closed. */
   #dismissed = '';
+  #steers = false;
+  /** @type {State['files']} */
+  #files = 'none';
 
   /**
-   * @param {{form: HTMLFormElement, input: HTMLTextAreaElement, send: HTMLButtonElement, stop: HTMLButtonElement, palette: HTMLElement}} elements
-   * @param {{send: (text: string) => void, stop: () => void, commands: () => readonly Command[], lastMessage: () => string | undefined}} actions
+   * @param {{form: HTMLFormElement, input: HTMLTextAreaElement, send: HTMLButtonElement, stop: HTMLButtonElement, now: HTMLButtonElement,
+   *   palette: HTMLElement, note: HTMLElement}} elements
+   * @param {Actions} actions
    */
   constructor(elements, actions) {
     this.#elements = elements;
     this.#actions = actions;
-    const { form, input, stop } = elements;
+    const { form, input, stop, now } = elements;
     form.addEventListener('submit', (event) => {
       event.preventDefault();
       this.#submit();
@@ -35,39 +64,73 @@ export class Composer {
     input.addEventListener('keydown', (event) => this.#key(event));
     input.addEventListener('blur', () => this.#showChoices([]));
     input.addEventListener('focus', () => this.refresh());
+    now.addEventListener('click', () => this.#submit('steer'));
     stop.addEventListener('click', () => {
       actions.stop();
       input.focus();
     });
   }
 
-  /** @param {{running: boolean, stopping: boolean}} state */
-  update({ running, stopping }) {
-    const { send, stop, input } = this.#elements;
+  /** @param {State} state */
+  update({ running, stopping, steerable, files }) {
+    const { send, stop, now, input, note } = this.#elements;
     const empty = input.value.trim() === '';
+    if (files !== this.#files && note.textContent === FILES[this.#files]) this.tell('');
+    this.#files = files;
     if (stop.hidden === running) stop.hidden = !running;
     stop.disabled = stopping;
-    send.disabled = empty;
+    send.disabled = empty || this.#waitsForFiles();
+    // A command is carried out at once anyway.
+    this.#steers = running && !stopping && steerable && !isCommand(input.value);
+    now.disabled = send.disabled;
+    now.hidden = empty || !this.#steers;
     send.hidden = running && empty;
     send.setAttribute('aria-label', running ? 'Send when the answer is finished' : 'Send');
-    input.placeholder = running ? 'Write the next message' : 'Write a message';
+    const what = running ? 'Write the next message' : 'Write a message';
+    input.placeholder = files === 'none' ? what : 'Write what the files are for';
   }
 
-  /** Shows the commands that match the text; called again when the list of commands arrives. */
+  /** A command takes no files, so they stay for the next message. */
+  #waitsForFiles() {
+    const { value } = this.#elements.input;
+    return (this.#files === 'busy' || this.#files === 'failed') && !isCommand(value);
+  }
+
+  /** Shows what the text may become; called again when the list of commands arrives. */
   refresh() {
     const { input } = this.#elements;
-    const typed = /^\/([^\s/]*)$/.exec(input.value)?.[1];
-    if (typed === undefined || input.value === this.#dismissed || document.activeElement !== input)
-      return this.#showChoices([]);
-    this.#showChoices(
-      this.#actions.commands().filter(({ name }) => name.startsWith(typed.toLowerCase())),
-    );
+    const shown = input.value !== this.#dismissed && document.activeElement === input;
+    this.#showChoices(shown ? this.#choicesFor(input.value) : []);
+  }
+
+  /** @param {string} text @returns {Choice[]} */
+  #choicesFor(text) {
+    const typed = /^\/([^\s/]*)$/.exec(text)?.[1].toLowerCase();
+    if (typed === undefined)
+      return this.#actions
+        .mentionable(text)
+        .map((name) => ({ text: `@${name} `, summary: '', whole: false }));
+    return this.#actions
+      .commands()
+      .filter(({ name }) => name.startsWith(typed))
+      .map(({ name, summary }) => ({ text: `/${name}`, summary, whole: true }));
   }
 
   /** Puts a text back, unless the box has another one. @param {string} text */
   restore(text) {
     const { input } = this.#elements;
     if (input.value === '') this.write(text);
+  }
+
+  /** Puts a text back, after another one that the box may have. @param {string} text */
+  rescue(text) {
+    const { value } = this.#elements.input;
+    this.write(value.trim() === '' ? text : `${value}\n\n${text}`);
+  }
+
+  /** Says something until the text changes. @param {string} sentence */
+  tell(sentence) {
+    setText(this.#elements.note, sentence);
   }
 
   /** @param {string} text */
@@ -82,6 +145,7 @@ export class Composer {
   #changed() {
     const { input } = this.#elements;
     this.#dismissed = '';
+    this.tell('');
     if (!CSS.supports('field-sizing', 'content')) {
       input.style.height = 'auto';
       input.style.height = `${input.scrollHeight}px`;
@@ -90,12 +154,14 @@ export class Composer {
     input.dispatchEvent(new CustomEvent('changed', { bubbles: true }));
   }
 
-  #submit() {
+  /** @param {'steer'} [overlap] */
+  #submit(overlap) {
     const { input } = this.#elements;
     const text = input.value.trim();
     if (text === '') return;
+    if (this.#waitsForFiles()) return this.tell(FILES[this.#files]);
     this.write('');
-    this.#actions.send(text);
+    this.#actions.send(text, overlap);
   }
 
   /** @param {KeyboardEvent} event */
@@ -105,7 +171,8 @@ export class Composer {
     if (this.#choices.length > 0 && this.#paletteKey(event)) return event.preventDefault();
     if (event.key === 'Enter' && !event.shiftKey) {
       event.preventDefault();
-      this.#submit();
+      const now = (event.ctrlKey || event.metaKey) && this.#steers;
+      this.#submit(now ? 'steer' : undefined);
     } else if (event.key === 'ArrowUp' && this.#elements.input.value === '') {
       const last = this.#actions.lastMessage();
       if (last === undefined) return;
@@ -129,20 +196,21 @@ export class Composer {
       this.#dismissed = this.#complete();
       this.#showChoices([]);
     } else if (key === 'Enter' && !shiftKey) {
-      this.#complete();
+      const { whole } = this.#choices[this.#chosen];
+      this.#dismissed = this.#complete();
       this.#showChoices([]);
-      return false;
+      return !whole;
     } else return false;
     return true;
   }
 
   #complete() {
-    const text = `/${this.#choices[this.#chosen].name}`;
+    const { text } = this.#choices[this.#chosen];
     this.write(text);
     return text;
   }
 
-  /** @param {readonly Command[]} choices */
+  /** @param {readonly Choice[]} choices */
   #showChoices(choices) {
     if (choices.length === 0 && this.#choices.length === 0) return;
     this.#choices = choices;
@@ -162,7 +230,7 @@ export class Composer {
 
   #draw() {
     const { palette, input } = this.#elements;
-    const options = this.#choices.map(({ name, summary }, index) =>
+    const options = this.#choices.map(({ text, summary, whole }, index) =>
       el(
         'li',
         {
@@ -174,12 +242,13 @@ export class Composer {
           mousedown: (/** @type {Event} */ event) => {
             event.preventDefault();
             this.#chosen = index;
-            this.#complete();
-            this.#submit();
+            this.#dismissed = this.#complete();
+            this.#showChoices([]);
+            if (whole) this.#submit();
           },
         },
-        el('span', { class: 'command-name', dir: 'ltr' }, `/${name}`),
-        el('span', { class: 'command-summary', dir: 'auto' }, summary),
+        el('span', { class: 'command-name', dir: 'auto' }, text.trimEnd()),
+        summary !== '' && el('span', { class: 'command-summary', dir: 'auto' }, summary),
       ),
     );
     palette.replaceChildren(...options);

@@ -106,7 +106,7 @@ function answeredItems({ answered, identity }, id) {
 }
 
 /**
- * Puts queued messages below the active run.
+ * Puts what is not sent yet below the active run.
  * @param {Item[]} items
  * @param {ChatSnapshot} snapshot
  */
@@ -137,6 +137,8 @@ function messageItems(message, { run, connection, interrupts, answered, identity
   if (!kind) return [];
   const waiting = message.status === 'queued' || message.status === 'sending';
   const unsent = message.status === 'sending' && connection !== 'open';
+  // During a run, what waits is listed by `queue.js`.
+  if (waiting && !unsent && run !== null) return [];
   /** @type {Item[]} */
   const items = [
     { key: message.id, kind, message, waiting, unsent, queued: waiting && run !== null },
