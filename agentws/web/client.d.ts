@@ -36,7 +36,16 @@ export interface ChatError {
   code?: string;
   message: string;
   retryable?: boolean;
+  /** What the server would have accepted instead, as a phrase. */
+  expected?: string;
   metadata?: Metadata;
+}
+
+/** How far a tool call, or a run, is. It does not stay in the conversation. */
+export interface Progress {
+  message?: string;
+  done?: number;
+  total?: number;
 }
 
 export interface ToolCall {
@@ -48,8 +57,10 @@ export interface ToolCall {
   status: 'streaming' | 'called' | 'done' | 'cancelled' | 'error';
   result?: Content;
   error?: string;
+  progress?: Progress;
   /** Only the model's provider can read it. */
   encryptedValue?: string;
+  /** `agentws` of a call that ended has `status`, `duration` in seconds, `kind`, and `editedArgs` if a person replaced the arguments. */
   metadata?: Metadata;
 }
 
@@ -96,6 +107,7 @@ export interface Run {
   /** The agents that it has asked for help, by id: `ChatMessage.subagent` is one. */
   subagents?: Readonly<Record<string, Subagent>>;
   step?: string;
+  progress?: Progress;
   error?: ChatError;
   usage?: Record<string, unknown>[];
 }
@@ -120,6 +132,20 @@ export interface Interrupt {
   responseSchema?: Record<string, unknown>;
   expiresAt?: string;
   metadata?: Metadata;
+}
+
+/** A question whose answer arrived while this client was connected. */
+export interface AnsweredInterrupt extends Interrupt {
+  answer: {
+    status: 'resolved' | 'cancelled';
+    payload?: any;
+    /** The identity that answered. */
+    by?: string;
+    /** Nobody answered before its deadline. */
+    expired?: boolean;
+  };
+  /** The id of the message after which it was answered. */
+  after: string | null;
 }
 
 /**
@@ -170,6 +196,8 @@ export interface Log {
   /** The id of the active run. */
   run: string | null;
   interrupts: readonly Interrupt[];
+  /** The last questions that were answered; a snapshot of the server has none. */
+  answered: readonly AnsweredInterrupt[];
   /** The state that the agent and its clients share. */
   shared: any;
   title: string | null;
@@ -276,6 +304,7 @@ export class RequestError extends Error {
   constructor(error: ChatError);
   code?: string;
   retryable?: boolean;
+  expected?: string;
 }
 
 export class AgentSocket {

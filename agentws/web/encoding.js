@@ -3,20 +3,22 @@
  *
  * @module
  */
-import { parseExactly } from './exact.js';
+import { parseExactly, spelled } from './exact.js';
 
 /** Escapes in JSON. `JSON.stringify` writes only a lone surrogate as `\ud8..` to `\udf..`. */
 const ESCAPES = /\\(?:ud[89a-f][0-9a-f]{2}|.)/g;
+const EXACT = ['"ACTIVITY_SNAPSHOT"', '"activity"', '"editedArgs"'];
 
 /**
  * `frame` as JSON that every server accepts. A text cut in the middle of a character has a lone surrogate, which
- * is not valid Unicode: U+FFFD replaces it, in names and in values.
+ * is not valid Unicode: U+FFFD replaces it, in names and in values. A number that `parseExactly` parsed keeps its
+ * spelling.
  *
  * @param {object} frame
  * @returns {string}
  */
 export function encode(frame) {
-  return JSON.stringify(frame).replace(ESCAPES, (escape) =>
+  return spelled(frame).replace(ESCAPES, (escape) =>
     escape.startsWith('\\ud') ? '\ufffd' : escape,
   );
 }
@@ -28,14 +30,17 @@ export function encode(frame) {
 export function decode(data) {
   if (typeof data !== 'string') return null;
   try {
-    const message = hasActivity(data) ? parseExactly(data) : JSON.parse(data);
+    const message = hasExactNumbers(data) ? parseExactly(data) : JSON.parse(data);
     return Array.isArray(message) ? message : [message];
   } catch {
     return null;
   }
 }
 
-/** Only activities need exact numbers. Quotes inside a text are escaped. @param {string} data */
-function hasActivity(data) {
-  return data.includes('"ACTIVITY_SNAPSHOT"') || data.includes('"activity"');
+/**
+ * Only activities and edited arguments need exact numbers. Quotes inside a text are escaped.
+ * @param {string} data
+ */
+function hasExactNumbers(data) {
+  return EXACT.some((name) => data.includes(name));
 }

@@ -41,11 +41,12 @@ export const CONNECTION_LOST = failure(
 /** A promise of the client rejects with this: the server refused the frame, or the connection was lost. */
 export class RequestError extends Error {
   /** @param {ChatError} error */
-  constructor({ code, message, retryable }) {
+  constructor({ code, message, retryable, expected }) {
     super(message);
     this.name = 'RequestError';
     this.code = code;
     this.retryable = retryable;
+    this.expected = expected;
   }
 }
 

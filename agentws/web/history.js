@@ -32,7 +32,7 @@ export function fromSnapshot(wire) {
   for (const message of wire) {
     const answered = message.role === 'tool' && findCall(messages, message.toolCallId);
     messages = answered
-      ? changeCall(messages, message.toolCallId, () => callResult(message))
+      ? changeCall(messages, message.toolCallId, () => callResult(message), message.metadata)
       : addMessage(messages, fromWire(message));
   }
   return withEndedCalls(messages);

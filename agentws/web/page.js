@@ -7,14 +7,7 @@ import { connect, newSessionId } from './client.js';
 import { AgentPicker, mentionable } from './page/agents.js';
 import { Attaching } from './page/attaching.js';
 import { drawBanner } from './page/banner.js';
-import {
-  forgetChat,
-  nameChat,
-  olderMessages,
-  rememberChat,
-  rememberedChats,
-  titleOf,
-} from './page/chats.js';
+import { forgetChat, olderMessages, rememberChat, rememberedChats, titleOf } from './page/chats.js';
 import { ChatList } from './page/chatlist.js';
 import { Commands } from './page/commands.js';
 import { Composer, isCommand } from './page/composer.js';
@@ -22,6 +15,7 @@ import { accessKey, keepAccessKey } from './page/credentials.js';
 import { byId, el, icon, setText } from './page/dom.js';
 import { drawConnection } from './page/pill.js';
 import { Queue } from './page/queue.js';
+import { drawShared } from './page/sharing.js';
 import { isNarrow, showSidebar, sidebarShown } from './page/sidebar.js';
 import { Transcript } from './page/transcript.js';
 
@@ -76,8 +70,11 @@ class Page {
         again: (message) => this.#tryAgain(message),
         discard: (id) => this.#chat.discard(id),
         withdraw: (message) => this.#withdraw(message),
-        answer: (interrupt, payload, status) =>
-          void this.#chat.answer(interrupt.id, payload, status),
+        edit: (message, text) => this.#edit(message, text),
+        fileUrl: (id) => this.#chat.fileUrl(id),
+        regenerate: () => this.#chat.regenerate(),
+        switchTo: (branch) => this.#chat.switchTo(branch),
+        answer: (interrupt, payload, status) => this.#chat.answer(interrupt.id, payload, status),
       },
     );
     this.#composer = new Composer(
@@ -141,6 +138,7 @@ class Page {
       byId(id).addEventListener('click', () => showSidebar(false));
     byId('sidebar-open').addEventListener('click', () => showSidebar(!sidebarShown()));
     byId('earlier').addEventListener('click', () => void this.#showEarlier());
+    byId('shared').addEventListener('toggle', () => this.#draw());
     byId('connection').addEventListener('click', () => this.#chat.reconnect());
     byId('composer').addEventListener('changed', () => this.#draw());
     document.addEventListener('keydown', (event) => this.#key(event));
@@ -215,6 +213,7 @@ class Page {
       files: this.#attaching.state,
     });
     byId('earlier').hidden = snapshot.earlier === null;
+    drawShared(byId('shared'), snapshot.shared);
     if (this.#commands.note(snapshot)) this.#composer.refresh();
     this.#agents.update(snapshot);
     drawConnection(snapshot);
@@ -292,7 +291,6 @@ class Page {
    * @param {import('./client.js').Overlap} [overlap]
    */
   #send(text, files = [], overlap) {
-    this.#name(text);
     const attachments = files.length > 0 ? files.map(({ id }) => id) : undefined;
     try {
       const id = this.#chat.send(text, { overlap, attachments });
@@ -307,16 +305,6 @@ class Page {
     }
     this.#draw();
     this.#transcript.toEnd();
-  }
-
-  /** Names a chat without a title after its first message. @param {string} text */
-  #name(text) {
-    const snapshot = this.#chat.getSnapshot();
-    const { identity, title, session, messages } = snapshot;
-    const first = showsBeginning(snapshot) && !messages.some(({ role }) => role === 'user');
-    if (identity && session && title === null && first && !text.startsWith('/')) {
-      void nameChat(session, titleOf(text));
-    }
   }
 
   /** @param {any} message the last message of a failed run, or a message that was refused */
@@ -335,6 +323,12 @@ class Page {
     // Its id is its idempotency key: under the same id it would be refused again.
     this.#chat.discard(id);
     this.#send(text, this.#filesOf(message));
+  }
+
+  /** @param {any} message @param {string} text that replaces its own; its files stay */
+  #edit({ id, metadata }, text) {
+    const attachments = metadata?.attachments?.map((/** @type {any} */ file) => file.id);
+    return this.#chat.edit(id, text, attachments && { attachments });
   }
 
   /** @param {any} message */

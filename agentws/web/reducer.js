@@ -24,6 +24,7 @@ import { applyPatch, isObject } from './patch.js';
 import { parsePosition } from './position.js';
 import {
   accepted,
+  answered,
   cancelling,
   changeRun,
   changeSubagent,
@@ -52,6 +53,7 @@ export const emptyLog = Object.freeze({
   runs: {},
   run: null,
   interrupts: [],
+  answered: [],
   shared: undefined,
   title: null,
   agent: null,
@@ -126,7 +128,7 @@ const folds = {
   ),
   TOOL_CALL_CHUNK: toolChunk,
   TOOL_CALL_RESULT: onMessages((messages, event) =>
-    changeCall(messages, event.toolCallId, () => callResult(event)),
+    changeCall(messages, event.toolCallId, () => callResult(event), event.metadata),
   ),
   REASONING_ENCRYPTED_VALUE: onMessages((messages, { subtype, entityId, encryptedValue }) =>
     subtype === 'message'
@@ -176,10 +178,9 @@ const folds = {
   'message.edited': edited,
   'message.promoted': promoted,
   'run.cancelling': (log, _event, frame) => cancelling(log, frame.run),
-  'interrupt.answered': (log, event) => ({
-    ...log,
-    interrupts: log.interrupts.filter(({ id }) => id !== event.interruptId),
-  }),
+  'interrupt.answered': answered,
+  CUSTOM: (log, { name, value }, { run }) =>
+    name === 'agentws.progress' && isObject(value) ? progressed(log, value, run) : log,
   'state.changed': (log, event) => ({ ...log, shared: patched(log.shared, event.patch) }),
   'notice.posted': onMessages((messages, event, frame) =>
     addMessage(messages, noticeMessage(frame.id, event)),
@@ -189,6 +190,7 @@ const folds = {
     messages: [],
     earlier: null,
     interrupts: [],
+    answered: [],
     runs: log.run === null ? {} : { [log.run]: log.runs[log.run] },
   }),
   'history.branched': (log, event) => ({
@@ -205,6 +207,12 @@ const folds = {
 /** @param {FoldMessages} fold @returns {Fold} */
 function onMessages(fold) {
   return (log, event, frame) => ({ ...log, messages: fold(log.messages, event, frame) });
+}
+
+/** @param {Log} log @param {any} value @param {string} [run] @returns {Log} */
+function progressed(log, { toolCallId, ...progress }, run) {
+  if (toolCallId === undefined) return changeRun(log, run, { progress });
+  return { ...log, messages: changeCall(log.messages, toolCallId, () => ({ progress })) };
 }
 
 /** @param {any} event @param {EventFrame} frame */

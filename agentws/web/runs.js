@@ -70,6 +70,22 @@ export function cancelling(log, run = log.run ?? undefined) {
   return changeRun(log, run, { status: 'cancelling' });
 }
 
+/** How many answered questions are kept. */
+const ANSWERED = 50;
+
+/** @type {Fold} */
+export function answered(log, { interruptId, status, payload, by, metadata }) {
+  const asked = log.interrupts.find(({ id }) => id === interruptId);
+  if (!asked) return log;
+  const answer = defined({ status, payload, by, expired: metadata?.agentws?.expired });
+  const one = { ...asked, answer, after: log.messages.at(-1)?.id ?? null };
+  return {
+    ...log,
+    interrupts: log.interrupts.filter((other) => other !== asked),
+    answered: [...log.answered, one].slice(-ANSWERED),
+  };
+}
+
 /**
  * Moves a message from the queue to the conversation.
  * @param {Log} log

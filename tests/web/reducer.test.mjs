@@ -198,6 +198,24 @@ test('an interrupt is open until it is answered', () => {
     frames([{ type: 'interrupt.answered', interruptId: 'i1', status: 'resolved' }], { from: 9 }),
   );
   assert.deepEqual(answered.interrupts, []);
+  assert.deepEqual(
+    answered.answered.map(({ id, answer, after }) => [id, answer, after]),
+    [['i1', { status: 'resolved' }, 'u1']],
+  );
+});
+
+test('the progress of a call is kept at the call, that of a run at the run', () => {
+  const progress = (value) => ({ type: 'CUSTOM', name: 'agentws.progress', value });
+  const log = play(
+    started('r1', user('u1')),
+    { type: 'TOOL_CALL_START', toolCallId: 'c1', toolCallName: 'pack' },
+    progress({ message: 'Packing', done: 1, total: 2, toolCallId: 'c1' }),
+    progress({ message: 'Almost there' }),
+    progress('no object'),
+  );
+  const [, { toolCalls }] = log.messages;
+  assert.deepEqual(toolCalls[0].progress, { message: 'Packing', done: 1, total: 2 });
+  assert.deepEqual(log.runs.r1.progress, { message: 'Almost there' });
 });
 
 test('an interrupt in a snapshot and in its replayed run appears once', () => {

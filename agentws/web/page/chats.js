@@ -77,22 +77,6 @@ function asChat({ id, title = '', updatedAt }) {
 }
 
 /**
- * Names a chat on the server, so that every device of this person shows the name.
- *
- * @param {string} id
- * @param {string} title
- */
-export async function nameChat(id, title) {
-  const headers = { ...credentials(), 'content-type': 'application/json' };
-  const body = JSON.stringify({ title });
-  try {
-    await fetch(`sessions/${encodeURIComponent(id)}`, { method: 'PATCH', headers, body });
-  } catch {
-    // Then only this browser has the name.
-  }
-}
-
-/**
  * Requests a page of older messages than the snapshot has.
  *
  * @param {string} id

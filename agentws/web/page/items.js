@@ -3,6 +3,9 @@
  *
  * @module
  */
+import { canBranch } from './branches.js';
+import { grouped } from './groups.js';
+import { progressText } from './progress.js';
 
 /**
  * @typedef {import('../client.js').ChatSnapshot} ChatSnapshot
@@ -35,12 +38,26 @@ export function itemsOf(snapshot, asked) {
     (notices.get(id) ?? []).map((/** @type {any} */ notice) => noticeItem(notice, asked));
   const items = noticesAfter(null);
   const lastAsked = snapshot.messages.findLast(({ role }) => role === 'user');
+  const idle = canBranch(snapshot);
   let past = true;
   for (const message of snapshot.messages) {
     past &&= message !== lastAsked;
-    items.push(...messageItems(message, snapshot, past), ...noticesAfter(message.id));
+    items.push(
+      ...messageItems(message, snapshot, past).map((item) => withIdle(item, idle, past)),
+      ...answeredItems(snapshot, message.id),
+      ...noticesAfter(message.id),
+    );
   }
-  return ordered(items, snapshot);
+  return ordered(grouped(items, snapshot), snapshot);
+}
+
+/**
+ * Whether a message can be edited, or an answer made again: only the last one can.
+ * @param {Item} item @param {boolean} idle @param {boolean} past
+ */
+function withIdle(item, idle, past) {
+  if (item.kind === 'user') return { ...item, idle };
+  return item.kind === 'assistant' ? { ...item, idle: idle && !past } : item;
 }
 
 /**
@@ -60,6 +77,35 @@ function byMessage(notices, known) {
 }
 
 /**
+ * The open questions. An approval of a call that is shown is on the card of that call.
+ * @param {ChatSnapshot} snapshot
+ * @returns {Item[]}
+ */
+function questionItems({ interrupts, messages }) {
+  const calls = new Set(messages.flatMap(({ toolCalls = [] }) => toolCalls.map(({ id }) => id)));
+  return interrupts
+    .filter(({ reason, toolCallId = '' }) => reason !== 'tool_call' || !calls.has(toolCallId))
+    .map((interrupt) => ({ key: interrupt.id, kind: 'question', interrupt }));
+}
+
+/**
+ * The questions that were answered after a message. The card of a call says what became of its approval.
+ * @param {ChatSnapshot} snapshot
+ * @param {string} id
+ * @returns {Item[]}
+ */
+function answeredItems({ answered, identity }, id) {
+  return answered
+    .filter(({ after, toolCallId }) => after === id && toolCallId === undefined)
+    .map((question) => ({
+      key: `${question.id}:answered:${question.run}`,
+      kind: 'answered',
+      question,
+      who: identity,
+    }));
+}
+
+/**
  * Puts what is not sent yet below the active run.
  * @param {Item[]} items
  * @param {ChatSnapshot} snapshot
@@ -67,11 +113,7 @@ function byMessage(notices, known) {
 function ordered(items, snapshot) {
   const shown = items.filter((item) => !item.waiting);
   const waiting = items.filter((item) => item.waiting);
-  const questions = snapshot.interrupts.map((interrupt) => ({
-    key: interrupt.id,
-    kind: 'question',
-    interrupt,
-  }));
+  const questions = questionItems(snapshot);
   const working = workingItem(snapshot);
   const next = snapshot.run === null ? waiting : [];
   return [
@@ -89,8 +131,9 @@ function ordered(items, snapshot) {
  * @param {boolean} past whether a later user message exists
  * @returns {Item[]}
  */
-function messageItems(message, { run, connection }, past) {
-  const kind = KINDS[message.role];
+function messageItems(message, { run, connection, interrupts, answered, identity }, past) {
+  const isFile = message.activityType === 'agentws.file';
+  const kind = isFile ? 'file' : KINDS[message.role];
   if (!kind) return [];
   const waiting = message.status === 'queued' || message.status === 'sending';
   const unsent = message.status === 'sending' && connection !== 'open';
@@ -100,6 +143,7 @@ function messageItems(message, { run, connection }, past) {
   const items = [
     { key: message.id, kind, message, waiting, unsent, queued: waiting && run !== null },
   ];
+  if (message.toolCalls) Object.assign(items[0], { interrupts, answered, who: identity });
   if (message.error) items.push({ key: `${message.id}:error`, kind: 'error', message, past });
   else if (message.status === 'cancelled')
     items.push({ key: `${message.id}:stopped`, kind: 'stopped' });
@@ -130,8 +174,13 @@ function noticeItem(notice, asked) {
 function workingItem({ run, runs, messages, queue }) {
   if (run === null)
     return queue.length > 0 ? [{ key: 'working', kind: 'working', label: 'Thinking' }] : [];
-  const { status, step = 'Thinking' } = runs[run];
+  const { status, progress, step = progress ? progressText(progress) : 'Thinking' } = runs[run];
   const writing = messages.some((message) => message.run === run && message.status === 'streaming');
   if (writing && status === 'running') return [];
   return [{ key: 'working', kind: 'working', label: status === 'cancelling' ? 'Stopping' : step }];
+}
+
+/** @param {any} left @param {any} right items, whose parts are immutable */
+export function same(left, right) {
+  return Object.keys(right).every((name) => left[name] === right[name]);
 }

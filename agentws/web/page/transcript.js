@@ -6,7 +6,7 @@
  */
 import { setText } from './dom.js';
 import { clearHighlights } from './highlight.js';
-import { itemsOf } from './items.js';
+import { itemsOf, same } from './items.js';
 import { views } from './views.js';
 
 /** Pixels from the end that still count as the end. */
@@ -19,6 +19,8 @@ export class Transcript {
   #shown = new Map();
   /** @type {string | null} the answer announced last, or already there when the page opened */
   #announced = null;
+  /** @type {string | null | undefined} the question announced last; undefined until the chat was read */
+  #asked;
   #fresh = true;
   #atEnd = true;
 
@@ -57,6 +59,7 @@ export class Transcript {
       scroller.scrollTop += scroller.scrollHeight - height;
     }
     this.#announce(snapshot);
+    this.#announceQuestion(snapshot);
     this.#scrollToEnd();
   }
 
@@ -66,6 +69,7 @@ export class Transcript {
     this.#elements.list.replaceChildren();
     clearHighlights();
     this.#announced = null;
+    this.#asked = undefined;
     this.#fresh = true;
     this.#atEnd = true;
   }
@@ -115,6 +119,14 @@ export class Transcript {
     if (position !== null) this.#fresh = false;
   }
 
+  /** @param {import('../client.js').ChatSnapshot} snapshot */
+  #announceQuestion({ interrupts, position }) {
+    const last = interrupts.at(-1);
+    if (last && last.id !== this.#asked && this.#asked !== undefined)
+      setText(this.#elements.announcer, last.message ?? 'The agent is waiting for your answer.');
+    if (position !== null) this.#asked = last?.id ?? this.#asked ?? null;
+  }
+
   #onScroll() {
     const { scroller, jump } = this.#elements;
     const left = scroller.scrollHeight - scroller.clientHeight - scroller.scrollTop;
@@ -127,11 +139,6 @@ export class Transcript {
     if (this.#atEnd) scroller.scrollTop = scroller.scrollHeight;
     jump.hidden = this.#atEnd;
   }
-}
-
-/** @param {any} left @param {any} right items, whose parts are immutable */
-function same(left, right) {
-  return Object.keys(right).every((name) => left[name] === right[name]);
 }
 
 /**

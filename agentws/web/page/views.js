@@ -3,15 +3,20 @@
  *
  * @module
  */
+import { againButton, versions } from './branches.js';
 import { activityView, orphanView, toolCard } from './cards.js';
 import { copyButton, el, icon, setText } from './dom.js';
 import { MarkdownView } from './markdown.js';
+import { fileLink, fileView, filesOf, sourcesView, subagentView } from './parts.js';
+import { answeredView, questionView } from './questions.js';
 
 /**
  * @typedef {import('./items.js').Item} Item
  * @typedef {{element: HTMLElement, update: (item: Item) => void}} View
  * @typedef {{again: (message: any) => void, discard: (id: string) => void, withdraw: (message: any) => void,
- *   answer: (interrupt: any, payload: unknown, status?: 'resolved' | 'cancelled') => void}} Actions
+ *   answer: (interrupt: any, payload: unknown, status?: 'resolved' | 'cancelled') => Promise<unknown>,
+ *   edit: (message: any, text: string) => Promise<unknown>, regenerate: () => Promise<unknown>,
+ *   fileUrl: (id: string) => string, switchTo: (branch: string) => Promise<unknown>}} Actions
  */
 
 /** @type {Record<string, (item: Item, actions: Actions) => View>} */
@@ -26,6 +31,10 @@ export const views = {
   error: errorView,
   stopped: () => fixedView(el('p', { class: 'aside' }, icon('stop'), 'Stopped')),
   question: questionView,
+  answered: answeredView,
+  sources: sourcesView,
+  file: fileView,
+  subagent: (_item, actions) => subagentView(actions, views),
   working: workingView,
 };
 
@@ -39,21 +48,37 @@ function userView(_item, actions) {
   const text = el('div', { class: 'bubble', dir: 'auto' });
   const note = el('span', { class: 'note' });
   const button = el('button', { type: 'button', class: 'link' }, 'Take back');
-  const foot = el('div', { class: 'foot' }, note, button);
-  const element = el('article', { class: 'item user', 'aria-label': 'You' }, text, foot);
+  const files = el('div', { class: 'files' });
+  const branching = versions(text, actions);
+  const foot = el('div', { class: 'foot' }, note, button, branching.foot);
+  const element = el(
+    'article',
+    { class: 'item user', 'aria-label': 'You' },
+    files,
+    text,
+    branching.place,
+    foot,
+    branching.problem,
+  );
   /** @type {any} */
   let shown;
   button.addEventListener('click', () => actions.withdraw(shown));
   return {
     element,
-    update({ message, waiting, queued, unsent }) {
+    update({ message, waiting, queued, unsent, idle }) {
       shown = message;
+      const attached = filesOf(message);
+      if (files.childElementCount !== attached.length)
+        files.replaceChildren(...attached.map((file) => fileLink(file, actions)));
       setText(text, message.text || attachmentNames(message.content));
+      text.classList.toggle('is-empty', text.textContent === '');
       element.dataset.status = message.status;
       element.classList.toggle('is-queued', queued);
       setText(note, unsent ? 'Not sent yet' : 'Queued');
       button.hidden = !waiting;
-      foot.hidden = !queued && !unsent;
+      note.hidden = !queued && !unsent;
+      const branches = branching.update(message, idle && !waiting && !message.unsent);
+      foot.hidden = note.hidden && !branches;
     },
   };
 }
@@ -64,39 +89,46 @@ function attachmentNames(content) {
   return content.map((part) => part.metadata?.filename ?? part.type).join(', ');
 }
 
-/** @returns {View} */
-function assistantView() {
+/** @param {Item} _item @param {Actions} actions @returns {View} */
+function assistantView(_item, actions) {
   const markdown = new MarkdownView();
   const tools = el('div', { class: 'tools' });
   let text = '';
+  const speaker = el('div', { class: 'speaker', dir: 'auto' });
+  const again = againButton(actions);
   const foot = el(
     'div',
     { class: 'foot' },
     copyButton(() => text, 'Copy the answer'),
+    again,
   );
   const element = el(
     'article',
     { class: 'item assistant', 'aria-label': 'Assistant' },
+    speaker,
     markdown.element,
     tools,
     foot,
   );
-  /** @type {Map<string, View>} */
+  /** @type {Map<string, ReturnType<typeof toolCard>>} */
   const cards = new Map();
   return {
     element,
-    update({ message }) {
+    update({ message, idle, agent, ...asked }) {
+      speaker.hidden = !agent;
+      setText(speaker, agent ?? '');
       text = message.text;
       const streaming = message.status === 'streaming';
       markdown.element.hidden = text === '';
       markdown.update(text, !streaming);
       element.classList.toggle('is-streaming', streaming);
       foot.hidden = streaming || text === '';
+      again.hidden = !idle;
       for (const call of message.toolCalls ?? []) {
-        const card = cards.get(call.id) ?? toolCard();
+        const card = cards.get(call.id) ?? toolCard(actions);
         if (!cards.has(call.id)) tools.append(card.element);
         cards.set(call.id, card);
-        card.update(call);
+        card.update(call, asked);
       }
     },
   };
@@ -188,39 +220,6 @@ function errorView(item, actions) {
       discard.hidden = !message.unsent;
     },
   };
-}
-
-/** @param {Item} item @param {Actions} actions @returns {View} */
-function questionView({ interrupt }, actions) {
-  const wantsText = interrupt.reason === 'input_required';
-  const input = el('input', {
-    type: 'text',
-    dir: 'auto',
-    'aria-label': 'Your answer',
-    placeholder: 'Your answer',
-  });
-  const yes = el(
-    'button',
-    { type: 'submit', class: 'button primary' },
-    wantsText ? 'Answer' : 'Approve',
-  );
-  const no = el('button', { type: 'button', class: 'button' }, wantsText ? 'Cancel' : 'Deny');
-  const form = el(
-    'form',
-    { class: 'question', dir: 'auto' },
-    icon('question'),
-    el('p', {}, interrupt.message ?? 'The agent is waiting for your answer.'),
-    el('div', { class: 'actions' }, wantsText && input, yes, no),
-  );
-  form.addEventListener('submit', (/** @type {Event} */ event) => {
-    event.preventDefault();
-    actions.answer(interrupt, wantsText ? input.value : { approved: true });
-  });
-  no.addEventListener('click', () => {
-    if (wantsText) actions.answer(interrupt, undefined, 'cancelled');
-    else actions.answer(interrupt, { approved: false });
-  });
-  return fixedView(form);
 }
 
 /** @returns {View} */
