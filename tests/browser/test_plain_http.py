@@ -46,7 +46,7 @@ def test_chats_work_over_plain_http(page: Page) -> None:
 
 def test_an_answer_is_copied_over_plain_http(page: Page) -> None:
     send(page, "hello")
-    button = page.locator(".assistant .copy")
+    button = page.get_by_role("button", name="Copy the answer")
     button.focus()
     page.keyboard.press("Enter")
     expect(button.locator(".icon-check")).to_be_visible()

@@ -28,6 +28,8 @@ EFFECTS = {
     "command": {"history.cleared"},
 }
 """The events that a frame may append."""
+_MAY_CHANGE_NOTHING = frozenset({"cancel", "edit_queued", "promote"})
+"""The frames that are accepted although they append nothing, as another one has done the same."""
 
 
 @dataclass
@@ -193,8 +195,9 @@ class Account:
         """Events that were acknowledged to two commands, neither as a duplicate."""
         owners: dict[int, Request] = {}
         for one in self.requests:
-            # A cancel of a run that is being cancelled may be acknowledged with the other cancel.
-            if one.frame["type"] == "cancel" or one.duplicate or not self._own(one):
+            # A command that changes nothing is acknowledged with the head of the log, which may be
+            # the event of another one that asked for the same.
+            if one.frame["type"] in _MAY_CHANGE_NOTHING or one.duplicate or not self._own(one):
                 continue
             first = owners.setdefault(self._at(one), one)
             if first is not one:
