@@ -16,6 +16,7 @@ from agentws import (
     Agent,
     AgentGateway,
     BearerKeys,
+    LocalBus,
     MemoryStore,
     RunContext,
     SessionContext,
@@ -234,14 +235,17 @@ class Shuffled(FaultyStore):
 @pytest.mark.parametrize("seed", range(60))
 async def test_an_explicit_name_wins_whenever_it_comes(seed: int) -> None:
     random = Random(seed)
-    memory = MemoryStore()
+    memory, bus = MemoryStore(), LocalBus()
     app, other = Starlette(), Starlette()
-    mount_agent_gateway(
-        app, Script("hello"), store=Shuffled(memory, random), authenticate=KEYS, limits=limits()
-    )
-    second = mount_agent_gateway(
-        other, Script("hello"), store=Shuffled(memory, random), authenticate=KEYS, limits=limits()
-    )
+
+    def mount(host: Starlette) -> AgentGateway:
+        store = Shuffled(memory, random)
+        return mount_agent_gateway(
+            host, Script("hello"), store=store, bus=bus, authenticate=KEYS, limits=limits()
+        )
+
+    mount(app)
+    second = mount(other)
     async with running(app), running(other), connect(app, token="ann-key") as client:
         await client.until("welcome")
         assert client.session is not None
