@@ -20,6 +20,7 @@ def schema_of(type_: Any) -> dict[str, Any]:
 
     def describe(other: type) -> dict[str, Any]:
         if not hasattr(other, "model_json_schema"):
+            # How a hook tells msgspec that it does not know a type either.
             raise NotImplementedError
         schema: dict[str, Any] = other.model_json_schema(ref_template="#/$defs/{model}")
         models.update(schema.pop("$defs", {}))
@@ -63,6 +64,7 @@ def decoded(data: str | bytes, type_: type[T]) -> T:
 
 def _validate(type_: type[Any], value: Any) -> Any:
     if not hasattr(type_, "model_validate"):
+        # As in schema_of: msgspec then raises its own error.
         raise NotImplementedError
     try:
         return type_.model_validate(value)

@@ -82,16 +82,23 @@ class Composition:
         self.sessions.on_open = self._session_opened
         # One bound method for all: every session in memory holds it.
         self._schedule: Final = self.runs.schedule
-        self._housekeeping: Final = Housekeeping(
-            store=store,
+        self._housekeeping: Final = self._made_housekeeping()
+
+    def _made_housekeeping(self) -> Housekeeping:
+        retention = Retention(
+            store=self._store,
+            sessions=self.sessions,
+            limits=self._limits,
+            delete=self.delete_session,
+        )
+        return Housekeeping(
+            store=self._store,
             sessions=self.sessions,
             runs=self.runs,
             compactions=self._compactions,
-            retention=Retention(
-                store=store, sessions=self.sessions, limits=limits, delete=self.delete_session
-            ),
-            limits=limits,
-            files=files,
+            retention=retention,
+            limits=self._limits,
+            files=self._files,
         )
 
     async def begin(self) -> None:
