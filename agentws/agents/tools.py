@@ -120,9 +120,6 @@ class Tool(msgspec.Struct, Generic[P, R_co], frozen=True, eq=False, kw_only=True
         return found["return"]
 
 
-_Function = Callable[P, Awaitable[R]]
-
-
 @overload
 def tool(function: Callable[P, Awaitable[R]], /) -> Tool[P, R]: ...
 

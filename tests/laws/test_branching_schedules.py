@@ -23,7 +23,7 @@ from agentws.protocol.messages import UserMessage
 from agentws.testing.connect import Client, Frame, connect
 from agentws.testing.laws import violations
 from agentws.testing.oracle import check_client, check_log, read_log
-from tests.runs.nodes import Node, memory_store, nodes
+from tests.runs.nodes import Node, client_of_each, freeze_another, memory_store, nodes
 
 EPISODES = 30
 STEPS = 40
@@ -61,11 +61,8 @@ class Episode:
         async with AsyncExitStack() as stack:
             options: dict[str, Any] = {"lossy": lossy, "lease_ttl": 1.0, "max_queued": 3}
             each = await stack.enter_async_context(nodes(counting, 2, store=self.store, **options))
-            first = await stack.enter_async_context(connect(each[0].app))
-            self.session = str((await first.until("welcome"))["session"])
-            url = f"/ws/chat?session={self.session}"
-            second = await stack.enter_async_context(connect(each[1].app, url))
-            await second.until("welcome")
+            first, second = await stack.enter_async_context(client_of_each(*each))
+            self.session = str(first.session)
             for _ in range(STEPS):
                 await self.step(chance.choice([first, second]), each)
                 await asyncio.sleep(chance.choice([0.0, 0.001, 0.01, 0.1, 1.0]))
@@ -80,10 +77,7 @@ class Episode:
     async def step(self, client: Client, each: list[Node]) -> None:
         what = self.chance.choice(FRAMES)
         if what == "crash":
-            for node in each:
-                node.thaw()
-            self.chance.choice(each).freeze()
-            await asyncio.sleep(self.chance.choice([0.01, 0.5, 3.0]))
+            await freeze_another(each, self.chance)
         elif (frame := self.frame(what, await self.fold())) is not None:
             await client.send(frame)
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+import random
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any, Literal, TypeVar
 
@@ -15,7 +16,7 @@ from agentws.backends.memory import MemoryStore
 from agentws.bus import Bus
 from agentws.errors import Unavailable
 from agentws.store import Store
-from agentws.testing.connect import running
+from agentws.testing.connect import Client, connect, running
 from agentws.testing.faults import LossyBus, WrappedStore
 from tests.limits import limits
 
@@ -92,3 +93,21 @@ async def nodes(
             for node in made:
                 if node.store.state != "up":
                     node.store.set("down")
+
+
+@asynccontextmanager
+async def client_of_each(first: Node, second: Node) -> AsyncIterator[tuple[Client, Client]]:
+    """Two clients in one new session, each on a node of its own."""
+    async with connect(first.app) as one:
+        await one.until("welcome")
+        async with connect(second.app, f"/ws/chat?session={one.session}") as other:
+            await other.until("welcome")
+            yield one, other
+
+
+async def freeze_another(each: Sequence[Node], chance: random.Random) -> None:
+    """Thaws all nodes, freezes one of them, and waits for some time."""
+    for node in each:
+        node.thaw()
+    chance.choice(each).freeze()
+    await asyncio.sleep(chance.choice([0.01, 0.5, 3.0]))

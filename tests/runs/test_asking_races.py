@@ -20,11 +20,11 @@ from agentws import AskDeclined, AskExpired, RunContext, ToolDenied, ToolError, 
 from agentws.backends.memory import MemoryStore
 from agentws.protocol.codec import Record
 from agentws.protocol.fold import Fold
-from agentws.testing.connect import Client, connect
+from agentws.testing.connect import Client
 from agentws.testing.laws import violations
 from agentws.testing.oracle import check_log, read_log
 
-from .nodes import Node, memory_store, nodes
+from .nodes import Node, client_of_each, freeze_another, memory_store, nodes
 
 EPISODES = 40
 STEPS = 40
@@ -87,11 +87,8 @@ class Episode:
             each = await stack.enter_async_context(
                 nodes(desk.agent, 2, store=self.store, **options)
             )
-            first = await stack.enter_async_context(connect(each[0].app))
-            self.session = str((await first.until("welcome"))["session"])
-            url = f"/ws/chat?session={self.session}"
-            second = await stack.enter_async_context(connect(each[1].app, url))
-            await second.until("welcome")
+            first, second = await stack.enter_async_context(client_of_each(*each))
+            self.session = str(first.session)
             for _ in range(STEPS):
                 await self.step(chance.choice([first, second]), each)
                 await asyncio.sleep(chance.choice([0.0, 0.001, 0.01, 0.1, 1.0]))
@@ -110,10 +107,7 @@ class Episode:
             case "stop":
                 await client.send({"type": "cancel", "id": "c"})
             case _:
-                for node in each:
-                    node.thaw()
-                self.chance.choice(each).freeze()
-                await asyncio.sleep(self.chance.choice([0.01, 0.5, 3.0]))
+                await freeze_another(each, self.chance)
 
     async def answer(self, client: Client) -> None:
         """Answers one of the questions, perhaps one that was answered before."""
