@@ -23,8 +23,8 @@ from ..errors import (
     VersionConflict,
 )
 from ..protocol.codec import Record, event_type, extend
+from ..protocol.gateway_events import CLEARED
 from ..protocol.position import Position
-from ..protocol.search import CLEARED
 from ..store import Appended, Head, Key, Settled
 from . import sqlite_passages as passages
 

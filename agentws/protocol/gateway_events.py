@@ -5,7 +5,7 @@ Their types are lower-case, and in the past tense. Import them from :mod:`agentw
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Final, Literal
 
 import msgspec
 
@@ -86,11 +86,17 @@ class NoticePosted(Event, tag="notice.posted", frozen=True):
     level: Level
 
 
-class HistoryCleared(Event, tag="history.cleared", frozen=True):
+CLEARED: Final = "history.cleared"
+"""The event that removes everything before it from view."""
+BRANCHED: Final = "history.branched"
+"""The event that says what is out of view. A reader that leaves that out must not apply it."""
+
+
+class HistoryCleared(Event, tag=CLEARED, frozen=True):
     """The history was cleared: earlier messages are not shown, or given to the model, any more."""
 
 
-class HistoryBranched(Event, tag="history.branched", frozen=True):
+class HistoryBranched(Event, tag=BRANCHED, frozen=True):
     """From a user message on, the conversation is out of view, and goes on in another branch."""
 
     replaced: str

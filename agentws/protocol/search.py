@@ -14,14 +14,11 @@ from typing import Final, NamedTuple
 
 from .codec import Record, event_type
 from .fold import Fold
+from .gateway_events import BRANCHED, CLEARED
 from .messages import AssistantMessage, Message, UserMessage, text_of
 
 MOST_TERMS: Final = 8
 """The terms of a query that count, the first ones."""
-CLEARED: Final = "history.cleared"
-"""The event that removes everything before it from view."""
-BRANCHED: Final = "history.branched"
-"""The event that takes a branch out of view."""
 _REPLACING: Final = frozenset({CLEARED, "MESSAGES_SNAPSHOT"})
 """Events after which no earlier message is in view, unless they contain it."""
 _WORD: Final = re.compile(r"[^\W_]+")

@@ -12,11 +12,12 @@ from ..errors import PositionLost
 from ..protocol import events as e
 from ..protocol.codec import Record, event_type
 from ..protocol.fold import Fold
+from ..protocol.gateway_events import BRANCHED
 from ..protocol.messages import Interrupt, Message
 from ..protocol.position import GENESIS, Position
 from ..store import PAGE, Store
 from .pages import ENDS, Page
-from .view import BRANCHED, WHOLE, View, in_view
+from .view import WHOLE, View, in_view
 
 _FIRST: Final = 32
 """Events in the first read, while their size is unknown."""

@@ -15,11 +15,12 @@ from typing import Final, NamedTuple
 from ..protocol import events as e
 from ..protocol.codec import Record, decode_record, event_type
 from ..protocol.fold import Fold
+from ..protocol.gateway_events import BRANCHED, CLEARED
 from ..protocol.merge import split_delta
 from ..protocol.messages import InterruptOutcome, Message, RunAgentInput
 from ..protocol.notices import Posted
 from ..store import PAGE, Store
-from .view import BRANCHED, FEWEST, WHOLE, View, backwards
+from .view import FEWEST, WHOLE, View, backwards
 
 _STARTS: Final = frozenset(
     {
@@ -34,8 +35,6 @@ _STARTS: Final = frozenset(
 ENDS: Final = frozenset({"RUN_FINISHED", "RUN_ERROR"})
 _QUESTIONS: Final = frozenset({"RUN_STARTED", "RUN_FINISHED"})
 """Events that ask questions (interrupts), or resume with their answers."""
-CLEARED: Final = "history.cleared"
-"""Nothing before it is part of the conversation."""
 NOTICE: Final = "notice.posted"
 _LOOKED_INTO: Final = frozenset({NOTICE, "RUN_STARTED"})
 """Events that say more of a page than its messages."""

@@ -9,8 +9,6 @@ from ..protocol.codec import Record
 from ..protocol.ranges import Ranges, before, holds
 from ..store import PAGE, Store
 
-BRANCHED: Final = "history.branched"
-"""It says what is out of view. A reader that leaves that out must not apply it."""
 AT_ONCE: Final = 256 * 1024
 """About the bytes of one read if events may be large: many clients may open a session at once."""
 FEWEST: Final = 8
