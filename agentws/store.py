@@ -22,9 +22,9 @@ from .protocol.messages import Metadata
 from .protocol.position import GENESIS, Position, chain
 from .protocol.search import contains, searchable, terms_of, words_of
 
-__all__ = ["GENESIS", "PAGE", "Appended", "Durability", "Head", "Key", "Lease", "Metadata"]
-__all__ += ["Position", "Record", "Scope", "SessionInfo", "Settled", "Store", "chain", "contains"]
-__all__ += ["extend", "searchable", "terms_of", "words_of"]
+__all__ = ["GENESIS", "PAGE", "Appended", "Durability", "Head", "Key", "Lease", "LeaseRenewer"]
+__all__ += ["Metadata", "Node", "Position", "Record", "Scope", "SessionInfo", "Settled", "Store"]
+__all__ += ["chain", "contains", "extend", "searchable", "terms_of", "words_of"]
 
 PAGE: Final = 500
 """Records of one read, unless the caller asks for another number."""
@@ -90,6 +90,31 @@ class Lease(msgspec.Struct, frozen=True, gc=False):
     ttl: float
 
 
+class LeaseRenewer(ABC):
+    """Renews leases on a thread of its own, over a connection of its own.
+
+    An agent that blocks the event loop then does not cost its node the leases.
+    """
+
+    @abstractmethod
+    def renew(self, owner: str, sessions: Sequence[str], *, ttl: float) -> Sequence[str]:
+        """As :meth:`Store.renew`, but blocks the calling thread. Raises ``Unavailable``.
+
+        Returns or raises within ``ttl / 2`` seconds. Called by one thread at a time.
+        """
+
+    def close(self) -> None:  # noqa: B027 - a renewer without a connection has nothing to do
+        """Closes its connection. Closing twice does nothing."""
+
+
+class Node(msgspec.Struct, frozen=True, gc=False):
+    """The entry of a live node, as it last sent it by :meth:`Store.beat`."""
+
+    id: str
+    data: bytes
+    """What the node says of itself, such as its counts; opaque to a store."""
+
+
 class Store(ABC):
     """Keeps sessions and their logs.
 
@@ -120,6 +145,15 @@ class Store(ABC):
 
     async def ping(self) -> None:  # noqa: B027 - a backend without connections has nothing to do
         """Returns when the store answers; raises ``Unavailable`` when it does not."""
+
+    async def available_durability(self) -> Durability:
+        """The durability that an append meets now; lower than ``durability`` when it can't be met.
+
+        An append that can't meet ``durability`` raises ``Unavailable``. Raises it, too, when the
+        store does not answer.
+        """
+        await self.ping()
+        return self.durability
 
     def default_bus(self) -> Bus | None:
         """A new bus between the nodes that share this store, for a gateway that is given none.
@@ -321,3 +355,25 @@ class Store(ABC):
 
         These may have an orphaned run. Ordered by ``(updated, id)``, the oldest first.
         """
+
+    def lease_renewer(self) -> LeaseRenewer | None:
+        """A new renewer for a node's thread. ``None``: the node renews on its event loop."""
+        return None
+
+    # Nodes
+
+    async def beat(self, node: str, *, instance: str, data: bytes, ttl: float) -> bool:
+        """A heartbeat: keeps the node's entry for ``ttl`` seconds by the store's clock.
+
+        ``instance`` is random for each process. Returns False, and changes nothing, while an entry
+        of another instance under the same id has not expired. Raises NotSupported: the node then
+        counts only itself.
+        """
+        raise NotSupported("This store does not know its nodes.", expected="counts of one node")
+
+    async def nodes(self) -> Sequence[Node]:
+        """The nodes whose entry has not expired, ordered by id. Raises NotSupported."""
+        raise NotSupported("This store does not know its nodes.", expected="counts of one node")
+
+    async def leave(self, node: str, *, instance: str) -> None:  # noqa: B027 - see beat
+        """Removes the node's entry if it is of this instance; does nothing otherwise."""

@@ -54,8 +54,8 @@ _NAMES = {
     "agentws.integrations.openai": "OpenAIChat",
     "agentws.server": "AgentwsWebSocketProtocol Server frame_text serve server_config",
     "agentws.store": """
-        GENESIS PAGE Appended Durability Head Key Lease Metadata Position Record Scope
-        SessionInfo Settled Store chain contains extend searchable terms_of words_of
+        GENESIS PAGE Appended Durability Head Key Lease LeaseRenewer Metadata Node Position Record
+        Scope SessionInfo Settled Store chain contains extend searchable terms_of words_of
     """,
     "agentws.testing": """
         Call Client Closed FaultyStore Frame Gate Hang IgnoreCancel LossyBus Raise Refused
