@@ -62,6 +62,10 @@ class AskingRun(Run):
         """Called when the agent only waits for answers; see :meth:`park`."""
         self.connect()
 
+    def begin_again(self, origin: Mapping[str, Any], recorded: Recorded) -> None:
+        """Makes it another attempt, which goes on from what earlier ones recorded."""
+        self._origin, self._recorded = origin, recorded
+
     def connect(self) -> None:
         """Implements :meth:`.run.Run.connect`."""
         self.context.attach(self)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from contextvars import Context
 from functools import partial
+from typing import Any
 
 import msgspec
 
@@ -21,8 +22,9 @@ from ..sessions.senders import Sender
 from ..sessions.session import Session
 from ..tasks.tasks import Tasks
 from .asking import AskingRun, ReplayedRun
+from .attempts import next_attempt, read_recorded
 from .ids import new_id, now_ms
-from .replay import Replay, earlier_messages, next_origin, read_replay
+from .replay import Origin, Replay, earlier_messages, next_origin, read_replay
 from .team import Team
 from .writer import RunWriter
 
@@ -81,7 +83,12 @@ def next_context(
         earlier=earlier,
         files=files,
     )
-    context.handed_over = None if replay is None else replay.handed_over
+    if replay is not None:
+        context.handed_over = replay.handed_over
+        context.attempt, context.idempotency_key = replay.attempt, replay.first
+    elif accepted.attempt is not None:
+        attempt = accepted.attempt
+        context.attempt, context.idempotency_key = attempt.number, attempt.first
     return context
 
 
@@ -99,12 +106,16 @@ def _identity(accepted: e.MessageAccepted, sender: Sender | None) -> Identity | 
 def run_started(session: Session, context: RunContext, *, agent: str | None = None) -> e.RunStarted:
     """The first event of the next run, with the message or the answers that it continues with.
 
-    It names ``agent``, if that is not the only one.
+    It names ``agent``, if that is not the only one, and the attempt, if it is not the first.
     """
     started = _run_started(session, context)
-    if agent is None:
+    attempt = next_attempt(session.outline)
+    if agent is None and attempt is None:
         return started
-    return msgspec.structs.replace(started, metadata={"agentws": {"agent": agent}})
+    told: dict[str, Any] = {} if agent is None else {"agent": agent}
+    if attempt is not None:
+        told["attempt"] = msgspec.to_builtins(attempt)
+    return msgspec.structs.replace(started, metadata={"agentws": told})
 
 
 def _run_started(session: Session, context: RunContext) -> e.RunStarted:
@@ -178,9 +189,14 @@ class RunMaker:
     async def begin(self, session: Session, *, fence: str) -> AskingRun | None:
         """Begins the next run; ``None`` when the log has changed and is to be read again."""
         origin, replay = next_origin(session.outline), None
+        attempt, before = next_attempt(session.outline), None
         if origin is not None:
             replay = await read_replay(session, origin)
             if next_origin(session.outline) != origin:
+                return None
+        elif attempt is not None:
+            before = await read_recorded(session, attempt)
+            if next_attempt(session.outline) != attempt:
                 return None
         sender = next_sender(session)
         context = next_context(session, sender, replay, files=self._files)
@@ -188,6 +204,9 @@ class RunMaker:
         writer = self.writer(session, context.run_id, fence, variables)
         team = Team(self._agents, self._limits)
         run = _made(context, writer, variables, team, replay)
+        if attempt is not None and before is not None:
+            by = None if context.identity is None else context.identity.id
+            run.begin_again(Origin(attempt.start, by).told(), before)
         return run if await self.start(session, run) else None
 
     async def start(self, session: Session, run: AskingRun) -> bool:

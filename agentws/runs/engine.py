@@ -21,6 +21,7 @@ from ..sessions.held import HeldLease
 from ..sessions.session import Session
 from ..store import Store
 from ..tasks.tasks import Tasks
+from .attempts import Attempts
 from .beginning import RunMaker
 from .expiring import Expiry
 from .leased import LeasedSession
@@ -75,6 +76,7 @@ class Runs:
             tasks=self._tasks, agents=agents, limits=limits, files=files, pace=self._pace
         )
         self._parking = Parking(self, self._maker, tasks=self._tasks, limits=limits)
+        self._attempts = Attempts(agents, limits)
         self._expiry = Expiry(tasks=self._tasks, open_session=open_session)
         # Without agents this node runs nothing: another node takes the open sessions.
         self._draining = not agents.names
@@ -298,8 +300,8 @@ class Runs:
         if leased.lease is None:
             raise Fenced()
         first = leased.session.run_base.seq + 1
-        await end_orphan(leased.session, run, fence=leased.lease.fence)
-        logger.warning("orphaned run %s was ended: its node is gone", run)
+        fence = leased.lease.fence
+        await end_orphan(leased.session, run, fence=fence, attempts=self._attempts)
         self.run_ended(leased, first)
 
     # Housekeeping
