@@ -17,6 +17,7 @@ from ..agents.factory import Agents
 from ..attachments.library import Files
 from ..errors import AgentwsError, Fenced, NotFound, PositionLost
 from ..limits import Limits
+from ..sessions.held import HeldLease
 from ..sessions.session import Session
 from ..store import Store
 from ..tasks.tasks import Tasks
@@ -25,6 +26,8 @@ from .expiring import Expiry
 from .leased import LeasedSession
 from .orphan import end_orphan
 from .parking import Parking
+from .recovery import Recovery
+from .renewing import Renewal
 from .retries import RetryQueue
 from .run import Run, Stop
 from .run_slots import RunSlots
@@ -54,14 +57,20 @@ class Runs:
         self._store = store
         self._agents = agents
         self._limits = limits
-        self._node = node
-        self._open_session = open_session
         self._finished = finished
         self._tasks = Tasks()
         self._slots = RunSlots(limits.max_runs)
         self.timeouts = RunTimeouts(limits.run_timeout, self._run_expired)
         self._leased: dict[str, LeasedSession] = {}
         self._retries = RetryQueue()
+        self.renewal = Renewal(store=store, node=node, limits=limits, lost=self._lease_lost)
+        self._recovery = Recovery(
+            store=store,
+            open_session=open_session,
+            holds=self.holds,
+            waiting=self._without_lease,
+            take_over=self._start_task,
+        )
         self._maker = RunMaker(
             tasks=self._tasks, agents=agents, limits=limits, files=files, slots=self._slots
         )
@@ -183,11 +192,9 @@ class Runs:
 
         False when nothing is open, or when another task goes on with the session.
         """
-        if leased.lease is None and not await leased.take_lease(
-            self._store, owner=self._node, ttl=self._limits.lease_ttl
-        ):
+        if leased.lease is None and not await leased.take_lease(self.renewal):
+            # Another node has it. When that one leaves something open, a scan finds it.
             self._drop(leased)
-            self._retries.add(leased.session)
             return False
         outline = leased.session.outline
         if outline.run is not None:
@@ -228,6 +235,7 @@ class Runs:
         if self._leased.get(leased.session.id) is leased:
             del self._leased[leased.session.id]
         leased.end()
+        self.renewal.drop(leased.session)
         self._parking.let_go(leased.session)
 
     # One run
@@ -333,35 +341,24 @@ class Runs:
             self._drop(leased)
             self.schedule(leased.session)
 
-    async def renew(self) -> None:
-        """Renews the leases held here; stops the run of each session whose lease was lost."""
-        held = {id: leased for id, leased in self._leased.items() if leased.lease is not None}
-        if not held:
+    def _lease_lost(self, held: HeldLease) -> None:
+        """Stops the run of a session whose lease was lost."""
+        leased = self._leased.get(held.lease.session)
+        if leased is None or leased.lease is not held.lease or leased.releasing:
             return
-        kept = set(await self._store.renew(self._node, list(held), ttl=self._limits.lease_ttl))
-        for id in held.keys() - kept:
-            leased = held[id]
-            if leased.releasing:  # released while the store was asked
-                continue
-            logger.warning("session %s: the lease was lost", id)
-            leased.lease = None
-            self._parking.let_go(leased.session)
-            if leased.run is not None:
-                self._stop_run(leased, leased.run, "fenced")
+        logger.warning("session %s: the lease was lost", leased.session.id)
+        leased.lease = None
+        self._parking.let_go(leased.session)
+        if leased.run is not None:
+            self._stop_run(leased, leased.run, "fenced")
 
     async def recover(self) -> None:
         """Takes over sessions that another node left with something open: orphaned runs too."""
-        for id in () if self._draining else await self._store.unsettled():
-            if self.holds(id):
-                continue
-            try:
-                session = await self._open_session(id)
-                await session.catch_up()
-            except AgentwsError as error:
-                logger.warning("session %s was not recovered: %s", id, error)
-                continue
-            if not self.holds(id):
-                self._start_task(session)
+        if not self._draining:
+            await self._recovery.scan()
+
+    def _without_lease(self) -> int:
+        return len(self._retries) + sum(one.lease is None for one in self._leased.values())
 
     def forget(self, session: str) -> None:
         """The session was deleted: its run is stopped."""
@@ -375,6 +372,7 @@ class Runs:
     def begin(self) -> None:
         """Begins to run sessions, also after a drain."""
         self._leased, self._retries = {}, RetryQueue()
+        self.renewal.begin()
         self._draining = not self._agents.names
 
     async def drain(self, *, grace: float) -> None:
@@ -396,5 +394,6 @@ class Runs:
         """Cancels every task. An agent that ignores this is left behind."""
         self._expiry.close()
         self.timeouts.close()
+        await self.renewal.aclose()
         if ignoring := await self._tasks.aclose(grace=1.0):
             logger.error("%d agents ignore their cancellation and are left behind", ignoring)
