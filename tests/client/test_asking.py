@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 from starlette.applications import Starlette
 
-from agentws import RunContext, ToolError, mount_agent_gateway
+from agentws import RunContext, mount_agent_gateway
 from agentws.client import Chat, connect
-from agentws.errors import AlreadyAnswered
+from agentws.errors import AlreadyAnswered, ToolError
 from tests.limits import limits
 
 from .serving import listening, plain

@@ -10,11 +10,11 @@ from typing import Any
 
 import pytest
 
-from agentws import Agent, AgentGateway, FileInfo, MemoryFileStore, RunContext
+from agentws import Agent, AgentGateway, MemoryFileStore, RunContext
 from agentws.agents.output import Output
 from agentws.attachments.library import SWEEP_MARGIN
 from agentws.errors import NotFound, TooLarge
-from agentws.files import NewFile, holder_of
+from agentws.files import FileInfo, NewFile, holder_of
 from agentws.testing import Script, connect, kind
 from tests.runs.harness import talk
 
