@@ -16,7 +16,8 @@ _NAMES = {
     "agentws.backends.s3": "S3FileStore",
     "agentws.bus": "Bus Listener Scope",
     "agentws.client": """
-        BadProxy Chat ChatClosed ConnectionChange Disconnected Error LogEvent LogReset
+        AnsweredQuestion BadProxy Chat ChatClosed ConnectionChange Disconnected Error LogEvent
+        LogReset
         MessageWithdrawn Notice OpenTransport Opening ProxySetting Refused RunCancelled
         RunFailed Timing Token Transport TransportClosed Turn Update connect
     """,
