@@ -24,7 +24,7 @@ from ..protocol.events import Event, JsonPatch
 from ..protocol.sequence import TERMINAL, RunSequence
 from ..tasks.eager import InContext
 from .documents import PATCHED, Documents
-from .failure import clear_cancellations, error_for_run, is_cancellation, run_error
+from .failure import clear_cancellations, error_for_run, is_cancellation, run_error, with_usage
 from .generator import ITEMS_PER_TURN, ResumedIterator, close_generator, output_of
 from .shared_state import RunState
 from .team import Team, handover_events
@@ -183,7 +183,8 @@ class Run:
             self._shared.close()
         for event in self._sequence.close():
             self.writer.write_event(event)
-        self.writer.write_event(self.before_end(terminal))
+        end = self.before_end(terminal)
+        self.writer.write_event(with_usage(end, self.context.usage, self.writer.check_terminal))
         await self.writer.drain()
 
     def before_end(self, terminal: Event) -> Event:
