@@ -75,7 +75,7 @@ class Housekeeping:
         now = asyncio.get_running_loop().time()
         await self._sessions.poll()
         await self._runs.sweep()
-        self._sessions.sweep(busy=self._runs.holds)
+        self._sessions.sweep(busy=lambda session: self._runs.holds(session.id))
         await self._compactions.work()
         await self._retention.work()
         if self._files is not None and now >= self._sweep_files_at:

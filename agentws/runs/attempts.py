@@ -172,9 +172,11 @@ def _rebuilt(
 
 def next_attempt(outline: Outline) -> e.Attempt | None:
     """The attempt that the next run is; ``None`` for a first one, and one that resumes."""
-    if outline.resuming:
+    if outline.answers and outline.resuming:
         return None
-    return next((accepted.attempt for accepted in outline.queue.values()), None)
+    for accepted in outline.queue.values():
+        return accepted.attempt
+    return None
 
 
 async def read_recorded(session: Session, attempt: e.Attempt) -> Recorded:

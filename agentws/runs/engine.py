@@ -31,15 +31,14 @@ from .recovery import Recovery
 from .renewing import Renewal
 from .retries import RetryQueue
 from .run import Run, Stop
+from .run_slots import RunSlots
 from .steering import append_undelivered
+from .timeouts import RunTimeouts
 
 logger: Final = logging.getLogger("agentws.run")
 
 LINGER: Final = 2.0
 """Seconds for which the lease of an idle session is kept, since the next message often follows."""
-
-MANY_RUNS: Final = 33
-"""Active runs at which deltas are gathered for twice as long."""
 
 
 class Runs:
@@ -61,46 +60,42 @@ class Runs:
         self._limits = limits
         self._finished = finished
         self._tasks = Tasks()
-        self._slots = asyncio.Semaphore(limits.max_runs)
+        self._slots = RunSlots(limits.max_runs)
+        self.timeouts = RunTimeouts(limits.run_timeout, self._run_expired)
         self._leased: dict[str, LeasedSession] = {}
         self._retries = RetryQueue()
         self.renewal = Renewal(store=store, node=node, limits=limits, lost=self._lease_lost)
         self._recovery = Recovery(
             store=store,
             open_session=open_session,
-            holds=self._holds,
-            waiting=self._without_lease,
+            holds=self.holds,
             take_over=self._start_task,
         )
         self._maker = RunMaker(
-            tasks=self._tasks, agents=agents, limits=limits, files=files, pace=self._pace
+            tasks=self._tasks, agents=agents, limits=limits, files=files, slots=self._slots
         )
         self._parking = Parking(self, self._maker, tasks=self._tasks, limits=limits)
         self._attempts = Attempts(agents, limits)
         self._expiry = Expiry(tasks=self._tasks, open_session=open_session)
         # Without agents this node runs nothing: another node takes the open sessions.
         self._draining = not agents.names
-        self.running = 0
-        """Active runs on this node."""
         self.zombies = 0
         """Agents that ignore their cancellation: they still run, and their output is dropped."""
 
     def __repr__(self) -> str:
         return f"<Runs running={self.running} waiting={len(self._retries)}>"
 
+    @property
+    def running(self) -> int:
+        """Active runs on this node."""
+        return self._slots.taken
+
     def running_of(self, owner: str) -> int:
         """How many sessions of an identity have an active run, or one about to begin, here."""
         return sum(one.busy and one.session.info.owner == owner for one in self._leased.values())
 
-    def _pace(self) -> float:
-        """Seconds for which a run's deltas are gathered: longer with more active runs."""
-        return min(self._limits.gather * (1 + self.running / MANY_RUNS), self._limits.max_gather)
-
-    def holds(self, session: Session) -> bool:
+    def holds(self, id: str) -> bool:
         """Whether this node runs the session, or will try to."""
-        return self._holds(session.id)
-
-    def _holds(self, id: str) -> bool:
         return id in self._leased or id in self._retries
 
     # What the log asks for
@@ -113,8 +108,9 @@ class Runs:
 
     def schedule(self, session: Session) -> None:
         """Starts or stops runs as the session's outline asks for. Called when that changed."""
-        self._parking.check(session)
-        self._expiry.watch(session)
+        if session.outline.interrupts or self._parking.sessions or self._expiry.sessions:
+            self._parking.check(session)
+            self._expiry.watch(session)
         leased = self._leased.get(session.id)
         if leased is not None and leased.busy:
             if leased.run is not None:
@@ -174,7 +170,7 @@ class Runs:
         loop, task = asyncio.get_running_loop(), leased.task
         try:
             while True:
-                while await self._run_next(leased):
+                while await self._run_next(leased) and not leased.session.outline.settled:
                     pass
                 if self._draining or leased.cancelled or leased.task is not task:
                     break
@@ -209,8 +205,8 @@ class Runs:
             return False
         if outline.undelivered:
             return await append_undelivered(leased.session, leased.lease)
-        await self._slots.acquire()
-        self.running += 1
+        if not self._slots.take():
+            await self._slots.wait()
         run, resumed = None, False
         try:
             if self._parking.resumable(leased.session):
@@ -224,7 +220,6 @@ class Runs:
     def release_slot(self, run: Run | None) -> None:
         """Releases the slot of ``run``, if it still has one, or one that no run has begun in."""
         if run is None or run.give_up_slot():
-            self.running -= 1
             self._slots.release()
 
     def retry_later(self, leased: LeasedSession, error: BaseException) -> None:
@@ -279,6 +274,7 @@ class Runs:
                 return False
             raise
         finally:
+            self.timeouts.remove(run)
             run.detach()
         leased.run = None
         self.run_ended(leased, run.first)
@@ -290,7 +286,11 @@ class Runs:
     def start_timer(self, leased: LeasedSession, run: Run) -> None:
         """Stops the run when it takes too long."""
         run.first = leased.session.run_base.seq + 1
-        run.call_later(self._limits.run_timeout, partial(self._stop_run, leased, run, "timed_out"))
+        self.timeouts.add(run)
+
+    def _run_expired(self, run: Run) -> None:
+        if leased := self._leased.get(run.context.session.id):
+            self._stop_run(leased, run, "timed_out")
 
     def run_ended(self, leased: LeasedSession, first: int) -> None:
         self._retries.forget(leased.session.id)
@@ -299,9 +299,8 @@ class Runs:
     async def _end_orphan(self, leased: LeasedSession, run: str) -> None:
         if leased.lease is None:
             raise Fenced()
-        first = leased.session.run_base.seq + 1
-        fence = leased.lease.fence
-        await end_orphan(leased.session, run, fence=fence, attempts=self._attempts)
+        session, first = leased.session, leased.session.run_base.seq + 1
+        await end_orphan(session, run, fence=leased.lease.fence, attempts=self._attempts)
         self.run_ended(leased, first)
 
     # Housekeeping
@@ -358,9 +357,6 @@ class Runs:
         if not self._draining:
             await self._recovery.scan()
 
-    def _without_lease(self) -> int:
-        return len(self._retries) + sum(one.lease is None for one in self._leased.values())
-
     def forget(self, session: str) -> None:
         """The session was deleted: its run is stopped."""
         self._retries.forget(session)
@@ -394,6 +390,7 @@ class Runs:
     async def aclose(self) -> None:
         """Cancels every task. An agent that ignores this is left behind."""
         self._expiry.close()
+        self.timeouts.close()
         await self.renewal.aclose()
         if ignoring := await self._tasks.aclose(grace=1.0):
             logger.error("%d agents ignore their cancellation and are left behind", ignoring)

@@ -86,6 +86,8 @@ class LeasedSession:
     def info_changed(self, *, since: SessionInfo) -> bool:
         """Whether the agent has changed what the store keeps besides the log."""
         info = self.session.info
+        if info is since:
+            return False
         return (info.title, info.metadata, info.agent, info.retention) != (
             since.title,
             since.metadata,
