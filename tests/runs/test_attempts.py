@@ -8,12 +8,16 @@ from functools import partial
 from typing import Any, ClassVar
 
 import msgspec
+import pytest
 
 from agentws import Agent, AgentError, RunContext, tool
 from agentws.protocol import events as e
 from agentws.protocol import messages as m
-from agentws.protocol.codec import decode_record
+from agentws.protocol.codec import decode_record, event_type
 from agentws.protocol.fold import Fold
+from agentws.protocol.message_run import MessageRun
+from agentws.runs import attempts
+from agentws.runs.ids import now_ms
 from agentws.testing.connect import Client, Frame, connect
 from agentws.testing.oracle import check_client, check_log, read_log
 
@@ -84,11 +88,13 @@ async def test_a_lost_answer_is_attempted_again_and_the_first_text_is_out_of_vie
                 ("assistant", "attempt 2 done"),
             ]
             # What a client makes of the events.
-            fold = Fold().apply_all((await read_log(second.store.store, str(client.session)))[1])
-            assert [msgspec.to_builtins(one)["content"] for one in fold.messages] == [
-                "go",
-                "attempt 2 done",
-            ]
+            _, records = await read_log(second.store.store, str(client.session))
+            told = msgspec.to_builtins(Fold().apply_all(records).messages)
+            assert [one["content"] for one in told] == ["go", "attempt 2 done"]
+            # What a wire that answers one request selects.
+            answer = MessageRun("m1").select(records)
+            assert [event_type(one.data) for one in answer][-1] == "RUN_FINISHED"
+            assert sum(event_type(one.data) == "RUN_STARTED" for one in answer) == 2
             error = events[at]
             assert isinstance(error, e.RunError)
             assert error.code == "interrupted"
@@ -321,3 +327,86 @@ async def answer(client: Client, asked: Any, payload: str) -> None:
     await client.ask(
         {"type": "answer", "id": f"a-{payload}", "interrupt": interrupt, "payload": payload}
     )
+
+
+async def test_an_attempt_begins_only_within_its_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Late(Trying):
+        pass
+
+    async with nodes(Late, attempt_window=60.0) as (first, second):
+        async with connect(first.app) as client:
+            await client.say("go", "m1")
+            await client.until("TEXT_MESSAGE_CONTENT")
+            first.freeze()
+            later = now_ms() + 61_000
+            monkeypatch.setattr(attempts, "now_ms", lambda: later)
+            await client.reconnect(second.app)
+            error = (await client.until("RUN_ERROR", within=30))["event"]
+            assert "nextAttempt" not in error["metadata"]["agentws"]
+            await log_of(second, client)
+    assert len(Late.runs) == 1
+
+
+@pytest.mark.parametrize("wrong", [0, -1, "3", True, None, 2.0])
+async def test_an_agent_with_other_attempts_than_a_number_is_not_called_again(wrong: Any) -> None:
+    class Wrong(Trying):
+        attempts = wrong
+
+    async with nodes(Wrong) as (first, second):
+        async with connect(first.app) as client:
+            await client.say("go", "m1")
+            await client.until("TEXT_MESSAGE_CONTENT")
+            first.freeze()
+            await client.reconnect(second.app)
+            await client.until("RUN_ERROR", within=30)
+            await log_of(second, client)
+    assert len(Wrong.runs) == 1
+
+
+@pytest.mark.parametrize("factory", ["hangs", "raises"])
+async def test_a_factory_that_fails_does_not_keep_a_lost_run_open(factory: str) -> None:
+    class Made(Trying):
+        pass
+
+    made: list[int] = []
+
+    async def make() -> Agent:
+        made.append(1)
+        if len(made) == 2:
+            if factory == "raises":
+                raise RuntimeError("no agent today")
+            await asyncio.sleep(1e6)
+        return Made()
+
+    async with nodes(make) as (first, second):
+        async with connect(first.app) as client:
+            await client.say("go", "m1")
+            await client.until("TEXT_MESSAGE_CONTENT")
+            first.freeze()
+            await client.reconnect(second.app)
+            await client.until("RUN_ERROR", within=30)
+            await log_of(second, client)
+
+
+async def test_a_run_that_took_a_steering_message_is_not_attempted_again() -> None:
+    class Steered(Trying):
+        async def run(self, ctx: RunContext) -> AsyncIterator[str]:
+            self.runs.append((ctx.attempt, ctx.idempotency_key))
+            yield "begun"
+            async for _ in ctx.steering():
+                break
+            yield "as you wish"
+            await asyncio.sleep(1e6)
+
+    async with nodes(Steered) as (first, second):
+        async with connect(first.app) as client:
+            await client.say("go", "m1")
+            await client.until("TEXT_MESSAGE_CONTENT")
+            await client.say("this way", "m2", overlap="steer")
+            await client.until(partial(says, "as you wish"))
+            first.freeze()
+            await client.reconnect(second.app)
+            error = (await client.until("RUN_ERROR", within=30))["event"]
+            assert "nextAttempt" not in error["metadata"]["agentws"]
+            await log_of(second, client)
+    assert len(Steered.runs) == 1
