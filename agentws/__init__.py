@@ -58,6 +58,7 @@ from .errors import (
 from .files import FileInfo, FileStore
 from .gateway.gateway import AgentGateway
 from .gateway.handle import SessionHandle
+from .gateway.topics import TopicHandle
 from .limits import Limits
 from .mount import mount_agent_gateway
 from .sessions.session import Session
@@ -112,6 +113,7 @@ __all__ = [
     "ToolArgumentsInvalid",
     "ToolDenied",
     "ToolError",
+    "TopicHandle",
     "Unauthenticated",
     "mount_agent_gateway",
     "tool",

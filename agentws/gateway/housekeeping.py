@@ -13,6 +13,7 @@ from ..limits import Limits
 from ..runs.engine import Runs
 from ..sessions.compaction import Compactions
 from ..sessions.registry import Sessions
+from ..sessions.topics import Topics
 from ..store import Store
 from ..tasks.tasks import Tasks
 from .retention import Retention
@@ -33,8 +34,8 @@ class Housekeeping:
     """Runs the periodic work in the background.
 
     A round recovers orphaned runs, polls for appends whose bell was lost, releases the leases of
-    idle sessions, evicts idle sessions from memory, compacts logs, deletes expired sessions and
-    files, and gives the store time for its own work.
+    idle sessions, evicts idle sessions from memory, compacts logs, trims topics, deletes expired
+    sessions and files, and gives the store time for its own work.
     """
 
     def __init__(
@@ -42,6 +43,7 @@ class Housekeeping:
         *,
         store: Store,
         sessions: Sessions,
+        topics: Topics,
         runs: Runs,
         compactions: Compactions,
         retention: Retention,
@@ -50,6 +52,7 @@ class Housekeeping:
     ) -> None:
         self._store = store
         self._sessions = sessions
+        self._topics = topics
         self._runs = runs
         self._compactions = compactions
         self._retention = retention
@@ -75,6 +78,7 @@ class Housekeeping:
         await self._sessions.poll()
         await self._runs.sweep()
         self._sessions.sweep(busy=self._runs.holds)
+        await self._topics.work()
         await self._compactions.work()
         await self._retention.work()
         if self._files is not None and now >= self._sweep_files_at:

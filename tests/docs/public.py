@@ -14,7 +14,7 @@ _NAMES = {
         LLMRateLimited LLMRefused LLMRounds LLMUnavailable LocalBus MemoryFileStore MemoryStore
         ModelRouter mount_agent_gateway NotFound Output Router RunContext Session SessionContext
         SessionHandle SessionInfo SQLiteStore StateChange Store Tool tool ToolArgumentsInvalid
-        ToolDenied ToolError Unauthenticated
+        ToolDenied ToolError TopicHandle Unauthenticated
     """,
     "agentws.backends.s3": "S3FileStore",
     "agentws.bus": "Bus Listener Scope",
