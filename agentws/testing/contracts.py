@@ -31,6 +31,7 @@ from .contract_model import ModelRules
 from .contract_retention import RetentionRules
 from .contract_search import SearchRules
 from .contract_sessions import SessionRules
+from .contract_topics import TopicRules
 from .contract_versions import VersionRules
 from .needs import pytest
 
@@ -39,7 +40,14 @@ __all__ = ["BusContract", "FileStoreContract", "SearchContract", "StoreContract"
 
 @pytest.mark.anyio
 class StoreContract(
-    SessionRules, RetentionRules, AppendRules, VersionRules, ReadRules, LeaseRules, ModelRules
+    SessionRules,
+    RetentionRules,
+    AppendRules,
+    VersionRules,
+    ReadRules,
+    LeaseRules,
+    TopicRules,
+    ModelRules,
 ):
     """Tests what :class:`agentws.store.Store` promises, as far as a healthy store can show it.
 
