@@ -21,7 +21,8 @@ _NAMES = {
     "agentws.client": """
         BadProxy Chat ChatClosed ConnectionChange Disconnected Error LogEvent LogReset
         MessageWithdrawn Notice OpenTransport Opening ProxySetting Refused RunCancelled
-        RunFailed Timing Token Transport TransportClosed Turn Update connect
+        RunFailed Subscription Timing Token TopicUpdate Transport TransportClosed Turn Update
+        connect
     """,
     "agentws.errors": """
         AgentError AgentwsError AlreadyAnswered AskDeclined AskExpired BadRequest Conflict
