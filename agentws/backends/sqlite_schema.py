@@ -144,6 +144,17 @@ MIGRATIONS: Final[tuple[tuple[str, ...], ...]] = (
         END
         """,
     ),
+    (
+        """
+        CREATE TABLE node (
+            id TEXT PRIMARY KEY,
+            instance TEXT NOT NULL,
+            data BLOB NOT NULL,
+            expires REAL NOT NULL,
+            ttl REAL NOT NULL
+        ) WITHOUT ROWID
+        """,
+    ),
 )
 """The statements that migrate the schema from version n - 1 to n."""
 

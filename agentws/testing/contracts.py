@@ -28,6 +28,7 @@ from .contract_files import FileStoreContract
 from .contract_leases import LeaseRules
 from .contract_log import AppendRules, ReadRules
 from .contract_model import ModelRules
+from .contract_nodes import NodeRules
 from .contract_retention import RetentionRules
 from .contract_search import SearchRules
 from .contract_sessions import SessionRules
@@ -39,7 +40,14 @@ __all__ = ["BusContract", "FileStoreContract", "SearchContract", "StoreContract"
 
 @pytest.mark.anyio
 class StoreContract(
-    SessionRules, RetentionRules, AppendRules, VersionRules, ReadRules, LeaseRules, ModelRules
+    SessionRules,
+    RetentionRules,
+    AppendRules,
+    VersionRules,
+    ReadRules,
+    LeaseRules,
+    NodeRules,
+    ModelRules,
 ):
     """Tests what :class:`agentws.store.Store` promises, as far as a healthy store can show it.
 
