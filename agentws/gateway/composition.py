@@ -27,7 +27,9 @@ from ..store import Store
 from ..tasks.tasks import Tasks
 from ..transports.connections import Connections
 from .broadcasts import Broadcasts
+from .heartbeats import Heartbeats
 from .housekeeping import Housekeeping
+from .loop_lag import LoopLag
 from .retention import Retention
 
 logger: Final = logging.getLogger("agentws")
@@ -50,6 +52,7 @@ class Composition:
         agents: Agents,
         limits: Limits,
         node: str,
+        instance: str,
     ) -> None:
         self._store = store
         self._bus = bus
@@ -58,7 +61,7 @@ class Composition:
         self.tasks: Final = Tasks()
         self.connections: Final = Connections(limits, self.tasks)
         self.broadcasts: Final = Broadcasts(
-            bus=bus, connections=self.connections, node=node, max_size=limits.max_event_size
+            bus=bus, connections=self.connections, node=instance, max_size=limits.max_event_size
         )
         self.sessions: Final = Sessions(store=store, bus=bus, limits=limits, clock=time.time)
         self._compactions: Final = Compactions(store, window=limits.replay_window)
@@ -66,7 +69,8 @@ class Composition:
             store=store,
             agents=agents,
             limits=limits,
-            node=node,
+            # Not the name: a frozen process that wakes up would share its successor's leases.
+            node=instance,
             open_session=self.sessions.find,
             files=files,
             finished=self._run_ended,
@@ -83,6 +87,20 @@ class Composition:
         # One bound method for all: every session in memory holds it.
         self._schedule: Final = self.runs.schedule
         self._housekeeping: Final = self._made_housekeeping()
+        self.heartbeats: Final = Heartbeats(
+            store=store, node=node, instance=instance, counts=self.counts
+        )
+        self.loop_lag: Final = LoopLag()
+
+    def counts(self) -> dict[str, int]:
+        """What this node counts, without ids of sessions or users."""
+        return {
+            "active_sessions": self.sessions.followed,
+            "total_connections": len(self.connections),
+            "sessions_in_memory": len(self.sessions),
+            "active_runs": self.runs.running,
+            "zombie_agents": self.runs.zombies,
+        }
 
     def _made_housekeeping(self) -> Housekeeping:
         retention = Retention(
@@ -108,12 +126,14 @@ class Composition:
             await self._bus.open()
             if self._files is not None:
                 await self._files.store.open()
+            await self.heartbeats.begin(self.tasks)
         except BaseException:
-            await self._store.close()
+            await self._close_ports()
             raise
         self.runs.begin()
         self.broadcasts.subscribe()
         self._housekeeping.begin(self.tasks)
+        self.loop_lag.begin()
 
     async def drain(self) -> None:
         """Tells clients to reconnect elsewhere, and gives runs ``drain_timeout`` to finish."""
@@ -133,14 +153,20 @@ class Composition:
     async def close(self) -> None:
         """Closes every part, even if another one fails to close."""
         async with AsyncExitStack() as closing:
+            closing.push_async_callback(self._close_ports)
+            closing.callback(self.broadcasts.unsubscribe)
+            closing.callback(self.loop_lag.end)
+            closing.push_async_callback(self.sessions.aclose)
+            closing.push_async_callback(self.runs.aclose)
+            closing.push_async_callback(self.heartbeats.leave)
+            await self.tasks.aclose(grace=1.0)
+
+    async def _close_ports(self) -> None:
+        async with AsyncExitStack() as closing:
             closing.push_async_callback(self._store.close)
             closing.push_async_callback(self._bus.close)
             if self._files is not None:
                 closing.push_async_callback(self._files.store.close)
-            closing.callback(self.broadcasts.unsubscribe)
-            closing.push_async_callback(self.sessions.aclose)
-            closing.push_async_callback(self.runs.aclose)
-            await self.tasks.aclose(grace=1.0)
 
     async def abandon(self) -> None:
         """Closes the ports after their event loop was closed; its tasks will never run again."""

@@ -46,7 +46,8 @@ from .composition import Composition
 from .handle import SessionHandle
 from .lifetime import Lifetime
 from .server_exit import drain_on_exit, server_exiting
-from .validation import checked_notice, checked_update
+from .starting import Starting
+from .validation import check_node, checked_notice, checked_update
 
 if TYPE_CHECKING:
     from starlette.requests import HTTPConnection
@@ -73,7 +74,9 @@ class AgentGateway:
         authorize: Authorize | None = None,
         admin_key: str | None = None,
         limits: Limits | None = None,
+        node: str | None = None,
     ) -> None:
+        check_node(node)
         self.limits: Final = limits or Limits()
         self.store: Final = store or MemoryStore()
         self.bus: Final = bus or self.store.default_bus() or LocalBus()
@@ -84,11 +87,13 @@ class AgentGateway:
         self._authenticate = authenticate
         self._access = Access(authorize)
         self._admin_key = admin_key
+        self._named = node
         self._process = 0
         self._compose()
         self._lifetime: Final = Lifetime(
             begin=self._begin, drain=self._drain, close=self._close, abandon=self._abandon
         )
+        self._starting: Final = Starting(lambda: self._lifetime.start(again=True))
         self.app: ASGIApp | None = None
         """The ASGI app that serves this gateway and its host; set by ``mount_agent_gateway``."""
 
@@ -96,7 +101,8 @@ class AgentGateway:
         """Makes the parts that belong to one event loop. A forked process becomes a new node."""
         if self._process != os.getpid():
             self._process = os.getpid()
-            self.node = secrets.token_urlsafe(9)
+            self.instance = secrets.token_urlsafe(9)
+            self.node = self._named or self.instance
         parts = self._parts = Composition(
             store=self.store,
             bus=self.bus,
@@ -104,6 +110,7 @@ class AgentGateway:
             agents=self.agents,
             limits=self.limits,
             node=self.node,
+            instance=self.instance,
         )
         self.tasks = parts.tasks
         self.connections = parts.connections
@@ -140,8 +147,18 @@ class AgentGateway:
         A stopped gateway does not start again by a late request: it raises Draining, unless the
         caller is a new lifespan and passes ``again``. Raises WrongLoop if the gateway runs on
         another event loop. If that loop is closed, the gateway starts anew from the store.
+        Raises Unavailable if the store or the bus can't be opened.
         """
+        self._starting.check()
         await self._lifetime.start(again=again)
+
+    async def start_with_host(self) -> None:
+        """Starts with the host's lifespan. While the store is down it is tried again, with jitter.
+
+        Meanwhile :meth:`start` raises Unavailable, and the node is not ready. Raises Misconfigured
+        where a retry would not help.
+        """
+        await self._starting.begin()
 
     async def drain(self) -> None:
         """Refuses new work, tells clients to reconnect, and gives runs ``drain_timeout`` to end.
@@ -152,6 +169,7 @@ class AgentGateway:
 
     async def stop(self) -> None:
         """Drains and closes everything. Stopping twice, or before a start, does nothing."""
+        await self._starting.end()
         await self._lifetime.stop()
 
     async def _begin(self) -> None:
@@ -353,11 +371,18 @@ class AgentGateway:
 
     def stats(self) -> dict[str, Any]:
         """Counts of this node, without ids of sessions or users."""
-        return {
-            "active_sessions": self.sessions.followed,
-            "total_connections": len(self.connections),
-            "sessions_in_memory": len(self.sessions),
-            "active_runs": self.runs.running,
-            "zombie_agents": self.runs.zombies,
-            "draining": self.draining,
-        }
+        return {**self._parts.counts(), "draining": self.draining}
+
+    @property
+    def loop_lag(self) -> float:
+        """The longest delay of the event loop in the last seconds, in seconds."""
+        return self._parts.loop_lag.seconds
+
+    async def cluster_stats(self) -> dict[str, int] | None:
+        """The same counts summed over all live nodes, and how many ``nodes`` there are.
+
+        A node that was killed is counted for 15 seconds at most. A session that is followed on two
+        nodes counts twice. ``None`` if the store does not know its nodes, or does not answer.
+        """
+        await self.start()
+        return await self._parts.heartbeats.cluster()

@@ -21,6 +21,7 @@ from ..protocol import events as e
 from ..protocol import frames as f
 from ..protocol.messages import Metadata
 from ..runs.commands import Invocation
+from ..runs.engine import Runs
 from ..runs.inbox import Inbox
 from ..sessions.session import Session
 from ..store import Appended, SessionInfo, Store
@@ -138,6 +139,9 @@ class Pushing(Protocol):
 class NodeService(CredentialService, HttpService, SessionService, Protocol):
     """The whole interface: it also has what the routes of the node itself need."""
 
+    @property
+    def runs(self) -> Runs: ...
+
     def session(self, id: str) -> Pushing: ...
 
     async def broadcast(
@@ -145,3 +149,8 @@ class NodeService(CredentialService, HttpService, SessionService, Protocol):
     ) -> int: ...
 
     def stats(self) -> dict[str, Any]: ...
+
+    @property
+    def loop_lag(self) -> float: ...
+
+    async def cluster_stats(self) -> dict[str, int] | None: ...
