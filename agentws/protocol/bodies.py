@@ -153,6 +153,13 @@ class Reached(Body, kw_only=True, frozen=True, omit_defaults=False):
     reached: int
 
 
+class Drained(Body, kw_only=True, frozen=True, omit_defaults=False):
+    """The node has drained, in so many seconds: it can be stopped."""
+
+    status: Literal["drained"] = "drained"
+    seconds: float
+
+
 class Pushed(Body, kw_only=True, frozen=True):
     """The position of the notice in the session's log."""
 

@@ -33,7 +33,6 @@ logger: Final = logging.getLogger("agentws.run")
 
 LINGER: Final = 2.0
 """Seconds for which the lease of an idle session is kept, since the next message often follows."""
-
 MANY_RUNS: Final = 33
 """Active runs at which deltas are gathered for twice as long."""
 
@@ -296,13 +295,15 @@ class Runs:
 
     # Housekeeping
 
-    async def sweep(self) -> None:
-        """Releases the leases of idle sessions and retries those that are due. Called regularly."""
-        now = asyncio.get_running_loop().time()
-        free = [one for one in self._leased.values() if not self._parking.holds(one.session)]
-        idle = [one for one in free if not (one.busy or one.releasing)]
-        await self._release_all([one for one in idle if now - one.idle_since >= LINGER])
+    async def sweep(self) -> int:
+        """Releases idle leases (in a drain, all; returns how many) and retries what is due."""
+        held, ripe = self._parking.holds, asyncio.get_running_loop().time() - LINGER
+        idle = [one for one in self._leased.values() if not (one.busy or one.releasing)]
+        if not self._draining:
+            idle = [one for one in idle if one.idle_since <= ripe and not held(one.session)]
+        await self._release_all(idle)
         await asyncio.gather(*(self._retry(session) for session in self._retries.due()))
+        return len(idle)
 
     async def _retry(self, session: Session) -> None:
         try:

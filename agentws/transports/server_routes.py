@@ -58,6 +58,14 @@ class ServerRoutes:
             ),
             Operation(
                 "POST",
+                "/admin/drain",
+                self.drain,
+                "admin",
+                "Drains this node; answers when it can be stopped",
+                answer=b.Drained,
+            ),
+            Operation(
+                "POST",
                 "/sessions/{id}/push",
                 self.push,
                 "admin",
@@ -116,6 +124,13 @@ class ServerRoutes:
             body.content, level=body.level, metadata=body.metadata
         )
         return json_response(b.Reached(reached=reached))
+
+    async def drain(self, call: Call) -> ASGIApp:
+        """Answers when the drain has ended; it goes on if the caller does not wait for it."""
+        loop = asyncio.get_running_loop()
+        begun = loop.time()
+        await self._service.drain()
+        return json_response(b.Drained(seconds=round(loop.time() - begun, 1)))
 
     async def push(self, call: Call) -> ASGIApp:
         body: b.Push = call.body
