@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import secrets
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from msgspec import UNSET, UnsetType
@@ -45,7 +45,7 @@ from ..store import Appended, SessionInfo, Store
 from .composition import Composition
 from .handle import SessionHandle
 from .lifetime import Lifetime
-from .server_exit import drain_on_exit, server_exiting
+from .server_exit import drain_on_exit, handle_signals, server_exiting
 from .starting import Starting
 from .validation import check_node, checked_notice, checked_update
 
@@ -89,6 +89,7 @@ class AgentGateway:
         self._admin_key = admin_key
         self._named = node
         self._process = 0
+        self._ignore_signals: Callable[[], None] = lambda: None
         self._compose()
         self._lifetime: Final = Lifetime(
             begin=self._begin, drain=self._drain, close=self._close, abandon=self._abandon
@@ -178,6 +179,7 @@ class AgentGateway:
             # fencing token, and ignore each other's broadcasts.
             self._compose()
         await self._parts.begin()
+        self._ignore_signals = handle_signals(self.drain, self.tasks)
         exiting = server_exiting()
         if exiting is not None:
             self.tasks.spawn(drain_on_exit(exiting, self.drain), name="watching the server")
@@ -186,9 +188,11 @@ class AgentGateway:
         await self._parts.drain()
 
     async def _close(self) -> None:
+        self._ignore_signals()
         await self._parts.close()
 
     async def _abandon(self) -> None:
+        self._ignore_signals()
         await self._parts.abandon()
         self._compose()
 

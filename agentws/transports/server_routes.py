@@ -12,7 +12,7 @@ from starlette.types import ASGIApp
 from ..errors import AgentwsError, NotSupported, WrongLoop
 from ..protocol import bodies as b
 from ..protocol.frames import Durability
-from ..runs.inbox import check_content
+from ..runs.attaching import check_text
 from ..sessions.registry import check_session_id
 from .http import SERVER, Call, Operation, json_response
 from .outlet import EXTENSION
@@ -55,6 +55,14 @@ class ServerRoutes:
                 "Shows a notice to every connected client",
                 body=b.Broadcast,
                 answer=b.Reached,
+            ),
+            Operation(
+                "POST",
+                "/admin/drain",
+                self.drain,
+                "admin",
+                "Drains this node; answers when it can be stopped",
+                answer=b.Drained,
             ),
             Operation(
                 "POST",
@@ -109,7 +117,7 @@ class ServerRoutes:
 
     async def broadcast(self, call: Call) -> ASGIApp:
         body: b.Broadcast = call.body
-        check_content(body.content)
+        check_text(body.content)
         if body.topic is not None or body.durable:
             raise NotSupported("Topics are not offered.", expected="no topic, and not durable")
         reached = await self._service.broadcast(
@@ -117,9 +125,16 @@ class ServerRoutes:
         )
         return json_response(b.Reached(reached=reached))
 
+    async def drain(self, call: Call) -> ASGIApp:
+        """Answers when the drain has ended; it goes on if the caller does not wait for it."""
+        loop = asyncio.get_running_loop()
+        begun = loop.time()
+        await self._service.drain()
+        return json_response(b.Drained(seconds=round(loop.time() - begun, 1)))
+
     async def push(self, call: Call) -> ASGIApp:
         body: b.Push = call.body
-        check_content(body.content)
+        check_text(body.content)
         id = call.request.path_params["id"]
         check_session_id(id)
         position = await self._service.session(id).push(

@@ -155,7 +155,7 @@ async def test_nodes_of_one_name_never_share_a_lease() -> None:
     )
     assert first.node == second.node == "web-1"
     assert first.instance != second.instance
-    assert first.runs._node == first.instance
+    assert first.runs.renewal.node == first.instance
 
 
 @pytest.mark.parametrize("name", ["", "a b", "x" * 65, "ö", "web\n1", 7])
