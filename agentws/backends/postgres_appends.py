@@ -33,6 +33,8 @@ from .postgres_pool import Connection, Database, is_down
 
 LANES: Final = 2
 """Statements at the same time. The appends that come meanwhile gather for the next one."""
+ALONE: Final = 2
+"""Further statements at the same time, with one append each, which wait for a locked session."""
 LARGEST_BATCH: Final = 256
 """Appends of one statement, so that it is short and its locks are held briefly."""
 LARGEST_DATA: Final = 4 * 1024 * 1024
@@ -126,6 +128,8 @@ class Appends:
         self._busy: set[str] = set()
         """Sessions with an append under way: the next must not overtake it."""
         self._lanes: set[asyncio.Task[None]] = set()
+        self._alone: set[asyncio.Task[None]] = set()
+        self._places: Final = asyncio.Semaphore(ALONE)
 
     def submit(self, append: Append) -> asyncio.Future[Appended]:
         """Queues it. If its future is cancelled before it was sent, it is not made."""
@@ -136,14 +140,28 @@ class Appends:
 
     async def close(self) -> None:
         """Returns when all appends have ended."""
-        while self._lanes:
-            await asyncio.wait(self._lanes)
+        while running := self._lanes | self._alone:
+            await asyncio.wait(running)
 
     def _start_lane(self) -> None:
         if len(self._lanes) < LANES:
             lane = asyncio.ensure_future(self._run())
             self._lanes.add(lane)
             lane.add_done_callback(self._lanes.discard)
+
+    def _start_alone(self, waiting: _Waiting) -> None:
+        self._busy.add(waiting.append.session)
+        alone = asyncio.ensure_future(self._run_alone(waiting))
+        self._alone.add(alone)
+        alone.add_done_callback(self._alone.discard)
+
+    async def _run_alone(self, waiting: _Waiting) -> None:
+        try:
+            async with self._places:
+                await self._make([waiting])
+        finally:
+            self._busy.discard(waiting.append.session)
+            self._start_lane()
 
     async def _run(self) -> None:
         # Appends of the same pass of the event loop go together.
@@ -152,9 +170,11 @@ class Appends:
             sessions = {waiting.append.session for waiting in batch}
             self._busy |= sessions
             try:
-                await self._make(batch)
+                locked = await self._make(batch)
             finally:
                 self._busy -= sessions
+            for waiting in locked:
+                self._start_alone(waiting)
 
     def _next_batch(self) -> list[_Waiting]:
         batch: list[_Waiting] = []
@@ -172,8 +192,11 @@ class Appends:
         self._queue.extendleft(reversed(later))
         return batch
 
-    async def _make(self, batch: Sequence[_Waiting]) -> None:
-        """Makes all appends in one statement. If that fails, each gets one of its own."""
+    async def _make(self, batch: Sequence[_Waiting]) -> list[_Waiting]:
+        """Makes all appends in one statement. If that fails, each gets one of its own.
+
+        Returns the first one of each session that is locked.
+        """
         plans = _Batch(self.ends, [waiting.append for waiting in batch])
         try:
             rows = await self._database.run(partial(self._send, plans))
@@ -185,11 +208,11 @@ class Appends:
             elif len(batch) > 1:
                 for waiting in batch:
                     await self._make([waiting])
-                return
+                return []
             for waiting in batch:
                 _fail(waiting.future, error)
-        else:
-            self._finish(batch, plans.records, rows)
+            return []
+        return self._finish(batch, plans.records, rows)
 
     async def _send(self, plans: _Batch, connection: Connection, uncertain: bool) -> list[_Row]:
         cursor = await connection.execute(self._query, plans.encoded(again=uncertain))
@@ -197,21 +220,25 @@ class Appends:
 
     def _finish(
         self, batch: Sequence[_Waiting], planned: Sequence[list[Record]], rows: Sequence[_Row]
-    ) -> None:
-        moved: list[_Waiting] = []
+    ) -> list[_Waiting]:
+        again: list[_Waiting] = []
+        locked: dict[str, _Waiting] = {}
         for waiting, records, row in zip(batch, planned, rows, strict=True):
             position = Position(row.epoch, row.seq, row.tag)
             if row.outcome in ("made", "moved"):
                 self.ends.put(waiting.append.session, position)
-            if row.outcome == "moved":
-                moved.append(waiting)
+            if row.outcome == "locked" and waiting.append.session not in locked:
+                locked[waiting.append.session] = waiting
+            elif row.outcome in ("moved", "locked"):
+                again.append(waiting)
             elif row.outcome in _REFUSALS:
                 _fail(waiting.future, _REFUSALS[row.outcome]())
             elif not waiting.future.done():
                 duplicate = row.outcome == "duplicate"
                 made = Appended(() if duplicate else records, position, duplicate)
                 waiting.future.set_result(made)
-        self._queue.extendleft(reversed(moved))
+        self._queue.extendleft(reversed(again))
+        return list(locked.values())
 
 
 def _fail(future: asyncio.Future[Appended], error: Exception) -> None:

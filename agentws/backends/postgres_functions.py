@@ -1,8 +1,9 @@
 """The functions of the PostgreSQL store, in PL/pgSQL.
 
 Whatever locks a row is one call of one function, outside of a transaction block. So the lock is
-held only while the server works: a node that is frozen in the middle of a call holds none. Rows of
-several sessions are locked in the order of their ids, so that two nodes never wait for each other.
+held only while the server works: a node that is frozen in the middle of a call holds none. A
+statement that waits for the row of one session while it has others takes them in the order of their
+ids, so that two nodes never wait for each other.
 """
 
 from __future__ import annotations
@@ -36,19 +37,23 @@ FUNCTIONS: Final[tuple[str, ...]] = (
         size int;
         settles boolean;
     BEGIN
-        IF jsonb_array_length(items) > 1 THEN
-            PERFORM 1 FROM {schema}.session
-            WHERE id IN (SELECT value ->> 'session' FROM jsonb_array_elements(items))
-            ORDER BY id FOR NO KEY UPDATE;
-        END IF;
         FOR item IN SELECT * FROM jsonb_to_recordset(items) AS given (
             session text, seq bigint, tag text, tags text[], starts int[], sizes int[],
             fence text, key text, digest text, settled bigint, carried int[],
             expect bigint, commutes boolean, cleared boolean, again boolean
         ) LOOP
-            SELECT * INTO head FROM {schema}.session WHERE id = item.session FOR NO KEY UPDATE;
+            IF jsonb_array_length(items) = 1 THEN
+                SELECT * INTO head FROM {schema}.session
+                WHERE id = item.session FOR NO KEY UPDATE;
+            ELSE
+                -- The others don't wait for one that is locked: it gets a statement of its own.
+                SELECT * INTO head FROM {schema}.session
+                WHERE id = item.session FOR NO KEY UPDATE SKIP LOCKED;
+            END IF;
             IF NOT FOUND THEN
-                outcome := 'missing';
+                outcome := CASE WHEN EXISTS (
+                    SELECT FROM {schema}.session WHERE id = item.session
+                ) THEN 'locked' ELSE 'missing' END;
                 RETURN NEXT;
                 CONTINUE;
             END IF;
