@@ -40,8 +40,6 @@ _SCHEMA: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,47}")
 
 _SENTENCES: Final = {
     "08": "The database can't be reached.",
-    "28": "The database refused the credentials.",
-    "3D": "There is no such database.",
     "40": "The database was too busy with concurrent changes.",
     "53": "The database has no resources left.",
     "57": "The database is shutting down or starting.",
@@ -56,6 +54,10 @@ _EXACT: Final = {
     "55P03": "The session is locked by another program.",
     "57014": "The database cancelled the query.",
 }
+_REFUSED: Final = (
+    "The server refused the connection: the name of the database, the role or the password may be "
+    "wrong, or it has no connection left."
+)
 _FULL: Final = "53100"
 _LOCKED: Final = "55P03"
 _REFUSED_STATEMENT: Final = frozenset({"40001", "40P01"})
@@ -93,8 +95,10 @@ def translate(error: psycopg.Error) -> AgentwsError:
         return StorageFull()
     if isinstance(error, psycopg.DataError) and state[:2] in ("", "22"):
         return BadRequest("The database can't keep this text.", expected="text without U+0000")
-    unreachable = isinstance(error, psycopg.OperationalError) and not state
-    sentence = _EXACT.get(state) or _SENTENCES.get("08" if unreachable else state[:2])
+    if isinstance(error, psycopg.OperationalError) and not state:
+        # libpq gives no code for what happens while it connects. A server that answers says FATAL.
+        return Unavailable(_REFUSED if "FATAL:" in str(error) else _SENTENCES["08"])
+    sentence = _EXACT.get(state) or _SENTENCES.get(state[:2])
     return Unavailable(sentence or "The database failed.")
 
 

@@ -142,11 +142,15 @@ def _refuse_server(connection: Connection, settings: dict[str, str]) -> None:
 
 async def _version(connection: Connection, schema: str) -> int:
     """The version of the schema; 0 if there is none yet."""
-    table = f"{schema}.migration"
-    cursor = await connection.execute("SELECT to_regclass(%s) IS NOT NULL", (table,))
-    if await cursor.fetchone() != (True,):
+    # Not to_regclass(), which may answer from a cache that is older than a lock taken before.
+    cursor = await connection.execute(
+        "SELECT FROM pg_class JOIN pg_namespace ON pg_namespace.oid = relnamespace "
+        "WHERE nspname = %s AND relname = 'migration'",
+        (schema.strip('"'),),
+    )
+    if await cursor.fetchone() is None:
         return 0
-    cursor = await connection.execute(f"SELECT coalesce(max(version), 0) FROM {table}")
+    cursor = await connection.execute(f"SELECT coalesce(max(version), 0) FROM {schema}.migration")
     row = await cursor.fetchone()
     assert row is not None
     return int(row[0])

@@ -58,6 +58,9 @@ class PostgresServer:
     def url(self) -> str:
         return f"postgresql://postgres@127.0.0.1:{self.port}/postgres"
 
+    def url_of(self, *, database: str = "postgres", role: str = "postgres") -> str:
+        return f"postgresql://{role}@127.0.0.1:{self.port}/{database}"
+
     @property
     def output(self) -> str:
         log = self._home / "log"
@@ -79,13 +82,18 @@ class PostgresServer:
 
     def start(self) -> None:
         """Returns when it answers queries. Recovers first, if it was killed."""
+        self._configure()
+        command = [programs() / "postgres", "-D", self._data]
+        self._process = _spawn(command, self._home / "log")
+        _wait_until(self._answers, self._process, lambda: self.output)
+
+    def _configure(self) -> None:
+        """In a file and not as arguments, so that ``ALTER SYSTEM`` can change the settings."""
         given = {**_SETTINGS, **self.settings, "port": str(self.port)}
         given["unix_socket_directories"] = str(self._home)
-        options = [f"--{name}={value}" for name, value in given.items()]
-        self._process = _spawn(
-            [programs() / "postgres", "-D", self._data, *options], self._home / "log"
-        )
-        _wait_until(self._answers, self._process, lambda: self.output)
+        lines = [f"{name} = '{value}'\n" for name, value in given.items()]
+        (self._data / "tests.conf").write_text("".join(lines))
+        _own(self._data / "tests.conf")
 
     def _answers(self) -> bool:
         with suppress(psycopg.OperationalError):
@@ -259,6 +267,8 @@ def cluster() -> Path:
     _own(home)
     making: Command = [programs() / "initdb", "-D", home / "data", "-U", "postgres", "--auth=trust"]
     _run([*making, "--no-sync", "--encoding=UTF8", "--locale=C"])
+    with (home / "data" / "postgresql.conf").open("a") as file:
+        file.write("include 'tests.conf'\n")
     return home / "data"
 
 

@@ -11,7 +11,7 @@ from typing import Any
 from agentws.backends.postgres import PostgresStore
 from agentws.errors import Unavailable
 from agentws.store import Store
-from agentws.testing.contract_base import event, everything
+from agentws.testing.contract_base import event, eventually, everything
 from agentws.testing.log_check import check_tags
 
 
@@ -77,10 +77,11 @@ class Writers:
             assert [data for data in datas if data not in self.failed[session]] == acknowledged
 
 
-async def until(condition: Callable[[], bool], *, within: float = 20.0) -> None:
-    async with asyncio.timeout(within):
-        while not condition():
-            await asyncio.sleep(0.01)
+async def until(condition: Callable[[], bool]) -> None:
+    async def holds() -> bool:
+        return condition()
+
+    await eventually(holds, within=20)
 
 
 async def refused(call: Callable[[], Awaitable[object]]) -> Unavailable:

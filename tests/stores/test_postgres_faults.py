@@ -13,7 +13,15 @@ import pytest
 from agentws.backends.postgres import PostgresStore
 from agentws.errors import BadRequest, StorageFull, Unavailable
 from agentws.store import Key
-from agentws.testing.contract_base import a_session, begin, event, events, every_call, everything
+from agentws.testing.contract_base import (
+    a_session,
+    begin,
+    event,
+    events,
+    eventually,
+    every_call,
+    everything,
+)
 from agentws.testing.log_check import check_tags
 from tests.servers.postgres import DURABLE, PostgresServer
 
@@ -95,9 +103,7 @@ async def test_every_call_to_a_frozen_server_ends_at_its_deadline(server: Postgr
                 return False
             return True
 
-        async with asyncio.timeout(20):
-            while not await healed():
-                await asyncio.sleep(0.05)
+        await eventually(healed, within=20)
         await store.append(session, [event(2)], fence=lease.fence)
         records = await everything(store, session)
         check_tags(records)
@@ -172,9 +178,7 @@ async def test_a_frozen_node_keeps_no_other_node_from_a_session(postgres: Postgr
         frozen.pgconn.send_query(query.encode())
         frozen.pgconn.flush()
         await store.append(session, [event(1)])
-        async with asyncio.timeout(20):
-            while await store.lease(session, owner="b", ttl=60) is None:
-                await asyncio.sleep(0.01)
+        await eventually(lambda: store.lease(session, owner="b", ttl=60))
         frozen.close()
 
 
@@ -246,7 +250,10 @@ async def test_of_a_group_of_appends_only_those_fail_that_can_not_be_made(
         sessions = [await begin(store) for _ in range(3)]
         keys = [None, Key("nul \x00", "d"), Key("k", "d")]
         outcomes = await asyncio.gather(
-            *(store.append(one, [event(1)], key=key) for one, key in zip(sessions, keys)),
+            *(
+                store.append(one, [event(1)], key=key)
+                for one, key in zip(sessions, keys, strict=True)
+            ),
             return_exceptions=True,
         )
         assert [isinstance(outcome, BadRequest) for outcome in outcomes] == [False, True, False]
