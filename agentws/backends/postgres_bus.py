@@ -142,11 +142,8 @@ class PostgresBus(Bus):
 
     async def _notify_alone(self, payloads: list[str]) -> None:
         loop = asyncio.get_running_loop()
-        if self._sender is not None:
-            with suppress(psycopg.OperationalError):
-                # Fails if the server has closed it meanwhile.
-                self._sender.pgconn.consume_input()
-        if self._sender is None or self._sender.broken:
+        if self._sender is None or not _is_alive(self._sender):
+            await self._drop_sender()
             self._sender = await connect(self._conninfo, within=TIMEOUT)
         with until(loop.time() + TIMEOUT, self._sender):
             await self._sender.execute(
@@ -182,10 +179,11 @@ class PostgresBus(Bus):
         failures = 0
         while True:
             try:
-                listening = listening or await self._listen()
+                if listening is None:
+                    listening = await self._listen()
+                    # Rings may have been lost meanwhile.
+                    self._subscriptions.deliver_gap()
                 failures = 0
-                # The followers read again: rings may have been lost before.
-                self._subscriptions.deliver_gap()
                 await self._receive(listening)
             except (psycopg.Error, Unavailable) as error:
                 if failures == 0 and self._heard:
@@ -265,6 +263,16 @@ class _Reader:
             self._lost.set()
         while notification := self._libpq.notifies():
             self._received(notification.extra.decode())
+
+
+def _is_alive(connection: Connection) -> bool:
+    """Whether the server has not closed it, as far as this side was told."""
+    with suppress(psycopg.OperationalError):
+        # The first read may bring the server's last words, and only the second one the end.
+        connection.pgconn.consume_input()
+        connection.pgconn.consume_input()
+        return not connection.broken
+    return False
 
 
 def _pause(failures: int) -> float:

@@ -36,7 +36,7 @@ _SETTINGS: Final[Mapping[str, str]] = {
 }
 _PATIENCE: Final = 30.0
 Command = Sequence[str | Path]
-_How = Literal["fast", "immediate"]
+How = Literal["fast", "immediate"]
 _SIGNALS: Final = {"fast": signal.SIGINT, "immediate": signal.SIGQUIT}
 
 
@@ -83,7 +83,7 @@ class PostgresServer:
     def start(self) -> None:
         """Returns when it answers queries. Recovers first, if it was killed."""
         self._configure()
-        command = [programs() / "postgres", "-D", self._data]
+        command: Command = [programs() / "postgres", "-D", self._data]
         self._process = _spawn(command, self._home / "log")
         _wait_until(self._answers, self._process, lambda: self.output)
 
@@ -108,14 +108,14 @@ class PostgresServer:
             cursor = connection.execute(query.encode(), values or None)
             return cursor.fetchall() if cursor.description else []
 
-    def stop(self, how: _How = "fast") -> None:
+    def stop(self, how: How = "fast") -> None:
         """``fast`` ends all sessions and shuts down; ``immediate`` is as a crash of the server."""
         if self._process is not None and self._process.poll() is None:
             self._process.send_signal(signal.SIGCONT)
             self._process.send_signal(_SIGNALS[how])
             self._process.wait(_PATIENCE)
 
-    def restart(self, how: _How = "fast") -> None:
+    def restart(self, how: How = "fast") -> None:
         self.stop(how)
         self.start()
 

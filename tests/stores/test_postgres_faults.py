@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import psycopg
@@ -23,7 +23,7 @@ from agentws.testing.contract_base import (
     everything,
 )
 from agentws.testing.log_check import check_tags
-from tests.servers.postgres import DURABLE, PostgresServer
+from tests.servers.postgres import DURABLE, How, PostgresServer
 
 from .postgres_schemas import Writers, new_schema, opened, refused, until
 
@@ -53,7 +53,7 @@ async def test_terminated_connections_fail_no_call_and_double_no_append(
 
 @pytest.mark.parametrize("how", ["fast", "immediate"])
 async def test_a_restarted_server_has_everything_that_was_acknowledged(
-    server: PostgresServer, how: str
+    server: PostgresServer, how: How
 ) -> None:
     async with opened(server.url, timeout=1.0) as store:
         writers = Writers(store, [await begin(store) for _ in range(8)])
@@ -119,7 +119,10 @@ async def test_a_lease_is_renewed_by_a_thread_or_the_deadline_passes(
         assert await store.lease(session, owner="a", ttl=60) is not None
         renewer = store.lease_renewer()
         wanted = [session, other]
-        renew = lambda ttl: asyncio.to_thread(renewer.renew, "a", wanted, ttl=ttl)  # noqa: E731
+
+        async def renew(ttl: float) -> Sequence[str]:
+            return await asyncio.to_thread(renewer.renew, "a", wanted, ttl=ttl)
+
         assert list(await renew(60.0)) == [session]
         await asyncio.to_thread(server.disconnect_all)
         assert list(await renew(60.0)) == [session]
