@@ -28,9 +28,11 @@ from .contract_files import FileStoreContract
 from .contract_leases import LeaseRules, RenewerRules
 from .contract_log import AppendRules, ReadRules
 from .contract_model import ModelRules
+from .contract_nodes import NodeRules
 from .contract_retention import RetentionRules
 from .contract_search import SearchRules
 from .contract_sessions import SessionRules
+from .contract_topics import TopicRules
 from .contract_versions import VersionRules
 from .needs import pytest
 
@@ -45,7 +47,9 @@ class StoreContract(
     VersionRules,
     ReadRules,
     LeaseRules,
+    NodeRules,
     RenewerRules,
+    TopicRules,
     ModelRules,
 ):
     """Tests what :class:`agentws.store.Store` promises, as far as a healthy store can show it.

@@ -11,20 +11,23 @@ _NAMES = {
         Agent AgentError AgentFactory AgentGateway AgentwsError Attachment BearerKeys ChatAgent
         Command CommandContext DiskFileStore Identity Limits LocalBus MemoryFileStore
         MemoryStore ModelRouter mount_agent_gateway Output Router RunContext SessionContext
-        SessionHandle SessionInfo SQLiteStore StateChange tool
+        SessionHandle SessionInfo SQLiteStore StateChange tool TopicHandle
     """,
+    "agentws.backends.postgres": "PostgresBus PostgresStore",
     "agentws.backends.s3": "S3FileStore",
-    "agentws.bus": "Bus Listener Scope",
+    "agentws.bus": "GAP Bus Listener Scope",
     "agentws.client": """
         AnsweredQuestion BadProxy Chat ChatClosed ConnectionChange Disconnected Error LogEvent
         LogReset
         MessageWithdrawn Notice OpenTransport Opening ProxySetting Refused RunCancelled
-        RunFailed Timing Token Transport TransportClosed Turn Update connect
+        RunFailed Subscription Timing Token TopicUpdate Transport TransportClosed Turn Update
+        connect
     """,
     "agentws.errors": """
         AgentError AgentwsError AlreadyAnswered AskDeclined AskExpired BadRequest Conflict
         DelegateFailed Draining EventTooLarge Expired Fenced Forbidden IdempotencyConflict
-        Internal InvalidEvent LostReason MethodNotAllowed Misdirected NotFound NotSupported
+        Internal InvalidEvent LostReason MethodNotAllowed Misconfigured Misdirected NotFound
+        NotSupported
         PositionLost QueueFull QuotaExceeded ReplayDiverged RunActive StateConflict StorageFull
         TimedOut TooLarge ToolArgumentsInvalid ToolDenied ToolError TooMany TooManyAgents
         Unauthenticated Unavailable
