@@ -12,7 +12,7 @@ from typing import Final
 
 import msgspec
 
-from ..bus import Bus
+from ..bus import GAP, Bus
 from ..errors import EventTooLarge
 from ..protocol import events as e
 from ..protocol import frames as f
@@ -54,7 +54,7 @@ class Broadcasts:
 
     def _received(self, channel: str, payload: bytes) -> None:
         node, _, data = payload.partition(b" ")
-        if node == self._node:
+        if node == self._node or payload == GAP:
             return
         try:
             self._connections.announce(msgspec.json.decode(data, type=f.Notice))

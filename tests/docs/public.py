@@ -16,8 +16,9 @@ _NAMES = {
         SessionHandle SessionInfo SQLiteStore StateChange Store Tool tool ToolArgumentsInvalid
         ToolDenied ToolError Unauthenticated
     """,
+    "agentws.backends.redis": "RedisBus RedisStore",
     "agentws.backends.s3": "S3FileStore",
-    "agentws.bus": "Bus Listener Scope",
+    "agentws.bus": "GAP Bus Listener Scope",
     "agentws.client": """
         BadProxy Chat ChatClosed ConnectionChange Disconnected Error LogEvent LogReset
         MessageWithdrawn Notice OpenTransport Opening ProxySetting Refused RunCancelled
