@@ -15,8 +15,7 @@ import sys
 from pathlib import Path
 from typing import NamedTuple
 
-from apt import apt_install
-from packages import CONSTRAINTS, TOOLS, install
+from packages import CONSTRAINTS, TOOLS, apt_install, install
 from shell import output, say
 
 
@@ -69,8 +68,9 @@ def find(server: RedisServer) -> Path | None:
 
 def _installed(server: RedisServer) -> Path | None:
     # The distributions' newest Valkey is older than the wheel's, and its package is not in all.
-    if server.on_path == "redis-server" and apt_install(server.on_path):
-        found = find(server)
+    if server.on_path == "redis-server":
+        say("no Redis server on PATH: installing one with apt-get")
+        found = find(server) if apt_install(server.on_path) else None
         if found:
             return found
     say(f"installing {server.wheel} into .tools")

@@ -1,7 +1,6 @@
-"""Programs for the tests: found on the machine, or installed with apt-get or into .tools.
+"""What the tests need: found on the machine, or installed into .tools.
 
-AGENTWS_NODE (22 or newer), AGENTWS_CHROMIUM and the variables of ``redis_servers`` may name them.
-All environments share them.
+AGENTWS_NODE (22 or newer) and AGENTWS_CHROMIUM may name them. All environments share them.
 """
 
 from __future__ import annotations
@@ -12,8 +11,7 @@ import shutil
 from collections.abc import Iterable
 from pathlib import Path
 
-from apt import apt_install
-from packages import TOOLS, install_into
+from packages import TOOLS, apt_install, install_into
 from redis_servers import redis_servers
 from shell import WINDOWS, Unavailable, call, output, say
 
@@ -27,7 +25,7 @@ SYSTEM_CERTIFICATES = Path("/etc/ssl/certs/ca-certificates.crt")
 
 
 def services() -> dict[str, str]:
-    """The environment variables for the tests. Without a program its tests fail."""
+    """The environment variables for the tests. What is missing fails the tests that need it."""
     env = {**os.environ, **redis_servers()}
     node: Path | None = None
     try:
@@ -71,6 +69,7 @@ def chromium_on_path() -> Path | None:
 
 
 def chromium_from_apt() -> Path | None:
+    say("no Chromium on PATH: installing it with apt-get")
     return chromium_on_path() if apt_install("chromium") else None
 
 
