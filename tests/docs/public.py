@@ -67,8 +67,12 @@ _NAMES = {
     "agentws.testing.fakellm": """
         FakeLLM Fault Finish Reply Script ScriptedLLM ToolUse Turn echo words
     """,
+    "agentws.testing.history": """
+        Checked ClientHistory Seen check_history frames_of recording
+    """,
     "agentws.testing.laws": "NOTHING Moment Violation moments violations",
     "agentws.testing.oracle": "check_client check_log check_simple check_tags read_log",
+    "agentws.testing.proxy": "Direction FaultProxy",
 }
 
 
