@@ -206,7 +206,7 @@ class Link:
 
     async def _round_trip(self, calls: list[Call]) -> Exception | None:
         """Fills in the replies; returns why the durability is not met, if it is not."""
-        connection = self._connection or await self._connect()
+        connection = await self._live_connection()
         wait = self._wait if any(call.durable for call in calls) else None
         datas = [call.data for call in calls]
         if wait is not None:
@@ -215,6 +215,14 @@ class Link:
         for call in calls:
             call.replies = [await _reply(connection) for _ in range(call.count)]
         return None if wait is None else wait.failure(await _reply(connection))
+
+    async def _live_connection(self) -> AbstractConnection:
+        connection = self._connection
+        if connection is not None and await connection.can_read():
+            # Nothing was asked, so the server has closed it.
+            await self._drop()
+            connection = None
+        return connection or await self._connect()
 
     async def _connect(self) -> AbstractConnection:
         connection = await connected(self._pool)

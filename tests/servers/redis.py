@@ -22,7 +22,13 @@ KINDS: Final = (REDIS, OLDEST, VALKEY)
 """The variables that name a server; see ``.ci/redis_servers.py``."""
 PATIENCE: Final = 20.0
 _TRIES: Final = 5
-_QUIET: Final = {"bind": "127.0.0.1", "save": "", "appendonly": "no", "daemonize": "no"}
+_QUIET: Final = {
+    "bind": "127.0.0.1",
+    "save": "",
+    "appendonly": "no",
+    "daemonize": "no",
+    "repl-diskless-sync-delay": "0",
+}
 
 
 class RedisServer:
@@ -115,7 +121,8 @@ class RedisServer:
     def _is_ready(self, port: int) -> bool:
         with suppress(OSError):
             if self._primary is not None:
-                return "master_link_status:up" in ask(port, "INFO replication")
+                linked = "master_link_status:up" in ask(port, "INFO replication")
+                return linked and "state=online" in self._primary.command("INFO replication")
             # A server that asks for a password answers, too.
             return ask(port, "PING").startswith(("+PONG", "-NOAUTH"))
         return False
