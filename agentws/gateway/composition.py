@@ -144,6 +144,7 @@ class Composition:
 
     async def abandon(self) -> None:
         """Closes the ports after their event loop was closed; its tasks will never run again."""
+        self.runs.renewal.abandon()
         self.broadcasts.unsubscribe()
         self.sessions.abandon()
         ports = [self._store, self._bus, *(() if self._files is None else [self._files.store])]

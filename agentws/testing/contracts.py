@@ -25,7 +25,7 @@ from secrets import token_hex
 from ..bus import GAP, Bus, Listener
 from .contract_base import eventually
 from .contract_files import FileStoreContract
-from .contract_leases import LeaseRules
+from .contract_leases import LeaseRules, RenewerRules
 from .contract_log import AppendRules, ReadRules
 from .contract_model import ModelRules
 from .contract_retention import RetentionRules
@@ -39,7 +39,14 @@ __all__ = ["BusContract", "FileStoreContract", "SearchContract", "StoreContract"
 
 @pytest.mark.anyio
 class StoreContract(
-    SessionRules, RetentionRules, AppendRules, VersionRules, ReadRules, LeaseRules, ModelRules
+    SessionRules,
+    RetentionRules,
+    AppendRules,
+    VersionRules,
+    ReadRules,
+    LeaseRules,
+    RenewerRules,
+    ModelRules,
 ):
     """Tests what :class:`agentws.store.Store` promises, as far as a healthy store can show it.
 
