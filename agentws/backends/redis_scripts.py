@@ -115,7 +115,7 @@ if #ARGV > 8 then
   redis.call('HSET', h, 's', seq, 't', tag, 'u', updated)
   if not string.find(flags, 'c', 1, true) then redis.call('HSET', h, 'v', seq) end
   listed(id, head[7], updated, head[8])
-  if not settles then redis.call('ZADD', P .. 'u', updated, id) end
+  if not settles and seq > settled then redis.call('ZADD', P .. 'u', updated, id) end
 end
 if keyed then redis.call('HSET', P .. 'k:' .. id, ARGV[4], seq .. ' ' .. tag .. ' ' .. ARGV[5]) end
 if settles then

@@ -31,6 +31,7 @@ from .contract_model import ModelRules
 from .contract_retention import RetentionRules
 from .contract_search import SearchRules
 from .contract_sessions import SessionRules
+from .contract_topics import TopicRules
 from .contract_versions import VersionRules
 from .needs import pytest
 
@@ -46,6 +47,7 @@ class StoreContract(
     ReadRules,
     LeaseRules,
     RenewerRules,
+    TopicRules,
     ModelRules,
 ):
     """Tests what :class:`agentws.store.Store` promises, as far as a healthy store can show it.
