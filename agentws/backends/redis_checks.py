@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from typing import Final, NamedTuple
 
-from ..errors import Unavailable
+from ..errors import Misconfigured, Unavailable
 from ..protocol.frames import Durability
 
 OLDEST: Final = (6, 2)
@@ -48,16 +48,21 @@ def facts_of(info: Mapping[str, str], fsync: str | None) -> ServerFacts:
 
 
 def check(facts: ServerFacts, durability: Durability, replicas: int) -> None:
-    """Raises Unavailable with one line for settings that lose what the store promises to keep."""
+    """Raises Misconfigured with one line for settings that lose what the store promises to keep.
+
+    Raises Unavailable while it has too few replicas: they may come.
+    """
     if facts.version < OLDEST:
-        raise Unavailable("The Redis server is too old.", expected="Redis 6.2 or newer, or Valkey")
+        raise Misconfigured(
+            "The Redis server is too old.", expected="Redis 6.2 or newer, or Valkey"
+        )
     if facts.eviction.startswith("allkeys-"):
-        raise Unavailable(
+        raise Misconfigured(
             f"The Redis server evicts sessions when its memory is full ({facts.eviction}).",
             expected="maxmemory-policy noeviction",
         )
     if durability == "disk" and not writes_to_disk(facts):
-        raise Unavailable(
+        raise Misconfigured(
             "The Redis server can't confirm that an append is on its disk.",
             expected="appendonly yes, with appendfsync always or a server of version 7.2 or newer",
         )

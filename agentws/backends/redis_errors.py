@@ -6,7 +6,7 @@ from typing import Final, NamedTuple
 
 from redis import exceptions as redis
 
-from ..errors import AgentwsError, StorageFull, Unavailable
+from ..errors import AgentwsError, Misconfigured, StorageFull, Unavailable
 
 
 class _Meaning(NamedTuple):
@@ -15,6 +15,7 @@ class _Meaning(NamedTuple):
     text: str
     """A part of its text, as old servers put the error of a script's command into a general one."""
     sentence: str
+    error: type[Unavailable] = Unavailable
 
 
 _REPLICA: Final = _Meaning(
@@ -31,9 +32,14 @@ _MEANINGS: Final = (
     _Meaning((), "MISCONF ", "The Redis server can't write to its disk."),
     _Meaning((), "NOREPLICAS ", "The Redis server has too few replicas."),
     _Meaning((), "BUSY ", "The Redis server is busy with a script."),
-    _Meaning((redis.NoPermissionError,), "NOPERM ", "The Redis user may not do this."),
     _Meaning(
-        (redis.AuthenticationError,), "NOAUTH ", "The Redis server refused the user or password."
+        (redis.NoPermissionError,), "NOPERM ", "The Redis user may not do this.", Misconfigured
+    ),
+    _Meaning(
+        (redis.AuthenticationError,),
+        "NOAUTH ",
+        "The Redis server refused the user or password.",
+        Misconfigured,
     ),
     _Meaning(
         (redis.ConnectionError, redis.TimeoutError, OSError, TimeoutError),
@@ -63,7 +69,7 @@ def translated(error: Exception) -> AgentwsError:
     else:
         for meaning in _MEANINGS:
             if _means(meaning, error):
-                made = Unavailable(meaning.sentence)
+                made = meaning.error(meaning.sentence)
                 break
     made.__cause__ = error
     return made

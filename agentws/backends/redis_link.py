@@ -104,6 +104,8 @@ class Link:
     def open(self) -> None:
         self._loop = asyncio.get_running_loop()
         self._closing = False
+        # What an event loop that was closed has left.
+        self._queue, self._connection = [], None
         self._task = self._loop.create_task(self._run(), name="agentws-redis")
 
     async def close(self) -> None:

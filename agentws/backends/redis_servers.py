@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from typing import Final
 
-from ..errors import Unavailable
+from ..errors import Misconfigured, Unavailable
 from ..protocol.frames import Durability
 from . import redis_checks as checks
 from .redis_link import Link, Wait
@@ -96,7 +96,7 @@ class Servers:
         key = f"{self.prefix}layout"
         _, found = await self.reader.call(("SET", key, LAYOUT, "NX"), ("GET", key))
         if found.decode() != LAYOUT:
-            raise Unavailable(
+            raise Misconfigured(
                 f"The sessions in Redis have layout {found.decode()}.",
                 expected=f"layout {LAYOUT}; they were written by another version of agentws",
             )

@@ -40,6 +40,7 @@ class Settings:
     allowed_origin: list[str]
     allowed_host: list[str]
     agent_name: str | None
+    node_name: str | None
 
     def __repr__(self) -> str:
         return f"Settings({self.target}, {self.host}:{self.port}, {shown_store(self.store)})"
@@ -104,6 +105,7 @@ def _mounted(factory: Any, settings: Settings) -> Starlette:
             admin_key=settings.admin_key,
             allowed_origins=settings.allowed_origin or None,
             allowed_hosts=settings.allowed_host or None,
+            node=settings.node_name,
         )
     except (TypeError, ValueError) as error:
         raise Problem(f"{settings.target}: {error}", status=USAGE) from error
@@ -132,6 +134,7 @@ def _refuse_gateway_options(settings: Settings) -> None:
         "--allowed-origin": bool(settings.allowed_origin),
         "--allowed-host": bool(settings.allowed_host),
         "--agent-name": settings.agent_name is not None,
+        "--node": settings.node_name is not None,
     }
     wrong = [flag for flag, is_given in given.items() if is_given]
     if wrong:

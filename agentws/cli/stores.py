@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import re
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final, NamedTuple, get_args
@@ -13,7 +14,7 @@ from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 from ..backends.memory import MemoryStore
 from ..backends.sqlite import SQLiteStore
 from ..backends.sqlite_path import database_path
-from ..errors import Unavailable
+from ..errors import Misconfigured, Unavailable
 from ..store import Durability, Store
 from .problem import USAGE, Problem
 
@@ -69,7 +70,10 @@ def folder_beside(text: str) -> str | None:
 
 
 def check_store(text: str) -> None:
-    """Opens and closes the store, so that one that can't be used is reported first, in one line."""
+    """Opens and closes the store, so that one that can't be used is reported first, in one line.
+
+    An outage of it only gives a warning: the server starts, and tries again.
+    """
     if text == MEMORY:
         return
     _kind(text).place(text)
@@ -81,8 +85,11 @@ def check_store(text: str) -> None:
 
     try:
         asyncio.run(try_out())
-    except Unavailable as error:
+    except Misconfigured as error:
         raise Problem(f"the store {shown_store(text)} can't be opened: {error}") from error
+    except Unavailable as error:
+        where = shown_store(text)
+        print(f"WARNING: the store {where} can't be opened yet: {error}", file=sys.stderr)
 
 
 def _kind(text: str) -> _Kind:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import time
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -12,7 +13,15 @@ import pytest
 from agentws.backends.redis import RedisStore
 from agentws.errors import AgentwsError, StorageFull, Unavailable
 from agentws.store import Key
-from agentws.testing.contract_base import begin, event, events, everything, filled
+from agentws.testing.contract_base import (
+    begin,
+    event,
+    events,
+    eventually,
+    every_call,
+    everything,
+    filled,
+)
 from agentws.testing.oracle import check_tags
 from agentws.testing.proxy import FaultProxy
 from tests.servers.redis import KINDS, RedisServer
@@ -261,6 +270,32 @@ async def test_an_address_that_leads_to_the_new_primary_is_followed_without_an_e
             one.command(f"REPLICAOF 127.0.0.1 {two.port}")
             done = await store.append(session, events("on the new primary"))
             assert (await everything(store, session)) == [*records, *done.records]
+
+
+async def test_the_rights_in_the_documentation_are_enough(each_server: RedisServer) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "deploy.md").read_text()
+    [rights] = re.findall(r"`(~\{agentws:\*[^`]+)`", page)
+    set_user = await asyncio.to_thread(
+        each_server.command, f"ACL SETUSER agentws on >secret {rights}"
+    )
+    assert set_user.startswith("+OK"), set_user
+    url = each_server.url.replace("127.0.0.1", "agentws:secret@127.0.0.1")
+    async with opened(url) as store:
+        session, _ = await filled(store, 1)
+        for name, call in every_call(store, session).items():
+            assert await call() is not NotImplemented, name
+        assert await store.available_durability() == "process"
+        assert await store.beat("n1", instance="i", data=b"", ttl=60)
+        bus = store.default_bus()
+        await bus.open()
+        heard: list[bytes] = []
+        bus.subscribe("s:1", lambda _, payload: heard.append(payload))
+
+        async def subscribed() -> bool:
+            return heard == [b""]
+
+        await eventually(subscribed)
+        await bus.close()
 
 
 async def test_what_a_server_refuses_reveals_no_internals(server: RedisServer) -> None:
