@@ -127,5 +127,11 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     """The same for sessions without an active run."""
     lease_ttl: float = 10.0
     """How long after a node's death another node may take over its sessions."""
+    max_loop_stall: float = 60.0
+    """How long an agent may block the event loop and keep its run.
+
+    Meanwhile a thread renews the leases, if the store can. After that the process counts as hung,
+    and other nodes take over its sessions.
+    """
     drain_timeout: float = 10.0
     """How long active runs may go on after a shutdown has begun."""

@@ -9,7 +9,8 @@ from collections.abc import Sequence
 import pytest
 from starlette.applications import Starlette
 
-from agentws import Bus, Limits, LocalBus, MemoryStore, mount_agent_gateway
+from agentws import Limits, LocalBus, MemoryStore, mount_agent_gateway
+from agentws.bus import Bus
 from agentws.errors import NotSupported
 from agentws.gateway.broadcasts import CHANNEL, Broadcasts
 from agentws.gateway.counting import Counting

@@ -17,6 +17,7 @@ import ssl
 from collections.abc import Mapping
 from functools import partial
 
+from ..protocol.answered import AnsweredQuestion
 from ..protocol.frames import Error, Notice
 from .chat import Chat
 from .connection import Timing
@@ -89,7 +90,8 @@ def connect(
     )
 
 
-__all__ = ["BadProxy", "Chat", "ChatClosed", "ConnectionChange", "Disconnected", "Error"]
+__all__ = ["AnsweredQuestion"]
+__all__ += ["BadProxy", "Chat", "ChatClosed", "ConnectionChange", "Disconnected", "Error"]
 __all__ += ["LogEvent", "LogReset", "MessageWithdrawn", "Notice", "OpenTransport", "Opening"]
 __all__ += ["ProxySetting", "Refused", "RunCancelled", "RunFailed", "Timing", "Token"]
 __all__ += ["Subscription", "TopicUpdate", "Transport", "TransportClosed", "Turn", "Update"]

@@ -9,6 +9,7 @@ from types import TracebackType
 from typing import Any, Final, Self
 
 from ..errors import AgentwsError, Internal, NotFound, RunActive
+from ..protocol.answered import AnsweredQuestion
 from ..protocol.bodies import FileView
 from ..protocol.events import Overlap
 from ..protocol.frames import (
@@ -187,6 +188,11 @@ class Chat(Requests):
     def questions(self) -> list[Interrupt]:
         """The questions that are open; see :meth:`answer`."""
         return list(self._followed.log.fold.outline.interrupts.values())
+
+    @property
+    def answered(self) -> list[AnsweredQuestion]:
+        """The newest questions that are over, the oldest first: what was asked, and the answer."""
+        return list(self._followed.log.answered)
 
     @property
     def position(self) -> str | None:

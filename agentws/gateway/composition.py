@@ -157,6 +157,7 @@ class Composition:
 
     async def abandon(self) -> None:
         """Closes the ports after their event loop was closed; its tasks will never run again."""
+        self.runs.renewal.abandon()
         self.broadcasts.unsubscribe()
         self.topics.abandon()
         self.sessions.abandon()

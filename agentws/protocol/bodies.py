@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal, TypeVar
 
 import msgspec
 
+from .answered import AnsweredQuestion
 from .events import Level, Retention
 from .frames import ClientFrame, Durability, Resume, check_id
 from .frames import Failure as Failure
@@ -113,7 +114,8 @@ class MessageList(Body, kw_only=True, frozen=True, omit_defaults=False):
 
     ``queued`` are accepted messages that wait for a run. ``before`` asks for older messages; absent
     if there are none. Only the newest page has ``position`` and ``queued``. ``notices`` were posted
-    among these messages; absent if none was.
+    among these messages, and ``answered`` are the questions that were asked and answered there;
+    absent if there are none.
     """
 
     messages: list[Message]
@@ -121,6 +123,7 @@ class MessageList(Body, kw_only=True, frozen=True, omit_defaults=False):
     position: str | msgspec.UnsetType = msgspec.UNSET
     before: int | msgspec.UnsetType = msgspec.UNSET
     notices: list[SnapshotNotice] | msgspec.UnsetType = msgspec.UNSET
+    answered: list[AnsweredQuestion] | msgspec.UnsetType = msgspec.UNSET
 
 
 class StateView(Body, kw_only=True, frozen=True, omit_defaults=False):

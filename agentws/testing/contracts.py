@@ -25,7 +25,7 @@ from secrets import token_hex
 from ..bus import Bus
 from .contract_base import eventually
 from .contract_files import FileStoreContract
-from .contract_leases import LeaseRules
+from .contract_leases import LeaseRules, RenewerRules
 from .contract_log import AppendRules, ReadRules
 from .contract_model import ModelRules
 from .contract_retention import RetentionRules
@@ -46,6 +46,7 @@ class StoreContract(
     VersionRules,
     ReadRules,
     LeaseRules,
+    RenewerRules,
     TopicRules,
     ModelRules,
 ):

@@ -85,6 +85,7 @@ async def _replay_or_snapshot(
         notices=snapshot.page.notices,
         extras={
             "before": snapshot.page.before,
+            "answered": snapshot.page.answered,
             "interrupts": snapshot.interrupts,
             "title": snapshot.title,
         },

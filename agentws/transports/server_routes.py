@@ -10,7 +10,7 @@ from starlette.types import ASGIApp
 
 from ..errors import AgentwsError, BadRequest, WrongLoop
 from ..protocol import bodies as b
-from ..runs.inbox import check_content
+from ..runs.attaching import check_text
 from ..sessions.registry import check_session_id
 from .http import SERVER, Call, Operation, json_response
 from .outlet import EXTENSION
@@ -102,7 +102,7 @@ class ServerRoutes:
 
     async def broadcast(self, call: Call) -> ASGIApp:
         body: b.Broadcast = call.body
-        check_content(body.content)
+        check_text(body.content)
         key = call.request.headers.get("idempotency-key")
         if body.durable:
             return await self._post(body, key)
@@ -124,7 +124,7 @@ class ServerRoutes:
 
     async def push(self, call: Call) -> ASGIApp:
         body: b.Push = call.body
-        check_content(body.content)
+        check_text(body.content)
         id = call.request.path_params["id"]
         check_session_id(id)
         position = await self._service.session(id).push(

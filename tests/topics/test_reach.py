@@ -7,9 +7,9 @@ from collections.abc import Sequence
 
 import pytest
 
-from agentws import Bus, LocalBus, MemoryStore
+from agentws import LocalBus, MemoryStore
 from agentws.backends.memory import MemoryStore as Memory
-from agentws.bus import Listener
+from agentws.bus import Bus, Listener
 from agentws.errors import NotSupported, Unavailable
 from agentws.gateway.counting import LONGEST, QUIET
 from agentws.store import Node

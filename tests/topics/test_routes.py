@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from agentws import Limits, NotFound
+from agentws import Limits
+from agentws.errors import NotFound
 from agentws.testing.connect import connect
 from tests.http.calling import POLL, Stream, client
 
