@@ -226,6 +226,40 @@ async def test_events_of_the_session_do_not_wait_for_a_host_that_decides_slowly(
         await client.until("subscribed")
 
 
+async def test_a_post_that_comes_while_a_message_is_handled_is_written_afterwards() -> None:
+    handling, handled = asyncio.Event(), asyncio.Event()
+
+    async def authorize(identity: object, session: object, action: str) -> bool:
+        if action == "write":
+            handling.set()
+            await handled.wait()
+        return True
+
+    async with nodes(authorize=authorize) as [gateway], connect(gateway) as client:
+        await client.subscribe("orders")
+        await client.send({"type": "cancel", "id": "c"})
+        await handling.wait()
+        await gateway.topic("orders").post("one")
+        assert client.posts("orders") == []
+        assert await seen(client, "orders", 1) == ["one"]
+        handled.set()
+
+
+async def test_a_topic_goes_on_after_a_long_replay_of_the_session() -> None:
+    limits = Limits(tail_size=1000)
+    async with nodes(limits=limits) as [gateway], connect(gateway) as client:
+        await client.until("welcome")
+        assert client.session is not None
+        await client.subscribe("orders")
+        client.pause()
+        for number in range(60):
+            await gateway.session(client.session).push(f"{number} " + "x" * 3000)
+        await gateway.topic("orders").post("one")
+        client.resume()
+        assert await seen(client, "orders", 1) == ["one"]
+        assert len(client.events()) == 60
+
+
 async def test_a_store_that_fails_refuses_the_subscription_for_now() -> None:
     store = FaultyStore(MemoryStore())
     async with nodes(store=store) as [gateway], connect(gateway) as client:
