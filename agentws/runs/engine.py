@@ -305,13 +305,15 @@ class Runs:
 
     # Housekeeping
 
-    async def sweep(self) -> None:
-        """Releases the leases of idle sessions and retries those that are due. Called regularly."""
-        now = asyncio.get_running_loop().time()
-        free = [one for one in self._leased.values() if not self._parking.holds(one.session)]
-        idle = [one for one in free if not (one.busy or one.releasing)]
-        await self._release_all([one for one in idle if now - one.idle_since >= LINGER])
+    async def sweep(self) -> int:
+        """Releases idle leases (in a drain, all; returns how many) and retries what is due."""
+        idle = [one for one in self._leased.values() if not (one.busy or one.releasing)]
+        if not self._draining:
+            ripe, held = asyncio.get_running_loop().time() - LINGER, self._parking.sessions
+            idle = [o for o in idle if o.idle_since <= ripe and o.session.id not in held]
+        await self._release_all(idle)
         await asyncio.gather(*(self._retry(session) for session in self._retries.due()))
+        return len(idle)
 
     async def _retry(self, session: Session) -> None:
         try:
