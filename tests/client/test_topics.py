@@ -188,6 +188,7 @@ async def test_leaving_the_chat_ends_the_iterator() -> None:
         async with Network(gateway).chat() as chat:
             orders = await chat.subscribe("orders")
         assert [one async for one in orders] == []
+        await orders.unsubscribe()
         with pytest.raises(ChatClosed):
             await chat.subscribe("other")
 
