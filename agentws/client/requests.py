@@ -56,7 +56,7 @@ class Requests(ABC):
         try:
             await asyncio.shield(subscription.started)
         except asyncio.CancelledError:
-            self._topics.forget(subscription)
+            self._topics.abandon(subscription)
             raise
         return subscription
 
