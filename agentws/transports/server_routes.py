@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from typing import Final
+from typing import Final, Literal
 
 from starlette.types import ASGIApp
 
@@ -13,7 +13,6 @@ from ..protocol import bodies as b
 from ..runs.inbox import check_content
 from ..sessions.registry import check_session_id
 from .http import SERVER, Call, Operation, json_response
-from .outlet import EXTENSION
 from .service import NodeService
 
 logger: Final = logging.getLogger("agentws")
@@ -77,7 +76,7 @@ class ServerRoutes:
             store="ok" if reachable else "unreachable",
             durability=service.store.durability,
             draining=service.draining,
-            hardening="preset" if is_preset(call) else "partial",
+            hardening=hardening_of(call),
         )
         return json_response(status, status=200 if status.status == "ready" else 503)
 
@@ -121,7 +120,7 @@ class ServerRoutes:
         return json_response(b.Pushed(position=position))
 
 
-def is_preset(call: Call) -> bool:
-    """Whether the server is the preset, which has timeouts and limits that an ASGI app can't."""
-    extensions = call.request.scope.get("extensions") or {}
-    return SERVER in extensions or EXTENSION in extensions
+def hardening_of(call: Call) -> Literal["partial", "preset"]:
+    """Whether the server is the preset, complete: it has timeouts and limits that an app can't."""
+    offered = (call.request.scope.get("extensions") or {}).get(SERVER) or {}
+    return "preset" if offered.get("hardening") == "preset" else "partial"

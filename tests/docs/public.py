@@ -52,7 +52,9 @@ _NAMES = {
     "agentws.files": "FileInfo FileStore Measure NewFile Quota Scope Usage",
     "agentws.integrations.anthropic": "AnthropicMessages",
     "agentws.integrations.openai": "OpenAIChat",
-    "agentws.server": "AgentwsWebSocketProtocol Server frame_text serve server_config",
+    "agentws.server": """
+        AgentwsWebSocketProtocol Server ServerLimits frame_text serve server_config
+    """,
     "agentws.store": """
         GENESIS PAGE Appended Durability Head Key Lease LeaseRenewer Metadata Node Position Record
         Scope SessionInfo Settled Store chain contains extend searchable terms_of words_of
