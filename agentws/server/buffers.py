@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
+import struct
+import sys
 from contextlib import suppress
-from typing import Protocol
+from typing import Final, Protocol
 
 from .limits import ServerLimits
+
+# On Windows the two numbers are short.
+_NO_LINGER: Final = struct.pack("hh" if sys.platform == "win32" else "ii", 1, 0)
 
 
 class Socket(Protocol):
@@ -34,3 +40,15 @@ def limit_buffers(one: Socket, limits: ServerLimits) -> None:
         # A system that refuses one serves all the same.
         with suppress(OSError):
             one.setsockopt(*option)
+
+
+def abort(transport: asyncio.Transport) -> None:
+    """End a connection at once. If its peer does not read, free the system's buffers too.
+
+    After a plain close the system may try for minutes to send what they hold.
+    """
+    if transport.get_write_buffer_size():
+        one = transport.get_extra_info("socket")
+        with suppress(OSError, AttributeError):
+            one.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _NO_LINGER)
+    transport.abort()

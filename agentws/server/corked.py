@@ -6,6 +6,7 @@ import asyncio
 from abc import ABC, abstractmethod
 from typing import cast
 
+from .buffers import abort
 from .shared import ServerShared
 
 # Corked bytes after which they are written at once: from then on the transport's own limits
@@ -66,7 +67,7 @@ class CorkedProtocol(asyncio.Protocol, ABC):
 
     def close_late(self) -> None:
         """The peer has not ended the connection in time."""
-        self._transport.abort()
+        abort(self._transport)
 
     def _enqueue(self, data: bytes) -> None:
         out = self._out

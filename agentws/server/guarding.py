@@ -6,6 +6,7 @@ import asyncio
 from http import HTTPStatus
 from typing import Final
 
+from .buffers import abort
 from .handshake import http_response
 from .heads import MALFORMED, BadHead, HeadCount
 from .shared import ServerShared
@@ -22,13 +23,23 @@ class HttpGuard:
     becomes a WebSocket.
     """
 
-    __slots__ = ("_dropped", "_shared", "_transport", "_unsent", "count", "refusal", "refused")
+    __slots__ = (
+        "_dropped",
+        "_shared",
+        "_transport",
+        "_unsent",
+        "_unsent_at_stop",
+        "count",
+        "refusal",
+        "refused",
+    )
 
     def __init__(self, shared: ServerShared) -> None:
         self._shared = shared
         self._transport: asyncio.Transport
         self._dropped = 0
         self._unsent: int | None = None
+        self._unsent_at_stop: int | None = None
         self.count = HeadCount(shared.limits)
         self.refusal: BadHead | None = None
         """Why the request is refused, when a parser's own error does not say it."""
@@ -60,7 +71,7 @@ class HttpGuard:
             shared.closing.stop(self)
 
     def open_late(self) -> None:
-        self._transport.abort()
+        self._abort()
 
     def refuse(self, *, answering: bool) -> None:
         """Answer a bad request and close. ``answering``: an earlier one has no response yet."""
@@ -68,7 +79,7 @@ class HttpGuard:
         self.refused = True
         if answering or transport.is_closing():
             # A refusal would be taken for the response to the earlier request.
-            transport.abort()
+            self._abort()
             return
         bad = bad or BadHead(HTTPStatus.BAD_REQUEST, MALFORMED)
         transport.write(http_response(bad.status, [], bad.reason.encode()))
@@ -100,16 +111,29 @@ class HttpGuard:
         """A part of the time for writes has passed: abort if nothing has left since the last."""
         unsent = self._transport.get_write_buffer_size()
         if unsent and unsent == self._unsent:
-            self._transport.abort()
+            self._abort()
             return
         self._unsent = unsent
         if unsent:
             self._shared.writing.start(self)
 
     def stopping(self) -> None:
-        """The server stops."""
-        if self._transport.is_closing() or self.refused:
-            self._shared.closing.start(self)
+        """The server stops: a peer that takes nothing of its response is not waited for."""
+        unsent = self._transport.get_write_buffer_size()
+        if unsent and not self._transport.is_closing():
+            self._unsent_at_stop = unsent
+        elif not self._transport.is_closing() and not self.refused:
+            return
+        self._shared.closing.start(self)
 
     def close_late(self) -> None:
-        self._transport.abort()
+        unsent = self._transport.get_write_buffer_size()
+        if self._unsent_at_stop is None or self._unsent_at_stop == unsent:
+            self._abort()
+            return
+        self._unsent_at_stop = unsent
+        if unsent:
+            self._shared.closing.start(self)
+
+    def _abort(self) -> None:
+        abort(self._transport)

@@ -30,6 +30,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from . import framing
 from .addresses import ClientDisconnected
+from .buffers import abort
 from .framing import Close, CloseCode, FramingError, MessageParser
 from .opening import CLOSED, CLOSING, CONNECTING, DENYING, OPEN, Message, OpeningProtocol, Phase
 from .shared import ServerShared
@@ -296,7 +297,7 @@ class AgentwsWebSocketProtocol(OpeningProtocol):
         elif timeout is not None and waited >= timeout:
             self._mark_closed(CloseCode.ABNORMAL, "keepalive ping timeout")
             # close() would wait forever for a peer that never reads.
-            self._transport.abort()
+            abort(self._transport)
 
     # Closing.
 

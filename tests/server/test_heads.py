@@ -172,13 +172,14 @@ FOLLOWING = b"GET /smuggled HTTP/1.1\r\nHost: x\r\n\r\n"
 def test_an_ambiguous_request_is_refused_and_nothing_after_it_is_served(
     parsing: Any, request_: bytes
 ) -> None:
+    parsing.app.paths.clear()
     with connected(parsing) as client:
         client.sendall(request_ + FOLLOWING)
         read = answer(client)
     # A body that is wrong in the middle is noticed when the request has been begun.
     assert status(read) in ([400], [])
     assert b"smuggled" not in read
-    assert all(path != "/smuggled" for path in parsing.app.paths)
+    assert "/smuggled" not in parsing.app.paths
 
 
 @pytest.mark.parametrize(
