@@ -110,17 +110,16 @@ class Watch:
         self._thread.join()
 
     def _look(self) -> None:
-        client: socket.socket | None = None
-        while not self._over.wait(0.005):
-            begun = time.monotonic()
-            try:
-                client = client or connect(self._server.port)
-                ask(client)
-            except OSError:
-                # Not answered: it counts with the time that it was waited for.
-                client = None
-            self.times.append(time.monotonic() - begun)
-            self.resident.append(self._server.resident())
+        while not self._over.is_set():
+            # Not answered: it counts with the time that it was waited for.
+            with contextlib.suppress(OSError), connect(self._server.port) as client:
+                while not self._over.wait(0.005):
+                    begun = time.monotonic()
+                    try:
+                        ask(client)
+                    finally:
+                        self.times.append(time.monotonic() - begun)
+                        self.resident.append(self._server.resident())
 
     def quantile(self, part: float) -> float:
         """A quantile of the times, in milliseconds."""

@@ -43,8 +43,12 @@ class Peer:
         if buffer is not None:
             self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, buffer)
         self.socket.settimeout(0.2)
-        self.socket.connect(("127.0.0.1", port))
         self._end = end
+        try:
+            self.socket.connect(("127.0.0.1", port))
+        except OSError:
+            self.socket.close()
+            raise
 
     @property
     def is_over(self) -> bool:

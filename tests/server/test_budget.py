@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any, cast
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from agentws.server import ServerLimits
@@ -33,6 +33,7 @@ class Peer:
         self.spent += self.piece
 
 
+@settings(max_examples=30, deadline=None)
 @given(st.lists(st.floats(0.5, 400), min_size=1, max_size=5), st.floats(0.5, 20))
 def test_each_peer_gets_its_rate_and_one_burst(pieces: list[float], seconds: float) -> None:
     loop = FakeLoop()
@@ -70,6 +71,7 @@ FRAMES = {
 }
 
 
+@pytest.mark.parametrize("loop_name", ["asyncio"], indirect=True)
 @pytest.mark.parametrize("kind", FRAMES)
 def test_small_frames_are_read_at_the_rate_of_the_budget(
     start: Callable[..., Any], kind: str, monkeypatch: pytest.MonkeyPatch
@@ -90,14 +92,14 @@ def test_small_frames_are_read_at_the_rate_of_the_budget(
     client.socket.settimeout(0.2)
     begun = time.monotonic()
     piece = FRAMES[kind] * 1000
-    while (seconds := time.monotonic() - begun) < 1.5:
+    while (seconds := time.monotonic() - begun) < 0.8:
         try:
             client.socket.send(piece)
         except TimeoutError:
             pass
     client.close()
     # One pass of the event loop may begin before the budget is spent.
-    assert 200 < frames <= 300 + 200 * (seconds + 0.5) + 256
+    assert 150 < frames <= 300 + 200 * (seconds + 0.5) + 256
 
 
 def test_large_messages_are_read_at_the_rate_of_the_budget(start: Callable[..., Any]) -> None:
@@ -106,7 +108,7 @@ def test_large_messages_are_read_at_the_rate_of_the_budget(start: Callable[..., 
     message = b"\x82\xfe\xff\xff\0\0\0\0" + bytes(65535)
     client.socket.settimeout(0.2)
     begun, sent = time.monotonic(), 0
-    while (seconds := time.monotonic() - begun) < 1.5:
+    while (seconds := time.monotonic() - begun) < 1.0:
         try:
             sent += client.socket.send(message[sent % len(message) :])
         except TimeoutError:

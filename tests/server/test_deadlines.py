@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -14,14 +14,20 @@ from agentws.server.deadlines import SLICE, Deadlines
 from agentws.server.strict_h11 import PresetH11Protocol
 from tests.processes import wait_until
 
+from .conftest import Server
+
 SHORT = ServerLimits(open_timeout=0.4, close_timeout=0.4, write_timeout=0.4)
 
 
-@pytest.fixture(params=["httptools", "h11"])
-def hurried(request: pytest.FixtureRequest, start: Callable[..., Any]) -> Any:
-    """A server with short deadlines."""
-    options = {"http": PresetH11Protocol} if request.param == "h11" else {}
-    return start(server_limits=SHORT, **options)
+@pytest.fixture(params=["httptools", "h11"], scope="module")
+def hurried(request: pytest.FixtureRequest) -> Iterator[Any]:
+    """A server with short deadlines: each HTTP parser, and each event loop."""
+    options: dict[str, Any] = {"server_limits": SHORT}
+    if request.param == "h11":
+        options["http"] = PresetH11Protocol
+    server = Server("asyncio" if request.param == "h11" else "uvloop", options)
+    yield server
+    server.stop()
 
 
 def connected(server: Any, data: bytes = b"") -> socket.socket:
@@ -125,6 +131,7 @@ def test_a_body_that_comes_soon_after_its_response_keeps_the_connection(hurried:
 
 
 def test_a_peer_that_does_not_read_a_stream_is_dropped(hurried: Any) -> None:
+    hurried.app.sent = 0
     with connected(hurried, b"GET /stream HTTP/1.1\r\nHost: x\r\n\r\n"):
         assert hurried.seen()["type"] == "hanging"
         assert [hurried.seen()["type"] for _ in range(2)] == ["hung up", "gone"]
