@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final, NamedTuple
 
 from ..backends.sqlite_path import database_path
+from ..gateway.validation import check_node
 from ..transports.names import allowed_host, allowed_origin
 from ..transports.prefix import check_prefix
 from .problem import USAGE, Problem
@@ -25,7 +26,15 @@ MAX_WORKERS: Final = 256
 CHILD_SETTINGS: Final = "AGENTWS_CHILD_SETTINGS"
 """How a supervisor (--reload, --workers) passes its settings to the processes that serve."""
 # Variables that the project's own commands set for its tests.
-DEVELOPMENT: Final = frozenset({"AGENTWS_CHROMIUM", "AGENTWS_NODE", "AGENTWS_PYTHON"})
+DEVELOPMENT: Final = frozenset(
+    {
+        "AGENTWS_CHROMIUM",
+        "AGENTWS_NODE",
+        "AGENTWS_PGBOUNCER",
+        "AGENTWS_POSTGRES",
+        "AGENTWS_PYTHON",
+    }
+)
 # Variables that Kubernetes sets in a pod for every Service whose name begins with "agentws".
 _SERVICE_LINK: Final = re.compile(
     PREFIX
@@ -164,6 +173,13 @@ SERVING: Final = (
         many=True,
     ),
     Option("--agent-name", "AGENT_NAME", "the name of the agent for clients", "NAME"),
+    Option(
+        "--node",
+        "NODE_NAME",
+        "the name of this process among those that share the store; random by default",
+        "NAME",
+        read=checked(check_node),
+    ),
 )
 CHATTING: Final = (
     Option("--session", "SESSION", "the session to continue", "ID"),

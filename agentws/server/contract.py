@@ -97,8 +97,15 @@ SERVER: Final = (
     Needed(
         "uvicorn.server",
         "Server",
-        {"startup": ("self", "sockets"), "shutdown": ("self", "sockets")},
-        frozenset({"lifespan", "servers", "server_state", "force_exit"}),
+        {
+            "run": ("self", "sockets"),
+            "serve": ("self", "sockets"),
+            "startup": ("self", "sockets"),
+            "shutdown": ("self", "sockets"),
+            "handle_exit": ("self", "sig", "frame"),
+        },
+        frozenset({"lifespan", "servers", "server_state", "force_exit", "should_exit"})
+        | {"_captured_signals"},
     ),
     Needed("uvicorn.lifespan.on", "LifespanOn", {}, frozenset({"state"})),
     Needed("uvicorn.lifespan.off", "LifespanOff", {}, frozenset({"state"})),
