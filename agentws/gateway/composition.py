@@ -23,10 +23,13 @@ from ..runs.titles import Titles
 from ..sessions.compaction import Compactions
 from ..sessions.registry import Sessions
 from ..sessions.session import Session
+from ..sessions.topics import Topics
 from ..store import Store
 from ..tasks.tasks import Tasks
 from ..transports.connections import Connections
+from ..transports.feeds import Feeds
 from .broadcasts import Broadcasts
+from .counting import Counting
 from .heartbeats import Heartbeats
 from .housekeeping import Housekeeping
 from .loop_lag import LoopLag
@@ -65,8 +68,16 @@ class Composition:
         self._limits = limits
         self.tasks: Final = Tasks()
         self.connections: Final = Connections(limits, self.tasks)
+        self.topics: Final = Topics(store=store, bus=bus, limits=limits, clock=time.time)
+        self.feeds: Final = Feeds(self.topics, self.tasks)
         self.broadcasts: Final = Broadcasts(
-            bus=bus, connections=self.connections, node=instance, max_size=limits.max_event_size
+            bus=bus,
+            connections=self.connections,
+            feeds=self.feeds,
+            counting=Counting(store=store, bus=bus, node=node),
+            tasks=self.tasks,
+            node=node,
+            max_size=limits.max_event_size,
         )
         self.sessions: Final = Sessions(store=store, bus=bus, limits=limits, clock=time.time)
         self._compactions: Final = Compactions(store, window=limits.replay_window)
@@ -118,6 +129,7 @@ class Composition:
         return Housekeeping(
             store=self._store,
             sessions=self.sessions,
+            topics=self.topics,
             runs=self.runs,
             compactions=self._compactions,
             retention=retention,
@@ -185,6 +197,7 @@ class Composition:
             closing.callback(self.broadcasts.unsubscribe)
             closing.callback(self.takeovers.unsubscribe)
             closing.callback(self.loop_lag.end)
+            closing.push_async_callback(self.topics.aclose)
             closing.push_async_callback(self.sessions.aclose)
             # Together: each waits a second for what does not end.
             await asyncio.gather(
@@ -203,6 +216,7 @@ class Composition:
         self.runs.renewal.abandon()
         self.broadcasts.unsubscribe()
         self.takeovers.unsubscribe()
+        self.topics.abandon()
         self.sessions.abandon()
         ports = [self._store, self._bus, *(() if self._files is None else [self._files.store])]
         for port in ports:

@@ -16,6 +16,7 @@ from ..runs.recovery import SCAN
 from ..runs.renewing import RENEWALS
 from ..sessions.compaction import Compactions
 from ..sessions.registry import Sessions
+from ..sessions.topics import Topics
 from ..store import Store
 from ..tasks.tasks import Tasks
 from .retention import Retention
@@ -37,7 +38,8 @@ class Housekeeping:
 
     Besides the renewal of leases and the recovery of orphaned runs: a round polls for appends whose
     bell was lost, releases the leases of idle sessions, evicts idle sessions from memory, compacts
-    logs, deletes expired sessions and files, and gives the store time for its own work.
+    logs, trims topics, deletes expired sessions and files, and gives the store time for its own
+    work.
     """
 
     def __init__(
@@ -45,6 +47,7 @@ class Housekeeping:
         *,
         store: Store,
         sessions: Sessions,
+        topics: Topics,
         runs: Runs,
         compactions: Compactions,
         retention: Retention,
@@ -53,6 +56,7 @@ class Housekeeping:
     ) -> None:
         self._store = store
         self._sessions = sessions
+        self._topics = topics
         self._runs = runs
         self._compactions = compactions
         self._retention = retention
@@ -76,6 +80,7 @@ class Housekeeping:
         await self._sessions.poll()
         await self._runs.sweep()
         self._sessions.sweep(busy=lambda session: self._runs.holds(session.id))
+        await self._topics.work()
         await self._compactions.work()
         await self._retention.work()
         if self._files is not None and now >= self._sweep_files_at:

@@ -54,7 +54,10 @@ class Push(Body, kw_only=True, frozen=True):
 
 
 class Broadcast(Body, kw_only=True, frozen=True):
-    """A notice to every connected client."""
+    """A notice to every connected client, or to those who follow ``topic``.
+
+    ``durable``: it is posted to the topic, where it is kept.
+    """
 
     content: str
     level: Level = "info"
@@ -150,10 +153,22 @@ class Poll(Body, kw_only=True, frozen=True):
     """Whether there are more events to read right now."""
 
 
-class Reached(Body, kw_only=True, frozen=True, omit_defaults=False):
-    """How many connections of this node were sent a broadcast."""
+class Reached(Body, kw_only=True, frozen=True):
+    """How many connections a broadcast has reached, on how many nodes.
+
+    ``missing``: live nodes that did not answer within a second; absent if there are none.
+    """
 
     reached: int
+    nodes: int
+    missing: int = 0
+
+
+class Posted(Body, kw_only=True, frozen=True):
+    """The position of a post in its topic. ``duplicate``: its key had been used for it before."""
+
+    position: str
+    duplicate: bool = False
 
 
 class Drained(Body, kw_only=True, frozen=True, omit_defaults=False):

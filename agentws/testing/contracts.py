@@ -32,6 +32,7 @@ from .contract_nodes import NodeRules
 from .contract_retention import RetentionRules
 from .contract_search import SearchRules
 from .contract_sessions import SessionRules
+from .contract_topics import TopicRules
 from .contract_versions import VersionRules
 from .needs import pytest
 
@@ -48,6 +49,7 @@ class StoreContract(
     LeaseRules,
     RenewerRules,
     NodeRules,
+    TopicRules,
     ModelRules,
 ):
     """Tests what :class:`agentws.store.Store` promises, as far as a healthy store can show it.
