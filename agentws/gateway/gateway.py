@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from msgspec import UNSET, UnsetType
 
-from ..agents.commands import CommandContext, Typed
+from ..agents.commands import Typed
 from ..agents.factory import AgentFactory, Agents
 from ..attachments.library import Files
 from ..auth import (
@@ -28,26 +28,24 @@ from ..auth import (
 from ..backends.local import LocalBus
 from ..backends.memory import MemoryStore
 from ..bus import Bus
-from ..errors import Draining, Forbidden, NotFound, NotSupported
+from ..errors import Draining, Forbidden, NotFound
 from ..files import FileStore
 from ..limits import Limits
 from ..protocol import frames as f
 from ..protocol.codec import check_sizes, entry
 from ..protocol.jsonpatch import check_patch
-from ..protocol.messages import Message, Metadata
+from ..protocol.messages import Metadata
 from ..protocol.topics import check_topic
-from ..runs.builtin import builtin_commands
-from ..runs.commands import Invocation, commands_of
+from ..runs.commands import Invocation
 from ..runs.consulting import consult
-from ..runs.inbox import send_key
-from ..runs.overlaps import check_overlap
 from ..runs.state_changes import accepted_state
 from ..sessions.session import Session
 from ..store import Appended, SessionInfo, Store
 from .composition import Composition
+from .consulted import check_new_overlap, invocation
 from .lifetime import Lifetime
 from .pushing import ServerPush
-from .server_exit import drain_on_exit, handle_signals, server_exiting
+from .server_exit import drain_with_server
 from .starting import Starting
 from .validation import check_node, checked_update
 
@@ -94,7 +92,7 @@ class AgentGateway(ServerPush):
         self._admin_key = admin_key
         self._named = node
         self._process = 0
-        self._ignore_signals: Callable[[], None] = lambda: None
+        self._ignore_server: Callable[[], None] = lambda: None
         self._compose()
         self._lifetime: Final = Lifetime(
             begin=self._begin, drain=self._drain, close=self._close, abandon=self._abandon
@@ -185,20 +183,17 @@ class AgentGateway(ServerPush):
             # fencing token, and ignore each other's broadcasts.
             self._compose()
         await self._parts.begin()
-        self._ignore_signals = handle_signals(self.drain, self.tasks)
-        exiting = server_exiting()
-        if exiting is not None:
-            self.tasks.spawn(drain_on_exit(exiting, self.drain), name="watching the server")
+        self._ignore_server = drain_with_server(self.drain, self.tasks)
 
     async def _drain(self) -> None:
         await self._parts.drain()
 
     async def _close(self) -> None:
-        self._ignore_signals()
+        self._ignore_server()
         await self._parts.close()
 
     async def _abandon(self) -> None:
-        self._ignore_signals()
+        self._ignore_server()
         await self._parts.abandon()
         self._compose()
 
@@ -265,45 +260,29 @@ class AgentGateway(ServerPush):
         named = frame.agent is not None
         agent = self.agents.check(frame.agent) if named else self.agents.mentioned(frame.content)
         if frame.overlap not in (None, "queue"):
-            await self._check_overlap(session, frame, agent=agent, identity=identity)
+            await check_new_overlap(
+                frame,
+                session,
+                identity,
+                agents=self.agents,
+                agent=agent,
+                within=self.limits.command_timeout,
+            )
         return await self.inbox.send(session, frame, agent=agent, identity=identity)
-
-    async def _check_overlap(
-        self, session: Session, frame: f.Send, *, agent: str | None, identity: Identity | None
-    ) -> None:
-        """Raises NotSupported if the agent does not allow the overlap of a new message."""
-        if frame.overlap is None or not self.agents.names:
-            return
-        making = self.agents.make(agent or session.info.agent, session.info)
-        try:
-            await check_overlap(making, frame.overlap, within=self.limits.command_timeout)
-        except NotSupported:
-            by = None if identity is None else identity.id
-            if await session.find(send_key(frame, by=by)) is None:
-                raise
 
     async def command(
         self, session: Session, typed: Typed, *, identity: Identity | None
     ) -> Invocation:
         """Prepares a slash command. Raises UnknownCommand, Forbidden, TimedOut, AgentError."""
         await self.check_write(session, identity)
-        agent = self.agents.make(session.info.agent, session.info)
-        commands = await commands_of(agent, within=self.limits.command_timeout)
-
-        async def history(limit: int | None) -> list[Message]:
-            if limit is None:
-                return await session.messages()
-            return (await session.page_before(session.head.seq + 1, messages=limit)).messages
-
-        return Invocation(
+        return await invocation(
             typed,
-            commands=commands,
-            context=CommandContext(session=session.info, identity=identity, history=history),
-            builtin=builtin_commands(
-                session, inbox=self.inbox, agents=self.agents, store=self.store
-            ),
-            session=session,
-            timeout=self.limits.command_timeout,
+            session,
+            identity,
+            agents=self.agents,
+            inbox=self.inbox,
+            store=self.store,
+            within=self.limits.command_timeout,
         )
 
     async def change_state(
