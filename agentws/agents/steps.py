@@ -39,6 +39,8 @@ class Recorded(NamedTuple):
     """The questions whose answers the agent is called again for."""
     delegates: Mapping[str, e.SubagentFinished | e.SubagentError] = {}
     """The ends of delegates."""
+    suspended: Mapping[str, frozenset[str]] = {}
+    """The ids of delegates in runs that ended with questions while they worked."""
 
 
 NOTHING_RECORDED: Final = Recorded()
@@ -149,6 +151,10 @@ class Steps:
 
     def delegate(self, step: str) -> e.SubagentFinished | e.SubagentError | None:
         return self._recorded.delegates.get(step)
+
+    def suspended(self, step: str) -> frozenset[str]:
+        """The ids that the delegate of this step had in the runs before; empty if it is new."""
+        return self._recorded.suspended.get(step, frozenset())
 
     def result(self, step: str) -> e.ToolCallResult | None:
         return self._recorded.results.get(step)
