@@ -33,6 +33,7 @@ from .backends.sqlite import SQLiteStore
 from .errors import AgentError, AgentwsError
 from .gateway.gateway import AgentGateway
 from .gateway.handle import SessionHandle
+from .gateway.topics import TopicHandle
 from .limits import Limits
 from .mount import mount_agent_gateway
 from .store import SessionInfo
@@ -63,6 +64,7 @@ __all__ = [
     "SessionHandle",
     "SessionInfo",
     "StateChange",
+    "TopicHandle",
     "mount_agent_gateway",
     "tool",
 ]

@@ -32,6 +32,7 @@ from .errors import (
 )
 from .proxies import ProxySetting
 from .session import Token
+from .topics import Subscription, TopicUpdate
 from .transport import Opening, OpenTransport, Transport, TransportClosed
 from .turn import Turn
 from .updates import ConnectionChange, LogEvent, LogReset, Update
@@ -93,4 +94,5 @@ __all__ = ["AnsweredQuestion"]
 __all__ += ["BadProxy", "Chat", "ChatClosed", "ConnectionChange", "Disconnected", "Error"]
 __all__ += ["LogEvent", "LogReset", "MessageWithdrawn", "Notice", "OpenTransport", "Opening"]
 __all__ += ["ProxySetting", "Refused", "RunCancelled", "RunFailed", "Timing", "Token"]
-__all__ += ["Transport", "TransportClosed", "Turn", "Update", "connect"]
+__all__ += ["Subscription", "TopicUpdate", "Transport", "TransportClosed", "Turn", "Update"]
+__all__ += ["connect"]

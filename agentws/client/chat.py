@@ -27,6 +27,7 @@ from .outbox import Reply
 from .requests import Requests, new_id
 from .session import FollowedSession, Token
 from .tools import ClientTools, Handler
+from .topics import Topics
 from .transport import OpenTransport
 from .turn import Asking, Turn
 from .updates import ConnectionChange, ConnectionState, LogEvent, Update
@@ -217,6 +218,10 @@ class Chat(Requests):
     def events(self) -> AsyncIterator[LogEvent]:
         """Every event of the log from now on, of every run and client, each once."""
         return _log_events(self.watch())
+
+    def _open_topics(self) -> Topics:
+        self._check_open()
+        return self._followed.topics
 
     # Sending
 

@@ -54,7 +54,10 @@ class Push(Body, kw_only=True, frozen=True):
 
 
 class Broadcast(Body, kw_only=True, frozen=True):
-    """A notice to every connected client."""
+    """A notice to every connected client, or to those who follow ``topic``.
+
+    ``durable``: it is posted to the topic, where it is kept.
+    """
 
     content: str
     level: Level = "info"
@@ -150,10 +153,29 @@ class Poll(Body, kw_only=True, frozen=True):
     """Whether there are more events to read right now."""
 
 
-class Reached(Body, kw_only=True, frozen=True, omit_defaults=False):
-    """How many connections of this node were sent a broadcast."""
+class Reached(Body, kw_only=True, frozen=True):
+    """How many connections a broadcast has reached, on how many nodes.
+
+    ``missing``: live nodes that did not answer within a second; absent if there are none.
+    """
 
     reached: int
+    nodes: int
+    missing: int = 0
+
+
+class Posted(Body, kw_only=True, frozen=True):
+    """The position of a post in its topic. ``duplicate``: its key had been used for it before."""
+
+    position: str
+    duplicate: bool = False
+
+
+class Drained(Body, kw_only=True, frozen=True, omit_defaults=False):
+    """The node has drained, in so many seconds: it can be stopped."""
+
+    status: Literal["drained"] = "drained"
+    seconds: float
 
 
 class Pushed(Body, kw_only=True, frozen=True):
@@ -170,14 +192,19 @@ class Readiness(Body, kw_only=True, frozen=True, omit_defaults=False):
     """Whether this node should be sent work.
 
     ``hardening`` is ``preset`` under ``agentws.server``. Under any other server it is ``partial``:
-    only the protections that an ASGI app itself can have.
+    only the protections that an ASGI app itself can have. ``durability`` is what an append meets
+    now; absent while the store is unreachable.
     """
 
     status: Literal["ready", "unavailable", "draining"]
     store: Literal["ok", "unreachable"]
-    durability: Durability
+    durability: Durability | msgspec.UnsetType = msgspec.UNSET
     draining: bool
     hardening: Literal["partial", "preset"]
+    loop_lag_ms: float = msgspec.field(name="loop_lag_ms")
+    """The longest delay of the event loop in the last 10 seconds or a little more."""
+    zombie_tasks: int = msgspec.field(name="zombie_tasks")
+    """Agents that ignore their cancellation and still run."""
 
 
 Stats = dict[str, Any]

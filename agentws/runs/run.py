@@ -73,9 +73,9 @@ class Run:
     )
 
     def __init__(
-        self, *, id: str, context: RunContext, writer: RunWriter, variables: Context, team: Team
+        self, context: RunContext, writer: RunWriter, variables: Context, team: Team
     ) -> None:
-        self.id = id
+        self.id = context.run_id
         self.context = context
         self.writer = writer
         self.variables = variables
@@ -86,7 +86,7 @@ class Run:
         """Whether what the agent still yields is dropped: its run is stopped, or handed over."""
         self._team = team
         self._successor: Handover | None = None
-        self._sequence = RunSequence(id, speaker=team.speaker(context.agent))
+        self._sequence = RunSequence(self.id, speaker=team.speaker(context.agent))
         self._check_from = writer.large
         self._documents: Documents | None = None
         self._shared: RunState | None = None

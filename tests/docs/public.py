@@ -11,7 +11,7 @@ _NAMES = {
         Agent AgentError AgentFactory AgentGateway AgentwsError Attachment BearerKeys ChatAgent
         Command CommandContext DiskFileStore Identity Limits LocalBus MemoryFileStore
         MemoryStore ModelRouter mount_agent_gateway Output Router RunContext SessionContext
-        SessionHandle SessionInfo SQLiteStore StateChange tool
+        SessionHandle SessionInfo SQLiteStore StateChange tool TopicHandle
     """,
     "agentws.backends.s3": "S3FileStore",
     "agentws.bus": "Bus Listener Scope",
@@ -19,12 +19,14 @@ _NAMES = {
         AnsweredQuestion BadProxy Chat ChatClosed ConnectionChange Disconnected Error LogEvent
         LogReset
         MessageWithdrawn Notice OpenTransport Opening ProxySetting Refused RunCancelled
-        RunFailed Timing Token Transport TransportClosed Turn Update connect
+        RunFailed Subscription Timing Token TopicUpdate Transport TransportClosed Turn Update
+        connect
     """,
     "agentws.errors": """
         AgentError AgentwsError AlreadyAnswered AskDeclined AskExpired BadRequest Conflict
         DelegateFailed Draining EventTooLarge Expired Fenced Forbidden IdempotencyConflict
-        Internal InvalidEvent LostReason MethodNotAllowed Misdirected NotFound NotSupported
+        Internal InvalidEvent LostReason MethodNotAllowed Misconfigured Misdirected NotFound
+        NotSupported
         PositionLost QueueFull QuotaExceeded ReplayDiverged RunActive StateConflict StorageFull
         TimedOut TooLarge ToolArgumentsInvalid ToolDenied ToolError TooMany TooManyAgents
         Unauthenticated Unavailable
