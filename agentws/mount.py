@@ -8,7 +8,7 @@ from starlette.applications import Starlette
 from starlette.types import ASGIApp
 
 from .agents.factory import AgentFactory
-from .auth import Authenticate, Authorize
+from .auth import Authenticate, Authorize, MaySubscribe
 from .bus import Bus
 from .files import FileStore
 from .gateway.gateway import AgentGateway
@@ -32,11 +32,13 @@ def mount_agent_gateway(
     files: FileStore | None = None,
     authenticate: Authenticate | None = None,
     authorize: Authorize | None = None,
+    may_subscribe: MaySubscribe | None = None,
     allowed_origins: Sequence[str] | None = None,
     allowed_hosts: Sequence[str] | None = None,
     admin_key: str | None = None,
     limits: Limits | None = None,
     page: bool = True,
+    node: str | None = None,
 ) -> AgentGateway:
     """Puts ``agent_factory``'s agents behind ``{prefix}/ws/chat`` and HTTP routes of ``app``.
 
@@ -52,15 +54,22 @@ def mount_agent_gateway(
     ``files``: where files are kept, such as ``DiskFileStore("files")``; without it there are no
     uploads and no attachments. ``authenticate``: returns the identity on a connection. Without it
     sessions are anonymous, and whoever knows a session's id may use it. ``authorize``: decides
-    instead of plain ownership.
+    instead of plain ownership. ``may_subscribe``: whether an identity may follow a topic, by the
+    topic's name; without it nobody may.
     ``allowed_origins``: browser origins besides the host's own, for WebSocket and CORS; ``"*"``
     allows all. ``allowed_hosts``: the Host headers to serve. The default is any; if the server
     listens on a loopback address, only loopback names. ``admin_key``: enables ``/broadcast`` and
     the other admin routes, which are off without one. ``limits``: every size, rate and time.
-    ``page``: whether ``GET {prefix}/`` is the chat page.
+    ``page``: whether ``GET {prefix}/`` is the chat page. ``node``: the name of this process among
+    those that share the store, such as a host name; random by default. A second live process with
+    the same name does not start.
+
+    The host starts even while the store can't be reached: the gateway is then not ready, and tries
+    again. It ends the host's start with ``Misconfigured`` only where that would not help.
 
     Raises TypeError for an ``agent_factory`` of another kind. Raises ValueError for a prefix, an
-    origin or a host that could never match, and for a prefix whose WebSocket path is taken.
+    origin or a host that could never match, for a prefix whose WebSocket path is taken, and for a
+    name of a node that is not valid.
     """
     check_prefix(prefix)
     if agent_factory is None:
@@ -72,8 +81,10 @@ def mount_agent_gateway(
         files=files,
         authenticate=authenticate,
         authorize=authorize,
+        may_subscribe=may_subscribe,
         admin_key=admin_key,
         limits=limits,
+        node=node,
     )
     if isinstance(app, AgentGateway) and isinstance(app.app, Starlette):
         # Into that gateway's app, not around it: so a path that both have is detected.

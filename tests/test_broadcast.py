@@ -3,18 +3,27 @@
 from __future__ import annotations
 
 import asyncio
+import time
+from collections.abc import Sequence
 
 import pytest
 from starlette.applications import Starlette
 
-from agentws import Limits, LocalBus, mount_agent_gateway
+from agentws import Limits, LocalBus, MemoryStore, mount_agent_gateway
+from agentws.bus import Bus
+from agentws.errors import NotSupported
 from agentws.gateway.broadcasts import CHANNEL, Broadcasts
+from agentws.gateway.counting import Counting
 from agentws.protocol.events import NoticePosted
 from agentws.protocol.frames import Notice
+from agentws.sessions.topics import Topics
+from agentws.store import Node
 from agentws.tasks.tasks import Tasks
 from agentws.testing.agents import Script
 from agentws.testing.connect import connect, running
-from agentws.transports.connections import CLOSE_TIMEOUT, CLOSING, PAUSE, SLICE, Connections
+from agentws.transports.connections import CLOSE_TIMEOUT, PAUSE, SLICE, Connections
+from agentws.transports.feeds import Feeds
+from agentws.transports.service import Reach
 from tests.virtual import anyio_backend as anyio_backend
 
 
@@ -27,7 +36,7 @@ class FakePeer:
     def send_control(self, frame: Notice) -> None:
         self.notices.append(frame.content)
 
-    def close_for_restart(self) -> None:
+    def close_for_restart(self, retry_after: float) -> None:
         self.closing = True
         self.told_at = asyncio.get_running_loop().time()
 
@@ -39,6 +48,30 @@ def crowd(count: int) -> tuple[Connections, list[FakePeer]]:
     for peer in peers:
         connections.add(peer, connections.admit(owner=None, address="here"))
     return connections, peers
+
+
+def broadcasts(bus: Bus, connections: Connections, *, node: str) -> Broadcasts:
+    """Those of a node whose store does not know the nodes."""
+    tasks = Tasks()
+    topics = Topics(store=NodelessStore(), bus=bus, limits=Limits(), clock=time.time)
+    return Broadcasts(
+        bus=bus,
+        connections=connections,
+        feeds=Feeds(topics, tasks),
+        counting=Counting(store=NodelessStore(), bus=bus, node=node),
+        tasks=tasks,
+        node=node,
+        max_size=1000,
+    )
+
+
+class NodelessStore(MemoryStore):
+    """Does not know its nodes, and may be shared."""
+
+    exclusive = False
+
+    async def nodes(self) -> Sequence[Node]:
+        raise NotSupported()
 
 
 def notice(content: str) -> Notice:
@@ -86,12 +119,12 @@ async def test_a_broadcast_reaches_the_connections_of_every_node_once() -> None:
     bus = LocalBus()
     nodes = [crowd(1) for _ in range(2)]
     first, second = (
-        Broadcasts(bus=bus, connections=connections, node=f"node{number}", max_size=1000)
+        broadcasts(bus, connections, node=f"node{number}")
         for number, (connections, _) in enumerate(nodes)
     )
     first.subscribe()
     second.subscribe()
-    assert await first.send(NoticePosted("one", "info")) == 1
+    assert await first.send(NoticePosted("one", "info")) == Reach(2, nodes=2)
     await asyncio.sleep(0.1)
     second.unsubscribe()
     await first.send(NoticePosted("two", "info"))
@@ -104,8 +137,8 @@ async def test_a_broadcast_of_another_node_that_can_not_be_decoded_is_logged(
 ) -> None:
     bus = LocalBus()
     connections, (peer,) = crowd(1)
-    Broadcasts(bus=bus, connections=connections, node="here", max_size=1000).subscribe()
-    bus.publish(CHANNEL, b'elsewhere {"type":"notice"')
+    broadcasts(bus, connections, node="here").subscribe()
+    bus.publish(CHANNEL, b'{"node":"elsewhere","notice":')
     await asyncio.sleep(0.1)
     assert peer.notices == [] and "could not be decoded" in caplog.text
 
@@ -122,7 +155,7 @@ async def test_goodbyes_to_very_many_connections_take_a_bounded_time() -> None:
     connections, _ = crowd(200 * SLICE)
     begun = asyncio.get_running_loop().time()
     await connections.close_all()
-    assert asyncio.get_running_loop().time() - begun <= CLOSING + CLOSE_TIMEOUT + 0.01
+    assert asyncio.get_running_loop().time() - begun <= Limits().drain_window + CLOSE_TIMEOUT + 0.01
 
 
 async def test_a_goodbye_waits_until_peers_have_disconnected() -> None:
@@ -142,7 +175,7 @@ async def test_a_failing_peer_does_not_prevent_the_other_goodbyes(
 ) -> None:
     connections, peers = crowd(3)
 
-    def fail() -> None:
+    def fail(retry_after: float) -> None:
         raise RuntimeError("as ordered")
 
     peers[0].close_for_restart = fail  # type: ignore[method-assign]

@@ -18,14 +18,27 @@ from ..protocol.codec import Record
 from ..protocol.frames import Durability
 from ..protocol.messages import Metadata
 from ..protocol.position import Position
-from ..store import PAGE, Appended, Head, Key, Lease, SessionInfo, Settled, Store
+from ..store import (
+    PAGE,
+    Appended,
+    Head,
+    Key,
+    Lease,
+    LeaseRenewer,
+    Node,
+    SessionInfo,
+    Settled,
+    Store,
+)
 from . import sqlite_leases as leases
 from . import sqlite_log as log
+from . import sqlite_nodes as nodes
 from . import sqlite_search as search
 from . import sqlite_sessions as sessions
 from .sqlite_bus import SQLiteBus
 from .sqlite_log import Append, append_all
 from .sqlite_path import check_place, database_path
+from .sqlite_renewing import SQLiteRenewer
 from .sqlite_schema import connect_reader, connect_writer
 from .sqlite_thread import DatabaseThread, FileIdentity, translated
 
@@ -173,7 +186,8 @@ class SQLiteStore(Store):
         return outcomes
 
     def _check_file(self) -> None:
-        assert self._identity is not None
+        if self._identity is None:
+            raise Unavailable("The store is not open.")
         self._identity.check()
 
     async def _read(self, read: Callable[[sqlite3.Connection], Result]) -> Result:
@@ -301,6 +315,21 @@ class SQLiteStore(Store):
 
     async def unsettled(self, *, limit: int = 100) -> Sequence[str]:
         return await self._read(partial(leases.unsettled, clock=self._clock, limit=limit))
+
+    def lease_renewer(self) -> LeaseRenewer:
+        return SQLiteRenewer(self._path, check_file=self._check_file, clock=self._clock)
+
+    # Nodes
+
+    async def beat(self, node: str, *, instance: str, data: bytes, ttl: float) -> bool:
+        beat = partial(nodes.beat, node=node, instance=instance, data=data, ttl=ttl)
+        return await self._write(partial(beat, clock=self._clock))
+
+    async def nodes(self) -> Sequence[Node]:
+        return await self._read(partial(nodes.nodes, clock=self._clock))
+
+    async def leave(self, node: str, *, instance: str) -> None:
+        await self._write(partial(nodes.leave, node=node, instance=instance))
 
 
 async def _close(reader: DatabaseThread[Read], writer: DatabaseThread[Write]) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import secrets
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from msgspec import UNSET, UnsetType
@@ -19,6 +19,8 @@ from ..auth import (
     Authenticate,
     Authorize,
     Identity,
+    MaySubscribe,
+    TopicAccess,
     check_callable,
     identify,
     is_admin,
@@ -34,6 +36,7 @@ from ..protocol import frames as f
 from ..protocol.codec import check_sizes, entry
 from ..protocol.jsonpatch import check_patch
 from ..protocol.messages import Message, Metadata
+from ..protocol.topics import check_topic, is_topic_log
 from ..runs.builtin import builtin_commands
 from ..runs.commands import Invocation, commands_of
 from ..runs.consulting import consult
@@ -42,11 +45,14 @@ from ..runs.overlaps import check_overlap
 from ..runs.state_changes import accepted_state
 from ..sessions.session import Session
 from ..store import Appended, SessionInfo, Store
+from ..transports.service import Reach
 from .composition import Composition
 from .handle import SessionHandle
 from .lifetime import Lifetime
-from .server_exit import drain_on_exit, server_exiting
-from .validation import checked_notice, checked_update
+from .server_exit import drain_on_exit, handle_signals, server_exiting
+from .starting import Starting
+from .topics import TopicHandle
+from .validation import check_node, checked_notice, checked_update
 
 if TYPE_CHECKING:
     from starlette.requests import HTTPConnection
@@ -71,9 +77,12 @@ class AgentGateway:
         files: FileStore | None = None,
         authenticate: Authenticate | None = None,
         authorize: Authorize | None = None,
+        may_subscribe: MaySubscribe | None = None,
         admin_key: str | None = None,
         limits: Limits | None = None,
+        node: str | None = None,
     ) -> None:
+        check_node(node)
         self.limits: Final = limits or Limits()
         self.store: Final = store or MemoryStore()
         self.bus: Final = bus or self.store.default_bus() or LocalBus()
@@ -81,14 +90,19 @@ class AgentGateway:
         self.agents: Final = Agents(agent_factory)
         check_callable("authenticate", authenticate)
         check_callable("authorize", authorize)
+        check_callable("may_subscribe", may_subscribe)
         self._authenticate = authenticate
         self._access = Access(authorize)
+        self._topic_access = TopicAccess(may_subscribe)
         self._admin_key = admin_key
+        self._named = node
         self._process = 0
+        self._ignore_signals: Callable[[], None] = lambda: None
         self._compose()
         self._lifetime: Final = Lifetime(
             begin=self._begin, drain=self._drain, close=self._close, abandon=self._abandon
         )
+        self._starting: Final = Starting(lambda: self._lifetime.start(again=True))
         self.app: ASGIApp | None = None
         """The ASGI app that serves this gateway and its host; set by ``mount_agent_gateway``."""
 
@@ -96,7 +110,8 @@ class AgentGateway:
         """Makes the parts that belong to one event loop. A forked process becomes a new node."""
         if self._process != os.getpid():
             self._process = os.getpid()
-            self.node = secrets.token_urlsafe(9)
+            self.instance = secrets.token_urlsafe(9)
+            self.node = self._named or self.instance
         parts = self._parts = Composition(
             store=self.store,
             bus=self.bus,
@@ -104,9 +119,11 @@ class AgentGateway:
             agents=self.agents,
             limits=self.limits,
             node=self.node,
+            instance=self.instance,
         )
         self.tasks = parts.tasks
         self.connections = parts.connections
+        self.feeds = parts.feeds
         self.sessions = parts.sessions
         self.runs = parts.runs
         self.inbox = parts.inbox
@@ -140,8 +157,18 @@ class AgentGateway:
         A stopped gateway does not start again by a late request: it raises Draining, unless the
         caller is a new lifespan and passes ``again``. Raises WrongLoop if the gateway runs on
         another event loop. If that loop is closed, the gateway starts anew from the store.
+        Raises Unavailable if the store or the bus can't be opened.
         """
+        self._starting.check()
         await self._lifetime.start(again=again)
+
+    async def start_with_host(self) -> None:
+        """Starts with the host's lifespan. While the store is down it is tried again, with jitter.
+
+        Meanwhile :meth:`start` raises Unavailable, and the node is not ready. Raises Misconfigured
+        where a retry would not help.
+        """
+        await self._starting.begin()
 
     async def drain(self) -> None:
         """Refuses new work, tells clients to reconnect, and gives runs ``drain_timeout`` to end.
@@ -152,6 +179,7 @@ class AgentGateway:
 
     async def stop(self) -> None:
         """Drains and closes everything. Stopping twice, or before a start, does nothing."""
+        await self._starting.end()
         await self._lifetime.stop()
 
     async def _begin(self) -> None:
@@ -160,6 +188,7 @@ class AgentGateway:
             # fencing token, and ignore each other's broadcasts.
             self._compose()
         await self._parts.begin()
+        self._ignore_signals = handle_signals(self.drain, self.tasks)
         exiting = server_exiting()
         if exiting is not None:
             self.tasks.spawn(drain_on_exit(exiting, self.drain), name="watching the server")
@@ -168,9 +197,11 @@ class AgentGateway:
         await self._parts.drain()
 
     async def _close(self) -> None:
+        self._ignore_signals()
         await self._parts.close()
 
     async def _abandon(self) -> None:
+        self._ignore_signals()
         await self._parts.abandon()
         self._compose()
 
@@ -222,6 +253,10 @@ class AgentGateway:
     async def check_write(self, session: Session, identity: Identity | None) -> None:
         """Raises Forbidden unless the identity may write. Call it before every client command."""
         await self._access.check(identity, session.info, "write")
+
+    async def check_subscribe(self, identity: Identity | None, topic: str) -> None:
+        """Raises BadRequest, NotSupported, and Forbidden unless the identity may follow it."""
+        await self._topic_access.check(identity, check_topic(topic))
 
     # Client commands
 
@@ -337,27 +372,47 @@ class AgentGateway:
 
     async def _find_session(self, id: str) -> Session:
         await self.start()
+        if is_topic_log(id):
+            raise NotFound("There is no such session.")
         return await self.sessions.find(id)
+
+    def topic(self, name: str) -> TopicHandle:
+        """A handle that writes to the topic of that name. Raises BadRequest for an invalid one."""
+        return TopicHandle(name, self._started)
+
+    async def _started(self) -> Composition:
+        await self.start()
+        return self._parts
 
     async def broadcast(
         self, content: str, *, level: e.Level = "info", metadata: Metadata | None = None
     ) -> int:
         """Shows a notice to every connected client of every node; it is not stored.
 
-        Returns how many connections of this node were reached. Raises EventTooLarge, and TypeError
-        for a notice that can't be sent.
+        Returns how many connections were reached, on this node and on those that answered within a
+        second. Raises EventTooLarge, and TypeError for a notice that can't be sent.
         """
+        return (await self.announce(content, level=level, metadata=metadata)).reached
+
+    async def announce(self, content: str, *, level: e.Level, metadata: Metadata | None) -> Reach:
+        """As :meth:`broadcast`; the result says on how many nodes."""
         notice = checked_notice(content, level, metadata)
-        await self.start()
-        return await self._parts.broadcasts.send(notice)
+        return await (await self._started()).broadcasts.send(notice)
 
     def stats(self) -> dict[str, Any]:
         """Counts of this node, without ids of sessions or users."""
-        return {
-            "active_sessions": self.sessions.followed,
-            "total_connections": len(self.connections),
-            "sessions_in_memory": len(self.sessions),
-            "active_runs": self.runs.running,
-            "zombie_agents": self.runs.zombies,
-            "draining": self.draining,
-        }
+        return {**self._parts.counts(), "draining": self.draining}
+
+    @property
+    def loop_lag(self) -> float:
+        """The longest delay of the event loop in the last seconds, in seconds."""
+        return self._parts.loop_lag.seconds
+
+    async def cluster_stats(self) -> dict[str, int] | None:
+        """The same counts summed over all live nodes, and how many ``nodes`` there are.
+
+        A node that was killed is counted for 15 seconds at most. A session that is followed on two
+        nodes counts twice. ``None`` if the store does not know its nodes, or does not answer.
+        """
+        await self.start()
+        return await self._parts.heartbeats.cluster()

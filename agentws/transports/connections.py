@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import random
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final, Protocol
 
 from ..errors import TooMany, Unavailable
@@ -22,8 +23,10 @@ OPENING: Final = 64
 PAUSE: Final = 0.05
 """Seconds between closing one slice and the next: clients that are closed together would reconnect
 together."""
-CLOSING: Final = 5.0
-"""Seconds within which all clients are told to reconnect."""
+RETRY_AFTER: Final = 0.5
+"""Seconds after which a client is told to reconnect, at the earliest."""
+RECONNECTS: Final = 500
+"""How many clients a second are told to reconnect: a handshake reads the store."""
 CLOSE_TIMEOUT: Final = 1.0
 """Seconds that the last peers have to answer the close."""
 
@@ -36,7 +39,7 @@ class Peer(Protocol):
 
     def send_control(self, frame: Notice, /) -> None: ...
 
-    def close_for_restart(self) -> None: ...
+    def close_for_restart(self, retry_after: float, /) -> None: ...
 
 
 class Place:
@@ -122,20 +125,23 @@ class Connections:
 
     # Broadcasts and closing
 
-    def announce(self, notice: Notice) -> asyncio.Task[int]:
+    def announce(self, notice: Notice, *, to: Sequence[Peer] | None = None) -> asyncio.Task[int]:
         """Sends ``notice`` to every connection, in slices, after the notices before it.
 
-        The task's result is how many were reached.
+        With ``to``, only to those. The task's result is how many were reached.
         """
-        sending = self._broadcast(notice, after=self._broadcasting)
+        sending = self._broadcast(notice, to, after=self._broadcasting)
         self._broadcasting = self._tasks.spawn(sending, name="broadcast")
         return self._broadcasting
 
-    async def _broadcast(self, notice: Notice, *, after: asyncio.Task[int] | None) -> int:
+    async def _broadcast(
+        self, notice: Notice, to: Sequence[Peer] | None, *, after: asyncio.Task[int] | None
+    ) -> int:
         if after is not None and not after.done():
             await asyncio.wait({after})
         reached = 0
-        for turn, connection in enumerate(tuple(self._connections), start=1):
+        peers = tuple(self._connections) if to is None else to
+        for turn, connection in enumerate(peers, start=1):
             if not connection.closing:
                 connection.send_control(notice)
                 reached += 1
@@ -144,24 +150,28 @@ class Connections:
         return reached
 
     async def close_all(self) -> None:
-        """Closes every connection, telling each client to reconnect.
+        """Closes every connection, telling each client when to reconnect.
 
-        A slice at a time, within ``CLOSING`` seconds, so that no reconnect storm follows. Returns
-        when all have left, or after ``CLOSE_TIMEOUT`` seconds more.
+        A slice at a time, within ``Limits.drain_window`` seconds, and each client with a jitter, so
+        that no reconnect storm follows. Returns when all have left, or after ``CLOSE_TIMEOUT``
+        seconds more.
         """
         for wake in tuple(self.polls):
             wake()
-        peers = tuple(self._connections)
-        pause = min(PAUSE, CLOSING * SLICE / max(1, len(peers)))
+        peers = [connection for connection in self._connections if not connection.closing]
+        window = min(self._limits.drain_window, self._limits.drain_timeout)
+        pause = min(PAUSE, window * SLICE / max(1, len(peers)))
+        jitter = min(window, len(peers) / RECONNECTS)
         for turn, connection in enumerate(peers, start=1):
             try:
-                connection.close_for_restart()
+                connection.close_for_restart(RETRY_AFTER + random.random() * jitter)
             except Exception:
                 # One that fails must not keep the others from being closed.
                 logger.exception("%r could not be closed", connection)
             if turn % SLICE == 0:
                 await asyncio.sleep(pause)
-        await self._left(within=CLOSE_TIMEOUT)
+        if peers:
+            await self._left(within=CLOSE_TIMEOUT)
 
     async def _left(self, *, within: float) -> None:
         if not self._connections:

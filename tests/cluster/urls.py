@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from agentws import SQLiteStore, Store
+from agentws import SQLiteStore
+from agentws.store import Store
 
 
 def store_at(url: str) -> Store:

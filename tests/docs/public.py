@@ -8,25 +8,25 @@ from __future__ import annotations
 
 _NAMES = {
     "agentws": """
-        Agent AgentError AgentFactory AgentGateway AgentwsError AskDeclined AskExpired
-        Attachment BearerKeys Bus ChatAgent Command CommandContext DelegateFailed DiskFileStore
-        FileInfo FileStore Forbidden Identity Limits LLM LLMCutOff LLMEmpty LLMError LLMPiece
-        LLMRateLimited LLMRefused LLMRounds LLMUnavailable LocalBus MemoryFileStore MemoryStore
-        ModelRouter mount_agent_gateway NotFound Output Router RunContext Session SessionContext
-        SessionHandle SessionInfo SQLiteStore StateChange Store Tool tool ToolArgumentsInvalid
-        ToolDenied ToolError Unauthenticated
+        Agent AgentError AgentFactory AgentGateway AgentwsError Attachment BearerKeys ChatAgent
+        Command CommandContext DiskFileStore Identity Limits LocalBus MemoryFileStore
+        MemoryStore ModelRouter mount_agent_gateway Output Router RunContext SessionContext
+        SessionHandle SessionInfo SQLiteStore StateChange tool TopicHandle
     """,
     "agentws.backends.s3": "S3FileStore",
     "agentws.bus": "Bus Listener Scope",
     "agentws.client": """
-        BadProxy Chat ChatClosed ConnectionChange Disconnected Error LogEvent LogReset
+        AnsweredQuestion BadProxy Chat ChatClosed ConnectionChange Disconnected Error LogEvent
+        LogReset
         MessageWithdrawn Notice OpenTransport Opening ProxySetting Refused RunCancelled
-        RunFailed Timing Token Transport TransportClosed Turn Update connect
+        RunFailed Subscription Timing Token TopicUpdate Transport TransportClosed Turn Update
+        connect
     """,
     "agentws.errors": """
         AgentError AgentwsError AlreadyAnswered AskDeclined AskExpired BadRequest Conflict
         DelegateFailed Draining EventTooLarge Expired Fenced Forbidden IdempotencyConflict
-        Internal InvalidEvent LostReason MethodNotAllowed Misdirected NotFound NotSupported
+        Internal InvalidEvent LostReason MethodNotAllowed Misconfigured Misdirected NotFound
+        NotSupported
         PositionLost QueueFull QuotaExceeded ReplayDiverged RunActive StateConflict StorageFull
         TimedOut TooLarge ToolArgumentsInvalid ToolDenied ToolError TooMany TooManyAgents
         Unauthenticated Unavailable
@@ -52,6 +52,10 @@ _NAMES = {
     "agentws.files": "FileInfo FileStore Measure NewFile Quota Scope Usage",
     "agentws.integrations.anthropic": "AnthropicMessages",
     "agentws.integrations.openai": "OpenAIChat",
+    "agentws.llm": """
+        LLM LLMCutOff LLMEmpty LLMError LLMPiece LLMRateLimited LLMRefused LLMRounds
+        LLMUnavailable
+    """,
     "agentws.server": "AgentwsWebSocketProtocol Server frame_text serve server_config",
     "agentws.store": """
         GENESIS PAGE Appended Durability Head Key Lease LeaseRenewer Metadata Node Position Record
@@ -72,6 +76,7 @@ _NAMES = {
     "agentws.testing.laws": "NOTHING Moment Violation moments violations",
     "agentws.testing.oracle": "check_client check_log check_simple check_tags read_log",
     "agentws.testing.proxy": "Direction FaultProxy",
+    "agentws.tools": "Tool tool",
 }
 
 

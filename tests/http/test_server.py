@@ -10,6 +10,7 @@ from starlette.applications import Starlette
 
 from agentws import MemoryStore, mount_agent_gateway
 from agentws.errors import Unavailable
+from agentws.protocol.frames import Durability
 from agentws.testing.connect import connect
 from agentws.testing.faults import FaultyStore, SlowStore
 from agentws.testing.virtual import virtual_run
@@ -40,15 +41,36 @@ async def test_readiness_reports_whether_the_store_is_reachable() -> None:
             "durability": "process",
             "draining": False,
             "hardening": "partial",
+            "zombie_tasks": 0,
         }
-        assert (await http.get("/readyz")).json() == ready
+        assert without_lag(await http.get("/readyz")) == ready
+        del ready["durability"]
         for error in (Unavailable, RuntimeError):
-            store.fail("ping", error=error)
+            store.fail("available_durability", error=error)
             response = await http.get("/readyz")
             assert response.status_code == 503
-            assert response.json() == {**ready, "status": "unavailable", "store": "unreachable"}
+            unavailable = {**ready, "status": "unavailable", "store": "unreachable"}
+            assert without_lag(response) == unavailable
         store.heal()
         assert (await http.get("/readyz")).status_code == 200
+
+
+def without_lag(response: Any) -> dict[str, Any]:
+    body: dict[str, Any] = response.json()
+    assert 0 <= body.pop("loop_lag_ms") < 60_000
+    return body
+
+
+async def test_readiness_reports_the_durability_that_is_available_now() -> None:
+    class Degraded(FaultyStore):
+        durability: Durability = "replicated"
+
+        async def available_durability(self) -> Durability:
+            return "disk"
+
+    async with served(store=Degraded(MemoryStore())) as (_, http):
+        response = await http.get("/readyz")
+        assert (response.status_code, response.json()["durability"]) == (200, "disk")
 
 
 async def test_a_node_whose_store_fails_to_open_is_not_ready() -> None:
@@ -63,7 +85,7 @@ async def test_a_node_whose_store_fails_to_open_is_not_ready() -> None:
 
 def test_a_node_whose_store_hangs_is_not_ready() -> None:
     async def work() -> None:
-        store = SlowStore(MemoryStore(), slow_on="ping")
+        store = SlowStore(MemoryStore(), slow_on="available_durability")
         async with served(store=store) as (_, http):
             store.pause()
             assert (await http.get("/readyz")).status_code == 503
@@ -111,7 +133,7 @@ async def test_a_broadcast_reaches_every_connection() -> None:
             await native.until("welcome")
             body = {"content": "Back at ten", "level": "warning", "metadata": {"n": 1}}
             response = await http.post("/broadcast", json=body, headers=ADMIN)
-            assert (response.status_code, response.json()) == (200, {"reached": 2})
+            assert (response.status_code, response.json()) == (200, {"reached": 2, "nodes": 1})
             notice = await native.until("notice")
             assert {key: notice[key] for key in body} == body
             assert (await simple.receive())["content"] == "Back at ten"
@@ -123,8 +145,9 @@ async def test_a_broadcast_reaches_every_connection() -> None:
         ({}, 400, "bad_request"),
         ({"content": ""}, 400, "bad_request"),
         ({"content": "x", "level": "loud"}, 400, "bad_request"),
-        ({"content": "x", "topic": "news"}, 501, "not_supported"),
-        ({"content": "x", "durable": True}, 501, "not_supported"),
+        ({"content": "x", "topic": "no name"}, 400, "bad_request"),
+        ({"content": "x", "topic": ""}, 400, "bad_request"),
+        ({"content": "x", "durable": True}, 400, "bad_request"),
     ],
 )
 async def test_an_invalid_broadcast_is_refused(body: Any, status: int, code: str) -> None:
