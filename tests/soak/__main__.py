@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import random
+import signal
 import tempfile
 from pathlib import Path
 
@@ -29,6 +30,7 @@ def main() -> int:
             seconds=options.minutes * 60,
             say=lambda line: print(line, flush=True),
         )
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
         try:
             asyncio.run(running)
         except Violation as violation:
