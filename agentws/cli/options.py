@@ -26,7 +26,15 @@ MAX_WORKERS: Final = 256
 CHILD_SETTINGS: Final = "AGENTWS_CHILD_SETTINGS"
 """How a supervisor (--reload, --workers) passes its settings to the processes that serve."""
 # Variables that the project's own commands set for its tests.
-DEVELOPMENT: Final = frozenset({"AGENTWS_CHROMIUM", "AGENTWS_NODE", "AGENTWS_PYTHON"})
+DEVELOPMENT: Final = frozenset(
+    {
+        "AGENTWS_CHROMIUM",
+        "AGENTWS_NODE",
+        "AGENTWS_PGBOUNCER",
+        "AGENTWS_POSTGRES",
+        "AGENTWS_PYTHON",
+    }
+)
 # Variables that Kubernetes sets in a pod for every Service whose name begins with "agentws".
 _SERVICE_LINK: Final = re.compile(
     PREFIX

@@ -182,7 +182,9 @@ class Composition:
     async def _release_idle(self, drained: asyncio.Event) -> None:
         """Hands over what this node does not run any more, while other runs go on."""
         while not drained.is_set():
-            if await self.runs.sweep():
+            held = len(self.runs.renewal)
+            await self.runs.sweep()
+            if len(self.runs.renewal) < held:
                 self.takeovers.ring()
             with suppress(TimeoutError):
                 async with asyncio.timeout(RELEASING):
@@ -197,8 +199,10 @@ class Composition:
             closing.callback(self.loop_lag.end)
             closing.push_async_callback(self.topics.aclose)
             closing.push_async_callback(self.sessions.aclose)
-            closing.push_async_callback(self.runs.aclose)
-            await asyncio.gather(self.tasks.aclose(grace=1.0), self.heartbeats.leave())
+            # Together: each waits a second for what does not end.
+            await asyncio.gather(
+                self.tasks.aclose(grace=1.0), self.runs.aclose(), self.heartbeats.leave()
+            )
 
     async def _close_ports(self) -> None:
         async with AsyncExitStack() as closing:

@@ -305,15 +305,13 @@ class Runs:
 
     # Housekeeping
 
-    async def sweep(self) -> int:
-        """Releases idle leases (in a drain, all; returns how many) and retries what is due."""
+    async def sweep(self) -> None:
+        """Releases the leases of idle sessions, in a drain at once, and retries what is due."""
+        now = asyncio.get_running_loop().time()
         idle = [one for one in self._leased.values() if not (one.busy or one.releasing)]
-        if not self._draining:
-            ripe, held = asyncio.get_running_loop().time() - LINGER, self._parking.sessions
-            idle = [o for o in idle if o.idle_since <= ripe and o.session.id not in held]
-        await self._release_all(idle)
+        free = idle if self._draining else self._parking.without(idle, since=now - LINGER)
+        await self._release_all(free)
         await asyncio.gather(*(self._retry(session) for session in self._retries.due()))
-        return len(idle)
 
     async def _retry(self, session: Session) -> None:
         try:

@@ -13,8 +13,9 @@ _NAMES = {
         MemoryStore ModelRouter mount_agent_gateway Output Router RunContext SessionContext
         SessionHandle SessionInfo SQLiteStore StateChange tool TopicHandle
     """,
+    "agentws.backends.postgres": "PostgresBus PostgresStore",
     "agentws.backends.s3": "S3FileStore",
-    "agentws.bus": "Bus Listener Scope",
+    "agentws.bus": "GAP Bus Listener Scope",
     "agentws.client": """
         AnsweredQuestion BadProxy Chat ChatClosed ConnectionChange Disconnected Error LogEvent
         LogReset
