@@ -12,7 +12,7 @@ import pytest
 
 from agentws.testing.connect import Client, connect
 from tests.processes import ROOT
-from tests.servers.postgres import FAST, PostgresServer
+from tests.servers.postgres import PostgresServer
 from tests.servers.redis import RedisServer
 
 from .speaker import STORES
@@ -24,8 +24,8 @@ def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[str,
     """The kind of a store, and its address."""
     match request.param:
         case "postgres":
-            with PostgresServer(FAST) as postgres:
-                yield "postgres", postgres.url
+            server: PostgresServer = request.getfixturevalue("postgres")
+            yield "postgres", server.url
         case "redis":
             with RedisServer(tmp_path) as redis:
                 yield "redis", redis.url
