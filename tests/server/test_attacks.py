@@ -83,7 +83,8 @@ def test_peers_that_read_nothing_cost_bounded_memory_each() -> None:
         after = server.resident()
         in_kernel = sorted(queues(server.port))
     # The log of their session is shared, and counted before.
-    assert (after - before) / peers < 256 * 1024
+    # With what the allocator holds besides.
+    assert (after - before) / peers < 384 * 1024
     assert in_kernel[-1] <= 128 * 1024
 
 
