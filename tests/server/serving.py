@@ -28,7 +28,7 @@ class Running:
 
     def __init__(self, limits: Limits) -> None:
         app = Starlette()
-        mount_agent_gateway(app, Speaker, limits=limits)
+        self.gateway = mount_agent_gateway(app, Speaker, limits=limits)
         generous = ServerLimits(read_rate=10**9, read_burst=10**9, close_timeout=1.0)
         options: dict[str, Any] = {"log_config": None, "ws_ping_interval": None}
         config = server_config(app, port=0, server_limits=generous, **options)
@@ -40,6 +40,11 @@ class Running:
             assert time.monotonic() < end
             time.sleep(0.01)
         self.port: int = self.server.servers[0].sockets[0].getsockname()[1]
+
+    def counted(self, name: str) -> int:
+        """One of the counts of this node."""
+        count: int = self.gateway.stats()[name]
+        return count
 
     def stop(self) -> None:
         self.server.should_exit = True

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import socket
+import time
+import tracemalloc
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from agentws.bench.attacks import SEND, SHARED, Peer
 from agentws.server import Server, ServerLimits
 from agentws.server.buffers import limit_buffers
 from tests.processes import wait_until
@@ -54,6 +59,43 @@ def test_connections_inherit_the_buffers_of_their_listener(
 def test_a_server_of_uvicorn_itself_bounds_the_buffers_of_each_connection(plain: Any) -> None:
     assert not isinstance(plain.uvicorn, Server)
     assert options_of(plain.port, plain.uvicorn.server_state.connections) == expected()
+
+
+def test_peers_that_read_nothing_cost_bounded_memory_each(unlimited: Running) -> None:
+    count = 20
+    with contextlib.ExitStack() as opened:
+        unread(unlimited, opened)
+        # The log of their session is shared, and is not counted.
+        wait_until(lambda: unlimited.counted("active_runs") == 0 and bool(queues(unlimited.port)))
+        tracemalloc.start()
+        try:
+            before, _ = tracemalloc.get_traced_memory()
+            for _ in range(count):
+                unread(unlimited, opened)
+            wait_until(lambda: len(queues(unlimited.port)) > count)
+            time.sleep(1.0)
+            after, _ = tracemalloc.get_traced_memory()
+        finally:
+            tracemalloc.stop()
+        in_kernel = queues(unlimited.port)
+    assert 0 < (after - before) / count < 256 * 1024
+    assert max(in_kernel) <= 128 * 1024
+
+
+def unread(running: Running, opened: contextlib.ExitStack) -> None:
+    """A peer of the shared session that reads nothing of what was said there."""
+    peer = Peer(running.port, time.monotonic() + 30, buffer=4096)
+    opened.enter_context(peer.socket)
+    peer.upgrade(SHARED)
+    peer.send(SEND)
+
+
+def queues(port: int) -> list[int]:
+    """The bytes in the send queues of the server's connections, of those that are not empty."""
+    lines = Path("/proc/net/tcp").read_text().splitlines()[1:]
+    fields = [line.split() for line in lines]
+    ours = [one for one in fields if int(one[1].rpartition(":")[2], 16) == port]
+    return [size for one in ours if (size := int(one[4].partition(":")[0], 16))]
 
 
 def test_a_unix_socket_has_buffers_and_no_option_of_tcp() -> None:
