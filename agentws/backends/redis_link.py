@@ -15,10 +15,11 @@ from redis.asyncio.connection import AbstractConnection, ConnectionPool
 from redis.exceptions import RedisError, ResponseError
 
 from ..errors import Unavailable
+from . import redis_lease_scripts, redis_scripts
 from .redis_errors import is_replica, needs_scripts, translated
 from .redis_pool import Command, connected, packer_of
-from .redis_scripts import ALL, Script
 
+_SCRIPTS: Final = (*redis_scripts.ALL, *redis_lease_scripts.ALL)
 LARGEST_PIPELINE: Final = 256
 """Calls of one round trip. More would delay the first of them, and the server's other clients."""
 
@@ -137,11 +138,6 @@ class Link:
         self._wake()
         return future
 
-    def script(
-        self, script: Script, prefix: str, *arguments: str | bytes | int, **options: bool
-    ) -> asyncio.Future[list[Any]]:
-        return self.call(("EVALSHA", script.sha, 1, prefix, *arguments), **options)
-
     def _wake(self) -> None:
         idle, self._idle = self._idle, None
         if idle is not None and not idle.done():
@@ -229,9 +225,9 @@ class Link:
     async def _connect(self) -> AbstractConnection:
         connection = await connected(self._pool)
         try:
-            loads = [self._pack(("SCRIPT", "LOAD", script.text)) for script in ALL]
+            loads = [self._pack(("SCRIPT", "LOAD", script.text)) for script in _SCRIPTS]
             await connection.send_packed_command(loads, check_health=False)
-            for _ in ALL:
+            for _ in _SCRIPTS:
                 await connection.read_response(disable_decoding=True)
         except BaseException:
             await connection.disconnect(nowait=True)

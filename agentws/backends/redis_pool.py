@@ -13,6 +13,7 @@ from redis.backoff import NoBackoff
 _NAMESPACE: Final = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 
 Command = tuple[str | bytes | int, ...]
+Address = tuple[str, int]
 
 
 def packer_of(pool: ConnectionPool) -> Callable[[Command], bytes]:
@@ -23,11 +24,22 @@ def packer_of(pool: ConnectionPool) -> Callable[[Command], bytes]:
     return lambda command: b"".join(pack(*command))
 
 
-def pool_of(url: str, **options: Any) -> ConnectionPool:
-    """Makes connections to the server at ``url``. Raises ValueError for an address that is none."""
+def pool_of(url: str, *, address: Address | None = None, **options: Any) -> ConnectionPool:
+    """Makes connections to the server at ``url``, or to another one of its cluster, by ``address``.
+
+    Raises ValueError for an address that is none.
+    """
     # Deadlines and retries are those of whole exchanges, not of a connection's single steps.
-    settings = {"socket_timeout": None, "retry": Retry(NoBackoff(), 0), "protocol": 2, **options}
-    return ConnectionPool.from_url(url, **settings)
+    settings: dict[str, Any] = {
+        "socket_timeout": None,
+        "retry": Retry(NoBackoff(), 0),
+        "protocol": 2,
+        **options,
+        **parse_url(url),
+    }
+    if address is not None:
+        settings["host"], settings["port"] = address
+    return ConnectionPool(**settings)
 
 
 async def connected(pool: ConnectionPool) -> AbstractConnection:
