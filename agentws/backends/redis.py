@@ -298,11 +298,7 @@ class RedisStore(Store):
     ) -> list[tuple[Sequence[str], list[Any]]]:
         """The replies for many sessions, by those that each reply is for."""
         servers = self._servers
-        chunks = [
-            (prefix, ids[start : start + CHUNK])
-            for prefix, ids in servers.by_prefix(sessions).items()
-            for start in range(0, len(ids), CHUNK)
-        ]
+        chunks = servers.chunks(sessions, CHUNK)
         asked = [servers.script(script, prefix, *arguments, *ids) for prefix, ids in chunks]
         found = await asyncio.gather(*asked)
         return [(ids, reply) for (_, ids), reply in zip(chunks, found, strict=True)]

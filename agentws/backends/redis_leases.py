@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Sequence
-from typing import Final
+from typing import Any, Final
 
 from redis import Redis
 from redis.backoff import NoBackoff
@@ -41,7 +41,7 @@ class RedisLeaseRenewer(LeaseRenewer):
         last_start = time.monotonic() + ttl / 2 - 2 * ttl * _PATIENCE
         held: list[str] = []
         try:
-            for prefix, ids in self._servers.by_prefix(sessions).items():
+            for prefix, ids in self._servers.chunks(sessions, CHUNK):
                 if held and time.monotonic() > last_start:
                     raise TimeoutError("the servers are too slow")
                 held += self._renew(self._connected(ttl), prefix, owner, ids, milliseconds(ttl))
@@ -79,10 +79,7 @@ class RedisLeaseRenewer(LeaseRenewer):
         sessions: Sequence[str],
         ttl: int,
     ) -> list[str]:
+        # With its text: it is short, and a cluster's client loads no scripts.
         keys = RENEW.keys_of(prefix, "")
-        pipeline = client.pipeline(transaction=False)
-        for start in range(0, len(sessions), CHUNK):
-            ids = sessions[start : start + CHUNK]
-            # With its text: a server keeps no script for longer than it likes.
-            pipeline.eval(RENEW.text, len(keys), *keys, prefix, owner, ttl, *ids)
-        return [session.decode() for held in pipeline.execute() for session in held]
+        found: Any = client.eval(RENEW.text, len(keys), *keys, prefix, owner, ttl, *sessions)
+        return [session.decode() for session in found]

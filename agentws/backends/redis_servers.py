@@ -93,12 +93,16 @@ class Servers:
         prefixes = self.prefixes
         return prefixes[key_slot(session.encode()) % len(prefixes)]
 
-    def by_prefix(self, sessions: Iterable[str]) -> dict[str, list[str]]:
-        """``sessions`` by the prefix of their shard, in their order."""
+    def chunks(self, sessions: Iterable[str], most: int) -> list[tuple[str, list[str]]]:
+        """``sessions`` in groups of at most ``most``, each of one shard, with its prefix."""
         found: dict[str, list[str]] = {}
         for session in sessions:
             found.setdefault(self.prefix_of(session), []).append(session)
-        return found
+        return [
+            (prefix, ids[start : start + most])
+            for prefix, ids in found.items()
+            for start in range(0, len(ids), most)
+        ]
 
     def call(
         self, prefix: str, *commands: tuple[str | bytes | int, ...], **options: bool
