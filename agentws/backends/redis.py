@@ -47,7 +47,7 @@ class RedisStore(Store):
     """Keeps sessions on the Redis (6.2 or newer) or Valkey server at ``url``.
 
     ``url``: ``redis://[USER:PASSWORD@]HOST[:PORT][/DATABASE]``, ``rediss://`` for TLS, or
-    ``unix://PATH``.
+    ``unix://PATH``. Any server of a cluster leads to all of them.
     ``namespace``: the first word of all keys, so that several applications can share a server.
 
     ``durability`` is what an append survives when it has returned; one that can't meet it raises
