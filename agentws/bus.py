@@ -74,6 +74,11 @@ class Subscriptions:
         for subscription in self._by_channel.get(channel, ()):
             subscription.listener(channel, payload)
 
+    def deliver_gap(self) -> None:
+        """Tells every listener that messages of its channel may have been lost."""
+        for channel in tuple(self._by_channel):
+            self.deliver(channel, GAP)
+
     def add(self, channel: str, listener: Listener) -> Callable[[], None]:
         """What :meth:`Bus.subscribe` returns."""
         subscription = _Subscription(self, channel, listener)

@@ -30,6 +30,8 @@ DEVELOPMENT: Final = frozenset(
     {
         "AGENTWS_CHROMIUM",
         "AGENTWS_NODE",
+        "AGENTWS_PGBOUNCER",
+        "AGENTWS_POSTGRES",
         "AGENTWS_PYTHON",
         "AGENTWS_REDIS_OLDEST",
         "AGENTWS_REDIS_SERVER",

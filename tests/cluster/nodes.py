@@ -15,7 +15,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from agentws.backends.sqlite_path import database_path
-from agentws.cli.app import store_of
+from agentws.cli.stores import store_of
 from agentws.protocol.codec import Record
 from agentws.testing.oracle import read_log
 from tests.processes import Server, is_running

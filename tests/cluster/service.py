@@ -17,7 +17,7 @@ from typing import Final
 from starlette.applications import Starlette
 
 from agentws import Agent, Limits, RunContext, mount_agent_gateway
-from agentws.cli.app import store_of
+from agentws.cli.stores import store_of
 from agentws.server import serve
 
 LEASE: Final = 1.5

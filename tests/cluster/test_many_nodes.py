@@ -9,7 +9,7 @@ import msgspec
 
 from agentws.backends.local import LocalBus
 from agentws.bus import Bus
-from agentws.cli.app import store_of
+from agentws.cli.stores import store_of
 from agentws.testing.history import ClientHistory
 from tests.cluster.checks import check
 from tests.cluster.clients import WITHIN, Native, chat
