@@ -25,6 +25,13 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     """Client messages at once before ``message_rate`` applies."""
     byte_rate: float = 256 * 1024.0
     """Bytes per second and connection, on average; one message of any size may come at once."""
+    read_rate: float = 100.0
+    """GET requests per second of one caller over HTTP, on average; a stream of events is no read.
+
+    A search and an export count as 20: the store reads many sessions, or a whole one, for them.
+    """
+    read_burst: int = 400
+    """Reads at once before ``read_rate`` applies."""
     max_errors: int = 20
     """Invalid frames in a row before the connection is closed: refusing them costs CPU too."""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence, Set
 from typing import Any, TypeVar
 
 from ..attachments.library import Files
@@ -40,7 +40,6 @@ class RunContext(SessionContext):
         "_output",
         "_shown",
         "_state",
-        "_written",
         "agent",
         "answers",
         "attempt",
@@ -84,7 +83,6 @@ class RunContext(SessionContext):
         """Which agent gave the conversation to this one in this run, and why; else ``None``."""
         self.usage: list[TokenUsage] = []
         self._earlier = earlier
-        self._written: list[Message] | None = None
         self._files = files
         self._output: RunOutput | None = None
         self._shown: Shown | None = None
@@ -158,7 +156,8 @@ class RunContext(SessionContext):
         other = copy.copy(self)
         other.agent, other.answers = handover.to, ()
         other.handed_over = handover if handover.lasting else self.handed_over
-        other._earlier = other._written = None
+        # What was written, the agent has written that a router has chosen.
+        other._earlier = None if handover.lasting else self._earlier
         self._output = None
         return other
 
@@ -169,8 +168,12 @@ class RunContext(SessionContext):
         history: Sequence[Message],
         *,
         work: tuple[Work, ...],
+        parts: Set[str],
     ) -> RunContext:
-        """The context of an agent that works on ``message`` inside this run."""
+        """The context of an agent that works on ``message`` inside this run.
+
+        ``parts``: the ids that it had in the runs that this one goes on from.
+        """
 
         async def given(limit: int | None) -> list[Message]:
             return list(history if limit is None else history[-limit:])
@@ -179,7 +182,7 @@ class RunContext(SessionContext):
         other.agent, other.message, other._history = agent, message, given
         other.answers, other.handed_over, other._output = (), None, None
         other.work, other._shown = work, self._shown_parts()
-        other._earlier = other._written = None
+        other._earlier = None if self._earlier is None else self._earlier.of(parts)
         return other
 
     async def earlier(self) -> list[Message]:
@@ -189,9 +192,7 @@ class RunContext(SessionContext):
         a model, goes on from here; see :meth:`ask`. It is the same list each time: whoever goes on
         from a message takes it out.
         """
-        if self._written is None:
-            self._written = [] if self._earlier is None else await self._earlier()
-        return self._written
+        return [] if self._earlier is None else await self._earlier.messages()
 
     def attach(self, output: RunOutput) -> None:
         """Connects the context with the run that it belongs to. Called once, before the agent."""

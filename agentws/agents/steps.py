@@ -55,6 +55,8 @@ class Recorded(NamedTuple):
     """The ends of delegates."""
     repeatable: Mapping[Call, Sequence[e.ToolCallResult]] = {}
     """The results of calls in earlier attempts, which are out of view."""
+    suspended: Mapping[str, frozenset[str]] = {}
+    """The ids of delegates in runs that ended with questions while they worked."""
 
 
 NOTHING_RECORDED: Final = Recorded()
@@ -166,6 +168,10 @@ class Steps:
 
     def delegate(self, step: str) -> e.SubagentFinished | e.SubagentError | None:
         return self._recorded.delegates.get(step)
+
+    def suspended(self, step: str) -> frozenset[str]:
+        """The ids that the delegate of this step had in the runs before; empty if it is new."""
+        return self._recorded.suspended.get(step, frozenset())
 
     def result(self, step: str) -> e.ToolCallResult | None:
         return self._recorded.results.get(step)

@@ -10,6 +10,7 @@ from typing import Any, Final
 import msgspec
 
 from ..agents.agent import RunContext
+from ..agents.context import Earlier
 from ..agents.factory import Agents
 from ..attachments.library import Files
 from ..auth import Identity
@@ -63,7 +64,7 @@ def next_context(
     message, identity, base = accepted.message, _identity(accepted, sender), session.head.seq
     earlier = None
     if replay is not None:
-        earlier = partial(earlier_messages, session, replay)
+        earlier = Earlier(partial(earlier_messages, session, replay))
         by, base = replay.origin.by, replay.origin.seq - 1
         message, identity, answers = replay.message, None if by is None else Identity(by), ()
 

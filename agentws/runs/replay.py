@@ -6,7 +6,7 @@ before it as its parent.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Set
 from typing import Any, Final, NamedTuple
 
 import msgspec
@@ -170,15 +170,21 @@ def _handed_over(
     return handed
 
 
-async def earlier_messages(session: Session, replay: Replay) -> list[m.Message]:
-    """What these runs have written and what steered them, without the message that they answer, and
-    without what their delegates wrote."""
+async def earlier_messages(
+    session: Session, replay: Replay, parts: Set[str] | None
+) -> list[m.Message]:
+    """What the agent of these runs wrote; given ``parts``, what the delegate with these ids did.
+
+    With what steered the agent; without the message that the runs answer.
+    """
     fold = Fold()
     for record in await session.read_since(replay.origin.seq):
         body = decode_record(record.data)
         # A message that steers is accepted outside of the run that takes it.
         if body.run in replay.runs or isinstance(body.event, e.MessageAccepted):
             fold.apply(body.event, body.run)
+    if parts is not None:
+        return [one for one in fold.messages if one.subagent_run_id in parts]
     own = [one for one in fold.messages if one.subagent_run_id is None]
     return [one for one in own if one.id != replay.message.id]
 
@@ -219,6 +225,7 @@ def recorded_in(
     asked: dict[str, m.Interrupt] = {}
     questions: dict[str, Asked] = {}
     delegates: dict[str, e.SubagentFinished | e.SubagentError] = {}
+    suspended: dict[str, frozenset[str]] = {}
     for body in found:
         match body.event:
             case e.ToolCallStart() as start if body.run in shown:
@@ -227,6 +234,9 @@ def recorded_in(
             case e.ToolCallResult() as result if body.run in shown:
                 if step := told_in(result.metadata).get("step"):
                     results[step] = result
+            case e.SubagentFinished(id, outcome=m.SubagentSuspended()) as end if body.run in shown:
+                if step := told_in(end.metadata).get("step"):
+                    suspended[step] = suspended.get(step, frozenset()) | {id}
             case e.SubagentFinished() | e.SubagentError() as end if body.run in shown:
                 if step := told_in(end.metadata).get("step"):
                     delegates[step] = end
@@ -239,4 +249,4 @@ def recorded_in(
             case _:
                 pass
     due = frozenset(step for step, one in questions.items() if one.interrupt.id in resuming)
-    return Recorded(calls, results, questions, due, delegates)
+    return Recorded(calls, results, questions, due, delegates, suspended=suspended)

@@ -129,6 +129,8 @@ export interface Interrupt {
   message?: string;
   run?: string;
   toolCallId?: string;
+  /** The subagent that asks. */
+  subagentRunId?: string;
   responseSchema?: Record<string, unknown>;
   expiresAt?: string;
   metadata?: Metadata;
