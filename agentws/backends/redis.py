@@ -80,6 +80,7 @@ class RedisStore(Store):
         confirmation: float = 1.0,
     ) -> None:
         self.durability = durability
+        self._bus: RedisBus | None = None
         promise = Promise(durability, replicas, confirmation)
         self._servers = Servers(url, namespace=namespace, timeout=timeout, promise=promise)
 
@@ -99,9 +100,16 @@ class RedisStore(Store):
         return await self._servers.available_durability()
 
     def default_bus(self) -> RedisBus:
-        """Reaches all nodes that use this server and namespace."""
+        """Reaches all nodes that use this server and namespace.
+
+        The store rings on it in the same step as it appends, unless an append has to be confirmed
+        first: other nodes then learn of it once it is.
+        """
         servers = self._servers
-        return RedisBus(servers.url, namespace=servers.namespace, timeout=servers.timeout)
+        bus = RedisBus(servers.url, namespace=servers.namespace, timeout=servers.timeout)
+        if self.durability == "process":
+            self._bus = bus
+        return bus
 
     async def _write(
         self, script: Script, session: str, *arguments: Any, again: bool = True
@@ -203,9 +211,13 @@ class RedisStore(Store):
         if expect is not None:
             flags += "x"
             options[5] = str(expect)
-        arguments = (flags, *options, *events)
+        bell = None if self._bus is None else self._bus.bell(session)
+        arguments = (flags, *options, *(bell or ("", "")), *events)
         reply = await self._write(scripts.APPEND, session, *arguments, again=key is not None)
-        return _appended(reply, events)
+        done = _appended(reply, events)
+        if bell is not None and self._bus is not None and done.records:
+            self._bus.rung(session, done.position.seq)
+        return done
 
     async def find(self, session: str, key: Key) -> Appended | None:
         end, known = await self._ask(

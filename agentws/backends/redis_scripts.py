@@ -84,9 +84,9 @@ local before = seq .. ' ' .. tag .. ' ' .. epoch
 local settled = tonumber(head[6])
 local settles = string.find(flags, 's', 1, true) and tonumber(ARGV[6]) >= settled
 local updated
-if #ARGV > 8 then
+if #ARGV > 10 then
   local entries = {}
-  for n = 9, #ARGV do
+  for n = 11, #ARGV do
     seq = seq + 1
     tag = string.sub(redis.sha1hex(tag .. '|' .. seq .. '|' .. ARGV[n]), 1, 16)
     entries[#entries + 1] = seq
@@ -107,7 +107,10 @@ if settles then
     redis.call('ZREM', P .. 'u', id)
   end
 end
-if updated then listed(id, head[7], updated, head[8]) end
+if updated then
+  listed(id, head[7], updated, head[8])
+  if ARGV[9] ~= '' then redis.pcall('PUBLISH', ARGV[9], ARGV[10] .. seq) end
+end
 return before
 """,
     keys="h: l: k: d r u",
