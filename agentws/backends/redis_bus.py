@@ -12,8 +12,6 @@ from collections.abc import Callable
 from secrets import token_bytes
 from typing import Final
 
-from redis.exceptions import RedisError
-
 from ..bus import GAP, SESSION_CHANNEL, Bus, Listener, Subscriptions
 from .redis_errors import translated
 from .redis_pool import check_namespace, place_of, pool_of
@@ -59,7 +57,7 @@ class RedisBus(Bus):
         try:
             await self._publisher.connect()
             await self._subscriber.connect()
-        except (RedisError, OSError, TimeoutError) as error:
+        except Exception as error:
             await self._publisher.drop()
             raise translated(error) from error
         self._tasks = [

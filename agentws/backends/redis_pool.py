@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Callable
 from typing import Any, Final, cast
@@ -9,6 +10,8 @@ from typing import Any, Final, cast
 from redis.asyncio.connection import AbstractConnection, ConnectionPool, parse_url
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
+
+logger: Final = logging.getLogger("agentws")
 
 _NAMESPACE: Final = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 
@@ -48,6 +51,16 @@ async def connected(pool: ConnectionPool) -> AbstractConnection:
     connection = untyped.make_connection()
     await connection.connect()
     return cast("AbstractConnection", connection)
+
+
+async def disconnect(connection: AbstractConnection | None) -> None:
+    """Drops a connection, in whatever state it is."""
+    if connection is None:
+        return
+    try:
+        await connection.disconnect(nowait=True)
+    except Exception as error:
+        logger.debug("a connection to Redis did not close: %r", error)
 
 
 def place_of(url: str) -> str:
