@@ -9,7 +9,7 @@ import secrets
 from collections.abc import Callable, Iterator
 from typing import Final
 
-from ..bus import Bus, Scope
+from ..bus import SESSION_CHANNEL, Bus, Scope
 from ..errors import AgentwsError, BadRequest, PositionLost, Unavailable
 from ..limits import Limits
 from ..store import SessionInfo, Store
@@ -20,8 +20,6 @@ logger: Final = logging.getLogger("agentws")
 
 _REACH: Final[dict[Scope, int]] = {"process": 0, "host": 1, "cluster": 2}
 _SESSION_ID: Final = re.compile(r"[A-Za-z0-9_.~-]{16,128}")
-_CHANNEL: Final = "s:"
-"""Prefix of the bus channel of a session, followed by its id."""
 _SEQ_DIGITS: Final = 16
 """The most digits of a seq, as in a position."""
 
@@ -118,7 +116,7 @@ class Sessions:
 
     async def _load_now(self, info: SessionInfo) -> Session:
         # Subscribe before the first read: an append between the two must not be missed.
-        unsubscribe = self._bus.subscribe(_CHANNEL + info.id, self._on_ring)
+        unsubscribe = self._bus.subscribe(SESSION_CHANNEL + info.id, self._on_ring)
         try:
             session = await Session.load(info, self._store, tail_size=self._limits.tail_size)
         except BaseException:
@@ -143,12 +141,12 @@ class Sessions:
             return  # no other node reads this log
         # A bus also delivers to its own process, while it publishes: this node ignores that ring.
         self._publishing = session.id
-        self._bus.publish(_CHANNEL + session.id, b"%d" % session.head.seq)
+        self._bus.publish(SESSION_CHANNEL + session.id, b"%d" % session.head.seq)
         self._publishing = None
 
     def _receive_ring(self, channel: str, payload: bytes) -> None:
         """The payload is the seq of the log's end as the ringing node knows it."""
-        id = channel.removeprefix(_CHANNEL)
+        id = channel.removeprefix(SESSION_CHANNEL)
         if id == self._publishing:
             return
         session = self._open.get(id)
