@@ -20,99 +20,51 @@ from .agents.commands import Command, CommandContext
 from .agents.context import SessionContext
 from .agents.factory import AgentFactory
 from .agents.files import Attachment
-from .agents.llm import (
-    LLM,
-    LLMCutOff,
-    LLMEmpty,
-    LLMError,
-    LLMPiece,
-    LLMRateLimited,
-    LLMRefused,
-    LLMRounds,
-    LLMUnavailable,
-)
 from .agents.output import Output
 from .agents.routing import ModelRouter, Router
 from .agents.sharing import StateChange
-from .agents.tools import Tool, tool
+from .agents.tools import tool
 from .auth import BearerKeys, Identity
 from .backends.disk import DiskFileStore
 from .backends.local import LocalBus
 from .backends.memory import MemoryStore
 from .backends.memory_files import MemoryFileStore
 from .backends.sqlite import SQLiteStore
-from .bus import Bus
-from .errors import (
-    AgentError,
-    AgentwsError,
-    AskDeclined,
-    AskExpired,
-    DelegateFailed,
-    Forbidden,
-    NotFound,
-    ToolArgumentsInvalid,
-    ToolDenied,
-    ToolError,
-    Unauthenticated,
-)
-from .files import FileInfo, FileStore
+from .errors import AgentError, AgentwsError
 from .gateway.gateway import AgentGateway
 from .gateway.handle import SessionHandle
+from .gateway.topics import TopicHandle
 from .limits import Limits
 from .mount import mount_agent_gateway
-from .sessions.session import Session
-from .store import SessionInfo, Store
+from .store import SessionInfo
 
 __all__ = [
-    "LLM",
     "Agent",
     "AgentError",
     "AgentFactory",
     "AgentGateway",
     "AgentwsError",
-    "AskDeclined",
-    "AskExpired",
     "Attachment",
     "BearerKeys",
-    "Bus",
     "ChatAgent",
     "Command",
     "CommandContext",
-    "DelegateFailed",
     "DiskFileStore",
-    "FileInfo",
-    "FileStore",
-    "Forbidden",
     "Identity",
-    "LLMCutOff",
-    "LLMEmpty",
-    "LLMError",
-    "LLMPiece",
-    "LLMRateLimited",
-    "LLMRefused",
-    "LLMRounds",
-    "LLMUnavailable",
     "Limits",
     "LocalBus",
     "MemoryFileStore",
     "MemoryStore",
     "ModelRouter",
-    "NotFound",
     "Output",
     "Router",
     "RunContext",
     "SQLiteStore",
-    "Session",
     "SessionContext",
     "SessionHandle",
     "SessionInfo",
     "StateChange",
-    "Store",
-    "Tool",
-    "ToolArgumentsInvalid",
-    "ToolDenied",
-    "ToolError",
-    "Unauthenticated",
+    "TopicHandle",
     "mount_agent_gateway",
     "tool",
 ]

@@ -13,7 +13,7 @@ from uuid import UUID
 
 import msgspec
 
-from .errors import AgentwsError, Forbidden, Unauthenticated
+from .errors import AgentwsError, Forbidden, NotSupported, Unauthenticated
 from .protocol.frames import BEARER
 from .store import SessionInfo
 
@@ -97,6 +97,8 @@ Authenticate = Callable[
 Action = Literal["read", "write", "delete"]
 Authorize = Callable[[Identity | None, SessionInfo, Action], bool | Awaitable[bool]]
 """Whether an identity may do an action in a session; only ``True`` allows it."""
+MaySubscribe = Callable[[Identity | None, str], bool | Awaitable[bool]]
+"""Whether an identity may follow the topic of that name; only ``True`` allows it."""
 
 
 def check_callable(name: str, option: object) -> None:
@@ -153,16 +155,35 @@ class Access:
         else:
             answer = self._authorize(identity, info, action)
             allowed = await answer if inspect.isawaitable(answer) else answer
-            _check_answer(allowed)
+            _check_answer("authorize", allowed)
         if allowed is not True:
             raise Forbidden("This session is not yours.")
 
 
-def _check_answer(answer: object) -> None:
+class TopicAccess:
+    """Decides about access to topics: nobody may follow one, unless the host allows it."""
+
+    def __init__(self, may_subscribe: MaySubscribe | None) -> None:
+        self._may_subscribe = may_subscribe
+
+    async def check(self, identity: Identity | None, topic: str) -> None:
+        """Raises Forbidden, which does not reveal whether the topic exists; NotSupported."""
+        if self._may_subscribe is None:
+            raise NotSupported(
+                "Topics are not offered.", expected="may_subscribe where the gateway is mounted"
+            )
+        answer = self._may_subscribe(identity, topic)
+        allowed = await answer if inspect.isawaitable(answer) else answer
+        _check_answer("may_subscribe", allowed)
+        if allowed is not True:
+            raise Forbidden("You may not follow this topic.")
+
+
+def _check_answer(name: str, answer: object) -> None:
     """Logs a TypeError for anything but a bool, as this mistake of the host refuses everybody."""
     if not isinstance(answer, bool):
-        error = TypeError(f"authorize returned {type(answer).__name__}; expected True or False")
-        logger.error("access was refused, as authorize returned no bool", exc_info=error)
+        error = TypeError(f"{name} returned {type(answer).__name__}; expected True or False")
+        logger.error("access was refused, as %s returned no bool", name, exc_info=error)
 
 
 def bearer_token(connection: HTTPConnection) -> str | None:

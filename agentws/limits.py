@@ -34,6 +34,8 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     max_connections_per_identity: int = 100
     max_connections_per_address: int = 1_000
     """Many people share an address (offices, carriers), hence more than for one identity."""
+    max_subscriptions: int = 50
+    """Topics that one connection may follow."""
     max_queued: int = 10
     """Messages of one session that wait in its queue for a run."""
     max_runs: int = 1_000
@@ -109,6 +111,10 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     """Characters of a title that is made of the first message, at most; 0: none are named."""
     snapshot_messages: int = 20
     """The messages of a snapshot; clients page through older ones over HTTP."""
+    topic_posts: int = 1_000
+    """The newest posts that a topic keeps, about; older ones are trimmed."""
+    topic_retention: float | None = 7 * 24 * 3600.0
+    """How long a topic keeps a post, besides the newest one; ``None``: until there are too many."""
     tail_size: int = 64 * 1024
     """Encoded events per session kept in memory, so that a short reconnect reads no store."""
 
@@ -121,5 +127,11 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     """The same for sessions without an active run."""
     lease_ttl: float = 10.0
     """How long after a node's death another node may take over its sessions."""
+    max_loop_stall: float = 60.0
+    """How long an agent may block the event loop and keep its run.
+
+    Meanwhile a thread renews the leases, if the store can. After that the process counts as hung,
+    and other nodes take over its sessions.
+    """
     drain_timeout: float = 10.0
     """How long active runs may go on after a shutdown has begun."""

@@ -8,7 +8,7 @@ from starlette.applications import Starlette
 from starlette.types import ASGIApp
 
 from .agents.factory import AgentFactory
-from .auth import Authenticate, Authorize
+from .auth import Authenticate, Authorize, MaySubscribe
 from .bus import Bus
 from .files import FileStore
 from .gateway.gateway import AgentGateway
@@ -32,6 +32,7 @@ def mount_agent_gateway(
     files: FileStore | None = None,
     authenticate: Authenticate | None = None,
     authorize: Authorize | None = None,
+    may_subscribe: MaySubscribe | None = None,
     allowed_origins: Sequence[str] | None = None,
     allowed_hosts: Sequence[str] | None = None,
     admin_key: str | None = None,
@@ -52,7 +53,8 @@ def mount_agent_gateway(
     ``files``: where files are kept, such as ``DiskFileStore("files")``; without it there are no
     uploads and no attachments. ``authenticate``: returns the identity on a connection. Without it
     sessions are anonymous, and whoever knows a session's id may use it. ``authorize``: decides
-    instead of plain ownership.
+    instead of plain ownership. ``may_subscribe``: whether an identity may follow a topic, by the
+    topic's name; without it nobody may.
     ``allowed_origins``: browser origins besides the host's own, for WebSocket and CORS; ``"*"``
     allows all. ``allowed_hosts``: the Host headers to serve. The default is any; if the server
     listens on a loopback address, only loopback names. ``admin_key``: enables ``/broadcast`` and
@@ -72,6 +74,7 @@ def mount_agent_gateway(
         files=files,
         authenticate=authenticate,
         authorize=authorize,
+        may_subscribe=may_subscribe,
         admin_key=admin_key,
         limits=limits,
     )

@@ -11,7 +11,8 @@ from collections.abc import Sequence
 
 from starlette.applications import Starlette
 
-from agentws import LLM, ChatAgent, mount_agent_gateway
+from agentws import ChatAgent, mount_agent_gateway
+from agentws.llm import LLM
 from agentws.testing.fakellm import Reply, ScriptedLLM, Turn
 
 INSTRUCTIONS = "You are brief and friendly. You answer in the language of the question."

@@ -9,7 +9,8 @@ from typing import Annotated
 from fastapi import Depends, FastAPI, HTTPException
 from starlette.requests import HTTPConnection
 
-from agentws import Agent, NotFound, RunContext, mount_agent_gateway
+from agentws import Agent, RunContext, mount_agent_gateway
+from agentws.errors import NotFound
 
 SESSIONS = {"cookie-of-ann": "ann", "cookie-of-bob": "bob"}
 """Stands for the table of logins of a real application."""

@@ -8,14 +8,8 @@ from collections.abc import AsyncIterator
 
 from starlette.applications import Starlette
 
-from agentws import (
-    Agent,
-    DelegateFailed,
-    Identity,
-    Router,
-    RunContext,
-    mount_agent_gateway,
-)
+from agentws import Agent, Identity, Router, RunContext, mount_agent_gateway
+from agentws.errors import DelegateFailed
 
 INVOICES = {"anonymous": "7 apples, 21 coins"}
 

@@ -11,7 +11,8 @@ from collections.abc import AsyncIterator
 import msgspec
 from starlette.applications import Starlette
 
-from agentws import Agent, AskDeclined, RunContext, ToolDenied, ToolError, mount_agent_gateway, tool
+from agentws import Agent, RunContext, mount_agent_gateway, tool
+from agentws.errors import AskDeclined, ToolDenied, ToolError
 
 ORDERS = {"o1": 20.0, "o2": 500.0}
 

@@ -3,18 +3,27 @@
 from __future__ import annotations
 
 import asyncio
+import time
+from collections.abc import Sequence
 
 import pytest
 from starlette.applications import Starlette
 
-from agentws import Limits, LocalBus, mount_agent_gateway
+from agentws import Limits, LocalBus, MemoryStore, mount_agent_gateway
+from agentws.bus import Bus
+from agentws.errors import NotSupported
 from agentws.gateway.broadcasts import CHANNEL, Broadcasts
+from agentws.gateway.counting import Counting
 from agentws.protocol.events import NoticePosted
 from agentws.protocol.frames import Notice
+from agentws.sessions.topics import Topics
+from agentws.store import Node
 from agentws.tasks.tasks import Tasks
 from agentws.testing.agents import Script
 from agentws.testing.connect import connect, running
 from agentws.transports.connections import CLOSE_TIMEOUT, CLOSING, PAUSE, SLICE, Connections
+from agentws.transports.feeds import Feeds
+from agentws.transports.service import Reach
 from tests.virtual import anyio_backend as anyio_backend
 
 
@@ -39,6 +48,30 @@ def crowd(count: int) -> tuple[Connections, list[FakePeer]]:
     for peer in peers:
         connections.add(peer, connections.admit(owner=None, address="here"))
     return connections, peers
+
+
+def broadcasts(bus: Bus, connections: Connections, *, node: str) -> Broadcasts:
+    """Those of a node whose store does not know the nodes."""
+    tasks = Tasks()
+    topics = Topics(store=NodelessStore(), bus=bus, limits=Limits(), clock=time.time)
+    return Broadcasts(
+        bus=bus,
+        connections=connections,
+        feeds=Feeds(topics, tasks),
+        counting=Counting(store=NodelessStore(), bus=bus, node=node),
+        tasks=tasks,
+        node=node,
+        max_size=1000,
+    )
+
+
+class NodelessStore(MemoryStore):
+    """Does not know its nodes, and may be shared."""
+
+    exclusive = False
+
+    async def nodes(self) -> Sequence[Node]:
+        raise NotSupported()
 
 
 def notice(content: str) -> Notice:
@@ -86,12 +119,12 @@ async def test_a_broadcast_reaches_the_connections_of_every_node_once() -> None:
     bus = LocalBus()
     nodes = [crowd(1) for _ in range(2)]
     first, second = (
-        Broadcasts(bus=bus, connections=connections, node=f"node{number}", max_size=1000)
+        broadcasts(bus, connections, node=f"node{number}")
         for number, (connections, _) in enumerate(nodes)
     )
     first.subscribe()
     second.subscribe()
-    assert await first.send(NoticePosted("one", "info")) == 1
+    assert await first.send(NoticePosted("one", "info")) == Reach(2, nodes=2)
     await asyncio.sleep(0.1)
     second.unsubscribe()
     await first.send(NoticePosted("two", "info"))
@@ -104,8 +137,8 @@ async def test_a_broadcast_of_another_node_that_can_not_be_decoded_is_logged(
 ) -> None:
     bus = LocalBus()
     connections, (peer,) = crowd(1)
-    Broadcasts(bus=bus, connections=connections, node="here", max_size=1000).subscribe()
-    bus.publish(CHANNEL, b'elsewhere {"type":"notice"')
+    broadcasts(bus, connections, node="here").subscribe()
+    bus.publish(CHANNEL, b'{"node":"elsewhere","notice":')
     await asyncio.sleep(0.1)
     assert peer.notices == [] and "could not be decoded" in caplog.text
 

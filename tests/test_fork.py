@@ -17,7 +17,7 @@ gateway = AgentGateway(None, store=SQLiteStore(sys.argv[1]))
 
 async def serve():
     await gateway.start()
-    print(gateway.node, gateway.runs._node, flush=True)
+    print(gateway.node, gateway.runs.renewal.node, flush=True)
     await gateway.stop()
 
 

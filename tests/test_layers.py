@@ -35,7 +35,7 @@ LAYERS: list[set[str]] = [
     {"gateway"},
     {"hosting"},
     {"mount"},
-    {"", "events"},  # the public names: agentws/__init__.py, agentws/events.py
+    {"", "events", "llm", "tools"},  # the public names: agentws/__init__.py, agentws/events.py, ...
 ]
 PORTS = {"errors", "protocol", "auth", "store", "files", "bus"}
 EVERY_LAYER = set[str]().union(*LAYERS)

@@ -277,7 +277,7 @@ class RunContext(SessionContext):
         return self._shown
 
     def report_usage(self, usage: TokenUsage) -> None:
-        """Adds to the run's ``RUN_FINISHED.usage``, which has one entry per provider and model.
+        """Adds to the ``usage`` of the run's end, which has one entry per provider and model.
 
         Numbers may have any form that providers use (floats, strings, null). One that is not a
         token count is left out. Raises TypeError for anything but a TokenUsage.

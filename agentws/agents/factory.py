@@ -65,6 +65,8 @@ class Agents:
         for name in named:
             _check_name(name)
         self._makers = {name: _maker(name, one) for name, one in named.items()}
+        self.several: Final = len(named) > 1
+        """Whether clients are shown which agent answers."""
         self.names: Final = [name for name in self._makers if not name.startswith(INTERNAL)]
         """The agents that clients may choose."""
         if named and not self.names:
@@ -96,11 +98,6 @@ class Agents:
         """``name``, which may be an internal agent's; raises BadRequest for an unknown one."""
         return _checked(name, self._makers)
 
-    @property
-    def several(self) -> bool:
-        """Whether clients are shown which agent answers."""
-        return len(self._makers) > 1
-
     def mentioned(self, content: Content) -> str | None:
         """The agent that ``content`` is addressed to, as in ``@billing where is my invoice?``."""
         return None if self._mentions is None else self._mentions.find(content)
@@ -112,10 +109,12 @@ class Agents:
         """
         maker = self._makers.get(name) or self._makers[self.default]
         made = maker(session)
-        if not isinstance(made, Agent) and inspect.isawaitable(made):
-            made = await made
         if isinstance(made, Agent):
             return made
+        if inspect.isawaitable(made):
+            made = await made
+            if isinstance(made, Agent):
+                return made
         if kind_of(made) is ASYNC_GENERATOR and not isinstance(made, type):
             return FunctionAgent(made)
         check_output(made)

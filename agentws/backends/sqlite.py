@@ -18,7 +18,7 @@ from ..protocol.codec import Record
 from ..protocol.frames import Durability
 from ..protocol.messages import Metadata
 from ..protocol.position import Position
-from ..store import PAGE, Appended, Head, Key, Lease, SessionInfo, Settled, Store
+from ..store import PAGE, Appended, Head, Key, Lease, LeaseRenewer, SessionInfo, Settled, Store
 from . import sqlite_leases as leases
 from . import sqlite_log as log
 from . import sqlite_search as search
@@ -26,6 +26,7 @@ from . import sqlite_sessions as sessions
 from .sqlite_bus import SQLiteBus
 from .sqlite_log import Append, append_all
 from .sqlite_path import check_place, database_path
+from .sqlite_renewing import SQLiteRenewer
 from .sqlite_schema import connect_reader, connect_writer
 from .sqlite_thread import DatabaseThread, FileIdentity, translated
 
@@ -173,7 +174,8 @@ class SQLiteStore(Store):
         return outcomes
 
     def _check_file(self) -> None:
-        assert self._identity is not None
+        if self._identity is None:
+            raise Unavailable("The store is not open.")
         self._identity.check()
 
     async def _read(self, read: Callable[[sqlite3.Connection], Result]) -> Result:
@@ -301,6 +303,9 @@ class SQLiteStore(Store):
 
     async def unsettled(self, *, limit: int = 100) -> Sequence[str]:
         return await self._read(partial(leases.unsettled, clock=self._clock, limit=limit))
+
+    def lease_renewer(self) -> LeaseRenewer:
+        return SQLiteRenewer(self._path, check_file=self._check_file, clock=self._clock)
 
 
 async def _close(reader: DatabaseThread[Read], writer: DatabaseThread[Write]) -> None:

@@ -169,6 +169,19 @@ def connect_writer(path: str, *, synchronous: str, busy_timeout: float) -> sqlit
     return connection
 
 
+def connect_renewer(path: str, *, busy_timeout: float) -> sqlite3.Connection:
+    """Opens a connection that renews leases, from any thread. The writer has created the schema.
+
+    A lease need not survive a power cut, so its renewal is not synced.
+    """
+    with translated():
+        connection = sqlite3.connect(
+            path, timeout=busy_timeout, isolation_level=None, check_same_thread=False
+        )
+        connection.execute("PRAGMA synchronous = NORMAL")
+    return connection
+
+
 def connect_reader(path: str, *, busy_timeout: float) -> sqlite3.Connection:
     """Opens a connection that can't write. The writer has created the schema before."""
     with translated():

@@ -185,7 +185,7 @@ class Terminal:
         self._screen.prompt()
         async for line in self._lines:
             self._screen.typed()
-            if line.strip():
+            if line.strip() or self._attached:
                 status = await self._take(line)
             if not self._resuming:
                 self._screen.prompt()
@@ -203,8 +203,8 @@ class Terminal:
         question = self._question()
         if question is not None and word == SKIP:
             return await self._answer(question, None)
-        if question is None or parse_command(line) is not None:
-            return await self._send(line)
+        if question is None or parse_command(line) is not None or not line.strip():
+            return await self._send(line.strip() and line)
         answer = answer_to(question, unescape(line))
         if answer is None:
             self._screen.note("that does not answer the question")
@@ -248,7 +248,8 @@ class Terminal:
             self._screen.note(f"error: {error}")
             return FAILED
         self._attached.append(file)
-        self._screen.note(f"{file.name} goes with the next message ({file.size} bytes)")
+        what = f"{file.name} ({file.size} bytes)"
+        self._screen.note(f"{what} goes with the next message, or an empty line")
         return 0
 
     async def _send(self, text: str) -> int:

@@ -17,6 +17,7 @@ import ssl
 from collections.abc import Mapping
 from functools import partial
 
+from ..protocol.answered import AnsweredQuestion
 from ..protocol.frames import Error, Notice
 from .chat import Chat
 from .connection import Timing
@@ -31,6 +32,7 @@ from .errors import (
 )
 from .proxies import ProxySetting
 from .session import Token
+from .topics import Subscription, TopicUpdate
 from .transport import Opening, OpenTransport, Transport, TransportClosed
 from .turn import Turn
 from .updates import ConnectionChange, LogEvent, LogReset, Update
@@ -88,7 +90,9 @@ def connect(
     )
 
 
-__all__ = ["BadProxy", "Chat", "ChatClosed", "ConnectionChange", "Disconnected", "Error"]
+__all__ = ["AnsweredQuestion"]
+__all__ += ["BadProxy", "Chat", "ChatClosed", "ConnectionChange", "Disconnected", "Error"]
 __all__ += ["LogEvent", "LogReset", "MessageWithdrawn", "Notice", "OpenTransport", "Opening"]
 __all__ += ["ProxySetting", "Refused", "RunCancelled", "RunFailed", "Timing", "Token"]
-__all__ += ["Transport", "TransportClosed", "Turn", "Update", "connect"]
+__all__ += ["Subscription", "TopicUpdate", "Transport", "TransportClosed", "Turn", "Update"]
+__all__ += ["connect"]

@@ -9,6 +9,7 @@ from types import TracebackType
 from typing import Any, Final, Self
 
 from ..errors import AgentwsError, Internal, NotFound, RunActive
+from ..protocol.answered import AnsweredQuestion
 from ..protocol.bodies import FileView
 from ..protocol.events import Overlap
 from ..protocol.frames import (
@@ -26,6 +27,7 @@ from .outbox import Reply
 from .requests import Requests, new_id
 from .session import FollowedSession, Token
 from .tools import ClientTools, Handler
+from .topics import Topics
 from .transport import OpenTransport
 from .turn import Asking, Turn
 from .updates import ConnectionChange, ConnectionState, LogEvent, Update
@@ -188,6 +190,11 @@ class Chat(Requests):
         return list(self._followed.log.fold.outline.interrupts.values())
 
     @property
+    def answered(self) -> list[AnsweredQuestion]:
+        """The newest questions that are over, the oldest first: what was asked, and the answer."""
+        return list(self._followed.log.answered)
+
+    @property
     def position(self) -> str | None:
         """The last position applied. Pass it as ``after`` to resume there in a later chat."""
         return self._followed.log.after
@@ -211,6 +218,10 @@ class Chat(Requests):
     def events(self) -> AsyncIterator[LogEvent]:
         """Every event of the log from now on, of every run and client, each once."""
         return _log_events(self.watch())
+
+    def _open_topics(self) -> Topics:
+        self._check_open()
+        return self._followed.topics
 
     # Sending
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections import deque
+
 import msgspec
 
+from ..protocol.answered import MOST, AnsweredQuestion, answered_by, answered_in
 from ..protocol.codec import decode_event
-from ..protocol.events import AnyEvent, MessagesSnapshot
+from ..protocol.events import AnyEvent, HistoryCleared, InterruptAnswered, MessagesSnapshot
 from ..protocol.fold import Fold
 from ..protocol.frames import EventFrame, Welcome
 from ..protocol.messages import Interrupt, told_in
@@ -24,6 +27,7 @@ class Log:
 
     def __init__(self, after: str | None = None) -> None:
         self.fold = Fold()
+        self.answered: deque[AnsweredQuestion] = deque(maxlen=MOST)
         self.position = None if after is None else read_position(after)
         self._unreadable = after is not None and self.position is None
         self._known_after = 0 if self.position is None else self.position.seq
@@ -100,10 +104,25 @@ class Log:
         event = _decode_known(frame)
         if event is None:
             return None, reset
+        self._see_answered(event, frame.run)
         self.fold.apply(event, frame.run)
         if frame.run is None and isinstance(event, MessagesSnapshot):
             self.fold.outline.open_questions(_questions(event))
         return LogEvent(frame.id, frame.run, event), reset
+
+    def _see_answered(self, event: AnyEvent, run: str | None) -> None:
+        """Keeps what is answered, before the fold has applied ``event``."""
+        match event:
+            case InterruptAnswered():
+                one = answered_by(event, self.fold.outline, after=self.fold.last)
+                if one is not None:
+                    self.answered.append(one)
+            case MessagesSnapshot() if run is None:
+                self.answered.extend(answered_in(event))
+            case HistoryCleared():
+                self.answered.clear()
+            case _:
+                pass
 
     def _is_next(self, position: Position, frame: EventFrame) -> bool:
         here = self.position
@@ -125,6 +144,7 @@ class Log:
         known = self._unreadable or self.position is not None
         reset = LogReset(self._reason) if known else None
         self.fold = Fold()
+        self.answered.clear()
         self.position = position
         self._unreadable = False
         self._known_after = 0

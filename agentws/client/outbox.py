@@ -18,6 +18,7 @@ from ..protocol.frames import (
     Error,
     Notice,
     Send,
+    Unsubscribed,
     encode_frame,
 )
 from .backoff import retry_delay
@@ -34,7 +35,7 @@ LEFT_TO_CALLER: Final = frozenset({"run_active", "queue_full"})
 REFUSED_UNREAD: Final = frozenset({"too_many", "unavailable", "draining"})
 """Refusals of what the server has not begun to handle: any request is safe to retry then."""
 
-Reply = Accepted | Notice
+Reply = Accepted | Notice | Unsubscribed
 
 
 def is_command(frame: AnyClientFrame) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import uuid
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
@@ -18,10 +19,12 @@ from ..protocol.frames import (
     State,
     Switch,
     ToolResult,
+    Unsubscribe,
     Withdraw,
 )
 from ..protocol.messages import Content, Metadata
 from .outbox import Reply
+from .topics import Subscription, Topics
 
 
 class Requests(ABC):
@@ -30,6 +33,30 @@ class Requests(ABC):
     @abstractmethod
     async def _request(self, frame: AnyClientFrame, *, repeatable: bool = True) -> Reply:
         """Sends the frame, and returns the reply to it."""
+
+    @abstractmethod
+    def _open_topics(self) -> Topics:
+        """The topics that the chat follows. Raises ChatClosed outside of ``async with``."""
+
+    async def subscribe(self, topic: str, *, after: str | None = None) -> Subscription:
+        """Follows a topic, from the position ``after`` on, or from its oldest post that is kept.
+
+        Iterate over the result. Returns when the server has answered, and subscribes again after
+        every reconnect. Raises Forbidden, NotSupported, BadRequest for the name, TooMany, and
+        Conflict if this chat follows the topic already.
+        """
+        subscription = Subscription(topic, after, self._unsubscribe)
+        self._open_topics().follow(subscription)
+        try:
+            await asyncio.shield(subscription.started)
+        except asyncio.CancelledError:
+            self._open_topics().forget(subscription)
+            raise
+        return subscription
+
+    async def _unsubscribe(self, subscription: Subscription) -> None:
+        if self._open_topics().forget(subscription):
+            await self._request(Unsubscribe(id=new_id("req"), topic=subscription.topic))
 
     async def switch(self, branch: str) -> None:
         """Goes back to another branch: one of ``metadata["agentws"]["branches"]["ids"]``.

@@ -11,10 +11,19 @@ import inspect
 import random
 import weakref
 from collections.abc import Awaitable, Callable, Iterable, Sequence
+from functools import partial
 
 from ..errors import AgentwsError, TooLarge
 from ..protocol import events as e
-from ..protocol.frames import Accepted, Error, EventFrame, Notice, Welcome
+from ..protocol.frames import (
+    Accepted,
+    Error,
+    EventFrame,
+    Notice,
+    Subscribed,
+    Unsubscribed,
+    Welcome,
+)
 from ..protocol.notices import notices_in
 from .connection import Frame
 from .errors import ChatClosed, SnapshotNeeded
@@ -22,6 +31,8 @@ from .log import Log
 from .mailbox import Mailbox
 from .open_turns import OpenTurns
 from .outbox import Outbox, Reply, Request
+from .requests import new_id
+from .topics import Topics
 from .transport import Opening, TransportClosed
 from .turn import Turn
 from .updates import ConnectionChange, ConnectionState, Update
@@ -52,6 +63,7 @@ class FollowedSession:
         self.log = Log(after)
         self.turns = OpenTurns()
         self.outbox = Outbox(random=random.random, ring=ring)
+        self.topics = Topics(ring=ring, new_id=partial(new_id, "req"))
         self.caught_up = asyncio.Event()
         self._agent = agent
         self._token = token
@@ -84,6 +96,7 @@ class FollowedSession:
     def end(self, error: AgentwsError) -> bool:
         """Ends everything that waits with ``error``. Returns whether anything waited."""
         waited = bool(self.turns.open() or self._watchers or len(self.outbox))
+        waited = self.topics.end(error) or waited
         self.outbox.close(error)
         self.changed(ConnectionChange("closed", why=str(error)))
         self.turns.end(error)
@@ -116,7 +129,8 @@ class FollowedSession:
         return callable(self._token)
 
     def outgoing(self) -> Iterable[str]:
-        return self.outbox.unsent()
+        yield from self.outbox.unsent()
+        yield from self.topics.unsent()
 
     def dropped(self, code: int) -> None:
         self.why = f"The server ended the connection ({code})."
@@ -124,6 +138,7 @@ class FollowedSession:
             # A resend would be too large again.
             self.outbox.fail_sent(TooLarge("This message is too large for the server or a proxy."))
         self.outbox.connection_lost()
+        self.topics.connection_lost()
 
     def changed(self, change: ConnectionChange) -> None:
         self.why = change.why or self.why
@@ -135,16 +150,23 @@ class FollowedSession:
     def received(self, frames: Sequence[Frame]) -> None:
         for frame in frames:
             match frame:
-                case EventFrame():
+                case EventFrame(topic=None):
                     self._apply(frame)
+                case EventFrame():
+                    self.topics.received(frame)
                 case Welcome():
                     self._welcomed(frame)
                 case Accepted():
                     self.outbox.answered(frame.reply, frame)
+                case Subscribed():
+                    self.topics.subscribed(frame)
+                case Unsubscribed():
+                    self.outbox.answered(frame.reply, frame)
                 case Error():
-                    if not self.outbox.refused(frame):
+                    if not (self.outbox.refused(frame) or self.topics.refused(frame)):
                         self._publish(frame)
                 case Notice():
+                    self.topics.noticed(frame)
                     self._publish(frame)
                     self.outbox.answered(frame.reply, frame)
                     self.turns.end_with_notice(frame)

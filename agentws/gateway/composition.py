@@ -23,10 +23,13 @@ from ..runs.titles import Titles
 from ..sessions.compaction import Compactions
 from ..sessions.registry import Sessions
 from ..sessions.session import Session
+from ..sessions.topics import Topics
 from ..store import Store
 from ..tasks.tasks import Tasks
 from ..transports.connections import Connections
+from ..transports.feeds import Feeds
 from .broadcasts import Broadcasts
+from .counting import Counting
 from .housekeeping import Housekeeping
 from .retention import Retention
 
@@ -57,8 +60,16 @@ class Composition:
         self._limits = limits
         self.tasks: Final = Tasks()
         self.connections: Final = Connections(limits, self.tasks)
+        self.topics: Final = Topics(store=store, bus=bus, limits=limits, clock=time.time)
+        self.feeds: Final = Feeds(self.topics, self.tasks)
         self.broadcasts: Final = Broadcasts(
-            bus=bus, connections=self.connections, node=node, max_size=limits.max_event_size
+            bus=bus,
+            connections=self.connections,
+            feeds=self.feeds,
+            counting=Counting(store=store, bus=bus, node=node),
+            tasks=self.tasks,
+            node=node,
+            max_size=limits.max_event_size,
         )
         self.sessions: Final = Sessions(store=store, bus=bus, limits=limits, clock=time.time)
         self._compactions: Final = Compactions(store, window=limits.replay_window)
@@ -94,6 +105,7 @@ class Composition:
         return Housekeeping(
             store=self._store,
             sessions=self.sessions,
+            topics=self.topics,
             runs=self.runs,
             compactions=self._compactions,
             retention=retention,
@@ -138,13 +150,16 @@ class Composition:
             if self._files is not None:
                 closing.push_async_callback(self._files.store.close)
             closing.callback(self.broadcasts.unsubscribe)
+            closing.push_async_callback(self.topics.aclose)
             closing.push_async_callback(self.sessions.aclose)
             closing.push_async_callback(self.runs.aclose)
             await self.tasks.aclose(grace=1.0)
 
     async def abandon(self) -> None:
         """Closes the ports after their event loop was closed; its tasks will never run again."""
+        self.runs.renewal.abandon()
         self.broadcasts.unsubscribe()
+        self.topics.abandon()
         self.sessions.abandon()
         ports = [self._store, self._bus, *(() if self._files is None else [self._files.store])]
         for port in ports:

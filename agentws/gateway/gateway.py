@@ -19,6 +19,8 @@ from ..auth import (
     Authenticate,
     Authorize,
     Identity,
+    MaySubscribe,
+    TopicAccess,
     check_callable,
     identify,
     is_admin,
@@ -34,6 +36,7 @@ from ..protocol import frames as f
 from ..protocol.codec import check_sizes, entry
 from ..protocol.jsonpatch import check_patch
 from ..protocol.messages import Message, Metadata
+from ..protocol.topics import check_topic, is_topic_log
 from ..runs.builtin import builtin_commands
 from ..runs.commands import Invocation, commands_of
 from ..runs.consulting import consult
@@ -42,10 +45,12 @@ from ..runs.overlaps import check_overlap
 from ..runs.state_changes import accepted_state
 from ..sessions.session import Session
 from ..store import Appended, SessionInfo, Store
+from ..transports.service import Reach
 from .composition import Composition
 from .handle import SessionHandle
 from .lifetime import Lifetime
 from .server_exit import drain_on_exit, server_exiting
+from .topics import TopicHandle
 from .validation import checked_notice, checked_update
 
 if TYPE_CHECKING:
@@ -71,6 +76,7 @@ class AgentGateway:
         files: FileStore | None = None,
         authenticate: Authenticate | None = None,
         authorize: Authorize | None = None,
+        may_subscribe: MaySubscribe | None = None,
         admin_key: str | None = None,
         limits: Limits | None = None,
     ) -> None:
@@ -81,8 +87,10 @@ class AgentGateway:
         self.agents: Final = Agents(agent_factory)
         check_callable("authenticate", authenticate)
         check_callable("authorize", authorize)
+        check_callable("may_subscribe", may_subscribe)
         self._authenticate = authenticate
         self._access = Access(authorize)
+        self._topic_access = TopicAccess(may_subscribe)
         self._admin_key = admin_key
         self._process = 0
         self._compose()
@@ -107,6 +115,7 @@ class AgentGateway:
         )
         self.tasks = parts.tasks
         self.connections = parts.connections
+        self.feeds = parts.feeds
         self.sessions = parts.sessions
         self.runs = parts.runs
         self.inbox = parts.inbox
@@ -223,6 +232,10 @@ class AgentGateway:
         """Raises Forbidden unless the identity may write. Call it before every client command."""
         await self._access.check(identity, session.info, "write")
 
+    async def check_subscribe(self, identity: Identity | None, topic: str) -> None:
+        """Raises BadRequest, NotSupported, and Forbidden unless the identity may follow it."""
+        await self._topic_access.check(identity, check_topic(topic))
+
     # Client commands
 
     async def send(self, session: Session, frame: f.Send, *, identity: Identity | None) -> Appended:
@@ -337,19 +350,32 @@ class AgentGateway:
 
     async def _find_session(self, id: str) -> Session:
         await self.start()
+        if is_topic_log(id):
+            raise NotFound("There is no such session.")
         return await self.sessions.find(id)
+
+    def topic(self, name: str) -> TopicHandle:
+        """A handle that writes to the topic of that name. Raises BadRequest for an invalid one."""
+        return TopicHandle(name, self._started)
+
+    async def _started(self) -> Composition:
+        await self.start()
+        return self._parts
 
     async def broadcast(
         self, content: str, *, level: e.Level = "info", metadata: Metadata | None = None
     ) -> int:
         """Shows a notice to every connected client of every node; it is not stored.
 
-        Returns how many connections of this node were reached. Raises EventTooLarge, and TypeError
-        for a notice that can't be sent.
+        Returns how many connections were reached, on this node and on those that answered within a
+        second. Raises EventTooLarge, and TypeError for a notice that can't be sent.
         """
+        return (await self.announce(content, level=level, metadata=metadata)).reached
+
+    async def announce(self, content: str, *, level: e.Level, metadata: Metadata | None) -> Reach:
+        """As :meth:`broadcast`; the result says on how many nodes."""
         notice = checked_notice(content, level, metadata)
-        await self.start()
-        return await self._parts.broadcasts.send(notice)
+        return await (await self._started()).broadcasts.send(notice)
 
     def stats(self) -> dict[str, Any]:
         """Counts of this node, without ids of sessions or users."""

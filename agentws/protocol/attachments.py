@@ -11,7 +11,7 @@ from typing import Any, Final
 import msgspec
 
 from ..errors import BadRequest
-from .frames import MAX_ID, EditQueued, Send
+from .frames import MAX_ID, Edit, EditQueued, Send
 from .messages import UserMessage, Wire
 
 ATTACHMENTS: Final = "attachments"
@@ -29,7 +29,7 @@ class AttachedFile(Wire, frozen=True):
     size: int
 
 
-def file_ids(frame: Send | EditQueued) -> list[str]:
+def file_ids(frame: Send | EditQueued | Edit) -> list[str]:
     """The ids of the files that a message is sent with, each once; raises BadRequest."""
     given = (frame.metadata or {}).get(ATTACHMENTS)
     if given is None:

@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal, TypeVar
 
 import msgspec
 
+from .answered import AnsweredQuestion
 from .events import Level, Retention
 from .frames import ClientFrame, Durability, Resume, check_id
 from .frames import Failure as Failure
@@ -53,7 +54,10 @@ class Push(Body, kw_only=True, frozen=True):
 
 
 class Broadcast(Body, kw_only=True, frozen=True):
-    """A notice to every connected client."""
+    """A notice to every connected client, or to those who follow ``topic``.
+
+    ``durable``: it is posted to the topic, where it is kept.
+    """
 
     content: str
     level: Level = "info"
@@ -110,7 +114,8 @@ class MessageList(Body, kw_only=True, frozen=True, omit_defaults=False):
 
     ``queued`` are accepted messages that wait for a run. ``before`` asks for older messages; absent
     if there are none. Only the newest page has ``position`` and ``queued``. ``notices`` were posted
-    among these messages; absent if none was.
+    among these messages, and ``answered`` are the questions that were asked and answered there;
+    absent if there are none.
     """
 
     messages: list[Message]
@@ -118,6 +123,7 @@ class MessageList(Body, kw_only=True, frozen=True, omit_defaults=False):
     position: str | msgspec.UnsetType = msgspec.UNSET
     before: int | msgspec.UnsetType = msgspec.UNSET
     notices: list[SnapshotNotice] | msgspec.UnsetType = msgspec.UNSET
+    answered: list[AnsweredQuestion] | msgspec.UnsetType = msgspec.UNSET
 
 
 class StateView(Body, kw_only=True, frozen=True, omit_defaults=False):
@@ -147,10 +153,22 @@ class Poll(Body, kw_only=True, frozen=True):
     """Whether there are more events to read right now."""
 
 
-class Reached(Body, kw_only=True, frozen=True, omit_defaults=False):
-    """How many connections of this node were sent a broadcast."""
+class Reached(Body, kw_only=True, frozen=True):
+    """How many connections a broadcast has reached, on how many nodes.
+
+    ``missing``: live nodes that did not answer within a second; absent if there are none.
+    """
 
     reached: int
+    nodes: int
+    missing: int = 0
+
+
+class Posted(Body, kw_only=True, frozen=True):
+    """The position of a post in its topic. ``duplicate``: its key had been used for it before."""
+
+    position: str
+    duplicate: bool = False
 
 
 class Pushed(Body, kw_only=True, frozen=True):

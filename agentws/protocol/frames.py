@@ -8,7 +8,6 @@ here. The structs of client frames are what every wire decodes to.
 
 from __future__ import annotations
 
-import re
 from typing import Any, Final, Literal
 
 import msgspec
@@ -127,6 +126,8 @@ class Command(ClientFrame, tag="command", kw_only=True, frozen=True):
 
 
 class Subscribe(ClientFrame, tag="subscribe", kw_only=True, frozen=True):
+    """Follows a topic from the position ``after`` on, or from its oldest post that is kept."""
+
     topic: str
     after: str | None = None
 
@@ -165,7 +166,7 @@ AnyClientFrame = (
 _client_frames: Final[msgspec.json.Decoder[AnyClientFrame]] = msgspec.json.Decoder(AnyClientFrame)
 _CLIENT_TYPES: Final = (
     "send, regenerate, edit, switch, cancel, withdraw, edit_queued, promote, answer, tool_result,"
-    " command or ping"
+    " command, subscribe, unsubscribe or ping"
 )
 
 
@@ -202,43 +203,6 @@ def check_id(value: str | None) -> None:
     """Raises BadRequest unless ``value`` is absent or 1 to 128 characters without U+0000."""
     if value is not None and (not 0 < len(value) <= MAX_ID or "\x00" in value):
         raise BadRequest("This id is not valid.", expected=f"1 to {MAX_ID} characters")
-
-
-class _Identified(msgspec.Struct):
-    id: str
-
-
-_identified: Final = msgspec.json.Decoder(_Identified)
-_ESCAPE: Final = re.compile(
-    rb"\\(?:u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}"
-    rb"|(u[dD][89a-fA-F][0-9a-fA-F]{2})|.)",
-    re.DOTALL,
-)
-"""An escape in JSON: a surrogate pair, half of one (the group), or anything else."""
-
-
-def frame_id(data: bytes | str) -> str | None:
-    """The ``id`` of a frame that can't be decoded, so that the error can name it.
-
-    The usual cause is a text that was cut in the middle of a surrogate pair.
-    """
-    text = data.encode(errors="replace") if isinstance(data, str) else data
-    found = _id_in(text)
-    if found is None and b"\\u" in text:
-        found = _id_in(_ESCAPE.sub(_whole, text))
-    return found
-
-
-def _id_in(data: bytes) -> str | None:
-    try:
-        found = _identified.decode(data).id
-    except (msgspec.MsgspecError, UnicodeError, RecursionError):
-        return None
-    return found if len(found) <= MAX_ID else None
-
-
-def _whole(escape: re.Match[bytes]) -> bytes:
-    return rb"\ufffd" if escape[1] else escape[0]
 
 
 # From the server
@@ -307,6 +271,25 @@ class Notice(ServerFrame, tag="notice", kw_only=True, frozen=True):
     reply: str | None = None
 
 
+class Subscribed(ServerFrame, tag="subscribed", kw_only=True, frozen=True):
+    """The posts after the position ``after`` follow; what was received before a snapshot is void.
+
+    Without ``reply``, the reader was so slow that its place in the topic was trimmed.
+    """
+
+    reply: str | None = None
+    topic: str
+    after: str
+    head: str
+    resume: Resume
+    reason: str | None = None
+
+
+class Unsubscribed(ServerFrame, tag="unsubscribed", kw_only=True, frozen=True):
+    reply: str | None = None
+    topic: str
+
+
 class Pong(ServerFrame, tag="pong", kw_only=True, frozen=True):
     reply: str | None = None
 
@@ -321,7 +304,7 @@ class Bye(ServerFrame, tag="bye", kw_only=True, frozen=True):
     retry_after: float | None = None
 
 
-ControlFrame = Welcome | Accepted | Error | Notice | Pong | Bye
+ControlFrame = Welcome | Accepted | Subscribed | Unsubscribed | Error | Notice | Pong | Bye
 
 MAX_SENTENCE: Final = 4_000
 """The most characters of an error's sentence."""
@@ -364,6 +347,8 @@ class EventFrame(msgspec.Struct, frozen=True):
     id: str
     event: msgspec.Raw
     run: str | None = None
+    topic: str | None = None
+    """The topic whose log it is of; ``None``: the session's."""
 
 
 _control_frames: Final[msgspec.json.Decoder[ControlFrame]] = msgspec.json.Decoder(ControlFrame)

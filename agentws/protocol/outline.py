@@ -308,6 +308,8 @@ def _without(known: Mapping[str, T], ids: Set[str]) -> Mapping[str, T]:
     """``known`` itself if it has none of the ids."""
     if ids.isdisjoint(known):
         return known
+    if len(known) == 1:
+        return _NONE
     return {id: one for id, one in known.items() if id not in ids} or _NONE
 
 

@@ -182,10 +182,10 @@ class RunSequence:
 
     def _apply(self, rule: Rule, event: Event) -> Key:
         key = _key(rule, event)
-        opener = self._open.get(key)
         if rule.verb == "open":
-            self._open_new(key, opener, event)
+            self._open_new(key, event)
             return key
+        opener = self._open.get(key)
         if opener is None:
             raise InvalidEvent(f"{_name(event)} for a {rule.kind} that is not open.")
         _same_owner(opener, event)
@@ -193,8 +193,8 @@ class RunSequence:
             del self._open[key]
         return key
 
-    def _open_new(self, key: Key, opener: Event | None, event: Event) -> None:
-        if opener is not None:
+    def _open_new(self, key: Key, event: Event) -> None:
+        if key in self._open:
             raise InvalidEvent(f"{_name(event)} for a {key.kind} that is already open.")
         match event:
             case e.SubagentStarted():
@@ -236,8 +236,9 @@ class RunSequence:
 
     def _leave_lane(self) -> list[Event]:
         lane, self._lane = self._lane, None
-        opener = None if lane is None else self._open.pop(lane.key, None)
-        return [] if lane is None or opener is None else [_closer(lane.key.kind, opener)]
+        if lane is None or (opener := self._open.pop(lane.key, None)) is None:
+            return []
+        return [_closer(lane.key.kind, opener)]
 
     def _new_id(self) -> str:
         """A new message id. Run ids are unique, so a counter within the run is enough."""
@@ -258,9 +259,10 @@ class RunSequence:
         ):
             return [], lane.key
         start = opener(id or self._new_id())
-        key = self._apply(RULES[type(start)], start)
-        # After _apply, so that an event that is refused changes nothing.
-        out = [*self._leave_lane(), start]
+        key = _key(RULES[type(start)], start)
+        # Before the lane is left, so that an event that is refused changes nothing.
+        self._open_new(key, start)
+        out = [start] if lane is None else [*self._leave_lane(), start]
         self._lane = Lane(key, owner)
         return out, key
 

@@ -19,6 +19,8 @@ Two messages of the largest size that clients may send by default fit: a questio
 """
 NOTICES: Final = 32 * 1024
 """The notices of a page that holds only one run, or a part of one."""
+ANSWERED: Final = 16 * 1024
+"""The answered questions of a page: the newest."""
 QUESTIONS: Final = 64 * 1024
 """The open interrupts of a session, which a snapshot contains besides messages and notices."""
 TITLE: Final = 4 * 1024

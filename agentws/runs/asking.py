@@ -43,17 +43,16 @@ class AskingRun(Run):
 
     def __init__(
         self,
-        *,
-        id: str,
         context: RunContext,
         writer: RunWriter,
         variables: Context,
         team: Team,
+        *,
         origin: Mapping[str, Any] | None = None,
         recorded: Recorded = NOTHING_RECORDED,
     ) -> None:
         """``origin`` and ``recorded``: what an agent goes on from that is called again."""
-        super().__init__(id=id, context=context, writer=writer, variables=variables, team=team)
+        super().__init__(context, writer, variables, team)
         self._origin = origin
         self._recorded = recorded
         self._steps: Steps | None = None
@@ -72,7 +71,12 @@ class AskingRun(Run):
 
     def detach(self) -> None:
         super().detach()
+        self._end_steering()
         self.on_waiting, self._steering = None, None
+        # The context, which the agent may keep, refers to this run: a cycle, which only the
+        # garbage collector frees.
+        self.ending = True
+        del self.context
 
     def before_end(self, terminal: Event) -> Event:
         """Writes the results of unfinished calls. An agent may not end without its answers."""
@@ -110,6 +114,7 @@ class AskingRun(Run):
         work: tuple[Work, ...],
     ) -> Any:
         """Implements :meth:`agentws.agents.output.RunOutput.delegate`."""
+        self.check_open()
         caller = Caller(self, self.context, self._team, work)
         return await call_delegate(caller, name, content, history=history, within=within)
 
@@ -127,12 +132,6 @@ class AskingRun(Run):
         if self._steering is None:
             self._steering = Steering(self)
         return self._steering
-
-    async def drive(self) -> None:
-        try:
-            await super().drive()
-        finally:
-            self._end_steering()
 
     def end_text(self) -> None:
         """Implements :meth:`agentws.runs.steering.SteeredRun.end_text`."""
@@ -168,6 +167,7 @@ class AskingRun(Run):
 
     def origin(self) -> dict[str, Any]:
         """Implements :meth:`agentws.agents.steps.StepHost.origin`."""
+        self.check_open()
         if self._origin is None:
             identity = self.context.identity
             by = {} if identity is None else {"by": identity.id}

@@ -3,14 +3,31 @@
 from __future__ import annotations
 
 from ..attachments.library import Files
-from ..errors import NotSupported
+from ..errors import BadRequest, NotSupported
 from ..protocol.attachments import ATTACHMENTS, AttachedFile, file_ids
-from ..protocol.frames import EditQueued, Send
+from ..protocol.frames import Edit, EditQueued, Send
+from ..protocol.messages import Content
 
 
 def has_files(frame: Send | EditQueued) -> bool:
     """Whether a message names files. On the simple wire they are in the metadata."""
     return bool(frame.attachments) or (frame.metadata is not None and ATTACHMENTS in frame.metadata)
+
+
+def check_content(frame: Send | EditQueued | Edit) -> None:
+    """Raises BadRequest for a message with neither content nor files, and for wrong attachments."""
+    if _is_blank(frame.content) and not file_ids(frame):
+        raise BadRequest("This message is empty.", expected="some text, or a file")
+
+
+def check_text(content: str) -> None:
+    """Raises BadRequest for a message of the server without text."""
+    if _is_blank(content):
+        raise BadRequest("This message is empty.", expected="some text")
+
+
+def _is_blank(content: Content) -> bool:
+    return not content.strip() if isinstance(content, str) else not content
 
 
 async def attach_files(

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from contextvars import Context
 from functools import partial
+from typing import Final
 
 import msgspec
 
@@ -23,8 +24,12 @@ from ..tasks.tasks import Tasks
 from .asking import AskingRun, ReplayedRun
 from .ids import new_id, now_ms
 from .replay import Replay, earlier_messages, next_origin, read_replay
+from .run_slots import RunSlots
 from .team import Team
 from .writer import RunWriter
+
+MANY_RUNS: Final = 33
+"""Active runs at which deltas are gathered for twice as long."""
 
 
 def next_sender(session: Session) -> Sender | None:
@@ -52,7 +57,7 @@ def next_context(
     With ``replay`` it is that of an agent that is called again for its first message.
     """
     outline = session.outline
-    answers = tuple(outline.resuming.values())
+    answers = tuple(outline.resuming.values()) if outline.answers else ()
     accepted = _continuation(answers) if answers else next(iter(outline.queue.values()))
     message, identity, base = accepted.message, _identity(accepted, sender), session.head.seq
     earlier = None
@@ -74,7 +79,7 @@ def next_context(
         session=session.info,
         run_id=new_id("run"),
         # Questions are answered to the agent that asked them, whichever the session has by now.
-        agent=accepted.agent or _asker(outline) or session.info.agent,
+        agent=accepted.agent or (_asker(outline) if answers else None) or session.info.agent,
         identity=identity,
         history=history,
         answers=answers,
@@ -101,18 +106,15 @@ def run_started(session: Session, context: RunContext, *, agent: str | None = No
 
     It names ``agent``, if that is not the only one.
     """
-    started = _run_started(session, context)
+    id, run, outline = session.id, context.run_id, session.outline
+    if resuming := outline.resuming:
+        parent = outline.asked.get(next(iter(resuming)))
+        started = started_by_answers(id, run, resuming.values(), parent=parent)
+    else:
+        started = started_by_message(id, run, context.message)
     if agent is None:
         return started
     return msgspec.structs.replace(started, metadata={"agentws": {"agent": agent}})
-
-
-def _run_started(session: Session, context: RunContext) -> e.RunStarted:
-    resuming = session.outline.resuming
-    if resuming:
-        parent = session.outline.asked.get(next(iter(resuming)))
-        return started_by_answers(session.id, context.run_id, resuming.values(), parent=parent)
-    return started_by_message(session.id, context.run_id, context.message)
 
 
 def started_by_message(session: str, run: str, message: m.UserMessage) -> e.RunStarted:
@@ -146,7 +148,7 @@ def _resume_entry(answer: e.InterruptAnswered) -> m.ResumeEntry:
 
 
 class RunMaker:
-    """Makes the runs of one node. ``pace``: see :class:`.writer.RunWriter`."""
+    """Makes the runs of one node."""
 
     def __init__(
         self,
@@ -155,13 +157,13 @@ class RunMaker:
         agents: Agents,
         limits: Limits,
         files: Files | None,
-        pace: Callable[[], float],
+        slots: RunSlots,
     ) -> None:
         self._agents = agents
         self._tasks = tasks
         self._limits = limits
         self._files = files
-        self._pace = pace
+        self._slots = slots
 
     def writer(self, session: Session, run: str, fence: str, variables: Context) -> RunWriter:
         return RunWriter(
@@ -175,19 +177,30 @@ class RunMaker:
             max_event_size=self._limits.max_event_size,
         )
 
+    def _pace(self) -> float:
+        """Seconds for which a run's deltas are gathered: longer with more active runs."""
+        limits = self._limits
+        return min(limits.gather * (1 + self._slots.taken / MANY_RUNS), limits.max_gather)
+
     async def begin(self, session: Session, *, fence: str) -> AskingRun | None:
         """Begins the next run; ``None`` when the log has changed and is to be read again."""
-        origin, replay = next_origin(session.outline), None
-        if origin is not None:
-            replay = await read_replay(session, origin)
-            if next_origin(session.outline) != origin:
+        first, replay = next_origin(session.outline), None
+        if first is not None:
+            replay = await read_replay(session, first)
+            if next_origin(session.outline) != first:
                 return None
         sender = next_sender(session)
         context = next_context(session, sender, replay, files=self._files)
         variables = Context() if sender is None or sender.context is None else sender.context
         writer = self.writer(session, context.run_id, fence, variables)
         team = Team(self._agents, self._limits)
-        run = _made(context, writer, variables, team, replay)
+        run: AskingRun
+        if replay is None:
+            run = AskingRun(context, writer, variables, team)
+        else:
+            origin = replay.origin.told()
+            recorded = replay.recorded
+            run = ReplayedRun(context, writer, variables, team, origin=origin, recorded=recorded)
         return run if await self.start(session, run) else None
 
     async def start(self, session: Session, run: AskingRun) -> bool:
@@ -200,25 +213,3 @@ class RunMaker:
             await session.catch_up()
             return False
         return True
-
-
-def _made(
-    context: RunContext,
-    writer: RunWriter,
-    variables: Context,
-    team: Team,
-    replay: Replay | None,
-) -> AskingRun:
-    if replay is None:
-        return AskingRun(
-            id=context.run_id, context=context, writer=writer, variables=variables, team=team
-        )
-    return ReplayedRun(
-        id=context.run_id,
-        context=context,
-        writer=writer,
-        variables=variables,
-        team=team,
-        origin=replay.origin.told(),
-        recorded=replay.recorded,
-    )

@@ -25,11 +25,11 @@ from ..protocol.outline import Outline
 from ..sessions.session import Session
 from ..sessions.turns import Turn
 from ..store import Appended, Key
-from .attaching import has_files
+from .attaching import check_content, has_files
 from .branches import new_branch, other_branch
 from .deciding import RETRY_AFTER, RETRY_SECONDS, Decision
 from .ids import now_ms
-from .inbox import Inbox, accepted_event, body_digest, check_content, send_key
+from .inbox import Inbox, accepted_event, body_digest, send_key
 
 T = TypeVar("T")
 
@@ -71,7 +71,7 @@ async def edit(
 
     Raises NotFound, Conflict for a queued message, RunActive, TooMany, and what a send raises.
     """
-    check_content(frame.content)
+    check_content(frame)
     by = None if identity is None else identity.id
     sent = f.Send(
         id=frame.id,

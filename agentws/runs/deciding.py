@@ -11,7 +11,9 @@ import asyncio
 import random
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
-from typing import Final, NamedTuple
+from typing import Final
+
+import msgspec
 
 from ..errors import AgentwsError, Conflict, IdempotencyConflict, VersionConflict
 from ..protocol.codec import Entry
@@ -28,7 +30,7 @@ RETRY_AFTER: Final = 1.0
 """Seconds after which the sender of a refused command may try again."""
 
 
-class Decision(NamedTuple):
+class Decision(msgspec.Struct, frozen=True):
     """What a command appends."""
 
     entry: Entry
@@ -83,13 +85,12 @@ async def _decide(session: Session, command: Command, fence: str | None) -> Appe
             if session.version == version or loop.time() > deadline:
                 return None
             continue
-        decided, key, conflict, more = decision
         try:
             return await session.append_entries(
-                [decided, *more], key=key, expect=expect, fence=fence
+                [decision.entry, *decision.more], key=decision.key, expect=expect, fence=fence
             )
         except IdempotencyConflict as error:
-            raise conflict() from error
+            raise decision.conflict() from error
         except VersionConflict as error:
             if loop.time() > deadline:
                 raise VersionConflict(retry_after=RETRY_AFTER) from error

@@ -204,14 +204,14 @@ class Delegate:
             await close_generator(output)
 
     def _end(self, terminal: e.RunFinished | e.RunError) -> None:
+        for usage in terminal.usage or ():
+            self._context.report_usage(usage)
         if isinstance(terminal, e.RunError):
             raise AgentError(terminal.message)
         if isinstance(terminal.outcome, m.InterruptOutcome):
             raise NotSupported("A delegate can't end with questions.")
         if isinstance(terminal.outcome, m.CancelledOutcome):
             raise AgentError("It was cancelled.")
-        for usage in terminal.usage or ():
-            self._context.report_usage(usage)
         self._result = terminal.result
 
     def finish(self, result: Any) -> None:

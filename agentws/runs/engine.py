@@ -17,6 +17,7 @@ from ..agents.factory import Agents
 from ..attachments.library import Files
 from ..errors import AgentwsError, Fenced, NotFound, PositionLost
 from ..limits import Limits
+from ..sessions.held import HeldLease
 from ..sessions.session import Session
 from ..store import Store
 from ..tasks.tasks import Tasks
@@ -25,17 +26,18 @@ from .expiring import Expiry
 from .leased import LeasedSession
 from .orphan import end_orphan
 from .parking import Parking
+from .recovery import Recovery
+from .renewing import Renewal
 from .retries import RetryQueue
 from .run import Run, Stop
+from .run_slots import RunSlots
 from .steering import append_undelivered
+from .timeouts import RunTimeouts
 
 logger: Final = logging.getLogger("agentws.run")
 
 LINGER: Final = 2.0
 """Seconds for which the lease of an idle session is kept, since the next message often follows."""
-
-MANY_RUNS: Final = 33
-"""Active runs at which deltas are gathered for twice as long."""
 
 
 class Runs:
@@ -55,41 +57,44 @@ class Runs:
         self._store = store
         self._agents = agents
         self._limits = limits
-        self._node = node
-        self._open_session = open_session
         self._finished = finished
         self._tasks = Tasks()
-        self._slots = asyncio.Semaphore(limits.max_runs)
+        self._slots = RunSlots(limits.max_runs)
+        self.timeouts = RunTimeouts(limits.run_timeout, self._run_expired)
         self._leased: dict[str, LeasedSession] = {}
         self._retries = RetryQueue()
+        self.renewal = Renewal(store=store, node=node, limits=limits, lost=self._lease_lost)
+        self._recovery = Recovery(
+            store=store,
+            open_session=open_session,
+            holds=self.holds,
+            waiting=self._without_lease,
+            take_over=self._start_task,
+        )
         self._maker = RunMaker(
-            tasks=self._tasks, agents=agents, limits=limits, files=files, pace=self._pace
+            tasks=self._tasks, agents=agents, limits=limits, files=files, slots=self._slots
         )
         self._parking = Parking(self, self._maker, tasks=self._tasks, limits=limits)
         self._expiry = Expiry(tasks=self._tasks, open_session=open_session)
         # Without agents this node runs nothing: another node takes the open sessions.
         self._draining = not agents.names
-        self.running = 0
-        """Active runs on this node."""
         self.zombies = 0
         """Agents that ignore their cancellation: they still run, and their output is dropped."""
 
     def __repr__(self) -> str:
         return f"<Runs running={self.running} waiting={len(self._retries)}>"
 
+    @property
+    def running(self) -> int:
+        """Active runs on this node."""
+        return self._slots.taken
+
     def running_of(self, owner: str) -> int:
         """How many sessions of an identity have an active run, or one about to begin, here."""
         return sum(one.busy and one.session.info.owner == owner for one in self._leased.values())
 
-    def _pace(self) -> float:
-        """Seconds for which a run's deltas are gathered: longer with more active runs."""
-        return min(self._limits.gather * (1 + self.running / MANY_RUNS), self._limits.max_gather)
-
-    def holds(self, session: Session) -> bool:
+    def holds(self, id: str) -> bool:
         """Whether this node runs the session, or will try to."""
-        return self._holds(session.id)
-
-    def _holds(self, id: str) -> bool:
         return id in self._leased or id in self._retries
 
     # What the log asks for
@@ -102,8 +107,9 @@ class Runs:
 
     def schedule(self, session: Session) -> None:
         """Starts or stops runs as the session's outline asks for. Called when that changed."""
-        self._parking.check(session)
-        self._expiry.watch(session)
+        if session.outline.interrupts or self._parking.sessions or self._expiry.sessions:
+            self._parking.check(session)
+            self._expiry.watch(session)
         leased = self._leased.get(session.id)
         if leased is not None and leased.busy:
             if leased.run is not None:
@@ -163,7 +169,7 @@ class Runs:
         loop, task = asyncio.get_running_loop(), leased.task
         try:
             while True:
-                while await self._run_next(leased):
+                while await self._run_next(leased) and not leased.session.outline.settled:
                     pass
                 if self._draining or leased.cancelled or leased.task is not task:
                     break
@@ -186,11 +192,9 @@ class Runs:
 
         False when nothing is open, or when another task goes on with the session.
         """
-        if leased.lease is None and not await leased.take_lease(
-            self._store, owner=self._node, ttl=self._limits.lease_ttl
-        ):
+        if leased.lease is None and not await leased.take_lease(self.renewal):
+            # Another node has it. When that one leaves something open, a scan finds it.
             self._drop(leased)
-            self._retries.add(leased.session)
             return False
         outline = leased.session.outline
         if outline.run is not None:
@@ -200,8 +204,8 @@ class Runs:
             return False
         if outline.undelivered:
             return await append_undelivered(leased.session, leased.lease)
-        await self._slots.acquire()
-        self.running += 1
+        if not self._slots.take():
+            await self._slots.wait()
         run, resumed = None, False
         try:
             if self._parking.resumable(leased.session):
@@ -215,7 +219,6 @@ class Runs:
     def release_slot(self, run: Run | None) -> None:
         """Releases the slot of ``run``, if it still has one, or one that no run has begun in."""
         if run is None or run.give_up_slot():
-            self.running -= 1
             self._slots.release()
 
     def retry_later(self, leased: LeasedSession, error: BaseException) -> None:
@@ -232,6 +235,7 @@ class Runs:
         if self._leased.get(leased.session.id) is leased:
             del self._leased[leased.session.id]
         leased.end()
+        self.renewal.drop(leased.session)
         self._parking.let_go(leased.session)
 
     # One run
@@ -269,6 +273,7 @@ class Runs:
                 return False
             raise
         finally:
+            self.timeouts.remove(run)
             run.detach()
         leased.run = None
         self.run_ended(leased, run.first)
@@ -280,7 +285,11 @@ class Runs:
     def start_timer(self, leased: LeasedSession, run: Run) -> None:
         """Stops the run when it takes too long."""
         run.first = leased.session.run_base.seq + 1
-        run.call_later(self._limits.run_timeout, partial(self._stop_run, leased, run, "timed_out"))
+        self.timeouts.add(run)
+
+    def _run_expired(self, run: Run) -> None:
+        if leased := self._leased.get(run.context.session.id):
+            self._stop_run(leased, run, "timed_out")
 
     def run_ended(self, leased: LeasedSession, first: int) -> None:
         self._retries.forget(leased.session.id)
@@ -332,36 +341,24 @@ class Runs:
             self._drop(leased)
             self.schedule(leased.session)
 
-    async def renew(self) -> None:
-        """Renews the leases held here; stops the run of each session whose lease was lost."""
-        held = {id: leased for id, leased in self._leased.items() if leased.lease is not None}
-        if not held:
+    def _lease_lost(self, held: HeldLease) -> None:
+        """Stops the run of a session whose lease was lost."""
+        leased = self._leased.get(held.lease.session)
+        if leased is None or leased.lease is not held.lease or leased.releasing:
             return
-        ttl = self._limits.lease_ttl
-        kept = set(await self._store.renew(self._node, list(held), ttl=ttl))
-        for id in held.keys() - kept:
-            leased = held[id]
-            if leased.releasing:  # released while the store was asked
-                continue
-            logger.warning("session %s: the lease was lost", id)
-            leased.lease = None
-            self._parking.let_go(leased.session)
-            if leased.run is not None:
-                self._stop_run(leased, leased.run, "fenced")
+        logger.warning("session %s: the lease was lost", leased.session.id)
+        leased.lease = None
+        self._parking.let_go(leased.session)
+        if leased.run is not None:
+            self._stop_run(leased, leased.run, "fenced")
 
     async def recover(self) -> None:
         """Takes over sessions that another node left with something open: orphaned runs too."""
-        for id in () if self._draining else await self._store.unsettled():
-            if self._holds(id):
-                continue
-            try:
-                session = await self._open_session(id)
-                await session.catch_up()
-            except AgentwsError as error:
-                logger.warning("session %s was not recovered: %s", id, error)
-                continue
-            if not self._holds(id):
-                self._start_task(session)
+        if not self._draining:
+            await self._recovery.scan()
+
+    def _without_lease(self) -> int:
+        return len(self._retries) + sum(one.lease is None for one in self._leased.values())
 
     def forget(self, session: str) -> None:
         """The session was deleted: its run is stopped."""
@@ -375,6 +372,7 @@ class Runs:
     def begin(self) -> None:
         """Begins to run sessions, also after a drain."""
         self._leased, self._retries = {}, RetryQueue()
+        self.renewal.begin()
         self._draining = not self._agents.names
 
     async def drain(self, *, grace: float) -> None:
@@ -395,5 +393,7 @@ class Runs:
     async def aclose(self) -> None:
         """Cancels every task. An agent that ignores this is left behind."""
         self._expiry.close()
+        self.timeouts.close()
+        await self.renewal.aclose()
         if ignoring := await self._tasks.aclose(grace=1.0):
             logger.error("%d agents ignore their cancellation and are left behind", ignoring)

@@ -30,15 +30,15 @@ class Expiry:
     def __init__(self, *, tasks: Tasks, open_session: Callable[[str], Awaitable[Session]]) -> None:
         self._tasks = tasks
         self._open_session = open_session
-        self._timers: dict[str, dict[str, asyncio.TimerHandle]] = {}
-        """By session and question."""
+        self.sessions: dict[str, dict[str, asyncio.TimerHandle]] = {}
+        """The timers by session and question."""
 
     def __len__(self) -> int:
-        return sum(map(len, self._timers.values()))
+        return sum(map(len, self.sessions.values()))
 
     def watch(self, session: Session) -> None:
         """Notes the deadlines of the session's questions. Called when its outline has changed."""
-        open, known = session.outline.interrupts, self._timers.get(session.id)
+        open, known = session.outline.interrupts, self.sessions.get(session.id)
         if not open and known is None:
             return
         known = known or {}
@@ -52,14 +52,14 @@ class Expiry:
     def _note(self, session: str, interrupt: str, seconds: float) -> None:
         expire = partial(self._expire, session, interrupt)
         timer = asyncio.get_running_loop().call_later(max(seconds, 0.0), expire, context=Context())
-        self._timers.setdefault(session, {})[interrupt] = timer
+        self.sessions.setdefault(session, {})[interrupt] = timer
 
     def _forget(self, session: str, interrupt: str) -> None:
-        timers = self._timers.get(session, {})
+        timers = self.sessions.get(session, {})
         if interrupt in timers:
             timers.pop(interrupt).cancel()
         if not timers:
-            self._timers.pop(session, None)
+            self.sessions.pop(session, None)
 
     def _expire(self, session: str, interrupt: str) -> None:
         expiring = self._append(session, interrupt)
@@ -77,7 +77,7 @@ class Expiry:
         self._forget(session, interrupt)
 
     def close(self) -> None:
-        for session, timers in list(self._timers.items()):
+        for session, timers in list(self.sessions.items()):
             for interrupt in list(timers):
                 self._forget(session, interrupt)
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Final
 
 import msgspec
@@ -17,6 +17,7 @@ from ..errors import AgentError, AgentwsError, EventTooLarge, InvalidEvent
 from ..protocol import events as e
 from ..protocol.events import Event
 from ..protocol.frames import Failure, failure, sendable
+from ..protocol.messages import TokenUsage
 
 _failures: Final = msgspec.json.Decoder(Failure)
 logger: Final = logging.getLogger("agentws.run")
@@ -125,3 +126,22 @@ async def clear_cancellations(task: asyncio.Task[object]) -> None:
 def run_error(code: str, message: str, *, retryable: bool) -> Event:
     """The RUN_ERROR of a failed run. Never refused: a sentence that can't be sent is corrected."""
     return e.RunError(sendable(message), code, metadata={"agentws": {"retryable": retryable}})
+
+
+def with_usage(
+    end: Event, usage: Sequence[TokenUsage], check: Callable[[e.RunFinished | e.RunError], None]
+) -> Event:
+    """``end`` with what was used until then, unless ``check`` raises EventTooLarge for that.
+
+    Of a run that ended well it has the usage already.
+    """
+    match end:
+        case e.RunError() | e.RunFinished(usage=None) if usage:
+            told = msgspec.structs.replace(end, usage=[*(end.usage or ()), *usage])
+        case _:
+            return end
+    try:
+        check(told)
+    except EventTooLarge:
+        return end
+    return told

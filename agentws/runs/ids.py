@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
-import secrets
+import os
 import time
+from binascii import b2a_base64
 from datetime import UTC, datetime
+from typing import Final
+
+_URL_SAFE: Final = bytes.maketrans(b"+/", b"-_")
 
 
 def new_id(prefix: str) -> str:
     """A random id of 96 bits, as ``prefix_...``."""
-    return f"{prefix}_{secrets.token_urlsafe(12)}"
+    # secrets.token_urlsafe(12) makes the same with five calls more; every run needs an id.
+    random = b2a_base64(os.urandom(12), newline=False).translate(_URL_SAFE)
+    return f"{prefix}_{random.decode()}"
 
 
 def now_ms() -> int:

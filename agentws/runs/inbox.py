@@ -21,7 +21,6 @@ from ..auth import Identity
 from ..errors import (
     AgentError,
     AgentwsError,
-    BadRequest,
     EventTooLarge,
     Forbidden,
     NotFound,
@@ -34,7 +33,6 @@ from ..errors import (
 from ..limits import Limits
 from ..protocol import events as e
 from ..protocol import frames as f
-from ..protocol import messages as m
 from ..protocol.attachments import AttachedFile
 from ..protocol.codec import Entry, entry
 from ..protocol.outline import Outline
@@ -382,13 +380,3 @@ def body_digest(frame: f.ClientFrame, *, by: str | None) -> str:
     if by is not None:
         body = b"%b %b" % (_encoder.encode(by), body)
     return hashlib.sha1(body, usedforsecurity=False).hexdigest()
-
-
-def check_content(content: m.Content) -> None:
-    """Raises BadRequest for a message without content."""
-    if isinstance(content, str):
-        empty = not content.strip()
-    else:
-        empty = not content
-    if empty:
-        raise BadRequest("This message is empty.", expected="some text")

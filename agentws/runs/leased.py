@@ -6,6 +6,7 @@ import asyncio
 
 from ..sessions.session import Session
 from ..store import Lease, SessionInfo, Store
+from .renewing import Renewal
 from .run import Run
 
 
@@ -58,13 +59,13 @@ class LeasedSession:
         wakeup.set_result(go_on)
         return True
 
-    async def take_lease(self, store: Store, *, owner: str, ttl: float) -> bool:
-        """Takes the session's lease for ``ttl`` seconds; False while another node has it.
+    async def take_lease(self, renewal: Renewal) -> bool:
+        """Takes the session's lease; False while another node has it.
 
         The store issues the fencing token with it (``Lease.fence``). It is sent with every append
         of a run: the store refuses one with an older token.
         """
-        self.lease = await store.lease(self.session.id, owner=owner, ttl=ttl)
+        self.lease = await renewal.take(self.session)
         if self.lease is None:
             return False
         await self.session.catch_up()
@@ -80,10 +81,13 @@ class LeasedSession:
             session.announce()
             await session.settle(fence=lease.fence)
         await store.release(lease)
+        session.held = None
 
     def info_changed(self, *, since: SessionInfo) -> bool:
         """Whether the agent has changed what the store keeps besides the log."""
         info = self.session.info
+        if info is since:
+            return False
         return (info.title, info.metadata, info.agent, info.retention) != (
             since.title,
             since.metadata,

@@ -14,6 +14,7 @@ from .beginning import RunMaker
 from .ids import new_id
 from .leased import LeasedSession
 from .run import Run
+from .timeouts import RunTimeouts
 from .writer import RunWriter
 
 logger: Final = logging.getLogger("agentws.run")
@@ -21,6 +22,8 @@ logger: Final = logging.getLogger("agentws.run")
 
 class SessionRuns(Protocol):
     """What parking needs of the scheduler of runs."""
+
+    timeouts: RunTimeouts
 
     def release_slot(self, run: Run | None) -> None: ...
 
@@ -53,7 +56,7 @@ class Parking:
         self._tasks = tasks
         self._limits = limits
         self._parked: dict[str, _Parked] = {}
-        self._of: dict[str, set[str]] = {}
+        self.sessions: dict[str, set[str]] = {}
         """The same runs by session."""
 
     def __len__(self) -> int:
@@ -61,7 +64,7 @@ class Parking:
 
     def holds(self, session: Session) -> bool:
         """Whether an agent of the session waits here."""
-        return session.id in self._of
+        return session.id in self.sessions
 
     # To wait, and to go on
 
@@ -80,7 +83,7 @@ class Parking:
         self, leased: LeasedSession, run: AskingRun, asked: str, ended: RunWriter
     ) -> None:
         self._runs.release_slot(run)
-        run.stop_timer()
+        self._runs.timeouts.remove(run)
         try:
             await ended.drain()
         except Exception as error:
@@ -116,7 +119,7 @@ class Parking:
 
     def _add(self, session: Session, asked: str, run: AskingRun) -> None:
         self._parked[asked] = _Parked(session.id, run)
-        self._of.setdefault(session.id, set()).add(asked)
+        self.sessions.setdefault(session.id, set()).add(asked)
         run.call_later(self._limits.park, partial(self._let_go, asked))
         if len(self._parked) > self._limits.max_parked:
             self._let_go(next(iter(self._parked)))
@@ -133,12 +136,12 @@ class Parking:
             return
         outline = session.outline
         waiting = {outline.asked.get(id) for id in (*outline.interrupts, *outline.answers)}
-        for asked in self._of[session.id] - waiting:
+        for asked in self.sessions[session.id] - waiting:
             self._let_go(asked)
 
     def let_go(self, session: Session) -> None:
         """Lets the agents of the session go."""
-        for asked in list(self._of.get(session.id, ())):
+        for asked in list(self.sessions.get(session.id, ())):
             self._let_go(asked)
 
     def _let_go(self, asked: str) -> None:
@@ -147,9 +150,9 @@ class Parking:
 
     def _remove(self, asked: str) -> AskingRun:
         session, run = self._parked.pop(asked)
-        self._of[session].discard(asked)
-        if not self._of[session]:
-            del self._of[session]
+        self.sessions[session].discard(asked)
+        if not self.sessions[session]:
+            del self.sessions[session]
         run.stop_timer()
         return run
 

@@ -20,6 +20,7 @@ from ..protocol.attachments import ATTACHMENTS, AttachedFile, files_of
 from ..protocol.codec import check_sizes, entry
 from ..protocol.outline import Outline
 from ..sessions.session import Session
+from .attaching import check_content
 from .beginning import started_by_message
 from .deciding import Decision
 from .ids import new_id, now_ms
@@ -37,13 +38,15 @@ def edit(
 ) -> Decision | None:
     """What an edit appends; ``None`` if it changes nothing. ``files``: those of the frame, if any.
 
-    Raises NotFound, Forbidden for a message of somebody else, and EventTooLarge. A run acts for the
-    sender of its message, so nobody else may write it.
+    Raises NotFound, BadRequest for an empty message, Forbidden for a message of somebody else, and
+    EventTooLarge. A run acts for the sender of its message, so nobody else may write it.
     """
     accepted = queued(session.outline, frame.message)
     if accepted.by != by:
         raise Forbidden("Only the sender of this message may edit it.")
     edited = msgspec.structs.replace(accepted, message=_edited(accepted.message, frame, files))
+    if not files_of(edited.message):
+        check_content(frame)
     if edited == accepted:
         return None
     check_answerable(session, edited)

@@ -24,7 +24,7 @@ from ..protocol.events import Event, JsonPatch
 from ..protocol.sequence import TERMINAL, RunSequence
 from ..tasks.eager import InContext
 from .documents import PATCHED, Documents
-from .failure import clear_cancellations, error_for_run, is_cancellation, run_error
+from .failure import clear_cancellations, error_for_run, is_cancellation, run_error, with_usage
 from .generator import ITEMS_PER_TURN, ResumedIterator, close_generator, output_of
 from .shared_state import RunState
 from .team import Team, handover_events
@@ -73,9 +73,9 @@ class Run:
     )
 
     def __init__(
-        self, *, id: str, context: RunContext, writer: RunWriter, variables: Context, team: Team
+        self, context: RunContext, writer: RunWriter, variables: Context, team: Team
     ) -> None:
-        self.id = id
+        self.id = context.run_id
         self.context = context
         self.writer = writer
         self.variables = variables
@@ -86,7 +86,7 @@ class Run:
         """Whether what the agent still yields is dropped: its run is stopped, or handed over."""
         self._team = team
         self._successor: Handover | None = None
-        self._sequence = RunSequence(id, speaker=team.speaker(context.agent))
+        self._sequence = RunSequence(self.id, speaker=team.speaker(context.agent))
         self._check_from = writer.large
         self._documents: Documents | None = None
         self._shared: RunState | None = None
@@ -183,7 +183,8 @@ class Run:
             self._shared.close()
         for event in self._sequence.close():
             self.writer.write_event(event)
-        self.writer.write_event(self.before_end(terminal))
+        end = self.before_end(terminal)
+        self.writer.write_event(with_usage(end, self.context.usage, self.writer.check_terminal))
         await self.writer.drain()
 
     def before_end(self, terminal: Event) -> Event:

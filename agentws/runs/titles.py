@@ -18,6 +18,7 @@ from ..auth import Identity
 from ..errors import AgentwsError
 from ..limits import Limits
 from ..protocol import events as e
+from ..protocol.attachments import files_of
 from ..protocol.bodies import MAX_TITLE
 from ..protocol.codec import entry
 from ..protocol.fold import STATUS_KEY
@@ -87,8 +88,8 @@ class Titles:
     async def _made_title(self, session: Session, last: int) -> str | None:
         """The title by the agent, or by the message of the run that ended at the seq ``last``."""
         messages = (await session.page_before(last + 1, messages=1)).messages
-        asked = [text_of(one.content) for one in messages if isinstance(one, UserMessage)]
-        by_message = title_from(asked[0], length=self._limits.title_length) if asked else None
+        asked = [one for one in messages if isinstance(one, UserMessage)]
+        by_message = _titled_by(asked[0], length=self._limits.title_length) if asked else None
         try:
             async with asyncio.timeout(self._limits.command_timeout):
                 agent = await self._agents.make(session.info.agent, session.info)
@@ -105,6 +106,13 @@ class Titles:
                 raise
             logger.error("the agent of session %s made no title", session.id, exc_info=error)
             return by_message
+
+
+def _titled_by(message: UserMessage, *, length: int) -> str | None:
+    """The title by what the message says, or by its first file."""
+    names = [file.name for file in files_of(message)[:1]]
+    titles = (title_from(text, length=length) for text in (text_of(message.content), *names))
+    return next((title for title in titles if title), None)
 
 
 def _is_answered(messages: Sequence[Message]) -> bool:

@@ -148,7 +148,8 @@ class RunWriter:
         else:
             await append(self.session, [first], fence=self._fence, expect=expect)
         self._scheduled = self.backpressure = False
-        self._wake_waiters()
+        if self._waiters:
+            self._wake_waiters()
 
     @property
     def begun_at(self) -> int:
@@ -166,7 +167,8 @@ class RunWriter:
     def write_text(self, message_id: str, delta: str) -> None:
         """Writes the next piece of an open message's text."""
         if message_id != self._text_id:
-            self._seal()
+            if self._pieces:
+                self._seal()
             self._text_id = message_id
         self._pieces.append(delta)
         self._pending_size += len(delta)
@@ -192,15 +194,14 @@ class RunWriter:
 
     def _seal(self) -> None:
         """Makes one event of the text gathered so far (coalescing)."""
-        if self._pieces:
-            delta = "".join(self._pieces)
-            self._pieces = []
-            event = TextMessageContent(message_id=self._text_id, delta=delta)
-            encoded = entry(event, run=self.run)
-            if len(encoded.data) <= LARGEST:
-                self._batch.append(encoded)
-            else:
-                self._add_large(encoded)
+        delta = "".join(self._pieces)
+        self._pieces = []
+        event = TextMessageContent(message_id=self._text_id, delta=delta)
+        encoded = entry(event, run=self.run)
+        if len(encoded.data) <= LARGEST:
+            self._batch.append(encoded)
+        else:
+            self._add_large(encoded)
 
     def _add_large(self, encoded: Entry) -> None:
         """Adds text as several events, and any other event as it is."""
@@ -243,7 +244,8 @@ class RunWriter:
         """Takes the events to be appended now; empty while an append is in flight."""
         if self._in_flight or self._closed or self._error is not None:
             return []
-        self._seal()
+        if self._pieces:
+            self._seal()
         batch, self._batch = self._batch, []
         self._left -= self._pending_size
         self._pending_size = 0

@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from typing import Final, NamedTuple
+from typing import Final
+
+import msgspec
 
 from ..errors import NotFound, Unavailable
 from ..protocol.codec import Record
@@ -19,7 +21,7 @@ PER_TURN: Final = 100
 """Logs that are folded in one turn, so that other housekeeping is not delayed for long."""
 
 
-class _Due(NamedTuple):
+class _Due(msgspec.Struct, frozen=True, gc=False):
     at: float
     session: str
     first: int | None

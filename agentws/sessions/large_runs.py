@@ -12,6 +12,7 @@ import asyncio
 from typing import Final
 
 from ..errors import PositionLost
+from ..protocol.answered import AnsweredQuestion
 from ..protocol.codec import Record, encode_event, event_type
 from ..protocol.messages import Message
 from ..protocol.notices import Posted
@@ -97,15 +98,16 @@ class BoundedPages:
         parts = divide(run.messages, size, most=_last_of(records).seq - start + 1)
         number = len(parts) if number is None else min(number, len(parts))
         notices = _notices_of(run, parts, number - 1)
+        answered = _answered_of(run, parts, number - 1)
         if number > 1:
-            return Page(parts[number - 1], start + number - 1, notices, run.times)
+            return Page(parts[number - 1], start + number - 1, notices, run.times, answered)
         if await begins_before(store, session, start, view):
-            return Page(parts[0], start, notices, run.times)
+            return Page(parts[0], start, notices, run.times, answered)
         # Only notices are older: they belong to this page.
         scan = BackwardScan(messages=1, view=view, size=size)
         oldest = await scan.page(store, session, start)
         older = oldest.notices if oldest else ()
-        return Page(parts[0], None, [*older, *notices], run.times)
+        return Page(parts[0], None, [*older, *notices], run.times, answered)
 
     async def _read_to_end(self, records: list[Record]) -> bool:
         """Reads the rest of the run in ``records`` into them; False if the run is still active."""
@@ -134,9 +136,20 @@ def _last_of(records: list[Record]) -> Record:
     return records[-1]
 
 
+def _ends_of(parts: list[list[Message]]) -> dict[str, int]:
+    """The last part that has each message."""
+    return {message.id: index for index, part in enumerate(parts) for message in part}
+
+
+def _answered_of(run: Page, parts: list[list[Message]], at: int) -> list[AnsweredQuestion]:
+    """The answered questions of the part ``at``, which has the message before the answer."""
+    ends = _ends_of(parts)
+    return [one for one in run.answered if ends.get(one.after or "", 0) == at]
+
+
 def _notices_of(run: Page, parts: list[list[Message]], at: int) -> list[Posted]:
     """The newest notices of the part ``at``; a notice belongs to the part with its message."""
-    ends = {message.id: index for index, part in enumerate(parts) for message in part}
+    ends = _ends_of(parts)
     here = [one for one in run.notices if ends.get(one.after or "", 0) == at]
     left = NOTICES
     for count, one in enumerate(reversed(here)):

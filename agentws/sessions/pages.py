@@ -13,6 +13,7 @@ from contextlib import aclosing
 from typing import Final, NamedTuple
 
 from ..protocol import events as e
+from ..protocol.answered import MOST, AnsweredQuestion, answered_by, newest_of
 from ..protocol.codec import Record, decode_record, event_type
 from ..protocol.fold import Fold
 from ..protocol.gateway_events import BRANCHED, CLEARED
@@ -36,7 +37,7 @@ ENDS: Final = frozenset({"RUN_FINISHED", "RUN_ERROR"})
 _QUESTIONS: Final = frozenset({"RUN_STARTED", "RUN_FINISHED"})
 """Events that ask questions (interrupts), or resume with their answers."""
 NOTICE: Final = "notice.posted"
-_LOOKED_INTO: Final = frozenset({NOTICE, "RUN_STARTED"})
+_LOOKED_INTO: Final = frozenset({NOTICE, "RUN_STARTED", "interrupt.answered"})
 """Events that say more of a page than its messages."""
 _NOTICES: Final = 100
 """The most notices on a page, the newest: nothing else bounds their number."""
@@ -72,6 +73,8 @@ class Page(NamedTuple):
     """The durable notices among the messages, in order."""
     times: Mapping[str, int] = {}
     """By the ids of user messages: when a run began to answer them, in ms since the epoch."""
+    answered: Sequence[AnsweredQuestion] = ()
+    """The questions that were asked and answered among the messages, in order; the newest."""
 
 
 async def page_before(
@@ -226,6 +229,7 @@ def fold_page(newest_first: list[Record], before: int | None) -> Page:
     fold = Fold()
     notices: deque[Posted] = deque(maxlen=_NOTICES)
     times: dict[str, int] = {}
+    answered: deque[AnsweredQuestion] = deque(maxlen=MOST)
     for record in reversed(newest_first):
         kind = event_type(record.data)
         if kind == BRANCHED:
@@ -240,8 +244,11 @@ def fold_page(newest_first: list[Record], before: int | None) -> Page:
                 notices.append(Posted(record.seq, record.tag, event, fold.last))
             case e.RunStarted(input=RunAgentInput(messages=asked), timestamp=int(began)):
                 times.update((message.id, began) for message in asked)
+            case e.InterruptAnswered() as event:
+                if (one := answered_by(event, fold.outline, after=fold.last)) is not None:
+                    answered.append(one)
         fold.apply(body.event, body.run)
     messages = fold.messages
     shown = {message.id for message in messages}
     placed = [one if one.after in shown else one._replace(after=None) for one in notices]
-    return Page(messages, before, placed, times)
+    return Page(messages, before, placed, times, newest_of(answered))

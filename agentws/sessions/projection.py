@@ -102,25 +102,24 @@ class Projection:
         if type(event) in _CHANGEABLE:
             # The agent may still change the object that it yielded; what was written counts.
             event = decode_record(one.data).event
-        if self.senders is not None:
-            self.senders.remove(no_longer_queued(event, self.outline))
-            self.senders = self.senders or None
-        self._apply_to_outline(event, one.run)
+        if self.senders is None:
+            self.outline.apply(event, one.run)
+        else:
+            self._apply_with_senders(self.senders, event, one.run)
         self.outline_changed = True
         self.version = record.seq
         handle = _BESIDES_OUTLINE.get(type(event))
         if handle is not None:
             handle(self, event, record, before)
 
-    def _apply_to_outline(self, event: Event, run: str | None) -> None:
-        if self.senders is None or not isinstance(event, e.MessageEdited):
-            self.outline.apply(event, run)
-            return
-        id = event.message.id
-        before = self.outline.queue.get(id)
+    def _apply_with_senders(self, senders: Senders, event: Event, run: str | None) -> None:
+        senders.remove(no_longer_queued(event, self.outline))
+        edited = event.message.id if isinstance(event, e.MessageEdited) else None
+        before = None if edited is None else self.outline.queue.get(edited)
         self.outline.apply(event, run)
-        if before is not None:
-            self.senders.replace(id, before, self.outline.queue[id])
+        if edited is not None and before is not None:
+            senders.replace(edited, before, self.outline.queue[edited])
+        self.senders = senders or None
 
     def _accept(self, event: e.MessageAccepted, record: Record, before: Record | None) -> None:
         self._accepted_at = self._accepted_at or {}

@@ -24,6 +24,7 @@ from . import conversation, turns
 from .command_turn import CommandTurn
 from .conversation import Snapshot
 from .follower import Follower
+from .held import HeldLease
 from .large_runs import BoundedPages
 from .pages import Page, page_before
 from .projection import DECODED_TYPES, Projection, applied_in
@@ -44,6 +45,7 @@ class Session(Projection):
         "_tail",
         "on_append",
         "followers",
+        "held",
         "id",
         "max_event_size",
         "on_outline_change",
@@ -70,6 +72,8 @@ class Session(Projection):
         """Called after an append by this node, to ring the bell for other nodes."""
         self.used = 0.0
         """When it was last followed, run or written, in seconds of the loop's clock."""
+        self.held: HeldLease | None = None
+        """The lease that this node runs the session under, or had when it lost it."""
         self.turn: CommandTurn | None = None
         """``None`` while no command is being decided."""
         self.max_event_size = EVENT
@@ -140,9 +144,14 @@ class Session(Projection):
         fence: str | None = None,
         expect: int | None = None,
     ) -> Appended:
-        """:meth:`append` for encoded events. A run (``fence``) has checked the sizes of its own."""
+        """:meth:`append` for encoded events. A run (``fence``) has checked the sizes of its own.
+
+        Raises Fenced, without asking the store, after the local deadline of the lease.
+        """
         if fence is None:
             check_sizes(entries, self.max_event_size)
+        elif self.held is not None:
+            self.held.check()
         datas = [one.data for one in entries]
         applied = applied_in(entries)
         done = await self._store.append(

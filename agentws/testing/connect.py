@@ -48,7 +48,8 @@ class Client:
     """One client of one session, over any number of connections.
 
     ``frames`` are all frames that it has read; ``position`` is the last position it has read, from
-    which :meth:`reconnect` resumes. ``lines`` are its connections; the last one is current.
+    which :meth:`reconnect` resumes. ``topics`` has those of topics. ``lines`` are its connections;
+    the last one is current.
     """
 
     def __init__(
@@ -70,6 +71,7 @@ class Client:
         self.native = native
         self.frames: list[Frame] = []
         self.lines: list[Line] = []
+        self.topics: dict[str, str] = {}
         self.position: str | None = self.query.pop("after", None)
         self.session: str | None = self.query.pop("session", None)
         self._path = parts.path
@@ -194,8 +196,12 @@ class Client:
 
     def _take(self, frame: Frame) -> Frame:
         self.frames.append(frame)
-        if "event" in frame:
+        if "topic" in frame and "event" in frame:
+            self.topics[frame["topic"]] = frame["id"]
+        elif "event" in frame:
             self.position = frame["id"]
+        elif frame["type"] == "subscribed":
+            self.topics[frame["topic"]] = frame["after"]
         elif frame["type"] == "welcome":
             self.session = frame["session"]
         elif "metadata" in frame and not self.native:
@@ -237,8 +243,20 @@ class Client:
             self._take(self._unread.popleft())
 
     def events(self) -> list[dict[str, Any]]:
-        """The events of every event frame read so far."""
-        return [frame["event"] for frame in self.frames if "event" in frame]
+        """The events of the session in every event frame read so far."""
+        return [one["event"] for one in self.frames if "event" in one and "topic" not in one]
+
+    # Topics
+
+    async def subscribe(self, topic: str, *, after: str | None = None, id: str = "sub") -> Frame:
+        """Subscribes to ``topic`` and returns the reply; :attr:`topics` has the position then."""
+        frame = {"type": "subscribe", "id": id, "topic": topic}
+        return await self.ask(frame if after is None else {**frame, "after": after})
+
+    def posts(self, topic: str) -> list[str]:
+        """The content of every post of ``topic`` read so far."""
+        frames = (one for one in self.frames if one.get("topic") == topic and "event" in one)
+        return [one["event"]["content"] for one in frames]
 
     # Failing
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import msgspec
 
 from ..errors import Fenced
-from ..store import Lease, Settled, Store
+from ..store import Lease, LeaseRenewer, Settled, Store
 from .contract_base import EPOCH, StoreFixtures, begin, event, eventually, filled
 from .needs import pytest
 
@@ -22,6 +24,17 @@ async def held(store: Store, session: str, owner: str, *, ttl: float = 60.0) -> 
     lease = await store.lease(session, owner=owner, ttl=ttl)
     assert lease is not None
     return lease
+
+
+@contextmanager
+def renewer_of(store: Store) -> Iterator[LeaseRenewer | None]:
+    """A renewer, which is closed at the end; ``None`` if this store has none."""
+    renewer = store.lease_renewer()
+    try:
+        yield renewer
+    finally:
+        if renewer is not None:
+            renewer.close()
 
 
 class LeaseRules(StoreFixtures):
@@ -196,3 +209,52 @@ class LeaseRules(StoreFixtures):
         found = list(await store.unsettled(limit=100_000))
         assert [id for id in found if id in order] == order
         assert list(await store.unsettled(limit=3)) == found[:3]
+
+
+class RenewerRules(StoreFixtures):
+    """A renewer needs no event loop: here it is called while that is blocked by the call."""
+
+    async def test_a_renewer_renews_only_the_leases_that_are_still_held(
+        self, store: Store, peer: Store
+    ) -> None:
+        mine, brief, theirs, free = [await begin(store) for _ in range(4)]
+        await held(store, mine, "a")
+        await held(store, brief, "a", ttl=0.05)
+        await held(store, theirs, "b")
+        await eventually(lambda: peer.lease(brief, owner="b", ttl=60))
+        with renewer_of(store) as renewer:
+            if renewer is None:
+                return
+            wanted = [mine, brief, theirs, free, "nothing"]
+            assert list(renewer.renew("a", wanted, ttl=60)) == [mine]
+            assert list(renewer.renew("a", [], ttl=60)) == []
+
+    async def test_a_renewer_extends_a_lease_and_keeps_its_fencing_token(
+        self, store: Store, peer: Store
+    ) -> None:
+        session = await begin(store)
+        with renewer_of(store) as renewer:
+            if renewer is None:
+                return
+            renewed: list[str] = []
+            ttl = 0.1
+            # Longer each time, for a slow store or machine between the two calls.
+            while not renewed and ttl < 60:
+                ttl *= 2
+                lease = await held(store, session, "a", ttl=ttl)
+                renewed = list(renewer.renew("a", [session], ttl=60))
+            assert renewed == [session]
+            await asyncio.sleep(ttl)
+            assert await peer.lease(session, owner="b", ttl=60) is None
+            await store.append(session, [event(1)], fence=lease.fence)
+
+    async def test_a_renewer_works_on_any_thread_and_is_closed_twice(self, store: Store) -> None:
+        session = await begin(store)
+        await held(store, session, "a")
+        with renewer_of(store) as renewer:
+            if renewer is None:
+                return
+            for _ in range(2):
+                done = await asyncio.to_thread(renewer.renew, "a", [session], ttl=60)
+                assert list(done) == [session]
+            await asyncio.to_thread(renewer.close)

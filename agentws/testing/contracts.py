@@ -25,12 +25,13 @@ from secrets import token_hex
 from ..bus import Bus
 from .contract_base import eventually
 from .contract_files import FileStoreContract
-from .contract_leases import LeaseRules
+from .contract_leases import LeaseRules, RenewerRules
 from .contract_log import AppendRules, ReadRules
 from .contract_model import ModelRules
 from .contract_retention import RetentionRules
 from .contract_search import SearchRules
 from .contract_sessions import SessionRules
+from .contract_topics import TopicRules
 from .contract_versions import VersionRules
 from .needs import pytest
 
@@ -39,7 +40,15 @@ __all__ = ["BusContract", "FileStoreContract", "SearchContract", "StoreContract"
 
 @pytest.mark.anyio
 class StoreContract(
-    SessionRules, RetentionRules, AppendRules, VersionRules, ReadRules, LeaseRules, ModelRules
+    SessionRules,
+    RetentionRules,
+    AppendRules,
+    VersionRules,
+    ReadRules,
+    LeaseRules,
+    RenewerRules,
+    TopicRules,
+    ModelRules,
 ):
     """Tests what :class:`agentws.store.Store` promises, as far as a healthy store can show it.
 

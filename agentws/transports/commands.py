@@ -17,9 +17,9 @@ from ..errors import BadRequest, Draining, NotSupported
 from ..protocol import frames as f
 from ..protocol.spoken import spoken_answer
 from ..runs import answers, branching
+from ..runs.attaching import check_content, has_files
 from ..runs.commands import Invocation
 from ..runs.ids import new_id
-from ..runs.inbox import check_content
 from ..sessions.session import Session
 from ..store import Appended
 from .service import SessionService
@@ -93,7 +93,8 @@ async def _say(request: ClientRequest) -> Appended:
     """A message, or the answer to the open question if it is one."""
     service, session, frame, identity = request
     answer = None
-    if isinstance(frame.content, str):
+    # An answer has no files: they would be lost.
+    if isinstance(frame.content, str) and not has_files(frame):
         answer = spoken_answer(session.outline, frame.content)
     if answer is None:
         return await _send(request)
@@ -117,7 +118,6 @@ def _withdraw(request: ClientRequest) -> Awaitable[Appended]:
 
 def _edit_queued(request: ClientRequest) -> Awaitable[Appended | None]:
     content = request.frame.content
-    check_content(content)
     if isinstance(content, str) and parse_command(content) is not None:
         raise BadRequest("A command can't wait in the queue.", expected="text, or //text")
     return request.service.inbox.edit_queued(request.session, request.frame, by=request.by)
@@ -188,7 +188,7 @@ def command_in(frame: f.AnyClientFrame) -> f.AnyClientFrame:
     """
     match frame:
         case f.Send(content=content):
-            check_content(content)
+            check_content(frame)
             typed = parse_command(content) if isinstance(content, str) else None
             if typed is None:
                 return frame if frame.id else msgspec.structs.replace(frame, id=new_id("msg"))

@@ -28,7 +28,7 @@ from ..protocol.sizes import MESSAGE
 from ..protocol.wires.wire import Encoder
 from ..sessions.session import Session
 from ..tasks.tasks import Tasks
-from .outlet import Outlet
+from .outlet import Outlet, Writer
 from .pieces import Pieces
 
 logger: Final = logging.getLogger("agentws")
@@ -163,7 +163,28 @@ class Connection:
 
     def uncork_now(self) -> None:
         self._corked = self._uncorking = False
+        self._wake()
+
+    # Other logs
+
+    def share(self, writer: Writer) -> None:
+        """Rings ``writer`` from now on when the peer may be written to. It rings this in turn."""
+        self._outlet.writer = writer
+
+    @property
+    def idle(self) -> bool:
+        """Whether nothing waits to be written: then events of another log may be."""
+        waits = self._corked or self._reading or self._controls or self._outgoing
+        return not (waits or self._outlet.blocked or self._is_over)
+
+    def write_beside(self, parts: Sequence[bytes]) -> None:
+        """Writes encoded events of another log. Call it only while this is :attr:`idle`."""
+        self._controls = list(parts)
         self.ring()
+
+    def _wake(self) -> None:
+        if self._outlet.writer is not None:
+            self._outlet.writer.ring()
 
     # Following (session.Follower)
 
@@ -269,7 +290,7 @@ class Connection:
                 self.lost()
             case AgentwsError():
                 self.refuse(failed)
-        self.ring()
+        self._wake()
 
     async def _write_pages(self) -> None:
         pieces = Pieces(self.session)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final, Protocol
 
 from ..errors import TooMany, Unavailable
@@ -122,20 +122,23 @@ class Connections:
 
     # Broadcasts and closing
 
-    def announce(self, notice: Notice) -> asyncio.Task[int]:
+    def announce(self, notice: Notice, *, to: Sequence[Peer] | None = None) -> asyncio.Task[int]:
         """Sends ``notice`` to every connection, in slices, after the notices before it.
 
-        The task's result is how many were reached.
+        With ``to``, only to those. The task's result is how many were reached.
         """
-        sending = self._broadcast(notice, after=self._broadcasting)
+        sending = self._broadcast(notice, to, after=self._broadcasting)
         self._broadcasting = self._tasks.spawn(sending, name="broadcast")
         return self._broadcasting
 
-    async def _broadcast(self, notice: Notice, *, after: asyncio.Task[int] | None) -> int:
+    async def _broadcast(
+        self, notice: Notice, to: Sequence[Peer] | None, *, after: asyncio.Task[int] | None
+    ) -> int:
         if after is not None and not after.done():
             await asyncio.wait({after})
         reached = 0
-        for turn, connection in enumerate(tuple(self._connections), start=1):
+        peers = tuple(self._connections) if to is None else to
+        for turn, connection in enumerate(peers, start=1):
             if not connection.closing:
                 connection.send_control(notice)
                 reached += 1

@@ -22,7 +22,7 @@ from .priming import before_folded, prime
 from .service import SessionService
 
 NoReplay = LostReason | Literal["no_position"]
-_WITHOUT_POSITION: Final = "no_position"
+NO_POSITION: Final = "no_position"
 
 
 class Beginning(NamedTuple):
@@ -70,7 +70,7 @@ async def _replay_or_snapshot(
     """
     if after is None and made:
         return Beginning(Position(session.head.epoch, 0, GENESIS), "new")
-    reason: NoReplay = _WITHOUT_POSITION
+    reason: NoReplay = NO_POSITION
     if after is not None:
         found = await resume_point(session, after, made=made)
         if isinstance(found, Position):
@@ -85,6 +85,7 @@ async def _replay_or_snapshot(
         notices=snapshot.page.notices,
         extras={
             "before": snapshot.page.before,
+            "answered": snapshot.page.answered,
             "interrupts": snapshot.interrupts,
             "title": snapshot.title,
         },
@@ -145,7 +146,7 @@ def greeting(
             connection=connection,
             identity=identity,
         )
-    elif beginning.reason is not None and beginning.reason != _WITHOUT_POSITION:
+    elif beginning.reason is not None and beginning.reason != NO_POSITION:
         frame = f.error_frame(PositionLost(beginning.reason))
     else:
         return []

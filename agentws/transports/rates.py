@@ -54,18 +54,18 @@ class Pace:
     def count(self, *, messages: int = 0, size: int = 0) -> None:
         """Counts what was received; raises TooMany with ``retry_after``."""
         now = asyncio.get_running_loop().time()
-        wait = self._messages.take(messages, now) or self._sizes.take(size, now)
-        _refuse_for(wait)
+        if wait := self._messages.take(messages, now) or self._sizes.take(size, now):
+            raise _refusal(wait)
 
     def check(self) -> None:
         """Raises TooMany if a message would be refused now; counts nothing."""
-        _refuse_for(self._messages.wait(asyncio.get_running_loop().time()))
+        if wait := self._messages.wait(asyncio.get_running_loop().time()):
+            raise _refusal(wait)
 
 
-def _refuse_for(wait: float) -> None:
-    if wait:
-        # Rounded up: a caller that waits for less would be refused again.
-        raise TooMany("You are sending too fast.", retry_after=math.ceil(wait * 100) / 100)
+def _refusal(wait: float) -> TooMany:
+    # Rounded up: a caller that waits for less would be refused again.
+    return TooMany("You are sending too fast.", retry_after=math.ceil(wait * 100) / 100)
 
 
 class Paces:

@@ -20,6 +20,7 @@ from .service import NodeService
 from .session_routes import SessionRoutes
 from .sse import EventRoutes
 from .state_routes import StateRoutes
+from .topic_routes import TopicRoutes
 from .websocket import WebSocketTransport
 
 
@@ -48,6 +49,7 @@ def operations(service: NodeService, *, prefix: str, page: bool) -> list[Operati
         *StateRoutes(service).operations(),
         *ExportRoutes(service).operations(),
         *EventRoutes(service, streams).operations(),
+        *TopicRoutes(service).operations(),
         *AskRoutes(service, asks).operations(),
         *(() if files is None else FileRoutes(service, files).operations()),
         *(PageRoutes(prefix).operations() if page else ()),

@@ -8,9 +8,9 @@ from typing import Final
 
 from starlette.types import ASGIApp
 
-from ..errors import AgentwsError, NotSupported, WrongLoop
+from ..errors import AgentwsError, BadRequest, WrongLoop
 from ..protocol import bodies as b
-from ..runs.inbox import check_content
+from ..runs.attaching import check_text
 from ..sessions.registry import check_session_id
 from .http import SERVER, Call, Operation, json_response
 from .outlet import EXTENSION
@@ -50,7 +50,7 @@ class ServerRoutes:
                 "/broadcast",
                 self.broadcast,
                 "admin",
-                "Shows a notice to every connected client",
+                "Shows a notice to every connected client, or posts it to a topic",
                 body=b.Broadcast,
                 answer=b.Reached,
             ),
@@ -102,17 +102,29 @@ class ServerRoutes:
 
     async def broadcast(self, call: Call) -> ASGIApp:
         body: b.Broadcast = call.body
-        check_content(body.content)
-        if body.topic is not None or body.durable:
-            raise NotSupported("Topics are not offered.", expected="no topic, and not durable")
-        reached = await self._service.broadcast(
-            body.content, level=body.level, metadata=body.metadata
+        check_text(body.content)
+        key = call.request.headers.get("idempotency-key")
+        if body.durable:
+            return await self._post(body, key)
+        if key is not None:
+            expected = "durable: true, or no Idempotency-Key"
+            raise BadRequest("What is not kept can't be sent just once.", expected=expected)
+        to = self._service if body.topic is None else self._service.topic(body.topic)
+        reach = await to.announce(body.content, level=body.level, metadata=body.metadata)
+        return json_response(b.Reached(**reach._asdict()))
+
+    async def _post(self, body: b.Broadcast, key: str | None) -> ASGIApp:
+        if body.topic is None:
+            expected = "a topic, or durable: false"
+            raise BadRequest("A durable broadcast is posted to a topic.", expected=expected)
+        done = await self._service.topic(body.topic).append(
+            body.content, level=body.level, metadata=body.metadata, key=key
         )
-        return json_response(b.Reached(reached=reached))
+        return json_response(b.Posted(position=str(done.position), duplicate=done.duplicate))
 
     async def push(self, call: Call) -> ASGIApp:
         body: b.Push = call.body
-        check_content(body.content)
+        check_text(body.content)
         id = call.request.path_params["id"]
         check_session_id(id)
         position = await self._service.session(id).push(

@@ -7,7 +7,7 @@ may pass a fake.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from msgspec import UNSET, UnsetType
 from starlette.requests import HTTPConnection
@@ -26,6 +26,7 @@ from ..sessions.session import Session
 from ..store import Appended, SessionInfo, Store
 from ..tasks.tasks import Tasks
 from .connections import Connections
+from .feeds import Feeds
 
 
 class CredentialService(Protocol):
@@ -73,6 +74,9 @@ class SessionService(Protocol):
     def connections(self) -> Connections: ...
 
     @property
+    def feeds(self) -> Feeds: ...
+
+    @property
     def inbox(self) -> Inbox: ...
 
     @property
@@ -95,6 +99,8 @@ class SessionService(Protocol):
     ) -> Session: ...
 
     async def check_write(self, session: Session, identity: Identity | None) -> None: ...
+
+    async def check_subscribe(self, identity: Identity | None, topic: str) -> None: ...
 
     async def send(
         self, session: Session, frame: f.Send, *, identity: Identity | None
@@ -135,13 +141,36 @@ class Pushing(Protocol):
     ) -> str: ...
 
 
+class Reach(NamedTuple):
+    """What a broadcast has reached: connections, on how many nodes; and live nodes that did not
+    answer in time, whose connections are not counted."""
+
+    reached: int
+    nodes: int = 1
+    missing: int = 0
+
+
+class Posting(Protocol):
+    """Writes to one topic."""
+
+    async def append(
+        self, content: str, *, level: e.Level, metadata: Metadata | None, key: str | None
+    ) -> Appended: ...
+
+    async def announce(
+        self, content: str, *, level: e.Level, metadata: Metadata | None
+    ) -> Reach: ...
+
+
 class NodeService(CredentialService, HttpService, SessionService, Protocol):
     """The whole interface: it also has what the routes of the node itself need."""
 
     def session(self, id: str) -> Pushing: ...
 
-    async def broadcast(
-        self, content: str, *, level: e.Level = "info", metadata: Metadata | None = None
-    ) -> int: ...
+    def topic(self, name: str) -> Posting: ...
+
+    async def announce(
+        self, content: str, *, level: e.Level, metadata: Metadata | None
+    ) -> Reach: ...
 
     def stats(self) -> dict[str, Any]: ...

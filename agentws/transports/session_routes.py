@@ -203,6 +203,7 @@ def _message_list(page: Page, epoch: str) -> b.MessageList:
         messages=page.messages,
         before=page.before or UNSET,
         notices=notices_for(epoch, page.notices) or UNSET,
+        answered=list(page.answered) or UNSET,
     )
 
 

@@ -60,7 +60,7 @@ class EventRoutes:
         # A browser that reconnects asks the old address, and gives its position in the header.
         after = call.request.headers.get("last-event-id") or call.request.query_params.get("after")
         session = await open_session(self._service, call)
-        if wire.polled is not None and _polls(call):
+        if wire.polled is not None and polls(call):
             return await self._poll(wire, wire.polled, call, session, after=after)
         return await self._stream(wire, call, session, after=after)
 
@@ -81,7 +81,7 @@ class EventRoutes:
             first = encoder.events(beginning.position.epoch, beginning.records)
             wait = min(wait, LONGEST_WAIT)
             records = await read_or_wait(service, session, beginning, first, wait=wait)
-        position = _after(beginning.position, records)
+        position = after_last(beginning.position, records)
         frames = [*first, *encoder.events(position.epoch, records)]
         body = b.Poll(
             events=[msgspec.Raw(frame) for frame in frames],
@@ -128,7 +128,8 @@ def _context(session: Session, call: Call) -> EncoderContext:
     return EncoderContext(session.id, call.request.query_params, iso_time)
 
 
-def _polls(call: Call) -> bool:
+def polls(call: Call) -> bool:
+    """Whether the client asks for JSON, and not for a stream."""
     accept = call.request.headers.get("accept", "")
     return "application/json" in accept and "text/event-stream" not in accept
 
@@ -180,11 +181,11 @@ async def _read_after(
         if not records or (room < 0 and (found or first)):
             break
         found += records
-        position = _after(position, records)
+        position = after_last(position, records)
     return found[:PAGE]
 
 
-def _after(position: Position, records: Sequence[Record]) -> Position:
+def after_last(position: Position, records: Sequence[Record]) -> Position:
     """The position of the last of ``records``, which follow ``position``."""
     if not records:
         return position

@@ -33,6 +33,7 @@ from .opening import begin, greeting
 from .outlet import EXTENSION, GONE, Outlet, Send
 from .rates import Pace
 from .service import SessionService
+from .subscriptions import Subscriptions
 from .times import iso_time
 
 logger: Final = logging.getLogger("agentws")
@@ -108,6 +109,8 @@ class WebSocketTransport:
                     reader = _Reader(self._service, connection, wire)
                 await reader.handle(message)
         finally:
+            if reader is not None:
+                reader.leave()
             self._leave(connection)
 
     # Opening
@@ -232,7 +235,7 @@ class WebSocketTransport:
 class _Reader:
     """Handles a client's messages one by one, within its rate limits."""
 
-    __slots__ = ("_connection", "_errors", "_pace", "_service", "_wire")
+    __slots__ = ("_connection", "_errors", "_pace", "_service", "_subscriptions", "_wire")
 
     def __init__(self, service: SessionService, connection: Connection, wire: SocketWire) -> None:
         self._service = service
@@ -240,6 +243,12 @@ class _Reader:
         self._wire = wire
         self._errors = 0
         self._pace: Pace | None = None
+        self._subscriptions: Subscriptions | None = None
+
+    def leave(self) -> None:
+        """Call it when the peer has disconnected."""
+        if self._subscriptions is not None:
+            self._subscriptions.leave()
 
     async def handle(self, message: Mapping[str, Any]) -> None:
         """Handles one message. An error is answered; too many in a row close the connection."""
@@ -279,6 +288,9 @@ class _Reader:
         """Does what the message asks, and replies."""
         connection = self._connection
         frame = command_in(self._wire.decode(text))
+        if isinstance(frame, f.Subscribe | f.Unsubscribe):
+            await self._change_subscriptions(frame)
+            return
         if isinstance(frame, f.Command) or getattr(frame, "attachments", None):
             # Events of the log must not wait for a slow agent factory or file store.
             connection.uncork_now()
@@ -288,6 +300,13 @@ class _Reader:
             await reply_to_command(connection, request, done)
         else:
             connection.send_control(reply(request, done))
+
+    async def _change_subscriptions(self, frame: f.Subscribe | f.Unsubscribe) -> None:
+        # Events of the log must not wait for the host's ``may_subscribe``.
+        self._connection.uncork_now()
+        if self._subscriptions is None:
+            self._subscriptions = Subscriptions(self._service, self._connection)
+        await self._subscriptions.handle(frame)
 
     def _answer(self, error: AgentwsError, text: str) -> None:
         self._errors += 1

@@ -145,7 +145,7 @@ export interface AnsweredInterrupt extends Interrupt {
     expired?: boolean;
   };
   /** The id of the message after which it was answered. */
-  after: string | null;
+  after?: string | null;
 }
 
 /**
@@ -196,7 +196,7 @@ export interface Log {
   /** The id of the active run. */
   run: string | null;
   interrupts: readonly Interrupt[];
-  /** The last questions that were answered; a snapshot of the server has none. */
+  /** The last questions that were answered, and older ones that came with pages of older messages. */
   answered: readonly AnsweredInterrupt[];
   /** The state that the agent and its clients share. */
   shared: any;
@@ -298,6 +298,8 @@ export interface OlderMessages {
   before?: number;
   /** The notices posted between these messages. */
   notices?: readonly any[];
+  /** The questions that were asked and answered among them. */
+  answered?: readonly AnsweredInterrupt[];
 }
 
 export class RequestError extends Error {

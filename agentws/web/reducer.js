@@ -88,9 +88,14 @@ export function reduce(log, frame) {
  * @param {import('./client.js').OlderMessages} page
  * @returns {Log}
  */
-export function prepend(log, { messages: wire, before, notices = [] }) {
+export function prepend(log, { messages: wire, before, notices = [], answered = [] }) {
   const page = withNotices(fromSnapshot(wire), notices);
-  return { ...log, messages: prependPage(page, log.messages), earlier: before ?? null };
+  return {
+    ...log,
+    messages: prependPage(page, log.messages),
+    answered: [...answered, ...log.answered],
+    earlier: before ?? null,
+  };
 }
 
 /** @type {FoldMessages} */
@@ -271,11 +276,18 @@ function toolChunk(log, event, frame) {
 function messagesSnapshot(log, { messages, metadata }, frame) {
   if (frame.run !== undefined) return { ...log, messages: applySnapshot(log.messages, messages) };
   // What the snapshot of a session says besides its messages.
-  const { before = null, interrupts = [], title = null, notices = [] } = metadata?.agentws ?? {};
+  const {
+    before = null,
+    interrupts = [],
+    answered = [],
+    title = null,
+    notices = [],
+  } = metadata?.agentws ?? {};
   return {
     ...log,
     earlier: before,
     interrupts,
+    answered,
     title,
     messages: withNotices(fromSnapshot(messages), notices),
     restated: true,

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
 
 from agentws.agents.agent import RunContext
+from agentws.agents.output import Output
 from agentws.agents.usage import readable_usage, token_count
-from agentws.protocol.messages import TokenUsage
+from agentws.errors import AgentError, DelegateFailed
+from agentws.events import CancelledOutcome, RunError, RunFinished, TokenUsage
 from tests.runs.harness import talk
+
+USED = TokenUsage("p", "m", 7)
 
 
 @pytest.mark.parametrize(
@@ -36,6 +41,73 @@ async def test_usage_in_odd_forms_is_reported(value: Any) -> None:
         event = (await one.terminal())["event"]
         assert event["outcome"] == {"type": "success"}
         assert event["usage"] == [{"provider": "p", "inputTokens": 12}]
+
+
+async def failing(ctx: RunContext) -> AsyncIterator[Output]:
+    ctx.report_usage(USED)
+    yield "Hello"
+    raise AgentError("no more")
+
+
+async def ending_with_an_error(ctx: RunContext) -> AsyncIterator[Output]:
+    ctx.report_usage(USED)
+    yield RunError("no more", usage=[TokenUsage("q", input_tokens=1)])
+
+
+async def stopped(ctx: RunContext) -> AsyncIterator[Output]:
+    ctx.report_usage(USED)
+    yield "Hello"
+    await asyncio.sleep(1000)
+
+
+async def cancelling_itself(ctx: RunContext) -> AsyncIterator[Output]:
+    ctx.report_usage(USED)
+    yield RunFinished(ctx.session.id, ctx.run_id, outcome=CancelledOutcome())
+
+
+async def leaving_a_delegate(ctx: RunContext) -> AsyncIterator[Output]:
+    try:
+        await ctx.delegate("failing", "do it")
+    except DelegateFailed:
+        raise AgentError("no more") from None
+    yield "never"
+
+
+@pytest.mark.parametrize(
+    ("agent", "end", "more"),
+    [
+        (failing, "RUN_ERROR", []),
+        (ending_with_an_error, "RUN_ERROR", [{"provider": "q", "inputTokens": 1}]),
+        (stopped, "RUN_FINISHED", []),
+        (cancelling_itself, "RUN_FINISHED", []),
+        (leaving_a_delegate, "RUN_ERROR", []),
+    ],
+)
+async def test_a_run_that_fails_or_is_stopped_says_what_it_used(
+    agent: Any, end: str, more: list[Any]
+) -> None:
+    async with talk({"agent": agent, "failing": failing}) as one:
+        await one.client.say("go", "m1")
+        if agent is stopped:
+            await one.client.until("TEXT_MESSAGE_CONTENT")
+            await one.client.send({"type": "cancel", "id": "c1"})
+        event = (await one.terminal())["event"]
+        assert event["type"] == end
+        used = {"provider": "p", "model": "m", "inputTokens": 7}
+        assert sorted(event["usage"], key=str) == sorted([used, *more], key=str)
+
+
+async def test_usage_that_is_too_large_for_the_end_of_a_failed_run_is_left_out() -> None:
+    async def agent(ctx: RunContext) -> AsyncIterator[str]:
+        yield "Hello"
+        for number in range(3000):
+            ctx.report_usage(TokenUsage(f"provider {number} " + "x" * 100))
+        raise AgentError("no more")
+
+    async with talk(agent) as one:
+        await one.client.say("go", "m1")
+        event = (await one.terminal())["event"]
+        assert (event["message"], "usage" in event) == ("no more", False)
 
 
 def test_valid_usage_is_reported_unchanged() -> None:

@@ -16,17 +16,14 @@ from starlette.applications import Starlette
 
 from agentws import (
     Agent,
-    AskDeclined,
-    AskExpired,
     Limits,
     MemoryFileStore,
     RunContext,
     SQLiteStore,
-    ToolDenied,
-    ToolError,
     mount_agent_gateway,
     tool,
 )
+from agentws.errors import AskDeclined, AskExpired, ToolDenied, ToolError
 from agentws.protocol.messages import UserMessage
 
 

@@ -181,7 +181,7 @@ def test_files_are_sent_with_the_message(chat: Page) -> None:
     expect(chat.locator(".chip-about")).to_have_text(["70 bytes", "1.5 kB"])
     assert chat.evaluate("document.querySelector('.chip img').naturalWidth") == 1
     expect(chat.locator(".chip").last.locator("img")).to_have_count(0)
-    expect(chat.locator("#send")).to_be_disabled()
+    expect(chat.locator("#send")).to_be_enabled()
     send(chat, "look")
     expect(chat.locator(".assistant .prose")).to_contain_text("with 2 files dot.png note.txt")
     expect(chat.locator("#attached")).to_be_hidden()
@@ -199,6 +199,18 @@ def test_a_picture_is_pasted_or_dropped(chat: Page, kind: str) -> None:
     wait_for_uploads(chat, 1)
     send(chat, "look")
     expect(chat.locator(".assistant .prose")).to_contain_text("with 1 files dot.png")
+
+
+def test_files_are_sent_without_a_text(chat: Page) -> None:
+    send_button = chat.get_by_role("button", name="Send", exact=True)
+    expect(send_button).to_be_disabled()
+    chat.set_input_files("#picker", [NOTE])
+    wait_for_uploads(chat, 1)
+    expect(send_button).to_be_enabled()
+    chat.locator("#composer-input").press("Enter")
+    expect(chat.locator(".assistant .prose")).to_contain_text("with 1 files note.txt")
+    expect(chat.locator(".user .bubble")).to_be_hidden()
+    expect(send_button).to_be_disabled()
 
 
 def test_a_refused_file_says_why_and_holds_the_message(

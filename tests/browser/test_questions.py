@@ -47,6 +47,9 @@ def test_choices_are_buttons_whose_text_is_escaped(open_page: OpenPage) -> None:
     press(page, "<b>large</b>")
     expect(page.locator(".question")).to_have_count(0)
     expect(page.locator(".answered")).to_have_text("Which size?Answered: <b>large</b>")
+    expect(page.locator(".assistant .prose").last).to_be_visible()
+    page.reload()
+    expect(page.locator(".answered")).to_have_text("Which size?Answered: <b>large</b>")
 
 
 def test_a_screen_reader_hears_the_question(open_page: OpenPage) -> None:
@@ -124,6 +127,8 @@ def test_a_call_is_approved_on_its_card(open_page: OpenPage) -> None:
     press(page, "Approve")
     expect_answer(page, "refunded o1 9007199254740993")
     expect(card).to_have_attribute("data-status", "done")
+    expect(card.locator(".answered-by")).to_have_text("Approved")
+    page.reload()
     expect(card.locator(".answered-by")).to_have_text("Approved")
 
 

@@ -197,7 +197,7 @@ def test_files_are_attached_to_the_next_message(
     screen.see("No such file")
     screen.see("> ")
     screen.type(f"/attach '{tmp_path}/my notes.txt'\n")
-    screen.see("-- my notes.txt goes with the next message (17 bytes)")
+    screen.see("-- my notes.txt (17 bytes) goes with the next message, or an empty line")
     screen.see("> ")
     screen.type("/count\n")
     screen.see("messages so far")
@@ -209,6 +209,10 @@ def test_files_are_attached_to_the_next_message(
     screen.type("sources\n")
     screen.see("\n> ")
     assert screen.shown.count("I got") == 1
+    screen.type(f"/attach '{tmp_path}/my notes.txt'\n")
+    screen.see("\n> ")
+    screen.type("\n")
+    screen.see("I got `my notes.txt`")
 
 
 def test_the_trip_of_the_demo_names_its_fields() -> None:

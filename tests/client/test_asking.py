@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 from starlette.applications import Starlette
 
-from agentws import RunContext, ToolError, mount_agent_gateway
+from agentws import RunContext, mount_agent_gateway
 from agentws.client import Chat, connect
-from agentws.errors import AlreadyAnswered
+from agentws.errors import AlreadyAnswered, ToolError
 from tests.limits import limits
 
 from .serving import listening, plain
@@ -104,3 +104,17 @@ async def test_an_open_question_is_answered() -> None:
         await chat.answer(asked, "this")
         await until(chat, "this")
         assert chat.questions == []
+
+
+async def test_answered_questions_are_known_live_and_from_a_snapshot() -> None:
+    async with listening(plain(app(asking))) as host:
+        async with connect(f"ws://{host}/ws/chat") as chat:
+            chat.send("go")
+            await chat.answer(await opened(chat), "this")
+            await until(chat, "this")
+            session, live = chat.session, chat.answered
+        assert [(one.message, one.answer.payload) for one in live] == [("Which?", "this")]
+        async with connect(f"ws://{host}/ws/chat", session=session) as later:
+            assert later.answered == live
+            await later.command("clear")
+            assert later.answered == []

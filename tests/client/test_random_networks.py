@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from starlette.applications import Starlette
 
-from agentws import Limits, MemoryStore, RunContext, SQLiteStore, Store, mount_agent_gateway
+from agentws import Limits, MemoryStore, RunContext, SQLiteStore, mount_agent_gateway
 from agentws.client import (
     Chat,
     LogEvent,
@@ -26,6 +26,7 @@ from agentws.client import (
 from agentws.errors import AgentwsError
 from agentws.protocol.codec import Record
 from agentws.protocol.fold import Fold
+from agentws.store import Store
 from agentws.testing import open_transport, running
 from agentws.testing.oracle import check_log, read_log
 

@@ -11,17 +11,10 @@ from typing import Any
 import pytest
 from starlette.applications import Starlette
 
-from agentws import (
-    Agent,
-    BearerKeys,
-    MemoryFileStore,
-    NotFound,
-    RunContext,
-    mount_agent_gateway,
-)
+from agentws import Agent, BearerKeys, MemoryFileStore, RunContext, mount_agent_gateway
 from agentws.client import ChatClosed, Disconnected, connect
 from agentws.client.uploading import Upload, Uploader
-from agentws.errors import QuotaExceeded, TooLarge, UnsupportedMedia
+from agentws.errors import NotFound, QuotaExceeded, TooLarge, UnsupportedMedia
 from agentws.protocol.messages import ActivityMessage
 from tests.limits import limits
 

@@ -8,21 +8,20 @@ from __future__ import annotations
 
 _NAMES = {
     "agentws": """
-        Agent AgentError AgentFactory AgentGateway AgentwsError AskDeclined AskExpired
-        Attachment BearerKeys Bus ChatAgent Command CommandContext DelegateFailed DiskFileStore
-        FileInfo FileStore Forbidden Identity Limits LLM LLMCutOff LLMEmpty LLMError LLMPiece
-        LLMRateLimited LLMRefused LLMRounds LLMUnavailable LocalBus MemoryFileStore MemoryStore
-        ModelRouter mount_agent_gateway NotFound Output Router RunContext Session SessionContext
-        SessionHandle SessionInfo SQLiteStore StateChange Store Tool tool ToolArgumentsInvalid
-        ToolDenied ToolError Unauthenticated
+        Agent AgentError AgentFactory AgentGateway AgentwsError Attachment BearerKeys ChatAgent
+        Command CommandContext DiskFileStore Identity Limits LocalBus MemoryFileStore
+        MemoryStore ModelRouter mount_agent_gateway Output Router RunContext SessionContext
+        SessionHandle SessionInfo SQLiteStore StateChange tool TopicHandle
     """,
     "agentws.backends.postgres": "PostgresBus PostgresStore",
     "agentws.backends.s3": "S3FileStore",
     "agentws.bus": "GAP Bus Listener Scope",
     "agentws.client": """
-        BadProxy Chat ChatClosed ConnectionChange Disconnected Error LogEvent LogReset
+        AnsweredQuestion BadProxy Chat ChatClosed ConnectionChange Disconnected Error LogEvent
+        LogReset
         MessageWithdrawn Notice OpenTransport Opening ProxySetting Refused RunCancelled
-        RunFailed Timing Token Transport TransportClosed Turn Update connect
+        RunFailed Subscription Timing Token TopicUpdate Transport TransportClosed Turn Update
+        connect
     """,
     "agentws.errors": """
         AgentError AgentwsError AlreadyAnswered AskDeclined AskExpired BadRequest Conflict
@@ -53,6 +52,10 @@ _NAMES = {
     "agentws.files": "FileInfo FileStore Measure NewFile Quota Scope Usage",
     "agentws.integrations.anthropic": "AnthropicMessages",
     "agentws.integrations.openai": "OpenAIChat",
+    "agentws.llm": """
+        LLM LLMCutOff LLMEmpty LLMError LLMPiece LLMRateLimited LLMRefused LLMRounds
+        LLMUnavailable
+    """,
     "agentws.server": "AgentwsWebSocketProtocol Server frame_text serve server_config",
     "agentws.store": """
         GENESIS PAGE Appended Durability Head Key Lease LeaseRenewer Metadata Node Position Record
@@ -69,6 +72,7 @@ _NAMES = {
     """,
     "agentws.testing.laws": "NOTHING Moment Violation moments violations",
     "agentws.testing.oracle": "check_client check_log check_simple check_tags read_log",
+    "agentws.tools": "Tool tool",
 }
 
 

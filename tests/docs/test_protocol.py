@@ -151,11 +151,13 @@ class Careful(Agent):
 
 
 async def conversation() -> list[Frame]:
-    """All frames of two connections: two questions, one of them answered, a command, a notice, a
+    """All frames of two connections: three questions, one of them answered, a command, a notice, a
     title, and a second connection that gets a snapshot."""
     app = Starlette()
-    gateway = mount_agent_gateway(app, Careful, limits=Limits(snapshot_messages=1))
+    gateway = mount_agent_gateway(app, Careful, limits=Limits(snapshot_messages=2))
     async with running(app), connect(app, "/ws/chat") as client:
+        await client.say("Book a room", id="msg-0")
+        await client.until("RUN_FINISHED")
         await client.say("Book a table", id="msg-1")
         await client.until("RUN_FINISHED")
         await client.send({"type": "answer", "interrupt": "ask-msg-1", "payload": True})

@@ -70,6 +70,23 @@ async def test_a_push_from_another_process_reaches_connected_and_later_clients(
             assert chat.position == position
 
 
+async def test_a_post_from_another_process_reaches_who_follows_the_topic_now_or_later(
+    tmp_path: Path,
+) -> None:
+    env = {"CHAT_DATABASE": str(tmp_path / "chat.sqlite3")}
+    with serving.uvicorn("push_from_worker", env=env) as service:
+        async with connect(service.chat) as chat:
+            news = await chat.subscribe("news")
+            position = run("push_from_worker.py", "news", "Version 2.", env=env).strip()
+            async with asyncio.timeout(10):
+                update = await anext(news)
+            assert isinstance(update, LogEvent) and isinstance(update.event, NoticePosted)
+            assert (update.position, update.event.content) == (position, "Version 2.")
+        async with connect(service.chat) as chat, asyncio.timeout(10):
+            later = await anext(await chat.subscribe("news"))
+            assert isinstance(later, LogEvent) and later.position == position
+
+
 @pytest.mark.parametrize("attempt", range(2))
 def test_the_resume_example_prints_what_the_readme_shows(attempt: int) -> None:
     shown = run("resume.py")

@@ -10,7 +10,8 @@ from typing import Any
 import httpx2
 from starlette.applications import Starlette
 
-from agentws import AgentGateway, BearerKeys, FileStore, MemoryFileStore, mount_agent_gateway
+from agentws import AgentGateway, BearerKeys, MemoryFileStore, mount_agent_gateway
+from agentws.files import FileStore
 from agentws.testing import Script, running
 from agentws.testing.contract_base import eventually
 from tests.http.calling import client

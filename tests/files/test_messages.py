@@ -10,12 +10,12 @@ from typing import Any
 
 import pytest
 
-from agentws import Agent, AgentGateway, FileInfo, MemoryFileStore, RunContext
+from agentws import Agent, AgentGateway, MemoryFileStore, RunContext
 from agentws.agents.output import Output
 from agentws.attachments.library import SWEEP_MARGIN
 from agentws.errors import NotFound, TooLarge
-from agentws.files import NewFile, holder_of
-from agentws.testing import Script, connect, kind
+from agentws.files import FileInfo, NewFile, holder_of
+from agentws.testing import Hang, Script, connect, kind
 from tests.runs.harness import talk
 
 from .calling import (
@@ -177,6 +177,71 @@ async def test_the_simple_wire_names_files_in_the_metadata() -> None:
             assert error["metadata"]["code"] == "not_found"
         question = (await conversation(http))[0]
         assert question["metadata"]["mine"] == 1
+
+
+@pytest.mark.parametrize("content", ["", "  \n", []], ids=["empty", "blank", "no parts"])
+async def test_files_need_no_text(content: Any) -> None:
+    async with served(Reader) as (_, http):
+        file = await put(http)
+        done = await send(http, content=content, attachments=[file["id"]])
+        assert done.status_code == 202, done.text
+        question, answer = await conversation(http)
+        assert question["content"] == content
+        assert answer["content"] == "hello.txt text/plain 5 of 5;done"
+        refused(await send(http, id="m2", content=content, attachments=[]), 400, "bad_request")
+        nothing: dict[str, Any] = {"attachments": []}
+        refused(await send(http, id="m2", content=content, metadata=nothing), 400, "bad_request")
+
+
+@pytest.mark.parametrize(
+    "content", [{"content": ""}, {"content": None}, {}], ids=["empty", "null", "absent"]
+)
+async def test_files_need_no_text_on_the_simple_wire(content: dict[str, Any]) -> None:
+    async with served(Reader) as (gateway, http):
+        file = await put(http)
+        async with connect(gateway, f"/ws/chat?session={SESSION}", subprotocols=[]) as client:
+            named = {"metadata": {"attachments": [file["id"]]}}
+            await client.send({"type": "text", **content, **named})
+            assert (await client.until("text"))["content"] == "hello.txt text/plain 5 of 5;done"
+            await client.send({"type": "text", **content, "metadata": {"attachments": []}})
+            assert (await client.until("error"))["metadata"]["code"] == "bad_request"
+
+
+async def test_a_message_with_files_is_no_answer_to_a_question() -> None:
+    """The answer would be kept, and the files lost."""
+
+    class Asking(Reader):
+        async def run(self, ctx: RunContext) -> AsyncIterator[Output]:
+            if not ctx.attachments:
+                yield f"You said {await ctx.ask('What is it?')}."
+            async for piece in super().run(ctx):
+                yield piece
+
+    async with served(Asking) as (gateway, http):
+        file = await put(http)
+        async with connect(gateway, f"/ws/chat?session={SESSION}", subprotocols=[]) as client:
+            await client.send("Guess")
+            await client.until("system")
+            sent = {"content": "This", "metadata": {"attachments": [file["id"]]}}
+            await client.send(sent)
+            assert (await client.until("text"))["content"].startswith("hello.txt")
+            await client.send("a poem")
+            assert "You said a poem." in (await client.until("text"))["content"]
+
+
+async def test_a_queued_message_may_lose_its_text_but_not_its_files_too() -> None:
+    async with served(Script(Hang())) as (gateway, http):
+        file = await put(http)
+        async with connect(gateway, f"/ws/chat?session={SESSION}") as client:
+            await client.say("Begin", id="m0")
+            await client.until("RUN_STARTED")
+            await client.say("Look", id="m1", attachments=[file["id"]])
+            change = {"type": "edit_queued", "message": "m1", "content": ""}
+            await client.send({**change, "id": "e1"})
+            edited = await client.until("message.edited")
+            assert edited["event"]["message"]["metadata"]["attachments"][0]["id"] == file["id"]
+            await client.send({**change, "id": "e2", "attachments": []})
+            assert (await client.until("error"))["code"] == "bad_request"
 
 
 async def test_a_question_over_plain_http_has_files() -> None:

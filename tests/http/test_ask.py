@@ -11,9 +11,10 @@ from typing import Any, TypeVar
 import httpx2
 import pytest
 
-from agentws import AgentError, BearerKeys, Limits, MemoryStore, RunContext, Store
+from agentws import AgentError, BearerKeys, Limits, MemoryStore, RunContext
 from agentws.protocol.events import RunFinished
 from agentws.protocol.messages import Interrupt, InterruptOutcome
+from agentws.store import Store
 from agentws.testing.agents import Gate, Script
 from agentws.testing.faults import WrappedStore
 

@@ -44,6 +44,11 @@ SERVER = [
     '{"type":"error","code":"bad_request","message":"No.","retryable":false}',
     '{"type":"notice","content":"Maintenance at 22:00","level":"warning","metadata":{"a":1},'
     '"topic":"news","reply":"c1"}',
+    '{"type":"subscribed","reply":"s1","topic":"news","after":"e.1.0123456789abcdef",'
+    '"head":"e.2.0123456789abcdef","resume":"replay"}',
+    '{"type":"subscribed","topic":"news","after":"e.0.","head":"e.9.0123456789abcdef",'
+    '"resume":"snapshot","reason":"trimmed"}',
+    '{"type":"unsubscribed","reply":"s1","topic":"news"}',
     '{"type":"pong"}',
     '{"type":"pong","reply":"p1"}',
 ]

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from agentws.agents.commands import parse_command, unescape
 from agentws.errors import BadRequest
-from agentws.protocol.frames import AnyClientFrame, decode_client_frame, encode_frame, frame_id
+from agentws.protocol.frame_ids import frame_id
+from agentws.protocol.frames import AnyClientFrame, decode_client_frame, encode_frame
 from agentws.protocol.jsonpatch import apply_patch
 from agentws.protocol.position import GENESIS, Position, parse_position, read_position
 from agentws.protocol.strict import MAX_DEPTH, MAX_NODES, check_value

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from agentws import LLM, ChatAgent, ToolError, tool
+from agentws import ChatAgent, tool
+from agentws.errors import ToolError
+from agentws.llm import LLM
 from agentws.testing.fakellm import ScriptedLLM, ToolUse
 
 

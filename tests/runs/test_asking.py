@@ -9,8 +9,8 @@ from typing import Any
 import msgspec
 import pytest
 
-from agentws import AskDeclined, RunContext, tool
-from agentws.errors import TooLarge
+from agentws import RunContext, tool
+from agentws.errors import AskDeclined, TooLarge
 from agentws.testing.connect import connect
 
 from .asking import answer, events_of, questions

@@ -16,8 +16,9 @@ from typing import Any
 import msgspec
 import pytest
 
-from agentws import AskDeclined, AskExpired, RunContext, ToolDenied, ToolError, tool
+from agentws import RunContext, tool
 from agentws.backends.memory import MemoryStore
+from agentws.errors import AskDeclined, AskExpired, ToolDenied, ToolError
 from agentws.protocol.codec import Record
 from agentws.protocol.fold import Fold
 from agentws.testing.connect import Client

@@ -9,7 +9,8 @@ from typing import Any
 import msgspec
 import pytest
 
-from agentws import AgentError, RunContext, ToolDenied, ToolError, tool
+from agentws import AgentError, RunContext, tool
+from agentws.errors import ToolDenied, ToolError
 from agentws.testing.connect import connect, kind
 
 from .asking import answer, events_of, questions

@@ -9,9 +9,10 @@ from typing import Any
 
 import pytest
 
-from agentws import LLM, ChatAgent, RunContext, tool
+from agentws import ChatAgent, RunContext, tool
 from agentws.agents.agent import Agent
 from agentws.agents.output import Output
+from agentws.llm import LLM
 from agentws.protocol import messages as m
 from agentws.testing.connect import connect
 from agentws.testing.fakellm import Reply, ScriptedLLM, ToolUse, Turn

@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
-from agentws import LLM, ChatAgent, tool
+from agentws import ChatAgent, tool
 from agentws.agents.toolbox import TOO_MANY
+from agentws.llm import LLM
 from agentws.protocol import messages as m
 from agentws.testing.fakellm import Reply, ScriptedLLM, ToolUse, Turn
 

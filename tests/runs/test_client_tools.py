@@ -9,7 +9,8 @@ from typing import Any
 import msgspec
 import pytest
 
-from agentws import RunContext, ToolError
+from agentws import RunContext
+from agentws.errors import ToolError
 from agentws.testing.connect import Client, connect
 
 from .asking import answer, events_of, questions

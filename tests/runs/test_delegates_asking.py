@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from agentws import DelegateFailed, RunContext, tool
-from agentws.errors import AgentError
+from agentws import RunContext, tool
+from agentws.errors import AgentError, DelegateFailed
 from agentws.testing.agui import runs_of, verify
 from agentws.testing.connect import connect
 

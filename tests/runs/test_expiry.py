@@ -8,7 +8,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from agentws import AskExpired, RunContext
+from agentws import RunContext
+from agentws.errors import AskExpired
 from agentws.runs import ids
 from agentws.testing.connect import connect
 

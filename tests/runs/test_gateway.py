@@ -8,16 +8,9 @@ from collections.abc import AsyncIterator
 import pytest
 from starlette.applications import Starlette
 
-from agentws import (
-    Agent,
-    AgentGateway,
-    Limits,
-    MemoryStore,
-    NotFound,
-    RunContext,
-    mount_agent_gateway,
-)
+from agentws import Agent, AgentGateway, Limits, MemoryStore, RunContext, mount_agent_gateway
 from agentws.agents.commands import Command, CommandContext
+from agentws.errors import NotFound
 from agentws.testing.connect import Client, running
 
 from .harness import talk

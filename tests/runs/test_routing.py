@@ -9,9 +9,10 @@ from typing import Any
 
 import pytest
 
-from agentws import LLMUnavailable, ModelRouter, RunContext
+from agentws import ModelRouter, RunContext
 from agentws.agents.factory import Agents
 from agentws.agents.routing import FAILED, NO_CHOICE, Router, Rules, named_in
+from agentws.llm import LLMUnavailable
 from agentws.protocol import events as e
 from agentws.protocol import messages as m
 from agentws.protocol.fold import Fold

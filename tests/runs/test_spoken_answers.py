@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from agentws import RunContext, ToolDenied, tool
+from agentws import RunContext, tool
+from agentws.errors import ToolDenied
 from agentws.protocol import events as e
 from agentws.protocol import messages as m
 from agentws.protocol.outline import Outline

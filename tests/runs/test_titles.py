@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from random import Random
@@ -17,11 +18,13 @@ from agentws import (
     AgentGateway,
     BearerKeys,
     LocalBus,
+    MemoryFileStore,
     MemoryStore,
     RunContext,
     SessionContext,
     mount_agent_gateway,
 )
+from agentws.files import FileStore, NewFile
 from agentws.protocol.events import SessionUpdated
 from agentws.store import Store
 from agentws.testing.agents import Gate, Script
@@ -36,14 +39,21 @@ KEYS = BearerKeys({"ann-key": "ann"})
 
 @asynccontextmanager
 async def owned(
-    agent: Any, *, store: Store | None = None, token: str | None = "ann-key", **changes: Any
+    agent: Any,
+    *,
+    store: Store | None = None,
+    files: FileStore | None = None,
+    token: str | None = "ann-key",
+    **changes: Any,
 ) -> AsyncIterator[tuple[AgentGateway, Client]]:
     """A gateway, and a client with an identity."""
     app = Starlette()
     keys = None if token is None else KEYS
     store = store or MemoryStore()
     limited = limits(**changes)
-    gateway = mount_agent_gateway(app, agent, store=store, authenticate=keys, limits=limited)
+    gateway = mount_agent_gateway(
+        app, agent, store=store, files=files, authenticate=keys, limits=limited
+    )
     async with running(app), connect(app, token=token) as client:
         await client.until("welcome")
         yield gateway, client
@@ -100,6 +110,28 @@ async def test_a_session_is_named_by_its_first_message() -> None:
         await say(client, "Thanks", "m3")
         assert await titles(gateway.store, client.session) == ["Where is my invoice?"]
         assert await title(gateway.store, client.session) == "Where is my invoice?"
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"), [("", "Invoice of March.pdf"), ("Is it right?", "Is it right?")]
+)
+async def test_a_message_without_text_names_its_session_by_its_first_file(
+    text: str, expected: str
+) -> None:
+    files = MemoryFileStore()
+    store = MemoryStore()
+    async with owned(Script("yes"), store=store, files=files) as (_, client):
+        for id, name in (("file_1", "Invoice of\nMarch.pdf"), ("file_2", "other.txt")):
+            new = NewFile(id=id, name=name, type="text/plain", owner="ann", created=time.time())
+            await files.create(new, chunks_of(b"x"))
+        await client.say(text, "m1", attachments=["file_1", "file_2"])
+        await client.until("session.updated")
+        assert await title(store, client.session) == expected
+
+
+async def chunks_of(*chunks: bytes) -> AsyncIterator[bytes]:
+    for chunk in chunks:
+        yield chunk
 
 
 async def test_a_named_session_costs_nothing() -> None:

@@ -22,10 +22,12 @@ from agentws.runs.commands import Invocation
 from agentws.runs.inbox import Inbox
 from agentws.sessions.registry import Sessions
 from agentws.sessions.session import Session
+from agentws.sessions.topics import Topics
 from agentws.store import Appended, SessionInfo
 from agentws.tasks.tasks import Tasks
 from agentws.testing.agents import Script
 from agentws.transports.connections import Connections
+from agentws.transports.feeds import Feeds
 
 
 class FakeInbox(Inbox):
@@ -69,6 +71,8 @@ class FakeService:
         self.sessions = Sessions(
             store=self.store, bus=LocalBus(), limits=self.limits, clock=time.time
         )
+        topics = Topics(store=self.store, bus=LocalBus(), limits=self.limits, clock=time.time)
+        self.feeds = Feeds(topics, self.tasks)
 
     async def start(self) -> None:
         pass
@@ -88,6 +92,9 @@ class FakeService:
         return await self.sessions.find(id)
 
     async def check_write(self, session: Session, identity: Identity | None) -> None:
+        pass
+
+    async def check_subscribe(self, identity: Identity | None, topic: str) -> None:
         pass
 
     async def send(self, session: Session, frame: f.Send, *, identity: Identity | None) -> Appended:

@@ -187,7 +187,6 @@ async def test_a_frame_that_is_not_offered_yet_is_refused_with_not_supported(mak
 NOT_OFFERED: list[Frame] = [
     {"type": "state", "id": "2", "patch": [{"op": "add", "path": "/a", "value": 1}]},
     {"type": "subscribe", "id": "3", "topic": "t"},
-    {"type": "unsubscribe", "id": "4", "topic": "t"},
     {"type": "auth", "id": "5", "token": "t"},
 ]
 

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import test from 'node:test';
 import { emptyLog, reduce } from '../../agentws/web/client.js';
+import { prepend } from '../../agentws/web/reducer.js';
 import {
   frames,
   fold,
@@ -201,6 +202,28 @@ test('an interrupt is open until it is answered', () => {
   assert.deepEqual(
     answered.answered.map(({ id, answer, after }) => [id, answer, after]),
     [['i1', { status: 'resolved' }, 'u1']],
+  );
+});
+
+test('a snapshot and a page of older messages bring the questions that were answered', () => {
+  const question = (id, after) => ({
+    id,
+    reason: 'input_required',
+    message: 'Which?',
+    run: 'r1',
+    after,
+    answer: { status: /** @type {const} */ ('resolved'), payload: 'this' },
+  });
+  const log = play({
+    type: 'MESSAGES_SNAPSHOT',
+    messages: [user('u2')],
+    metadata: { agentws: { before: 4, answered: [question('i2', 'u2')] } },
+  });
+  assert.deepEqual(log.answered, [question('i2', 'u2')]);
+  const older = prepend(log, { messages: [user('u1')], answered: [question('i1', 'u1')] });
+  assert.deepEqual(
+    older.answered.map(({ id }) => id),
+    ['i1', 'i2'],
   );
 });
 

@@ -27,8 +27,8 @@ class EventStreamEncoder(NativeEncoder):
         """
         frames = super().events(epoch, records)
         if len(frames) > 1 and records[0].seq == records[-1].seq:
-            return [*(b"data: %b\n\n" % frame for frame in frames[:-1]), _event(frames[-1])]
-        return [_event(frame) for frame in frames]
+            return [*(b"data: %b\n\n" % frame for frame in frames[:-1]), stream_event(frames[-1])]
+        return [stream_event(frame) for frame in frames]
 
     def control(self, frame: f.ControlFrame) -> bytes | None:
         """A named event without an id: only events of the log are plain messages."""
@@ -43,7 +43,7 @@ class EventStreamEncoder(NativeEncoder):
 _ID: Final = len(b'{"id":"')
 
 
-def _event(frame: bytes) -> bytes:
+def stream_event(frame: bytes) -> bytes:
     """An event frame as one event; it begins with its position, which needs no escapes."""
     # JSON has no raw line breaks, so a frame is one data line.
     return b"id: %b\ndata: %b\n\n" % (frame[_ID : frame.index(b'"', _ID)], frame)

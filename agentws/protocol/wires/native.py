@@ -10,6 +10,7 @@ from typing import Final
 
 from .. import frames as f
 from ..codec import Record, event_frames, join_frames
+from ..frame_ids import frame_id
 from ..merge import merge
 from .wire import EncoderContext, Opening, SocketWire
 
@@ -48,7 +49,7 @@ WIRE: Final = SocketWire(
     subprotocol=f.NATIVE,
     encoder=native_encoder,
     decode=f.decode_client_frame,
-    reply_to=f.frame_id,
+    reply_to=frame_id,
     opening=Opening(snapshot=True, prime=False),
     binary_close_code=4400,
 )

@@ -14,6 +14,7 @@ import msgspec
 from ...errors import BadRequest
 from .. import events as e
 from .. import frames as f
+from ..attachments import ATTACHMENTS
 from ..codec import Record, decode_record, event_type
 from ..events import AnyEvent
 from ..merge import merge, split_delta
@@ -85,6 +86,8 @@ def _object(value: dict[str, Any], text: str) -> SimpleMessage:
         return SimpleMessage(text)
     if kind not in (None, "text"):
         raise BadRequest(f"There is no message type {str(kind)[:40]!r}.", expected=_EXPECTED)
+    if content is None and isinstance(metadata, dict) and ATTACHMENTS in metadata:
+        content = ""
     if not isinstance(content, str):
         raise BadRequest("This message has no text.", expected=_EXPECTED)
     if not (metadata is None or isinstance(metadata, dict)):

@@ -116,7 +116,8 @@ function editor(message, actions, close) {
   const form = el('form', {}, input, el('div', { class: 'actions' }, cancel, send), problem);
   const submit = (/** @type {Event} */ event) => {
     event.preventDefault();
-    if (input.value.trim() === '' || send.disabled) return;
+    const empty = input.value.trim() === '' && !message.metadata?.attachments?.length;
+    if (empty || send.disabled) return;
     send.disabled = true;
     watch(problem, actions.edit(message, input.value)).then(close, () => (send.disabled = false));
   };

@@ -74,7 +74,7 @@ export class Composer {
   /** @param {State} state */
   update({ running, stopping, steerable, files }) {
     const { send, stop, now, input, note } = this.#elements;
-    const empty = input.value.trim() === '';
+    const empty = files === 'none' && input.value.trim() === '';
     if (files !== this.#files && note.textContent === FILES[this.#files]) this.tell('');
     this.#files = files;
     if (stop.hidden === running) stop.hidden = !running;
@@ -87,7 +87,7 @@ export class Composer {
     send.hidden = running && empty;
     send.setAttribute('aria-label', running ? 'Send when the answer is finished' : 'Send');
     const what = running ? 'Write the next message' : 'Write a message';
-    input.placeholder = files === 'none' ? what : 'Write what the files are for';
+    input.placeholder = files === 'none' ? what : 'Write what the files are for, or just send';
   }
 
   /** A command takes no files, so they stay for the next message. */
@@ -158,7 +158,7 @@ export class Composer {
   #submit(overlap) {
     const { input } = this.#elements;
     const text = input.value.trim();
-    if (text === '') return;
+    if (text === '' && this.#files === 'none') return;
     if (this.#waitsForFiles()) return this.tell(FILES[this.#files]);
     this.write('');
     this.#actions.send(text, overlap);

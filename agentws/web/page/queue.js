@@ -108,6 +108,8 @@ class Row {
   #actions;
   /** @type {ChatMessage} */
   #message = /** @type {any} */ ({});
+  /** The names of its files. */
+  #files = '';
   #text = el('span', { class: 'queued-text', dir: 'auto' });
   #note = el('span', { class: 'note' });
   #edit = link('Edit', () => this.#begin());
@@ -147,10 +149,10 @@ class Row {
   /** @param {Waiting} waiting */
   update({ message, note, editable, promotable }) {
     this.#message = message;
-    const files = Array.isArray(message.metadata?.attachments)
+    this.#files = Array.isArray(message.metadata?.attachments)
       ? message.metadata.attachments.map(({ name }) => name).join(', ')
       : '';
-    setText(this.#text, message.text || files || 'Message');
+    setText(this.#text, message.text || this.#files || 'Message');
     setText(this.#note, note);
     this.#edit.hidden = !editable;
     this.#promote.hidden = !promotable;
@@ -208,7 +210,7 @@ class Row {
 
   async #trySaving() {
     const text = this.#box.value.trim();
-    if (text === '' || this.#save.disabled) return;
+    if ((text === '' && this.#files === '') || this.#save.disabled) return;
     this.#save.disabled = true;
     try {
       await this.#actions.edit(this.#message.id, text);
