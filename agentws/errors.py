@@ -39,6 +39,7 @@
     ├── NotSupported            501 / 4501   not_supported
     └── Unavailable             503 / 4503   unavailable             retryable
         ├── StorageFull         503 / 4503   storage_full            retryable
+        ├── Misconfigured       503 / 4503   unavailable             retryable
         └── Draining            503 / 4503   draining                retryable
 
 A class holds what all its errors have in common (``code``, ``status``, ``close_code``,
@@ -54,8 +55,15 @@ from typing import ClassVar, Literal
 __all__ = ["AgentError", "AgentwsError", "AlreadyAnswered", "AskDeclined", "AskExpired"]
 __all__ += ["BadRequest", "Conflict", "Draining"]
 __all__ += ["EventTooLarge", "Expired", "Fenced", "Forbidden", "IdempotencyConflict", "Internal"]
-__all__ += ["InvalidEvent", "LostReason", "MethodNotAllowed", "Misdirected", "NotFound"]
-__all__ += ["NotSupported", "PositionLost", "QueueFull", "QuotaExceeded", "ReplayDiverged"]
+__all__ += ["InvalidEvent", "LostReason", "MethodNotAllowed", "Misconfigured", "Misdirected"]
+__all__ += [
+    "NotFound",
+    "NotSupported",
+    "PositionLost",
+    "QueueFull",
+    "QuotaExceeded",
+    "ReplayDiverged",
+]
 __all__ += ["RunActive", "StateConflict", "StorageFull", "TimedOut", "ToolArgumentsInvalid"]
 __all__ += ["DelegateFailed", "ToolDenied", "ToolError", "TooManyAgents"]
 __all__ += ["TooLarge", "TooMany", "Unauthenticated", "Unavailable", "UnknownCommand"]
@@ -373,6 +381,16 @@ class Unavailable(AgentwsError):
 class StorageFull(Unavailable):
     code = "storage_full"
     summary = "The store is full."
+
+
+class Misconfigured(Unavailable):
+    """A store, a bus or a node that can't be used as it is set up, so a retry would not help.
+
+    Such as a schema of a newer version, or settings that lose data. It ends the start of a host;
+    after any other ``Unavailable`` the gateway tries again in the background.
+    """
+
+    summary = "The service is not set up correctly."
 
 
 class Draining(Unavailable):

@@ -135,3 +135,6 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     """
     drain_timeout: float = 10.0
     """How long active runs may go on after a shutdown has begun."""
+    drain_window: float = 5.0
+    """The time over which a shutdown closes many connections, and over which their clients are told
+    to come back. At most ``drain_timeout``; few connections are closed at once."""

@@ -38,6 +38,7 @@ def mount_agent_gateway(
     admin_key: str | None = None,
     limits: Limits | None = None,
     page: bool = True,
+    node: str | None = None,
 ) -> AgentGateway:
     """Puts ``agent_factory``'s agents behind ``{prefix}/ws/chat`` and HTTP routes of ``app``.
 
@@ -59,10 +60,16 @@ def mount_agent_gateway(
     allows all. ``allowed_hosts``: the Host headers to serve. The default is any; if the server
     listens on a loopback address, only loopback names. ``admin_key``: enables ``/broadcast`` and
     the other admin routes, which are off without one. ``limits``: every size, rate and time.
-    ``page``: whether ``GET {prefix}/`` is the chat page.
+    ``page``: whether ``GET {prefix}/`` is the chat page. ``node``: the name of this process among
+    those that share the store, such as a host name; random by default. A second live process with
+    the same name does not start.
+
+    The host starts even while the store can't be reached: the gateway is then not ready, and tries
+    again. It ends the host's start with ``Misconfigured`` only where that would not help.
 
     Raises TypeError for an ``agent_factory`` of another kind. Raises ValueError for a prefix, an
-    origin or a host that could never match, and for a prefix whose WebSocket path is taken.
+    origin or a host that could never match, for a prefix whose WebSocket path is taken, and for a
+    name of a node that is not valid.
     """
     check_prefix(prefix)
     if agent_factory is None:
@@ -77,6 +84,7 @@ def mount_agent_gateway(
         may_subscribe=may_subscribe,
         admin_key=admin_key,
         limits=limits,
+        node=node,
     )
     if isinstance(app, AgentGateway) and isinstance(app.app, Starlette):
         # Into that gateway's app, not around it: so a path that both have is detected.

@@ -21,7 +21,7 @@ from agentws.store import Node
 from agentws.tasks.tasks import Tasks
 from agentws.testing.agents import Script
 from agentws.testing.connect import connect, running
-from agentws.transports.connections import CLOSE_TIMEOUT, CLOSING, PAUSE, SLICE, Connections
+from agentws.transports.connections import CLOSE_TIMEOUT, PAUSE, SLICE, Connections
 from agentws.transports.feeds import Feeds
 from agentws.transports.service import Reach
 from tests.virtual import anyio_backend as anyio_backend
@@ -36,7 +36,7 @@ class FakePeer:
     def send_control(self, frame: Notice) -> None:
         self.notices.append(frame.content)
 
-    def close_for_restart(self) -> None:
+    def close_for_restart(self, retry_after: float) -> None:
         self.closing = True
         self.told_at = asyncio.get_running_loop().time()
 
@@ -155,7 +155,7 @@ async def test_goodbyes_to_very_many_connections_take_a_bounded_time() -> None:
     connections, _ = crowd(200 * SLICE)
     begun = asyncio.get_running_loop().time()
     await connections.close_all()
-    assert asyncio.get_running_loop().time() - begun <= CLOSING + CLOSE_TIMEOUT + 0.01
+    assert asyncio.get_running_loop().time() - begun <= Limits().drain_window + CLOSE_TIMEOUT + 0.01
 
 
 async def test_a_goodbye_waits_until_peers_have_disconnected() -> None:
@@ -175,7 +175,7 @@ async def test_a_failing_peer_does_not_prevent_the_other_goodbyes(
 ) -> None:
     connections, peers = crowd(3)
 
-    def fail() -> None:
+    def fail(retry_after: float) -> None:
         raise RuntimeError("as ordered")
 
     peers[0].close_for_restart = fail  # type: ignore[method-assign]

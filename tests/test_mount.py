@@ -11,7 +11,7 @@ from starlette.applications import Starlette
 from starlette.testclient import TestClient
 
 from agentws import AgentGateway, mount_agent_gateway
-from agentws.errors import Unavailable
+from agentws.errors import Misconfigured
 from agentws.hosting.lifespan import DRAINS
 from agentws.hosting.wrapped import SHUTDOWN, STARTUP
 from agentws.testing.agents import Script
@@ -150,13 +150,13 @@ async def test_a_gateway_that_fails_to_start_fails_the_startup(
     gateway, lifespan = mounted(host)
 
     async def refuse() -> None:
-        raise Unavailable("no store today")
+        raise Misconfigured("no store today")
 
     monkeypatch.setattr(gateway.store, "open", refuse)
     assert await lifespan.answer_to(STARTUP) == f"{STARTUP}.failed"
     await lifespan.ended()
     (sent,) = lifespan.sent
-    assert "no store today" in sent["message"] and not gateway.started
+    assert sent["message"] == "agentws can't start: no store today" and not gateway.started
 
 
 async def test_a_started_host_is_shut_down_when_the_gateway_fails_to_start(
@@ -173,7 +173,7 @@ async def test_a_started_host_is_shut_down_when_the_gateway_fails_to_start(
     gateway, lifespan = mounted(host)
 
     async def refuse() -> None:
-        raise Unavailable("no store today")
+        raise Misconfigured("no store today")
 
     monkeypatch.setattr(gateway.store, "open", refuse)
     assert await lifespan.answer_to(STARTUP) == f"{STARTUP}.failed"

@@ -18,7 +18,7 @@ from ..protocol.frames import Durability
 from ..protocol.messages import Metadata
 from ..protocol.position import GENESIS, Position
 from ..protocol.search import Words, contains, searchable, terms_of, words_of
-from ..store import PAGE, Appended, Head, Key, Lease, SessionInfo, Settled, Store
+from ..store import PAGE, Appended, Head, Key, Lease, Node, SessionInfo, Settled, Store
 
 _UNSETTLED: Final = Settled()
 
@@ -102,6 +102,8 @@ class MemoryStore(Store):
         self._monotonic = monotonic
         self._logs: dict[str, _Log] = {}
         self._deleted: set[str] = set()
+        self._nodes: dict[str, tuple[str, bytes, float]] = {}
+        """By id: the instance, its data, and when the entry expires."""
         self._users = 0
 
     def __repr__(self) -> str:
@@ -302,6 +304,25 @@ class MemoryStore(Store):
         now = self._monotonic()
         free = (log for log in self._logs.values() if not log.leased(now))
         return _oldest((log.info for log in free if log.head.seq > log.settled.seq), limit)
+
+    # Nodes
+
+    async def beat(self, node: str, *, instance: str, data: bytes, ttl: float) -> bool:
+        now = self._monotonic()
+        self._nodes = {id: entry for id, entry in self._nodes.items() if entry[2] > now}
+        if node in self._nodes and self._nodes[node][0] != instance:
+            return False
+        self._nodes[node] = instance, data, now + ttl
+        return True
+
+    async def nodes(self) -> Sequence[Node]:
+        now = self._monotonic()
+        live = sorted((id, data) for id, (_, data, until) in self._nodes.items() if until > now)
+        return [Node(id, data) for id, data in live]
+
+    async def leave(self, node: str, *, instance: str) -> None:
+        if self._nodes.get(node, ("",))[0] == instance:
+            del self._nodes[node]
 
 
 def _age(info: SessionInfo) -> tuple[float, str]:

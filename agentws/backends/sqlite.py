@@ -18,9 +18,21 @@ from ..protocol.codec import Record
 from ..protocol.frames import Durability
 from ..protocol.messages import Metadata
 from ..protocol.position import Position
-from ..store import PAGE, Appended, Head, Key, Lease, LeaseRenewer, SessionInfo, Settled, Store
+from ..store import (
+    PAGE,
+    Appended,
+    Head,
+    Key,
+    Lease,
+    LeaseRenewer,
+    Node,
+    SessionInfo,
+    Settled,
+    Store,
+)
 from . import sqlite_leases as leases
 from . import sqlite_log as log
+from . import sqlite_nodes as nodes
 from . import sqlite_search as search
 from . import sqlite_sessions as sessions
 from .sqlite_bus import SQLiteBus
@@ -306,6 +318,18 @@ class SQLiteStore(Store):
 
     def lease_renewer(self) -> LeaseRenewer:
         return SQLiteRenewer(self._path, check_file=self._check_file, clock=self._clock)
+
+    # Nodes
+
+    async def beat(self, node: str, *, instance: str, data: bytes, ttl: float) -> bool:
+        beat = partial(nodes.beat, node=node, instance=instance, data=data, ttl=ttl)
+        return await self._write(partial(beat, clock=self._clock))
+
+    async def nodes(self) -> Sequence[Node]:
+        return await self._read(partial(nodes.nodes, clock=self._clock))
+
+    async def leave(self, node: str, *, instance: str) -> None:
+        await self._write(partial(nodes.leave, node=node, instance=instance))
 
 
 async def _close(reader: DatabaseThread[Read], writer: DatabaseThread[Write]) -> None:

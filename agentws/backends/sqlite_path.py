@@ -7,7 +7,7 @@ import os
 import re
 from typing import Final
 
-from ..errors import Unavailable
+from ..errors import Misconfigured
 
 _EXPECTED: Final = (
     "the path of a file, as in 'chat.sqlite3' or '~/chat.sqlite3', or a URL of one: "
@@ -56,7 +56,7 @@ def check_place(path: str) -> None:
     else:
         return
     cause = OSError(number, os.strerror(number), where)
-    raise Unavailable(f"The database can't be opened: {why}.") from cause
+    raise Misconfigured(f"The database can't be opened: {why}.") from cause
 
 
 def _of_url(given: object, rest: str) -> str:

@@ -11,7 +11,7 @@ import time
 from contextlib import closing
 from typing import Final
 
-from ..errors import Unavailable
+from ..errors import Misconfigured
 from .sqlite_thread import translated
 
 OLDEST_SQLITE: Final = (3, 33, 0)
@@ -144,6 +144,17 @@ MIGRATIONS: Final[tuple[tuple[str, ...], ...]] = (
         END
         """,
     ),
+    (
+        """
+        CREATE TABLE node (
+            id TEXT PRIMARY KEY,
+            instance TEXT NOT NULL,
+            data BLOB NOT NULL,
+            expires REAL NOT NULL,
+            ttl REAL NOT NULL
+        ) WITHOUT ROWID
+        """,
+    ),
 )
 """The statements that migrate the schema from version n - 1 to n."""
 
@@ -151,9 +162,9 @@ MIGRATIONS: Final[tuple[tuple[str, ...], ...]] = (
 def connect_writer(path: str, *, synchronous: str, busy_timeout: float) -> sqlite3.Connection:
     """Opens the connection that writes; creates the database and migrates its schema."""
     if sqlite3.sqlite_version_info < OLDEST_SQLITE:
-        raise Unavailable("This SQLite is too old: 3.33 or newer is needed.")
+        raise Misconfigured("This SQLite is too old: 3.33 or newer is needed.")
     if not _has_fts5():
-        raise Unavailable("This SQLite was built without FTS5, which the search needs.")
+        raise Misconfigured("This SQLite was built without FTS5, which the search needs.")
     with translated():
         connection = sqlite3.connect(path, timeout=busy_timeout, isolation_level=None)
         try:
@@ -206,10 +217,10 @@ def _refuse_foreign(connection: sqlite3.Connection) -> None:
     """Refuses another program's database before anything is written, even the journal mode."""
     tables = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
     if tables and _pragma(connection, "application_id") != APPLICATION_ID:
-        raise Unavailable("The file is another program's database.")
+        raise Misconfigured("The file is another program's database.")
     version = _pragma(connection, "user_version")
     if version > len(MIGRATIONS):
-        raise Unavailable(
+        raise Misconfigured(
             f"The database has schema {version}, newer than the {len(MIGRATIONS)} known here: "
             "a newer agentws wrote it."
         )
@@ -231,7 +242,7 @@ def _enter_wal(connection: sqlite3.Connection, busy_timeout: float) -> None:
                 raise
             time.sleep(0.01)
     if mode != "wal":
-        raise Unavailable("The file system of the database can't keep a write-ahead log.")
+        raise Misconfigured("The file system of the database can't keep a write-ahead log.")
 
 
 def _migrate(connection: sqlite3.Connection) -> None:

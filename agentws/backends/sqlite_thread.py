@@ -15,7 +15,7 @@ from contextlib import contextmanager, suppress
 from queue import Empty, SimpleQueue
 from typing import Any, Final, Generic, NamedTuple, TypeVar
 
-from ..errors import StorageFull, Unavailable
+from ..errors import Misconfigured, StorageFull, Unavailable
 
 Operation = TypeVar("Operation")
 Group = Callable[[sqlite3.Connection, Sequence[Operation]], Sequence[Any]]
@@ -32,6 +32,15 @@ _SENTENCES: Final = {
     sqlite3.SQLITE_PERM: "The database can't be accessed.",
     sqlite3.SQLITE_CANTOPEN: "The database can't be opened.",
 }
+_LASTING: Final = frozenset(
+    {
+        sqlite3.SQLITE_NOTADB,
+        sqlite3.SQLITE_READONLY,
+        sqlite3.SQLITE_PERM,
+        sqlite3.SQLITE_CANTOPEN,
+    }
+)
+"""Failures that last until somebody changes the file."""
 
 
 @contextmanager
@@ -47,7 +56,8 @@ def translated() -> Iterator[None]:
         code &= 0xFF
         if code == sqlite3.SQLITE_FULL:
             raise StorageFull() from error
-        raise Unavailable(_SENTENCES.get(code, "The database failed.")) from error
+        failure = Misconfigured if code in _LASTING else Unavailable
+        raise failure(_SENTENCES.get(code, "The database failed.")) from error
     except OSError as error:
         raise Unavailable("The database file can't be reached.") from error
 

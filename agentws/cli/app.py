@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import sys
 from argparse import Namespace
 from collections.abc import Mapping
 from pathlib import Path
@@ -17,7 +18,7 @@ from ..backends.memory import MemoryStore
 from ..backends.memory_files import MemoryFileStore
 from ..backends.sqlite import SQLiteStore
 from ..backends.sqlite_path import database_path
-from ..errors import Unavailable
+from ..errors import Misconfigured, Unavailable
 from ..files import FileStore
 from ..gateway.gateway import AgentGateway
 from ..mount import mount_agent_gateway
@@ -43,6 +44,7 @@ class Settings:
     allowed_origin: list[str]
     allowed_host: list[str]
     agent_name: str | None
+    node_name: str | None
 
     def __repr__(self) -> str:
         return f"Settings({self.target}, {self.host}:{self.port}, {self.store})"
@@ -107,6 +109,7 @@ def _mounted(factory: Any, settings: Settings) -> Starlette:
             admin_key=settings.admin_key,
             allowed_origins=settings.allowed_origin or None,
             allowed_hosts=settings.allowed_host or None,
+            node=settings.node_name,
         )
     except (TypeError, ValueError) as error:
         raise Problem(f"{settings.target}: {error}", status=USAGE) from error
@@ -135,6 +138,7 @@ def _refuse_gateway_options(settings: Settings) -> None:
         "--allowed-origin": bool(settings.allowed_origin),
         "--allowed-host": bool(settings.allowed_host),
         "--agent-name": settings.agent_name is not None,
+        "--node": settings.node_name is not None,
     }
     wrong = [flag for flag, is_given in given.items() if is_given]
     if wrong:
@@ -153,7 +157,10 @@ def store_of(text: str) -> Store:
 
 
 def check_store(text: str) -> None:
-    """Opens and closes the store, so that one that can't be used is reported first, in one line."""
+    """Opens and closes the store, so that one that can't be used is reported first, in one line.
+
+    An outage of it only gives a warning: the server starts, and tries again.
+    """
     if text == "memory":
         return
     path = Path(database_path(text))
@@ -169,8 +176,10 @@ def check_store(text: str) -> None:
 
     try:
         asyncio.run(try_out())
-    except Unavailable as error:
+    except Misconfigured as error:
         raise Problem(f"the store {text} can't be opened: {error}") from error
+    except Unavailable as error:
+        print(f"WARNING: the store {text} can't be opened yet: {error}", file=sys.stderr)
 
 
 def files_of(text: str, store: str) -> FileStore | None:

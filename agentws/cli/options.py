@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final, NamedTuple
 
 from ..backends.sqlite_path import database_path
+from ..gateway.validation import check_node
 from ..transports.names import allowed_host, allowed_origin
 from ..transports.prefix import check_prefix
 from .problem import USAGE, Problem
@@ -172,6 +173,13 @@ SERVING: Final = (
         many=True,
     ),
     Option("--agent-name", "AGENT_NAME", "the name of the agent for clients", "NAME"),
+    Option(
+        "--node",
+        "NODE_NAME",
+        "the name of this process among those that share the store; random by default",
+        "NAME",
+        read=checked(check_node),
+    ),
 )
 CHATTING: Final = (
     Option("--session", "SESSION", "the session to continue", "ID"),

@@ -29,6 +29,10 @@ def serve(settings: Settings, environment: Mapping[str, str], *, reload: bool = 
             f"--reload serves with one process; expected no --workers {settings.workers}",
             status=USAGE,
         )
+    if settings.node_name is not None and settings.workers > 1:
+        raise Problem(
+            f"--node names one process; expected no --workers {settings.workers}", status=USAGE
+        )
     served = make(settings, environment)
     check_store(settings.store)
     check_files(settings.files, settings.store)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from typing import Final
 
 from ..agents.factory import Agents
@@ -30,13 +30,20 @@ from ..transports.connections import Connections
 from ..transports.feeds import Feeds
 from .broadcasts import Broadcasts
 from .counting import Counting
+from .heartbeats import Heartbeats
 from .housekeeping import Housekeeping
+from .loop_lag import LoopLag
 from .retention import Retention
+from .takeovers import Takeovers
 
 logger: Final = logging.getLogger("agentws")
 
-SETTLING: Final = 6.0
+CLEANING_UP: Final = 5.0
+"""Seconds that a drain gives cancelled agents, at most: less than a long ``cancel_grace``."""
+SETTLING: Final = 2.0
 """Seconds, at the end of a drain, for the store to write the ends of runs and release leases."""
+RELEASING: Final = 0.25
+"""Seconds between two looks for leases that a node which drains can release."""
 ABANDONING: Final = 5.0
 """Seconds for a store or a bus to close when the event loop that it was opened on is closed."""
 
@@ -53,6 +60,7 @@ class Composition:
         agents: Agents,
         limits: Limits,
         node: str,
+        instance: str,
     ) -> None:
         self._store = store
         self._bus = bus
@@ -77,7 +85,8 @@ class Composition:
             store=store,
             agents=agents,
             limits=limits,
-            node=node,
+            # Not the name: a frozen process that wakes up would share its successor's leases.
+            node=instance,
             open_session=self.sessions.find,
             files=files,
             finished=self._run_ended,
@@ -94,6 +103,21 @@ class Composition:
         # One bound method for all: every session in memory holds it.
         self._schedule: Final = self.runs.schedule
         self._housekeeping: Final = self._made_housekeeping()
+        self.heartbeats: Final = Heartbeats(
+            store=store, node=node, instance=instance, counts=self.counts
+        )
+        self.loop_lag: Final = LoopLag()
+        self.takeovers: Final = Takeovers(bus=bus, runs=self.runs, tasks=self.tasks, node=instance)
+
+    def counts(self) -> dict[str, int]:
+        """What this node counts, without ids of sessions or users."""
+        return {
+            "active_sessions": self.sessions.followed,
+            "total_connections": len(self.connections),
+            "sessions_in_memory": len(self.sessions),
+            "active_runs": self.runs.running,
+            "zombie_agents": self.runs.zombies,
+        }
 
     def _made_housekeeping(self) -> Housekeeping:
         retention = Retention(
@@ -120,46 +144,79 @@ class Composition:
             await self._bus.open()
             if self._files is not None:
                 await self._files.store.open()
+            await self.heartbeats.begin(self.tasks)
         except BaseException:
-            await self._store.close()
+            await self._close_ports()
             raise
         self.runs.begin()
         self.broadcasts.subscribe()
+        self.takeovers.subscribe()
         self._housekeeping.begin(self.tasks)
+        self.loop_lag.begin()
 
     async def drain(self) -> None:
         """Tells clients to reconnect elsewhere, and gives runs ``drain_timeout`` to finish."""
         # Concurrently: a client reads the rest of its answer where it reconnects.
         closing = self.tasks.spawn(self.connections.close_all(), name="closing connections")
-        limits = self._limits
-        try:
-            async with asyncio.timeout(limits.drain_timeout + limits.cancel_grace + SETTLING):
-                await self.runs.drain(grace=limits.drain_timeout)
-        except (AgentwsError, TimeoutError) as error:
-            # A run that is still open is an orphaned run: the next lease holder recovers it.
-            logger.warning("draining: %s", error or "the store takes too long")
+        await self._drain_runs()
+        self.takeovers.ring()
         await closing
         # Again, for connections that were in their handshake the first time.
         await self.connections.close_all()
 
+    async def _drain_runs(self) -> None:
+        limits = self._limits
+        cleaning_up = min(limits.cancel_grace, CLEANING_UP)
+        drained = asyncio.Event()
+        releasing = self.tasks.spawn(self._release_idle(drained), name="releasing leases")
+        try:
+            async with asyncio.timeout(limits.drain_timeout + cleaning_up + SETTLING):
+                await self.runs.drain(grace=limits.drain_timeout)
+                drained.set()
+                await releasing
+        except (AgentwsError, TimeoutError) as error:
+            # A run that is still open is an orphaned run: the next lease holder recovers it.
+            logger.warning("draining: %s", error or "the store takes too long")
+            releasing.cancel()
+
+    async def _release_idle(self, drained: asyncio.Event) -> None:
+        """Hands over what this node does not run any more, while other runs go on."""
+        while not drained.is_set():
+            held = len(self.runs.renewal)
+            await self.runs.sweep()
+            if len(self.runs.renewal) < held:
+                self.takeovers.ring()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(RELEASING):
+                    await drained.wait()
+
     async def close(self) -> None:
         """Closes every part, even if another one fails to close."""
+        async with AsyncExitStack() as closing:
+            closing.push_async_callback(self._close_ports)
+            closing.callback(self.broadcasts.unsubscribe)
+            closing.callback(self.takeovers.unsubscribe)
+            closing.callback(self.loop_lag.end)
+            closing.push_async_callback(self.topics.aclose)
+            closing.push_async_callback(self.sessions.aclose)
+            # Together: each waits a second for what does not end.
+            await asyncio.gather(
+                self.tasks.aclose(grace=1.0), self.runs.aclose(), self.heartbeats.leave()
+            )
+
+    async def _close_ports(self) -> None:
         async with AsyncExitStack() as closing:
             closing.push_async_callback(self._store.close)
             closing.push_async_callback(self._bus.close)
             if self._files is not None:
                 closing.push_async_callback(self._files.store.close)
-            closing.callback(self.broadcasts.unsubscribe)
-            closing.push_async_callback(self.topics.aclose)
-            closing.push_async_callback(self.sessions.aclose)
-            closing.push_async_callback(self.runs.aclose)
-            await self.tasks.aclose(grace=1.0)
 
     async def abandon(self) -> None:
         """Closes the ports after their event loop was closed; its tasks will never run again."""
         self.runs.renewal.abandon()
         self.broadcasts.unsubscribe()
         self.topics.abandon()
+        self.takeovers.unsubscribe()
         self.sessions.abandon()
         ports = [self._store, self._bus, *(() if self._files is None else [self._files.store])]
         for port in ports:

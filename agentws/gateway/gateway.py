@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import secrets
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from msgspec import UNSET, UnsetType
@@ -49,9 +49,10 @@ from ..transports.service import Reach
 from .composition import Composition
 from .handle import SessionHandle
 from .lifetime import Lifetime
-from .server_exit import drain_on_exit, server_exiting
+from .server_exit import drain_on_exit, handle_signals, server_exiting
+from .starting import Starting
 from .topics import TopicHandle
-from .validation import checked_notice, checked_update
+from .validation import check_node, checked_notice, checked_update
 
 if TYPE_CHECKING:
     from starlette.requests import HTTPConnection
@@ -79,7 +80,9 @@ class AgentGateway:
         may_subscribe: MaySubscribe | None = None,
         admin_key: str | None = None,
         limits: Limits | None = None,
+        node: str | None = None,
     ) -> None:
+        check_node(node)
         self.limits: Final = limits or Limits()
         self.store: Final = store or MemoryStore()
         self.bus: Final = bus or self.store.default_bus() or LocalBus()
@@ -92,11 +95,14 @@ class AgentGateway:
         self._access = Access(authorize)
         self._topic_access = TopicAccess(may_subscribe)
         self._admin_key = admin_key
+        self._named = node
         self._process = 0
+        self._ignore_signals: Callable[[], None] = lambda: None
         self._compose()
         self._lifetime: Final = Lifetime(
             begin=self._begin, drain=self._drain, close=self._close, abandon=self._abandon
         )
+        self._starting: Final = Starting(lambda: self._lifetime.start(again=True))
         self.app: ASGIApp | None = None
         """The ASGI app that serves this gateway and its host; set by ``mount_agent_gateway``."""
 
@@ -104,7 +110,8 @@ class AgentGateway:
         """Makes the parts that belong to one event loop. A forked process becomes a new node."""
         if self._process != os.getpid():
             self._process = os.getpid()
-            self.node = secrets.token_urlsafe(9)
+            self.instance = secrets.token_urlsafe(9)
+            self.node = self._named or self.instance
         parts = self._parts = Composition(
             store=self.store,
             bus=self.bus,
@@ -112,6 +119,7 @@ class AgentGateway:
             agents=self.agents,
             limits=self.limits,
             node=self.node,
+            instance=self.instance,
         )
         self.tasks = parts.tasks
         self.connections = parts.connections
@@ -149,8 +157,18 @@ class AgentGateway:
         A stopped gateway does not start again by a late request: it raises Draining, unless the
         caller is a new lifespan and passes ``again``. Raises WrongLoop if the gateway runs on
         another event loop. If that loop is closed, the gateway starts anew from the store.
+        Raises Unavailable if the store or the bus can't be opened.
         """
+        self._starting.check()
         await self._lifetime.start(again=again)
+
+    async def start_with_host(self) -> None:
+        """Starts with the host's lifespan. While the store is down it is tried again, with jitter.
+
+        Meanwhile :meth:`start` raises Unavailable, and the node is not ready. Raises Misconfigured
+        where a retry would not help.
+        """
+        await self._starting.begin()
 
     async def drain(self) -> None:
         """Refuses new work, tells clients to reconnect, and gives runs ``drain_timeout`` to end.
@@ -161,6 +179,7 @@ class AgentGateway:
 
     async def stop(self) -> None:
         """Drains and closes everything. Stopping twice, or before a start, does nothing."""
+        await self._starting.end()
         await self._lifetime.stop()
 
     async def _begin(self) -> None:
@@ -169,6 +188,7 @@ class AgentGateway:
             # fencing token, and ignore each other's broadcasts.
             self._compose()
         await self._parts.begin()
+        self._ignore_signals = handle_signals(self.drain, self.tasks)
         exiting = server_exiting()
         if exiting is not None:
             self.tasks.spawn(drain_on_exit(exiting, self.drain), name="watching the server")
@@ -177,9 +197,11 @@ class AgentGateway:
         await self._parts.drain()
 
     async def _close(self) -> None:
+        self._ignore_signals()
         await self._parts.close()
 
     async def _abandon(self) -> None:
+        self._ignore_signals()
         await self._parts.abandon()
         self._compose()
 
@@ -379,11 +401,18 @@ class AgentGateway:
 
     def stats(self) -> dict[str, Any]:
         """Counts of this node, without ids of sessions or users."""
-        return {
-            "active_sessions": self.sessions.followed,
-            "total_connections": len(self.connections),
-            "sessions_in_memory": len(self.sessions),
-            "active_runs": self.runs.running,
-            "zombie_agents": self.runs.zombies,
-            "draining": self.draining,
-        }
+        return {**self._parts.counts(), "draining": self.draining}
+
+    @property
+    def loop_lag(self) -> float:
+        """The longest delay of the event loop in the last seconds, in seconds."""
+        return self._parts.loop_lag.seconds
+
+    async def cluster_stats(self) -> dict[str, int] | None:
+        """The same counts summed over all live nodes, and how many ``nodes`` there are.
+
+        A node that was killed is counted for 15 seconds at most. A session that is followed on two
+        nodes counts twice. ``None`` if the store does not know its nodes, or does not answer.
+        """
+        await self.start()
+        return await self._parts.heartbeats.cluster()

@@ -7,6 +7,7 @@ or can't be decoded again, is a TypeError for the code that passed it, and is ne
 from __future__ import annotations
 
 import math
+import re
 from typing import Final, TypeVar, cast
 
 import msgspec
@@ -27,6 +28,13 @@ _NOTICE: Final = (
 _UPDATE: Final = (
     "title: str or None, metadata: a dict of JSON values or None, retention: seconds or None"
 )
+_NODE: Final = re.compile(r"[A-Za-z0-9_.:-]{1,64}")
+
+
+def check_node(name: str | None) -> None:
+    """Raises ValueError for a name of a node that is not plain: it is shown in logs."""
+    if name is not None and not (isinstance(name, str) and _NODE.fullmatch(name)):
+        raise ValueError(f"the node is {name!r}; expected 1 to 64 of A-Z a-z 0-9 _ . : -")
 
 
 def checked_notice(content: str, level: e.Level, metadata: Metadata | None) -> e.NoticePosted:

@@ -11,8 +11,9 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any, Final
 
 from starlette.routing import Router
-from starlette.types import Receive, Scope, Send
+from starlette.types import Message, Receive, Scope, Send
 
+from ..errors import Misconfigured
 from ..gateway.gateway import AgentGateway
 
 DRAINS: Final = "agentws.drain"
@@ -23,17 +24,22 @@ Lifespan = Callable[[Any], AbstractAsyncContextManager[Any]]
 
 def join_lifespan(router: Router, gateway: AgentGateway) -> None:
     """Makes the gateway start and stop with the app of ``router``."""
-    router.lifespan_context = _nested(router.lifespan_context, gateway)
-    _register_drain_on_startup(router, gateway)
+    refusals: list[Misconfigured] = []
+    router.lifespan_context = _nested(router.lifespan_context, gateway, refusals)
+    _wrap_lifespan(router, gateway, refusals)
 
 
-def _nested(host: Lifespan, gateway: AgentGateway) -> Lifespan:
+def _nested(host: Lifespan, gateway: AgentGateway, refusals: list[Misconfigured]) -> Lifespan:
     """The host's lifespan with the gateway's inside it; yields the host's state."""
 
     @asynccontextmanager
     async def lifespan(app: Any) -> AsyncIterator[Any]:
         async with host(app) as state:
-            await gateway.start(again=True)
+            try:
+                await gateway.start_with_host()
+            except Misconfigured as error:
+                refusals.append(error)
+                raise
             try:
                 yield state
             finally:
@@ -42,15 +48,26 @@ def _nested(host: Lifespan, gateway: AgentGateway) -> Lifespan:
     return lifespan
 
 
-def _register_drain_on_startup(router: Router, gateway: AgentGateway) -> None:
-    """Wraps ``router.lifespan``: the list is in its scope, which a lifespan context never sees."""
+def _wrap_lifespan(router: Router, gateway: AgentGateway, refusals: list[Misconfigured]) -> None:
+    """Wraps ``router.lifespan``: the server's list is in its scope, which a lifespan context never
+    sees; and Starlette answers a failed start with a traceback, where one line says it all."""
     host_lifespan = router.lifespan
 
     async def lifespan(scope: Scope, receive: Receive, send: Send) -> None:
+        async def send_in_one_line(message: Message) -> None:
+            if message["type"] == "lifespan.startup.failed" and refusals:
+                message = {**message, "message": refused(refusals.pop())}
+            await send(message)
+
         register_drain(scope, gateway)
-        await host_lifespan(scope, receive, send)
+        await host_lifespan(scope, receive, send_in_one_line)
 
     router.lifespan = lifespan  # type: ignore[method-assign]
+
+
+def refused(error: Misconfigured) -> str:
+    """What the server shows when the gateway refuses to start."""
+    return f"agentws can't start: {error}"
 
 
 def register_drain(scope: Scope, gateway: AgentGateway) -> None:

@@ -10,8 +10,9 @@ from typing import Final
 from starlette.routing import BaseRoute, Match, Router
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from ..errors import Misconfigured
 from ..gateway.gateway import AgentGateway
-from .lifespan import register_drain
+from .lifespan import refused, register_drain
 
 logger: Final = logging.getLogger("agentws")
 
@@ -133,6 +134,8 @@ class _NestedLifespan:
 
     async def _start(self) -> None:
         try:
-            await self._gateway.start(again=True)
+            await self._gateway.start_with_host()
+        except Misconfigured as error:
+            self._start_failed = refused(error)
         except Exception:
             self._start_failed = traceback.format_exc()

@@ -171,6 +171,13 @@ class Posted(Body, kw_only=True, frozen=True):
     duplicate: bool = False
 
 
+class Drained(Body, kw_only=True, frozen=True, omit_defaults=False):
+    """The node has drained, in so many seconds: it can be stopped."""
+
+    status: Literal["drained"] = "drained"
+    seconds: float
+
+
 class Pushed(Body, kw_only=True, frozen=True):
     """The position of the notice in the session's log."""
 
@@ -185,14 +192,19 @@ class Readiness(Body, kw_only=True, frozen=True, omit_defaults=False):
     """Whether this node should be sent work.
 
     ``hardening`` is ``preset`` under ``agentws.server``. Under any other server it is ``partial``:
-    only the protections that an ASGI app itself can have.
+    only the protections that an ASGI app itself can have. ``durability`` is what an append meets
+    now; absent while the store is unreachable.
     """
 
     status: Literal["ready", "unavailable", "draining"]
     store: Literal["ok", "unreachable"]
-    durability: Durability
+    durability: Durability | msgspec.UnsetType = msgspec.UNSET
     draining: bool
     hardening: Literal["partial", "preset"]
+    loop_lag_ms: float = msgspec.field(name="loop_lag_ms")
+    """The longest delay of the event loop in the last 10 seconds or a little more."""
+    zombie_tasks: int = msgspec.field(name="zombie_tasks")
+    """Agents that ignore their cancellation and still run."""
 
 
 Stats = dict[str, Any]

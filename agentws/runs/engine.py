@@ -306,11 +306,11 @@ class Runs:
     # Housekeeping
 
     async def sweep(self) -> None:
-        """Releases the leases of idle sessions and retries those that are due. Called regularly."""
+        """Releases the leases of idle sessions, in a drain at once, and retries what is due."""
         now = asyncio.get_running_loop().time()
-        free = [one for one in self._leased.values() if not self._parking.holds(one.session)]
-        idle = [one for one in free if not (one.busy or one.releasing)]
-        await self._release_all([one for one in idle if now - one.idle_since >= LINGER])
+        idle = [one for one in self._leased.values() if not (one.busy or one.releasing)]
+        free = idle if self._draining else self._parking.without(idle, since=now - LINGER)
+        await self._release_all(free)
         await asyncio.gather(*(self._retry(session) for session in self._retries.due()))
 
     async def _retry(self, session: Session) -> None:

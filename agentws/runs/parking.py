@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from functools import partial
 from typing import Final, NamedTuple, Protocol
 
@@ -65,6 +66,10 @@ class Parking:
     def holds(self, session: Session) -> bool:
         """Whether an agent of the session waits here."""
         return session.id in self.sessions
+
+    def without(self, idle: Sequence[LeasedSession], *, since: float) -> list[LeasedSession]:
+        """Those that are idle since then or longer, and of which no agent waits here."""
+        return [one for one in idle if one.idle_since <= since and not self.holds(one.session)]
 
     # To wait, and to go on
 

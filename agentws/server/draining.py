@@ -10,8 +10,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
+import signal
 import socket
+import threading
 from collections.abc import Awaitable, Callable
+from types import FrameType
 from typing import Final
 
 import uvicorn
@@ -19,6 +23,10 @@ import uvicorn
 DRAINS: Final = "agentws.drain"
 MIN_RESPONSE_SECONDS: Final = 1
 """What responses in progress get after a drain, however long the drain took."""
+FORCED_SECONDS: Final = 1.0
+"""What a process gets to end after a second signal: its event loop may be blocked."""
+ENDING_SECONDS: Final = 1.0
+"""What tasks that ignore their cancellation get once everything else has ended."""
 
 logger: Final = logging.getLogger("uvicorn.error")
 
@@ -26,10 +34,44 @@ logger: Final = logging.getLogger("uvicorn.error")
 class Server(uvicorn.Server):
     """uvicorn's server with a drain: stops listening, drains the application, then closes.
 
-    The seconds of the drain count towards ``timeout_graceful_shutdown``. A second Ctrl-C ends both.
+    The seconds of the drain count towards ``timeout_graceful_shutdown``. A second signal, SIGTERM
+    or SIGINT, ends both, and the process.
     """
 
+    drains_applications: Final = True
+    """Tells the application that it need not handle signals itself."""
     _drains: list[Callable[[], Awaitable[None]]]
+    _ending: threading.Timer | None = None
+    _has_process = False
+    """Whether the process ends with this server; else the program around it goes on."""
+
+    def run(self, sockets: list[socket.socket] | None = None) -> None:
+        self._has_process = True
+        try:
+            super().run(sockets)
+        finally:
+            if self._ending is not None:
+                self._ending.cancel()
+
+    async def serve(self, sockets: list[socket.socket] | None = None) -> None:
+        try:
+            await super().serve(sockets)
+        finally:
+            if self._captured_signals:
+                # asyncio waits for every task, also for one that ignores its cancellation.
+                self._end_within(ENDING_SECONDS, self._captured_signals[-1])
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        if self.should_exit:
+            self.force_exit = True
+            self._end_within(FORCED_SECONDS, sig)
+        super().handle_exit(sig, frame)
+
+    def _end_within(self, seconds: float, sig: int) -> None:
+        if self._has_process and self._ending is None:
+            self._ending = threading.Timer(seconds, os._exit, (128 + signal.Signals(sig),))
+            self._ending.daemon = True
+            self._ending.start()
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         self._drains = self.lifespan.state[DRAINS] = []

@@ -28,6 +28,7 @@ from .contract_files import FileStoreContract
 from .contract_leases import LeaseRules, RenewerRules
 from .contract_log import AppendRules, ReadRules
 from .contract_model import ModelRules
+from .contract_nodes import NodeRules
 from .contract_retention import RetentionRules
 from .contract_search import SearchRules
 from .contract_sessions import SessionRules
@@ -46,6 +47,7 @@ class StoreContract(
     VersionRules,
     ReadRules,
     LeaseRules,
+    NodeRules,
     RenewerRules,
     TopicRules,
     ModelRules,

@@ -21,9 +21,10 @@ from msgspec import UNSET, UnsetType
 from ..bus import Bus, Listener
 from ..errors import Unavailable
 from ..protocol.codec import Record
+from ..protocol.frames import Durability
 from ..protocol.messages import Metadata
 from ..protocol.position import Position
-from ..store import PAGE, Appended, Head, Key, Lease, SessionInfo, Settled, Store
+from ..store import PAGE, Appended, Head, Key, Lease, Node, SessionInfo, Settled, Store
 
 T = TypeVar("T")
 
@@ -51,6 +52,9 @@ class WrappedStore(Store):
 
     async def ping(self) -> None:
         await self.around("ping", self.store.ping)
+
+    async def available_durability(self) -> Durability:
+        return await self.around("available_durability", self.store.available_durability)
 
     def default_bus(self) -> Bus | None:
         return self.store.default_bus()
@@ -175,6 +179,17 @@ class WrappedStore(Store):
 
     async def unsettled(self, *, limit: int = 100) -> Sequence[str]:
         return await self.around("unsettled", lambda: self.store.unsettled(limit=limit))
+
+    async def beat(self, node: str, *, instance: str, data: bytes, ttl: float) -> bool:
+        return await self.around(
+            "beat", lambda: self.store.beat(node, instance=instance, data=data, ttl=ttl)
+        )
+
+    async def nodes(self) -> Sequence[Node]:
+        return await self.around("nodes", self.store.nodes)
+
+    async def leave(self, node: str, *, instance: str) -> None:
+        await self.around("leave", lambda: self.store.leave(node, instance=instance))
 
 
 class FaultyStore(WrappedStore):

@@ -335,9 +335,9 @@ class Connection:
         self.send_frames(close_notice(self.encoder, error))
         self.close(error.close_code, error.code)
 
-    def close_for_restart(self) -> None:
+    def close_for_restart(self, retry_after: float) -> None:
         """Tells the peer to reconnect: to another node, or to this one after its restart."""
-        error = Draining(retry_after=1.0)
+        error = Draining(retry_after=round(retry_after, 2))
         self.send_control(bye(error, code=1012))
         self.close(1012, "service restart")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import random
 from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Final, Protocol
@@ -22,8 +23,10 @@ OPENING: Final = 64
 PAUSE: Final = 0.05
 """Seconds between closing one slice and the next: clients that are closed together would reconnect
 together."""
-CLOSING: Final = 5.0
-"""Seconds within which all clients are told to reconnect."""
+RETRY_AFTER: Final = 0.5
+"""Seconds after which a client is told to reconnect, at the earliest."""
+RECONNECTS: Final = 500
+"""How many clients a second are told to reconnect: a handshake reads the store."""
 CLOSE_TIMEOUT: Final = 1.0
 """Seconds that the last peers have to answer the close."""
 
@@ -36,7 +39,7 @@ class Peer(Protocol):
 
     def send_control(self, frame: Notice, /) -> None: ...
 
-    def close_for_restart(self) -> None: ...
+    def close_for_restart(self, retry_after: float, /) -> None: ...
 
 
 class Place:
@@ -147,24 +150,28 @@ class Connections:
         return reached
 
     async def close_all(self) -> None:
-        """Closes every connection, telling each client to reconnect.
+        """Closes every connection, telling each client when to reconnect.
 
-        A slice at a time, within ``CLOSING`` seconds, so that no reconnect storm follows. Returns
-        when all have left, or after ``CLOSE_TIMEOUT`` seconds more.
+        A slice at a time, within ``Limits.drain_window`` seconds, and each client with a jitter, so
+        that no reconnect storm follows. Returns when all have left, or after ``CLOSE_TIMEOUT``
+        seconds more.
         """
         for wake in tuple(self.polls):
             wake()
-        peers = tuple(self._connections)
-        pause = min(PAUSE, CLOSING * SLICE / max(1, len(peers)))
+        peers = [connection for connection in self._connections if not connection.closing]
+        window = min(self._limits.drain_window, self._limits.drain_timeout)
+        pause = min(PAUSE, window * SLICE / max(1, len(peers)))
+        jitter = min(window, len(peers) / RECONNECTS)
         for turn, connection in enumerate(peers, start=1):
             try:
-                connection.close_for_restart()
+                connection.close_for_restart(RETRY_AFTER + random.random() * jitter)
             except Exception:
                 # One that fails must not keep the others from being closed.
                 logger.exception("%r could not be closed", connection)
             if turn % SLICE == 0:
                 await asyncio.sleep(pause)
-        await self._left(within=CLOSE_TIMEOUT)
+        if peers:
+            await self._left(within=CLOSE_TIMEOUT)
 
     async def _left(self, *, within: float) -> None:
         if not self._connections:

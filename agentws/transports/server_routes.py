@@ -6,10 +6,12 @@ import asyncio
 import logging
 from typing import Final
 
+import msgspec
 from starlette.types import ASGIApp
 
 from ..errors import AgentwsError, BadRequest, WrongLoop
 from ..protocol import bodies as b
+from ..protocol.frames import Durability
 from ..runs.attaching import check_text
 from ..sessions.registry import check_session_id
 from .http import SERVER, Call, Operation, json_response
@@ -56,6 +58,14 @@ class ServerRoutes:
             ),
             Operation(
                 "POST",
+                "/admin/drain",
+                self.drain,
+                "admin",
+                "Drains this node; answers when it can be stopped",
+                answer=b.Drained,
+            ),
+            Operation(
+                "POST",
                 "/sessions/{id}/push",
                 self.push,
                 "admin",
@@ -71,34 +81,39 @@ class ServerRoutes:
 
     async def ready(self, call: Call) -> ASGIApp:
         service = self._service
-        reachable = await self._reaches_store()
+        durability = await self._durability()
+        reachable = durability is not None
         status = b.Readiness(
             status="draining" if service.draining else "ready" if reachable else "unavailable",
             store="ok" if reachable else "unreachable",
-            durability=service.store.durability,
+            durability=msgspec.UNSET if durability is None else durability,
             draining=service.draining,
             hardening="preset" if is_preset(call) else "partial",
+            loop_lag_ms=round(service.loop_lag * 1000, 1),
+            zombie_tasks=service.runs.zombies,
         )
         return json_response(status, status=200 if status.status == "ready" else 503)
 
-    async def _reaches_store(self) -> bool:
+    async def _durability(self) -> Durability | None:
+        """The durability that the store meets now; ``None`` when it does not answer."""
         service = self._service
         try:
             async with asyncio.timeout(PING_TIMEOUT):
                 await service.start()
-                await service.store.ping()
+                return await service.store.available_durability()
         except WrongLoop:
             # A mistake in the host's code, not an outage of the store.
             raise
         except (AgentwsError, TimeoutError):
-            return False
+            return None
         except Exception:
             logger.exception("the store's ping failed")
-            return False
-        return True
+            return None
 
     async def stats(self, call: Call) -> ASGIApp:
-        return json_response(self._service.stats())
+        counts = self._service.stats()
+        cluster = await self._service.cluster_stats()
+        return json_response(counts if cluster is None else {**counts, "cluster": cluster})
 
     async def broadcast(self, call: Call) -> ASGIApp:
         body: b.Broadcast = call.body
@@ -121,6 +136,13 @@ class ServerRoutes:
             body.content, level=body.level, metadata=body.metadata, key=key
         )
         return json_response(b.Posted(position=str(done.position), duplicate=done.duplicate))
+
+    async def drain(self, call: Call) -> ASGIApp:
+        """Answers when the drain has ended; it goes on if the caller does not wait for it."""
+        loop = asyncio.get_running_loop()
+        begun = loop.time()
+        await self._service.drain()
+        return json_response(b.Drained(seconds=round(loop.time() - begun, 1)))
 
     async def push(self, call: Call) -> ASGIApp:
         body: b.Push = call.body

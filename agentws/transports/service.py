@@ -21,6 +21,7 @@ from ..protocol import events as e
 from ..protocol import frames as f
 from ..protocol.messages import Metadata
 from ..runs.commands import Invocation
+from ..runs.engine import Runs
 from ..runs.inbox import Inbox
 from ..sessions.session import Session
 from ..store import Appended, SessionInfo, Store
@@ -165,6 +166,11 @@ class Posting(Protocol):
 class NodeService(CredentialService, HttpService, SessionService, Protocol):
     """The whole interface: it also has what the routes of the node itself need."""
 
+    @property
+    def runs(self) -> Runs: ...
+
+    async def drain(self) -> None: ...
+
     def session(self, id: str) -> Pushing: ...
 
     def topic(self, name: str) -> Posting: ...
@@ -174,3 +180,8 @@ class NodeService(CredentialService, HttpService, SessionService, Protocol):
     ) -> Reach: ...
 
     def stats(self) -> dict[str, Any]: ...
+
+    @property
+    def loop_lag(self) -> float: ...
+
+    async def cluster_stats(self) -> dict[str, int] | None: ...

@@ -103,8 +103,8 @@ class HttpStream:
             self._controls.append(encoded)
         self.ring()
 
-    def close_for_restart(self) -> None:
-        self._end(Draining(retry_after=1.0), code=1012)
+    def close_for_restart(self, retry_after: float) -> None:
+        self._end(Draining(retry_after=round(retry_after, 2)), code=1012)
 
     def _end(self, error: AgentwsError, *, code: int | None = None) -> None:
         if self._close_notice is None:

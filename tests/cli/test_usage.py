@@ -42,6 +42,8 @@ Command = Callable[..., subprocess.CompletedProcess[str]]
         (["demo", "--workers", "0"], 2, "not a number of workers; expected 1 to"),
         (["demo", "--workers", "2", "--store", "memory"], 2, "expected --store sqlite:PATH"),
         (["run", "agents:Echo", "--workers", "2", "--reload"], 2, "--reload serves with one"),
+        (["demo", "--node", "a b"], 2, "expected 1 to 64 of"),
+        (["demo", "--node", "a", "--workers", "2"], 2, "--node names one process"),
         (["demo", "--prefix", "api/"], 2, "not a prefix"),
         (["demo", "--store", "redis"], 2, "expected memory or sqlite:PATH"),
         (["demo", "--store", "sqlite:nowhere/x.db"], 1, "there is no directory"),

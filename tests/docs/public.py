@@ -26,7 +26,8 @@ _NAMES = {
     "agentws.errors": """
         AgentError AgentwsError AlreadyAnswered AskDeclined AskExpired BadRequest Conflict
         DelegateFailed Draining EventTooLarge Expired Fenced Forbidden IdempotencyConflict
-        Internal InvalidEvent LostReason MethodNotAllowed Misdirected NotFound NotSupported
+        Internal InvalidEvent LostReason MethodNotAllowed Misconfigured Misdirected NotFound
+        NotSupported
         PositionLost QueueFull QuotaExceeded ReplayDiverged RunActive StateConflict StorageFull
         TimedOut TooLarge ToolArgumentsInvalid ToolDenied ToolError TooMany TooManyAgents
         Unauthenticated Unavailable

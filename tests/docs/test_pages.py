@@ -18,7 +18,7 @@ import pytest
 from .pages import PAGES, ROOT, Block, blocks
 
 BLOCKS = [block for page in PAGES for block in blocks(page)]
-LANGUAGES = {"python", "json", "js", "jsx", "nginx", "text", "toml"}
+LANGUAGES = {"python", "json", "js", "jsx", "nginx", "text", "toml", "yaml"}
 
 
 @pytest.mark.parametrize("block", BLOCKS, ids=str)

@@ -10,6 +10,7 @@ from starlette.applications import Starlette
 
 from agentws import MemoryStore, mount_agent_gateway
 from agentws.errors import Unavailable
+from agentws.protocol.frames import Durability
 from agentws.testing.connect import connect
 from agentws.testing.faults import FaultyStore, SlowStore
 from agentws.testing.virtual import virtual_run
@@ -40,15 +41,36 @@ async def test_readiness_reports_whether_the_store_is_reachable() -> None:
             "durability": "process",
             "draining": False,
             "hardening": "partial",
+            "zombie_tasks": 0,
         }
-        assert (await http.get("/readyz")).json() == ready
+        assert without_lag(await http.get("/readyz")) == ready
+        del ready["durability"]
         for error in (Unavailable, RuntimeError):
-            store.fail("ping", error=error)
+            store.fail("available_durability", error=error)
             response = await http.get("/readyz")
             assert response.status_code == 503
-            assert response.json() == {**ready, "status": "unavailable", "store": "unreachable"}
+            unavailable = {**ready, "status": "unavailable", "store": "unreachable"}
+            assert without_lag(response) == unavailable
         store.heal()
         assert (await http.get("/readyz")).status_code == 200
+
+
+def without_lag(response: Any) -> dict[str, Any]:
+    body: dict[str, Any] = response.json()
+    assert 0 <= body.pop("loop_lag_ms") < 60_000
+    return body
+
+
+async def test_readiness_reports_the_durability_that_is_available_now() -> None:
+    class Degraded(FaultyStore):
+        durability: Durability = "replicated"
+
+        async def available_durability(self) -> Durability:
+            return "disk"
+
+    async with served(store=Degraded(MemoryStore())) as (_, http):
+        response = await http.get("/readyz")
+        assert (response.status_code, response.json()["durability"]) == (200, "disk")
 
 
 async def test_a_node_whose_store_fails_to_open_is_not_ready() -> None:
@@ -63,7 +85,7 @@ async def test_a_node_whose_store_fails_to_open_is_not_ready() -> None:
 
 def test_a_node_whose_store_hangs_is_not_ready() -> None:
     async def work() -> None:
-        store = SlowStore(MemoryStore(), slow_on="ping")
+        store = SlowStore(MemoryStore(), slow_on="available_durability")
         async with served(store=store) as (_, http):
             store.pause()
             assert (await http.get("/readyz")).status_code == 503
