@@ -14,6 +14,7 @@ _NAMES = {
         SessionHandle SessionInfo SQLiteStore StateChange tool TopicHandle
     """,
     "agentws.backends.postgres": "PostgresBus PostgresStore",
+    "agentws.backends.redis": "RedisBus RedisStore",
     "agentws.backends.s3": "S3FileStore",
     "agentws.bus": "GAP Bus Listener Scope",
     "agentws.client": """
@@ -71,8 +72,12 @@ _NAMES = {
     "agentws.testing.fakellm": """
         FakeLLM Fault Finish Reply Script ScriptedLLM ToolUse Turn echo words
     """,
+    "agentws.testing.history": """
+        Checked ClientHistory Seen check_history frames_of recording
+    """,
     "agentws.testing.laws": "NOTHING Moment Violation moments violations",
     "agentws.testing.oracle": "check_client check_log check_simple check_tags read_log",
+    "agentws.testing.proxy": "Direction FaultProxy",
     "agentws.tools": "Tool tool",
 }
 
