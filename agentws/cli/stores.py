@@ -164,8 +164,13 @@ def _postgres(text: str) -> Store:
 
 def _postgres_address(text: str) -> None:
     if not re.match(r"postgres(ql)?(\+\w+)?://", text, re.I):
-        raise ValueError(f"{_hidden(text)!r} is no address of a PostgreSQL server")
+        raise ValueError(f"{_postgres_shown(text)!r} is no address of a PostgreSQL server")
     _postgres_options(text)
+
+
+def _postgres_shown(text: str) -> str:
+    """Without the query, in which there may be a password, too."""
+    return _hidden(text.partition("?")[0])
 
 
 def _postgres_options(text: str) -> tuple[str, dict[str, Any]]:
@@ -176,14 +181,19 @@ def _postgres_options(text: str) -> tuple[str, dict[str, Any]]:
         name: given.pop(name) for name in ("durability", "schema") if name in given
     }
     _check_durability(options)
-    return urlunsplit(parts._replace(query=urlencode(given))), options
+    # Not urlunsplit(), which would take one slash from postgresql:///DATABASE.
+    return f"{parts.scheme}://{parts.netloc}{parts.path}?{urlencode(given)}", options
 
 
 _REDIS: Final = _Kind(
     make=_redis, check=_redis_address, shown=_hidden, place=str, files=lambda text: None
 )
 _POSTGRES: Final = _Kind(
-    make=_postgres, check=_postgres_address, shown=_hidden, place=str, files=lambda text: None
+    make=_postgres,
+    check=_postgres_address,
+    shown=_postgres_shown,
+    place=str,
+    files=lambda text: None,
 )
 _KINDS: Final = {
     MEMORY: _Kind(

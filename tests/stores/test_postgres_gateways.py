@@ -10,11 +10,11 @@ import pytest
 from agentws.backends.postgres import PostgresStore
 from agentws.bus import Bus
 from agentws.testing.agents import Gate, Hang, Script
-from agentws.testing.connect import Client, connect, kind
+from agentws.testing.connect import Client, Closed, Frame, connect, kind
 from agentws.testing.faults import LossyBus
 from agentws.testing.oracle import TERMINAL, check_client, check_log, read_log
 from tests.runs.harness import accepted
-from tests.runs.nodes import client_of_each
+from tests.runs.nodes import Node, client_of_each
 from tests.servers.postgres import PostgresServer
 
 from .postgres_nodes import two_gateways
@@ -132,6 +132,16 @@ async def test_a_client_whose_log_was_restored_from_a_backup_is_told_so() -> Non
                 await client.answer(within=20)
                 client.drop()
                 await asyncio.to_thread(server.restore, "night")
-                await client.reconnect(second.app)
-                welcome = await client.until("welcome", within=20)
+                welcome = await welcomed(client, second)
                 assert (welcome["resume"], welcome["reason"]) == ("snapshot", "future")
+
+
+async def welcomed(client: Client, node: Node) -> Frame:
+    """Reconnects as every client does: again, while the node has the old log in memory."""
+    async with asyncio.timeout(20):
+        while True:
+            try:
+                await client.reconnect(node.app)
+                return await client.until("welcome", within=20)
+            except Closed as closed:
+                assert closed.code == 4503
