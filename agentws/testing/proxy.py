@@ -219,6 +219,8 @@ class _Link:
             piece, data = data[:size], data[size:]
             await asyncio.sleep(0 if rate is None else len(piece) / rate)
             await self._proxy.passing(direction)
+            if writer.is_closing():
+                raise ConnectionResetError("the other side is gone")
             writer.write(piece)
             await writer.drain()
 

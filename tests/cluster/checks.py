@@ -32,12 +32,14 @@ async def until(condition: Callable[[], bool]) -> None:
 
 async def settled_log(cluster: Cluster, session: str) -> tuple[str, list[Record]]:
     """The log, once nothing in it is open."""
-    async with asyncio.timeout(WITHIN):
-        while True:
-            epoch, records = await cluster.log(session)
-            if Fold().apply_all(records).outline.settled:
-                return epoch, records
-            await asyncio.sleep(0.05)
+    end = time.monotonic() + WITHIN
+    while True:
+        epoch, records = await cluster.log(session)
+        outline = Fold().apply_all(records).outline
+        if outline.settled:
+            return epoch, records
+        assert time.monotonic() < end, f"{session} has run {outline.run}, queue {outline.queue}"
+        await asyncio.sleep(0.05)
 
 
 async def check(

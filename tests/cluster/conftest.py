@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.cluster.nodes import Cluster
-from tests.cluster.stores import STORES, store_url
+from tests.cluster.stores import STORES, shared_store
 
 
 @pytest.fixture(scope="session", params=STORES)
@@ -17,7 +17,7 @@ def started(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Cluster]:
     folder: Path = tmp_path_factory.mktemp(request.param)
-    with store_url(request.param, folder) as url, Cluster(url, folder) as cluster:
+    with shared_store(request.param, folder) as store, Cluster(store.url, folder) as cluster:
         yield cluster
 
 

@@ -15,9 +15,9 @@ from types import TracebackType
 from typing import Any, Self
 
 from agentws.backends.sqlite_path import database_path
-from agentws.cli.app import store_of
 from agentws.protocol.codec import Record
 from agentws.testing.oracle import read_log
+from tests.cluster.urls import store_at
 from tests.processes import Server, is_running
 
 HERE = Path(__file__).parent
@@ -67,6 +67,9 @@ class Node(Server):
         A frozen writer would block every other one, which is a limit of that store and not what is
         tested here.
         """
+        if self._frozen:
+            # The system reports a stop once.
+            return
         self._frozen = True
         if not self.store.startswith("sqlite"):
             self._stop()
@@ -104,18 +107,21 @@ class Node(Server):
 
 
 class Cluster:
-    """Some nodes over one store; a context manager that starts and kills them."""
+    """Three nodes over one store; a context manager that starts and kills them.
 
-    def __init__(self, store: str, folder: Path, names: Sequence[str] = NAMES) -> None:
+    ``stores`` are the URLs by which the nodes reach it, if each has its own.
+    """
+
+    def __init__(self, store: str, folder: Path, *, stores: Sequence[str] | None = None) -> None:
         self.store = store
-        self.folder = folder
-        self.nodes = [Node(name, store, folder) for name in names]
+        urls = [store] * len(NAMES) if stores is None else stores
+        self.nodes = [Node(name, url, folder) for name, url in zip(NAMES, urls, strict=True)]
 
     def __enter__(self) -> Self:
         try:
             self.restore()
         except BaseException:
-            self._kill()
+            self.kill()
             raise
         return self
 
@@ -125,7 +131,7 @@ class Cluster:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        self._kill()
+        self.kill()
 
     def __getitem__(self, name: str) -> Node:
         return next(node for node in self.nodes if node.name == name)
@@ -135,7 +141,7 @@ class Cluster:
         with ThreadPoolExecutor() as pool:
             list(pool.map(Node.restore, self.nodes))
 
-    def _kill(self) -> None:
+    def kill(self) -> None:
         for node in self.nodes:
             if node.running:
                 node.kill()
@@ -147,7 +153,7 @@ class Cluster:
 
     async def log(self, session: str) -> tuple[str, list[Record]]:
         """The epoch and the events of a session's log, read from the store."""
-        store = store_of(self.store)
+        store = store_at(self.store)
         await store.open()
         try:
             return await read_log(store, session)

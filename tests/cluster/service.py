@@ -17,8 +17,8 @@ from typing import Final
 from starlette.applications import Starlette
 
 from agentws import Agent, Limits, RunContext, mount_agent_gateway
-from agentws.cli.app import store_of
 from agentws.server import serve
+from tests.cluster.urls import store_at
 
 LEASE: Final = 1.5
 PAUSE: Final = 0.03
@@ -54,7 +54,7 @@ def main() -> None:
     skew, real = float(os.environ.get("SKEW", "0")), time.time
     time.time = lambda: real() + skew
     app = Starlette()
-    mount_agent_gateway(app, Scripted, store=store_of(store), limits=LIMITS, admin_key="the-key")
+    mount_agent_gateway(app, Scripted, store=store_at(store), limits=LIMITS, admin_key="the-key")
     serve(app, port=int(port), ws_ping_interval=0.5, ws_ping_timeout=0.5)
 
 

@@ -9,11 +9,11 @@ import msgspec
 
 from agentws.backends.local import LocalBus
 from agentws.bus import Bus
-from agentws.cli.app import store_of
 from agentws.testing.history import ClientHistory
 from tests.cluster.checks import check
 from tests.cluster.clients import WITHIN, Native, chat
 from tests.cluster.nodes import Cluster
+from tests.cluster.urls import store_at
 
 
 async def test_a_session_is_opened_run_and_viewed_on_three_nodes(
@@ -112,7 +112,7 @@ def restart(cluster: Cluster) -> None:
 
 
 async def append(cluster: Cluster, session: str, body: object) -> None:
-    store = store_of(cluster.store)
+    store = store_at(cluster.store)
     await store.open()
     try:
         await store.append(session, [msgspec.json.encode(body)], commutes=True)
@@ -129,7 +129,7 @@ async def test_garbage_on_the_bus_and_in_a_log_harms_no_other_session(
         await victim.say("m1", "hello")
         await client.say("m1", "count 30")
         await shout(cluster, session)
-        store = store_of(cluster.store)
+        store = store_at(cluster.store)
         await store.open()
         await store.append(victim.session, [b'{"event":{"type":"RUN_STARTED","runId":\x80\xff}}'])
         await store.close()
@@ -138,11 +138,20 @@ async def test_garbage_on_the_bus_and_in_a_log_harms_no_other_session(
         await client.until_ended("m2")
     await check(cluster, session, client)
     assert all(node.running for node in cluster.nodes)
+    await delete(cluster, victim.session)
+
+
+async def delete(cluster: Cluster, session: str) -> None:
+    """Nodes would try it again, and say so, as long as it is there."""
+    store = store_at(cluster.store)
+    await store.open()
+    await store.delete(session)
+    await store.close()
 
 
 async def shout(cluster: Cluster, session: str) -> None:
     """Publishes what no node ever publishes, on the channels that nodes listen to."""
-    store = store_of(cluster.store)
+    store = store_at(cluster.store)
     await store.open()
     bus: Bus = store.default_bus() or LocalBus()
     await bus.open()

@@ -58,7 +58,9 @@ _NAMES = {
         LLM LLMCutOff LLMEmpty LLMError LLMPiece LLMRateLimited LLMRefused LLMRounds
         LLMUnavailable
     """,
-    "agentws.server": "AgentwsWebSocketProtocol Server frame_text serve server_config",
+    "agentws.server": """
+        AgentwsWebSocketProtocol Server ServerLimits frame_text serve server_config
+    """,
     "agentws.store": """
         GENESIS PAGE Appended Durability Head Key Lease LeaseRenewer Metadata Node Position Record
         Scope SessionInfo Settled Store chain contains extend searchable terms_of words_of
