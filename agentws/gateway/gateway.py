@@ -122,6 +122,7 @@ class AgentGateway:
         self.tasks = parts.tasks
         self.connections = parts.connections
         self.feeds = parts.feeds
+        self.presence = parts.presence
         self.sessions = parts.sessions
         self.runs = parts.runs
         self.inbox = parts.inbox

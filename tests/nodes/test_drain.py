@@ -98,6 +98,7 @@ async def test_a_drain_goes_on_when_its_caller_does_not_wait() -> None:
 
 
 class Peer:
+    session: Any = None
     closing = False
     retry_after: float | None = None
 
