@@ -1,8 +1,8 @@
 """The commands of ./dev. Each makes the environments it needs in the checkout.
 
     ./dev run [ARGS]     the demo on http://127.0.0.1:8000; ARGS go to `agentws demo`
-    ./dev test [ARGS]    the whole suite: pytest, then the JavaScript tests.
-                         With ARGS, only pytest, with those arguments
+    ./dev test [ARGS]    the whole suite: pytest in two processes, then the JavaScript tests.
+                         With ARGS, only pytest, in one process, with those arguments
         --python 3.12    on that Python, from PATH, pyenv or uv
         --eager          with eager tasks (asyncio.eager_task_factory), also in the servers that
                          tests start; needs Python 3.12
@@ -10,6 +10,10 @@
     ./dev check          ruff, ruff format and mypy --strict; prettier and tsc for the JavaScript
     ./dev ci             everything that a change must pass, on each supported Python
     ./dev bench [ARGS]   the benchmark; ARGS go to `agentws bench`
+    ./dev soak [ARGS]    randomized faults on a cluster of real processes, until a promise is broken
+        --minutes 10     for so long
+        --seed 42        the same faults again
+        --store sqlite   on that store
 
 Packages are installed from where pip is configured to find them (PIP_* variables, pip.conf).
 AGENTWS_CHROMIUM and AGENTWS_NODE name the browser and the Node (22 or newer) of the tests.
@@ -18,6 +22,7 @@ AGENTWS_CHROMIUM and AGENTWS_NODE name the browser and the Node (22 or newer) of
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Callable, Mapping
 
@@ -45,6 +50,15 @@ def bench(arguments: list[str]) -> int:
     return become([env.python, "-m", "agentws.cli", "bench", *arguments])
 
 
+def soak(arguments: list[str]) -> int:
+    env = environments.default()
+    env.ensure("test")
+    path = os.pathsep.join((str(ROOT), str(ROOT / ".ci")))
+    return call(
+        [env.python, "-m", "tests.soak", *arguments], env={**os.environ, "PYTHONPATH": path}
+    )
+
+
 def test(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(prog="./dev test", add_help=False, allow_abbrev=False)
     parser.add_argument("--python")
@@ -53,7 +67,7 @@ def test(arguments: list[str]) -> int:
     options, others = parser.parse_known_args(arguments)
     python = environments.prepared(options.python, eager=options.eager, oldest=options.oldest)
     env = {**services(), "AGENTWS_PYTHON": str(python)}
-    results = {"pytest": call(checks.pytest(python, others), env=env)}
+    results = {"pytest": call(checks.pytest(python, others or checks.BESIDE), env=env)}
     if not others:
         results["node --test"] = call(checks.javascript(env), env=env)
     return summary(results)
@@ -94,6 +108,7 @@ COMMANDS: dict[str, Callable[[list[str]], int]] = {
     "check": check,
     "ci": ci,
     "bench": bench,
+    "soak": soak,
     "help": usage,
     "--help": usage,
     "-h": usage,

@@ -223,8 +223,8 @@ class Chat(Requests):
         self._check_open()
         self._followed.watches_presence = watch
 
-    def _open_topics(self) -> Topics:
-        self._check_open()
+    @property
+    def _topics(self) -> Topics:
         return self._followed.topics
 
     # Sending

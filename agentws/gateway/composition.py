@@ -220,6 +220,7 @@ class Composition:
         """Closes the ports after their event loop was closed; its tasks will never run again."""
         self.runs.renewal.abandon()
         self.broadcasts.unsubscribe()
+        self.topics.abandon()
         self.takeovers.unsubscribe()
         self.topics.abandon()
         self.sessions.abandon()

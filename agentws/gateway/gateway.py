@@ -31,33 +31,30 @@ from ..bus import Bus
 from ..errors import Draining, Forbidden, NotFound
 from ..files import FileStore
 from ..limits import Limits
-from ..protocol import events as e
 from ..protocol import frames as f
 from ..protocol.codec import check_sizes, entry
 from ..protocol.jsonpatch import check_patch
 from ..protocol.messages import Metadata
-from ..protocol.topics import check_topic, is_topic_log
+from ..protocol.topics import check_topic
 from ..runs.commands import Invocation
 from ..runs.consulting import consult
 from ..runs.state_changes import accepted_state
 from ..sessions.session import Session
 from ..store import Appended, SessionInfo, Store
-from ..transports.service import Reach
 from .composition import Composition
 from .consulted import check_new_overlap, invocation
-from .handle import SessionHandle
 from .lifetime import Lifetime
+from .pushing import ServerPush
 from .server_exit import drain_with_server
 from .starting import Starting
-from .topics import TopicHandle
-from .validation import check_node, checked_notice, checked_update
+from .validation import check_node, checked_update
 
 if TYPE_CHECKING:
     from starlette.requests import HTTPConnection
     from starlette.types import ASGIApp
 
 
-class AgentGateway:
+class AgentGateway(ServerPush):
     """Puts agents behind WebSockets and HTTP. Made by :func:`agentws.mount_agent_gateway`.
 
     The host's code pushes through it: ``await gateway.session(id).push("...")``,
@@ -344,40 +341,9 @@ class AgentGateway:
         """Deletes the session and its log; its id can't be used again."""
         await self._parts.delete_session(session.id)
 
-    # Server push
-
-    def session(self, id: str) -> SessionHandle:
-        """A handle that pushes to the session of that id."""
-        return SessionHandle(id, self._find_session, self.change_session)
-
-    async def _find_session(self, id: str) -> Session:
-        await self.start()
-        if is_topic_log(id):
-            raise NotFound("There is no such session.")
-        return await self.sessions.find(id)
-
-    def topic(self, name: str) -> TopicHandle:
-        """A handle that writes to the topic of that name. Raises BadRequest for an invalid one."""
-        return TopicHandle(name, self._started)
-
     async def _started(self) -> Composition:
         await self.start()
         return self._parts
-
-    async def broadcast(
-        self, content: str, *, level: e.Level = "info", metadata: Metadata | None = None
-    ) -> int:
-        """Shows a notice to every connected client of every node; it is not stored.
-
-        Returns how many connections were reached, on this node and on those that answered within a
-        second. Raises EventTooLarge, and TypeError for a notice that can't be sent.
-        """
-        return (await self.announce(content, level=level, metadata=metadata)).reached
-
-    async def announce(self, content: str, *, level: e.Level, metadata: Metadata | None) -> Reach:
-        """As :meth:`broadcast`; the result says on how many nodes."""
-        notice = checked_notice(content, level, metadata)
-        return await (await self._started()).broadcasts.send(notice)
 
     def stats(self) -> dict[str, Any]:
         """Counts of this node, without ids of sessions or users."""

@@ -21,6 +21,7 @@ from ..sessions.held import HeldLease
 from ..sessions.session import Session
 from ..store import Store
 from ..tasks.tasks import Tasks
+from .attempts import Attempts
 from .beginning import RunMaker
 from .expiring import Expiry
 from .leased import LeasedSession
@@ -68,16 +69,16 @@ class Runs:
             store=store,
             open_session=open_session,
             holds=self.holds,
-            waiting=self._without_lease,
             take_over=self._start_task,
         )
         self._maker = RunMaker(
             tasks=self._tasks, agents=agents, limits=limits, files=files, slots=self._slots
         )
         self._parking = Parking(self, self._maker, tasks=self._tasks, limits=limits)
+        self._attempts = Attempts(agents, limits)
         self._expiry = Expiry(tasks=self._tasks, open_session=open_session)
         # Without agents this node runs nothing: another node takes the open sessions.
-        self._draining = not agents.names
+        self._draining, self._interrupting = not agents.names, False
         self.zombies = 0
         """Agents that ignore their cancellation: they still run, and their output is dropped."""
 
@@ -258,7 +259,7 @@ class Runs:
         self._stop_if_cancelled(leased, run)
         if leased.lease is None:
             self._stop_run(leased, run, "fenced")
-        elif self._draining:
+        elif self._interrupting:
             self._stop_run(leased, run, "interrupted")
 
     async def _drive_run(self, leased: LeasedSession, run: Run) -> bool:
@@ -298,9 +299,8 @@ class Runs:
     async def _end_orphan(self, leased: LeasedSession, run: str) -> None:
         if leased.lease is None:
             raise Fenced()
-        first = leased.session.run_base.seq + 1
-        await end_orphan(leased.session, run, fence=leased.lease.fence)
-        logger.warning("orphaned run %s was ended: its node is gone", run)
+        session, first = leased.session, leased.session.run_base.seq + 1
+        await end_orphan(session, run, fence=leased.lease.fence, attempts=self._attempts)
         self.run_ended(leased, first)
 
     # Housekeeping
@@ -357,9 +357,6 @@ class Runs:
         if not self._draining:
             await self._recovery.scan()
 
-    def _without_lease(self) -> int:
-        return len(self._retries) + sum(one.lease is None for one in self._leased.values())
-
     def forget(self, session: str) -> None:
         """The session was deleted: its run is stopped."""
         self._retries.forget(session)
@@ -373,12 +370,13 @@ class Runs:
         """Begins to run sessions, also after a drain."""
         self._leased, self._retries = {}, RetryQueue()
         self.renewal.begin()
-        self._draining = not self._agents.names
+        self._draining, self._interrupting = not self._agents.names, False
 
     async def drain(self, *, grace: float) -> None:
         """Begins no more runs; those that are active after ``grace`` seconds are interrupted."""
         self._draining = True
         await self._wait_for_runs(grace)
+        self._interrupting = True
         for leased in list(self._leased.values()):
             if leased.run is not None:
                 self._stop_run(leased, leased.run, "interrupted")

@@ -22,6 +22,8 @@ _REACH: Final[dict[Scope, int]] = {"process": 0, "host": 1, "cluster": 2}
 _SESSION_ID: Final = re.compile(r"[A-Za-z0-9_.~-]{16,128}")
 _CHANNEL: Final = "s:"
 """Prefix of the bus channel of a session, followed by its id."""
+_SEQ_DIGITS: Final = 16
+"""The most digits of a seq, as in a position."""
 _SIGNAL: Final = b"!"
 """Begins a message on that channel that is not a ring; versions that do not know it read on."""
 
@@ -157,7 +159,8 @@ class Sessions:
         if session is None:
             self._rung_while_loading.add(id)
         elif payload.isdigit():
-            if int(payload) > session.head.seq:
+            # Anything may be published on a bus; Python refuses to read very long numbers.
+            if int(payload[:_SEQ_DIGITS]) > session.head.seq:
                 self._schedule_catch_up(session)
         elif payload.startswith(_SIGNAL):
             self.on_signal(session, payload[len(_SIGNAL) :])
