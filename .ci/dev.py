@@ -10,6 +10,10 @@
     ./dev check          ruff, ruff format and mypy --strict; prettier and tsc for the JavaScript
     ./dev ci             everything that a change must pass, on each supported Python
     ./dev bench [ARGS]   the benchmark; ARGS go to `agentws bench`
+    ./dev soak [ARGS]    randomized faults on a cluster of real processes, until a promise is broken
+        --minutes 10     for so long
+        --seed 42        the same faults again
+        --store sqlite   on that store
 
 Packages are installed from where pip is configured to find them (PIP_* variables, pip.conf).
 AGENTWS_CHROMIUM and AGENTWS_NODE name the browser and the Node (22 or newer) of the tests.
@@ -18,6 +22,7 @@ AGENTWS_CHROMIUM and AGENTWS_NODE name the browser and the Node (22 or newer) of
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Callable, Mapping
 
@@ -43,6 +48,15 @@ def bench(arguments: list[str]) -> int:
     env = environments.default()
     env.ensure("fast")
     return become([env.python, "-m", "agentws.cli", "bench", *arguments])
+
+
+def soak(arguments: list[str]) -> int:
+    env = environments.default()
+    env.ensure("test")
+    path = os.pathsep.join((str(ROOT), str(ROOT / ".ci")))
+    return call(
+        [env.python, "-m", "tests.soak", *arguments], env={**os.environ, "PYTHONPATH": path}
+    )
 
 
 def test(arguments: list[str]) -> int:
@@ -94,6 +108,7 @@ COMMANDS: dict[str, Callable[[list[str]], int]] = {
     "check": check,
     "ci": ci,
     "bench": bench,
+    "soak": soak,
     "help": usage,
     "--help": usage,
     "-h": usage,

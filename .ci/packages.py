@@ -10,10 +10,12 @@ import shutil
 import sys
 from pathlib import Path
 
-from shell import ROOT, call
+from shell import ROOT, WINDOWS, call
 
 BOOT = ROOT / ".boot"
 """The folder of packages that are needed before there is an environment."""
+TOOLS = ROOT / ".tools"
+"""The folder of programs that the tests need and no environment holds."""
 CONSTRAINTS = ROOT / "tests" / "constraints.txt"
 
 
@@ -34,6 +36,19 @@ def install(python: Path, constraints: Path, *arguments: str | Path) -> bool:
 def install_into(folder: Path, package: str) -> bool:
     """Install one package into a folder, outside of any environment; whether it succeeded."""
     return install(Path(sys.executable), CONSTRAINTS, "--upgrade", "--target", folder, package)
+
+
+def apt_install(*names: str) -> bool:
+    """Install packages of the distribution, where that is possible; whether it succeeded."""
+    if WINDOWS or os.geteuid() != 0 or not shutil.which("apt-get"):
+        return False
+    # dpkg needs ldconfig and start-stop-daemon, which are in the sbin folders.
+    path = os.environ.get("PATH", os.defpath) + ":/usr/local/sbin:/usr/sbin:/sbin"
+    env = {**os.environ, "PATH": path, "DEBIAN_FRONTEND": "noninteractive"}
+    call(["apt-get", "-qq", "update"], env=env)
+    return (
+        call(["apt-get", "-qq", "install", "-y", "--no-install-recommends", *names], env=env) == 0
+    )
 
 
 def _pip_is_configured() -> bool:

@@ -1,4 +1,4 @@
-"""Node and Chromium for the tests: found on the machine, or installed into .tools.
+"""What the tests need: found on the machine, or installed into .tools.
 
 AGENTWS_NODE (22 or newer) and AGENTWS_CHROMIUM may name them. All environments share them.
 """
@@ -11,10 +11,11 @@ import shutil
 from collections.abc import Iterable
 from pathlib import Path
 
-from packages import install_into
-from shell import ROOT, WINDOWS, Unavailable, call, output, say
+import find_postgres
+from packages import TOOLS, apt_install, install_into
+from redis_servers import redis_servers
+from shell import WINDOWS, Unavailable, call, output, say
 
-TOOLS = ROOT / ".tools"
 NODE_MINIMUM = 22
 CHROMIUM_NAMES = ("chromium", "chromium-browser", "google-chrome-stable", "google-chrome")
 CHROMIUM_PACKAGE = "@sparticuz/chromium@147"
@@ -25,8 +26,8 @@ SYSTEM_CERTIFICATES = Path("/etc/ssl/certs/ca-certificates.crt")
 
 
 def services() -> dict[str, str]:
-    """The environment variables for the tests. Without Node or Chromium their tests fail."""
-    env = dict(os.environ)
+    """The environment variables for the tests. What is missing fails the tests that need it."""
+    env = {**os.environ, **find_postgres.variables(), **redis_servers()}
     node: Path | None = None
     try:
         node = find_node()
@@ -69,15 +70,8 @@ def chromium_on_path() -> Path | None:
 
 
 def chromium_from_apt() -> Path | None:
-    if WINDOWS or os.geteuid() != 0 or not shutil.which("apt-get"):
-        return None
     say("no Chromium on PATH: installing it with apt-get")
-    # dpkg needs ldconfig and start-stop-daemon, which are in the sbin folders.
-    path = os.environ.get("PATH", os.defpath) + ":/usr/local/sbin:/usr/sbin:/sbin"
-    env = {**os.environ, "PATH": path, "DEBIAN_FRONTEND": "noninteractive"}
-    call(["apt-get", "-qq", "update"], env=env)
-    call(["apt-get", "-qq", "install", "-y", "--no-install-recommends", "chromium"], env=env)
-    return chromium_on_path()
+    return chromium_on_path() if apt_install("chromium") else None
 
 
 def npm_command(node: Path) -> list[str | Path] | None:

@@ -8,13 +8,16 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from typing import Literal
+from typing import Final, Literal
 
 Scope = Literal["process", "host", "cluster"]
 """Which nodes share a store, or are reached by a bus: those of one process, one host, or many."""
 
-__all__ = ["Bus", "Listener", "Scope"]
+__all__ = ["GAP", "Bus", "Listener", "Scope"]
 
+GAP: Final = b""
+"""The payload that a bus itself delivers after it may have lost messages of a channel: whoever
+follows something by it reads again. Nobody publishes it."""
 Listener = Callable[[str, bytes], None]
 """Called with the channel and the payload, on the event loop; must not block or raise."""
 
@@ -23,6 +26,7 @@ class Bus(ABC):
     """Carries short messages to every subscriber of a channel: at most once, perhaps late.
 
     A message published after ``subscribe`` returned reaches the listener unless the bus loses it.
+    A bus that notices that it may have lost messages, as after a reconnect, delivers :data:`GAP`.
     Messages of one publisher on one channel keep their order. Publishing never waits for
     listeners, and one slow listener never delays another.
     """
@@ -62,10 +66,18 @@ class Subscriptions:
         """How many channels have a subscriber."""
         return len(self._by_channel)
 
+    def has(self, channel: str) -> bool:
+        return channel in self._by_channel
+
     def deliver(self, channel: str, payload: bytes) -> None:
         """Calls every listener of ``channel``."""
         for subscription in self._by_channel.get(channel, ()):
             subscription.listener(channel, payload)
+
+    def deliver_gap(self) -> None:
+        """Tells every listener that messages of its channel may have been lost."""
+        for channel in tuple(self._by_channel):
+            self.deliver(channel, GAP)
 
     def add(self, channel: str, listener: Listener) -> Callable[[], None]:
         """What :meth:`Bus.subscribe` returns."""

@@ -140,6 +140,9 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     Meanwhile a thread renews the leases, if the store can. After that the process counts as hung,
     and other nodes take over its sessions.
     """
+    attempt_window: float = 600.0
+    """How long after an answer was begun another attempt at it may begin, if its node was lost and
+    ``Agent.attempts`` allows it. Much later nobody waits for it."""
     drain_timeout: float = 10.0
     """How long active runs may go on after a shutdown has begun."""
     drain_window: float = 5.0

@@ -13,6 +13,8 @@ from hypothesis import settings
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
 
+    from tests.servers.postgres import PostgresServer
+
 LAN = "lan.test"
 """A host name whose pages over plain http are not a secure context, as in a local network."""
 
@@ -39,6 +41,16 @@ def browser() -> Iterator[Browser]:
         )
         yield one
         one.close()
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[PostgresServer]:
+    """A PostgreSQL server that all tests share: each makes a schema of its own in it."""
+    # Imported here, as most tests need no server.
+    from tests.servers.postgres import PostgresServer
+
+    with PostgresServer() as server:
+        yield server
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -42,7 +42,9 @@ class RunContext(SessionContext):
         "_state",
         "agent",
         "answers",
+        "attempt",
         "handed_over",
+        "idempotency_key",
         "message",
         "run_id",
         "usage",
@@ -71,6 +73,12 @@ class RunContext(SessionContext):
         self._state = state
         self.answers = answers
         """Answers to the questions that the previous run ended with; else empty."""
+        self.attempt = 1
+        """Which attempt at the answer this is: more than 1 after a node was lost, where
+        :attr:`Agent.attempts` allows it."""
+        self.idempotency_key = run_id
+        """The same in every attempt at the answer, and when the agent is called again for an
+        answer. Give it to what must not be done twice, such as a payment, with the step's name."""
         self.handed_over: Handover | None = None
         """Which agent gave the conversation to this one in this run, and why; else ``None``."""
         self.usage: list[TokenUsage] = []
@@ -374,6 +382,11 @@ class Agent(ABC):
     overlaps: frozenset[Overlap] = frozenset({"queue", "steer", "interrupt", "reject"})
     """What a message may ask for that arrives during a run, besides ``queue``. A message with
     another ``overlap`` is refused, and told which ones are allowed."""
+    attempts: int = 1
+    """How often an answer is attempted in all, when a node is lost while it is written. With 1 its
+    run ends as ``interrupted``. With more, another node calls the agent again for the same message,
+    and the text so far goes out of view. What it calls then may have been done before: see
+    ``ctx.idempotency_key``."""
     accepts_state: bool | AcceptsState = False
     """Whether clients may change the shared state: all, none, or a method that is given the
     :class:`~agentws.StateChange` and returns whether to accept it."""

@@ -13,7 +13,7 @@ from typing import Final
 
 import msgspec
 
-from ..bus import Bus
+from ..bus import GAP, Bus
 from ..errors import EventTooLarge
 from ..protocol import events as e
 from ..protocol import frames as f
@@ -91,6 +91,8 @@ class Broadcasts:
         return self._connections.announce(notice, to=to)
 
     def _received(self, channel: str, payload: bytes) -> None:
+        if payload == GAP:
+            return  # a broadcast is not stored: what was lost is lost
         try:
             message = msgspec.json.decode(payload, type=Announcement)
         except msgspec.MsgspecError as error:

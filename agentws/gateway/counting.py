@@ -13,7 +13,7 @@ from typing import Final
 
 import msgspec
 
-from ..bus import Bus
+from ..bus import GAP, Bus
 from ..errors import AgentwsError, NotSupported
 from ..store import Store
 from ..transports.service import Reach
@@ -76,6 +76,8 @@ class Counting:
         self._bus.publish(_CHANNEL + to, data)
 
     def _received(self, channel: str, payload: bytes) -> None:
+        if payload == GAP:
+            return  # an answer that was lost counts as missing
         try:
             answer = msgspec.json.decode(payload, type=Answer)
         except msgspec.MsgspecError as error:

@@ -11,7 +11,7 @@ from typing import Final
 
 import msgspec
 
-from ..errors import EventTooLarge
+from ..errors import EventTooLarge, Internal
 from .events import AnyEvent, Event
 from .position import Position, chain
 from .sizes import FRAME
@@ -45,6 +45,8 @@ class Envelope(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     run: str | None = None
     event: AnyEvent
 
+
+_UNREADABLE: Final = "The log of this session has an event that can't be read."
 
 _encoder: Final = msgspec.json.Encoder()
 _envelopes: Final = msgspec.json.Decoder(Envelope)
@@ -83,7 +85,11 @@ def check_sizes(entries: Iterable[Entry], max_event_size: int) -> None:
 
 
 def decode_record(data: bytes) -> Envelope:
-    return _envelopes.decode(data)
+    """Raises Internal for bytes that are no record: something else has written to the store."""
+    try:
+        return _envelopes.decode(data)
+    except (msgspec.MsgspecError, UnicodeError, RecursionError) as error:
+        raise Internal(_UNREADABLE) from error
 
 
 def decode_event(data: bytes | msgspec.Raw) -> AnyEvent:
@@ -91,9 +97,12 @@ def decode_event(data: bytes | msgspec.Raw) -> AnyEvent:
 
 
 def event_type(data: bytes) -> str:
-    """The ``type`` of a record's event, without decoding it."""
-    start = data.index(b'"event":{"type":"') + 17
-    return data[start : data.index(b'"', start)].decode()
+    """The ``type`` of a record's event, without decoding it. Raises as :func:`decode_record`."""
+    try:
+        start = data.index(b'"event":{"type":"') + 17
+        return data[start : data.index(b'"', start)].decode()
+    except ValueError as error:
+        raise Internal(_UNREADABLE) from error
 
 
 def event_frames(epoch: str, records: Iterable[Record]) -> list[bytes]:

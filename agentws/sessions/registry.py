@@ -22,6 +22,8 @@ _REACH: Final[dict[Scope, int]] = {"process": 0, "host": 1, "cluster": 2}
 _SESSION_ID: Final = re.compile(r"[A-Za-z0-9_.~-]{16,128}")
 _CHANNEL: Final = "s:"
 """Prefix of the bus channel of a session, followed by its id."""
+_SEQ_DIGITS: Final = 16
+"""The most digits of a seq, as in a position."""
 
 
 class Sessions:
@@ -152,7 +154,8 @@ class Sessions:
         session = self._open.get(id)
         if session is None:
             self._rung_while_loading.add(id)
-        elif not payload.isdigit() or int(payload) > session.head.seq:
+        elif not payload.isdigit() or int(payload[:_SEQ_DIGITS]) > session.head.seq:
+            # Anything may be published on a bus; Python refuses to read very long numbers.
             self._schedule_catch_up(session)
 
     def _schedule_catch_up(self, session: Session) -> None:

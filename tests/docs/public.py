@@ -13,8 +13,10 @@ _NAMES = {
         MemoryStore ModelRouter mount_agent_gateway Output Router RunContext SessionContext
         SessionHandle SessionInfo SQLiteStore StateChange tool TopicHandle
     """,
+    "agentws.backends.postgres": "PostgresBus PostgresStore",
+    "agentws.backends.redis": "RedisBus RedisStore",
     "agentws.backends.s3": "S3FileStore",
-    "agentws.bus": "Bus Listener Scope",
+    "agentws.bus": "GAP Bus Listener Scope",
     "agentws.client": """
         AnsweredQuestion BadProxy Chat ChatClosed ConnectionChange Disconnected Error LogEvent
         LogReset
@@ -56,7 +58,9 @@ _NAMES = {
         LLM LLMCutOff LLMEmpty LLMError LLMPiece LLMRateLimited LLMRefused LLMRounds
         LLMUnavailable
     """,
-    "agentws.server": "AgentwsWebSocketProtocol Server frame_text serve server_config",
+    "agentws.server": """
+        AgentwsWebSocketProtocol Server ServerLimits frame_text serve server_config
+    """,
     "agentws.store": """
         GENESIS PAGE Appended Durability Head Key Lease LeaseRenewer Metadata Node Position Record
         Scope SessionInfo Settled Store chain contains extend searchable terms_of words_of
@@ -70,8 +74,12 @@ _NAMES = {
     "agentws.testing.fakellm": """
         FakeLLM Fault Finish Reply Script ScriptedLLM ToolUse Turn echo words
     """,
+    "agentws.testing.history": """
+        Checked ClientHistory Seen check_history frames_of recording
+    """,
     "agentws.testing.laws": "NOTHING Moment Violation moments violations",
     "agentws.testing.oracle": "check_client check_log check_simple check_tags read_log",
+    "agentws.testing.proxy": "Direction FaultProxy",
     "agentws.tools": "Tool tool",
 }
 

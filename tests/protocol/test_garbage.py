@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from agentws.agents.commands import parse_command, unescape
-from agentws.errors import BadRequest
+from agentws.errors import BadRequest, Internal
+from agentws.protocol.codec import decode_record, event_type
 from agentws.protocol.frame_ids import frame_id
 from agentws.protocol.frames import AnyClientFrame, decode_client_frame, encode_frame
 from agentws.protocol.jsonpatch import apply_patch
@@ -182,3 +183,15 @@ def test_values_beyond_the_limits_of_depth_and_size_are_refused() -> None:
     for bad in (nested(MAX_DEPTH + 1), nested(100_000), [0] * MAX_NODES, float("nan"), ["\x00"]):
         with pytest.raises(BadRequest):
             check_value(bad, "value")
+
+
+@garbage
+@given(st.binary(max_size=60), st.binary(max_size=60))
+def test_bytes_that_are_no_record_are_an_error_of_the_log(before: bytes, after: bytes) -> None:
+    """Somebody else has written to the store."""
+    for data in (before, before + b'{"event":{"type":"' + after, b'{"event":{"type":"a"}}' + after):
+        for read in (decode_record, event_type):
+            try:
+                read(data)
+            except Internal as error:
+                assert "can't be read" in str(error)

@@ -1,0 +1,217 @@
+"""The bus of PostgreSQL loses messages only where it says so, and its connection heals."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import pytest
+
+from agentws.backends import postgres_bus
+from agentws.backends.postgres import PostgresBus
+from agentws.backends.postgres_messages import (
+    LARGEST,
+    Outbox,
+    Part,
+    Reassembly,
+    decode,
+)
+from agentws.bus import GAP
+from agentws.errors import Unavailable
+from agentws.testing.contract_base import eventually
+from tests.servers.postgres import PostgresServer
+
+Heard = list[bytes]
+
+
+@asynccontextmanager
+async def a_pair(url: str, schema: str) -> AsyncIterator[tuple[PostgresBus, PostgresBus]]:
+    one, other = PostgresBus(url, schema=schema), PostgresBus(url, schema=schema)
+    await one.open()
+    await other.open()
+    try:
+        yield one, other
+    finally:
+        await one.close()
+        await other.close()
+
+
+async def heard_by(heard: Heard, wanted: bytes) -> None:
+    async def there() -> bool:
+        return wanted in heard
+
+    await eventually(there, within=20)
+
+
+async def listen(one: PostgresBus, other: PostgresBus, channel: str) -> Heard:
+    """What ``one`` hears of the channel from now on; ``other`` reaches it."""
+    heard: Heard = []
+    one.subscribe(channel, lambda _, payload: heard.append(payload))
+
+    async def reached() -> bool:
+        other.publish(channel, b"reached?")
+        return bool(heard)
+
+    await eventually(reached, within=20)
+    heard.clear()
+    return heard
+
+
+async def test_after_a_lost_connection_every_listener_is_told_of_the_gap(
+    postgres: PostgresServer,
+) -> None:
+    async with a_pair(postgres.url, "gaps") as (one, other):
+        heard = await listen(one, other, "s:1")
+        assert await asyncio.to_thread(postgres.disconnect_all) >= 2
+        await heard_by(heard, GAP)
+        other.publish("s:1", b"after")
+        await heard_by(heard, b"after")
+
+
+async def test_messages_arrive_again_after_a_restart_of_the_server() -> None:
+    with PostgresServer() as server:
+        async with a_pair(server.url, "restarted") as (one, other):
+            heard = await listen(one, other, "s:1")
+            await asyncio.to_thread(server.stop)
+            heard.clear()
+            other.publish("s:1", b"17")
+            await asyncio.to_thread(server.start)
+            await heard_by(heard, GAP)
+            other.publish("s:1", b"18")
+            await heard_by(heard, b"18")
+
+
+async def test_a_frozen_server_is_noticed_without_an_error_of_the_connection(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(postgres_bus, "PROBE_INTERVAL", 0.1)
+    monkeypatch.setattr(postgres_bus, "TIMEOUT", 0.5)
+    with PostgresServer() as server:
+        async with a_pair(server.url, "frozen") as (one, other):
+            heard = await listen(one, other, "s:1")
+            server.pause()
+            await asyncio.sleep(1.0)
+            server.resume()
+            await heard_by(heard, GAP)
+
+
+async def test_a_bus_without_a_server_can_not_be_opened() -> None:
+    bus = PostgresBus("postgresql://postgres@127.0.0.1:1/postgres")
+    with pytest.raises(Unavailable):
+        await bus.open()
+    bus.publish("s:1", b"1")
+    await bus.close()
+
+
+async def test_notifications_of_another_program_are_ignored(
+    postgres: PostgresServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    poison = ("", "hello", "{}", '["n"]', '["n", [["c"]]]', '["n", [["c", "not base64!"]]]', "[[")
+    many = '["n", [["c", "eA==", 0, 1000000000], ["c", "eA==", -1, 2], ["c", "eA==", 5, 2]]]'
+    async with a_pair(postgres.url, "poisoned") as (one, other):
+        heard = await listen(one, other, "c")
+        with caplog.at_level(logging.WARNING, "agentws"):
+            for text in (*poison, many):
+                postgres.query("SELECT pg_notify('agentws_poisoned', %s)", text)
+            other.publish("c", b"good")
+            await heard_by(heard, b"good")
+        assert set(heard) - {b"reached?"} == {b"good"}
+        assert "a notification of another program was ignored" in caplog.text
+
+
+async def test_a_large_message_arrives_whole(postgres: PostgresServer) -> None:
+    async with a_pair(postgres.url, "large") as (one, other):
+        heard = await listen(one, other, "broadcast")
+        large = random.Random(1).randbytes(300_000)
+        other.publish("broadcast", large)
+        await heard_by(heard, large)
+
+
+async def test_what_was_published_before_the_close_is_sent(postgres: PostgresServer) -> None:
+    async with a_pair(postgres.url, "closing") as (one, other):
+        heard: Heard = []
+        one.subscribe("c", lambda _, payload: heard.append(payload))
+        other.publish("c", b"first")
+        await heard_by(heard, b"first")
+        for number in range(50):
+            other.publish("c", b"%d" % number)
+        await other.close()
+        await heard_by(heard, b"49")
+
+
+# What is sent
+
+
+def sent(outbox: Outbox, now: float) -> tuple[list[tuple[str, bytes]], float | None]:
+    texts, later = outbox.take(now)
+    assert all(len(text.encode()) <= LARGEST for text in texts)
+    reassembly = Reassembly()
+    messages: list[tuple[str, bytes]] = []
+    for text in texts:
+        decoded = decode(text)
+        assert decoded is not None
+        messages += reassembly.add(*decoded)
+    return messages, later
+
+
+def test_a_session_is_rung_at_most_once_in_an_interval_with_its_newest_end() -> None:
+    outbox = Outbox("n", interval=1.0)
+    outbox.add("s:1", b"1")
+    assert sent(outbox, 10.0) == ([("s:1", b"1")], None)
+    for end in (b"2", b"3"):
+        outbox.add("s:1", end)
+    outbox.add("s:2", b"7")
+    assert sent(outbox, 10.25) == ([("s:2", b"7")], 0.75)
+    assert sent(outbox, 11.0) == ([("s:1", b"3")], None)
+    assert sent(outbox, 12.0) == ([], None)
+
+
+def test_messages_that_are_no_rings_are_all_sent_in_their_order() -> None:
+    outbox = Outbox("n", interval=1.0)
+    outbox.add("c", b"1")
+    outbox.add("c", b"x")
+    outbox.add("c", b"y")
+    outbox.add("c", b"2")
+    messages, _ = sent(outbox, 10.0)
+    assert messages == [("c", b"1"), ("c", b"x"), ("c", b"y"), ("c", b"2")]
+
+
+def test_any_messages_are_packed_and_come_out_as_they_were() -> None:
+    for seed in range(50):
+        chance = random.Random(seed)
+        outbox = Outbox("node", interval=0.0)
+        messages = [
+            (
+                chance.choice(["a", "b" * 200, 'q"\\', "世界"]),
+                b"!" + chance.randbytes(chance.choice([0, 1, 50, 4_499, 4_500, 30_000])),
+            )
+            for _ in range(chance.randint(1, 40))
+        ]
+        for message in messages:
+            outbox.add(*message)
+        assert sent(outbox, 1.0) == (messages, None)
+
+
+def test_a_message_of_which_a_part_was_lost_is_not_delivered() -> None:
+    reassembly = Reassembly()
+    parts = [Part("c", b"%d" % n, n, 3) for n in range(3)]
+    assert list(reassembly.add("n", parts[:1])) == []
+    assert list(reassembly.add("n", parts[2:])) == []
+    assert list(reassembly.add("n", [parts[1], *parts[:2]])) == []
+    assert list(reassembly.add("other", parts[2:])) == []
+    assert list(reassembly.add("n", parts[2:])) == [("c", b"012")]
+
+
+def test_a_channel_whose_name_is_too_long_is_said_and_does_not_stop_others(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    outbox = Outbox("n", interval=0.0)
+    outbox.add("c" * 9_000, b"x")
+    outbox.add("d", b"y")
+    outbox.add("e", b"z" * 5_000_000)
+    assert sent(outbox, 1.0)[0] == [("d", b"y")]
+    assert "the name of its channel is too long" in caplog.text
+    assert "expected at most" in caplog.text

@@ -1,0 +1,119 @@
+"""Clients of a cluster, over real sockets. Each records what it reads, for the later checks."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections import deque
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+from urllib.parse import urlencode
+
+import pytest
+from websockets.asyncio.client import ClientConnection, connect
+from websockets.exceptions import ConnectionClosed
+from websockets.typing import Subprotocol
+
+from agentws.client import Chat, Timing
+from agentws.client.transport import Opening, Transport
+from agentws.client.websocket import open_websocket
+from agentws.testing.connect import Frame, kind
+from agentws.testing.history import ClientHistory, frames_of, recording
+
+NATIVE = Subprotocol("agentws.v1")
+WITHIN = 30.0
+FAST = Timing(opening=3.0, answer=0.5, stable=1.0, base=0.05, cap=0.5)
+
+
+class Native:
+    """A client of the native wire that does only what it is told, over one connection at a time."""
+
+    def __init__(self, session: str, name: str = "native") -> None:
+        self.session = session
+        self.history = ClientHistory(name)
+        self.position: str | None = None
+        self._unread: deque[Frame] = deque()
+        self._websocket: ClientConnection | None = None
+
+    @asynccontextmanager
+    async def at(self, host: str) -> AsyncIterator[Native]:
+        """One connection to ``HOST:PORT``, resumed from the last position that was read."""
+        after = {} if self.position is None else {"after": self.position}
+        query = urlencode({"session": self.session, **after})
+        self._unread.clear()
+        url = f"ws://{host}/ws/chat?{query}"
+        async with connect(
+            url,
+            subprotocols=[NATIVE],
+            compression=None,
+            ping_interval=None,
+            open_timeout=WITHIN,
+            close_timeout=0.2,
+        ) as self._websocket:
+            yield self
+
+    async def send(self, **frame: Any) -> None:
+        assert self._websocket is not None
+        text = json.dumps(frame)
+        self.history.wrote(text)
+        await self._websocket.send(text)
+
+    async def say(self, id: str, content: str, **members: Any) -> Frame:
+        """Sends a message; returns its acknowledgement, or the error."""
+        await self.send(type="send", id=id, content=content, **members)
+        return await self.reply(id)
+
+    async def reply(self, id: str) -> Frame:
+        """Reads up to the reply to the frame ``id``."""
+        async with asyncio.timeout(WITHIN):
+            while (frame := await self.receive()).get("reply") != id:
+                pass
+        return frame
+
+    async def receive(self) -> Frame:
+        assert self._websocket is not None
+        while not self._unread:
+            self._unread.extend(frames_of(await self._websocket.recv()))
+        frame = self._unread.popleft()
+        self.history.frames.append(frame)
+        if "event" in frame:
+            self.position = frame["id"]
+        return frame
+
+    async def until(self, wanted: str, within: float = WITHIN) -> Frame:
+        async with asyncio.timeout(within):
+            while kind(frame := await self.receive()) != wanted:
+                pass
+        return frame
+
+    async def until_ended(self, message: str) -> Frame:
+        """Reads up to the end of the run that answers ``message``; returns its terminal event."""
+        run = None
+        async with asyncio.timeout(WITHIN):
+            while True:
+                frame = await self.receive()
+                if kind(frame) == "RUN_STARTED" and _answers(frame, message):
+                    run = frame["run"]
+                if kind(frame) in ("RUN_FINISHED", "RUN_ERROR") and frame["run"] == run:
+                    return frame
+
+    async def until_gone(self) -> int:
+        """Reads until the connection closes; returns the close code, 1006 if there was none."""
+        with pytest.raises(ConnectionClosed) as closed:
+            await self.until("nothing that ever comes")
+        return 1006 if closed.value.rcvd is None else closed.value.rcvd.code
+
+
+def _answers(started: Frame, message: str) -> bool:
+    asked = started["event"].get("input", {}).get("messages", ())
+    return any(one["id"] == message for one in asked)
+
+
+def chat(url: str, session: str, history: ClientHistory) -> Chat:
+    """The Python client, recorded, with short timeouts."""
+
+    async def open_transport(opening: Opening) -> Transport:
+        return await open_websocket(url, opening, proxy=None)
+
+    return Chat(recording(open_transport, history), session=session, timing=FAST)

@@ -1,0 +1,161 @@
+"""Nodes of one cluster, each a real process over the same store: killed, frozen, restarted."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import sqlite3
+import urllib.request
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from agentws.backends.sqlite_path import database_path
+from agentws.protocol.codec import Record
+from agentws.testing.oracle import read_log
+from tests.cluster.urls import store_at
+from tests.processes import Server, is_running
+
+HERE = Path(__file__).parent
+NAMES = ("a", "b", "c")
+
+
+class Node(Server):
+    """A process of ``service.py``."""
+
+    def __init__(self, name: str, store: str, folder: Path, *, skew: float = 0.0) -> None:
+        super().__init__(
+            "service.py",
+            store,
+            "{port}",
+            name,
+            folder=HERE,
+            output_file=folder / f"{name}.txt",
+            env={"PATH": "/usr/bin:/bin", "SKEW": str(skew)},
+        )
+        self.name = name
+        self.store = store
+        self._frozen = False
+
+    @property
+    def running(self) -> bool:
+        return self.port != 0 and is_running(self.process.pid)
+
+    @property
+    def chat(self) -> str:
+        """The URL of its chats, without the session."""
+        return f"ws://{self.host}/ws/chat"
+
+    def restore(self) -> None:
+        """Makes it run, whatever was done to it."""
+        if not self.running:
+            self.start()
+        elif self._frozen:
+            self.thaw()
+
+    def start(self) -> None:
+        super().start()
+        self._frozen = False
+
+    def freeze(self) -> None:
+        """Suspends the process (SIGSTOP), while it holds no lock of an SQLite file.
+
+        A frozen writer would block every other one, which is a limit of that store and not what is
+        tested here.
+        """
+        if self._frozen:
+            # The system reports a stop once.
+            return
+        self._frozen = True
+        if not self.store.startswith("sqlite"):
+            self._stop()
+            return
+        path = database_path(self.store)
+        with contextlib.closing(sqlite3.connect(path, isolation_level=None, timeout=0)) as database:
+            for _ in range(200):
+                self._stop()
+                try:
+                    database.execute("BEGIN IMMEDIATE")
+                    database.execute("ROLLBACK")
+                    return
+                except sqlite3.OperationalError:
+                    self.process.send_signal(signal.SIGCONT)
+        raise AssertionError("the process held the lock every time")
+
+    def _stop(self) -> None:
+        self.process.send_signal(signal.SIGSTOP)
+        os.waitid(os.P_PID, self.process.pid, os.WSTOPPED)
+
+    def thaw(self) -> None:
+        """Resumes a frozen process (SIGCONT)."""
+        self.process.send_signal(signal.SIGCONT)
+        self._frozen = False
+
+    def stats(self) -> dict[str, Any]:
+        with urllib.request.urlopen(f"http://{self.host}/stats", timeout=10) as response:
+            decoded: dict[str, Any] = json.loads(response.read())
+        return decoded
+
+    def resident(self) -> int:
+        """The bytes of its memory that are resident."""
+        pages = int(Path(f"/proc/{self.process.pid}/statm").read_text().split()[1])
+        return pages * os.sysconf("SC_PAGE_SIZE")
+
+
+class Cluster:
+    """Three nodes over one store; a context manager that starts and kills them.
+
+    ``stores`` are the URLs by which the nodes reach it, if each has its own.
+    """
+
+    def __init__(self, store: str, folder: Path, *, stores: Sequence[str] | None = None) -> None:
+        self.store = store
+        urls = [store] * len(NAMES) if stores is None else stores
+        self.nodes = [Node(name, url, folder) for name, url in zip(NAMES, urls, strict=True)]
+
+    def __enter__(self) -> Self:
+        try:
+            self.restore()
+        except BaseException:
+            self.kill()
+            raise
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.kill()
+
+    def __getitem__(self, name: str) -> Node:
+        return next(node for node in self.nodes if node.name == name)
+
+    def restore(self) -> None:
+        """Starts or resumes every node that does not run."""
+        with ThreadPoolExecutor() as pool:
+            list(pool.map(Node.restore, self.nodes))
+
+    def kill(self) -> None:
+        for node in self.nodes:
+            if node.running:
+                node.kill()
+
+    def check_output(self) -> None:
+        """No node has logged a traceback."""
+        for node in self.nodes:
+            assert "Traceback" not in node.output, node.output
+
+    async def log(self, session: str) -> tuple[str, list[Record]]:
+        """The epoch and the events of a session's log, read from the store."""
+        store = store_at(self.store)
+        await store.open()
+        try:
+            return await read_log(store, session)
+        finally:
+            await store.close()

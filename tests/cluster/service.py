@@ -1,0 +1,62 @@
+"""One node: `python service.py STORE PORT NAME`. Each event of a run names the node that wrote it.
+
+The agent does what the message says: `count N` yields N pieces with a pause after each, `big N`
+yields N kilobytes without one, `think SECONDS` is silent before its answer, and any other text is
+answered at once. SKEW is what the node's wall clock is ahead of the others, in seconds.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+import time
+from collections.abc import AsyncIterator
+from typing import Final
+
+from starlette.applications import Starlette
+
+from agentws import Agent, Limits, RunContext, mount_agent_gateway
+from agentws.server import serve
+from tests.cluster.urls import store_at
+
+LEASE: Final = 1.5
+PAUSE: Final = 0.03
+LIMITS: Final = Limits(
+    lease_ttl=LEASE,
+    poll_interval=0.1,
+    idle_poll_interval=0.2,
+    drain_timeout=0.5,
+    heartbeat=1.0,
+    message_rate=1000.0,
+    message_burst=1000,
+)
+
+
+class Scripted(Agent):
+    async def run(self, ctx: RunContext) -> AsyncIterator[str]:
+        what, _, amount = ctx.text.partition(" ")
+        name = sys.argv[3]
+        if what == "big":
+            for _ in range(int(amount)):
+                yield f"{name}: " + "x" * 1000
+                await asyncio.sleep(0)
+            return
+        if what == "think":
+            await asyncio.sleep(float(amount))
+        for number in range(int(amount) if what == "count" else 1):
+            yield f"{name}: {number} "
+            await asyncio.sleep(PAUSE if what == "count" else 0)
+
+
+def main() -> None:
+    store, port, _ = sys.argv[1:]
+    skew, real = float(os.environ.get("SKEW", "0")), time.time
+    time.time = lambda: real() + skew
+    app = Starlette()
+    mount_agent_gateway(app, Scripted, store=store_at(store), limits=LIMITS, admin_key="the-key")
+    serve(app, port=int(port), ws_ping_interval=0.5, ws_ping_timeout=0.5)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,10 @@
+"""The store that a URL names. Apart from the servers of stores, which the nodes need not import."""
+
+from __future__ import annotations
+
+from agentws import SQLiteStore
+from agentws.store import Store
+
+
+def store_at(url: str) -> Store:
+    return SQLiteStore(url)

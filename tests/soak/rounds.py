@@ -1,0 +1,154 @@
+"""A soak, round by round: some sessions under faults, then everything works again, then the check.
+
+A round has sessions of its own, so that a violation is found soon after it has happened.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from collections import Counter
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+from typing import Final, NamedTuple
+
+from agentws.testing.history import Checked, check_history
+from tests.cluster.checks import settled_log, writer_of
+
+from .crowd import Person, Resident, Wanderer
+from .schedule import Episode, schedule
+from .world import World, world
+
+SESSIONS: Final = 3
+WANDERERS: Final = 2
+"""Native clients of each session, besides one Python client."""
+ENDING: Final = 30.0
+"""Seconds, after the faults, for each of what then has to happen."""
+
+
+class Report(NamedTuple):
+    """What a soak has done; there were no violations, or it would have raised."""
+
+    rounds: int
+    faults: Counter[str]
+    events: int
+    acknowledged: int
+    lost: int
+    """Acknowledged messages that are gone: only where that is what the store promises."""
+    connections: int
+
+    def __str__(self) -> str:
+        kinds = ", ".join(f"{kind} {count}" for kind, count in sorted(self.faults.items()))
+        return (
+            f"{self.rounds} rounds, {self.faults.total()} episodes, "
+            f"{self.connections} connections, {self.events} events, "
+            f"{self.acknowledged} acknowledged messages, {self.lost} lost, "
+            f"no violations\nfaults: {kinds}"
+        )
+
+
+class Violation(AssertionError):
+    """What was promised does not hold. Says how to replay it."""
+
+
+async def soak(
+    store: str,
+    folder: Path,
+    *,
+    seed: int,
+    seconds: float,
+    round_seconds: float = 10.0,
+    say: Callable[[str], None] = print,
+) -> Report:
+    """Rounds until ``seconds`` have passed, at least one. Raises Violation."""
+    report = Report(0, Counter(), 0, 0, 0, 0)
+    end = time.monotonic() + seconds
+    async with world(store, folder) as all:
+        while report.rounds == 0 or time.monotonic() < end:
+            name = f"{seed}-{report.rounds}"
+            faults = schedule(name, round_seconds, server=all.store.server is not None)
+            try:
+                report = await _round(all, name, faults, report)
+            except Exception as error:
+                raise Violation(_described(name, faults, all)) from error
+            say(f"round {report.rounds}: {len(faults)} episodes; so far {report}")
+    return report
+
+
+def _described(name: str, faults: list[Episode], all: World) -> str:
+    seed, _, number = name.rpartition("-")
+    episodes = "\n".join(map(str, faults))
+    ends = "\n".join(f"{one.name}: {_warnings(one.output)}" for one in all.cluster.nodes)
+    return f"--seed {seed}, round {int(number) + 1}\n{episodes}\n{ends}"
+
+
+def _warnings(output: str) -> str:
+    """The last lines of a node's output, without the connections that it has accepted."""
+    return "\n".join([line for line in output.splitlines() if "INFO:" not in line][-60:])
+
+
+async def _round(all: World, name: str, faults: list[Episode], report: Report) -> Report:
+    sessions = [f"soak-{name}-{number}-session" for number in range(SESSIONS)]
+    people = {session: _people(all, session) for session in sessions}
+    everybody = [person for group in people.values() for person in group]
+    async with AsyncExitStack() as entered:
+        for person in everybody:
+            if isinstance(person, Resident):
+                await entered.enter_async_context(person.chat)
+        async with asyncio.TaskGroup() as group:
+            acting = [group.create_task(person.act()) for person in everybody]
+            await all.run(faults)
+            for task in acting:
+                task.cancel()
+        checked = [await _check(all, session, people[session]) for session in sessions]
+    all.cluster.check_output()
+    return Report(
+        report.rounds + 1,
+        report.faults + Counter(episode.kind for episode in faults),
+        report.events + sum(one.events for one in checked),
+        report.acknowledged + sum(one.acknowledged for one in checked),
+        report.lost + sum(len(one.lost) for one in checked),
+        report.connections + sum(map(_connections, everybody)),
+    )
+
+
+def _people(all: World, session: str) -> list[Person]:
+    """The clients of a session; what each does depends on the session's name alone."""
+    made: list[Person] = []
+    for number in range(WANDERERS + 1):
+        name = f"client-{number}"
+        chance = random.Random(f"{session} {name}")
+        kind = Resident if number == 0 else Wanderer
+        made.append(kind(all, session, name, chance))
+    return made
+
+
+async def _check(all: World, session: str, people: list[Person]) -> Checked:
+    await asyncio.gather(*(_deliver(session, person) for person in people))
+    epoch, records = await settled_log(all.cluster, session)
+    head = f"{epoch}.{records[-1].seq}.{records[-1].tag}"
+    for person in people:
+        async with _within(f"{session}: {person.history.name} reads up to {head}"):
+            await person.read_to(head)
+    histories = [person.history for person in people]
+    return check_history(epoch, records, histories, writer=writer_of)
+
+
+async def _deliver(session: str, person: Person) -> None:
+    async with _within(f"{session}: every message of {person.history.name} is acknowledged"):
+        await person.deliver()
+
+
+@asynccontextmanager
+async def _within(what: str) -> AsyncIterator[None]:
+    try:
+        async with asyncio.timeout(ENDING):
+            yield
+    except TimeoutError:
+        raise AssertionError(f"not within {ENDING:.0f} seconds: {what}") from None
+
+
+def _connections(person: Person) -> int:
+    return sum(frame.get("type") == "welcome" for frame in person.history.frames)
