@@ -240,6 +240,8 @@ class Welcome(ServerFrame, tag="welcome", kw_only=True, frozen=True):
     reason: str | None = None
     agent: str
     agents: list[str]
+    overlaps: dict[str, list[Overlap]] | None = None
+    """What the agents allow, by name; of those that declare it for all their runs."""
     identity: str | None = None
     heartbeat: float
     limits: FrameLimits

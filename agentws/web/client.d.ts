@@ -253,6 +253,8 @@ export interface ChatSnapshot extends Omit<Log, 'lane' | 'restated'> {
   messages: readonly ChatMessage[];
   notices: readonly Notice[];
   agents: readonly string[];
+  /** What the agents allow, by name; of those that declare it for all their runs. */
+  overlaps: Readonly<Record<string, readonly Overlap[]>>;
   identity: string | null;
   limits: Limits | null;
 }
