@@ -8,7 +8,10 @@ from pathlib import Path
 from typing import NamedTuple, Protocol
 from urllib.parse import urlsplit, urlunsplit
 
-STORES = ("sqlite",)
+from tests.servers.postgres import DURABLE, PostgresServer
+
+WITH_SERVER = ("postgres",)
+STORES = ("sqlite", *WITH_SERVER)
 
 
 class StoreServer(Protocol):
@@ -48,5 +51,8 @@ def shared_store(name: str, folder: Path) -> Iterator[SharedStore]:
     match name:
         case "sqlite":
             yield SharedStore(f"sqlite:{folder / 'chat.sqlite3'}")
+        case "postgres":
+            with PostgresServer(DURABLE) as postgres:
+                yield SharedStore(postgres.url, postgres)
         case _:
             raise ValueError(f"{name!r} is not a store; expected one of {STORES}")

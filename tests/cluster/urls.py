@@ -7,4 +7,10 @@ from agentws.store import Store
 
 
 def store_at(url: str) -> Store:
-    return SQLiteStore(url)
+    match url.partition(":")[0]:
+        case "postgresql":
+            from agentws.backends.postgres import PostgresStore
+
+            return PostgresStore(url)
+        case _:
+            return SQLiteStore(url)
