@@ -19,7 +19,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from services import SYSTEM_CERTIFICATES, TOOLS, find_node, npm_command
+from packages import TOOLS
+from services import SYSTEM_CERTIFICATES, find_node, npm_command
 from shell import ROOT, Unavailable, call, say
 
 FOLDER = TOOLS / "javascript"

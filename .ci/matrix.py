@@ -27,7 +27,7 @@ from services import services
 from shell import Unavailable
 
 AT_ONCE = 2
-SOAK = 0.25
+SOAK = 0.5
 """The share of the random schedules that the other Pythons run."""
 LEFT_OUT = {
     "tests/browser": "the page runs in the browser",

@@ -14,6 +14,8 @@ from shell import ROOT, WINDOWS, call
 
 BOOT = ROOT / ".boot"
 """The folder of packages that are needed before there is an environment."""
+TOOLS = ROOT / ".tools"
+"""The folder of programs that the tests need and no environment holds."""
 CONSTRAINTS = ROOT / "tests" / "constraints.txt"
 
 

@@ -12,10 +12,10 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import find_postgres
-from packages import apt_install, install_into
-from shell import ROOT, WINDOWS, Unavailable, call, output, say
+from packages import TOOLS, apt_install, install_into
+from redis_servers import redis_servers
+from shell import WINDOWS, Unavailable, call, output, say
 
-TOOLS = ROOT / ".tools"
 NODE_MINIMUM = 22
 CHROMIUM_NAMES = ("chromium", "chromium-browser", "google-chrome-stable", "google-chrome")
 CHROMIUM_PACKAGE = "@sparticuz/chromium@147"
@@ -27,7 +27,7 @@ SYSTEM_CERTIFICATES = Path("/etc/ssl/certs/ca-certificates.crt")
 
 def services() -> dict[str, str]:
     """The environment variables for the tests. What is missing fails the tests that need it."""
-    env = {**os.environ, **find_postgres.variables()}
+    env = {**os.environ, **find_postgres.variables(), **redis_servers()}
     node: Path | None = None
     try:
         node = find_node()

@@ -25,6 +25,13 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     """Client messages at once before ``message_rate`` applies."""
     byte_rate: float = 256 * 1024.0
     """Bytes per second and connection, on average; one message of any size may come at once."""
+    read_rate: float = 100.0
+    """GET requests per second of one caller over HTTP, on average; a stream of events is no read.
+
+    A search and an export count as 20: the store reads many sessions, or a whole one, for them.
+    """
+    read_burst: int = 400
+    """Reads at once before ``read_rate`` applies."""
     max_errors: int = 20
     """Invalid frames in a row before the connection is closed: refusing them costs CPU too."""
 
@@ -133,6 +140,9 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     Meanwhile a thread renews the leases, if the store can. After that the process counts as hung,
     and other nodes take over its sessions.
     """
+    attempt_window: float = 600.0
+    """How long after an answer was begun another attempt at it may begin, if its node was lost and
+    ``Agent.attempts`` allows it. Much later nobody waits for it."""
     drain_timeout: float = 10.0
     """How long active runs may go on after a shutdown has begun."""
     drain_window: float = 5.0

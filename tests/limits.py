@@ -18,6 +18,8 @@ LIMITS = Limits(
     message_rate=1e6,
     message_burst=10**6,
     byte_rate=1e12,
+    read_rate=1e6,
+    read_burst=10**6,
 )
 
 

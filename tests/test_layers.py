@@ -60,7 +60,7 @@ FOREIGN: dict[str, set[str]] = {
     "transports": {"starlette", "python_multipart"},
     "hosting": {"starlette"},
     "mount": {"starlette"},
-    "server": {"uvicorn", "httptools"},
+    "server": {"uvicorn", "httptools", "h11"},
     "client": {"websockets"},
     "testing": {"anyio", "httpx2", "hypothesis", "pytest", "starlette", "uvicorn", "websockets"},
     "bench": {"starlette", "uvicorn", "uvloop", "websockets"},

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+import re
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
@@ -15,6 +16,12 @@ from agentws.testing.agents import Script
 from agentws.testing.connect import kind
 from agentws.testing.oracle import read_log
 from tests.runs.harness import talk
+
+
+def named(value: object) -> str:
+    """An id that is the same in every process: without the addresses of objects."""
+    return re.sub(r" at 0x\w+", "", str(value))[:60]
+
 
 NOTICES: list[dict[str, Any]] = [
     {"content": 42},
@@ -30,7 +37,7 @@ NOTICES: list[dict[str, Any]] = [
 ]
 
 
-@pytest.mark.parametrize("given", NOTICES, ids=str)
+@pytest.mark.parametrize("given", NOTICES, ids=named)
 async def test_pushing_an_invalid_notice_raises_type_error_and_appends_nothing(
     given: dict[str, Any],
 ) -> None:
@@ -52,7 +59,7 @@ async def test_pushing_an_invalid_notice_raises_type_error_and_appends_nothing(
         {"title": "fine", "metadata": {"x": object()}},
         {"title": None, "metadata": "text"},
     ],
-    ids=str,
+    ids=named,
 )
 async def test_renaming_to_an_invalid_title_or_metadata_raises_type_error(
     given: dict[str, Any],
@@ -196,7 +203,7 @@ def speaking(commands: Callable[[], Any]) -> type[Agent]:
     return Speaking
 
 
-@pytest.mark.parametrize(("made", "said"), COMMANDS, ids=lambda value: str(value)[:40])
+@pytest.mark.parametrize(("made", "said"), COMMANDS, ids=named)
 async def test_invalid_commands_of_an_agent_are_logged_and_refused_as_agent_error(
     made: Any, said: str, caplog: pytest.LogCaptureFixture
 ) -> None:

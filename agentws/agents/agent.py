@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence, Set
 from typing import Any, TypeVar
 
 from ..attachments.library import Files
@@ -40,10 +40,11 @@ class RunContext(SessionContext):
         "_output",
         "_shown",
         "_state",
-        "_written",
         "agent",
         "answers",
+        "attempt",
         "handed_over",
+        "idempotency_key",
         "message",
         "run_id",
         "usage",
@@ -72,11 +73,16 @@ class RunContext(SessionContext):
         self._state = state
         self.answers = answers
         """Answers to the questions that the previous run ended with; else empty."""
+        self.attempt = 1
+        """Which attempt at the answer this is: more than 1 after a node was lost, where
+        :attr:`Agent.attempts` allows it."""
+        self.idempotency_key = run_id
+        """The same in every attempt at the answer, and when the agent is called again for an
+        answer. Give it to what must not be done twice, such as a payment, with the step's name."""
         self.handed_over: Handover | None = None
         """Which agent gave the conversation to this one in this run, and why; else ``None``."""
         self.usage: list[TokenUsage] = []
         self._earlier = earlier
-        self._written: list[Message] | None = None
         self._files = files
         self._output: RunOutput | None = None
         self._shown: Shown | None = None
@@ -150,7 +156,8 @@ class RunContext(SessionContext):
         other = copy.copy(self)
         other.agent, other.answers = handover.to, ()
         other.handed_over = handover if handover.lasting else self.handed_over
-        other._earlier = other._written = None
+        # What was written, the agent has written that a router has chosen.
+        other._earlier = None if handover.lasting else self._earlier
         self._output = None
         return other
 
@@ -161,8 +168,12 @@ class RunContext(SessionContext):
         history: Sequence[Message],
         *,
         work: tuple[Work, ...],
+        parts: Set[str],
     ) -> RunContext:
-        """The context of an agent that works on ``message`` inside this run."""
+        """The context of an agent that works on ``message`` inside this run.
+
+        ``parts``: the ids that it had in the runs that this one goes on from.
+        """
 
         async def given(limit: int | None) -> list[Message]:
             return list(history if limit is None else history[-limit:])
@@ -171,7 +182,7 @@ class RunContext(SessionContext):
         other.agent, other.message, other._history = agent, message, given
         other.answers, other.handed_over, other._output = (), None, None
         other.work, other._shown = work, self._shown_parts()
-        other._earlier = other._written = None
+        other._earlier = None if self._earlier is None else self._earlier.of(parts)
         return other
 
     async def earlier(self) -> list[Message]:
@@ -181,9 +192,7 @@ class RunContext(SessionContext):
         a model, goes on from here; see :meth:`ask`. It is the same list each time: whoever goes on
         from a message takes it out.
         """
-        if self._written is None:
-            self._written = [] if self._earlier is None else await self._earlier()
-        return self._written
+        return [] if self._earlier is None else await self._earlier.messages()
 
     def attach(self, output: RunOutput) -> None:
         """Connects the context with the run that it belongs to. Called once, before the agent."""
@@ -373,6 +382,11 @@ class Agent(ABC):
     overlaps: frozenset[Overlap] = frozenset({"queue", "steer", "interrupt", "reject"})
     """What a message may ask for that arrives during a run, besides ``queue``. A message with
     another ``overlap`` is refused, and told which ones are allowed."""
+    attempts: int = 1
+    """How often an answer is attempted in all, when a node is lost while it is written. With 1 its
+    run ends as ``interrupted``. With more, another node calls the agent again for the same message,
+    and the text so far goes out of view. What it calls then may have been done before: see
+    ``ctx.idempotency_key``."""
     accepts_state: bool | AcceptsState = False
     """Whether clients may change the shared state: all, none, or a method that is given the
     :class:`~agentws.StateChange` and returns whether to accept it."""

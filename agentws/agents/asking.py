@@ -88,6 +88,7 @@ async def answered(
         question,
         id=question.id or steps.new_id("ask"),
         expires_at=None if expires is None else _deadline(steps.now(), expires),
+        subagent_run_id=ctx.output.subagent,
         metadata=_metadata(question.metadata, {**steps.origin(), "step": step}),
     )
     with steps.pausing(ctx.work):

@@ -24,7 +24,7 @@ from .caller import Caller
 from .output import RunOutput
 from .results import content_of, result_of
 from .schemas import encoded
-from .steps import Work
+from .steps import Work, canonical
 from .tools import Tool
 
 logger: Final = logging.getLogger("agentws.run")
@@ -57,15 +57,15 @@ async def call(
     ``shown`` is the id of a call whose TOOL_CALL_START, ARGS and END were written before, as by a
     model's stream; an agent that is called again must give it again, and finds it in
     ``ctx.earlier()``. Returns the tool's result. Raises ToolError, ToolArgumentsInvalid and
-    ToolDenied. What was recorded of the same call in an earlier run is returned, or raised, without
-    a call.
+    ToolDenied. What was recorded of the same call in an earlier run or attempt is returned, or
+    raised, without a call.
     """
     if not isinstance(tool, Tool):
         raise TypeError(f"{tool!r} is no tool; expected a function with @tool")
     steps = ctx.output.steps
     text = arguments if isinstance(arguments, str) else _json(tool, arguments)
     if shown is None:
-        step = steps.next("call", tool.name, _canonical(text))
+        step = steps.next("call", tool.name, canonical(text))
     else:
         step = steps.next("shown", shown, b"")
     recorded = steps.result(step)
@@ -73,7 +73,25 @@ async def call(
         return _recorded(tool, recorded)
     # One that was written without a result is made again: it was waiting, or it was cut off.
     id = steps.call(step) or shown or await show(ctx, tool.name, text, step)
-    return await _result(ctx, Call(tool, id, step, text))
+    one = Call(tool, id, step, text)
+    repeated = steps.repeat(tool.name, text)
+    if repeated is not None:
+        return _repeat(ctx.output, one, repeated)
+    return await _result(ctx, one)
+
+
+def _repeat(output: RunOutput, one: Call, result: e.ToolCallResult) -> Any:
+    """Writes and returns the result of the same call in an attempt that is out of view now."""
+    told = {**told_in(result.metadata), "step": one.step, "repeated": True}
+    again = msgspec.structs.replace(
+        result,
+        message_id=output.steps.new_id("result"),
+        tool_call_id=one.id,
+        metadata={"agentws": told},
+        timestamp=None,
+    )
+    output.record(again)
+    return _recorded(one.tool, again)
 
 
 def _json(tool: Tool[..., Any], arguments: Mapping[str, Any]) -> str:
@@ -83,14 +101,6 @@ def _json(tool: Tool[..., Any], arguments: Mapping[str, Any]) -> str:
         raise ToolArgumentsInvalid(
             f"The arguments of {tool.name} can't be encoded as JSON: {error}."
         ) from error
-
-
-def _canonical(text: str) -> bytes:
-    """The same bytes for equal arguments, in whatever order they are written."""
-    try:
-        return msgspec.json.encode(msgspec.json.decode(text), order="sorted")
-    except (msgspec.MsgspecError, UnicodeError, RecursionError):
-        return text.encode(errors="replace")
 
 
 async def show(ctx: Caller, name: str, arguments: str, step: str) -> str:

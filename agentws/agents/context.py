@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Set
 
 import msgspec
 
@@ -14,8 +14,28 @@ from ..store import SessionInfo
 History = Callable[["int | None"], Awaitable[list[Message]]]
 """Reads the conversation, oldest message first; given a limit, its newest messages."""
 
-Earlier = Callable[[], Awaitable[list[Message]]]
-"""Reads what an agent that is called again has written."""
+ReadEarlier = Callable[["Set[str] | None"], Awaitable[list[Message]]]
+"""Reads what the run's own agent has written; given ids, what the delegate did that had them."""
+
+
+class Earlier:
+    """What an agent that is called again has written. It is read once."""
+
+    __slots__ = ("_messages", "_parts", "_read")
+
+    def __init__(self, read: ReadEarlier, parts: Set[str] | None = None) -> None:
+        self._read = read
+        self._parts = parts
+        self._messages: list[Message] | None = None
+
+    def of(self, parts: Set[str]) -> Earlier:
+        """The same for a delegate that had the ids ``parts``: none if it is new."""
+        return Earlier(self._read, parts)
+
+    async def messages(self) -> list[Message]:
+        if self._messages is None:
+            self._messages = await self._read(self._parts)
+        return self._messages
 
 
 class SessionContext:

@@ -70,6 +70,10 @@ class RunOutput(Protocol):
         """
 
     @property
+    def subagent(self) -> str | None:
+        """The id of the delegate that writes here; ``None`` for the run's own agent."""
+
+    @property
     def steering(self) -> SteeringMessages:
         """The steering messages of the run."""
 

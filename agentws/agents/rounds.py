@@ -203,7 +203,7 @@ class Recorded(NamedTuple):
 
 
 def recorded_round(said: list[m.Message]) -> Recorded:
-    """Takes the oldest round from what an agent ``said`` before, but none of a subagent.
+    """Takes the oldest round from what an agent ``said`` before.
 
     All agents of a run take from the same list, in the order in which they asked their models.
     """
@@ -223,5 +223,4 @@ def recorded_round(said: list[m.Message]) -> Recorded:
 
 def _round_of(message: m.Message) -> str:
     """The name of the round; empty for a message of no round."""
-    own = message.id.startswith(PREFIX) and message.subagent_run_id is None
-    return message.id.rpartition("_")[0] if own else ""
+    return message.id.rpartition("_")[0] if message.id.startswith(PREFIX) else ""

@@ -13,6 +13,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, Final, NamedTuple, Protocol
 
+import msgspec
+
 from ..errors import ReplayDiverged
 from ..protocol import events as e
 from ..protocol.messages import Interrupt
@@ -28,6 +30,18 @@ class Asked(NamedTuple):
     answer: e.InterruptAnswered
 
 
+Call = tuple[str, bytes]
+"""A tool's name, and its arguments as by :func:`canonical`."""
+
+
+def canonical(arguments: str) -> bytes:
+    """The same bytes for equal arguments in JSON, in whatever order they are written."""
+    try:
+        return msgspec.json.encode(msgspec.json.decode(arguments), order="sorted")
+    except (msgspec.MsgspecError, UnicodeError, RecursionError):
+        return arguments.encode(errors="replace")
+
+
 class Recorded(NamedTuple):
     """What the runs recorded that an agent goes on from, by step."""
 
@@ -39,6 +53,10 @@ class Recorded(NamedTuple):
     """The questions whose answers the agent is called again for."""
     delegates: Mapping[str, e.SubagentFinished | e.SubagentError] = {}
     """The ends of delegates."""
+    repeatable: Mapping[Call, Sequence[e.ToolCallResult]] = {}
+    """The results of calls in earlier attempts, which are out of view."""
+    suspended: Mapping[str, frozenset[str]] = {}
+    """The ids of delegates in runs that ended with questions while they worked."""
 
 
 NOTHING_RECORDED: Final = Recorded()
@@ -104,6 +122,7 @@ class Steps:
         self._host = host
         self._prefix = prefix
         self._recorded = recorded
+        self._repeatable = {call: list(results) for call, results in recorded.repeatable.items()}
         self._made: dict[str, int] = {}
         self._ids = 0
         self._working: set[Work] = set()
@@ -150,8 +169,19 @@ class Steps:
     def delegate(self, step: str) -> e.SubagentFinished | e.SubagentError | None:
         return self._recorded.delegates.get(step)
 
+    def suspended(self, step: str) -> frozenset[str]:
+        """The ids that the delegate of this step had in the runs before; empty if it is new."""
+        return self._recorded.suspended.get(step, frozenset())
+
     def result(self, step: str) -> e.ToolCallResult | None:
         return self._recorded.results.get(step)
+
+    def repeat(self, tool: str, arguments: str) -> e.ToolCallResult | None:
+        """The result of the next equal call in an earlier attempt, once; ``None`` for a new one."""
+        if not self._repeatable:
+            return None
+        results = self._repeatable.get((tool, canonical(arguments)))
+        return results.pop(0) if results else None
 
     def asked(self, step: str) -> Asked | None:
         """The recorded question and answer of this step. The agent has now asked for it."""

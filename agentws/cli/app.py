@@ -4,27 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
-import sys
 from argparse import Namespace
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any, NamedTuple
 
 from starlette.applications import Starlette
 
 from ..auth import BearerKeys
 from ..backends.disk import DiskFileStore
-from ..backends.memory import MemoryStore
 from ..backends.memory_files import MemoryFileStore
-from ..backends.sqlite import SQLiteStore
-from ..backends.sqlite_path import database_path
-from ..errors import Misconfigured, Unavailable
+from ..errors import Unavailable
 from ..files import FileStore
 from ..gateway.gateway import AgentGateway
 from ..mount import mount_agent_gateway
 from ..store import Store
 from .options import BESIDE, OFF
 from .problem import USAGE, Problem
+from .stores import MEMORY, folder_beside, shown_store, store_of
 from .target import is_asgi_app, load_target
 
 
@@ -47,7 +43,7 @@ class Settings:
     node_name: str | None
 
     def __repr__(self) -> str:
-        return f"Settings({self.target}, {self.host}:{self.port}, {self.store})"
+        return f"Settings({self.target}, {self.host}:{self.port}, {shown_store(self.store)})"
 
     @classmethod
     def of(cls, options: Namespace) -> Settings:
@@ -113,7 +109,7 @@ def _mounted(factory: Any, settings: Settings) -> Starlette:
         )
     except (TypeError, ValueError) as error:
         raise Problem(f"{settings.target}: {error}", status=USAGE) from error
-    _check_shared(gateway.store, settings, "--store sqlite:PATH")
+    _check_shared(gateway.store, settings, "--store sqlite:PATH or redis://HOST")
     return app
 
 
@@ -130,7 +126,7 @@ def _check_shared(store: Store | FileStore, settings: Settings, expected: str) -
 def _refuse_gateway_options(settings: Settings) -> None:
     """An app has mounted its own gateway: options that would have no effect are mistakes."""
     given = {
-        "--store": settings.store != "memory",
+        "--store": settings.store != MEMORY,
         "--files": settings.files != BESIDE,
         "--prefix": bool(settings.prefix),
         "--admin-key": settings.admin_key is not None,
@@ -149,46 +145,19 @@ def _refuse_gateway_options(settings: Settings) -> None:
         )
 
 
-# Stores
-
-
-def store_of(text: str) -> Store:
-    return MemoryStore() if text == "memory" else SQLiteStore(text)
-
-
-def check_store(text: str) -> None:
-    """Opens and closes the store, so that one that can't be used is reported first, in one line.
-
-    An outage of it only gives a warning: the server starts, and tries again.
-    """
-    if text == "memory":
-        return
-    path = Path(database_path(text))
-    if not path.parent.is_dir():
-        raise Problem(f"there is no directory {path.parent} for the store")
-    if path.is_dir():
-        raise Problem(f"{path} is a directory; expected a file for the store")
-
-    async def try_out() -> None:
-        store = store_of(text)
-        await store.open()
-        await store.close()
-
-    try:
-        asyncio.run(try_out())
-    except Misconfigured as error:
-        raise Problem(f"the store {text} can't be opened: {error}") from error
-    except Unavailable as error:
-        print(f"WARNING: the store {text} can't be opened yet: {error}", file=sys.stderr)
+# Files
 
 
 def files_of(text: str, store: str) -> FileStore | None:
     """The file store of ``--files``; without a folder, files are kept where sessions are."""
     if text == OFF:
         return None
-    if text == BESIDE and store == "memory":
+    if text != BESIDE:
+        return DiskFileStore(text)
+    if store == MEMORY:
         return MemoryFileStore()
-    return DiskFileStore(f"{database_path(store)}.files" if text == BESIDE else text)
+    folder = folder_beside(store)
+    return None if folder is None else DiskFileStore(folder)
 
 
 def check_files(text: str, store: str) -> None:
@@ -203,8 +172,11 @@ def check_files(text: str, store: str) -> None:
 
 
 def _storage_notes(settings: Settings) -> list[str]:
-    if settings.store == "memory":
+    if settings.store == MEMORY:
         return [
             "Sessions are kept in memory and end with this process; --store sqlite:PATH keeps them."
         ]
-    return [f"Sessions are kept in {database_path(settings.store)}."]
+    notes = [f"Sessions are kept in {shown_store(settings.store)}."]
+    if settings.files == BESIDE and folder_beside(settings.store) is None:
+        notes.append("Files can't be attached; --files FOLDER keeps them.")
+    return notes

@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from ..protocol.messages import CLIENT_TOOL, Interrupt, told_in
 from ..protocol.spoken import NO, Spoken, answer_in, question_text
+from .forms import Form, form_of
 
 SKIP: Final = "/skip"
 """What a user types to answer a question with nothing."""
@@ -20,6 +21,7 @@ class Questions:
     def __init__(self) -> None:
         self._newest: list[str] = []
         self._answered: set[str] = set()
+        self._form: tuple[str, Form | None] = "", None
 
     def __repr__(self) -> str:
         return f"<Questions {self._newest}>"
@@ -30,6 +32,7 @@ class Questions:
 
     def answered(self, interrupt: str) -> None:
         self._answered.add(interrupt)
+        self._form = "", None
 
     def refused(self, interrupt: str) -> None:
         """The answer was not accepted: the question may still be open."""
@@ -41,6 +44,12 @@ class Questions:
         newest = [one for one in left if one.id in self._newest]
         return newest[0] if newest else left[-1] if left else None
 
+    def form(self, question: Interrupt) -> Form | None:
+        """The form that the next lines fill in; ``None`` for a question that needs none."""
+        if self._form[0] != question.id:
+            self._form = question.id, form_of(question)
+        return self._form[1]
+
 
 def shown(question: Interrupt) -> str:
     """The question, its choices with numbers, and how to answer it."""
@@ -48,6 +57,8 @@ def shown(question: Interrupt) -> str:
     if text is None:
         return f"waits for a client that has the tool {told_in(question.metadata).get('tool')}"
     lines = [*text.removesuffix(_YES_OR_NO).split("\n"), _how(question)]
+    if (form := form_of(question)) is not None:
+        lines.append(form.question)
     return f"asks: {_INDENT.join(lines)}"
 
 
@@ -63,7 +74,8 @@ def _how(question: Interrupt) -> str:
     schema = question.response_schema or {}
     fields = ", ".join(_field(name, one) for name, one in _properties(schema))
     if fields:
-        return f"answer with a JSON object of {fields}; {SKIP} answers nothing"
+        how = "answer field by field, or" if form_of(question) else "answer"
+        return f"{how} with a JSON object of {fields}; {SKIP} answers nothing"
     kind = schema.get("type", "string")
     what = "" if kind == "string" else f" with JSON of the type {kind}"
     return f"answer{what}; {SKIP} answers nothing"

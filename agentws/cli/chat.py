@@ -38,6 +38,7 @@ from ..protocol.frames import Error, Notice, encode_frame, error_frame
 from ..protocol.messages import Interrupt, InterruptOutcome
 from ..protocol.spoken import Spoken
 from .asking import SKIP, Questions, answer_to
+from .forms import Form
 from .problem import FAILED, INTERRUPTED
 from .screen import Screen
 from .streams import (
@@ -185,7 +186,7 @@ class Terminal:
         self._screen.prompt()
         async for line in self._lines:
             self._screen.typed()
-            if line.strip() or self._attached:
+            if line.strip() or self._attached or self._filling:
                 status = await self._take(line)
             if not self._resuming:
                 self._screen.prompt()
@@ -203,14 +204,36 @@ class Terminal:
         question = self._question()
         if question is not None and word == SKIP:
             return await self._answer(question, None)
-        if question is None or parse_command(line) is not None or not line.strip():
+        if question is None or parse_command(line) is not None:
             return await self._send(line.strip() and line)
+        if (form := self._questions.form(question)) is not None:
+            return await self._fill(form, question, unescape(line))
+        if not line.strip():
+            return await self._send("")
         answer = answer_to(question, unescape(line))
         if answer is None:
             self._screen.note("that does not answer the question")
             self._screen.question(question)
             return FAILED
         return await self._answer(question, answer)
+
+    @property
+    def _filling(self) -> bool:
+        """Whether the next line is for a field of a form, which may be empty."""
+        question = self._question()
+        return question is not None and self._questions.form(question) is not None
+
+    async def _fill(self, form: Form, question: Interrupt, line: str) -> int:
+        """Takes the value of a field; asks for the next one, or answers with all of them."""
+        try:
+            form.take(line)
+        except ValueError as error:
+            self._screen.note(f"that does not answer the question: {error}")
+            return FAILED
+        if form.answer is None:
+            self._screen.note(form.question)
+            return 0
+        return await self._answer(question, Spoken(question.id, form.answer))
 
     async def _answer(self, question: Interrupt, answer: Spoken | None) -> int:
         """Answers; the run that goes on is shown as it comes."""

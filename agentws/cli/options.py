@@ -12,11 +12,11 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final, NamedTuple
 
-from ..backends.sqlite_path import database_path
 from ..gateway.validation import check_node
 from ..transports.names import allowed_host, allowed_origin
 from ..transports.prefix import check_prefix
 from .problem import USAGE, Problem
+from .stores import STORES, read_store
 
 PREFIX: Final = "AGENTWS_"
 BESIDE: Final = "beside"
@@ -33,6 +33,9 @@ DEVELOPMENT: Final = frozenset(
         "AGENTWS_PGBOUNCER",
         "AGENTWS_POSTGRES",
         "AGENTWS_PYTHON",
+        "AGENTWS_REDIS_OLDEST",
+        "AGENTWS_REDIS_SERVER",
+        "AGENTWS_VALKEY_SERVER",
     }
 )
 # Variables that Kubernetes sets in a pod for every Service whose name begins with "agentws".
@@ -40,7 +43,6 @@ _SERVICE_LINK: Final = re.compile(
     PREFIX
     + r"(\w+_)?(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)"
 )
-_SQLITE: Final = re.compile(r"sqlite(\+\w+)?:", re.I)
 _SERVICE_ADDRESS: Final = re.compile(r"(tcp|udp|sctp)://")
 
 
@@ -77,19 +79,6 @@ def workers(text: str) -> int:
             f"{text!r} is not a number of workers; expected 1 to {MAX_WORKERS}"
         )
     return int(text)
-
-
-def store(text: str) -> str:
-    if text == "memory":
-        return text
-    if not _SQLITE.match(text):
-        raise argparse.ArgumentTypeError(f"{text!r} is not a store; expected memory or sqlite:PATH")
-    try:
-        database_path(text)
-    except ValueError as error:
-        hint = "memory" if "MemoryStore" in str(error) else "memory or sqlite:PATH"
-        raise argparse.ArgumentTypeError(f"{error}; expected {hint}") from error
-    return text
 
 
 def files(text: str) -> str:
@@ -134,10 +123,10 @@ SERVING: Final = (
     Option(
         "--store",
         "STORE",
-        "where sessions are kept: memory or sqlite:PATH",
+        f"where sessions are kept: {STORES}",
         "STORE",
         "memory",
-        store,
+        read_store,
     ),
     Option(
         "--files",

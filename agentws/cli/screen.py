@@ -289,7 +289,11 @@ class Screen:
 
     def _failed(self, event: e.Event) -> None:
         assert isinstance(event, e.RunError)
-        self.note(f"error: {event.message}")
+        following = e.next_attempt(event)
+        if following is None:
+            self.note(f"error: {event.message}")
+        else:
+            self.note(f"the server lost this answer: attempt {following} follows")
 
     def _posted(self, event: e.Event) -> None:
         assert isinstance(event, e.NoticePosted)

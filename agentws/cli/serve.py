@@ -16,10 +16,11 @@ from ..server.draining import Server
 from ..server.preset import collect_less_often, server_config
 from ..server.workers import Workers, worker_log_config
 from ..transports.names import is_loopback
-from .app import Served, Settings, check_files, check_store, make
+from .app import Served, Settings, check_files, make
 from .listening import described, listen
 from .options import CHILD_SETTINGS
 from .problem import NOT_STARTED, USAGE, Problem
+from .stores import check_store
 
 
 def serve(settings: Settings, environment: Mapping[str, str], *, reload: bool = False) -> int:

@@ -219,8 +219,8 @@ class Chat(Requests):
         """Every event of the log from now on, of every run and client, each once."""
         return _log_events(self.watch())
 
-    def _open_topics(self) -> Topics:
-        self._check_open()
+    @property
+    def _topics(self) -> Topics:
         return self._followed.topics
 
     # Sending

@@ -115,7 +115,8 @@ class OpenTurns:
             turn.feed(event)
         if isinstance(event, e.RunFinished | e.RunError):
             self._by_run.pop(run, None)
-            self._forget(turns)
+            if e.next_attempt(event) is None:
+                self._forget(turns)
 
     def _forget(self, turns: Iterable[Turn]) -> None:
         for turn in turns:

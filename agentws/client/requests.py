@@ -35,8 +35,13 @@ class Requests(ABC):
         """Sends the frame, and returns the reply to it."""
 
     @abstractmethod
-    def _open_topics(self) -> Topics:
-        """The topics that the chat follows. Raises ChatClosed outside of ``async with``."""
+    def _check_open(self) -> None:
+        """Raises ChatClosed outside of ``async with``, and the error that has ended the chat."""
+
+    @property
+    @abstractmethod
+    def _topics(self) -> Topics:
+        """The topics that the chat follows."""
 
     async def subscribe(self, topic: str, *, after: str | None = None) -> Subscription:
         """Follows a topic, from the position ``after`` on, or from its oldest post that is kept.
@@ -46,16 +51,17 @@ class Requests(ABC):
         Conflict if this chat follows the topic already.
         """
         subscription = Subscription(topic, after, self._unsubscribe)
-        self._open_topics().follow(subscription)
+        self._check_open()
+        self._topics.follow(subscription)
         try:
             await asyncio.shield(subscription.started)
         except asyncio.CancelledError:
-            self._open_topics().forget(subscription)
+            self._topics.abandon(subscription)
             raise
         return subscription
 
     async def _unsubscribe(self, subscription: Subscription) -> None:
-        if self._open_topics().forget(subscription):
+        if self._topics.forget(subscription):
             await self._request(Unsubscribe(id=new_id("req"), topic=subscription.topic))
 
     async def switch(self, branch: str) -> None:

@@ -10,7 +10,15 @@ import msgspec
 
 from ..errors import AgentwsError, Conflict
 from ..protocol.codec import decode_event
-from ..protocol.frames import Error, EventFrame, Notice, Subscribe, Subscribed, encode_frame
+from ..protocol.frames import (
+    Error,
+    EventFrame,
+    Notice,
+    Subscribe,
+    Subscribed,
+    Unsubscribe,
+    encode_frame,
+)
 from .errors import ChatClosed, refusal
 from .mailbox import Mailbox
 from .updates import LogEvent, LogReset
@@ -71,6 +79,8 @@ class Topics:
         self._ring = ring
         self._new_id = new_id
         self._followed: dict[str, Subscription] = {}
+        self._ending: list[str] = []
+        """Topics to unsubscribe from whose caller does not wait for the answer."""
 
     def __repr__(self) -> str:
         return f"<Topics {list(self._followed)}>"
@@ -90,8 +100,17 @@ class Topics:
         _end(subscription, error)
         return True
 
+    def abandon(self, subscription: Subscription) -> None:
+        """Ends it for a caller who was cancelled while it waited for the answer."""
+        if self.forget(subscription) and subscription.request is not None:
+            self._ending.append(subscription.topic)
+            self._ring()
+
     def unsent(self) -> Iterator[str]:
         """The frames to send now. Each counts as sent when it is yielded."""
+        ending, self._ending = self._ending, []
+        for topic in ending:
+            yield encode_frame(Unsubscribe(id=self._new_id(), topic=topic)).decode()
         for one in tuple(self._followed.values()):
             if one.request is None and one.pause is None:
                 one.request = self._new_id()
@@ -100,6 +119,7 @@ class Topics:
 
     def connection_lost(self) -> None:
         """Makes every subscription due again."""
+        self._ending = []
         for one in self._followed.values():
             one.request, one.answered = None, False
             _end_pause(one)

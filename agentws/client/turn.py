@@ -38,6 +38,10 @@ class Turn:
     * ``MESSAGES_SNAPSHOT`` ends the turn instead of a terminal event: the run has ended and its
       events were compacted. The snapshot holds the answer.
 
+    ``RUN_STARTED`` also comes again after a ``RUN_ERROR`` that says that another attempt follows,
+    since the server lost the node of the run: the answer is written anew. Such a ``RUN_ERROR`` is
+    not the end of the turn.
+
     A message that steered the active run has the rest of that run as its turn, which begins with
     ``message.steered``.
 
@@ -142,7 +146,7 @@ class Turn:
             case e.TextMessageContent():
                 if (pieces := self._texts.get(event.message_id)) is not None:
                     pieces.append(event.delta)
-            case e.RunFinished() | e.RunError():
+            case e.RunFinished() | e.RunError() if e.next_attempt(event) is None:
                 self._outcome = event
                 self.end()
             case _:

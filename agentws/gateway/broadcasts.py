@@ -92,7 +92,7 @@ class Broadcasts:
 
     def _received(self, channel: str, payload: bytes) -> None:
         if payload == GAP:
-            return
+            return  # a broadcast is not stored: what was lost is lost
         try:
             message = msgspec.json.decode(payload, type=Announcement)
         except msgspec.MsgspecError as error:

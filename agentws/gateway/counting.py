@@ -77,7 +77,7 @@ class Counting:
 
     def _received(self, channel: str, payload: bytes) -> None:
         if payload == GAP:
-            return
+            return  # an answer that was lost counts as missing
         try:
             answer = msgspec.json.decode(payload, type=Answer)
         except msgspec.MsgspecError as error:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from msgspec import UNSET, UnsetType
 
-from ..agents.commands import CommandContext, Typed
+from ..agents.commands import Typed
 from ..agents.factory import AgentFactory, Agents
 from ..attachments.library import Files
 from ..auth import (
@@ -28,38 +28,33 @@ from ..auth import (
 from ..backends.local import LocalBus
 from ..backends.memory import MemoryStore
 from ..bus import Bus
-from ..errors import Draining, Forbidden, NotFound, NotSupported
+from ..errors import Draining, Forbidden, NotFound
 from ..files import FileStore
 from ..limits import Limits
-from ..protocol import events as e
 from ..protocol import frames as f
 from ..protocol.codec import check_sizes, entry
 from ..protocol.jsonpatch import check_patch
-from ..protocol.messages import Message, Metadata
-from ..protocol.topics import check_topic, is_topic_log
-from ..runs.builtin import builtin_commands
-from ..runs.commands import Invocation, commands_of
+from ..protocol.messages import Metadata
+from ..protocol.topics import check_topic
+from ..runs.commands import Invocation
 from ..runs.consulting import consult
-from ..runs.inbox import send_key
-from ..runs.overlaps import check_overlap
 from ..runs.state_changes import accepted_state
 from ..sessions.session import Session
 from ..store import Appended, SessionInfo, Store
-from ..transports.service import Reach
 from .composition import Composition
-from .handle import SessionHandle
+from .consulted import check_new_overlap, invocation
 from .lifetime import Lifetime
-from .server_exit import drain_on_exit, handle_signals, server_exiting
+from .pushing import ServerPush
+from .server_exit import drain_with_server
 from .starting import Starting
-from .topics import TopicHandle
-from .validation import check_node, checked_notice, checked_update
+from .validation import check_node, checked_update
 
 if TYPE_CHECKING:
     from starlette.requests import HTTPConnection
     from starlette.types import ASGIApp
 
 
-class AgentGateway:
+class AgentGateway(ServerPush):
     """Puts agents behind WebSockets and HTTP. Made by :func:`agentws.mount_agent_gateway`.
 
     The host's code pushes through it: ``await gateway.session(id).push("...")``,
@@ -97,7 +92,7 @@ class AgentGateway:
         self._admin_key = admin_key
         self._named = node
         self._process = 0
-        self._ignore_signals: Callable[[], None] = lambda: None
+        self._ignore_server: Callable[[], None] = lambda: None
         self._compose()
         self._lifetime: Final = Lifetime(
             begin=self._begin, drain=self._drain, close=self._close, abandon=self._abandon
@@ -188,20 +183,17 @@ class AgentGateway:
             # fencing token, and ignore each other's broadcasts.
             self._compose()
         await self._parts.begin()
-        self._ignore_signals = handle_signals(self.drain, self.tasks)
-        exiting = server_exiting()
-        if exiting is not None:
-            self.tasks.spawn(drain_on_exit(exiting, self.drain), name="watching the server")
+        self._ignore_server = drain_with_server(self.drain, self.tasks)
 
     async def _drain(self) -> None:
         await self._parts.drain()
 
     async def _close(self) -> None:
-        self._ignore_signals()
+        self._ignore_server()
         await self._parts.close()
 
     async def _abandon(self) -> None:
-        self._ignore_signals()
+        self._ignore_server()
         await self._parts.abandon()
         self._compose()
 
@@ -268,45 +260,29 @@ class AgentGateway:
         named = frame.agent is not None
         agent = self.agents.check(frame.agent) if named else self.agents.mentioned(frame.content)
         if frame.overlap not in (None, "queue"):
-            await self._check_overlap(session, frame, agent=agent, identity=identity)
+            await check_new_overlap(
+                frame,
+                session,
+                identity,
+                agents=self.agents,
+                agent=agent,
+                within=self.limits.command_timeout,
+            )
         return await self.inbox.send(session, frame, agent=agent, identity=identity)
-
-    async def _check_overlap(
-        self, session: Session, frame: f.Send, *, agent: str | None, identity: Identity | None
-    ) -> None:
-        """Raises NotSupported if the agent does not allow the overlap of a new message."""
-        if frame.overlap is None or not self.agents.names:
-            return
-        making = self.agents.make(agent or session.info.agent, session.info)
-        try:
-            await check_overlap(making, frame.overlap, within=self.limits.command_timeout)
-        except NotSupported:
-            by = None if identity is None else identity.id
-            if await session.find(send_key(frame, by=by)) is None:
-                raise
 
     async def command(
         self, session: Session, typed: Typed, *, identity: Identity | None
     ) -> Invocation:
         """Prepares a slash command. Raises UnknownCommand, Forbidden, TimedOut, AgentError."""
         await self.check_write(session, identity)
-        agent = self.agents.make(session.info.agent, session.info)
-        commands = await commands_of(agent, within=self.limits.command_timeout)
-
-        async def history(limit: int | None) -> list[Message]:
-            if limit is None:
-                return await session.messages()
-            return (await session.page_before(session.head.seq + 1, messages=limit)).messages
-
-        return Invocation(
+        return await invocation(
             typed,
-            commands=commands,
-            context=CommandContext(session=session.info, identity=identity, history=history),
-            builtin=builtin_commands(
-                session, inbox=self.inbox, agents=self.agents, store=self.store
-            ),
-            session=session,
-            timeout=self.limits.command_timeout,
+            session,
+            identity,
+            agents=self.agents,
+            inbox=self.inbox,
+            store=self.store,
+            within=self.limits.command_timeout,
         )
 
     async def change_state(
@@ -364,40 +340,9 @@ class AgentGateway:
         """Deletes the session and its log; its id can't be used again."""
         await self._parts.delete_session(session.id)
 
-    # Server push
-
-    def session(self, id: str) -> SessionHandle:
-        """A handle that pushes to the session of that id."""
-        return SessionHandle(id, self._find_session, self.change_session)
-
-    async def _find_session(self, id: str) -> Session:
-        await self.start()
-        if is_topic_log(id):
-            raise NotFound("There is no such session.")
-        return await self.sessions.find(id)
-
-    def topic(self, name: str) -> TopicHandle:
-        """A handle that writes to the topic of that name. Raises BadRequest for an invalid one."""
-        return TopicHandle(name, self._started)
-
     async def _started(self) -> Composition:
         await self.start()
         return self._parts
-
-    async def broadcast(
-        self, content: str, *, level: e.Level = "info", metadata: Metadata | None = None
-    ) -> int:
-        """Shows a notice to every connected client of every node; it is not stored.
-
-        Returns how many connections were reached, on this node and on those that answered within a
-        second. Raises EventTooLarge, and TypeError for a notice that can't be sent.
-        """
-        return (await self.announce(content, level=level, metadata=metadata)).reached
-
-    async def announce(self, content: str, *, level: e.Level, metadata: Metadata | None) -> Reach:
-        """As :meth:`broadcast`; the result says on how many nodes."""
-        notice = checked_notice(content, level, metadata)
-        return await (await self._started()).broadcasts.send(notice)
 
     def stats(self) -> dict[str, Any]:
         """Counts of this node, without ids of sessions or users."""

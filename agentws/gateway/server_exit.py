@@ -104,6 +104,15 @@ class DrainOnSignal:
             handler(number, frame)
 
 
+def drain_with_server(drain: Drain, tasks: Tasks) -> Callable[[], None]:
+    """Has ``drain`` run when this process's uvicorn shuts down. Returns what ends that."""
+    ignore = handle_signals(drain, tasks)
+    exiting = server_exiting()
+    if exiting is not None:
+        tasks.spawn(drain_on_exit(exiting, drain), name="watching the server")
+    return ignore
+
+
 def handle_signals(drain: Drain, tasks: Tasks) -> Callable[[], None]:
     """Has ``drain`` run before this process's uvicorn shuts down. Returns what ends that.
 

@@ -192,8 +192,9 @@ class Readiness(Body, kw_only=True, frozen=True, omit_defaults=False):
     """Whether this node should be sent work.
 
     ``hardening`` is ``preset`` under ``agentws.server``. Under any other server it is ``partial``:
-    only the protections that an ASGI app itself can have. ``durability`` is what an append meets
-    now; absent while the store is unreachable.
+    only the protections that an ASGI app itself can have. It is ``partial`` too where the preset
+    does not know a part of its uvicorn, or the host has chosen another protocol class.
+    ``durability`` is what an append meets now; absent while the store is unreachable.
     """
 
     status: Literal["ready", "unavailable", "draining"]

@@ -12,6 +12,7 @@ from typing import Any, Final, Literal
 from .event_base import AgentEvent, Attributed, Event, JsonPatch
 from .gateway_events import (
     AgentChosen,
+    Attempt,
     GatewayEvent,
     HistoryBranched,
     HistoryCleared,
@@ -29,6 +30,7 @@ from .gateway_events import (
     SessionUpdated,
     StateChanged,
     SteeringOutcome,
+    next_attempt,
 )
 from .messages import (
     Content,
@@ -272,9 +274,9 @@ AguiEvent = (
 
 AnyEvent = AguiEvent | GatewayEvent
 
-__all__ = ["AGUI_VERSION", "AgentChosen", "AgentEvent", "AguiEvent", "AnyEvent"]
+__all__ = ["AGUI_VERSION", "AgentChosen", "AgentEvent", "AguiEvent", "AnyEvent", "Attempt"]
 __all__ += ["Attributed", "Event", "GatewayEvent", "HistoryBranched", "HistoryCleared"]
 __all__ += ["Interrupt", "InterruptAnswered", "JsonPatch", "Level", "MessageAccepted"]
 __all__ += ["MessageEdited", "MessagePromoted", "MessageSteered", "MessageWithdrawn"]
 __all__ += ["NoticePosted", "Overlap", "Retention", "Role", "RunCancelling"]
-__all__ += ["SessionUpdated", "StateChanged", "SteeringOutcome", "UserMessage"]
+__all__ += ["SessionUpdated", "StateChanged", "SteeringOutcome", "UserMessage", "next_attempt"]

@@ -10,11 +10,32 @@ from typing import Annotated, Any, Final, Literal
 import msgspec
 
 from .event_base import Event, JsonPatch
-from .messages import UserMessage
+from .messages import UserMessage, told_in
 
 Overlap = Literal["queue", "steer", "interrupt", "reject"]
 SteeringOutcome = Literal["delivered", "undelivered"]
 Level = Literal["info", "warning", "error"]
+
+
+class Attempt(msgspec.Struct, frozen=True, rename="camel"):
+    """Which attempt at an answer a run is, after the node of an earlier one was lost."""
+
+    number: int
+    """2 for the second attempt; the first one is not named."""
+    first: str
+    """The id of the first attempt's run."""
+    after: str
+    """The id of the run that was lost before this attempt."""
+    start: int
+    """The seq of the first attempt's ``RUN_STARTED``."""
+    began: int
+    """When that began, in milliseconds since the epoch."""
+
+
+def next_attempt(event: Event) -> int | None:
+    """The number of the attempt that follows a lost run, by its ``RUN_ERROR``; ``None`` if none."""
+    number = told_in(event.metadata).get("nextAttempt")
+    return number if type(number) is int else None
 
 
 class MessageAccepted(Event, tag="message.accepted", frozen=True):
@@ -25,6 +46,8 @@ class MessageAccepted(Event, tag="message.accepted", frozen=True):
     agent: str | None = None
     by: str | None = None
     """The id of the identity that sent it; absent when it is anonymous."""
+    attempt: Attempt | None = None
+    """Present when it is answered again, since the node of its run was lost."""
 
 
 class MessageWithdrawn(Event, tag="message.withdrawn", frozen=True):

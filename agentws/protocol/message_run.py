@@ -16,8 +16,9 @@ class MessageRun:
     """Selects the events of the run that answers a message. Feed it the log after the message.
 
     Runs of other messages, before it in the queue, are left out. Of a run that the message steered,
-    it selects what follows the delivery. ``ended`` is true once the run's terminal event was seen,
-    or the message was withdrawn and no run will ever answer it.
+    it selects what follows the delivery; of an answer whose node was lost, every attempt. ``ended``
+    is true once the last run's terminal event was seen, or the message was withdrawn and no run
+    will ever answer it.
     """
 
     __slots__ = ("_message", "_prefix", "ended")
@@ -36,8 +37,14 @@ class MessageRun:
             return self._begins(data)
         if not data.startswith(self._prefix):
             return False
-        self.ended = event_type(data) in _TERMINAL
+        if event_type(data) in _TERMINAL:
+            self._end(data)
         return True
+
+    def _end(self, data: bytes) -> None:
+        """The run has ended; another attempt at the answer may follow, as a run of its own."""
+        self.ended = e.next_attempt(decode_record(data).event) is None
+        self._prefix = None
 
     def _begins(self, data: bytes) -> bool:
         if event_type(data) not in _BEGINNINGS:

@@ -53,6 +53,7 @@ class Outline:
     """What is open in a session after an event of its log. Feed it the log in order."""
 
     __slots__ = (
+        "accepted",
         "agent",
         "answered",
         "answers",
@@ -82,6 +83,8 @@ class Outline:
         """The id of the active run."""
         self.message: str | None = None
         """The id of the message that it answers."""
+        self.accepted: e.MessageAccepted | None = None
+        """That message as it was accepted; ``None`` in a run that goes on with answers."""
         self.agent: str | None = None
         """The agent of the active run, else of the newest one, if the log names it."""
         self.by: str | None = None
@@ -219,14 +222,15 @@ class Outline:
 
     def _begin_with(self, messages: Sequence[m.Message]) -> None:
         self.message = messages[0].id
-        accepted = self.queue.get(messages[-1].id)
+        self.accepted = accepted = self.queue.get(messages[-1].id)
         self.by = None if accepted is None else accepted.by
         for message in messages:
             self._unqueue(message.id)
 
     def _resume(self, given: m.RunAgentInput | None) -> None:
         last = list(self.answers.values())[-1:]
-        self.message, self.by = None, last[0].by if last else None
+        self.message, self.accepted = None, None
+        self.by = last[0].by if last else None
         resume = given.resume if given else None
         ids = {one.interrupt_id for one in resume} if isinstance(resume, list) else set()
         self.answers = _without(self.answers, ids)
@@ -261,6 +265,7 @@ class Outline:
 
     def _end(self, event: Event, run: str | None) -> None:
         self.run, self.message, self.by, self.cancelling = None, None, None, False
+        self.accepted = None
         self.delivered = _NONE
         if self.steering:
             self.undelivered = {**self.undelivered, **dict.fromkeys(self.steering, _reason(event))}

@@ -92,6 +92,11 @@ class AskingRun(Run):
     # What the context needs
 
     @property
+    def subagent(self) -> str | None:
+        """Implements :attr:`agentws.agents.output.RunOutput.subagent`."""
+        return None
+
+    @property
     def speaker(self) -> str | None:
         """The name of the agent that goes on now, if it is not the only one."""
         return self._sequence.speaker

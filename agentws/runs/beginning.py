@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from contextvars import Context
 from functools import partial
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 
 from ..agents.agent import RunContext
+from ..agents.context import Earlier
 from ..agents.factory import Agents
 from ..attachments.library import Files
 from ..auth import Identity
@@ -22,8 +23,9 @@ from ..sessions.senders import Sender
 from ..sessions.session import Session
 from ..tasks.tasks import Tasks
 from .asking import AskingRun, ReplayedRun
+from .attempts import next_attempt, read_recorded
 from .ids import new_id, now_ms
-from .replay import Replay, earlier_messages, next_origin, read_replay
+from .replay import Origin, Replay, earlier_messages, next_origin, read_replay
 from .run_slots import RunSlots
 from .team import Team
 from .writer import RunWriter
@@ -62,7 +64,7 @@ def next_context(
     message, identity, base = accepted.message, _identity(accepted, sender), session.head.seq
     earlier = None
     if replay is not None:
-        earlier = partial(earlier_messages, session, replay)
+        earlier = Earlier(partial(earlier_messages, session, replay))
         by, base = replay.origin.by, replay.origin.seq - 1
         message, identity, answers = replay.message, None if by is None else Identity(by), ()
 
@@ -86,7 +88,12 @@ def next_context(
         earlier=earlier,
         files=files,
     )
-    context.handed_over = None if replay is None else replay.handed_over
+    if replay is not None:
+        context.handed_over = replay.handed_over
+        context.attempt, context.idempotency_key = replay.attempt, replay.first
+    elif accepted.attempt is not None:
+        attempt = accepted.attempt
+        context.attempt, context.idempotency_key = attempt.number, attempt.first
     return context
 
 
@@ -104,7 +111,7 @@ def _identity(accepted: e.MessageAccepted, sender: Sender | None) -> Identity | 
 def run_started(session: Session, context: RunContext, *, agent: str | None = None) -> e.RunStarted:
     """The first event of the next run, with the message or the answers that it continues with.
 
-    It names ``agent``, if that is not the only one.
+    It names ``agent``, if that is not the only one, and the attempt, if it is not the first.
     """
     id, run, outline = session.id, context.run_id, session.outline
     if resuming := outline.resuming:
@@ -112,9 +119,13 @@ def run_started(session: Session, context: RunContext, *, agent: str | None = No
         started = started_by_answers(id, run, resuming.values(), parent=parent)
     else:
         started = started_by_message(id, run, context.message)
-    if agent is None:
+    attempt = next_attempt(outline)
+    if agent is None and attempt is None:
         return started
-    return msgspec.structs.replace(started, metadata={"agentws": {"agent": agent}})
+    told: dict[str, Any] = {} if agent is None else {"agent": agent}
+    if attempt is not None:
+        told["attempt"] = msgspec.to_builtins(attempt)
+    return msgspec.structs.replace(started, metadata={"agentws": told})
 
 
 def started_by_message(session: str, run: str, message: m.UserMessage) -> e.RunStarted:
@@ -185,9 +196,14 @@ class RunMaker:
     async def begin(self, session: Session, *, fence: str) -> AskingRun | None:
         """Begins the next run; ``None`` when the log has changed and is to be read again."""
         first, replay = next_origin(session.outline), None
+        attempt, before = next_attempt(session.outline), None
         if first is not None:
             replay = await read_replay(session, first)
             if next_origin(session.outline) != first:
+                return None
+        elif attempt is not None:
+            before = await read_recorded(session, attempt)
+            if next_attempt(session.outline) != attempt:
                 return None
         sender = next_sender(session)
         context = next_context(session, sender, replay, files=self._files)
@@ -195,12 +211,16 @@ class RunMaker:
         writer = self.writer(session, context.run_id, fence, variables)
         team = Team(self._agents, self._limits)
         run: AskingRun
-        if replay is None:
-            run = AskingRun(context, writer, variables, team)
-        else:
+        if replay is not None:
             origin = replay.origin.told()
             recorded = replay.recorded
             run = ReplayedRun(context, writer, variables, team, origin=origin, recorded=recorded)
+        elif attempt is not None and before is not None:
+            by = None if context.identity is None else context.identity.id
+            origin = Origin(attempt.start, by).told()
+            run = AskingRun(context, writer, variables, team, origin=origin, recorded=before)
+        else:
+            run = AskingRun(context, writer, variables, team)
         return run if await self.start(session, run) else None
 
     async def start(self, session: Session, run: AskingRun) -> bool:

@@ -138,7 +138,11 @@ class Delegate:
         """In how many runs it has worked: it goes on in another one after a question."""
         self._work = Work(self.id, limit)
         self._context = caller.context.for_delegate(
-            name, message, [*history, message], work=(*caller.work, self._work)
+            name,
+            message,
+            [*history, message],
+            work=(*caller.work, self._work),
+            parts=caller.run.steps.suspended(step),
         )
         self._context.attach(self)
         self._successor: Handover | None = None
@@ -158,7 +162,9 @@ class Delegate:
 
     def suspend(self) -> list[Event]:
         """Implements :meth:`.team.Subagent.suspend`."""
-        ended = e.SubagentFinished(self.id, None, m.SubagentSuspended())
+        own = [one.id for one in self.steps.questions if one.subagent_run_id == self.id]
+        outcome, told = m.SubagentSuspended(own or None), {"agentws": {"step": self._step}}
+        ended = e.SubagentFinished(self.id, None, outcome, metadata=told)
         return [*map(self._attributed, self._sequence.close()), ended]
 
     def restart(self) -> Event:
@@ -290,6 +296,10 @@ class Delegate:
         if isinstance(event, Attributed) and event.subagent_run_id is None:
             return msgspec.structs.replace(event, subagent_run_id=self.id)
         return event
+
+    @property
+    def subagent(self) -> str:
+        return self.id
 
     @property
     def steps(self) -> Steps:

@@ -21,6 +21,7 @@ from ..sessions.held import HeldLease
 from ..sessions.session import Session
 from ..store import Store
 from ..tasks.tasks import Tasks
+from .attempts import Attempts
 from .beginning import RunMaker
 from .expiring import Expiry
 from .leased import LeasedSession
@@ -68,13 +69,13 @@ class Runs:
             store=store,
             open_session=open_session,
             holds=self.holds,
-            waiting=self._without_lease,
             take_over=self._start_task,
         )
         self._maker = RunMaker(
             tasks=self._tasks, agents=agents, limits=limits, files=files, slots=self._slots
         )
         self._parking = Parking(self, self._maker, tasks=self._tasks, limits=limits)
+        self._attempts = Attempts(agents, limits)
         self._expiry = Expiry(tasks=self._tasks, open_session=open_session)
         # Without agents this node runs nothing: another node takes the open sessions.
         self._draining = not agents.names
@@ -298,9 +299,8 @@ class Runs:
     async def _end_orphan(self, leased: LeasedSession, run: str) -> None:
         if leased.lease is None:
             raise Fenced()
-        first = leased.session.run_base.seq + 1
-        await end_orphan(leased.session, run, fence=leased.lease.fence)
-        logger.warning("orphaned run %s was ended: its node is gone", run)
+        session, first = leased.session, leased.session.run_base.seq + 1
+        await end_orphan(session, run, fence=leased.lease.fence, attempts=self._attempts)
         self.run_ended(leased, first)
 
     # Housekeeping
@@ -356,9 +356,6 @@ class Runs:
         """Takes over sessions that another node left with something open: orphaned runs too."""
         if not self._draining:
             await self._recovery.scan()
-
-    def _without_lease(self) -> int:
-        return len(self._retries) + sum(one.lease is None for one in self._leased.values())
 
     def forget(self, session: str) -> None:
         """The session was deleted: its run is stopped."""

@@ -334,13 +334,25 @@ def _with_target(outline: Outline, frame: f.Cancel) -> f.Cancel:
 
 def _cancel_decision(outline: Outline, frame: f.Cancel, by: str | None) -> Decision | None:
     """What a cancel appends; ``None`` when there is nothing to cancel."""
-    if frame.message is not None and frame.message in outline.queue:
-        return _withdraw_decision(outline, frame.message, "cancelled")
+    queued = _queued_after(outline, frame.run) if frame.run is not None else frame.message
+    if queued is not None and queued in outline.queue:
+        return _withdraw_decision(outline, queued, "cancelled")
     target = frame.run or frame.message
-    hit = target is not None and target in (outline.run, outline.message, *outline.delivered)
+    asked = (outline.run, outline.message, *outline.delivered, _lost_before(outline.accepted))
+    hit = target is not None and target in asked
     if outline.run is None or outline.cancelling or not hit:
         return None
     return Decision(entry(e.RunCancelling(by, timestamp=now_ms()), run=outline.run))
+
+
+def _lost_before(accepted: e.MessageAccepted | None) -> str | None:
+    """The run that was lost before this message was accepted again: a cancel may still name it."""
+    return None if accepted is None or accepted.attempt is None else accepted.attempt.after
+
+
+def _queued_after(outline: Outline, run: str) -> str | None:
+    """The queued message that is answered again since ``run`` was lost."""
+    return next((id for id, one in outline.queue.items() if _lost_before(one) == run), None)
 
 
 def _not_steering(outline: Outline, event: e.MessageAccepted) -> str | None:

@@ -1,31 +1,80 @@
 """An orphaned run: its node died before it appended the terminal event.
 
-The next node that gets the session's lease ends it, as interrupted and retryable.
+The next node that gets the session's lease ends it. Where its agent allows it, another attempt at
+the answer follows.
 """
 
 from __future__ import annotations
 
-from typing import Final
+import logging
+from collections.abc import Sequence
+from typing import Any, Final
 
 from ..agents.calls import stopped_result
 from ..protocol import events as e
-from ..protocol.codec import decode_record, event_type
+from ..protocol import messages as m
+from ..protocol.codec import Entry, decode_record, entry, event_type
 from ..protocol.events import Event
 from ..protocol.messages import told_in
 from ..protocol.position import Position
 from ..protocol.sequence import RULED_TYPES, RunSequence
 from ..sessions.session import Session
-from .failure import run_error
+from .attempts import Attempts, Following, entries_after
+from .deciding import Decision, decide
 from .run import STOP_ERRORS
+
+logger: Final = logging.getLogger("agentws.run")
 
 _TYPES: Final = RULED_TYPES | {"TOOL_CALL_RESULT"}
 
 
-async def end_orphan(session: Session, run: str, *, fence: str) -> None:
-    """Ends an orphaned run: closes what it left open in the log, and appends its RUN_ERROR.
+async def end_orphan(session: Session, run: str, *, fence: str, attempts: Attempts) -> None:
+    """Ends an orphaned run: closes what it left open in the log, and appends its terminal event.
 
+    A run that was to stop ends as cancelled, whoever asked for it and when. Any other is
+    interrupted; the attempt that follows it, if one does, is in the same append.
     Raises what the store raises. Safe to call again: it then goes on from the newest log.
     """
+    left_open = await _left_open(session, run)
+    following = await attempts.after(session, run)
+
+    def command() -> Decision | None:
+        if session.outline.run != run:
+            return None
+        first, *more = _ending(session, run, left_open, following)
+        return Decision(first, more=more)
+
+    await decide(session, command, fence=fence)
+    what = "ended" if following is None else f"ended, before attempt {following.number}"
+    logger.warning("orphaned run %s was %s: its node is gone", run, what)
+
+
+def _ending(
+    session: Session, run: str, left_open: Sequence[Event], following: Following | None
+) -> list[Entry]:
+    """What ends the run on the log as it is now."""
+    outline = session.outline
+    # A notice may come first on another node: then the last events of the run stay in view, and
+    # say nothing without its beginning.
+    end = session.head.seq + len(left_open) + 1
+    more = entries_after(following, outline, end=end)
+    if outline.cancelling:
+        terminal: Event = e.RunFinished(session.id, run, None, m.CancelledOutcome())
+    else:
+        number = following.number if following and more else None
+        terminal = _interrupted(next_attempt=number)
+    return [*(entry(event, run=run) for event in (*left_open, terminal)), *more]
+
+
+def _interrupted(*, next_attempt: int | None) -> e.RunError:
+    told: dict[str, Any] = {"retryable": True}
+    if next_attempt is not None:
+        told["nextAttempt"] = next_attempt
+    return e.RunError(STOP_ERRORS["interrupted"], "interrupted", metadata={"agentws": told})
+
+
+async def _left_open(session: Session, run: str) -> list[Event]:
+    """The events that close what the run left open in the log."""
     sequence = RunSequence(run)
     unfinished: dict[str, Event] = {}
     position = session.run_base
@@ -39,9 +88,7 @@ async def end_orphan(session: Session, run: str, *, fence: str) -> None:
                 sequence.admit(body.event)
                 _note_call(unfinished, body.event)
         position = Position(position.epoch, records[-1].seq, records[-1].tag)
-    terminal = run_error("interrupted", STOP_ERRORS["interrupted"], retryable=True)
-    events = [*sequence.close(), *unfinished.values(), terminal]
-    await session.append(events, run=run, fence=fence)
+    return [*sequence.close(), *unfinished.values()]
 
 
 def _note_call(unfinished: dict[str, Event], event: Event) -> None:

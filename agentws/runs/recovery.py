@@ -26,8 +26,7 @@ OPENED: Final = 10
 class Recovery:
     """Scans the store. ``holds`` tells which sessions this node runs, or will try to.
 
-    ``waiting`` is how many of those have no lease yet: the store lists them too. ``take_over`` is
-    called with each of the others, with its newest log.
+    ``take_over`` is called with each of the others, with its newest log.
     """
 
     def __init__(
@@ -36,37 +35,37 @@ class Recovery:
         store: Store,
         open_session: Callable[[str], Awaitable[Session]],
         holds: Callable[[str], bool],
-        waiting: Callable[[], int],
         take_over: Callable[[Session], None],
     ) -> None:
         self._store = store
         self._open_session = open_session
         self._holds = holds
-        self._waiting = waiting
         self._take_over = take_over
-        self._failed = 0
-        """How many sessions could not be opened: the next scan must find others besides them."""
+        self._known = 0
+        """How many sessions the last query found. Those that can't be taken over are found again:
+        the next one must find others besides them."""
 
     async def scan(self) -> None:
-        """Takes over what it finds; begins anew for as long as there is more than one page."""
+        """Takes over what it finds; goes on for as long as there is more than one page."""
+        tried: set[str] = set()
         more = True
         while more:
-            limit = PAGE + self._waiting() + self._failed
+            limit = PAGE + self._known
             found = await self._store.unsettled(limit=limit)
-            fresh = [id for id in found if not self._holds(id)]
+            fresh = [id for id in found if not (id in tried or self._holds(id))]
             # Several nodes scan: each in another order, so that they share the work.
             random.shuffle(fresh)
-            self._failed = 0
             for at in range(0, len(fresh), OPENED):
                 await asyncio.gather(*map(self._recover, fresh[at : at + OPENED]))
-            more = len(found) >= limit and self._failed < len(fresh)
+            tried.update(fresh)
+            self._known = len(found)
+            more = len(found) >= limit
 
     async def _recover(self, id: str) -> None:
         try:
             session = await self._open_session(id)
             await session.catch_up()
         except AgentwsError as error:
-            self._failed += 1
             logger.warning("session %s was not recovered: %s", id, error)
             return
         if not self._holds(id):

@@ -48,12 +48,14 @@ class Renewal:
         self._held = {}
         renewer = self._store.lease_renewer()
         if renewer is not None and self._thread is None:
+            every = self._limits.lease_ttl / RENEWALS
             self._thread = RenewalThread(
                 renewer,
                 node=self.node,
                 ttl=self._limits.lease_ttl,
-                every=self._limits.lease_ttl / RENEWALS,
-                max_stall=self._limits.max_loop_stall,
+                every=every,
+                # The event loop ticks that often: less would take it for blocked while it works.
+                max_stall=max(self._limits.max_loop_stall, 2 * every),
                 lost=self._lose_all,
             )
 

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+from abc import ABC, abstractmethod
 from typing import cast
 
+from .buffers import abort
 from .shared import ServerShared
 
-# Seconds that unsent data has to leave when the connection ends.
-FLUSH_TIMEOUT = 5.0
 # Corked bytes after which they are written at once: from then on the transport's own limits
 # (backpressure) count them.
 CORK_LIMIT = 65_536
 
 
-class CorkedProtocol(asyncio.Protocol):
+class CorkedProtocol(asyncio.Protocol, ABC):
     """Collects what it writes until the end of the event loop's pass: one system call for all.
 
     Bounds the memory of one connection's write side: at most `CORK_LIMIT` bytes and one frame wait
@@ -26,7 +26,6 @@ class CorkedProtocol(asyncio.Protocol):
         "_out_size",
         "_read_paused",
         "_shared",
-        "_timer",
         "_transport",
         "_write_paused",
     )
@@ -38,15 +37,13 @@ class CorkedProtocol(asyncio.Protocol):
         self._out_size = 0
         self._read_paused = False
         self._write_paused = False
-        self._timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
+        self._shared.opening.stop(self)
+        self._shared.closing.stop(self)
         self._out = None
 
     def pause_writing(self) -> None:
@@ -56,18 +53,21 @@ class CorkedProtocol(asyncio.Protocol):
         self._write_paused = False
 
     def _close_transport(self) -> None:
-        """Close after what is unsent, or abort when that takes longer than `FLUSH_TIMEOUT`."""
+        """Close after what is unsent, or abort when that takes longer than `close_timeout`."""
         self.flush()
         if self._transport.is_closing():
             return
         if self._transport.get_write_buffer_size():
-            self._abort_after(FLUSH_TIMEOUT)
+            self._shared.closing.start(self)
         self._transport.close()
 
-    def _abort_after(self, seconds: float) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-        self._timer = self._shared.loop.call_later(seconds, self._transport.abort)
+    @abstractmethod
+    def open_late(self) -> None:
+        """The application has not answered the handshake in time."""
+
+    def close_late(self) -> None:
+        """The peer has not ended the connection in time."""
+        abort(self._transport)
 
     def _enqueue(self, data: bytes) -> None:
         out = self._out

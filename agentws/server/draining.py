@@ -20,6 +20,10 @@ from typing import Final
 
 import uvicorn
 
+from .buffers import limit_buffers
+from .config import limits_of
+from .shared import LIMITED
+
 DRAINS: Final = "agentws.drain"
 MIN_RESPONSE_SECONDS: Final = 1
 """What responses in progress get after a drain, however long the drain took."""
@@ -78,6 +82,15 @@ class Server(uvicorn.Server):
         await super().startup(sockets=sockets)
         # Every request gets a copy of the state; the list is for the lifespan alone.
         self.lifespan.state.pop(DRAINS, None)
+        self._limit_buffers(sockets)
+
+    def _limit_buffers(self, sockets: list[socket.socket] | None) -> None:
+        """Bound the buffers of the listeners: those of their connections are the same."""
+        limits = limits_of(self.config)
+        listeners = sockets or [one for server in self.servers for one in server.sockets]
+        for listener in listeners:
+            limit_buffers(listener, limits)
+        setattr(self.server_state, LIMITED, True)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         for server in self.servers:

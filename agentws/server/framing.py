@@ -48,6 +48,8 @@ class Close(NamedTuple):
     reason: str
 
 
+FRAGMENT: Final = (CONTINUATION, b"")
+"""What the parser returns for a fragment of a message that is not complete yet."""
 _UNSIGNED_16: Final = Struct("!H")
 _UNSIGNED_64: Final = Struct("!Q")
 _FIN: Final = 0x80
@@ -70,8 +72,9 @@ class MessageParser:
     """Parses the byte stream of one client.
 
     `feed` bytes as they arrive, then call `next` until it returns `None`: `(TEXT, str)`,
-    `(BINARY, bytes)`, `(CLOSE, Close)`, `(PING, bytes)` or `(PONG, bytes)`. After `FramingError`
-    or a close frame the parser must not be used again.
+    `(BINARY, bytes)`, `(CLOSE, Close)`, `(PING, bytes)` or `(PONG, bytes)`. Each frame is one call:
+    a fragment that completes no message is `FRAGMENT`. After `FramingError` or a close frame the
+    parser must not be used again.
     """
 
     __slots__ = ("_at", "_data", "_fragments", "_kind", "_max_size", "_remaining")
@@ -100,21 +103,21 @@ class MessageParser:
         self._at = 0
 
     def next(self) -> tuple[int, str | bytes | Close] | None:
-        """The next message or control frame, or `None` when more bytes are needed.
+        """What the next frame brings, or `None` when more bytes are needed.
 
         Raises `FramingError`.
         """
-        while (frame := self._next_frame()) is not None:
-            head, payload = frame
-            opcode = head & 0x0F
-            if opcode & _CONTROL_BIT:
-                return opcode, _parse_close(payload) if opcode == CLOSE else payload
-            if opcode and head & _FIN and self._fragments is None:
-                return _message(opcode, payload)
-            whole = self._add_fragment(opcode, payload, last=head >= _FIN)
-            if whole is not None:
-                return _message(self._kind, whole)
-        return None
+        frame = self._next_frame()
+        if frame is None:
+            return None
+        head, payload = frame
+        opcode = head & 0x0F
+        if opcode & _CONTROL_BIT:
+            return opcode, _parse_close(payload) if opcode == CLOSE else payload
+        if opcode and head & _FIN and self._fragments is None:
+            return _message(opcode, payload)
+        whole = self._add_fragment(opcode, payload, last=head >= _FIN)
+        return FRAGMENT if whole is None else _message(self._kind, whole)
 
     def _next_frame(self) -> tuple[int, bytes] | None:
         data, at = self._data, self._at

@@ -10,8 +10,7 @@ from http import HTTPStatus
 from typing import Any
 from urllib.parse import quote, unquote
 
-from uvicorn.protocols.utils import get_local_addr, get_remote_addr, is_ssl
-
+from .addresses import local_address, remote_address
 from .corked import CorkedProtocol
 from .framing import CloseCode
 from .handshake import (
@@ -56,8 +55,7 @@ class Opening:
 class OpeningProtocol(CorkedProtocol, ABC):
     """The handshake half of the protocol class; a subclass does what follows.
 
-    There is no handshake deadline here: a connection stays in `CONNECTING` until the application
-    answers, the peer disconnects, or the server stops.
+    An application that does not answer within `open_timeout` is told that its peer has gone.
     """
 
     __slots__ = ("_opening", "_phase")
@@ -87,7 +85,13 @@ class OpeningProtocol(CorkedProtocol, ABC):
             return
         scope = websocket_scope(request, self._shared, self._transport)
         self._opening = Opening(request.accept, scope["client"], scope["path"])
+        self._shared.opening.start(self)
         self._start(scope)
+
+    def open_late(self) -> None:
+        if self._opening is not None:
+            self._log_answer(self._opening, "no answer in time")
+        self._refuse(HTTPStatus.SERVICE_UNAVAILABLE, b"the application did not answer in time")
 
     def _answer_handshake(self, opening: Opening, message: Message) -> None:
         match message["type"]:
@@ -113,6 +117,7 @@ class OpeningProtocol(CorkedProtocol, ABC):
         headers = [*self._shared.state.default_headers, *message.get("headers", [])]
         response = accept_response(opening.accept, message.get("subprotocol"), headers)
         self._log_answer(opening, "[accepted]")
+        self._shared.opening.stop(self)
         self._opening = None
         self._phase = OPEN
         self._enqueue(response)
@@ -126,6 +131,7 @@ class OpeningProtocol(CorkedProtocol, ABC):
             self._refuse(opening.status, opening.body, opening.headers)
 
     def _refuse(self, status: int, body: bytes, headers: Headers | None = None) -> None:
+        self._shared.opening.stop(self)
         self._opening = None
         self._mark_closed(CloseCode.ABNORMAL, "")
         self._enqueue(http_response(status, headers or [], body))
@@ -146,9 +152,9 @@ def websocket_scope(
         "type": "websocket",
         "asgi": shared.asgi,
         "http_version": "1.1",
-        "scheme": "wss" if is_ssl(transport) else "ws",
-        "server": shared.local_address(get_local_addr(transport)),
-        "client": get_remote_addr(transport),
+        "scheme": "wss" if transport.get_extra_info("sslcontext") else "ws",
+        "server": shared.local_address(local_address(transport)),
+        "client": remote_address(transport),
         "root_path": root_path,
         "path": root_path + unquote(raw_path.decode("latin-1")),
         "raw_path": root_path.encode("ascii") + raw_path,

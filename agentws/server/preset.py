@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
-import asyncio
 import gc
+import importlib.util
+import inspect
+import logging
 import socket
 from collections.abc import Callable
 from typing import Any
 
 import uvicorn
 
+from .config import PresetConfig
+from .contract import H11, HTTPTOOLS, SERVER, WEBSOCKET, gaps
 from .draining import Server
-from .streaming import PresetH11Protocol
+from .limits import ServerLimits
 from .websocket import AgentwsWebSocketProtocol
+
+logger = logging.getLogger("uvicorn.error")
 
 # Larger than any message of a chat; more would let one connection hold more memory.
 MAX_MESSAGE_SIZE = 256 * 1024
@@ -22,27 +28,53 @@ COLLECTOR_THRESHOLDS = (10_000, 20, 10)
 
 
 def server_config(
-    app: Callable[..., Any] | str, host: str = "127.0.0.1", port: int = 8000, **options: Any
+    app: Callable[..., Any] | str,
+    host: str = "127.0.0.1",
+    port: int = 8000,
+    *,
+    server_limits: ServerLimits | None = None,
+    **options: Any,
 ) -> uvicorn.Config:
     """A `uvicorn.Config` for a gateway; `options` are uvicorn's own and win over the preset.
 
     WebSockets are served by `AgentwsWebSocketProtocol`: no permessage-deflate, messages of at most
-    256 KiB, half-open connections are dropped (keepalive). There is no access log, since it would
-    hold the ids of anonymous sessions. On a shutdown responses in progress have 15 seconds.
+    256 KiB, half-open connections are dropped (keepalive). What one peer may cost is bounded by
+    `server_limits`. There is no access log, since it would hold the ids of anonymous sessions. On a
+    shutdown responses in progress have 15 seconds.
 
     With `agentws.server.Server(config)` clients are told to reconnect before their connections are
-    closed; uvicorn's own server closes them first.
+    closed; uvicorn's own server closes them first. On a uvicorn whose insides are not as the preset
+    expects, what can't be protected is served by uvicorn's own classes: a warning is logged, and
+    the gateway's `/readyz` says `"hardening": "partial"`.
     """
+    limits = server_limits or ServerLimits()
+    chosen, missing = choose()
     settings: dict[str, Any] = {
-        "ws": AgentwsWebSocketProtocol,
         "ws_max_size": MAX_MESSAGE_SIZE,
         "ws_per_message_deflate": False,
+        "h11_max_incomplete_event_size": limits.max_request_line + limits.max_head_size,
         "timeout_graceful_shutdown": SHUTDOWN_SECONDS,
-        "http": http_protocol(),
         # Paths and query strings hold session ids, and whoever knows an anonymous one owns it.
         "access_log": False,
     }
-    return uvicorn.Config(app, host=host, port=port, **(settings | options))
+    known = inspect.signature(uvicorn.Config).parameters
+    missing += [f"uvicorn.Config has no option {one}" for one in settings if one not in known]
+    settings = {one: value for one, value in settings.items() if one in known} | chosen
+    config = PresetConfig(
+        app,
+        host=host,
+        port=port,
+        server_limits=limits,
+        hardening="partial" if missing or options.keys() & chosen.keys() else "preset",
+        **(settings | options),
+    )
+    if missing:
+        logger.warning(
+            "The preset does not know this uvicorn (%s), and protects only in part: %s",
+            uvicorn.__version__,
+            "; ".join(missing),
+        )
+    return config
 
 
 def serve(
@@ -51,6 +83,7 @@ def serve(
     port: int = 8000,
     *,
     sockets: list[socket.socket] | None = None,
+    server_limits: ServerLimits | None = None,
     **options: Any,
 ) -> bool:
     """Serve until a signal ends it; arguments as for `server_config`. `False`: it did not start.
@@ -58,7 +91,7 @@ def serve(
     `sockets` are listening sockets to use instead of `host` and `port`. The process should run
     nothing else: its garbage collector is tuned for the server.
     """
-    config = server_config(app, host, port, **options)
+    config = server_config(app, host, port, server_limits=server_limits, **options)
     config.load()
     collect_less_often()
     server = Server(config)
@@ -77,10 +110,21 @@ def collect_less_often() -> None:
     gc.set_threshold(*COLLECTOR_THRESHOLDS)
 
 
-def http_protocol() -> type[asyncio.Protocol]:
-    """The protocol class for HTTP: with httptools if it is installed, else with h11."""
-    try:
-        from .upgrading import PresetHttpToolsProtocol
-    except ImportError:
-        return PresetH11Protocol
-    return PresetHttpToolsProtocol
+def choose() -> tuple[dict[str, Any], list[str]]:
+    """The protocol classes for `uvicorn.Config`, and what this uvicorn lacks for others."""
+    missing = gaps(WEBSOCKET)
+    chosen: dict[str, Any] = {} if missing else {"ws": AgentwsWebSocketProtocol}
+    missing += gaps(SERVER)
+    if importlib.util.find_spec("httptools") is not None:
+        lacking = gaps(HTTPTOOLS)
+        if not lacking:
+            from .upgrading import PresetHttpToolsProtocol
+
+            return chosen | {"http": PresetHttpToolsProtocol}, missing
+        missing += lacking
+    lacking = gaps(H11)
+    if not lacking:
+        from .strict_h11 import PresetH11Protocol
+
+        chosen["http"] = PresetH11Protocol
+    return chosen, missing + lacking

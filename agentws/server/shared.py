@@ -6,8 +6,12 @@ import asyncio
 import contextvars
 import logging
 from collections.abc import Awaitable
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
+from .budget import ReadBudget
+from .buffers import limit_buffers
+from .config import hardening_of, limits_of
+from .deadlines import Deadlines
 from .keepalive import KeepaliveSweep
 
 if TYPE_CHECKING:
@@ -15,6 +19,8 @@ if TYPE_CHECKING:
     from uvicorn.server import ServerState
 
 Address = tuple[str, int | None]
+LIMITED: Final = "agentws_limited"
+"""The attribute of uvicorn's state that says that the listeners have bounded buffers."""
 
 
 class Corked(Protocol):
@@ -22,6 +28,34 @@ class Corked(Protocol):
 
     def flush(self) -> None:
         """Write what is held back."""
+
+
+class Opening(Protocol):
+    """A connection that is not open yet."""
+
+    def open_late(self) -> None:
+        """A request's head, or the answer to an upgrade, did not come in time."""
+
+
+class Closing(Protocol):
+    """A connection that is closing."""
+
+    def close_late(self) -> None:
+        """The peer did not end it in time."""
+
+
+class Writing(Protocol):
+    """A connection with bytes to be sent."""
+
+    def write_late(self) -> None:
+        """A part of the time for them has passed."""
+
+
+class Parsing(Protocol):
+    """A connection with bytes to be parsed."""
+
+    def parse(self) -> None:
+        """Parse the next of them."""
 
 
 class ServerShared:
@@ -46,8 +80,28 @@ class ServerShared:
         self.keepalive = KeepaliveSweep(
             loop, interval=config.ws_ping_interval, timeout=config.ws_ping_timeout
         )
+        limits = self.limits = limits_of(config)
+        self.hardening = hardening_of(config)
+        self.opening: Deadlines[Opening] = Deadlines(
+            loop, limits.open_timeout, lambda one: one.open_late()
+        )
+        self.closing: Deadlines[Closing] = Deadlines(
+            loop, limits.close_timeout, lambda one: one.close_late()
+        )
+        self.writing: Deadlines[Writing] = Deadlines(
+            loop, limits.write_timeout, lambda one: one.write_late()
+        )
+        self.budget = ReadBudget(loop, rate=limits.read_rate, burst=limits.read_burst)
         self._local_address: Address | None = None
         self._corked: list[Corked] = []
+        self._parsing: set[Parsing] = set()
+
+    def limit_buffers(self, transport: asyncio.BaseTransport) -> None:
+        """Bound the buffers of a connection whose listener did not."""
+        if not vars(self.state).get(LIMITED):
+            socket = transport.get_extra_info("socket")
+            if socket is not None:
+                limit_buffers(socket, self.limits)
 
     @classmethod
     def of(
@@ -88,6 +142,17 @@ class ServerShared:
         if not self._corked:
             self.loop.call_soon(self._uncork)
         self._corked.append(connection)
+
+    def parse_later(self, connection: Parsing) -> None:
+        """Call `connection.parse()` once, in the next pass of the event loop."""
+        if not self._parsing:
+            self.loop.call_soon(self._parse)
+        self._parsing.add(connection)
+
+    def _parse(self) -> None:
+        parsing, self._parsing = self._parsing, set()
+        for connection in parsing:
+            connection.parse()
 
     def _uncork(self) -> None:
         corked, self._corked = self._corked, []

@@ -1,29 +1,152 @@
-"""uvicorn's httptools protocol, freed from memory once its connection was upgraded."""
+"""uvicorn's httptools protocol with limits and deadlines, freed from memory by an upgrade."""
 
 from __future__ import annotations
 
-from typing import cast
+import asyncio
+from typing import Any, cast
 
 import httptools
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from .guarding import HttpGuard
+from .heads import BadHead, check_framing
+from .shared import ServerShared
 from .streaming import is_unbounded, offer_mark
 
 
 class PresetHttpToolsProtocol(HttpToolsProtocol):
-    """Hands an upgraded connection over to the WebSocket protocol and keeps no reference to it."""
+    """Bounds the head of a request, and hands an upgraded connection over to the WebSocket class.
+
+    A callback of the parser refuses the request by raising; uvicorn then sends a response of 400.
+    """
+
+    def __init__(self, config: Any, server_state: Any, app_state: Any, _loop: Any = None) -> None:
+        super().__init__(config, server_state, app_state, _loop)
+        shared = ServerShared.of(config, server_state, app_state, _loop)
+        self._guard = HttpGuard(shared)
+        self._hardening = shared.hardening
+        self._fed = 0
+        """Bytes since the parser has last completed something."""
+        self._in_head = False
+        self._in_body = False
+        self._current: Any = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self._guard.connected(transport)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        super().connection_lost(exc)
+        # uvicorn tells only the latest request of a pipeline that its peer is gone, which would
+        # leave the application of the current one waiting for ever.
+        current = self._current
+        if current is not None and not current.response_complete:
+            current.disconnected = True
+            current.message_event.set()
+        self._guard.lost()
+
+    def _start_asgi_task(self, cycle: Any, app: Any) -> None:
+        self._current = cycle
+        super()._start_asgi_task(cycle, app)
+
+    def data_received(self, data: bytes) -> None:
+        guard = self._guard
+        if guard.refused:
+            guard.drop(len(data))
+            return
+        self._fed += len(data)
+        super().data_received(data)
+        if self.parser is None or guard.refused:
+            return
+        try:
+            guard.count.incomplete(self._fed)
+        except BadHead as bad:
+            guard.refusal = bad
+            self.send_400_response(bad.reason)
+            return
+        self._check_progress()
+
+    def _check_progress(self) -> None:
+        cycle = self.cycle
+        answered = cycle is not None and cycle.response_complete
+        self._guard.read(
+            in_head=self._in_head or self._fed > 0 and not self._in_body,
+            body_is_late=answered and self._in_body,
+        )
+
+    def send_400_response(self, msg: str) -> None:
+        cycle = self.cycle
+        self._guard.refuse(answering=cycle is not None and not cycle.response_complete)
+
+    # Called by the parser.
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
-        offer_mark(self.scope)  # type: ignore[arg-type]
+        self._in_head = True
+        self._guard.count.restart()
+        offer_mark(self.scope, self._hardening)  # type: ignore[arg-type]
+
+    def on_url(self, url: bytes) -> None:
+        self._checked(self._guard.count.target, len(url))
+        super().on_url(url)
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        self._checked(self._guard.count.header, len(name), len(value))
+        super().on_header(name, value)
+
+    def on_headers_complete(self) -> None:
+        self._checked(check_framing, self.headers, self.parser.get_http_version())
+        self._checked(self._guard.count.pipelined, len(self.pipeline))
+        self._fed = 0
+        self._in_head, self._in_body = False, True
+        super().on_headers_complete()
+
+    def on_body(self, body: bytes) -> None:
+        self._fed = 0
+        super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        self._fed = 0
+        self._in_body = False
+        super().on_message_complete()
+
+    def _checked(self, check: Any, *arguments: Any) -> None:
+        try:
+            check(*arguments)
+        except BadHead as bad:
+            self._guard.refusal = bad
+            raise
+
+    # The rest of a connection's life.
 
     def handle_websocket_upgrade(self) -> None:
+        self._guard.lost()
         super().handle_websocket_upgrade()
         # The parser refers back to this object: with this cycle both would live until a full
         # garbage collection.
         self.parser = cast(httptools.HttpRequestParser, None)
 
+    def on_response_complete(self) -> None:
+        super().on_response_complete()
+        self._guard.watch_writes()
+        if self.parser is not None and not self.transport.is_closing():
+            self._check_progress()
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self._guard.watch_writes()
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        self._guard.writes_resumed()
+
+    def timeout_keep_alive_handler(self) -> None:
+        super().timeout_keep_alive_handler()
+        self._guard.watch_writes()
+
     def shutdown(self) -> None:
-        super().shutdown()
+        if not self._guard.refused:
+            super().shutdown()
         if is_unbounded(self.cycle):
             self.transport.close()
+        self._guard.stopping()

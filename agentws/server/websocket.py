@@ -28,9 +28,9 @@ from collections import deque
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, cast
 
-from uvicorn.protocols.utils import ClientDisconnected
-
 from . import framing
+from .addresses import ClientDisconnected
+from .buffers import abort
 from .framing import Close, CloseCode, FramingError, MessageParser
 from .opening import CLOSED, CLOSING, CONNECTING, DENYING, OPEN, Message, OpeningProtocol, Phase
 from .shared import ServerShared
@@ -39,10 +39,6 @@ if TYPE_CHECKING:
     from uvicorn import Config
     from uvicorn.server import ServerState
 
-# Seconds that the peer has to answer our close frame.
-CLOSE_TIMEOUT = 10.0
-# Seconds that a peer which broke the protocol has to read the reason.
-LINGER_TIMEOUT = 2.0
 # Frames parsed before other connections get their turn on the event loop.
 FRAMES_PER_PASS = 256
 # A message longer than this fills the inbox alone, so that the inbox is bounded in bytes too.
@@ -91,13 +87,16 @@ class AgentwsWebSocketProtocol(OpeningProtocol):
     def data_received(self, data: bytes) -> None:
         phase = self._phase
         if phase is CLOSED:
+            # A peer that was refused: it is read for a moment, so that it gets the reason.
+            if not self._shared.budget.spend(self, len(data)):
+                self._pause_reading()
             return
         if phase is CONNECTING and self._opening is None:
             self._start_handshake(data)
             return
         self._parser.feed(data)
         if phase is OPEN or phase is CLOSING:
-            self._parse()
+            self._parse(len(data))
         else:
             # No client may send frames before the handshake is answered; those wait.
             self._pause_reading()
@@ -107,6 +106,7 @@ class AgentwsWebSocketProtocol(OpeningProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._shared.state.connections.discard(self)
+        self._shared.budget.forget(self)
         super().connection_lost(exc)
         self._mark_closed(CloseCode.ABNORMAL, "")
 
@@ -139,7 +139,7 @@ class AgentwsWebSocketProtocol(OpeningProtocol):
     def _opened(self) -> None:
         self._ping_time = self._shared.loop.time()
         self._shared.keepalive.add(self)
-        self._parse()
+        self.parse()
 
     async def _receive(self) -> Message:
         while not self._inbox:
@@ -157,7 +157,7 @@ class AgentwsWebSocketProtocol(OpeningProtocol):
             self._inbox = None
             self._inbox_full = False
             if self._read_paused and self._phase is OPEN:
-                self._parse()
+                self.parse()
         return message
 
     async def _send(self, message: Message) -> None:
@@ -211,30 +211,45 @@ class AgentwsWebSocketProtocol(OpeningProtocol):
 
     # Frames from the peer.
 
-    def _parse(self) -> None:
-        """Handle the frames received so far.
+    def parse(self) -> None:
+        """Go on with what was received, if the peer may be read now."""
+        if not self._shared.budget.is_spent(self):
+            self._parse(0)
 
-        Pauses reading while the inbox is full (backpressure), and yields to other connections
-        after `FRAMES_PER_PASS` frames.
+    def read_on(self) -> None:
+        """Called by the budget when there is some again."""
+        if self._phase is OPEN or self._phase is CLOSING:
+            self._parse(0)
+        elif self._phase is CLOSED:
+            self._resume_reading()
+
+    def _parse(self, size: int) -> None:
+        """Handle the frames received so far; `size` new bytes are counted with them.
+
+        Pauses reading while the inbox is full (backpressure) or the budget is spent, and yields to
+        other connections after `FRAMES_PER_PASS` frames.
         """
-        parser = self._parser
+        frames, item = 0, None
         try:
-            for _ in range(FRAMES_PER_PASS):
-                if self._phase is CLOSED:
-                    return
-                if self._inbox_full:
-                    self._pause_reading()
-                    return
-                item = parser.next()
-                if item is None:
-                    self._resume_reading()
-                    return
+            while frames < FRAMES_PER_PASS and not self._inbox_full:
+                if self._phase is CLOSED or (item := self._parser.next()) is None:
+                    break
+                frames += 1
                 self._handle_frame(*item)
         except FramingError as error:
             self._fail(error.code, error.reason)
             return
-        self._pause_reading()
-        self._shared.loop.call_soon(self._parse)
+        if self._phase is CLOSED:
+            return
+        shared = self._shared
+        if not shared.budget.spend(self, size + frames * shared.limits.frame_cost):
+            self._pause_reading()
+        elif item is None and not self._inbox_full:
+            self._resume_reading()
+        else:
+            self._pause_reading()
+            if not self._inbox_full:
+                shared.parse_later(self)
 
     def _handle_frame(self, opcode: int, payload: str | bytes | Close) -> None:
         if opcode == framing.TEXT:
@@ -243,6 +258,9 @@ class AgentwsWebSocketProtocol(OpeningProtocol):
             self._deliver({"type": "websocket.receive", "bytes": payload}, len(payload))
         elif isinstance(payload, Close):
             self._finish_close(payload.code, payload.reason)
+        elif opcode == framing.CONTINUATION:
+            # A fragment of a message that is not complete.
+            pass
         elif opcode == framing.PONG:
             if payload == self._ping:
                 self._ping = None
@@ -279,18 +297,18 @@ class AgentwsWebSocketProtocol(OpeningProtocol):
         elif timeout is not None and waited >= timeout:
             self._mark_closed(CloseCode.ABNORMAL, "keepalive ping timeout")
             # close() would wait forever for a peer that never reads.
-            self._transport.abort()
+            abort(self._transport)
 
     # Closing.
 
     def _start_close(self, code: int, reason: str) -> None:
-        """The application has closed: wait `CLOSE_TIMEOUT` seconds for the peer's close frame."""
+        """The application has closed: wait a moment for the peer's close frame."""
         self._enqueue(framing.frame_close(code, reason))
         self._leave_open(CLOSING, code, reason)
         self._inbox, self._inbox_full = None, False
-        self._abort_after(CLOSE_TIMEOUT)
+        self._shared.closing.start(self)
         if self._read_paused:
-            self._parse()
+            self.parse()
 
     def _finish_close(self, code: int, reason: str) -> None:
         """The peer has closed, or the server is stopping."""
@@ -313,7 +331,7 @@ class AgentwsWebSocketProtocol(OpeningProtocol):
         self.flush()
         self._resume_reading()
         self._transport.write_eof()
-        self._abort_after(LINGER_TIMEOUT)
+        self._shared.closing.start(self)
 
     def _mark_closed(self, code: int, reason: str) -> None:
         if self._phase is not CLOSED:

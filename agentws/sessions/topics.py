@@ -11,6 +11,7 @@ import asyncio
 import hashlib
 import logging
 import secrets
+from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Final
 
@@ -34,6 +35,8 @@ KEPT: Final = 1e12
 """Seconds: the retention of a topic's log, by which a store never finds it expired."""
 TRIM: Final = 60.0
 """Seconds between two searches for posts that are too old, in the topics in memory."""
+TRIM_BATCH: Final = 50
+"""Topics that one round of housekeeping trims, so that its other work does not wait for long."""
 TRIM_PAGE: Final = 100
 """Posts that one search reads of a topic."""
 _encoder: Final = msgspec.json.Encoder(order="deterministic")
@@ -50,6 +53,7 @@ class Topics:
         self._clock = clock
         self._logs = Sessions(store=store, bus=bus, limits=limits, clock=clock)
         self._trim_at = 0.0
+        self._to_trim: deque[Session] = deque()
 
     def __repr__(self) -> str:
         return f"<Topics {len(self)}>"
@@ -107,10 +111,11 @@ class Topics:
         await self._logs.poll()
         self._logs.sweep(busy=lambda log: False)
         now = asyncio.get_running_loop().time()
-        if now >= self._trim_at:
+        if now >= self._trim_at and not self._to_trim:
             self._trim_at = now + TRIM
-            for log in self._logs:
-                await self._trim(log)
+            self._to_trim.extend(self._logs)
+        for _ in range(min(TRIM_BATCH, len(self._to_trim))):
+            await self._trim(self._to_trim.popleft())
 
     @property
     def _stride(self) -> int:

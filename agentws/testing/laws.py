@@ -202,6 +202,8 @@ class _Checker:
         self._begun: set[str] = set()
         self._branches: set[str] = set()
         self._stopped: set[str | None] = set()
+        self._again: int | None = None
+        """The attempt that a lost run said would follow, until its message is accepted again."""
 
     def read(self, seq: int, body: Envelope) -> None:
         self.seq = seq
@@ -250,13 +252,17 @@ class _Checker:
         id = event.message.id
         if id in self._accepted:
             yield "a message is accepted once", f"{id} again"
+        if event.attempt is not None:
+            if event.attempt.number != self._again:
+                yield "an attempt follows a lost run", f"{id} again, after {self._again}"
+            self._again = None
+        elif self._max_queued is not None and len(self.now.queue) >= self._max_queued:
+            yield "the queue is bounded", f"{id} is one more than {self._max_queued}"
         if event.overlap == "reject" and not self.now.settled:
             yield (
                 "overlap reject is accepted only while nothing is open",
                 f"{id} was accepted during {self.now}",
             )
-        if self._max_queued is not None and len(self.now.queue) >= self._max_queued:
-            yield "the queue is bounded", f"{id} is one more than {self._max_queued}"
         self._accepted.add(id)
         self._messages[id] = event.message
 
@@ -275,7 +281,8 @@ class _Checker:
 
     def _branch(self, event: e.HistoryBranched) -> Iterator[tuple[str, str]]:
         undone = event.left not in event.branches
-        if self.now.run is not None or not (undone or self.now.settled):
+        allowed = undone or self.now.settled or self._again is not None
+        if self.now.run is not None or not allowed:
             yield (
                 "the conversation branches only while nothing is open",
                 f"it branched during {self.now}",
@@ -312,6 +319,8 @@ class _Checker:
 
     def _start(self, event: e.RunStarted, run: str | None) -> Iterator[tuple[str, str]]:
         now, asked = self.now, _asked(event)
+        if self._again is not None:
+            yield "an attempt follows a lost run", f"{event.run_id} began before it"
         if run != event.run_id or event.run_id in self._begun:
             yield "a run begins once", f"{event.run_id} began in {run}"
         if now.run is not None:
@@ -354,6 +363,9 @@ class _Checker:
         if run is None or run != self.now.run:
             yield "a run ends once", f"{run} ended during {self.now}"
             return
+        self._again = m.told_in(event.metadata).get("nextAttempt")
+        if self._again is not None and self.now.stopping:
+            yield "a cancel comes before another attempt", f"{run} was to stop"
         cancelled = isinstance(event, e.RunFinished) and isinstance(
             event.outcome, m.CancelledOutcome
         )

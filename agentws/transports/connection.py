@@ -40,6 +40,8 @@ MAX_UNREAD: Final = 1024 * 1024
 PAUSE_READING_AT: Final = 64 * 1024
 """Bytes of waiting control frames above which no more of the peer's messages are read: most of
 them are replies."""
+CLOSING_WAIT: Final = 1.0
+"""Seconds that a peer which is to be closed has to read what was written before."""
 
 LOG_REPLACED: Final = "The log of this session was replaced. Load the session again."
 """The sentence for a reader whose position became void: the log was lost or deleted under it."""
@@ -325,10 +327,18 @@ class Connection:
         return self._closing is not None
 
     def close(self, code: int, reason: str) -> None:
-        """Closes the connection once everything before is written."""
+        """Closes the connection once everything before is written, or after ``CLOSING_WAIT``."""
         if self._closing is None:
             self._closing = (code, reason)
         self.ring()
+        if self._outlet.blocked:
+            asyncio.get_running_loop().call_later(CLOSING_WAIT, self._close_unread)
+
+    def _close_unread(self) -> None:
+        """Closes a connection whose peer does not read what comes before the close."""
+        if self._closing is not None and not self._outlet.broken:
+            self._outgoing = None
+            self._close_now(*self._closing)
 
     def refuse(self, error: AgentwsError) -> None:
         """Sends the reason, then closes with the code of ``error``."""

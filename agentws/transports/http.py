@@ -74,6 +74,11 @@ class Call(NamedTuple):
         return address_of(self.request.scope)
 
 
+def free(request: Request) -> int:
+    """The cost of a request that is counted as a connection."""
+    return 0
+
+
 Handler = Callable[[Call], Awaitable[ASGIApp]]
 Reads = Mapping[str, Callable[[bytes], Any]]
 """Decodes a body, by its media type; raises BadRequest."""
@@ -96,6 +101,8 @@ class Operation(NamedTuple):
     """Decodes bodies of several media types; used instead of ``body``."""
     streams: bool = False
     """Whether the handler reads the body itself, and may refuse it before its end."""
+    cost: Callable[[Request], int] = lambda request: 1
+    """What a GET costs of ``read_rate``. A connection that follows a log has limits of its own."""
 
 
 def http_routes(
@@ -204,7 +211,10 @@ class RequestChecks:
             case _:
                 await self._service.start()
                 call = Call(request, await self._identifying.identify(request))
-                if operation.method != "GET":
+                if operation.method == "GET":
+                    if cost := operation.cost(request):
+                        self._paces.count_read(caller_of(call), cost)
+                else:
                     self._paces.count(caller_of(call))
                 return call
 

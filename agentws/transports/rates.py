@@ -5,13 +5,17 @@ from __future__ import annotations
 import asyncio
 import math
 from collections import OrderedDict
-from typing import Final
+from collections.abc import Callable
+from typing import Final, TypeVar
 
 from ..errors import TooMany
 from ..limits import Limits
 
 REMEMBERED: Final = 10_000
 """Callers whose rate is remembered; the least recently seen one is evicted first."""
+DEAR: Final = 20
+"""What a search or an export costs, in reads: for it the store reads many records."""
+T = TypeVar("T")
 
 
 class TokenBucket:
@@ -63,9 +67,9 @@ class Pace:
             raise _refusal(wait)
 
 
-def _refusal(wait: float) -> TooMany:
+def _refusal(wait: float, *, what: str = "sending") -> TooMany:
     # Rounded up: a caller that waits for less would be refused again.
-    return TooMany("You are sending too fast.", retry_after=math.ceil(wait * 100) / 100)
+    return TooMany(f"You are {what} too fast.", retry_after=math.ceil(wait * 100) / 100)
 
 
 class Paces:
@@ -74,6 +78,7 @@ class Paces:
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
         self._paces: OrderedDict[str, Pace] = OrderedDict()
+        self._reads: OrderedDict[str, TokenBucket] = OrderedDict()
 
     def __repr__(self) -> str:
         return f"<Paces callers={len(self._paces)}>"
@@ -86,6 +91,16 @@ class Paces:
         else:
             pace.count(size=size)
 
+    def count_read(self, caller: str, cost: int) -> None:
+        """Counts a read, which costs as much as ``cost`` of them; raises TooMany."""
+        bucket = _remembered(self._reads, caller, self._reads_of)
+        if wait := bucket.take(cost, asyncio.get_running_loop().time()):
+            raise _refusal(wait, what="reading")
+
+    def _reads_of(self) -> TokenBucket:
+        burst = max(self._limits.read_burst, DEAR)
+        return TokenBucket(rate=self._limits.read_rate, burst=burst)
+
     def check(self, caller: str) -> None:
         """Raises TooMany if a message of this caller would be refused now; counts nothing."""
         pace = self._paces.get(caller)
@@ -93,10 +108,15 @@ class Paces:
             pace.check()
 
     def _pace_of(self, caller: str) -> Pace:
-        pace = self._paces.get(caller)
-        if pace is None:
-            pace = self._paces[caller] = Pace(self._limits)
-            if len(self._paces) > REMEMBERED:
-                self._paces.popitem(last=False)
-        self._paces.move_to_end(caller)
-        return pace
+        return _remembered(self._paces, caller, lambda: Pace(self._limits))
+
+
+def _remembered(known: OrderedDict[str, T], caller: str, make: Callable[[], T]) -> T:
+    """The entry of ``caller``, which is now the one that was seen last."""
+    entry = known.get(caller)
+    if entry is None:
+        entry = known[caller] = make()
+        if len(known) > REMEMBERED:
+            known.popitem(last=False)
+    known.move_to_end(caller)
+    return entry

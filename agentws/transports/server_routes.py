@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from typing import Final
+from typing import Final, Literal
 
 import msgspec
 from starlette.types import ASGIApp
@@ -15,7 +15,6 @@ from ..protocol.frames import Durability
 from ..runs.attaching import check_text
 from ..sessions.registry import check_session_id
 from .http import SERVER, Call, Operation, json_response
-from .outlet import EXTENSION
 from .service import NodeService
 
 logger: Final = logging.getLogger("agentws")
@@ -88,7 +87,7 @@ class ServerRoutes:
             store="ok" if reachable else "unreachable",
             durability=msgspec.UNSET if durability is None else durability,
             draining=service.draining,
-            hardening="preset" if is_preset(call) else "partial",
+            hardening=hardening_of(call),
             loop_lag_ms=round(service.loop_lag * 1000, 1),
             zombie_tasks=service.runs.zombies,
         )
@@ -155,7 +154,7 @@ class ServerRoutes:
         return json_response(b.Pushed(position=position))
 
 
-def is_preset(call: Call) -> bool:
-    """Whether the server is the preset, which has timeouts and limits that an ASGI app can't."""
-    extensions = call.request.scope.get("extensions") or {}
-    return SERVER in extensions or EXTENSION in extensions
+def hardening_of(call: Call) -> Literal["partial", "preset"]:
+    """Whether the server is the preset, complete: it has timeouts and limits that an app can't."""
+    offered = (call.request.scope.get("extensions") or {}).get(SERVER) or {}
+    return "preset" if offered.get("hardening") == "preset" else "partial"

@@ -9,6 +9,7 @@ from typing import Final
 
 import msgspec
 from msgspec import UNSET, UnsetType
+from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp
 
@@ -25,6 +26,7 @@ from ..sessions.session import Session
 from ..store import SessionInfo
 from .commands import HANDLERS, ClientRequest, Post, command_in, perform, reply
 from .http import Call, Operation, json_response, query_number
+from .rates import DEAR
 from .service import SessionService
 from .times import iso_time
 
@@ -58,6 +60,7 @@ class SessionRoutes:
                 "caller",
                 "The caller's own sessions, or those that match a query; last used first",
                 answer=b.SessionList,
+                cost=_cost_of_list,
             ),
             Operation("GET", one, self.one, "caller", "One session", answer=b.SessionView),
             Operation(
@@ -217,6 +220,10 @@ def _first_of(found: Sequence[SessionInfo], room: int) -> list[b.SessionView]:
             break
         shown.append(one)
     return shown
+
+
+def _cost_of_list(request: Request) -> int:
+    return DEAR if request.query_params.get("query", "").strip() else 1
 
 
 def _search_query(text: str | None) -> str | None:

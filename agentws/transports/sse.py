@@ -27,7 +27,7 @@ from ..sessions.session import Session
 from ..store import PAGE
 from .connection import LOG_REPLACED
 from .connections import Place
-from .http import Call, Operation, json_response, query_float
+from .http import Call, Operation, free, json_response, query_float
 from .opening import Beginning, begin, greeting
 from .pieces import Pieces
 from .service import SessionService
@@ -48,7 +48,9 @@ class EventRoutes:
 
     def operations(self) -> list[Operation]:
         return [
-            Operation("GET", wire.path, partial(self.follow, wire), "caller", wire.summary)
+            Operation(
+                "GET", wire.path, partial(self.follow, wire), "caller", wire.summary, cost=free
+            )
             for wire in self._wires
         ]
 

@@ -14,7 +14,7 @@ from ..protocol.wires import topics as wire
 from ..runs.ids import new_id
 from ..sessions.session import Session
 from .connections import Place
-from .http import Call, Operation, json_response, query_float
+from .http import Call, Operation, free, json_response, query_float
 from .opening import Beginning
 from .service import SessionService
 from .sse import LONGEST_WAIT, after_last, polls, read_or_wait
@@ -30,7 +30,7 @@ class TopicRoutes:
 
     def operations(self) -> list[Operation]:
         summary = "A topic's posts, as a stream, or by polling with Accept: application/json"
-        return [Operation("GET", wire.PATH, self.follow, "caller", summary)]
+        return [Operation("GET", wire.PATH, self.follow, "caller", summary, cost=free)]
 
     async def follow(self, call: Call) -> ASGIApp:
         if call.request.method == "HEAD":

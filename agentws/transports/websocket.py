@@ -39,6 +39,8 @@ from .times import iso_time
 logger: Final = logging.getLogger("agentws")
 
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+SUBSCRIPTIONS: Final = (f.Subscribe, f.Unsubscribe)
+"""The commands that change the connection, and not the session."""
 CORKED: Final = 0.005
 """The most seconds that writes are held back while a client's message is handled."""
 
@@ -288,7 +290,7 @@ class _Reader:
         """Does what the message asks, and replies."""
         connection = self._connection
         frame = command_in(self._wire.decode(text))
-        if isinstance(frame, f.Subscribe | f.Unsubscribe):
+        if isinstance(frame, SUBSCRIPTIONS):
             await self._change_subscriptions(frame)
             return
         if isinstance(frame, f.Command) or getattr(frame, "attachments", None):

@@ -129,6 +129,8 @@ export interface Interrupt {
   message?: string;
   run?: string;
   toolCallId?: string;
+  /** The subagent that asks. */
+  subagentRunId?: string;
   responseSchema?: Record<string, unknown>;
   expiresAt?: string;
   metadata?: Metadata;
@@ -163,8 +165,33 @@ export interface Notice {
   metadata?: Metadata;
 }
 
+/** A post of a topic; `id` is its position in the topic. */
+export interface TopicPost {
+  id: string;
+  content: string;
+  level: 'info' | 'warning' | 'error';
+  /** Milliseconds since the epoch. */
+  timestamp?: number;
+  metadata?: Metadata;
+}
+
+/** What is known of a topic that is followed. */
+export interface TopicState {
+  topic: string;
+  /** The last position received; `follow` resumes after it. */
+  position: string | null;
+  /** The newest last; at most 1,000. */
+  posts: readonly TopicPost[];
+  /** Why the posts were replaced: those before the first one may be missing. Null after a replay. */
+  reason: string | null;
+  /** Why it can't be followed now; it is asked for again, at the latest on the next connection. */
+  error: ChatError | null;
+}
+
 export interface EventFrame {
   id: string;
+  /** The topic whose log it is of; absent for an event of the session. */
+  topic?: string;
   run?: string;
   event: { type: string; [field: string]: any };
 }
@@ -345,6 +372,12 @@ export class AgentSocket {
   toolResult(toolCallId: string, result: { content?: Content; error?: string }): Promise<Accepted>;
   /** Has `handler` make the agent's calls of a tool of this client; returns a function that ends this. */
   tool(name: string, handler: (args: any) => unknown): () => void;
+  /** Follows a topic, also over reconnects; returns a function that ends this. */
+  follow(
+    topic: string,
+    listener: (state: TopicState) => void,
+    options?: { after?: string },
+  ): () => void;
   /** Changes the shared state, if the agent accepts it; the snapshot has it as `shared`. */
   patchState(patch: Operation[]): Promise<Accepted>;
   upload(file: Blob, options?: UploadOptions): Promise<UploadedFile>;

@@ -1,4 +1,10 @@
-import type { AgentSocket, ChatMessage, ChatSnapshot, ConnectOptions } from './client.js';
+import type {
+  AgentSocket,
+  ChatMessage,
+  ChatSnapshot,
+  ConnectOptions,
+  TopicState,
+} from './client.js';
 
 type Methods = Pick<
   AgentSocket,
@@ -19,6 +25,7 @@ type Methods = Pick<
   | 'patchState'
   | 'setState'
   | 'tool'
+  | 'follow'
   | 'upload'
   | 'fileUrl'
   | 'reconnect'
@@ -33,6 +40,9 @@ export function useAgentTool(
   name: string,
   handler: (args: any) => unknown,
 ): void;
+
+/** Follows a topic on the connection of a chat, while the component is mounted. */
+export function useAgentTopic(chat: Pick<AgentSocket, 'follow'>, topic: string): TopicState;
 
 /** For components written for a plain WebSocket: `messages` with `content`, `connected`, `sendMessage(text)`. */
 export function useWebSocket(

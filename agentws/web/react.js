@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { useCallback, useEffect, useMemo, useRef, useSyncExternalStore } from 'react';
+import { useCallback, useEffect, useMemo, useRef, useState, useSyncExternalStore } from 'react';
 import { AgentSocket, idleSnapshot } from './client.js';
 
 /**
@@ -33,6 +33,7 @@ const METHODS = /** @type {const} */ ([
   'patchState',
   'setState',
   'tool',
+  'follow',
   'upload',
   'fileUrl',
   'reconnect',
@@ -113,6 +114,24 @@ export function useAgentTool({ tool }, name, handler) {
     latest.current = handler;
   }, [handler]);
   useEffect(() => tool(name, (args) => latest.current(args)), [tool, name]);
+}
+
+/**
+ * Follows a topic on the connection of a chat, while the component is mounted.
+ *
+ * @param {Pick<Methods, 'follow'>} chat of `useAgentChat`
+ * @param {string} topic
+ * @returns {import('./client.js').TopicState} the same object until something changes
+ */
+export function useAgentTopic({ follow }, topic) {
+  const [state, setState] = useState(/** @type {any} */ (null));
+  useEffect(() => follow(topic, setState), [follow, topic]);
+  const idle = useMemo(
+    () => ({ topic, position: null, posts: [], reason: null, error: null }),
+    [topic],
+  );
+  // Before the effect has run, and while the state is still that of another topic.
+  return state?.topic === topic ? state : idle;
 }
 
 /** @param {AgentSocket} socket @returns {Methods} */

@@ -14,6 +14,7 @@ import { Outbox } from './outbox.js';
 import { covers, ofOneLog } from './position.js';
 import { emptyLog, prepend, reduce } from './reducer.js';
 import { handleTool } from './tools.js';
+import { Topics } from './topics.js';
 import { fileAddress, upload } from './upload.js';
 import { idleSnapshot, idsOf, snapshotOf } from './view.js';
 import { defined } from './wire.js';
@@ -34,6 +35,7 @@ export class AgentSocket {
   #outbox;
   /** @type {Delivery} */
   #delivery;
+  #topics;
   #log = emptyLog;
   /** @type {Record<string, any>} what the last welcome said */
   #welcome = {};
@@ -60,6 +62,7 @@ export class AgentSocket {
       (frame) => this.#connection.send(frame),
       this.#options,
     );
+    this.#topics = new Topics((frame) => this.#connection.send(frame), this.#options);
     this.#connection = new Connection({
       ...this.#options,
       url: () => this.#address(url),
@@ -251,6 +254,16 @@ export class AgentSocket {
   }
 
   /**
+   * Follows a topic, also over reconnects. Returns a function that ends this.
+   * @param {string} topic
+   * @param {(state: import('./client.js').TopicState) => void} listener called at once, and after every change
+   * @param {{after?: string}} [options] a position in the topic, from which on its posts are wanted
+   */
+  follow(topic, listener, { after } = {}) {
+    return this.#topics.follow(topic, listener, after ?? null);
+  }
+
+  /**
    * Changes the shared state by a JSON Patch, if the agent accepts it. Rejects with `state_conflict` when it does
    * not apply to the state as it is by then.
    * @param {import('./client.js').Operation[]} patch
@@ -311,6 +324,7 @@ export class AgentSocket {
   #receive(frames) {
     for (const frame of frames) {
       if (!frame.event) this.#control(frame);
+      else if (frame.topic !== undefined) this.#topics.received(frame);
       else if (!this.#stale && (this.#isForeign(frame) || this.#needsReload(frame))) {
         // The log can't be continued: the reconnect asks for a snapshot.
         this.#stale = true;
@@ -320,6 +334,7 @@ export class AgentSocket {
     this.#settle();
     // Any frame shows that the connection works, so what has waited for that is sent.
     this.#delivery.flush();
+    this.#topics.flush();
     this.#publish();
   }
 
@@ -358,6 +373,8 @@ export class AgentSocket {
         return this.#welcomed(frame);
       case 'accepted':
         return this.#delivery.accepted(frame);
+      case 'subscribed':
+        return this.#topics.subscribed(frame);
       case 'error':
         return this.#refused(frame);
       case 'notice':
@@ -373,12 +390,13 @@ export class AgentSocket {
     this.#stale = welcome.resume === 'snapshot';
     const { head: position, resume } = welcome;
     if (resume === 'new') this.#replaceLog(position, { ...emptyLog, position });
+    this.#topics.begin();
     this.#delivery.begin(welcome.limits?.maxMessageSize);
   }
 
   /** @param {any} frame */
   #refused(frame) {
-    if (this.#delivery.refused(frame)) return;
+    if (this.#delivery.refused(frame) || this.#topics.refused(frame)) return;
     this.#noticed({ content: frame.message, level: 'error', metadata: { code: frame.code } });
   }
 

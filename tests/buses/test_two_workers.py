@@ -6,7 +6,9 @@ import asyncio
 import json
 import statistics
 from pathlib import Path
+from typing import Any
 
+from agentws import AgentGateway, SQLiteStore
 from tests.buses.two_workers import extra_seconds, frames_until, one_answer, two_workers, viewer
 
 
@@ -45,3 +47,29 @@ async def test_a_broadcast_reaches_the_clients_of_every_worker(tmp_path: Path) -
                 async with asyncio.timeout(10):
                     *_, (_, notice) = await frames_until(websocket, "notice")
                 assert notice["content"] == content
+
+
+async def test_a_process_that_mounts_nothing_reaches_the_clients_of_every_worker(
+    tmp_path: Path,
+) -> None:
+    subscribe = json.dumps({"type": "subscribe", "id": "s", "topic": "news"})
+    with two_workers(tmp_path) as (one, other):
+        writer = AgentGateway(None, store=SQLiteStore(tmp_path / "chat.sqlite3"))
+        async with viewer(one) as near, viewer(other) as far, asyncio.timeout(20):
+            for websocket in (near, far):
+                await websocket.send(subscribe)
+                await frames_until(websocket, "subscribed")
+            position = await writer.topic("news").post("posted", key="k1")
+            assert await writer.topic("news").post("posted", key="k1") == position
+            assert await writer.topic("news").notify("shown") == 2
+            assert await writer.broadcast("to everybody") == 2
+            for websocket in (near, far):
+                found: dict[str, Any] = {}
+                while len(found) < 3:
+                    message = json.loads(await websocket.recv())
+                    for frame in message if isinstance(message, list) else [message]:
+                        found[frame.get("content") or frame["event"]["content"]] = frame
+                assert found["posted"]["id"] == position
+                assert found["shown"]["topic"] == found["posted"]["topic"] == "news"
+                assert "topic" not in found["to everybody"]
+        await writer.stop()

@@ -34,5 +34,6 @@ if __name__ == "__main__":
         store=SQLiteStore(path, synchronous="NORMAL"),
         bus=LocalBus() if bus == "local" else None,
         admin_key="the-key",
+        may_subscribe=lambda identity, topic: topic == "news",
     )
     serve(app, port=int(port))

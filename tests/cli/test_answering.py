@@ -159,6 +159,19 @@ def test_questions_and_approvals_are_answered_at_a_terminal(serve: Serve, termin
     screen.type("/skip\n")
     screen.see("No trip, then.")
     screen.see("\n> ")
+    screen.type("form\n")
+    for asked, line in (
+        ("   City (text)", "Oslo"),
+        ("-- Nights (a whole number)", "many"),
+        ("-- that does not answer the question: expected a whole number", "2"),
+        ("-- Room (double or single; empty: single)", ""),
+        ("-- Breakfast (y or n; empty: yes)", "n"),
+    ):
+        screen.see(asked)
+        screen.see("> ")
+        screen.type(f"{line}\n")
+    screen.see("Oslo")
+    screen.see("\n> ")
     screen.type(CTRL_D)
     assert screen.wait() == 0
     assert "Traceback" not in screen.shown

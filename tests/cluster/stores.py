@@ -9,8 +9,9 @@ from typing import NamedTuple, Protocol
 from urllib.parse import urlsplit, urlunsplit
 
 from tests.servers.postgres import DURABLE, PostgresServer
+from tests.servers.redis import RedisServer
 
-WITH_SERVER = ("postgres",)
+WITH_SERVER = ("redis", "postgres")
 STORES = ("sqlite", *WITH_SERVER)
 
 
@@ -51,6 +52,10 @@ def shared_store(name: str, folder: Path) -> Iterator[SharedStore]:
     match name:
         case "sqlite":
             yield SharedStore(f"sqlite:{folder / 'chat.sqlite3'}")
+        case "redis":
+            settings = {"appendonly": "yes", "appendfsync": "everysec"}
+            with RedisServer(folder / "redis", settings=settings) as redis:
+                yield SharedStore(redis.url, redis)
         case "postgres":
             with PostgresServer(DURABLE) as postgres:
                 yield SharedStore(postgres.url, postgres)

@@ -118,9 +118,8 @@ async def test_a_node_whose_clock_is_wrong_takes_no_lease_early(
         async with client.at(cluster["a"].host), elsewhere.at(skewed.host):
             await client.say("m1", "count 90")
             await elsewhere.say("m2", "hello")
-            ended = await client.until_ended("m1")
+            ended, _ = await asyncio.gather(client.until_ended("m1"), elsewhere.until_ended("m2"))
             assert ended["event"]["type"] == "RUN_FINISHED"
-            await asyncio.gather(client.until_ended("m2"), elsewhere.until_ended("m2"))
     await check(cluster, session, client, elsewhere)
 
 

@@ -8,6 +8,10 @@ from agentws.store import Store
 
 def store_at(url: str) -> Store:
     match url.partition(":")[0]:
+        case "redis":
+            from agentws.backends.redis import RedisStore
+
+            return RedisStore(url)
         case "postgresql":
             from agentws.backends.postgres import PostgresStore
 

@@ -14,6 +14,7 @@ _NAMES = {
         SessionHandle SessionInfo SQLiteStore StateChange tool TopicHandle
     """,
     "agentws.backends.postgres": "PostgresBus PostgresStore",
+    "agentws.backends.redis": "RedisBus RedisStore",
     "agentws.backends.s3": "S3FileStore",
     "agentws.bus": "GAP Bus Listener Scope",
     "agentws.client": """
@@ -57,7 +58,9 @@ _NAMES = {
         LLM LLMCutOff LLMEmpty LLMError LLMPiece LLMRateLimited LLMRefused LLMRounds
         LLMUnavailable
     """,
-    "agentws.server": "AgentwsWebSocketProtocol Server frame_text serve server_config",
+    "agentws.server": """
+        AgentwsWebSocketProtocol Server ServerLimits frame_text serve server_config
+    """,
     "agentws.store": """
         GENESIS PAGE Appended Durability Head Key Lease LeaseRenewer Metadata Node Position Record
         Scope SessionInfo Settled Store chain contains extend searchable terms_of words_of

@@ -6,6 +6,7 @@ import hashlib
 import json
 import re
 from collections.abc import AsyncIterator, Iterable, Iterator
+from dataclasses import asdict
 from typing import Any, get_args
 
 import httpx2
@@ -25,6 +26,7 @@ from agentws.protocol.position import chain, parse_position
 from agentws.protocol.snapshots import snapshot_records
 from agentws.protocol.wires.simple import OutType, SimpleFrame
 from agentws.runs.run import STOP_ERRORS
+from agentws.server import ServerLimits
 from agentws.testing import Frame, Script, connect, running
 from agentws.transports.routes import operations
 
@@ -300,4 +302,5 @@ def test_every_limit_in_welcome_is_a_setting() -> None:
 def test_the_settings_page_lists_every_limit_with_its_default() -> None:
     table = {row[0].strip("`"): row[1] for row in rows(page("reference/settings.md"))}
     defaults = {name: str(getattr(Limits(), name)) for name in Limits.__struct_fields__}
+    defaults |= {name: str(value) for name, value in asdict(ServerLimits()).items()}
     assert table == defaults

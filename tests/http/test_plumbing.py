@@ -19,7 +19,7 @@ from agentws.protocol import frames as f
 from agentws.testing.faults import FaultyStore
 from agentws.testing.virtual import virtual_run
 from agentws.transports import http as plumbing
-from agentws.transports.rates import REMEMBERED, Paces
+from agentws.transports.rates import DEAR, REMEMBERED, Paces
 
 from .calling import KEY, SESSION, Echo, client, say, served
 
@@ -210,6 +210,28 @@ async def test_a_caller_over_the_message_rate_gets_429_with_retry_after() -> Non
         assert 1 <= int(response.headers["retry-after"]) <= 2
         assert response.json()["retryAfter"] > 0
         assert (await http.get("/stats")).status_code == 200
+
+
+async def test_reads_are_rate_limited_by_what_they_cost() -> None:
+    keys = BearerKeys({"ann": "ann", "bob": "bob"})
+    limits = Limits(read_rate=0.5, read_burst=2 * DEAR + 3)
+    async with served(authenticate=keys, limits=limits) as (gateway, _):
+        ann, bob = (client(gateway, authorization=f"Bearer {key}") for key in ("ann", "bob"))
+        session = "ses_of_ann_0123456789"
+        assert (await say(ann, "/help", session=session)).status_code == 200
+        for path in ("/sessions?query=words", f"/sessions/{session}/export"):
+            assert (await ann.get(path)).status_code == 200
+        for path in ("", "/messages", "/state"):
+            assert (await ann.get(f"/sessions/{session}{path}")).status_code == 200
+        refused = await ann.get("/sessions")
+        assert (refused.status_code, refused.json()["code"]) == (429, "too_many")
+        assert int(refused.headers["retry-after"]) <= 2
+        # What is no read, and what others do.
+        polled = {"accept": "application/json"}
+        assert (await ann.get(f"/sessions/{session}/events", headers=polled)).status_code == 200
+        assert (await say(ann, "/help", session=session)).status_code == 200
+        assert (await ann.get("/health")).status_code == 200
+        assert (await bob.get("/sessions?query=words")).status_code == 200
 
 
 async def test_each_caller_has_its_own_rate_limit() -> None:

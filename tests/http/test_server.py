@@ -103,14 +103,15 @@ async def test_a_draining_node_is_not_ready() -> None:
     assert (await client(gateway).get("/readyz")).status_code == 503
 
 
-@pytest.mark.parametrize("extension", ["agentws.server", "agentws.write"])
-async def test_readiness_reports_the_server_preset(extension: str) -> None:
+@pytest.mark.parametrize("hardening", ["preset", "partial"])
+async def test_readiness_reports_the_server_preset(hardening: str) -> None:
     gateway = mount_agent_gateway(Starlette(), Echo)
 
     async def preset(scope: Any, receive: Any, send: Any) -> None:
-        await gateway({**scope, "extensions": {extension: {}}}, receive, send)
+        offered = {"agentws.server": {"hardening": hardening}}
+        await gateway({**scope, "extensions": offered}, receive, send)
 
-    assert (await client(preset).get("/readyz")).json()["hardening"] == "preset"
+    assert (await client(preset).get("/readyz")).json()["hardening"] == hardening
     await gateway.stop()
 
 

@@ -16,7 +16,7 @@ from agentws.testing.virtual import virtual_run
 from .episode import Outcome, episode
 from .inline import InlineSQLite
 
-EPISODES = 250
+EPISODES = 120
 THREADED = 12
 
 pytestmark = pytest.mark.timeout(3600)

@@ -11,8 +11,10 @@ from agentws import RunContext, tool
 from agentws.errors import AgentError, DelegateFailed
 from agentws.testing.agui import runs_of, verify
 from agentws.testing.connect import connect
+from agentws.testing.fakellm import Reply, ScriptedLLM, ToolUse
 
 from .asking import answer, events_of, questions
+from .chatting import chat, refund, refunded
 from .harness import Talk, talk
 from .nodes import nodes
 
@@ -46,7 +48,7 @@ async def test_a_delegate_asks_and_goes_on_with_the_answer(park: float) -> None:
         await t.client.say("go", "m1")
         (asked,) = await questions(t.client)
         (finished,) = events_of(t.client, "SUBAGENT_FINISHED")
-        assert finished["outcome"] == {"type": "suspended"}
+        assert finished["outcome"] == {"type": "suspended", "interruptIds": [asked["id"]]}
         await wait_for_parking(park)
         await t.client.ask(answer("a1", asked["id"], "yes"))
         await t.ended(2)
@@ -276,3 +278,98 @@ async def test_a_tool_may_hand_over() -> None:
         assert (await t.texts())[-1] == "here"
         (result,) = events_of(t.client, "TOOL_CALL_RESULT")
         assert result["content"] == "transferred"
+
+
+async def test_a_question_names_the_delegate_that_asks_and_the_delegate_its_questions() -> None:
+    async def lead(ctx: RunContext) -> Any:
+        both = [ctx.delegate("clerk", name) for name in "ab"]
+        yield await ctx.ask("Both?") + " ".join(await asyncio.gather(*both))
+
+    async with talk({"lead": lead, "clerk": clerk}) as t:
+        await t.client.say("go", "m1")
+        (own,) = await questions(t.client)
+        assert "subagentRunId" not in own
+        await t.client.ask(answer("a1", own["id"], "yes"))
+        await t.client.until("RUN_FINISHED")
+        begun = [one["subagentRunId"] for one in events_of(t.client, "SUBAGENT_STARTED")]
+        asked = events_of(t.client, "RUN_FINISHED")[-1]["outcome"]["interrupts"]
+        assert sorted(one["subagentRunId"] for one in asked) == sorted(begun)
+        named = {one["id"]: one["subagentRunId"] for one in asked}
+        ends = events_of(t.client, "SUBAGENT_FINISHED")
+        told = {id: end["subagentRunId"] for end in ends for id in end["outcome"]["interruptIds"]}
+        assert told == named
+        await check(t)
+
+
+@WAYS
+@pytest.mark.parametrize("depth", [1, 2])
+async def test_the_model_of_a_delegate_is_not_asked_again_for_what_is_recorded(
+    park: float, depth: int
+) -> None:
+    refunded.clear()
+    llm = ScriptedLLM(
+        [
+            Reply("I ask. ", calls=[ToolUse("refund", ['{"order": "A7"}'])]),
+            Reply("And again. ", calls=[ToolUse("refund", ['{"order": "B8"}'])]),
+            "Done.",
+        ]
+    )
+
+    async def lead(ctx: RunContext) -> Any:
+        yield "I let it be done. "
+        yield await ctx.delegate(["", "bot", "middle"][depth], "refund both")
+
+    async def middle(ctx: RunContext) -> Any:
+        yield "Not I. "
+        yield await ctx.delegate("bot", "refund both")
+
+    agents = {"lead": lead, "middle": middle, "bot": chat(llm, tools=[refund])}
+    async with talk(agents, park=park) as t:
+        await t.client.say("go", "m1")
+        for number in (1, 2):
+            (asked,) = (await t.client.until("RUN_FINISHED"))["event"]["outcome"]["interrupts"]
+            await wait_for_parking(park)
+            await t.client.ask(answer(f"a{number}", asked["id"], {"approved": True}))
+        await t.ended(3)
+        await check(t)
+        assert (await t.texts())[-1] == "Done."
+    assert refunded == ["A7", "B8"]
+    assert [len(turns) for turns in llm.requests] == [1, 3, 5]
+
+
+async def test_a_delegate_that_is_new_is_not_given_what_others_wrote() -> None:
+    written: list[int] = []
+
+    async def lead(ctx: RunContext) -> Any:
+        yield "Hello. "
+        said = await ctx.ask("Sure?")
+        yield said + await ctx.delegate("reader", "read")
+
+    async def reader(ctx: RunContext) -> Any:
+        written.append(len(await ctx.earlier()))
+        yield "."
+
+    async with talk({"lead": lead, "reader": reader}, park=0.05) as t:
+        await t.client.say("go", "m1")
+        (asked,) = await questions(t.client)
+        await wait_for_parking(0.05)
+        await t.client.ask(answer("a1", asked["id"], "yes"))
+        await t.ended(2)
+    assert written == [0]
+
+
+async def test_what_a_delegate_wrote_is_not_what_its_caller_has_written() -> None:
+    own: list[list[str]] = []
+
+    async def lead(ctx: RunContext) -> Any:
+        own.append([str(one.content) for one in await ctx.earlier()])
+        yield "Hello. "
+        yield await ctx.delegate("clerk", "book it")
+
+    async with talk({"lead": lead, "clerk": clerk}, park=0.05) as t:
+        await t.client.say("go", "m1")
+        (asked,) = await questions(t.client)
+        await wait_for_parking(0.05)
+        await t.client.ask(answer("a1", asked["id"], "yes"))
+        await t.ended(2)
+    assert own == [[], ["Hello. "]]

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import msgspec
 
+from agentws.agents.factory import Agents
 from agentws.backends.memory import MemoryStore
+from agentws.limits import Limits
 from agentws.protocol import events as e
 from agentws.protocol.codec import encode_event, event_type
+from agentws.runs.attempts import Attempts
 from agentws.runs.orphan import end_orphan
 from agentws.sessions.session import Session
 from agentws.store import SessionInfo
+from agentws.testing.agents import Script
 
 INFO = SessionInfo(id="a-session-of-this-test", agent="agent", created=0.0, updated=0.0)
 
@@ -24,7 +28,8 @@ async def test_an_orphaned_run_with_events_of_a_newer_version_is_ended() -> None
     written.insert(2, b'{"run":"run_1","event":{"type":"LATER_EVENT","messageId":7}}')
     await store.append(INFO.id, written)
     session = await Session.load(INFO, store, tail_size=100)
-    await end_orphan(session, "run_1", fence=lease.fence)
+    attempts = Attempts(Agents(Script("fine")), Limits())
+    await end_orphan(session, "run_1", fence=lease.fence, attempts=attempts)
     records = await store.read(INFO.id)
     assert [event_type(record.data) for record in records[4:]] == [
         "TEXT_MESSAGE_END",

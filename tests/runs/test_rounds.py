@@ -81,11 +81,3 @@ def test_rounds_are_found_in_the_log_as_they_were_shown(seed: int) -> None:
     said = said_in(log)
     assert [tuple(recorded_round(said)) for _ in expected] == expected
     assert recorded_round(said).messages == []
-
-
-def test_what_a_subagent_said_is_not_the_agents_own() -> None:
-    own = Envelope(event=e.TextMessageStart("round_a_1"), run="run_1")
-    other = Envelope(event=e.TextMessageStart("round_b_1", subagent_run_id="sub_1"), run="run_1")
-    said = said_in([other, own])
-    assert [one.id for one in recorded_round(said).messages] == ["round_a_1"]
-    assert recorded_round(said).messages == []

@@ -15,7 +15,8 @@ from typing import Any
 import pytest
 import uvicorn
 
-from agentws.server import server_config
+from agentws.server import ServerLimits, server_config
+from agentws.server.strict_h11 import PresetH11Protocol
 
 Message = MutableMapping[str, Any]
 
@@ -26,11 +27,16 @@ class Application:
     def __init__(self) -> None:
         self.seen: queue.Queue[Message] = queue.Queue()
         self.sent = 0
+        self.paths: list[str] = []
         self.go = threading.Event()
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         if scope["type"] == "lifespan":
             await self._lifespan(receive, send)
+            return
+        self.paths.append(scope["path"])
+        if scope["type"] == "http":
+            await getattr(self, scope["path"].strip("/"))(scope, receive, send)
             return
         assert (await receive())["type"] == "websocket.connect"
         await getattr(self, scope["path"].strip("/"))(scope, receive, send)
@@ -39,6 +45,44 @@ class Application:
         for _ in range(2):
             message = await receive()
             await send({"type": message["type"] + ".complete"})
+
+    async def http(self, scope: Message, receive: Any, send: Any) -> None:
+        """Echoes the body of a request."""
+        body, more = b"", True
+        while more:
+            message = await receive()
+            if message["type"] == "http.disconnect":
+                return
+            body, more = body + message["body"], message["more_body"]
+        length = (b"content-length", str(len(body)).encode())
+        await send({"type": "http.response.start", "status": 200, "headers": [length]})
+        await send({"type": "http.response.body", "body": body})
+
+    async def early(self, scope: Message, receive: Any, send: Any) -> None:
+        """Answers without reading the body."""
+        length = (b"content-length", b"5")
+        await send({"type": "http.response.start", "status": 200, "headers": [length]})
+        await send({"type": "http.response.body", "body": b"early"})
+
+    async def hang(self, scope: Message, receive: Any, send: Any) -> None:
+        """Answers nothing until the peer is gone."""
+        scope["extensions"]["agentws.server"]["unbounded"] = True
+        self.seen.put({"type": "hanging"})
+        while (await receive())["type"] != "http.disconnect":
+            pass
+        self.seen.put({"type": "hung up"})
+
+    async def stream(self, scope: Message, receive: Any, send: Any) -> None:
+        """Sends until the peer is gone, as an event stream does."""
+        scope["extensions"]["agentws.server"]["unbounded"] = True
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        gone = asyncio.ensure_future(self.hang(scope, receive, send))
+        while not gone.done():
+            self.sent += 4096
+            await send({"type": "http.response.body", "body": bytes(4096), "more_body": True})
+            await asyncio.sleep(0)
+        await gone
+        self.seen.put({"type": "gone"})
 
     async def echo(self, scope: Message, receive: Any, send: Any) -> None:
         await send({"type": "websocket.accept"})
@@ -73,6 +117,21 @@ class Application:
     async def undecided(self, scope: Message, receive: Any, send: Any) -> None:
         self.seen.put({"type": "undecided"})
         self.seen.put(await receive())
+
+    async def late(self, scope: Message, receive: Any, send: Any) -> None:
+        """Accepts when `go` is set."""
+        self.seen.put({"type": "late"})
+        await asyncio.get_running_loop().run_in_executor(None, self.go.wait)
+        await send({"type": "websocket.accept"})
+        self.seen.put({"type": "accepted"})
+        while (await receive())["type"] == "websocket.receive":
+            pass
+
+    async def sink(self, scope: Message, receive: Any, send: Any) -> None:
+        """Receives everything and answers nothing."""
+        await send({"type": "websocket.accept"})
+        while (await receive())["type"] == "websocket.receive":
+            pass
 
     async def close(self, scope: Message, receive: Any, send: Any) -> None:
         await send({"type": "websocket.accept"})
@@ -160,6 +219,19 @@ class Server:
         assert self.seen()["type"] == "undecided"
         return client
 
+    def waiting_quietly(self) -> socket.socket:
+        """A connection whose upgrade request will never be answered."""
+        client = socket.create_connection(("127.0.0.1", self.port), timeout=10)
+        client.sendall(upgrade_request("undecided"))
+        return client
+
+    def waiting_to_accept(self) -> socket.socket:
+        """A connection that the application accepts when `go` is set."""
+        client = socket.create_connection(("127.0.0.1", self.port), timeout=10)
+        client.sendall(upgrade_request("late"))
+        assert self.seen()["type"] == "late"
+        return client
+
     def raw(self, path: str) -> RawClient:
         """An upgraded connection whose frames the test writes byte by byte."""
         return RawClient(self.port, path)
@@ -244,7 +316,18 @@ def start(loop_name: str) -> Iterator[Callable[..., Server]]:
 @pytest.fixture(params=["httptools", "h11"])
 def server(request: pytest.FixtureRequest, start: Callable[..., Server]) -> Server:
     """A server with the preset's settings, with each HTTP parser: they hand over differently."""
-    return start() if request.param == "httptools" else start(http="h11")
+    return start() if request.param == "httptools" else start(http=PresetH11Protocol)
+
+
+@pytest.fixture(scope="module", params=["httptools", "h11"])
+def parsing(request: pytest.FixtureRequest) -> Iterator[Server]:
+    """A server with the preset's settings and one HTTP parser, for all tests of a module."""
+    options: dict[str, Any] = {"server_limits": ServerLimits(close_timeout=0.5)}
+    if request.param == "h11":
+        options["http"] = PresetH11Protocol
+    server = Server("asyncio", options)
+    yield server
+    server.stop()
 
 
 @pytest.fixture

@@ -11,13 +11,12 @@ import pytest
 
 from agentws.server import (
     AgentwsWebSocketProtocol,
-    corked,
+    ServerLimits,
     preset,
     serve,
     server_config,
-    websocket,
 )
-from agentws.server.streaming import PresetH11Protocol
+from agentws.server.strict_h11 import PresetH11Protocol
 
 CLOSE = 0x88
 
@@ -59,10 +58,9 @@ def test_the_preset_uses_h11_where_httptools_is_missing(monkeypatch: pytest.Monk
 
 
 def test_a_peer_that_does_not_answer_a_close_is_dropped_after_a_timeout(
-    start: Any, monkeypatch: pytest.MonkeyPatch
+    start: Any,
 ) -> None:
-    monkeypatch.setattr(websocket, "CLOSE_TIMEOUT", 0.1)
-    server = start()
+    server = start(server_limits=ServerLimits(close_timeout=0.1))
     client = server.raw("close")
     assert client.frame() == (CLOSE, struct.pack("!H", 4401) + b"who?")
     assert client.frame() == (0, b"")
@@ -80,11 +78,14 @@ def test_a_late_message_does_not_end_the_wait_for_the_close_frame(start: Any) ->
 
 
 def test_a_shutdown_does_not_wait_for_a_peer_that_never_reads(
-    start: Any, monkeypatch: pytest.MonkeyPatch
+    start: Any,
 ) -> None:
-    monkeypatch.setattr(corked, "FLUSH_TIMEOUT", 0.2)
     # Without keepalive, so that only the shutdown can end it.
-    server = start(ws_ping_interval=None, timeout_graceful_shutdown=None)
+    server = start(
+        ws_ping_interval=None,
+        timeout_graceful_shutdown=None,
+        server_limits=ServerLimits(close_timeout=0.2),
+    )
     client = server.raw("flood")
     while not any(each._write_paused for each in server.connections()):
         assert server.app.seen.empty()

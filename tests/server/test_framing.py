@@ -37,6 +37,8 @@ def parse(chunks: list[bytes], *, max_size: int = 1 << 20) -> list[Item]:
     for chunk in chunks:
         parser.feed(chunk)
         while (item := parser.next()) is not None:
+            if item is framing.FRAGMENT:
+                continue
             items.append(item)
             if item[0] == framing.CLOSE:
                 return items

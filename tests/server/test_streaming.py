@@ -12,7 +12,8 @@ import pytest
 import uvicorn
 
 from agentws.server import server_config
-from agentws.server.streaming import EXTENSION, PresetH11Protocol
+from agentws.server.streaming import EXTENSION
+from agentws.server.strict_h11 import PresetH11Protocol
 from agentws.server.upgrading import PresetHttpToolsProtocol
 
 

@@ -25,7 +25,7 @@ async def test_what_was_said_is_found_a_moment_later_on_every_node(path: Path) -
             Echo,
             store=SQLiteStore(path),
             authenticate=KEYS,
-            limits=Limits(poll_interval=0.1),
+            limits=Limits(poll_interval=0.1, read_rate=1e6, read_burst=10**6),
         )
     async with running(apps[0]), running(apps[1]):
         async with connect(apps[0], token="ann-key") as talking:

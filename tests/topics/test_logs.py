@@ -14,7 +14,7 @@ from agentws.errors import BadRequest, EventTooLarge, IdempotencyConflict, NotFo
 from agentws.limits import Limits
 from agentws.protocol.events import NoticePosted
 from agentws.protocol.topics import topic_log
-from agentws.sessions.topics import Topics
+from agentws.sessions.topics import TRIM_BATCH, Topics
 from agentws.store import Store
 from agentws.testing.connect import connect
 from agentws.testing.faults import FaultyStore
@@ -144,6 +144,17 @@ async def test_a_topic_that_nobody_uses_leaves_the_memory() -> None:
     assert len(used) == 1
     await used.work()
     assert len(used) == 0
+
+
+async def test_many_topics_are_trimmed_over_several_rounds() -> None:
+    store = FaultyStore(MemoryStore())
+    used = topics(store, Limits(topic_retention=100.0), now=1000.0)
+    for number in range(TRIM_BATCH + 5):
+        for at in (0.0, 1000.0):
+            await used.post(f"t{number}", notice("x", at=at), key=None)
+    for trimmed in (TRIM_BATCH, TRIM_BATCH + 5, TRIM_BATCH + 5):
+        await used.work()
+        assert store.calls["compact"] == trimmed
 
 
 async def test_housekeeping_without_topics_asks_the_store_nothing() -> None:

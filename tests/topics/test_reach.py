@@ -12,8 +12,10 @@ from agentws.backends.memory import MemoryStore as Memory
 from agentws.bus import Bus, Listener
 from agentws.errors import NotSupported, Unavailable
 from agentws.gateway.counting import LONGEST, QUIET
+from agentws.protocol.topics import topic_log
 from agentws.store import Node
 from agentws.testing.connect import connect
+from agentws.testing.faults import FaultyStore, LossyBus
 from agentws.transports.service import Reach
 from tests.virtual import anyio_backend as anyio_backend
 
@@ -126,6 +128,41 @@ async def test_a_store_that_hangs_does_not_hold_a_broadcast_back() -> None:
         assert reach == Reach(1, nodes=2)
         assert seconds == pytest.approx(LONGEST)
         await far.until("notice")
+
+
+async def test_a_post_reaches_a_node_behind_a_partition_when_that_heals() -> None:
+    shared = MemoryStore()
+    async with (
+        nodes(store=shared, bus=LocalBus()) as [gateway],
+        nodes(store=FaultyStore(shared), bus=LossyBus(LocalBus(), drop=1.0)) as [cut],
+        connect(cut) as client,
+    ):
+        await client.subscribe("orders")
+        assert isinstance(cut.store, FaultyStore)
+        cut.store.fail(["read", "heads", "head", "info", "append"])
+        for content in ("one", "two"):
+            await gateway.topic("orders").post(content)
+        await asyncio.sleep(30)
+        assert client.posts("orders") == []
+        cut.store.heal()
+        await client.until(lambda frame: client.posts("orders") == ["one", "two"])
+
+
+async def test_a_topic_whose_log_was_lost_is_begun_again_and_its_subscribers_are_told() -> None:
+    store = MemoryStore()
+    async with nodes(store=store, bus=LossyBus(LocalBus(), drop=1.0)) as [gateway]:
+        async with connect(gateway) as client:
+            await client.subscribe("orders")
+            position = await gateway.topic("orders").post("one")
+            await client.until("notice.posted")
+            del store._logs[topic_log("orders")]
+            assert (await client.wait_closed()).code == 4503
+            assert await gateway.topic("orders").post("two") != position
+            await client.reconnect()
+            answer = await client.subscribe("orders", after=position)
+            assert (answer["resume"], answer["reason"]) == ("snapshot", "epoch")
+            await client.until("notice.posted")
+            assert client.posts("orders") == ["one", "two"]
 
 
 async def test_a_node_that_is_alone_waits_for_nobody() -> None:

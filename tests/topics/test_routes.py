@@ -38,6 +38,23 @@ async def test_a_stream_gets_what_was_posted_and_what_is_posted_later() -> None:
         assert gateway.feeds.audience("orders") == ()
 
 
+async def test_a_stream_whose_place_was_trimmed_ends_and_begins_again_with_a_snapshot() -> None:
+    limits = Limits(topic_posts=4, tail_size=100)
+    async with nodes(limits=limits) as [gateway]:
+        async with Stream(gateway, URL) as stream:
+            await gateway.topic("orders").post("first")
+            await stream.until("notice.posted")
+            stream.pause()
+            for number in range(20):
+                await gateway.topic("orders").post(f"{number:02} " + "x" * 100)
+            stream.resume()
+            assert (await stream.until("bye"))[-1].data["retryable"] is True
+            last = stream.last_id
+        async with Stream(gateway, URL, last_event_id=last or "") as stream:
+            assert (await stream.next()).data["reason"] == "trimmed"
+            assert (await stream.next()).data["event"]["content"][:2] in ("15", "16")
+
+
 async def test_a_poll_gets_the_posts_after_its_position() -> None:
     async with nodes() as [gateway], client(gateway) as http:
         await gateway.topic("orders").post("one")

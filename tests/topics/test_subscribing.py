@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
 
 from agentws import Limits, MemoryStore
+from agentws.protocol.position import Position
+from agentws.store import PAGE, Record
 from agentws.testing.agents import Gate, Script
 from agentws.testing.connect import Client, connect, kind
 from agentws.testing.faults import FaultyStore
@@ -224,6 +227,83 @@ async def test_events_of_the_session_do_not_wait_for_a_host_that_decides_slowly(
         assert await client.answer() == "fine"
         deciding.set()
         await client.until("subscribed")
+
+
+async def test_a_post_that_comes_while_a_message_is_handled_is_written_afterwards() -> None:
+    handling, handled = asyncio.Event(), asyncio.Event()
+
+    async def authorize(identity: object, session: object, action: str) -> bool:
+        if action == "write":
+            handling.set()
+            await handled.wait()
+        return True
+
+    async with nodes(authorize=authorize) as [gateway], connect(gateway) as client:
+        await client.subscribe("orders")
+        await client.send({"type": "cancel", "id": "c"})
+        await handling.wait()
+        await gateway.topic("orders").post("one")
+        assert client.posts("orders") == []
+        assert await seen(client, "orders", 1) == ["one"]
+        handled.set()
+
+
+async def test_a_topic_goes_on_after_a_long_replay_of_the_session() -> None:
+    limits = Limits(tail_size=1000)
+    async with nodes(limits=limits) as [gateway], connect(gateway) as client:
+        await client.until("welcome")
+        assert client.session is not None
+        await client.subscribe("orders")
+        client.pause()
+        for number in range(60):
+            await gateway.session(client.session).push(f"{number} " + "x" * 3000)
+        await gateway.topic("orders").post("one")
+        client.resume()
+        assert await seen(client, "orders", 1) == ["one"]
+        assert len(client.events()) == 60
+
+
+class HoldingStore(MemoryStore):
+    """Holds the reads of one session's log back."""
+
+    immediate = False
+    held: str | None = None
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.reading, self.go_on = asyncio.Event(), asyncio.Event()
+
+    async def read(
+        self, session: str, *, after: Position | None = None, limit: int = PAGE
+    ) -> Sequence[Record]:
+        # A single record is read to check a position.
+        if session == self.held and limit > 1:
+            self.reading.set()
+            await self.go_on.wait()
+        return await super().read(session, after=after, limit=limit)
+
+
+async def test_a_post_that_comes_during_a_replay_of_the_session_is_written_afterwards() -> None:
+    store = HoldingStore()
+    async with nodes(store=store, limits=Limits(tail_size=1000)) as [gateway]:
+        async with connect(gateway) as client:
+            await client.until("welcome")
+            assert client.session is not None
+            first = await gateway.session(client.session).push("first")
+            for _ in range(10):
+                await gateway.session(client.session).push("x" * 500)
+        store.held = client.session
+        client.position = first
+        await client.open()
+        await client.until("welcome")
+        await store.reading.wait()
+        await client.send({"type": "subscribe", "id": "again", "topic": "orders"})
+        await gateway.topic("orders").post("one")
+        await client.settle()
+        assert client.posts("orders") == []
+        store.go_on.set()
+        assert await seen(client, "orders", 1) == ["one"]
+        await client.aclose()
 
 
 async def test_a_store_that_fails_refuses_the_subscription_for_now() -> None:

@@ -65,3 +65,18 @@ export function useSyncExternalStore(subscribe, getSnapshot, getServerSnapshot) 
   current.store = { subscribe, getServerSnapshot };
   return getSnapshot();
 }
+
+export function useState(initial) {
+  const mounted = current;
+  const cell = mounted.remember(() => ({ value: initial }), []);
+  const set = mounted.remember(
+    () => (value) => {
+      cell.value = value;
+      // An effect of this render may have set it.
+      if (current) queueMicrotask(() => mounted.render());
+      else mounted.render();
+    },
+    [],
+  );
+  return [cell.value, set];
+}

@@ -10,7 +10,8 @@ const RESOLVE = `export const resolve = (name, context, next) =>
   name === 'react' ? { url: ${JSON.stringify(FAKE)}, shortCircuit: true } : next(name, context);`;
 register(`data:text/javascript,${encodeURIComponent(RESOLVE)}`);
 globalThis.window ??= /** @type {any} */ (new EventTarget());
-const { useAgentChat, useAgentTool, useWebSocket } = await import('../../agentws/web/react.js');
+const { useAgentChat, useAgentTool, useAgentTopic, useWebSocket } =
+  await import('../../agentws/web/react.js');
 
 let sessions = 0;
 
@@ -144,5 +145,38 @@ test('a component makes the calls of a tool with its latest handler, while it is
       ['c1', 'Rome'],
       ['c2', 'Oslo'],
     ],
+  );
+});
+
+test('a component follows a topic while it is mounted', async () => {
+  const { network, options, url } = world();
+  let topic = 'orders';
+  const shown = new Mounted(() => useAgentTopic(useAgentChat(url, options), topic));
+  assert.deepEqual([shown.value.topic, shown.value.posts], ['orders', []]);
+  shown.mount();
+  await settled();
+  network.last().welcome();
+  const [{ id: reply }] = network.last().sentOf('subscribe');
+  const answer = { type: 'subscribed', reply, topic, after: 'top.0.', head: 'top.1.t' };
+  const event = { type: 'notice.posted', content: 'one', level: 'info' };
+  network.last().deliver({ ...answer, resume: 'snapshot', reason: 'no_position' });
+  network.last().deliver({ id: 'top.1.t', topic, event });
+  assert.deepEqual(
+    shown.value.posts.map(({ content }) => content),
+    ['one'],
+  );
+  topic = 'news';
+  shown.render();
+  await settled();
+  assert.deepEqual([shown.value.topic, shown.value.posts], ['news', []]);
+  const sent = network.last();
+  assert.deepEqual(
+    sent.sentOf('subscribe').map((frame) => frame.topic),
+    ['orders', 'news'],
+  );
+  shown.unmount();
+  assert.deepEqual(
+    sent.sentOf('unsubscribe').map((frame) => frame.topic),
+    ['orders', 'news'],
   );
 });

@@ -608,6 +608,47 @@ test('an answer that is written again does not double the question', () => {
   assert.deepEqual(log.queue, []);
 });
 
+test('another attempt after a lost run replaces its text, before what waits', () => {
+  const attempt = { number: 2, first: 'r1', after: 'r1', start: 3, began: 0 };
+  const lost = play(
+    accepted('u1', 'one'),
+    accepted('u2', 'two'),
+    started('r1', user('u1', 'one')),
+    ...textEvents('a1', 'half of').slice(0, 2),
+    { type: 'TEXT_MESSAGE_END', messageId: 'a1' },
+    {
+      type: 'RUN_ERROR',
+      code: 'interrupted',
+      message: 'The answer was interrupted.',
+      metadata: { agentws: { retryable: true, nextAttempt: 2 } },
+    },
+    branched('u1', 'u1'),
+    { ...accepted('u1', 'one'), attempt },
+    { type: 'message.promoted', messageId: 'u1' },
+  );
+  assert.deepEqual(lost.messages, []);
+  assert.deepEqual(
+    lost.queue.map(({ id }) => id),
+    ['u1', 'u2'],
+  );
+  const log = fold(
+    lost,
+    frames([started('r2', user('u1', 'one')), ...textEvents('a2', 'whole'), finished('r2')], {
+      from: 20,
+      run: 'r2',
+    }),
+  );
+  assert.deepEqual(texts(log), [
+    ['user', 'one'],
+    ['assistant', 'whole'],
+  ]);
+  assert.equal(log.messages[1].status, 'done');
+  assert.deepEqual(
+    log.queue.map(({ id }) => id),
+    ['u2'],
+  );
+});
+
 test('a branch of an older message than those that are loaded removes all of them', () => {
   const snapshot = { type: 'MESSAGES_SNAPSHOT', messages: [user('u5')] };
   assert.deepEqual(play(snapshot, branched('u2', 'u9')).messages, []);

@@ -1,0 +1,51 @@
+"""Makes connections to the Redis server of a URL."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Any, Final, cast
+
+from redis.asyncio.connection import AbstractConnection, ConnectionPool, parse_url
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+
+_NAMESPACE: Final = re.compile(r"[A-Za-z0-9_.-]{1,64}")
+
+Command = tuple[str | bytes | int, ...]
+
+
+def packer_of(pool: ConnectionPool) -> Callable[[Command], bytes]:
+    """Returns a command as it is on the wire of the pool's connections."""
+    untyped: Any = pool
+    # One that is never connected: only its encoder is used.
+    pack = untyped.make_connection().pack_command
+    return lambda command: b"".join(pack(*command))
+
+
+def pool_of(url: str, **options: Any) -> ConnectionPool:
+    """Makes connections to the server at ``url``. Raises ValueError for an address that is none."""
+    # Deadlines and retries are those of whole exchanges, not of a connection's single steps.
+    settings = {"socket_timeout": None, "retry": Retry(NoBackoff(), 0), "protocol": 2, **options}
+    return ConnectionPool.from_url(url, **settings)
+
+
+async def connected(pool: ConnectionPool) -> AbstractConnection:
+    """A new connection that is ready for commands; it does not return to the pool."""
+    untyped: Any = pool
+    connection = untyped.make_connection()
+    await connection.connect()
+    return cast("AbstractConnection", connection)
+
+
+def place_of(url: str) -> str:
+    """The server in ``url``, without user, password and options."""
+    parts = parse_url(url)
+    return str(parts.get("path") or f"{parts.get('host', 'localhost')}:{parts.get('port', 6379)}")
+
+
+def check_namespace(namespace: str) -> str:
+    """``namespace``; raises ValueError if keys can't begin with it."""
+    if not _NAMESPACE.fullmatch(namespace):
+        raise ValueError(f"{namespace!r} is not a namespace; expected 1 to 64 of A-Z a-z 0-9 _ . -")
+    return namespace

@@ -1,0 +1,66 @@
+"""What the agent of a session is asked outside of a run: its commands, and what it accepts."""
+
+from __future__ import annotations
+
+from ..agents.commands import CommandContext, Typed
+from ..agents.factory import Agents
+from ..auth import Identity
+from ..errors import NotSupported
+from ..protocol import frames as f
+from ..protocol.messages import Message
+from ..runs.builtin import builtin_commands
+from ..runs.commands import Invocation, commands_of
+from ..runs.inbox import Inbox, send_key
+from ..runs.overlaps import check_overlap
+from ..sessions.session import Session
+from ..store import Store
+
+
+async def invocation(
+    typed: Typed,
+    session: Session,
+    identity: Identity | None,
+    *,
+    agents: Agents,
+    inbox: Inbox,
+    store: Store,
+    within: float,
+) -> Invocation:
+    """Prepares a slash command. Raises UnknownCommand, TimedOut, AgentError."""
+    agent = agents.make(session.info.agent, session.info)
+    commands = await commands_of(agent, within=within)
+
+    async def history(limit: int | None) -> list[Message]:
+        if limit is None:
+            return await session.messages()
+        return (await session.page_before(session.head.seq + 1, messages=limit)).messages
+
+    return Invocation(
+        typed,
+        commands=commands,
+        context=CommandContext(session=session.info, identity=identity, history=history),
+        builtin=builtin_commands(session, inbox=inbox, agents=agents, store=store),
+        session=session,
+        timeout=within,
+    )
+
+
+async def check_new_overlap(
+    frame: f.Send,
+    session: Session,
+    identity: Identity | None,
+    *,
+    agents: Agents,
+    agent: str | None,
+    within: float,
+) -> None:
+    """Raises NotSupported if the agent does not allow the overlap of a new message."""
+    if frame.overlap is None or not agents.names:
+        return
+    making = agents.make(agent or session.info.agent, session.info)
+    try:
+        await check_overlap(making, frame.overlap, within=within)
+    except NotSupported:
+        by = None if identity is None else identity.id
+        if await session.find(send_key(frame, by=by)) is None:
+            raise
