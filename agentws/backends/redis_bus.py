@@ -57,7 +57,7 @@ class RedisBus(Bus):
         try:
             await self._publisher.connect()
             await self._subscriber.connect()
-        except (RedisError, OSError, TimeoutError) as error:
+        except (RedisError, OSError, TimeoutError, RuntimeError) as error:
             await self._publisher.drop()
             raise translated(error) from error
         self._tasks = [

@@ -62,7 +62,7 @@ class Publisher:
             async with asyncio.timeout(self._timeout):
                 connection = self._connection or await self.connect()
                 await connection.send_packed_command(batch, check_health=False)
-        except (RedisError, OSError, TimeoutError) as error:
+        except (RedisError, OSError, TimeoutError, RuntimeError) as error:
             logger.info("%d messages to other nodes were lost: %r", len(batch), error)
             await self.drop()
             return False

@@ -96,7 +96,7 @@ class Subscriber:
                 connection = self._connection or await self.connect()
                 pause = 0.0
                 await self._listen(connection)
-            except (RedisError, OSError, TimeoutError) as error:
+            except (RedisError, OSError, TimeoutError, RuntimeError) as error:
                 logger.info("the connection for messages of other nodes was lost: %r", error)
             await self.drop()
             await asyncio.sleep(pause * random.uniform(0.5, 1.0))
@@ -126,7 +126,7 @@ class Subscriber:
             changed, self._changed = self._changed, {}
             try:
                 await self._send(changed)
-            except (RedisError, OSError, TimeoutError):
+            except (RedisError, OSError, TimeoutError, RuntimeError):
                 # The connection is lost: a new one begins with all channels.
                 await self.drop()
 
