@@ -180,8 +180,8 @@ class Link:
             async with asyncio.timeout(self._timeout):
                 unmet = await self._round_trip(calls)
         except (RedisError, OSError, TimeoutError, RuntimeError) as error:
-            # OSError and TimeoutError, too: an older redis-py lets some of them through. uvloop raises
-            # RuntimeError when something is sent on a connection that was reset.
+            # OSError and TimeoutError, too: an older redis-py lets some of them through.
+            # RuntimeError: uvloop raises it when something is sent on a connection that was reset.
             await self._drop()
             # A connection that was idle may have been lost before this exchange.
             may_repeat = was_open and not last and not isinstance(error, TimeoutError)
