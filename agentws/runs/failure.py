@@ -136,7 +136,7 @@ def with_usage(
     Of a run that ended well it has the usage already.
     """
     match end:
-        case e.RunError() | e.RunFinished(usage=None) if usage:
+        case e.RunError() | e.RunFinished(usage=None):
             told = msgspec.structs.replace(end, usage=[*(end.usage or ()), *usage])
         case _:
             return end
