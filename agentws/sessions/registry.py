@@ -176,7 +176,7 @@ class Sessions:
         It may be lost.
         """
         if self.shared:
-            self._bus.publish(_CHANNEL + session.id, _SIGNAL + payload)
+            self._bus.publish(SESSION_CHANNEL + session.id, _SIGNAL + payload)
 
     def _schedule_catch_up(self, session: Session) -> None:
         reading = self._catch_up(session)
