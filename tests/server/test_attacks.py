@@ -1,6 +1,6 @@
 """The preset under attack by raw sockets ; the others are served meanwhile.
 
-``python -m agentws.bench.attacking`` measures the same attacks for longer, and stock uvicorn too.
+``agentws bench --attacks`` measures the same attacks for longer, and stock uvicorn too.
 """
 
 from __future__ import annotations
