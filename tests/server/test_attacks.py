@@ -53,7 +53,7 @@ def test_a_shutdown_ends_in_time_under_all_attacks_at_once() -> None:
         attacks = [
             threading.Thread(
                 target=attack,
-                args=(name, server.port, 6.0, 2),
+                args=(name, server.port, 5.0, 2),
                 kwargs={"ended": lambda lasted: None},
                 daemon=True,
             )
