@@ -40,6 +40,7 @@ from ..sessions.senders import Sender, Senders, sender_now
 from ..sessions.session import Session
 from ..store import Appended, Key
 from .attaching import attach_files, has_files
+from .attempts import lost_before, queued_after
 from .branches import branch_before
 from .deciding import Command, Decision, decide
 from .engine import Runs
@@ -347,25 +348,15 @@ def _with_target(outline: Outline, frame: f.Cancel) -> f.Cancel:
 
 def _cancel_decision(outline: Outline, frame: f.Cancel, by: str | None) -> Decision | None:
     """What a cancel appends; ``None`` when there is nothing to cancel."""
-    queued = _queued_after(outline, frame.run) if frame.run is not None else frame.message
+    queued = queued_after(outline, frame.run) if frame.run is not None else frame.message
     if queued is not None and queued in outline.queue:
         return _withdraw_decision(outline, queued, "cancelled")
     target = frame.run or frame.message
-    asked = (outline.run, outline.message, *outline.delivered, _lost_before(outline.accepted))
+    asked = (outline.run, outline.message, *outline.delivered, lost_before(outline.accepted))
     hit = target is not None and target in asked
     if outline.run is None or outline.cancelling or not hit:
         return None
     return Decision(entry(e.RunCancelling(by, timestamp=now_ms()), run=outline.run))
-
-
-def _lost_before(accepted: e.MessageAccepted | None) -> str | None:
-    """The run that was lost before this message was accepted again: a cancel may still name it."""
-    return None if accepted is None or accepted.attempt is None else accepted.attempt.after
-
-
-def _queued_after(outline: Outline, run: str) -> str | None:
-    """The queued message that is answered again since ``run`` was lost."""
-    return next((id for id, one in outline.queue.items() if _lost_before(one) == run), None)
 
 
 def _not_steering(outline: Outline, event: e.MessageAccepted) -> str | None:
