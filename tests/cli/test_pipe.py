@@ -164,14 +164,12 @@ async def test_an_answer_that_is_attempted_again_is_written_whole_at_its_end(
         asked = next(iter(server.known))
         told = {"agentws": {"retryable": True, "nextAttempt": 2}}
         lost = e.RunError("Try again.", "interrupted", metadata=told)
-        server.append(e.TextMessageEnd("a"), lost, run=f"run_of_{asked}")
+        server.append(lost, run=f"run_of_{asked}")
         given = m.RunAgentInput(server.session, "again", [m.UserMessage(asked, "a b c")])
         started = e.RunStarted(server.session, "again", input=given)
         server.append(started, *text("other", "from the ", "beginning"), run="again")
         server.append(well(server), run="again")
 
     assert await piped(FakeServer(), "a b c", story) == 0
-    out, err = capsys.readouterr()
     # The first text cannot be taken back, if it was written before it was replaced.
-    assert out in ("a \nfrom the beginning\n", "from the beginning\n")
-    assert err == "-- the server lost this answer: attempt 2 follows\n"
+    assert capsys.readouterr().out in ("a \nfrom the beginning\n", "from the beginning\n")
