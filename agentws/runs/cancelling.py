@@ -8,6 +8,7 @@ from ..protocol import events as e
 from ..protocol import frames as f
 from ..protocol.codec import entry
 from ..protocol.outline import Outline
+from .attempts import lost_before, queued_after
 from .branches import branch_before
 from .deciding import Decision
 from .ids import now_ms
@@ -27,11 +28,11 @@ def with_target(outline: Outline, frame: f.Cancel) -> f.Cancel:
 
 def cancel_decision(outline: Outline, frame: f.Cancel, by: str | None) -> Decision | None:
     """What a cancel appends; ``None`` when there is nothing to cancel."""
-    queued = _queued_after(outline, frame.run) if frame.run is not None else frame.message
+    queued = queued_after(outline, frame.run) if frame.run is not None else frame.message
     if queued is not None and queued in outline.queue:
         return withdraw_decision(outline, queued, "cancelled")
     target = frame.run or frame.message
-    asked = (outline.run, outline.message, *outline.delivered, _lost_before(outline.accepted))
+    asked = (outline.run, outline.message, *outline.delivered, lost_before(outline.accepted))
     hit = target is not None and target in asked
     if outline.run is None or outline.cancelling or not hit:
         return None
@@ -42,13 +43,3 @@ def withdraw_decision(outline: Outline, message: str, reason: str) -> Decision:
     back = branch_before(outline, message)
     withdrawn = entry(e.MessageWithdrawn(message, reason, timestamp=now_ms()))
     return Decision(withdrawn, more=() if back is None else (entry(back),))
-
-
-def _queued_after(outline: Outline, run: str) -> str | None:
-    """The queued message that is answered again since ``run`` was lost."""
-    return next((id for id, one in outline.queue.items() if _lost_before(one) == run), None)
-
-
-def _lost_before(accepted: e.MessageAccepted | None) -> str | None:
-    """The run that was lost before this message was accepted again: a cancel may still name it."""
-    return None if accepted is None or accepted.attempt is None else accepted.attempt.after
