@@ -146,6 +146,8 @@ class Presence:
             watch = self._watched[session.id] = _Watch(session)
             self._begin()
             self._say(session, asks=True)
+        # It may have been evicted and loaded again since.
+        watch.session = session
         return watch
 
     # The other nodes
