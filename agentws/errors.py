@@ -376,11 +376,7 @@ class StorageFull(Unavailable):
 
 
 class Misconfigured(Unavailable):
-    """A store, a bus or a node that can't be used as it is set up, so a retry would not help.
-
-    Such as a schema of a newer version, or settings that lose data. It ends the start of a host;
-    after any other ``Unavailable`` the gateway tries again in the background.
-    """
+    """Set up so that a retry does not help, as with a newer schema: it ends the start of a host."""
 
     summary = "The service is not set up correctly."
 
