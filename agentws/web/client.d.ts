@@ -383,6 +383,8 @@ export class AgentSocket {
   /** Changes the shared state, if the agent accepts it; the snapshot has it as `shared`. */
   patchState(patch: Operation[]): Promise<Accepted>;
   upload(file: Blob, options?: UploadOptions): Promise<UploadedFile>;
+  /** Deletes an uploaded file, such as one that no message is sent with. */
+  deleteFile(id: string, options?: { credentials?: boolean }): Promise<void>;
   fileUrl(id: string): string;
   setState(value: unknown): Promise<Accepted>;
   authenticate(token: string): Promise<Accepted>;

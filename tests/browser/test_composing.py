@@ -201,6 +201,17 @@ def test_a_picture_is_pasted_or_dropped(chat: Page, kind: str) -> None:
     expect(chat.locator(".assistant .prose")).to_contain_text("with 1 files dot.png")
 
 
+def test_a_file_that_is_removed_before_it_is_sent_is_deleted(chat: Page) -> None:
+    with chat.expect_response(lambda one: one.request.method == "PUT") as uploading:
+        chat.set_input_files("#picker", [NOTE])
+    wait_for_uploads(chat, 1)
+    id = uploading.value.json()["id"]
+    with chat.expect_response(lambda one: one.request.method == "DELETE") as deleting:
+        chat.get_by_role("button", name="Remove note.txt").press("Enter")
+    assert f"/files/{id}?" in deleting.value.url
+    assert deleting.value.status == 204
+
+
 def test_files_are_sent_without_a_text(chat: Page) -> None:
     send_button = chat.get_by_role("button", name="Send", exact=True)
     expect(send_button).to_be_disabled()
