@@ -144,6 +144,15 @@ def test_a_message_that_the_run_may_take_can_only_be_taken_back(open_page: OpenP
     expect(page.locator("#composer-input")).to_have_value("soon")
 
 
+def test_what_the_agent_does_not_allow_is_not_offered(chat: Page) -> None:
+    begin(chat)
+    chat.fill("#composer-input", "soon")
+    expect(chat.locator("#send-now")).to_be_visible()
+    chat.get_by_role("combobox", name="Agent").select_option("busybody")
+    expect(chat.locator("#send-now")).to_be_hidden()
+    expect(chat.locator("#send")).to_be_visible()
+
+
 def test_a_message_that_an_agent_does_not_take_is_not_lost(chat: Page) -> None:
     picker = chat.get_by_role("combobox", name="Agent")
     picker.select_option("busy")
