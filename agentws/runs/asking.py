@@ -76,7 +76,8 @@ class AskingRun(Run):
         # The context, which the agent may keep, refers to this run: a cycle, which only the
         # garbage collector frees.
         self.ending = True
-        del self.context
+        if not self.abandoned:  # another task ends that one
+            del self.context
 
     def before_end(self, terminal: Event) -> Event:
         """Writes the results of unfinished calls. An agent may not end without its answers."""

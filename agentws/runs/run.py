@@ -184,7 +184,9 @@ class Run:
         for event in self._sequence.close():
             self.writer.write_event(event)
         end = self.before_end(terminal)
-        self.writer.write_event(with_usage(end, self.context.usage, self.writer.check_terminal))
+        if usage := self.context.usage:
+            end = with_usage(end, usage, self.writer.check_terminal)
+        self.writer.write_event(end)
         await self.writer.drain()
 
     def before_end(self, terminal: Event) -> Event:

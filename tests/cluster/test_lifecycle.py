@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import time
+from pathlib import Path
 
 import pytest
 
 from agentws.testing.proxy import FaultProxy
 from tests.cluster.checks import check
 from tests.cluster.clients import WITHIN, Native
-from tests.cluster.nodes import Cluster
+from tests.cluster.nodes import Cluster, Node
+from tests.cluster.stores import WITH_SERVER
 
 
 @pytest.mark.parametrize("then", ["a", "b"])
@@ -102,6 +104,23 @@ async def test_a_node_that_wakes_up_after_its_lease_writes_nothing(
         await late.until_ended("m2")
     kinds = await check(cluster, session, client, late)
     assert kinds.count("RUN_STARTED") == 2
+
+
+@pytest.mark.parametrize("started", WITH_SERVER, indirect=True)
+@pytest.mark.parametrize("hours", [1, -1])
+async def test_a_node_whose_clock_is_wrong_takes_no_lease_early(
+    cluster: Cluster, session: str, tmp_path: Path, hours: int
+) -> None:
+    """Leases expire by the clock of the store's server."""
+    skewed = Node("d", cluster.store, tmp_path, skew=hours * 3600)
+    client, elsewhere = Native(session), Native(session, "at the skewed node")
+    with skewed:
+        async with client.at(cluster["a"].host), elsewhere.at(skewed.host):
+            await client.say("m1", "count 90")
+            await elsewhere.say("m2", "hello")
+            ended, _ = await asyncio.gather(client.until_ended("m1"), elsewhere.until_ended("m2"))
+            assert ended["event"]["type"] == "RUN_FINISHED"
+    await check(cluster, session, client, elsewhere)
 
 
 async def in_log(cluster: Cluster, session: str, kind: str) -> None:
