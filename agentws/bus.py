@@ -18,6 +18,10 @@ __all__ = ["GAP", "Bus", "Listener", "Scope"]
 GAP: Final = b""
 """The payload that a bus itself delivers after it may have lost messages of a channel: whoever
 follows something by it reads again. Nobody publishes it."""
+SESSION_CHANNEL: Final = "s:"
+"""The prefix of the channel, before a session's id, on which nodes ring when its log has grown. The
+payload is the seq of the log's end. A store that rings with an append leaves its own bus nothing to
+do, see ``RedisStore``."""
 Listener = Callable[[str, bytes], None]
 """Called with the channel and the payload, on the event loop; must not block or raise."""
 

@@ -6,6 +6,7 @@ of a change or nothing. See :mod:`agentws.backends.redis_scripts` for the keys.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from typing import Any, Final
 
@@ -23,16 +24,17 @@ from ..protocol.frames import Durability
 from ..protocol.messages import Metadata
 from ..protocol.position import Position
 from ..store import PAGE, Appended, Head, Key, Lease, Node, SessionInfo, Settled, Store
+from . import redis_lease_scripts as lease_scripts
 from . import redis_records as records_
 from . import redis_scripts as scripts
 from .redis_bus import RedisBus
-from .redis_leases import RedisLeaseRenewer, milliseconds
+from .redis_leases import CHUNK, RedisLeaseRenewer, milliseconds
+from .redis_node import Promise
+from .redis_script import Script
 from .redis_servers import Servers
 
 __all__ = ["RedisBus", "RedisStore"]
 
-_CHUNK: Final = 500
-"""Sessions of one script call: the server serves nobody else meanwhile."""
 _REFUSED: Final = {
     b"N": NotFound,
     b"F": Fenced,
@@ -45,7 +47,7 @@ class RedisStore(Store):
     """Keeps sessions on the Redis (6.2 or newer) or Valkey server at ``url``.
 
     ``url``: ``redis://[USER:PASSWORD@]HOST[:PORT][/DATABASE]``, ``rediss://`` for TLS, or
-    ``unix://PATH``.
+    ``unix://PATH``. Any server of a cluster leads to all of them.
     ``namespace``: the first word of all keys, so that several applications can share a server.
 
     ``durability`` is what an append survives when it has returned; one that can't meet it raises
@@ -78,14 +80,9 @@ class RedisStore(Store):
         confirmation: float = 1.0,
     ) -> None:
         self.durability = durability
-        self._servers = Servers(
-            url,
-            namespace=namespace,
-            durability=durability,
-            replicas=replicas,
-            timeout=timeout,
-            confirmation=confirmation,
-        )
+        self._bus: RedisBus | None = None
+        promise = Promise(durability, replicas, confirmation)
+        self._servers = Servers(url, namespace=namespace, timeout=timeout, promise=promise)
 
     def __repr__(self) -> str:
         return f"<RedisStore {self._servers}>"
@@ -97,27 +94,43 @@ class RedisStore(Store):
         await self._servers.close()
 
     async def ping(self) -> None:
-        await self._servers.reader.call(("PING",))
+        await self._servers.ping()
 
     async def available_durability(self) -> Durability:
         return await self._servers.available_durability()
 
     def default_bus(self) -> RedisBus:
-        """Reaches all nodes that use this server and namespace."""
-        servers = self._servers
-        return RedisBus(servers.url, namespace=servers.namespace, timeout=servers.timeout)
+        """Reaches all nodes that use this server and namespace.
 
-    async def _write(self, script: scripts.Script, *arguments: Any, again: bool = True) -> Any:
+        The store rings on it in the same step as it appends, unless an append has to be confirmed
+        first: other nodes then learn of it once it is.
+        """
         servers = self._servers
-        call = servers.writer.script(script, servers.prefix, *arguments, durable=True, again=again)
-        return (await call)[0]
+        bus = RedisBus(servers.url, namespace=servers.namespace, timeout=servers.timeout)
+        if self.durability == "process":
+            self._bus = bus
+        return bus
 
-    async def _query(self, script: scripts.Script, *arguments: Any) -> Any:
+    async def _write(
+        self, script: Script, session: str, *arguments: Any, again: bool = True
+    ) -> Any:
         servers = self._servers
-        return (await servers.reader.script(script, servers.prefix, *arguments))[0]
+        prefix = servers.prefix_of(session)
+        return await servers.script(script, prefix, session, *arguments, write=True, again=again)
+
+    async def _merged(self, script: Script, *arguments: Any) -> list[Any]:
+        """What the script finds in all shards."""
+        servers, rows = self._servers, list[Any]()
+        asked = [servers.script(script, prefix, *arguments) for prefix in servers.prefixes]
+        for found in await asyncio.gather(*asked):
+            rows += found
+        return rows
 
     def _key(self, kind: str, session: str) -> str:
-        return f"{self._servers.prefix}{kind}:{session}"
+        return f"{self._servers.prefix_of(session)}{kind}:{session}"
+
+    async def _ask(self, session: str, *commands: tuple[str | int, ...]) -> list[Any]:
+        return await self._servers.call(self._servers.prefix_of(session), *commands)
 
     # Sessions
 
@@ -132,7 +145,7 @@ class RedisStore(Store):
 
     async def info(self, session: str) -> SessionInfo:
         command = ("HMGET", self._key("h", session), *records_.INFO)
-        [fields] = await self._servers.reader.call(command)
+        [fields] = await self._ask(session, command)
         return records_.info_of(session, fields)
 
     async def update(
@@ -159,8 +172,8 @@ class RedisStore(Store):
     ) -> Sequence[SessionInfo]:
         # Any id is above the empty one: without `before` nothing is left out.
         updated, id = ("+inf", "") if before is None else (repr(before[0]), before[1])
-        rows = await self._query(scripts.SESSIONS, owner, limit, updated, id)
-        return records_.infos_of(rows)
+        infos = records_.infos_of(await self._merged(scripts.SESSIONS, owner, limit, updated, id))
+        return sorted(infos, key=_age, reverse=True)[:limit]
 
     async def delete(self, session: str, *, updated: float | None = None) -> bool:
         wanted = "" if updated is None else repr(updated)
@@ -168,7 +181,7 @@ class RedisStore(Store):
 
     async def stale(self, *, retention: float | None, limit: int = 100) -> Sequence[SessionInfo]:
         kept = "" if retention is None else repr(retention)
-        infos = records_.infos_of(await self._query(scripts.STALE, kept, limit))
+        infos = records_.infos_of(await self._merged(scripts.STALE, kept, limit))
         return sorted(infos, key=lambda info: _expiry(info, retention))[:limit]
 
     # The log
@@ -198,12 +211,17 @@ class RedisStore(Store):
         if expect is not None:
             flags += "x"
             options[5] = str(expect)
-        arguments = (session, flags, *options, *events)
-        reply = await self._write(scripts.APPEND, *arguments, again=key is not None)
-        return _appended(reply, events)
+        bell = None if self._bus is None else self._bus.bell(session)
+        arguments = (flags, *options, *(bell or ("", "")), *events)
+        reply = await self._write(scripts.APPEND, session, *arguments, again=key is not None)
+        done = _appended(reply, events)
+        if bell is not None and self._bus is not None and done.records:
+            self._bus.rung(session, done.position.seq)
+        return done
 
     async def find(self, session: str, key: Key) -> Appended | None:
-        end, known = await self._servers.reader.call(
+        end, known = await self._ask(
+            session,
             ("HMGET", self._key("h", session), *records_.ENDS),
             ("HGET", self._key("k", session), key.id),
         )
@@ -217,15 +235,15 @@ class RedisStore(Store):
 
     async def head(self, session: str) -> Head:
         command = ("HMGET", self._key("h", session), *records_.HEAD)
-        [fields] = await self._servers.reader.call(command)
+        [fields] = await self._ask(session, command)
         return records_.head_of(fields)
 
     async def heads(self, sessions: Sequence[str]) -> Sequence[int | None]:
-        seqs: list[int | None] = []
-        for start in range(0, len(sessions), _CHUNK):
-            found = await self._query(scripts.HEADS, *sessions[start : start + _CHUNK])
-            seqs += [None if seq is None else int(seq) for seq in found]
-        return seqs
+        seqs: dict[str, int] = {}
+        for wanted, found in await self._chunked(scripts.HEADS, sessions):
+            pairs = zip(wanted, found, strict=True)
+            seqs.update((session, int(seq)) for session, seq in pairs if seq is not None)
+        return [seqs.get(session) for session in sessions]
 
     async def read(
         self, session: str, *, after: Position | None = None, limit: int = PAGE
@@ -251,7 +269,7 @@ class RedisStore(Store):
     ) -> tuple[Position, list[bytes]]:
         """The end of the log, and the reply to ``command``, which is executed after it."""
         end = ("HMGET", self._key("h", session), *records_.ENDS)
-        fields, found = await self._servers.reader.call(end, command)
+        fields, found = await self._ask(session, end, command)
         return records_.end_of(fields), found
 
     async def compact(
@@ -264,42 +282,55 @@ class RedisStore(Store):
     # Leases
 
     async def lease(self, session: str, *, owner: str, ttl: float) -> Lease | None:
-        reply = await self._write(scripts.LEASE, session, owner, milliseconds(ttl))
+        reply = await self._write(lease_scripts.LEASE, session, owner, milliseconds(ttl))
         if reply == b"N":
             raise records_.missing()
         return None if reply == b"H" else Lease(session, owner, reply[1:].decode(), ttl)
 
     async def renew(self, owner: str, sessions: Sequence[str], *, ttl: float) -> Sequence[str]:
-        held: list[str] = []
-        for start in range(0, len(sessions), _CHUNK):
-            wanted = sessions[start : start + _CHUNK]
-            found = await self._query(scripts.RENEW, owner, milliseconds(ttl), *wanted)
-            held += [session.decode() for session in found]
-        return held
+        chunks = await self._chunked(lease_scripts.RENEW, sessions, owner, milliseconds(ttl))
+        return [session.decode() for _, held in chunks for session in held]
 
     async def release(self, lease: Lease) -> None:
-        await self._write(scripts.RELEASE, lease.session, lease.owner, lease.fence)
+        await self._write(lease_scripts.RELEASE, lease.session, lease.owner, lease.fence)
 
     async def unsettled(self, *, limit: int = 100) -> Sequence[str]:
-        found = await self._query(scripts.UNSETTLED, limit)
-        return [session.decode() for session in found[::2]]
+        found = await self._merged(lease_scripts.UNSETTLED, limit)
+        oldest = sorted(
+            (float(updated), id.decode())
+            for id, updated in zip(found[::2], found[1::2], strict=True)
+        )
+        return [id for _, id in oldest[:limit]]
 
     def lease_renewer(self) -> RedisLeaseRenewer:
-        return RedisLeaseRenewer(self._servers.url, self._servers.prefix)
+        return RedisLeaseRenewer(self._servers)
+
+    async def _chunked(
+        self, script: Script, sessions: Sequence[str], *arguments: str | int
+    ) -> list[tuple[Sequence[str], list[Any]]]:
+        """The replies for many sessions, by those that each reply is for."""
+        servers = self._servers
+        chunks = servers.chunks(sessions, CHUNK)
+        asked = [servers.script(script, prefix, *arguments, *ids) for prefix, ids in chunks]
+        found = await asyncio.gather(*asked)
+        return [(ids, reply) for (_, ids), reply in zip(chunks, found, strict=True)]
 
     # Nodes
 
     async def beat(self, node: str, *, instance: str, data: bytes, ttl: float) -> bool:
         arguments = (node, instance, milliseconds(ttl), data)
-        return bool(await self._query(scripts.BEAT, *arguments))
+        return bool(await self._of_nodes(lease_scripts.BEAT, *arguments))
 
     async def nodes(self) -> Sequence[Node]:
-        found = await self._query(scripts.NODES)
+        found = await self._of_nodes(lease_scripts.NODES)
         nodes = [Node(id.decode(), data) for id, data in zip(found[::2], found[1::2], strict=True)]
         return sorted(nodes, key=lambda node: node.id)
 
     async def leave(self, node: str, *, instance: str) -> None:
-        await self._query(scripts.LEAVE, node, instance)
+        await self._of_nodes(lease_scripts.LEAVE, node, instance)
+
+    async def _of_nodes(self, script: Script, *arguments: str | bytes | int) -> Any:
+        return await self._servers.script(script, self._servers.prefixes[0], *arguments)
 
 
 def _appended(reply: bytes, events: Sequence[bytes]) -> Appended:
@@ -315,6 +346,10 @@ def _appended(reply: bytes, events: Sequence[bytes]) -> Appended:
     if not records:
         return Appended((), before)
     return Appended(records, Position(before.epoch, records[-1].seq, records[-1].tag))
+
+
+def _age(info: SessionInfo) -> tuple[float, str]:
+    return info.updated, info.id
 
 
 def _expiry(info: SessionInfo, default: float | None) -> tuple[float, str]:

@@ -12,12 +12,10 @@ from collections.abc import Callable
 from secrets import token_bytes
 from typing import Final
 
-from redis.exceptions import RedisError
-
-from ..bus import GAP, Bus, Listener, Subscriptions
+from ..bus import GAP, SESSION_CHANNEL, Bus, Listener, Subscriptions
 from .redis_errors import translated
 from .redis_pool import check_namespace, place_of, pool_of
-from .redis_publisher import Publisher
+from .redis_publisher import MOST, Publisher
 from .redis_subscriber import Subscriber
 
 _SENDER: Final = 8
@@ -44,6 +42,8 @@ class RedisBus(Bus):
         self._subscriber = Subscriber(
             pool, probe=probe, timeout=timeout, received=self._received, gap=self._gap
         )
+        self._rung: dict[str, bytes] = {}
+        """What the store has published, until the gateway asks for it."""
         self._tasks: list[asyncio.Task[None]] = []
         self._loop: asyncio.AbstractEventLoop | None = None
 
@@ -57,7 +57,7 @@ class RedisBus(Bus):
         try:
             await self._publisher.connect()
             await self._subscriber.connect()
-        except (RedisError, OSError, TimeoutError, RuntimeError) as error:
+        except Exception as error:
             await self._publisher.drop()
             raise translated(error) from error
         self._tasks = [
@@ -83,9 +83,22 @@ class RedisBus(Bus):
         await self._publisher.drop()
         await self._subscriber.drop()
 
+    def bell(self, session: str) -> tuple[str, bytes] | None:
+        """The server's channel, and what a message begins with, for a store that rings by itself.
+
+        ``None`` while the bus is closed.
+        """
+        return (f"{self._prefix}{SESSION_CHANNEL}{session}", self._id) if self._tasks else None
+
+    def rung(self, session: str, seq: int) -> None:
+        """The store has rung for this end of the log: the same message is not published again."""
+        if len(self._rung) >= MOST:
+            self._rung.clear()
+        self._rung[SESSION_CHANNEL + session] = b"%d" % seq
+
     def publish(self, channel: str, payload: bytes) -> None:
         self._subscriptions.deliver(channel, payload)
-        if self._tasks:
+        if self._tasks and self._rung.pop(channel, None) != payload:
             self._publisher.send(self._prefix + channel, self._id + payload)
 
     def subscribe(self, channel: str, listener: Listener) -> Callable[[], None]:

@@ -26,6 +26,7 @@ class ServerFacts(NamedTuple):
     replicas: int
     """How many are connected and up to date."""
     is_replica: bool
+    in_cluster: bool
 
 
 def parse_info(text: str) -> dict[str, str]:
@@ -44,6 +45,7 @@ def facts_of(info: Mapping[str, str], fsync: str | None) -> ServerFacts:
         fsync=fsync,
         replicas=len(online),
         is_replica=info.get("role") == "slave",
+        in_cluster=info.get("cluster_enabled") == "1",
     )
 
 

@@ -9,6 +9,18 @@ from redis import exceptions as redis
 from ..errors import AgentwsError, Misconfigured, StorageFull, Unavailable
 
 
+class Moved(Unavailable):
+    """Another server of the cluster has this slot now."""
+
+    summary = "The Redis cluster has moved this session."
+
+
+class Moving(Unavailable):
+    """The slot is on its way to another server of the cluster."""
+
+    summary = "The Redis cluster is moving this session."
+
+
 class _Meaning(NamedTuple):
     kinds: tuple[type[Exception], ...]
     """The exceptions of redis-py for it."""
@@ -26,6 +38,13 @@ _REPLICA: Final = _Meaning(
 _FULL: Final = _Meaning((redis.OutOfMemoryError,), "OOM command not allowed", "")
 _MEANINGS: Final = (
     _REPLICA,
+    _Meaning((redis.MovedError,), "-MOVED ", Moved.summary, Moved),
+    _Meaning(
+        (redis.AskError, redis.TryAgainError),
+        "attempted to access a non local key",
+        Moving.summary,
+        Moving,
+    ),
     _Meaning((redis.BusyLoadingError,), "LOADING ", "The Redis server is loading its data."),
     _Meaning((redis.MasterDownError,), "MASTERDOWN ", "The Redis replica has no primary."),
     _Meaning((redis.ClusterDownError,), "CLUSTERDOWN ", "The Redis cluster is down."),

@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Sequence
 from typing import Any, Final
 
 from redis import Redis
 from redis.backoff import NoBackoff
-from redis.exceptions import NoScriptError, RedisError
+from redis.cluster import RedisCluster
+from redis.exceptions import RedisError
 from redis.retry import Retry
 
 from ..store import LeaseRenewer
 from .redis_errors import translated
-from .redis_scripts import RENEW
+from .redis_lease_scripts import RENEW
+from .redis_servers import Servers
 
-_CHUNK: Final = 500
+_PATIENCE: Final = 0.2
+"""The part of a lease's time for which the client waits for a connection, and then for replies."""
+CHUNK: Final = 500
 """Sessions of one script call: the server serves nobody else meanwhile."""
 
 
@@ -26,54 +31,55 @@ def milliseconds(seconds: float) -> int:
 class RedisLeaseRenewer(LeaseRenewer):
     """Connects when it first renews, and again after its connection was lost."""
 
-    def __init__(self, url: str, prefix: str) -> None:
-        self._url = url
-        self._prefix = prefix
-        self._client: Redis | None = None
+    def __init__(self, servers: Servers) -> None:
+        self._servers = servers
+        self._client: Redis | RedisCluster | None = None
         self._patience = 0.0
 
     def renew(self, owner: str, sessions: Sequence[str], *, ttl: float) -> Sequence[str]:
-        if not sessions:
-            return []
+        # In time for one more call, which may wait for a connection and for its replies.
+        last_start = time.monotonic() + ttl / 2 - 2 * ttl * _PATIENCE
+        held: list[str] = []
         try:
-            return self._renew(self._connected(ttl), owner, sessions, milliseconds(ttl))
+            for prefix, ids in self._servers.chunks(sessions, CHUNK):
+                if held and time.monotonic() > last_start:
+                    raise TimeoutError("the servers are too slow")
+                held += self._renew(self._connected(ttl), prefix, owner, ids, milliseconds(ttl))
         except (RedisError, OSError) as error:
             self.close()
             raise translated(error) from error
+        return held
 
     def close(self) -> None:
         client, self._client = self._client, None
         if client is not None:
             client.close()
 
-    def _connected(self, ttl: float) -> Redis:
-        # At most two waits of the client are in one renewal: for a connection, and for the replies.
-        patience = ttl / 5
+    def _connected(self, ttl: float) -> Redis | RedisCluster:
+        patience = ttl * _PATIENCE
         if self._client is None or self._patience != patience:
             self.close()
             self._patience = patience
-            self._client = Redis.from_url(
-                self._url,
-                socket_timeout=patience,
-                socket_connect_timeout=patience,
-                retry=Retry(NoBackoff(), 0),
-                single_connection_client=True,
-            )
+            self._client = self._connect(socket_timeout=patience, socket_connect_timeout=patience)
         return self._client
 
-    def _renew(self, client: Redis, owner: str, sessions: Sequence[str], ttl: int) -> list[str]:
-        chunks = [sessions[at : at + _CHUNK] for at in range(0, len(sessions), _CHUNK)]
-        try:
-            replies = self._send(client, owner, chunks, ttl)
-        except NoScriptError:
-            client.script_load(RENEW.text)
-            replies = self._send(client, owner, chunks, ttl)
-        return [session.decode() for held in replies for session in held]
+    def _connect(self, **options: float) -> Redis | RedisCluster:
+        once = Retry(NoBackoff(), 0)
+        if self._servers.is_cluster:
+            return RedisCluster.from_url(self._servers.url, retry=once, **options)
+        return Redis.from_url(
+            self._servers.url, retry=once, single_connection_client=True, **options
+        )
 
-    def _send(
-        self, client: Redis, owner: str, chunks: Sequence[Sequence[str]], ttl: int
-    ) -> list[Any]:
-        pipeline = client.pipeline(transaction=False)
-        for chunk in chunks:
-            pipeline.evalsha(RENEW.sha, 1, self._prefix, owner, ttl, *chunk)
-        return list(pipeline.execute())
+    def _renew(
+        self,
+        client: Redis | RedisCluster,
+        prefix: str,
+        owner: str,
+        sessions: Sequence[str],
+        ttl: int,
+    ) -> list[str]:
+        # With its text: it is short, and a cluster's client loads no scripts.
+        keys = RENEW.keys_of(prefix, "")
+        found: Any = client.eval(RENEW.text, len(keys), *keys, prefix, owner, ttl, *sessions)
+        return [session.decode() for session in found]

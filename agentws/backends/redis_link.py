@@ -12,13 +12,14 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from redis.asyncio.connection import AbstractConnection, ConnectionPool
-from redis.exceptions import RedisError, ResponseError
+from redis.exceptions import ResponseError
 
 from ..errors import Unavailable
+from . import redis_lease_scripts, redis_scripts
 from .redis_errors import is_replica, needs_scripts, translated
-from .redis_pool import Command, connected, packer_of
-from .redis_scripts import ALL, Script
+from .redis_pool import Command, connected, disconnect, packer_of
 
+_SCRIPTS: Final = (*redis_scripts.ALL, *redis_lease_scripts.ALL)
 LARGEST_PIPELINE: Final = 256
 """Calls of one round trip. More would delay the first of them, and the server's other clients."""
 
@@ -137,11 +138,6 @@ class Link:
         self._wake()
         return future
 
-    def script(
-        self, script: Script, prefix: str, *arguments: str | bytes | int, **options: bool
-    ) -> asyncio.Future[list[Any]]:
-        return self.call(("EVALSHA", script.sha, 1, prefix, *arguments), **options)
-
     def _wake(self) -> None:
         idle, self._idle = self._idle, None
         if idle is not None and not idle.done():
@@ -159,7 +155,8 @@ class Link:
                     self._idle = self._loop.create_future()
                     await self._idle
         finally:
-            # Cancelled: the event loop ends.
+            # Cancelled: the event loop ends. Later calls are refused.
+            self._task = None
             for call in (*calls, *self._queue):
                 call.fail(Unavailable("The store was closed."))
 
@@ -179,9 +176,9 @@ class Link:
         try:
             async with asyncio.timeout(self._timeout):
                 unmet = await self._round_trip(calls)
-        except (RedisError, OSError, TimeoutError, RuntimeError) as error:
-            # OSError and TimeoutError, too: an older redis-py lets some of them through.
-            # RuntimeError: uvloop raises it when something is sent on a connection that was reset.
+        except Exception as error:
+            # Whatever it is: a call must not wait for ever. On a connection that was reset, uvloop
+            # raises RuntimeError, and redis-py what it has not foreseen.
             await self._drop()
             # A connection that was idle may have been lost before this exchange.
             may_repeat = was_open and not last and not isinstance(error, TimeoutError)
@@ -230,20 +227,19 @@ class Link:
     async def _connect(self) -> AbstractConnection:
         connection = await connected(self._pool)
         try:
-            loads = [self._pack(("SCRIPT", "LOAD", script.text)) for script in ALL]
+            loads = [self._pack(("SCRIPT", "LOAD", script.text)) for script in _SCRIPTS]
             await connection.send_packed_command(loads, check_health=False)
-            for _ in ALL:
+            for _ in _SCRIPTS:
                 await connection.read_response(disable_decoding=True)
         except BaseException:
-            await connection.disconnect(nowait=True)
+            await disconnect(connection)
             raise
         self._connection = connection
         return connection
 
     async def _drop(self) -> None:
         connection, self._connection = self._connection, None
-        if connection is not None:
-            await connection.disconnect(nowait=True)
+        await disconnect(connection)
 
 
 async def _reply(connection: AbstractConnection) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Callable
 from typing import Any, Final, cast
@@ -10,9 +11,12 @@ from redis.asyncio.connection import AbstractConnection, ConnectionPool, parse_u
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
+logger: Final = logging.getLogger("agentws")
+
 _NAMESPACE: Final = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 
 Command = tuple[str | bytes | int, ...]
+Address = tuple[str, int]
 
 
 def packer_of(pool: ConnectionPool) -> Callable[[Command], bytes]:
@@ -23,11 +27,22 @@ def packer_of(pool: ConnectionPool) -> Callable[[Command], bytes]:
     return lambda command: b"".join(pack(*command))
 
 
-def pool_of(url: str, **options: Any) -> ConnectionPool:
-    """Makes connections to the server at ``url``. Raises ValueError for an address that is none."""
+def pool_of(url: str, *, address: Address | None = None, **options: Any) -> ConnectionPool:
+    """Makes connections to the server at ``url``, or to another one of its cluster, by ``address``.
+
+    Raises ValueError for an address that is none.
+    """
     # Deadlines and retries are those of whole exchanges, not of a connection's single steps.
-    settings = {"socket_timeout": None, "retry": Retry(NoBackoff(), 0), "protocol": 2, **options}
-    return ConnectionPool.from_url(url, **settings)
+    settings: dict[str, Any] = {
+        "socket_timeout": None,
+        "retry": Retry(NoBackoff(), 0),
+        "protocol": 2,
+        **options,
+        **parse_url(url),
+    }
+    if address is not None:
+        settings["host"], settings["port"] = address
+    return ConnectionPool(**settings)
 
 
 async def connected(pool: ConnectionPool) -> AbstractConnection:
@@ -36,6 +51,16 @@ async def connected(pool: ConnectionPool) -> AbstractConnection:
     connection = untyped.make_connection()
     await connection.connect()
     return cast("AbstractConnection", connection)
+
+
+async def disconnect(connection: AbstractConnection | None) -> None:
+    """Drops a connection, in whatever state it is."""
+    if connection is None:
+        return
+    try:
+        await connection.disconnect(nowait=True)
+    except Exception as error:
+        logger.debug("a connection to Redis did not close: %r", error)
 
 
 def place_of(url: str) -> str:

@@ -7,9 +7,8 @@ import logging
 from typing import Final
 
 from redis.asyncio.connection import AbstractConnection, ConnectionPool
-from redis.exceptions import RedisError
 
-from .redis_pool import connected, packer_of
+from .redis_pool import connected, disconnect, packer_of
 
 logger: Final = logging.getLogger("agentws")
 
@@ -62,7 +61,7 @@ class Publisher:
             async with asyncio.timeout(self._timeout):
                 connection = self._connection or await self.connect()
                 await connection.send_packed_command(batch, check_health=False)
-        except (RedisError, OSError, TimeoutError, RuntimeError) as error:
+        except Exception as error:
             logger.info("%d messages to other nodes were lost: %r", len(batch), error)
             await self.drop()
             return False
@@ -76,12 +75,11 @@ class Publisher:
             await connection.read_response(disable_decoding=True)
             await connection.send_command("CLIENT", "REPLY", "OFF")
         except BaseException:
-            await connection.disconnect(nowait=True)
+            await disconnect(connection)
             raise
         self._connection = connection
         return connection
 
     async def drop(self) -> None:
         connection, self._connection = self._connection, None
-        if connection is not None:
-            await connection.disconnect(nowait=True)
+        await disconnect(connection)

@@ -1,8 +1,9 @@
 """The Lua scripts of the Redis store. Each is one atomic step on the server.
 
-A script is constant: what it works on comes as arguments. ``KEYS[1]`` is the prefix of a shard,
+A script is constant: what it works on comes as arguments. The first one is the prefix of a shard,
 such as ``{agentws:0}:``. Its braces are a hash tag: all keys that begin with it are in one slot of
-a cluster, so a script may use any of them.
+a cluster. A cluster that moves a slot must know the keys that a script writes, see
+:attr:`agentws.backends.redis_script.Script.keys`; without a cluster none are named.
 
 ==============  =======  ==============================================================
 ``h:ID``        hash     a session: its info, the end of its log, its checkpoint; ``x``
@@ -22,29 +23,9 @@ after it. So each script validates first, and its first write decides: all of it
 
 from __future__ import annotations
 
-import hashlib
-from typing import Final, NamedTuple
+from typing import Final
 
-
-class Script(NamedTuple):
-    """A script, and the digest by which it is called."""
-
-    text: str
-    sha: str
-
-
-def _script(*parts: str) -> Script:
-    text = "\n".join(("local P = KEYS[1]", *parts))
-    return Script(text, hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest())
-
-
-# Times are text: a number would lose digits on its way through Lua.
-_NOW: Final = """
-local function now()
-  local time = redis.call('TIME')
-  return time[1] .. '.' .. string.format('%06d', time[2])
-end
-"""
+from .redis_script import NOW, script
 
 _INFO: Final = """
 local function info(id)
@@ -55,12 +36,12 @@ end
 # Keeps the indexes of a session as its `updated` or its retention change.
 _LISTED: Final = """
 local function listed(id, owner, updated, retention)
-  if owner then redis.call('ZADD', P .. 'o:' .. owner, updated, id) end
   if retention then
     redis.call('ZADD', P .. 'r', string.format('%.17g', updated + retention), id)
   else
     redis.call('ZADD', P .. 'd', updated, id)
   end
+  if owner then redis.call('ZADD', P .. 'o:' .. owner, updated, id) end
 end
 """
 
@@ -73,8 +54,8 @@ local function add(key, pairs_)
 end
 """
 
-APPEND: Final = _script(
-    _NOW,
+APPEND: Final = script(
+    NOW,
     _LISTED,
     _ADD,
     """
@@ -102,19 +83,19 @@ end
 local before = seq .. ' ' .. tag .. ' ' .. epoch
 local settled = tonumber(head[6])
 local settles = string.find(flags, 's', 1, true) and tonumber(ARGV[6]) >= settled
-if #ARGV > 8 then
+local updated
+if #ARGV > 10 then
   local entries = {}
-  for n = 9, #ARGV do
+  for n = 11, #ARGV do
     seq = seq + 1
     tag = string.sub(redis.sha1hex(tag .. '|' .. seq .. '|' .. ARGV[n]), 1, 16)
     entries[#entries + 1] = seq
     entries[#entries + 1] = seq .. ' ' .. tag .. ' ' .. ARGV[n]
   end
   add(P .. 'l:' .. id, entries)
-  local updated = now()
+  updated = now()
   redis.call('HSET', h, 's', seq, 't', tag, 'u', updated)
   if not string.find(flags, 'c', 1, true) then redis.call('HSET', h, 'v', seq) end
-  listed(id, head[7], updated, head[8])
   if not settles and seq > settled then redis.call('ZADD', P .. 'u', updated, id) end
 end
 if keyed then redis.call('HSET', P .. 'k:' .. id, ARGV[4], seq .. ' ' .. tag .. ' ' .. ARGV[5]) end
@@ -126,11 +107,16 @@ if settles then
     redis.call('ZREM', P .. 'u', id)
   end
 end
+if updated then
+  listed(id, head[7], updated, head[8])
+  if ARGV[9] ~= '' then redis.pcall('PUBLISH', ARGV[9], ARGV[10] .. seq) end
+end
 return before
 """,
+    keys="h: l: k: d r u",
 )
 
-CREATE: Final = _script(
+CREATE: Final = script(
     _INFO,
     _LISTED,
     """
@@ -149,10 +135,11 @@ redis.call('HSET', h, unpack(fields))
 listed(id, given['o'], given['u'], given['r'])
 return 'C'
 """,
+    keys="h: d r",
 )
 
-UPDATE: Final = _script(
-    _NOW,
+UPDATE: Final = script(
+    NOW,
     _INFO,
     _LISTED,
     """
@@ -176,13 +163,14 @@ elseif retention ~= 'same' then
   redis.call('HSET', h, 'r', retention)
   redis.call('ZREM', P .. 'd', id)
 end
-listed(id, known[2], updated, redis.call('HGET', h, 'r'))
 if redis.call('ZSCORE', P .. 'u', id) then redis.call('ZADD', P .. 'u', updated, id) end
+listed(id, known[2], updated, redis.call('HGET', h, 'r'))
 return info(id)
 """,
+    keys="h: d r u",
 )
 
-DELETE: Final = _script(
+DELETE: Final = script(
     """
 local id, updated = ARGV[1], ARGV[2]
 local h, w = P .. 'h:' .. id, P .. 'w:' .. id
@@ -192,14 +180,15 @@ if updated ~= '' and (tonumber(known[3]) ~= tonumber(updated) or redis.call('EXI
   return 0
 end
 redis.call('UNLINK', h, P .. 'l:' .. id, P .. 'k:' .. id, w)
-if known[2] then redis.call('ZREM', P .. 'o:' .. known[2], id) end
 for _, index in ipairs({'d', 'r', 'u'}) do redis.call('ZREM', P .. index, id) end
 redis.call('HSET', h, 'x', 1)
+if known[2] then redis.call('ZREM', P .. 'o:' .. known[2], id) end
 return 1
-"""
+""",
+    keys="h: l: k: w: d r u",
 )
 
-SESSIONS: Final = _script(
+SESSIONS: Final = script(
     _INFO,
     """
 local key, limit, last = P .. 'o:' .. ARGV[1], tonumber(ARGV[2]), ARGV[4]
@@ -228,10 +217,11 @@ while #rows < limit do
 end
 return rows
 """,
+    keys="o:",
 )
 
-STALE: Final = _script(
-    _NOW,
+STALE: Final = script(
+    NOW,
     _INFO,
     """
 local kept, limit, time = ARGV[1], tonumber(ARGV[2]), now()
@@ -257,35 +247,19 @@ collect('r', time)
 if kept ~= '' then collect('d', string.format('%.17g', time - kept)) end
 return rows
 """,
+    keys="d r",
 )
 
-UNSETTLED: Final = _script(
-    """
-local limit, offset, rows = tonumber(ARGV[1]), 0, {}
-while #rows < 2 * limit do
-  local page = redis.call('ZRANGE', P .. 'u', offset, offset + 99, 'WITHSCORES')
-  for n = 1, #page, 2 do
-    if #rows < 2 * limit and redis.call('EXISTS', P .. 'w:' .. page[n]) == 0 then
-      rows[#rows + 1] = page[n]
-      rows[#rows + 1] = page[n + 1]
-    end
-  end
-  if #page < 200 then break end
-  offset = offset + 100
-end
-return rows
-"""
-)
-
-HEADS: Final = _script(
+HEADS: Final = script(
     """
 local seqs = {}
 for n, id in ipairs(ARGV) do seqs[n] = redis.call('HGET', P .. 'h:' .. id, 's') end
 return seqs
-"""
+""",
+    keys="h:",
 )
 
-COMPACT: Final = _script(
+COMPACT: Final = script(
     _ADD,
     """
 local id = ARGV[1]
@@ -296,94 +270,7 @@ redis.call('ZREMRANGEBYSCORE', P .. 'l:' .. id, ARGV[2], ARGV[3])
 add(P .. 'l:' .. id, entries)
 return 1
 """,
+    keys="h: l:",
 )
 
-LEASE: Final = _script(
-    """
-local id, owner, ttl = ARGV[1], ARGV[2], ARGV[3]
-local h, w = P .. 'h:' .. id, P .. 'w:' .. id
-local known = redis.call('HMGET', h, 'e', 'f')
-if not known[1] then return 'N' end
-local holder = redis.call('GET', w)
-if holder == owner then
-  redis.call('PEXPIRE', w, ttl)
-  return 'L' .. known[1] .. ':' .. known[2]
-end
-if holder then return 'H' end
-local fence = redis.call('HINCRBY', h, 'f', 1)
-redis.call('SET', w, owner, 'PX', ttl)
-return 'L' .. known[1] .. ':' .. fence
-"""
-)
-
-# PEXPIRE is allowed on a server that is out of memory, SET is not: a lease is not lost for that.
-RENEW: Final = _script(
-    """
-local held = {}
-for n = 3, #ARGV do
-  local w = P .. 'w:' .. ARGV[n]
-  if redis.call('GET', w) == ARGV[1] then
-    redis.call('PEXPIRE', w, ARGV[2])
-    held[#held + 1] = ARGV[n]
-  end
-end
-return held
-"""
-)
-
-RELEASE: Final = _script(
-    """
-local h, w = P .. 'h:' .. ARGV[1], P .. 'w:' .. ARGV[1]
-local known = redis.call('HMGET', h, 'e', 'f')
-if known[1] and ARGV[3] == known[1] .. ':' .. known[2] and redis.call('GET', w) == ARGV[2] then
-  redis.call('DEL', w)
-end
-return 1
-"""
-)
-
-BEAT: Final = _script(
-    _NOW,
-    """
-local id, instance, ttl = ARGV[1], ARGV[2], ARGV[3]
-local key = P .. 'n:' .. id
-local known = redis.call('HGET', key, 'i')
-if known and known ~= instance then return 0 end
-redis.call('HSET', key, 'i', instance, 'd', ARGV[4])
-redis.call('PEXPIRE', key, ttl)
-redis.call('ZADD', P .. 'n', string.format('%.17g', now() + ttl / 1000), id)
-return 1
-""",
-)
-
-NODES: Final = _script(
-    _NOW,
-    """
-local rows = {}
-redis.call('ZREMRANGEBYSCORE', P .. 'n', '-inf', '(' .. string.format('%.17g', now() - 1))
-for _, id in ipairs(redis.call('ZRANGE', P .. 'n', 0, -1)) do
-  local data = redis.call('HGET', P .. 'n:' .. id, 'd')
-  if data then
-    rows[#rows + 1] = id
-    rows[#rows + 1] = data
-  end
-end
-return rows
-""",
-)
-
-LEAVE: Final = _script(
-    """
-local key = P .. 'n:' .. ARGV[1]
-if redis.call('HGET', key, 'i') == ARGV[2] then
-  redis.call('DEL', key)
-  redis.call('ZREM', P .. 'n', ARGV[1])
-end
-return 1
-"""
-)
-
-ALL: Final = (
-    *(APPEND, CREATE, UPDATE, DELETE, SESSIONS, STALE, UNSETTLED, HEADS, COMPACT),
-    *(LEASE, RENEW, RELEASE, BEAT, NODES, LEAVE),
-)
+ALL: Final = (APPEND, CREATE, UPDATE, DELETE, SESSIONS, STALE, HEADS, COMPACT)

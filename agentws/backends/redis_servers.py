@@ -1,119 +1,128 @@
-"""How the Redis store reaches its server: addresses, connections, and the checks at the start."""
+"""Where the Redis store keeps a session: on its one server, or on one of a cluster's."""
 
 from __future__ import annotations
 
-import logging
-from typing import Final
+from collections.abc import Awaitable, Iterable
+from typing import Any, Final
 
-from ..errors import Misconfigured, Unavailable
+from redis.crc import key_slot
+
+from ..errors import Misconfigured
 from ..protocol.frames import Durability
-from . import redis_checks as checks
-from .redis_link import Link, Wait
-from .redis_pool import check_namespace, place_of, pool_of
-
-logger: Final = logging.getLogger("agentws")
+from .redis_cluster import SHARDS, Cluster
+from .redis_node import Promise, RedisNode
+from .redis_pool import check_namespace, place_of
+from .redis_script import Script
 
 LAYOUT: Final = "1"
 """The version of the keys and their contents."""
 
 
 class Servers:
-    """The connections of one store: one for what is written, one for what is only read.
+    """The servers of one store. All keys of a session begin with the prefix of its shard."""
 
-    So a read never waits for the durability of a write.
-    """
-
-    def __init__(
-        self,
-        url: str,
-        *,
-        namespace: str,
-        durability: Durability,
-        replicas: int,
-        timeout: float,
-        confirmation: float,
-    ) -> None:
+    def __init__(self, url: str, *, namespace: str, timeout: float, promise: Promise) -> None:
         self.url = url
         self.namespace = check_namespace(namespace)
         self.timeout = timeout
-        self.prefix: Final = "{" + namespace + ":0}:"
-        self._durability = durability
-        self._replicas = replicas
-        self._confirmation = confirmation
-        self._pool = pool_of(url, socket_connect_timeout=timeout)
-        self.reader = Link(self._pool, timeout=timeout)
-        self.writer = Link(self._pool, timeout=timeout)
+        self._promise = promise
+        self._node = RedisNode(url, timeout=timeout)
+        self._cluster: Cluster | None = None
+        self.prefixes = self._shards(1)
+        """The prefixes of all shards; the first one is also that of the nodes' entries."""
         self._is_open = False
 
     def __repr__(self) -> str:
         return f"{place_of(self.url)} {self.namespace}"
 
+    def _shards(self, count: int) -> list[str]:
+        return [f"{{{self.namespace}:{shard}}}:" for shard in range(count)]
+
+    @property
+    def is_cluster(self) -> bool:
+        return self._cluster is not None
+
     async def open(self) -> None:
         if self._is_open:
             return
         self._is_open = True
-        self.reader.open()
         try:
-            facts = await self._facts()
-            checks.check(facts, self._durability, self._replicas)
-            if facts.eviction.startswith("volatile-"):
-                logger.warning(
-                    "the Redis server evicts leases when its memory is full (%s), which ends runs; "
-                    "expected maxmemory-policy noeviction",
-                    facts.eviction,
-                )
+            facts = await self._node.open(self._promise)
+            if facts.in_cluster:
+                cluster = Cluster(self.url, timeout=self.timeout, promise=self._promise)
+                await cluster.open(self._node)
+                self._cluster, self.prefixes = cluster, self._shards(SHARDS)
             await self._check_layout()
         except BaseException:
             await self.close()
             raise
-        self.writer = Link(self._pool, timeout=self.timeout, wait=self._wait(facts))
-        self.writer.open()
 
     async def close(self) -> None:
         self._is_open = False
-        await self.writer.close()
-        await self.reader.close()
-
-    async def available_durability(self) -> Durability:
-        return checks.available(await self._facts(), self._durability, self._replicas)
-
-    async def _facts(self) -> checks.ServerFacts:
-        [info] = await self.reader.call(("INFO",))
-        fsync: str | None = None
-        if self._durability == "disk":
-            fsync = await self._fsync()
-        return checks.facts_of(checks.parse_info(info.decode()), fsync)
-
-    async def _fsync(self) -> str | None:
-        try:
-            [found] = await self.reader.call(("CONFIG", "GET", "appendfsync"))
-        except Unavailable:
-            # Managed servers refuse CONFIG. If the server is away, the next call says so.
-            return None
-        return found[1].decode() if len(found) == 2 else None
+        if self._cluster is not None:
+            await self._cluster.close()
+        await self._node.close()
 
     async def _check_layout(self) -> None:
-        key = f"{self.prefix}layout"
-        _, found = await self.reader.call(("SET", key, LAYOUT, "NX"), ("GET", key))
+        key = f"{self.prefixes[0]}layout"
+        _, found = await self.call(
+            self.prefixes[0], ("SET", key, LAYOUT, "NX"), ("GET", key), write=True
+        )
         if found.decode() != LAYOUT:
             raise Misconfigured(
                 f"The sessions in Redis have layout {found.decode()}.",
                 expected=f"layout {LAYOUT}; they were written by another version of agentws",
             )
 
-    def _wait(self, facts: checks.ServerFacts) -> Wait | None:
-        milliseconds = int(self._confirmation * 1000)
-        if self._durability == "replicated":
-            command = ("WAIT", self._replicas, milliseconds)
-            return Wait(
-                command,
-                least=[self._replicas],
-                unmet="The append was not replicated in time. It may have been made.",
-            )
-        if self._durability == "disk" and facts.fsync != "always":
-            return Wait(
-                ("WAITAOF", 1, 0, milliseconds),
-                least=[1, 0],
-                unmet="The append was not written to disk in time. It may have been made.",
-            )
-        return None
+    async def ping(self) -> None:
+        """Raises Unavailable if any shard does."""
+        for prefix in self.prefixes:
+            await self.call(prefix, ("GET", f"{prefix}layout"))
+            if not self.is_cluster:
+                return
+
+    async def available_durability(self) -> Durability:
+        if self._cluster is not None:
+            return await self._cluster.available()
+        return await self._node.available(self._promise)
+
+    # Calls
+
+    def prefix_of(self, session: str) -> str:
+        """The prefix of the session's shard."""
+        prefixes = self.prefixes
+        return prefixes[key_slot(session.encode()) % len(prefixes)]
+
+    def chunks(self, sessions: Iterable[str], most: int) -> list[tuple[str, list[str]]]:
+        """``sessions`` in groups of at most ``most``, each of one shard, with its prefix."""
+        found: dict[str, list[str]] = {}
+        for session in sessions:
+            found.setdefault(self.prefix_of(session), []).append(session)
+        return [
+            (prefix, ids[start : start + most])
+            for prefix, ids in found.items()
+            for start in range(0, len(ids), most)
+        ]
+
+    def call(
+        self, prefix: str, *commands: tuple[str | bytes | int, ...], **options: bool
+    ) -> Awaitable[list[Any]]:
+        """The replies to commands on keys of one shard. ``write`` waits for the durability;
+        ``again``: whether they may be sent again when it is not known whether they were executed.
+        """
+        write, again = options.get("write", False), options.get("again", True)
+        if self._cluster is not None:
+            return self._cluster.call(prefix, commands, write=write, again=again)
+        link = self._node.writer if write else self._node.reader
+        return link.call(*commands, durable=write, again=again)
+
+    async def script(
+        self, script: Script, prefix: str, *arguments: str | bytes | int, **options: bool
+    ) -> Any:
+        """The reply of a script."""
+        keys: tuple[str, ...] = ()
+        if self._cluster is not None:
+            # A cluster moves keys: it must know which ones belong together.
+            keys = script.keys_of(prefix, arguments[0] if arguments else "")
+        command = ("EVALSHA", script.sha, len(keys), *keys, prefix, *arguments)
+        return (await self.call(prefix, command, **options))[0]

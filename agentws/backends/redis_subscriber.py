@@ -9,9 +9,8 @@ from collections.abc import Callable, Iterable
 from typing import Final
 
 from redis.asyncio.connection import AbstractConnection, ConnectionPool
-from redis.exceptions import RedisError
 
-from .redis_pool import connected
+from .redis_pool import connected, disconnect
 from .redis_publisher import Publisher
 
 logger: Final = logging.getLogger("agentws")
@@ -76,7 +75,7 @@ class Subscriber:
                 await connection.send_command("SUBSCRIBE", self._probe)
                 await connection.read_response(disable_decoding=True)
             except BaseException:
-                await connection.disconnect(nowait=True)
+                await disconnect(connection)
                 raise
         for channel in self._channels:
             self._change(channel)
@@ -85,8 +84,7 @@ class Subscriber:
 
     async def drop(self) -> None:
         connection, self._connection = self._connection, None
-        if connection is not None:
-            await connection.disconnect(nowait=True)
+        await disconnect(connection)
 
     async def run(self) -> None:
         """Receives until it is cancelled; connects again whenever the connection is lost."""
@@ -96,7 +94,7 @@ class Subscriber:
                 connection = self._connection or await self.connect()
                 pause = 0.0
                 await self._listen(connection)
-            except (RedisError, OSError, TimeoutError, RuntimeError) as error:
+            except Exception as error:
                 logger.info("the connection for messages of other nodes was lost: %r", error)
             await self.drop()
             await asyncio.sleep(pause * random.uniform(0.5, 1.0))
@@ -126,7 +124,7 @@ class Subscriber:
             changed, self._changed = self._changed, {}
             try:
                 await self._send(changed)
-            except (RedisError, OSError, TimeoutError, RuntimeError):
+            except Exception:
                 # The connection is lost: a new one begins with all channels.
                 await self.drop()
 

@@ -92,7 +92,8 @@ class Inbox:
     ) -> Appended:
         by = None if identity is None else identity.id
         key = send_key(frame, by=by)
-        files = await self.attach_files(session, frame, key=key, by=by)
+        check = partial(self.check_room, session, frame.overlap)
+        files = await self.attach_files(session, frame, check, key=key, by=by)
         if isinstance(files, Appended):
             return files
         event = accepted_event(frame, agent, by=by, files=files)
@@ -157,13 +158,25 @@ class Inbox:
         return done
 
     async def attach_files(
-        self, session: Session, frame: f.Send, *, key: Key, by: str | None
+        self,
+        session: Session,
+        frame: f.Send,
+        check: Callable[[], None],
+        *,
+        key: Key,
+        by: str | None,
     ) -> Sequence[AttachedFile] | Appended:
         """The files of a message; or the duplicate, for one that was accepted before.
 
-        A message may be sent again after its files were deleted.
+        ``check`` raises what the message would be refused with: then nothing is attached. A message
+        may be sent again after its files were deleted.
         """
         try:
+            self._count_pending(session.info.owner)
+            try:
+                await self.decide(session, check)
+            finally:
+                self._uncount_pending(session.info.owner)
             return await attach_files(self._files, frame, session=session.id, by=by)
         except AgentwsError:
             known = await session.find(key)

@@ -9,7 +9,7 @@ import secrets
 from collections.abc import Callable, Iterator
 from typing import Final
 
-from ..bus import Bus, Scope
+from ..bus import SESSION_CHANNEL, Bus, Scope
 from ..errors import AgentwsError, BadRequest, PositionLost, Unavailable
 from ..limits import Limits
 from ..store import SessionInfo, Store
@@ -20,10 +20,10 @@ logger: Final = logging.getLogger("agentws")
 
 _REACH: Final[dict[Scope, int]] = {"process": 0, "host": 1, "cluster": 2}
 _SESSION_ID: Final = re.compile(r"[A-Za-z0-9_.~-]{16,128}")
-_CHANNEL: Final = "s:"
-"""Prefix of the bus channel of a session, followed by its id."""
 _SEQ_DIGITS: Final = 16
 """The most digits of a seq, as in a position."""
+_SIGNAL: Final = b"!"
+"""Begins a message on that channel that is not a ring; versions that do not know it read on."""
 
 
 class Sessions:
@@ -51,6 +51,8 @@ class Sessions:
         """Sessions with a ring whose read failed; the next poll reads them again."""
         self.on_open: Callable[[Session], None] = lambda session: None
         """Called with every session that was loaded into memory."""
+        self.on_signal: Callable[[Session, bytes], None] = lambda session, payload: None
+        """Called with what a node sends by :meth:`signal`."""
 
     def __repr__(self) -> str:
         return f"<Sessions open={len(self._open)}>"
@@ -118,7 +120,7 @@ class Sessions:
 
     async def _load_now(self, info: SessionInfo) -> Session:
         # Subscribe before the first read: an append between the two must not be missed.
-        unsubscribe = self._bus.subscribe(_CHANNEL + info.id, self._on_ring)
+        unsubscribe = self._bus.subscribe(SESSION_CHANNEL + info.id, self._on_ring)
         try:
             session = await Session.load(info, self._store, tail_size=self._limits.tail_size)
         except BaseException:
@@ -143,20 +145,38 @@ class Sessions:
             return  # no other node reads this log
         # A bus also delivers to its own process, while it publishes: this node ignores that ring.
         self._publishing = session.id
-        self._bus.publish(_CHANNEL + session.id, b"%d" % session.head.seq)
+        self._bus.publish(SESSION_CHANNEL + session.id, b"%d" % session.head.seq)
         self._publishing = None
 
     def _receive_ring(self, channel: str, payload: bytes) -> None:
         """The payload is the seq of the log's end as the ringing node knows it."""
-        id = channel.removeprefix(_CHANNEL)
+        id = channel.removeprefix(SESSION_CHANNEL)
         if id == self._publishing:
             return
         session = self._open.get(id)
         if session is None:
             self._rung_while_loading.add(id)
-        elif not payload.isdigit() or int(payload[:_SEQ_DIGITS]) > session.head.seq:
+        elif payload.isdigit():
             # Anything may be published on a bus; Python refuses to read very long numbers.
+            if int(payload[:_SEQ_DIGITS]) > session.head.seq:
+                self._schedule_catch_up(session)
+        elif payload.startswith(_SIGNAL):
+            self.on_signal(session, payload[len(_SIGNAL) :])
+        else:
             self._schedule_catch_up(session)
+
+    @property
+    def shared(self) -> bool:
+        """Whether another node may have the same sessions."""
+        return not self._store.exclusive
+
+    def signal(self, session: Session, payload: bytes) -> None:
+        """Sends a message to every node that has the session in memory, also to this one.
+
+        It may be lost.
+        """
+        if self.shared:
+            self._bus.publish(SESSION_CHANNEL + session.id, _SIGNAL + payload)
 
     def _schedule_catch_up(self, session: Session) -> None:
         reading = self._catch_up(session)
