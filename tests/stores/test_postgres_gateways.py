@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from functools import partial
+from pathlib import Path
 
 import pytest
 
 from agentws.backends.postgres import PostgresStore
+from agentws.backends.redis import RedisBus
 from agentws.bus import Bus
 from agentws.testing.agents import Gate, Hang, Script
 from agentws.testing.connect import Client, Closed, Frame, connect, kind
 from agentws.testing.faults import LossyBus
 from agentws.testing.oracle import TERMINAL, check_client, check_log, read_log
+from tests.processes import wait_until
 from tests.runs.harness import accepted
 from tests.runs.nodes import Node, client_of_each
 from tests.servers.postgres import PostgresServer
+from tests.servers.redis import RedisServer
 
 from .postgres_nodes import two_gateways
 
@@ -145,3 +150,43 @@ async def welcomed(client: Client, node: Node) -> Frame:
                 return await client.until("welcome", within=20)
             except Closed as closed:
                 assert closed.code == 4503
+
+
+def test_a_store_and_a_bus_are_closed_after_their_event_loop(postgres: PostgresServer) -> None:
+    store = PostgresStore(postgres.url, schema="left")
+    bus = store.default_bus()
+
+    async def use() -> None:
+        await store.open()
+        await bus.open()
+        await store.ping()
+
+    async def close() -> None:
+        await bus.close()
+        await store.close()
+
+    asyncio.run(use())
+    asyncio.run(close())
+    wait_until(lambda: connections(postgres) == 0)
+
+
+def connections(postgres: PostgresServer) -> int:
+    rows = postgres.query("SELECT 1 FROM pg_stat_activity WHERE application_name = 'agentws'")
+    return len(rows)
+
+
+async def test_a_store_in_postgresql_goes_with_the_bus_of_a_redis_server(
+    postgres: PostgresServer, tmp_path: Path
+) -> None:
+    with RedisServer(tmp_path / "redis") as redis:
+        bus = partial(RedisBus, f"redis://127.0.0.1:{redis.port}/0")
+        script = Script(named={"go": ["one ", Hang()], "next": ["fine"]})
+        async with two_gateways(postgres.url, script, bus=lambda store: bus()) as nodes:
+            first, second, store = nodes
+            async with client_of_each(first, second) as (one, other):
+                await one.say("go", "m1")
+                await other.until("TEXT_MESSAGE_CONTENT", within=20)
+                await other.ask({"type": "cancel", "id": "c1", "message": "m1"})
+                for client in (one, other):
+                    await ended(client, 1)
+                await check(store, one, other)
