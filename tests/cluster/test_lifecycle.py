@@ -37,6 +37,22 @@ async def test_the_client_of_a_killed_node_resumes_and_learns_that_its_run_was_i
     assert kinds.count("RUN_STARTED") == 2
 
 
+async def test_an_agent_that_allows_it_runs_again_when_its_node_was_killed(
+    cluster: Cluster, session: str
+) -> None:
+    client = Native(session)
+    async with client.at(cluster["a"].host):
+        await client.say("m1", "count 30", agent="persistent")
+        await client.until("TEXT_MESSAGE_CONTENT")
+        cluster["a"].kill()
+        await client.until_gone()
+    async with client.at(cluster["b"].host):
+        ended = await client.until_ended("m1")
+        assert ended["event"]["type"] == "RUN_FINISHED"
+    kinds = await check(cluster, session, client)
+    assert kinds.count("RUN_STARTED") == 2
+
+
 async def test_a_message_whose_acknowledgement_was_lost_with_its_node_is_accepted_once(
     cluster: Cluster, session: str
 ) -> None:
