@@ -20,7 +20,7 @@ def writer_of(event: dict[str, Any]) -> str | None:
     if event["type"] != "TEXT_MESSAGE_CONTENT":
         return None
     name: str = event["delta"].partition(":")[0]
-    return name if name in ("a", "b", "c", "d") else None
+    return name if name in ("a", "b", "c", "d", "e") else None
 
 
 async def until(condition: Callable[[], bool]) -> None:
