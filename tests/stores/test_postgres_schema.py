@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from agentws.backends.postgres import PostgresStore
-from agentws.backends.postgres_schema import MIGRATIONS
+from agentws.backends.postgres.schema import MIGRATIONS
 from agentws.errors import BadRequest, NotFound
 from agentws.testing.contract_base import begin, event
 from tests.servers.postgres import PostgresServer
