@@ -54,7 +54,13 @@ class Cluster:
         return min(found, key=("process", "disk", "replicated").index)
 
     async def call(
-        self, prefix: str, commands: Sequence[Command], *, write: bool, again: bool
+        self,
+        prefix: str,
+        commands: Sequence[Command],
+        *,
+        write: bool = False,
+        again: bool = True,
+        patient: bool = False,
     ) -> list[Any]:
         """The replies of the server that has the slot of ``prefix``."""
         loop = asyncio.get_running_loop()
@@ -64,7 +70,7 @@ class Cluster:
             try:
                 node = await self._node(address)
                 link = node.writer if write else node.reader
-                return await link.call(*commands, durable=write, again=again)
+                return await link.call(*commands, durable=write, again=again, patient=patient)
             except Moved:
                 await self._refresh()
             except Moving:

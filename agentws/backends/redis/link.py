@@ -21,6 +21,9 @@ from .errors import is_replica, needs_scripts, translated
 from .pool import Command, connected, disconnect, packer_of
 
 _SCRIPTS: Final = (*redis_scripts.ALL, *redis_lease_scripts.ALL)
+GATHER: Final = 0.002
+"""Seconds from one exchange to the next one of patient calls. An exchange costs as much as many
+calls, so that under load they share it; the first call after a pause does not wait."""
 LARGEST_PIPELINE: Final = 256
 """Calls of one round trip. More would delay the first of them, and the server's other clients."""
 
@@ -101,6 +104,9 @@ class Link:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._task: asyncio.Task[None] | None = None
         self._idle: asyncio.Future[None] | None = None
+        self._due = False
+        """Whether what waits is to be sent now."""
+        self._gathering_until = 0.0
         self._closing = False
 
     def open(self) -> None:
@@ -127,17 +133,40 @@ class Link:
             self._connection = None
 
     def call(
-        self, *commands: Command, durable: bool = False, again: bool = True
+        self,
+        *commands: Command,
+        durable: bool = False,
+        again: bool = True,
+        patient: bool = False,
     ) -> asyncio.Future[list[Any]]:
-        """The replies to ``commands``. The future raises Unavailable or StorageFull."""
+        """The replies to ``commands``. The future raises Unavailable or StorageFull.
+
+        A ``patient`` call may wait for others, see ``GATHER``.
+        """
         if self._task is None or self._loop is None:
             raise Unavailable("The store is not open.")
         # Packed here, so that what can't be encoded fails for its own caller only.
         packed = [self._pack(command) for command in commands]
         future: asyncio.Future[list[Any]] = self._loop.create_future()
         self._queue.append(Call(packed, durable=durable, again=again, future=future))
-        self._wake()
+        if not patient:
+            self._due = True
+            self._wake()
+        elif len(self._queue) == 1:
+            self._wake_when_gathered()
         return future
+
+    def _wake_when_gathered(self) -> None:
+        assert self._loop is not None
+        if self._loop.time() >= self._gathering_until:
+            self._gathered()
+        else:
+            self._loop.call_at(self._gathering_until, self._gathered)
+
+    def _gathered(self) -> None:
+        # The clock may not be there yet: a timer of uvloop ends up to a millisecond early.
+        self._due = True
+        self._wake()
 
     def _wake(self) -> None:
         idle, self._idle = self._idle, None
@@ -149,10 +178,13 @@ class Link:
         calls: list[Call] = []
         try:
             while self._queue or not self._closing:
-                calls = self._next_calls()
-                if calls:
+                if self._queue and (self._due or self._closing):
+                    calls = self._next_calls()
                     await self._serve(calls)
-                elif not (self._queue or self._closing):
+                    calls = []
+                    if self._queue:
+                        self._wake_when_gathered()
+                else:
                     self._idle = self._loop.create_future()
                     await self._idle
         finally:
@@ -162,12 +194,15 @@ class Link:
                 call.fail(Unavailable("The store was closed."))
 
     def _next_calls(self) -> list[Call]:
+        assert self._loop is not None
+        self._gathering_until = self._loop.time() + GATHER
+        self._due = len(self._queue) > LARGEST_PIPELINE
         calls, self._queue = self._queue[:LARGEST_PIPELINE], self._queue[LARGEST_PIPELINE:]
         return [call for call in calls if not call.future.done()]
 
     async def _serve(self, calls: list[Call]) -> None:
         """Ends every call: with its replies, or with an error. Sends some of them a second time."""
-        left = await self._exchange(calls, last=False)
+        left = await self._exchange(calls, last=False) if calls else []
         if left:
             await self._exchange(left, last=True)
 
@@ -212,7 +247,7 @@ class Link:
         datas = [call.data for call in calls]
         if wait is not None:
             datas.append(self._pack(wait.command))
-        await connection.send_packed_command(datas, check_health=False)
+        await connection.send_packed_command(b"".join(datas), check_health=False)
         for call in calls:
             call.replies = [await _reply(connection) for _ in range(call.count)]
         return None if wait is None else wait.failure(await _reply(connection))
@@ -229,7 +264,7 @@ class Link:
         connection = await connected(self._pool)
         try:
             loads = [self._pack(("SCRIPT", "LOAD", script.text)) for script in _SCRIPTS]
-            await connection.send_packed_command(loads, check_health=False)
+            await connection.send_packed_command(b"".join(loads), check_health=False)
             for _ in _SCRIPTS:
                 await connection.read_response(disable_decoding=True)
         except BaseException:

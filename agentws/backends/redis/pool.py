@@ -10,6 +10,8 @@ from typing import Any, Final, cast
 from redis.asyncio.connection import AbstractConnection, ConnectionPool, parse_url
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
+from redis.connection import HiredisRespSerializer
+from redis.utils import HIREDIS_AVAILABLE
 
 logger: Final = logging.getLogger("agentws")
 
@@ -22,8 +24,9 @@ Address = tuple[str, int]
 def packer_of(pool: ConnectionPool) -> Callable[[Command], bytes]:
     """Returns a command as it is on the wire of the pool's connections."""
     untyped: Any = pool
-    # One that is never connected: only its encoder is used.
-    pack = untyped.make_connection().pack_command
+    # The encoder in C, or else that of a connection which is never connected.
+    encoder: Any = HiredisRespSerializer()
+    pack = encoder.pack if HIREDIS_AVAILABLE else untyped.make_connection().pack_command
     return lambda command: b"".join(pack(*command))
 
 

@@ -60,7 +60,7 @@ class Publisher:
         try:
             async with asyncio.timeout(self._timeout):
                 connection = self._connection or await self.connect()
-                await connection.send_packed_command(batch, check_health=False)
+                await connection.send_packed_command(b"".join(batch), check_health=False)
         except Exception as error:
             logger.info("%d messages to other nodes were lost: %r", len(batch), error)
             await self.drop()

@@ -91,6 +91,8 @@ class Servers:
     def prefix_of(self, session: str) -> str:
         """The prefix of the session's shard."""
         prefixes = self.prefixes
+        if len(prefixes) == 1:
+            return prefixes[0]
         return prefixes[key_slot(session.encode()) % len(prefixes)]
 
     def chunks(self, sessions: Iterable[str], most: int) -> list[tuple[str, list[str]]]:
@@ -108,13 +110,14 @@ class Servers:
         self, prefix: str, *commands: tuple[str | bytes | int, ...], **options: bool
     ) -> Awaitable[list[Any]]:
         """The replies to commands on keys of one shard. ``write`` waits for the durability;
-        ``again``: whether they may be sent again when it is not known whether they were executed.
+        ``again``: whether they may be sent again when it is not known whether they were executed;
+        ``patient``: whether they may wait for other calls.
         """
-        write, again = options.get("write", False), options.get("again", True)
         if self._cluster is not None:
-            return self._cluster.call(prefix, commands, write=write, again=again)
+            return self._cluster.call(prefix, commands, **options)
+        write = options.pop("write", False)
         link = self._node.writer if write else self._node.reader
-        return link.call(*commands, durable=write, again=again)
+        return link.call(*commands, durable=write, **options)
 
     async def script(
         self, script: Script, prefix: str, *arguments: str | bytes | int, **options: bool

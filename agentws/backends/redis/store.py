@@ -110,12 +110,10 @@ class RedisStore(Store):
             self._bus = bus
         return bus
 
-    async def _write(
-        self, script: Script, session: str, *arguments: Any, again: bool = True
-    ) -> Any:
+    async def _write(self, script: Script, session: str, *arguments: Any, **options: bool) -> Any:
         servers = self._servers
         prefix = servers.prefix_of(session)
-        return await servers.script(script, prefix, session, *arguments, write=True, again=again)
+        return await servers.script(script, prefix, session, *arguments, write=True, **options)
 
     async def _merged(self, script: Script, *arguments: Any) -> list[Any]:
         """What the script finds in all shards."""
@@ -197,22 +195,24 @@ class RedisStore(Store):
         commutes: bool = False,
     ) -> Appended:
         flags = "c" if commutes else ""
-        options: list[str | bytes] = ["", "", "", "", "", ""]
+        given: list[str | bytes] = ["", "", "", "", "", ""]
         if fence is not None:
             flags += "f"
-            options[0] = fence
+            given[0] = fence
         if key is not None:
             flags += "k"
-            options[1:3] = key.id, key.digest
+            given[1:3] = key.id, key.digest
         if settled is not None:
             flags += "s"
-            options[3:5] = str(settled.seq), settled.carried
+            given[3:5] = str(settled.seq), settled.carried
         if expect is not None:
             flags += "x"
-            options[5] = str(expect)
+            given[5] = str(expect)
         bell = None if self._bus is None else self._bus.bell(session)
-        arguments = (flags, *options, *(bell or ("", "")), *events)
-        reply = await self._write(scripts.APPEND, session, *arguments, again=key is not None)
+        arguments = (flags, *given, *(bell or ("", "")), *events)
+        # The text of an answer may wait a moment for that of others.
+        options = {"again": key is not None, "patient": commutes}
+        reply = await self._write(scripts.APPEND, session, *arguments, **options)
         done = _appended(reply, events)
         if bell is not None and self._bus is not None and done.records:
             self._bus.rung(session, done.position.seq)
