@@ -14,6 +14,7 @@ from agentws.backends.redis import RedisBus
 from agentws.bus import Bus
 from agentws.testing.agents import Gate, Hang, Script
 from agentws.testing.connect import Client, Closed, Frame, connect, kind
+from agentws.testing.contract_base import begin, event
 from agentws.testing.faults import LossyBus
 from agentws.testing.oracle import TERMINAL, check_client, check_log, read_log
 from tests.processes import wait_until
@@ -152,19 +153,26 @@ async def welcomed(client: Client, node: Node) -> Frame:
                 assert closed.code == 4503
 
 
-def test_a_store_and_a_bus_are_closed_after_their_event_loop(postgres: PostgresServer) -> None:
+def test_a_store_and_a_bus_are_closed_after_their_event_loop_and_opened_on_another(
+    postgres: PostgresServer,
+) -> None:
     store = PostgresStore(postgres.url, schema="left")
     bus = store.default_bus()
 
     async def use() -> None:
         await store.open()
         await bus.open()
-        await store.ping()
+        session = await begin(store)
+        await asyncio.gather(*(store.append(session, [event(n)]) for n in range(9)))
+        bus.publish("s:1", b"1")
+        await asyncio.sleep(0.01)
 
     async def close() -> None:
         await bus.close()
         await store.close()
 
+    asyncio.run(use())
+    asyncio.run(close())
     asyncio.run(use())
     asyncio.run(close())
     wait_until(lambda: connections(postgres) == 0)
