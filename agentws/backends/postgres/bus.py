@@ -83,6 +83,8 @@ class PostgresBus(Bus):
         if self._tasks:
             return
         self._loop = asyncio.get_running_loop()
+        # New ones, as each belongs to the event loop that it was used on first.
+        self._sending, self._wake, self._echo = asyncio.Lock(), asyncio.Event(), asyncio.Event()
         with translated():
             self._listening = await self._listen()
         self._tasks = [

@@ -13,7 +13,7 @@ from typing import Any, Final
 import psycopg
 from psycopg import AsyncConnection
 
-from ...errors import Misconfigured
+from ...errors import Misconfigured, Unavailable
 from .functions import FUNCTIONS
 
 Connection = AsyncConnection[tuple[Any, ...]]
@@ -132,7 +132,8 @@ def _refuse_server(connection: Connection, settings: dict[str, str]) -> None:
     if settings.get("server_encoding") != "UTF8":
         raise Misconfigured("The database is not encoded in UTF8, which the store needs.")
     if settings.get("in_hot_standby") == "on":
-        raise Misconfigured("The server is a standby, which can't be written to.")
+        # Not Misconfigured: it may be promoted soon.
+        raise Unavailable("The server is a standby, which can't be written to.")
     if settings.get("default_transaction_isolation") != "read committed":
         raise Misconfigured(
             "The database has another default_transaction_isolation than read committed, "

@@ -95,6 +95,8 @@ class PostgresStore(Store):
         if self._database.is_open:
             return
         await self._database.open()
+        # A new one, as it belongs to the event loop that it was used on first.
+        self._appends = Appends(self._database, self._schema)
         try:
             await self._database.call(self._prepare, within=MIGRATING)
             self.durability = self._accepted(await self._call(met_durability))
