@@ -151,7 +151,7 @@ class Link:
                 calls = self._next_calls()
                 if calls:
                     await self._serve(calls)
-                elif not self._queue:
+                elif not (self._queue or self._closing):
                     self._idle = self._loop.create_future()
                     await self._idle
         finally:
