@@ -11,7 +11,7 @@ from ..errors import BadRequest, NotSupported
 from ..protocol.frames import MAX_ID
 from ..protocol.messages import Content
 from ..store import SessionInfo
-from .agent import Agent, RunContext
+from .agent import Agent
 from .callables import (
     ASYNC_GENERATOR,
     COROUTINE,
@@ -28,6 +28,7 @@ from .mentions import Mentions
 from .output import Output
 from .overlaps import declared_overlaps
 from .routing import Router
+from .run_context import RunContext
 
 RunFunction = Callable[[RunContext], AsyncIterator[Output]]
 AgentFactory = (

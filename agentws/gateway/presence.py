@@ -1,7 +1,7 @@
 """Presence: who is connected to a session, on all nodes. Nothing of it is stored.
 
-A node that is asked about a session asks the others, over the session's bell, and asks again with
-every heartbeat while somebody is interested. Each node answers with its own connections, again
+A node that is asked about a session asks the others, over the session's bell, and asks again every
+few seconds while somebody is interested. Each node answers with its own connections, again
 whenever they change. An answer that is not renewed is dropped, so a node that was killed is
 forgotten, as its entry among the nodes is. A session that nobody asks about costs nothing.
 """
@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Final, NamedTuple
 
 import msgspec
@@ -20,14 +21,17 @@ from ..sessions.registry import Sessions
 from ..sessions.session import Session
 from ..transports.connection import Connection
 from ..transports.connections import Connections, Peer
-from .heartbeats import BEAT, TTL
 
 logger: Final = logging.getLogger("agentws")
 
-FORGOTTEN: Final = 2.5 * BEAT
+ASKING: Final = 4.0
+"""Seconds between two questions about a session."""
+FORGOTTEN: Final = 2.5 * ASKING
 """Seconds after which a node that does not answer is dropped: one answer may be lost."""
-ANSWERING: Final = 0.2
-"""Seconds that the first question about a session waits for the other nodes."""
+WANTED: Final = 3 * ASKING
+"""Seconds for which a question holds: two that follow it may be lost."""
+ANSWERING: Final = 0.5
+"""Seconds that the first question about a session waits for another node at most."""
 GATHER: Final = 0.1
 """Seconds for which changes are gathered, as many clients reconnect together; longer where there
 are many to tell, a millisecond for each."""
@@ -53,7 +57,16 @@ class _Heard(NamedTuple):
 class _Watch:
     """A session that somebody asks about here."""
 
-    __slots__ = ("behind", "heard", "peers", "session", "shown", "until")
+    __slots__ = (
+        "answered",
+        "behind",
+        "heard",
+        "peers",
+        "session",
+        "settled_at",
+        "shown",
+        "until",
+    )
 
     def __init__(self, session: Session) -> None:
         self.session = session
@@ -63,8 +76,12 @@ class _Watch:
         """Those of them that had more to read, and were not told of the last one."""
         self.heard: dict[str, _Heard] = {}
         """The other nodes' answers."""
+        self.answered = asyncio.Event()
+        """Whether there is one."""
         self.shown: f.Presence | None = None
         """What ``peers`` know."""
+        self.settled_at = _now() + ANSWERING
+        """When every node has answered that will."""
         self.until = 0.0
         """How long it goes on without ``peers``, by the loop's clock."""
 
@@ -97,12 +114,15 @@ class Presence:
             watch.behind.discard(connection)
 
     async def look(self, session: Session) -> f.Presence:
-        """Who is in the session now. A node that does not answer within 0.2 seconds is missing."""
-        is_new = session.id not in self._watched
+        """Who is in the session now. A node that does not answer in half a second is missing."""
         watch = self._watch(session)
-        watch.until = _now() + TTL
-        if is_new and self._sessions.shared:
-            await asyncio.sleep(ANSWERING)
+        watch.until = _now() + WANTED
+        if self._sessions.shared and _now() < watch.settled_at:
+            with suppress(TimeoutError):
+                async with asyncio.timeout_at(watch.settled_at):
+                    await watch.answered.wait()
+                    # The others answer in the same moment.
+                    await asyncio.sleep(GATHER)
         presence = self._presence(watch)
         if watch.shown is None:
             watch.shown = presence
@@ -126,6 +146,8 @@ class Presence:
             watch = self._watched[session.id] = _Watch(session)
             self._begin()
             self._say(session, asks=True)
+        # It may have been evicted and loaded again since.
+        watch.session = session
         return watch
 
     # The other nodes
@@ -146,9 +168,10 @@ class Presence:
         watch = self._watched.get(session.id)
         if watch is not None:
             watch.heard[here.node] = _Heard(here, _now())
+            watch.answered.set()
             self._gather(session)
         if here.asks:
-            self._asked[session.id] = _now() + TTL
+            self._asked[session.id] = _now() + WANTED
             self._begin()
             self._say(session)
 
@@ -202,9 +225,9 @@ class Presence:
     def _begin(self) -> None:
         if self._timer is None:
             self._connections.on_change = self._changed
-            self._timer = asyncio.get_running_loop().call_later(BEAT, self._beat)
+            self._timer = asyncio.get_running_loop().call_later(ASKING, self._ask_again)
 
-    def _beat(self) -> None:
+    def _ask_again(self) -> None:
         """Asks again about what is watched; ends when nobody asks any more."""
         now, self._timer = _now(), None
         self._asked = {id: until for id, until in self._asked.items() if until > now}

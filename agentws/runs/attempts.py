@@ -183,6 +183,16 @@ def next_attempt(outline: Outline) -> e.Attempt | None:
     return None
 
 
+def lost_before(accepted: e.MessageAccepted | None) -> str | None:
+    """The run that was lost before this message was accepted again: a cancel may still name it."""
+    return None if accepted is None or accepted.attempt is None else accepted.attempt.after
+
+
+def queued_after(outline: Outline, run: str) -> str | None:
+    """The queued message that is answered again since ``run`` was lost."""
+    return next((id for id, one in outline.queue.items() if lost_before(one) == run), None)
+
+
 async def read_recorded(session: Session, attempt: e.Attempt) -> Recorded:
     """What the attempts before this one have recorded."""
     records = await session.read_since(attempt.start, TYPES)

@@ -392,6 +392,8 @@ export class AgentSocket {
   /** Calls `listener` with who is in the session, now and whenever that changes; returns a function that ends this. */
   watchPresence(listener: (presence: Presence) => void): () => void;
   upload(file: Blob, options?: UploadOptions): Promise<UploadedFile>;
+  /** Deletes an uploaded file, such as one that no message is sent with. */
+  deleteFile(id: string, options?: { credentials?: boolean }): Promise<void>;
   fileUrl(id: string): string;
   setState(value: unknown): Promise<Accepted>;
   authenticate(token: string): Promise<Accepted>;

@@ -115,6 +115,8 @@ class Page {
       },
       {
         upload: (file, options) => this.#chat.upload(file, options),
+        // What can't be deleted expires.
+        forget: (id) => void this.#chat.deleteFile(id).catch(() => {}),
         changed: () => this.#schedule(),
         tell: (sentence) => this.#composer.tell(sentence),
       },

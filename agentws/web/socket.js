@@ -15,7 +15,7 @@ import { covers, ofOneLog } from './position.js';
 import { emptyLog, prepend, reduce } from './reducer.js';
 import { handleTool } from './tools.js';
 import { Topics } from './topics.js';
-import { fileAddress, upload } from './upload.js';
+import { fileAddress, transfer } from './upload.js';
 import { idleSnapshot, idsOf, snapshotOf } from './view.js';
 import { defined } from './wire.js';
 
@@ -307,7 +307,16 @@ export class AgentSocket {
     if (file.size > most)
       throw new RequestError(failure('too_large', `A file has at most ${most} bytes.`));
     const token = await this.#options.getToken?.();
-    return upload(this.#options.XMLHttpRequest, this.fileUrl(name), file, token, options);
+    return transfer(this.#options.XMLHttpRequest, this.fileUrl(name), file, token, options);
+  }
+
+  /**
+   * Deletes an uploaded file: one that no message is sent with need not wait for its expiry.
+   * @param {string} id @param {{credentials?: boolean}} [options]
+   */
+  async deleteFile(id, options = {}) {
+    const token = await this.#options.getToken?.();
+    await transfer(this.#options.XMLHttpRequest, this.fileUrl(id), null, token, options);
   }
 
   /** The address of a file of this session, for a link or an image. @param {string} id */

@@ -1,6 +1,6 @@
 """The preset under attack by raw sockets ; the others are served meanwhile.
 
-``python -m agentws.bench.attacking`` measures the same attacks for longer, and stock uvicorn too.
+``agentws bench --attacks`` measures the same attacks for longer, and stock uvicorn too.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ def test_a_shutdown_ends_in_time_under_all_attacks_at_once() -> None:
         attacks = [
             threading.Thread(
                 target=attack,
-                args=(name, server.port, 6.0, 2),
+                args=(name, server.port, 5.0, 2),
                 kwargs={"ended": lambda lasted: None},
                 daemon=True,
             )

@@ -26,15 +26,20 @@ OPTIONS = [
 ]
 
 
-def options_of(port: int, connections: Any) -> list[int]:
-    """The options of the server's end of a new connection."""
+def wait_for_options(port: int, connections: Any) -> None:
+    """Returns when the server's end of a new connection has the options of the preset."""
+    values: list[int] = []
+
+    def are_set() -> bool:
+        for protocol in tuple(connections):
+            one = protocol.transport.get_extra_info("socket")
+            values[:] = [one.getsockopt(*option) for option in OPTIONS]
+        return values == wanted
+
+    wanted = expected()
     with socket.create_connection(("127.0.0.1", port), timeout=10):
-        wait_until(lambda: len(connections) == 1)
-        (protocol,) = connections
-        one = protocol.transport.get_extra_info("socket")
-        values = [one.getsockopt(*option) for option in OPTIONS]
+        wait_until(are_set, lambda: f"{values} instead of {wanted}", within=10)
     wait_until(lambda: not connections)
-    return values
 
 
 def expected() -> list[int]:
@@ -53,12 +58,12 @@ def test_connections_inherit_the_buffers_of_their_listener(
     monkeypatch.setattr(
         "agentws.server.shared.limit_buffers", lambda *_: pytest.fail("set for each connection")
     )
-    assert options_of(usual.port, usual.server.server_state.connections) == expected()
+    wait_for_options(usual.port, usual.server.server_state.connections)
 
 
 def test_a_server_of_uvicorn_itself_bounds_the_buffers_of_each_connection(plain: Any) -> None:
     assert not isinstance(plain.uvicorn, Server)
-    assert options_of(plain.port, plain.uvicorn.server_state.connections) == expected()
+    wait_for_options(plain.port, plain.uvicorn.server_state.connections)
 
 
 def test_peers_that_read_nothing_cost_bounded_memory_each(unlimited: Running) -> None:
