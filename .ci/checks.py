@@ -9,8 +9,8 @@ from shell import ROOT, Unavailable
 
 Command = list[str | Path]
 BESIDE: tuple[str, ...] = ("-n", "2", "--dist", "loadfile", "--no-loadscope-reorder")
-"""Options for a run of the suite that is the only one: half of its files at a time in each of two
-processes, as tests wait half of their time. The longest file is not among the last ones."""
+"""Options for a run of the whole suite: a file at a time in each of two processes, as tests wait
+half of their time. The longest file is not among the last ones."""
 TYPED = ("agentws", "tests", "examples", ".ci")
 
 

@@ -7,7 +7,8 @@ the newest one, eager tasks          EAGER, with ``asyncio.eager_task_factory`` 
 the oldest one, the oldest packages  the suite without LEFT_OUT, with tests/floors.txt
 ===================================  ====================================================
 
-Every part runs, even if another one fails. Two run at a time, as a part waits half of its time.
+Every part runs, even if another one fails. Two run at a time, as a part waits half of its time; the
+first one in two processes, since it is the longest.
 """
 
 from __future__ import annotations
@@ -31,13 +32,17 @@ SOAK = 0.5
 """The share of the random schedules that the other Pythons run."""
 LEFT_OUT = {
     "tests/browser": "the page runs in the browser",
+    "tests/cluster": "kills, freezes and cuts off whole nodes, as tests/failover does",
     "tests/cli/test_usage.py": "reads arguments",
     "tests/crowds": "measures the load that one process can take",
     "tests/docs": "compares pages with the code",
     "tests/examples/test_pages.py": "tests the browser's side of the examples",
     "tests/mission": "kills what the other tests run",
     "tests/protocol/test_browser.py": "runs the browser's client",
+    "tests/server/test_attacks.py": "measures what attacks cost",
     "tests/server/test_bench.py": "runs the benchmark",
+    "tests/soak": "runs the scenarios of tests/cluster at random",
+    "tests/stores/test_postgres_faults.py": "makes the database server fail, not its client",
     "tests/test_checkout.py": "installs what the other parts have installed",
     "tests/test_layers.py": "reads imports",
     "tests/test_packaging.py": "builds the wheel, which is the same everywhere",
@@ -93,7 +98,7 @@ class Suite:
     def run(self, log: Log, tools: Mapping[str, str]) -> Result:
         python = self.python()
         env = {**tools, "AGENTWS_PYTHON": str(python)}
-        chosen = [] if self.whole else [f"--soak={SOAK}", *self._parts()]
+        chosen = checks.BESIDE if self.whole else [f"--soak={SOAK}", *self._parts()]
         pytest = functools.partial(checks.pytest, python, chosen)
         result = by_test(log, "pytest", pytest, env)
         if self.whole:
