@@ -23,6 +23,16 @@ PAUSES = (0.5, 1.5)
 """Seconds before another try, at random."""
 
 
+class Returning(GatewayClient):
+    """A client that the node may refuse: it then loses its connection."""
+
+    def message(self, payload: bytes) -> None:
+        if payload.startswith(b'{"type":"bye"'):
+            self._transport.abort()
+        else:
+            super().message(payload)
+
+
 async def storm(site: Site, scale: Scale) -> Sequence[float]:
     """Seconds, tries of a client, the most calls of the store in a second, and calls for a client.
 
@@ -78,7 +88,7 @@ async def _return(node: ServerProcess, old: GatewayClient) -> int:
 
 
 async def _resume(node: ServerProcess, old: GatewayClient) -> None:
-    new = GatewayClient()
+    new = Returning()
     new.expect(1)
     await new.open(node.port, f"?session={old.session}&after={old.position}")
     await new.answer()
