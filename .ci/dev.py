@@ -13,7 +13,7 @@
     ./dev soak [ARGS]    randomized faults on a cluster of real processes, until a promise is broken
         --minutes 10     for so long
         --seed 42        the same faults again
-        --store sqlite   on that store
+        --store sqlite   on that store, or redis, or postgres
 
 Packages are installed from where pip is configured to find them (PIP_* variables, pip.conf).
 AGENTWS_CHROMIUM and AGENTWS_NODE name the browser and the Node (22 or newer) of the tests.
@@ -25,11 +25,14 @@ import argparse
 import os
 import sys
 from collections.abc import Callable, Mapping
+from pathlib import Path
 
 import checks
 import environments
+import find_postgres
 import matrix
 import pythons
+from redis_servers import redis_servers
 from services import services
 from shell import ROOT, Unavailable, become, call, say
 
@@ -53,10 +56,10 @@ def bench(arguments: list[str]) -> int:
 def soak(arguments: list[str]) -> int:
     env = environments.default()
     env.ensure("test")
+    servers = {**find_postgres.variables(), **redis_servers()}
     path = os.pathsep.join((str(ROOT), str(ROOT / ".ci")))
-    return call(
-        [env.python, "-m", "tests.soak", *arguments], env={**os.environ, "PYTHONPATH": path}
-    )
+    command: list[str | Path] = [env.python, "-m", "tests.soak", *arguments]
+    return call(command, env={**os.environ, **servers, "PYTHONPATH": path})
 
 
 def test(arguments: list[str]) -> int:

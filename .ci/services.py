@@ -39,7 +39,15 @@ def services() -> dict[str, str]:
         env["AGENTWS_CHROMIUM"] = str(chromium)
     else:
         say("Chromium was not found: the tests that need it will fail; set AGENTWS_CHROMIUM")
+    find_haproxy()
     return env
+
+
+def find_haproxy() -> None:
+    """Installs it for the cluster of the examples, which looks on PATH and in the sbin folders."""
+    path = os.environ.get("PATH", os.defpath) + ":/usr/local/sbin:/usr/sbin"
+    if shutil.which("haproxy", path=path) is None and not apt_install("haproxy"):
+        say("HAProxy was not found: the tests of examples/cluster will fail")
 
 
 def node_version(path: str | Path) -> int:

@@ -14,7 +14,7 @@ gateway = mount_agent_gateway(app, Echo)
 
 from __future__ import annotations
 
-from .agents.agent import Agent, RunContext
+from .agents.agent import Agent
 from .agents.chat import ChatAgent
 from .agents.commands import Command, CommandContext
 from .agents.context import SessionContext
@@ -22,6 +22,7 @@ from .agents.factory import AgentFactory
 from .agents.files import Attachment
 from .agents.output import Output
 from .agents.routing import ModelRouter, Router
+from .agents.run_context import RunContext
 from .agents.sharing import StateChange
 from .agents.tools import tool
 from .auth import BearerKeys, Identity

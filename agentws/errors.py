@@ -53,21 +53,13 @@ from __future__ import annotations
 from typing import ClassVar, Literal
 
 __all__ = ["AgentError", "AgentwsError", "AlreadyAnswered", "AskDeclined", "AskExpired"]
-__all__ += ["BadRequest", "Conflict", "Draining"]
-__all__ += ["EventTooLarge", "Expired", "Fenced", "Forbidden", "IdempotencyConflict", "Internal"]
-__all__ += ["InvalidEvent", "LostReason", "MethodNotAllowed", "Misconfigured", "Misdirected"]
-__all__ += [
-    "NotFound",
-    "NotSupported",
-    "PositionLost",
-    "QueueFull",
-    "QuotaExceeded",
-    "ReplayDiverged",
-]
-__all__ += ["RunActive", "StateConflict", "StorageFull", "TimedOut", "ToolArgumentsInvalid"]
-__all__ += ["DelegateFailed", "ToolDenied", "ToolError", "TooManyAgents"]
-__all__ += ["TooLarge", "TooMany", "Unauthenticated", "Unavailable", "UnknownCommand"]
-__all__ += ["UnsupportedMedia", "VersionConflict", "WrongLoop"]
+__all__ += ["BadRequest", "Conflict", "DelegateFailed", "Draining", "EventTooLarge", "Expired"]
+__all__ += ["Fenced", "Forbidden", "IdempotencyConflict", "Internal", "InvalidEvent", "LostReason"]
+__all__ += ["MethodNotAllowed", "Misconfigured", "Misdirected", "NotFound", "NotSupported"]
+__all__ += ["PositionLost", "QueueFull", "QuotaExceeded", "ReplayDiverged", "RunActive"]
+__all__ += ["StateConflict", "StorageFull", "TimedOut", "TooLarge", "TooMany", "TooManyAgents"]
+__all__ += ["ToolArgumentsInvalid", "ToolDenied", "ToolError", "Unauthenticated", "Unavailable"]
+__all__ += ["UnknownCommand", "UnsupportedMedia", "VersionConflict", "WrongLoop"]
 
 
 class AgentwsError(Exception):
@@ -384,11 +376,7 @@ class StorageFull(Unavailable):
 
 
 class Misconfigured(Unavailable):
-    """A store, a bus or a node that can't be used as it is set up, so a retry would not help.
-
-    Such as a schema of a newer version, or settings that lose data. It ends the start of a host;
-    after any other ``Unavailable`` the gateway tries again in the background.
-    """
+    """Set up so that a retry does not help, as with a newer schema: it ends the start of a host."""
 
     summary = "The service is not set up correctly."
 

@@ -100,7 +100,8 @@ class LeaseRenewer(ABC):
     def renew(self, owner: str, sessions: Sequence[str], *, ttl: float) -> Sequence[str]:
         """As :meth:`Store.renew`, but blocks the calling thread. Raises ``Unavailable``.
 
-        Returns or raises within ``ttl / 2`` seconds. Called by one thread at a time.
+        Returns or raises within ``ttl / 2`` seconds. All calls come from one thread, in which no
+        event loop runs.
         """
 
     def close(self) -> None:  # noqa: B027 - a renewer without a connection has nothing to do

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from collections.abc import Generator, Iterator
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import settings
@@ -69,6 +69,25 @@ def pytest_configure(config: pytest.Config) -> None:
     settings.register_profile("repeatable", derandomize=True)
     if config.getoption("--soak") <= 1.0:
         settings.load_profile("repeatable")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_report_to_serializable() -> Generator[None, Any, Any]:
+    """A process of pytest-xdist sends its reports as UTF-8, and some tests log lone surrogates."""
+    return encodable((yield))
+
+
+def encodable(value: Any) -> Any:
+    """``value`` with its lone surrogates as text that names them."""
+    match value:
+        case str():
+            return value.encode(errors="backslashreplace").decode()
+        case dict():
+            return {key: encodable(one) for key, one in value.items()}
+        case list() | tuple():
+            return type(value)(map(encodable, value))
+        case _:
+            return value
 
 
 @pytest.fixture(scope="session")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from agentws.agents.agent import RunContext
+from agentws.agents.run_context import RunContext
 from agentws.protocol.messages import Message, UserMessage
 from agentws.store import SessionInfo
 

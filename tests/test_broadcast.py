@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Sequence
+from typing import Any
 
 import pytest
 from starlette.applications import Starlette
@@ -28,6 +29,8 @@ from tests.virtual import anyio_backend as anyio_backend
 
 
 class FakePeer:
+    session: Any = None
+
     def __init__(self) -> None:
         self.notices: list[str] = []
         self.closing = False

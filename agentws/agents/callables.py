@@ -11,7 +11,8 @@ from enum import Enum
 from typing import Any, Final, Literal
 
 from ..store import SessionInfo
-from .agent import Agent, RunContext
+from .agent import Agent
+from .run_context import RunContext
 
 Kind = Literal["async generator", "generator", "coroutine"]
 ASYNC_GENERATOR: Final = "async generator"

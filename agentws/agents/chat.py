@@ -7,12 +7,13 @@ from contextlib import aclosing
 from typing import Any
 
 from ..protocol.messages import Message, TokenUsage
-from .agent import Agent, RunContext
+from .agent import Agent
 from .attached import AttachedFiles
 from .llm import LLM, LLMPiece, LLMRounds
 from .output import Output
 from .prompt import enough_history, prompt
 from .rounds import Round, calls_of, recorded_round
+from .run_context import RunContext
 from .speakers import as_read_by
 from .toolbox import Toolbox
 from .tools import Tool

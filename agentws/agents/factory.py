@@ -11,7 +11,7 @@ from ..errors import BadRequest, NotSupported
 from ..protocol.frames import MAX_ID
 from ..protocol.messages import Content
 from ..store import SessionInfo
-from .agent import Agent, RunContext
+from .agent import Agent
 from .callables import (
     ASYNC_GENERATOR,
     COROUTINE,
@@ -26,7 +26,9 @@ from .callables import (
 from .function import FunctionAgent, check_output, close_unused
 from .mentions import Mentions
 from .output import Output
+from .overlaps import declared_overlaps
 from .routing import Router
+from .run_context import RunContext
 
 RunFunction = Callable[[RunContext], AsyncIterator[Output]]
 AgentFactory = (
@@ -78,6 +80,9 @@ class Agents:
         for name, one in named.items():
             if isinstance(one, Router):
                 one.check(name, among=self._makers)
+        declared = {name: declared_overlaps(named[name]) for name in self.names}
+        self.overlaps: Final = {name: one for name, one in declared.items() if one is not None}
+        """What the agents allow that clients may choose, by name; of those that declare it."""
         self._mentions = Mentions(self.names) if len(self.names) > 1 else None
 
     def __repr__(self) -> str:

@@ -7,8 +7,9 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from typing import Any, Final
 
 from ..errors import AgentError
-from .agent import Agent, RunContext
+from .agent import Agent
 from .output import Output
+from .run_context import RunContext
 
 _EXPECTED: Final = "write `async def agent(ctx)` and give the text with `yield`"
 

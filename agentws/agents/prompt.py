@@ -21,8 +21,8 @@ from ..protocol.messages import (
     ToolMessage,
     UserMessage,
 )
-from .agent import RunContext
 from .llm import readable
+from .run_context import RunContext
 
 STOPPED = {
     "cancelled": "[The user stopped this answer here. Don't continue it unless asked to.]",

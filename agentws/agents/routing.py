@@ -22,9 +22,10 @@ from typing import Final
 
 from ..errors import TooManyAgents
 from ..protocol.messages import AssistantMessage, Message, TokenUsage, UserMessage, text_of
-from .agent import Agent, RunContext
+from .agent import Agent
 from .llm import LLM
 from .output import Output
+from .run_context import RunContext
 
 logger: Final = logging.getLogger("agentws.run")
 

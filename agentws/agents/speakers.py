@@ -7,8 +7,8 @@ from collections.abc import Iterable
 import msgspec
 
 from ..protocol.messages import AssistantMessage, Content, Message, TextPart, UserMessage
-from .agent import RunContext
 from .handover import Handover
+from .run_context import RunContext
 
 
 def as_read_by(ctx: RunContext, messages: Iterable[Message]) -> list[Message]:

@@ -12,9 +12,9 @@ from ..protocol import events as e
 from ..protocol import messages as m
 from ..protocol.frames import sendable
 from . import calls
-from .agent import RunContext
 from .llm import LLM
 from .results import content_of
+from .run_context import RunContext
 from .tools import Tool
 
 LONGEST_NAME: Final = 64

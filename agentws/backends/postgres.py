@@ -10,7 +10,7 @@ from typing import Concatenate, Final, ParamSpec, TypeVar
 from msgspec import UNSET, UnsetType
 
 from ..bus import Scope
-from ..errors import Unavailable
+from ..errors import Misconfigured, Unavailable
 from ..protocol.codec import Record
 from ..protocol.frames import Durability
 from ..protocol.messages import Metadata
@@ -59,8 +59,8 @@ class PostgresStore(Store):
     applications share a database under different schemas. Runs on PostgreSQL 14 and newer, and
     behind a pooler, also one that pools by transaction.
 
-    ``durability`` is the least that appends must meet: :meth:`open` raises Unavailable if the
-    server is not configured for it. Without it, the server decides: appends are ``replicated`` if
+    ``durability`` is the least that appends must meet: :meth:`open` raises Misconfigured if the
+    server is not set up for it. Without it, the server decides: appends are ``replicated`` if
     it has synchronous standbys, ``disk`` if not, and ``process`` with a warning if it does not wait
     for its disk (``synchronous_commit = off`` or ``fsync = off``).
     ``pool_size``: connections at most, besides one of the bus and one that renews leases.
@@ -109,9 +109,9 @@ class PostgresStore(Store):
         await prepare(connection, self._schema)
 
     def _accepted(self, met: Durability) -> Durability:
-        """What appends will meet; raises Unavailable if that is less than required."""
+        """What appends will meet; raises Misconfigured if that is less than required."""
         if self._required is not None and _RANK[met] < _RANK[self._required]:
-            raise Unavailable(
+            raise Misconfigured(
                 f"The server is configured for durability {met}, but {self._required} is required."
             )
         if met == "process":

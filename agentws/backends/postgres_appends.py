@@ -140,7 +140,8 @@ class Appends:
 
     async def close(self) -> None:
         """Returns when all appends have ended."""
-        while running := self._lanes | self._alone:
+        loop = asyncio.get_running_loop()
+        while running := {one for one in self._lanes | self._alone if one.get_loop() is loop}:
             await asyncio.wait(running)
 
     def _start_lane(self) -> None:

@@ -65,6 +65,7 @@ class PostgresBus(Bus):
         self._subscriptions = Subscriptions()
         self._outbox = Outbox(self._node, interval=interval)
         self._reassembly = Reassembly()
+        self._listening: Connection | None = None
         self._sender: Connection | None = None
         self._sending = asyncio.Lock()
         self._wake = asyncio.Event()
@@ -83,20 +84,23 @@ class PostgresBus(Bus):
             return
         self._loop = asyncio.get_running_loop()
         with translated():
-            listening = await self._listen()
+            self._listening = await self._listen()
         self._tasks = [
-            asyncio.ensure_future(self._receive_always(listening)),
+            asyncio.ensure_future(self._receive_always()),
             asyncio.ensure_future(self._send_always()),
         ]
 
     async def close(self) -> None:
         tasks, self._tasks = self._tasks, []
-        for task in tasks:
-            task.cancel()
+        # On another event loop, that of the tasks was closed: they will never run again.
         if tasks and self._loop is asyncio.get_running_loop():
+            for task in tasks:
+                task.cancel()
             await asyncio.wait(tasks)
             await self._send_last()
         await self._drop_sender()
+        if self._listening is not None:
+            await self._listening.close()
 
     def publish(self, channel: str, payload: bytes) -> None:
         self._subscriptions.deliver(channel, payload)
@@ -175,23 +179,23 @@ class PostgresBus(Bus):
             raise
         return connection
 
-    async def _receive_always(self, listening: Connection | None) -> None:
+    async def _receive_always(self) -> None:
         failures = 0
         while True:
             try:
-                if listening is None:
-                    listening = await self._listen()
+                if self._listening is None:
+                    self._listening = await self._listen()
                     # Rings may have been lost meanwhile.
                     self._subscriptions.deliver_gap()
                 failures = 0
-                await self._receive(listening)
+                await self._receive(self._listening)
             except (psycopg.Error, Unavailable) as error:
                 if failures == 0 and self._heard:
                     logger.warning("notifications are not received: %s", _short(error))
             finally:
+                listening, self._listening = self._listening, None
                 if listening is not None:
                     await listening.close()
-                listening = None
             await asyncio.sleep(_pause(failures) if self._heard else DEAF_PAUSE)
             failures += 1
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import threading
 from collections.abc import Sequence
 from typing import Final
 
@@ -75,26 +76,36 @@ async def leave(connection: Connection, schema: str, node: str, instance: str) -
 
 
 class PostgresLeaseRenewer(LeaseRenewer):
-    """Renews over a connection of its own, on an event loop of its own in the calling thread."""
+    """Renews over a connection of its own, on an event loop of its own.
+
+    That loop runs in a thread, since the caller's thread may have a loop that is blocked.
+    """
 
     def __init__(self, conninfo: str, schema: str) -> None:
         self._conninfo = conninfo
         self._schema = schema
-        self._runner: asyncio.Runner | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
         self._connection: Connection | None = None
 
     def renew(self, owner: str, sessions: Sequence[str], *, ttl: float) -> Sequence[str]:
-        self._runner = self._runner or asyncio.Runner()
-        return self._runner.run(self._renew(owner, sessions, ttl))
+        if self._loop is None:
+            self._loop = asyncio.new_event_loop()
+            # A daemon thread, so that a program that never closes its renewer can exit.
+            threading.Thread(
+                target=_run, args=(self._loop,), name="agentws-postgres-leases", daemon=True
+            ).start()
+        renewing = self._renew(owner, sessions, ttl)
+        return asyncio.run_coroutine_threadsafe(renewing, self._loop).result()
 
     async def _renew(self, owner: str, sessions: Sequence[str], ttl: float) -> Sequence[str]:
         """Tries once more, over a new connection, when the one that is there was lost."""
-        end = asyncio.get_running_loop().time() + ttl / 2
+        loop = asyncio.get_running_loop()
+        end = loop.time() + ttl / 2
         if self._connection is not None and not self._connection.closed:
             with contextlib.suppress(psycopg.OperationalError):
                 return await self._within(end, self._connection, owner, sessions, ttl)
         with translated():
-            left = max(0.0, end - asyncio.get_running_loop().time())
+            left = max(0.0, end - loop.time())
             self._connection = await connect(self._conninfo, within=left)
             return await self._within(end, self._connection, owner, sessions, ttl)
 
@@ -105,9 +116,17 @@ class PostgresLeaseRenewer(LeaseRenewer):
             return await renew(connection, self._schema, owner, sessions, ttl)
 
     def close(self) -> None:
-        runner, self._runner = self._runner, None
+        loop, self._loop = self._loop, None
+        if loop is not None:
+            asyncio.run_coroutine_threadsafe(self._disconnect(), loop).result()
+            loop.call_soon_threadsafe(loop.stop)
+
+    async def _disconnect(self) -> None:
         connection, self._connection = self._connection, None
-        if runner is not None:
-            if connection is not None:
-                runner.run(connection.close())
-            runner.close()
+        if connection is not None:
+            await connection.close()
+
+
+def _run(loop: asyncio.AbstractEventLoop) -> None:
+    loop.run_forever()
+    loop.close()

@@ -10,6 +10,7 @@ import asyncio
 import random
 import re
 import socket
+import weakref
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, Final, TypeVar
@@ -164,6 +165,8 @@ class Database:
         self.timeout: Final = timeout
         self._size: Final = size
         self._pool: psycopg_pool.AsyncConnectionPool[Connection] | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._connections: weakref.WeakSet[Connection] = weakref.WeakSet()
         self._calls: set[asyncio.Task[Any]] = set()
 
     @property
@@ -186,17 +189,27 @@ class Database:
             min_size=1,
             max_size=self._size,
             open=False,
+            configure=self._made,
             kwargs=_connecting(self.timeout),
             # Short, so that the pause between two attempts never becomes long.
             reconnect_timeout=1.5,
             name="agentws",
         )
+        self._loop = asyncio.get_running_loop()
         await self._pool.open()
+
+    async def _made(self, connection: Connection) -> None:
+        self._connections.add(connection)
 
     async def close(self) -> None:
         """Waits for the calls in progress, then closes all connections."""
         pool, self._pool = self._pool, None
         if pool is None:
+            return
+        if self._loop is not asyncio.get_running_loop():
+            # Nothing of the pool runs any more, as its event loop was closed.
+            for connection in tuple(self._connections):
+                await connection.close()
             return
         if self._calls:
             await asyncio.wait(self._calls)

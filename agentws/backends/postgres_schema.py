@@ -13,7 +13,7 @@ from typing import Any, Final
 import psycopg
 from psycopg import AsyncConnection
 
-from ..errors import Unavailable
+from ..errors import Misconfigured
 from .postgres_functions import FUNCTIONS
 
 Connection = AsyncConnection[tuple[Any, ...]]
@@ -115,7 +115,7 @@ async def prepare(connection: Connection, schema: str) -> None:
             async with connection.transaction():
                 await _migrate(connection, schema)
         except (psycopg.errors.DuplicateTable, psycopg.errors.DuplicateFunction) as error:
-            raise Unavailable("The schema has tables of another program.") from error
+            raise Misconfigured("The schema has tables of another program.") from error
 
 
 async def _settings(connection: Connection) -> dict[str, str]:
@@ -128,13 +128,13 @@ async def _settings(connection: Connection) -> dict[str, str]:
 
 def _refuse_server(connection: Connection, settings: dict[str, str]) -> None:
     if connection.info.server_version < OLDEST * 10_000:
-        raise Unavailable(f"This PostgreSQL is too old: {OLDEST} or newer is needed.")
+        raise Misconfigured(f"This PostgreSQL is too old: {OLDEST} or newer is needed.")
     if settings.get("server_encoding") != "UTF8":
-        raise Unavailable("The database is not encoded in UTF8, which the store needs.")
+        raise Misconfigured("The database is not encoded in UTF8, which the store needs.")
     if settings.get("in_hot_standby") == "on":
-        raise Unavailable("The server is a standby, which can't be written to.")
+        raise Misconfigured("The server is a standby, which can't be written to.")
     if settings.get("default_transaction_isolation") != "read committed":
-        raise Unavailable(
+        raise Misconfigured(
             "The database has another default_transaction_isolation than read committed, "
             "which the store needs."
         )
@@ -158,7 +158,7 @@ async def _version(connection: Connection, schema: str) -> int:
 
 def _refuse_newer(version: int) -> None:
     if version > len(MIGRATIONS):
-        raise Unavailable(
+        raise Misconfigured(
             f"The database has schema {version}, newer than the {len(MIGRATIONS)} known here: "
             "a newer agentws wrote it."
         )

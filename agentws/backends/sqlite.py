@@ -61,8 +61,9 @@ class SQLiteStore(Store):
     ``NORMAL`` it survives a killed process, but a power cut may lose the newest appends; the
     durability is then ``process``.
     ``busy_timeout``: seconds to wait for another process's lock before a call raises Unavailable.
-    ``clock`` returns seconds since the epoch; leases expire by it. A clock that is set back by more
-    than twice a lease's time frees that lease, unless its holder renews it.
+    ``clock`` returns seconds since the epoch, ``monotonic`` the seconds by which leases expire: the
+    processes of a host share that clock, which nobody sets, and which stands still while the host
+    is suspended. It begins anew when the host is started, and that frees all leases.
     """
 
     scope = "host"
@@ -75,6 +76,7 @@ class SQLiteStore(Store):
         synchronous: Literal["NORMAL", "FULL", "EXTRA"] = "FULL",
         busy_timeout: float = 5.0,
         clock: Callable[[], float] = time.time,
+        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         if synchronous not in ("NORMAL", "FULL", "EXTRA"):
             raise ValueError("synchronous is NORMAL, FULL or EXTRA")
@@ -84,6 +86,7 @@ class SQLiteStore(Store):
         self._synchronous = synchronous
         self._busy_timeout = busy_timeout
         self._clock = clock
+        self._monotonic = monotonic
         self._writer: DatabaseThread[Write] | None = None
         self._reader: DatabaseThread[Read] | None = None
         self._identity: FileIdentity | None = None
@@ -248,12 +251,18 @@ class SQLiteStore(Store):
 
     async def delete(self, session: str, *, updated: float | None = None) -> bool:
         return await self._write(
-            partial(sessions.delete, session=session, updated=updated, clock=self._clock)
+            partial(sessions.delete, session=session, updated=updated, monotonic=self._monotonic)
         )
 
     async def stale(self, *, retention: float | None, limit: int = 100) -> Sequence[SessionInfo]:
         return await self._read(
-            partial(sessions.stale, retention=retention, limit=limit, clock=self._clock)
+            partial(
+                sessions.stale,
+                retention=retention,
+                limit=limit,
+                clock=self._clock,
+                monotonic=self._monotonic,
+            )
         )
 
     # The log
@@ -302,22 +311,22 @@ class SQLiteStore(Store):
 
     async def lease(self, session: str, *, owner: str, ttl: float) -> Lease | None:
         return await self._write(
-            partial(leases.lease, session=session, owner=owner, ttl=ttl, clock=self._clock)
+            partial(leases.lease, session=session, owner=owner, ttl=ttl, clock=self._monotonic)
         )
 
     async def renew(self, owner: str, sessions: Sequence[str], *, ttl: float) -> Sequence[str]:
         return await self._write(
-            partial(leases.renew, owner=owner, wanted=sessions, ttl=ttl, clock=self._clock)
+            partial(leases.renew, owner=owner, wanted=sessions, ttl=ttl, clock=self._monotonic)
         )
 
     async def release(self, lease: Lease) -> None:
         await self._write(partial(leases.release, lease=lease))
 
     async def unsettled(self, *, limit: int = 100) -> Sequence[str]:
-        return await self._read(partial(leases.unsettled, clock=self._clock, limit=limit))
+        return await self._read(partial(leases.unsettled, clock=self._monotonic, limit=limit))
 
     def lease_renewer(self) -> LeaseRenewer:
-        return SQLiteRenewer(self._path, check_file=self._check_file, clock=self._clock)
+        return SQLiteRenewer(self._path, check_file=self._check_file, clock=self._monotonic)
 
     # Nodes
 

@@ -32,9 +32,9 @@ class _LeaseRow(NamedTuple):
     def is_valid(self, now: float) -> bool:
         """Whether the holder still has it.
 
-        A lease that ends later than is possible was taken before the clock was set back. Its holder
-        may be dead, and would block the session for as long as that step. The bound is twice the
-        lease's time, so that a small correction of the clock takes no lease from a live holder.
+        A lease that ends later than is possible was taken before the clock began anew, when the
+        host was started. Its holder is dead, and would block the session for as long as the host
+        had been up. The bound is twice the lease's time, for a clock that was only corrected.
         """
         return self.holder is not None and now < self.expires <= now + 2 * self.ttl
 

@@ -19,8 +19,9 @@ Clock = Callable[[], float]
 
 _COLUMNS: Final = "id, owner, agent, created, updated, title, metadata, retention"
 
-LEASED: Final = "(holder IS NOT NULL AND expires > :now AND expires <= :now + 2 * ttl)"
-"""Whether the session has a valid lease, see :mod:`agentws.backends.sqlite_leases`."""
+LEASED: Final = "(holder IS NOT NULL AND expires > :lease AND expires <= :lease + 2 * ttl)"
+"""Whether the session has a valid lease at ``:lease``, a time of the clock that leases expire by;
+see :mod:`agentws.backends.sqlite_leases`."""
 # The conditions are written as in the indexes, which SQLite would not use otherwise.
 _EXPIRED_BY_OWN: Final = f"""
     SELECT updated + retention, {_COLUMNS} FROM session
@@ -149,11 +150,11 @@ def select_infos(
 
 
 def delete(
-    connection: sqlite3.Connection, session: str, updated: float | None, clock: Clock
+    connection: sqlite3.Connection, session: str, updated: float | None, monotonic: Clock
 ) -> bool:
     row = connection.execute(
         f"SELECT log, updated, {LEASED} FROM session WHERE id = :id",
-        {"id": session, "now": clock()},
+        {"id": session, "lease": monotonic()},
     ).fetchone()
     if row is None:
         return True
@@ -167,9 +168,13 @@ def delete(
 
 
 def stale(
-    connection: sqlite3.Connection, retention: float | None, limit: int, clock: Clock
+    connection: sqlite3.Connection,
+    retention: float | None,
+    limit: int,
+    clock: Clock,
+    monotonic: Clock,
 ) -> list[SessionInfo]:
-    given = {"now": clock(), "kept": retention, "limit": limit}
+    given = {"now": clock(), "lease": monotonic(), "kept": retention, "limit": limit}
     rows = connection.execute(_EXPIRED_BY_OWN, given).fetchall()
     if retention is not None:
         rows += connection.execute(_EXPIRED_BY_DEFAULT, given).fetchall()

@@ -1,6 +1,7 @@
 """The benchmark: the gateway against a bare Starlette endpoint on the same uvicorn.
 
     agentws bench [--quick] [--repeats N] [--only NAME ...]
+    agentws bench --attacks [--quick]
 
 Every figure comes from a new server process on one core, loaded from this process on another. The
 servers take turns, so that a machine that slows down slows all of them. Imports any layer.
@@ -13,7 +14,7 @@ import asyncio
 import sys
 from collections.abc import Sequence
 
-from . import measure
+from . import attacking, measure
 from .process import ServerProcess
 from .report import Row, as_json, table
 from .scale import FULL, QUICK, Scale
@@ -27,6 +28,8 @@ _SPARE_FILES = 100
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the benchmark; print its table and its JSON line. Returns 0."""
     options = _parser().parse_args(arguments)
+    if options.attacks:
+        return attacking.run(2.5 if options.quick else 15.0)
     repeats = options.repeats or (2 if options.quick else 5)
     scale, notes = _fit(QUICK if options.quick else FULL)
     core = _pin(notes)
@@ -45,6 +48,9 @@ def _parser() -> argparse.ArgumentParser:
     names = [each.name for each in WORKLOADS]
     parser = argparse.ArgumentParser(prog="agentws bench", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="less of everything, two repeats")
+    parser.add_argument(
+        "--attacks", action="store_true", help="what attacks cost the server, instead of all else"
+    )
     parser.add_argument("--repeats", type=int, metavar="N", help="repeats (5; with --quick 2)")
     parser.add_argument("--only", nargs="+", choices=names, metavar="NAME", help=", ".join(names))
     parser.add_argument(

@@ -206,23 +206,34 @@ def table(results: Sequence[Result]) -> str:
     return "\n".join(lines)
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
+def run(
+    seconds: float,
+    *,
+    peers: int = 10,
+    attacks: Sequence[str] = tuple(ATTACKS),
+    kinds: Sequence[str] = KINDS,
+) -> int:
     """Run the attacks one after the other; print their table. Returns 0."""
+    cores = measure.cores()
+    measure.pin(0, cores[-1])
+    results = []
+    for name in attacks:
+        for kind in kinds:
+            results.append(measured(name, kind, seconds, peers, cores[0]))
+            print(results[-1], file=sys.stderr, flush=True)
+    print(table(results))
+    return 0
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The command line of this module."""
     parser = argparse.ArgumentParser(prog="python -m agentws.bench.attacking", description=__doc__)
     parser.add_argument("--seconds", type=float, default=15.0, help="of each attack (15)")
     parser.add_argument("--peers", type=int, default=10, help="that attack at once (10)")
     parser.add_argument("--only", nargs="+", choices=ATTACKS, default=list(ATTACKS))
     parser.add_argument("--servers", nargs="+", choices=KINDS, default=list(KINDS))
     options = parser.parse_args(arguments)
-    cores = measure.cores()
-    measure.pin(0, cores[-1])
-    results = []
-    for name in options.only:
-        for kind in options.servers:
-            results.append(measured(name, kind, options.seconds, options.peers, cores[0]))
-            print(results[-1], file=sys.stderr, flush=True)
-    print(table(results))
-    return 0
+    return run(options.seconds, peers=options.peers, attacks=options.only, kinds=options.servers)
 
 
 if __name__ == "__main__":

@@ -162,6 +162,12 @@ def _late_body(peer: Peer) -> None:
     peer.flood(bytes(PIECE))
 
 
+def _tiny_chunks(peer: Peer) -> None:
+    head = HEAD.format(path="/ask").replace("GET", "POST")
+    peer.send(head.encode() + b"Transfer-Encoding: chunked\r\n\r\n")
+    peer.flood(b"1\r\n \r\n" * 10_000)
+
+
 def _pipelined(peer: Peer) -> None:
     request = HEAD.format(path="/health").encode() + b"\r\n"
     peer.flood(request * (PIECE // len(request)))
@@ -176,6 +182,7 @@ ATTACKS: Final[dict[str, Attack]] = {
     "headers": Attack("endless headers", _head(_START, b"X-A: a\r\n" * 8192)),
     "pipelined": Attack("requests without end", _pipelined, frees=False),
     "late-body": Attack("a body after the answer", _late_body),
+    "chunks": Attack("a body in chunks of one byte", _tiny_chunks),
     "not-accepted": Attack("upgrades never answered", _not_accepted),
     "refused": Attack(
         "refused (4413), sends on", _frames(frame(0x81, b"x" * 65_500) * 2, bytes(PIECE))
@@ -231,8 +238,11 @@ def main(arguments: list[str]) -> None:
         os.nice(19)
     print("begun", flush=True)
 
+    printing = threading.Lock()
+
     def report(lasted: float) -> None:
-        print(lasted, flush=True)
+        with printing:
+            print(lasted, flush=True)
 
     attack(name, int(port), float(seconds), int(peers), ended=report)
 

@@ -20,7 +20,7 @@ from ..mount import mount_agent_gateway
 from ..store import Store
 from .options import BESIDE, OFF
 from .problem import USAGE, Problem
-from .stores import MEMORY, folder_beside, shown_store, store_of
+from .stores import MEMORY, SHARED_STORES, folder_beside, shown_store, store_of
 from .target import is_asgi_app, load_target
 
 
@@ -109,7 +109,7 @@ def _mounted(factory: Any, settings: Settings) -> Starlette:
         )
     except (TypeError, ValueError) as error:
         raise Problem(f"{settings.target}: {error}", status=USAGE) from error
-    _check_shared(gateway.store, settings, "--store sqlite:PATH or redis://HOST")
+    _check_shared(gateway.store, settings, f"--store {SHARED_STORES}")
     return app
 
 

@@ -293,6 +293,8 @@ class Screen:
         if following is None:
             self.note(f"error: {event.message}")
         else:
+            if self._piped is not None:
+                self._piped.replayed()
             self.note(f"the server lost this answer: attempt {following} follows")
 
     def _posted(self, event: e.Event) -> None:

@@ -18,7 +18,8 @@ from ..errors import Misconfigured, Unavailable
 from ..store import Durability, Store
 from .problem import USAGE, Problem
 
-STORES: Final = "memory, sqlite:PATH or redis://HOST"
+SHARED_STORES: Final = "sqlite:PATH, redis://HOST or postgresql://HOST/DATABASE"
+STORES: Final = f"memory, {SHARED_STORES}"
 MEMORY: Final = "memory"
 
 _SCHEME: Final = re.compile(r"([a-z]+)(\+\w+)?(?::|$)", re.I)
@@ -106,6 +107,11 @@ def _hidden(text: str) -> str:
     return re.sub(r"//[^/]*@", "//...@", text)
 
 
+def _check_durability(options: dict[str, Any]) -> None:
+    if options.get("durability", "process") not in get_args(Durability):
+        raise ValueError(f"durability={options['durability']} is none of process, disk, replicated")
+
+
 # SQLite
 
 
@@ -140,15 +146,54 @@ def _redis_options(text: str) -> tuple[str, dict[str, Any]]:
     options: dict[str, Any] = {
         name: given.pop(name) for name in ("durability", "namespace", "replicas") if name in given
     }
-    if options.get("durability", "process") not in get_args(Durability):
-        raise ValueError(f"durability={options['durability']} is none of process, disk, replicated")
+    _check_durability(options)
     if "replicas" in options:
         options["replicas"] = int(options["replicas"])
     return urlunsplit(parts._replace(query=urlencode(given))), options
 
 
+# PostgreSQL: imported when it is used, as it is an extra
+
+
+def _postgres(text: str) -> Store:
+    from ..backends.postgres import PostgresStore
+
+    url, options = _postgres_options(text)
+    return PostgresStore(url, **options)
+
+
+def _postgres_address(text: str) -> None:
+    if not re.match(r"postgres(ql)?(\+\w+)?://", text, re.I):
+        raise ValueError(f"{_postgres_shown(text)!r} is no address of a PostgreSQL server")
+    _postgres_options(text)
+
+
+def _postgres_shown(text: str) -> str:
+    """Without the query, in which there may be a password, too."""
+    return _hidden(text.partition("?")[0])
+
+
+def _postgres_options(text: str) -> tuple[str, dict[str, Any]]:
+    """The address for libpq, and the options of the store that were in its query."""
+    parts = urlsplit(text)
+    given = dict(parse_qsl(parts.query))
+    options: dict[str, Any] = {
+        name: given.pop(name) for name in ("durability", "schema") if name in given
+    }
+    _check_durability(options)
+    # Not urlunsplit(), which would take one slash from postgresql:///DATABASE.
+    return f"{parts.scheme}://{parts.netloc}{parts.path}?{urlencode(given)}", options
+
+
 _REDIS: Final = _Kind(
     make=_redis, check=_redis_address, shown=_hidden, place=str, files=lambda text: None
+)
+_POSTGRES: Final = _Kind(
+    make=_postgres,
+    check=_postgres_address,
+    shown=_postgres_shown,
+    place=str,
+    files=lambda text: None,
 )
 _KINDS: Final = {
     MEMORY: _Kind(
@@ -168,4 +213,6 @@ _KINDS: Final = {
     "redis": _REDIS,
     "rediss": _REDIS,
     "unix": _REDIS,
+    "postgres": _POSTGRES,
+    "postgresql": _POSTGRES,
 }

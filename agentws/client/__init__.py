@@ -18,7 +18,7 @@ from collections.abc import Mapping
 from functools import partial
 
 from ..protocol.answered import AnsweredQuestion
-from ..protocol.frames import Error, Notice
+from ..protocol.frames import Error, Notice, Presence, Present
 from .chat import Chat
 from .connection import Timing
 from .errors import (
@@ -93,6 +93,15 @@ def connect(
 __all__ = ["AnsweredQuestion"]
 __all__ += ["BadProxy", "Chat", "ChatClosed", "ConnectionChange", "Disconnected", "Error"]
 __all__ += ["LogEvent", "LogReset", "MessageWithdrawn", "Notice", "OpenTransport", "Opening"]
-__all__ += ["ProxySetting", "Refused", "RunCancelled", "RunFailed", "Timing", "Token"]
+__all__ += [
+    "Presence",
+    "Present",
+    "ProxySetting",
+    "Refused",
+    "RunCancelled",
+    "RunFailed",
+    "Timing",
+    "Token",
+]
 __all__ += ["Subscription", "TopicUpdate", "Transport", "TransportClosed", "Turn", "Update"]
 __all__ += ["connect"]

@@ -219,6 +219,10 @@ class Chat(Requests):
         """Every event of the log from now on, of every run and client, each once."""
         return _log_events(self.watch())
 
+    def _watch_presence(self, watch: bool) -> None:
+        self._check_open()
+        self._followed.watches_presence = watch
+
     @property
     def _topics(self) -> Topics:
         return self._followed.topics

@@ -17,6 +17,7 @@ from ..protocol.frames import (
     Command,
     Error,
     Notice,
+    Presence,
     Send,
     Unsubscribed,
     encode_frame,
@@ -35,7 +36,7 @@ LEFT_TO_CALLER: Final = frozenset({"run_active", "queue_full"})
 REFUSED_UNREAD: Final = frozenset({"too_many", "unavailable", "draining"})
 """Refusals of what the server has not begun to handle: any request is safe to retry then."""
 
-Reply = Accepted | Notice | Unsubscribed
+Reply = Accepted | Notice | Presence | Unsubscribed
 
 
 def is_command(frame: AnyClientFrame) -> bool:

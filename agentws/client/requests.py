@@ -15,11 +15,13 @@ from ..protocol.frames import (
     Command,
     EditQueued,
     Notice,
+    Presence,
     Promote,
     State,
     Switch,
     ToolResult,
     Unsubscribe,
+    WatchPresence,
     Withdraw,
 )
 from ..protocol.messages import Content, Metadata
@@ -42,6 +44,22 @@ class Requests(ABC):
     @abstractmethod
     def _topics(self) -> Topics:
         """The topics that the chat follows."""
+
+    @abstractmethod
+    def _watch_presence(self, watch: bool) -> None:
+        """Remembers it for later connections. Raises ChatClosed outside of ``async with``."""
+
+    async def presence(self, *, watch: bool | None = None) -> Presence:
+        """Who is in the session now: ``connections``, and ``members`` with an ``id``.
+
+        With ``watch``, every change from now on is a ``Presence`` in :meth:`Chat.watch`, also after
+        a reconnect, until ``watch=False``.
+        """
+        if watch is not None:
+            self._watch_presence(watch)
+        reply = await self._request(WatchPresence(id=new_id("req"), watch=watch))
+        assert isinstance(reply, Presence)
+        return reply
 
     async def subscribe(self, topic: str, *, after: str | None = None) -> Subscription:
         """Follows a topic, from the position ``after`` on, or from its oldest post that is kept.

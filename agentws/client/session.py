@@ -20,8 +20,10 @@ from ..protocol.frames import (
     Error,
     EventFrame,
     Notice,
+    Presence,
     Subscribed,
     Unsubscribed,
+    WatchPresence,
     Welcome,
 )
 from ..protocol.notices import notices_in
@@ -62,6 +64,8 @@ class FollowedSession:
         """What ended the last connection, as a sentence."""
         self.log = Log(after)
         self.turns = OpenTurns()
+        self.watches_presence = False
+        """Whether the application is told who comes and goes."""
         self.outbox = Outbox(random=random.random, ring=ring)
         self.topics = Topics(ring=ring, new_id=partial(new_id, "req"))
         self.caught_up = asyncio.Event()
@@ -160,6 +164,9 @@ class FollowedSession:
                     self.outbox.answered(frame.reply, frame)
                 case Subscribed():
                     self.topics.subscribed(frame)
+                case Presence():
+                    self._publish(frame)
+                    self.outbox.answered(frame.reply, frame)
                 case Unsubscribed():
                     self.outbox.answered(frame.reply, frame)
                 case Error():
@@ -184,6 +191,10 @@ class FollowedSession:
         self.outbox.max_message_size = frame.limits.max_message_size
         if (reset := self.log.welcome(frame)) is not None:
             self._restart(reset)
+        if self.watches_presence:
+            # The server has forgotten it with the connection.
+            id = new_id("req")
+            self.outbox.add(id, WatchPresence(id=id, watch=True))
 
     def _apply(self, frame: EventFrame) -> None:
         entry, reset = self.log.apply(frame)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Literal, NamedTuple
 
 from ..protocol.events import AnyEvent
-from ..protocol.frames import Error, Notice
+from ..protocol.frames import Error, Notice, Presence
 
 ConnectionState = Literal["connecting", "open", "reconnecting", "closed"]
 
@@ -38,4 +38,4 @@ class ConnectionChange(NamedTuple):
     why: str = ""
 
 
-Update = LogEvent | LogReset | ConnectionChange | Notice | Error
+Update = LogEvent | LogReset | ConnectionChange | Notice | Presence | Error

@@ -33,6 +33,7 @@ from .counting import Counting
 from .heartbeats import Heartbeats
 from .housekeeping import Housekeeping
 from .loop_lag import LoopLag
+from .presence import Presence
 from .retention import Retention
 from .takeovers import Takeovers
 
@@ -80,6 +81,9 @@ class Composition:
             max_size=limits.max_event_size,
         )
         self.sessions: Final = Sessions(store=store, bus=bus, limits=limits, clock=time.time)
+        self.presence: Final = Presence(
+            sessions=self.sessions, connections=self.connections, node=instance
+        )
         self._compactions: Final = Compactions(store, window=limits.replay_window)
         self.runs: Final = Runs(
             store=store,
@@ -197,6 +201,7 @@ class Composition:
             closing.callback(self.broadcasts.unsubscribe)
             closing.callback(self.takeovers.unsubscribe)
             closing.callback(self.loop_lag.end)
+            closing.callback(self.presence.close)
             closing.push_async_callback(self.topics.aclose)
             closing.push_async_callback(self.sessions.aclose)
             # Together: each waits a second for what does not end.

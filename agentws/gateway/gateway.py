@@ -119,6 +119,7 @@ class AgentGateway(ServerPush):
         self.tasks = parts.tasks
         self.connections = parts.connections
         self.feeds = parts.feeds
+        self.presence = parts.presence
         self.sessions = parts.sessions
         self.runs = parts.runs
         self.inbox = parts.inbox

@@ -106,7 +106,9 @@ class Heartbeats:
         while not await self._beat():
             held = {node.id: node.data for node in await self._store.nodes()}.get(self._node)
             first = first or held
-            if held != first or asyncio.get_running_loop().time() > deadline:
+            # It is gone when it has expired meanwhile, and changed when its process lives.
+            lives = held is not None and held != first
+            if lives or asyncio.get_running_loop().time() > deadline:
                 raise Misconfigured(
                     f"Another process is the node {self._node!r}.",
                     expected="a name of its own for every process",

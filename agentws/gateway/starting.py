@@ -33,6 +33,7 @@ class Starting:
     def __init__(self, start: Callable[[], Awaitable[None]]) -> None:
         self._start = start
         self._task: asyncio.Task[None] | None = None
+        self._logged = ""
 
     def check(self) -> None:
         """Raises Unavailable while a start is tried in the background, without waiting for it."""
@@ -74,16 +75,23 @@ class Starting:
             await self._start()
         except Exception as error:
             if first.done():
-                logger.error("the gateway can't start, and tries again: %s", error)
+                self._log_once(logging.ERROR, "the gateway can't start, and tries again", error)
                 return False
             if isinstance(error, Unavailable) and not isinstance(error, Misconfigured):
-                logger.warning("the gateway is not ready, and tries again: %s", error)
+                self._log_once(logging.WARNING, "the gateway is not ready, and tries again", error)
                 first.set_result(None)
                 return False
             first.set_exception(error)
             return True
+        self._logged = ""
         if first.done():
             logger.warning("the gateway has started")
         else:
             first.set_result(None)
         return True
+
+    def _log_once(self, level: int, what: str, error: Exception) -> None:
+        """Not again for every try, while the reason is the same."""
+        if str(error) != self._logged:
+            self._logged = str(error)
+            logger.log(level, "%s: %s", what, error)

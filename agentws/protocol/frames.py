@@ -136,6 +136,12 @@ class Unsubscribe(ClientFrame, tag="unsubscribe", kw_only=True, frozen=True):
     topic: str
 
 
+class WatchPresence(ClientFrame, tag="presence", kw_only=True, frozen=True):
+    """Asks who is in the session; ``watch``: whether to be told of later changes, too."""
+
+    watch: bool | None = None
+
+
 class Auth(ClientFrame, tag="auth", kw_only=True, frozen=True):
     token: str
 
@@ -159,6 +165,7 @@ AnyClientFrame = (
     | Command
     | Subscribe
     | Unsubscribe
+    | WatchPresence
     | Auth
     | Ping
 )
@@ -166,7 +173,7 @@ AnyClientFrame = (
 _client_frames: Final[msgspec.json.Decoder[AnyClientFrame]] = msgspec.json.Decoder(AnyClientFrame)
 _CLIENT_TYPES: Final = (
     "send, regenerate, edit, switch, cancel, withdraw, edit_queued, promote, answer, tool_result,"
-    " command, subscribe, unsubscribe or ping"
+    " command, subscribe, unsubscribe, presence or ping"
 )
 
 
@@ -233,6 +240,8 @@ class Welcome(ServerFrame, tag="welcome", kw_only=True, frozen=True):
     reason: str | None = None
     agent: str
     agents: list[str]
+    overlaps: dict[str, list[Overlap]] | None = None
+    """What the agents allow, by name; of those that declare it for all their runs."""
     identity: str | None = None
     heartbeat: float
     limits: FrameLimits
@@ -290,6 +299,21 @@ class Unsubscribed(ServerFrame, tag="unsubscribed", kw_only=True, frozen=True):
     topic: str
 
 
+class Present(Wire, frozen=True):
+    """An identity in a session, and how many connections it has to it."""
+
+    id: str
+    connections: int
+
+
+class Presence(ServerFrame, tag="presence", kw_only=True, frozen=True):
+    """Who is in the session. ``members`` are those with an identity, at most a hundred."""
+
+    connections: int
+    members: list[Present]
+    reply: str | None = None
+
+
 class Pong(ServerFrame, tag="pong", kw_only=True, frozen=True):
     reply: str | None = None
 
@@ -304,7 +328,9 @@ class Bye(ServerFrame, tag="bye", kw_only=True, frozen=True):
     retry_after: float | None = None
 
 
-ControlFrame = Welcome | Accepted | Subscribed | Unsubscribed | Error | Notice | Pong | Bye
+ControlFrame = (
+    Welcome | Accepted | Subscribed | Unsubscribed | Presence | Error | Notice | Pong | Bye
+)
 
 MAX_SENTENCE: Final = 4_000
 """The most characters of an error's sentence."""

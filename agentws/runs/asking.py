@@ -14,10 +14,10 @@ from collections.abc import Callable, Mapping, Sequence
 from contextvars import Context
 from typing import Any, Final
 
-from ..agents.agent import RunContext
 from ..agents.calls import stopped_results
 from ..agents.handover import Handover
 from ..agents.output import Output
+from ..agents.run_context import RunContext
 from ..agents.steps import NOTHING_RECORDED, Recorded, Steps, Work
 from ..errors import InvalidEvent, ReplayDiverged
 from ..protocol import events as e

@@ -77,12 +77,16 @@ class Attempts:
         None after a run that was to stop, or that took messages which steered it: those were
         answered by it.
         """
+        accepted = session.outline.accepted
         if not _may_follow(session.outline):
+            return None
+        if accepted is not None and await self._allowed(session, accepted) == 1:
+            # That is usual: then the log is not read.
             return None
         following = await _following(session, run)
         if following is None or not self._in_time(following.accepted):
             return None
-        allowed = await self._allowed(following.accepted.agent or session.info.agent, session)
+        allowed = await self._allowed(session, following.accepted)
         return following if following.number <= allowed else None
 
     def _in_time(self, accepted: e.MessageAccepted) -> bool:
@@ -90,9 +94,9 @@ class Attempts:
         assert attempt is not None
         return now_ms() - attempt.began <= self._limits.attempt_window * 1000
 
-    async def _allowed(self, agent: str, session: Session) -> int:
-        """How many attempts the agent allows; one if it can't be asked."""
-        making = self._agents.make(agent, session.info)
+    async def _allowed(self, session: Session, accepted: e.MessageAccepted) -> int:
+        """How many attempts the message's agent allows; one if it can't be asked."""
+        making = self._agents.make(accepted.agent or session.info.agent, session.info)
         try:
             return await consult(making, _attempts, about="its attempts", within=ASKED)
         except AgentwsError as error:
@@ -177,6 +181,16 @@ def next_attempt(outline: Outline) -> e.Attempt | None:
     for accepted in outline.queue.values():
         return accepted.attempt
     return None
+
+
+def lost_before(accepted: e.MessageAccepted | None) -> str | None:
+    """The run that was lost before this message was accepted again: a cancel may still name it."""
+    return None if accepted is None or accepted.attempt is None else accepted.attempt.after
+
+
+def queued_after(outline: Outline, run: str) -> str | None:
+    """The queued message that is answered again since ``run`` was lost."""
+    return next((id for id, one in outline.queue.items() if lost_before(one) == run), None)
 
 
 async def read_recorded(session: Session, attempt: e.Attempt) -> Recorded:

@@ -9,9 +9,9 @@ from typing import Any, Final
 
 import msgspec
 
-from ..agents.agent import RunContext
 from ..agents.context import Earlier
 from ..agents.factory import Agents
+from ..agents.run_context import RunContext
 from ..attachments.library import Files
 from ..auth import Identity
 from ..errors import VersionConflict

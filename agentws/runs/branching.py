@@ -82,7 +82,12 @@ async def edit(
     key = Key(send_key(sent, by=by).id, body_digest(frame, by=by))
     files: Sequence[AttachedFile] = ()
     if has_files(sent):
-        found = await inbox.attach_files(session, sent, key=key, by=by)
+
+        def check() -> None:
+            _check_calm(session, session.version)
+            inbox.check_room(session, None)
+
+        found = await inbox.attach_files(session, sent, check, key=key, by=by)
         if isinstance(found, Appended):
             return found
         files = found

@@ -13,9 +13,9 @@ from typing import Any, Final, NamedTuple
 
 import msgspec
 
-from ..agents.agent import RunContext
 from ..agents.handover import Handover
 from ..agents.output import Output, RunOutput
+from ..agents.run_context import RunContext
 from ..agents.sharing import SharedState
 from ..agents.steps import Steps, Work
 from ..errors import (

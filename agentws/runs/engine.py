@@ -78,7 +78,7 @@ class Runs:
         self._attempts = Attempts(agents, limits)
         self._expiry = Expiry(tasks=self._tasks, open_session=open_session)
         # Without agents this node runs nothing: another node takes the open sessions.
-        self._draining = not agents.names
+        self._draining, self._interrupting = not agents.names, False
         self.zombies = 0
         """Agents that ignore their cancellation: they still run, and their output is dropped."""
 
@@ -259,7 +259,7 @@ class Runs:
         self._stop_if_cancelled(leased, run)
         if leased.lease is None:
             self._stop_run(leased, run, "fenced")
-        elif self._draining:
+        elif self._interrupting:
             self._stop_run(leased, run, "interrupted")
 
     async def _drive_run(self, leased: LeasedSession, run: Run) -> bool:
@@ -370,12 +370,13 @@ class Runs:
         """Begins to run sessions, also after a drain."""
         self._leased, self._retries = {}, RetryQueue()
         self.renewal.begin()
-        self._draining = not self._agents.names
+        self._draining, self._interrupting = not self._agents.names, False
 
     async def drain(self, *, grace: float) -> None:
         """Begins no more runs; those that are active after ``grace`` seconds are interrupted."""
         self._draining = True
         await self._wait_for_runs(grace)
+        self._interrupting = True
         for leased in list(self._leased.values()):
             if leased.run is not None:
                 self._stop_run(leased, leased.run, "interrupted")

@@ -108,9 +108,17 @@ def error_for_run(error: BaseException, *, run: str, stopping: bool) -> AgentwsE
 def _log(error: BaseException, *, run: str, stopping: bool) -> None:
     """Logs the error; with a traceback of its cause only, if it was raised on purpose."""
     if isinstance(error, InvalidEvent | EventTooLarge | AgentError):
-        logger.warning("run %s: %s", run, error, exc_info=error.__cause__)
+        logger.warning("run %s: %s", run, one_line(error), exc_info=error.__cause__)
     elif not stopping:
-        logger.warning("run %s: %s", run, error, exc_info=error)
+        logger.warning("run %s: %s", run, one_line(error), exc_info=error)
+
+
+def one_line(error: BaseException) -> str:
+    """Its text with line breaks and control characters escaped: it may quote what a user said.
+
+    Otherwise that could forge a line of the log, or control the terminal that shows it.
+    """
+    return "".join(char if char.isprintable() else repr(char)[1:-1] for char in str(error))
 
 
 async def clear_cancellations(task: asyncio.Task[object]) -> None:

@@ -7,7 +7,8 @@ import logging
 from collections.abc import AsyncIterator, Awaitable
 from typing import Any, Final
 
-from ..agents.agent import Agent, RunContext
+from ..agents.agent import Agent
+from ..agents.run_context import RunContext
 from ..errors import InvalidEvent
 from .failure import consists_of
 

@@ -40,7 +40,7 @@ from ..sessions.senders import Sender, Senders, sender_now
 from ..sessions.session import Session
 from ..store import Appended, Key
 from .attaching import attach_files, has_files
-from .branches import branch_before
+from .cancelling import cancel_decision, with_target, withdraw_decision
 from .deciding import Command, Decision, decide
 from .engine import Runs
 from .ids import now_ms
@@ -92,7 +92,8 @@ class Inbox:
     ) -> Appended:
         by = None if identity is None else identity.id
         key = send_key(frame, by=by)
-        files = await self.attach_files(session, frame, key=key, by=by)
+        check = partial(self.check_room, session, frame.overlap)
+        files = await self.attach_files(session, frame, check, key=key, by=by)
         if isinstance(files, Appended):
             return files
         event = accepted_event(frame, agent, by=by, files=files)
@@ -157,13 +158,25 @@ class Inbox:
         return done
 
     async def attach_files(
-        self, session: Session, frame: f.Send, *, key: Key, by: str | None
+        self,
+        session: Session,
+        frame: f.Send,
+        check: Callable[[], None],
+        *,
+        key: Key,
+        by: str | None,
     ) -> Sequence[AttachedFile] | Appended:
         """The files of a message; or the duplicate, for one that was accepted before.
 
-        A message may be sent again after its files were deleted.
+        ``check`` raises what the message would be refused with: then nothing is attached. A message
+        may be sent again after its files were deleted.
         """
         try:
+            self._count_pending(session.info.owner)
+            try:
+                await self.decide(session, check)
+            finally:
+                self._uncount_pending(session.info.owner)
             return await attach_files(self._files, frame, session=session.id, by=by)
         except AgentwsError:
             known = await session.find(key)
@@ -229,12 +242,12 @@ class Inbox:
         ``None`` when there is nothing to cancel: a cancel that comes late, or twice, has no effect.
         """
         # Before this command waits for its turn: the active run may end meanwhile.
-        stop = _with_target(session.outline, frame)
+        stop = with_target(session.outline, frame)
 
         def command() -> Decision | None:
             nonlocal stop
-            stop = _with_target(session.outline, stop)
-            return _cancel_decision(session.outline, stop, by)
+            stop = with_target(session.outline, stop)
+            return cancel_decision(session.outline, stop, by)
 
         return await self.decide(session, command)
 
@@ -244,7 +257,7 @@ class Inbox:
         def command() -> Decision:
             if frame.message not in session.outline.queue:
                 raise not_queued()
-            return _withdraw_decision(session.outline, frame.message, "withdrawn")
+            return withdraw_decision(session.outline, frame.message, "withdrawn")
 
         done = await self.decide(session, command)
         assert done is not None
@@ -320,41 +333,6 @@ class Inbox:
         return done
 
 
-def _with_target(outline: Outline, frame: f.Cancel) -> f.Cancel:
-    """A cancel of "whatever is active" with the id of what that is now.
-
-    Decided again on a newer log, it must not cancel a run that began later.
-    """
-    if frame.run is not None or frame.message is not None:
-        return frame
-    if outline.run is not None:
-        return msgspec.structs.replace(frame, run=outline.run)
-    return msgspec.structs.replace(frame, message=next(iter(outline.queue), None))
-
-
-def _cancel_decision(outline: Outline, frame: f.Cancel, by: str | None) -> Decision | None:
-    """What a cancel appends; ``None`` when there is nothing to cancel."""
-    queued = _queued_after(outline, frame.run) if frame.run is not None else frame.message
-    if queued is not None and queued in outline.queue:
-        return _withdraw_decision(outline, queued, "cancelled")
-    target = frame.run or frame.message
-    asked = (outline.run, outline.message, *outline.delivered, _lost_before(outline.accepted))
-    hit = target is not None and target in asked
-    if outline.run is None or outline.cancelling or not hit:
-        return None
-    return Decision(entry(e.RunCancelling(by, timestamp=now_ms()), run=outline.run))
-
-
-def _lost_before(accepted: e.MessageAccepted | None) -> str | None:
-    """The run that was lost before this message was accepted again: a cancel may still name it."""
-    return None if accepted is None or accepted.attempt is None else accepted.attempt.after
-
-
-def _queued_after(outline: Outline, run: str) -> str | None:
-    """The queued message that is answered again since ``run`` was lost."""
-    return next((id for id, one in outline.queue.items() if _lost_before(one) == run), None)
-
-
 def _not_steering(outline: Outline, event: e.MessageAccepted) -> str | None:
     """Why a message with overlap ``steer`` reaches no run; ``None`` if it may, or is another."""
     if event.overlap != "steer":
@@ -365,12 +343,6 @@ def _not_steering(outline: Outline, event: e.MessageAccepted) -> str | None:
         return "cancelled"
     # The agent acts for whoever asked for the run: nobody else may tell it what to do.
     return None if outline.by == event.by else "other_sender"
-
-
-def _withdraw_decision(outline: Outline, message: str, reason: str) -> Decision:
-    back = branch_before(outline, message)
-    withdrawn = entry(e.MessageWithdrawn(message, reason, timestamp=now_ms()))
-    return Decision(withdrawn, more=() if back is None else (entry(back),))
 
 
 def accepted_event(

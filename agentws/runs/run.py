@@ -14,9 +14,9 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextvars import Context
 from typing import Any, Final, Literal
 
-from ..agents.agent import RunContext
 from ..agents.handover import Handover
 from ..agents.output import Output
+from ..agents.run_context import RunContext
 from ..errors import AgentError, AgentwsError, Fenced, InvalidEvent
 from ..protocol import events as e
 from ..protocol import messages as m

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Awaitable
 from typing import Protocol
 
-from ..agents.agent import Agent, RunContext
+from ..agents.agent import Agent
 from ..agents.factory import Agents
 from ..agents.handover import Handover
+from ..agents.run_context import RunContext
 from ..errors import BadRequest, TooManyAgents
 from ..limits import Limits
 from ..protocol import events as e

@@ -35,12 +35,11 @@ _HTTP_METHODS: Final[dict[str, tuple[str, ...]]] = {
     "shutdown": ("self",),
 }
 _HTTP_NAMES: Final = frozenset({"transport", "cycle", "ws_protocol_class", "response_complete"})
-_SERVER: Final = (
-    Needed("uvicorn.server", "ServerState", {}, frozenset({"connections", "tasks"})),
-    Needed("uvicorn.server", "ServerState", {}, frozenset({"default_headers"})),
+_STATE: Final = Needed(
+    "uvicorn.server", "ServerState", {}, frozenset({"connections", "tasks", "default_headers"})
 )
 HTTPTOOLS: Final = (
-    *_SERVER,
+    _STATE,
     Needed(
         "uvicorn.protocols.http.httptools_impl",
         "HttpToolsProtocol",
@@ -68,7 +67,7 @@ HTTPTOOLS: Final = (
     ),
 )
 H11: Final = (
-    *_SERVER,
+    _STATE,
     Needed(
         "uvicorn.protocols.http.h11_impl",
         "H11Protocol",
@@ -79,12 +78,17 @@ H11: Final = (
     Needed(
         "h11._receivebuffer",
         "ReceiveBuffer",
-        {"_extract": ("self", "count"), "maybe_extract_lines": ("self",), "__len__": ("self",)},
+        {
+            "_extract": ("self", "count"),
+            "maybe_extract_lines": ("self",),
+            "maybe_extract_next_line": ("self",),
+            "__len__": ("self",),
+        },
         frozenset({"_extract"}),
     ),
 )
 WEBSOCKET: Final = (
-    *_SERVER,
+    _STATE,
     Needed(
         "uvicorn.config",
         "Config",

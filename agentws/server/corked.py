@@ -12,6 +12,8 @@ from .shared import ServerShared
 # Corked bytes after which they are written at once: from then on the transport's own limits
 # (backpressure) count them.
 CORK_LIMIT = 65_536
+# Unsent bytes of the transport above which writing is paused. The system's buffer holds more.
+HIGH_WATER = 32 * 1024
 
 
 class CorkedProtocol(asyncio.Protocol, ABC):
@@ -40,6 +42,7 @@ class CorkedProtocol(asyncio.Protocol, ABC):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
+        self._transport.set_write_buffer_limits(high=HIGH_WATER)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._shared.opening.stop(self)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from itertools import islice
 from typing import Final, Generic, TypeVar
 
 T = TypeVar("T")
@@ -49,15 +50,15 @@ class Deadlines(Generic[T]):
 
     def _look(self) -> None:
         now = self._loop.time()
-        for _ in range(SLICE):
-            first = next(iter(self._ends.items()), None)
-            if first is None:
-                self._active = False
-                return
-            connection, end = first
+        for connection, end in tuple(islice(self._ends.items(), SLICE)):
             if end > now:
-                self._loop.call_later(max(SPACING, end - now), self._look)
-                return
-            del self._ends[connection]
-            self._passed(connection)
-        self._loop.call_soon(self._look)
+                break
+            # What another one did when it passed may have ended this one, or begun it again.
+            if self._ends.get(connection) == end:
+                del self._ends[connection]
+                self._passed(connection)
+        first = next(iter(self._ends.values()), None)
+        self._active = first is not None
+        if first is not None:
+            delay = max(SPACING, first - now) if first > now else 0.0
+            self._loop.call_later(delay, self._look)

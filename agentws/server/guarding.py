@@ -25,6 +25,7 @@ class HttpGuard:
 
     __slots__ = (
         "_dropped",
+        "_ending",
         "_shared",
         "_transport",
         "_unsent",
@@ -38,6 +39,7 @@ class HttpGuard:
         self._shared = shared
         self._transport: asyncio.Transport
         self._dropped = 0
+        self._ending = False
         self._unsent: int | None = None
         self._unsent_at_stop: int | None = None
         self.count = HeadCount(shared.limits)
@@ -67,7 +69,7 @@ class HttpGuard:
         if body_is_late:
             # The peer may still read the response; it can't send another request before that.
             shared.closing.start(self)
-        elif not self.refused:
+        elif not self._ending:
             shared.closing.stop(self)
 
     def open_late(self) -> None:
@@ -76,7 +78,7 @@ class HttpGuard:
     def refuse(self, *, answering: bool) -> None:
         """Answer a bad request and close. ``answering``: an earlier one has no response yet."""
         transport, bad = self._transport, self.refusal
-        self.refused = True
+        self.refused = self._ending = True
         if answering or transport.is_closing():
             # A refusal would be taken for the response to the earlier request.
             self._abort()
@@ -124,6 +126,7 @@ class HttpGuard:
             self._unsent_at_stop = unsent
         elif not self._transport.is_closing() and not self.refused:
             return
+        self._ending = True
         self._shared.closing.start(self)
 
     def close_late(self) -> None:

@@ -12,6 +12,9 @@ from typing import Final
 
 from .limits import ServerLimits
 
+MAX_CHUNKS: Final = 2048
+"""Pieces of a body that one read may bring: each costs as much time as a small message. A client
+that sends a body in smaller pieces on purpose could block the event loop."""
 OVERHEAD: Final = 4
 """Bytes of a header line besides its name and value: colon, space and line break."""
 
@@ -28,16 +31,18 @@ class BadHead(Exception):
 LINE_TOO_LONG: Final = "The request line is too long."
 HEADERS_TOO_LARGE: Final = "The headers of the request are too large."
 AMBIGUOUS: Final = "The length of the request's body is ambiguous."
+TOO_MANY_CHUNKS: Final = "The body of the request is in too many pieces."
 MALFORMED: Final = "Invalid HTTP request received."
 
 
 class HeadCount:
     """Counts a head as it arrives; each method raises `BadHead`. Trailers count as headers."""
 
-    __slots__ = ("_headers", "_limits", "_size", "_target")
+    __slots__ = ("_chunks", "_headers", "_limits", "_size", "_target")
 
     def __init__(self, limits: ServerLimits) -> None:
         self._limits = limits
+        self._chunks = 0
         self.restart()
 
     def restart(self) -> None:
@@ -57,6 +62,16 @@ class HeadCount:
         limits = self._limits
         if self._headers > limits.max_headers or self._size > limits.max_head_size:
             raise BadHead(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, HEADERS_TOO_LARGE)
+
+    def new_read(self) -> None:
+        """Bytes have been read."""
+        self._chunks = 0
+
+    def chunk(self) -> None:
+        """A piece of a body was among them."""
+        self._chunks += 1
+        if self._chunks > MAX_CHUNKS:
+            raise BadHead(HTTPStatus.BAD_REQUEST, TOO_MANY_CHUNKS)
 
     def pipelined(self, waiting: int) -> None:
         """This many requests wait for the response to an earlier one."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from http import HTTPStatus
 from typing import Any
 
@@ -35,12 +36,20 @@ class StrictBuffer(ReceiveBuffer):
     def maybe_extract_lines(self) -> list[bytearray] | None:
         lines = super().maybe_extract_lines()
         if lines:
-            try:
-                self._check([bytes(line) for line in lines])
-            except BadHead as bad:
-                self._guard.refusal = bad
-                raise h11.RemoteProtocolError(bad.reason, bad.status) from None
+            self._checked(self._check, [bytes(line) for line in lines])
         return lines
+
+    def maybe_extract_next_line(self) -> bytearray | None:
+        # The size of a chunk.
+        self._checked(self._guard.count.chunk)
+        return super().maybe_extract_next_line()
+
+    def _checked(self, check: Callable[..., None], *arguments: Any) -> None:
+        try:
+            check(*arguments)
+        except BadHead as bad:
+            self._guard.refusal = bad
+            raise h11.RemoteProtocolError(bad.reason, bad.status) from None
 
     def _check(self, lines: list[bytes]) -> None:
         count = self._guard.count
@@ -90,6 +99,7 @@ class PresetH11Protocol(H11Protocol):
         if self._guard.refused:
             self._guard.drop(len(data))
             return
+        self._guard.count.new_read()
         super().data_received(data)
         self._check_progress()
 

@@ -54,6 +54,7 @@ class PresetHttpToolsProtocol(HttpToolsProtocol):
         if guard.refused:
             guard.drop(len(data))
             return
+        guard.count.new_read()
         self._fed += len(data)
         super().data_received(data)
         if self.parser is None or guard.refused:
@@ -102,6 +103,7 @@ class PresetHttpToolsProtocol(HttpToolsProtocol):
         super().on_headers_complete()
 
     def on_body(self, body: bytes) -> None:
+        self._checked(self._guard.count.chunk)
         self._fed = 0
         super().on_body(body)
 

@@ -22,6 +22,8 @@ _REACH: Final[dict[Scope, int]] = {"process": 0, "host": 1, "cluster": 2}
 _SESSION_ID: Final = re.compile(r"[A-Za-z0-9_.~-]{16,128}")
 _SEQ_DIGITS: Final = 16
 """The most digits of a seq, as in a position."""
+_SIGNAL: Final = b"!"
+"""Begins a message on that channel that is not a ring; versions that do not know it read on."""
 
 
 class Sessions:
@@ -49,6 +51,8 @@ class Sessions:
         """Sessions with a ring whose read failed; the next poll reads them again."""
         self.on_open: Callable[[Session], None] = lambda session: None
         """Called with every session that was loaded into memory."""
+        self.on_signal: Callable[[Session, bytes], None] = lambda session, payload: None
+        """Called with what a node sends by :meth:`signal`."""
 
     def __repr__(self) -> str:
         return f"<Sessions open={len(self._open)}>"
@@ -152,9 +156,27 @@ class Sessions:
         session = self._open.get(id)
         if session is None:
             self._rung_while_loading.add(id)
-        elif not payload.isdigit() or int(payload[:_SEQ_DIGITS]) > session.head.seq:
+        elif payload.isdigit():
             # Anything may be published on a bus; Python refuses to read very long numbers.
+            if int(payload[:_SEQ_DIGITS]) > session.head.seq:
+                self._schedule_catch_up(session)
+        elif payload.startswith(_SIGNAL):
+            self.on_signal(session, payload[len(_SIGNAL) :])
+        else:
             self._schedule_catch_up(session)
+
+    @property
+    def shared(self) -> bool:
+        """Whether another node may have the same sessions."""
+        return not self._store.exclusive
+
+    def signal(self, session: Session, payload: bytes) -> None:
+        """Sends a message to every node that has the session in memory, also to this one.
+
+        It may be lost.
+        """
+        if self.shared:
+            self._bus.publish(SESSION_CHANNEL + session.id, _SIGNAL + payload)
 
     def _schedule_catch_up(self, session: Session) -> None:
         reading = self._catch_up(session)

@@ -16,8 +16,9 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
-from ..agents.agent import Agent, RunContext
+from ..agents.agent import Agent
 from ..agents.output import Output
+from ..agents.run_context import RunContext
 from ..protocol.events import Event
 from .line import WITHIN
 

@@ -6,12 +6,13 @@ import asyncio
 import logging
 import random
 from collections import Counter
-from collections.abc import Callable, Sequence
-from typing import Final, Protocol
+from collections.abc import Callable, Iterable, Sequence
+from typing import Final, Protocol, cast
 
 from ..errors import TooMany, Unavailable
 from ..limits import Limits
 from ..protocol.frames import Notice
+from ..sessions.session import Session
 from ..tasks.tasks import Tasks
 
 logger: Final = logging.getLogger("agentws")
@@ -33,6 +34,9 @@ CLOSE_TIMEOUT: Final = 1.0
 
 class Peer(Protocol):
     """One open connection, on any transport."""
+
+    @property
+    def session(self) -> Session: ...
 
     @property
     def closing(self) -> bool: ...
@@ -80,6 +84,8 @@ class Connections:
         self.opening: Final = asyncio.Semaphore(OPENING)
         self.polls: Final[set[Callable[[], None]]] = set()
         """Functions that end the wait of each poll, for a drain. Broadcasts do not reach polls."""
+        self.on_change: Callable[[Peer], None] | None = None
+        """Called with every connection that comes or goes, while somebody asks for that."""
 
     def __repr__(self) -> str:
         return f"<Connections {len(self)}>"
@@ -112,16 +118,28 @@ class Connections:
         if place.owner is not None:
             _decrease(self._per_identity, place.owner)
 
+    def __contains__(self, connection: object) -> bool:
+        return connection in self._connections
+
     def add(self, connection: Peer, place: Place) -> None:
         self._connections[connection] = place
+        if self.on_change is not None:
+            self.on_change(connection)
 
     def discard(self, connection: Peer) -> None:
         place = self._connections.pop(connection, None)
         if place is None:
             return
         place.release()
+        if self.on_change is not None:
+            self.on_change(connection)
         if self._empty is not None and not self._connections:
             self._empty.set()
+
+    def members(self, followers: Iterable[object]) -> Counter[str | None]:
+        """The connections among ``followers`` by identity; ``None``: those without one."""
+        known = cast("dict[object, Place]", self._connections)
+        return Counter(known[one].owner for one in followers if one in known)
 
     # Broadcasts and closing
 

@@ -173,6 +173,7 @@ def _welcome(
         reason=beginning.reason,
         agent=session.info.agent,
         agents=service.agents.names,
+        overlaps=service.agents.overlaps or None,
         identity=identity,
         heartbeat=limits.heartbeat,
         limits=_frame_limits(limits, with_files=service.files is not None),

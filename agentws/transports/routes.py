@@ -15,6 +15,7 @@ from .guard import Guard
 from .http import Operation, http_routes
 from .identifying import Identifying
 from .page import PageRoutes
+from .presence import PresenceRoutes
 from .server_routes import ServerRoutes
 from .service import NodeService
 from .session_routes import SessionRoutes
@@ -47,6 +48,7 @@ def operations(service: NodeService, *, prefix: str, page: bool) -> list[Operati
         *ServerRoutes(service).operations(),
         *SessionRoutes(service).operations(),
         *StateRoutes(service).operations(),
+        *PresenceRoutes(service).operations(),
         *ExportRoutes(service).operations(),
         *EventRoutes(service, streams).operations(),
         *TopicRoutes(service).operations(),

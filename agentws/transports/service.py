@@ -26,6 +26,7 @@ from ..runs.inbox import Inbox
 from ..sessions.session import Session
 from ..store import Appended, SessionInfo, Store
 from ..tasks.tasks import Tasks
+from .connection import Connection
 from .connections import Connections
 from .feeds import Feeds
 
@@ -56,6 +57,16 @@ class HttpService(Protocol):
     async def start(self) -> None: ...
 
 
+class PresenceService(Protocol):
+    """Knows who is connected to a session."""
+
+    def watch(self, connection: Connection) -> None: ...
+
+    def unwatch(self, connection: Connection) -> None: ...
+
+    async def look(self, session: Session) -> f.Presence: ...
+
+
 class SessionService(Protocol):
     """Finds and creates sessions, and accepts the commands of clients."""
 
@@ -76,6 +87,9 @@ class SessionService(Protocol):
 
     @property
     def feeds(self) -> Feeds: ...
+
+    @property
+    def presence(self) -> PresenceService: ...
 
     @property
     def inbox(self) -> Inbox: ...

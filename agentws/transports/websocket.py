@@ -31,6 +31,7 @@ from .guard import Guard
 from .identifying import Identifying, address_of
 from .opening import begin, greeting
 from .outlet import EXTENSION, GONE, Outlet, Send
+from .presence import reply_with_presence
 from .rates import Pace
 from .service import SessionService
 from .subscriptions import Subscriptions
@@ -292,6 +293,11 @@ class _Reader:
         frame = command_in(self._wire.decode(text))
         if isinstance(frame, SUBSCRIPTIONS):
             await self._change_subscriptions(frame)
+            return
+        if isinstance(frame, f.WatchPresence):
+            # Events of the log must not wait for the answers of other nodes.
+            connection.uncork_now()
+            await reply_with_presence(self._service, connection, frame)
             return
         if isinstance(frame, f.Command) or getattr(frame, "attachments", None):
             # Events of the log must not wait for a slow agent factory or file store.

@@ -253,6 +253,8 @@ export interface ChatSnapshot extends Omit<Log, 'lane' | 'restated'> {
   messages: readonly ChatMessage[];
   notices: readonly Notice[];
   agents: readonly string[];
+  /** What the agents allow, by name; of those that declare it for all their runs. */
+  overlaps: Readonly<Record<string, readonly Overlap[]>>;
   identity: string | null;
   limits: Limits | null;
 }
@@ -329,6 +331,13 @@ export interface OlderMessages {
   answered?: readonly AnsweredInterrupt[];
 }
 
+/** Who is connected to the session, on all nodes. */
+export interface Presence {
+  connections: number;
+  /** The identities among them, at most a hundred; connections without an identity are only counted. */
+  members: { id: string; connections: number }[];
+}
+
 export class RequestError extends Error {
   constructor(error: ChatError);
   code?: string;
@@ -380,7 +389,11 @@ export class AgentSocket {
   ): () => void;
   /** Changes the shared state, if the agent accepts it; the snapshot has it as `shared`. */
   patchState(patch: Operation[]): Promise<Accepted>;
+  /** Calls `listener` with who is in the session, now and whenever that changes; returns a function that ends this. */
+  watchPresence(listener: (presence: Presence) => void): () => void;
   upload(file: Blob, options?: UploadOptions): Promise<UploadedFile>;
+  /** Deletes an uploaded file, such as one that no message is sent with. */
+  deleteFile(id: string, options?: { credentials?: boolean }): Promise<void>;
   fileUrl(id: string): string;
   setState(value: unknown): Promise<Accepted>;
   authenticate(token: string): Promise<Accepted>;

@@ -115,6 +115,8 @@ class Page {
       },
       {
         upload: (file, options) => this.#chat.upload(file, options),
+        // What can't be deleted expires.
+        forget: (id) => void this.#chat.deleteFile(id).catch(() => {}),
         changed: () => this.#schedule(),
         tell: (sentence) => this.#composer.tell(sentence),
       },
@@ -271,8 +273,10 @@ class Page {
     this.#open(newSessionId());
   }
 
-  /** Whether the agent has not refused that yet. @param {ChatSnapshot} snapshot */
-  #isSteerable({ agent, messages }) {
+  /** Whether the agent allows that; if it does not say, whether it has not refused that yet. @param {ChatSnapshot} snapshot */
+  #isSteerable({ agent, messages, overlaps }) {
+    const allowed = overlaps[agent ?? ''];
+    if (allowed) return allowed.includes('steer');
     for (const { id, error } of messages) {
       const sent = this.#sent.get(id);
       if (error?.code === 'not_supported' && sent?.overlap) this.#unsteerable.add(sent.agent);

@@ -27,6 +27,7 @@ type Methods = Pick<
   | 'tool'
   | 'follow'
   | 'upload'
+  | 'deleteFile'
   | 'fileUrl'
   | 'reconnect'
 >;

@@ -35,6 +35,7 @@ const METHODS = /** @type {const} */ ([
   'tool',
   'follow',
   'upload',
+  'deleteFile',
   'fileUrl',
   'reconnect',
 ]);

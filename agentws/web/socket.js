@@ -15,7 +15,7 @@ import { covers, ofOneLog } from './position.js';
 import { emptyLog, prepend, reduce } from './reducer.js';
 import { handleTool } from './tools.js';
 import { Topics } from './topics.js';
-import { fileAddress, upload } from './upload.js';
+import { fileAddress, transfer } from './upload.js';
 import { idleSnapshot, idsOf, snapshotOf } from './view.js';
 import { defined } from './wire.js';
 
@@ -37,6 +37,8 @@ export class AgentSocket {
   #delivery;
   #topics;
   #log = emptyLog;
+  /** @type {Set<(presence: import('./client.js').Presence) => void>} */
+  #watchers = new Set();
   /** @type {Record<string, any>} what the last welcome said */
   #welcome = {};
   /** @type {string | null} */
@@ -278,6 +280,23 @@ export class AgentSocket {
   }
 
   /**
+   * Calls `listener` with who is in the session, now and whenever that changes. Returns a function that ends this.
+   * @param {(presence: import('./client.js').Presence) => void} listener
+   */
+  watchPresence(listener) {
+    this.#watchers.add(listener);
+    this.#askPresence(true);
+    return () => {
+      if (this.#watchers.delete(listener) && this.#watchers.size === 0) this.#askPresence(false);
+    };
+  }
+
+  /** @param {boolean} watch */
+  #askPresence(watch) {
+    this.#request({ type: 'presence', watch }, true);
+  }
+
+  /**
    * Uploads a file for this session; `send` takes its id among the `attachments`. Rejects when it is refused.
    * @param {Blob} file a `File`, or any blob
    * @param {import('./client.js').UploadOptions} [options]
@@ -288,7 +307,16 @@ export class AgentSocket {
     if (file.size > most)
       throw new RequestError(failure('too_large', `A file has at most ${most} bytes.`));
     const token = await this.#options.getToken?.();
-    return upload(this.#options.XMLHttpRequest, this.fileUrl(name), file, token, options);
+    return transfer(this.#options.XMLHttpRequest, this.fileUrl(name), file, token, options);
+  }
+
+  /**
+   * Deletes an uploaded file: one that no message is sent with need not wait for its expiry.
+   * @param {string} id @param {{credentials?: boolean}} [options]
+   */
+  async deleteFile(id, options = {}) {
+    const token = await this.#options.getToken?.();
+    await transfer(this.#options.XMLHttpRequest, this.fileUrl(id), null, token, options);
   }
 
   /** The address of a file of this session, for a link or an image. @param {string} id */
@@ -379,6 +407,9 @@ export class AgentSocket {
         return this.#refused(frame);
       case 'notice':
         return this.#noticed(frame);
+      case 'presence':
+        this.#delivery.accepted(frame);
+        for (const listener of [...this.#watchers]) listener(frame);
     }
   }
 
@@ -392,6 +423,8 @@ export class AgentSocket {
     if (resume === 'new') this.#replaceLog(position, { ...emptyLog, position });
     this.#topics.begin();
     this.#delivery.begin(welcome.limits?.maxMessageSize);
+    // The server has forgotten it with the connection.
+    if (this.#watchers.size > 0) this.#askPresence(true);
   }
 
   /** @param {any} frame */

@@ -1,5 +1,5 @@
 /**
- * Uploads over HTTP, beside the WebSocket. With `XMLHttpRequest`, since `fetch` reports no progress of an upload.
+ * Uploads over HTTP, beside the WebSocket, and what takes them back. With `XMLHttpRequest`, since `fetch` reports no progress of an upload.
  *
  * @module
  */
@@ -21,29 +21,39 @@ export function fileAddress(url, session, last) {
 }
 
 /**
+ * Puts a file at that address; without one, deletes what is there.
+ *
  * @param {new () => XMLHttpRequest} Request
  * @param {string} address
- * @param {Blob} file
+ * @param {Blob | null} file
  * @param {string | null | undefined} token
  * @param {import('./client.js').UploadOptions} options
- * @returns {Promise<import('./client.js').UploadedFile>}
+ * @returns {Promise<any>} the uploaded file
  */
-export function upload(Request, address, file, token, { onProgress, signal, credentials = false }) {
+export function transfer(
+  Request,
+  address,
+  file,
+  token,
+  { onProgress, signal, credentials = false },
+) {
   return new Promise((resolve, reject) => {
     const request = new Request();
     const fail = (/** @type {import('./client.js').ChatError} */ error) =>
       reject(new RequestError(error));
-    request.open('PUT', address);
+    request.open(file ? 'PUT' : 'DELETE', address);
     request.responseType = 'json';
     request.withCredentials = credentials;
     if (token) request.setRequestHeader('Authorization', `Bearer ${token}`);
-    request.upload.onprogress = ({ loaded }) => onProgress?.(loaded, file.size);
+    request.upload.onprogress = ({ loaded }) => onProgress?.(loaded, file?.size ?? 0);
     request.onload = () => {
       const { status, response } = request;
-      if (status === 201) resolve(response);
+      if (status === (file ? 201 : 204)) resolve(response);
       else
         fail(
-          response?.code ? response : failure('upload_failed', `The server answered ${status}.`),
+          response?.code
+            ? response
+            : failure(file ? 'upload_failed' : 'delete_failed', `The server answered ${status}.`),
         );
     };
     request.onerror = () => fail(CONNECTION_LOST);

@@ -21,7 +21,7 @@ import { emptyLog } from './reducer.js';
 /** @param {Parts} parts @returns {ChatSnapshot} */
 export function snapshotOf({ log, connection, welcome, session, unsent, notices }) {
   const { lane, restated, ...shown } = log;
-  const { agent, agents = [], identity = null, limits = null } = welcome;
+  const { agent, agents = [], overlaps = {}, identity = null, limits = null } = welcome;
   return Object.freeze({
     ...shown,
     ...connection,
@@ -31,6 +31,7 @@ export function snapshotOf({ log, connection, welcome, session, unsent, notices 
     notices,
     agent: log.agent ?? agent ?? null,
     agents,
+    overlaps,
     identity,
     limits,
   });

@@ -7,11 +7,11 @@ from contextlib import aclosing
 import anyio
 import pytest
 
-from agentws.agents.agent import RunContext
 from agentws.agents.chat import ChatAgent
 from agentws.agents.llm import LLM, LLMUnavailable
 from agentws.agents.output import Output
 from agentws.agents.prompt import STOPPED
+from agentws.agents.run_context import RunContext
 from agentws.integrations.anthropic import AnthropicMessages
 from agentws.integrations.openai import OpenAIChat
 from agentws.protocol.events import TextMessageChunk

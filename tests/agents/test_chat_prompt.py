@@ -9,7 +9,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agentws.agents.agent import RunContext
 from agentws.agents.prompt import (
     NO_RESULT,
     STOPPED,
@@ -20,6 +19,7 @@ from agentws.agents.prompt import (
     prompt,
     well_formed,
 )
+from agentws.agents.run_context import RunContext
 from agentws.protocol.messages import (
     AssistantMessage,
     ContentPart,

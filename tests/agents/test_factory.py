@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from agentws.agents.agent import Agent, RunContext
+from agentws.agents.agent import Agent
 from agentws.agents.factory import Agents
 from agentws.agents.output import Output
+from agentws.agents.run_context import RunContext
 from agentws.errors import AgentError
 from agentws.protocol.messages import Message, UserMessage
 from agentws.store import SessionInfo

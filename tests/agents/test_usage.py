@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from agentws.agents.agent import RunContext
 from agentws.agents.output import Output
+from agentws.agents.run_context import RunContext
 from agentws.agents.usage import readable_usage, token_count
 from agentws.errors import AgentError, DelegateFailed
 from agentws.events import CancelledOutcome, RunError, RunFinished, TokenUsage

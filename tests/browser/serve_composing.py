@@ -49,7 +49,7 @@ class Busy(Guide):
 
 def main(port: int) -> None:
     app = Starlette()
-    agents = {"guide": Guide, "busy": Busy, "busybody": Busy}
+    agents = {"guide": Guide, "busy": lambda: Busy(), "busybody": Busy}
     mount_agent_gateway(app, agents, files=MemoryFileStore(), limits=LIMITS)
     uvicorn.run(app, host="127.0.0.1", port=port, access_log=False, ws="websockets-sansio")
 

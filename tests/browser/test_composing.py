@@ -144,6 +144,15 @@ def test_a_message_that_the_run_may_take_can_only_be_taken_back(open_page: OpenP
     expect(page.locator("#composer-input")).to_have_value("soon")
 
 
+def test_what_the_agent_does_not_allow_is_not_offered(chat: Page) -> None:
+    begin(chat)
+    chat.fill("#composer-input", "soon")
+    expect(chat.locator("#send-now")).to_be_visible()
+    chat.get_by_role("combobox", name="Agent").select_option("busybody")
+    expect(chat.locator("#send-now")).to_be_hidden()
+    expect(chat.locator("#send")).to_be_visible()
+
+
 def test_a_message_that_an_agent_does_not_take_is_not_lost(chat: Page) -> None:
     picker = chat.get_by_role("combobox", name="Agent")
     picker.select_option("busy")
@@ -199,6 +208,17 @@ def test_a_picture_is_pasted_or_dropped(chat: Page, kind: str) -> None:
     wait_for_uploads(chat, 1)
     send(chat, "look")
     expect(chat.locator(".assistant .prose")).to_contain_text("with 1 files dot.png")
+
+
+def test_a_file_that_is_removed_before_it_is_sent_is_deleted(chat: Page) -> None:
+    with chat.expect_response(lambda one: one.request.method == "PUT") as uploading:
+        chat.set_input_files("#picker", [NOTE])
+    wait_for_uploads(chat, 1)
+    id = uploading.value.json()["id"]
+    with chat.expect_response(lambda one: one.request.method == "DELETE") as deleting:
+        chat.get_by_role("button", name="Remove note.txt").press("Enter")
+    assert f"/files/{id}?" in deleting.value.url
+    assert deleting.value.status == 204
 
 
 def test_files_are_sent_without_a_text(chat: Page) -> None:

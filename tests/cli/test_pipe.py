@@ -153,3 +153,23 @@ async def test_a_command_is_answered_once(capsys: pytest.CaptureFixture[str]) ->
     ]
     assert await piped(server, "/help") == 0
     assert capsys.readouterr() == ("one\ntwo\n", "")
+
+
+async def test_an_answer_that_is_attempted_again_is_written_whole_at_its_end(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    async def story(server: FakeServer, chat: Chat) -> None:
+        begun(server)
+        await until(lambda: chat.position == str(server.head))
+        asked = next(iter(server.known))
+        told = {"agentws": {"retryable": True, "nextAttempt": 2}}
+        lost = e.RunError("Try again.", "interrupted", metadata=told)
+        server.append(lost, run=f"run_of_{asked}")
+        given = m.RunAgentInput(server.session, "again", [m.UserMessage(asked, "a b c")])
+        started = e.RunStarted(server.session, "again", input=given)
+        server.append(started, *text("other", "from the ", "beginning"), run="again")
+        server.append(well(server), run="again")
+
+    assert await piped(FakeServer(), "a b c", story) == 0
+    # The first text cannot be taken back, if it was written before it was replaced.
+    assert capsys.readouterr().out in ("a \nfrom the beginning\n", "from the beginning\n")

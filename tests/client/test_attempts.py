@@ -37,11 +37,13 @@ async def test_a_turn_goes_on_with_the_next_attempt() -> None:
                 await other.send("warm up").text()
             turn = chat.send("go")
             kinds = []
-            async for event in turn:
-                kinds.append(event.__struct_config__.tag)
-                if kinds.count("TEXT_MESSAGE_CONTENT") == 1:
-                    first.freeze()
-            assert await turn.text() == "attempt 2 of go"
+            async with asyncio.timeout(60):
+                async for event in turn:
+                    kinds.append(event.__struct_config__.tag)
+                    if kinds.count("TEXT_MESSAGE_CONTENT") == 1:
+                        first.freeze()
+                text = await turn.text()
+            assert text == "attempt 2 of go"
             assert kinds.count("RUN_STARTED") == 2
             assert kinds[-1] == "RUN_FINISHED"
             shown = [str(getattr(one, "content", "")) for one in chat.messages]
@@ -54,9 +56,10 @@ async def test_a_turn_ends_with_the_error_if_no_attempt_follows() -> None:
             async with Chat(open_transport(first.app), session=SESSION) as other:
                 await other.send("warm up").text()
             turn = chat.send("go")
-            async for event in turn:
-                if isinstance(event, e.TextMessageContent):
-                    first.freeze()
-            with pytest.raises(RunFailed) as failed:
-                await turn.text()
+            async with asyncio.timeout(60):
+                async for event in turn:
+                    if isinstance(event, e.TextMessageContent):
+                        first.freeze()
+                with pytest.raises(RunFailed) as failed:
+                    await turn.text()
             assert failed.value.server_code == "interrupted"

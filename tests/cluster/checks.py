@@ -10,6 +10,7 @@ from typing import Any
 from agentws.protocol.codec import Record, event_type
 from agentws.protocol.fold import Fold
 from agentws.testing.history import Checked, ClientHistory, check_history
+from agentws.testing.laws import violations
 from tests.cluster.clients import WITHIN, Native
 from tests.cluster.nodes import Cluster
 
@@ -19,7 +20,7 @@ def writer_of(event: dict[str, Any]) -> str | None:
     if event["type"] != "TEXT_MESSAGE_CONTENT":
         return None
     name: str = event["delta"].partition(":")[0]
-    return name if name in ("a", "b", "c") else None
+    return name if name in ("a", "b", "c", "d", "e") else None
 
 
 async def until(condition: Callable[[], bool]) -> None:
@@ -57,6 +58,8 @@ async def check(
                 while client.position != head:
                     await client.receive()
     histories = [one.history if isinstance(one, Native) else one for one in clients]
+    broken = violations(records)
+    assert not broken, "; ".join(map(str, broken))
     checked: Checked = check_history(epoch, records, histories, writer=writer_of)
     assert checked.events and not checked.lost
     return [event_type(record.data) for record in records]

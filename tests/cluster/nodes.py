@@ -75,7 +75,9 @@ class Node(Server):
             self._stop()
             return
         path = database_path(self.store)
-        with contextlib.closing(sqlite3.connect(path, isolation_level=None, timeout=0)) as database:
+        # Another node that has the lock releases it within this timeout.
+        with contextlib.closing(sqlite3.connect(path, timeout=0.05)) as database:
+            database.isolation_level = None
             for _ in range(200):
                 self._stop()
                 try:

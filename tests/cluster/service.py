@@ -49,12 +49,19 @@ class Scripted(Agent):
             await asyncio.sleep(PAUSE if what == "count" else 0)
 
 
+class Persistent(Scripted):
+    """The same, and runs again when its node was lost."""
+
+    attempts = 3
+
+
 def main() -> None:
     store, port, _ = sys.argv[1:]
     skew, real = float(os.environ.get("SKEW", "0")), time.time
     time.time = lambda: real() + skew
     app = Starlette()
-    mount_agent_gateway(app, Scripted, store=store_at(store), limits=LIMITS, admin_key="the-key")
+    agents = {"scripted": Scripted, "persistent": Persistent}
+    mount_agent_gateway(app, agents, store=store_at(store), limits=LIMITS, admin_key="the-key")
     serve(app, port=int(port), ws_ping_interval=0.5, ws_ping_timeout=0.5)
 
 

@@ -8,7 +8,11 @@ from pathlib import Path
 from typing import NamedTuple, Protocol
 from urllib.parse import urlsplit, urlunsplit
 
-STORES = ("sqlite",)
+from tests.servers.postgres import DURABLE, PostgresServer
+from tests.servers.redis import RedisServer
+
+WITH_SERVER = ("redis", "postgres")
+STORES = ("sqlite", *WITH_SERVER)
 
 
 class StoreServer(Protocol):
@@ -48,5 +52,12 @@ def shared_store(name: str, folder: Path) -> Iterator[SharedStore]:
     match name:
         case "sqlite":
             yield SharedStore(f"sqlite:{folder / 'chat.sqlite3'}")
+        case "redis":
+            settings = {"appendonly": "yes", "appendfsync": "everysec"}
+            with RedisServer(folder / "redis", settings=settings) as redis:
+                yield SharedStore(redis.url, redis)
+        case "postgres":
+            with PostgresServer(DURABLE) as postgres:
+                yield SharedStore(postgres.url, postgres)
         case _:
             raise ValueError(f"{name!r} is not a store; expected one of {STORES}")

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import time
+from pathlib import Path
 
 import pytest
 
 from agentws.testing.proxy import FaultProxy
 from tests.cluster.checks import check
 from tests.cluster.clients import WITHIN, Native
-from tests.cluster.nodes import Cluster
+from tests.cluster.nodes import Cluster, Node
+from tests.cluster.stores import WITH_SERVER
 
 
 @pytest.mark.parametrize("then", ["a", "b"])
@@ -31,6 +33,22 @@ async def test_the_client_of_a_killed_node_resumes_and_learns_that_its_run_was_i
         assert (await client.say("m1", "count 100"))["duplicate"] is True
         await client.say("m2", "hello")
         await client.until_ended("m2")
+    kinds = await check(cluster, session, client)
+    assert kinds.count("RUN_STARTED") == 2
+
+
+async def test_an_agent_that_allows_it_runs_again_when_its_node_was_killed(
+    cluster: Cluster, session: str
+) -> None:
+    client = Native(session)
+    async with client.at(cluster["a"].host):
+        await client.say("m1", "count 30", agent="persistent")
+        await client.until("TEXT_MESSAGE_CONTENT")
+        cluster["a"].kill()
+        await client.until_gone()
+    async with client.at(cluster["b"].host):
+        ended = await client.until_ended("m1")
+        assert ended["event"]["type"] == "RUN_FINISHED"
     kinds = await check(cluster, session, client)
     assert kinds.count("RUN_STARTED") == 2
 
@@ -102,6 +120,24 @@ async def test_a_node_that_wakes_up_after_its_lease_writes_nothing(
         await late.until_ended("m2")
     kinds = await check(cluster, session, client, late)
     assert kinds.count("RUN_STARTED") == 2
+
+
+@pytest.mark.parametrize("started", WITH_SERVER, indirect=True)
+async def test_nodes_whose_clocks_are_wrong_take_no_lease_early(
+    cluster: Cluster, session: str, tmp_path: Path
+) -> None:
+    """Leases expire by the clock of the store's server."""
+    client, elsewhere = Native(session), Native(session, "at a skewed node")
+    with (
+        Node("d", cluster.store, tmp_path, skew=3600) as ahead,
+        Node("e", cluster.store, tmp_path, skew=-3600) as behind,
+    ):
+        async with client.at(behind.host), elsewhere.at(ahead.host):
+            await client.say("m1", "count 80")
+            await elsewhere.say("m2", "hello")
+            ended, _ = await asyncio.gather(client.until_ended("m1"), elsewhere.until_ended("m2"))
+            assert ended["event"]["type"] == "RUN_FINISHED"
+    await check(cluster, session, client, elsewhere)
 
 
 async def in_log(cluster: Cluster, session: str, kind: str) -> None:

@@ -7,4 +7,14 @@ from agentws.store import Store
 
 
 def store_at(url: str) -> Store:
-    return SQLiteStore(url)
+    match url.partition(":")[0]:
+        case "redis":
+            from agentws.backends.redis import RedisStore
+
+            return RedisStore(url)
+        case "postgresql":
+            from agentws.backends.postgres import PostgresStore
+
+            return PostgresStore(url)
+        case _:
+            return SQLiteStore(url)

@@ -20,9 +20,9 @@ _NAMES = {
     "agentws.client": """
         AnsweredQuestion BadProxy Chat ChatClosed ConnectionChange Disconnected Error LogEvent
         LogReset
-        MessageWithdrawn Notice OpenTransport Opening ProxySetting Refused RunCancelled
-        RunFailed Subscription Timing Token TopicUpdate Transport TransportClosed Turn Update
-        connect
+        MessageWithdrawn Notice OpenTransport Opening Presence Present ProxySetting Refused
+        RunCancelled RunFailed Subscription Timing Token TopicUpdate Transport TransportClosed
+        Turn Update connect
     """,
     "agentws.errors": """
         AgentError AgentwsError AlreadyAnswered AskDeclined AskExpired BadRequest Conflict

@@ -63,7 +63,8 @@ def decode(note: str, line: str) -> Any:
         )
     if "timestamp" in value and isinstance(value["timestamp"], str):
         return msgspec.json.decode(line, type=SimpleFrame)
-    if kind in FRAMES:
+    # Both directions have a frame `presence`.
+    if kind in FRAMES and "members" not in value:
         return frames.decode_client_frame(line)
     if kind in CONTROLS:
         return frames.decode_server_message(line)[0]

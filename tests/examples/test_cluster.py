@@ -16,7 +16,7 @@ import yaml  # type: ignore[import-untyped]
 
 from agentws.client import RunFailed, connect
 from agentws.events import TextMessageContent
-from tests.cluster.stores import STORES, shared_store
+from tests.servers.redis import REDIS, program
 
 from .serving import EXAMPLES, Service, environment
 
@@ -35,28 +35,30 @@ class ClusterService(Service):
 def cluster(tmp_path: Path, *options: str) -> ClusterService:
     output = tmp_path / "output.txt"
     command = ("cluster.py", "--port", "{port}", "--data", str(tmp_path / "data"), *options)
-    return ClusterService(*command, folder=FOLDER, output_file=output, env=environment())
+    # The Redis of the tests may not be on PATH.
+    path = os.pathsep.join((os.path.dirname(program(REDIS)), os.environ["PATH"]))
+    return ClusterService(*command, folder=FOLDER, output_file=output, env=environment(PATH=path))
 
 
-@pytest.mark.parametrize("store", STORES)
+@pytest.mark.parametrize("store", ["a Redis of its own", "SQLite"])
 async def test_a_chat_goes_on_when_the_node_that_answers_is_killed(
     store: str, tmp_path: Path
 ) -> None:
-    with shared_store(store, tmp_path) as shared:
-        with cluster(tmp_path, "--store", shared.url) as service:
-            async with connect(service.chat) as chat:
-                turn = chat.send("count to 200")
-                said = await first_text(turn)
-                node = said.removeprefix("Node ")[0]
-                os.kill(service.pid(node), signal.SIGKILL)
-                with pytest.raises(RunFailed) as failed:
-                    await turn.text()
-                assert failed.value.server_code == "interrupted"
-                assert failed.value.text.startswith(f"Node {node} counts: 1")
-                assert (await chat.ask("count to 3")).endswith(" counts: 1 2 3")
-            async with httpx2.AsyncClient(base_url=service.http) as http:
-                assert "<title>" in (await http.get("/")).text
-            assert service.stop() == 0
+    given = ["--store", f"sqlite:{tmp_path / 'chat.sqlite3'}"] if store == "SQLite" else []
+    with cluster(tmp_path, *given) as service:
+        async with connect(service.chat) as chat:
+            turn = chat.send("count to 200")
+            said = await first_text(turn)
+            node = said.removeprefix("Node ")[0]
+            os.kill(service.pid(node), signal.SIGKILL)
+            with pytest.raises(RunFailed) as failed:
+                await turn.text()
+            assert failed.value.server_code == "interrupted"
+            assert failed.value.text.startswith(f"Node {node} counts: 1")
+            assert (await chat.ask("count to 3")).endswith(" counts: 1 2 3")
+        async with httpx2.AsyncClient(base_url=service.http) as http:
+            assert "<title>" in (await http.get("/")).text
+        assert service.stop() == 0
 
 
 async def first_text(turn: Any) -> str:

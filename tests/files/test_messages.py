@@ -179,6 +179,28 @@ async def test_the_simple_wire_names_files_in_the_metadata() -> None:
         assert question["metadata"]["mine"] == 1
 
 
+@pytest.mark.parametrize("overlap", ["queue", "reject"])
+async def test_a_message_that_is_refused_attaches_no_files(overlap: str) -> None:
+    files = MemoryFileStore()
+    async with served(Script(Hang()), files=files, max_queued=1) as (gateway, http):
+        async with connect(gateway, f"/ws/chat?session={SESSION}") as client:
+            await client.say("Begin", id="m0")
+            await client.until("RUN_STARTED")
+            first, second = [(await put(http))["id"] for _ in range(2)]
+            kept = await client.say("Wait", id="m1", attachments=[first])
+            assert kept["type"] == "accepted"
+            more = {"attachments": [second], "overlap": overlap}
+            refusal = await client.say("And wait", id="m2", **more)
+            assert refusal["code"] == {"queue": "queue_full", "reject": "run_active"}[overlap]
+            assert await files.sessions(second) == []
+            again = await client.say("Wait", id="m1", attachments=[first])
+            assert again["duplicate"], "of a message that was accepted, though there is no room now"
+            edit = {"type": "edit", "id": "m3", "message": "m0", "content": "Not so"}
+            assert (await client.ask({**edit, "attachments": [second]}))["code"] == "run_active"
+            assert await files.sessions(second) == []
+            assert await files.sessions(first) == [SESSION]
+
+
 @pytest.mark.parametrize("content", ["", "  \n", []], ids=["empty", "blank", "no parts"])
 async def test_files_need_no_text(content: Any) -> None:
     async with served(Reader) as (_, http):

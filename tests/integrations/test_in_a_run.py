@@ -8,10 +8,11 @@ from typing import Any
 
 import pytest
 
-from agentws.agents.agent import Agent, RunContext
+from agentws.agents.agent import Agent
 from agentws.agents.chat import ChatAgent
 from agentws.agents.llm import LLM
 from agentws.agents.output import Output
+from agentws.agents.run_context import RunContext
 from agentws.protocol.events import ToolCallArgs, ToolCallEnd, ToolCallResult, ToolCallStart
 from agentws.testing.fakellm import FakeLLM, Reply
 from tests.runs.harness import Talk, talk

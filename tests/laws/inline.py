@@ -53,7 +53,7 @@ class InlineSQLite(SQLiteStore):
     """One handle of a SQLite file, whose leases expire by the loop's clock."""
 
     def __init__(self, path: Path) -> None:
-        super().__init__(path, synchronous="NORMAL", clock=virtual_clock)
+        super().__init__(path, synchronous="NORMAL", clock=virtual_clock, monotonic=virtual_clock)
 
     async def open(self) -> None:
         if self._writer is None:

@@ -14,8 +14,8 @@ import pytest
 from starlette.applications import Starlette
 
 from agentws import mount_agent_gateway
-from agentws.agents.agent import RunContext
 from agentws.agents.output import Output
+from agentws.agents.run_context import RunContext
 from agentws.backends.local import LocalBus
 from agentws.bus import Bus
 from agentws.limits import Limits

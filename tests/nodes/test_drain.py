@@ -3,23 +3,26 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, TypeVar
 
 import pytest
 from starlette.applications import Starlette
 
 from agentws import Limits, mount_agent_gateway
+from agentws.events import AssistantMessage
 from agentws.gateway import composition
-from agentws.store import Store
+from agentws.store import Appended, Store
 from agentws.tasks.tasks import Tasks
 from agentws.testing.agents import Gate, Hang, IgnoreCancel, Script, Sleep
 from agentws.testing.connect import Client, connect, kind, running
-from agentws.testing.faults import SlowStore
+from agentws.testing.faults import SlowStore, WrappedStore
 from agentws.transports.connections import RECONNECTS, RETRY_AFTER, Connections
 from tests.http.calling import KEY, client
 from tests.limits import limits
 from tests.runs.nodes import memory_store, nodes
 
+T = TypeVar("T")
 ADMIN = {"x-api-key": KEY}
 TOTAL = 10.0
 """Seconds that a shutdown may take besides ``drain_timeout``."""
@@ -98,6 +101,7 @@ async def test_a_drain_goes_on_when_its_caller_does_not_wait() -> None:
 
 
 class Peer:
+    session: Any = None
     closing = False
     retry_after: float | None = None
 
@@ -165,6 +169,43 @@ async def answered(store: Store, session: str, text: str) -> None:
     async with asyncio.timeout(100):
         while not any(text.encode() in one.data for one in await store.read(session)):  # noqa: ASYNC110
             await asyncio.sleep(0.01)
+
+
+class SlowStart(WrappedStore):
+    """Holds the first event of a run back until ``may_start``."""
+
+    def __init__(self, store: Store) -> None:
+        super().__init__(store)
+        self.starting = asyncio.Event()
+        self.may_start = asyncio.Event()
+
+    async def around(self, operation: str, call: Callable[[], Awaitable[T]]) -> T:
+        return await call()
+
+    async def append(self, session: str, events: Sequence[bytes], **options: Any) -> Appended:
+        if any(b"RUN_STARTED" in one for one in events):
+            self.starting.set()
+            await self.may_start.wait()
+        return await super().append(session, events, **options)
+
+
+@pytest.mark.parametrize("late", [False, True], ids=["in time", "too late"])
+async def test_a_run_that_begins_as_the_drain_does_has_the_time_of_the_others(late: bool) -> None:
+    store = SlowStart(memory_store())
+    given = limits(drain_timeout=5.0, cancel_grace=1.0)
+    gateway = mount_agent_gateway(Starlette(), Script("fine"), store=store, limits=given)
+    async with running(gateway, within=60), connect(gateway) as one:
+        await one.say("hello", "m1")
+        await store.starting.wait()
+        draining = asyncio.create_task(gateway.drain())
+        await one.until("bye")
+        await asyncio.sleep(5.5 if late else 0.5)
+        store.may_start.set()
+        await draining
+        messages = await gateway.session(str(one.session)).messages()
+        said = [each.content for each in messages if isinstance(each, AssistantMessage)]
+        assert said == ([] if late else ["fine"])
+        assert gateway.stats()["active_runs"] == 0
 
 
 async def test_an_idle_session_is_handed_over_while_other_runs_go_on() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -11,7 +12,7 @@ from starlette.applications import Starlette
 from agentws import mount_agent_gateway
 from agentws.errors import Misconfigured, Unavailable
 from agentws.gateway.heartbeats import BEAT, TTL, Heartbeats
-from agentws.store import Store
+from agentws.store import Node, Store
 from agentws.tasks.tasks import Tasks
 from agentws.testing.agents import Gate, Script
 from agentws.testing.connect import connect, running
@@ -134,6 +135,20 @@ async def test_a_process_that_is_started_again_takes_the_name_of_its_dead_predec
     before = asyncio.get_running_loop().time()
     await again.begin(tasks)
     assert asyncio.get_running_loop().time() - before <= TTL + 1
+    await tasks.aclose(grace=1.0)
+
+
+async def test_an_entry_that_expires_while_it_is_looked_at_keeps_nobody_from_starting() -> None:
+    class Expiring(FaultyStore):
+        async def nodes(self) -> Sequence[Node]:
+            """The entry of the dead process is there at first, and gone the next time."""
+            found = await super().nodes()
+            await asyncio.sleep(TTL if self.calls["nodes"] == 2 else 0)
+            return found if self.calls["nodes"] == 1 else await super().nodes()
+
+    store, tasks = Expiring(memory_store()), Tasks()
+    await store.beat("web-1", instance="killed", data=b"x", ttl=TTL)
+    await heartbeats(store, "web-1", "next").begin(tasks)
     await tasks.aclose(grace=1.0)
 
 

@@ -68,7 +68,9 @@ async def test_a_host_starts_while_the_store_is_down(broken: str) -> None:
     assert not gateway.started
 
 
-async def test_the_store_is_tried_again_with_pauses_whoever_asks_meanwhile() -> None:
+async def test_the_store_is_tried_again_with_pauses_whoever_asks_meanwhile(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     store = FaultyStore(memory_store())
     store.fail("open")
     _, app = mounted(store=store)
@@ -78,6 +80,7 @@ async def test_the_store_is_tried_again_with_pauses_whoever_asks_meanwhile() -> 
             await http.get("/readyz")
             await asyncio.sleep(0.2)
         assert 100 / LONGEST_PAUSE <= store.calls["open"] <= 100
+        assert sum("tries again" in said for said in caplog.messages) == 1
 
 
 async def test_a_host_whose_store_is_down_stops() -> None:

@@ -25,6 +25,8 @@ CLIENT = [
     '{"type":"command","name":"help","args":"me"}',
     '{"type":"subscribe","topic":"news","after":"e.1.0123456789abcdef"}',
     '{"type":"unsubscribe","topic":"news"}',
+    '{"type":"presence","id":"p1"}',
+    '{"type":"presence","id":"p1","watch":true}',
     '{"type":"auth","token":"t"}',
     '{"type":"ping","id":"p1"}',
 ]
@@ -49,6 +51,8 @@ SERVER = [
     '{"type":"subscribed","topic":"news","after":"e.0.","head":"e.9.0123456789abcdef",'
     '"resume":"snapshot","reason":"trimmed"}',
     '{"type":"unsubscribed","reply":"s1","topic":"news"}',
+    '{"type":"presence","connections":3,"members":[{"id":"ada","connections":2}],"reply":"p1"}',
+    '{"type":"presence","connections":1,"members":[]}',
     '{"type":"pong"}',
     '{"type":"pong","reply":"p1"}',
 ]

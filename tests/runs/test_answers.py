@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from agentws.agents.agent import RunContext
+from agentws.agents.run_context import RunContext
 from agentws.protocol import events as e
 from agentws.protocol import messages as m
 from agentws.testing.agents import Call, Script, Step

@@ -9,7 +9,7 @@ from typing import Any
 import httpx2
 import pytest
 
-from agentws.agents.agent import RunContext
+from agentws.agents.run_context import RunContext
 from agentws.protocol import events as e
 from agentws.protocol import messages as m
 from agentws.runs import branches as branch_events

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from agentws.agents.agent import RunContext
+from agentws.agents.run_context import RunContext
 from agentws.protocol import events as e
 from agentws.protocol.frames import Cancel
 from agentws.testing.agents import Gate, Hang, Script, Step

@@ -11,7 +11,7 @@ from starlette.applications import Starlette
 from starlette.requests import HTTPConnection
 
 from agentws import Identity, mount_agent_gateway
-from agentws.agents.agent import RunContext
+from agentws.agents.run_context import RunContext
 from agentws.protocol import events as e
 from agentws.protocol import messages as m
 from agentws.runs import engine

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from agentws.agents.agent import RunContext
+from agentws.agents.run_context import RunContext
 from agentws.testing.agents import Script
 from agentws.testing.connect import Frame
 

@@ -14,8 +14,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agentws.agents.agent import RunContext
 from agentws.agents.llm import LLMRateLimited
+from agentws.agents.run_context import RunContext
 from agentws.errors import AgentError, NotFound, TooLarge
 from agentws.protocol.events import RunFinished
 from agentws.runs.failure import error_for_user, leaves

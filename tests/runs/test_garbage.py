@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from agentws.agents.agent import RunContext
+from agentws.agents.run_context import RunContext
 from agentws.errors import InvalidEvent
 
 from .harness import talk

@@ -6,8 +6,8 @@ import asyncio
 from collections import defaultdict
 from collections.abc import AsyncIterator
 
-from agentws.agents.agent import RunContext
 from agentws.agents.output import Output
+from agentws.agents.run_context import RunContext
 from agentws.protocol import events as e
 from agentws.protocol import messages as m
 from agentws.testing.connect import connect, kind

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from agentws.agents.agent import RunContext
+from agentws.agents.run_context import RunContext
 from agentws.errors import AgentError
 from agentws.protocol import events as e
 from agentws.protocol import messages as m

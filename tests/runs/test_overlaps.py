@@ -9,6 +9,7 @@ import pytest
 
 from agentws import Agent, RunContext
 from agentws.errors import AgentError
+from agentws.events import Overlap
 from agentws.testing.agents import Gate
 from agentws.testing.connect import kind
 
@@ -116,3 +117,41 @@ async def test_a_function_allows_every_overlap() -> None:
         gate.open()
         await one.ended(3)
         await one.check()
+
+
+class Changing(Strict):
+    """What it allows depends on how it was made."""
+
+    @property
+    def overlaps(self) -> frozenset[Overlap]:  # type: ignore[override]
+        return frozenset({"steer"})
+
+
+class Wrong(Strict):
+    overlaps = frozenset({"never"})  # type: ignore[arg-type]
+
+
+async def a_function(ctx: RunContext) -> AsyncIterator[str]:
+    yield "fine"
+
+
+async def test_the_welcome_names_what_each_agent_declares() -> None:
+    agents: dict[str, Any] = {
+        "strict": Strict,
+        "function": a_function,
+        "made": lambda: Strict(),
+        "changing": Changing,
+        "wrong": Wrong,
+        "_internal": Strict,
+    }
+    Strict.made = 0
+    async with talk(agents) as one:
+        welcome = next(frame for frame in one.client.frames if kind(frame) == "welcome")
+        assert welcome["overlaps"] == {
+            "strict": ["queue", "steer", "reject"],
+            "function": ["queue", "steer", "interrupt", "reject"],
+        }
+    async with talk(lambda: Strict()) as one:
+        welcome = next(frame for frame in one.client.frames if kind(frame) == "welcome")
+        assert "overlaps" not in welcome
+    assert Strict.made == 0, "an agent was made to be asked"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-from agentws.agents.agent import RunContext
+from agentws.agents.run_context import RunContext
 from agentws.protocol import messages as m
 from agentws.testing.agents import Call, Gate, Hang, Script
 from agentws.testing.connect import kind

@@ -11,8 +11,9 @@ import pytest
 from starlette.applications import Starlette
 
 from agentws import mount_agent_gateway
-from agentws.agents.agent import Agent, RunContext
+from agentws.agents.agent import Agent
 from agentws.agents.output import Output
+from agentws.agents.run_context import RunContext
 from agentws.backends.memory import MemoryStore
 from agentws.errors import AgentwsError, StorageFull, Unavailable
 from agentws.protocol import frames as f

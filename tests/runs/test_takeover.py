@@ -44,6 +44,15 @@ class Counting(WrappedStore):
         """Does nothing: the store is shared."""
 
 
+async def note_expiry(store: Store, session: str, seen: list[float]) -> None:
+    """Adds the time when the session's lease had expired, unless it was taken at once."""
+    while True:
+        if session in await store.unsettled():
+            seen.append(asyncio.get_running_loop().time())
+            return
+        await asyncio.sleep(0.005)
+
+
 async def test_a_run_is_taken_over_within_a_second_after_its_lease_has_expired() -> None:
     chance = random.Random(7)
     for _ in range(10):
@@ -56,8 +65,13 @@ async def test_a_run_is_taken_over_within_a_second_after_its_lease_has_expired()
                 died = loop.time()
                 made[0].freeze()
                 await client.reconnect(made[1].app)
+                seen: list[float] = []
+                noting = note_expiry(made[0].store.store, str(client.session), seen)
+                task = asyncio.create_task(noting)
                 await client.until("RUN_ERROR", within=TTL + 5)
+                task.cancel()
                 assert loop.time() <= died + TTL + 1.0
+                assert all(loop.time() <= expired + 1.0 for expired in seen)
 
 
 async def orphaned(store: MemoryStore, count: int) -> list[str]:

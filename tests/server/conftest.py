@@ -15,8 +15,11 @@ from typing import Any
 import pytest
 import uvicorn
 
+from agentws import Limits
 from agentws.server import ServerLimits, server_config
 from agentws.server.strict_h11 import PresetH11Protocol
+
+from .serving import UNLIMITED, Running
 
 Message = MutableMapping[str, Any]
 
@@ -328,6 +331,20 @@ def parsing(request: pytest.FixtureRequest) -> Iterator[Server]:
     server = Server("asyncio", options)
     yield server
     server.stop()
+
+
+@pytest.fixture
+def unlimited() -> Iterator[Running]:
+    running = Running(UNLIMITED)
+    yield running
+    running.stop()
+
+
+@pytest.fixture
+def usual() -> Iterator[Running]:
+    running = Running(Limits())
+    yield running
+    running.stop()
 
 
 @pytest.fixture

@@ -48,7 +48,7 @@ gateway = mount_agent_gateway(
     Obeying,
     store=SQLiteStore(sys.argv[2]),
     admin_key="the-admin-key",
-    limits=Limits(drain_timeout=float(sys.argv[4])),
+    limits=Limits(drain_timeout=float(sys.argv[4]), cancel_grace=2.0),
 )
 
 if __name__ == "__main__":

@@ -95,6 +95,17 @@ def test_trailers_and_chunk_extensions_are_bounded(parsing: Any) -> None:
         assert send_for_ever(client, b"a" * 65536, at_most=60_000_000) < 8_000_000
 
 
+def test_a_body_in_very_many_chunks_is_refused_and_one_in_many_is_served(parsing: Any) -> None:
+    with connected(parsing) as client:
+        client.sendall(START + CHUNKED + b"\r\n")
+        assert send_for_ever(client, b"1\r\na\r\n" * 10_000, at_most=60_000_000) < 8_000_000
+        assert status(answer(client)) in ([400], [])
+    with connected(parsing) as client:
+        client.sendall(START + CHUNKED + b"Connection: close\r\n\r\n" + b"1\r\na\r\n" * 1000)
+        client.sendall(b"0\r\n\r\n")
+        assert answer(client).endswith(b"a" * 1000)
+
+
 def test_a_head_within_the_limits_is_served(parsing: Any) -> None:
     head = START + b"".join(b"X-%d: %b\r\n" % (one, b"a" * 300) for one in range(90))
     with connected(parsing) as client:

@@ -49,7 +49,7 @@ class RedisServer:
         self.port = 0
         self.settings = {**_QUIET, **(settings or {})}
         self._folder = folder
-        self._program = _program(kind)
+        self._program = program(kind)
         self._primary = replica_of
 
     @property
@@ -168,11 +168,12 @@ def ask(port: int, line: str) -> str:
         return b"".join(iter(lambda: connection.recv(65536), b"")).decode()
 
 
-def _program(kind: str) -> str:
+def program(kind: str) -> str:
+    """The path of a kind of server. Raises AssertionError."""
     [server] = [each for each in SERVERS if each.variable == kind]
-    program = find(server)
-    assert program, f"there is no such Redis server; set {kind}, or run ./dev test"
-    return os.fspath(program)
+    found = find(server)
+    assert found, f"there is no such Redis server; set {kind}, or run ./dev test"
+    return os.fspath(found)
 
 
 def _free_port() -> int:

@@ -21,6 +21,8 @@ PAUSES: Final = (0.02, 0.5)
 """Seconds between two actions of a client."""
 STAYS: Final = (0.1, 4.0)
 """Seconds that a client keeps a connection."""
+AGENTS: Final = ("scripted", "scripted", "persistent")
+"""The last one runs again when its node was lost."""
 UNSENT: Final = 4
 """Messages of one client without an acknowledgement, at most: more than the queue is refused."""
 GONE: Final = (OSError, TimeoutError, WebSocketException, InvalidHandshake)
@@ -48,7 +50,7 @@ class Wanderer:
         self._world = world
         self._chance = chance
         self._client = Native(session, name)
-        self._texts: dict[str, str] = {}
+        self._sends: dict[str, dict[str, str]] = {}
         self.history = self._client.history
 
     async def act(self) -> None:
@@ -77,27 +79,26 @@ class Wanderer:
     async def _do_something(self) -> None:
         action = self._chance.random()
         if action < 0.25 and len(self._unacknowledged) < UNSENT:
-            id = f"{self.history.name}-{len(self._texts)}"
-            self._texts[id] = self._chance.choice(TEXTS)
-            await self._send(id)
-        elif action < 0.5 and self._texts:
-            await self._send(self._chance.choice(list(self._texts)))
+            id = f"{self.history.name}-{len(self._sends)}"
+            text, agent = self._chance.choice(TEXTS), self._chance.choice(AGENTS)
+            self._sends[id] = {"id": id, "content": text, "agent": agent}
+            await self._client.send(type="send", **self._sends[id])
+        elif action < 0.5 and self._sends:
+            again = self._chance.choice(list(self._sends.values()))
+            await self._client.send(type="send", **again)
         elif action < 0.65:
             await self._client.send(type="cancel", id=f"c{self._chance.random()}")
-
-    async def _send(self, id: str) -> None:
-        await self._client.send(type="send", id=id, content=self._texts[id])
 
     @property
     def _unacknowledged(self) -> list[str]:
         known = self.history.acknowledged
-        return [id for id in self._texts if id not in known]
+        return [id for id in self._sends if id not in known]
 
     async def deliver(self) -> None:
         while waiting := self._unacknowledged:
             async with self._client.at(self._chance.choice(self._world.cluster.nodes).host):
                 for id in waiting:
-                    await self._client.say(id, self._texts[id])
+                    await self._client.say(**self._sends[id])
             # A full queue refuses some of them for a while.
             await asyncio.sleep(PAUSES[1])
 
@@ -129,7 +130,8 @@ class Resident:
             await asyncio.sleep(self._chance.uniform(*PAUSES) * 3)
             if len(self._unanswered) < UNSENT:
                 id = f"{self.history.name}-{len(self._turns)}"
-                self._turns.append(self.chat.send(self._chance.choice(TEXTS), id=id))
+                text, agent = self._chance.choice(TEXTS), self._chance.choice(AGENTS)
+                self._turns.append(self.chat.send(text, id=id, agent=agent))
 
     @property
     def _unanswered(self) -> list[asyncio.Future[Any]]:

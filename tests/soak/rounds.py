@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from agentws.testing.history import Checked, check_history
+from agentws.testing.laws import violations
 from tests.cluster.checks import settled_log, writer_of
 
 from .crowd import Person, Resident, Wanderer
@@ -38,6 +39,8 @@ class Report(NamedTuple):
     lost: int
     """Acknowledged messages that are gone: only where that is what the store promises."""
     connections: int
+    attempts: int
+    """Runs that were attempted again, since their node was lost."""
 
     def __str__(self) -> str:
         kinds = ", ".join(f"{kind} {count}" for kind, count in sorted(self.faults.items()))
@@ -45,7 +48,7 @@ class Report(NamedTuple):
             f"{self.rounds} rounds, {self.faults.total()} episodes, "
             f"{self.connections} connections, {self.events} events, "
             f"{self.acknowledged} acknowledged messages, {self.lost} lost, "
-            f"no violations\nfaults: {kinds}"
+            f"{self.attempts} further attempts, no violations\nfaults: {kinds}"
         )
 
 
@@ -63,7 +66,7 @@ async def soak(
     say: Callable[[str], None] = print,
 ) -> Report:
     """Rounds until ``seconds`` have passed, at least one. Raises Violation."""
-    report = Report(0, Counter(), 0, 0, 0, 0)
+    report = Report(0, Counter(), 0, 0, 0, 0, 0)
     end = time.monotonic() + seconds
     async with world(store, folder) as all:
         while report.rounds == 0 or time.monotonic() < end:
@@ -107,10 +110,11 @@ async def _round(all: World, name: str, faults: list[Episode], report: Report) -
     return Report(
         report.rounds + 1,
         report.faults + Counter(episode.kind for episode in faults),
-        report.events + sum(one.events for one in checked),
-        report.acknowledged + sum(one.acknowledged for one in checked),
-        report.lost + sum(len(one.lost) for one in checked),
+        report.events + sum(one.events for one, _ in checked),
+        report.acknowledged + sum(one.acknowledged for one, _ in checked),
+        report.lost + sum(len(one.lost) for one, _ in checked),
         report.connections + sum(map(_connections, everybody)),
+        report.attempts + sum(attempts for _, attempts in checked),
     )
 
 
@@ -125,7 +129,8 @@ def _people(all: World, session: str) -> list[Person]:
     return made
 
 
-async def _check(all: World, session: str, people: list[Person]) -> Checked:
+async def _check(all: World, session: str, people: list[Person]) -> tuple[Checked, int]:
+    """What was checked, and how many runs of the session were attempted again."""
     await asyncio.gather(*(_deliver(session, person) for person in people))
     epoch, records = await settled_log(all.cluster, session)
     head = f"{epoch}.{records[-1].seq}.{records[-1].tag}"
@@ -133,7 +138,10 @@ async def _check(all: World, session: str, people: list[Person]) -> Checked:
         async with _within(f"{session}: {person.history.name} reads up to {head}"):
             await person.read_to(head)
     histories = [person.history for person in people]
-    return check_history(epoch, records, histories, writer=writer_of)
+    broken = violations(records)
+    assert not broken, "; ".join(map(str, broken))
+    again = sum(b'"attempt":' in record.data for record in records)
+    return check_history(epoch, records, histories, writer=writer_of), again
 
 
 async def _deliver(session: str, person: Person) -> None:

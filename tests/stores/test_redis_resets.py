@@ -6,6 +6,7 @@ import asyncio
 import random
 from pathlib import Path
 
+import pytest
 import uvloop
 
 from agentws.backends.redis import RedisStore
@@ -60,3 +61,23 @@ async def until_answered(store: Store) -> None:
             return await store.ping()
         except Unavailable:
             await asyncio.sleep(0.01)
+
+
+async def test_a_store_closes_although_a_call_was_cancelled_that_it_had_not_sent(
+    tmp_path: Path,
+) -> None:
+    with RedisServer(tmp_path) as server:
+        async with FaultProxy(server.port) as proxy:
+            store = RedisStore(f"redis://{proxy.host}/0", timeout=0.5)
+            await store.open()
+            proxy.blackhole()
+            sent = asyncio.create_task(store.append(SESSION, [NOTHING]))
+            await asyncio.sleep(0.05)
+            waiting = asyncio.create_task(store.append(SESSION, [NOTHING]))
+            await asyncio.sleep(0.05)
+            closing = asyncio.create_task(store.close())
+            waiting.cancel()
+            async with asyncio.timeout(10):
+                await closing
+            with pytest.raises(Unavailable):
+                await sent

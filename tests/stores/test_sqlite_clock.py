@@ -1,4 +1,4 @@
-"""Leases in SQLite expire by the wall clock, which may be set back."""
+"""Leases in SQLite expire by the clock of the host, which begins anew when that is started."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ def clock() -> Clock:
 
 @pytest.fixture
 async def store(tmp_path: Path, clock: Clock) -> AsyncIterator[SQLiteStore]:
-    store = SQLiteStore(tmp_path / "sessions.db", clock=clock)
+    store = SQLiteStore(tmp_path / "sessions.db", monotonic=clock)
     await store.open()
     yield store
     await store.close()
 
 
 @pytest.mark.parametrize("renewed", [False, True])
-async def test_a_dead_nodes_lease_expires_although_the_clock_was_set_back(
+async def test_a_dead_nodes_lease_expires_although_the_host_was_restarted(
     store: SQLiteStore, clock: Clock, renewed: bool
 ) -> None:
     session, _ = await filled(store, 2)
@@ -63,7 +63,7 @@ async def test_a_small_correction_of_the_clock_takes_no_lease(
 
 
 @pytest.mark.parametrize("by", ["renew", "lease"])
-async def test_a_holder_that_renews_keeps_its_lease_when_the_clock_was_set_back(
+async def test_a_holder_that_renews_keeps_its_lease_when_the_clock_began_anew(
     store: SQLiteStore, clock: Clock, by: str
 ) -> None:
     session, _ = await filled(store, 2)
@@ -79,3 +79,25 @@ async def test_a_holder_that_renews_keeps_its_lease_when_the_clock_was_set_back(
     await store.append(session, [event(3)], fence=lease.fence)
     clock.now += 11
     assert await store.lease(session, owner="other", ttl=10) is not None
+
+
+@pytest.mark.parametrize("step", [3600.0, -3600.0])
+async def test_a_step_of_the_wall_clock_takes_no_lease(tmp_path: Path, step: float) -> None:
+    wall = Clock()
+    store = SQLiteStore(tmp_path / "sessions.db", clock=wall)
+    await store.open()
+    session, _ = await filled(store, 2)
+    lease = await store.lease(session, owner="holder", ttl=60)
+    assert lease is not None
+    wall.now += step
+    assert await store.unsettled() == []
+    assert await store.lease(session, owner="other", ttl=60) is None
+    assert await store.renew("holder", [session], ttl=60) == [session]
+    renewer = store.lease_renewer()
+    assert renewer.renew("holder", [session], ttl=60) == [session]
+    renewer.close()
+    assert await store.stale(retention=1.0) == []
+    info = await store.info(session)
+    assert not await store.delete(session, updated=info.updated)
+    await store.append(session, [event(3)], fence=lease.fence)
+    await store.close()

@@ -14,6 +14,7 @@ from agentws.auth import Action, Identity
 from agentws.backends.local import LocalBus
 from agentws.backends.memory import MemoryStore
 from agentws.errors import UnknownCommand
+from agentws.gateway.presence import Presence
 from agentws.limits import Limits
 from agentws.protocol import events as e
 from agentws.protocol import frames as f
@@ -73,6 +74,7 @@ class FakeService:
         )
         topics = Topics(store=self.store, bus=LocalBus(), limits=self.limits, clock=time.time)
         self.feeds = Feeds(topics, self.tasks)
+        self.presence = Presence(sessions=self.sessions, connections=self.connections, node="here")
 
     async def start(self) -> None:
         pass

@@ -715,6 +715,31 @@ test('a queued message is edited and promoted by frames', async () => {
   );
 });
 
+test('presence is asked for once, again after a reconnect, and shown until it is not wanted', async () => {
+  const opening = await opened();
+  const { chat, socket } = opening;
+  const seen = [];
+  const end = chat.watchPresence(({ connections }) => seen.push(connections));
+  const [{ id, ...frame }] = socket.sent;
+  assert.deepEqual(frame, { type: 'presence', watch: true });
+  socket.deliver({ type: 'presence', connections: 1, members: [], reply: id });
+  socket.deliver({ type: 'presence', connections: 2, members: [{ id: 'ada', connections: 2 }] });
+  assert.deepEqual(seen, [1, 2]);
+  const next = await again(opening, {});
+  assert.deepEqual(
+    next.sentOf('presence').map(({ watch }) => watch),
+    [true],
+  );
+  end();
+  end();
+  assert.deepEqual(
+    next.sentOf('presence').map(({ watch }) => watch),
+    [true, false],
+  );
+  next.deliver({ type: 'presence', connections: 9, members: [] });
+  assert.deepEqual(seen, [1, 2]);
+});
+
 test('an answer, a tool result and a command are sent as frames, and a refusal rejects', async () => {
   const { chat, socket } = await opened();
   const answer = chat.answer('i1', { ok: true });

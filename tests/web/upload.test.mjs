@@ -94,6 +94,22 @@ test('a refusal, a lost connection and a stop reject with an error that has a co
   assert.equal(made.at(-1).body, undefined);
 });
 
+test('an uploaded file is deleted for the session of the chat', async () => {
+  const { chat, made } = follow({ getToken: async () => 'secret' });
+  const done = chat.deleteFile('file_1');
+  await settled();
+  const [{ method, url, headers }] = made;
+  assert.equal(method, 'DELETE');
+  assert.equal(url, `https://chat.example/app/files/file_1?session=${SESSION}`);
+  assert.equal(headers.Authorization, 'Bearer secret');
+  made[0].answer(204, null);
+  await done;
+  const refused = chat.deleteFile('file_2');
+  await settled();
+  made[1].answer(404, { code: 'not_found', message: 'There is no such file.' });
+  await assert.rejects(refused, { code: 'not_found' });
+});
+
 test('the address of a file is one that no name can leave', () => {
   const at = (url, last) => new URL(fileAddress(url, SESSION, last)).pathname;
   assert.equal(at('ws://h/ws/chat', 'a.txt'), '/files/a.txt');

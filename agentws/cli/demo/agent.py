@@ -7,11 +7,12 @@ from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import aclosing
 from typing import Final
 
-from ...agents.agent import Agent, RunContext
+from ...agents.agent import Agent
 from ...agents.chat import ChatAgent
 from ...agents.commands import Command, CommandContext
 from ...agents.llm import LLM
 from ...agents.output import Output
+from ...agents.run_context import RunContext
 from ...agents.sharing import StateChange
 from ...errors import AgentError, BadRequest
 from ...protocol.messages import UserMessage

@@ -8,7 +8,7 @@ from typing import Annotated, Final
 import anyio
 import msgspec
 
-from ...agents.agent import RunContext
+from ...agents.run_context import RunContext
 from ...agents.tools import tool
 from ...errors import AgentError
 

@@ -6,8 +6,8 @@ from collections.abc import AsyncGenerator, Callable
 
 import anyio
 
-from ...agents.agent import RunContext
 from ...agents.output import Output
+from ...agents.run_context import RunContext
 from ...testing.fakellm import words
 
 Show = Callable[[RunContext, float], AsyncGenerator[Output, None]]

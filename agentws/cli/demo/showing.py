@@ -7,9 +7,9 @@ from typing import Any, Final
 
 import anyio
 
-from ...agents.agent import RunContext
 from ...agents.files import Attachment
 from ...agents.output import Output
+from ...agents.run_context import RunContext
 from ...testing.fakellm import words
 from .pace import write
 

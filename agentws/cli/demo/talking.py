@@ -9,8 +9,8 @@ from typing import Annotated, Final, Literal
 import anyio
 import msgspec
 
-from ...agents.agent import RunContext
 from ...agents.output import Output
+from ...agents.run_context import RunContext
 from ...errors import AgentError, AskDeclined, AskExpired, DelegateFailed, ToolDenied, ToolError
 from ...protocol.messages import text_of
 from .kit import Kit

@@ -20,6 +20,7 @@ import { el, icon, setText } from './dom.js';
  *
  * @typedef {object} Actions
  * @property {(file: File, options: UploadOptions) => Promise<AttachedFile>} upload
+ * @property {(id: string) => void} forget deletes a file that was uploaded here and is not sent
  * @property {() => void} changed
  * @property {(sentence: string) => void} tell
  */
@@ -122,7 +123,7 @@ export class Attaching {
     const most = this.#limits?.maxFilesPerMessage ?? Infinity;
     const room = Math.max(most - this.#chips.size, 0);
     for (const file of files.slice(0, room)) {
-      const chip = this.#show(new Chip(file, (one) => this.#remove(one)));
+      const chip = this.#show(new Chip(file, (one) => this.#takeBack(one)));
       chip.begin(
         (options) => this.#actions.upload(file, options),
         () => this.#changed(),
@@ -137,6 +138,12 @@ export class Attaching {
     this.#chips.add(chip);
     this.#elements.list.append(chip.element);
     return chip;
+  }
+
+  /** Another message may use a file that was restored, but none uses one that is new here. @param {Chip} chip */
+  #takeBack(chip) {
+    this.#remove(chip);
+    if (chip.uploaded) this.#actions.forget(chip.uploaded.id);
   }
 
   /** @param {Chip} chip */
