@@ -13,7 +13,7 @@ from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 from ..backends.memory import MemoryStore
 from ..backends.sqlite import SQLiteStore
-from ..backends.sqlite_path import database_path
+from ..backends.sqlite.path import database_path
 from ..errors import Misconfigured, Unavailable
 from ..store import Durability, Store
 from .problem import USAGE, Problem

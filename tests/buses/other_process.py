@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
 
-from agentws.backends.sqlite_bus import SQLiteBus
+from agentws.backends.sqlite.bus import SQLiteBus
 
 
 async def answer(bus: SQLiteBus) -> None:

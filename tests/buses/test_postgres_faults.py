@@ -10,9 +10,9 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from agentws.backends import postgres_bus
 from agentws.backends.postgres import PostgresBus
-from agentws.backends.postgres_messages import (
+from agentws.backends.postgres import bus as postgres_bus
+from agentws.backends.postgres.messages import (
     LARGEST,
     Outbox,
     Part,

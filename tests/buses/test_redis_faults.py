@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from agentws.backends import redis_subscriber
 from agentws.backends.redis import RedisBus
+from agentws.backends.redis import subscriber as redis_subscriber
 from agentws.bus import GAP
 from agentws.errors import Unavailable
 from agentws.testing.contract_base import eventually

@@ -19,10 +19,10 @@ from pathlib import Path
 
 import pytest
 
-from agentws.backends import sqlite_sockets
 from agentws.backends.sqlite import SQLiteStore
-from agentws.backends.sqlite_bus import SQLiteBus
-from agentws.backends.sqlite_sockets import BACKLOG, LARGEST, SocketFiles
+from agentws.backends.sqlite import sockets as sqlite_sockets
+from agentws.backends.sqlite.bus import SQLiteBus
+from agentws.backends.sqlite.sockets import BACKLOG, LARGEST, SocketFiles
 from agentws.testing.contract_base import eventually
 from agentws.testing.contracts import BusContract
 from tests.processes import ROOT
@@ -385,7 +385,7 @@ async def test_connecting_is_retried_after_the_process_ran_out_of_descriptors(
             raise OSError(24, "Too many open files")
         return real()
 
-    monkeypatch.setattr("agentws.backends.sqlite_bus._PAUSE", 0.1)
+    monkeypatch.setattr("agentws.backends.sqlite.bus._PAUSE", 0.1)
     monkeypatch.setattr(sqlite_sockets, "_new_socket", exhausted)
     async with opened(path) as peer:
         await connected(bus, peer)
@@ -409,7 +409,7 @@ async def test_accepting_is_retried_after_the_process_ran_out_of_descriptors(
                 raise OSError(24, "Too many open files")
             return real.accept()
 
-    monkeypatch.setattr("agentws.backends.sqlite_bus._PAUSE", 0.1)
+    monkeypatch.setattr("agentws.backends.sqlite.bus._PAUSE", 0.1)
     monkeypatch.setattr(files, "listening", Exhausted())
     async with opened(path) as peer:
         await connected(bus, peer)

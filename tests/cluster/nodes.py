@@ -14,7 +14,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from agentws.backends.sqlite_path import database_path
+from agentws.backends.sqlite.path import database_path
 from agentws.protocol.codec import Record
 from agentws.testing.oracle import read_log
 from tests.cluster.urls import store_at

@@ -8,8 +8,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from agentws.backends.sqlite import Read, SQLiteStore, Write
-from agentws.backends.sqlite_thread import DatabaseThread, Operation
+from agentws.backends.sqlite import SQLiteStore
+from agentws.backends.sqlite.store import Read, Write
+from agentws.backends.sqlite.thread import DatabaseThread, Operation
 
 EPOCH = 1_700_000_000.0
 """Seconds since 1970 at which the virtual clock begins."""

@@ -12,7 +12,7 @@ from starlette.responses import PlainTextResponse
 from starlette.routing import Route
 
 from agentws import AgentGateway, SQLiteStore, mount_agent_gateway
-from agentws.backends.sqlite_schema import MIGRATIONS
+from agentws.backends.sqlite.schema import MIGRATIONS
 from agentws.errors import Misconfigured, Unavailable
 from agentws.gateway.starting import LONGEST_PAUSE, START_TIMEOUT
 from agentws.testing.agents import Script

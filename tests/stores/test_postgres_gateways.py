@@ -8,18 +8,22 @@ from functools import partial
 from pathlib import Path
 
 import pytest
+from starlette.applications import Starlette
 
+from agentws import mount_agent_gateway
 from agentws.backends.postgres import PostgresStore
 from agentws.backends.redis import RedisBus
 from agentws.bus import Bus
 from agentws.testing.agents import Gate, Hang, Script
-from agentws.testing.connect import Client, Closed, Frame, connect, kind
+from agentws.testing.connect import Client, Closed, Frame, connect, kind, running
+from agentws.testing.contract_base import begin, event, eventually
 from agentws.testing.faults import LossyBus
 from agentws.testing.oracle import TERMINAL, check_client, check_log, read_log
+from tests.http import calling
 from tests.processes import wait_until
 from tests.runs.harness import accepted
 from tests.runs.nodes import Node, client_of_each
-from tests.servers.postgres import PostgresServer
+from tests.servers.postgres import DURABLE, PostgresServer
 from tests.servers.redis import RedisServer
 
 from .postgres_nodes import two_gateways
@@ -152,19 +156,26 @@ async def welcomed(client: Client, node: Node) -> Frame:
                 assert closed.code == 4503
 
 
-def test_a_store_and_a_bus_are_closed_after_their_event_loop(postgres: PostgresServer) -> None:
+def test_a_store_and_a_bus_are_closed_after_their_event_loop_and_opened_on_another(
+    postgres: PostgresServer,
+) -> None:
     store = PostgresStore(postgres.url, schema="left")
     bus = store.default_bus()
 
     async def use() -> None:
         await store.open()
         await bus.open()
-        await store.ping()
+        session = await begin(store)
+        await asyncio.gather(*(store.append(session, [event(n)]) for n in range(9)))
+        bus.publish("s:1", b"1")
+        await asyncio.sleep(0.01)
 
     async def close() -> None:
         await bus.close()
         await store.close()
 
+    asyncio.run(use())
+    asyncio.run(close())
     asyncio.run(use())
     asyncio.run(close())
     wait_until(lambda: connections(postgres) == 0)
@@ -190,3 +201,23 @@ async def test_a_store_in_postgresql_goes_with_the_bus_of_a_redis_server(
                 for client in (one, other):
                     await ended(client, 1)
                 await check(store, one, other)
+
+
+async def test_a_host_starts_while_the_server_is_down_and_serves_when_it_is_back() -> None:
+    app = Starlette()
+    with PostgresServer(DURABLE) as server:
+        mount_agent_gateway(app, Script("fine"), store=PostgresStore(server.url))
+        await asyncio.to_thread(server.stop)
+        async with running(app, within=60.0):
+            http = calling.client(app)
+            assert (await http.get("/readyz")).status_code == 503
+            await asyncio.to_thread(server.start)
+
+            async def is_ready() -> bool:
+                return (await http.get("/readyz")).status_code == 200
+
+            await eventually(is_ready, within=30)
+            assert (await http.get("/readyz")).json()["durability"] == "disk"
+            async with connect(app) as one:
+                await one.say("go", "m1")
+                assert await one.answer(within=20) == "fine"

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import subprocess
+import sys
 
 import pytest
 
 from agentws.backends.postgres import PostgresStore
-from agentws.backends.postgres_schema import MIGRATIONS
+from agentws.backends.postgres.schema import MIGRATIONS
 from agentws.errors import BadRequest, NotFound
 from agentws.testing.contract_base import begin, event
+from tests.processes import ROOT
 from tests.servers.postgres import PostgresServer
 
 from .postgres_schemas import new_schema, opened, refused, until
@@ -193,3 +196,9 @@ async def test_text_with_a_nul_is_refused_as_what_it_is(postgres: PostgresServer
         changed = await store.update(session, metadata={"any": "a\x00b"})
         assert changed.metadata == {"any": "a\x00b"}
         assert (await store.info(session)).metadata == {"any": "a\x00b"}
+
+
+def test_without_its_driver_the_error_names_the_extra() -> None:
+    code = "import sys; sys.modules['psycopg'] = None; import agentws.backends.postgres"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
+    assert 'pip install "agentws[postgres]"' in done.stderr

@@ -8,8 +8,7 @@ from secrets import token_hex
 
 import pytest
 
-from agentws.backends import postgres_search as search
-from agentws.backends.postgres import PostgresStore
+from agentws.backends.postgres import PostgresStore, search
 from agentws.protocol import events as e
 from agentws.protocol.codec import entry
 from agentws.protocol.search import contains, searchable, terms_of, words_of

@@ -13,7 +13,7 @@ import msgspec
 import pytest
 
 from agentws.backends.sqlite import SQLiteStore
-from agentws.backends.sqlite_schema import _enter_wal
+from agentws.backends.sqlite.schema import _enter_wal
 from agentws.errors import NotFound, Unavailable
 from agentws.store import Key, Settled
 from agentws.testing.contract_base import (

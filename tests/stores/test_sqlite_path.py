@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from agentws import SQLiteStore
-from agentws.backends.sqlite_path import database_path
+from agentws.backends.sqlite.path import database_path
 from agentws.errors import Unavailable
 
 

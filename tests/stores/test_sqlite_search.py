@@ -14,9 +14,7 @@ import msgspec
 import pytest
 
 from agentws import MemoryStore
-from agentws.backends import sqlite_schema as schema
-from agentws.backends import sqlite_search as search
-from agentws.backends.sqlite import SQLiteStore
+from agentws.backends.sqlite import SQLiteStore, schema, search
 from agentws.errors import Unavailable
 from agentws.protocol import events as e
 from agentws.protocol.codec import entry
@@ -144,7 +142,7 @@ async def test_a_log_that_can_not_be_indexed_does_not_block_the_others(
             raise ValueError("as ordered")
         return searchable(records)
 
-    monkeypatch.setattr("agentws.backends.sqlite_search.searchable", failing)
+    monkeypatch.setattr("agentws.backends.sqlite.search.searchable", failing)
     await store.append(bad.id, said("Bergen", "fine"))
     await hold(store, bad)
     await hold(store, good, said("Riga", "fine"))

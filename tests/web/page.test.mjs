@@ -6,7 +6,8 @@ import { itemsOf } from '../../agentws/web/page/items.js';
 
 globalThis.location ??= /** @type {any} */ ({ pathname: '/' });
 const { mentionable } = await import('../../agentws/web/page/agents.js');
-const { accepted, sizeText } = await import('../../agentws/web/page/attaching.js');
+const { accepted } = await import('../../agentws/web/page/attaching.js');
+const { sizeText } = await import('../../agentws/web/page/parts.js');
 const { waitingIn } = await import('../../agentws/web/page/queue.js');
 const { titleOf } = await import('../../agentws/web/page/chats.js');
 
@@ -70,8 +71,8 @@ test('only a message that is not about to be read can be changed', () => {
 test('the size of a file is short', () => {
   const sizes = [0, 999, 1000, 1550, 48_213, 999_999, 10_485_760, 2.5e12, 1e16];
   assert.deepEqual(sizes.map(sizeText), [
-    '0 bytes',
-    '999 bytes',
+    '0 B',
+    '999 B',
     '1.0 kB',
     '1.6 kB',
     '48 kB',

@@ -5,6 +5,7 @@
  * @module
  */
 import { el, icon, setText } from './dom.js';
+import { sizeText } from './parts.js';
 
 /**
  * @typedef {import('../client.js').AttachedFile} AttachedFile
@@ -24,15 +25,6 @@ import { el, icon, setText } from './dom.js';
  * @property {() => void} changed
  * @property {(sentence: string) => void} tell
  */
-
-const UNITS = ['bytes', 'kB', 'MB', 'GB', 'TB'];
-
-/** @param {number} bytes */
-export function sizeText(bytes) {
-  const power = Math.min(Math.floor(Math.log10(Math.max(bytes, 1)) / 3), UNITS.length - 1);
-  const value = bytes / 1000 ** power;
-  return `${power > 0 && value < 10 ? value.toFixed(1) : Math.floor(value)} ${UNITS[power]}`;
-}
 
 /**
  * The `accept` of a file input; empty for every type.

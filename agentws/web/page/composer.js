@@ -87,7 +87,7 @@ export class Composer {
     send.hidden = running && empty;
     send.setAttribute('aria-label', running ? 'Send when the answer is finished' : 'Send');
     const what = running ? 'Write the next message' : 'Write a message';
-    input.placeholder = files === 'none' ? what : 'Write what the files are for, or just send';
+    input.placeholder = files === 'none' ? what : 'Add a message (optional)';
   }
 
   /** A command takes no files, so they stay for the next message. */

@@ -66,7 +66,7 @@ export function sizeText(size) {
   if (typeof size !== 'number' || !(size >= 0)) return '';
   const power = Math.min(UNITS.length - 1, size < 1000 ? 0 : Math.floor(Math.log10(size) / 3));
   const value = size / 1000 ** power;
-  return `${value.toFixed(power > 0 && value < 10 ? 1 : 0)} ${UNITS[power]}`;
+  return `${power > 0 && value < 10 ? value.toFixed(1) : Math.floor(value)} ${UNITS[power]}`;
 }
 
 /** @param {AttachedFile} file @param {Actions} actions @returns {HTMLElement} a link, with a thumbnail of an image */
