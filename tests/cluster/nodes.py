@@ -18,7 +18,7 @@ from agentws.backends.sqlite.path import database_path
 from agentws.protocol.codec import Record
 from agentws.testing.oracle import read_log
 from tests.cluster.urls import store_at
-from tests.processes import Server, is_running
+from tests.processes import Server, is_healthy, is_running
 
 HERE = Path(__file__).parent
 NAMES = ("a", "b", "c")
@@ -101,6 +101,10 @@ class Node(Server):
         with urllib.request.urlopen(f"http://{self.host}/stats", timeout=10) as response:
             decoded: dict[str, Any] = json.loads(response.read())
         return decoded
+
+    def ready(self) -> bool:
+        """Whether it takes requests: it is not draining, and reaches its store."""
+        return is_healthy(f"http://{self.host}/readyz")
 
     def resident(self) -> int:
         """The bytes of its memory that are resident."""
