@@ -123,7 +123,9 @@ class Fold:
         begins = self._builders.get(event.message_id)
         message = None if begins is None else begins.build()
         if isinstance(message, m.UserMessage):
-            marked = with_mark(message, mark(event.branch, event.branches))
+            # One is left where a branch was withdrawn: a place with one branch names none.
+            several = len(event.branches) > 1
+            marked = with_mark(message, mark(event.branch, event.branches) if several else None)
             self._builders[message.id] = Builder(marked)
         self._index_calls()
 
