@@ -107,6 +107,9 @@ class Model:
             old.message, message, left, begun, list(ids), (old.first, self.head)
         )
         self.write(event)
+        if self.chance.randrange(4) == 0:
+            # As a message that interrupts, or is promoted.
+            self.turn(self.name("first"))
         self.turn(message, {"agentws": {"branches": mark(begun, ids)}})
 
     def current(self, ids: list[str], message: str) -> str:
@@ -124,7 +127,7 @@ class Model:
         if branch == left:
             return
         self.leave(at, left, old.message)
-        self.view += self.kept.pop(branch)
+        self.view = sorted([*self.view, *self.kept.pop(branch)], key=lambda turn: turn.first)
         hidden = (old.first, self.head)
         self.write(
             e.HistoryBranched(
