@@ -142,6 +142,9 @@ class Cluster:
     def __getitem__(self, name: str) -> Node:
         return next(node for node in self.nodes if node.name == name)
 
+    def other_than(self, node: Node) -> Node:
+        return next(other for other in self.nodes if other is not node)
+
     def restore(self) -> None:
         """Starts or resumes every node that does not run."""
         with ThreadPoolExecutor() as pool:
