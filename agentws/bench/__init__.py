@@ -1,10 +1,11 @@
-"""The benchmark: the gateway against a bare Starlette endpoint on the same uvicorn.
+"""The benchmark: the gateway against a bare Starlette endpoint on the same uvicorn, and its stores.
 
     agentws bench [--quick] [--repeats N] [--only NAME ...]
     agentws bench --attacks [--quick]
 
 Every figure comes from a new server process on one core, loaded from this process on another. The
-servers take turns, so that a machine that slows down slows all of them. Imports any layer.
+servers take turns, so that a machine that slows down slows all of them. Where the figure is one of
+several nodes, these may use all cores. Imports any layer.
 """
 
 from __future__ import annotations
@@ -15,43 +16,80 @@ import sys
 from collections.abc import Sequence
 
 from . import attacking, measure
+from .engines import ON_PATH, STORES, Programs, engines
 from .process import ServerProcess
 from .report import Row, as_json, table
 from .scale import FULL, QUICK, Scale
-from .variants import PRESET, RAW, STOCK, VARIANTS, Variant
+from .store_report import Result, store_table
+from .trials import TRIALS, Trial, try_out
+from .variants import PRESET, RAW, STOCK, VARIANTS
 from .workloads import WORKLOADS, Workload
 
 # Files besides the connections: listeners, event loops, standard streams.
 _SPARE_FILES = 100
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the benchmark; print its table and its JSON line. Returns 0."""
-    options = _parser().parse_args(arguments)
+def main(arguments: Sequence[str] | None = None, *, programs: Programs = ON_PATH) -> int:
+    """Run the benchmark; print its tables and its JSON line. Returns 0.
+
+    ``programs``: the database servers, where the options do not name them.
+    """
+    options = _parser(programs).parse_args(arguments)
     if options.attacks:
         return attacking.run(2.5 if options.quick else 15.0)
-    repeats = options.repeats or (2 if options.quick else 5)
     scale, notes = _fit(QUICK if options.quick else FULL)
-    core = _pin(notes)
-    chosen = [each for each in WORKLOADS if not options.only or each.name in options.only]
-    variants = [VARIANTS[name] for name in options.variants]
-    with _runner() as runner:
-        rows = [runner.run(_measured(each, variants, scale, repeats, core)) for each in chosen]
-    print(table(rows))
-    for note in notes:
-        print(f"note: {note}")
-    print(as_json(rows, notes))
+    wanted = Programs(redis=options.redis_server, postgres=options.postgres)
+    results: list[Result] = []
+    # The database servers may use all cores: they are started before this process is pinned.
+    with engines(_stores(options), wanted) as (addresses, absent), _runner() as runner:
+        cores = _pin(notes)
+        rows = [runner.run(_measured(each, options, scale, cores)) for each in _workloads(options)]
+        for trial in _trials(options):
+            results += runner.run(try_out(trial, addresses, scale, _repeats(options, 1, 3), cores))
+    _print(rows, results, notes + absent)
     return 0
 
 
-def _parser() -> argparse.ArgumentParser:
-    names = [each.name for each in WORKLOADS]
+def _repeats(options: argparse.Namespace, quick: int, full: int) -> int:
+    return int(options.repeats or (quick if options.quick else full))
+
+
+def _workloads(options: argparse.Namespace) -> list[Workload]:
+    return [each for each in WORKLOADS if not options.only or each.name in options.only]
+
+
+def _trials(options: argparse.Namespace) -> list[Trial]:
+    return [each for each in TRIALS if not options.only or each.name in options.only]
+
+
+def _stores(options: argparse.Namespace) -> list[str]:
+    """The stores that a chosen trial needs."""
+    needed = {name for trial in _trials(options) for name in trial.stores}
+    return [name for name in options.stores if name in needed]
+
+
+def _print(rows: Sequence[Row], results: Sequence[Result], notes: list[str]) -> None:
+    tables = [table(rows)] if rows else []
+    tables += [store_table(results)] if results else []
+    print("\n\n".join(tables))
+    for note in notes:
+        print(f"note: {note}")
+    print(as_json(rows, results, notes))
+
+
+def _parser(programs: Programs = ON_PATH) -> argparse.ArgumentParser:
+    names = [each.name for each in (*WORKLOADS, *TRIALS)]
     parser = argparse.ArgumentParser(prog="agentws bench", description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="less of everything, two repeats")
+    parser.add_argument("--quick", action="store_true", help="less of everything, fewer repeats")
     parser.add_argument(
         "--attacks", action="store_true", help="what attacks cost the server, instead of all else"
     )
-    parser.add_argument("--repeats", type=int, metavar="N", help="repeats (5; with --quick 2)")
+    parser.add_argument(
+        "--repeats",
+        type=int,
+        metavar="N",
+        help="repeats (5, and 3 of stores; with --quick 2 and 1)",
+    )
     parser.add_argument("--only", nargs="+", choices=names, metavar="NAME", help=", ".join(names))
     parser.add_argument(
         "--variants",
@@ -61,7 +99,31 @@ def _parser() -> argparse.ArgumentParser:
         metavar="NAME",
         help=", ".join(VARIANTS),
     )
+    _add_stores(parser, programs)
     return parser
+
+
+def _add_stores(parser: argparse.ArgumentParser, programs: Programs) -> None:
+    parser.add_argument(
+        "--stores",
+        nargs="+",
+        choices=STORES,
+        default=list(STORES),
+        metavar="NAME",
+        help=", ".join(STORES),
+    )
+    parser.add_argument(
+        "--redis-server",
+        default=programs.redis,
+        metavar="PROGRAM",
+        help="redis-server, if not the one on PATH",
+    )
+    parser.add_argument(
+        "--postgres",
+        default=programs.postgres,
+        metavar="FOLDER",
+        help="the folder with initdb and postgres, if not the one on PATH",
+    )
 
 
 def _fit(scale: Scale) -> tuple[Scale, list[str]]:
@@ -73,13 +135,13 @@ def _fit(scale: Scale) -> tuple[Scale, list[str]]:
     return scale.at_most(most), [note]
 
 
-def _pin(notes: list[str]) -> int:
-    """Pin the load to the last core; returns the first, for the servers."""
+def _pin(notes: list[str]) -> list[int]:
+    """Pin the load to the last core; returns all of them, of which servers get the first."""
     cores = measure.cores()
     if len(cores) < 2:
         notes.append("load and servers share one core")
     measure.pin(0, cores[-1])
-    return cores[0]
+    return cores
 
 
 def _runner() -> asyncio.Runner:
@@ -91,15 +153,16 @@ def _runner() -> asyncio.Runner:
 
 
 async def _measured(
-    workload: Workload, variants: Sequence[Variant], scale: Scale, repeats: int, core: int
+    workload: Workload, options: argparse.Namespace, scale: Scale, cores: Sequence[int]
 ) -> Row:
+    variants = [VARIANTS[name] for name in options.variants]
     if not workload.against_raw:
         variants = [variant for variant in variants if variant.app == "gateway"]
-    options = workload.options(scale)
+    settings, repeats = workload.options(scale), _repeats(options, 2, 5)
     figures: dict[str, list[float]] = {variant.name: [] for variant in variants}
     for repeat in range(repeats):
         for variant in variants:
-            async with ServerProcess(variant, options, core=core) as server:
+            async with ServerProcess(variant, settings, cores=cores[:1]) as server:
                 figure = await workload.run(server, scale)
             figures[variant.name].append(figure)
             line = f"{workload.name} {variant.name} {repeat + 1}/{repeats}: {figure:.2f}"

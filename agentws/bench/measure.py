@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import resource
 import time
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 # Linux keeps a CPU clock per process, readable from outside: clock_getcpuclockid(3).
@@ -23,9 +25,19 @@ def unique_bytes(pid: int) -> int:
     return sum(int(kilobytes) for _, kilobytes, _ in private) * 1024
 
 
-def pin(pid: int, core: int) -> None:
-    """Pin a process to one core, so that load and server do not share one."""
-    os.sched_setaffinity(pid, {core})
+def pin(pid: int, *cores: int) -> None:
+    """Pin a process to these cores; to one, so that load and server do not share it."""
+    os.sched_setaffinity(pid, cores)
+
+
+@contextlib.contextmanager
+def unpinned(cores: Sequence[int]) -> Iterator[None]:
+    """Let this process use these cores inside, and the last of them afterwards."""
+    pin(0, *cores)
+    try:
+        yield
+    finally:
+        pin(0, cores[-1])
 
 
 def cores() -> list[int]:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import signal
 import sys
 import tempfile
+from collections.abc import Sequence
 from types import TracebackType
 from typing import Any
 
@@ -15,20 +17,22 @@ from . import measure
 from .variants import Variant
 
 START_SECONDS = 30.0
+END_SECONDS = 30.0
 
 
 class ServerProcess:
-    """A running server: `async with ServerProcess(variant, options, core=core) as server`.
+    """A running server: `async with ServerProcess(variant, options, cores=cores) as server`.
 
-    The block ends the process and removes its files; so does a start that fails.
+    It may run on these cores only. The block ends the process and removes its files; so does a
+    start that fails.
     """
 
-    def __init__(self, variant: Variant, options: dict[str, Any], *, core: int) -> None:
+    def __init__(self, variant: Variant, options: dict[str, Any], *, cores: Sequence[int]) -> None:
         self.variant = variant
         self.port = 0
         self.pid = 0
         self._options = options
-        self._core = core
+        self._cores = cores
         self._process: asyncio.subprocess.Process | None = None
         # Made here: the server is killed and could not remove it.
         self._directory: tempfile.TemporaryDirectory[str] | None = None
@@ -60,7 +64,7 @@ class ServerProcess:
             stdout=asyncio.subprocess.PIPE,
         )
         self.pid = process.pid
-        measure.pin(self.pid, self._core)
+        measure.pin(self.pid, *self._cores)
         assert process.stdout is not None
         line = await asyncio.wait_for(process.stdout.readline(), START_SECONDS)
         if not line:
@@ -71,14 +75,29 @@ class ServerProcess:
 
     async def _end(self) -> None:
         try:
+            if self._process is not None and "workers" in self._options:
+                # Its workers would outlive a supervisor that is killed.
+                self.signal(signal.SIGTERM)
+                with contextlib.suppress(TimeoutError):
+                    await self.ended()
             if self._process is not None:
                 # Killed: a graceful shutdown of ten thousand connections would take long.
-                with contextlib.suppress(ProcessLookupError):
-                    self._process.kill()
+                self.signal(signal.SIGKILL)
                 await self._process.wait()
         finally:
             if self._directory is not None:
                 self._directory.cleanup()
+
+    def signal(self, number: signal.Signals) -> None:
+        """Sends a signal to the process; does nothing once it has ended."""
+        assert self._process is not None
+        with contextlib.suppress(ProcessLookupError):
+            self._process.send_signal(number)
+
+    async def ended(self) -> None:
+        """Returns once the process has ended. Raises TimeoutError."""
+        assert self._process is not None
+        await asyncio.wait_for(self._process.wait(), END_SECONDS)
 
     async def request(self, method: str, path: str) -> bytes:
         """One HTTP request; returns the body of the response."""

@@ -10,10 +10,12 @@ from typing import Any, NamedTuple
 
 import msgspec
 
+from .aligned import aligned
+from .store_report import Result
 from .variants import PRESET, RAW, RAW_ON_PRESET, STOCK
 from .workloads import Workload
 
-_PACKAGES = ("uvicorn", "starlette", "websockets", "uvloop", "httptools")
+_PACKAGES = ("uvicorn", "starlette", "websockets", "uvloop", "httptools", "redis", "psycopg")
 
 
 class Row(NamedTuple):
@@ -87,20 +89,18 @@ def table(rows: Sequence[Row]) -> str:
     columns = [column for variant, column in _COLUMNS.items() if variant in measured]
     lines = [("cost of", *(title for title, _ in columns))]
     lines += [(row.workload.title, *(cell(row) for _, cell in columns)) for row in rows]
-    widths = [max(map(len, cells)) for cells in zip(*lines, strict=True)]
-    rule = tuple("-" * width for width in widths)
-    padded = [
-        "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
-        for line in (lines[0], rule, *lines[1:])
-    ]
-    return "\n".join(padded)
+    return aligned(lines)
 
 
-def as_json(rows: Sequence[Row], notes: list[str]) -> str:
+def as_json(rows: Sequence[Row], results: Sequence[Result], notes: list[str]) -> str:
     """All figures and notes, in one line of JSON."""
-    return msgspec.json.encode(
-        {"environment": environment(), "notes": notes, "workloads": list(map(_row, rows))}
-    ).decode()
+    all_of_it = {
+        "environment": environment(),
+        "notes": notes,
+        "workloads": list(map(_row, rows)),
+        "stores": [each.as_json() for each in results],
+    }
+    return msgspec.json.encode(all_of_it).decode()
 
 
 def _row(row: Row) -> dict[str, Any]:

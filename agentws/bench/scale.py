@@ -20,6 +20,12 @@ class Scale(NamedTuple):
     stops: int
     sessions: int
     idle_seconds: float
+    appends: int
+    watched: int
+    lease_seconds: float
+    draining: int
+    drain_seconds: float
+    returning_clients: int
 
     @property
     def warm_up(self) -> int:
@@ -29,13 +35,16 @@ class Scale(NamedTuple):
     @property
     def connections(self) -> int:
         """The most connections that are open at once."""
-        return max(self.followers, self.returning, self.runs, self.idle + self.warm_up)
+        most = max(self.followers, self.returning, self.returning_clients, self.draining)
+        return max(most, self.runs, self.idle + self.warm_up)
 
     def at_most(self, connections: int) -> Scale:
         """The same load with at most so many connections at once."""
         return self._replace(
             followers=min(self.followers, connections),
             returning=min(self.returning, connections),
+            returning_clients=min(self.returning_clients, connections),
+            draining=min(self.draining, connections),
             runs=min(self.runs, connections),
             idle=min(self.idle, max(connections * 4 // 5, 1)),
         )
@@ -54,6 +63,12 @@ FULL = Scale(
     stops=200,
     sessions=2_000,
     idle_seconds=1.0,
+    appends=200,
+    watched=10,
+    lease_seconds=10.0,
+    draining=200,
+    drain_seconds=10.0,
+    returning_clients=5_000,
 )
 QUICK = Scale(
     idle=500,
@@ -68,4 +83,10 @@ QUICK = Scale(
     stops=60,
     sessions=1_000,
     idle_seconds=1.0,
+    appends=20,
+    watched=10,
+    lease_seconds=10.0,
+    draining=200,
+    drain_seconds=2.0,
+    returning_clients=300,
 )

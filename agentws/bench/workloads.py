@@ -77,7 +77,7 @@ async def _memory(server: ServerProcess) -> int:
     return measure.unique_bytes(server.pid)
 
 
-async def _turns(clients: list[Client], count: int, work: str = "echo") -> None:
+async def take_turns(clients: list[Client], count: int, work: str = "echo") -> None:
     async def several(each: Client, turns: int) -> None:
         for _ in range(turns):
             each.ask(work, 1)
@@ -88,9 +88,9 @@ async def _turns(clients: list[Client], count: int, work: str = "echo") -> None:
 
 async def _echo(server: ServerProcess, count: int, turns: int, work: str = "echo") -> float:
     clients = await connect(server.variant, server.port, count)
-    await _turns(clients, 500, work)
+    await take_turns(clients, 500, work)
     meter = Meter(server.pid)
-    await _turns(clients, turns, work)
+    await take_turns(clients, turns, work)
     cost = meter.microseconds(turns)
     await _drop(clients)
     return cost
@@ -113,7 +113,7 @@ async def tool(server: ServerProcess, scale: Scale) -> float:
 
 async def _runs(server: ServerProcess, runs: int, work: str, deltas: int) -> float:
     clients = await connect(server.variant, server.port, runs)
-    await _turns(clients, runs)
+    await take_turns(clients, runs)
     meter = Meter(server.pid)
     for each in clients:
         each.ask(f"{work}:{deltas}", deltas)
@@ -191,7 +191,7 @@ async def opening(server: ServerProcess, scale: Scale) -> float:
     for messages in (10, scale.messages):
         (writer,) = await connect(server.variant, server.port, 1)
         assert isinstance(writer, GatewayClient)
-        await _turns([writer], messages // 2)
+        await take_turns([writer], messages // 2)
         await _open_and_drop(server, writer.session, 10)
         meter = Meter(server.pid)
         await _open_and_drop(server, writer.session, OPENINGS)
@@ -216,7 +216,7 @@ async def cold(server: ServerProcess, scale: Scale) -> float:
     for messages in (10, scale.messages):
         (writer,) = await connect(server.variant, server.port, 1)
         assert isinstance(writer, GatewayClient)
-        await _turns([writer], messages // 2)
+        await take_turns([writer], messages // 2)
         await writer.drop()
         # Time for the compaction of the log, as before most returns to a session.
         await asyncio.sleep(scale.idle_seconds * 4 + SETTLE)
@@ -250,7 +250,7 @@ async def forgotten(server: ServerProcess, scale: Scale) -> float:
     async def use(count: int) -> None:
         for start in range(0, count, 100):
             clients = await connect(server.variant, server.port, min(100, count - start))
-            await _turns(clients, len(clients))
+            await take_turns(clients, len(clients))
             await _drop(clients)
         # Time for the compaction, for the idle time after it, and for the eviction.
         await asyncio.sleep(scale.idle_seconds * 4 + SETTLE)

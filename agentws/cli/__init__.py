@@ -34,7 +34,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         check_environment(environment)
         if arguments[:1] == ["bench"]:
-            return _bench(arguments[1:])
+            return _bench(arguments[1:], environment)
         options = _parser(environment).parse_args(arguments)
         run: Run = options.run
         return run(options, environment)
@@ -110,10 +110,12 @@ def _chat(options: argparse.Namespace, environment: Mapping[str, str]) -> int:
     return chat(options)
 
 
-def _bench(arguments: list[str]) -> int:
+def _bench(arguments: list[str], environment: Mapping[str, str]) -> int:
     from ..bench import main as bench
+    from ..bench.engines import Programs
 
-    return bench(arguments)
+    redis, postgres = map(environment.get, ("AGENTWS_REDIS_SERVER", "AGENTWS_POSTGRES"))
+    return bench(arguments, programs=Programs(redis=redis, postgres=postgres))
 
 
 def _version() -> str:

@@ -16,30 +16,12 @@ from agentws.bench import load, measure, process, report, scale, workloads
 from agentws.bench.process import ServerProcess
 from agentws.bench.variants import PRESET, RAW, STOCK, VARIANTS
 from tests.processes import is_running
-
-TINY = scale.Scale(
-    idle=8,
-    turns=50,
-    runs=4,
-    seconds=1,
-    burst=50,
-    followers=20,
-    broadcasts=2,
-    returning=4,
-    messages=20,
-    stops=4,
-    sessions=4,
-    idle_seconds=0.05,
-)
+from tests.server.tiny import TINY, make_tiny
 
 
 @pytest.fixture(autouse=True)
 def tiny(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(bench, "QUICK", TINY)
-    # The test process must not be pinned to a core.
-    monkeypatch.setattr(measure, "pin", lambda pid, core: None)
-    monkeypatch.setattr(workloads, "SETTLE", 0.0)
-    monkeypatch.setattr(workloads, "COLD_OPENINGS", 2)
+    make_tiny(monkeypatch)
 
 
 @pytest.mark.parametrize("workload", workloads.WORKLOADS, ids=lambda each: each.name)
@@ -74,7 +56,7 @@ def test_every_variant_has_a_column_and_its_medians() -> None:
     assert "raw, server preset" in header
     for number, name in enumerate(VARIANTS, 1):
         assert f"{number + 1:.1f} KiB" in line
-        shown = msgspec.json.decode(report.as_json([row], []))["workloads"][0]
+        shown = msgspec.json.decode(report.as_json([row], [], []))["workloads"][0]
         assert (shown["medians"][name], shown["spreads"][name]) == (
             number + 1,
             1 / (number + 1),
@@ -87,7 +69,7 @@ async def test_a_session_that_is_never_evicted_fails_the_measurement_of_evicted_
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(workloads, "EVICTION_SECONDS", 0.5)
-    async with ServerProcess(STOCK, {"store": "sqlite"}, core=0) as server:
+    async with ServerProcess(STOCK, {"store": "sqlite"}, cores=(0,)) as server:
         with pytest.raises(TimeoutError):
             await workloads.forgotten(server, TINY)
 
@@ -119,7 +101,9 @@ def test_no_workload_opens_more_files_than_it_may(
 ) -> None:
     monkeypatch.setattr(measure, "allow_open_files", lambda wanted: min(wanted, limit))
     fitting, notes = bench._fit(given)
-    opened = (fitting.idle + fitting.idle // 4, fitting.runs, fitting.followers, fitting.returning)
+    connections = (fitting.idle + fitting.idle // 4, fitting.runs, fitting.followers)
+    returning = (fitting.returning, fitting.returning_clients)
+    opened = (*connections, *returning, fitting.draining)
     assert max(opened) + 100 <= max(limit, 101)
     assert min(fitting) > 0
     assert bool(notes) == (fitting != given)
@@ -139,19 +123,21 @@ def names(folder: Path) -> list[str]:
 
 
 async def test_a_server_leaves_no_process_and_no_files(scratch: Path) -> None:
-    async with ServerProcess(STOCK, {"store": "sqlite"}, core=0) as server:
+    async with ServerProcess(STOCK, {"store": "sqlite"}, cores=(0,)) as server:
         assert "bench.sqlite3" in names(scratch)
     assert not is_running(server.pid)
     assert names(scratch) == []
 
 
 async def test_a_server_without_files_gets_no_directory(scratch: Path) -> None:
-    async with ServerProcess(STOCK, {}, core=0):
+    async with ServerProcess(STOCK, {}, cores=(0,)):
         assert names(scratch) == []
 
 
 async def test_a_server_that_does_not_start_leaves_no_process_and_no_files(scratch: Path) -> None:
-    server = ServerProcess(STOCK, {"store": "sqlite", "limits": {"gather": "no number"}}, core=0)
+    server = ServerProcess(
+        STOCK, {"store": "sqlite", "limits": {"gather": "no number"}}, cores=(0,)
+    )
     with pytest.raises(RuntimeError, match="did not start"):
         async with server:
             pass
@@ -163,7 +149,7 @@ async def test_a_server_that_starts_too_slowly_leaves_no_process_and_no_files(
     scratch: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(process, "START_SECONDS", 0.0)
-    server = ServerProcess(STOCK, {"store": "sqlite"}, core=0)
+    server = ServerProcess(STOCK, {"store": "sqlite"}, cores=(0,))
     with pytest.raises(TimeoutError):
         async with server:
             pass

@@ -12,6 +12,7 @@ from contextlib import closing
 from typing import Final
 
 from ...errors import Misconfigured
+from .locking import wait_in_short_pauses
 from .thread import translated
 
 OLDEST_SQLITE: Final = (3, 33, 0)
@@ -160,7 +161,10 @@ MIGRATIONS: Final[tuple[tuple[str, ...], ...]] = (
 
 
 def connect_writer(path: str, *, synchronous: str, busy_timeout: float) -> sqlite3.Connection:
-    """Opens the connection that writes; creates the database and migrates its schema."""
+    """Opens the connection that writes; creates the database and migrates its schema.
+
+    It begins to write by ``begin_writing``, which waits for the lock.
+    """
     if sqlite3.sqlite_version_info < OLDEST_SQLITE:
         raise Misconfigured("This SQLite is too old: 3.33 or newer is needed.")
     if not _has_fts5():
@@ -174,6 +178,7 @@ def connect_writer(path: str, *, synchronous: str, busy_timeout: float) -> sqlit
             # Otherwise the write-ahead log would keep the size of its largest transaction.
             connection.execute("PRAGMA journal_size_limit = 67108864")
             _migrate(connection)
+            wait_in_short_pauses(connection)
         except BaseException:
             connection.close()
             raise

@@ -32,6 +32,7 @@ from ...store import (
 )
 from . import leases, log, nodes, search, sessions
 from .bus import SQLiteBus
+from .locking import begin_writing
 from .log import Append, append_all
 from .path import check_place, database_path
 from .renewing import SQLiteRenewer
@@ -161,7 +162,7 @@ class SQLiteStore(Store):
 
     def _transaction(self, connection: sqlite3.Connection, writes: Sequence[Write]) -> list[Any]:
         with translated():
-            connection.execute("BEGIN IMMEDIATE")
+            begin_writing(connection, timeout=self._busy_timeout)
             try:
                 outcomes = self._run_all(connection, writes)
                 connection.execute("COMMIT")

@@ -1,0 +1,41 @@
+"""The benchmark in a size for tests."""
+
+from __future__ import annotations
+
+import pytest
+
+from agentws import bench
+from agentws.bench import failing, measure, working, workloads
+from agentws.bench.scale import Scale
+
+TINY = Scale(
+    idle=8,
+    turns=50,
+    runs=4,
+    seconds=1,
+    burst=50,
+    followers=20,
+    broadcasts=2,
+    returning=4,
+    messages=20,
+    stops=4,
+    sessions=4,
+    idle_seconds=0.05,
+    appends=2,
+    watched=2,
+    lease_seconds=1.0,
+    draining=10,
+    drain_seconds=0.4,
+    returning_clients=8,
+)
+
+
+def make_tiny(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Makes ``--quick`` tiny until the end of the test."""
+    monkeypatch.setattr(bench, "QUICK", TINY)
+    # The test process must not be pinned to a core.
+    monkeypatch.setattr(measure, "pin", lambda pid, *cores: None)
+    monkeypatch.setattr(workloads, "SETTLE", 0.0)
+    monkeypatch.setattr(workloads, "COLD_OPENINGS", 2)
+    monkeypatch.setattr(failing, "EARLY_LEASE_SECONDS", 1.0)
+    monkeypatch.setattr(working, "WORKERS", 2)
