@@ -6,8 +6,8 @@ A fold may begin at any position where no run is active. It then knows only that
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from typing import Any, Final
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, Final, NamedTuple
 
 from . import events as e
 from . import messages as m
@@ -21,6 +21,25 @@ STATUS_KEY: Final = "agentws"
 """The member of a message's metadata that says how its run ended: cancelled, or with an error."""
 
 
+class _Left(NamedTuple):
+    """A branch that went out of view."""
+
+    after: str | None
+    """The id of the message before it; ``None`` when it was the whole conversation."""
+    messages: Mapping[str, Builder]
+
+    def put_back(self, view: Mapping[str, Builder]) -> dict[str, Builder]:
+        """``view`` with these messages where they were.
+
+        What was said since then comes after them: another message may have gone first, before the
+        one with which the next branch began.
+        """
+        ids = list(view)
+        at = next((at for at, id in enumerate(ids, start=1) if id == self.after), 0)
+        later = {id: view[id] for id in ids[at:]}
+        return {**{id: view[id] for id in ids[:at]}, **self.messages, **later}
+
+
 class Fold:
     """The state of one fold. Feed it the log's records in order with :meth:`apply_all`."""
 
@@ -29,7 +48,7 @@ class Fold:
     def __init__(self) -> None:
         self._builders: dict[str, Builder] = {}
         self._calls: dict[str, Builder] = {}
-        self._left: dict[str, dict[str, Builder]] = {}
+        self._left: dict[str, _Left] = {}
         """The messages of branches that went out of view, by branch."""
         self._run_messages: list[str] = []
         self.outline = Outline()
@@ -114,16 +133,20 @@ class Fold:
         ids = list(self._builders)
         back = self._left.pop(event.branch, None)
         if event.replaced in self._builders:
-            gone = ids[ids.index(event.replaced) :]
+            at = ids.index(event.replaced)
         else:
             # Without the message, a fold that began after it has only what follows it.
-            gone = ids if back is None else []
-        self._left[event.left] = {id: self._builders.pop(id) for id in gone}
-        self._builders |= back or {}
+            at = 0 if back is None else len(ids)
+        gone = {id: self._builders.pop(id) for id in ids[at:]}
+        self._left[event.left] = _Left(ids[at - 1] if at else None, gone)
+        if back is not None:
+            self._builders = back.put_back(self._builders)
         begins = self._builders.get(event.message_id)
         message = None if begins is None else begins.build()
         if isinstance(message, m.UserMessage):
-            marked = with_mark(message, mark(event.branch, event.branches))
+            # One is left where a branch was withdrawn: a place with one branch names none.
+            several = len(event.branches) > 1
+            marked = with_mark(message, mark(event.branch, event.branches) if several else None)
             self._builders[message.id] = Builder(marked)
         self._index_calls()
 

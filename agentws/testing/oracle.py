@@ -203,7 +203,7 @@ class Reader:
             right = all(_is_shown(known[one["id"]], one) for one in shown)
         else:
             right = shown == whole[len(whole) - len(shown) :]
-        assert right, "a snapshot of other messages"
+        assert right, f"a snapshot of other messages: {shown}, and the log has {whole}"
         cut = shown != whole
         extras = (event.get("metadata") or {}).get("agentws", {})
         # Messages that were cleared since are on no older page either.

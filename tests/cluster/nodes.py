@@ -18,7 +18,7 @@ from agentws.backends.sqlite.path import database_path
 from agentws.protocol.codec import Record
 from agentws.testing.oracle import read_log
 from tests.cluster.urls import store_at
-from tests.processes import Server, is_running
+from tests.processes import Server, is_healthy, is_running
 
 HERE = Path(__file__).parent
 NAMES = ("a", "b", "c")
@@ -102,6 +102,10 @@ class Node(Server):
             decoded: dict[str, Any] = json.loads(response.read())
         return decoded
 
+    def ready(self) -> bool:
+        """Whether it takes requests: it is not draining, and reaches its store."""
+        return is_healthy(f"http://{self.host}/readyz")
+
     def resident(self) -> int:
         """The bytes of its memory that are resident."""
         pages = int(Path(f"/proc/{self.process.pid}/statm").read_text().split()[1])
@@ -137,6 +141,9 @@ class Cluster:
 
     def __getitem__(self, name: str) -> Node:
         return next(node for node in self.nodes if node.name == name)
+
+    def other_than(self, node: Node) -> Node:
+        return next(other for other in self.nodes if other is not node)
 
     def restore(self) -> None:
         """Starts or resumes every node that does not run."""

@@ -12,28 +12,30 @@ from agentws.testing.proxy import FaultProxy
 from tests.cluster.checks import check
 from tests.cluster.clients import WITHIN, Native
 from tests.cluster.nodes import Cluster, Node
+from tests.cluster.running import begin
 from tests.cluster.stores import WITH_SERVER
 
 
-@pytest.mark.parametrize("then", ["a", "b"])
+@pytest.mark.parametrize("then", ["the same", "another"])
 async def test_the_client_of_a_killed_node_resumes_and_learns_that_its_run_was_interrupted(
     cluster: Cluster, session: str, then: str
 ) -> None:
     """On the same node, restarted, and on another one."""
     client = Native(session)
-    async with client.at(cluster["a"].host):
-        await client.say("m1", "count 100")
+    killed = await begin(cluster, client, "count 100")
+    async with client.at(killed.host):
         await client.until("TEXT_MESSAGE_CONTENT")
-        cluster["a"].kill()
+        killed.kill()
         await client.until_gone()
-    await asyncio.to_thread(cluster[then].restore)
-    async with client.at(cluster[then].host):
+    node = killed if then == "the same" else cluster.other_than(killed)
+    await asyncio.to_thread(node.restore)
+    async with client.at(node.host):
         assert (await client.until("welcome"))["resume"] == "replay"
         assert (await client.until("RUN_ERROR"))["event"]["code"] == "interrupted"
         assert (await client.say("m1", "count 100"))["duplicate"] is True
         await client.say("m2", "hello")
         await client.until_ended("m2")
-    kinds = await check(cluster, session, client)
+    kinds = await check(cluster, session, client, at=node.name)
     assert kinds.count("RUN_STARTED") == 2
 
 
@@ -41,15 +43,15 @@ async def test_an_agent_that_allows_it_runs_again_when_its_node_was_killed(
     cluster: Cluster, session: str
 ) -> None:
     client = Native(session)
-    async with client.at(cluster["a"].host):
-        await client.say("m1", "count 30", agent="persistent")
-        await client.until("TEXT_MESSAGE_CONTENT")
-        cluster["a"].kill()
+    killed = await begin(cluster, client, "count 30", agent="persistent")
+    async with client.at(killed.host):
+        killed.kill()
         await client.until_gone()
-    async with client.at(cluster["b"].host):
+    node = cluster.other_than(killed)
+    async with client.at(node.host):
         ended = await client.until_ended("m1")
         assert ended["event"]["type"] == "RUN_FINISHED"
-    kinds = await check(cluster, session, client)
+    kinds = await check(cluster, session, client, at=node.name)
     assert kinds.count("RUN_STARTED") == 2
 
 
@@ -109,13 +111,13 @@ async def test_a_node_that_wakes_up_after_its_lease_writes_nothing(
     cluster: Cluster, session: str
 ) -> None:
     client, late = Native(session), Native(session, "at the frozen node")
-    async with late.at(cluster["a"].host), client.at(cluster["b"].host):
-        await late.say("m1", "count 200")
+    frozen = await begin(cluster, late, "count 200")
+    async with late.at(frozen.host), client.at(cluster.other_than(frozen).host):
         await client.until("TEXT_MESSAGE_CONTENT")
-        cluster["a"].freeze()
+        frozen.freeze()
         assert (await client.until("RUN_ERROR"))["event"]["code"] == "interrupted"
         await client.say("m2", "count 20")
-        cluster["a"].thaw()
+        frozen.thaw()
         await client.until_ended("m2")
         await late.until_ended("m2")
     kinds = await check(cluster, session, client, late)

@@ -13,6 +13,7 @@ from agentws.testing.history import ClientHistory
 from tests.cluster.checks import check
 from tests.cluster.clients import WITHIN, Native, chat
 from tests.cluster.nodes import Cluster
+from tests.cluster.running import begin
 from tests.cluster.urls import store_at
 
 
@@ -45,18 +46,18 @@ async def test_what_is_cancelled_while_its_node_is_dead_never_runs(
     cluster: Cluster, session: str
 ) -> None:
     client = Native(session)
-    async with client.at(cluster["a"].host):
-        await client.say("m1", "count 1000")
+    killed = await begin(cluster, client, "count 1000")
+    async with client.at(killed.host):
         await client.say("m2", "count 1000")
         await client.say("m3", "hello")
-        await client.until("TEXT_MESSAGE_CONTENT")
-        cluster["a"].kill()
+        killed.kill()
         await client.until_gone()
-    async with client.at(cluster["b"].host):
+    node = cluster.other_than(killed)
+    async with client.at(node.host):
         await client.send(type="cancel", id="c1", message="m2")
         assert (await client.reply("c1"))["type"] == "accepted"
         await client.until_ended("m3")
-    kinds = await check(cluster, session, client)
+    kinds = await check(cluster, session, client, at=node.name)
     assert kinds.count("RUN_STARTED") == 2
     assert kinds.count("message.withdrawn") == 1
 
@@ -71,8 +72,7 @@ async def test_owners_that_replace_each_other_never_write_into_the_same_run(
             await asker.say(f"m{turn}", "count 25")
             piece = (await asker.until("TEXT_MESSAGE_CONTENT"))["event"]["delta"]
         owner = cluster[piece[0]]
-        other = next(node for node in cluster.nodes if node is not owner)
-        async with viewer.at(other.host):
+        async with viewer.at(cluster.other_than(owner).host):
             owner.freeze()
             ended = await viewer.until_ended(f"m{turn}")
             assert ended["event"]["code"] == "interrupted"

@@ -63,7 +63,7 @@ async def test_a_client_notices_a_half_open_connection_and_resumes(
             await anext(aiter(turn))
             proxy.half_open()
             async with asyncio.timeout(WITHIN):
-                assert (await turn.text()).endswith("a: 39 ")
+                assert (await turn.text()).endswith(": 39 ")
             assert proxy.accepted == 2
     await check(cluster, session, history)
 

@@ -107,6 +107,9 @@ class Model:
             old.message, message, left, begun, list(ids), (old.first, self.head)
         )
         self.write(event)
+        if self.chance.randrange(4) == 0:
+            # As a message that interrupts, or is promoted.
+            self.turn(self.name("first"))
         self.turn(message, {"agentws": {"branches": mark(begun, ids)}})
 
     def current(self, ids: list[str], message: str) -> str:
@@ -124,7 +127,7 @@ class Model:
         if branch == left:
             return
         self.leave(at, left, old.message)
-        self.view += self.kept.pop(branch)
+        self.view = sorted([*self.view, *self.kept.pop(branch)], key=lambda turn: turn.first)
         hidden = (old.first, self.head)
         self.write(
             e.HistoryBranched(
@@ -132,15 +135,35 @@ class Model:
             )
         )
 
+    def withdraw(self, at: int, message: str) -> None:
+        """Begins a branch with a message that is withdrawn before its run."""
+        old, begun = self.view[at], self.name("br")
+        ids = self.at.get(old.message) or [self.name("br")]
+        left, several = self.current(ids, old.message), [*ids, begun]
+        hidden = (old.first, self.head)
+        self.write(e.HistoryBranched(old.message, message, left, begun, several, hidden))
+        start = self.head
+        marked = with_mark(m.UserMessage(message, message), mark(begun, several))
+        self.write(e.MessageAccepted(marked, "queue"))
+        self.write(e.MessageWithdrawn(message, "withdrawn"))
+        self.write(
+            e.HistoryBranched(
+                message, old.message, begun, left, list(ids), (start, start), reload=True
+            )
+        )
+
     def step(self, *, switch: bool = True) -> None:
         at = self.chance.randrange(len(self.view)) if self.view else 0
-        does = self.chance.randrange(5 if switch else 4)
+        does = self.chance.randrange(6 if switch else 4)
         if not self.view or does < 2:
             self.turn(self.name("m"))
         elif does == 2:
             self.branch(at, self.view[at].message)
         elif does == 3:
             self.branch(at, self.name("m"))
+        elif does == 5:
+            again = self.chance.random() < 0.5
+            self.withdraw(at, self.view[at].message if again else self.name("m"))
         elif self.view[at].message in self.at:
             self.switch(at, self.chance.choice(self.at[self.view[at].message]))
 

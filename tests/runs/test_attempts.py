@@ -189,6 +189,31 @@ async def test_a_cancel_that_names_the_lost_run_stops_the_attempt_after_it() -> 
             await log_of(second, client)
 
 
+async def test_a_cancel_before_the_next_attempt_begins_brings_the_first_text_back() -> None:
+    class Waiting(Trying):
+        pass
+
+    async with nodes(Waiting, max_runs=1) as (first, second):
+        async with connect(first.app) as client, connect(second.app) as other:
+            # It has the only place for a run of the second node.
+            await other.say("go", "b1")
+            await other.until("TEXT_MESSAGE_CONTENT")
+            await client.say("go", "m1")
+            lost = (await client.until("TEXT_MESSAGE_CONTENT"))["run"]
+            first.freeze()
+            await client.reconnect(second.app)
+            await client.until("message.accepted", within=30)
+            await client.ask({"type": "cancel", "id": "c1", "run": lost})
+            await client.until(lambda frame: bool(frame.get("event", {}).get("reload")))
+            await log_of(second, client)
+            async with connect(second.app, f"/ws/chat?session={client.session}") as late:
+                await late.until("MESSAGES_SNAPSHOT")
+                # The oracle compares it with the fold of the log.
+                await log_of(second, late)
+            assert await shown(second, client) == [("user", "go"), ("assistant", "attempt 1 ")]
+    assert Waiting.runs[0][0] == Waiting.runs[1][0] == 1 and len(Waiting.runs) == 2
+
+
 async def test_a_run_that_fails_by_itself_is_not_attempted_again() -> None:
     class Failing(Trying):
         async def run(self, ctx: RunContext) -> AsyncIterator[str]:

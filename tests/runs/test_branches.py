@@ -342,6 +342,31 @@ async def test_taking_back_the_message_of_a_new_branch_brings_the_old_one_back(
         await one.check()
 
 
+@pytest.mark.parametrize("overlap", ["queue", "interrupt"])
+async def test_a_message_that_goes_before_a_new_branch_comes_after_the_old_one(
+    overlap: str,
+) -> None:
+    """The conversation is in the order of the log, for snapshots and for every fold."""
+    async with talk(counting, max_runs=1) as one:
+        await said(one, "a", "b")
+        async with connect(one.client.app) as other:
+            # It has the only place for a run.
+            await other.say("hang", "h1")
+            await other.until("RUN_STARTED")
+            await one.client.ask({"type": "regenerate", "id": "g1", "message": "m2"})
+            await one.client.ask({"type": "send", "id": "m3", "content": "c", "overlap": overlap})
+            await one.client.ask({"type": "promote", "id": "p1", "message": "m3"})
+            await other.ask({"type": "cancel", "id": "c1"})
+        await one.ended(4)
+        assert await shown(one) == ["a", "a#1", "c", "c#3", "b", "b#5"]
+        (old, _) = branches_of((await served(one))[4])["ids"]
+        await one.client.ask({"type": "switch", "id": "s1", "branch": old})
+        await one.client.settle()
+        assert await shown(one) == ["a", "a#1", "b", "b#3", "c", "c#3"]
+        fold = await one.check()
+        assert [message.id for message in fold.messages][::2] == ["m1", "m2", "m3"]
+
+
 # Questions
 
 

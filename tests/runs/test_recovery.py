@@ -7,13 +7,13 @@ import asyncio
 import pytest
 
 from agentws.runs import engine
-from agentws.store import Settled
+from agentws.store import Lease, Settled
 from agentws.testing.agents import Gate, Hang, Script
 from agentws.testing.connect import Client, connect, kind
 from agentws.testing.oracle import check_client, check_log, read_log
 
 from .harness import accepted
-from .nodes import Node, memory_store, nodes
+from .nodes import Node, client_of_each, memory_store, nodes
 
 LOSSY = pytest.mark.parametrize("lossy", [None, 1.0], ids=["bus", "no bus"])
 
@@ -62,6 +62,36 @@ async def test_a_node_with_an_expired_lease_is_fenced(lossy: float | None) -> No
             await client.settle()
             await check(client, second)
             assert script.texts == ["go", "next"]
+
+
+@LOSSY
+async def test_a_node_that_follows_a_session_may_run_the_message_of_another_one(
+    lossy: float | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It takes the lease first: what happens to the node that accepted the message is no matter."""
+    gate = Gate()
+    script = Script("one ", gate, "two")
+    async with nodes(script, lossy=lossy) as (first, second):
+        take = first.store.lease
+
+        async def lease_late(session: str, *, owner: str, ttl: float) -> Lease | None:
+            await gate.reached()
+            return await take(session, owner=owner, ttl=ttl)
+
+        monkeypatch.setattr(first.store, "lease", lease_late)
+        async with client_of_each(first, second) as (client, other):
+            await client.say("go", "m1")
+            await other.until("TEXT_MESSAGE_CONTENT")
+            first.freeze()
+            # As long as another node would need to take over.
+            await asyncio.sleep(20)
+            gate.open()
+            await other.until("RUN_FINISHED")
+            first.thaw()
+            await client.until("RUN_FINISHED", within=20)
+            kinds = await check(client, second)
+            assert kinds.count("RUN_STARTED") == 1
+            assert script.texts == ["go"]
 
 
 @LOSSY

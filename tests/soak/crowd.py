@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+from contextlib import suppress
 from typing import Any, Final, Protocol
 
 from websockets.exceptions import InvalidHandshake, WebSocketException
@@ -96,16 +97,24 @@ class Wanderer:
 
     async def deliver(self) -> None:
         while waiting := self._unacknowledged:
-            async with self._client.at(self._chance.choice(self._world.cluster.nodes).host):
-                for id in waiting:
-                    await self._client.say(**self._sends[id])
-            # A full queue refuses some of them for a while.
+            with suppress(*GONE):
+                async with self._client.at(self._any_host()):
+                    for id in waiting:
+                        await self._client.say(**self._sends[id])
+            # A full queue refuses some of them for a while, and a node that has just found its
+            # store again may refuse the connection once.
             await asyncio.sleep(PAUSES[1])
 
     async def read_to(self, head: str) -> None:
-        async with self._client.at(self._chance.choice(self._world.cluster.nodes).host):
-            while self._client.position != head:
-                await self._client.receive()
+        while self._client.position != head:
+            with suppress(*GONE):
+                async with self._client.at(self._any_host()):
+                    while self._client.position != head:
+                        await self._client.receive()
+            await asyncio.sleep(PAUSES[0])
+
+    def _any_host(self) -> str:
+        return self._chance.choice(self._world.cluster.nodes).host
 
 
 class Resident:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from agentws.testing.proxy import FaultProxy
+from tests.cluster.checks import until
 from tests.cluster.nodes import Cluster, Node
 from tests.cluster.stores import SharedStore, shared_store
 
@@ -98,10 +99,12 @@ class World:
         )
 
     async def restore(self) -> None:
-        """Everything runs, and every connection passes."""
+        """Everything runs, every connection passes, and every node has found its store again."""
         for proxy in (*self.fronts.values(), *self.backs.values()):
             proxy.heal()
         await asyncio.to_thread(self.cluster.restore)
+        for node in self.cluster.nodes:
+            await until(node.ready)
 
     def _fail_node(self, episode: Episode) -> None:
         node = self.cluster[episode.target]
