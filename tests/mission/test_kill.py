@@ -8,8 +8,8 @@ import json
 import os
 import signal
 import sqlite3
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -93,6 +93,16 @@ def freeze(running: Server, path: Path) -> None:
     raise AssertionError("the process held the lock every time")
 
 
+@contextmanager
+def frozen(running: Server, path: Path) -> Iterator[None]:
+    """Meanwhile it takes no lease: a message is run by the other node, which has accepted it."""
+    freeze(running, path)
+    try:
+        yield
+    finally:
+        running.process.send_signal(signal.SIGCONT)
+
+
 async def check(path: Path, client: Native, *, accepted: set[str]) -> list[str]:
     """Checks log and client with the oracle; returns the kinds of the log's events."""
     store = SQLiteStore(path)
@@ -152,8 +162,9 @@ async def test_another_node_takes_over_the_session_of_a_killed_node(tmp_path: Pa
     path, client = tmp_path / "log.db", Native()
     with service(durable(path)) as first, service(durable(path)) as second:
         async with client.at(first):
-            await client.send(type="send", id="m1", content="slow")
-            await client.until("TEXT_MESSAGE_CONTENT")
+            with frozen(second, path):
+                await client.send(type="send", id="m1", content="slow")
+                await client.until("TEXT_MESSAGE_CONTENT")
             await client.send(type="send", id="m2", content="quick")
             await client.until("accepted")
             first.kill()
@@ -168,8 +179,9 @@ async def test_a_node_resumed_after_its_lease_expired_is_fenced_off(tmp_path: Pa
     path, client = tmp_path / "log.db", Native()
     with service(durable(path)) as first, service(durable(path)) as second:
         async with client.at(first):
-            await client.send(type="send", id="m1", content="slow")
-            await client.until("TEXT_MESSAGE_CONTENT")
+            with frozen(second, path):
+                await client.send(type="send", id="m1", content="slow")
+                await client.until("TEXT_MESSAGE_CONTENT")
             freeze(first, path)
         async with client.at(second):
             assert (await client.until("RUN_ERROR"))["event"]["code"] == "interrupted"
@@ -184,8 +196,9 @@ async def test_a_client_survives_a_deploy_with_one_reconnect(tmp_path: Path) -> 
     path, client = tmp_path / "log.db", Native()
     with service(durable(path)) as first, service(durable(path)) as second:
         async with client.at(first):
-            await client.send(type="send", id="m1", content="slow")
-            await client.until("TEXT_MESSAGE_CONTENT")
+            with frozen(second, path):
+                await client.send(type="send", id="m1", content="slow")
+                await client.until("TEXT_MESSAGE_CONTENT")
             first.process.terminate()
             assert await client.until_gone() == 1012
         async with client.at(second):
