@@ -77,7 +77,8 @@ function named(items, { agents }) {
     if (item.kind !== 'assistant') return item;
     const { name } = item.message;
     const shown = name === last ? undefined : name;
-    last = name;
+    // A call of a tool has no name.
+    last = name ?? last;
     return { ...item, agent: shown };
   });
 }
