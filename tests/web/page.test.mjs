@@ -100,7 +100,7 @@ test('a mention is offered at the beginning of a text only', () => {
 });
 
 test('an agent is named where it changes, and not again after a call of a tool', () => {
-  const message = (role, name) => ({ kind: role, message: { name } });
+  const message = (kind, name) => ({ key: '', kind, message: { name } });
   const items = [
     message('user'),
     message('assistant', 'demo'),
@@ -110,7 +110,21 @@ test('an agent is named where it changes, and not again after a call of a tool',
     message('user'),
     message('assistant', 'poet'),
   ];
-  const snapshot = { agents: ['demo', 'poet'], runs: {}, interrupts: [] };
+  const snapshot = { ...idleSnapshot, agents: ['demo', 'poet'] };
   const named = grouped(items, snapshot).map(({ agent }) => agent ?? '');
   assert.deepEqual(named, ['', 'demo', '', '', 'poet', '', 'poet']);
+});
+
+test('the sources of an answer are listed before the answer to a later command', () => {
+  const source = { id: 's1', activityType: 'agentws.source' };
+  const items = [
+    { key: 's1', kind: 'activity', message: source },
+    { key: 'a1', kind: 'assistant', message: {} },
+    { key: 'n1', kind: 'command' },
+  ];
+  const shown = grouped(items, idleSnapshot);
+  assert.deepEqual(
+    shown.map(({ kind }) => kind),
+    ['assistant', 'sources', 'command'],
+  );
 });

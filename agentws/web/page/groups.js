@@ -32,7 +32,7 @@ function withSources(items) {
     sources = [];
   };
   for (const item of items) {
-    if (item.kind === 'user') flush();
+    if (item.kind === 'user' || item.kind === 'command') flush();
     if (item.kind === 'activity' && item.message.activityType === 'agentws.source')
       sources.push(item.message);
     else result.push(item);
