@@ -13,6 +13,7 @@ import { Commands } from './page/commands.js';
 import { Composer, isCommand } from './page/composer.js';
 import { accessKey, keepAccessKey } from './page/credentials.js';
 import { byId, el, icon, setText } from './page/dom.js';
+import { regain } from './page/focus.js';
 import { drawConnection } from './page/pill.js';
 import { Queue } from './page/queue.js';
 import { drawShared } from './page/sharing.js';
@@ -163,7 +164,8 @@ class Page {
       !event.metaKey &&
       !event.altKey &&
       event.key !== ' ';
-    if (plain && event.target === document.body) byId('composer-input').focus();
+    const { tabIndex } = /** @type {HTMLElement} */ (event.target);
+    if (plain && tabIndex < 0) byId('composer-input').focus();
   }
 
   /** @param {string} session @param {'push' | 'replace' | 'none'} [history] */
@@ -257,6 +259,8 @@ class Page {
       // The button stays, so that the person can try again.
     } finally {
       button.disabled = false;
+      if (chat.getSnapshot().earlier !== null) regain(button);
+      else regain(byId('transcript'));
     }
   }
 

@@ -77,6 +77,15 @@ def test_a_waiting_message_is_edited_in_place(chat: Page) -> None:
     expect(chat.locator("#queue")).to_be_hidden()
 
 
+def test_a_long_message_that_waits_leaves_room_for_its_buttons(chat: Page) -> None:
+    begin(chat)
+    send(chat, "long " * 100)
+    edge = chat.get_by_role("list", name="Waiting messages").bounding_box()
+    last = chat.locator(".queued .link").last.bounding_box()
+    assert edge and last
+    assert last["x"] + last["width"] <= edge["x"] + edge["width"]
+
+
 def test_escape_ends_the_editing_and_not_the_run(chat: Page) -> None:
     begin(chat)
     send(chat, "one")

@@ -6,6 +6,7 @@ import { itemsOf } from '../../agentws/web/page/items.js';
 
 globalThis.location ??= /** @type {any} */ ({ pathname: '/' });
 const { mentionable } = await import('../../agentws/web/page/agents.js');
+const { grouped } = await import('../../agentws/web/page/groups.js');
 const { accepted } = await import('../../agentws/web/page/attaching.js');
 const { sizeText } = await import('../../agentws/web/page/parts.js');
 const { waitingIn } = await import('../../agentws/web/page/queue.js');
@@ -96,4 +97,34 @@ test('a mention is offered at the beginning of a text only', () => {
   for (const text of ['', 'bill', 'hello @bill', '@@bill', '@billing where', '@bill\n'])
     assert.deepEqual(mentionable(text, agents), []);
   assert.deepEqual(mentionable('@', ['billing']), []);
+});
+
+test('an agent is named where it changes, and not again after a call of a tool', () => {
+  const message = (kind, name) => ({ key: '', kind, message: { name } });
+  const items = [
+    message('user'),
+    message('assistant', 'demo'),
+    message('assistant'),
+    message('assistant', 'demo'),
+    message('assistant', 'poet'),
+    message('user'),
+    message('assistant', 'poet'),
+  ];
+  const snapshot = { ...idleSnapshot, agents: ['demo', 'poet'] };
+  const named = grouped(items, snapshot).map(({ agent }) => agent ?? '');
+  assert.deepEqual(named, ['', 'demo', '', '', 'poet', '', 'poet']);
+});
+
+test('the sources of an answer are listed before the answer to a later command', () => {
+  const source = { id: 's1', activityType: 'agentws.source' };
+  const items = [
+    { key: 's1', kind: 'activity', message: source },
+    { key: 'a1', kind: 'assistant', message: {} },
+    { key: 'n1', kind: 'command' },
+  ];
+  const shown = grouped(items, idleSnapshot);
+  assert.deepEqual(
+    shown.map(({ kind }) => kind),
+    ['assistant', 'sources', 'command'],
+  );
 });

@@ -29,7 +29,7 @@ I am the demo agent. Type one of these words:
 - `error` – a run that fails
 - `demo` – this list
 
-`/help` lists the commands; `/roll 20` and `/count` are mine. Edit a message, or have it answered
+`/help` lists the commands; `/roll 20` and `/count` are mine. Edit a message, or have it answered \
 again, to begin a branch. Anything else is a chat.
 """
 

@@ -191,6 +191,7 @@ class Chip {
   #about = el('span', { class: 'chip-about', role: 'status' });
   #progress = el('progress', { max: 1, value: 0, hidden: true });
   #again = el('button', { type: 'button', class: 'link', hidden: true }, 'Try again');
+  #close;
   #address = '';
   element;
 
@@ -200,6 +201,17 @@ class Chip {
     if (file instanceof File && file.type.startsWith('image/')) this.#preview(file);
     this.#progress.setAttribute('aria-label', `Upload of ${file.name}`);
     setText(this.#about, sizeText(file.size));
+    this.#close = el(
+      'button',
+      {
+        type: 'button',
+        class: 'copy',
+        'aria-label': label,
+        title: label,
+        click: () => remove(this),
+      },
+      icon('close'),
+    );
     this.element = el(
       'li',
       { class: 'chip' },
@@ -212,17 +224,7 @@ class Chip {
         this.#progress,
       ),
       this.#again,
-      el(
-        'button',
-        {
-          type: 'button',
-          class: 'copy',
-          'aria-label': label,
-          title: label,
-          click: () => remove(this),
-        },
-        icon('close'),
-      ),
+      this.#close,
     );
   }
 
@@ -232,6 +234,7 @@ class Chip {
    */
   begin(upload, changed) {
     const start = async () => {
+      if (document.activeElement === this.#again) this.#close.focus();
       this.#set(false, '');
       this.#progress.hidden = false;
       try {

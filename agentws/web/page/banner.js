@@ -4,7 +4,7 @@
  * @module
  */
 import { accessKey } from './credentials.js';
-import { el, icon } from './dom.js';
+import { byId, el, icon } from './dom.js';
 
 /** @type {Record<string, string>} */
 const SENTENCES = {
@@ -24,6 +24,8 @@ export function drawBanner(banner, { connection, error }, actions) {
   const text = shown ? sentence(shown) : '';
   if (banner.dataset.text === text) return;
   banner.dataset.text = text;
+  // Its buttons vanish with it.
+  if (banner.contains(document.activeElement)) byId('composer-input').focus();
   banner.hidden = shown === null;
   if (shown?.code === 'unauthenticated') banner.replaceChildren(...signIn(text, actions));
   else banner.replaceChildren(...refused(text, actions));

@@ -4,6 +4,7 @@
  * @module
  */
 import { el, icon, setText } from './dom.js';
+import { regain } from './focus.js';
 import { sentenceOf } from './questions.js';
 
 /** @typedef {import('./views.js').Actions} Actions */
@@ -119,7 +120,10 @@ function editor(message, actions, close) {
     const empty = input.value.trim() === '' && !message.metadata?.attachments?.length;
     if (empty || send.disabled) return;
     send.disabled = true;
-    watch(problem, actions.edit(message, input.value)).then(close, () => (send.disabled = false));
+    watch(problem, actions.edit(message, input.value)).then(close, () => {
+      send.disabled = false;
+      regain(send);
+    });
   };
   form.addEventListener('submit', submit);
   input.addEventListener('keydown', (/** @type {KeyboardEvent} */ event) => {
@@ -139,7 +143,10 @@ export function againButton(actions) {
     button.disabled = true;
     watch(problem, actions.regenerate())
       .catch(() => {})
-      .finally(() => (button.disabled = false));
+      .finally(() => {
+        button.disabled = false;
+        regain(button);
+      });
   });
   return el('span', { class: 'branching' }, button, problem);
 }

@@ -54,6 +54,9 @@ export class ChatList {
         title || 'Untitled chat',
       );
     });
+    const focused = document.activeElement;
+    const had = this.#place.contains(focused) && focused?.getAttribute('href');
     this.#place.replaceChildren(...links);
+    if (had) links.find((link) => link.getAttribute('href') === had)?.focus();
   }
 }

@@ -32,7 +32,7 @@ function withSources(items) {
     sources = [];
   };
   for (const item of items) {
-    if (item.kind === 'user') flush();
+    if (item.kind === 'user' || item.kind === 'command') flush();
     if (item.kind === 'activity' && item.message.activityType === 'agentws.source')
       sources.push(item.message);
     else result.push(item);
@@ -77,7 +77,8 @@ function named(items, { agents }) {
     if (item.kind !== 'assistant') return item;
     const { name } = item.message;
     const shown = name === last ? undefined : name;
-    last = name;
+    // A call of a tool has no name.
+    last = name ?? last;
     return { ...item, agent: shown };
   });
 }

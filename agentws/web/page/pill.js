@@ -18,6 +18,8 @@ export function drawConnection({ connection }) {
   const pill = byId('connection');
   pill.dataset.state = connection;
   pill.disabled = connection === 'open' || connection === 'connecting';
+  // A disabled button can't keep the focus.
+  if (pill.disabled && document.activeElement === pill) byId('composer-input').focus();
   pill.title = pill.disabled ? '' : 'Try now';
   setText(byId('connection-text'), CONNECTION[connection]);
 }

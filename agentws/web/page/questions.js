@@ -4,6 +4,7 @@
  * @module
  */
 import { el, icon, setText } from './dom.js';
+import { regain } from './focus.js';
 import { formFor, jsonForm } from './forms.js';
 import { prettyPrinted } from './json.js';
 
@@ -34,11 +35,13 @@ function answering(interrupt, actions, controls) {
   const fields = el('fieldset', { class: 'answering', 'aria-label': 'Your answer' });
   /** @type {Answer} */
   const answer = (payload, status) => {
+    const focused = document.activeElement;
     fields.disabled = true;
     say('');
     actions.answer(interrupt, payload, status).catch((error) => {
       fields.disabled = isOver(error);
       say(sentenceOf(error));
+      regain(focused);
     });
   };
   const read = (/** @type {{read: () => unknown}} */ form) => {

@@ -4,7 +4,8 @@
  *
  * @module
  */
-import { el, setText } from './dom.js';
+import { byId, el, setText } from './dom.js';
+import { regain } from './focus.js';
 
 /**
  * @typedef {import('../client.js').ChatMessage} ChatMessage
@@ -76,6 +77,8 @@ export class Queue {
     this.#list.hidden = waiting.length === 0;
     // An element that moves loses the focus.
     if (focused?.element.isConnected && !focused.hasFocus()) focused.focus();
+    // The message no longer waits.
+    if (focused && !focused.element.isConnected) regain(byId('composer-input'));
   }
 
   /** Removes everything, before another conversation is shown. */
@@ -219,6 +222,7 @@ class Row {
       this.#actions.tell(sentence(error));
     } finally {
       this.#save.disabled = false;
+      regain(this.#box);
     }
   }
 

@@ -5,8 +5,10 @@
  */
 import { byId } from './dom.js';
 
+const NARROW = '(max-width: 860px)';
+
 export function isNarrow() {
-  return matchMedia('(max-width: 860px)').matches;
+  return matchMedia(NARROW).matches;
 }
 
 export function sidebarShown() {
@@ -19,6 +21,14 @@ export function showSidebar(shown) {
   document.body.classList.toggle('sidebar-shown', narrow && shown);
   if (!narrow) document.body.classList.toggle('sidebar-wide', shown);
   byId('sidebar-open').setAttribute('aria-expanded', String(shown));
-  byId('sidebar').inert = !shown;
-  if (narrow && shown) byId('sidebar-close').focus();
+  const sidebar = byId('sidebar');
+  const main = /** @type {HTMLElement} */ (document.querySelector('main'));
+  const { activeElement } = document;
+  sidebar.inert = !shown;
+  // On a narrow page the list covers the conversation.
+  main.inert = narrow && shown;
+  if (main.inert)
+    matchMedia(NARROW).addEventListener('change', () => (main.inert = false), { once: true });
+  if (shown && (narrow || activeElement === byId('sidebar-open'))) byId('sidebar-close').focus();
+  if (!shown && sidebar.contains(activeElement)) byId('sidebar-open').focus();
 }

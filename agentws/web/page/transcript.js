@@ -5,6 +5,7 @@
  * @module
  */
 import { setText } from './dom.js';
+import { hold, Place } from './focus.js';
 import { clearHighlights } from './highlight.js';
 import { itemsOf, same } from './items.js';
 import { views } from './views.js';
@@ -23,6 +24,7 @@ export class Transcript {
   #asked;
   #fresh = true;
   #atEnd = true;
+  #place;
 
   /**
    * @param {{list: HTMLElement, scroller: HTMLElement, jump: HTMLElement, announcer: HTMLElement}} elements
@@ -33,7 +35,13 @@ export class Transcript {
     this.#actions = actions;
     const { scroller, jump, list } = elements;
     scroller.addEventListener('scroll', () => this.#onScroll(), { passive: true });
-    jump.addEventListener('click', () => this.toEnd(true));
+    this.#place = new Place(list);
+    jump.addEventListener('click', () => {
+      this.toEnd(true);
+      // The button is about to vanish.
+      const last = list.lastElementChild;
+      if (last) hold(/** @type {HTMLElement} */ (last));
+    });
     // Fonts, opened cards and an on-screen keyboard change heights without a change of the conversation.
     new ResizeObserver(() => this.#scrollToEnd()).observe(list);
     new ResizeObserver(() => this.#scrollToEnd()).observe(scroller);
@@ -53,6 +61,7 @@ export class Transcript {
     if (nodes.length === 0) nodes.push(/** @type {any} */ (empty));
     this.#forget(new Set(items.map(({ key }) => key)));
     place(list, nodes);
+    this.#place.restore();
     list.setAttribute('aria-busy', String(snapshot.run !== null));
     // Older messages in front must not move what is being read.
     if (first?.parentNode === list && first !== list.firstChild) {
