@@ -122,7 +122,7 @@ async def test_an_append_that_is_not_replicated_in_time_is_not_acknowledged_and_
     pair: tuple[RedisServer, RedisServer],
 ) -> None:
     primary, replica = pair
-    async with opened(primary.url, durability="replicated", confirmation=0.3) as store:
+    async with opened(primary.url, durability="replicated", confirmation=1.0) as store:
         session, _ = await filled(store, 2)
         replica.pause()
         with pytest.raises(Unavailable, match="not replicated"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import re
 from collections.abc import Callable
@@ -62,6 +63,8 @@ async def disconnect(connection: AbstractConnection | None) -> None:
         return
     try:
         await connection.disconnect(nowait=True)
+        # Its socket is closed in the next pass of the event loop, which may be the last one.
+        await asyncio.sleep(0)
     except Exception as error:
         logger.debug("a connection to Redis did not close: %r", error)
 
