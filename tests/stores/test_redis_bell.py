@@ -97,7 +97,7 @@ async def test_what_is_not_appended_is_not_rung_for(server: RedisServer) -> None
 
 async def test_an_append_that_is_to_be_confirmed_is_rung_for_by_its_node(tmp_path: Path) -> None:
     with RedisServer(tmp_path / "1") as server, RedisServer(tmp_path / "2", replica_of=server):
-        async with opened(server.url, durability="replicated") as store:
+        async with opened(server.url, durability="replicated", confirmation=10.0) as store:
             bus = store.default_bus()
             await bus.open()
             session = await begin(store)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import pytest
 
@@ -28,6 +28,10 @@ from tests.stores.redis_stores import opened, recovered
 
 ON_DISK = {"appendonly": "yes", "appendfsync": "always"}
 EVERY_SECOND = {"appendonly": "yes", "appendfsync": "everysec"}
+
+
+PATIENT: Final = 10.0
+"""Seconds in which a replica confirms an append, on a machine that is busy."""
 
 
 @pytest.fixture
@@ -94,7 +98,7 @@ async def test_after_a_failover_to_a_replica_behind_exactly_the_positions_past_t
     pair: tuple[RedisServer, RedisServer],
 ) -> None:
     primary, replica = pair
-    async with opened(primary.url, durability="replicated") as store:
+    async with opened(primary.url, durability="replicated", confirmation=PATIENT) as store:
         session, kept = await filled(store, 3)
     async with opened(primary.url) as store:
         replica.pause()
@@ -122,8 +126,9 @@ async def test_an_append_that_is_not_replicated_in_time_is_not_acknowledged_and_
     pair: tuple[RedisServer, RedisServer],
 ) -> None:
     primary, replica = pair
-    async with opened(primary.url, durability="replicated", confirmation=1.0) as store:
+    async with opened(primary.url, durability="replicated", confirmation=PATIENT) as store:
         session, _ = await filled(store, 2)
+    async with opened(primary.url, durability="replicated", confirmation=0.3) as store:
         replica.pause()
         with pytest.raises(Unavailable, match="not replicated"):
             await store.append(session, events("sent"), key=Key("m1", "d1"))
@@ -143,7 +148,7 @@ async def test_what_was_acknowledged_as_replicated_survives_every_failover(
     pair: tuple[RedisServer, RedisServer],
 ) -> None:
     primary, replica = pair
-    async with opened(primary.url, durability="replicated") as store:
+    async with opened(primary.url, durability="replicated", confirmation=PATIENT) as store:
         session = await begin(store)
         acknowledged = [await store.append(session, events(n)) for n in range(50)]
         primary.kill()
@@ -239,7 +244,7 @@ async def test_a_durability_that_can_not_be_met_any_more_is_not_available(
     pair: tuple[RedisServer, RedisServer],
 ) -> None:
     primary, replica = pair
-    async with opened(primary.url, durability="replicated") as store:
+    async with opened(primary.url, durability="replicated", confirmation=PATIENT) as store:
         assert await store.available_durability() == "replicated"
         replica.kill()
 

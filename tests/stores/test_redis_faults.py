@@ -261,7 +261,7 @@ async def test_an_address_that_leads_to_the_new_primary_is_followed_without_an_e
     tmp_path: Path,
 ) -> None:
     with RedisServer(tmp_path / "one") as one, RedisServer(tmp_path / "two", replica_of=one) as two:
-        async with opened(one.url, durability="replicated") as store:
+        async with opened(one.url, durability="replicated", confirmation=10.0) as store:
             session, records = await filled(store, 3)
         async with FaultProxy(one.port) as proxy, opened(_through(proxy)) as store:
             await store.append(session, [])
