@@ -71,15 +71,7 @@ class Composition:
         self.connections: Final = Connections(limits, self.tasks)
         self.topics: Final = Topics(store=store, bus=bus, limits=limits, clock=time.time)
         self.feeds: Final = Feeds(self.topics, self.tasks)
-        self.broadcasts: Final = Broadcasts(
-            bus=bus,
-            connections=self.connections,
-            feeds=self.feeds,
-            counting=Counting(store=store, bus=bus, node=node),
-            tasks=self.tasks,
-            node=node,
-            max_size=limits.max_event_size,
-        )
+        self.broadcasts: Final = self._made_broadcasts(node)
         self.sessions: Final = Sessions(store=store, bus=bus, limits=limits, clock=time.time)
         self.presence: Final = Presence(
             sessions=self.sessions, connections=self.connections, node=instance
@@ -95,12 +87,9 @@ class Composition:
             files=files,
             finished=self._run_ended,
         )
+        start = self.runs.write_start
         self._titles: Final = Titles(
-            store=store,
-            agents=agents,
-            limits=limits,
-            tasks=self.tasks,
-            write_start=self.runs.write_start,
+            store=store, agents=agents, limits=limits, tasks=self.tasks, write_start=start
         )
         self.inbox: Final = Inbox(runs=self.runs, limits=limits, files=files)
         self.sessions.on_open = self._session_opened
@@ -112,6 +101,17 @@ class Composition:
         )
         self.loop_lag: Final = LoopLag()
         self.takeovers: Final = Takeovers(bus=bus, runs=self.runs, tasks=self.tasks, node=instance)
+
+    def _made_broadcasts(self, node: str) -> Broadcasts:
+        return Broadcasts(
+            bus=self._bus,
+            connections=self.connections,
+            feeds=self.feeds,
+            counting=Counting(store=self._store, bus=self._bus, node=node),
+            tasks=self.tasks,
+            node=node,
+            max_size=self._limits.max_event_size,
+        )
 
     def counts(self) -> dict[str, int]:
         """What this node counts, without ids of sessions or users."""
