@@ -25,8 +25,8 @@ from .pool import (
     connect,
     connection_string,
     quoted_schema,
+    statement,
     translated,
-    until,
 )
 
 logger: Final = logging.getLogger("agentws")
@@ -147,15 +147,15 @@ class PostgresBus(Bus):
             await self._notify_alone(payloads)
 
     async def _notify_alone(self, payloads: list[str]) -> None:
-        loop = asyncio.get_running_loop()
         if self._sender is None or not _is_alive(self._sender):
             await self._drop_sender()
             self._sender = await connect(self._conninfo, within=TIMEOUT)
-        with until(loop.time() + TIMEOUT, self._sender):
-            await self._sender.execute(
-                "SELECT pg_notify(%s, message) FROM unnest(%s::text[]) AS message",
-                (self._channel, payloads),
-            )
+        await statement(
+            self._sender,
+            "SELECT pg_notify(%s, message) FROM unnest(%s::text[]) AS message",
+            (self._channel, payloads),
+            within=TIMEOUT,
+        )
 
     async def _send_last(self) -> None:
         payloads, _ = self._outbox.take(float("inf"))
@@ -174,8 +174,7 @@ class PostgresBus(Bus):
         # Those that come with the answer of a statement.
         connection.add_notify_handler(lambda message: self._received(message.payload))
         try:
-            with until(asyncio.get_running_loop().time() + TIMEOUT, connection):
-                await connection.execute(f'LISTEN "{self._channel}"')
+            await statement(connection, f'LISTEN "{self._channel}"', within=TIMEOUT)
         except BaseException:
             await connection.close()
             raise

@@ -11,8 +11,8 @@ import random
 import re
 import socket
 import weakref
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from typing import Any, Final, TypeVar
 
 try:
@@ -145,8 +145,42 @@ def until(end: float, connection: Connection) -> Iterator[None]:
         timer.cancel()
 
 
+async def statement(
+    connection: Connection, query: str, values: Sequence[object] = (), *, within: float
+) -> None:
+    """Runs one statement to its end, at most ``within`` seconds, also when the caller is cancelled.
+
+    The cancellation is raised then. psycopg waits in ``asyncio.wait_for``, which on Python 3.11
+    loses a cancellation that arrives together with the answer.
+    """
+    end = asyncio.get_running_loop().time() + within
+    with until(end, connection):
+        running = asyncio.ensure_future(connection.execute(query, values or None))
+        try:
+            await asyncio.shield(running)
+        except asyncio.CancelledError:
+            await asyncio.wait([running])
+            if not running.cancelled():
+                running.exception()  # Nobody waits for it any more.
+            raise
+
+
 async def connect(conninfo: str, *, within: float) -> Connection:
-    """A connection besides those of the pool. Raises ``psycopg.Error``."""
+    """A connection besides those of the pool. Raises ``psycopg.Error``.
+
+    A cancellation is never lost; see :func:`statement`.
+    """
+    opening = asyncio.ensure_future(_connect(conninfo, within))
+    try:
+        return await asyncio.shield(opening)
+    except asyncio.CancelledError:
+        opening.cancel()
+        with suppress(psycopg.Error, asyncio.CancelledError):
+            await (await opening).close()
+        raise
+
+
+async def _connect(conninfo: str, within: float) -> Connection:
     try:
         async with asyncio.timeout(within):
             return await AsyncConnection.connect(conninfo, **_connecting(within))
