@@ -21,6 +21,7 @@ from ..protocol.frames import (
     Welcome,
 )
 from ..protocol.messages import Content, Interrupt, Message, Metadata, UserMessage
+from ..settings import Timeout, check_setting
 from .connection import Connection, Timing
 from .errors import ChatClosed, Disconnected
 from .outbox import Reply
@@ -63,6 +64,7 @@ class Chat(Requests):
         """``open_transport`` opens one connection. ``unreachable`` returns the message of the
         Disconnected error when no other reason is known. ``upload`` sends one file. The rest is as
         for :func:`connect`."""
+        check_setting("connect_timeout", connect_timeout, Timeout)
         self._followed = FollowedSession(
             session=session, after=after, agent=agent, token=token, ring=self._ring
         )
@@ -246,7 +248,8 @@ class Chat(Requests):
         ``steer`` the active run may take the message; if it does not, it waits. ``attachments`` are
         files that were uploaded, or their ids. Text that is a
         command (``/help``, ``ping``) is not a message: every send of it runs at most once.
-        Raises TooMany when too many messages are unsent, ChatClosed outside of ``async with``.
+        Raises BadRequest for what can't be sent, TooMany when too many messages are unsent, and
+        ChatClosed outside of ``async with``.
         """
         frame = Send(
             id=id or new_id("msg"),
@@ -381,7 +384,7 @@ class Chat(Requests):
 
 
 def _ids_of(attachments: Sequence[str | FileView]) -> list[str]:
-    return [one if isinstance(one, str) else one.id for one in attachments]
+    return [one.id if isinstance(one, FileView) else one for one in attachments]
 
 
 async def _log_events(updates: AsyncIterator[Update]) -> AsyncIterator[LogEvent]:
