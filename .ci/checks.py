@@ -31,8 +31,8 @@ def static(python: Path, versions: Sequence[str]) -> dict[str, Command]:
 def pytest(python: Path, arguments: Sequence[str], report: Path | None = None) -> Command:
     """``report`` is for a run that may be one of several at the same time, without a terminal.
 
-    It uses no cache, as the runs would share it. It dumps the stack of a test that its timeout
-    can't stop (the error may be caught where it is raised, in a callback of the loop).
+    It uses no cache, as the runs would share it. It dumps the stack of a test that keeps the lock
+    of the interpreter: nothing in Python can end that one, neither its timeout nor tests/watchdog.
     """
     options = ["-p", "no:cacheprovider", "-o", "faulthandler_timeout=300", f"--junitxml={report}"]
     return [python, "-m", "pytest", *(options if report else []), *arguments]
