@@ -34,7 +34,7 @@ async def ask(
     """Asks a person and returns the answer; see :meth:`agentws.RunContext.ask`."""
     response = _choices_schema(choices, schema) if choices is not None else response_schema(schema)
     told = _encoder.encode([list(choices) if choices else None, response])
-    step = ctx.output.steps.next("ask", question, told)
+    step = ctx.output.steps.next("ask", question, told, ctx.work)
     message, attempt = question, 0
     while True:
         answer = await answered(
@@ -82,8 +82,9 @@ async def answered(
     steps = ctx.output.steps
     recorded = steps.asked(step)
     if recorded is not None:
+        await steps.wait_for_others(step, ctx.work)
         return recorded.answer
-    await steps.caught_up()
+    await steps.caught_up(ctx.work)
     asked = msgspec.structs.replace(
         question,
         id=question.id or steps.new_id("ask"),
