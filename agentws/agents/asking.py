@@ -58,7 +58,8 @@ async def ask(
 
 
 def _choices_schema(choices: Sequence[str], schema: Any) -> dict[str, Any]:
-    if isinstance(choices, str) or not choices or schema is not None:
+    are_texts = not isinstance(choices, str) and all(isinstance(one, str) for one in choices)
+    if not (choices and are_texts) or schema is not None:
         raise ValueError("choices: expected one text or more, and no schema beside them")
     return {"type": "string", "enum": list(choices)}
 

@@ -147,7 +147,10 @@ async def _run(ctx: Caller, one: Call, arguments: Mapping[str, Any]) -> Any:
             return await tool.run(ctx.within(work), arguments)
     except (ReplayDiverged, ToolError):
         raise
-    except Exception as error:
+    except (asyncio.CancelledError, GeneratorExit):
+        raise
+    except BaseException as error:
+        # A tool may raise SystemExit: in a task of its own, that would end the event loop.
         if limit.expired():
             raise ToolError(f"{tool.name} took longer than {tool.timeout:g} seconds.") from error
         if isinstance(error, AgentwsError):
