@@ -1,9 +1,6 @@
 """What hostile peers do to a server, by raw sockets. Only to 127.0.0.1, and for a bounded time.
 
-    python -m agentws.bench.attacks NAME PORT SECONDS PEERS
-
-runs one of them. It prints a line when it begins, and one for the first connection of each peer
-when the server has ended it: after how many seconds. `agentws.bench.attacking` measures the cost.
+`agentws.bench.attacks.cost` measures what they cost the server.
 """
 
 from __future__ import annotations
@@ -11,7 +8,6 @@ from __future__ import annotations
 import base64
 import os
 import socket
-import sys
 import threading
 import time
 from collections.abc import Callable
@@ -229,23 +225,3 @@ def attack(
         thread.start()
     for thread in threads:
         thread.join(seconds + 5)
-
-
-def main(arguments: list[str]) -> None:
-    name, port, seconds, peers = arguments
-    if hasattr(os, "nice"):
-        # Who measures is on the same core.
-        os.nice(19)
-    print("begun", flush=True)
-
-    printing = threading.Lock()
-
-    def report(lasted: float) -> None:
-        with printing:
-            print(lasted, flush=True)
-
-    attack(name, int(port), float(seconds), int(peers), ended=report)
-
-
-if __name__ == "__main__":
-    main(sys.argv[1:])
