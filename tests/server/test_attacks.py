@@ -1,4 +1,4 @@
-"""The preset under attack by raw sockets ; the others are served meanwhile.
+"""The preset under attack by raw sockets; other clients are served meanwhile.
 
 ``agentws bench --attacks`` measures the same attacks for longer, and stock uvicorn too.
 """

@@ -1,33 +1,27 @@
-"""Runs one attack: `python -m agentws.bench.attacks NAME PORT SECONDS PEERS`.
+"""Measures what attacks cost, with more options than `agentws bench --attacks` has.
 
-It prints a line when the attack begins, and one for the first connection of each peer when the
-server has ended it: after how many seconds.
+python -m agentws.bench.attacks [--seconds N] [--peers N] [--only NAME ...]
 """
 
 from __future__ import annotations
 
-import os
+import argparse
 import sys
-import threading
+from collections.abc import Sequence
 
-from .hostile_peers import attack
+from .cost import KINDS, run
+from .hostile_peers import ATTACKS
 
 
-def main(arguments: list[str]) -> None:
-    name, port, seconds, peers = arguments
-    if hasattr(os, "nice"):
-        # The process that measures is on the same core.
-        os.nice(19)
-    print("begun", flush=True)
-
-    printing = threading.Lock()
-
-    def report(lasted: float) -> None:
-        with printing:
-            print(lasted, flush=True)
-
-    attack(name, int(port), float(seconds), int(peers), ended=report)
+def main(arguments: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m agentws.bench.attacks", description=__doc__)
+    parser.add_argument("--seconds", type=float, default=15.0, help="of each attack (15)")
+    parser.add_argument("--peers", type=int, default=10, help="that attack at once (10)")
+    parser.add_argument("--only", nargs="+", choices=ATTACKS, default=list(ATTACKS))
+    parser.add_argument("--servers", nargs="+", choices=KINDS, default=list(KINDS))
+    options = parser.parse_args(arguments)
+    return run(options.seconds, peers=options.peers, attacks=options.only, kinds=options.servers)
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    sys.exit(main())

@@ -1,15 +1,12 @@
-"""What attacks cost a server, for stock uvicorn and for the preset.
-
-    python -m agentws.bench.attacks.cost [--seconds N] [--peers N] [--only NAME ...]
+"""What attacks cost a server, for stock uvicorn and for the preset. Linux only.
 
 Each attack runs against a new server on one core, from a process on another. Meanwhile `/health` is
 asked every few milliseconds, and the server's memory is watched. At the end of the attack the
-server gets a SIGTERM. Linux only.
+server gets a SIGTERM.
 """
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import os
 import signal
@@ -164,7 +161,7 @@ def measured(attack: str, kind: str, seconds: float, peers: int, core: int | Non
         watch.times.clear()
         # It goes on while the server ends.
         arguments = (attack, str(server.port), str(seconds + EXIT_SECONDS), str(peers))
-        command = (sys.executable, "-m", "agentws.bench.attacks", *arguments)
+        command = (sys.executable, "-m", "agentws.bench.attacks.attacker", *arguments)
         with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as attacking:
             assert attacking.stdout is not None
             attacking.stdout.readline()
@@ -223,20 +220,3 @@ def run(
             print(results[-1], file=sys.stderr, flush=True)
     print(table(results))
     return 0
-
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    """The command line of this module."""
-    parser = argparse.ArgumentParser(
-        prog="python -m agentws.bench.attacks.cost", description=__doc__
-    )
-    parser.add_argument("--seconds", type=float, default=15.0, help="of each attack (15)")
-    parser.add_argument("--peers", type=int, default=10, help="that attack at once (10)")
-    parser.add_argument("--only", nargs="+", choices=ATTACKS, default=list(ATTACKS))
-    parser.add_argument("--servers", nargs="+", choices=KINDS, default=list(KINDS))
-    options = parser.parse_args(arguments)
-    return run(options.seconds, peers=options.peers, attacks=options.only, kinds=options.servers)
-
-
-if __name__ == "__main__":
-    sys.exit(main())
