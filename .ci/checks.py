@@ -8,9 +8,6 @@ from pathlib import Path
 from shell import ROOT, Unavailable
 
 Command = list[str | Path]
-BESIDE: tuple[str, ...] = ("-n", "2", "--dist", "loadfile", "--no-loadscope-reorder")
-"""Options for a run of the whole suite: a file at a time in each of two processes, as tests wait
-half of their time. The longest file is not among the last ones."""
 TYPED = ("agentws", "tests", "examples", ".ci")
 
 
@@ -26,6 +23,14 @@ def static(python: Path, versions: Sequence[str]) -> dict[str, Command]:
     for name, check in {"prettier": "format", "tsc": "types"}.items():
         commands[name] = [python, ROOT / ".ci" / "javascript.py", check]
     return commands
+
+
+def beside(processes: int) -> list[str]:
+    """Options to run the suite in several processes, one file at a time in each.
+
+    In the order of the files: the longest one is not among the last.
+    """
+    return ["-n", str(processes), "--dist", "loadfile", "--no-loadscope-reorder"]
 
 
 def pytest(python: Path, arguments: Sequence[str], report: Path | None = None) -> Command:
