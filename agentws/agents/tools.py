@@ -93,7 +93,7 @@ class Tool(msgspec.Struct, Generic[P, R_co], frozen=True, eq=False, kw_only=True
             raise ToolArgumentsInvalid(
                 f"The arguments of {self.name} are not valid: {error}."
             ) from error
-        except Exception as error:
+        except BaseException as error:
             logger.error("a type of the tool %s raised", self.name, exc_info=error)
             raise ToolError() from error
         return {name: getattr(given, name) for name in self.arguments.__struct_fields__}

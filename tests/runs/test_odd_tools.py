@@ -67,6 +67,15 @@ async def takes_set(of: set[Even]) -> int:
     return len(of)
 
 
+def exits_too(of: Any) -> bool:
+    raise SystemExit(3)
+
+
+@tool(approve=exits_too)
+async def asks() -> str:
+    return "never"
+
+
 @pytest.mark.parametrize(
     ("odd", "arguments", "says"),
     [
@@ -76,6 +85,7 @@ async def takes_set(of: set[Even]) -> int:
         (escaped, {}, "The result of escaped has 400002 bytes, which is too large."),
         (no_number, {}, "The result of no_number can't be encoded."),
         (exits, {}, "The tool failed."),
+        (asks, {}, "The tool failed."),
         (takes_even, {"even": {"number": 1}}, "The tool failed."),
         (takes_set, {"of": [{"number": 2}]}, "The tool failed."),
     ],
