@@ -62,7 +62,7 @@ _NAMES = {
         AgentwsWebSocketProtocol Server ServerLimits frame_text serve server_config
     """,
     "agentws.store": """
-        GENESIS PAGE Appended Durability Head Key Lease LeaseRenewer Metadata Node Position Record
+        GENESIS PAGE Appended Durability Head Key Lease LeaseRenewer Loaded Metadata Node Position Record
         Scope SessionInfo Settled Store chain contains extend searchable terms_of words_of
     """,
     "agentws.testing": """
