@@ -35,8 +35,8 @@ from .turns import Turn
 logger: Final = logging.getLogger("agentws")
 
 MISSED: Final = 32
-"""Events that are read together with the check of a position, if none are in memory: most clients that
-reconnect have missed fewer."""
+"""Events that are read together with the check of a position, if none are in memory: most clients
+that reconnect have missed fewer."""
 
 
 class Session(Projection):
