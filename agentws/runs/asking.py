@@ -110,6 +110,10 @@ class AskingRun(Run):
         self._successor = Handover(self.context.agent, name, reason, lasting)
         self.over = True
 
+    def _take_over(self, handover: Handover) -> None:
+        super()._take_over(handover)
+        self.steps.handed_over()
+
     async def delegate(
         self,
         name: str,

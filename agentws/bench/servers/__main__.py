@@ -22,14 +22,16 @@ from ..resources import allow_open_files
 from .apps import gateway_app, raw_app
 
 SETTINGS: dict[str, Any] = {"log_level": "warning", "access_log": False, "backlog": 4096}
+UNBOUNDED_READS = {"read_rate": 1 << 40, "read_burst": 1 << 40}
+"""The preset reads about a thousand frames a second of one connection; a measurement sends more."""
 
 
 def run(app: Any, server: str, listener: socket.socket) -> None:
     """Serve with the same settings, except those that the preset sets."""
     if server == "preset":
-        from ...server import serve
+        from ...server import ServerLimits, serve
 
-        serve(app, sockets=[listener], **SETTINGS)
+        serve(app, sockets=[listener], server_limits=ServerLimits(**UNBOUNDED_READS), **SETTINGS)
         return
     stock: dict[str, Any] = {"ws": "websockets-sansio", "ws_per_message_deflate": False}
     uvicorn.Server(uvicorn.Config(app, **stock, **SETTINGS)).run(sockets=[listener])
@@ -37,12 +39,14 @@ def run(app: Any, server: str, listener: socket.socket) -> None:
 
 def run_workers(options: dict[str, Any], listener: socket.socket) -> None:
     """Serve with several processes, as `agentws run --workers N` does."""
+    from ...server import ServerLimits
     from ...server.preset import server_config
     from ...server.workers import Workers
 
     # A name and not a lambda, since each process makes its own app.
     app = functools.partial(gateway_app, options)
-    config = server_config(app, factory=True, **SETTINGS)
+    limits = ServerLimits(**UNBOUNDED_READS)
+    config = server_config(app, factory=True, server_limits=limits, **SETTINGS)
     Workers(config, [listener], options["workers"]).run()
 
 
