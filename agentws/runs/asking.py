@@ -256,7 +256,7 @@ class AskingRun(Run):
             self._shared.resume()
         self.steps.answer(answers)
         # The agent may have asked more meanwhile.
-        self.steps.look()
+        self.steps.report_idle()
         if parked is not None and not parked.done():
             parked.set_result(None)
         self.writer.flush()

@@ -52,7 +52,7 @@ async def end_orphan(session: Session, run: str, *, fence: str, attempts: Attemp
 def _ending(
     session: Session, run: str, left_open: Sequence[Event], following: Following | None
 ) -> list[Entry]:
-    """What ends the run on the log as it is now."""
+    """The entries that end the run, on the log as it is now."""
     outline = session.outline
     # A notice may come first on another node: then the last events of the run stay in view, and
     # say nothing without its beginning.
