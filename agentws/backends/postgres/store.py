@@ -5,6 +5,8 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
+from operator import attrgetter
 from typing import Concatenate, Final, ParamSpec, TypeVar
 
 from msgspec import UNSET, UnsetType
@@ -24,6 +26,7 @@ from ...store import (
     Key,
     Lease,
     LeaseRenewer,
+    Loaded,
     Node,
     SessionInfo,
     Settled,
@@ -33,6 +36,7 @@ from . import log, nodes, search, sessions
 from .appends import Append, Appends
 from .bus import PostgresBus
 from .durability import met_durability
+from .gathering import Gathering
 from .pool import Connection, Database, quoted_schema
 from .schema import prepare
 
@@ -85,6 +89,7 @@ class PostgresStore(Store):
         self._schema = quoted_schema(schema)
         self._database = Database(url, size=pool_size, timeout=timeout)
         self._appends = Appends(self._database, self._schema)
+        self._loads, self._reads = self._gatherings()
         self._url = url
         self._required = durability
         if durability is not None:
@@ -97,14 +102,26 @@ class PostgresStore(Store):
         if self._database.is_open:
             return
         await self._database.open()
-        # A new one, as it belongs to the event loop that it was used on first.
+        # New ones, as each belongs to the event loop that it was used on first.
         self._appends = Appends(self._database, self._schema)
+        self._loads, self._reads = self._gatherings()
         try:
             await self._database.call(self._prepare, within=MIGRATING)
             self.durability = self._accepted(await self._call(met_durability))
         except BaseException:
             await self._database.close()
             raise
+
+    def _gatherings(self) -> tuple[Gathering[str, Loaded], Gathering[log.Read, list[Record]]]:
+        """Of the calls that a node makes in the same moment for each client that reconnects."""
+        loads = Gathering(self._database, partial(sessions.load_all, schema=self._schema))
+        weigh = attrgetter("limit")
+        reads = Gathering(self._database, partial(log.read_all, schema=self._schema), weigh=weigh)
+        return loads, reads
+
+    def _check_open(self) -> None:
+        if not self._database.is_open:
+            raise Unavailable("The store is not open.")
 
     async def _prepare(self, connection: Connection, uncertain: bool) -> None:
         await prepare(connection, self._schema)
@@ -124,6 +141,8 @@ class PostgresStore(Store):
 
     async def close(self) -> None:
         await self._appends.close()
+        await self._loads.close()
+        await self._reads.close()
         await self._database.close()
 
     async def ping(self) -> None:
@@ -163,6 +182,12 @@ class PostgresStore(Store):
 
     async def info(self, session: str) -> SessionInfo:
         return await self._call(sessions.info, session)
+
+    async def load(self, session: str) -> Loaded:
+        self._check_open()
+        loaded = await self._loads.submit(session)
+        self._appends.ends.put(session, loaded.head.position)
+        return loaded
 
     async def update(
         self,
@@ -222,8 +247,7 @@ class PostgresStore(Store):
         expect: int | None = None,
         commutes: bool = False,
     ) -> Appended:
-        if not self._database.is_open:
-            raise Unavailable("The store is not open.")
+        self._check_open()
         append = Append(session, events, key, fence, settled, expect, commutes)
         return await self._appends.submit(append)
 
@@ -241,7 +265,8 @@ class PostgresStore(Store):
     async def read(
         self, session: str, *, after: Position | None = None, limit: int = PAGE
     ) -> Sequence[Record]:
-        return await self._call(log.read, session, after, limit)
+        self._check_open()
+        return await self._reads.submit(log.Read(session, after, limit))
 
     async def read_back(self, session: str, *, before: int, limit: int = PAGE) -> Sequence[Record]:
         return await self._call(log.read_back, session, before, limit)

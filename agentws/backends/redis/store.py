@@ -24,7 +24,7 @@ from ...protocol.frames import Durability
 from ...protocol.messages import Metadata
 from ...protocol.position import Position
 from ...settings import Count, Timeout, check_setting
-from ...store import PAGE, Appended, Head, Key, Lease, Node, SessionInfo, Settled, Store
+from ...store import PAGE, Appended, Head, Key, Lease, Loaded, Node, SessionInfo, Settled, Store
 from . import lease_scripts, scripts
 from . import records as records_
 from .bus import RedisBus
@@ -150,6 +150,12 @@ class RedisStore(Store):
         command = ("HMGET", self._key("h", session), *records_.INFO)
         [fields] = await self._ask(session, command)
         return records_.info_of(session, fields)
+
+    async def load(self, session: str) -> Loaded:
+        command = ("HMGET", self._key("h", session), *records_.INFO, *records_.HEAD)
+        [fields] = await self._ask(session, command)
+        info = records_.info_of(session, fields[: len(records_.INFO)])
+        return Loaded(info, records_.head_of(fields[len(records_.INFO) :]))
 
     async def update(
         self,

@@ -26,6 +26,7 @@ from ...store import (
     Key,
     Lease,
     LeaseRenewer,
+    Loaded,
     Node,
     SessionInfo,
     Settled,
@@ -209,6 +210,9 @@ class SQLiteStore(Store):
 
     async def info(self, session: str) -> SessionInfo:
         return await self._read(partial(sessions.info, session=session))
+
+    async def load(self, session: str) -> Loaded:
+        return await self._read(partial(sessions.load, session=session))
 
     async def update(
         self,
