@@ -20,7 +20,7 @@ from .stage import nodes
 
 SCHEDULES = 60
 STEPS = 60
-CALLS = ["append", "read", "heads", "info", "compact", "create", "head"]
+CALLS = ["append", "read", "heads", "info", "compact", "create", "load", "head"]
 
 
 class Reader:
