@@ -92,6 +92,8 @@ class ChatAgent(Agent):
             said += messages
             said += await self._tools.results(ctx, calls, refused=not left)
             said += steered
+            # If a tool has handed over, this agent is closed here, and its model not asked in vain.
+            yield ""
         raise LLMRounds
 
     def _ask(self, messages: Sequence[Message]) -> AsyncGenerator[LLMPiece, None]:

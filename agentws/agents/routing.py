@@ -79,9 +79,9 @@ class Router:
                 ctx.output.hand_over(str(name), reason=None, lasting=False)
                 return
             reason = NO_CHOICE
-        except TooManyAgents:
+        except (TooManyAgents, asyncio.CancelledError, GeneratorExit):
             raise
-        except Exception as error:
+        except BaseException as error:
             logger.warning("run %s: the router %s failed", ctx.run_id, ctx.agent, exc_info=error)
             reason = FAILED
         ctx.output.hand_over(self._default, reason=reason, lasting=False)

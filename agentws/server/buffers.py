@@ -41,7 +41,7 @@ def limit_buffers(one: Socket, limits: ServerLimits) -> None:
             milliseconds = round(limits.write_timeout * 1000)
             options.append((socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, milliseconds))
     for option in options:
-        # A system that refuses one serves all the same.
+        # If the system refuses one of them, the connection works without it.
         with suppress(OSError):
             one.setsockopt(*option)
 

@@ -26,11 +26,11 @@ from .shared import LIMITED
 
 DRAINS: Final = "agentws.drain"
 MIN_RESPONSE_SECONDS: Final = 1
-"""What responses in progress get after a drain, however long the drain took."""
+"""Seconds that responses in progress get after a drain, however long the drain took."""
 FORCED_SECONDS: Final = 1.0
-"""What a process gets to end after a second signal: its event loop may be blocked."""
+"""Seconds that a process gets to end after a second signal: its event loop may be blocked."""
 ENDING_SECONDS: Final = 1.0
-"""What tasks that ignore their cancellation get once everything else has ended."""
+"""Seconds that tasks which ignore their cancellation get, once everything else has ended."""
 
 logger: Final = logging.getLogger("uvicorn.error")
 

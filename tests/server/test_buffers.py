@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from agentws.bench.attacks import SEND, SHARED, Peer
+from agentws.bench.attacks.hostile_peers import SEND, SHARED, Peer
 from agentws.server import Server, ServerLimits
 from agentws.server.buffers import limit_buffers
 from agentws.server.preset import server_config
