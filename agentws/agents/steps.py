@@ -55,7 +55,7 @@ def canonical(arguments: str) -> bytes:
 
 
 class Recorded(NamedTuple):
-    """What the runs recorded that an agent goes on from, by step."""
+    """What the runs that an agent goes on from have recorded, by step."""
 
     calls: Mapping[str, str] = {}
     """The ids of calls."""
@@ -276,7 +276,7 @@ class Steps:
 
     def end(self, work: Work) -> None:
         self._working.discard(work)
-        self.look()
+        self.report_idle()
 
     @contextmanager
     def pausing(self, calls: Iterable[Work]) -> Iterator[None]:
@@ -295,8 +295,8 @@ class Steps:
         """Whether the agent only waits for answers."""
         return bool(self._waiting) and all(one.paused for one in self._working)
 
-    def look(self) -> None:
-        """Tells the run if the agent only waits."""
+    def report_idle(self) -> None:
+        """Tells the run if the agent only waits for answers."""
         if self.idle:
             self._host.is_waiting()
 
@@ -310,7 +310,7 @@ class Steps:
         self._host.check_questions([*self.questions, interrupt])
         answered: asyncio.Future[e.InterruptAnswered] = asyncio.get_running_loop().create_future()
         self._waiting[interrupt.id] = interrupt, answered
-        self.look()
+        self.report_idle()
         try:
             return await answered
         finally:

@@ -8,9 +8,9 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-from .cancelling import UNTIL_CANCELLED
-from .process import ServerProcess
+from .overhead.cancelling import UNTIL_CANCELLED
 from .scale import Scale
+from .servers.process import ServerProcess
 from .sites import Site
 from .viewing import Viewer, open_viewers, wait_for_deltas
 

@@ -12,9 +12,9 @@ from collections.abc import Sequence
 
 import msgspec
 
-from .load import GatewayClient
-from .process import ServerProcess
 from .scale import Scale
+from .servers.clients import GatewayClient
+from .servers.process import ServerProcess
 from .sites import Site
 
 AT_ONCE = 200
@@ -42,7 +42,7 @@ async def storm(site: Site, scale: Scale) -> Sequence[float]:
     async with contextlib.AsyncExitStack() as nodes:
         first = await nodes.enter_async_context(site.node(count_calls=True))
         second = first
-        if site.place.kind != "memory":
+        if site.address.kind != "memory":
             second = await nodes.enter_async_context(site.node(count_calls=True))
         clients = await _with_an_answer(first, scale.returning_clients)
         await second.request("POST", "/calls")

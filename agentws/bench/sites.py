@@ -7,18 +7,18 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from .places import Place
-from .process import ServerProcess
-from .variants import PRESET
+from .servers.process import ServerProcess
+from .servers.store_address import StoreAddress
+from .servers.variants import PRESET
 
 
 class Site(NamedTuple):
     """A store of its own, and the cores of this machine."""
 
-    place: Place
+    address: StoreAddress
     cores: Sequence[int]
 
     def node(self, *, cores: Sequence[int] | None = None, **options: Any) -> ServerProcess:
         """A node on the first core, or on these; ``options`` as for ``ServerProcess``."""
-        place = msgspec.to_builtins(self.place)
-        return ServerProcess(PRESET, {"place": place, **options}, cores=cores or self.cores[:1])
+        settings = {"store_address": msgspec.to_builtins(self.address), **options}
+        return ServerProcess(PRESET, settings, cores=cores or self.cores[:1])

@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from statistics import median
 from typing import Any, NamedTuple
 
-from .aligned import aligned
 from .engines import STORES
+from .text_table import aligned
 
 
 class Figure(NamedTuple):

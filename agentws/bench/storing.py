@@ -9,24 +9,25 @@ from collections.abc import Sequence
 import msgspec
 
 from ..store import SessionInfo, Store
-from . import measure, workloads
+from . import resources
+from .overhead.deltas import paced
 from .scale import Scale
+from .servers.variants import RAW_EVENT
 from .sites import Site
-from .variants import RAW_EVENT
 
 EVENT = msgspec.json.encode(RAW_EVENT)
 
 
 async def deltas(site: Site, scale: Scale) -> Sequence[float]:
     async with site.node() as node:
-        return (await workloads.paced(node, scale),)
+        return (await paced(node, scale),)
 
 
 async def appends(site: Site, scale: Scale) -> Sequence[float]:
     """Appends to the store alone, in this process: per second, and the CPU of one."""
     # Stores have threads of their own.
-    with measure.unpinned(site.cores):
-        return await _appends(site.place.store(), scale)
+    with resources.unpinned(site.cores):
+        return await _appends(site.address.store(), scale)
 
 
 async def _appends(store: Store, scale: Scale) -> tuple[float, float]:

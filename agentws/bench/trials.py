@@ -11,8 +11,8 @@ from typing import Final, NamedTuple
 
 from . import across, failing, returning, storing, working
 from .engines import STORES
-from .places import Place
 from .scale import Scale
+from .servers.store_address import StoreAddress
 from .sites import Site
 from .store_report import Figure, Result, shown
 
@@ -120,10 +120,13 @@ async def try_out(
 
     async def once(store: str) -> None:
         with tempfile.TemporaryDirectory(prefix="agentws-bench-") as folder:
-            space = f"bench_{secrets.token_hex(4)}"
-            address = addresses[store]
-            place = Place(kind=store, address=address, space=space, folder=folder)
-            found[store].append(await trial.run(Site(place, cores), scale))
+            address = StoreAddress(
+                kind=store,
+                url=addresses[store],
+                namespace=f"bench_{secrets.token_hex(4)}",
+                folder=folder,
+            )
+            found[store].append(await trial.run(Site(address, cores), scale))
         values = zip(trial.figures, found[store][-1], strict=True)
         line = ", ".join(shown(value, figure.unit) for figure, value in values)
         print(f"{trial.name} {store}: {line}", file=sys.stderr, flush=True)

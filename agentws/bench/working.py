@@ -5,13 +5,13 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 
-from . import measure
-from .load import connect
+from . import resources
+from .overhead.turns import take_turns
 from .scale import Scale
+from .servers.clients import connect
+from .servers.variants import PRESET
 from .sites import Site
-from .variants import PRESET
 from .viewing import wait_for_nodes
-from .workloads import take_turns
 
 CLIENTS = 50
 WORKERS = 4
@@ -22,7 +22,7 @@ async def speedup(site: Site, scale: Scale) -> Sequence[float]:
 
     The load is not pinned: with four workers it takes its share of the cores that they run on.
     """
-    with measure.unpinned(site.cores):
+    with resources.unpinned(site.cores):
         one, _ = await _turns_per_second(site, scale, 1)
         four, load = await _turns_per_second(site, scale, WORKERS)
     return one, four / one, load * 100

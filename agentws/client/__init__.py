@@ -36,7 +36,7 @@ from .topics import Subscription, TopicUpdate
 from .transport import Opening, OpenTransport, Transport, TransportClosed
 from .turn import Turn
 from .updates import ConnectionChange, LogEvent, LogReset, Update
-from .uploading import Uploader
+from .uploading import GatewayFiles
 from .websocket import open_websocket, unreachable
 
 
@@ -86,7 +86,7 @@ def connect(
         token=token,
         connect_timeout=connect_timeout,
         unreachable=lambda: unreachable(url, proxy),
-        upload=Uploader(url, headers=headers, ssl_context=ssl_context, proxy=proxy),
+        files=GatewayFiles(url, headers=headers, ssl_context=ssl_context, proxy=proxy),
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from types import TracebackType
 from typing import Any, Final, Self
 
@@ -31,7 +31,7 @@ from .topics import Topics
 from .transport import OpenTransport
 from .turn import Asking, Turn
 from .updates import ConnectionChange, ConnectionState, LogEvent, Update
-from .uploading import Progress, Source, Upload, name_of, no_uploads
+from .uploading import Files, NoFiles, Progress, Source, Upload, name_of
 
 CLOSING: Final = 5.0
 """Seconds that leaving waits for the server to accept the last messages."""
@@ -58,11 +58,11 @@ class Chat(Requests):
         connect_timeout: float = 10.0,
         timing: Timing | None = None,
         unreachable: Callable[[], str] = lambda: "The server can't be reached.",
-        upload: Callable[[Upload], Awaitable[FileView]] = no_uploads,
+        files: Files | None = None,
     ) -> None:
         """``open_transport`` opens one connection. ``unreachable`` returns the message of the
-        Disconnected error when no other reason is known. ``upload`` sends one file. The rest is as
-        for :func:`connect`."""
+        Disconnected error when no other reason is known. ``files`` uploads and deletes files. The
+        rest is as for :func:`connect`."""
         self._followed = FollowedSession(
             session=session, after=after, agent=agent, token=token, ring=self._ring
         )
@@ -70,7 +70,7 @@ class Chat(Requests):
         self._connect_timeout = connect_timeout
         self._timing = timing or Timing()
         self._unreachable = unreachable
-        self._upload = upload
+        self._files = files or NoFiles()
         self._connection: Connection | None = None
         self._task: asyncio.Task[None] | None = None
         self._failure: Exception | None = None
@@ -283,7 +283,16 @@ class Chat(Requests):
         token = await self._followed.token()
         limit = None if self.welcome is None else self.welcome.limits.max_file_size
         named = name_of(source, name)
-        return await self._upload(Upload(source, named, type, self.session, token, progress, limit))
+        return await self._files.upload(
+            Upload(source, named, type, self.session, token, progress, limit)
+        )
+
+    async def delete_file(self, file: FileView | str) -> None:
+        """Deletes a file, such as an upload that no message is sent with. Raises NotFound."""
+        self._check_open()
+        (id,) = _ids_of([file])
+        token = await self._followed.token()
+        await self._files.delete(id, session=self.session, token=token)
 
     def edit(
         self,

@@ -35,21 +35,21 @@ class ClientTools:
 
     def add(self, name: str, handler: Handler) -> None:
         self._handlers[name] = handler
-        self.look()
+        self.start_open_calls()
 
     async def follow(self, updates: AsyncIterator[Update]) -> None:
         """Makes every call that is or becomes open, until the chat ends."""
         try:
-            self.look()
+            self.start_open_calls()
             async for _ in updates:
-                self.look()
+                self.start_open_calls()
         except AgentwsError:
             pass  # the chat has failed, and says so where it is used
         finally:
             for task in self._working.values():
                 task.cancel()
 
-    def look(self) -> None:
+    def start_open_calls(self) -> None:
         """Starts the calls that are open and have a handler here, each once."""
         open: Mapping[str, Interrupt] = self._fold().outline.interrupts
         for id in self._working.keys() - open.keys():

@@ -217,6 +217,8 @@ def _hint(error: InvalidStatus) -> str:
         case 403 | 404:
             # Many servers answer 403 to a WebSocket handshake at an unknown path.
             return " Is the path right?"
+        case 400 | 426:
+            return " Does every proxy in between pass WebSockets on?"
         case 421:
             return " It does not serve this host name."
         case _:

@@ -47,7 +47,7 @@ from .lifetime import Lifetime
 from .pushing import ServerPush
 from .server_exit import drain_with_server
 from .starting import Starting
-from .validation import check_node, checked_update
+from .validation import check_node, check_parts, checked_update
 
 if TYPE_CHECKING:
     from starlette.requests import HTTPConnection
@@ -78,8 +78,9 @@ class AgentGateway(ServerPush):
         node: str | None = None,
     ) -> None:
         check_node(node)
-        self.limits: Final = limits or Limits()
-        self.store: Final = store or MemoryStore()
+        check_parts(store=store, bus=bus, limits=limits, admin_key=admin_key)
+        self.limits: Final = Limits() if limits is None else limits
+        self.store: Final = MemoryStore() if store is None else store
         self.bus: Final = bus or self.store.default_bus() or LocalBus()
         self.files: Final = None if files is None else Files(files, self.limits, clock=time.time)
         self.agents: Final = Agents(agent_factory)

@@ -1,4 +1,4 @@
-"""What an agent goes on from that is called again: what its earlier runs called, asked and got.
+"""What an agent that is called again goes on from: the calls, questions and results in the log.
 
 A question names the first of these runs (its ``origin``, a seq). Each later one names the run
 before it as its parent.
@@ -43,12 +43,12 @@ class Origin(NamedTuple):
     """The first run of an agent that asked."""
 
     seq: int
-    """Of its RUN_STARTED."""
+    """The seq of its RUN_STARTED."""
     by: str | None
     """Who sent the message that it answers."""
 
     def told(self) -> dict[str, Any]:
-        """As the questions carry it."""
+        """The origin as the metadata of a question carries it."""
         return {"origin": self.seq} if self.by is None else {"origin": self.seq, "by": self.by}
 
 

@@ -24,7 +24,7 @@ from ..protocol.codec import Record
 from ..protocol.frames import Durability
 from ..protocol.messages import Metadata
 from ..protocol.position import Position
-from ..store import PAGE, Appended, Head, Key, Lease, Node, SessionInfo, Settled, Store
+from ..store import PAGE, Appended, Head, Key, Lease, Loaded, Node, SessionInfo, Settled, Store
 
 T = TypeVar("T")
 
@@ -64,6 +64,9 @@ class WrappedStore(Store):
 
     async def info(self, session: str) -> SessionInfo:
         return await self.around("info", lambda: self.store.info(session))
+
+    async def load(self, session: str) -> Loaded:
+        return await self.around("load", lambda: self.store.load(session))
 
     async def update(
         self,

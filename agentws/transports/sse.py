@@ -101,7 +101,7 @@ class EventRoutes:
         encoder = wire.encoder(_context(session, call))
         place = self._admit(call)
         try:
-            async with service.connections.opening:
+            async with service.connections.opening():
                 beginning = await begin(service, session, wire, encoder, after=after, made=False)
             said = greeting(
                 service,

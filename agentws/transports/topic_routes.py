@@ -67,7 +67,7 @@ class TopicRoutes:
     async def _stream(self, name: str, log: Session, call: Call, *, after: str | None) -> ASGIApp:
         service, place = self._service, self._admit(call)
         try:
-            async with service.connections.opening:
+            async with service.connections.opening():
                 start = await start_of(log, after)
         except BaseException:
             place.release()

@@ -62,8 +62,8 @@ _NAMES = {
         AgentwsWebSocketProtocol Server ServerLimits frame_text serve server_config
     """,
     "agentws.store": """
-        GENESIS PAGE Appended Durability Head Key Lease LeaseRenewer Metadata Node Position Record
-        Scope SessionInfo Settled Store chain contains extend searchable terms_of words_of
+        GENESIS PAGE Appended Durability Head Key Lease LeaseRenewer Loaded Metadata Node Position
+        Record Scope SessionInfo Settled Store chain contains extend searchable terms_of words_of
     """,
     "agentws.testing": """
         Call Client Closed FaultyStore Frame Gate Hang IgnoreCancel LossyBus Raise Refused
@@ -75,7 +75,7 @@ _NAMES = {
         FakeLLM Fault Finish Reply Script ScriptedLLM ToolUse Turn echo words
     """,
     "agentws.testing.history": """
-        Checked ClientHistory Seen check_history frames_of recording
+        Checked ClientHistory Seen check_history check_strangers frames_of recording
     """,
     "agentws.testing.laws": "NOTHING Moment Violation moments violations",
     "agentws.testing.oracle": "check_client check_log check_simple check_tags read_log",

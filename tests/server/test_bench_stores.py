@@ -11,8 +11,8 @@ import pytest
 
 from agentws import bench
 from agentws.backends.memory import MemoryStore
-from agentws.bench.counting import Calls
 from agentws.bench.engines import Programs, engines
+from agentws.bench.servers.store_calls import StoreCalls
 from agentws.bench.store_report import Figure, Result, store_table
 from agentws.bench.trials import TRIALS, Trial
 from agentws.errors import NotFound
@@ -105,7 +105,7 @@ def test_a_ratio_to_memory_is_left_out_where_memory_was_not_measured() -> None:
 
 
 async def test_the_calls_of_a_store_are_counted_until_they_are_taken() -> None:
-    store, calls = MemoryStore(), Calls()
+    store, calls = MemoryStore(), StoreCalls()
     calls.count(store)
     assert calls.take() == {"all": 0, "most": 0}
     await store.ping()

@@ -13,6 +13,7 @@ from secrets import token_bytes
 from typing import Final
 
 from ...bus import GAP, SESSION_CHANNEL, Bus, Listener, Subscriptions
+from ...settings import Timeout, check_setting
 from .errors import translated
 from .pool import check_namespace, place_of, pool_of
 from .publisher import MOST, Publisher
@@ -32,8 +33,9 @@ class RedisBus(Bus):
     scope = "cluster"
 
     def __init__(self, url: str, *, namespace: str = "agentws", timeout: float = 5.0) -> None:
-        self._place = f"{place_of(url)} {check_namespace(namespace)}"
+        check_setting("timeout", timeout, Timeout)
         pool = pool_of(url, socket_connect_timeout=timeout)
+        self._place = f"{place_of(url)} {check_namespace(namespace)}"
         self._id = token_bytes(_SENDER)
         self._prefix = f"{namespace}:b:"
         self._subscriptions = Subscriptions()

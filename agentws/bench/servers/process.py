@@ -13,7 +13,7 @@ from typing import Any
 
 import msgspec
 
-from . import measure
+from .. import resources
 from .variants import Variant
 
 START_SECONDS = 30.0
@@ -64,7 +64,7 @@ class ServerProcess:
             stdout=asyncio.subprocess.PIPE,
         )
         self.pid = process.pid
-        measure.pin(self.pid, *self._cores)
+        resources.pin(self.pid, *self._cores)
         assert process.stdout is not None
         line = await asyncio.wait_for(process.stdout.readline(), START_SECONDS)
         if not line:

@@ -8,10 +8,10 @@ from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
-from ..store import Store
+from ...store import Store
 
 
-class Calls:
+class StoreCalls:
     """How many calls the methods of a store that reach its technology have got, by second."""
 
     def __init__(self) -> None:

@@ -1,9 +1,10 @@
-"""The load: WebSocket clients that use little CPU, since the server is measured."""
+"""WebSocket clients, the load of a measurement. They use little CPU: the server is measured."""
 
 from __future__ import annotations
 
 import asyncio
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from typing import Any, cast
 
 import msgspec
@@ -217,3 +218,8 @@ async def connect(variant: Variant, port: int, count: int, *, at_once: int = 200
     for start in range(0, count, at_once):
         await asyncio.gather(*(each.open(port) for each in clients[start : start + at_once]))
     return clients
+
+
+async def drop(clients: Sequence[Client]) -> None:
+    """Abort all these connections."""
+    await asyncio.gather(*(each.drop() for each in clients))

@@ -1,15 +1,12 @@
-"""What attacks cost a server, for stock uvicorn and for the preset.
-
-    python -m agentws.bench.attacking [--seconds N] [--peers N] [--only NAME ...]
+"""What attacks cost a server, for stock uvicorn and for the preset. Linux only.
 
 Each attack runs against a new server on one core, from a process on another. Meanwhile `/health` is
 asked every few milliseconds, and the server's memory is watched. At the end of the attack the
-server gets a SIGTERM. Linux only.
+server gets a SIGTERM.
 """
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import os
 import signal
@@ -21,8 +18,8 @@ import time
 from collections.abc import Sequence
 from typing import Final, NamedTuple
 
-from . import measure
-from .attacks import ATTACKS
+from .. import resources
+from .hostile_peers import ATTACKS
 
 KINDS: Final = ("stock", "preset")
 START_SECONDS: Final = 20.0
@@ -47,17 +44,17 @@ class Result(NamedTuple):
     """Seconds from SIGTERM under attack to the end of the process, if it has ended."""
 
 
-class Attacked:
+class AttackedServer:
     """A server process to be attacked."""
 
     def __init__(self, kind: str, core: int | None = None) -> None:
         self.port = free_port()
-        command = (sys.executable, "-m", "agentws.bench.attacked", kind, str(self.port))
+        command = (sys.executable, "-m", "agentws.bench.attacks.server", kind, str(self.port))
         self.process = subprocess.Popen(command)
         if core is not None:
-            measure.pin(self.process.pid, core)
+            resources.pin(self.process.pid, core)
 
-    def __enter__(self) -> Attacked:
+    def __enter__(self) -> AttackedServer:
         end = time.monotonic() + START_SECONDS
         while not self._answers():
             if time.monotonic() > end or self.process.poll() is not None:
@@ -91,17 +88,17 @@ class Attacked:
         return time.monotonic() - begun
 
 
-class Watch:
+class HealthWatch:
     """Asks `/health` of a server and reads its memory, in a thread."""
 
-    def __init__(self, server: Attacked) -> None:
+    def __init__(self, server: AttackedServer) -> None:
         self.times: list[float] = []
         self.resident: list[int] = []
         self._server = server
         self._over = threading.Event()
-        self._thread = threading.Thread(target=self._look, daemon=True)
+        self._thread = threading.Thread(target=self._ask_repeatedly, daemon=True)
 
-    def __enter__(self) -> Watch:
+    def __enter__(self) -> HealthWatch:
         self._thread.start()
         return self
 
@@ -109,7 +106,7 @@ class Watch:
         self._over.set()
         self._thread.join()
 
-    def _look(self) -> None:
+    def _ask_repeatedly(self) -> None:
         while not self._over.is_set():
             # Not answered: it counts with the time that it was waited for.
             with contextlib.suppress(OSError), connect(self._server.port) as client:
@@ -158,13 +155,13 @@ def health(port: int) -> float:
 
 def measured(attack: str, kind: str, seconds: float, peers: int, core: int | None = None) -> Result:
     """Run one attack against a new server."""
-    with Attacked(kind, core) as server, Watch(server) as watch:
+    with AttackedServer(kind, core) as server, HealthWatch(server) as watch:
         time.sleep(WARM_UP)
         before = max(watch.resident)
         watch.times.clear()
         # It goes on while the server ends.
         arguments = (attack, str(server.port), str(seconds + EXIT_SECONDS), str(peers))
-        command = (sys.executable, "-m", "agentws.bench.attacks", *arguments)
+        command = (sys.executable, "-m", "agentws.bench.attacks.attacker", *arguments)
         with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as attacking:
             assert attacking.stdout is not None
             attacking.stdout.readline()
@@ -214,8 +211,8 @@ def run(
     kinds: Sequence[str] = KINDS,
 ) -> int:
     """Run the attacks one after the other; print their table. Returns 0."""
-    cores = measure.cores()
-    measure.pin(0, cores[-1])
+    cores = resources.cores()
+    resources.pin(0, cores[-1])
     results = []
     for name in attacks:
         for kind in kinds:
@@ -223,18 +220,3 @@ def run(
             print(results[-1], file=sys.stderr, flush=True)
     print(table(results))
     return 0
-
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    """The command line of this module."""
-    parser = argparse.ArgumentParser(prog="python -m agentws.bench.attacking", description=__doc__)
-    parser.add_argument("--seconds", type=float, default=15.0, help="of each attack (15)")
-    parser.add_argument("--peers", type=int, default=10, help="that attack at once (10)")
-    parser.add_argument("--only", nargs="+", choices=ATTACKS, default=list(ATTACKS))
-    parser.add_argument("--servers", nargs="+", choices=KINDS, default=list(KINDS))
-    options = parser.parse_args(arguments)
-    return run(options.seconds, peers=options.peers, attacks=options.only, kinds=options.servers)
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -7,10 +7,10 @@ import time
 from statistics import median
 from typing import Any, Final
 
-from .load import Client, GatewayClient, connect
-from .process import ServerProcess
-from .scale import Scale
-from .variants import PACE
+from ..scale import Scale
+from ..servers.clients import Client, GatewayClient, connect
+from ..servers.process import ServerProcess
+from ..servers.variants import PACE
 
 UNTIL_CANCELLED: Final = f"paced:{10**9}"
 """Work that goes on until it is cancelled."""

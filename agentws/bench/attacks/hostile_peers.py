@@ -1,9 +1,6 @@
 """What hostile peers do to a server, by raw sockets. Only to 127.0.0.1, and for a bounded time.
 
-    python -m agentws.bench.attacks NAME PORT SECONDS PEERS
-
-runs one of them. It prints a line when it begins, and one for the first connection of each peer
-when the server has ended it: after how many seconds. `agentws.bench.attacking` measures the cost.
+`agentws.bench.attacks.cost` measures what they cost the server.
 """
 
 from __future__ import annotations
@@ -11,7 +8,6 @@ from __future__ import annotations
 import base64
 import os
 import socket
-import sys
 import threading
 import time
 from collections.abc import Callable
@@ -31,8 +27,6 @@ class Attack(NamedTuple):
 
     title: str
     peer: Callable[[Peer], None]
-    frees: bool = True
-    """Whether the server should end the connection: else it serves the peer, slowly."""
 
 
 class Peer:
@@ -180,7 +174,7 @@ ATTACKS: Final[dict[str, Attack]] = {
     "line": Attack("an endless request line", _head(b"GET /", b"a" * PIECE)),
     "header": Attack("an endless header", _head(_START + b"X-A: ", b"a" * PIECE)),
     "headers": Attack("endless headers", _head(_START, b"X-A: a\r\n" * 8192)),
-    "pipelined": Attack("requests without end", _pipelined, frees=False),
+    "pipelined": Attack("requests without end", _pipelined),
     "late-body": Attack("a body after the answer", _late_body),
     "chunks": Attack("a body in chunks of one byte", _tiny_chunks),
     "not-accepted": Attack("upgrades never answered", _not_accepted),
@@ -189,10 +183,8 @@ ATTACKS: Final[dict[str, Attack]] = {
     ),
     "violation": Attack("refused (1002), sends on", _frames(frame(0x83, b""), bytes(PIECE))),
     "pings": Attack("pings, reads nothing", _frames(b"", PING * 500)),
-    "pongs": Attack("pongs", _frames(b"", PONG * 10_000), frees=False),
-    "fragments": Attack(
-        "fragments of one byte", _frames(frame(0x01, b"x"), FRAGMENT * 9000), frees=False
-    ),
+    "pongs": Attack("pongs", _frames(b"", PONG * 10_000)),
+    "fragments": Attack("fragments of one byte", _frames(frame(0x01, b"x"), FRAGMENT * 9000)),
     "messages": Attack("tiny messages", _frames(b"", MESSAGE * 9000)),
     "large": Attack("large messages", _frames(b"", frame(0x81, b"[" * 65_000))),
     "unread-socket": Attack("WebSocket, reads nothing", _unread_socket),
@@ -229,23 +221,3 @@ def attack(
         thread.start()
     for thread in threads:
         thread.join(seconds + 5)
-
-
-def main(arguments: list[str]) -> None:
-    name, port, seconds, peers = arguments
-    if hasattr(os, "nice"):
-        # Who measures is on the same core.
-        os.nice(19)
-    print("begun", flush=True)
-
-    printing = threading.Lock()
-
-    def report(lasted: float) -> None:
-        with printing:
-            print(lasted, flush=True)
-
-    attack(name, int(port), float(seconds), int(peers), ended=report)
-
-
-if __name__ == "__main__":
-    main(sys.argv[1:])

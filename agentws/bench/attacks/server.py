@@ -1,4 +1,4 @@
-"""A server to be attacked: `python -m agentws.bench.attacked stock|preset PORT`.
+"""A server to be attacked: `python -m agentws.bench.attacks.server stock|preset PORT`.
 
 A gateway whose agent answers more than a peer can buffer, a WebSocket that is never accepted, and
 an HTTP response without an end.

@@ -1,37 +1,24 @@
-"""The measured servers, each in its own process: the gateway, and bare Starlette.
-
-    python -m agentws.bench.servers gateway preset '{"limits": {...}, "store": "sqlite"}' DIRECTORY
-
-binds a free port, prints it on standard output, and serves until it is terminated. DIRECTORY is
-only needed for a store that has files; the caller removes it.
-"""
+"""The measured applications: the gateway, and bare Starlette. Both make the same answers."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 import ctypes
-import functools
 import gc
-import logging
-import os
-import socket
-import sys
 from collections.abc import AsyncIterator
 from typing import Any
 
 import msgspec
-import uvicorn
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route, WebSocketRoute
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
-from ..store import Store
-from .counting import Calls
-from .measure import allow_open_files
-from .places import Place
+from ...store import Store
+from .store_address import StoreAddress
+from .store_calls import StoreCalls
 from .variants import DELTA, PACE, RAW_EVENT
 
 # One load generator acts as many clients: the default limits would refuse it.
@@ -44,7 +31,6 @@ GENEROUS = {
     "max_runs": 100_000,
     "max_runs_per_identity": 100_000,
 }
-SETTINGS: dict[str, Any] = {"log_level": "warning", "access_log": False, "backlog": 4096}
 
 
 def raw_app() -> Any:
@@ -118,7 +104,7 @@ def gateway_app(options: dict[str, Any], directory: str = "") -> Any:
     ]
     app = Starlette(routes=routes)
     store = _store(options, directory)
-    calls = Calls()
+    calls = StoreCalls()
     if options.get("count_calls"):
         calls.count(store)
     gateway = mount_agent_gateway(
@@ -139,54 +125,6 @@ async def settle(request: Request) -> Response:
 
 
 def _store(options: dict[str, Any], directory: str) -> Store:
-    if "place" in options:
-        return msgspec.convert(options["place"], Place).store()
-    return Place(kind=options.get("store", "memory"), folder=directory).store()
-
-
-def run(app: Any, server: str, listener: socket.socket) -> None:
-    """Serve with the same settings, except those that the preset sets."""
-    if server == "preset":
-        from agentws.server import serve
-
-        serve(app, sockets=[listener], **SETTINGS)
-        return
-    stock: dict[str, Any] = {"ws": "websockets-sansio", "ws_per_message_deflate": False}
-    uvicorn.Server(uvicorn.Config(app, **stock, **SETTINGS)).run(sockets=[listener])
-
-
-def run_workers(options: dict[str, Any], listener: socket.socket) -> None:
-    """Serve with several processes, as `agentws run --workers N` does."""
-    from agentws.server.preset import server_config
-    from agentws.server.workers import Workers
-
-    # A name and not a lambda, since each process makes its own app.
-    app = functools.partial(gateway_app, options)
-    config = server_config(app, factory=True, **SETTINGS)
-    Workers(config, [listener], options["workers"]).run()
-
-
-def main(arguments: list[str]) -> None:
-    kind, server, encoded, *directory = arguments
-    allow_open_files(1 << 20)
-    # Of runs whose node was killed, each logs a warning.
-    logging.getLogger("agentws").setLevel(logging.ERROR)
-    listener = socket.create_server(("127.0.0.1", 0), backlog=4096)
-    options = msgspec.json.decode(encoded, type=dict[str, Any])
-    if "workers" in options:
-        announce(listener)
-        run_workers(options, listener)
-        return
-    app = raw_app() if kind == "raw" else gateway_app(options, *directory)
-    announce(listener)
-    run(app, server, listener)
-
-
-def announce(listener: socket.socket) -> None:
-    print(listener.getsockname()[1], flush=True)
-    # Processes that this one starts would keep the pipe open.
-    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
-
-
-if __name__ == "__main__":
-    main(sys.argv[1:])
+    if "store_address" in options:
+        return msgspec.convert(options["store_address"], StoreAddress).store()
+    return StoreAddress(kind=options.get("store", "memory"), folder=directory).store()

@@ -1,4 +1,4 @@
-"""Tables of text."""
+"""A table as text, with columns of equal width."""
 
 from __future__ import annotations
 
