@@ -1,4 +1,4 @@
-"""Another attempt at an answer whose node was lost, where the agent allows it.
+"""Another attempt at an answer whose node was lost or drains, where the agent allows it.
 
 The text so far goes out of view, as when a user asks for another answer: the message is accepted
 again, at the front of the queue, on a branch of its own. What the lost run has called and asked is
