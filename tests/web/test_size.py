@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import javascript
-import markdown
+import vendored
 
 CLIENT = 14_000
 """Bytes, minified and gzipped: `python .ci/javascript.py size`."""
@@ -21,5 +21,5 @@ def test_the_page_stays_below_its_size_limit() -> None:
 
 
 def test_the_vendored_files_are_what_is_made() -> None:
-    for name, text in markdown.made().items():
-        assert (markdown.VENDOR / name).read_text("utf-8") == text, name
+    for name, text in vendored.made().items():
+        assert (vendored.VENDOR / name).read_text("utf-8") == text, name

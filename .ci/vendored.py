@@ -1,7 +1,7 @@
 """Makes the vendored files of the chat page's Markdown, from what npm and Python have.
 
-    python .ci/markdown.py            whether the files are what is made
-    python .ci/markdown.py --write    writes them; then the README beside them needs their hashes
+    python .ci/vendored.py            whether the files are what is made
+    python .ci/vendored.py --write    writes them; then the README beside them needs their hashes
 
 The package of markdown-it is one file with one export, a class that has everything: HTML, a
 renderer, typography. What is made here exports the parts that the page needs, one by one.
