@@ -155,6 +155,7 @@ def test_a_chat_is_deleted_after_one_question_in_all_tabs(
     expect(page.locator(".empty")).to_be_visible()
     expect(here.locator("#banner")).to_contain_text("This chat was deleted.")
     expect(here.locator("#banner button")).to_have_text(["New chat"])
+    expect(here.locator(".notice, .error")).to_have_count(0)
     for tab in (page, here, elsewhere):
         show_list(tab)
         expect(titles(tab)).to_have_text(["trip to oslo"])
