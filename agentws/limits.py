@@ -108,7 +108,7 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     """Concurrent uploads of one identity, or of one network address without one, on this node."""
     upload_timeout: Seconds = 600.0
     """How long one upload may take."""
-    file_expiry: Seconds = 24 * 3600.0
+    file_expiry: Delay = 24 * 3600.0
     """How long an uploaded file may wait for the message that it is attached to."""
 
     # Sessions
@@ -116,7 +116,7 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     """How long after its end a run can be replayed delta by delta; then compaction folds it."""
     session_idle: Delay = 60.0
     """A session without followers and without a run is evicted from memory after this."""
-    session_retention: Seconds | None = None
+    session_retention: Delay | None = None
     """Sessions that were not used for this long are deleted; ``None`` keeps them.
 
     A session may have its own, which a client can't set to more than this.
@@ -127,7 +127,7 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     """The messages of a snapshot; clients page through older ones over HTTP."""
     topic_posts: Count = 1_000
     """The newest posts that a topic keeps, about; older ones are trimmed."""
-    topic_retention: Seconds | None = 7 * 24 * 3600.0
+    topic_retention: Delay | None = 7 * 24 * 3600.0
     """How long a topic keeps a post, besides the newest one; ``None``: until there are too many."""
     tail_size: CountOrZero = 64 * 1024
     """Encoded events per session kept in memory, so that a short reconnect reads no store."""

@@ -24,6 +24,7 @@ from agentws import (
 )
 from agentws.backends.postgres import PostgresBus, PostgresStore
 from agentws.backends.redis import RedisBus, RedisStore
+from agentws.errors import BadRequest
 from agentws.server import ServerLimits
 from agentws.testing import connect, running
 
@@ -198,3 +199,15 @@ def test_an_address_that_is_no_text_is_a_type_error(
 ) -> None:
     with pytest.raises(TypeError, match="expected a str"):
         kind(address)
+
+
+async def test_the_id_of_a_session_and_the_key_of_a_post_are_text() -> None:
+    gateway = AgentGateway(None)
+    await gateway.start()
+    for id in (None, 42, b"bytes"):
+        with pytest.raises(TypeError, match="the id of the session is .*; expected a str"):
+            gateway.session(id)  # type: ignore[arg-type]
+    for key in ("", 42, b"key", "k" * 129):
+        with pytest.raises(BadRequest, match="Expected 1 to 128 characters"):
+            await gateway.topic("orders").post("x", key=key)  # type: ignore[arg-type]
+    await gateway.stop()

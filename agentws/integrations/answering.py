@@ -23,7 +23,7 @@ from typing import Any, NamedTuple
 from ..agents.llm import LLM, LLMError, LLMPiece, LLMUnavailable
 from ..protocol.messages import Message, TokenUsage, Tool
 from .answer import Counts, Endings, translated_errors
-from .reading import Reading, Repeats
+from .reading import Reading, Retries
 from .tool_names import our_names
 
 Response = AbstractAsyncContextManager[AsyncIterator[Any]]
@@ -106,26 +106,26 @@ async def answer_of(
     max_retries: int,
 ) -> AsyncGenerator[LLMPiece, None]:
     """Yields the answer to the request that ``begin`` sends; see :meth:`LLM.stream`."""
-    names, repeats = our_names(tools), Repeats(max_retries)
+    names, retries = our_names(tools), Retries(max_retries)
     while True:
         reading, error = Reading(provider.endings, names), None
         try:
             with translated_errors(reading.answer, provider.llm_error):
                 async with await begin() as events:
-                    repeats.begun = True
+                    retries.begun = True
                     async for event in events:
                         for piece in provider.read(event, reading):
-                            repeats.shown = True
+                            retries.shown = True
                             yield piece
                         if reading.answer.error is not None:
                             break
         except LLMUnavailable as raised:
             error = raised
         for piece in reading.rest():
-            repeats.shown = True
+            retries.shown = True
             yield piece
         failure = error or reading.answer.failure()
-        if not await repeats.again(failure):
+        if not await retries.again(failure):
             break
     if reading.counts:
         yield provider.usage(reading.counts, model)

@@ -20,7 +20,7 @@ from agentws.protocol import frames as f
 from agentws.testing.faults import FaultyStore
 from agentws.testing.virtual import virtual_run
 from agentws.transports import http as plumbing
-from agentws.transports.rates import DEAR, REMEMBERED, Paces
+from agentws.transports.rates import EXPENSIVE, REMEMBERED, Paces
 
 from .calling import KEY, SESSION, Echo, client, say, served
 
@@ -215,7 +215,7 @@ async def test_a_caller_over_the_message_rate_gets_429_with_retry_after() -> Non
 
 async def test_reads_are_rate_limited_by_what_they_cost() -> None:
     keys = BearerKeys({"ann": "ann", "bob": "bob"})
-    limits = Limits(read_rate=0.5, read_burst=2 * DEAR + 3)
+    limits = Limits(read_rate=0.5, read_burst=2 * EXPENSIVE + 3)
     async with served(authenticate=keys, limits=limits) as (gateway, _):
         ann, bob = (client(gateway, authorization=f"Bearer {key}") for key in ("ann", "bob"))
         session = "ses_of_ann_0123456789"

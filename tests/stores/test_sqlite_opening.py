@@ -14,7 +14,7 @@ import pytest
 
 from agentws.backends.sqlite import SQLiteStore
 from agentws.backends.sqlite.schema import _enter_wal
-from agentws.errors import NotFound, Unavailable
+from agentws.errors import Misconfigured, NotFound, Unavailable
 from agentws.store import Key, Settled
 from agentws.testing.contract_base import (
     a_session,
@@ -180,3 +180,11 @@ async def test_a_damaged_file_makes_the_store_unavailable(path: Path, store: SQL
         await store.open()
         await store.read(session)
     await store.close()
+
+
+async def test_a_pipe_and_a_device_are_refused_at_once(tmp_path: Path) -> None:
+    pipe = tmp_path / "chat.sqlite3"
+    os.mkfifo(pipe)
+    for path in (pipe, Path(os.devnull)):
+        with pytest.raises(Misconfigured, match="its path is no regular file"):
+            await SQLiteStore(path).open()

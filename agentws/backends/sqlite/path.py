@@ -51,6 +51,9 @@ def check_place(path: str) -> None:
     parent = os.path.dirname(path)
     if os.path.isdir(path):
         number, where, why = errno.EISDIR, path, "its path is a directory"
+    elif os.path.exists(path) and not os.path.isfile(path):
+        # Opening a pipe would wait for ever, and a device keeps nothing.
+        number, where, why = errno.EINVAL, path, "its path is no regular file"
     elif not os.path.isdir(parent):
         number, where, why = errno.ENOENT, parent, "there is no directory for it"
     else:

@@ -56,6 +56,8 @@ def main(arguments: list[str]) -> None:
     # Of runs whose node was killed, each logs a warning.
     logging.getLogger("agentws").setLevel(logging.ERROR)
     listener = socket.create_server(("127.0.0.1", 0), backlog=4096)
+    # As if the server had made the socket: the preset sets this, the stock server does not.
+    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     options = msgspec.json.decode(encoded, type=dict[str, Any])
     if "workers" in options:
         announce(listener)
