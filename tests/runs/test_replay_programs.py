@@ -18,7 +18,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from agentws import Router, RunContext, tool
+from agentws import MemoryFileStore, Router, RunContext, tool
 from agentws.protocol.codec import Record
 from agentws.testing.agui import runs_of, verify
 from agentws.testing.connect import connect
@@ -53,7 +53,8 @@ class World:
         return name
 
     def program(self, depth: int) -> Program:
-        kinds = ["call", "ask", "show"] + ["within", "delegate", "together"] * (depth > 0)
+        kinds = ["call", "ask", "show", "approved", "client", "file"]
+        kinds += ["within", "delegate", "together"] * (depth > 0)
         return [
             self.step(self.dice.choice(kinds), depth - 1) for _ in range(self.dice.randint(1, 3))
         ]
@@ -85,6 +86,11 @@ class World:
         await asyncio.sleep(self.dice.choice([0, 0.01, 0.02]))
         return made
 
+    @tool(approve=True)
+    async def count_approved(self) -> int:
+        self.made += 1
+        return self.made
+
     @tool
     async def within(self, ctx: RunContext, number: int) -> str:
         await asyncio.sleep(self.dice.choice([0, 0.01]))
@@ -98,6 +104,14 @@ class World:
                     self.told[what].add(await ctx.call(self.count))
                 case "ask":
                     self.told[what].add(await ctx.ask("Sure?", expires=what * FAR))
+                case "approved":
+                    self.told[what].add(await ctx.call(self.count_approved))
+                case "client":
+                    place = await ctx.client_tool("locate", timeout=what * FAR)
+                    self.told[what].add(int(place))
+                case "file":
+                    file = await ctx.write_file("same name", str(what))
+                    self.told[what].add(await file.read(limit=100))
                 case "show":
                     ctx.show("part", {"number": what})
                 case "within":
@@ -129,9 +143,12 @@ def steps_in(program: Program) -> Iterator[tuple[str, Any]]:
             yield from steps_in(inner)
 
 
-def number_of(question: dict[str, Any]) -> int:
+def answer_to(question: dict[str, Any]) -> Any:
+    if question["reason"] == "tool_call":
+        return {"approved": True}
     left = datetime.fromisoformat(question["expiresAt"]) - datetime.now(UTC)
-    return round(left.total_seconds() / FAR)
+    number = round(left.total_seconds() / FAR)
+    return {"content": str(number)} if "toolCallId" in question else number
 
 
 def shown(records: list[Record]) -> Counter[int]:
@@ -148,9 +165,9 @@ def shown(records: list[Record]) -> Counter[int]:
 async def test_every_part_of_a_random_agent_is_done_once_and_told_its_own(seed: int) -> None:
     world = World(seed)
     agents = {"one": world.agent, "two": world.agent, "auto": Router(world.choose, default="one")}
-    store = memory_store()
+    store, kept = memory_store(), MemoryFileStore()
     limits = {"park": 0.1, "max_delegates": 100, "max_handoffs": 100, "max_delegate_depth": 10}
-    async with nodes(agents, 1, store=store, **limits) as (node,):
+    async with nodes(agents, 1, store=store, files=kept, **limits) as (node,):
         async with connect(node.app) as client:
             await client.until("welcome")
             await client.say("go", "m1")
@@ -161,16 +178,19 @@ async def test_every_part_of_a_random_agent_is_done_once_and_told_its_own(seed: 
                     break
                 await asyncio.sleep(world.dice.choice([0, 0, 0.3]))
                 world.dice.shuffle(asked)
-                for one in asked:
-                    number = number_of(one)
-                    await client.ask(answer(f"a{turn}.{number}", one["id"], number))
+                for at, one in enumerate(asked):
+                    await client.ask(answer(f"a{turn}.{at}", one["id"], answer_to(one)))
             assert ended["event"].get("outcome") == {"type": "success"}, ended
             _, records = await read_log(store, str(client.session))
     for run in runs_of(records).values():
         verify(run)
-    asks, calls = world.steps("ask"), world.steps("call")
+    asks = world.steps("ask") + world.steps("client")
+    calls = world.steps("call") + world.steps("approved")
+    files = world.steps("file")
     assert {one: world.told[one] for one in asks} == {one: {one} for one in asks}
     assert all(len(world.told[one]) == 1 for one in calls), "another result the second time"
     assert world.made == len(calls), "a call was made twice, or never"
+    assert {one: world.told[one] for one in files} == {one: {str(one).encode()} for one in files}
+    assert len(kept._files) == len(files), "a file was made twice"
     assert shown(records) == Counter(world.steps("show"))
     assert set(world.routed.values()) <= {1}
