@@ -1,7 +1,7 @@
 """The steps of an agent: what it called and asked, in this run and in those that it goes on from.
 
 A step is identified by what it is (a call and its arguments, a question), by where it was made (in
-which call or delegate, after how many handoffs), and by how often it was made there before. So an
+which call or delegate, by which agent of the run), and by how often it was made there before. So an
 agent that is called again with an answer finds what was recorded of each step, and repeats none of
 them.
 """
@@ -69,8 +69,8 @@ class Recorded(NamedTuple):
     """The results of calls in earlier attempts, which are out of view."""
     suspended: Mapping[str, Suspended] = {}
     """The delegates that worked when a run ended with questions."""
-    handovers: int = 0
-    """How many agents gave the run away before the one that is called again."""
+    turns: Mapping[str, int] = {}
+    """How often each agent has got the run, up to the one that is called again."""
 
 
 NOTHING_RECORDED: Final = Recorded()
@@ -136,13 +136,20 @@ class Work:
 class Steps:
     """The steps of one agent, as long as it is in memory. ``prefix`` makes its ids unique."""
 
-    def __init__(self, host: StepHost, *, prefix: str, recorded: Recorded) -> None:
+    def __init__(
+        self, host: StepHost, *, prefix: str, recorded: Recorded, agent: str | None
+    ) -> None:
+        """``agent`` is whose steps they are; ``None`` if it is the only one."""
         self._host = host
         self._prefix = prefix
         self._recorded = recorded
         self._repeatable = {call: list(results) for call, results in recorded.repeatable.items()}
         self._made: dict[str, int] = {}
-        self._handovers = recorded.handovers
+        self._turns = dict(recorded.turns)
+        self._place = ""
+        if agent is not None:
+            self._turns.setdefault(agent, 1)
+            self._place = f"{agent}.{self._turns[agent]}"
         self._ids = 0
         self._working: set[Work] = set()
         self._waiting: dict[str, tuple[Interrupt, asyncio.Future[e.InterruptAnswered]]] = {}
@@ -163,7 +170,7 @@ class Steps:
         ``within`` are the calls that it is made in. The steps of each are counted apart: calls that
         work in parallel come in another order when what they called before is recorded.
         """
-        place = within[-1].step if within else self._handovers and str(self._handovers)
+        place = within[-1].step if within else self._place
         told = b"\x00".join((kind.encode(), name.encode(errors="replace"), arguments))
         if place:
             told += b"\x00" + place.encode()
@@ -171,9 +178,10 @@ class Steps:
         self._made[digest] = count = self._made.get(digest, 0) + 1
         return f"{digest}.{count}"
 
-    def handed_over(self) -> None:
-        """Another agent goes on: its steps are its own, as they are if it is called again."""
-        self._handovers += 1
+    def hand_over(self, agent: str) -> None:
+        """``agent`` goes on: its steps are its own, as they are if it is called again."""
+        self._turns[agent] = turn = self._turns.get(agent, 0) + 1
+        self._place = f"{agent}.{turn}"
 
     def new_id(self, kind: str) -> str:
         self._ids += 1

@@ -123,8 +123,9 @@ class AskingRun(Run):
         self.over = True
 
     def _take_over(self, handover: Handover) -> None:
+        steps = self.steps
         super()._take_over(handover)
-        self.steps.handed_over()
+        steps.hand_over(handover.to)
 
     async def delegate(
         self,
@@ -145,7 +146,7 @@ class AskingRun(Run):
         """Implements :attr:`agentws.agents.output.RunOutput.steps`."""
         if self._steps is None:
             prefix = self.id.removeprefix("run_")
-            self._steps = Steps(self, prefix=prefix, recorded=self._recorded)
+            self._steps = Steps(self, prefix=prefix, recorded=self._recorded, agent=self.speaker)
         return self._steps
 
     @property

@@ -6,6 +6,7 @@ before it as its parent.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Iterable, Set
 from typing import Any, Final, NamedTuple
 
@@ -212,6 +213,12 @@ def attempt_of(event: e.Event) -> e.Attempt | None:
         return None
 
 
+def _named(began: e.RunStarted) -> list[str]:
+    """The agent that a run begins with, where there are several."""
+    agent = told_in(began.metadata).get("agent")
+    return [] if agent is None else [agent]
+
+
 def recorded_in(
     runs: Collection[str],
     found: Iterable[Envelope],
@@ -226,7 +233,7 @@ def recorded_in(
     questions: dict[str, Asked] = {}
     delegates: dict[str, e.SubagentFinished | e.SubagentError] = {}
     suspended: dict[str, Suspended] = {}
-    handovers = 0
+    turns: Counter[str] = Counter()
     for body in found:
         match body.event:
             case e.ToolCallStart() as start if body.run in shown:
@@ -243,8 +250,10 @@ def recorded_in(
             case e.SubagentFinished() | e.SubagentError() as end if body.run in shown:
                 if step := told_in(end.metadata).get("step"):
                     delegates[step] = end
-            case e.AgentChosen() if body.run in shown:
-                handovers += 1
+            case e.RunStarted() as began if body.run in shown and not turns:
+                turns.update(_named(began))
+            case e.AgentChosen(agent=to) if body.run in shown:
+                turns[to] += 1
             case e.RunFinished(outcome=m.InterruptOutcome(interrupts)) if body.run in runs:
                 asked |= {one.id: one for one in interrupts}
             case e.InterruptAnswered(interrupt_id=id) as answer if id in asked:
@@ -254,6 +263,4 @@ def recorded_in(
             case _:
                 pass
     due = frozenset(step for step, one in questions.items() if one.interrupt.id in resuming)
-    return Recorded(
-        calls, results, questions, due, delegates, suspended=suspended, handovers=handovers
-    )
+    return Recorded(calls, results, questions, due, delegates, suspended=suspended, turns=turns)

@@ -128,6 +128,7 @@ class SessionRoutes:
             _message_list(snapshot.page, snapshot.position.epoch),
             queued=[one.message for one in session.outline.queue.values()],
             position=str(snapshot.position),
+            interrupts=list(snapshot.interrupts) or UNSET,
         )
         return json_response(newest)
 

@@ -6,18 +6,20 @@ Whether they wait in memory or are called again, the conversation is the same.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
 
-from agentws import ModelRouter, Router, RunContext, tool
+from agentws import Agent, ModelRouter, Router, RunContext, tool
 from agentws.agents import steps
 from agentws.testing.agui import runs_of, verify
-from agentws.testing.connect import Frame
+from agentws.testing.connect import Frame, connect, kind
 from agentws.testing.fakellm import ScriptedLLM
 
-from .asking import answer
+from .asking import answer, questions
 from .harness import Talk, talk
+from .nodes import nodes
 
 WAYS = pytest.mark.parametrize("park", [300.0, 0.05], ids=["in memory", "called again"])
 
@@ -187,3 +189,33 @@ async def test_a_router_that_is_a_delegate_chooses_once(park: float) -> None:
     async with talk(agents, park=park) as t:
         assert await say(t, "a", "b") == ["1 a b", "1 a b"]
     assert len(llm.requests) == 1
+
+
+async def test_another_attempt_after_a_handoff_asks_nothing_again() -> None:
+    class One(Agent):
+        attempts = 2
+
+        async def run(self, ctx: RunContext) -> AsyncIterator[str]:
+            yield f"{await ctx.ask('Sure?')} "
+            await ctx.handoff("two")
+
+    class Two(Agent):
+        attempts = 2
+
+        async def run(self, ctx: RunContext) -> AsyncIterator[str]:
+            yield f"{await ctx.ask('Sure?')} {ctx.attempt}"
+            if ctx.attempt == 1:
+                await asyncio.Event().wait()
+
+    async with nodes({"one": One, "two": Two}) as (first, second), connect(first.app) as client:
+        await client.say("go", "m1")
+        for given in ("a", "b"):
+            (question,) = await questions(client)
+            await client.ask(answer(f"answer {given}", question["id"], given))
+        await client.until(lambda frame: frame.get("event", {}).get("delta") == "b 1")
+        first.freeze()
+        await client.reconnect(second.app)
+        await client.until(lambda frame: kind(frame) == "RUN_FINISHED", within=30)
+        assert client.events()[-1]["outcome"] == {"type": "success"}
+        said = [one["delta"] for one in client.events() if one["type"] == "TEXT_MESSAGE_CONTENT"]
+        assert said == ["a ", "b 1", "a ", "b 2"]
