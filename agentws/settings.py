@@ -22,6 +22,7 @@ Delay = Annotated[float, Meta(ge=0, le=_LONGEST, description="seconds from 0 to 
 Timeout = Annotated[float, Meta(ge=0.001, le=86_400, description="seconds from 0.001 to 86400")]
 """Of one call to a server, which takes milliseconds as a small number; at most a day."""
 Rate = Annotated[float, Meta(gt=0, le=_LARGEST, description="a number above 0, at most 2**53")]
+Port = Annotated[int, Meta(ge=0, le=65_535, description="a whole number from 0 to 65535")]
 Count = Annotated[int, Meta(ge=1, le=_LARGEST, description="a whole number from 1 to 2**53")]
 CountOrZero = Annotated[int, Meta(ge=0, le=_LARGEST, description="a whole number from 0 to 2**53")]
 """A count where 0 means that there are none."""

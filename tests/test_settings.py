@@ -14,21 +14,30 @@ from starlette.endpoints import HTTPEndpoint
 from agentws import (
     AgentGateway,
     BearerKeys,
+    ChatAgent,
     Limits,
     LocalBus,
     MemoryFileStore,
     MemoryStore,
+    ModelRouter,
+    Router,
     RunContext,
     SQLiteStore,
     mount_agent_gateway,
+    tool,
 )
 from agentws.backends.postgres import PostgresBus, PostgresStore
 from agentws.backends.redis import RedisBus, RedisStore
+from agentws.errors import BadRequest
+from agentws.integrations.anthropic import AnthropicMessages
+from agentws.integrations.openai import OpenAIChat
 from agentws.server import ServerLimits
 from agentws.testing import connect, running
+from agentws.testing.fakellm import ScriptedLLM
 
 NO_NUMBERS: list[Any] = [True, "5", b"5", [], {}, 5j, object()]
 NO_SIZES: list[Any] = [-1, -0.5, math.nan, math.inf, -math.inf, 10**400, 2**70]
+MODEL = ScriptedLLM()
 REDIS, POSTGRES = "redis://127.0.0.1:1", "postgresql://127.0.0.1:1/d"
 
 
@@ -42,6 +51,16 @@ NUMBERS: dict[str, Callable[[Any], object]] = {
     for name in kind.__struct_fields__
     if name != "file_types"
 } | {
+    "ChatAgent.history_budget": lambda value: ChatAgent(MODEL, history_budget=value),
+    "ChatAgent.max_rounds": lambda value: ChatAgent(MODEL, max_rounds=value),
+    "Router.timeout": lambda value: Router({"a": "x"}, default="a", timeout=value),
+    "ModelRouter.timeout": lambda value: ModelRouter(MODEL, {"a": "x"}, timeout=value),
+    "tool.timeout": lambda value: tool(timeout=value),
+    "OpenAIChat.timeout": lambda value: OpenAIChat("m", api_key="k", timeout=value),
+    "AnthropicMessages.timeout": lambda value: AnthropicMessages("m", api_key="k", timeout=value),
+    "AnthropicMessages.max_tokens": lambda value: AnthropicMessages(
+        "m", api_key="k", max_tokens=value
+    ),
     "SQLiteStore.busy_timeout": lambda value: SQLiteStore("x.db", busy_timeout=value),
     "MemoryFileStore.max_size": lambda value: MemoryFileStore(max_size=value),
     "RedisStore.timeout": lambda value: RedisStore(REDIS, timeout=value),
@@ -198,3 +217,35 @@ def test_an_address_that_is_no_text_is_a_type_error(
 ) -> None:
     with pytest.raises(TypeError, match="expected a str"):
         kind(address)
+
+
+async def test_the_id_of_a_session_and_the_key_of_a_post_are_text() -> None:
+    gateway = AgentGateway(None)
+    await gateway.start()
+    for id in (None, 42, b"bytes"):
+        with pytest.raises(TypeError, match="the id of the session is .*; expected a str"):
+            gateway.session(id)  # type: ignore[arg-type]
+    for key in ("", 42, b"key", "k" * 129):
+        with pytest.raises(BadRequest, match="Expected 1 to 128 characters"):
+            await gateway.topic("orders").post("x", key=key)  # type: ignore[arg-type]
+    await gateway.stop()
+
+
+@pytest.mark.parametrize("approve", [None, 0, "", "no", 1])
+def test_what_must_be_approved_is_said_by_a_bool_or_a_callable(approve: Any) -> None:
+    with pytest.raises(TypeError, match="approve is .*; expected True, False or a callable"):
+        tool(approve=approve)
+
+
+@pytest.mark.parametrize(
+    ("choose", "default", "said"),
+    [
+        (None, "a", "choose is None; expected a mapping of rules"),
+        ("a", "a", "choose is 'a'; expected a mapping of rules"),
+        ({"a": "x"}, "", "default is ''; expected the name of an agent"),
+        ({"a": "x"}, None, "default is None; expected the name of an agent"),
+    ],
+)
+def test_a_router_refuses_what_could_choose_nothing(choose: Any, default: Any, said: str) -> None:
+    with pytest.raises(TypeError, match=said):
+        Router(choose, default=default)

@@ -22,6 +22,7 @@ from typing import Any, Concatenate, Final, Generic, ParamSpec, TypeVar, Union, 
 import msgspec
 
 from ..errors import ToolArgumentsInvalid, ToolError
+from ..settings import Seconds, check_setting
 from .context import SessionContext
 from .schemas import converted, decoded, schema_of
 
@@ -164,8 +165,10 @@ class _Decorator:
     """Makes tools with the same options."""
 
     def __init__(self, name: str | None, approve: Approval, timeout: float | None) -> None:
-        if timeout is not None and timeout <= 0:
-            raise ValueError(f"timeout is {timeout}; expected seconds above 0")
+        check_setting("timeout", timeout, Seconds | None)
+        if not isinstance(approve, bool) and not callable(approve):
+            # Something false, such as None, would let every call pass.
+            raise TypeError(f"approve is {approve!r:.100}; expected True, False or a callable")
         self._name, self._approve, self._timeout = name, approve, timeout
 
     @overload

@@ -17,15 +17,15 @@ from collections.abc import Sequence
 
 from . import resources
 from .attacks import cost as attack_cost
-from .engines import ON_PATH, STORES, Programs, engines
+from .json_line import as_json
 from .overhead.report import Row, overhead_table
 from .overhead.workloads import WORKLOADS, Workload
-from .report import as_json
 from .scale import FULL, QUICK, Scale
 from .servers.process import ServerProcess
 from .servers.variants import PRESET, RAW, STOCK, VARIANTS
-from .store_report import Result, store_table
-from .trials import TRIALS, Trial, try_out
+from .stores.database_servers import ON_PATH, STORES, Programs, database_servers
+from .stores.report import Result, store_table
+from .stores.trials import TRIALS, Trial, try_out
 
 # Files besides the connections: listeners, event loops, standard streams.
 _SPARE_FILES = 100
@@ -43,7 +43,7 @@ def main(arguments: Sequence[str] | None = None, *, programs: Programs = ON_PATH
     wanted = Programs(redis=options.redis_server, postgres=options.postgres)
     results: list[Result] = []
     # The database servers may use all cores: they are started before this process is pinned.
-    with engines(_stores(options), wanted) as (addresses, absent), _runner() as runner:
+    with database_servers(_stores(options), wanted) as (addresses, absent), _runner() as runner:
         cores = _pin(notes)
         rows = [runner.run(_measured(each, options, scale, cores)) for each in _workloads(options)]
         for trial in _trials(options):

@@ -246,7 +246,7 @@ class Chat(Requests):
         ``steer`` the active run may take the message; if it does not, it waits. ``attachments`` are
         files that were uploaded, or their ids. Text that is a
         command (``/help``, ``ping``) is not a message: every send of it runs at most once.
-        Raises TooMany when too many messages are unsent, ChatClosed outside of ``async with``.
+        Raises BadRequest, TooMany when too many messages are unsent, ChatClosed outside of a chat.
         """
         frame = Send(
             id=id or new_id("msg"),
@@ -390,7 +390,7 @@ class Chat(Requests):
 
 
 def _ids_of(attachments: Sequence[str | FileView]) -> list[str]:
-    return [one if isinstance(one, str) else one.id for one in attachments]
+    return [one.id if isinstance(one, FileView) else one for one in attachments]
 
 
 async def _log_events(updates: AsyncIterator[Update]) -> AsyncIterator[LogEvent]:

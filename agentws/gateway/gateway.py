@@ -212,9 +212,11 @@ class AgentGateway(ServerPush):
 
     @property
     def has_admin(self) -> bool:
+        """Whether there is an admin key, and so are the admin routes."""
         return bool(self._admin_key)
 
     def is_admin(self, connection: HTTPConnection) -> bool:
+        """Whether the client sent the admin key."""
         return is_admin(self._admin_key, connection)
 
     async def enter(

@@ -15,6 +15,7 @@ from ..agents.llm import (
     status_error,
 )
 from ..protocol.messages import DeveloperMessage, Message, SystemMessage, TokenUsage, Tool
+from ..settings import Count, Seconds, check_setting
 from .answer import (
     CALLED_ONLY,
     THOUGHT_ONLY,
@@ -71,6 +72,8 @@ class AnthropicMessages(ProviderLLM):
         media: bool = True,
         parameters: Mapping[str, Any] | None = None,
     ) -> None:
+        check_setting("max_tokens", max_tokens, Count)
+        check_setting("timeout", timeout, Seconds)
         self.max_tokens = max_tokens
         self._client = client or anthropic.AsyncAnthropic(
             base_url=base_url, api_key=api_key, timeout=timeout, max_retries=max_retries

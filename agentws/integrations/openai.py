@@ -15,6 +15,7 @@ from ..agents.llm import (
     status_error,
 )
 from ..protocol.messages import Message, TokenUsage, Tool
+from ..settings import Seconds, check_setting
 from .answer import (
     CALLED_ONLY,
     THOUGHT_ONLY,
@@ -78,6 +79,7 @@ class OpenAIChat(ProviderLLM):
         send_reasoning: bool = False,
         parameters: Mapping[str, Any] | None = None,
     ) -> None:
+        check_setting("timeout", timeout, Seconds)
         self._client = client or openai.AsyncOpenAI(
             base_url=base_url, api_key=api_key, timeout=timeout, max_retries=max_retries
         )

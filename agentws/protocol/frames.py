@@ -207,7 +207,10 @@ def _open_parts(frame: AnyClientFrame) -> tuple[Any, ...]:
 
 def check_id(value: str | None) -> None:
     """Raises BadRequest unless ``value`` is absent or 1 to 128 characters without U+0000."""
-    if value is not None and (not 0 < len(value) <= MAX_ID or "\x00" in value):
+    if value is None:
+        return
+    # The host's own code may pass one of another type.
+    if not isinstance(value, str) or not 0 < len(value) <= MAX_ID or "\x00" in value:
         raise BadRequest("This id is not valid.", expected=f"1 to {MAX_ID} characters")
 
 

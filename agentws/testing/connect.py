@@ -86,6 +86,7 @@ class Client:
 
     @property
     def line(self) -> Line:
+        """The current connection."""
         return self.lines[-1]
 
     @property
@@ -264,6 +265,7 @@ class Client:
         self.line.read(False)
 
     def resume(self) -> None:
+        """Reads again after :meth:`pause`."""
         self.line.read(True)
 
     def drop(self) -> None:

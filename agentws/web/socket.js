@@ -342,6 +342,8 @@ export class AgentSocket extends Requests {
   /** @param {any} frame */
   #refused(frame) {
     if (this.#delivery.refused(frame) || this.#topics.refused(frame)) return;
+    // The server closes the connection, which is opened again by itself.
+    if (frame.code === 'unavailable') return;
     this.#noticed({ content: frame.message, level: 'error', metadata: { code: frame.code } });
   }
 

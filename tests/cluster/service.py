@@ -34,6 +34,7 @@ LIMITS: Final = Limits(
     message_rate=1000.0,
     message_burst=1000,
     session_idle=1.0,
+    max_runs_per_identity=1000,
     # A title is appended some time after a run: a log without open runs would still grow.
     title_length=0,
 )

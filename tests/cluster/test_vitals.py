@@ -28,6 +28,7 @@ class Process:
 
     holds: Vitals = BEFORE
     name: str = "a"
+    pid: int = 0
     port: int = 0
     disturbed: int = 0
     steady: bool = True
@@ -37,6 +38,10 @@ class Process:
 
     def descriptors(self) -> int:
         return self.holds.descriptors
+
+    @property
+    def process(self) -> Process:
+        return self
 
     @property
     def node(self) -> Node:

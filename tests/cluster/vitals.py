@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
+from pathlib import Path
 from types import TracebackType
 from typing import Final, NamedTuple, Self
 
@@ -93,8 +94,10 @@ def check_answers(answers: Sequence[float], *, slow: float = SLOW * BUSY) -> flo
 class HealthChecks:
     """Asks these nodes for `/health` all the time, as an orchestrator does.
 
-    A context manager; ``answers`` has the seconds of each answer. In threads, as the event loop of
-    the test may be busy. A node that is dead or frozen is not expected to answer.
+    A context manager; ``answers`` has the seconds of each answer, without those for which the node
+    or the asking thread could run and got no core: a busy machine is not what is tested. In
+    threads, as the event loop of the test may be busy. A node that is dead or frozen is not
+    expected to answer.
     """
 
     def __init__(self, nodes: Sequence[Node]) -> None:
@@ -122,9 +125,24 @@ class HealthChecks:
             disturbed = node.disturbed
             if not node.steady:
                 continue
+            queued = _queued(node)
             seconds = _ask(node.port)
             if seconds is not None and node.disturbed == disturbed:
-                self.answers.append(seconds)
+                self.answers.append(max(0.0, seconds - (_queued(node) - queued)))
+
+
+def _queued(node: Node) -> float:
+    """Seconds for which the node's event loop and this thread have waited for a core so far."""
+    own = Path(f"/proc/self/task/{threading.get_native_id()}/schedstat")
+    return _waited(own) + _waited(Path(f"/proc/{node.process.pid}/schedstat"))
+
+
+def _waited(schedstat: Path) -> float:
+    try:
+        return int(schedstat.read_text().split()[1]) / 1e9
+    except (OSError, IndexError):
+        # The process has ended, or the system does not count this.
+        return 0.0
 
 
 def _ask(port: int) -> float | None:

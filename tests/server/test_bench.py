@@ -12,7 +12,7 @@ import msgspec
 import pytest
 
 from agentws import bench
-from agentws.bench import report, resources, scale
+from agentws.bench import json_line, resources, scale
 from agentws.bench.overhead import memory, workloads
 from agentws.bench.overhead.report import Row, overhead_table
 from agentws.bench.servers import clients, process
@@ -59,7 +59,7 @@ def test_every_variant_has_a_column_and_its_medians() -> None:
     assert "raw, server preset" in header
     for number, name in enumerate(VARIANTS, 1):
         assert f"{number + 1:.1f} KiB" in line
-        shown = msgspec.json.decode(report.as_json([row], [], []))["workloads"][0]
+        shown = msgspec.json.decode(json_line.as_json([row], [], []))["workloads"][0]
         assert (shown["medians"][name], shown["spreads"][name]) == (
             number + 1,
             1 / (number + 1),

@@ -99,12 +99,10 @@ class Wanderer:
 
     async def deliver(self) -> None:
         while waiting := self._unacknowledged:
-            with suppress(*GONE):
-                async with self._client.at(self._any_host()):
-                    for id in waiting:
-                        await self._client.say(**self._sends[id])
-            # A full queue refuses some of them for a while, and a node that has just found its
-            # store again may refuse the connection once.
+            async with self._client.at(self._any_host()):
+                for id in waiting:
+                    await self._client.say(**self._sends[id])
+            # A full queue refuses some of them for a while.
             await asyncio.sleep(PAUSES[1])
 
     async def read_to(self, head: str) -> None:

@@ -17,6 +17,7 @@ from typing import Final, NamedTuple
 from agentws.testing.history import Checked, check_history, check_strangers
 from agentws.testing.laws import violations
 from tests.cluster.checks import settled_log, writer_of
+from tests.cluster.clients import Native
 from tests.cluster.vitals import HealthChecks, baseline, check_answers, check_returned
 from tests.cluster.warming import warm_up
 
@@ -120,6 +121,7 @@ async def _round(all: World, name: str, faults: list[Episode], report: Report) -
             await all.run(faults)
             for task in acting:
                 task.cancel()
+        await _check_welcomes(all, sessions)
         checked = [await _check(all, session, people[session]) for session in sessions]
         for prowler in prowlers:
             await prowler.visit_all()
@@ -147,6 +149,16 @@ def _people(all: World, session: str) -> list[Person]:
         kind = Resident if number == 0 else Wanderer
         made.append(kind(all, session, name, chance))
     return made
+
+
+async def _check_welcomes(all: World, sessions: list[str]) -> None:
+    """A node that says it is ready takes each session with the first connection."""
+    for node in all.cluster.nodes:
+        for session in sessions:
+            client = Native(session, f"the first one at {node.name}")
+            async with _within(f"{node.name} welcomes a client of {session}"):
+                async with client.at(node.host):
+                    await client.until("welcome")
 
 
 def _prowler(all: World, session: str, owners: list[Person]) -> Prowler:

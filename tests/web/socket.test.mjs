@@ -870,6 +870,15 @@ test('an error without a request becomes a notice', async () => {
   );
 });
 
+test('an error that only interrupts the connection is no notice', async () => {
+  const { chat, socket } = await opened();
+  socket.deliver({ type: 'error', code: 'unavailable', message: 'Not now.', retryable: true });
+  assert.deepEqual(chat.getSnapshot().notices, []);
+  socket.drop(4503);
+  const { connection, error } = chat.getSnapshot();
+  assert.deepEqual([connection, error?.message], ['reconnecting', 'Not now.']);
+});
+
 test('getSnapshot() returns the same object until something changes', async () => {
   const { chat, socket } = await opened();
   let calls = 0;

@@ -244,15 +244,15 @@ class PostgresBus(Bus):
         self._heard = True
 
     def _received(self, text: str) -> None:
+        if text.startswith(self._outbox.beginning):
+            # Its own subscribers have heard it when it was published.
+            self._echo.set()
+            return
         message = decode(text)
         if message is None:
             logger.warning("a notification of another program was ignored")
             return
         sender, parts = message
-        if sender == self._node:
-            # Its own subscribers have heard it when it was published.
-            self._echo.set()
-            return
         for channel, payload in self._reassembly.add(sender, parts):
             self._subscriptions.deliver(channel, payload)
 

@@ -50,6 +50,8 @@ class Outbox:
 
     def __init__(self, node: str) -> None:
         self._node = _encode(node)
+        self.beginning: Final = f"[{self._node.decode()},"
+        """What every notification of this node begins with."""
         self._rings: dict[str, bytes] = {}
         self._messages: list[tuple[str, bytes]] = []
 

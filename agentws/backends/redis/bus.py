@@ -24,7 +24,7 @@ _SENDER: Final = 8
 
 
 class RedisBus(Bus):
-    """Reaches every node whose bus has the same server and ``namespace``.
+    """Reaches every node whose bus has the same server, database and ``namespace``.
 
     ``url`` and ``namespace`` are those of :class:`RedisStore`, but any store may be combined with
     this bus. ``timeout``: seconds for connecting, and for a probe to come back.
@@ -37,7 +37,9 @@ class RedisBus(Bus):
         pool = pool_of(url, socket_connect_timeout=timeout)
         self._place = f"{place_of(url)} {check_namespace(namespace)}"
         self._id = token_bytes(_SENDER)
-        self._prefix = f"{namespace}:b:"
+        # Pub/sub knows no databases: without its number, two applications would hear each other.
+        database = pool.connection_kwargs.get("db") or 0
+        self._prefix = f"{namespace}:{database}:b:" if database else f"{namespace}:b:"
         self._subscriptions = Subscriptions()
         probe = f"{namespace}:p:{self._id.hex()}"
         self._publisher = Publisher(pool, probe=probe, timeout=timeout)

@@ -105,7 +105,7 @@ class RedisStore(Store):
         return await self._servers.available_durability()
 
     def default_bus(self) -> RedisBus:
-        """Reaches all nodes that use this server and namespace.
+        """Reaches all nodes that use this server, database and namespace.
 
         The store rings on it in the same step as it appends, unless an append has to be confirmed
         first: other nodes then learn of it once it is.

@@ -39,7 +39,9 @@ def database_path(given: str | os.PathLike[str]) -> str:
         raise _wrong(given)
     if path.endswith(("/", os.sep)):
         raise ValueError(f"the database is {given!r}, a directory; expected {_EXPECTED}")
-    return os.path.abspath(_with_home(given, path))
+    # SQLite keeps its other files beside the target of a link, and processes that use a link and
+    # the target have to find each other's sockets.
+    return os.path.realpath(_with_home(given, path))
 
 
 def check_place(path: str) -> None:

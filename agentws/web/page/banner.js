@@ -55,7 +55,11 @@ function refused(text, forever, { retry, fresh }) {
       'span',
       { class: 'actions' },
       !forever && el('button', { type: 'button', class: 'button', click: retry }, 'Try again'),
-      el('button', { type: 'button', class: 'button quiet', click: fresh }, 'New chat'),
+      el(
+        'button',
+        { type: 'button', class: forever ? 'button' : 'button quiet', click: fresh },
+        'New chat',
+      ),
     ),
   ];
 }

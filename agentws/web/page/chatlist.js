@@ -77,13 +77,19 @@ export class ChatList {
   }
 
   /** @param {import('../client.js').ChatSnapshot} snapshot */
-  update({ identity, session, title }) {
+  update({ connection, identity, session, title }) {
     const known = this.#listed.find(({ id }) => id === session);
     // Another device may have renamed it.
     if (known && title && known.title !== title) this.#changed({ renamed: known.id, title });
     if (session !== this.#current) this.draw(session);
-    if (identity === this.#identity) return;
+    // Before the server has said who this is, nobody is known.
+    if (connection !== 'open' || identity === this.#identity) return;
     this.#identity = identity;
+    // What another person had is not for this one.
+    this.#asked += 1;
+    this.#listed = [];
+    this.#before = undefined;
+    this.draw();
     this.refresh();
   }
 

@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from statistics import median
 from typing import Any, NamedTuple
 
-from .engines import STORES
-from .text_table import aligned
+from ..text_table import aligned
+from .database_servers import STORES
 
 
 class Figure(NamedTuple):

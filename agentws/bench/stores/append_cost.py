@@ -8,26 +8,26 @@ from collections.abc import Sequence
 
 import msgspec
 
-from ..store import SessionInfo, Store
-from . import resources
-from .overhead.deltas import paced
-from .scale import Scale
-from .servers.variants import RAW_EVENT
-from .sites import Site
+from ...store import SessionInfo, Store
+from .. import resources
+from ..overhead.deltas import paced
+from ..scale import Scale
+from ..servers.variants import RAW_EVENT
+from .cluster import Cluster
 
 EVENT = msgspec.json.encode(RAW_EVENT)
 
 
-async def deltas(site: Site, scale: Scale) -> Sequence[float]:
-    async with site.node() as node:
+async def deltas(cluster: Cluster, scale: Scale) -> Sequence[float]:
+    async with cluster.node() as node:
         return (await paced(node, scale),)
 
 
-async def appends(site: Site, scale: Scale) -> Sequence[float]:
+async def appends(cluster: Cluster, scale: Scale) -> Sequence[float]:
     """Appends to the store alone, in this process: per second, and the CPU of one."""
     # Stores have threads of their own.
-    with resources.unpinned(site.cores):
-        return await _appends(site.address.store(), scale)
+    with resources.unpinned(cluster.cores):
+        return await _appends(cluster.address.store(), scale)
 
 
 async def _appends(store: Store, scale: Scale) -> tuple[float, float]:

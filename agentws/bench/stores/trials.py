@@ -9,12 +9,12 @@ import tempfile
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Final, NamedTuple
 
-from . import across, failing, returning, storing, working
-from .engines import STORES
-from .scale import Scale
-from .servers.store_address import StoreAddress
-from .sites import Site
-from .store_report import Figure, Result, shown
+from ..scale import Scale
+from ..servers.store_address import StoreAddress
+from . import append_cost, cross_node_delay, failover, reconnect_storm, worker_speedup
+from .cluster import Cluster
+from .database_servers import STORES
+from .report import Figure, Result, shown
 
 SHARED: Final = tuple(name for name in STORES if name != "memory")
 """The stores that several processes can share."""
@@ -24,7 +24,7 @@ class Trial(NamedTuple):
     """How figures are measured: ``run`` returns one for each of ``figures``."""
 
     name: str
-    run: Callable[[Site, Scale], Awaitable[Sequence[float]]]
+    run: Callable[[Cluster, Scale], Awaitable[Sequence[float]]]
     figures: Sequence[Figure]
     stores: Sequence[str] = STORES
     waits: bool = False
@@ -38,7 +38,7 @@ def _each(target: float) -> Mapping[str, float]:
 TRIALS: Final = (
     Trial(
         "deltas",
-        storing.deltas,
+        append_cost.deltas,
         [
             Figure(
                 "CPU of a node for a delta, 100 runs with one every 20 ms",
@@ -50,7 +50,7 @@ TRIALS: Final = (
     ),
     Trial(
         "appends",
-        storing.appends,
+        append_cost.appends,
         [
             Figure("appends of one event, 100 sessions at once", "/s", at_least=True),
             Figure("CPU of the caller for such an append", "µs"),
@@ -58,7 +58,7 @@ TRIALS: Final = (
     ),
     Trial(
         "across",
-        across.latency,
+        cross_node_delay.delay,
         [
             Figure(
                 "delay of a delta on another node, after its own (median)",
@@ -70,27 +70,27 @@ TRIALS: Final = (
     ),
     Trial(
         "failover",
-        failing.failover,
+        failover.failover,
         [Figure("kill -9 of a node until another has ended its runs", "s", _each(11.0))],
         SHARED,
         waits=True,
     ),
     Trial(
         "failover-2s",
-        failing.early_failover,
+        failover.early_failover,
         [Figure("the same with leases of 2 s", "s", _each(3.0))],
         SHARED,
         waits=True,
     ),
     Trial(
         "drain",
-        failing.drain,
+        failover.drain,
         [Figure("SIGTERM until a node ends, beyond its drain_timeout", "s", _each(10.0))],
         waits=True,
     ),
     Trial(
         "return",
-        returning.storm,
+        reconnect_storm.storm,
         [
             Figure("clients of a killed node until all are resumed", "s", _each(60.0)),
             Figure("tries of a client (mean)", ""),
@@ -100,7 +100,7 @@ TRIALS: Final = (
     ),
     Trial(
         "workers",
-        working.speedup,
+        worker_speedup.speedup,
         [
             Figure("turns with one process", "/s", at_least=True),
             Figure("four worker processes, against one", "×", {"sqlite": 1.8}, at_least=True),
@@ -126,7 +126,7 @@ async def try_out(
                 namespace=f"bench_{secrets.token_hex(4)}",
                 folder=folder,
             )
-            found[store].append(await trial.run(Site(address, cores), scale))
+            found[store].append(await trial.run(Cluster(address, cores), scale))
         values = zip(trial.figures, found[store][-1], strict=True)
         line = ", ".join(shown(value, figure.unit) for figure, value in values)
         print(f"{trial.name} {store}: {line}", file=sys.stderr, flush=True)

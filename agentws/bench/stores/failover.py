@@ -8,29 +8,29 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-from .overhead.cancelling import UNTIL_CANCELLED
-from .scale import Scale
-from .servers.process import ServerProcess
-from .sites import Site
-from .viewing import Viewer, open_viewers, wait_for_deltas
+from ..overhead.cancelling import UNTIL_CANCELLED
+from ..scale import Scale
+from ..servers.process import ServerProcess
+from .cluster import Cluster
+from .viewers import Viewer, open_viewers, wait_for_deltas
 
 PATIENCE = 60.0
 EARLY_LEASE_SECONDS = 2.0
 
 
-async def failover(site: Site, scale: Scale) -> Sequence[float]:
+async def failover(cluster: Cluster, scale: Scale) -> Sequence[float]:
     """From the death of a node to the end of its last run, as a client of another node sees it."""
-    return await _failover(site, scale, {"lease_ttl": scale.lease_seconds})
+    return await _failover(cluster, scale, {"lease_ttl": scale.lease_seconds})
 
 
-async def early_failover(site: Site, scale: Scale) -> Sequence[float]:
-    return await _failover(site, scale, {"lease_ttl": EARLY_LEASE_SECONDS})
+async def early_failover(cluster: Cluster, scale: Scale) -> Sequence[float]:
+    return await _failover(cluster, scale, {"lease_ttl": EARLY_LEASE_SECONDS})
 
 
-async def _failover(site: Site, scale: Scale, limits: dict[str, Any]) -> Sequence[float]:
+async def _failover(cluster: Cluster, scale: Scale, limits: dict[str, Any]) -> Sequence[float]:
     async with (
-        site.node(cores=site.cores, limits=limits) as dying,
-        site.node(cores=site.cores, limits=limits) as other,
+        cluster.node(cores=cluster.cores, limits=limits) as dying,
+        cluster.node(cores=cluster.cores, limits=limits) as other,
     ):
         owners = await _running(dying, scale.watched)
         viewers = await open_viewers(other, [each.session for each in owners])
@@ -48,10 +48,10 @@ async def _failover(site: Site, scale: Scale, limits: dict[str, Any]) -> Sequenc
     return (took,)
 
 
-async def drain(site: Site, scale: Scale) -> Sequence[float]:
+async def drain(cluster: Cluster, scale: Scale) -> Sequence[float]:
     """Seconds beyond those of the drain, with connections of which a tenth has a run."""
     limits = {"drain_timeout": scale.drain_seconds, "drain_window": scale.drain_seconds / 2}
-    async with site.node(cores=site.cores, limits=limits) as node:
+    async with cluster.node(cores=cluster.cores, limits=limits) as node:
         await open_viewers(node, [""] * (scale.draining * 9 // 10))
         await _running(node, scale.draining - scale.draining * 9 // 10)
         began = time.perf_counter()

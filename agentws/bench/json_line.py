@@ -9,7 +9,7 @@ from importlib import metadata
 import msgspec
 
 from .overhead.report import Row, row_as_json
-from .store_report import Result
+from .stores.report import Result
 
 _PACKAGES = ("uvicorn", "starlette", "websockets", "uvloop", "httptools", "redis", "psycopg")
 

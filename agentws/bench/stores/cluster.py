@@ -1,4 +1,4 @@
-"""What the measurement of a store gets: its store, and the nodes that share it."""
+"""A cluster for one measurement: a store of its own, and nodes that share it."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from .servers.process import ServerProcess
-from .servers.store_address import StoreAddress
-from .servers.variants import PRESET
+from ..servers.process import ServerProcess
+from ..servers.store_address import StoreAddress
+from ..servers.variants import PRESET
 
 
-class Site(NamedTuple):
-    """A store of its own, and the cores of this machine."""
+class Cluster(NamedTuple):
+    """The address of a new store, and the cores of this machine, on which nodes are started."""
 
     address: StoreAddress
     cores: Sequence[int]

@@ -6,15 +6,15 @@ import asyncio
 from collections.abc import Sequence
 from statistics import median
 
-from .scale import Scale
-from .sites import Site
-from .viewing import open_viewers
+from ..scale import Scale
+from .cluster import Cluster
+from .viewers import open_viewers
 
 
-async def latency(site: Site, scale: Scale) -> Sequence[float]:
+async def delay(cluster: Cluster, scale: Scale) -> Sequence[float]:
     """The median of the differences, in milliseconds, of a few runs at a calm pace."""
     count = scale.seconds * 50
-    async with site.node(cores=site.cores) as near, site.node(cores=site.cores) as far:
+    async with cluster.node(cores=cluster.cores) as near, cluster.node(cores=cluster.cores) as far:
         owners = await open_viewers(near, [""] * scale.watched)
         others = await open_viewers(far, [each.session for each in owners])
         for each in (*owners, *others):

@@ -12,10 +12,10 @@ from collections.abc import Sequence
 
 import msgspec
 
-from .scale import Scale
-from .servers.clients import GatewayClient
-from .servers.process import ServerProcess
-from .sites import Site
+from ..scale import Scale
+from ..servers.clients import GatewayClient
+from ..servers.process import ServerProcess
+from .cluster import Cluster
 
 AT_ONCE = 200
 PATIENCE = 120.0
@@ -33,17 +33,17 @@ class Returning(GatewayClient):
             super().message(payload)
 
 
-async def storm(site: Site, scale: Scale) -> Sequence[float]:
+async def storm(cluster: Cluster, scale: Scale) -> Sequence[float]:
     """Seconds, tries of a client, the most calls of the store in a second, and calls for a client.
 
     The node is killed, and another one on its store resumes the clients: none of their sessions is
     in its memory. Nodes share no store in memory: there the node itself resumes them.
     """
     async with contextlib.AsyncExitStack() as nodes:
-        first = await nodes.enter_async_context(site.node(count_calls=True))
+        first = await nodes.enter_async_context(cluster.node(count_calls=True))
         second = first
-        if site.address.kind != "memory":
-            second = await nodes.enter_async_context(site.node(count_calls=True))
+        if cluster.address.kind != "memory":
+            second = await nodes.enter_async_context(cluster.node(count_calls=True))
         clients = await _with_an_answer(first, scale.returning_clients)
         await second.request("POST", "/calls")
         began = time.perf_counter()

@@ -9,8 +9,8 @@ from typing import Any
 
 import msgspec
 
-from .servers.clients import GatewayClient
-from .servers.process import ServerProcess
+from ..servers.clients import GatewayClient
+from ..servers.process import ServerProcess
 
 POLL_SECONDS = 0.02
 

@@ -39,7 +39,9 @@ class _Absent(Exception):
 
 
 @contextmanager
-def engines(wanted: list[str], programs: Programs) -> Iterator[tuple[dict[str, str], list[str]]]:
+def database_servers(
+    wanted: list[str], programs: Programs
+) -> Iterator[tuple[dict[str, str], list[str]]]:
     """The addresses of the stores that can be measured, by name; and a note for each other one."""
     addresses, notes = {}, []
     with ExitStack() as started:
