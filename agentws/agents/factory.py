@@ -77,9 +77,9 @@ class Agents:
                 f"without {INTERNAL!r} in front"
             )
         self.default: Final = self.names[0] if self.names else DEFAULT_NAME
-        for name, one in named.items():
-            if isinstance(one, Router):
-                one.check(name, among=self._makers)
+        self._routers = {name: one for name, one in named.items() if isinstance(one, Router)}
+        for name, router in self._routers.items():
+            router.check(name, among=self._makers)
         declared = {name: declared_overlaps(named[name]) for name in self.names}
         self.overlaps: Final = {name: one for name, one in declared.items() if one is not None}
         """What the agents allow that clients may choose, by name; of those that declare it."""
@@ -106,6 +106,14 @@ class Agents:
     def mentioned(self, content: Content) -> str | None:
         """The agent that ``content`` is addressed to, as in ``@billing where is my invoice?``."""
         return None if self._mentions is None else self._mentions.find(content)
+
+    def make_to_ask(self, name: str, session: SessionInfo) -> Awaitable[Agent]:
+        """:meth:`make`, for what an agent is asked outside of a run: of a router, its default."""
+        seen = set[str]()
+        while name in self._routers and name not in seen:
+            seen.add(name)
+            name = self._routers[name].default
+        return self.make(name, session)
 
     async def make(self, name: str, session: SessionInfo) -> Agent:
         """A new agent. Raises what the factory raises, and TypeError if it makes anything else.

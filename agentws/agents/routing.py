@@ -60,7 +60,7 @@ class Router:
         self.names: Final = {default} | (set(choose) if isinstance(choose, Mapping) else set())
         """The agents that it names: they must be mounted beside it."""
         self._choose = _by_rules(choose) if isinstance(choose, Mapping) else choose
-        self._default = default
+        self.default: Final = default
         self._timeout = timeout
 
     def __call__(self) -> Agent:
@@ -91,7 +91,7 @@ class Router:
         except BaseException as error:
             logger.warning("run %s: the router %s failed", ctx.run_id, ctx.agent, exc_info=error)
             reason = FAILED
-        ctx.output.hand_over(self._default, reason=reason, lasting=False)
+        ctx.output.hand_over(self.default, reason=reason, lasting=False)
 
 
 class _Routing(Agent):

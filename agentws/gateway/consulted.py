@@ -27,7 +27,7 @@ async def invocation(
     within: float,
 ) -> Invocation:
     """Prepares a slash command. Raises UnknownCommand, TimedOut, AgentError."""
-    agent = agents.make(session.info.agent, session.info)
+    agent = agents.make_to_ask(session.info.agent, session.info)
     commands = await commands_of(agent, within=within)
 
     async def history(limit: int | None) -> list[Message]:
@@ -62,7 +62,7 @@ async def check_new_overlap(
     if frame.overlap is None or not agents.names:
         return
     name = (await _answering(session) if agents.several else None) or agent
-    making = agents.make(name or session.info.agent, session.info)
+    making = agents.make_to_ask(name or session.info.agent, session.info)
     try:
         await check_overlap(making, frame.overlap, within=within)
     except NotSupported:

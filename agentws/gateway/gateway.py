@@ -299,7 +299,7 @@ class AgentGateway(ServerPush):
         """
         check_patch(frame.patch)
         accepts = await consult(
-            self.agents.make(session.info.agent, session.info),
+            self.agents.make_to_ask(session.info.agent, session.info),
             accepted_state,
             about="the changes that it accepts",
             within=self.limits.command_timeout,

@@ -25,9 +25,10 @@ def source_line(event: AnyEvent) -> str | None:
     """A source as one line of text; ``None`` for any other event."""
     if not isinstance(event, e.ActivitySnapshot) or event.activity_type != SOURCE:
         return None
-    return _line(event.content)
+    return line_of(event.content)
 
 
-def _line(content: Mapping[str, Any]) -> str:
+def line_of(content: Mapping[str, Any]) -> str:
+    """The content of a source as one line of text."""
     shown = [f"[{content.get('number')}]", content.get("title"), content.get("url")]
     return " ".join(word for one in shown if one for word in str(one).split())

@@ -96,7 +96,7 @@ class Attempts:
 
     async def _allowed(self, session: Session, accepted: e.MessageAccepted) -> int:
         """How many attempts the message's agent allows; one if it can't be asked."""
-        making = self._agents.make(accepted.agent or session.info.agent, session.info)
+        making = self._agents.make_to_ask(accepted.agent or session.info.agent, session.info)
         try:
             return await consult(making, _attempts, about="its attempts", within=ASKED)
         except AgentwsError as error:

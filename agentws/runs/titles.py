@@ -92,7 +92,7 @@ class Titles:
         by_message = _titled_by(asked[0], length=self._limits.title_length) if asked else None
         try:
             async with asyncio.timeout(self._limits.command_timeout):
-                agent = await self._agents.make(session.info.agent, session.info)
+                agent = await self._agents.make_to_ask(session.info.agent, session.info)
                 if type(agent).title is Agent.title:
                     return by_message
                 if not _is_answered(messages):

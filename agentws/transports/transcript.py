@@ -12,6 +12,7 @@ from typing import Any, Final
 
 import msgspec
 
+from ..protocol.attachments import FILE_ACTIVITY
 from ..protocol.fold import STATUS_KEY
 from ..protocol.messages import (
     ActivityMessage,
@@ -27,6 +28,7 @@ from ..protocol.messages import (
 )
 from ..protocol.notices import Posted
 from ..protocol.parts import is_cut
+from ..protocol.sources import SOURCE, line_of
 from ..sessions.pages import Page
 from ..store import SessionInfo
 from .times import iso_time
@@ -85,6 +87,10 @@ def _message(
             name = plain(tools.get(id, "a tool"))
             yield f"\n**{'Result' if error is None else 'Error'} of {name}**\n\n"
             yield fenced(_shown(message.content) if error is None else error)
+        case ActivityMessage(activity_type=kind, content=content) if kind == SOURCE:
+            yield f"\nSource: {plain(line_of(content))}\n"
+        case ActivityMessage(activity_type=kind, content=content) if kind == FILE_ACTIVITY:
+            yield f"\nFile: {plain(str(content.get('name', 'a file')))}\n"
         case ActivityMessage(activity_type=kind, content=content):
             yield f"\n**Activity: {plain(kind)}**\n\n"
             yield fenced(msgspec.json.encode(content).decode(), "json")

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import itertools
 import tracemalloc
+from collections.abc import AsyncIterator
 from typing import Any
 
 import msgspec
 import pytest
 from starlette.types import Message
 
-from agentws import BearerKeys, MemoryStore
+from agentws import BearerKeys, MemoryStore, RunContext
+from agentws.agents.output import Output
 from agentws.protocol import events as e
 from agentws.protocol.bodies import Export
 from agentws.protocol.messages import DeveloperMessage, UserMessage
@@ -252,3 +254,20 @@ def test_odd_messages_and_names_are_written() -> None:
     assert text.index("> first") < text.index("> hi") < text.index("> be kind")
     assert text.count("\nAttachment: ") == 3
     assert r"Attachment: a b\.png" in text
+
+
+async def test_sources_and_files_of_an_agent_are_lines_of_text() -> None:
+    file = {"id": "file_1", "name": "a *b*.csv", "type": "text/csv", "size": 3}
+
+    async def agent(ctx: RunContext) -> AsyncIterator[Output]:
+        ctx.cite("https://example.com/a", "[The] report")
+        yield e.ActivitySnapshot("file_1", "agentws.file", file)
+        yield "See [1]."
+
+    async with served(agent, alone=True) as (_, http):
+        await say(http, "hello")
+        await answered(http)
+        text = (await http.get(URL, params={"format": "markdown"})).text
+    lines = text.replace("\\", "").splitlines()
+    assert "Source: [1] [The] report https://example.com/a" in lines
+    assert "File: a *b*.csv" in lines

@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import logging
 import re
+from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
 import pytest
 
-from agentws import ModelRouter, RunContext
+from agentws import Agent, ModelRouter, RunContext
+from agentws.agents.commands import Command, CommandContext
 from agentws.agents.factory import Agents
 from agentws.agents.routing import FAILED, NO_CHOICE, Router, Rules, named_in
 from agentws.llm import LLMUnavailable
@@ -309,3 +311,39 @@ def test_a_model_router_needs_agents() -> None:
 )
 def test_a_name_is_found_in_an_answer(answer: str, name: str | None) -> None:
     assert named_in(answer, ["a", "a-b"]) == name
+
+
+# Outside of a run
+
+
+async def test_the_default_of_a_router_says_what_is_offered_and_accepted() -> None:
+    class Open(Agent):
+        accepts_state = True
+
+        async def run(self, ctx: RunContext) -> AsyncIterator[str]:
+            yield "x"
+
+        def commands(self) -> Sequence[Command]:
+            async def shout(ctx: CommandContext, args: str) -> str:
+                return args.upper()
+
+            return [Command("shout", "Shouts", shout)]
+
+    outer, inner = Router({}, default="inner"), Router({}, default="open")
+    async with talk({"auto": outer, "inner": inner, "open": Open, "other": answering}) as t:
+        await ended(t, "hello")
+        patch = [{"op": "add", "path": "/a", "value": 1}]
+        changed = await t.client.ask({"type": "state", "id": "s1", "patch": patch})
+        assert changed["type"] == "accepted"
+        await t.client.send({"type": "send", "id": "c1", "content": "/shout hey"})
+        notice = await t.client.until("notice")
+        assert notice["content"] == "HEY"
+
+
+async def test_routers_that_name_each_other_are_asked_without_an_end() -> None:
+    two = {"a": Router({}, default="b"), "b": Router({}, default="a"), "c": answering}
+    async with talk(two) as t:
+        patch = [{"op": "add", "path": "/a", "value": 1}]
+        await ended(t, "@c hello")
+        refused = await t.client.ask({"type": "state", "id": "s1", "patch": patch})
+        assert refused["code"] == "not_supported"
