@@ -1,4 +1,4 @@
-"""What people write: an agent."""
+"""The base class of agents."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ class Agent(ABC):
     """What a message may ask for that arrives during a run, besides ``queue``. A message with
     another ``overlap`` is refused, and told which ones are allowed."""
     attempts: int = 1
-    """How often an answer is attempted in all, when a node is lost while it is written. With 1 its
-    run ends as ``interrupted``. With more, another node calls the agent again for the same message,
-    and the text so far goes out of view. What it calls then may have been done before: see
-    ``ctx.idempotency_key``."""
+    """How often an answer is attempted in all, when a node is lost, or drains, while it is written.
+    With 1 its run ends as ``interrupted``. With more, another node calls the agent again for the
+    same message, and the text so far goes out of view. What it calls then may have been done
+    before: see ``ctx.idempotency_key``."""
     accepts_state: bool | AcceptsState = False
     """Whether clients may change the shared state: all, none, or a method that is given the
     :class:`~agentws.StateChange` and returns whether to accept it."""

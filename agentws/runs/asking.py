@@ -10,7 +10,7 @@ While it waits, it has no active run in the log. What the agent writes then is h
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextvars import Context
 from typing import Any, Final
 
@@ -39,7 +39,7 @@ AROUND_RESULT: Final = 2048
 class AskingRun(Run):
     """A run with the steps of its agent: its calls and questions."""
 
-    __slots__ = ("_origin", "_recorded", "_steering", "_steps", "on_waiting")
+    __slots__ = ("_origin", "_recorded", "_steering", "_steps", "on_interrupted", "on_waiting")
 
     def __init__(
         self,
@@ -59,6 +59,9 @@ class AskingRun(Run):
         self._steering: Steering | None = None
         self.on_waiting: Callable[[AskingRun], None] | None = None
         """Called when the agent only waits for answers; see :meth:`park`."""
+        self.on_interrupted: Callable[[e.RunError], Awaitable[bool]] | None = None
+        """Called with the end of a run that a drain has stopped, when everything else is in the
+        store: it may append that itself, and returns whether it has."""
         self.connect()
 
     def connect(self) -> None:
@@ -72,7 +75,7 @@ class AskingRun(Run):
     def detach(self) -> None:
         super().detach()
         self._end_steering()
-        self.on_waiting, self._steering = None, None
+        self.on_waiting, self.on_interrupted, self._steering = None, None, None
         # The context, which the agent may keep, refers to this run: a cycle, which only the
         # garbage collector frees.
         self.ending = True
@@ -89,6 +92,15 @@ class AskingRun(Run):
         self.steps.cancel()
         success = isinstance(terminal, e.RunFinished) and self.stopping is None
         return self.failed_event(ReplayDiverged()) if self.steps.replaying and success else terminal
+
+    async def append_end(self, end: Event) -> None:
+        """Implements :meth:`.run.Run.append_end`."""
+        interrupted = self.on_interrupted if self.stopping == "interrupted" else None
+        if interrupted is not None and isinstance(end, e.RunError):
+            await self.writer.drain()
+            if await interrupted(end):
+                return
+        await super().append_end(end)
 
     # What the context needs
 
@@ -110,6 +122,11 @@ class AskingRun(Run):
         self._successor = Handover(self.context.agent, name, reason, lasting)
         self.over = True
 
+    def _take_over(self, handover: Handover) -> None:
+        steps = self.steps
+        super()._take_over(handover)
+        steps.hand_over(handover.to)
+
     async def delegate(
         self,
         name: str,
@@ -129,7 +146,7 @@ class AskingRun(Run):
         """Implements :attr:`agentws.agents.output.RunOutput.steps`."""
         if self._steps is None:
             prefix = self.id.removeprefix("run_")
-            self._steps = Steps(self, prefix=prefix, recorded=self._recorded)
+            self._steps = Steps(self, prefix=prefix, recorded=self._recorded, agent=self.speaker)
         return self._steps
 
     @property
@@ -252,7 +269,7 @@ class AskingRun(Run):
             self._shared.resume()
         self.steps.answer(answers)
         # The agent may have asked more meanwhile.
-        self.steps.look()
+        self.steps.report_idle()
         if parked is not None and not parked.done():
             parked.set_result(None)
         self.writer.flush()

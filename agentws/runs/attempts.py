@@ -1,4 +1,4 @@
-"""Another attempt at an answer whose node was lost, where the agent allows it.
+"""Another attempt at an answer whose node was lost or drains, where the agent allows it.
 
 The text so far goes out of view, as when a user asks for another answer: the message is accepted
 again, at the front of the queue, on a branch of its own. What the lost run has called and asked is
@@ -33,7 +33,7 @@ from .replay import TYPES, attempt_of, chain, read_repeatable, recorded_in
 logger: Final = logging.getLogger("agentws.run")
 
 ASKED: Final = 2.0
-"""Seconds for which an agent is made, to be asked for its attempts. A run must end soon."""
+"""Seconds that an agent may take to be made and asked for its attempts: the lost run waits."""
 
 
 class Following(NamedTuple):

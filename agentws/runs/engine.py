@@ -21,11 +21,12 @@ from ..sessions.held import HeldLease
 from ..sessions.session import Session
 from ..store import Store
 from ..tasks.tasks import Tasks
+from .asking import AskingRun
 from .attempts import Attempts
 from .beginning import RunMaker
 from .expiring import Expiry
-from .leased import LeasedSession
-from .orphan import end_orphan
+from .leased import LeasedSession, until_idle
+from .orphan import end_interrupted, end_orphan
 from .parking import Parking
 from .recovery import Recovery
 from .renewing import Renewal
@@ -241,7 +242,7 @@ class Runs:
 
     # One run
 
-    async def _begin_run(self, leased: LeasedSession) -> Run | None:
+    async def _begin_run(self, leased: LeasedSession) -> AskingRun | None:
         """Begins the next run; ``None`` when the log has changed and is to be read again."""
         session = leased.session
         if self._draining or session.outline.settled or leased.lease is None:
@@ -254,13 +255,13 @@ class Runs:
         self.apply_missed_stops(leased, run)
         return run
 
-    def apply_missed_stops(self, leased: LeasedSession, run: Run) -> None:
+    def apply_missed_stops(self, leased: LeasedSession, run: AskingRun) -> None:
         """Stops a run for what happened while its start was being appended."""
         self._stop_if_cancelled(leased, run)
         if leased.lease is None:
             self._stop_run(leased, run, "fenced")
         elif self._interrupting:
-            self._stop_run(leased, run, "interrupted")
+            self._interrupt(leased, run)
 
     async def _drive_run(self, leased: LeasedSession, run: Run) -> bool:
         """Drives the run to its end. False when it was abandoned: another task ended it."""
@@ -375,18 +376,18 @@ class Runs:
     async def drain(self, *, grace: float) -> None:
         """Begins no more runs; those that are active after ``grace`` seconds are interrupted."""
         self._draining = True
-        await self._wait_for_runs(grace)
+        await until_idle(self._leased.values(), at_most=grace)
         self._interrupting = True
         for leased in list(self._leased.values()):
             if leased.run is not None:
-                self._stop_run(leased, leased.run, "interrupted")
-        await self._wait_for_runs(self._limits.cancel_grace + 1.0)
+                self._interrupt(leased, leased.run)
+        await until_idle(self._leased.values(), at_most=self._limits.cancel_grace + 1.0)
         await self._release_all([one for one in self._leased.values() if not one.releasing])
 
-    async def _wait_for_runs(self, at_most: float) -> None:
-        tasks = {leased.task for leased in self._leased.values() if leased.task and leased.busy}
-        if tasks:
-            await asyncio.wait(tasks, timeout=at_most)
+    def _interrupt(self, leased: LeasedSession, run: AskingRun) -> None:
+        """Stops a run. The attempt that follows, if one does, waits for the next node."""
+        run.on_interrupted = partial(end_interrupted, leased, run.id, attempts=self._attempts)
+        self._stop_run(leased, run, "interrupted")
 
     async def aclose(self) -> None:
         """Cancels every task. An agent that ignores this is left behind."""

@@ -131,7 +131,7 @@ async def clear_cancellations(task: asyncio.Task[object]) -> None:
         task.uncancel()
 
 
-def run_error(code: str, message: str, *, retryable: bool) -> Event:
+def run_error(code: str, message: str, *, retryable: bool) -> e.RunError:
     """The RUN_ERROR of a failed run. Never refused: a sentence that can't be sent is corrected."""
     return e.RunError(sendable(message), code, metadata={"agentws": {"retryable": retryable}})
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterable
 
 from ..sessions.session import Session
 from ..store import Lease, SessionInfo, Store
+from .asking import AskingRun
 from .renewing import Renewal
-from .run import Run
 
 
 class LeasedSession:
@@ -27,7 +28,7 @@ class LeasedSession:
     def __init__(self, session: Session) -> None:
         self.session = session
         self.lease: Lease | None = None
-        self.run: Run | None = None
+        self.run: AskingRun | None = None
         self.task: asyncio.Task[None] | None = None
         self.wakeup: asyncio.Future[bool] | None = None
         """What the task waits for between runs: True to look for the next run, False to end."""
@@ -105,3 +106,10 @@ class LeasedSession:
             agent=info.agent,
             retention=info.retention,
         )
+
+
+async def until_idle(sessions: Iterable[LeasedSession], *, at_most: float) -> None:
+    """Waits until none of them has an active run, for so many seconds at most."""
+    tasks = {leased.task for leased in sessions if leased.task and leased.busy}
+    if tasks:
+        await asyncio.wait(tasks, timeout=at_most)

@@ -1,19 +1,21 @@
-"""An orphaned run: its node died before it appended the terminal event.
+"""A run that its node can't finish: it died before it appended the terminal event, or it drains.
 
-The next node that gets the session's lease ends it. Where its agent allows it, another attempt at
-the answer follows.
+An orphaned run is ended by the next node that gets the session's lease, an interrupted one by the
+node that drains. Where its agent allows it, another attempt at the answer follows.
 """
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Final
+
+import msgspec
 
 from ..agents.calls import stopped_result
 from ..protocol import events as e
 from ..protocol import messages as m
-from ..protocol.codec import Entry, decode_record, entry, event_type
+from ..protocol.codec import decode_record, entry, event_type
 from ..protocol.events import Event
 from ..protocol.messages import told_in
 from ..protocol.position import Position
@@ -21,6 +23,8 @@ from ..protocol.sequence import RULED_TYPES, RunSequence
 from ..sessions.session import Session
 from .attempts import Attempts, Following, entries_after
 from .deciding import Decision, decide
+from .failure import run_error
+from .leased import LeasedSession
 from .run import STOP_ERRORS
 
 logger: Final = logging.getLogger("agentws.run")
@@ -41,17 +45,43 @@ async def end_orphan(session: Session, run: str, *, fence: str, attempts: Attemp
     def command() -> Decision | None:
         if session.outline.run != run:
             return None
-        first, *more = _ending(session, run, left_open, following)
-        return Decision(first, more=more)
+        interrupted = run_error("interrupted", STOP_ERRORS["interrupted"], retryable=True)
+        return _decision(session, run, interrupted, left_open, following)
 
     await decide(session, command, fence=fence)
     what = "ended" if following is None else f"ended, before attempt {following.number}"
     logger.warning("orphaned run %s was %s: its node is gone", run, what)
 
 
-def _ending(
-    session: Session, run: str, left_open: Sequence[Event], following: Following | None
-) -> list[Entry]:
+async def end_interrupted(
+    leased: LeasedSession, run: str, interrupted: e.RunError, *, attempts: Attempts
+) -> bool:
+    """Ends a run that a drain has stopped, if another attempt follows; returns whether one does.
+
+    Everything else of the run must be in the store. Raises what the store raises.
+    """
+    session, lease = leased.session, leased.lease
+    following = None if lease is None else await attempts.after(session, run)
+    if lease is None or following is None:
+        return False
+
+    def command() -> Decision | None:
+        if session.outline.run != run:
+            return None
+        return _decision(session, run, interrupted, (), following)
+
+    await decide(session, command, fence=lease.fence)
+    logger.warning("run %s was interrupted, before attempt %d", run, following.number)
+    return True
+
+
+def _decision(
+    session: Session,
+    run: str,
+    interrupted: e.RunError,
+    left_open: Sequence[Event],
+    following: Following | None,
+) -> Decision:
     """What ends the run on the log as it is now."""
     outline = session.outline
     # A notice may come first on another node: then the last events of the run stay in view, and
@@ -61,16 +91,12 @@ def _ending(
     if outline.cancelling:
         terminal: Event = e.RunFinished(session.id, run, None, m.CancelledOutcome())
     else:
-        number = following.number if following and more else None
-        terminal = _interrupted(next_attempt=number)
-    return [*(entry(event, run=run) for event in (*left_open, terminal)), *more]
-
-
-def _interrupted(*, next_attempt: int | None) -> e.RunError:
-    told: dict[str, Any] = {"retryable": True}
-    if next_attempt is not None:
-        told["nextAttempt"] = next_attempt
-    return e.RunError(STOP_ERRORS["interrupted"], "interrupted", metadata={"agentws": told})
+        terminal = interrupted
+        if following is not None and more:
+            told = {**told_in(interrupted.metadata), "nextAttempt": following.number}
+            terminal = msgspec.structs.replace(interrupted, metadata={"agentws": told})
+    first, *others = (entry(event, run=run) for event in (*left_open, terminal))
+    return Decision(first, more=[*others, *more])
 
 
 async def _left_open(session: Session, run: str) -> list[Event]:

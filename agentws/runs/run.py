@@ -40,8 +40,7 @@ STOP_ERRORS: Final[dict[Stop, str]] = {
     "timed_out": "The answer took too long.",
     "interrupted": "The answer was interrupted. Please try again.",
 }
-"""The sentence of each stop that is an error. ``cancelled`` is an outcome; after ``fenced`` another
-node writes the end."""
+"""The sentence of each stop that is an error; ``cancelled`` is an outcome."""
 
 
 class Run:
@@ -153,7 +152,7 @@ class Run:
             self.task = None
             raise
         except BaseException as error:
-            # An agent may raise SystemExit or KeyboardInterrupt: the server must not exit by that.
+            # An agent may raise SystemExit: the server must not exit by that.
             terminal = self._terminal_for(error)
         if self.parked is not None and self.stopping is None:
             terminal = await self._until_resumed(self.parked, terminal)
@@ -186,6 +185,9 @@ class Run:
         end = self.before_end(terminal)
         if usage := self.context.usage:
             end = with_usage(end, usage, self.writer.check_terminal)
+        await self.append_end(end)
+
+    async def append_end(self, end: Event) -> None:
         self.writer.write_event(end)
         await self.writer.drain()
 
@@ -199,9 +201,8 @@ class Run:
         """The terminal event of an agent that raised ``error``."""
         if is_cancellation(error, asyncio.current_task()):
             return self._cancelled_event()
-        return self.failed_event(
-            error_for_run(error, run=self.id, stopping=self.stopping is not None)
-        )
+        failed = error_for_run(error, run=self.id, stopping=self.stopping is not None)
+        return self.failed_event(failed)
 
     def _cancelled_event(self) -> Event:
         """The terminal event after a cancellation: by a stop, a shutdown, or the agent itself."""
@@ -286,7 +287,8 @@ class Run:
         """Implements :attr:`agentws.agents.output.RunOutput.shared`."""
         if self._shared is None:
             largest = self.writer.max_event_size
-            self._shared = RunState(self.writer.session, self.id, max_event_size=largest)
+            session, ended = self.writer.session, self.ending
+            self._shared = RunState(session, self.id, max_event_size=largest, ended=ended)
         return self._shared
 
     def patch_state(self, patch: JsonPatch) -> None:

@@ -263,9 +263,11 @@ class SlowStore(WrappedStore):
         self._running.set()
 
     def pause(self) -> None:
+        """Blocks the next calls of the methods in ``slow_on``."""
         self._running.clear()
 
     def resume(self) -> None:
+        """Lets the blocked calls go on."""
         self._running.set()
 
     async def around(self, operation: str, call: Callable[[], Awaitable[T]]) -> T:

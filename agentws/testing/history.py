@@ -8,6 +8,9 @@ connections. :func:`check_history` compares any number of them with the log, aft
 * Every acknowledged message is in the log once, at the position that was acknowledged.
 * Every run ended once, and every message was answered or withdrawn.
 * A run has one writer: nothing of a writer that lost its lease is in the log after that.
+
+:func:`check_strangers` checks those clients to which the session does not belong: each was refused
+every time, and read nothing.
 """
 
 from __future__ import annotations
@@ -25,10 +28,20 @@ from .connect import Frame, kind
 from .log_check import check_log
 from .oracle import check_client
 
-__all__ = ["Checked", "ClientHistory", "Seen", "check_history", "frames_of", "recording"]
+__all__ = [
+    "Checked",
+    "ClientHistory",
+    "Seen",
+    "check_history",
+    "check_strangers",
+    "frames_of",
+    "recording",
+]
 
 LOSSES: Final = frozenset({"lost", "epoch", "future", "diverged"})
 """The reasons of a snapshot by which a client learns that the store has lost events."""
+REFUSALS: Final = frozenset({"error", "bye"})
+"""The only frames that a client may read of a session that is not its own."""
 
 
 class Seen(NamedTuple):
@@ -55,6 +68,12 @@ class ClientHistory:
     def read(self, message: str | bytes) -> None:
         """Records one message of the server, of which the client uses every frame."""
         self.frames += frames_of(message)
+
+    def answered(self, status: int, body: bytes) -> None:
+        """Records an answer over HTTP, as a frame of type ``error`` or ``answer`` by its status."""
+        name = "error" if status >= 400 else "answer"
+        text = body.decode(errors="replace")
+        self.frames.append({"type": name, "status": status, "body": text})
 
     def wrote(self, text: str) -> None:
         """Records one message of the client."""
@@ -134,6 +153,23 @@ def check_history(
         except AssertionError as error:
             raise AssertionError(f"{client.name}: {error}") from error
     return Checked(len(records), len(acknowledged), lost)
+
+
+def check_strangers(strangers: Iterable[ClientHistory]) -> int:
+    """Checks clients that tried to read or use a session of somebody else; returns how many frames.
+
+    What a stranger read over HTTP is recorded by :meth:`ClientHistory.answered`. Raises
+    AssertionError with the first frame that is not a refusal, and for a stranger that has read
+    nothing at all: then nothing was checked.
+    """
+    checked = 0
+    for stranger in strangers:
+        assert stranger.frames, f"{stranger.name} was never answered"
+        for frame in stranger.frames:
+            shown = frame.get("type") not in REFUSALS
+            assert not shown, f"{stranger.name} was shown what is not its own: {frame}"
+        checked += len(stranger.frames)
+    return checked
 
 
 def _merge_acknowledged(known: dict[str, str], client: ClientHistory) -> None:

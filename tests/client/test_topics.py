@@ -11,7 +11,7 @@ from agentws import AgentGateway, Limits, MemoryStore
 from agentws.client import Chat, ChatClosed, LogEvent, LogReset, Notice, Subscription
 from agentws.errors import BadRequest, Conflict, Forbidden, NotSupported, TooMany
 from agentws.protocol.events import NoticePosted
-from agentws.testing.connect import open_transport
+from agentws.testing import open_transport
 from agentws.testing.faults import FaultyStore
 from tests.topics.stage import nodes
 

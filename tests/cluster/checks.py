@@ -9,10 +9,11 @@ from typing import Any
 
 from agentws.protocol.codec import Record, event_type
 from agentws.protocol.fold import Fold
-from agentws.testing.history import Checked, ClientHistory, check_history
+from agentws.testing.history import Checked, ClientHistory, check_history, check_strangers
 from agentws.testing.laws import violations
 from tests.cluster.clients import WITHIN, Native
 from tests.cluster.nodes import Cluster
+from tests.cluster.strangers import Stranger
 
 
 def writer_of(event: dict[str, Any]) -> str | None:
@@ -48,7 +49,7 @@ async def check(
 ) -> list[str]:
     """Checks all invariants; returns the kinds of the log's events.
 
-    Native clients read up to the head first, at that node.
+    Native clients read up to the head first, at that node, and a stranger tries to.
     """
     epoch, records = await settled_log(cluster, session)
     head = f"{epoch}.{records[-1].seq}.{records[-1].tag}"
@@ -62,4 +63,7 @@ async def check(
     assert not broken, "; ".join(map(str, broken))
     checked: Checked = check_history(epoch, records, histories, writer=writer_of)
     assert checked.events and not checked.lost
+    stranger = Stranger(session)
+    await stranger.visit(cluster[at].host)
+    check_strangers([stranger.history])
     return [event_type(record.data) for record in records]

@@ -33,6 +33,10 @@ class Native:
         self.session = session
         self.history = ClientHistory(name)
         self.position: str | None = None
+        self._runs: dict[str, str] = {}
+        """The newest run that answers each message."""
+        self._ends: dict[str, Frame] = {}
+        """The terminal event of each run."""
         self._unread: deque[Frame] = deque()
         self._websocket: ClientConnection | None = None
 
@@ -79,7 +83,18 @@ class Native:
         self.history.frames.append(frame)
         if "event" in frame:
             self.position = frame["id"]
+            self._note_run(frame)
         return frame
+
+    def _note_run(self, frame: Frame) -> None:
+        match kind(frame):
+            case "RUN_STARTED":
+                asked = frame["event"].get("input", {}).get("messages", ())
+                self._runs.update((one["id"], frame["run"]) for one in asked)
+            case "RUN_FINISHED" | "RUN_ERROR":
+                self._ends[frame["run"]] = frame
+            case _:
+                pass
 
     async def until(self, wanted: str, within: float = WITHIN) -> Frame:
         async with asyncio.timeout(within):
@@ -88,26 +103,26 @@ class Native:
         return frame
 
     async def until_ended(self, message: str) -> Frame:
-        """Reads up to the end of the run that answers ``message``; returns its terminal event."""
-        run = None
+        """Reads up to the end of the run that answers ``message``; returns its terminal event.
+
+        That may have been read already: a run may begin, and end, before the acknowledgement of
+        its message arrives. An attempt that another one follows is not the end.
+        """
         async with asyncio.timeout(WITHIN):
-            while True:
-                frame = await self.receive()
-                if kind(frame) == "RUN_STARTED" and _answers(frame, message):
-                    run = frame["run"]
-                if kind(frame) in ("RUN_FINISHED", "RUN_ERROR") and frame["run"] == run:
-                    return frame
+            while (end := self._end_of(message)) is None:
+                await self.receive()
+        return end
+
+    def _end_of(self, message: str) -> Frame | None:
+        end = self._ends.get(self._runs.get(message, ""))
+        told = {} if end is None else end["event"].get("metadata", {}).get("agentws", {})
+        return None if "nextAttempt" in told else end
 
     async def until_gone(self) -> int:
         """Reads until the connection closes; returns the close code, 1006 if there was none."""
         with pytest.raises(ConnectionClosed) as closed:
             await self.until("nothing that ever comes")
         return 1006 if closed.value.rcvd is None else closed.value.rcvd.code
-
-
-def _answers(started: Frame, message: str) -> bool:
-    asked = started["event"].get("input", {}).get("messages", ())
-    return any(one["id"] == message for one in asked)
 
 
 def chat(url: str, session: str, history: ClientHistory) -> Chat:

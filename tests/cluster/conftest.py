@@ -10,6 +10,11 @@ import pytest
 
 from tests.cluster.nodes import Cluster
 from tests.cluster.stores import STORES, shared_store
+from tests.cluster.vitals import HealthChecks, Vitals, baseline, check_answers, check_returned
+from tests.cluster.warming import warm_up
+
+RETURNED = 15.0
+"""Seconds in which a node closes and evicts what a test has left behind."""
 
 
 @pytest.fixture(scope="session", params=STORES)
@@ -18,15 +23,29 @@ def started(
 ) -> Iterator[Cluster]:
     folder: Path = tmp_path_factory.mktemp(request.param)
     with shared_store(request.param, folder) as store, Cluster(store.url, folder) as cluster:
+        warm_up(cluster)
         yield cluster
 
 
+@pytest.fixture(scope="session")
+def at_rest(started: Cluster) -> Vitals:
+    """What a node holds that has served clients, and has none now."""
+    return baseline(started.nodes)
+
+
 @pytest.fixture
-def cluster(started: Cluster) -> Iterator[Cluster]:
-    """Three running nodes, ``a``, ``b`` and ``c``. Tests may kill and freeze them."""
+def cluster(started: Cluster, at_rest: Vitals) -> Iterator[Cluster]:
+    """Three running nodes, ``a``, ``b`` and ``c``. Tests may kill and freeze them.
+
+    After each test they hold no more than before, and were healthy all the time.
+    """
     started.restore()
-    yield started
+    with HealthChecks(started.nodes) as health:
+        yield started
     started.check_output()
+    check_answers(health.answers)
+    started.restore()
+    check_returned(started.nodes, at_rest, within=RETURNED)
 
 
 @pytest.fixture

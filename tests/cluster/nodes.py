@@ -40,6 +40,13 @@ class Node(Server):
         self.name = name
         self.store = store
         self._frozen = False
+        self.disturbed = 0
+        """Grows when something is done to the process that keeps it from answering."""
+
+    @property
+    def steady(self) -> bool:
+        """Whether it runs, and nothing keeps it from answering."""
+        return self.running and not self._frozen
 
     @property
     def running(self) -> bool:
@@ -61,6 +68,14 @@ class Node(Server):
         super().start()
         self._frozen = False
 
+    def kill(self) -> None:
+        self.disturbed += 1
+        super().kill()
+
+    def stop(self, how: signal.Signals = signal.SIGTERM) -> int:
+        self.disturbed += 1
+        return super().stop(how)
+
     def freeze(self) -> None:
         """Suspends the process (SIGSTOP), while it holds no lock of an SQLite file.
 
@@ -71,6 +86,7 @@ class Node(Server):
             # The system reports a stop once.
             return
         self._frozen = True
+        self.disturbed += 1
         if not self.store.startswith("sqlite"):
             self._stop()
             return
@@ -110,6 +126,10 @@ class Node(Server):
         """The bytes of its memory that are resident."""
         pages = int(Path(f"/proc/{self.process.pid}/statm").read_text().split()[1])
         return pages * os.sysconf("SC_PAGE_SIZE")
+
+    def descriptors(self) -> int:
+        """How many files and sockets it has open."""
+        return len(os.listdir(f"/proc/{self.process.pid}/fd"))
 
 
 class Cluster:

@@ -3,6 +3,8 @@
 The agent does what the message says: `count N` yields N pieces with a pause after each, `big N`
 yields N kilobytes without one, `think SECONDS` is silent before its answer, and any other text is
 answered at once. SKEW is what the node's wall clock is ahead of the others, in seconds.
+
+Clients are who the header ``X-User`` says, or ``somebody`` without one.
 """
 
 from __future__ import annotations
@@ -15,8 +17,9 @@ from collections.abc import AsyncIterator
 from typing import Final
 
 from starlette.applications import Starlette
+from starlette.requests import HTTPConnection
 
-from agentws import Agent, Limits, RunContext, mount_agent_gateway
+from agentws import Agent, Identity, Limits, RunContext, mount_agent_gateway
 from agentws.server import serve
 from tests.cluster.urls import store_at
 
@@ -30,6 +33,10 @@ LIMITS: Final = Limits(
     heartbeat=1.0,
     message_rate=1000.0,
     message_burst=1000,
+    session_idle=1.0,
+    max_runs_per_identity=1000,
+    # A title is appended some time after a run: a log without open runs would still grow.
+    title_length=0,
 )
 
 
@@ -55,13 +62,24 @@ class Persistent(Scripted):
     attempts = 3
 
 
+def authenticate(connection: HTTPConnection) -> Identity:
+    return Identity(connection.headers.get("x-user", "somebody"))
+
+
 def main() -> None:
     store, port, _ = sys.argv[1:]
     skew, real = float(os.environ.get("SKEW", "0")), time.time
     time.time = lambda: real() + skew
     app = Starlette()
     agents = {"scripted": Scripted, "persistent": Persistent}
-    mount_agent_gateway(app, agents, store=store_at(store), limits=LIMITS, admin_key="the-key")
+    mount_agent_gateway(
+        app,
+        agents,
+        store=store_at(store),
+        limits=LIMITS,
+        authenticate=authenticate,
+        admin_key="the-key",
+    )
     serve(app, port=int(port), ws_ping_interval=0.5, ws_ping_timeout=0.5)
 
 

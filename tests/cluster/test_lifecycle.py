@@ -55,6 +55,24 @@ async def test_an_agent_that_allows_it_runs_again_when_its_node_was_killed(
     assert kinds.count("RUN_STARTED") == 2
 
 
+async def test_an_agent_that_allows_it_runs_again_when_its_node_is_stopped(
+    cluster: Cluster, session: str
+) -> None:
+    """The node drains, and its run takes longer than that."""
+    client = Native(session)
+    stopped = await begin(cluster, client, "count 60", agent="persistent")
+    async with client.at(stopped.host):
+        await asyncio.to_thread(stopped.stop)
+        await client.until_gone()
+    node = cluster.other_than(stopped)
+    async with client.at(node.host):
+        ended = await client.until_ended("m1")
+        assert ended["event"]["type"] == "RUN_FINISHED"
+    kinds = await check(cluster, session, client, at=node.name)
+    assert kinds.count("RUN_STARTED") == 2
+    assert kinds.count("RUN_ERROR") == 1
+
+
 async def test_a_message_whose_acknowledgement_was_lost_with_its_node_is_accepted_once(
     cluster: Cluster, session: str
 ) -> None:

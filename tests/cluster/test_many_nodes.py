@@ -4,17 +4,26 @@ from __future__ import annotations
 
 import asyncio
 import secrets
+import time
+from typing import Final
 
 import msgspec
 
 from agentws.backends.local import LocalBus
 from agentws.bus import Bus
+from agentws.testing.connect import kind
 from agentws.testing.history import ClientHistory
 from tests.cluster.checks import check
 from tests.cluster.clients import WITHIN, Native, chat
 from tests.cluster.nodes import Cluster
 from tests.cluster.running import begin
 from tests.cluster.urls import store_at
+from tests.cluster.vitals import BUSY
+
+LATER: Final = 0.05
+"""Seconds, at the 95th percentile, that a node adds to what comes from another one."""
+STOPPED: Final = 1.0
+"""Seconds from a stop, at any node, to the end of the run."""
 
 
 async def test_a_session_is_opened_run_and_viewed_on_three_nodes(
@@ -28,6 +37,30 @@ async def test_a_session_is_opened_run_and_viewed_on_three_nodes(
     await check(cluster, session, opener, sender, viewer)
 
 
+async def test_a_viewer_on_another_node_sees_an_answer_about_as_soon_as_one_on_its_own(
+    cluster: Cluster, session: str
+) -> None:
+    near, far = Native(session, "near"), Native(session, "far")
+    owner = await begin(cluster, near, "count 60")
+    other = cluster.other_than(owner)
+    async with near.at(owner.host), far.at(other.host):
+        seen = await asyncio.gather(arrivals(near), arrivals(far))
+    late = sorted(seen[1][id] - seen[0][id] for id in seen[0].keys() & seen[1].keys())
+    assert len(late) > 20
+    assert late[len(late) * 95 // 100] < LATER * BUSY, late
+    await check(cluster, session, near, far)
+
+
+async def arrivals(client: Native) -> dict[str, float]:
+    """When each piece of the answer to ``m1`` arrived, by its position."""
+    found: dict[str, float] = {}
+    async with asyncio.timeout(WITHIN):
+        while kind(frame := await client.receive()) != "RUN_FINISHED":
+            if kind(frame) == "TEXT_MESSAGE_CONTENT":
+                found[frame["id"]] = time.monotonic()
+    return found
+
+
 async def test_a_run_is_stopped_from_a_node_that_does_not_run_it(
     cluster: Cluster, session: str
 ) -> None:
@@ -35,10 +68,12 @@ async def test_a_run_is_stopped_from_a_node_that_does_not_run_it(
     async with asker.at(cluster["a"].host), stopper.at(cluster["c"].host):
         await asker.say("m1", "count 1000")
         await stopper.until("TEXT_MESSAGE_CONTENT")
+        asked = time.monotonic()
         await stopper.send(type="cancel", id="c1")
         assert (await stopper.reply("c1"))["type"] == "accepted"
         ended = await asker.until_ended("m1")
         assert ended["event"]["outcome"]["type"] == "cancelled"
+        assert time.monotonic() - asked < STOPPED * BUSY
     await check(cluster, session, asker, stopper)
 
 

@@ -17,6 +17,8 @@ from tests.cluster.clients import WITHIN, Native, chat
 from tests.cluster.nodes import Cluster, Node
 
 MEBIBYTE = 1024 * 1024
+CLIENTS = 120
+"""Clients that lose their connections at once. More are in the benchmark of returning clients."""
 
 
 async def until_connected(node: Node, count: int) -> None:
@@ -109,7 +111,7 @@ async def test_a_reader_that_is_slower_than_the_answer_gets_everything_in_the_en
 async def test_clients_that_lose_their_connections_at_once_all_resume(
     cluster: Cluster, session: str
 ) -> None:
-    histories = [ClientHistory(f"client {number}") for number in range(24)]
+    histories = [ClientHistory(f"client {number}") for number in range(CLIENTS)]
     async with AsyncExitStack() as opened:
         proxies = [
             await opened.enter_async_context(FaultProxy(node.port)) for node in cluster.nodes
@@ -120,8 +122,9 @@ async def test_clients_that_lose_their_connections_at_once_all_resume(
             )
             for number, history in enumerate(histories)
         ]
-        turn = chats[0].send("count 30")
+        turn = chats[0].send("count 100")
         await anext(aiter(turn))
+        await until(lambda: all(one.position for one in chats))
         for proxy in proxies:
             proxy.reset()
         async with asyncio.timeout(WITHIN):
@@ -129,7 +132,7 @@ async def test_clients_that_lose_their_connections_at_once_all_resume(
             epoch, records = await settled_log(cluster, session)
             head = f"{epoch}.{records[-1].seq}.{records[-1].tag}"
             await until(lambda: all(one.position == head for one in chats))
-        assert all(proxy.accepted > 8 for proxy in proxies)
+        assert all(proxy.accepted >= 2 * CLIENTS // 3 for proxy in proxies)
     await check(cluster, session, *histories)
 
 

@@ -75,7 +75,7 @@ _NAMES = {
         FakeLLM Fault Finish Reply Script ScriptedLLM ToolUse Turn echo words
     """,
     "agentws.testing.history": """
-        Checked ClientHistory Seen check_history frames_of recording
+        Checked ClientHistory Seen check_history check_strangers frames_of recording
     """,
     "agentws.testing.laws": "NOTHING Moment Violation moments violations",
     "agentws.testing.oracle": "check_client check_log check_simple check_tags read_log",

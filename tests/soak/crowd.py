@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any, Final, Protocol
 
@@ -13,6 +14,7 @@ from agentws.client import Chat, Opening, Transport, Turn
 from agentws.client.websocket import open_websocket
 from agentws.testing.history import ClientHistory, recording
 from tests.cluster.clients import FAST, Native
+from tests.cluster.strangers import Stranger
 
 from .schedule import NODES
 from .world import World
@@ -97,12 +99,10 @@ class Wanderer:
 
     async def deliver(self) -> None:
         while waiting := self._unacknowledged:
-            with suppress(*GONE):
-                async with self._client.at(self._any_host()):
-                    for id in waiting:
-                        await self._client.say(**self._sends[id])
-            # A full queue refuses some of them for a while, and a node that has just found its
-            # store again may refuse the connection once.
+            async with self._client.at(self._any_host()):
+                for id in waiting:
+                    await self._client.say(**self._sends[id])
+            # A full queue refuses some of them for a while.
             await asyncio.sleep(PAUSES[1])
 
     async def read_to(self, head: str) -> None:
@@ -153,3 +153,35 @@ class Resident:
     async def read_to(self, head: str) -> None:
         while self.chat.position != head:  # noqa: ASYNC110 - a chat tells nobody its position
             await asyncio.sleep(0.02)
+
+
+class Prowler:
+    """A stranger who tries the session at every node, once it belongs to somebody.
+
+    ``owners`` are the clients of the session.
+    """
+
+    def __init__(
+        self, world: World, session: str, owners: Sequence[Person], chance: random.Random
+    ) -> None:
+        self._world = world
+        self._owners = owners
+        self._chance = chance
+        self._stranger = Stranger(session)
+        self.history = self._stranger.history
+
+    async def act(self) -> None:
+        while True:
+            await asyncio.sleep(self._chance.uniform(*PAUSES) * 3)
+            if any(one.history.frames for one in self._owners):
+                with suppress(*GONE):
+                    async with asyncio.timeout(STAYS[1]):
+                        await self._visit(self._chance.choice(NODES))
+
+    async def _visit(self, node: str) -> None:
+        await self._stranger.visit(self._world.cluster[node].host)
+
+    async def visit_all(self) -> None:
+        """Tries every node, when all of them answer."""
+        for node in NODES:
+            await self._visit(node)

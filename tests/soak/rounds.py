@@ -14,11 +14,14 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from agentws.testing.history import Checked, check_history
+from agentws.testing.history import Checked, check_history, check_strangers
 from agentws.testing.laws import violations
 from tests.cluster.checks import settled_log, writer_of
+from tests.cluster.clients import Native
+from tests.cluster.vitals import HealthChecks, baseline, check_answers, check_returned
+from tests.cluster.warming import warm_up
 
-from .crowd import Person, Resident, Wanderer
+from .crowd import Person, Prowler, Resident, Wanderer
 from .schedule import Episode, schedule
 from .world import World, world
 
@@ -41,6 +44,10 @@ class Report(NamedTuple):
     connections: int
     attempts: int
     """Runs that were attempted again, since their node was lost."""
+    refusals: int
+    """What strangers were answered: no event of a session that is not theirs."""
+    health: float
+    """The 99th percentile of the seconds that an answer of `/health` took, of the worst round."""
 
     def __str__(self) -> str:
         kinds = ", ".join(f"{kind} {count}" for kind, count in sorted(self.faults.items()))
@@ -48,7 +55,8 @@ class Report(NamedTuple):
             f"{self.rounds} rounds, {self.faults.total()} episodes, "
             f"{self.connections} connections, {self.events} events, "
             f"{self.acknowledged} acknowledged messages, {self.lost} lost, "
-            f"{self.attempts} further attempts, no violations\nfaults: {kinds}"
+            f"{self.attempts} further attempts, {self.refusals} refusals of strangers, "
+            f"/health in {self.health * 1000:.0f} ms, no violations\nfaults: {kinds}"
         )
 
 
@@ -66,14 +74,20 @@ async def soak(
     say: Callable[[str], None] = print,
 ) -> Report:
     """Rounds until ``seconds`` have passed, at least one. Raises Violation."""
-    report = Report(0, Counter(), 0, 0, 0, 0, 0)
-    end = time.monotonic() + seconds
+    report = Report(0, Counter(), 0, 0, 0, 0, 0, 0, 0.0)
     async with world(store, folder) as all:
+        await asyncio.to_thread(warm_up, all.cluster)
+        before = baseline(all.cluster.nodes)
+        end = time.monotonic() + seconds
         while report.rounds == 0 or time.monotonic() < end:
             name = f"{seed}-{report.rounds}"
             faults = schedule(name, round_seconds, server=all.store.server is not None)
             try:
-                report = await _round(all, name, faults, report)
+                with HealthChecks(all.cluster.nodes) as health:
+                    report = await _round(all, name, faults, report)
+                slowest = max(report.health, check_answers(health.answers))
+                report = report._replace(health=slowest)
+                await asyncio.to_thread(check_returned, all.cluster.nodes, before, within=ENDING)
             except Exception as error:
                 raise Violation(_described(name, faults, all)) from error
             say(f"round {report.rounds}: {len(faults)} episodes; so far {report}")
@@ -95,6 +109,7 @@ def _warnings(output: str) -> str:
 async def _round(all: World, name: str, faults: list[Episode], report: Report) -> Report:
     sessions = [f"soak-{name}-{number}-session" for number in range(SESSIONS)]
     people = {session: _people(all, session) for session in sessions}
+    prowlers = [_prowler(all, session, people[session]) for session in sessions]
     everybody = [person for group in people.values() for person in group]
     async with AsyncExitStack() as entered:
         for person in everybody:
@@ -102,10 +117,15 @@ async def _round(all: World, name: str, faults: list[Episode], report: Report) -
                 await entered.enter_async_context(person.chat)
         async with asyncio.TaskGroup() as group:
             acting = [group.create_task(person.act()) for person in everybody]
+            acting += [group.create_task(prowler.act()) for prowler in prowlers]
             await all.run(faults)
             for task in acting:
                 task.cancel()
+        await _check_welcomes(all, sessions)
         checked = [await _check(all, session, people[session]) for session in sessions]
+        for prowler in prowlers:
+            await prowler.visit_all()
+    refusals = check_strangers(prowler.history for prowler in prowlers)
     all.cluster.check_output()
     return Report(
         report.rounds + 1,
@@ -115,6 +135,8 @@ async def _round(all: World, name: str, faults: list[Episode], report: Report) -
         report.lost + sum(len(one.lost) for one, _ in checked),
         report.connections + sum(map(_connections, everybody)),
         report.attempts + sum(attempts for _, attempts in checked),
+        report.refusals + refusals,
+        report.health,
     )
 
 
@@ -127,6 +149,20 @@ def _people(all: World, session: str) -> list[Person]:
         kind = Resident if number == 0 else Wanderer
         made.append(kind(all, session, name, chance))
     return made
+
+
+async def _check_welcomes(all: World, sessions: list[str]) -> None:
+    """A node that says it is ready takes each session with the first connection."""
+    for node in all.cluster.nodes:
+        for session in sessions:
+            client = Native(session, f"the first one at {node.name}")
+            async with _within(f"{node.name} welcomes a client of {session}"):
+                async with client.at(node.host):
+                    await client.until("welcome")
+
+
+def _prowler(all: World, session: str, owners: list[Person]) -> Prowler:
+    return Prowler(all, session, owners, random.Random(f"{session} prowler"))
 
 
 async def _check(all: World, session: str, people: list[Person]) -> tuple[Checked, int]:

@@ -12,7 +12,7 @@ from agentws.protocol import events as e
 from agentws.protocol import messages as m
 from agentws.protocol.codec import Record, encode_event, event_frames, extend
 from agentws.protocol.position import GENESIS, Position
-from agentws.testing.history import ClientHistory, check_history
+from agentws.testing.history import ClientHistory, check_history, check_strangers
 
 EMPTY = Position("e", 0, GENESIS)
 
@@ -132,3 +132,36 @@ def test_what_a_store_may_lose_is_counted_if_its_clients_were_told() -> None:
     assert checked.lost == {"m1"}
     with pytest.raises(AssertionError):
         check_history("e", kept, [history()], may_lose=True)
+
+
+def stranger(*frames: dict[str, Any]) -> ClientHistory:
+    """A client that was refused, and then read ``frames``."""
+    one = ClientHistory("stranger")
+    one.read(b'{"type":"bye","code":4403,"reason":"forbidden","retryable":false}')
+    one.answered(403, b'{"code":"forbidden","message":"This session is not yours."}')
+    one.frames += frames
+    return one
+
+
+def test_a_stranger_that_was_refused_every_time_saw_nothing() -> None:
+    assert check_strangers([stranger(), stranger()]) == 4
+
+
+@pytest.mark.parametrize(
+    "frame",
+    [
+        welcome(),
+        history().frames[1],
+        {"type": "accepted", "reply": "m1", "position": "e.1.0"},
+        {"type": "text", "content": "a: one"},
+        {"type": "answer", "status": 200, "body": "[]"},
+    ],
+)
+def test_a_stranger_that_is_shown_anything_is_found(frame: dict[str, Any]) -> None:
+    with pytest.raises(AssertionError, match="stranger was shown"):
+        check_strangers([stranger(), stranger(frame)])
+
+
+def test_a_stranger_that_was_never_answered_proves_nothing() -> None:
+    with pytest.raises(AssertionError, match="never answered"):
+        check_strangers([ClientHistory("nobody")])

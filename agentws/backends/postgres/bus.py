@@ -20,6 +20,7 @@ import psycopg
 
 from ...bus import Bus, Listener, Scope, Subscriptions
 from ...errors import Unavailable
+from ...settings import Delay, check_setting
 from .messages import Outbox, Reassembly, decode
 from .pool import (
     Connection,
@@ -64,6 +65,7 @@ class PostgresBus(Bus):
 
     def __init__(self, url: str, *, schema: str = "agentws", interval: float = 0.002) -> None:
         quoted_schema(schema)
+        check_setting("interval", interval, Delay)
         self._conninfo = connection_string(url)
         self._channel = f"agentws_{schema}"
         self._node = secrets.token_hex(8)

@@ -18,6 +18,7 @@ from ...protocol.frames import Durability
 from ...protocol.messages import Metadata
 from ...protocol.position import Position
 from ...protocol.search import terms_of
+from ...settings import Count, Timeout, check_setting
 from ...store import (
     PAGE,
     Appended,
@@ -56,7 +57,8 @@ class PostgresStore(Store):
 
     ``url`` is ``postgresql://user:password@host:port/database``, with the parameters of libpq; what
     it does not say, the environment variables of libpq do (``PGHOST``, ``PGPASSWORD``, ...). Raises
-    ValueError for one that can't be read. :meth:`open` creates the schema, or migrates it; several
+    ValueError for one that can't be read. A number out of bounds raises ValueError, a value of
+    another type TypeError. :meth:`open` creates the schema, or migrates it; several
     applications share a database under different schemas. Runs on PostgreSQL 14 and newer, and
     behind a pooler, also one that pools by transaction.
 
@@ -80,10 +82,10 @@ class PostgresStore(Store):
         pool_size: int = 8,
         timeout: float = 5.0,
     ) -> None:
-        if durability not in (None, *_RANK):
-            raise ValueError("durability is process, disk or replicated")
-        if pool_size < 1 or timeout <= 0:
-            raise ValueError("pool_size is at least 1, and timeout more than 0 seconds")
+        if durability is not None:
+            check_setting("durability", durability, Durability)
+        check_setting("pool_size", pool_size, Count)
+        check_setting("timeout", timeout, Timeout)
         self._schema = quoted_schema(schema)
         self._database = Database(url, size=pool_size, timeout=timeout)
         self._appends = Appends(self._database, self._schema)
