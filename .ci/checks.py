@@ -8,9 +8,6 @@ from pathlib import Path
 from shell import ROOT, Unavailable
 
 Command = list[str | Path]
-BESIDE: tuple[str, ...] = ("-n", "2", "--dist", "loadfile", "--no-loadscope-reorder")
-"""Options for a run of the whole suite: a file at a time in each of two processes, as tests wait
-half of their time. The longest file is not among the last ones."""
 TYPED = ("agentws", "tests", "examples", ".ci")
 
 
@@ -28,11 +25,19 @@ def static(python: Path, versions: Sequence[str]) -> dict[str, Command]:
     return commands
 
 
+def beside(processes: int) -> list[str]:
+    """Options to run the suite in several processes, one file at a time in each.
+
+    In the order of the files: the longest one is not among the last.
+    """
+    return ["-n", str(processes), "--dist", "loadfile", "--no-loadscope-reorder"]
+
+
 def pytest(python: Path, arguments: Sequence[str], report: Path | None = None) -> Command:
     """``report`` is for a run that may be one of several at the same time, without a terminal.
 
-    It uses no cache, as the runs would share it. It dumps the stack of a test that its timeout
-    can't stop (the error may be caught where it is raised, in a callback of the loop).
+    It uses no cache, as the runs would share it. It dumps the stack of a test that keeps the lock
+    of the interpreter: nothing in Python can end that one, neither its timeout nor tests/watchdog.
     """
     options = ["-p", "no:cacheprovider", "-o", "faulthandler_timeout=300", f"--junitxml={report}"]
     return [python, "-m", "pytest", *(options if report else []), *arguments]

@@ -1,7 +1,7 @@
 """The commands of ./dev. Each makes the environments it needs in the checkout.
 
     ./dev run [ARGS]     the demo on http://127.0.0.1:8000; ARGS go to `agentws demo`
-    ./dev test [ARGS]    the whole suite: pytest in two processes, then the JavaScript tests.
+    ./dev test [ARGS]    the whole suite: pytest in three processes, then the JavaScript tests.
                          With ARGS, only pytest, in one process, with those arguments
         --python 3.12    on that Python, from PATH, pyenv or uv
         --eager          with eager tasks (asyncio.eager_task_factory), also in the servers that
@@ -70,7 +70,8 @@ def test(arguments: list[str]) -> int:
     options, others = parser.parse_known_args(arguments)
     python = environments.prepared(options.python, eager=options.eager, oldest=options.oldest)
     env = {**services(), "AGENTWS_PYTHON": str(python)}
-    results = {"pytest": call(checks.pytest(python, others or checks.BESIDE), env=env)}
+    chosen = others or checks.beside(matrix.WHOLE_IN)
+    results = {"pytest": call(checks.pytest(python, chosen), env=env)}
     if not others:
         results["node --test"] = call(checks.javascript(env), env=env)
     return summary(results)

@@ -3,7 +3,7 @@
     python .ci/javascript.py format            whether prettier would change a file
     python .ci/javascript.py format --write    let it
     python .ci/javascript.py types             tsc --checkJs: sources, tests, shipped declarations
-    python .ci/javascript.py size              bytes of the browser client, minified and gzipped
+    python .ci/javascript.py size              bytes of client and page, minified and gzipped
 
 npm gets exact versions, so there is no lock file. Settings: .prettierrc.json, tsconfig.json.
 """
@@ -29,6 +29,7 @@ PACKAGES = (
     "@types/react@19.3.0",
     "csstype@3.2.4",
     "esbuild@0.28.2",
+    "markdown-it@15.0.3",
     "prettier@3.10.1",
     "typescript@7.0.2",
     "undici-types@8.12.4",
@@ -43,7 +44,9 @@ FORMATTED = (
     "examples/**/*.{js,jsx}",
 )
 PROJECTS = ("tsconfig.json", "tests/web/tsconfig.json")
-CLIENT = ROOT / "agentws" / "web" / "client.js"
+WEB = ROOT / "agentws" / "web"
+LATER = "../vendor/references.js"
+"""What the page loads only when a text needs it."""
 # An error, with the indented lines that explain it.
 _VENDORED = re.compile(r"^agentws/web/vendor/.*\n(?:[ \t].*\n)*", re.MULTILINE)
 
@@ -101,10 +104,26 @@ def type_errors(command: Sequence[str | Path]) -> str:
 
 def client_size() -> int:
     """Bytes of the browser client as one file, minified and gzipped. Raises Unavailable."""
-    options = ["--bundle", "--minify", "--format=esm", "--log-level=warning"]
-    command = [*map(str, tool("esbuild", "esbuild")), str(CLIENT), *options]
-    bundle = subprocess.run(command, cwd=ROOT, check=True, capture_output=True).stdout
-    return len(gzip.compress(bundle, mtime=0))
+    return len(gzip.compress(minified(WEB / "client.js"), mtime=0))
+
+
+def page_sizes() -> dict[str, int]:
+    """Bytes of what the page loads at once, each kind as one file, minified and gzipped.
+
+    Raises Unavailable.
+    """
+    page = (WEB / "index.html").read_bytes()
+    styles = re.findall(rb'rel="stylesheet" href="web/([^"]+)"', page)
+    whole = b"".join(minified(WEB / name.decode()) for name in styles)
+    kinds = {"html": page, "css": whole, "js": minified(WEB / "page.js")}
+    return {kind: len(gzip.compress(content, mtime=0)) for kind, content in kinds.items()}
+
+
+def minified(source: Path) -> bytes:
+    """A script with all that it imports, or a stylesheet. Raises Unavailable."""
+    options = ["--bundle", "--minify", "--format=esm", "--log-level=warning", f"--external:{LATER}"]
+    command = [*map(str, tool("esbuild", "esbuild")), str(source), *options]
+    return subprocess.run(command, cwd=ROOT, check=True, capture_output=True).stdout
 
 
 def main(arguments: list[str]) -> int:
@@ -115,7 +134,8 @@ def main(arguments: list[str]) -> int:
             case ["types"]:
                 return check_types()
             case ["size"]:
-                print(client_size())
+                sizes = page_sizes()
+                print(f"client {client_size()}, page {sum(sizes.values())}: {sizes}")
                 return 0
     except Unavailable as error:
         say(str(error))

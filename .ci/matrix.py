@@ -7,8 +7,8 @@ the newest one, eager tasks          EAGER, with ``asyncio.eager_task_factory`` 
 the oldest one, the oldest packages  the suite without LEFT_OUT, with tests/floors.txt
 ===================================  ====================================================
 
-Every part runs, even if another one fails. Two run at a time, as a part waits half of its time; the
-first one in two processes, since it is the longest.
+Every part runs, even if another one fails. Two run at a time: the first one in three processes, as
+it is the longest, and each other one in two, since a test that starts a server mostly waits for it.
 """
 
 from __future__ import annotations
@@ -28,21 +28,34 @@ from services import services
 from shell import Unavailable
 
 AT_ONCE = 2
-SOAK = 0.5
+WHOLE_IN = 3
+OTHERS_IN = 2
+"""Processes of the part that runs the whole suite, and of each other part."""
+SOAK = 0.2
 """The share of the random schedules that the other Pythons run."""
 LEFT_OUT = {
     "tests/browser": "the page runs in the browser",
     "tests/cluster": "kills, freezes and cuts off whole nodes, as tests/failover does",
+    "tests/cli/test_encodings.py": "decodes bytes, by codecs that are the same on each Python",
+    "tests/cli/test_postgres_store.py": "asks a store of tests/stores from the command line",
+    "tests/cli/test_proxies.py": "reports what the client of tests/client raises",
+    "tests/cli/test_redis_store.py": "asks a store of tests/stores from the command line",
     "tests/cli/test_usage.py": "reads arguments",
     "tests/crowds": "measures the load that one process can take",
     "tests/docs": "compares pages with the code",
+    "tests/examples/test_cluster.py": "kills whole nodes, as tests/failover does",
+    "tests/examples/test_every_store.py": "runs one example on the stores of tests/stores",
     "tests/examples/test_pages.py": "tests the browser's side of the examples",
     "tests/mission": "kills what the other tests run",
     "tests/protocol/test_browser.py": "runs the browser's client",
     "tests/server/test_attacks.py": "measures what attacks cost",
     "tests/server/test_bench.py": "runs the benchmark",
+    "tests/server/test_bench_stores.py": "runs the benchmark of the stores",
     "tests/soak": "runs the scenarios of tests/cluster at random",
+    "tests/stores/test_postgres_durability.py": "makes the database server fail, not its client",
     "tests/stores/test_postgres_faults.py": "makes the database server fail, not its client",
+    "tests/stores/test_redis_cluster.py": "makes the nodes of the database fail, not its client",
+    "tests/stores/test_redis_durability.py": "makes the database server fail, not its client",
     "tests/test_checkout.py": "installs what the other parts have installed",
     "tests/test_layers.py": "reads imports",
     "tests/test_packaging.py": "builds the wheel, which is the same everywhere",
@@ -51,11 +64,21 @@ LEFT_OUT = {
 SAME_EVERYWHERE = {
     "tests/agents": "asks models by their own packages",
     "tests/dev": "finds Pythons and makes environments",
+    "tests/files/test_s3.py": "stores files by obstore, which is compiled",
     "tests/integrations": "asks models by their own packages",
     "tests/protocol": "computes without tasks, sockets or threads",
+    "tests/stores/test_postgres_pooler.py": "asks the pooler what tests/stores asks the server",
 }
 """Tests that run with the oldest Python only, as their result can't depend on the version."""
-PACKAGES = frozenset({"tests/agents", "tests/integrations"})
+PACKAGES = frozenset(
+    {
+        "tests/agents",
+        "tests/files/test_s3.py",
+        "tests/integrations",
+        "tests/protocol",
+        "tests/stores/test_postgres_pooler.py",
+    }
+)
 """Those of SAME_EVERYWHERE that run with the oldest packages, too."""
 NOT_EAGER = {
     "tests/client/test_against_gateway.py::"
@@ -98,7 +121,7 @@ class Suite:
     def run(self, log: Log, tools: Mapping[str, str]) -> Result:
         python = self.python()
         env = {**tools, "AGENTWS_PYTHON": str(python)}
-        chosen = checks.BESIDE if self.whole else [f"--soak={SOAK}", *self._parts()]
+        chosen = checks.beside(WHOLE_IN) if self.whole else self._parts()
         pytest = functools.partial(checks.pytest, python, chosen)
         result = by_test(log, "pytest", pytest, env)
         if self.whole:
@@ -106,14 +129,14 @@ class Suite:
         return result
 
     def _parts(self) -> list[str]:
-        left_out = [f"--ignore={path}" for path in LEFT_OUT]
+        packages = PACKAGES if self.oldest else frozenset()
+        left_out = {*LEFT_OUT, *(SAME_EVERYWHERE.keys() - packages)}
+        parts = [*checks.beside(OTHERS_IN), f"--soak={SOAK}"]
+        parts += [f"--ignore={path}" for path in sorted(left_out)]
         if self.eager:
-            left_out += [f"--deselect={test}" for test in NOT_EAGER]
-            left_out += [f"tests/{part}" for part in EAGER]
-        else:
-            packages = PACKAGES if self.oldest else frozenset()
-            left_out += [f"--ignore={path}" for path in sorted(SAME_EVERYWHERE.keys() - packages)]
-        return left_out
+            parts += [f"--deselect={test}" for test in NOT_EAGER]
+            parts += [f"tests/{part}" for part in EAGER]
+        return parts
 
 
 def plan() -> list[Suite]:

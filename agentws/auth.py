@@ -107,6 +107,17 @@ def check_callable(name: str, option: object) -> None:
         raise TypeError(f"{name} is {type(option).__name__}; expected a callable, or None")
 
 
+def check_key(what: str, key: object) -> None:
+    """Raises TypeError or ValueError for a key that no client can send; never repeats the key."""
+    if not isinstance(key, str):
+        raise TypeError(f"{what} is {type(key).__name__}; expected a string")
+    if not key.isprintable() or key != key.strip():
+        raise ValueError(
+            f"{what} has control characters, or spaces at its ends; expected text that a header "
+            "can carry"
+        )
+
+
 async def identify(
     authenticate: Authenticate | None, connection: HTTPConnection
 ) -> Identity | None:
@@ -215,10 +226,10 @@ class BearerKeys:
     """
 
     def __init__(self, keys: Mapping[str, str | Identity]) -> None:
-        self._keys: Final = [
-            (key.encode(), who if isinstance(who, Identity) else Identity(who))
-            for key, who in keys.items()
-        ]
+        """Raises TypeError or ValueError for a key that is empty, or that no client can send."""
+        if not isinstance(keys, Mapping):
+            raise TypeError(f"the keys are {type(keys).__name__}; expected a mapping of key to id")
+        self._keys: Final = [(_bytes_of(key), _holder_of(who)) for key, who in keys.items()]
 
     def __repr__(self) -> str:
         return f"<BearerKeys keys={len(self._keys)}>"
@@ -232,6 +243,20 @@ class BearerKeys:
             if hmac.compare_digest(key, token.encode()):
                 found = identity
         return found
+
+
+def _bytes_of(key: str) -> bytes:
+    check_key("a key", key)
+    if not key:
+        raise ValueError("a key is empty; expected a secret text")
+    return key.encode()
+
+
+def _holder_of(who: str | Identity) -> Identity:
+    holder = who if isinstance(who, Identity) else Identity(who)
+    if not holder.id:
+        raise ValueError("the identity of a key is empty; expected the id of a user")
+    return holder
 
 
 def is_admin(admin_key: str | None, connection: HTTPConnection) -> bool:

@@ -87,6 +87,7 @@ class AgentwsError(Exception):
 
     @property
     def message(self) -> str:
+        """The sentence of the error; by default that of its class."""
         return str(self.args[0]) if self.args else self.summary
 
     @property

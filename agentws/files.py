@@ -79,6 +79,7 @@ class Measure:
         self._hash = hashlib.sha256()
 
     def add(self, chunk: bytes) -> None:
+        """Counts and hashes the next chunk."""
         self.size += len(chunk)
         self._hash.update(chunk)
 

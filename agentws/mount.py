@@ -14,7 +14,7 @@ from .files import FileStore
 from .gateway.gateway import AgentGateway
 from .hosting.lifespan import join_lifespan
 from .hosting.precedence import insert_routes
-from .hosting.wrapped import WrappedHost
+from .hosting.wrapped import WrappedHost, check_app
 from .limits import Limits
 from .store import Store
 from .transports.guard import Guard
@@ -67,11 +67,14 @@ def mount_agent_gateway(
     The host starts even while the store can't be reached: the gateway is then not ready, and tries
     again. It ends the host's start with ``Misconfigured`` only where that would not help.
 
-    Raises TypeError for an ``agent_factory`` of another kind. Raises ValueError for a prefix, an
+    Raises TypeError for an option of another type. Raises ValueError for a prefix, an
     origin or a host that could never match, for a prefix whose WebSocket path is taken, and for a
     name of a node that is not valid.
     """
+    check_app(app)
     check_prefix(prefix)
+    if not isinstance(page, bool):
+        raise TypeError(f"page is {page!r:.100}; expected True or False")
     if agent_factory is None:
         raise TypeError("agent_factory is None; expected an agent, or a callable that makes one")
     gateway = AgentGateway(

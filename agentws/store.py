@@ -23,8 +23,8 @@ from .protocol.position import GENESIS, Position, chain
 from .protocol.search import contains, searchable, terms_of, words_of
 
 __all__ = ["GENESIS", "PAGE", "Appended", "Durability", "Head", "Key", "Lease", "LeaseRenewer"]
-__all__ += ["Metadata", "Node", "Position", "Record", "Scope", "SessionInfo", "Settled", "Store"]
-__all__ += ["chain", "contains", "extend", "searchable", "terms_of", "words_of"]
+__all__ += ["Loaded", "Metadata", "Node", "Position", "Record", "Scope", "SessionInfo", "Settled"]
+__all__ += ["Store", "chain", "contains", "extend", "searchable", "terms_of", "words_of"]
 
 PAGE: Final = 500
 """Records of one read, unless the caller asks for another number."""
@@ -58,6 +58,13 @@ class Head(msgspec.Struct, frozen=True, gc=False):
 
     position: Position
     settled: Settled
+
+
+class Loaded(msgspec.Struct, frozen=True, gc=False):
+    """A session, and the end of its log at the same moment or later."""
+
+    info: SessionInfo
+    head: Head
 
 
 class Appended(msgspec.Struct, frozen=True, gc=False):
@@ -177,6 +184,15 @@ class Store(ABC):
     @abstractmethod
     async def info(self, session: str) -> SessionInfo:
         """Raises NotFound when there is no such session."""
+
+    async def load(self, session: str) -> Loaded:
+        """:meth:`info` and :meth:`head` together: what a node needs that opens the session.
+
+        Every client that reconnects to another node causes one. A store that can should answer it
+        in one step, and many that come at once together. Raises NotFound.
+        """
+        info = await self.info(session)
+        return Loaded(info, await self.head(session))
 
     @abstractmethod
     async def update(

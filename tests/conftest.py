@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from hypothesis import settings
 
+from tests.watchdog import Watchdog
+
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
 
@@ -64,6 +66,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    config.pluginmanager.register(Watchdog())
     # Hypothesis generates the same examples in every run, so that a failure can be repeated. A soak
     # generates new ones.
     settings.register_profile("repeatable", derandomize=True)

@@ -21,7 +21,7 @@ ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "agentws"
 
 LAYERS: list[set[str]] = [
-    {"errors"},
+    {"errors", "settings"},
     {"protocol"},
     {"limits", "bus"},
     {"store", "files"},
@@ -37,14 +37,14 @@ LAYERS: list[set[str]] = [
     {"mount"},
     {"", "events", "llm", "tools"},  # the public names: agentws/__init__.py, agentws/events.py, ...
 ]
-PORTS = {"errors", "protocol", "auth", "store", "files", "bus"}
+PORTS = {"errors", "settings", "protocol", "auth", "store", "files", "bus"}
 EVERY_LAYER = set[str]().union(*LAYERS)
 
 BESIDE: dict[str, set[str]] = {
     "backends": PORTS,
     "integrations": PORTS | {"agents"},
-    "client": {"errors", "protocol"},
-    "server": set(),
+    "client": {"errors", "settings", "protocol"},
+    "server": {"settings"},
     "testing": EVERY_LAYER | {"backends", "client"},
     "bench": EVERY_LAYER | {"backends", "server", "client"},
     "cli": EVERY_LAYER | {"backends", "server", "client", "bench", "integrations", "testing"},

@@ -59,8 +59,8 @@ def test_the_wheel_declares_the_licences_of_the_vendored_files(wheel: zipfile.Zi
     lines = wheel.read(name).decode().splitlines()
     vendored = {path.relative_to(ROOT).as_posix() for path in PACKAGE.rglob("*.LICENSE")}
     assert {f"License-File: {path}" for path in {"LICENSE", *vendored}} <= set(lines)
-    # One of the vendored packages, entities, has a BSD licence; the others have the MIT licence.
-    assert "License-Expression: MIT AND BSD-2-Clause" in lines
+    # All vendored packages have the MIT licence.
+    assert "License-Expression: MIT" in lines
 
 
 def test_the_browser_package_has_its_files_and_the_same_version() -> None:

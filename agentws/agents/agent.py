@@ -1,4 +1,4 @@
-"""What people write: an agent."""
+"""The base class of agents."""
 
 from __future__ import annotations
 

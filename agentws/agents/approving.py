@@ -59,7 +59,7 @@ def _needs_approval(tool: Tool[..., Any], parsed: Mapping[str, Any]) -> bool:
     """Raises ToolError if the tool's own callable fails: then the call is not made."""
     try:
         return tool.needs_approval(parsed)
-    except Exception as error:
+    except BaseException as error:
         logger.error("the approve of %s raised", tool.name, exc_info=error)
         raise ToolError() from error
 

@@ -34,7 +34,7 @@ async def ask(
     """Asks a person and returns the answer; see :meth:`agentws.RunContext.ask`."""
     response = _choices_schema(choices, schema) if choices is not None else response_schema(schema)
     told = _encoder.encode([list(choices) if choices else None, response])
-    step = ctx.output.steps.next("ask", question, told)
+    step = ctx.output.steps.next("ask", question, told, ctx.work)
     message, attempt = question, 0
     while True:
         answer = await answered(
@@ -58,7 +58,8 @@ async def ask(
 
 
 def _choices_schema(choices: Sequence[str], schema: Any) -> dict[str, Any]:
-    if isinstance(choices, str) or not choices or schema is not None:
+    are_texts = not isinstance(choices, str) and all(isinstance(one, str) for one in choices)
+    if not (choices and are_texts) or schema is not None:
         raise ValueError("choices: expected one text or more, and no schema beside them")
     return {"type": "string", "enum": list(choices)}
 
@@ -82,8 +83,9 @@ async def answered(
     steps = ctx.output.steps
     recorded = steps.asked(step)
     if recorded is not None:
+        await steps.wait_for_others(step, ctx.work)
         return recorded.answer
-    await steps.caught_up()
+    await steps.caught_up(ctx.work)
     asked = msgspec.structs.replace(
         question,
         id=question.id or steps.new_id("ask"),

@@ -65,9 +65,9 @@ async def call(
     steps = ctx.output.steps
     text = arguments if isinstance(arguments, str) else _json(tool, arguments)
     if shown is None:
-        step = steps.next("call", tool.name, canonical(text))
+        step = steps.next("call", tool.name, canonical(text), ctx.work)
     else:
-        step = steps.next("shown", shown, b"")
+        step = steps.next("shown", shown, b"", ctx.work)
     recorded = steps.result(step)
     if recorded is not None:
         return _recorded(tool, recorded)
@@ -106,7 +106,7 @@ def _json(tool: Tool[..., Any], arguments: Mapping[str, Any]) -> str:
 async def show(ctx: Caller, name: str, arguments: str, step: str) -> str:
     """Writes a call that was not written before; returns its id."""
     output = ctx.output
-    await output.steps.caught_up()
+    await output.steps.caught_up(ctx.work)
     id = output.steps.new_id("call")
     output.record(e.ToolCallStart(id, name, metadata={"agentws": {"step": step}}))
     output.record(e.ToolCallArgs(tool_call_id=id, delta=arguments))
@@ -140,14 +140,17 @@ async def _run(ctx: Caller, one: Call, arguments: Mapping[str, Any]) -> Any:
     """Calls the function within its timeout. Raises ToolError for whatever it raises."""
     steps, tool = ctx.output.steps, one.tool
     limit = asyncio.timeout(tool.timeout)
-    work = Work(one.id, limit)
+    work = Work(one.id, limit, one.step)
     try:
         await steps.begin(work)
         async with limit:
             return await tool.run(ctx.within(work), arguments)
     except (ReplayDiverged, ToolError):
         raise
-    except Exception as error:
+    except (asyncio.CancelledError, GeneratorExit):
+        raise
+    except BaseException as error:
+        # A tool may raise SystemExit: in a task of its own, that would end the event loop.
         if limit.expired():
             raise ToolError(f"{tool.name} took longer than {tool.timeout:g} seconds.") from error
         if isinstance(error, AgentwsError):

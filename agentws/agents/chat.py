@@ -7,6 +7,7 @@ from contextlib import aclosing
 from typing import Any
 
 from ..protocol.messages import Message, TokenUsage
+from ..settings import Count, CountOrZero, check_setting
 from .agent import Agent
 from .attached import AttachedFiles
 from .llm import LLM, LLMPiece, LLMRounds
@@ -48,9 +49,10 @@ class ChatAgent(Agent):
         tools: Sequence[Tool[..., Any]] = (),
         max_rounds: int = 8,
     ) -> None:
-        """Raises TypeError and ValueError for tools that the model can't be given."""
-        if max_rounds < 1:
-            raise ValueError(f"max_rounds is {max_rounds}; expected at least 1")
+        """Raises TypeError and ValueError for tools that the model can't be given, and for numbers
+        out of bounds."""
+        check_setting("history_budget", history_budget, CountOrZero)
+        check_setting("max_rounds", max_rounds, Count)
         self.llm = llm
         self.instructions = instructions
         self.history_budget = history_budget
@@ -92,6 +94,8 @@ class ChatAgent(Agent):
             said += messages
             said += await self._tools.results(ctx, calls, refused=not left)
             said += steered
+            # If a tool has handed over, this agent is closed here, and its model not asked in vain.
+            yield ""
         raise LLMRounds
 
     def _ask(self, messages: Sequence[Message]) -> AsyncGenerator[LLMPiece, None]:

@@ -13,6 +13,7 @@ from .asking import answered, has_expired, response_schema
 from .caller import Caller
 from .calls import show
 from .schemas import decoded, encoded
+from .steps import canonical
 
 
 async def client_tool(
@@ -26,7 +27,7 @@ async def client_tool(
     """Has a client call a tool; see :meth:`agentws.RunContext.client_tool`."""
     response = None if schema is None else response_schema(schema)
     steps, text = ctx.output.steps, encoded(dict(arguments or {})).decode()
-    step = steps.next("client_tool", name, text.encode())
+    step = steps.next("client_tool", name, canonical(text), ctx.work)
     done = steps.result(step)
     if done is None:
         call = steps.call(step) or await show(ctx, name, text, step)

@@ -178,8 +178,12 @@ def _maker(name: str, factory: Any) -> _Maker:
 
 
 def _check_class(name: str, factory: type) -> None:
-    """Raises TypeError for an Agent subclass that can't run: abstract, or no async generator."""
+    """Raises TypeError for a class that makes no agent, or an Agent subclass that can't run."""
     if not issubclass(factory, Agent):
+        if _makes_no_agent(factory):
+            raise TypeError(
+                f"agent {name!r}: {factory.__name__} is no subclass of Agent; expected {_EXPECTED}"
+            )
         return
     if inspect.isabstract(factory):
         missing = ", ".join(sorted(factory.__abstractmethods__))
@@ -189,6 +193,13 @@ def _check_class(name: str, factory: type) -> None:
             f"agent {name!r}: {factory.__name__}.run is {_described(factory.run)}; expected an "
             "async generator: `async def run(self, ctx)` with `yield` in it"
         )
+
+
+def _makes_no_agent(kind: type) -> bool:
+    """Whether calling ``kind`` can only give an instance of it, which is no agent of any form."""
+    defined = {name for base in kind.__mro__ for name in vars(base)}
+    may_give_another = inspect.isfunction(kind.__new__) or type(kind).__call__ is not type.__call__
+    return not may_give_another and not defined & {"__call__", "__aiter__"}
 
 
 def _check_takes_context(name: str, function: Any) -> None:

@@ -15,6 +15,7 @@ from ..protocol.events import ActivitySnapshot
 from ..protocol.messages import ActivityMessage, Message, UserMessage, told_in
 from ..store import SessionInfo
 from .output import RunOutput
+from .steps import Work
 
 Data = bytes | str | AsyncIterable[bytes]
 """The content of a new file; text is written as UTF-8."""
@@ -69,6 +70,9 @@ class Writer(Protocol):
     def output(self) -> RunOutput: ...
 
     @property
+    def work(self) -> tuple[Work, ...]: ...
+
+    @property
     def session(self) -> SessionInfo: ...
 
     async def earlier(self) -> list[Message]: ...
@@ -82,11 +86,11 @@ async def write_file(
     An agent that is called again gets the file that it made before.
     """
     kept, session, steps = _checked(files), ctx.session, ctx.output.steps
-    step = steps.next("file", name, b"")
+    step = steps.next("file", name, b"", ctx.work)
     known = _made_in(step, await ctx.earlier()) if steps.replaying else None
     if known is not None:
         return Attachment(known, kept, session.id)
-    await steps.caught_up()
+    await steps.caught_up(ctx.work)
     async with aclosing(_chunks(data)) as chunks:
         info = await kept.write(
             chunks, name=name, type=type, owner=session.owner, session=session.id

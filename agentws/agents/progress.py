@@ -1,4 +1,4 @@
-"""How far a call is: an event that is shown and does not stay in the conversation."""
+"""The progress of a call: an event that is shown and does not stay in the conversation."""
 
 from __future__ import annotations
 

@@ -22,6 +22,7 @@ from typing import Final
 
 from ..errors import TooManyAgents
 from ..protocol.messages import AssistantMessage, Message, TokenUsage, UserMessage, text_of
+from ..settings import Seconds, check_setting
 from .agent import Agent
 from .llm import LLM
 from .output import Output
@@ -50,6 +51,12 @@ class Router:
     """
 
     def __init__(self, choose: Rules | Choose, *, default: str, timeout: float = 10.0) -> None:
+        """Raises TypeError and ValueError for an argument that could choose nothing."""
+        if not isinstance(choose, Mapping) and not callable(choose):
+            raise TypeError(f"choose is {choose!r:.100}; expected a mapping of rules or a callable")
+        if not isinstance(default, str) or not default:
+            raise TypeError(f"default is {default!r:.100}; expected the name of an agent")
+        check_setting("timeout", timeout, Seconds)
         self.names: Final = {default} | (set(choose) if isinstance(choose, Mapping) else set())
         """The agents that it names: they must be mounted beside it."""
         self._choose = _by_rules(choose) if isinstance(choose, Mapping) else choose
@@ -79,9 +86,9 @@ class Router:
                 ctx.output.hand_over(str(name), reason=None, lasting=False)
                 return
             reason = NO_CHOICE
-        except TooManyAgents:
+        except (TooManyAgents, asyncio.CancelledError, GeneratorExit):
             raise
-        except Exception as error:
+        except BaseException as error:
             logger.warning("run %s: the router %s failed", ctx.run_id, ctx.agent, exc_info=error)
             reason = FAILED
         ctx.output.hand_over(self._default, reason=reason, lasting=False)

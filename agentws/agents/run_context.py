@@ -208,7 +208,7 @@ class RunContext(SessionContext):
         Raises ReplayDiverged for an agent that was called again, and does something else instead.
         """
         if self._earlier is not None:
-            await self.output.steps.caught_up()
+            await self.output.steps.caught_up(self.work)
 
     async def steered(self) -> list[UserMessage]:
         """The messages that were sent to steer this run since the last call; empty if none were.

@@ -5,6 +5,7 @@ Pydantic is not imported: its models describe and validate themselves.
 
 from __future__ import annotations
 
+import math
 from typing import Any, Final, TypeVar
 
 import msgspec
@@ -19,6 +20,9 @@ def schema_of(type_: Any) -> dict[str, Any]:
     models: dict[str, Any] = {}
 
     def describe(other: type) -> dict[str, Any]:
+        if other is object:
+            # msgspec takes an empty schema for none.
+            return {"description": "Any JSON value."}
         if not hasattr(other, "model_json_schema"):
             # How a hook tells msgspec that it does not know a type either.
             raise NotImplementedError
@@ -49,7 +53,7 @@ def _whole(schema: dict[str, Any], defined: dict[str, Any]) -> dict[str, Any]:
 def converted(value: Any, type_: type[T]) -> T:
     """The JSON-like ``value`` as a ``type_``. Raises ValueError that says why it is none."""
     try:
-        return msgspec.convert(value, type_, dec_hook=_validate)
+        return msgspec.convert(value, type_, str_keys=True, dec_hook=_validate)
     except (msgspec.ValidationError, RecursionError) as error:
         raise ValueError(str(error)) from error
 
@@ -63,6 +67,8 @@ def decoded(data: str | bytes, type_: type[T]) -> T:
 
 
 def _validate(type_: type[Any], value: Any) -> Any:
+    if type_ is object:
+        return value
     if not hasattr(type_, "model_validate"):
         # As in schema_of: msgspec then raises its own error.
         raise NotImplementedError
@@ -79,12 +85,40 @@ def _explained(detail: dict[str, Any]) -> str:
     return f"{detail.get('msg', 'not valid')} - at `${where}`"
 
 
+def has_schema(type_: Any) -> bool:
+    """Whether JSON can be read as a ``type_``."""
+    try:
+        schema_of(type_)
+    except TypeError:
+        return False
+    return True
+
+
 def encoded(value: Any) -> bytes:
     """``value`` as JSON. Raises TypeError or ValueError for a value that JSON can't carry."""
     dump = getattr(value, "model_dump_json", None)
     if dump is not None and not isinstance(value, type):
-        return str(dump()).encode()
-    return msgspec.json.encode(value, enc_hook=_plain)
+        data = str(dump()).encode()
+    else:
+        data = msgspec.json.encode(value, enc_hook=_plain)
+    if b"null" in data:
+        # As which NaN and infinite numbers are encoded.
+        _check_finite(msgspec.to_builtins(value, enc_hook=_plain))
+    return data
+
+
+def _check_finite(value: Any) -> None:
+    pending = [value]
+    while pending:
+        match pending.pop():
+            case float(number) if not math.isfinite(number):
+                raise ValueError(f"{number} is no number in JSON")
+            case dict() as parts:
+                pending += parts.values()
+            case list() | tuple() as parts:
+                pending += parts
+            case _:
+                pass
 
 
 def _plain(value: Any) -> Any:

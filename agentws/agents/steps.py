@@ -1,8 +1,9 @@
 """The steps of an agent: what it called and asked, in this run and in those that it goes on from.
 
-A step is identified by what it is (a call and its arguments, a question) and by how often it was
-made before. So an agent that is called again with an answer finds what was recorded of each step,
-and repeats none of them.
+A step is identified by what it is (a call and its arguments, a question), by where it was made (in
+which call or delegate, by which agent of the run), and by how often it was made there before. So an
+agent that is called again with an answer finds what was recorded of each step, and repeats none of
+them.
 """
 
 from __future__ import annotations
@@ -30,6 +31,17 @@ class Asked(NamedTuple):
     answer: e.InterruptAnswered
 
 
+class Suspended(NamedTuple):
+    """A delegate that is called again, too."""
+
+    ids: frozenset[str]
+    """Its ids in the runs before; empty if it is new."""
+    agent: str | None = None
+    """The agent that a router has chosen for it."""
+
+
+NOT_SUSPENDED: Final = Suspended(frozenset())
+
 Call = tuple[str, bytes]
 """A tool's name, and its arguments as by :func:`canonical`."""
 
@@ -43,7 +55,7 @@ def canonical(arguments: str) -> bytes:
 
 
 class Recorded(NamedTuple):
-    """What the runs recorded that an agent goes on from, by step."""
+    """What the runs that an agent goes on from have recorded, by step."""
 
     calls: Mapping[str, str] = {}
     """The ids of calls."""
@@ -55,8 +67,10 @@ class Recorded(NamedTuple):
     """The ends of delegates."""
     repeatable: Mapping[Call, Sequence[e.ToolCallResult]] = {}
     """The results of calls in earlier attempts, which are out of view."""
-    suspended: Mapping[str, frozenset[str]] = {}
-    """The ids of delegates in runs that ended with questions while they worked."""
+    suspended: Mapping[str, Suspended] = {}
+    """The delegates that worked when a run ended with questions."""
+    turns: Mapping[str, int] = {}
+    """How often each agent has got the run, up to the one that is called again."""
 
 
 NOTHING_RECORDED: Final = Recorded()
@@ -90,10 +104,14 @@ class StepHost(Protocol):
 class Work:
     """A call that is working, and its timeout, which stands still while a person is asked."""
 
-    __slots__ = ("id", "_left", "_pauses", "_timeout")
+    __slots__ = ("id", "step", "held", "_left", "_pauses", "_timeout")
 
-    def __init__(self, id: str, timeout: asyncio.Timeout) -> None:
+    def __init__(self, id: str, timeout: asyncio.Timeout, step: str) -> None:
         self.id = id
+        self.step = step
+        """The step that it is; what is called and asked in it are steps of their own."""
+        self.held = 0
+        """How many of its tasks wait until every answer was asked for."""
         self._timeout = timeout
         self._pauses = 0
         self._left: float | None = None
@@ -118,12 +136,20 @@ class Work:
 class Steps:
     """The steps of one agent, as long as it is in memory. ``prefix`` makes its ids unique."""
 
-    def __init__(self, host: StepHost, *, prefix: str, recorded: Recorded) -> None:
+    def __init__(
+        self, host: StepHost, *, prefix: str, recorded: Recorded, agent: str | None
+    ) -> None:
+        """``agent`` is whose steps they are; ``None`` if it is the only one."""
         self._host = host
         self._prefix = prefix
         self._recorded = recorded
         self._repeatable = {call: list(results) for call, results in recorded.repeatable.items()}
         self._made: dict[str, int] = {}
+        self._turns = dict(recorded.turns)
+        self._place = ""
+        if agent is not None:
+            self._turns.setdefault(agent, 1)
+            self._place = f"{agent}.{self._turns[agent]}"
         self._ids = 0
         self._working: set[Work] = set()
         self._waiting: dict[str, tuple[Interrupt, asyncio.Future[e.InterruptAnswered]]] = {}
@@ -138,12 +164,24 @@ class Steps:
 
     # Which step it is
 
-    def next(self, kind: str, name: str, arguments: bytes) -> str:
-        """The id of the next step of this kind, name and arguments."""
+    def next(self, kind: str, name: str, arguments: bytes, within: Sequence[Work]) -> str:
+        """The id of the next step of this kind, name and arguments.
+
+        ``within`` are the calls that it is made in. The steps of each are counted apart: calls that
+        work in parallel come in another order when what they called before is recorded.
+        """
+        place = within[-1].step if within else self._place
         told = b"\x00".join((kind.encode(), name.encode(errors="replace"), arguments))
+        if place:
+            told += b"\x00" + place.encode()
         digest = hashlib.sha256(told).hexdigest()[:20]
         self._made[digest] = count = self._made.get(digest, 0) + 1
         return f"{digest}.{count}"
+
+    def hand_over(self, agent: str) -> None:
+        """``agent`` goes on: its steps are its own, as they are if it is called again."""
+        self._turns[agent] = turn = self._turns.get(agent, 0) + 1
+        self._place = f"{agent}.{turn}"
 
     def new_id(self, kind: str) -> str:
         self._ids += 1
@@ -169,9 +207,9 @@ class Steps:
     def delegate(self, step: str) -> e.SubagentFinished | e.SubagentError | None:
         return self._recorded.delegates.get(step)
 
-    def suspended(self, step: str) -> frozenset[str]:
-        """The ids that the delegate of this step had in the runs before; empty if it is new."""
-        return self._recorded.suspended.get(step, frozenset())
+    def suspended(self, step: str) -> Suspended:
+        """What the delegate of this step was in the runs before."""
+        return self._recorded.suspended.get(step, NOT_SUSPENDED)
 
     def result(self, step: str) -> e.ToolCallResult | None:
         return self._recorded.results.get(step)
@@ -199,21 +237,35 @@ class Steps:
             if not one.done():
                 one.set_result(None)
 
-    async def caught_up(self) -> None:
+    async def wait_for_others(self, step: str, within: Sequence[Work]) -> None:
+        """Returns when a question that was answered may go on: those of one run go on together.
+
+        Until all were asked for, what the agent writes is dropped.
+        """
+        if step in self._recorded.resuming:
+            await self.caught_up(within)
+
+    async def caught_up(self, within: Sequence[Work]) -> None:
         """Returns when every answer was asked for: a step that was not recorded waits for that.
 
-        Raises ReplayDiverged if that does not happen: then the agent does something else than
-        before, and the answer does not belong to it.
+        ``within`` are the calls that the step is made in. Raises ReplayDiverged if no call is
+        working and that does not happen: then the agent does something else than before, and the
+        answer does not belong to it.
         """
         if not self._unasked:
             return
         following = asyncio.get_running_loop().create_future()
         self._followers.append(following)
+        for one in within:
+            one.held += 1
         try:
-            async with asyncio.timeout(DIVERGED):
-                await following
-        except TimeoutError as error:
-            raise ReplayDiverged() from error
+            while not (await asyncio.wait((following,), timeout=DIVERGED))[0]:
+                if all(one.held for one in self._working):
+                    raise ReplayDiverged()
+            await following
+        finally:
+            for one in within:
+                one.held -= 1
 
     # What is going on
 
@@ -224,7 +276,7 @@ class Steps:
 
     def end(self, work: Work) -> None:
         self._working.discard(work)
-        self.look()
+        self.report_idle()
 
     @contextmanager
     def pausing(self, calls: Iterable[Work]) -> Iterator[None]:
@@ -243,8 +295,8 @@ class Steps:
         """Whether the agent only waits for answers."""
         return bool(self._waiting) and all(one.paused for one in self._working)
 
-    def look(self) -> None:
-        """Tells the run if the agent only waits."""
+    def report_idle(self) -> None:
+        """Tells the run if the agent only waits for answers."""
         if self.idle:
             self._host.is_waiting()
 
@@ -258,7 +310,7 @@ class Steps:
         self._host.check_questions([*self.questions, interrupt])
         answered: asyncio.Future[e.InterruptAnswered] = asyncio.get_running_loop().create_future()
         self._waiting[interrupt.id] = interrupt, answered
-        self.look()
+        self.report_idle()
         try:
             return await answered
         finally:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import logging
 import re
 import typing
 from collections.abc import Awaitable, Callable, Mapping
@@ -20,9 +21,12 @@ from typing import Any, Concatenate, Final, Generic, ParamSpec, TypeVar, Union, 
 
 import msgspec
 
-from ..errors import ToolArgumentsInvalid
+from ..errors import ToolArgumentsInvalid, ToolError
+from ..settings import Seconds, check_setting
 from .context import SessionContext
 from .schemas import converted, decoded, schema_of
+
+logger: Final = logging.getLogger("agentws.run")
 
 P = ParamSpec("P")
 Q = ParamSpec("Q")
@@ -78,7 +82,8 @@ class Tool(msgspec.Struct, Generic[P, R_co], frozen=True, eq=False, kw_only=True
     def parse(self, arguments: Mapping[str, Any] | str | bytes) -> dict[str, Any]:
         """Validated arguments, from an object or its JSON; with the defaults of those left out.
 
-        Raises ToolArgumentsInvalid, whose sentence says what is wrong: a model can correct it.
+        Raises ToolArgumentsInvalid, whose sentence says what is wrong: a model can correct it; and
+        ToolError if a type of the tool raises an error of its own.
         """
         try:
             if isinstance(arguments, str | bytes):
@@ -89,6 +94,9 @@ class Tool(msgspec.Struct, Generic[P, R_co], frozen=True, eq=False, kw_only=True
             raise ToolArgumentsInvalid(
                 f"The arguments of {self.name} are not valid: {error}."
             ) from error
+        except BaseException as error:
+            logger.error("a type of the tool %s raised", self.name, exc_info=error)
+            raise ToolError() from error
         return {name: getattr(given, name) for name in self.arguments.__struct_fields__}
 
     def needs_approval(self, parsed: Mapping[str, Any]) -> bool:
@@ -106,7 +114,7 @@ class Tool(msgspec.Struct, Generic[P, R_co], frozen=True, eq=False, kw_only=True
         function: Callable[..., Any] = self.function
         if inspect.iscoroutinefunction(function):
             return await function(**given)
-        result = await asyncio.to_thread(function, **given)
+        result = await asyncio.to_thread(_in_thread, function, given)
         return await result if inspect.isawaitable(result) else result
 
     @property
@@ -157,8 +165,10 @@ class _Decorator:
     """Makes tools with the same options."""
 
     def __init__(self, name: str | None, approve: Approval, timeout: float | None) -> None:
-        if timeout is not None and timeout <= 0:
-            raise ValueError(f"timeout is {timeout}; expected seconds above 0")
+        check_setting("timeout", timeout, Seconds | None)
+        if not isinstance(approve, bool) and not callable(approve):
+            # Something false, such as None, would let every call pass.
+            raise TypeError(f"approve is {approve!r:.100}; expected True, False or a callable")
         self._name, self._approve, self._timeout = name, approve, timeout
 
     @overload
@@ -257,6 +267,14 @@ def _struct(
         else:
             fields.append((one.name, types[one.name], _default(one.default)))
     return msgspec.defstruct(name, fields, kw_only=True, forbid_unknown_fields=True)
+
+
+def _in_thread(function: Callable[..., Any], given: Mapping[str, Any]) -> Any:
+    """Calls ``function``. A StopIteration can't be given to a future: nobody would be told."""
+    try:
+        return function(**given)
+    except StopIteration as error:
+        raise RuntimeError("the function raised StopIteration") from error
 
 
 def _default(value: Any) -> Any:

@@ -26,6 +26,7 @@ _ALIASES: Final = {
     "audio/x-wav": "audio/wav",
     "image/jpg": "image/jpeg",
     "image/x-ms-bmp": "image/bmp",
+    "text/ascii": "text/plain",
 }
 _ZIP: Final = "application/zip"
 _WEAK: Final = 0.4

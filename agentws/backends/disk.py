@@ -69,7 +69,18 @@ class DiskFileStore(FileStore):
     scope: Scope = "host"
 
     def __init__(self, folder: str | os.PathLike[str]) -> None:
-        self._folder = Path(folder).expanduser()
+        """Raises TypeError or ValueError for what is the path of no folder."""
+        path = os.fspath(folder)
+        if not isinstance(path, str):
+            raise TypeError(f"the folder of the files is {folder!r:.100}; expected a str or a Path")
+        if not path.strip() or "\0" in path:
+            raise ValueError(f"the folder of the files is {path!r:.100}; expected a path")
+        try:
+            self._folder = Path(path).expanduser()
+        except RuntimeError:
+            raise ValueError(
+                f"the folder of the files is {path!r:.100}, and there is no such home directory"
+            ) from None
 
     def __repr__(self) -> str:
         return f"<DiskFileStore {self._folder}>"

@@ -18,7 +18,7 @@ from ..protocol.frames import Durability
 from ..protocol.messages import Metadata
 from ..protocol.position import GENESIS, Position
 from ..protocol.search import Words, contains, searchable, terms_of, words_of
-from ..store import PAGE, Appended, Head, Key, Lease, Node, SessionInfo, Settled, Store
+from ..store import PAGE, Appended, Head, Key, Lease, Loaded, Node, SessionInfo, Settled, Store
 
 _UNSETTLED: Final = Settled()
 
@@ -138,6 +138,10 @@ class MemoryStore(Store):
 
     async def info(self, session: str) -> SessionInfo:
         return self._log(session).info
+
+    async def load(self, session: str) -> Loaded:
+        log = self._log(session)
+        return Loaded(log.info, Head(log.head, log.settled))
 
     async def update(
         self,

@@ -8,6 +8,7 @@ from typing import Final
 from ..bus import Scope
 from ..errors import NotFound, StorageFull
 from ..files import FileInfo, FileStore, Measure, NewFile, Quota, Usage
+from ..settings import Count, check_setting
 
 CHUNK: Final = 256 * 1024
 
@@ -18,6 +19,7 @@ class MemoryFileStore(FileStore):
     scope: Scope = "process"
 
     def __init__(self, *, max_size: int = 256 * 1024 * 1024) -> None:
+        check_setting("max_size", max_size, Count)
         self._max_size = max_size
         self._size = 0
         self._files: dict[str, tuple[FileInfo, bytes]] = {}

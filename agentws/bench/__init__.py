@@ -15,15 +15,17 @@ import asyncio
 import sys
 from collections.abc import Sequence
 
-from . import attacking, measure
-from .engines import ON_PATH, STORES, Programs, engines
-from .process import ServerProcess
-from .report import Row, as_json, table
+from . import resources
+from .attacks import cost as attack_cost
+from .json_line import as_json
+from .overhead.report import Row, overhead_table
+from .overhead.workloads import WORKLOADS, Workload
 from .scale import FULL, QUICK, Scale
-from .store_report import Result, store_table
-from .trials import TRIALS, Trial, try_out
-from .variants import PRESET, RAW, STOCK, VARIANTS
-from .workloads import WORKLOADS, Workload
+from .servers.process import ServerProcess
+from .servers.variants import PRESET, RAW, STOCK, VARIANTS
+from .stores.database_servers import ON_PATH, STORES, Programs, database_servers
+from .stores.report import Result, store_table
+from .stores.trials import TRIALS, Trial, try_out
 
 # Files besides the connections: listeners, event loops, standard streams.
 _SPARE_FILES = 100
@@ -36,12 +38,12 @@ def main(arguments: Sequence[str] | None = None, *, programs: Programs = ON_PATH
     """
     options = _parser(programs).parse_args(arguments)
     if options.attacks:
-        return attacking.run(2.5 if options.quick else 15.0)
+        return attack_cost.run(2.5 if options.quick else 15.0)
     scale, notes = _fit(QUICK if options.quick else FULL)
     wanted = Programs(redis=options.redis_server, postgres=options.postgres)
     results: list[Result] = []
     # The database servers may use all cores: they are started before this process is pinned.
-    with engines(_stores(options), wanted) as (addresses, absent), _runner() as runner:
+    with database_servers(_stores(options), wanted) as (addresses, absent), _runner() as runner:
         cores = _pin(notes)
         rows = [runner.run(_measured(each, options, scale, cores)) for each in _workloads(options)]
         for trial in _trials(options):
@@ -69,7 +71,7 @@ def _stores(options: argparse.Namespace) -> list[str]:
 
 
 def _print(rows: Sequence[Row], results: Sequence[Result], notes: list[str]) -> None:
-    tables = [table(rows)] if rows else []
+    tables = [overhead_table(rows)] if rows else []
     tables += [store_table(results)] if results else []
     print("\n\n".join(tables))
     for note in notes:
@@ -128,7 +130,7 @@ def _add_stores(parser: argparse.ArgumentParser, programs: Programs) -> None:
 
 def _fit(scale: Scale) -> tuple[Scale, list[str]]:
     """The scale, reduced to what the limit of open files allows; and a note if it was."""
-    most = measure.allow_open_files(scale.connections + _SPARE_FILES) - _SPARE_FILES
+    most = resources.allow_open_files(scale.connections + _SPARE_FILES) - _SPARE_FILES
     if most >= scale.connections:
         return scale, []
     note = f"at most {most} connections instead of {scale.connections}: limit of open files"
@@ -137,10 +139,10 @@ def _fit(scale: Scale) -> tuple[Scale, list[str]]:
 
 def _pin(notes: list[str]) -> list[int]:
     """Pin the load to the last core; returns all of them, of which servers get the first."""
-    cores = measure.cores()
+    cores = resources.cores()
     if len(cores) < 2:
         notes.append("load and servers share one core")
-    measure.pin(0, cores[-1])
+    resources.pin(0, cores[-1])
     return cores
 
 

@@ -112,7 +112,7 @@ def _chat(options: argparse.Namespace, environment: Mapping[str, str]) -> int:
 
 def _bench(arguments: list[str], environment: Mapping[str, str]) -> int:
     from ..bench import main as bench
-    from ..bench.engines import Programs
+    from ..bench.stores.database_servers import Programs
 
     redis, postgres = map(environment.get, ("AGENTWS_REDIS_SERVER", "AGENTWS_POSTGRES"))
     return bench(arguments, programs=Programs(redis=redis, postgres=postgres))

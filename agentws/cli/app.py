@@ -168,7 +168,8 @@ def check_files(text: str, store: str) -> None:
     try:
         asyncio.run(files.open())
     except Unavailable as error:
-        raise Problem(f"the folder of the files can't be used: {error}") from error
+        why = getattr(error.__cause__, "strerror", None) or error
+        raise Problem(f"the folder of the files can't be used: {files!r}: {why}") from error
 
 
 def _storage_notes(settings: Settings) -> list[str]:

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from ..protocol.messages import CLIENT_TOOL, Interrupt, told_in
-from ..protocol.spoken import NO, Spoken, answer_in, question_text
+from ..protocol.spoken import Spoken, answer_in, question_text
+from ..protocol.spoken_schema import NO
 from .forms import Form, form_of
 
 SKIP: Final = "/skip"

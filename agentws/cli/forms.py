@@ -11,7 +11,7 @@ from typing import Any, Final, NamedTuple
 import msgspec
 
 from ..protocol.messages import CLIENT_TOOL, Interrupt, told_in
-from ..protocol.spoken import NO, YES
+from ..protocol.spoken_schema import NO, YES
 
 MOST: Final = 20
 """More fields are a document, not a form: it is answered with JSON."""

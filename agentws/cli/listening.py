@@ -89,6 +89,8 @@ def _bound(addresses: Iterable[Address], port: int) -> list[socket.socket]:
                 absent = error
                 continue
             bound.append(opened.enter_context(listener))
+            # For clients that connect before the server limits its buffers, which sets this, too.
+            listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             listener.set_inheritable(True)
             # Port 0 gave the first socket a free port: the others need the same.
             port = listener.getsockname()[1]

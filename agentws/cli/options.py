@@ -12,6 +12,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final, NamedTuple
 
+from ..backends.disk import DiskFileStore
 from ..gateway.validation import check_node
 from ..transports.names import allowed_host, allowed_origin
 from ..transports.prefix import check_prefix
@@ -84,6 +85,8 @@ def workers(text: str) -> int:
 def files(text: str) -> str:
     if text not in (BESIDE, OFF) and ":" in text[2:]:
         raise argparse.ArgumentTypeError(f"{text!r} is not a folder; expected a path, or {OFF}")
+    if text not in (BESIDE, OFF):
+        return checked(DiskFileStore)(text)
     return text
 
 

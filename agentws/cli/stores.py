@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final, NamedTuple, get_args
-from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
+from urllib.parse import parse_qsl
 
 from ..backends.memory import MemoryStore
 from ..backends.sqlite import SQLiteStore
@@ -43,7 +43,9 @@ def read_store(text: str) -> str:
     """The value of ``--store``, checked. Raises ArgumentTypeError."""
     kind = _KINDS.get(_scheme(text))
     if kind is None or (_scheme(text) == MEMORY) != (text == MEMORY):
-        raise argparse.ArgumentTypeError(f"{_hidden(text)!r} is not a store; expected {STORES}")
+        raise argparse.ArgumentTypeError(
+            f"{_server_shown(text)!r} is not a store; expected {STORES}"
+        )
     try:
         kind.check(text)
     except ValueError as error:
@@ -104,7 +106,33 @@ def _scheme(text: str) -> str:
 
 def _hidden(text: str) -> str:
     """``text`` without what may be a password."""
-    return re.sub(r"//[^/]*@", "//...@", text)
+    return re.sub(r"//.*@", "//...@", text, flags=re.S)
+
+
+def _server_shown(text: str) -> str:
+    """Without the query, in which there may be a password, too."""
+    return _hidden(text.partition("?")[0])
+
+
+def _split_options(text: str, *names: str) -> tuple[str, dict[str, Any]]:
+    """The address without the options of these names in its query, and these options.
+
+    The rest stays as it was written, as each client library has its own rules for it: libpq takes
+    "+" as it is, and a password may have a "#".
+    """
+    address, _, query = text.partition("?")
+    parts = [part for part in query.split("&") if part]
+    ours = [part for part in parts if part.partition("=")[0] in names]
+    options: dict[str, Any] = dict(parse_qsl("&".join(ours), keep_blank_values=True))
+    _check_durability(options)
+    rest = "&".join(part for part in parts if part not in ours)
+    return f"{address}?{rest}" if rest else address, options
+
+
+def _whole_number(name: str, value: str) -> int:
+    if not (value.isascii() and value.isdigit()):
+        raise ValueError(f"{name}={value} is not a whole number")
+    return int(value)
 
 
 def _check_durability(options: dict[str, Any]) -> None:
@@ -135,21 +163,16 @@ def _redis(text: str) -> Store:
 
 def _redis_address(text: str) -> None:
     if not re.match(r"(rediss?://|unix:///)", text, re.I):
-        raise ValueError(f"{_hidden(text)!r} is no address of a Redis server")
+        raise ValueError(f"{_server_shown(text)!r} is no address of a Redis server")
     _redis_options(text)
 
 
 def _redis_options(text: str) -> tuple[str, dict[str, Any]]:
     """The address for the client, and the options of the store that were in its query."""
-    parts = urlsplit(text)
-    given = dict(parse_qsl(parts.query))
-    options: dict[str, Any] = {
-        name: given.pop(name) for name in ("durability", "namespace", "replicas") if name in given
-    }
-    _check_durability(options)
+    url, options = _split_options(text, "durability", "namespace", "replicas")
     if "replicas" in options:
-        options["replicas"] = int(options["replicas"])
-    return urlunsplit(parts._replace(query=urlencode(given))), options
+        options["replicas"] = _whole_number("replicas", options["replicas"])
+    return url, options
 
 
 # PostgreSQL: imported when it is used, as it is an extra
@@ -164,34 +187,22 @@ def _postgres(text: str) -> Store:
 
 def _postgres_address(text: str) -> None:
     if not re.match(r"postgres(ql)?(\+\w+)?://", text, re.I):
-        raise ValueError(f"{_postgres_shown(text)!r} is no address of a PostgreSQL server")
+        raise ValueError(f"{_server_shown(text)!r} is no address of a PostgreSQL server")
     _postgres_options(text)
-
-
-def _postgres_shown(text: str) -> str:
-    """Without the query, in which there may be a password, too."""
-    return _hidden(text.partition("?")[0])
 
 
 def _postgres_options(text: str) -> tuple[str, dict[str, Any]]:
     """The address for libpq, and the options of the store that were in its query."""
-    parts = urlsplit(text)
-    given = dict(parse_qsl(parts.query))
-    options: dict[str, Any] = {
-        name: given.pop(name) for name in ("durability", "schema") if name in given
-    }
-    _check_durability(options)
-    # Not urlunsplit(), which would take one slash from postgresql:///DATABASE.
-    return f"{parts.scheme}://{parts.netloc}{parts.path}?{urlencode(given)}", options
+    return _split_options(text, "durability", "schema")
 
 
 _REDIS: Final = _Kind(
-    make=_redis, check=_redis_address, shown=_hidden, place=str, files=lambda text: None
+    make=_redis, check=_redis_address, shown=_server_shown, place=str, files=lambda text: None
 )
 _POSTGRES: Final = _Kind(
     make=_postgres,
     check=_postgres_address,
-    shown=_postgres_shown,
+    shown=_server_shown,
     place=str,
     files=lambda text: None,
 )

@@ -19,6 +19,7 @@ from functools import partial
 
 from ..protocol.answered import AnsweredQuestion
 from ..protocol.frames import Error, Notice, Presence, Present
+from ..settings import Timeout, check_setting
 from .chat import Chat
 from .connection import Timing
 from .errors import (
@@ -36,7 +37,7 @@ from .topics import Subscription, TopicUpdate
 from .transport import Opening, OpenTransport, Transport, TransportClosed
 from .turn import Turn
 from .updates import ConnectionChange, LogEvent, LogReset, Update
-from .uploading import Uploader
+from .uploading import GatewayFiles
 from .websocket import open_websocket, unreachable
 
 
@@ -75,9 +76,10 @@ def connect(
 
     Entering raises Disconnected when no server answers in time, BadProxy when the proxy can't be
     used, BadRequest when ``url`` is not a valid address, and the server's own refusal
-    (Unauthenticated, Forbidden, NotFound, ...).
+    (Unauthenticated, Forbidden, NotFound, ...). Raises ValueError and TypeError for a
+    ``connect_timeout`` that is no time.
     """
-
+    check_setting("connect_timeout", connect_timeout, Timeout)
     return Chat(
         partial(open_websocket, url, headers=headers, ssl_context=ssl_context, proxy=proxy),
         session=session,
@@ -86,7 +88,7 @@ def connect(
         token=token,
         connect_timeout=connect_timeout,
         unreachable=lambda: unreachable(url, proxy),
-        upload=Uploader(url, headers=headers, ssl_context=ssl_context, proxy=proxy),
+        files=GatewayFiles(url, headers=headers, ssl_context=ssl_context, proxy=proxy),
     )
 
 

@@ -57,7 +57,9 @@ def redirect_target(address: str, location: str) -> str | None:
 
 
 def _parsed(url: str) -> SplitResult:
-    """``url`` with a WebSocket scheme. Raises BadRequest."""
+    """``url`` with a WebSocket scheme. Raises BadRequest, and TypeError for what is no text."""
+    if not isinstance(url, str):
+        raise TypeError(f"the address of the gateway is {url!r:.100}; expected a str")
     try:
         # An argument of a command line may hold bytes that are not valid text.
         url.encode()

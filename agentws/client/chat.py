@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from types import TracebackType
 from typing import Any, Final, Self
 
@@ -31,7 +31,7 @@ from .topics import Topics
 from .transport import OpenTransport
 from .turn import Asking, Turn
 from .updates import ConnectionChange, ConnectionState, LogEvent, Update
-from .uploading import Progress, Source, Upload, name_of, no_uploads
+from .uploading import Files, NoFiles, Progress, Source, Upload, name_of
 
 CLOSING: Final = 5.0
 """Seconds that leaving waits for the server to accept the last messages."""
@@ -58,11 +58,11 @@ class Chat(Requests):
         connect_timeout: float = 10.0,
         timing: Timing | None = None,
         unreachable: Callable[[], str] = lambda: "The server can't be reached.",
-        upload: Callable[[Upload], Awaitable[FileView]] = no_uploads,
+        files: Files | None = None,
     ) -> None:
         """``open_transport`` opens one connection. ``unreachable`` returns the message of the
-        Disconnected error when no other reason is known. ``upload`` sends one file. The rest is as
-        for :func:`connect`."""
+        Disconnected error when no other reason is known. ``files`` uploads and deletes files. The
+        rest is as for :func:`connect`."""
         self._followed = FollowedSession(
             session=session, after=after, agent=agent, token=token, ring=self._ring
         )
@@ -70,7 +70,7 @@ class Chat(Requests):
         self._connect_timeout = connect_timeout
         self._timing = timing or Timing()
         self._unreachable = unreachable
-        self._upload = upload
+        self._files = files or NoFiles()
         self._connection: Connection | None = None
         self._task: asyncio.Task[None] | None = None
         self._failure: Exception | None = None
@@ -246,7 +246,7 @@ class Chat(Requests):
         ``steer`` the active run may take the message; if it does not, it waits. ``attachments`` are
         files that were uploaded, or their ids. Text that is a
         command (``/help``, ``ping``) is not a message: every send of it runs at most once.
-        Raises TooMany when too many messages are unsent, ChatClosed outside of ``async with``.
+        Raises BadRequest, TooMany when too many messages are unsent, ChatClosed outside of a chat.
         """
         frame = Send(
             id=id or new_id("msg"),
@@ -283,7 +283,16 @@ class Chat(Requests):
         token = await self._followed.token()
         limit = None if self.welcome is None else self.welcome.limits.max_file_size
         named = name_of(source, name)
-        return await self._upload(Upload(source, named, type, self.session, token, progress, limit))
+        return await self._files.upload(
+            Upload(source, named, type, self.session, token, progress, limit)
+        )
+
+    async def delete_file(self, file: FileView | str) -> None:
+        """Deletes a file, such as an upload that no message is sent with. Raises NotFound."""
+        self._check_open()
+        (id,) = _ids_of([file])
+        token = await self._followed.token()
+        await self._files.delete(id, session=self.session, token=token)
 
     def edit(
         self,
@@ -381,7 +390,7 @@ class Chat(Requests):
 
 
 def _ids_of(attachments: Sequence[str | FileView]) -> list[str]:
-    return [one if isinstance(one, str) else one.id for one in attachments]
+    return [one.id if isinstance(one, FileView) else one for one in attachments]
 
 
 async def _log_events(updates: AsyncIterator[Update]) -> AsyncIterator[LogEvent]:

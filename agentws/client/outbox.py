@@ -10,7 +10,9 @@ import asyncio
 from collections.abc import Callable, Iterator
 from typing import Final
 
-from ..errors import AgentwsError, TooLarge, TooMany
+import msgspec
+
+from ..errors import AgentwsError, BadRequest, TooLarge, TooMany
 from ..protocol.frames import (
     Accepted,
     AnyClientFrame,
@@ -22,6 +24,7 @@ from ..protocol.frames import (
     Unsubscribed,
     encode_frame,
 )
+from ..protocol.strict import check_value, expected_of
 from .backoff import retry_delay
 from .errors import Disconnected, refusal
 
@@ -53,6 +56,21 @@ def is_command(frame: AnyClientFrame) -> bool:
             return False
 
 
+def check_frame(frame: AnyClientFrame) -> None:
+    """Raises BadRequest for what the server would refuse, or get changed.
+
+    An id that is no text would never be answered, and JSON has no bytes (they would arrive as
+    base64) and no NaN (it would arrive as ``null``).
+    """
+    value = msgspec.to_builtins(frame, builtin_types=(bytes, bytearray, memoryview))
+    try:
+        msgspec.convert(value, type(frame))
+    except msgspec.ValidationError as error:
+        expected = expected_of(type(frame))
+        raise BadRequest(f"This can't be sent: {error}.", expected=expected) from error
+    check_value(value, "message")
+
+
 class Request:
     """One frame to send. ``replied`` gets the server's reply, or the error instead of one."""
 
@@ -62,6 +80,7 @@ class Request:
         self.id = id
         # The answer to a command is a notice. The "accepted" frame before it is not enough.
         self.wants_notice = is_command(frame)
+        check_frame(frame)
         self.text: Final = encode_frame(frame).decode()
         self.repeatable = repeatable and not self.wants_notice
         self.sent = False
@@ -95,7 +114,8 @@ class Outbox:
         return [request.replied for request in self._requests.values()]
 
     def add(self, id: str, frame: AnyClientFrame, *, repeatable: bool = True) -> Request:
-        """Adds a request for ``frame``. Raises TooMany when ``CAPACITY`` requests are open.
+        """Adds a request for ``frame``. Raises TooMany when ``CAPACITY`` requests are open, and
+        BadRequest for a frame that is not valid.
 
         A command is never ``repeatable``.
         """

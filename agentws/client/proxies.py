@@ -57,6 +57,8 @@ def proxy_for(address: str, setting: ProxySetting) -> Proxy | None:
     """
     if setting is None:
         return None
+    if setting is not True and not isinstance(setting, str):
+        raise TypeError(f"proxy is {setting!r:.100}; expected the address of one, True or None")
     if setting is not True:
         return _proxy(setting, "the proxy given", "")
     parts = urlsplit(address)

@@ -10,8 +10,9 @@ from typing import Any, Final
 
 import msgspec
 
-from ..errors import AgentwsError
+from ..errors import AgentwsError, BadRequest, TooLarge
 from ..protocol.fold import Fold
+from ..protocol.frames import sendable
 from ..protocol.messages import CLIENT_TOOL, AssistantMessage, Interrupt, told_in
 from .updates import Update
 
@@ -34,21 +35,21 @@ class ClientTools:
 
     def add(self, name: str, handler: Handler) -> None:
         self._handlers[name] = handler
-        self.look()
+        self.start_open_calls()
 
     async def follow(self, updates: AsyncIterator[Update]) -> None:
         """Makes every call that is or becomes open, until the chat ends."""
         try:
-            self.look()
+            self.start_open_calls()
             async for _ in updates:
-                self.look()
+                self.start_open_calls()
         except AgentwsError:
             pass  # the chat has failed, and says so where it is used
         finally:
             for task in self._working.values():
                 task.cancel()
 
-    def look(self) -> None:
+    def start_open_calls(self) -> None:
         """Starts the calls that are open and have a handler here, each once."""
         open: Mapping[str, Interrupt] = self._fold().outline.interrupts
         for id in self._working.keys() - open.keys():
@@ -72,14 +73,19 @@ class ClientTools:
             if inspect.isawaitable(result):
                 result = await result
             content = result if isinstance(result, str) else msgspec.json.encode(result).decode()
-        except Exception as error:
-            logger.exception("the handler of a tool failed")
-            await self._answer(id, None, str(error) or type(error).__name__)
-        else:
             await self._answer(id, content, None)
+        except (Exception, asyncio.CancelledError) as error:
+            if (task := asyncio.current_task()) is not None and task.cancelling():
+                raise
+            logger.exception("the handler of a tool failed")
+            await self._answer(id, None, sendable(str(error) or type(error).__name__))
 
     async def _answer(self, id: str, content: str | None, error: str | None) -> None:
+        """Raises BadRequest, TooLarge and UnicodeError for a result that can't be sent."""
         try:
             await self._send(id, content, error)
+        except (BadRequest, TooLarge):
+            if error is None:
+                raise
         except AgentwsError as refused:
             logger.info("the result of %s was not taken: %s", id, refused)

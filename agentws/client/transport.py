@@ -39,6 +39,8 @@ class Opening(NamedTuple):
         """
         if self.token is None:
             return [NATIVE]
+        if not isinstance(self.token, str):
+            raise TypeError(f"the token is {type(self.token).__name__}; expected a str or None")
         try:
             token = self.token.encode()
         except UnicodeEncodeError as error:

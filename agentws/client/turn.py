@@ -69,6 +69,7 @@ class Turn:
 
     @property
     def over(self) -> bool:
+        """Whether the turn has ended: its run has, or it was refused or withdrawn."""
         return self._over.is_set()
 
     def __aiter__(self) -> Turn:
@@ -139,6 +140,7 @@ class Turn:
         self._mailbox.put_nowait(event)
 
     def feed(self, event: AnyEvent) -> None:
+        """The next event of the run."""
         self._mailbox.put_nowait(event)
         match event:
             case e.TextMessageStart(role=None | "assistant", subagent_run_id=None):
@@ -171,6 +173,7 @@ class Turn:
         self.end()
 
     def end(self, error: AgentwsError | None = None) -> None:
+        """Ends the turn, with the ``error`` that its iterator and :meth:`text` raise."""
         if not self.over:
             self._error = error
             self._mailbox.end(error)

@@ -1,4 +1,4 @@
-"""Uploads of files over HTTP, beside the WebSocket of a chat: in a thread, by the standard library.
+"""The files of a chat over HTTP, beside its WebSocket: in a thread, by the standard library.
 
 The connection is opened like the chat's own: the same server, headers, proxy and TLS settings.
 """
@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
 from io import BytesIO
 from pathlib import Path
-from typing import IO, Final, NamedTuple
+from typing import IO, Final, NamedTuple, Protocol
 from urllib.error import HTTPError, URLError
 from urllib.parse import parse_qsl, quote, urlencode, urlsplit, urlunsplit
 from urllib.request import BaseHandler, HTTPSHandler, ProxyHandler, Request, build_opener
@@ -52,8 +52,18 @@ class Upload(NamedTuple):
     """The most bytes that the server takes: a larger file is not sent."""
 
 
-class Uploader:
-    """Uploads to the gateway at ``url``."""
+class Files(Protocol):
+    """What a chat does with files, over HTTP."""
+
+    async def upload(self, upload: Upload) -> FileView:
+        """Raises the server's refusal, Disconnected, and OSError for a file that can't be read."""
+
+    async def delete(self, id: str, *, session: str | None, token: str | None) -> None:
+        """Raises the server's refusal, and Disconnected."""
+
+
+class GatewayFiles:
+    """The files of the gateway at ``url``."""
 
     def __init__(
         self,
@@ -68,8 +78,7 @@ class Uploader:
         self._ssl_context = ssl_context
         self._proxy = proxy
 
-    async def __call__(self, upload: Upload) -> FileView:
-        """Raises the server's refusal, Disconnected, and OSError for a file that can't be read."""
+    async def upload(self, upload: Upload) -> FileView:
         stopped = threading.Event()
         report = _reporter(upload.progress)
         try:
@@ -77,27 +86,39 @@ class Uploader:
         finally:
             stopped.set()
 
+    async def delete(self, id: str, *, session: str | None, token: str | None) -> None:
+        address = self._address(session)
+        headers = {**self._headers, **_authorization(token)}
+        request = Request(_file_url(address, id), method="DELETE", headers=headers)
+        await asyncio.to_thread(self._exchange, request, address)
+
     def _send(self, upload: Upload, report: Progress, stopped: threading.Event) -> FileView:
-        address = addresses(self._url, Opening(session=upload.session))[0]
+        address = self._address(upload.session)
         with closing(_opened(upload.source)) as file:
             size = file.seek(0, os.SEEK_END)
             file.seek(0)
             if upload.limit is not None and size > upload.limit:
                 raise TooLarge("This file is too large.", expected=f"at most {upload.limit} bytes")
             request = Request(
-                _file_url(address, upload),
+                _file_url(address, upload.name),
                 data=_blocks(file, size, report, stopped),
                 method="PUT",
                 headers={**self._headers, **_headers(upload, size)},
             )
-            opener = build_opener(*self._handlers(address))
-            try:
-                with opener.open(request, timeout=TIMEOUT) as response:
-                    return msgspec.json.decode(response.read(), type=FileView)
-            except HTTPError as error:
-                raise _refusal(error) from error
-            except (URLError, ConnectionError, TimeoutError) as error:
-                raise Disconnected("The connection was lost during the upload.") from error
+            return msgspec.json.decode(self._exchange(request, address), type=FileView)
+
+    def _address(self, session: str | None) -> str:
+        return addresses(self._url, Opening(session=session))[0]
+
+    def _exchange(self, request: Request, address: str) -> bytes:
+        opener = build_opener(*self._handlers(address))
+        try:
+            with opener.open(request, timeout=TIMEOUT) as response:
+                return bytes(response.read())
+        except HTTPError as error:
+            raise _refusal(error) from error
+        except (URLError, ConnectionError, TimeoutError) as error:
+            raise Disconnected("The connection was lost before the server answered.") from error
 
     def _handlers(self, address: str) -> list[BaseHandler]:
         chosen = proxy_for(address, self._proxy)
@@ -119,14 +140,17 @@ def _opened(source: Source) -> IO[bytes]:
 def _headers(upload: Upload, size: int) -> dict[str, str]:
     found = {"Content-Length": str(size)}
     found["Content-Type"] = upload.type or "application/octet-stream"
-    if upload.token is not None:
-        found["Authorization"] = f"Bearer {upload.token}"
-    return found
+    return {**found, **_authorization(upload.token)}
 
 
-def _file_url(address: str, upload: Upload) -> str:
+def _authorization(token: str | None) -> dict[str, str]:
+    return {} if token is None else {"Authorization": f"Bearer {token}"}
+
+
+def _file_url(address: str, last: str) -> str:
     parts = urlsplit(address)
-    path = f"{parts.path.removesuffix(ENDPOINT)}/files/{quote(upload.name, safe='')}"
+    # No file has the id "file": it stands for an empty one, which would be another route.
+    path = f"{parts.path.removesuffix(ENDPOINT)}/files/{quote(last, safe='') or 'file'}"
     query = [pair for pair in parse_qsl(parts.query) if pair[0] not in ("after", "agent")]
     return urlunsplit((_HTTP[parts.scheme], parts.netloc, path, urlencode(query), ""))
 
@@ -163,6 +187,11 @@ def _refusal(error: HTTPError) -> AgentwsError:
         return Disconnected(f"The server answered {error.code}.")
 
 
-async def no_uploads(upload: Upload) -> FileView:
+class NoFiles:
     """Of a chat that was made for a transport of its own, which has no HTTP."""
-    raise ChatClosed("This chat has no address for uploads: use connect().")
+
+    async def upload(self, upload: Upload) -> FileView:
+        raise ChatClosed("This chat has no address for uploads: use connect().")
+
+    async def delete(self, id: str, *, session: str | None, token: str | None) -> None:
+        raise ChatClosed("This chat has no address for files: use connect().")

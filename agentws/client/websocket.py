@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Final
 
+import msgspec
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import (
     ConnectionClosed,
@@ -24,7 +25,7 @@ from websockets.exceptions import (
 from websockets.typing import Subprotocol
 
 from ..errors import BadRequest
-from ..protocol.frames import NATIVE
+from ..protocol.frames import NATIVE, Failure
 from .address import addresses, redact, redirect_target
 from .errors import BadProxy
 from .proxies import Proxy, ProxySetting, proxy_for
@@ -36,6 +37,7 @@ MAX_MESSAGE_SIZE: Final = 64 * 1024 * 1024
 CLOSE_TIMEOUT: Final = 2.0
 _TRANSIENT: Final = frozenset({408, 429, 500, 502, 503, 504})
 """Statuses of a proxy after which a retry may succeed."""
+_failures: Final = msgspec.json.Decoder(Failure)
 MAX_ADDRESSES: Final = 5
 """Addresses to try for one URL, including redirects."""
 
@@ -208,6 +210,15 @@ def _status_error(error: InvalidStatus) -> TransportClosed:
 
 
 def _hint(error: InvalidStatus) -> str:
+    """What the answer says, if a gateway has sent it, or what may be wrong."""
+    try:
+        said = _failures.decode(error.response.body or b"")
+    except msgspec.DecodeError:
+        pass
+    else:
+        return f" It says: {said.message}" + (
+            f" Expected {said.expected}." if said.expected else ""
+        )
     match error.response.status_code:
         case 301 | 302 | 303 | 307 | 308:
             place = _header(error, "Location")
@@ -217,6 +228,8 @@ def _hint(error: InvalidStatus) -> str:
         case 403 | 404:
             # Many servers answer 403 to a WebSocket handshake at an unknown path.
             return " Is the path right?"
+        case 400 | 426:
+            return " Does every proxy in between pass WebSockets on?"
         case 421:
             return " It does not serve this host name."
         case _:

@@ -30,7 +30,7 @@ CHANNEL: Final = "broadcast"
 
 
 class Announcement(msgspec.Struct, frozen=True):
-    """A notice that ``node`` sends; the others answer how many it has reached, to ``id``."""
+    """A notice that ``node`` sends. The others answer for ``id`` how many it has reached."""
 
     node: str
     id: str

@@ -44,7 +44,7 @@ CLEANING_UP: Final = 5.0
 SETTLING: Final = 2.0
 """Seconds, at the end of a drain, for the store to write the ends of runs and release leases."""
 RELEASING: Final = 0.25
-"""Seconds between two looks for leases that a node which drains can release."""
+"""Seconds between two searches for leases that a draining node can release."""
 ABANDONING: Final = 5.0
 """Seconds for a store or a bus to close when the event loop that it was opened on is closed."""
 

@@ -54,13 +54,24 @@ async def check_new_overlap(
     agent: str | None,
     within: float,
 ) -> None:
-    """Raises NotSupported if the agent does not allow the overlap of a new message."""
+    """Raises NotSupported if the agent does not allow the overlap of a new message.
+
+    That is the agent which is answering, if one is: the message overlaps its answer, whoever the
+    message is for.
+    """
     if frame.overlap is None or not agents.names:
         return
-    making = agents.make(agent or session.info.agent, session.info)
+    name = (await _answering(session) if agents.several else None) or agent
+    making = agents.make(name or session.info.agent, session.info)
     try:
         await check_overlap(making, frame.overlap, within=within)
     except NotSupported:
         by = None if identity is None else identity.id
         if await session.find(send_key(frame, by=by)) is None:
             raise
+
+
+async def _answering(session: Session) -> str | None:
+    """The agent that is answering, by the log as it is now; ``None`` if none is."""
+    await session.catch_up()
+    return session.outline.agent if session.outline.run is not None else None

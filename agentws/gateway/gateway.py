@@ -47,7 +47,7 @@ from .lifetime import Lifetime
 from .pushing import ServerPush
 from .server_exit import drain_with_server
 from .starting import Starting
-from .validation import check_node, checked_update
+from .validation import check_node, check_parts, checked_update
 
 if TYPE_CHECKING:
     from starlette.requests import HTTPConnection
@@ -78,8 +78,9 @@ class AgentGateway(ServerPush):
         node: str | None = None,
     ) -> None:
         check_node(node)
-        self.limits: Final = limits or Limits()
-        self.store: Final = store or MemoryStore()
+        check_parts(store=store, bus=bus, limits=limits, admin_key=admin_key)
+        self.limits: Final = Limits() if limits is None else limits
+        self.store: Final = MemoryStore() if store is None else store
         self.bus: Final = bus or self.store.default_bus() or LocalBus()
         self.files: Final = None if files is None else Files(files, self.limits, clock=time.time)
         self.agents: Final = Agents(agent_factory)
@@ -211,9 +212,11 @@ class AgentGateway(ServerPush):
 
     @property
     def has_admin(self) -> bool:
+        """Whether there is an admin key, and so are the admin routes."""
         return bool(self._admin_key)
 
     def is_admin(self, connection: HTTPConnection) -> bool:
+        """Whether the client sent the admin key."""
         return is_admin(self._admin_key, connection)
 
     async def enter(

@@ -26,7 +26,7 @@ TTL: Final = 15.0
 LEAVING: Final = 1.0
 """Seconds that a node which stops waits for the store to forget it."""
 CLAIM_POLL: Final = 1.0
-"""Seconds between two looks at a node that has the same name."""
+"""Seconds between two checks of a node that has the same name."""
 
 Counts = Mapping[str, int]
 

@@ -39,8 +39,8 @@ MAX_MEMBERS: Final = 100
 """The most identities that are named; ``connections`` counts all."""
 
 
-class Here(msgspec.Struct, frozen=True):
-    """What one node says of a session: its connections, and those of each identity."""
+class NodeReport(msgspec.Struct, frozen=True):
+    """What one node reports of a session: its connections, and those of each identity."""
 
     node: str
     connections: int
@@ -50,7 +50,7 @@ class Here(msgspec.Struct, frozen=True):
 
 
 class _Heard(NamedTuple):
-    here: Here
+    here: NodeReport
     at: float
 
 
@@ -75,15 +75,15 @@ class _Watch:
         self.behind: set[Connection] = set()
         """Those of them that had more to read, and were not told of the last one."""
         self.heard: dict[str, _Heard] = {}
-        """The other nodes' answers."""
+        """The newest report of each other node."""
         self.answered = asyncio.Event()
-        """Whether there is one."""
+        """Set once there is a report."""
         self.shown: f.Presence | None = None
-        """What ``peers`` know."""
+        """What ``peers`` were told last."""
         self.settled_at = _now() + ANSWERING
-        """When every node has answered that will."""
+        """When the first reports of the other nodes are no longer waited for."""
         self.until = 0.0
-        """How long it goes on without ``peers``, by the loop's clock."""
+        """When it ends if it has no ``peers``, by the loop's clock."""
 
 
 class Presence:
@@ -113,7 +113,7 @@ class Presence:
             watch.peers.discard(connection)
             watch.behind.discard(connection)
 
-    async def look(self, session: Session) -> f.Presence:
+    async def current(self, session: Session) -> f.Presence:
         """Who is in the session now. A node that does not answer in half a second is missing."""
         watch = self._watch(session)
         watch.until = _now() + WANTED
@@ -154,12 +154,12 @@ class Presence:
 
     def _say(self, session: Session, *, asks: bool = False) -> None:
         members = self._connections.members(session.followers)
-        here = Here(self._node, sum(members.values()), _named(members), asks)
+        here = NodeReport(self._node, sum(members.values()), _named(members), asks)
         self._sessions.signal(session, msgspec.json.encode(here))
 
     def _signalled(self, session: Session, payload: bytes) -> None:
         try:
-            here = msgspec.json.decode(payload, type=Here)
+            here = msgspec.json.decode(payload, type=NodeReport)
         except msgspec.MsgspecError as error:
             logger.warning("what another node says of a session can't be decoded: %s", error)
             return

@@ -35,7 +35,9 @@ class ServerPush(ABC):
         """Changes what is given."""
 
     def session(self, id: str) -> SessionHandle:
-        """A handle that pushes to the session of that id."""
+        """A handle that pushes to the session of that id. Raises TypeError for another type."""
+        if not isinstance(id, str):
+            raise TypeError(f"the id of the session is {id!r:.100}; expected a str")
         return SessionHandle(id, self._find_session, self.change_session)
 
     async def _find_session(self, id: str) -> Session:

@@ -1,6 +1,6 @@
 """Tells other nodes that leases were released, so that they take the sessions over at once.
 
-They would find these sessions by themselves, with their next look for orphaned runs. The message
+They would find these sessions by themselves, with their next scan for orphaned runs. The message
 has the releasing node only: what is free is decided by the store.
 """
 
@@ -22,14 +22,14 @@ CHANNEL: Final = "released"
 
 
 class Takeovers:
-    """Rings the other nodes, and looks for sessions without a lease when one of them rings."""
+    """Rings the other nodes, and scans for sessions without a lease when one of them rings."""
 
     def __init__(self, *, bus: Bus, runs: Runs, tasks: Tasks, node: str) -> None:
         self._bus = bus
         self._runs = runs
         self._tasks = tasks
         self._node: Final = node.encode()
-        self._looking = False
+        self._scanning = False
         self._rung = False
         self._unsubscribe: Callable[[], None] = lambda: None
 
@@ -41,19 +41,19 @@ class Takeovers:
         self._unsubscribe()
 
     def ring(self) -> None:
-        """Leases were released here."""
+        """Tells the other nodes that leases were released here."""
         self._bus.publish(CHANNEL, self._node)
 
     def _received(self, channel: str, payload: bytes) -> None:
         if payload == self._node:
             return
         self._rung = True
-        if not self._looking:
-            self._looking = True
-            self._tasks.spawn(self._look(), name="taking over")
+        if not self._scanning:
+            self._scanning = True
+            self._tasks.spawn(self._scan(), name="taking over")
 
-    async def _look(self) -> None:
-        """Looks once for any number of rings that come while it looks."""
+    async def _scan(self) -> None:
+        """Scans the store, and once more for any number of rings that come meanwhile."""
         try:
             while self._rung:
                 self._rung = False
@@ -62,4 +62,4 @@ class Takeovers:
         except AgentwsError as error:
             logger.info("nothing was taken over: %s", error)
         finally:
-            self._looking = False
+            self._scanning = False

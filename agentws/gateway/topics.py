@@ -16,8 +16,8 @@ from .broadcasts import Broadcasts
 from .validation import checked_notice
 
 
-class Parts(Protocol):
-    """What of a started gateway a handle uses."""
+class TopicParts(Protocol):
+    """The parts of a started gateway that a handle uses."""
 
     @property
     def topics(self) -> Topics: ...
@@ -32,7 +32,7 @@ class TopicHandle:
     The topic is made by its first use. A handle may be kept for any time.
     """
 
-    def __init__(self, name: str, start: Callable[[], Awaitable[Parts]]) -> None:
+    def __init__(self, name: str, start: Callable[[], Awaitable[TopicParts]]) -> None:
         self.name = check_topic(name)
         self._start = start
 
@@ -47,7 +47,7 @@ class TopicHandle:
         metadata: Metadata | None = None,
         key: str | None = None,
     ) -> str:
-        """Appends a notice to the topic: who follows it and is away sees it when they return.
+        """Appends a notice to the topic: followers that are away see it when they return.
 
         ``key`` is an idempotency key of 1 to 128 characters: the same one again posts nothing.
         Returns the position of the post. Raises IdempotencyConflict for a key that was used with
@@ -59,7 +59,7 @@ class TopicHandle:
     async def notify(
         self, content: str, *, level: e.Level = "info", metadata: Metadata | None = None
     ) -> int:
-        """Shows a notice to who follows the topic now, on any node; it is not kept.
+        """Shows a notice to those who follow the topic now, on any node; it is not kept.
 
         Returns how many connections were reached; see :meth:`AgentGateway.broadcast`.
         """

@@ -13,12 +13,16 @@ from typing import Final, TypeVar, cast
 import msgspec
 from msgspec import UNSET, UnsetType
 
+from ..auth import check_key
+from ..bus import Bus
 from ..errors import InvalidEvent
+from ..limits import Limits
 from ..protocol import events as e
 from ..protocol.codec import decode_event
 from ..protocol.messages import Metadata
 from ..runs.ids import now_ms
 from ..runs.validation import check_event, check_title
+from ..store import Store
 
 EventT = TypeVar("EventT", e.NoticePosted, e.SessionUpdated)
 
@@ -35,6 +39,23 @@ def check_node(name: str | None) -> None:
     """Raises ValueError for a name of a node that is not plain: it is shown in logs."""
     if name is not None and not (isinstance(name, str) and _NODE.fullmatch(name)):
         raise ValueError(f"the node is {name!r}; expected 1 to 64 of A-Z a-z 0-9 _ . : -")
+
+
+def check_parts(*, store: object, bus: object, limits: object, admin_key: object) -> None:
+    """Raises TypeError for an option of another type, ValueError for a key that none can send.
+
+    They are used much later, some by a first client only. A class in place of its instance is the
+    common mistake.
+    """
+    for name, value, kind, example in (
+        ("store", store, Store, "SQLiteStore('chat.sqlite3')"),
+        ("bus", bus, Bus, "LocalBus()"),
+        ("limits", limits, Limits, "Limits(max_queued=3)"),
+    ):
+        if value is not None and not isinstance(value, kind):
+            raise TypeError(f"{name} is {value!r:.100}; expected a {kind.__name__}, as {example}")
+    if admin_key is not None:
+        check_key("admin_key", admin_key)
 
 
 def checked_notice(content: str, level: e.Level, metadata: Metadata | None) -> e.NoticePosted:

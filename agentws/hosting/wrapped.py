@@ -23,6 +23,16 @@ ANSWERS: Final = frozenset(
 )
 
 
+def check_app(app: object) -> None:
+    """Raises TypeError for what no server could call.
+
+    A class is an ASGI app only if its instances can be awaited, as Starlette's endpoints can. Any
+    other one was meant to be called first: ``Starlette`` for ``Starlette()``.
+    """
+    if not callable(app) or (isinstance(app, type) and not hasattr(app, "__await__")):
+        raise TypeError(f"app is {app!r:.100}; expected an ASGI app, as Starlette()")
+
+
 class WrappedHost:
     """An ASGI app that serves the gateway's routes and passes everything else to the host."""
 

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
-from functools import partial
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final, cast
 
 from ..agents.llm import (
     BROKE_OFF,
-    LLM,
     TIMED_OUT,
     UNREACHABLE,
     LLMError,
@@ -17,6 +15,7 @@ from ..agents.llm import (
     status_error,
 )
 from ..protocol.messages import DeveloperMessage, Message, SystemMessage, TokenUsage, Tool
+from ..settings import Count, Seconds, check_setting
 from .answer import (
     CALLED_ONLY,
     THOUGHT_ONLY,
@@ -26,7 +25,7 @@ from .answer import (
     member,
     retry_after,
 )
-from .answering import Provider, answer_of
+from .answering import Provider, ProviderLLM
 from .anthropic_prompt import REDACTED, SIGNATURE, conversation, tool_entries
 from .reading import Reading
 
@@ -47,7 +46,7 @@ ENDINGS: Final = Endings(
 )
 
 
-class AnthropicMessages(LLM):
+class AnthropicMessages(ProviderLLM):
     """A model behind Anthropic's Messages API.
 
     ``max_tokens`` limits one answer. ``client`` is used unchanged and must be closed by the caller.
@@ -73,58 +72,43 @@ class AnthropicMessages(LLM):
         media: bool = True,
         parameters: Mapping[str, Any] | None = None,
     ) -> None:
-        self.model = model
+        check_setting("max_tokens", max_tokens, Count)
+        check_setting("timeout", timeout, Seconds)
         self.max_tokens = max_tokens
-        self._owned = client is None
         self._client = client or anthropic.AsyncAnthropic(
             base_url=base_url, api_key=api_key, timeout=timeout, max_retries=max_retries
         )
-        self._max_retries = max_retries
-        self._media = media
-        self._parameters: dict[str, Any] = dict(parameters or {})
-
-    def stream(
-        self,
-        messages: Sequence[Message],
-        *,
-        instructions: str | None = None,
-        tools: Sequence[Tool] = (),
-    ) -> AsyncGenerator[LLMPiece, None]:
-        request = self._request(messages, instructions, tools)
-        return answer_of(
+        super().__init__(
             _PROVIDER,
-            partial(self._begin, request),
-            model=self.model,
-            tools=tools,
-            max_retries=self._max_retries,
+            close=self._client.close if client is None else None,
+            model=model,
+            max_retries=max_retries,
+            media=media,
+            parameters=parameters,
         )
 
-    async def _begin(self, request: dict[str, Any]) -> anthropic.AsyncStream[RawMessageStreamEvent]:
+    async def _request(self, body: dict[str, Any]) -> anthropic.AsyncStream[RawMessageStreamEvent]:
         # Not the SDK's own message accumulation, which fails on an invalid event.
         return cast(
             "anthropic.AsyncStream[RawMessageStreamEvent]",
-            await self._client.messages.create(stream=True, **request),
+            await self._client.messages.create(stream=True, **body),
         )
 
-    def _request(
+    def _body(
         self, messages: Sequence[Message], instructions: str | None, tools: Sequence[Tool]
     ) -> dict[str, Any]:
         system = [instructions] if instructions else []
         system += [m.content for m in messages if isinstance(m, SystemMessage | DeveloperMessage)]
         system = [text for text in system if text.strip()]
-        request = {
+        body = {
             "model": self.model,
             "max_tokens": self.max_tokens,
             "messages": conversation(messages, media=self._media),
             "extra_body": self._parameters,
         }
         if tools:
-            request["tools"] = tool_entries(tools)
-        return request | {"system": "\n\n".join(system)} if system else request
-
-    async def aclose(self) -> None:
-        if self._owned:
-            await self._client.close()
+            body["tools"] = tool_entries(tools)
+        return body | {"system": "\n\n".join(system)} if system else body
 
 
 _NAMES: Final = (

@@ -19,7 +19,7 @@ from ..protocol.messages import (
     ToolMessage,
     UserMessage,
 )
-from .media import Given, given, named
+from .media import ProviderMedia, media_in_words, provider_media
 from .tool_names import ToolIds, tool_arguments, tool_name
 
 Block = dict[str, Any]
@@ -124,11 +124,11 @@ def _parts(content: Sequence[ContentPart]) -> list[Block]:
 def _part(part: ContentPart) -> Block:
     if isinstance(part, TextPart):
         return _text(part.text)
-    one = given(part)
-    return (_media(one) if one else None) or _text(named(part))
+    one = provider_media(part)
+    return (_media(one) if one else None) or _text(media_in_words(part))
 
 
-def _media(one: Given) -> Block | None:
+def _media(one: ProviderMedia) -> Block | None:
     match one.kind:
         case "image":
             return {"type": "image", "source": _source(one)}
@@ -139,7 +139,7 @@ def _media(one: Given) -> Block | None:
             return None
 
 
-def _source(one: Given) -> Block:
+def _source(one: ProviderMedia) -> Block:
     if one.url:
         return {"type": "url", "url": one.url}
     if one.kind == "text":

@@ -29,7 +29,7 @@ _WEB: Final = ("https://", "http://")
 Kind = Literal["image", "pdf", "text", "sound"]
 
 
-class Given(NamedTuple):
+class ProviderMedia(NamedTuple):
     """One part of a message that a provider may take."""
 
     kind: Kind
@@ -45,8 +45,8 @@ class Given(NamedTuple):
         return self.url or f"data:{self.mime_type};base64,{self.data}"
 
 
-def given(part: Media) -> Given | None:
-    """What a provider may be given of ``part``; ``None`` when it can only be named."""
+def provider_media(part: Media) -> ProviderMedia | None:
+    """What a provider can be given of ``part``; ``None`` when it can only be named in text."""
     match part.source:
         case DataSource(value=value, mime_type=mime):
             return _of_data(part, mime.partition(";")[0].strip().lower(), value)
@@ -59,28 +59,28 @@ def given(part: Media) -> Given | None:
             return None
 
 
-def named(part: Media) -> str:
+def media_in_words(part: Media) -> str:
     """``part`` in words, for a model that can't be given it."""
     kind, name = part.__struct_config__.tag, _name(part)
     return f"[{kind} attached: {name}]" if name else f"[{kind} attached]"
 
 
-def _of_data(part: Media, mime: str, value: str) -> Given | None:
+def _of_data(part: Media, mime: str, value: str) -> ProviderMedia | None:
     kind = _kind(part, mime)
     decoded = _decoded(value) if kind else None
     if kind is None or decoded is None:
         return None
     if kind == "text":
-        return Given(kind, mime, decoded.decode("utf-8", "replace"), name=_name(part))
-    return Given(kind, mime, value, name=_name(part))
+        return ProviderMedia(kind, mime, decoded.decode("utf-8", "replace"), name=_name(part))
+    return ProviderMedia(kind, mime, value, name=_name(part))
 
 
-def _of_url(part: Media, mime: str | None, url: str) -> Given | None:
+def _of_url(part: Media, mime: str | None, url: str) -> ProviderMedia | None:
     match part:
         case ImagePart() if mime is None or mime in IMAGES:
-            return Given("image", mime or "", url=url, name=_name(part))
+            return ProviderMedia("image", mime or "", url=url, name=_name(part))
         case DocumentPart() if mime in (None, PDF):
-            return Given("pdf", PDF, url=url, name=_name(part))
+            return ProviderMedia("pdf", PDF, url=url, name=_name(part))
         case _:
             return None
 

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
-from functools import partial
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final, cast
 
 from ..agents.llm import (
     BROKE_OFF,
-    LLM,
     TIMED_OUT,
     UNREACHABLE,
     LLMError,
@@ -17,6 +15,7 @@ from ..agents.llm import (
     status_error,
 )
 from ..protocol.messages import Message, TokenUsage, Tool
+from ..settings import Seconds, check_setting
 from .answer import (
     CALLED_ONLY,
     THOUGHT_ONLY,
@@ -28,7 +27,7 @@ from .answer import (
     member,
     retry_after,
 )
-from .answering import Provider, answer_of
+from .answering import Provider, ProviderLLM
 from .openai_prompt import EXTRA, conversation, tool_entries
 from .reading import Reading
 from .tool_names import as_json
@@ -51,7 +50,7 @@ ENDINGS: Final = Endings(
 )
 
 
-class OpenAIChat(LLM):
+class OpenAIChat(ProviderLLM):
     """A chat model of OpenAI, or of any compatible server at ``base_url``.
 
     ``client`` is used unchanged and must be closed by the caller. Otherwise one is created with
@@ -80,33 +79,21 @@ class OpenAIChat(LLM):
         send_reasoning: bool = False,
         parameters: Mapping[str, Any] | None = None,
     ) -> None:
-        self.model = model
-        self._owned = client is None
+        check_setting("timeout", timeout, Seconds)
         self._client = client or openai.AsyncOpenAI(
             base_url=base_url, api_key=api_key, timeout=timeout, max_retries=max_retries
         )
-        self._max_retries = max_retries
-        self._media = media
+        super().__init__(
+            _PROVIDER,
+            close=self._client.close if client is None else None,
+            model=model,
+            max_retries=max_retries,
+            media=media,
+            parameters=parameters,
+        )
         self._send_reasoning = send_reasoning
-        self._parameters: dict[str, Any] = dict(parameters or {})
         if include_usage:
             self._parameters.setdefault("stream_options", {"include_usage": True})
-
-    def stream(
-        self,
-        messages: Sequence[Message],
-        *,
-        instructions: str | None = None,
-        tools: Sequence[Tool] = (),
-    ) -> AsyncGenerator[LLMPiece, None]:
-        request = self._body(messages, instructions, tools)
-        return answer_of(
-            _PROVIDER,
-            partial(self._request, request),
-            model=self.model,
-            tools=tools,
-            max_retries=self._max_retries,
-        )
 
     def _body(
         self, messages: Sequence[Message], instructions: str | None, tools: Sequence[Tool]
@@ -122,10 +109,6 @@ class OpenAIChat(LLM):
             "openai.AsyncStream[ChatCompletionChunk]",
             await self._client.chat.completions.create(stream=True, **body),
         )
-
-    async def aclose(self) -> None:
-        if self._owned:
-            await self._client.close()
 
 
 def _read(chunk: object, reading: Reading) -> Iterator[LLMPiece]:

@@ -21,7 +21,7 @@ from ..protocol.messages import (
     ToolMessage,
     UserMessage,
 )
-from .media import SOUNDS, Given, given, named
+from .media import SOUNDS, ProviderMedia, media_in_words, provider_media
 from .tool_names import ToolIds, json_value, tool_arguments, tool_name
 
 Entry = dict[str, Any]
@@ -105,21 +105,21 @@ def _user_content(content: Content, media: bool) -> str | list[Entry]:
 def _part(part: ContentPart) -> Entry:
     if isinstance(part, TextPart):
         return {"type": "text", "text": part.text}
-    one = given(part)
-    return (_media(one) if one else None) or {"type": "text", "text": named(part)}
+    one = provider_media(part)
+    return (_media(one) if one else None) or {"type": "text", "text": media_in_words(part)}
 
 
-def _media(one: Given) -> Entry | None:
+def _media(one: ProviderMedia) -> Entry | None:
     match one:
-        case Given(kind="image"):
+        case ProviderMedia(kind="image"):
             return {"type": "image_url", "image_url": {"url": one.data_url}}
-        case Given(kind="pdf", url=""):
+        case ProviderMedia(kind="pdf", url=""):
             file = {"filename": one.name or "document.pdf", "file_data": one.data_url}
             return {"type": "file", "file": file}
-        case Given(kind="sound"):
+        case ProviderMedia(kind="sound"):
             sound = {"data": one.data, "format": SOUNDS[one.mime_type]}
             return {"type": "input_audio", "input_audio": sound}
-        case Given(kind="text"):
+        case ProviderMedia(kind="text"):
             return {"type": "text", "text": f"{one.name}:\n{one.data}" if one.name else one.data}
         case _:
             return None  # chat completions take no address of a document

@@ -156,7 +156,7 @@ LONGEST_WAIT: Final = 60.0
 """Seconds that a provider may ask to wait before a request is repeated."""
 
 
-class Repeats:
+class Retries:
     """Whether a request is made again: only before anything of its answer was yielded.
 
     The SDKs repeat a request that has no response yet. A response that begins well and then holds

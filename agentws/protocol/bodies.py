@@ -10,7 +10,7 @@ from .answered import AnsweredQuestion
 from .events import Level, Retention
 from .frames import ClientFrame, Durability, Resume, check_id
 from .frames import Failure as Failure
-from .messages import Message, Metadata, UserMessage, Wire
+from .messages import Interrupt, Message, Metadata, UserMessage, Wire
 from .notices import SnapshotNotice
 from .strict import check_value, decode_strictly
 
@@ -112,8 +112,9 @@ class SessionList(Body, kw_only=True, frozen=True, omit_defaults=False):
 class MessageList(Body, kw_only=True, frozen=True, omit_defaults=False):
     """A page of the conversation as of ``position``, at which no run was active.
 
-    ``queued`` are accepted messages that wait for a run. ``before`` asks for older messages; absent
-    if there are none. Only the newest page has ``position`` and ``queued``. ``notices`` were posted
+    ``queued`` are accepted messages that wait for a run, ``interrupts`` the open questions.
+    ``before`` asks for older messages; absent if there are none. Only the newest page has
+    ``position``, ``queued`` and, if there are any, ``interrupts``. ``notices`` were posted
     among these messages, and ``answered`` are the questions that were asked and answered there;
     absent if there are none.
     """
@@ -124,6 +125,7 @@ class MessageList(Body, kw_only=True, frozen=True, omit_defaults=False):
     before: int | msgspec.UnsetType = msgspec.UNSET
     notices: list[SnapshotNotice] | msgspec.UnsetType = msgspec.UNSET
     answered: list[AnsweredQuestion] | msgspec.UnsetType = msgspec.UNSET
+    interrupts: list[Interrupt] | msgspec.UnsetType = msgspec.UNSET
 
 
 class StateView(Body, kw_only=True, frozen=True, omit_defaults=False):

@@ -1,4 +1,4 @@
-"""What all events of a log have in common."""
+"""The base classes of the events of a log."""
 
 from __future__ import annotations
 

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any, Final, NamedTuple
+from typing import Any, NamedTuple
 
 import msgspec
 
 from .messages import CLIENT_TOOL, Interrupt, told_in
 from .outline import Outline
-
-YES: Final = frozenset({"yes", "y", "ok", "true"})
-NO: Final = frozenset({"no", "n", "false"})
+from .spoken_schema import NO, YES, read_as
 
 
 class Spoken(NamedTuple):
@@ -56,12 +54,17 @@ def answer_in(interrupt: Interrupt, text: str) -> Spoken | None:
     if interrupt.reason == "tool_call":
         known = said in YES or said in NO
         return Spoken(interrupt.id, {"approved": said in YES}) if known else None
-    match (interrupt.response_schema or {}).get("type", "string"):
+    schema = interrupt.response_schema or {}
+    if "type" not in schema or isinstance(schema["type"], list):
+        read = read_as(schema, text, root=schema)
+        return None if read is None else Spoken(interrupt.id, read[0])
+    match schema["type"]:
         case "string":
             return Spoken(interrupt.id, text)
         case "boolean" if said in YES or said in NO:
             return Spoken(interrupt.id, said in YES)
         case _:
+            # Of another type, too: then the agent asks again, and says what is wrong.
             return _json(interrupt.id, text)
 
 
@@ -80,5 +83,9 @@ def _json(id: str, text: str) -> Spoken | None:
 
 
 def _choices(interrupt: Interrupt) -> list[str]:
+    """The choices of a question; else the values that its schema allows, if all are text."""
     found = told_in(interrupt.metadata).get("choices")
-    return found if isinstance(found, list) else []
+    if not isinstance(found, list):
+        found = (interrupt.response_schema or {}).get("enum")
+    texts = isinstance(found, list) and all(isinstance(one, str) for one in found)
+    return list(found) if found and texts else []

@@ -8,7 +8,7 @@ values that are nested too deeply or have too many parts (denial of service).
 from __future__ import annotations
 
 import math
-from typing import Any, Final, TypeVar
+from typing import Any, Final, TypeVar, get_origin
 
 import msgspec
 
@@ -25,7 +25,8 @@ def decode_strictly(decoder: msgspec.json.Decoder[T], data: bytes | str, what: s
     try:
         value = decoder.decode(data)
     except msgspec.ValidationError as error:
-        raise BadRequest(f"This {what} is not valid: {error}.") from error
+        wanted = expected_of(decoder.type)
+        raise BadRequest(f"This {what} is not valid: {error}.", expected=wanted) from error
     except (msgspec.DecodeError, UnicodeError) as error:
         raise BadRequest(f"This {what} is not valid JSON.", expected="one JSON object") from error
     except RecursionError as error:
@@ -33,6 +34,21 @@ def decode_strictly(decoder: msgspec.json.Decoder[T], data: bytes | str, what: s
     if "\\u0000" in data if isinstance(data, str) else b"\\u0000" in data:
         check_value(msgspec.to_builtins(value), what)
     return value
+
+
+def expected_of(kind: Any) -> str | None:
+    """What a value of that type is, for an error: the members of an object, the required first."""
+    if get_origin(kind) is list:
+        return "an array of objects"
+    if not (isinstance(kind, type) and issubclass(kind, msgspec.Struct)):
+        return None
+    needed: list[str] = []
+    others: list[str] = []
+    for field in msgspec.structs.fields(kind):
+        (needed if field.required else others).append(field.encode_name)
+    parts = [f"with {', '.join(needed)}"] if needed else []
+    parts += [f"optionally with {', '.join(others)}"] if others else []
+    return f"an object {', '.join(parts)}".strip()
 
 
 def check_value(value: Any, what: str) -> None:
@@ -55,7 +71,10 @@ def check_value(value: Any, what: str) -> None:
                     raise BadRequest(f"This {what} contains U+0000.", expected="text without it")
             case float():
                 if not math.isfinite(node):
-                    raise BadRequest(f"This {what} contains NaN or an infinite number.")
+                    raise BadRequest(
+                        f"This {what} contains NaN or an infinite number.",
+                        expected="numbers of JSON",
+                    )
             case dict():
                 pending.extend((part, depth + 1) for pair in node.items() for part in pair)
             case list() | tuple():

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any, TypeVar
+
 import msgspec
 
 from ..errors import BadRequest, Expired
@@ -12,6 +14,8 @@ from ..protocol.outline import Outline
 from ..sessions.session import Session
 from ..store import Key
 from .ids import ms_of, now_ms
+
+T = TypeVar("T")
 
 
 def check_answer(interrupt: m.Interrupt, answer: f.Answer) -> None:
@@ -27,14 +31,41 @@ def check_answer(interrupt: m.Interrupt, answer: f.Answer) -> None:
     choices = told.get("choices")
     if isinstance(choices, list) and answer.payload not in choices:
         raise BadRequest("This is none of the choices.", expected=f"one of {', '.join(choices)}")
-    payload = answer.payload if isinstance(answer.payload, dict) else {}
-    if interrupt.reason == "tool_call" and not isinstance(payload.get("approved"), bool):
-        raise BadRequest(
-            "This neither approves nor denies the call.",
-            expected='{"approved": true} or {"approved": false, "reason": "..."}',
+    if interrupt.reason == "tool_call":
+        _checked(
+            answer.payload,
+            _Approval,
+            "This neither approves nor denies the call",
+            expected='{"approved": true}, with an object as "editedArgs" for other arguments, or '
+            '{"approved": false, "reason": "..."}',
         )
-    if interrupt.reason == m.CLIENT_TOOL and not payload.keys() & {"content", "error"}:
-        raise BadRequest("This is no result of a tool.", expected="a tool_result")
+    elif interrupt.reason == m.CLIENT_TOOL:
+        wrong, expected = "This is no result of a tool", "a tool_result"
+        result = _checked(answer.payload, _Result, wrong, expected=expected)
+        if (result.content is None) == (result.error is None):
+            raise BadRequest(f"{wrong}.", expected=expected)
+
+
+class _Approval(msgspec.Struct, rename="camel"):
+    """The payload that approves or denies a call."""
+
+    approved: bool
+    reason: str | None = None
+    edited_args: dict[str, Any] | None = None
+
+
+class _Result(msgspec.Struct):
+    """The payload that has the result of a client's tool."""
+
+    content: m.Content | None = None
+    error: str | None = None
+
+
+def _checked(payload: Any, type_: type[T], wrong: str, *, expected: str) -> T:
+    try:
+        return msgspec.convert(payload, type_)
+    except msgspec.ValidationError as error:
+        raise BadRequest(f"{wrong}: {error}.", expected=expected) from error
 
 
 def answer_of(frame: f.ToolResult, outline: Outline) -> f.Answer:

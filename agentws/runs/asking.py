@@ -122,6 +122,11 @@ class AskingRun(Run):
         self._successor = Handover(self.context.agent, name, reason, lasting)
         self.over = True
 
+    def _take_over(self, handover: Handover) -> None:
+        steps = self.steps
+        super()._take_over(handover)
+        steps.hand_over(handover.to)
+
     async def delegate(
         self,
         name: str,
@@ -141,7 +146,7 @@ class AskingRun(Run):
         """Implements :attr:`agentws.agents.output.RunOutput.steps`."""
         if self._steps is None:
             prefix = self.id.removeprefix("run_")
-            self._steps = Steps(self, prefix=prefix, recorded=self._recorded)
+            self._steps = Steps(self, prefix=prefix, recorded=self._recorded, agent=self.speaker)
         return self._steps
 
     @property
@@ -264,7 +269,7 @@ class AskingRun(Run):
             self._shared.resume()
         self.steps.answer(answers)
         # The agent may have asked more meanwhile.
-        self.steps.look()
+        self.steps.report_idle()
         if parked is not None and not parked.done():
             parked.set_result(None)
         self.writer.flush()

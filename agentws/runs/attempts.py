@@ -33,7 +33,7 @@ from .replay import TYPES, attempt_of, chain, read_repeatable, recorded_in
 logger: Final = logging.getLogger("agentws.run")
 
 ASKED: Final = 2.0
-"""Seconds for which an agent is made, to be asked for its attempts. A run must end soon."""
+"""Seconds that an agent may take to be made and asked for its attempts: the lost run waits."""
 
 
 class Following(NamedTuple):

@@ -62,6 +62,8 @@ def next_context(
     answers = tuple(outline.resuming.values()) if outline.answers else ()
     accepted = _continuation(answers) if answers else next(iter(outline.queue.values()))
     message, identity, base = accepted.message, _identity(accepted, sender), session.head.seq
+    # Questions are answered to the agent that asked them, whichever the session has by now.
+    asker = _asker(outline) if answers else None
     earlier = None
     if replay is not None:
         earlier = Earlier(partial(earlier_messages, session, replay))
@@ -80,8 +82,7 @@ def next_context(
         message=message,
         session=session.info,
         run_id=new_id("run"),
-        # Questions are answered to the agent that asked them, whichever the session has by now.
-        agent=accepted.agent or (_asker(outline) if answers else None) or session.info.agent,
+        agent=accepted.agent or asker or session.info.agent,
         identity=identity,
         history=history,
         answers=answers,

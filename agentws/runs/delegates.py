@@ -68,7 +68,7 @@ async def call_delegate(
     if not (content if isinstance(content, list) else content.strip()):
         raise BadRequest("There is nothing to do for the delegate.", expected="a task as text")
     steps = caller.run.steps
-    step = steps.next("delegate", name, _encoder.encode(content))
+    step = steps.next("delegate", name, _encoder.encode(content), caller.work)
     recorded = steps.delegate(step)
     if recorded is not None:
         return _recorded(name, recorded)
@@ -136,13 +136,16 @@ class Delegate:
         self._step = step
         self._parts = 1
         """In how many runs it has worked: it goes on in another one after a question."""
-        self._work = Work(self.id, limit)
+        self._work = Work(self.id, limit, step)
+        before = caller.run.steps.suspended(step)
+        self._chosen = before.agent
+        """The agent that a router has chosen, if it is called again: it is not asked again."""
         self._context = caller.context.for_delegate(
             name,
             message,
             [*history, message],
             work=(*caller.work, self._work),
-            parts=caller.run.steps.suspended(step),
+            parts=before.ids,
         )
         self._context.attach(self)
         self._successor: Handover | None = None
@@ -163,8 +166,10 @@ class Delegate:
     def suspend(self) -> list[Event]:
         """Implements :meth:`.team.Subagent.suspend`."""
         own = [one.id for one in self.steps.questions if one.subagent_run_id == self.id]
-        outcome, told = m.SubagentSuspended(own or None), {"agentws": {"step": self._step}}
-        ended = e.SubagentFinished(self.id, None, outcome, metadata=told)
+        outcome, told = m.SubagentSuspended(own or None), {"step": self._step}
+        if self._context.agent != self._name:
+            told["agent"] = self._context.agent
+        ended = e.SubagentFinished(self.id, None, outcome, metadata={"agentws": told})
         return [*map(self._attributed, self._sequence.close()), ended]
 
     def restart(self) -> Event:
@@ -182,8 +187,13 @@ class Delegate:
             self._run.steps.end(self._work)
 
     async def _drive(self) -> Any:
-        await self._consume_output()
+        if self._chosen is None:
+            await self._consume_output()
+        else:
+            self.hand_over(self._chosen, reason=None, lasting=False)
         while self._successor is not None:
+            # The steps of a router are not those of the agent that it has chosen.
+            self._work.step = f"{self._step}>{self._successor.to}"
             self._context = self._context.for_successor(self._successor)
             self._context.attach(self)
             self._sequence.speaker = self._successor.to

@@ -1,4 +1,4 @@
-"""What an agent goes on from that is called again: what its earlier runs called, asked and got.
+"""What an agent that is called again goes on from: the calls, questions and results in the log.
 
 A question names the first of these runs (its ``origin``, a seq). Each later one names the run
 before it as its parent.
@@ -6,13 +6,14 @@ before it as its parent.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Iterable, Set
 from typing import Any, Final, NamedTuple
 
 import msgspec
 
 from ..agents.handover import Handover
-from ..agents.steps import Asked, Call, Recorded, canonical
+from ..agents.steps import NOT_SUSPENDED, Asked, Call, Recorded, Suspended, canonical
 from ..protocol import events as e
 from ..protocol import messages as m
 from ..protocol.codec import Envelope, Record, decode_record
@@ -42,12 +43,12 @@ class Origin(NamedTuple):
     """The first run of an agent that asked."""
 
     seq: int
-    """Of its RUN_STARTED."""
+    """The seq of its RUN_STARTED."""
     by: str | None
     """Who sent the message that it answers."""
 
     def told(self) -> dict[str, Any]:
-        """As the questions carry it."""
+        """The origin as the metadata of a question carries it."""
         return {"origin": self.seq} if self.by is None else {"origin": self.seq, "by": self.by}
 
 
@@ -212,6 +213,12 @@ def attempt_of(event: e.Event) -> e.Attempt | None:
         return None
 
 
+def _named(began: e.RunStarted) -> list[str]:
+    """The agent that a run begins with, where there are several."""
+    agent = told_in(began.metadata).get("agent")
+    return [] if agent is None else [agent]
+
+
 def recorded_in(
     runs: Collection[str],
     found: Iterable[Envelope],
@@ -225,7 +232,8 @@ def recorded_in(
     asked: dict[str, m.Interrupt] = {}
     questions: dict[str, Asked] = {}
     delegates: dict[str, e.SubagentFinished | e.SubagentError] = {}
-    suspended: dict[str, frozenset[str]] = {}
+    suspended: dict[str, Suspended] = {}
+    turns: Counter[str] = Counter()
     for body in found:
         match body.event:
             case e.ToolCallStart() as start if body.run in shown:
@@ -235,11 +243,17 @@ def recorded_in(
                 if step := told_in(result.metadata).get("step"):
                     results[step] = result
             case e.SubagentFinished(id, outcome=m.SubagentSuspended()) as end if body.run in shown:
-                if step := told_in(end.metadata).get("step"):
-                    suspended[step] = suspended.get(step, frozenset()) | {id}
+                told = told_in(end.metadata)
+                if step := told.get("step"):
+                    ids = suspended.get(step, NOT_SUSPENDED).ids | {id}
+                    suspended[step] = Suspended(ids, told.get("agent"))
             case e.SubagentFinished() | e.SubagentError() as end if body.run in shown:
                 if step := told_in(end.metadata).get("step"):
                     delegates[step] = end
+            case e.RunStarted() as began if body.run in shown and not turns:
+                turns.update(_named(began))
+            case e.AgentChosen(agent=to) if body.run in shown:
+                turns[to] += 1
             case e.RunFinished(outcome=m.InterruptOutcome(interrupts)) if body.run in runs:
                 asked |= {one.id: one for one in interrupts}
             case e.InterruptAnswered(interrupt_id=id) as answer if id in asked:
@@ -249,4 +263,4 @@ def recorded_in(
             case _:
                 pass
     due = frozenset(step for step, one in questions.items() if one.interrupt.id in resuming)
-    return Recorded(calls, results, questions, due, delegates, suspended=suspended)
+    return Recorded(calls, results, questions, due, delegates, suspended=suspended, turns=turns)

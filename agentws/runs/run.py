@@ -287,7 +287,8 @@ class Run:
         """Implements :attr:`agentws.agents.output.RunOutput.shared`."""
         if self._shared is None:
             largest = self.writer.max_event_size
-            self._shared = RunState(self.writer.session, self.id, max_event_size=largest)
+            session, ended = self.writer.session, self.ending
+            self._shared = RunState(session, self.id, max_event_size=largest, ended=ended)
         return self._shared
 
     def patch_state(self, patch: JsonPatch) -> None:

@@ -48,7 +48,10 @@ class RunState:
         "_waiting",
     )
 
-    def __init__(self, session: Session, run: str, *, max_event_size: int) -> None:
+    def __init__(
+        self, session: Session, run: str, *, max_event_size: int, ended: bool = False
+    ) -> None:
+        """``ended``: for a task that outlives the run; nobody tells it of changes any more."""
         outline = session.outline
         self._session = session
         self._run = run
@@ -65,7 +68,7 @@ class RunState:
         self._ending: str | None = None
         """The run that asked, while the agent waits for answers."""
         self._waiting: set[Bell] = set()
-        self._closed = False
+        self._closed = ended
 
     def admit(self, event: Change, size: int) -> None:
         """Applies what the run is about to write, of about ``size`` bytes.

@@ -107,7 +107,7 @@ class RunWriter:
         """The expected version for the run's first event, until that is appended."""
         self._flushed_at = 0.0
         self._scheduled = False
-        """Whether no flush is to be scheduled: it has its time, an append is in flight, or the
+        """Whether no flush needs scheduling: one is scheduled, an append is in flight, or the
         output is held back."""
         self._in_flight = False
         self._closed = False

@@ -1,4 +1,4 @@
-"""Who is at both ends of a connection, in the form of the ASGI scope."""
+"""The addresses of both ends of a connection, in the form of the ASGI scope."""
 
 from __future__ import annotations
 

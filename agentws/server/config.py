@@ -36,7 +36,7 @@ class PresetConfig(uvicorn.Config):
 
 
 def limits_of(config: uvicorn.Config) -> ServerLimits:
-    """Those of the preset, or the default ones where a host configures uvicorn itself."""
+    """The limits of the preset, or the default ones where a host configures uvicorn itself."""
     return config.server_limits if isinstance(config, PresetConfig) else ServerLimits()
 
 

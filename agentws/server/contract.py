@@ -117,7 +117,7 @@ SERVER: Final = (
 
 
 def gaps(needed: Iterable[Needed]) -> list[str]:
-    """What is not as the table says; a sentence each. Empty when all is."""
+    """What differs from the table, one sentence each; empty if nothing does."""
     return [gap for one in needed for gap in _gaps(one)]
 
 

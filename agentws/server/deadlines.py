@@ -10,16 +10,16 @@ from typing import Final, Generic, TypeVar
 T = TypeVar("T")
 
 SLICE: Final = 128
-"""Connections whose time is up that are dealt with before the event loop gets its turn."""
+"""Connections whose time is up that one sweep handles before the event loop gets its turn."""
 SPACING: Final = 0.05
-"""The shortest time between two looks, in seconds, and so how late a deadline may be noticed."""
+"""The shortest time between two sweeps, in seconds, and so how late a deadline may be noticed."""
 
 
 class Deadlines(Generic[T]):
     """Calls ``passed(connection)`` for each connection that was started ``seconds`` ago.
 
-    All have the same time, so the one that was started first is the first to pass: a look at many
-    connections costs what the passed ones cost. There is no timer while nothing is started.
+    All have the same time, so the one that was started first is the first to pass: a sweep over
+    many connections costs what the passed ones cost. There is no timer while nothing is started.
     """
 
     def __init__(
@@ -29,7 +29,7 @@ class Deadlines(Generic[T]):
         self._seconds = seconds
         self._passed = passed
         self._ends: dict[T, float] = {}
-        # True while a look is scheduled or in progress: then no second one may be scheduled.
+        # True while a sweep is scheduled or in progress: then no second one may be scheduled.
         self._active = False
 
     def __len__(self) -> int:
@@ -42,13 +42,13 @@ class Deadlines(Generic[T]):
         self._ends[connection] = self._loop.time() + self._seconds
         if not self._active:
             self._active = True
-            self._loop.call_later(self._seconds, self._look)
+            self._loop.call_later(self._seconds, self._sweep)
 
     def stop(self, connection: T) -> None:
         """Its time does not matter any more; does nothing when it was not started."""
         self._ends.pop(connection, None)
 
-    def _look(self) -> None:
+    def _sweep(self) -> None:
         now = self._loop.time()
         for connection, end in tuple(islice(self._ends.items(), SLICE)):
             if end > now:
@@ -61,4 +61,4 @@ class Deadlines(Generic[T]):
         self._active = first is not None
         if first is not None:
             delay = max(SPACING, first - now) if first > now else 0.0
-            self._loop.call_later(delay, self._look)
+            self._loop.call_later(delay, self._sweep)

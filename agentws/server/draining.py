@@ -14,23 +14,23 @@ import os
 import signal
 import socket
 import threading
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from types import FrameType
 from typing import Final
 
 import uvicorn
 
-from .buffers import limit_buffers
+from .buffers import Socket, limit_buffers
 from .config import limits_of
 from .shared import LIMITED
 
 DRAINS: Final = "agentws.drain"
 MIN_RESPONSE_SECONDS: Final = 1
-"""What responses in progress get after a drain, however long the drain took."""
+"""Seconds that responses in progress get after a drain, however long the drain took."""
 FORCED_SECONDS: Final = 1.0
-"""What a process gets to end after a second signal: its event loop may be blocked."""
+"""Seconds that a process gets to end after a second signal: its event loop may be blocked."""
 ENDING_SECONDS: Final = 1.0
-"""What tasks that ignore their cancellation get once everything else has ended."""
+"""Seconds that tasks which ignore their cancellation get, once everything else has ended."""
 
 logger: Final = logging.getLogger("uvicorn.error")
 
@@ -79,18 +79,20 @@ class Server(uvicorn.Server):
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         self._drains = self.lifespan.state[DRAINS] = []
+        # Before the application starts: clients connect to an open socket meanwhile.
+        self._limit_buffers(sockets or ())
         await super().startup(sockets=sockets)
         # Every request gets a copy of the state; the list is for the lifespan alone.
         self.lifespan.state.pop(DRAINS, None)
-        self._limit_buffers(sockets)
+        if not sockets:
+            self._limit_buffers([one for server in self.servers for one in server.sockets])
+        setattr(self.server_state, LIMITED, True)
 
-    def _limit_buffers(self, sockets: list[socket.socket] | None) -> None:
+    def _limit_buffers(self, listeners: Sequence[Socket]) -> None:
         """Bound the buffers of the listeners: those of their connections are the same."""
         limits = limits_of(self.config)
-        listeners = sockets or [one for server in self.servers for one in server.sockets]
         for listener in listeners:
             limit_buffers(listener, limits)
-        setattr(self.server_state, LIMITED, True)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         for server in self.servers:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from http import HTTPStatus
-from typing import Final
+from typing import Any, Final
 
 from .buffers import abort
 from .handshake import http_response
 from .heads import MALFORMED, BadHead, HeadCount
 from .shared import ServerShared
+from .streaming import is_unbounded
 
 LINGER: Final = 256 * 1024
 """Bytes of a refused peer that are read and dropped, so that it gets the refusal: a connection that
@@ -140,3 +141,50 @@ class HttpGuard:
 
     def _abort(self) -> None:
         abort(self._transport)
+
+
+class GuardedProtocol(asyncio.Protocol):
+    """Tells a guard what happens to the connection of one of uvicorn's classes for HTTP.
+
+    It stands before that class among the bases, so each method calls the one of uvicorn once.
+    """
+
+    transport: asyncio.Transport
+    cycle: Any
+    _guard: HttpGuard
+
+    def _check_progress(self) -> None:
+        raise NotImplementedError
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self._guard.connected(transport)
+
+    def send_400_response(self, msg: str) -> None:
+        cycle = self.cycle
+        self._guard.refuse(answering=cycle is not None and not cycle.response_complete)
+
+    def on_response_complete(self) -> None:
+        super().on_response_complete()  # type: ignore[misc]
+        self._guard.watch_writes()
+        if not self.transport.is_closing():
+            self._check_progress()
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self._guard.watch_writes()
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        self._guard.writes_resumed()
+
+    def timeout_keep_alive_handler(self) -> None:
+        super().timeout_keep_alive_handler()  # type: ignore[misc]
+        self._guard.watch_writes()
+
+    def shutdown(self) -> None:
+        if not self._guard.refused:
+            super().shutdown()  # type: ignore[misc]
+        if is_unbounded(self.cycle):
+            self.transport.close()
+        self._guard.stopping()

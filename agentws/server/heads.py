@@ -1,4 +1,4 @@
-"""What the preset demands of a request's head, besides what the HTTP parsers check.
+"""Checks of a request's head that the HTTP parsers do not make.
 
 Two servers that disagree about where a request ends can be made to see different requests (request
 smuggling). So whatever is ambiguous there is refused, also where a parser would choose a reading.

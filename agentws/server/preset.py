@@ -8,10 +8,12 @@ import inspect
 import logging
 import socket
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import uvicorn
 
+from ..settings import Port, check_setting
 from .config import PresetConfig
 from .contract import H11, HTTPTOOLS, SERVER, WEBSOCKET, gaps
 from .draining import Server
@@ -43,11 +45,13 @@ def server_config(
     shutdown responses in progress have 15 seconds.
 
     With `agentws.server.Server(config)` clients are told to reconnect before their connections are
-    closed; uvicorn's own server closes them first. On a uvicorn whose insides are not as the preset
+    closed; uvicorn's own server closes them first. Raises ValueError for a port or a host that is
+    none, TypeError for another type. On a uvicorn whose insides are not as the preset
     expects, what can't be protected is served by uvicorn's own classes: a warning is logged, and
     the gateway's `/readyz` says `"hardening": "partial"`.
     """
-    limits = server_limits or ServerLimits()
+    limits = ServerLimits() if server_limits is None else server_limits
+    _check_options(app, host, port, limits)
     chosen, missing = choose()
     settings: dict[str, Any] = {
         "ws_max_size": MAX_MESSAGE_SIZE,
@@ -77,6 +81,21 @@ def server_config(
     return config
 
 
+def _check_options(app: object, host: object, port: object, limits: object) -> None:
+    """Raises TypeError and ValueError for what uvicorn would take, and serve something else with:
+    uvloop listens on port 4464 for 70000, and on every address for a host that is empty or None.
+    """
+    if not (callable(app) or isinstance(app, str)):
+        raise TypeError(f"app is {app!r:.100}; expected an ASGI app, or 'module:app'")
+    if not isinstance(host, str):
+        raise TypeError(f"host is {host!r:.100}; expected an address or a name")
+    if not host.strip():
+        raise ValueError(f"host is {host!r}; expected an address, as 0.0.0.0 for all of IPv4")
+    check_setting("port", port, Port)
+    if not isinstance(limits, ServerLimits):
+        raise TypeError(f"server_limits is {limits!r:.100}; expected a ServerLimits")
+
+
 def serve(
     app: Callable[..., Any] | str,
     host: str = "127.0.0.1",
@@ -96,6 +115,9 @@ def serve(
     collect_less_often()
     server = Server(config)
     server.run(sockets=sockets)
+    if config.uds:
+        # As uvicorn.run() does it.
+        Path(config.uds).unlink(missing_ok=True)
     return server.started
 
 

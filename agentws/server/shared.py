@@ -111,7 +111,7 @@ class ServerShared:
         app_state: dict[str, Any],
         loop: asyncio.AbstractEventLoop | None,
     ) -> ServerShared:
-        """The one of this server; kept on its state, so that both end together."""
+        """The object of this server; it is kept on its state, so that both end together."""
         attributes = vars(state)
         shared = attributes.get("agentws")
         if not isinstance(shared, cls):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
 from http import HTTPStatus
 from typing import Any
@@ -11,10 +10,10 @@ import h11
 from h11._receivebuffer import ReceiveBuffer
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from .guarding import HttpGuard
+from .guarding import GuardedProtocol, HttpGuard
 from .heads import MALFORMED, BadHead, check_framing
 from .shared import ServerShared
-from .streaming import is_unbounded, offer_mark
+from .streaming import offer_mark
 
 
 class StrictBuffer(ReceiveBuffer):
@@ -68,7 +67,7 @@ class StrictBuffer(ReceiveBuffer):
         check_framing(headers, lines[0][-3:].decode("latin-1"))
 
 
-class PresetH11Protocol(H11Protocol):
+class PresetH11Protocol(GuardedProtocol, H11Protocol):
     """Bounds the head of a request, and offers its response to be marked as unbounded."""
 
     def __init__(self, config: Any, server_state: Any, app_state: Any, _loop: Any = None) -> None:
@@ -86,10 +85,6 @@ class PresetH11Protocol(H11Protocol):
             await application(scope, receive, send)
 
         self.app = offering
-
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        super().connection_made(transport)
-        self._guard.connected(transport)
 
     def connection_lost(self, exc: Exception | None) -> None:
         super().connection_lost(exc)
@@ -121,35 +116,9 @@ class PresetH11Protocol(H11Protocol):
                 guard.count.incomplete(len(self._buffer))
             except BadHead as bad:
                 guard.refusal = bad
-        cycle = self.cycle
-        guard.refuse(answering=cycle is not None and not cycle.response_complete)
+        super().send_400_response(msg)
 
     def handle_websocket_upgrade(self, event: h11.Request) -> None:
         self._upgraded = True
         self._guard.lost()
         super().handle_websocket_upgrade(event)
-
-    def on_response_complete(self) -> None:
-        super().on_response_complete()
-        self._guard.watch_writes()
-        if not self.transport.is_closing():
-            self._check_progress()
-
-    def pause_writing(self) -> None:
-        super().pause_writing()
-        self._guard.watch_writes()
-
-    def resume_writing(self) -> None:
-        super().resume_writing()
-        self._guard.writes_resumed()
-
-    def timeout_keep_alive_handler(self) -> None:
-        super().timeout_keep_alive_handler()
-        self._guard.watch_writes()
-
-    def shutdown(self) -> None:
-        if not self._guard.refused:
-            super().shutdown()
-        if is_unbounded(self.cycle):
-            self.transport.close()
-        self._guard.stopping()

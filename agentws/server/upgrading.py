@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import Any, cast
 
 import httptools
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from .guarding import HttpGuard
+from .guarding import GuardedProtocol, HttpGuard
 from .heads import BadHead, check_framing
 from .shared import ServerShared
-from .streaming import is_unbounded, offer_mark
+from .streaming import offer_mark
 
 
-class PresetHttpToolsProtocol(HttpToolsProtocol):
+class PresetHttpToolsProtocol(GuardedProtocol, HttpToolsProtocol):
     """Bounds the head of a request, and hands an upgraded connection over to the WebSocket class.
 
     A callback of the parser refuses the request by raising; uvicorn then sends a response of 400.
@@ -30,10 +29,6 @@ class PresetHttpToolsProtocol(HttpToolsProtocol):
         self._in_head = False
         self._in_body = False
         self._current: Any = None
-
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        super().connection_made(transport)
-        self._guard.connected(transport)
 
     def connection_lost(self, exc: Exception | None) -> None:
         super().connection_lost(exc)
@@ -68,16 +63,14 @@ class PresetHttpToolsProtocol(HttpToolsProtocol):
         self._check_progress()
 
     def _check_progress(self) -> None:
+        if self.parser is None:
+            return
         cycle = self.cycle
         answered = cycle is not None and cycle.response_complete
         self._guard.read(
             in_head=self._in_head or self._fed > 0 and not self._in_body,
             body_is_late=answered and self._in_body,
         )
-
-    def send_400_response(self, msg: str) -> None:
-        cycle = self.cycle
-        self._guard.refuse(answering=cycle is not None and not cycle.response_complete)
 
     # Called by the parser.
 
@@ -127,28 +120,3 @@ class PresetHttpToolsProtocol(HttpToolsProtocol):
         # The parser refers back to this object: with this cycle both would live until a full
         # garbage collection.
         self.parser = cast(httptools.HttpRequestParser, None)
-
-    def on_response_complete(self) -> None:
-        super().on_response_complete()
-        self._guard.watch_writes()
-        if self.parser is not None and not self.transport.is_closing():
-            self._check_progress()
-
-    def pause_writing(self) -> None:
-        super().pause_writing()
-        self._guard.watch_writes()
-
-    def resume_writing(self) -> None:
-        super().resume_writing()
-        self._guard.writes_resumed()
-
-    def timeout_keep_alive_handler(self) -> None:
-        super().timeout_keep_alive_handler()
-        self._guard.watch_writes()
-
-    def shutdown(self) -> None:
-        if not self._guard.refused:
-            super().shutdown()
-        if is_unbounded(self.cycle):
-            self.transport.close()
-        self._guard.stopping()

@@ -217,7 +217,7 @@ class AgentwsWebSocketProtocol(OpeningProtocol):
             self._parse(0)
 
     def read_on(self) -> None:
-        """Called by the budget when there is some again."""
+        """Called by the budget when this connection may be read again."""
         if self._phase is OPEN or self._phase is CLOSING:
             self._parse(0)
         elif self._phase is CLOSED:

@@ -28,7 +28,7 @@ from .draining import Server
 from .preset import collect_less_often
 
 SHUTDOWN_SECONDS: Final = 40.0
-"""What workers get for a graceful shutdown; after it they are killed. A drain takes less."""
+"""Seconds that workers get to shut down gracefully; then they are killed. A drain takes less."""
 RETRY_SECONDS: Final = 1.0
 """The pause before another try, if a worker could not start while others serve."""
 _STOPPING: Final = (signal.SIGINT, signal.SIGTERM)

@@ -6,13 +6,16 @@ import asyncio
 import logging
 import re
 import secrets
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import suppress
+from functools import partial
 from typing import Final
 
 from ..bus import SESSION_CHANNEL, Bus, Scope
-from ..errors import AgentwsError, BadRequest, PositionLost, Unavailable
+from ..errors import AgentwsError, BadRequest, NotFound, PositionLost, Unavailable
 from ..limits import Limits
-from ..store import SessionInfo, Store
+from ..protocol.position import GENESIS, Position
+from ..store import Head, Loaded, SessionInfo, Settled, Store
 from ..tasks.tasks import Tasks
 from .session import Session
 
@@ -75,14 +78,28 @@ class Sessions:
 
         Does not check whether ``owner`` may access a session that existed before.
         """
-        if id is not None and id in self._open:
-            return self._touch(self._open[id]), False
+        if id is not None:
+            with suppress(NotFound):
+                return await self.find(id), False
         now = self._clock()
         wanted = SessionInfo(
             id=id or new_session_id(), owner=owner, agent=agent, created=now, updated=now
         )
-        info, made = await self._store.create(wanted, epoch=secrets.token_hex(4))
-        return await self._load(info), made
+        return await self._create(wanted)
+
+    async def _create(self, wanted: SessionInfo) -> tuple[Session, bool]:
+        made = False
+
+        async def create() -> Loaded:
+            nonlocal made
+            epoch = secrets.token_hex(4)
+            info, made = await self._store.create(wanted, epoch=epoch)
+            if made:
+                return Loaded(info, Head(Position(epoch, 0, GENESIS), Settled()))
+            return await self._store.load(info.id)
+
+        session = await self._load(wanted.id, create)
+        return session, made
 
     async def find(self, id: str) -> Session:
         """An existing session, without a check of its owner: for the server's own use.
@@ -92,49 +109,52 @@ class Sessions:
         known = self._open.get(id)
         if known is not None:
             return self._touch(known)
-        return await self._load(await self._store.info(id))
+        return await self._load(id, partial(self._store.load, id))
 
     def _touch(self, session: Session) -> Session:
         """Marks the session as used now, so that it is not evicted before its caller follows it."""
         session.used = asyncio.get_running_loop().time()
         return session
 
-    async def _load(self, info: SessionInfo) -> Session:
+    async def _load(self, id: str, load: Callable[[], Awaitable[Loaded]]) -> Session:
         """Loads a session once, however many callers ask for it at the same time."""
-        if info.id in self._open:
-            return self._touch(self._open[info.id])
-        if info.id in self._loading:
-            return await asyncio.shield(self._loading[info.id])
-        loading = self._loading[info.id] = asyncio.get_running_loop().create_future()
+        if id in self._open:
+            return self._touch(self._open[id])
+        if id in self._loading:
+            return await asyncio.shield(self._loading[id])
+        loading = self._loading[id] = asyncio.get_running_loop().create_future()
         try:
-            session = await self._load_now(info)
+            session = await self._load_now(id, load)
         except BaseException as error:
             # The caller that loads may be cancelled; that says nothing about the session.
             loading.set_exception(error if isinstance(error, Exception) else Unavailable())
             loading.exception()
             raise
         finally:
-            del self._loading[info.id]
+            del self._loading[id]
         loading.set_result(session)
         return session
 
-    async def _load_now(self, info: SessionInfo) -> Session:
+    async def _load_now(self, id: str, load: Callable[[], Awaitable[Loaded]]) -> Session:
         # Subscribe before the first read: an append between the two must not be missed.
-        unsubscribe = self._bus.subscribe(SESSION_CHANNEL + info.id, self._on_ring)
+        unsubscribe = self._bus.subscribe(SESSION_CHANNEL + id, self._on_ring)
         try:
-            session = await Session.load(info, self._store, tail_size=self._limits.tail_size)
+            loaded = await load()
+            session = await Session.load(
+                loaded.info, self._store, tail_size=self._limits.tail_size, head=loaded.head
+            )
         except BaseException:
             unsubscribe()
-            self._rung_while_loading.discard(info.id)
+            self._rung_while_loading.discard(id)
             raise
-        self._unsubscribe[info.id] = unsubscribe
+        self._unsubscribe[id] = unsubscribe
         session.on_append = self._on_append
         session.max_event_size = self._limits.max_event_size
         session.used = asyncio.get_running_loop().time()
-        self._open[info.id] = session
+        self._open[id] = session
         self.on_open(session)
-        if info.id in self._rung_while_loading:
-            self._rung_while_loading.discard(info.id)
+        if id in self._rung_while_loading:
+            self._rung_while_loading.discard(id)
             self._schedule_catch_up(session)
         return session
 

@@ -19,7 +19,7 @@ from ..protocol.events import Event
 from ..protocol.messages import Message
 from ..protocol.position import Position
 from ..protocol.sizes import EVENT, TEXT
-from ..store import PAGE, Appended, Key, SessionInfo, Settled, Store
+from ..store import PAGE, Appended, Head, Key, SessionInfo, Settled, Store
 from . import conversation, turns
 from .command_turn import CommandTurn
 from .conversation import Snapshot
@@ -33,6 +33,10 @@ from .tail import Tail, size_of
 from .turns import Turn
 
 logger: Final = logging.getLogger("agentws")
+
+MISSED: Final = 32
+"""Events that are read together with the check of a position, if none are in memory: most clients
+that reconnect have missed fewer."""
 
 
 class Session(Projection):
@@ -97,9 +101,14 @@ class Session(Projection):
         return self._store.immediate and self._store.exclusive
 
     @classmethod
-    async def load(cls, info: SessionInfo, store: Store, *, tail_size: int) -> Session:
-        """The session as the store has it: a cold start. Reads the log from its checkpoint on."""
-        head = await store.head(info.id)
+    async def load(
+        cls, info: SessionInfo, store: Store, *, tail_size: int, head: Head | None = None
+    ) -> Session:
+        """The session as the store has it: a cold start. Reads the log from its checkpoint on.
+
+        ``head``: the end of the log, if the caller has read it.
+        """
+        head = head or await store.head(info.id)
         settled = head.settled
         session = cls(info, store, head.position, tail_size=tail_size, settled=settled)
         if settled.seq < head.position.seq:
@@ -291,10 +300,14 @@ class Session(Projection):
             if position.epoch != self.head.epoch:
                 return "epoch"
             return None if tag == position.tag else "diverged"
+        empty = self._tail.event_size is None
         try:
-            await self._store.read(self.id, after=position, limit=1)
+            missed = await self._store.read(self.id, after=position, limit=MISSED if empty else 1)
         except PositionLost as lost:
             return lost.reason
+        if missed and missed[-1].seq == self.head.seq and self._tail.event_size is None:
+            # The reader asks for them next, and so do others that return with it.
+            self._tail.add(missed, size_of(missed))
         return None
 
     # The fold

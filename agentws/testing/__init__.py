@@ -11,8 +11,9 @@ and the demo of ``cli`` import it.
 from __future__ import annotations
 
 from .agents import Call, Gate, Hang, IgnoreCancel, Raise, Script, ScriptedAgent, Sleep, Yield
-from .connect import Client, Closed, Frame, Refused, connect, kind, open_transport, running
+from .connect import Client, Closed, Frame, Refused, connect, kind, running
 from .faults import FaultyStore, LossyBus, SlowStore, WrappedStore
+from .line_transport import open_transport
 from .virtual import VirtualLoop, virtual_run
 
 __all__ = [

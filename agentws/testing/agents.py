@@ -39,9 +39,11 @@ class Gate:
             raise AssertionError(f"no agent reached the gate within {within} s") from None
 
     def open(self) -> None:
+        """Lets the agents at the gate go on, and all later ones."""
         self._open.set()
 
     async def wait(self) -> None:
+        """Waits at the gate; called by the agent."""
         self._reached.set()
         await self._open.wait()
 
@@ -144,6 +146,7 @@ class Script:
         return _Recording(self)
 
     def steps_for(self, ctx: RunContext) -> Sequence[Step]:
+        """The steps of a run, which is added to ``runs``."""
         self.runs.append(ctx)
         return self._named.get(ctx.text, self._steps)
 

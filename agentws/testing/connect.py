@@ -23,11 +23,10 @@ from urllib.parse import parse_qsl, urlencode, urlsplit
 
 import msgspec
 
-from ..client.transport import Opening, OpenTransport, TransportClosed
 from ..protocol.frames import BEARER, NATIVE
 from .line import WITHIN, Closed, Line, Message, Refused, end
 
-__all__ = ["Client", "Closed", "Frame", "Refused", "connect", "kind", "open_transport", "running"]
+__all__ = ["Client", "Closed", "Frame", "Refused", "connect", "kind", "running"]
 
 Frame = dict[str, Any]
 """One decoded frame, of any wire."""
@@ -87,6 +86,7 @@ class Client:
 
     @property
     def line(self) -> Line:
+        """The current connection."""
         return self.lines[-1]
 
     @property
@@ -265,6 +265,7 @@ class Client:
         self.line.read(False)
 
     def resume(self) -> None:
+        """Reads again after :meth:`pause`."""
         self.line.read(True)
 
     def drop(self) -> None:
@@ -342,46 +343,3 @@ async def running(app: Any, *, within: float = WITHIN) -> AsyncIterator[dict[str
         task.result()
     finally:
         await end(task)
-
-
-class _LineTransport:
-    """A line as a transport of the Python client."""
-
-    def __init__(self, line: Line) -> None:
-        self._line = line
-
-    async def send(self, text: str, /) -> None:
-        try:
-            self._line.send({"type": "websocket.receive", "text": text})
-        except Closed as closed:
-            raise TransportClosed(closed.code, closed.reason) from closed
-
-    async def recv(self) -> str | bytes:
-        try:
-            return await self._line.receive()
-        except Closed as closed:
-            raise TransportClosed(closed.code, closed.reason) from closed
-
-    async def close(self) -> None:
-        self._line.leave(1000)
-        await self._line.wait_closed()
-
-    def drop(self) -> None:
-        """Loses the connection (1006)."""
-        self._line.waiting()
-        self._line.leave(1006)
-
-
-def open_transport(app: Any, url: str = "/ws/chat", **options: Any) -> OpenTransport:
-    """A function with which ``agentws.client.Chat`` connects to ``app`` in process."""
-
-    async def open(opening: Opening) -> _LineTransport:
-        client = Client(app, url, subprotocols=opening.subprotocols, **options)
-        client.query |= opening.query
-        try:
-            await client.open()
-        except Refused as refused:
-            raise TransportClosed(4000 + refused.status, retryable=False) from refused
-        return _LineTransport(client.line)
-
-    return open

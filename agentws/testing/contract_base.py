@@ -72,6 +72,7 @@ def every_call(store: Store, session: str) -> dict[str, Callable[[], Awaitable[o
         "ping": store.ping,
         "create": lambda: store.create(a_session(), epoch=EPOCH),
         "info": lambda: store.info(session),
+        "load": lambda: store.load(session),
         "update": lambda: store.update(session, title="x"),
         "sessions": lambda: store.sessions(owner="nobody"),
         "maintain": store.maintain,

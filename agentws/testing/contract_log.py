@@ -7,7 +7,7 @@ from contextlib import suppress
 
 import msgspec
 
-from ..errors import Fenced, IdempotencyConflict, PositionLost
+from ..errors import Fenced, IdempotencyConflict, NotFound, PositionLost
 from ..protocol.codec import Record
 from ..protocol.position import GENESIS, Position
 from ..store import PAGE, Head, Key, Settled, Store
@@ -320,6 +320,18 @@ class ReadRules(StoreFixtures):
             other = Position(EPOCH, at + 1, "0123456789abcdef")
             await self._lost(store, session, other, "diverged")
         await self._lost(store, session, Position(EPOCH, 2, records[2].tag), "diverged")
+
+    async def test_reads_at_the_same_time_do_not_affect_each_other(self, store: Store) -> None:
+        session, records = await filled(store, 40)
+        short, few = await filled(store, 2)
+        diverged = Position(EPOCH, 2, "0123456789abcdef")
+        reads = [store.read(session, after=position(one), limit=7) for one in records]
+        reads += [store.read(short), store.read(short, after=diverged), store.read("ses_none")]
+        *pages, all_of_short, lost, missing = await asyncio.gather(*reads, return_exceptions=True)
+        assert pages == [records[at + 1 : at + 8] for at in range(40)]
+        assert all_of_short == few
+        assert isinstance(lost, PositionLost) and lost.reason == "diverged"
+        assert isinstance(missing, NotFound)
 
     async def test_reading_back_returns_the_nearest_events_in_log_order(self, store: Store) -> None:
         session, records = await filled(store, 10)

@@ -12,7 +12,7 @@ import msgspec
 
 from ..errors import NotFound, Unavailable
 from ..protocol.position import GENESIS, Position
-from ..store import Head, Key, SessionInfo, Settled, Store
+from ..store import Head, Key, Loaded, SessionInfo, Settled, Store
 from .contract_base import (
     StoreFixtures,
     a_session,
@@ -26,7 +26,8 @@ from .contract_base import (
 from .needs import pytest
 
 NEEDS_A_SESSION: Final = (
-    *("info", "update", "append", "find", "head", "read", "read_back", "compact", "lease"),
+    *("info", "load", "update", "append", "find", "head", "read", "read_back", "compact"),
+    "lease",
 )
 
 
@@ -91,6 +92,19 @@ class SessionRules(StoreFixtures):
         )
         await store.create(info, epoch="e1")
         assert await store.info(info.id) == info
+        assert (await store.load(info.id)).info == info
+
+    async def test_a_session_is_loaded_with_the_end_of_its_log(self, store: Store) -> None:
+        sessions = [(await filled(store, count))[0] for count in (1, 2, 3)]
+        await store.append(sessions[1], [], settled=Settled(1, b"carried"))
+        loaded = await asyncio.gather(
+            *(store.load(one) for one in [*sessions, "ses_missing_0000000", *sessions]),
+            return_exceptions=True,
+        )
+        assert isinstance(loaded.pop(3), NotFound)
+        expected = [Loaded(await store.info(one), await store.head(one)) for one in sessions]
+        assert loaded == expected * 2
+        assert expected[1].head.settled == Settled(1, b"carried")
 
     async def test_of_concurrent_creates_exactly_one_creates_the_session(
         self, store: Store, peer: Store
@@ -224,7 +238,7 @@ class SessionRules(StoreFixtures):
         await store.append(info.id, events(1, 2), key=Key("k", "d"))
         await store.lease(info.id, owner="a", ttl=60)
         await store.delete(info.id)
-        for gone in (store.info, store.head, store.read):
+        for gone in (store.info, store.head, store.load, store.read):
             with pytest.raises(NotFound):
                 await gone(info.id)
         with pytest.raises(NotFound):

@@ -24,7 +24,7 @@ from ..protocol.codec import Record
 from ..protocol.frames import Durability
 from ..protocol.messages import Metadata
 from ..protocol.position import Position
-from ..store import PAGE, Appended, Head, Key, Lease, Node, SessionInfo, Settled, Store
+from ..store import PAGE, Appended, Head, Key, Lease, Loaded, Node, SessionInfo, Settled, Store
 
 T = TypeVar("T")
 
@@ -64,6 +64,9 @@ class WrappedStore(Store):
 
     async def info(self, session: str) -> SessionInfo:
         return await self.around("info", lambda: self.store.info(session))
+
+    async def load(self, session: str) -> Loaded:
+        return await self.around("load", lambda: self.store.load(session))
 
     async def update(
         self,
@@ -260,9 +263,11 @@ class SlowStore(WrappedStore):
         self._running.set()
 
     def pause(self) -> None:
+        """Blocks the next calls of the methods in ``slow_on``."""
         self._running.clear()
 
     def resume(self) -> None:
+        """Lets the blocked calls go on."""
         self._running.set()
 
     async def around(self, operation: str, call: Callable[[], Awaitable[T]]) -> T:

@@ -42,6 +42,7 @@ class ToolUse:
 
     @property
     def fragments(self) -> list[str]:
+        """The pieces in which the arguments are streamed."""
         if not isinstance(self.arguments, Mapping):
             return list(self.arguments)
         text = json.dumps(self.arguments)

@@ -6,7 +6,8 @@ import asyncio
 import logging
 import random
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from contextlib import asynccontextmanager
 from typing import Final, Protocol, cast
 
 from ..errors import TooMany, Unavailable
@@ -21,6 +22,12 @@ SLICE: Final = 128
 """Connections that a broadcast writes to in one turn of the event loop, not to delay answers."""
 OPENING: Final = 64
 """Handshakes handled at once; others wait, so that a reconnect storm does not delay everything."""
+OPENING_PATIENCE: Final = 5.0
+"""Seconds that a handshake waits for the others; then it is refused, and its client tries again.
+
+A server gives handshakes up, too, later. One that was given up and then has its turn would read its
+session for nobody, and delay those behind it until they are given up as well.
+"""
 PAUSE: Final = 0.05
 """Seconds between closing one slice and the next: clients that are closed together would reconnect
 together."""
@@ -81,7 +88,7 @@ class Connections:
         self._per_address: Counter[str] = Counter()
         self._broadcasting: asyncio.Task[int] | None = None
         self._empty: asyncio.Event | None = None
-        self.opening: Final = asyncio.Semaphore(OPENING)
+        self._opening: Final = asyncio.Semaphore(OPENING)
         self.polls: Final[set[Callable[[], None]]] = set()
         """Functions that end the wait of each poll, for a drain. Broadcasts do not reach polls."""
         self.on_change: Callable[[Peer], None] | None = None
@@ -92,6 +99,22 @@ class Connections:
 
     def __len__(self) -> int:
         return len(self._connections)
+
+    @asynccontextmanager
+    async def opening(self) -> AsyncIterator[None]:
+        """A handshake, from reading its session on. Raises Unavailable after a long wait."""
+        if self._opening.locked():
+            try:
+                async with asyncio.timeout(OPENING_PATIENCE):
+                    await self._opening.acquire()
+            except TimeoutError as error:
+                raise Unavailable("Too many clients connect at once.") from error
+        else:
+            await self._opening.acquire()
+        try:
+            yield
+        finally:
+            self._opening.release()
 
     def admit(self, *, owner: str | None, address: str) -> Place:
         """Counts one more connection. Call it before any ``await``, or a burst exceeds the limits.

@@ -30,6 +30,9 @@ class Span(NamedTuple):
     stop: int
 
 
+_NO_SPAN: Final = Span(0, 0)
+
+
 def file_response(request: Request, info: FileInfo, store: FileStore) -> Response:
     """The file, or the part that a single ``Range`` asks for; 304 if the client has it.
 
@@ -38,19 +41,19 @@ def file_response(request: Request, info: FileInfo, store: FileStore) -> Respons
     headers = _headers(info)
     if _is_known(request.headers.get("if-none-match", ""), headers["etag"]):
         return Response(status_code=304, headers=headers)
-    whole = Span(0, info.size)
     span = _span(request, info.size, headers["etag"])
-    if span is None:
+    if span == _NO_SPAN:
         unsatisfied = {**headers, "content-range": f"bytes */{info.size}", "content-length": "0"}
         return Response(status_code=416, headers=unsatisfied)
-    headers["content-length"] = str(span.stop - span.start)
-    if span != whole:
-        headers["content-range"] = f"bytes {span.start}-{span.stop - 1}/{info.size}"
+    # Also for a range that is the whole file: players ask for that to learn if they may seek.
+    status, part = (200, Span(0, info.size)) if span is None else (206, span)
+    headers["content-length"] = str(part.stop - part.start)
+    if span is not None:
+        headers["content-range"] = f"bytes {part.start}-{part.stop - 1}/{info.size}"
     headers["content-type"] = info.type if _SHOWN.fullmatch(info.type) else BINARY
-    status = 200 if span == whole else 206
     if request.method == "HEAD":
         return Response(status_code=status, headers=headers)
-    chunks = store.read(info.id, start=span.start, stop=span.stop)
+    chunks = store.read(info.id, start=part.start, stop=part.stop)
     return StreamingResponse(_closing(chunks), status_code=status, headers=headers)
 
 
@@ -74,22 +77,23 @@ def _disposition(name: str) -> str:
 
 
 def _span(request: Request, size: int, tag: str) -> Span | None:
-    """What to send; ``None`` for a range that the file does not have."""
-    whole = Span(0, size)
+    """The part that is asked for; ``None`` for the whole file, ``_NO_SPAN`` if there is no such."""
     given = _RANGE.fullmatch(request.headers.get("range", "").strip())
     condition = request.headers.get("if-range")
     if given is None or (condition is not None and condition.strip() != tag):
-        return whole
+        return None
     first, last = given.groups()
     if not first and not last:
-        return whole
+        return None
     if not first:
         length = min(int(last), size)
-        return Span(size - length, size) if length else None
-    if int(first) >= size:
-        return None
+        if not size and int(last):
+            return None  # an empty file has no bytes to count from the end
+        return Span(size - length, size) if length else _NO_SPAN
     if last and int(last) < int(first):
-        return whole  # not a range: it is ignored
+        return None  # not a range: it is ignored
+    if int(first) >= size:
+        return _NO_SPAN
     return Span(int(first), min(int(last) + 1, size) if last else size)
 
 

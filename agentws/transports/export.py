@@ -21,7 +21,7 @@ from ..sessions.pages import Page
 from ..sessions.session import Session
 from ..store import SessionInfo
 from .http import JSON, Call, Operation
-from .rates import DEAR
+from .rates import EXPENSIVE
 from .service import SessionService
 from .session_routes import open_session, view
 from .times import iso_time
@@ -77,7 +77,7 @@ class ExportRoutes:
                 "caller",
                 "The whole conversation as a file, in JSON or Markdown",
                 answer=b.Export,
-                cost=lambda request: DEAR,
+                cost=lambda request: EXPENSIVE,
             )
         ]
 

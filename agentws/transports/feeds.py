@@ -46,7 +46,7 @@ class Feed:
             self._tasks.spawn(self._ring_all(), name=f"ringing {self.log.id}")
 
     async def _ring_all(self) -> None:
-        """An answer of an agent must not wait until thousands have been written to."""
+        """Rings in slices: the answers of agents must not wait until thousands were written to."""
         try:
             while self._rung:
                 self._rung = False

@@ -3,8 +3,8 @@
 CORS does not protect WebSockets: a page of any site can open one to localhost (cross-site WebSocket
 hijacking). So a browser's Origin must be the host's own or an allowed one. A gateway on a loopback
 address serves loopback names only, as a foreign name that resolves there is DNS rebinding. A
-request whose Host is missing, repeated or malformed is refused: proxies and servers would disagree
-about its target.
+request whose Host is missing, repeated or malformed, or whose Origin is repeated, is refused:
+proxies and servers would disagree about its target, or about the page that it comes from.
 """
 
 from __future__ import annotations
@@ -55,10 +55,10 @@ class Guard:
         self._named = frozenset(name for scheme, name, _ in parts if scheme in DEFAULT_PORTS)
 
     def check(self, scope: Scope) -> None:
-        """Raises BadRequest for a malformed Host, Misdirected and Forbidden for foreign names."""
+        """Raises BadRequest for headers that are malformed, Misdirected and Forbidden."""
         host = _host_of(scope)
         self._check_host(scope, host)
-        origin = header(scope, b"origin")
+        origin = _origin_of(scope)
         if origin is not None and not self._allows(origin, host, str(scope.get("scheme"))):
             raise Forbidden("This origin is not allowed.", expected="the host's own origin")
 
@@ -96,6 +96,14 @@ def header(scope: Scope, name: bytes) -> str | None:
         if key == name:
             return str(value.decode("latin-1"))
     return None
+
+
+def _origin_of(scope: Scope) -> str | None:
+    """The Origin header; ``None`` without one. Raises BadRequest: the second may be the page's."""
+    sent = [value for key, value in scope.get("headers", ()) if key == b"origin"]
+    if len(sent) > 1:
+        raise BadRequest("There is more than one Origin header.", expected="at most one")
+    return str(sent[0].decode("latin-1")) if sent else None
 
 
 def _host_of(scope: Scope) -> tuple[str, int | None] | None:

@@ -249,6 +249,7 @@ class RequestChecks:
         kinds = [one for one in reads if one in _PREFLIGHTED or "origin" not in headers]
         if kind not in kinds or kind not in reads:
             raise UnsupportedMedia(expected=f"Content-Type: {' or '.join(kinds)}")
+        check_encoding(call.request)
         data = await read_limited(call.request, self._service.limits.max_message_size)
         self._paces.count(caller_of(call), size=len(data))
         return reads[kind](data)
@@ -258,6 +259,13 @@ def _reads(operation: Operation) -> Reads:
     if operation.body is None:
         return operation.reads or {}
     return {JSON: partial(read_json, msgspec.json.Decoder(operation.body))}
+
+
+def check_encoding(request: Request) -> None:
+    """Raises UnsupportedMedia for a compressed body: nothing here decompresses one."""
+    encoding = request.headers.get("content-encoding", "identity").strip().lower()
+    if encoding not in ("", "identity"):
+        raise UnsupportedMedia("This body is encoded.", expected="no Content-Encoding")
 
 
 async def read_limited(request: Request, limit: int) -> bytes:
@@ -321,7 +329,8 @@ def query_float(request: Request, name: str) -> float | None:
     if text is None:
         return None
     try:
-        number = float(text)
+        # float() takes "1_0", and digits of other scripts.
+        number = math.nan if "_" in text or not text.isascii() else float(text)
     except ValueError:
         number = math.nan
     if not math.isfinite(number) or number < 0:

@@ -32,7 +32,7 @@ class PresenceRoutes:
 
     async def read(self, call: Call) -> ASGIApp:
         session = await open_session(self._service, call)
-        return json_response(f.encode_frame(await self._service.presence.look(session)))
+        return json_response(f.encode_frame(await self._service.presence.current(session)))
 
 
 async def reply_with_presence(
@@ -44,5 +44,5 @@ async def reply_with_presence(
         presence.watch(connection)
     elif frame.watch is False:
         presence.unwatch(connection)
-    found = await presence.look(connection.session)
+    found = await presence.current(connection.session)
     connection.send_control(msgspec.structs.replace(found, reply=frame.id))

@@ -13,8 +13,8 @@ from ..limits import Limits
 
 REMEMBERED: Final = 10_000
 """Callers whose rate is remembered; the least recently seen one is evicted first."""
-DEAR: Final = 20
-"""What a search or an export costs, in reads: for it the store reads many records."""
+EXPENSIVE: Final = 20
+"""The cost of a search or an export, in reads: for it the store reads many records."""
 T = TypeVar("T")
 
 
@@ -98,7 +98,7 @@ class Paces:
             raise _refusal(wait, what="reading")
 
     def _reads_of(self) -> TokenBucket:
-        burst = max(self._limits.read_burst, DEAR)
+        burst = max(self._limits.read_burst, EXPENSIVE)
         return TokenBucket(rate=self._limits.read_rate, burst=burst)
 
     def check(self, caller: str) -> None:

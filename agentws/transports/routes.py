@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Final
 
 from starlette.routing import BaseRoute, WebSocketRoute
+from starlette.types import ASGIApp
 
+from ..errors import BadRequest
 from ..protocol.wires import WIRES
 from ..protocol.wires.wire import AskWire, SocketWire, StreamWire, Wire
 from .ask import AskRoutes
 from .export import ExportRoutes
 from .file_routes import FileRoutes
 from .guard import Guard
-from .http import Operation, http_routes
+from .http import Call, Operation, http_routes
 from .identifying import Identifying
 from .page import PageRoutes
 from .presence import PresenceRoutes
@@ -55,7 +58,24 @@ def operations(service: NodeService, *, prefix: str, page: bool) -> list[Operati
         *AskRoutes(service, asks).operations(),
         *(() if files is None else FileRoutes(service, files).operations()),
         *(PageRoutes(prefix).operations() if page else ()),
+        *(
+            Operation(
+                "GET", path, _no_upgrade, "anyone", "Opens a WebSocket; 400 without an upgrade"
+            )
+            for path in _by_path(WIRES)
+        ),
     ]
+
+
+_OPENS: Final = "Opens a WebSocket; 400 without the headers of an upgrade"
+
+
+async def _no_upgrade(call: Call) -> ASGIApp:
+    """Answers a handshake that has lost its headers on the way, which servers take for a GET."""
+    raise BadRequest(
+        "This request does not open a WebSocket.",
+        expected="Connection: Upgrade and Upgrade: websocket, which every proxy has to pass on",
+    )
 
 
 def _by_path(wires: Sequence[Wire]) -> dict[str, list[SocketWire]]:

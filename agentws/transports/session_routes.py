@@ -26,7 +26,7 @@ from ..sessions.session import Session
 from ..store import SessionInfo
 from .commands import HANDLERS, ClientRequest, Post, command_in, perform, reply
 from .http import Call, Operation, json_response, query_number
-from .rates import DEAR
+from .rates import EXPENSIVE
 from .service import SessionService
 from .times import iso_time
 
@@ -128,6 +128,7 @@ class SessionRoutes:
             _message_list(snapshot.page, snapshot.position.epoch),
             queued=[one.message for one in session.outline.queue.values()],
             position=str(snapshot.position),
+            interrupts=list(snapshot.interrupts) or UNSET,
         )
         return json_response(newest)
 
@@ -223,7 +224,7 @@ def _first_of(found: Sequence[SessionInfo], room: int) -> list[b.SessionView]:
 
 
 def _cost_of_list(request: Request) -> int:
-    return DEAR if request.query_params.get("query", "").strip() else 1
+    return EXPENSIVE if request.query_params.get("query", "").strip() else 1
 
 
 def _search_query(text: str | None) -> str | None:

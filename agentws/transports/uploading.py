@@ -9,9 +9,9 @@ from contextlib import contextmanager
 
 from starlette.requests import Request
 
-from ..errors import BadRequest, TimedOut, TooMany, UnsupportedMedia
+from ..errors import BadRequest, TimedOut, TooMany
 from ..limits import Limits
-from .http import BODY_TIMEOUT
+from .http import BODY_TIMEOUT, check_encoding
 
 
 class Slots:
@@ -64,9 +64,7 @@ async def body_of(request: Request, *, within: float) -> AsyncGenerator[bytes, N
 
 def check_headers(request: Request) -> None:
     """Raises UnsupportedMedia for a compressed body, BadRequest for a part of one."""
-    encoding = request.headers.get("content-encoding", "identity").strip().lower()
-    if encoding not in ("", "identity"):
-        raise UnsupportedMedia("This body is encoded.", expected="no Content-Encoding")
+    check_encoding(request)
     if "content-range" in request.headers:
         raise BadRequest("A file can't be uploaded in parts.", expected="no Content-Range")
 

@@ -166,7 +166,7 @@ class WebSocketTransport:
         owner = None if identity is None else identity.id
         place = connections.admit(owner=owner, address=address)
         try:
-            async with connections.opening:
+            async with connections.opening():
                 return await self._follow(send, outlet, handshake, identity, place)
         except BaseException:
             place.release()

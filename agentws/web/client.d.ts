@@ -331,6 +331,41 @@ export interface OlderMessages {
   answered?: readonly AnsweredInterrupt[];
 }
 
+export interface SessionsOptions {
+  /** Called before every request. */
+  getToken?: ConnectOptions['getToken'];
+  /** Sends cookies to a gateway of another origin, which must allow this page's by name. */
+  credentials?: boolean;
+  fetch?: typeof fetch;
+}
+
+export interface SessionsQuery {
+  /** The words of a title, or of messages; a store that can't search refuses it with `not_supported`. */
+  query?: string;
+  /** The `before` of the page before this one. */
+  before?: string;
+  /** At most 200; by default 50. */
+  limit?: number;
+}
+
+/** A session in a list. Its times are in ISO 8601. */
+export interface SessionInfo {
+  id: string;
+  agent?: string;
+  createdAt: string;
+  updatedAt: string;
+  title?: string;
+  metadata?: Metadata;
+  /** For how many seconds it is kept after its last use. */
+  retention?: number | null;
+}
+
+export interface SessionsPage {
+  sessions: SessionInfo[];
+  /** Requests the next page; absent on the last. */
+  before?: string;
+}
+
 /** Who is connected to the session, on all nodes. */
 export interface Presence {
   connections: number;
@@ -343,6 +378,22 @@ export class RequestError extends Error {
   code?: string;
   retryable?: boolean;
   expected?: string;
+}
+
+/** The sessions of a person, over HTTP. Every method rejects with a `RequestError`. */
+export class Sessions {
+  /** `url` as of `connect`. */
+  constructor(url: string, options?: SessionsOptions);
+  /** Those of the person, the last used first. Nobody owns an anonymous session, so it is not listed. */
+  list(query?: SessionsQuery): Promise<SessionsPage>;
+  /** One session. */
+  get(id: string): Promise<SessionInfo>;
+  /** Every client that follows it learns its new title. */
+  rename(id: string, title: string): Promise<SessionInfo>;
+  /** Deletes it with its log and its files. Its id can't be used again. */
+  delete(id: string): Promise<void>;
+  /** Older messages than a snapshot has, for `showEarlier`. `before` is the snapshot's `earlier`. */
+  messages(id: string, before: number): Promise<OlderMessages>;
 }
 
 export class AgentSocket {

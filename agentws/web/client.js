@@ -9,6 +9,7 @@
  * @module
  */
 export { AgentSocket, connect } from './socket.js';
+export { Sessions } from './sessions.js';
 export { idleSnapshot } from './view.js';
 export { newSessionId } from './environment.js';
 export { RequestError } from './errors.js';

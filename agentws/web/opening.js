@@ -11,7 +11,7 @@ export class BadAddress extends Error {}
 
 /**
  * @param {string} url absolute, or relative to the page; `http` stands for `ws`
- * @param {Record<string, string | null | undefined>} parameters of the query; empty ones are left out
+ * @param {Record<string, string | number | null | undefined>} parameters of the query; empty ones are left out
  * @returns {string}
  * @throws {BadAddress}
  */
@@ -19,8 +19,23 @@ export function addressOf(url, parameters) {
   const address = parsed(url);
   address.protocol = address.protocol.replace(/^http/, 'ws');
   for (const [name, value] of Object.entries(parameters)) {
-    if (value) address.searchParams.set(name, value);
+    if (value) address.searchParams.set(name, String(value));
   }
+  return address.href;
+}
+
+/**
+ * The address of a route of the gateway.
+ *
+ * @param {string} url of the chat
+ * @param {string} path after the prefix
+ * @param {Record<string, any>} parameters as of `addressOf`
+ * @throws {BadAddress}
+ */
+export function httpAddress(url, path, parameters) {
+  const address = new URL(addressOf(url, parameters));
+  address.protocol = address.protocol.replace(/^ws/, 'http');
+  address.pathname = address.pathname.replace(/(\/ws\/chat)?\/?$/, () => path);
   return address.href;
 }
 

@@ -4,20 +4,22 @@
  * @module
  */
 import { connect, newSessionId } from './client.js';
+import { sessionOfAddress, showAddress } from './page/address.js';
 import { AgentPicker, mentionable } from './page/agents.js';
 import { Attaching } from './page/attaching.js';
 import { drawBanner } from './page/banner.js';
-import { forgetChat, olderMessages, rememberChat, rememberedChats, titleOf } from './page/chats.js';
+import { forgetChat, rememberChat, rememberedChats } from './page/chats.js';
 import { ChatList } from './page/chatlist.js';
 import { Commands } from './page/commands.js';
 import { Composer, isCommand } from './page/composer.js';
 import { accessKey, keepAccessKey } from './page/credentials.js';
 import { byId, el, icon, setText } from './page/dom.js';
-import { regain } from './page/focus.js';
+import { showEarlier } from './page/earlier.js';
 import { drawConnection } from './page/pill.js';
 import { Queue } from './page/queue.js';
 import { drawShared } from './page/sharing.js';
 import { isNarrow, showSidebar, sidebarShown } from './page/sidebar.js';
+import { firstMessage, titleIn } from './page/title.js';
 import { Transcript } from './page/transcript.js';
 
 /**
@@ -44,7 +46,17 @@ class Page {
   /** @type {Map<string, string | null>} what was typed, by its id; null if its answer is not shown */
   #asked = new Map();
   #frame = 0;
-  #chats = new ChatList(byId('sessions'), (id) => this.#open(id));
+  #chats = new ChatList(
+    {
+      list: byId('sessions'),
+      search: byId('search'),
+      note: byId('chats-note'),
+      more: byId('more-chats'),
+    },
+    { open: (id) => this.#open(id), deleted: (id, here) => this.#wasDeleted(id, here) },
+  );
+  /** @type {Set<string>} chats that were deleted while this page is open */
+  #deleted = new Set();
   #empty = emptyView();
   #transcript;
   #composer;
@@ -139,8 +151,8 @@ class Page {
       byId(id).addEventListener('click', () => this.#open(newSessionId()));
     for (const id of ['sidebar-close', 'scrim'])
       byId(id).addEventListener('click', () => showSidebar(false));
-    byId('sidebar-open').addEventListener('click', () => showSidebar(!sidebarShown()));
-    byId('earlier').addEventListener('click', () => void this.#showEarlier());
+    byId('sidebar-open').addEventListener('click', () => this.#showChats(!sidebarShown()));
+    byId('earlier').addEventListener('click', () => void showEarlier(byId('earlier'), this.#chat));
     byId('shared').addEventListener('toggle', () => this.#draw());
     byId('connection').addEventListener('click', () => this.#chat.reconnect());
     byId('composer').addEventListener('changed', () => this.#draw());
@@ -157,6 +169,11 @@ class Page {
         return showSidebar(false);
       if (this.#chat.getSnapshot().run !== null) void this.#chat.stop();
     }
+    if ((event.ctrlKey || event.metaKey) && event.key === 'k') {
+      event.preventDefault();
+      this.#showChats(true);
+      this.#chats.search();
+    }
     // Typing anywhere on the page types into the message box.
     const plain =
       event.key.length === 1 &&
@@ -166,6 +183,19 @@ class Page {
       event.key !== ' ';
     const { tabIndex } = /** @type {HTMLElement} */ (event.target);
     if (plain && tabIndex < 0) byId('composer-input').focus();
+  }
+
+  /** @param {boolean} shown */
+  #showChats(shown) {
+    showSidebar(shown);
+    if (shown) this.#chats.refresh();
+  }
+
+  /** @param {string} session @param {boolean} here not in another tab */
+  #wasDeleted(session, here) {
+    this.#deleted.add(session);
+    if (here && session === this.#chat.session) this.#open(newSessionId(), 'replace');
+    else this.#schedule();
   }
 
   /** @param {string} session @param {'push' | 'replace' | 'none'} [history] */
@@ -186,10 +216,7 @@ class Page {
 
   /** @param {string} session @param {'push' | 'replace' | 'none'} history */
   #follow(session, history) {
-    const address = new URL(location.href);
-    address.searchParams.set('session', session);
-    if (history === 'push') window.history.pushState(null, '', address);
-    if (history === 'replace') window.history.replaceState(null, '', address);
+    showAddress(session, history);
     const chat = connect('ws/chat', { session, storage: storage(), getToken: accessKey });
     chat.subscribe(() => this.#schedule());
     this.#schedule();
@@ -221,47 +248,24 @@ class Page {
     if (this.#commands.note(snapshot)) this.#composer.refresh();
     this.#agents.update(snapshot);
     drawConnection(snapshot);
-    drawBanner(byId('banner'), snapshot, {
+    drawBanner(byId('banner'), snapshot, this.#deleted.has(this.#chat.session ?? ''), {
       retry: () => this.#chat.reconnect(),
       fresh: () => this.#leave(),
       signIn: (key) => this.#signIn(key),
     });
     this.#drawTitle(snapshot);
-    void this.#chats.update(snapshot);
+    this.#chats.update(snapshot);
   }
 
   /** @param {ChatSnapshot} snapshot */
   #drawTitle(snapshot) {
-    const { title, messages, session } = snapshot;
-    const first = messages.find(({ role }) => role === 'user')?.text;
-    const known =
-      title ??
-      rememberedChats().find(({ id }) => id === session)?.title ??
-      (first && showsBeginning(snapshot) ? titleOf(first) : undefined);
-    const unnamed = snapshot.earlier === null ? 'New chat' : 'Untitled chat';
-    setText(byId('title'), known ?? unnamed);
-    document.title = known ?? 'Chat';
-    if (session && known && first && rememberChat({ id: session, title: known, at: Date.now() }))
-      this.#chats.draw(session);
-  }
-
-  async #showEarlier() {
-    const chat = this.#chat;
-    const { session, earlier } = chat.getSnapshot();
-    const button = byId('earlier');
-    if (session === null || earlier === null || button.disabled) return;
-    button.disabled = true;
-    try {
-      const page = await olderMessages(session, earlier);
-      // Another chat or snapshot may have replaced this one meanwhile.
-      if (chat.getSnapshot().earlier === earlier) chat.showEarlier(page);
-    } catch {
-      // The button stays, so that the person can try again.
-    } finally {
-      button.disabled = false;
-      if (chat.getSnapshot().earlier !== null) regain(button);
-      else regain(byId('transcript'));
-    }
+    const { title, unnamed } = titleIn(snapshot);
+    setText(byId('title'), title ?? unnamed);
+    document.title = title ?? 'Chat';
+    const { session: id, connection } = snapshot;
+    // One that is refused, since it was deleted, is not remembered again.
+    if (!id || !title || connection === 'closed' || this.#deleted.has(id)) return;
+    if (firstMessage(snapshot) && rememberChat({ id, title, at: Date.now() })) this.#chats.draw(id);
   }
 
   /** @param {string} key */
@@ -365,14 +369,6 @@ class Page {
   }
 }
 
-/**
- * Whether the first message shown is the first of the chat.
- * @param {ChatSnapshot} snapshot
- */
-function showsBeginning({ position, earlier }) {
-  return position !== null && earlier === null;
-}
-
 function emptyView() {
   return el(
     'div',
@@ -380,10 +376,6 @@ function emptyView() {
     el('h2', {}, 'What can I do for you?'),
     el('p', {}, 'Write a message, or / for commands.'),
   );
-}
-
-function sessionOfAddress() {
-  return new URLSearchParams(location.search).get('session');
 }
 
 /** @returns {Storage | undefined} */

@@ -29,6 +29,9 @@ type Methods = Pick<
   | 'upload'
   | 'deleteFile'
   | 'fileUrl'
+  | 'showEarlier'
+  | 'watchPresence'
+  | 'authenticate'
   | 'reconnect'
 >;
 

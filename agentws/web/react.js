@@ -37,6 +37,9 @@ const METHODS = /** @type {const} */ ([
   'upload',
   'deleteFile',
   'fileUrl',
+  'showEarlier',
+  'watchPresence',
+  'authenticate',
   'reconnect',
 ]);
 /** @typedef {Pick<AgentSocket, typeof METHODS[number]>} Methods */

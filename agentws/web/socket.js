@@ -13,6 +13,7 @@ import { addressOf } from './opening.js';
 import { Outbox } from './outbox.js';
 import { covers, ofOneLog } from './position.js';
 import { emptyLog, prepend, reduce } from './reducer.js';
+import { Requests } from './requests.js';
 import { handleTool } from './tools.js';
 import { Topics } from './topics.js';
 import { fileAddress, transfer } from './upload.js';
@@ -27,7 +28,7 @@ import { defined } from './wire.js';
 /** The close code for a message that is too large. */
 const TOO_LARGE = 1009;
 
-export class AgentSocket {
+export class AgentSocket extends Requests {
   #options;
   /** @type {Connection} */
   #connection;
@@ -54,6 +55,7 @@ export class AgentSocket {
 
   /** @param {Url} url @param {ConnectOptions} [options] */
   constructor(url, options = {}) {
+    super((frame, repeatable) => this.#request(frame, repeatable));
     this.#options = { ...environment(), ...defined(options) };
     this.#session = options.session ?? null;
     if (typeof url === 'string') this.#base = url;
@@ -121,30 +123,6 @@ export class AgentSocket {
     return id;
   }
 
-  /**
-   * Goes on from an earlier user message with another one, on a new branch. Rejects during a run.
-   *
-   * @param {string} message
-   * @param {import('./client.js').Content} content
-   * @param {import('./client.js').EditOptions} [options]
-   */
-  edit(message, content, options = {}) {
-    return this.#request({ type: 'edit', message, content, ...defined(options) }, true);
-  }
-
-  /**
-   * Answers a user message again, on a new branch. Rejects during a run.
-   * @param {string} [message] the last one by default
-   */
-  regenerate(message) {
-    return this.#request({ type: 'regenerate', ...defined({ message }) }, true);
-  }
-
-  /** Goes back to another branch; the conversation is loaded again. @param {string} branch */
-  switchTo(branch) {
-    return this.#request({ type: 'switch', branch }, true);
-  }
-
   /** Sends a message again that was refused. @param {string} id */
   retry(id) {
     this.#delivery.retry(id);
@@ -166,19 +144,6 @@ export class AgentSocket {
   showEarlier(page) {
     this.#log = prepend(this.#log, page);
     this.#publish();
-  }
-
-  /**
-   * Replaces a queued message in its place. What is left out of `more` stays as it is.
-   * @param {string} message @param {string | any[]} content @param {{attachments?: string[], metadata?: any}} [more]
-   */
-  editQueued(message, content, more) {
-    return this.#request({ type: 'edit_queued', message, content, ...more }, true);
-  }
-
-  /** @param {string} message the id of a queued message that is to run next */
-  promote(message) {
-    return this.#request({ type: 'promote', message }, true);
   }
 
   /**
@@ -213,40 +178,6 @@ export class AgentSocket {
   }
 
   /**
-   * The same as sending `/name args`.
-   * @param {string} name
-   * @param {string} [args]
-   * @param {{id?: string}} [options] the `reply` of its answer
-   */
-  command(name, args, { id } = {}) {
-    return this.#request({ type: 'command', name, ...defined({ id, args }) }, false);
-  }
-
-  /** Gives the session another agent. @param {string} name */
-  switchAgent(name) {
-    return this.command('agent', name);
-  }
-
-  /**
-   * Answers an interrupt.
-   * @param {string} interrupt
-   * @param {unknown} [payload]
-   * @param {'resolved' | 'cancelled'} [status]
-   */
-  answer(interrupt, payload, status = 'resolved') {
-    return this.#request({ type: 'answer', interrupt, status, ...defined({ payload }) }, true);
-  }
-
-  /**
-   * Sends the result of a tool that runs in this client.
-   * @param {string} toolCallId
-   * @param {{content?: unknown, error?: string}} result
-   */
-  toolResult(toolCallId, result) {
-    return this.#request({ type: 'tool_result', toolCallId, ...defined(result) }, true);
-  }
-
-  /**
    * Has `handler` make the agent's calls of a tool of this client. Returns a function that ends this.
    * @param {string} name
    * @param {(args: any) => unknown} handler
@@ -263,20 +194,6 @@ export class AgentSocket {
    */
   follow(topic, listener, { after } = {}) {
     return this.#topics.follow(topic, listener, after ?? null);
-  }
-
-  /**
-   * Changes the shared state by a JSON Patch, if the agent accepts it. Rejects with `state_conflict` when it does
-   * not apply to the state as it is by then.
-   * @param {import('./client.js').Operation[]} patch
-   */
-  patchState(patch) {
-    return this.#request({ type: 'state', patch }, true);
-  }
-
-  /** Replaces the shared state. @param {unknown} value */
-  setState(value) {
-    return this.patchState([{ op: 'add', path: '', value }]);
   }
 
   /**
@@ -322,11 +239,6 @@ export class AgentSocket {
   /** The address of a file of this session, for a link or an image. @param {string} id */
   fileUrl(id) {
     return fileAddress(this.#base, this.#session, id);
-  }
-
-  /** Renews the credentials of the open connection. @param {string} token */
-  authenticate(token) {
-    return this.#request({ type: 'auth', token }, true);
   }
 
   /**
@@ -430,6 +342,8 @@ export class AgentSocket {
   /** @param {any} frame */
   #refused(frame) {
     if (this.#delivery.refused(frame) || this.#topics.refused(frame)) return;
+    // The server closes the connection, which is opened again by itself.
+    if (frame.code === 'unavailable') return;
     this.#noticed({ content: frame.message, level: 'error', metadata: { code: frame.code } });
   }
 

@@ -25,6 +25,11 @@ export function handleTool(socket, name, handler) {
       begun.add(id);
       make(() => handler(JSON.parse(findCall(messages, id)?.args || '{}')))
         .then((result) => socket.toolResult(id, result))
+        .catch(async ({ code, message }) => {
+          // Nobody else has answered: the agent would wait for ever.
+          const refused = code === 'bad_request' || code === 'too_large';
+          if (refused) await socket.toolResult(id, { error: `The result: ${message}` });
+        })
         .catch(() => {});
     }
   };
@@ -37,7 +42,7 @@ export function handleTool(socket, name, handler) {
 async function make(call) {
   try {
     const result = await call();
-    return { content: typeof result === 'string' ? result : JSON.stringify(result ?? null) };
+    return { content: typeof result === 'string' ? result : (JSON.stringify(result) ?? 'null') };
   } catch (error) {
     return { error: String(/** @type {any} */ (error)?.message || error) };
   }

@@ -4,7 +4,7 @@
  * @module
  */
 import { CONNECTION_LOST, RequestError, failure } from './errors.js';
-import { addressOf } from './opening.js';
+import { httpAddress } from './opening.js';
 
 /**
  * The address of a file, or of the upload of one with that name.
@@ -12,12 +12,9 @@ import { addressOf } from './opening.js';
  * @param {string} url of the chat @param {string | null} session @param {string} last
  */
 export function fileAddress(url, session, last) {
-  const address = new URL(addressOf(url, { session }));
-  address.protocol = address.protocol.replace(/^ws/, 'http');
   // A URL would take a dot for a folder.
   const name = /^\.*$/.test(last) ? 'file' : encodeURIComponent(last);
-  address.pathname = address.pathname.replace(/(\/ws\/chat)?\/?$/, `/files/${name}`);
-  return address.href;
+  return httpAddress(url, `/files/${name}`, { session });
 }
 
 /**

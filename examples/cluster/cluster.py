@@ -1,7 +1,8 @@
 """Two nodes, Redis and a proxy on this machine. `python cluster.py`, then open the page.
 
-Needs redis-server and haproxy, from your distribution or a package manager. `--store sqlite:PATH`
-or any other store that processes can share takes the place of Redis: nothing else changes.
+Needs redis-server and haproxy, from your distribution or a package manager, and
+`pip install "agentws[redis]"`. `--store sqlite:PATH`, or any other store that processes can share,
+takes the place of Redis: nothing else changes.
 """
 
 import argparse

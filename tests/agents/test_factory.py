@@ -256,6 +256,13 @@ class Unfinished(Agent):
     """Has no ``run``."""
 
 
+class Unrelated:
+    """Has a ``run``, and was to be a subclass of ``Agent``."""
+
+    async def run(self, ctx: RunContext) -> AsyncIterator[str]:
+        yield "hello"
+
+
 REFUSED: dict[str, tuple[Any, str]] = {
     "a coroutine function annotated with text": (text, "give.* its text with `yield`"),
     "a coroutine function of a context": (text_for_a_context, "give.* its text with `yield`"),
@@ -264,6 +271,8 @@ REFUSED: dict[str, tuple[Any, str]] = {
     "an object whose call is one": (PlainCall(), "plain generator.*`async def"),
     "a class whose run returns": (Returning, "with `yield` in it"),
     "a class whose run is a plain generator": (Plain, "plain generator.*`async def run"),
+    "a class that is no Agent": (Unrelated, "Unrelated is no subclass of Agent"),
+    "a class of the language": (str, "str is no subclass of Agent"),
     "a class without run": (Unfinished, "is abstract; expected run"),
     "a generator function that needs more": (needing_two, "functools.partial or a lambda"),
     "a generator function that takes nothing": (needing_none, "the context alone"),

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import inspect
 import threading
-from typing import Annotated, Any, Literal
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from decimal import Decimal
+from enum import StrEnum
+from typing import Annotated, Any, Literal, NamedTuple
 
 import msgspec
 import pydantic
@@ -13,7 +19,7 @@ import pytest
 from agentws import RunContext, tool
 from agentws.agents.results import content_of, result_of
 from agentws.errors import ToolArgumentsInvalid, ToolError
-from agentws.protocol.messages import TextPart
+from agentws.protocol.messages import Content, TextPart
 
 
 class Receipt(msgspec.Struct):
@@ -159,6 +165,18 @@ async def test_a_plain_function_runs_in_a_thread() -> None:
     assert await where.run(None, {}) != threading.get_ident()
 
 
+async def test_a_plain_function_that_raises_stop_iteration_is_heard_of() -> None:
+    """A future can't hold that exception: whoever awaits it would wait for ever."""
+
+    @tool
+    def first(of: list[int]) -> int:
+        return next(iter(of))
+
+    with pytest.raises(RuntimeError, match="StopIteration"):
+        async with asyncio.timeout(5):
+            await first.run(None, {"of": []})
+
+
 async def test_a_tool_may_be_a_method() -> None:
     class Shop:
         def __init__(self, factor: int) -> None:
@@ -220,7 +238,7 @@ def test_a_function_that_can_be_no_tool_is_refused(function: Any, says: str) -> 
 
 @pytest.mark.parametrize("timeout", [0, -1])
 def test_a_timeout_is_positive(timeout: float) -> None:
-    with pytest.raises(ValueError, match="expected seconds above 0"):
+    with pytest.raises(ValueError, match="timeout is .*; expected seconds from"):
         tool(timeout=timeout)
 
 
@@ -253,6 +271,63 @@ def test_a_result_that_is_too_large_is_an_error(result: Any) -> None:
             content_of("t", result, largest=100)
         except ToolError as error:
             raise ToolError(str(error)) from error
+
+
+class Color(StrEnum):
+    RED = "red"
+
+
+@dataclass
+class Rectangle:
+    width: int
+    height: int
+
+
+class Point(NamedTuple):
+    x: int
+    y: int = 0
+
+
+@dataclass
+class Square:
+    side: int
+
+
+@pytest.mark.parametrize(
+    ("result", "type_"),
+    [
+        (Color.RED, Color),
+        ({"a": [1, None]}, dict[str, object]),
+        ([1, "a"], object),
+        ([1, 2], Iterable[int]),
+        ({1: "a"}, dict[int, str]),
+        (Point(1), Point),
+        (Address(street="a"), Address | None),
+        (None, Receipt | None),
+        (Decimal("1.10"), Decimal),
+        (datetime(2026, 1, 1, tzinfo=UTC), datetime),
+        (b"a", bytes),
+        ("\N{EURO SIGN}" * 30, str),
+        (TextPart("a"), TextPart),
+        ([TextPart("a")], list[TextPart]),
+    ],
+)
+def test_a_recorded_result_is_what_the_tool_returned(result: Any, type_: Any) -> None:
+    async def returning() -> Any: ...
+
+    returning.__annotations__["return"] = type_
+    content, kind = content_of("returning", result, largest=100)
+    recorded = msgspec.json.decode(msgspec.json.encode(content), type=Content)
+    again = result_of(tool(returning), recorded, kind)
+    assert (type(again), again) == (type(result), result)
+
+
+def test_a_recorded_result_of_a_type_that_can_not_be_read_is_plain_data() -> None:
+    async def either() -> Square | Rectangle:
+        return Square(2)
+
+    content, kind = content_of("either", Square(2), largest=100)
+    assert result_of(tool(either), content, kind) == {"side": 2}
 
 
 def test_a_recorded_result_has_the_annotated_type() -> None:

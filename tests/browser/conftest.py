@@ -10,6 +10,8 @@ from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page
 
 from tests import processes
 
+from .talking import OpenPage
+
 HERE = Path(__file__).parent
 
 
@@ -84,3 +86,21 @@ def open_page(
         return page
 
     return opened
+
+
+@pytest.fixture
+def chat(open_page: OpenPage, tmp_path: Path) -> Iterator[Page]:
+    """A page of a server with files, and agents that write until they are stopped."""
+    output_file = tmp_path / "composing.txt"
+    program = ("serve_composing.py", "{port}")
+    with processes.Server(*program, folder=HERE, output_file=output_file) as server:
+        yield open_page(f"http://{server.host}/")
+
+
+@pytest.fixture
+def clerk(open_page: OpenPage, tmp_path: Path) -> Iterator[Page]:
+    """A page of a server whose agent asks, calls tools and shows parts."""
+    database, output_file = str(tmp_path / "clerk.sqlite3"), tmp_path / "clerk.txt"
+    program = ("serve_clerk.py", "{port}", database)
+    with processes.Server(*program, folder=HERE, output_file=output_file) as server:
+        yield open_page(f"http://{server.host}/")

@@ -80,6 +80,9 @@ class Clerk(Agent):
                     number = ctx.cite("https://example.com/a", title="<i>Report</i>", excerpt="A.")
                     yield f"Sales grew [{number}]."
                     ctx.cite("https://example.org/b")
+                case "reason":
+                    ctx.reason("The word is long, so it is **hidden**.")
+                    yield "Here is code:\n\n```sh\nls -l\n```"
                 case "show":
                     ctx.show("plan", {"title": "My plan", "steps": 2})
                     yield "This is the plan."

@@ -27,3 +27,21 @@ def call_tool(page: Page, arguments: str, result: str) -> None:
     send(page, f"call {json.dumps([arguments, result])}")
     expect(page.locator(".tool")).to_have_attribute("data-status", "done")
     page.locator(".tool summary").click()
+
+
+def answer(page: Page) -> str:
+    """The text of the last answer so far."""
+    return page.locator(".assistant .prose").last.inner_text().strip()
+
+
+def wait_for_words(page: Page, word: str) -> None:
+    expect(page.locator(".assistant .prose").last).to_contain_text(word, timeout=20_000)
+
+
+def wait_until_idle(page: Page) -> None:
+    expect(page.locator("#transcript")).to_have_attribute("aria-busy", "false", timeout=20_000)
+    expect(page.locator("#stop")).to_be_hidden()
+
+
+def wait_for_connection(page: Page, state: str) -> None:
+    expect(page.locator("#connection")).to_have_attribute("data-state", state, timeout=20_000)

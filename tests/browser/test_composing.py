@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from playwright.sync_api import BrowserContext, FilePayload, Locator, Page, Route, expect
-
-from tests import processes
 
 from .talking import OpenPage, send
 
@@ -31,14 +28,6 @@ GIVE = """([kind, name, base64]) => {
   document.querySelector('#composer-input').dispatchEvent(event);
   return event.defaultPrevented;
 }"""
-
-
-@pytest.fixture
-def chat(open_page: OpenPage, tmp_path: Path) -> Iterator[Page]:
-    output_file = tmp_path / "composing.txt"
-    program = ("serve_composing.py", "{port}")
-    with processes.Server(*program, folder=HERE, output_file=output_file) as server:
-        yield open_page(f"http://{server.host}/")
 
 
 def begin(page: Page, text: str = "go") -> None:

@@ -148,3 +148,26 @@ def test_line_ends_and_spaces_of_an_answer_are_kept(open_page: OpenPage) -> None
     stream_answer(page, text)
     shown = page.locator(".assistant .prose > *").evaluate_all("all => all.map((a) => a.innerText)")
     assert shown == ["one\ntwo    three", "four\nfive"]
+
+
+def test_a_rare_name_of_a_character_is_shown_when_all_names_are_loaded(open_page: OpenPage) -> None:
+    page = open_page()
+    loaded: list[str] = []
+    page.on("request", lambda one: loaded.append(one.url.rpartition("/")[2]))
+    stream_answer(page, "A &amp; B &lt;b&gt; `&ngE;`")
+    expect(page.locator(".assistant .prose")).to_have_text("A & B <b> &ngE;")
+    assert "references.js" not in loaded
+    stream_answer(page, "**Not** &ngE; and &nothing;")
+    expect(page.locator(".assistant .prose").last).to_have_text("Not \u2267\u0338 and &nothing;")
+    expect(page.locator(".assistant .prose strong")).to_have_text("Not")
+    assert loaded.count("references.js") == 1
+
+
+def test_a_rare_name_stays_as_it_is_without_a_network(
+    open_page: OpenPage, console_errors: list[str]
+) -> None:
+    page = open_page()
+    page.route("**/vendor/references.js", lambda route: route.abort())
+    stream_answer(page, "Not &ngE;")
+    expect(page.locator(".assistant .prose").last).to_have_text("Not &ngE;")
+    page.unroute("**/vendor/references.js")

@@ -7,9 +7,16 @@ from contextlib import closing
 from typing import TYPE_CHECKING
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page, expect
+from playwright.sync_api import Browser, BrowserContext, expect
 
-from .talking import OpenPage, send
+from .talking import (
+    OpenPage,
+    answer,
+    send,
+    wait_for_connection,
+    wait_for_words,
+    wait_until_idle,
+)
 
 if TYPE_CHECKING:
     from .conftest import Server
@@ -18,40 +25,6 @@ pytestmark = pytest.mark.timeout(120)
 
 COUNT = 60
 WHOLE = " ".join(f"n{number}" for number in range(1, COUNT + 1))
-
-
-def answer(page: Page) -> str:
-    """The text of the last answer so far."""
-    return page.locator(".assistant .prose").last.inner_text().strip()
-
-
-def wait_for_words(page: Page, word: str) -> None:
-    expect(page.locator(".assistant .prose").last).to_contain_text(word, timeout=20_000)
-
-
-def wait_until_drawn(page: Page, length: int) -> None:
-    """Waits until the last answer has that many characters."""
-    drawn = "all => [...all].at(-1).innerText.trim().length"
-    page.wait_for_function(
-        f"length => ({drawn})(document.querySelectorAll('.assistant .prose')) >= length",
-        arg=length,
-    )
-
-
-def wait_until_idle(page: Page) -> None:
-    expect(page.locator("#transcript")).to_have_attribute("aria-busy", "false", timeout=20_000)
-    expect(page.locator("#stop")).to_be_hidden()
-
-
-def middle(page: Page, selector: str) -> float:
-    """The horizontal middle of an element, in pixels."""
-    box = page.locator(selector).bounding_box()
-    assert box is not None
-    return box["x"] + box["width"] / 2
-
-
-def wait_for_connection(page: Page, state: str) -> None:
-    expect(page.locator("#connection")).to_have_attribute("data-state", state, timeout=20_000)
 
 
 def test_an_answer_streams_in_as_markdown(open_page: OpenPage) -> None:
@@ -259,23 +232,6 @@ def test_an_error_before_the_first_word_can_be_tried_again_after_a_reload(
     expect(page.locator(".error-text")).to_have_text(["Nothing came of it."] * 2)
 
 
-def test_a_chat_longer_than_a_snapshot_keeps_its_title(
-    open_page: OpenPage, context: BrowserContext
-) -> None:
-    page = open_page()
-    for number in range(12):
-        send(page, f"message {number}")
-        expect(page.locator(".assistant strong")).to_have_count(number + 1)
-    address = page.url
-    page.reload()
-    expect(page.locator("#earlier")).to_be_visible()
-    expect(page.locator("#title")).to_have_text("message 0")
-    page.evaluate("localStorage.clear()")
-    page.goto(address)
-    expect(page.locator("#earlier")).to_be_visible()
-    expect(page.locator("#title")).to_have_text("Untitled chat")
-
-
 def test_the_answer_to_a_clear_command_is_shown(open_page: OpenPage) -> None:
     page = open_page()
     send(page, "hello")
@@ -339,49 +295,6 @@ def test_chats_are_separate_and_listed_in_the_sidebar(open_page: OpenPage) -> No
     expect(page.locator(".assistant strong")).to_have_text("first chat")
     page.go_back()
     expect(page.locator(".assistant strong")).to_have_text("second chat")
-
-
-def test_older_messages_are_fetched_page_by_page(open_page: OpenPage) -> None:
-    page = open_page()
-    for number in range(12):
-        send(page, f"message {number}")
-        expect(page.locator(".assistant strong").last).to_have_text(f"message {number}")
-        wait_until_idle(page)
-    page.reload()
-    wait_for_connection(page, "open")
-    bubbles = page.locator(".user .bubble")
-    expect(bubbles.last).to_have_text("message 11")
-    assert bubbles.count() < 12
-    assert middle(page, "#earlier") == pytest.approx(middle(page, "#transcript"), abs=1)
-    while page.locator("#earlier").is_visible():
-        shown = bubbles.count()
-        page.click("#earlier")
-        expect(bubbles).not_to_have_count(shown)
-        expect(page.locator("#earlier")).to_be_enabled()
-    expect(bubbles).to_have_text([f"message {number}" for number in range(12)])
-
-
-def test_an_answer_that_is_larger_than_a_snapshot_is_fetched_part_by_part(
-    open_page: OpenPage,
-) -> None:
-    page = open_page()
-    send(page, "fill 4000")
-    wait_until_idle(page)
-    wait_for_words(page, "n4000 ")
-    whole = answer(page)
-    page.reload()
-    wait_for_connection(page, "open")
-    wait_for_words(page, "n4000 ")
-    assert len(answer(page)) < len(whole)
-    while page.locator("#earlier").is_visible():
-        shown = len(answer(page))
-        page.click("#earlier")
-        wait_until_drawn(page, shown + 1)
-        expect(page.locator("#earlier")).to_be_enabled()
-    wait_until_drawn(page, len(whole))
-    assert answer(page) == whole
-    expect(page.locator(".user .bubble")).to_have_text(["fill 4000"])
-    expect(page.locator(".assistant .prose")).to_have_count(1)
 
 
 def test_an_unsafe_address_in_an_answer_is_not_a_link(open_page: OpenPage) -> None:

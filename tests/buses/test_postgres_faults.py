@@ -142,11 +142,34 @@ async def test_what_was_published_before_the_close_is_sent(postgres: PostgresSer
         await heard_by(heard, b"49")
 
 
+async def test_a_message_is_sent_at_once_and_those_that_follow_it_together(
+    postgres: PostgresServer,
+) -> None:
+    one = PostgresBus(postgres.url, schema="paced")
+    other = PostgresBus(postgres.url, schema="paced", interval=60.0)
+    await one.open()
+    await other.open()
+    heard: Heard = []
+    one.subscribe("s:1", lambda _, payload: heard.append(payload))
+    try:
+        other.publish("s:1", b"1")
+        await heard_by(heard, b"1")
+        other.publish("s:1", b"2")
+        await asyncio.sleep(0.05)
+        other.publish("s:1", b"3")
+        await other.close()
+        await heard_by(heard, b"3")
+        assert heard == [b"1", b"3"]
+    finally:
+        await other.close()
+        await one.close()
+
+
 # What is sent
 
 
-def sent(outbox: Outbox, now: float) -> tuple[list[tuple[str, bytes]], float | None]:
-    texts, later = outbox.take(now)
+def sent(outbox: Outbox) -> list[tuple[str, bytes]]:
+    texts = outbox.take()
     assert all(len(text.encode()) <= LARGEST for text in texts)
     reassembly = Reassembly()
     messages: list[tuple[str, bytes]] = []
@@ -154,35 +177,30 @@ def sent(outbox: Outbox, now: float) -> tuple[list[tuple[str, bytes]], float | N
         decoded = decode(text)
         assert decoded is not None
         messages += reassembly.add(*decoded)
-    return messages, later
+    return messages
 
 
-def test_a_session_is_rung_at_most_once_in_an_interval_with_its_newest_end() -> None:
-    outbox = Outbox("n", interval=1.0)
-    outbox.add("s:1", b"1")
-    assert sent(outbox, 10.0) == ([("s:1", b"1")], None)
-    for end in (b"2", b"3"):
-        outbox.add("s:1", end)
-    outbox.add("s:2", b"7")
-    assert sent(outbox, 10.25) == ([("s:2", b"7")], 0.75)
-    assert sent(outbox, 11.0) == ([("s:1", b"3")], None)
-    assert sent(outbox, 12.0) == ([], None)
+def test_of_the_rings_of_a_session_only_the_newest_is_sent() -> None:
+    outbox = Outbox("n")
+    for channel, end in (("s:1", b"1"), ("s:1", b"2"), ("s:2", b"7"), ("s:1", b"3")):
+        outbox.add(channel, end)
+    assert sent(outbox) == [("s:1", b"3"), ("s:2", b"7")]
+    assert outbox.take() == []
 
 
 def test_messages_that_are_no_rings_are_all_sent_in_their_order() -> None:
-    outbox = Outbox("n", interval=1.0)
+    outbox = Outbox("n")
     outbox.add("c", b"1")
     outbox.add("c", b"x")
     outbox.add("c", b"y")
     outbox.add("c", b"2")
-    messages, _ = sent(outbox, 10.0)
-    assert messages == [("c", b"1"), ("c", b"x"), ("c", b"y"), ("c", b"2")]
+    assert sent(outbox) == [("c", b"1"), ("c", b"x"), ("c", b"y"), ("c", b"2")]
 
 
 def test_any_messages_are_packed_and_come_out_as_they_were() -> None:
     for seed in range(50):
         chance = random.Random(seed)
-        outbox = Outbox("node", interval=0.0)
+        outbox = Outbox("node")
         messages = [
             (
                 chance.choice(["a", "b" * 200, 'q"\\', "世界"]),
@@ -192,7 +210,7 @@ def test_any_messages_are_packed_and_come_out_as_they_were() -> None:
         ]
         for message in messages:
             outbox.add(*message)
-        assert sent(outbox, 1.0) == (messages, None)
+        assert sent(outbox) == messages
 
 
 def test_a_message_of_which_a_part_was_lost_is_not_delivered() -> None:
@@ -208,10 +226,10 @@ def test_a_message_of_which_a_part_was_lost_is_not_delivered() -> None:
 def test_a_channel_whose_name_is_too_long_is_said_and_does_not_stop_others(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    outbox = Outbox("n", interval=0.0)
+    outbox = Outbox("n")
     outbox.add("c" * 9_000, b"x")
     outbox.add("d", b"y")
     outbox.add("e", b"z" * 5_000_000)
-    assert sent(outbox, 1.0)[0] == [("d", b"y")]
+    assert sent(outbox) == [("d", b"y")]
     assert "the name of its channel is too long" in caplog.text
     assert "expected at most" in caplog.text

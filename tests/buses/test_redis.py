@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
+import asyncio
+from collections.abc import AsyncIterator, Callable, Iterator
 from secrets import token_hex
 
 import pytest
 
 from agentws.backends.redis import RedisBus
+from agentws.bus import GAP
 from agentws.testing.contracts import BusContract
 from tests.servers.redis import KINDS, RedisServer
 
@@ -41,3 +43,36 @@ class TestRedisBus(BusContract):
         await peer.open()
         yield peer
         await peer.close()
+
+
+async def test_buses_of_different_databases_do_not_hear_each_other(
+    server: RedisServer, namespace: str
+) -> None:
+    """A broadcast of one application would reach the clients of another one."""
+    urls = [f"redis://127.0.0.1:{server.port}/{database}" for database in (0, 3, 3)]
+    first, second, third = buses = [RedisBus(url, namespace=namespace) for url in urls]
+    heard: dict[RedisBus, list[bytes]] = {bus: [] for bus in buses}
+    arrived = asyncio.Event()
+
+    def listener(bus: RedisBus) -> Callable[[str, bytes], None]:
+        def hear(channel: str, payload: bytes) -> None:
+            if payload != GAP:
+                heard[bus].append(payload)
+            if payload == b"last":
+                arrived.set()
+
+        return hear
+
+    for bus in buses:
+        bus.subscribe("notices", listener(bus))
+        await bus.open()
+    async with asyncio.timeout(10):
+        while not arrived.is_set():
+            # Until the subscription has reached the server, a message is lost.
+            first.publish("notices", b"of another application")
+            second.publish("notices", b"last")
+            await asyncio.sleep(0.05)
+    assert set(heard[first]) == {b"of another application"}
+    assert set(heard[third]) == {b"last"}
+    for bus in buses:
+        await bus.close()

@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.typing import Subprotocol
 
-from agentws.bench.measure import cpu_seconds
+from agentws.bench.resources import cpu_seconds
 from tests.processes import Server
 
 HERE = Path(__file__).parent

@@ -148,3 +148,10 @@ def test_a_loopback_server_is_reached_at_every_address_but_only_by_loopback_name
         with socket.create_connection((address, server.port), timeout=5) as peer:
             peer.sendall(b"GET /health HTTP/1.1\r\nHost: evil.example\r\n\r\n")
             assert b"421" in peer.recv(100)
+
+
+def test_what_is_written_to_an_early_client_is_sent_at_once() -> None:
+    with listening("localhost") as listeners:
+        for one in listeners:
+            with socket.create_connection(one.getsockname()[:2]), one.accept()[0] as accepted:
+                assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 
 import pytest
 
-from agentws.cli.chat import Terminal
+from agentws.cli.terminal import Terminal
 from agentws.client import Chat
 from agentws.protocol import events as e
 from agentws.protocol import messages as m

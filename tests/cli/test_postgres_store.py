@@ -2,26 +2,19 @@
 
 from __future__ import annotations
 
-import subprocess
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from agentws.cli.stores import read_store, shown_store, store_of
-from agentws.client import connect
 from tests.servers.postgres import PostgresServer
 
-from .conftest import Server
-from .test_redis_store import NODES
-
-Serve = Callable[..., Server]
-Command = Callable[..., subprocess.CompletedProcess[str]]
+from .shared_sessions import Command, Serve, check_shared_session, write_nodes
 
 
 @pytest.fixture(autouse=True)
 def nodes(folder: Path) -> None:
-    (folder / "nodes.py").write_text(NODES)
+    write_nodes(folder)
 
 
 def address(postgres: PostgresServer, query: str = "") -> str:
@@ -34,12 +27,7 @@ async def test_workers_share_a_session_in_postgresql_and_show_no_password(
 ) -> None:
     env = {"AGENTWS_STORE": address(postgres, "?schema=chats&connect_timeout=9")}
     server = serve("run", "nodes:Node", "--workers", "2", **env)
-    url = f"{server.url}ws/chat"
-    async with connect(url, connect_timeout=20) as first:
-        pid = await first.ask("which")
-        # The lease of a session stays with a worker, whichever one a client is connected to.
-        async with connect(f"{url}?session={first.session}", connect_timeout=20) as second:
-            assert await second.ask("which") == pid
+    await check_shared_session(server)
     where = f"postgresql://...@127.0.0.1:{postgres.port}/postgres"
     assert f"Sessions are kept in {where}." in server.output
     assert server.interrupt() == 0

@@ -2,34 +2,19 @@
 
 from __future__ import annotations
 
-import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from agentws.client import connect
 from tests.servers.redis import RedisServer
 
-from .conftest import Server
-
-Serve = Callable[..., Server]
-Command = Callable[..., subprocess.CompletedProcess[str]]
-
-NODES = """
-import os
-from agentws import Agent
-
-
-class Node(Agent):
-    async def run(self, ctx):
-        yield str(os.getpid())
-"""
+from .shared_sessions import Command, Serve, check_shared_session, write_nodes
 
 
 @pytest.fixture(autouse=True)
 def nodes(folder: Path) -> None:
-    (folder / "nodes.py").write_text(NODES)
+    write_nodes(folder)
 
 
 @pytest.fixture
@@ -47,12 +32,7 @@ async def test_workers_share_a_session_in_redis_and_show_no_password(
 ) -> None:
     env = {"AGENTWS_STORE": address(redis, "?namespace=chats")}
     server = serve("run", "nodes:Node", "--workers", "2", **env)
-    url = f"{server.url}ws/chat"
-    async with connect(url, connect_timeout=20) as first:
-        pid = await first.ask("which")
-        # The lease of a session stays with a worker, whichever one a client is connected to.
-        async with connect(f"{url}?session={first.session}", connect_timeout=20) as second:
-            assert await second.ask("which") == pid
+    await check_shared_session(server)
     assert f"Sessions are kept in redis://...@127.0.0.1:{redis.port}" in server.output
     assert "--files FOLDER keeps them" in server.output
     assert server.interrupt() == 0

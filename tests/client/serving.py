@@ -11,20 +11,7 @@ from typing import Any
 import uvicorn
 
 from agentws.client import Chat
-
-
-@asynccontextmanager
-async def listening(config: uvicorn.Config) -> AsyncIterator[str]:
-    """Host and port of a server that runs on this event loop."""
-    server = uvicorn.Server(config)
-    listener = socket.create_server(("127.0.0.1", 0))
-    # Not serve(): it would take over the signal handlers of the test process.
-    task = asyncio.create_task(server._serve([listener]))
-    try:
-        yield f"127.0.0.1:{listener.getsockname()[1]}"
-    finally:
-        server.should_exit = True
-        await task
+from agentws.testing.loopback import listening as listening
 
 
 def plain(app: Any) -> uvicorn.Config:

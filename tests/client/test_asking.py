@@ -60,12 +60,21 @@ def failing_handler(arguments: dict[str, Any]) -> str:
     raise RuntimeError("no signal")
 
 
+async def cancelled_handler(arguments: dict[str, Any]) -> str:
+    raise asyncio.CancelledError
+
+
 @pytest.mark.parametrize(
     ("handler", "said"),
     [
         (lambda arguments: "home", "at home"),
         (async_handler, 'at {"exact":true}'),
         (failing_handler, "failed: no signal"),
+        (cancelled_handler, "failed: CancelledError"),
+        (lambda arguments: "a\x00", "failed: This frame contains U+0000."),
+        (lambda arguments: "\ud800", "failed: 'utf-8' codec can't encode"),
+        (lambda arguments: "x" * 1_000_000, "failed: This is too large."),
+        (lambda arguments: object(), "failed: Encoding objects of type object"),
     ],
 )
 async def test_a_handler_makes_the_calls_of_the_agent(handler: Any, said: str) -> None:

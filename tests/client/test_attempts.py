@@ -10,7 +10,7 @@ import pytest
 from agentws import Agent, RunContext
 from agentws.client import Chat, RunFailed
 from agentws.protocol import events as e
-from agentws.testing.connect import open_transport
+from agentws.testing import open_transport
 from tests.runs.nodes import nodes
 from tests.virtual import anyio_backend as anyio_backend
 

@@ -16,7 +16,7 @@ from agentws.errors import AgentwsError, NotFound, RunActive
 from agentws.protocol import events as e
 from agentws.protocol import messages as m
 from agentws.protocol.codec import decode_record
-from agentws.testing.connect import open_transport
+from agentws.testing import open_transport
 from agentws.testing.laws import violations
 from agentws.testing.oracle import check_log, read_log
 from agentws.testing.virtual import virtual_run

@@ -11,8 +11,8 @@ from starlette.applications import Starlette
 
 from agentws import mount_agent_gateway
 from agentws.client import Chat, ChatClosed, Presence
+from agentws.testing import open_transport, running
 from agentws.testing.agents import Script
-from agentws.testing.connect import open_transport, running
 
 from .fakes import FAST
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
 
 from agentws import errors
-from agentws.client import Refused, TransportClosed
+from agentws.client import Refused, TransportClosed, connect
 from agentws.protocol import frames as f
 
 from .fakes import FakeServer, accepted_message, until
@@ -165,3 +166,51 @@ async def test_an_invalid_frame_ends_the_chat() -> None:
         server.transports[0].push(b"<html>")
         with pytest.raises(errors.Internal, match="not a valid frame"):
             await anext(watched)
+
+
+WRONG: list[tuple[dict[str, Any], str]] = [
+    ({"content": b"hello"}, "Expected `str | array`, got `bytes`"),
+    ({"content": None}, "got `null`"),
+    ({"content": ["hello"]}, "Expected `object`, got `str`"),
+    ({"content": "x", "id": 5}, "Expected `str`, got `int`"),
+    ({"content": "x", "overlap": "now"}, "Invalid enum value 'now'"),
+    ({"content": "x", "attachments": [5]}, "Expected `str`, got `int`"),
+    ({"content": "x", "metadata": [1]}, "Expected `object | null`, got `array`"),
+    ({"content": "x", "metadata": {"a": float("nan")}}, "contains NaN"),
+]
+
+
+@pytest.mark.parametrize(("options", "said"), WRONG, ids=[said for _, said in WRONG])
+async def test_a_message_that_json_would_change_is_refused_where_it_is_sent(
+    options: dict[str, Any], said: str
+) -> None:
+    server = FakeServer()
+    async with server.chat() as chat:
+        with pytest.raises(errors.BadRequest, match=re.escape(said)):
+            chat.send(**options)
+        assert await chat.ask("still here") == "still here "
+    assert [frame["content"] for frame in server.sent("send")] == ["still here"]
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"url": 5},
+        {"url": None},
+        {"token": 5},
+        {"proxy": False},
+        {"proxy": 5},
+        {"connect_timeout": ""},
+    ],
+)
+async def test_an_option_of_another_type_is_a_type_error(options: dict[str, Any]) -> None:
+    given = {"url": "ws://127.0.0.1:1/", **options}
+    with pytest.raises(TypeError, match=r"(is|token) .*; expected"):
+        async with connect(given.pop("url"), **given):
+            pass
+
+
+@pytest.mark.parametrize("seconds", [-1, 0, float("nan"), float("inf")])
+def test_a_connect_timeout_that_is_no_time_is_refused(seconds: float) -> None:
+    with pytest.raises(ValueError, match="connect_timeout is .*; expected seconds"):
+        connect("ws://127.0.0.1:1/", connect_timeout=seconds)

@@ -38,6 +38,13 @@ async def answering(answer: bytes) -> AsyncIterator[str]:
         (b"SSH-2.0-OpenSSH_9.6\r\n", "does not speak HTTP/1.1"),
         (b"HTTP/1.0 404 File not found\r\nContent-Length: 0\r\n\r\n", "does not speak HTTP/1.1"),
         (b"HTTP/1.1 421 Misdirected\r\nContent-Length: 0\r\n\r\n", "421 .* this host name"),
+        (b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n", "pass WebSockets on"),
+        (
+            b"HTTP/1.1 403 Forbidden\r\nContent-Length: 78\r\n\r\n"
+            b'{"code":"forbidden","message":"No origin.","retryable":false,"expected":"one"}',
+            "403 to the handshake. It says: No origin. Expected one.",
+        ),
+        (b'HTTP/1.1 403 Forbidden\r\nContent-Length: 14\r\n\r\n{"message": 5}', "path right"),
         (b"HTTP/1.1 301 Moved\r\nContent-Length: 0\r\n\r\n", "301 to the handshake.$"),
         (b"HTTP/1.1 301 Moved\r\nLocation: http://[\r\nContent-Length: 0\r\n\r\n", "to http://\\["),
     ],

@@ -11,7 +11,7 @@ from agentws import AgentGateway, Limits, MemoryStore
 from agentws.client import Chat, ChatClosed, LogEvent, LogReset, Notice, Subscription
 from agentws.errors import BadRequest, Conflict, Forbidden, NotSupported, TooMany
 from agentws.protocol.events import NoticePosted
-from agentws.testing.connect import open_transport
+from agentws.testing import open_transport
 from agentws.testing.faults import FaultyStore
 from tests.topics.stage import nodes
 
@@ -165,7 +165,7 @@ async def test_a_store_that_fails_for_a_moment_delays_a_subscription(
     monkeypatch.setattr("agentws.client.topics.RETRY_AFTER", 0.01)
     store = FaultyStore(MemoryStore())
     async with nodes(store=store) as [gateway], Network(gateway).chat() as chat:
-        store.fail("info", times=2)
+        store.fail("load", times=2)
         orders = await chat.subscribe("orders")
         await gateway.topic("orders").post("one")
         assert await contents(orders, 1) == ["one"]

@@ -13,7 +13,7 @@ from starlette.applications import Starlette
 
 from agentws import Agent, BearerKeys, MemoryFileStore, RunContext, mount_agent_gateway
 from agentws.client import ChatClosed, Disconnected, connect
-from agentws.client.uploading import Upload, Uploader
+from agentws.client.uploading import GatewayFiles, Upload
 from agentws.errors import NotFound, QuotaExceeded, TooLarge, UnsupportedMedia
 from agentws.protocol.messages import ActivityMessage
 from tests.limits import limits
@@ -65,6 +65,35 @@ async def test_an_upload_has_the_credentials_of_the_chat() -> None:
         assert await chat.ask("Look", attachments=[file]) == "a.txt text/plain 5;"
 
 
+@pytest.mark.parametrize("known", [True, False])
+async def test_an_uploaded_file_is_deleted(known: bool) -> None:
+    """With an identity, and without one, where the session has it."""
+    token = "ann-key" if known else None
+    async with served(known=known, prefix="/a") as url, connect(url, token=token) as chat:
+        first = await chat.upload(b"Hello", name="a.txt")
+        second = await chat.upload(b"Hello", name="b.txt")
+        await chat.delete_file(first)
+        with pytest.raises(NotFound, match="no such file"):
+            await chat.delete_file(first.id)
+        assert await chat.ask("Look", attachments=[second]) == "b.txt text/plain 5;"
+        await chat.delete_file(second.id)
+
+
+@pytest.mark.parametrize("id", ["", ".", "..", "../sessions", "a/b", "file_\n", "\U0001f600"])
+async def test_a_file_that_can_not_exist_is_not_found(id: str) -> None:
+    async with served() as url, connect(url) as chat:
+        with pytest.raises(NotFound):
+            await chat.delete_file(id)
+
+
+async def test_a_file_of_someone_else_is_not_found() -> None:
+    async with served() as url, connect(url) as chat, connect(url) as other:
+        file = await chat.upload(b"Hello", name="a.txt")
+        with pytest.raises(NotFound, match="no such file"):
+            await other.delete_file(file)
+        assert await chat.ask("Look", attachments=[file]) == "a.txt text/plain 5;"
+
+
 @pytest.mark.parametrize(
     ("changes", "data", "error"),
     [
@@ -85,11 +114,11 @@ async def test_a_refusal_by_the_server_arrives_before_the_body_is_sent() -> None
     """Also without the limit that the server's ``welcome`` names."""
     async with served(max_file_size=1000) as url, connect(url) as chat:
         assert chat.welcome is not None
-        uploader = Uploader(url, headers=None, ssl_context=None, proxy=None)
+        files = GatewayFiles(url, headers=None, ssl_context=None, proxy=None)
 
         big = Upload(bytes(3_000_000), "a", None, chat.session, None, None, None)
         with pytest.raises(TooLarge):
-            await uploader(big)
+            await files.upload(big)
 
 
 async def test_a_gateway_without_files_says_so() -> None:
@@ -106,13 +135,17 @@ async def test_a_file_that_can_not_be_read_is_an_error_of_the_system(tmp_path: P
 
 async def test_an_upload_without_a_server_is_disconnected() -> None:
     async with served() as url:
-        uploader = Uploader("http://127.0.0.1:9", headers=None, ssl_context=None, proxy=None)
+        files = GatewayFiles("http://127.0.0.1:9", headers=None, ssl_context=None, proxy=None)
         async with connect(url) as chat:
-            chat._upload = uploader
+            chat._files = files
             with pytest.raises(Disconnected):
                 await chat.upload(b"x")
+            with pytest.raises(Disconnected):
+                await chat.delete_file("file_1")
         with pytest.raises(ChatClosed):
             await chat.upload(b"x")
+        with pytest.raises(ChatClosed):
+            await chat.delete_file("file_1")
 
 
 async def test_a_cancelled_upload_stops_and_leaves_nothing() -> None:

@@ -62,8 +62,8 @@ _NAMES = {
         AgentwsWebSocketProtocol Server ServerLimits frame_text serve server_config
     """,
     "agentws.store": """
-        GENESIS PAGE Appended Durability Head Key Lease LeaseRenewer Metadata Node Position Record
-        Scope SessionInfo Settled Store chain contains extend searchable terms_of words_of
+        GENESIS PAGE Appended Durability Head Key Lease LeaseRenewer Loaded Metadata Node Position
+        Record Scope SessionInfo Settled Store chain contains extend searchable terms_of words_of
     """,
     "agentws.testing": """
         Call Client Closed FaultyStore Frame Gate Hang IgnoreCancel LossyBus Raise Refused

@@ -6,12 +6,12 @@ import hashlib
 import json
 import re
 from collections.abc import AsyncIterator, Iterable, Iterator
-from dataclasses import asdict
 from typing import Any, get_args
 
 import httpx2
 import msgspec
 import pytest
+from msgspec.structs import asdict
 from starlette.applications import Starlette
 
 from agentws import Agent, Limits, MemoryFileStore, RunContext, errors, mount_agent_gateway

@@ -80,5 +80,8 @@ def test_every_promised_python_is_run() -> None:
     assert [suite.version for suite in plan if suite.oldest] == [oldest]
 
 
-def test_every_path_that_other_pythons_leave_out_exists() -> None:
-    assert [path for path in matrix.LEFT_OUT if not (ROOT / path).exists()] == []
+def test_every_path_that_a_part_names_exists() -> None:
+    tests = [test.partition("::")[0] for test in matrix.NOT_EAGER]
+    eager = [f"tests/{part}" for part in matrix.EAGER]
+    named = [*matrix.LEFT_OUT, *matrix.SAME_EVERYWHERE, *matrix.PACKAGES, *tests, *eager]
+    assert [path for path in named if not (ROOT / path).exists()] == []

@@ -19,8 +19,9 @@ async def get(http: httpx2.AsyncClient, id: str, **headers: str) -> httpx2.Respo
         ("bytes=0-3", 206, b"0123"),
         ("bytes=4-", 206, b"456789"),
         ("bytes=-3", 206, b"789"),
-        ("bytes=-100", 200, b"0123456789"),
-        ("bytes=0-100", 200, b"0123456789"),
+        ("bytes=-100", 206, b"0123456789"),
+        ("bytes=0-100", 206, b"0123456789"),
+        ("bytes=0-", 206, b"0123456789"),
         ("bytes=8-100", 206, b"89"),
         ("BYTES=0-0", 206, b"0"),
         ("bytes=10-", 416, b""),
@@ -44,6 +45,16 @@ async def test_a_part_of_a_file_is_served(given: str, status: int, part: bytes) 
             assert got.headers["content-range"] == f"bytes {start}-{end}/10"
         if status == 416:
             assert got.headers["content-range"] == "bytes */10"
+
+
+@pytest.mark.parametrize(
+    ("given", "status"), [("bytes=0-", 416), ("bytes=-0", 416), ("bytes=-5", 200), ("", 200)]
+)
+async def test_an_empty_file_has_no_part(given: str, status: int) -> None:
+    async with served() as (_, http):
+        got = await get(http, (await put(http, b""))["id"], range=given)
+        assert (got.status_code, got.content) == (status, b"")
+        assert got.headers.get("content-range") == ("bytes */0" if status == 416 else None)
 
 
 async def test_a_validator_says_whether_the_client_has_the_file() -> None:

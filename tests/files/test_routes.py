@@ -137,6 +137,7 @@ async def test_a_name_is_only_what_a_person_reads(name: str, kept: str) -> None:
         (b"a,b\n1,2\n", "x.csv", None, "text/csv"),
         (b'{"a": 1}', "x.json", "application/json", "application/json"),
         (b"plain", "x.png", "image/png", "text/plain"),
+        (b"0123456789", "x.txt", "text/plain", "text/plain"),
         ("\u00fc".encode() * 5000, "x", None, "text/plain"),
         (b"\x00\x01\x02\x03" * 20, "x.png", "image/png", "application/octet-stream"),
         (b"", "x.txt", None, "text/plain"),

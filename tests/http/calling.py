@@ -102,11 +102,16 @@ async def say(
 
 
 async def answered(http: httpx2.AsyncClient, *, session: str = SESSION) -> list[dict[str, Any]]:
-    """Waits until no run is active; returns the conversation."""
+    """Waits until every node knows that no run is active; returns the conversation."""
+    path = f"/sessions/{session}"
     async with asyncio.timeout(WITHIN):
-        while (state := (await http.get(f"/sessions/{session}")).json())["running"]:
-            query = {"after": state["position"], "wait": WITHIN}
-            await http.get(f"/sessions/{session}/events", params=query, headers=POLL)
+        while True:
+            states = [(await http.get(path)).json() for _ in range(Nodes.count)]
+            if states[-1]["running"]:
+                query = {"after": states[-1]["position"], "wait": WITHIN}
+                await http.get(f"{path}/events", params=query, headers=POLL)
+            elif len({one["position"] for one in states}) == 1:
+                break
     page = await http.get(f"/sessions/{session}/messages")
     messages: list[dict[str, Any]] = page.json()["messages"]
     return messages

@@ -16,7 +16,7 @@ from agentws.transports.routes import operations
 
 from .calling import KEY, SESSION, Echo, Stream, client, say, served
 
-OPEN = {"/", "/health", "/livez", "/readyz", "/web/{path:path}", "/client.js"}
+OPEN = {"/", "/ws/chat", "/health", "/livez", "/readyz", "/web/{path:path}", "/client.js"}
 """Public routes; every other one needs credentials if authentication is configured."""
 ADMIN = {"/broadcast", "/sessions/{id}/push"}
 

@@ -300,7 +300,9 @@ async def test_an_error_of_the_store_ends_the_stream_retryably() -> None:
     store = FaultyStore(MemoryStore())
     limits = Limits(tail_size=1, snapshot_messages=1)
     gate = Gate()
-    async with served(Script(gate, "x" * 2000), store=store, limits=limits) as (gateway, http):
+    agent = Script(gate, "x" * 2000)
+    # Alone, as the polls of another node would use up the fault.
+    async with served(agent, alone=True, store=store, limits=limits) as (gateway, http):
         first = (await say(http, "one")).json()["position"]
         gate.open()
         await answered(http)

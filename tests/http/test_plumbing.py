@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
@@ -19,7 +20,7 @@ from agentws.protocol import frames as f
 from agentws.testing.faults import FaultyStore
 from agentws.testing.virtual import virtual_run
 from agentws.transports import http as plumbing
-from agentws.transports.rates import DEAR, REMEMBERED, Paces
+from agentws.transports.rates import EXPENSIVE, REMEMBERED, Paces
 
 from .calling import KEY, SESSION, Echo, client, say, served
 
@@ -214,7 +215,7 @@ async def test_a_caller_over_the_message_rate_gets_429_with_retry_after() -> Non
 
 async def test_reads_are_rate_limited_by_what_they_cost() -> None:
     keys = BearerKeys({"ann": "ann", "bob": "bob"})
-    limits = Limits(read_rate=0.5, read_burst=2 * DEAR + 3)
+    limits = Limits(read_rate=0.5, read_burst=2 * EXPENSIVE + 3)
     async with served(authenticate=keys, limits=limits) as (gateway, _):
         ann, bob = (client(gateway, authorization=f"Bearer {key}") for key in ("ann", "bob"))
         session = "ses_of_ann_0123456789"
@@ -370,3 +371,75 @@ async def test_responses_are_not_cached_and_not_sniffed() -> None:
             assert response.headers["cache-control"] == "no-store"
             assert response.headers["x-content-type-options"] == "nosniff"
             assert response.headers["content-type"] == "application/json"
+
+
+WANTED: dict[str, tuple[str, str, str]] = {
+    "a message": (
+        "POST",
+        URL,
+        "an object with id, content, optionally with attachments, agent, overlap, metadata",
+    ),
+    "a cancel": ("POST", f"/sessions/{SESSION}/cancel", "an object optionally with id, run"),
+    "an answer": ("POST", f"/sessions/{SESSION}/answers", "an object with interrupt, optionally"),
+    "a change": ("PATCH", f"/sessions/{SESSION}", "an object optionally with title, metadata"),
+    "a patch": ("PATCH", f"/sessions/{SESSION}/state", "an array of objects"),
+    "a push": ("POST", f"/sessions/{SESSION}/push", "an object with content, optionally"),
+    "a broadcast": ("POST", "/broadcast", "an object with content, optionally"),
+    "a question": ("POST", "/ask", "an object with content, optionally"),
+}
+
+
+@pytest.mark.parametrize("body", [b"null", b"42", b'"text"', b'{"content": 5, "x": [1]}', b"[5]"])
+@pytest.mark.parametrize("route", WANTED)
+async def test_a_body_that_is_not_valid_is_refused_with_the_members_that_were_expected(
+    route: str, body: bytes
+) -> None:
+    method, url, expected = WANTED[route]
+    if route in ("a cancel", "a change") and body.startswith(b"{"):
+        return  # Nothing is required, and members that are not known are ignored.
+    async with served(admin_key=KEY) as (_, http):
+        headers = {"content-type": "application/json", "x-api-key": KEY}
+        response = await http.request(method, url, content=body, headers=headers)
+        assert response.status_code == 400
+        assert response.json()["expected"].startswith(expected)
+
+
+async def test_a_compressed_body_is_refused() -> None:
+    async with served() as (_, http):
+        for url, kind in ((URL, "application/json"), ("/ask", "text/plain")):
+            headers = {"content-type": kind, "content-encoding": "gzip"}
+            response = await http.post(url, content=gzip.compress(MESSAGE), headers=headers)
+            assert response.status_code == 415
+            assert response.json()["expected"] == "no Content-Encoding"
+        plain = {"content-type": "application/json", "content-encoding": "identity"}
+        assert (await http.post(URL, content=MESSAGE, headers=plain)).status_code == 202
+
+
+async def test_two_origins_are_refused_even_if_the_first_one_is_allowed() -> None:
+    async with served() as (_, http):
+        own = ("origin", "http://testserver")
+        assert (await http.get("/health", headers=[own])).status_code == 200
+        for second in (own, ("origin", "https://evil.example")):
+            response = await http.get("/health", headers=[own, second])
+            assert response.status_code == 400
+            assert response.json()["message"] == "There is more than one Origin header."
+
+
+async def test_a_handshake_that_has_lost_its_headers_is_told_so() -> None:
+    async with served() as (_, http):
+        response = await http.get("/ws/chat")
+        assert response.status_code == 400
+        assert "Upgrade: websocket" in response.json()["expected"]
+
+
+@pytest.mark.parametrize("wait", ["1_0", "١", "nan", "1e999", "-1", "0x1", ""])
+async def test_only_a_plain_number_of_seconds_is_a_wait(wait: str) -> None:
+    async with served() as (_, http):
+        await say(http, "hello")
+        response = await http.get(
+            f"/sessions/{SESSION}/events",
+            params={"wait": wait},
+            headers={"accept": "application/json"},
+        )
+        assert response.status_code == 400
+        assert response.json()["expected"] == "a number from 0"

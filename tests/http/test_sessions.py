@@ -17,6 +17,7 @@ from agentws.protocol.position import parse_position
 from agentws.store import Store
 from agentws.testing.agents import Gate, Script
 from agentws.testing.connect import connect
+from agentws.testing.contract_base import eventually
 
 from .calling import POLL, SESSION, Echo, answered, client, say, served
 
@@ -556,3 +557,31 @@ async def test_pages_of_sessions_with_large_metadata_have_a_bounded_size_and_are
                 break
             query["before"] = page.json()["before"]
     assert sorted(seen) == ids
+
+
+async def test_a_client_without_a_stream_sees_the_open_questions_and_answers() -> None:
+    async def agent(ctx: RunContext) -> AsyncIterator[str]:
+        yield f"A {await ctx.ask('Which size?', choices=['small', 'large'])} one, then."
+
+    async with served(agent, alone=True) as (_, http):
+        url = f"/sessions/{SESSION}"
+
+        async def page() -> dict[str, Any]:
+            found: dict[str, Any] = (await http.get(f"{url}/messages")).json()
+            return found
+
+        async def goes_on() -> bool:
+            messages = (await page())["messages"]
+            return bool(messages[1:]) and messages[-1]["content"] == "A small one, then."
+
+        async def asked() -> bool:
+            return "interrupts" in await page()
+
+        await say(http, "A shirt, please", "m1")
+        await eventually(asked)
+        (question,) = (await page())["interrupts"]
+        assert question["message"] == "Which size?"
+        answer = {"interrupt": question["id"], "payload": "small"}
+        assert (await http.post(f"{url}/answers", json=answer)).status_code == 202
+        await eventually(goes_on)
+        assert "interrupts" not in await page()

@@ -143,10 +143,10 @@ def drawn(strategy: st.SearchStrategy[Any], count: int) -> list[Any]:
     return values
 
 
-async def test_any_history_becomes_a_valid_request(wire: str) -> None:
+async def test_any_history_becomes_a_valid_request(wire: str, soak: float) -> None:
     check = {"openai": check_openai, "anthropic": check_anthropic}[wire]
     async with FakeLLM() as fake, WIRES[wire](fake) as llm:
-        for history in drawn(histories, 200):
+        for history in drawn(histories, max(1, int(200 * soak))):
             async for _ in llm.stream(history):
                 pass
             check(fake.requests.pop())

@@ -202,7 +202,7 @@ json = st.recursive(
 
 
 @pytest.mark.parametrize("wire", WIRES)
-async def test_no_json_value_in_a_stream_fails_a_good_answer(wire: str) -> None:
+async def test_no_json_value_in_a_stream_fails_a_good_answer(wire: str, soak: float) -> None:
     """One server and one client for all examples, for speed: only the events vary."""
     sent: list[Any] = []
 
@@ -210,7 +210,7 @@ async def test_no_json_value_in_a_stream_fails_a_good_answer(wire: str) -> None:
         return Reply("Hello there", events=sent)
 
     async with FakeLLM(script) as fake, WIRES[wire](fake) as llm:
-        for value in examples():
+        for value in examples(max(1, int(150 * soak))):
             sent[:] = [value]
             said = [piece async for piece in llm.stream(HELLO)]
             text = "".join(piece for piece in said if isinstance(piece, str))
@@ -218,10 +218,10 @@ async def test_no_json_value_in_a_stream_fails_a_good_answer(wire: str) -> None:
             text.encode()
 
 
-def examples() -> list[Any]:
+def examples(count: int) -> list[Any]:
     drawn: list[Any] = []
 
-    @settings(max_examples=150, database=None)
+    @settings(max_examples=count, database=None)
     @given(json)
     def draw(value: Any) -> None:
         drawn.append(value)

@@ -19,7 +19,7 @@ from .inline import InlineSQLite
 EPISODES = 120
 THREADED = 12
 
-pytestmark = pytest.mark.timeout(3600)
+pytestmark = pytest.mark.timeout(900)
 
 
 @pytest.fixture(scope="module")

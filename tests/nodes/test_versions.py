@@ -6,8 +6,8 @@ import asyncio
 from typing import Any
 
 from agentws.client import Chat, LogEvent
+from agentws.testing import connect, kind, open_transport
 from agentws.testing.agents import Script
-from agentws.testing.connect import connect, kind, open_transport
 from agentws.testing.oracle import check_client, read_log
 from tests.client.fakes import FAST
 from tests.http.calling import client

@@ -15,6 +15,7 @@ from agentws.backends.local import LocalBus
 from agentws.backends.memory import MemoryStore
 from agentws.bus import Bus
 from agentws.errors import Unavailable
+from agentws.files import FileStore
 from agentws.store import Store
 from agentws.testing.connect import Client, connect, running
 from agentws.testing.faults import LossyBus, WrappedStore
@@ -50,11 +51,13 @@ class NodeStore(WrappedStore):
 class Node:
     """One gateway of several, and the app that serves it."""
 
-    def __init__(self, agent: Any, *, store: Store, bus: Bus, changes: dict[str, Any]) -> None:
+    def __init__(
+        self, agent: Any, *, store: Store, bus: Bus, changes: dict[str, Any], files: Any = None
+    ) -> None:
         self.store = NodeStore(store)
         self.app = Starlette()
         self.gateway: AgentGateway = mount_agent_gateway(
-            self.app, agent, store=self.store, bus=bus, limits=limits(**changes)
+            self.app, agent, store=self.store, bus=bus, files=files, limits=limits(**changes)
         )
 
     def freeze(self) -> None:
@@ -77,13 +80,14 @@ async def nodes(
     *,
     store: Store | None = None,
     lossy: float | None = None,
+    files: FileStore | None = None,
     **changes: Any,
 ) -> AsyncIterator[list[Node]]:
     """``count`` running nodes; ``lossy`` is the probability that the bus loses a message."""
     store = store or memory_store()
     local = LocalBus()
     bus: Bus = local if lossy is None else LossyBus(local, drop=lossy)
-    made = [Node(agent, store=store, bus=bus, changes=changes) for _ in range(count)]
+    made = [Node(agent, store=store, bus=bus, files=files, changes=changes) for _ in range(count)]
     async with AsyncExitStack() as stack:
         for node in made:
             await stack.enter_async_context(running(node.app, within=200.0))

@@ -497,7 +497,14 @@ async def test_a_question_that_is_too_large_is_refused_where_it_is_asked() -> No
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"choices": []}, {"choices": "ab"}, {"choices": ["a"], "schema": int}, {"expires": 0}]
+    "wrong",
+    [
+        {"choices": []},
+        {"choices": "ab"},
+        {"choices": [1, 2]},
+        {"choices": ["a"], "schema": int},
+        {"expires": 0},
+    ],
 )
 async def test_options_that_make_no_question_are_refused(wrong: dict[str, Any]) -> None:
     async def agent(ctx: RunContext) -> AsyncIterator[str]:

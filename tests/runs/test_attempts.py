@@ -59,12 +59,17 @@ async def shown(node: Node, client: Client) -> list[tuple[str, Any]]:
     return [(one["role"], one.get("content", "")) for one in messages]
 
 
-async def lost_and_answered(client: Client, first: Node, second: Node) -> None:
+async def lost_until(end: str, client: Client, first: Node, second: Node) -> None:
+    """The first node freezes in an answer; the client waits on the second one for ``end``."""
     await client.say("go", "m1")
     await client.until("TEXT_MESSAGE_CONTENT")
     first.freeze()
     await client.reconnect(second.app)
-    await client.until("RUN_FINISHED", within=30)
+    await client.until(end, within=30)
+
+
+async def lost_and_answered(client: Client, first: Node, second: Node) -> None:
+    await lost_until("RUN_FINISHED", client, first, second)
 
 
 async def test_a_lost_answer_is_attempted_again_and_the_first_text_is_out_of_view() -> None:
@@ -110,11 +115,7 @@ async def test_an_agent_that_does_not_allow_it_is_not_called_again() -> None:
 
     async with nodes(Once) as (first, second):
         async with connect(first.app) as client:
-            await client.say("go", "m1")
-            await client.until("TEXT_MESSAGE_CONTENT")
-            first.freeze()
-            await client.reconnect(second.app)
-            await client.until("RUN_ERROR", within=30)
+            await lost_until("RUN_ERROR", client, first, second)
             await asyncio.sleep(5)
             await log_of(second, client)
             assert await shown(second, client) == [("user", "go"), ("assistant", "attempt 1 ")]
@@ -379,11 +380,7 @@ async def test_an_agent_with_other_attempts_than_a_number_is_not_called_again(wr
 
     async with nodes(Wrong) as (first, second):
         async with connect(first.app) as client:
-            await client.say("go", "m1")
-            await client.until("TEXT_MESSAGE_CONTENT")
-            first.freeze()
-            await client.reconnect(second.app)
-            await client.until("RUN_ERROR", within=30)
+            await lost_until("RUN_ERROR", client, first, second)
             await log_of(second, client)
     assert len(Wrong.runs) == 1
 
@@ -405,11 +402,7 @@ async def test_a_factory_that_fails_does_not_keep_a_lost_run_open(factory: str) 
 
     async with nodes(make) as (first, second):
         async with connect(first.app) as client:
-            await client.say("go", "m1")
-            await client.until("TEXT_MESSAGE_CONTENT")
-            first.freeze()
-            await client.reconnect(second.app)
-            await client.until("RUN_ERROR", within=30)
+            await lost_until("RUN_ERROR", client, first, second)
             await log_of(second, client)
 
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from typing import Any
 
 import pytest
 
-from agentws import ChatAgent, tool
+from agentws import ChatAgent, RunContext, tool
 from agentws.agents.toolbox import TOO_MANY
 from agentws.llm import LLM
 from agentws.protocol import messages as m
@@ -288,6 +288,23 @@ async def test_a_model_that_takes_no_tools_works_without_them() -> None:
     async with talk(lambda: ChatAgent(Plain())) as one:
         await one.client.say("go", "m1")
         assert await one.client.answer() == "Hello."
+
+
+async def test_a_model_whose_tool_has_handed_over_is_not_asked_again() -> None:
+    @tool
+    async def transfer(ctx: RunContext) -> str:
+        """Transfers the user."""
+        await ctx.handoff("clerk")
+        return "transferred"
+
+    async def clerk(ctx: RunContext) -> AsyncIterator[str]:
+        yield "Here."
+
+    llm = ScriptedLLM([Reply("One moment. ", calls=[ToolUse("transfer", {})]), "never"])
+    async with talk({"chat": chat(llm, tools=[transfer]), "clerk": clerk}) as one:
+        await one.client.say("go", "m1")
+        assert await one.client.answer() == "One moment. Here."
+    assert len(llm.requests) == 1
 
 
 @pytest.mark.parametrize(

@@ -134,7 +134,7 @@ async def test_a_run_ends_interrupted_after_a_long_outage_of_the_store() -> None
         await one.client.say("go", "m1")
         await gate.reached()
         await one.client.until("TEXT_MESSAGE_CONTENT")
-        store.fail({"append", "read", "read_back", "head", "heads", "lease", "renew"})
+        store.fail({"append", "read", "read_back", "load", "heads", "lease", "renew"})
         gate.open()
         await asyncio.sleep(60)
         refused = await one.client.say("next", "m2")
@@ -238,7 +238,7 @@ async def _enter(app: Any, session: str) -> Any:
     return await Client(app, f"/ws/chat?session={session}").open()
 
 
-@pytest.mark.parametrize("operation", ["read_back", "head", "create"])
+@pytest.mark.parametrize("operation", ["read_back", "load", "create"])
 async def test_a_connection_during_a_store_failure_is_refused_as_retryable(operation: str) -> None:
     """Refused as retryable; no event is sent before the ``welcome``."""
     store = FaultyStore(MemoryStore())

@@ -118,7 +118,7 @@ async def test_any_other_event_that_is_too_large_ends_its_run(type: str, item: A
         assert max(len(record.data) for record in await one.log()) <= EVENT
 
 
-@pytest.mark.parametrize("limit", [2000, EVENT, 2 * MIB])
+@pytest.mark.parametrize("limit", [5000, EVENT, 2 * MIB])
 async def test_the_size_limit_of_an_event_is_a_setting(limit: int) -> None:
     script = Script(named={"fits": [Yield(custom(limit - 200))], "not": [Yield(custom(limit))]})
     async with talk(script, max_event_size=limit) as one:

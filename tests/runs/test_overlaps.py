@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from agentws import Agent, RunContext
+from agentws import Agent, Router, RunContext
 from agentws.errors import AgentError
 from agentws.events import Overlap
 from agentws.testing.agents import Gate
@@ -69,6 +69,32 @@ async def test_each_agent_of_a_gateway_allows_its_own() -> None:
         ):
             reply = await one.client.say("x", f"m{number}", overlap=overlap, agent=agent)
             assert kind(reply) == answer
+
+
+@pytest.mark.parametrize("first", ["@careful hello", "@auto hello"])
+async def test_the_agent_that_answers_says_what_may_overlap_its_answer(first: str) -> None:
+    gate = Gate()
+
+    class Careful(Agent):
+        overlaps = frozenset({"queue"})
+
+        async def run(self, ctx: RunContext) -> AsyncIterator[str]:
+            yield "one "
+            await gate.wait()
+            yield "two"
+
+    router = Router({"careful": ["hello"]}, default="loose")
+    async with talk({"loose": Strict, "careful": Careful, "auto": router}) as one:
+        await one.client.say(first, "m1")
+        await one.client.until("TEXT_MESSAGE_CONTENT")
+        for number, agent in enumerate([None, "loose", "auto"]):
+            overlap = {"agent": agent, "overlap": "reject"}
+            refused = await one.client.say("now", f"x{number}", **overlap)
+            assert refused["code"] == "not_supported", (number, refused)
+        gate.open()
+        await one.terminal()
+        assert kind(await one.client.say("now", "m2", overlap="reject")) == "accepted"
+        assert (await one.texts())[0] == "one two"
 
 
 async def test_a_message_that_was_accepted_before_is_a_duplicate_under_stricter_rules() -> None:

@@ -96,13 +96,17 @@ def raising(ctx: RunContext) -> str:
     raise RuntimeError("secret")
 
 
+def exits(ctx: RunContext) -> str:
+    raise SystemExit(3)
+
+
 async def hanging(ctx: RunContext) -> str:
     await asyncio.Event().wait()
     return "billing"
 
 
 @pytest.mark.parametrize(
-    "choose", [raising, hanging, lambda ctx: "nobody", lambda ctx: "auto", lambda ctx: 5]
+    "choose", [raising, exits, hanging, lambda ctx: "nobody", lambda ctx: "auto", lambda ctx: 5]
 )
 async def test_a_router_that_can_not_choose_leaves_it_to_the_default(
     choose: Any, caplog: pytest.LogCaptureFixture

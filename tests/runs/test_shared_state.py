@@ -372,12 +372,15 @@ async def test_the_delta_of_an_agent_that_no_longer_applies_changes_nothing() ->
         assert written.is_set() and (await one.check()).state == {}
 
 
-async def test_the_iterator_of_changes_ends_with_the_run() -> None:
-    ended = asyncio.Event()
+@pytest.mark.parametrize("late", [False, True])
+async def test_the_iterator_of_changes_ends_with_the_run(late: bool) -> None:
+    ended, over = asyncio.Event(), asyncio.Event()
 
     class Leaking(Open):
         async def run(self, ctx: RunContext) -> AsyncIterator[Any]:
             async def watch() -> None:
+                if late:
+                    await over.wait()
                 async for _ in ctx.state_changes():
                     pass
                 ended.set()
@@ -389,6 +392,7 @@ async def test_the_iterator_of_changes_ends_with_the_run() -> None:
     async with talk(Leaking) as one:
         await one.client.say("go", "m1")
         await one.terminal()
+        over.set()
         await asyncio.wait_for(ended.wait(), 1)
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from typing import Any
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any, Literal
 
 import pytest
 
@@ -104,3 +106,64 @@ def test_a_message_answers_nothing_while_a_run_is_active() -> None:
     assert spoken_answer(open, "x") == ("q1", "x")
     open.apply(e.RunStarted("s", "r2"), "r2")
     assert spoken_answer(open, "x") is None
+
+
+class Color(StrEnum):
+    RED = "red"
+    BLUE = "blue"
+
+
+@dataclass
+class Place:
+    city: str
+
+
+@pytest.mark.parametrize(
+    ("type", "text", "value"),
+    [
+        (int | None, "7", 7),
+        (int | None, "None", None),
+        (int | None, "null", None),
+        (bool | None, "no", False),
+        (int | str, "7", 7),
+        (int | str, "seven", "seven"),
+        (str | None, "none", None),
+        (Literal["a", 1, None], "1", 1),
+        (Literal["a", 1, None], "A", "a"),
+        (Color, "2", Color.RED),
+        (Color, "Red", Color.RED),
+        (Color | None, "blue", Color.BLUE),
+        (Place | None, '{"city": "Oslo"}', Place("Oslo")),
+        (list[int] | int, "[1, 2]", [1, 2]),
+        (Any, "text", "text"),
+    ],
+)
+async def test_a_question_of_several_types_can_be_answered_in_words(
+    type: Any, text: str, value: Any
+) -> None:
+    answers: list[Any] = []
+
+    async def agent(ctx: RunContext) -> AsyncIterator[str]:
+        answers.append(await ctx.ask("Which?", schema=type))
+        yield "Thanks."
+
+    async with talk(agent) as one, connect(one.client.app, native=False) as client:
+        await client.send("go")
+        await until(client, "system")
+        await client.send(text)
+        assert (await until(client, "text"))["content"] == "Thanks."
+    assert answers == [value]
+
+
+@pytest.mark.parametrize("type", [int | None, bool | list[int], Literal["a", 1], Place | None])
+async def test_a_text_of_none_of_the_types_is_a_message(type: Any) -> None:
+    async def agent(ctx: RunContext) -> AsyncIterator[str]:
+        if ctx.text == "go":
+            await ctx.ask("Which?", schema=type)
+        yield ctx.text
+
+    async with talk(agent) as one, connect(one.client.app, native=False) as client:
+        await client.send("go")
+        await until(client, "system")
+        await client.send("seven of them")
+        assert (await until(client, "text"))["content"] == "seven of them"

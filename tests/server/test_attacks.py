@@ -1,4 +1,4 @@
-"""The preset under attack by raw sockets ; the others are served meanwhile.
+"""The preset under attack by raw sockets; other clients are served meanwhile.
 
 ``agentws bench --attacks`` measures the same attacks for longer, and stock uvicorn too.
 """
@@ -16,8 +16,8 @@ from pathlib import Path
 
 import pytest
 
-from agentws.bench.attacking import Attacked, Watch, health
-from agentws.bench.attacks import ATTACKS, attack
+from agentws.bench.attacks.cost import AttackedServer, HealthWatch, health
+from agentws.bench.attacks.hostile_peers import ATTACKS, attack
 from tests.processes import wait_until
 
 SECONDS = 0.8
@@ -32,24 +32,24 @@ pytestmark = pytest.mark.timeout(120)
 
 
 @pytest.fixture(scope="module")
-def attacked() -> Iterator[Attacked]:
-    with Attacked("preset") as server:
+def attacked() -> Iterator[AttackedServer]:
+    with AttackedServer("preset") as server:
         yield server
 
 
 @pytest.mark.parametrize("name", ATTACKS)
 def test_an_attack_delays_nobody_for_long_and_costs_little_memory(
-    attacked: Attacked, name: str
+    attacked: AttackedServer, name: str
 ) -> None:
     before = attacked.resident()
-    with Watch(attacked) as watch:
+    with HealthWatch(attacked) as watch:
         attack(name, attacked.port, SECONDS, PEERS, ended=lambda lasted: None)
     assert watch.quantile(1.0) < HIGHEST
     assert max(watch.resident) - before < MEMORY
 
 
 def test_a_shutdown_ends_in_time_under_all_attacks_at_once() -> None:
-    with Attacked("preset") as server:
+    with AttackedServer("preset") as server:
         attacks = [
             threading.Thread(
                 target=attack,
@@ -72,7 +72,7 @@ def test_a_shutdown_ends_in_time_under_all_attacks_at_once() -> None:
 LIMITED = """
 import resource, sys
 resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))
-from agentws.bench.attacked import main
+from agentws.bench.attacks.server import main
 main(["preset", sys.argv[1]])
 """
 

@@ -12,9 +12,12 @@ import msgspec
 import pytest
 
 from agentws import bench
-from agentws.bench import load, measure, process, report, scale, workloads
-from agentws.bench.process import ServerProcess
-from agentws.bench.variants import PRESET, RAW, STOCK, VARIANTS
+from agentws.bench import json_line, resources, scale
+from agentws.bench.overhead import memory, workloads
+from agentws.bench.overhead.report import Row, overhead_table
+from agentws.bench.servers import clients, process
+from agentws.bench.servers.process import ServerProcess
+from agentws.bench.servers.variants import PRESET, RAW, STOCK, VARIANTS
 from tests.processes import is_running
 from tests.server.tiny import TINY, make_tiny
 
@@ -38,45 +41,45 @@ def test_every_workload_runs_against_every_server(
 
 
 def test_a_ratio_is_computed_from_medians() -> None:
-    row = report.Row(
+    row = Row(
         workloads.WORKLOADS[0],
         {RAW.name: [1.0, 2.0, 9.0], STOCK.name: [3.0, 5.0, 4.0], PRESET.name: [1.0]},
     )
     assert row.ratio(STOCK.name) == 2.0
     assert row.spread(STOCK.name) == 0.25
-    lines = report.table([row]).splitlines()
+    lines = overhead_table([row]).splitlines()
     assert "4.0 KiB, 2.00 (<= 1 OVER) ±25%" in lines[2]
     assert "1.0 KiB, 0.50 (<= 0.6 ok) ±0%" in lines[2]
 
 
 def test_every_variant_has_a_column_and_its_medians() -> None:
     figures = {name: [float(number), number + 2.0] for number, name in enumerate(VARIANTS, 1)}
-    row = report.Row(workloads.WORKLOADS[0], figures)
-    header, _, line = report.table([row]).splitlines()
+    row = Row(workloads.WORKLOADS[0], figures)
+    header, _, line = overhead_table([row]).splitlines()
     assert "raw, server preset" in header
     for number, name in enumerate(VARIANTS, 1):
         assert f"{number + 1:.1f} KiB" in line
-        shown = msgspec.json.decode(report.as_json([row], [], []))["workloads"][0]
+        shown = msgspec.json.decode(json_line.as_json([row], [], []))["workloads"][0]
         assert (shown["medians"][name], shown["spreads"][name]) == (
             number + 1,
             1 / (number + 1),
         )
-    only = report.table([report.Row(workloads.WORKLOADS[0], {STOCK.name: [1.0]})])
+    only = overhead_table([Row(workloads.WORKLOADS[0], {STOCK.name: [1.0]})])
     assert "preset" not in only and "raw" not in only
 
 
 async def test_a_session_that_is_never_evicted_fails_the_measurement_of_evicted_ones(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(workloads, "EVICTION_SECONDS", 0.5)
+    monkeypatch.setattr(memory, "EVICTION_SECONDS", 0.5)
     async with ServerProcess(STOCK, {"store": "sqlite"}, cores=(0,)) as server:
         with pytest.raises(TimeoutError):
-            await workloads.forgotten(server, TINY)
+            await memory.evicted_session(server, TINY)
 
 
 def test_a_client_class_without_its_abstract_methods_can_not_be_instantiated() -> None:
     with pytest.raises(TypeError, match="abstract"):
-        load.Client()  # type: ignore[abstract]
+        clients.Client()  # type: ignore[abstract]
 
 
 def test_the_meter_counts_the_cpu_of_another_process() -> None:
@@ -89,7 +92,7 @@ def test_the_meter_counts_the_cpu_of_another_process() -> None:
     with subprocess.Popen(arguments, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as burning:
         assert burning.stdout is not None
         reported = float(burning.stdout.readline())
-        used = measure.cpu_seconds(burning.pid)
+        used = resources.cpu_seconds(burning.pid)
         burning.communicate(b"\n")
     assert reported <= used < reported + 0.1
 
@@ -99,7 +102,7 @@ def test_the_meter_counts_the_cpu_of_another_process() -> None:
 def test_no_workload_opens_more_files_than_it_may(
     given: scale.Scale, limit: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(measure, "allow_open_files", lambda wanted: min(wanted, limit))
+    monkeypatch.setattr(resources, "allow_open_files", lambda wanted: min(wanted, limit))
     fitting, notes = bench._fit(given)
     connections = (fitting.idle + fitting.idle // 4, fitting.runs, fitting.followers)
     returning = (fitting.returning, fitting.returning_clients)

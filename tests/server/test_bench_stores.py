@@ -11,10 +11,10 @@ import pytest
 
 from agentws import bench
 from agentws.backends.memory import MemoryStore
-from agentws.bench.counting import Calls
-from agentws.bench.engines import Programs, engines
-from agentws.bench.store_report import Figure, Result, store_table
-from agentws.bench.trials import TRIALS, Trial
+from agentws.bench.servers.store_calls import StoreCalls
+from agentws.bench.stores.database_servers import Programs, database_servers
+from agentws.bench.stores.report import Figure, Result, store_table
+from agentws.bench.stores.trials import TRIALS, Trial
 from agentws.errors import NotFound
 from tests.server.tiny import make_tiny
 
@@ -70,14 +70,14 @@ def test_a_store_whose_server_is_not_there_is_left_out_with_a_note(
     programs: Programs, expected: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
-    with engines(["memory", "redis"], programs) as (addresses, notes):
+    with database_servers(["memory", "redis"], programs) as (addresses, notes):
         assert addresses == {"memory": "memory"}
     [note] = notes
     assert note.startswith("redis is not measured: ") and expected in note
 
 
 def test_a_folder_without_programs_is_named_in_the_note(tmp_path: Path) -> None:
-    with engines(["postgres"], Programs(postgres=str(tmp_path))) as (addresses, notes):
+    with database_servers(["postgres"], Programs(postgres=str(tmp_path))) as (addresses, notes):
         assert not addresses
     assert notes == [f"postgres is not measured: there is no program {tmp_path}/initdb"]
 
@@ -105,7 +105,7 @@ def test_a_ratio_to_memory_is_left_out_where_memory_was_not_measured() -> None:
 
 
 async def test_the_calls_of_a_store_are_counted_until_they_are_taken() -> None:
-    store, calls = MemoryStore(), Calls()
+    store, calls = MemoryStore(), StoreCalls()
     calls.count(store)
     assert calls.take() == {"all": 0, "most": 0}
     await store.ping()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import socket
+import threading
 import time
 import tracemalloc
 from pathlib import Path
@@ -12,9 +13,10 @@ from typing import Any
 
 import pytest
 
-from agentws.bench.attacks import SEND, SHARED, Peer
+from agentws.bench.attacks.hostile_peers import SEND, SHARED, Peer
 from agentws.server import Server, ServerLimits
 from agentws.server.buffers import limit_buffers
+from agentws.server.preset import server_config
 from tests.processes import wait_until
 
 from .serving import Running
@@ -23,11 +25,18 @@ OPTIONS = [
     (socket.SOL_SOCKET, socket.SO_SNDBUF),
     (socket.SOL_SOCKET, socket.SO_RCVBUF),
     (socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT),
+    (socket.IPPROTO_TCP, socket.TCP_NODELAY),
 ]
 
 
 def wait_for_options(port: int, connections: Any) -> None:
     """Returns when the server's end of a new connection has the options of the preset."""
+    with socket.create_connection(("127.0.0.1", port), timeout=10):
+        wait_until_set(connections)
+    wait_until(lambda: not connections)
+
+
+def wait_until_set(connections: Any) -> None:
     values: list[int] = []
 
     def are_set() -> bool:
@@ -37,9 +46,7 @@ def wait_for_options(port: int, connections: Any) -> None:
         return values == wanted
 
     wanted = expected()
-    with socket.create_connection(("127.0.0.1", port), timeout=10):
-        wait_until(are_set, lambda: f"{values} instead of {wanted}", within=10)
-    wait_until(lambda: not connections)
+    wait_until(are_set, lambda: f"{values} instead of {wanted}", within=10)
 
 
 def expected() -> list[int]:
@@ -48,7 +55,7 @@ def expected() -> list[int]:
         limit_buffers(one, limits)
         values = [one.getsockopt(*option) for option in OPTIONS]
     assert values[0] <= 2 * limits.send_buffer and values[1] <= 2 * limits.receive_buffer
-    assert values[2] == 30_000
+    assert values[2:] == [30_000, 1]
     return values
 
 
@@ -59,6 +66,25 @@ def test_connections_inherit_the_buffers_of_their_listener(
         "agentws.server.shared.limit_buffers", lambda *_: pytest.fail("set for each connection")
     )
     wait_for_options(usual.port, usual.server.server_state.connections)
+
+
+def test_a_client_that_connects_before_the_application_has_started_has_the_same_buffers() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener, contextlib.ExitStack() as opened:
+
+        async def app(scope: Any, receive: Any, send: Any) -> None:
+            opened.enter_context(socket.create_connection(listener.getsockname()))
+            for change in ("startup", "shutdown"):
+                await receive()
+                await send({"type": f"lifespan.{change}.complete"})
+
+        server = Server(server_config(app, lifespan="on", log_config=None))
+        thread = threading.Thread(target=server.run, args=([listener],))
+        thread.start()
+        try:
+            wait_until_set(server.server_state.connections)
+        finally:
+            server.should_exit = True
+            thread.join()
 
 
 def test_a_server_of_uvicorn_itself_bounds_the_buffers_of_each_connection(plain: Any) -> None:

@@ -14,6 +14,7 @@ from websockets.sync.client import connect
 
 from agentws.server import AgentwsWebSocketProtocol, contract, server_config
 from agentws.server.contract import H11, HTTPTOOLS, SERVER, WEBSOCKET, Needed, gaps
+from agentws.server.guarding import GuardedProtocol
 from agentws.server.strict_h11 import PresetH11Protocol
 from agentws.server.upgrading import PresetHttpToolsProtocol
 
@@ -30,9 +31,16 @@ def test_this_uvicorn_is_as_the_preset_expects(part: str) -> None:
 def test_every_method_that_the_preset_overrides_is_in_the_table() -> None:
     tables = {PresetHttpToolsProtocol: HTTPTOOLS, PresetH11Protocol: H11}
     for ours, table in tables.items():
-        base = ours.__mro__[1]
+        base = ours.__mro__[2]
+        assert ours.__mro__[1] is GuardedProtocol
         listed = {name for one in table if one.name == base.__name__ for name in one.methods}
-        overridden = {name for name in vars(ours) if callable(vars(ours)[name])} & set(dir(base))
+        methods = {
+            name
+            for one in (ours, GuardedProtocol)
+            for name in vars(one)
+            if callable(vars(one)[name])
+        }
+        overridden = methods & set(dir(base))
         assert overridden - listed == set()
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 import struct
 import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -30,6 +31,37 @@ def test_the_settings_of_the_preset() -> None:
     assert config.ws is AgentwsWebSocketProtocol and not config.ws_per_message_deflate
     assert config.ws_max_size == 256 * 1024
     assert config.timeout_graceful_shutdown == 15
+
+
+@pytest.mark.parametrize(
+    ("options", "error"),
+    [
+        ({"port": 70_000}, ValueError),
+        ({"port": -1}, ValueError),
+        ({"port": "8000"}, TypeError),
+        ({"port": True}, TypeError),
+        ({"host": ""}, ValueError),
+        ({"host": None}, TypeError),
+        ({"app": None}, TypeError),
+        ({"app": 42}, TypeError),
+        ({"server_limits": {"max_headers": 3}}, TypeError),
+    ],
+    ids=str,
+)
+def test_an_option_that_would_serve_something_else_is_refused(
+    options: dict[str, Any], error: type[Exception]
+) -> None:
+    [name] = options
+    with pytest.raises(error, match=f"^{name} is .*; expected"):
+        server_config(**{"app": nothing, **options})
+
+
+def test_serve_removes_its_unix_socket(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr("gc.freeze", lambda: None)
+    path = tmp_path / "chat.sock"
+    monkeypatch.setattr("uvicorn.Server.run", lambda self, sockets: path.touch())
+    serve(nothing, uds=str(path), log_config=None)
+    assert not path.exists()
 
 
 def test_options_override_the_preset() -> None:

@@ -10,7 +10,7 @@ from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 from websockets.typing import Subprotocol
 
-from agentws.bench.attacks import SEND, Peer, frame
+from agentws.bench.attacks.hostile_peers import SEND, Peer, frame
 
 from .serving import Running
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 import pytest
 
 from agentws import bench
-from agentws.bench import failing, measure, working, workloads
+from agentws.bench import resources
+from agentws.bench.overhead import memory, opening
 from agentws.bench.scale import Scale
+from agentws.bench.stores import failover, worker_speedup
 
 TINY = Scale(
     idle=8,
@@ -34,8 +36,8 @@ def make_tiny(monkeypatch: pytest.MonkeyPatch) -> None:
     """Makes ``--quick`` tiny until the end of the test."""
     monkeypatch.setattr(bench, "QUICK", TINY)
     # The test process must not be pinned to a core.
-    monkeypatch.setattr(measure, "pin", lambda pid, *cores: None)
-    monkeypatch.setattr(workloads, "SETTLE", 0.0)
-    monkeypatch.setattr(workloads, "COLD_OPENINGS", 2)
-    monkeypatch.setattr(failing, "EARLY_LEASE_SECONDS", 1.0)
-    monkeypatch.setattr(working, "WORKERS", 2)
+    monkeypatch.setattr(resources, "pin", lambda pid, *cores: None)
+    monkeypatch.setattr(memory, "SETTLE", 0.0)
+    monkeypatch.setattr(opening, "COLD_OPENINGS", 2)
+    monkeypatch.setattr(failover, "EARLY_LEASE_SECONDS", 1.0)
+    monkeypatch.setattr(worker_speedup, "WORKERS", 2)

@@ -57,7 +57,7 @@ BRANCHING = st.one_of(
     st.tuples(st.just("edit"), WHO, MESSAGE, MESSAGE, st.sampled_from(SAYS)),
     st.tuples(st.just("switch"), WHO, st.integers(0, 9)),
 )
-CALLS = ("append", "read", "read_back", "lease", "renew", "release", "head", "heads", "find")
+CALLS = ("append", "read", "read_back", "lease", "renew", "release", "load", "heads", "find")
 DISASTERS = st.one_of(
     st.tuples(st.just("freeze"), NODE),
     st.tuples(st.just("thaw"), NODE),

@@ -323,7 +323,7 @@ async def test_concurrent_callers_load_a_session_once() -> None:
 
 
 async def test_a_session_whose_load_was_cancelled_can_be_loaded_again() -> None:
-    store = SlowStore(MemoryStore(), slow_on="head")
+    store = SlowStore(MemoryStore(), slow_on="create")
     made = Sessions(store=store, bus=LocalBus(), limits=limits(), clock=lambda: 0.0)
     store.pause()
     entering = [

@@ -11,7 +11,7 @@ from agentws.testing.contracts import SearchContract, StoreContract
 
 
 def test_the_contract_calls_every_method_of_the_port() -> None:
-    optional = {"open", "close", "ping", "maintain"}
+    optional = {"open", "close", "ping", "maintain", "load"}
     calls = every_call(MemoryStore(), "s").keys()
     assert calls - optional == Store.__abstractmethods__
 

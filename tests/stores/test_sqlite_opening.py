@@ -6,6 +6,7 @@ import asyncio
 import os
 import sqlite3
 import threading
+from contextlib import closing
 from pathlib import Path
 from typing import cast
 
@@ -14,7 +15,7 @@ import pytest
 
 from agentws.backends.sqlite import SQLiteStore
 from agentws.backends.sqlite.schema import _enter_wal
-from agentws.errors import NotFound, Unavailable
+from agentws.errors import Misconfigured, NotFound, Unavailable
 from agentws.store import Key, Settled
 from agentws.testing.contract_base import (
     a_session,
@@ -180,3 +181,42 @@ async def test_a_damaged_file_makes_the_store_unavailable(path: Path, store: SQL
         await store.open()
         await store.read(session)
     await store.close()
+
+
+async def test_a_pipe_and_a_device_are_refused_at_once(tmp_path: Path) -> None:
+    pipe = tmp_path / "chat.sqlite3"
+    os.mkfifo(pipe)
+    for path in (pipe, Path(os.devnull)):
+        with pytest.raises(Misconfigured, match="its path is no regular file"):
+            await SQLiteStore(path).open()
+
+
+async def test_a_database_is_the_same_one_through_a_link(tmp_path: Path) -> None:
+    (tmp_path / "volume").mkdir()
+    target, link = tmp_path / "volume" / "chat.sqlite3", tmp_path / "chat.sqlite3"
+    link.symlink_to(target)
+    first, second = SQLiteStore(link), SQLiteStore(target)
+    await first.open()
+    await second.open()
+    session = await begin(first)
+    await first.append(session, events(1))
+    assert (await second.head(session)).position.seq == 1
+    assert repr(first.default_bus()) == repr(second.default_bus())
+    await second.close()
+    await first.close()
+
+
+async def test_a_damaged_database_ends_the_start(path: Path, store: SQLiteStore) -> None:
+    await begin(store)
+    await store.close()
+    whole = contents(path)
+    write_over(path, whole[: len(whole) // 2])
+    with pytest.raises(Misconfigured, match="The database is damaged"):
+        await SQLiteStore(path).open()
+
+
+async def test_a_database_with_a_version_below_0_is_refused(path: Path, store: SQLiteStore) -> None:
+    await store.close()
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("PRAGMA user_version = -1")
+    assert await refusal(path) == "The file is another program's database."

@@ -139,7 +139,7 @@ async def test_a_post_reaches_a_node_behind_a_partition_when_that_heals() -> Non
     ):
         await client.subscribe("orders")
         assert isinstance(cut.store, FaultyStore)
-        cut.store.fail(["read", "heads", "head", "info", "append"])
+        cut.store.fail(["read", "heads", "load", "append"])
         for content in ("one", "two"):
             await gateway.topic("orders").post(content)
         await asyncio.sleep(30)

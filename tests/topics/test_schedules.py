@@ -20,7 +20,7 @@ from .stage import nodes
 
 SCHEDULES = 60
 STEPS = 60
-CALLS = ["append", "read", "heads", "info", "compact", "create", "head"]
+CALLS = ["append", "read", "heads", "info", "compact", "create", "load", "head"]
 
 
 class Reader:
@@ -31,6 +31,7 @@ class Reader:
         self._gateways = gateways
         self._client: Client | None = None
         self._checked = 0
+        self._refused = False
         self.position: str | None = None
         self.held: list[int] = []
         self.snapshots = 0
@@ -52,7 +53,7 @@ class Reader:
         if self._client is not None:
             self.read()
             self._client.drop()
-            self._client = None
+            self._client, self._refused = None, False
 
     def pause(self, paused: bool) -> None:
         if self._client is not None:
@@ -75,6 +76,9 @@ class Reader:
                 self.held = [seq for seq in self.held if seq <= after]
                 assert not self.held or self.held[-1] == after
             self.position = frame["after"]
+        elif frame.get("type") == "error":
+            assert frame["retryable"]
+            self._refused = True
         elif "event" in frame:
             seq = parse_position(frame["id"]).seq
             assert int(frame["event"]["content"]) == seq
@@ -84,11 +88,11 @@ class Reader:
             self.position = frame["id"]
 
     async def settle(self, last: int) -> None:
-        """Reads until it holds the last post, on a new connection when the server closes it."""
+        """Reads until it holds the last post; asks again when it was refused or closed."""
         self.pause(False)
         async with asyncio.timeout(60):
             while True:
-                if self._client is None or self._client.closed is not None:
+                if self._client is None or self._client.closed is not None or self._refused:
                     await self.connect()
                 self.read()
                 if self.held and self.held[-1] == last:

@@ -310,7 +310,7 @@ async def test_a_store_that_fails_refuses_the_subscription_for_now() -> None:
     store = FaultyStore(MemoryStore())
     async with nodes(store=store) as [gateway], connect(gateway) as client:
         await client.until("welcome")
-        store.fail("info", times=1)
+        store.fail("load", times=1)
         refused = await client.subscribe("orders")
         assert (refused["code"], refused["retryable"]) == ("unavailable", True)
         assert gateway.feeds.audience("orders") == ()

@@ -12,15 +12,8 @@ from starlette.applications import Starlette
 from agentws import mount_agent_gateway
 from agentws.client.transport import Opening, TransportClosed
 from agentws.testing.agents import Gate, Script
-from agentws.testing.connect import (
-    Client,
-    Closed,
-    Refused,
-    connect,
-    kind,
-    open_transport,
-    running,
-)
+from agentws.testing.connect import Client, Closed, Refused, connect, kind, running
+from agentws.testing.line_transport import open_transport
 
 
 async def test_a_test_client_has_a_conversation() -> None:

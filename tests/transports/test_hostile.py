@@ -95,9 +95,17 @@ async def test_a_malformed_frame_is_refused_and_the_connection_stays_open(
         error = await client.receive()
         assert error["type"] == "error", error
         assert (error["code"], error["retryable"]) == ("bad_request", False)
-        assert len(error["message"]) < 300
+        assert len(error["message"]) < 300 and error["expected"]
         await lives(client)
         await world.check(client)
+
+
+async def test_a_frame_of_an_unknown_type_is_told_all_types(make: Make) -> None:
+    async with make(Script("fine")) as world:
+        client = await world.client()
+        await client.until("welcome")
+        expected = (await client.ask({"type": "sned", "id": "m1"}))["expected"]
+        assert "send, regenerate" in expected and "state" in expected and "ping" in expected
 
 
 async def lives(client: Client) -> None:

@@ -161,6 +161,7 @@ async def test_a_simple_client_can_use_commands(make: Make) -> None:
         client = await simple(world)
         assert (await ask(client, "ping"))["content"] == "pong"
         assert (await ask(client, '{"type": "ping"}'))["content"] == "pong"
+        assert (await ask(client, '{"type": "ping", "content": 5}'))["content"] == "pong"
         assert "/history" in (await ask(client, "/help"))["content"]
         assert str(client.session) in (await ask(client, "/whoami"))["content"]
         await ask(client, "Hello")

@@ -26,6 +26,7 @@ export type Checked = [
   Fits<Strict<typeof client>, Strict<typeof declaredClient>>,
   Fits<Strict<typeof react>, Strict<typeof declaredReact>>,
   Fits<Strict<client.AgentSocket>, Strict<declaredClient.AgentSocket>>,
+  Fits<Strict<client.Sessions>, Strict<declaredClient.Sessions>>,
   Fits<
     ConstructorParameters<typeof declaredClient.AgentSocket>,
     ConstructorParameters<typeof client.AgentSocket>
@@ -33,4 +34,5 @@ export type Checked = [
   SameNames<typeof client, typeof declaredClient>,
   SameNames<typeof react, typeof declaredReact>,
   SameNames<client.AgentSocket, declaredClient.AgentSocket>,
+  SameNames<client.Sessions, declaredClient.Sessions>,
 ];

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { register } from 'node:module';
 import test from 'node:test';
-import { idleSnapshot } from '../../agentws/web/client.js';
+import { AgentSocket, idleSnapshot } from '../../agentws/web/client.js';
 import { Mounted } from './fake-react.mjs';
 import { FakeClock, fakeNetwork, settled } from './fakes.mjs';
 
@@ -104,6 +104,19 @@ test('inline options make no new connection, and the returned functions stay the
   network.last().welcome();
   assert.equal(chat.value.send, send);
   assert.equal(network.sockets.length, 1);
+});
+
+test('the hook has every method of the socket, apart from those that it calls itself', () => {
+  const { options, url } = world();
+  const chat = new Mounted(() => useAgentChat(url, options));
+  chat.mount();
+  const methods = (/** @type {object} */ type) =>
+    Object.entries(Object.getOwnPropertyDescriptors(type)).filter(([, { value }]) => value);
+  const own = methods(AgentSocket.prototype);
+  const inherited = methods(Object.getPrototypeOf(AgentSocket.prototype));
+  const managed = new Set(['constructor', 'open', 'close']);
+  for (const [name] of [...own, ...inherited])
+    assert.ok(managed.has(name) || typeof chat.value[name] === 'function', name);
 });
 
 test('a server renders the idle state', () => {

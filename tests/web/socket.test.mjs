@@ -820,6 +820,32 @@ test('a tool of the client is called once for each open call, and its result is 
   );
 });
 
+test('a result of a tool that is refused is followed by an error, but not one that came late', async () => {
+  for (const [code, sent] of [
+    ['bad_request', [undefined, 'The result: No.']],
+    ['too_large', [undefined, 'The result: No.']],
+    ['already_answered', [undefined]],
+  ]) {
+    const { chat, socket } = await opened();
+    chat.tool('locate', () => undefined);
+    const metadata = { agentws: { tool: 'locate' } };
+    const asked = { id: 'c1', reason: 'agentws:client_tool', toolCallId: 'c1', metadata };
+    const outcome = { type: 'interrupt', interrupts: [asked] };
+    const start = { type: 'RUN_STARTED', threadId: 's', runId: 'r1' };
+    socket.deliver({ id: 'ep.1.t', run: 'r1', event: start });
+    socket.deliver({ id: 'ep.2.t', run: 'r1', event: { ...start, type: 'RUN_FINISHED', outcome } });
+    await settled();
+    const [{ id, content }] = socket.sentOf('tool_result');
+    assert.equal(content, 'null');
+    socket.deliver({ type: 'error', reply: id, code, message: 'No.', retryable: false });
+    await settled();
+    assert.deepEqual(
+      socket.sentOf('tool_result').map(({ error }) => error),
+      sent,
+    );
+  }
+});
+
 test('a command() that may have run is not sent again', async () => {
   const world = await opened();
   const reply = world.chat.command('clear');
@@ -842,6 +868,15 @@ test('an error without a request becomes a notice', async () => {
     chat.getSnapshot().notices.map(({ content, level }) => [content, level]),
     [['What?', 'error']],
   );
+});
+
+test('an error that only interrupts the connection is no notice', async () => {
+  const { chat, socket } = await opened();
+  socket.deliver({ type: 'error', code: 'unavailable', message: 'Not now.', retryable: true });
+  assert.deepEqual(chat.getSnapshot().notices, []);
+  socket.drop(4503);
+  const { connection, error } = chat.getSnapshot();
+  assert.deepEqual([connection, error?.message], ['reconnecting', 'Not now.']);
 });
 
 test('getSnapshot() returns the same object until something changes', async () => {

@@ -31,7 +31,7 @@ const source = (name) => readFileSync(new URL(name, ROOT)).toString();
 function imported(...names) {
   const needed = new Set(names);
   for (const name of needed) {
-    for (const [, path] of source(name).matchAll(/(?:from|import\()\s*'(\.[^']+)'/g))
+    for (const [, path] of source(name).matchAll(/from\s*['"](\.[^'"]+)['"]/g))
       needed.add(new URL(path, new URL(name, ROOT)).pathname.slice(ROOT.pathname.length));
   }
   return [...needed].sort();

@@ -33,6 +33,9 @@ from .pool import Connection, Database, is_down
 
 LANES: Final = 2
 """Statements at the same time. The appends that come meanwhile gather for the next one."""
+GATHER: Final = 0.008
+"""Seconds from one statement to the next one with text of answers alone. A statement costs as much
+as many appends, so that under load they share it; the first one after a pause does not wait."""
 ALONE: Final = 2
 """Further statements at the same time, with one append each, which wait for a locked session."""
 LARGEST_BATCH: Final = 256
@@ -130,19 +133,48 @@ class Appends:
         self._lanes: set[asyncio.Task[None]] = set()
         self._alone: set[asyncio.Task[None]] = set()
         self._places: Final = asyncio.Semaphore(ALONE)
+        self._gathered_at = 0.0
+        self._timer: asyncio.TimerHandle | None = None
+        """Starts a lane when enough has gathered."""
 
     def submit(self, append: Append) -> asyncio.Future[Appended]:
         """Queues it. If its future is cancelled before it was sent, it is not made."""
         future: asyncio.Future[Appended] = asyncio.get_running_loop().create_future()
         self._queue.append(_Waiting(future, append))
-        self._start_lane()
+        if append.commutes:
+            self._start_when_gathered()
+        else:
+            self._start_lane()
         return future
 
     async def close(self) -> None:
         """Returns when all appends have ended."""
         loop = asyncio.get_running_loop()
+        if self._timer is not None:
+            self._timer.cancel()
+            self._start_lane()
         while running := {one for one in self._lanes | self._alone if one.get_loop() is loop}:
             await asyncio.wait(running)
+
+    def _start_when_gathered(self) -> None:
+        if asyncio.get_running_loop().time() >= self._gathered_at:
+            self._start_lane()
+        else:
+            self._start_later()
+
+    def _start_later(self) -> None:
+        if self._timer is None:
+            loop = asyncio.get_running_loop()
+            self._timer = loop.call_at(self._gathered_at, self._start_gathered)
+
+    def _start_gathered(self) -> None:
+        self._timer = None
+        self._start_lane()
+
+    def _may_wait(self) -> bool:
+        """Whether all that is queued is text of answers, and was not gathered for long enough."""
+        early = asyncio.get_running_loop().time() < self._gathered_at
+        return early and all(waiting.append.commutes for waiting in self._queue)
 
     def _start_lane(self) -> None:
         if len(self._lanes) < LANES:
@@ -176,11 +208,15 @@ class Appends:
                 self._busy -= sessions
             for waiting in locked:
                 self._start_alone(waiting)
+            if self._queue and self._may_wait():
+                self._start_later()
+                return
 
     def _next_batch(self) -> list[_Waiting]:
         batch: list[_Waiting] = []
         later: list[_Waiting] = []
         size = 0
+        self._gathered_at = asyncio.get_running_loop().time() + GATHER
         while self._queue and len(batch) < LARGEST_BATCH and size < LARGEST_DATA:
             waiting = self._queue.popleft()
             if waiting.future.done():

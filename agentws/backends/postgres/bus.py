@@ -1,14 +1,15 @@
 """The bus between the nodes that share a PostgreSQL database: ``NOTIFY`` and ``LISTEN``.
 
 All nodes listen to one notification channel of the schema, and each sends what it has in one
-statement: commits with a notification are serialized in the whole server, so few of them count,
-not how they are spread over channels.
+statement: commits with a notification are serialized in the whole server, and each wakes every
+node. So a node that has much to say makes a pause between two of them.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import random
 import secrets
 from collections.abc import Callable
@@ -19,6 +20,7 @@ import psycopg
 
 from ...bus import Bus, Listener, Scope, Subscriptions
 from ...errors import Unavailable
+from ...settings import Delay, check_setting
 from .messages import Outbox, Reassembly, decode
 from .pool import (
     Connection,
@@ -37,6 +39,8 @@ PROBE_INTERVAL: Final = 10.0
 """Seconds between two probes of the listening connection, which may be dead without an error."""
 ECHO: Final = 2.0
 """Seconds in which a probe must have come back."""
+LONGEST: Final = 10.0
+"""How often ``interval`` a pause between two statements is at most."""
 DEAF_PAUSE: Final = 30.0
 """Seconds until another try to listen where notifications do not arrive."""
 _PAUSES: Final = (0.05, 0.25, 1.0, 2.0)
@@ -46,8 +50,10 @@ _PAUSES: Final = (0.05, 0.25, 1.0, 2.0)
 class PostgresBus(Bus):
     """Reaches every node whose bus has the same database and ``schema``.
 
-    Uses two connections of its own. A ring of a session (a payload of digits) is sent at most once
-    in ``interval`` seconds, the newest one; any other message is sent as it is.
+    Uses two connections of its own. What is published is sent at once, and then nothing for
+    ``interval`` seconds, or up to ten times as long after a statement with many messages: what
+    comes meanwhile is sent together. Of the rings of a session (payloads of digits) only the newest
+    one is sent then.
 
     It needs a session of the server: behind a pooler that pools by transaction, no notification
     arrives. The bus finds that out and says it in the log; nodes then find each other's appends by
@@ -57,13 +63,15 @@ class PostgresBus(Bus):
 
     scope: Scope = "cluster"
 
-    def __init__(self, url: str, *, schema: str = "agentws", interval: float = 0.05) -> None:
+    def __init__(self, url: str, *, schema: str = "agentws", interval: float = 0.002) -> None:
         quoted_schema(schema)
+        check_setting("interval", interval, Delay)
         self._conninfo = connection_string(url)
         self._channel = f"agentws_{schema}"
         self._node = secrets.token_hex(8)
         self._subscriptions = Subscriptions()
-        self._outbox = Outbox(self._node, interval=interval)
+        self._interval = interval
+        self._outbox = Outbox(self._node)
         self._reassembly = Reassembly()
         self._listening: Connection | None = None
         self._sender: Connection | None = None
@@ -121,15 +129,16 @@ class PostgresBus(Bus):
         while True:
             await self._wake.wait()
             self._wake.clear()
-            payloads, later = self._outbox.take(loop.time())
-            if later is not None:
-                loop.call_later(later, self._wake.set)
-            if payloads and not await self._sent(payloads, quietly=failures > 0):
-                # What is published meanwhile waits, and the newest rings with it.
-                await asyncio.sleep(_pause(failures))
-                failures += 1
+            # The more there is to say, the longer it gathers, and the less each part of it costs.
+            pause = self._interval * min(math.sqrt(len(self._outbox)), LONGEST)
+            began, payloads = loop.time(), self._outbox.take()
+            if not payloads or await self._sent(payloads, quietly=failures > 0):
+                failures, pause = 0, began + pause - loop.time()
             else:
-                failures = 0
+                pause = _pause(failures)
+                failures += 1
+            # What is published meanwhile waits, and the newest rings with it.
+            await asyncio.sleep(max(0.0, pause))
 
     async def _sent(self, payloads: list[str], *, quietly: bool) -> bool:
         """Sends once: a second time could repeat a broadcast, and a lost ring is only a delay."""
@@ -158,7 +167,7 @@ class PostgresBus(Bus):
         )
 
     async def _send_last(self) -> None:
-        payloads, _ = self._outbox.take(float("inf"))
+        payloads = self._outbox.take()
         if payloads and self._sender is not None and not self._sender.broken:
             await self._sent(payloads, quietly=True)
 
@@ -235,15 +244,15 @@ class PostgresBus(Bus):
         self._heard = True
 
     def _received(self, text: str) -> None:
+        if text.startswith(self._outbox.beginning):
+            # Its own subscribers have heard it when it was published.
+            self._echo.set()
+            return
         message = decode(text)
         if message is None:
             logger.warning("a notification of another program was ignored")
             return
         sender, parts = message
-        if sender == self._node:
-            # Its own subscribers have heard it when it was published.
-            self._echo.set()
-            return
         for channel, payload in self._reassembly.add(sender, parts):
             self._subscriptions.deliver(channel, payload)
 

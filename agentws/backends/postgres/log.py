@@ -7,11 +7,13 @@ log and a page of it belong together.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Final
+from itertools import groupby
+from operator import itemgetter
+from typing import Any, Final, NamedTuple
 
 import msgspec
 
-from ...errors import IdempotencyConflict, NotFound, PositionLost
+from ...errors import AgentwsError, IdempotencyConflict, NotFound, PositionLost
 from ...protocol.codec import Record
 from ...protocol.position import Position
 from ...store import Appended, Head, Key, Settled
@@ -74,66 +76,84 @@ async def heads(connection: Connection, schema: str, sessions: Sequence[str]) ->
     return [found.get(session) for session in sessions]
 
 
-async def read(
-    connection: Connection, schema: str, session: str, after: Position | None, limit: int
-) -> list[Record]:
-    seq = 0 if after is None else after.seq
+class Read(NamedTuple):
+    """One caller's read; see :meth:`agentws.store.Store.read`."""
+
+    session: str
+    after: Position | None
+    limit: int
+
+
+async def read_all(
+    connection: Connection, asked: Sequence[Read], *, schema: str
+) -> list[list[Record] | AgentwsError]:
+    """What :meth:`agentws.store.Store.read` returns or raises for each of them."""
+    seqs = [0 if one.after is None else one.after.seq for one in asked]
     # The event at the position comes first: it must be there, with the same tag.
-    epoch, end, records = await _page(
-        connection, schema, session, seq, _LARGEST, limit + (seq > 0), "ASC"
+    limits = [max(0, one.limit) + (seq > 0) for one, seq in zip(asked, seqs, strict=True)]
+    rows = await rows_of(
+        connection,
+        f"""
+        SELECT asked.number, s.epoch, s.seq, e.seq, e.tag, e.data
+        FROM unnest(%s::text[], %s::bigint[], %s::bigint[])
+            WITH ORDINALITY AS asked (id, first, most, number)
+        JOIN {schema}.session s ON s.id = asked.id
+        LEFT JOIN LATERAL (
+            SELECT seq, tag, data FROM {schema}.event
+            WHERE log = s.log AND seq >= asked.first ORDER BY seq LIMIT asked.most
+        ) e ON true
+        ORDER BY asked.number, e.seq
+        """,
+        [one.session for one in asked],
+        seqs,
+        limits,
     )
+    pages = {number: list(page) for number, page in groupby(rows, key=itemgetter(0))}
+    return [_found(one, pages.get(number, [])) for number, one in enumerate(asked, 1)]
+
+
+def _found(asked: Read, rows: Sequence[tuple[Any, ...]]) -> list[Record] | AgentwsError:
+    """The records of a read, or why there are none; each row has the end of the log, too."""
+    if not rows:
+        return not_found()
+    _, epoch, end, *_ = rows[0]
+    records = [Record(seq, tag, data) for *_, seq, tag, data in rows if seq is not None]
+    after = asked.after
     if after is None:
         return records
     if after.epoch != epoch:
-        raise PositionLost("epoch")
-    if seq > end:
-        raise PositionLost("future")
-    if seq == 0:
+        return PositionLost("epoch")
+    if after.seq > end:
+        return PositionLost("future")
+    if after.seq == 0:
         return records
-    if not records or records[0].seq != seq:
-        raise PositionLost("compacted")
+    if not records or records[0].seq != after.seq:
+        return PositionLost("compacted")
     if records[0].tag != after.tag:
-        raise PositionLost("diverged")
+        return PositionLost("diverged")
     return records[1:]
 
 
 async def read_back(
     connection: Connection, schema: str, session: str, before: int, limit: int
 ) -> list[Record]:
-    last = min(before, _LARGEST) - 1
-    _, _, records = await _page(connection, schema, session, 0, last, limit, "DESC")
-    return records[::-1]
-
-
-async def _page(
-    connection: Connection,
-    schema: str,
-    session: str,
-    first: int,
-    last: int,
-    limit: int,
-    order: str,
-) -> tuple[str, int, list[Record]]:
-    """Epoch and end of a log, and its first ``limit`` records from ``first`` to ``last``."""
     rows = await rows_of(
         connection,
         f"""
-        SELECT s.epoch, s.seq, e.seq, e.tag, e.data FROM {schema}.session s
+        SELECT e.seq, e.tag, e.data FROM {schema}.session s
         LEFT JOIN LATERAL (
             SELECT seq, tag, data FROM {schema}.event
-            WHERE log = s.log AND seq BETWEEN %s AND %s ORDER BY seq {order} LIMIT %s
+            WHERE log = s.log AND seq < %s ORDER BY seq DESC LIMIT %s
         ) e ON true
-        WHERE s.id = %s ORDER BY e.seq {order}
+        WHERE s.id = %s ORDER BY e.seq
         """,
-        first,
-        last,
+        min(before, _LARGEST),
         max(0, limit),
         session,
     )
     if not rows:
         raise not_found()
-    records = [Record(seq, tag, data) for _, _, seq, tag, data in rows if seq is not None]
-    return rows[0][0], rows[0][1], records
+    return [Record(seq, tag, data) for seq, tag, data in rows if seq is not None]
 
 
 async def compact(

@@ -48,13 +48,12 @@ def decode(text: str) -> _Notification | None:
 class Outbox:
     """What is to be sent next. Of the rings of a channel only the newest one counts."""
 
-    def __init__(self, node: str, *, interval: float) -> None:
+    def __init__(self, node: str) -> None:
         self._node = _encode(node)
-        self._interval = interval
+        self.beginning: Final = f"[{self._node.decode()},"
+        """What every notification of this node begins with."""
         self._rings: dict[str, bytes] = {}
         self._messages: list[tuple[str, bytes]] = []
-        self._rung: dict[str, float] = {}
-        """When a channel was rung last, the oldest first; only those that have to wait."""
 
     def add(self, channel: str, payload: bytes) -> None:
         """Adds a message. One of digits only is a ring, which replaces the one before it."""
@@ -68,29 +67,18 @@ class Outbox:
         if len(self._messages) > MOST_WAITING:
             del self._messages[0]
 
-    def take(self, now: float) -> tuple[list[str], float | None]:
-        """The next notifications, and the seconds after which a ring that waits may be sent."""
-        messages, self._messages = self._messages, []
-        self._forget(now - self._interval)
-        due = [channel for channel in self._rings if channel not in self._rung]
-        for channel in due:
-            messages.append((channel, self._rings.pop(channel)))
-            self._rung[channel] = now
-        later = None
-        if self._rings:
-            later = max(0.0, min(self._rung[one] for one in self._rings) + self._interval - now)
-        return self._packed(messages), later
+    def __len__(self) -> int:
+        return len(self._messages) + len(self._rings)
+
+    def take(self) -> list[str]:
+        """All that is to be sent, as notifications; the messages before the rings."""
+        messages, rings = self._messages, self._rings
+        self._messages, self._rings = [], {}
+        return self._packed([*messages, *rings.items()]) if messages or rings else []
 
     def probe(self) -> list[str]:
         """A notification without a message."""
         return self._packed([])
-
-    def _forget(self, before: float) -> None:
-        while self._rung:
-            channel = next(iter(self._rung))
-            if self._rung[channel] > before:
-                return
-            del self._rung[channel]
 
     def _packed(self, messages: Sequence[tuple[str, bytes]]) -> list[str]:
         parts = [part for message in messages for part in _split(*message)]

@@ -11,7 +11,7 @@ import random
 import re
 import socket
 import weakref
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any, Final, TypeVar
 
@@ -37,7 +37,9 @@ ATTEMPTS: Final = 4
 _PAUSE: Final = 0.05
 """Seconds before the second attempt, on average; each further one waits twice as long."""
 _URL: Final = re.compile(r"postgres(ql)?(\+\w+)?://", re.I)
-_SCHEMA: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,47}")
+_SSL_MODES: Final = ("disable", "allow", "prefer", "require", "verify-ca", "verify-full")
+# PostgreSQL keeps pg_ for itself.
+_SCHEMA: Final = re.compile(r"(?!pg_)[A-Za-z_][A-Za-z0-9_]{0,47}")
 
 _SENTENCES: Final = {
     "08": "The database can't be reached.",
@@ -71,21 +73,44 @@ def connection_string(url: str) -> str:
     """``url`` as libpq takes it, with timeouts for a server that does not answer.
 
     Takes a URL as SQLAlchemy writes it, too (``postgresql+psycopg://``), and the ``key=value`` form
-    of libpq. Raises ValueError without repeating the text, which may hold a password.
+    of libpq. Raises ValueError without repeating the text, which may hold a password; TypeError.
     """
+    if not isinstance(url, str):
+        raise TypeError(
+            f"the address of the PostgreSQL database is {type(url).__name__}; expected a str"
+        )
     try:
         given = conninfo_to_dict(_URL.sub("postgresql://", url, count=1))
     except psycopg.Error:
-        raise ValueError("this is not the address of a PostgreSQL database") from None
+        given = {}
+    if not given:
+        raise ValueError(
+            "this is not the address of a PostgreSQL database; expected "
+            "postgresql://USER:PASSWORD@HOST:PORT/DATABASE"
+        )
+    _check_parameters(given)
     known: dict[str, Any] = {"application_name": "agentws", "keepalives_idle": 10}
     known |= {"keepalives_interval": 5, "keepalives_count": 3}
     return make_conninfo(**{**known, **given})
 
 
+def _check_parameters(given: Mapping[str, Any]) -> None:
+    """Raises ValueError for what libpq would find out at each attempt to connect only."""
+    for port in str(given.get("port") or "").split(","):
+        if port and not (port.isascii() and port.isdigit() and 0 < int(port) < 65_536):
+            raise ValueError(f"the port of the PostgreSQL server is {port!r}; expected 1 to 65535")
+    mode = given.get("sslmode", "prefer")
+    if mode not in _SSL_MODES:
+        raise ValueError(f"sslmode is {mode!r:.100}; expected one of {', '.join(_SSL_MODES)}")
+
+
 def quoted_schema(name: str) -> str:
     """The identifier for SQL. Raises ValueError for a name that is not a plain one."""
-    if not _SCHEMA.fullmatch(name):
-        raise ValueError("a schema is named by up to 48 of A-Z a-z 0-9 _, not a digit first")
+    if not isinstance(name, str) or not _SCHEMA.fullmatch(name):
+        raise ValueError(
+            f"the schema is {name!r:.100}; expected 1 to 48 of A-Z a-z 0-9 _, not a digit or pg_ "
+            "first"
+        )
     return f'"{name}"'
 
 

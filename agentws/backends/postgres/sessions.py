@@ -8,9 +8,10 @@ from typing import Any, Final, NamedTuple
 import msgspec
 from msgspec import UNSET, UnsetType
 
-from ...errors import NotFound
+from ...errors import AgentwsError, NotFound
 from ...protocol.messages import Metadata
-from ...store import SessionInfo
+from ...protocol.position import Position
+from ...store import Head, Loaded, SessionInfo, Settled
 from .log import not_found, rows_of
 from .pool import Connection
 from .search import passage_of
@@ -102,6 +103,25 @@ async def info(connection: Connection, schema: str, session: str) -> SessionInfo
     if not rows:
         raise not_found()
     return info_of(rows[0])
+
+
+async def load_all(
+    connection: Connection, asked: Sequence[str], *, schema: str
+) -> list[Loaded | AgentwsError]:
+    """What :meth:`agentws.store.Store.load` returns or raises for each session."""
+    columns = ", ".join(f"s.{name}" for name in COLUMNS.split(", "))
+    rows = await rows_of(
+        connection,
+        f"SELECT s.epoch, s.seq, s.tag, s.settled, c.data, {columns} FROM {schema}.session s "
+        f"LEFT JOIN {schema}.carried c ON c.log = s.log WHERE s.id = ANY (%s::text[])",
+        list(asked),
+    )
+    found = {}
+    for epoch, seq, tag, settled, carried, *facts in rows:
+        head = Head(Position(epoch, seq, tag), Settled(settled, carried or b""))
+        info = info_of(facts)
+        found[info.id] = Loaded(info, head)
+    return [found.get(session) or not_found() for session in asked]
 
 
 async def update(connection: Connection, schema: str, session: str, change: Change) -> SessionInfo:

@@ -5,6 +5,8 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
+from operator import attrgetter
 from typing import Concatenate, Final, ParamSpec, TypeVar
 
 from msgspec import UNSET, UnsetType
@@ -16,6 +18,7 @@ from ...protocol.frames import Durability
 from ...protocol.messages import Metadata
 from ...protocol.position import Position
 from ...protocol.search import terms_of
+from ...settings import Count, Timeout, check_setting
 from ...store import (
     PAGE,
     Appended,
@@ -23,6 +26,7 @@ from ...store import (
     Key,
     Lease,
     LeaseRenewer,
+    Loaded,
     Node,
     SessionInfo,
     Settled,
@@ -32,6 +36,7 @@ from . import log, nodes, search, sessions
 from .appends import Append, Appends
 from .bus import PostgresBus
 from .durability import met_durability
+from .gathering import Gathering
 from .pool import Connection, Database, quoted_schema
 from .schema import prepare
 
@@ -52,7 +57,8 @@ class PostgresStore(Store):
 
     ``url`` is ``postgresql://user:password@host:port/database``, with the parameters of libpq; what
     it does not say, the environment variables of libpq do (``PGHOST``, ``PGPASSWORD``, ...). Raises
-    ValueError for one that can't be read. :meth:`open` creates the schema, or migrates it; several
+    ValueError for one that can't be read. A number out of bounds raises ValueError, a value of
+    another type TypeError. :meth:`open` creates the schema, or migrates it; several
     applications share a database under different schemas. Runs on PostgreSQL 14 and newer, and
     behind a pooler, also one that pools by transaction.
 
@@ -76,13 +82,14 @@ class PostgresStore(Store):
         pool_size: int = 8,
         timeout: float = 5.0,
     ) -> None:
-        if durability not in (None, *_RANK):
-            raise ValueError("durability is process, disk or replicated")
-        if pool_size < 1 or timeout <= 0:
-            raise ValueError("pool_size is at least 1, and timeout more than 0 seconds")
+        if durability is not None:
+            check_setting("durability", durability, Durability)
+        check_setting("pool_size", pool_size, Count)
+        check_setting("timeout", timeout, Timeout)
         self._schema = quoted_schema(schema)
         self._database = Database(url, size=pool_size, timeout=timeout)
         self._appends = Appends(self._database, self._schema)
+        self._loads, self._reads = self._gatherings()
         self._url = url
         self._required = durability
         if durability is not None:
@@ -95,14 +102,26 @@ class PostgresStore(Store):
         if self._database.is_open:
             return
         await self._database.open()
-        # A new one, as it belongs to the event loop that it was used on first.
+        # New ones, as each belongs to the event loop that it was used on first.
         self._appends = Appends(self._database, self._schema)
+        self._loads, self._reads = self._gatherings()
         try:
             await self._database.call(self._prepare, within=MIGRATING)
             self.durability = self._accepted(await self._call(met_durability))
         except BaseException:
             await self._database.close()
             raise
+
+    def _gatherings(self) -> tuple[Gathering[str, Loaded], Gathering[log.Read, list[Record]]]:
+        """Of the calls that a node makes in the same moment for each client that reconnects."""
+        loads = Gathering(self._database, partial(sessions.load_all, schema=self._schema))
+        weigh = attrgetter("limit")
+        reads = Gathering(self._database, partial(log.read_all, schema=self._schema), weigh=weigh)
+        return loads, reads
+
+    def _check_open(self) -> None:
+        if not self._database.is_open:
+            raise Unavailable("The store is not open.")
 
     async def _prepare(self, connection: Connection, uncertain: bool) -> None:
         await prepare(connection, self._schema)
@@ -122,6 +141,8 @@ class PostgresStore(Store):
 
     async def close(self) -> None:
         await self._appends.close()
+        await self._loads.close()
+        await self._reads.close()
         await self._database.close()
 
     async def ping(self) -> None:
@@ -161,6 +182,12 @@ class PostgresStore(Store):
 
     async def info(self, session: str) -> SessionInfo:
         return await self._call(sessions.info, session)
+
+    async def load(self, session: str) -> Loaded:
+        self._check_open()
+        loaded = await self._loads.submit(session)
+        self._appends.ends.put(session, loaded.head.position)
+        return loaded
 
     async def update(
         self,
@@ -220,8 +247,7 @@ class PostgresStore(Store):
         expect: int | None = None,
         commutes: bool = False,
     ) -> Appended:
-        if not self._database.is_open:
-            raise Unavailable("The store is not open.")
+        self._check_open()
         append = Append(session, events, key, fence, settled, expect, commutes)
         return await self._appends.submit(append)
 
@@ -239,7 +265,8 @@ class PostgresStore(Store):
     async def read(
         self, session: str, *, after: Position | None = None, limit: int = PAGE
     ) -> Sequence[Record]:
-        return await self._call(log.read, session, after, limit)
+        self._check_open()
+        return await self._reads.submit(log.Read(session, after, limit))
 
     async def read_back(self, session: str, *, before: int, limit: int = PAGE) -> Sequence[Record]:
         return await self._call(log.read_back, session, before, limit)

@@ -13,6 +13,7 @@ from secrets import token_bytes
 from typing import Final
 
 from ...bus import GAP, SESSION_CHANNEL, Bus, Listener, Subscriptions
+from ...settings import Timeout, check_setting
 from .errors import translated
 from .pool import check_namespace, place_of, pool_of
 from .publisher import MOST, Publisher
@@ -23,7 +24,7 @@ _SENDER: Final = 8
 
 
 class RedisBus(Bus):
-    """Reaches every node whose bus has the same server and ``namespace``.
+    """Reaches every node whose bus has the same server, database and ``namespace``.
 
     ``url`` and ``namespace`` are those of :class:`RedisStore`, but any store may be combined with
     this bus. ``timeout``: seconds for connecting, and for a probe to come back.
@@ -32,10 +33,13 @@ class RedisBus(Bus):
     scope = "cluster"
 
     def __init__(self, url: str, *, namespace: str = "agentws", timeout: float = 5.0) -> None:
-        self._place = f"{place_of(url)} {check_namespace(namespace)}"
+        check_setting("timeout", timeout, Timeout)
         pool = pool_of(url, socket_connect_timeout=timeout)
+        self._place = f"{place_of(url)} {check_namespace(namespace)}"
         self._id = token_bytes(_SENDER)
-        self._prefix = f"{namespace}:b:"
+        # Pub/sub knows no databases: without its number, two applications would hear each other.
+        database = pool.connection_kwargs.get("db") or 0
+        self._prefix = f"{namespace}:{database}:b:" if database else f"{namespace}:b:"
         self._subscriptions = Subscriptions()
         probe = f"{namespace}:p:{self._id.hex()}"
         self._publisher = Publisher(pool, probe=probe, timeout=timeout)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ssl
 from typing import Final, NamedTuple
 
 from redis import exceptions as redis
@@ -60,6 +61,10 @@ _MEANINGS: Final = (
         "The Redis server refused the user or password.",
         Misconfigured,
     ),
+    _Meaning(
+        (), "DB index is out of range", "The Redis server has no such database.", Misconfigured
+    ),
+    _Meaning((ssl.SSLError,), "SSL: ", "The Redis server and this node can't agree on TLS."),
     _Meaning(
         (redis.ConnectionError, redis.TimeoutError, OSError, TimeoutError),
         "max number of clients",

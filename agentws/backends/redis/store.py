@@ -23,7 +23,8 @@ from ...protocol.codec import Record, extend
 from ...protocol.frames import Durability
 from ...protocol.messages import Metadata
 from ...protocol.position import Position
-from ...store import PAGE, Appended, Head, Key, Lease, Node, SessionInfo, Settled, Store
+from ...settings import Count, Timeout, check_setting
+from ...store import PAGE, Appended, Head, Key, Lease, Loaded, Node, SessionInfo, Settled, Store
 from . import lease_scripts, scripts
 from . import records as records_
 from .bus import RedisBus
@@ -62,7 +63,8 @@ class RedisStore(Store):
     ``confirmation``: seconds that an append waits for its durability.
 
     :meth:`open` refuses a server that may evict logs, is too old, or can't meet ``durability``.
-    Raises ValueError for an address that is none.
+    Raises ValueError for an address that is none, or that has an option which can't be used, and
+    for a number out of bounds; TypeError for values of another type.
     """
 
     scope: Scope = "cluster"
@@ -78,6 +80,10 @@ class RedisStore(Store):
         timeout: float = 5.0,
         confirmation: float = 1.0,
     ) -> None:
+        check_setting("durability", durability, Durability)
+        check_setting("replicas", replicas, Count)
+        check_setting("timeout", timeout, Timeout)
+        check_setting("confirmation", confirmation, Timeout)
         self.durability = durability
         self._bus: RedisBus | None = None
         promise = Promise(durability, replicas, confirmation)
@@ -99,7 +105,7 @@ class RedisStore(Store):
         return await self._servers.available_durability()
 
     def default_bus(self) -> RedisBus:
-        """Reaches all nodes that use this server and namespace.
+        """Reaches all nodes that use this server, database and namespace.
 
         The store rings on it in the same step as it appends, unless an append has to be confirmed
         first: other nodes then learn of it once it is.
@@ -144,6 +150,12 @@ class RedisStore(Store):
         command = ("HMGET", self._key("h", session), *records_.INFO)
         [fields] = await self._ask(session, command)
         return records_.info_of(session, fields)
+
+    async def load(self, session: str) -> Loaded:
+        command = ("HMGET", self._key("h", session), *records_.INFO, *records_.HEAD)
+        [fields] = await self._ask(session, command)
+        info = records_.info_of(session, fields[: len(records_.INFO)])
+        return Loaded(info, records_.head_of(fields[len(records_.INFO) :]))
 
     async def update(
         self,

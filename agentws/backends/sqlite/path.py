@@ -39,7 +39,9 @@ def database_path(given: str | os.PathLike[str]) -> str:
         raise _wrong(given)
     if path.endswith(("/", os.sep)):
         raise ValueError(f"the database is {given!r}, a directory; expected {_EXPECTED}")
-    return os.path.abspath(_with_home(given, path))
+    # SQLite keeps its other files beside the target of a link, and processes that use a link and
+    # the target have to find each other's sockets.
+    return os.path.realpath(_with_home(given, path))
 
 
 def check_place(path: str) -> None:
@@ -51,6 +53,9 @@ def check_place(path: str) -> None:
     parent = os.path.dirname(path)
     if os.path.isdir(path):
         number, where, why = errno.EISDIR, path, "its path is a directory"
+    elif os.path.exists(path) and not os.path.isfile(path):
+        # Opening a pipe would wait for ever, and a device keeps nothing.
+        number, where, why = errno.EINVAL, path, "its path is no regular file"
     elif not os.path.isdir(parent):
         number, where, why = errno.ENOENT, parent, "there is no directory for it"
     else:

@@ -224,6 +224,8 @@ def _refuse_foreign(connection: sqlite3.Connection) -> None:
     if tables and _pragma(connection, "application_id") != APPLICATION_ID:
         raise Misconfigured("The file is another program's database.")
     version = _pragma(connection, "user_version")
+    if version < 0:
+        raise Misconfigured("The file is another program's database.")
     if version > len(MIGRATIONS):
         raise Misconfigured(
             f"The database has schema {version}, newer than the {len(MIGRATIONS)} known here: "

@@ -11,9 +11,9 @@ from msgspec import UNSET, UnsetType
 
 from ...errors import NotFound
 from ...protocol.messages import Metadata
-from ...store import SessionInfo
+from ...store import Loaded, SessionInfo
 from . import passages
-from .log import as_json, decode_strings
+from .log import as_json, decode_strings, head
 
 Clock = Callable[[], float]
 
@@ -99,6 +99,10 @@ def info(connection: sqlite3.Connection, session: str) -> SessionInfo:
     if known is None:
         raise NotFound("There is no such session.")
     return known
+
+
+def load(connection: sqlite3.Connection, session: str) -> Loaded:
+    return Loaded(info(connection, session), head(connection, session))
 
 
 def update(

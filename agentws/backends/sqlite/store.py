@@ -18,6 +18,7 @@ from ...protocol.codec import Record
 from ...protocol.frames import Durability
 from ...protocol.messages import Metadata
 from ...protocol.position import Position
+from ...settings import Timeout, check_setting
 from ...store import (
     PAGE,
     Appended,
@@ -25,6 +26,7 @@ from ...store import (
     Key,
     Lease,
     LeaseRenewer,
+    Loaded,
     Node,
     SessionInfo,
     Settled,
@@ -76,7 +78,8 @@ class SQLiteStore(Store):
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         if synchronous not in ("NORMAL", "FULL", "EXTRA"):
-            raise ValueError("synchronous is NORMAL, FULL or EXTRA")
+            raise ValueError(f"synchronous is {synchronous!r:.100}; expected NORMAL, FULL or EXTRA")
+        check_setting("busy_timeout", busy_timeout, Timeout)
         if synchronous == "NORMAL":
             self.durability = "process"
         self._path = database_path(path)
@@ -207,6 +210,9 @@ class SQLiteStore(Store):
 
     async def info(self, session: str) -> SessionInfo:
         return await self._read(partial(sessions.info, session=session))
+
+    async def load(self, session: str) -> Loaded:
+        return await self._read(partial(sessions.load, session=session))
 
     async def update(
         self,

@@ -35,6 +35,7 @@ _SENTENCES: Final = {
 _LASTING: Final = frozenset(
     {
         sqlite3.SQLITE_NOTADB,
+        sqlite3.SQLITE_CORRUPT,
         sqlite3.SQLITE_READONLY,
         sqlite3.SQLITE_PERM,
         sqlite3.SQLITE_CANTOPEN,

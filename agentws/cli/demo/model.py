@@ -21,7 +21,7 @@ def offline_llm(*, pace: float = PACE) -> LLM:
 def _small_talk(said: Sequence[str]) -> str:
     heard = f"You said: {said[-1].strip()[:200] or '(nothing)'}\n\n"
     if len(said) == 1:
-        return f"{heard}No model is connected, so that is all the wit I have. {INTRO}"
+        return f"{heard}No model is connected, so I only repeat what you say. {INTRO}"
     return f"{heard}That was your message number {len(said)}; the first was: {said[0][:200]}"
 
 

@@ -80,7 +80,7 @@ def parse_simple(text: str) -> SimpleMessage:
 
 def _object(value: dict[str, Any], text: str) -> SimpleMessage:
     kind, content, metadata = value.get("type"), value.get("content"), value.get("metadata")
-    if kind == "ping" and content is None:
+    if kind == "ping":
         return SimpleMessage("ping")
     if kind is None and content is None:
         return SimpleMessage(text)

@@ -8,7 +8,8 @@ import { byId, el, icon } from './dom.js';
 
 /** @type {Record<string, string>} */
 const SENTENCES = {
-  forbidden: 'This chat can\u2019t be opened here: it belongs to someone else.',
+  forbidden: 'This chat can\u2019t be opened here: it was deleted, or it belongs to someone else.',
+  deleted: 'This chat was deleted.',
   not_found: 'There is no such chat.',
   bad_request: 'This chat can\u2019t be opened: its address is not valid.',
   misdirected: 'This server does not serve this address.',
@@ -17,10 +18,12 @@ const SENTENCES = {
 /**
  * @param {HTMLElement} banner
  * @param {import('../client.js').ChatSnapshot} snapshot
+ * @param {boolean} deleted whether it is known that the chat was deleted
  * @param {{retry: () => void, fresh: () => void, signIn: (key: string) => void}} actions
  */
-export function drawBanner(banner, { connection, error }, actions) {
-  const shown = connection === 'closed' ? error : null;
+export function drawBanner(banner, { connection, error }, deleted, actions) {
+  const refusal = deleted && error ? { ...error, code: 'deleted' } : error;
+  const shown = connection === 'closed' ? refusal : null;
   const text = shown ? sentence(shown) : '';
   if (banner.dataset.text === text) return;
   banner.dataset.text = text;
@@ -28,7 +31,7 @@ export function drawBanner(banner, { connection, error }, actions) {
   if (banner.contains(document.activeElement)) byId('composer-input').focus();
   banner.hidden = shown === null;
   if (shown?.code === 'unauthenticated') banner.replaceChildren(...signIn(text, actions));
-  else banner.replaceChildren(...refused(text, actions));
+  else banner.replaceChildren(...refused(text, deleted, actions));
 }
 
 /** @param {NonNullable<import('../client.js').ChatSnapshot['error']>} error */
@@ -41,17 +44,22 @@ function sentence({ code, message }) {
 
 /**
  * @param {string} text
+ * @param {boolean} forever
  * @param {{retry: () => void, fresh: () => void}} actions
  */
-function refused(text, { retry, fresh }) {
+function refused(text, forever, { retry, fresh }) {
   return [
     icon('warning'),
     el('span', { class: 'banner-text' }, text),
     el(
       'span',
       { class: 'actions' },
-      el('button', { type: 'button', class: 'button', click: retry }, 'Try again'),
-      el('button', { type: 'button', class: 'button quiet', click: fresh }, 'New chat'),
+      !forever && el('button', { type: 'button', class: 'button', click: retry }, 'Try again'),
+      el(
+        'button',
+        { type: 'button', class: forever ? 'button' : 'button quiet', click: fresh },
+        'New chat',
+      ),
     ),
   ];
 }

@@ -4,7 +4,8 @@
  *
  * @module
  */
-import MarkdownIt from '../vendor/markdown-it.js';
+import * as parts from '../vendor/markdown-it.js';
+import { addresses } from './addresses.js';
 
 /**
  * @typedef {{tag: string, props: Record<string, any>, children: Child[], end?: number}} Block `end` is the line after
@@ -13,7 +14,6 @@ import MarkdownIt from '../vendor/markdown-it.js';
  * @typedef {Record<string, object>} References the link reference definitions by their label
  */
 
-const parser = configured();
 /** Deeper elements are put beside each other: browsers limit how deep elements nest. */
 const MAX_DEPTH = 100;
 const FOOTNOTE = /^\[\^/;
@@ -24,17 +24,33 @@ const LABELS = /\[((?:\\.|[^[\]\\])+)\](?!:)/g;
 /** @type {WeakMap<object, Set<string>>} the labels that links of a text may refer to, by its parser's `env` */
 const labels = new WeakMap();
 
-function configured() {
-  const markdown = new /** @type {any} */ (MarkdownIt)({ html: false, linkify: true });
-  // Only a scheme makes an address: `main.py` and `README.md` are files, although .py and .md are domains.
-  markdown.linkify.set({ fuzzyLink: false, fuzzyEmail: false, fuzzyIP: false });
-  markdown.linkify.add('ftp:', null).add('//', null);
+/** @type {any} */
+const block = new parts.ParserBlock();
+const inline = new parts.ParserInline();
+keepNotes(block.ruler);
+
+/** What the rules of markdown-it read. */
+const markdown = {
+  options: { html: false, linkify: true, maxNesting: MAX_DEPTH },
+  block,
+  inline,
+  helpers: parts,
+  linkify: addresses,
   // `setAddress` in `tree.js` validates an address when it becomes a link of the page.
-  markdown.validateLink = () => true;
+  validateLink: () => true,
+  normalizeLink: escaped,
   // An address is shown as it was written, with its percent signs.
-  markdown.normalizeLinkText = (/** @type {string} */ text) => text;
-  keepNotes(markdown.block.ruler);
-  return markdown;
+  normalizeLinkText: (/** @type {string} */ text) => text,
+};
+
+/** Escapes what may not be in an address, and leaves what is escaped. @param {string} address */
+function escaped(address) {
+  // The brackets of an IPv6 address.
+  const [origin] = /^\w+:\/\/\[[^\]]*\]/.exec(address) ?? [''];
+  const rest = address.slice(origin.length).replace(/\p{Surrogate}/gu, '\ufffd');
+  return (
+    origin + rest.replace(/%(?![\da-fA-F]{2})|[^\w;/?:@&=+$,.!~*'()#%-]/gu, encodeURIComponent)
+  );
 }
 
 /**
@@ -64,13 +80,13 @@ function isNote(line, { src, env }) {
   if (label === undefined) return false;
   const known = labels.get(env) ?? labelsOf(src);
   labels.set(env, known);
-  return !known.has(parser.utils.normalizeReference(label));
+  return !known.has(parts.normalizeReference(label));
 }
 
 /** @param {string} source */
 function labelsOf(source) {
   const found = source.matchAll(LABELS);
-  return new Set(Array.from(found, ([, label]) => parser.utils.normalizeReference(label)));
+  return new Set(Array.from(found, ([, label]) => parts.normalizeReference(label)));
 }
 
 /** @type {Record<string, (token: any) => Block | string>} of a token that opens an element, or stands alone */
@@ -112,8 +128,21 @@ const MAKERS = {
 export function parse(source, references) {
   /** @type {Block[]} */
   const blocks = [];
-  assemble(parser.parse(source, { references }), blocks);
+  assemble(tokensOf(source, { references }), blocks);
   return blocks;
+}
+
+/** @param {string} source @param {{references: References}} env @returns {any[]} */
+function tokensOf(source, env) {
+  /** @type {any[]} */
+  const all = [];
+  block.parse(source.replace(/\r\n?/g, '\n').replaceAll('\0', '\ufffd'), markdown, env, all);
+  const tokens = all.filter(({ type }) => type !== 'reference_definition');
+  for (const { type, content, children } of tokens)
+    if (type === 'inline') inline.parse(content, markdown, env, children);
+  parts.linkify({ tokens, md: markdown, Token: parts.Token });
+  parts.joinTexts({ tokens });
+  return tokens;
 }
 
 /** @param {any[]} tokens @param {Child[]} root */
@@ -178,7 +207,7 @@ function verbatim({ content }) {
 
 /** @param {any} token */
 function codeBlock({ content, info }) {
-  const [language] = parser.utils
+  const [language] = parts
     .unescapeAll(info ?? '')
     .trim()
     .split(/\s/);

@@ -5,14 +5,18 @@
  * @module
  */
 
-import { parseExactly } from '../exact.js';
-import { credentials } from './credentials.js';
+import { Sessions } from '../client.js';
+import { accessKey } from './credentials.js';
 
 /** @typedef {{id: string, title: string, at: number}} Chat */
 
-const KEY = `agentws:chats:${location.pathname}`;
+/** Where the browser remembers them; also what its tabs call each other by. */
+export const KEY = `agentws:chats:${location.pathname}`;
 const CAPACITY = 50;
 const TITLE_LENGTH = 60;
+
+/** The sessions of this person on the server. */
+export const sessions = new Sessions('ws/chat', { getToken: accessKey });
 
 /** @returns {Chat[]} the newest first */
 export function rememberedChats() {
@@ -47,18 +51,6 @@ function store(chats) {
   return true;
 }
 
-/** @returns {Promise<Chat[]>} the server's list; empty if it gives none */
-export async function listedChats() {
-  try {
-    const response = await fetch('sessions', { headers: credentials() });
-    if (!response.ok) return [];
-    const { sessions } = await response.json();
-    return sessions.filter(wasUsed).map(asChat);
-  } catch {
-    return [];
-  }
-}
-
 /**
  * Every visit to the page makes a session. One without a message is not listed.
  *
@@ -69,7 +61,7 @@ function wasUsed({ createdAt, updatedAt }) {
 }
 
 /**
- * @param {{id: string, title?: string, updatedAt: string}} session as the server lists it
+ * @param {import('../client.js').SessionInfo} session as the server lists it
  * @returns {Chat}
  */
 function asChat({ id, title = '', updatedAt }) {
@@ -77,18 +69,57 @@ function asChat({ id, title = '', updatedAt }) {
 }
 
 /**
- * Requests a page of older messages than the snapshot has.
+ * A page of the server's list, without the chats that nobody has used.
  *
- * @param {string} id
- * @param {number} before
- * @returns {Promise<import('../client.js').OlderMessages>}
+ * @param {import('../client.js').SessionsQuery} query
+ * @returns {Promise<{chats: Chat[], before: string | undefined}>}
  */
-export async function olderMessages(id, before) {
-  const response = await fetch(`sessions/${encodeURIComponent(id)}/messages?before=${before}`, {
-    headers: credentials(),
+export async function listedChats(query) {
+  const { sessions: listed, before } = await sessions.list(query);
+  return { chats: listed.filter(wasUsed).map(asChat), before };
+}
+
+/** @param {string} query @param {Chat} chat @returns {boolean} whether all its words are in the title */
+export function matches(query, { title }) {
+  const words = query.toLowerCase().split(/\s+/);
+  return words.every((word) => title.toLowerCase().includes(word));
+}
+
+/** @param {string} id @param {string} title */
+export async function renameChat(id, title) {
+  await sessions.rename(id, title);
+  store(rememberedChats().map((chat) => (chat.id === id ? { ...chat, title } : chat)));
+}
+
+/** @param {string} id */
+export async function deleteChat(id) {
+  try {
+    await sessions.delete(id);
+  } catch (error) {
+    // It may be gone already, or the server may have lost it: then it only leaves the list.
+    if (!isGone(error) || (await isThere(id))) throw error;
+  }
+  forgetChat(id);
+}
+
+/** @param {string} id */
+function isThere(id) {
+  return sessions.get(id).then(
+    () => true,
+    (error) => !isGone(error),
+  );
+}
+
+/** How the server says that it has no such session for this person. @param {any} error */
+function isGone({ code }) {
+  return code === 'forbidden' || code === 'not_found';
+}
+
+/** Calls `listener` when another tab has changed what this browser remembers. @param {() => void} listener */
+export function onRemembered(listener) {
+  addEventListener('storage', ({ key }) => {
+    if (key === KEY) listener();
   });
-  if (!response.ok) throw new Error(`older messages: ${response.status}`);
-  return parseExactly(await response.text());
 }
 
 /** Both lists without duplicates, the newest first. @param {Chat[]} remembered @param {Chat[]} listed @returns {Chat[]} */

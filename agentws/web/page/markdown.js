@@ -6,6 +6,7 @@
 import { el } from './dom.js';
 import { GrowingMarkdown, parseWhole } from './growing.js';
 import { highlight } from './highlight.js';
+import { isIncomplete, loadReferences } from './references.js';
 import { patchChildren } from './tree.js';
 
 /** @typedef {import('./blocks.js').Block} Block */
@@ -36,6 +37,20 @@ export class MarkdownView {
     else if (text.length > this.#written.length) this.#grow(text.slice(this.#written.length));
     this.#written = text;
     this.#ended = done;
+    // What can't be loaded is shown as it was written.
+    if (isIncomplete())
+      loadReferences().then(
+        () => this.#again(),
+        () => {},
+      );
+  }
+
+  /** Parses the text again, for names of characters that were not known. */
+  #again() {
+    const text = this.#written;
+    const ended = this.#ended;
+    this.#reset();
+    this.update(text, ended);
   }
 
   /** @param {string} piece */

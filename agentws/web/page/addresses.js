@@ -1,0 +1,71 @@
+/**
+ * Finds bare addresses with a scheme in text. The patterns are those of linkify-it (`../vendor/linkify-it.LICENSE`)
+ * for `http:`, `https:` and `mailto:`, without its search for domains: `main.py` and `README.md` are files, although
+ * .py and .md are domains.
+ *
+ * @module
+ */
+
+const SPACE = String.raw`[\p{Z}\p{Cc}]`;
+const BREAK = String.raw`[\p{Z}\p{P}\p{Cc}<>\uff5c]`;
+const LETTER = String.raw`[^\p{Z}\p{P}\p{Cc}<>\uff5c]`;
+const DOMAIN = `${LETTER}(?:(?:-|${LETTER}){0,61}${LETTER})?`;
+const HOST = String.raw`(?:\[[\da-f:.]{2,45}\]|(?:${DOMAIN}\.){0,10}${DOMAIN})`;
+const HOST_END = String.raw`(?=$|${BREAK})(?!-|_|:\d|\.-|\.(?!$|${BREAK}))`;
+/** What may be in a path: a mark that ends a sentence only if the path goes on behind it. */
+const PIECES = [
+  nested('\\[', '\\]'),
+  nested('\\(', '\\)'),
+  nested('\\{', '\\}'),
+  `"(?:(?!${SPACE}|").){1,100}"`,
+  `'(?:(?!${SPACE}|').){1,100}'`,
+  `'(?=${LETTER}|-)`,
+  String.raw`\.{2,20}:?[a-zA-Z0-9%/&]`,
+  String.raw`\.(?!${SPACE}|\.|$)`,
+  '-{1,20}',
+  `[,;](?!${SPACE}|$)`,
+  `!{1,20}(?!${SPACE}|!|$)`,
+  String.raw`\?(?!${SPACE}|\?|$)`,
+  String.raw`[\\/:%@#&=_~*]`,
+  LETTER,
+];
+const PATH = `(?:[/?#](?:${PIECES.join('|')}){1,10000}|/)?`;
+/** At most 65535. */
+const PORT = String.raw`(?::(?:6(?:[0-4]\d{3}|5(?:[0-4]\d{2}|5(?:[0-2]\d|3[0-5])))|[1-5]?\d{1,4}))?`;
+const WEB = `https?://${HOST}${PORT}${HOST_END}${PATH}`;
+const NAME = "[-!#$%&'*+/=?^_`{|}~a-z0-9](?:[-!#$%&'*+/=?^_`{|}~a-z0-9]|\\.(?=[^.@])){0,63}";
+const MAIL = `mailto:${NAME}@${HOST}${HOST_END}`;
+const ADDRESS = new RegExp(`(?<=^|(?!_)${BREAK})(?:${WEB}|${MAIL})`, 'giu');
+const SCHEME = /https?:|mailto:/i;
+const WEB_AT_START = new RegExp(`^${WEB}`, 'iu');
+
+/**
+ * Text between brackets, and brackets in it, up to four deep.
+ * @param {string} open @param {string} close
+ */
+function nested(open, close) {
+  const atom = `(?:(?!${SPACE}|${open}|${close}).)`;
+  let pair = `${open}${atom}{0,1000}${close}`;
+  for (let depth = 1; depth < 4; depth++) pair = `${open}(?:${atom}|${pair}){0,1000}${close}`;
+  return pair;
+}
+
+/** What the rules of markdown-it need of a linkifier. */
+export const addresses = {
+  /** @param {string} text */
+  test(text) {
+    // Most texts have none, and this is found much faster.
+    return SCHEME.test(text) && text.search(ADDRESS) >= 0;
+  },
+  /** @param {string} text */
+  match(text) {
+    return Array.from(text.matchAll(ADDRESS), ({ 0: url, index }) => {
+      return { url, text: url, schema: 'any', index, lastIndex: index + url.length };
+    });
+  },
+  /** @param {string} text */
+  matchAtStart(text) {
+    const [url] = WEB_AT_START.exec(text) ?? [];
+    return url === undefined ? null : { url };
+  },
+};
