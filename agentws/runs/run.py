@@ -286,9 +286,8 @@ class Run:
     def shared(self) -> RunState:
         """Implements :attr:`agentws.agents.output.RunOutput.shared`."""
         if self._shared is None:
-            largest = self.writer.max_event_size
-            session, ended = self.writer.session, self.ending
-            self._shared = RunState(session, self.id, max_event_size=largest, ended=ended)
+            session, largest = self.writer.session, self.writer.max_event_size
+            self._shared = RunState(session, self.id, max_event_size=largest, ended=self.ending)
         return self._shared
 
     def patch_state(self, patch: JsonPatch) -> None:
