@@ -52,6 +52,12 @@ def main(arguments: Sequence[str] | None = None, *, programs: Programs = ON_PATH
     return 0
 
 
+def _repeat_count(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and 0 < int(text) < 1000):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of repeats; expected 1 to 999")
+    return int(text)
+
+
 def _repeats(options: argparse.Namespace, quick: int, full: int) -> int:
     return int(options.repeats or (quick if options.quick else full))
 
@@ -88,7 +94,7 @@ def _parser(programs: Programs = ON_PATH) -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--repeats",
-        type=int,
+        type=_repeat_count,
         metavar="N",
         help="repeats (5, and 3 of stores; with --quick 2 and 1)",
     )

@@ -116,6 +116,23 @@ class Branches(msgspec.Struct, frozen=True, omit_defaults=True):
 UNBRANCHED: Final = Branches()
 
 
+def forgotten_at(
+    before: Branches, after: Branches, event: HistoryBranched
+) -> dict[str, dict[str, Any] | None]:
+    """The marks of other places that have lost branches by ``event``, by the message in view there.
+
+    ``None`` where only one branch is left. Its own place is in the event.
+    """
+    now = {fork.current: fork for fork in after.forks}
+    found: dict[str, dict[str, Any] | None] = {}
+    for fork in before.forks:
+        left = now.get(fork.current)
+        own = event.left in fork.ids or event.branch in fork.ids
+        if not own and (left is None or left.ids != fork.ids):
+            found[fork.in_view.message] = None if left is None else mark(left.current, left.ids)
+    return found
+
+
 def mark(current: str, ids: Sequence[str]) -> dict[str, Any]:
     """What ``metadata.agentws.branches`` is: the ids, and the index of the one in view."""
     return {"current": list(ids).index(current), "ids": list(ids)}

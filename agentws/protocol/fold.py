@@ -11,7 +11,7 @@ from typing import Any, Final, NamedTuple
 
 from . import events as e
 from . import messages as m
-from .branches import MARK, mark, with_mark
+from .branches import MARK, UNBRANCHED, forgotten_at, mark, with_mark
 from .codec import Record, decode_record, event_type
 from .events import Event
 from .message_builders import Builder, activity_message, reasoning_message, text_message
@@ -26,7 +26,7 @@ class _Left(NamedTuple):
 
     after: str | None
     """The id of the message before it; ``None`` when it was the whole conversation."""
-    messages: Mapping[str, Builder]
+    messages: dict[str, Builder]
 
     def put_back(self, view: Mapping[str, Builder]) -> dict[str, Builder]:
         """``view`` with these messages where they were.
@@ -43,13 +43,24 @@ class _Left(NamedTuple):
 class Fold:
     """The state of one fold. Feed it the log's records in order with :meth:`apply_all`."""
 
-    __slots__ = ("_builders", "_calls", "_left", "_run_messages", "agent", "outline", "title")
+    __slots__ = (
+        "_branches",
+        "_builders",
+        "_calls",
+        "_left",
+        "_run_messages",
+        "agent",
+        "outline",
+        "title",
+    )
 
     def __init__(self) -> None:
         self._builders: dict[str, Builder] = {}
         self._calls: dict[str, Builder] = {}
         self._left: dict[str, _Left] = {}
         """The messages of branches that went out of view, by branch."""
+        self._branches = UNBRANCHED
+        """The branches after the last event that changed them."""
         self._run_messages: list[str] = []
         self.outline = Outline()
         self.title: str | None = None
@@ -148,7 +159,17 @@ class Fold:
             several = len(event.branches) > 1
             marked = with_mark(message, mark(event.branch, event.branches) if several else None)
             self._builders[message.id] = Builder(marked)
+        self._mark_forgotten(event)
         self._index_calls()
+
+    def _mark_forgotten(self, event: e.HistoryBranched) -> None:
+        """Corrects the marks of other places whose oldest branches are forgotten now."""
+        before, self._branches = self._branches, self.outline.branches
+        for id, branches in forgotten_at(before, self._branches, event).items():
+            for messages in (self._builders, *(left.messages for left in self._left.values())):
+                marked = messages[id].build() if id in messages else None
+                if isinstance(marked, m.UserMessage):
+                    messages[id] = Builder(with_mark(marked, branches))
 
     def _rename(self, event: e.SessionUpdated, run: str | None) -> None:
         self.title = event.title or self.title

@@ -207,10 +207,8 @@ def _open_parts(frame: AnyClientFrame) -> tuple[Any, ...]:
 
 def check_id(value: str | None) -> None:
     """Raises BadRequest unless ``value`` is absent or 1 to 128 characters without U+0000."""
-    if value is None:
-        return
-    # The host's own code may pass one of another type.
-    if not isinstance(value, str) or not 0 < len(value) <= MAX_ID or "\x00" in value:
+    text = "-" if value is None else value  # The host's code may pass another type.
+    if not (isinstance(text, str) and 0 < len(text) <= MAX_ID) or "\x00" in text:
         raise BadRequest("This id is not valid.", expected=f"1 to {MAX_ID} characters")
 
 

@@ -9,7 +9,7 @@ import msgspec
 
 from ..errors import Conflict
 from ..protocol import events as e
-from ..protocol.branches import Fork
+from ..protocol.branches import Fork, forgotten_at
 from ..protocol.outline import Outline
 from ..sessions.turns import Turn
 from .ids import new_id, now_ms
@@ -108,4 +108,8 @@ def _without_forgotten(outline: Outline, event: e.HistoryBranched) -> e.HistoryB
         raise Conflict("This conversation has too many branches.")
     fork = after.fork_with(event.branch)
     ids = [event.branch] if fork is None else fork.ids
-    return event if ids == event.branches else msgspec.structs.replace(event, branches=ids)
+    # A client can't know which branches at other places are forgotten: it loads their marks again.
+    reload = event.reload or bool(forgotten_at(outline.branches, after, event))
+    if ids == event.branches and reload == event.reload:
+        return event
+    return msgspec.structs.replace(event, branches=ids, reload=reload)

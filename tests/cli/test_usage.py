@@ -91,6 +91,7 @@ Command = Callable[..., subprocess.CompletedProcess[str]]
         (["demo", "--allowed-host", "https://example.com/"], 2, "did you mean example.com?"),
         (["demo", "--allowed-host", "example.com/path"], 2, "expected a host name"),
         (["demo", "--host", ""], 1, "not an address of this machine"),
+        (["bench", "--repeats", "0"], 2, "'0' is not a number of repeats; expected 1 to 999"),
         (["chat", "ftp://host/"], 1, "not an address"),
         (["chat", "127.0.0.1:1"], 1, "Connection refused"),
     ],

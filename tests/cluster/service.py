@@ -4,13 +4,17 @@ The agent does what the message says: `count N` yields N pieces with a pause aft
 yields N kilobytes without one, `think SECONDS` is silent before its answer, and any other text is
 answered at once. SKEW is what the node's wall clock is ahead of the others, in seconds.
 
-Clients are who the header ``X-User`` says, or ``somebody`` without one.
+Clients are who the header ``X-User`` says, or ``somebody`` without one. SIGUSR1 makes the node
+return free memory to the system.
 """
 
 from __future__ import annotations
 
 import asyncio
+import ctypes.util
+import gc
 import os
+import signal
 import sys
 import time
 from collections.abc import AsyncIterator
@@ -66,10 +70,18 @@ def authenticate(connection: HTTPConnection) -> Identity:
     return Identity(connection.headers.get("x-user", "somebody"))
 
 
+def trim(*_: object) -> None:
+    """Returns free memory to the system, so that what is resident is in use (glibc only)."""
+    gc.collect()
+    if (name := ctypes.util.find_library("c")) is not None:
+        getattr(ctypes.CDLL(name), "malloc_trim", int)(0)
+
+
 def main() -> None:
     store, port, _ = sys.argv[1:]
     skew, real = float(os.environ.get("SKEW", "0")), time.time
     time.time = lambda: real() + skew
+    signal.signal(signal.SIGUSR1, trim)
     app = Starlette()
     agents = {"scripted": Scripted, "persistent": Persistent}
     mount_agent_gateway(

@@ -36,6 +36,9 @@ class Process:
     def resident(self) -> int:
         return self.holds.resident
 
+    def trim(self) -> None:
+        pass
+
     def descriptors(self) -> int:
         return self.holds.descriptors
 

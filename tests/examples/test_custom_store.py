@@ -99,6 +99,7 @@ READS: dict[str, Change] = {
     "ping": lambda store, session: store.ping(),
     "available_durability": lambda store, session: store.available_durability(),
     "info": lambda store, session: store.info(session),
+    "load": lambda store, session: store.load(session),
     "sessions": lambda store, session: store.sessions(owner="ann"),
     "search": lambda store, session: store.search("ann", "word"),
     "stale": lambda store, session: store.stale(retention=None),

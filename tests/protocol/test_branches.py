@@ -16,6 +16,8 @@ from agentws.protocol.fold import Fold
 from agentws.protocol.outline import Carried, Outline
 from agentws.protocol.position import GENESIS, Position
 from agentws.protocol.ranges import Ranges, before, cut, holds, join
+from agentws.runs.branches import new_branch
+from agentws.sessions import turns
 
 SEEDS = range(40)
 
@@ -256,6 +258,35 @@ def test_a_fork_whose_other_branches_are_forgotten_is_none() -> None:
     assert branches.fork_at("early") is None
     stale = m.UserMessage("early", "?", metadata={"agentws": {"branches": mark("a", ["a"])}})
     assert branches.marked([stale]) == [m.UserMessage("early", "?")]
+
+
+def test_a_place_whose_other_branches_are_forgotten_is_no_longer_marked() -> None:
+    model = Model(1)
+    model.turn("early")
+    model.branch(0, "early")
+    fold = Fold().apply_all(model.records())
+    assert "early" in marks_in(fold.messages)
+    model.turn("late")
+    for _ in range(REMEMBERED):
+        model.branch(len(model.view) - 1, model.view[-1].message)
+    fold = Fold().apply_all(model.records())
+    assert "early" not in marks_in(fold.messages)
+    assert len(marks_in(fold.messages)) == 1
+    assert fold.messages == fold.outline.branches.marked(fold.messages)
+
+
+def test_clients_load_the_marks_again_when_a_branch_at_another_place_is_forgotten() -> None:
+    outline = Outline()
+    outline.branches = regenerated(UNBRANCHED, 1, "early")
+    for number in range(2, REMEMBERED):
+        outline.branches = regenerated(outline.branches, number, "late")
+    turn = turns.Turn(10 * REMEMBERED + 6, m.UserMessage("late", "?"), frozenset(), False)
+    nothing = new_branch(outline, turn, "late", end=10 * REMEMBERED + 9)
+    assert not nothing.reload
+    outline.branches = outline.branches.after(nothing)
+    turn = turn._replace(start=10 * REMEMBERED + 12)
+    forgetting = new_branch(outline, turn, "late", end=10 * REMEMBERED + 20)
+    assert forgetting.reload
 
 
 def test_marking_keeps_other_metadata() -> None:

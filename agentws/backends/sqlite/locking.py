@@ -6,17 +6,17 @@ import sqlite3
 import time
 from typing import Final
 
-PAUSE: Final = 1
-"""Milliseconds between two tries.
+PAUSE: Final = 0.0002
+"""Seconds between two tries. While all wait, nobody writes.
 
-SQLite's own pauses grow to 100 ms: who has waited longest then tries least often, and may get no
-turn for seconds while other processes write all the time.
+SQLite's own pauses are whole milliseconds, and grow to 100 ms: who has waited longest then tries
+least often, and may get no turn for seconds while other processes write all the time.
 """
 
 
 def wait_in_short_pauses(connection: sqlite3.Connection) -> None:
-    """From now on, a statement of this connection waits for a lock only for one pause."""
-    connection.execute(f"PRAGMA busy_timeout = {PAUSE}")
+    """From now on, no statement of this connection waits for a lock: ``begin_writing`` does."""
+    connection.execute("PRAGMA busy_timeout = 0")
 
 
 def begin_writing(connection: sqlite3.Connection, *, timeout: float) -> None:
@@ -30,3 +30,4 @@ def begin_writing(connection: sqlite3.Connection, *, timeout: float) -> None:
             is_locked = error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY
             if not is_locked or time.monotonic() >= deadline:
                 raise
+        time.sleep(PAUSE)
