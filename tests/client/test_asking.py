@@ -71,7 +71,7 @@ async def cancelled_handler(arguments: dict[str, Any]) -> str:
         (async_handler, 'at {"exact":true}'),
         (failing_handler, "failed: no signal"),
         (cancelled_handler, "failed: CancelledError"),
-        (lambda arguments: "a\x00", "failed: This frame contains U+0000."),
+        (lambda arguments: "a\x00", "failed: This message contains U+0000."),
         (lambda arguments: "\ud800", "failed: 'utf-8' codec can't encode"),
         (lambda arguments: "x" * 1_000_000, "failed: This is too large."),
         (lambda arguments: object(), "failed: Encoding objects of type object"),
