@@ -23,6 +23,7 @@ import msgspec
 
 from ..errors import ToolArgumentsInvalid, ToolError
 from ..settings import Seconds, check_setting
+from .annotated import is_field, understood
 from .context import SessionContext
 from .schemas import converted, decoded, schema_of
 
@@ -229,6 +230,7 @@ def _types(
             raise _refusal(name, f"takes {parameter.name} by position only", "no `/`")
         if parameter.annotation is parameter.empty:
             raise _refusal(name, f"has no annotation for {parameter.name}", "a type for each")
+        _check_default(name, parameter)
     # The context is found by its name too: it may be imported for the type checker only.
     named = [name for name, annotation in annotations.items() if _is_context(annotation)]
     try:
@@ -237,13 +239,30 @@ def _types(
         what = f"has an annotation that can't be evaluated ({error})"
         expected = "types that are known where the module is imported"
         raise _refusal(name, what, expected) from error
-    return {one: _INJECTED if _is_context(type_) else type_ for one, type_ in types.items()}
+    return {
+        one: _INJECTED if _is_context(type_) else _understood(name, type_)
+        for one, type_ in types.items()
+    }
+
+
+def _check_default(name: str, parameter: inspect.Parameter) -> None:
+    if is_field(parameter.default):
+        expected = "Annotated[the type, Field(...)] = the default"
+        raise _refusal(name, f"has a Field as the default of {parameter.name}", expected)
 
 
 def _evaluated(annotations: dict[str, Any], function: Any) -> dict[str, Any]:
     holder: Any = SimpleNamespace(__annotations__=annotations)
     names = getattr(inspect.unwrap(function), "__globals__", {})
     return typing.get_type_hints(holder, globalns=names, include_extras=True)
+
+
+def _understood(name: str, type_: Any) -> Any:
+    try:
+        return understood(type_)
+    except TypeError as error:
+        what = f"has an annotation that can't be understood ({error})"
+        raise _refusal(name, what, "bounds such as Field(ge=1), or a model of Pydantic") from error
 
 
 def _is_context(annotation: Any) -> bool:
