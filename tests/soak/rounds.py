@@ -28,7 +28,7 @@ from .world import World, world
 SESSIONS: Final = 3
 WANDERERS: Final = 2
 """Native clients of each session, besides one Python client."""
-ENDING: Final = 30.0
+ENDING: Final = 60.0
 """Seconds, after the faults, for each of what then has to happen."""
 
 

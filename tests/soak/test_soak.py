@@ -12,7 +12,7 @@ from .rounds import soak
 from .schedule import NODES, STORE, schedule
 
 
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(240)
 @pytest.mark.parametrize("store", STORES)
 async def test_nothing_that_was_promised_is_lost_whatever_fails(store: str, tmp_path: Path) -> None:
     report = await soak(store, tmp_path, seed=7, seconds=0, round_seconds=7.0)
