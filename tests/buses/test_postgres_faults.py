@@ -8,6 +8,7 @@ import random
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+import psycopg
 import pytest
 
 from agentws.backends.postgres import PostgresBus
@@ -101,6 +102,24 @@ async def test_a_frozen_server_is_noticed_without_an_error_of_the_connection(
             await asyncio.sleep(1.0)
             server.resume()
             await heard_by(heard, GAP)
+
+
+async def test_a_connection_lost_before_its_first_notification_is_made_again_at_once(
+    postgres: PostgresServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    probe = PostgresBus._probe
+
+    async def lost(bus: PostgresBus) -> None:
+        monkeypatch.setattr(PostgresBus, "_probe", probe)
+        raise psycopg.OperationalError("the connection is lost")
+
+    monkeypatch.setattr(PostgresBus, "_probe", lost)
+    monkeypatch.setattr(postgres_bus, "DEAF_PAUSE", 1000.0)
+    bus, heard = PostgresBus(postgres.url, schema="early"), Heard()
+    bus.subscribe("s:1", lambda _, payload: heard.append(payload))
+    await bus.open()
+    await heard_by(heard, GAP)
+    await bus.close()
 
 
 async def test_a_bus_without_a_server_can_not_be_opened() -> None:

@@ -30,9 +30,12 @@ class Supervised(processes.Server):
         return len(self.pids(2)) == 2
 
     def pids(self, most: int = 2) -> set[int]:
-        """The workers that answer now; stops once ``most`` have."""
+        """The workers that answer now; stops once ``most`` have.
+
+        So many tries, since on an idle machine the same worker accepts most of the connections.
+        """
         found: set[int] = set()
-        for _ in range(50):
+        for _ in range(300):
             try:
                 with urllib.request.urlopen(f"http://{self.host}/", timeout=5) as response:
                     found.add(int(response.read()))
@@ -61,8 +64,7 @@ def test_a_worker_that_fails_to_start_is_tried_again_while_another_serves(
     supervised.wait_until(lambda: supervised.output.count("before it served; trying again") > 1)
     assert supervised.pids(1) == {survivor}
     (supervised.folder / "broken").unlink()
-    supervised.wait_until(lambda: len(supervised.pids()) == 2)
-    assert survivor in supervised.pids()
+    supervised.wait_until(lambda: supervised.pids() > {survivor})
     assert supervised.stop() == -signal.SIGTERM
 
 

@@ -200,13 +200,15 @@ class PostgresBus(Bus):
                 failures = 0
                 await self._receive(self._listening)
             except (psycopg.Error, Unavailable) as error:
-                if failures == 0 and self._heard:
+                # A connection that is lost before its first notification says nothing of others.
+                deaf = isinstance(error, Unavailable) and not self._heard
+                if failures == 0 and not deaf:
                     logger.warning("notifications are not received: %s", _short(error))
             finally:
                 listening, self._listening = self._listening, None
                 if listening is not None:
                     await listening.close()
-            await asyncio.sleep(_pause(failures) if self._heard else DEAF_PAUSE)
+            await asyncio.sleep(DEAF_PAUSE if deaf else _pause(failures))
             failures += 1
 
     async def _receive(self, listening: Connection) -> None:
