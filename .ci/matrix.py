@@ -7,8 +7,9 @@ the newest one, eager tasks          EAGER, with ``asyncio.eager_task_factory`` 
 the oldest one, the oldest packages  the suite without LEFT_OUT, with tests/floors.txt
 ===================================  ====================================================
 
-Every part runs, even if another one fails. Two run at a time: the first one in three processes, as
-it is the longest, and each other one in two, since a test that starts a server mostly waits for it.
+Every part runs, even if another one fails. Three run at a time: the first one in three processes,
+as it is the longest, and each other one in two, since a test that starts a server mostly waits for
+it.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from results import Log, Part, Result, by_test, run_parts, summary, whole
 from services import services
 from shell import Unavailable
 
-AT_ONCE = 2
+AT_ONCE = 3
 WHOLE_IN = 3
 OTHERS_IN = 2
 """Processes of the part that runs the whole suite, and of each other part."""
@@ -143,9 +144,9 @@ def plan() -> list[Suite]:
     oldest, *others = pythons.supported()
     return [
         Suite(version=oldest, whole=True),
-        *(Suite(version=version) for version in others),
-        # The longer one first, so that the last two parts end at about the same time.
+        # The longer ones first, so that the last parts end at about the same time.
         Suite(version=oldest, oldest=True),
+        *(Suite(version=version) for version in others),
         Suite(version=others[-1], eager=True),
     ]
 

@@ -18,7 +18,7 @@ from typing import IO
 
 from shell import ROOT, WINDOWS, Unavailable
 
-PART_LIMIT = 20 * 60.0
+PART_LIMIT = 30 * 60.0
 """Seconds for one part. A hanging test is ended by tests/watchdog; this is for what else hangs."""
 _POLL = 0.2
 _printing = threading.Lock()
