@@ -128,8 +128,8 @@ class Place:
         (int | str, "7", 7),
         (int | str, "seven", "seven"),
         (str | None, "none", None),
-        (Literal["a", 1, None], "1", 1),
-        (Literal["a", 1, None], "A", "a"),
+        (Literal["a"] | Literal[1] | None, "1", 1),
+        (Literal["a"] | Literal[1] | None, "A", "a"),
         (Color, "2", Color.RED),
         (Color, "Red", Color.RED),
         (Color | None, "blue", Color.BLUE),
@@ -155,7 +155,9 @@ async def test_a_question_of_several_types_can_be_answered_in_words(
     assert answers == [value]
 
 
-@pytest.mark.parametrize("type", [int | None, bool | list[int], Literal["a", 1], Place | None])
+@pytest.mark.parametrize(
+    "type", [int | None, bool | list[int], Literal["a"] | Literal[1], Place | None]
+)
 async def test_a_text_of_none_of_the_types_is_a_message(type: Any) -> None:
     async def agent(ctx: RunContext) -> AsyncIterator[str]:
         if ctx.text == "go":

@@ -67,6 +67,8 @@ class Gathering(Generic[Asked, Answer]):
             await asyncio.wait(running)
 
     async def _run(self) -> None:
+        # Questions of the same pass of the event loop go together.
+        await asyncio.sleep(0)
         while batch := self._next_batch():
             await self._answer(batch)
 
