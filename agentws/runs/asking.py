@@ -93,14 +93,12 @@ class AskingRun(Run):
         success = isinstance(terminal, e.RunFinished) and self.stopping is None
         return self.failed_event(ReplayDiverged()) if self.steps.replaying and success else terminal
 
-    async def append_end(self, end: Event) -> None:
-        """Implements :meth:`.run.Run.append_end`."""
-        interrupted = self.on_interrupted if self.stopping == "interrupted" else None
-        if interrupted is not None and isinstance(end, e.RunError):
-            await self.writer.drain()
-            if await interrupted(end):
-                return
-        await super().append_end(end)
+    async def ended_elsewhere(self, end: Event) -> bool:
+        """Implements :meth:`.run.Run.ended_elsewhere`."""
+        if self.on_interrupted is None or not isinstance(end, e.RunError):
+            return False
+        await self.writer.drain()
+        return await self.on_interrupted(end)
 
     # What the context needs
 

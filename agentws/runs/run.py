@@ -185,11 +185,13 @@ class Run:
         end = self.before_end(terminal)
         if usage := self.context.usage:
             end = with_usage(end, usage, self.writer.check_terminal)
-        await self.append_end(end)
+        if self.stopping != "interrupted" or not await self.ended_elsewhere(end):
+            self.writer.write_event(end)
+            await self.writer.drain()
 
-    async def append_end(self, end: Event) -> None:
-        self.writer.write_event(end)
-        await self.writer.drain()
+    async def ended_elsewhere(self, end: Event) -> bool:
+        """Whether the end of an interrupted run was appended already, with what follows it."""
+        return False
 
     def before_end(self, terminal: Event) -> Event:
         """Writes what must precede the end; returns the terminal event that is right then."""
@@ -373,13 +375,9 @@ class Run:
 
     def _finished_event(self, own: e.RunFinished | None) -> Event:
         usage = [*((own.usage if own else None) or ()), *self.context.usage]
-        finished = e.RunFinished(
-            self.context.session.id,
-            self.id,
-            own.result if own else None,
-            (own.outcome if own else None) or m.SuccessOutcome(),
-            usage or None,
-        )
+        result = own.result if own else None
+        outcome = (own.outcome if own else None) or m.SuccessOutcome()
+        finished = e.RunFinished(self.context.session.id, self.id, result, outcome, usage or None)
         if own or usage:
             check_event(finished)
             self.writer.check_terminal(finished)
