@@ -145,9 +145,7 @@ async def _run(ctx: Caller, one: Call, arguments: Mapping[str, Any]) -> Any:
         await steps.begin(work)
         async with limit:
             return await tool.run(ctx.within(work), arguments)
-    except (ReplayDiverged, ToolError):
-        raise
-    except (asyncio.CancelledError, GeneratorExit):
+    except (ReplayDiverged, ToolError, asyncio.CancelledError, GeneratorExit):
         raise
     except BaseException as error:
         # A tool may raise SystemExit: in a task of its own, that would end the event loop.
