@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import random
 from collections.abc import Callable, Coroutine
 from typing import Any
 
@@ -11,9 +10,9 @@ import pytest
 import uvloop
 
 from agentws.backends.postgres import PostgresStore, appends
-from agentws.testing.contract_base import begin, event, events, everything
-from agentws.testing.log_check import check_tags
+from agentws.testing.contract_base import begin, event
 from tests.servers.postgres import PostgresServer
+from tests.stores.pacing import check_paced_streams
 from tests.stores.postgres_schemas import opened
 
 
@@ -37,20 +36,7 @@ def test_paced_appends_of_many_sessions_all_end(
 ) -> None:
     async def streams() -> None:
         async with opened(postgres.url) as store, asyncio.timeout(60):
-            sessions = [await begin(store) for _ in range(20)]
-            chance = random.Random(1)
-
-            async def stream(session: str) -> None:
-                for number in range(40):
-                    await store.append(session, events(number), commutes=True)
-                    await asyncio.sleep(chance.choice((0.0, 0.001, 0.004, 0.0079, 0.016)))
-
-            await asyncio.gather(*map(stream, sessions))
-            # One alone, with nothing else that would start a statement.
-            await stream(sessions[0])
-            for session in sessions:
-                check_tags(await everything(store, session))
-            assert await store.heads(sessions) == [80, *[40] * 19]
+            await check_paced_streams(store, pauses=(0.0, 0.001, 0.004, 0.0079, 0.016))
 
     run(streams())
 
