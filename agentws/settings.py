@@ -6,6 +6,7 @@ when they are given: a negative, endless or misspelled one would otherwise be fo
 
 from __future__ import annotations
 
+import functools
 from types import NoneType
 from typing import Annotated, Any, Final, Literal, get_args, get_origin
 
@@ -44,8 +45,14 @@ def check_setting(name: str, value: object, kind: Any) -> None:
 
 def check_settings(owner: msgspec.Struct) -> None:
     """Checks every field of a struct of settings, as its ``__post_init__``."""
-    for field in msgspec.structs.fields(owner):
+    for field in _fields(type(owner)):
         check_setting(field.name, getattr(owner, field.name), field.type)
+
+
+@functools.cache
+def _fields(owner: type[msgspec.Struct]) -> tuple[msgspec.structs.FieldInfo, ...]:
+    """Kept, as msgspec evaluates every annotation of the class to answer."""
+    return msgspec.structs.fields(owner)
 
 
 def described(kind: Any) -> str:
