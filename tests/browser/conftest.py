@@ -68,20 +68,18 @@ def console_errors() -> Iterator[list[str]]:
 
 
 @pytest.fixture
-def open_page(
-    server: Server, context: BrowserContext, console_errors: list[str]
-) -> Callable[..., Page]:
-    """Opens the chat page in a new tab and waits until it is connected."""
+def open_tab(context: BrowserContext, console_errors: list[str]) -> Callable[[str], Page]:
+    """Opens a chat page in a new tab and waits until it is connected."""
 
     def note(message: ConsoleMessage) -> None:
         if message.type in ("error", "warning"):
             console_errors.append(message.text)
 
-    def opened(url: str | None = None) -> Page:
+    def opened(url: str) -> Page:
         page = context.new_page()
         page.on("console", note)
         page.on("pageerror", lambda error: console_errors.append(str(error)))
-        page.goto(url or server.url)
+        page.goto(url)
         page.wait_for_selector("#connection[data-state=open]")
         return page
 
@@ -89,18 +87,24 @@ def open_page(
 
 
 @pytest.fixture
-def chat(open_page: OpenPage, tmp_path: Path) -> Iterator[Page]:
+def open_page(server: Server, open_tab: Callable[[str], Page]) -> OpenPage:
+    """Opens a page of ``server``, the first one unless a URL says otherwise."""
+    return lambda url=server.url: open_tab(url)
+
+
+@pytest.fixture
+def chat(open_tab: Callable[[str], Page], tmp_path: Path) -> Iterator[Page]:
     """A page of a server with files, and agents that write until they are stopped."""
     output_file = tmp_path / "composing.txt"
     program = ("serve_composing.py", "{port}")
     with processes.Server(*program, folder=HERE, output_file=output_file) as server:
-        yield open_page(f"http://{server.host}/")
+        yield open_tab(f"http://{server.host}/")
 
 
 @pytest.fixture
-def clerk(open_page: OpenPage, tmp_path: Path) -> Iterator[Page]:
+def clerk(open_tab: Callable[[str], Page], tmp_path: Path) -> Iterator[Page]:
     """A page of a server whose agent asks, calls tools and shows parts."""
     database, output_file = str(tmp_path / "clerk.sqlite3"), tmp_path / "clerk.txt"
     program = ("serve_clerk.py", "{port}", database)
     with processes.Server(*program, folder=HERE, output_file=output_file) as server:
-        yield open_page(f"http://{server.host}/")
+        yield open_tab(f"http://{server.host}/")
