@@ -194,7 +194,7 @@ def quiet(caplog: pytest.LogCaptureFixture) -> None:
 
 @pytest.mark.timeout(600)
 def test_random_schedules_of_clients_keep_every_promise(soak: float) -> None:
-    explore(soak, 400, ACTIONS, in_memory)
+    explore(soak, 200, ACTIONS, in_memory)
 
 
 EVERYTHING = st.one_of(ACTIONS, ACTIONS, DISASTERS)
@@ -202,7 +202,7 @@ EVERYTHING = st.one_of(ACTIONS, ACTIONS, DISASTERS)
 
 @pytest.mark.timeout(600)
 def test_random_schedules_with_node_and_store_failures_keep_every_promise(soak: float) -> None:
-    explore(soak, 800, EVERYTHING, in_memory)
+    explore(soak, 400, EVERYTHING, in_memory)
 
 
 BRANCHES = st.one_of(ACTIONS, SENDS, BRANCHING, BRANCHING, BRANCHING)
@@ -210,12 +210,12 @@ BRANCHES = st.one_of(ACTIONS, SENDS, BRANCHING, BRANCHING, BRANCHING)
 
 @pytest.mark.timeout(600)
 def test_random_schedules_with_branches_keep_every_promise(soak: float) -> None:
-    explore(soak, 300, BRANCHES, in_memory)
+    explore(soak, 150, BRANCHES, in_memory)
 
 
 @pytest.mark.timeout(600)
 def test_random_schedules_with_branches_and_failures_keep_every_promise(soak: float) -> None:
-    explore(soak, 300, st.one_of(BRANCHES, BRANCHES, DISASTERS), in_memory)
+    explore(soak, 150, st.one_of(BRANCHES, BRANCHES, DISASTERS), in_memory)
 
 
 async def test_a_read_that_failed_after_a_ring_is_retried_without_another_ring() -> None:
