@@ -69,9 +69,10 @@ def pytest_configure(config: pytest.Config) -> None:
     config.pluginmanager.register(Watchdog())
     # Hypothesis generates the same examples in every run, so that a failure can be repeated. A soak
     # generates new ones.
-    settings.register_profile("repeatable", derandomize=True)
-    if config.getoption("--soak") <= 1.0:
-        settings.load_profile("repeatable")
+    times = config.getoption("--soak")
+    examples = max(1, int(settings().max_examples * times))
+    settings.register_profile("soak", max_examples=examples, derandomize=times <= 1.0)
+    settings.load_profile("soak")
 
 
 @pytest.hookimpl(wrapper=True)

@@ -125,7 +125,6 @@ class ModelRules(StoreFixtures):
     """Random steps; the result of each is compared with the model's."""
 
     @hypothesis.settings(
-        max_examples=100,
         deadline=None,
         database=None,
         phases=[hypothesis.Phase.generate, hypothesis.Phase.shrink],
