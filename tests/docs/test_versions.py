@@ -83,5 +83,5 @@ def test_every_promised_python_is_run() -> None:
 def test_every_path_that_a_part_names_exists() -> None:
     tests = [test.partition("::")[0] for test in matrix.NOT_EAGER]
     eager = [f"tests/{part}" for part in matrix.EAGER]
-    named = [*matrix.LEFT_OUT, *matrix.SAME_EVERYWHERE, *matrix.PACKAGES, *tests, *eager]
+    named = [*matrix.LEFT_OUT, *matrix.OF_PACKAGES, *matrix.OF_PYTHON, *tests, *eager]
     assert [path for path in named if not (ROOT / path).exists()] == []
