@@ -14,9 +14,20 @@ from agentws.cli.options import KNOWN, SERVING, check_environment, without_servi
 from agentws.cli.problem import Problem
 from agentws.cli.target import is_asgi_app
 
+from . import forked
+from .conftest import PATIENCE, environment
 from .test_serving import SERVICE_LINKS
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture
+def command(folder: Path) -> Command:
+    def run(*arguments: str, input: str = "", **env: str) -> subprocess.CompletedProcess[str]:
+        variables = environment(**env)
+        return forked.run([*arguments], folder, input=input, env=variables, patience=PATIENCE)
+
+    return run
 
 
 @pytest.mark.parametrize(
