@@ -30,8 +30,16 @@ class Server(processes.Server):
         return f"http://{self.host}/"
 
 
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """Tests share it: each has sessions and a browser's memory of its own."""
+    with Server(tmp_path_factory.mktemp("server")) as one:
+        yield one
+
+
 @pytest.fixture
-def server(tmp_path: Path) -> Iterator[Server]:
+def own_server(tmp_path: Path) -> Iterator[Server]:
+    """A server that the test may stop."""
     with Server(tmp_path) as one:
         yield one
 

@@ -70,6 +70,12 @@ def with_limit(url: str) -> str:
 
 
 @pytest.fixture
+def server(own_server: Server) -> Server:
+    """Chats of several tests have the same ids."""
+    return own_server
+
+
+@pytest.fixture
 def two_chats(open_page: OpenPage) -> Page:
     page = open_page()
     begin_chat(page, "trip to oslo")

@@ -152,15 +152,15 @@ def test_a_queued_message_is_shown_and_can_be_withdrawn(open_page: OpenPage) -> 
 
 
 def test_a_server_that_is_killed_during_a_run_leaves_an_error_and_a_working_page(
-    open_page: OpenPage, server: Server
+    open_tab: OpenPage, own_server: Server
 ) -> None:
-    page = open_page()
+    page = open_tab(own_server.url)
     send(page, "count 400")
     wait_for_words(page, "n5 ")
-    server.kill()
+    own_server.kill()
     wait_for_connection(page, "reconnecting")
     shown = answer(page)
-    server.start()
+    own_server.start()
     wait_for_connection(page, "open")
     expect(page.locator(".error")).to_be_visible(timeout=30_000)
     wait_until_idle(page)
@@ -170,23 +170,23 @@ def test_a_server_that_is_killed_during_a_run_leaves_an_error_and_a_working_page
 
 
 def test_a_message_written_during_a_restart_is_sent_after_the_reconnect(
-    open_page: OpenPage, server: Server
+    open_tab: OpenPage, own_server: Server
 ) -> None:
-    page = open_page()
+    page = open_tab(own_server.url)
     send(page, "hello")
     expect(page.locator(".assistant strong")).to_have_text("hello")
-    server.stop()
+    own_server.stop()
     wait_for_connection(page, "reconnecting")
     send(page, "sent to nobody yet")
-    server.start()
+    own_server.start()
     expect(page.locator(".assistant strong")).to_have_text(["hello", "sent to nobody yet"])
     expect(page.locator(".user .bubble")).to_have_text(["hello", "sent to nobody yet"])
 
 
 def test_a_conversation_that_the_server_lost_is_replaced_by_a_notice(
-    open_page: OpenPage, forgetful_server: Server
+    open_tab: OpenPage, forgetful_server: Server
 ) -> None:
-    page = open_page(forgetful_server.url)
+    page = open_tab(forgetful_server.url)
     send(page, "hello")
     expect(page.locator(".assistant strong")).to_have_text("hello")
     send(page, "/history")
