@@ -18,6 +18,9 @@ import pytest
 
 from tests import processes
 
+from . import forked
+
+Command = Callable[..., subprocess.CompletedProcess[str]]
 PATIENCE = 30.0
 COMMAND = [sys.executable, "-m", "agentws.cli"]
 AGENTS = """
@@ -170,7 +173,7 @@ def terminal() -> Iterator[Callable[..., Terminal]]:
 
 
 @pytest.fixture
-def command(folder: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
+def command(folder: Path) -> Command:
     def run(*arguments: str, input: str = "", **env: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
             [*COMMAND, *arguments],
@@ -181,5 +184,16 @@ def command(folder: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
             text=True,
             timeout=PATIENCE,
         )
+
+    return run
+
+
+@pytest.fixture
+def forked_command(folder: Path) -> Command:
+    """For tests that need no start of an interpreter."""
+
+    def run(*arguments: str, input: str = "", **env: str) -> subprocess.CompletedProcess[str]:
+        variables = environment(**env)
+        return forked.run([*arguments], folder, input=input, env=variables, patience=PATIENCE)
 
     return run

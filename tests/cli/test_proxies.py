@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import socket
-import subprocess
 import threading
 from collections.abc import Callable, Iterator
 
 import pytest
 
-from .conftest import Server
+from .conftest import Command, Server
 
-Command = Callable[..., subprocess.CompletedProcess[str]]
 AWAY = "http://agent.example/"
 
 
@@ -48,38 +46,38 @@ def rude() -> Iterator[str]:
     ],
 )
 def test_a_broken_proxy_is_reported_in_one_line_that_names_it(
-    command: Command, rude: str, variable: str, value: str, mode: tuple[str, ...]
+    forked_command: Command, rude: str, variable: str, value: str, mode: tuple[str, ...]
 ) -> None:
     given = value.format(nobody="127.0.0.1:9", rude=rude)
-    done = command("chat", AWAY, *mode, input="hi", **{variable: given})
+    done = forked_command("chat", AWAY, *mode, input="hi", **{variable: given})
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr.count("\n") == 1
     assert f"proxy from {variable}" in done.stderr and "NO_PROXY" in done.stderr
 
 
 def test_a_server_on_this_machine_is_reached_without_a_proxy(
-    serve: Callable[..., Server], command: Command
+    serve: Callable[..., Server], forked_command: Command
 ) -> None:
     server = serve("run", "agents:Echo")
     proxies = dict.fromkeys(("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"), "http://127.0.0.1:9")
-    assert command("chat", server.url, input="hi", **proxies).stdout == "hi \n"
+    assert forked_command("chat", server.url, input="hi", **proxies).stdout == "hi \n"
     for way in (("--proxy", "http://127.0.0.1:9"), ("--proxy=127.0.0.1:9",)):
-        done = command("chat", server.url, *way, input="hi")
+        done = forked_command("chat", server.url, *way, input="hi")
         assert done.returncode == 1 and "proxy given (127.0.0.1:9)" in done.stderr
-    done = command("chat", server.url, input="hi", AGENTWS_PROXY="none", **proxies)
+    done = forked_command("chat", server.url, input="hi", AGENTWS_PROXY="none", **proxies)
     assert done.stdout == "hi \n"
-    done = command("chat", AWAY, "--proxy", "none", input="hi", **proxies)
+    done = forked_command("chat", AWAY, "--proxy", "none", input="hi", **proxies)
     assert done.returncode == 1 and "proxy" not in done.stderr
 
 
 @pytest.mark.parametrize("path", ["", "/", "/ws/chat"])
 def test_the_address_may_lack_its_trailing_slash(
-    serve: Callable[..., Server], command: Command, path: str
+    serve: Callable[..., Server], forked_command: Command, path: str
 ) -> None:
     server = serve("run", "agents:Echo", "--prefix", "/assistant", kind=Prefixed)
     url = f"{server.url.removesuffix('/')}{path}"
     for address in (url, url.removeprefix("http://"), url.replace("http", "ws")):
-        assert command("chat", address, input="hi").stdout == "hi \n"
+        assert forked_command("chat", address, input="hi").stdout == "hi \n"
 
 
 class Prefixed(Server):

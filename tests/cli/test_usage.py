@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import socket
-import subprocess
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -14,20 +12,8 @@ from agentws.cli.options import KNOWN, SERVING, check_environment, without_servi
 from agentws.cli.problem import Problem
 from agentws.cli.target import is_asgi_app
 
-from . import forked
-from .conftest import PATIENCE, environment
+from .conftest import Command
 from .test_serving import SERVICE_LINKS
-
-Command = Callable[..., subprocess.CompletedProcess[str]]
-
-
-@pytest.fixture
-def command(folder: Path) -> Command:
-    def run(*arguments: str, input: str = "", **env: str) -> subprocess.CompletedProcess[str]:
-        variables = environment(**env)
-        return forked.run([*arguments], folder, input=input, env=variables, patience=PATIENCE)
-
-    return run
 
 
 @pytest.mark.parametrize(
@@ -108,29 +94,29 @@ def command(folder: Path) -> Command:
     ],
 )
 def test_wrong_usage_is_reported_in_one_line_with_its_exit_code(
-    command: Command, folder: Path, arguments: list[str], status: int, said: str
+    forked_command: Command, folder: Path, arguments: list[str], status: int, said: str
 ) -> None:
     (folder / "broken.py").write_text("\nvalue = undefined\n")
     (folder / "unparsable.py").write_text("class\n")
     (folder / "lacking.py").write_text("import not_installed\n")
     (folder / "values.py").write_text("NUMBER = 1\nasync def app(scope, receive, send): ...\n")
-    done = command(*arguments, input="hi")
+    done = forked_command(*arguments, input="hi")
     assert done.returncode == status, done.stderr
     assert said in done.stderr
     assert "Traceback" not in done.stderr and "a-secret" not in done.stderr
     assert done.stdout == ""
 
 
-def test_a_port_in_use_ends_the_command_with_exit_code_3(command: Command) -> None:
+def test_a_port_in_use_ends_the_command_with_exit_code_3(forked_command: Command) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
-        done = command("demo", "--port", str(port))
+        done = forked_command("demo", "--port", str(port))
     assert done.returncode == 3
     assert f"try --port {port + 1}" in done.stderr and "Traceback" not in done.stderr
 
 
-def test_a_misspelled_variable_is_refused(command: Command) -> None:
-    done = command("demo", AGENTWS_ADMIN_KYE="secret")
+def test_a_misspelled_variable_is_refused(forked_command: Command) -> None:
+    done = forked_command("demo", AGENTWS_ADMIN_KYE="secret")
     assert done.returncode == 2
     assert "Did you mean AGENTWS_ADMIN_KEY?" in done.stderr and "secret" not in done.stderr
     with pytest.raises(Problem):
@@ -143,7 +129,7 @@ def test_the_service_links_of_kubernetes_are_ignored() -> None:
     assert without_service_links(SERVICE_LINKS | ours) == ours
 
 
-def test_a_variable_with_an_invalid_value_is_refused(command: Command) -> None:
+def test_a_variable_with_an_invalid_value_is_refused(forked_command: Command) -> None:
     wrong = [
         ("PORT", "x"),
         ("WORKERS", "0"),
@@ -153,7 +139,7 @@ def test_a_variable_with_an_invalid_value_is_refused(command: Command) -> None:
     ]
     wrong += [("ALLOWED_HOST", "a, http://b"), ("ALLOWED_HOST", " "), ("ALLOWED_ORIGIN", ",,")]
     for name, value in wrong:
-        done = command("demo", **{f"AGENTWS_{name}": value})
+        done = forked_command("demo", **{f"AGENTWS_{name}": value})
         assert done.returncode == 2 and "secret" not in done.stderr
 
 
