@@ -107,6 +107,7 @@ Their result can depend on when Python starts a task, but not on the version of 
 NOT_EAGER = {
     "tests/client/test_against_gateway.py::"
     "test_a_snapshot_brings_the_notices_that_were_pushed_before": "asks by httpx2",
+    "tests/http/test_precedence.py": "serves files by Starlette's FileResponse",
     "tests/runs/test_failures.py": "raises in a task group of the agent's own",
 }
 """Tests that can't run with eager tasks, because of bugs in other packages.
