@@ -88,6 +88,9 @@ OF_PACKAGES = {
     "tests/protocol": "computes without tasks, sockets or threads",
     "tests/server/test_reload.py": "restarts uvicorn by the signals of test_signals.py",
     "tests/session/test_large_pages.py": "computes pages from logs",
+    "tests/session/test_page_reads.py": "computes pages from logs",
+    "tests/session/test_page_sizes.py": "computes pages from logs",
+    "tests/session/test_paged_notices.py": "computes pages from logs",
     "tests/stores/test_postgres_pooler.py": "asks the pooler what tests/stores asks the server",
     "tests/transports/test_origins.py": "computes answers from headers",
 }

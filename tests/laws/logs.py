@@ -86,5 +86,9 @@ def branched(replaced: str, message: str, *, first: int, last: int, **changes: A
     return e.HistoryBranched(replaced, message, hidden=(first, last), **names), None
 
 
+RUN: list[Line] = [accepted("m1"), started("r1", "m1")]
+QUESTION: list[Line] = [*RUN, asking("r1", "q1")]
+
+
 def log(*lines: Line) -> list[Record]:
     return extend(Position("e", 0, GENESIS), [encode_event(event, run=run) for event, run in lines])

@@ -10,7 +10,7 @@ import pytest
 from agentws.testing.agents import Gate
 from agentws.testing.connect import Client, Frame, connect
 
-from .test_races import SESSION, Race, code, race, script
+from .race import SESSION, Race, code, race, script
 
 BRANCHED = "history.branched"
 

@@ -9,10 +9,11 @@ import pytest
 from agentws.protocol.position import Position
 
 from .logs import (
+    QUESTION,
+    RUN,
     Line,
     accepted,
     answered,
-    asking,
     cancelling,
     cleared,
     finished,
@@ -22,9 +23,6 @@ from .logs import (
     withdrawn,
 )
 from .replies import Account, Request
-
-RUN: list[Line] = [accepted("m1"), started("r1", "m1")]
-QUESTION: list[Line] = [*RUN, asking("r1", "q1")]
 
 SEND = {"type": "send", "id": "m1", "content": "question m1"}
 SECOND = {"type": "send", "id": "m2", "content": "question m2"}

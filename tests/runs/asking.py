@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
 from typing import Any
 
+from agentws import RunContext
 from agentws.testing.connect import Client, Frame, kind
+
+
+async def one_question(ctx: RunContext) -> AsyncIterator[str]:
+    yield "Let me see. "
+    said = await ctx.ask("Refund 500?")
+    yield f"You said {said}."
 
 
 def answer(id: str, interrupt: str, payload: Any = None, **members: Any) -> dict[str, Any]:

@@ -10,62 +10,19 @@ from typing import Any, ClassVar
 import msgspec
 import pytest
 
-from agentws import Agent, AgentError, RunContext, tool
+from agentws import Agent, AgentError, RunContext
 from agentws.protocol import events as e
 from agentws.protocol import messages as m
-from agentws.protocol.codec import decode_record, event_type
+from agentws.protocol.codec import event_type
 from agentws.protocol.fold import Fold
 from agentws.protocol.message_run import MessageRun
 from agentws.runs import attempts
 from agentws.runs.ids import now_ms
-from agentws.testing.connect import Client, Frame, connect
-from agentws.testing.oracle import check_client, check_log, read_log
+from agentws.testing.connect import Client, connect
+from agentws.testing.oracle import read_log
 
-from .harness import accepted
+from .attempting import Trying, attempts_in, log_of, lost_until, says, shown
 from .nodes import Node, nodes
-
-
-class Trying(Agent):
-    """Hangs in its first attempts; notes what each run was given."""
-
-    attempts = 3
-    hangs: ClassVar[int] = 1
-    runs: ClassVar[list[tuple[int, str]]] = []
-
-    def __init_subclass__(cls) -> None:
-        cls.runs = []
-
-    async def run(self, ctx: RunContext) -> AsyncIterator[str]:
-        self.runs.append((ctx.attempt, ctx.idempotency_key))
-        yield f"attempt {ctx.attempt} "
-        if ctx.attempt <= self.hangs:
-            await asyncio.sleep(1e6)
-        yield "done"
-
-
-async def log_of(node: Node, client: Client) -> list[e.Event]:
-    assert client.session is not None
-    epoch, records = await read_log(node.store.store, client.session)
-    check_log(records, accepted=accepted(client.frames))
-    check_client(epoch, records, client.frames, complete=True)
-    return [decode_record(record.data).event for record in records]
-
-
-async def shown(node: Node, client: Client) -> list[tuple[str, Any]]:
-    """The conversation in view, as the server has it."""
-    session = await node.gateway.sessions.find(str(client.session))
-    await session.catch_up()
-    messages = [msgspec.to_builtins(one) for one in await session.messages()]
-    return [(one["role"], one.get("content", "")) for one in messages]
-
-
-async def lost_until(end: str, client: Client, first: Node, second: Node) -> None:
-    """The first node freezes in an answer; the client waits on the second one for ``end``."""
-    await client.say("go", "m1")
-    await client.until("TEXT_MESSAGE_CONTENT")
-    first.freeze()
-    await client.reconnect(second.app)
-    await client.until(end, within=30)
 
 
 async def lost_and_answered(client: Client, first: Node, second: Node) -> None:
@@ -122,16 +79,6 @@ async def test_an_agent_that_does_not_allow_it_is_not_called_again() -> None:
     assert len(Once.runs) == 1
 
 
-def attempts_in(events: list[e.Event]) -> list[int]:
-    """The number of each run's attempt, in the log's order."""
-    told = [m.told_in(one.metadata) for one in events if isinstance(one, e.RunStarted)]
-    return [one.get("attempt", {"number": 1})["number"] for one in told]
-
-
-def says(text: str, frame: Frame) -> bool:
-    return text in str(frame)
-
-
 async def test_attempts_are_bounded() -> None:
     class Never(Trying):
         hangs = 99
@@ -153,66 +100,6 @@ async def test_attempts_are_bounded() -> None:
             told = [m.told_in(one.metadata).get("nextAttempt") for one in errors]
             assert told == [2, 3, None]
     assert {key for _, key in Never.runs} == {Never.runs[0][1]}
-
-
-async def test_a_cancel_that_came_while_the_owner_was_dead_ends_the_run_as_cancelled() -> None:
-    class Stopped(Trying):
-        pass
-
-    async with nodes(Stopped) as (first, second):
-        async with connect(first.app) as client:
-            await client.say("go", "m1")
-            await client.until("TEXT_MESSAGE_CONTENT")
-            first.freeze()
-            await client.reconnect(second.app)
-            await client.ask({"type": "cancel", "id": "c1"})
-            end = (await client.until("RUN_FINISHED", within=30))["event"]
-            assert end["outcome"] == {"type": "cancelled"}
-            await asyncio.sleep(10)
-            assert attempts_in(await log_of(second, client)) == [1]
-    assert len(Stopped.runs) == 1
-
-
-async def test_a_cancel_that_names_the_lost_run_stops_the_attempt_after_it() -> None:
-    class Late(Trying):
-        hangs = 2
-
-    async with nodes(Late) as (first, second):
-        async with connect(first.app) as client:
-            await client.say("go", "m1")
-            lost = (await client.until("TEXT_MESSAGE_CONTENT"))["run"]
-            first.freeze()
-            await client.reconnect(second.app)
-            await client.until(lambda frame: "attempt 2" in str(frame), within=30)
-            await client.ask({"type": "cancel", "id": "c1", "run": lost})
-            end = (await client.until("RUN_FINISHED", within=30))["event"]
-            assert end["outcome"] == {"type": "cancelled"}
-            await log_of(second, client)
-
-
-async def test_a_cancel_before_the_next_attempt_begins_brings_the_first_text_back() -> None:
-    class Waiting(Trying):
-        pass
-
-    async with nodes(Waiting, max_runs=1) as (first, second):
-        async with connect(first.app) as client, connect(second.app) as other:
-            # It has the only place for a run of the second node.
-            await other.say("go", "b1")
-            await other.until("TEXT_MESSAGE_CONTENT")
-            await client.say("go", "m1")
-            lost = (await client.until("TEXT_MESSAGE_CONTENT"))["run"]
-            first.freeze()
-            await client.reconnect(second.app)
-            await client.until("message.accepted", within=30)
-            await client.ask({"type": "cancel", "id": "c1", "run": lost})
-            await client.until(lambda frame: bool(frame.get("event", {}).get("reload")))
-            await log_of(second, client)
-            async with connect(second.app, f"/ws/chat?session={client.session}") as late:
-                await late.until("MESSAGES_SNAPSHOT")
-                # The oracle compares it with the fold of the log.
-                await log_of(second, late)
-            assert await shown(second, client) == [("user", "go"), ("assistant", "attempt 1 ")]
-    assert Waiting.runs[0][0] == Waiting.runs[1][0] == 1 and len(Waiting.runs) == 2
 
 
 async def test_a_run_that_fails_by_itself_is_not_attempted_again() -> None:
@@ -255,104 +142,6 @@ async def test_the_attempt_comes_before_what_waits_in_the_queue() -> None:
             kinds = [text for role, text in await shown(second, client) if role == "user"]
             assert kinds == ["one", "two", "three"]
     assert Ordered.texts == ["one", "one", "two", "three"]
-
-
-made: list[str] = []
-
-
-@tool
-async def book(seat: str) -> str:
-    """Books a seat."""
-    made.append(seat)
-    if seat == "slow" and made.count("slow") == 1:
-        await asyncio.sleep(1e6)
-    return f"{seat} is booked ({len(made)})"
-
-
-class Booking(Agent):
-    attempts = 2
-
-    async def run(self, ctx: RunContext) -> AsyncIterator[str]:
-        yield await ctx.call(book, seat="A")
-        yield await ctx.call(book, seat="B")
-        yield await ctx.call(book, seat="A")
-        yield await ctx.call(book, seat="slow")
-
-
-async def test_what_was_called_and_recorded_is_not_called_again() -> None:
-    made.clear()
-    async with nodes(Booking) as (first, second):
-        async with connect(first.app) as client:
-            await client.say("go", "m1")
-            for _ in range(3):
-                await client.until("TOOL_CALL_RESULT")
-            first.freeze()
-            await client.reconnect(second.app)
-            await client.until("RUN_FINISHED", within=30)
-            events = await log_of(second, client)
-            messages = await shown(second, client)
-    # The call that was cut off has no result, so it is made again.
-    assert made == ["A", "B", "A", "slow", "slow"]
-    text = "".join(str(content) for role, content in messages if role == "assistant")
-    assert text == "A is booked (1)B is booked (2)A is booked (3)slow is booked (5)"
-    # The conversation in view has each call with its result.
-    assert [content for role, content in messages if role == "tool"] == [
-        "A is booked (1)",
-        "B is booked (2)",
-        "A is booked (3)",
-        "slow is booked (5)",
-    ]
-    results = [one for one in events if isinstance(one, e.ToolCallResult)]
-    repeated = [m.told_in(one.metadata).get("repeated", False) for one in results[4:]]
-    assert repeated == [True, True, True, False]
-
-
-class Asking(Agent):
-    """Asks twice; is lost after the first answer, and let go after the second question."""
-
-    attempts = 2
-    calls: ClassVar[list[int]] = []
-
-    async def run(self, ctx: RunContext) -> AsyncIterator[str]:
-        self.calls.append(ctx.attempt)
-        yield f"You want {await ctx.ask('What?')}. "
-        yield await ctx.call(book, seat="A")
-        if len(self.calls) == 1:
-            await asyncio.sleep(1e6)
-        yield f" When: {await ctx.ask('When?')}. Key {ctx.idempotency_key}"
-
-
-async def test_what_was_asked_and_answered_is_not_asked_again() -> None:
-    made.clear()
-    Asking.calls = []
-    async with nodes(Asking, park=0.5) as (first, second):
-        async with connect(first.app) as client:
-            await client.say("go", "m1")
-            asked = await client.until("RUN_FINISHED")
-            await answer(client, asked, "tea")
-            await client.until(lambda frame: "is booked" in str(frame))
-            await client.until("TEXT_MESSAGE_CONTENT")
-            first.freeze()
-            await client.reconnect(second.app)
-            again = await client.until("RUN_FINISHED", within=30)
-            assert again["event"]["outcome"]["interrupts"][0]["message"] == "When?"
-            # It is not in memory any more, so it is called again for the answer.
-            await asyncio.sleep(2)
-            await answer(client, again, "now")
-            await client.until("RUN_FINISHED", within=30)
-            events = await log_of(second, client)
-            texts = [str(text) for role, text in await shown(second, client) if role != "tool"]
-    first_run = next(one for one in events if isinstance(one, e.RunStarted)).run_id
-    assert "".join(texts) == (f"goYou want tea. A is booked (1) When: now. Key {first_run}")
-    assert made == ["A"]
-    assert Asking.calls == [1, 2, 2]
-
-
-async def answer(client: Client, asked: Any, payload: str) -> None:
-    interrupt = asked["event"]["outcome"]["interrupts"][0]["id"]
-    await client.ask(
-        {"type": "answer", "id": f"a-{payload}", "interrupt": interrupt, "payload": payload}
-    )
 
 
 async def test_an_attempt_begins_only_within_its_time(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,8 +11,8 @@ from agentws.protocol import events as e
 from agentws.protocol import messages as m
 from agentws.testing.connect import Client, connect
 
+from .attempting import Trying, attempts_in, log_of, shown
 from .nodes import Node, nodes
-from .test_attempts import Trying, attempts_in, log_of, shown
 
 
 async def drained_and_answered(client: Client, first: Node, second: Node) -> None:

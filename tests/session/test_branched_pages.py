@@ -17,7 +17,7 @@ from agentws.sessions.session import Session
 from agentws.store import PAGE as RECORDS
 from tests.protocol.test_branches import Model
 
-from .test_large_pages import joined, pages_of, text
+from .paging import joined, pages_of, text
 from .test_session import session_of
 
 SEEDS = range(25)

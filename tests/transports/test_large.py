@@ -15,7 +15,7 @@ from agentws.protocol.wires.simple import SimpleEncoder
 from agentws.testing.agents import Gate, Script, Yield
 from agentws.testing.connect import TERMINAL, Client, Frame, kind
 from agentws.testing.oracle import check_simple
-from tests.session.test_large_pages import joined
+from tests.session.paging import joined
 
 from .conftest import Make
 from .world import World
