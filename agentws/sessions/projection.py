@@ -93,6 +93,9 @@ class Projection:
         """
         for at in applied:
             self._apply_one(entries[at], records[at], records[at - 1] if at else None)
+        if applied:
+            self.outline_changed = True
+            self.version = records[applied[-1]].seq
         last = records[-1]
         self.head = Position(self.head.epoch, last.seq, last.tag)
 
@@ -106,8 +109,6 @@ class Projection:
             self.outline.apply(event, one.run)
         else:
             self._apply_with_senders(self.senders, event, one.run)
-        self.outline_changed = True
-        self.version = record.seq
         handle = _BESIDES_OUTLINE.get(type(event))
         if handle is not None:
             handle(self, event, record, before)
