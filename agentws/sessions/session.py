@@ -171,13 +171,14 @@ class Session(Projection):
             if done.position.seq > self.head.seq:
                 await self.catch_up()
             return done
-        if not done.records:
+        records = done.records
+        if not records:
             return done
-        if done.records[0].seq == self.head.seq + 1:
-            self.apply(done.records, entries, applied)
-            self._tail.add(done.records, sum(map(len, datas)))
+        if records[0].seq == self.head.seq + 1:
+            self.apply(records, entries, applied)
+            self._tail.add(records, sum(map(len, datas)))
             self._notify()
-        elif done.records[-1].seq > self.head.seq:
+        elif records[-1].seq > self.head.seq:
             await self.catch_up()
         self.announce()
         return done
