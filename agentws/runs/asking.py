@@ -73,8 +73,10 @@ class AskingRun(Run):
 
     def detach(self) -> None:
         super().detach()
-        self._end_steering()
-        self.on_waiting, self.on_interrupted, self._steering = None, None, None
+        self.on_waiting = self.on_interrupted = None
+        if self._steering is not None:
+            self._steering.close()
+            self._steering = None
         # The context, which the agent may keep, refers to this run: a cycle, which only the
         # garbage collector frees.
         self.ending = True

@@ -107,8 +107,9 @@ class Run:
 
     def detach(self) -> None:
         """Drops what refers to its session: without cycles, memory is freed at once."""
-        self.stop_timer()
-        self.timer = None
+        if self.timer is not None:
+            self.stop_timer()
+            self.timer = None
 
     def stop_timer(self) -> None:
         if self.timer is not None:
@@ -351,13 +352,15 @@ class Run:
         return event
 
     def _finished_event(self, own: e.RunFinished | None) -> Event:
-        usage = [*((own.usage if own else None) or ()), *self.context.usage]
-        result = own.result if own else None
-        outcome = (own.outcome if own else None) or m.SuccessOutcome()
-        finished = e.RunFinished(self.context.session.id, self.id, result, outcome, usage or None)
-        if own or usage:
-            check_event(finished)
-            self.writer.check_terminal(finished)
+        session, usage = self.context.session.id, self.context.usage
+        if own is None and not usage:
+            return e.RunFinished(session, self.id, None, m.SuccessOutcome())
+        own = own or e.RunFinished(session, self.id)
+        usage = [*(own.usage or ()), *usage]
+        outcome = own.outcome or m.SuccessOutcome()
+        finished = e.RunFinished(session, self.id, own.result, outcome, usage or None)
+        check_event(finished)
+        self.writer.check_terminal(finished)
         return finished
 
     def failed_event(self, error: AgentwsError) -> Event:

@@ -29,7 +29,7 @@ from .large_runs import BoundedPages
 from .pages import Page, page_before
 from .projection import DECODED_TYPES, Projection, applied_in
 from .shared_read import SharedRead
-from .tail import Tail, size_of
+from .tail import Tail
 from .turns import Turn
 
 logger: Final = logging.getLogger("agentws")
@@ -215,7 +215,7 @@ class Session(Projection):
         if fresh:
             entries = [entry_of(record.data, DECODED_TYPES) for record in fresh]
             self.apply(fresh, entries, applied_in(entries))
-            self._tail.add(fresh, size_of(fresh))
+            self._tail.add_read(fresh)
             self._notify()
         return len(records)
 
@@ -308,7 +308,7 @@ class Session(Projection):
             return lost.reason
         if missed and missed[-1].seq == self.head.seq and self._tail.event_size is None:
             # The reader asks for them next, and so do others that return with it.
-            self._tail.add(missed, size_of(missed))
+            self._tail.add_read(missed)
         return None
 
     # The fold
