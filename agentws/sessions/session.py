@@ -255,8 +255,12 @@ class Session(Projection):
             self.followers = followers[:at] + followers[at + 1 :]
 
     def tail_after(self, position: Position) -> Sequence[Record] | None:
-        """The replay after ``position``, which :meth:`check` accepts; ``None`` if not in memory."""
-        if position.seq == self.head.seq:
+        """The replay after ``position``, which :meth:`check` accepts; ``None`` if not in memory.
+
+        Empty for a position beyond the head, too: its reader has read the store, of which this node
+        does not know as much yet.
+        """
+        if position.seq >= self.head.seq:
             return ()
         return self._tail.after(position.seq)
 
