@@ -145,10 +145,12 @@ async def _run(ctx: Caller, one: Call, arguments: Mapping[str, Any]) -> Any:
         await steps.begin(work)
         async with limit:
             return await tool.run(ctx.within(work), arguments)
-    except (ReplayDiverged, ToolError, asyncio.CancelledError, GeneratorExit):
+    except (ReplayDiverged, ToolError, GeneratorExit):
         raise
     except BaseException as error:
         # A tool may raise SystemExit: in a task of its own, that would end the event loop.
+        if isinstance(error, asyncio.CancelledError) and (steps.cancelled or _is_cancelled()):
+            raise
         if limit.expired():
             raise ToolError(f"{tool.name} took longer than {tool.timeout:g} seconds.") from error
         if isinstance(error, AgentwsError):
@@ -157,6 +159,12 @@ async def _run(ctx: Caller, one: Call, arguments: Mapping[str, Any]) -> Any:
         raise ToolError() from error
     finally:
         steps.end(work)
+
+
+def _is_cancelled() -> bool:
+    """Whether this task was cancelled: not only a task or future that the tool has waited for."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
 
 
 def _finish(

@@ -156,6 +156,8 @@ class Steps:
         self._unasked = set(recorded.resuming)
         """Questions that the agent is called again for, and has not asked again yet."""
         self._followers: list[asyncio.Future[None]] = []
+        self.cancelled = False
+        """Whether nobody waits any more; see :meth:`cancel`."""
         self.open_calls: dict[str, str] = {}
         """The calls without a result, and their steps."""
 
@@ -325,6 +327,7 @@ class Steps:
 
     def cancel(self) -> None:
         """Cancels who waits for an answer or for its turn: the agent has ended, or is let go."""
+        self.cancelled = True
         for _, answered in self._waiting.values():
             answered.cancel()
         for following in self._followers:

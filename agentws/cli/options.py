@@ -236,12 +236,13 @@ def _described(option: Option) -> str:
 
 def _many(parser: argparse.ArgumentParser, option: Option, given: str | None) -> list[Any] | None:
     """Reads each part itself, since argparse reads a default only if it is text."""
-    if not given:
+    if given is None:
         return None
     parts = [part.strip() for part in given.split(",") if part.strip()]
     if not parts:
-        # An empty list of keys or hosts would open the server to everybody.
-        parser.error(f"{option.variable}: {given!r} is empty; expected {option.metavar}")
+        # An empty list of keys or hosts would open the server to everybody: so does a secret whose
+        # reference names nothing.
+        parser.error(f"{option.variable} is empty; expected {option.metavar}, or no such variable")
     try:
         return [option.read(part) for part in parts]
     except argparse.ArgumentTypeError as error:

@@ -7,8 +7,8 @@ the same tag have the same past. A position of a lost or restored log never matc
 
 from __future__ import annotations
 
-import hashlib
 import re
+from hashlib import sha1
 from typing import Final
 
 import msgspec
@@ -63,4 +63,4 @@ def chain(tag: str, seq: int, data: bytes) -> str:
     It detects accidents (a lost end of the log, a restored backup), not forgery.
     """
     hashed = b"%b|%d|%b" % (tag.encode(), seq, data)
-    return hashlib.sha1(hashed, usedforsecurity=False).hexdigest()[:16]
+    return sha1(hashed, usedforsecurity=False).hexdigest()[:16]

@@ -197,12 +197,12 @@ class RunSequence:
         if key in self._open:
             raise InvalidEvent(f"{_name(event)} for a {key.kind} that is already open.")
         match event:
-            case e.SubagentStarted():
-                self._begin_subagent(event)
-            case e.ToolCallStart():
-                self._check_caller(event)
             case e.TextMessageStart() | e.ReasoningMessageStart():
                 self._owners.setdefault(key.id, event.subagent_run_id)
+            case e.ToolCallStart():
+                self._check_caller(event)
+            case e.SubagentStarted():
+                self._begin_subagent(event)
         self._open[key] = event
 
     def _begin_subagent(self, event: e.SubagentStarted) -> None:
@@ -258,8 +258,8 @@ class RunSequence:
             and owner in (None, lane.owner)
         ):
             return [], lane.key
-        start = opener(id or self._new_id())
-        key = _key(RULES[type(start)], start)
+        id = id or self._new_id()
+        start, key = opener(id), Key(kind, id)
         # Before the lane is left, so that an event that is refused changes nothing.
         self._open_new(key, start)
         out = [start] if lane is None else [*self._leave_lane(), start]

@@ -39,7 +39,13 @@ AROUND_RESULT: Final = 2048
 class AskingRun(Run):
     """A run with the steps of its agent: its calls and questions."""
 
-    __slots__ = ("_origin", "_recorded", "_steering", "_steps", "on_interrupted", "on_waiting")
+    on_waiting: Callable[[AskingRun], None] | None = None
+    """Called when the agent only waits for answers; see :meth:`park`."""
+    on_interrupted: Callable[[e.RunError], Awaitable[bool]] | None = None
+    """Called with the end of a run that a drain has stopped, when everything else is in the
+    store: it may append that itself, and returns whether it has."""
+    _steps: Steps | None = None
+    _steering: Steering | None = None
 
     def __init__(
         self,
@@ -55,13 +61,6 @@ class AskingRun(Run):
         super().__init__(context, writer, variables, team)
         self._origin = origin
         self._recorded = recorded
-        self._steps: Steps | None = None
-        self._steering: Steering | None = None
-        self.on_waiting: Callable[[AskingRun], None] | None = None
-        """Called when the agent only waits for answers; see :meth:`park`."""
-        self.on_interrupted: Callable[[e.RunError], Awaitable[bool]] | None = None
-        """Called with the end of a run that a drain has stopped, when everything else is in the
-        store: it may append that itself, and returns whether it has."""
         self.connect()
 
     def connect(self) -> None:
@@ -74,8 +73,10 @@ class AskingRun(Run):
 
     def detach(self) -> None:
         super().detach()
-        self._end_steering()
-        self.on_waiting, self.on_interrupted, self._steering = None, None, None
+        self.on_waiting = self.on_interrupted = None
+        if self._steering is not None:
+            self._steering.close()
+            self._steering = None
         # The context, which the agent may keep, refers to this run: a cycle, which only the
         # garbage collector frees.
         self.ending = True
@@ -285,8 +286,6 @@ class AskingRun(Run):
 
 class ReplayedRun(AskingRun):
     """The run of an agent that is called again: what it repeats is in the log and is dropped."""
-
-    __slots__ = ()
 
     def _write_text(self, delta: str) -> None:
         if not self.steps.replaying:

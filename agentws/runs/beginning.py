@@ -120,7 +120,7 @@ def run_started(session: Session, context: RunContext, *, agent: str | None = No
         started = started_by_answers(id, run, resuming.values(), parent=parent)
     else:
         started = started_by_message(id, run, context.message)
-    attempt = next_attempt(outline)
+    attempt = None if context.attempt == 1 else next_attempt(outline)
     if agent is None and attempt is None:
         return started
     told: dict[str, Any] = {} if agent is None else {"agent": agent}

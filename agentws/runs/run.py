@@ -46,30 +46,29 @@ STOP_ERRORS: Final[dict[Stop, str]] = {
 class Run:
     """Drives one agent once, in the task that awaits :meth:`drive`."""
 
-    __slots__ = (
-        "_check_from",
-        "_documents",
-        "_driving",
-        "_sequence",
-        "_shared",
-        "_successor",
-        "_team",
-        "_text",
-        "abandoned",
-        "context",
-        "ending",
-        "first",
-        "has_slot",
-        "id",
-        "over",
-        "is_zombie",
-        "parked",
-        "stopping",
-        "task",
-        "timer",
-        "variables",
-        "writer",
-    )
+    # Defaults of the class: most runs never change most of them, and each answer makes a run.
+    stopping: Stop | None = None
+    abandoned = False
+    over = False
+    """Whether what the agent still yields is dropped: its run is stopped, or handed over."""
+    ending = False
+    task: asyncio.Task[Any] | None = None
+    """The task that drives the agent."""
+    first = 0
+    """The seq of its first event."""
+    is_zombie = False
+    """Whether its agent ignored its cancellation."""
+    parked: asyncio.Future[None] | None = None
+    """Done when the run resumes, while its agent waits for answers without an active run."""
+    has_slot = True
+    """Whether it counts as one of the active runs of this node."""
+    timer: asyncio.TimerHandle | None = None
+    """What ends it when it takes too long, or waits too long in memory."""
+    _successor: Handover | None = None
+    _documents: Documents | None = None
+    _shared: RunState | None = None
+    _text: str | None = None
+    _driving: InContext[Event] | None = None
 
     def __init__(
         self, context: RunContext, writer: RunWriter, variables: Context, team: Team
@@ -79,31 +78,9 @@ class Run:
         self.writer = writer
         self.variables = variables
         """The context variables that the agent sees: those of the sender's connection, or none."""
-        self.stopping: Stop | None = None
-        self.abandoned = False
-        self.over = False
-        """Whether what the agent still yields is dropped: its run is stopped, or handed over."""
         self._team = team
-        self._successor: Handover | None = None
         self._sequence = RunSequence(self.id, speaker=team.speaker(context.agent))
         self._check_from = writer.large
-        self._documents: Documents | None = None
-        self._shared: RunState | None = None
-        self.task: asyncio.Task[Any] | None = None
-        """The task that drives the agent."""
-        self.ending = False
-        self._text: str | None = None
-        self._driving: InContext[Event] | None = None
-        self.first = 0
-        """The seq of its first event."""
-        self.is_zombie = False
-        """Whether its agent ignored its cancellation."""
-        self.parked: asyncio.Future[None] | None = None
-        """Done when the run resumes, while its agent waits for answers without an active run."""
-        self.has_slot = True
-        """Whether it counts as one of the active runs of this node."""
-        self.timer: asyncio.TimerHandle | None = None
-        """What ends it when it takes too long, or waits too long in memory."""
 
     def __repr__(self) -> str:
         return f"<Run {self.id} stopping={self.stopping}>"
@@ -130,8 +107,9 @@ class Run:
 
     def detach(self) -> None:
         """Drops what refers to its session: without cycles, memory is freed at once."""
-        self.stop_timer()
-        self.timer = None
+        if self.timer is not None:
+            self.stop_timer()
+            self.timer = None
 
     def stop_timer(self) -> None:
         if self.timer is not None:
@@ -374,13 +352,15 @@ class Run:
         return event
 
     def _finished_event(self, own: e.RunFinished | None) -> Event:
-        usage = [*((own.usage if own else None) or ()), *self.context.usage]
-        result = own.result if own else None
-        outcome = (own.outcome if own else None) or m.SuccessOutcome()
-        finished = e.RunFinished(self.context.session.id, self.id, result, outcome, usage or None)
-        if own or usage:
-            check_event(finished)
-            self.writer.check_terminal(finished)
+        session, usage = self.context.session.id, self.context.usage
+        if own is None and not usage:
+            return e.RunFinished(session, self.id, None, m.SuccessOutcome())
+        own = own or e.RunFinished(session, self.id)
+        usage = [*(own.usage or ()), *usage]
+        outcome = own.outcome or m.SuccessOutcome()
+        finished = e.RunFinished(session, self.id, own.result, outcome, usage or None)
+        check_event(finished)
+        self.writer.check_terminal(finished)
         return finished
 
     def failed_event(self, error: AgentwsError) -> Event:

@@ -18,7 +18,7 @@ import msgspec
 
 from ..errors import AgentwsError, EventTooLarge, Fenced, Internal, TooLarge, Unavailable
 from ..protocol import events as e
-from ..protocol.codec import Entry, check_sizes, entry
+from ..protocol.codec import Entries, Entry, check_sizes
 from ..protocol.events import Event, RunError, RunFinished, TextMessageContent
 from ..protocol.merge import LARGEST, LARGEST_HEAD, cut_delta, split_delta
 from ..protocol.messages import InterruptOutcome
@@ -52,29 +52,20 @@ class RunWriter:
     ``max_event_size`` the frame of each event but text.
     """
 
-    __slots__ = (
-        "_batch",
-        "_closed",
-        "_context",
-        "_error",
-        "_fence",
-        "_expect",
-        "_flushed_at",
-        "_in_flight",
-        "_largest",
-        "_left",
-        "_loop",
-        "_pace",
-        "_pieces",
-        "_scheduled",
-        "_tasks",
-        "_text_id",
-        "_waiters",
-        "_pending_size",
-        "backpressure",
-        "run",
-        "session",
-    )
+    # Defaults of the class: each answer makes a writer.
+    backpressure = False
+    """Whether the agent must await :meth:`wait_for_room` before it writes more."""
+    _text_id = ""
+    _pending_size = 0
+    _expect: int | None = None
+    """The expected version for the run's first event, until that is appended."""
+    _flushed_at = 0.0
+    _scheduled = False
+    """Whether no flush needs scheduling: one is scheduled, an append is in flight, or the
+    output is held back."""
+    _in_flight = False
+    _closed = False
+    _error: AgentwsError | None = None
 
     def __init__(
         self,
@@ -96,22 +87,10 @@ class RunWriter:
         self._pace = pace
         self._left = max_size
         self._largest = max_event_size
-        self.backpressure = False
-        """Whether the agent must await :meth:`wait_for_room` before it writes more."""
         self._loop = asyncio.get_running_loop()
+        self._entries = Entries(run)
         self._batch: list[Entry] = []
         self._pieces: list[str] = []
-        self._text_id = ""
-        self._pending_size = 0
-        self._expect: int | None = None
-        """The expected version for the run's first event, until that is appended."""
-        self._flushed_at = 0.0
-        self._scheduled = False
-        """Whether no flush needs scheduling: one is scheduled, an append is in flight, or the
-        output is held back."""
-        self._in_flight = False
-        self._closed = False
-        self._error: AgentwsError | None = None
         self._waiters: list[asyncio.Future[None]] = []
 
     @property
@@ -140,7 +119,7 @@ class RunWriter:
         can come first (an exclusive store), the event is held back and appended with the agent's
         first output, or by :meth:`write_start`. Raises VersionConflict, and what an append raises.
         """
-        first = entry(started, run=self.run)
+        first = self._entries.of(started)
         if self.session.exclusive:
             self._expect = expect
             self._batch.insert(0, first)
@@ -182,7 +161,7 @@ class RunWriter:
         """
         if self._pieces:
             self._seal()
-        encoded = entry(event, run=self.run)
+        encoded = self._entries.of(event)
         size = len(encoded.data)
         if size <= LARGEST:
             self._batch.append(encoded)
@@ -197,7 +176,7 @@ class RunWriter:
         delta = "".join(self._pieces)
         self._pieces = []
         event = TextMessageContent(message_id=self._text_id, delta=delta)
-        encoded = entry(event, run=self.run)
+        encoded = self._entries.of(event)
         if len(encoded.data) <= LARGEST:
             self._batch.append(encoded)
         else:
@@ -283,9 +262,9 @@ class RunWriter:
         """Raises TooLarge if the run has no room left, EventTooLarge for a large event."""
         self.check_room(size)
         if not isinstance(event, SPLITTABLE):
-            check_sizes([entry(event, run=self.run)], self._largest)
+            check_sizes([self._entries.of(event)], self._largest)
             return
-        beside = len(entry(msgspec.structs.replace(event, delta=""), run=self.run).data)
+        beside = len(self._entries.of(msgspec.structs.replace(event, delta="")).data)
         if beside > LARGEST_HEAD:
             raise EventTooLarge(
                 f"Without its text this {event.__struct_config__.tag} has {beside} bytes;"
@@ -297,7 +276,7 @@ class RunWriter:
 
         Its questions are added to the open ones, and one snapshot must hold all of them.
         """
-        check_sizes([entry(event, run=self.run)], self._largest)
+        check_sizes([self._entries.of(event)], self._largest)
         if isinstance(event, RunFinished) and isinstance(event.outcome, InterruptOutcome):
             known = self.session.outline.interrupts.values()
             size = len(msgspec.json.encode([*known, *event.outcome.interrupts]))

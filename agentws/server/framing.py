@@ -77,19 +77,20 @@ class MessageParser:
     parser must not be used again.
     """
 
-    __slots__ = ("_at", "_data", "_fragments", "_kind", "_max_size", "_remaining")
+    __slots__ = ("_at", "_fragments", "_kind", "_max_size", "_remaining", "unparsed")
 
     def __init__(self, max_size: int) -> None:
         self._max_size = max_size
         self._remaining = max_size
-        self._data: bytes | bytearray = b""
+        self.unparsed: bytes | bytearray = b""
+        """The bytes in which the next frame is looked for: empty if there is none."""
         self._at = 0
         self._fragments: bytearray | None = None
         self._kind = CONTINUATION
 
     def feed(self, data: bytes) -> None:
         """Add bytes that the transport has read."""
-        rest = self._data
+        rest = self.unparsed
         if self._at < len(rest):
             # Appending to bytes would copy all of it on every read: quadratic for many tiny reads.
             if not isinstance(rest, bytearray):
@@ -97,9 +98,9 @@ class MessageParser:
             elif self._at:
                 del rest[: self._at]
             rest += data
-            self._data = rest
+            self.unparsed = rest
         else:
-            self._data = data
+            self.unparsed = data
         self._at = 0
 
     def next(self) -> tuple[int, str | bytes | Close] | None:
@@ -120,7 +121,7 @@ class MessageParser:
         return FRAGMENT if whole is None else _message(self._kind, whole)
 
     def _next_frame(self) -> tuple[int, bytes] | None:
-        data, at = self._data, self._at
+        data, at = self.unparsed, self._at
         available = len(data) - at
         if available < 2:
             return None
@@ -145,7 +146,7 @@ class MessageParser:
         payload = _unmask(data[start:end], data[start - 4 : start]) if length else b""
         if end == len(data):
             # Frees a buffer that may be large.
-            self._data, self._at = b"", 0
+            self.unparsed, self._at = b"", 0
         else:
             self._at = end
         return head, payload

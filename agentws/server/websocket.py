@@ -86,6 +86,10 @@ class AgentwsWebSocketProtocol(OpeningProtocol):
 
     def data_received(self, data: bytes) -> None:
         phase = self._phase
+        if phase is OPEN:
+            self._parser.feed(data)
+            self._parse(len(data))
+            return
         if phase is CLOSED:
             # A peer that was refused: it is read for a moment, so that it gets the reason.
             if not self._shared.budget.spend(self, len(data)):
@@ -95,7 +99,7 @@ class AgentwsWebSocketProtocol(OpeningProtocol):
             self._start_handshake(data)
             return
         self._parser.feed(data)
-        if phase is OPEN or phase is CLOSING:
+        if phase is CLOSING:
             self._parse(len(data))
         else:
             # No client may send frames before the handshake is answered; those wait.
@@ -229,10 +233,10 @@ class AgentwsWebSocketProtocol(OpeningProtocol):
         Pauses reading while the inbox is full (backpressure) or the budget is spent, and yields to
         other connections after `FRAMES_PER_PASS` frames.
         """
-        frames, item = 0, None
+        frames, item, parser = 0, None, self._parser
         try:
-            while frames < FRAMES_PER_PASS and not self._inbox_full:
-                if self._phase is CLOSED or (item := self._parser.next()) is None:
+            while parser.unparsed and not self._inbox_full and frames < FRAMES_PER_PASS:
+                if self._phase is CLOSED or (item := parser.next()) is None:
                     break
                 frames += 1
                 self._handle_frame(*item)
@@ -244,7 +248,7 @@ class AgentwsWebSocketProtocol(OpeningProtocol):
         shared = self._shared
         if not shared.budget.spend(self, size + frames * shared.limits.frame_cost):
             self._pause_reading()
-        elif item is None and not self._inbox_full:
+        elif not self._inbox_full and (item is None or not parser.unparsed):
             self._resume_reading()
         else:
             self._pause_reading()

@@ -92,25 +92,28 @@ class Projection:
         ``applied``: the indexes of those in ``APPLIED_EVENTS``, see :func:`applied_in`.
         """
         for at in applied:
-            self._apply_one(entries[at], records[at], records[at - 1] if at else None)
+            self._apply_one(entries[at], records, at)
+        if applied:
+            self.outline_changed = True
+            self.version = records[applied[-1]].seq
         last = records[-1]
         self.head = Position(self.head.epoch, last.seq, last.tag)
 
-    def _apply_one(self, one: Entry, record: Record, before: Record | None) -> None:
-        assert one.event is not None
+    def _apply_one(self, one: Entry, records: Sequence[Record], at: int) -> None:
+        """Applies the event of ``records[at]``."""
         event = one.event
-        if type(event) in _CHANGEABLE:
+        assert event is not None
+        kind = type(event)
+        if kind in _CHANGEABLE:
             # The agent may still change the object that it yielded; what was written counts.
             event = decode_record(one.data).event
         if self.senders is None:
             self.outline.apply(event, one.run)
         else:
             self._apply_with_senders(self.senders, event, one.run)
-        self.outline_changed = True
-        self.version = record.seq
-        handle = _BESIDES_OUTLINE.get(type(event))
+        handle = _BESIDES_OUTLINE.get(kind)
         if handle is not None:
-            handle(self, event, record, before)
+            handle(self, event, records, at)
 
     def _apply_with_senders(self, senders: Senders, event: Event, run: str | None) -> None:
         senders.remove(no_longer_queued(event, self.outline))
@@ -121,29 +124,31 @@ class Projection:
             senders.replace(edited, before, self.outline.queue[edited])
         self.senders = senders or None
 
-    def _accept(self, event: e.MessageAccepted, record: Record, before: Record | None) -> None:
+    def _accept(self, event: e.MessageAccepted, records: Sequence[Record], at: int) -> None:
         self._accepted_at = self._accepted_at or {}
-        self._accepted_at[event.message.id] = record.seq
+        self._accepted_at[event.message.id] = records[at].seq
 
-    def _clear(self, event: e.HistoryCleared, record: Record, before: Record | None) -> None:
-        self.cleared = record.seq
+    def _clear(self, event: e.HistoryCleared, records: Sequence[Record], at: int) -> None:
+        self.cleared = records[at].seq
 
-    def _update(self, event: e.SessionUpdated, record: Record, before: Record | None) -> None:
+    def _update(self, event: e.SessionUpdated, records: Sequence[Record], at: int) -> None:
         self.info = _updated(self.info, event)
         self._agent = event.agent or self._agent
 
-    def _start(self, event: e.RunStarted, record: Record, before: Record | None) -> None:
-        head = self.head
-        self._run_base = head if before is None else Position(head.epoch, before.seq, before.tag)
+    def _start(self, event: e.RunStarted, records: Sequence[Record], at: int) -> None:
+        self._run_base = self.head
+        if at:
+            before = records[at - 1]
+            self._run_base = Position(self.head.epoch, before.seq, before.tag)
         if self._accepted_at is not None:
             self._accepted_at = _queued(self._accepted_at, self.outline)
 
-    def _end(self, event: Event, record: Record, before: Record | None) -> None:
+    def _end(self, event: Event, records: Sequence[Record], at: int) -> None:
         self._run_base = None
 
 
 _BESIDES_OUTLINE: Final[
-    dict[type[Event], Callable[[Projection, Any, Record, Record | None], None]]
+    dict[type[Event], Callable[[Projection, Any, Sequence[Record], int], None]]
 ] = {
     e.MessageAccepted: Projection._accept,
     e.HistoryCleared: Projection._clear,

@@ -12,7 +12,7 @@ from functools import partial
 from typing import Final
 
 from ..bus import SESSION_CHANNEL, Bus, Scope
-from ..errors import AgentwsError, BadRequest, NotFound, PositionLost, Unavailable
+from ..errors import AgentwsError, BadRequest, NotFound, PositionLost
 from ..limits import Limits
 from ..protocol.position import GENESIS, Position
 from ..store import Head, Loaded, SessionInfo, Settled, Store
@@ -40,7 +40,7 @@ class Sessions:
         self._limits = limits
         self._clock = clock
         self._open: dict[str, Session] = {}
-        self._loading: dict[str, asyncio.Future[Session]] = {}
+        self._loading: dict[str, asyncio.Future[None]] = {}
         self._unsubscribe: dict[str, Callable[[], None]] = {}
         self._tasks = Tasks()
         self._idle_poll_at = 0.0
@@ -118,22 +118,33 @@ class Sessions:
 
     async def _load(self, id: str, load: Callable[[], Awaitable[Loaded]]) -> Session:
         """Loads a session once, however many callers ask for it at the same time."""
-        if id in self._open:
-            return self._touch(self._open[id])
-        if id in self._loading:
-            return await asyncio.shield(self._loading[id])
+        earlier = self._loading.get(id)
+        while id not in self._open:
+            loading = self._loading.get(id)
+            if loading is None:
+                return await self._load_for_all(id, load)
+            try:
+                await asyncio.shield(loading)
+            except Exception:
+                # One that began before this call says nothing of now: the store may be back.
+                if loading is not earlier:
+                    raise
+        return self._touch(self._open[id])
+
+    async def _load_for_all(self, id: str, load: Callable[[], Awaitable[Loaded]]) -> Session:
+        """Loads a session, while others wait for it."""
         loading = self._loading[id] = asyncio.get_running_loop().create_future()
         try:
-            session = await self._load_now(id, load)
-        except BaseException as error:
-            # The caller that loads may be cancelled; that says nothing about the session.
-            loading.set_exception(error if isinstance(error, Exception) else Unavailable())
+            return await self._load_now(id, load)
+        except Exception as error:
+            loading.set_exception(error)
             loading.exception()
             raise
         finally:
             del self._loading[id]
-        loading.set_result(session)
-        return session
+            if not loading.done():
+                # After a cancellation of this caller, too: then one of the others loads it.
+                loading.set_result(None)
 
     async def _load_now(self, id: str, load: Callable[[], Awaitable[Loaded]]) -> Session:
         # Subscribe before the first read: an append between the two must not be missed.

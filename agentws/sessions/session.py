@@ -29,7 +29,7 @@ from .large_runs import BoundedPages
 from .pages import Page, page_before
 from .projection import DECODED_TYPES, Projection, applied_in
 from .shared_read import SharedRead
-from .tail import Tail, size_of
+from .tail import Tail
 from .turns import Turn
 
 logger: Final = logging.getLogger("agentws")
@@ -171,13 +171,14 @@ class Session(Projection):
             if done.position.seq > self.head.seq:
                 await self.catch_up()
             return done
-        if not done.records:
+        records = done.records
+        if not records:
             return done
-        if done.records[0].seq == self.head.seq + 1:
-            self.apply(done.records, entries, applied)
-            self._tail.add(done.records, sum(map(len, datas)))
+        if records[0].seq == self.head.seq + 1:
+            self.apply(records, entries, applied)
+            self._tail.add(records, sum(map(len, datas)))
             self._notify()
-        elif done.records[-1].seq > self.head.seq:
+        elif records[-1].seq > self.head.seq:
             await self.catch_up()
         self.announce()
         return done
@@ -214,7 +215,7 @@ class Session(Projection):
         if fresh:
             entries = [entry_of(record.data, DECODED_TYPES) for record in fresh]
             self.apply(fresh, entries, applied_in(entries))
-            self._tail.add(fresh, size_of(fresh))
+            self._tail.add_read(fresh)
             self._notify()
         return len(records)
 
@@ -254,8 +255,12 @@ class Session(Projection):
             self.followers = followers[:at] + followers[at + 1 :]
 
     def tail_after(self, position: Position) -> Sequence[Record] | None:
-        """The replay after ``position``, which :meth:`check` accepts; ``None`` if not in memory."""
-        if position.seq == self.head.seq:
+        """The replay after ``position``, which :meth:`check` accepts; ``None`` if not in memory.
+
+        Empty for a position beyond the head, too: its reader has read the store, of which this node
+        does not know as much yet.
+        """
+        if position.seq >= self.head.seq:
             return ()
         return self._tail.after(position.seq)
 
@@ -307,7 +312,7 @@ class Session(Projection):
             return lost.reason
         if missed and missed[-1].seq == self.head.seq and self._tail.event_size is None:
             # The reader asks for them next, and so do others that return with it.
-            self._tail.add(missed, size_of(missed))
+            self._tail.add_read(missed)
         return None
 
     # The fold

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from bisect import bisect_left
 from collections.abc import Sequence
-from itertools import accumulate
 
 from ..protocol.codec import Record
 
@@ -23,25 +21,23 @@ class Tail:
         return f"<Tail records={len(self._records)} bytes={self._size}>"
 
     def add(self, records: Sequence[Record], size: int) -> None:
-        """Adds ``records`` of ``size`` bytes together, which are newer than all others."""
+        """Adds ``records`` of ``size`` bytes together, which follow all others without a gap."""
         kept = self._records
         kept += records
         self._size += size
-        if kept[-1].seq - kept[0].seq >= len(kept):
-            kept = self._records = _contiguous_end(kept)
-            self._size = size_of(kept)
-        if self._size > 2 * self._limit:
-            self._shorten()
+        # The older half at once, so that the cost per event is small.
+        while self._size > 2 * self._limit and len(kept) > 1:
+            dropped = kept[: len(kept) // 2]
+            del kept[: len(dropped)]
+            self._size -= size_of(dropped)
 
-    def _shorten(self) -> None:
-        """Drops the older half at once, so that the cost per event is small."""
-        records = self._records
-        # dropped[i]: the bytes of the records up to and including i.
-        dropped = list(accumulate([len(record.data) for record in records]))
-        last = min(bisect_left(dropped, self._size - self._limit), len(records) - 2)
-        if last >= 0:
-            del records[: last + 1]
-            self._size -= dropped[last]
+    def add_read(self, records: Sequence[Record]) -> None:
+        """Adds ``records``, which are newer than all others. What is before a gap is dropped."""
+        first = (self._records or records)[0].seq
+        if records[-1].seq - first >= len(self._records) + len(records):
+            records = _contiguous_end([*self._records, *records])
+            self.clear()
+        self.add(records, size_of(records))
 
     def after(self, seq: int) -> Sequence[Record] | None:
         """The records after ``seq``; ``None`` when the first of them was dropped already."""
@@ -68,10 +64,7 @@ class Tail:
 
 def size_of(records: Sequence[Record]) -> int:
     """The bytes of these records."""
-    size = 0
-    for record in records:
-        size += len(record.data)
-    return size
+    return sum([len(record.data) for record in records])
 
 
 def _contiguous_end(records: list[Record]) -> list[Record]:

@@ -127,12 +127,12 @@ class Connection:
         """Writes encoded control frames, before any event that was not read yet."""
         if self._closing is not None:
             return
-        if self._controls is None:
-            self._controls = []
-        self._controls += parts
-        for part in parts:
-            self.unread += len(part)
-        if len(self._controls) > MAX_CONTROLS or self.unread > MAX_UNREAD:
+        controls = self._controls
+        if controls is None:
+            controls = self._controls = []
+        controls += parts
+        self.unread += sum(map(len, parts))
+        if len(controls) > MAX_CONTROLS or self.unread > MAX_UNREAD:
             self.close(4429, "too many unread messages")
         if not self._corked:
             self.ring()
@@ -200,6 +200,8 @@ class Connection:
         try:
             while not (outlet.blocked or outlet.broken):
                 if not self._outgoing:
+                    if not self._controls and self.position.seq >= self.session.head.seq:
+                        break
                     parts = self._next_parts()
                     if not parts:
                         break

@@ -136,6 +136,7 @@ def test_a_variable_with_an_invalid_value_is_refused(forked_command: Command) ->
         ("STORE", "x"),
         ("API_KEY", "a=b,secret"),
         ("API_KEY", ","),
+        ("API_KEY", ""),
     ]
     wrong += [("ALLOWED_HOST", "a, http://b"), ("ALLOWED_HOST", " "), ("ALLOWED_ORIGIN", ",,")]
     for name, value in wrong:

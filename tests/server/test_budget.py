@@ -126,9 +126,9 @@ def test_the_fragments_of_the_first_buffer_count_too(
 
     def counting(self: AgentwsWebSocketProtocol, size: int) -> None:
         nonlocal longest
-        before = self._parser._at, self._parser._data
+        before = self._parser._at, self._parser.unparsed
         parse(self, size)
-        if self._parser._data is before[1]:
+        if self._parser.unparsed is before[1]:
             longest = max(longest, self._parser._at - before[0])
 
     monkeypatch.setattr(AgentwsWebSocketProtocol, "_parse", counting)

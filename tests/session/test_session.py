@@ -142,7 +142,7 @@ async def test_catching_up_during_another_read_still_gets_every_earlier_event() 
     await first
 
 
-async def test_a_failed_read_fails_for_every_caller_that_waits_for_it() -> None:
+async def test_callers_that_came_during_a_failed_read_share_another_one() -> None:
     inner = MemoryStore()
     slow = SlowStore(inner, slow_on="read")
     store = FaultyStore(slow)
@@ -153,13 +153,12 @@ async def test_a_failed_read_fails_for_every_caller_that_waits_for_it() -> None:
     waiting = [asyncio.create_task(view.catch_up()) for _ in range(3)]
     await asyncio.sleep(0)
     slow.resume()
-    results = await asyncio.gather(*waiting, return_exceptions=True)
-    assert all(isinstance(result, Unavailable) for result in results)
-    await view.catch_up()
-    assert view.head.seq == 1
+    failed, *others = await asyncio.gather(*waiting, return_exceptions=True)
+    assert isinstance(failed, Unavailable) and others == [None, None]
+    assert view.head.seq == 1 and store.calls["read"] == 2
 
 
-async def test_a_cancelled_read_is_unavailable_for_the_other_callers_and_can_be_retried() -> None:
+async def test_a_cancelled_read_is_made_by_another_caller() -> None:
     inner = MemoryStore()
     store = SlowStore(inner, slow_on="read")
     view, other = await session_of(store), await session_of(inner)
@@ -170,10 +169,8 @@ async def test_a_cancelled_read_is_unavailable_for_the_other_callers_and_can_be_
     second = asyncio.create_task(view.catch_up())
     await asyncio.sleep(0)
     first.cancel()
-    with pytest.raises(Unavailable):
-        await second
     store.resume()
-    await view.catch_up()
+    await second
     assert view.head.seq == 1
 
 
@@ -322,20 +319,47 @@ async def test_concurrent_callers_load_a_session_once() -> None:
     await made.aclose()
 
 
-async def test_a_session_whose_load_was_cancelled_can_be_loaded_again() -> None:
+async def test_a_load_that_is_cancelled_is_made_by_another_caller() -> None:
     store = SlowStore(MemoryStore(), slow_on="create")
     made = Sessions(store=store, bus=LocalBus(), limits=limits(), clock=lambda: 0.0)
     store.pause()
     entering = [
-        asyncio.create_task(made.enter(INFO.id, owner=None, agent="agent")) for _ in range(2)
+        asyncio.create_task(made.enter(INFO.id, owner=None, agent="agent")) for _ in range(4)
     ]
+    for cancelled in entering[:2]:
+        await asyncio.sleep(0)
+        cancelled.cancel()
     await asyncio.sleep(0)
-    entering[0].cancel()
-    with pytest.raises(Unavailable):
-        await entering[1]
     store.resume()
-    session, _ = await made.enter(INFO.id, owner=None, agent="agent")
-    assert session.id == INFO.id
+    results = await asyncio.gather(*entering[2:])
+    assert [new for _, new in results] == [True, False]
+    assert len({id(session) for session, _ in results}) == 1
+    await made.aclose()
+
+
+async def test_a_load_that_fails_says_nothing_of_one_that_begins_later() -> None:
+    store = FaultyStore(SlowStore(MemoryStore(), delay=0.1))
+    made = Sessions(store=store, bus=LocalBus(), limits=limits(), clock=lambda: 0.0)
+    await store.create(INFO, epoch="e1")
+    store.fail("load", times=1, after=True)
+    first = asyncio.create_task(made.find(INFO.id))
+    await asyncio.sleep(0)
+    later = [asyncio.create_task(made.find(INFO.id)) for _ in range(3)]
+    with pytest.raises(Unavailable):
+        await first
+    assert len({id(session) for session in await asyncio.gather(*later)}) == 1
+    await made.aclose()
+
+
+async def test_all_callers_that_a_failed_load_began_after_fail() -> None:
+    store = FaultyStore(SlowStore(MemoryStore(), delay=0.1))
+    made = Sessions(store=store, bus=LocalBus(), limits=limits(), clock=lambda: 0.0)
+    await store.create(INFO, epoch="e1")
+    store.fail("load", times=2, after=True)
+    loading = [asyncio.create_task(made.find(INFO.id)) for _ in range(4)]
+    results = await asyncio.gather(*loading, return_exceptions=True)
+    assert {type(result) for result in results} == {Unavailable}
+    assert (await made.find(INFO.id)).id == INFO.id
     await made.aclose()
 
 

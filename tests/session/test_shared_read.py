@@ -70,29 +70,45 @@ async def test_no_caller_waits_for_more_than_two_reads() -> None:
     await asyncio.wait({growing, *ringing})
 
 
-async def test_a_failed_read_raises_in_every_caller_that_waits_for_it() -> None:
+async def test_a_failed_read_raises_in_every_caller_that_it_began_after() -> None:
+    log, reads = Log(), SharedRead()
+    first = asyncio.create_task(reads.run(log.read))
+    await asyncio.sleep(0.5)
+    later = [asyncio.create_task(reads.run(log.read)) for _ in range(3)]
+    await first
+    log.failures = 1
+    for one in later:
+        with pytest.raises(Unavailable):
+            await one
+    assert log.reads == 2
+    await reads.run(log.read)
+
+
+async def test_a_read_that_fails_says_nothing_of_one_that_begins_later() -> None:
+    """The store may be back by now."""
     log, reads = Log(), SharedRead()
     log.failures = 1
     first = asyncio.create_task(reads.run(log.read))
     await asyncio.sleep(0.5)
-    second = asyncio.create_task(reads.run(log.read))
-    for one in (first, second):
-        with pytest.raises(Unavailable):
-            await one
-    await reads.run(log.read)
+    log.end = 7
+    later = [asyncio.create_task(reads.run(log.read)) for _ in range(3)]
+    with pytest.raises(Unavailable):
+        await first
+    await asyncio.gather(*later)
+    assert (log.known, log.reads) == (7, 2)
 
 
-async def test_a_cancelled_read_raises_unavailable_in_the_other_callers() -> None:
+async def test_the_cancellation_of_the_caller_that_reads_is_not_that_of_the_others() -> None:
     log, reads = Log(), SharedRead()
     first = asyncio.create_task(reads.run(log.read))
     await asyncio.sleep(0.5)
-    second = asyncio.create_task(reads.run(log.read))
+    log.end = 7
+    later = [asyncio.create_task(reads.run(log.read)) for _ in range(3)]
     await asyncio.sleep(0)
     first.cancel()
-    with pytest.raises(Unavailable):
-        await second
-    log.end = 7
-    await reads.run(log.read)
+    await asyncio.sleep(0)
+    later[0].cancel()
+    await asyncio.gather(*later[1:])
     assert log.known == 7
 
 

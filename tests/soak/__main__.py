@@ -6,7 +6,9 @@ import argparse
 import asyncio
 import random
 import signal
+import sys
 import tempfile
+import traceback
 from pathlib import Path
 
 from tests.cluster.stores import STORES
@@ -34,6 +36,7 @@ def main() -> int:
         try:
             asyncio.run(running)
         except Violation as violation:
+            traceback.print_exception(violation.__cause__, file=sys.stdout)
             print(f"VIOLATION: {violation.__cause__!r}\n{violation}", flush=True)
             return 1
     return 0

@@ -19,6 +19,7 @@ class Answering:
     """In place of the database: doubles each number, and refuses the negative ones."""
 
     def __init__(self) -> None:
+        self.timeout = 5.0
         self.statements: list[list[int]] = []
         self.error: Callable[[Sequence[int]], Exception | None] = lambda asked: None
         self._running = asyncio.Event()
@@ -93,14 +94,35 @@ async def test_a_question_that_fails_the_statement_fails_alone() -> None:
     assert isinstance(answers[1], ValueError)
 
 
-async def test_questions_do_not_wait_for_a_database_that_is_down() -> None:
+async def test_a_question_waits_for_one_timeout_of_a_database_that_is_down() -> None:
     database = Answering()
+    database.timeout = 0.01
     database.error = lambda asked: Unavailable()
+    database.pause()
     gathering = database.gathering()
-    asked = map(gathering.submit, range(LARGEST * LANES * 3))
-    answers = await asyncio.gather(*asked, return_exceptions=True)
+    asking = [gathering.submit(number) for number in range(LARGEST * LANES * 3)]
+    await asyncio.sleep(2 * database.timeout)
+    database.go_on()
+    answers = await asyncio.gather(*asking, return_exceptions=True)
     assert {type(answer) for answer in answers} == {Unavailable}
     assert len(database.statements) <= LANES
+
+
+async def test_a_question_that_came_later_does_not_fail_with_those_before() -> None:
+    """The database may be back by now: what was asked while it was down says nothing of it."""
+    database = Answering()
+    database.error = lambda asked: None if LANES in asked else Unavailable()
+    database.pause()
+    gathering = database.gathering()
+    asking = []
+    for number in range(LANES + 1):
+        asking.append(gathering.submit(number))
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+    database.go_on()
+    *before, later = await asyncio.gather(*asking, return_exceptions=True)
+    assert {type(answer) for answer in before} == {Unavailable}
+    assert later == LANES * 2
 
 
 async def test_a_question_that_was_cancelled_is_not_asked() -> None:

@@ -71,6 +71,8 @@ class Append(NamedTuple):
 class _Waiting(NamedTuple):
     future: asyncio.Future[Appended]
     append: Append
+    since: float
+    """When it was submitted, in seconds of the event loop's clock."""
 
 
 class _Item(msgspec.Struct, omit_defaults=True):
@@ -139,8 +141,9 @@ class Appends:
 
     def submit(self, append: Append) -> asyncio.Future[Appended]:
         """Queues it. If its future is cancelled before it was sent, it is not made."""
-        future: asyncio.Future[Appended] = asyncio.get_running_loop().create_future()
-        self._queue.append(_Waiting(future, append))
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[Appended] = loop.create_future()
+        self._queue.append(_Waiting(future, append, loop.time()))
         if append.commutes:
             self._start_when_gathered()
         else:
@@ -234,14 +237,12 @@ class Appends:
 
         Returns the first one of each session that is locked.
         """
-        plans = _Batch(self.ends, [waiting.append for waiting in batch])
         try:
+            plans = _Batch(self.ends, [waiting.append for waiting in batch])
             rows = await self._database.run(partial(self._send, plans))
         except Exception as error:
             if is_down(error):
-                # Nobody waits for a timeout of every statement that is to come.
-                batch = [*batch, *self._queue]
-                self._queue.clear()
+                batch = [*batch, *self._take_overdue()]
             elif len(batch) > 1:
                 for waiting in batch:
                     await self._make([waiting])
@@ -250,6 +251,16 @@ class Appends:
                 _fail(waiting.future, error)
             return []
         return self._finish(batch, plans.records, rows)
+
+    def _take_overdue(self) -> list[_Waiting]:
+        """Those that have waited for a timeout: nobody waits for one of each statement before it.
+
+        The others are made, since the database may be back.
+        """
+        latest = asyncio.get_running_loop().time() - self._database.timeout
+        overdue = [waiting for waiting in self._queue if waiting.since <= latest]
+        self._queue = deque(waiting for waiting in self._queue if waiting.since > latest)
+        return overdue
 
     async def _send(self, plans: _Batch, connection: Connection, uncertain: bool) -> list[_Row]:
         cursor = await connection.execute(self._query, plans.encoded(again=uncertain))

@@ -29,6 +29,8 @@ Answer = TypeVar("Answer")
 class _Waiting(NamedTuple, Generic[Asked, Answer]):
     future: asyncio.Future[Answer]
     asked: Asked
+    since: float
+    """When it was asked, in seconds of the event loop's clock."""
 
 
 class Gathering(Generic[Asked, Answer]):
@@ -52,8 +54,9 @@ class Gathering(Generic[Asked, Answer]):
 
     def submit(self, asked: Asked) -> asyncio.Future[Answer]:
         """Queues it. If its future is cancelled before it was sent, it is not asked."""
-        future: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
-        self._queue.append(_Waiting(future, asked))
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[Answer] = loop.create_future()
+        self._queue.append(_Waiting(future, asked, loop.time()))
         if len(self._lanes) < LANES:
             lane = asyncio.ensure_future(self._run())
             self._lanes.add(lane)
@@ -85,6 +88,16 @@ class Gathering(Generic[Asked, Answer]):
             batch.append(self._queue.popleft())
         return batch
 
+    def _take_overdue(self) -> list[_Waiting[Asked, Answer]]:
+        """Those that have waited for a timeout: nobody waits for one of each statement before it.
+
+        The others are asked, since the database may be back.
+        """
+        latest = asyncio.get_running_loop().time() - self._database.timeout
+        overdue = [waiting for waiting in self._queue if waiting.since <= latest]
+        self._queue = deque(waiting for waiting in self._queue if waiting.since > latest)
+        return overdue
+
     async def _answer(self, batch: Sequence[_Waiting[Asked, Answer]]) -> None:
         """Asks all in one statement. If that fails, each gets one of its own."""
         asked = [waiting.asked for waiting in batch]
@@ -93,9 +106,7 @@ class Gathering(Generic[Asked, Answer]):
             answers = await self._database.run(lambda connection, _: self._ask(connection, asked))
         except Exception as error:
             if is_down(error):
-                # Nobody waits for a timeout of every statement that is to come.
-                batch = [*batch, *self._queue]
-                self._queue.clear()
+                batch = [*batch, *self._take_overdue()]
             elif len(batch) > 1:
                 for waiting in batch:
                     await self._answer([waiting])

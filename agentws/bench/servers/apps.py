@@ -19,7 +19,7 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 from ...store import Store
 from .store_address import StoreAddress
 from .store_calls import StoreCalls
-from .variants import DELTA, PACE, RAW_EVENT
+from .variants import DELTA, PACE, RAW_EVENT, SUBPROTOCOL
 
 # One load generator acts as many clients: the default limits would refuse it.
 GENEROUS = {
@@ -44,7 +44,7 @@ def raw_app() -> Any:
                 await asyncio.sleep(pause)
 
     async def endpoint(websocket: WebSocket) -> None:
-        await websocket.accept()
+        await websocket.accept(SUBPROTOCOL)
         followers.add(websocket)
         try:
             await deltas(websocket, int(websocket.query_params.get("owed", 0)), None)

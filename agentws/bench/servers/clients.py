@@ -9,7 +9,7 @@ from typing import Any, cast
 
 import msgspec
 
-from .variants import DELTA, Variant
+from .variants import DELTA, SUBPROTOCOL, Variant
 
 _TEXT, _CLOSE, _PING = 0x1, 0x8, 0x9
 # A mask of zeros is valid, and costs the client no masking.
@@ -20,7 +20,6 @@ class Client(asyncio.Protocol, ABC):
     """One connection. A subclass knows when an answer is complete."""
 
     path = "/ws"
-    subprotocol: str | None = None
 
     def __init__(self) -> None:
         loop = asyncio.get_running_loop()
@@ -42,9 +41,9 @@ class Client(asyncio.Protocol, ABC):
             "Connection: Upgrade",
             "Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==",
             "Sec-WebSocket-Version: 13",
+            # Of both applications: the server keeps the headers with the connection.
+            f"Sec-WebSocket-Protocol: {SUBPROTOCOL}",
         ]
-        if self.subprotocol:
-            lines.append(f"Sec-WebSocket-Protocol: {self.subprotocol}")
         self._transport.write(("\r\n".join(lines) + "\r\n\r\n").encode())
         await self._opened
 
@@ -154,7 +153,6 @@ class GatewayClient(Client):
     """Speaks `agentws.v1`: an answer ends with its run, and must be complete."""
 
     path = "/ws/chat"
-    subprotocol = "agentws.v1"
 
     def __init__(self) -> None:
         super().__init__()

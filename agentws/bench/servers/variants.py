@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Literal, NamedTuple
 
+SUBPROTOCOL = "agentws.v1"
 DELTA = "token "
 # An event of about 93 bytes, the size of a delta in common chat protocols.
 RAW_EVENT = {
