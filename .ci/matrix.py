@@ -89,7 +89,11 @@ OF_PACKAGES = {
     "tests/server/test_reload.py": "restarts uvicorn by the signals of test_signals.py",
     "tests/session/test_large_pages.py": "computes pages from logs",
     "tests/stores/test_postgres_pooler.py": "asks the pooler what tests/stores asks the server",
-    "tests/transports/test_access.py": "computes answers from headers",
+    "tests/transports/test_connection_limits.py": "counts handshakes",
+    "tests/transports/test_credentials.py": "computes answers from headers",
+    "tests/transports/test_hosts.py": "computes answers from headers",
+    "tests/transports/test_origins.py": "computes answers from headers",
+    "tests/transports/test_owners.py": "computes answers from owners",
 }
 """Tests that run on the oldest Python only, with the newest and with the oldest packages.
 
