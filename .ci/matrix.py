@@ -78,10 +78,14 @@ OF_PACKAGES = {
     "tests/examples": "runs the servers of tests/server with other agents",
     "tests/files/test_s3.py": "stores files by obstore, which is compiled",
     "tests/http/test_access.py": "computes answers from headers",
+    "tests/http/test_commands.py": "calls one route after another, without a stream",
+    "tests/http/test_conversation.py": "calls one route after another, without a stream",
     "tests/http/test_export.py": "computes a page from a log",
+    "tests/http/test_lists.py": "calls one route after another, without a stream",
     "tests/http/test_page.py": "serves files by Starlette",
     "tests/http/test_precedence.py": "computes the order of Starlette's routes",
     "tests/http/test_prefix.py": "computes paths of Starlette's routes",
+    "tests/http/test_sending.py": "calls one route after another, without a stream",
     "tests/http/test_sessions.py": "calls one route after another, without a stream",
     "tests/http/test_state.py": "calls one route after another, without a stream",
     "tests/integrations": "asks models by their own packages",
@@ -92,6 +96,7 @@ OF_PACKAGES = {
     "tests/session/test_page_sizes.py": "computes pages from logs",
     "tests/session/test_paged_notices.py": "computes pages from logs",
     "tests/stores/test_postgres_pooler.py": "asks the pooler what tests/stores asks the server",
+    "tests/transports/test_hosts.py": "computes answers from headers",
     "tests/transports/test_origins.py": "computes answers from headers",
 }
 """Tests that run on the oldest Python only, with the newest and with the oldest packages.

@@ -62,6 +62,11 @@ async def put(
     return done.json()
 
 
+async def slices(data: bytes, size: int = 1000) -> AsyncIterator[bytes]:
+    for at in range(0, len(data), size):
+        yield data[at : at + size]
+
+
 def refused(response: httpx2.Response, status: int, code: str) -> dict[str, Any]:
     """The error of a refused request, of that status and code."""
     body: dict[str, Any] = response.json()

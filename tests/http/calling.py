@@ -16,6 +16,7 @@ from starlette.applications import Starlette
 from agentws import (
     Agent,
     AgentGateway,
+    BearerKeys,
     Limits,
     LocalBus,
     MemoryStore,
@@ -31,6 +32,9 @@ WITHIN = 10.0
 POLLS = 0.02
 """The poll interval, in seconds, of nodes whose bus loses every ring."""
 KEY = "the-admin-key"
+KEYS = BearerKeys({"ann-key": "ann", "bob-key": "bob"})
+ANN = {"authorization": "Bearer ann-key"}
+BOB = {"authorization": "Bearer bob-key"}
 
 
 class Echo(Agent):

@@ -11,53 +11,18 @@ from typing import Any, TypeVar
 import httpx2
 import pytest
 
-from agentws import AgentError, BearerKeys, Limits, MemoryStore, RunContext
+from agentws import AgentError, Limits, MemoryStore, RunContext
 from agentws.protocol.events import RunFinished
 from agentws.protocol.messages import Interrupt, InterruptOutcome
 from agentws.store import Store
 from agentws.testing.agents import Gate, Script
 from agentws.testing.faults import WrappedStore
 
-from .calling import SESSION, WITHIN, Stream, answered, client, served
+from .asking import FORM, TEXT, Ask, ask
+from .calling import SESSION, answered, served
 
 pytestmark = pytest.mark.usefixtures("nodes")
-
-FORM = "application/x-www-form-urlencoded"
-TEXT = {"accept": "text/plain"}
 T = TypeVar("T")
-
-
-class Ask(Stream):
-    """One ``POST /ask`` whose answer is read line by line as it comes."""
-
-    def __init__(self, app: Any, body: bytes, *, query: str = "", **headers: str) -> None:
-        given = {"accept": "*/*", "content_type": FORM, **headers}
-        super().__init__(app, f"/ask{query}", **given)
-        self.scope["method"] = "POST"
-        self._body = body
-
-    async def _receive(self) -> dict[str, Any]:
-        if not self._asked:
-            self._asked = True
-            return {"type": "http.request", "body": self._body, "more_body": False}
-        return await super()._receive()
-
-    async def line(self) -> str | None:
-        """The next line, ``None`` at the end of the answer."""
-        async with asyncio.timeout(WITHIN):
-            while b"\n" not in self._text:
-                chunk = await self._chunks.get()
-                if chunk is None:
-                    return self._text.decode() or None
-                self._text += chunk
-        line, _, self._text = self._text.partition(b"\n")
-        return line.decode()
-
-    async def lines(self) -> list[str]:
-        found: list[str] = []
-        while (line := await self.line()) is not None:
-            found.append(line)
-        return found
 
 
 class CountingStore(WrappedStore):
@@ -70,15 +35,6 @@ class CountingStore(WrappedStore):
     async def around(self, operation: str, call: Callable[[], Awaitable[T]]) -> T:
         self.counts[operation] += 1
         return await call()
-
-
-async def ask(http: httpx2.AsyncClient, body: Any, **options: Any) -> httpx2.Response:
-    """Asks with a text as curl does, or with JSON."""
-    headers = options.pop("headers", {})
-    if isinstance(body, str):
-        headers = {"content-type": FORM, **headers}
-        return await http.post("/ask", content=body, headers=headers, **options)
-    return await http.post("/ask", json=body, headers=headers, **options)
 
 
 def kinds(response: httpx2.Response) -> list[str]:
@@ -316,98 +272,6 @@ async def test_a_command_is_answered_at_once(accept: str, said: str) -> None:
         assert "/whoami" in (await ask(http, "/help", headers=TEXT)).text
         unknown = await ask(http, "/unknown")
         assert (unknown.status_code, unknown.json()["code"]) == (400, "unknown_command")
-
-
-@pytest.mark.parametrize(
-    ("body", "kind", "status"),
-    [
-        (b"", FORM, 400),
-        (b" \n", "text/plain", 400),
-        (b"\xff", "text/plain", 400),
-        (b"a\x00b", "text/plain", 400),
-        (b"{", "application/json", 400),
-        (b'{"content":1}', "application/json", 400),
-        (b'{"content":"x","id":""}', "application/json", 400),
-        (b'{"content":"x","session":"short"}', "application/json", 400),
-        (b"x", "multipart/form-data", 415),
-        (b"x" * 70_000, "text/plain", 413),
-    ],
-)
-async def test_a_bad_body_is_refused_with_a_status(body: bytes, kind: str, status: int) -> None:
-    async with served(limits=Limits(max_message_size=65_536)) as (_, http):
-        response = await http.post("/ask", content=body, headers={"content-type": kind})
-        assert response.status_code == status
-        assert response.json()["message"]
-
-
-@pytest.mark.parametrize("query", ["id=", "id=%00", f"id={'x' * 129}", "session=%00", "agent=%00"])
-async def test_a_bad_query_is_refused(query: str) -> None:
-    async with served() as (_, http):
-        response = await ask(http, "hello", params=query)
-        assert (response.status_code, response.json()["code"]) == (400, "bad_request")
-
-
-@pytest.mark.parametrize("method", ["GET", "HEAD", "PUT", "DELETE"])
-async def test_another_method_is_refused(method: str) -> None:
-    async with served() as (_, http):
-        response = await http.request(method, "/ask")
-        assert response.status_code == 405
-        assert response.headers["allow"] == "POST, OPTIONS"
-
-
-async def test_a_page_must_send_json_so_that_other_origins_need_a_preflight() -> None:
-    async with served(allowed_origins=["*"]) as (_, http):
-        for origin in ("http://testserver", "https://other.example", "null"):
-            for kind in (FORM, "text/plain"):
-                headers = {"origin": origin, "content-type": kind}
-                refused = await http.post("/ask", content="hello", headers=headers)
-                assert (refused.status_code, refused.json()["code"]) == (415, "unsupported_media")
-                assert refused.json()["expected"] == "Content-Type: application/json"
-            allowed = await ask(http, {"content": "hello"}, headers={"origin": origin})
-            assert allowed.status_code == 200
-
-
-async def test_a_page_of_a_foreign_origin_is_refused() -> None:
-    async with served() as (_, http):
-        for origin in ("https://evil.example", "null"):
-            response = await ask(http, "hello", headers={"origin": origin})
-            assert (response.status_code, response.json()["code"]) == (403, "forbidden")
-
-
-async def test_a_foreign_session_or_missing_credentials_are_refused() -> None:
-    keys = BearerKeys({"a": "ann", "b": "bob"})
-    async with served(authenticate=keys) as (gateway, http):
-        assert (await ask(http, "hello")).status_code == 401
-        ann, bob = (
-            client(gateway, authorization="Bearer a"),
-            client(gateway, authorization="Bearer b"),
-        )
-        session = (await ask(ann, "hello")).headers["agentws-session"]
-        foreign = await ask(bob, "hello", params={"session": session})
-        assert (foreign.status_code, foreign.json()["code"]) == (403, "forbidden")
-
-
-async def test_a_client_over_the_message_rate_gets_429_with_retry_after() -> None:
-    async with served(limits=Limits(message_rate=0.1, message_burst=1), alone=True) as (_, http):
-        assert (await ask(http, "one")).status_code == 200
-        refused = await ask(http, "two")
-        assert (refused.status_code, refused.headers["retry-after"]) == (429, "10")
-
-
-async def test_a_message_is_not_appended_when_the_connection_limit_is_reached() -> None:
-    async with served(limits=Limits(max_connections=1), alone=True) as (gateway, http):
-        await ask(http, "one", params={"session": SESSION})
-        async with Stream(gateway, f"/sessions/{SESSION}/events"):
-            refused = await ask(http, "two", params={"session": SESSION})
-            assert (refused.status_code, refused.json()["code"]) == (503, "unavailable")
-        assert len(await answered(http)) == 2
-
-
-async def test_a_draining_node_refuses_a_message() -> None:
-    async with served(alone=True) as (gateway, http):
-        await gateway.drain()
-        response = await ask(http, "hello")
-        assert (response.status_code, response.json()["code"]) == (503, "draining")
 
 
 async def test_a_drain_ends_an_active_answer_with_a_draining_line() -> None:

@@ -11,7 +11,7 @@ import msgspec
 import pytest
 from starlette.types import Message
 
-from agentws import BearerKeys, MemoryStore, RunContext
+from agentws import MemoryStore, RunContext
 from agentws.agents.output import Output
 from agentws.protocol import events as e
 from agentws.protocol.bodies import Export
@@ -25,11 +25,8 @@ from agentws.testing.contract_search import said
 from agentws.transports import export
 from agentws.transports.transcript import blocks, fenced, heading, plain, quoted
 
-from .calling import SESSION, Echo, answered, client, say, served
+from .calling import ANN, BOB, KEYS, SESSION, Echo, answered, client, say, served
 
-KEYS = BearerKeys({"ann-key": "ann", "bob-key": "bob"})
-ANN = {"authorization": "Bearer ann-key"}
-BOB = {"authorization": "Bearer bob-key"}
 URL = f"/sessions/{SESSION}/export"
 NAMES = [
     "**bold**",
