@@ -51,6 +51,21 @@ async def test_the_sessions_are_spread_over_the_servers(cluster: RedisCluster) -
         assert owners == {server.port for server in cluster.servers}
 
 
+async def test_servers_that_do_not_tell_their_addresses_are_at_the_one_that_was_asked(
+    cluster: RedisCluster,
+) -> None:
+    """As behind a proxy that has a port for each of them."""
+    for server in cluster.servers:
+        server.command("CONFIG SET cluster-preferred-endpoint-type unknown-endpoint")
+    try:
+        async with opened(cluster.url, namespace=token_hex(8)) as store:
+            sessions = [await begin(store) for _ in range(20)]
+            assert len({cluster.owner(slot_of(store, one)).port for one in sessions}) > 1
+    finally:
+        for server in cluster.servers:
+            server.command("CONFIG SET cluster-preferred-endpoint-type ip")
+
+
 async def test_a_slot_that_has_moved_is_followed_without_an_error(cluster: RedisCluster) -> None:
     async with opened(cluster.url, namespace=token_hex(8)) as store:
         session, records = await filled(store, 3)

@@ -22,6 +22,12 @@ class Moving(Unavailable):
     summary = "The Redis cluster is moving this session."
 
 
+class Unreached(Unavailable):
+    """There is no connection, so that nothing was sent."""
+
+    summary = "The Redis server can't be reached."
+
+
 class _Meaning(NamedTuple):
     kinds: tuple[type[Exception], ...]
     """The exceptions of redis-py for it."""
@@ -95,6 +101,16 @@ def translated(error: Exception) -> AgentwsError:
             if _means(meaning, error):
                 made = meaning.error(meaning.sentence)
                 break
+    made.__cause__ = error
+    return made
+
+
+def unreached(error: Exception) -> AgentwsError:
+    """The error of a connection that could not be made."""
+    meant = translated(error)
+    if type(meant) is not Unavailable:
+        return meant
+    made = Unreached(str(meant))
     made.__cause__ = error
     return made
 

@@ -15,12 +15,10 @@ from redis.asyncio.connection import AbstractConnection, ConnectionPool
 from redis.exceptions import ResponseError
 
 from ...errors import Unavailable
-from . import lease_scripts as redis_lease_scripts
-from . import scripts as redis_scripts
-from .errors import is_replica, needs_scripts, translated
+from .errors import is_replica, needs_scripts, translated, unreached
 from .pool import Command, connected, disconnect, packer_of
+from .script import Script
 
-_SCRIPTS: Final = (*redis_scripts.ALL, *redis_lease_scripts.ALL)
 GATHER: Final = 0.002
 """Seconds from one exchange to the next one of patient calls. An exchange costs as much as many
 calls, so that under load they share it; the first call after a pause does not wait."""
@@ -91,11 +89,19 @@ class Link:
     """One connection, which is made when it is needed and again after it was lost.
 
     ``timeout``: seconds for one exchange, or for connecting. When they are over the connection is
-    dropped and the calls fail with Unavailable.
+    dropped and the calls fail with Unavailable. ``scripts``: what every new connection loads.
     """
 
-    def __init__(self, pool: ConnectionPool, *, timeout: float, wait: Wait | None = None) -> None:
+    def __init__(
+        self,
+        pool: ConnectionPool,
+        *,
+        timeout: float,
+        scripts: Sequence[Script] = (),
+        wait: Wait | None = None,
+    ) -> None:
         self._pool = pool
+        self._scripts = scripts
         self._timeout = timeout
         self._wait = wait
         self._pack = packer_of(pool)
@@ -261,17 +267,25 @@ class Link:
         return connection or await self._connect()
 
     async def _connect(self) -> AbstractConnection:
-        connection = await connected(self._pool)
         try:
-            loads = [self._pack(("SCRIPT", "LOAD", script.text)) for script in _SCRIPTS]
-            await connection.send_packed_command(b"".join(loads), check_health=False)
-            for _ in _SCRIPTS:
-                await connection.read_response(disable_decoding=True)
+            connection = await connected(self._pool)
+        except Exception as error:
+            raise unreached(error) from error
+        try:
+            await self._load_scripts(connection)
         except BaseException:
             await disconnect(connection)
             raise
         self._connection = connection
         return connection
+
+    async def _load_scripts(self, connection: AbstractConnection) -> None:
+        loads = [self._pack(("SCRIPT", "LOAD", script.text)) for script in self._scripts]
+        if loads:
+            # On Python 3.12 a transport that is given no bytes never closes.
+            await connection.send_packed_command(b"".join(loads), check_health=False)
+        for _ in loads:
+            await connection.read_response(disable_decoding=True)
 
     async def _drop(self) -> None:
         connection, self._connection = self._connection, None

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from typing import Final, NamedTuple
 
 from ...errors import Unavailable
 from ...protocol.frames import Durability
-from . import checks
+from . import checks, lease_scripts, scripts
 from .link import Link, Wait
 from .pool import Address, pool_of
+from .script import Script
 
 logger: Final = logging.getLogger("agentws")
+
+_SCRIPTS: Final = (*scripts.ALL, *lease_scripts.ALL)
 
 
 class Promise(NamedTuple):
@@ -23,13 +27,35 @@ class Promise(NamedTuple):
 
 
 class RedisNode:
-    """The connections to one server: a read never waits for the durability of a write."""
+    """The connections to one server: a read never waits for the durability of a write.
 
-    def __init__(self, url: str, *, timeout: float, address: Address | None = None) -> None:
+    ``scripts``: what its connections load.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        timeout: float,
+        address: Address | None = None,
+        scripts: Sequence[Script] = _SCRIPTS,
+    ) -> None:
         self._pool = pool_of(url, address=address, socket_connect_timeout=timeout)
         self._timeout = timeout
-        self.reader = Link(self._pool, timeout=timeout)
-        self.writer = Link(self._pool, timeout=timeout)
+        self._scripts = scripts
+        self.reader = self._link()
+        self.writer = self._link()
+
+    @property
+    def host(self) -> str:
+        return str(self._pool.connection_kwargs.get("host", "localhost"))
+
+    def _link(self, wait: Wait | None = None) -> Link:
+        return Link(self._pool, timeout=self._timeout, scripts=self._scripts, wait=wait)
+
+    def attach(self) -> None:
+        """Opens :attr:`reader` alone, without checks: a bus needs no more."""
+        self.reader.open()
 
     async def open(self, promise: Promise) -> checks.ServerFacts:
         """Connects, and refuses a server that does not keep what the store promises."""
@@ -46,7 +72,7 @@ class RedisNode:
                 "expected maxmemory-policy noeviction",
                 facts.eviction,
             )
-        self.writer = Link(self._pool, timeout=self._timeout, wait=_wait(promise, facts))
+        self.writer = self._link(_wait(promise, facts))
         self.writer.open()
         return facts
 

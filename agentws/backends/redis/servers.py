@@ -5,13 +5,11 @@ from __future__ import annotations
 from collections.abc import Awaitable, Iterable
 from typing import Any, Final
 
-from redis.crc import key_slot
-
 from ...errors import Misconfigured
 from ...protocol.frames import Durability
-from .cluster import SHARDS, Cluster
+from .cluster import Cluster, prefix_of, prefixes_of
 from .node import Promise, RedisNode
-from .pool import check_namespace, place_of
+from .pool import Address, check_namespace, place_of
 from .script import Script
 
 LAYOUT: Final = "1"
@@ -28,15 +26,12 @@ class Servers:
         self._promise = promise
         self._node = RedisNode(url, timeout=timeout)
         self._cluster: Cluster | None = None
-        self.prefixes = self._shards(1)
+        self.prefixes = prefixes_of(self.namespace, 1)
         """The prefixes of all shards; the first one is also that of the nodes' entries."""
         self._is_open = False
 
     def __repr__(self) -> str:
         return f"{place_of(self.url)} {self.namespace}"
-
-    def _shards(self, count: int) -> list[str]:
-        return [f"{{{self.namespace}:{shard}}}:" for shard in range(count)]
 
     @property
     def is_cluster(self) -> bool:
@@ -49,13 +44,18 @@ class Servers:
         try:
             facts = await self._node.open(self._promise)
             if facts.in_cluster:
-                cluster = Cluster(self.url, timeout=self.timeout, promise=self._promise)
+                cluster = Cluster(self._connected, timeout=self.timeout)
                 await cluster.open(self._node)
-                self._cluster, self.prefixes = cluster, self._shards(SHARDS)
+                self._cluster, self.prefixes = cluster, prefixes_of(self.namespace)
             await self._check_layout()
         except BaseException:
             await self.close()
             raise
+
+    async def _connected(self, address: Address) -> RedisNode:
+        node = RedisNode(self.url, timeout=self.timeout, address=address)
+        await node.open(self._promise)
+        return node
 
     async def close(self) -> None:
         self._is_open = False
@@ -83,7 +83,7 @@ class Servers:
 
     async def available_durability(self) -> Durability:
         if self._cluster is not None:
-            return await self._cluster.available()
+            return await self._cluster.available(self._promise)
         return await self._node.available(self._promise)
 
     # Calls
@@ -91,9 +91,7 @@ class Servers:
     def prefix_of(self, session: str) -> str:
         """The prefix of the session's shard."""
         prefixes = self.prefixes
-        if len(prefixes) == 1:
-            return prefixes[0]
-        return prefixes[key_slot(session.encode()) % len(prefixes)]
+        return prefixes[0] if len(prefixes) == 1 else prefix_of(prefixes, session)
 
     def chunks(self, sessions: Iterable[str], most: int) -> list[tuple[str, list[str]]]:
         """``sessions`` in groups of at most ``most``, each of one shard, with its prefix."""
