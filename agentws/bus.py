@@ -73,6 +73,9 @@ class Subscriptions:
     def has(self, channel: str) -> bool:
         return channel in self._by_channel
 
+    def channels(self) -> tuple[str, ...]:
+        return tuple(self._by_channel)
+
     def deliver(self, channel: str, payload: bytes) -> None:
         """Calls every listener of ``channel``."""
         for subscription in self._by_channel.get(channel, ()):
@@ -80,7 +83,7 @@ class Subscriptions:
 
     def deliver_gap(self) -> None:
         """Tells every listener that messages of its channel may have been lost."""
-        for channel in tuple(self._by_channel):
+        for channel in self.channels():
             self.deliver(channel, GAP)
 
     def add(self, channel: str, listener: Listener) -> Callable[[], None]:

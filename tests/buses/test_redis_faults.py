@@ -171,6 +171,22 @@ async def test_publishing_never_waits_and_is_bounded_while_the_server_is_away(
             assert len(ear.heard) - ear.gaps == 20_000
 
 
+async def test_a_bus_that_is_opened_again_has_the_listeners_that_it_had(
+    server: RedisServer,
+) -> None:
+    async with opened(server.url) as bus, opened(server.url) as peer:
+        ear, ended = Ear(bus, "s:1"), Ear(bus, "s:2")
+        await ear.until_gap(1)
+        await bus.close()
+        ended.end()
+        await bus.open()
+        await ear.until_gap(2)
+        for channel in ("s:2", "s:1"):
+            peer.publish(channel, b"heard again")
+        await ear.until_heard(b"heard again")
+        assert b"heard again" not in ended.heard
+
+
 async def test_a_server_that_is_away_is_reported_in_one_line() -> None:
     with pytest.raises(Unavailable, match="^The Redis server can't be reached.$"):
         await RedisBus("redis://127.0.0.1:1/0").open()

@@ -1,4 +1,4 @@
-"""A Redis cluster for tests: primaries without replicas, each a process of its own."""
+"""A Redis cluster for tests: primaries, each a process of its own, and replicas if asked for."""
 
 from __future__ import annotations
 
@@ -19,11 +19,14 @@ class RedisCluster:
     """``size`` servers that share the slots; a context manager that starts and kills them."""
 
     def __init__(self, folder: Path, *, size: int = 3, kind: str = REDIS) -> None:
+        self._folder = folder
+        self._kind = kind
+        self.servers = [self._server(str(number)) for number in range(size)]
+        self.replicas: list[RedisServer] = []
+
+    def _server(self, name: str) -> RedisServer:
         settings = {"cluster-enabled": "yes", "cluster-node-timeout": "1000"}
-        self.servers = [
-            RedisServer(folder / str(number), kind=kind, settings=settings)
-            for number in range(size)
-        ]
+        return RedisServer(self._folder / name, kind=self._kind, settings=settings)
 
     @property
     def url(self) -> str:
@@ -58,17 +61,33 @@ class RedisCluster:
             server.command(f"CLUSTER SET-CONFIG-EPOCH {number + 1}")
         for server in self.servers[1:]:
             server.command(f"CLUSTER MEET 127.0.0.1 {self.servers[0].port}")
+        self._wait_until_whole()
+
+    def add_replica(self, of: RedisServer) -> RedisServer:
+        """A server that has copied that one, and takes over its slots when it is away."""
+        server = self._server(f"replica-{len(self.replicas)}")
+        server.port = _free_port()
+        self.replicas.append(server)
+        server.start()
+        server.command(f"CLUSTER MEET 127.0.0.1 {of.port}")
+        self._wait_until_whole()
+        assert server.command(f"CLUSTER REPLICATE {id_of(of)}").startswith("+OK")
+        wait_for_copy(server)
+        return server
+
+    def _wait_until_whole(self) -> None:
         deadline = time.monotonic() + PATIENCE
-        while not all(self._is_whole(server) for server in self.servers):
+        while not all(self._is_whole(server) for server in (*self.servers, *self.replicas)):
             assert time.monotonic() < deadline, "the servers did not become a cluster"
             time.sleep(0.02)
 
     def _is_whole(self, server: RedisServer) -> bool:
         info = server.command("CLUSTER INFO")
-        return "cluster_state:ok" in info and f"cluster_known_nodes:{len(self.servers)}" in info
+        known = f"cluster_known_nodes:{len(self.servers) + len(self.replicas)}"
+        return "cluster_state:ok" in info and known in info
 
     def _kill(self) -> None:
-        for server in self.servers:
+        for server in (*self.servers, *self.replicas):
             if server.port:
                 server.kill()
 
@@ -92,6 +111,14 @@ class RedisCluster:
             if _has(server, slot):
                 return server
         raise AssertionError(f"no server has slot {slot}")
+
+
+def wait_for_copy(replica: RedisServer) -> None:
+    """Returns when it has copied its primary."""
+    deadline = time.monotonic() + PATIENCE
+    while "master_link_status:up" not in replica.command("INFO replication"):
+        assert time.monotonic() < deadline, "the replica did not copy its primary"
+        time.sleep(0.02)
 
 
 def id_of(server: RedisServer) -> str:

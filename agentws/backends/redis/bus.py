@@ -1,7 +1,7 @@
-"""The bus between the nodes that use one Redis server: its pub/sub.
+"""The bus between the nodes that use one Redis server, or one cluster: its pub/sub.
 
 Pub/sub is a hint only: a connection that is lost, or attached to a server that the messages don't
-reach any more, loses them without an error. So a bus probes its own connection, and whenever it
+reach any more, loses them without an error. So a bus probes its own connections, and whenever it
 has subscribed to a channel it delivers ``GAP`` there: listeners read again what they follow.
 """
 
@@ -14,10 +14,10 @@ from typing import Final
 
 from ...bus import GAP, SESSION_CHANNEL, Bus, Listener, Subscriptions
 from ...settings import Timeout, check_setting
-from .errors import translated
+from .cluster_pubsub import opened
 from .pool import check_namespace, place_of, pool_of
-from .publisher import MOST, Publisher
-from .subscriber import Subscriber
+from .publisher import MOST
+from .pubsub import PubSub, Wiring
 
 _SENDER: Final = 8
 """Bytes before each payload: the bus that sent it, which has delivered it to its own listeners."""
@@ -26,73 +26,67 @@ _SENDER: Final = 8
 class RedisBus(Bus):
     """Reaches every node whose bus has the same server, database and ``namespace``.
 
+    On a Redis Cluster (7.0 or newer, or Valkey) the channels of the sessions are sharded, so that
+    its servers share their messages; those of one of 6.2 are classic, and go to every server. When
+    a replica takes over from a primary that lives, a message may come late, or twice.
+
     ``url`` and ``namespace`` are those of :class:`RedisStore`, but any store may be combined with
     this bus. ``timeout``: seconds for connecting, and for a probe to come back.
+
+    Raises ValueError and TypeError as :class:`RedisStore` does.
     """
 
     scope = "cluster"
 
     def __init__(self, url: str, *, namespace: str = "agentws", timeout: float = 5.0) -> None:
         check_setting("timeout", timeout, Timeout)
-        pool = pool_of(url, socket_connect_timeout=timeout)
+        # Also refuses an address that is none.
+        pool = pool_of(url)
         self._place = f"{place_of(url)} {check_namespace(namespace)}"
         self._id = token_bytes(_SENDER)
         # Pub/sub knows no databases: without its number, two applications would hear each other.
         database = pool.connection_kwargs.get("db") or 0
         self._prefix = f"{namespace}:{database}:b:" if database else f"{namespace}:b:"
         self._subscriptions = Subscriptions()
-        probe = f"{namespace}:p:{self._id.hex()}"
-        self._publisher = Publisher(pool, probe=probe, timeout=timeout)
-        self._subscriber = Subscriber(
-            pool, probe=probe, timeout=timeout, received=self._received, gap=self._gap
+        self._wiring = Wiring(
+            url=url,
+            namespace=namespace,
+            prefix=self._prefix,
+            probe=f"{namespace}:p:{self._id.hex()}",
+            timeout=timeout,
+            received=self._received,
+            gap=self._gap,
         )
+        self._pubsub: PubSub | None = None
         self._rung: dict[str, bytes] = {}
         """What the store has published, until the gateway asks for it."""
-        self._tasks: list[asyncio.Task[None]] = []
         self._loop: asyncio.AbstractEventLoop | None = None
 
     def __repr__(self) -> str:
         return f"<RedisBus {self._place}>"
 
     async def open(self) -> None:
-        if self._tasks:
+        if self._pubsub is not None:
             return
         self._loop = asyncio.get_running_loop()
-        try:
-            await self._publisher.connect()
-            await self._subscriber.connect()
-        except Exception as error:
-            await self._publisher.drop()
-            raise translated(error) from error
-        self._tasks = [
-            self._loop.create_task(self._publisher.run(), name="agentws-redis-publisher"),
-            self._loop.create_task(self._subscriber.run(), name="agentws-redis-subscriber"),
-            self._loop.create_task(
-                self._subscriber.send_changes(), name="agentws-redis-subscriptions"
-            ),
-            self._loop.create_task(
-                self._subscriber.probe(self._publisher), name="agentws-redis-probe"
-            ),
-        ]
+        self._pubsub = await opened(self._wiring)
+        for channel in self._subscriptions.channels():
+            self._pubsub.add(self._prefix + channel)
 
     async def close(self) -> None:
-        tasks, self._tasks = self._tasks, []
-        if not tasks or self._loop is not asyncio.get_running_loop():
-            # The tasks of a loop that was closed will never run again.
-            return
-        await self._publisher.flush()
-        for task in tasks:
-            task.cancel()
-        await asyncio.wait(tasks)
-        await self._publisher.drop()
-        await self._subscriber.drop()
+        pubsub, self._pubsub = self._pubsub, None
+        # The tasks of a loop that was closed will never run again.
+        if pubsub is not None and self._loop is asyncio.get_running_loop():
+            await pubsub.close()
 
-    def bell(self, session: str) -> tuple[str, bytes] | None:
-        """The server's channel, and what a message begins with, for a store that rings by itself.
-
-        ``None`` while the bus is closed.
+    def bell(self, session: str) -> tuple[str, str, bytes] | None:
+        """For a store that rings by itself: the command, the server's channel, and what a message
+        begins with. ``None`` while the bus is closed.
         """
-        return (f"{self._prefix}{SESSION_CHANNEL}{session}", self._id) if self._tasks else None
+        pubsub = self._pubsub
+        if pubsub is None:
+            return None
+        return *pubsub.publishing(f"{self._prefix}{SESSION_CHANNEL}{session}"), self._id
 
     def rung(self, session: str, seq: int) -> None:
         """The store has rung for this end of the log: the same message is not published again."""
@@ -102,17 +96,18 @@ class RedisBus(Bus):
 
     def publish(self, channel: str, payload: bytes) -> None:
         self._subscriptions.deliver(channel, payload)
-        if self._tasks and self._rung.pop(channel, None) != payload:
-            self._publisher.send(self._prefix + channel, self._id + payload)
+        if self._pubsub is not None and self._rung.pop(channel, None) != payload:
+            self._pubsub.send(self._prefix + channel, self._id + payload)
 
     def subscribe(self, channel: str, listener: Listener) -> Callable[[], None]:
         end = self._subscriptions.add(channel, listener)
-        self._subscriber.add(self._prefix + channel)
+        if self._pubsub is not None:
+            self._pubsub.add(self._prefix + channel)
 
         def unsubscribe() -> None:
             end()
-            if not self._subscriptions.has(channel):
-                self._subscriber.remove(self._prefix + channel)
+            if self._pubsub is not None and not self._subscriptions.has(channel):
+                self._pubsub.remove(self._prefix + channel)
 
         return unsubscribe
 

@@ -11,6 +11,7 @@ from ...protocol.frames import Durability
 
 OLDEST: Final = (6, 2)
 HAS_WAITAOF: Final = (7, 2)
+HAS_SHARDED_PUBSUB: Final = (7, 0)
 _ONLINE: Final = re.compile(r"slave\d+")
 
 

@@ -41,9 +41,6 @@ class Publisher:
         if idle is not None and not idle.done():
             idle.set_result(None)
 
-    def send_probe(self) -> None:
-        self.send(self._probe, b"")
-
     async def run(self) -> None:
         """Sends until it is cancelled."""
         loop = asyncio.get_running_loop()

@@ -84,9 +84,9 @@ local before = seq .. ' ' .. tag .. ' ' .. epoch
 local settled = tonumber(head[6])
 local settles = string.find(flags, 's', 1, true) and tonumber(ARGV[6]) >= settled
 local updated
-if #ARGV > 10 then
+if #ARGV > 11 then
   local entries = {}
-  for n = 11, #ARGV do
+  for n = 12, #ARGV do
     seq = seq + 1
     tag = string.sub(redis.sha1hex(tag .. '|' .. seq .. '|' .. ARGV[n]), 1, 16)
     entries[#entries + 1] = seq
@@ -109,7 +109,7 @@ if settles then
 end
 if updated then
   listed(id, head[7], updated, head[8])
-  if ARGV[9] ~= '' then redis.pcall('PUBLISH', ARGV[9], ARGV[10] .. seq) end
+  if ARGV[9] ~= '' then redis.pcall(ARGV[9], ARGV[10], ARGV[11] .. seq) end
 end
 return before
 """,

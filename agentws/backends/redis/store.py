@@ -221,7 +221,7 @@ class RedisStore(Store):
             flags += "x"
             given[5] = str(expect)
         bell = None if self._bus is None else self._bus.bell(session)
-        arguments = (flags, *given, *(bell or ("", "")), *events)
+        arguments = (flags, *given, *(bell or ("", "", "")), *events)
         # The text of an answer may wait a moment for that of others.
         options = {"again": key is not None, "patient": commutes}
         reply = await self._write(scripts.APPEND, session, *arguments, **options)

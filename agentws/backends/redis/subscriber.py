@@ -5,13 +5,12 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from collections.abc import Callable, Iterable
-from typing import Final
+from collections.abc import Awaitable, Callable, Iterable, Iterator
+from typing import ClassVar, Final
 
 from redis.asyncio.connection import AbstractConnection, ConnectionPool
 
 from .pool import connected, disconnect
-from .publisher import Publisher
 
 logger: Final = logging.getLogger("agentws")
 
@@ -29,6 +28,9 @@ class Subscriber:
     ``received`` is called with the channel and the payload of each message; ``gap`` with each
     channel that was subscribed to, or again: messages before that may have been missed.
     """
+
+    SUBSCRIBE: ClassVar = "SUBSCRIBE"
+    UNSUBSCRIBE: ClassVar = "UNSUBSCRIBE"
 
     def __init__(
         self,
@@ -51,6 +53,9 @@ class Subscriber:
         self._idle: asyncio.Future[None] | None = None
         self._probed = asyncio.Event()
 
+    def channels(self) -> tuple[str, ...]:
+        return tuple(self._channels)
+
     def add(self, channel: str) -> None:
         if channel not in self._channels:
             self._channels[channel] = None
@@ -72,7 +77,7 @@ class Subscriber:
         async with asyncio.timeout(self._timeout):
             connection = await connected(self._pool)
             try:
-                await connection.send_command("SUBSCRIBE", self._probe)
+                await connection.send_command(self.SUBSCRIBE, self._probe)
                 await connection.read_response(disable_decoding=True)
             except BaseException:
                 await disconnect(connection)
@@ -129,31 +134,38 @@ class Subscriber:
                 await self.drop()
 
     async def _send(self, changed: Iterable[str]) -> None:
+        for command in self._commands(changed):
+            if self._connection is None:
+                return
+            async with asyncio.timeout(self._timeout):
+                await self._connection.send_command(*command, check_health=False)
+            await asyncio.sleep(0)
+
+    def _commands(self, changed: Iterable[str]) -> Iterator[tuple[str, ...]]:
         added = [channel for channel in changed if channel in self._channels]
         removed = [channel for channel in changed if channel not in self._channels]
-        for name, channels in (("SUBSCRIBE", added), ("UNSUBSCRIBE", removed)):
+        for name, channels in ((self.SUBSCRIBE, added), (self.UNSUBSCRIBE, removed)):
             for start in range(0, len(channels), CHUNK):
-                if self._connection is None:
-                    return
-                command = (name, *channels[start : start + CHUNK])
-                async with asyncio.timeout(self._timeout):
-                    await self._connection.send_command(*command, check_health=False)
-                await asyncio.sleep(0)
+                yield name, *channels[start : start + CHUNK]
 
     # Probing
 
-    async def probe(self, publisher: Publisher) -> None:
-        """Drops both connections when a message of this node does not come back in time."""
+    async def probe(
+        self, send: Callable[[str, bytes], None], lost: Callable[[], Awaitable[None]]
+    ) -> None:
+        """Drops the connection, and calls ``lost``, when a message that this node has sent by
+        ``send`` does not come back in time.
+        """
         while True:
             await asyncio.sleep(PROBE_INTERVAL)
             if self._connection is None:
                 continue
             self._probed.clear()
-            publisher.send_probe()
+            send(self._probe, b"")
             try:
                 async with asyncio.timeout(self._timeout):
                     await self._probed.wait()
             except TimeoutError:
                 logger.warning("messages of other nodes did not arrive: connecting again")
                 await self.drop()
-                await publisher.drop()
+                await lost()
