@@ -13,6 +13,7 @@ from typing import Final
 
 from ...errors import Misconfigured
 from .locking import wait_in_short_pauses
+from .syncing import SyncedConnection
 from .thread import translated
 
 OLDEST_SQLITE: Final = (3, 33, 0)
@@ -160,21 +161,21 @@ MIGRATIONS: Final[tuple[tuple[str, ...], ...]] = (
 """The statements that migrate the schema from version n - 1 to n."""
 
 
-def connect_writer(path: str, *, synchronous: str, busy_timeout: float) -> sqlite3.Connection:
+def connect_writer(path: str, *, busy_timeout: float) -> SyncedConnection:
     """Opens the connection that writes; creates the database and migrates its schema.
 
-    It begins to write by ``begin_writing``, which waits for the lock.
+    It begins to write by ``begin_writing``, which waits for the lock. It syncs no commit by itself.
     """
     if sqlite3.sqlite_version_info < OLDEST_SQLITE:
         raise Misconfigured("This SQLite is too old: 3.33 or newer is needed.")
     if not _has_fts5():
         raise Misconfigured("This SQLite was built without FTS5, which the search needs.")
     with translated():
-        connection = sqlite3.connect(path, timeout=busy_timeout, isolation_level=None)
+        connection = _connect(path, busy_timeout)
         try:
             _refuse_foreign(connection)
             _enter_wal(connection, busy_timeout)
-            connection.execute(f"PRAGMA synchronous = {synchronous}")
+            connection.execute("PRAGMA synchronous = NORMAL")
             # Otherwise the write-ahead log would keep the size of its largest transaction.
             connection.execute("PRAGMA journal_size_limit = 67108864")
             _migrate(connection)
@@ -198,14 +199,20 @@ def connect_renewer(path: str, *, busy_timeout: float) -> sqlite3.Connection:
     return connection
 
 
-def connect_reader(path: str, *, busy_timeout: float) -> sqlite3.Connection:
+def connect_reader(path: str, *, busy_timeout: float) -> SyncedConnection:
     """Opens a connection that can't write. The writer has created the schema before."""
     with translated():
-        connection = sqlite3.connect(path, timeout=busy_timeout, isolation_level=None)
+        connection = _connect(path, busy_timeout)
         connection.execute("PRAGMA query_only = ON")
         # SQLite opens the files with the first query: now, while they are the writer's files.
         connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
     return connection
+
+
+def _connect(path: str, busy_timeout: float) -> SyncedConnection:
+    return sqlite3.connect(
+        path, timeout=busy_timeout, isolation_level=None, factory=SyncedConnection
+    )
 
 
 def _has_fts5() -> bool:

@@ -16,9 +16,11 @@ from queue import Empty, SimpleQueue
 from typing import Any, Final, Generic, NamedTuple, TypeVar
 
 from ...errors import Misconfigured, StorageFull, Unavailable
+from .syncing import SyncedConnection
 
 Operation = TypeVar("Operation")
-Group = Callable[[sqlite3.Connection, Sequence[Operation]], Sequence[Any]]
+Connect = Callable[[], SyncedConnection]
+Group = Callable[[SyncedConnection, Sequence[Operation]], Sequence[Any]]
 """Runs operations and returns, for each, its result or the exception it raised."""
 
 LARGEST_GROUP: Final = 512
@@ -93,9 +95,7 @@ class _Call(NamedTuple, Generic[Operation]):
 class DatabaseThread(Generic[Operation]):
     """Runs operations on its own connection, in the order of submission."""
 
-    def __init__(
-        self, name: str, connect: Callable[[], sqlite3.Connection], group: Group[Operation]
-    ) -> None:
+    def __init__(self, name: str, connect: Connect, group: Group[Operation]) -> None:
         self._name = name
         self._connect = connect
         self._group = group
@@ -165,7 +165,7 @@ class DatabaseThread(Generic[Operation]):
                 self._queue.put(None)
         return calls
 
-    def _serve(self, connection: sqlite3.Connection) -> bool:
+    def _serve(self, connection: SyncedConnection) -> bool:
         """Runs one group; returns False when there will be no other.
 
         A method of its own, so that no reference to the group is kept while the thread waits.
