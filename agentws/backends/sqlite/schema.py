@@ -176,6 +176,8 @@ def connect_writer(path: str, *, busy_timeout: float) -> SyncedConnection:
             _refuse_foreign(connection)
             _enter_wal(connection, busy_timeout)
             connection.execute("PRAGMA synchronous = NORMAL")
+            # What a large statement needs for its undoing would otherwise be a new file each time.
+            connection.execute("PRAGMA temp_store = MEMORY")
             # Otherwise the write-ahead log would keep the size of its largest transaction.
             connection.execute("PRAGMA journal_size_limit = 67108864")
             _migrate(connection)
