@@ -12,6 +12,7 @@ from contextlib import closing
 from typing import Final
 
 from ...errors import Misconfigured
+from .checkpointing import checkpoint_at_limit
 from .locking import wait_in_short_pauses
 from .syncing import SyncedConnection
 from .thread import translated
@@ -178,8 +179,7 @@ def connect_writer(path: str, *, busy_timeout: float) -> SyncedConnection:
             connection.execute("PRAGMA synchronous = NORMAL")
             # What a large statement needs for its undoing would otherwise be a new file each time.
             connection.execute("PRAGMA temp_store = MEMORY")
-            # Otherwise the write-ahead log would keep the size of its largest transaction.
-            connection.execute("PRAGMA journal_size_limit = 67108864")
+            checkpoint_at_limit(connection)
             _migrate(connection)
             wait_in_short_pauses(connection)
         except BaseException:

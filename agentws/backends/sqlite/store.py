@@ -34,6 +34,7 @@ from ...store import (
 )
 from . import leases, log, nodes, search, sessions
 from .bus import SQLiteBus
+from .checkpointing import Checkpoints
 from .locking import begin_writing
 from .log import Append, append_all
 from .path import check_place, database_path
@@ -93,6 +94,7 @@ class SQLiteStore(Store):
         self._reader: DatabaseThread[Read] | None = None
         self._identity: FileIdentity | None = None
         self._failure = SyncFailure()
+        self._checkpoints = Checkpoints()
 
     def __repr__(self) -> str:
         return f"<SQLiteStore {os.path.basename(self._path)!r}>"
@@ -193,7 +195,7 @@ class SQLiteStore(Store):
                     connection.execute("ROLLBACK")
                 raise
         connection.make_durable()
-        self._check_file()
+        self._checkpoints.after_commit(connection, self._check_file())
         return outcomes
 
     def _run_all(self, connection: sqlite3.Connection, writes: Sequence[Write]) -> list[Any]:
@@ -207,11 +209,11 @@ class SQLiteStore(Store):
                 outcomes += [_write_or_refusal(cast("Read", write), connection) for write in run]
         return outcomes
 
-    def _check_file(self) -> None:
+    def _check_file(self) -> int:
         if self._identity is None:
             raise Unavailable("The store is not open.")
         self._failure.check()
-        self._identity.check()
+        return self._identity.check()
 
     async def _read(self, read: Callable[[sqlite3.Connection], Result]) -> Result:
         if self._reader is None:

@@ -74,17 +74,25 @@ class FileIdentity:
 
     def __init__(self, path: str) -> None:
         self._paths = (path, path + "-wal")
-        self._opened = self._identify()
+        self._opened = [_identity(found) for found in self._find()]
 
-    def _identify(self) -> list[tuple[int, int]]:
+    def _find(self) -> list[os.stat_result]:
         with translated():
-            found = [os.stat(path) for path in self._paths]
-        return [(stat.st_dev, stat.st_ino) for stat in found]
+            return [os.stat(path) for path in self._paths]
 
-    def check(self) -> None:
-        """Raises Unavailable if the files are not the ones that were opened."""
-        if self._identify() != self._opened:
+    def check(self) -> int:
+        """Raises Unavailable if the files are not the ones that were opened.
+
+        Returns the size of the write-ahead log in bytes.
+        """
+        found = self._find()
+        if [_identity(one) for one in found] != self._opened:
             raise Unavailable("The database file was replaced.")
+        return found[1].st_size
+
+
+def _identity(found: os.stat_result) -> tuple[int, int]:
+    return found.st_dev, found.st_ino
 
 
 class _Call(NamedTuple, Generic[Operation]):
