@@ -7,11 +7,14 @@ import sqlite3
 import threading
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import cast
 
 import pytest
 
 from agentws.backends.sqlite import SQLiteStore
-from agentws.backends.sqlite.checkpointing import LIMIT
+from agentws.backends.sqlite.checkpointing import LIMIT, Checkpoints
+from agentws.backends.sqlite.syncing import SyncFailure
+from agentws.errors import Unavailable
 from agentws.testing.contract_base import begin, everything
 from agentws.testing.oracle import check_tags
 
@@ -101,3 +104,20 @@ async def test_a_checkpoint_that_fails_fails_no_append(
     await fill(store, session, times=2 * LIMIT // len(LARGE))
     # One try for each time that the log has grown by so much.
     assert 1 <= len(tried) <= log_size(path) // LIMIT
+
+
+def test_a_checkpoint_whose_sync_fails_is_final() -> None:
+    """Otherwise the next one would succeed, and the log would be overwritten."""
+
+    class Failing:
+        def execute(self, _: str) -> None:
+            error = sqlite3.OperationalError("disk I/O error")
+            error.sqlite_errorcode = sqlite3.SQLITE_IOERR_FSYNC
+            raise error
+
+    failure = SyncFailure()
+    checkpoints = Checkpoints(failure)
+    with pytest.raises(Unavailable, match="could not be synced"):
+        checkpoints.after_commit(cast("sqlite3.Connection", Failing()), LIMIT + 1)
+    with pytest.raises(Unavailable, match="could not be synced"):
+        failure.check()

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import sqlite3
 import time
-from contextlib import suppress
 from typing import Final
 
 from .locking import PAUSE
+from .syncing import SyncFailure
 
 LIMIT: Final = 4 << 20
 """Bytes of the log after which it is copied, and which the file keeps when it begins anew."""
@@ -32,17 +32,25 @@ class Checkpoints:
     that, the log grows, and no commit waits for the read.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, failure: SyncFailure) -> None:
+        self._failure = failure
         self._above = LIMIT
 
     def after_commit(self, connection: sqlite3.Connection, size: int) -> None:
-        """``size``: bytes of the log now. A checkpoint that fails is tried again later."""
+        """``size``: bytes of the log now.
+
+        A checkpoint that fails is tried again later. Raises Unavailable if its sync has failed: the
+        log must not be overwritten then.
+        """
         if size <= LIMIT:
             self._above = LIMIT
         elif size > self._above:
             self._above = size + LIMIT
-            with suppress(sqlite3.Error):
+            try:
                 _checkpoint(connection)
+            except sqlite3.Error as error:
+                if error.sqlite_errorcode == sqlite3.SQLITE_IOERR_FSYNC:
+                    raise self._failure.report(str(error)) from error
 
 
 def _checkpoint(connection: sqlite3.Connection) -> None:

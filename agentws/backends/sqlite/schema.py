@@ -198,6 +198,7 @@ def connect_renewer(path: str, *, busy_timeout: float) -> sqlite3.Connection:
             path, timeout=busy_timeout, isolation_level=None, check_same_thread=False
         )
         connection.execute("PRAGMA synchronous = NORMAL")
+        checkpoint_at_limit(connection)
     return connection
 
 

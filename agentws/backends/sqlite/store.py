@@ -94,7 +94,7 @@ class SQLiteStore(Store):
         self._reader: DatabaseThread[Read] | None = None
         self._identity: FileIdentity | None = None
         self._failure = SyncFailure()
-        self._checkpoints = Checkpoints()
+        self._checkpoints = Checkpoints(self._failure)
 
     def __repr__(self) -> str:
         return f"<SQLiteStore {os.path.basename(self._path)!r}>"
@@ -103,6 +103,7 @@ class SQLiteStore(Store):
         if self._writer is not None:
             return
         self._failure = SyncFailure()
+        self._checkpoints = Checkpoints(self._failure)
         writer = DatabaseThread[Write]("agentws-sqlite-writer", self._connect_writer, self._commit)
         reader = DatabaseThread[Read]("agentws-sqlite-reader", self._connect_reader, self._query)
         try:

@@ -47,7 +47,7 @@ class SyncFailure:
         if self._failed:
             raise Unavailable(_FAILED)
 
-    def report(self, error: OSError) -> Unavailable:
+    def report(self, reason: str) -> Unavailable:
         """Notes a failure, and logs the first one. Returns the error for the callers."""
         with self._lock:
             first, self._failed = not self._failed, True
@@ -56,7 +56,7 @@ class SyncFailure:
                 "The SQLite database could not be synced (%s). Appends since the last sync may be "
                 "lost by a power cut, and the store answers no more calls. Look for errors of the "
                 "disk, and restart all processes that use the file.",
-                error.strerror,
+                reason,
             )
         return Unavailable(_FAILED)
 
@@ -107,7 +107,7 @@ class SyncedConnection(sqlite3.Connection):
         try:
             sync_file(self._wal)
         except OSError as error:
-            raise self._failure.report(error) from error
+            raise self._failure.report(os.strerror(error.errno or 0)) from error
         self._pending, self._synced = False, self._seen
 
     def close(self) -> None:
