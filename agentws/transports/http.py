@@ -131,7 +131,9 @@ class Endpoint:
         self._checks = checks
         self._operations: Final[dict[str, Operation]] = {one.method: one for one in operations}
         self._reads: Final = {method: _reads(one) for method, one in self._operations.items()}
-        self._methods: Final = ", ".join([*self._operations, "OPTIONS"])
+        # HEAD is answered as GET is.
+        head = ["HEAD"] if "GET" in self._operations else []
+        self._methods: Final = ", ".join([*self._operations, *head, "OPTIONS"])
 
     def __repr__(self) -> str:
         return f"<Endpoint {self._methods}>"

@@ -22,7 +22,7 @@ async def test_a_preflight_of_an_allowed_origin_is_granted() -> None:
         given = response.headers
         assert given["access-control-allow-origin"] == GOOD
         assert given["access-control-allow-credentials"] == "true"
-        assert given["access-control-allow-methods"] == "GET, POST, OPTIONS"
+        assert given["access-control-allow-methods"] == "GET, POST, HEAD, OPTIONS"
         assert given["access-control-allow-headers"] == "content-type, x-tenant"
         assert int(given["access-control-max-age"]) > 0
         assert {"Origin", "Access-Control-Request-Headers"} <= set(given.get_list("vary"))
@@ -62,4 +62,4 @@ async def test_options_without_a_preflight_lists_the_allowed_methods() -> None:
     async with served(authenticate=BearerKeys({})) as (_, http):
         response = await http.options(URL)
         assert response.status_code == 204
-        assert response.headers["allow"] == "GET, POST, OPTIONS"
+        assert response.headers["allow"] == "GET, POST, HEAD, OPTIONS"

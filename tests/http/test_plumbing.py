@@ -16,12 +16,12 @@ URL = f"/sessions/{SESSION}/messages"
 @pytest.mark.parametrize(
     ("method", "url", "allowed"),
     [
-        ("PUT", URL, "GET, POST, OPTIONS"),
-        ("DELETE", URL, "GET, POST, OPTIONS"),
+        ("PUT", URL, "GET, POST, HEAD, OPTIONS"),
+        ("DELETE", URL, "GET, POST, HEAD, OPTIONS"),
         ("GET", "/broadcast", "POST, OPTIONS"),
-        ("POST", "/health", "GET, OPTIONS"),
-        ("POST", "/", "GET, OPTIONS"),
-        ("TRACE", f"/sessions/{SESSION}", "GET, PATCH, DELETE, OPTIONS"),
+        ("POST", "/health", "GET, HEAD, OPTIONS"),
+        ("POST", "/", "GET, HEAD, OPTIONS"),
+        ("TRACE", f"/sessions/{SESSION}", "GET, PATCH, DELETE, HEAD, OPTIONS"),
     ],
 )
 async def test_an_unsupported_method_is_refused_with_the_allowed_ones(

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import sqlite3
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from agentws.backends.sqlite import SQLiteStore
 from agentws.backends.sqlite.store import Read, Write
-from agentws.backends.sqlite.thread import DatabaseThread, Operation
+from agentws.backends.sqlite.syncing import SyncedConnection
+from agentws.backends.sqlite.thread import Connect, DatabaseThread, Group, Operation
 
 EPOCH = 1_700_000_000.0
 """Seconds since 1970 at which the virtual clock begins."""
@@ -21,13 +20,13 @@ class InlineThread(DatabaseThread[Operation]):
 
     def __init__(
         self,
-        connect: Callable[[], sqlite3.Connection],
-        group: Callable[[sqlite3.Connection, Any], Any],
+        connect: Connect,
+        group: Group[Operation],
     ) -> None:
         super().__init__("inline", connect, group)
         self._connecting = connect
         self._running = group
-        self._connection: sqlite3.Connection | None = None
+        self._connection: SyncedConnection | None = None
 
     async def open(self) -> None:
         self._connection = self._connecting()

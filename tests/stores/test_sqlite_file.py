@@ -75,6 +75,30 @@ async def test_queued_appends_are_committed_in_one_transaction(
         check_tags(records)
 
 
+@pytest.mark.parametrize("count", [1, 15, 16, 17, 63, 127, 128, 129, 145, 300])
+async def test_any_number_of_events_is_written_whole(store: SQLiteStore, count: int) -> None:
+    session, records = await filled(store, count)
+    assert [record.data for record in records] == events(*range(1, count + 1))
+    assert await everything(store, session) == records
+
+
+async def test_the_statements_of_a_group_are_few(path: Path, store: SQLiteStore) -> None:
+    sessions = [await begin(store) for _ in range(50)]
+    statements: list[str] = []
+    await store._write(lambda connection: connection.set_trace_callback(statements.append))
+    with locked(path):
+        appends = [asyncio.ensure_future(store.append(sessions[0], events(0)))]
+        await asyncio.sleep(0.05)
+        appends += [
+            asyncio.ensure_future(store.append(session, events(1), key=Key("m1", "d1")))
+            for session in sessions
+        ]
+    await asyncio.gather(*appends)
+    group = statements[len(statements) - statements[::-1].index("COMMIT", 1) :]
+    kinds = [statement.split()[0] for statement in group]
+    assert kinds == ["BEGIN", "SELECT", "INSERT", "INSERT", "UPDATE", "INSERT", "COMMIT"]
+
+
 async def test_an_append_does_not_rewrite_the_carried_state(path: Path, store: SQLiteStore) -> None:
     session = await begin(store)
     await store.append(session, [event(0)], settled=Settled(1, b"x" * 300_000))

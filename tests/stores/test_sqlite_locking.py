@@ -17,7 +17,7 @@ TIMEOUT = 30.0
 
 
 def connected(path: Path) -> sqlite3.Connection:
-    return connect_writer(str(path), synchronous="FULL", busy_timeout=TIMEOUT)
+    return connect_writer(str(path), busy_timeout=TIMEOUT)
 
 
 def test_a_waiting_writer_pauses_no_longer_each_time(tmp_path: Path) -> None:

@@ -2,7 +2,8 @@
 
 Statements are few, and each returns one row: every step of a statement releases the interpreter
 lock, and getting it back can take milliseconds while the event loop is busy.
-A function refuses (NotFound, Fenced, ...) before its first write.
+A function refuses (NotFound, Fenced, ...) before its first write. A statement that fails rolls back
+the whole transaction (OR ROLLBACK): to undo itself alone, it would copy each page that it changes.
 """
 
 from __future__ import annotations
@@ -29,26 +30,31 @@ from ...store import Appended, Head, Key, Settled
 from . import passages
 
 _WIDEST: Final = 128
-"""Events in one INSERT. Smaller powers of two insert the rest: so few statements are compiled."""
+"""Rows in one INSERT at most."""
+_STEP: Final = 16
+"""One INSERT has fewer rows or a multiple of it: so few statements are compiled."""
 
 _SELECT_LOGS: Final = """
     SELECT json_group_array(json_array(id, log, epoch, seq, tag, settled, fence, version))
     FROM session WHERE id IN (SELECT value FROM json_each(?))
 """
-_SELECT_KEYS: Final = """
-    SELECT json_group_array(json_array(key.log, key.id, digest, seq, tag))
-    FROM json_each(?) AS asked CROSS JOIN key
-    ON key.log = json_extract(asked.value, '$[0]') AND key.id = json_extract(asked.value, '$[1]')
+_SELECT_LOGS_AND_KEYS: Final = f"""
+    SELECT ({_SELECT_LOGS}), (
+        SELECT json_group_array(json_array(key.log, key.id, digest, key.seq, key.tag))
+        FROM json_each(?) AS asked
+        CROSS JOIN session ON session.id = json_extract(asked.value, '$[0]')
+        CROSS JOIN key ON key.log = session.log AND key.id = json_extract(asked.value, '$[1]')
+    )
 """
 _INSERT_KEYS: Final = """
-    INSERT INTO key (log, id, digest, seq, tag)
+    INSERT OR ROLLBACK INTO key (log, id, digest, seq, tag)
     SELECT json_extract(value, '$[0]'), json_extract(value, '$[1]'), json_extract(value, '$[2]'),
            json_extract(value, '$[3]'), json_extract(value, '$[4]')
     FROM json_each(?)
 """
 _KEEP_CARRIED: Final = "INSERT OR REPLACE INTO carried (log, data) VALUES (?, ?)"
 _UPDATE_LOGS: Final = """
-    UPDATE session SET
+    UPDATE OR ROLLBACK session SET
         seq = moved.seq, tag = moved.tag, version = moved.version, {settled}
         updated = CASE WHEN moved.grown THEN ? ELSE session.updated END
     FROM (
@@ -143,27 +149,13 @@ class _Group:
     """Checks the appends of one transaction against the tables, then writes all of them."""
 
     def __init__(self, connection: sqlite3.Connection, appends: Sequence[Append]) -> None:
-        ids = as_json(list({append.session for append in appends}))
-        rows = _logs.decode(connection.execute(_SELECT_LOGS, (ids,)).fetchone()[0])
-        self._logs = {row.id: row for row in rows}
-        self._keys = self._find_keys(connection, appends)
+        logs, keys = _select(connection, appends)
+        self._logs = {row.id: row for row in _logs.decode(logs)}
+        self._keys = {(known.log, known.id): known for known in _known.decode(keys)}
         self._new_keys: list[_Known] = []
         self._carried: dict[int, bytes] = {}
         self._cleared: dict[int, int] = {}
         self._events: list[tuple[int, str, bytes] | int | str | bytes] = []
-
-    def _find_keys(
-        self, connection: sqlite3.Connection, appends: Sequence[Append]
-    ) -> dict[tuple[int, str], _Known]:
-        asked = [
-            (self._logs[append.session].log, append.key.id)
-            for append in appends
-            if append.key is not None and append.session in self._logs
-        ]
-        if not asked:
-            return {}
-        rows = connection.execute(_SELECT_KEYS, (as_json(asked),)).fetchone()[0]
-        return {(known.log, known.id): known for known in _known.decode(rows)}
 
     def plan(self, append: Append) -> Appended | AgentwsError:
         """Checks an append: session, fencing token, idempotency key, expected version."""
@@ -197,7 +189,8 @@ class _Group:
         if records:
             log.seq, log.tag = records[-1].seq, records[-1].tag
             log.grown = log.changed = True
-            self._events += chain.from_iterable(_row(log.log, record) for record in records)
+            for record in records:
+                self._events += (log.log, record.seq, record.tag, record.data)
         return records
 
     def write(self, connection: sqlite3.Connection, now: float) -> None:
@@ -218,6 +211,18 @@ class _Group:
             passages.clear(connection, self._cleared.items())
 
 
+def _select(connection: sqlite3.Connection, appends: Sequence[Append]) -> tuple[str, str]:
+    """The sessions of the appends, and those of their keys that were used before, as JSON."""
+    ids = as_json(list({append.session for append in appends}))
+    keys = [(append.session, append.key.id) for append in appends if append.key is not None]
+    if keys:
+        found: tuple[str, str] = connection.execute(
+            _SELECT_LOGS_AND_KEYS, (ids, as_json(keys))
+        ).fetchone()
+        return found
+    return connection.execute(_SELECT_LOGS, (ids,)).fetchone()[0], "[]"
+
+
 def _repeated(key: Key, digest: str, position: Position) -> Appended | AgentwsError:
     if digest != key.digest:
         return IdempotencyConflict()
@@ -225,24 +230,26 @@ def _repeated(key: Key, digest: str, position: Position) -> Appended | AgentwsEr
 
 
 def insert_records(connection: sqlite3.Connection, log: int, records: Iterable[Record]) -> None:
-    _insert_rows(connection, list(chain.from_iterable(_row(log, record) for record in records)))
-
-
-def _row(log: int, record: Record) -> tuple[int, int, str, bytes]:
-    return log, record.seq, record.tag, record.data
+    rows = [(log, record.seq, record.tag, record.data) for record in records]
+    _insert_rows(connection, list(chain.from_iterable(rows)))
 
 
 def _insert_rows(connection: sqlite3.Connection, values: Sequence[Any]) -> None:
     """``values`` are rows of (log, seq, tag, data), one after the other."""
-    start, width = 0, _WIDEST
+    start = 0
     while start < len(values):
-        while (end := start + 4 * width) > len(values):
-            width //= 2
+        width = _width((len(values) - start) // 4)
         places = ", ".join(["(?, ?, ?, ?)"] * width)
         connection.execute(
-            f"INSERT INTO event (log, seq, tag, data) VALUES {places}", values[start:end]
+            f"INSERT OR ROLLBACK INTO event (log, seq, tag, data) VALUES {places}",
+            values[start : start + 4 * width],
         )
-        start = end
+        start += 4 * width
+
+
+def _width(rows: int) -> int:
+    """How many of ``rows`` the next INSERT has."""
+    return rows if rows < _STEP else min(rows - rows % _STEP, _WIDEST)
 
 
 # Reading

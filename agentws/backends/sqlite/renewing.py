@@ -16,7 +16,7 @@ from .thread import translated
 class SQLiteRenewer(LeaseRenewer):
     """Renews in the file at ``path``; ``check_file`` raises Unavailable if that was replaced."""
 
-    def __init__(self, path: str, *, check_file: Callable[[], None], clock: Clock) -> None:
+    def __init__(self, path: str, *, check_file: Callable[[], object], clock: Clock) -> None:
         self._path = path
         self._check_file = check_file
         self._clock = clock

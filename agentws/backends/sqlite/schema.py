@@ -12,7 +12,9 @@ from contextlib import closing
 from typing import Final
 
 from ...errors import Misconfigured
+from .checkpointing import checkpoint_at_limit
 from .locking import wait_in_short_pauses
+from .syncing import SyncedConnection
 from .thread import translated
 
 OLDEST_SQLITE: Final = (3, 33, 0)
@@ -160,23 +162,24 @@ MIGRATIONS: Final[tuple[tuple[str, ...], ...]] = (
 """The statements that migrate the schema from version n - 1 to n."""
 
 
-def connect_writer(path: str, *, synchronous: str, busy_timeout: float) -> sqlite3.Connection:
+def connect_writer(path: str, *, busy_timeout: float) -> SyncedConnection:
     """Opens the connection that writes; creates the database and migrates its schema.
 
-    It begins to write by ``begin_writing``, which waits for the lock.
+    It begins to write by ``begin_writing``, which waits for the lock. It syncs no commit by itself.
     """
     if sqlite3.sqlite_version_info < OLDEST_SQLITE:
         raise Misconfigured("This SQLite is too old: 3.33 or newer is needed.")
     if not _has_fts5():
         raise Misconfigured("This SQLite was built without FTS5, which the search needs.")
     with translated():
-        connection = sqlite3.connect(path, timeout=busy_timeout, isolation_level=None)
+        connection = _connect(path, busy_timeout)
         try:
             _refuse_foreign(connection)
             _enter_wal(connection, busy_timeout)
-            connection.execute(f"PRAGMA synchronous = {synchronous}")
-            # Otherwise the write-ahead log would keep the size of its largest transaction.
-            connection.execute("PRAGMA journal_size_limit = 67108864")
+            connection.execute("PRAGMA synchronous = NORMAL")
+            # What a large statement needs for its undoing would otherwise be a new file each time.
+            connection.execute("PRAGMA temp_store = MEMORY")
+            checkpoint_at_limit(connection)
             _migrate(connection)
             wait_in_short_pauses(connection)
         except BaseException:
@@ -195,17 +198,24 @@ def connect_renewer(path: str, *, busy_timeout: float) -> sqlite3.Connection:
             path, timeout=busy_timeout, isolation_level=None, check_same_thread=False
         )
         connection.execute("PRAGMA synchronous = NORMAL")
+        checkpoint_at_limit(connection)
     return connection
 
 
-def connect_reader(path: str, *, busy_timeout: float) -> sqlite3.Connection:
+def connect_reader(path: str, *, busy_timeout: float) -> SyncedConnection:
     """Opens a connection that can't write. The writer has created the schema before."""
     with translated():
-        connection = sqlite3.connect(path, timeout=busy_timeout, isolation_level=None)
+        connection = _connect(path, busy_timeout)
         connection.execute("PRAGMA query_only = ON")
         # SQLite opens the files with the first query: now, while they are the writer's files.
         connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
     return connection
+
+
+def _connect(path: str, busy_timeout: float) -> SyncedConnection:
+    return sqlite3.connect(
+        path, timeout=busy_timeout, isolation_level=None, factory=SyncedConnection
+    )
 
 
 def _has_fts5() -> bool:

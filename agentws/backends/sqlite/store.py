@@ -34,11 +34,13 @@ from ...store import (
 )
 from . import leases, log, nodes, search, sessions
 from .bus import SQLiteBus
+from .checkpointing import Checkpoints
 from .locking import begin_writing
 from .log import Append, append_all
 from .path import check_place, database_path
 from .renewing import SQLiteRenewer
 from .schema import connect_reader, connect_writer
+from .syncing import SyncedConnection, SyncFailure
 from .thread import DatabaseThread, FileIdentity, translated
 
 Result = TypeVar("Result")
@@ -54,11 +56,12 @@ class SQLiteStore(Store):
 
     Several processes of one host may share the file, but not several hosts over a network file
     system. Waiting writes are committed together (group commit): a busy store pays one sync for
-    many of them.
+    many of them. It syncs when the lock is free again, so that other processes commit meanwhile.
 
-    ``synchronous`` is SQLite's: with ``FULL`` an append that returned survives a power cut. With
-    ``NORMAL`` it survives a killed process, but a power cut may lose the newest appends; the
-    durability is then ``process``.
+    ``synchronous`` means what it means in SQLite: with ``FULL`` an append that returned, and an
+    event that anybody has read, survive a power cut (``EXTRA`` does the same). With ``NORMAL`` they
+    survive a killed process, but a power cut may lose the newest appends; the durability is then
+    ``process``. A failed sync is final: calls raise Unavailable until the store is opened again.
     ``busy_timeout``: seconds to wait for another process's lock before a call raises Unavailable.
     ``clock`` returns seconds since the epoch, ``monotonic`` the seconds by which leases expire: the
     processes of a host share that clock, which nobody sets, and which stands still while the host
@@ -80,16 +83,18 @@ class SQLiteStore(Store):
         if synchronous not in ("NORMAL", "FULL", "EXTRA"):
             raise ValueError(f"synchronous is {synchronous!r:.100}; expected NORMAL, FULL or EXTRA")
         check_setting("busy_timeout", busy_timeout, Timeout)
-        if synchronous == "NORMAL":
+        self._syncs = synchronous != "NORMAL"
+        if not self._syncs:
             self.durability = "process"
         self._path = database_path(path)
-        self._synchronous = synchronous
         self._busy_timeout = busy_timeout
         self._clock = clock
         self._monotonic = monotonic
         self._writer: DatabaseThread[Write] | None = None
         self._reader: DatabaseThread[Read] | None = None
         self._identity: FileIdentity | None = None
+        self._failure = SyncFailure()
+        self._checkpoints = Checkpoints(self._failure)
 
     def __repr__(self) -> str:
         return f"<SQLiteStore {os.path.basename(self._path)!r}>"
@@ -97,6 +102,8 @@ class SQLiteStore(Store):
     async def open(self) -> None:
         if self._writer is not None:
             return
+        self._failure = SyncFailure()
+        self._checkpoints = Checkpoints(self._failure)
         writer = DatabaseThread[Write]("agentws-sqlite-writer", self._connect_writer, self._commit)
         reader = DatabaseThread[Read]("agentws-sqlite-reader", self._connect_reader, self._query)
         try:
@@ -120,36 +127,47 @@ class SQLiteStore(Store):
         """Reaches all processes of the host that use this file, through sockets beside it."""
         return SQLiteBus(self._path)
 
-    def _connect_writer(self) -> sqlite3.Connection:
+    def _connect_writer(self) -> SyncedConnection:
         check_place(self._path)
-        connection = connect_writer(
-            self._path, synchronous=self._synchronous, busy_timeout=self._busy_timeout
-        )
+        connection = connect_writer(self._path, busy_timeout=self._busy_timeout)
         try:
             self._identity = FileIdentity(self._path)
         except Unavailable:
             connection.close()
             raise
-        return connection
+        return self._synced(connection)
 
-    def _connect_reader(self) -> sqlite3.Connection:
-        return connect_reader(self._path, busy_timeout=self._busy_timeout)
+    def _connect_reader(self) -> SyncedConnection:
+        return self._synced(connect_reader(self._path, busy_timeout=self._busy_timeout))
+
+    def _synced(self, connection: SyncedConnection) -> SyncedConnection:
+        if self._syncs:
+            try:
+                with translated():
+                    connection.sync_through(self._path, self._failure)
+            except Unavailable:
+                connection.close()
+                raise
+        return connection
 
     # Groups of operations, on the threads
 
-    def _query(self, connection: sqlite3.Connection, reads: Sequence[Read]) -> list[Any]:
+    def _query(self, connection: SyncedConnection, reads: Sequence[Read]) -> list[Any]:
         """Runs all reads in one transaction, which begins after each of them was called."""
         with translated():
             connection.execute("BEGIN")
         try:
+            with translated():
+                connection.see()
             outcomes = [_read_or_error(read, connection) for read in reads]
         finally:
             with suppress(sqlite3.Error):
                 connection.execute("ROLLBACK")
+        connection.make_durable()
         self._check_file()
         return outcomes
 
-    def _commit(self, connection: sqlite3.Connection, writes: Sequence[Write]) -> Sequence[Any]:
+    def _commit(self, connection: SyncedConnection, writes: Sequence[Write]) -> Sequence[Any]:
         """Commits all writes in one transaction. If that fails, each gets one of its own.
 
         A refused operation has written nothing, so it needs no savepoint. When the disk is full,
@@ -163,18 +181,22 @@ class SQLiteStore(Store):
                 return [error] * len(writes)
         return [outcome for write in writes for outcome in self._commit(connection, [write])]
 
-    def _transaction(self, connection: sqlite3.Connection, writes: Sequence[Write]) -> list[Any]:
+    def _transaction(self, connection: SyncedConnection, writes: Sequence[Write]) -> list[Any]:
+        self._failure.check()
         with translated():
             begin_writing(connection, timeout=self._busy_timeout)
+            before = connection.total_changes
             try:
                 outcomes = self._run_all(connection, writes)
+                connection.see(wrote=connection.total_changes != before)
                 connection.execute("COMMIT")
             except BaseException:
                 # After some failures SQLite has rolled back by itself.
                 with suppress(sqlite3.Error):
                     connection.execute("ROLLBACK")
                 raise
-        self._check_file()
+        connection.make_durable()
+        self._checkpoints.after_commit(connection, self._check_file())
         return outcomes
 
     def _run_all(self, connection: sqlite3.Connection, writes: Sequence[Write]) -> list[Any]:
@@ -188,10 +210,11 @@ class SQLiteStore(Store):
                 outcomes += [_write_or_refusal(cast("Read", write), connection) for write in run]
         return outcomes
 
-    def _check_file(self) -> None:
+    def _check_file(self) -> int:
         if self._identity is None:
             raise Unavailable("The store is not open.")
-        self._identity.check()
+        self._failure.check()
+        return self._identity.check()
 
     async def _read(self, read: Callable[[sqlite3.Connection], Result]) -> Result:
         if self._reader is None:

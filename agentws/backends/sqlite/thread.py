@@ -16,9 +16,11 @@ from queue import Empty, SimpleQueue
 from typing import Any, Final, Generic, NamedTuple, TypeVar
 
 from ...errors import Misconfigured, StorageFull, Unavailable
+from .syncing import SyncedConnection
 
 Operation = TypeVar("Operation")
-Group = Callable[[sqlite3.Connection, Sequence[Operation]], Sequence[Any]]
+Connect = Callable[[], SyncedConnection]
+Group = Callable[[SyncedConnection, Sequence[Operation]], Sequence[Any]]
 """Runs operations and returns, for each, its result or the exception it raised."""
 
 LARGEST_GROUP: Final = 512
@@ -72,17 +74,25 @@ class FileIdentity:
 
     def __init__(self, path: str) -> None:
         self._paths = (path, path + "-wal")
-        self._opened = self._identify()
+        self._opened = [_identity(found) for found in self._find()]
 
-    def _identify(self) -> list[tuple[int, int]]:
+    def _find(self) -> list[os.stat_result]:
         with translated():
-            found = [os.stat(path) for path in self._paths]
-        return [(stat.st_dev, stat.st_ino) for stat in found]
+            return [os.stat(path) for path in self._paths]
 
-    def check(self) -> None:
-        """Raises Unavailable if the files are not the ones that were opened."""
-        if self._identify() != self._opened:
+    def check(self) -> int:
+        """Raises Unavailable if the files are not the ones that were opened.
+
+        Returns the size of the write-ahead log in bytes.
+        """
+        found = self._find()
+        if [_identity(one) for one in found] != self._opened:
             raise Unavailable("The database file was replaced.")
+        return found[1].st_size
+
+
+def _identity(found: os.stat_result) -> tuple[int, int]:
+    return found.st_dev, found.st_ino
 
 
 class _Call(NamedTuple, Generic[Operation]):
@@ -93,9 +103,7 @@ class _Call(NamedTuple, Generic[Operation]):
 class DatabaseThread(Generic[Operation]):
     """Runs operations on its own connection, in the order of submission."""
 
-    def __init__(
-        self, name: str, connect: Callable[[], sqlite3.Connection], group: Group[Operation]
-    ) -> None:
+    def __init__(self, name: str, connect: Connect, group: Group[Operation]) -> None:
         self._name = name
         self._connect = connect
         self._group = group
@@ -165,7 +173,7 @@ class DatabaseThread(Generic[Operation]):
                 self._queue.put(None)
         return calls
 
-    def _serve(self, connection: sqlite3.Connection) -> bool:
+    def _serve(self, connection: SyncedConnection) -> bool:
         """Runs one group; returns False when there will be no other.
 
         A method of its own, so that no reference to the group is kept while the thread waits.

@@ -16,6 +16,12 @@ _TEXT, _CLOSE, _PING = 0x1, 0x8, 0x9
 _NO_MASK = bytes(4)
 
 
+def text_frame(payload: bytes) -> bytes:
+    """A text message, at most 125 bytes long, as one frame."""
+    assert len(payload) <= 125
+    return bytes((0x80 | _TEXT, 0x80 | len(payload))) + _NO_MASK + payload
+
+
 class Client(asyncio.Protocol, ABC):
     """One connection. A subclass knows when an answer is complete."""
 
@@ -57,9 +63,11 @@ class Client(asyncio.Protocol, ABC):
         await self._answered
 
     def send(self, payload: bytes) -> None:
-        size = len(payload)
-        assert size <= 125
-        self._transport.write(bytes((0x80 | _TEXT, 0x80 | size)) + _NO_MASK + payload)
+        self.write(text_frame(payload))
+
+    def write(self, frame: bytes) -> None:
+        """Send a frame that was encoded before."""
+        self._transport.write(frame)
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)

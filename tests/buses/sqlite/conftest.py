@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 
@@ -13,10 +14,12 @@ from .buses import opened
 
 
 @pytest.fixture
-def path(tmp_path: Path) -> Path:
-    path = tmp_path / "chat.sqlite3"
-    path.touch()
-    return path
+def path() -> Iterator[Path]:
+    """With a short path, which the address of a socket beside it takes."""
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "chat.sqlite3"
+        path.touch()
+        yield path
 
 
 @pytest.fixture
