@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Sequence
+from itertools import accumulate
 
 from ..protocol.codec import Record
 
@@ -25,11 +27,18 @@ class Tail:
         kept = self._records
         kept += records
         self._size += size
-        # The older half at once, so that the cost per event is small.
-        while self._size > 2 * self._limit and len(kept) > 1:
-            dropped = kept[: len(kept) // 2]
-            del kept[: len(dropped)]
-            self._size -= size_of(dropped)
+        if self._size > 2 * self._limit:
+            self._shorten()
+
+    def _shorten(self) -> None:
+        """Drops the older half of the bytes at once, so that the cost per event is small."""
+        records = self._records
+        # dropped[i]: the bytes of the records up to and including i.
+        dropped = list(accumulate([len(record.data) for record in records]))
+        last = min(bisect_left(dropped, self._size - self._limit), len(records) - 2)
+        if last >= 0:
+            del records[: last + 1]
+            self._size -= dropped[last]
 
     def add_read(self, records: Sequence[Record]) -> None:
         """Adds ``records``, which are newer than all others. What is before a gap is dropped."""
