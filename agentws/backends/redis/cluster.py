@@ -128,6 +128,8 @@ class Cluster:
         self._refreshing = None
 
     async def _learn_from_any(self) -> None:
+        # With eager tasks it would else end before it is known to others who ask.
+        await asyncio.sleep(0)
         known = {address for _, _, address in self._slots}
         # Last those that have left the cluster: they may cost a timeout each.
         for _, node in sorted(self._nodes.items(), key=lambda item: item[0] not in known):

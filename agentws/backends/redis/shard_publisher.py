@@ -64,6 +64,8 @@ class ShardPublisher:
 
     async def _serve(self, shard: str) -> None:
         """Sends the messages of one shard, until none waits."""
+        # Messages of the same pass of the event loop go together, also with eager tasks.
+        await asyncio.sleep(0)
         most = MOST
         while waiting := self._waiting[shard]:
             commands, self._waiting[shard] = waiting[:most], waiting[most:]
