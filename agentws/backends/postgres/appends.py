@@ -29,7 +29,7 @@ from ...protocol.codec import Record, event_type, extend
 from ...protocol.gateway_events import CLEARED
 from ...protocol.position import GENESIS, Position
 from ...store import Appended, Key, Settled
-from .pool import Connection, Database, is_down
+from .pool import Connection, Database, is_down, take_overdue
 
 LANES: Final = 2
 """Statements at the same time. The appends that come meanwhile gather for the next one."""
@@ -242,7 +242,7 @@ class Appends:
             rows = await self._database.run(partial(self._send, plans))
         except Exception as error:
             if is_down(error):
-                batch = [*batch, *self._take_overdue()]
+                batch = [*batch, *take_overdue(self._queue, self._database.timeout)]
             elif len(batch) > 1:
                 for waiting in batch:
                     await self._make([waiting])
@@ -251,16 +251,6 @@ class Appends:
                 _fail(waiting.future, error)
             return []
         return self._finish(batch, plans.records, rows)
-
-    def _take_overdue(self) -> list[_Waiting]:
-        """Those that have waited for a timeout: nobody waits for one of each statement before it.
-
-        The others are made, since the database may be back.
-        """
-        latest = asyncio.get_running_loop().time() - self._database.timeout
-        overdue = [waiting for waiting in self._queue if waiting.since <= latest]
-        self._queue = deque(waiting for waiting in self._queue if waiting.since > latest)
-        return overdue
 
     async def _send(self, plans: _Batch, connection: Connection, uncertain: bool) -> list[_Row]:
         cursor = await connection.execute(self._query, plans.encoded(again=uncertain))

@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Final, Generic, NamedTuple, TypeVar
 
 from ...errors import AgentwsError
-from .pool import Connection, Database, is_down
+from .pool import Connection, Database, is_down, take_overdue
 
 LANES: Final = 4
 """Statements at the same time. The questions that come meanwhile gather for the next one."""
@@ -88,16 +88,6 @@ class Gathering(Generic[Asked, Answer]):
             batch.append(self._queue.popleft())
         return batch
 
-    def _take_overdue(self) -> list[_Waiting[Asked, Answer]]:
-        """Those that have waited for a timeout: nobody waits for one of each statement before it.
-
-        The others are asked, since the database may be back.
-        """
-        latest = asyncio.get_running_loop().time() - self._database.timeout
-        overdue = [waiting for waiting in self._queue if waiting.since <= latest]
-        self._queue = deque(waiting for waiting in self._queue if waiting.since > latest)
-        return overdue
-
     async def _answer(self, batch: Sequence[_Waiting[Asked, Answer]]) -> None:
         """Asks all in one statement. If that fails, each gets one of its own."""
         asked = [waiting.asked for waiting in batch]
@@ -106,7 +96,7 @@ class Gathering(Generic[Asked, Answer]):
             answers = await self._database.run(lambda connection, _: self._ask(connection, asked))
         except Exception as error:
             if is_down(error):
-                batch = [*batch, *self._take_overdue()]
+                batch = [*batch, *take_overdue(self._queue, self._database.timeout)]
             elif len(batch) > 1:
                 for waiting in batch:
                     await self._answer([waiting])

@@ -11,9 +11,10 @@ import random
 import re
 import socket
 import weakref
+from collections import deque
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from typing import Any, Final, TypeVar
+from typing import Any, Final, Protocol, TypeVar
 
 try:
     import psycopg
@@ -133,6 +134,31 @@ def is_down(error: Exception) -> bool:
     cause = error.__cause__
     locked = isinstance(cause, psycopg.Error) and cause.sqlstate == _LOCKED
     return type(error) is Unavailable and not locked
+
+
+class Waiting(Protocol):
+    """What waits for the next statement."""
+
+    @property
+    def since(self) -> float:
+        """When it was submitted, in seconds of the event loop's clock."""
+
+
+Waiter = TypeVar("Waiter", bound=Waiting)
+
+
+def take_overdue(queue: deque[Waiter], timeout: float) -> list[Waiter]:
+    """Takes those out that have waited for ``timeout``, when a statement has found the database
+    down: nobody waits for one timeout of each statement before it.
+
+    The others stay to be sent, since the database may be back.
+    """
+    latest = asyncio.get_running_loop().time() - timeout
+    overdue = [waiting for waiting in queue if waiting.since <= latest]
+    left = [waiting for waiting in queue if waiting.since > latest]
+    queue.clear()
+    queue.extend(left)
+    return overdue
 
 
 @contextmanager
