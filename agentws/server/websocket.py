@@ -86,10 +86,6 @@ class AgentwsWebSocketProtocol(OpeningProtocol):
 
     def data_received(self, data: bytes) -> None:
         phase = self._phase
-        if phase is OPEN:
-            self._parser.feed(data)
-            self._parse(len(data))
-            return
         if phase is CLOSED:
             # A peer that was refused: it is read for a moment, so that it gets the reason.
             if not self._shared.budget.spend(self, len(data)):
@@ -99,7 +95,7 @@ class AgentwsWebSocketProtocol(OpeningProtocol):
             self._start_handshake(data)
             return
         self._parser.feed(data)
-        if phase is CLOSING:
+        if phase is OPEN or phase is CLOSING:
             self._parse(len(data))
         else:
             # No client may send frames before the handshake is answered; those wait.

@@ -45,8 +45,7 @@ class Compactions:
 
     def run_ended(self, session: Session, first: int, last: int) -> None:
         """Schedules a finished run, whose events are ``first`` to ``last``."""
-        due = asyncio.get_running_loop().time() + self._window
-        self._due.append(_Due(due, session.id, first, last))
+        self._due.append(_Due(_now() + self._window, session.id, first, last))
 
     def loaded(self, session: Session) -> None:
         """Schedules what is in the log of a session that was loaded into memory."""
