@@ -1,23 +1,7 @@
 import assert from 'node:assert/strict';
 import test from 'node:test';
-import { connect } from '../../agentws/web/client.js';
-import { FakeClock, fakeNetwork, seeded, settled } from './fakes.mjs';
-
-async function opened() {
-  const clock = new FakeClock();
-  const network = fakeNetwork();
-  let ids = 0;
-  const chat = connect('wss://example.test/ws/chat', {
-    clock,
-    WebSocket: network.WebSocket,
-    random: () => 0.5,
-    signals: {},
-    newId: () => `id${++ids}`,
-  });
-  await settled();
-  network.last().welcome();
-  return { chat, clock, network };
-}
+import { opened } from './chats.mjs';
+import { seeded, settled } from './fakes.mjs';
 
 async function reconnect({ clock, network }) {
   const before = network.sockets.length;
