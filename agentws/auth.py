@@ -148,27 +148,35 @@ _REFUSALS: Final[Mapping[object, type[AgentwsError]]] = {401: Unauthenticated, 4
 """By status: the HTTP exceptions of web frameworks that the host's callable may raise."""
 
 
+NOT_YOURS: Final = "This session is not yours."
+
+
+def check_owner(identity: Identity | None, info: SessionInfo) -> None:
+    """Raises Forbidden unless the session is the identity's; one without an owner is that of
+    callers without an identity. It is the whole check unless :attr:`Access.calls_host`.
+    """
+    if info.owner != (None if identity is None else identity.id):
+        raise Forbidden(NOT_YOURS)
+
+
 class Access:
     """Decides about access to sessions: the owner may do everything, unless the host decides."""
 
     def __init__(self, authorize: Authorize | None) -> None:
         self._authorize = authorize
-
-    @property
-    def calls_host(self) -> bool:
+        self.calls_host: Final = authorize is not None
         """Whether the host's ``authorize`` is called, which may wait for something."""
-        return self._authorize is not None
 
     async def check(self, identity: Identity | None, info: SessionInfo, action: Action) -> None:
         """Raises Forbidden; it does not reveal whether the session exists."""
         if self._authorize is None:
-            allowed = info.owner == (None if identity is None else identity.id)
-        else:
-            answer = self._authorize(identity, info, action)
-            allowed = await answer if inspect.isawaitable(answer) else answer
-            _check_answer("authorize", allowed)
+            check_owner(identity, info)
+            return
+        answer = self._authorize(identity, info, action)
+        allowed = await answer if inspect.isawaitable(answer) else answer
+        _check_answer("authorize", allowed)
         if allowed is not True:
-            raise Forbidden("This session is not yours.")
+            raise Forbidden(NOT_YOURS)
 
 
 class TopicAccess:

@@ -75,7 +75,7 @@ class Steps:
 async def test_concurrent_starts_begin_once() -> None:
     steps = Steps()
     await asyncio.gather(*(steps.lifetime.start(again=again) for again in (False, True, False)))
-    assert steps.done == ["begin"] and steps.lifetime.started
+    assert steps.done == ["begin"] and steps.lifetime.state.started
 
 
 async def test_a_stop_waits_for_the_running_drain() -> None:
@@ -84,11 +84,11 @@ async def test_a_stop_waits_for_the_running_drain() -> None:
     draining = [asyncio.create_task(steps.lifetime.drain()) for _ in range(2)]
     stopping = [asyncio.create_task(steps.lifetime.stop()) for _ in range(2)]
     await asyncio.sleep(5)
-    assert steps.done == ["begin", "drain"] and steps.lifetime.started
+    assert steps.done == ["begin", "drain"] and steps.lifetime.state.started
     steps.may_drain.set()
     await asyncio.gather(*draining, *stopping)
     assert steps.done == ["begin", "drain", "drained", "close"]
-    assert steps.lifetime.draining and not steps.lifetime.started
+    assert steps.lifetime.state.draining and not steps.lifetime.state.started
 
 
 async def test_a_drain_continues_when_its_caller_times_out() -> None:
@@ -112,7 +112,7 @@ async def test_a_failed_drain_raises_and_everything_is_closed() -> None:
     await lifetime.start(again=False)
     with pytest.raises(OSError, match="as ordered"):
         await lifetime.stop()
-    assert steps.done == ["begin", "close"] and not lifetime.started
+    assert steps.done == ["begin", "close"] and not lifetime.state.started
 
 
 async def test_a_start_during_or_after_a_stop_raises_draining() -> None:
@@ -121,7 +121,7 @@ async def test_a_start_during_or_after_a_stop_raises_draining() -> None:
     await steps.lifetime.start(again=False)
     stopping = asyncio.create_task(steps.lifetime.stop())
     await asyncio.sleep(0.5)
-    assert not steps.lifetime.started
+    assert not steps.lifetime.state.started
     with pytest.raises(Draining):
         await steps.lifetime.start(again=False)
     await stopping
@@ -138,7 +138,7 @@ async def test_a_start_again_waits_for_the_stop() -> None:
     await asyncio.sleep(0.5)
     await steps.lifetime.start(again=True)
     assert steps.done == ["begin", "drain", "drained", "close", "begin"]
-    assert steps.lifetime.started and not steps.lifetime.draining
+    assert steps.lifetime.state.started and not steps.lifetime.state.draining
     await stopping
 
 
@@ -159,7 +159,7 @@ async def test_drain_and_stop_before_a_start_do_nothing() -> None:
     await steps.lifetime.stop()
     assert steps.done == []
     await steps.lifetime.start(again=False)
-    assert steps.lifetime.started and not steps.lifetime.draining
+    assert steps.lifetime.state.started and not steps.lifetime.state.draining
 
 
 # Gateway

@@ -308,7 +308,7 @@ def test_a_lifetime_on_a_closed_loop_is_abandoned_before_the_next_start() -> Non
     asyncio.run(lifetime.drain())
     assert done == ["begin", "abandon", "begin"], "nothing is left to drain"
     asyncio.run(lifetime.stop())
-    assert done == ["begin", "abandon", "begin", "abandon"] and not lifetime.started
+    assert done == ["begin", "abandon", "begin", "abandon"] and not lifetime.state.started
     asyncio.run(lifetime.stop())
     asyncio.run(lifetime.start(again=False))
     assert done == ["begin", "abandon", "begin", "abandon", "begin"]
@@ -337,4 +337,4 @@ def test_a_start_interrupted_by_the_end_of_its_loop_is_abandoned() -> None:
         asyncio.run(lifetime.start(again=False))
     loop.close()
     asyncio.run(lifetime.start(again=False))
-    assert begun == ["begin", "abandon", "begin"] and lifetime.started
+    assert begun == ["begin", "abandon", "begin"] and lifetime.state.started

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import secrets
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from msgspec import UNSET, UnsetType
@@ -14,6 +14,7 @@ from ..agents.commands import Typed
 from ..agents.factory import AgentFactory, Agents
 from ..attachments.library import Files
 from ..auth import (
+    NOT_YOURS,
     Access,
     Action,
     Authenticate,
@@ -22,6 +23,7 @@ from ..auth import (
     MaySubscribe,
     TopicAccess,
     check_callable,
+    check_owner,
     identify,
     is_admin,
 )
@@ -89,6 +91,8 @@ class AgentGateway(ServerPush):
         check_callable("may_subscribe", may_subscribe)
         self._authenticate = authenticate
         self._access = Access(authorize)
+        self.may_wait: Final = self._access.calls_host or not self.store.immediate
+        """Whether a client's message may have to wait for the store or the host's ``authorize``."""
         self._topic_access = TopicAccess(may_subscribe)
         self._admin_key = admin_key
         self._named = node
@@ -141,12 +145,12 @@ class AgentGateway(ServerPush):
     @property
     def started(self) -> bool:
         """Whether the store and the bus are open."""
-        return self._lifetime.started
+        return self._lifetime.state.started
 
     @property
     def draining(self) -> bool:
         """Whether new work is refused: from the beginning of a drain until the next start."""
-        return self._lifetime.draining
+        return self._lifetime.state.draining
 
     async def start(self, *, again: bool = False) -> None:
         """Opens the store and the bus, and recovers orphaned runs. A second start does nothing.
@@ -199,11 +203,6 @@ class AgentGateway(ServerPush):
         await self._parts.abandon()
         self._compose()
 
-    @property
-    def may_wait(self) -> bool:
-        """Whether a client's message may have to wait for the store or the host's ``authorize``."""
-        return self._access.calls_host or not self.store.immediate
-
     # Authentication and authorization
 
     async def identify(self, connection: HTTPConnection) -> Identity | None:
@@ -233,7 +232,7 @@ class AgentGateway(ServerPush):
         try:
             session, created = await self.sessions.enter(id, owner=owner, agent=name)
         except NotFound as error:
-            raise Forbidden("This session is not yours.") from error
+            raise Forbidden(NOT_YOURS) from error
         await self._access.check(identity, session.info, "read")
         return session, created
 
@@ -242,7 +241,7 @@ class AgentGateway(ServerPush):
         try:
             session = await self.sessions.find(id)
         except NotFound as error:
-            raise Forbidden("This session is not yours.") from error
+            raise Forbidden(NOT_YOURS) from error
         await self._access.check(identity, session.info, action)
         return session
 
@@ -256,22 +255,43 @@ class AgentGateway(ServerPush):
 
     # Client commands
 
-    async def send(self, session: Session, frame: f.Send, *, identity: Identity | None) -> Appended:
+    def send(
+        self, session: Session, frame: f.Send, *, identity: Identity | None
+    ) -> Awaitable[Appended]:
         """Accepts a message for the session's agent; see :meth:`agentws.runs.inbox.Inbox.send`."""
-        if self.draining:
+        if self._lifetime.state.draining:
             raise Draining(retry_after=1.0)
+        if self._access.calls_host:
+            return self._send_if_allowed(session, frame, identity)
+        check_owner(identity, session.info)
+        return self._send_allowed(session, frame, identity)
+
+    async def _send_if_allowed(
+        self, session: Session, frame: f.Send, identity: Identity | None
+    ) -> Appended:
         await self._access.check(identity, session.info, "write")
+        return await self._send_allowed(session, frame, identity)
+
+    def _send_allowed(
+        self, session: Session, frame: f.Send, identity: Identity | None
+    ) -> Awaitable[Appended]:
         named = frame.agent is not None
         agent = self.agents.check(frame.agent) if named else self.agents.mentioned(frame.content)
         if frame.overlap not in (None, "queue"):
-            await check_new_overlap(
-                frame,
-                session,
-                identity,
-                agents=self.agents,
-                agent=agent,
-                within=self.limits.command_timeout,
-            )
+            return self._send_overlapping(session, frame, identity, agent)
+        return self.inbox.send(session, frame, agent=agent, identity=identity)
+
+    async def _send_overlapping(
+        self, session: Session, frame: f.Send, identity: Identity | None, agent: str | None
+    ) -> Appended:
+        await check_new_overlap(
+            frame,
+            session,
+            identity,
+            agents=self.agents,
+            agent=agent,
+            within=self.limits.command_timeout,
+        )
         return await self.inbox.send(session, frame, agent=agent, identity=identity)
 
     async def command(

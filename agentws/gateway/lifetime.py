@@ -10,18 +10,36 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine
-from typing import Any, Final, Literal
+from typing import Any, Final
+
+import msgspec
 
 from ..errors import Draining, WrongLoop
 from ..tasks.tasks import new_task
 
-State = Literal["new", "starting", "started", "draining", "stopped"]
 Step = Callable[[], Coroutine[Any, Any, None]]
 
 ONE_LOOP: Final = (
     "all calls on the event loop that started it: in tests `with TestClient(app) as client`, or "
     "one loop scope for the app and its tests"
 )
+
+
+class State(msgspec.Struct, frozen=True):
+    """One of the states, and what holds in it."""
+
+    name: str
+    started: bool = False
+    """Whether the store and the bus are open."""
+    draining: bool = False
+    """Whether new work is refused: from the beginning of a drain until the next start."""
+
+
+NEW: Final = State("new")
+STARTING: Final = State("starting")
+STARTED: Final = State("started", started=True)
+DRAINING: Final = State("draining", started=True, draining=True)
+STOPPED: Final = State("stopped", draining=True)
 
 
 class Lifetime:
@@ -35,7 +53,7 @@ class Lifetime:
         self._drain = drain
         self._close = close
         self._abandon = abandon
-        self._state: State = "new"
+        self.state = NEW
         self._draining: asyncio.Task[None] | None = None
         self._lock: tuple[asyncio.AbstractEventLoop, asyncio.Lock] | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -43,53 +61,44 @@ class Lifetime:
         """Whether the gateway was not stopped before its event loop was closed."""
 
     def __repr__(self) -> str:
-        return f"<Lifetime {self._state}>"
-
-    @property
-    def started(self) -> bool:
-        return self._state in ("started", "draining")
-
-    @property
-    def draining(self) -> bool:
-        """From the beginning of a drain until the next start."""
-        return self._state in ("draining", "stopped")
+        return f"<Lifetime {self.state.name}>"
 
     async def start(self, *, again: bool) -> None:
         """Raises Draining if it was stopped, unless ``again``; raises WrongLoop."""
         self._check_loop()
-        if self.started and not (again and self.draining):
+        if self.state.started and not (again and self.state.draining):
             return
         self._check_stopped(again)
         async with self._state_lock():
             # Again: the state may have changed while this task waited for the lock.
             self._check_loop()
             self._check_stopped(again)
-            if again and self.draining:
+            if again and self.state.draining:
                 await self._finish()
-            if not self.started:
+            if not self.state.started:
                 await self._start()
 
     async def _start(self) -> None:
-        before, self._draining = self._state, None
-        self._state, self._loop = "starting", asyncio.get_running_loop()
+        before, self._draining = self.state, None
+        self.state, self._loop = STARTING, asyncio.get_running_loop()
         try:
             await self._abandon_left_over()
             # In a task of its own, with its own context: it outlives the first request.
             await new_task(self._begin(), name="start")
         except BaseException:
-            self._state, self._loop = before, None
+            self.state, self._loop = before, None
             raise
-        self._state = "started"
+        self.state = STARTED
 
     def _check_stopped(self, again: bool) -> None:
-        if self._state == "stopped" and not again:
+        if self.state is STOPPED and not again:
             raise Draining(retry_after=1.0)
 
     async def drain(self) -> None:
         """Drains once; a second call waits for the first one."""
         self._check_loop()
-        if self._state == "started":
-            self._state = "draining"
+        if self.state is STARTED:
+            self.state = DRAINING
             self._draining = new_task(self._drain(), name="drain")
         if self._draining is not None:
             await asyncio.shield(self._draining)
@@ -102,12 +111,12 @@ class Lifetime:
             await self._finish()
 
     async def _finish(self) -> None:
-        if not self.started:
+        if not self.state.started:
             return
         try:
             await self.drain()
         finally:
-            self._state = "stopped"
+            self.state = STOPPED
             await self._close()
 
     # Event loops
@@ -118,9 +127,9 @@ class Lifetime:
         if self._loop is loop or self._loop is None:
             return
         if self._loop.is_closed():
-            self._left_over = self._left_over or self._state not in ("new", "stopped")
-            self._state, self._loop, self._draining = "new", None, None
-        elif self._state not in ("new", "stopped"):
+            self._left_over = self._left_over or self.state not in (NEW, STOPPED)
+            self.state, self._loop, self._draining = NEW, None, None
+        elif self.state not in (NEW, STOPPED):
             raise WrongLoop(expected=ONE_LOOP)
 
     async def _abandon_left_over(self) -> None:

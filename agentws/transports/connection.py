@@ -51,7 +51,6 @@ class Connection:
     """One peer following one session."""
 
     __slots__ = (
-        "_closing",
         "_controls",
         "_corked",
         "_outgoing",
@@ -62,6 +61,7 @@ class Connection:
         "_uncorking",
         "commands",
         "encoder",
+        "ending",
         "id",
         "identity",
         "position",
@@ -92,7 +92,9 @@ class Connection:
         self._uncorking = False
         self._reading = False
         self._readable: asyncio.Future[None] | None = None
-        self._closing: tuple[int, str] | None = None
+        self.ending: tuple[int, str] | None = None
+        """The code and the reason of its close, once that is decided. Client messages are ignored
+        from then on."""
         self.unread = 0
         """Bytes of control frames that wait for the peer."""
         self.commands: deque[Any] | None = None
@@ -125,7 +127,7 @@ class Connection:
 
     def send_frames(self, parts: Sequence[bytes]) -> None:
         """Writes encoded control frames, before any event that was not read yet."""
-        if self._closing is not None:
+        if self.ending is not None:
             return
         controls = self._controls
         if controls is None:
@@ -146,7 +148,7 @@ class Connection:
 
         For one waiter at a time.
         """
-        while self.unread > PAUSE_READING_AT and self._closing is None and not self._outlet.broken:
+        while self.unread > PAUSE_READING_AT and self.ending is None and not self._outlet.broken:
             self._readable = asyncio.get_running_loop().create_future()
             await self._readable
 
@@ -210,8 +212,8 @@ class Connection:
             if not self._outgoing:
                 # Not an empty list, which every idle connection would hold.
                 self._outgoing = None
-            if self._closing is not None and not self._outgoing and not outlet.blocked:
-                self._close_now(*self._closing)
+            if self.ending is not None and not self._outgoing and not outlet.blocked:
+                self._close_now(*self.ending)
         except Exception:
             self._give_up()
         if self._readable is not None and not self._readable.done():
@@ -219,7 +221,7 @@ class Connection:
 
     def _give_up(self) -> None:
         logger.exception("%r can't be written to", self)
-        if self._closing is None:
+        if self.ending is None:
             # Corked, so that sending the reason does not fail in the same way again.
             self._corked = True
             self.refuse(Internal())
@@ -251,7 +253,7 @@ class Connection:
         parts, self._controls = self._controls or [], None
         self.unread = 0
         # A connection that is being closed may not have sent its ``welcome``: no events then.
-        if self._closing is None and self.position.seq < self.session.head.seq:
+        if self.ending is None and self.position.seq < self.session.head.seq:
             records = self.session.tail_after(self.position)
             if records is None:
                 # Control frames go first, above all a ``welcome``; the next turn reads.
@@ -307,7 +309,7 @@ class Connection:
 
     @property
     def _is_over(self) -> bool:
-        return self._closing is not None or self._outlet.broken
+        return self.ending is not None or self._outlet.broken
 
     async def _write_slowly(self, messages: list[bytes]) -> None:
         """Writes ``messages`` as the peer reads them (backpressure); drops each one once sent."""
@@ -325,22 +327,22 @@ class Connection:
 
     @property
     def closing(self) -> bool:
-        """Whether it will be closed, once what was written is sent. Client messages are ignored."""
-        return self._closing is not None
+        """Whether it will be closed, once what was written is sent."""
+        return self.ending is not None
 
     def close(self, code: int, reason: str) -> None:
         """Closes the connection once everything before is written, or after ``CLOSING_WAIT``."""
-        if self._closing is None:
-            self._closing = (code, reason)
+        if self.ending is None:
+            self.ending = (code, reason)
         self.ring()
         if self._outlet.blocked:
             asyncio.get_running_loop().call_later(CLOSING_WAIT, self._close_unread)
 
     def _close_unread(self) -> None:
         """Closes a connection whose peer does not read what comes before the close."""
-        if self._closing is not None and not self._outlet.broken:
+        if self.ending is not None and not self._outlet.broken:
             self._outgoing = None
-            self._close_now(*self._closing)
+            self._close_now(*self.ending)
 
     def refuse(self, error: AgentwsError) -> None:
         """Sends the reason, then closes with the code of ``error``."""

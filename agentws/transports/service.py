@@ -6,7 +6,7 @@ may pass a fake.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
 from typing import Any, NamedTuple, Protocol
 
 from msgspec import UNSET, UnsetType
@@ -117,9 +117,9 @@ class SessionService(Protocol):
 
     async def check_subscribe(self, identity: Identity | None, topic: str) -> None: ...
 
-    async def send(
+    def send(
         self, session: Session, frame: f.Send, *, identity: Identity | None
-    ) -> Appended: ...
+    ) -> Awaitable[Appended]: ...
 
     async def command(
         self, session: Session, typed: Typed, *, identity: Identity | None

@@ -40,7 +40,7 @@ from .times import iso_time
 logger: Final = logging.getLogger("agentws")
 
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
-SUBSCRIPTIONS: Final = (f.Subscribe, f.Unsubscribe)
+OF_CONNECTION: Final = (f.Subscribe, f.Unsubscribe, f.WatchPresence)
 """The commands that change the connection, and not the session."""
 CORKED: Final = 0.005
 """The most seconds that writes are held back while a client's message is handled."""
@@ -256,19 +256,26 @@ class _Reader:
     async def handle(self, message: Mapping[str, Any]) -> None:
         """Handles one message. An error is answered; too many in a row close the connection."""
         connection = self._connection
-        if connection.closing:
+        if connection.ending is not None:
             return
         text = message.get("text")
         if text is None:
             connection.close(self._wire.binary_close_code, "text frames only")
             return
         connection.cork()
+        uncorking = self._uncork_soon() if self._service.may_wait else None
         try:
             self._check(text)
-            if self._service.may_wait:
-                await self._perform_uncorking(text)
+            frame = command_in(self._wire.decode(text))
+            if isinstance(frame, OF_CONNECTION):
+                await self._change_connection(frame)
             else:
-                await self._perform(text)
+                request = self._request(frame)
+                done = await perform(request)
+                if isinstance(done, Invocation):
+                    await reply_to_command(connection, request, done)
+                else:
+                    connection.send_control(reply(request, done))
             self._errors = 0
         except AgentwsError as error:
             self._answer(error, text)
@@ -276,42 +283,31 @@ class _Reader:
             logger.exception("a message could not be handled")
             self._answer(Internal(), text)
         finally:
+            if uncorking is not None:
+                uncorking.cancel()
             connection.uncork()
 
-    async def _perform_uncorking(self, text: str) -> None:
-        """Performs it; uncorks after ``CORKED`` seconds: events must not wait for a slow host."""
+    def _uncork_soon(self) -> asyncio.TimerHandle:
+        """Uncorks after ``CORKED`` seconds: events must not wait for a slow host."""
         loop = asyncio.get_running_loop()
-        uncorking = loop.call_later(CORKED, self._connection.uncork_now)
-        try:
-            await self._perform(text)
-        finally:
-            uncorking.cancel()
+        return loop.call_later(CORKED, self._connection.uncork_now)
 
-    async def _perform(self, text: str) -> None:
-        """Does what the message asks, and replies."""
+    def _request(self, frame: f.AnyClientFrame) -> ClientRequest:
         connection = self._connection
-        frame = command_in(self._wire.decode(text))
-        if isinstance(frame, SUBSCRIPTIONS):
-            await self._change_subscriptions(frame)
-            return
-        if isinstance(frame, f.WatchPresence):
-            # Events of the log must not wait for the answers of other nodes.
-            connection.uncork_now()
-            await reply_with_presence(self._service, connection, frame)
-            return
         if isinstance(frame, f.Command) or getattr(frame, "attachments", None):
             # Events of the log must not wait for a slow agent factory or file store.
             connection.uncork_now()
-        request = ClientRequest(self._service, connection.session, frame, connection.identity)
-        done = await perform(request)
-        if isinstance(done, Invocation):
-            await reply_to_command(connection, request, done)
-        else:
-            connection.send_control(reply(request, done))
+        return ClientRequest(self._service, connection.session, frame, connection.identity)
 
-    async def _change_subscriptions(self, frame: f.Subscribe | f.Unsubscribe) -> None:
-        # Events of the log must not wait for the host's ``may_subscribe``.
+    async def _change_connection(
+        self, frame: f.Subscribe | f.Unsubscribe | f.WatchPresence
+    ) -> None:
+        # Events of the log must not wait for the host's ``may_subscribe``, nor for the answers of
+        # other nodes.
         self._connection.uncork_now()
+        if isinstance(frame, f.WatchPresence):
+            await reply_with_presence(self._service, self._connection, frame)
+            return
         if self._subscriptions is None:
             self._subscriptions = Subscriptions(self._service, self._connection)
         await self._subscriptions.handle(frame)

@@ -74,12 +74,15 @@ async def test_the_context_of_an_ended_run_is_released() -> None:
     seen = Seen()
     async with shared(seen) as (app, gateway), person(app, "ada") as ada:
         session = await gateway.sessions.find(SESSION)
+
+        async def send(frame: Send) -> None:
+            await gateway.send(session, frame, identity=Identity("ada"))
+
         for number in range(5):
             context, made = copy_context(), Request()
             alive.add(made)
             context.run(request.set, made)
-            frame = Send(id=f"m{number}", content="hi")
-            sending = gateway.send(session, frame, identity=Identity("ada"))
+            sending = send(Send(id=f"m{number}", content="hi"))
             await asyncio.get_running_loop().create_task(sending, context=context)
             await ended(ada, number + 1)
         del context, made, sending

@@ -104,7 +104,7 @@ async def test_a_message_whose_sender_disconnected_keeps_its_sender() -> None:
         store.waiting = True
         session = await gateway.sessions.find(SESSION)
         ada_herself = Identity("ada", {"role": "admin"})
-        sending = asyncio.create_task(
+        sending = asyncio.ensure_future(
             gateway.send(session, Send(id="m1", content="go"), identity=ada_herself)
         )
         await asyncio.sleep(0.1)
