@@ -52,6 +52,8 @@ FRAGMENT: Final = (CONTINUATION, b"")
 """What the parser returns for a fragment of a message that is not complete yet."""
 _UNSIGNED_16: Final = Struct("!H")
 _UNSIGNED_64: Final = Struct("!Q")
+_HEAD_16: Final = Struct("!BBH")
+_HEAD_64: Final = Struct("!BBQ")
 _FIN: Final = 0x80
 _MASKED: Final = 0x80
 _RESERVED_BITS: Final = 0x70
@@ -115,10 +117,17 @@ class MessageParser:
         opcode = head & 0x0F
         if opcode & _CONTROL_BIT:
             return opcode, _parse_close(payload) if opcode == CLOSE else payload
-        if opcode and head & _FIN and self._fragments is None:
-            return _message(opcode, payload)
-        whole = self._add_fragment(opcode, payload, last=head >= _FIN)
-        return FRAGMENT if whole is None else _message(self._kind, whole)
+        if not opcode or head < _FIN or self._fragments is not None:
+            whole = self._add_fragment(opcode, payload, last=head >= _FIN)
+            if whole is None:
+                return FRAGMENT
+            opcode, payload = self._kind, whole
+        if opcode == BINARY:
+            return opcode, payload
+        try:
+            return opcode, payload.decode()
+        except UnicodeDecodeError:
+            raise FramingError(CloseCode.INVALID_DATA, "invalid UTF-8") from None
 
     def _next_frame(self) -> tuple[int, bytes] | None:
         data, at = self.unparsed, self._at
@@ -192,15 +201,6 @@ def _unmask(masked: bytes | bytearray, mask: bytes | bytearray) -> bytes:
     return clear.to_bytes(size, "little")
 
 
-def _message(kind: int, payload: bytes) -> tuple[int, str | bytes]:
-    if kind == BINARY:
-        return kind, payload
-    try:
-        return kind, payload.decode()
-    except UnicodeDecodeError:
-        raise FramingError(CloseCode.INVALID_DATA, "invalid UTF-8") from None
-
-
 def _parse_close(payload: bytes) -> Close:
     if not payload:
         return Close(CloseCode.NO_STATUS, "")
@@ -220,8 +220,8 @@ def _frame(head: int, payload: bytes) -> bytes:
     if size <= _SHORT:
         return bytes((head, size)) + payload
     if size < 65_536:
-        return b"%c~%b%b" % (head, _UNSIGNED_16.pack(size), payload)
-    return b"%c\x7f%b%b" % (head, _UNSIGNED_64.pack(size), payload)
+        return _HEAD_16.pack(head, 126, size) + payload
+    return _HEAD_64.pack(head, 127, size) + payload
 
 
 def frame_text(payload: bytes) -> bytes:

@@ -24,7 +24,6 @@ build frames themselves, once for many connections:
 from __future__ import annotations
 
 import asyncio
-from collections import deque
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, cast
 
@@ -69,7 +68,7 @@ class AgentwsWebSocketProtocol(OpeningProtocol):
     ) -> None:
         super().__init__(ServerShared.of(config, server_state, app_state, _loop))
         self._parser = MessageParser(self._shared.max_size)
-        self._inbox: deque[Message] | None = None
+        self._inbox: list[Message] | None = None
         self._inbox_full = False
         self._receiver: asyncio.Future[None] | None = None
         self._disconnect: Message | None = None
@@ -132,7 +131,7 @@ class AgentwsWebSocketProtocol(OpeningProtocol):
             "drain": self._drain,
             "frame": framing.frame_text,
         }
-        self._inbox = deque([{"type": "websocket.connect"}])
+        self._inbox = [{"type": "websocket.connect"}]
         task = self._shared.start_app(scope, self._receive, self._send)
         task.add_done_callback(self._app_done)
 
@@ -152,7 +151,7 @@ class AgentwsWebSocketProtocol(OpeningProtocol):
                 await self._receiver
             finally:
                 self._receiver = None
-        message = self._inbox.popleft()
+        message = self._inbox.pop(0)
         if not self._inbox:
             self._inbox = None
             self._inbox_full = False
@@ -235,7 +234,8 @@ class AgentwsWebSocketProtocol(OpeningProtocol):
                 if self._phase is CLOSED or (item := parser.next()) is None:
                     break
                 frames += 1
-                self._handle_frame(*item)
+                opcode, payload = item
+                self._handle_frame(opcode, payload)
         except FramingError as error:
             self._fail(error.code, error.reason)
             return
@@ -273,10 +273,11 @@ class AgentwsWebSocketProtocol(OpeningProtocol):
     def _deliver(self, message: Message, size: int) -> None:
         if self._phase is not OPEN:
             return
-        if self._inbox is None:
-            self._inbox = deque()
-        self._inbox.append(message)
-        self._inbox_full = size > LARGE_MESSAGE or len(self._inbox) >= self._shared.max_queue
+        inbox = self._inbox
+        if inbox is None:
+            inbox = self._inbox = []
+        inbox.append(message)
+        self._inbox_full = size > LARGE_MESSAGE or len(inbox) >= self._shared.max_queue
         self._wake_receiver()
 
     def keep_alive(
