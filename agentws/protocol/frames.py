@@ -8,6 +8,7 @@ here. The structs of client frames are what every wire decodes to.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Final, Literal, get_args
 
 import msgspec
@@ -184,31 +185,24 @@ def decode_client_frame(data: bytes | str) -> AnyClientFrame:
         error.expected = error.expected or f"an object whose type is one of {_CLIENT_TYPES}"
         raise
     check_id(frame.id)
-    for part in _open_parts(frame):
-        if part is not None:
+    # The members that may hold any JSON.
+    match frame:
+        case Send() | Edit() | EditQueued():
+            if frame.metadata is not None:
+                check_value(msgspec.to_builtins(frame.metadata), "frame")
+            if not isinstance(frame.content, str):
+                check_value(msgspec.to_builtins(frame.content), "frame")
+        case Answer(payload=part) | ToolResult(content=part) | State(patch=part):
             check_value(msgspec.to_builtins(part), "frame")
     return frame
 
 
-def _open_parts(frame: AnyClientFrame) -> tuple[Any, ...]:
-    """The members that may hold any JSON."""
-    match frame:
-        case Send() | Edit() | EditQueued():
-            return (frame.metadata, None if isinstance(frame.content, str) else frame.content)
-        case Answer():
-            return (frame.payload,)
-        case ToolResult():
-            return (None if isinstance(frame.content, str) else frame.content,)
-        case State():
-            return (frame.patch,)
-        case _:
-            return ()
-
-
 def check_id(value: str | None) -> None:
     """Raises BadRequest unless ``value`` is absent or 1 to 128 characters without U+0000."""
-    text = "-" if value is None else value  # The host's code may pass another type.
-    if not (isinstance(text, str) and 0 < len(text) <= MAX_ID) or "\x00" in text:
+    if value is None:
+        return
+    # The host's code may pass another type.
+    if not isinstance(value, str) or not 0 < len(value) <= MAX_ID or "\x00" in value:
         raise BadRequest("This id is not valid.", expected=f"1 to {MAX_ID} characters")
 
 
@@ -334,11 +328,10 @@ ControlFrame = (
 
 MAX_SENTENCE: Final = 4_000
 """The most characters of an error's sentence."""
-_encoder: Final = msgspec.json.Encoder()
-
-
-def encode_frame(frame: ControlFrame | AnyClientFrame) -> bytes:
-    return _encoder.encode(frame)
+encode_frame: Final[Callable[[ControlFrame | AnyClientFrame], bytes]] = (
+    msgspec.json.Encoder().encode
+)
+"""The bytes of a frame."""
 
 
 def sendable(sentence: str) -> str:

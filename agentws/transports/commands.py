@@ -28,7 +28,7 @@ Result = Appended | Invocation | f.Pong | None
 """What was appended (``None`` for nothing), a slash command to be answered, or the reply itself."""
 
 
-class ClientRequest(NamedTuple):
+class ClientRequest(msgspec.Struct, frozen=True):
     """A command of a client: the frame, who sent it, and the session that it is for."""
 
     service: SessionService
@@ -51,7 +51,7 @@ class Post(NamedTuple):
     """Refused while the node drains. A command that makes a session is refused when it does so."""
 
 
-class Handler(NamedTuple):
+class Handler(msgspec.Struct, frozen=True):
     """What handles one command."""
 
     run: Callable[[ClientRequest], Awaitable[Result]]
@@ -61,28 +61,27 @@ class Handler(NamedTuple):
 
 
 def _send(request: ClientRequest) -> Awaitable[Appended]:
-    service, session, frame, identity = request
-    return service.send(session, frame, identity=identity)
+    return request.service.send(request.session, request.frame, identity=request.identity)
 
 
 def _regenerate(request: ClientRequest) -> Awaitable[Appended]:
-    service, session, frame, identity = request
-    agent = _agent_of(request)
-    return branching.regenerate(service.inbox, session, frame, agent=agent, identity=identity)
+    agent, identity = _agent_of(request), request.identity
+    inbox, session, frame = request.service.inbox, request.session, request.frame
+    return branching.regenerate(inbox, session, frame, agent=agent, identity=identity)
 
 
 def _edit(request: ClientRequest) -> Awaitable[Appended]:
-    service, session, frame, identity = request
-    agent = _agent_of(request)
-    return branching.edit(service.inbox, session, frame, agent=agent, identity=identity)
+    agent, identity = _agent_of(request), request.identity
+    inbox, session, frame = request.service.inbox, request.session, request.frame
+    return branching.edit(inbox, session, frame, agent=agent, identity=identity)
 
 
 def _agent_of(request: ClientRequest) -> str | None:
     """The agent that is to answer, if the frame names one. Raises Draining and BadRequest."""
-    service, _, frame, _ = request
-    if service.draining:
+    if request.service.draining:
         raise Draining(retry_after=1.0)
-    return None if frame.agent is None else service.agents.check(frame.agent)
+    named = request.frame.agent
+    return None if named is None else request.service.agents.check(named)
 
 
 def _switch(request: ClientRequest) -> Awaitable[Appended | None]:
@@ -91,21 +90,21 @@ def _switch(request: ClientRequest) -> Awaitable[Appended | None]:
 
 async def _say(request: ClientRequest) -> Appended:
     """A message, or the answer to the open question if it is one."""
-    service, session, frame, identity = request
+    session, frame, identity = request.session, request.frame, request.identity
     answer = None
     # An answer has no files: they would be lost.
     if isinstance(frame.content, str) and not has_files(frame):
         answer = spoken_answer(session.outline, frame.content)
     if answer is None:
         return await _send(request)
-    await service.check_write(session, identity)
+    await request.service.check_write(session, identity)
     said = f.Answer(interrupt=answer.interrupt, payload=answer.payload)
-    return await answers.answer(service.inbox, session, said, identity=identity)
+    return await answers.answer(request.service.inbox, session, said, identity=identity)
 
 
 def _command(request: ClientRequest) -> Awaitable[Invocation]:
-    service, session, frame, identity = request
-    return service.command(session, Typed(frame.name, frame.args or ""), identity=identity)
+    typed = Typed(request.frame.name, request.frame.args or "")
+    return request.service.command(request.session, typed, identity=request.identity)
 
 
 def _cancel(request: ClientRequest) -> Awaitable[Appended | None]:
@@ -128,18 +127,17 @@ def _promote(request: ClientRequest) -> Awaitable[Appended | None]:
 
 
 def _answer(request: ClientRequest) -> Awaitable[Appended]:
-    service, session, frame, identity = request
-    return answers.answer(service.inbox, session, frame, identity=identity)
+    inbox, session, frame = request.service.inbox, request.session, request.frame
+    return answers.answer(inbox, session, frame, identity=request.identity)
 
 
 def _state(request: ClientRequest) -> Awaitable[Appended]:
-    service, session, frame, identity = request
-    return service.change_state(session, frame, identity=identity)
+    return request.service.change_state(request.session, request.frame, identity=request.identity)
 
 
 def _tool_result(request: ClientRequest) -> Awaitable[Appended]:
-    service, session, frame, identity = request
-    return answers.tool_result(service.inbox, session, frame, identity=identity)
+    inbox, session, frame = request.service.inbox, request.session, request.frame
+    return answers.tool_result(inbox, session, frame, identity=request.identity)
 
 
 async def _ping(request: ClientRequest) -> f.Pong:
@@ -187,8 +185,9 @@ def command_in(frame: f.AnyClientFrame) -> f.AnyClientFrame:
     Raises BadRequest for an empty message, and for a command without a name.
     """
     match frame:
-        case f.Send(content=content):
+        case f.Send():
             check_content(frame)
+            content = frame.content
             typed = parse_command(content) if isinstance(content, str) else None
             if typed is None:
                 return frame if frame.id else msgspec.structs.replace(frame, id=new_id("msg"))

@@ -253,13 +253,13 @@ class Connection:
         parts, self._controls = self._controls or [], None
         self.unread = 0
         # A connection that is being closed may not have sent its ``welcome``: no events then.
-        if self.ending is None and self.position.seq < self.session.head.seq:
+        if self.ending is None:
             records = self.session.tail_after(self.position)
             if records is None:
                 # Control frames go first, above all a ``welcome``; the next turn reads.
                 if not parts:
                     self._read_store()
-            else:
+            elif records:
                 parts += self._advance(records)
                 if not parts:
                     return self._next_parts()

@@ -270,7 +270,12 @@ class _Reader:
             if isinstance(frame, OF_CONNECTION):
                 await self._change_connection(frame)
             else:
-                request = self._request(frame)
+                if isinstance(frame, f.Command) or getattr(frame, "attachments", None):
+                    # Events of the log must not wait for a slow agent factory or file store.
+                    connection.uncork_now()
+                request = ClientRequest(
+                    self._service, connection.session, frame, connection.identity
+                )
                 done = await perform(request)
                 if isinstance(done, Invocation):
                     await reply_to_command(connection, request, done)
@@ -291,13 +296,6 @@ class _Reader:
         """Uncorks after ``CORKED`` seconds: events must not wait for a slow host."""
         loop = asyncio.get_running_loop()
         return loop.call_later(CORKED, self._connection.uncork_now)
-
-    def _request(self, frame: f.AnyClientFrame) -> ClientRequest:
-        connection = self._connection
-        if isinstance(frame, f.Command) or getattr(frame, "attachments", None):
-            # Events of the log must not wait for a slow agent factory or file store.
-            connection.uncork_now()
-        return ClientRequest(self._service, connection.session, frame, connection.identity)
 
     async def _change_connection(
         self, frame: f.Subscribe | f.Unsubscribe | f.WatchPresence
