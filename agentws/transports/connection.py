@@ -27,7 +27,6 @@ from ..protocol.position import Position
 from ..protocol.sizes import MESSAGE
 from ..protocol.wires.wire import Encoder
 from ..sessions.session import Session
-from ..tasks.tasks import Tasks
 from .outlet import Outlet, Writer
 from .pieces import Pieces
 
@@ -57,13 +56,13 @@ class Connection:
         "_outlet",
         "_reading",
         "_readable",
-        "_tasks",
         "_uncorking",
         "commands",
         "encoder",
         "ending",
         "id",
         "identity",
+        "loop",
         "position",
         "session",
         "unread",
@@ -77,15 +76,14 @@ class Connection:
         identity: Identity | None,
         encoder: Encoder,
         outlet: Outlet,
-        tasks: Tasks,
     ) -> None:
         self.id = id
+        self.loop = asyncio.get_running_loop()
         self.session = session
         self.identity = identity
         self.encoder = encoder
         self.position: Position = session.head
         self._outlet = outlet
-        self._tasks = tasks
         self._controls: list[bytes] | None = None
         self._outgoing: list[bytes] | None = None
         self._corked = True
@@ -149,7 +147,7 @@ class Connection:
         For one waiter at a time.
         """
         while self.unread > PAUSE_READING_AT and self.ending is None and not self._outlet.broken:
-            self._readable = asyncio.get_running_loop().create_future()
+            self._readable = self.loop.create_future()
             await self._readable
 
     def cork(self) -> None:
@@ -163,7 +161,7 @@ class Connection:
         """
         if not self._uncorking:
             self._uncorking = True
-            asyncio.get_running_loop().call_soon(self.uncork_now)
+            self.loop.call_soon(self.uncork_now)
 
     def uncork_now(self) -> None:
         self._corked = self._uncorking = False
@@ -276,7 +274,7 @@ class Connection:
         """Starts a task that reads the store up to the tail: the position is older than that."""
         self._reading = True
         reading, immediate = self._read_pages(), self.session.immediate
-        self._tasks.call_store(reading, name=f"reading for {self.id}", immediate=immediate)
+        self._outlet.tasks.call_store(reading, name=f"reading for {self.id}", immediate=immediate)
 
     async def _read_pages(self) -> None:
         failed: AgentwsError | None = None
@@ -336,7 +334,7 @@ class Connection:
             self.ending = (code, reason)
         self.ring()
         if self._outlet.blocked:
-            asyncio.get_running_loop().call_later(CLOSING_WAIT, self._close_unread)
+            self.loop.call_later(CLOSING_WAIT, self._close_unread)
 
     def _close_unread(self) -> None:
         """Closes a connection whose peer does not read what comes before the close."""

@@ -33,10 +33,10 @@ class Outlet:
         "_context",
         "_extension",
         "_send",
-        "_tasks",
         "_waiter",
         "blocked",
         "broken",
+        "tasks",
         "writer",
     )
 
@@ -44,7 +44,7 @@ class Outlet:
         self, send: Send, tasks: Tasks, *, extension: MutableMapping[str, Any] | None
     ) -> None:
         self._send = send
-        self._tasks = tasks
+        self.tasks = tasks
         # A middleware's ``send`` must see the context variables of its own connection, although
         # the event may come from a task of another one: sessions are shared.
         context = contextvars.copy_context()
@@ -74,7 +74,7 @@ class Outlet:
     def _begin(self, work: Any) -> None:
         try:
             context = self._context and self._context.copy()
-            task = self._tasks.start(work, name="slow consumer", context=context, quiet=GONE)
+            task = self.tasks.start(work, name="slow consumer", context=context, quiet=GONE)
         except (*GONE, asyncio.CancelledError):
             # The send was cancelled (by a cancel scope of a middleware, perhaps), not the caller.
             self.broken = True

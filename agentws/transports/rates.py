@@ -48,7 +48,10 @@ class TokenBucket:
 
 
 class Pace:
-    """The rate limit of one connection or caller: messages and bytes per second."""
+    """The rate limit of one connection or caller: messages and bytes per second.
+
+    The caller passes the time.
+    """
 
     __slots__ = ("_messages", "_sizes")
 
@@ -57,15 +60,14 @@ class Pace:
         self._messages = TokenBucket(rate=limits.message_rate, burst=limits.message_burst)
         self._sizes = TokenBucket(rate=limits.byte_rate, burst=burst)
 
-    def count(self, *, messages: int = 0, size: int = 0) -> None:
+    def count(self, now: float, *, messages: int = 0, size: int = 0) -> None:
         """Counts what was received; raises TooMany with ``retry_after``."""
-        now = asyncio.get_running_loop().time()
         if wait := self._messages.take(messages, now) or self._sizes.take(size, now):
             raise _refusal(wait)
 
-    def check(self) -> None:
+    def check(self, now: float) -> None:
         """Raises TooMany if a message would be refused now; counts nothing."""
-        if wait := self._messages.wait(asyncio.get_running_loop().time()):
+        if wait := self._messages.wait(now):
             raise _refusal(wait)
 
 
@@ -89,14 +91,14 @@ class Paces:
         """Counts a message, or instead the ``size`` of its body; raises TooMany."""
         pace = self._pace_of(caller)
         if size is None:
-            pace.count(messages=1)
+            pace.count(_now(), messages=1)
         else:
-            pace.count(size=size)
+            pace.count(_now(), size=size)
 
     def count_read(self, caller: str, cost: int) -> None:
         """Counts a read, which costs as much as ``cost`` of them; raises TooMany."""
         bucket = _remembered(self._reads, caller, self._reads_of)
-        if wait := bucket.take(cost, asyncio.get_running_loop().time()):
+        if wait := bucket.take(cost, _now()):
             raise _refusal(wait, what="reading")
 
     def _reads_of(self) -> TokenBucket:
@@ -107,10 +109,14 @@ class Paces:
         """Raises TooMany if a message of this caller would be refused now; counts nothing."""
         pace = self._paces.get(caller)
         if pace is not None:
-            pace.check()
+            pace.check(_now())
 
     def _pace_of(self, caller: str) -> Pace:
         return _remembered(self._paces, caller, lambda: Pace(self._limits))
+
+
+def _now() -> float:
+    return asyncio.get_running_loop().time()
 
 
 def _remembered(known: OrderedDict[str, T], caller: str, make: Callable[[], T]) -> T:

@@ -191,7 +191,6 @@ class WebSocketTransport:
             identity=identity,
             encoder=handshake.wire.encoder(EncoderContext(session.id, handshake.query, iso_time)),
             outlet=outlet,
-            tasks=service.tasks,
         )
         session.follow(connection)
         service.connections.add(connection, place)
@@ -294,8 +293,8 @@ class _Reader:
 
     def _uncork_soon(self) -> asyncio.TimerHandle:
         """Uncorks after ``CORKED`` seconds: events must not wait for a slow host."""
-        loop = asyncio.get_running_loop()
-        return loop.call_later(CORKED, self._connection.uncork_now)
+        connection = self._connection
+        return connection.loop.call_later(CORKED, connection.uncork_now)
 
     async def _change_connection(
         self, frame: f.Subscribe | f.Unsubscribe | f.WatchPresence
@@ -332,7 +331,7 @@ class _Reader:
             )
         if self._pace is None:
             self._pace = Pace(limits)
-        self._pace.count(messages=1, size=size)
+        self._pace.count(self._connection.loop.time(), messages=1, size=size)
 
 
 def parse_handshake(scope: Any, wires: Sequence[SocketWire]) -> Handshake:

@@ -60,7 +60,6 @@ async def test_a_connection_that_has_read_beyond_the_known_end_waits_for_the_nex
         identity=None,
         encoder=NativeEncoder(),
         outlet=Outlet(peer.send, tasks, extension=None),
-        tasks=tasks,
     )
     here.follow(connection)
     connection.begin(Position("e1", 0, GENESIS), [])
