@@ -223,12 +223,15 @@ async def _check_and_run(handler: Handler, request: ClientRequest) -> Result:
 
 def reply(request: ClientRequest, done: Appended | f.Pong | None) -> f.ControlFrame:
     """``accepted``, with the head if nothing was appended; or the reply itself."""
-    if isinstance(done, f.Pong):
+    if isinstance(done, Appended):
+        position, duplicate = done.position, done.duplicate
+    elif done is None:
+        position, duplicate = request.session.head, False
+    else:
         return done
-    position = request.session.head if done is None else done.position
     return f.Accepted(
         reply=request.frame.id,
         position=str(position),
         durability=request.service.store.durability,
-        duplicate=done is not None and done.duplicate,
+        duplicate=duplicate,
     )

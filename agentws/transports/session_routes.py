@@ -13,7 +13,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp
 
-from ..auth import Action
+from ..auth import NOT_YOURS, Action
 from ..errors import BadRequest, Draining, Forbidden
 from ..protocol import bodies as b
 from ..protocol import frames as f
@@ -198,7 +198,7 @@ async def open_session(service: SessionService, call: Call, *, action: Action = 
     try:
         check_session_id(id)
     except BadRequest as error:
-        raise Forbidden("This session is not yours.") from error
+        raise Forbidden(NOT_YOURS) from error
     return await service.open(id, identity=call.identity, action=action)
 
 

@@ -40,7 +40,7 @@ from .times import iso_time
 logger: Final = logging.getLogger("agentws")
 
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
-OF_CONNECTION: Final = (f.Subscribe, f.Unsubscribe, f.WatchPresence)
+OF_CONNECTION: Final = frozenset((f.Subscribe, f.Unsubscribe, f.WatchPresence))
 """The commands that change the connection, and not the session."""
 CORKED: Final = 0.005
 """The most seconds that writes are held back while a client's message is handled."""
@@ -266,10 +266,10 @@ class _Reader:
         try:
             self._check(text)
             frame = command_in(self._wire.decode(text))
-            if isinstance(frame, OF_CONNECTION):
+            if type(frame) in OF_CONNECTION:
                 await self._change_connection(frame)
             else:
-                if isinstance(frame, f.Command) or getattr(frame, "attachments", None):
+                if type(frame) is f.Command or getattr(frame, "attachments", None):
                     # Events of the log must not wait for a slow agent factory or file store.
                     connection.uncork_now()
                 request = ClientRequest(
@@ -296,18 +296,17 @@ class _Reader:
         connection = self._connection
         return connection.loop.call_later(CORKED, connection.uncork_now)
 
-    async def _change_connection(
-        self, frame: f.Subscribe | f.Unsubscribe | f.WatchPresence
-    ) -> None:
+    async def _change_connection(self, frame: f.AnyClientFrame) -> None:
         # Events of the log must not wait for the host's ``may_subscribe``, nor for the answers of
         # other nodes.
         self._connection.uncork_now()
-        if isinstance(frame, f.WatchPresence):
-            await reply_with_presence(self._service, self._connection, frame)
-            return
-        if self._subscriptions is None:
-            self._subscriptions = Subscriptions(self._service, self._connection)
-        await self._subscriptions.handle(frame)
+        match frame:
+            case f.WatchPresence():
+                await reply_with_presence(self._service, self._connection, frame)
+            case f.Subscribe() | f.Unsubscribe():
+                if self._subscriptions is None:
+                    self._subscriptions = Subscriptions(self._service, self._connection)
+                await self._subscriptions.handle(frame)
 
     def _answer(self, error: AgentwsError, text: str) -> None:
         self._errors += 1
