@@ -257,8 +257,6 @@ class AskingRun(Run):
         for event in self._team.restart():
             self._write_event(event)
         self.parked = asyncio.get_running_loop().create_future()
-        if self._driving is not None:
-            self._driving.on_wait = writer.flush
         return ended
 
     def resume(self, answers: Sequence[e.InterruptAnswered]) -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextvars import Context
 from typing import Any, Final, Literal
 
@@ -68,7 +68,6 @@ class Run:
     _documents: Documents | None = None
     _shared: RunState | None = None
     _text: str | None = None
-    _driving: InContext[Event] | None = None
 
     def __init__(
         self, context: RunContext, writer: RunWriter, variables: Context, team: Team
@@ -122,10 +121,10 @@ class Run:
             if self.stopping is not None:
                 terminal = self.stopped_event()
             else:
-                terminal = await self._in_context(self._consume_output())
+                terminal = await self._call_agent()
                 while self._successor is not None and self.stopping is None:
                     self._take_over(self._successor)
-                    terminal = await self._in_context(self._consume_output())
+                    terminal = await self._call_agent()
         except GeneratorExit:
             self.task = None
             raise
@@ -195,9 +194,12 @@ class Run:
             return self.failed_event(AgentError())
         return self.stopped_event()
 
-    def _in_context(self, output: Coroutine[Any, Any, Event]) -> Awaitable[Event]:
-        self._driving = InContext(output, self.variables, on_wait=self.writer.flush)
-        return self._driving
+    def _call_agent(self) -> Awaitable[Event]:
+        return InContext(self._consume_output(), self.variables, self._flush)
+
+    def _flush(self) -> None:
+        # By the writer of the moment: a run that waits for answers gets another one.
+        self.writer.flush()
 
     async def _consume_output(self) -> Event:
         """Writes what the agent yields; returns the terminal event."""
