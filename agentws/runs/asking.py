@@ -39,13 +39,15 @@ AROUND_RESULT: Final = 2048
 class AskingRun(Run):
     """A run with the steps of its agent: its calls and questions."""
 
-    on_waiting: Callable[[AskingRun], None] | None = None
-    """Called when the agent only waits for answers; see :meth:`park`."""
-    on_interrupted: Callable[[e.RunError], Awaitable[bool]] | None = None
-    """Called with the end of a run that a drain has stopped, when everything else is in the
-    store: it may append that itself, and returns whether it has."""
-    _steps: Steps | None = None
-    _steering: Steering | None = None
+    __slots__ = (
+        "_origin",
+        "_recorded",
+        "_steering",
+        "_steps",
+        "on_interrupted",
+        "on_waiting",
+        "timer",
+    )
 
     def __init__(
         self,
@@ -59,8 +61,17 @@ class AskingRun(Run):
     ) -> None:
         """``origin`` and ``recorded``: what an agent goes on from that is called again."""
         super().__init__(context, writer, variables, team)
+        self.on_waiting: Callable[[AskingRun], None] | None = None
+        """Called when the agent only waits for answers; see :meth:`park`."""
+        self.on_interrupted: Callable[[e.RunError], Awaitable[bool]] | None = None
+        """Called with the end of a run that a drain has stopped, when everything else is in the
+        store: it may append that itself, and returns whether it has."""
+        self.timer: asyncio.TimerHandle | None = None
+        """What ends it when it waits too long in memory."""
         self._origin = origin
         self._recorded = recorded
+        self._steps: Steps | None = None
+        self._steering: Steering | None = None
         self.connect()
 
     def connect(self) -> None:
@@ -71,8 +82,21 @@ class AskingRun(Run):
         """:meth:`Run.stop`; without effect while the run waits, since no run is active then."""
         return self.parked is None and super().stop(why)
 
+    def call_later(self, seconds: float, then: Callable[[], object]) -> None:
+        """Calls ``then`` in ``seconds``; see :meth:`stop_timer`."""
+        self.stop_timer()
+        # An event loop keeps a cancelled timer for a while, and its context: so an empty one.
+        self.timer = asyncio.get_running_loop().call_later(seconds, then, context=Context())
+
+    def stop_timer(self) -> None:
+        if self.timer is not None:
+            self.timer.cancel()
+
     def detach(self) -> None:
-        super().detach()
+        """Drops what refers to its session: without cycles, memory is freed at once."""
+        if self.timer is not None:
+            self.stop_timer()
+            self.timer = None
         self.on_waiting = self.on_interrupted = None
         if self._steering is not None:
             self._steering.close()
@@ -85,7 +109,8 @@ class AskingRun(Run):
 
     def before_end(self, terminal: Event) -> Event:
         """Writes the results of unfinished calls. An agent may not end without its answers."""
-        self._end_steering()
+        if self._steering is not None:
+            self._steering.close()
         if self._steps is None and not self._recorded.resuming:
             return terminal
         for event in stopped_results(self):
@@ -107,11 +132,6 @@ class AskingRun(Run):
     def subagent(self) -> str | None:
         """Implements :attr:`agentws.agents.output.RunOutput.subagent`."""
         return None
-
-    @property
-    def speaker(self) -> str | None:
-        """The name of the agent that goes on now, if it is not the only one."""
-        return self._sequence.speaker
 
     def hand_over(self, name: str, *, reason: str | None, lasting: bool) -> None:
         """Implements :meth:`agentws.agents.output.RunOutput.hand_over`."""
@@ -145,7 +165,8 @@ class AskingRun(Run):
         """Implements :attr:`agentws.agents.output.RunOutput.steps`."""
         if self._steps is None:
             prefix = self.id.removeprefix("run_")
-            self._steps = Steps(self, prefix=prefix, recorded=self._recorded, agent=self.speaker)
+            speaker = self.sequence.speaker
+            self._steps = Steps(self, prefix=prefix, recorded=self._recorded, agent=speaker)
         return self._steps
 
     @property
@@ -158,12 +179,8 @@ class AskingRun(Run):
     def end_text(self) -> None:
         """Implements :meth:`agentws.runs.steering.SteeredRun.end_text`."""
         self._text = None
-        for event in self._sequence.end_text():
+        for event in self.sequence.end_text():
             self.writer.write_event(event)
-
-    def _end_steering(self) -> None:
-        if self._steering is not None:
-            self._steering.close()
 
     @property
     def largest_result(self) -> int:
@@ -243,14 +260,14 @@ class AskingRun(Run):
         """
         for event in self._team.suspend():
             self._write_event(event)
-        for event in self._sequence.close():
+        for event in self.sequence.close():
             self.writer.write_event(event)
         self.writer.write_event(self._asking(self.steps.questions))
         writer.hold()
         ended, self.writer = self.writer, writer
         self.id = self.context.run_id = run
         self.context.usage.clear()
-        self._sequence = RunSequence(run, speaker=self.speaker)
+        self.sequence = RunSequence(run, speaker=self.sequence.speaker)
         self._text, self._documents = None, None
         if self._shared is not None:
             self._shared.park(run)
@@ -284,6 +301,8 @@ class AskingRun(Run):
 
 class ReplayedRun(AskingRun):
     """The run of an agent that is called again: what it repeats is in the log and is dropped."""
+
+    __slots__ = ()
 
     def _write_text(self, delta: str) -> None:
         if not self.steps.replaying:

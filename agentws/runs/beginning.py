@@ -226,7 +226,7 @@ class RunMaker:
 
     async def start(self, session: Session, run: AskingRun) -> bool:
         """Appends the first event of ``run``; false when the log has changed."""
-        started = run_started(session, run.context, agent=run.speaker)
+        started = run_started(session, run.context, agent=run.sequence.speaker)
         try:
             await run.writer.begin(started, expect=session.head.seq)
         except VersionConflict:

@@ -263,7 +263,7 @@ class Runs:
         elif self._interrupting:
             self._interrupt(leased, run)
 
-    async def _drive_run(self, leased: LeasedSession, run: Run) -> bool:
+    async def _drive_run(self, leased: LeasedSession, run: AskingRun) -> bool:
         """Drives the run to its end. False when it was abandoned: another task ended it."""
         context = run.context
         self.start_timer(leased, run)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable
 from contextvars import Context
 from typing import Any, Final, Literal
 
@@ -46,28 +46,28 @@ STOP_ERRORS: Final[dict[Stop, str]] = {
 class Run:
     """Drives one agent once, in the task that awaits :meth:`drive`."""
 
-    # Defaults of the class: most runs never change most of them, and each answer makes a run.
-    stopping: Stop | None = None
-    abandoned = False
-    over = False
-    """Whether what the agent still yields is dropped: its run is stopped, or handed over."""
-    ending = False
-    task: asyncio.Task[Any] | None = None
-    """The task that drives the agent."""
-    first = 0
-    """The seq of its first event."""
-    is_zombie = False
-    """Whether its agent ignored its cancellation."""
-    parked: asyncio.Future[None] | None = None
-    """Done when the run resumes, while its agent waits for answers without an active run."""
-    has_slot = True
-    """Whether it counts as one of the active runs of this node."""
-    timer: asyncio.TimerHandle | None = None
-    """What ends it when it takes too long, or waits too long in memory."""
-    _successor: Handover | None = None
-    _documents: Documents | None = None
-    _shared: RunState | None = None
-    _text: str | None = None
+    __slots__ = (
+        "_check_from",
+        "_documents",
+        "_shared",
+        "_successor",
+        "_team",
+        "_text",
+        "abandoned",
+        "context",
+        "ending",
+        "first",
+        "has_slot",
+        "id",
+        "is_zombie",
+        "over",
+        "parked",
+        "sequence",
+        "stopping",
+        "task",
+        "variables",
+        "writer",
+    )
 
     def __init__(
         self, context: RunContext, writer: RunWriter, variables: Context, team: Team
@@ -77,9 +77,28 @@ class Run:
         self.writer = writer
         self.variables = variables
         """The context variables that the agent sees: those of the sender's connection, or none."""
+        self.stopping: Stop | None = None
+        self.abandoned = False
+        self.over = False
+        """Whether what the agent still yields is dropped: its run is stopped, or handed over."""
+        self.ending = False
+        self.task: asyncio.Task[Any] | None = None
+        """The task that drives the agent."""
+        self.first = 0
+        """The seq of its first event."""
+        self.is_zombie = False
+        """Whether its agent ignored its cancellation."""
+        self.parked: asyncio.Future[None] | None = None
+        """Done when the run resumes, while its agent waits for answers without an active run."""
+        self.has_slot = True
+        """Whether it counts as one of the active runs of this node."""
+        self.sequence = RunSequence(self.id, speaker=team.speaker(context.agent))
         self._team = team
-        self._sequence = RunSequence(self.id, speaker=team.speaker(context.agent))
         self._check_from = writer.large
+        self._successor: Handover | None = None
+        self._documents: Documents | None = None
+        self._shared: RunState | None = None
+        self._text: str | None = None
 
     def __repr__(self) -> str:
         return f"<Run {self.id} stopping={self.stopping}>"
@@ -97,22 +116,6 @@ class Run:
         """Whether it had a slot, which it has no longer."""
         had, self.has_slot = self.has_slot, False
         return had
-
-    def call_later(self, seconds: float, then: Callable[[], object]) -> None:
-        """Calls ``then`` in ``seconds``; see :meth:`stop_timer`."""
-        self.stop_timer()
-        # An event loop keeps a cancelled timer for a while, and its context: so an empty one.
-        self.timer = asyncio.get_running_loop().call_later(seconds, then, context=Context())
-
-    def detach(self) -> None:
-        """Drops what refers to its session: without cycles, memory is freed at once."""
-        if self.timer is not None:
-            self.stop_timer()
-            self.timer = None
-
-    def stop_timer(self) -> None:
-        if self.timer is not None:
-            self.timer.cancel()
 
     async def drive(self) -> None:
         """Runs the agent to its end. Raises Fenced, and what appending the end raises."""
@@ -157,7 +160,7 @@ class Run:
         self.ending = True
         if self._shared is not None:
             self._shared.close()
-        for event in self._sequence.close():
+        for event in self.sequence.close():
             self.writer.write_event(event)
         end = self.before_end(terminal)
         if usage := self.context.usage:
@@ -284,11 +287,11 @@ class Run:
 
     def _take_over(self, handover: Handover) -> None:
         """Closes what the agent left open, and goes on with the one that it has chosen."""
-        for event in (*self._sequence.close(), *handover_events(handover)):
+        for event in (*self.sequence.close(), *handover_events(handover)):
             self.writer.write_event(event)
         self.context = self.context.for_successor(handover)
         self.connect()
-        self._sequence.speaker = self._team.speaker(handover.to)
+        self.sequence.speaker = self._team.speaker(handover.to)
         self._successor, self._text, self.over = None, None, False
 
     async def _pause(self) -> asyncio.CancelledError | None:
@@ -315,7 +318,7 @@ class Run:
         if self._text is None:
             if not delta:
                 return
-            opening, self._text = self._sequence.begin_text()
+            opening, self._text = self.sequence.begin_text()
             for event in opening:
                 self.writer.write_event(event)
         self.writer.write_text(self._text, delta)
@@ -329,7 +332,7 @@ class Run:
         size = check_event(item)
         if size > self._check_from:
             self.writer.check_size(item, size)
-        for event in self._sequence.admit(item):
+        for event in self.sequence.admit(item):
             if type(event) in PATCHED:
                 self._track_document(event, size)
             self.writer.write_event(event)

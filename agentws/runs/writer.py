@@ -52,20 +52,31 @@ class RunWriter:
     ``max_event_size`` the frame of each event but text.
     """
 
-    # Defaults of the class: each answer makes a writer.
-    backpressure = False
-    """Whether the agent must await :meth:`wait_for_room` before it writes more."""
-    _text_id = ""
-    _pending_size = 0
-    _expect: int | None = None
-    """The expected version for the run's first event, until that is appended."""
-    _flushed_at = 0.0
-    _scheduled = False
-    """Whether no flush needs scheduling: one is scheduled, an append is in flight, or the
-    output is held back."""
-    _in_flight = False
-    _closed = False
-    _error: AgentwsError | None = None
+    __slots__ = (
+        "_batch",
+        "_closed",
+        "_context",
+        "_entries",
+        "_error",
+        "_expect",
+        "_fence",
+        "_flushed_at",
+        "_in_flight",
+        "_left",
+        "_loop",
+        "_pace",
+        "_pending_size",
+        "_pieces",
+        "_scheduled",
+        "_tasks",
+        "_text_id",
+        "_waiters",
+        "backpressure",
+        "large",
+        "max_event_size",
+        "run",
+        "session",
+    )
 
     def __init__(
         self,
@@ -85,23 +96,29 @@ class RunWriter:
         self._tasks = tasks
         self._context = context
         self._pace = pace
-        self._left = max_size
-        self._largest = max_event_size
+        self.max_event_size = max_event_size
+        """Bytes of the frame of an event that is not text."""
+        self.large = min(LARGEST, max_event_size) // 2
+        """The size from which an item must be checked before it is written."""
+        self.backpressure = False
+        """Whether the agent must await :meth:`wait_for_room` before it writes more."""
         self._loop = asyncio.get_running_loop()
         self._entries = Entries(run)
         self._batch: list[Entry] = []
+        self._text_id = ""
         self._pieces: list[str] = []
+        self._pending_size = 0
+        self._left = max_size
+        self._expect: int | None = None
+        """The expected version for the run's first event, until that is appended."""
+        self._flushed_at = 0.0
+        self._scheduled = False
+        """Whether no flush needs scheduling: one is scheduled, an append is in flight, or the
+        output is held back."""
+        self._in_flight = False
+        self._closed = False
+        self._error: AgentwsError | None = None
         self._waiters: list[asyncio.Future[None]] = []
-
-    @property
-    def max_event_size(self) -> int:
-        """Bytes of the frame of an event that is not text."""
-        return self._largest
-
-    @property
-    def large(self) -> int:
-        """The size from which an item must be checked before it is written."""
-        return min(LARGEST, self._largest) // 2
 
     def hold(self) -> None:
         """Holds back what is written until :meth:`begin`."""
@@ -262,7 +279,7 @@ class RunWriter:
         """Raises TooLarge if the run has no room left, EventTooLarge for a large event."""
         self.check_room(size)
         if not isinstance(event, SPLITTABLE):
-            check_sizes([self._entries.of(event)], self._largest)
+            check_sizes([self._entries.of(event)], self.max_event_size)
             return
         beside = len(self._entries.of(msgspec.structs.replace(event, delta="")).data)
         if beside > LARGEST_HEAD:
@@ -276,7 +293,7 @@ class RunWriter:
 
         Its questions are added to the open ones, and one snapshot must hold all of them.
         """
-        check_sizes([self._entries.of(event)], self._largest)
+        check_sizes([self._entries.of(event)], self.max_event_size)
         if isinstance(event, RunFinished) and isinstance(event.outcome, InterruptOutcome):
             known = self.session.outline.interrupts.values()
             size = len(msgspec.json.encode([*known, *event.outcome.interrupts]))
