@@ -14,19 +14,21 @@ RETRY_SECONDS: Final = 30.0
 """Seconds for which an append is retried while the store is unavailable."""
 
 
-async def append(
-    session: Session, batch: list[Entry], *, fence: str, expect: int | None = None
+async def append_again(
+    session: Session,
+    batch: list[Entry],
+    error: Unavailable,
+    *,
+    known: int,
+    fence: str,
+    expect: int | None,
 ) -> None:
-    """Appends the batch once, with retries: before each it checks whether it is in the log.
+    """Retries an append that failed with ``error``: so that the batch is in the log once.
 
+    Before each try it checks whether the batch is in the log already. ``known`` is the seq up to
+    which the log was known before the first one.
     Raises what :meth:`Session.append_entries` raises.
     """
-    before = session.head.seq
-    try:
-        await session.append_entries(batch, fence=fence, expect=expect)
-        return
-    except Unavailable as unavailable:
-        error = unavailable
     loop = asyncio.get_running_loop()
     deadline = loop.time() + RETRY_SECONDS
     pause = 0.05
@@ -34,7 +36,7 @@ async def append(
         await asyncio.sleep(random.uniform(pause / 2, pause))
         pause = min(2 * pause, 1.0)
         try:
-            if not await _is_in_log(session, batch, before):
+            if not await _is_in_log(session, batch, known):
                 await session.append_entries(batch, fence=fence, expect=expect)
             return
         except Unavailable as again:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Awaitable
+from types import AsyncGeneratorType
 from typing import Any, Final
 
 from ..agents.agent import Agent
@@ -48,6 +49,11 @@ class ResumedIterator(AsyncIterator[Any]):
         else:
             raise cancelled  # a plain async iterator has no athrow
         return following
+
+
+def has_ended(output: Any) -> bool:
+    """Whether it is a generator that has nothing left to close."""
+    return isinstance(output, AsyncGeneratorType) and output.ag_frame is None
 
 
 async def close_generator(output: Any) -> None:

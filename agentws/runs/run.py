@@ -25,7 +25,7 @@ from ..protocol.sequence import TERMINAL, RunSequence
 from ..tasks.eager import InContext
 from .documents import PATCHED, Documents
 from .failure import clear_cancellations, error_for_run, is_cancellation, run_error, with_usage
-from .generator import ITEMS_PER_TURN, ResumedIterator, close_generator, output_of
+from .generator import ITEMS_PER_TURN, ResumedIterator, close_generator, has_ended, output_of
 from .shared_state import RunState
 from .team import Team, handover_events
 from .validation import check_event, check_text
@@ -93,6 +93,7 @@ class Run:
         self.has_slot = True
         """Whether it counts as one of the active runs of this node."""
         self.sequence = RunSequence(self.id, speaker=team.speaker(context.agent))
+        """The order of its events, with what is open in it and who speaks."""
         self._team = team
         self._check_from = writer.large
         self._successor: Handover | None = None
@@ -155,8 +156,8 @@ class Run:
             return self._terminal_for(error)
         return terminal
 
-    async def end(self, terminal: Event) -> None:
-        """Closes what is open and appends ``terminal``; returns when that is in the store."""
+    def end(self, terminal: Event) -> Awaitable[None]:
+        """Closes what is open and appends ``terminal``; awaited, until that is in the store."""
         self.ending = True
         if self._shared is not None:
             self._shared.close()
@@ -165,7 +166,13 @@ class Run:
         end = self.before_end(terminal)
         if usage := self.context.usage:
             end = with_usage(end, usage, self.writer.check_terminal)
-        if self.stopping != "interrupted" or not await self.ended_elsewhere(end):
+        if self.stopping == "interrupted":
+            return self._end_interrupted(end)
+        self.writer.write_event(end)
+        return self.writer.drain()
+
+    async def _end_interrupted(self, end: Event) -> None:
+        if not await self.ended_elsewhere(end):
             self.writer.write_event(end)
             await self.writer.drain()
 
@@ -229,7 +236,8 @@ class Run:
                             break
                 items = rest
         finally:
-            await close_generator(output)
+            if not has_ended(output):
+                await close_generator(output)
         return self._finished_event(None) if self.stopping is None else self.stopped_event()
 
     def write(self, item: Output) -> None:

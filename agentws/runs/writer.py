@@ -26,7 +26,7 @@ from ..protocol.sizes import QUESTIONS
 from ..sessions.session import Session
 from ..store import Appended
 from ..tasks.tasks import Tasks
-from .appending import append
+from .appending import append_again
 from .deciding import Command, decide
 
 logger: Final = logging.getLogger("agentws.run")
@@ -136,13 +136,17 @@ class RunWriter:
         can come first (an exclusive store), the event is held back and appended with the agent's
         first output, or by :meth:`write_start`. Raises VersionConflict, and what an append raises.
         """
-        first = self._entries.of(started)
-        if self.session.exclusive:
+        session, first = self.session, self._entries.of(started)
+        if session.exclusive:
             self._expect = expect
             self._batch.insert(0, first)
             self._pending_size += len(first.data)
         else:
-            await append(self.session, [first], fence=self._fence, expect=expect)
+            known, fence = session.head.seq, self._fence
+            try:
+                await session.append_entries([first], fence=fence, expect=expect)
+            except Unavailable as error:
+                await append_again(session, [first], error, known=known, fence=fence, expect=expect)
         self._scheduled = self.backpressure = False
         if self._waiters:
             self._wake_waiters()
@@ -251,9 +255,13 @@ class RunWriter:
         return batch
 
     async def _write(self, batch: list[Entry]) -> None:
-        expect, self._expect = self._expect, None
+        session, fence = self.session, self._fence
+        known, expect, self._expect = session.head.seq, self._expect, None
         try:
-            await append(self.session, batch, fence=self._fence, expect=expect)
+            try:
+                await session.append_entries(batch, fence=fence, expect=expect)
+            except Unavailable as error:
+                await append_again(session, batch, error, known=known, fence=fence, expect=expect)
         except AgentwsError as error:
             self._error = error
         except Exception as error:
@@ -324,14 +332,12 @@ class RunWriter:
     async def drain(self) -> None:
         """Returns when everything is in the store; raises the error that made an append fail."""
         while True:
+            if not self.session.immediate:
+                self._flush()
+            elif batch := self._next_batch():
+                # The store never waits, so that no task is needed.
+                await self._write(batch)
             self._check_open()
-            if not self._in_flight:
-                if not self.session.immediate:
-                    self._flush()
-                elif batch := self._next_batch():
-                    # The store never waits, so that no task is needed.
-                    await self._write(batch)
-                self._check_open()
             if not self._in_flight:
                 return
             await self._wait_for_append()
