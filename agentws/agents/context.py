@@ -43,9 +43,7 @@ class SessionContext:
 
     __slots__ = ("_history", "identity", "session")
 
-    def __init__(
-        self, *, session: SessionInfo, identity: Identity | None, history: History
-    ) -> None:
+    def __init__(self, session: SessionInfo, identity: Identity | None, history: History) -> None:
         self.session = _copied(session)
         self.identity = identity
         self._history = history

@@ -62,7 +62,7 @@ class RunContext(SessionContext):
         earlier: Earlier | None = None,
         files: Files | None = None,
     ) -> None:
-        super().__init__(session=session, identity=identity, history=history)
+        super().__init__(session, identity, history)
         self.message = message
         self.run_id = run_id
         self.agent = agent
