@@ -67,6 +67,9 @@ class Agents:
         for name in named:
             _check_name(name)
         self._makers = {name: _maker(name, one) for name, one in named.items()}
+        self._at_once = {
+            name: self._makers[name] for name, one in named.items() if _makes_at_once(one)
+        }
         self.several: Final = len(named) > 1
         """Whether clients are shown which agent answers."""
         self.names: Final = [name for name in self._makers if not name.startswith(INTERNAL)]
@@ -114,6 +117,14 @@ class Agents:
             seen.add(name)
             name = self._routers[name].default
         return self.make(name, session)
+
+    def make_at_once(self, name: str, session: SessionInfo) -> Agent | None:
+        """:meth:`make` for a factory that never waits; ``None`` for any other, which is not called.
+
+        That is an Agent subclass, or an async generator function.
+        """
+        maker = self._at_once.get(name)
+        return None if maker is None else maker(session)
 
     async def make(self, name: str, session: SessionInfo) -> Agent:
         """A new agent. Raises what the factory raises, and TypeError if it makes anything else.
@@ -206,8 +217,20 @@ def _check_class(name: str, factory: type) -> None:
 def _makes_no_agent(kind: type) -> bool:
     """Whether calling ``kind`` can only give an instance of it, which is no agent of any form."""
     defined = {name for base in kind.__mro__ for name in vars(base)}
+    return _gives_itself(kind) and not defined & {"__call__", "__aiter__"}
+
+
+def _gives_itself(kind: type) -> bool:
+    """Whether calling ``kind`` can only give an instance of it."""
     may_give_another = inspect.isfunction(kind.__new__) or type(kind).__call__ is not type.__call__
-    return not may_give_another and not defined & {"__call__", "__aiter__"}
+    return not may_give_another
+
+
+def _makes_at_once(factory: Any) -> bool:
+    """Whether the maker of ``factory`` can only return an agent."""
+    if isinstance(factory, type):
+        return issubclass(factory, Agent) and _gives_itself(factory)
+    return kind_of(factory) is ASYNC_GENERATOR
 
 
 def _check_takes_context(name: str, function: Any) -> None:

@@ -72,11 +72,7 @@ class AskingRun(Run):
         self._recorded = recorded
         self._steps: Steps | None = None
         self._steering: Steering | None = None
-        self.connect()
-
-    def connect(self) -> None:
-        """Implements :meth:`.run.Run.connect`."""
-        self.context.attach(self)
+        context.attach(self)
 
     def stop(self, why: Stop) -> bool:
         """:meth:`Run.stop`; without effect while the run waits, since no run is active then."""
@@ -144,6 +140,7 @@ class AskingRun(Run):
     def _take_over(self, handover: Handover) -> None:
         steps = self.steps
         super()._take_over(handover)
+        self.context.attach(self)
         steps.hand_over(handover.to)
 
     async def delegate(

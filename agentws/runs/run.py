@@ -213,7 +213,10 @@ class Run:
 
     async def _consume_output(self) -> Event:
         """Writes what the agent yields; returns the terminal event."""
-        output = output_of(await self._team.make(self.context), self.context)
+        agent = self._team.make_at_once(self.context)
+        if agent is None:
+            agent = await self._team.make(self.context)
+        output = output_of(agent, self.context)
         source, since_pause = aiter(output), 0
         items: AsyncIterator[Any] | None = source
         try:
@@ -290,15 +293,11 @@ class Run:
 
     # Other agents
 
-    def connect(self) -> None:
-        """Connects the context with this run."""
-
     def _take_over(self, handover: Handover) -> None:
         """Closes what the agent left open, and goes on with the one that it has chosen."""
         for event in (*self.sequence.close(), *handover_events(handover)):
             self.writer.write_event(event)
         self.context = self.context.for_successor(handover)
-        self.connect()
         self.sequence.speaker = self._team.speaker(handover.to)
         self._successor, self._text, self.over = None, None, False
 

@@ -37,6 +37,10 @@ class Team:
         self.working: list[Subagent] = []
         """The delegates that have begun and not ended; a caller is before those that it called."""
 
+    def make_at_once(self, context: RunContext) -> Agent | None:
+        """:meth:`make` where that never waits; else ``None``."""
+        return self._agents.make_at_once(context.agent, context.session)
+
     def make(self, context: RunContext) -> Awaitable[Agent]:
         """A new agent of the name that ``context`` has."""
         return self._agents.make(context.agent, context.session)
