@@ -222,7 +222,19 @@ class RunMaker:
             run = AskingRun(context, writer, variables, team, origin=origin, recorded=before)
         else:
             run = AskingRun(context, writer, variables, team)
-        return run if await self.start(session, run) else None
+        begun = self.start_held(session, run) or await self.start(session, run)
+        return run if begun else None
+
+    def start_held(self, session: Session, run: AskingRun) -> bool:
+        """:meth:`start` where nothing has to wait (an exclusive store); else false.
+
+        The first event is then appended with the agent's first output.
+        """
+        if not session.exclusive:
+            return False
+        started = run_started(session, run.context, agent=run.sequence.speaker)
+        run.writer.hold_start(started, expect=session.head.seq)
+        return True
 
     async def start(self, session: Session, run: AskingRun) -> bool:
         """Appends the first event of ``run``; false when the log has changed."""

@@ -109,7 +109,8 @@ class Parking:
         # Not to be let go from here on: its run begins.
         run = self._remove(asked)
         try:
-            begun = await self._maker.start(session, run)
+            maker = self._maker
+            begun = maker.start_held(session, run) or await maker.start(session, run)
         except BaseException:
             run.let_go()
             raise

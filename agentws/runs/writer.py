@@ -121,7 +121,7 @@ class RunWriter:
         self._waiters: list[asyncio.Future[None]] = []
 
     def hold(self) -> None:
-        """Holds back what is written until :meth:`begin`."""
+        """Holds back what is written until :meth:`begin` or :meth:`hold_start`."""
         self._scheduled = self.backpressure = True
 
     def check_held(self) -> None:
@@ -129,24 +129,33 @@ class RunWriter:
         if self._pending_size > MAX_PENDING:
             raise TooLarge("The agent writes too much while it waits for an answer.")
 
+    def hold_start(self, started: Event, *, expect: int) -> None:
+        """:meth:`begin` where no other append can come first (an exclusive store).
+
+        The event is held back, and appended with the agent's first output, or by
+        :meth:`write_start`.
+        """
+        first = self._entries.of(started)
+        self._expect = expect
+        self._batch.insert(0, first)
+        self._pending_size += len(first.data)
+        self._begun()
+
     async def begin(self, started: Event, *, expect: int) -> None:
         """Appends the run's first event, with ``expect`` as its expected version.
 
-        An agent costs money: it is not called before its run is in the log. Where no other append
-        can come first (an exclusive store), the event is held back and appended with the agent's
-        first output, or by :meth:`write_start`. Raises VersionConflict, and what an append raises.
+        An agent costs money: it is not called before its run is in the log. Raises VersionConflict,
+        and what an append raises.
         """
         session, first = self.session, self._entries.of(started)
-        if session.exclusive:
-            self._expect = expect
-            self._batch.insert(0, first)
-            self._pending_size += len(first.data)
-        else:
-            known, fence = session.head.seq, self._fence
-            try:
-                await session.append_entries([first], fence=fence, expect=expect)
-            except Unavailable as error:
-                await append_again(session, [first], error, known=known, fence=fence, expect=expect)
+        known, fence = session.head.seq, self._fence
+        try:
+            await session.append_entries([first], fence=fence, expect=expect)
+        except Unavailable as error:
+            await append_again(session, [first], error, known=known, fence=fence, expect=expect)
+        self._begun()
+
+    def _begun(self) -> None:
         self._scheduled = self.backpressure = False
         if self._waiters:
             self._wake_waiters()
