@@ -142,9 +142,9 @@ class Run:
                 await clear_cancellations(self.task)
         finally:
             self.task = None
-        if self._shared is not None:
-            self._shared.close()
         if self.abandoned or self.stopping == "fenced" or self.parked is not None:
+            if self._shared is not None:
+                self._shared.close()
             raise Fenced()
         await self.end(terminal)
 

@@ -282,12 +282,13 @@ class RunWriter:
             self._error = Unavailable()
             raise
         finally:
-            self.backpressure = self.backpressure or self._error is not None
             self._in_flight = self._scheduled = False
             self._flushed_at = self._loop.time()
             if self._waiters:
                 self._wake_waiters()
-            if self._error is None and (self._pieces or self._batch):
+            if self._error is not None:
+                self.backpressure = True
+            elif self._pieces or self._batch:
                 self.flush()
 
     # Limits

@@ -40,7 +40,7 @@ class EagerStarts:
     if sys.version_info >= (3, 12):
 
         def start(
-            self, coroutine: Coroutine[Any, Any, Any], *, name: str, context: Context
+            self, coroutine: Coroutine[Any, Any, Any], name: str, context: Context
         ) -> asyncio.Task[Any] | None:
             """Runs ``coroutine`` until it first waits. ``None`` when it has ended by then.
 
@@ -56,7 +56,7 @@ class EagerStarts:
     else:
 
         def start(
-            self, coroutine: Coroutine[Any, Any, Any], *, name: str, context: Context
+            self, coroutine: Coroutine[Any, Any, Any], name: str, context: Context
         ) -> asyncio.Task[Any] | None:
             """Runs ``coroutine`` until it first waits. ``None`` when it has ended by then.
 

@@ -68,7 +68,7 @@ class Tasks:
         one is logged, unless it is of a type in ``quiet``.
         """
         context = Context() if context is None else context
-        task = self._eager.start(coroutine, name=name, context=context)
+        task = self._eager.start(coroutine, name, context)
         if task is None:
             return None
         return self._add(
