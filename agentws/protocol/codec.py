@@ -6,7 +6,8 @@ A log stores ``{"run":"run_1","event":{...}}``. The native wire replaces the ope
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
+from itertools import count
 from typing import Final
 
 import msgspec
@@ -132,12 +133,6 @@ def join_frames(frames: list[bytes]) -> bytes:
     return frames[0] if len(frames) == 1 else b"[%b]" % b",".join(frames)
 
 
-def extend(head: Position, datas: Iterable[bytes]) -> list[Record]:
+def extend(head: Position, datas: Sequence[bytes]) -> list[Record]:
     """The records of these encoded events, which follow ``head``: numbered, with chained tags."""
-    records: list[Record] = []
-    seq, tag = head.seq, head.tag
-    for data in datas:
-        seq += 1
-        tag = chain(tag, seq, data)
-        records.append(Record(seq, tag, data))
-    return records
+    return list(map(Record, count(head.seq + 1), chain(head.tag, head.seq, datas), datas))

@@ -8,6 +8,7 @@ the same tag have the same past. A position of a lost or restored log never matc
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from hashlib import sha1
 from typing import Final
 
@@ -56,11 +57,17 @@ def read_position(text: str) -> Position | None:
     return position if (position.seq == 0) == (tag == GENESIS) else None
 
 
-def chain(tag: str, seq: int, data: bytes) -> str:
-    """The tag of the event ``data`` at ``seq``; ``tag`` is the tag of the event before it.
+def chain(tag: str, seq: int, datas: Iterable[bytes]) -> list[str]:
+    """The tags of the events ``datas``, which follow the event with ``tag`` at ``seq``.
 
-    64 bits of SHA-1 over ``tag|seq|data``, which every store can compute, a Redis script too.
-    It detects accidents (a lost end of the log, a restored backup), not forgery.
+    Each is 64 bits of SHA-1 over ``tag|seq|data``, with the tag of the event before it and its own
+    seq. Every store can compute that, a Redis script too. It detects accidents (a lost end of the
+    log, a restored backup), not forgery.
     """
-    hashed = b"%b|%d|%b" % (tag.encode(), seq, data)
-    return sha1(hashed, usedforsecurity=False).hexdigest()[:16]
+    tags: list[str] = []
+    for data in datas:
+        seq += 1
+        hashed = b"%b|%d|%b" % (tag.encode(), seq, data)
+        tag = sha1(hashed, usedforsecurity=False).hexdigest()[:16]
+        tags.append(tag)
+    return tags

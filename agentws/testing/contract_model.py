@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 import msgspec
 
 from ..errors import AgentwsError, Fenced, IdempotencyConflict, PositionLost, VersionConflict
-from ..protocol.codec import Record
-from ..protocol.position import GENESIS, Position, chain
+from ..protocol.codec import Record, extend
+from ..protocol.position import GENESIS, Position
 from ..store import Head, Key, Settled, Store
 from .contract_base import EPOCH, StoreFixtures, begin, event
 from .needs import hypothesis
@@ -48,12 +48,10 @@ class LogModel:
         if expect is not None and not self.version <= expect <= self.history[-1].seq:
             return VersionConflict
         for data in datas:
-            last = self.history[-1]
-            seq = last.seq + 1
-            record = Record(seq, chain(last.tag, seq, data), data)
+            [record] = extend(self.history[-1], [data])
             self.kept.append(record)
             self.history.append(Position(EPOCH, record.seq, record.tag))
-            self.version = self.version if commutes else seq
+            self.version = self.version if commutes else record.seq
         if key is not None:
             self.keys[key.id] = (key.digest, self.history[-1])
         if settled is not None and settled.seq >= self.settled.seq:

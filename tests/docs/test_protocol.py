@@ -19,10 +19,10 @@ from agentws.agents import llm
 from agentws.agents.output import Output
 from agentws.errors import AgentwsError, LostReason
 from agentws.protocol import bodies, events, frames
-from agentws.protocol.codec import Record, decode_event, event_frames
+from agentws.protocol.codec import Record, decode_event, event_frames, extend
 from agentws.protocol.messages import Interrupt, InterruptOutcome
 from agentws.protocol.notices import NOTICES, SnapshotNotice
-from agentws.protocol.position import chain, parse_position
+from agentws.protocol.position import GENESIS, Position, parse_position
 from agentws.protocol.snapshots import snapshot_records
 from agentws.protocol.wires.simple import OutType, SimpleFrame
 from agentws.runs.run import STOP_ERRORS
@@ -89,7 +89,7 @@ def dropping_defaults(value: dict[str, Any]) -> dict[str, Any]:
 
 
 def test_a_tag_is_computed_as_on_the_page() -> None:
-    record = Record(1, chain("", 1, b'{"run":"r","event":{}}'), b'{"run":"r","event":{}}')
+    [record] = extend(Position("7ac9c5c5", 0, GENESIS), [b'{"run":"r","event":{}}'])
     frame = event_frames("7ac9c5c5", [record])[0]
     payload = b"{" + frame.partition(b",")[2]
     assert record.tag == hashlib.sha1(b"|1|" + payload).hexdigest()[:16]

@@ -11,10 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agentws.protocol import events as e
-from agentws.protocol.codec import Record, decode_record, encode_event, event_frames
+from agentws.protocol.codec import Record, decode_record, encode_event, event_frames, extend
 from agentws.protocol.cutting import boundary, word_boundary
 from agentws.protocol.merge import LARGEST, LARGEST_HEAD, cut_delta, merge, split_delta
-from agentws.protocol.position import Position, chain
+from agentws.protocol.position import GENESIS, Position
 from agentws.protocol.sizes import FRAME, TEXT
 
 STRANGE = [
@@ -125,11 +125,7 @@ DELTAS = [
 
 
 def records(datas: list[bytes]) -> list[Record]:
-    made, tag = [], ""
-    for seq, data in enumerate(datas, 1):
-        tag = chain(tag, seq, data)
-        made.append(Record(seq, tag, data))
-    return made
+    return extend(Position("e", 0, GENESIS), datas)
 
 
 @pytest.mark.parametrize("event", DELTAS, ids=lambda one: type(one).__name__)

@@ -229,7 +229,7 @@ def test_two_logs_have_the_same_tag_only_with_the_same_past(
         changed = datas[:at] + [datas[at] + b"x"] + datas[at + 1 :]
         other = extend(Position("e", 0, GENESIS), changed)
         assert all(one.tag != two.tag for one, two in zip(records[at:], other[at:], strict=True))
-    assert chain("a", 1, b"x") != chain("a", 11, b"x")
+    assert chain("a", 0, [b"x"]) != chain("a", 10, [b"x"])
 
 
 def test_the_verifier_refuses_what_ag_ui_refuses() -> None:
