@@ -230,7 +230,7 @@ class RunMaker:
 
         The first event is then appended with the agent's first output.
         """
-        if not session.exclusive:
+        if not session.appends_alone():
             return False
         started = run_started(session, run.context, agent=run.sequence.speaker)
         run.writer.hold_start(started, expect=session.head.seq)

@@ -85,35 +85,36 @@ class Projection:
         return Settled(self.head.seq, b"" if carried == Carried() else _encoder.encode(carried))
 
     def apply(
-        self, records: Sequence[Record], entries: Sequence[Entry], applied: Sequence[int]
+        self,
+        records: Sequence[Record],
+        entries: Sequence[Entry],
+        applied: Sequence[int],
+        *,
+        head: Position,
     ) -> None:
-        """Applies ``records``, which follow the head; ``entries`` are their events.
+        """Applies ``records``, which follow the head and end at ``head``.
 
-        ``applied``: the indexes of those in ``APPLIED_EVENTS``, see :func:`applied_in`.
+        ``entries`` are their events. ``applied``: the indexes of those in ``APPLIED_EVENTS``, see
+        :func:`applied_in`.
         """
         for at in applied:
-            self._apply_one(entries[at], records, at)
+            one = entries[at]
+            event = one.event
+            assert event is not None
+            kind = type(event)
+            if kind in _CHANGEABLE:
+                # The agent may still change the object that it yielded; what was written counts.
+                event = decode_record(one.data).event
+            if self.senders is None:
+                self.outline.apply(event, one.run)
+            else:
+                self._apply_with_senders(self.senders, event, one.run)
+            if kind in _BESIDES_OUTLINE:
+                _BESIDES_OUTLINE[kind](self, event, records, at)
         if applied:
             self.outline_changed = True
             self.version = records[applied[-1]].seq
-        last = records[-1]
-        self.head = Position(self.head.epoch, last.seq, last.tag)
-
-    def _apply_one(self, one: Entry, records: Sequence[Record], at: int) -> None:
-        """Applies the event of ``records[at]``."""
-        event = one.event
-        assert event is not None
-        kind = type(event)
-        if kind in _CHANGEABLE:
-            # The agent may still change the object that it yielded; what was written counts.
-            event = decode_record(one.data).event
-        if self.senders is None:
-            self.outline.apply(event, one.run)
-        else:
-            self._apply_with_senders(self.senders, event, one.run)
-        handle = _BESIDES_OUTLINE.get(kind)
-        if handle is not None:
-            handle(self, event, records, at)
+        self.head = head
 
     def _apply_with_senders(self, senders: Senders, event: Event, run: str | None) -> None:
         senders.remove(no_longer_queued(event, self.outline))

@@ -51,6 +51,7 @@ class Session(Projection):
         "followers",
         "held",
         "id",
+        "immediate",
         "max_event_size",
         "on_outline_change",
         "turn",
@@ -68,6 +69,8 @@ class Session(Projection):
     ) -> None:
         super().__init__(info, head, settled)
         self.id = info.id
+        self.immediate: Final = store.immediate
+        """Whether a call of the store never waits; see :attr:`Store.immediate`."""
         self.followers: tuple[Follower, ...] = ()
         """Rung when the log has grown; see :meth:`follow`."""
         self.on_outline_change: Callable[[Session], None] | None = None
@@ -90,15 +93,9 @@ class Session(Projection):
     def __repr__(self) -> str:
         return f"<Session {self.id} head={self.head.seq} followers={len(self.followers)}>"
 
-    @property
-    def immediate(self) -> bool:
-        """Whether a call of the store never waits; see :attr:`Store.immediate`."""
-        return self._store.immediate
-
-    @property
-    def exclusive(self) -> bool:
+    def appends_alone(self) -> bool:
         """Whether no append by another node can come between a decision and its append."""
-        return self._store.immediate and self._store.exclusive
+        return self.immediate and self._store.exclusive
 
     @classmethod
     async def load(
@@ -166,16 +163,14 @@ class Session(Projection):
         done = await self._store.append(
             self.id, datas, key=key, fence=fence, expect=expect, commutes=not applied
         )
-        if done.duplicate:
-            # The first append may have been reported as failed: then its events are unknown here.
-            if done.position.seq > self.head.seq:
-                await self.catch_up()
-            return done
         records = done.records
         if not records:
+            # The first append may have been reported as failed: then its events are unknown here.
+            if done.duplicate and done.position.seq > self.head.seq:
+                await self.catch_up()
             return done
         if records[0].seq == self.head.seq + 1:
-            self.apply(records, entries, applied)
+            self.apply(records, entries, applied, head=done.position)
             self._tail.add(records, sum(map(len, datas)))
             self._notify()
         elif records[-1].seq > self.head.seq:
@@ -214,7 +209,8 @@ class Session(Projection):
         fresh = [record for record in records if record.seq > self.head.seq]
         if fresh:
             entries = [entry_of(record.data, DECODED_TYPES) for record in fresh]
-            self.apply(fresh, entries, applied_in(entries))
+            last = Position(self.head.epoch, fresh[-1].seq, fresh[-1].tag)
+            self.apply(fresh, entries, applied_in(entries), head=last)
             self._tail.add_read(fresh)
             self._notify()
         return len(records)
