@@ -122,13 +122,11 @@ class Outline:
     def __repr__(self) -> str:
         return f"<Outline run={self.run} queue={len(self.queue)} cancelling={self.cancelling}>"
 
-    @property
-    def settled(self) -> bool:
+    def is_settled(self) -> bool:
         """Whether nothing is open: no run, no queued message, no answer that waits for a run."""
-        return not (self.queue or self.run is not None or (self.answers and self.resuming))
+        return not (self.queue or self.run is not None or (self.answers and self.next_answers()))
 
-    @property
-    def resuming(self) -> Mapping[str, e.InterruptAnswered]:
+    def next_answers(self) -> Mapping[str, e.InterruptAnswered]:
         """The answers that the next run resumes with, by the interrupt's id; empty if none does.
 
         They are all the answers to the questions of one run: of the first one that waits for no

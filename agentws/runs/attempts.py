@@ -176,7 +176,7 @@ def _rebuilt(
 
 def next_attempt(outline: Outline) -> e.Attempt | None:
     """The attempt that the next run is; ``None`` for a first one, and one that resumes."""
-    if outline.answers and outline.resuming:
+    if outline.next_answers():
         return None
     for accepted in outline.queue.values():
         return accepted.attempt

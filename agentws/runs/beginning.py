@@ -39,8 +39,8 @@ def next_sender(session: Session) -> Sender | None:
     outline, senders = session.outline, session.senders
     if senders is None:
         return None
-    if outline.resuming:
-        answer = list(outline.resuming.values())[-1]
+    if outline.next_answers():
+        answer = list(outline.next_answers().values())[-1]
         return senders.of(answer.interrupt_id, answer)
     for id, accepted in outline.queue.items():
         return senders.of(id, accepted)
@@ -59,7 +59,7 @@ def next_context(
     With ``replay`` it is that of an agent that is called again for its first message.
     """
     outline = session.outline
-    answers = tuple(outline.resuming.values()) if outline.answers else ()
+    answers = tuple(outline.next_answers().values()) if outline.answers else ()
     accepted = _continuation(answers) if answers else next(iter(outline.queue.values()))
     message, identity, base = accepted.message, _identity(accepted, sender), session.head.seq
     # Questions are answered to the agent that asked them, whichever the session has by now.
@@ -100,7 +100,7 @@ def next_context(
 
 def _asker(outline: Outline) -> str | None:
     """The agent that goes on with the answers of the next run, if there are any."""
-    return next((outline.asker(id) for id in outline.resuming), None)
+    return next((outline.asker(id) for id in outline.next_answers()), None)
 
 
 def _identity(accepted: e.MessageAccepted, sender: Sender | None) -> Identity | None:
@@ -115,7 +115,7 @@ def run_started(session: Session, context: RunContext, *, agent: str | None = No
     It names ``agent``, if that is not the only one, and the attempt, if it is not the first.
     """
     id, run, outline = session.id, context.run_id, session.outline
-    if resuming := outline.resuming:
+    if resuming := outline.next_answers():
         parent = outline.asked.get(next(iter(resuming)))
         started = started_by_answers(id, run, resuming.values(), parent=parent)
     else:

@@ -177,14 +177,14 @@ async def _read(inbox: Inbox, session: Session, message: str | None) -> tuple[in
     if turn is None:
         # Another node may have written it.
         await session.catch_up()
-    if session.version != version and (turn is None or session.outline.settled):
+    if session.version != version and (turn is None or session.outline.is_settled()):
         raise _Overtaken()
     return version, turn
 
 
 def _check_calm(session: Session, version: int) -> None:
     """Raises RunActive while anything is open, and _Overtaken if the log is not the one read."""
-    if not session.outline.settled:
+    if not session.outline.is_settled():
         raise RunActive("Stop the answer first.", retry_after=1.0)
     if session.version != version:
         raise _Overtaken()

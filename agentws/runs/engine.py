@@ -93,7 +93,9 @@ class Runs:
 
     def running_of(self, owner: str) -> int:
         """How many sessions of an identity have an active run, or one about to begin, here."""
-        return sum(one.busy and one.session.info.owner == owner for one in self._leased.values())
+        return sum(
+            one.is_busy() and one.session.info.owner == owner for one in self._leased.values()
+        )
 
     def holds(self, id: str) -> bool:
         """Whether this node runs the session, or will try to."""
@@ -113,10 +115,10 @@ class Runs:
             self._parking.check(session)
             self._expiry.watch(session)
         leased = self._leased.get(session.id)
-        if leased is not None and leased.busy:
+        if leased is not None and leased.is_busy():
             if leased.run is not None:
                 self._stop_if_cancelled(leased, leased.run)
-        elif not session.outline.settled:
+        elif not session.outline.is_settled():
             self._start_task(session)
 
     def _start_task(self, session: Session) -> None:
@@ -131,7 +133,7 @@ class Runs:
 
     def _stop_if_cancelled(self, leased: LeasedSession, run: Run) -> None:
         outline = leased.session.outline
-        if outline.run == run.id and outline.cancelling:
+        if outline.cancelling and outline.run == run.id:
             self._stop_run(leased, run, "cancelled")
 
     def _stop_run(self, leased: LeasedSession, run: Run, why: Stop) -> None:
@@ -171,7 +173,7 @@ class Runs:
         loop, task = asyncio.get_running_loop(), leased.task
         try:
             while True:
-                while await self._run_next(leased) and not leased.session.outline.settled:
+                while await self._run_next(leased) and not leased.session.outline.is_settled():
                     pass
                 if self._draining or leased.cancelled or leased.task is not task:
                     break
@@ -202,7 +204,7 @@ class Runs:
         if outline.run is not None:
             await self._end_orphan(leased, outline.run)
             return True
-        if self._draining or outline.settled:
+        if self._draining or outline.is_settled():
             return False
         if outline.undelivered:
             return await append_undelivered(leased.session, leased.lease)
@@ -245,7 +247,7 @@ class Runs:
     async def _begin_run(self, leased: LeasedSession) -> AskingRun | None:
         """Begins the next run; ``None`` when the log has changed and is to be read again."""
         session = leased.session
-        if self._draining or session.outline.settled or leased.lease is None:
+        if self._draining or session.outline.is_settled() or leased.lease is None:
             return None
         run = await self._maker.begin(session, fence=leased.lease.fence)
         if run is None:
@@ -309,7 +311,7 @@ class Runs:
     async def sweep(self) -> None:
         """Releases the leases of idle sessions, in a drain at once, and retries what is due."""
         now = asyncio.get_running_loop().time()
-        idle = [one for one in self._leased.values() if not (one.busy or one.releasing)]
+        idle = [one for one in self._leased.values() if not (one.is_busy() or one.releasing)]
         free = idle if self._draining else self._parking.without(idle, since=now - LINGER)
         await self._release_all(free)
         await asyncio.gather(*(self._retry(session) for session in self._retries.due()))

@@ -223,12 +223,12 @@ class Inbox:
     def check_room(self, session: Session, overlap: e.Overlap | None) -> None:
         """Raises RunActive, QueueFull or TooMany for a message that is not accepted now."""
         outline = session.outline
-        if overlap == "reject" and not outline.settled:
+        if overlap == "reject" and not outline.is_settled():
             raise RunActive(retry_after=1.0)
         if len(outline.queue) >= self._limits.max_queued:
             raise QueueFull(retry_after=1.0)
         owner = session.info.owner
-        if owner is not None and outline.settled:
+        if owner is not None and outline.is_settled():
             # This message is itself one of the pending ones.
             active = self._runs.running_of(owner) + self._pending_of.get(owner, 0) - 1
             if active >= self._limits.max_runs_per_identity:

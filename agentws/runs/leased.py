@@ -39,8 +39,7 @@ class LeasedSession:
         """Whether the task was cancelled in a run, as by an event loop that is closed: it must not
         wait in that loop."""
 
-    @property
-    def busy(self) -> bool:
+    def is_busy(self) -> bool:
         """Whether a run is active, or about to begin."""
         return self.task is not None and self.wakeup is None
 
@@ -77,7 +76,7 @@ class LeasedSession:
         session, lease = self.session, self.lease
         if lease is None:
             return
-        if session.outline.settled:
+        if session.outline.is_settled():
             # An append may have seemed to fail here and be in the log: then no bell was rung.
             session.announce()
             await session.settle(fence=lease.fence)
@@ -110,6 +109,6 @@ class LeasedSession:
 
 async def until_idle(sessions: Iterable[LeasedSession], *, at_most: float) -> None:
     """Waits until none of them has an active run, for so many seconds at most."""
-    tasks = {leased.task for leased in sessions if leased.task and leased.busy}
+    tasks = {leased.task for leased in sessions if leased.task and leased.is_busy()}
     if tasks:
         await asyncio.wait(tasks, timeout=at_most)

@@ -105,7 +105,7 @@ class Parking:
         False if the log has changed and is to be read again.
         """
         session = leased.session
-        asked, answers = _next_asked(session), list(session.outline.resuming.values())
+        asked, answers = _next_asked(session), list(session.outline.next_answers().values())
         # Not to be let go from here on: its run begins.
         run = self._remove(asked)
         try:
@@ -166,4 +166,4 @@ class Parking:
 def _next_asked(session: Session) -> str:
     """The run whose questions the next run has the answers to."""
     outline = session.outline
-    return outline.asked.get(next(iter(outline.resuming), ""), "")
+    return outline.asked.get(next(iter(outline.next_answers()), ""), "")

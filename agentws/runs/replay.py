@@ -73,7 +73,7 @@ def next_origin(outline: Outline) -> Origin | None:
 
     Then it is a new run for a message, or for the answers to questions that an agent yielded.
     """
-    for id in outline.resuming:
+    for id in outline.next_answers():
         asked = outline.answered.get(id)
         told = told_in(asked.metadata if asked else None)
         if type(told.get("origin")) is int:
@@ -90,7 +90,7 @@ async def read_replay(session: Session, origin: Origin) -> Replay | None:
         return None
     message = first.input.messages[0]
     assert isinstance(message, m.UserMessage)
-    resuming = session.outline.resuming.keys()
+    resuming = session.outline.next_answers().keys()
     runs = chain(first.run_id, found)
     attempts = [one.number for body in found if (one := attempt_of(body.event)) is not None]
     shown = runs

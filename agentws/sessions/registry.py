@@ -247,7 +247,7 @@ class Sessions:
         everything = now >= self._idle_poll_at
         if everything:
             self._idle_poll_at = now + self._limits.idle_poll_interval
-        polled = [one for one in self if everything or not one.outline.settled]
+        polled = [one for one in self if everything or not one.outline.is_settled()]
         # Taken before the query: its answer may not contain what is appended meanwhile.
         known = [session.head.seq for session in polled]
         heads = await self._store.heads([session.id for session in polled])

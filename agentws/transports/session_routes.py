@@ -135,7 +135,7 @@ class SessionRoutes:
     async def _view(self, session: Session) -> b.SessionView:
         # Read from the store: another node may have renamed or used the session since.
         info = await self._service.store.info(session.id)
-        running = not session.outline.settled
+        running = not session.outline.is_settled()
         return view(info, position=str(session.head), running=running)
 
     # Changing

@@ -153,7 +153,7 @@ async def settled_log(store: Store, session: str, *chats: Chat) -> list[Record]:
     while True:
         epoch, records = await read_log(store, session)
         end = f"{epoch}.{records[-1].seq}.{records[-1].tag}"
-        done = Fold().apply_all(records).outline.settled
+        done = Fold().apply_all(records).outline.is_settled()
         if done and all(chat.position == end for chat in chats):
             return records
         await asyncio.sleep(0.001)

@@ -38,7 +38,7 @@ async def settled_log(cluster: Cluster, session: str) -> tuple[str, list[Record]
     while True:
         epoch, records = await cluster.log(session)
         outline = Fold().apply_all(records).outline
-        if outline.settled:
+        if outline.is_settled():
             return epoch, records
         assert time.monotonic() < end, f"{session} has run {outline.run}, queue {outline.queue}"
         await asyncio.sleep(0.05)

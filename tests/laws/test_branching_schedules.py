@@ -103,7 +103,7 @@ class Episode:
         """Waits until nothing is open, and what a frozen node held back has arrived."""
         async with asyncio.timeout(600):
             head = -1
-            while not (await self.fold()).outline.settled or head != len(await self.records()):
+            while not (await self.fold()).outline.is_settled() or head != len(await self.records()):
                 head = len(await self.records())
                 await asyncio.sleep(10)
 

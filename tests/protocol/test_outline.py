@@ -70,9 +70,9 @@ def test_the_carried_state_round_trips() -> None:
     data = msgspec.json.encode(outline.carried)
     again = Outline(msgspec.json.decode(data, type=Carried))
     assert again.carried == outline.carried
-    assert not again.resuming
+    assert not again.next_answers()
     again.apply(e.InterruptAnswered("q2", "resolved"), None)
-    assert list(again.resuming) == list(again.answers) == ["q1", "q2"]
+    assert list(again.next_answers()) == list(again.answers) == ["q1", "q2"]
     assert list(again.answered) == ["q1", "q2"]
 
 
@@ -83,9 +83,9 @@ def test_a_run_resumes_when_its_own_questions_are_answered() -> None:
         outline.apply(e.RunFinished("s", run, outcome=asked), None)
     for id in ("r1.a", "r2.b"):
         outline.apply(e.InterruptAnswered(id, "resolved"), None)
-        assert not outline.resuming and outline.settled
+        assert not outline.next_answers() and outline.is_settled()
     outline.apply(e.InterruptAnswered("r2.a", "resolved"), None)
-    assert list(outline.resuming) == ["r2.b", "r2.a"] and not outline.settled
+    assert list(outline.next_answers()) == ["r2.b", "r2.a"] and not outline.is_settled()
     resume = [m.ResumeEntry(id, "resolved") for id in ("r2.b", "r2.a")]
     given = m.RunAgentInput("s", "r3", [], resume=resume)
     outline.apply(e.RunStarted("s", "r3", input=given), "r3")

@@ -137,7 +137,7 @@ class Episode:
             while True:
                 async with asyncio.timeout(60):
                     outline = Fold().apply_all(await self.records()).outline
-                    while not outline.settled:
+                    while not outline.is_settled():
                         await asyncio.sleep(1)
                         outline = Fold().apply_all(await self.records()).outline
                 approvals = [one for one in outline.interrupts.values() if not one.expires_at]

@@ -30,7 +30,7 @@ async def test_a_question_that_goes_out_of_view_is_closed() -> None:
         assert await refusal(one, {**answer, "id": "a2"}) == "not_found"
         await one.client.settle()
         fold = await one.check()
-        assert fold.outline.settled
+        assert fold.outline.is_settled()
 
 
 async def test_a_question_that_stays_in_view_stays_open() -> None:

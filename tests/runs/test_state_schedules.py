@@ -136,6 +136,6 @@ async def idle(made: list[Node]) -> Any:
     """The log once no run is active or queued."""
     while True:
         epoch, records = await read_log(made[0].store, SESSION)
-        if Fold().apply_all(records).outline.settled:
+        if Fold().apply_all(records).outline.is_settled():
             return epoch, records
         await asyncio.sleep(0.05)

@@ -285,4 +285,4 @@ def _seen(client: Client, last: int) -> bool:
 
 
 def _settled(records: list[Record]) -> bool:
-    return Fold().apply_all(records).outline.settled
+    return Fold().apply_all(records).outline.is_settled()
