@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from bisect import bisect_left
 from collections.abc import Sequence
-from itertools import accumulate
 
 from ..protocol.codec import Record
 
@@ -32,13 +30,14 @@ class Tail:
 
     def _shorten(self) -> None:
         """Drops the older half of the bytes at once, so that the cost per event is small."""
-        records = self._records
-        # dropped[i]: the bytes of the records up to and including i.
-        dropped = list(accumulate([len(record.data) for record in records]))
-        last = min(bisect_left(dropped, self._size - self._limit), len(records) - 2)
-        if last >= 0:
-            del records[: last + 1]
-            self._size -= dropped[last]
+        records, left = self._records, self._size
+        count = 0
+        for count, record in enumerate(records[:-1], 1):
+            left -= len(record.data)
+            if left <= self._limit:
+                break
+        del records[:count]
+        self._size = left
 
     def add_read(self, records: Sequence[Record]) -> None:
         """Adds ``records``, which are newer than all others. What is before a gap is dropped."""
