@@ -171,7 +171,7 @@ class Outline:
             self.queue = _behind(self.steering, {id: event}, self.queue)
             self.steering = {**self.steering, id: event}
         else:
-            self.queue = {**self.queue, id: event}
+            self.queue = {**self.queue, id: event} if self.queue else {id: event}
 
     def _steer(self, event: e.MessageSteered, run: str | None) -> None:
         id = event.message_id

@@ -8,7 +8,7 @@ verified.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Set
 from typing import Any, Final, Literal, NamedTuple
 
 import msgspec
@@ -73,6 +73,8 @@ ALONE: Final[frozenset[type[Event]]] = frozenset(
 
 TERMINAL: Final = (e.RunFinished, e.RunError)
 
+_NONE: Final = frozenset[str]()
+
 _STEPS: Final = (e.StepStarted, e.StepFinished)
 
 _CLOSING_ORDER: Final = (
@@ -116,7 +118,7 @@ class RunSequence:
         self._run = run
         self._named = 0
         self._open: dict[Key, Event] = {}
-        self._subagents: set[str] = set()
+        self._subagents: Set[str] = _NONE
         self._owners: dict[str, str | None] = {}
         self._lane: Lane | None = None
 
@@ -210,7 +212,7 @@ class RunSequence:
             raise InvalidEvent("SUBAGENT_STARTED for a subagent that was started before.")
         if event.parent_subagent_run_id not in (None, *self._subagents):
             raise InvalidEvent("SUBAGENT_STARTED below a subagent that was never started.")
-        self._subagents.add(event.subagent_run_id)
+        self._subagents |= {event.subagent_run_id}
 
     def _check_caller(self, event: e.ToolCallStart) -> None:
         owner, parent = event.subagent_run_id, event.parent_message_id

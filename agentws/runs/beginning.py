@@ -196,19 +196,21 @@ class RunMaker:
 
     async def begin(self, session: Session, *, fence: str) -> AskingRun | None:
         """Begins the next run; ``None`` when the log has changed and is to be read again."""
-        first, replay = next_origin(session.outline), None
-        attempt, before = next_attempt(session.outline), None
+        outline = session.outline
+        first = next_origin(outline) if outline.answers else None
+        attempt = next_attempt(outline) if first is None else None
+        replay = before = None
         if first is not None:
             replay = await read_replay(session, first)
-            if next_origin(session.outline) != first:
+            if next_origin(outline) != first:
                 return None
         elif attempt is not None:
             before = await read_recorded(session, attempt)
-            if next_attempt(session.outline) != attempt:
+            if next_attempt(outline) != attempt:
                 return None
         sender = next_sender(session)
         context = next_context(session, sender, replay, files=self._files)
-        variables = Context() if sender is None or sender.context is None else sender.context
+        variables = (sender and sender.context) or Context()
         writer = self.writer(session, context.run_id, fence, variables)
         team = Team(self._agents, self._limits)
         run: AskingRun

@@ -210,12 +210,21 @@ class Runs:
             return await append_undelivered(leased.session, leased.lease)
         if not self._slots.take():
             await self._slots.wait()
-        run, resumed = None, False
+        run: AskingRun | None = None
+        resumed = False
         try:
             if self._parking.resumable(leased.session):
                 return not (resumed := await self._parking.resume(leased))
-            run = await self._begin_run(leased)
-            return run is None or await self._drive_run(leased, run)
+            lease = leased.lease
+            if self._draining or outline.is_settled() or lease is None:
+                # That came while this task waited for a slot.
+                return True
+            run = await self._maker.begin(leased.session, fence=lease.fence)
+            if run is None:
+                # The log has changed, and is to be read again.
+                return True
+            self._has_begun(leased, run)
+            return await self._drive_run(leased, run)
         finally:
             if not resumed:
                 self.release_slot(run)
@@ -244,18 +253,10 @@ class Runs:
 
     # One run
 
-    async def _begin_run(self, leased: LeasedSession) -> AskingRun | None:
-        """Begins the next run; ``None`` when the log has changed and is to be read again."""
-        session = leased.session
-        if self._draining or session.outline.is_settled() or leased.lease is None:
-            return None
-        run = await self._maker.begin(session, fence=leased.lease.fence)
-        if run is None:
-            return None
+    def _has_begun(self, leased: LeasedSession, run: AskingRun) -> None:
         run.on_waiting = partial(self._parking.park, leased)
         leased.run = run
         self.apply_missed_stops(leased, run)
-        return run
 
     def apply_missed_stops(self, leased: LeasedSession, run: AskingRun) -> None:
         """Stops a run for what happened while its start was being appended."""
