@@ -228,9 +228,10 @@ class MemoryStore(Store):
         records = extend(log.head, events)
         if records:
             log.records += records
-            log.head = Position(log.head.epoch, records[-1].seq, records[-1].tag)
+            last = records[-1]
+            log.head = Position(log.head.epoch, last.seq, last.tag)
             if not commutes:
-                log.version = log.head.seq
+                log.version = last.seq
             log.updated = self._clock()
         if key is not None:
             log.keys = log.keys or {}

@@ -166,7 +166,7 @@ class RunSequence:
             return closing
         for kind in _CLOSING_ORDER:
             of_kind = [opener for key, opener in self._open.items() if key.kind == kind]
-            closing += [_closer(kind, opener) for opener in reversed(of_kind)]
+            closing += [_CLOSERS[type(opener)](opener) for opener in reversed(of_kind)]
         self._open.clear()
         return closing
 
@@ -240,7 +240,7 @@ class RunSequence:
         lane, self._lane = self._lane, None
         if lane is None or (opener := self._open.pop(lane.key, None)) is None:
             return []
-        return [_closer(lane.key.kind, opener)]
+        return [_CLOSERS[type(opener)](opener)]
 
     def _new_id(self) -> str:
         """A new message id. Run ids are unique, so a counter within the run is enough."""
@@ -352,24 +352,27 @@ _CONTENT: Final[dict[Kind, Callable[[str, str, dict[str, Any]], Event]]] = {
 }
 
 
-def _closer(kind: Kind, opener: Event) -> Event:
-    """The event that closes what ``opener`` opened."""
-    owner = opener.subagent_run_id if isinstance(opener, Attributed) else None
-    match opener:
-        case e.TextMessageStart():
-            return e.TextMessageEnd(opener.message_id, subagent_run_id=owner)
-        case e.ToolCallStart():
-            return e.ToolCallEnd(opener.tool_call_id, subagent_run_id=owner)
-        case e.ReasoningMessageStart():
-            return e.ReasoningMessageEnd(opener.message_id, subagent_run_id=owner)
-        case e.ReasoningStart():
-            return e.ReasoningEnd(opener.message_id, subagent_run_id=owner)
-        case e.StepStarted():
-            return e.StepFinished(opener.step_name, subagent_run_id=owner)
-        case e.SubagentStarted():
-            return e.SubagentError(opener.subagent_run_id, "The run ended.", "interrupted")
-        case _:
-            raise AssertionError(f"{kind} is not opened by {opener!r}")
+_CLOSERS: Final[dict[type[Event], Callable[[Any], Event]]] = {
+    e.TextMessageStart: lambda opener: e.TextMessageEnd(
+        opener.message_id, subagent_run_id=opener.subagent_run_id
+    ),
+    e.ToolCallStart: lambda opener: e.ToolCallEnd(
+        opener.tool_call_id, subagent_run_id=opener.subagent_run_id
+    ),
+    e.ReasoningMessageStart: lambda opener: e.ReasoningMessageEnd(
+        opener.message_id, subagent_run_id=opener.subagent_run_id
+    ),
+    e.ReasoningStart: lambda opener: e.ReasoningEnd(
+        opener.message_id, subagent_run_id=opener.subagent_run_id
+    ),
+    e.StepStarted: lambda opener: e.StepFinished(
+        opener.step_name, subagent_run_id=opener.subagent_run_id
+    ),
+    e.SubagentStarted: lambda opener: e.SubagentError(
+        opener.subagent_run_id, "The run ended.", "interrupted"
+    ),
+}
+"""The event that closes what an event of this type has opened."""
 
 
 def _same_owner(opener: Event, event: Event) -> None:

@@ -30,14 +30,13 @@ class Tail:
 
     def _shorten(self) -> None:
         """Drops the older half of the bytes at once, so that the cost per event is small."""
-        records, left = self._records, self._size
-        count = 0
-        for count, record in enumerate(records[:-1], 1):
-            left -= len(record.data)
-            if left <= self._limit:
+        records, dropped = self._records, 0
+        for record in records[:-1]:
+            self._size -= len(record.data)
+            dropped += 1
+            if self._size <= self._limit:
                 break
-        del records[:count]
-        self._size = left
+        del records[:dropped]
 
     def add_read(self, records: Sequence[Record]) -> None:
         """Adds ``records``, which are newer than all others. What is before a gap is dropped."""
