@@ -251,8 +251,8 @@ class Composition:
         if self._files is not None:
             await self._files.store.delete_session(session)
 
-    def _run_ended(self, session: Session, first: int, last: int) -> None:
-        self._compactions.run_ended(session, first, last)
+    def _run_ended(self, session: Session, first: int, last: int, now: float) -> None:
+        self._compactions.run_ended(session, first, last, now)
         self._titles.run_ended(session, last)
 
     def _session_opened(self, session: Session) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterable, Sequence
 from contextvars import Context
 from functools import partial
@@ -177,13 +178,21 @@ class RunMaker:
         self._files = files
         self._slots = slots
 
-    def writer(self, session: Session, run: str, fence: str, variables: Context) -> RunWriter:
+    def writer(
+        self,
+        session: Session,
+        run: str,
+        fence: str,
+        variables: Context,
+        loop: asyncio.AbstractEventLoop,
+    ) -> RunWriter:
         return RunWriter(
             session,
             run=run,
             fence=fence,
             tasks=self._tasks,
             context=variables,
+            loop=loop,
             pace=self._pace,
             max_size=self._limits.max_run_size,
             max_event_size=self._limits.max_event_size,
@@ -194,7 +203,9 @@ class RunMaker:
         limits = self._limits
         return min(limits.gather * (1 + self._slots.taken / MANY_RUNS), limits.max_gather)
 
-    async def begin(self, session: Session, *, fence: str) -> AskingRun | None:
+    async def begin(
+        self, session: Session, *, fence: str, loop: asyncio.AbstractEventLoop
+    ) -> AskingRun | None:
         """Begins the next run; ``None`` when the log has changed and is to be read again."""
         outline = session.outline
         first = next_origin(outline) if outline.answers else None
@@ -211,7 +222,7 @@ class RunMaker:
         sender = next_sender(session)
         context = next_context(session, sender, replay, files=self._files)
         variables = (sender and sender.context) or Context()
-        writer = self.writer(session, context.run_id, fence, variables)
+        writer = self.writer(session, context.run_id, fence, variables, loop)
         team = Team(self._agents, self._limits)
         run: AskingRun
         if replay is not None:

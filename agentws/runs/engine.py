@@ -54,8 +54,10 @@ class Runs:
         node: str,
         open_session: Callable[[str], Awaitable[Session]],
         files: Files | None,
-        finished: Callable[[Session, int, int], None],
+        finished: Callable[[Session, int, int, float], None],
     ) -> None:
+        """``finished`` is called with a session, the seqs of the first and the last event of a run
+        that has ended, and the time of the loop's clock."""
         self._store = store
         self._agents = agents
         self._limits = limits
@@ -170,7 +172,7 @@ class Runs:
 
     async def run_session(self, leased: LeasedSession) -> None:
         """Runs everything open in the session, one run after the other, then waits for more."""
-        loop, task = asyncio.get_running_loop(), leased.task
+        loop, task = leased.loop, leased.task
         try:
             while True:
                 while await self._run_next(leased) and not leased.session.outline.is_settled():
@@ -219,7 +221,7 @@ class Runs:
             if self._draining or outline.is_settled() or lease is None:
                 # That came while this task waited for a slot.
                 return True
-            run = await self._maker.begin(leased.session, fence=lease.fence)
+            run = await self._maker.begin(leased.session, fence=lease.fence, loop=leased.loop)
             if run is None:
                 # The log has changed, and is to be read again.
                 return True
@@ -290,7 +292,7 @@ class Runs:
     def start_timer(self, leased: LeasedSession, run: Run) -> None:
         """Stops the run when it takes too long."""
         run.first = leased.session.run_base.seq + 1
-        self.timeouts.add(run)
+        self.timeouts.add(run, leased.loop.time())
 
     def _run_expired(self, run: Run) -> None:
         if leased := self._leased.get(run.context.session.id):
@@ -298,7 +300,7 @@ class Runs:
 
     def run_ended(self, leased: LeasedSession, first: int) -> None:
         self._retries.forget(leased.session.id)
-        self._finished(leased.session, first, leased.session.head.seq)
+        self._finished(leased.session, first, leased.session.head.seq, leased.loop.time())
 
     async def _end_orphan(self, leased: LeasedSession, run: str) -> None:
         if leased.lease is None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable
+from typing import Final
 
 from ..sessions.session import Session
 from ..store import Lease, SessionInfo, Store
@@ -18,6 +19,7 @@ class LeasedSession:
         "cancelled",
         "idle_since",
         "lease",
+        "loop",
         "releasing",
         "run",
         "session",
@@ -27,6 +29,9 @@ class LeasedSession:
 
     def __init__(self, session: Session) -> None:
         self.session = session
+        self.loop: Final = asyncio.get_running_loop()
+        """The loop of its tasks. To ask for the running loop costs more than most of a run's steps:
+        before Python 3.12 it is a system call."""
         self.lease: Lease | None = None
         self.run: AskingRun | None = None
         self.task: asyncio.Task[None] | None = None

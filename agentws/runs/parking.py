@@ -77,8 +77,8 @@ class Parking:
         """Ends the run in the log: its agent waits in memory, and the session goes on."""
         if leased.run is not run or leased.lease is None:
             return
-        following, asked = new_id("run"), run.id
-        held = self._maker.writer(leased.session, following, leased.lease.fence, run.variables)
+        following, asked, fence = new_id("run"), run.id, leased.lease.fence
+        held = self._maker.writer(leased.session, following, fence, run.variables, leased.loop)
         ended = run.park(following, held)
         leased.run = None
         ending = self._end(leased, run, asked, ended)

@@ -25,12 +25,11 @@ class RunTimeouts:
     def __len__(self) -> int:
         return len(self._due)
 
-    def add(self, run: Run) -> None:
-        """The run is active from now on."""
-        loop = asyncio.get_running_loop()
-        due = self._due[run] = loop.time() + self._seconds
+    def add(self, run: Run, now: float) -> None:
+        """The run is active from ``now`` on, in seconds of the loop's clock."""
+        due = self._due[run] = now + self._seconds
         if self._timer is None:
-            self._set_timer(loop, due)
+            self._set_timer(due)
 
     def remove(self, run: Run) -> None:
         """The run is not active any more."""
@@ -43,16 +42,16 @@ class RunTimeouts:
             self._timer.cancel()
             self._timer = None
 
-    def _set_timer(self, loop: asyncio.AbstractEventLoop, due: float) -> None:
+    def _set_timer(self, due: float) -> None:
         # With an empty context: the timer is not of the run that happened to come first.
+        loop = asyncio.get_running_loop()
         self._timer = loop.call_at(due, self._check, context=Context())
 
     def _check(self) -> None:
-        loop = asyncio.get_running_loop()
-        self._timer, now = None, loop.time()
+        self._timer, now = None, asyncio.get_running_loop().time()
         for run, due in list(self._due.items()):
             if due > now:
-                self._set_timer(loop, due)
+                self._set_timer(due)
                 return
             del self._due[run]
             self._expired(run)

@@ -86,6 +86,7 @@ class RunWriter:
         fence: str,
         tasks: Tasks,
         context: Context,
+        loop: asyncio.AbstractEventLoop,
         pace: Callable[[], float],
         max_size: int,
         max_event_size: int,
@@ -102,7 +103,7 @@ class RunWriter:
         """The size from which an item must be checked before it is written."""
         self.backpressure = False
         """Whether the agent must await :meth:`wait_for_room` before it writes more."""
-        self._loop = asyncio.get_running_loop()
+        self._loop = loop
         self._entries = Entries(run)
         self._batch: list[Entry] = []
         self._text_id = ""

@@ -43,9 +43,12 @@ class Compactions:
         self._due: deque[_Due] = deque()
         self._loaded_due: set[str] = set()
 
-    def run_ended(self, session: Session, first: int, last: int) -> None:
-        """Schedules a finished run, whose events are ``first`` to ``last``."""
-        self._due.append(_Due(_now() + self._window, session.id, first, last))
+    def run_ended(self, session: Session, first: int, last: int, now: float) -> None:
+        """Schedules a finished run, whose events are ``first`` to ``last``.
+
+        ``now``: in seconds of the loop's clock.
+        """
+        self._due.append(_Due(now + self._window, session.id, first, last))
 
     def loaded(self, session: Session) -> None:
         """Schedules what is in the log of a session that was loaded into memory."""

@@ -195,6 +195,7 @@ async def test_no_event_is_appended_after_a_failed_append() -> None:
         fence=lease.fence,
         tasks=tasks,
         context=contextvars.Context(),
+        loop=asyncio.get_running_loop(),
         pace=lambda: 0.0,
         max_size=10_000,
         max_event_size=10_000,

@@ -21,10 +21,10 @@ def test_a_run_that_is_active_for_too_long_expires_once_and_an_ended_one_never()
         begun = loop.time()
         first, ended, last = some_runs(3)
         timeouts = RunTimeouts(10.0, lambda run: expired.append((loop.time() - begun, run)))
-        timeouts.add(first)
+        timeouts.add(first, loop.time())
         await asyncio.sleep(3.0)
-        timeouts.add(ended)
-        timeouts.add(last)
+        timeouts.add(ended, loop.time())
+        timeouts.add(last, loop.time())
         await asyncio.sleep(1.0)
         timeouts.remove(ended)
         timeouts.remove(ended)
@@ -38,12 +38,13 @@ def test_a_run_that_is_active_for_too_long_expires_once_and_an_ended_one_never()
 def test_a_run_that_begins_after_the_others_have_ended_still_expires() -> None:
     async def main() -> None:
         expired = list[Run]()
+        loop = asyncio.get_running_loop()
         first, second = some_runs(2)
         timeouts = RunTimeouts(10.0, expired.append)
-        timeouts.add(first)
+        timeouts.add(first, loop.time())
         timeouts.remove(first)
         await asyncio.sleep(15.0)
-        timeouts.add(second)
+        timeouts.add(second, loop.time())
         await asyncio.sleep(11.0)
         assert expired == [second]
 
@@ -54,7 +55,7 @@ def test_nothing_expires_after_a_close() -> None:
     async def main() -> None:
         expired = list[Run]()
         timeouts = RunTimeouts(1.0, expired.append)
-        timeouts.add(some_runs(1)[0])
+        timeouts.add(some_runs(1)[0], asyncio.get_running_loop().time())
         timeouts.close()
         await asyncio.sleep(5.0)
         assert expired == []
