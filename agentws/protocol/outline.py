@@ -243,7 +243,7 @@ class Outline:
 
     def _finish(self, event: e.RunFinished, run: str | None) -> None:
         self._end(event, run)
-        if isinstance(event.outcome, m.InterruptOutcome):
+        if type(event.outcome) is m.InterruptOutcome:
             questions = {one.id: one for one in event.outcome.interrupts}
             self.interrupts = {**self.interrupts, **questions}
             asked = {**self.asked, **dict.fromkeys(questions, event.run_id)}
