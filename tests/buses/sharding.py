@@ -52,6 +52,16 @@ def sharded(server: RedisServer, namespace: str) -> int:
     return server.command(f"PUBSUB SHARDCHANNELS {namespace}:*:b:*").count(":b:")
 
 
+async def until_sharded(server: RedisServer, namespace: str, channels: int) -> None:
+    """Waits until :func:`sharded` is ``channels``: a gap may be told more than once, so that the
+    last one of a move is not known by their number."""
+
+    async def subscribed() -> bool:
+        return sharded(server, namespace) == channels
+
+    await eventually(subscribed)
+
+
 class Ear:
     """What one listener of a session was called with."""
 

@@ -23,7 +23,16 @@ from tests.servers.redis import OLDEST, REDIS, VALKEY, RedisServer
 from tests.servers.redis_cluster import RedisCluster, wait_for_copy
 from tests.stores import redis_stores
 
-from .sharding import Ear, Talker, opened, sessions_at, sharded, slot_of, slot_of_probe
+from .sharding import (
+    Ear,
+    Talker,
+    opened,
+    sessions_at,
+    sharded,
+    slot_of,
+    slot_of_probe,
+    until_sharded,
+)
 
 NEWER: Final = (REDIS, VALKEY)
 
@@ -138,7 +147,7 @@ async def test_a_slot_that_moves_is_followed_and_nothing_is_missed_without_a_gap
             async with talker.talking():
                 await asyncio.to_thread(cluster.move, slot, to)
                 await ear.until_gap(gaps + 1)
-            assert sharded(to, namespace) == (2 if to is owner else 1)
+            await until_sharded(to, namespace, 2 if to is owner else 1)
         talker.check()
         # What did not move was not disturbed.
         assert stays.heard == [GAP]
@@ -157,7 +166,7 @@ async def test_a_session_is_found_where_its_slot_has_moved_to_before(
         # Nobody listens there: so nobody is told.
         await asyncio.to_thread(cluster.move, slot_of(namespace, session), to)
         await Ear(bus, session).until_gap()
-        assert sharded(to, namespace) == 1
+        await until_sharded(to, namespace, 1)
         await asyncio.to_thread(cluster.move, slot_of(namespace, session), source)
 
 
@@ -205,13 +214,13 @@ async def test_a_server_that_gives_all_its_slots_away_is_left(
             return listeners(source) == 0
 
         await eventually(left)
-        assert sharded(to, namespace) == 30
+        await until_sharded(to, namespace, 30)
         assert sharded(other, namespace) == 0
         for slot in moved:
             await asyncio.to_thread(cluster.move, slot, source)
         for ear in ears:
             await ear.until_gap(3)
-        assert sharded(source, namespace) == 30
+        await until_sharded(source, namespace, 30)
 
 
 async def test_when_a_replica_takes_over_nothing_is_missed_without_a_gap(
@@ -234,7 +243,7 @@ async def test_when_a_replica_takes_over_nothing_is_missed_without_a_gap(
                 replica.command("CLUSTER FAILOVER TAKEOVER")
                 await ear.until_gap(2)
             talker.check()
-            assert sharded(replica, "n") == 1
+            await until_sharded(replica, "n", 1)
             await asyncio.to_thread(primary.start)
             await asyncio.to_thread(wait_for_copy, primary)
             gaps = ear.gaps
@@ -320,7 +329,7 @@ async def test_when_all_servers_have_become_newer_the_channels_are_sharded(
         assert sharded(owner, namespace) == 0
         monkeypatch.setattr(cluster_pubsub, "HAS_SHARDED_PUBSUB", checks.HAS_SHARDED_PUBSUB)
         await ear.until_gap(2)
-        assert sharded(owner, namespace) == 1
+        await until_sharded(owner, namespace, 1)
         async with opened(cluster, namespace) as peer:
             peer.publish(SESSION_CHANNEL + session, b"sharded")
             await ear.until(lambda heard: heard[-1] == b"sharded")
