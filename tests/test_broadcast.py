@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import time
 from collections.abc import Sequence
 from typing import Any
@@ -16,7 +17,9 @@ from agentws.errors import NotSupported
 from agentws.gateway.broadcasts import CHANNEL, Broadcasts
 from agentws.gateway.counting import Counting
 from agentws.protocol.events import NoticePosted
-from agentws.protocol.frames import Notice
+from agentws.protocol.frames import ControlFrame, Notice
+from agentws.protocol.wires.native import NativeEncoder
+from agentws.protocol.wires.wire import Encoder
 from agentws.sessions.topics import Topics
 from agentws.store import Node
 from agentws.tasks.tasks import Tasks
@@ -28,29 +31,44 @@ from agentws.transports.service import Reach
 from tests.virtual import anyio_backend as anyio_backend
 
 
+class CountingEncoder(NativeEncoder):
+    """Counts the control frames that it encodes."""
+
+    encoded = 0
+
+    def control(self, frame: ControlFrame) -> bytes | None:
+        self.encoded += 1
+        return super().control(frame)
+
+
 class FakePeer:
     session: Any = None
 
-    def __init__(self) -> None:
+    def __init__(self, encoder: Encoder) -> None:
+        self.encoder = encoder
         self.notices: list[str] = []
         self.closing = False
         self.told_at: float | None = None
 
-    def send_control(self, frame: Notice) -> None:
-        self.notices.append(frame.content)
+    def send_frames(self, parts: Sequence[bytes]) -> None:
+        self.notices += [json.loads(part)["content"] for part in parts]
 
     def close_for_restart(self, retry_after: float) -> None:
         self.closing = True
         self.told_at = asyncio.get_running_loop().time()
 
 
-def crowd(count: int) -> tuple[Connections, list[FakePeer]]:
+def crowd_with(encoders: Sequence[Encoder]) -> tuple[Connections, list[FakePeer]]:
     limits = Limits(max_connections_per_address=10**6, max_connections=10**6)
     connections = Connections(limits, Tasks())
-    peers = [FakePeer() for _ in range(count)]
+    peers = [FakePeer(encoder) for encoder in encoders]
     for peer in peers:
         connections.add(peer, connections.admit(owner=None, address="here"))
     return connections, peers
+
+
+def crowd(count: int) -> tuple[Connections, list[FakePeer]]:
+    return crowd_with([NativeEncoder()] * count)
 
 
 def broadcasts(bus: Bus, connections: Connections, *, node: str) -> Broadcasts:
@@ -91,6 +109,14 @@ async def test_each_of_several_broadcasts_counts_its_own_peers() -> None:
     third = connections.announce(notice("three"))
     assert [await each for each in (first, second, third)] == [3 * SLICE] * 3
     assert all(peer.notices == ["one", "two", "three"] for peer in peers)
+
+
+async def test_a_broadcast_is_encoded_once_for_connections_that_share_an_encoder() -> None:
+    shared, own = CountingEncoder(), CountingEncoder()
+    connections, peers = crowd_with([shared] * SLICE * 2 + [own])
+    assert await connections.announce(notice("one")) == 2 * SLICE + 1
+    assert (shared.encoded, own.encoded) == (1, 1)
+    assert all(peer.notices == ["one"] for peer in peers)
 
 
 async def test_a_broadcast_skips_a_connection_that_is_closing() -> None:

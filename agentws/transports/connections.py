@@ -13,6 +13,7 @@ from typing import Final, Protocol, cast
 from ..errors import TooMany, Unavailable
 from ..limits import Limits
 from ..protocol.frames import Notice
+from ..protocol.wires.wire import Encoder
 from ..sessions.session import Session
 from ..tasks.tasks import Tasks
 
@@ -48,7 +49,11 @@ class Peer(Protocol):
     @property
     def closing(self) -> bool: ...
 
-    def send_control(self, frame: Notice, /) -> None: ...
+    @property
+    def encoder(self) -> Encoder: ...
+
+    def send_frames(self, parts: Sequence[bytes], /) -> None:
+        """Sends control frames that ``encoder`` has made."""
 
     def close_for_restart(self, retry_after: float, /) -> None: ...
 
@@ -181,10 +186,17 @@ class Connections:
         if after is not None and not after.done():
             await asyncio.wait({after})
         reached = 0
+        encoder: Encoder | None = None
+        frame: bytes | None = None
         peers = tuple(self._connections) if to is None else to
         for turn, connection in enumerate(peers, start=1):
             if not connection.closing:
-                connection.send_control(notice)
+                if encoder is not connection.encoder:
+                    # Once for all connections in a row that share an encoder: most share one.
+                    encoder = connection.encoder
+                    frame = encoder.control(notice)
+                if frame is not None:
+                    connection.send_frames((frame,))
                 reached += 1
             if turn % SLICE == 0:
                 await asyncio.sleep(0)

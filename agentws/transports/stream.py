@@ -17,7 +17,6 @@ from typing import Any, Final, NamedTuple
 from starlette.types import Receive, Scope, Send
 
 from ..errors import AgentwsError, Draining, Internal, PositionLost, Unavailable
-from ..protocol import frames as f
 from ..protocol.message_run import MessageRun
 from ..protocol.position import Position
 from ..protocol.wires.wire import Encoder
@@ -68,7 +67,7 @@ class HttpStream:
         self._service = service
         self._position = position
         self._body = body
-        self._encoder = body.encoder
+        self.encoder: Final = body.encoder
         self._place = place
         self._first = deque(first)
         self._run = run
@@ -94,13 +93,10 @@ class HttpStream:
     def closing(self) -> bool:
         return self._close_notice is not None
 
-    def send_control(self, frame: f.ControlFrame) -> None:
-        """Sends a control frame. A slow consumer with too many unread misses the newest."""
-        encoded = self._encoder.control(frame)
-        if encoded is None:
-            return
+    def send_frames(self, parts: Sequence[bytes]) -> None:
+        """Sends control frames. A slow consumer with too many unread misses the newest."""
         if len(self._controls) < MAX_CONTROLS and sum(map(len, self._controls)) < MAX_UNREAD:
-            self._controls.append(encoded)
+            self._controls += parts
         self.ring()
 
     def close_for_restart(self, retry_after: float) -> None:
@@ -108,7 +104,7 @@ class HttpStream:
 
     def _end(self, error: AgentwsError, *, code: int | None = None) -> None:
         if self._close_notice is None:
-            self._close_notice = close_notice(self._encoder, error, code=code)
+            self._close_notice = close_notice(self.encoder, error, code=code)
         self.ring()
 
     # The response
@@ -185,9 +181,9 @@ class HttpStream:
                 return
             epoch, last = self._position.epoch, records[-1]
             wanted = records if self._run is None else self._run.select(records)
-            parts = self._encoder.events(epoch, wanted)
+            parts = self.encoder.events(epoch, wanted)
             del records, wanted
-            for chunk in self._encoder.messages(parts):
+            for chunk in self.encoder.messages(parts):
                 await self._write(send, chunk)
             self._position = Position(epoch, last.seq, last.tag)
 

@@ -102,10 +102,11 @@ async def test_a_drain_goes_on_when_its_caller_does_not_wait() -> None:
 
 class Peer:
     session: Any = None
+    encoder: Any = None
     closing = False
     retry_after: float | None = None
 
-    def send_control(self, frame: Any) -> None:
+    def send_frames(self, parts: Any) -> None:
         raise AssertionError
 
     def close_for_restart(self, retry_after: float) -> None:
