@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from asyncio.tasks import _enter_task, _leave_task
 from collections.abc import Callable, Coroutine, Generator
 from contextvars import Context
 from typing import Any, Generic, TypeVar
@@ -66,11 +65,9 @@ class EagerStarts:
             spare = self._spares.pop() if self._spares else None
             if spare is None or spare.loop is not loop:
                 spare = _Spare(loop)
-            caller = _current_tasks.get(loop)
-            if caller is not None:
-                _leave_task(loop, caller)
-            task = spare.task
-            _enter_task(loop, task)
+            caller, task = _current_tasks.get(loop), spare.task
+            # The current task is swapped, as asyncio does it for an eager start since 3.12.
+            _current_tasks[loop] = task
             try:
                 waiting = context.run(coroutine.send, None)
             except StopIteration:
@@ -83,9 +80,10 @@ class EagerStarts:
                     self._spares.append(spare)
                 raise
             finally:
-                _leave_task(loop, task)
-                if caller is not None:
-                    _enter_task(loop, caller)
+                if caller is None:
+                    del _current_tasks[loop]
+                else:
+                    _current_tasks[loop] = caller
             spare.adopt(coroutine, waiting, context, name=name)
             return task
 

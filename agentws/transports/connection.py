@@ -131,7 +131,8 @@ class Connection:
         if controls is None:
             controls = self._controls = []
         controls += parts
-        self.unread += sum(map(len, parts))
+        for part in parts:
+            self.unread += len(part)
         if len(controls) > MAX_CONTROLS or self.unread > MAX_UNREAD:
             self.close(4429, "too many unread messages")
         if not self._corked:
@@ -230,7 +231,7 @@ class Connection:
         if not parts:
             return []
         # In an array each part has a comma or bracket after it.
-        if sum(map(len, parts)) + len(parts) < MESSAGE:
+        if len(parts) == 1 or sum(map(len, parts)) + len(parts) < MESSAGE:
             return self.encoder.messages(parts)
         messages: list[bytes] = []
         start, size = 0, 1
