@@ -10,6 +10,7 @@ from __future__ import annotations
 import ipaddress
 import re
 import unicodedata
+from functools import lru_cache
 from typing import Final, NamedTuple
 from urllib.parse import urlsplit
 
@@ -30,6 +31,9 @@ _NUMERIC: Final = re.compile(r"[0-9]+|0x[0-9a-f]*")
 _SCHEMED: Final = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://(.*)", re.DOTALL)
 _OPAQUE: Final = re.compile(r"[!-~]+", re.ASCII)
 _NOT_OPAQUE: Final = frozenset("/?#@\\*")
+_LONGEST_ADDRESS: Final = 64
+"""Characters of an address, with the name of an interface. Longer ones are not cached: a peer may
+send any."""
 _DOTS: Final = str.maketrans("。．｡", "...")
 
 
@@ -118,6 +122,12 @@ def is_loopback(name: str) -> bool:
     name = name.strip("[]").lower().removesuffix(".")
     if name == "localhost" or name.endswith(".localhost"):
         return True
+    return len(name) <= _LONGEST_ADDRESS and _is_loopback_address(name)
+
+
+@lru_cache(maxsize=256)
+def _is_loopback_address(name: str) -> bool:
+    # Each handshake asks for its server's address, which is one of few, and for its Host.
     try:
         address = ipaddress.ip_address(name)
     except ValueError:
