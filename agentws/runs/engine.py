@@ -225,7 +225,6 @@ class Runs:
             if run is None:
                 # The log has changed, and is to be read again.
                 return True
-            self._has_begun(leased, run)
             return await self._drive_run(leased, run)
         finally:
             if not resumed:
@@ -255,11 +254,6 @@ class Runs:
 
     # One run
 
-    def _has_begun(self, leased: LeasedSession, run: AskingRun) -> None:
-        run.on_waiting = partial(self._parking.park, leased)
-        leased.run = run
-        self.apply_missed_stops(leased, run)
-
     def apply_missed_stops(self, leased: LeasedSession, run: AskingRun) -> None:
         """Stops a run for what happened while its start was being appended."""
         self._stop_if_cancelled(leased, run)
@@ -270,7 +264,9 @@ class Runs:
 
     async def _drive_run(self, leased: LeasedSession, run: AskingRun) -> bool:
         """Drives the run to its end. False when it was abandoned: another task ended it."""
-        context = run.context
+        run.on_waiting = partial(self._parking.park, leased)
+        leased.run, context = run, run.context
+        self.apply_missed_stops(leased, run)
         self.start_timer(leased, run)
         try:
             await run.drive()
