@@ -73,8 +73,6 @@ ALONE: Final[frozenset[type[Event]]] = frozenset(
 
 TERMINAL: Final = (e.RunFinished, e.RunError)
 
-_NONE: Final = frozenset[str]()
-
 _STEPS: Final = (e.StepStarted, e.StepFinished)
 
 _CLOSING_ORDER: Final = (
@@ -118,7 +116,7 @@ class RunSequence:
         self._run = run
         self._named = 0
         self._open: dict[Key, Event] = {}
-        self._subagents: Set[str] = _NONE
+        self._subagents: Set[str] = frozenset()
         self._owners: dict[str, str | None] = {}
         self._lane: Lane | None = None
 

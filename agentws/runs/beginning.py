@@ -40,8 +40,8 @@ def next_sender(session: Session) -> Sender | None:
     outline, senders = session.outline, session.senders
     if senders is None:
         return None
-    if outline.next_answers():
-        answer = list(outline.next_answers().values())[-1]
+    if answers := outline.next_answers():
+        answer = list(answers.values())[-1]
         return senders.of(answer.interrupt_id, answer)
     for id, accepted in outline.queue.items():
         return senders.of(id, accepted)

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 import msgspec
 
 from ..errors import AgentwsError, Fenced, IdempotencyConflict, PositionLost, VersionConflict
-from ..protocol.codec import Record, extend
-from ..protocol.position import GENESIS, Position
+from ..protocol.codec import Record
+from ..protocol.position import GENESIS, Position, chain
 from ..store import Head, Key, Settled, Store
 from .contract_base import EPOCH, StoreFixtures, begin, event
 from .needs import hypothesis
@@ -48,7 +48,9 @@ class LogModel:
         if expect is not None and not self.version <= expect <= self.history[-1].seq:
             return VersionConflict
         for data in datas:
-            [record] = extend(self.history[-1], [data])
+            last = self.history[-1]
+            [tag] = chain(last.tag, last.seq, [data])
+            record = Record(last.seq + 1, tag, data)
             self.kept.append(record)
             self.history.append(Position(EPOCH, record.seq, record.tag))
             self.version = self.version if commutes else record.seq
