@@ -69,14 +69,20 @@ function asChat({ id, title = '', updatedAt }) {
 }
 
 /**
- * A page of the server's list, without the chats that nobody has used.
+ * The next chats of the server's list, without those that nobody has used: a page with none of the others is
+ * followed by the next one.
  *
  * @param {import('../client.js').SessionsQuery} query
  * @returns {Promise<{chats: Chat[], before: string | undefined}>}
  */
 export async function listedChats(query) {
-  const { sessions: listed, before } = await sessions.list(query);
-  return { chats: listed.filter(wasUsed).map(asChat), before };
+  let { before } = query;
+  for (;;) {
+    const page = await sessions.list({ ...query, before });
+    const chats = page.sessions.filter(wasUsed).map(asChat);
+    before = page.before;
+    if (chats.length > 0 || before === undefined) return { chats, before };
+  }
 }
 
 /** @param {string} query @param {Chat} chat @returns {boolean} whether all its words are in the title */
