@@ -6,13 +6,15 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page
+from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, expect
 
 from tests import processes
 
 from .talking import OpenPage
 
 HERE = Path(__file__).parent
+PATIENCE = 20_000
+"""Milliseconds."""
 
 
 class Server(processes.Server):
@@ -58,10 +60,16 @@ def forgetful_server(tmp_path: Path) -> Iterator[Server]:
         yield one
 
 
+@pytest.fixture(scope="session", autouse=True)
+def patience() -> None:
+    """A busy machine may need longer than the default of five seconds to show what is expected."""
+    expect.set_options(timeout=PATIENCE)
+
+
 @pytest.fixture
 def context(browser: Browser) -> Iterator[BrowserContext]:
     one = browser.new_context(reduced_motion="reduce")
-    one.set_default_timeout(20_000)
+    one.set_default_timeout(PATIENCE)
     yield one
     one.close()
 

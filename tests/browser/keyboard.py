@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from playwright.sync_api import Locator, Page, expect
 
-from .talking import send
-
 STOPS = 60
 """How often Tab is pressed at most."""
 RINGED = """() => {
@@ -46,13 +44,3 @@ def expect_place(page: Page, selector: str) -> None:
     """Expects the focus at an element of the conversation, where it is seen."""
     expect(page.locator(f"{selector}:focus")).to_have_count(1)
     expect_ring(page)
-
-
-def idle(page: Page) -> None:
-    expect(page.locator("#transcript")).to_have_attribute("aria-busy", "false")
-
-
-def say(page: Page, text: str) -> None:
-    send(page, text)
-    expect(page.locator(".assistant .prose").last).to_contain_text(text)
-    idle(page)

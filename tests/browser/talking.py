@@ -15,16 +15,28 @@ def send(page: Page, text: str) -> None:
     page.keyboard.press("Enter")
 
 
+def say(page: Page, text: str) -> None:
+    """Sends ``text``, and waits for the end of the run that answers it with one message."""
+    answers = page.locator(".assistant")
+    before = answers.count()
+    send(page, text)
+    expect(answers).to_have_count(before + 1)
+    wait_until_idle(page)
+
+
 def stream_answer(page: Page, text: str) -> None:
     """Makes the agent stream ``text``, and waits for the end of the run."""
-    send(page, f"write {json.dumps(text)}")
-    expect(page.locator("#transcript")).to_have_attribute("aria-busy", "false", timeout=20_000)
-    expect(page.locator(".assistant .prose > *")).not_to_have_count(0)
+    say(page, f"write {json.dumps(text)}")
 
 
 def call_tool(page: Page, arguments: str, result: str) -> None:
     """Makes the agent call a tool with ``arguments`` and ``result``, and opens the tool's card."""
     send(page, f"call {json.dumps([arguments, result])}")
+    open_tool(page)
+
+
+def open_tool(page: Page) -> None:
+    """Opens the card of the tool when its call is done."""
     expect(page.locator(".tool")).to_have_attribute("data-status", "done")
     page.locator(".tool summary").click()
 
@@ -35,13 +47,14 @@ def answer(page: Page) -> str:
 
 
 def wait_for_words(page: Page, word: str) -> None:
-    expect(page.locator(".assistant .prose").last).to_contain_text(word, timeout=20_000)
+    expect(page.locator(".assistant .prose").last).to_contain_text(word)
 
 
 def wait_until_idle(page: Page) -> None:
-    expect(page.locator("#transcript")).to_have_attribute("aria-busy", "false", timeout=20_000)
+    """Waits for the end of a run whose beginning was shown: until then the page is idle as well."""
+    expect(page.locator("#transcript")).to_have_attribute("aria-busy", "false")
     expect(page.locator("#stop")).to_be_hidden()
 
 
 def wait_for_connection(page: Page, state: str) -> None:
-    expect(page.locator("#connection")).to_have_attribute("data-state", state, timeout=20_000)
+    expect(page.locator("#connection")).to_have_attribute("data-state", state)

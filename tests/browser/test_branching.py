@@ -5,16 +5,10 @@ from __future__ import annotations
 import pytest
 from playwright.sync_api import Page, expect
 
-from .talking import OpenPage, send
+from .talking import OpenPage, say, send
 from .test_questions import press, server  # noqa: F401
 
 pytestmark = pytest.mark.timeout(120)
-
-
-def say(page: Page, text: str) -> None:
-    send(page, text)
-    expect(page.locator(".assistant .prose").last).to_contain_text(f"Answer to {text},")
-    expect(page.locator("#transcript")).to_have_attribute("aria-busy", "false")
 
 
 def expect_shown(page: Page, texts: list[str]) -> None:

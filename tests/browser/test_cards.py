@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from playwright.sync_api import expect
 
-from .talking import OpenPage, call_tool, send
+from .talking import OpenPage, call_tool, open_tool, send
 
 pytestmark = pytest.mark.timeout(120)
 
@@ -17,7 +17,7 @@ def test_json_is_pretty_printed_and_keeps_its_spelling(open_page: OpenPage) -> N
     call_tool(page, arguments, "[1.0, {}]")
     assert page.locator(".tool pre").all_text_contents() == [shown, "[\n  1.0,\n  {}\n]"]
     page.reload()
-    page.locator(".tool summary").click()
+    open_tool(page)
     assert page.locator(".tool pre").all_text_contents() == [shown, "[\n  1.0,\n  {}\n]"]
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 from playwright.sync_api import Browser, Locator, Page, Route, expect
 
-from .talking import OpenPage, send
+from .talking import OpenPage, say
 
 if TYPE_CHECKING:
     from .conftest import Server
@@ -31,13 +31,15 @@ def show_list(page: Page) -> None:
     expect(page.locator("#sidebar-close")).to_be_visible()
 
 
-def begin_chat(page: Page, text: str) -> None:
-    """Begins a chat with a message, which becomes its title."""
+def open_chat(page: Page, text: str) -> None:
     page.goto(page.url.partition("?")[0] + f"?session=ses_{text.replace(' ', '_'):_<20}")
     expect(page.locator("#connection")).to_have_attribute("data-state", "open")
-    send(page, text)
-    expect(page.locator(".assistant strong")).to_have_text(text)
-    expect(page.locator("#transcript")).to_have_attribute("aria-busy", "false")
+
+
+def begin_chat(page: Page, text: str) -> None:
+    """Begins a chat with a message, which becomes its title."""
+    open_chat(page, text)
+    say(page, text)
 
 
 def titles(page: Page) -> Locator:
@@ -244,6 +246,7 @@ def test_remembered_chats_are_searched_by_their_titles(two_chats: Page) -> None:
 
 def test_listed_chats_are_found_by_what_was_said_and_shown_page_by_page(ann: Page) -> None:
     for text in ("one", "two", "three"):
+        open_chat(ann, f"visit {text}")
         begin_chat(ann, text)
     ann.reload()
     show_list(ann)

@@ -186,7 +186,7 @@ def test_files_are_sent_with_the_message(chat: Page) -> None:
     wait_for_uploads(chat, 2)
     expect(chat.locator(".chip-name")).to_have_text(["dot.png", "note.txt"])
     expect(chat.locator(".chip-about")).to_have_text(["70 B", "1.5 kB"])
-    assert chat.evaluate("document.querySelector('.chip img').naturalWidth") == 1
+    expect(chat.locator(".chip img")).to_have_js_property("naturalWidth", 1)
     expect(chat.locator(".chip").last.locator("img")).to_have_count(0)
     expect(chat.locator("#send")).to_be_enabled()
     send(chat, "look")

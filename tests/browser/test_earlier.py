@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from playwright.sync_api import BrowserContext, Page, expect
 
-from .talking import OpenPage, answer, send, wait_for_connection, wait_for_words, wait_until_idle
+from .talking import OpenPage, answer, say, send, wait_for_connection, wait_for_words
 
 pytestmark = pytest.mark.timeout(120)
 
@@ -46,9 +46,7 @@ def test_a_chat_longer_than_a_snapshot_keeps_its_title(
 def test_older_messages_are_fetched_page_by_page(open_page: OpenPage) -> None:
     page = open_page()
     for number in range(12):
-        send(page, f"message {number}")
-        expect(page.locator(".assistant strong").last).to_have_text(f"message {number}")
-        wait_until_idle(page)
+        say(page, f"message {number}")
     page.reload()
     wait_for_connection(page, "open")
     bubbles = page.locator(".user .bubble")
@@ -67,8 +65,7 @@ def test_an_answer_that_is_larger_than_a_snapshot_is_fetched_part_by_part(
     open_page: OpenPage,
 ) -> None:
     page = open_page()
-    send(page, "fill 4000")
-    wait_until_idle(page)
+    say(page, "fill 4000")
     wait_for_words(page, "n4000 ")
     whole = answer(page)
     page.reload()

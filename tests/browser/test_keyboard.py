@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, expect
 
-from .keyboard import back, box, button, expect_place, go, idle, say
-from .talking import OpenPage, send
+from .keyboard import back, box, button, expect_place, go
+from .talking import OpenPage, say, send, wait_until_idle
 from .test_composing import NOTE, PICTURE, begin, waiting
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ def test_a_message_is_sent_and_its_answer_stopped_by_their_buttons(chat: Page) -
     go(page, page.locator("#stop"))
     page.keyboard.press("Enter")
     expect(box(page)).to_be_focused()
-    idle(page)
+    wait_until_idle(page)
 
 
 def test_files_are_attached_and_removed(chat: Page) -> None:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 from playwright.sync_api import expect
 
-from .keyboard import back, box, button, expect_ring, go, say
-from .talking import OpenPage
+from .keyboard import back, box, button, expect_ring, go
+from .talking import OpenPage, say
 
 pytestmark = pytest.mark.timeout(120)
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 from playwright.sync_api import BrowserContext, Page, expect
 
-from .keyboard import back, box, button, expect_place, expect_ring, go, idle, say
-from .talking import send
+from .keyboard import back, box, button, expect_place, expect_ring, go
+from .talking import say, send, wait_until_idle
 
 pytestmark = pytest.mark.timeout(120)
 
@@ -117,8 +117,9 @@ def test_an_own_message_is_edited_and_the_arrows_go_between_the_branches(clerk: 
     clerk.keyboard.type("three")
     clerk.keyboard.press("Enter")
     expect(clerk.locator(".user .bubble")).to_have_text(["three"])
+    expect(clerk.locator(".assistant strong")).to_have_text(["three"])
     expect_place(clerk, ".user")
-    idle(clerk)
+    wait_until_idle(clerk)
     go(clerk, button(clerk, "Previous version"))
     clerk.keyboard.press("Enter")
     expect(clerk.locator(".user .bubble")).to_have_text(["one", "two"])
@@ -134,7 +135,7 @@ def test_an_answer_is_made_again_and_keeps_the_place(clerk: Page) -> None:
     back(clerk, button(clerk, "Answer again"))
     clerk.keyboard.press("Enter")
     expect(clerk.locator(".versions-count:visible")).to_have_text("2 / 2")
-    idle(clerk)
+    wait_until_idle(clerk)
     expect_place(clerk, "#transcript > *")
     go(clerk, box(clerk))
 
@@ -159,8 +160,7 @@ def test_cards_sources_and_the_shared_state_are_opened(clerk: Page) -> None:
 
 
 def test_reasoning_is_unfolded_and_folded(clerk: Page) -> None:
-    send(clerk, "reason")
-    idle(clerk)
+    say(clerk, "reason")
     summary = clerk.locator(".thought summary")
     back(clerk, summary)
     for is_open in (True, False):
@@ -180,8 +180,7 @@ def test_an_answer_and_its_code_are_copied(
         clerk.evaluate(
             "() => { navigator.clipboard.writeText = () => Promise.reject(new Error('no')); }"
         )
-    send(clerk, "reason")
-    idle(clerk)
+    say(clerk, "reason")
     for name, text in [("Copy the answer", "Here is code"), ("Copy the code", "ls -l")]:
         copy = button(clerk, name)
         back(clerk, copy)

@@ -12,6 +12,7 @@ from playwright.sync_api import Browser, BrowserContext, expect
 from .talking import (
     OpenPage,
     answer,
+    say,
     send,
     wait_for_connection,
     wait_for_words,
@@ -162,7 +163,7 @@ def test_a_server_that_is_killed_during_a_run_leaves_an_error_and_a_working_page
     shown = answer(page)
     own_server.start()
     wait_for_connection(page, "open")
-    expect(page.locator(".error")).to_be_visible(timeout=30_000)
+    expect(page.locator(".error")).to_be_visible()
     wait_until_idle(page)
     assert answer(page).startswith(shown), "everything that was shown is still there"
     send(page, "still there?")
@@ -234,9 +235,7 @@ def test_an_error_before_the_first_word_can_be_tried_again_after_a_reload(
 
 def test_the_answer_to_a_clear_command_is_shown(open_page: OpenPage) -> None:
     page = open_page()
-    send(page, "hello")
-    wait_until_idle(page)
-    expect(page.locator(".assistant strong")).to_have_text("hello")
+    say(page, "hello")
     send(page, "/clear")
     expect(page.locator(".command .command-name")).to_have_text("/clear")
     expect(page.locator(".user")).to_have_count(0)
@@ -348,9 +347,7 @@ def test_a_server_with_authentication_asks_for_a_key_and_lists_the_chats(
             if key == "wrong":
                 expect(page.locator("#banner")).to_contain_text("refused this access key")
         expect(page.locator("#banner")).to_be_hidden()
-        send(page, "remember me")
-        expect(page.locator(".assistant strong")).to_have_text("remember me")
-        wait_until_idle(page)
+        say(page, "remember me")
     with closing(browser.new_context()) as second:
         page = second.new_page()
         page.goto(locked_server.url)

@@ -86,8 +86,13 @@ def test_files_of_a_message_are_links_with_thumbnails_of_images(open_page: OpenP
           const bytes = Uint8Array.from(atob(pixel), (one) => one.charCodeAt(0));
           const image = await chat.upload(new Blob([bytes]), { name: '&lt;.png' });
           const text = await chat.upload(new Blob(['hello']), { name: 'a.txt' });
-          chat.send('Look', { attachments: [image.id, text.id] });
-          await new Promise((resolve) => setTimeout(resolve, 1000));
+          const sent = chat.send('Look', { attachments: [image.id, text.id] });
+          const isInLog = ({ id, unsent }) => id === sent && !unsent;
+          await new Promise((resolve) => {
+            const look = () => chat.getSnapshot().messages.some(isInLog) && resolve();
+            chat.subscribe(look);
+            look();
+          });
           chat.close();
         }""",
         PIXEL,

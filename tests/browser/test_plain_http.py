@@ -10,8 +10,8 @@ from playwright.sync_api import Browser, Page, expect
 
 from tests.conftest import LAN
 
-from . import talking
 from .conftest import Server
+from .talking import say
 
 pytestmark = pytest.mark.timeout(120)
 
@@ -29,23 +29,17 @@ def page(browser: Browser, server: Server) -> Iterator[Page]:
     assert console_errors == []
 
 
-def send(page: Page, text: str) -> None:
-    talking.send(page, text)
-    expect(page.locator(".assistant strong").last).to_have_text(text)
-    expect(page.locator("#transcript")).to_have_attribute("aria-busy", "false")
-
-
 def test_chats_work_over_plain_http(page: Page) -> None:
-    send(page, "hello")
+    say(page, "hello")
     page.reload()
     expect(page.locator(".assistant strong")).to_have_text("hello")
     page.click("#new-chat-small")
     expect(page.locator(".empty")).to_be_visible()
-    send(page, "another")
+    say(page, "another")
 
 
 def test_an_answer_is_copied_over_plain_http(page: Page) -> None:
-    send(page, "hello")
+    say(page, "hello")
     button = page.get_by_role("button", name="Copy the answer")
     button.focus()
     page.keyboard.press("Enter")

@@ -11,7 +11,7 @@ from playwright.sync_api import Page, expect
 
 from tests import processes
 
-from .talking import OpenPage, send
+from .talking import OpenPage, send, wait_for_words
 
 pytestmark = pytest.mark.timeout(120)
 HERE = Path(__file__).parent
@@ -29,10 +29,6 @@ def server(tmp_path: Path) -> Iterator[Clerk]:
     output_file = tmp_path / "output.txt"
     with Clerk("serve_clerk.py", "{port}", database, folder=HERE, output_file=output_file) as one:
         yield one
-
-
-def expect_answer(page: Page, text: str) -> None:
-    expect(page.locator(".assistant .prose").last).to_contain_text(text, timeout=20_000)
 
 
 def press(page: Page, name: str) -> None:
@@ -62,7 +58,7 @@ def test_a_question_is_declined(open_page: OpenPage) -> None:
     page = open_page()
     send(page, "size")
     press(page, "Decline")
-    expect_answer(page, "You declined.")
+    wait_for_words(page, "You declined.")
     expect(page.locator(".answered")).to_contain_text("Declined")
 
 
@@ -75,7 +71,7 @@ def test_a_question_survives_a_reload_and_is_answered_with_the_keyboard(
     page.reload()
     page.get_by_role("textbox", name="Your answer").fill("Ann")
     page.keyboard.press("Enter")
-    expect_answer(page, "Hello Ann.")
+    wait_for_words(page, "Hello Ann.")
 
 
 def test_an_object_with_simple_properties_is_a_form(open_page: OpenPage) -> None:
@@ -91,7 +87,7 @@ def test_an_object_with_simple_properties_is_a_form(open_page: OpenPage) -> None
     form.get_by_label("class").select_option("first")
     form.get_by_label("pets").check()
     press(page, "Answer")
-    expect_answer(page, '{"city":"Oslo","nights":2,"class":"first","price":null,"pets":true}')
+    wait_for_words(page, '{"city":"Oslo","nights":2,"class":"first","price":null,"pets":true}')
 
 
 def test_any_other_schema_is_a_box_for_json(open_page: OpenPage) -> None:
@@ -106,14 +102,14 @@ def test_any_other_schema_is_a_box_for_json(open_page: OpenPage) -> None:
     expect(page.locator(".question p")).to_contain_text("The answer does not fit")
     page.get_by_role("textbox", name="Your answer, as JSON").fill("[1, 2]")
     press(page, "Answer")
-    expect_answer(page, "Sum 3.")
+    wait_for_words(page, "Sum 3.")
 
 
 def test_a_question_says_until_when_it_is_open_and_that_it_expired(open_page: OpenPage) -> None:
     page = open_page()
     send(page, "soon 2")
     expect(page.locator(".expiry")).to_contain_text("Open until")
-    expect_answer(page, "Too late.")
+    wait_for_words(page, "Too late.")
     expect(page.locator(".answered")).to_contain_text("Nobody answered in time")
 
 
@@ -125,7 +121,7 @@ def test_a_call_is_approved_on_its_card(open_page: OpenPage) -> None:
     expect(page.locator(".question")).to_have_count(0)
     expect(card.locator("pre").first).to_contain_text("9007199254740993")
     press(page, "Approve")
-    expect_answer(page, "refunded o1 9007199254740993")
+    wait_for_words(page, "refunded o1 9007199254740993")
     expect(card).to_have_attribute("data-status", "done")
     expect(card.locator(".answered-by")).to_have_text("Approved")
     page.reload()
@@ -139,7 +135,7 @@ def test_a_call_is_denied_with_a_reason(open_page: OpenPage) -> None:
     expect(page.get_by_role("textbox", name="Reason, optional")).to_be_focused()
     page.keyboard.type("too much")
     page.keyboard.press("Enter")
-    expect_answer(page, "too much")
+    wait_for_words(page, "too much")
     expect(page.locator(".card-state")).to_have_text("Denied")
 
 
@@ -159,7 +155,7 @@ def test_the_arguments_of_a_call_are_edited_exactly(open_page: OpenPage) -> None
         '{"order": "o2", "number": 9007199254740995}'
     )
     press(page, "Approve with these")
-    expect_answer(page, "refunded o2 9007199254740995")
+    wait_for_words(page, "refunded o2 9007199254740995")
     for _ in range(2):
         edited = page.locator(".card-part", has_text="Arguments, edited")
         expect(edited.locator("pre")).to_contain_text("9007199254740995")

@@ -7,6 +7,8 @@ from typing import Any, Literal
 
 from playwright.sync_api import Page, expect
 
+from .talking import say
+
 READABLE = 4.5
 # One selector for every kind of text in a chat.
 READ = ".user .bubble, .assistant .prose, .error-text, .error .button, #title, #composer-input"
@@ -63,9 +65,7 @@ def measure(page: Page, scheme: Scheme) -> dict[str, Any]:
 def test_the_page_is_readable_in_light_and_dark_scheme(open_page: Callable[..., Page]) -> None:
     page = open_page()
     for text in ("hello", "fail"):
-        page.fill("#composer-input", text)
-        page.keyboard.press("Enter")
-        expect(page.locator("#transcript")).to_have_attribute("aria-busy", "false")
+        say(page, text)
         expect(page.locator(".assistant .prose").last).to_contain_text(
             {"hello": "hello", "fail": "So far"}[text]
         )
