@@ -248,7 +248,9 @@ class RunWriter:
             # Tracing must show the calls of a store as those of the run.
             context = None if immediate else self._context.copy()
             writing = self._write(batch)
-            self._tasks.call_store(writing, name="append", immediate=immediate, context=context)
+            self._tasks.call_store(
+                writing, name="append", immediate=immediate, context=context, loop=self._loop
+            )
 
     def _next_batch(self) -> list[Entry]:
         """Takes the events to be appended now; empty while an append is in flight."""

@@ -39,13 +39,16 @@ class EagerStarts:
     if sys.version_info >= (3, 12):
 
         def start(
-            self, coroutine: Coroutine[Any, Any, Any], name: str, context: Context
+            self,
+            coroutine: Coroutine[Any, Any, Any],
+            name: str,
+            context: Context,
+            loop: asyncio.AbstractEventLoop,
         ) -> asyncio.Task[Any] | None:
             """Runs ``coroutine`` until it first waits. ``None`` when it has ended by then.
 
-            Raises what that part of it raised.
+            Raises what that part of it raised. ``loop`` is the running one.
             """
-            loop = asyncio.get_running_loop()
             task = asyncio.Task(coroutine, loop=loop, name=name, context=context, eager_start=True)
             if not task.done():
                 return task
@@ -55,13 +58,16 @@ class EagerStarts:
     else:
 
         def start(
-            self, coroutine: Coroutine[Any, Any, Any], name: str, context: Context
+            self,
+            coroutine: Coroutine[Any, Any, Any],
+            name: str,
+            context: Context,
+            loop: asyncio.AbstractEventLoop,
         ) -> asyncio.Task[Any] | None:
             """Runs ``coroutine`` until it first waits. ``None`` when it has ended by then.
 
-            Raises what that part of it raised.
+            Raises what that part of it raised. ``loop`` is the running one.
             """
-            loop = asyncio.get_running_loop()
             spare = self._spares.pop() if self._spares else None
             if spare is None or spare.loop is not loop:
                 spare = _Spare(loop)

@@ -61,14 +61,19 @@ class Tasks:
         name: str,
         context: Context | None = None,
         quiet: tuple[type[Exception], ...] = (),
+        loop: asyncio.AbstractEventLoop | None = None,
     ) -> asyncio.Task[Any] | None:
         """Runs ``coroutine`` in its own task, and its first step, until it first waits, at once.
 
         ``None`` when it has ended by then. An exception of the first step is raised here; a later
-        one is logged, unless it is of a type in ``quiet``.
+        one is logged, unless it is of a type in ``quiet``. A caller that has the running ``loop``
+        gives it, since asking for it is a system call before Python 3.12.
         """
-        context = Context() if context is None else context
-        task = self._eager.start(coroutine, name, context)
+        if context is None:
+            context = Context()
+        if loop is None:
+            loop = asyncio.get_running_loop()
+        task = self._eager.start(coroutine, name, context, loop)
         if task is None:
             return None
         return self._add(
@@ -82,10 +87,11 @@ class Tasks:
         name: str,
         immediate: bool,
         context: Context | None = None,
+        loop: asyncio.AbstractEventLoop | None = None,
     ) -> None:
         """Runs ``coroutine``, which calls a store: at once if the store is ``immediate``."""
         if immediate:
-            self.start(coroutine, name=name, context=context)
+            self.start(coroutine, name=name, context=context, loop=loop)
         else:
             self.spawn(coroutine, name=name, context=context)
 

@@ -78,7 +78,7 @@ class Connection:
         outlet: Outlet,
     ) -> None:
         self.id = id
-        self.loop = asyncio.get_running_loop()
+        self.loop = outlet.loop
         self.session = session
         self.identity = identity
         self.encoder = encoder

@@ -36,6 +36,7 @@ class Outlet:
         "_waiter",
         "blocked",
         "broken",
+        "loop",
         "tasks",
         "writer",
     )
@@ -44,6 +45,7 @@ class Outlet:
         self, send: Send, tasks: Tasks, *, extension: MutableMapping[str, Any] | None
     ) -> None:
         self._send = send
+        self.loop = asyncio.get_running_loop()
         self.tasks = tasks
         # A middleware's ``send`` must see the context variables of its own connection, although
         # the event may come from a task of another one: sessions are shared.
@@ -60,10 +62,12 @@ class Outlet:
 
     def write(self, payload: bytes) -> None:
         """Sends one text message; afterwards the outlet may be blocked. Never raises."""
+        if self.broken:
+            return
         extension = self._extension
         if extension is None:
-            self.send({"type": "websocket.send", "text": payload.decode()})
-        elif not self.broken and not extension["write"](extension["frame"](payload)):
+            self._begin(self._send({"type": "websocket.send", "text": payload.decode()}))
+        elif not extension["write"](extension["frame"](payload)):
             self._begin(extension["drain"]())
 
     def send(self, message: MutableMapping[str, Any]) -> None:
@@ -74,7 +78,9 @@ class Outlet:
     def _begin(self, work: Any) -> None:
         try:
             context = self._context and self._context.copy()
-            task = self.tasks.start(work, name="slow consumer", context=context, quiet=GONE)
+            task = self.tasks.start(
+                work, name="slow consumer", context=context, quiet=GONE, loop=self.loop
+            )
         except (*GONE, asyncio.CancelledError):
             # The send was cancelled (by a cancel scope of a middleware, perhaps), not the caller.
             self.broken = True
@@ -95,5 +101,5 @@ class Outlet:
     async def writable(self) -> None:
         """Returns when the peer may be written to. For one waiter at a time."""
         while self.blocked:
-            self._waiter = asyncio.get_running_loop().create_future()
+            self._waiter = self.loop.create_future()
             await self._waiter

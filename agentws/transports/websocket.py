@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping, Sequence
-from contextlib import suppress
 from typing import Any, Final, NamedTuple
 from urllib.parse import parse_qsl
 
@@ -229,9 +228,7 @@ class WebSocketTransport:
         connection.leave()
         connection.session.unfollow(connection)
         self._service.connections.discard(connection)
-        with suppress(RuntimeError):
-            # Raised if the event loop was closed before the connection.
-            connection.session.used = asyncio.get_running_loop().time()
+        connection.session.used = connection.loop.time()
 
 
 class _Reader:
