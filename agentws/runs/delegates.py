@@ -35,7 +35,7 @@ from .failure import error_for_run, is_cancelled
 from .generator import ITEMS_PER_TURN, close_generator, output_of
 from .ids import new_id
 from .team import Team
-from .validation import check_event, check_text
+from .validation import as_read, check_event, check_text
 
 _encoder: Final = msgspec.json.Encoder()
 DESCRIPTION: Final = 500
@@ -224,9 +224,10 @@ class Delegate:
             self._context.report_usage(usage)
         if isinstance(terminal, e.RunError):
             raise AgentError(terminal.message)
-        if isinstance(terminal.outcome, m.InterruptOutcome):
+        outcome = as_read(terminal).outcome
+        if isinstance(outcome, m.InterruptOutcome):
             raise NotSupported("A delegate can't end with questions.")
-        if isinstance(terminal.outcome, m.CancelledOutcome):
+        if isinstance(outcome, m.CancelledOutcome):
             raise AgentError("It was cancelled.")
         self._result = terminal.result
 

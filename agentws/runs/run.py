@@ -28,7 +28,7 @@ from .failure import clear_cancellations, error_for_run, is_cancellation, run_er
 from .generator import ITEMS_PER_TURN, ResumedIterator, close_generator, has_ended, output_of
 from .shared_state import RunState
 from .team import Team, handover_events
-from .validation import check_event, check_text
+from .validation import as_read, check_event, check_text
 from .writer import RunWriter
 
 logger: Final = logging.getLogger("agentws.run")
@@ -357,9 +357,9 @@ class Run:
 
     def _agent_terminal(self, event: e.RunFinished | e.RunError) -> Event:
         """The terminal event that the agent yielded, with the ids of this run."""
+        event = as_read(event)
         if not isinstance(event, e.RunError):
             return self._finished_event(event)
-        check_event(event)
         self.writer.check_terminal(event)
         return event
 

@@ -6,7 +6,7 @@ its whole log unreadable.
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Final, TypeVar, cast
 
 import msgspec
 
@@ -16,6 +16,8 @@ from ..protocol.codec import decode_event
 from ..protocol.events import Event
 from ..protocol.sizes import TITLE
 from ..protocol.strict import check_value
+
+E = TypeVar("E", bound=Event)
 
 _encoder: Final = msgspec.json.Encoder()
 _REFUSALS: Final = (TypeError, ValueError, OverflowError, RecursionError)
@@ -54,6 +56,16 @@ def check_event(event: Event) -> int:
         raise InvalidEvent(
             f"The agent yielded a {event.__struct_config__.tag} with members that are not valid."
         ) from error
+
+
+def as_read(event: E) -> E:
+    """``event`` as a reader of the log gets it; raises InvalidEvent as :func:`check_event`.
+
+    An agent may yield an instance of a subclass, or members of other types that encode to the same:
+    this node must see in the event what other nodes read.
+    """
+    check_event(event)
+    return cast(E, decode_event(_encoder.encode(event)))
 
 
 def check_title(title: str) -> None:
