@@ -6,7 +6,7 @@ A log stores ``{"run":"run_1","event":{...}}``. The native wire replaces the ope
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable
 from itertools import count
 from typing import Final
 
@@ -14,7 +14,7 @@ import msgspec
 
 from ..errors import EventTooLarge, Internal
 from .events import AnyEvent, Event
-from .position import Position, chain
+from .position import Position, chain_all
 from .sizes import FRAME
 
 
@@ -133,6 +133,8 @@ def join_frames(frames: list[bytes]) -> bytes:
     return frames[0] if len(frames) == 1 else b"[%b]" % b",".join(frames)
 
 
-def extend(head: Position, datas: Sequence[bytes]) -> list[Record]:
+def extend(head: Position, datas: Iterable[bytes]) -> list[Record]:
     """The records of these encoded events, which follow ``head``: numbered, with chained tags."""
-    return list(map(Record, count(head.seq + 1), chain(head.tag, head.seq, datas), datas))
+    if type(datas) is not list:
+        datas = list(datas)  # It is read twice, and may be an iterator.
+    return list(map(Record, count(head.seq + 1), chain_all(head.tag, head.seq, datas), datas))

@@ -57,12 +57,19 @@ def read_position(text: str) -> Position | None:
     return position if (position.seq == 0) == (tag == GENESIS) else None
 
 
-def chain(tag: str, seq: int, datas: Iterable[bytes]) -> list[str]:
+def chain(tag: str, seq: int, data: bytes) -> str:
+    """The tag of the event ``data`` at ``seq``; ``tag`` is the tag of the event before it.
+
+    64 bits of SHA-1 over ``tag|seq|data``, which every store can compute, a Redis script too.
+    It detects accidents (a lost end of the log, a restored backup), not forgery.
+    """
+    return chain_all(tag, seq - 1, [data])[0]
+
+
+def chain_all(tag: str, seq: int, datas: Iterable[bytes]) -> list[str]:
     """The tags of the events ``datas``, which follow the event with ``tag`` at ``seq``.
 
-    Each is 64 bits of SHA-1 over ``tag|seq|data``, with the tag of the event before it and its own
-    seq. Every store can compute that, a Redis script too. It detects accidents (a lost end of the
-    log, a restored backup), not forgery.
+    As :func:`chain`, in one loop: a run appends several events at once.
     """
     tags: list[str] = []
     for data in datas:

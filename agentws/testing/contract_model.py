@@ -49,11 +49,11 @@ class LogModel:
             return VersionConflict
         for data in datas:
             last = self.history[-1]
-            [tag] = chain(last.tag, last.seq, [data])
-            record = Record(last.seq + 1, tag, data)
+            seq = last.seq + 1
+            record = Record(seq, chain(last.tag, seq, data), data)
             self.kept.append(record)
             self.history.append(Position(EPOCH, record.seq, record.tag))
-            self.version = self.version if commutes else record.seq
+            self.version = self.version if commutes else seq
         if key is not None:
             self.keys[key.id] = (key.digest, self.history[-1])
         if settled is not None and settled.seq >= self.settled.seq:

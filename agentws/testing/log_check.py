@@ -45,9 +45,10 @@ def check_log(
 
 def check_tags(records: Sequence[Record]) -> None:
     """Checks the hash chain: every event's tag, from the log's beginning on."""
-    tags = chain(GENESIS, 0, [record.data for record in records])
-    for seq, (record, tag) in enumerate(zip(records, tags, strict=True), start=1):
+    tag = GENESIS
+    for seq, record in enumerate(records, start=1):
         assert record.seq == seq, f"event {seq} has seq {record.seq}"
+        tag = chain(tag, seq, record.data)
         assert record.tag == tag, f"the tag of event {seq} does not match the events before it"
 
 

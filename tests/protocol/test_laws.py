@@ -218,6 +218,7 @@ def _welcome(records: list[Record]) -> dict[str, Any]:
     return {"type": "welcome", "resume": "new", "head": f"e.{head.seq}.{head.tag}"}
 
 
+@lawful
 @given(st.lists(st.binary(max_size=20), max_size=10), st.data())
 def test_two_logs_have_the_same_tag_only_with_the_same_past(
     datas: list[bytes], data: st.DataObject
@@ -229,7 +230,18 @@ def test_two_logs_have_the_same_tag_only_with_the_same_past(
         changed = datas[:at] + [datas[at] + b"x"] + datas[at + 1 :]
         other = extend(Position("e", 0, GENESIS), changed)
         assert all(one.tag != two.tag for one, two in zip(records[at:], other[at:], strict=True))
-    assert chain("a", 0, [b"x"]) != chain("a", 10, [b"x"])
+    assert chain("a", 1, b"x") != chain("a", 11, b"x")
+
+
+@lawful
+@given(st.lists(st.binary(max_size=20), max_size=10))
+def test_a_store_may_chain_events_one_by_one_or_pass_an_iterator(datas: list[bytes]) -> None:
+    records = extend(Position("e", 0, GENESIS), datas)
+    assert extend(Position("e", 0, GENESIS), iter(datas)) == records
+    tag = GENESIS
+    for record in records:
+        tag = chain(tag, record.seq, record.data)
+        assert tag == record.tag
 
 
 def test_the_verifier_refuses_what_ag_ui_refuses() -> None:
