@@ -121,6 +121,14 @@ def one_line(error: BaseException) -> str:
     return "".join(char if char.isprintable() else repr(char)[1:-1] for char in str(error))
 
 
+def is_current(task: asyncio.Task[object] | None) -> bool:
+    """Whether ``task`` runs now. In a coroutine that is closed from outside its own does not."""
+    try:
+        return task is not None and asyncio.current_task() is task
+    except RuntimeError:
+        return False  # no event loop runs
+
+
 async def clear_cancellations(task: asyncio.Task[object]) -> None:
     """Clears cancellations that the agent swallowed: they must not cancel the run's end."""
     try:

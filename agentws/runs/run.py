@@ -24,7 +24,14 @@ from ..protocol.events import Event, JsonPatch
 from ..protocol.sequence import TERMINAL, RunSequence
 from ..tasks.eager import InContext
 from .documents import PATCHED, Documents
-from .failure import clear_cancellations, error_for_run, is_cancellation, run_error, with_usage
+from .failure import (
+    clear_cancellations,
+    error_for_run,
+    is_cancellation,
+    is_current,
+    run_error,
+    with_usage,
+)
 from .generator import ITEMS_PER_TURN, ResumedIterator, close_generator, has_ended, output_of
 from .shared_state import RunState
 from .team import Team, handover_events
@@ -129,10 +136,11 @@ class Run:
                 while self._successor is not None and self.stopping is None:
                     self._take_over(self._successor)
                     terminal = await self._call_agent()
-        except GeneratorExit:
-            self.task = None
-            raise
         except BaseException as error:
+            if isinstance(error, GeneratorExit) and not is_current(self.task):
+                # The coroutine is closed, as with an event loop that is gone.
+                self.task = None
+                raise
             # An agent may raise SystemExit: the server must not exit by that.
             terminal = self._terminal_for(error)
         if self.parked is not None and self.stopping is None:

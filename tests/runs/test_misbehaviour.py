@@ -30,6 +30,7 @@ ERRORS: dict[str, BaseException] = {
     "an exception": ValueError("secret-key-123"),
     "SystemExit": SystemExit(3),
     "KeyboardInterrupt": KeyboardInterrupt(),
+    "GeneratorExit": GeneratorExit(),
     "StopAsyncIteration": StopAsyncIteration(),
     "StopIteration": StopIteration(),
     "its own cancellation": asyncio.CancelledError(),
