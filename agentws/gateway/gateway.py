@@ -39,12 +39,10 @@ from ..protocol.jsonpatch import check_patch
 from ..protocol.messages import Metadata
 from ..protocol.topics import check_topic
 from ..runs.commands import Invocation
-from ..runs.consulting import consult
-from ..runs.state_changes import accepted_state
 from ..sessions.session import Session
 from ..store import Appended, SessionInfo, Store
 from .composition import Composition
-from .consulted import check_new_overlap, invocation
+from .consulted import accepting, check_new_overlap, invocation
 from .lifetime import Lifetime
 from .pushing import ServerPush
 from .server_exit import drain_with_server
@@ -318,12 +316,10 @@ class AgentGateway(ServerPush):
         :meth:`agentws.runs.inbox.Inbox.change_state`.
         """
         check_patch(frame.patch)
-        accepts = await consult(
-            self.agents.make_to_ask(session.info.agent, session.info),
-            accepted_state,
-            about="the changes that it accepts",
-            within=self.limits.command_timeout,
-        )
+        within = self.limits.command_timeout
+        accepts = await accepting(frame, session, identity, agents=self.agents, within=within)
+        if isinstance(accepts, Appended):
+            return accepts
         return await self.inbox.change_state(session, frame, accepts=accepts, identity=identity)
 
     async def owned(

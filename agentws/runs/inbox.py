@@ -2,7 +2,7 @@
 
 Every request is decided against the log that it is appended to, and nothing else happens here. The
 node that holds the session's lease reads it from the log. Idempotency keys are made here
-(:func:`send_key`, :meth:`Inbox.answer`, :meth:`Inbox.change_state`) and checked by the store,
+(:func:`send_key`, :func:`state_key`, :meth:`Inbox.answer`) and checked by the store,
 within its ``append``: a request that is sent again is a duplicate (deduplication).
 """
 
@@ -295,7 +295,7 @@ class Inbox:
         Raises what :func:`state_command` says, and IdempotencyConflict.
         """
         by = None if identity is None else identity.id
-        key = None if frame.id is None else Key(f"state:{frame.id}", body_digest(frame, by=by))
+        key = state_key(frame, by=by)
         command = state_command(session, frame.patch, key=key, accepts=accepts, identity=identity)
         try:
             done = await self.decide(session, command)
@@ -356,6 +356,11 @@ def accepted_event(
 def send_key(frame: f.Send, *, by: str | None) -> Key:
     """The idempotency key of a message or slash command: its id, and a digest with its sender."""
     return Key(f"send:{frame.id}", body_digest(frame, by=by))
+
+
+def state_key(frame: f.State, *, by: str | None) -> Key | None:
+    """The idempotency key of a change of the shared state; ``None`` for a frame without an id."""
+    return None if frame.id is None else Key(f"state:{frame.id}", body_digest(frame, by=by))
 
 
 def body_digest(frame: f.ClientFrame, *, by: str | None) -> str:

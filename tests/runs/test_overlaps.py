@@ -110,6 +110,25 @@ async def test_a_message_that_was_accepted_before_is_a_duplicate_under_stricter_
         assert (await one.client.say("x", "m2", overlap="interrupt"))["code"] == "not_supported"
 
 
+async def test_a_message_that_was_accepted_before_is_a_duplicate_if_its_agent_can_not_be_made() -> (
+    None
+):
+    broken: list[Exception] = []
+
+    def make() -> Agent:
+        if broken:
+            raise broken[0]
+        return Strict()
+
+    async with talk(make) as one:
+        first = await one.client.say("x", "m1", overlap="reject")
+        await one.terminal()
+        broken.append(OSError("no database"))
+        again = await one.client.say("x", "m1", overlap="reject")
+        assert (again["duplicate"], again["position"]) == (True, first["position"])
+        assert (await one.client.say("x", "m2", overlap="reject"))["code"] == "agent_error"
+
+
 @pytest.mark.parametrize("wrong", ["queue", {"sometimes"}, None, 5])
 async def test_overlaps_that_are_none_are_the_mistake_of_the_agent(wrong: Any) -> None:
     class Wrong(Strict):

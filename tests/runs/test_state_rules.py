@@ -80,3 +80,22 @@ async def test_an_agent_that_can_not_be_made_in_time_is_an_error() -> None:
     async with talk(never, command_timeout=0.05) as one:
         reply = await one.client.ask(change(add("/a", 1)))
         assert reply["code"] == "timed_out" and "the changes that it accepts" in reply["message"]
+
+
+@pytest.mark.parametrize("by", ["its rule", "its making"])
+async def test_a_change_that_was_made_before_is_a_duplicate_when_it_is_refused_now(by: str) -> None:
+    class Changing(Open):
+        accepts_state = True
+
+        def __init__(self) -> None:
+            if not Changing.accepts_state and by == "its making":
+                raise OSError("no database")
+
+    async with talk(Changing) as one:
+        made = change(add("/a", 1))
+        first = await one.client.ask(made)
+        Changing.accepts_state = False
+        again = await one.client.ask(made)
+        assert (again["duplicate"], again["position"]) == (True, first["position"])
+        other = await one.client.ask(change(add("/b", 1), id="s2"))
+        assert other["code"] == ("not_supported" if by == "its rule" else "agent_error")
