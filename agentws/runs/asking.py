@@ -25,8 +25,9 @@ from ..protocol import messages as m
 from ..protocol.events import Event, JsonPatch
 from ..protocol.sequence import RunSequence
 from .delegates import Caller, call_delegate
+from .failure import Stop
 from .ids import now_ms
-from .run import Run, Stop
+from .run import Run
 from .steering import Steering
 from .team import Team
 from .validation import check_event

@@ -25,13 +25,14 @@ from .asking import AskingRun
 from .attempts import Attempts
 from .beginning import RunMaker
 from .expiring import Expiry
+from .failure import Stop
 from .leased import LeasedSession, until_idle
 from .orphan import end_interrupted, end_orphan
 from .parking import Parking
 from .recovery import Recovery
 from .renewing import Renewal
 from .retries import RetryQueue
-from .run import Run, Stop
+from .run import Run
 from .run_slots import RunSlots
 from .steering import append_undelivered
 from .timeouts import RunTimeouts
@@ -183,10 +184,9 @@ class Runs:
                 leased.wakeup = loop.create_future()
                 if not await leased.wakeup:
                     return
-        except (asyncio.CancelledError, GeneratorExit):
-            raise
         except BaseException as error:
-            self.retry_later(leased, error)
+            if leased.is_lost(task, error):
+                self.retry_later(leased, error)
             if not isinstance(error, Exception):
                 raise
             return

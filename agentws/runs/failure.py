@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Iterator, Sequence
-from typing import Final
+from typing import Final, Literal
 
 import msgspec
 
@@ -21,6 +21,15 @@ from ..protocol.messages import TokenUsage
 
 _failures: Final = msgspec.json.Decoder(Failure)
 logger: Final = logging.getLogger("agentws.run")
+
+Stop = Literal["cancelled", "timed_out", "interrupted", "fenced"]
+"""Why a run is stopped from outside."""
+
+STOP_ERRORS: Final[dict[Stop, str]] = {
+    "timed_out": "The answer took too long.",
+    "interrupted": "The answer was interrupted. Please try again.",
+}
+"""The sentence of each stop that is an error; ``cancelled`` is an outcome."""
 
 
 def leaves(error: BaseException) -> Iterator[BaseException]:
@@ -129,13 +138,13 @@ def is_current(task: asyncio.Task[object] | None) -> bool:
         return False  # no event loop runs
 
 
-async def clear_cancellations(task: asyncio.Task[object]) -> None:
+async def clear_cancellations(task: asyncio.Task[object] | None) -> None:
     """Clears cancellations that the agent swallowed: they must not cancel the run's end."""
     try:
         await asyncio.sleep(0)
     except asyncio.CancelledError:
         pass
-    while task.cancelling():
+    while task is not None and task.cancelling():
         task.uncancel()
 
 

@@ -9,6 +9,7 @@ from typing import Final
 from ..sessions.session import Session
 from ..store import Lease, SessionInfo, Store
 from .asking import AskingRun
+from .failure import is_current
 from .renewing import Renewal
 
 
@@ -47,6 +48,16 @@ class LeasedSession:
     def is_busy(self) -> bool:
         """Whether a run is active, or about to begin."""
         return self.task is not None and self.wakeup is None
+
+    def is_lost(self, task: asyncio.Task[None] | None, error: BaseException) -> bool:
+        """Whether nothing goes on with the session after ``error`` in ``task``.
+
+        That may be a cancellation by what an agent has left behind; another task goes on with a run
+        that was abandoned, and none when the event loop is gone.
+        """
+        if isinstance(error, asyncio.CancelledError | GeneratorExit):
+            return self.task is task and self.is_busy() and is_current(task)
+        return True
 
     def wake(self) -> bool:
         """Makes the waiting task look for the next run. False when no task waits."""

@@ -23,9 +23,8 @@ from ..protocol.sequence import RULED_TYPES, RunSequence
 from ..sessions.session import Session
 from .attempts import Attempts, Following, entries_after
 from .deciding import Decision, decide
-from .failure import run_error
+from .failure import STOP_ERRORS, run_error
 from .leased import LeasedSession
-from .run import STOP_ERRORS
 
 logger: Final = logging.getLogger("agentws.run")
 

@@ -134,7 +134,9 @@ class Parking:
 
     def resumable(self, session: Session) -> bool:
         """Whether the agent waits here that goes on with the answers of the next run."""
-        return self.holds(session) and _next_asked(session) in self._parked
+        waiting = self._parked.get(_next_asked(session)) if self.holds(session) else None
+        # Its task may have been cancelled by what the agent itself has left behind.
+        return waiting is not None and waiting.run.task is not None
 
     def check(self, session: Session) -> None:
         """Lets agents go whose questions are not open any more, as after a ``/clear``."""

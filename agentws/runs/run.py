@@ -12,7 +12,7 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Awaitable
 from contextvars import Context
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 from ..agents.handover import Handover
 from ..agents.output import Output
@@ -25,6 +25,8 @@ from ..protocol.sequence import TERMINAL, RunSequence
 from ..tasks.eager import InContext
 from .documents import PATCHED, Documents
 from .failure import (
+    STOP_ERRORS,
+    Stop,
     clear_cancellations,
     error_for_run,
     is_cancellation,
@@ -39,15 +41,6 @@ from .validation import as_read, check_event, check_text
 from .writer import RunWriter
 
 logger: Final = logging.getLogger("agentws.run")
-
-Stop = Literal["cancelled", "timed_out", "interrupted", "fenced"]
-"""Why a run is stopped from outside."""
-
-STOP_ERRORS: Final[dict[Stop, str]] = {
-    "timed_out": "The answer took too long.",
-    "interrupted": "The answer was interrupted. Please try again.",
-}
-"""The sentence of each stop that is an error; ``cancelled`` is an outcome."""
 
 
 class Run:
@@ -127,7 +120,7 @@ class Run:
 
     async def drive(self) -> None:
         """Runs the agent to its end. Raises Fenced, and what appending the end raises."""
-        self.task = asyncio.current_task()
+        task = self.task = asyncio.current_task()
         try:
             if self.stopping is not None:
                 terminal = self.stopped_event()
@@ -154,7 +147,16 @@ class Run:
             if self._shared is not None:
                 self._shared.close()
             raise Fenced()
-        await self.end(terminal)
+        try:
+            await self.end(terminal)
+        except asyncio.CancelledError:
+            # By what the agent left behind, or by a loop that is closed. One is ignored: the end of
+            # a run must be in the log. But a store may never answer.
+            if self.stopping == "interrupted":
+                raise
+            self.stopping = "interrupted"
+            await clear_cancellations(task)
+            await self.writer.drain()
 
     async def _until_resumed(self, resumed: asyncio.Future[None], terminal: Event) -> Event:
         """Waits with the end of an agent that did not wait for its answers."""

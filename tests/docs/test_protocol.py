@@ -25,7 +25,7 @@ from agentws.protocol.notices import NOTICES, SnapshotNotice
 from agentws.protocol.position import GENESIS, Position, parse_position
 from agentws.protocol.snapshots import snapshot_records
 from agentws.protocol.wires.simple import OutType, SimpleFrame
-from agentws.runs.run import STOP_ERRORS
+from agentws.runs.failure import STOP_ERRORS
 from agentws.server import ServerLimits
 from agentws.testing import Frame, Script, connect, running
 from agentws.transports.routes import operations
