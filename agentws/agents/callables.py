@@ -94,6 +94,23 @@ def annotation_of(called: Callable[..., Any]) -> Annotation | None:
     return returns
 
 
+def takes_another(called: Callable[..., Any]) -> bool:
+    """Whether the first parameter is annotated with a class of which neither a SessionInfo nor, for
+    a function, a RunContext is an instance. False where the annotation can't be evaluated.
+    """
+    try:
+        signature = inspect.signature(called, eval_str=True)
+        wanted = next(iter(signature.parameters.values())).annotation
+        if wanted in (Any, inspect.Parameter.empty) or not isinstance(wanted, type):
+            return False
+        given = (SessionInfo,) if isinstance(called, type) else (SessionInfo, RunContext)
+        # A Protocol that is not checked at runtime raises TypeError.
+        return not any(issubclass(one, wanted) or issubclass(wanted, one) for one in given)
+    except Exception:
+        # An annotation may be any expression, with names that only a type checker imports.
+        return False
+
+
 _RETURNED: Final = {
     "str": Annotation.TEXT,
     "Agent": Annotation.FACTORY,

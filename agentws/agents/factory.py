@@ -21,6 +21,7 @@ from .callables import (
     arguments_of,
     kind_of,
     name_of,
+    takes_another,
     wants_the_context,
 )
 from .function import FunctionAgent, check_output, close_unused
@@ -59,13 +60,12 @@ class Agents:
     """
 
     def __init__(self, factory: AgentFactory | None) -> None:
-        named = factory if isinstance(factory, Mapping) else {DEFAULT_NAME: factory}
+        given = factory if isinstance(factory, Mapping) else {DEFAULT_NAME: factory}
         if factory is None:
-            named = {}
-        elif not named:
+            given = {}
+        elif not given:
             raise TypeError(f"agent_factory is an empty mapping; expected {_EXPECTED}")
-        for name in named:
-            _check_name(name)
+        named = {_checked_name(name): one for name, one in given.items()}
         self._makers = {name: _maker(name, one) for name, one in named.items()}
         self._at_once = {
             name: self._makers[name] for name, one in named.items() if _makes_at_once(one)
@@ -142,12 +142,15 @@ class Agents:
         if kind_of(made) is ASYNC_GENERATOR and not isinstance(made, type):
             return FunctionAgent(made)
         check_output(made)
-        raise TypeError(f"agent factory {name!r} made {made!r}; expected an Agent")
+        raise TypeError(
+            f"agent factory {name!r} made {made!r:.100}; expected an Agent, or else "
+            "`async def agent(ctx)` that gives its text with `yield`"
+        )
 
 
 def _checked(name: str, known: Collection[str]) -> str:
     if name in known:
-        return name
+        return str.__str__(name)
     near = difflib.get_close_matches(name, known, n=3) or known
     raise BadRequest(f"There is no agent {name[:40]!r}.", expected=one_of(near))
 
@@ -157,13 +160,17 @@ def one_of(names: Iterable[str]) -> str:
     return f"one of {', '.join(names)}"
 
 
-def _check_name(name: Any) -> None:
-    """Raises TypeError for a name that is no valid id: logs and frames carry it as one."""
+def _checked_name(name: Any) -> str:
+    """``name`` as an exact ``str``, also for an enum or another subclass of it.
+
+    Raises TypeError for a name that is no valid id: logs and frames carry it as one.
+    """
     if not isinstance(name, str) or not name.isprintable() or not 0 < len(name) <= MAX_ID:
         raise TypeError(
             f"agent_factory has an agent named {name!r}; expected 1 to {MAX_ID} printable "
             "characters of text"
         )
+    return str.__str__(name)
 
 
 def _maker(name: str, factory: Any) -> _Maker:
@@ -183,7 +190,8 @@ def _maker(name: str, factory: Any) -> _Maker:
     else:
         _check_function(name, factory)
     wanted = arguments_of(factory)
-    if wanted is None:
+    takes_session = annotation_of(factory) in (Annotation.FACTORY, Annotation.AGENT)
+    if wanted is None or (wanted and not takes_session and takes_another(factory)):
         raise TypeError(
             f"agent {name!r}: {name_of(factory)} needs other arguments than none or a SessionInfo; "
             "expected to get dependencies with a lambda: `lambda: Support(llm, orders)`"
