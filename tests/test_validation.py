@@ -5,11 +5,22 @@ from __future__ import annotations
 import enum
 import re
 from collections.abc import AsyncIterator, Callable
+from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import pytest
 
-from agentws import Agent, AgentGateway, Command, CommandContext, Identity, RunContext
+from agentws import (
+    Agent,
+    AgentGateway,
+    Command,
+    CommandContext,
+    Identity,
+    RunContext,
+    SQLiteStore,
+)
+from agentws.errors import BadRequest, NotFound
 from agentws.protocol.events import SessionUpdated
 from agentws.store import SessionInfo
 from agentws.testing.agents import Script
@@ -21,6 +32,12 @@ from tests.runs.harness import talk
 def named(value: object) -> str:
     """An id that is the same in every process: without the addresses of objects."""
     return re.sub(r" at 0x\w+", "", str(value))[:60]
+
+
+class Plain(enum.Enum):
+    """Is no text, though its value is."""
+
+    NAME = "name"
 
 
 NOTICES: list[dict[str, Any]] = [
@@ -56,6 +73,9 @@ async def test_pushing_an_invalid_notice_raises_type_error_and_appends_nothing(
     [
         {"title": 42, "metadata": None},
         {"title": "\ud800", "metadata": None},
+        {"title": b"bytes", "metadata": None},
+        {"title": UUID(int=7), "metadata": None},
+        {"title": Plain.NAME, "metadata": None},
         {"title": "fine", "metadata": {"x": object()}},
         {"title": None, "metadata": "text"},
     ],
@@ -130,6 +150,29 @@ async def test_a_str_subclass_is_stored_as_a_plain_str(text: str) -> None:
         for info in (session.info, await one.store.info(one.session)):
             assert (info.title, type(info.title)) == ("hi", str)
         await one.check()
+
+
+@pytest.mark.parametrize("name", [Safe("hi"), Word.HI], ids=repr)
+async def test_names_and_ids_of_the_host_may_be_str_subclasses(name: str, tmp_path: Path) -> None:
+    store = SQLiteStore(tmp_path / "chat.sqlite3")
+    async with talk({name: Script("fine")}, store=store) as one:
+        await one.client.say("go", "m1", agent="hi")
+        assert await one.client.answer() == "fine"
+        first = await one.gateway.topic(name).post("posted", key=name)
+        assert await one.gateway.topic("hi").post("posted", key="hi") == first
+        assert await one.gateway.topic(name).notify("shown") == 0
+        await one.gateway.session(Safe(one.session)).push("pushed")
+        assert (await one.client.until("notice.posted"))["event"]["content"] == "pushed"
+        await one.check()
+
+
+async def test_ids_of_the_host_that_no_store_can_have_are_not_found(tmp_path: Path) -> None:
+    async with talk(Script("fine"), store=SQLiteStore(tmp_path / "chat.sqlite3")) as one:
+        for id in ("lone \ud800", "zero \x00"):
+            with pytest.raises(NotFound):
+                await one.gateway.session(id).push("hi")
+            with pytest.raises(BadRequest, match="not valid"):
+                await one.gateway.topic("orders").post("hi", key=id)
 
 
 async def test_metadata_changed_by_the_host_after_a_rename_stays_as_stored() -> None:

@@ -13,7 +13,7 @@ from ..transports.service import Reach
 from .composition import Composition
 from .handle import SessionHandle
 from .topics import TopicHandle
-from .validation import checked_notice
+from .validation import checked_notice, is_storable, plain
 
 
 class ServerPush(ABC):
@@ -38,11 +38,11 @@ class ServerPush(ABC):
         """A handle that pushes to the session of that id. Raises TypeError for another type."""
         if not isinstance(id, str):
             raise TypeError(f"the id of the session is {id!r:.100}; expected a str")
-        return SessionHandle(id, self._find_session, self.change_session)
+        return SessionHandle(plain(id), self._find_session, self.change_session)
 
     async def _find_session(self, id: str) -> Session:
         parts = await self._started()
-        if is_topic_log(id):
+        if is_topic_log(id) or not is_storable(id):
             raise NotFound("There is no such session.")
         return await parts.sessions.find(id)
 

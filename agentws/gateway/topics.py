@@ -6,14 +6,13 @@ from collections.abc import Awaitable, Callable
 from typing import Protocol
 
 from ..protocol import events as e
-from ..protocol.frames import check_id
 from ..protocol.messages import Metadata
 from ..protocol.topics import check_topic
 from ..sessions.topics import Topics
 from ..store import Appended
 from ..transports.service import Reach
 from .broadcasts import Broadcasts
-from .validation import checked_notice
+from .validation import checked_key, checked_notice, plain
 
 
 class TopicParts(Protocol):
@@ -33,7 +32,7 @@ class TopicHandle:
     """
 
     def __init__(self, name: str, start: Callable[[], Awaitable[TopicParts]]) -> None:
-        self.name = check_topic(name)
+        self.name = plain(check_topic(name))
         self._start = start
 
     def __repr__(self) -> str:
@@ -70,9 +69,9 @@ class TopicHandle:
     ) -> Appended:
         """As :meth:`post`; the result says whether it was a duplicate."""
         notice = checked_notice(content, level, metadata)
-        check_id(key)
+        used = checked_key(key)
         parts = await self._start()
-        return await parts.topics.post(self.name, notice, key=key)
+        return await parts.topics.post(self.name, notice, key=used)
 
     async def announce(self, content: str, *, level: e.Level, metadata: Metadata | None) -> Reach:
         """As :meth:`notify`; the result says on how many nodes."""

@@ -15,10 +15,11 @@ from msgspec import UNSET, UnsetType
 
 from ..auth import check_key
 from ..bus import Bus
-from ..errors import InvalidEvent
+from ..errors import BadRequest, InvalidEvent
 from ..limits import Limits
 from ..protocol import events as e
 from ..protocol.codec import decode_event
+from ..protocol.frames import check_id
 from ..protocol.messages import Metadata
 from ..runs.ids import now_ms
 from ..runs.validation import check_event, check_title
@@ -63,7 +64,7 @@ def checked_notice(content: str, level: e.Level, metadata: Metadata | None) -> e
     if not isinstance(content, str):
         # msgspec would encode bytes as base64 and not refuse them.
         raise TypeError(f"this notice is {type(content).__name__}; expected {_NOTICE}")
-    notice = e.NoticePosted(_plain(content), level, timestamp=now_ms(), metadata=metadata)
+    notice = e.NoticePosted(plain(content), level, timestamp=now_ms(), metadata=metadata)
     return _checked(notice, "this notice", _NOTICE)
 
 
@@ -73,7 +74,11 @@ def checked_update(
     retention: float | UnsetType | None = UNSET,
 ) -> e.SessionUpdated:
     """The new values of a session; raises TypeError, and EventTooLarge for the title."""
-    title = _plain(title) if isinstance(title, str) else title
+    if title is not None:
+        if not isinstance(title, str):
+            # msgspec would encode bytes as base64, and an enum or a UUID as text.
+            raise TypeError(f"this title is {type(title).__name__}; expected {_UPDATE}")
+        title = plain(title)
     if retention not in (UNSET, None) and not _is_duration(retention):
         raise TypeError(f"this retention is {retention!r}; expected seconds above 0, or None")
     update = e.SessionUpdated(title, None, retention, timestamp=now_ms(), metadata=metadata)
@@ -90,9 +95,31 @@ def _is_duration(value: object) -> bool:
     return 0 < value < math.inf
 
 
-def _plain(text: str) -> str:
-    """``text`` as an exact ``str``: it may be an enum, or a template engine's safe string."""
+def plain(text: str) -> str:
+    """``text`` as an exact ``str``: it may be an enum, or a template engine's safe string.
+
+    Some stores and encoders refuse a subclass, or read an enum's name instead of its text.
+    """
     return str.__str__(text)
+
+
+def checked_key(key: str | None) -> str | None:
+    """An idempotency key as an exact ``str``; raises BadRequest for one that can't be stored."""
+    check_id(key)
+    if key is None:
+        return None
+    if not is_storable(key):
+        raise BadRequest(f"The key {key!r} is not valid.", expected="text without lone surrogates")
+    return plain(key)
+
+
+def is_storable(id: str) -> bool:
+    """Whether a store could have an id of this text."""
+    try:
+        id.encode()
+    except UnicodeEncodeError:
+        return False
+    return "\x00" not in id
 
 
 def _checked(event: EventT, what: str, expected: str) -> EventT:
