@@ -23,12 +23,17 @@ if TYPE_CHECKING:
 logger: Final = logging.getLogger("agentws")
 
 
+MAX_IDENTITY: Final = 1024
+"""Bytes of the id of an identity: it is in keys and indexes of stores, and in many events. A longer
+text is most likely a token, which must not be stored."""
+
+
 class Identity(msgspec.Struct, frozen=True, omit_defaults=True):
     """A user as the host's ``authenticate`` returns it. A client can't set it by a frame.
 
-    ``id`` is text; an int or a UUID is converted to text. ``claims`` are for the agent (a name, a
-    tenant, roles); they are not stored with the session. Raises TypeError for an ``id`` of another
-    type, for text that can't be stored in a log, and for claims that are no mapping.
+    ``id`` is text of at most 1024 bytes; an int or a UUID is converted to text. ``claims`` are for
+    the agent (a name, a tenant, roles); they are not stored with the session. Raises TypeError for
+    an ``id`` of another type, for text that can't be stored, and for claims that are no mapping.
     """
 
     id: str
@@ -37,7 +42,7 @@ class Identity(msgspec.Struct, frozen=True, omit_defaults=True):
     def __post_init__(self) -> None:
         if type(self.id) is not str:
             msgspec.structs.force_setattr(self, "id", _text_of(self.id))
-        if not self.id.isascii() or "\x00" in self.id:
+        if not self.id.isascii() or "\x00" in self.id or len(self.id) > MAX_IDENTITY:
             _check_text(self.id)
         if not isinstance(self.claims, Mapping):
             raise TypeError(
@@ -62,9 +67,13 @@ def _text_of(id: object) -> str:
 
 def _check_text(id: str) -> None:
     try:
-        id.encode()
+        size = len(id.encode())
     except UnicodeEncodeError:
         raise TypeError("the id of an identity has lone surrogates; expected Unicode") from None
+    if size > MAX_IDENTITY:
+        raise TypeError(
+            f"the id of an identity has {size} bytes; expected {MAX_IDENTITY} at most, and no token"
+        )
     if "\x00" in id:
         raise TypeError("the id of an identity has U+0000; expected text without it")
 
@@ -96,9 +105,10 @@ Authenticate = Callable[
 
 Action = Literal["read", "write", "delete"]
 Authorize = Callable[[Identity | None, SessionInfo, Action], bool | Awaitable[bool]]
-"""Whether an identity may do an action in a session; only ``True`` allows it."""
+"""Whether an identity may do an action in a session; only ``True`` allows it. A web framework's
+HTTP exception of status 401, 403 or 404 is the same as ``False``."""
 MaySubscribe = Callable[[Identity | None, str], bool | Awaitable[bool]]
-"""Whether an identity may follow the topic of that name; only ``True`` allows it."""
+"""Whether an identity may follow the topic of that name, as :data:`Authorize` says it."""
 
 
 def check_callable(name: str, option: object) -> None:
@@ -134,7 +144,7 @@ async def identify(
         if inspect.isawaitable(found):
             found = await found
     except Exception as error:
-        refusal = _REFUSALS.get(getattr(error, "status_code", None))
+        refusal = _REFUSALS.get(_status_of(error))
         if refusal is None:
             raise
         raise refusal() from error
@@ -145,10 +155,19 @@ async def identify(
 
 
 _REFUSALS: Final[Mapping[object, type[AgentwsError]]] = {401: Unauthenticated, 403: Forbidden}
-"""By status: the HTTP exceptions of web frameworks that the host's callable may raise."""
+"""By status: the HTTP exceptions of web frameworks that ``authenticate`` may raise."""
+_DENIALS: Final = frozenset({401, 403, 404})
+"""Those by which ``authorize`` and ``may_subscribe`` say no. A 404 hides that something exists."""
+
+
+def _status_of(error: Exception) -> int | None:
+    """The status of a web framework's HTTP exception; ``None`` for any other one."""
+    status = getattr(error, "status_code", None)
+    return status if isinstance(status, int) else None
 
 
 NOT_YOURS: Final = "This session is not yours."
+NOT_THIS_TOPIC: Final = "You may not follow this topic."
 
 
 def check_owner(identity: Identity | None, info: SessionInfo) -> None:
@@ -172,8 +191,13 @@ class Access:
         if self._authorize is None:
             check_owner(identity, info)
             return
-        answer = self._authorize(identity, info, action)
-        allowed = await answer if inspect.isawaitable(answer) else answer
+        try:
+            answer = self._authorize(identity, info, action)
+            allowed = await answer if inspect.isawaitable(answer) else answer
+        except Exception as error:
+            if _status_of(error) in _DENIALS:
+                raise Forbidden(NOT_YOURS) from error
+            raise
         _check_answer("authorize", allowed)
         if allowed is not True:
             raise Forbidden(NOT_YOURS)
@@ -191,11 +215,16 @@ class TopicAccess:
             raise NotSupported(
                 "Topics are not offered.", expected="may_subscribe where the gateway is mounted"
             )
-        answer = self._may_subscribe(identity, topic)
-        allowed = await answer if inspect.isawaitable(answer) else answer
+        try:
+            answer = self._may_subscribe(identity, topic)
+            allowed = await answer if inspect.isawaitable(answer) else answer
+        except Exception as error:
+            if _status_of(error) in _DENIALS:
+                raise Forbidden(NOT_THIS_TOPIC) from error
+            raise
         _check_answer("may_subscribe", allowed)
         if allowed is not True:
-            raise Forbidden("You may not follow this topic.")
+            raise Forbidden(NOT_THIS_TOPIC)
 
 
 def _check_answer(name: str, answer: object) -> None:

@@ -205,11 +205,17 @@ async def test_metadata_changed_by_an_agent_after_it_yielded_stays_as_stored() -
 
 
 @pytest.mark.parametrize(
-    "id", [None, True, 1.5, b"ada", {"sub": "ada"}, "\ud800", "a\x00"], ids=repr
+    "id", [None, True, 1.5, b"ada", {"sub": "ada"}, "\ud800", "a\x00", "\u00e4" * 513], ids=repr
 )
 def test_an_identity_with_an_id_of_another_type_raises_type_error(id: Any) -> None:
     with pytest.raises(TypeError, match="the id of an identity"):
         Identity(id)
+
+
+def test_an_identity_may_have_1024_bytes_and_no_more() -> None:
+    assert len(Identity("a" * 1024).id) == 1024
+    with pytest.raises(TypeError, match="1025 bytes; expected 1024 at most, and no token"):
+        Identity("a" * 1025)
 
 
 @pytest.mark.parametrize("claims", [None, "admin", ["admin"]])

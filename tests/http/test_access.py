@@ -14,7 +14,7 @@ from agentws import BearerKeys, Identity, Limits, mount_agent_gateway
 from agentws.transports.http import Operation
 from agentws.transports.routes import operations
 
-from .calling import KEY, SESSION, Echo, Stream, client, say, served
+from .calling import KEY, POLL, SESSION, Echo, Stream, client, say, served
 
 OPEN = {"/", "/ws/chat", "/health", "/livez", "/readyz", "/web/{path:path}", "/client.js"}
 """Public routes; every other one needs credentials if authentication is configured."""
@@ -230,6 +230,30 @@ async def test_an_http_exception_of_authenticate_is_a_refusal_with_its_status(
         response = await http.get("/sessions")
         assert response.status_code == answered
         assert response.json()["code"] in ("unauthenticated", "forbidden", "internal")
+
+
+@pytest.mark.parametrize("raised", [401, 403, 404])
+async def test_an_http_exception_of_authorize_denies_as_false_does(raised: int) -> None:
+    async def deny(identity: object, asked: object, action: str = "read") -> bool:
+        raise HTTPException(raised, "There is such a thing.")
+
+    async with served(authorize=deny, may_subscribe=deny) as (gateway, http):
+        await gateway.sessions.enter(SESSION, owner=None, agent="agent")
+        unknown = await http.get("/sessions/ses_ffffffffffffffff/messages")
+        known = await http.get(f"/sessions/{SESSION}/messages")
+        assert (known.status_code, known.json()) == (403, unknown.json())
+        topic = await http.get("/topics/orders/events", headers=POLL)
+        assert topic.json()["message"] == "You may not follow this topic."
+
+
+async def test_another_http_exception_of_authorize_is_a_server_error() -> None:
+    def fail(identity: object, asked: object, action: str = "read") -> bool:
+        raise HTTPException(503)
+
+    async with served(authorize=fail, may_subscribe=fail) as (gateway, http):
+        await gateway.sessions.enter(SESSION, owner=None, agent="agent")
+        for url in (f"/sessions/{SESSION}/messages", "/topics/orders/events"):
+            assert (await http.get(url, headers=POLL)).status_code == 500
 
 
 async def test_an_error_in_authenticate_is_logged_and_not_revealed(
