@@ -98,6 +98,9 @@ def _cut_message(message: T, size: int, most: int) -> list[T]:
                 used = 0
             filled[-1][1].append(piece)
             used += length
+    if beside > size - room and (filled[-1][0] or filled[-1][1]):
+        # What is beside the text is large itself, and must not be made larger.
+        filled.append(("", []))
     filled = _at_most(filled, most)
     pieces = [_filled(bare, text, calls) for text, calls in filled[:-1]]
     pieces.append(_filled(message, *filled[-1]))
@@ -160,7 +163,10 @@ def _cut_call(call: m.ToolCall, room: int) -> list[m.ToolCall]:
         return [call]
     name = call.function.name
     empty = msgspec.structs.replace(call, function=m.FunctionCall(name, ""))
-    texts = _cut(call.function.arguments, _room(room, len(_encoder.encode(empty)))) or [""]
+    beside = len(_encoder.encode(empty))
+    texts = _cut(call.function.arguments, _room(room, beside)) or [""]
+    if beside > room - _room(room, beside) and texts[-1]:
+        texts.append("")
     bare = msgspec.structs.replace(call, encrypted_value=None, metadata=None)
     shells = [bare] * (len(texts) - 1) + [call]
     return [

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import msgspec
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -137,6 +139,46 @@ async def test_a_large_run_of_few_events_is_divided_without_loss(
         assert joined(pages) == await session.messages()
         assert size_of(pages[0].messages) <= PAGE + 1000
         await say(session, "r2", text("last", "Hello"))
+
+
+NOTES: dict[str, Any] = {"notes": "n" * 200_000}
+
+
+def with_notes(event: e.Event) -> e.Event:
+    return msgspec.structs.replace(event, metadata=NOTES)
+
+
+NOTED: dict[str, list[e.Event]] = {
+    "a text": [with_notes(e.TextMessageStart("a")), *text("a", "x" * 300_000)[1:]],
+    "a text of less than a page": [
+        with_notes(e.TextMessageStart("a")),
+        *text("a", "x" * 60_000)[1:],
+    ],
+    "reasoning": [
+        e.ReasoningStart("r"),
+        e.ReasoningMessageStart("r", "reasoning"),
+        e.ReasoningMessageContent(message_id="r", delta="x" * 300_000),
+        e.ReasoningMessageEnd("r"),
+        e.ReasoningEncryptedValue("message", "r", "v" * 200_000),
+        e.ReasoningEnd("r"),
+    ],
+    "a call": [with_notes(e.ToolCallStart("c", "look")), *call("c", "x" * 300_000)[1:]],
+    "a call and its message": [
+        with_notes(e.TextMessageStart("a")),
+        *text("a", "x" * 90_000)[1:],
+        with_notes(e.ToolCallStart("c", "look", "a")),
+        *call("c", "x" * 90_000)[1:],
+    ],
+}
+
+
+@pytest.mark.parametrize("said", NOTED.values(), ids=NOTED.keys())
+async def test_text_is_not_on_the_page_that_large_members_of_its_message_fill(
+    said: list[e.Event],
+) -> None:
+    session = await session_of(MemoryStore())
+    await say(session, "r1", said)
+    await check(session, largest=201_000)
 
 
 messages_ = st.lists(
