@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from starlette.applications import Starlette
+from starlette.routing import Router
 from starlette.types import ASGIApp
 
 from .agents.factory import AgentFactory
@@ -42,11 +43,11 @@ def mount_agent_gateway(
 ) -> AgentGateway:
     """Puts ``agent_factory``'s agents behind ``{prefix}/ws/chat`` and HTTP routes of ``app``.
 
-    On Starlette and FastAPI the routes are added to ``app``, and the gateway starts and stops with
-    its lifespan. A route of ``app`` that matches the same path keeps it if it is at least as
-    specific (``/health``), but not if it is less specific (``/{path:path}``, files at ``/``). Any
-    other ASGI app is wrapped. The returned gateway is an ASGI app in every case: serve it
-    (``app = mount_agent_gateway(app, Echo)``).
+    On Starlette, FastAPI and their routers the routes are added to ``app``, and the gateway starts
+    and stops with its lifespan. A route of ``app`` that matches the same path keeps it if it is at
+    least as specific (``/health``), but not if it is less specific (``/{path:path}``, files at
+    ``/``). Any other ASGI app is wrapped. The returned gateway is an ASGI app in every case: serve
+    it (``app = mount_agent_gateway(app, Echo)``).
 
     ``prefix``: a path before every route. It may have parameters, as in ``/t/{tenant}``;
     ``authenticate`` finds them in ``connection.path_params``.
@@ -89,14 +90,17 @@ def mount_agent_gateway(
         limits=limits,
         node=node,
     )
-    if isinstance(app, AgentGateway) and isinstance(app.app, Starlette):
+    if isinstance(app, AgentGateway) and isinstance(app.app, Starlette | Router):
         # Into that gateway's app, not around it: so a path that both have is detected.
         app = app.app
     guard = Guard(allowed_origins=allowed_origins, allowed_hosts=allowed_hosts)
+    router = app.router if isinstance(app, Starlette) else app
+    # FastAPI puts the own prefix of a router before its routes' paths, where it makes them.
+    prefix = str(getattr(router, "prefix", "")) + prefix
     routes = gateway_routes(gateway, guard, prefix=prefix, page=page)
-    if isinstance(app, Starlette):
-        insert_routes(app.router.routes, routes, prefix=prefix)
-        join_lifespan(app.router, gateway)
+    if isinstance(router, Router):
+        insert_routes(router.routes, routes, prefix=prefix)
+        join_lifespan(router, gateway)
         gateway.app = app
     else:
         gateway.app = WrappedHost(app, routes, gateway)

@@ -12,7 +12,7 @@ PARAMETER: Final = re.compile(r"\{([A-Za-z_][A-Za-z0-9_]*)(?::([A-Za-z_][A-Za-z0
 OWN: Final = frozenset({"id", "path"})
 """The parameters of the gateway's own routes, which a prefix can't use."""
 
-_NEVER: Final = re.compile(r"[?#%\\{}\x00-\x1f\x7f]")
+_NEVER: Final = re.compile(r"[?#%\\{}\x00-\x1f\x7f\ud800-\udfff]")
 """Characters that a decoded path without its parameters can't have."""
 
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from fastapi import FastAPI
+from fastapi import APIRouter, FastAPI
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse
-from starlette.routing import Mount, Route
+from starlette.routing import Mount, Route, Router
 
 from agentws import mount_agent_gateway
-from agentws.testing.connect import running
+from agentws.testing.connect import connect, running
 
 from .calling import SESSION, Echo, Stream, answered, client, say
 
@@ -57,6 +57,60 @@ async def test_the_routes_work_in_every_kind_of_host(host: str, prefix: str) -> 
         async with Stream(app, f"{prefix}/sessions/{SESSION}/events") as stream:
             await stream.until("MESSAGES_SNAPSHOT")
         assert (await client(app).get("/own")).text.strip('"') == "the host's own"
+
+
+def included(router: APIRouter, prefix: str = "") -> FastAPI:
+    app = FastAPI()
+    app.include_router(router, prefix=prefix)
+    return app
+
+
+def router_app(name: str) -> tuple[Any, str]:
+    """An app with the gateway on a router, and where it is."""
+    match name:
+        case "a router":
+            router = Router([Route("/own", own)])
+            mount_agent_gateway(router, Echo, prefix="/agent")
+            return router, "/agent"
+        case "the router of an app":
+            app = Starlette(routes=[Mount("/", app=foreign)])
+            mount_agent_gateway(app.router, Echo, prefix="/agent")
+            return app, "/agent"
+        case "a router below an app":
+            router = Router()
+            mount_agent_gateway(router, Echo)
+            return Starlette(routes=[Mount("/agent", router)]), "/agent"
+        case "an included router":
+            router = APIRouter()
+            mount_agent_gateway(router, Echo, prefix="/agent")
+            return included(router, "/api"), "/api/agent"
+        case "an included router with a prefix of its own":
+            router = APIRouter(prefix="/api")
+            mount_agent_gateway(router, Echo, prefix="/agent")
+            return included(router), "/api/agent"
+    raise AssertionError(name)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "a router",
+        "the router of an app",
+        "a router below an app",
+        "an included router",
+        "an included router with a prefix of its own",
+    ],
+)
+async def test_a_gateway_on_a_router_is_served_where_the_router_is(name: str) -> None:
+    app, at = router_app(name)
+    async with running(app):
+        async with connect(app, f"{at}/ws/chat") as one:
+            await one.say("hello there", "m1")
+            assert await one.answer() == "hello there "
+        async with client(app) as http:
+            http.base_url = http.base_url.join(f"{at}/")
+            assert (await http.get("/health")).json() == {"status": "ok"}
+            assert (await http.get("/")).status_code == 200
 
 
 async def test_the_hosts_own_routes_take_precedence() -> None:

@@ -116,6 +116,7 @@ def test_a_valid_prefix_is_accepted(prefix: str) -> None:
             "/a#b",
             "/a%20b",
             "/a\\b",
+            "/\ud800",
         ),
         *("/a\n", "/{", "/a}", "/{}", "/{1}", "/{a b}", "/{a:}", "/{{a}}", "http://host/a"),
         *("/{a:path}", "/{a:nothing}", "/{id}", "/{path}", "/{a}/{a}"),
