@@ -149,6 +149,8 @@ class Agents:
 
 
 def _checked(name: str, known: Collection[str]) -> str:
+    if not isinstance(name, str):
+        raise TypeError(f"the name of an agent is {name!r:.100}; expected a str")
     if name in known:
         return str.__str__(name)
     near = difflib.get_close_matches(name, known, n=3) or known

@@ -29,7 +29,7 @@ from .failure import Stop
 from .ids import now_ms
 from .run import Run
 from .steering import Steering
-from .team import Team
+from .team import Team, handover_events
 from .validation import check_event
 from .writer import RunWriter
 
@@ -134,8 +134,13 @@ class AskingRun(Run):
         """Implements :meth:`agentws.agents.output.RunOutput.hand_over`."""
         if self.ending or self.over:
             raise InvalidEvent("This agent's part of the run has ended.")
-        self._team.count_handoff(name, by=self.context.agent)
-        self._successor = Handover(self.context.agent, name, reason, lasting)
+        to = self._team.count_handoff(name, by=self.context.agent)
+        given = str.__str__(reason) if isinstance(reason, str) else reason
+        # One event that can't be read would make the whole log unreadable.
+        handover = Handover(self.context.agent, to, given, lasting)
+        for event in handover_events(handover):
+            self.writer.check_size(event, check_event(event))
+        self._successor = handover
         self.over = True
 
     def _take_over(self, handover: Handover) -> None:

@@ -343,8 +343,8 @@ class Delegate:
     def hand_over(self, name: str, *, reason: str | None, lasting: bool) -> None:
         if lasting:
             raise NotSupported("A delegate can't hand the conversation over: return to the caller.")
-        self._caller.team.count_handoff(name, by=self._context.agent)
-        self._successor = Handover(self._context.agent, name, reason, lasting)
+        to = self._caller.team.count_handoff(name, by=self._context.agent)
+        self._successor = Handover(self._context.agent, to, reason, lasting)
 
     async def delegate(
         self,

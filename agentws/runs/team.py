@@ -49,13 +49,18 @@ class Team:
         """The name that an agent's messages carry: none where there is only one agent."""
         return name if self._agents.several else None
 
-    def count_handoff(self, to: str, *, by: str) -> None:
-        """Raises BadRequest if ``by`` can't hand over to ``to``, TooManyAgents above the limit."""
-        if self._agents.check_any(to) == by:
+    def count_handoff(self, to: str, *, by: str) -> str:
+        """The name ``to``, as an exact ``str``.
+
+        Raises BadRequest if ``by`` can't hand over to it, TooManyAgents above the limit.
+        """
+        known = self._agents.check_any(to)
+        if known == by:
             raise BadRequest(f"{by} has the conversation already.", expected="another agent")
         if self._handoffs == self._limits.max_handoffs:
             raise TooManyAgents("The agents keep handing the conversation over to each other.")
         self._handoffs += 1
+        return known
 
     # A run that ends in the log while its agents wait for answers
 

@@ -54,6 +54,45 @@ async def test_the_other_agent_goes_on_in_the_same_run() -> None:
         assert (chosen["agent"], chosen["reason"]) == ("billing", "It is about money.")
 
 
+@pytest.mark.parametrize(
+    ("reason", "code"),
+    [
+        (5, "invalid_event"),
+        ({"a": 1}, "invalid_event"),
+        ("\ud800", "invalid_event"),
+        ("x" * 300_000, "too_large"),
+    ],
+    ids=["a number", "a dict", "no Unicode", "too large"],
+)
+async def test_a_reason_that_no_event_can_have_ends_the_run_and_the_session_stays_readable(
+    reason: Any, code: str
+) -> None:
+    async def giving(ctx: RunContext) -> Any:
+        await ctx.handoff("billing", reason)
+        yield "never"
+
+    async with talk({"support": giving, "billing": billing}) as t:
+        assert (await ended(t))["code"] == code
+        assert "agent.chosen" not in await t.kinds()
+        async with connect(t.gateway, f"/ws/chat?session={t.session}") as late:
+            await late.until("MESSAGES_SNAPSHOT")
+
+
+class Safe(str):
+    """Like the safe strings of template engines."""
+
+
+async def test_a_handoff_takes_any_subclass_of_str() -> None:
+    async def giving(ctx: RunContext) -> Any:
+        await ctx.handoff(Safe("billing"), Safe("It is about money."))
+        yield "never"
+
+    async with talk({"support": giving, "billing": billing}) as t:
+        await ended(t)
+        said = "billing for ('support', 'It is about money.'): where is my invoice?"
+        assert await t.texts() == [said]
+
+
 async def test_messages_carry_the_name_of_their_agent_and_a_run_names_its_first() -> None:
     async with talk({"support": support, "billing": billing}) as t:
         await ended(t)
