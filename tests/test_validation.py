@@ -19,6 +19,7 @@ from agentws import (
     Identity,
     RunContext,
     SQLiteStore,
+    tool,
 )
 from agentws.errors import BadRequest, NotFound
 from agentws.protocol.events import SessionUpdated
@@ -163,6 +164,32 @@ async def test_names_and_ids_of_the_host_may_be_str_subclasses(name: str, tmp_pa
         assert await one.gateway.topic(name).notify("shown") == 0
         await one.gateway.session(Safe(one.session)).push("pushed")
         assert (await one.client.until("notice.posted"))["event"]["content"] == "pushed"
+        await one.check()
+
+
+async def test_what_commands_and_tools_return_may_be_str_subclasses() -> None:
+    @tool
+    async def look() -> str:
+        """Looks."""
+        return Safe("found")
+
+    class Looking(Agent):
+        async def run(self, ctx: RunContext) -> AsyncIterator[str]:
+            yield await ctx.call(look)
+
+        def commands(self) -> list[Command]:
+            async def say(ctx: CommandContext, args: str) -> str:
+                return Safe("said")
+
+            return [Command(Safe("say"), Safe("Says it"), say)]
+
+    async with talk(Looking) as one:
+        await one.client.say("/say", "c1")
+        assert (await one.client.until("notice"))["content"] == "said"
+        await one.client.say("/help", "c2")
+        assert "/say \u2014 Says it" in (await one.client.until("notice"))["content"]
+        await one.client.say("go", "m1")
+        assert await one.client.answer() == "found"
         await one.check()
 
 

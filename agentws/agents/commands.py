@@ -67,13 +67,11 @@ def checked_commands(made: object) -> tuple[Command, ...]:
     """
     if isinstance(made, str | Mapping) or not isinstance(made, Iterable):
         raise TypeError(f"commands returned {type(made).__name__}; expected a list of Command")
-    commands = tuple(made)
-    for one in commands:
-        _check_declared(one)
-    return commands
+    return tuple(_declared(one) for one in made)
 
 
-def _check_declared(command: object) -> None:
+def _declared(command: object) -> Command:
+    """``command`` with exact strings, as an enum or a template engine may give others."""
     if not isinstance(command, Command):
         raise TypeError(
             f"commands returned {type(command).__name__} in its list; expected a Command"
@@ -86,6 +84,7 @@ def _check_declared(command: object) -> None:
         )
     if not name or name.startswith("/") or name.split() != [name]:
         raise ValueError(f"the command {name!r} can't be typed; expected a word without its slash")
+    return Command(str.__str__(name), str.__str__(summary), run)
 
 
 def find_command(commands: Iterable[Command], name: str) -> Command:

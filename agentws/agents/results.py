@@ -28,7 +28,8 @@ def content_of(tool: str, result: Any, *, largest: int) -> tuple[Content, Kind]:
     content: Content
     kind: Kind
     if isinstance(result, str):
-        content, kind = result, "text"
+        # An encoder takes no subclass of str, such as the safe string of a template engine.
+        content, kind = str.__str__(result), "text"
     elif isinstance(result, _PARTS):
         content, kind = [result], "parts"
     elif isinstance(result, list) and result and all(isinstance(one, _PARTS) for one in result):

@@ -107,6 +107,7 @@ class Invocation:
                 content = await self._command.run(self._context, self._typed.args)
             if not isinstance(content, str):
                 raise TypeError(f"/{name} returned {type(content).__name__}; expected a str")
+            content = str.__str__(content)
             # Raises for lone surrogates, which can't be sent.
             content.encode()
         except GeneratorExit:
