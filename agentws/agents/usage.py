@@ -40,7 +40,8 @@ def readable_usage(usage: TokenUsage) -> TokenUsage:
 
 
 def _name(value: object) -> str | None:
-    return value if isinstance(value, str) and value.isprintable() else None
+    # No encoder takes a subclass of str, and a run whose end can't be encoded would never end.
+    return str.__str__(value) if isinstance(value, str) and value.isprintable() else None
 
 
 def add_usage(total: list[TokenUsage], usage: TokenUsage) -> None:

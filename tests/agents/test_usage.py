@@ -43,6 +43,25 @@ async def test_usage_in_odd_forms_is_reported(value: Any) -> None:
         assert event["usage"] == [{"provider": "p", "inputTokens": 12}]
 
 
+class Name(str):
+    """A subclass of ``str`` that no encoder knows."""
+
+
+@pytest.mark.parametrize("fails", [False, True])
+async def test_a_model_named_by_a_subclass_of_str_is_reported(fails: bool) -> None:
+    async def agent(ctx: RunContext) -> AsyncIterator[str]:
+        ctx.report_usage(TokenUsage(Name("p"), Name("m"), 7))
+        yield "Hello"
+        if fails:
+            raise AgentError("no more")
+
+    async with talk(agent) as one:
+        await one.client.say("go", "m1")
+        event = (await one.terminal())["event"]
+        assert event["usage"] == [{"provider": "p", "model": "m", "inputTokens": 7}]
+        assert ("code" in event) is fails
+
+
 async def failing(ctx: RunContext) -> AsyncIterator[Output]:
     ctx.report_usage(USED)
     yield "Hello"
