@@ -10,6 +10,7 @@ from typing import Any
 from uuid import UUID
 
 import pytest
+from starlette.applications import Starlette
 
 from agentws import (
     Agent,
@@ -19,13 +20,14 @@ from agentws import (
     Identity,
     RunContext,
     SQLiteStore,
+    mount_agent_gateway,
     tool,
 )
 from agentws.errors import BadRequest, NotFound
 from agentws.protocol.events import SessionUpdated
 from agentws.store import SessionInfo
 from agentws.testing.agents import Script
-from agentws.testing.connect import kind
+from agentws.testing.connect import connect, kind, running
 from agentws.testing.oracle import read_log
 from tests.runs.harness import talk
 
@@ -165,6 +167,15 @@ async def test_names_and_ids_of_the_host_may_be_str_subclasses(name: str, tmp_pa
         await one.gateway.session(Safe(one.session)).push("pushed")
         assert (await one.client.until("notice.posted"))["event"]["content"] == "pushed"
         await one.check()
+
+
+async def test_the_name_of_a_node_may_be_a_str_subclass() -> None:
+    app = Starlette()
+    gateway = mount_agent_gateway(app, Script("fine"), node=Safe("web-1"))
+    async with running(app), connect(app) as client:
+        await client.until("welcome")
+        assert await gateway.broadcast("hi") == 1
+        assert (await client.until("notice"))["content"] == "hi"
 
 
 async def test_what_commands_and_tools_return_may_be_str_subclasses() -> None:

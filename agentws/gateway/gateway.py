@@ -47,7 +47,7 @@ from .lifetime import Lifetime
 from .pushing import ServerPush
 from .server_exit import drain_with_server
 from .starting import Starting
-from .validation import check_node, check_parts, checked_update
+from .validation import check_node, check_parts, checked_update, plain
 
 if TYPE_CHECKING:
     from starlette.requests import HTTPConnection
@@ -93,7 +93,7 @@ class AgentGateway(ServerPush):
         """Whether a client's message may have to wait for the store or the host's ``authorize``."""
         self._topic_access = TopicAccess(may_subscribe)
         self._admin_key = admin_key
-        self._named = node
+        self._named = None if node is None else plain(node)
         self._process = 0
         self._ignore_server: Callable[[], None] = lambda: None
         self._compose()
