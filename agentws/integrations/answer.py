@@ -99,6 +99,7 @@ class Answer:
         "_refusal",
         "_refused",
         "_text",
+        "begun",
         "error",
         "empty_message",
         "has_calls",
@@ -112,6 +113,8 @@ class Answer:
         self._refused = False
         self._reason: str | None = None
         self._continued = False
+        self.begun = False
+        """Whether the response has begun."""
         self.error: LLMError | None = None
         """The error that the provider reported in the stream."""
         self.has_text = False
@@ -195,11 +198,14 @@ class Answer:
         return None
 
 
+LLMErrorOf = Callable[[Exception, int, bool], LLMError]
+"""The error for an exception of an SDK or its transport, for its HTTP status (0: it has none), and
+for whether the response had begun."""
+
+
 @contextmanager
-def translated_errors(
-    answer: Answer, llm_error: Callable[[Exception, int], LLMError]
-) -> Iterator[None]:
-    """Raises ``llm_error(error, status)`` instead of any exception of an SDK or its transport.
+def translated_errors(answer: Answer, llm_error: LLMErrorOf) -> Iterator[None]:
+    """Raises the LLMError for any exception of an SDK or its transport.
 
     Raises nothing when the answer was received completely before the exception.
     """
@@ -209,9 +215,33 @@ def translated_errors(
         if answer.complete_before(error):
             return
         status = raised_status(error)
-        raise llm_error(error, status) from (None if speaks_of_credentials(status) else error)
+        if _quotes_a_header(error):
+            raise LLMError(BAD_HEADER) from None
+        if not answer.begun and not status and isinstance(error, TypeError | ValueError):
+            # The SDK could not encode the request, or it has no key.
+            raise LLMError(NOT_SENT) from error
+        cause = None if speaks_of_credentials(status) else error
+        raise llm_error(error, status, answer.begun) from cause
 
 
+def _quotes_a_header(error: BaseException) -> bool:
+    """Whether the transport refused a header: its message, or that of a cause, quotes the value."""
+    cause: BaseException | None = error
+    for _ in range(_DEEPEST_CAUSE):
+        if cause is None:
+            return False
+        if type(cause).__name__ == "LocalProtocolError" and "header" in str(cause):
+            return True
+        cause = cause.__cause__ or cause.__context__
+    return False
+
+
+NOT_SENT: Final = "The request to the model could not be made."
+BAD_HEADER: Final = (
+    "The request to the model could not be made: one of its headers, such as the API key, "
+    "has a character that is not allowed there, for example a line break."
+)
+_DEEPEST_CAUSE: Final = 16
 THOUGHT_ONLY: Final = "The model thought, but gave no answer."
 CALLED_ONLY: Final = "The model called a tool, and gave no answer."
 

@@ -20,9 +20,9 @@ from contextlib import AbstractAsyncContextManager
 from functools import partial
 from typing import Any, NamedTuple
 
-from ..agents.llm import LLM, LLMError, LLMPiece, LLMUnavailable
+from ..agents.llm import LLM, LLMPiece, LLMUnavailable
 from ..protocol.messages import Message, TokenUsage, Tool
-from .answer import Counts, Endings, translated_errors
+from .answer import Counts, Endings, LLMErrorOf, translated_errors
 from .reading import Reading, Retries
 from .tool_names import our_names
 
@@ -36,8 +36,7 @@ class Provider(NamedTuple):
     endings: Endings
     read: Callable[[object, Reading], Iterator[LLMPiece]]
     """What an event of the response adds to the answer."""
-    llm_error: Callable[[Exception, int], LLMError]
-    """The error for an exception and its HTTP status; 0 without one."""
+    llm_error: LLMErrorOf
     usage: Callable[[Counts, str], TokenUsage]
     """The tokens of an answer of that model."""
 
@@ -112,7 +111,7 @@ async def answer_of(
         try:
             with translated_errors(reading.answer, provider.llm_error):
                 async with await begin() as events:
-                    retries.begun = True
+                    retries.begun = reading.answer.begun = True
                     async for event in events:
                         for piece in provider.read(event, reading):
                             retries.shown = True

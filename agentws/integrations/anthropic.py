@@ -18,6 +18,7 @@ from ..protocol.messages import DeveloperMessage, Message, SystemMessage, TokenU
 from ..settings import Count, Seconds, check_setting
 from .answer import (
     CALLED_ONLY,
+    NOT_SENT,
     THOUGHT_ONLY,
     Counts,
     Endings,
@@ -182,19 +183,20 @@ def _usage(counts: Counts, model: str) -> TokenUsage:
     )
 
 
-def _llm_error(error: Exception, status: int) -> LLMError:
-    """The error for an exception of the SDK or its transport; ``status`` is 0 when it has none."""
+def _llm_error(error: Exception, status: int, begun: bool) -> LLMError:
     match error:
         case anthropic.APITimeoutError():
             return LLMUnavailable(TIMED_OUT)
-        case anthropic.APIConnectionError():
+        case anthropic.APIConnectionError() if not begun:
             return LLMUnavailable(UNREACHABLE)
         case anthropic.APIStatusError():
             return status_error(status or 500, retry_after=retry_after(error))
         case _ if status:
             return status_error(status, retry_after=retry_after(error))
+        case anthropic.AnthropicError() if not begun:
+            return LLMError(NOT_SENT)
         case _:
-            return LLMUnavailable(BROKE_OFF)
+            return LLMUnavailable(BROKE_OFF if begun else UNREACHABLE)
 
 
 _PROVIDER: Final = Provider(ENDINGS, _read, _llm_error, _usage)
