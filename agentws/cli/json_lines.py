@@ -8,7 +8,16 @@ from collections.abc import AsyncIterator
 
 import msgspec
 
-from ..client import Chat, ConnectionChange, LogEvent, LogReset, RunCancelled, RunFailed, Update
+from ..client import (
+    Chat,
+    ConnectionChange,
+    LogEvent,
+    LogReset,
+    RunCancelled,
+    RunFailed,
+    Turn,
+    Update,
+)
 from ..errors import AgentwsError
 from ..protocol.frames import Error, Notice, encode_frame, error_frame
 from .problem import FAILED
@@ -38,6 +47,7 @@ async def _send_each(chat: Chat, lines: AsyncIterator[str]) -> int:
     async for line in lines:
         if not line.strip():
             continue
+        turn: Turn | None = None
         try:
             turn = chat.send(line)
             await turn.text()
@@ -46,7 +56,9 @@ async def _send_each(chat: Chat, lines: AsyncIterator[str]) -> int:
         except AgentwsError as error:
             if chat.connection == "closed":
                 raise
-            write(encode_frame(error_frame(error, reply=turn.id)).decode() + "\n")
+            # A line that can't be sent at all has no id.
+            reply = None if turn is None else turn.id
+            write(encode_frame(error_frame(error, reply=reply)).decode() + "\n")
             status = FAILED
     return status
 

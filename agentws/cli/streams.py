@@ -175,9 +175,13 @@ def _read(descriptor: int) -> bytes:
 
 
 def _split(chunks: Iterable[bytes]) -> Iterable[bytes]:
-    rest = b""
+    begun: list[bytes] = []
     for chunk in chunks:
-        *whole, rest = (rest + chunk).split(b"\n")
-        yield from (line.removesuffix(b"\r") for line in whole)
-    if rest:
-        yield rest
+        *ends, rest = chunk.split(b"\n")
+        for end in ends:
+            yield b"".join((*begun, end)).removesuffix(b"\r")
+            begun.clear()
+        # Joined only once: a long line arrives in very many pieces.
+        begun.append(rest)
+    if last := b"".join(begun):
+        yield last

@@ -142,6 +142,19 @@ def test_json_prints_one_line_for_everything_received(serve: Serve, command: Com
     assert done.returncode == 1 and done.stderr == ""
 
 
+def test_json_reports_a_line_that_can_not_be_sent_and_goes_on(
+    serve: Serve, command: Command
+) -> None:
+    server = serve("run", "agents:Echo")
+    done = command("chat", server.url, "--json", input="one\na\0b\ntwo\n")
+    lines = [json.loads(line) for line in done.stdout.splitlines()]
+    (error,) = [line for line in lines if line.get("type") == "error"]
+    assert (error["code"], "reply" in error) == ("bad_request", False)
+    events = [line["event"] for line in lines if "event" in line]
+    asked = [one["message"]["content"] for one in events if one["type"] == "message.accepted"]
+    assert (asked, done.returncode, done.stderr) == (["one", "two"], 1, "")
+
+
 def test_a_refused_connection_is_reported_in_one_line(serve: Serve, command: Command) -> None:
     server = serve("run", "agents:Echo", "--api-key", "right=ann")
     done = command("chat", server.url, input="hi")

@@ -14,7 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from agentws.cli.streams import decoded, read_all
+from agentws.cli import streams
+from agentws.cli.streams import decoded, read_all, read_lines
 
 from .conftest import AGENTS, COMMAND, PATIENCE, Server, Terminal, environment
 
@@ -229,6 +230,18 @@ def test_text_that_begins_with_half_a_byte_order_mark_is_kept(tmp_path: Path, da
     (tmp_path / "input").write_bytes(data)
     with (tmp_path / "input").open("rb") as source:
         assert read_all(source.fileno()) == decoded(data, ["utf-8"])
+
+
+async def test_a_long_line_costs_no_more_than_its_length(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Joined again with each piece, this line would take minutes."""
+    monkeypatch.setattr(streams, "_CHUNK", 256)
+    line = "x" * 2**24
+    (tmp_path / "input").write_text(f"a\r\n{line}\nb\n\nc")
+    with (tmp_path / "input").open("rb") as source:
+        lines = [one async for one in read_lines(source.fileno())]
+    assert lines == ["a", line, "b", "", "c"]
 
 
 def test_an_unknown_encoding_is_skipped() -> None:
