@@ -27,6 +27,8 @@ from ..agents.usage import token_count
 _LONGEST_REASON: Final = 64
 _NO_REASON: Final = ("null", "none")
 """What some servers send instead of null while an answer continues."""
+_CALLING: Final = ("tool_calls", "tool_use", "function_call")
+"""Finish reasons of an answer that goes on with the results of its calls."""
 
 
 def member(value: object, name: str) -> Any:
@@ -95,6 +97,7 @@ class Answer:
     __slots__ = (
         "_endings",
         "_continued",
+        "_lost_call",
         "_reason",
         "_refusal",
         "_refused",
@@ -113,6 +116,7 @@ class Answer:
         self._refused = False
         self._reason: str | None = None
         self._continued = False
+        self._lost_call = False
         self.begun = False
         """Whether the response has begun."""
         self.error: LLMError | None = None
@@ -144,6 +148,11 @@ class Answer:
         """Records that the answer calls a tool."""
         self.has_calls = True
         self._continued = self._continued or self._reason is not None
+
+    def note_lost_call(self) -> None:
+        """Records a call that can't be made: the provider did not say of which tool."""
+        self._lost_call = True
+        self.empty_message = CALLED_ONLY
 
     def note_error(self, status: int) -> None:
         """Records an error that the provider reports in the stream; status 0 is none."""
@@ -193,7 +202,8 @@ class Answer:
             return LLMCutOff()
         if reason not in endings.whole:
             return LLMCutOff(_cut_off(self._reason))
-        if not self.has_text and not self.has_calls:
+        is_lost = self._lost_call and reason in _CALLING
+        if not self.has_calls and (is_lost or not self.has_text):
             return LLMEmpty(self.empty_message)
         return None
 

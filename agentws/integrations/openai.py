@@ -44,7 +44,8 @@ __all__ = ["OpenAIChat"]
 ENDINGS: Final = Endings(
     # OpenAI's own, and those of servers that pass on their engine's.
     whole=frozenset(
-        {"stop", "tool_calls", "function_call", "end_turn", "eos", "eos_token", "stop_sequence"}
+        {"stop", "tool_calls", "function_call"}
+        | {"end_turn", "tool_use", "eos", "eos_token", "stop_sequence"}
     ),
     at_limit=frozenset({"length", "max_tokens", "model_length"}),
     refused=frozenset({"content_filter", "refusal"}),

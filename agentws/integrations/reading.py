@@ -41,17 +41,17 @@ class Reading:
         """A piece of a call; its members in any form that servers send."""
         if not self._tools:
             return
-        call = self._calls.find(index, id, name)
+        given = _storable(name)[:_LONGEST_NAME]
+        call = self._calls.find(index, id, given)
         if call is None:
             return
         if not call.name:
-            given = _storable(name)
             if not given:
                 call.early.append(arguments)
                 return
             self.answer.note_call()
-            call.name = self._tools.get(given, given)
-            yield ToolCallChunk(call.id, call.name)
+            call.name = given
+            yield ToolCallChunk(call.id, self._tools.get(given, given))
         for one in (*call.early, arguments):
             if text := call.text.add(_as_json(one)):
                 yield ToolCallChunk(call.id, delta=text)
@@ -59,7 +59,7 @@ class Reading:
 
     def seal_call(self, index: object, id: object, value: str) -> Iterator[LLMPiece]:
         """``value`` must be sent back with a call that was begun."""
-        call = self._calls.find(index, id, None) if self._tools else None
+        call = self._calls.find(index, id, "") if self._tools else None
         if call is not None and call.name:
             yield ReasoningEncryptedValue("tool-call", call.id, _storable(value))
 
@@ -75,9 +75,15 @@ class Reading:
         for call in self._calls:
             if call.name and (text := call.text.flush()):
                 yield ToolCallChunk(call.id, delta=text)
+        if any(not call.name and any(call.early) for call in self._calls):
+            self.answer.note_lost_call()
         for block, joiner in self._thoughts.items():
             if text := joiner.flush():
                 yield ReasoningMessageChunk(block, text)
+
+
+_LONGEST_NAME: Final = 128
+"""Characters of a name that are kept. No tool has a longer one; a model may repeat itself."""
 
 
 def _block(index: object) -> str:
@@ -95,6 +101,7 @@ class _Call:
     def __init__(self, id: str) -> None:
         self.id = id
         self.name = ""
+        """As the provider says it."""
         self.text = Unicode()
         self.early: list[object] = []
         """Arguments that were received before the name."""
@@ -115,20 +122,22 @@ class _Calls:
     def __iter__(self) -> Iterator[_Call]:
         return iter(self._calls)
 
-    def find(self, index: object, id: object, name: object) -> _Call | None:
+    def find(self, index: object, id: object, name: str) -> _Call | None:
         """The call that a piece belongs to, a new one if need be; ``None`` if it belongs to none.
 
         A piece begins a call if it has a name, and no known id, or no id and no known index, or a
-        known id and a new index.
+        known id and a new index, or no id and another name than the call of its index.
         """
         index = index if isinstance(index, int | str) else None
-        id = id if isinstance(id, str) and id else None
+        id = str(id) if isinstance(id, int | str) and id != "" else None
         known = self._by_id.get(id) if id is not None else None
         if known is not None and not (name and index is not None and index not in self._by_index):
             return known
         known = self._by_index.get(index) if index is not None else None
-        if known is not None and (id is None or not name or known.name == ""):
-            return known
+        if known is not None:
+            repeated = id is None and name == known.name
+            if not name or not known.name or repeated:
+                return known
         if not name and index is None:
             return self._calls[-1] if self._calls else None
         return self._begin(index, id)

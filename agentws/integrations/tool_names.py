@@ -8,6 +8,7 @@ that are not a JSON object.
 from __future__ import annotations
 
 import hashlib
+import json
 import re
 from collections import deque
 from collections.abc import Iterator, Sequence
@@ -17,6 +18,7 @@ from typing import Any, Final
 import msgspec
 
 from ..protocol.messages import AssistantMessage, Message, Tool
+from .answer import unicode
 
 LONGEST_ID: Final = 40
 """OpenAI's limit; Anthropic's is higher."""
@@ -88,7 +90,11 @@ def json_value(text: str) -> Any:
 
 
 def as_json(value: Any) -> str:
-    return msgspec.json.encode(value).decode()
+    """A JSON ``value`` as text; lone surrogates, which no text may hold, are replaced."""
+    try:
+        return msgspec.json.encode(value).decode()
+    except UnicodeEncodeError:
+        return unicode(json.dumps(value, ensure_ascii=False, separators=(",", ":")))
 
 
 def our_names(tools: Sequence[Tool]) -> dict[str, str]:

@@ -123,7 +123,7 @@ async def test_an_answer_without_text_is_an_error(connect: Connect, text: str) -
 
 # How an answer ends
 
-GOOD = [(openai_chat, one) for one in ("stop", "tool_calls", "function_call", "STOP", "eos")] + [
+GOOD = [(openai_chat, one) for one in ("stop", "tool_calls", "tool_use", "STOP", "eos")] + [
     (anthropic_messages, one) for one in ("end_turn", "stop_sequence", "tool_use")
 ]
 

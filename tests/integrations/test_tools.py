@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from agentws.agents.llm import LLM, LLMCutOff, LLMPiece, LLMUnavailable
+from agentws.agents.llm import LLM, LLMCutOff, LLMEmpty, LLMPiece, LLMUnavailable
 from agentws.integrations import anthropic_prompt, openai_prompt, reading
 from agentws.integrations.anthropic import AnthropicMessages
 from agentws.integrations.openai import OpenAIChat
@@ -132,6 +132,17 @@ ODD_CALLS: dict[str, list[list[dict[str, Any]]]] = {
     "arguments as an object": [
         [piece("add", {"a": 1}, index=0, id="x"), piece("clock", {}, index=1, id="y")]
     ],
+    "the index 0 and an empty id for every call": [
+        [piece("add", '{"a":1}', index=0, id=""), piece("clock", "{}", index=0, id="")],
+    ],
+    "the index 0 for every call, and no ids": [
+        [piece("add", '{"a"', index=0)],
+        [piece("add", ":1}", index=0), piece("clock", "{}", index=0)],
+    ],
+    "numbers as ids": [
+        [piece("add", '{"a"', id=0), piece("clock", "{", id=1)],
+        [piece(None, ":1}", id=0), piece(None, "}", id=1)],
+    ],
     "odd pieces between": [
         [piece("add", '{"a":1}', index=0, id="x"), {}, {"index": 0, "function": None}],
         [piece(5, [], index=0), piece("clock", "{}", index=1, id="y")],
@@ -152,6 +163,47 @@ async def test_half_characters_of_arguments_are_joined(connect: Connect) -> None
     call = ToolUse("add", ['{"a":"', "\ud83d", "\ude00", '"}', "\ud83d"])
     outcome = await whole(connect, Reply(calls=[call]), TOOLS)
     assert list(outcome.calls.values()) == [("add", '{"a":"😀"}\ufffd')]
+
+
+async def test_half_characters_in_arguments_that_are_an_object_do_not_fail_the_answer() -> None:
+    call = piece("add", {"a\ud83d": "\ude00 é \ud83d\ude00"}, index=0, id="x")
+    call["extra_content"] = {"seal": "\ud83d"}
+    events = [openai_delta({"tool_calls": [call]})]
+    outcome = await whole(openai_chat, Reply(events=events, finish="tool_calls"), TOOLS)
+    assert list(outcome.calls.values()) == [("add", '{"a\ufffd":"\ufffd é 😀"}')]
+    assert outcome.sealed[0].encrypted_value == openai_prompt.EXTRA + '{"seal":"\ufffd"}'
+
+
+async def test_a_name_that_is_far_too_long_is_cut(connect: Connect) -> None:
+    outcome = await whole(connect, Reply(calls=[ToolUse("add" * 100_000)]), TOOLS)
+    assert list(outcome.calls.values()) == [(("add" * 100)[:128], "{}")]
+
+
+def nameless(event: dict[str, Any]) -> dict[str, Any]:
+    """``event`` without the name of a call."""
+    for choice in event.get("choices", ()):
+        for call in choice["delta"].get("tool_calls", ()):
+            call["function"].pop("name", None)
+    event.get("content_block", {}).pop("name", None)
+    return event
+
+
+async def test_text_before_a_call_without_a_name_is_no_complete_answer(connect: Connect) -> None:
+    calls = [ToolUse("add", {"a": 1})]
+    text, error = await refused(connect, Reply("Let me see.", calls=calls, edit=nameless), TOOLS)
+    assert text == "Let me see."
+    assert (type(error), error.retryable) == (LLMEmpty, True)
+    assert str(error) == "The model called a tool, and gave no answer."
+
+
+@pytest.mark.parametrize(
+    ("connect", "finish"), [(openai_chat, "STOP"), (anthropic_messages, "end_turn")]
+)
+async def test_a_call_without_a_name_does_not_fail_an_answer_that_is_complete(
+    connect: Connect, finish: str
+) -> None:
+    reply = Reply("Three.", calls=[ToolUse("add", {"a": 1})], edit=nameless, finish=finish)
+    assert (await whole(connect, reply, TOOLS)).text == "Three."
 
 
 async def test_anthropic_may_send_all_arguments_at_once() -> None:
