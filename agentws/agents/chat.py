@@ -73,7 +73,7 @@ class ChatAgent(Agent):
             if not messages:
                 await ctx.caught_up()
                 said += await ctx.steered()
-                answered = Round()
+                answered = Round(largest_seal=ctx.largest_value)
                 asked = await files.shown(prompt(said, budget=self.history_budget))
                 async with aclosing(self._ask(asked)) as answer:
                     async for piece in answer:

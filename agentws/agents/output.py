@@ -90,7 +90,7 @@ class RunOutput(Protocol):
 
     @property
     def largest_result(self) -> int:
-        """The most bytes of a tool's result."""
+        """The most bytes of a tool's result, or of another value that can't be cut."""
 
     def record(self, event: AgentEvent) -> bool:
         """:meth:`write` for an event of a step: also while an agent repeats what is known.

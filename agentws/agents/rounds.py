@@ -7,10 +7,13 @@ again.
 
 from __future__ import annotations
 
+import math
 import secrets
 import string
 from collections.abc import Iterator, Sequence
 from typing import Final, NamedTuple
+
+import msgspec
 
 from ..errors import InvalidEvent
 from ..protocol import events as e
@@ -29,11 +32,14 @@ class Round:
     """What a model said in one round: its pieces as events, and afterwards as messages.
 
     The ids of a model are unique within one answer at most, so calls and messages get new ones.
+    What a provider must get back, and is larger than ``largest_seal`` bytes, is not in the events:
+    the provider gets it back in this run, and not when the agent is called again.
     """
 
-    __slots__ = ("_blocks", "_calls", "_name", "_parts", "in_text")
+    __slots__ = ("_blocks", "_calls", "_largest_seal", "_name", "_parts", "in_text")
 
-    def __init__(self) -> None:
+    def __init__(self, *, largest_seal: float = math.inf) -> None:
+        self._largest_seal = largest_seal
         self._name = new_name()
         self._parts: list[_Part] = []
         self._blocks: dict[str | None, _Part] = {}
@@ -136,8 +142,10 @@ class Round:
             if value.entity_id not in self._blocks:
                 yield from self._add_reasoning(value.entity_id, "")
             sealed = self._blocks[value.entity_id]
-        if sealed is not None:
-            sealed.sealed = value.encrypted_value
+        if sealed is None:
+            return
+        sealed.sealed = value.encrypted_value
+        if len(msgspec.json.encode(value.encrypted_value)) <= self._largest_seal:
             yield e.ReasoningEncryptedValue(value.subtype, sealed.id, value.encrypted_value)
 
     def _begin(self, role: str) -> _Part:

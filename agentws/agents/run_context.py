@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import AsyncIterator, Mapping, Sequence, Set
 from typing import Any, TypeVar
 
@@ -201,6 +202,11 @@ class RunContext(SessionContext):
         if self._output is None:
             raise RuntimeError("this context belongs to no run; expected one that a gateway made")
         return self._output
+
+    @property
+    def largest_value(self) -> float:
+        """The most bytes of one value that is written; infinite outside of a run."""
+        return math.inf if self._output is None else self._output.largest_result
 
     async def caught_up(self) -> None:
         """Returns when the agent is where it waited for answers: what it does now is new.

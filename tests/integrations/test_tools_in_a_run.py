@@ -49,6 +49,22 @@ async def test_a_run_of_two_rounds(connect: Connect) -> None:
     assert [one["tools"] for one in fake.requests] == [fake.requests[0]["tools"]] * 2
 
 
+async def test_a_signature_that_no_event_can_hold_does_not_fail_the_run() -> None:
+    """The next round gets it back, from memory."""
+    signature = "s" * 300_000
+    signed = Reply(reasoning="Hm.", signature=signature, calls=CALLS[:1])
+    async with FakeLLM([signed, Reply("It is 3.")]) as fake, anthropic_messages(fake) as llm:
+        async with talk(lambda: ChatAgent(llm, tools=[add])) as one:
+            event = await said(one, "go", 1)
+            fold = await one.check()
+            await said(one, "thanks", 2)
+    assert event["type"] == "RUN_FINISHED"
+    assert [one.content for one in fold.messages if isinstance(one, m.ReasoningMessage)] == ["Hm."]
+    blocks = [body["messages"][1]["content"] for body in fake.requests[1:]]
+    thinking = {"type": "thinking", "thinking": "Hm.", "signature": signature}
+    assert [thinking in one for one in blocks] == [True, False]
+
+
 async def test_what_anthropic_signed_is_sent_back_in_the_next_rounds_and_runs() -> None:
     script = [ADDING, Reply("It is 3."), Reply("Bye.")]
     async with FakeLLM(script) as fake, anthropic_messages(fake) as llm:
