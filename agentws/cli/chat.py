@@ -24,7 +24,8 @@ from .streams import (
 from .terminal import Terminal
 
 CONNECT_TIMEOUT: Final = 3.0
-_SCHEMED: Final = re.compile(r"\s*[a-z][a-z0-9+.-]*://", re.IGNORECASE)
+_SCHEMED: Final = re.compile(r"\s*[a-z][a-z0-9+.-]*:/", re.IGNORECASE)
+"""One slash is enough: ``http:/host`` has lost the other, and ``http`` is not its host."""
 
 
 def endpoint(url: str) -> str:

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import re
 from typing import Final
-from urllib.parse import SplitResult, parse_qsl, urlencode, urljoin, urlsplit, urlunsplit
+from urllib.parse import SplitResult, parse_qsl, quote, urlencode, urljoin, urlsplit, urlunsplit
 
 from ..errors import BadRequest
 from .transport import Opening
 
 ENDPOINT: Final = "/ws/chat"
+EXPECTED: Final = "ws://, wss://, http:// or https:// and a host"
 _SCHEMES: Final = {"http": "ws", "https": "wss", "ws": "ws", "wss": "wss"}
 _PORTS: Final = {"ws": 80, "wss": 443}
+_PATH: Final = "%/:@!$&'()*+,;=~"
+"""The characters of a path that stay as they are; people write others, such as spaces."""
 _SECRET: Final = re.compile(r"(?<=//)[^/?#]*@|[?#].*", re.DOTALL)
 """The secret parts of a URL: its credentials, and its query, which may name a session."""
 
@@ -25,10 +28,11 @@ def addresses(url: str, opening: Opening) -> list[str]:
     second candidate. Raises BadRequest when ``url`` is not a valid address.
     """
     parts = _parsed(url)
-    path = parts.path.rstrip("/")
-    paths = [path] if path.endswith(ENDPOINT) else [path + ENDPOINT, parts.path or "/"]
-    query = _query(parts.query, opening)
-    return [urlunsplit((parts.scheme, parts.netloc, path, query, "")) for path in paths]
+    given = quote(parts.path, safe=_PATH)
+    path = given.rstrip("/")
+    paths = [path] if path.endswith(ENDPOINT) else [path + ENDPOINT, given or "/"]
+    netloc, query = _netloc(parts), _query(parts.query, opening)
+    return [urlunsplit((parts.scheme, netloc, path, query, "")) for path in paths]
 
 
 def redact(url: str) -> str:
@@ -70,7 +74,7 @@ def _parsed(url: str) -> SplitResult:
     except (KeyError, ValueError) as error:
         raise BadRequest(
             f"This is not an address of a gateway: {_SECRET.sub('', url)}.",
-            expected="ws://, wss://, http:// or https:// and a host",
+            expected=EXPECTED,
         ) from error
     return parts
 
@@ -86,6 +90,14 @@ def _query(given: str, opening: Opening) -> str:
 
 def _origin(parts: SplitResult) -> tuple[str, str | None, int]:
     return parts.scheme, parts.hostname, parts.port or _PORTS[parts.scheme]
+
+
+def _netloc(parts: SplitResult) -> str:
+    """Host and port with the credentials; a user may have no password."""
+    userinfo = parts.netloc.rpartition("@")[0]
+    if userinfo and ":" not in userinfo:
+        userinfo += ":"
+    return f"{userinfo}@{_host(parts)}" if userinfo else _host(parts)
 
 
 def _host(parts: SplitResult) -> str:

@@ -26,7 +26,7 @@ from websockets.typing import Subprotocol
 
 from ..errors import BadRequest
 from ..protocol.frames import NATIVE, Failure
-from .address import addresses, redact, redirect_target
+from .address import EXPECTED, addresses, redact, redirect_target
 from .errors import BadProxy
 from .proxies import Proxy, ProxySetting, proxy_for
 from .transport import Opening, TransportClosed
@@ -165,7 +165,8 @@ def _translating_opening(address: str, proxy: Proxy | None) -> Iterator[None]:
     try:
         yield
     except (InvalidURI, UnicodeError) as error:
-        raise BadRequest(f"This is not an address of a gateway: {redact(address)}.") from error
+        message = f"This is not an address of a gateway: {redact(address)}."
+        raise BadRequest(message, expected=EXPECTED) from error
     except InvalidStatus as error:
         raise _status_error(error) from error
     except InvalidMessage as error:

@@ -182,9 +182,10 @@ def test_the_address_of_the_page_is_accepted(given: str, meant: str) -> None:
     assert endpoint(given) == meant
 
 
-def test_an_invalid_address_is_refused() -> None:
-    with pytest.raises(BadRequest):
-        endpoint("ftp://example.com")
+@pytest.mark.parametrize("given", ["ftp://example.com", "http:/example.com", "http:example.com"])
+def test_an_invalid_address_is_refused(given: str) -> None:
+    with pytest.raises(BadRequest, match=f"{given}. Expected ws://"):
+        endpoint(given)
 
 
 def test_no_prompt_follows_the_last_remark(capsys: pytest.CaptureFixture[str]) -> None:

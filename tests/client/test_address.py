@@ -72,6 +72,20 @@ async def test_a_gateway_is_found_by_its_page_and_by_its_endpoint(scheme: str, p
     assert host.asked == ["/assistant/ws/chat"]
 
 
+@pytest.mark.parametrize("user", ["ann@", "@", "ann:@", ":pw@", "ann:p%40w@", "é@"])
+async def test_a_gateway_is_found_with_credentials_of_any_form(user: str) -> None:
+    async with listening(plain(gateway())) as server:
+        async with connect(f"http://{user}{server}/assistant") as chat:
+            assert await chat.ask("hi") == "hi"
+
+
+@pytest.mark.parametrize("path", ["/my assistant/", "/my%20assistant", "/my assistant/ws/chat"])
+async def test_a_gateway_at_a_path_with_a_space_is_found(path: str) -> None:
+    host = Host(paths={"/my assistant/ws/chat": "/assistant/ws/chat"})
+    async with listening(plain(host)) as server, connect(f"http://{server}{path}") as chat:
+        assert await chat.ask("hi") == "hi"
+
+
 @pytest.mark.parametrize("path", ["", "/", "/ws/chat"])
 async def test_a_gateway_without_a_prefix_is_found(path: str) -> None:
     async with (
@@ -139,6 +153,10 @@ async def test_an_error_message_shows_neither_password_nor_session() -> None:
         ("ws://h/a/ws/chats", ["ws://h/a/ws/chats/ws/chat", "ws://h/a/ws/chats"]),
         ("http://[::1]:8000/", ["ws://[::1]:8000/ws/chat", "ws://[::1]:8000/"]),
         (" HTTP://h/a \n", ["ws://h/a/ws/chat", "ws://h/a"]),
+        ("ws://h/a b/é%20/", ["ws://h/a%20b/%C3%A9%20/ws/chat", "ws://h/a%20b/%C3%A9%20/"]),
+        ("ws://ann@h", ["ws://ann:@h/ws/chat", "ws://ann:@h/"]),
+        ("ws://@h:8/ws/chat", ["ws://h:8/ws/chat"]),
+        ("ws://ann:pw@[::1]:8/ws/chat", ["ws://ann:pw@[::1]:8/ws/chat"]),
     ],
 )
 def test_the_candidate_addresses_of_a_url(url: str, expected: list[str]) -> None:
@@ -173,7 +191,7 @@ def test_the_error_for_an_invalid_url_shows_no_secrets(url: str) -> None:
 
 @pytest.mark.parametrize("url", ["ws://a..b/", f"ws://{'a' * 64}.example/", "ws://ünn\u200b.."])
 async def test_an_impossible_host_name_is_refused(url: str) -> None:
-    with pytest.raises(BadRequest, match="address"):
+    with pytest.raises(BadRequest, match="address.*Expected ws://"):
         await enter(connect(url))
 
 
