@@ -25,6 +25,8 @@ _PORTS: Final = {"http": 80, "https": 443} | dict.fromkeys(
     ("socks4", "socks4a", "socks5", "socks5h"), 1080
 )
 """The schemes and their default ports."""
+_SCHEMED: Final = re.compile(r"[a-z][a-z0-9+.-]*:/", re.IGNORECASE)
+"""Also with one slash: ``http:/host`` is no host named http."""
 _WEB_PORTS: Final = {"ws": 80, "wss": 443}
 _LOOPBACK_NAMES: Final = frozenset(
     {"localhost", "localhost.localdomain", "localhost6", "ip6-localhost", "ip6-loopback"}
@@ -94,17 +96,24 @@ def is_loopback(host: str) -> bool:
 
 def _bypasses_proxy(host: str, port: int) -> bool:
     """Whether ``NO_PROXY`` or the system's settings exclude that host from proxies."""
+    host = host.rstrip(".")
     bracketed = f"[{host}]" if ":" in host else host
     if proxy_bypass(f"{bracketed}:{port}") or proxy_bypass(host):
         return True
     entries = re.split(r"[\s,]+", getproxies().get("no", ""))
-    return any(_covers(entry.lower(), host.lower()) for entry in entries)
+    return any(_covers(entry.rstrip(".").lower(), host.lower(), port) for entry in entries)
 
 
-def _covers(entry: str, host: str) -> bool:
-    """Matches networks (``10.0.0.0/8``) and ``*.example.com``, which ``urllib`` does not."""
+def _covers(entry: str, host: str, port: int) -> bool:
+    """Matches what ``urllib`` does not: networks (``10.0.0.0/8``), ``*.example.com``, and entries
+    between spaces."""
+    if entry == "*":
+        return True
     if entry.startswith("*."):
         return host.endswith(entry[1:])
+    name = entry.removesuffix(f":{port}").strip("[]").lstrip(".")
+    if name and (host == name or host.endswith(f".{name}")):
+        return True
     try:
         return ipaddress.ip_address(host) in ipaddress.ip_network(entry, strict=False)
     except ValueError:
@@ -153,7 +162,8 @@ def _proxy(value: str, source: str, hint: str) -> Proxy:
 def _parsed(value: str) -> SplitResult:
     """Raises ValueError. A proxy without a scheme is an HTTP proxy, as in other programs."""
     text = value.strip()
-    parts = urlsplit(text if "://" in text else f"http://{text.removeprefix('//')}")
+    has_scheme = "://" in text or _SCHEMED.match(text)
+    parts = urlsplit(text if has_scheme else f"http://{text.removeprefix('//')}")
     if parts.scheme == "socks":
         parts = parts._replace(scheme="socks5h")
     if parts.scheme not in _PORTS or not parts.hostname or parts.port == 0:

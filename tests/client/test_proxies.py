@@ -88,6 +88,14 @@ async def test_proxy_none_and_no_proxy_bypass_the_proxy(monkeypatch: pytest.Monk
         ("*.example", "example", False),
         ("*.example", "agent.example.com", False),
         ("agent.example:80", "agent.example", True),
+        ("other agent.example", "agent.example", True),
+        ("other\n.example\tthird", "agent.example", True),
+        ("other *", "agent.example", True),
+        ("other agent.example:81", "agent.example", False),
+        ("other [fd00::1]:80", "[fd00::1]", True),
+        ("agent.example.", "agent.example", True),
+        ("other example.", "agent.example.", True),
+        ("other .", "agent.example", False),
         ("agent.example:81", "agent.example", False),
         ("10.0.0.0/8,192.168.0.0/16", "192.168.7.1", True),
         ("10.0.0.7/8", "10.1.2.3", True),
@@ -165,6 +173,7 @@ MALFORMED += [
     "http://%ff:x@h",
 ]
 MALFORMED += ["http://user:secret@:80", ":::", "http://host:-1", "htt p://h"]
+MALFORMED += ["http:/host:3128", "unix:/tmp/proxy", "socks5:/host"]
 
 
 @pytest.mark.parametrize("value", MALFORMED)
