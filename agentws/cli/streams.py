@@ -6,6 +6,7 @@ import asyncio
 import codecs
 import io
 import os
+import select
 import sys
 import threading
 from collections.abc import AsyncIterator, Iterable
@@ -168,10 +169,14 @@ def _chunks(descriptor: int) -> Iterable[bytes]:
 
 
 def _read(descriptor: int) -> bytes:
-    try:
-        return os.read(descriptor, _CHUNK)
-    except OSError:
-        return b""  # the terminal was closed
+    while True:
+        try:
+            return os.read(descriptor, _CHUNK)
+        except BlockingIOError:
+            # The program at the other end of the pipe, or a parent, has made it non-blocking.
+            select.select([descriptor], [], [])
+        except OSError:
+            return b""  # the terminal was closed
 
 
 def _split(chunks: Iterable[bytes]) -> Iterable[bytes]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import codecs
 import json
 import os
@@ -222,6 +223,24 @@ def test_a_byte_order_mark_may_arrive_in_two_reads() -> None:
     writing.start()
     assert read_all(source) == "höchstens"
     writing.join()
+    os.close(source)
+
+
+async def test_input_that_does_not_block_is_read_to_its_end() -> None:
+    """As from a pipe that another program has made non-blocking, before it writes."""
+    source, sink = os.pipe()
+    os.set_blocking(source, False)
+    lines = read_lines(source)
+    first = asyncio.ensure_future(anext(lines))
+    await asyncio.sleep(0.05)
+    os.write(sink, b"one\ntw")
+    assert await first == "one"
+    second = asyncio.ensure_future(anext(lines))
+    await asyncio.sleep(0.05)
+    os.write(sink, b"o\n")
+    assert await second == "two"
+    os.close(sink)
+    assert [one async for one in lines] == []
     os.close(source)
 
 
