@@ -230,8 +230,15 @@ def translated_errors(answer: Answer, llm_error: LLMErrorOf) -> Iterator[None]:
         if not answer.begun and not status and isinstance(error, TypeError | ValueError):
             # The SDK could not encode the request, or it has no key.
             raise LLMError(NOT_SENT) from error
+        if _is_refusal(member(error, "body")):
+            raise LLMRefused from error
         cause = None if speaks_of_credentials(status) else error
         raise llm_error(error, status, answer.begun) from cause
+
+
+def _is_refusal(body: object) -> bool:
+    error = _innermost(body)
+    return any(member(error, name) in _FILTERED for name in ("code", "type"))
 
 
 def _quotes_a_header(error: BaseException) -> bool:
@@ -252,6 +259,8 @@ BAD_HEADER: Final = (
     "has a character that is not allowed there, for example a line break."
 )
 _DEEPEST_CAUSE: Final = 16
+_FILTERED: Final = ("content_filter", "content_policy_violation", "refusal")
+"""Codes of errors of a content filter, which are sent with the status 400 or without one."""
 THOUGHT_ONLY: Final = "The model thought, but gave no answer."
 CALLED_ONLY: Final = "The model called a tool, and gave no answer."
 
@@ -291,7 +300,7 @@ class Counts:
 
 
 _STATUSES: Final = (
-    (402, "insufficient_?quota|billing|payment_?required"),
+    (402, "insufficient_?quota|current_quota|billing|payment_?required"),
     (413, "context_?length|too_?large|string_above_max_length"),
     (429, "rate_?limit|too_?many_?requests|throttl|resource_?exhausted"),
     (529, "overloaded"),
@@ -305,6 +314,11 @@ _STATUSES: Final = (
 """The HTTP status for a provider's error code: the first pattern that matches."""
 _SPECIFIC: Final = _STATUSES[:2]
 """Codes that are more specific than the HTTP status sent with them."""
+_TOLD: Final = (
+    (402, r"credit balance is too low|insufficient balance"),
+    (413, r"context.?(length|limit|size|window)|prompt is too long|input token count"),
+)
+"""The same for the error's message, where the code says no more than "bad request"."""
 _LIMITED: Final = r"rate.?limit|too.many.requests|(^|code|error|http|status)\W*429\b"
 """Matches a message about a rate limit, for errors without a code for it."""
 
@@ -343,15 +357,16 @@ def error_status(body: object) -> int:
         return 429 if _matches(_LIMITED, error) else 0
     values = [member(error, name) for name in ("status", "status_code", "code", "type")]
     words = [value for value in values if isinstance(value, str)]
-    if specific := _status_of(words, _SPECIFIC):
+    message = member(error, "message")
+    told = [message] if isinstance(message, str) else []
+    if specific := _status_of(words, _SPECIFIC) or _status_of(told, _TOLD):
         return specific
     for number in map(token_count, values):
         if number is not None and 400 <= number < 600:
             return number
     if status := _status_of(words, _STATUSES):
         return status
-    message = member(error, "message")
-    return 429 if isinstance(message, str) and _matches(_LIMITED, message) else 0
+    return 429 if any(_matches(_LIMITED, one) for one in told) else 0
 
 
 def _innermost(body: object) -> object:

@@ -245,6 +245,9 @@ OTHERS: Mapping[str, tuple[Any, type[LLMError], bool]] = {
     "a gateway's": ({"code": 502}, LLMUnavailable, True),
     "unknown": ({"message": "It broke.", "code": "E17"}, LLMUnavailable, True),
     "a status of success": ({"code": 200}, LLMUnavailable, True),
+    "a suspended account": ({"type": "exceeded_current_quota_error"}, LLMError, False),
+    "a filter": ({"code": "content_filter", "message": "Filtered."}, LLMRefused, False),
+    "a filter with a status": ({"code": "content_filter", "status": 400}, LLMRefused, False),
     "a key": ({"code": "invalid_api_key"}, LLMError, False),
 }
 
@@ -310,6 +313,7 @@ RAISED: Mapping[str, tuple[Exception, type[LLMError], float | None]] = {
         7,
     ),
     "no credit": (Odd(status_code=429, body={"code": "insufficient_quota"}), LLMError, None),
+    "a filter": (Odd(status_code=400, body={"code": "content_filter"}), LLMRefused, None),
     "odd members": (Odd(status_code="x", response=5, body=[None]), LLMUnavailable, None),
     "nothing": (Odd(), LLMUnavailable, None),
 }
@@ -327,6 +331,40 @@ async def test_an_exception_in_the_middle_of_a_stream_raises_the_llm_error_of_it
             pieces.append(piece)
     assert pieces == ["one "]
     assert (type(raised.value), raised.value.retry_after) == (kind, wait)
+
+
+SENTENCES = [
+    "This model's maximum context length is 4096 tokens. However, you requested 5000 tokens.",
+    "prompt is too long: 210000 tokens > 200000 maximum",
+    "input length and `max_tokens` exceed context limit: 199000 + 8192 > 200000",
+    "the request exceeds the available context size, try increasing it",
+    "The input token count (40000) exceeds the maximum number of tokens allowed (32768).",
+]
+
+
+@pytest.mark.parametrize("status", [400, 500, 200])
+@pytest.mark.parametrize("sentence", SENTENCES)
+@pytest.mark.parametrize("adapter", [OpenAIChat, AnthropicMessages])
+async def test_a_conversation_that_is_too_long_is_recognized_by_the_message(
+    adapter: Any, sentence: str, status: int
+) -> None:
+    body = {"error": {"type": "invalid_request_error", "message": sentence, "code": None}}
+    said, error = await failing(adapter, Odd(status_code=status, body=body))
+    assert (said, error.retryable) == ("The conversation is too long for the model.", False)
+
+
+async def test_an_account_without_credit_is_recognized_by_the_message() -> None:
+    message = "Your credit balance is too low to access the Anthropic API."
+    body = {"error": {"type": "invalid_request_error", "message": message}}
+    said, _ = await failing(AnthropicMessages, Odd(status_code=400, body=body))
+    assert said == "The account with the model's provider has no credit."
+
+
+async def failing(adapter: Any, error: Exception) -> tuple[str, LLMError]:
+    with pytest.raises(LLMError) as raised:
+        async for _ in adapter("fake", client=Breaking(error)).stream(HELLO):
+            pass
+    return str(raised.value), raised.value
 
 
 @pytest.mark.parametrize(
