@@ -22,9 +22,9 @@ from typing import Any, NamedTuple
 
 from ..agents.llm import LLM, LLMPiece, LLMUnavailable
 from ..protocol.messages import Message, TokenUsage, Tool
-from .answer import Counts, Endings, LLMErrorOf, translated_errors
+from .answer import Counts, Endings, LLMErrorOf, error_status, member, translated_errors
 from .reading import Reading, Retries
-from .tool_names import our_names
+from .tool_names import json_value, our_names
 
 Response = AbstractAsyncContextManager[AsyncIterator[Any]]
 """A streamed response of an SDK; leaving it closes the request."""
@@ -96,6 +96,22 @@ class ProviderLLM(LLM):
             await self._close()
 
 
+async def _refusal(events: AsyncIterator[Any]) -> int:
+    """The HTTP status of an error that some servers send instead of a stream, with the status 200.
+
+    0 for a stream, and for a body that is no error.
+    """
+    response = member(events, "response")
+    headers = member(response, "headers")
+    # A stream never says its length; one with a wrong type is still read as it comes.
+    if not isinstance(headers, Mapping) or "content-length" not in headers:
+        return 0
+    if "json" not in headers.get("content-type", ""):
+        return 0
+    body = json_value((await response.aread()).decode(errors="replace"))
+    return error_status(body) or (500 if member(body, "error") else 0)
+
+
 async def answer_of(
     provider: Provider,
     begin: Callable[[], Awaitable[Response]],
@@ -112,6 +128,7 @@ async def answer_of(
             with translated_errors(reading.answer, provider.llm_error):
                 async with await begin() as events:
                     retries.begun = reading.answer.begun = True
+                    reading.answer.note_error(await _refusal(events))
                     async for event in events:
                         for piece in provider.read(event, reading):
                             retries.shown = True

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import traceback
 from collections.abc import Callable, Mapping
 from types import SimpleNamespace
@@ -12,7 +13,7 @@ import httpx2
 import openai
 import pytest
 
-from agentws.agents.llm import LLM, LLMError, LLMUnavailable
+from agentws.agents.llm import LLM, LLMError, LLMRateLimited, LLMUnavailable
 from agentws.integrations.anthropic import AnthropicMessages
 from agentws.integrations.openai import OpenAIChat
 from agentws.testing.fakellm import FakeLLM, Reply
@@ -119,3 +120,57 @@ async def test_a_model_whose_answer_breaks_off_was_reached(connect: Connect) -> 
     text, error = await refused(connect, Reply("one two", fault="drop"))
     assert (text, type(error)) == ("one ", LLMUnavailable)
     assert str(error) == "The model's answer broke off."
+
+
+def answering(body: str, kind: str = "application/json") -> httpx2.AsyncClient:
+    """A transport that answers every request with ``body`` and the status 200."""
+
+    def answer(request: httpx2.Request) -> httpx2.Response:
+        return httpx2.Response(200, headers={"content-type": kind}, text=body)
+
+    return httpx2.AsyncClient(transport=httpx2.MockTransport(answer))
+
+
+UNAVAILABLE = "The model is not available right now."
+BODIES: list[tuple[Any, type[LLMError], str]] = [
+    ({"error": {"code": 429}}, LLMRateLimited, "The model is receiving too many requests."),
+    ({"type": "error", "error": {"type": "overloaded_error"}}, LLMUnavailable, UNAVAILABLE),
+    ({"error": "out of memory"}, LLMUnavailable, UNAVAILABLE),
+    (
+        {"error": {"code": "model_not_found"}},
+        LLMError,
+        "The model does not exist, or is not available to this account.",
+    ),
+    (
+        {"error": {"type": "invalid_api_key", "message": KEY}},
+        LLMError,
+        "The model's provider did not accept the credentials it was given.",
+    ),
+    ({"id": "x"}, LLMUnavailable, "The model's answer broke off."),
+    ([], LLMUnavailable, "The model's answer broke off."),
+]
+
+
+@pytest.mark.parametrize(("body", "kind", "said"), BODIES)
+async def test_an_error_instead_of_a_stream_is_read(
+    adapter: Adapter, body: Any, kind: type[LLMError], said: str
+) -> None:
+    async with answering(json.dumps(body)) as http:
+        error = await failure(adapter(http, "http://model.example", KEY, max_retries=0))
+    assert (type(error), str(error)) == (kind, said)
+    assert KEY not in "".join(traceback.format_exception(error))
+
+
+async def test_a_stream_with_another_content_type_is_read(adapter: Adapter) -> None:
+    events: list[dict[str, Any]] = [
+        {"choices": [{"delta": {"content": "Hi"}, "finish_reason": "stop"}]},
+        {"type": "content_block_delta", "delta": {"type": "text_delta", "text": "Hi"}},
+        {"type": "message_delta", "delta": {"stop_reason": "end_turn"}},
+    ]
+    body = "".join(
+        f"event: {one.get('type', 'message')}\ndata: {json.dumps(one)}\n\n" for one in events
+    )
+    for kind in ("application/json", "text/plain"):
+        async with answering(body, kind) as http:
+            llm = adapter(http, "http://model.example", KEY)
+            assert [piece async for piece in llm.stream(HELLO)] == ["Hi"]
