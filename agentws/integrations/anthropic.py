@@ -161,8 +161,9 @@ def _said(part: object, index: object, reading: Reading) -> Iterator[LLMPiece]:
                 index=index,
                 id=member(part, "id"),
                 name=member(part, "name"),
+                arguments="",
                 # Empty, when the arguments follow; some servers send all of them here.
-                arguments=member(part, "input") or "",
+                whole=member(part, "input"),
             )
         case "input_json_delta":
             piece = member(part, "partial_json")

@@ -36,15 +36,19 @@ class Reading:
                 yield ReasoningMessageChunk(id, text)
 
     def add_call(
-        self, *, index: object, id: object, name: object, arguments: object
+        self, *, index: object, id: object, name: object, arguments: object, whole: object = None
     ) -> Iterator[LLMPiece]:
-        """A piece of a call; its members in any form that servers send."""
+        """A piece of a call; its members in any form that servers send.
+
+        ``whole`` are all its arguments: they count if no ``arguments`` follow.
+        """
         if not self._tools:
             return
         given = _storable(name)[:_LONGEST_NAME]
         call = self._calls.find(index, id, given)
         if call is None:
             return
+        call.whole = whole or call.whole
         if not call.name:
             if not given:
                 call.early.append(arguments)
@@ -54,6 +58,7 @@ class Reading:
             yield ToolCallChunk(call.id, self._tools.get(given, given))
         for one in (*call.early, arguments):
             if text := call.text.add(_as_json(one)):
+                call.whole = None
                 yield ToolCallChunk(call.id, delta=text)
         call.early.clear()
 
@@ -73,9 +78,10 @@ class Reading:
         if text := self.answer.flush():
             yield text
         for call in self._calls:
-            if call.name and (text := call.text.flush()):
+            text = _as_json(call.whole) + call.text.flush()
+            if call.name and text:
                 yield ToolCallChunk(call.id, delta=text)
-        if any(not call.name and any(call.early) for call in self._calls):
+        if any(not call.name and any((*call.early, call.whole)) for call in self._calls):
             self.answer.note_lost_call()
         for block, joiner in self._thoughts.items():
             if text := joiner.flush():
@@ -96,7 +102,7 @@ def _storable(text: object) -> str:
 
 
 class _Call:
-    __slots__ = ("early", "id", "name", "text")
+    __slots__ = ("early", "id", "name", "text", "whole")
 
     def __init__(self, id: str) -> None:
         self.id = id
@@ -105,6 +111,7 @@ class _Call:
         self.text = Unicode()
         self.early: list[object] = []
         """Arguments that were received before the name."""
+        self.whole: object = None
 
 
 class _Calls:

@@ -213,6 +213,22 @@ async def test_anthropic_may_send_all_arguments_at_once() -> None:
     assert list(outcome.calls.values()) == [("add", '{"a":1}')]
 
 
+async def test_arguments_that_anthropic_sends_at_once_and_in_pieces_count_once() -> None:
+    block = {"type": "tool_use", "id": "x", "name": "add", "input": {"a": 1}}
+    start = {"type": "content_block_start", "index": 0, "content_block": block}
+    pieces = [
+        {"type": "content_block_delta", "index": 0, "delta": delta}
+        for delta in (
+            {"type": "input_json_delta", "partial_json": ""},
+            {"type": "input_json_delta", "partial_json": '{"a"'},
+            {"type": "input_json_delta", "partial_json": ": 1}"},
+        )
+    ]
+    reply = Reply(events=[start, *pieces], finish="tool_use")
+    outcome = await whole(anthropic_messages, reply, TOOLS)
+    assert list(outcome.calls.values()) == [("add", '{"a": 1}')]
+
+
 # Reasoning
 
 
