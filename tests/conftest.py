@@ -71,7 +71,10 @@ def pytest_configure(config: pytest.Config) -> None:
     # generates new ones.
     times = config.getoption("--soak")
     examples = max(1, int(settings().max_examples * times))
-    settings.register_profile("soak", max_examples=examples, derandomize=times <= 1.0)
+    # No deadline: how long an example takes says more about the machine than about the code.
+    settings.register_profile(
+        "soak", max_examples=examples, derandomize=times <= 1.0, deadline=None
+    )
     settings.load_profile("soak")
 
 
