@@ -42,6 +42,17 @@ REPLACED = {
     "\t\tenumerable: !0,\n\t\tconfigurable: !0,\n\t\twritable: !0\n\t}) : e[r] = t, e;\n": (
         "\te[r] = t;\n"
     ),
+    # A cell beyond the last column is shown, although GitHub leaves it out.
+    "i < columnCount; i++) {\n\t\t\tconst token_tdo": (
+        "i < columnCount || i < columns.length; i++) {\n\t\t\tconst token_tdo"
+    ),
+    # What is nested too deep is shown as a paragraph, by the last rule.
+    "\t\t\tif (state.level >= maxNesting) {\n\t\t\t\tstate.line = endLine;\n\t\t\t\tbreak;\n"
+    "\t\t\t}\n": "",
+    "let i = 0; i < len; i++) {\n\t\t\t\tok = rules[i](state, line,": (
+        "let i = state.level < maxNesting ? 0 : len - 1; i < len; i++) {\n"
+        "\t\t\t\tok = rules[i](state, line,"
+    ),
     # HTML stays text.
     '\t["html_inline", html_inline],\n': "",
     '\t[\n\t\t"html_block",\n\t\thtml_block,\n\t\t[\n\t\t\t"paragraph",\n\t\t\t"reference",\n'

@@ -114,8 +114,34 @@ for (const text of [
   '[ERROR]: timeout\n[INFO]: 12:30',
   'Said before.[^1]\n[^1]: Smith',
   '[^note]: https://example.com/a',
+  'Said in (1).\n[1]: https://example.com/a\n[Smith2020]: https://example.com/b "B"',
 ])
   test(`every character is shown: ${text}`, () => assert.equal(plain(text), text));
+
+test('a source is a link definition if a link uses its label', () => {
+  const text = 'Said in (1).\n\n[1]: https://a.example/b';
+  assert.equal(
+    whole(text.replace('(1)', '[1]')),
+    '<p>Said in <a href="https://a.example/b">1</a>.</p>',
+  );
+  assert.equal(html(parse(text, {})), '<p>Said in (1).</p>', 'a link may still come');
+  assert.ok(plain(text).endsWith('[1]: https://a.example/b'));
+});
+
+test('a cell beyond the last column is shown', () => {
+  assert.equal(
+    withoutLines(whole('| a | b |\n|---|--:|\n| 1 | 2 | 3 |\n| `x || y` | or |')),
+    '<table><thead><tr><th>a</th><th>b</th></tr></thead><tbody>' +
+      '<tr><td>1</td><td>2</td><td>3</td></tr><tr><td>`x</td><td></td><td>y`</td><td>or</td></tr></tbody></table>',
+  );
+});
+
+test('all that stands beside a fence is shown', () => {
+  for (const fence of ['```', '~~~']) {
+    const [block] = parseWhole(`${fence} js  title="a &amp; b.js" {1}\ncode`);
+    assert.deepEqual(block.props, { info: 'js  title="a & b.js" {1}' });
+  }
+});
 
 test('a bare link ends with its address', () => {
   const addresses = (text) =>
@@ -309,6 +335,12 @@ test('the depth of nested elements is bounded', () => {
     if (kind === 'emphasis')
       assert.equal(textOf(blocks).replace(/\W/g, ''), text.replace(/\W/g, ''));
   }
+});
+
+test('what is nested too deep is still shown', () => {
+  const list = Array.from({ length: 80 }, (_, depth) => `${'  '.repeat(depth)}- item${depth}\n`);
+  for (const text of [`${'> '.repeat(150)}said`, `${'- '.repeat(80)}said`, list.join('')])
+    assert.equal(plain(text).replace(/\W/g, ''), text.replace(/\W/g, ''));
 });
 
 test('parsing a text takes time linear in its length', () => {

@@ -21,7 +21,8 @@ export function withoutLines(text) {
 
 function element({ tag, props, children }) {
   if (tag === 'code-block') {
-    const language = props.language ? ` class="language-${escape(props.language)}"` : '';
+    const [word] = props.info.split(/\s/);
+    const language = word ? ` class="language-${escape(word)}"` : '';
     return `<pre><code${language}>${html(children)}</code></pre>`;
   }
   if (props.class === 'image-link')

@@ -20,6 +20,8 @@ const FOOTNOTE = /^\[\^/;
 /** A label before a word that is not an address. */
 const LABELLED_WORD =
   /^\[((?:\\.|[^\]\\])*)\]:[ \t]*(?![a-z][a-z\d+.-]*:|\S*(?:[/#?@<(\\]|\.[a-z]))\S/i;
+/** A label that a list of sources may have: `[1]`, `[Smith2020]`. */
+const LABELLED_SOURCE = /^\[([^\]\\]*\d[^\]\\]*)\]:/;
 const LABELS = /\[((?:\\.|[^[\]\\])+)\](?!:)/g;
 /** @type {WeakMap<object, Set<string>>} the labels that links of a text may refer to, by its parser's `env` */
 const labels = new WeakMap();
@@ -55,7 +57,8 @@ function escaped(address) {
 
 /**
  * A link definition is not shown, so text that only looks like one must not become one: a footnote
- * (`[^1]: Smith`), and a word after a label that no link uses (`[ERROR]: timeout`).
+ * (`[^1]: Smith`), and after a label that no link uses a word (`[ERROR]: timeout`) or a source (`[1]: https:`).
+ * While the text grows, a link may still come that uses the source.
  *
  * @param {any} ruler
  */
@@ -73,10 +76,11 @@ function keepNotes(ruler) {
   ruler.enable('reference');
 }
 
-/** @param {string} line @param {{src: string, env: object}} state */
+/** @param {string} line @param {{src: string, env: {whole?: boolean}}} state */
 function isNote(line, { src, env }) {
   if (FOOTNOTE.test(line)) return true;
-  const [, label] = LABELLED_WORD.exec(line) ?? [];
+  const [, label] =
+    LABELLED_WORD.exec(line) ?? (env.whole ? LABELLED_SOURCE.exec(line) : null) ?? [];
   if (label === undefined) return false;
   const known = labels.get(env) ?? labelsOf(src);
   labels.set(env, known);
@@ -123,16 +127,17 @@ const MAKERS = {
 /**
  * @param {string} source
  * @param {References} references known ones; `parse` adds those that `source` defines
+ * @param {boolean} [whole] whether `source` is a whole text
  * @returns {Block[]} the blocks of the top level
  */
-export function parse(source, references) {
+export function parse(source, references, whole) {
   /** @type {Block[]} */
   const blocks = [];
-  assemble(tokensOf(source, { references }), blocks);
+  assemble(tokensOf(source, { references, whole }), blocks);
   return blocks;
 }
 
-/** @param {string} source @param {{references: References}} env @returns {any[]} */
+/** @param {string} source @param {{references: References, whole?: boolean}} env @returns {any[]} */
 function tokensOf(source, env) {
   /** @type {any[]} */
   const all = [];
@@ -207,11 +212,7 @@ function verbatim({ content }) {
 
 /** @param {any} token */
 function codeBlock({ content, info }) {
-  const [language] = parts
-    .unescapeAll(info ?? '')
-    .trim()
-    .split(/\s/);
-  return node('code-block', { language }, [content]);
+  return node('code-block', { info: parts.unescapeAll(info ?? '').trim() }, [content]);
 }
 
 /** @param {any} token */

@@ -91,7 +91,7 @@ export class GrowingMarkdown {
 
 /** @param {string} text that has ended @returns {Block[]} */
 export function parseWhole(text) {
-  return parse(text, {});
+  return parse(text, {}, true);
 }
 
 /** @param {string} text with any line ends @returns {string} with line feeds */

@@ -95,10 +95,10 @@ function content(element, { tag }) {
 }
 
 /** @param {HTMLElement} element @param {Record<string, any>} props */
-function setProps(element, { address, language, ...others }) {
+function setProps(element, { address, info, ...others }) {
   assign(element, others);
   if (address !== undefined) setAddress(/** @type {HTMLAnchorElement} */ (element), address);
-  if (language !== undefined) setLanguage(element, language);
+  if (info !== undefined) setInfo(element, info);
 }
 
 function codeBlock() {
@@ -118,12 +118,12 @@ function codeBlock() {
   );
 }
 
-/** @param {Element} block @param {string} language */
-function setLanguage(block, language) {
+/** @param {Element} block @param {string} info what stands beside the fence: its first word is the language */
+function setInfo(block, info) {
   const code = /** @type {HTMLElement} */ (block.querySelector('code'));
-  code.dataset.language = language;
+  [code.dataset.language] = info.split(/\s/);
   const label = block.querySelector('.code-language');
-  if (label) label.textContent = language;
+  if (label) label.textContent = info;
 }
 
 /** Only an address with a safe scheme becomes a link. @param {HTMLAnchorElement} link @param {string} address */
