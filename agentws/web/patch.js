@@ -6,7 +6,12 @@
  * @module
  */
 
-/** @typedef {{op: string, path: string, from?: string, value?: unknown}} Operation */
+import { respelled } from './exact.js';
+
+/**
+ * @typedef {{op: string, path: string, from?: string, value?: unknown}} Operation
+ * @typedef {[holder: any, key: string]} Slot where a value is, and with it the spelling of a number
+ */
 
 /**
  * `document` with `operations` applied, all or nothing.
@@ -25,30 +30,42 @@ function applyOne(document, operation) {
   const path = parsePointer(operation.path);
   switch (operation.op) {
     case 'add':
-      return write(document, path, valueOf(operation), true);
+      return write(document, path, slotOf(operation), true);
     case 'replace':
       read(document, path);
-      return write(document, path, valueOf(operation), false);
+      return write(document, path, slotOf(operation), false);
     case 'remove':
       return remove(document, path);
     case 'copy':
-      return write(document, path, read(document, parsePointer(operation.from)), true);
-    case 'move': {
-      const from = parsePointer(operation.from);
-      return write(remove(document, from), path, read(document, from), true);
-    }
+      return write(document, path, find(document, operation.from), true);
+    case 'move':
+      return write(
+        remove(document, parsePointer(operation.from)),
+        path,
+        find(document, operation.from),
+        true,
+      );
     case 'test':
-      if (equal(read(document, path), valueOf(operation))) return document;
+      if (equal(read(document, path), slotOf(operation)[0].value)) return document;
       throw new RangeError(`test failed at ${operation.path}`);
     default:
       throw new RangeError(`unknown patch operation ${operation.op}`);
   }
 }
 
-/** @param {Operation} operation @returns {unknown} */
-function valueOf({ op, value }) {
-  if (value === undefined) throw new RangeError(`${op} needs a value`);
-  return value;
+/** @param {Operation} operation @returns {Slot} of its value */
+function slotOf(operation) {
+  if (operation.value === undefined) throw new RangeError(`${operation.op} needs a value`);
+  return [operation, 'value'];
+}
+
+/** @param {unknown} document @param {string | undefined} pointer @returns {Slot} */
+function find(document, pointer) {
+  const path = ['', ...parsePointer(pointer)];
+  const key = path.pop() ?? '';
+  const holder = read({ '': document }, path);
+  read(holder, [key]);
+  return [holder, key];
 }
 
 /** @param {string | undefined} pointer @returns {string[]} */
@@ -80,25 +97,32 @@ function has(value, key) {
 /**
  * @param {any} target
  * @param {string[]} path
- * @param {unknown} value
+ * @param {Slot} slot of the value
  * @param {boolean} insert
  * @returns {unknown}
  */
-function write(target, path, value, insert) {
-  if (path.length === 0) return value;
+function write(target, path, slot, insert) {
+  const [holder, member] = slot;
+  if (path.length === 0) return holder[member];
   const [key, ...rest] = path;
-  const child = rest.length === 0 ? value : write(read(target, [key]), rest, value, insert);
-  if (Array.isArray(target)) return writeItem(target, key, child, insert && rest.length === 0);
+  if (rest.length > 0) {
+    const child = write(read(target, [key]), rest, slot, insert);
+    return write(target, [key], [{ child }, 'child'], false);
+  }
+  if (Array.isArray(target)) return writeItem(target, key, slot, insert);
   if (!isObject(target)) throw new RangeError(`${key} needs an object or an array around it`);
-  return { ...target, [key]: child };
+  return respelled({ ...target, [key]: holder[member] }, target, key, 0, slot);
 }
 
-/** @param {unknown[]} list @param {string} key @param {unknown} value @param {boolean} insert */
-function writeItem(list, key, value, insert) {
+/** @param {unknown[]} list @param {string} key @param {Slot} slot @param {boolean} insert */
+function writeItem(list, key, slot, insert) {
   const index = key === '-' ? list.length : Number(key);
   if (key !== '-' && !isIndex(key)) throw new RangeError(`${key} is not an array index`);
   if (index > list.length) throw new RangeError(`index ${key} is after the end of the array`);
-  return [...list.slice(0, index), value, ...list.slice(insert ? index : index + 1)];
+  const [holder, member] = slot;
+  const rest = list.slice(insert ? index : index + 1);
+  const copy = [...list.slice(0, index), holder[member], ...rest];
+  return respelled(copy, list, String(index), insert ? 1 : 0, slot);
 }
 
 /** @param {any} target @param {string[]} path @returns {unknown} */
@@ -106,10 +130,14 @@ function remove(target, path) {
   if (path.length === 0) return null;
   const [key, ...rest] = path;
   const child = read(target, [key]);
-  if (rest.length > 0) return write(target, [key], remove(child, rest), false);
-  if (Array.isArray(target)) return target.filter((_, index) => index !== Number(key));
+  if (rest.length > 0)
+    return write(target, [key], [{ child: remove(child, rest) }, 'child'], false);
+  if (Array.isArray(target)) {
+    const others = target.filter((_, index) => index !== Number(key));
+    return respelled(others, target, key, -1);
+  }
   const { [key]: _, ...others } = target;
-  return others;
+  return respelled(others, target, key, 0);
 }
 
 /** @param {string} key */

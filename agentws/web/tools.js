@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { parseExactly, spelled } from './exact.js';
 import { findCall } from './messages.js';
 
 /**
@@ -23,7 +24,7 @@ export function handleTool(socket, name, handler) {
       const told = metadata?.agentws;
       if (reason !== 'agentws:client_tool' || told?.tool !== name || begun.has(id)) continue;
       begun.add(id);
-      make(() => handler(JSON.parse(findCall(messages, id)?.args || '{}')))
+      make(() => handler(parseExactly(findCall(messages, id)?.args || '{}')))
         .then((result) => socket.toolResult(id, result))
         .catch(async ({ code, message }) => {
           // Nobody else has answered: the agent would wait for ever.
@@ -42,7 +43,7 @@ export function handleTool(socket, name, handler) {
 async function make(call) {
   try {
     const result = await call();
-    return { content: typeof result === 'string' ? result : (JSON.stringify(result) ?? 'null') };
+    return { content: typeof result === 'string' ? result : (spelled(result) ?? 'null') };
   } catch (error) {
     return { error: String(/** @type {any} */ (error)?.message || error) };
   }

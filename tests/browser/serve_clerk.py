@@ -90,7 +90,7 @@ class Clerk(Agent):
                     await ctx.write_file("report.csv", "name,total", type="text/csv")
                     yield "Here is your report."
                 case "share":
-                    ctx.set_state({"items": [rest]})
+                    ctx.set_state({"items": [rest], "price": 10.0, "id": 9007199254740993})
                     yield "Shared."
                 case "help":
                     yield f"I was told: {await ctx.delegate('_scholar', 'Find it')}"

@@ -123,5 +123,7 @@ def test_the_shared_state_is_a_folded_panel_where_there_is_one(open_page: OpenPa
     expect(page.locator("#shared pre")).to_contain_text("<b>tea</b>")
     send(page, "share milk")
     expect(page.locator("#shared pre")).to_contain_text("milk")
+    for number in ('"price": 10.0', '"id": 9007199254740993'):
+        expect(page.locator("#shared pre")).to_contain_text(number)
     page.click("#new-chat-small")
     expect(page.locator("#shared")).to_be_hidden()

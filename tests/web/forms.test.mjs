@@ -44,7 +44,10 @@ test('what is not simple has no fields', () => {
 
 test('a number that a form can not carry exactly is refused', () => {
   assert.equal(numberOf('1.50'), 1.5);
-  assert.throws(() => numberOf('9007199254740993'), /too many digits/);
+  assert.equal(numberOf('-1.20e-7'), -1.2e-7);
+  assert.equal(numberOf('9007199254740994'), 9007199254740994);
+  for (const text of ['9007199254740993', '0.12345678901234567891', '-12345678901234567.5'])
+    assert.throws(() => numberOf(text), /too many digits/, text);
   assert.throws(() => numberOf('x'), /not a number/);
   assert.throws(() => parsed(' '), /nothing here/);
   assert.throws(() => parsed('{'), /not JSON/);
@@ -56,6 +59,12 @@ test('an outcome says who answered', () => {
   assert.equal(outcome({ payload: { a: 1 }, by: 'ann' }), 'ann answered: {"a":1}');
   assert.equal(outcome({ payload: { approved: true }, by: 'ann' }, 'ann'), 'You approved');
   assert.equal(outcome({ payload: { approved: false }, by: 'ann' }, 'bob'), 'ann denied');
+  const denied = { approved: false, reason: 'Too much.' };
+  assert.equal(outcome({ payload: denied }), 'Denied: Too much.', 'with the reason');
+  assert.equal(outcome({ payload: 'a'.repeat(1000) }).length, 1010, 'whole');
+  assert.equal(outcome({ payload: parsed('[1.0]') }), 'Answered: [1.0]', 'as it was written');
+  assert.equal(outcome({ payload: 0 }), 'Answered: 0');
+  assert.equal(outcome({ payload: null }), 'Answered');
   assert.equal(outcome({ status: 'cancelled' }), 'Declined');
   assert.equal(outcome({ status: 'cancelled', expired: true }), 'Nobody answered in time');
 });

@@ -1,8 +1,9 @@
 /** JSON that is shown: pretty-printed, with the spelling of its numbers. */
 import assert from 'node:assert/strict';
 import test from 'node:test';
-import { decode } from '../../agentws/web/encoding.js';
-import { parseExactly, spelled } from '../../agentws/web/exact.js';
+import { emptyLog, reduce } from '../../agentws/web/client.js';
+import { decode, encode } from '../../agentws/web/encoding.js';
+import { exactMember, parseExactly, spelled } from '../../agentws/web/exact.js';
 import { prettyPrinted } from '../../agentws/web/page/json.js';
 
 test('every number keeps its spelling', () => {
@@ -89,12 +90,61 @@ test('parsed data keeps the spelling of its numbers', () => {
   assert.equal(spelled({ a: 1 }), '{"a":1}');
 });
 
-test('the numbers of an activity keep their spelling when its frame is decoded', () => {
+test('the numbers of what is shown as JSON keep their spelling when its frame is decoded', () => {
   for (const type of [
     '"type":"ACTIVITY_SNAPSHOT"',
+    '"type":"ACTIVITY_DELTA"',
+    '"type":"STATE_SNAPSHOT"',
+    '"type":"STATE_DELTA"',
+    '"type":"state.changed"',
+    '"type":"interrupt.answered"',
+    '"outcome":{"type":"interrupt","interrupts":[]}',
     '"type": "MESSAGES_SNAPSHOT", "role": "activity"',
+    '"type":"MESSAGES_SNAPSHOT","metadata":{"agentws":{"interrupts":[]}}',
+    '"type":"MESSAGES_SNAPSHOT","metadata":{"agentws":{"answered":[]}}',
+    '"metadata":{"agentws":{"editedArgs":{}}}',
   ]) {
     const [frame] = decode(`{"event":{${type},"content":{"id":9007199254740993}}}`);
-    assert.equal(spelled(frame.event.content), '{"id":9007199254740993}');
+    assert.equal(spelled(frame.event.content), '{"id":9007199254740993}', type);
   }
+});
+
+test('a patch changes no other number, and spells its own as it was written', () => {
+  const log = (shared) => reduce(emptyLog, state('STATE_SNAPSHOT', `"snapshot":${shared}`, 1));
+  const state = (type, fields, seq) =>
+    decode(`{"id":"e.${seq}.t","event":{"type":"${type}",${fields}}}`)?.[0];
+  for (const [before, patch, after] of [
+    ['{"a":1.0,"b":2.0}', '{"op":"add","path":"/c","value":3.0}', '{"a":1.0,"b":2.0,"c":3.0}'],
+    ['{"a":1.0,"b":2.0}', '{"op":"replace","path":"/a","value":4}', '{"a":4,"b":2.0}'],
+    ['{"a":1.0,"b":2.0}', '{"op":"remove","path":"/a"}', '{"b":2.0}'],
+    ['{"a":1.0,"b":2.0}', '{"op":"move","from":"/a","path":"/c"}', '{"b":2.0,"c":1.0}'],
+    ['{"a":{"b":1e2,"c":0}}', '{"op":"add","path":"/a/c","value":-0}', '{"a":{"b":1e2,"c":-0}}'],
+    ['[1.0,2.0,3.0]', '{"op":"add","path":"/1","value":9.0}', '[1.0,9.0,2.0,3.0]'],
+    ['[1.0,2.0,3.0]', '{"op":"add","path":"/-","value":9}', '[1.0,2.0,3.0,9]'],
+    ['[1.0,2.0,3.0]', '{"op":"replace","path":"/1","value":9}', '[1.0,9,3.0]'],
+    ['[1,2.0,3.0]', '{"op":"remove","path":"/1"}', '[1,3.0]'],
+    ['[1,2.0,[3.0,4]]', '{"op":"remove","path":"/2/1"}', '[1,2.0,[3.0]]'],
+    ['[1,2.0]', '{"op":"copy","from":"/1","path":"/0"}', '[2.0,1,2.0]'],
+    ['{"a":[1.0]}', '{"op":"copy","from":"","path":"/b"}', '{"a":[1.0],"b":{"a":[1.0]}}'],
+    ['{"a":1.0}', '{"op":"replace","path":"","value":{"b":1e400}}', '{"b":1e400}'],
+  ]) {
+    const first = log(before);
+    for (const [type, name] of [
+      ['STATE_DELTA', 'delta'],
+      ['state.changed', 'patch'],
+    ])
+      assert.equal(
+        spelled(reduce(first, state(type, `"${name}":[${patch}]`, 2)).shared),
+        after,
+        patch,
+      );
+    assert.equal(spelled(first.shared), before, 'the value itself is left alone');
+  }
+});
+
+test('a number that was parsed can be sent as the value of another member', () => {
+  const choices = parseExactly('[9007199254740993, 5, "a"]');
+  const answer = { n: exactMember(choices, '0'), m: exactMember(choices, '1') };
+  assert.equal(encode(answer), '{"n":9007199254740993,"m":5}');
+  assert.equal(exactMember(choices, '2'), 'a');
 });

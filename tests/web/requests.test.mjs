@@ -212,6 +212,24 @@ test('a tool of the client is called once for each open call, and its result is 
   );
 });
 
+test('a tool may return the numbers that it was given', async () => {
+  const { chat, socket } = await opened();
+  chat.tool('locate', (args) => ({ of: args }));
+  const metadata = { agentws: { tool: 'locate' } };
+  const asked = { id: 'c1', reason: 'agentws:client_tool', toolCallId: 'c1', metadata };
+  const outcome = { type: 'interrupt', interrupts: [asked] };
+  const args = '{"id":9007199254740993,"price":10.00}';
+  for (const [seq, event] of [
+    { type: 'RUN_STARTED', threadId: 's', runId: 'r1' },
+    { type: 'TOOL_CALL_START', toolCallId: 'c1', toolCallName: 'locate' },
+    { type: 'TOOL_CALL_ARGS', toolCallId: 'c1', delta: args },
+    { type: 'RUN_FINISHED', threadId: 's', runId: 'r1', outcome },
+  ].entries())
+    socket.deliver({ id: `ep.${seq}.t`, run: 'r1', event });
+  await settled();
+  assert.equal(socket.sentOf('tool_result')[0].content, `{"of":${args}}`);
+});
+
 test('a result of a tool that is refused is followed by an error, but not one that came late', async () => {
   for (const [code, sent] of [
     ['bad_request', [undefined, 'The result: No.']],

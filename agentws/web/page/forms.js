@@ -4,7 +4,7 @@
  *
  * @module
  */
-import { parseExactly } from '../exact.js';
+import { exactMember, parseExactly } from '../exact.js';
 import { el } from './dom.js';
 
 /**
@@ -169,7 +169,8 @@ function inputFor(field) {
     autocomplete: 'off',
     ...limits(field),
   });
-  if (['string', 'number'].includes(typeof schema.default)) input.value = String(schema.default);
+  if (['string', 'number'].includes(typeof schema.default))
+    input.value = named(exactMember(schema, 'default'));
   const read = () => {
     if (input.value === '') return isText && required ? '' : undefined;
     // Parsed as JSON, a number keeps all its digits; an input accepts more spellings than JSON has.
@@ -185,9 +186,14 @@ const TEXTS = { date: 'date', email: 'email' };
 export function numberOf(text) {
   const value = Number(text);
   if (text.trim() === '' || !Number.isFinite(value)) throw new Error(`"${text}" is not a number.`);
-  if (Number.isInteger(value) && !Number.isSafeInteger(value))
+  if (digitsOf(String(value)) !== digitsOf(text))
     throw new Error('This number has too many digits for a form.');
   return value;
+}
+
+/** @param {string} number @returns {string} those that count */
+function digitsOf(number) {
+  return number.replace(/e.*|\D/gi, '').replace(/^0+|0+$/g, '');
 }
 
 /** @param {Field} field */
@@ -210,17 +216,18 @@ function limits({ kind, schema }) {
 
 /** @param {Field} field */
 function choice({ choices, required, schema }) {
+  const exact = (/** @type {any} */ index) => exactMember(choices, String(index));
   const options = choices.map((value, index) =>
-    el('option', { value: String(index), selected: value === schema.default }, named(value)),
+    el('option', { value: index, selected: value === schema.default }, named(exact(index))),
   );
   const none = el('option', { value: '' }, required ? 'Choose' : 'None');
   const input = el('select', { required }, none, ...options);
-  const read = () => (input.value === '' ? undefined : choices[Number(input.value)]);
+  const read = () => (input.value === '' ? undefined : exact(input.value));
   return { input, read };
 }
 
 /** @param {any} value */
 function named(value) {
   if (value === true) return 'Yes';
-  return value === false ? 'No' : String(value);
+  return value === false ? 'No' : String(value?.rawJSON ?? value);
 }

@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { spelled } from '../exact.js';
 import { el, icon, setText } from './dom.js';
 import { regain } from './focus.js';
 import { formFor, jsonForm } from './forms.js';
@@ -258,9 +259,9 @@ export function outcomeOf({ status, payload, by, expired }, who) {
   if (expired) return 'Nobody answered in time';
   const name = by !== undefined && by === who ? 'You' : by;
   const [alone, verb] = verbFor(status, payload);
-  const text = shortened(payload);
+  const text = wordsOf(verb, payload);
   const said = name === undefined ? alone : `${name} ${verb}`;
-  return verb === 'answered' && text !== '' ? `${said}: ${text}` : said;
+  return text ? `${said}: ${text}` : said;
 }
 
 /** @param {string} status @param {any} payload @returns {[string, string]} without and with a name before it */
@@ -270,10 +271,8 @@ function verbFor(status, payload) {
   return payload?.approved === false ? ['Denied', 'denied'] : ['Answered', 'answered'];
 }
 
-/** @param {unknown} payload */
-function shortened(payload) {
-  if (payload === undefined || payload === null) return '';
-  const text = typeof payload === 'string' ? payload : JSON.stringify(payload);
-  const characters = Array.from(text);
-  return characters.length > 200 ? `${characters.slice(0, 199).join('')}…` : text;
+/** @param {string} verb @param {any} payload @returns {string | undefined} what was said, besides yes and no */
+function wordsOf(verb, payload) {
+  const said = { answered: payload, denied: payload?.reason }[verb] ?? undefined;
+  return typeof said === 'string' ? said : spelled(said);
 }
