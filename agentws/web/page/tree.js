@@ -128,7 +128,7 @@ function setInfo(block, info) {
 
 /** Only an address with a safe scheme becomes a link. @param {HTMLAnchorElement} link @param {string} address */
 function setAddress(link, address) {
-  const url = URL.parse?.(address, location.href) ?? parse(address);
+  const url = parse(address);
   if (!url || !SCHEMES.has(url.protocol)) {
     link.removeAttribute('href');
     // The address can still be read.
