@@ -39,6 +39,11 @@ export function httpAddress(url, path, parameters) {
   return address.href;
 }
 
+/** @param {string} text @returns {string} for a path: U+FFFD replaces a lone surrogate, which no address can have */
+export function escaped(text) {
+  return encodeURIComponent(text.replace(/\p{Surrogate}/gu, '\ufffd'));
+}
+
 /** @param {string} url */
 function parsed(url) {
   try {

@@ -134,10 +134,22 @@ export class Outbox {
 /** @param {any} entry what the storage returned, which may be anything */
 function isEntry(entry) {
   const { id, content } = entry?.frame ?? {};
-  return typeof id === 'string' && (typeof content === 'string' || Array.isArray(content));
+  return typeof id === 'string' && (typeof content === 'string' || isList(content));
 }
 
-/** Without a position an entry waits until the log shows it, or it is accepted again. @param {Entry} entry */
+/** @param {unknown} content @returns {boolean} whether it has parts */
+function isList(content) {
+  return Array.isArray(content) && content.every((part) => typeof part?.type === 'string');
+}
+
+/**
+ * Without a position an entry waits until the log shows it, or it is accepted again; without an error it has not
+ * failed.
+ *
+ * @param {Entry} entry
+ */
 function restored({ position, ...entry }) {
-  return { ...entry, tries: entry.tries ?? 0, ...(typeof position === 'string' && { position }) };
+  const status = entry.status === 'failed' && !entry.error ? 'sending' : entry.status;
+  const at = typeof position === 'string' && { position };
+  return { ...entry, status, tries: entry.tries ?? 0, ...at };
 }

@@ -5,7 +5,7 @@
  */
 import { CONNECTION_LOST, RequestError, failure } from './errors.js';
 import { parseExactly } from './exact.js';
-import { httpAddress } from './opening.js';
+import { escaped, httpAddress } from './opening.js';
 
 /** Finds, renames and deletes sessions. Every method rejects with a `RequestError`. */
 export class Sessions {
@@ -88,7 +88,7 @@ export class Sessions {
 /** @param {string} id */
 function pathOf(id) {
   // A URL would take a dot for a folder: no session has this id, so the server refuses it.
-  return /^\.*$/.test(id) ? '/-' : `/${encodeURIComponent(id)}`;
+  return /^\.*$/.test(id) ? '/-' : `/${escaped(id)}`;
 }
 
 /** @param {string} text @returns {any} undefined for what is not JSON, such as the error page of a proxy */

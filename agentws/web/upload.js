@@ -4,7 +4,7 @@
  * @module
  */
 import { CONNECTION_LOST, RequestError, failure } from './errors.js';
-import { httpAddress } from './opening.js';
+import { escaped, httpAddress } from './opening.js';
 
 /**
  * The address of a file, or of the upload of one with that name.
@@ -12,8 +12,8 @@ import { httpAddress } from './opening.js';
  * @param {string} url of the chat @param {string | null} session @param {string} last
  */
 export function fileAddress(url, session, last) {
-  // A URL would take a dot for a folder.
-  const name = /^\.*$/.test(last) ? 'file' : encodeURIComponent(last);
+  // A URL would take a dot for a folder, and a server an escaped slash.
+  const name = /^\.*$/.test(last) ? 'file' : escaped(last.replaceAll('/', '_'));
   return httpAddress(url, `/files/${name}`, { session });
 }
 

@@ -83,6 +83,8 @@ for (const [what, change] of Object.entries({
   'a place that is garbage': { position: 'garbage' },
   'no message': { frame: { id: 'a' } },
   'no text': { frame: { id: 'a', content: 7 } },
+  'no parts': { frame: { id: 'a', content: [null] } },
+  'a failure without an error': { status: 'failed' },
 })) {
   test(`an invalid entry in the storage is ignored: ${what}`, async () => {
     const storage = new FakeStorage();

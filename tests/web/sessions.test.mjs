@@ -61,6 +61,12 @@ test('numbers in older messages keep their spelling', async () => {
   assert.match(asked[0].url, /\/messages\?before=42$/);
 });
 
+test('an id that no address can have is refused by the server', async () => {
+  const { sessions, asked } = served(403, '{"code":"forbidden","message":"No."}');
+  await assert.rejects(sessions.get('a\ud800'), { code: 'forbidden' });
+  assert.match(asked[0].url, /\/sessions\/a%EF%BF%BD$/);
+});
+
 test('a refusal of any kind is a RequestError', async () => {
   const refusal = JSON.stringify({ code: 'forbidden', message: 'Not yours.', retryable: false });
   const lost = () => Promise.reject(new TypeError('fetch failed'));

@@ -114,7 +114,8 @@ test('the address of a file is one that no name can leave', () => {
   const at = (url, last) => new URL(fileAddress(url, SESSION, last)).pathname;
   assert.equal(at('ws://h/ws/chat', 'a.txt'), '/files/a.txt');
   assert.equal(at('http://h/app/', 'a.txt'), '/app/files/a.txt');
-  assert.equal(at('ws://h/ws/chat', '../../etc/passwd'), '/files/..%2F..%2Fetc%2Fpasswd');
+  assert.equal(at('ws://h/ws/chat', '../../etc/passwd'), '/files/.._.._etc_passwd');
+  assert.equal(at('ws://h/ws/chat', 'a\ud800b'), '/files/a%EF%BF%BDb');
   for (const name of ['', '.', '..']) assert.equal(at('ws://h/ws/chat', name), '/files/file');
 });
 

@@ -6,7 +6,7 @@
 
 /** @returns {string | null} */
 export function sessionOfAddress() {
-  return new URLSearchParams(location.search).get('session');
+  return new URLSearchParams(location.search).get('session') || null;
 }
 
 /** @param {string} session @param {'push' | 'replace' | 'none'} how it enters the history */

@@ -36,7 +36,7 @@ const TYPING = 250;
 export class ChatList {
   #places;
   #actions;
-  #otherTabs = new BroadcastChannel(KEY);
+  #otherTabs = channel();
   /** @type {Map<string, ChatRow>} */
   #rows = new Map();
   /** @type {Chat[]} */
@@ -69,7 +69,7 @@ export class ChatList {
     search.addEventListener('input', () => this.#typed());
     search.addEventListener('keydown', (event) => this.#key(event));
     more.addEventListener('click', () => void this.#ask({ before: this.#before }));
-    this.#otherTabs.addEventListener('message', ({ data }) => this.#changed(data));
+    this.#otherTabs?.addEventListener('message', ({ data }) => this.#changed(data));
     onRemembered(() => this.draw());
     document.addEventListener('visibilitychange', () => {
       if (!document.hidden) this.refresh();
@@ -207,7 +207,7 @@ export class ChatList {
 
   /** @param {Change} change */
   #tell(change) {
-    this.#otherTabs.postMessage(change);
+    this.#otherTabs?.postMessage(change);
     this.#changed(change, true);
   }
 
@@ -225,6 +225,15 @@ export class ChatList {
   /** @param {ChatRow} row */
   #endOthers(row) {
     for (const other of this.#rows.values()) if (other !== row) other.end();
+  }
+}
+
+function channel() {
+  try {
+    return new BroadcastChannel(KEY);
+  } catch {
+    // Where cookies are forbidden, it is too: other tabs then follow the server alone.
+    return null;
   }
 }
 

@@ -63,14 +63,14 @@ export class ChatRow {
       this.#keep,
     ),
   );
-  #problem = el('p', { class: 'problem', role: 'alert' });
+  #problem = el('p', { class: 'problem', role: 'alert', dir: 'auto' });
   element = el('li', { class: 'chat' }, this.#line, this.#form, this.#question, this.#problem);
 
   /** @param {Chat} chat @param {Actions} actions */
   constructor(chat, actions) {
     this.#chat = chat;
     this.#actions = actions;
-    this.#link.href = `?session=${encodeURIComponent(chat.id)}`;
+    this.#link.href = `?${new URLSearchParams({ session: chat.id })}`;
     this.#form.addEventListener('submit', (/** @type {Event} */ event) => {
       event.preventDefault();
       void this.#tryRenaming();

@@ -22,10 +22,15 @@ export const sessions = new Sessions('ws/chat', { getToken: accessKey });
 export function rememberedChats() {
   try {
     const chats = JSON.parse(localStorage.getItem(KEY) ?? '[]');
-    return chats.filter((/** @type {any} */ chat) => typeof chat?.id === 'string');
+    return chats.filter(isChat);
   } catch {
     return [];
   }
+}
+
+/** Another version may have remembered something else. @param {any} chat @returns {boolean} */
+function isChat(chat) {
+  return typeof chat?.id === 'string' && chat.id !== '' && typeof chat.title === 'string';
 }
 
 /** @param {Chat} chat @returns {boolean} whether that changed the list */
