@@ -229,6 +229,9 @@ def test_files_are_sent_without_a_text(chat: Page) -> None:
     expect(chat.locator(".assistant .prose")).to_contain_text("with 1 files note.txt")
     expect(chat.locator(".user .bubble")).to_be_hidden()
     expect(send_button).to_be_disabled()
+    expect(chat.locator("#title")).to_have_text("note.txt")
+    chat.click("#new-chat-small")
+    expect(chat.locator("#sessions a")).to_have_text(["note.txt"])
 
 
 def test_a_refused_file_says_why_and_holds_the_message(

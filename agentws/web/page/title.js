@@ -4,6 +4,7 @@
  * @module
  */
 import { rememberedChats, titleOf } from './chats.js';
+import { filesOf } from './parts.js';
 
 /**
  * @param {import('../client.js').ChatSnapshot} snapshot
@@ -19,9 +20,19 @@ export function titleIn(snapshot) {
   return { title: known, unnamed: earlier === null ? 'New chat' : 'Untitled chat' };
 }
 
-/** @param {import('../client.js').ChatSnapshot} snapshot @returns {string | undefined} the first one that is shown */
+/**
+ * @param {import('../client.js').ChatSnapshot} snapshot
+ * @returns {string | undefined} the first one that is shown; the names of its files if it has no text
+ */
 export function firstMessage({ messages }) {
-  return messages.find(({ role }) => role === 'user')?.text;
+  const first = messages.find(({ role }) => role === 'user');
+  return (
+    first &&
+    (first.text ||
+      filesOf(first)
+        .map(({ name }) => name)
+        .join(', '))
+  );
 }
 
 /**
