@@ -152,7 +152,9 @@ class Page {
     for (const id of ['sidebar-close', 'scrim'])
       byId(id).addEventListener('click', () => showSidebar(false));
     byId('sidebar-open').addEventListener('click', () => this.#showChats(!sidebarShown()));
-    byId('earlier').addEventListener('click', () => void showEarlier(byId('earlier'), this.#chat));
+    const tell = (/** @type {string} */ sentence) => this.#composer.tell(sentence);
+    const earlier = byId('earlier');
+    earlier.addEventListener('click', () => void showEarlier(earlier, this.#chat, tell));
     byId('shared').addEventListener('toggle', () => this.#draw());
     byId('connection').addEventListener('click', () => this.#chat.reconnect());
     byId('composer').addEventListener('changed', () => this.#draw());

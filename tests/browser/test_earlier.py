@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from playwright.sync_api import BrowserContext, Page, expect
 
@@ -41,6 +43,23 @@ def test_a_chat_longer_than_a_snapshot_keeps_its_title(
     page.goto(address)
     expect(page.locator("#earlier")).to_be_visible()
     expect(page.locator("#title")).to_have_text("Untitled chat")
+
+
+def test_the_button_for_older_messages_says_why_there_are_none(
+    open_page: OpenPage, context: BrowserContext
+) -> None:
+    page = open_page()
+    for number in range(12):
+        say(page, f"message {number}")
+    page.reload()
+    wait_for_connection(page, "open")
+    context.set_offline(True)
+    page.click("#earlier")
+    expect(page.locator("#composer-note")).to_have_text(re.compile("connection was lost"))
+    context.set_offline(False)
+    page.click("#earlier")
+    expect(page.locator(".user .bubble").first).to_have_text("message 2")
+    expect(page.locator("#composer-note")).to_be_empty()
 
 
 def test_older_messages_are_fetched_page_by_page(open_page: OpenPage) -> None:

@@ -7,8 +7,11 @@ import { sessions } from './chats.js';
 import { byId } from './dom.js';
 import { regain } from './focus.js';
 
-/** @param {HTMLButtonElement} button @param {import('../client.js').AgentSocket} chat */
-export async function showEarlier(button, chat) {
+/**
+ * @param {HTMLButtonElement} button @param {import('../client.js').AgentSocket} chat
+ * @param {(sentence: string) => void} tell
+ */
+export async function showEarlier(button, chat, tell) {
   const { session, earlier } = chat.getSnapshot();
   if (session === null || earlier === null || button.disabled) return;
   button.disabled = true;
@@ -16,8 +19,10 @@ export async function showEarlier(button, chat) {
     const page = await sessions.messages(session, earlier);
     // Another chat or snapshot may have replaced this one meanwhile.
     if (chat.getSnapshot().earlier === earlier) chat.showEarlier(page);
-  } catch {
+    tell('');
+  } catch (error) {
     // The button stays, so that the person can try again.
+    tell(/** @type {Error} */ (error).message);
   } finally {
     button.disabled = false;
     if (chat.getSnapshot().earlier !== null) regain(button);
