@@ -56,6 +56,10 @@ def test_every_other_kind_of_item_has_its_own_text_direction(open_page: OpenPage
     sides = page.evaluate(
         """async (text) => {
           const { views } = await import('/web/page/views.js');
+          const form = { type: 'object', properties: { a: { enum: [text, 1] } } };
+          const call = { id: 'c', name: 'pay', args: '{}', status: 'error' };
+          const answer = { payload: { approved: false }, by: text };
+          const answered = [{ toolCallId: 'c', reason: 'tool_call', answer }];
           const items = {
             notice: { message: { level: 'info', text } },
             error: { message: { error: { message: text } } },
@@ -64,11 +68,14 @@ def test_every_other_kind_of_item_has_its_own_text_direction(open_page: OpenPage
             orphan: { message: { text } },
             activity: { message: { content: { title: text } } },
             working: { label: text },
+            choice: { kind: 'question', interrupt: { responseSchema: { enum: [text] } } },
+            option: { kind: 'question', interrupt: { responseSchema: form } },
+            approval: { kind: 'assistant', message: { text: '', toolCalls: [call] }, answered },
           };
           const side = (node) => getComputedStyle(node.parentElement).direction;
           const sides = {};
           for (const [kind, item] of Object.entries(items)) {
-            const view = views[kind](item, {});
+            const view = views[item.kind ?? kind](item, {});
             view.update(item);
             document.getElementById('transcript').append(view.element);
             const texts = document.createTreeWalker(view.element, NodeFilter.SHOW_TEXT);
@@ -83,5 +90,5 @@ def test_every_other_kind_of_item_has_its_own_text_direction(open_page: OpenPage
     )
     # The data of an activity is JSON, which is code.
     assert sides.pop("activity") == ["rtl", "ltr"]
-    assert set(sides) == {"notice", "error", "question", "command", "orphan", "working"}
+    assert len(sides) == 9
     assert all(side == ["rtl"] for side in sides.values()), sides

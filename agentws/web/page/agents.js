@@ -57,7 +57,9 @@ export class AgentPicker {
     const names = agent === null || agents.includes(agent) ? agents : [agent, ...agents];
     if (names.join('\n') !== this.#agents.join('\n')) {
       this.#agents = names;
-      select.replaceChildren(...names.map((name) => el('option', { value: name }, name)));
+      select.replaceChildren(
+        ...names.map((name) => el('option', { value: name, dir: 'auto' }, name)),
+      );
     }
     const shown = this.#chosen ?? agent ?? names[0];
     if (select.value !== shown) select.value = shown;

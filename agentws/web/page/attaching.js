@@ -188,7 +188,7 @@ class Chip {
   failed = false;
   #aborter = new AbortController();
   #picture = el('span', { class: 'chip-picture' }, icon('file'));
-  #about = el('span', { class: 'chip-about', role: 'status' });
+  #about = el('span', { class: 'chip-about', role: 'status', dir: 'auto' });
   #progress = el('progress', { max: 1, value: 0, hidden: true });
   #again = el('button', { type: 'button', class: 'link', hidden: true }, 'Try again');
   #close;

@@ -59,7 +59,7 @@ function watch(problem, sent) {
 export function versions(bubble, actions) {
   /** @type {any} */
   let shown;
-  const problem = el('div', { class: 'problem', role: 'alert', hidden: true });
+  const problem = el('div', { class: 'problem', role: 'alert', dir: 'auto', hidden: true });
   const step = (/** @type {number} */ by) => {
     const branches = branchesOf(shown);
     const branch = branches?.ids[branches.current + by];
@@ -111,7 +111,7 @@ function editor(message, actions, close) {
     value: message.text,
     'aria-label': 'Edit the message',
   });
-  const problem = el('div', { class: 'problem', role: 'alert', hidden: true });
+  const problem = el('div', { class: 'problem', role: 'alert', dir: 'auto', hidden: true });
   const send = el('button', { type: 'submit', class: 'button primary' }, 'Send');
   const cancel = el('button', { type: 'button', class: 'button', click: close }, 'Cancel');
   const form = el('form', {}, input, el('div', { class: 'actions' }, cancel, send), problem);
@@ -138,7 +138,7 @@ function editor(message, actions, close) {
 
 /** Answers the last message again. @param {Actions} actions */
 export function againButton(actions) {
-  const problem = el('span', { class: 'problem', role: 'alert', hidden: true });
+  const problem = el('span', { class: 'problem', role: 'alert', dir: 'auto', hidden: true });
   const button = small('Answer again', 'retry', () => {
     button.disabled = true;
     watch(problem, actions.regenerate())

@@ -120,7 +120,10 @@ function approvalPart(actions, card) {
     if (next === shown) return;
     shown = next;
     if (isOpen) element.replaceChildren(approval(waits, actions, call));
-    else element.replaceChildren(outcome && part(el('p', { class: 'answered-by' }, outcome)));
+    else
+      element.replaceChildren(
+        outcome && part(el('p', { class: 'answered-by', dir: 'auto' }, outcome)),
+      );
     if (isOpen) /** @type {HTMLDetailsElement} */ (card).open = true;
   };
   return { element, update };

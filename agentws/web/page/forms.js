@@ -218,7 +218,11 @@ function limits({ kind, schema }) {
 function choice({ choices, required, schema }) {
   const exact = (/** @type {any} */ index) => exactMember(choices, String(index));
   const options = choices.map((value, index) =>
-    el('option', { value: index, selected: value === schema.default }, named(exact(index))),
+    el(
+      'option',
+      { value: index, dir: 'auto', selected: value === schema.default },
+      named(exact(index)),
+    ),
   );
   const none = el('option', { value: '' }, required ? 'Choose' : 'None');
   const input = el('select', { required }, none, ...options);

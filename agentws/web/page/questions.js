@@ -94,7 +94,7 @@ function momentOf(time) {
 
 /** @param {string} label @param {() => void} click @param {string} [kind] */
 function button(label, click, kind = '') {
-  return el('button', { type: 'button', class: `button ${kind}`, click }, label);
+  return el('button', { type: 'button', class: `button ${kind}`, dir: 'auto', click }, label);
 }
 
 /**
