@@ -75,6 +75,19 @@ def test_a_long_message_that_waits_leaves_room_for_its_buttons(chat: Page) -> No
     assert last["x"] + last["width"] <= edge["x"] + edge["width"]
 
 
+def test_a_small_page_is_scrolled_to_each_of_its_controls(chat: Page) -> None:
+    chat.set_viewport_size({"width": 240, "height": 320})
+    begin(chat)
+    for number in range(3):
+        send(chat, f"wait {number} " * 9)
+    chat.set_input_files("#picker", [NOTE])
+    wait_for_uploads(chat, 1)
+    chat.fill("#composer-input", "a line\n" * 9)
+    for way, control in ((-999, "#sidebar-open"), (999, "#send"), (-999, "#sidebar-open")):
+        chat.mouse.wheel(0, way)
+        expect(chat.locator(control)).to_be_in_viewport(ratio=0.9)
+
+
 def test_escape_ends_the_editing_and_not_the_run(chat: Page) -> None:
     begin(chat)
     send(chat, "one")
