@@ -53,6 +53,18 @@ def test_the_plain_page_sends_messages_and_commands(page: Page, pages: serving.S
     expect(page.locator("#log div").nth(1)).to_have_text("pong")
 
 
+def test_the_plain_page_keeps_a_text_that_it_can_not_send(browser: Browser) -> None:
+    with serving.script("page/main.py") as service, browser.new_context() as context:
+        page = context.new_page()
+        page.goto(f"{service.http}/pages/plain.html")
+        expect(page.locator("#state")).to_have_text("connected")
+        service.kill()
+        expect(page.locator("#state")).to_have_text("closed")
+        page.fill("#text", "Hello")
+        page.keyboard.press("Enter")
+        expect(page.locator("#text")).to_have_value("Hello")
+
+
 def test_a_person_and_an_agent_fill_in_a_form_together(page: Page, browser: Browser) -> None:
     with serving.uvicorn("shared_state") as service, browser.new_context() as other:
         page.goto(f"{service.http}/form")
@@ -70,8 +82,16 @@ def test_a_person_and_an_agent_fill_in_a_form_together(page: Page, browser: Brow
         page.keyboard.press("Tab")
         expect(page.locator("#error")).to_have_text("We book 1 to 30 nights.")
         expect(page.locator("[name=nights]")).to_have_value("3")
+        page.fill("[name=city]", "Ber")
+        tab.fill("[name=nights]", "4")
+        tab.keyboard.press("Tab")
+        expect(page.locator("[name=nights]")).to_have_value("4")
+        expect(page.locator("[name=city]")).to_have_value("Ber")
+        page.fill("[name=city]", "Bergen")
+        page.keyboard.press("Enter")
+        expect(tab.locator("[name=city]")).to_have_value("Bergen")
         page.check("[name=confirmed]")
-        expect(page.locator(".assistant")).to_contain_text("Booked: Oslo, 3 nights.")
+        expect(page.locator(".assistant")).to_contain_text("Booked: Bergen, 4 nights.")
         expect(tab.locator("[name=confirmed]")).to_be_checked()
         # It would reconnect, and complain, while the server stops.
         page.goto("about:blank")

@@ -16,7 +16,7 @@ export function Chat({ url, session }) {
   return (
     <section id="chat">
       <p className="state">{chat.connection}</p>
-      <ol>
+      <ol style={{ whiteSpace: 'pre-wrap' }}>
         {chat.messages.map((message) => (
           <li key={message.id} className={`${message.role} ${message.status}`} dir="auto">
             {message.text}

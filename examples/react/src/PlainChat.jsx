@@ -16,7 +16,7 @@ export function PlainChat({ url }) {
     <section id="plain">
       <p className="state">{connected ? 'connected' : 'disconnected'}</p>
       {messages.map((message, index) => (
-        <div key={index} dir="auto">
+        <div key={index} dir="auto" style={{ whiteSpace: 'pre-wrap' }}>
           {message.content}
         </div>
       ))}
@@ -27,7 +27,7 @@ export function PlainChat({ url }) {
           value={text}
           onChange={(event) => setText(event.target.value)}
         />
-        <button>Send</button>
+        <button disabled={!connected}>Send</button>
       </form>
     </section>
   );
