@@ -308,6 +308,14 @@ def test_an_unsafe_address_in_an_answer_is_not_a_link(open_page: OpenPage) -> No
     expect(page.locator(".assistant img")).to_have_count(0)
 
 
+def test_a_message_is_sent_as_it_was_written(open_page: OpenPage) -> None:
+    page = open_page()
+    said = "    if x:\n        y  y"
+    say(page, f"\n{said}\n")
+    assert page.locator(".user .bubble").text_content() == said
+    expect(page.locator("#title")).to_have_text("if x:")
+
+
 def test_the_message_box_works_with_the_keyboard_alone(open_page: OpenPage) -> None:
     page = open_page()
     page.keyboard.type("h")

@@ -10,6 +10,7 @@ const { grouped } = await import('../../agentws/web/page/groups.js');
 const { accepted } = await import('../../agentws/web/page/attaching.js');
 const { sizeText } = await import('../../agentws/web/page/parts.js');
 const { waitingIn } = await import('../../agentws/web/page/queue.js');
+const { textIn } = await import('../../agentws/web/page/composer.js');
 const { titleOf } = await import('../../agentws/web/page/chats.js');
 
 const message = (id, fields) => ({ id, role: 'user', text: id, status: 'done', ...fields });
@@ -27,6 +28,17 @@ test('a notice whose message is gone comes first', () => {
   const notices = [notice('n0', 'gone'), notice('n1', 'u1')];
   assert.deepEqual(keys({ messages: [message('u1')], notices }), ['n0', 'u1', 'n1']);
   assert.deepEqual(keys({ notices }), ['n0', 'n1']);
+});
+
+test('a message keeps the indentation of its first line', () => {
+  for (const [value, text] of [
+    ['\n \n    if x:\n        y\n\n', '    if x:\n        y'],
+    ['  word ', '  word'],
+    [' /help ', '/help'],
+    ['\n @guide Hello\n', '@guide Hello'],
+    [' \n\t', ''],
+  ])
+    assert.equal(textIn(value), text);
 });
 
 test('a title is cut between characters', () => {

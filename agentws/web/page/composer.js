@@ -32,6 +32,16 @@ export function isCommand(text) {
   return /^\s*\/(?!\/)/.test(text);
 }
 
+/**
+ * What a box says: without empty lines around it, and with the indentation of its first line, unless that begins a
+ * command or a mention. Pure.
+ *
+ * @param {string} value @returns {string}
+ */
+export function textIn(value) {
+  return /^\s*[/@]/.test(value) ? value.trim() : value.replace(/^\s*\n/, '').trimEnd();
+}
+
 export class Composer {
   #elements;
   #actions;
@@ -157,7 +167,7 @@ export class Composer {
   /** @param {'steer'} [overlap] */
   #submit(overlap) {
     const { input } = this.#elements;
-    const text = input.value.trim();
+    const text = textIn(input.value);
     if (text === '' && this.#files === 'none') return;
     if (this.#waitsForFiles()) return this.tell(FILES[this.#files]);
     this.write('');

@@ -4,6 +4,7 @@
  *
  * @module
  */
+import { textIn } from './composer.js';
 import { byId, el, setText } from './dom.js';
 import { regain } from './focus.js';
 
@@ -179,7 +180,7 @@ class Row {
 
   /** The message no longer waits. What was written for it is kept. */
   remove() {
-    const text = this.#box.value.trim();
+    const text = textIn(this.#box.value);
     const changed = !this.#form.hidden && text !== this.#message.text;
     this.element.remove();
     if (changed) this.#actions.rescue(text);
@@ -212,7 +213,7 @@ class Row {
   }
 
   async #trySaving() {
-    const text = this.#box.value.trim();
+    const text = textIn(this.#box.value);
     if ((text === '' && this.#files === '') || this.#save.disabled) return;
     this.#save.disabled = true;
     try {
