@@ -72,7 +72,8 @@ export function prependPage(page, messages) {
     return findMessage(messages, message.id) ? [] : [message];
   });
   const begun = new Set(page.filter(({ id }) => ends.has(id)).map(({ id }) => id));
-  return [...older, ...messages.filter(({ id }) => !begun.has(id))];
+  // How a run ended is said on its last page.
+  return withEndedCalls([...older, ...messages.filter(({ id }) => !begun.has(id))]);
 }
 
 /** Whether an older page has the beginning of this message. @param {ChatMessage} message */

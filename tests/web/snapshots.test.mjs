@@ -27,6 +27,39 @@ test('a snapshot and a page of older messages bring the questions that were answ
   );
 });
 
+test('the calls of a run are over on each of its pages', () => {
+  const call = (id) => ({
+    id: `m${id}`,
+    role: 'assistant',
+    toolCalls: [{ id, type: 'function', function: { name: 'look', arguments: '{}' } }],
+  });
+  for (const status of ['error', 'cancelled']) {
+    const metadata = { agentws: { status, message: 'Gone.' } };
+    const all = [
+      user('u1'),
+      call('c0'),
+      user('u2'),
+      call('c1'),
+      call('c2'),
+      { id: 'a', role: 'assistant', content: 'No', metadata },
+    ];
+    const shown = (messages, before = null) =>
+      reduce(emptyLog, {
+        id: 'ep.1.t',
+        event: { type: 'MESSAGES_SNAPSHOT', messages, metadata: { agentws: { before } } },
+      });
+    const calls = ({ messages }) =>
+      messages.flatMap(({ toolCalls = [] }) => toolCalls.map((one) => one.status));
+    assert.deepEqual(calls(shown(all)), ['called', status, status]);
+    for (let at = 1; at < all.length; at++)
+      assert.deepEqual(calls(prepend(shown(all.slice(at), 7), { messages: all.slice(0, at) })), [
+        'called',
+        status,
+        status,
+      ]);
+  }
+});
+
 test('an interrupt in a snapshot and in its replayed run appears once', () => {
   const interrupts = [{ id: 'i1', reason: 'confirmation' }];
   const snapshot = {
