@@ -90,6 +90,28 @@ def test_an_object_with_simple_properties_is_a_form(open_page: OpenPage) -> None
     wait_for_words(page, '{"city":"Oslo","nights":2,"class":"first","price":null,"pets":true}')
 
 
+def test_a_schema_may_have_any_length(open_page: OpenPage) -> None:
+    shown = open_page().evaluate(
+        """async (lengths) => {
+          const { formFor } = await import('/web/page/forms.js');
+          return lengths.map((more) => {
+            const { element, read } = formFor({ type: 'string', ...more }, 'Text');
+            element.querySelector('input').value = 'four';
+            return [read(), element.querySelector('input').maxLength];
+          });
+        }""",
+        [
+            {"maxLength": 5},
+            {"maxLength": 2**32 - 1},
+            {"minLength": 2**31},
+            {"minLength": 9, "maxLength": 3},
+            {"maxLength": None},
+            {"maxLength": "a"},
+        ],
+    )
+    assert shown == [["four", 5], *[["four", -1]] * 2, ["four", 3], *[["four", -1]] * 2]
+
+
 def test_any_other_schema_is_a_box_for_json(open_page: OpenPage) -> None:
     page = open_page()
     send(page, "list")

@@ -6,8 +6,8 @@
 
 /**
  * @param {string} tag
- * @param {Record<string, any>} [properties] properties by name; `class`, `role`, `data-*` and `aria-*` are attributes,
- *     functions are listeners
+ * @param {Record<string, any>} [properties] properties by name; `class`, `role`, `maxlength`, `data-*` and `aria-*` are
+ *     attributes, functions are listeners
  * @param {...(Node | string | null | undefined | false)} children
  * @returns {any}
  */
@@ -26,7 +26,7 @@ export function assign(element, properties) {
   for (const [name, value] of Object.entries(properties)) {
     if (value === undefined || value === false) continue;
     if (typeof value === 'function') element.addEventListener(name, value);
-    else if (/^(class|role|for|aria-.*|data-.*)$/.test(name))
+    else if (/^(class|role|for|m(in|ax)length|aria-.*|data-.*)$/.test(name))
       element.setAttribute(name, String(value));
     else Reflect.set(element, name, value);
   }

@@ -199,11 +199,8 @@ function digitsOf(number) {
 /** @param {Field} field */
 function limits({ kind, schema }) {
   if (kind === 'string') {
-    const { minLength, maxLength } = schema;
-    return {
-      ...(minLength > 0 && { minLength }),
-      ...(maxLength >= 0 && { maxLength }),
-    };
+    // As attributes, which may have any value: the properties throw at a length of 2 ** 31.
+    return { minlength: schema.minLength, maxlength: schema.maxLength };
   }
   const step = kind === 'integer' ? 1 : 'any';
   const { minimum: min, maximum: max } = schema;
