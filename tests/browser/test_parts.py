@@ -106,6 +106,26 @@ def test_files_of_a_message_are_links_with_thumbnails_of_images(open_page: OpenP
         page.reload()
 
 
+def test_a_message_shows_all_of_its_parts(open_page: OpenPage) -> None:
+    page = open_page()
+    page.evaluate(
+        """async () => {
+          const { connect } = await import('/web/client.js');
+          const session = new URLSearchParams(location.search).get('session');
+          const image = (name) => ({
+            type: 'image',
+            source: { type: 'url', value: 'https://example.com/a.png' },
+            metadata: name && { filename: name },
+          });
+          const text = (said) => ({ type: 'text', text: said });
+          connect('ws/chat', { session }).send(
+            [text('Look '), text('here'), image('a.png'), image()],
+          );
+        }"""
+    )
+    expect(page.locator(".user .bubble")).to_have_text("Look here\na.png\nimage")
+
+
 def test_a_file_of_the_agent_is_a_link(open_page: OpenPage) -> None:
     page = open_page()
     send(page, "file")

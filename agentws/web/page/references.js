@@ -7,9 +7,9 @@
 /** Names of consecutive characters; a number sets the next one. */
 const COMMON = [
   '34 quot 38 amp apos 60 lt 62 gt 160 nbsp 163 pound 167 sect 169 copy 171 laquo 174 reg 176 deg plusmn',
-  '183 middot 187 raquo 215 times 247 divide 960 pi 8204 zwnj zwj 8211 ndash mdash 8216 lsquo rsquo 8220',
-  'ldquo rdquo 8226 bull 8230 hellip 8364 euro 8482 trade 8592 larr uarr rarr darr harr 8658 rArr 8722',
-  'minus 8734 infin 8800 ne 8804 le ge',
+  '183 middot 187 raquo 215 times 8204 zwnj zwj 8211 ndash mdash 8216 lsquo rsquo 8220 ldquo rdquo 8226',
+  'bull 8230 hellip 8364 euro 8482 trade 8592 larr uarr rarr darr harr 8658 rArr 8722 minus 8800 ne 8804',
+  'le ge',
 ].join(' ');
 
 /** @type {Map<string, string>} */

@@ -70,7 +70,7 @@ function userView(_item, actions) {
       const attached = filesOf(message);
       if (files.childElementCount !== attached.length)
         files.replaceChildren(...attached.map((file) => fileLink(file, actions)));
-      setText(text, message.text || attachmentNames(message.content));
+      setText(text, saidIn(message));
       text.classList.toggle('is-empty', text.textContent === '');
       element.dataset.status = message.status;
       element.classList.toggle('is-queued', queued);
@@ -83,10 +83,12 @@ function userView(_item, actions) {
   };
 }
 
-/** @param {any} content */
-function attachmentNames(content) {
-  if (!Array.isArray(content)) return '';
-  return content.map((part) => part.metadata?.filename ?? part.type).join(', ');
+/** @param {any} message @returns {string} its text, and below it the names of its other parts */
+function saidIn({ text, content }) {
+  const names = content?.map((/** @type {any} */ { type, metadata }) =>
+    type === 'text' ? '' : (metadata?.filename ?? type),
+  );
+  return [text, ...(names ?? [])].filter(Boolean).join('\n');
 }
 
 /** @param {Item} _item @param {Actions} actions @returns {View} */
