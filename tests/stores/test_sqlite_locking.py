@@ -10,7 +10,7 @@ from threading import Timer
 
 import pytest
 
-from agentws.backends.sqlite.locking import begin_writing
+from agentws.backends.sqlite.locking import PAUSE, begin_writing
 from agentws.backends.sqlite.schema import connect_writer
 
 TIMEOUT = 30.0
@@ -20,19 +20,30 @@ def connected(path: Path) -> sqlite3.Connection:
     return connect_writer(str(path), busy_timeout=TIMEOUT)
 
 
-def test_a_waiting_writer_pauses_no_longer_each_time(tmp_path: Path) -> None:
-    tried: list[float] = []
+def test_a_waiting_writer_pauses_no_longer_each_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tried: list[str] = []
+    pauses: list[float] = []
+    sleep = time.sleep
+
+    def pause(seconds: float) -> None:
+        pauses.append(seconds)
+        sleep(seconds)
+
     with (
         closing(connected(tmp_path / "file")) as owner,
         closing(connected(tmp_path / "file")) as one,
     ):
         begin_writing(owner, timeout=TIMEOUT)
-        one.set_trace_callback(lambda statement: tried.append(time.monotonic()))
+        one.set_trace_callback(tried.append)
+        monkeypatch.setattr(time, "sleep", pause)
         with pytest.raises(sqlite3.OperationalError, match="locked"):
             begin_writing(one, timeout=0.5)
+        # SQLite's own pauses would have made a single try, with 13 looks at the lock in that time.
+        assert len(tried) == len(pauses) + 1 > 2
+        assert set(pauses) == {PAUSE}
         assert one.execute("PRAGMA busy_timeout").fetchone() == (0,)
-    # SQLite's own pauses would have made a single try, with 13 looks at the lock in half a second.
-    assert len(tried) > 20
 
 
 def test_a_waiting_writer_gets_the_lock_when_it_is_released(tmp_path: Path) -> None:
