@@ -27,11 +27,14 @@ SESSION = "a-session-with-two-viewers"
 
 
 @contextmanager
-def two_workers(folder: Path, bus: str = "default") -> Iterator[tuple[Server, Server]]:
+def two_workers(
+    folder: Path, bus: str = "default", *, poll: float = 1.0
+) -> Iterator[tuple[Server, Server]]:
     database = str(folder / "chat.sqlite3")
 
     def worker(name: str) -> Server:
-        return Server("worker.py", database, "{port}", bus, folder=HERE, output_file=folder / name)
+        arguments = ("worker.py", database, "{port}", bus, str(poll))
+        return Server(*arguments, folder=HERE, output_file=folder / name)
 
     with worker("first.txt") as first, worker("second.txt") as second:
         yield first, second
