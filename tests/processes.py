@@ -6,12 +6,13 @@ import json
 import os
 import re
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
 import urllib.request
 from collections.abc import Callable, Mapping
-from contextlib import suppress
+from contextlib import closing, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -129,6 +130,31 @@ def _fill(text: str, values: Mapping[str, str]) -> str:
     for name, value in values.items():
         text = text.replace(name, value)
     return text
+
+
+def suspend(process: subprocess.Popen[bytes], database: Path) -> None:
+    """Suspends the process (SIGSTOP) while it holds no lock of that SQLite file.
+
+    Otherwise it would block all others, which is a limit of such a file.
+    """
+    deadline = time.monotonic() + 30.0
+    # Another process that has the lock releases it within this timeout.
+    with closing(sqlite3.connect(database, isolation_level=None, timeout=0.05)) as connection:
+        while True:
+            halt(process)
+            try:
+                connection.execute("BEGIN IMMEDIATE")
+                connection.execute("ROLLBACK")
+                return
+            except sqlite3.OperationalError:
+                process.send_signal(signal.SIGCONT)
+                assert time.monotonic() < deadline, "the process held the lock every time"
+
+
+def halt(process: subprocess.Popen[bytes]) -> None:
+    """Returns when SIGSTOP has stopped the process."""
+    process.send_signal(signal.SIGSTOP)
+    os.waitid(os.P_PID, process.pid, os.WSTOPPED)
 
 
 def is_running(pid: int) -> bool:

@@ -102,6 +102,15 @@ class Native:
                 pass
         return frame
 
+    async def first_piece(self) -> Frame:
+        """Reads up to the first text of an answer, which may have been read already: a run may
+        begin before the acknowledgement of its message arrives.
+        """
+        for frame in self.history.frames:
+            if kind(frame) == "TEXT_MESSAGE_CONTENT":
+                return frame
+        return await self.until("TEXT_MESSAGE_CONTENT")
+
     async def until_ended(self, message: str) -> Frame:
         """Reads up to the end of the run that answers ``message``; returns its terminal event.
 

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import signal
-import sqlite3
 import urllib.request
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -18,7 +16,7 @@ from agentws.backends.sqlite.path import database_path
 from agentws.protocol.codec import Record
 from agentws.testing.oracle import read_log
 from tests.cluster.urls import store_at
-from tests.processes import Server, is_healthy, is_running
+from tests.processes import Server, halt, is_healthy, is_running, suspend
 
 HERE = Path(__file__).parent
 NAMES = ("a", "b", "c")
@@ -27,7 +25,13 @@ NAMES = ("a", "b", "c")
 class Node(Server):
     """A process of ``service.py``."""
 
-    def __init__(self, name: str, store: str, folder: Path, *, skew: float = 0.0) -> None:
+    def __init__(
+        self, name: str, store: str, folder: Path, *, skew: float = 0.0, poll: float | None = None
+    ) -> None:
+        """``skew`` and ``poll`` are those of ``service.py``."""
+        env = {"PATH": "/usr/bin:/bin", "SKEW": str(skew)}
+        if poll is not None:
+            env["POLL"] = str(poll)
         super().__init__(
             "service.py",
             store,
@@ -35,7 +39,7 @@ class Node(Server):
             name,
             folder=HERE,
             output_file=folder / f"{name}.txt",
-            env={"PATH": "/usr/bin:/bin", "SKEW": str(skew)},
+            env=env,
         )
         self.name = name
         self.store = store
@@ -77,36 +81,16 @@ class Node(Server):
         return super().stop(how)
 
     def freeze(self) -> None:
-        """Suspends the process (SIGSTOP), while it holds no lock of an SQLite file.
-
-        A frozen writer would block every other one, which is a limit of that store and not what is
-        tested here.
-        """
+        """Suspends the process (SIGSTOP), while it holds no lock of an SQLite file."""
         if self._frozen:
             # The system reports a stop once.
             return
         self._frozen = True
         self.disturbed += 1
-        if not self.store.startswith("sqlite"):
-            self._stop()
-            return
-        path = database_path(self.store)
-        # Another node that has the lock releases it within this timeout.
-        with contextlib.closing(sqlite3.connect(path, timeout=0.05)) as database:
-            database.isolation_level = None
-            for _ in range(200):
-                self._stop()
-                try:
-                    database.execute("BEGIN IMMEDIATE")
-                    database.execute("ROLLBACK")
-                    return
-                except sqlite3.OperationalError:
-                    self.process.send_signal(signal.SIGCONT)
-        raise AssertionError("the process held the lock every time")
-
-    def _stop(self) -> None:
-        self.process.send_signal(signal.SIGSTOP)
-        os.waitid(os.P_PID, self.process.pid, os.WSTOPPED)
+        if self.store.startswith("sqlite"):
+            suspend(self.process, Path(database_path(self.store)))
+        else:
+            halt(self.process)
 
     def thaw(self) -> None:
         """Resumes a frozen process (SIGCONT)."""

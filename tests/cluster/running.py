@@ -17,7 +17,7 @@ async def begin(cluster: Cluster, client: Native, content: str, **members: Any) 
     """
     async with client.at(cluster["a"].host):
         await client.say("m1", content, **members)
-        piece = await client.until("TEXT_MESSAGE_CONTENT")
+        piece = await client.first_piece()
     name = writer_of(piece["event"])
     assert name is not None
     return cluster[name]

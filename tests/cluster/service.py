@@ -1,8 +1,10 @@
 """One node: `python service.py STORE PORT NAME`. Each event of a run names the node that wrote it.
 
 The agent does what the message says: `count N` yields N pieces with a pause after each, `big N`
-yields N kilobytes without one, `think SECONDS` is silent before its answer, and any other text is
-answered at once. SKEW is what the node's wall clock is ahead of the others, in seconds.
+yields N kilobytes without one, `think SECONDS` is silent before its answer, `step FILE` yields a
+piece for each byte that the file gets, `stuck` hangs in its first attempt, and any other text is
+answered at once. SKEW is what the node's wall clock is ahead of the others, in seconds. POLL is how
+late an event can be whose bell was lost.
 
 Clients are who the header ``X-User`` says, or ``somebody`` without one. SIGUSR1 makes the node
 return free memory to the system.
@@ -18,8 +20,10 @@ import signal
 import sys
 import time
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Final
 
+import msgspec
 from starlette.applications import Starlette
 from starlette.requests import HTTPConnection
 
@@ -29,6 +33,8 @@ from tests.cluster.urls import store_at
 
 LEASE: Final = 1.5
 PAUSE: Final = 0.03
+PING_TIMEOUT: Final = 3.0
+"""Seconds. A test whose event loop works for that long, or gets no core, loses its connections."""
 LIMITS: Final = Limits(
     lease_ttl=LEASE,
     poll_interval=0.1,
@@ -53,11 +59,31 @@ class Scripted(Agent):
                 yield f"{name}: " + "x" * 1000
                 await asyncio.sleep(0)
             return
+        if what == "step":
+            async for number in written(Path(amount)):
+                yield f"{name}: {number} "
         if what == "think":
             await asyncio.sleep(float(amount))
+        if what == "stuck" and ctx.attempt == 1:
+            yield f"{name}: 0 "
+            await asyncio.sleep(1e6)
         for number in range(int(amount) if what == "count" else 1):
             yield f"{name}: {number} "
             await asyncio.sleep(PAUSE if what == "count" else 0)
+
+
+def size(file: Path) -> int:
+    return file.stat().st_size
+
+
+async def written(file: Path) -> AsyncIterator[int]:
+    """The number of bytes in the file: 0 at first, and after each byte; without end."""
+    number = 0
+    while True:
+        yield number
+        number += 1
+        while size(file) < number:  # noqa: ASYNC110 - another process writes it
+            await asyncio.sleep(0.005)
 
 
 class Persistent(Scripted):
@@ -81,6 +107,7 @@ def main() -> None:
     store, port, _ = sys.argv[1:]
     skew, real = float(os.environ.get("SKEW", "0")), time.time
     time.time = lambda: real() + skew
+    poll = float(os.environ.get("POLL", LIMITS.poll_interval))
     signal.signal(signal.SIGUSR1, trim)
     app = Starlette()
     agents = {"scripted": Scripted, "persistent": Persistent}
@@ -88,11 +115,11 @@ def main() -> None:
         app,
         agents,
         store=store_at(store),
-        limits=LIMITS,
+        limits=msgspec.structs.replace(LIMITS, poll_interval=poll, idle_poll_interval=2 * poll),
         authenticate=authenticate,
         admin_key="the-key",
     )
-    serve(app, port=int(port), ws_ping_interval=0.5, ws_ping_timeout=0.5)
+    serve(app, port=int(port), ws_ping_interval=0.5, ws_ping_timeout=PING_TIMEOUT)
 
 
 if __name__ == "__main__":

@@ -22,7 +22,7 @@ async def test_the_client_of_a_killed_node_resumes_and_learns_that_its_run_was_i
 ) -> None:
     """On the same node, restarted, and on another one."""
     client = Native(session)
-    killed = await begin(cluster, client, "count 100")
+    killed = await begin(cluster, client, "count 1000")
     async with client.at(killed.host):
         await client.until("TEXT_MESSAGE_CONTENT")
         killed.kill()
@@ -32,7 +32,7 @@ async def test_the_client_of_a_killed_node_resumes_and_learns_that_its_run_was_i
     async with client.at(node.host):
         assert (await client.until("welcome"))["resume"] == "replay"
         assert (await client.until("RUN_ERROR"))["event"]["code"] == "interrupted"
-        assert (await client.say("m1", "count 100"))["duplicate"] is True
+        assert (await client.say("m1", "count 1000"))["duplicate"] is True
         await client.say("m2", "hello")
         await client.until_ended("m2")
     kinds = await check(cluster, session, client, at=node.name)
@@ -43,7 +43,7 @@ async def test_an_agent_that_allows_it_runs_again_when_its_node_was_killed(
     cluster: Cluster, session: str
 ) -> None:
     client = Native(session)
-    killed = await begin(cluster, client, "count 30", agent="persistent")
+    killed = await begin(cluster, client, "stuck", agent="persistent")
     async with client.at(killed.host):
         killed.kill()
         await client.until_gone()
@@ -60,7 +60,7 @@ async def test_an_agent_that_allows_it_runs_again_when_its_node_is_stopped(
 ) -> None:
     """The node drains, and its run takes longer than that."""
     client = Native(session)
-    stopped = await begin(cluster, client, "count 60", agent="persistent")
+    stopped = await begin(cluster, client, "stuck", agent="persistent")
     async with client.at(stopped.host):
         await asyncio.to_thread(stopped.stop)
         await client.until_gone()
@@ -129,7 +129,7 @@ async def test_a_node_that_wakes_up_after_its_lease_writes_nothing(
     cluster: Cluster, session: str
 ) -> None:
     client, late = Native(session), Native(session, "at the frozen node")
-    frozen = await begin(cluster, late, "count 200")
+    frozen = await begin(cluster, late, "count 1000")
     async with late.at(frozen.host), client.at(cluster.other_than(frozen).host):
         await client.until("TEXT_MESSAGE_CONTENT")
         frozen.freeze()

@@ -43,7 +43,7 @@ async def test_a_run_goes_on_when_its_client_vanishes_in_the_middle(
     client, node = Native(session), cluster["a"]
     async with FaultProxy(node.port) as proxy:
         async with client.at(proxy.host):
-            await client.say("m1", "count 40")
+            await client.say("m1", "count 150")
             await client.until("TEXT_MESSAGE_CONTENT")
             proxy.blackhole()
             await until_connected(node, 0)
@@ -66,7 +66,8 @@ async def test_a_client_notices_a_half_open_connection_and_resumes(
             proxy.half_open()
             async with asyncio.timeout(WITHIN):
                 assert (await turn.text()).endswith(": 39 ")
-            assert proxy.accepted == 2
+            # It may have lost another one, where an answer to its ping took too long.
+            assert proxy.accepted >= 2
     await check(cluster, session, history)
 
 

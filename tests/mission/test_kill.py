@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import json
-import os
 import signal
-import sqlite3
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
@@ -21,7 +18,7 @@ from websockets.typing import Subprotocol
 from agentws import SQLiteStore
 from agentws.testing.connect import Frame, kind
 from agentws.testing.oracle import check_client, check_log, read_log
-from tests.processes import Server
+from tests.processes import Server, suspend
 
 from .conftest import service
 
@@ -78,25 +75,10 @@ def durable(path: Path) -> list[str]:
     return ["durable.py", str(path), "{port}"]
 
 
-def freeze(running: Server, path: Path) -> None:
-    """Suspends the process while it holds no SQLite lock, which would block all others."""
-    with contextlib.closing(sqlite3.connect(path, isolation_level=None, timeout=0)) as database:
-        for _ in range(100):
-            running.process.send_signal(signal.SIGSTOP)
-            os.waitid(os.P_PID, running.process.pid, os.WSTOPPED)
-            try:
-                database.execute("BEGIN IMMEDIATE")
-                database.execute("ROLLBACK")
-                return
-            except sqlite3.OperationalError:
-                running.process.send_signal(signal.SIGCONT)
-    raise AssertionError("the process held the lock every time")
-
-
 @contextmanager
 def frozen(running: Server, path: Path) -> Iterator[None]:
     """Meanwhile it takes no lease: a message is run by the other node, which has accepted it."""
-    freeze(running, path)
+    suspend(running.process, path)
     try:
         yield
     finally:
@@ -122,7 +104,7 @@ async def test_a_killed_and_restarted_server_ends_the_run_and_loses_no_message(
     path, client = tmp_path / "log.db", Native()
     with service(durable(path)) as first:
         async with client.at(first):
-            await client.send(type="send", id="m1", content="slow")
+            await client.send(type="send", id="m1", content="long")
             await client.until("TEXT_MESSAGE_CONTENT")
             first.kill()
             await client.until_gone()
@@ -130,7 +112,7 @@ async def test_a_killed_and_restarted_server_ends_the_run_and_loses_no_message(
         async with client.at(second):
             assert (await client.until("welcome"))["resume"] == "replay"
             assert (await client.until("RUN_ERROR"))["event"]["code"] == "interrupted"
-            await client.send(type="send", id="m1", content="slow")
+            await client.send(type="send", id="m1", content="long")
             assert (await client.until("accepted"))["duplicate"] is True
             await client.send(type="send", id="m2", content="quick")
             await client.until("RUN_FINISHED")
@@ -163,7 +145,7 @@ async def test_another_node_takes_over_the_session_of_a_killed_node(tmp_path: Pa
     with service(durable(path)) as first, service(durable(path)) as second:
         async with client.at(first):
             with frozen(second, path):
-                await client.send(type="send", id="m1", content="slow")
+                await client.send(type="send", id="m1", content="long")
                 await client.until("TEXT_MESSAGE_CONTENT")
             await client.send(type="send", id="m2", content="quick")
             await client.until("accepted")
@@ -180,9 +162,9 @@ async def test_a_node_resumed_after_its_lease_expired_is_fenced_off(tmp_path: Pa
     with service(durable(path)) as first, service(durable(path)) as second:
         async with client.at(first):
             with frozen(second, path):
-                await client.send(type="send", id="m1", content="slow")
+                await client.send(type="send", id="m1", content="long")
                 await client.until("TEXT_MESSAGE_CONTENT")
-            freeze(first, path)
+            suspend(first.process, path)
         async with client.at(second):
             assert (await client.until("RUN_ERROR"))["event"]["code"] == "interrupted"
             first.process.send_signal(signal.SIGCONT)
@@ -197,7 +179,7 @@ async def test_a_client_survives_a_deploy_with_one_reconnect(tmp_path: Path) -> 
     with service(durable(path)) as first, service(durable(path)) as second:
         async with client.at(first):
             with frozen(second, path):
-                await client.send(type="send", id="m1", content="slow")
+                await client.send(type="send", id="m1", content="long")
                 await client.until("TEXT_MESSAGE_CONTENT")
             first.process.terminate()
             assert await client.until_gone() == 1012
