@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import TypeVar
 
+import pytest
 from starlette.applications import Starlette
 
 from agentws import Limits, RunContext, mount_agent_gateway
@@ -14,6 +15,7 @@ from agentws.backends.memory import MemoryStore
 from agentws.store import Store
 from agentws.testing.connect import Client, kind, running
 from agentws.testing.faults import WrappedStore
+from agentws.transports import connections
 from agentws.transports.connections import OPENING
 
 T = TypeVar("T")
@@ -21,8 +23,15 @@ CLIENTS = OPENING * 4
 LIMITS = Limits(max_connections_per_address=CLIENTS + 1, max_runs=CLIENTS)
 
 
+REGULAR = {"beat", "nodes", "heads", "renew", "unsettled", "stale", "maintain"}
+"""Calls that a node makes again and again, more of them the longer a test takes."""
+
+
 class Busy(WrappedStore):
-    """Counts the calls, and how many there are at most at the same time; each takes a moment."""
+    """Counts the calls that clients cause, and how many there are at most at the same time.
+
+    Each takes a moment.
+    """
 
     def __init__(self, store: Store) -> None:
         super().__init__(store)
@@ -31,6 +40,8 @@ class Busy(WrappedStore):
         self._now = 0
 
     async def around(self, operation: str, call: Callable[[], Awaitable[T]]) -> T:
+        if operation in REGULAR:
+            return await call()
         self.calls[operation] += 1
         self._now += 1
         self.most = max(self.most, self._now)
@@ -41,7 +52,11 @@ class Busy(WrappedStore):
             self._now -= 1
 
 
-async def test_clients_that_return_at_once_make_few_calls_and_few_at_a_time() -> None:
+async def test_clients_that_return_at_once_make_few_calls_and_few_at_a_time(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    # Nobody is refused because a busy machine takes longer.
+    monkeypatch.setattr(connections, "OPENING_PATIENCE", 60.0)
     shared = MemoryStore()
     first, second, busy = Starlette(), Starlette(), Busy(shared)
     mount_agent_gateway(first, _echo, store=shared, limits=LIMITS)
@@ -49,12 +64,9 @@ async def test_clients_that_return_at_once_make_few_calls_and_few_at_a_time() ->
     async with running(first), running(second):
         clients = [Client(first) for _ in range(CLIENTS)]
         await asyncio.gather(*map(_ask, clients))
-        before = busy.calls.total()
         await asyncio.gather(*(_return(client, second) for client in clients))
-        # One of the heartbeats and the housekeeping of the node may come between.
-        assert busy.most <= OPENING + 2
-        assert busy.calls["load"] == busy.calls["read"] == CLIENTS
-        assert busy.calls.total() - before <= 2 * CLIENTS + 10
+        assert busy.most <= OPENING
+        assert busy.calls == {"open": 1, "load": CLIENTS, "read": CLIENTS}
         for client in clients:
             client.drop()
 
