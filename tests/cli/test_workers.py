@@ -141,7 +141,7 @@ async def test_a_shutdown_drains_every_worker_and_leaves_no_process(serve: Serve
                 break
         assert len(processes_of(server)) > 2
         server.process.send_signal(signal.SIGTERM)
-        await asyncio.to_thread(server.process.wait, 10)
+        await asyncio.to_thread(server.process.wait, 30)
         assert server.process.returncode == -signal.SIGTERM
     wait_until(lambda: not processes_of(server), lambda: str(processes_of(server)))
     with pytest.raises(ConnectionRefusedError):

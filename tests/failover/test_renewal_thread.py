@@ -21,16 +21,19 @@ TTL = 1.0
 
 
 class Recorder(LeaseRenewer):
-    """Notes the renewals; keeps every lease but those in ``gone``."""
+    """Notes the renewals; keeps every lease but those in ``gone``. They can be held."""
 
     def __init__(self) -> None:
         self.asked: list[list[str]] = []
+        self.may_end = threading.Event()
+        self.may_end.set()
         self.gone: set[str] = set()
         self.fails = 0
         self.closed = threading.Event()
 
     def renew(self, owner: str, sessions: Sequence[str], *, ttl: float) -> Sequence[str]:
         self.asked.append(list(sessions))
+        assert self.may_end.wait(30)
         if self.fails:
             self.fails -= 1
             raise Unavailable()
@@ -71,6 +74,13 @@ def block(seconds: float) -> None:
     time.sleep(seconds)
 
 
+def block_until(condition: Callable[[], bool]) -> None:
+    end = time.monotonic() + 30.0
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.01)
+
+
 async def test_a_lease_is_renewed_while_the_event_loop_is_blocked() -> None:
     recorder = Recorder()
     async with renewing(recorder) as (thread, lost):
@@ -104,25 +114,26 @@ async def test_a_blocked_event_loop_is_logged_once_with_what_it_does(
     async with renewing(Recorder()) as (thread, _):
         thread.hold(held())
         with caplog.at_level(logging.WARNING, logger="agentws.run"):
-            block(0.8 * TTL)
+            block_until(lambda: bool(caplog.records))
+            block(TTL / 3)
         found = [one.getMessage() for one in caplog.records]
         assert len(found) == 1
         assert "the event loop is blocked" in found[0]
-        assert "block(0.8 * TTL)" in found[0]
+        assert "block_until(lambda: bool(caplog.records))" in found[0]
 
 
 async def test_without_leases_the_thread_renews_nothing() -> None:
     recorder = Recorder()
     async with renewing(recorder) as (thread, _):
         one = held()
+        recorder.may_end.clear()
         thread.hold(one)
         await until(lambda: recorder.asked)
+        # The renewal that has begun is the last one.
         thread.drop(one)
-        # One renewal may have begun before.
-        await asyncio.sleep(TTL / 5)
-        asked = len(recorder.asked)
-        await asyncio.sleep(TTL / 3)
-        assert len(recorder.asked) == asked
+        recorder.may_end.set()
+        await asyncio.sleep(TTL / 2)
+        assert recorder.asked == [["s"]]
         thread.hold(held("another"))
         await until(lambda: ["another"] in recorder.asked)
 
