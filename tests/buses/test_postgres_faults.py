@@ -91,15 +91,20 @@ async def test_messages_arrive_again_after_a_restart_of_the_server() -> None:
 
 
 async def test_a_frozen_server_is_noticed_without_an_error_of_the_connection(
-    monkeypatch: pytest.MonkeyPatch,
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(postgres_bus, "PROBE_INTERVAL", 0.1)
-    monkeypatch.setattr(postgres_bus, "TIMEOUT", 0.5)
     with PostgresServer() as server:
         async with a_pair(server.url, "frozen") as (one, other):
             heard = await listen(one, other, "s:1")
+            monkeypatch.setattr(postgres_bus, "TIMEOUT", 0.5)
+            warnings = caplog.text.count("notifications are not received")
             server.pause()
-            await asyncio.sleep(1.0)
+
+            async def noticed() -> bool:
+                return caplog.text.count("notifications are not received") > warnings
+
+            await eventually(noticed, within=20)
             server.resume()
             await heard_by(heard, GAP)
 

@@ -61,7 +61,7 @@ class RedisCluster:
             server.command(f"CLUSTER SET-CONFIG-EPOCH {number + 1}")
         for server in self.servers[1:]:
             server.command(f"CLUSTER MEET 127.0.0.1 {self.servers[0].port}")
-        self._wait_until_whole()
+        self.wait_until_whole()
 
     def add_replica(self, of: RedisServer) -> RedisServer:
         """A server that has copied that one, and takes over its slots when it is away."""
@@ -70,12 +70,13 @@ class RedisCluster:
         self.replicas.append(server)
         server.start()
         server.command(f"CLUSTER MEET 127.0.0.1 {of.port}")
-        self._wait_until_whole()
+        self.wait_until_whole()
         assert server.command(f"CLUSTER REPLICATE {id_of(of)}").startswith("+OK")
         wait_for_copy(server)
         return server
 
-    def _wait_until_whole(self) -> None:
+    def wait_until_whole(self) -> None:
+        """Returns when all servers know each other, and none is thought to have failed."""
         deadline = time.monotonic() + PATIENCE
         while not all(self._is_whole(server) for server in (*self.servers, *self.replicas)):
             assert time.monotonic() < deadline, "the servers did not become a cluster"

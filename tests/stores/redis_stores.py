@@ -21,7 +21,9 @@ T = TypeVar("T")
 @asynccontextmanager
 async def opened(url: str, **options: Any) -> AsyncIterator[RedisStore]:
     store = RedisStore(url, **options)
-    await store.open()
+    # A test may give a timeout that is short for a server that fails, and for a machine that is
+    # busy, too.
+    await recovered(store.open)
     try:
         yield store
     finally:

@@ -18,7 +18,8 @@ from agentws.backends.postgres import PostgresBus, pool
 from tests.servers.postgres import PostgresServer
 from tests.stores.postgres_schemas import until
 
-WITHIN = 5.0
+WITHIN = 20.0
+LOCK = 7_301
 
 
 async def test_a_cancellation_while_connecting_is_not_lost(
@@ -50,12 +51,17 @@ async def test_a_cancellation_in_a_statement_is_raised_when_the_statement_has_en
 ) -> None:
     connection = await pool.connect(postgres.url, within=WITHIN)
     await connection.execute("CREATE TEMPORARY TABLE made (number int)")
-    query = "INSERT INTO made SELECT 1 FROM pg_sleep(0.3)"
-    running = asyncio.ensure_future(pool.statement(connection, query, within=WITHIN))
-    await until(lambda: connection.pgconn.transaction_status == TransactionStatus.ACTIVE)
+    query = f"INSERT INTO made SELECT 1 FROM pg_advisory_lock_shared({LOCK})"
+    with psycopg.connect(postgres.url, autocommit=True) as program:
+        program.execute(f"SELECT pg_advisory_lock({LOCK})")
+        running = asyncio.ensure_future(pool.statement(connection, query, within=WITHIN))
+        await until(lambda: connection.pgconn.transaction_status == TransactionStatus.ACTIVE)
 
-    running.cancel()
+        running.cancel()
+        await asyncio.sleep(0.05)
+        assert not running.done()
 
+    # The lock is free with the connection that had it.
     with pytest.raises(asyncio.CancelledError):
         await running
     rows = await (await connection.execute("SELECT count(*) FROM made")).fetchone()

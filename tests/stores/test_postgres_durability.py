@@ -14,6 +14,7 @@ from agentws.protocol.position import Position
 from agentws.store import Key
 from agentws.testing.contract_base import begin, event, events, eventually, everything
 from agentws.testing.log_check import check_tags
+from tests.processes import wait_until
 from tests.servers.postgres import DURABLE, PostgresServer
 
 from .postgres_schemas import Writers, new_schema, opened, refused, until
@@ -66,6 +67,8 @@ async def test_with_a_synchronous_standby_nothing_acknowledged_is_lost_by_a_fail
     with PostgresServer(DURABLE) as primary, primary.standby("one") as standby:
         primary.query("ALTER SYSTEM SET synchronous_standby_names = 'one'")
         primary.query("SELECT pg_reload_conf()")
+        # The server reads its settings a moment later.
+        wait_until(lambda: synchronous_standbys(primary) == 1)
         both = (
             f"postgresql://postgres@127.0.0.1:{primary.port},127.0.0.1:{standby.port}/postgres"
             "?target_session_attrs=read-write"
@@ -89,6 +92,13 @@ async def test_with_a_synchronous_standby_nothing_acknowledged_is_lost_by_a_fail
             await writers.stop()
             await writers.check(store)
             assert [record.data for record in await store.read(session)] == events(1)
+
+
+def synchronous_standbys(server: PostgresServer) -> int:
+    """How many there are for a connection that is made from now on."""
+    if server.query("SHOW synchronous_standby_names") == [("",)]:
+        return 0
+    return len(server.query("SELECT 1 FROM pg_stat_replication WHERE sync_state = 'sync'"))
 
 
 async def test_a_standby_is_refused_by_itself() -> None:

@@ -55,7 +55,7 @@ async def test_terminated_connections_fail_no_call_and_double_no_append(
 async def test_a_restarted_server_has_everything_that_was_acknowledged(
     server: PostgresServer, how: How
 ) -> None:
-    async with opened(server.url, timeout=1.0) as store:
+    async with opened(server.url, timeout=2.0) as store:
         writers = Writers(store, [await begin(store) for _ in range(8)])
         await writers.more()
         await asyncio.to_thread(server.stop, how)
@@ -69,7 +69,7 @@ async def test_a_restarted_server_has_everything_that_was_acknowledged(
 async def test_a_killed_server_has_everything_that_was_acknowledged(
     server: PostgresServer,
 ) -> None:
-    async with opened(server.url, timeout=1.0) as store:
+    async with opened(server.url, timeout=2.0) as store:
         assert store.durability == "disk"
         writers = Writers(store, [await begin(store) for _ in range(8)])
         await writers.more()
@@ -81,7 +81,7 @@ async def test_a_killed_server_has_everything_that_was_acknowledged(
 
 
 async def test_every_call_to_a_frozen_server_ends_at_its_deadline(server: PostgresServer) -> None:
-    async with opened(server.url, timeout=0.5) as store:
+    async with opened(server.url, timeout=1.0) as store:
         session = await begin(store)
         lease = await store.lease(session, owner="a", ttl=60)
         assert lease is not None
@@ -114,7 +114,7 @@ async def test_every_call_to_a_frozen_server_ends_at_its_deadline(server: Postgr
 async def test_a_lease_is_renewed_by_a_thread_or_the_deadline_passes(
     server: PostgresServer,
 ) -> None:
-    async with opened(server.url) as store:
+    async with opened(server.url, timeout=40.0) as store:
         session, other = await begin(store), await begin(store)
         assert await store.lease(session, owner="a", ttl=60) is not None
         renewer = store.lease_renewer()
@@ -130,7 +130,7 @@ async def test_a_lease_is_renewed_by_a_thread_or_the_deadline_passes(
         try:
             begun = time.monotonic()
             assert isinstance(await refused(lambda: renew(1.0)), Unavailable)
-            assert time.monotonic() - begun < 5
+            assert time.monotonic() - begun < 20
         finally:
             server.resume()
         assert list(await renew(60.0)) == [session]

@@ -89,7 +89,7 @@ async def test_while_a_slot_moves_its_sessions_are_unavailable_or_whole(
     cluster: RedisCluster,
 ) -> None:
     async with opened(cluster.url, namespace=token_hex(8), timeout=0.3) as store:
-        session, _ = await filled(store, 3)
+        session, _ = await recovered(lambda: filled(store, 3))
         slot = slot_of(store, session)
         source = cluster.owner(slot)
         to = next(server for server in cluster.servers if server is not source)

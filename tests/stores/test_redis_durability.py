@@ -232,7 +232,7 @@ async def test_an_append_on_disk_is_confirmed_by_every_kind_of_server(
 ) -> None:
     settings = EVERY_SECOND if kind == VALKEY else ON_DISK
     with RedisServer(tmp_path, kind=kind, settings=settings) as server:
-        async with opened(server.url, durability="disk", confirmation=3.0) as store:
+        async with opened(server.url, durability="disk", confirmation=PATIENT) as store:
             assert await store.available_durability() == "disk"
             session, records = await filled(store, 2)
             server.kill()

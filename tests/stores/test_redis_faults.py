@@ -149,7 +149,7 @@ async def test_no_append_under_a_key_is_lost_or_doubled_when_connections_break(
 
 
 async def test_a_reply_that_was_lost_does_not_answer_another_call(server: RedisServer) -> None:
-    async with FaultProxy(server.port) as proxy, opened(_through(proxy), timeout=0.3) as store:
+    async with FaultProxy(server.port) as proxy, opened(_through(proxy), timeout=1.0) as store:
         one, two = await begin(store), await begin(store)
         await store.append(one, events("one"))
         proxy.blackhole("down")
@@ -184,12 +184,12 @@ async def test_on_a_slow_server_the_calls_that_wait_share_a_round_trip(
         proxy.delay = 0.25
         started = time.monotonic()
         await asyncio.gather(
-            *(store.append(session, events(n)) for session in sessions for n in range(10))
+            *(store.append(session, events(n)) for session in sessions for n in range(40))
         )
-        # One after the other they would take 200 times half a second.
-        assert time.monotonic() - started < 5
+        # One after the other, those of one session alone would take 40 times half a second.
+        assert time.monotonic() - started < 20
         proxy.heal()
-        assert list(await store.heads(sessions)) == [10] * 20
+        assert list(await store.heads(sessions)) == [40] * 20
 
 
 async def test_a_server_that_is_paused_delays_calls_and_loses_none(
@@ -209,7 +209,7 @@ async def test_a_server_that_is_paused_delays_calls_and_loses_none(
 async def test_calls_to_a_server_that_is_paused_for_long_are_unavailable_in_time(
     server: RedisServer,
 ) -> None:
-    async with opened(server.url, timeout=0.3) as store:
+    async with opened(server.url, timeout=1.0) as store:
         session, _ = await filled(store, 1)
         await store.lease(session, owner="a", ttl=60)
         renewer = store.lease_renewer()
@@ -221,7 +221,7 @@ async def test_calls_to_a_server_that_is_paused_for_long_are_unavailable_in_time
                 await store.append(session, events("x"), key=Key("m1", "d1"))
         with pytest.raises(Unavailable):
             await asyncio.to_thread(renewer.renew, "a", [session], ttl=1.0)
-        assert time.monotonic() - started < 5
+        assert time.monotonic() - started < 20
         server.resume()
         await recovered(lambda: store.append(session, events("x"), key=Key("m1", "d1")))
         assert (await store.head(session)).position.seq == 2

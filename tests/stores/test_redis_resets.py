@@ -14,6 +14,7 @@ from agentws.errors import Unavailable
 from agentws.store import SessionInfo, Store
 from agentws.testing.proxy import FaultProxy
 from tests.servers.redis import RedisServer
+from tests.stores.redis_stores import recovered
 
 SESSION = "a-session-of-resets"
 NOTHING = b'{"event":{"type":"nothing.happened"}}'
@@ -68,8 +69,8 @@ async def test_a_store_closes_although_a_call_was_cancelled_that_it_had_not_sent
 ) -> None:
     with RedisServer(tmp_path) as server:
         async with FaultProxy(server.port) as proxy:
-            store = RedisStore(f"redis://{proxy.host}/0", timeout=0.5)
-            await store.open()
+            store = RedisStore(f"redis://{proxy.host}/0", timeout=1.0)
+            await recovered(store.open)
             proxy.blackhole()
             sent = asyncio.create_task(store.append(SESSION, [NOTHING]))
             await asyncio.sleep(0.05)
