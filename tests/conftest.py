@@ -32,8 +32,10 @@ def browser() -> Iterator[Browser]:
     machine.
     """
     # Imported here, as the import is slow and most tests need no browser.
-    from playwright.sync_api import sync_playwright
+    from playwright.sync_api import expect, sync_playwright
 
+    # A busy machine may need longer than the default of five seconds to show what is expected.
+    expect.set_options(timeout=20_000)
     chromium = os.environ.get("AGENTWS_CHROMIUM") or shutil.which("chromium")
     assert chromium, "there is no Chromium; set AGENTWS_CHROMIUM"
     with sync_playwright() as playwright:

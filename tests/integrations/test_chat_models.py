@@ -198,7 +198,7 @@ async def test_an_answer_that_breaks_off_yields_its_text_and_then_an_error(
 async def test_a_provider_that_sends_nothing_times_out(connect: Connect) -> None:
     async with (
         FakeLLM([Reply("one two", fault="stall")]) as fake,
-        connect(fake, timeout=0.2) as llm,
+        connect(fake, timeout=1.0) as llm,
     ):
         texts, raised = await failure(llm)
         await fake.settled()
