@@ -35,6 +35,7 @@ _SETTINGS: Final[Mapping[str, str]] = {
     "autovacuum_naptime": "5s",
 }
 _PATIENCE: Final = 30.0
+_TRIES: Final = 5
 Command = Sequence[str | Path]
 How = Literal["fast", "immediate"]
 _SIGNALS: Final = {"fast": signal.SIGINT, "immediate": signal.SIGQUIT}
@@ -48,7 +49,7 @@ class PostgresServer:
     """
 
     def __init__(self, settings: Mapping[str, str] = FAST) -> None:
-        self.port = free_port()
+        self.port = 0
         self.settings = dict(settings)
         self._home = Path(tempfile.mkdtemp(prefix="agentws-postgres-", dir="/tmp"))
         self._data = self._home / "data"
@@ -81,11 +82,24 @@ class PostgresServer:
         shutil.rmtree(self._home, ignore_errors=True)
 
     def start(self) -> None:
-        """Returns when it answers queries. Recovers first, if it was killed."""
-        self._configure()
+        """Returns when it answers queries: on a free port at first, and on the same port later.
+
+        Recovers first, if it was killed.
+        """
         command: Command = [programs() / "postgres", "-D", self._data]
-        self._process = _spawn(command, self._home / "log")
-        _wait_until(self._answers, self._process, lambda: self.output)
+        is_first = self.port == 0
+        for left in reversed(range(_TRIES if is_first else 1)):
+            if is_first:
+                self.port = free_port()
+            self._configure()
+            begun = len(self.output)
+            self._process = _spawn(command, self._home / "log")
+            try:
+                return _wait_until(self._answers, self._process, lambda: self.output)
+            except AssertionError:
+                # Another process may have taken the port meanwhile.
+                if not left or "Address already in use" not in self.output[begun:]:
+                    raise
 
     def _configure(self) -> None:
         """In a file and not as arguments, so that ``ALTER SYSTEM`` can change the settings."""
@@ -96,9 +110,9 @@ class PostgresServer:
         _own(self._data / "tests.conf")
 
     def _answers(self) -> bool:
+        """Whether it is this server that answers, and not another one that has taken its port."""
         with suppress(psycopg.OperationalError):
-            self.query("SELECT 1")
-            return True
+            return self.query("SHOW data_directory") == [(str(self._data),)]
         return False
 
     def query(self, query: str, *values: object) -> list[tuple[object, ...]]:

@@ -88,8 +88,9 @@ class RedisServer:
         self._folder.mkdir(parents=True, exist_ok=True)
         for _ in range(1 if self.port else _TRIES):
             port = self.port or _free_port()
+            begun = len(self.output)
             self._launch(port)
-            if self._wait(port):
+            if self._wait(port, begun):
                 self.port = port
                 return
         raise AssertionError(f"the Redis server did not start: {self.output}")
@@ -106,14 +107,17 @@ class RedisServer:
                 [self._program, config], stdin=subprocess.DEVNULL, stdout=file, stderr=file
             )
 
-    def _wait(self, port: int) -> bool:
-        """Whether it answers, before it exits (another process took the port) or time is up."""
+    def _wait(self, port: int, begun: int) -> bool:
+        """Whether it answers, before it exits (another process took the port) or time is up.
+
+        Its output from ``begun`` on says that it is this server that answers, and no other one.
+        """
         deadline = time.monotonic() + PATIENCE
         while self.process.poll() is None:
             if time.monotonic() > deadline:
                 self.kill()
                 return False
-            if self._is_ready(port):
+            if "Ready to accept connections" in self.output[begun:] and self._is_ready(port):
                 return True
             time.sleep(0.01)
         return False
