@@ -70,7 +70,7 @@ CHANNEL = "n:{n:1}:b:s:1"
 
 async def test_messages_that_were_not_sent_wait_for_the_server_in_their_order() -> None:
     cluster = FakeCluster()
-    publisher = ShardPublisher(cluster, timeout=1.0)
+    publisher = ShardPublisher(cluster, timeout=20.0)
     cluster.failure = Unreached()
     for number in range(3):
         publisher.send(CHANNEL, b"%d" % number)
@@ -87,7 +87,7 @@ async def test_messages_that_were_not_sent_wait_for_the_server_in_their_order() 
 
 async def test_a_message_that_may_have_arrived_is_not_sent_again() -> None:
     cluster = FakeCluster()
-    publisher = ShardPublisher(cluster, timeout=1.0)
+    publisher = ShardPublisher(cluster, timeout=20.0)
     cluster.failure = Unavailable()
     publisher.send(CHANNEL, b"lost")
     await cluster.until_tried(1)
@@ -100,7 +100,7 @@ async def test_a_message_that_may_have_arrived_is_not_sent_again() -> None:
 
 async def test_the_messages_that_wait_for_a_server_are_bounded_and_hinder_no_other() -> None:
     cluster = FakeCluster()
-    publisher = ShardPublisher(cluster, timeout=1.0)
+    publisher = ShardPublisher(cluster, timeout=20.0)
     cluster.failure = Unreached()
     for number in range(2 * MOST):
         publisher.send(CHANNEL, b"%d" % number)
@@ -115,7 +115,7 @@ async def test_the_messages_that_wait_for_a_server_are_bounded_and_hinder_no_oth
 
 async def test_what_waits_is_sent_before_the_publisher_is_closed() -> None:
     cluster = FakeCluster()
-    publisher = ShardPublisher(cluster, timeout=1.0)
+    publisher = ShardPublisher(cluster, timeout=20.0)
     publisher.send(CHANNEL, b"last")
     await publisher.close()
     assert cluster.sent == [b"last"]
