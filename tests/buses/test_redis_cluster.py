@@ -281,7 +281,7 @@ async def test_a_server_that_does_not_answer_is_found_by_a_probe(
 ) -> None:
     monkeypatch.setattr(redis_subscriber, "PROBE_INTERVAL", 0.05)
     # Less than the time after which the other servers think that it has failed.
-    bus = RedisBus(cluster.url, namespace=namespace, timeout=0.5)
+    bus = RedisBus(cluster.url, namespace=namespace, timeout=1.0)
     await redis_stores.recovered(bus.open)
     server = cluster.servers[2]
     ear = Ear(bus, next(sessions_at(cluster, namespace, server)))

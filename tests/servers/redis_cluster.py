@@ -25,7 +25,7 @@ class RedisCluster:
         self.replicas: list[RedisServer] = []
 
     def _server(self, name: str) -> RedisServer:
-        settings = {"cluster-enabled": "yes", "cluster-node-timeout": "1000"}
+        settings = {"cluster-enabled": "yes", "cluster-node-timeout": "10000"}
         return RedisServer(self._folder / name, kind=self._kind, settings=settings)
 
     @property
