@@ -24,6 +24,8 @@ from agentws.testing.history import ClientHistory, frames_of, recording
 NATIVE = Subprotocol("agentws.v1")
 WITHIN = 30.0
 FAST = Timing(opening=3.0, answer=0.5, stable=1.0, base=0.05, cap=0.5)
+"""Gives up a connection soon, also one that only gets no core for a moment."""
+PATIENT = FAST._replace(opening=10.0, answer=2.0)
 
 
 class Native:
@@ -135,9 +137,9 @@ class Native:
 
 
 def chat(url: str, session: str, history: ClientHistory) -> Chat:
-    """The Python client, recorded, with short timeouts."""
+    """The Python client, recorded, with short pauses between two connections."""
 
     async def open_transport(opening: Opening) -> Transport:
         return await open_websocket(url, opening, proxy=None)
 
-    return Chat(recording(open_transport, history), session=session, timing=FAST)
+    return Chat(recording(open_transport, history), session=session, timing=PATIENT)

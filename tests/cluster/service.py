@@ -31,7 +31,7 @@ from agentws import Agent, Identity, Limits, RunContext, mount_agent_gateway
 from agentws.server import serve
 from tests.cluster.urls import store_at
 
-LEASE: Final = 1.5
+LEASE: Final = 2.5
 PAUSE: Final = 0.03
 PING_TIMEOUT: Final = 3.0
 """Seconds. A test whose event loop works for that long, or gets no core, loses its connections."""

@@ -9,6 +9,8 @@ import struct
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 
+import pytest
+
 from agentws.protocol.fold import Fold
 from agentws.testing.history import ClientHistory
 from agentws.testing.proxy import FaultProxy
@@ -109,6 +111,7 @@ async def test_a_reader_that_is_slower_than_the_answer_gets_everything_in_the_en
     await check(cluster, session, reader, slow)
 
 
+@pytest.mark.timeout(180)
 async def test_clients_that_lose_their_connections_at_once_all_resume(
     cluster: Cluster, session: str
 ) -> None:
