@@ -47,7 +47,7 @@ class Node(Agent):
 
 app = Starlette()
 gateway = mount_agent_gateway(
-    app, Node, store=SQLiteStore("chat.db"), limits=Limits(lease_ttl=1.0, drain_timeout=5.0)
+    app, Node, store=SQLiteStore("chat.db"), limits=Limits(lease_ttl=3.0, drain_timeout=20.0)
 )
 alone = mount_agent_gateway(Starlette(), Node)
 
