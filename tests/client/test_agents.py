@@ -12,6 +12,7 @@ from agentws.client import Chat
 from agentws.errors import BadRequest
 from agentws.protocol.messages import AssistantMessage
 from agentws.testing import open_transport, running
+from tests.virtual import anyio_backend as anyio_backend
 
 
 async def support(ctx: RunContext) -> Any:

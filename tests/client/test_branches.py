@@ -21,6 +21,7 @@ from agentws.testing.laws import violations
 from agentws.testing.oracle import check_log, read_log
 from agentws.testing.virtual import virtual_run
 from tests.runs.nodes import Node, memory_store, nodes
+from tests.virtual import anyio_backend as anyio_backend
 
 SESSION = "a-session-of-many-branches"
 SEEDS = range(25)

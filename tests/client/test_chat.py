@@ -9,9 +9,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from agentws.client import ChatClosed, LogEvent, TransportClosed
+from agentws.client import ChatClosed, LogEvent
+from agentws.testing.virtual import virtual_run
+from tests.virtual import anyio_backend as anyio_backend
 
-from .fakes import FakeServer, run_types, types, until
+from .fakes import FakeServer, come_back, go_away, run_types, types, until
 
 
 async def test_a_turn_yields_the_events_of_its_run() -> None:
@@ -70,7 +72,7 @@ def test_every_event_comes_once_and_in_order_however_connections_drop(
         whole = [str(record.seq) for record in server.records]
         assert [entry.position.split(".")[1] for entry in entries] == whole
 
-    asyncio.run(scenario())
+    virtual_run(scenario())
 
 
 async def test_a_reconnect_resumes_the_session_at_its_position() -> None:
@@ -89,11 +91,11 @@ async def test_a_reconnect_resumes_the_session_at_its_position() -> None:
 
 async def test_a_message_sent_while_disconnected_goes_out_after_the_reconnect() -> None:
     server = FakeServer()
-    server.refuse_opening = lambda attempt: TransportClosed() if attempt in (2, 3) else None
     async with server.chat() as chat:
-        server.transports[0].drop()
-        await until(lambda: chat.connection == "reconnecting")
-        assert await chat.ask("hi") == "hi "
+        await go_away(server, chat)
+        turn = chat.send("hi")
+        come_back(server)
+        assert await turn.text() == "hi "
 
 
 async def test_an_event_of_an_unknown_type_only_moves_the_position() -> None:

@@ -15,6 +15,7 @@ from agentws.client import Chat, Disconnected, Refused, outbox
 from agentws.client.outbox import is_command
 from agentws.protocol import frames as f
 from agentws.protocol import messages as m
+from tests.virtual import anyio_backend as anyio_backend
 
 from .fakes import FakeServer, until
 

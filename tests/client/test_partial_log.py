@@ -8,6 +8,7 @@ from agentws import errors
 from agentws.client import LogReset
 from agentws.protocol import events as e
 from agentws.protocol import messages as m
+from tests.virtual import anyio_backend as anyio_backend
 
 from .fakes import FakeServer, go_away, received, types, until
 

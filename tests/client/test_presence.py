@@ -13,6 +13,7 @@ from agentws import mount_agent_gateway
 from agentws.client import Chat, ChatClosed, Presence
 from agentws.testing import open_transport, running
 from agentws.testing.agents import Script
+from tests.virtual import anyio_backend as anyio_backend
 
 from .fakes import FAST
 

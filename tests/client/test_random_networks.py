@@ -29,6 +29,7 @@ from agentws.protocol.fold import Fold
 from agentws.store import Store
 from agentws.testing import open_transport, running
 from agentws.testing.oracle import check_log, read_log
+from agentws.testing.virtual import virtual_run
 
 from .fakes import FAST
 
@@ -113,7 +114,7 @@ acts = st.lists(
 def test_two_chats_of_a_session_end_with_the_same_log(
     first: list[Fault], second: list[Fault], acts: list[Act]
 ) -> None:
-    asyncio.run(scenario(MemoryStore(), [first, second], acts))
+    virtual_run(scenario(MemoryStore(), [first, second], acts))
 
 
 @settings(max_examples=15, deadline=None)

@@ -9,6 +9,7 @@ import pytest
 
 from agentws.client import Chat, ConnectionChange, Disconnected, TransportClosed
 from agentws.protocol import frames as f
+from tests.virtual import anyio_backend as anyio_backend
 
 from .fakes import FAST, FakeServer, received, until
 

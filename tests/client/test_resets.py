@@ -9,6 +9,7 @@ import pytest
 from agentws.client import LogEvent, LogReset, RunCancelled, RunFailed
 from agentws.protocol import events as e
 from agentws.protocol import messages as m
+from tests.virtual import anyio_backend as anyio_backend
 
 from .fakes import (
     FakeServer,

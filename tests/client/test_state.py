@@ -13,6 +13,7 @@ from agentws import Agent, RunContext, StateChange, mount_agent_gateway
 from agentws.client import Chat
 from agentws.errors import Forbidden, StateConflict
 from agentws.testing import open_transport, running
+from tests.virtual import anyio_backend as anyio_backend
 
 from .fakes import FAST, FakeServer, until
 

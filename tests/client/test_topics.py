@@ -14,6 +14,7 @@ from agentws.protocol.events import NoticePosted
 from agentws.testing import open_transport
 from agentws.testing.faults import FaultyStore
 from tests.topics.stage import nodes
+from tests.virtual import anyio_backend as anyio_backend
 
 from .fakes import FAST, until
 

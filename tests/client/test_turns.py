@@ -10,6 +10,7 @@ from agentws.client import Disconnected, MessageWithdrawn, RunCancelled, RunFail
 from agentws.protocol import events as e
 from agentws.protocol import frames as f
 from agentws.protocol import messages as m
+from tests.virtual import anyio_backend as anyio_backend
 
 from .fakes import FakeServer, accepted_message, types, until
 
