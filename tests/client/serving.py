@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from typing import Any
+from unittest.mock import patch
 
 import uvicorn
 
-from agentws.client import Chat
+from agentws.client import Chat, ConnectionChange
 from agentws.testing.loopback import listening as listening
 
 
@@ -31,6 +32,29 @@ async def request_head(reader: asyncio.StreamReader) -> str | None:
         return (await reader.readuntil(b"\r\n\r\n")).decode()
     except (asyncio.IncompleteReadError, ConnectionError):
         return None
+
+
+async def give_up(chat: Chat, *, attempts: int = 1) -> None:
+    """Enters a chat that must be refused: its time is over as soon as ``attempts`` have failed."""
+    updates = chat.watch()
+    entering = asyncio.create_task(enter(chat))
+    changes = 0
+    async for update in updates:
+        changes += isinstance(update, ConnectionChange)
+        # The first one says that it connects; each failure is one more.
+        if changes > attempts:
+            break
+    with _later(seconds=60.0):
+        await entering
+
+
+@contextmanager
+def _later(*, seconds: float) -> Iterator[None]:
+    """The clock of the loop goes ahead: what waits for a time that has passed is woken."""
+    loop = asyncio.get_running_loop()
+    now = loop.time
+    with patch.object(loop, "time", lambda: now() + seconds):
+        yield
 
 
 class Proxy:
@@ -79,7 +103,9 @@ async def proxying(proxy: Proxy) -> AsyncIterator[str]:
         yield f"127.0.0.1:{server.sockets[0].getsockname()[1]}"
 
 
-def unused_address() -> str:
-    """Host and port where nothing listens."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return f"127.0.0.1:{listener.getsockname()[1]}"
+@contextmanager
+def unused_address() -> Iterator[str]:
+    """Host and port where nothing listens; nobody else gets the port meanwhile."""
+    with socket.socket() as bound:
+        bound.bind(("127.0.0.1", 0))
+        yield f"127.0.0.1:{bound.getsockname()[1]}"

@@ -13,7 +13,7 @@ from agentws.client import Opening, Refused, connect
 from agentws.client.address import addresses, redact, redirect_target
 from agentws.errors import AgentwsError, BadRequest, Forbidden
 
-from .serving import enter, listening, plain, unused_address
+from .serving import enter, give_up, listening, plain, unused_address
 
 NOTHING = Opening()
 
@@ -138,9 +138,10 @@ async def test_a_server_without_a_gateway_is_refused_after_both_candidates() -> 
 
 
 async def test_an_error_message_shows_neither_password_nor_session() -> None:
-    url = f"ws://ann:secret@{unused_address()}/?session=my-own-session-id"
-    with pytest.raises(AgentwsError, match="can't be reached") as failed:
-        await enter(connect(url, connect_timeout=0.3))
+    with unused_address() as address:
+        url = f"ws://ann:secret@{address}/?session=my-own-session-id"
+        with pytest.raises(AgentwsError, match="can't be reached") as failed:
+            await give_up(connect(url))
     assert "secret" not in str(failed.value) and "my-own" not in str(failed.value)
 
 

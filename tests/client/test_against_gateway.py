@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import socket
 import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -36,7 +35,7 @@ from agentws.protocol import messages as m
 from agentws.server import server_config
 
 from .fakes import FAST, types
-from .serving import enter, listening, plain
+from .serving import enter, give_up, listening, plain, unused_address
 
 
 async def agent(ctx: RunContext) -> AsyncIterator[str]:
@@ -188,6 +187,8 @@ async def test_a_queued_message_can_be_withdrawn() -> None:
         running, queued = chat.send("forever"), chat.send("later")
         await queued.accepted()
         await queued.cancel()
+        # Until its run has begun, the first one would be withdrawn too.
+        await anext(running)
         await chat.cancel()
         with pytest.raises(RunCancelled):
             await running.text()
@@ -220,10 +221,8 @@ async def test_an_invalid_url_is_refused(url: str) -> None:
 
 
 async def test_entering_raises_disconnected_when_no_server_listens() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port = listener.getsockname()[1]
-    with pytest.raises(Disconnected):
-        await enter(connect(f"http://127.0.0.1:{port}/ws/chat", connect_timeout=0.3))
+    with unused_address() as address, pytest.raises(Disconnected):
+        await give_up(connect(f"http://{address}/ws/chat"))
 
 
 # TLS

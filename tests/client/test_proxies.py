@@ -12,7 +12,7 @@ from agentws import RunContext, mount_agent_gateway
 from agentws.client import BadProxy, Disconnected, connect
 from agentws.client.proxies import is_loopback, proxy_for
 
-from .serving import Proxy, enter, listening, plain, proxying, unused_address
+from .serving import Proxy, enter, give_up, listening, plain, proxying, unused_address
 
 VARIABLES = ("ws", "wss", "socks", "http", "https", "all", "no")
 
@@ -195,10 +195,10 @@ async def test_the_error_for_a_failing_socks_proxy_names_the_variable(
     monkeypatch: pytest.MonkeyPatch, scheme: str
 ) -> None:
     """BadProxy without the package for SOCKS; with it, Disconnected: no proxy listens."""
-    address = unused_address()
-    monkeypatch.setenv("ALL_PROXY", f"{scheme}://user:secret@{address}")
-    with pytest.raises((BadProxy, Disconnected)) as failed:
-        await enter(connect("ws://agent.example/", connect_timeout=0.4))
+    with unused_address() as address:
+        monkeypatch.setenv("ALL_PROXY", f"{scheme}://user:secret@{address}")
+        with pytest.raises((BadProxy, Disconnected)) as failed:
+            await give_up(connect("ws://agent.example/"))
     said = str(failed.value)
     assert f"ALL_PROXY ({address})" in said and "NO_PROXY" in said and "secret" not in said
 
@@ -207,10 +207,10 @@ async def test_the_error_for_a_failing_socks_proxy_names_the_variable(
 async def test_an_unreachable_proxy_is_named_and_retried(
     monkeypatch: pytest.MonkeyPatch, given: str
 ) -> None:
-    address = unused_address()
-    monkeypatch.setenv("HTTP_PROXY", given.format(address))
-    with pytest.raises(Disconnected) as failed:
-        await enter(connect("ws://agent.example/", connect_timeout=0.4))
+    with unused_address() as address:
+        monkeypatch.setenv("HTTP_PROXY", given.format(address))
+        with pytest.raises(Disconnected) as failed:
+            await give_up(connect("ws://agent.example/"))
     said = str(failed.value)
     assert f"HTTP_PROXY ({address}) can't be reached" in said and "NO_PROXY" in said
     assert "secret" not in said and failed.value.retryable
@@ -250,6 +250,6 @@ async def test_a_refusal_of_the_proxy_is_reported_and_retried_if_transient(
     async with proxying(proxy) as address:
         monkeypatch.setenv("HTTPS_PROXY", f"http://{address}")
         with pytest.raises(kind, match=said) as failed:
-            await enter(connect("wss://agent.example/", connect_timeout=1.0))
+            await give_up(connect("wss://agent.example/"), attempts=2)
     assert "HTTPS_PROXY" in str(failed.value) and "NO_PROXY" in str(failed.value)
     assert (len(proxy.request_lines) > 1) is (kind is Disconnected)

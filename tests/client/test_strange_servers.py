@@ -14,7 +14,7 @@ from agentws.client.websocket import _translating_opening
 from agentws.errors import AgentwsError, Internal
 
 from .fakes import FAST, FakeServer, FakeTransport
-from .serving import enter, request_head
+from .serving import give_up, request_head
 
 
 @asynccontextmanager
@@ -54,7 +54,7 @@ async def test_a_server_that_is_not_a_gateway_raises_a_clear_error(
 ) -> None:
     async with answering(answer) as url:
         with pytest.raises(AgentwsError, match=said):
-            await enter(connect(url, connect_timeout=2.0))
+            await give_up(connect(url))
 
 
 @pytest.mark.parametrize(
@@ -79,7 +79,7 @@ async def test_a_server_that_closes_every_connection_is_not_called_unreachable()
         return transport
 
     with pytest.raises(Disconnected, match="ended the connection .1001."):
-        await enter(Chat(close_at_once, timing=FAST, connect_timeout=1.0))
+        await give_up(Chat(close_at_once, timing=FAST))
 
 
 def test_the_operating_systems_message_is_shown_under_a_librarys_exception() -> None:
