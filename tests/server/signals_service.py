@@ -6,12 +6,16 @@ import asyncio
 import sys
 import time
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import uvicorn
 from starlette.applications import Starlette
 
 from agentws import Agent, Limits, RunContext, SQLiteStore, mount_agent_gateway
 from agentws.server import serve
+
+END = Path(sys.argv[2]).with_name("end")
+"""The run of ``wait`` ends when this file exists."""
 
 
 class Obeying(Agent):
@@ -22,6 +26,9 @@ class Obeying(Agent):
         match ctx.text:
             case "slow":
                 await asyncio.sleep(1.5)
+            case "wait":
+                while not END.exists():  # noqa: ASYNC110 - another process makes the file
+                    await asyncio.sleep(0.01)
             case "hang":
                 await asyncio.sleep(600)
             case "flood":

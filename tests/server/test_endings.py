@@ -18,6 +18,7 @@ from agentws.server import (
     server_config,
 )
 from agentws.server.strict_h11 import PresetH11Protocol
+from tests.processes import wait_until
 
 CLOSE = 0x88
 
@@ -119,8 +120,8 @@ def test_a_shutdown_does_not_wait_for_a_peer_that_never_reads(
         server_limits=ServerLimits(close_timeout=0.2),
     )
     client = server.raw("flood")
-    while not any(each._write_paused for each in server.connections()):
-        assert server.app.seen.empty()
+    wait_until(lambda: any(each._write_paused for each in server.connections()))
+    assert server.app.seen.empty()
     server.stop()
     assert server.seen()["type"] == "gone"
     client.close()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import json
 import signal
 import sys
@@ -9,7 +10,7 @@ import threading
 import time
 import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from socket import create_connection
 from typing import Any
@@ -97,8 +98,14 @@ def socket(server: processes.Server, opened: threading.Event) -> str:
 def poll(server: processes.Server, opened: threading.Event) -> str:
     """A request whose answer takes longer than this test."""
     position = look(server, "/events")["position"]
-    threading.Timer(0.5, opened.set).start()
-    said = look(server, f"/events?after={position}&wait=60")
+    path = f"/sessions/{SESSION}/events?after={position}&wait=60"
+    with closing(http.client.HTTPConnection(server.host, timeout=60)) as connection:
+        connection.request("GET", path, headers={"accept": "application/json"})
+        # The server has read it when it has answered requests that were sent later.
+        for _ in range(2):
+            look(server, "")
+        opened.set()
+        said = json.load(connection.getresponse())
     return "bye" if said["events"] == [] else str(said)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import signal
+import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -62,12 +63,15 @@ def test_a_signal_tells_clients_when_to_come_back_and_waits_for_runs(
     tmp_path: Path, kind: str
 ) -> None:
     """Plain uvicorn would close every connection without a word."""
-    with service(kind, tmp_path, drain_timeout=20.0) as server, chatting(server, "slow") as client:
+    with service(kind, tmp_path, drain_timeout=60.0) as server, chatting(server, "wait") as client:
         server.process.send_signal(signal.SIGTERM)
         bye: dict[str, Any] = until(client, "bye")
         assert (bye["code"], bye["retryable"]) == (1012, True) and bye["retryAfter"] >= 0.5
         assert closed(client) == 1012
-        assert 0.5 < wait_for_end(server, within=15)
+        with pytest.raises(subprocess.TimeoutExpired):
+            server.process.wait(0.5)
+        (tmp_path / "end").touch()
+        wait_for_end(server, within=15)
         assert server.process.returncode in (0, -signal.SIGTERM)
         assert "Traceback" not in server.output
 

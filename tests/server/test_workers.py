@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -15,6 +16,8 @@ import pytest
 from tests import processes
 
 HERE = Path(__file__).parent
+SEARCH = 10.0
+"""Seconds in which each worker answers at least one request."""
 
 
 class Supervised(processes.Server):
@@ -32,17 +35,16 @@ class Supervised(processes.Server):
     def pids(self, most: int = 2) -> set[int]:
         """The workers that answer now; stops once ``most`` have.
 
-        So many tries, since on an idle machine the same worker accepts most of the connections.
+        For so long, since on an idle machine the same worker accepts most of the connections.
         """
         found: set[int] = set()
-        for _ in range(300):
+        deadline = time.monotonic() + SEARCH
+        while len(found) < most and time.monotonic() < deadline and self.process.poll() is None:
             try:
                 with urllib.request.urlopen(f"http://{self.host}/", timeout=5) as response:
                     found.add(int(response.read()))
             except OSError:
-                continue
-            if len(found) == most:
-                break
+                time.sleep(0.02)
         return found
 
     def wait_until(self, condition: Callable[[], bool]) -> None:
