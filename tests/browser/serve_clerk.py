@@ -42,11 +42,11 @@ async def refund(order: str, number: int) -> str:
 
 
 @tool
-async def pack(ctx: RunContext) -> str:
+async def pack(ctx: RunContext, seconds: float) -> str:
     """Packs slowly."""
     ctx.progress("Packing", done=1, total=3)
     ctx.progress("Packing", done=2, total=3)
-    await anyio.sleep(2)
+    await anyio.sleep(seconds)
     return "packed"
 
 
@@ -73,7 +73,7 @@ class Clerk(Agent):
                     number = 9007199254740993
                     yield str(await ctx.call(refund, order=rest, number=number))
                 case "pack":
-                    yield str(await ctx.call(pack))
+                    yield str(await ctx.call(pack, seconds=float(rest or 2)))
                 case "locate":
                     yield str(await ctx.client_tool("get_location", {}))
                 case "cite":

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 from playwright.sync_api import Page, expect
 
 OpenPage = Callable[..., Page]
+COPIED = "document.activeElement.querySelector('.icon-check')?.checkVisibility()"
+"""A button that copies says for 1.5 seconds that it has."""
 
 
 def send(page: Page, text: str) -> None:
@@ -54,6 +57,23 @@ def wait_until_idle(page: Page) -> None:
     """Waits for the end of a run whose beginning was shown: until then the page is idle as well."""
     expect(page.locator("#transcript")).to_have_attribute("aria-busy", "false")
     expect(page.locator("#stop")).to_be_hidden()
+
+
+@contextmanager
+def seeing(page: Page, condition: str) -> Iterator[None]:
+    """Waits until ``condition``, a JavaScript expression, held after some change of the page since
+    the beginning of the block. For what is shown for a moment only: a busy machine looks too late.
+    """
+    page.evaluate(
+        f"""() => {{
+          window.seen = false;
+          const look = () => {{ window.seen ||= Boolean({condition}); }};
+          const kinds = {{ childList: true, subtree: true, attributes: true, characterData: true }};
+          new MutationObserver(look).observe(document.body, kinds);
+        }}"""
+    )
+    yield
+    page.wait_for_function("() => window.seen")
 
 
 def wait_for_connection(page: Page, state: str) -> None:

@@ -72,10 +72,11 @@ def test_the_last_answer_is_made_again(open_page: OpenPage) -> None:
 def test_nothing_branches_while_an_answer_is_written(open_page: OpenPage) -> None:
     page = open_page()
     say(page, "one")
-    send(page, "pack")
+    send(page, "pack 600")
     expect(page.locator(".card-state")).to_have_text("Running")
     expect(page.get_by_role("button", name="Edit the message")).to_have_count(0)
     expect(page.get_by_role("button", name="Answer again")).to_have_count(0)
+    page.click("#stop")
     expect(page.get_by_role("button", name="Edit the message")).to_have_count(2)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 from pathlib import Path
+from time import monotonic
 
 import pytest
 from playwright.sync_api import BrowserContext, FilePayload, Locator, Page, Route, expect
@@ -192,6 +193,16 @@ def wait_for_uploads(page: Page, count: int) -> None:
     expect(page.locator(".chip progress:not([hidden])")).to_have_count(0)
 
 
+def wait_for_request(page: Page, held: list[Route], name: str) -> Route:
+    """The upload of that file, once the browser has sent it: an upload that is stopped before is
+    never seen."""
+    deadline = monotonic() + 60
+    while not (found := [one for one in held if name in one.request.url]):
+        assert monotonic() < deadline, f"no upload of {name}"
+        page.wait_for_timeout(10)
+    return found[-1]
+
+
 def test_files_are_sent_with_the_message(chat: Page) -> None:
     with chat.expect_file_chooser() as choosing:
         chat.click("#attach")
@@ -281,6 +292,7 @@ def test_an_upload_is_stopped_or_tried_again(chat: Page) -> None:
     chat.set_input_files("#picker", [PICTURE])
     bar = chat.get_by_role("progressbar", name="Upload of dot.png")
     expect(bar).to_be_visible()
+    wait_for_request(chat, held, "dot.png")
     send(chat, "look")
     expect(chat.locator("#composer-note")).to_have_text("The files are being uploaded.")
     chat.get_by_role("button", name="Remove dot.png").click()
@@ -288,9 +300,7 @@ def test_an_upload_is_stopped_or_tried_again(chat: Page) -> None:
     chat.set_input_files("#picker", [NOTE])
     chat.wait_for_timeout(0)
     expect(bar).to_have_count(0)
-    while len(held) < 2:
-        chat.wait_for_timeout(10)
-    held[-1].abort()
+    wait_for_request(chat, held, "note.txt").abort()
     chat.unroute("**/files/*")
     chat.locator(".chip.is-failed").get_by_role("button", name="Try again").click()
     wait_for_uploads(chat, 1)

@@ -6,7 +6,7 @@ import pytest
 from playwright.sync_api import BrowserContext, Page, expect
 
 from .keyboard import back, box, button, expect_place, expect_ring, go
-from .talking import say, send, wait_until_idle
+from .talking import COPIED, say, seeing, send, wait_until_idle
 
 pytestmark = pytest.mark.timeout(120)
 
@@ -184,8 +184,8 @@ def test_an_answer_and_its_code_are_copied(
     for name, text in [("Copy the answer", "Here is code"), ("Copy the code", "ls -l")]:
         copy = button(clerk, name)
         back(clerk, copy)
-        clerk.keyboard.press("Enter")
-        expect(copy.locator(".icon-check")).to_be_visible()
+        with seeing(clerk, COPIED):
+            clerk.keyboard.press("Enter")
         expect(copy).to_be_focused()
         expect_ring(clerk)
         assert text in clerk.evaluate("navigator.clipboard.readText()")

@@ -102,7 +102,7 @@ def test_files_of_a_message_are_links_with_thumbnails_of_images(open_page: OpenP
         expect(page.locator(".user .file-name")).to_have_text(["&lt;.png", "a.txt"])
         expect(page.locator(".user .file-size")).to_have_text(["70 B", "5 B"])
         expect(page.locator(".user .file img")).to_have_count(1)
-        page.wait_for_function("() => document.querySelector('.file img').naturalWidth === 1")
+        expect(page.locator(".user .file img")).to_have_js_property("naturalWidth", 1)
         page.reload()
 
 

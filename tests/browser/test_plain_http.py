@@ -11,7 +11,7 @@ from playwright.sync_api import Browser, Page, expect
 from tests.conftest import LAN
 
 from .conftest import Server
-from .talking import say
+from .talking import COPIED, say, seeing
 
 pytestmark = pytest.mark.timeout(120)
 
@@ -42,8 +42,8 @@ def test_an_answer_is_copied_over_plain_http(page: Page) -> None:
     say(page, "hello")
     button = page.get_by_role("button", name="Copy the answer")
     button.focus()
-    page.keyboard.press("Enter")
-    expect(button.locator(".icon-check")).to_be_visible()
+    with seeing(page, COPIED):
+        page.keyboard.press("Enter")
     expect(button).to_be_focused()
     page.focus("#composer-input")
     page.keyboard.press("Control+v")
