@@ -11,7 +11,7 @@ from playwright.sync_api import Page, expect
 
 from tests import processes
 
-from .talking import OpenPage, seeing, send, wait_for_words
+from .talking import OpenPage, send, wait_for_words
 
 pytestmark = pytest.mark.timeout(120)
 HERE = Path(__file__).parent
@@ -129,10 +129,13 @@ def test_any_other_schema_is_a_box_for_json(open_page: OpenPage) -> None:
 
 def test_a_question_says_until_when_it_is_open_and_that_it_expired(open_page: OpenPage) -> None:
     page = open_page()
-    with seeing(page, "document.querySelector('.expiry')?.textContent.includes('Open until')"):
-        send(page, "soon 3")
+    send(page, "soon 600")
+    expect(page.locator(".expiry")).to_contain_text("Open until")
+    press(page, "Decline")
+    wait_for_words(page, "You declined.")
+    send(page, "soon 0.5")
     wait_for_words(page, "Too late.")
-    expect(page.locator(".answered")).to_contain_text("Nobody answered in time")
+    expect(page.locator(".answered").last).to_contain_text("Nobody answered in time")
 
 
 def test_a_call_is_approved_on_its_card(open_page: OpenPage) -> None:
