@@ -18,6 +18,8 @@ from types import TracebackType
 from typing import Self
 
 ROOT = Path(__file__).resolve().parents[1]
+_KILLED = 30.0
+"""Seconds in which a killed process is gone, also on a busy machine."""
 # The log lines of uvicorn and of the command line that contain the port.
 _WHERE = re.compile(r"(?:running on|page) +http://[\w.]+:(\d+)")
 
@@ -33,6 +35,7 @@ class Server:
     program = sys.executable
     base: Mapping[str, str] = {"PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"}
     patience = 30.0
+    """Seconds that it may take to become ready, and to end in order."""
 
     def __init__(
         self, *arguments: str, folder: Path, output_file: Path, env: Mapping[str, str] | None = None
@@ -112,7 +115,7 @@ class Server:
         """Kills its process group with SIGKILL, like a power failure."""
         with suppress(ProcessLookupError):
             os.killpg(self.process.pid, signal.SIGKILL)
-        self.process.wait(self.patience)
+        self.process.wait(_KILLED)
 
     def stop(self, how: signal.Signals = signal.SIGTERM) -> int:
         """Sends the signal and returns the exit status. Resumes a suspended process first."""

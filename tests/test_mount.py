@@ -43,11 +43,11 @@ class Lifespan:
 
     async def answer_to(self, kind: str) -> str:
         self._messages.put_nowait({"type": kind})
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(10):
             return str((await self._answers.get())["type"])
 
     async def ended(self) -> None:
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(10):
             await self.task
 
 

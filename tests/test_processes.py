@@ -32,7 +32,7 @@ def wait_for_end(server: Server) -> None:
     """Waits until the process and its child have ended; only its parent can wait for the child."""
     child = int(re.findall(r"child (\d+)", server.output)[-1])
     both = (server.process.pid, child)
-    wait_until(lambda: not any(map(is_running, both)), within=5.0)
+    wait_until(lambda: not any(map(is_running, both)))
 
 
 def test_a_test_server_keeps_its_port_when_restarted(tmp_path: Path) -> None:

@@ -95,7 +95,8 @@ def test_a_client_that_waits_for_a_go_ahead_gets_the_refusal_at_once(server: Gat
         assert status == 413
         began = time.monotonic()
         assert connection.recv(1) == b""
-        assert time.monotonic() - began < 1.0
+        # It does not wait for the body: a connection whose rest is awaited lasts 2 seconds more.
+        assert time.monotonic() - began < 1.8
 
 
 def test_memory_is_flat_however_much_is_sent_and_the_error_arrives(

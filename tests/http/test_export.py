@@ -21,6 +21,7 @@ from agentws.protocol.notices import Posted
 from agentws.sessions.pages import Page
 from agentws.store import SessionInfo
 from agentws.testing.agents import Gate, Raise, Script
+from agentws.testing.contract_base import eventually
 from agentws.testing.contract_search import said
 from agentws.transports import export
 from agentws.transports.transcript import blocks, fenced, heading, plain, quoted
@@ -130,8 +131,11 @@ async def test_an_answer_that_is_being_written_is_not_in_the_export() -> None:
     gate = Gate()
     async with served(Script("half ", gate, "whole")) as (_, http):
         await say(http, "go")
-        while not (await http.get(f"/sessions/{SESSION}")).json()["running"]:
-            pass
+
+        async def running() -> bool:
+            return bool((await http.get(f"/sessions/{SESSION}")).json()["running"])
+
+        await eventually(running)
         exported = (await http.get(URL)).json()
         gate.open()
         await answered(http)
