@@ -24,6 +24,7 @@ from agentws.testing.contract_files import (
     new_file,
     new_session,
 )
+from tests.ports import free_port
 
 BUCKET = "agentws-files"
 KEYS = {"access_key_id": "key", "secret_access_key": "secret", "region": "us-east-1"}
@@ -32,8 +33,7 @@ KEYS = {"access_key_id": "key", "secret_access_key": "secret", "region": "us-eas
 @pytest.fixture(scope="module")
 def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """A server that speaks S3, in a process of its own."""
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+    port = free_port()
     log = tmp_path_factory.mktemp("s3") / "log"
     command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
     with log.open("wb") as output:

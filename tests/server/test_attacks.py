@@ -18,6 +18,7 @@ import pytest
 
 from agentws.bench.attacks.cost import AttackedServer, HealthWatch, health
 from agentws.bench.attacks.hostile_peers import ATTACKS, attack
+from tests.ports import free_port
 from tests.processes import wait_until
 
 SECONDS = 0.8
@@ -78,8 +79,7 @@ main(["preset", sys.argv[1]])
 
 
 def test_a_server_without_free_file_descriptors_recovers(tmp_path: Path) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port = listener.getsockname()[1]
+    port = free_port()
     with (tmp_path / "output.txt").open("wb") as output:
         process = subprocess.Popen(
             [sys.executable, "-c", LIMITED, str(port)], stdout=output, stderr=output

@@ -8,7 +8,6 @@ import os
 import pwd
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
 import time
@@ -18,6 +17,8 @@ from pathlib import Path
 from typing import Final, Literal, Self
 
 import psycopg
+
+from tests.ports import free_port
 
 FAST: Final[Mapping[str, str]] = {
     "fsync": "off",
@@ -250,12 +251,6 @@ class PgBouncer:
             psycopg.connect(self.url, connect_timeout=5).close()
             return True
         return False
-
-
-def free_port() -> int:
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return int(one.getsockname()[1])
 
 
 @functools.cache

@@ -15,6 +15,8 @@ from typing import Final, Self
 
 from redis_servers import SERVERS, find
 
+from tests.ports import free_port
+
 REDIS: Final = "AGENTWS_REDIS_SERVER"
 OLDEST: Final = "AGENTWS_REDIS_OLDEST"
 VALKEY: Final = "AGENTWS_VALKEY_SERVER"
@@ -87,7 +89,7 @@ class RedisServer:
         """
         self._folder.mkdir(parents=True, exist_ok=True)
         for _ in range(1 if self.port else _TRIES):
-            port = self.port or _free_port()
+            port = self.port or free_port()
             begun = len(self.output)
             self._launch(port)
             if self._wait(port, begun):
@@ -178,9 +180,3 @@ def program(kind: str) -> str:
     found = find(server)
     assert found, f"there is no such Redis server; set {kind}, or run ./dev test"
     return os.fspath(found)
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

@@ -8,6 +8,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
+from tests.ports import free_port
 from tests.servers.redis import PATIENCE, REDIS, RedisServer
 
 SLOTS: Final = 16384
@@ -144,11 +145,10 @@ def _texts(reply: str) -> list[str]:
 def _free_port() -> int:
     """A port whose other port, for the cluster, is free too."""
     while True:
-        with socket.socket() as probe, socket.socket() as bus:
-            probe.bind(("127.0.0.1", 0))
-            port = int(probe.getsockname()[1])
+        port = free_port()
+        with socket.socket() as bus:
             try:
                 bus.bind(("127.0.0.1", port + _BUS))
-            except (OverflowError, OSError):
+            except OSError:
                 continue
             return port
