@@ -12,6 +12,7 @@ from collections.abc import Callable
 from agentws import AgentGateway, SQLiteStore
 from agentws.backends.postgres import PostgresStore
 from agentws.backends.redis import RedisStore
+from agentws.gateway import counting
 from agentws.store import Store
 
 STORES: dict[str, Callable[[str], Store]] = {
@@ -31,4 +32,6 @@ async def main(kind: str, address: str) -> None:
 
 
 if __name__ == "__main__":
+    # It waits for nodes on a busy machine, and no longer than until both have answered.
+    counting.LONGEST = 30.0  # type: ignore[misc]
     asyncio.run(main(*sys.argv[1:]))
