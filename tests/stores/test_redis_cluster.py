@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 from collections.abc import AsyncIterator, Iterator
 from contextlib import suppress
 from secrets import token_hex
+from socket import socket
 
 import pytest
 from redis.crc import key_slot
@@ -83,6 +85,24 @@ async def test_a_slot_that_has_moved_is_followed_without_an_error(cluster: Redis
             assert list(held) == [session]
         renewer.close()
         check_tags(await everything(store, session))
+
+
+async def test_a_closed_lease_renewer_has_no_connections(cluster: RedisCluster) -> None:
+    """To no server, although it has renewed at each of them, and with another patience."""
+    async with opened(cluster.url, namespace=token_hex(8)) as store:
+        sessions = [await begin(store) for _ in range(20)]
+        for session in sessions:
+            await store.lease(session, owner="a", ttl=60)
+        renewer, before = store.lease_renewer(), open_sockets()
+        for ttl in (60, 50):
+            assert len(renewer.renew("a", sessions, ttl=ttl)) == 20
+        assert open_sockets() == before + len(cluster.servers)
+        renewer.close()
+        assert open_sockets() == before
+
+
+def open_sockets() -> int:
+    return sum(type(one) is socket and one.fileno() >= 0 for one in gc.get_objects())
 
 
 async def test_while_a_slot_moves_its_sessions_are_unavailable_or_whole(

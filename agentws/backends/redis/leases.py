@@ -52,8 +52,13 @@ class RedisLeaseRenewer(LeaseRenewer):
 
     def close(self) -> None:
         client, self._client = self._client, None
-        if client is not None:
-            client.close()
+        if client is None:
+            return
+        if isinstance(client, RedisCluster):
+            # A client that was made from a URL closes no connection by its ``close``.
+            untyped: Any = client
+            untyped.disconnect_connection_pools()
+        client.close()
 
     def _connected(self, ttl: float) -> Redis | RedisCluster:
         patience = ttl * _PATIENCE
