@@ -9,7 +9,6 @@ from types import SimpleNamespace
 from typing import Any
 
 import anthropic
-import httpx2
 import openai
 import pytest
 
@@ -18,7 +17,7 @@ from agentws.integrations.anthropic import AnthropicMessages
 from agentws.integrations.openai import OpenAIChat
 from agentws.testing.fakellm import FakeLLM, Reply
 
-from .wires import HELLO, Connect, refused
+from .wires import HELLO, HTTP, Connect, refused
 
 KEY = "sk-secret"
 NOT_MADE = "The request to the model could not be made."
@@ -26,12 +25,12 @@ NOT_MADE = "The request to the model could not be made."
 Adapter = Callable[..., LLM]
 
 
-def openai_chat(http: httpx2.AsyncClient, url: str, key: str | None, **options: Any) -> LLM:
+def openai_chat(http: Any, url: str, key: str | None, **options: Any) -> LLM:
     client = openai.AsyncOpenAI(base_url=url, api_key=key, max_retries=0, http_client=http)
     return OpenAIChat("fake", client=client, **options)
 
 
-def anthropic_messages(http: httpx2.AsyncClient, url: str, key: str | None, **options: Any) -> LLM:
+def anthropic_messages(http: Any, url: str, key: str | None, **options: Any) -> LLM:
     client = anthropic.AsyncAnthropic(base_url=url, api_key=key, max_retries=0, http_client=http)
     return AnthropicMessages("fake", client=client, **options)
 
@@ -53,7 +52,7 @@ async def failure(llm: LLM) -> LLMError:
 
 async def asked(adapter: Adapter, key: str | None = KEY, **options: Any) -> LLMError:
     """The error of a request that does not get as far as a good server."""
-    async with FakeLLM() as fake, httpx2.AsyncClient(verify=False, trust_env=False) as http:
+    async with FakeLLM() as fake, HTTP.AsyncClient(verify=False, trust_env=False) as http:
         error = await failure(adapter(http, fake.url, key, **options))
         assert fake.requests == []
         return error
@@ -122,13 +121,13 @@ async def test_a_model_whose_answer_breaks_off_was_reached(connect: Connect) -> 
     assert str(error) == "The model's answer broke off."
 
 
-def answering(body: str, kind: str = "application/json") -> httpx2.AsyncClient:
+def answering(body: str, kind: str = "application/json") -> Any:
     """A transport that answers every request with ``body`` and the status 200."""
 
-    def answer(request: httpx2.Request) -> httpx2.Response:
-        return httpx2.Response(200, headers={"content-type": kind}, text=body)
+    def answer(request: Any) -> Any:
+        return HTTP.Response(200, headers={"content-type": kind}, text=body)
 
-    return httpx2.AsyncClient(transport=httpx2.MockTransport(answer))
+    return HTTP.AsyncClient(transport=HTTP.MockTransport(answer))
 
 
 UNAVAILABLE = "The model is not available right now."

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from importlib import import_module
 from typing import Any
 
 import anthropic
@@ -24,6 +25,8 @@ HELLO: list[Message] = [UserMessage(id="1", content="Hello there")]
 
 Event = dict[str, Any]
 Connect = Callable[[FakeLLM], AbstractAsyncContextManager[LLM]]
+HTTP: Any = import_module(openai.DefaultAsyncHttpxClient.__mro__[1].__module__.partition(".")[0])
+"""The HTTP library of both SDKs: httpx, and httpx2 for newer ones."""
 
 # Reading certificates is most of the cost of a client, and these make no TLS connections.
 
