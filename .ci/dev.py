@@ -1,7 +1,7 @@
 """The commands of ./dev. Each makes the environments it needs in the checkout.
 
     ./dev run [ARGS]     the demo on http://127.0.0.1:8000; ARGS go to `agentws demo`
-    ./dev test [ARGS]    the whole suite: pytest in three processes, then the JavaScript tests.
+    ./dev test [ARGS]    the whole suite: pytest in four processes, then the JavaScript tests.
                          With ARGS, only pytest, in one process, with those arguments
         --python 3.12    on that Python, from PATH, pyenv or uv
         --eager          with eager tasks (asyncio.eager_task_factory), also in the servers that

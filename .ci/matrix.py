@@ -7,7 +7,7 @@ the newest one, eager tasks          of that EAGER, with ``asyncio.eager_task_fa
 the oldest one, the oldest packages  the suite without LEFT_OUT and OF_PYTHON, with tests/floors.txt
 ===================================  ====================================================
 
-Every part runs, even if another one fails. Three run at a time: the first one in three processes,
+Every part runs, even if another one fails. Three run at a time: the first one in four processes,
 as it is the longest, and each other one in two, since a test that starts a server mostly waits for
 it.
 """
@@ -29,7 +29,7 @@ from services import services
 from shell import Unavailable
 
 AT_ONCE = 3
-WHOLE_IN = 3
+WHOLE_IN = 4
 OTHERS_IN = 2
 """Processes of the part that runs the whole suite, and of each other part."""
 SOAK = 0.2
