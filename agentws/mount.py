@@ -95,13 +95,18 @@ def mount_agent_gateway(
         app = app.app
     guard = Guard(allowed_origins=allowed_origins, allowed_hosts=allowed_hosts)
     router = app.router if isinstance(app, Starlette) else app
+    if isinstance(router, Router):
+        _join(router, gateway, guard, prefix=prefix, page=page)
+        gateway.app = app
+    else:
+        routes = gateway_routes(gateway, guard, prefix=prefix, page=page)
+        gateway.app = WrappedHost(app, routes, gateway)
+    return gateway
+
+
+def _join(router: Router, gateway: AgentGateway, guard: Guard, *, prefix: str, page: bool) -> None:
     # FastAPI puts the own prefix of a router before its routes' paths, where it makes them.
     prefix = str(getattr(router, "prefix", "")) + prefix
     routes = gateway_routes(gateway, guard, prefix=prefix, page=page)
-    if isinstance(router, Router):
-        insert_routes(router.routes, routes, prefix=prefix)
-        join_lifespan(router, gateway)
-        gateway.app = app
-    else:
-        gateway.app = WrappedHost(app, routes, gateway)
-    return gateway
+    insert_routes(router.routes, routes, prefix=prefix)
+    join_lifespan(router, gateway)
