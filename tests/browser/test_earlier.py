@@ -7,7 +7,7 @@ import re
 import pytest
 from playwright.sync_api import BrowserContext, Page, expect
 
-from .talking import OpenPage, answer, say, send, wait_for_connection, wait_for_words
+from .talking import OpenPage, answer, say, wait_for_connection, wait_for_words
 
 pytestmark = pytest.mark.timeout(120)
 
@@ -28,13 +28,18 @@ def middle(page: Page, selector: str) -> float:
     return box["x"] + box["width"] / 2
 
 
+def long_chat(open_page: OpenPage) -> Page:
+    """A chat with more messages than a snapshot has."""
+    page = open_page()
+    for number in range(12):
+        say(page, f"message {number}")
+    return page
+
+
 def test_a_chat_longer_than_a_snapshot_keeps_its_title(
     open_page: OpenPage, context: BrowserContext
 ) -> None:
-    page = open_page()
-    for number in range(12):
-        send(page, f"message {number}")
-        expect(page.locator(".assistant strong")).to_have_count(number + 1)
+    page = long_chat(open_page)
     address = page.url
     page.reload()
     expect(page.locator("#earlier")).to_be_visible()
@@ -48,9 +53,7 @@ def test_a_chat_longer_than_a_snapshot_keeps_its_title(
 def test_the_button_for_older_messages_says_why_there_are_none(
     open_page: OpenPage, context: BrowserContext
 ) -> None:
-    page = open_page()
-    for number in range(12):
-        say(page, f"message {number}")
+    page = long_chat(open_page)
     page.reload()
     wait_for_connection(page, "open")
     context.set_offline(True)
@@ -63,9 +66,7 @@ def test_the_button_for_older_messages_says_why_there_are_none(
 
 
 def test_older_messages_are_fetched_page_by_page(open_page: OpenPage) -> None:
-    page = open_page()
-    for number in range(12):
-        say(page, f"message {number}")
+    page = long_chat(open_page)
     page.reload()
     wait_for_connection(page, "open")
     bubbles = page.locator(".user .bubble")
