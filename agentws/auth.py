@@ -15,6 +15,7 @@ import msgspec
 
 from .errors import AgentwsError, Forbidden, NotSupported, Unauthenticated
 from .protocol.frames import BEARER
+from .protocol.text import plain
 from .store import SessionInfo
 
 if TYPE_CHECKING:
@@ -57,7 +58,7 @@ class Identity(msgspec.Struct, frozen=True, omit_defaults=True):
 def _text_of(id: object) -> str:
     """``id`` as an exact ``str``, also for a subclass of it, which not every encoder accepts."""
     if isinstance(id, str):
-        return str.__str__(id)
+        return plain(id)
     if isinstance(id, int | UUID) and not isinstance(id, bool):
         return str(int(id)) if isinstance(id, int) else str(id)
     raise TypeError(

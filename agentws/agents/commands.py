@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Final, NamedTuple
 
 from ..errors import UnknownCommand
+from ..protocol.text import plain
 from .context import SessionContext
 
 
@@ -84,7 +85,7 @@ def _declared(command: object) -> Command:
         )
     if not name or name.startswith("/") or name.split() != [name]:
         raise ValueError(f"the command {name!r} can't be typed; expected a word without its slash")
-    return Command(str.__str__(name), str.__str__(summary), run)
+    return Command(plain(name), plain(summary), run)
 
 
 def find_command(commands: Iterable[Command], name: str) -> Command:

@@ -10,6 +10,7 @@ from typing import Any, Final
 from ..errors import BadRequest, NotSupported
 from ..protocol.frames import MAX_ID
 from ..protocol.messages import Content
+from ..protocol.text import plain
 from ..store import SessionInfo
 from .agent import Agent
 from .callables import (
@@ -152,7 +153,7 @@ def _checked(name: str, known: Collection[str]) -> str:
     if not isinstance(name, str):
         raise TypeError(f"the name of an agent is {name!r:.100}; expected a str")
     if name in known:
-        return str.__str__(name)
+        return plain(name)
     near = difflib.get_close_matches(name, known, n=3) or known
     raise BadRequest(f"There is no agent {name[:40]!r}.", expected=one_of(near))
 
@@ -172,7 +173,7 @@ def _checked_name(name: Any) -> str:
             f"agent_factory has an agent named {name!r}; expected 1 to {MAX_ID} printable "
             "characters of text"
         )
-    return str.__str__(name)
+    return plain(name)
 
 
 def _maker(name: str, factory: Any) -> _Maker:

@@ -9,6 +9,7 @@ import msgspec
 from ..errors import BadRequest, ToolError
 from ..protocol.messages import Content, ContentPart
 from ..protocol.strict import check_value
+from ..protocol.text import plain
 from .schemas import decoded, encoded, has_schema
 from .tools import Tool
 
@@ -28,8 +29,7 @@ def content_of(tool: str, result: Any, *, largest: int) -> tuple[Content, Kind]:
     content: Content
     kind: Kind
     if isinstance(result, str):
-        # An encoder takes no subclass of str, such as the safe string of a template engine.
-        content, kind = str.__str__(result), "text"
+        content, kind = plain(result), "text"
     elif isinstance(result, _PARTS):
         content, kind = [result], "parts"
     elif isinstance(result, list) and result and all(isinstance(one, _PARTS) for one in result):

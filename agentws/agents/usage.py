@@ -8,6 +8,7 @@ from typing import Any, Final
 import msgspec
 
 from ..protocol.messages import TokenUsage
+from ..protocol.text import plain
 
 _LARGEST: Final = 2**53
 """JSON numbers above it are not exact everywhere, and no real count of tokens is larger."""
@@ -41,7 +42,7 @@ def readable_usage(usage: TokenUsage) -> TokenUsage:
 
 def _name(value: object) -> str | None:
     # No encoder takes a subclass of str, and a run whose end can't be encoded would never end.
-    return str.__str__(value) if isinstance(value, str) and value.isprintable() else None
+    return plain(value) if isinstance(value, str) and value.isprintable() else None
 
 
 def add_usage(total: list[TokenUsage], usage: TokenUsage) -> None:

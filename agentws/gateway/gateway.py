@@ -37,6 +37,7 @@ from ..protocol import frames as f
 from ..protocol.codec import check_sizes, entry
 from ..protocol.jsonpatch import check_patch
 from ..protocol.messages import Metadata
+from ..protocol.text import plain
 from ..protocol.topics import check_topic
 from ..runs.commands import Invocation
 from ..sessions.session import Session
@@ -47,7 +48,7 @@ from .lifetime import Lifetime
 from .pushing import ServerPush
 from .server_exit import drain_with_server
 from .starting import Starting
-from .validation import check_node, check_parts, checked_update, plain
+from .validation import check_node, check_parts, checked_update
 
 if TYPE_CHECKING:
     from starlette.requests import HTTPConnection

@@ -7,13 +7,14 @@ from abc import ABC, abstractmethod
 from ..errors import NotFound
 from ..protocol import events as e
 from ..protocol.messages import Metadata
+from ..protocol.text import plain
 from ..protocol.topics import is_topic_log
 from ..sessions.session import Session
 from ..transports.service import Reach
 from .composition import Composition
 from .handle import SessionHandle
 from .topics import TopicHandle
-from .validation import checked_notice, is_storable, plain
+from .validation import checked_notice, is_storable
 
 
 class ServerPush(ABC):

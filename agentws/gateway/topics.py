@@ -7,12 +7,13 @@ from typing import Protocol
 
 from ..protocol import events as e
 from ..protocol.messages import Metadata
+from ..protocol.text import plain
 from ..protocol.topics import check_topic
 from ..sessions.topics import Topics
 from ..store import Appended
 from ..transports.service import Reach
 from .broadcasts import Broadcasts
-from .validation import checked_key, checked_notice, plain
+from .validation import checked_key, checked_notice
 
 
 class TopicParts(Protocol):

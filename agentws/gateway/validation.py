@@ -21,6 +21,7 @@ from ..protocol import events as e
 from ..protocol.codec import decode_event
 from ..protocol.frames import check_id
 from ..protocol.messages import Metadata
+from ..protocol.text import plain
 from ..runs.ids import now_ms
 from ..runs.validation import check_event, check_title
 from ..store import Store
@@ -93,14 +94,6 @@ def _is_duration(value: object) -> bool:
     if not isinstance(value, int | float) or isinstance(value, bool):
         return False
     return 0 < value < math.inf
-
-
-def plain(text: str) -> str:
-    """``text`` as an exact ``str``: it may be an enum, or a template engine's safe string.
-
-    Some stores and encoders refuse a subclass, or read an enum's name instead of its text.
-    """
-    return str.__str__(text)
 
 
 def checked_key(key: str | None) -> str | None:

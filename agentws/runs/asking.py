@@ -24,6 +24,7 @@ from ..protocol import events as e
 from ..protocol import messages as m
 from ..protocol.events import Event, JsonPatch
 from ..protocol.sequence import RunSequence
+from ..protocol.text import plain
 from .delegates import Caller, call_delegate
 from .failure import Stop
 from .ids import now_ms
@@ -135,7 +136,7 @@ class AskingRun(Run):
         if self.ending or self.over:
             raise InvalidEvent("This agent's part of the run has ended.")
         to = self._team.count_handoff(name, by=self.context.agent)
-        given = str.__str__(reason) if isinstance(reason, str) else reason
+        given = plain(reason) if isinstance(reason, str) else reason
         # One event that can't be read would make the whole log unreadable.
         handover = Handover(self.context.agent, to, given, lasting)
         for event in handover_events(handover):

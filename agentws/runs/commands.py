@@ -11,6 +11,7 @@ from ..agents.agent import Agent
 from ..agents.commands import Command, CommandContext, Typed, checked_commands, find_command
 from ..errors import AgentError, AgentwsError
 from ..protocol.frames import Notice, Send
+from ..protocol.text import plain
 from ..sessions.session import Session
 from ..store import Appended
 from .builtin import ELLIPSIS, MAX_REPLY, Builtin
@@ -107,7 +108,7 @@ class Invocation:
                 content = await self._command.run(self._context, self._typed.args)
             if not isinstance(content, str):
                 raise TypeError(f"/{name} returned {type(content).__name__}; expected a str")
-            content = str.__str__(content)
+            content = plain(content)
             # Raises for lone surrogates, which can't be sent.
             content.encode()
         except GeneratorExit:

@@ -1,0 +1,11 @@
+"""Text as encoders and stores take it."""
+
+from __future__ import annotations
+
+
+def plain(text: str) -> str:
+    """``text`` as an exact ``str``: it may be an enum, or a template engine's safe string.
+
+    Some stores and encoders refuse a subclass, or read an enum's name instead of its text.
+    """
+    return str.__str__(text)
