@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import re
 import sys
 from argparse import Namespace
 from collections.abc import AsyncIterator
 from typing import Final
 
 from ..client import Opening, ProxySetting, connect
-from ..client.address import addresses
+from ..client.address import addresses, has_scheme
 from .json_lines import as_json
 from .streams import (
     check_output,
@@ -24,8 +23,6 @@ from .streams import (
 from .terminal import Terminal
 
 CONNECT_TIMEOUT: Final = 3.0
-_SCHEMED: Final = re.compile(r"\s*[a-z][a-z0-9+.-]*:/", re.IGNORECASE)
-"""One slash is enough: ``http:/host`` has lost the other, and ``http`` is not its host."""
 
 
 def endpoint(url: str) -> str:
@@ -35,7 +32,7 @@ def endpoint(url: str) -> str:
 
 def with_scheme(url: str) -> str:
     """``url`` with a scheme; it may be a bare host."""
-    return url if _SCHEMED.match(url) else f"ws://{url.strip()}"
+    return url if has_scheme(url) else f"ws://{url.strip()}"
 
 
 def chat(options: Namespace) -> int:

@@ -11,12 +11,20 @@ from .transport import Opening
 
 ENDPOINT: Final = "/ws/chat"
 EXPECTED: Final = "ws://, wss://, http:// or https:// and a host"
+_SCHEMED: Final = re.compile(r"\s*[a-z][a-z0-9+.-]*:/", re.IGNORECASE)
 _SCHEMES: Final = {"http": "ws", "https": "wss", "ws": "ws", "wss": "wss"}
 _PORTS: Final = {"ws": 80, "wss": 443}
 _PATH: Final = "%/:@!$&'()*+,;=~"
 """The characters of a path that stay as they are; people write others, such as spaces."""
 _SECRET: Final = re.compile(r"(?<=//)[^/?#]*@|[?#].*", re.DOTALL)
 """The secret parts of a URL: its credentials, and its query, which may name a session."""
+
+
+def has_scheme(text: str) -> bool:
+    """Whether an address begins with a scheme. One slash is enough: ``http:/host`` has lost the
+    other, and ``http`` is not its host.
+    """
+    return _SCHEMED.match(text) is not None
 
 
 def addresses(url: str, opening: Opening) -> list[str]:

@@ -15,6 +15,7 @@ from typing import Final, Literal, NamedTuple
 from urllib.parse import SplitResult, unquote, urlsplit, urlunsplit
 from urllib.request import getproxies, proxy_bypass
 
+from .address import has_scheme
 from .errors import BadProxy
 
 ProxySetting = str | Literal[True] | None
@@ -25,8 +26,6 @@ _PORTS: Final = {"http": 80, "https": 443} | dict.fromkeys(
     ("socks4", "socks4a", "socks5", "socks5h"), 1080
 )
 """The schemes and their default ports."""
-_SCHEMED: Final = re.compile(r"[a-z][a-z0-9+.-]*:/", re.IGNORECASE)
-"""Also with one slash: ``http:/host`` is no host named http."""
 _WEB_PORTS: Final = {"ws": 80, "wss": 443}
 _LOOPBACK_NAMES: Final = frozenset(
     {"localhost", "localhost.localdomain", "localhost6", "ip6-localhost", "ip6-loopback"}
@@ -162,8 +161,8 @@ def _proxy(value: str, source: str, hint: str) -> Proxy:
 def _parsed(value: str) -> SplitResult:
     """Raises ValueError. A proxy without a scheme is an HTTP proxy, as in other programs."""
     text = value.strip()
-    has_scheme = "://" in text or _SCHEMED.match(text)
-    parts = urlsplit(text if has_scheme else f"http://{text.removeprefix('//')}")
+    is_whole = "://" in text or has_scheme(text)
+    parts = urlsplit(text if is_whole else f"http://{text.removeprefix('//')}")
     if parts.scheme == "socks":
         parts = parts._replace(scheme="socks5h")
     if parts.scheme not in _PORTS or not parts.hostname or parts.port == 0:
