@@ -180,7 +180,7 @@ export class ChatList {
     const asked = ++this.#asked;
     const query = this.#places.search.value.trim();
     try {
-      const page = await listedChats({ query, before });
+      const page = await listedChats({ query, before }, before ? this.#rows : new Map());
       if (asked !== this.#asked) return;
       this.#listed = before ? [...this.#listed, ...page.chats] : page.chats;
       this.#before = page.before;

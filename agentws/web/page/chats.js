@@ -74,19 +74,22 @@ function asChat({ id, title = '', updatedAt }) {
 }
 
 /**
- * The next chats of the server's list, without those that nobody has used: a page with none of the others is
- * followed by the next one.
+ * The next chats of the server's list, without those that nobody has used. They end with a page on which a
+ * chat is not `shown` already, or with the last one.
  *
  * @param {import('../client.js').SessionsQuery} query
+ * @param {{has(id: string): boolean}} shown
  * @returns {Promise<{chats: Chat[], before: string | undefined}>}
  */
-export async function listedChats(query) {
+export async function listedChats(query, shown) {
   let { before } = query;
+  /** @type {Chat[]} */
+  const chats = [];
   for (;;) {
     const page = await sessions.list({ ...query, before });
-    const chats = page.sessions.filter(wasUsed).map(asChat);
+    chats.push(...page.sessions.filter(wasUsed).map(asChat));
     before = page.before;
-    if (chats.length > 0 || before === undefined) return { chats, before };
+    if (before === undefined || !chats.every(({ id }) => shown.has(id))) return { chats, before };
   }
 }
 
