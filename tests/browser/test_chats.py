@@ -277,6 +277,7 @@ def test_a_server_that_does_not_search_leaves_the_titles(ann: Page) -> None:
     for text in ("one", "two"):
         begin_chat(ann, text)
     show_list(ann)
+    expect(titles(ann)).to_have_text(["two", "one"])
     refusal = {"code": "not_supported", "message": "No search.", "retryable": False}
     answer_with(ann, "GET", 501, refusal)
     ann.get_by_role("searchbox", name="Search the chats").fill("one")
