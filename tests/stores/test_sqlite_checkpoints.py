@@ -19,7 +19,7 @@ from agentws.testing.contract_base import begin, everything
 from agentws.testing.oracle import check_tags
 
 SESSIONS = 20
-ROUNDS = 60
+AGAIN = 4
 LARGE = b'{"event":{"type":"CUSTOM","name":"large","value":"%b"}}' % (b"x" * 30_000)
 
 
@@ -45,20 +45,27 @@ async def fill(store: SQLiteStore, session: str, *, times: int) -> None:
 async def test_the_log_does_not_grow_while_two_handles_write_without_a_pause(
     path: Path, stores: list[SQLiteStore]
 ) -> None:
+    """It begins anew again and again. How much is written meanwhile depends on the machine."""
     sessions = [await begin(stores[0]) for _ in range(SESSIONS)]
-    sizes: list[int] = []
+    sizes = [0]
+    anew: list[int] = []
 
-    async def write(at: int) -> None:
-        for _ in range(ROUNDS):
+    async def write(at: int) -> int:
+        written = 0
+        while len(anew) < AGAIN:
             await fill(stores[at % 2], sessions[at], times=1)
-            sizes.append(log_size(path))
+            written += 1
+            size = log_size(path)
+            if size < sizes[-1]:
+                anew.append(size)
+            sizes.append(size)
+            assert len(sizes) * len(LARGE) < 10 * AGAIN * LIMIT
+        return written
 
-    await asyncio.gather(*map(write, range(SESSIONS)))
-    assert len(sizes) * len(LARGE) > 8 * LIMIT
-    assert max(sizes) < 5 * LIMIT
+    written = await asyncio.gather(*map(write, range(SESSIONS)))
     for store in stores:
         records = await everything(store, sessions[0])
-        assert len(records) == ROUNDS
+        assert len(records) == written[0]
         check_tags(records)
 
 
