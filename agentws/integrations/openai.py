@@ -63,8 +63,8 @@ class OpenAIChat(ProviderLLM):
     ``parameters`` are added to the body of every request, for example ``{"temperature": 0.2}``.
     ``include_usage=False`` is for servers that don't support ``stream_options``. ``media=False`` is
     for models that refuse images and files: each is then named in text. ``send_reasoning=True``
-    sends the model's reasoning back while it uses tools, which some models require (DeepSeek and
-    Kimi, when they think).
+    sends the model's reasoning back with each of its messages, which some models require once they
+    have used tools (DeepSeek and Kimi, when they think).
     """
 
     def __init__(

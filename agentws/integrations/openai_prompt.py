@@ -39,22 +39,26 @@ def conversation(
 ) -> list[Entry]:
     """The messages as chat completions take them, the instructions first.
 
-    Without ``media``, images and files are named in text. With ``reasoning``, what the model
-    thought since the user's last message is sent back in ``reasoning_content``.
+    Without ``media``, images and files are named in text. With ``reasoning``, every message of the
+    model has what it thought before in ``reasoning_content``, also if that was nothing.
     """
     entries = [{"role": "system", "content": instructions}] if instructions else []
     fit = well_formed(messages)
     ids = ToolIds(fit)
     thought = ""
-    for place, message in enumerate(fit):
+    for message in fit:
         if isinstance(message, ReasoningMessage):
-            thought += message.content if reasoning and place > _last_user(fit) else ""
+            thought += message.content
             continue
         entry = _entry(message, ids, media)
-        if thought and entry is not None and entry["role"] == "assistant":
+        if entry is None:
+            continue
+        if reasoning and entry["role"] == "assistant":
+            # Whoever demands it refuses the request for one message without it, of any turn.
             entry["reasoning_content"], thought = thought, ""
-        if entry is not None:
-            entries.append(entry)
+        elif entry["role"] == "user":
+            thought = ""
+        entries.append(entry)
     return entries
 
 
@@ -71,11 +75,6 @@ def tool_entries(tools: Sequence[Tool]) -> list[Entry]:
         }
         for tool in tools
     ]
-
-
-def _last_user(messages: Sequence[Message]) -> int:
-    users = (at for at, one in enumerate(messages) if isinstance(one, UserMessage))
-    return max(users, default=-1)
 
 
 def _entry(message: Message, ids: ToolIds, media: bool) -> Entry | None:

@@ -305,7 +305,7 @@ async def test_what_gemini_seals_a_call_with_is_sent_back() -> None:
     assert entries[1]["tool_calls"][0]["extra_content"] == extra
 
 
-def test_reasoning_is_sent_back_to_openai_only_on_request_and_while_tools_are_used() -> None:
+def test_reasoning_is_sent_back_to_openai_on_request_with_every_message_of_the_model() -> None:
     def round(number: int) -> list[m.Message]:
         call = m.ToolCall(f"c{number}", m.FunctionCall("clock", "{}"))
         return [
@@ -314,12 +314,14 @@ def test_reasoning_is_sent_back_to_openai_only_on_request_and_while_tools_are_us
             m.ToolMessage(f"t{number}", "12:30", f"c{number}"),
         ]
 
-    said = [*HELLO, *round(1), m.UserMessage("2", "And?"), *round(2), *round(3)]
+    answer, idle = m.AssistantMessage("a", "Half past."), m.ReasoningMessage("r", "Stopped here.")
+    said = [*HELLO, *round(1), answer, idle, m.UserMessage("2", "And?"), *round(2), *round(3)[1:]]
     entries = openai_prompt.conversation(said, None, reasoning=True)
     assert [one.get("reasoning_content") for one in entries if one["role"] == "assistant"] == [
-        None,
+        "Hm 1.",
+        "",
         "Hm 2.",
-        "Hm 3.",
+        "",
     ]
     assert "reasoning_content" not in str(openai_prompt.conversation(said, None))
 
