@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import codecs
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from typing import Any, Final, cast
 
 from ..agents.llm import (
@@ -107,10 +108,38 @@ class OpenAIChat(ProviderLLM):
         return body | {"tools": tool_entries(tools)} if tools else body
 
     async def _request(self, body: dict[str, Any]) -> openai.AsyncStream[ChatCompletionChunk]:
-        return cast(
-            "openai.AsyncStream[ChatCompletionChunk]",
-            await self._client.chat.completions.create(stream=True, **body),
-        )
+        response: Any = await self._client.chat.completions.create(stream=True, **body)
+        decoder = getattr(response, "_decoder", None)
+        if hasattr(decoder, "aiter_bytes"):
+            response._decoder = _Decoder(decoder)
+        return cast("openai.AsyncStream[ChatCompletionChunk]", response)
+
+
+class _Decoder:
+    """A decoder of the SDK that reads what every reader of server-sent events must.
+
+    The SDK itself drops the first event after a byte order mark, so that the rest would seem whole,
+    and fails at an event without data: a ping, or the time after which to reconnect.
+    """
+
+    def __init__(self, decoder: Any) -> None:
+        self._decoder = decoder
+
+    async def aiter_bytes(self, body: AsyncIterator[bytes]) -> AsyncIterator[Any]:
+        async for event in self._decoder.aiter_bytes(_without_mark(body)):
+            if event.data:
+                yield event
+
+
+async def _without_mark(body: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    begun: bytes | None = b""
+    async for piece in body:
+        if begun is not None:
+            begun += piece
+            if len(begun) < len(codecs.BOM_UTF8) and codecs.BOM_UTF8.startswith(begun):
+                continue
+            piece, begun = begun.removeprefix(codecs.BOM_UTF8), None
+        yield piece
 
 
 def _read(chunk: object, reading: Reading) -> Iterator[LLMPiece]:
