@@ -71,9 +71,10 @@ def well_formed(messages: Sequence[Message]) -> list[Message]:
     """``messages`` in the order that providers demand: each tool call before its one result.
 
     A call without a result, as its run ended first, gets one that says so. A result without a call
-    in its turn is left out.
+    in its turn is left out. What a model said after its calls, before their results, comes before
+    the calls: so the last message is never the model's own where it is to go on.
     """
-    return [message for turn in _turns(messages) for message in _paired(turn)]
+    return [message for turn in _turns(messages) for message in _paired([*_calls_last(turn)])]
 
 
 def approximate_tokens(message: Message) -> int:
@@ -130,6 +131,29 @@ def _turns(messages: Sequence[Message]) -> Iterator[list[Message]]:
         turn.append(message)
     if turn:
         yield turn
+
+
+def _calls_last(turn: list[Message]) -> Iterator[Message]:
+    """The turn with the calls of each answer after its texts, as far as results follow."""
+    answer: list[Message] = []
+    for message in turn:
+        if not isinstance(message, ToolMessage):
+            answer.append(message)
+            continue
+        begun = next((at for at, one in enumerate(answer) if _calls(one)), len(answer))
+        yield from answer[:begun]
+        yield from sorted(answer[begun:], key=_is_no_text)
+        yield message
+        answer.clear()
+    yield from answer
+
+
+def _calls(message: Message) -> bool:
+    return isinstance(message, AssistantMessage) and bool(message.tool_calls)
+
+
+def _is_no_text(message: Message) -> bool:
+    return not isinstance(message, AssistantMessage) or _calls(message)
 
 
 def _paired(turn: list[Message]) -> Iterator[Message]:

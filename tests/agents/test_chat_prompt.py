@@ -112,12 +112,33 @@ def test_every_call_is_directly_followed_by_its_one_result(conversation: list[Me
     assert not owed
 
 
-@given(conversations)
-def test_well_formed_changes_only_tool_results(conversation: list[Message]) -> None:
-    def others(of: list[Message]) -> list[Message]:
-        return [message for message in of if not isinstance(message, ToolMessage)]
+def is_text(message: Message) -> bool:
+    return isinstance(message, AssistantMessage) and not message.tool_calls
 
-    assert others(well_formed(conversation)) == others(conversation)
+
+@given(conversations)
+def test_well_formed_changes_only_tool_results_and_the_place_of_texts(
+    conversation: list[Message],
+) -> None:
+    def others(of: list[Message], texts: bool) -> list[Message]:
+        said = [message for message in of if not isinstance(message, ToolMessage)]
+        return [message for message in said if is_text(message) is texts]
+
+    shown = well_formed(conversation)
+    assert others(shown, texts=False) == others(conversation, texts=False)
+    assert others(shown, texts=True) == others(conversation, texts=True)
+
+
+@given(conversations)
+def test_a_result_is_the_last_message_where_it_was(conversation: list[Message]) -> None:
+    answered = [*conversation, ASKED, assistant("", ["a"]), assistant("I look.", [])]
+    shown = well_formed([*answered, ToolMessage(id="t", content="noon", tool_call_id="a")])
+    assert [type(one) for one in shown[-4:]] == [
+        UserMessage,
+        AssistantMessage,
+        AssistantMessage,
+        ToolMessage,
+    ]
 
 
 @given(conversations)

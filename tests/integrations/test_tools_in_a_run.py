@@ -12,7 +12,7 @@ from agentws.protocol import messages as m
 from agentws.testing.fakellm import FakeLLM, Fault, Reply, ToolUse
 from tests.runs.harness import Talk, talk
 
-from .wires import Connect, anthropic_messages
+from .wires import Connect, anthropic_messages, openai_chat, openai_delta
 
 
 @tool
@@ -122,3 +122,18 @@ async def test_a_round_that_is_asked_for_again_is_shown_once(
                 assert await one.texts() == ["Let me see.", "It is 3."]
                 await one.check()
     assert len(fake.requests) == len(script)
+
+
+async def test_a_model_that_says_something_after_a_call_is_given_the_result_last() -> None:
+    call = {"index": 0, "id": "x", "function": {"name": "add", "arguments": '{"a":1,"b":2}'}}
+    events = [openai_delta({"tool_calls": [call]}), openai_delta({"content": "I add them."})]
+    adding = Reply(events=events, finish="tool_calls")
+    async with FakeLLM([adding, "It is 3."]) as fake, openai_chat(fake) as llm:
+        async with talk(lambda: ChatAgent(llm, tools=[add])) as one:
+            await said(one, "go", 1)
+    assert [one["role"] for one in fake.requests[1]["messages"]] == [
+        "user",
+        "assistant",
+        "assistant",
+        "tool",
+    ]
