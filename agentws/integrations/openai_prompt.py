@@ -39,6 +39,9 @@ def conversation(
 ) -> list[Entry]:
     """The messages as chat completions take them, the instructions first.
 
+    Neighbours of the same role are one message: the templates of many local models refuse others,
+    such as a message of the user after one without an answer.
+
     Without ``media``, images and files are named in text. With ``reasoning``, every message of the
     model has what it thought before in ``reasoning_content``, also if that was nothing.
     """
@@ -58,8 +61,33 @@ def conversation(
             entry["reasoning_content"], thought = thought, ""
         elif entry["role"] == "user":
             thought = ""
-        entries.append(entry)
+        if entries and _continues(entries[-1], entry):
+            entries[-1] = _joined(entries[-1], entry)
+        else:
+            entries.append(entry)
     return entries
+
+
+def _continues(before: Entry, entry: Entry) -> bool:
+    role = entry["role"]
+    return role in ("user", "assistant") and before["role"] == role and "tool_calls" not in before
+
+
+def _joined(before: Entry, entry: Entry) -> Entry:
+    """One message of two; thoughts of the model included."""
+    joined = {**before, **entry, "content": _contents(before["content"], entry["content"])}
+    if "reasoning_content" in before:
+        joined["reasoning_content"] = before["reasoning_content"] + entry["reasoning_content"]
+    return joined
+
+
+def _contents(one: str | list[Entry] | None, other: str | list[Entry] | None) -> Any:
+    if not one or not other:
+        return one or other
+    if isinstance(one, str) and isinstance(other, str):
+        return f"{one}\n\n{other}"
+    parts = ([_text(said)] if isinstance(said, str) else said for said in (one, other))
+    return [part for said in parts for part in said]
 
 
 def tool_entries(tools: Sequence[Tool]) -> list[Entry]:
@@ -103,9 +131,13 @@ def _user_content(content: Content, media: bool) -> str | list[Entry]:
 
 def _part(part: ContentPart) -> Entry:
     if isinstance(part, TextPart):
-        return {"type": "text", "text": part.text}
+        return _text(part.text)
     one = provider_media(part)
-    return (_media(one) if one else None) or {"type": "text", "text": media_in_words(part)}
+    return (_media(one) if one else None) or _text(media_in_words(part))
+
+
+def _text(text: str) -> Entry:
+    return {"type": "text", "text": text}
 
 
 def _media(one: ProviderMedia) -> Entry | None:
@@ -119,7 +151,7 @@ def _media(one: ProviderMedia) -> Entry | None:
             sound = {"data": one.data, "format": SOUNDS[one.mime_type]}
             return {"type": "input_audio", "input_audio": sound}
         case ProviderMedia(kind="text"):
-            return {"type": "text", "text": f"{one.name}:\n{one.data}" if one.name else one.data}
+            return _text(f"{one.name}:\n{one.data}" if one.name else one.data)
         case _:
             return None  # chat completions take no address of a document
 

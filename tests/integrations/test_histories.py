@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
 from collections.abc import Sequence
@@ -17,11 +18,13 @@ from agentws.protocol.messages import (
     AssistantMessage,
     DeveloperMessage,
     FunctionCall,
+    ImagePart,
     Message,
     ReasoningMessage,
     SystemMessage,
     ToolCall,
     ToolMessage,
+    UrlSource,
     UserMessage,
 )
 from agentws.testing.fakellm import FakeLLM
@@ -154,6 +157,8 @@ async def test_any_history_becomes_a_valid_request(wire: str, soak: float) -> No
 
 def check_openai(request: dict[str, Any]) -> None:
     check_pairs(request["messages"])
+    for before, after in itertools.pairwise(request["messages"]):
+        assert before["role"] != after["role"] or before["role"] in ("system", "tool")
     for message in request["messages"]:
         calls = message.get("tool_calls")
         assert calls or isinstance(message["content"], str)
@@ -300,6 +305,26 @@ def test_many_calls_with_the_same_id_take_linear_time() -> None:
     """Some servers give every call the same id, or none."""
     made = mapping(["functions.clock:0"] * 20_000)
     assert len(set(made)) == 20_000
+
+
+# Messages of the same role
+
+
+async def test_messages_of_the_user_without_an_answer_between_are_one() -> None:
+    picture = ImagePart(UrlSource("https://example.com/cat.png"))
+    said: list[Message] = [
+        UserMessage("1", "One"),
+        UserMessage("2", "Two"),
+        calling(text="Three"),
+        calling("c1", text="Four"),
+        result("c1"),
+        UserMessage("3", "Five"),
+        UserMessage("4", [picture]),
+    ]
+    asked = await sent("openai", *said)
+    assert [one["role"] for one in asked] == ["user", "assistant", "tool", "user"]
+    assert [one["content"] for one in asked[:2]] == ["One\n\nTwo", "Three\n\nFour"]
+    assert [part["type"] for part in asked[3]["content"]] == ["text", "image_url"]
 
 
 # Messages without text

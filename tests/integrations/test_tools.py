@@ -315,13 +315,14 @@ def test_reasoning_is_sent_back_to_openai_on_request_with_every_message_of_the_m
         ]
 
     answer, idle = m.AssistantMessage("a", "Half past."), m.ReasoningMessage("r", "Stopped here.")
-    said = [*HELLO, *round(1), answer, idle, m.UserMessage("2", "And?"), *round(2), *round(3)[1:]]
+    later = [m.UserMessage("2", "And?"), *round(2), m.AssistantMessage("b", "I look."), *round(3)]
+    said = [*HELLO, *round(1), answer, idle, *later]
     entries = openai_prompt.conversation(said, None, reasoning=True)
     assert [one.get("reasoning_content") for one in entries if one["role"] == "assistant"] == [
         "Hm 1.",
         "",
         "Hm 2.",
-        "",
+        "Hm 3.",
     ]
     assert "reasoning_content" not in str(openai_prompt.conversation(said, None))
 
