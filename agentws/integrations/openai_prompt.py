@@ -45,7 +45,8 @@ def conversation(
     Without ``media``, images and files are named in text. With ``reasoning``, every message of the
     model has what it thought before in ``reasoning_content``, also if that was nothing.
     """
-    entries = [{"role": "system", "content": instructions}] if instructions else []
+    stated = instructions and instructions.strip()
+    entries = [{"role": "system", "content": instructions}] if stated else []
     fit = well_formed(messages)
     ids = ToolIds(fit)
     thought = ""
@@ -111,7 +112,7 @@ def _entry(message: Message, ids: ToolIds, media: bool) -> Entry | None:
             return {"role": "user", "content": _user_content(content, media)}
         case SystemMessage(content=text) | DeveloperMessage(content=text):
             # Compatible servers support only "system"; OpenAI reads it as "developer".
-            return {"role": "system", "content": text} if text else None
+            return {"role": "system", "content": text} if text.strip() else None
         case AssistantMessage():
             return _assistant(message, ids)
         case ToolMessage(tool_call_id=call, content=content, error=error):
@@ -125,8 +126,9 @@ def _user_content(content: Content, media: bool) -> str | list[Entry]:
     """Text as a string, which every server takes; parts only where there is more than text."""
     parts = [] if isinstance(content, str) or not media else [_part(one) for one in content]
     if all(part["type"] == "text" for part in parts):
-        return readable(content) or EMPTY_MESSAGE
-    return [part for part in parts if part.get("text") != ""]
+        text = readable(content)
+        return text if text.strip() else EMPTY_MESSAGE
+    return [part for part in parts if part["type"] != "text" or part["text"].strip()]
 
 
 def _part(part: ContentPart) -> Entry:
@@ -158,9 +160,10 @@ def _media(one: ProviderMedia) -> Entry | None:
 
 def _assistant(message: AssistantMessage, ids: ToolIds) -> Entry | None:
     calls = [_call(call, ids) for call in message.tool_calls or ()]
+    text = message.content if message.content and message.content.strip() else None
     if calls:
-        return {"role": "assistant", "content": message.content or None, "tool_calls": calls}
-    return {"role": "assistant", "content": message.content} if message.content else None
+        return {"role": "assistant", "content": text, "tool_calls": calls}
+    return {"role": "assistant", "content": text} if text else None
 
 
 def _call(call: ToolCall, ids: ToolIds) -> Entry:

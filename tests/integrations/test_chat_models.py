@@ -290,7 +290,7 @@ async def test_the_request_to_openai_contains_the_conversation() -> None:
         },
         {"role": "tool", "tool_call_id": "c1", "content": "1"},
         {"role": "tool", "tool_call_id": "c2", "content": "stopped"},
-        {"role": "user", "content": "Thanks\n\n "},
+        {"role": "user", "content": "Thanks\n\n[An empty message.]"},
     ]
 
 

@@ -162,7 +162,8 @@ def check_openai(request: dict[str, Any]) -> None:
     for message in request["messages"]:
         calls = message.get("tool_calls")
         assert calls or isinstance(message["content"], str)
-        assert message["role"] == "tool" or calls or message["content"]
+        assert message["role"] == "tool" or (message["content"] or "x").strip()
+        assert message["content"] or calls or message["role"] == "tool"
         assert calls is None or calls
         for call in calls or ():
             assert isinstance(json.loads(call["function"]["arguments"]), dict)
@@ -330,8 +331,9 @@ async def test_messages_of_the_user_without_an_answer_between_are_one() -> None:
 # Messages without text
 
 
-async def test_an_empty_message_is_not_dropped(wire: str) -> None:
-    (message,) = await sent(wire, UserMessage("1", ""))
+@pytest.mark.parametrize("text", ["", " ", "\n\t"])
+async def test_an_empty_message_is_not_dropped(wire: str, text: str) -> None:
+    (message,) = await sent(wire, UserMessage("1", text))
     assert "[An empty message.]" in str(message["content"])
 
 
